@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The two ABIs of the Live Update Orchestrator, as data.
+//!
+//! - [`uapi`]: what user space and the kernel say to each other through
+//!   `/dev/liveupdate`: ioctl numbers and argument structures.
+//! - [`extend`]: the size-first rule by which those structures grow, as one
+//!   function.
+//! - [`handover`]: what one kernel leaves in memory for the next: the `luo-v5`
+//!   structures and the block format that carries them.
+//! - [`errno`]: the error numbers that cross either boundary.
+//!
+//! Nothing here decides anything or does I/O; the engine is `luo-core`. The
+//! kernel compiles these very files (edition 2021, `no_std`, no `alloc`), so
+//! they use nothing but `core` and zerocopy.
+#![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+pub mod errno;
+pub mod extend;
+pub mod handover;
+pub mod uapi;
