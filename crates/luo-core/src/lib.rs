@@ -1,2 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The engine of the Live Update Orchestrator.
+//!
+//! It decides and does no I/O. A *host* (the Linux kernel, a simulator, a test)
+//! embeds it, implements [`Host`], and acts: it owns the lock, the memory that
+//! survives a kexec, and the callbacks of file handlers.
+//!
+//! Enter here:
+//!
+//! - [`ops`]: what a host calls, one function an operation of the interface.
+//!   Each is a transaction: it is begun in the [`Engine`], the host's callbacks
+//!   run without the engine's lock, then it is committed or undone whole.
+//! - [`Host`]: what a host supplies.
+//! - [`Engine`]: the state all operations share; a host only stores it.
+//! - [`Refusal`]: why data of the previous kernel was not taken over.
+//!
+//! It is not a policy: it knows nothing of users, deadlines or devices, and it
+//! never looks into a handler's data.
+//!
+//! The kernel compiles these very files, so they use `core`, zerocopy and
+//! `luo-abi` only, never panic, and get memory through [`mem`] alone, where
+//! each request may fail.
 #![no_std]
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo
+)]
+#![allow(
+    clippy::result_large_err,
+    reason = "an error names sessions and handlers, and there is no heap to box it on"
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
+)]
+
+#[cfg(any(test, feature = "fault-injection"))]
+extern crate std;
+
+mod block;
+mod engine;
+mod error;
+mod flb;
+mod handover;
+mod host;
+mod id;
+mod index;
+mod list;
+pub mod mem;
+pub mod ops;
+mod registry;
+mod session;
+mod slab;
+mod text;
+
+pub use block::BlockMemory;
+pub use engine::{Engine, Phase};
+pub use error::Error;
+pub use handover::{Refusal, RootFields};
+pub use host::{Frozen, Host, Incoming, PageError, Preserved, Retrieval};
+pub use id::{FileId, FlbId, HandlerId, SessionId};
+pub use session::Direction;
+pub use text::{Compat, SessionName, Text, TextError};

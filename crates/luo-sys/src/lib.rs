@@ -1,2 +1,51 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! System calls.
+//! The system calls of live update, typed, and nothing above them.
+//!
+//! | type or module | what it wraps |
+//! |---|---|
+//! | [`Device`] | an open `/dev/liveupdate` |
+//! | [`Session`] | a session descriptor |
+//! | [`memfd`] | memory that a session can preserve |
+//! | [`MappedFile`] | such memory, mapped and shared |
+//! | [`kexec`] | loading the next kernel and jumping into it |
+//! | [`raw`] | the same ioctls without manners, for negative tests |
+//!
+//! There is no policy here: no retry, no bookkeeping, no thread. This is the
+//! only user-space crate of the workspace that may contain unsafe code, and
+//! each unsafe block names the invariant it rests on.
+//!
+//! # Example
+//!
+//! ```no_run
+//! use luo_sys::{Device, SessionName, Token, kexec, memfd};
+//!
+//! # fn main() -> Result<(), luo_sys::Error> {
+//! let device = Device::open()?;
+//! let name = SessionName::new("guest-7").expect("a valid name");
+//! let session = device.create_session(&name)?;
+//! let memory = memfd::create("ram", 1 << 20)?;
+//! session.preserve_fd(&memory, Token(1))?;
+//! // With an image loaded, this returns only if the update is refused.
+//! Err(kexec::execute())
+//! # }
+//! ```
+#![deny(unsafe_op_in_unsafe_fn)]
+#![deny(clippy::undocumented_unsafe_blocks)]
+
+mod anonymous;
+mod call;
+mod device;
+mod error;
+pub mod kexec;
+mod map;
+pub mod memfd;
+mod name;
+pub mod raw;
+mod session;
+
+pub use device::Device;
+pub use error::{Error, Result};
+pub use luo_abi::errno::Errno;
+pub use map::{MappedFile, OutOfRange};
+pub use name::{NameError, SessionName, Token};
+pub use session::Session;

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Chains of pages that records are written to at freeze.
+//!
+//! The pages are taken when there is still somebody to tell that memory is
+//! short, one ahead of each record; writing them at freeze cannot fail.
+
+use luo_abi::handover::{BlockHeader, BLOCK_SIZE, MAX_BLOCKS};
+use zerocopy::{Immutable, IntoBytes};
+
+use crate::error::Error;
+use crate::mem::Vec;
+
+/// A page of [`BLOCK_SIZE`] bytes that reaches the next kernel.
+pub trait BlockMemory {
+    /// Where the next kernel finds it: its physical address.
+    fn address(&self) -> u64;
+    /// Its bytes, [`BLOCK_SIZE`] of them.
+    fn bytes(&mut self) -> &mut [u8];
+}
+
+/// What a reservation says.
+pub(crate) enum Room {
+    /// There is room for the record.
+    Ready,
+    /// The chain wants one more page: get it without the lock and come again.
+    WantsBlock,
+}
+
+/// Pages for records of `PER_BLOCK` to a page.
+pub(crate) struct Chain<B, const PER_BLOCK: usize> {
+    blocks: Vec<B>,
+}
+
+impl<B: BlockMemory, const PER_BLOCK: usize> Chain<B, PER_BLOCK> {
+    pub(crate) const fn new() -> Self {
+        Self { blocks: Vec::new() }
+    }
+
+    /// Makes room for `records` records, with `spare` if a page is missing.
+    ///
+    /// # Errors
+    /// [`Error::Full`] at the limit of the format, [`Error::NoMemory`].
+    pub(crate) fn reserve(&mut self, records: usize, spare: &mut Option<B>) -> Result<Room, Error> {
+        if records > MAX_BLOCKS.saturating_mul(PER_BLOCK) {
+            return Err(Error::Full);
+        }
+        if records <= self.blocks.len().saturating_mul(PER_BLOCK) {
+            return Ok(Room::Ready);
+        }
+        self.blocks.reserve(1)?;
+        match spare.take() {
+            Some(block) => {
+                self.blocks.push(block)?;
+                Ok(Room::Ready)
+            }
+            None => Ok(Room::WantsBlock),
+        }
+    }
+
+    /// Takes off the last page if `records` records do not need it. The caller
+    /// drops it without the lock.
+    pub(crate) fn surplus(&mut self, records: usize) -> Option<B> {
+        let needed = records.div_ceil(PER_BLOCK);
+        if self.blocks.len() > needed {
+            self.blocks.pop()
+        } else {
+            None
+        }
+    }
+
+    /// Links the pages for `records` records and writes their headers.
+    ///
+    /// Returns the address of the first page, 0 if there are no records.
+    pub(crate) fn link(&mut self, records: usize) -> u64 {
+        let needed = records.div_ceil(PER_BLOCK).min(self.blocks.len());
+        let mut next = 0;
+        let mut left = records;
+        // From the last to the first: each header needs its successor's address.
+        for at in (0..needed).rev() {
+            let before = at.saturating_mul(PER_BLOCK);
+            let here = left.saturating_sub(before);
+            left = before;
+            if let Some(block) = self.blocks.get_mut(at) {
+                let header = BlockHeader {
+                    next,
+                    count: here as u64,
+                };
+                put(block.bytes(), 0, &header);
+                next = block.address();
+            }
+        }
+        next
+    }
+
+    /// Writes record number `at`.
+    ///
+    /// # Errors
+    /// [`Error::Inconsistent`] if no page was reserved for it.
+    pub(crate) fn write<R: IntoBytes + Immutable>(
+        &mut self,
+        at: usize,
+        record: &R,
+    ) -> Result<(), Error> {
+        let in_block = at.checked_rem(PER_BLOCK).ok_or(Error::Inconsistent)?;
+        let block = at.checked_div(PER_BLOCK).ok_or(Error::Inconsistent)?;
+        let offset = in_block
+            .saturating_mul(size_of::<R>())
+            .saturating_add(size_of::<BlockHeader>());
+        let block = self.blocks.get_mut(block).ok_or(Error::Inconsistent)?;
+        if put(block.bytes(), offset, record) {
+            Ok(())
+        } else {
+            Err(Error::Inconsistent)
+        }
+    }
+}
+
+/// Copies `record` into a page; false if it does not fit.
+pub(crate) fn put<R: IntoBytes + Immutable>(page: &mut [u8], offset: usize, record: &R) -> bool {
+    debug_assert!(page.len() == BLOCK_SIZE);
+    page.get_mut(offset..)
+        .is_some_and(|to| record.write_to_prefix(to).is_ok())
+}

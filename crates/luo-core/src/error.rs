@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What can go wrong in an operation, and the errno it crosses the ABI with.
+
+use core::fmt;
+
+use luo_abi::errno::Errno;
+
+use crate::handover::Refusal;
+use crate::mem::OutOfMemory;
+use crate::text::{Compat, TextError};
+
+/// Why an operation did not happen. Whatever it had begun is undone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Error {
+    /// Memory was refused. ENOMEM.
+    NoMemory,
+    /// The name is empty or not terminated. EINVAL.
+    BadName(TextError),
+    /// An outgoing session has this name already. EEXIST.
+    SessionExists,
+    /// No incoming session has this name. ENOENT.
+    NoSession,
+    /// Somebody has retrieved the session already. EINVAL.
+    AlreadyRetrieved,
+    /// The operation is not for a session of this direction. EINVAL.
+    WrongDirection,
+    /// A file of the session has this token already. EEXIST.
+    TokenExists,
+    /// No file of the session has this token. ENOENT.
+    NoToken,
+    /// The object is preserved already, here or in another session. EBUSY.
+    AlreadyPreserved,
+    /// No handler knows how to preserve the file. ENOENT.
+    NoHandler,
+    /// A named limit of the handover format is reached. ENOSPC.
+    Full,
+    /// State is frozen: the machine is on its way into the next kernel. EBUSY.
+    Frozen,
+    /// A handler does not let go of a file yet. EBUSY.
+    CannotFinish {
+        /// The token of the file.
+        token: u64,
+        /// Its handler.
+        handler: Compat,
+    },
+    /// A handler or an FLB with this name is registered already. EEXIST.
+    NameTaken,
+    /// The handler or FLB is not registered. EINVAL.
+    NotRegistered,
+    /// The owner of the callbacks is going away. ENODEV.
+    OwnerGone,
+    /// Nothing was handed over, or it is finished. ENODATA.
+    NoData,
+    /// No FLB of this name was handed over or is preserved. ENOENT.
+    NoFlb,
+    /// What the previous kernel left is refused. EIO.
+    Refused(Refusal),
+    /// The operation is not possible at this moment of the machine's life, for
+    /// example sessions before the host has given memory for the root. EIO.
+    NotReady,
+    /// The engine's own books disagree; a bug, reported instead of a panic. EIO.
+    Inconsistent,
+    /// A callback, or the host, reported this.
+    Host(Errno),
+}
+
+impl Error {
+    /// The error number user space gets: the one place that decides it.
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::NoMemory => Errno::ENOMEM,
+            Self::BadName(_)
+            | Self::AlreadyRetrieved
+            | Self::WrongDirection
+            | Self::NotRegistered => Errno::EINVAL,
+            Self::SessionExists | Self::TokenExists | Self::NameTaken => Errno::EEXIST,
+            Self::NoSession | Self::NoToken | Self::NoHandler | Self::NoFlb => Errno::ENOENT,
+            Self::AlreadyPreserved | Self::Frozen | Self::CannotFinish { .. } => Errno::EBUSY,
+            Self::Full => Errno::ENOSPC,
+            Self::OwnerGone => Errno::ENODEV,
+            Self::NoData => Errno::ENODATA,
+            Self::Refused(_) | Self::NotReady | Self::Inconsistent => Errno::EIO,
+            Self::Host(errno) => *errno,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory => f.write_str("out of memory"),
+            Self::BadName(why) => write!(f, "the name is {why}"),
+            Self::SessionExists => f.write_str("a session of this name exists"),
+            Self::NoSession => f.write_str("no session of this name"),
+            Self::AlreadyRetrieved => f.write_str("the session is retrieved already"),
+            Self::WrongDirection => f.write_str("not for a session of this direction"),
+            Self::TokenExists => f.write_str("the token is in use"),
+            Self::NoToken => f.write_str("no file with this token"),
+            Self::AlreadyPreserved => f.write_str("the object is preserved already"),
+            Self::NoHandler => f.write_str("no handler for this file"),
+            Self::Full => f.write_str("the handover format has no more room"),
+            Self::Frozen => f.write_str("frozen for the update"),
+            Self::CannotFinish { token, handler } => {
+                write!(f, "handler {handler} does not let go of token {token:#x}")
+            }
+            Self::NameTaken => f.write_str("the name is registered already"),
+            Self::NotRegistered => f.write_str("not registered"),
+            Self::OwnerGone => f.write_str("the owner of the callbacks is going away"),
+            Self::NoData => f.write_str("nothing was handed over"),
+            Self::NoFlb => f.write_str("no FLB of this name"),
+            Self::Refused(why) => write!(f, "handover refused: {why}"),
+            Self::NotReady => f.write_str("not set up yet"),
+            Self::Inconsistent => f.write_str("internal books disagree (a bug)"),
+            Self::Host(errno) => write!(f, "{errno}"),
+        }
+    }
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(_: OutOfMemory) -> Self {
+        Self::NoMemory
+    }
+}
+
+impl From<TextError> for Error {
+    fn from(why: TextError) -> Self {
+        Self::BadName(why)
+    }
+}
+
+impl From<Errno> for Error {
+    fn from(errno: Errno) -> Self {
+        Self::Host(errno)
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(why: Refusal) -> Self {
+        Self::Refused(why)
+    }
+}

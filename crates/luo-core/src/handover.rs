@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Reading what the previous kernel left, and writing for the next.
+//!
+//! Reading trusts nothing: each address is asked of the host, each page is
+//! visited once at most, each count has its limit, and nothing is taken over
+//! until all of it has been read. The format is `luo_abi::handover`.
+
+mod read;
+mod refusal;
+mod write;
+
+pub(crate) use read::{read_flbs, read_root, read_sessions, Draft, HandlerEntry};
+pub use refusal::Refusal;
+
+/// What the root of a handover says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RootFields {
+    /// Live updates of the chain of kernels, this one included.
+    pub update_number: u64,
+    /// Address of the first block of sessions, 0 for none.
+    pub sessions: u64,
+    /// Address of the page of FLBs, 0 for none.
+    pub flbs: u64,
+}
+
+/// How far the taking over is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Handover {
+    /// Nothing was handed over.
+    Nothing,
+    /// The root is read; the sessions wait for the first open of the device.
+    Waiting { root: u64, fields: RootFields },
+    /// The sessions are being read; others wait.
+    Working,
+    /// Refused because a handler is missing; read again once one has been
+    /// registered after `registrations`.
+    Incomplete {
+        root: u64,
+        fields: RootFields,
+        why: Refusal,
+        registrations: u64,
+    },
+    /// Refused for good; its memory stays as it is.
+    Refused(Refusal),
+    /// Taken over; its memory is given to the allocator.
+    Taken,
+}

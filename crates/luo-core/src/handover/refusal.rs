@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Why data of the previous kernel is not taken over.
+
+use core::fmt;
+
+use crate::host::PageError;
+use crate::text::{Compat, SessionName, TextError};
+
+/// Which pages of the handover are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Area {
+    /// The root.
+    Root,
+    /// The chain of session blocks.
+    Sessions,
+    /// The chain of a session's file blocks.
+    Files,
+    /// The page of FLBs.
+    Flbs,
+}
+
+impl fmt::Display for Area {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Root => "root",
+            Self::Sessions => "session block",
+            Self::Files => "file block",
+            Self::Flbs => "FLB page",
+        })
+    }
+}
+
+/// What was found that is not right. Nothing of the handover was touched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The entry is shorter than a root.
+    RootTooShort {
+        /// Its length in bytes.
+        len: usize,
+    },
+    /// The version string is another one.
+    Version {
+        /// The bytes in its place.
+        found: [u8; 8],
+    },
+    /// An address does not lead to a preserved page.
+    Page {
+        /// What should be there.
+        area: Area,
+        /// The address.
+        address: u64,
+        /// What is wrong with it.
+        why: PageError,
+    },
+    /// A page is reached twice: a loop, or two chains that share it.
+    Revisited {
+        /// The chain that reached it the second time.
+        area: Area,
+        /// Its address.
+        address: u64,
+    },
+    /// A chain has more blocks than the format allows.
+    ChainTooLong {
+        /// The chain.
+        area: Area,
+    },
+    /// A block's record count is 0 or more than fit.
+    BlockCount {
+        /// The chain.
+        area: Area,
+        /// The block's address.
+        address: u64,
+        /// The count it gives.
+        count: u64,
+    },
+    /// A session's name is not one.
+    SessionName(TextError),
+    /// Two sessions have this name.
+    DuplicateSession(SessionName),
+    /// A session says that it has a number of files and has another.
+    FileCount {
+        /// The session.
+        session: SessionName,
+        /// What its record says.
+        said: u64,
+        /// What its blocks hold; counting stops above `said`.
+        found: u64,
+    },
+    /// Two files of a session have this token.
+    DuplicateToken {
+        /// The session.
+        session: SessionName,
+        /// The token.
+        token: u64,
+    },
+    /// The name of a file's handler is not one.
+    HandlerName {
+        /// The session.
+        session: SessionName,
+        /// The file's token.
+        token: u64,
+        /// What is wrong.
+        why: TextError,
+    },
+    /// No handler of this name is registered, or its owner is going away. The
+    /// only refusal that can pass: the handover is read again when the device
+    /// is opened after another handler has been registered.
+    UnknownHandler {
+        /// The session.
+        session: SessionName,
+        /// The file's token.
+        token: u64,
+        /// The handler's name.
+        handler: Compat,
+    },
+    /// The FLB page's header gives impossible numbers.
+    FlbHeader {
+        /// Pages it claims to have.
+        pages: u64,
+        /// Records it claims to have.
+        count: u64,
+    },
+    /// An FLB's name is not one.
+    FlbName(TextError),
+    /// Two FLBs have this name.
+    DuplicateFlb(Compat),
+    /// There was no memory to read it with at boot, when drivers had to know.
+    NoMemory,
+}
+
+impl Refusal {
+    /// Whether reading the handover again can end otherwise.
+    #[must_use]
+    pub const fn can_pass(&self) -> bool {
+        matches!(self, Self::UnknownHandler { .. })
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::RootTooShort { len } => {
+                write!(f, "root of {len} bytes is too short")
+            }
+            Self::Version { found } => write!(
+                f,
+                "version \"{}\" instead of \"luo-v5\"",
+                found.escape_ascii()
+            ),
+            Self::Page { area, address, why } => {
+                let why = match why {
+                    PageError::Unaligned => "is not the start of a page",
+                    PageError::NotPreserved => "was not preserved",
+                };
+                write!(f, "{area} at {address:#x} {why}")
+            }
+            Self::Revisited { area, address } => {
+                write!(f, "{area} at {address:#x} is linked twice")
+            }
+            Self::ChainTooLong { area } => write!(f, "chain of {area}s is too long"),
+            Self::BlockCount {
+                area,
+                address,
+                count,
+            } => write!(f, "{area} at {address:#x} counts {count} records"),
+            Self::SessionName(why) => write!(f, "a session name is {why}"),
+            Self::DuplicateSession(name) => write!(f, "two sessions are named \"{name}\""),
+            Self::FileCount {
+                session,
+                said,
+                found,
+            } => write!(
+                f,
+                "session \"{session}\" says {said} files, its blocks hold {found}"
+            ),
+            Self::DuplicateToken { session, token } => {
+                write!(f, "session \"{session}\" has token {token:#x} twice")
+            }
+            Self::HandlerName {
+                session,
+                token,
+                why,
+            } => write!(
+                f,
+                "session \"{session}\", token {token:#x}: the handler's name is {why}"
+            ),
+            Self::UnknownHandler {
+                session,
+                token,
+                handler,
+            } => write!(
+                f,
+                "session \"{session}\", token {token:#x}: no handler \"{handler}\""
+            ),
+            Self::FlbHeader { pages, count } => {
+                write!(f, "FLB page claims {pages} pages and {count} records")
+            }
+            Self::FlbName(why) => write!(f, "an FLB name is {why}"),
+            Self::DuplicateFlb(name) => write!(f, "two FLBs are named \"{name}\""),
+            Self::NoMemory => f.write_str("out of memory at boot"),
+        }
+    }
+}

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The life of file-lifecycle-bound globals. The states are in `crate::flb`.
+
+use core::task::Poll;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::flb::{Arrived, ArrivedState, OutgoingState};
+use crate::handover::Handover;
+use crate::host::Host;
+use crate::id::{FlbId, HandlerId};
+use crate::registry::Flb;
+use crate::text::Compat;
+
+/// Who uses an FLB.
+#[derive(Clone, Copy)]
+enum User {
+    File,
+    Holder,
+}
+
+// Outgoing.
+
+/// Preserves all FLBs that a handler depends on, in order of registration, for
+/// one more file; undoes those done if one fails.
+pub(super) fn acquire_flbs<H: Host>(host: &H, handler: HandlerId) -> Result<(), Error> {
+    let mut at = 0usize;
+    while let Some(flb) = nth_flb(host, handler, at) {
+        if let Err(why) = acquire(host, flb) {
+            release_below(host, handler, at);
+            return Err(why);
+        }
+        at = at.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Releases all FLBs of a handler for one file less, in reverse order.
+pub(super) fn release_flbs<H: Host>(host: &H, handler: HandlerId) {
+    let count = host.with(|engine| {
+        let entry = engine.handlers.get(handler);
+        Poll::Ready(entry.map_or(0, |entry| entry.flbs.len()))
+    });
+    release_below(host, handler, count);
+}
+
+fn release_below<H: Host>(host: &H, handler: HandlerId, count: usize) {
+    for at in (0..count).rev() {
+        if let Some(flb) = nth_flb(host, handler, at) {
+            release(host, flb, User::File);
+        }
+    }
+}
+
+fn nth_flb<H: Host>(host: &H, handler: HandlerId, at: usize) -> Option<FlbId> {
+    host.with(|engine| {
+        let entry = engine.handlers.get(handler);
+        Poll::Ready(entry.and_then(|entry| entry.flbs.get(at).copied()))
+    })
+}
+
+fn acquire<H: Host>(host: &H, id: FlbId) -> Result<(), Error> {
+    let first = host.with(|engine| {
+        let Some(flb) = engine.flbs.get_mut(id) else {
+            return Poll::Ready(Ok(None));
+        };
+        match flb.outgoing.state {
+            OutgoingState::Working => Poll::Pending,
+            OutgoingState::Live { .. } => {
+                flb.outgoing.files = flb.outgoing.files.saturating_add(1);
+                Poll::Ready(Ok::<_, Error>(None))
+            }
+            OutgoingState::Idle => {
+                flb.outgoing.state = OutgoingState::Working;
+                Poll::Ready(Ok(Some(flb.table.clone())))
+            }
+        }
+    })?;
+    let Some(table) = first else {
+        return Ok(());
+    };
+    let preserved = match host.pin_flb(&table) {
+        None => Err(Error::OwnerGone),
+        Some(pin) => match host.flb_preserve(&table) {
+            Ok((data, object)) => Ok(OutgoingState::Live { data, object, pin }),
+            Err(errno) => Err(errno.into()),
+        },
+    };
+    let (mut state, outcome) = match preserved {
+        Ok(live) => (Some(live), Ok(())),
+        Err(why) => (None, Err(why)),
+    };
+    host.with(|engine| {
+        if let Some(flb) = engine.flbs.get_mut(id) {
+            match state.take() {
+                Some(live) => {
+                    flb.outgoing.state = live;
+                    flb.outgoing.files = 1;
+                }
+                None => flb.outgoing.state = OutgoingState::Idle,
+            }
+        }
+        engine.drop_flb_if_unused(id);
+        Poll::Ready(())
+    });
+    outcome
+}
+
+fn release<H: Host>(host: &H, id: FlbId, user: User) {
+    let last = host.with(|engine| {
+        let Some(flb) = engine.flbs.get_mut(id) else {
+            return Poll::Ready(None);
+        };
+        if matches!(flb.outgoing.state, OutgoingState::Working) {
+            return Poll::Pending;
+        }
+        let count = match user {
+            User::File => &mut flb.outgoing.files,
+            User::Holder => &mut flb.outgoing.holders,
+        };
+        *count = count.saturating_sub(1);
+        if !flb.outgoing.is_unused() || flb.outgoing.is_idle() {
+            return Poll::Ready(None);
+        }
+        let state = core::mem::replace(&mut flb.outgoing.state, OutgoingState::Working);
+        Poll::Ready(Some((flb.table.clone(), state)))
+    });
+    let Some((table, OutgoingState::Live { data, object, pin })) = last else {
+        return;
+    };
+    host.flb_unpreserve(&table, data, object);
+    host.with(|engine| {
+        if let Some(flb) = engine.flbs.get_mut(id) {
+            flb.outgoing.state = OutgoingState::Idle;
+        }
+        engine.drop_flb_if_unused(id);
+        Poll::Ready(())
+    });
+    drop(pin);
+}
+
+fn find_flb<H: Host>(engine: &Engine<H>, table: &H::Flb) -> Option<FlbId> {
+    let same = |(_, flb): &(FlbId, &Flb<H>)| flb.table == *table;
+    engine.flbs.iter().find(same).map(|(id, _)| id)
+}
+
+/// A driver takes the object of an FLB that some file has caused to be
+/// preserved. See `liveupdate_flb_get_outgoing`.
+///
+/// # Errors
+/// [`Error::NoFlb`] if it is not preserved or has no object.
+pub fn flb_get_outgoing<H: Host>(host: &H, table: &H::Flb) -> Result<H::Object, Error> {
+    host.with(|engine| {
+        let Some(id) = find_flb(engine, table) else {
+            return Poll::Ready(Err(Error::NoFlb));
+        };
+        let Some(flb) = engine.flbs.get_mut(id) else {
+            return Poll::Ready(Err(Error::NoFlb));
+        };
+        match &flb.outgoing.state {
+            OutgoingState::Working => Poll::Pending,
+            OutgoingState::Live {
+                object: Some(object),
+                ..
+            } => {
+                let object = object.clone();
+                flb.outgoing.holders = flb.outgoing.holders.saturating_add(1);
+                Poll::Ready(Ok(object))
+            }
+            _ => Poll::Ready(Err(Error::NoFlb)),
+        }
+    })
+}
+
+/// A driver gives back what [`flb_get_outgoing`] gave it.
+pub fn flb_put_outgoing<H: Host>(host: &H, table: &H::Flb) {
+    if let Some(id) = host.with(|engine| Poll::Ready(find_flb(engine, table))) {
+        release(host, id, User::Holder);
+    }
+}
+
+// Incoming.
+
+fn arrived<'a, H: Host>(engine: &'a mut Engine<H>, name: &Compat) -> Option<&'a mut Arrived<H>> {
+    let same = |flb: &&mut Arrived<H>| flb.name == *name;
+    engine.arrived_flbs.iter_mut().find(same)
+}
+
+/// What a look at an incoming FLB says.
+enum Look<H: Host> {
+    Live(Option<H::Object>),
+    /// The caller is to retrieve it, with this handle.
+    Retrieve(u64),
+}
+
+/// A driver takes the object of an FLB that was handed over; the first one
+/// causes it to be retrieved. See `liveupdate_flb_get_incoming`.
+///
+/// # Errors
+/// [`Error::NoData`] if nothing was handed over or the FLB is finished,
+/// [`Error::NoFlb`] if it was not among what was, [`Error::Refused`],
+/// [`Error::OwnerGone`], or what the FLB's own retrieve said.
+pub fn flb_get_incoming<H: Host>(
+    host: &H,
+    name: &Compat,
+    table: &H::Flb,
+) -> Result<Option<H::Object>, Error> {
+    let object = obtain(host, name, table)?;
+    host.with(|engine| {
+        if let Some(flb) = arrived(engine, name) {
+            flb.holders = flb.holders.saturating_add(1);
+        }
+        Poll::Ready(())
+    });
+    Ok(object)
+}
+
+/// A driver gives back what [`flb_get_incoming`] gave it.
+pub fn flb_put_incoming<H: Host>(host: &H, name: &Compat, table: &H::Flb) {
+    leave(host, name, table, User::Holder);
+}
+
+/// One incoming file less has this handler: its FLBs, in reverse order, are
+/// finished if it was the last.
+pub(super) fn finish_flbs<H: Host>(host: &H, handler: HandlerId) {
+    let count = host.with(|engine| {
+        let entry = engine.handlers.get(handler);
+        Poll::Ready(entry.map_or(0, |entry| entry.flbs.len()))
+    });
+    for at in (0..count).rev() {
+        let Some(id) = nth_flb(host, handler, at) else {
+            continue;
+        };
+        let flb = host.with(|engine| {
+            let flb = engine.flbs.get(id);
+            Poll::Ready(flb.map(|flb| (flb.name, flb.table.clone())))
+        });
+        if let Some((name, table)) = flb {
+            leave(host, &name, &table, User::File);
+        }
+    }
+}
+
+/// The object of an incoming FLB, retrieved if it was not.
+fn obtain<H: Host>(host: &H, name: &Compat, table: &H::Flb) -> Result<Option<H::Object>, Error> {
+    let look = host.with(|engine| {
+        match engine.handover {
+            Handover::Nothing => return Poll::Ready(Err(Error::NoData)),
+            Handover::Refused(why) => return Poll::Ready(Err(why.into())),
+            _ => {}
+        }
+        let Some(flb) = arrived(engine, name) else {
+            return Poll::Ready(Err(Error::NoFlb));
+        };
+        Poll::Ready(match &flb.state {
+            ArrivedState::Working => return Poll::Pending,
+            ArrivedState::Live { object, .. } => Ok(Look::<H>::Live(object.clone())),
+            ArrivedState::Failed(errno) => Err(Error::Host(*errno)),
+            ArrivedState::Finished => Err(Error::NoData),
+            ArrivedState::Waiting => {
+                flb.state = ArrivedState::Working;
+                Ok(Look::Retrieve(flb.data))
+            }
+        })
+    })?;
+    let data = match look {
+        Look::Live(object) => return Ok(object),
+        Look::Retrieve(data) => data,
+    };
+    let (state, outcome) = match host.pin_flb(table) {
+        // Not tried: somebody else may come while the owner is there.
+        None => (ArrivedState::Waiting, Err(Error::OwnerGone)),
+        Some(pin) => match host.flb_retrieve(table, data) {
+            Ok(object) => {
+                let given = object.clone();
+                (ArrivedState::Live { object, pin }, Ok(given))
+            }
+            Err(errno) => (ArrivedState::Failed(errno), Err(errno.into())),
+        },
+    };
+    set_arrived(host, name, state);
+    outcome
+}
+
+fn set_arrived<H: Host>(host: &H, name: &Compat, state: ArrivedState<H>) {
+    let mut state = Some(state);
+    host.with(|engine| {
+        if let (Some(flb), Some(state)) = (arrived(engine, name), state.take()) {
+            flb.state = state;
+        }
+        Poll::Ready(())
+    });
+}
+
+/// One user less; the last one finishes the FLB.
+fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
+    let last = host.with(|engine| {
+        let Some(flb) = arrived(engine, name) else {
+            return Poll::Ready(false);
+        };
+        if matches!(flb.state, ArrivedState::Working) {
+            return Poll::Pending;
+        }
+        let count = match user {
+            User::File => &mut flb.files,
+            User::Holder => &mut flb.holders,
+        };
+        *count = count.saturating_sub(1);
+        Poll::Ready(flb.is_unused() && !matches!(flb.state, ArrivedState::Finished))
+    });
+    // Its owner releases what was handed over through the restored object.
+    if last && obtain(host, name, table).is_ok() {
+        let live = host.with(|engine| {
+            let Some(flb) = arrived(engine, name) else {
+                return Poll::Ready(None);
+            };
+            // Somebody may have come meanwhile.
+            if !flb.is_unused() || !matches!(flb.state, ArrivedState::Live { .. }) {
+                return Poll::Ready(None);
+            }
+            Poll::Ready(Some(core::mem::replace(
+                &mut flb.state,
+                ArrivedState::Working,
+            )))
+        });
+        if let Some(ArrivedState::Live { object, pin }) = live {
+            host.flb_finish(table, object);
+            set_arrived(host, name, ArrivedState::Finished);
+            drop(pin);
+        }
+    }
+}

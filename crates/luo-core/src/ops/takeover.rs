@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Taking over what the previous kernel left.
+//!
+//! The root and the FLBs are read at boot, because drivers ask for FLBs early.
+//! The sessions are read when the device is opened first: by then handlers are
+//! registered. Nothing is given to the allocator until all of it is taken over.
+
+use core::task::Poll;
+
+use super::session::close_session;
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handover::{
+    read_flbs, read_root, read_sessions, HandlerEntry, Handover, Refusal, RootFields,
+};
+use crate::host::Host;
+use crate::id::SessionId;
+use crate::index::Hash;
+use crate::list::Links;
+use crate::mem::Vec;
+use crate::session::{Arrived, Direction, File, Progress, Stage, State};
+
+/// Reads the root that the previous kernel left at `address`, `len` bytes by
+/// its own account, and its FLBs. Call once, at boot.
+///
+/// # Errors
+/// [`Error::Refused`], once and for good; [`Error::NoMemory`], which leaves the
+/// handover refused as well, because drivers cannot be told later.
+pub fn admit<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, Error> {
+    let read = read_root(host, address, len)
+        .map_err(Error::from)
+        .and_then(|fields| Ok((fields, read_flbs(host, fields.flbs)?)));
+    match read {
+        Ok((fields, flbs)) => {
+            let mut flbs = Some(flbs);
+            host.with(|engine| {
+                engine.update_number = fields.update_number;
+                engine.arrived_flbs = flbs.take().unwrap_or_default();
+                engine.handover = Handover::Waiting {
+                    root: address,
+                    fields,
+                };
+                Poll::Ready(())
+            });
+            Ok(fields)
+        }
+        Err(why) => {
+            let refusal = match why {
+                Error::Refused(refusal) => refusal,
+                _ => Refusal::NoMemory,
+            };
+            host.with(|engine| {
+                engine.handover = Handover::Refused(refusal);
+                Poll::Ready(())
+            });
+            Err(why)
+        }
+    }
+}
+
+/// What an open of the device brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenReport {
+    /// Sessions and files that this very open took over.
+    pub taken_over: Option<(usize, usize)>,
+    /// Closed sessions that could not be finished still.
+    pub unfinished: usize,
+}
+
+/// To be called when the device is opened: takes over the sessions of the
+/// previous kernel if that has not been done, and tries again to finish those
+/// that were closed while a handler did not let go. `report` is told of each of
+/// those that still cannot be finished.
+///
+/// # Errors
+/// [`Error::Refused`]: `true` beside it if this very open found out, so that
+/// the host says so once. [`Error::NoMemory`]: nothing is lost, open again.
+pub fn open_device<H: Host>(
+    host: &H,
+    mut report: impl FnMut(&Error),
+) -> Result<OpenReport, (Error, bool)> {
+    let taken_over = take_over(host)?;
+    let mut unfinished = 0usize;
+    let mut next = host.with(|engine| Poll::Ready(engine.next_unfinished(None)));
+    while let Some(id) = next {
+        // Looked up first: the session may be gone afterwards.
+        next = host.with(|engine| Poll::Ready(engine.next_unfinished(Some(id))));
+        if let Err(why) = close_session(host, id) {
+            report(&why);
+            unfinished = unfinished.saturating_add(1);
+        }
+    }
+    Ok(OpenReport {
+        taken_over,
+        unfinished,
+    })
+}
+
+/// What an opener has to read.
+struct Job<H: Host> {
+    root: u64,
+    fields: RootFields,
+    registrations: u64,
+    hash: Hash,
+    handlers: Vec<HandlerEntry<H>>,
+}
+
+fn take_over<H: Host>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
+    let job = host.with(|engine| engine.begin_takeover());
+    let Some(job) = job.map_err(|why| (why, false))? else {
+        return Ok(None);
+    };
+    let read = read_sessions(host, job.hash, &job.handlers, job.fields.sessions);
+    let mut draft = match read {
+        Ok(draft) => Some(draft),
+        Err(why) => {
+            host.with(|engine| {
+                engine.handover = job.after_failure(&why);
+                Poll::Ready(())
+            });
+            return Err((why, matches!(why, Error::Refused(_))));
+        }
+    };
+    let installed = host.with(|engine| {
+        let counts = draft
+            .as_ref()
+            .map_or((0, 0), |draft| (draft.sessions.len(), draft.files.len()));
+        if let Err(why) = engine.reserve_arrivals(counts) {
+            engine.handover = job.after_failure(&why);
+            return Poll::Ready(Err((why, false)));
+        }
+        let pages = draft.take().map(|draft| engine.install(draft));
+        engine.handover = Handover::Taken;
+        Poll::Ready(Ok((counts, pages)))
+    });
+    let (counts, pages) = installed?;
+    // Everything is taken over: only now are the pages given away.
+    for page in pages.into_iter().flatten() {
+        host.free_page(page);
+    }
+    if job.fields.flbs != 0 {
+        host.free_page(job.fields.flbs);
+    }
+    host.free_page(job.root);
+    Ok(Some(counts))
+}
+
+impl<H: Host> Job<H> {
+    /// Where the handover stands after an attempt that failed.
+    fn after_failure(&self, why: &Error) -> Handover {
+        let (root, fields) = (self.root, self.fields);
+        match why {
+            Error::Refused(why) if why.can_pass() => Handover::Incomplete {
+                root,
+                fields,
+                why: *why,
+                registrations: self.registrations,
+            },
+            Error::Refused(why) => Handover::Refused(*why),
+            _ => Handover::Waiting { root, fields },
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    fn begin_takeover(&mut self) -> Poll<Result<Option<Job<H>>, Error>> {
+        let (root, fields) = match self.handover {
+            Handover::Nothing | Handover::Taken => return Poll::Ready(Ok(None)),
+            Handover::Working => return Poll::Pending,
+            Handover::Refused(why) => return Poll::Ready(Err(why.into())),
+            Handover::Incomplete {
+                why, registrations, ..
+            } if registrations == self.registrations => {
+                return Poll::Ready(Err(why.into()));
+            }
+            Handover::Incomplete { root, fields, .. } | Handover::Waiting { root, fields } => {
+                (root, fields)
+            }
+        };
+        let mut handlers = Vec::new();
+        for (id, handler) in self.handlers.iter().filter(|(_, h)| h.registered) {
+            handlers.push(HandlerEntry {
+                id,
+                name: handler.name,
+                table: handler.table.clone(),
+            })?;
+        }
+        self.handover = Handover::Working;
+        Poll::Ready(Ok(Some(Job {
+            root,
+            fields,
+            registrations: self.registrations,
+            hash: self.hash,
+            handlers,
+        })))
+    }
+
+    /// Sets memory aside, so that [`Self::install`] cannot fail.
+    fn reserve_arrivals(&mut self, (sessions, files): (usize, usize)) -> Result<(), Error> {
+        self.sessions.reserve(sessions)?;
+        self.names.reserve(sessions)?;
+        self.files.reserve(files)?;
+        self.tokens.reserve(files)?;
+        Ok(())
+    }
+
+    /// Makes what was read part of the engine; gives back the pages it was on.
+    fn install(&mut self, draft: crate::handover::Draft<H>) -> Vec<u64> {
+        let mut files = draft.files.into_iter();
+        for session in draft.sessions {
+            let Ok(id) = self.add_session(session.name, Direction::Incoming) else {
+                continue;
+            };
+            for file in files.by_ref().take(session.files) {
+                if let Some(handler) = self.handlers.get_mut(file.handler) {
+                    handler.files = handler.files.saturating_add(1);
+                }
+                // Memory for it is set aside.
+                let _ = self.add_file(File {
+                    session: id,
+                    token: file.token,
+                    handler: Some(file.handler),
+                    object: None,
+                    data: file.data,
+                    stage: Stage::Incoming(Arrived {
+                        handler: file.table,
+                        pin: file.pin,
+                        progress: Progress::Waiting,
+                    }),
+                    links: Links::new(),
+                });
+            }
+        }
+        draft.pages
+    }
+
+    /// The next incoming session behind `after` that waits to be finished.
+    fn next_unfinished(&self, after: Option<SessionId>) -> Option<SessionId> {
+        if self.pending_finishes == 0 {
+            return None;
+        }
+        let mut next = match after.and_then(|id| self.sessions.get(id)) {
+            Some(session) => session.links.next,
+            None => self.incoming.first,
+        };
+        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            if session.state == State::UNFINISHED {
+                return Some(id);
+            }
+            next = session.links.next;
+        }
+        None
+    }
+}

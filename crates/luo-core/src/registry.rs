@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! File handlers and FLBs that are registered with the engine.
+//!
+//! There are few of them (a handful of file types in a kernel), so they are
+//! found by walking.
+
+use luo_abi::handover::MAX_FLBS;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::flb::Outgoing;
+use crate::host::Host;
+use crate::id::{FlbId, HandlerId};
+use crate::mem::Vec;
+use crate::text::Compat;
+
+/// The most handlers that can be registered.
+pub(crate) const MAX_HANDLERS: usize = 256;
+
+pub(crate) struct Handler<H: Host> {
+    pub(crate) name: Compat,
+    pub(crate) table: H::Handler,
+    /// In the order of registration, which is the order they are preserved in.
+    pub(crate) flbs: Vec<FlbId>,
+    /// Files that have this handler.
+    pub(crate) files: usize,
+    /// False once it is unregistered; the entry goes with its last file.
+    pub(crate) registered: bool,
+}
+
+pub(crate) struct Flb<H: Host> {
+    pub(crate) name: Compat,
+    pub(crate) table: H::Flb,
+    /// Handlers that depend on it.
+    pub(crate) users: usize,
+    pub(crate) outgoing: Outgoing<H>,
+}
+
+impl<H: Host> Engine<H> {
+    /// Registers a file handler. See `liveupdate_register_file_handler`.
+    ///
+    /// # Errors
+    /// [`Error::NameTaken`], [`Error::Full`] at 256 handlers,
+    /// [`Error::NoMemory`].
+    pub fn register_handler(&mut self, name: Compat, table: H::Handler) -> Result<(), Error> {
+        let registered = || self.handlers.iter().filter(|(_, h)| h.registered);
+        if registered().any(|(_, h)| h.name == name || h.table == table) {
+            return Err(Error::NameTaken);
+        }
+        if registered().count() >= MAX_HANDLERS {
+            return Err(Error::Full);
+        }
+        self.handlers.insert(Handler {
+            name,
+            table,
+            flbs: Vec::new(),
+            files: 0,
+            registered: true,
+        })?;
+        self.registrations = self.registrations.wrapping_add(1);
+        Ok(())
+    }
+
+    /// Unregisters a file handler. Files that it has preserved keep it.
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`].
+    pub fn unregister_handler(&mut self, table: &H::Handler) -> Result<(), Error> {
+        let id = self.find_handler(table).ok_or(Error::NotRegistered)?;
+        if let Some(handler) = self.handlers.get_mut(id) {
+            handler.registered = false;
+        }
+        self.drop_handler_if_unused(id);
+        Ok(())
+    }
+
+    /// Makes a handler depend on an FLB. See `liveupdate_register_flb`.
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`] if the handler is not, [`Error::NameTaken`] if
+    /// the handler depends on it already or another FLB has its name,
+    /// [`Error::Full`] at 63 FLBs, [`Error::NoMemory`].
+    pub fn register_flb(
+        &mut self,
+        handler: &H::Handler,
+        name: Compat,
+        table: H::Flb,
+    ) -> Result<(), Error> {
+        let handler = self.find_handler(handler).ok_or(Error::NotRegistered)?;
+        let known = self.flbs.iter().find(|(_, flb)| flb.table == table);
+        let known = known.map(|(id, _)| id);
+        if known.is_none() {
+            if self.flbs.iter().any(|(_, flb)| flb.name == name) {
+                return Err(Error::NameTaken);
+            }
+            if self.flbs.len() >= MAX_FLBS {
+                return Err(Error::Full);
+            }
+        }
+        let entry = self.handlers.get_mut(handler).ok_or(Error::Inconsistent)?;
+        if known.is_some_and(|id| entry.flbs.contains(&id)) {
+            return Err(Error::NameTaken);
+        }
+        entry.flbs.reserve(1)?;
+        let id = match known {
+            Some(id) => id,
+            None => self.flbs.insert(Flb {
+                name,
+                table,
+                users: 0,
+                outgoing: Outgoing::new(),
+            })?,
+        };
+        entry.flbs.push(id)?;
+        if let Some(flb) = self.flbs.get_mut(id) {
+            flb.users = flb.users.saturating_add(1);
+        }
+        Ok(())
+    }
+
+    /// Undoes [`Self::register_flb`].
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`] if the handler does not depend on it.
+    pub fn unregister_flb(&mut self, handler: &H::Handler, table: &H::Flb) -> Result<(), Error> {
+        let handler = self.find_handler(handler).ok_or(Error::NotRegistered)?;
+        let id = self
+            .flbs
+            .iter()
+            .find(|(_, flb)| flb.table == *table)
+            .map(|(id, _)| id)
+            .ok_or(Error::NotRegistered)?;
+        let entry = self.handlers.get_mut(handler).ok_or(Error::Inconsistent)?;
+        let at = entry
+            .flbs
+            .iter()
+            .position(|&flb| flb == id)
+            .ok_or(Error::NotRegistered)?;
+        entry.flbs.remove(at);
+        self.release_flb_user(id);
+        Ok(())
+    }
+
+    pub(crate) fn find_handler(&self, table: &H::Handler) -> Option<HandlerId> {
+        self.handlers
+            .iter()
+            .find(|(_, handler)| handler.registered && handler.table == *table)
+            .map(|(id, _)| id)
+    }
+
+    /// The registered handler behind `after`, in the order of slots; the first
+    /// one for `None`. Walks all handlers without holding the lock.
+    pub(crate) fn next_handler(&self, after: Option<HandlerId>) -> Option<(HandlerId, H::Handler)> {
+        self.handlers
+            .iter()
+            .filter(|(id, handler)| {
+                handler.registered && after.is_none_or(|after| id.slot > after.slot)
+            })
+            .map(|(id, handler)| (id, handler.table.clone()))
+            .next()
+    }
+
+    /// Notes that one file less has this handler.
+    pub(crate) fn release_handler(&mut self, id: HandlerId) {
+        if let Some(handler) = self.handlers.get_mut(id) {
+            handler.files = handler.files.saturating_sub(1);
+        }
+        self.drop_handler_if_unused(id);
+    }
+
+    fn drop_handler_if_unused(&mut self, id: HandlerId) {
+        let unused = |handler: &Handler<H>| !handler.registered && handler.files == 0;
+        if self.handlers.get(id).is_some_and(unused) {
+            if let Some(handler) = self.handlers.remove(id) {
+                for flb in handler.flbs {
+                    self.release_flb_user(flb);
+                }
+            }
+        }
+    }
+
+    fn release_flb_user(&mut self, id: FlbId) {
+        if let Some(flb) = self.flbs.get_mut(id) {
+            flb.users = flb.users.saturating_sub(1);
+        }
+        self.drop_flb_if_unused(id);
+    }
+
+    /// An FLB that no handler depends on any more goes once nothing of it is
+    /// preserved.
+    pub(crate) fn drop_flb_if_unused(&mut self, id: FlbId) {
+        let unused = |flb: &Flb<H>| flb.users == 0 && flb.outgoing.is_idle();
+        if self.flbs.get(id).is_some_and(unused) {
+            self.flbs.remove(id);
+        }
+    }
+}

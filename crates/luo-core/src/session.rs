@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Sessions and the files in them, as the engine keeps them.
+//!
+//! ```text
+//! outgoing:  Open -----------------------close----------------------> gone
+//!
+//! incoming:  Unclaimed --retrieve--> Claimed --finish--> Claimed, no files
+//!               ^                      |  '--close: all files let go--> gone
+//!               '----close: a handler does not let go----'
+//! ```
+//!
+//! A session is *busy* while an operation on it runs its callbacks; what needs
+//! the session for itself (finish, close, freeze) waits until it is not.
+
+use luo_abi::errno::Errno;
+use luo_abi::handover::{FILES_PER_BLOCK, SESSIONS_PER_BLOCK};
+
+use crate::block::Chain;
+use crate::host::{Host, Retrieval};
+use crate::id::{kind, HandlerId, SessionId};
+use crate::list::{Linked, Links, List};
+use crate::text::SessionName;
+
+/// Where a session goes to or comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// Made in this kernel, for the next.
+    Outgoing,
+    /// Made in the previous kernel.
+    Incoming,
+}
+
+/// What is being done with a session as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Outgoing: files may be preserved.
+    Open,
+    /// Incoming: nobody holds it. `finish_pending` if it was closed but a
+    /// handler did not let go; the next open of the device tries again.
+    Unclaimed { finish_pending: bool },
+    /// Incoming: somebody holds it.
+    Claimed,
+    /// An operation has it for itself: close or finish.
+    Exclusive,
+}
+
+impl State {
+    /// Incoming, closed, and some handler did not let go.
+    pub(crate) const UNFINISHED: Self = Self::Unclaimed {
+        finish_pending: true,
+    };
+    /// Incoming, and nobody has asked for it.
+    pub(crate) const UNCLAIMED: Self = Self::Unclaimed {
+        finish_pending: false,
+    };
+}
+
+pub(crate) type FileChain<H> = Chain<<H as Host>::Block, FILES_PER_BLOCK>;
+pub(crate) type SessionChain<H> = Chain<<H as Host>::Block, SESSIONS_PER_BLOCK>;
+
+pub(crate) struct Session<H: Host> {
+    pub(crate) name: SessionName,
+    pub(crate) direction: Direction,
+    pub(crate) state: State,
+    /// Operations that run callbacks for a file of this session right now.
+    pub(crate) busy: usize,
+    /// Closed while frozen; goes when the freeze is undone.
+    pub(crate) orphan: bool,
+    pub(crate) files: List<kind::File>,
+    /// Pages for the files' records; outgoing only.
+    pub(crate) chain: FileChain<H>,
+    pub(crate) links: Links<kind::Session>,
+}
+
+impl<H: Host> Session<H> {
+    pub(crate) fn new(name: SessionName, direction: Direction) -> Self {
+        Self {
+            name,
+            direction,
+            state: match direction {
+                Direction::Outgoing => State::Open,
+                Direction::Incoming => State::UNCLAIMED,
+            },
+            busy: 0,
+            orphan: false,
+            files: List::new(),
+            chain: Chain::new(),
+            links: Links::new(),
+        }
+    }
+}
+
+impl<H: Host> Linked<kind::Session> for Session<H> {
+    fn links(&mut self) -> &mut Links<kind::Session> {
+        &mut self.links
+    }
+}
+
+/// A file of this kernel that is on its way to the next.
+pub(crate) struct Live<H: Host> {
+    pub(crate) handler: H::Handler,
+    pub(crate) file: H::File,
+    pub(crate) private: H::Private,
+    /// Held until the file is gone, so that the handler stays.
+    pub(crate) pin: H::Pin,
+}
+
+/// How far a file is.
+pub(crate) enum Stage<H: Host> {
+    /// The token is taken; callbacks are under way.
+    Reserved,
+    /// Preserved. `None` while an operation has the file in its hands.
+    Preserved(Option<Live<H>>),
+    /// Came from the previous kernel.
+    Incoming(Arrived<H>),
+}
+
+/// A file that came from the previous kernel.
+pub(crate) struct Arrived<H: Host> {
+    pub(crate) handler: H::Handler,
+    pub(crate) pin: H::Pin,
+    pub(crate) progress: Progress<H>,
+}
+
+/// How far the restoring of a file is.
+pub(crate) enum Progress<H: Host> {
+    /// Nobody asked.
+    Waiting,
+    /// The handler is at it.
+    Retrieving,
+    /// Restored.
+    Done(H::File),
+    /// The handler failed.
+    Failed(Errno),
+}
+
+impl<H: Host> Progress<H> {
+    pub(crate) fn retrieval(&self) -> Retrieval {
+        match self {
+            Self::Waiting | Self::Retrieving => Retrieval::None,
+            Self::Done(_) => Retrieval::Done,
+            Self::Failed(errno) => Retrieval::Failed(*errno),
+        }
+    }
+}
+
+pub(crate) struct File<H: Host> {
+    pub(crate) session: SessionId,
+    pub(crate) token: u64,
+    /// Known from the moment a handler is found.
+    pub(crate) handler: Option<HandlerId>,
+    /// What [`Host::object_id`] said, while the object counts as preserved.
+    pub(crate) object: Option<u64>,
+    /// The handler's handle.
+    pub(crate) data: u64,
+    pub(crate) stage: Stage<H>,
+    pub(crate) links: Links<kind::File>,
+}
+
+impl<H: Host> Linked<kind::File> for File<H> {
+    fn links(&mut self) -> &mut Links<kind::File> {
+        &mut self.links
+    }
+}

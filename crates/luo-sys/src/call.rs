@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The one place where an ioctl leaves the process.
+
+use core::ffi::c_void;
+use std::os::fd::AsFd;
+
+use luo_abi::uapi::Argument;
+use rustix::io::Errno;
+use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
+use zerocopy::{FromBytes, IntoBytes};
+
+/// Runs `command` on a device or session with a structure of its own.
+///
+/// `command` and `T` must be a pair of [`luo_abi::uapi`]; the structure's size
+/// field must hold at most its size, which is what bounds the kernel's copies.
+pub(crate) fn with_argument<T>(
+    fd: &impl AsFd,
+    command: u32,
+    argument: &mut T,
+) -> Result<(), Errno>
+where
+    T: Argument + FromBytes + IntoBytes,
+{
+    let pointer: *mut T = argument;
+    // SAFETY: `pointer` comes from an exclusive borrow that lasts for the
+    // call. The kernel copies at most as many bytes as the structure's first
+    // field says, which is its own size, in and out; any bytes it may write
+    // are a valid `T` (`FromBytes`).
+    unsafe { with_pointer(fd, command, pointer.cast()) }.map(drop)
+}
+
+/// Runs `command` with a bare pointer and returns the call's own value.
+///
+/// # Safety
+/// Whatever the kernel reads or writes through `pointer` for this command on
+/// this file must be memory that the caller may let it read or write, or no
+/// accessible memory at all.
+pub(crate) unsafe fn with_pointer(
+    fd: &impl AsFd,
+    command: u32,
+    pointer: *mut c_void,
+) -> Result<i32, Errno> {
+    // SAFETY: the caller vouches for the pointer; `Call` adds nothing to it.
+    unsafe { rustix::ioctl::ioctl(fd, Call { command, pointer }) }
+}
+
+/// An ioctl whose number is known at run time only.
+struct Call {
+    command: u32,
+    pointer: *mut c_void,
+}
+
+// SAFETY: the pointer is passed through untouched and the output is the
+// call's return value, so this impl makes no claim about memory; that is the
+// contract of `with_pointer`, the only place that makes a `Call`.
+unsafe impl Ioctl for Call {
+    type Output = i32;
+
+    const IS_MUTATING: bool = true;
+
+    fn opcode(&self) -> Opcode {
+        self.command
+    }
+
+    fn as_ptr(&mut self) -> *mut c_void {
+        self.pointer
+    }
+
+    unsafe fn output_from_ptr(
+        output: IoctlOutput,
+        _pointer: *mut c_void,
+    ) -> rustix::io::Result<i32> {
+        Ok(output)
+    }
+}

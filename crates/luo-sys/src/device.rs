@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An open `/dev/liveupdate`.
+
+use core::mem::size_of;
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
+use luo_abi::uapi::{self, CreateSession, RetrieveSession};
+use rustix::fs::{Mode, OFlags};
+
+use crate::call::with_argument;
+use crate::error::{Error, Result};
+use crate::name::SessionName;
+use crate::session::Session;
+
+/// The live update device. One process at a time holds it; dropping this gives
+/// it back, and sessions outlive it.
+#[derive(Debug)]
+pub struct Device {
+    fd: OwnedFd,
+}
+
+impl Device {
+    /// Opens `/dev/liveupdate`. The first open after a live update reads what
+    /// the previous kernel handed over.
+    ///
+    /// # Errors
+    /// - EBUSY: somebody holds the device.
+    /// - EIO: what was handed over could not be taken over; final until reboot.
+    /// - ENOENT: no such device, for example without `liveupdate=on`.
+    /// - EACCES: the file's mode forbids it.
+    pub fn open() -> Result<Self> {
+        rustix::fs::open(
+            uapi::DEVICE_PATH,
+            OFlags::RDWR | OFlags::CLOEXEC,
+            Mode::empty(),
+        )
+        .map(|fd| Self { fd })
+        .map_err(Error::of("open /dev/liveupdate"))
+    }
+
+    /// Takes over a descriptor that somebody else opened, for example one that
+    /// was passed by a service manager.
+    #[must_use]
+    pub const fn from_fd(fd: OwnedFd) -> Self {
+        Self { fd }
+    }
+
+    /// Creates an outgoing session, which is handed over at the next kexec
+    /// unless it is closed before.
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), luo_sys::Error> {
+    /// # let name = luo_sys::SessionName::new("guest-7").unwrap();
+    /// let session = luo_sys::Device::open()?.create_session(&name)?;
+    /// assert_eq!(session.name()?, name);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// - EEXIST: an outgoing session has this name.
+    /// - ENOSPC: there are as many sessions as can be handed over.
+    /// - ENOMEM, EMFILE, ENFILE: a resource is exhausted.
+    pub fn create_session(&self, name: &SessionName) -> Result<Session> {
+        let mut argument = CreateSession {
+            size: size_of::<CreateSession>() as u32,
+            fd: -1,
+            name: *name.as_field(),
+        };
+        with_argument(self, uapi::CREATE_SESSION, &mut argument)
+            .map_err(Error::of("CREATE_SESSION"))?;
+        Ok(Session::from_fd(owned(argument.fd)))
+    }
+
+    /// Takes back a session of the previous kernel.
+    ///
+    /// # Errors
+    /// - ENOENT: nothing of this name was handed over, or it is finished.
+    /// - EINVAL: it has been retrieved already.
+    /// - ENOMEM, EMFILE, ENFILE: a resource is exhausted.
+    pub fn retrieve_session(&self, name: &SessionName) -> Result<Session> {
+        let mut argument = RetrieveSession {
+            size: size_of::<RetrieveSession>() as u32,
+            fd: -1,
+            name: *name.as_field(),
+        };
+        with_argument(self, uapi::RETRIEVE_SESSION, &mut argument)
+            .map_err(Error::of("RETRIEVE_SESSION"))?;
+        Ok(Session::from_fd(owned(argument.fd)))
+    }
+}
+
+impl AsFd for Device {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// Takes ownership of a descriptor that a successful ioctl returned.
+pub(crate) fn owned(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "the kernel reported success without a descriptor");
+    // SAFETY: the kernel has just installed `fd` in this process for the
+    // caller of the ioctl, so nobody else knows or owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
+}

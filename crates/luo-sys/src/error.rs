@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a failed system call reports.
+
+use luo_abi::errno::Errno;
+
+/// A system call that failed: which one, and with what error number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: {errno}")]
+pub struct Error {
+    call: &'static str,
+    errno: Errno,
+}
+
+/// The result of a system call.
+pub type Result<T> = core::result::Result<T, Error>;
+
+impl Error {
+    /// The call's name, for example `RETRIEVE_FD` or `open /dev/liveupdate`.
+    #[must_use]
+    pub const fn call(&self) -> &'static str {
+        self.call
+    }
+
+    /// The error number.
+    #[must_use]
+    pub const fn errno(&self) -> Errno {
+        self.errno
+    }
+
+    /// For `map_err`: attaches the call's name.
+    pub(crate) fn of(call: &'static str) -> impl FnOnce(rustix::io::Errno) -> Self {
+        move |errno| Self {
+            call,
+            errno: translate(errno.raw_os_error()),
+        }
+    }
+
+    /// The error number that the C library left behind.
+    pub(crate) fn last(call: &'static str) -> Self {
+        let raw = std::io::Error::last_os_error().raw_os_error();
+        Self {
+            call,
+            errno: translate(raw.unwrap_or_default()),
+        }
+    }
+}
+
+impl From<Error> for std::io::Error {
+    fn from(error: Error) -> Self {
+        Self::from_raw_os_error(error.errno.get())
+    }
+}
+
+/// Zero is no error number; a call that failed without one is reported as EIO.
+fn translate(raw: i32) -> Errno {
+    match Errno::check(raw.wrapping_neg()) {
+        Err(errno) => errno,
+        Ok(_) => Errno::EIO,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_names_its_call() {
+        let error = Error::of("PRESERVE_FD")(rustix::io::Errno::NOENT);
+        assert_eq!(error.errno(), Errno::ENOENT);
+        assert_eq!(error.to_string(), "PRESERVE_FD: ENOENT");
+        let io = std::io::Error::from(error);
+        assert_eq!(io.kind(), std::io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_failure_without_a_number_is_still_one() {
+        assert_eq!(translate(0), Errno::EIO);
+    }
+}

@@ -1,0 +1,200 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A file's memory, mapped and shared.
+
+use core::ffi::c_void;
+use core::ptr;
+use core::sync::atomic::{AtomicU64, Ordering};
+use std::os::fd::AsFd;
+
+use rustix::mm::{MapFlags, ProtFlags};
+
+use crate::error::{Error, Result};
+
+/// Bytes of the unit in which mapped memory is read and written.
+const WORD: usize = size_of::<u64>();
+
+/// A shared, writable mapping of the beginning of a memfd.
+///
+/// Others may write the same memory at any time: another thread, another
+/// process, the kernel. Therefore this type never gives out a reference to it;
+/// it reads and writes whole words of 64 bits, atomically and without any
+/// order between them. Who needs an order uses a lock or a fence.
+///
+/// ```
+/// use luo_sys::{MappedFile, memfd};
+/// let file = memfd::create("ram", 4096)?;
+/// let map = MappedFile::new(&file, 4096)?;
+/// map.store(8, 4711).unwrap();
+/// assert_eq!(map.load(8).unwrap(), 4711);
+/// assert!(map.load(4096).is_err());
+/// # Ok::<(), luo_sys::Error>(())
+/// ```
+///
+/// # Invariants
+/// `pointer` is the start of a mapping of `words` words, page-aligned and
+/// therefore word-aligned, that exists until this value is dropped.
+///
+/// A file that shrinks below the mapping turns an access into SIGBUS, which
+/// ends the process and is no undefined behaviour. Seal the file, or preserve
+/// it, to rule that out.
+#[derive(Debug)]
+pub struct MappedFile {
+    pointer: *mut c_void,
+    words: usize,
+}
+
+/// An offset that is not a multiple of 8, or a range outside of the mapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("offset {offset} is outside of the mapping or not a multiple of 8")]
+pub struct OutOfRange {
+    /// The offset in bytes.
+    pub offset: usize,
+}
+
+impl MappedFile {
+    /// Maps the first `length` bytes of `file`, rounded down to whole words.
+    ///
+    /// # Errors
+    /// EACCES: the file is not open for reading and writing. EPERM: it is
+    /// sealed against writing. EINVAL: the length is below 8. ENOMEM.
+    pub fn new(file: impl AsFd, length: usize) -> Result<Self> {
+        let words = length / WORD;
+        // SAFETY: a new mapping at an address of the kernel's choice replaces
+        // nothing, and memory shared with others is accessed by atomics only.
+        unsafe {
+            rustix::mm::mmap(
+                ptr::null_mut(),
+                words * WORD,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                file,
+                0,
+            )
+        }
+        .map(|pointer| Self { pointer, words })
+        .map_err(Error::of("mmap"))
+    }
+
+    /// Bytes of the mapping.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.words * WORD
+    }
+
+    /// Whether the mapping has no byte; never true.
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.words == 0
+    }
+
+    fn words(&self) -> &[AtomicU64] {
+        // SAFETY: by the invariant the mapping holds `words` aligned words for
+        // as long as `self` is borrowed. Every bit pattern is a valid
+        // `AtomicU64`, and all access of this process is through it.
+        unsafe { core::slice::from_raw_parts(self.pointer.cast(), self.words) }
+    }
+
+    fn range(&self, offset: usize, count: usize) -> core::result::Result<&[AtomicU64], OutOfRange> {
+        let start = offset / WORD;
+        start
+            .checked_add(count)
+            .filter(|_| offset % WORD == 0)
+            .and_then(|end| self.words().get(start..end))
+            .ok_or(OutOfRange { offset })
+    }
+
+    /// Reads the word at `offset` bytes.
+    ///
+    /// # Errors
+    /// [`OutOfRange`].
+    pub fn load(&self, offset: usize) -> core::result::Result<u64, OutOfRange> {
+        let words = self.range(offset, 1)?;
+        Ok(words[0].load(Ordering::Relaxed))
+    }
+
+    /// Writes the word at `offset` bytes.
+    ///
+    /// # Errors
+    /// [`OutOfRange`].
+    pub fn store(&self, offset: usize, value: u64) -> core::result::Result<(), OutOfRange> {
+        let words = self.range(offset, 1)?;
+        words[0].store(value, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Reads words from `offset` bytes on.
+    ///
+    /// # Errors
+    /// [`OutOfRange`]; then nothing was read.
+    pub fn copy_out(
+        &self,
+        offset: usize,
+        into: &mut [u64],
+    ) -> core::result::Result<(), OutOfRange> {
+        let words = self.range(offset, into.len())?;
+        for (to, from) in into.iter_mut().zip(words) {
+            *to = from.load(Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Writes words from `offset` bytes on.
+    ///
+    /// # Errors
+    /// [`OutOfRange`]; then nothing was written.
+    pub fn copy_in(&self, offset: usize, from: &[u64]) -> core::result::Result<(), OutOfRange> {
+        let words = self.range(offset, from.len())?;
+        for (to, &from) in words.iter().zip(from) {
+            to.store(from, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread, and all access
+// is by atomics.
+unsafe impl Send for MappedFile {}
+// SAFETY: as above.
+unsafe impl Sync for MappedFile {}
+
+impl Drop for MappedFile {
+    fn drop(&mut self) {
+        // SAFETY: by the invariant this value owns the mapping, and references
+        // into it live no longer than a borrow of this value. A failure leaks
+        // it, which is harmless.
+        let _ = unsafe { rustix::mm::munmap(self.pointer, self.len()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::FileExt;
+
+    #[test]
+    fn the_mapping_is_the_file() {
+        let file = crate::memfd::create("test", 4096).unwrap();
+        let map = MappedFile::new(&file, 4096).unwrap();
+        map.copy_in(16, &[1, u64::MAX]).unwrap();
+        let mut bytes = [0; 16];
+        file.read_exact_at(&mut bytes, 16).unwrap();
+        assert_eq!(bytes[..8], 1u64.to_ne_bytes());
+        assert_eq!(bytes[8..], [0xff; 8]);
+        file.write_all_at(&[7; 8], 24).unwrap();
+        let mut words = [0; 2];
+        map.copy_out(16, &mut words).unwrap();
+        assert_eq!(words, [1, u64::from_ne_bytes([7; 8])]);
+    }
+
+    #[test]
+    fn every_offset_is_checked() {
+        let file = crate::memfd::create("test", 4096).unwrap();
+        let map = MappedFile::new(&file, 4096).unwrap();
+        assert_eq!(map.len(), 4096);
+        assert!(map.load(4088).is_ok());
+        assert!(map.load(4096).is_err());
+        assert!(map.load(3).is_err());
+        assert!(map.copy_in(4088, &[0, 0]).is_err());
+        assert!(map.copy_out(usize::MAX - 7, &mut [0]).is_err());
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Anonymous memory files: what a session preserves.
+
+use std::fs::File;
+
+use rustix::fs::{MemfdFlags, SealFlags};
+
+use crate::error::{Error, Result};
+
+pub use rustix::fs::SealFlags as Seals;
+
+/// Creates a memfd of `length` bytes that can be sealed; its descriptor is
+/// `O_CLOEXEC`.
+///
+/// ```
+/// use luo_sys::memfd::{self, Seals};
+///
+/// let file = memfd::create("ram", 4096)?;
+/// memfd::add_seals(&file, Seals::SHRINK)?;
+/// assert!(file.set_len(0).is_err());
+/// assert_eq!(memfd::seals(&file)?, Seals::SHRINK);
+/// # Ok::<(), luo_sys::Error>(())
+/// ```
+///
+/// # Errors
+/// EINVAL: the name has a zero byte or more than 249 bytes. EFBIG: the length
+/// is beyond the file system's limit. ENOMEM, EMFILE, ENFILE.
+pub fn create(name: &str, length: u64) -> Result<File> {
+    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+        .map_err(Error::of("memfd_create"))?;
+    rustix::fs::ftruncate(&fd, length).map_err(Error::of("ftruncate"))?;
+    Ok(File::from(fd))
+}
+
+/// Adds seals.
+///
+/// # Errors
+/// EPERM: sealing is forbidden. EBUSY: `Seals::WRITE` on a file that somebody
+/// has mapped writable. EINVAL: not a memfd.
+pub fn add_seals(file: &File, seals: Seals) -> Result<()> {
+    rustix::fs::fcntl_add_seals(file, seals).map_err(Error::of("F_ADD_SEALS"))
+}
+
+/// The seals a file has.
+///
+/// # Errors
+/// EINVAL: not a memfd.
+pub fn seals(file: &File) -> Result<SealFlags> {
+    rustix::fs::fcntl_get_seals(file).map_err(Error::of("F_GET_SEALS"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn length_and_seals_are_as_asked() {
+        let file = create("test", 4097).unwrap();
+        assert_eq!(file.metadata().unwrap().len(), 4097);
+        assert_eq!(seals(&file).unwrap(), Seals::empty());
+        add_seals(&file, Seals::GROW | Seals::SHRINK).unwrap();
+        assert_eq!(seals(&file).unwrap(), Seals::GROW | Seals::SHRINK);
+        assert!(file.set_len(1).is_err());
+    }
+
+    #[test]
+    fn a_bad_name_is_an_error() {
+        let error = create("a\0b", 1).unwrap_err();
+        assert_eq!(error.errno(), luo_abi::errno::Errno::EINVAL);
+    }
+}
