@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn a_log_shows_no_control_bytes() {
-        let text = Text::<16>::parse(b"a\x1b[1m\n\xff\0\0\0\0\0\0\0\0").unwrap();
+        let text = Text::<16>::parse(b"a\x1b[1m\n\xff\0\0\0\0\0\0\0\0\0").unwrap();
         assert_eq!(text.to_string(), "a\\x1b[1m\\n\\xff");
     }
 }

@@ -1,3 +1,42 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Guest.
-fn main() {}
+//! The init of every test VM.
+//!
+//! It runs as process 1, sets the machine up, runs the scenario that the
+//! kernel command line names, reports to the host as it goes, and switches the
+//! machine off. A scenario that kexecs is run again by the next kernel, which
+//! knows from `luo.boot` how far it is.
+//!
+//! - [`init`]: mounts, limits, and the ways out: done, failed, hung.
+//! - [`port`]: the events to the host. [`command_line`]: the way in.
+//! - [`kexec`]: the way to the next kernel.
+//! - [`check`], [`fill`], [`kmsg`], [`forge`]: what scenarios are made of.
+//! - [`scenario`]: the table, one file each.
+#![forbid(unsafe_code)]
+
+mod check;
+mod command_line;
+mod fill;
+mod forge;
+mod init;
+mod kexec;
+mod kmsg;
+mod port;
+mod scenario;
+
+fn main() {
+    if std::env::args().nth(1).as_deref() == Some(scenario::HOLD) {
+        scenario::hold();
+    }
+    init::panics_end_the_run();
+    init::end(run());
+}
+
+fn run() -> anyhow::Result<()> {
+    init::mount()?;
+    let guest = init::Guest::read()?;
+    port::open();
+    init::announce(&guest);
+    init::raise_limits()?;
+    init::watch(&guest);
+    scenario::find(&guest.scenario)?(&guest)
+}

@@ -27,7 +27,7 @@ pub fn retrieve_file<H: Host>(host: &H, session: SessionId, token: u64) -> Resul
         .as_ref()
         .ok()
         .map(|file| host.object_id(&handler, file));
-    let answer = outcome.as_ref().map(Clone::clone).map_err(|&e| e.into());
+    let answer = outcome.clone().map_err(Error::from);
     let mut progress = Some(match outcome {
         Ok(file) => Progress::Done(file),
         Err(errno) => Progress::Failed(errno),
