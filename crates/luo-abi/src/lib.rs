@@ -12,7 +12,7 @@
 //! Nothing here decides anything or does I/O; the engine is `luo-core`. The
 //! kernel compiles these very files (edition 2021, `no_std`, no `alloc`), so
 //! they use nothing but `core` and zerocopy.
-#![no_std]
+#![cfg_attr(not(CONFIG_LIVEUPDATE_RUST), no_std)] // The kernel's build says so itself.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(

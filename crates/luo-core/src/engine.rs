@@ -181,7 +181,7 @@ impl<H: Host> Engine<H> {
             Some(session) => match session.state {
                 State::Exclusive => Poll::Pending,
                 State::Unclaimed { .. } => Poll::Ready(Err(Error::NoSession)),
-                State::Open | State::Claimed => Poll::Ready(Ok(session)),
+                State::Open | State::Claimed { .. } => Poll::Ready(Ok(session)),
             },
         }
     }

@@ -12,9 +12,42 @@
 //! ```
 
 use luo_abi::errno::Errno;
+use luo_abi::handover::MAX_FLBS;
 
 use crate::host::Host;
+use crate::id::FlbId;
 use crate::text::Compat;
+
+/// Which FLBs a file holds. Remembered with the file, because a handler can gain
+/// and lose FLBs while its files stay.
+///
+/// A set of slots: fewer than 64 FLBs can be registered at a time, and one that
+/// is held keeps its slot.
+#[derive(Clone, Copy)]
+pub(crate) struct Held(u64);
+
+impl Held {
+    pub(crate) const NONE: Self = Self(0);
+
+    fn bit(id: FlbId) -> u64 {
+        1u64.checked_shl(id.slot).unwrap_or(0)
+    }
+
+    pub(crate) fn contains(self, id: FlbId) -> bool {
+        self.0 & Self::bit(id) != 0
+    }
+
+    pub(crate) fn insert(&mut self, id: FlbId) {
+        self.0 |= Self::bit(id);
+    }
+
+    pub(crate) fn remove(&mut self, id: FlbId) {
+        self.0 &= !Self::bit(id);
+    }
+}
+
+// A slot of the last FLB that can be registered has its bit.
+const _: () = assert!(MAX_FLBS <= u64::BITS as usize);
 
 /// An FLB on its way to the next kernel.
 pub(crate) struct Outgoing<H: Host> {

@@ -10,7 +10,7 @@ mod refusal;
 mod write;
 
 pub(crate) use read::{read_flbs, read_root, read_sessions, Draft, HandlerEntry};
-pub use refusal::Refusal;
+pub use refusal::{Area, Refusal};
 
 /// What the root of a handover says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -20,7 +20,7 @@
 //! The kernel compiles these very files, so they use `core`, zerocopy and
 //! `luo-abi` only, never panic, and get memory through [`mem`] alone, where
 //! each request may fail.
-#![no_std]
+#![cfg_attr(not(CONFIG_LIVEUPDATE_RUST), no_std)] // The kernel's build says so itself.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
 #![deny(
@@ -69,8 +69,8 @@ mod text;
 pub use block::BlockMemory;
 pub use engine::{Engine, Phase};
 pub use error::Error;
-pub use handover::{Refusal, RootFields};
+pub use handover::{Area, Refusal, RootFields};
 pub use host::{Frozen, Host, Incoming, PageError, Preserved, Retrieval};
-pub use id::{FileId, FlbId, HandlerId, SessionId};
+pub use id::{kind, FileId, FlbId, HandlerId, Id, SessionId};
 pub use session::Direction;
 pub use text::{Compat, SessionName, Text, TextError};

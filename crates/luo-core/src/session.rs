@@ -16,6 +16,7 @@ use luo_abi::errno::Errno;
 use luo_abi::handover::{FILES_PER_BLOCK, SESSIONS_PER_BLOCK};
 
 use crate::block::Chain;
+use crate::flb::Held;
 use crate::host::{Host, Retrieval};
 use crate::id::{kind, HandlerId, SessionId};
 use crate::list::{Linked, Links, List};
@@ -38,8 +39,9 @@ pub(crate) enum State {
     /// Incoming: nobody holds it. `finish_pending` if it was closed but a
     /// handler did not let go; the next open of the device tries again.
     Unclaimed { finish_pending: bool },
-    /// Incoming: somebody holds it.
-    Claimed,
+    /// Incoming: somebody holds it. `finish_pending` as it was before, for a
+    /// session that is put back.
+    Claimed { finish_pending: bool },
     /// An operation has it for itself: close or finish.
     Exclusive,
 }
@@ -103,6 +105,8 @@ pub(crate) struct Live<H: Host> {
     pub(crate) private: H::Private,
     /// Held until the file is gone, so that the handler stays.
     pub(crate) pin: H::Pin,
+    /// The FLBs that were preserved for it, released with it.
+    pub(crate) flbs: Held,
 }
 
 /// How far a file is.

@@ -13,11 +13,7 @@ use zerocopy::{FromBytes, IntoBytes};
 ///
 /// `command` and `T` must be a pair of [`luo_abi::uapi`]; the structure's size
 /// field must hold at most its size, which is what bounds the kernel's copies.
-pub(crate) fn with_argument<T>(
-    fd: &impl AsFd,
-    command: u32,
-    argument: &mut T,
-) -> Result<(), Errno>
+pub(crate) fn with_argument<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<(), Errno>
 where
     T: Argument + FromBytes + IntoBytes,
 {

@@ -98,7 +98,11 @@ impl fmt::Display for SessionName {
 
 impl fmt::Debug for SessionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "SessionName({:?})", String::from_utf8_lossy(self.as_bytes()))
+        write!(
+            f,
+            "SessionName({:?})",
+            String::from_utf8_lossy(self.as_bytes())
+        )
     }
 }
 
@@ -137,7 +141,10 @@ mod tests {
     fn a_field_reads_back() {
         let name = SessionName::new("guest-7").unwrap();
         assert_eq!(SessionName::from_field(name.as_field()), Ok(name));
-        assert_eq!(SessionName::from_field(&[b'x'; 64]), Err(NameError::TooLong));
+        assert_eq!(
+            SessionName::from_field(&[b'x'; 64]),
+            Err(NameError::TooLong)
+        );
         assert_eq!(SessionName::from_field(&[0; 64]), Err(NameError::Empty));
     }
 

@@ -131,4 +131,3 @@ impl From<Session> for OwnedFd {
         session.fd
     }
 }
-

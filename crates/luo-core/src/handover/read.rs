@@ -97,12 +97,14 @@ pub(crate) struct Draft<H: Host> {
     pub(crate) pages: Vec<u64>,
 }
 
-/// Reads all sessions and their files.
+/// Reads all sessions and their files. The root and the FLBs are read already;
+/// their pages count as visited and go with the others.
 pub(crate) fn read_sessions<H: Host>(
     host: &H,
     hash: Hash,
     handlers: &[HandlerEntry<H>],
-    head: u64,
+    root: u64,
+    fields: &RootFields,
 ) -> Result<Draft<H>, Error> {
     let mut reader = Reader {
         host,
@@ -117,6 +119,11 @@ pub(crate) fn read_sessions<H: Host>(
             pages: Vec::new(),
         },
     };
+    reader.visit(Area::Root, root)?;
+    if fields.flbs != 0 {
+        reader.visit(Area::Flbs, fields.flbs)?;
+    }
+    let head = fields.sessions;
     reader.walk(Area::Sessions, SESSIONS_PER_BLOCK, head, Reader::session)?;
     Ok(reader.draft)
 }

@@ -24,6 +24,12 @@ impl<H: Host> Engine<H> {
         self.write_empty();
     }
 
+    /// Where the root is that the next kernel must be told of.
+    #[must_use]
+    pub fn root_address(&self) -> Option<u64> {
+        self.root.as_ref().map(BlockMemory::address)
+    }
+
     /// Takes back what [`Self::arm`] was given, for a host that could not make
     /// the root known.
     pub fn disarm(&mut self) -> (Option<H::Block>, Option<H::Block>) {

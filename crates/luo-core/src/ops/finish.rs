@@ -26,7 +26,7 @@ pub fn finish_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
         engine.claim_session(id)
     })?;
     let outcome = match before {
-        State::Claimed => finish_claimed(host, id),
+        State::Claimed { .. } => finish_claimed(host, id),
         _ => Err(Error::NoSession),
     };
     host.with(|engine| {

@@ -5,7 +5,7 @@ use core::task::Poll;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::flb::{Arrived, ArrivedState, OutgoingState};
+use crate::flb::{Arrived, ArrivedState, Held, OutgoingState};
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::{FlbId, HandlerId};
@@ -22,33 +22,29 @@ enum User {
 // Outgoing.
 
 /// Preserves all FLBs that a handler depends on, in order of registration, for
-/// one more file; undoes those done if one fails.
-pub(super) fn acquire_flbs<H: Host>(host: &H, handler: HandlerId) -> Result<(), Error> {
-    let mut at = 0usize;
-    while let Some(flb) = nth_flb(host, handler, at) {
-        if let Err(why) = acquire(host, flb) {
-            release_below(host, handler, at);
-            return Err(why);
+/// one more file; undoes those done if one fails. Answers with what the file
+/// holds from now on.
+pub(super) fn acquire_flbs<H: Host>(host: &H, handler: HandlerId) -> Result<Held, Error> {
+    let mut held = Held::NONE;
+    while let Some(flb) = host.with(|engine| Poll::Ready(engine.next_to_acquire(handler, held))) {
+        match acquire(host, flb) {
+            Ok(true) => held.insert(flb),
+            // Unregistered since it was looked up: the next look skips it.
+            Ok(false) => {}
+            Err(why) => {
+                release_flbs(host, handler, held);
+                return Err(why);
+            }
         }
-        at = at.saturating_add(1);
     }
-    Ok(())
+    Ok(held)
 }
 
-/// Releases all FLBs of a handler for one file less, in reverse order.
-pub(super) fn release_flbs<H: Host>(host: &H, handler: HandlerId) {
-    let count = host.with(|engine| {
-        let entry = engine.handlers.get(handler);
-        Poll::Ready(entry.map_or(0, |entry| entry.flbs.len()))
-    });
-    release_below(host, handler, count);
-}
-
-fn release_below<H: Host>(host: &H, handler: HandlerId, count: usize) {
-    for at in (0..count).rev() {
-        if let Some(flb) = nth_flb(host, handler, at) {
-            release(host, flb, User::File);
-        }
+/// Releases the FLBs that a file holds, in reverse order.
+pub(super) fn release_flbs<H: Host>(host: &H, handler: HandlerId, mut held: Held) {
+    while let Some(flb) = host.with(|engine| Poll::Ready(engine.next_to_release(handler, held))) {
+        held.remove(flb);
+        release(host, flb, User::File);
     }
 }
 
@@ -59,25 +55,27 @@ fn nth_flb<H: Host>(host: &H, handler: HandlerId, at: usize) -> Option<FlbId> {
     })
 }
 
-fn acquire<H: Host>(host: &H, id: FlbId) -> Result<(), Error> {
+/// Takes an FLB for one more file. False if it is gone.
+fn acquire<H: Host>(host: &H, id: FlbId) -> Result<bool, Error> {
     let first = host.with(|engine| {
         let Some(flb) = engine.flbs.get_mut(id) else {
-            return Poll::Ready(Ok(None));
+            return Poll::Ready(Err(false));
         };
         match flb.outgoing.state {
             OutgoingState::Working => Poll::Pending,
             OutgoingState::Live { .. } => {
                 flb.outgoing.files = flb.outgoing.files.saturating_add(1);
-                Poll::Ready(Ok::<_, Error>(None))
+                Poll::Ready(Err(true))
             }
             OutgoingState::Idle => {
                 flb.outgoing.state = OutgoingState::Working;
-                Poll::Ready(Ok(Some(flb.table.clone())))
+                Poll::Ready(Ok(flb.table.clone()))
             }
         }
-    })?;
-    let Some(table) = first else {
-        return Ok(());
+    });
+    let table = match first {
+        Ok(table) => table,
+        Err(held) => return Ok(held),
     };
     let preserved = match host.pin_flb(&table) {
         None => Err(Error::OwnerGone),
@@ -87,7 +85,7 @@ fn acquire<H: Host>(host: &H, id: FlbId) -> Result<(), Error> {
         },
     };
     let (mut state, outcome) = match preserved {
-        Ok(live) => (Some(live), Ok(())),
+        Ok(live) => (Some(live), Ok(true)),
         Err(why) => (None, Err(why)),
     };
     host.with(|engine| {
@@ -205,14 +203,7 @@ pub fn flb_get_incoming<H: Host>(
     name: &Compat,
     table: &H::Flb,
 ) -> Result<Option<H::Object>, Error> {
-    let object = obtain(host, name, table)?;
-    host.with(|engine| {
-        if let Some(flb) = arrived(engine, name) {
-            flb.holders = flb.holders.saturating_add(1);
-        }
-        Poll::Ready(())
-    });
-    Ok(object)
+    obtain(host, name, table, 1)
 }
 
 /// A driver gives back what [`flb_get_incoming`] gave it.
@@ -241,8 +232,15 @@ pub(super) fn finish_flbs<H: Host>(host: &H, handler: HandlerId) {
     }
 }
 
-/// The object of an incoming FLB, retrieved if it was not.
-fn obtain<H: Host>(host: &H, name: &Compat, table: &H::Flb) -> Result<Option<H::Object>, Error> {
+/// The object of an incoming FLB, retrieved if it was not, for so many new
+/// holders. They count from the same step that sees the object: the FLB cannot
+/// be finished between.
+fn obtain<H: Host>(
+    host: &H,
+    name: &Compat,
+    table: &H::Flb,
+    holders: u64,
+) -> Result<Option<H::Object>, Error> {
     let look = host.with(|engine| {
         match engine.handover {
             Handover::Nothing => return Poll::Ready(Err(Error::NoData)),
@@ -254,7 +252,10 @@ fn obtain<H: Host>(host: &H, name: &Compat, table: &H::Flb) -> Result<Option<H::
         };
         Poll::Ready(match &flb.state {
             ArrivedState::Working => return Poll::Pending,
-            ArrivedState::Live { object, .. } => Ok(Look::<H>::Live(object.clone())),
+            ArrivedState::Live { object, .. } => {
+                flb.holders = flb.holders.saturating_add(holders);
+                Ok(Look::<H>::Live(object.clone()))
+            }
             ArrivedState::Failed(errno) => Err(Error::Host(*errno)),
             ArrivedState::Finished => Err(Error::NoData),
             ArrivedState::Waiting => {
@@ -278,15 +279,17 @@ fn obtain<H: Host>(host: &H, name: &Compat, table: &H::Flb) -> Result<Option<H::
             Err(errno) => (ArrivedState::Failed(errno), Err(errno.into())),
         },
     };
-    set_arrived(host, name, state);
+    let holders = if outcome.is_ok() { holders } else { 0 };
+    set_arrived(host, name, state, holders);
     outcome
 }
 
-fn set_arrived<H: Host>(host: &H, name: &Compat, state: ArrivedState<H>) {
+fn set_arrived<H: Host>(host: &H, name: &Compat, state: ArrivedState<H>, holders: u64) {
     let mut state = Some(state);
     host.with(|engine| {
         if let (Some(flb), Some(state)) = (arrived(engine, name), state.take()) {
             flb.state = state;
+            flb.holders = flb.holders.saturating_add(holders);
         }
         Poll::Ready(())
     });
@@ -309,7 +312,7 @@ fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
         Poll::Ready(flb.is_unused() && !matches!(flb.state, ArrivedState::Finished))
     });
     // Its owner releases what was handed over through the restored object.
-    if last && obtain(host, name, table).is_ok() {
+    if last && obtain(host, name, table, 0).is_ok() {
         let live = host.with(|engine| {
             let Some(flb) = arrived(engine, name) else {
                 return Poll::Ready(None);
@@ -325,8 +328,27 @@ fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
         });
         if let Some(ArrivedState::Live { object, pin }) = live {
             host.flb_finish(table, object);
-            set_arrived(host, name, ArrivedState::Finished);
+            set_arrived(host, name, ArrivedState::Finished, 0);
             drop(pin);
         }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// The first FLB of a handler that is not held yet.
+    fn next_to_acquire(&self, handler: HandlerId, held: Held) -> Option<FlbId> {
+        let mut all = self.handlers.get(handler)?.flbs.iter().copied();
+        all.find(|&id| !held.contains(id))
+    }
+
+    /// The last FLB of a handler that is held; when there are none left, one
+    /// that the handler has lost meanwhile.
+    fn next_to_release(&self, handler: HandlerId, held: Held) -> Option<FlbId> {
+        let listed = self.handlers.get(handler).and_then(|entry| {
+            let mut all = entry.flbs.iter().rev().copied();
+            all.find(|&id| held.contains(id))
+        });
+        let lost = || self.flbs.iter().map(|(id, _)| id);
+        listed.or_else(|| lost().find(|&id| held.contains(id)))
     }
 }

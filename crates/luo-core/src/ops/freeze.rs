@@ -11,7 +11,7 @@ use crate::engine::{Engine, Phase};
 use crate::error::Error;
 use crate::host::{Frozen, Host};
 use crate::id::{FileId, SessionId};
-use crate::session::{Direction, Live, Stage};
+use crate::session::{Direction, Live, Stage, State};
 use crate::text::{Compat, SessionName};
 
 /// What was handed over.
@@ -21,8 +21,9 @@ pub struct FreezeReport {
     pub sessions: usize,
     /// Files in them.
     pub files: usize,
-    /// Incoming sessions that nobody has claimed or finished; this handover
-    /// does not carry them on, so they are lost with the kexec.
+    /// Incoming sessions that nobody has claimed, or that have files which are
+    /// not finished. This handover does not carry them on: they are lost with
+    /// the kexec.
     pub unclaimed: usize,
 }
 
@@ -143,10 +144,16 @@ pub fn unfreeze<H: Host>(host: &H) {
         next = host.with(|engine| Poll::Ready(engine.preceding(id)));
     }
     end_freeze(host, Phase::Normal);
-    while let Some(id) = host.with(|engine| Poll::Ready(engine.take_orphan())) {
-        // An incoming one that cannot be finished stays pending; the next open
-        // of the device tries again and reports.
-        let _ = close_session(host, id);
+    let mut next = host.with(|engine| Poll::Ready(engine.next_orphan(None)));
+    while let Some(id) = next {
+        // Looked up first: the session may be gone afterwards. Each is closed
+        // once: frozen again meanwhile, it waits for the next unfreeze.
+        next = host.with(|engine| Poll::Ready(engine.next_orphan(Some(id))));
+        if host.with(|engine| Poll::Ready(engine.take_orphan(id))) {
+            // An incoming one that cannot be finished stays pending; the next
+            // open of the device tries again and reports.
+            let _ = close_session(host, id);
+        }
     }
 }
 
@@ -234,10 +241,18 @@ impl<H: Host> Engine<H> {
             files = files.saturating_add(current.files.len);
             session = current.links.next;
         }
+        let mut unclaimed = 0usize;
+        let mut session = self.incoming.first;
+        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
+            if !matches!(current.state, State::Claimed { .. }) || current.files.len > 0 {
+                unclaimed = unclaimed.saturating_add(1);
+            }
+            session = current.links.next;
+        }
         FreezeReport {
             sessions: self.outgoing.len,
             files,
-            unclaimed: self.incoming.len,
+            unclaimed,
         }
     }
 
@@ -272,22 +287,32 @@ impl<H: Host> Engine<H> {
         None
     }
 
-    fn take_orphan(&mut self) -> Option<SessionId> {
-        let orphan = |list: &crate::list::List<crate::id::kind::Session>| {
-            let mut session = list.first;
-            while let Some((id, current)) =
-                session.and_then(|id| Some((id, self.sessions.get(id)?)))
-            {
-                if current.orphan {
+    /// The next orphan behind `after`, the outgoing ones first.
+    fn next_orphan(&self, after: Option<SessionId>) -> Option<SessionId> {
+        let (mut next, mut direction) = match after {
+            None => (self.outgoing.first, Direction::Outgoing),
+            Some(id) => {
+                let session = self.sessions.get(id)?;
+                (session.links.next, session.direction)
+            }
+        };
+        loop {
+            while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
+                if session.orphan {
                     return Some(id);
                 }
-                session = current.links.next;
+                next = session.links.next;
             }
-            None
-        };
-        let id = orphan(self.list(Direction::Outgoing))
-            .or_else(|| orphan(self.list(Direction::Incoming)))?;
-        self.sessions.get_mut(id)?.orphan = false;
-        Some(id)
+            if direction == Direction::Incoming {
+                return None;
+            }
+            (next, direction) = (self.incoming.first, Direction::Incoming);
+        }
+    }
+
+    /// Whether a session is an orphan still; it is none afterwards.
+    fn take_orphan(&mut self, id: SessionId) -> bool {
+        let session = self.sessions.get_mut(id);
+        session.is_some_and(|session| core::mem::take(&mut session.orphan))
     }
 }

@@ -69,7 +69,7 @@ fn fill<H: Host>(
     let object = host.object_id(&handler, &file);
     host.with(|engine| Poll::Ready(engine.assign(id, handler_id, object)))?;
     accept()?;
-    acquire_flbs(host, handler_id)?;
+    let flbs = acquire_flbs(host, handler_id)?;
     match host.preserve(&handler, &file) {
         Ok(Preserved { data, private }) => {
             let mut live = Some(Live {
@@ -77,6 +77,7 @@ fn fill<H: Host>(
                 file,
                 private,
                 pin,
+                flbs,
             });
             host.with(|engine| {
                 if let Some(file) = engine.files.get_mut(id) {
@@ -88,7 +89,7 @@ fn fill<H: Host>(
             Ok(())
         }
         Err(errno) => {
-            release_flbs(host, handler_id);
+            release_flbs(host, handler_id, flbs);
             Err(errno.into())
         }
     }
@@ -128,7 +129,7 @@ pub(super) fn unpreserve_last<H: Host>(host: &H, session: SessionId) -> bool {
             private: &mut live.private,
         });
         if let Some(handler) = handler {
-            release_flbs(host, handler);
+            release_flbs(host, handler, live.flbs);
         }
         let gone = host.with(|engine| Poll::Ready(engine.remove_outgoing_file(session, id)));
         drop(gone);
@@ -199,12 +200,17 @@ impl<H: Host> Engine<H> {
     /// Gives a reserved file its handler and its object.
     fn assign(&mut self, id: FileId, handler: HandlerId, object: u64) -> Result<(), Error> {
         // It may have been unregistered since it was found.
-        let entry = self.handlers.get_mut(handler).ok_or(Error::NoHandler)?;
+        let entry = self.handlers.get_mut(handler);
+        let entry = entry.filter(|entry| entry.registered);
+        let entry = entry.ok_or(Error::NoHandler)?;
         entry.files = entry.files.saturating_add(1);
         match self.files.get_mut(id) {
             Some(file) => file.handler = Some(handler),
             None => return Err(Error::Inconsistent),
         }
+        // What retrievals under way have set aside stays so: each is busy, and
+        // so is this operation.
+        self.objects.reserve(self.busy)?;
         // On failure the file is removed, and its handler released with it.
         self.index_object(id, object)
     }

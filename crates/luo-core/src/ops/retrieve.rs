@@ -64,7 +64,8 @@ impl<H: Host> Engine<H> {
         let Some(id) = self.find_file(session, token) else {
             return Poll::Ready(Err(Error::NoToken));
         };
-        self.objects.reserve(1)?;
+        // One for this file and one for each that is being retrieved already.
+        self.objects.reserve(self.busy.saturating_add(1))?;
         let Some(file) = self.files.get_mut(id) else {
             return Poll::Ready(Err(Error::Inconsistent));
         };

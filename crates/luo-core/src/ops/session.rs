@@ -45,8 +45,8 @@ pub fn retrieve_session<H: Host>(host: &H, name: &SessionName) -> Result<Session
         };
         match engine.sessions.get(id).map(|session| session.state) {
             Some(State::Exclusive) => Poll::Pending,
-            Some(State::Unclaimed { .. }) => {
-                engine.set_state(id, State::Claimed);
+            Some(State::Unclaimed { finish_pending }) => {
+                engine.set_state(id, State::Claimed { finish_pending });
                 Poll::Ready(Ok(id))
             }
             _ => Poll::Ready(Err(Error::AlreadyRetrieved)),
@@ -55,10 +55,14 @@ pub fn retrieve_session<H: Host>(host: &H, name: &SessionName) -> Result<Session
 }
 
 /// Undoes [`retrieve_session`] for a caller who could not be told of it. The
-/// session keeps its files and can be retrieved again.
+/// session keeps its files, can be retrieved again, and is finished by the next
+/// [`super::open_device`] if it was to be.
 pub fn put_back_session<H: Host>(host: &H, id: SessionId) {
     host.with(|engine| {
-        engine.set_state(id, State::UNCLAIMED);
+        let state = engine.sessions.get(id).map(|session| session.state);
+        if let Some(State::Claimed { finish_pending }) = state {
+            engine.set_state(id, State::Unclaimed { finish_pending });
+        }
         Poll::Ready(())
     });
 }
@@ -87,16 +91,47 @@ pub fn close_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
     match claimed {
         None => return Ok(()),
         Some(Direction::Outgoing) => while unpreserve_last(host, id) {},
-        Some(Direction::Incoming) => {
-            if let Err(why) = finish_claimed(host, id) {
-                host.with(|engine| {
-                    engine.yield_session(id, State::UNFINISHED);
-                    Poll::Ready(())
-                });
-                return Err(why);
-            }
-        }
+        Some(Direction::Incoming) => return end_incoming(host, id),
     }
+    remove_claimed(host, id);
+    Ok(())
+}
+
+/// Tries again to finish a session that was closed while a handler did not let
+/// go. Nothing happens to one that somebody has retrieved meanwhile.
+///
+/// # Errors
+/// As [`close_session`], and [`Error::Frozen`].
+pub(super) fn retry_close<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
+    let claimed = host.with(|engine| {
+        ready!(engine.changeable())?;
+        match engine.sessions.get(id).map(|session| session.state) {
+            Some(State::Exclusive) => Poll::Pending,
+            Some(State::UNFINISHED) => engine.claim_session(id).map_ok(|_| true),
+            _ => Poll::Ready(Ok::<_, Error>(false)),
+        }
+    })?;
+    if claimed {
+        end_incoming(host, id)
+    } else {
+        Ok(())
+    }
+}
+
+/// Finishes and removes an incoming session that the caller has for itself.
+fn end_incoming<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
+    if let Err(why) = finish_claimed(host, id) {
+        host.with(|engine| {
+            engine.yield_session(id, State::UNFINISHED);
+            Poll::Ready(())
+        });
+        return Err(why);
+    }
+    remove_claimed(host, id);
+    Ok(())
+}
+
+fn remove_claimed<H: Host>(host: &H, id: SessionId) {
     // What the session held is dropped after the lock is.
     let gone = host.with(|engine| {
         engine.mark_idle(id);
@@ -106,7 +141,6 @@ pub fn close_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
         Poll::Ready((session, page))
     });
     drop(gone);
-    Ok(())
 }
 
 impl<H: Host> Engine<H> {

@@ -7,11 +7,11 @@
 
 use core::task::Poll;
 
-use super::session::close_session;
+use super::session::retry_close;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
-    read_flbs, read_root, read_sessions, HandlerEntry, Handover, Refusal, RootFields,
+    read_flbs, read_root, read_sessions, Draft, HandlerEntry, Handover, Refusal, RootFields,
 };
 use crate::host::Host;
 use crate::id::SessionId;
@@ -40,6 +40,8 @@ pub fn admit<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, 
                     root: address,
                     fields,
                 };
+                // A host that has armed already gets the number right as well.
+                engine.write_empty();
                 Poll::Ready(())
             });
             Ok(fields)
@@ -85,7 +87,7 @@ pub fn open_device<H: Host>(
     while let Some(id) = next {
         // Looked up first: the session may be gone afterwards.
         next = host.with(|engine| Poll::Ready(engine.next_unfinished(Some(id))));
-        if let Err(why) = close_session(host, id) {
+        if let Err(why) = retry_close(host, id) {
             report(&why);
             unfinished = unfinished.saturating_add(1);
         }
@@ -106,11 +108,21 @@ struct Job<H: Host> {
 }
 
 fn take_over<H: Host>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
-    let job = host.with(|engine| engine.begin_takeover());
-    let Some(job) = job.map_err(|why| (why, false))? else {
-        return Ok(None);
-    };
-    let read = read_sessions(host, job.hash, &job.handlers, job.fields.sessions);
+    loop {
+        let job = host.with(|engine| engine.begin_takeover());
+        let Some(job) = job.map_err(|why| (why, false))? else {
+            return Ok(None);
+        };
+        if let Some(counts) = attempt(host, &job)? {
+            return Ok(Some(counts));
+        }
+    }
+}
+
+/// Reads and installs; `None` if a handler was unregistered meanwhile, which
+/// makes reading again worth it.
+fn attempt<H: Host>(host: &H, job: &Job<H>) -> Result<Option<(usize, usize)>, (Error, bool)> {
+    let read = read_sessions(host, job.hash, &job.handlers, job.root, &job.fields);
     let mut draft = match read {
         Ok(draft) => Some(draft),
         Err(why) => {
@@ -125,23 +137,26 @@ fn take_over<H: Host>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)>
         let counts = draft
             .as_ref()
             .map_or((0, 0), |draft| (draft.sessions.len(), draft.files.len()));
+        if !draft.as_ref().is_some_and(|draft| engine.knows(draft)) {
+            let (root, fields) = (job.root, job.fields);
+            engine.handover = Handover::Waiting { root, fields };
+            return Poll::Ready(Ok(None));
+        }
         if let Err(why) = engine.reserve_arrivals(counts) {
             engine.handover = job.after_failure(&why);
             return Poll::Ready(Err((why, false)));
         }
         let pages = draft.take().map(|draft| engine.install(draft));
         engine.handover = Handover::Taken;
-        Poll::Ready(Ok((counts, pages)))
+        Poll::Ready(Ok(Some((counts, pages))))
     });
-    let (counts, pages) = installed?;
+    let Some((counts, pages)) = installed? else {
+        return Ok(None);
+    };
     // Everything is taken over: only now are the pages given away.
     for page in pages.into_iter().flatten() {
         host.free_page(page);
     }
-    if job.fields.flbs != 0 {
-        host.free_page(job.fields.flbs);
-    }
-    host.free_page(job.root);
     Ok(Some(counts))
 }
 
@@ -195,6 +210,12 @@ impl<H: Host> Engine<H> {
         })))
     }
 
+    /// Whether the handlers of all files that were read are still there.
+    fn knows(&self, draft: &Draft<H>) -> bool {
+        let mut files = draft.files.iter();
+        files.all(|file| self.handlers.get(file.handler).is_some())
+    }
+
     /// Sets memory aside, so that [`Self::install`] cannot fail.
     fn reserve_arrivals(&mut self, (sessions, files): (usize, usize)) -> Result<(), Error> {
         self.sessions.reserve(sessions)?;
@@ -205,7 +226,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Makes what was read part of the engine; gives back the pages it was on.
-    fn install(&mut self, draft: crate::handover::Draft<H>) -> Vec<u64> {
+    fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
         let mut files = draft.files.into_iter();
         for session in draft.sessions {
             let Ok(id) = self.add_session(session.name, Direction::Incoming) else {

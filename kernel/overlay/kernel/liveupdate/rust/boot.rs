@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! What happens at boot.
+//!
+//! ```text
+//! liveupdate=on       the parameter, before anything else
+//! early initcall      the host is made; the previous kernel's root is read
+//! initcalls           other subsystems register handlers, ask for FLBs
+//! late initcall       the root for the next kernel; /dev/liveupdate
+//! first open          the previous kernel's sessions (in `device`)
+//! ```
+
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Poll;
+
+use kernel::prelude::*;
+use luo_abi::handover::Root;
+use luo_core::{ops, Host};
+
+use crate::host::{linux, set_up, Linux};
+use crate::say::Say;
+use crate::sys::kho::{self, PreservedPage};
+use crate::{device, errno};
+
+/// Whether live update is on: the boot parameter, unless something at boot made
+/// it impossible.
+static ENABLED: AtomicBool = AtomicBool::new(false);
+
+/// See `liveupdate_enabled()`.
+pub(crate) fn enabled() -> bool {
+    ENABLED.load(Ordering::Relaxed)
+}
+
+/// The boot parameter.
+pub(crate) fn enable(on: bool) {
+    ENABLED.store(on, Ordering::Relaxed);
+}
+
+/// Makes the host and reads the root of the previous kernel.
+pub(crate) fn early_init() -> Result {
+    if !kho::is_enabled() {
+        if enabled() {
+            pr_warn!("live update is off: it needs Kexec HandOver (kho=on)\n");
+            enable(false);
+        }
+        return Ok(());
+    }
+    let handed_over = kho::incoming_entry();
+    if !enabled() {
+        if handed_over.is_some() {
+            pr_warn!(
+                "the previous kernel handed sessions over, but liveupdate=on is missing; \
+                 their memory stays reserved until the next reboot\n"
+            );
+        }
+        return Ok(());
+    }
+    let linux = set_up().inspect_err(|why| {
+        enable(false);
+        pr_err!("live update is off: no memory for it ({why:?})\n");
+    })?;
+    if let Some((address, len)) = handed_over {
+        admit(linux, address, len);
+    }
+    Ok(())
+}
+
+fn admit(linux: &Linux, address: u64, len: usize) {
+    match ops::admit(linux, address, len) {
+        Ok(root) => pr_info!(
+            "the previous kernel handed over, live update number {}\n",
+            root.update_number
+        ),
+        // The machine goes on: what was handed over is not touched, and the
+        // device says EIO. A panic would lose what does not depend on it, too.
+        Err(why) => refused(&why),
+    }
+}
+
+/// Says once that the handover is refused and what that means.
+pub(crate) fn refused(why: &luo_core::Error) {
+    pr_err!(
+        "{}; its memory stays quarantined until the next reboot, \
+         and opening /dev/liveupdate fails with EIO\n",
+        Say(why)
+    );
+}
+
+/// Makes the root for the next kernel known and the device available.
+pub(crate) fn late_init() -> Result {
+    let Some(linux) = linux() else {
+        return Ok(());
+    };
+    let ready = prepare_root(linux).and_then(|()| device::register());
+    ready.inspect_err(|why| {
+        enable(false);
+        pr_err!("live update is off: {why:?} while setting it up\n");
+    })
+}
+
+fn prepare_root(linux: &Linux) -> Result {
+    let page = || linux.alloc_block().map_err(errno::to_kernel);
+    let mut pages = Some((page()?, page()?));
+    let root = linux.with(|engine| {
+        if let Some((root, flbs)) = pages.take() {
+            engine.arm(root, flbs);
+        }
+        Poll::Ready(engine.root_address())
+    });
+    let added = root
+        .ok_or(EINVAL)
+        .and_then(|root| kho::add_entry(root, size_of::<Root>()));
+    if added.is_err() {
+        let pages: (Option<PreservedPage>, Option<PreservedPage>) =
+            linux.with(|engine| Poll::Ready(engine.disarm()));
+        drop(pages);
+    }
+    added
+}

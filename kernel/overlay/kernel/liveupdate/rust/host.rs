@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The engine under its lock, and what the kernel supplies to it.
+
+use core::task::Poll;
+
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::sync::{new_condvar, new_mutex, CondVar, Mutex, SetOnce};
+use luo_abi::errno::Errno;
+use luo_core::{Engine, Frozen, Host, Incoming, PageError, Preserved};
+
+use crate::sys::flb::{FlbObject, FlbTable};
+use crate::sys::handler::{HandlerTable, PrivateData};
+use crate::sys::kho::{HandedPage, PreservedPage};
+use crate::sys::module::ModulePin;
+use crate::sys::{kho, random};
+
+/// The kernel as a host of the engine. There is one, from early boot on, if
+/// live update is enabled.
+#[pin_data]
+pub(crate) struct Linux {
+    #[pin]
+    engine: Mutex<Engine<Linux>>,
+    /// Notified after each step that ran to its end: what a waiting step waits
+    /// for can only come about by another step.
+    #[pin]
+    stepped: CondVar,
+}
+
+static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
+
+/// The host, if live update is enabled and early boot is over.
+pub(crate) fn linux() -> Option<&'static Linux> {
+    LINUX.as_ref().map(|linux| &**linux)
+}
+
+/// Makes the host. Called once, at early boot.
+pub(crate) fn set_up() -> Result<&'static Linux> {
+    let seed = (random::u64(), random::u64());
+    let made = KBox::pin_init(
+        pin_init!(Linux {
+            engine <- new_mutex!(Engine::new(seed), "luo_engine"),
+            stepped <- new_condvar!("luo_stepped"),
+        }),
+        GFP_KERNEL,
+    )?;
+    LINUX.populate(made);
+    linux().ok_or(EINVAL)
+}
+
+impl Host for Linux {
+    type File = ARef<File>;
+    type Handler = HandlerTable;
+    type Pin = ModulePin;
+    type Private = PrivateData;
+    type Flb = FlbTable;
+    type Object = FlbObject;
+    type Block = PreservedPage;
+    type Page = HandedPage;
+
+    fn with<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+        let mut engine = self.engine.lock();
+        loop {
+            if let Poll::Ready(done) = step(&mut engine) {
+                self.stepped.notify_all();
+                return done;
+            }
+            // Not interruptible: an operation that has begun must be ended, and
+            // what it waits for is in the hands of another that will end.
+            self.stepped.wait(&mut engine);
+        }
+    }
+
+    fn alloc_block(&self) -> Result<PreservedPage, Errno> {
+        PreservedPage::new().map_err(crate::errno::of_kernel)
+    }
+
+    fn read_page(&self, address: u64) -> Result<HandedPage, PageError> {
+        HandedPage::at(address)
+    }
+
+    fn free_page(&self, address: u64) {
+        kho::give_to_allocator(address);
+    }
+
+    fn pin_handler(&self, handler: &HandlerTable) -> Option<ModulePin> {
+        ModulePin::new(handler.owner())
+    }
+
+    fn object_id(&self, handler: &HandlerTable, file: &ARef<File>) -> u64 {
+        handler.object_id(file)
+    }
+
+    fn can_preserve(&self, handler: &HandlerTable, file: &ARef<File>) -> bool {
+        handler.can_preserve(file)
+    }
+
+    fn preserve(
+        &self,
+        handler: &HandlerTable,
+        file: &ARef<File>,
+    ) -> Result<Preserved<Self>, Errno> {
+        let (data, private) = handler.preserve(file)?;
+        Ok(Preserved { data, private })
+    }
+
+    fn unpreserve(&self, file: Frozen<'_, Self>) {
+        file.handler.unpreserve(file.file, file.data, file.private);
+    }
+
+    fn freeze(&self, file: Frozen<'_, Self>) -> Result<u64, Errno> {
+        file.handler.freeze(file.file, file.data, file.private)
+    }
+
+    fn unfreeze(&self, file: Frozen<'_, Self>) {
+        file.handler.unfreeze(file.file, file.data, file.private);
+    }
+
+    fn retrieve(&self, handler: &HandlerTable, data: u64) -> Result<ARef<File>, Errno> {
+        handler.retrieve(data)
+    }
+
+    fn can_finish(&self, file: &Incoming<'_, Self>) -> bool {
+        file.handler.can_finish(file.file, file.data, file.retrieval)
+    }
+
+    fn finish(&self, file: &Incoming<'_, Self>) {
+        file.handler.finish(file.file, file.data, file.retrieval);
+    }
+
+    fn pin_flb(&self, flb: &FlbTable) -> Option<ModulePin> {
+        ModulePin::new(flb.owner())
+    }
+
+    fn flb_preserve(&self, flb: &FlbTable) -> Result<(u64, Option<FlbObject>), Errno> {
+        flb.preserve()
+    }
+
+    fn flb_unpreserve(&self, flb: &FlbTable, data: u64, object: Option<FlbObject>) {
+        flb.unpreserve(data, object);
+    }
+
+    fn flb_retrieve(&self, flb: &FlbTable, data: u64) -> Result<Option<FlbObject>, Errno> {
+        flb.retrieve(data)
+    }
+
+    fn flb_finish(&self, flb: &FlbTable, object: Option<FlbObject>) {
+        flb.finish(object);
+    }
+}

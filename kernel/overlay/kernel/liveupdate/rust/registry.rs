@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! File handlers and FLBs of other subsystems, under the names they gave.
+
+use core::task::Poll;
+
+use kernel::prelude::*;
+use luo_core::{ops, Compat, Host};
+
+use crate::errno;
+use crate::host::linux;
+use crate::say::Say;
+use crate::sys::flb::{FlbObject, FlbTable};
+use crate::sys::handler::HandlerTable;
+
+/// See `liveupdate_register_file_handler()`.
+pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    if !handler.is_complete() {
+        return Err(EINVAL);
+    }
+    let name = parse(&handler.name())?;
+    let mut table = Some(handler.clone());
+    let registered = linux.with(|engine| {
+        Poll::Ready(match table.take() {
+            Some(table) => engine.register_handler(name, table),
+            None => Ok(()),
+        })
+    });
+    registered.map_err(|why| {
+        pr_err!("handler {} is not registered: {}\n", Say(name), Say(why));
+        errno::of_operation(why)
+    })
+}
+
+/// See `liveupdate_unregister_file_handler()`.
+pub(crate) fn unregister_handler(handler: &HandlerTable) {
+    if let Some(linux) = linux() {
+        let gone = linux.with(|engine| Poll::Ready(engine.unregister_handler(handler)));
+        if let Err(why) = gone {
+            pr_warn!("unregistering a handler: {}\n", Say(why));
+        }
+    }
+}
+
+/// See `liveupdate_register_flb()`.
+pub(crate) fn register_flb(handler: &HandlerTable, flb: &FlbTable) -> Result {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    if !flb.is_complete() {
+        return Err(EINVAL);
+    }
+    let name = parse(&flb.name())?;
+    let registered =
+        linux.with(|engine| Poll::Ready(engine.register_flb(handler, name, flb.clone())));
+    registered.map_err(errno::of_operation)
+}
+
+/// See `liveupdate_unregister_flb()`.
+pub(crate) fn unregister_flb(handler: &HandlerTable, flb: &FlbTable) {
+    if let Some(linux) = linux() {
+        let gone = linux.with(|engine| Poll::Ready(engine.unregister_flb(handler, flb)));
+        if let Err(why) = gone {
+            pr_warn!("unregistering an FLB: {}\n", Say(why));
+        }
+    }
+}
+
+/// See `liveupdate_flb_get_incoming()`.
+pub(crate) fn get_incoming(flb: &FlbTable) -> Result<Option<FlbObject>> {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    let name = parse(&flb.name())?;
+    ops::flb_get_incoming(linux, &name, flb).map_err(errno::of_operation)
+}
+
+/// See `liveupdate_flb_put_incoming()`.
+pub(crate) fn put_incoming(flb: &FlbTable) {
+    if let (Some(linux), Ok(name)) = (linux(), parse(&flb.name())) {
+        ops::flb_put_incoming(linux, &name, flb);
+    }
+}
+
+/// See `liveupdate_flb_get_outgoing()`.
+pub(crate) fn get_outgoing(flb: &FlbTable) -> Result<FlbObject> {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    ops::flb_get_outgoing(linux, flb).map_err(errno::of_operation)
+}
+
+/// See `liveupdate_flb_put_outgoing()`.
+pub(crate) fn put_outgoing(flb: &FlbTable) {
+    if let Some(linux) = linux() {
+        ops::flb_put_outgoing(linux, flb);
+    }
+}
+
+fn parse(name: &[u8; luo_abi::handover::COMPAT_LENGTH]) -> Result<Compat> {
+    Compat::parse(name).map_err(|why| errno::of_operation(why.into()))
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! A session's descriptor: preserve and retrieve files, finish, close.
+
+use kernel::fs::file::FileDescriptorReservation;
+use kernel::prelude::*;
+use luo_abi::uapi::{
+    Finish, GetName, PreserveFd, RetrieveFd, SESSION_FINISH, SESSION_GET_NAME,
+    SESSION_PRESERVE_FD, SESSION_RETRIEVE_FD,
+};
+use luo_core::{ops, Host, SessionId};
+
+use crate::argument;
+use crate::errno;
+use crate::host::{linux, Linux};
+use crate::say::Say;
+use crate::sys::file;
+
+/// An ioctl on a session's descriptor.
+pub(crate) fn ioctl(id: SessionId, command: u32, argument: usize) -> Result {
+    let linux = linux().ok_or(ENODEV)?;
+    match command {
+        SESSION_PRESERVE_FD => preserve(linux, id, argument),
+        SESSION_RETRIEVE_FD => retrieve(linux, id, argument),
+        SESSION_FINISH => finish(linux, id, argument),
+        SESSION_GET_NAME => get_name(linux, id, argument),
+        _ => Err(ENOTTY),
+    }
+}
+
+/// The last close of a session's descriptor.
+pub(crate) fn release(id: SessionId) {
+    let Some(linux) = linux() else {
+        return;
+    };
+    let name = linux.with(|engine| core::task::Poll::Ready(engine.session_info(id)));
+    if let (Err(why), Some((name, _))) = (ops::close_session(linux, id), name) {
+        // close(2) has nobody to tell; the session is not lost.
+        pr_warn!(
+            "session \"{}\" was closed but is not finished: {}; \
+             the next open of /dev/liveupdate tries again\n",
+            Say(name),
+            Say(why)
+        );
+    }
+}
+
+fn preserve(linux: &Linux, id: SessionId, argument: usize) -> Result {
+    let (call, answer) = argument::read::<PreserveFd>(argument)?;
+    let open = || file::get(call.fd).map_err(errno::of_kernel);
+    // The answer says nothing new, so it is given before the work: a program
+    // that cannot be answered has preserved nothing.
+    let accept = || answer.write(&call).map_err(errno::of_kernel);
+    ops::preserve_file(linux, id, call.token, open, accept).map_err(errno::of_operation)
+}
+
+fn retrieve(linux: &Linux, id: SessionId, argument: usize) -> Result {
+    let (mut call, answer) = argument::read::<RetrieveFd>(argument)?;
+    let fd = FileDescriptorReservation::get_unused_fd_flags(kernel::bindings::O_CLOEXEC)?;
+    let file = ops::retrieve_file(linux, id, call.token).map_err(errno::of_operation)?;
+    call.fd = fd.reserved_fd() as i32;
+    // If this fails the file stays with the session: asking again gives it.
+    answer.write(&call)?;
+    fd.fd_install(file);
+    Ok(())
+}
+
+fn finish(linux: &Linux, id: SessionId, argument: usize) -> Result {
+    let (call, answer) = argument::read::<Finish>(argument)?;
+    if call.reserved != 0 {
+        return Err(EINVAL);
+    }
+    answer.write(&call)?;
+    ops::finish_session(linux, id).map_err(|why| {
+        pr_warn!("finish: {}\n", Say(why));
+        errno::of_operation(why)
+    })
+}
+
+fn get_name(linux: &Linux, id: SessionId, argument: usize) -> Result {
+    let (mut call, answer) = argument::read::<GetName>(argument)?;
+    if call.reserved != 0 {
+        return Err(EINVAL);
+    }
+    let info = linux.with(|engine| core::task::Poll::Ready(engine.session_info(id)));
+    let (name, _) = info.ok_or(EINVAL)?;
+    call.name = *name.room();
+    answer.write(&call)
+}

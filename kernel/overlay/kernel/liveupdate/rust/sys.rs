@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Everything unsafe, as safe wrappers; each says on which invariant it rests.
+
+pub(crate) mod exports;
+pub(crate) mod file;
+pub(crate) mod flb;
+pub(crate) mod handler;
+pub(crate) mod kho;
+pub(crate) mod module;
+pub(crate) mod random;
+pub(crate) mod session_file;

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The C interface: `include/linux/liveupdate.h` and what the shim calls.
+//!
+//! Pointers that come in are what the header asks of callers: handlers and FLBs
+//! that live at least as long as they are registered.
+
+use kernel::bindings;
+use kernel::ffi::{c_int, c_void};
+use kernel::prelude::*;
+
+use super::flb::FlbTable;
+use super::handler::HandlerTable;
+use crate::{boot, reboot, registry};
+
+fn ret(result: Result) -> c_int {
+    match result {
+        Ok(()) => 0,
+        Err(why) => why.to_errno(),
+    }
+}
+
+/// The boot parameter was given.
+#[no_mangle]
+extern "C" fn luo_rust_enable(on: bool) {
+    boot::enable(on);
+}
+
+/// Early initcall.
+#[no_mangle]
+extern "C" fn luo_rust_early_init() -> c_int {
+    ret(boot::early_init())
+}
+
+/// Late initcall.
+#[no_mangle]
+extern "C" fn luo_rust_late_init() -> c_int {
+    ret(boot::late_init())
+}
+
+/// Whether live update is on.
+#[no_mangle]
+extern "C" fn liveupdate_enabled() -> bool {
+    boot::enabled()
+}
+
+/// The reboot system call is about to kexec.
+#[no_mangle]
+extern "C" fn liveupdate_reboot() -> c_int {
+    ret(reboot::freeze())
+}
+
+/// # Safety
+///
+/// `handler` points to a handler with operations that stays until it is
+/// unregistered.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_register_file_handler(
+    handler: *mut bindings::liveupdate_file_handler,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let table = unsafe { HandlerTable::from_raw(handler) };
+    let registered = table
+        .ok_or(EINVAL)
+        .and_then(|table| registry::register_handler(&table).map(|()| table));
+    ret(registered.map(|table| {
+        // SAFETY: The handler is registered, which is what the test asks for.
+        unsafe { bindings::luo_shim_test_register(table.as_ptr()) }
+    }))
+}
+
+/// # Safety
+///
+/// `handler` points to a handler with operations.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_unregister_file_handler(
+    handler: *mut bindings::liveupdate_file_handler,
+) {
+    // SAFETY: By the caller's promise.
+    if let Some(table) = unsafe { HandlerTable::from_raw(handler) } {
+        registry::unregister_handler(&table);
+    }
+}
+
+/// # Safety
+///
+/// Both point to objects with operations that stay until they are unregistered.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_register_flb(
+    handler: *mut bindings::liveupdate_file_handler,
+    flb: *mut bindings::liveupdate_flb,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let tables = unsafe { (HandlerTable::from_raw(handler), FlbTable::from_raw(flb)) };
+    ret(match tables {
+        (Some(handler), Some(flb)) => registry::register_flb(&handler, &flb),
+        _ => Err(EINVAL),
+    })
+}
+
+/// # Safety
+///
+/// Both point to objects with operations.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_unregister_flb(
+    handler: *mut bindings::liveupdate_file_handler,
+    flb: *mut bindings::liveupdate_flb,
+) {
+    // SAFETY: By the caller's promise.
+    let tables = unsafe { (HandlerTable::from_raw(handler), FlbTable::from_raw(flb)) };
+    if let (Some(handler), Some(flb)) = tables {
+        registry::unregister_flb(&handler, &flb);
+    }
+}
+
+/// # Safety
+///
+/// `flb` points to an FLB with operations, `object` is valid for a write.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_flb_get_incoming(
+    flb: *mut bindings::liveupdate_flb,
+    object: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let table = unsafe { FlbTable::from_raw(flb) };
+    let got = table.ok_or(EINVAL).and_then(|t| registry::get_incoming(&t));
+    ret(got.map(|got| {
+        let got = got.map_or(core::ptr::null_mut(), |got| got.as_ptr());
+        // SAFETY: By the caller's promise.
+        unsafe { object.write(got) }
+    }))
+}
+
+/// # Safety
+///
+/// `flb` points to an FLB with operations.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_flb_put_incoming(flb: *mut bindings::liveupdate_flb) {
+    // SAFETY: By the caller's promise.
+    if let Some(table) = unsafe { FlbTable::from_raw(flb) } {
+        registry::put_incoming(&table);
+    }
+}
+
+/// # Safety
+///
+/// `flb` points to an FLB with operations, `object` is valid for a write.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_flb_get_outgoing(
+    flb: *mut bindings::liveupdate_flb,
+    object: *mut *mut c_void,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let table = unsafe { FlbTable::from_raw(flb) };
+    let got = table.ok_or(EINVAL).and_then(|t| registry::get_outgoing(&t));
+    ret(got.map(|got| {
+        // SAFETY: By the caller's promise.
+        unsafe { object.write(got.as_ptr()) }
+    }))
+}
+
+/// # Safety
+///
+/// `flb` points to an FLB with operations.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_flb_put_outgoing(flb: *mut bindings::liveupdate_flb) {
+    // SAFETY: By the caller's promise.
+    if let Some(table) = unsafe { FlbTable::from_raw(flb) } {
+        registry::put_outgoing(&table);
+    }
+}

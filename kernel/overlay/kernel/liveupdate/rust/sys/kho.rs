@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Memory that survives a kexec: Kexec HandOver.
+
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::error::{from_err_ptr, to_result};
+use kernel::prelude::*;
+use luo_abi::handover::BLOCK_SIZE;
+use luo_core::{BlockMemory, PageError};
+
+/// The entry in KHO's root tree, `luo_abi::handover::ENTRY_NAME` for C.
+const ENTRY: &CStr = c"LUO";
+
+const _: () = assert!(BLOCK_SIZE == kernel::page::PAGE_SIZE);
+
+/// Whether Kexec HandOver is on.
+pub(crate) fn is_enabled() -> bool {
+    // SAFETY: May be called in any context.
+    unsafe { bindings::kho_is_enabled() }
+}
+
+/// Address and length of the entry that the previous kernel made, if it did.
+/// Both are untrusted.
+pub(crate) fn incoming_entry() -> Option<(u64, usize)> {
+    let mut address: bindings::phys_addr_t = 0;
+    let mut len = 0usize;
+    // SAFETY: The name is terminated and both results are valid for writes.
+    let found = to_result(unsafe {
+        bindings::kho_retrieve_subtree(ENTRY.as_char_ptr(), &mut address, &mut len)
+    });
+    match found {
+        Ok(()) => Some((address, len)),
+        Err(ENOENT) => None,
+        // An entry that is broken in itself: an address that is never valid
+        // makes the engine refuse it, like any other damage.
+        Err(_) => Some((u64::MAX, usize::MAX)),
+    }
+}
+
+/// Makes the page at `address` known to the next kernel, as `len` bytes.
+pub(crate) fn add_entry(address: u64, len: usize) -> Result {
+    // SAFETY: The name is terminated. The callee only records the address; that
+    // the page stays preserved is the engine's business, who holds it for good.
+    to_result(unsafe {
+        bindings::kho_add_subtree(ENTRY.as_char_ptr(), bindings::phys_to_virt(address), len)
+    })
+}
+
+/// A page that reaches the next kernel.
+///
+/// # Invariants
+///
+/// Points to a page of `kho_alloc_preserve()` that nobody else refers to.
+pub(crate) struct PreservedPage(NonNull<u8>);
+
+impl PreservedPage {
+    /// A zeroed page.
+    pub(crate) fn new() -> Result<Self> {
+        // SAFETY: May sleep, and is called from contexts that may.
+        let page = from_err_ptr(unsafe { bindings::kho_alloc_preserve(BLOCK_SIZE) })?;
+        // INVARIANT: Just allocated.
+        NonNull::new(page.cast()).map(Self).ok_or(ENOMEM)
+    }
+}
+
+impl BlockMemory for PreservedPage {
+    fn address(&self) -> u64 {
+        // SAFETY: By the type's invariant this is a page of the linear mapping.
+        unsafe { bindings::virt_to_phys(self.0.as_ptr().cast()) }
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        // SAFETY: By the type's invariant these bytes are ours alone, and they
+        // were zeroed when they were allocated.
+        unsafe { core::slice::from_raw_parts_mut(self.0.as_ptr(), BLOCK_SIZE) }
+    }
+}
+
+impl Drop for PreservedPage {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant it is ours to give back.
+        unsafe { bindings::kho_unpreserve_free(self.0.as_ptr().cast()) }
+    }
+}
+
+// SAFETY: A page belongs to no task.
+unsafe impl Send for PreservedPage {}
+
+/// A page that the previous kernel preserved.
+///
+/// # Invariants
+///
+/// Points to a page that KHO keeps from the allocator, so nobody writes to it,
+/// until it is given away by [`give_to_allocator`]. The engine reads pages
+/// before it gives any away, and keeps no `HandedPage` over that.
+pub(crate) struct HandedPage(NonNull<u8>);
+
+impl HandedPage {
+    /// The page at an untrusted address.
+    pub(crate) fn at(address: u64) -> Result<Self, PageError> {
+        if address % BLOCK_SIZE as u64 != 0 {
+            return Err(PageError::Unaligned);
+        }
+        // SAFETY: Takes any address and touches nothing but the page's own
+        // descriptor, if there is one.
+        if !unsafe { bindings::kho_is_preserved_page(address) } {
+            return Err(PageError::NotPreserved);
+        }
+        // SAFETY: There is a page at the address, in the linear mapping.
+        let page = unsafe { bindings::phys_to_virt(address) };
+        // INVARIANT: KHO said that it keeps the page.
+        NonNull::new(page.cast())
+            .map(Self)
+            .ok_or(PageError::NotPreserved)
+    }
+}
+
+impl AsRef<[u8]> for HandedPage {
+    fn as_ref(&self) -> &[u8] {
+        // SAFETY: By the type's invariant these bytes are there and do not change.
+        unsafe { core::slice::from_raw_parts(self.0.as_ptr(), BLOCK_SIZE) }
+    }
+}
+
+/// Gives a page that the previous kernel preserved to the allocator. Nothing
+/// happens if there is none at the address.
+pub(crate) fn give_to_allocator(address: u64) {
+    if let Ok(page) = HandedPage::at(address) {
+        // SAFETY: KHO keeps the page still, so it can be restored, once; what was
+        // on it has been taken over.
+        unsafe { bindings::kho_restore_free(page.0.as_ptr().cast()) }
+    }
+}

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Owners of callback tables: modules that must not be unloaded meanwhile.
+
+use kernel::{bindings, ThisModule};
+
+/// The owner of what is built in.
+// SAFETY: The null pointer stands for the kernel itself in `struct module *`
+// fields, and nothing is ever done with it.
+pub(crate) const BUILT_IN: ThisModule = unsafe { ThisModule::from_ptr(core::ptr::null_mut()) };
+
+/// The owner of a callback table, null for what is built in.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner(*mut bindings::module);
+
+impl Owner {
+    /// # Safety
+    ///
+    /// `module` is the `owner` field of a callback table that is registered,
+    /// or held by a [`ModulePin`]: null, or a module that is there.
+    pub(crate) unsafe fn new(module: *mut bindings::module) -> Self {
+        Self(module)
+    }
+}
+
+/// Keeps a module from being unloaded.
+///
+/// # Invariants
+///
+/// A reference to the module is held.
+pub(crate) struct ModulePin(*mut bindings::module);
+
+impl ModulePin {
+    /// Takes a reference, or `None` if the module is on its way out.
+    pub(crate) fn new(owner: Owner) -> Option<Self> {
+        // SAFETY: An `Owner` is null or a module that is there.
+        if unsafe { bindings::luo_module_get(owner.0) } {
+            // INVARIANT: The reference was just taken.
+            Some(Self(owner.0))
+        } else {
+            None
+        }
+    }
+}
+
+impl Drop for ModulePin {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant there is a reference to give back.
+        unsafe { bindings::luo_module_put(self.0) }
+    }
+}
+
+// SAFETY: A module reference belongs to no task.
+unsafe impl Send for ModulePin {}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What kernel/liveupdate/rust/sys needs of inline functions.
+ */
+#include <linux/io.h>
+#include <linux/module.h>
+
+__rust_helper void *rust_helper_phys_to_virt(phys_addr_t phys)
+{
+	return phys_to_virt(phys);
+}
+
+__rust_helper phys_addr_t rust_helper_virt_to_phys(void *virt)
+{
+	return virt_to_phys(virt);
+}
+
+/* A real function or an inline one, as CONFIG_MODULE_UNLOAD has it. */
+__rust_helper bool rust_helper_luo_module_get(struct module *module)
+{
+	return try_module_get(module);
+}
+
+__rust_helper void rust_helper_luo_module_put(struct module *module)
+{
+	module_put(module);
+}
