@@ -1,3 +1,63 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Commands.
-fn main() {}
+//! The developer's commands, as `cargo xtask <command>`.
+//!
+//! A thin command line over `luo-vm`: one file a command.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod demo;
+mod kernel;
+mod show;
+mod test;
+mod vm;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use luo_vm::lab::Lab;
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    about = "Builds, tests and shows the project",
+    version
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Update a kernel under a running service, and see how long it was away
+    Demo(demo::Args),
+    /// Check formats and lints, run all tests and all VM scenarios
+    Test(test::Args),
+    /// Build or remove test kernels
+    #[command(subcommand)]
+    Kernel(kernel::Command),
+    /// Run a scenario or a shell in a virtual machine
+    #[command(subcommand)]
+    Vm(vm::Command),
+    /// Measure mainline's orchestrator and ours side by side
+    Bench(bench::Args),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = Lab::open().and_then(|lab| match cli.command {
+        Command::Demo(args) => demo::run(&lab, &args),
+        Command::Test(args) => test::run(&lab, &args),
+        Command::Kernel(command) => kernel::run(&lab, command),
+        Command::Vm(command) => vm::run(&lab, command),
+        Command::Bench(args) => bench::run(&lab, &args),
+    });
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -29,9 +29,7 @@ pub(crate) enum Access {
 }
 
 impl Anonymous {
-    /// 16 pages of 4 KiB: four times of what any size-first ioctl looks at, so
-    /// that a claimed size may exceed the kernel's limit without any access
-    /// outside.
+    /// 16 pages of 4 KiB, many times of what any size-first ioctl writes.
     pub(crate) const LENGTH: usize = 16 * 4096;
 
     /// A mapping that starts with `bytes`, followed by zeros.

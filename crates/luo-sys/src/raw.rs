@@ -8,8 +8,10 @@
 //!   these files and the kernel's generic ioctls read or write is a structure
 //!   at the argument, never anything behind a pointer in it.
 //! - The argument always lies at the start of a 64 KiB mapping of its own that
-//!   no Rust reference points into. A size-first ioctl touches at most 4 KiB,
-//!   whatever size the caller claims; so do the generic ones.
+//!   no Rust reference points into. A size-first ioctl writes at most the
+//!   structure that the kernel knows, whatever size the caller claims; so do the
+//!   generic ones. A kernel without a limit may read on behind the mapping,
+//!   which changes nothing.
 
 use std::os::fd::AsFd;
 
@@ -78,9 +80,9 @@ pub fn ioctl_bad_address(target: &impl Target, command: u32) -> Result<i32> {
 }
 
 fn call(target: &impl Target, command: u32, mapping: &Anonymous) -> Result<i32> {
-    // SAFETY: the two invariants of this module: the kernel touches nothing
-    // but the first 4 KiB at the pointer, and these belong to `mapping`, which
-    // is borrowed and therefore alive.
+    // SAFETY: the two invariants of this module: the kernel writes nothing but
+    // a structure at the pointer, of less than 4 KiB, and these bytes belong to
+    // `mapping`, which is borrowed and therefore alive.
     unsafe { with_pointer(target, command, mapping.pointer()) }.map_err(Error::of("ioctl"))
 }
 

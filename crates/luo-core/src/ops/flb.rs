@@ -203,7 +203,7 @@ pub fn flb_get_incoming<H: Host>(
     name: &Compat,
     table: &H::Flb,
 ) -> Result<Option<H::Object>, Error> {
-    obtain(host, name, table, 1)
+    obtain(host, name, table, true)
 }
 
 /// A driver gives back what [`flb_get_incoming`] gave it.
@@ -232,15 +232,17 @@ pub(super) fn finish_flbs<H: Host>(host: &H, handler: HandlerId) {
     }
 }
 
-/// The object of an incoming FLB, retrieved if it was not, for so many new
-/// holders. They count from the same step that sees the object: the FLB cannot
-/// be finished between.
+/// Sees to it that an incoming FLB is retrieved; gives its object if the caller
+/// is to hold it. A holder counts from the same step that sees the object: the
+/// FLB cannot be finished between.
 fn obtain<H: Host>(
     host: &H,
     name: &Compat,
     table: &H::Flb,
-    holders: u64,
+    hold: bool,
 ) -> Result<Option<H::Object>, Error> {
+    let holders = u64::from(hold);
+    let given = |object: &Option<H::Object>| object.as_ref().filter(|_| hold).cloned();
     let look = host.with(|engine| {
         match engine.handover {
             Handover::Nothing => return Poll::Ready(Err(Error::NoData)),
@@ -254,7 +256,7 @@ fn obtain<H: Host>(
             ArrivedState::Working => return Poll::Pending,
             ArrivedState::Live { object, .. } => {
                 flb.holders = flb.holders.saturating_add(holders);
-                Ok(Look::<H>::Live(object.clone()))
+                Ok(Look::<H>::Live(given(object)))
             }
             ArrivedState::Failed(errno) => Err(Error::Host(*errno)),
             ArrivedState::Finished => Err(Error::NoData),
@@ -273,7 +275,7 @@ fn obtain<H: Host>(
         None => (ArrivedState::Waiting, Err(Error::OwnerGone)),
         Some(pin) => match host.flb_retrieve(table, data) {
             Ok(object) => {
-                let given = object.clone();
+                let given = given(&object);
                 (ArrivedState::Live { object, pin }, Ok(given))
             }
             Err(errno) => (ArrivedState::Failed(errno), Err(errno.into())),
@@ -312,7 +314,7 @@ fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
         Poll::Ready(flb.is_unused() && !matches!(flb.state, ArrivedState::Finished))
     });
     // Its owner releases what was handed over through the restored object.
-    if last && obtain(host, name, table, 0).is_ok() {
+    if last && obtain(host, name, table, false).is_ok() {
         let live = host.with(|engine| {
             let Some(flb) = arrived(engine, name) else {
                 return Poll::Ready(None);

@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Closing incoming sessions, and those that cannot be finished.
+
+use luo_core::{ops, Error};
+
+use crate::support::{handed, Call, TestHost};
+
+/// Opens the device and says which tokens were reported.
+fn open(host: &TestHost) -> (usize, Vec<u64>) {
+    let mut tokens = Vec::new();
+    let report = ops::open_device(host, |why| match why {
+        Error::CannotFinish { token, .. } => tokens.push(*token),
+        other => panic!("{other}"),
+    });
+    (report.unwrap().unfinished, tokens)
+}
+
+#[test]
+fn closing_finishes() {
+    let host = TestHost::opened(handed(&[("vm", &[(7, 70), (8, 80)])]));
+    let session = host.claim("vm").unwrap();
+    drop(host.retrieve(session, 7).unwrap());
+    host.close(session).unwrap();
+    let visible = host.visible();
+    assert_eq!((visible.incoming, visible.files), (0, 0));
+    assert_eq!((visible.counts.files, visible.counts.pins), (0, 0));
+}
+
+#[test]
+fn one_that_cannot_be_finished_is_tried_again_at_each_open() {
+    let host = TestHost::opened(handed(&[
+        ("a", &[(1, 10)]),
+        ("b", &[(2, 20)]),
+        ("c", &[(3, 30)]),
+        ("nobody", &[(4, 40)]),
+    ]));
+    for text in ["a", "b", "c"] {
+        let session = host.claim(text).unwrap();
+        host.script().stuck.extend([10, 20, 30]);
+        let why = host.close(session).unwrap_err();
+        assert!(matches!(why, Error::CannotFinish { .. }));
+    }
+    assert_eq!(open(&host), (3, vec![1, 2, 3]));
+    assert_eq!(open(&host), (3, vec![1, 2, 3]));
+    host.script().stuck.remove(&20);
+    assert_eq!(open(&host), (2, vec![1, 3]));
+    host.script().stuck.clear();
+    host.take_log();
+    assert_eq!(open(&host), (0, vec![]));
+    assert_eq!(open(&host), (0, vec![]));
+    // The one that nobody asked for is left alone.
+    let log = ["can_finish 10", "finish 10", "can_finish 30", "finish 30"];
+    assert_eq!(host.take_log(), log);
+    assert_eq!(host.visible().incoming, 1);
+}
+
+#[test]
+fn one_that_cannot_be_finished_can_be_had_by_its_name() {
+    let host = TestHost::opened(handed(&[("vm", &[(7, 70)])]));
+    let session = host.claim("vm").unwrap();
+    let file = host.retrieve(session, 7).unwrap();
+    host.script().stuck.insert(70);
+    assert!(host.close(session).is_err());
+    let again = host.claim("vm").unwrap();
+    // Held again, an open of the device leaves it alone.
+    assert_eq!(open(&host), (0, vec![]));
+    assert_eq!(host.retrieve(again, 7).unwrap().serial, file.serial);
+    host.script().stuck.clear();
+    host.close(again).unwrap();
+    assert_eq!(host.visible().incoming, 0);
+}
+
+#[test]
+fn an_open_does_not_close_what_somebody_takes_meanwhile() {
+    let host = TestHost::opened(handed(&[("a", &[(1, 10)]), ("b", &[(2, 20)])]));
+    host.script().stuck.extend([10, 20]);
+    for text in ["a", "b"] {
+        let session = host.claim(text).unwrap();
+        assert!(host.close(session).is_err());
+    }
+    host.script().stuck.clear();
+    // While the first is being finished somebody takes the second.
+    host.set_hook(|host, call, object| {
+        if call == Call::CanFinish && object == 10 {
+            host.claim("b").unwrap();
+        }
+    });
+    assert_eq!(open(&host), (0, vec![]));
+    assert_eq!(host.claim("b"), Err(Error::AlreadyRetrieved));
+    assert_eq!(host.visible().files, 1);
+}
+
+#[test]
+fn an_open_while_frozen_marks_nothing_for_later() {
+    let host = TestHost::opened(handed(&[("vm", &[(7, 70)])]));
+    host.script().stuck.insert(70);
+    let session = host.claim("vm").unwrap();
+    assert!(host.close(session).is_err());
+    host.create("next");
+    let outgoing = host.claim("none");
+    assert_eq!(outgoing, Err(Error::NoSession));
+    host.freeze().unwrap();
+    let mut reported = Vec::new();
+    let report = ops::open_device(&host, |why| reported.push(*why)).unwrap();
+    assert_eq!((report.unfinished, reported), (1, vec![Error::Frozen]));
+    // Somebody takes it before the unfreezing is at its end.
+    host.script().stuck.clear();
+    host.take_log();
+    host.unfreeze();
+    assert!(host.take_log().is_empty());
+    assert!(host.claim("vm").is_ok());
+}

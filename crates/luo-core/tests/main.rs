@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Behaviour of the engine, seen from a host.
+//!
+//! One file a topic; `support` is the host. `model` compares random histories
+//! with a plain model, `faults` takes memory away at every request, `hostile`
+//! damages handovers, `races` runs threads.
+
+mod close;
+mod faults;
+mod finish;
+mod flb_incoming;
+mod flb_outgoing;
+mod freeze;
+mod golden;
+mod hostile;
+mod interleave;
+mod limits;
+mod model;
+mod preserve;
+mod races;
+mod refusals;
+mod retrieve;
+mod sessions;
+mod support;
+mod takeover;
+mod unfreeze;

@@ -1,0 +1,312 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The model: what a machine should do, with no thought of how.
+
+use std::collections::BTreeSet;
+
+use luo_abi::errno::Errno;
+use luo_core::Retrieval;
+
+use super::Fault;
+
+/// A file of a session: token, object, kind.
+pub type File = (u64, u64, u32);
+
+/// What an operation should answer.
+pub type Expected = Result<(), Errno>;
+
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    pub label: u8,
+    pub files: Vec<File>,
+    pub orphan: bool,
+}
+
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    pub label: u8,
+    pub files: Vec<(File, Retrieval)>,
+    pub claimed: bool,
+    /// Was closed and could not be finished.
+    pub pending: bool,
+    pub orphan: bool,
+}
+
+/// The FLB that files of kind 0 depend on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Flb {
+    Waiting,
+    Live,
+    Failed,
+    Finished,
+}
+
+#[derive(Default)]
+pub struct Machine {
+    pub warm: bool,
+    pub opened: bool,
+    pub frozen: bool,
+    pub outgoing: Vec<Outgoing>,
+    pub incoming: Vec<Incoming>,
+    pub stuck: BTreeSet<u64>,
+    /// Objects that count as preserved, and by whom: incoming or not, label,
+    /// token.
+    pub objects: Vec<(u64, (bool, u8, u64))>,
+    pub flb_out_live: bool,
+    pub flb_out_holders: usize,
+    /// Files, holders and state of the FLB that arrived.
+    pub flb_in: Option<(usize, usize, Flb)>,
+    pub log: Vec<String>,
+}
+
+impl Machine {
+    pub fn files_out(&self) -> impl Iterator<Item = &File> {
+        self.outgoing.iter().flat_map(|session| &session.files)
+    }
+
+    pub fn dependants(&self) -> usize {
+        self.files_out().filter(|(_, _, kind)| *kind == 0).count()
+    }
+
+    fn log(&mut self, what: &str, object: u64) {
+        self.log.push(format!("{what} {object}"));
+    }
+
+    pub fn create(&mut self, label: u8) -> Expected {
+        if self.frozen {
+            return Err(Errno::EBUSY);
+        }
+        if self.outgoing.iter().any(|session| session.label == label) {
+            return Err(Errno::EEXIST);
+        }
+        self.outgoing.push(Outgoing {
+            label,
+            files: Vec::new(),
+            orphan: false,
+        });
+        Ok(())
+    }
+
+    pub fn preserve(&mut self, at: usize, file: File, fault: Option<Fault>) -> Expected {
+        let (token, object, kind) = file;
+        if self.frozen {
+            return Err(Errno::EBUSY);
+        }
+        let session = &self.outgoing[at];
+        let owner = (false, session.label, token);
+        if session.files.iter().any(|file| file.0 == token) {
+            return Err(Errno::EEXIST);
+        }
+        if matches!(fault, Some(Fault::Open)) {
+            return Err(Errno::EBADF);
+        }
+        if kind > 1 {
+            return Err(Errno::ENOENT);
+        }
+        if self.objects.iter().any(|(taken, _)| *taken == object) {
+            return Err(Errno::EBUSY);
+        }
+        if matches!(fault, Some(Fault::Accept)) {
+            return Err(Errno::EFAULT);
+        }
+        let first = kind == 0 && !self.flb_out_live;
+        if first {
+            self.log("flb_preserve", 1);
+            if matches!(fault, Some(Fault::Flb)) {
+                return Err(Errno::EPERM);
+            }
+            self.flb_out_live = true;
+        }
+        self.log("preserve", object);
+        if matches!(fault, Some(Fault::Handler)) {
+            self.settle_outgoing_flb();
+            return Err(Errno::EFBIG);
+        }
+        self.objects.push((object, owner));
+        self.outgoing[at].files.push(file);
+        Ok(())
+    }
+
+    pub fn settle_outgoing_flb(&mut self) {
+        if self.flb_out_live && self.dependants() == 0 && self.flb_out_holders == 0 {
+            self.flb_out_live = false;
+            self.log("flb_unpreserve", 1);
+        }
+    }
+
+    fn forget(&mut self, owner: (bool, u8, u64)) {
+        self.objects.retain(|(_, by)| *by != owner);
+    }
+
+    pub fn close_outgoing(&mut self, at: usize) {
+        if self.frozen {
+            self.outgoing[at].orphan = true;
+            return;
+        }
+        let label = self.outgoing[at].label;
+        while let Some((token, object, _)) = self.outgoing[at].files.pop() {
+            self.log("unpreserve", object);
+            self.settle_outgoing_flb();
+            self.forget((false, label, token));
+        }
+        self.outgoing.remove(at);
+    }
+
+    pub fn retrieve(&mut self, at: usize, token: u64, fail: bool) -> Expected {
+        if self.frozen {
+            return Err(Errno::EBUSY);
+        }
+        let label = self.incoming[at].label;
+        let found = self.incoming[at].files.iter_mut().find(|f| f.0 .0 == token);
+        let Some(((_, object, _), retrieval)) = found else {
+            return Err(Errno::ENOENT);
+        };
+        let object = *object;
+        match *retrieval {
+            Retrieval::Done => return Ok(()),
+            Retrieval::Failed(errno) => return Err(errno),
+            Retrieval::None if fail => *retrieval = Retrieval::Failed(Errno::EFBIG),
+            Retrieval::None => *retrieval = Retrieval::Done,
+        }
+        self.log("retrieve", object);
+        if fail {
+            return Err(Errno::EFBIG);
+        }
+        if !self.objects.iter().any(|(taken, _)| *taken == object) {
+            self.objects.push((object, (true, label, token)));
+        }
+        Ok(())
+    }
+
+    /// Finishes the files of a session, if all can be.
+    pub fn finish(&mut self, at: usize) -> Expected {
+        if self.frozen {
+            return Err(Errno::EBUSY);
+        }
+        let label = self.incoming[at].label;
+        let files: Vec<File> = self.incoming[at].files.iter().map(|f| f.0).collect();
+        for &(_, object, _) in &files {
+            self.log("can_finish", object);
+            if self.stuck.contains(&object) {
+                return Err(Errno::EBUSY);
+            }
+        }
+        for &(token, object, kind) in files.iter().rev() {
+            self.log("finish", object);
+            if let (0, Some((files, _, _))) = (kind, &mut self.flb_in) {
+                *files -= 1;
+                self.settle_incoming_flb();
+            }
+            self.forget((true, label, token));
+        }
+        self.incoming[at].files.clear();
+        Ok(())
+    }
+
+    pub fn close_incoming(&mut self, at: usize) -> Expected {
+        if self.frozen {
+            self.incoming[at].orphan = true;
+            return Ok(());
+        }
+        let outcome = self.finish(at);
+        if outcome.is_ok() {
+            self.incoming.remove(at);
+        } else {
+            self.incoming[at].claimed = false;
+            self.incoming[at].pending = true;
+        }
+        outcome
+    }
+
+    pub fn settle_incoming_flb(&mut self) {
+        let Some((0, 0, state)) = self.flb_in else {
+            return;
+        };
+        if state == Flb::Waiting {
+            self.log("flb_retrieve", 1);
+        }
+        if matches!(state, Flb::Waiting | Flb::Live) {
+            self.log("flb_finish", 1);
+            self.flb_in = Some((0, 0, Flb::Finished));
+        }
+    }
+
+    /// Answers the veto's errno, if there is one.
+    pub fn freeze(&mut self, veto: Option<usize>) -> Expected {
+        if self.frozen {
+            return Ok(());
+        }
+        let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
+        for (at, &object) in objects.iter().enumerate() {
+            self.log("freeze", object);
+            if veto == Some(at) {
+                for &object in objects[..at].iter().rev() {
+                    self.log("unfreeze", object);
+                }
+                return Err(Errno::EPERM);
+            }
+        }
+        self.frozen = true;
+        Ok(())
+    }
+
+    pub fn unfreeze(&mut self) {
+        if !self.frozen {
+            return;
+        }
+        let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
+        for object in objects.into_iter().rev() {
+            self.log("unfreeze", object);
+        }
+        self.frozen = false;
+        while let Some(at) = self.outgoing.iter().position(|s| s.orphan) {
+            self.close_outgoing(at);
+        }
+        while let Some(at) = self.incoming.iter().position(|s| s.orphan) {
+            self.incoming[at].orphan = false;
+            let _ = self.close_incoming(at);
+        }
+    }
+
+    /// The machine that boots from this one.
+    pub fn kexec(&mut self) -> Self {
+        let dependants = self.dependants();
+        let arrive = |session: Outgoing| Incoming {
+            label: session.label,
+            files: session
+                .files
+                .iter()
+                .map(|f| (*f, Retrieval::None))
+                .collect(),
+            claimed: false,
+            pending: false,
+            orphan: false,
+        };
+        Self {
+            warm: true,
+            incoming: self.outgoing.drain(..).map(arrive).collect(),
+            flb_in: (dependants > 0).then_some((dependants, 0, Flb::Waiting)),
+            ..Self::default()
+        }
+    }
+
+    /// Answers how many closed sessions are unfinished still.
+    pub fn open(&mut self) -> usize {
+        self.opened = true;
+        let mut unfinished = 0;
+        let mut at = 0;
+        while at < self.incoming.len() {
+            let session = &self.incoming[at];
+            let retry = session.pending && !session.claimed;
+            if retry && self.frozen {
+                unfinished += 1;
+            } else if retry {
+                if self.close_incoming(at).is_ok() {
+                    continue;
+                }
+                unfinished += 1;
+            }
+            at += 1;
+        }
+        unfinished
+    }
+}

@@ -1,0 +1,387 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! A machine and its model, side by side.
+
+use luo_core::{Direction, Error, Phase, Retrieval, SessionId};
+
+use super::machine::Flb;
+use super::{name, ops, Call, Errno, Expected, Fault, Incoming, Machine, Op, TestHost};
+use crate::support::build::Visible;
+use crate::support::Counts;
+
+pub struct World {
+    /// `None` for the moment of the jump only.
+    host: Option<TestHost>,
+    model: Machine,
+    /// Ids of the outgoing sessions, and of those incoming ones that somebody
+    /// holds; by label.
+    made: Vec<(u8, SessionId)>,
+    held: Vec<(u8, SessionId)>,
+    updates: u64,
+}
+
+fn text(label: u8) -> String {
+    format!("session-{label}")
+}
+
+fn id(ids: &[(u8, SessionId)], label: u8) -> SessionId {
+    ids.iter().find(|(of, _)| *of == label).unwrap().1
+}
+
+/// One of the sessions that a client holds: position in the model and label.
+fn pick<'a, T>(
+    all: &'a [T],
+    at: usize,
+    label: impl Fn(&'a T) -> Option<u8>,
+) -> Option<(usize, u8)> {
+    let held: Vec<_> = all
+        .iter()
+        .enumerate()
+        .filter_map(|(at, session)| Some((at, label(session)?)))
+        .collect();
+    (!held.is_empty()).then(|| held[at % held.len()])
+}
+
+impl World {
+    pub fn new() -> Self {
+        let host = TestHost::cold();
+        host.depend(0, 1).unwrap();
+        Self {
+            host: Some(host),
+            model: Machine::default(),
+            made: Vec::new(),
+            held: Vec::new(),
+            updates: 0,
+        }
+    }
+
+    pub fn updates(&self) -> u64 {
+        self.updates
+    }
+
+    fn host(&self) -> &TestHost {
+        self.host.as_ref().unwrap()
+    }
+
+    fn outgoing(&self, at: usize) -> Option<(usize, u8)> {
+        let held = |s: &super::machine::Outgoing| (!s.orphan).then_some(s.label);
+        pick(&self.model.outgoing, at, held)
+    }
+
+    fn incoming(&self, at: usize) -> Option<(usize, u8)> {
+        let held = |s: &Incoming| (s.claimed && !s.orphan).then_some(s.label);
+        pick(&self.model.incoming, at, held)
+    }
+
+    pub fn step(&mut self, op: &Op) {
+        let outcome = self.apply(op);
+        if let Some((answer, expected)) = outcome {
+            assert_eq!(answer.map_err(|why| why.errno()), expected, "{op:?}");
+        }
+        self.host().script().relent();
+        self.compare(op);
+    }
+
+    /// Does it on both sides; `None` if there is nobody to do it.
+    fn apply(&mut self, op: &Op) -> Option<(Result<(), Error>, Expected)> {
+        match *op {
+            Op::Create(label) => {
+                let answer = self.host().try_create(&text(label));
+                if let Ok(id) = answer {
+                    self.made.retain(|(of, _)| *of != label);
+                    self.made.push((label, id));
+                }
+                Some((answer.map(drop), self.model.create(label)))
+            }
+            Op::Preserve(at, token, object, kind, fault) => {
+                let (at, label) = self.outgoing(at)?;
+                let answer = self.preserve(id(&self.made, label), (token, object, kind), fault);
+                let expected = self.model.preserve(at, (token, object, kind), fault);
+                Some((answer, expected))
+            }
+            Op::CloseOutgoing(at) => {
+                let (at, label) = self.outgoing(at)?;
+                let answer = self.host().close(id(&self.made, label));
+                self.model.close_outgoing(at);
+                Some((answer, Ok(())))
+            }
+            Op::CloseIncoming(at) => {
+                let (at, label) = self.incoming(at)?;
+                let answer = self.host().close(id(&self.held, label));
+                Some((answer, self.model.close_incoming(at)))
+            }
+            Op::Claim(label) => Some(self.claim(label)),
+            Op::PutBack(at) => {
+                let (at, label) = self.incoming(at)?;
+                ops::put_back_session(self.host(), id(&self.held, label));
+                self.model.incoming[at].claimed = false;
+                None
+            }
+            Op::Retrieve(at, token, fail) => {
+                let (at, label) = self.incoming(at)?;
+                if fail {
+                    self.host().fail(Call::Retrieve, 0, Errno::EFBIG);
+                }
+                let answer = self.host().retrieve(id(&self.held, label), token);
+                Some((answer.map(drop), self.model.retrieve(at, token, fail)))
+            }
+            Op::Finish(at) => {
+                let (at, label) = self.incoming(at)?;
+                let answer = self.host().finish(id(&self.held, label));
+                Some((answer, self.model.finish(at)))
+            }
+            Op::Stick(object) => {
+                if !self.model.stuck.remove(&object) {
+                    self.model.stuck.insert(object);
+                }
+                self.host().script().stuck = self.model.stuck.clone();
+                None
+            }
+            Op::Freeze(veto) => {
+                self.freeze(veto);
+                None
+            }
+            Op::Unfreeze => {
+                self.host().unfreeze();
+                self.model.unfreeze();
+                None
+            }
+            Op::Kexec => {
+                self.kexec();
+                None
+            }
+            Op::Open => {
+                self.open();
+                None
+            }
+            Op::GetOutgoing | Op::PutOutgoing | Op::GetIncoming(_) | Op::PutIncoming => {
+                self.flb(op)
+            }
+        }
+    }
+
+    fn preserve(
+        &self,
+        session: SessionId,
+        (token, object, kind): (u64, u64, u32),
+        fault: Option<Fault>,
+    ) -> Result<(), Error> {
+        let host = self.host();
+        match fault {
+            Some(Fault::Flb) => host.fail(Call::FlbPreserve, 0, Errno::EPERM),
+            Some(Fault::Handler) => host.fail(Call::Preserve, 0, Errno::EFBIG),
+            _ => {}
+        }
+        let open = || match fault {
+            Some(Fault::Open) => Err(Errno::EBADF),
+            _ => Ok(host.new_file(kind, object)),
+        };
+        let accept = || match fault {
+            Some(Fault::Accept) => Err(Errno::EFAULT),
+            _ => Ok(()),
+        };
+        ops::preserve_file(host, session, token, open, accept)
+    }
+
+    fn claim(&mut self, label: u8) -> (Result<(), Error>, Expected) {
+        let answer = ops::retrieve_session(self.host(), &name(&text(label)));
+        if let Ok(id) = answer {
+            self.held.retain(|(of, _)| *of != label);
+            self.held.push((label, id));
+        }
+        let model = &mut self.model;
+        let opened = model.opened;
+        let found = model
+            .incoming
+            .iter_mut()
+            .find(|s| opened && s.label == label);
+        let expected = match found {
+            _ if model.frozen => Err(Errno::EBUSY),
+            None => Err(Errno::ENOENT),
+            Some(session) if session.claimed => Err(Errno::EINVAL),
+            Some(session) => {
+                session.claimed = true;
+                Ok(())
+            }
+        };
+        (answer.map(drop), expected)
+    }
+
+    fn freeze(&mut self, veto: Option<usize>) {
+        if let Some(at) = veto {
+            self.host().fail(Call::Freeze, at, Errno::EPERM);
+        }
+        let answer = self.host().freeze();
+        let expected = self.model.freeze(veto);
+        assert_eq!(answer.map(drop).map_err(|why| why.errno()), expected);
+        if let Ok(report) = answer {
+            let model = &self.model;
+            assert_eq!(report.sessions, model.outgoing.len());
+            assert_eq!(report.files, model.files_out().count());
+            let lost = |s: &&Incoming| !s.claimed || !s.files.is_empty();
+            let lost = model.incoming.iter().filter(lost).count();
+            assert_eq!(report.unclaimed, if model.opened { lost } else { 0 });
+        }
+    }
+
+    fn kexec(&mut self) {
+        if !self.model.frozen {
+            return;
+        }
+        let handed = self.host.take().unwrap().kexec();
+        let host = TestHost::warm(handed);
+        host.depend(0, 1).unwrap();
+        self.host = Some(host);
+        self.model = self.model.kexec();
+        self.made.clear();
+        self.held.clear();
+        self.updates += 1;
+    }
+
+    fn open(&mut self) {
+        let fresh = self.model.warm && !self.model.opened;
+        let files = self.model.incoming.iter().map(|s| s.files.len()).sum();
+        let counts = (self.model.incoming.len(), files);
+        let mut told = 0;
+        let report = ops::open_device(self.host(), |_| told += 1).unwrap();
+        assert_eq!(report.taken_over, fresh.then_some(counts));
+        assert_eq!(report.unfinished, self.model.open());
+        assert_eq!(report.unfinished, told);
+        if fresh {
+            assert_eq!(self.host().arrived_pages(), 0);
+        }
+    }
+
+    fn flb(&mut self, op: &Op) -> Option<(Result<(), Error>, Expected)> {
+        let host = self.host.as_ref().unwrap();
+        let model = &mut self.model;
+        match op {
+            Op::GetOutgoing => {
+                let answer = host.get_outgoing(1).map(drop);
+                if !model.flb_out_live {
+                    return Some((answer, Err(Errno::ENOENT)));
+                }
+                model.flb_out_holders += 1;
+                Some((answer, Ok(())))
+            }
+            Op::PutOutgoing if model.flb_out_holders > 0 => {
+                host.put_outgoing(1);
+                model.flb_out_holders -= 1;
+                model.settle_outgoing_flb();
+                None
+            }
+            Op::GetIncoming(fail) => {
+                if *fail {
+                    host.fail(Call::FlbRetrieve, 0, Errno::EFBIG);
+                }
+                let answer = host.get_incoming(1).map(drop);
+                let Some((_, holders, state)) = &mut model.flb_in else {
+                    let why = if model.warm {
+                        Errno::ENOENT
+                    } else {
+                        Errno::ENODATA
+                    };
+                    return Some((answer, Err(why)));
+                };
+                if *state == Flb::Waiting {
+                    model.log.push("flb_retrieve 1".into());
+                    *state = if *fail { Flb::Failed } else { Flb::Live };
+                }
+                let expected = match state {
+                    Flb::Failed => Err(Errno::EFBIG),
+                    Flb::Finished => Err(Errno::ENODATA),
+                    _ => {
+                        *holders += 1;
+                        Ok(())
+                    }
+                };
+                Some((answer, expected))
+            }
+            Op::PutIncoming if model.flb_in.is_some_and(|(_, holders, _)| holders > 0) => {
+                host.put_incoming(1);
+                if let Some((_, holders, _)) = &mut model.flb_in {
+                    *holders -= 1;
+                }
+                model.settle_incoming_flb();
+                None
+            }
+            _ => None,
+        }
+    }
+
+    /// Compares all that can be seen.
+    fn compare(&mut self, op: &Op) {
+        let log = std::mem::take(&mut self.model.log);
+        assert_eq!(self.host().take_log(), log, "{op:?}");
+        let model = &self.model;
+        let known: &[Incoming] = if model.opened { &model.incoming } else { &[] };
+        let out = model.files_out().count();
+        let files_in = || known.iter().flat_map(|session| &session.files);
+        let done = files_in().filter(|(_, retrieval)| *retrieval == Retrieval::Done);
+        let flb_in = matches!(model.flb_in, Some((_, _, Flb::Live)));
+        let flbs = usize::from(model.flb_out_live) + usize::from(flb_in);
+        let chains = model
+            .outgoing
+            .iter()
+            .filter(|s| !s.files.is_empty())
+            .count();
+        let blocks = 2 + usize::from(!model.outgoing.is_empty()) + chains;
+        let expected = Visible {
+            phase: if model.frozen {
+                Phase::Frozen
+            } else {
+                Phase::Normal
+            },
+            outgoing: model.outgoing.len(),
+            incoming: known.len(),
+            files: out + files_in().count(),
+            counts: Counts {
+                files: (out + done.count()) as isize,
+                pins: (out + files_in().count() + flbs) as isize,
+                privates: out as isize,
+                objects: flbs as isize,
+                blocks: blocks as isize,
+            },
+        };
+        assert_eq!(self.host().visible(), expected, "{op:?}");
+        for session in &model.outgoing {
+            let id = id(&self.made, session.label);
+            let info = self.host().engine(|engine| engine.session_info(id));
+            assert_eq!(
+                info,
+                Some((name(&text(session.label)), Direction::Outgoing))
+            );
+        }
+        let number = self.host().engine(|engine| engine.update_number());
+        assert_eq!(number, self.updates);
+    }
+
+    /// Closes everything; nothing may be left.
+    pub fn end(&mut self) {
+        self.step(&Op::Unfreeze);
+        self.model.stuck.clear();
+        self.host().script().stuck.clear();
+        self.step(&Op::Open);
+        while self.model.flb_out_holders > 0 {
+            self.step(&Op::PutOutgoing);
+        }
+        while self.model.flb_in.is_some_and(|(_, holders, _)| holders > 0) {
+            self.step(&Op::PutIncoming);
+        }
+        for label in 0..4 {
+            self.step(&Op::Claim(label));
+        }
+        while self.outgoing(0).is_some() {
+            self.step(&Op::CloseOutgoing(0));
+        }
+        while self.incoming(0).is_some() {
+            self.step(&Op::CloseIncoming(0));
+        }
+        let counts = self.host().counts();
+        assert_eq!((counts.files, counts.pins, counts.privates), (0, 0, 0));
+        assert_eq!((counts.objects, counts.blocks), (0, 2));
+        // What is left can be updated to a machine that has nothing.
+        self.step(&Op::Freeze(None));
+        self.step(&Op::Kexec);
+        assert!(self.model.incoming.is_empty());
+    }
+}

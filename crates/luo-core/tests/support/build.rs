@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Short ways to bring a host where a test begins.
+
+use luo_core::ops::{self, FreezeReport, OpenReport};
+use luo_core::{Compat, Direction, Error, Host, Phase, SessionId, SessionName};
+
+use super::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject};
+use super::ledger::Counts;
+use super::memory::Handed;
+
+pub fn name(text: &str) -> SessionName {
+    SessionName::try_from(text).unwrap()
+}
+
+/// The name of handler or FLB number `number`.
+pub fn compat(kind: &str, number: u32) -> Compat {
+    Compat::try_from(format!("{kind}-{number}").as_str()).unwrap()
+}
+
+/// What can be seen of an engine from outside, for comparisons.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Visible {
+    pub phase: Phase,
+    pub outgoing: usize,
+    pub incoming: usize,
+    pub files: usize,
+    pub counts: Counts,
+}
+
+impl TestHost {
+    /// A machine after a cold boot, with handlers 0 and 1.
+    pub fn cold() -> Self {
+        Self::cold_as(false)
+    }
+
+    pub fn cold_as(threaded: bool) -> Self {
+        let host = Self::boot(None, threaded);
+        host.register(0);
+        host.register(1);
+        host.arm();
+        host
+    }
+
+    /// The machine after a kexec, with handlers 0 and 1, the device not open.
+    pub fn warm(handed: Handed) -> Self {
+        Self::warm_as(handed, false)
+    }
+
+    pub fn warm_as(handed: Handed, threaded: bool) -> Self {
+        let host = Self::boot(Some(handed), threaded);
+        host.register(0);
+        host.register(1);
+        let _ = host.admit();
+        host.arm();
+        host
+    }
+
+    /// [`Self::warm`], with the device opened.
+    pub fn opened(handed: Handed) -> Self {
+        let host = Self::warm(handed);
+        host.open().unwrap();
+        host
+    }
+
+    pub fn admit(&self) -> Result<luo_core::RootFields, Error> {
+        let (root, len) = self.told.unwrap();
+        ops::admit(self, root, len)
+    }
+
+    pub fn arm(&self) {
+        let (root, flbs) = (self.alloc_block().unwrap(), self.alloc_block().unwrap());
+        self.engine(|engine| engine.arm(root, flbs));
+    }
+
+    pub fn register(&self, number: u32) {
+        self.try_register(number).unwrap();
+    }
+
+    pub fn try_register(&self, number: u32) -> Result<(), Error> {
+        let (name, table) = (compat("handler", number), TestHandler(number));
+        self.engine(|engine| engine.register_handler(name, table))
+    }
+
+    pub fn depend(&self, handler: u32, flb: u32) -> Result<(), Error> {
+        let (name, table) = (compat("flb", flb), TestFlb(flb));
+        self.engine(|engine| engine.register_flb(&TestHandler(handler), name, table))
+    }
+
+    pub fn undepend(&self, handler: u32, flb: u32) -> Result<(), Error> {
+        self.engine(|engine| engine.unregister_flb(&TestHandler(handler), &TestFlb(flb)))
+    }
+
+    pub fn create(&self, text: &str) -> SessionId {
+        ops::create_session(self, &name(text)).unwrap()
+    }
+
+    pub fn try_create(&self, text: &str) -> Result<SessionId, Error> {
+        ops::create_session(self, &name(text))
+    }
+
+    /// Preserves a file of kind 0.
+    pub fn preserve(&self, session: SessionId, token: u64, object: u64) -> Result<(), Error> {
+        self.preserve_kind(session, token, 0, object)
+    }
+
+    pub fn preserve_kind(
+        &self,
+        session: SessionId,
+        token: u64,
+        kind: u32,
+        object: u64,
+    ) -> Result<(), Error> {
+        let open = || Ok(self.new_file(kind, object));
+        ops::preserve_file(self, session, token, open, || Ok(()))
+    }
+
+    pub fn close(&self, session: SessionId) -> Result<(), Error> {
+        ops::close_session(self, session)
+    }
+
+    pub fn claim(&self, text: &str) -> Result<SessionId, Error> {
+        ops::retrieve_session(self, &name(text))
+    }
+
+    pub fn retrieve(&self, session: SessionId, token: u64) -> Result<TestFile, Error> {
+        ops::retrieve_file(self, session, token)
+    }
+
+    pub fn finish(&self, session: SessionId) -> Result<(), Error> {
+        ops::finish_session(self, session)
+    }
+
+    pub fn freeze(&self) -> Result<FreezeReport, ops::FreezeError> {
+        ops::freeze(self)
+    }
+
+    pub fn unfreeze(&self) {
+        ops::unfreeze(self);
+    }
+
+    pub fn open(&self) -> Result<OpenReport, (Error, bool)> {
+        ops::open_device(self, |_| ())
+    }
+
+    pub fn get_incoming(&self, flb: u32) -> Result<Option<TestObject>, Error> {
+        ops::flb_get_incoming(self, &compat("flb", flb), &TestFlb(flb))
+    }
+
+    pub fn put_incoming(&self, flb: u32) {
+        ops::flb_put_incoming(self, &compat("flb", flb), &TestFlb(flb));
+    }
+
+    pub fn get_outgoing(&self, flb: u32) -> Result<TestObject, Error> {
+        ops::flb_get_outgoing(self, &TestFlb(flb))
+    }
+
+    pub fn put_outgoing(&self, flb: u32) {
+        ops::flb_put_outgoing(self, &TestFlb(flb));
+    }
+
+    /// Freezes and jumps.
+    pub fn update(self) -> Handed {
+        self.freeze().unwrap();
+        self.kexec()
+    }
+
+    pub fn visible(&self) -> Visible {
+        let counts = self.counts();
+        self.engine(|engine| Visible {
+            phase: engine.phase(),
+            outgoing: engine.session_count(Direction::Outgoing),
+            incoming: engine.session_count(Direction::Incoming),
+            files: engine.file_count(),
+            counts,
+        })
+    }
+
+    /// Pages of the previous kernel that are not given back.
+    pub fn arrived_pages(&self) -> usize {
+        self.arrived.lock().unwrap().pages.len()
+    }
+}
+
+/// What a machine hands over that has these sessions, each with these tokens
+/// and objects of kind 0.
+pub fn handed(sessions: &[(&str, &[(u64, u64)])]) -> Handed {
+    let host = TestHost::cold();
+    for (text, files) in sessions {
+        let session = host.create(text);
+        for &(token, object) in *files {
+            host.preserve(session, token, object).unwrap();
+        }
+    }
+    host.update()
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Taking over what the previous kernel left.
+
+use luo_abi::errno::Errno;
+use luo_core::{Error, Refusal, RootFields};
+
+use crate::support::{compat, handed, name, Call, Handed, TestHandler, TestHost};
+
+fn two_sessions() -> Handed {
+    handed(&[("a", &[(1, 10), (2, 20)]), ("b", &[(1, 30)])])
+}
+
+#[test]
+fn the_first_open_takes_over_and_gives_the_pages_away() {
+    let handed = two_sessions();
+    let pages = handed.pages.len();
+    let fields = RootFields {
+        update_number: 1,
+        sessions: handed.sessions(),
+        flbs: handed.flbs(),
+    };
+    let host = TestHost::boot(Some(handed), false);
+    host.register(0);
+    assert_eq!(host.admit(), Ok(fields));
+    host.arm();
+    // Nothing is taken or given away at boot.
+    assert_eq!(host.arrived_pages(), pages);
+    assert_eq!(host.claim("a"), Err(Error::NoSession));
+    let report = host.open().unwrap();
+    assert_eq!(report.taken_over, Some((2, 3)));
+    assert_eq!(host.arrived_pages(), 0);
+    let visible = host.visible();
+    assert_eq!((visible.incoming, visible.files), (2, 3));
+    assert_eq!(visible.counts.pins, 3);
+    assert_eq!(host.open().unwrap().taken_over, None);
+}
+
+#[test]
+fn a_cold_machine_opens_too() {
+    let host = TestHost::cold();
+    assert_eq!(host.open().unwrap().taken_over, None);
+}
+
+#[test]
+fn everything_survives_a_chain_of_kernels() {
+    let mut handed = two_sessions();
+    for _ in 0..3 {
+        let host = TestHost::opened(handed);
+        for (text, tokens) in [("a", 1..3u64), ("b", 1..2)] {
+            let old = host.claim(text).unwrap();
+            let files: Vec<_> = tokens
+                .map(|token| (token, host.retrieve(old, token).unwrap().object))
+                .collect();
+            host.close(old).unwrap();
+            let new = host.create(text);
+            for (token, object) in files {
+                host.preserve(new, token, object).unwrap();
+            }
+        }
+        assert_eq!(host.visible().incoming, 0);
+        handed = host.update();
+    }
+    let host = TestHost::opened(handed);
+    let session = host.claim("b").unwrap();
+    assert_eq!(host.retrieve(session, 1).unwrap().object, 30);
+}
+
+#[test]
+fn an_unknown_handler_is_waited_for() {
+    let handed = two_sessions();
+    let pages = handed.pages.clone();
+    let host = TestHost::boot(Some(handed), false);
+    host.admit().unwrap();
+    host.arm();
+    let why = Error::Refused(Refusal::UnknownHandler {
+        session: name("a"),
+        token: 1,
+        handler: compat("handler", 0),
+    });
+    assert_eq!(why.errno(), Errno::EIO);
+    let before = host.visible();
+    assert_eq!(host.open(), Err((why, true)));
+    // Nothing has changed: it is not even read again.
+    let reads = host.arrived.lock().unwrap().reads;
+    assert_eq!(host.open(), Err((why, false)));
+    assert_eq!(host.arrived.lock().unwrap().reads, reads);
+    // Another handler makes it worth reading, to no avail.
+    host.register(1);
+    assert_eq!(host.open(), Err((why, true)));
+    assert_eq!(host.visible(), before);
+    assert_eq!(host.arrived.lock().unwrap().pages, pages);
+    // Sessions for the next kernel can be made all the same.
+    host.create("next");
+    host.register(0);
+    assert_eq!(host.open().unwrap().taken_over, Some((2, 3)));
+    assert_eq!(host.arrived_pages(), 0);
+}
+
+#[test]
+fn a_handler_whose_owner_is_going_counts_as_unknown() {
+    let host = TestHost::warm(two_sessions());
+    let before = host.visible();
+    host.fail(Call::PinHandler, 2, Errno::ENODEV);
+    let (why, first) = host.open().unwrap_err();
+    let Error::Refused(Refusal::UnknownHandler { session, token, .. }) = why else {
+        panic!("{why}");
+    };
+    assert_eq!((session, token, first), (name("b"), 1, true));
+    assert_eq!(host.visible(), before);
+    host.register(2);
+    assert!(host.open().is_ok());
+}
+
+#[test]
+fn a_handler_that_goes_while_sessions_are_read_is_missed() {
+    let host = TestHost::warm(two_sessions());
+    host.set_hook(|host, call, _| {
+        if call == Call::PinHandler {
+            let _ = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
+        }
+    });
+    let (why, _) = host.open().unwrap_err();
+    assert!(matches!(
+        why,
+        Error::Refused(Refusal::UnknownHandler { .. })
+    ));
+    assert_eq!(host.counts().pins, 0);
+    host.set_hook(|_, _, _| ());
+    host.register(0);
+    assert_eq!(host.open().unwrap().taken_over, Some((2, 3)));
+}
+
+#[test]
+fn memory_that_is_short_is_not_the_end() {
+    let host = TestHost::warm(two_sessions());
+    luo_core::mem::fault::fail_after(3);
+    assert_eq!(host.open(), Err((Error::NoMemory, false)));
+    assert!(!luo_core::mem::fault::disarm());
+    assert_eq!(host.open().unwrap().taken_over, Some((2, 3)));
+}
+
+#[test]
+fn order_is_kept() {
+    let handed = handed(&[("z", &[(9, 1), (3, 2), (5, 3)]), ("a", &[])]);
+    let host = TestHost::opened(handed);
+    let session = host.claim("z").unwrap();
+    host.finish(session).unwrap();
+    let log = host.take_log();
+    assert_eq!(log[..3], ["can_finish 1", "can_finish 2", "can_finish 3"]);
+}
+
+#[test]
+fn chains_of_several_blocks_are_read() {
+    let host = TestHost::cold();
+    for at in 0..103 {
+        host.create(&format!("s{at}"));
+    }
+    let session = host.create("big");
+    for object in 0..127 {
+        host.preserve(session, object, object).unwrap();
+    }
+    let handed = host.update();
+    // Root, FLBs, three blocks of sessions, three of files.
+    assert_eq!(handed.pages.len(), 8);
+    let host = TestHost::opened(handed);
+    assert_eq!(host.arrived.lock().unwrap().freed, 8);
+    let visible = host.visible();
+    assert_eq!((visible.incoming, visible.files), (104, 127));
+    let session = host.claim("big").unwrap();
+    for object in 0..127 {
+        assert_eq!(host.retrieve(session, object).unwrap().object, object);
+    }
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How long each call takes, with many sessions and many files.
+//!
+//! `n` sessions without files, and one with `n` files of one page each: the
+//! two dimensions in which the cost of a look-up shows.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+use luo_sys::{Device, SessionName, Token};
+
+use crate::check::name;
+use crate::fill::{self, Prng};
+use crate::init::Guest;
+use crate::{kexec, port};
+
+const FULL: &str = "bench-full";
+const PAGE: u64 = 4096;
+
+/// Measures this side, and after the kexec the other.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    let n: u64 = guest.args.get("n", 100)?;
+    if guest.boot == 0 {
+        before(guest, n)
+    } else {
+        after(n)
+    }
+}
+
+fn before(guest: &Guest, n: u64) -> Result<()> {
+    let names = names(n);
+    let mut files = Vec::new();
+    for token in 0..n {
+        files.push(fill::memfd("bench", PAGE, Prng::of(&[token]))?);
+    }
+    let device = Device::open()?;
+    let mut sessions = Vec::with_capacity(names.len());
+    each("create", n, || {
+        for name in &names {
+            sessions.push(device.create_session(name)?);
+        }
+        Ok(())
+    })?;
+    let full = device.create_session(&name(FULL))?;
+    each("preserve", n, || {
+        for (file, token) in files.iter().zip(0..) {
+            full.preserve_fd(file, Token(token))?;
+        }
+        Ok(())
+    })?;
+    // The kernel holds the files now; the descriptors only cost memory.
+    drop(files);
+    kexec::go(guest, |_, _| ())
+}
+
+fn after(n: u64) -> Result<()> {
+    let names = names(n);
+    let start = Instant::now();
+    let device = Device::open()?;
+    port::sample("first-open", n, nanoseconds(start.elapsed()), "ns");
+    let mut sessions = Vec::with_capacity(names.len());
+    each("retrieve-session", n, || {
+        for name in &names {
+            sessions.push(device.retrieve_session(name)?);
+        }
+        Ok(())
+    })?;
+    let full = device.retrieve_session(&name(FULL))?;
+    let mut files = Vec::new();
+    each("retrieve-fd", n, || {
+        for token in 0..n {
+            files.push(full.retrieve_fd(Token(token))?);
+        }
+        Ok(())
+    })?;
+    each("finish", n, || Ok(full.finish()?))
+}
+
+fn names(n: u64) -> Vec<SessionName> {
+    (0..n)
+        .map(|index| name(&format!("bench-{index:06}")))
+        .collect()
+}
+
+/// Times `body`, which does something `n` times.
+fn each(metric: &str, n: u64, body: impl FnOnce() -> Result<()>) -> Result<()> {
+    let start = Instant::now();
+    body()?;
+    let total = nanoseconds(start.elapsed());
+    port::sample(metric, n, total / n.max(1) as f64, "ns/op");
+    Ok(())
+}
+
+fn nanoseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e9
+}

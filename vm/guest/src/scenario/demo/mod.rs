@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A service that survives the kernel under it.
+//!
+//! A key-value store of 128 MiB takes writes until a moment before the jump,
+//! and answers the first request a moment after the next kernel's init has
+//! started. Nothing is written to disk, nothing is loaded from disk.
+//!
+//! ```text
+//! serve writes -------------------------------------------------+
+//!    load the next kernel, preserve_begin .. preserve_end, last_write, reboot_called
+//! ====================================================================== kexec
+//! init_started, retrieve_begin .. retrieve_end, first_request_served, verified
+//! ```
+
+mod store;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::{Context, Result, ensure};
+use luo_sys::{Device, MappedFile, Token, memfd};
+
+use self::store::{ENTRIES, LENGTH, Store};
+use crate::check::{Suite, name, same};
+use crate::fill::Prng;
+use crate::init::Guest;
+use crate::{kexec, kmsg, port};
+
+const SUITE: Suite = Suite::new("demo");
+const SESSION: &str = "demo";
+const STORE: Token = Token(1);
+
+/// Reads and writes after the update.
+const REQUESTS: u64 = 10_000;
+
+/// Serves, jumps, and serves on.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    if guest.boot == 0 {
+        before(guest)
+    } else {
+        port::mark("init_started");
+        after()
+    }
+}
+
+fn before(guest: &Guest) -> Result<()> {
+    let memory = memfd::create("store", LENGTH as u64)?;
+    let mut store = Store::create(MappedFile::new(&memory, LENGTH)?)?;
+    for key in 0..ENTRIES {
+        store.put(key)?;
+    }
+    port::progress(format!("the store is filled: {}", describe(&store)?));
+
+    // All that can be done before the blackout is done before it.
+    kexec::load(guest, |_, _| ())?;
+    let session = Device::open()?.create_session(&name(SESSION))?;
+
+    let done = AtomicBool::new(false);
+    let served = std::thread::scope(|scope| {
+        let writer = scope.spawn(|| serve_writes(&mut store, &done));
+        port::mark("preserve_begin");
+        let preserved = session.preserve_fd(&memory, STORE);
+        port::mark("preserve_end");
+        done.store(true, Ordering::Relaxed);
+        let served = writer.join().expect("a panic has ended the run already");
+        preserved?;
+        served
+    })?;
+    SUITE.case("writes-during-preserve", || {
+        ensure!(served > 0, "nothing was written");
+        Ok(())
+    });
+    port::progress(format!(
+        "{} writes were served while the store was preserved",
+        grouped(served)
+    ));
+    kmsg::console_shows_all()?;
+
+    // Preserved memory can still be written; only now does the service stop.
+    serve_writes(&mut store, &done)?;
+    port::mark("last_write");
+    port::progress(describe(&store)?);
+    port::mark("reboot_called");
+    Err(kexec::jump()).context("the kexec was refused")
+}
+
+/// The service: overwrites entries until told to stop, and once at least.
+fn serve_writes(store: &mut Store, done: &AtomicBool) -> Result<u64> {
+    let mut random = Prng::of(&[store.last_write()?]);
+    let mut served = 0;
+    loop {
+        store.put(random.next() % ENTRIES)?;
+        served += 1;
+        if done.load(Ordering::Relaxed) {
+            return Ok(served);
+        }
+    }
+}
+
+fn after() -> Result<()> {
+    port::mark("retrieve_begin");
+    let session = Device::open()?.retrieve_session(&name(SESSION))?;
+    let memory = session.retrieve_fd(STORE)?;
+    let mut store = Store::open(MappedFile::new(&memory, LENGTH)?)?;
+    port::mark("retrieve_end");
+
+    let last = store.last_write()?;
+    let request = store.get(last % ENTRIES)?;
+    port::mark("first_request_served");
+    SUITE.case("first-request", || {
+        request.context("the first key that was asked for is not there")?;
+        Ok(())
+    });
+
+    let census = store.census();
+    port::mark("verified");
+    port::progress(format!("verified: {}", describe(&store)?));
+    SUITE.case("every-entry", || {
+        let census = census?;
+        same("the number of entries", census.entries, ENTRIES)?;
+        same("the checksum", census.checksum, store.checksum()?)?;
+        same("the newest write", census.newest, last)
+    });
+    SUITE.case("serves-on", || serve_on(&mut store, last));
+    SUITE.case("finish", || Ok(session.finish()?));
+    SUITE.case("serves-after-finish", || {
+        let last = store.last_write()?;
+        serve_on(&mut store, last)
+    });
+    Ok(())
+}
+
+/// Reads and writes, and counts on from the last write of the old kernel.
+fn serve_on(store: &mut Store, last: u64) -> Result<()> {
+    let mut random = Prng::of(&[last]);
+    for served in 1..=REQUESTS {
+        let key = random.next() % ENTRIES;
+        store
+            .get(key)?
+            .with_context(|| format!("key {key} is not there"))?;
+        store.put(key)?;
+        same("the write's number", store.last_write()?, last + served)?;
+        same("what was read back", store.get(key)?, Some(last + served))?;
+    }
+    same("the number of entries", store.census()?.entries, ENTRIES)
+}
+
+fn describe(store: &Store) -> Result<String> {
+    Ok(format!(
+        "{} entries, {} MiB, last write number {}",
+        grouped(store.entries()?),
+        LENGTH >> 20,
+        grouped(store.last_write()?),
+    ))
+}
+
+/// 300000 as 300,000.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!(grouped(0), "0");
+        assert_eq!(grouped(999), "999");
+        assert_eq!(grouped(1000), "1,000");
+        assert_eq!(grouped(4_711_000), "4,711,000");
+    }
+}

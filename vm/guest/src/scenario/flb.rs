@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Drives the kernel's own test of file-lifecycle-bound data.
+//!
+//! `LIVEUPDATE_TEST` attaches three such objects to each file handler and
+//! reports on the console what it is called for; the host reads that. Here is
+//! only the life of the files that they are bound to.
+
+use std::fs::File;
+
+use anyhow::Result;
+use luo_sys::Token;
+
+use crate::check::{Suite, device, name};
+use crate::fill::{self, Prng};
+use crate::init::Guest;
+use crate::{kexec, kmsg};
+
+const SUITE: Suite = Suite::new("flb");
+const SESSION: &str = "flb";
+const TOKENS: [u64; 2] = [1, 2];
+const LENGTH: u64 = 8192;
+
+/// Preserves two memfds, and takes them back in the next kernel.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    kmsg::console_shows_all()?;
+    if guest.boot > 0 {
+        SUITE.case("files", retrieve);
+        return Ok(());
+    }
+    let session = device()?.create_session(&name(SESSION))?;
+    for token in TOKENS {
+        session.preserve_fd(
+            fill::memfd("flb", LENGTH, Prng::of(&[token]))?,
+            Token(token),
+        )?;
+    }
+    kexec::go(guest, |_, _| ())
+}
+
+fn retrieve() -> Result<()> {
+    let session = device()?.retrieve_session(&name(SESSION))?;
+    for token in TOKENS {
+        let file = File::from(session.retrieve_fd(Token(token))?);
+        fill::verify(&file, LENGTH, Prng::of(&[token]))?;
+    }
+    session.finish()?;
+    Ok(())
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One handover, looked at from all sides.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+
+use anyhow::Result;
+use luo_sys::memfd::{self, Seals};
+use luo_sys::{Device, Errno, Session, Token};
+
+use crate::check::{Suite, device, name, refused, same};
+use crate::fill::{self, Prng};
+use crate::init::Guest;
+use crate::kexec;
+
+const SUITE: Suite = Suite::new("handover");
+
+/// A memfd that is handed over.
+struct Memory {
+    token: u64,
+    length: u64,
+    seals: Seals,
+    position: u64,
+}
+
+/// An unsealed memfd at position 0.
+const fn plain(token: u64, length: u64) -> Memory {
+    Memory {
+        token,
+        length,
+        seals: Seals::empty(),
+        position: 0,
+    }
+}
+
+/// A session that is handed over.
+struct Plan {
+    session: &'static str,
+    files: &'static [Memory],
+}
+
+const PLANS: &[Plan] = &[
+    Plan {
+        session: "handover-empty",
+        files: &[],
+    },
+    Plan {
+        session: "handover-one",
+        files: &[plain(7, 4096)],
+    },
+    Plan {
+        session: "handover-many",
+        files: &[
+            plain(0, 0),
+            plain(1, 1),
+            plain(2, 4096),
+            plain(3, 4097),
+            plain(4, (1 << 20) + 3),
+            Memory {
+                token: 5,
+                length: 8192,
+                seals: SEALED,
+                position: 0,
+            },
+            Memory {
+                token: u64::MAX,
+                length: 5000,
+                seals: Seals::empty(),
+                position: 1234,
+            },
+        ],
+    },
+];
+
+const SEALED: Seals = Seals::WRITE.union(Seals::GROW).union(Seals::SHRINK);
+
+/// Hands the plans over, and checks them in the next kernel.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    let seed = guest.args.get("seed", 1)?;
+    let device = device()?;
+    if guest.boot == 0 {
+        let mut sessions = Vec::new();
+        for plan in PLANS {
+            sessions.push(preserve(&device, plan, seed)?);
+        }
+        return kexec::go(guest, |_, _| ());
+    }
+    retrieve_all(&device, seed);
+    SUITE.case("preserve-again", || preserve_again(&device));
+    Ok(())
+}
+
+fn contents(seed: u64, token: u64) -> Prng {
+    Prng::of(&[seed, token])
+}
+
+fn preserve(device: &Device, plan: &Plan, seed: u64) -> Result<Session> {
+    let session = device.create_session(&name(plan.session))?;
+    for memory in plan.files {
+        let mut file = fill::memfd("handover", memory.length, contents(seed, memory.token))?;
+        memfd::add_seals(&file, memory.seals)?;
+        session.preserve_fd(&file, Token(memory.token))?;
+        // Only now: the position counts at the last moment.
+        file.seek(SeekFrom::Start(memory.position))?;
+    }
+    Ok(session)
+}
+
+/// Takes everything back in the opposite order.
+fn retrieve_all(device: &Device, seed: u64) {
+    SUITE.case("unknown-session", || {
+        refused(device.retrieve_session(&name("nobody")), Errno::ENOENT)
+    });
+    for plan in PLANS.iter().rev() {
+        let session = match device.retrieve_session(&name(plan.session)) {
+            Ok(session) => session,
+            Err(error) => {
+                SUITE.case(plan.session, || Err(error.into()));
+                continue;
+            }
+        };
+        SUITE.case(format_args!("{}::name", plan.session), || {
+            same("the name", session.name()?, name(plan.session))
+        });
+        SUITE.case(format_args!("{}::unknown-token", plan.session), || {
+            refused(session.retrieve_fd(Token(0xdead)), Errno::ENOENT)
+        });
+        for memory in plan.files.iter().rev() {
+            let case = format!("{}::token-{}", plan.session, Token(memory.token));
+            SUITE.case(case, || retrieve(&session, memory, seed));
+        }
+        SUITE.case(format_args!("{}::finish", plan.session), || {
+            session.finish()?;
+            refused(session.retrieve_fd(Token(7)), Errno::ENOENT)
+        });
+        drop(session);
+        SUITE.case(format_args!("{}::gone", plan.session), || {
+            refused(device.retrieve_session(&name(plan.session)), Errno::ENOENT)
+        });
+    }
+}
+
+fn retrieve(session: &Session, memory: &Memory, seed: u64) -> Result<()> {
+    let mut file = File::from(session.retrieve_fd(Token(memory.token))?);
+    same("the position", file.stream_position()?, memory.position)?;
+    same("the seals", memfd::seals(&file)?, memory.seals)?;
+    fill::verify(&file, memory.length, contents(seed, memory.token))
+}
+
+/// The new kernel can do what the old one could, under the same names.
+fn preserve_again(device: &Device) -> Result<()> {
+    for plan in PLANS {
+        let session = preserve(device, plan, 2)?;
+        same("the name", session.name()?, name(plan.session))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the next kernel has made of a forged handover.
+
+use std::fs;
+
+use anyhow::{Context, Result, ensure};
+use luo_sys::{Device, Errno, Token};
+
+use super::compose::checksum;
+use super::kinds::{Expected, Kind, Session};
+use crate::check::{device, name, refused, same};
+use crate::forge::{Forge, PAGE};
+use crate::kmsg;
+
+/// Checks one kind; that the kernel is here at all is half of it.
+///
+/// # Errors
+/// Says what is not as it must be.
+pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
+    match kind.expected {
+        Expected::Accepted(sessions) => accepted(sessions),
+        Expected::Refused => refused_for_good(pages, forge),
+    }
+}
+
+fn accepted(sessions: &[Session]) -> Result<()> {
+    let device = device()?;
+    for (expected, tokens) in sessions {
+        let session = device.retrieve_session(&name(expected))?;
+        same("the name", session.name()?, name(expected))?;
+        for &token in *tokens {
+            session
+                .retrieve_fd(Token(token))
+                .with_context(|| format!("token {token:#x}"))?;
+        }
+        session.finish()?;
+    }
+    same("the number of refusals", refusals()?.len(), 0)?;
+    // What was accepted does not stand in the way of what comes.
+    device.create_session(&name("new"))?;
+    Ok(())
+}
+
+/// All that is wrong is reported, not only the first of it.
+fn refused_for_good(pages: &str, forge: &Forge) -> Result<()> {
+    let mut complaints = Vec::new();
+    let mut note = |result: Result<()>| complaints.extend(result.err());
+    for attempt in ["first", "second"] {
+        note(refused(Device::open(), Errno::EIO).with_context(|| format!("the {attempt} open")));
+    }
+    note(reported_once());
+    note(use_memory().context("using memory"));
+    for page in pages.split('-') {
+        note(intact(page, forge).with_context(|| format!("page {page}")));
+    }
+    let complaints: Vec<String> = complaints
+        .iter()
+        .map(|error| format!("{error:#}"))
+        .collect();
+    ensure!(complaints.is_empty(), "{}", complaints.join("; "));
+    Ok(())
+}
+
+fn reported_once() -> Result<()> {
+    let refusals = refusals()?;
+    ensure!(
+        refusals.len() == 1,
+        "the kernel reports {refusals:?} instead of one refusal"
+    );
+    Ok(())
+}
+
+/// The orchestrator's warnings that say something was refused.
+fn refusals() -> Result<Vec<String>> {
+    let messages = kmsg::Reader::from_boot()?.read()?;
+    let refusals = messages.into_iter().filter(|message| {
+        message.is_luo() && message.is_warning() && message.text.contains("refused")
+    });
+    Ok(refusals.map(|message| message.text).collect())
+}
+
+/// Takes most of the free memory and writes to each page of it: were one of
+/// the forged pages among it, it would be overwritten.
+fn use_memory() -> Result<()> {
+    let info = fs::read_to_string("/proc/meminfo")?;
+    let line = info
+        .lines()
+        .find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kilobytes: usize = line
+        .and_then(|line| line.split_whitespace().next())
+        .and_then(|number| number.parse().ok())
+        .context("/proc/meminfo has no MemAvailable")?;
+    let mut pieces: Vec<Vec<u8>> = Vec::new();
+    let piece = 4 << 20;
+    for _ in 0..kilobytes / 10 * 7 / (piece >> 10) {
+        pieces.push(vec![0xa5; piece]);
+    }
+    let sum: usize = pieces
+        .iter()
+        .map(|piece| usize::from(piece[piece.len() / 2]))
+        .sum();
+    same("what was written", sum, pieces.len() * 0xa5)
+}
+
+/// `address.checksum`: the page still holds its bytes.
+fn intact(page: &str, forge: &Forge) -> Result<()> {
+    let (address, expected) = page.split_once('.').context("no address.checksum")?;
+    let address = u64::from_str_radix(address, 16)?;
+    let expected = u64::from_str_radix(expected, 16)?;
+    let bytes: [u8; PAGE] = forge.memory(address)?;
+    ensure!(checksum(&bytes) == expected, "its bytes have changed");
+    Ok(())
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a guest can be asked to do. One row of [`TABLE`], one file.
+
+mod behaviour;
+mod bench;
+mod chain;
+mod demo;
+mod flb;
+mod handover;
+mod hostile;
+mod selftest;
+mod shell;
+
+use anyhow::{Context, Result};
+
+use crate::init::Guest;
+
+/// A scenario: runs in each kernel of the chain, and returns in the last one.
+/// An error ends the run as failed.
+pub(crate) type Scenario = fn(&Guest) -> Result<()>;
+
+/// Name, and what to run.
+const TABLE: &[(&str, Scenario)] = &[
+    ("behaviour", behaviour::run),
+    ("bench", bench::run),
+    ("chain", chain::run),
+    ("demo", demo::run),
+    ("flb", flb::run),
+    ("handover", handover::run),
+    ("hostile", hostile::run),
+    ("selftest-kexec", selftest::kexec),
+    ("selftest-liveupdate", selftest::liveupdate),
+    ("shell", shell::run),
+];
+
+/// Looks a scenario up.
+///
+/// # Errors
+/// Says which ones there are.
+pub(crate) fn find(name: &str) -> Result<Scenario> {
+    let found = TABLE.iter().find(|(candidate, _)| *candidate == name);
+    found.map(|&(_, scenario)| scenario).with_context(|| {
+        let names: Vec<&str> = TABLE.iter().map(|&(name, _)| name).collect();
+        format!("no scenario '{name}'; there are {}", names.join(", "))
+    })
+}
+
+/// The argument that makes this program a process which only holds what it
+/// inherited: the second owner of a session in [`behaviour`].
+pub(crate) const HOLD: &str = "--hold";
+
+/// Holds until killed.
+pub(crate) fn hold() -> ! {
+    loop {
+        std::thread::sleep(std::time::Duration::from_secs(3600));
+    }
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The guest's root: a cpio archive written without root's help.
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result};
+use cpio::newc::{Builder, ModeFileType, trailer};
+
+use crate::cache::{Cache, Key, forget_oldest, write_whole};
+use crate::kernel::Images;
+use crate::selftests;
+
+/// Of the package `busybox-static`.
+const BUSYBOX: &[&str] = &["/bin/busybox", "/usr/bin/busybox"];
+const FOLDERS: &[&str] = &[
+    "bin",
+    "dev",
+    "kernels",
+    "proc",
+    "root",
+    "selftests",
+    "sys",
+    "tmp",
+];
+/// How many archives are kept.
+const KEPT: usize = 12;
+
+/// What goes into the archive.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// The init program.
+    pub init: &'a Path,
+    /// The kernels that the guest can kexec into.
+    pub kernels: &'a Images,
+    /// The folder with selftest programs, if any are wanted.
+    pub selftests: Option<&'a Path>,
+}
+
+/// Writes the archive, named by its content, and gives its path.
+///
+/// # Errors
+/// A file cannot be read or the archive cannot be written.
+pub fn build(cache: &Cache, contents: &Contents<'_>) -> Result<PathBuf> {
+    let archive = archive(contents)?;
+    let key = Key::default().add("archive", &archive).short();
+    let folder = cache.path("initramfs");
+    let path = folder.join(format!("{key}.cpio"));
+    if !path.exists() {
+        write_whole(&path, &archive)?;
+    }
+    // The time is that of the last use, and this one is in use now.
+    fs::File::open(&path)?.set_modified(SystemTime::now())?;
+    forget_oldest(&folder, KEPT)?;
+    Ok(path)
+}
+
+fn archive(contents: &Contents<'_>) -> Result<Vec<u8>> {
+    let mut archive = Archive {
+        bytes: Vec::new(),
+        inode: 0,
+    };
+    for folder in FOLDERS {
+        archive.add(folder, ModeFileType::Directory, 0o755, &[], None)?;
+    }
+    // The kernel opens it for init before devtmpfs is mounted.
+    archive.add("dev/console", ModeFileType::Char, 0o600, &[], Some((5, 1)))?;
+    let busybox = BUSYBOX.iter().map(Path::new).find(|path| path.exists());
+    archive.program(
+        "bin/busybox",
+        busybox.context("busybox is missing: install the package busybox-static")?,
+    )?;
+    archive.program("init", contents.init)?;
+    for (name, image) in contents.kernels {
+        archive.program(&format!("kernels/{name}"), image)?;
+    }
+    if let Some(folder) = contents.selftests {
+        for program in selftests::PROGRAMS {
+            archive.program(&format!("selftests/{program}"), &folder.join(program))?;
+        }
+    }
+    trailer(&mut archive.bytes)?;
+    // The kernel wants whole words, some loaders whole sectors.
+    archive
+        .bytes
+        .resize(archive.bytes.len().next_multiple_of(512), 0);
+    Ok(archive.bytes)
+}
+
+struct Archive {
+    bytes: Vec<u8>,
+    inode: u32,
+}
+
+impl Archive {
+    fn program(&mut self, name: &str, path: &Path) -> Result<()> {
+        let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        self.add(name, ModeFileType::Regular, 0o755, &content, None)
+    }
+
+    fn add(
+        &mut self,
+        name: &str,
+        kind: ModeFileType,
+        mode: u32,
+        content: &[u8],
+        device: Option<(u32, u32)>,
+    ) -> Result<()> {
+        self.inode += 1;
+        let mut builder = Builder::new(name)
+            .ino(self.inode)
+            .mode(mode)
+            .set_mode_file_type(kind)
+            .nlink(1);
+        if let Some((major, minor)) = device {
+            builder = builder.rdev_major(major).rdev_minor(minor);
+        }
+        let size = u32::try_from(content.len())
+            .with_context(|| format!("{name} is too big for an initramfs"))?;
+        let mut writer = builder.write(&mut self.bytes, size);
+        writer.write_all(content)?;
+        writer.finish()?;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_archive_lists_what_was_put_in() {
+        let dir = tempfile::tempdir().unwrap();
+        let init = dir.path().join("init");
+        fs::write(&init, "#!").unwrap();
+        let mut archive = Archive {
+            bytes: Vec::new(),
+            inode: 0,
+        };
+        archive
+            .add("dev/console", ModeFileType::Char, 0o600, &[], Some((5, 1)))
+            .unwrap();
+        archive.program("init", &init).unwrap();
+        trailer(&mut archive.bytes).unwrap();
+        let mut reader = cpio::NewcReader::new(archive.bytes.as_slice()).unwrap();
+        assert_eq!(reader.entry().name(), "dev/console");
+        assert_eq!(
+            (reader.entry().rdev_major(), reader.entry().rdev_minor()),
+            (5, 1)
+        );
+        assert_eq!(reader.entry().mode(), 0o020_600);
+        reader = cpio::NewcReader::new(reader.finish().unwrap()).unwrap();
+        assert_eq!(
+            (reader.entry().name(), reader.entry().file_size()),
+            ("init", 2)
+        );
+        assert_eq!(reader.entry().mode(), 0o100_755);
+    }
+}

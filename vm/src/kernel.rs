@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Builds kernel images and keeps them.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::cache::{Cache, Key, forget_oldest_of};
+use crate::kconfig;
+use crate::make::Make;
+use crate::overlay;
+use crate::source::Source;
+use crate::toolchain::Toolchain;
+use crate::variant::{VARIANTS, Variant};
+
+/// How many images of a variant are kept: switching between branches should
+/// not rebuild, and a disk should not fill.
+const KEPT: usize = 3;
+
+/// What a kernel is made from, complete but not yet made.
+#[derive(Debug)]
+pub struct Kernels<'a> {
+    cache: &'a Cache,
+    repo: &'a Path,
+    tools: &'a Toolchain,
+    source: &'a Source,
+}
+
+/// Images by variant.
+pub type Images = BTreeMap<&'static str, PathBuf>;
+
+impl<'a> Kernels<'a> {
+    /// Nothing is done yet.
+    #[must_use]
+    pub fn new(cache: &'a Cache, repo: &'a Path, tools: &'a Toolchain, source: &'a Source) -> Self {
+        Self {
+            cache,
+            repo,
+            tools,
+            source,
+        }
+    }
+
+    /// Gives the images of `variants`, building those that are not there.
+    ///
+    /// # Errors
+    /// A variant cannot be configured or built.
+    pub fn images(&self, variants: &[&'static Variant]) -> Result<Images> {
+        let mut images = Images::new();
+        // In the table's order, which flips the fewest options.
+        for variant in VARIANTS.iter().filter(|variant| variants.contains(variant)) {
+            let folder = self
+                .image(variant)
+                .with_context(|| format!("kernel variant `{}`", variant.name))?;
+            images.insert(variant.name, folder.join("bzImage"));
+        }
+        Ok(images)
+    }
+
+    fn image(&self, variant: &Variant) -> Result<PathBuf> {
+        let config = self.config(variant)?;
+        let name = format!(
+            "images/{}-{}",
+            variant.name,
+            self.key(variant, &config).short()
+        );
+        let folder = self.cache.folder(&name, |dir| {
+            let make = Make {
+                cache: self.cache,
+                tools: self.tools,
+                source: self.source.lay(self.cache)?,
+                build: self.cache.path("build"),
+            };
+            configure(&make, variant, &config)?;
+            compile(&make, variant)?;
+            for (file, from) in [
+                ("bzImage", "arch/x86/boot/bzImage"),
+                ("System.map", "System.map"),
+                ("config", ".config"),
+            ] {
+                fs::copy(make.build.join(from), dir.join(file))
+                    .with_context(|| format!("the build left no {from}"))?;
+            }
+            Ok(())
+        })?;
+        // The folder's time is that of its last use, for the clean-up.
+        fs::File::open(&folder)?.set_modified(SystemTime::now())?;
+        forget_old(&self.cache.path("images"), variant)?;
+        Ok(folder)
+    }
+
+    /// The fragments and the variant's own options as one text.
+    fn config(&self, variant: &Variant) -> Result<String> {
+        let mut config = String::new();
+        for name in variant.fragments(overlay::has_forge(&self.source.overlay)) {
+            let path = self.repo.join("kernel/config").join(name);
+            config += &fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+        }
+        Ok(config + &variant.options())
+    }
+
+    fn key(&self, variant: &Variant, config: &str) -> Key {
+        // Comments in fragments change nothing, so symbols are what counts.
+        let symbols = kconfig::parse(config);
+        let key = symbols
+            .iter()
+            .fold(self.source.key(), |key, (symbol, value)| {
+                key.add(symbol, value)
+            });
+        let key = key
+            .add("localversion", variant.local_version())
+            .add("rustc", &self.tools.rustc_version)
+            .add("bindgen", self.tools.bindgen_version());
+        overlay::key(&self.source.overlay, variant.rust, key)
+    }
+}
+
+fn configure(make: &Make<'_>, variant: &Variant, config: &str) -> Result<()> {
+    fs::create_dir_all(&make.build)?;
+    let fragment = make.build.join(".luo-fragment");
+    fs::write(&fragment, config)?;
+    let mut command = make.command();
+    command
+        .arg(format!("KCONFIG_ALLCONFIG={}", fragment.display()))
+        .arg("allnoconfig");
+    make.run(
+        &format!("configure {}", variant.name),
+        "kernel-configure",
+        &mut command,
+    )?;
+
+    let granted = kconfig::parse(&fs::read_to_string(make.build.join(".config"))?);
+    let refused = kconfig::refused(&kconfig::parse(config), &granted);
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let refuses = |symbol: &str| {
+        refused
+            .iter()
+            .any(|line| line.starts_with(&format!("CONFIG_{symbol}=")))
+    };
+    let remedy = if refuses("RUST") {
+        let mut command = make.command();
+        // It fails by design here; what it prints is the remedy.
+        let (_, said) = crate::run::to_log(
+            command.arg("rustavailable"),
+            &make.cache.log("rustavailable"),
+            |_| {},
+        )?;
+        format!(
+            "The tool chain is not complete enough for CONFIG_RUST. `make rustavailable` says:\n{}",
+            said.join("\n")
+        )
+    } else if refuses("LIVEUPDATE_RUST") {
+        "The tree has no Rust orchestrator: kernel/patches must add the symbol LIVEUPDATE_RUST to \
+         kernel/liveupdate/Kconfig, and what it depends on must be on"
+            .to_owned()
+    } else {
+        "Either a name is not one of this kernel's, or what it depends on is off: look it up in the tree's \
+         Kconfig files and change kernel/config"
+            .to_owned()
+    };
+    bail!(
+        "Kconfig did not honour these lines of kernel/config:\n  {}\n{remedy}",
+        refused.join("\n  ")
+    )
+}
+
+fn compile(make: &Make<'_>, variant: &Variant) -> Result<()> {
+    let mut command = make.command();
+    command
+        .arg(format!("LOCALVERSION={}", variant.local_version()))
+        .arg("bzImage");
+    make.run_counted(
+        &format!("compile kernel {}", variant.name),
+        &format!("kernel-{}", variant.name),
+        &mut command,
+    )?;
+    let release = fs::read_to_string(make.build.join("include/config/kernel.release"))?;
+    if !variant.owns_release(release.trim()) {
+        bail!(
+            "the kernel calls itself {} and not …{}",
+            release.trim(),
+            variant.local_version()
+        );
+    }
+    Ok(())
+}
+
+fn forget_old(images: &Path, variant: &Variant) -> Result<()> {
+    // `rust-next-…` also starts with `rust-`; a key has no dash.
+    forget_oldest_of(images, KEPT, |name| {
+        name.rsplit_once('-')
+            .is_some_and(|(of, _)| of == variant.name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_images_are_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let epoch = SystemTime::UNIX_EPOCH;
+        for (name, age) in [
+            ("rust-1", 1),
+            ("rust-2", 2),
+            ("rust-3", 3),
+            ("rust-4", 4),
+            ("rust-next-0", 0),
+        ] {
+            let path = dir.path().join(name);
+            fs::create_dir(&path).unwrap();
+            let time = epoch + std::time::Duration::from_secs(age);
+            fs::File::open(&path).unwrap().set_modified(time).unwrap();
+        }
+        forget_old(dir.path(), Variant::find("rust").unwrap()).unwrap();
+        let mut left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name().into_string().unwrap())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["rust-2", "rust-3", "rust-4", "rust-next-0"]);
+    }
+}

@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Everything put together: from a checkout to a machine that has run.
+
+use std::cell::OnceCell;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, anyhow, bail};
+use luo_vm_protocol::Event;
+
+use crate::cache::{Cache, forget_oldest};
+use crate::initramfs::{self, Contents};
+use crate::kernel::{Images, Kernels};
+use crate::qemu::{self, Machine, Recording, Stamped};
+use crate::scenario::Scenario;
+use crate::source::Source;
+use crate::toolchain::Toolchain;
+use crate::variant::Variant;
+use crate::{guest, interrupt, prereq, selftests};
+
+/// How many console logs are kept.
+const KEPT_LOGS: usize = 60;
+
+/// A checkout and a cache. What is built is built once a run, and so is what
+/// fails to build.
+#[derive(Debug)]
+pub struct Lab {
+    /// The cache.
+    pub cache: Cache,
+    /// The checkout.
+    pub repo: PathBuf,
+    base: OnceCell<Result<Base, String>>,
+    images: std::cell::RefCell<BTreeMap<&'static str, Result<PathBuf, String>>>,
+    guest: OnceCell<Result<PathBuf, String>>,
+    selftests: OnceCell<Result<PathBuf, String>>,
+}
+
+#[derive(Debug)]
+struct Base {
+    tools: Toolchain,
+    source: Source,
+}
+
+/// What a machine boots from.
+#[derive(Clone, Debug)]
+pub struct BootFiles {
+    /// The first kernel.
+    pub kernel: PathBuf,
+    /// Its initramfs.
+    pub initrd: PathBuf,
+}
+
+impl Lab {
+    /// Finds the checkout around the current folder, and the cache.
+    ///
+    /// # Errors
+    /// Either is not to be found.
+    pub fn open() -> Result<Self> {
+        interrupt::install();
+        let here = std::env::current_dir()?;
+        let repo = here
+            .ancestors()
+            .find(|dir| dir.join("kernel/config/base.config").exists())
+            .context("this is no checkout of the project: run it inside one")?
+            .to_owned();
+        Ok(Self {
+            cache: Cache::open()?,
+            repo,
+            base: OnceCell::new(),
+            images: std::cell::RefCell::default(),
+            guest: OnceCell::new(),
+            selftests: OnceCell::new(),
+        })
+    }
+
+    /// Builds what is missing of some kernels.
+    ///
+    /// # Errors
+    /// One of them cannot be built.
+    pub fn kernels(&self, variants: &[&str]) -> Result<Images> {
+        let variants = variants
+            .iter()
+            .map(|name| Variant::find(name))
+            .collect::<Result<Vec<_>>>()?;
+        let base = self.base()?;
+        let kernels = Kernels::new(&self.cache, &self.repo, &base.tools, &base.source);
+        let mut images = Images::new();
+        let mut failures = Vec::new();
+        for variant in crate::variant::VARIANTS
+            .iter()
+            .filter(|variant| variants.contains(variant))
+        {
+            let mut known = self.images.borrow_mut();
+            let image = known.entry(variant.name).or_insert_with(|| {
+                let built = kernels.images(&[variant]);
+                built
+                    .and_then(|mut built| built.remove(variant.name).context("no image"))
+                    .map_err(explain)
+            });
+            match image {
+                Ok(image) => drop(images.insert(variant.name, image.clone())),
+                Err(why) => failures.push(why.clone()),
+            }
+            interrupt::check()?;
+        }
+        if failures.is_empty() {
+            Ok(images)
+        } else {
+            Err(anyhow!(failures.join("\n")))
+        }
+    }
+
+    /// Builds what a scenario boots from.
+    ///
+    /// # Errors
+    /// Something cannot be built.
+    pub fn boot_files(&self, scenario: &Scenario) -> Result<BootFiles> {
+        let images = self.kernels(&scenario.variants())?;
+        let kernel = images
+            .get(scenario.first)
+            .context("the first kernel is not among the images")?
+            .clone();
+        let init = remembered(
+            self.guest
+                .get_or_init(|| guest::build(&self.cache, &self.repo).map_err(explain)),
+        )?;
+        let selftests = if scenario.guest.starts_with("selftest") {
+            Some(self.selftests()?)
+        } else {
+            None
+        };
+        let contents = Contents {
+            init,
+            kernels: &images,
+            selftests,
+        };
+        let initrd = initramfs::build(&self.cache, &contents)?;
+        Ok(BootFiles { kernel, initrd })
+    }
+
+    /// Runs a scenario; `on_event` sees events as they come.
+    ///
+    /// # Errors
+    /// Something cannot be built, or the machine cannot be started.
+    pub fn run(
+        &self,
+        scenario: &Scenario,
+        show_console: bool,
+        on_event: impl FnMut(&Stamped<Event>),
+    ) -> Result<Recording> {
+        let files = self.boot_files(scenario)?;
+        let machine = Machine {
+            kernel: &files.kernel,
+            initrd: &files.initrd,
+            cmdline: scenario.kernel_cmdline(),
+            memory: scenario.memory,
+            timeout: scenario.timeout,
+            log: self.console_log(&scenario.name)?,
+            show_console,
+        };
+        qemu::run(&machine, on_event)
+    }
+
+    /// A console's log of its own for this run, so that two runs of a scenario
+    /// do not overwrite each other's evidence.
+    fn console_log(&self, scenario: &str) -> Result<PathBuf> {
+        let folder = self.cache.path("logs/vm");
+        std::fs::create_dir_all(&folder)?;
+        forget_oldest(&folder, KEPT_LOGS)?;
+        Ok(folder.join(format!("{scenario}-{}.log", std::process::id())))
+    }
+
+    /// Removes kernels and the build tree; with `all` everything else too.
+    ///
+    /// # Errors
+    /// Something cannot be removed.
+    pub fn clean(&self, all: bool) -> Result<()> {
+        let _lock = self.cache.lock()?;
+        for name in ["build", "images", "initramfs"] {
+            self.cache.remove(name)?;
+        }
+        if all {
+            for name in ["apt", "downloads", "logs", "selftests", "src", "tools"] {
+                self.cache.remove(name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn selftests(&self) -> Result<&Path> {
+        let base = self.base()?;
+        let build = || selftests::build(&self.cache, &base.tools, &base.source).map_err(explain);
+        remembered(self.selftests.get_or_init(build)).map(PathBuf::as_path)
+    }
+
+    fn base(&self) -> Result<&Base> {
+        let prepare = || -> Result<Base> {
+            prereq::ensure(&self.cache)?;
+            let tools = Toolchain::prepare(&self.cache)?;
+            let source = Source::find(&self.cache, &self.repo)?;
+            Ok(Base { tools, source })
+        };
+        remembered(self.base.get_or_init(|| prepare().map_err(explain)))
+    }
+}
+
+fn explain(error: anyhow::Error) -> String {
+    format!("{error:#}")
+}
+
+/// An error that is remembered is a text: the original went to the first who
+/// asked.
+fn remembered<T>(result: &Result<T, String>) -> Result<&T> {
+    match result {
+        Ok(value) => Ok(value),
+        Err(why) => bail!("{why}"),
+    }
+}

@@ -1,0 +1,392 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Runs one virtual machine and records what it says and when.
+//!
+//! The first serial port is the kernel's console, QEMU's standard output. The
+//! second one carries events over a Unix socket. Both are stamped on arrival,
+//! which is the only clock that goes on while the guest changes its kernel.
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Read, Write as _};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError, Sender};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use luo_vm_protocol::Event;
+
+use crate::interrupt;
+
+const POLL: Duration = Duration::from_millis(50);
+/// How long a guest may take to switch itself off after its last event.
+const GOODBYE: Duration = Duration::from_secs(20);
+/// The kernel's limit (`COMMAND_LINE_SIZE` on x86), less the final zero.
+const CMDLINE_LIMIT: usize = 2047;
+
+/// A machine to boot.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// The first kernel.
+    pub kernel: &'a Path,
+    /// Its initramfs.
+    pub initrd: &'a Path,
+    /// The kernel's command line.
+    pub cmdline: String,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// When to give up.
+    pub timeout: Duration,
+    /// Where the console goes.
+    pub log: PathBuf,
+    /// Whether the console is shown too.
+    pub show_console: bool,
+}
+
+/// Something and the time since power-on at which it arrived.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stamped<T> {
+    /// Time since QEMU was started.
+    pub at: Duration,
+    /// What arrived.
+    pub what: T,
+}
+
+/// How a machine came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It switched itself off, or rebooted after a panic.
+    Off,
+    /// It was switched off for taking too long.
+    TimedOut,
+    /// QEMU failed; what it said.
+    Broken(String),
+}
+
+/// Everything that a machine said.
+#[derive(Clone, Debug)]
+pub struct Recording {
+    /// Events in order.
+    pub events: Vec<Stamped<Event>>,
+    /// Lines on the event port that are no events.
+    pub noise: Vec<String>,
+    /// Console lines in order.
+    pub console: Vec<Stamped<String>>,
+    /// How it ended.
+    pub ended: Ended,
+    /// How long it ran.
+    pub took: Duration,
+    /// Where the console was written.
+    pub log: PathBuf,
+}
+
+impl Recording {
+    /// The console's lines without their times.
+    pub fn console_lines(&self) -> impl Iterator<Item = &str> {
+        self.console.iter().map(|line| line.what.as_str())
+    }
+
+    /// The last lines of the console, for a message.
+    #[must_use]
+    pub fn console_tail(&self, count: usize) -> String {
+        let skip = self.console.len().saturating_sub(count);
+        let lines: Vec<_> = self
+            .console_lines()
+            .skip(skip)
+            .map(|line| format!("    | {line}"))
+            .collect();
+        lines.join("\n")
+    }
+}
+
+/// The arguments that every machine has.
+#[must_use]
+pub fn arguments(kernel: &Path, initrd: &Path, cmdline: &str, memory: u32) -> Vec<String> {
+    let text = |path: &Path| path.display().to_string();
+    let fixed = "-accel tcg,thread=multi,tb-size=128 -cpu max -smp 2 -nodefaults -no-user-config -nographic -no-reboot";
+    let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
+    arguments.extend([
+        "-m".into(),
+        format!("{memory}M"),
+        "-kernel".into(),
+        text(kernel),
+    ]);
+    arguments.extend([
+        "-initrd".into(),
+        text(initrd),
+        "-append".into(),
+        cmdline.to_owned(),
+    ]);
+    arguments
+}
+
+/// QEMU's program.
+pub const PROGRAM: &str = "qemu-system-x86_64";
+
+enum Message {
+    Console(Instant, String),
+    Event(Instant, String),
+    ConsoleClosed,
+}
+
+/// Boots a machine and waits for its end; `on_event` sees events as they come.
+///
+/// # Errors
+/// QEMU cannot be started, or a signal arrives.
+pub fn run(machine: &Machine<'_>, mut on_event: impl FnMut(&Stamped<Event>)) -> Result<Recording> {
+    if machine.cmdline.len() > CMDLINE_LIMIT {
+        bail!(
+            "the kernel's command line has {} bytes of at most {CMDLINE_LIMIT}: use fewer kexecs",
+            machine.cmdline.len()
+        );
+    }
+    let sockets = tempfile::tempdir()?;
+    let path = sockets.path().join("events");
+    let listener = UnixListener::bind(&path)?;
+    listener.set_nonblocking(true)?;
+    if let Some(parent) = machine.log.parent() {
+        std::fs::create_dir_all(parent)?;
+    }
+    let mut log = File::create(&machine.log)
+        .with_context(|| format!("cannot write {}", machine.log.display()))?;
+
+    let started = Instant::now();
+    let mut qemu = Qemu::start(machine, &path)?;
+    let (sender, receiver) = mpsc::channel();
+    qemu.read_console(sender.clone())?;
+
+    let mut recording = Recording {
+        events: Vec::new(),
+        noise: Vec::new(),
+        console: Vec::new(),
+        ended: Ended::Off,
+        took: Duration::ZERO,
+        log: machine.log.clone(),
+    };
+    let mut events = None;
+    let mut deadline = started + machine.timeout;
+    let mut said_done = false;
+    loop {
+        if events.is_none() {
+            events = accept(&listener, &sender)?;
+        }
+        match receiver.recv_timeout(POLL) {
+            Ok(Message::Console(at, line)) => {
+                writeln!(log, "{line}")?;
+                let at = at - started;
+                if machine.show_console {
+                    println!("[{:8.3}] {line}", at.as_secs_f64());
+                }
+                recording.console.push(Stamped { at, what: line });
+            }
+            Ok(Message::Event(at, line)) => match Event::from_line(&line) {
+                Ok(what) => {
+                    let event = Stamped {
+                        at: at - started,
+                        what,
+                    };
+                    on_event(&event);
+                    if matches!(event.what, Event::Done { .. }) {
+                        said_done = true;
+                        deadline = Instant::now() + GOODBYE;
+                    }
+                    recording.events.push(event);
+                }
+                Err(_) if line.trim().is_empty() => {}
+                Err(_) => recording.noise.push(line),
+            },
+            Ok(Message::ConsoleClosed) => break,
+            Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
+        }
+        if Instant::now() > deadline {
+            // One that said its last word has nothing left to lose.
+            if !said_done {
+                recording.ended = Ended::TimedOut;
+            }
+            qemu.kill();
+            break;
+        }
+        interrupt::check()?;
+    }
+    let failure = qemu.finish()?;
+    if let (Ended::Off, Some(failure)) = (&recording.ended, failure.filter(|_| !said_done)) {
+        recording.ended = Ended::Broken(failure);
+    }
+    // Events may still be on their way from the socket.
+    drop(sender);
+    if let Some(events) = events {
+        drop(events.join());
+    }
+    while let Ok(message) = receiver.try_recv() {
+        if let Message::Event(at, line) = message {
+            match Event::from_line(&line) {
+                Ok(what) => {
+                    let event = Stamped {
+                        at: at - started,
+                        what,
+                    };
+                    on_event(&event);
+                    recording.events.push(event);
+                }
+                Err(_) => recording.noise.push(line),
+            }
+        }
+    }
+    recording.took = started.elapsed();
+    Ok(recording)
+}
+
+/// QEMU's process, which does not outlive this value.
+struct Qemu {
+    child: Child,
+    stderr: Option<std::thread::JoinHandle<String>>,
+    killed: bool,
+}
+
+impl Qemu {
+    fn start(machine: &Machine<'_>, events: &Path) -> Result<Self> {
+        let mut command = Command::new(PROGRAM);
+        command.args(arguments(
+            machine.kernel,
+            machine.initrd,
+            &machine.cmdline,
+            machine.memory,
+        ));
+        command.args(["-serial", "stdio", "-chardev"]);
+        command
+            .arg(format!("socket,id=events,path={}", events.display()))
+            .args(["-serial", "chardev:events"]);
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().with_context(|| {
+            format!("cannot run {PROGRAM}: install the package qemu-system-x86")
+        })?;
+        let stderr = child.stderr.take().map(|mut stderr| {
+            std::thread::spawn(move || {
+                let mut text = Vec::new();
+                let _ = stderr.read_to_end(&mut text);
+                String::from_utf8_lossy(&text).trim().to_owned()
+            })
+        });
+        Ok(Self {
+            child,
+            stderr,
+            killed: false,
+        })
+    }
+
+    fn read_console(&mut self, sender: Sender<Message>) -> Result<()> {
+        let stdout = self
+            .child
+            .stdout
+            .take()
+            .context("QEMU has no standard output")?;
+        std::thread::spawn(move || {
+            read_lines(stdout, &sender, Message::Console);
+            let _ = sender.send(Message::ConsoleClosed);
+        });
+        Ok(())
+    }
+
+    fn kill(&mut self) {
+        self.killed = true;
+        let _ = self.child.kill();
+    }
+
+    /// Waits for the end; gives what QEMU complained of if it failed.
+    fn finish(&mut self) -> Result<Option<String>> {
+        let status = self.child.wait()?;
+        let said = self
+            .stderr
+            .take()
+            .and_then(|reader| reader.join().ok())
+            .unwrap_or_default();
+        let failed = !status.success() && !self.killed;
+        Ok(failed.then(|| format!("{PROGRAM} ended with {status}: {said}")))
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+type Reader = std::thread::JoinHandle<()>;
+
+/// Takes QEMU's connection once it is there.
+fn accept(listener: &UnixListener, sender: &Sender<Message>) -> Result<Option<Reader>> {
+    match listener.accept() {
+        Ok((stream, _)) => {
+            stream.set_nonblocking(false)?;
+            let sender = sender.clone();
+            Ok(Some(std::thread::spawn(move || {
+                read_lines(stream, &sender, Message::Event)
+            })))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => Ok(None),
+        Err(error) => Err(error).context("QEMU's event port"),
+    }
+}
+
+fn read_lines(from: impl Read, sender: &Sender<Message>, message: fn(Instant, String) -> Message) {
+    for line in BufReader::new(from).split(b'\n').map_while(Result::ok) {
+        let line = plain(&String::from_utf8_lossy(&line));
+        if sender.send(message(Instant::now(), line)).is_err() {
+            break;
+        }
+    }
+}
+
+/// The line without carriage returns and without the firmware's escape
+/// sequences, which would clear the terminal of whoever reads the log.
+fn plain(line: &str) -> String {
+    let mut plain = String::with_capacity(line.len());
+    let mut chars = line.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\x1b' => {
+                if chars.next() == Some('[') {
+                    // Parameters end with a letter.
+                    chars.by_ref().find(char::is_ascii_alphabetic);
+                }
+            }
+            '\t' => plain.push(char),
+            _ if char.is_control() => {}
+            _ => plain.push(char),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escape_sequences_are_dropped() {
+        assert_eq!(plain("\x1bc\x1b[?7l\x1b[2J\x1b[0mSea\tBIOS\r"), "Sea\tBIOS");
+    }
+
+    #[test]
+    fn a_command_line_that_would_be_cut_is_refused() {
+        let machine = Machine {
+            kernel: Path::new("/k"),
+            initrd: Path::new("/i"),
+            cmdline: "x".repeat(CMDLINE_LIMIT + 1),
+            memory: 1,
+            timeout: Duration::ZERO,
+            log: PathBuf::from("/dev/null"),
+            show_console: false,
+        };
+        assert!(
+            run(&machine, |_| {})
+                .unwrap_err()
+                .to_string()
+                .contains("2047")
+        );
+    }
+}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a scenario is, and the command line that starts it.
+
+use std::time::Duration;
+
+use luo_vm_protocol::param;
+
+use crate::console::Rules;
+use crate::variant::Variant;
+
+/// Options that every guest gets. The scratch area is small and fixed because
+/// the default one is CMA and big: pages in it must be migrated before they
+/// can be preserved. The guest passes its own initramfs on to the next kernel,
+/// hence `retain_initrd`.
+const BASE: &[&str] = &[
+    "console=ttyS0",
+    "liveupdate=on",
+    "kho=on",
+    "kho_scratch=32M,64M,32M",
+    "panic=-1",
+    "retain_initrd",
+    "loglevel=7",
+];
+
+/// A run of one virtual machine, through one or more kernels.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The name in commands and in front of its cases.
+    pub name: String,
+    /// What it proves, one line.
+    pub proves: &'static str,
+    /// The scenario's name inside the guest.
+    pub guest: &'static str,
+    /// The kernel that is booted.
+    pub first: &'static str,
+    /// The kernels to kexec into, in order; the last one repeats.
+    pub next: Vec<&'static str>,
+    /// Arguments for the guest, `key:value`.
+    pub args: Vec<String>,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// When to give up.
+    pub timeout: Duration,
+    /// What must come of it.
+    pub expect: Expect,
+    /// Further kernel parameters; one with a known key replaces that.
+    pub cmdline: &'static [&'static str],
+    /// What the console must and must not say.
+    pub console: Rules,
+    /// Whether `cargo xtask test` runs it.
+    pub in_tests: bool,
+}
+
+/// What a scenario must report, so that one that reports nothing fails.
+#[derive(Clone, Debug, Default)]
+pub struct Expect {
+    /// At least this many cases.
+    pub cases: usize,
+    /// Cases that must be among them.
+    pub named: &'static [&'static str],
+    /// How many times it goes through kexec, if that is fixed.
+    pub kexecs: Option<u32>,
+}
+
+impl Scenario {
+    /// Every kernel it needs, the first one included, each once.
+    #[must_use]
+    pub fn variants(&self) -> Vec<&'static str> {
+        let mut variants = vec![self.first];
+        for next in &self.next {
+            if !variants.contains(next) {
+                variants.push(next);
+            }
+        }
+        variants
+    }
+
+    /// Runs with other kernels: the first, and those to kexec into in order.
+    pub fn replace_kernels(&mut self, variants: &[&'static Variant]) {
+        if let Some((first, next)) = variants.split_first() {
+            self.first = first.name;
+            if !next.is_empty() {
+                self.next = next.iter().map(|variant| variant.name).collect();
+            }
+        }
+    }
+
+    /// The variant that runs after `kexecs` kexecs.
+    #[must_use]
+    pub fn variant_at(&self, kexecs: usize) -> &'static str {
+        match kexecs.checked_sub(1) {
+            None => self.first,
+            Some(index) => self
+                .next
+                .get(index)
+                .or(self.next.last())
+                .copied()
+                .unwrap_or(self.first),
+        }
+    }
+
+    /// The kernel's command line.
+    #[must_use]
+    pub fn kernel_cmdline(&self) -> String {
+        let key = |word: &str| word.split('=').next().unwrap_or(word).to_owned();
+        let replaced = |word: &&&str| self.cmdline.iter().any(|own| key(own) == key(word));
+        let mut words: Vec<String> = BASE
+            .iter()
+            .filter(|word| !replaced(word))
+            .map(|&word| word.to_owned())
+            .collect();
+        words.extend(self.cmdline.iter().map(|&word| word.to_owned()));
+        words.push(format!("{}={}", param::SCENARIO, self.guest));
+        if !self.next.is_empty() {
+            words.push(format!("{}={}", param::NEXT, self.next.join(",")));
+        }
+        if !self.args.is_empty() {
+            words.push(format!("{}={}", param::ARGS, self.args.join(",")));
+        }
+        words.join(" ")
+    }
+}

@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The scenarios.
+
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+
+use crate::console::Rules;
+use crate::scenario::{Expect, Scenario};
+
+/// How many kexecs in a row the scenario `chain` does.
+pub const KEXECS: u32 = 50;
+
+/// Sizes at which `cargo xtask bench` measures.
+pub const BENCH_SIZES: &[u64] = &[100, 2_000, 20_000];
+
+/// Software emulation on a busy machine is slow; a hang is slower.
+const BASE_TIMEOUT: Duration = Duration::from_secs(90);
+const PER_KEXEC: Duration = Duration::from_secs(8);
+
+/// A scenario in the Rust kernel that never leaves it; the others are made
+/// from it.
+fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
+    Scenario {
+        name: name.to_owned(),
+        proves,
+        guest,
+        first: "rust",
+        next: Vec::new(),
+        args: Vec::new(),
+        memory: 2048,
+        timeout: BASE_TIMEOUT,
+        expect: Expect {
+            cases: 1,
+            named: &[],
+            kexecs: Some(0),
+        },
+        cmdline: &[],
+        console: Rules::default(),
+        in_tests: true,
+    }
+}
+
+impl Scenario {
+    fn kexec(mut self, first: &'static str, next: &'static str) -> Self {
+        self.first = first;
+        self.next = vec![next];
+        self.expect.kexecs = Some(1);
+        self
+    }
+
+    fn cases(mut self, cases: usize) -> Self {
+        self.expect.cases = cases;
+        self
+    }
+}
+
+/// One of the kernel tree's selftests that go through kexec.
+fn selftest(program: &'static str, memory: u32) -> Scenario {
+    let name = format!("selftest-{program}");
+    Scenario {
+        args: vec![format!("program:{program}")],
+        memory,
+        timeout: BASE_TIMEOUT * 3,
+        ..scenario(
+            &name,
+            "selftest-kexec",
+            "a selftest of the kernel tree passes across a kexec",
+        )
+        .kexec("rust", "rust-next")
+    }
+}
+
+/// `kexecs` updates in a row, between two kernels in turn.
+fn chain(kexecs: u32) -> Scenario {
+    let next = (0..kexecs)
+        .map(|index| if index % 2 == 0 { "rust-next" } else { "rust" })
+        .collect();
+    Scenario {
+        next,
+        args: vec![format!("kexecs:{kexecs}")],
+        timeout: BASE_TIMEOUT + PER_KEXEC * kexecs,
+        expect: Expect {
+            cases: 1,
+            named: &[],
+            kexecs: Some(kexecs),
+        },
+        ..scenario(
+            "chain",
+            "chain",
+            "many updates in a row lose nothing and leak nothing",
+        )
+    }
+}
+
+/// Every scenario of the tests, and the demo.
+#[must_use]
+pub fn all(kexecs: u32) -> Vec<Scenario> {
+    vec![
+        scenario(
+            "selftest-liveupdate",
+            "selftest-liveupdate",
+            "the kernel tree's own single-boot selftest passes",
+        )
+        .cases(15),
+        selftest("luo_kexec_simple", 2048),
+        selftest("luo_multi_session", 2048),
+        selftest("luo_stress_files", 3072),
+        selftest("luo_stress_sessions", 3072),
+        Scenario {
+            console: Rules {
+                must: &[
+                    "luo test: .*found flb data from the previous boot",
+                    "finish was triggered",
+                    "Registered 3 FLBs with file handler",
+                ],
+                must_not: &[
+                    "luo test: .*(ERROR|Failed)",
+                    "liveupdate.* test: .*(ERROR|Failed)",
+                ],
+                allowed: &[],
+            },
+            ..scenario(
+                "inkernel-test",
+                "flb",
+                "the kernel's in-kernel test of shared (FLB) objects passes",
+            )
+            .kexec("rust", "rust-next")
+        },
+        scenario(
+            "handover-c-to-rust",
+            "handover",
+            "mainline's C kernel hands over to ours",
+        )
+        .kexec("c", "rust"),
+        scenario(
+            "handover-rust-to-c",
+            "handover",
+            "ours hands over to mainline's C kernel",
+        )
+        .kexec("rust", "c"),
+        Scenario {
+            next: vec!["rust-next"],
+            expect: Expect {
+                cases: 1,
+                named: &[],
+                kexecs: None,
+            },
+            timeout: BASE_TIMEOUT * 2,
+            ..scenario(
+                "behaviour",
+                "behaviour",
+                "defects of mainline are not repeated",
+            )
+        },
+        chain(kexecs),
+        Scenario {
+            next: vec!["rust"],
+            args: vec!["kind:all".to_owned()],
+            cmdline: &["liveupdate=off"],
+            timeout: Duration::from_secs(420),
+            expect: Expect {
+                cases: 2,
+                named: &[],
+                kexecs: None,
+            },
+            ..scenario(
+                "hostile",
+                "hostile",
+                "damaged handover data is refused with a message and no crash",
+            )
+        },
+        Scenario {
+            ..scenario(
+                "demo",
+                "demo",
+                "a service keeps its memory across a kernel update",
+            )
+            .kexec("rust", "rust-next")
+        },
+    ]
+}
+
+/// A measurement of `variant` with `n` things.
+#[must_use]
+pub fn bench(variant: &'static str, n: u64) -> Scenario {
+    Scenario {
+        first: variant,
+        next: vec![variant],
+        args: vec![format!("n:{n}")],
+        memory: 6144,
+        timeout: Duration::from_secs(600),
+        expect: Expect {
+            cases: 0,
+            named: &[],
+            kexecs: None,
+        },
+        in_tests: false,
+        ..scenario(
+            &format!("{variant}-{n}"),
+            "bench",
+            "how long operations take",
+        )
+    }
+}
+
+/// Looks a scenario up, those of the bench included.
+///
+/// # Errors
+/// There is none of that name; the message lists them.
+pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
+    let mut known = all(kexecs);
+    for variant in ["bench-c", "bench-rust"] {
+        known.extend(BENCH_SIZES.iter().map(|&n| bench(variant, n)));
+    }
+    let names: Vec<_> = known.iter().map(|scenario| scenario.name.clone()).collect();
+    match known.into_iter().find(|scenario| scenario.name == name) {
+        Some(scenario) => Ok(scenario),
+        None => bail!(
+            "there is no scenario `{name}`; there are:\n  {}",
+            names.join("\n  ")
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variant::Variant;
+
+    #[test]
+    fn every_scenario_can_be_run() {
+        for scenario in all(KEXECS) {
+            assert!(find(&scenario.name, KEXECS).is_ok());
+            assert!(
+                scenario.expect.cases > 0,
+                "{} could pass without a case",
+                scenario.name
+            );
+            for variant in scenario.variants() {
+                Variant::find(variant).unwrap();
+            }
+            crate::console::violations(&[], &scenario.console).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_chain_alternates() {
+        let chain = chain(3);
+        let ran: Vec<_> = (0..=3).map(|kexecs| chain.variant_at(kexecs)).collect();
+        assert_eq!(ran, ["rust", "rust-next", "rust", "rust-next"]);
+        assert_eq!(chain.variants(), ["rust", "rust-next"]);
+        assert!(
+            chain
+                .kernel_cmdline()
+                .contains("luo.next=rust-next,rust,rust-next luo.args=kexecs:3")
+        );
+    }
+
+    #[test]
+    fn own_parameters_replace_the_common_ones() {
+        let cmdline = find("hostile", KEXECS).unwrap().kernel_cmdline();
+        assert!(
+            cmdline.contains("liveupdate=off") && !cmdline.contains("liveupdate=on"),
+            "{cmdline}"
+        );
+        assert!(cmdline.contains("luo.scenario=hostile luo.next=rust luo.args=kind:all"));
+    }
+}

@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask demo`: one update, told as a story.
+
+use anyhow::Result;
+use luo_vm::judge::{self, Case};
+use luo_vm::lab::Lab;
+use luo_vm::scenarios;
+use luo_vm::timeline::Timeline;
+use luo_vm_protocol::Outcome;
+
+use crate::show;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Show the kernel's console too
+    #[arg(long)]
+    show_console: bool,
+}
+
+pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+    let scenario = scenarios::find("demo", scenarios::KEXECS)?;
+    let recording = lab.run(&scenario, args.show_console, show::progress)?;
+    let cases = judge::cases(&scenario, &recording)?;
+    show::line("");
+    for case in &cases {
+        show::case(case);
+    }
+
+    let timeline = Timeline::of(&recording);
+    show::line(&format!("\n{}", timeline.render()));
+    for (index, (release, boot_id)) in judge::boots(&recording).iter().enumerate() {
+        let which = if index == 0 { "before" } else { "after " };
+        show::line(&format!(
+            "{which} the update: kernel {release}, boot_id {boot_id}"
+        ));
+    }
+    show::line(&format!("console: {}\n", recording.log.display()));
+
+    // The blackout is the demo's point; without it there is nothing to show.
+    let unmeasured = timeline
+        .blackout()
+        .is_none()
+        .then(|| "not all marks have arrived".to_owned());
+    let measured = Case::unless("demo::blackout measured".to_owned(), unmeasured);
+    let good = cases
+        .iter()
+        .chain([&measured])
+        .all(|case| case.outcome != Outcome::Failed);
+    show::line(&sentence(good, &timeline, &judge::boots(&recording)));
+    Ok(good)
+}
+
+fn sentence(good: bool, timeline: &Timeline, boots: &[(&str, &str)]) -> String {
+    match (good, timeline.blackout(), boots) {
+        (true, Some(blackout), [(before, _), .., (after, _)]) => format!(
+            "The service moved from kernel {before} to {after} with its memory intact and was away for {:.2} s.",
+            blackout.as_secs_f64()
+        ),
+        _ => "The demo failed: see the cases above.".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_never_told_as_a_success() {
+        assert!(
+            sentence(false, &Timeline::default(), &[("a", "1"), ("b", "2")]).contains("failed")
+        );
+        assert!(sentence(true, &Timeline::default(), &[("a", "1"), ("b", "2")]).contains("failed"));
+    }
+}
