@@ -19,6 +19,9 @@ const BASE: &[&str] = &[
     "kho_scratch=32M,64M,32M",
     "panic=-1",
     "retain_initrd",
+    // The clocksource watchdog makes both processors wait for each other in
+    // tight loops, which software emulation can turn into a standstill at boot.
+    "tsc=reliable",
     "loglevel=7",
 ];
 

@@ -121,3 +121,56 @@ pub(crate) fn put<R: IntoBytes + Immutable>(page: &mut [u8], offset: usize, reco
     page.get_mut(offset..)
         .is_some_and(|to| record.write_to_prefix(to).is_ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luo_abi::handover::{
+        FILES_PER_BLOCK, MAX_FILES_PER_SESSION, MAX_SESSIONS, SESSIONS_PER_BLOCK,
+    };
+
+    struct Page(Vec<u8>);
+
+    impl BlockMemory for Page {
+        fn address(&self) -> u64 {
+            0x1000
+        }
+
+        fn bytes(&mut self) -> &mut [u8] {
+            &mut self.0
+        }
+    }
+
+    fn last_and_one_more<const PER_BLOCK: usize>(most: usize) {
+        let mut chain = Chain::<Page, PER_BLOCK>::new();
+        let last = chain.reserve(most, &mut None);
+        assert!(matches!(last, Ok(Room::WantsBlock)));
+        let mut spare = Some(Page(Vec::new()));
+        let more = chain.reserve(most + 1, &mut spare);
+        assert!(matches!(more, Err(Error::Full)));
+        assert!(spare.is_some());
+    }
+
+    #[test]
+    fn a_chain_ends_at_the_limit_of_the_format() {
+        last_and_one_more::<SESSIONS_PER_BLOCK>(MAX_SESSIONS);
+        last_and_one_more::<FILES_PER_BLOCK>(MAX_FILES_PER_SESSION);
+    }
+
+    #[test]
+    fn a_page_is_taken_for_each_full_one_and_given_back() {
+        let mut chain = Chain::<Page, 3>::new();
+        for records in 1..=7 {
+            let mut spare = Some(Page(Vec::new()));
+            assert!(matches!(
+                chain.reserve(records, &mut spare),
+                Ok(Room::Ready)
+            ));
+            assert_eq!(spare.is_none(), records % 3 == 1);
+        }
+        // One a call: a caller takes out one record at a time.
+        for left in (0..7).rev() {
+            assert_eq!(chain.surplus(left).is_some(), left % 3 == 0);
+        }
+    }
+}

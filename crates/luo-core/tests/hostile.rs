@@ -133,7 +133,7 @@ fn check(handed: Handed) -> Result<(), TestCaseError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(384))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn damage_is_refused_whole_or_does_no_harm(

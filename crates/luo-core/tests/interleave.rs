@@ -12,6 +12,7 @@ use std::thread::{self, JoinHandle};
 use luo_abi::errno::Errno;
 use luo_core::{ops, Phase, SessionId};
 
+use crate::support::host::TestObject;
 use crate::support::{Call, Counts, Handed, TestHandler, TestHost};
 
 struct Scene {
@@ -24,6 +25,8 @@ struct Scene {
     spare: SessionId,
     /// What is to be closed at the end.
     held: Mutex<Vec<SessionId>>,
+    /// Objects of the incoming FLB that a driver holds until the end.
+    objects: Mutex<Vec<Option<TestObject>>>,
 }
 
 fn previous() -> Handed {
@@ -69,6 +72,7 @@ impl Scene {
             new,
             spare,
             held,
+            objects: Mutex::default(),
         }
     }
 
@@ -87,6 +91,13 @@ impl Scene {
             let _ = host.close(session);
         }
         host.open().unwrap();
+        let objects = std::mem::take(&mut *self.objects.lock().unwrap());
+        let finished = host.script().log.contains(&"flb_finish 1".into());
+        assert!(objects.is_empty() || !finished, "finished while held");
+        for object in objects {
+            drop(object);
+            host.put_incoming(1);
+        }
         let visible = host.visible();
         assert_eq!(visible.phase, Phase::Normal);
         let left = (visible.outgoing, visible.incoming, visible.files);
@@ -163,6 +174,11 @@ const OPERATIONS: &[Operation] = &[
         if let Ok(object) = scene.host.get_incoming(1) {
             drop(object);
             scene.host.put_incoming(1);
+        }
+    }),
+    ("incoming FLB that is kept", |scene| {
+        if let Ok(object) = scene.host.get_incoming(1) {
+            scene.objects.lock().unwrap().push(object);
         }
     }),
     ("outgoing FLB", |scene| {

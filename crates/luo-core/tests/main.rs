@@ -3,7 +3,12 @@
 //!
 //! One file a topic; `support` is the host. `model` compares random histories
 //! with a plain model, `faults` takes memory away at every request, `hostile`
-//! damages handovers, `races` runs threads.
+//! damages handovers, `interleave` runs each pair of operations against each
+//! other, `races` runs many threads.
+#![allow(
+    clippy::result_large_err,
+    reason = "the engine's errors name sessions and handlers, and are passed on as they are"
+)]
 
 mod close;
 mod faults;

@@ -79,7 +79,7 @@ fn op() -> impl Strategy<Value = Op> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig::with_cases(256))]
 
     #[test]
     fn a_machine_does_what_the_model_says(history in proptest::collection::vec(op(), 1..80)) {
