@@ -281,3 +281,31 @@ fn a_chain_that_is_too_long_is_not_followed() {
     // The root and the FLBs at boot, and no more blocks than the limit.
     assert_eq!(host.arrived.lock().unwrap().reads, 2 + 10_000);
 }
+
+/// Mainline's orchestrator writes such a block when a refused request had made
+/// room for one more record. It says nothing, and no session may be lost to it.
+#[test]
+fn an_empty_block_behind_a_full_one_is_passed_over() {
+    let mut handed = good();
+    let (sessions, empty) = (handed.sessions(), 0x7000);
+    handed.pages.insert(empty, vec![0; 4096]);
+    handed.set_word(sessions, 0, empty);
+    let host = TestHost::boot(Some(handed), false);
+    host.register(0);
+    host.admit().unwrap();
+    host.arm();
+    assert_eq!(host.open().unwrap().taken_over, Some((3, 3)));
+    // The empty page is given away with the rest.
+    assert!(host.arrived.lock().unwrap().pages.is_empty());
+    // One with a successor is no end of a chain, and is refused.
+    let counted = refused(
+        |handed| {
+            let sessions = handed.sessions();
+            handed.pages.insert(empty, vec![0; 4096]);
+            handed.set_word(empty, 0, sessions);
+            handed.set_word(sessions, 0, empty);
+        },
+        false,
+    );
+    assert!(matches!(counted, Refusal::BlockCount { count: 0, .. }));
+}

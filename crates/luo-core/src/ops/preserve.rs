@@ -18,8 +18,8 @@ use crate::session::{Direction, File, Live, Stage};
 ///
 /// `open` gives the file; it is called after the token is known to be free, so
 /// that a taken token is told before a bad descriptor. `accept` is called when
-/// nothing but the handler's own work is left: the host tells the caller that
-/// it will be done, and can still say no.
+/// nothing but the work of FLBs and of the handler is left: the host tells the
+/// caller that it will be done, and can still say no.
 ///
 /// # Errors
 /// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
