@@ -110,14 +110,11 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             console: Rules {
                 must: &[
-                    "luo test: .*found flb data from the previous boot",
+                    "liveupdate test: .*found flb data from the previous boot",
                     "finish was triggered",
                     "Registered 3 FLBs with file handler",
                 ],
-                must_not: &[
-                    "luo test: .*(ERROR|Failed)",
-                    "liveupdate.* test: .*(ERROR|Failed)",
-                ],
+                must_not: &["liveupdate test: .*(ERROR|Failed|failed)"],
                 allowed: &[],
             },
             ..scenario(

@@ -3,7 +3,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use kernel::fs::file::FileDescriptorReservation;
+use kernel::fs::file::{flags, FileDescriptorReservation};
 use kernel::fs::File;
 use kernel::miscdevice::{MiscDevice, MiscDeviceOptions, MiscDeviceRegistration};
 use kernel::prelude::*;
@@ -97,45 +97,36 @@ fn take_over(linux: &Linux) -> Result {
 fn create(linux: &Linux, argument: usize) -> Result {
     let (mut call, answer) = argument::read::<CreateSession>(argument)?;
     let name = parse(&call.name)?;
-    let fd = FileDescriptorReservation::get_unused_fd_flags(kernel::bindings::O_CLOEXEC)?;
+    let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     call.fd = fd.reserved_fd() as i32;
     let id = ops::create_session(linux, &name).map_err(errno::of_operation)?;
-    let published = answer
-        .write(&call)
-        .and_then(|()| session_file::create(&name, id));
-    match published {
-        Ok(file) => {
-            fd.fd_install(file);
-            Ok(())
-        }
-        Err(why) => {
-            // It has no files yet: closing it cannot fail.
-            let _ = ops::close_session(linux, id);
-            Err(why)
-        }
-    }
+    publish(fd, &name, id, || answer.write(&call)).inspect_err(|_| {
+        // It has no files yet: closing it cannot fail.
+        let _ = ops::close_session(linux, id);
+    })
 }
 
 fn retrieve(linux: &Linux, argument: usize) -> Result {
     let (mut call, answer) = argument::read::<RetrieveSession>(argument)?;
     let name = parse(&call.name)?;
-    let fd = FileDescriptorReservation::get_unused_fd_flags(kernel::bindings::O_CLOEXEC)?;
+    let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     call.fd = fd.reserved_fd() as i32;
-    let id: SessionId = ops::retrieve_session(linux, &name).map_err(errno::of_operation)?;
-    let published = answer
-        .write(&call)
-        .and_then(|()| session_file::create(&name, id));
-    match published {
-        Ok(file) => {
-            fd.fd_install(file);
-            Ok(())
-        }
-        Err(why) => {
-            // Whoever asked was not told: the session is there for another try.
-            ops::put_back_session(linux, id);
-            Err(why)
-        }
-    }
+    let id = ops::retrieve_session(linux, &name).map_err(errno::of_operation)?;
+    // Whoever is not told gets nothing: the session is there for another try.
+    publish(fd, &name, id, || answer.write(&call)).inspect_err(|_| ops::put_back_session(linux, id))
+}
+
+/// Tells the program and gives it the descriptor, or neither.
+fn publish(
+    fd: FileDescriptorReservation,
+    name: &SessionName,
+    id: SessionId,
+    answer: impl FnOnce() -> Result,
+) -> Result {
+    // Before the file is made: closing a file would close the session.
+    answer()?;
+    fd.fd_install(session_file::create(name, id)?);
+    Ok(())
 }
 
 fn parse(name: &[u8; luo_abi::uapi::SESSION_NAME_LENGTH]) -> Result<SessionName> {

@@ -122,7 +122,8 @@ impl Host for Linux {
     }
 
     fn can_finish(&self, file: &Incoming<'_, Self>) -> bool {
-        file.handler.can_finish(file.file, file.data, file.retrieval)
+        file.handler
+            .can_finish(file.file, file.data, file.retrieval)
     }
 
     fn finish(&self, file: &Incoming<'_, Self>) {

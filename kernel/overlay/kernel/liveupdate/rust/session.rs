@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! A session's descriptor: preserve and retrieve files, finish, close.
 
-use kernel::fs::file::FileDescriptorReservation;
+use kernel::fs::file::{flags, FileDescriptorReservation};
 use kernel::prelude::*;
 use luo_abi::uapi::{
-    Finish, GetName, PreserveFd, RetrieveFd, SESSION_FINISH, SESSION_GET_NAME,
-    SESSION_PRESERVE_FD, SESSION_RETRIEVE_FD,
+    Finish, GetName, PreserveFd, RetrieveFd, SESSION_FINISH, SESSION_GET_NAME, SESSION_PRESERVE_FD,
+    SESSION_RETRIEVE_FD,
 };
 use luo_core::{ops, Host, SessionId};
 
@@ -55,7 +55,7 @@ fn preserve(linux: &Linux, id: SessionId, argument: usize) -> Result {
 
 fn retrieve(linux: &Linux, id: SessionId, argument: usize) -> Result {
     let (mut call, answer) = argument::read::<RetrieveFd>(argument)?;
-    let fd = FileDescriptorReservation::get_unused_fd_flags(kernel::bindings::O_CLOEXEC)?;
+    let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     let file = ops::retrieve_file(linux, id, call.token).map_err(errno::of_operation)?;
     call.fd = fd.reserved_fd() as i32;
     // If this fails the file stays with the session: asking again gives it.
@@ -71,7 +71,10 @@ fn finish(linux: &Linux, id: SessionId, argument: usize) -> Result {
     }
     answer.write(&call)?;
     ops::finish_session(linux, id).map_err(|why| {
-        pr_warn!("finish: {}\n", Say(why));
+        // Which file it is does not fit into an errno.
+        if matches!(why, luo_core::Error::CannotFinish { .. }) {
+            pr_warn!("not finished: {}\n", Say(why));
+        }
         errno::of_operation(why)
     })
 }

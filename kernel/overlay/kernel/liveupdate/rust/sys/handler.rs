@@ -92,12 +92,7 @@ impl HandlerTable {
         }
     }
 
-    fn args_of_incoming(
-        &self,
-        file: Option<&ARef<File>>,
-        data: u64,
-        retrieval: Retrieval,
-    ) -> Args {
+    fn args_of_incoming(&self, file: Option<&ARef<File>>, data: u64, retrieval: Retrieval) -> Args {
         Args {
             file: file.map_or(core::ptr::null_mut(), |file| file.as_ptr()),
             serialized_data: data,
