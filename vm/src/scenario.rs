@@ -14,7 +14,9 @@ use crate::variant::Variant;
 /// hence `retain_initrd`. The TSC's watchdog is off because Linux 7.3 can hang
 /// in it on a busy host: one processor waits in `watchdog_check_skew`, until
 /// a clock says it has waited too long, for another that sits in the change of
-/// clocks, and the clock of that moment is jiffies, which stand still.
+/// clocks, and the clock of that moment is jiffies, which stand still. The
+/// check whether the timer's interrupt arrives is off because on a busy host an
+/// emulated one can come too late for it, and then the kernel panics.
 const BASE: &[&str] = &[
     "console=ttyS0",
     "liveupdate=on",
@@ -24,6 +26,7 @@ const BASE: &[&str] = &[
     "retain_initrd",
     "loglevel=7",
     "tsc=nowatchdog",
+    "no_timer_check",
 ];
 
 /// A run of one virtual machine, through one or more kernels.

@@ -55,8 +55,13 @@ fn before(guest: &Guest) -> Result<()> {
     let session = Device::open()?.create_session(&name(SESSION))?;
 
     let done = AtomicBool::new(false);
+    let started = AtomicBool::new(false);
     let served = std::thread::scope(|scope| {
-        let writer = scope.spawn(|| serve_writes(&mut store, &done));
+        let writer = scope.spawn(|| serve_writes(&mut store, &done, &started));
+        // Otherwise the thread may come to life when all is over.
+        while !started.load(Ordering::Relaxed) && !writer.is_finished() {
+            std::thread::yield_now();
+        }
         port::mark("preserve_begin");
         let preserved = session.preserve_fd(&memory, STORE);
         port::mark("preserve_end");
@@ -76,7 +81,7 @@ fn before(guest: &Guest) -> Result<()> {
     kmsg::console_shows_all()?;
 
     // Preserved memory can still be written; only now does the service stop.
-    serve_writes(&mut store, &done)?;
+    serve_writes(&mut store, &done, &started)?;
     port::mark("last_write");
     port::progress(describe(&store)?);
     port::mark("reboot_called");
@@ -84,12 +89,13 @@ fn before(guest: &Guest) -> Result<()> {
 }
 
 /// The service: overwrites entries until told to stop, and once at least.
-fn serve_writes(store: &mut Store, done: &AtomicBool) -> Result<u64> {
+fn serve_writes(store: &mut Store, done: &AtomicBool, started: &AtomicBool) -> Result<u64> {
     let mut random = Prng::of(&[store.last_write()?]);
     let mut served = 0;
     loop {
         store.put(random.next() % ENTRIES)?;
         served += 1;
+        started.store(true, Ordering::Relaxed);
         if done.load(Ordering::Relaxed) {
             return Ok(served);
         }
