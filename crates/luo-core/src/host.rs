@@ -103,6 +103,9 @@ pub trait Host: Sized {
     fn free_page(&self, address: u64);
 
     /// Keeps a handler's owner, or `None` if it is going away.
+    ///
+    /// Called under the engine's lock, while the handler is registered: only a
+    /// table that is registered or pinned may be looked at. Must not sleep.
     fn pin_handler(&self, handler: &Self::Handler) -> Option<Self::Pin>;
     /// Says which object a file stands for: two files with equal numbers cannot
     /// both be preserved.
@@ -137,7 +140,8 @@ pub trait Host: Sized {
     /// Releases what the handler still holds of an incoming file.
     fn finish(&self, file: &Incoming<'_, Self>);
 
-    /// Keeps an FLB's owner, or `None` if it is going away.
+    /// Keeps an FLB's owner, or `None` if it is going away. Called as
+    /// [`Self::pin_handler`] is.
     fn pin_flb(&self, flb: &Self::Flb) -> Option<Self::Pin>;
     /// Saves an FLB's state: its handle and, if it has one, its object.
     ///

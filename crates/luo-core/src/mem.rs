@@ -13,6 +13,11 @@ type Inner<T> = alloc::vec::Vec<T>;
 #[cfg(CONFIG_LIVEUPDATE_RUST)]
 type Inner<T> = kernel::alloc::KVVec<T>;
 
+// A request that is too large is refused without a warning in the log: its size
+// may come from a damaged handover.
+#[cfg(CONFIG_LIVEUPDATE_RUST)]
+use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL};
+
 /// A request for memory was refused; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
@@ -42,7 +47,7 @@ impl<T> Vec<T> {
         #[cfg(CONFIG_LIVEUPDATE_RUST)]
         let grown = self
             .0
-            .reserve(additional, kernel::alloc::flags::GFP_KERNEL)
+            .reserve(additional, GFP_KERNEL | __GFP_NOWARN)
             .map_err(|_| OutOfMemory);
         grown
     }

@@ -36,6 +36,9 @@ pub(crate) struct Flb<H: Host> {
     pub(crate) outgoing: Outgoing<H>,
 }
 
+/// A handler's table, and what keeps it there.
+pub(crate) type PinnedHandler<H> = (<H as Host>::Handler, <H as Host>::Pin);
+
 impl<H: Host> Engine<H> {
     /// Registers a file handler. See `liveupdate_register_file_handler`.
     ///
@@ -67,8 +70,15 @@ impl<H: Host> Engine<H> {
     /// [`Error::NotRegistered`].
     pub fn unregister_handler(&mut self, table: &H::Handler) -> Result<(), Error> {
         let id = self.find_handler(table).ok_or(Error::NotRegistered)?;
+        // Its FLBs may go before its last file does. What outgoing files hold of
+        // them stays held.
+        let mut flbs = Vec::new();
         if let Some(handler) = self.handlers.get_mut(id) {
             handler.registered = false;
+            core::mem::swap(&mut flbs, &mut handler.flbs);
+        }
+        for flb in flbs {
+            self.release_flb_user(flb);
         }
         self.drop_handler_if_unused(id);
         Ok(())
@@ -149,15 +159,18 @@ impl<H: Host> Engine<H> {
     }
 
     /// The registered handler behind `after`, in the order of slots; the first
-    /// one for `None`. Walks all handlers without holding the lock.
-    pub(crate) fn next_handler(&self, after: Option<HandlerId>) -> Option<(HandlerId, H::Handler)> {
-        self.handlers
-            .iter()
-            .filter(|(id, handler)| {
-                handler.registered && after.is_none_or(|after| id.slot > after.slot)
-            })
-            .map(|(id, handler)| (id, handler.table.clone()))
-            .next()
+    /// one for `None`. Its table comes with a pin on its owner, taken while the
+    /// handler is sure to be registered; without, if the owner is going away.
+    pub(crate) fn next_handler(
+        &self,
+        host: &H,
+        after: Option<HandlerId>,
+    ) -> Option<(HandlerId, Option<PinnedHandler<H>>)> {
+        let (id, handler) = self.handlers.iter().find(|(id, handler)| {
+            handler.registered && after.is_none_or(|after| id.slot > after.slot)
+        })?;
+        let pin = host.pin_handler(&handler.table);
+        Some((id, pin.map(|pin| (handler.table.clone(), pin))))
     }
 
     /// Notes that one file less has this handler.
@@ -171,11 +184,7 @@ impl<H: Host> Engine<H> {
     fn drop_handler_if_unused(&mut self, id: HandlerId) {
         let unused = |handler: &Handler<H>| !handler.registered && handler.files == 0;
         if self.handlers.get(id).is_some_and(unused) {
-            if let Some(handler) = self.handlers.remove(id) {
-                for flb in handler.flbs {
-                    self.release_flb_user(flb);
-                }
-            }
+            self.handlers.remove(id);
         }
     }
 

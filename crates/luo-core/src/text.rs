@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Names in fixed room: of sessions, of handlers, of FLBs.
 
+use core::ffi::CStr;
 use core::fmt;
 
 use luo_abi::handover::COMPAT_LENGTH;
@@ -39,16 +40,14 @@ impl<const N: usize> Text<N> {
     /// # Errors
     /// [`TextError`] if there is no name or no terminator.
     pub fn parse(room: &[u8; N]) -> Result<Self, TextError> {
-        let len = room
-            .iter()
-            .position(|&byte| byte == 0)
-            .ok_or(TextError::Unterminated)?;
-        if len == 0 {
+        let name = CStr::from_bytes_until_nul(room).map_err(|_| TextError::Unterminated)?;
+        if name.is_empty() {
             return Err(TextError::Empty);
         }
         let mut text = Self([0; N]);
-        for (to, from) in text.0.iter_mut().zip(room).take(len) {
-            *to = *from;
+        // Always there: the name is shorter than its room.
+        if let Some(to) = text.0.get_mut(..name.to_bytes().len()) {
+            to.copy_from_slice(name.to_bytes());
         }
         Ok(text)
     }
@@ -56,7 +55,8 @@ impl<const N: usize> Text<N> {
     /// The bytes of the name, without the terminator.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        self.0.split(|&byte| byte == 0).next().unwrap_or(&[])
+        // Always terminated.
+        CStr::from_bytes_until_nul(&self.0).map_or(&[], CStr::to_bytes)
     }
 
     /// The whole room: the name and zeros up to its end.

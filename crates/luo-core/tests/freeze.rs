@@ -169,3 +169,13 @@ fn flb_pages_hold_what_files_depend_on_only() {
     let handed = host.update();
     assert_eq!(handed.word(handed.flbs(), 8), 0);
 }
+
+#[test]
+fn sessions_that_were_never_read_are_told() {
+    let host = TestHost::cold();
+    assert!(!host.freeze().unwrap().unread);
+    let host = TestHost::cold();
+    host.create("vm");
+    let host = TestHost::warm(host.update());
+    assert!(host.freeze().unwrap().unread);
+}

@@ -131,8 +131,8 @@ const OPERATIONS: &[Operation] = &[
         let _ = scene.host.preserve(scene.spare, 50, 500);
     }),
     ("preserve that fails", |scene| {
-        let open = || Ok(scene.host.new_file(0, 500));
-        let _ = ops::preserve_file(&scene.host, scene.spare, 51, open, || Err(Errno::EFAULT));
+        let open = || Err(Errno::EBADF);
+        let _ = ops::preserve_file(&scene.host, scene.spare, 51, open);
     }),
     ("retrieve", |scene| {
         if let Ok(file) = scene.host.retrieve(scene.old, 1) {

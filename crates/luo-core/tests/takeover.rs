@@ -100,7 +100,8 @@ fn an_unknown_handler_is_waited_for() {
 fn a_handler_whose_owner_is_going_counts_as_unknown() {
     let host = TestHost::warm(two_sessions());
     let before = host.visible();
-    host.fail(Call::PinHandler, 2, Errno::ENODEV);
+    // Two pins for the reading, then one a file.
+    host.fail(Call::PinHandler, 4, Errno::ENODEV);
     let (why, first) = host.open().unwrap_err();
     let Error::Refused(Refusal::UnknownHandler { session, token, .. }) = why else {
         panic!("{why}");

@@ -70,6 +70,9 @@ pub(crate) struct HandlerEntry<H: Host> {
     pub(crate) id: HandlerId,
     pub(crate) name: Compat,
     pub(crate) table: H::Handler,
+    /// Held over the reading; `None` if the owner is going away, and then the
+    /// table must not be looked at.
+    pub(crate) pin: Option<H::Pin>,
 }
 
 /// A session that was read.
@@ -258,7 +261,8 @@ impl<H: Host> Reader<'_, H> {
             }
             .into());
         }
-        let entry = self.handlers.iter().find(|entry| entry.name == compat);
+        let mut entries = self.handlers.iter();
+        let entry = entries.find(|entry| entry.pin.is_some() && entry.name == compat);
         let pinned = entry.and_then(|e| self.host.pin_handler(&e.table).map(|pin| (e, pin)));
         let (entry, pin) = pinned.ok_or(Refusal::UnknownHandler {
             session: *name,

@@ -7,7 +7,7 @@ use super::flb::finish_flbs;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{Host, Incoming};
-use crate::id::{FileId, SessionId};
+use crate::id::{FileId, HandlerId, SessionId};
 use crate::session::{Arrived, Direction, Progress, Stage, State};
 
 /// Finishes a retrieved session: all files or, if one handler does not let go
@@ -39,34 +39,26 @@ pub fn finish_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
 /// Finishes a session that the caller has for itself.
 pub(super) fn finish_claimed<H: Host>(host: &H, session: SessionId) -> Result<(), Error> {
     // First all are asked, then all are finished: the session as a whole.
-    let mut next = host.with(|engine| Poll::Ready(engine.first_file(session)));
-    while let Some(id) = next {
-        let Some(taken) = host.with(|engine| Poll::Ready(engine.take_arrived(id))) else {
-            return Err(Error::Inconsistent);
-        };
+    let mut next = host.with(|engine| Poll::Ready(engine.take_first(session)));
+    while let Some((id, taken)) = next {
         let agreed = host.can_finish(&taken.view());
         let mut taken = Some(taken);
         next = host.with(|engine| {
             if let Some(taken) = taken.take() {
                 engine.put_arrived(id, taken.arrived);
             }
-            if !agreed {
-                return Poll::Ready(Err(engine.cannot_finish(id)));
-            }
-            Poll::Ready(Ok(engine.files.get(id).and_then(|file| file.links.next)))
+            Poll::Ready(if agreed {
+                Ok(engine.take_next(id))
+            } else {
+                Err(engine.cannot_finish(id))
+            })
         })?;
     }
     // The last first, as they came to be.
-    while let Some(id) = host.with(|engine| Poll::Ready(engine.last_file(session))) {
-        let Some(taken) = host.with(|engine| Poll::Ready(engine.take_arrived(id))) else {
-            return Err(Error::Inconsistent);
-        };
+    while let Some((id, taken)) = host.with(|engine| Poll::Ready(engine.take_last_arrived(session)))
+    {
         host.finish(&taken.view());
-        let handler = host.with(|engine| {
-            let handler = engine.files.get(id).and_then(|file| file.handler);
-            Poll::Ready(handler)
-        });
-        if let Some(handler) = handler {
+        if let Some(handler) = taken.with_flbs {
             finish_flbs(host, handler);
         }
         let gone = host.with(|engine| Poll::Ready(engine.remove_file(id)));
@@ -83,6 +75,8 @@ pub(super) fn finish_claimed<H: Host>(host: &H, session: SessionId) -> Result<()
 struct Taken<H: Host> {
     data: u64,
     arrived: Arrived<H>,
+    /// The handler, if files of it have FLBs.
+    with_flbs: Option<HandlerId>,
 }
 
 impl<H: Host> Taken<H> {
@@ -100,22 +94,34 @@ impl<H: Host> Taken<H> {
 }
 
 impl<H: Host> Engine<H> {
-    fn first_file(&self, session: SessionId) -> Option<FileId> {
-        self.sessions.get(session)?.files.first
+    fn take_first(&mut self, session: SessionId) -> Option<(FileId, Taken<H>)> {
+        let id = self.sessions.get(session)?.files.first?;
+        Some((id, self.take_arrived(id)?))
     }
 
-    fn last_file(&self, session: SessionId) -> Option<FileId> {
-        self.sessions.get(session)?.files.last
+    fn take_next(&mut self, before: FileId) -> Option<(FileId, Taken<H>)> {
+        let id = self.files.get(before)?.links.next?;
+        Some((id, self.take_arrived(id)?))
+    }
+
+    fn take_last_arrived(&mut self, session: SessionId) -> Option<(FileId, Taken<H>)> {
+        let id = self.sessions.get(session)?.files.last?;
+        Some((id, self.take_arrived(id)?))
     }
 
     /// Takes an incoming file's insides out, so that callbacks can have them
     /// without the lock. Its session is claimed: nobody else looks.
     fn take_arrived(&mut self, id: FileId) -> Option<Taken<H>> {
         let file = self.files.get_mut(id)?;
+        let has_flbs = |&handler: &HandlerId| {
+            let entry = self.handlers.get(handler);
+            entry.is_some_and(|entry| !entry.flbs.is_empty())
+        };
         match core::mem::replace(&mut file.stage, Stage::Reserved) {
             Stage::Incoming(arrived) => Some(Taken {
                 data: file.data,
                 arrived,
+                with_flbs: file.handler.filter(has_flbs),
             }),
             other => {
                 file.stage = other;

@@ -67,22 +67,19 @@ fn acquire<H: Host>(host: &H, id: FlbId) -> Result<bool, Error> {
                 flb.outgoing.files = flb.outgoing.files.saturating_add(1);
                 Poll::Ready(Err(true))
             }
-            OutgoingState::Idle => {
+            OutgoingState::Idle => Poll::Ready(Ok(host.pin_flb(&flb.table).map(|pin| {
                 flb.outgoing.state = OutgoingState::Working;
-                Poll::Ready(Ok(flb.table.clone()))
-            }
+                (flb.table.clone(), pin)
+            }))),
         }
     });
-    let table = match first {
-        Ok(table) => table,
+    let (table, pin) = match first {
+        Ok(pinned) => pinned.ok_or(Error::OwnerGone)?,
         Err(held) => return Ok(held),
     };
-    let preserved = match host.pin_flb(&table) {
-        None => Err(Error::OwnerGone),
-        Some(pin) => match host.flb_preserve(&table) {
-            Ok((data, object)) => Ok(OutgoingState::Live { data, object, pin }),
-            Err(errno) => Err(errno.into()),
-        },
+    let preserved = match host.flb_preserve(&table) {
+        Ok((data, object)) => Ok(OutgoingState::Live { data, object, pin }),
+        Err(errno) => Err(errno.into()),
     };
     let (mut state, outcome) = match preserved {
         Ok(live) => (Some(live), Ok(true)),
@@ -222,12 +219,23 @@ pub(super) fn finish_flbs<H: Host>(host: &H, handler: HandlerId) {
         let Some(id) = nth_flb(host, handler, at) else {
             continue;
         };
+        // Pinned while it is sure to be registered; without a pin the table
+        // must not be looked at, and the FLB stays unfinished.
         let flb = host.with(|engine| {
-            let flb = engine.flbs.get(id);
-            Poll::Ready(flb.map(|flb| (flb.name, flb.table.clone())))
+            Poll::Ready(engine.flbs.get(id).map(|flb| {
+                let pin = host.pin_flb(&flb.table);
+                (flb.name, pin.map(|pin| (flb.table.clone(), pin)))
+            }))
         });
-        if let Some((name, table)) = flb {
-            leave(host, &name, &table, User::File);
+        match flb {
+            Some((name, Some((table, pin)))) => {
+                leave(host, &name, &table, User::File);
+                drop(pin);
+            }
+            Some((name, None)) => {
+                count_down(host, &name, User::File);
+            }
+            None => {}
         }
     }
 }
@@ -297,9 +305,9 @@ fn set_arrived<H: Host>(host: &H, name: &Compat, state: ArrivedState<H>, holders
     });
 }
 
-/// One user less; the last one finishes the FLB.
-fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
-    let last = host.with(|engine| {
+/// One user less; true if it was the last of an FLB that is not finished.
+fn count_down<H: Host>(host: &H, name: &Compat, user: User) -> bool {
+    host.with(|engine| {
         let Some(flb) = arrived(engine, name) else {
             return Poll::Ready(false);
         };
@@ -312,7 +320,12 @@ fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
         };
         *count = count.saturating_sub(1);
         Poll::Ready(flb.is_unused() && !matches!(flb.state, ArrivedState::Finished))
-    });
+    })
+}
+
+/// One user less; the last one finishes the FLB.
+fn leave<H: Host>(host: &H, name: &Compat, table: &H::Flb, user: User) {
+    let last = count_down(host, name, user);
     // Its owner releases what was handed over through the restored object.
     if last && obtain(host, name, table, false).is_ok() {
         let live = host.with(|engine| {

@@ -9,6 +9,7 @@ use luo_abi::errno::Errno;
 use super::session::close_session;
 use crate::engine::{Engine, Phase};
 use crate::error::Error;
+use crate::handover::Handover;
 use crate::host::{Frozen, Host};
 use crate::id::{FileId, SessionId};
 use crate::session::{Direction, Live, Stage, State};
@@ -25,6 +26,9 @@ pub struct FreezeReport {
     /// not finished. This handover does not carry them on: they are lost with
     /// the kexec.
     pub unclaimed: usize,
+    /// The previous kernel left sessions that were never read, because nobody
+    /// opened the device or because they are refused. They are lost, too.
+    pub unread: bool,
 }
 
 /// Why the machine does not go into the next kernel.
@@ -253,6 +257,13 @@ impl<H: Host> Engine<H> {
             sessions: self.outgoing.len,
             files,
             unclaimed,
+            unread: match self.handover {
+                Handover::Nothing | Handover::Working | Handover::Taken => false,
+                Handover::Refused(_) => true,
+                Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
+                    fields.sessions != 0
+                }
+            },
         }
     }
 

@@ -17,24 +17,22 @@ use crate::session::{Direction, File, Live, Stage};
 /// Preserves a file in an outgoing session under a token.
 ///
 /// `open` gives the file; it is called after the token is known to be free, so
-/// that a taken token is told before a bad descriptor. `accept` is called when
-/// nothing but the work of FLBs and of the handler is left: the host tells the
-/// caller that it will be done, and can still say no.
+/// that a taken token is told before a bad descriptor. It must not wait for the
+/// caller: a freeze waits for it.
 ///
 /// # Errors
 /// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
 /// [`Error::AlreadyPreserved`], [`Error::Full`] at 630,000 files in a session,
-/// [`Error::Frozen`], [`Error::NoMemory`]; what `open`, `accept`, an FLB or the
-/// handler says.
+/// [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an FLB or the handler
+/// says.
 pub fn preserve_file<H: Host>(
     host: &H,
     session: SessionId,
     token: u64,
     open: impl FnOnce() -> Result<H::File, Errno>,
-    accept: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<(), Error> {
     let id = reserve(host, session, token)?;
-    let filled = fill(host, id, open, accept);
+    let filled = fill(host, id, open);
     // Whatever a failed one held is dropped without the lock.
     let undone = host.with(|engine| {
         engine.mark_idle(session);
@@ -62,13 +60,11 @@ fn fill<H: Host>(
     host: &H,
     id: FileId,
     open: impl FnOnce() -> Result<H::File, Errno>,
-    accept: impl FnOnce() -> Result<(), Errno>,
 ) -> Result<(), Error> {
     let file = open()?;
     let (handler_id, handler, pin) = find_handler(host, &file)?;
     let object = host.object_id(&handler, &file);
     host.with(|engine| Poll::Ready(engine.assign(id, handler_id, object)))?;
-    accept()?;
     let flbs = acquire_flbs(host, handler_id)?;
     match host.preserve(&handler, &file) {
         Ok(Preserved { data, private }) => {
@@ -102,10 +98,9 @@ fn find_handler<H: Host>(
 ) -> Result<(HandlerId, H::Handler, H::Pin), Error> {
     let mut after = None;
     loop {
-        let next = host.with(|engine| Poll::Ready(engine.next_handler(after)));
-        let (id, handler) = next.ok_or(Error::NoHandler)?;
-        // Pinned before it is asked: asking runs the owner's code.
-        if let Some(pin) = host.pin_handler(&handler) {
+        let next = host.with(|engine| Poll::Ready(engine.next_handler(host, after)));
+        let (id, pinned) = next.ok_or(Error::NoHandler)?;
+        if let Some((handler, pin)) = pinned {
             if host.can_preserve(&handler, file) {
                 return Ok((id, handler, pin));
             }

@@ -104,7 +104,11 @@ pub fn close_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
 /// As [`close_session`], and [`Error::Frozen`].
 pub(super) fn retry_close<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
     let claimed = host.with(|engine| {
-        ready!(engine.changeable())?;
+        // It does not wait for the end of a freeze: an open of a device may hold
+        // locks that handlers need meanwhile.
+        if engine.phase != Phase::Normal {
+            return Poll::Ready(Err(Error::Frozen));
+        }
         match engine.sessions.get(id).map(|session| session.state) {
             Some(State::Exclusive) => Poll::Pending,
             Some(State::UNFINISHED) => engine.claim_session(id).map_ok(|_| true),

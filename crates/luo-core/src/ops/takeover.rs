@@ -109,7 +109,7 @@ struct Job<H: Host> {
 
 fn take_over<H: Host>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
     loop {
-        let job = host.with(|engine| engine.begin_takeover());
+        let job = host.with(|engine| engine.begin_takeover(host));
         let Some(job) = job.map_err(|why| (why, false))? else {
             return Ok(None);
         };
@@ -178,7 +178,7 @@ impl<H: Host> Job<H> {
 }
 
 impl<H: Host> Engine<H> {
-    fn begin_takeover(&mut self) -> Poll<Result<Option<Job<H>>, Error>> {
+    fn begin_takeover(&mut self, host: &H) -> Poll<Result<Option<Job<H>>, Error>> {
         let (root, fields) = match self.handover {
             Handover::Nothing | Handover::Taken => return Poll::Ready(Ok(None)),
             Handover::Working => return Poll::Pending,
@@ -193,11 +193,14 @@ impl<H: Host> Engine<H> {
             }
         };
         let mut handlers = Vec::new();
+        // First, so that no pin is dropped under the lock.
+        handlers.reserve(self.handlers.len())?;
         for (id, handler) in self.handlers.iter().filter(|(_, h)| h.registered) {
             handlers.push(HandlerEntry {
                 id,
                 name: handler.name,
                 table: handler.table.clone(),
+                pin: host.pin_handler(&handler.table),
             })?;
         }
         self.handover = Handover::Working;
@@ -260,8 +263,9 @@ impl<H: Host> Engine<H> {
         if self.pending_finishes == 0 {
             return None;
         }
-        let mut next = match after.and_then(|id| self.sessions.get(id)) {
-            Some(session) => session.links.next,
+        let mut next = match after {
+            // One that is gone has no successor: the next open sees the rest.
+            Some(after) => self.sessions.get(after)?.links.next,
             None => self.incoming.first,
         };
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {

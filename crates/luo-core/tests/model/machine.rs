@@ -105,9 +105,6 @@ impl Machine {
         if self.objects.iter().any(|(taken, _)| *taken == object) {
             return Err(Errno::EBUSY);
         }
-        if matches!(fault, Some(Fault::Accept)) {
-            return Err(Errno::EFAULT);
-        }
         let first = kind == 0 && !self.flb_out_live;
         if first {
             self.log("flb_preserve", 1);

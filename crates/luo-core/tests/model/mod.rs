@@ -40,7 +40,6 @@ pub enum Op {
 #[derive(Clone, Copy, Debug)]
 pub enum Fault {
     Open,
-    Accept,
     Flb,
     Handler,
 }
@@ -52,7 +51,7 @@ fn op() -> impl Strategy<Value = Op> {
     let fault = prop_oneof![
         5 => Just(None),
         1 => prop_oneof![
-            Just(Fault::Open), Just(Fault::Accept), Just(Fault::Flb), Just(Fault::Handler)
+            Just(Fault::Open), Just(Fault::Flb), Just(Fault::Handler)
         ].prop_map(Some),
     ];
     prop_oneof![

@@ -175,11 +175,7 @@ impl World {
             Some(Fault::Open) => Err(Errno::EBADF),
             _ => Ok(host.new_file(kind, object)),
         };
-        let accept = || match fault {
-            Some(Fault::Accept) => Err(Errno::EFAULT),
-            _ => Ok(()),
-        };
-        ops::preserve_file(host, session, token, open, accept)
+        ops::preserve_file(host, session, token, open)
     }
 
     fn claim(&mut self, label: u8) -> (Result<(), Error>, Expected) {

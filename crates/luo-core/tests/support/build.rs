@@ -111,7 +111,7 @@ impl TestHost {
         object: u64,
     ) -> Result<(), Error> {
         let open = || Ok(self.new_file(kind, object));
-        ops::preserve_file(self, session, token, open, || Ok(()))
+        ops::preserve_file(self, session, token, open)
     }
 
     pub fn close(&self, session: SessionId) -> Result<(), Error> {

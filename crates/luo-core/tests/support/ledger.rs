@@ -17,6 +17,11 @@ pub fn in_step<R>(step: impl FnOnce() -> R) -> R {
     answer
 }
 
+/// Whether this thread holds the engine's lock.
+pub fn is_in_step() -> bool {
+    IN_STEP.get()
+}
+
 /// Fails if this thread holds the engine's lock: callbacks may sleep, and what
 /// the host lent may run any code when it goes.
 pub fn assert_unlocked(what: &str) {

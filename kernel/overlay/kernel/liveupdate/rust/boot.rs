@@ -14,7 +14,7 @@ use core::task::Poll;
 
 use kernel::prelude::*;
 use luo_abi::handover::Root;
-use luo_core::{ops, Host};
+use luo_core::{ops, Error, Host};
 
 use crate::host::{linux, set_up, Linux};
 use crate::say::Say;
@@ -77,9 +77,15 @@ fn admit(linux: &Linux, address: u64, len: usize) {
 }
 
 /// Says once that the handover is refused and what that means.
-pub(crate) fn refused(why: &luo_core::Error) {
+pub(crate) fn refused(why: &Error) {
+    let until = match why {
+        Error::Refused(refusal) if refusal.can_pass() => {
+            "an open after its handler has been registered"
+        }
+        _ => "the next reboot",
+    };
     pr_err!(
-        "{}; its memory stays quarantined until the next reboot, \
+        "{}; its memory stays quarantined until {until}, \
          and opening /dev/liveupdate fails with EIO\n",
         Say(why)
     );

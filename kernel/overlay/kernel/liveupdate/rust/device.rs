@@ -96,7 +96,7 @@ fn take_over(linux: &Linux) -> Result {
 
 fn create(linux: &Linux, argument: usize) -> Result {
     let (mut call, answer) = argument::read::<CreateSession>(argument)?;
-    let name = parse(&call.name)?;
+    let name = SessionName::parse(&call.name).map_err(|why| errno::of_operation(why.into()))?;
     let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     call.fd = fd.reserved_fd() as i32;
     let id = ops::create_session(linux, &name).map_err(errno::of_operation)?;
@@ -108,7 +108,8 @@ fn create(linux: &Linux, argument: usize) -> Result {
 
 fn retrieve(linux: &Linux, argument: usize) -> Result {
     let (mut call, answer) = argument::read::<RetrieveSession>(argument)?;
-    let name = parse(&call.name)?;
+    // No session has a name that is none: ENOENT, as in mainline.
+    let name = SessionName::parse(&call.name).map_err(|_| ENOENT)?;
     let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     call.fd = fd.reserved_fd() as i32;
     let id = ops::retrieve_session(linux, &name).map_err(errno::of_operation)?;
@@ -127,8 +128,4 @@ fn publish(
     answer()?;
     fd.fd_install(session_file::create(name, id)?);
     Ok(())
-}
-
-fn parse(name: &[u8; luo_abi::uapi::SESSION_NAME_LENGTH]) -> Result<SessionName> {
-    SessionName::parse(name).map_err(|why| errno::of_operation(why.into()))
 }

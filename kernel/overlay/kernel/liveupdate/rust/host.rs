@@ -10,6 +10,7 @@ use kernel::sync::{new_condvar, new_mutex, CondVar, Mutex, SetOnce};
 use luo_abi::errno::Errno;
 use luo_core::{Engine, Frozen, Host, Incoming, PageError, Preserved};
 
+use crate::boot;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler::{HandlerTable, PrivateData};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -30,9 +31,13 @@ pub(crate) struct Linux {
 
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
 
-/// The host, if live update is enabled and early boot is over.
+/// The host, if live update is enabled and early boot is over. If something at
+/// boot switched it off, there is none: the same answers as without it.
 pub(crate) fn linux() -> Option<&'static Linux> {
-    LINUX.as_ref().map(|linux| &**linux)
+    LINUX
+        .as_ref()
+        .map(|linux| &**linux)
+        .filter(|_| boot::enabled())
 }
 
 /// Makes the host. Called once, at early boot.

@@ -30,6 +30,12 @@ pub(crate) fn freeze() -> Result {
                     report.unclaimed
                 );
             }
+            if report.unread {
+                pr_warn!(
+                    "sessions of the previous kernel were never taken over; \
+                     they do not reach the next kernel\n"
+                );
+            }
             Ok(())
         }
         Err(why) => {

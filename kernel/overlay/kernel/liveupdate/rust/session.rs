@@ -46,11 +46,12 @@ pub(crate) fn release(id: SessionId) {
 
 fn preserve(linux: &Linux, id: SessionId, argument: usize) -> Result {
     let (call, answer) = argument::read::<PreserveFd>(argument)?;
-    let open = || file::get(call.fd).map_err(errno::of_kernel);
     // The answer says nothing new, so it is given before the work: a program
-    // that cannot be answered has preserved nothing.
-    let accept = || answer.write(&call).map_err(errno::of_kernel);
-    ops::preserve_file(linux, id, call.token, open, accept).map_err(errno::of_operation)
+    // that cannot be answered has preserved nothing, and a freeze does not wait
+    // for a page of the program's.
+    answer.write(&call)?;
+    let open = || file::get(call.fd).map_err(errno::of_kernel);
+    ops::preserve_file(linux, id, call.token, open).map_err(errno::of_operation)
 }
 
 fn retrieve(linux: &Linux, id: SessionId, argument: usize) -> Result {
@@ -70,13 +71,7 @@ fn finish(linux: &Linux, id: SessionId, argument: usize) -> Result {
         return Err(EINVAL);
     }
     answer.write(&call)?;
-    ops::finish_session(linux, id).map_err(|why| {
-        // Which file it is does not fit into an errno.
-        if matches!(why, luo_core::Error::CannotFinish { .. }) {
-            pr_warn!("not finished: {}\n", Say(why));
-        }
-        errno::of_operation(why)
-    })
+    ops::finish_session(linux, id).map_err(errno::of_operation)
 }
 
 fn get_name(linux: &Linux, id: SessionId, argument: usize) -> Result {
