@@ -21,9 +21,10 @@ use core::task::Poll;
 use crate::error::Error;
 use crate::flb;
 use crate::handover::Handover;
+use crate::hash::Hash;
 use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
-use crate::index::{Hash, Index};
+use crate::index::Index;
 use crate::list::List;
 use crate::mem::Vec;
 use crate::registry::{Flb, Handler};
@@ -238,7 +239,7 @@ impl<H: Host> Engine<H> {
     // Sessions by name.
 
     fn name_hash(&self, direction: Direction, name: &SessionName) -> u32 {
-        self.hash.of_bytes(direction as u8, name.as_bytes())
+        self.hash.of_room(direction as u64, name.room())
     }
 
     pub(crate) fn find_session(
@@ -262,6 +263,16 @@ impl<H: Host> Engine<H> {
         direction: Direction,
     ) -> Result<SessionId, Error> {
         let hash = self.name_hash(direction, &name);
+        self.add_session_hashed(name, direction, hash)
+    }
+
+    /// [`Self::add_session`] for a caller who knows the hash of the name.
+    pub(crate) fn add_session_hashed(
+        &mut self,
+        name: SessionName,
+        direction: Direction,
+        hash: u32,
+    ) -> Result<SessionId, Error> {
         self.names.reserve(1)?;
         let id = self.sessions.insert(Session::new(name, direction))?;
         self.names.insert(hash, id.slot)?;
@@ -285,7 +296,7 @@ impl<H: Host> Engine<H> {
     // Files by token and by object.
 
     fn token_hash(&self, session: SessionId, token: u64) -> u32 {
-        self.hash.of_words(session.to_bits(), token)
+        self.hash.of_words(&[session.to_bits(), token])
     }
 
     pub(crate) fn find_file(&self, session: SessionId, token: u64) -> Option<FileId> {
@@ -329,7 +340,7 @@ impl<H: Host> Engine<H> {
     }
 
     fn object_hash(&self, object: u64) -> u32 {
-        self.hash.of_words(object, 0)
+        self.hash.of_words(&[object])
     }
 
     fn is_object_indexed(&self, object: u64) -> bool {

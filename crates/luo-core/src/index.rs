@@ -5,47 +5,7 @@
 //! caller compares. The hash is keyed with numbers that only the host knows, so
 //! that nobody can choose names or tokens that collide.
 
-use core::hash::Hasher;
-
 use crate::mem::{OutOfMemory, Vec};
-
-/// The keyed hash that all indexes of an engine share.
-#[derive(Clone, Copy)]
-pub(crate) struct Hash {
-    key: (u64, u64),
-}
-
-impl Hash {
-    pub(crate) const fn new(key: (u64, u64)) -> Self {
-        Self { key }
-    }
-
-    /// Hashes words and bytes. Each index hashes keys of one form only.
-    #[expect(
-        deprecated,
-        reason = "core has no other keyed hash, and std's DefaultHasher is not in core"
-    )]
-    fn run(self, feed: impl FnOnce(&mut core::hash::SipHasher)) -> u32 {
-        let mut sip = core::hash::SipHasher::new_with_keys(self.key.0, self.key.1);
-        feed(&mut sip);
-        // The low half is as good as any.
-        sip.finish() as u32
-    }
-
-    pub(crate) fn of_bytes(self, tag: u8, bytes: &[u8]) -> u32 {
-        self.run(|sip| {
-            sip.write_u8(tag);
-            sip.write(bytes);
-        })
-    }
-
-    pub(crate) fn of_words(self, first: u64, second: u64) -> u32 {
-        self.run(|sip| {
-            sip.write_u64(first);
-            sip.write_u64(second);
-        })
-    }
-}
 
 /// Marks an empty cell; no slab uses this slot.
 const EMPTY: u32 = u32::MAX;
@@ -184,6 +144,7 @@ impl Index {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::Hash;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -194,7 +155,7 @@ mod tests {
                               bits in 1u32..=32) {
             let hash = Hash::new((1, 2));
             // Few bits make many collisions.
-            let of = |key: u64| hash.of_words(key, 0) >> (32 - bits);
+            let of = |key: u64| hash.of_words(&[key]) >> (32 - bits);
             let mut index = Index::new();
             let mut model = BTreeMap::new();
             for (insert, key) in steps {

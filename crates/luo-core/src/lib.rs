@@ -55,6 +55,7 @@ mod engine;
 mod error;
 mod flb;
 mod handover;
+mod hash;
 mod host;
 mod id;
 mod index;

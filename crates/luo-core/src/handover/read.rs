@@ -11,10 +11,12 @@ use super::refusal::Area;
 use super::{Refusal, RootFields};
 use crate::error::Error;
 use crate::flb;
+use crate::hash::Hash;
 use crate::host::{Host, PageError};
 use crate::id::HandlerId;
-use crate::index::{Hash, Index};
+use crate::index::Index;
 use crate::mem::Vec;
+use crate::session::Direction;
 use crate::text::{Compat, SessionName};
 
 /// Reads the root at `address`, of which the KHO tree says it has `len` bytes.
@@ -78,6 +80,8 @@ pub(crate) struct HandlerEntry<H: Host> {
 /// A session that was read.
 pub(crate) struct SessionDraft {
     pub(crate) name: SessionName,
+    /// Of the name, as the engine hashes those of incoming sessions.
+    pub(crate) hash: u32,
     /// How many of the files that were read are its own; they stand together.
     pub(crate) files: usize,
 }
@@ -191,7 +195,7 @@ impl<H: Host> Reader<'_, H> {
     }
 
     fn visit(&mut self, area: Area, address: u64) -> Result<(), Error> {
-        let hash = self.hash.of_words(address, 0);
+        let hash = self.hash.of_words(&[address]);
         let pages = &self.draft.pages;
         let seen = |slot: u32| pages.get(slot as usize) == Some(&address);
         if self.visited.find(hash, seen).is_some() {
@@ -206,7 +210,7 @@ impl<H: Host> Reader<'_, H> {
     fn session(&mut self, found: SessionRecord) -> Result<(), Error> {
         let name = SessionName::parse(&found.name).map_err(Refusal::SessionName)?;
         let (head, said) = (found.files, found.file_count);
-        let hash = self.hash.of_bytes(0, name.as_bytes());
+        let hash = self.hash.of_room(Direction::Incoming as u64, name.room());
         let sessions = &self.draft.sessions;
         let same = |slot: u32| sessions.get(slot as usize).is_some_and(|s| s.name == name);
         if self.names.find(hash, same).is_some() {
@@ -214,7 +218,11 @@ impl<H: Host> Reader<'_, H> {
         }
         let session = self.draft.sessions.len();
         let slot = u32::try_from(session).map_err(|_| Error::NoMemory)?;
-        self.draft.sessions.push(SessionDraft { name, files: 0 })?;
+        self.draft.sessions.push(SessionDraft {
+            name,
+            hash,
+            files: 0,
+        })?;
         self.names.insert(hash, slot)?;
 
         let first = self.draft.files.len();
@@ -247,7 +255,7 @@ impl<H: Host> Reader<'_, H> {
             token,
             why,
         })?;
-        let hash = self.hash.of_words(session as u64, token);
+        let hash = self.hash.of_words(&[session as u64, token]);
         let files = &self.draft.files;
         let same = |slot: u32| {
             files

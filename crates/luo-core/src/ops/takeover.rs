@@ -13,9 +13,9 @@ use crate::error::Error;
 use crate::handover::{
     read_flbs, read_root, read_sessions, Draft, HandlerEntry, Handover, Refusal, RootFields,
 };
+use crate::hash::Hash;
 use crate::host::Host;
 use crate::id::SessionId;
-use crate::index::Hash;
 use crate::list::Links;
 use crate::mem::Vec;
 use crate::session::{Arrived, Direction, File, Progress, Stage, State};
@@ -232,7 +232,8 @@ impl<H: Host> Engine<H> {
     fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
         let mut files = draft.files.into_iter();
         for session in draft.sessions {
-            let Ok(id) = self.add_session(session.name, Direction::Incoming) else {
+            let Ok(id) = self.add_session_hashed(session.name, Direction::Incoming, session.hash)
+            else {
                 continue;
             };
             for file in files.by_ref().take(session.files) {
