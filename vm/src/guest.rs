@@ -40,17 +40,7 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<PathBuf> {
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let mut step = Step::counting("compile the guest's init", Unit::Things("crates"), None);
-    let mut crates = 0;
-    run::logged(
-        &mut command,
-        &cache.log("guest"),
-        &mut step,
-        |step, line| {
-            crates +=
-                u64::from(line.is_some_and(|line| line.trim_start().starts_with("Compiling ")));
-            step.set(crates);
-        },
-    )?;
+    run::cargo(&mut command, &cache.log("guest"), &mut step)?;
     step.done();
     Ok(target.join(TARGET).join("release/luo-guest"))
 }

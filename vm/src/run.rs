@@ -52,6 +52,18 @@ pub fn logged(
     Ok(())
 }
 
+/// [`logged`] for a cargo command that compiles: the step counts crates.
+///
+/// # Errors
+/// As [`logged`].
+pub fn cargo(command: &mut Command, log: &Path, step: &mut Step) -> Result<()> {
+    let mut crates = 0;
+    logged(command, log, step, |step, line| {
+        crates += u64::from(line.is_some_and(|line| line.trim_start().starts_with("Compiling ")));
+        step.set(crates);
+    })
+}
+
 /// Runs `command` to its end, whatever its exit status, which is returned with
 /// the last lines of output. `on_line` also gets a `None` when time passes.
 ///

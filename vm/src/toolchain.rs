@@ -241,17 +241,7 @@ fn bindgen(cache: &Cache) -> Result<PathBuf> {
             ])
             .arg(dir);
         command.env("CARGO_TARGET_DIR", dir.join("target"));
-        let mut crates = 0;
-        run::logged(
-            &mut command,
-            &cache.log("bindgen"),
-            &mut step,
-            |step, line| {
-                crates +=
-                    u64::from(line.is_some_and(|line| line.trim_start().starts_with("Compiling ")));
-                step.set(crates);
-            },
-        )?;
+        run::cargo(&mut command, &cache.log("bindgen"), &mut step)?;
         std::fs::remove_dir_all(dir.join("target"))?;
         step.done();
         Ok(())
