@@ -28,25 +28,14 @@ impl Hash {
     pub(crate) fn of_room<const N: usize>(self, tag: u64, room: &[u8; N]) -> u32 {
         let mut state = State::new(self.key);
         state.absorb(tag);
-        let (words, _) = room.as_chunks_of_eight();
-        for &word in words {
-            state.absorb(u64::from_le_bytes(word));
+        let mut words = 1usize;
+        for word in room.chunks_exact(8) {
+            if let Ok(word) = word.try_into() {
+                state.absorb(u64::from_le_bytes(word));
+                words = words.saturating_add(1);
+            }
         }
-        state.finish(words.len().saturating_add(1))
-    }
-}
-
-/// Cuts bytes into words; `as_chunks` is younger than the oldest compiler.
-trait AsWords {
-    fn as_chunks_of_eight(&self) -> (&[[u8; 8]], &[u8]);
-}
-
-impl AsWords for [u8] {
-    fn as_chunks_of_eight(&self) -> (&[[u8; 8]], &[u8]) {
-        use zerocopy::FromBytes;
-        let whole = self.len() & !7;
-        let (words, rest) = self.split_at_checked(whole).unwrap_or((&[], self));
-        (<[[u8; 8]]>::ref_from_bytes(words).unwrap_or(&[]), rest)
+        state.finish(words)
     }
 }
 
