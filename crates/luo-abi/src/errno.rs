@@ -41,6 +41,8 @@ errnos! {
     E2BIG = 7;
     /// Bad file descriptor.
     EBADF = 9;
+    /// Killed while waiting for its turn; nothing has happened.
+    EAGAIN = 11;
     /// Out of memory.
     ENOMEM = 12;
     /// Permission denied.
@@ -61,10 +63,14 @@ errnos! {
     EFBIG = 27;
     /// A named limit is reached.
     ENOSPC = 28;
+    /// A file would need itself, by way of others.
+    ELOOP = 40;
     /// No data: nothing was handed over.
     ENODATA = 61;
     /// Live update is switched off.
     EOPNOTSUPP = 95;
+    /// The entry that a list was to go on from is gone.
+    ESTALE = 116;
 }
 
 impl Errno {

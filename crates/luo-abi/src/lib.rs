@@ -3,6 +3,8 @@
 //!
 //! - [`uapi`]: what user space and the kernel say to each other through
 //!   `/dev/liveupdate`: ioctl numbers and argument structures.
+//! - [`rfc`]: the calls of the original proposal (RFC v2), on the same device.
+//! - [`contract`]: the calls that neither has: dependencies, queries.
 //! - [`extend`]: the size-first rule by which those structures grow, as one
 //!   function.
 //! - [`handover`]: what one kernel leaves in memory for the next: the `luo-v5`
@@ -36,7 +38,9 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod contract;
 pub mod errno;
 pub mod extend;
 pub mod handover;
+pub mod rfc;
 pub mod uapi;
