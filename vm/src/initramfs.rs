@@ -11,12 +11,13 @@ use cpio::newc::{Builder, ModeFileType, trailer};
 
 use crate::cache::{Cache, Key, forget_oldest, write_whole};
 use crate::kernel::Images;
-use crate::selftests;
+use crate::{clients, selftests};
 
 /// Of the package `busybox-static`.
 const BUSYBOX: &[&str] = &["/bin/busybox", "/usr/bin/busybox"];
 const FOLDERS: &[&str] = &[
     "bin",
+    "clients",
     "dev",
     "kernels",
     "proc",
@@ -37,6 +38,8 @@ pub struct Contents<'a> {
     pub kernels: &'a Images,
     /// The folder with selftest programs, if any are wanted.
     pub selftests: Option<&'a Path>,
+    /// The folder with our own programs in C, if any are wanted.
+    pub clients: Option<&'a Path>,
 }
 
 /// Writes the archive, named by its content, and gives its path.
@@ -76,9 +79,15 @@ fn archive(contents: &Contents<'_>) -> Result<Vec<u8>> {
     for (name, image) in contents.kernels {
         archive.program(&format!("kernels/{name}"), image)?;
     }
-    if let Some(folder) = contents.selftests {
-        for program in selftests::PROGRAMS {
-            archive.program(&format!("selftests/{program}"), &folder.join(program))?;
+    for (place, folder, programs) in [
+        ("selftests", contents.selftests, selftests::PROGRAMS),
+        ("clients", contents.clients, clients::PROGRAMS),
+    ] {
+        let Some(folder) = folder else {
+            continue;
+        };
+        for program in programs {
+            archive.program(&format!("{place}/{program}"), &folder.join(program))?;
         }
     }
     trailer(&mut archive.bytes)?;

@@ -16,7 +16,7 @@ use crate::scenario::Scenario;
 use crate::source::Source;
 use crate::toolchain::Toolchain;
 use crate::variant::Variant;
-use crate::{guest, interrupt, prereq, selftests};
+use crate::{clients, guest, interrupt, prereq, selftests};
 
 /// How many console logs are kept.
 const KEPT_LOGS: usize = 60;
@@ -129,10 +129,16 @@ impl Lab {
         } else {
             None
         };
+        let clients = if scenario.guest.starts_with("rfc-client") {
+            Some(clients::build(&self.cache, &self.repo)?)
+        } else {
+            None
+        };
         let contents = Contents {
             init,
             kernels: &images,
             selftests,
+            clients: clients.as_deref(),
         };
         let initrd = initramfs::build(&self.cache, &contents)?;
         Ok(BootFiles { kernel, initrd })
@@ -180,7 +186,15 @@ impl Lab {
             self.cache.remove(name)?;
         }
         if all {
-            for name in ["apt", "downloads", "logs", "selftests", "src", "tools"] {
+            for name in [
+                "apt",
+                "clients",
+                "downloads",
+                "logs",
+                "selftests",
+                "src",
+                "tools",
+            ] {
                 self.cache.remove(name)?;
             }
         }

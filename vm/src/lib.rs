@@ -10,7 +10,7 @@
 //! ```text
 //! prereq  apt ── toolchain ─┐                        guest ─┐
 //!          └──── source ────┼─ kernel (kconfig, make) ──────┼─ initramfs ─ qemu ─ judge
-//!   patches, overlay, tree ─┘  selftests ───────────────────┘        │
+//!   patches, overlay, tree ─┘  selftests, clients ──────────┘        │
 //!                                                         timeline, bench
 //! ```
 //!
@@ -21,6 +21,7 @@ pub mod apt;
 pub mod bench;
 pub mod cache;
 pub mod checks;
+pub mod clients;
 pub mod console;
 pub mod guest;
 pub mod initramfs;

@@ -71,6 +71,28 @@ fn selftest(program: &'static str, memory: u32) -> Scenario {
     }
 }
 
+/// The behaviour tests of `conformance/`, on one implementation.
+fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Scenario {
+    let name = format!("conformance-{on}");
+    Scenario {
+        first,
+        next: vec![next],
+        args: vec![format!("on:{on}")],
+        expect: Expect {
+            cases: 130,
+            named: &[],
+            kexecs: None,
+        },
+        // Two dozen cases have kexecs of their own.
+        timeout: Duration::from_secs(900),
+        ..scenario(
+            &name,
+            "conformance",
+            "each behaviour is as the suite demands, or differs as declared",
+        )
+    }
+}
+
 /// `kexecs` updates in a row, between two kernels in turn.
 fn chain(kexecs: u32) -> Scenario {
     let next = (0..kexecs)
@@ -150,6 +172,35 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
                 "defects of mainline are not repeated",
             )
         },
+        conformance("rust", "rust", "rust-next"),
+        conformance("c", "c", "c"),
+        scenario(
+            "contract",
+            "contract",
+            "vetoes and missing dependencies undo all; a chain goes over a kexec in order",
+        )
+        .kexec("rust", "rust-next")
+        .cases(9),
+        Scenario {
+            next: vec!["rust-next", "rust", "rust-next"],
+            expect: Expect {
+                cases: 8,
+                named: &[],
+                kexecs: Some(3),
+            },
+            ..scenario(
+                "unclaimed",
+                "unclaimed",
+                "a session that nobody claims survives two more kernels, whole",
+            )
+        },
+        scenario(
+            "rfc-client-c",
+            "rfc-client",
+            "a client in C that knows only the proposal does the whole cycle",
+        )
+        .kexec("rust", "rust-next")
+        .cases(24),
         chain(kexecs),
         Scenario {
             next: vec!["rust"],

@@ -109,9 +109,9 @@ impl Timeline {
     }
 }
 
-/// `luo: frozen: 3 sessions, 12 files in 345 us` says 345 µs.
+/// `luo: reboot: normal -> frozen, 3 sessions, 12 files, 0 subsystems in 345 us` says 345 µs.
 fn frozen(line: &str) -> Option<Duration> {
-    let pattern = Regex::new(r"luo: frozen: .* in (\d+) us").ok()?;
+    let pattern = Regex::new(r"luo: reboot: .* in (\d+) us").ok()?;
     let microseconds = pattern.captures(line)?.get(1)?.as_str().parse().ok()?;
     Some(Duration::from_micros(microseconds))
 }
@@ -135,7 +135,9 @@ mod tests {
             .collect();
         Timeline {
             marks,
-            frozen: frozen("[ 1.0] luo: frozen: 1 session, 2 files in 345 us"),
+            frozen: frozen(
+                "[ 1.0] luo: reboot: normal -> frozen, 1 sessions, 2 files, 0 subsystems in 345 us",
+            ),
         }
     }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod conformance;
 mod demo;
 mod kernel;
 mod show;
@@ -39,6 +40,8 @@ enum Command {
     /// Run a scenario or a shell in a virtual machine
     #[command(subcommand)]
     Vm(vm::Command),
+    /// Run the behaviour tests on every implementation, or list what differs
+    Conformance(conformance::Args),
     /// Measure mainline's orchestrator and ours side by side
     Bench(bench::Args),
 }
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Test(args) => test::run(&lab, &args),
         Command::Kernel(command) => kernel::run(&lab, command),
         Command::Vm(command) => vm::run(&lab, command),
+        Command::Conformance(args) => conformance::run(&lab, &args),
         Command::Bench(args) => bench::run(&lab, &args),
     });
     match result {

@@ -68,6 +68,11 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
     }
 }
 
+/// Runs a scenario as it is in the table.
+pub(crate) fn run_named(lab: &Lab, name: &str) -> Result<bool> {
+    run_one(lab, &scenarios::find(name, scenarios::KEXECS)?, false)
+}
+
 fn find_all(names: &[String]) -> Result<Vec<&'static Variant>> {
     names.iter().map(|name| Variant::find(name)).collect()
 }

@@ -67,6 +67,8 @@ errnos! {
     ELOOP = 40;
     /// No data: nothing was handed over.
     ENODATA = 61;
+    /// A file needs another that is not preserved any more.
+    ENOLINK = 67;
     /// Live update is switched off.
     EOPNOTSUPP = 95;
     /// The entry that a list was to go on from is gone.

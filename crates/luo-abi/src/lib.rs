@@ -9,6 +9,8 @@
 //!   function.
 //! - [`handover`]: what one kernel leaves in memory for the next: the `luo-v5`
 //!   structures and the block format that carries them.
+//! - [`supplement`]: what this orchestrator hands over beside it: dependencies,
+//!   subsystems.
 //! - [`errno`]: the error numbers that cross either boundary.
 //!
 //! Nothing here decides anything or does I/O; the engine is `luo-core`. The
@@ -43,4 +45,5 @@ pub mod errno;
 pub mod extend;
 pub mod handover;
 pub mod rfc;
+pub mod supplement;
 pub mod uapi;

@@ -22,38 +22,75 @@ pub trait BlockMemory {
 pub(crate) enum Room {
     /// There is room for the record.
     Ready,
-    /// The chain wants one more page: get it without the lock and come again.
+    /// A chain wants one more page: get it without the lock and come again.
     WantsBlock,
 }
 
-/// Pages for records of `PER_BLOCK` to a page.
-pub(crate) struct Chain<B, const PER_BLOCK: usize> {
+/// Pages that were got without the lock for chains that may want them. What is
+/// not needed is dropped with it, without the lock.
+pub(crate) struct Spares<B>([Option<B>; 2]);
+
+impl<B> Spares<B> {
+    pub(crate) const fn new() -> Self {
+        Self([None, None])
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().flatten().count()
+    }
+
+    /// Adds a page; there are never more than two chains that want one.
+    pub(crate) fn add(&mut self, block: B) {
+        if let Some(free) = self.0.iter_mut().find(|slot| slot.is_none()) {
+            *free = Some(block);
+        }
+    }
+
+    pub(crate) fn take(&mut self) -> Option<B> {
+        self.0.iter_mut().find_map(Option::take)
+    }
+
+    /// The page if `wanted`.
+    pub(crate) fn take_if(&mut self, wanted: bool) -> Option<B> {
+        if wanted {
+            self.take()
+        } else {
+            None
+        }
+    }
+}
+
+/// Pages for records of `PER_BLOCK` to a page, `MOST` pages at most.
+pub(crate) struct Chain<B, const PER_BLOCK: usize, const MOST: usize = MAX_BLOCKS> {
     blocks: Vec<B>,
 }
 
-impl<B: BlockMemory, const PER_BLOCK: usize> Chain<B, PER_BLOCK> {
+impl<B: BlockMemory, const PER_BLOCK: usize, const MOST: usize> Chain<B, PER_BLOCK, MOST> {
     pub(crate) const fn new() -> Self {
         Self { blocks: Vec::new() }
     }
 
-    /// Makes room for `records` records, with `spare` if a page is missing.
+    /// Whether a page is missing for `records` records; there is room to add it.
     ///
     /// # Errors
     /// [`Error::Full`] at the limit of the format, [`Error::NoMemory`].
-    pub(crate) fn reserve(&mut self, records: usize, spare: &mut Option<B>) -> Result<Room, Error> {
-        if records > MAX_BLOCKS.saturating_mul(PER_BLOCK) {
+    pub(crate) fn wants(&mut self, records: usize) -> Result<bool, Error> {
+        if records > MOST.saturating_mul(PER_BLOCK) {
             return Err(Error::Full);
         }
         if records <= self.blocks.len().saturating_mul(PER_BLOCK) {
-            return Ok(Room::Ready);
+            return Ok(false);
         }
         self.blocks.reserve(1)?;
-        match spare.take() {
-            Some(block) => {
-                self.blocks.push(block)?;
-                Ok(Room::Ready)
-            }
-            None => Ok(Room::WantsBlock),
+        Ok(true)
+    }
+
+    /// Adds a page that [`Self::wants`] asked for.
+    pub(crate) fn give(&mut self, block: Option<B>) {
+        if let Some(block) = block {
+            // Room for it was made.
+            let _ = self.blocks.push(block);
         }
     }
 
@@ -128,6 +165,7 @@ mod tests {
     use luo_abi::handover::{
         FILES_PER_BLOCK, MAX_FILES_PER_SESSION, MAX_SESSIONS, SESSIONS_PER_BLOCK,
     };
+    use luo_abi::supplement::{MAX_RECORDS, MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK};
 
     struct Page(Vec<u8>);
 
@@ -141,32 +179,26 @@ mod tests {
         }
     }
 
-    fn last_and_one_more<const PER_BLOCK: usize>(most: usize) {
-        let mut chain = Chain::<Page, PER_BLOCK>::new();
-        let last = chain.reserve(most, &mut None);
-        assert!(matches!(last, Ok(Room::WantsBlock)));
-        let mut spare = Some(Page(Vec::new()));
-        let more = chain.reserve(most + 1, &mut spare);
-        assert!(matches!(more, Err(Error::Full)));
-        assert!(spare.is_some());
+    fn last_and_one_more<const PER_BLOCK: usize, const MOST: usize>(most: usize) {
+        let mut chain = Chain::<Page, PER_BLOCK, MOST>::new();
+        assert_eq!(chain.wants(most), Ok(true));
+        assert_eq!(chain.wants(most + 1), Err(Error::Full));
     }
 
     #[test]
     fn a_chain_ends_at_the_limit_of_the_format() {
-        last_and_one_more::<SESSIONS_PER_BLOCK>(MAX_SESSIONS);
-        last_and_one_more::<FILES_PER_BLOCK>(MAX_FILES_PER_SESSION);
+        last_and_one_more::<SESSIONS_PER_BLOCK, MAX_BLOCKS>(MAX_SESSIONS);
+        last_and_one_more::<FILES_PER_BLOCK, MAX_BLOCKS>(MAX_FILES_PER_SESSION);
+        last_and_one_more::<RECORDS_PER_BLOCK, MAX_RECORD_BLOCKS>(MAX_RECORDS);
     }
 
     #[test]
     fn a_page_is_taken_for_each_full_one_and_given_back() {
         let mut chain = Chain::<Page, 3>::new();
         for records in 1..=7 {
-            let mut spare = Some(Page(Vec::new()));
-            assert!(matches!(
-                chain.reserve(records, &mut spare),
-                Ok(Room::Ready)
-            ));
-            assert_eq!(spare.is_none(), records % 3 == 1);
+            let wanted = chain.wants(records).unwrap();
+            assert_eq!(wanted, records % 3 == 1);
+            chain.give(wanted.then(|| Page(Vec::new())));
         }
         // One a call: a caller takes out one record at a time.
         for left in (0..7).rev() {

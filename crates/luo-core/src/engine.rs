@@ -2,51 +2,35 @@
 //! The state that all operations share.
 //!
 //! Nothing here calls back into the host. The steps that operations are made of
-//! are in the files named after them; this one holds the state, the two ways to
-//! begin (`enter` for one file, `claim_session` for a whole session), and the
-//! freezing that both respect.
-//!
-//! ```text
-//! Normal --freeze begins--> Freezing --all handlers agree--> Frozen ==kexec==>
-//!    ^                          |                               |
-//!    |<------- a veto ----------'                               |
-//!    '<------- the kexec did not happen ------------------------'
-//! ```
-//!
-//! What arrives in Freezing waits for the outcome; what arrives in Frozen gets
-//! [`Error::Frozen`].
+//! are in the files named after them; this one holds the state and the two ways to
+//! begin (`enter` for one file, `claim_session` for a whole session), which
+//! respect where the machine is in an update (`crate::machine`).
 
 use core::task::Poll;
 
+use luo_abi::rfc::State as MachineState;
+
 use crate::error::Error;
 use crate::flb;
+use crate::graph::{First, Graph, Order};
 use crate::handover::Handover;
 use crate::hash::Hash;
 use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
 use crate::index::Index;
 use crate::list::List;
+use crate::machine::{FileName, LastFailure, Machine};
 use crate::mem::Vec;
 use crate::registry::{Flb, Handler};
-use crate::session::{Direction, File, Session, SessionChain, State};
+use crate::session::{Direction, File, Owner, RecordChain, Session, SessionChain, State};
 use crate::slab::Slab;
+use crate::subsystem::{ArrivedSubsystem, Subsystem};
 use crate::text::SessionName;
-
-/// Where the machine is on its way to the next kernel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// Sessions can be made and changed.
-    Normal,
-    /// Handlers are being asked; others wait.
-    Freezing,
-    /// Everything is written down; only undoing the freeze leads back.
-    Frozen,
-}
 
 /// The engine. A host keeps one, under its lock.
 pub struct Engine<H: Host> {
-    pub(crate) phase: Phase,
-    /// Operations under way that run callbacks; a freeze waits for none.
+    pub(crate) machine: Machine,
+    /// Operations under way that run callbacks; a transition waits for none.
     pub(crate) busy: usize,
 
     pub(crate) handlers: Slab<kind::Handler, Handler<H>>,
@@ -55,13 +39,25 @@ pub struct Engine<H: Host> {
     pub(crate) registrations: u64,
     pub(crate) flbs: Slab<kind::Flb, Flb<H>>,
     pub(crate) arrived_flbs: Vec<flb::Arrived<H>>,
+    /// In the order of registration; changes in no transition.
+    pub(crate) subsystems: Vec<Subsystem<H>>,
+    pub(crate) arrived_subsystems: Vec<ArrivedSubsystem>,
 
     pub(crate) sessions: Slab<kind::Session, Session<H>>,
     pub(crate) outgoing: List<kind::Session>,
     pub(crate) incoming: List<kind::Session>,
     /// Incoming sessions that were closed without being finished.
     pub(crate) pending_finishes: usize,
+    /// Incoming sessions that are not finished.
+    pub(crate) unfinished: usize,
+    /// The previous kernel handed sessions over.
+    pub(crate) had_sessions: bool,
+    /// A file that an unfinished session waited for is gone: trying again to
+    /// finish sessions is worth it.
+    pub(crate) retry_wanted: bool,
     pub(crate) files: Slab<kind::File, File<H>>,
+    /// Which file needs which.
+    pub(crate) graph: Graph,
 
     pub(crate) hash: Hash,
     /// Sessions by direction and name.
@@ -70,12 +66,25 @@ pub struct Engine<H: Host> {
     pub(crate) tokens: Index,
     /// Files by the object they stand for.
     pub(crate) objects: Index,
+    /// Files of device sessions by token, in both directions.
+    pub(crate) device_tokens: Index,
+    /// Device sessions and tokens made in this kernel.
+    pub(crate) device_sessions: u32,
+    pub(crate) device_files: u32,
 
     /// Pages for the outgoing sessions' records.
     pub(crate) chain: SessionChain<H>,
     /// The pages of the outgoing root and FLBs, once the host has given them.
     pub(crate) root: Option<H::Block>,
     pub(crate) flb_page: Option<H::Block>,
+    /// What goes beside `luo-v5`: its root, its subsystems, its records, and how
+    /// many of those there are to be.
+    pub(crate) supplement: Option<H::Block>,
+    pub(crate) subsystem_page: Option<H::Block>,
+    pub(crate) record_chain: RecordChain<H>,
+    pub(crate) records: usize,
+    /// The freeze that is written was an event.
+    pub(crate) by_event: bool,
     pub(crate) handover: Handover,
     /// Live updates so far in the chain of kernels.
     pub(crate) update_number: u64,
@@ -87,33 +96,74 @@ impl<H: Host> Engine<H> {
     #[must_use]
     pub const fn new(seed: (u64, u64)) -> Self {
         Self {
-            phase: Phase::Normal,
+            machine: Machine::new(),
             busy: 0,
             handlers: Slab::new(),
             registrations: 0,
             flbs: Slab::new(),
             arrived_flbs: Vec::new(),
+            subsystems: Vec::new(),
+            arrived_subsystems: Vec::new(),
             sessions: Slab::new(),
             outgoing: List::new(),
             incoming: List::new(),
             pending_finishes: 0,
+            unfinished: 0,
+            had_sessions: false,
+            retry_wanted: false,
             files: Slab::new(),
+            graph: Graph::new(Hash::new(seed)),
             hash: Hash::new(seed),
             names: Index::new(),
             tokens: Index::new(),
             objects: Index::new(),
+            device_tokens: Index::new(),
+            device_sessions: 0,
+            device_files: 0,
             chain: SessionChain::<H>::new(),
             root: None,
             flb_page: None,
+            supplement: None,
+            subsystem_page: None,
+            record_chain: RecordChain::<H>::new(),
+            records: 0,
+            by_event: false,
             handover: Handover::Nothing,
             update_number: 0,
         }
     }
 
-    /// Where the machine is on its way to the next kernel.
+    /// Where the machine is in an update.
     #[must_use]
-    pub const fn phase(&self) -> Phase {
-        self.phase
+    pub const fn state(&self) -> MachineState {
+        self.machine.state()
+    }
+
+    /// Whether a transition is under way.
+    #[must_use]
+    pub const fn is_moving(&self) -> bool {
+        self.machine.is_moving()
+    }
+
+    /// Changes of state since boot: what a host compares to tell whether there
+    /// was one.
+    #[must_use]
+    pub const fn state_changes(&self) -> u64 {
+        self.machine.changes()
+    }
+
+    /// Whether what is preserved may change now.
+    ///
+    /// # Errors
+    /// [`Error::Prepared`], [`Error::Frozen`]; pending during a transition.
+    pub fn may_change(&self) -> Poll<Result<(), Error>> {
+        self.machine.changeable()
+    }
+
+    /// What failed last.
+    #[must_use]
+    pub const fn last_failure(&self) -> Option<&LastFailure> {
+        self.machine.last_failure()
     }
 
     /// Live updates that brought the machine here, 0 after a cold boot.
@@ -158,22 +208,16 @@ impl<H: Host> Engine<H> {
 
     // Beginning and ending operations.
 
-    /// Whether state may change now: not while a freeze is under way or done.
-    pub(crate) fn changeable(&self) -> Poll<Result<(), Error>> {
-        match self.phase {
-            Phase::Normal => Poll::Ready(Ok(())),
-            Phase::Freezing => Poll::Pending,
-            Phase::Frozen => Poll::Ready(Err(Error::Frozen)),
-        }
-    }
-
     /// The session, if an operation on one of its files may begin now.
     pub(crate) fn enter(
         &mut self,
         id: SessionId,
         direction: Direction,
     ) -> Poll<Result<&mut Session<H>, Error>> {
-        core::task::ready!(self.changeable())?;
+        core::task::ready!(match direction {
+            Direction::Outgoing => self.machine.changeable(),
+            Direction::Incoming => self.machine.claimable(),
+        })?;
         match self.sessions.get_mut(id) {
             None => Poll::Ready(Err(Error::NoSession)),
             Some(session) if session.direction != direction => {
@@ -204,7 +248,7 @@ impl<H: Host> Engine<H> {
     /// Takes a whole session for an operation, waiting for those on its files.
     /// Answers with the state it was in.
     pub(crate) fn claim_session(&mut self, id: SessionId) -> Poll<Result<State, Error>> {
-        core::task::ready!(self.changeable())?;
+        core::task::ready!(self.machine.claimable())?;
         let Some(session) = self.sessions.get_mut(id) else {
             return Poll::Ready(Err(Error::NoSession));
         };
@@ -256,14 +300,14 @@ impl<H: Host> Engine<H> {
         self.sessions.at_slot(slot).map(|(id, _)| id)
     }
 
-    /// Adds a session whose name is not in use.
+    /// Adds an outgoing session whose name is not in use.
     pub(crate) fn add_session(
         &mut self,
         name: SessionName,
-        direction: Direction,
+        owner: Owner,
     ) -> Result<SessionId, Error> {
-        let hash = self.name_hash(direction, &name);
-        self.add_session_hashed(name, direction, hash)
+        let hash = self.name_hash(Direction::Outgoing, &name);
+        self.add_session_hashed(name, Direction::Outgoing, owner, hash)
     }
 
     /// [`Self::add_session`] for a caller who knows the hash of the name.
@@ -271,20 +315,44 @@ impl<H: Host> Engine<H> {
         &mut self,
         name: SessionName,
         direction: Direction,
+        owner: Owner,
         hash: u32,
     ) -> Result<SessionId, Error> {
         self.names.reserve(1)?;
-        let id = self.sessions.insert(Session::new(name, direction))?;
+        let id = self.sessions.insert(Session::new(name, direction, owner))?;
         self.names.insert(hash, id.slot)?;
         let mut list = *self.list(direction);
         list.push_back(&mut self.sessions, id);
         *self.list_mut(direction) = list;
+        match (direction, owner) {
+            (Direction::Incoming, _) => self.unfinished = self.unfinished.saturating_add(1),
+            (Direction::Outgoing, Owner::Device) => self.records = self.records.saturating_add(1),
+            (Direction::Outgoing, Owner::Program) => {}
+        }
         Ok(id)
+    }
+
+    /// Notes that an incoming session is finished: nothing of it is left but
+    /// perhaps its descriptor.
+    pub(crate) fn set_finished(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            if session.direction == Direction::Incoming && !session.finished {
+                session.finished = true;
+                self.unfinished = self.unfinished.saturating_sub(1);
+            }
+        }
     }
 
     /// Takes a session out that has no files left.
     pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
         let (name, direction) = self.session_info(id)?;
+        self.set_finished(id);
+        // No longer counted as waiting to be finished, whatever it was.
+        self.set_state(id, State::Exclusive);
+        let owner = self.sessions.get(id).map(|session| session.owner);
+        if direction == Direction::Outgoing && owner == Some(Owner::Device) {
+            self.records = self.records.saturating_sub(1);
+        }
         let hash = self.name_hash(direction, &name);
         self.names.remove(hash, id.slot);
         let mut list = *self.list(direction);
@@ -309,15 +377,62 @@ impl<H: Host> Engine<H> {
         self.files.at_slot(slot).map(|(id, _)| id)
     }
 
+    fn device_token_hash(&self, token: u64) -> u32 {
+        self.hash.of_words(&[token])
+    }
+
+    /// The file of a device session with a token.
+    pub(crate) fn find_device_file(&self, direction: Direction, token: u64) -> Option<FileId> {
+        let hash = self.device_token_hash(token);
+        let slot = self.device_tokens.find(hash, |slot| {
+            self.files.at_slot(slot).is_some_and(|(_, file)| {
+                let session = self.sessions.get(file.session);
+                file.token == token && session.is_some_and(|s| s.direction == direction)
+            })
+        })?;
+        self.files.at_slot(slot).map(|(id, _)| id)
+    }
+
+    /// What a file is called.
+    pub(crate) fn file_name(&self, id: FileId) -> Option<FileName> {
+        let file = self.files.get(id)?;
+        let session = self.sessions.get(file.session)?;
+        Some(FileName {
+            session: session.name,
+            token: file.token,
+            of_device: session.owner == Owner::Device,
+        })
+    }
+
+    /// Whether a session is one of an open instance of the device, and where it
+    /// goes.
+    fn kind_of(&self, session: SessionId) -> Option<(Owner, Direction)> {
+        let session = self.sessions.get(session)?;
+        Some((session.owner, session.direction))
+    }
+
     /// Adds a file whose token is not in use in its session.
     pub(crate) fn add_file(&mut self, file: File<H>) -> Result<FileId, Error> {
         let (session, token) = (file.session, file.token);
+        let (owner, direction) = self.kind_of(session).ok_or(Error::NoSession)?;
         let hash = self.token_hash(session, token);
         self.tokens.reserve(1)?;
+        if owner == Owner::Device {
+            self.device_tokens.reserve(1)?;
+        }
+        self.graph.reserve_nodes(self.files.slots_after(1))?;
         let id = self.files.insert(file)?;
+        self.graph.add_node(id)?;
         self.tokens.insert(hash, id.slot)?;
+        if owner == Owner::Device {
+            let hash = self.device_token_hash(token);
+            self.device_tokens.insert(hash, id.slot)?;
+        }
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.push_back(&mut self.files, id);
+        }
+        if direction == Direction::Outgoing {
+            self.records = self.records.saturating_add(1);
         }
         Ok(id)
     }
@@ -326,9 +441,25 @@ impl<H: Host> Engine<H> {
     /// caller's to drop, without the lock.
     pub(crate) fn remove_file(&mut self, id: FileId) -> Option<File<H>> {
         let (session, token) = self.files.get(id).map(|file| (file.session, file.token))?;
+        let name = self.file_name(id)?;
+        let (owner, direction) = self.kind_of(session)?;
         self.unindex_object(id);
+        let edges = self.graph.edge_count();
+        let freed = self.graph.remove_node(id, name);
+        if direction == Direction::Outgoing {
+            // Its own record and those of what it needed.
+            let gone = edges.saturating_sub(self.graph.edge_count());
+            self.records = self.records.saturating_sub(gone.saturating_add(1));
+        }
+        if freed && self.pending_finishes > 0 {
+            self.retry_wanted = true;
+        }
         let hash = self.token_hash(session, token);
         self.tokens.remove(hash, id.slot);
+        if owner == Owner::Device {
+            let hash = self.device_token_hash(token);
+            self.device_tokens.remove(hash, id.slot);
+        }
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.unlink(&mut self.files, id);
         }
@@ -369,50 +500,50 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    fn unindex_object(&mut self, id: FileId) {
+    pub(crate) fn unindex_object(&mut self, id: FileId) {
         if let Some(object) = self.files.get_mut(id).and_then(|file| file.object.take()) {
             let hash = self.object_hash(object);
             self.objects.remove(hash, id.slot);
         }
     }
 
-    // Walking the outgoing files in the order they were preserved in.
-
-    /// The outgoing file behind `after`; the first one for `None`.
-    pub(crate) fn following(&self, after: Option<FileId>) -> Option<FileId> {
-        let mut session = match after.and_then(|id| self.files.get(id)) {
-            None => self.outgoing.first,
-            Some(file) => {
-                if file.links.next.is_some() {
-                    return file.links.next;
-                }
-                self.sessions
-                    .get(file.session)
-                    .and_then(|session| session.links.next)
-            }
-        };
-        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            if current.files.first.is_some() {
-                return current.files.first;
-            }
-            session = current.links.next;
-        }
-        None
+    /// Puts the files of a session in order, dependencies first.
+    pub(crate) fn arrange_session(&mut self, session: SessionId) -> Order {
+        let first = self.sessions.get(session).and_then(|s| s.files.first);
+        let (mut next, files) = (first, &self.files);
+        let forward = core::iter::from_fn(move || {
+            let id = next?;
+            next = files.get(id)?.links.next;
+            Some(id)
+        });
+        self.graph.arrange(forward, First::Dependencies)
     }
 
-    /// The outgoing file before `before`.
-    pub(crate) fn preceding(&self, before: FileId) -> Option<FileId> {
-        let file = self.files.get(before)?;
-        if file.links.prev.is_some() {
-            return file.links.prev;
-        }
-        let mut session = self.sessions.get(file.session)?.links.prev;
-        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            if current.files.last.is_some() {
-                return current.files.last;
-            }
-            session = current.links.prev;
-        }
-        None
+    /// A page that the records no longer need; for the caller to drop.
+    pub(crate) fn surplus_record_page(&mut self) -> Option<H::Block> {
+        self.record_chain.surplus(self.records)
     }
+}
+
+/// The files of the sessions of a list, session by session, each in the order
+/// they were preserved in.
+pub(crate) fn files_of<'a, H: Host>(
+    sessions: &'a Slab<kind::Session, Session<H>>,
+    files: &'a Slab<kind::File, File<H>>,
+    list: &List<kind::Session>,
+    wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
+) -> impl Iterator<Item = FileId> + Clone + 'a {
+    let mut session = list.first;
+    let mut file: Option<FileId> = None;
+    core::iter::from_fn(move || loop {
+        if let Some(id) = file {
+            file = files.get(id)?.links.next;
+            return Some(id);
+        }
+        let current = sessions.get(session?)?;
+        session = current.links.next;
+        if wanted(current) {
+            file = current.files.first;
+        }
+    })
 }

@@ -4,8 +4,10 @@
 use core::fmt;
 
 use luo_abi::errno::Errno;
+use luo_abi::rfc::{Event, State};
 
 use crate::handover::Refusal;
+use crate::machine::FileName;
 use crate::mem::OutOfMemory;
 use crate::text::{Compat, TextError};
 
@@ -34,8 +36,46 @@ pub enum Error {
     NoHandler,
     /// A named limit of the handover format is reached. ENOSPC.
     Full,
+    /// Everybody has agreed to the update: what is preserved is fixed until it is
+    /// cancelled. EBUSY.
+    Prepared,
     /// State is frozen: the machine is on its way into the next kernel. EBUSY.
     Frozen,
+    /// The event is not legal in this state. EINVAL.
+    Illegal {
+        /// The event.
+        event: Event,
+        /// The state.
+        state: State,
+    },
+    /// Files of the previous kernel are restored in the state UPDATED only. EBUSY.
+    NotUpdated,
+    /// Somebody has the file already. EINVAL.
+    AlreadyRestored,
+    /// The file would need itself, by way of others. ELOOP.
+    DependencyCycle,
+    /// It is known already that the file needs the other. EEXIST.
+    DependencyExists,
+    /// It was not known that the file needs the other. ENOENT.
+    NoDependency,
+    /// A file of the session is needed by another that is not finished. EBUSY.
+    Needed {
+        /// The token of the file.
+        token: u64,
+        /// The file that needs it.
+        by: FileName,
+    },
+    /// A file that this one needs cannot be restored; its error.
+    DependencyFailed {
+        /// The file that is needed.
+        on: FileName,
+        /// Its handler's error.
+        errno: Errno,
+    },
+    /// A file that this one needs is not carried on. ENOLINK.
+    NotCarried(FileName),
+    /// The entry that a list was to go on from is gone. ESTALE.
+    Stale,
     /// A handler does not let go of a file yet. EBUSY.
     CannotFinish {
         /// The token of the file.
@@ -72,11 +112,28 @@ impl Error {
             Self::NoMemory => Errno::ENOMEM,
             Self::BadName(_)
             | Self::AlreadyRetrieved
+            | Self::AlreadyRestored
             | Self::WrongDirection
+            | Self::Illegal { .. }
             | Self::NotRegistered => Errno::EINVAL,
-            Self::SessionExists | Self::TokenExists | Self::NameTaken => Errno::EEXIST,
-            Self::NoSession | Self::NoToken | Self::NoHandler | Self::NoFlb => Errno::ENOENT,
-            Self::AlreadyPreserved | Self::Frozen | Self::CannotFinish { .. } => Errno::EBUSY,
+            Self::SessionExists | Self::TokenExists | Self::NameTaken | Self::DependencyExists => {
+                Errno::EEXIST
+            }
+            Self::NoSession
+            | Self::NoToken
+            | Self::NoHandler
+            | Self::NoFlb
+            | Self::NoDependency => Errno::ENOENT,
+            Self::AlreadyPreserved
+            | Self::Prepared
+            | Self::Frozen
+            | Self::NotUpdated
+            | Self::Needed { .. }
+            | Self::CannotFinish { .. } => Errno::EBUSY,
+            Self::DependencyCycle => Errno::ELOOP,
+            Self::DependencyFailed { errno, .. } => *errno,
+            Self::NotCarried(_) => Errno::ENOLINK,
+            Self::Stale => Errno::ESTALE,
             Self::Full => Errno::ENOSPC,
             Self::OwnerGone => Errno::ENODEV,
             Self::NoData => Errno::ENODATA,
@@ -100,7 +157,25 @@ impl fmt::Display for Error {
             Self::AlreadyPreserved => f.write_str("the object is preserved already"),
             Self::NoHandler => f.write_str("no handler for this file"),
             Self::Full => f.write_str("the handover format has no more room"),
+            Self::Prepared => f.write_str("prepared for the update"),
             Self::Frozen => f.write_str("frozen for the update"),
+            Self::Illegal { event, state } => write!(f, "no {event} in state {state}"),
+            Self::NotUpdated => f.write_str("nothing to restore in this state"),
+            Self::AlreadyRestored => f.write_str("the file is restored already"),
+            Self::DependencyCycle => f.write_str("the file would need itself"),
+            Self::DependencyExists => f.write_str("the dependency is declared already"),
+            Self::NoDependency => f.write_str("no such dependency"),
+            Self::Needed { token, by } => {
+                write!(
+                    f,
+                    "token {token:#x} is needed by {by}, which is not finished"
+                )
+            }
+            Self::DependencyFailed { on, errno } => {
+                write!(f, "{on}, which is needed, cannot be restored: {errno}")
+            }
+            Self::NotCarried(on) => write!(f, "{on}, which is needed, is not carried on"),
+            Self::Stale => f.write_str("the entry to go on from is gone"),
             Self::CannotFinish { token, handler } => {
                 write!(f, "handler {handler} does not let go of token {token:#x}")
             }

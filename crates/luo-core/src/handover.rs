@@ -7,10 +7,12 @@
 
 mod read;
 mod refusal;
+mod supplement;
 mod write;
 
-pub(crate) use read::{read_flbs, read_root, read_sessions, Draft, HandlerEntry};
-pub use refusal::{Area, Refusal};
+pub(crate) use read::{read_early, read_sessions, Draft, Early, HandlerEntry, SessionDraft};
+pub use refusal::{Area, BadRecord, Refusal};
+pub use write::RootPages;
 
 /// What the root of a handover says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,6 +23,25 @@ pub struct RootFields {
     pub sessions: u64,
     /// Address of the page of FLBs, 0 for none.
     pub flbs: u64,
+    /// What goes beside it, if the previous kernel had this orchestrator.
+    pub contract: Option<ContractFields>,
+}
+
+/// What the root of what goes beside `luo-v5` says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContractFields {
+    /// Its address.
+    pub root: u64,
+    /// The machine was frozen by the event.
+    pub by_event: bool,
+    /// Address of the page of subsystems, 0 for none.
+    pub subsystems: u64,
+    /// Address of the first block of records, 0 for none.
+    pub records: u64,
+    /// How many records there are.
+    pub record_count: u64,
+    /// Over sessions, files and records.
+    pub digest: u64,
 }
 
 /// How far the taking over is.

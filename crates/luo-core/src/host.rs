@@ -4,9 +4,12 @@
 use core::task::Poll;
 
 use luo_abi::errno::Errno;
+use luo_abi::rfc::{Event, State};
 
 use crate::block::BlockMemory;
 use crate::engine::Engine;
+use crate::machine::Failure;
+use crate::ops::Report;
 
 /// What a handler gave when it preserved a file.
 pub struct Preserved<H: Host> {
@@ -51,6 +54,40 @@ pub struct Incoming<'a, H: Host> {
     pub file: Option<&'a H::File>,
 }
 
+/// The access that a descriptor gives to its file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Read and write.
+    Full,
+    /// Read only.
+    ReadOnly,
+    /// Write only.
+    WriteOnly,
+}
+
+impl Access {
+    /// Its number in a handover.
+    #[must_use]
+    pub const fn number(self) -> u32 {
+        match self {
+            Self::Full => 0,
+            Self::ReadOnly => 1,
+            Self::WriteOnly => 2,
+        }
+    }
+
+    /// The access with a number.
+    #[must_use]
+    pub const fn from_number(number: u32) -> Option<Self> {
+        match number {
+            0 => Some(Self::Full),
+            1 => Some(Self::ReadOnly),
+            2 => Some(Self::WriteOnly),
+            _ => None,
+        }
+    }
+}
+
 /// Why a page that handed-over data points at cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageError {
@@ -77,6 +114,8 @@ pub trait Host: Sized {
     type Flb: Clone + PartialEq;
     /// An FLB's live object.
     type Object: Clone;
+    /// A subsystem's table of callbacks. Two are equal if they are the same table.
+    type Subsystem: Clone + PartialEq;
     /// A page that reaches the next kernel. Dropping it takes it back.
     type Block: BlockMemory;
     /// A page that came from the previous kernel, readable.
@@ -85,6 +124,25 @@ pub trait Host: Sized {
     /// Runs `step` under the engine's lock. When it says [`Poll::Pending`], the
     /// host waits until another step has run and then runs it again.
     fn with<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R;
+
+    /// [`Self::with`] for a caller who may be killed meanwhile.
+    ///
+    /// # Errors
+    /// EAGAIN if the caller was killed while it waited; the step that is waited
+    /// for has not run to its end.
+    fn with_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
+        Ok(self.with(step))
+    }
+
+    /// A transition begins, `None` for what a reboot does. Called without the lock,
+    /// as are the two that follow.
+    fn transition_begun(&self, _event: Option<Event>) {}
+    /// A transition has ended well; the state is the new one. The host says so to
+    /// all who wait for a change.
+    fn transition_ended(&self, _report: &Report) {}
+    /// A transition has failed and is undone; the state is `state`. The host says
+    /// who and why.
+    fn transition_failed(&self, _event: Option<Event>, _state: State, _why: &Failure) {}
 
     /// A zeroed page for the next kernel.
     ///
@@ -112,6 +170,17 @@ pub trait Host: Sized {
     fn object_id(&self, handler: &Self::Handler, file: &Self::File) -> u64;
     /// Asks a handler whether it knows this kind of file.
     fn can_preserve(&self, handler: &Self::Handler, file: &Self::File) -> bool;
+    /// Bytes of memory that a file keeps when it is preserved, as far as the host
+    /// can tell; 0 if it cannot.
+    fn bytes(&self, handler: &Self::Handler, file: &Self::File) -> u64;
+    /// The access that a file gives.
+    fn access(&self, file: &Self::File) -> Access;
+    /// Opens a restored file anew, with less access than its handler gave it.
+    ///
+    /// # Errors
+    /// The host's. The file does not come back at all: never with more access
+    /// than it had.
+    fn narrow(&self, file: Self::File, access: Access) -> Result<Self::File, Errno>;
     /// Saves a file's state.
     ///
     /// # Errors
@@ -157,4 +226,22 @@ pub trait Host: Sized {
     fn flb_retrieve(&self, flb: &Self::Flb, data: u64) -> Result<Option<Self::Object>, Errno>;
     /// Releases a restored FLB.
     fn flb_finish(&self, flb: &Self::Flb, object: Option<Self::Object>);
+
+    /// Keeps a subsystem's owner, or `None` if it is going away. Called as
+    /// [`Self::pin_handler`] is.
+    fn pin_subsystem(&self, subsystem: &Self::Subsystem) -> Option<Self::Pin>;
+    /// Gets a subsystem ready; the answer is what it leaves for itself.
+    ///
+    /// # Errors
+    /// The subsystem's veto; it has undone what it did.
+    fn subsystem_prepare(&self, subsystem: &Self::Subsystem) -> Result<u64, Errno>;
+    /// A subsystem's last look; the answer is what it leaves for itself.
+    ///
+    /// # Errors
+    /// The subsystem's veto; it is cancelled afterwards.
+    fn subsystem_freeze(&self, subsystem: &Self::Subsystem, data: u64) -> Result<u64, Errno>;
+    /// Undoes a subsystem's prepare, and freeze.
+    fn subsystem_cancel(&self, subsystem: &Self::Subsystem, data: u64);
+    /// The update is over: a subsystem lets go of what it had handed over.
+    fn subsystem_finish(&self, subsystem: &Self::Subsystem, data: u64);
 }

@@ -69,6 +69,8 @@ pub mod kind {
     pub enum Handler {}
     /// A file-lifecycle-bound global.
     pub enum Flb {}
+    /// A file's need of another.
+    pub enum Edge {}
 }
 
 /// Names a session.
@@ -79,3 +81,5 @@ pub type FileId = Id<kind::File>;
 pub type HandlerId = Id<kind::Handler>;
 /// Names a registered file-lifecycle-bound global.
 pub type FlbId = Id<kind::Flb>;
+/// Names a file's need of another.
+pub type EdgeId = Id<kind::Edge>;

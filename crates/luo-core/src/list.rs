@@ -1,5 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Order of objects in a slab: a doubly linked list of ids.
+//!
+//! An object that is in several lists at once has links for each; the type
+//! parameter `R`, the role, tells them apart.
+
+use core::marker::PhantomData;
 
 use crate::id::Id;
 use crate::slab::Slab;
@@ -19,29 +24,31 @@ impl<K> Links<K> {
     }
 }
 
-/// An object that can be in a list.
-pub(crate) trait Linked<K> {
+/// An object that can be in a list of role `R`.
+pub(crate) trait Linked<K, R = ()> {
     fn links(&mut self) -> &mut Links<K>;
 }
 
 /// The ends of a list and how many objects are in it.
-pub(crate) struct List<K> {
+pub(crate) struct List<K, R = ()> {
     pub(crate) first: Option<Id<K>>,
     pub(crate) last: Option<Id<K>>,
     pub(crate) len: usize,
+    role: PhantomData<fn() -> R>,
 }
 
-impl<K> List<K> {
+impl<K, R> List<K, R> {
     pub(crate) const fn new() -> Self {
         Self {
             first: None,
             last: None,
             len: 0,
+            role: PhantomData,
         }
     }
 
     /// Appends an object that is in no list.
-    pub(crate) fn push_back<T: Linked<K>>(&mut self, slab: &mut Slab<K, T>, id: Id<K>) {
+    pub(crate) fn push_back<T: Linked<K, R>>(&mut self, slab: &mut Slab<K, T>, id: Id<K>) {
         let last = self.last.replace(id);
         if let Some(object) = slab.get_mut(id) {
             object.links().prev = last;
@@ -55,7 +62,7 @@ impl<K> List<K> {
     }
 
     /// Takes an object out that is in this list.
-    pub(crate) fn unlink<T: Linked<K>>(&mut self, slab: &mut Slab<K, T>, id: Id<K>) {
+    pub(crate) fn unlink<T: Linked<K, R>>(&mut self, slab: &mut Slab<K, T>, id: Id<K>) {
         let Some(object) = slab.get_mut(id) else {
             return;
         };
@@ -73,10 +80,10 @@ impl<K> List<K> {
 }
 
 // Written out because a derive would ask for `K: Clone`, and `K` is never a value.
-impl<K> Clone for List<K> {
+impl<K, R> Clone for List<K, R> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<K> Copy for List<K> {}
+impl<K, R> Copy for List<K, R> {}

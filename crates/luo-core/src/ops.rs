@@ -9,26 +9,48 @@
 //! | [`create_session`] | CREATE_SESSION |
 //! | [`retrieve_session`], [`put_back_session`] | RETRIEVE_SESSION |
 //! | [`preserve_file`] | PRESERVE_FD |
+//! | [`unpreserve_file`] | UNPRESERVE_FD, FD_UNPRESERVE |
 //! | [`retrieve_file`] | RETRIEVE_FD |
-//! | [`finish_session`] | FINISH |
-//! | [`close_session`] | the last close of a session's descriptor |
+//! | [`finish_session`] | FINISH of a session |
+//! | [`close_session`] | the last close of a session's descriptor, or of the device's |
+//! | [`create_device_session`], [`register_file`] | FD_PRESERVE |
+//! | [`restore_file`], [`put_back_file`] | FD_RESTORE |
+//! | [`add_dependency`], [`drop_dependency`] | ADD_DEPENDENCY, DROP_DEPENDENCY |
+//! | [`prepare`], [`freeze`], [`cancel`], [`finish_update`] | the events |
+//! | [`list_files`] and its kin | the queries |
 //! | [`admit`] | boot: a previous kernel left something |
 //! | [`open_device`] | open of the device |
-//! | [`freeze`], [`unfreeze`] | reboot by kexec, and its failure |
+//! | [`reboot`] | reboot by kexec |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
+mod carry;
+mod dependency;
+mod end_of_update;
+mod event;
 mod finish;
 mod flb;
-mod freeze;
 mod preserve;
+mod query;
+mod reboot;
+mod register;
+mod report;
 mod retrieve;
 mod session;
 mod takeover;
+mod transition;
 
+pub use dependency::{add_dependency, drop_dependency, Needed};
+pub use end_of_update::finish_update;
+pub use event::{cancel, freeze, prepare};
 pub use finish::finish_session;
 pub use flb::{flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing};
-pub use freeze::{freeze, unfreeze, FreezeError, FreezeReport};
-pub use preserve::preserve_file;
-pub use retrieve::retrieve_file;
-pub use session::{close_session, create_session, put_back_session, retrieve_session};
+pub use preserve::{preserve_file, unpreserve_file};
+pub use query::{list_dependencies, list_files, list_participants, list_sessions, Page, MAX_PAGE};
+pub use reboot::{reboot, Unclaimed};
+pub use register::register_file;
+pub use report::Report;
+pub use retrieve::{put_back_file, restore_file, retrieve_file};
+pub use session::{
+    close_session, create_device_session, create_session, put_back_session, retrieve_session,
+};
 pub use takeover::{admit, open_device, OpenReport};

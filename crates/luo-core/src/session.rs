@@ -2,7 +2,8 @@
 //! Sessions and the files in them, as the engine keeps them.
 //!
 //! ```text
-//! outgoing:  Open -----------------------close----------------------> gone
+//! outgoing:  Open -------------close------------> gone
+//!              '--close when prepared or frozen--> orphan --cancel--> gone
 //!
 //! incoming:  Unclaimed --retrieve--> Claimed --finish--> Claimed, no files
 //!               ^                      |  '--close: all files let go--> gone
@@ -14,10 +15,11 @@
 
 use luo_abi::errno::Errno;
 use luo_abi::handover::{FILES_PER_BLOCK, SESSIONS_PER_BLOCK};
+use luo_abi::supplement::{MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK};
 
 use crate::block::Chain;
 use crate::flb::Held;
-use crate::host::{Host, Retrieval};
+use crate::host::{Access, Host, Retrieval};
 use crate::id::{kind, HandlerId, SessionId};
 use crate::list::{Linked, Links, List};
 use crate::text::SessionName;
@@ -59,15 +61,34 @@ impl State {
 
 pub(crate) type FileChain<H> = Chain<<H as Host>::Block, FILES_PER_BLOCK>;
 pub(crate) type SessionChain<H> = Chain<<H as Host>::Block, SESSIONS_PER_BLOCK>;
+pub(crate) type RecordChain<H> = Chain<<H as Host>::Block, RECORDS_PER_BLOCK, MAX_RECORD_BLOCKS>;
+
+/// Whose session it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// A program's, under the name it chose.
+    Program,
+    /// An open instance's of the device: the files registered there.
+    Device,
+}
 
 pub(crate) struct Session<H: Host> {
     pub(crate) name: SessionName,
     pub(crate) direction: Direction,
+    pub(crate) owner: Owner,
     pub(crate) state: State,
     /// Operations that run callbacks for a file of this session right now.
     pub(crate) busy: usize,
-    /// Closed while frozen; goes when the freeze is undone.
+    /// Closed while prepared or frozen; goes when that is undone.
     pub(crate) orphan: bool,
+    /// Incoming: its files are let go of; only its descriptor is left.
+    pub(crate) finished: bool,
+    /// Incoming: not to be carried on to the next kernel, because it cannot be.
+    pub(crate) left_behind: bool,
+    /// Outgoing: carries on this incoming session, which nobody has claimed.
+    pub(crate) carries: Option<SessionId>,
+    /// Its place among the records that were written last.
+    pub(crate) position: u32,
     pub(crate) files: List<kind::File>,
     /// Pages for the files' records; outgoing only.
     pub(crate) chain: FileChain<H>,
@@ -75,16 +96,21 @@ pub(crate) struct Session<H: Host> {
 }
 
 impl<H: Host> Session<H> {
-    pub(crate) fn new(name: SessionName, direction: Direction) -> Self {
+    pub(crate) fn new(name: SessionName, direction: Direction, owner: Owner) -> Self {
         Self {
             name,
             direction,
+            owner,
             state: match direction {
                 Direction::Outgoing => State::Open,
                 Direction::Incoming => State::UNCLAIMED,
             },
             busy: 0,
             orphan: false,
+            finished: false,
+            left_behind: false,
+            carries: None,
+            position: 0,
             files: List::new(),
             chain: Chain::new(),
             links: Links::new(),
@@ -98,13 +124,20 @@ impl<H: Host> Linked<kind::Session> for Session<H> {
     }
 }
 
+/// A file of this kernel and who handles it.
+pub(crate) struct Source<H: Host> {
+    pub(crate) handler: H::Handler,
+    // Goes before the pin: it may run the handler's code when it does.
+    pub(crate) file: H::File,
+    /// Held until the file is gone, so that the handler stays.
+    #[allow(dead_code, reason = "held, not read")]
+    pub(crate) pin: H::Pin,
+}
+
 /// A file of this kernel that is on its way to the next.
 pub(crate) struct Live<H: Host> {
-    pub(crate) handler: H::Handler,
-    pub(crate) file: H::File,
     pub(crate) private: H::Private,
-    /// Held until the file is gone, so that the handler stays.
-    pub(crate) pin: H::Pin,
+    pub(crate) source: Source<H>,
     /// The FLBs that were preserved for it, released with it.
     pub(crate) flbs: Held,
 }
@@ -113,6 +146,9 @@ pub(crate) struct Live<H: Host> {
 pub(crate) enum Stage<H: Host> {
     /// The token is taken; callbacks are under way.
     Reserved,
+    /// To be preserved at prepare. `None` while an operation has the file in its
+    /// hands.
+    Registered(Option<Source<H>>),
     /// Preserved. `None` while an operation has the file in its hands.
     Preserved(Option<Live<H>>),
     /// Came from the previous kernel.
@@ -155,10 +191,42 @@ pub(crate) struct File<H: Host> {
     pub(crate) handler: Option<HandlerId>,
     /// What [`Host::object_id`] said, while the object counts as preserved.
     pub(crate) object: Option<u64>,
+    /// Incoming: the object, while a copy that carries the file on has it.
+    pub(crate) lent_object: Option<u64>,
     /// The handler's handle.
     pub(crate) data: u64,
+    /// Bytes of memory it keeps, as far as known.
+    pub(crate) bytes: u64,
+    /// The access it gives, or is to give once it is restored.
+    pub(crate) access: Access,
+    /// Outgoing: registered on the device; a cancel makes it so again.
+    pub(crate) registered: bool,
+    /// Outgoing: its handler has frozen it.
+    pub(crate) frozen: bool,
+    /// Incoming, of the device: somebody has got it.
+    pub(crate) handed: bool,
     pub(crate) stage: Stage<H>,
     pub(crate) links: Links<kind::File>,
+}
+
+impl<H: Host> File<H> {
+    pub(crate) fn new(session: SessionId, token: u64, stage: Stage<H>) -> Self {
+        Self {
+            session,
+            token,
+            handler: None,
+            object: None,
+            lent_object: None,
+            data: 0,
+            bytes: 0,
+            access: Access::Full,
+            registered: false,
+            frozen: false,
+            handed: false,
+            stage,
+            links: Links::new(),
+        }
+    }
 }
 
 impl<H: Host> Linked<kind::File> for File<H> {

@@ -47,6 +47,13 @@ impl<K, T> Slab<K, T> {
         self.slots.reserve(additional.saturating_sub(free))
     }
 
+    /// How many slots there are at most after `additional` more inserts.
+    pub(crate) fn slots_after(&self, additional: usize) -> usize {
+        let free = self.slots.len().saturating_sub(self.len);
+        let more = additional.saturating_sub(free);
+        self.slots.len().saturating_add(more)
+    }
+
     pub(crate) fn insert(&mut self, value: T) -> Result<Id<K>, OutOfMemory> {
         let content = Content::Used(value);
         let id = if let Some(slot) = self.slots.get_mut(self.first_free as usize) {

@@ -66,6 +66,42 @@ impl<const N: usize> Text<N> {
     }
 }
 
+impl SessionName {
+    /// The name of the session of an open instance of the device: how many updates
+    /// there were before, and a number.
+    ///
+    /// # Errors
+    /// None: the name fits.
+    pub(crate) fn of_device(update: u64, number: u32) -> Result<Self, TextError> {
+        use fmt::Write;
+        let mut room = Room {
+            bytes: [0; SESSION_NAME_LENGTH],
+            used: 0,
+        };
+        write!(room, "liveupdate-device:{update}.{number}").map_err(|_| TextError::Unterminated)?;
+        Self::parse(&room.bytes)
+    }
+}
+
+/// Room that is written to as far as it goes; its last byte stays zero.
+struct Room {
+    bytes: [u8; SESSION_NAME_LENGTH],
+    used: usize,
+}
+
+impl fmt::Write for Room {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.used.saturating_add(text.len());
+        if end >= self.bytes.len() {
+            return Err(fmt::Error);
+        }
+        let to = self.bytes.get_mut(self.used..end).ok_or(fmt::Error)?;
+        to.copy_from_slice(text.as_bytes());
+        self.used = end;
+        Ok(())
+    }
+}
+
 impl<const N: usize> TryFrom<&str> for Text<N> {
     type Error = TextError;
 
@@ -116,6 +152,13 @@ mod tests {
         assert!(Text::<4>::parse(b"abc\0").is_ok());
         assert_eq!(Text::<4>::try_from("abcd"), Err(TextError::Unterminated));
         assert_eq!(Text::<4>::try_from(""), Err(TextError::Empty));
+    }
+
+    #[test]
+    fn the_longest_name_of_a_device_session_fits() {
+        let name = SessionName::of_device(u64::MAX, u32::MAX).unwrap();
+        let text = "liveupdate-device:18446744073709551615.4294967295";
+        assert_eq!(name.as_bytes(), text.as_bytes());
     }
 
     #[test]

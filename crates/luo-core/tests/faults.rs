@@ -79,16 +79,18 @@ fn retrieve() {
         (host, session)
     };
     // The handler's own failure is final, so only the engine's requests are
-    // tried: there is one, before the handler is asked.
+    // tried: the plan and the index, before the handler is asked.
+    for requests in 0..2 {
+        let (host, session) = scene();
+        let before = host.visible();
+        fault::fail_after(requests);
+        assert_eq!(host.retrieve(session, 7).err(), Some(Error::NoMemory));
+        assert!(!fault::disarm());
+        assert_eq!(host.visible(), before);
+        assert!(host.retrieve(session, 7).is_ok());
+    }
     let (host, session) = scene();
-    let before = host.visible();
-    fault::fail_after(0);
-    assert_eq!(host.retrieve(session, 7).err(), Some(Error::NoMemory));
-    assert!(!fault::disarm());
-    assert_eq!(host.visible(), before);
-    assert!(host.retrieve(session, 7).is_ok());
-    let (host, session) = scene();
-    fault::fail_after(2);
+    fault::fail_after(3);
     assert!(host.retrieve(session, 7).is_ok());
     assert!(fault::disarm(), "nothing is asked for after the handler");
 }

@@ -2,8 +2,8 @@
 //! Freezing, and the veto.
 
 use luo_abi::errno::Errno;
-use luo_core::ops::{self, FreezeError};
-use luo_core::{Error, Phase};
+use luo_abi::rfc::State;
+use luo_core::{ops, Error, Failure, FileName};
 
 use crate::support::{compat, handed, name, Call, TestHost};
 
@@ -24,10 +24,10 @@ fn scene() -> TestHost {
 fn files_are_frozen_in_the_order_they_were_preserved_in() {
     let host = scene();
     let report = host.freeze().unwrap();
-    assert_eq!((report.sessions, report.files, report.unclaimed), (4, 5, 0));
+    assert_eq!((report.sessions, report.files, report.lost), (4, 5, 0));
     let log: Vec<_> = (1..6).map(|object| format!("freeze {object}")).collect();
     assert_eq!(host.take_log(), log);
-    assert_eq!(host.visible().phase, Phase::Frozen);
+    assert_eq!(host.visible().state, State::Frozen);
 }
 
 #[test]
@@ -35,11 +35,13 @@ fn frozen_already_it_reports_again() {
     let host = scene();
     let first = host.freeze().unwrap();
     host.take_log();
-    assert_eq!(host.freeze(), Ok(first));
+    let again = host.freeze().unwrap();
+    assert_eq!((again.from, again.to), (State::Frozen, State::Frozen));
+    assert_eq!(again.files, first.files);
     assert!(host.take_log().is_empty());
     // One undoing is enough.
     host.unfreeze();
-    assert_eq!(host.visible().phase, Phase::Normal);
+    assert_eq!(host.visible().state, State::Normal);
 }
 
 #[test]
@@ -47,9 +49,12 @@ fn a_veto_unwinds_in_reverse_across_sessions() {
     let host = scene();
     let before = host.visible();
     host.fail(Call::Freeze, 4, Errno::EBUSY);
-    let veto = FreezeError::Veto {
-        session: name("d"),
-        token: 50,
+    let veto = Failure::Handler {
+        file: FileName {
+            session: name("d"),
+            token: 50,
+            of_device: false,
+        },
         handler: compat("handler", 0),
         errno: Errno::EBUSY,
     };
@@ -71,21 +76,6 @@ fn the_first_one_may_veto_too() {
     assert_eq!(host.take_log(), ["freeze 1"]);
     let session = host.create("still");
     host.preserve(session, 1, 77).unwrap();
-}
-
-#[test]
-fn a_second_freeze_does_not_join_one_under_way() {
-    let host = scene();
-    host.set_hook(|host, call, object| {
-        if call == Call::Freeze && object == 3 {
-            let outcome = host.freeze();
-            assert_eq!(outcome, Err(FreezeError::Engine(Error::Frozen)));
-            // Nor can it be undone before it is done.
-            host.unfreeze();
-            assert_eq!(host.visible().phase, Phase::Freezing);
-        }
-    });
-    assert_eq!(host.freeze().unwrap().files, 5);
 }
 
 #[test]
@@ -122,7 +112,7 @@ fn updates_are_counted_along_the_chain() {
 }
 
 #[test]
-fn sessions_that_are_lost_with_the_kexec_are_counted() {
+fn sessions_that_are_lost_with_the_kexec_are_counted_and_others_carried() {
     let host = TestHost::opened(handed(&[
         ("finished", &[(1, 10)]),
         ("held", &[(2, 20)]),
@@ -135,16 +125,17 @@ fn sessions_that_are_lost_with_the_kexec_are_counted() {
     let abandoned = host.claim("abandoned").unwrap();
     host.script().stuck.insert(30);
     assert!(host.close(abandoned).is_err());
-    assert_eq!(host.freeze().unwrap().unclaimed, 3);
-    assert_eq!(host.freeze().unwrap().unclaimed, 3);
+    let report = host.freeze().unwrap();
+    assert_eq!((report.lost, report.carried), (2, 1));
+    assert_eq!(host.freeze().unwrap().lost, 2);
 }
 
 #[test]
-fn a_frozen_machine_takes_over_but_changes_nothing_else() {
+fn a_reboot_takes_over_and_nothing_changes_in_a_frozen_machine() {
     let host = TestHost::warm(handed(&[("vm", &[(7, 70)])]));
     let session = host.create("next");
-    host.freeze().unwrap();
-    assert_eq!(host.open().unwrap().taken_over, Some((1, 1)));
+    assert_eq!(host.freeze().unwrap().carried, 1);
+    assert_eq!(host.open().unwrap().taken_over, None);
     assert_eq!(host.preserve(session, 1, 1), Err(Error::Frozen));
     assert_eq!(host.finish(session), Err(Error::WrongDirection));
     let outcome = ops::retrieve_session(&host, &name("vm"));
@@ -171,11 +162,15 @@ fn flb_pages_hold_what_files_depend_on_only() {
 }
 
 #[test]
-fn sessions_that_were_never_read_are_told() {
+fn sessions_that_cannot_be_read_are_told() {
     let host = TestHost::cold();
     assert!(!host.freeze().unwrap().unread);
-    let host = TestHost::cold();
-    host.create("vm");
-    let host = TestHost::warm(host.update());
+    let mut handed = handed(&[("vm", &[(1, 10)])]).plain();
+    handed.set_bytes(handed.files(0), 16, b"handler-9");
+    let host = TestHost::warm(handed);
+    // Nothing is discarded without being asked to.
+    let why = host.reboot().unwrap_err();
+    assert!(matches!(why, Failure::Engine(Error::Refused(_))), "{why}");
+    assert_eq!(host.visible().state, State::Updated);
     assert!(host.freeze().unwrap().unread);
 }

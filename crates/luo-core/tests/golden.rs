@@ -3,7 +3,8 @@
 //! change: another kernel, perhaps one in C, reads and writes them.
 #![cfg(target_endian = "little")]
 
-use luo_core::Compat;
+use luo_core::ops::{self, Needed};
+use luo_core::{Access, Compat};
 
 use crate::support::memory::Pages;
 use crate::support::{Handed, TestHandler, TestHost};
@@ -46,51 +47,63 @@ fn listing(pages: &Pages) -> Vec<String> {
     lines
 }
 
-fn ours() -> Handed {
+/// A machine that has everything a handover can have, twice where it can.
+fn scene() -> TestHost {
     let host = TestHost::cold();
     host.depend(0, 1).unwrap();
+    host.subsystem(7).unwrap();
+    host.subsystem(8).unwrap();
     let (vm, cache) = (host.create("vm"), host.create("cache"));
     host.preserve(vm, 1, 10).unwrap();
     host.preserve(cache, 0xff, 30).unwrap();
-    host.preserve(vm, 2, 20).unwrap();
-    host.update()
+    let read_only = || Ok(host.new_file_with(0, 20, Access::ReadOnly));
+    ops::preserve_file(&host, vm, 2, read_only).unwrap();
+    let device = ops::create_device_session(&host).unwrap();
+    let token = host.register_file(device, 40).unwrap();
+    ops::add_dependency(&host, vm, 2, Needed::Here(1)).unwrap();
+    ops::add_dependency(&host, cache, 0xff, Needed::OnDevice(token)).unwrap();
+    host
+}
+
+fn frozen_by_event(host: TestHost) -> Handed {
+    ops::prepare(&host).unwrap();
+    ops::freeze(&host).unwrap();
+    host.kexec()
 }
 
 #[test]
 fn what_is_written_is_the_golden_file() {
-    let golden = parse(include_str!("golden/luo-v5.hex"));
-    let handed = ours();
+    let golden = parse(include_str!("golden/luo-contract-v1.hex"));
+    let handed = frozen_by_event(scene());
     assert_eq!(listing(&handed.pages), listing(&golden));
     assert_eq!(handed.pages, golden);
     assert_eq!((handed.root, handed.len), (0x10_0000, 32));
+    assert_eq!(handed.contract, Some((0x10_2000, 88)));
 }
 
 #[test]
 fn bytes_do_not_depend_on_what_was_there_before() {
-    let host = TestHost::cold();
-    host.depend(0, 1).unwrap();
-    let (vm, cache) = (host.create("vm"), host.create("cache"));
-    host.preserve(vm, 1, 10).unwrap();
-    host.preserve(cache, 0xff, 30).unwrap();
-    host.preserve(vm, 2, 20).unwrap();
+    let host = scene();
     // A longer handover that did not come about.
     let extra = host.create("a-longer-name");
     host.preserve(extra, 5, 50).unwrap();
     host.freeze().unwrap();
     host.unfreeze();
     host.close(extra).unwrap();
-    let handed = host.update();
-    let golden = parse(include_str!("golden/luo-v5.hex"));
+    let handed = frozen_by_event(host);
+    let golden = parse(include_str!("golden/luo-contract-v1.hex"));
     // Records behind the count are left over; nobody reads them.
     let mut leftover = handed.pages.clone();
-    leftover.get_mut(&0x10_2000).unwrap()[176..256].fill(0);
+    leftover.get_mut(&0x10_4000).unwrap()[256..336].fill(0);
+    leftover.get_mut(&0x10_6000).unwrap()[464..528].fill(0);
     assert_eq!(listing(&leftover), listing(&golden));
 }
 
+/// What releases before the contract wrote, and what C writes.
 #[test]
 fn the_golden_file_is_taken_over() {
     let golden = parse(include_str!("golden/luo-v5.hex"));
-    let host = TestHost::opened(Handed::new(0x10_0000, golden, 0x20_0000));
+    let host = TestHost::opened(Handed::of_c(0x10_0000, golden, 0x20_0000));
     let session = host.claim("cache").unwrap();
     assert_eq!(host.retrieve(session, 0xff).unwrap().object, 30);
     assert_eq!(host.arrived_pages(), 0);
@@ -99,7 +112,7 @@ fn the_golden_file_is_taken_over() {
 #[test]
 fn what_mainline_writes_is_taken_over() {
     let golden = parse(include_str!("golden/mainline-luo-v5.hex"));
-    let handed = Handed::new(0x7f0_0000, golden, 0x2_0000_0000);
+    let handed = Handed::of_c(0x7f0_0000, golden, 0x2_0000_0000);
     let host = TestHost::boot(Some(handed), false);
     let memfd = Compat::try_from("memfd-v2").unwrap();
     let known = host.engine(|engine| engine.register_handler(memfd, TestHandler(0)));
@@ -117,4 +130,20 @@ fn what_mainline_writes_is_taken_over() {
     }
     assert_eq!(host.arrived_pages(), 0);
     assert_eq!(host.visible().incoming, 0);
+}
+
+#[test]
+fn the_golden_contract_is_taken_over() {
+    let golden = parse(include_str!("golden/luo-contract-v1.hex"));
+    let handed = Handed::new(0x10_0000, 0x10_2000, golden, 0x20_0000);
+    let host = TestHost::opened(handed);
+    let device = ops::restore_file(&host, 1).unwrap().1;
+    assert_eq!(device.object, 40);
+    let vm = host.claim("vm").unwrap();
+    assert_eq!(host.retrieve(vm, 2).unwrap().access, Access::ReadOnly);
+    assert_eq!(
+        host.take_log(),
+        ["retrieve 40", "retrieve 10", "retrieve 20"]
+    );
+    assert_eq!(host.arrived_pages(), 0);
 }

@@ -10,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
 use luo_abi::errno::Errno;
-use luo_core::{ops, Phase, SessionId};
+use luo_abi::rfc::State;
+use luo_core::{ops, SessionId};
 
 use crate::support::host::TestObject;
 use crate::support::{Call, Counts, Handed, TestHandler, TestHost};
@@ -99,11 +100,11 @@ impl Scene {
             host.put_incoming(1);
         }
         let visible = host.visible();
-        assert_eq!(visible.phase, Phase::Normal);
+        assert_eq!(visible.state, State::Normal);
         let left = (visible.outgoing, visible.incoming, visible.files);
         assert_eq!(left, (0, 0, 0));
         let nothing = Counts {
-            blocks: 2,
+            blocks: 4,
             ..Counts::default()
         };
         assert_eq!(visible.counts, nothing);

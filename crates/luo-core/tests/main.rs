@@ -10,7 +10,9 @@
     reason = "the engine's errors name sessions and handlers, and are passed on as they are"
 )]
 
+mod cancel;
 mod close;
+mod exhaustive;
 mod faults;
 mod finish;
 mod flb_incoming;
@@ -28,4 +30,3 @@ mod retrieve;
 mod sessions;
 mod support;
 mod takeover;
-mod unfreeze;

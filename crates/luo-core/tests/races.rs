@@ -68,7 +68,7 @@ fn preserving_races_closing() {
             assert!(matches!(outcome, Ok(()) | Err(Error::NoSession)));
         }
         assert!(empty_but_blocks(host.counts()));
-        assert_eq!(host.counts().blocks, 2);
+        assert_eq!(host.counts().blocks, 4);
     }
 }
 

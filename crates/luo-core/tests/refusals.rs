@@ -29,7 +29,8 @@ fn good() -> Handed {
             host.preserve(session, token, token * 10).unwrap();
         }
     }
-    host.update()
+    // Without digests, which would find all that is damaged here first.
+    host.update().plain()
 }
 
 fn refused(damage: impl FnOnce(&mut Handed), at_boot: bool) -> Refusal {

@@ -39,7 +39,7 @@ fn there_are_no_sessions_before_the_host_has_armed() {
     host.arm();
     assert!(host.try_create("early").is_ok());
     let pages = host.engine(|engine| engine.disarm());
-    assert!(pages.0.is_some() && pages.1.is_some());
+    assert!(pages.iter().all(Option::is_some));
     assert_eq!(host.try_create("late"), Err(Error::NotReady));
 }
 
@@ -56,14 +56,14 @@ fn what_the_memory_of_the_host_says_reaches_the_caller() {
 fn sessions_share_pages_and_give_back_those_they_do_not_need() {
     let host = TestHost::cold();
     let sessions: Vec<_> = (0..52).map(|at| host.create(&format!("s{at}"))).collect();
-    // Root, FLBs, and 51 sessions to a page.
-    assert_eq!(host.counts().blocks, 4);
+    // Two roots, FLBs, subsystems, and 51 sessions to a page.
+    assert_eq!(host.counts().blocks, 6);
     host.close(sessions[0]).unwrap();
-    assert_eq!(host.counts().blocks, 3);
+    assert_eq!(host.counts().blocks, 5);
     for &session in &sessions[1..] {
         host.close(session).unwrap();
     }
-    assert_eq!(host.counts().blocks, 2);
+    assert_eq!(host.counts().blocks, 4);
 }
 
 #[test]

@@ -18,10 +18,14 @@ fn the_first_open_takes_over_and_gives_the_pages_away() {
         update_number: 1,
         sessions: handed.sessions(),
         flbs: handed.flbs(),
+        contract: None,
     };
     let host = TestHost::boot(Some(handed), false);
     host.register(0);
-    assert_eq!(host.admit(), Ok(fields));
+    let told = host.admit().unwrap();
+    assert_eq!(told.contract.unwrap().record_count, 3);
+    let contract = None;
+    assert_eq!(RootFields { contract, ..told }, fields);
     host.arm();
     // Nothing is taken or given away at boot.
     assert_eq!(host.arrived_pages(), pages);
@@ -161,10 +165,11 @@ fn chains_of_several_blocks_are_read() {
         host.preserve(session, object, object).unwrap();
     }
     let handed = host.update();
-    // Root, FLBs, three blocks of sessions, three of files.
-    assert_eq!(handed.pages.len(), 8);
+    // Root, FLBs, three blocks of sessions, three of files; beside
+    // them a root, subsystems, and three blocks of records.
+    assert_eq!(handed.pages.len(), 13);
     let host = TestHost::opened(handed);
-    assert_eq!(host.arrived.lock().unwrap().freed, 8);
+    assert_eq!(host.arrived.lock().unwrap().freed, 13);
     let visible = host.visible();
     assert_eq!((visible.incoming, visible.files), (104, 127));
     let session = host.claim("big").unwrap();

@@ -2,6 +2,7 @@
 //! The one place where an ioctl leaves the process.
 
 use core::ffi::c_void;
+use core::mem::size_of;
 use std::os::fd::AsFd;
 
 use luo_abi::uapi::Argument;
@@ -11,7 +12,8 @@ use zerocopy::{FromBytes, IntoBytes};
 
 /// Runs `command` on a device or session with a structure of its own.
 ///
-/// `command` and `T` must be a pair of [`luo_abi::uapi`]; the structure's size
+/// `command` and `T` must be a pair of [`luo_abi::uapi`] or
+/// [`luo_abi::contract`] without an address in it; the structure's size
 /// field must hold at most its size, which is what bounds the kernel's copies.
 pub(crate) fn with_argument<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<(), Errno>
 where
@@ -23,6 +25,40 @@ where
     // field says, which is its own size, in and out; any bytes it may write
     // are a valid `T` (`FromBytes`).
     unsafe { with_pointer(fd, command, pointer.cast()) }.map(drop)
+}
+
+/// Runs a `command` whose value says how large its structure is: those of
+/// [`luo_abi::rfc`].
+///
+/// # Panics
+/// If the structure has another size: the two do not belong together.
+pub(crate) fn with_fixed<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<(), Errno>
+where
+    T: FromBytes + IntoBytes,
+{
+    assert_eq!(encoded_size(command), size_of::<T>(), "{command:#x}");
+    let pointer: *mut T = argument;
+    // SAFETY: `pointer` comes from an exclusive borrow that lasts for the
+    // call. The kernel copies exactly as many bytes as the command's value
+    // encodes, which was found to be the structure's size; any bytes it may
+    // write are a valid `T` (`FromBytes`).
+    unsafe { with_pointer(fd, command, pointer.cast()) }.map(drop)
+}
+
+/// Runs a `command` that has no argument.
+///
+/// # Panics
+/// If it has one.
+pub(crate) fn without_argument(fd: &impl AsFd, command: u32) -> Result<(), Errno> {
+    assert_eq!(encoded_size(command), 0, "{command:#x}");
+    // SAFETY: the null page is mapped in no process of ours, so whatever an
+    // implementation without this command does there ends in EFAULT.
+    unsafe { with_pointer(fd, command, core::ptr::null_mut()) }.map(drop)
+}
+
+/// The bits of a command's value that hold the size of its argument.
+const fn encoded_size(command: u32) -> usize {
+    (command >> 16) as usize & 0x3fff
 }
 
 /// Runs `command` with a bare pointer and returns the call's own value.
@@ -67,5 +103,22 @@ unsafe impl Ioctl for Call {
         _pointer: *mut c_void,
     ) -> rustix::io::Result<i32> {
         Ok(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use luo_abi::rfc;
+
+    #[test]
+    fn a_command_knows_its_size() {
+        assert_eq!(
+            encoded_size(rfc::FD_PRESERVE),
+            size_of::<rfc::LiveupdateFd>()
+        );
+        assert_eq!(encoded_size(rfc::FD_UNPRESERVE), 8);
+        assert_eq!(encoded_size(rfc::GET_STATE), 4);
+        assert_eq!(encoded_size(rfc::EVENT_PREPARE), 0);
     }
 }

@@ -13,7 +13,8 @@ use crate::name::SessionName;
 use crate::session::Session;
 
 /// The live update device. One process at a time holds it; dropping this gives
-/// it back, and sessions outlive it.
+/// it back. Sessions outlive it; what was registered on it with
+/// [`Device::fd_preserve`] does not, unless it is prepared.
 #[derive(Debug)]
 pub struct Device {
     fd: OwnedFd,
@@ -27,15 +28,17 @@ impl Device {
     /// - EBUSY: somebody holds the device.
     /// - EIO: what was handed over could not be taken over; final until reboot.
     /// - ENOENT: no such device, for example without `liveupdate=on`.
-    /// - EACCES: the file's mode forbids it.
+    /// - EACCES: without `CAP_SYS_ADMIN`, or the file's mode forbids it.
     pub fn open() -> Result<Self> {
-        rustix::fs::open(
-            uapi::DEVICE_PATH,
-            OFlags::RDWR | OFlags::CLOEXEC,
-            Mode::empty(),
-        )
-        .map(|fd| Self { fd })
-        .map_err(Error::of("open /dev/liveupdate"))
+        Self::open_with(OFlags::empty())
+    }
+
+    /// Opens with further flags.
+    pub(crate) fn open_with(flags: OFlags) -> Result<Self> {
+        let flags = OFlags::RDWR | OFlags::CLOEXEC | flags;
+        rustix::fs::open(uapi::DEVICE_PATH, flags, Mode::empty())
+            .map(|fd| Self { fd })
+            .map_err(Error::of("open /dev/liveupdate"))
     }
 
     /// Takes over a descriptor that somebody else opened, for example one that

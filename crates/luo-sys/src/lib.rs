@@ -3,14 +3,17 @@
 //!
 //! | type or module | what it wraps |
 //! |---|---|
-//! | [`Device`] | an open `/dev/liveupdate` |
-//! | [`Session`] | a session descriptor |
+//! | [`Device`] | an open `/dev/liveupdate`: sessions, events, queries |
+//! | [`Session`] | a session descriptor: files and what they need |
+//! | [`FileEntry`], [`SessionEntry`], ... | what the lists list |
+//! | [`Info`], [`Failure`] | how the orchestrator stands, and why it failed |
 //! | [`memfd`] | memory that a session can preserve |
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //!
-//! There is no policy here: no retry, no bookkeeping, no thread. This is the
+//! There is no policy here: no retry (but of a list that changed under the
+//! reader, a bounded number of times), no bookkeeping, no thread. This is the
 //! only user-space crate of the workspace that may contain unsafe code, and
 //! each unsafe block names the invariant it rests on.
 //!
@@ -34,18 +37,34 @@
 
 mod anonymous;
 mod call;
+mod dependency;
 mod device;
+mod device_contract;
+mod device_rfc;
+mod entry;
 mod error;
+mod info;
 pub mod kexec;
+mod list;
 mod map;
 pub mod memfd;
 mod name;
 pub mod raw;
 mod session;
+mod session_contract;
+mod text;
 
+pub use dependency::Needed;
 pub use device::Device;
+pub use device_contract::Which;
+pub use entry::{
+    DependencyEntry, Direction, FileEntry, FileStatus, ParticipantEntry, ParticipantKind,
+    SessionEntry, SessionState,
+};
 pub use error::{Error, Result};
+pub use info::{Cause, Failure, Info, Tried};
 pub use luo_abi::errno::Errno;
+pub use luo_abi::rfc::{Event, State};
 pub use map::{MappedFile, OutOfRange};
 pub use name::{NameError, SessionName, Token};
 pub use session::Session;

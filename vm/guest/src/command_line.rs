@@ -35,11 +35,16 @@ impl CommandLine {
 
     /// Replaces `name=value`, or adds it.
     pub(crate) fn set(&mut self, name: &str, value: impl fmt::Display) {
-        self.words.retain(|word| value_of(word, name).is_none());
+        self.unset(name);
         // A word behind "--" belongs to init and would be lost on the kernel.
         let end = self.words.iter().position(|word| word == "--");
         let end = end.unwrap_or(self.words.len());
         self.words.insert(end, format!("{name}={value}"));
+    }
+
+    /// Removes `name=value`, if it is there.
+    pub(crate) fn unset(&mut self, name: &str) {
+        self.words.retain(|word| value_of(word, name).is_none());
     }
 
     /// The line for the next kernel.
@@ -133,6 +138,13 @@ mod tests {
             line.to_line().unwrap(),
             "quiet luo.bootx=9 luo.boot=2 liveupdate=on"
         );
+    }
+
+    #[test]
+    fn a_parameter_can_be_taken_back() {
+        let mut line = CommandLine::parse("quiet a=1 ab=2 a=3");
+        line.unset("a");
+        assert_eq!(line.to_line().unwrap(), "quiet ab=2");
     }
 
     #[test]

@@ -9,19 +9,21 @@
 //! - [`init`]: mounts, limits, and the ways out: done, failed, hung.
 //! - [`port`]: the events to the host. [`command_line`]: the way in.
 //! - [`kexec`]: the way to the next kernel.
-//! - [`check`], [`fill`], [`kmsg`], [`forge`]: what scenarios are made of.
+//! - [`check`], [`fill`], [`kmsg`], [`forge`]: what scenarios are made of; some
+//!   of it comes from `luo-conformance`.
 //! - [`scenario`]: the table, one file each.
 #![forbid(unsafe_code)]
 
 mod check;
 mod command_line;
-mod fill;
 mod forge;
 mod init;
 mod kexec;
 mod kmsg;
 mod port;
 mod scenario;
+
+use luo_conformance::fill;
 
 fn main() {
     if std::env::args().nth(1).as_deref() == Some(scenario::HOLD) {

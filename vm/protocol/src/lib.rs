@@ -22,6 +22,9 @@ pub const KERNEL_DIR: &str = "/kernels";
 /// Where the initramfs keeps the kernel tree's own selftests.
 pub const SELFTEST_DIR: &str = "/selftests";
 
+/// Where the initramfs keeps our own test programs in C.
+pub const CLIENT_DIR: &str = "/clients";
+
 /// Names of kernel command-line parameters the guest understands.
 pub mod param {
     /// The scenario to run, for example `luo.scenario=demo`.

@@ -5,26 +5,59 @@ use luo_abi::handover::{
     BlockHeader, FileRecord, FlbHeader, FlbRecord, Root, SessionRecord, COMPATIBLE,
     FILES_PER_BLOCK, MAX_BLOCKS, MAX_FLBS, SESSIONS_PER_BLOCK,
 };
-use zerocopy::FromBytes;
+use luo_abi::supplement::{
+    DeviceRecord, EdgeRecord, FileRecord as FileFacts, KIND_DEVICE, KIND_EDGE, KIND_FILE,
+    MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE,
+};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use super::refusal::Area;
-use super::{Refusal, RootFields};
+use super::refusal::{Area, BadRecord};
+use super::supplement::{self, verify};
+use super::{ContractFields, Refusal, RootFields};
 use crate::error::Error;
 use crate::flb;
-use crate::hash::Hash;
-use crate::host::{Host, PageError};
-use crate::id::HandlerId;
+use crate::graph::Graph;
+use crate::hash::{Digest, Hash};
+use crate::host::{Access, Host, PageError};
+use crate::id::{FileId, HandlerId};
 use crate::index::Index;
-use crate::mem::Vec;
-use crate::session::Direction;
+use crate::mem::{OutOfMemory, Vec};
+use crate::session::{Direction, Owner};
+use crate::subsystem::ArrivedSubsystem;
 use crate::text::{Compat, SessionName};
 
-/// Reads the root at `address`, of which the KHO tree says it has `len` bytes.
-pub(crate) fn read_root<H: Host>(
+/// What is read at boot.
+pub(crate) struct Early<H: Host> {
+    pub(crate) fields: RootFields,
+    pub(crate) flbs: Vec<flb::Arrived<H>>,
+    pub(crate) subsystems: Vec<ArrivedSubsystem>,
+}
+
+/// Reads the root at `address`, of which the KHO tree says it has `len` bytes, the
+/// FLBs, and the root and the subsystems of what goes beside it.
+pub(crate) fn read_early<H: Host>(
     host: &H,
-    address: u64,
-    len: usize,
-) -> Result<RootFields, Refusal> {
+    (address, len): (u64, usize),
+    contract: Option<(u64, usize)>,
+) -> Result<Early<H>, Error> {
+    let mut fields = read_root(host, address, len)?;
+    let mut digest = Digest::new();
+    let flbs = read_flbs(host, fields.flbs, &mut digest)?;
+    let mut subsystems = Vec::new();
+    if let Some((address, len)) = contract {
+        let update = fields.update_number;
+        let (found, all) = supplement::read(host, address, len, update, digest)?;
+        fields.contract = Some(found);
+        subsystems = all;
+    }
+    Ok(Early {
+        fields,
+        flbs,
+        subsystems,
+    })
+}
+
+fn read_root<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, Refusal> {
     if len < size_of::<Root>() {
         return Err(Refusal::RootTooShort { len });
     }
@@ -39,11 +72,15 @@ pub(crate) fn read_root<H: Host>(
         update_number: root.update_number,
         sessions: root.sessions,
         flbs: root.flbs,
+        contract: None,
     })
 }
 
-/// Reads the page of FLBs.
-pub(crate) fn read_flbs<H: Host>(host: &H, address: u64) -> Result<Vec<flb::Arrived<H>>, Error> {
+fn read_flbs<H: Host>(
+    host: &H,
+    address: u64,
+    digest: &mut Digest,
+) -> Result<Vec<flb::Arrived<H>>, Error> {
     let mut all: Vec<flb::Arrived<H>> = Vec::new();
     if address == 0 {
         return Ok(all);
@@ -58,6 +95,7 @@ pub(crate) fn read_flbs<H: Host>(host: &H, address: u64) -> Result<Vec<flb::Arri
     for at in 0..MAX_FLBS.min(usize::try_from(count).unwrap_or(MAX_FLBS)) {
         let offset = offset_of_record::<FlbRecord>(size_of::<FlbHeader>(), at);
         let found: FlbRecord = record(bytes, offset).ok_or(Error::Inconsistent)?;
+        digest.absorb_bytes(found.as_bytes());
         let name = Compat::parse(&found.name).map_err(Refusal::FlbName)?;
         if all.iter().any(|other| other.name == name) {
             return Err(Refusal::DuplicateFlb(name).into());
@@ -82,7 +120,9 @@ pub(crate) struct SessionDraft {
     pub(crate) name: SessionName,
     /// Of the name, as the engine hashes those of incoming sessions.
     pub(crate) hash: u32,
-    /// How many of the files that were read are its own; they stand together.
+    pub(crate) owner: Owner,
+    /// The place of its first file, and how many it has; they stand together.
+    first: usize,
     pub(crate) files: usize,
 }
 
@@ -94,12 +134,18 @@ pub(crate) struct FileDraft<H: Host> {
     pub(crate) handler: HandlerId,
     pub(crate) table: H::Handler,
     pub(crate) pin: H::Pin,
+    pub(crate) bytes: u64,
+    pub(crate) access: Access,
 }
 
 /// All that was read, not yet part of an engine.
 pub(crate) struct Draft<H: Host> {
     pub(crate) sessions: Vec<SessionDraft>,
     pub(crate) files: Vec<FileDraft<H>>,
+    /// Which file needs which, by their places; in the order of declaration.
+    pub(crate) edges: Vec<(usize, usize)>,
+    /// Room for the ids of the files, by their places, if there are edges.
+    pub(crate) ids: Vec<FileId>,
     /// The pages it was read from.
     pub(crate) pages: Vec<u64>,
 }
@@ -123,16 +169,43 @@ pub(crate) fn read_sessions<H: Host>(
         draft: Draft {
             sessions: Vec::new(),
             files: Vec::new(),
+            edges: Vec::new(),
+            ids: Vec::new(),
             pages: Vec::new(),
         },
+        graph: Graph::new(hash),
+        device_tokens: Index::new(),
+        digest: Digest::new(),
+        records: 0,
+        update_number: fields.update_number,
     };
     reader.visit(Area::Root, root)?;
     if fields.flbs != 0 {
         reader.visit(Area::Flbs, fields.flbs)?;
     }
-    let head = fields.sessions;
-    reader.walk(Area::Sessions, SESSIONS_PER_BLOCK, head, Reader::session)?;
+    let sessions = Walk {
+        area: Area::Sessions,
+        per_block: SESSIONS_PER_BLOCK,
+        most: MAX_BLOCKS,
+    };
+    reader.walk(sessions, fields.sessions, Reader::session)?;
+    if let Some(contract) = &fields.contract {
+        reader.contract(contract)?;
+    }
+    if !reader.draft.edges.is_empty() {
+        let files = reader.draft.files.len();
+        reader.draft.ids.reserve(files)?;
+    }
     Ok(reader.draft)
+}
+
+/// A chain to be walked.
+#[derive(Clone, Copy)]
+struct Walk {
+    area: Area,
+    per_block: usize,
+    /// Blocks it may have.
+    most: usize,
 }
 
 struct Reader<'a, H: Host> {
@@ -146,19 +219,30 @@ struct Reader<'a, H: Host> {
     /// Files by session and token; slots count `draft.files`.
     tokens: Index,
     draft: Draft<H>,
+    /// The dependencies among the drafts, to find cycles: the ids are places.
+    graph: Graph,
+    /// Files of device sessions by token; slots count `draft.files`.
+    device_tokens: Index,
+    digest: Digest,
+    /// Records that were read.
+    records: u64,
+    update_number: u64,
 }
 
 impl<H: Host> Reader<'_, H> {
     /// Hands each record of a chain of blocks to `take`.
     fn walk<R: FromBytes>(
         &mut self,
-        area: Area,
-        per_block: usize,
+        Walk {
+            area,
+            per_block,
+            most,
+        }: Walk,
         head: u64,
         mut take: impl FnMut(&mut Self, R) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let mut address = head;
-        for _ in 0..MAX_BLOCKS {
+        for _ in 0..most {
             if address == 0 {
                 return Ok(());
             }
@@ -210,6 +294,7 @@ impl<H: Host> Reader<'_, H> {
     fn session(&mut self, found: SessionRecord) -> Result<(), Error> {
         let name = SessionName::parse(&found.name).map_err(Refusal::SessionName)?;
         let (head, said) = (found.files, found.file_count);
+        absorb_session(&mut self.digest, &found);
         let hash = self.hash.of_room(Direction::Incoming as u64, name.room());
         let sessions = &self.draft.sessions;
         let same = |slot: u32| sessions.get(slot as usize).is_some_and(|s| s.name == name);
@@ -221,6 +306,8 @@ impl<H: Host> Reader<'_, H> {
         self.draft.sessions.push(SessionDraft {
             name,
             hash,
+            owner: Owner::Program,
+            first: self.draft.files.len(),
             files: 0,
         })?;
         self.names.insert(hash, slot)?;
@@ -232,7 +319,12 @@ impl<H: Host> Reader<'_, H> {
             said,
             found,
         };
-        self.walk(Area::Files, FILES_PER_BLOCK, head, |reader, file| {
+        let walk = Walk {
+            area: Area::Files,
+            per_block: FILES_PER_BLOCK,
+            most: MAX_BLOCKS,
+        };
+        self.walk(walk, head, |reader, file| {
             if found_files(reader) >= said {
                 return Err(mismatch(said.saturating_add(1)).into());
             }
@@ -250,6 +342,7 @@ impl<H: Host> Reader<'_, H> {
 
     fn file(&mut self, session: usize, name: &SessionName, found: FileRecord) -> Result<(), Error> {
         let (token, data) = (found.token, found.data);
+        self.digest.absorb_bytes(found.as_bytes());
         let compat = Compat::parse(&found.compatible).map_err(|why| Refusal::HandlerName {
             session: *name,
             token,
@@ -285,23 +378,187 @@ impl<H: Host> Reader<'_, H> {
             handler: entry.id,
             table: entry.table.clone(),
             pin,
+            bytes: 0,
+            access: Access::Full,
         })?;
         self.tokens.insert(hash, slot)?;
         Ok(())
     }
+
+    /// Reads what goes beside the sessions and compares the digest over all.
+    fn contract(&mut self, fields: &ContractFields) -> Result<(), Error> {
+        self.visit(Area::Supplement, fields.root)?;
+        if fields.subsystems != 0 {
+            self.visit(Area::Subsystems, fields.subsystems)?;
+        }
+        let said = fields.record_count;
+        let mismatch = |found| Refusal::ContractCount {
+            area: Area::Records,
+            said,
+            found,
+        };
+        let walk = Walk {
+            area: Area::Records,
+            per_block: RECORDS_PER_BLOCK,
+            most: MAX_RECORD_BLOCKS,
+        };
+        self.walk(walk, fields.records, |reader, found: [u8; RECORD_SIZE]| {
+            if reader.records >= said {
+                return Err(mismatch(said.saturating_add(1)).into());
+            }
+            reader.digest.absorb_bytes(&found);
+            reader.record(&found)?;
+            reader.records = reader.records.saturating_add(1);
+            Ok(())
+        })?;
+        if self.records != said {
+            return Err(mismatch(self.records).into());
+        }
+        let digest = core::mem::replace(&mut self.digest, Digest::new());
+        verify(Area::Records, fields.digest, digest.finish())?;
+        Ok(())
+    }
+
+    fn record(&mut self, found: &[u8; RECORD_SIZE]) -> Result<(), Error> {
+        let kind: u32 = record(found, 0).ok_or(Error::Inconsistent)?;
+        let done = match kind {
+            KIND_DEVICE => read_as(found).map(|record| self.device(&record)),
+            KIND_FILE => read_as(found).map(|record| self.facts(&record)),
+            KIND_EDGE => read_as(found).map(|record| self.edge(&record)),
+            _ => Some(Err(BadRecord::Kind.into())),
+        };
+        done.ok_or(Error::Inconsistent)?.map_err(|why| match why {
+            RecordError::Bad(why) => Refusal::Record {
+                at: self.records,
+                kind,
+                why,
+            }
+            .into(),
+            RecordError::Other(why) => why,
+        })
+    }
+
+    /// A session is one of the device: its tokens are those of kernels before.
+    fn device(&mut self, found: &DeviceRecord) -> Result<(), RecordError> {
+        let session = self.draft.sessions.get_mut(found.session as usize);
+        let session = session.ok_or(BadRecord::Session)?;
+        if session.owner == Owner::Device {
+            return Err(BadRecord::Duplicate.into());
+        }
+        session.owner = Owner::Device;
+        let (first, files) = (session.first, session.files);
+        for place in first..first.saturating_add(files) {
+            let token = self.draft.files.get(place).map(|file| file.token);
+            let token = token.ok_or(Error::Inconsistent)?;
+            let hash = self.hash.of_words(&[token]);
+            let drafts = &self.draft.files;
+            let same = |slot: u32| drafts.get(slot as usize).is_some_and(|f| f.token == token);
+            let known = self.device_tokens.find(hash, same).is_some();
+            if known || token >> 32 >= self.update_number {
+                return Err(BadRecord::Token.into());
+            }
+            let slot = u32::try_from(place).map_err(|_| Error::NoMemory)?;
+            self.device_tokens.insert(hash, slot)?;
+        }
+        Ok(())
+    }
+
+    fn facts(&mut self, found: &FileFacts) -> Result<(), RecordError> {
+        let place = self.place(found.session, found.token)?;
+        let access = Access::from_number(found.access).ok_or(BadRecord::Access)?;
+        let file = self.draft.files.get_mut(place).ok_or(BadRecord::File)?;
+        file.bytes = found.bytes;
+        file.access = access;
+        Ok(())
+    }
+
+    fn edge(&mut self, found: &EdgeRecord) -> Result<(), RecordError> {
+        let from = self.place(found.session, found.token)?;
+        let on = self.place(found.on_session, found.on_token)?;
+        self.draft.edges.push((from, on))?;
+        let (from, on) = (self.node(from)?, self.node(on)?);
+        match self.graph.declare(from, on) {
+            Ok(()) => Ok(()),
+            Err(Error::DependencyExists) => Err(BadRecord::Duplicate.into()),
+            Err(Error::DependencyCycle) => Err(BadRecord::Cycle.into()),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// The place of a file among the drafts.
+    fn place(&self, session: u32, token: u64) -> Result<usize, RecordError> {
+        let session = session as usize;
+        if session >= self.draft.sessions.len() {
+            return Err(BadRecord::Session.into());
+        }
+        let hash = self.hash.of_words(&[session as u64, token]);
+        let files = &self.draft.files;
+        let same = |slot: u32| {
+            files
+                .get(slot as usize)
+                .is_some_and(|file| file.session == session && file.token == token)
+        };
+        let slot = self.tokens.find(hash, same).ok_or(BadRecord::File)?;
+        Ok(slot as usize)
+    }
+
+    /// The node of the file at a place.
+    fn node(&mut self, place: usize) -> Result<FileId, Error> {
+        let slot = u32::try_from(place).map_err(|_| Error::NoMemory)?;
+        let id = FileId::new(slot, 1);
+        if !self.graph.has_node(id) {
+            self.graph.add_node(id)?;
+        }
+        Ok(id)
+    }
 }
 
-fn page<H: Host>(host: &H, area: Area, address: u64) -> Result<H::Page, Refusal> {
+/// What is wrong with a record, or with something else.
+enum RecordError {
+    Bad(BadRecord),
+    Other(Error),
+}
+
+impl From<BadRecord> for RecordError {
+    fn from(why: BadRecord) -> Self {
+        Self::Bad(why)
+    }
+}
+
+impl From<Error> for RecordError {
+    fn from(why: Error) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<OutOfMemory> for RecordError {
+    fn from(why: OutOfMemory) -> Self {
+        Self::Other(why.into())
+    }
+}
+
+/// A session's record as the digest has it: without its address.
+pub(super) fn absorb_session(digest: &mut Digest, record: &SessionRecord) {
+    digest.absorb_bytes(&record.name);
+    digest.absorb(0);
+    digest.absorb(record.file_count);
+}
+
+fn read_as<R: FromBytes + Immutable>(record: &[u8; RECORD_SIZE]) -> Option<R> {
+    R::read_from_bytes(record).ok()
+}
+
+pub(super) fn page<H: Host>(host: &H, area: Area, address: u64) -> Result<H::Page, Refusal> {
     host.read_page(address)
         .map_err(|why: PageError| Refusal::Page { area, address, why })
 }
 
 /// Where record number `at` begins behind a header.
-fn offset_of_record<R>(header: usize, at: usize) -> usize {
+pub(super) fn offset_of_record<R>(header: usize, at: usize) -> usize {
     at.saturating_mul(size_of::<R>()).saturating_add(header)
 }
 
-fn record<R: FromBytes>(page: &[u8], offset: usize) -> Option<R> {
+pub(super) fn record<R: FromBytes>(page: &[u8], offset: usize) -> Option<R> {
     let (record, _) = R::read_from_prefix(page.get(offset..)?).ok()?;
     Some(record)
 }

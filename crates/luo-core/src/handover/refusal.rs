@@ -17,6 +17,12 @@ pub enum Area {
     Files,
     /// The page of FLBs.
     Flbs,
+    /// The root of what goes beside `luo-v5`.
+    Supplement,
+    /// The page of subsystems.
+    Subsystems,
+    /// The chain of records of files and dependencies.
+    Records,
 }
 
 impl fmt::Display for Area {
@@ -26,6 +32,9 @@ impl fmt::Display for Area {
             Self::Sessions => "session block",
             Self::Files => "file block",
             Self::Flbs => "FLB page",
+            Self::Supplement => "contract root",
+            Self::Subsystems => "subsystem page",
+            Self::Records => "record block",
         })
     }
 }
@@ -124,8 +133,86 @@ pub enum Refusal {
     FlbName(TextError),
     /// Two FLBs have this name.
     DuplicateFlb(Compat),
+    /// The version string of what goes beside `luo-v5` is another one.
+    ContractVersion {
+        /// The bytes in its place.
+        found: [u8; 16],
+    },
+    /// A checksum is wrong: something between the previous kernel's last word and
+    /// here changed a byte.
+    Checksum {
+        /// What it is over.
+        area: Area,
+        /// What was written.
+        said: u64,
+        /// What the bytes give.
+        found: u64,
+    },
+    /// What goes beside `luo-v5` belongs to another update.
+    ContractUpdate {
+        /// The update it says it belongs to.
+        said: u64,
+        /// The update that the root says it is.
+        root: u64,
+    },
+    /// Subsystems or records are not as many as they say.
+    ContractCount {
+        /// Which.
+        area: Area,
+        /// What the root says.
+        said: u64,
+        /// What was found.
+        found: u64,
+    },
+    /// A subsystem's name is not one.
+    SubsystemName(TextError),
+    /// Two subsystems have this name.
+    DuplicateSubsystem(Compat),
+    /// A record says what none can.
+    Record {
+        /// Its place among the records.
+        at: u64,
+        /// Its kind.
+        kind: u32,
+        /// What is wrong with it.
+        why: BadRecord,
+    },
     /// There was no memory to read it with at boot, when drivers had to know.
     NoMemory,
+}
+
+/// What is wrong with a record of a file, a dependency or a device session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BadRecord {
+    /// Its kind is not known.
+    Kind,
+    /// There is no such session.
+    Session,
+    /// There is no such file.
+    File,
+    /// The access is none.
+    Access,
+    /// A token of the device that no kernel before this one can have given, or
+    /// that is there twice.
+    Token,
+    /// The dependency is there twice.
+    Duplicate,
+    /// The dependency closes a cycle.
+    Cycle,
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Kind => "has an unknown kind",
+            Self::Session => "names no session",
+            Self::File => "names no file",
+            Self::Access => "gives an unknown access",
+            Self::Token => "has a device token that cannot be",
+            Self::Duplicate => "says what another says already",
+            Self::Cycle => "closes a cycle of dependencies",
+        })
+    }
 }
 
 impl Refusal {
@@ -197,6 +284,25 @@ impl fmt::Display for Refusal {
             }
             Self::FlbName(why) => write!(f, "an FLB name is {why}"),
             Self::DuplicateFlb(name) => write!(f, "two FLBs are named \"{name}\""),
+            Self::ContractVersion { found } => write!(
+                f,
+                "contract version \"{}\" instead of \"luo-contract-v1\"",
+                found.escape_ascii()
+            ),
+            Self::Checksum { area, said, found } => write!(
+                f,
+                "checksum of the {area} is {said:#018x}, its bytes give {found:#018x}"
+            ),
+            Self::ContractUpdate { said, root } => write!(
+                f,
+                "contract root of update {said} beside the root of update {root}"
+            ),
+            Self::ContractCount { area, said, found } => {
+                write!(f, "{area}s say {said} records and hold {found}")
+            }
+            Self::SubsystemName(why) => write!(f, "a subsystem name is {why}"),
+            Self::DuplicateSubsystem(name) => write!(f, "two subsystems are named \"{name}\""),
+            Self::Record { at, kind, why } => write!(f, "record {at} of kind {kind} {why}"),
             Self::NoMemory => f.write_str("out of memory at boot"),
         }
     }

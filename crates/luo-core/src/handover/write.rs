@@ -4,23 +4,62 @@
 use luo_abi::handover::{
     FileRecord, FlbHeader, FlbRecord, Root, SessionRecord, COMPATIBLE, COMPAT_LENGTH, MAX_FLBS,
 };
+use luo_abi::supplement::{
+    self, DeviceRecord, EdgeRecord, FileRecord as FileFacts, SubsystemRecord, BY_EVENT,
+    KIND_DEVICE, KIND_EDGE, KIND_FILE, MAX_SUBSYSTEMS,
+};
+use zerocopy::{Immutable, IntoBytes};
 
+use super::read::{absorb_session, offset_of_record};
+use super::supplement::checksum;
 use crate::block::{put, BlockMemory};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::flb::OutgoingState;
+use crate::graph::Target;
+use crate::hash::Digest;
 use crate::host::Host;
-use crate::id::SessionId;
+use crate::id::{FileId, SessionId};
+use crate::session::{Owner, Session};
+
+/// The pages that a handover begins with.
+pub struct RootPages<B> {
+    /// The root of `luo-v5`.
+    pub root: B,
+    /// The FLBs.
+    pub flbs: B,
+    /// The root of what goes beside it.
+    pub contract: B,
+    /// The subsystems.
+    pub subsystems: B,
+}
+
+/// Whether the next kernel is to see a session: not that of an open instance of the
+/// device where nothing is registered.
+fn is_written<H: Host>(session: &Session<H>) -> bool {
+    session.owner == Owner::Program || session.files.len > 0
+}
+
+/// Over what is written, as the next kernel will read it.
+struct Digests {
+    /// FLBs and subsystems.
+    early: Digest,
+    /// Sessions, files and records.
+    late: Digest,
+}
 
 impl<H: Host> Engine<H> {
-    /// Takes the pages of the outgoing root and of the outgoing FLBs and writes
-    /// an empty handover to them. Until then there can be no sessions.
+    /// Takes the pages that a handover begins with and writes an empty one to
+    /// them. Until then there can be no sessions.
     ///
-    /// The root has `size_of::<luo_abi::handover::Root>()` bytes at the start of
-    /// its page; the host makes it known to the next kernel.
-    pub fn arm(&mut self, root: H::Block, flbs: H::Block) {
-        self.root = Some(root);
-        self.flb_page = Some(flbs);
+    /// The two roots have `size_of::<luo_abi::handover::Root>()` and
+    /// `size_of::<luo_abi::supplement::Root>()` bytes at the start of their pages;
+    /// the host makes both known to the next kernel.
+    pub fn arm(&mut self, pages: RootPages<H::Block>) {
+        self.root = Some(pages.root);
+        self.flb_page = Some(pages.flbs);
+        self.supplement = Some(pages.contract);
+        self.subsystem_page = Some(pages.subsystems);
         self.write_empty();
     }
 
@@ -30,25 +69,56 @@ impl<H: Host> Engine<H> {
         self.root.as_ref().map(BlockMemory::address)
     }
 
+    /// Where the root of what goes beside it is.
+    #[must_use]
+    pub fn contract_address(&self) -> Option<u64> {
+        self.supplement.as_ref().map(BlockMemory::address)
+    }
+
     /// Takes back what [`Self::arm`] was given, for a host that could not make
-    /// the root known.
-    pub fn disarm(&mut self) -> (Option<H::Block>, Option<H::Block>) {
-        (self.root.take(), self.flb_page.take())
+    /// the roots known.
+    pub fn disarm(&mut self) -> [Option<H::Block>; 4] {
+        [
+            self.root.take(),
+            self.flb_page.take(),
+            self.supplement.take(),
+            self.subsystem_page.take(),
+        ]
+    }
+
+    /// Whether there are pages to write to.
+    pub(crate) fn ready(&self) -> Result<(), Error> {
+        if self.root.is_some() {
+            Ok(())
+        } else {
+            Err(Error::NotReady)
+        }
     }
 
     /// Writes everything that is outgoing.
     pub(crate) fn write_all(&mut self) -> Result<(), Error> {
+        let mut digests = Digests {
+            early: Digest::new(),
+            late: Digest::new(),
+        };
+        self.number_sessions()?;
         let mut session = self.outgoing.first;
         let mut at = 0usize;
-        while let Some(id) = session {
-            let record = self.write_session(id)?;
+        while let Some((id, entry)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            session = entry.links.next;
+            if !is_written(entry) {
+                continue;
+            }
+            let record = self.write_session(id, &mut digests.late)?;
             self.chain.write(at, &record)?;
             at = at.saturating_add(1);
-            session = self.sessions.get(id).and_then(|s| s.links.next);
         }
         let sessions = self.chain.link(at);
-        self.write_flbs()?;
+        self.write_flbs(&mut digests.early)?;
         self.write_root(sessions);
+        let subsystems = self.write_subsystems(&mut digests.early)?;
+        let records = self.write_records(&mut digests.late)?;
+        self.write_contract(subsystems, records, digests);
         Ok(())
     }
 
@@ -56,10 +126,166 @@ impl<H: Host> Engine<H> {
     pub(crate) fn write_empty(&mut self) {
         self.write_flb_header(0);
         self.write_root(0);
+        let digests = Digests {
+            early: Digest::new(),
+            late: Digest::new(),
+        };
+        self.by_event = false;
+        self.write_contract(0, 0, digests);
     }
 
-    fn write_session(&mut self, id: SessionId) -> Result<SessionRecord, Error> {
+    /// Numbers the outgoing sessions as they will be written.
+    fn number_sessions(&mut self) -> Result<(), Error> {
+        let mut next = self.outgoing.first;
+        let mut position = 0u32;
+        while let Some(session) = next.and_then(|id| self.sessions.get_mut(id)) {
+            next = session.links.next;
+            if is_written(session) {
+                session.position = position;
+                position = position.checked_add(1).ok_or(Error::Full)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_subsystems(&mut self, early: &mut Digest) -> Result<usize, Error> {
+        let page = self.subsystem_page.as_mut().ok_or(Error::NotReady)?;
+        let mut count = 0usize;
+        for subsystem in self.subsystems.iter().take(MAX_SUBSYSTEMS) {
+            let Some((data, _)) = &subsystem.prepared else {
+                continue;
+            };
+            let record = SubsystemRecord {
+                name: *subsystem.name.room(),
+                data: *data,
+            };
+            if !put(
+                page.bytes(),
+                offset_of_record::<SubsystemRecord>(0, count),
+                &record,
+            ) {
+                return Err(Error::Inconsistent);
+            }
+            early.absorb_bytes(record.as_bytes());
+            count = count.saturating_add(1);
+        }
+        Ok(count)
+    }
+
+    /// Writes the records of all files: answers with how many.
+    fn write_records(&mut self, late: &mut Digest) -> Result<usize, Error> {
+        let mut at = 0usize;
+        let mut session = self.outgoing.first;
+        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
+            let (position, mut file) = (current.position, current.files.first);
+            session = current.links.next;
+            if current.owner == Owner::Device && is_written(current) {
+                let record = DeviceRecord {
+                    kind: KIND_DEVICE,
+                    session: position,
+                    reserved: [0; 56],
+                };
+                self.write_record(&mut at, &record, late)?;
+            }
+            while let Some(id) = file {
+                let entry = self.files.get(id).ok_or(Error::Inconsistent)?;
+                file = entry.links.next;
+                let record = FileFacts {
+                    kind: KIND_FILE,
+                    session: position,
+                    token: entry.token,
+                    bytes: entry.bytes,
+                    access: entry.access.number(),
+                    reserved: [0; 36],
+                };
+                self.write_record(&mut at, &record, late)?;
+            }
+        }
+        // Behind all files: what they need may be in a later session.
+        session = self.outgoing.first;
+        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
+            let (position, mut file) = (current.position, current.files.first);
+            session = current.links.next;
+            while let Some(id) = file {
+                self.write_edges(position, id, &mut at, late)?;
+                file = self.files.get(id).and_then(|file| file.links.next);
+            }
+        }
+        Ok(at)
+    }
+
+    fn write_edges(
+        &mut self,
+        session: u32,
+        id: FileId,
+        at: &mut usize,
+        late: &mut Digest,
+    ) -> Result<(), Error> {
+        let token = self.files.get(id).ok_or(Error::Inconsistent)?.token;
+        let mut next = self.graph.dependencies(id).next();
+        while let Some((edge, target)) = next {
+            let Target::File(on) = target else {
+                return Err(Error::Inconsistent);
+            };
+            let on = self.files.get(on).ok_or(Error::Inconsistent)?;
+            let on_session = self.sessions.get(on.session).ok_or(Error::Inconsistent)?;
+            let record = EdgeRecord {
+                kind: KIND_EDGE,
+                session,
+                token,
+                on_session: on_session.position,
+                reserved: 0,
+                on_token: on.token,
+                reserved2: [0; 32],
+            };
+            self.write_record(at, &record, late)?;
+            let mut rest = self.graph.dependencies_after(id, edge);
+            next = rest.as_mut().and_then(Iterator::next);
+        }
+        Ok(())
+    }
+
+    fn write_record<R: IntoBytes + Immutable>(
+        &mut self,
+        at: &mut usize,
+        record: &R,
+        late: &mut Digest,
+    ) -> Result<(), Error> {
+        self.record_chain.write(*at, record)?;
+        late.absorb_bytes(record.as_bytes());
+        *at = at.saturating_add(1);
+        Ok(())
+    }
+
+    fn write_contract(&mut self, subsystems: usize, records: usize, digests: Digests) {
+        let first = self.record_chain.link(records);
+        let page = self.subsystem_page.as_ref().map_or(0, BlockMemory::address);
+        let mut root = supplement::Root {
+            compatible: supplement::COMPATIBLE,
+            update_number: self.update_number.saturating_add(1),
+            flags: if self.by_event { BY_EVENT } else { 0 },
+            subsystems: page,
+            subsystem_count: subsystems as u64,
+            records: first,
+            record_count: records as u64,
+            early_digest: digests.early.finish(),
+            digest: digests.late.finish(),
+            checksum: 0,
+        };
+        root.checksum = checksum(&root);
+        if let Some(page) = &mut self.supplement {
+            put(page.bytes(), 0, &root);
+        }
+    }
+
+    fn write_session(&mut self, id: SessionId, late: &mut Digest) -> Result<SessionRecord, Error> {
         let session = self.sessions.get_mut(id).ok_or(Error::Inconsistent)?;
+        let mut written = SessionRecord {
+            name: *session.name.room(),
+            files: 0,
+            file_count: session.files.len as u64,
+        };
+        absorb_session(late, &written);
         let mut file = session.files.first;
         let mut at = 0usize;
         while let Some(current) = file {
@@ -72,17 +298,15 @@ impl<H: Host> Engine<H> {
                 token: current.token,
             };
             session.chain.write(at, &record)?;
+            late.absorb_bytes(record.as_bytes());
             at = at.saturating_add(1);
             file = current.links.next;
         }
-        Ok(SessionRecord {
-            name: *session.name.room(),
-            files: session.chain.link(at),
-            file_count: at as u64,
-        })
+        written.files = session.chain.link(at);
+        Ok(written)
     }
 
-    fn write_flbs(&mut self) -> Result<(), Error> {
+    fn write_flbs(&mut self, early: &mut Digest) -> Result<(), Error> {
         let page = self.flb_page.as_mut().ok_or(Error::NotReady)?;
         let mut count = 0usize;
         for (_, flb) in self.flbs.iter() {
@@ -103,6 +327,7 @@ impl<H: Host> Engine<H> {
             if count >= MAX_FLBS || !put(page.bytes(), offset, &record) {
                 return Err(Error::Inconsistent);
             }
+            early.absorb_bytes(record.as_bytes());
             count = count.saturating_add(1);
         }
         self.write_flb_header(count as u64);

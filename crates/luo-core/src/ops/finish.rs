@@ -4,19 +4,21 @@
 use core::task::Poll;
 
 use super::flb::finish_flbs;
+use super::session::after_finish;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{Host, Incoming};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::session::{Arrived, Direction, Progress, Stage, State};
 
-/// Finishes a retrieved session: all files or, if one handler does not let go
-/// yet, none. The session itself stays until it is closed; to finish it again
-/// changes nothing.
+/// Finishes a retrieved session: all files, those that need others before what
+/// they need, or, if one handler does not let go yet, none. The session itself
+/// stays until it is closed; to finish it again changes nothing. If it was the
+/// last one, the update is over.
 ///
 /// # Errors
-/// [`Error::CannotFinish`] names the file, [`Error::WrongDirection`],
-/// [`Error::Frozen`].
+/// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
+/// [`Error::WrongDirection`], [`Error::Frozen`].
 pub fn finish_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
     let before = host.with(|engine| {
         let direction = engine.session_info(id).map(|(_, direction)| direction);
@@ -30,45 +32,70 @@ pub fn finish_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
         _ => Err(Error::NoSession),
     };
     host.with(|engine| {
+        if outcome.is_ok() {
+            engine.set_finished(id);
+        }
         engine.yield_session(id, before);
         Poll::Ready(())
     });
+    after_finish(host);
     outcome
 }
 
 /// Finishes a session that the caller has for itself.
 pub(super) fn finish_claimed<H: Host>(host: &H, session: SessionId) -> Result<(), Error> {
+    host.with(|engine| Poll::Ready(engine.needed_elsewhere(session)))?;
     // First all are asked, then all are finished: the session as a whole.
-    let mut next = host.with(|engine| Poll::Ready(engine.take_first(session)));
-    while let Some((id, taken)) = next {
-        let agreed = host.can_finish(&taken.view());
-        let mut taken = Some(taken);
-        next = host.with(|engine| {
-            if let Some(taken) = taken.take() {
-                engine.put_arrived(id, taken.arrived);
-            }
-            Poll::Ready(if agreed {
-                Ok(engine.take_next(id))
-            } else {
-                Err(engine.cannot_finish(id))
-            })
-        })?;
-    }
-    // The last first, as they came to be.
-    while let Some((id, taken)) = host.with(|engine| Poll::Ready(engine.take_last_arrived(session)))
-    {
-        host.finish(&taken.view());
-        if let Some(handler) = taken.with_flbs {
-            finish_flbs(host, handler);
+    let mut next = host.with(|engine| Poll::Ready(engine.first_file(session)));
+    while let Some(id) = next {
+        if !can_finish(host, id) {
+            return Err(host.with(|engine| Poll::Ready(engine.cannot_finish(id))));
         }
-        let gone = host.with(|engine| Poll::Ready(engine.remove_file(id)));
-        drop(gone);
-        // The file and then the pin on its handler's owner go last.
-        let Arrived { pin, progress, .. } = taken.arrived;
-        drop(progress);
-        drop(pin);
+        next = host.with(|engine| Poll::Ready(engine.next_file(id)));
+    }
+    // From the end: dependents first, and else the last first.
+    next = host.with(|engine| Poll::Ready(engine.arrange_session(session).last));
+    while let Some(id) = next {
+        next = host.with(|engine| Poll::Ready(engine.graph.prev_in_order(id)));
+        finish_file(host, id);
     }
     Ok(())
+}
+
+/// Asks a file's handler whether it lets go. Its session is claimed.
+pub(super) fn can_finish<H: Host>(host: &H, id: FileId) -> bool {
+    let Some(taken) = host.with(|engine| Poll::Ready(engine.take_arrived(id))) else {
+        return true;
+    };
+    let agreed = host.can_finish(&taken.view());
+    let mut taken = Some(taken);
+    host.with(|engine| {
+        if let Some(taken) = taken.take() {
+            engine.put_arrived(id, taken.arrived);
+        }
+        Poll::Ready(())
+    });
+    agreed
+}
+
+/// Finishes a file and takes it out. Its session is claimed. True if nobody had
+/// retrieved it: its memory is released here.
+pub(super) fn finish_file<H: Host>(host: &H, id: FileId) -> bool {
+    let Some(taken) = host.with(|engine| Poll::Ready(engine.take_arrived(id))) else {
+        return false;
+    };
+    host.finish(&taken.view());
+    if let Some(handler) = taken.with_flbs {
+        finish_flbs(host, handler);
+    }
+    let gone = host.with(|engine| Poll::Ready(engine.remove_file(id)));
+    drop(gone);
+    // The file and then the pin on its handler's owner go last.
+    let Arrived { pin, progress, .. } = taken.arrived;
+    let released = !matches!(progress, Progress::Done(_));
+    drop(progress);
+    drop(pin);
+    released
 }
 
 /// An incoming file in the hands of an operation.
@@ -94,19 +121,33 @@ impl<H: Host> Taken<H> {
 }
 
 impl<H: Host> Engine<H> {
-    fn take_first(&mut self, session: SessionId) -> Option<(FileId, Taken<H>)> {
-        let id = self.sessions.get(session)?.files.first?;
-        Some((id, self.take_arrived(id)?))
+    fn first_file(&self, session: SessionId) -> Option<FileId> {
+        self.sessions.get(session)?.files.first
     }
 
-    fn take_next(&mut self, before: FileId) -> Option<(FileId, Taken<H>)> {
-        let id = self.files.get(before)?.links.next?;
-        Some((id, self.take_arrived(id)?))
+    fn next_file(&self, before: FileId) -> Option<FileId> {
+        self.files.get(before)?.links.next
     }
 
-    fn take_last_arrived(&mut self, session: SessionId) -> Option<(FileId, Taken<H>)> {
-        let id = self.sessions.get(session)?.files.last?;
-        Some((id, self.take_arrived(id)?))
+    /// Whether a file of another session needs one of this session.
+    fn needed_elsewhere(&self, session: SessionId) -> Result<(), Error> {
+        if self.graph.edge_count() == 0 {
+            return Ok(());
+        }
+        let mut next = self.first_file(session);
+        while let Some((id, file)) = next.and_then(|id| Some((id, self.files.get(id)?))) {
+            let elsewhere = |by: &FileId| {
+                let by = self.files.get(*by);
+                by.is_some_and(|by| by.session != session)
+            };
+            if let Some(by) = self.graph.dependents(id).find(elsewhere) {
+                let token = file.token;
+                let by = self.file_name(by).ok_or(Error::Inconsistent)?;
+                return Err(Error::Needed { token, by });
+            }
+            next = file.links.next;
+        }
+        Ok(())
     }
 
     /// Takes an incoming file's insides out, so that callbacks can have them

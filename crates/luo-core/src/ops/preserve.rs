@@ -1,38 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Preserving a file, and undoing it.
+//! Preserving a file at once, registering it for prepare, and undoing both.
 
 use core::task::{ready, Poll};
 
 use luo_abi::errno::Errno;
 
 use super::flb::{acquire_flbs, release_flbs};
-use crate::block::Room;
+use crate::block::{Room, Spares};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::{Frozen, Host, Preserved};
+use crate::flb::Held;
+use crate::host::{Access, Frozen, Host, Preserved};
 use crate::id::{FileId, HandlerId, SessionId};
-use crate::list::Links;
-use crate::session::{Direction, File, Live, Stage};
+use crate::session::{Direction, File, Live, Source, Stage};
 
 /// Preserves a file in an outgoing session under a token.
 ///
 /// `open` gives the file; it is called after the token is known to be free, so
 /// that a taken token is told before a bad descriptor. It must not wait for the
-/// caller: a freeze waits for it.
+/// caller: a transition waits for it.
 ///
 /// # Errors
 /// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
 /// [`Error::AlreadyPreserved`], [`Error::Full`] at 630,000 files in a session,
-/// [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an FLB or the handler
-/// says.
+/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an
+/// FLB or the handler says.
 pub fn preserve_file<H: Host>(
     host: &H,
     session: SessionId,
     token: u64,
     open: impl FnOnce() -> Result<H::File, Errno>,
 ) -> Result<(), Error> {
+    add_file(host, session, token, |id| {
+        let (handler, source) = find_source(host, id, open)?;
+        let live = preserve_source(host, handler, source).map_err(|(why, source)| {
+            drop(source);
+            why
+        })?;
+        install(host, id, live);
+        Ok(())
+    })
+}
+
+/// Takes a token, runs `fill` for the file, and gives the token back if that
+/// fails.
+pub(super) fn add_file<H: Host>(
+    host: &H,
+    session: SessionId,
+    token: u64,
+    fill: impl FnOnce(FileId) -> Result<(), Error>,
+) -> Result<(), Error> {
     let id = reserve(host, session, token)?;
-    let filled = fill(host, id, open);
+    let filled = fill(id);
     // Whatever a failed one held is dropped without the lock.
     let undone = host.with(|engine| {
         engine.mark_idle(session);
@@ -46,49 +65,97 @@ pub fn preserve_file<H: Host>(
 }
 
 fn reserve<H: Host>(host: &H, session: SessionId, token: u64) -> Result<FileId, Error> {
-    let mut spare = None;
+    let mut spares = Spares::new();
     loop {
-        let attempt = host.with(|engine| engine.reserve_file(session, token, &mut spare))?;
+        let attempt = host.with(|engine| {
+            ready!(engine.enter(session, Direction::Outgoing))?;
+            Poll::Ready(engine.reserve_file(session, token, &mut spares))
+        })?;
         match attempt {
             Some(id) => return Ok(id),
-            None => spare = Some(host.alloc_block()?),
+            None => spares.add(host.alloc_block()?),
         }
     }
 }
 
-fn fill<H: Host>(
+/// Takes a token for a transition, which has everything for itself.
+pub(super) fn reserve_in_transition<H: Host>(
+    host: &H,
+    session: SessionId,
+    token: u64,
+) -> Result<FileId, Error> {
+    let mut spares = Spares::new();
+    loop {
+        let attempt = host.with(|engine| {
+            let reserved = engine.reserve_file(session, token, &mut spares);
+            if let Ok(Some(_)) = reserved {
+                engine.mark_idle(session);
+            }
+            Poll::Ready(reserved)
+        })?;
+        match attempt {
+            Some(id) => return Ok(id),
+            None => spares.add(host.alloc_block()?),
+        }
+    }
+}
+
+/// Opens a file and finds who handles it; the file counts as preserved for
+/// everybody else from here on.
+pub(super) fn find_source<H: Host>(
     host: &H,
     id: FileId,
     open: impl FnOnce() -> Result<H::File, Errno>,
-) -> Result<(), Error> {
+) -> Result<(HandlerId, Source<H>), Error> {
     let file = open()?;
     let (handler_id, handler, pin) = find_handler(host, &file)?;
     let object = host.object_id(&handler, &file);
-    host.with(|engine| Poll::Ready(engine.assign(id, handler_id, object)))?;
-    let flbs = acquire_flbs(host, handler_id)?;
-    match host.preserve(&handler, &file) {
+    let (bytes, access) = (host.bytes(&handler, &file), host.access(&file));
+    host.with(|engine| Poll::Ready(engine.assign(id, handler_id, object, bytes, access)))?;
+    let source = Source { handler, file, pin };
+    Ok((handler_id, source))
+}
+
+/// What is preserved, and the handler's handle.
+pub(super) type Made<H> = (Live<H>, u64);
+
+/// Runs the FLBs' preserve and the handler's; gives the source back with the
+/// error if one fails.
+pub(super) fn preserve_source<H: Host>(
+    host: &H,
+    handler: HandlerId,
+    source: Source<H>,
+) -> Result<Made<H>, (Error, Source<H>)> {
+    let flbs = match acquire_flbs(host, handler) {
+        Ok(flbs) => flbs,
+        Err(why) => return Err((why, source)),
+    };
+    match host.preserve(&source.handler, &source.file) {
         Ok(Preserved { data, private }) => {
-            let mut live = Some(Live {
-                handler,
-                file,
+            let live = Live {
                 private,
-                pin,
+                source,
                 flbs,
-            });
-            host.with(|engine| {
-                if let Some(file) = engine.files.get_mut(id) {
-                    file.data = data;
-                    file.stage = Stage::Preserved(live.take());
-                }
-                Poll::Ready(())
-            });
-            Ok(())
+            };
+            Ok((live, data))
         }
         Err(errno) => {
-            release_flbs(host, handler_id, flbs);
-            Err(errno.into())
+            release_flbs(host, handler, flbs);
+            Err((errno.into(), source))
         }
     }
+}
+
+/// Makes a file a preserved one.
+pub(super) fn install<H: Host>(host: &H, id: FileId, (live, data): Made<H>) {
+    let mut live = Some(live);
+    host.with(|engine| {
+        if let Some(file) = engine.files.get_mut(id) {
+            file.data = data;
+            file.stage = Stage::Preserved(live.take());
+        }
+        Poll::Ready(())
+    });
 }
 
 /// The first handler that knows the file, with its owner pinned.
@@ -109,81 +176,136 @@ fn find_handler<H: Host>(
     }
 }
 
-/// Undoes the last file of a session that the caller has claimed. False if
-/// there is none.
-pub(super) fn unpreserve_last<H: Host>(host: &H, session: SessionId) -> bool {
-    let last = host.with(|engine| Poll::Ready(engine.take_last(session)));
-    let Some((id, handler, live, data)) = last else {
-        return false;
-    };
-    if let Some(mut live) = live {
-        host.unpreserve(Frozen {
-            handler: &live.handler,
-            file: &live.file,
-            data,
-            private: &mut live.private,
-        });
-        if let Some(handler) = handler {
-            release_flbs(host, handler, live.flbs);
-        }
-        let gone = host.with(|engine| Poll::Ready(engine.remove_outgoing_file(session, id)));
-        drop(gone);
-        // The file and then the pin on its handler's owner go last.
-        let Live { file, pin, .. } = live;
-        drop(file);
-        drop(pin);
-    } else {
-        let gone = host.with(|engine| Poll::Ready(engine.remove_outgoing_file(session, id)));
-        drop(gone);
-    }
-    true
+/// Takes one file back out of an outgoing session. Files that need it miss it
+/// from now on.
+///
+/// # Errors
+/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::NoSession`],
+/// [`Error::Prepared`], [`Error::Frozen`].
+pub fn unpreserve_file<H: Host>(host: &H, session: SessionId, token: u64) -> Result<(), Error> {
+    // The whole session: nothing else is done with the file meanwhile.
+    let (before, id) = host.with(|engine| {
+        ready!(engine.enter(session, Direction::Outgoing))?;
+        let Some(id) = engine.find_file(session, token) else {
+            return Poll::Ready(Err(Error::NoToken));
+        };
+        engine.claim_session(session).map_ok(|before| (before, id))
+    })?;
+    remove_preserved(host, session, id);
+    host.with(|engine| {
+        engine.yield_session(session, before);
+        Poll::Ready(())
+    });
+    Ok(())
 }
 
-type LastFile<H> = (FileId, Option<HandlerId>, Option<Live<H>>, u64);
+/// Undoes all files of an outgoing session that the caller has claimed: those
+/// that need others before what they need, else the last first.
+pub(super) fn unpreserve_all<H: Host>(host: &H, session: SessionId) {
+    let mut next = host.with(|engine| Poll::Ready(engine.arrange_session(session).last));
+    while let Some(id) = next {
+        next = host.with(|engine| Poll::Ready(engine.graph.prev_in_order(id)));
+        remove_preserved(host, session, id);
+    }
+}
+
+/// Undoes one file of a session that the caller has claimed, or of one that
+/// nobody else can get at.
+pub(super) fn remove_preserved<H: Host>(host: &H, session: SessionId, id: FileId) {
+    if let Some((live, handler, data)) = host.with(|engine| Poll::Ready(engine.take_live(id))) {
+        // The file and then the pin on its handler's owner go last.
+        let source = undo_preserve(host, handler, live, data);
+        let gone = host.with(|engine| Poll::Ready(engine.remove_outgoing_file(session, id)));
+        drop(gone);
+        drop(source);
+    } else {
+        let gone = host.with(|engine| {
+            let source = engine.take_source(id);
+            Poll::Ready((engine.remove_outgoing_file(session, id), source))
+        });
+        drop(gone);
+    }
+    trim_records(host);
+}
+
+/// Runs the handler's unpreserve and releases the FLBs; gives back what there was
+/// before the file was preserved.
+pub(super) fn undo_preserve<H: Host>(
+    host: &H,
+    handler: Option<HandlerId>,
+    live: Live<H>,
+    data: u64,
+) -> Source<H> {
+    let Live {
+        mut private,
+        source,
+        flbs,
+    } = live;
+    host.unpreserve(Frozen {
+        handler: &source.handler,
+        file: &source.file,
+        data,
+        private: &mut private,
+    });
+    drop(private);
+    release(host, handler, flbs);
+    source
+}
+
+fn release<H: Host>(host: &H, handler: Option<HandlerId>, flbs: Held) {
+    if let Some(handler) = handler {
+        release_flbs(host, handler, flbs);
+    }
+}
+
+/// Drops the pages that records no longer need.
+pub(super) fn trim_records<H: Host>(host: &H) {
+    while let Some(page) = host.with(|engine| Poll::Ready(engine.surplus_record_page())) {
+        drop(page);
+    }
+}
+
+/// A file and pages that are not needed any more.
+type Removed<H> = (
+    Option<File<H>>,
+    Option<<H as Host>::Block>,
+    Option<<H as Host>::Block>,
+);
+
+/// What is preserved of a file, its handler, and the handler's handle.
+pub(super) type Taken<H> = (Live<H>, Option<HandlerId>, u64);
 
 impl<H: Host> Engine<H> {
     /// Takes a token, or `None` if a page is wanted first.
-    fn reserve_file(
+    pub(super) fn reserve_file(
         &mut self,
         session: SessionId,
         token: u64,
-        spare: &mut Option<H::Block>,
-    ) -> Poll<Result<Option<FileId>, Error>> {
-        ready!(self.enter(session, Direction::Outgoing))?;
-        Poll::Ready(self.try_reserve_file(session, token, spare))
-    }
-
-    fn try_reserve_file(
-        &mut self,
-        session: SessionId,
-        token: u64,
-        spare: &mut Option<H::Block>,
+        spares: &mut Spares<H::Block>,
     ) -> Result<Option<FileId>, Error> {
         if self.find_file(session, token).is_some() {
             return Err(Error::TokenExists);
         }
-        let entry = self.sessions.get_mut(session).ok_or(Error::NoSession)?;
-        let before = entry.files.len;
-        match entry.chain.reserve(before.saturating_add(1), spare)? {
+        match self.make_room_for_file(session, spares)? {
             Room::WantsBlock => Ok(None),
             Room::Ready => {
-                let added = self.add_file(File {
-                    session,
-                    token,
-                    handler: None,
-                    object: None,
-                    data: 0,
-                    stage: Stage::Reserved,
-                    links: Links::new(),
-                });
+                let added = self.add_file(File::new(session, token, Stage::Reserved));
                 match added {
                     Ok(id) => {
                         self.mark_busy(session);
                         Ok(Some(id))
                     }
                     Err(why) => {
+                        // What it would have needed goes back to the caller, who
+                        // drops it.
                         if let Some(entry) = self.sessions.get_mut(session) {
-                            *spare = entry.chain.surplus(before);
+                            let files = entry.files.len;
+                            if let Some(page) = entry.chain.surplus(files) {
+                                spares.add(page);
+                            }
+                        }
+                        if let Some(page) = self.surplus_record_page() {
+                            spares.add(page);
                         }
                         Err(why)
                     }
@@ -192,15 +314,43 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    fn make_room_for_file(
+        &mut self,
+        session: SessionId,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Room, Error> {
+        let entry = self.sessions.get_mut(session).ok_or(Error::NoSession)?;
+        let wants_file = entry.chain.wants(entry.files.len.saturating_add(1))?;
+        let wants_record = self.record_chain.wants(self.records.saturating_add(1))?;
+        let wanted = usize::from(wants_file).saturating_add(usize::from(wants_record));
+        if wanted > spares.len() {
+            return Ok(Room::WantsBlock);
+        }
+        entry.chain.give(spares.take_if(wants_file));
+        self.record_chain.give(spares.take_if(wants_record));
+        Ok(Room::Ready)
+    }
+
     /// Gives a reserved file its handler and its object.
-    fn assign(&mut self, id: FileId, handler: HandlerId, object: u64) -> Result<(), Error> {
+    fn assign(
+        &mut self,
+        id: FileId,
+        handler: HandlerId,
+        object: u64,
+        bytes: u64,
+        access: Access,
+    ) -> Result<(), Error> {
         // It may have been unregistered since it was found.
         let entry = self.handlers.get_mut(handler);
         let entry = entry.filter(|entry| entry.registered);
         let entry = entry.ok_or(Error::NoHandler)?;
         entry.files = entry.files.saturating_add(1);
         match self.files.get_mut(id) {
-            Some(file) => file.handler = Some(handler),
+            Some(file) => {
+                file.handler = Some(handler);
+                file.bytes = bytes;
+                file.access = access;
+            }
             None => return Err(Error::Inconsistent),
         }
         // What retrievals under way have set aside stays so: each is busy, and
@@ -210,28 +360,32 @@ impl<H: Host> Engine<H> {
         self.index_object(id, object)
     }
 
-    fn take_last(&mut self, session: SessionId) -> Option<LastFile<H>> {
-        let id = self.sessions.get(session)?.files.last?;
+    /// Takes what is preserved of a file out, so that callbacks can have it
+    /// without the lock.
+    pub(super) fn take_live(&mut self, id: FileId) -> Option<Taken<H>> {
         let file = self.files.get_mut(id)?;
-        let live = match &mut file.stage {
-            Stage::Preserved(live) => live.take(),
-            _ => None,
+        let Stage::Preserved(live) = &mut file.stage else {
+            return None;
         };
-        Some((id, file.handler, live, file.data))
+        Some((live.take()?, file.handler, file.data))
     }
 
-    /// Takes an outgoing file out, and the page its record does not need any
-    /// more; both for the caller to drop.
-    fn remove_outgoing_file(
-        &mut self,
-        session: SessionId,
-        id: FileId,
-    ) -> (Option<File<H>>, Option<H::Block>) {
+    /// Takes what a registered file consists of out.
+    pub(super) fn take_source(&mut self, id: FileId) -> Option<Source<H>> {
+        match &mut self.files.get_mut(id)?.stage {
+            Stage::Registered(source) => source.take(),
+            _ => None,
+        }
+    }
+
+    /// Takes an outgoing file out, and the pages its records do not need any
+    /// more; all for the caller to drop.
+    pub(super) fn remove_outgoing_file(&mut self, session: SessionId, id: FileId) -> Removed<H> {
         let file = self.remove_file(id);
         let page = self.sessions.get_mut(session).and_then(|entry| {
             let records = entry.files.len;
             entry.chain.surplus(records)
         });
-        (file, page)
+        (file, page, self.surplus_record_page())
     }
 }

@@ -1,28 +1,145 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Retrieving a file from a session of the previous kernel.
+//! Retrieving files of the previous kernel, what they need first.
 
 use core::task::{ready, Poll};
 
+use luo_abi::rfc::State as MachineState;
+
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Access, Host};
 use crate::id::{FileId, SessionId};
-use crate::session::{Direction, Progress, Stage};
+use crate::mem::Vec;
+use crate::session::{Direction, Progress, Stage, State};
 
-/// Restores the file that was preserved under a token. Asked again, it gives
-/// the same file again; of several who ask at once, one does the work.
+/// Restores the file that was preserved under a token, and before it all that it
+/// needs, directly or not; those stay with their sessions for their owners. Asked
+/// again, it gives the same file again; of several who ask at once, one does the
+/// work.
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
-/// [`Error::NoMemory`]; or what the handler said, then and each time after: a
-/// handler that failed is not asked again.
+/// [`Error::NoMemory`], [`Error::DependencyFailed`]; or what the handler said, then
+/// and each time after: a handler that failed is not asked again.
 pub fn retrieve_file<H: Host>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
-    let begun = host.with(|engine| engine.begin_retrieve(session, token))?;
-    let (id, handler, data) = match begun {
-        Begun::There(file) => return Ok(file),
-        Begun::Retrieve { id, handler, data } => (id, handler, data),
+    let plan = host.with(|engine| {
+        ready!(engine.enter(session, Direction::Incoming))?;
+        let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
+        Poll::Ready(engine.plan(id))
+    })?;
+    follow(host, plan)
+}
+
+/// Restores a file that was registered on the device in the previous kernel, and
+/// before it all that it needs. It is given once: to one of those who ask.
+///
+/// # Errors
+/// [`Error::NotUpdated`], [`Error::NoToken`], [`Error::AlreadyRestored`],
+/// [`Error::NoMemory`], [`Error::DependencyFailed`]; or what the handler said, then
+/// and each time after.
+pub fn restore_file<H: Host>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
+    let (id, plan) = host.with(|engine| {
+        if engine.machine.is_moving() {
+            return Poll::Pending;
+        }
+        if engine.state() != MachineState::Updated {
+            return Poll::Ready(Err(Error::NotUpdated));
+        }
+        let id = engine.find_device_file(Direction::Incoming, token);
+        let id = id.ok_or(Error::NoToken)?;
+        if engine.files.get(id).is_some_and(|file| file.handed) {
+            return Poll::Ready(Err(Error::AlreadyRestored));
+        }
+        Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
+    })?;
+    let file = follow(host, plan)?;
+    // Between the look above and here somebody else may have got it.
+    host.with(|engine| {
+        let entry = engine.files.get_mut(id).ok_or(Error::NoToken)?;
+        if core::mem::replace(&mut entry.handed, true) {
+            return Poll::Ready(Err(Error::AlreadyRestored));
+        }
+        Poll::Ready(Ok(()))
+    })?;
+    Ok((id, file))
+}
+
+/// Undoes [`restore_file`] for a caller who could not be told of it: the file can
+/// be restored again.
+pub fn put_back_file<H: Host>(host: &H, id: FileId) {
+    host.with(|engine| {
+        if let Some(file) = engine.files.get_mut(id) {
+            file.handed = false;
+        }
+        Poll::Ready(())
+    });
+}
+
+/// Restores each file of a plan; gives the last one.
+fn follow<H: Host>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
+    let count = plan.len();
+    for (at, id) in plan.into_iter().enumerate() {
+        if at.saturating_add(1) == count {
+            return retrieve_one(host, id)?.ok_or(Error::NoToken);
+        }
+        // One that is gone was retrieved and finished meanwhile.
+        if let Err(why) = retrieve_one(host, id) {
+            return Err(host.with(|engine| Poll::Ready(engine.dependency_failed(id, why))));
+        }
+    }
+    Err(Error::Inconsistent)
+}
+
+/// Restores one file; `None` if it is gone.
+fn retrieve_one<H: Host>(host: &H, id: FileId) -> Result<Option<H::File>, Error> {
+    let begun = host.with(|engine| {
+        ready!(engine.machine.claimable())?;
+        engine.begin_retrieve(id)
+    })?;
+    let job = match begun {
+        Begun::Gone => return Ok(None),
+        Begun::There(file) => return Ok(Some(file)),
+        Begun::Retrieve(job) => job,
     };
-    let outcome = host.retrieve(&handler, data);
+    let session = job.session;
+    let outcome = run(host, job);
+    host.with(|engine| {
+        engine.mark_idle(session);
+        Poll::Ready(())
+    });
+    outcome.map(Some)
+}
+
+/// Restores one file for a transition, which has everything for itself.
+pub(super) fn retrieve_in_transition<H: Host>(host: &H, id: FileId) -> Result<H::File, Error> {
+    let begun = host.with(|engine| engine.begin_retrieve(id))?;
+    let job = match begun {
+        Begun::Gone => return Err(Error::NoToken),
+        Begun::There(file) => return Ok(file),
+        Begun::Retrieve(job) => job,
+    };
+    let session = job.session;
+    let outcome = run(host, job);
+    host.with(|engine| {
+        engine.mark_idle(session);
+        Poll::Ready(())
+    });
+    outcome
+}
+
+fn run<H: Host>(host: &H, job: Job<H>) -> Result<H::File, Error> {
+    let Job {
+        id,
+        handler,
+        data,
+        access,
+        ..
+    } = job;
+    let outcome = host.retrieve(&handler, data).and_then(|file| match access {
+        Access::Full => Ok(file),
+        // Handlers restore with all access; nobody gets more than they had.
+        less => host.narrow(file, less),
+    });
     let object = outcome
         .as_ref()
         .ok()
@@ -41,35 +158,57 @@ pub fn retrieve_file<H: Host>(host: &H, session: SessionId, token: u64) -> Resul
             // gives an object which is preserved already keeps it so.
             let _ = engine.index_object(id, object);
         }
-        engine.mark_idle(session);
         Poll::Ready(())
     });
     answer
 }
 
+/// What the handler is to restore.
+struct Job<H: Host> {
+    id: FileId,
+    session: SessionId,
+    handler: H::Handler,
+    data: u64,
+    access: Access,
+}
+
 enum Begun<H: Host> {
+    /// It is not there any more.
+    Gone,
     /// It is restored already.
     There(H::File),
     /// The caller is to run the handler.
-    Retrieve {
-        id: FileId,
-        handler: H::Handler,
-        data: u64,
-    },
+    Retrieve(Job<H>),
 }
 
 impl<H: Host> Engine<H> {
-    fn begin_retrieve(&mut self, session: SessionId, token: u64) -> Poll<Result<Begun<H>, Error>> {
-        ready!(self.enter(session, Direction::Incoming))?;
-        let Some(id) = self.find_file(session, token) else {
-            return Poll::Ready(Err(Error::NoToken));
+    /// What is to be restored for a file: what it needs, then itself.
+    fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
+        let files = &self.files;
+        let done = |id: FileId| {
+            files.get(id).is_some_and(|file| match &file.stage {
+                Stage::Incoming(arrived) => matches!(arrived.progress, Progress::Done(_)),
+                _ => false,
+            })
         };
+        Ok(self.graph.closure(id, done)?)
+    }
+
+    fn begin_retrieve(&mut self, id: FileId) -> Poll<Result<Begun<H>, Error>> {
+        let Some(session) = self.files.get(id).map(|file| file.session) else {
+            return Poll::Ready(Ok(Begun::Gone));
+        };
+        match self.sessions.get(session).map(|session| session.state) {
+            None => return Poll::Ready(Ok(Begun::Gone)),
+            Some(State::Exclusive) => return Poll::Pending,
+            Some(_) => {}
+        }
         // One for this file and one for each that is being retrieved already.
         self.objects.reserve(self.busy.saturating_add(1))?;
         let Some(file) = self.files.get_mut(id) else {
-            return Poll::Ready(Err(Error::Inconsistent));
+            return Poll::Ready(Ok(Begun::Gone));
         };
-        let data = file.data;
+        let (data, access) = (file.data, file.access);
         let Stage::Incoming(arrived) = &mut file.stage else {
             return Poll::Ready(Err(Error::Inconsistent));
         };
@@ -81,7 +220,13 @@ impl<H: Host> Engine<H> {
                 arrived.progress = Progress::Retrieving;
                 let handler = arrived.handler.clone();
                 self.mark_busy(session);
-                Poll::Ready(Ok(Begun::Retrieve { id, handler, data }))
+                Poll::Ready(Ok(Begun::Retrieve(Job {
+                    id,
+                    session,
+                    handler,
+                    data,
+                    access,
+                })))
             }
         }
     }
@@ -91,6 +236,13 @@ impl<H: Host> Engine<H> {
             if let Stage::Incoming(arrived) = &mut file.stage {
                 arrived.progress = progress;
             }
+        }
+    }
+
+    fn dependency_failed(&self, id: FileId, why: Error) -> Error {
+        match (self.file_name(id), why) {
+            (Some(on), Error::Host(errno)) => Error::DependencyFailed { on, errno },
+            _ => why,
         }
     }
 }

@@ -7,41 +7,40 @@
 
 use core::task::Poll;
 
-use super::session::retry_close;
+use super::session::{after_finish, retry_unfinished};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
-    read_flbs, read_root, read_sessions, Draft, HandlerEntry, Handover, Refusal, RootFields,
+    read_early, read_sessions, Draft, Early, HandlerEntry, Handover, Refusal, RootFields,
+    SessionDraft,
 };
 use crate::hash::Hash;
 use crate::host::Host;
-use crate::id::SessionId;
-use crate::list::Links;
 use crate::mem::Vec;
-use crate::session::{Arrived, Direction, File, Progress, Stage, State};
+use crate::session::{Arrived, Direction, File, Progress, Stage};
 
-/// Reads the root that the previous kernel left at `address`, `len` bytes by
-/// its own account, and its FLBs. Call once, at boot.
+/// Reads the root that the previous kernel left, address and length by its own
+/// account, with its FLBs; and, if it left one, the root of what goes beside it,
+/// with its subsystems. Call once, at boot.
+///
+/// The state is UPDATED from here on if there is anything to finish.
 ///
 /// # Errors
 /// [`Error::Refused`], once and for good; [`Error::NoMemory`], which leaves the
 /// handover refused as well, because drivers cannot be told later.
-pub fn admit<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, Error> {
-    let read = read_root(host, address, len)
-        .map_err(Error::from)
-        .and_then(|fields| Ok((fields, read_flbs(host, fields.flbs)?)));
-    match read {
-        Ok((fields, flbs)) => {
-            let mut flbs = Some(flbs);
+pub fn admit<H: Host>(
+    host: &H,
+    root: (u64, usize),
+    contract: Option<(u64, usize)>,
+) -> Result<RootFields, Error> {
+    match read_early(host, root, contract) {
+        Ok(early) => {
+            let fields = early.fields;
+            let mut early = Some(early);
             host.with(|engine| {
-                engine.update_number = fields.update_number;
-                engine.arrived_flbs = flbs.take().unwrap_or_default();
-                engine.handover = Handover::Waiting {
-                    root: address,
-                    fields,
-                };
-                // A host that has armed already gets the number right as well.
-                engine.write_empty();
+                if let Some(early) = early.take() {
+                    engine.admit(root.0, early);
+                }
                 Poll::Ready(())
             });
             Ok(fields)
@@ -53,6 +52,8 @@ pub fn admit<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, 
             };
             host.with(|engine| {
                 engine.handover = Handover::Refused(refusal);
+                // What is refused is there still, and so is the update.
+                engine.machine.set_updated(true);
                 Poll::Ready(())
             });
             Err(why)
@@ -79,19 +80,11 @@ pub struct OpenReport {
 /// the host says so once. [`Error::NoMemory`]: nothing is lost, open again.
 pub fn open_device<H: Host>(
     host: &H,
-    mut report: impl FnMut(&Error),
+    report: impl FnMut(&Error),
 ) -> Result<OpenReport, (Error, bool)> {
     let taken_over = take_over(host)?;
-    let mut unfinished = 0usize;
-    let mut next = host.with(|engine| Poll::Ready(engine.next_unfinished(None)));
-    while let Some(id) = next {
-        // Looked up first: the session may be gone afterwards.
-        next = host.with(|engine| Poll::Ready(engine.next_unfinished(Some(id))));
-        if let Err(why) = retry_close(host, id) {
-            report(&why);
-            unfinished = unfinished.saturating_add(1);
-        }
-    }
+    let unfinished = retry_unfinished(host, report);
+    after_finish(host);
     Ok(OpenReport {
         taken_over,
         unfinished,
@@ -107,7 +100,9 @@ struct Job<H: Host> {
     handlers: Vec<HandlerEntry<H>>,
 }
 
-fn take_over<H: Host>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
+/// Takes over the sessions of the previous kernel, if that has not been done:
+/// how many, and how many files.
+pub(super) fn take_over<H: Host>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
     loop {
         let job = host.with(|engine| engine.begin_takeover(host));
         let Some(job) = job.map_err(|why| (why, false))? else {
@@ -137,12 +132,13 @@ fn attempt<H: Host>(host: &H, job: &Job<H>) -> Result<Option<(usize, usize)>, (E
         let counts = draft
             .as_ref()
             .map_or((0, 0), |draft| (draft.sessions.len(), draft.files.len()));
+        let edges = draft.as_ref().map_or(0, |draft| draft.edges.len());
         if !draft.as_ref().is_some_and(|draft| engine.knows(draft)) {
             let (root, fields) = (job.root, job.fields);
             engine.handover = Handover::Waiting { root, fields };
             return Poll::Ready(Ok(None));
         }
-        if let Err(why) = engine.reserve_arrivals(counts) {
+        if let Err(why) = engine.reserve_arrivals(counts, edges) {
             engine.handover = job.after_failure(&why);
             return Poll::Ready(Err((why, false)));
         }
@@ -178,6 +174,22 @@ impl<H: Host> Job<H> {
 }
 
 impl<H: Host> Engine<H> {
+    fn admit(&mut self, root: u64, early: Early<H>) {
+        let fields = early.fields;
+        self.update_number = fields.update_number;
+        self.arrived_flbs = early.flbs;
+        self.arrived_subsystems = early.subsystems;
+        self.handover = Handover::Waiting { root, fields };
+        // A plain kexec leaves a root as well, with nothing to finish.
+        let by_event = fields.contract.is_some_and(|contract| contract.by_event);
+        let empty = fields.sessions == 0
+            && self.arrived_flbs.is_empty()
+            && self.arrived_subsystems.is_empty();
+        self.machine.set_updated(by_event || !empty);
+        // A host that has armed already gets the number right as well.
+        self.write_empty();
+    }
+
     fn begin_takeover(&mut self, host: &H) -> Poll<Result<Option<Job<H>>, Error>> {
         let (root, fields) = match self.handover {
             Handover::Nothing | Handover::Taken => return Poll::Ready(Ok(None)),
@@ -220,7 +232,14 @@ impl<H: Host> Engine<H> {
     }
 
     /// Sets memory aside, so that [`Self::install`] cannot fail.
-    fn reserve_arrivals(&mut self, (sessions, files): (usize, usize)) -> Result<(), Error> {
+    fn reserve_arrivals(
+        &mut self,
+        (sessions, files): (usize, usize),
+        edges: usize,
+    ) -> Result<(), Error> {
+        self.graph.reserve_nodes(self.files.slots_after(files))?;
+        self.graph.reserve_edges(edges)?;
+        self.device_tokens.reserve(files)?;
         self.sessions.reserve(sessions)?;
         self.names.reserve(sessions)?;
         self.files.reserve(files)?;
@@ -230,51 +249,44 @@ impl<H: Host> Engine<H> {
 
     /// Makes what was read part of the engine; gives back the pages it was on.
     fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
+        self.had_sessions = !draft.sessions.is_empty();
+        // Only where there are dependencies: room for the ids is set aside then.
+        let wanted = !draft.edges.is_empty();
+        let mut ids = draft.ids;
         let mut files = draft.files.into_iter();
         for session in draft.sessions {
-            let Ok(id) = self.add_session_hashed(session.name, Direction::Incoming, session.hash)
-            else {
+            let SessionDraft {
+                name, owner, hash, ..
+            } = session;
+            let Ok(id) = self.add_session_hashed(name, Direction::Incoming, owner, hash) else {
                 continue;
             };
-            for file in files.by_ref().take(session.files) {
-                if let Some(handler) = self.handlers.get_mut(file.handler) {
+            for draft in files.by_ref().take(session.files) {
+                if let Some(handler) = self.handlers.get_mut(draft.handler) {
                     handler.files = handler.files.saturating_add(1);
                 }
-                // Memory for it is set aside.
-                let _ = self.add_file(File {
-                    session: id,
-                    token: file.token,
-                    handler: Some(file.handler),
-                    object: None,
-                    data: file.data,
-                    stage: Stage::Incoming(Arrived {
-                        handler: file.table,
-                        pin: file.pin,
-                        progress: Progress::Waiting,
-                    }),
-                    links: Links::new(),
+                let arrived = Stage::Incoming(Arrived {
+                    handler: draft.table,
+                    pin: draft.pin,
+                    progress: Progress::Waiting,
                 });
+                let mut file = File::new(id, draft.token, arrived);
+                file.handler = Some(draft.handler);
+                file.data = draft.data;
+                file.bytes = draft.bytes;
+                file.access = draft.access;
+                // Memory for it is set aside.
+                if let (Ok(id), true) = (self.add_file(file), wanted) {
+                    let _ = ids.push(id);
+                }
+            }
+        }
+        for (from, on) in draft.edges {
+            if let (Some(&from), Some(&on)) = (ids.get(from), ids.get(on)) {
+                // There is memory, and there was no cycle.
+                let _ = self.graph.declare(from, on);
             }
         }
         draft.pages
-    }
-
-    /// The next incoming session behind `after` that waits to be finished.
-    fn next_unfinished(&self, after: Option<SessionId>) -> Option<SessionId> {
-        if self.pending_finishes == 0 {
-            return None;
-        }
-        let mut next = match after {
-            // One that is gone has no successor: the next open sees the rest.
-            Some(after) => self.sessions.get(after)?.links.next,
-            None => self.incoming.first,
-        };
-        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if session.state == State::UNFINISHED {
-                return Some(id);
-            }
-            next = session.links.next;
-        }
-        None
     }
 }

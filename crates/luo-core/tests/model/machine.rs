@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use luo_abi::errno::Errno;
+use luo_abi::rfc::State;
 use luo_core::Retrieval;
 
 use super::Fault;
@@ -19,6 +20,8 @@ pub struct Outgoing {
     pub label: u8,
     pub files: Vec<File>,
     pub orphan: bool,
+    /// Carries an incoming session of the same name on.
+    pub carrier: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +32,13 @@ pub struct Incoming {
     /// Was closed and could not be finished.
     pub pending: bool,
     pub orphan: bool,
+    pub finished: bool,
+}
+
+impl Incoming {
+    fn is_carried(&self) -> bool {
+        !self.claimed && !self.pending && !self.finished
+    }
 }
 
 /// The FLB that files of kind 0 depend on.
@@ -45,6 +55,10 @@ pub struct Machine {
     pub warm: bool,
     pub opened: bool,
     pub frozen: bool,
+    /// The previous kernel handed over and not all of it is finished.
+    pub updated: bool,
+    /// It handed sessions over.
+    pub had_sessions: bool,
     pub outgoing: Vec<Outgoing>,
     pub incoming: Vec<Incoming>,
     pub stuck: BTreeSet<u64>,
@@ -67,6 +81,21 @@ impl Machine {
         self.files_out().filter(|(_, _, kind)| *kind == 0).count()
     }
 
+    pub fn state(&self) -> State {
+        match (self.frozen, self.updated) {
+            (true, _) => State::Frozen,
+            (false, true) => State::Updated,
+            (false, false) => State::Normal,
+        }
+    }
+
+    /// The update is over with its last session.
+    fn settle_update(&mut self) {
+        if self.opened && self.had_sessions && self.incoming.iter().all(|s| s.finished) {
+            self.updated = false;
+        }
+    }
+
     fn log(&mut self, what: &str, object: u64) {
         self.log.push(format!("{what} {object}"));
     }
@@ -82,6 +111,7 @@ impl Machine {
             label,
             files: Vec::new(),
             orphan: false,
+            carrier: false,
         });
         Ok(())
     }
@@ -174,8 +204,15 @@ impl Machine {
         Ok(())
     }
 
-    /// Finishes the files of a session, if all can be.
     pub fn finish(&mut self, at: usize) -> Expected {
+        let outcome = self.finish_files(at);
+        self.incoming[at].finished |= outcome.is_ok();
+        self.settle_update();
+        outcome
+    }
+
+    /// Finishes the files of a session, if all can be.
+    fn finish_files(&mut self, at: usize) -> Expected {
         if self.frozen {
             return Err(Errno::EBUSY);
         }
@@ -204,13 +241,14 @@ impl Machine {
             self.incoming[at].orphan = true;
             return Ok(());
         }
-        let outcome = self.finish(at);
+        let outcome = self.finish_files(at);
         if outcome.is_ok() {
             self.incoming.remove(at);
         } else {
             self.incoming[at].claimed = false;
             self.incoming[at].pending = true;
         }
+        self.settle_update();
         outcome
     }
 
@@ -232,6 +270,12 @@ impl Machine {
         if self.frozen {
             return Ok(());
         }
+        self.opened = true;
+        let mut left_behind = BTreeSet::new();
+        while let Err(label) = self.carry(&left_behind) {
+            self.uncarry();
+            left_behind.insert(label);
+        }
         let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
         for (at, &object) in objects.iter().enumerate() {
             self.log("freeze", object);
@@ -239,11 +283,64 @@ impl Machine {
                 for &object in objects[..at].iter().rev() {
                     self.log("unfreeze", object);
                 }
+                self.uncarry();
                 return Err(Errno::EPERM);
             }
         }
         self.frozen = true;
         Ok(())
+    }
+
+    /// Carries on what nobody has claimed; else the label of the session that
+    /// cannot be.
+    fn carry(&mut self, left_behind: &BTreeSet<u8>) -> Result<(), u8> {
+        let carried = |s: &&Incoming| s.is_carried() && !left_behind.contains(&s.label);
+        let labels: Vec<u8> = self
+            .incoming
+            .iter()
+            .filter(carried)
+            .map(|s| s.label)
+            .collect();
+        let first = self.outgoing.len();
+        for &label in &labels {
+            if self.create(label).is_err() {
+                return Err(label);
+            }
+            self.outgoing.last_mut().unwrap().carrier = true;
+        }
+        for (at, &label) in labels.iter().enumerate() {
+            let from = self.incoming.iter().position(|s| s.label == label).unwrap();
+            for (file, _) in self.incoming[from].files.clone() {
+                let (token, object, _) = file;
+                self.retrieve(from, token, false).map_err(|_| label)?;
+                let mine = (object, (true, label, token));
+                let Some(known) = self.objects.iter().position(|entry| *entry == mine) else {
+                    return Err(label);
+                };
+                self.objects.remove(known);
+                self.preserve(first + at, file, None).unwrap();
+            }
+        }
+        Ok(())
+    }
+
+    pub fn carries(&self, label: u8) -> bool {
+        self.outgoing.iter().any(|s| s.carrier && s.label == label)
+    }
+
+    fn uncarry(&mut self) {
+        let first = self.outgoing.iter().position(|s| s.carrier);
+        let Some(first) = first else { return };
+        for session in (first..self.outgoing.len()).rev() {
+            let label = self.outgoing[session].label;
+            while let Some((token, object, _)) = self.outgoing[session].files.pop() {
+                self.log("unpreserve", object);
+                self.settle_outgoing_flb();
+                self.forget((false, label, token));
+                self.objects.push((object, (true, label, token)));
+            }
+        }
+        self.outgoing.truncate(first);
     }
 
     pub fn unfreeze(&mut self) {
@@ -255,6 +352,7 @@ impl Machine {
             self.log("unfreeze", object);
         }
         self.frozen = false;
+        self.uncarry();
         while let Some(at) = self.outgoing.iter().position(|s| s.orphan) {
             self.close_outgoing(at);
         }
@@ -277,9 +375,13 @@ impl Machine {
             claimed: false,
             pending: false,
             orphan: false,
+            finished: false,
         };
+        let had_sessions = !self.outgoing.is_empty();
         Self {
             warm: true,
+            updated: had_sessions || dependants > 0,
+            had_sessions,
             incoming: self.outgoing.drain(..).map(arrive).collect(),
             flb_in: (dependants > 0).then_some((dependants, 0, Flb::Waiting)),
             ..Self::default()
@@ -304,6 +406,7 @@ impl Machine {
             }
             at += 1;
         }
+        self.settle_update();
         unfinished
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! A machine and its model, side by side.
 
-use luo_core::{Direction, Error, Phase, Retrieval, SessionId};
+use luo_core::{Direction, Error, Retrieval, SessionId};
 
 use super::machine::Flb;
 use super::{name, ops, Call, Errno, Expected, Fault, Incoming, Machine, Op, TestHost};
@@ -63,7 +63,7 @@ impl World {
     }
 
     fn outgoing(&self, at: usize) -> Option<(usize, u8)> {
-        let held = |s: &super::machine::Outgoing| (!s.orphan).then_some(s.label);
+        let held = |s: &super::machine::Outgoing| (!s.orphan && !s.carrier).then_some(s.label);
         pick(&self.model.outgoing, at, held)
     }
 
@@ -213,9 +213,9 @@ impl World {
             let model = &self.model;
             assert_eq!(report.sessions, model.outgoing.len());
             assert_eq!(report.files, model.files_out().count());
-            let lost = |s: &&Incoming| !s.claimed || !s.files.is_empty();
-            let lost = model.incoming.iter().filter(lost).count();
-            assert_eq!(report.unclaimed, if model.opened { lost } else { 0 });
+            let carried = |s: &Incoming| model.carries(s.label);
+            let lost = |s: &&Incoming| !s.finished && !carried(s);
+            assert_eq!(report.lost, model.incoming.iter().filter(lost).count());
         }
     }
 
@@ -320,13 +320,10 @@ impl World {
             .iter()
             .filter(|s| !s.files.is_empty())
             .count();
-        let blocks = 2 + usize::from(!model.outgoing.is_empty()) + chains;
+        let records = out.div_ceil(63);
+        let blocks = 4 + usize::from(!model.outgoing.is_empty()) + chains + records;
         let expected = Visible {
-            phase: if model.frozen {
-                Phase::Frozen
-            } else {
-                Phase::Normal
-            },
+            state: model.state(),
             outgoing: model.outgoing.len(),
             incoming: known.len(),
             files: out + files_in().count(),
@@ -339,7 +336,7 @@ impl World {
             },
         };
         assert_eq!(self.host().visible(), expected, "{op:?}");
-        for session in &model.outgoing {
+        for session in model.outgoing.iter().filter(|s| !s.carrier) {
             let id = id(&self.made, session.label);
             let info = self.host().engine(|engine| engine.session_info(id));
             assert_eq!(
@@ -374,7 +371,7 @@ impl World {
         }
         let counts = self.host().counts();
         assert_eq!((counts.files, counts.pins, counts.privates), (0, 0, 0));
-        assert_eq!((counts.objects, counts.blocks), (0, 2));
+        assert_eq!((counts.objects, counts.blocks), (0, 4));
         // What is left can be updated to a machine that has nothing.
         self.step(&Op::Freeze(None));
         self.step(&Op::Kexec);

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Short ways to bring a host where a test begins.
 
-use luo_core::ops::{self, FreezeReport, OpenReport};
-use luo_core::{Compat, Direction, Error, Host, Phase, SessionId, SessionName};
+use luo_abi::rfc::State;
+use luo_core::ops::{self, Needed, OpenReport, Report, Unclaimed};
+use luo_core::{Compat, Direction, Error, Failure, Host, RootPages, SessionId, SessionName};
 
-use super::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject};
+use super::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject, TestSubsystem};
 use super::ledger::Counts;
 use super::memory::Handed;
 
@@ -20,7 +21,7 @@ pub fn compat(kind: &str, number: u32) -> Compat {
 /// What can be seen of an engine from outside, for comparisons.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Visible {
-    pub phase: Phase,
+    pub state: State,
     pub outgoing: usize,
     pub incoming: usize,
     pub files: usize,
@@ -63,13 +64,18 @@ impl TestHost {
     }
 
     pub fn admit(&self) -> Result<luo_core::RootFields, Error> {
-        let (root, len) = self.told.unwrap();
-        ops::admit(self, root, len)
+        ops::admit(self, self.told.unwrap(), self.told_contract)
     }
 
     pub fn arm(&self) {
-        let (root, flbs) = (self.alloc_block().unwrap(), self.alloc_block().unwrap());
-        self.engine(|engine| engine.arm(root, flbs));
+        let page = || self.alloc_block().unwrap();
+        let pages = RootPages {
+            root: page(),
+            flbs: page(),
+            contract: page(),
+            subsystems: page(),
+        };
+        self.engine(|engine| engine.arm(pages));
     }
 
     pub fn register(&self, number: u32) {
@@ -130,12 +136,34 @@ impl TestHost {
         ops::finish_session(self, session)
     }
 
-    pub fn freeze(&self) -> Result<FreezeReport, ops::FreezeError> {
-        ops::freeze(self)
+    /// What a reboot does, with sessions that nobody claimed left behind.
+    pub fn freeze(&self) -> Result<Report, Failure> {
+        ops::reboot(self, Unclaimed::Discard)
     }
 
+    /// What a reboot does.
+    pub fn reboot(&self) -> Result<Report, Failure> {
+        ops::reboot(self, Unclaimed::Carry)
+    }
+
+    /// Undoes it.
     pub fn unfreeze(&self) {
-        ops::unfreeze(self);
+        let _ = ops::cancel(self);
+    }
+
+    pub fn subsystem(&self, number: u32) -> Result<(), Error> {
+        let name = compat("subsystem", number);
+        self.with(|engine| engine.register_subsystem(name, &TestSubsystem(number)))
+    }
+
+    /// Registers a file of kind 0 in a device session.
+    pub fn register_file(&self, session: SessionId, object: u64) -> Result<u64, Error> {
+        ops::register_file(self, session, || Ok(self.new_file(0, object)))
+    }
+
+    /// Declares that a file needs another of its session.
+    pub fn needs(&self, session: SessionId, token: u64, on: u64) -> Result<(), Error> {
+        ops::add_dependency(self, session, token, Needed::Here(on))
     }
 
     pub fn open(&self) -> Result<OpenReport, (Error, bool)> {
@@ -167,7 +195,7 @@ impl TestHost {
     pub fn visible(&self) -> Visible {
         let counts = self.counts();
         self.engine(|engine| Visible {
-            phase: engine.phase(),
+            state: engine.state(),
             outgoing: engine.session_count(Direction::Outgoing),
             incoming: engine.session_count(Direction::Incoming),
             files: engine.file_count(),

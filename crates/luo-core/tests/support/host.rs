@@ -7,8 +7,10 @@ use std::task::Poll;
 use std::time::Duration;
 
 use luo_abi::errno::Errno;
+use luo_abi::rfc::{Event, State};
 use luo_core::mem::fault;
-use luo_core::{Engine, Frozen, Host, Incoming, PageError, Preserved};
+use luo_core::ops::Report;
+use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved};
 
 use super::ledger::{assert_unlocked, in_step, is_in_step, Counts, Ledger, Lent, Ticket};
 use super::memory::{Arrived, Handed, Jump, TestBlock, FIRST_PAGE};
@@ -24,8 +26,13 @@ pub struct TestFile {
     pub kind: u32,
     pub object: u64,
     pub serial: u64,
+    pub access: Access,
     _ticket: Ticket,
 }
+
+/// A subsystem by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestSubsystem(pub u32);
 
 /// A handler knows the files of one kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,6 +66,8 @@ pub struct TestHost {
     pub arrived: Mutex<Arrived>,
     /// The root that a previous kernel left, and its length.
     pub told: Option<(u64, usize)>,
+    /// The same for what goes beside it.
+    pub told_contract: Option<(u64, usize)>,
     ledger: Arc<Ledger>,
     jump: Jump,
     next_address: AtomicU64,
@@ -69,6 +78,7 @@ impl TestHost {
     /// A machine that booted from a handover, or from cold.
     pub fn boot(handed: Option<Handed>, threaded: bool) -> Self {
         let told = handed.as_ref().map(|handed| (handed.root, handed.len));
+        let told_contract = handed.as_ref().and_then(|handed| handed.contract);
         let handed = handed.unwrap_or_default();
         Self {
             engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
@@ -81,6 +91,7 @@ impl TestHost {
                 ..Arrived::default()
             }),
             told,
+            told_contract,
             ledger: Arc::default(),
             jump: Jump::default(),
             next_address: AtomicU64::new(handed.next_address.max(FIRST_PAGE)),
@@ -91,12 +102,13 @@ impl TestHost {
     /// The machine jumps: what lies in blocks is all that is left of it.
     pub fn kexec(self) -> Handed {
         let root = self.engine(|engine| engine.root_address()).unwrap();
+        let contract = self.engine(|engine| engine.contract_address()).unwrap();
         let next_address = self.next_address.load(Ordering::SeqCst);
         let jump = Arc::clone(&self.jump);
         *jump.lock().unwrap() = Some(Default::default());
         drop(self);
         let pages = jump.lock().unwrap().take().unwrap();
-        Handed::new(root, pages, next_address)
+        Handed::new(root, contract, pages, next_address)
     }
 
     /// Looks at the engine.
@@ -128,9 +140,14 @@ impl TestHost {
     }
 
     pub fn new_file(&self, kind: u32, object: u64) -> TestFile {
+        self.new_file_with(kind, object, Access::Full)
+    }
+
+    pub fn new_file_with(&self, kind: u32, object: u64, access: Access) -> TestFile {
         TestFile {
             kind,
             object,
+            access,
             serial: self.serial.fetch_add(1, Ordering::SeqCst),
             _ticket: self.ticket(Lent::File),
         }
@@ -179,6 +196,7 @@ impl Host for TestHost {
     type Private = TestPrivate;
     type Flb = TestFlb;
     type Object = TestObject;
+    type Subsystem = TestSubsystem;
     type Block = TestBlock;
     type Page = Vec<u8>;
 
@@ -198,6 +216,26 @@ impl Host for TestHost {
             assert!(!wait.timed_out(), "a wait that nobody ends");
             engine = next;
         }
+    }
+
+    fn transition_begun(&self, event: Option<Event>) {
+        assert_unlocked("transition_begun");
+        let word = event.map_or("reboot", Event::word);
+        self.script().transitions.push(format!("{word} begins"));
+    }
+
+    fn transition_ended(&self, report: &Report) {
+        assert_unlocked("transition_ended");
+        let word = report.event.map_or("reboot", Event::word);
+        let line = format!("{word}: {} -> {}", report.from, report.to);
+        self.script().transitions.push(line);
+    }
+
+    fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
+        assert_unlocked("transition_failed");
+        let word = event.map_or("reboot", Event::word);
+        let line = format!("{word} fails, {state}: {why}");
+        self.script().transitions.push(line);
     }
 
     fn alloc_block(&self) -> Result<TestBlock, Errno> {
@@ -230,6 +268,21 @@ impl Host for TestHost {
     fn can_preserve(&self, handler: &TestHandler, file: &TestFile) -> bool {
         let told = self.called(Call::CanPreserve, file.object, "");
         told.is_ok() && file.kind == handler.0
+    }
+
+    fn bytes(&self, _: &TestHandler, file: &TestFile) -> u64 {
+        assert_unlocked("bytes");
+        file.object.wrapping_mul(4096)
+    }
+
+    fn access(&self, file: &TestFile) -> Access {
+        assert_unlocked("access");
+        file.access
+    }
+
+    fn narrow(&self, file: TestFile, access: Access) -> Result<TestFile, Errno> {
+        self.called(Call::Narrow, file.object, "")?;
+        Ok(self.new_file_with(file.kind, file.object, access))
     }
 
     fn preserve(&self, _: &TestHandler, file: &TestFile) -> Result<Preserved<Self>, Errno> {
@@ -311,6 +364,36 @@ impl Host for TestHost {
     fn flb_finish(&self, flb: &TestFlb, object: Option<TestObject>) {
         drop(object);
         let _ = self.called(Call::FlbFinish, flb.0.into(), "flb_finish");
+    }
+
+    fn pin_subsystem(&self, subsystem: &TestSubsystem) -> Option<TestPin> {
+        self.pinned(Call::PinSubsystem, subsystem.0)?;
+        Some(TestPin(self.ticket(Lent::Pin)))
+    }
+
+    fn subsystem_prepare(&self, subsystem: &TestSubsystem) -> Result<u64, Errno> {
+        let number = u64::from(subsystem.0);
+        self.called(Call::SubsystemPrepare, number, "subsystem_prepare")?;
+        Ok(number + 0x2000)
+    }
+
+    fn subsystem_freeze(&self, subsystem: &TestSubsystem, data: u64) -> Result<u64, Errno> {
+        let number = u64::from(subsystem.0);
+        assert_eq!(data, number + 0x2000);
+        self.called(Call::SubsystemFreeze, number, "subsystem_freeze")?;
+        Ok(data | FROZEN)
+    }
+
+    fn subsystem_cancel(&self, subsystem: &TestSubsystem, data: u64) {
+        let number = u64::from(subsystem.0);
+        assert_eq!(data & !FROZEN, number + 0x2000);
+        let _ = self.called(Call::SubsystemCancel, number, "subsystem_cancel");
+    }
+
+    fn subsystem_finish(&self, subsystem: &TestSubsystem, data: u64) {
+        let number = u64::from(subsystem.0);
+        assert_eq!(data, (number + 0x2000) | FROZEN);
+        let _ = self.called(Call::SubsystemFinish, number, "subsystem_finish");
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use luo_abi::handover::{Root, BLOCK_SIZE};
+use luo_abi::supplement;
 use luo_core::{BlockMemory, PageError};
 
 use super::ledger::{Ledger, Lent, Ticket};
@@ -64,19 +65,52 @@ pub struct Handed {
     pub root: u64,
     /// Its length by the account of the KHO tree.
     pub len: usize,
+    /// Address and length of what goes beside it; none from a C kernel.
+    pub contract: Option<(u64, usize)>,
     pub pages: Pages,
     /// Where free memory begins.
     pub next_address: u64,
 }
 
 impl Handed {
-    pub fn new(root: u64, pages: Pages, next_address: u64) -> Self {
+    pub fn new(root: u64, contract: u64, pages: Pages, next_address: u64) -> Self {
+        Self {
+            contract: Some((contract, size_of::<supplement::Root>())),
+            ..Self::of_c(root, pages, next_address)
+        }
+    }
+
+    /// What a C kernel leaves: nothing beside `luo-v5`.
+    pub fn of_c(root: u64, pages: Pages, next_address: u64) -> Self {
         Self {
             root,
             len: size_of::<Root>(),
+            contract: None,
             pages,
             next_address,
         }
+    }
+
+    /// The same as a C kernel would have left it: without what goes beside
+    /// `luo-v5`, and without its pages.
+    pub fn plain(mut self) -> Self {
+        if let Some((root, _)) = self.contract.take() {
+            let mut next = self.word(root, 48);
+            while next != 0 {
+                next = self.take_page(next).0;
+            }
+            let subsystems = self.word(root, 32);
+            self.pages.remove(&root);
+            self.pages.remove(&subsystems);
+        }
+        self
+    }
+
+    /// Takes a block out; gives the two words it begins with.
+    fn take_page(&mut self, address: u64) -> (u64, u64) {
+        let words = (self.word(address, 0), self.word(address, 8));
+        self.pages.remove(&address);
+        words
     }
 
     /// The word at an offset of a page.

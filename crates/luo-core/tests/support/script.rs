@@ -27,6 +27,12 @@ pub enum Call {
     FlbUnpreserve,
     FlbRetrieve,
     FlbFinish,
+    Narrow,
+    PinSubsystem,
+    SubsystemPrepare,
+    SubsystemFreeze,
+    SubsystemCancel,
+    SubsystemFinish,
 }
 
 /// Runs inside callbacks, with the object (or FLB number) that they are for:
@@ -46,6 +52,8 @@ pub struct Script {
     pub stuck: BTreeSet<u64>,
     pub hook: Option<Hook>,
     pub log: Vec<String>,
+    /// What the engine told of transitions.
+    pub transitions: Vec<String>,
 }
 
 impl Script {

@@ -11,12 +11,20 @@
  *	    at 1 MiB				that size
  *	pread at 2 MiB + p			the bytes at physical address p,
  *						within one page
+ *	read					its ID as a decimal number and a
+ *						newline; any size but 8 bytes
  *
  * A page is allocated and preserved when it is first touched. In the next
  * kernel the last of these reads shows whether the pages are intact.
  *
- * A file handler: with liveupdate=on the device's own files can be preserved,
- * and the module parameters make each callback fail on demand.
+ * A file handler: with liveupdate=on the device's own files can be preserved. Each
+ * open of the device has an ID, from 1 in the order of the opens since boot; a file
+ * that comes from the previous kernel still has the one it had there.
+ *
+ * Subsystems: forge-a and forge-b, registered on request.
+ *
+ * The parameters in /sys/module/luo_forge/parameters make callbacks fail on demand
+ * and tell which were called.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -29,13 +37,16 @@
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
+#include <linux/liveupdate_subsystem.h>
 #include <linux/miscdevice.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/stdarg.h>
 #include <linux/string.h>
+#include <linux/sysfs.h>
 #include <linux/uaccess.h>
 
 /* The handover's layout knows blocks of 4 KiB, whatever a page is. */
@@ -44,20 +55,38 @@
 #define FORGE_COMMIT	SZ_1M
 #define FORGE_PHYS	SZ_2M
 
-/* What a preserved forge file leaves for the next kernel. */
-#define FORGE_COOKIE	0x666f726765763121ULL
+/* What a preserved forge file leaves for the next kernel: this and its ID. */
+#define FORGE_COOKIE	0x666f726700000000ULL
+#define FORGE_ID	0x00000000ffffffffULL
+
+/* The log of callbacks: what does not fit is lost. */
+#define FORGE_LOG	4000
 
 /* Protects everything below. */
 static DEFINE_MUTEX(forge_lock);
 static void *forge_pages[FORGE_PAGES];
+static u32 forge_last_id;
+static char forge_calls[FORGE_LOG];
+static size_t forge_calls_len;
 
-/* Positive error numbers; 0 lets the callback succeed. */
+/*
+ * Positive error numbers; 0 lets the callback succeed. fault_file is the ID of the
+ * only file that they strike, 0 for all.
+ */
+static int fault_file;
+module_param(fault_file, int, 0644);
 static int preserve_errno;
 module_param(preserve_errno, int, 0644);
 static int freeze_errno;
 module_param(freeze_errno, int, 0644);
 static int retrieve_errno;
 module_param(retrieve_errno, int, 0644);
+
+/* The same for the subsystem forge-b. */
+static int subsystem_prepare_errno;
+module_param(subsystem_prepare_errno, int, 0644);
+static int subsystem_freeze_errno;
+module_param(subsystem_freeze_errno, int, 0644);
 
 /* How many files freeze before freeze_errno strikes. */
 static int freeze_passes;
@@ -72,6 +101,53 @@ static int preserved;
 module_param(preserved, int, 0444);
 static int frozen;
 module_param(frozen, int, 0444);
+
+/* Adds a word to the log, before the callback does anything. */
+static __printf(1, 2) void forge_log(const char *format, ...)
+{
+	const char *space = forge_calls_len ? " " : "";
+	size_t room = sizeof(forge_calls) - forge_calls_len;
+	struct va_format word = { .fmt = format };
+	va_list args;
+	int len;
+
+	lockdep_assert_held(&forge_lock);
+
+	va_start(args, format);
+	word.va = &args;
+	len = snprintf(forge_calls + forge_calls_len, room, "%s%pV", space, &word);
+	va_end(args);
+
+	/* A word that is cut off is worse than one that is missing. */
+	if (len < room)
+		forge_calls_len += len;
+	else
+		forge_calls[forge_calls_len] = '\0';
+}
+
+static int forge_calls_get(char *page, const struct kernel_param *param)
+{
+	guard(mutex)(&forge_lock);
+	return sysfs_emit(page, "%s\n", forge_calls);
+}
+
+static int forge_calls_set(const char *value, const struct kernel_param *param)
+{
+	guard(mutex)(&forge_lock);
+	forge_calls_len = 0;
+	forge_calls[0] = '\0';
+	return 0;
+}
+
+/*
+ * The callbacks since the last write, in order, whatever they returned, each as
+ * "word:ID" or "word:NAME". can_finish is not among them.
+ */
+static const struct kernel_param_ops forge_calls_ops = {
+	.get = forge_calls_get,
+	.set = forge_calls_set,
+};
+module_param_cb(calls, &forge_calls_ops, NULL, 0644);
 
 /* Page @index, allocated on first use. */
 static void *forge_page(u64 index)
@@ -184,6 +260,20 @@ static ssize_t forge_read_memory(char __user *buf, size_t count, u64 phys)
 	return count;
 }
 
+static u32 forge_id(struct file *file)
+{
+	return (unsigned long)file->private_data;
+}
+
+static ssize_t forge_read_id(struct file *file, char __user *buf, size_t count,
+			     loff_t *pos)
+{
+	char text[16];
+	int len = scnprintf(text, sizeof(text), "%u\n", forge_id(file));
+
+	return simple_read_from_buffer(buf, count, pos, text, len);
+}
+
 static ssize_t forge_read(struct file *file, char __user *buf, size_t count,
 			  loff_t *pos)
 {
@@ -191,14 +281,24 @@ static ssize_t forge_read(struct file *file, char __user *buf, size_t count,
 
 	if (*pos >= FORGE_PHYS)
 		return forge_read_memory(buf, count, *pos - FORGE_PHYS);
+	if (count != sizeof(u64))
+		return forge_read_id(file, buf, count, pos);
 	if (!IS_ALIGNED(*pos, sizeof(u64)))
 		return -EINVAL;
 
 	return forge_read_address(buf, count, *pos / sizeof(u64));
 }
 
+static int forge_open(struct inode *inode, struct file *file)
+{
+	guard(mutex)(&forge_lock);
+	file->private_data = (void *)(unsigned long)++forge_last_id;
+	return 0;
+}
+
 static const struct file_operations forge_fops = {
 	.owner	= THIS_MODULE,
+	.open	= forge_open,
 	.read	= forge_read,
 	.write	= forge_write,
 	.llseek	= default_llseek,
@@ -210,33 +310,55 @@ static bool forge_can_preserve(struct liveupdate_file_handler *handler,
 	return file->f_op == &forge_fops;
 }
 
+/* Whether faults strike the file @id. */
+static bool forge_strikes(u32 id)
+{
+	return !fault_file || fault_file == id;
+}
+
+/* The ID in what a file left, which another than us may have written. */
+static u32 forge_data_id(u64 data)
+{
+	return data & FORGE_ID;
+}
+
 static int forge_preserve(struct liveupdate_file_op_args *args)
 {
-	guard(mutex)(&forge_lock);
+	u32 id = forge_id(args->file);
 
-	if (preserve_errno)
+	guard(mutex)(&forge_lock);
+	forge_log("preserve:%u", id);
+
+	if (preserve_errno && forge_strikes(id))
 		return -preserve_errno;
 
-	args->serialized_data = FORGE_COOKIE;
+	args->serialized_data = FORGE_COOKIE | id;
 	preserved++;
 	return 0;
 }
 
 static void forge_unpreserve(struct liveupdate_file_op_args *args)
 {
+	u32 id = forge_id(args->file);
+
 	guard(mutex)(&forge_lock);
-	WARN_ON(args->serialized_data != FORGE_COOKIE);
+	forge_log("unpreserve:%u", id);
+	WARN_ON(args->serialized_data != (FORGE_COOKIE | id));
 	preserved--;
 }
 
 static int forge_freeze(struct liveupdate_file_op_args *args)
 {
-	guard(mutex)(&forge_lock);
+	u32 id = forge_id(args->file);
 
-	if (freeze_errno && freeze_passes <= 0)
-		return -freeze_errno;
-	if (freeze_errno)
+	guard(mutex)(&forge_lock);
+	forge_log("freeze:%u", id);
+
+	if (freeze_errno && forge_strikes(id)) {
+		if (freeze_passes <= 0)
+			return -freeze_errno;
 		freeze_passes--;
+	}
 
 	frozen++;
 	return 0;
@@ -245,21 +367,25 @@ static int forge_freeze(struct liveupdate_file_op_args *args)
 static void forge_unfreeze(struct liveupdate_file_op_args *args)
 {
 	guard(mutex)(&forge_lock);
+	forge_log("unfreeze:%u", forge_id(args->file));
 	frozen--;
 }
 
 static int forge_retrieve(struct liveupdate_file_op_args *args)
 {
+	u32 id = forge_data_id(args->serialized_data);
 	struct file *file;
 
 	guard(mutex)(&forge_lock);
+	forge_log("retrieve:%u", id);
 
-	if (retrieve_errno)
+	if (retrieve_errno && forge_strikes(id))
 		return -retrieve_errno;
-	if (args->serialized_data != FORGE_COOKIE)
+	if ((args->serialized_data & ~FORGE_ID) != FORGE_COOKIE)
 		return -EILSEQ;
 
-	file = anon_inode_getfile("[luo_forge]", &forge_fops, NULL, O_RDWR);
+	file = anon_inode_getfile("[luo_forge]", &forge_fops,
+				  (void *)(unsigned long)id, O_RDWR);
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 
@@ -280,7 +406,9 @@ static bool forge_can_finish(struct liveupdate_file_op_args *args)
 
 static void forge_finish(struct liveupdate_file_op_args *args)
 {
-	/* The cookie holds no resource. */
+	/* What was left holds no resource. */
+	guard(mutex)(&forge_lock);
+	forge_log("finish:%u", forge_data_id(args->serialized_data));
 }
 
 static const struct liveupdate_file_ops forge_file_ops = {
@@ -299,6 +427,157 @@ static struct liveupdate_file_handler forge_handler = {
 	.ops		= &forge_file_ops,
 	.compatible	= "forge-v1",
 };
+
+static int forge_subsystem_prepare(void *arg, u64 *data);
+static int forge_subsystem_freeze(void *arg, u64 *data);
+static void forge_subsystem_cancel(void *arg, u64 data);
+static void forge_subsystem_finish(void *arg, u64 data);
+
+static const struct liveupdate_subsystem_ops forge_subsystem_ops = {
+	.prepare	= forge_subsystem_prepare,
+	.freeze		= forge_subsystem_freeze,
+	.cancel		= forge_subsystem_cancel,
+	.finish		= forge_subsystem_finish,
+	.owner		= THIS_MODULE,
+};
+
+static struct forge_subsystem {
+	struct liveupdate_subsystem subsystem;
+	/* What prepare leaves; freeze makes it one more. */
+	u64 data;
+	/* Whether the subsystem_*_errno are for this one. */
+	bool faulty;
+} forge_subsystems[] = {
+	{
+		.subsystem = {
+			.ops	= &forge_subsystem_ops,
+			.name	= "forge-a",
+			.arg	= &forge_subsystems[0],
+		},
+		.data = 0xa0,
+	},
+	{
+		.subsystem = {
+			.ops	= &forge_subsystem_ops,
+			.name	= "forge-b",
+			.arg	= &forge_subsystems[1],
+		},
+		.data = 0xb0,
+		.faulty = true,
+	},
+};
+
+static int forge_subsystem_prepare(void *arg, u64 *data)
+{
+	struct forge_subsystem *forge = arg;
+
+	guard(mutex)(&forge_lock);
+	forge_log("prepare:%s", forge->subsystem.name);
+
+	if (subsystem_prepare_errno && forge->faulty)
+		return -subsystem_prepare_errno;
+
+	*data = forge->data;
+	return 0;
+}
+
+static int forge_subsystem_freeze(void *arg, u64 *data)
+{
+	struct forge_subsystem *forge = arg;
+
+	guard(mutex)(&forge_lock);
+	forge_log("freeze:%s", forge->subsystem.name);
+	WARN_ON(*data != forge->data);
+
+	if (subsystem_freeze_errno && forge->faulty)
+		return -subsystem_freeze_errno;
+
+	*data = forge->data + 1;
+	return 0;
+}
+
+static void forge_subsystem_cancel(void *arg, u64 data)
+{
+	struct forge_subsystem *forge = arg;
+
+	guard(mutex)(&forge_lock);
+	forge_log("cancel:%s", forge->subsystem.name);
+	WARN_ON(data != forge->data && data != forge->data + 1);
+}
+
+static void forge_subsystem_finish(void *arg, u64 data)
+{
+	struct forge_subsystem *forge = arg;
+
+	guard(mutex)(&forge_lock);
+	forge_log("finish:%s", forge->subsystem.name);
+	WARN_ON(data != forge->data + 1);
+}
+
+static int forge_register_set(const char *value, const struct kernel_param *param)
+{
+	size_t i;
+	bool on;
+	int err;
+
+	err = kstrtobool(value, &on);
+	if (err)
+		return err;
+
+	/* Without forge_lock: callbacks may be under way, and this waits for them. */
+	for (i = 0; i < ARRAY_SIZE(forge_subsystems); i++) {
+		struct liveupdate_subsystem *subsystem = &forge_subsystems[i].subsystem;
+
+		if (on)
+			err = liveupdate_register_subsystem(subsystem);
+		else
+			err = liveupdate_unregister_subsystem(subsystem);
+		if (err)
+			return err;
+	}
+
+	return 0;
+}
+
+/*
+ * Writing 1 registers both subsystems, forge-a first, and 0 unregisters them. The
+ * write returns the first error, and goes no further then.
+ */
+static const struct kernel_param_ops forge_register_ops = {
+	.set = forge_register_set,
+};
+module_param_cb(subsystem_register, &forge_register_ops, NULL, 0200);
+
+static int forge_data_get(char *page, const struct kernel_param *param)
+{
+	size_t i;
+	int len = 0;
+
+	for (i = 0; i < ARRAY_SIZE(forge_subsystems); i++) {
+		struct liveupdate_subsystem *subsystem = &forge_subsystems[i].subsystem;
+		const char *space = i ? " " : "";
+		u64 data;
+		int err;
+
+		err = liveupdate_get_subsystem_data(subsystem, &data);
+		if (err == -ENODATA || err == -EOPNOTSUPP)
+			len += sysfs_emit_at(page, len, "%s%s=none", space,
+					     subsystem->name);
+		else if (err)
+			return err;
+		else
+			len += sysfs_emit_at(page, len, "%s%s=%#llx", space,
+					     subsystem->name, data);
+	}
+
+	return len + sysfs_emit_at(page, len, "\n");
+}
+
+/* What the subsystems left in the previous kernel. */
+static const struct kernel_param_ops forge_data_ops = {
+	.get = forge_data_get,
+};
+module_param_cb(subsystem_data, &forge_data_ops, NULL, 0444);
 
 static struct miscdevice forge_device = {
 	.minor	= MISC_DYNAMIC_MINOR,

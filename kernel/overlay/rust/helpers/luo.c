@@ -2,8 +2,10 @@
 /*
  * What kernel/liveupdate/rust/sys needs of inline functions.
  */
+#include <linux/fs.h>
 #include <linux/io.h>
 #include <linux/module.h>
+#include <linux/sched/signal.h>
 
 __rust_helper void *rust_helper_phys_to_virt(phys_addr_t phys)
 {
@@ -24,4 +26,14 @@ __rust_helper bool rust_helper_luo_module_get(struct module *module)
 __rust_helper void rust_helper_luo_module_put(struct module *module)
 {
 	module_put(module);
+}
+
+__rust_helper bool rust_helper_luo_fatal_signal_pending(struct task_struct *task)
+{
+	return fatal_signal_pending(task);
+}
+
+__rust_helper loff_t rust_helper_luo_i_size_read(const struct inode *inode)
+{
+	return i_size_read(inode);
 }

@@ -4,12 +4,16 @@
 mod behaviour;
 mod bench;
 mod chain;
+mod conformance;
+mod contract;
 mod demo;
 mod flb;
 mod handover;
 mod hostile;
+mod rfc_client;
 mod selftest;
 mod shell;
+mod unclaimed;
 
 use anyhow::{Context, Result};
 
@@ -24,13 +28,17 @@ const TABLE: &[(&str, Scenario)] = &[
     ("behaviour", behaviour::run),
     ("bench", bench::run),
     ("chain", chain::run),
+    ("conformance", conformance::run),
+    ("contract", contract::run),
     ("demo", demo::run),
     ("flb", flb::run),
     ("handover", handover::run),
     ("hostile", hostile::run),
+    ("rfc-client", rfc_client::run),
     ("selftest-kexec", selftest::kexec),
     ("selftest-liveupdate", selftest::liveupdate),
     ("shell", shell::run),
+    ("unclaimed", unclaimed::run),
 ];
 
 /// Looks a scenario up.

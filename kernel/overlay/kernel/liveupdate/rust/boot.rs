@@ -13,13 +13,14 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Poll;
 
 use kernel::prelude::*;
-use luo_abi::handover::Root;
-use luo_core::{ops, Error, Host};
+use luo_abi::{handover, supplement};
+use luo_core::{ops, Error, Host, RootPages};
 
+use crate::errno;
 use crate::host::{linux, set_up, Linux};
 use crate::say::Say;
-use crate::sys::kho::{self, PreservedPage};
-use crate::{device, errno};
+use crate::sys::kho::{self, Entry};
+use crate::sys::{device_file, sysfs};
 
 /// Whether live update is on: the boot parameter, unless something at boot made
 /// it impossible.
@@ -44,7 +45,7 @@ pub(crate) fn early_init() -> Result {
         }
         return Ok(());
     }
-    let handed_over = kho::incoming_entry();
+    let handed_over = kho::incoming(Entry::Luo);
     if !enabled() {
         if handed_over.is_some() {
             pr_warn!(
@@ -58,14 +59,14 @@ pub(crate) fn early_init() -> Result {
         enable(false);
         pr_err!("live update is off: no memory for it ({why:?})\n");
     })?;
-    if let Some((address, len)) = handed_over {
-        admit(linux, address, len);
+    if let Some(root) = handed_over {
+        admit(linux, root, kho::incoming(Entry::Contract));
     }
     Ok(())
 }
 
-fn admit(linux: &Linux, address: u64, len: usize) {
-    match ops::admit(linux, address, len) {
+fn admit(linux: &Linux, root: (u64, usize), contract: Option<(u64, usize)>) {
+    match ops::admit(linux, root, contract) {
         Ok(root) => pr_info!(
             "the previous kernel handed over, live update number {}\n",
             root.update_number
@@ -96,7 +97,11 @@ pub(crate) fn late_init() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let ready = prepare_root(linux).and_then(|()| device::register());
+    let ready = prepare_root(linux).and_then(|()| device_file::register());
+    // Nobody's work depends on it.
+    if let (Ok(()), Err(why)) = (&ready, sysfs::create()) {
+        pr_warn!("there is no /sys/kernel/liveupdate: {why:?}\n");
+    }
     ready.inspect_err(|why| {
         enable(false);
         pr_err!("live update is off: {why:?} while setting it up\n");
@@ -105,20 +110,32 @@ pub(crate) fn late_init() -> Result {
 
 fn prepare_root(linux: &Linux) -> Result {
     let page = || linux.alloc_block().map_err(errno::to_kernel);
-    let mut pages = Some((page()?, page()?));
-    let root = linux.with(|engine| {
-        if let Some((root, flbs)) = pages.take() {
-            engine.arm(root, flbs);
-        }
-        Poll::Ready(engine.root_address())
+    let mut pages = Some(RootPages {
+        root: page()?,
+        flbs: page()?,
+        contract: page()?,
+        subsystems: page()?,
     });
-    let added = root
+    let addresses = linux.with(|engine| {
+        if let Some(pages) = pages.take() {
+            engine.arm(pages);
+        }
+        let root = engine.root_address();
+        Poll::Ready(root.zip(engine.contract_address()))
+    });
+    let added = addresses
         .ok_or(EINVAL)
-        .and_then(|root| kho::add_entry(root, size_of::<Root>()));
+        .and_then(|(root, contract)| make_known(root, contract));
     if added.is_err() {
-        let pages: (Option<PreservedPage>, Option<PreservedPage>) =
-            linux.with(|engine| Poll::Ready(engine.disarm()));
+        let pages = linux.with(|engine| Poll::Ready(engine.disarm()));
         drop(pages);
     }
     added
+}
+
+/// Makes both roots known to the next kernel, or neither.
+fn make_known(root: u64, contract: u64) -> Result {
+    kho::add(Entry::Luo, root, size_of::<handover::Root>())?;
+    kho::add(Entry::Contract, contract, size_of::<supplement::Root>())
+        .inspect_err(|_| kho::remove(root))
 }

@@ -6,16 +6,22 @@ use core::task::Poll;
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use kernel::sync::{new_condvar, new_mutex, CondVar, Mutex, SetOnce};
+use kernel::sync::{new_mutex, static_lock_class, Mutex, MutexGuard, SetOnce};
+use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
-use luo_core::{Engine, Frozen, Host, Incoming, PageError, Preserved};
+use luo_abi::rfc::{Event, State};
+use luo_core::ops::Report;
+use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved};
 
 use crate::boot;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler::{HandlerTable, PrivateData};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::module::ModulePin;
-use crate::sys::{kho, random};
+use crate::sys::subsystem::SubsystemTable;
+use crate::sys::wait::{Killed, WaitQueue};
+use crate::sys::{file, kho, random};
+use crate::{errno, transition};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
 /// live update is enabled.
@@ -26,7 +32,10 @@ pub(crate) struct Linux {
     /// Notified after each step that ran to its end: what a waiting step waits
     /// for can only come about by another step.
     #[pin]
-    stepped: CondVar,
+    stepped: WaitQueue,
+    /// When the transition that is under way began.
+    #[pin]
+    begun: Mutex<Option<Instant<Monotonic>>>,
 }
 
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
@@ -46,12 +55,31 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     let made = KBox::pin_init(
         pin_init!(Linux {
             engine <- new_mutex!(Engine::new(seed), "luo_engine"),
-            stepped <- new_condvar!("luo_stepped"),
+            stepped <- WaitQueue::new(c"luo_stepped", static_lock_class!()),
+            begun <- new_mutex!(None, "luo_begun"),
         }),
         GFP_KERNEL,
     )?;
     LINUX.populate(made);
     linux().ok_or(EINVAL)
+}
+
+impl Linux {
+    /// Runs a step. If it has to wait, gives the lock, which must be let go only
+    /// when we are in the queue.
+    fn step<R>(
+        &self,
+        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, MutexGuard<'_, Engine<Self>>> {
+        let mut engine = self.engine.lock();
+        match step(&mut engine) {
+            Poll::Ready(done) => {
+                self.stepped.notify_all();
+                Ok(done)
+            }
+            Poll::Pending => Err(engine),
+        }
+    }
 }
 
 impl Host for Linux {
@@ -61,24 +89,53 @@ impl Host for Linux {
     type Private = PrivateData;
     type Flb = FlbTable;
     type Object = FlbObject;
+    type Subsystem = SubsystemTable;
     type Block = PreservedPage;
     type Page = HandedPage;
 
     fn with<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
-        let mut engine = self.engine.lock();
         loop {
-            if let Poll::Ready(done) = step(&mut engine) {
-                self.stepped.notify_all();
-                return done;
+            match self.step(&mut step) {
+                Ok(done) => return done,
+                // No signal ends it: an operation that has begun must be ended,
+                // and what it waits for is in the hands of another that will end.
+                Err(engine) => self.stepped.wait(engine),
             }
-            // Not interruptible: an operation that has begun must be ended, and
-            // what it waits for is in the hands of another that will end.
-            self.stepped.wait(&mut engine);
         }
     }
 
+    fn with_killable<R>(
+        &self,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        loop {
+            match self.step(&mut step) {
+                Ok(done) => return Ok(done),
+                Err(engine) => {
+                    let waited = self.stepped.wait_killable(engine);
+                    waited.map_err(|Killed| Errno::EAGAIN)?;
+                }
+            }
+        }
+    }
+
+    fn transition_begun(&self, _event: Option<Event>) {
+        *self.begun.lock() = Some(Instant::now());
+    }
+
+    fn transition_ended(&self, report: &Report) {
+        let begun = self.begun.lock().take();
+        let took = begun.map_or(0, |begun| begun.elapsed().as_micros_ceil());
+        transition::ended(report, took);
+    }
+
+    fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
+        self.begun.lock().take();
+        transition::failed(event, state, why);
+    }
+
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {
-        PreservedPage::new().map_err(crate::errno::of_kernel)
+        PreservedPage::new().map_err(errno::of_kernel)
     }
 
     fn read_page(&self, address: u64) -> Result<HandedPage, PageError> {
@@ -99,6 +156,18 @@ impl Host for Linux {
 
     fn can_preserve(&self, handler: &HandlerTable, file: &ARef<File>) -> bool {
         handler.can_preserve(file)
+    }
+
+    fn bytes(&self, _handler: &HandlerTable, file: &ARef<File>) -> u64 {
+        file::bytes(file)
+    }
+
+    fn access(&self, file: &ARef<File>) -> Access {
+        file::access(file)
+    }
+
+    fn narrow(&self, file: ARef<File>, access: Access) -> Result<ARef<File>, Errno> {
+        file::narrow(file, access).map_err(errno::of_kernel)
     }
 
     fn preserve(
@@ -153,5 +222,25 @@ impl Host for Linux {
 
     fn flb_finish(&self, flb: &FlbTable, object: Option<FlbObject>) {
         flb.finish(object);
+    }
+
+    fn pin_subsystem(&self, subsystem: &SubsystemTable) -> Option<ModulePin> {
+        ModulePin::new(subsystem.owner())
+    }
+
+    fn subsystem_prepare(&self, subsystem: &SubsystemTable) -> Result<u64, Errno> {
+        subsystem.prepare()
+    }
+
+    fn subsystem_freeze(&self, subsystem: &SubsystemTable, data: u64) -> Result<u64, Errno> {
+        subsystem.freeze(data)
+    }
+
+    fn subsystem_cancel(&self, subsystem: &SubsystemTable, data: u64) {
+        subsystem.cancel(data);
+    }
+
+    fn subsystem_finish(&self, subsystem: &SubsystemTable, data: u64) {
+        subsystem.finish(data);
     }
 }

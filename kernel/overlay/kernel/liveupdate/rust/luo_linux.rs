@@ -6,32 +6,33 @@
 //! - [`host`]: the engine under its lock, and [`luo_core::Host`] for the kernel.
 //! - [`boot`]: what happens at boot: parameter, previous kernel's root, device.
 //! - [`device`] and [`session`]: the ioctls of `/dev/liveupdate` and of a
-//!   session's descriptor, over [`argument`].
-//! - [`reboot`]: the freeze in the reboot system call.
-//! - [`registry`]: file handlers and FLBs of other subsystems.
+//!   session's descriptor, over [`argument`]; [`contract`] has those
+//!   that both take; [`fdinfo`] shows a session.
+//! - [`state`]: where the machine is in an update, for those who watch.
+//! - [`policy`]: what the administrator decides.
+//! - [`reboot`]: what the reboot system call does.
+//! - [`transition`]: what the log says of transitions.
+//! - [`registry`]: file handlers, FLBs and subsystems of others.
 //! - [`sys`]: everything unsafe, as safe wrappers.
 //!
 //! The C interface of `include/linux/liveupdate.h` is in [`sys::exports`]; the
-//! initcalls are in `luo_shim.c`.
+//! initcalls and the attributes in sysfs are in `luo_shim.c`.
 
 mod argument;
 mod boot;
+mod contract;
 mod device;
 mod errno;
+mod fdinfo;
 mod host;
+mod policy;
 mod reboot;
 mod registry;
 mod say;
 mod session;
+mod state;
 mod sys;
+mod transition;
 
 /// Kernel log prefix, that of the orchestrator in C.
 const __LOG_PREFIX: &[u8] = b"luo\0";
-
-/// The built-in "module" that owns the device's file operations.
-struct LocalModule;
-
-impl kernel::ModuleMetadata for LocalModule {
-    const NAME: &'static kernel::str::CStr = c"luo";
-    const THIS_MODULE: kernel::ThisModule = sys::module::BUILT_IN;
-}

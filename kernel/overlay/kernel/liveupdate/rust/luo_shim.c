@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The part of the orchestrator that C macros force: a boot parameter, two
- * initcalls, and the in-kernel test's hook, which is an inline function when
- * the test is not built.
+ * The part of the orchestrator that C macros force: boot parameters, two
+ * initcalls, the attributes in sysfs, and the in-kernel test's hook, which is an
+ * inline function when the test is not built.
  */
 #include <linux/init.h>
+#include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
+#include <linux/sysfs.h>
 
 #include "../luo_internal.h"
 #include "luo_shim.h"
@@ -22,9 +24,87 @@ static int __init luo_shim_parameter(char *value)
 }
 early_param("liveupdate", luo_shim_parameter);
 
+static int __init luo_shim_unclaimed_parameter(char *value)
+{
+	return luo_rust_set_unclaimed(value);
+}
+early_param("liveupdate_unclaimed", luo_shim_unclaimed_parameter);
+
+static int __init luo_shim_openers_parameter(char *value)
+{
+	return luo_rust_set_openers(value);
+}
+early_param("liveupdate_openers", luo_shim_openers_parameter);
+
 /* Drivers ask for handed-over FLBs in their own initcalls: be before them. */
 early_initcall(luo_rust_early_init);
 late_initcall(luo_rust_late_init);
+
+static ssize_t state_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *page)
+{
+	return luo_rust_show_state(page);
+}
+static struct kobj_attribute luo_shim_state = __ATTR_RO(state);
+
+static ssize_t update_count_show(struct kobject *kobj,
+				 struct kobj_attribute *attr, char *page)
+{
+	return luo_rust_show_update_count(page);
+}
+static struct kobj_attribute luo_shim_update_count = __ATTR_RO(update_count);
+
+static ssize_t unclaimed_show(struct kobject *kobj, struct kobj_attribute *attr,
+			      char *page)
+{
+	return luo_rust_show_unclaimed(page);
+}
+
+static ssize_t unclaimed_store(struct kobject *kobj, struct kobj_attribute *attr,
+			       const char *text, size_t count)
+{
+	return luo_rust_store_unclaimed(text, count);
+}
+static struct kobj_attribute luo_shim_unclaimed = __ATTR_RW(unclaimed);
+
+static struct attribute *luo_shim_attributes[] = {
+	&luo_shim_state.attr,
+	&luo_shim_update_count.attr,
+	&luo_shim_unclaimed.attr,
+	NULL,
+};
+
+static const struct attribute_group luo_shim_group = {
+	.attrs = luo_shim_attributes,
+};
+
+/* /sys/kernel/liveupdate, written once at boot; NULL without it. */
+static struct kobject *luo_shim_folder;
+
+int luo_shim_create_sysfs(void)
+{
+	struct kobject *folder;
+	int err;
+
+	folder = kobject_create_and_add("liveupdate", kernel_kobj);
+	if (!folder)
+		return -ENOMEM;
+
+	err = sysfs_create_group(folder, &luo_shim_group);
+	if (err) {
+		kobject_put(folder);
+		return err;
+	}
+
+	luo_shim_folder = folder;
+	return 0;
+}
+
+void luo_shim_notify_state(void)
+{
+	if (luo_shim_folder)
+		sysfs_notify(luo_shim_folder, NULL, "state");
+}
 
 void luo_shim_test_register(struct liveupdate_file_handler *fh)
 {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! File handlers and FLBs of other subsystems, under the names they gave.
+//! File handlers, FLBs and subsystems of others, under the names they gave.
 
 use core::task::Poll;
 
@@ -11,6 +11,7 @@ use crate::host::linux;
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler::HandlerTable;
+use crate::sys::subsystem::SubsystemTable;
 
 /// See `liveupdate_register_file_handler()`.
 pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
@@ -89,6 +90,32 @@ pub(crate) fn put_outgoing(flb: &FlbTable) {
     if let Some(linux) = linux() {
         ops::flb_put_outgoing(linux, flb);
     }
+}
+
+/// See `liveupdate_register_subsystem()`.
+pub(crate) fn register_subsystem(subsystem: &SubsystemTable) -> Result {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    let name = parse(&subsystem.name().ok_or(EINVAL)?)?;
+    let registered = linux.with(|engine| engine.register_subsystem(name, subsystem));
+    registered.map_err(|why| {
+        pr_err!("subsystem {} is not registered: {}\n", Say(name), Say(why));
+        errno::of_operation(why)
+    })
+}
+
+/// See `liveupdate_unregister_subsystem()`.
+pub(crate) fn unregister_subsystem(subsystem: &SubsystemTable) -> Result {
+    let linux = linux().ok_or(EINVAL)?;
+    let gone = linux.with(|engine| engine.unregister_subsystem(subsystem));
+    gone.map_err(errno::of_operation)
+}
+
+/// See `liveupdate_get_subsystem_data()`.
+pub(crate) fn subsystem_data(subsystem: &SubsystemTable) -> Result<u64> {
+    let linux = linux().ok_or(EOPNOTSUPP)?;
+    let name = parse(&subsystem.name().ok_or(EINVAL)?)?;
+    let data = linux.with(|engine| Poll::Ready(engine.subsystem_data(&name)));
+    data.map_err(errno::of_operation)
 }
 
 fn parse(name: &[u8; luo_abi::handover::COMPAT_LENGTH]) -> Result<Compat> {

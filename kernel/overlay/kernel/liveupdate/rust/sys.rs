@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Everything unsafe, as safe wrappers; each says on which invariant it rests.
 
+pub(crate) mod device_file;
 pub(crate) mod exports;
 pub(crate) mod file;
 pub(crate) mod flb;
@@ -8,4 +9,9 @@ pub(crate) mod handler;
 pub(crate) mod kho;
 pub(crate) mod module;
 pub(crate) mod random;
+pub(crate) mod seq;
 pub(crate) mod session_file;
+pub(crate) mod subsystem;
+pub(crate) mod sysfs;
+pub(crate) mod task;
+pub(crate) mod wait;

@@ -36,7 +36,7 @@ pub(super) const CASES: &[Case] = &[
 ];
 
 /// Numbers that belong to nobody, on neither file.
-const UNKNOWN: [u32; 6] = [0x02, 0x3f, 0x44, 0x7f, 0x80, 0xff];
+const UNKNOWN: [u32; 6] = [0x02, 0x3f, 0x44, 0x7f, 0x90, 0xff];
 const DEVICE_IOCTLS: [u32; 2] = [uapi::CREATE_SESSION, uapi::RETRIEVE_SESSION];
 const SESSION_IOCTLS: [u32; 4] = [
     uapi::SESSION_PRESERVE_FD,

@@ -93,7 +93,7 @@ fn serve_writes(store: &mut Store, done: &AtomicBool, started: &AtomicBool) -> R
     let mut random = Prng::of(&[store.last_write()?]);
     let mut served = 0;
     loop {
-        store.put(random.next() % ENTRIES)?;
+        store.put(random.next_u64() % ENTRIES)?;
         served += 1;
         started.store(true, Ordering::Relaxed);
         if done.load(Ordering::Relaxed) {
@@ -139,7 +139,7 @@ fn after() -> Result<()> {
 fn serve_on(store: &mut Store, last: u64) -> Result<()> {
     let mut random = Prng::of(&[last]);
     for served in 1..=REQUESTS {
-        let key = random.next() % ENTRIES;
+        let key = random.next_u64() % ENTRIES;
         store
             .get(key)?
             .with_context(|| format!("key {key} is not there"))?;

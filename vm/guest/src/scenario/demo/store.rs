@@ -155,7 +155,7 @@ impl Store {
     /// The slot of `key`, or the one it would take, and the hash in it.
     fn find(&self, key: u64) -> Result<(usize, u64)> {
         let text = key_text(key);
-        let home = Prng::of(&[key]).next() % SLOTS;
+        let home = Prng::of(&[key]).next_u64() % SLOTS;
         for step in 0..SLOTS {
             let offset = (1 + (home + step) % SLOTS) as usize * SLOT_BYTES;
             let hash = self.map.load(offset)?;
@@ -192,7 +192,7 @@ fn compose(key: u64, number: u64) -> Slot {
     slot[NUMBER] = number;
     slot[KEY..VALUE].copy_from_slice(&key_text(key));
     let mut value = Prng::of(&[key, number]);
-    slot[VALUE..].fill_with(|| value.next());
+    slot[VALUE..].fill_with(|| value.next_u64());
     slot[HASH] = hash(&slot);
     slot
 }

@@ -162,7 +162,7 @@ pub(super) fn checksum(bytes: &[u8; PAGE]) -> u64 {
     bytes.chunks_exact(8).fold(0, |sum, chunk| {
         let mut word = [0; 8];
         word.copy_from_slice(chunk);
-        Prng::of(&[sum, u64::from_ne_bytes(word)]).next()
+        Prng::of(&[sum, u64::from_ne_bytes(word)]).next_u64()
     })
 }
 

@@ -1,18 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! The C interface: `include/linux/liveupdate.h` and what the shim calls.
+//! The C interface: `include/linux/liveupdate.h`,
+//! `include/linux/liveupdate_subsystem.h` and what the shim calls.
 //!
-//! Pointers that come in are what the header asks of callers: handlers and FLBs
-//! that live at least as long as they are registered.
+//! Pointers that come in are what the headers ask of callers: handlers, FLBs and
+//! subsystems that live at least as long as they are registered.
 
 use kernel::bindings;
-use kernel::ffi::{c_int, c_void};
+use kernel::ffi::{c_char, c_int, c_void};
 use kernel::prelude::*;
 
 use super::flb::FlbTable;
 use super::handler::HandlerTable;
-use crate::{boot, reboot, registry};
+use super::subsystem::SubsystemTable;
+use crate::{boot, policy, reboot, registry};
 
-fn ret(result: Result) -> c_int {
+pub(super) fn ret(result: Result) -> c_int {
     match result {
         Ok(()) => 0,
         Err(why) => why.to_errno(),
@@ -23,6 +25,37 @@ fn ret(result: Result) -> c_int {
 #[no_mangle]
 extern "C" fn luo_rust_enable(on: bool) {
     boot::enable(on);
+}
+
+/// The word of a boot parameter; empty if it has none.
+///
+/// # Safety
+///
+/// `word` is null or terminated, and stays while the result is used.
+unsafe fn word_of<'a>(word: *const c_char) -> &'a [u8] {
+    if word.is_null() {
+        return &[];
+    }
+    // SAFETY: By the caller's promise.
+    unsafe { CStr::from_char_ptr(word) }.to_bytes()
+}
+
+/// # Safety
+///
+/// `word` is null or terminated.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_set_unclaimed(word: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::unclaimed_at_boot(unsafe { word_of(word) }))
+}
+
+/// # Safety
+///
+/// `word` is null or terminated.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_set_openers(word: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::openers_at_boot(unsafe { word_of(word) }))
 }
 
 /// Early initcall.
@@ -46,7 +79,7 @@ extern "C" fn liveupdate_enabled() -> bool {
 /// The reboot system call is about to kexec.
 #[no_mangle]
 extern "C" fn liveupdate_reboot() -> c_int {
-    ret(reboot::freeze())
+    ret(reboot::get_ready())
 }
 
 /// # Safety
@@ -167,4 +200,52 @@ unsafe extern "C" fn liveupdate_flb_put_outgoing(flb: *mut bindings::liveupdate_
     if let Some(table) = unsafe { FlbTable::from_raw(flb) } {
         registry::put_outgoing(&table);
     }
+}
+
+/// # Safety
+///
+/// `subsystem` is null or points to a subsystem with operations and a name, all of
+/// which stay until it is unregistered.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_register_subsystem(
+    subsystem: *mut bindings::liveupdate_subsystem,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let table = unsafe { SubsystemTable::from_raw(subsystem) };
+    ret(table
+        .ok_or(EINVAL)
+        .and_then(|table| registry::register_subsystem(&table)))
+}
+
+/// # Safety
+///
+/// As of [`liveupdate_register_subsystem`].
+#[no_mangle]
+unsafe extern "C" fn liveupdate_unregister_subsystem(
+    subsystem: *mut bindings::liveupdate_subsystem,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let table = unsafe { SubsystemTable::from_raw(subsystem) };
+    ret(table
+        .ok_or(EINVAL)
+        .and_then(|table| registry::unregister_subsystem(&table)))
+}
+
+/// # Safety
+///
+/// As of [`liveupdate_register_subsystem`], and `data` is valid for a write.
+#[no_mangle]
+unsafe extern "C" fn liveupdate_get_subsystem_data(
+    subsystem: *mut bindings::liveupdate_subsystem,
+    data: *mut u64,
+) -> c_int {
+    // SAFETY: By the caller's promise.
+    let table = unsafe { SubsystemTable::from_raw(subsystem) };
+    let got = table
+        .ok_or(EINVAL)
+        .and_then(|table| registry::subsystem_data(&table));
+    ret(got.map(|got| {
+        // SAFETY: By the caller's promise.
+        unsafe { data.write(got) }
+    }))
 }

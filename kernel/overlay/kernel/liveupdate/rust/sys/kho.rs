@@ -9,8 +9,24 @@ use kernel::prelude::*;
 use luo_abi::handover::BLOCK_SIZE;
 use luo_core::{BlockMemory, PageError};
 
-/// The entry in KHO's root tree, `luo_abi::handover::ENTRY_NAME` for C.
-const ENTRY: &CStr = c"LUO";
+/// An entry in KHO's root tree.
+#[derive(Clone, Copy)]
+pub(crate) enum Entry {
+    /// What mainline's orchestrator has too.
+    Luo,
+    /// What goes beside it.
+    Contract,
+}
+
+impl Entry {
+    /// `ENTRY_NAME` of `luo_abi::handover` and of `luo_abi::supplement`, for C.
+    const fn name(self) -> &'static CStr {
+        match self {
+            Self::Luo => c"LUO",
+            Self::Contract => c"LUO-CONTRACT",
+        }
+    }
+}
 
 const _: () = assert!(BLOCK_SIZE == kernel::page::PAGE_SIZE);
 
@@ -22,12 +38,12 @@ pub(crate) fn is_enabled() -> bool {
 
 /// Address and length of the entry that the previous kernel made, if it did.
 /// Both are untrusted.
-pub(crate) fn incoming_entry() -> Option<(u64, usize)> {
+pub(crate) fn incoming(entry: Entry) -> Option<(u64, usize)> {
     let mut address: bindings::phys_addr_t = 0;
     let mut len = 0usize;
     // SAFETY: The name is terminated and both results are valid for writes.
     let found = to_result(unsafe {
-        bindings::kho_retrieve_subtree(ENTRY.as_char_ptr(), &mut address, &mut len)
+        bindings::kho_retrieve_subtree(entry.name().as_char_ptr(), &mut address, &mut len)
     });
     match found {
         Ok(()) => Some((address, len)),
@@ -39,12 +55,22 @@ pub(crate) fn incoming_entry() -> Option<(u64, usize)> {
 }
 
 /// Makes the page at `address` known to the next kernel, as `len` bytes.
-pub(crate) fn add_entry(address: u64, len: usize) -> Result {
+pub(crate) fn add(entry: Entry, address: u64, len: usize) -> Result {
     // SAFETY: The name is terminated. The callee only records the address; that
     // the page stays preserved is the engine's business, who holds it for good.
     to_result(unsafe {
-        bindings::kho_add_subtree(ENTRY.as_char_ptr(), bindings::phys_to_virt(address), len)
+        bindings::kho_add_subtree(
+            entry.name().as_char_ptr(),
+            bindings::phys_to_virt(address),
+            len,
+        )
     })
+}
+
+/// Undoes [`add`].
+pub(crate) fn remove(address: u64) {
+    // SAFETY: The callee only looks for the entry with this address.
+    unsafe { bindings::kho_remove_subtree(bindings::phys_to_virt(address)) }
 }
 
 /// A page that reaches the next kernel.

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Owners of callback tables: modules that must not be unloaded meanwhile.
 
-use kernel::{bindings, ThisModule};
-
-/// The owner of what is built in.
-// SAFETY: The null pointer stands for the kernel itself in `struct module *`
-// fields, and nothing is ever done with it.
-pub(crate) const BUILT_IN: ThisModule = unsafe { ThisModule::from_ptr(core::ptr::null_mut()) };
+use kernel::bindings;
 
 /// The owner of a callback table, null for what is built in.
 #[derive(Clone, Copy)]

@@ -10,6 +10,7 @@ use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_core::{SessionId, SessionName};
 
+use super::seq::Text;
 use crate::session;
 
 /// Room for the link text: a prefix and a name.
@@ -52,6 +53,7 @@ impl Operations {
         unlocked_ioctl: Some(Self::ioctl),
         #[cfg(CONFIG_COMPAT)]
         compat_ioctl: bindings::compat_ptr_ioctl,
+        show_fdinfo: Some(Self::show_fdinfo),
         ..pin_init::zeroed()
     };
 
@@ -95,5 +97,15 @@ impl Operations {
         let id = unsafe { Self::id(file) };
         session::release(id);
         0
+    }
+
+    /// # Safety
+    ///
+    /// Called by procfs for a file that [`create`] made.
+    unsafe extern "C" fn show_fdinfo(text: *mut bindings::seq_file, file: *mut bindings::file) {
+        // SAFETY: The table belongs to files that `create` made only.
+        let id = unsafe { Self::id(file) };
+        // SAFETY: The text is valid and ours for the call.
+        session::show(id, &unsafe { Text::from_raw(text) });
     }
 }

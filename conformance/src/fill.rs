@@ -13,19 +13,20 @@ const CHUNK: usize = 1 << 16;
 /// Sebastiano Vigna's splitmix64: small, seedable, and good enough to tell any
 /// two pages apart.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Prng(u64);
+pub struct Prng(u64);
 
 impl Prng {
     /// A sequence of its own for each list of numbers.
-    pub(crate) fn of(numbers: &[u64]) -> Self {
+    #[must_use]
+    pub fn of(numbers: &[u64]) -> Self {
         numbers.iter().fold(Self(0), |mut prng, &number| {
             prng.0 ^= number;
-            Self(prng.next())
+            Self(prng.next_u64())
         })
     }
 
     /// The next 64 bits.
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -35,7 +36,7 @@ impl Prng {
 
     fn bytes(&mut self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
-            chunk.copy_from_slice(&self.next().to_ne_bytes()[..chunk.len()]);
+            chunk.copy_from_slice(&self.next_u64().to_ne_bytes()[..chunk.len()]);
         }
     }
 }
@@ -44,7 +45,7 @@ impl Prng {
 ///
 /// # Errors
 /// If there is not enough memory.
-pub(crate) fn memfd(name: &str, length: u64, mut prng: Prng) -> Result<File> {
+pub fn memfd(name: &str, length: u64, mut prng: Prng) -> Result<File> {
     let file = memfd::create(name, length)?;
     chunks(length, |offset, buffer| {
         prng.bytes(buffer);
@@ -57,7 +58,7 @@ pub(crate) fn memfd(name: &str, length: u64, mut prng: Prng) -> Result<File> {
 ///
 /// # Errors
 /// Says the first offset that differs.
-pub(crate) fn verify(file: &File, length: u64, mut prng: Prng) -> Result<()> {
+pub fn verify(file: &File, length: u64, mut prng: Prng) -> Result<()> {
     let seen = file.metadata()?.len();
     ensure!(seen == length, "{seen} bytes instead of {length}");
     let mut expected = vec![0; CHUNK];
@@ -111,7 +112,7 @@ mod tests {
 
     #[test]
     fn the_order_of_the_numbers_counts() {
-        let first = |numbers: &[u64]| Prng::of(numbers).next();
+        let first = |numbers: &[u64]| Prng::of(numbers).next_u64();
         assert_ne!(first(&[1, 2]), first(&[2, 1]));
         assert_ne!(first(&[0, 1]), first(&[1]));
     }

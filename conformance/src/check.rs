@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What cases assert.
+//!
+//! The errors are typed as far as a declared difference must recognise them.
+
+use core::fmt;
+
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::{Device, Errno, SessionName};
+
+/// A call that did not end as it must.
+#[derive(Debug, thiserror::Error)]
+pub enum Mismatch {
+    /// It succeeded and had to be refused.
+    #[error("success instead of {expected}")]
+    Accepted {
+        /// What it must be refused with.
+        expected: Errno,
+    },
+    /// It was refused, but otherwise.
+    #[error("refused, but not with {expected}")]
+    Refused {
+        /// What it must be refused with.
+        expected: Errno,
+        /// What it was refused with.
+        #[source]
+        seen: luo_sys::Error,
+    },
+}
+
+/// Something that an implementation may lack as a whole is not there: a file in
+/// sysfs, the lines of fdinfo.
+#[derive(Debug, thiserror::Error)]
+#[error("{0} is not there")]
+pub struct Absent(pub String);
+
+/// Why a case could not run here; the error of a case that is skipped.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Skip(pub String);
+
+/// Leaves a case as skipped.
+pub fn skip(reason: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Skip(reason.into()))
+}
+
+/// Asserts that a call is refused with `errno`.
+///
+/// # Errors
+/// If it succeeded, or was refused otherwise.
+pub fn refused<T>(result: luo_sys::Result<T>, errno: Errno) -> Result<()> {
+    match result {
+        Ok(_) => Err(Mismatch::Accepted { expected: errno }.into()),
+        Err(error) if error.errno() == errno => Ok(()),
+        Err(seen) => Err(Mismatch::Refused {
+            expected: errno,
+            seen,
+        }
+        .into()),
+    }
+}
+
+/// Asserts that two values are the same, and says which they are if not.
+///
+/// # Errors
+/// If they differ.
+pub fn same<T: PartialEq + fmt::Debug>(what: &str, seen: T, expected: T) -> Result<()> {
+    ensure!(
+        seen == expected,
+        "{what} is {seen:?} instead of {expected:?}"
+    );
+    Ok(())
+}
+
+/// A name that is known to be valid.
+///
+/// # Panics
+/// If it is not.
+#[must_use]
+pub fn name(name: &str) -> SessionName {
+    match SessionName::new(name) {
+        Ok(name) => name,
+        Err(error) => panic!("'{name}': {error}"),
+    }
+}
+
+/// Opens the device: every case does it anew, so that none depends on another.
+///
+/// # Errors
+/// As the kernel answers.
+pub fn device() -> Result<Device> {
+    Device::open().context("the device")
+}

@@ -1,0 +1,210 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `/dev/luo_forge`, the test driver: files and subsystems that fail on demand
+//! and write down what they are called for. What it does is described in its
+//! source, `lib/tests/luo_forge.c` of the kernel's overlay.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read as _};
+use std::os::unix::fs::FileExt;
+
+use anyhow::{Context, Result};
+use luo_sys::Errno;
+
+use crate::check::skip;
+
+/// The device node.
+pub const DEVICE: &str = "/dev/luo_forge";
+
+/// The name of its file handler.
+pub const HANDLER: &str = "forge-v1";
+
+/// Its two subsystems, in the order of their registration.
+pub const SUBSYSTEMS: [&str; 2] = ["forge-a", "forge-b"];
+
+const PARAMETERS: &str = "/sys/module/luo_forge/parameters";
+
+/// An error number that the orchestrator has no reason to make up.
+pub const ODD: Errno = Errno::EFBIG;
+
+/// Opens the device: a file that its handler preserves.
+///
+/// # Errors
+/// A skip if the implementation is tested without the driver.
+pub fn open() -> Result<File> {
+    match OpenOptions::new().read(true).write(true).open(DEVICE) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(skip(format!("there is no {DEVICE}")))
+        }
+        Err(error) => Err(error).context(DEVICE),
+    }
+}
+
+/// The number by which the log of calls names a file of the driver. It is the
+/// same for the file that the next kernel restores.
+///
+/// # Errors
+/// If the driver does not say.
+pub fn id(file: &File) -> Result<u32> {
+    let mut text = [0; 32];
+    let mut reader = file;
+    // A restored one has no position to read at.
+    let length = match file.read_at(&mut text, 0) {
+        Err(error) if error.kind() == ErrorKind::NotSeekable => reader.read(&mut text),
+        read => read,
+    };
+    let length = length.context("the file's number")?;
+    let text = String::from_utf8_lossy(&text[..length]);
+    text.trim()
+        .parse()
+        .with_context(|| format!("the file's number is '{text}'"))
+}
+
+/// What the driver can be told to fail at.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    /// Only the file of that number is struck by the others.
+    File(u32),
+    /// `preserve` of a file returns this.
+    Preserve(Errno),
+    /// `freeze` of a file returns this.
+    Freeze(Errno),
+    /// That many files freeze before `Freeze` strikes.
+    FreezePasses(u32),
+    /// `retrieve` of a file returns this.
+    Retrieve(Errno),
+    /// `can_finish` of a file says no that many times.
+    FinishRefusals(u32),
+    /// `prepare` of the second subsystem returns this.
+    SubsystemPrepare(Errno),
+    /// `freeze` of the second subsystem returns this.
+    SubsystemFreeze(Errno),
+}
+
+impl Fault {
+    fn parameter(self) -> (&'static str, i64) {
+        match self {
+            Self::File(id) => ("fault_file", id.into()),
+            Self::Preserve(errno) => ("preserve_errno", errno.get().into()),
+            Self::Freeze(errno) => ("freeze_errno", errno.get().into()),
+            Self::FreezePasses(files) => ("freeze_passes", files.into()),
+            Self::Retrieve(errno) => ("retrieve_errno", errno.get().into()),
+            Self::FinishRefusals(times) => ("finish_refusals", times.into()),
+            Self::SubsystemPrepare(errno) => ("subsystem_prepare_errno", errno.get().into()),
+            Self::SubsystemFreeze(errno) => ("subsystem_freeze_errno", errno.get().into()),
+        }
+    }
+
+    /// Injects the fault; it is taken back when the guard is dropped, so that
+    /// a case that fails does not spoil the next one.
+    ///
+    /// # Errors
+    /// If the driver has no such switch.
+    pub fn inject(self) -> Result<Injected> {
+        let (name, value) = self.parameter();
+        set(name, value).context(name)?;
+        Ok(Injected { name })
+    }
+}
+
+/// A fault that is in force.
+#[must_use = "it is taken back when this is dropped"]
+pub struct Injected {
+    name: &'static str,
+}
+
+impl Drop for Injected {
+    fn drop(&mut self) {
+        // The parameter was just there; should it fail, the next case tells.
+        let _ = set(self.name, 0);
+    }
+}
+
+/// The driver's subsystems, registered until this is dropped.
+#[must_use = "they are unregistered when this is dropped"]
+pub struct Subsystems(());
+
+impl Subsystems {
+    /// Registers them.
+    ///
+    /// # Errors
+    /// A skip without the driver; else what the orchestrator answers.
+    pub fn register() -> Result<Self> {
+        open()?;
+        // A case that went wrong may have left them behind.
+        let _ = set("subsystem_register", 0);
+        set("subsystem_register", 1).context("registering the subsystems")?;
+        Ok(Self(()))
+    }
+
+    /// Unregisters them.
+    ///
+    /// # Errors
+    /// What the orchestrator answers; then they stay registered.
+    pub fn unregister(&self) -> io::Result<()> {
+        set("subsystem_register", 0)
+    }
+
+    /// Leaves them registered, up to the kexec.
+    pub fn keep(self) {
+        core::mem::forget(self);
+    }
+}
+
+impl Drop for Subsystems {
+    fn drop(&mut self) {
+        // Refused only if a case has left the machine prepared, which fails it.
+        let _ = self.unregister();
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("{PARAMETERS}/{name}")
+}
+
+fn set(name: &str, value: i64) -> io::Result<()> {
+    fs::write(path(name), value.to_string())
+}
+
+fn get(name: &str) -> Result<String> {
+    let text = fs::read_to_string(path(name)).with_context(|| path(name))?;
+    Ok(text.trim().to_owned())
+}
+
+/// Forgets the calls so far.
+///
+/// # Errors
+/// If the driver has no log of calls.
+pub fn clear_calls() -> Result<()> {
+    set("calls", 0).with_context(|| path("calls"))
+}
+
+/// What the driver was called for since [`clear_calls`], in order: callback and
+/// the file's number or the subsystem's name, for example `preserve:1`.
+///
+/// # Errors
+/// If the driver has no log of calls.
+pub fn calls() -> Result<Vec<String>> {
+    Ok(get("calls")?
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect())
+}
+
+/// What the subsystems left in the previous kernel, for example
+/// `forge-a=0xa1 forge-b=none`. It is 0xa0 and 0xb0 from prepare on, and one more
+/// from freeze on.
+///
+/// # Errors
+/// If the driver does not say.
+pub fn subsystem_data() -> Result<String> {
+    get("subsystem_data")
+}
+
+/// How many files the driver believes to be preserved, and frozen.
+///
+/// # Errors
+/// If the driver does not count.
+pub fn counts() -> Result<(i32, i32)> {
+    Ok((get("preserved")?.parse()?, get("frozen")?.parse()?))
+}

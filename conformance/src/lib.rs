@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a live update orchestrator must do, as tests.
+//!
+//! Each behaviour is written once, against the raw interface, and run on every
+//! implementation there is ([`Implementation`]). What one of them lacks or does
+//! differently is declared in the table, at the case, with the reason. A
+//! difference that is not declared fails, and so does a declaration that is not
+//! true any more.
+//!
+//! - [`TOPICS`] is the table: the topics and, in a file each, their cases.
+//! - [`case`] says what a case is: it runs in one kernel, or in several.
+//! - [`difference`] is how a difference is declared and recognised.
+//! - [`run`] runs cases and judges them; [`journey`] takes those that go
+//!   through kexec from kernel to kernel.
+//! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`] are what cases are made of.
+//!
+//! This crate prints nothing and starts no machine. Who runs it implements
+//! [`Machine`], takes the reports, and jumps when [`Journey::proceed`] says so;
+//! the guest of a virtual machine does (`vm/guest`).
+#![forbid(unsafe_code)]
+
+pub mod case;
+pub mod check;
+pub mod difference;
+pub mod fill;
+pub mod forge;
+mod implementation;
+pub mod journey;
+pub mod kmsg;
+pub mod look;
+pub mod run;
+mod topics;
+
+pub use case::{Case, Context, Course, Machine, Topic};
+pub use difference::{Differs, Expect};
+pub use implementation::Implementation;
+pub use journey::{Journey, Log, Next};
+pub use run::{Report, Verdict};
+pub use topics::TOPICS;

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sessions that nobody has claimed when the next update comes.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::{Errno, FileStatus, Needed, SessionState, State, Token, Which};
+
+use super::tools::{
+    NO_DEPENDENCIES, NO_RFC, NO_SYSFS, incoming, memory, retrieve, session, state_is, verify,
+};
+use crate::case::{Case, Context, alone};
+use crate::check::{device, name, refused, same};
+use crate::difference::{absent, answers, missing};
+use crate::forge::{self, Fault, ODD};
+use crate::look::{self, SYSFS};
+
+const DROPPED: &str = "mainline drops what nobody has claimed";
+
+pub(super) const CASES: &[Case] = &[
+    alone("unclaimed-goes-on", &[leave, untouched, untouched, found])
+        .but(&[answers(Errno::ENOENT, DROPPED)]),
+    alone(
+        "dependencies-go-on",
+        &[leave_dependent, untouched, dependent],
+    )
+    .but(&[missing(NO_DEPENDENCIES)]),
+    alone(
+        "device-files-go-on",
+        &[leave_device, untouched, device_files],
+    )
+    .but(&[missing(NO_RFC)]),
+    alone("claimed-stays-behind", &[leave, claim_one, one_left])
+        .but(&[answers(Errno::ENOENT, DROPPED)]),
+    alone("new-one-of-the-same-name-vetoes", &[leave, same_name]).but(&[answers(
+        Errno::EFBIG,
+        "mainline drops the old one and goes on",
+    )]),
+    alone("what-cannot-go-on-vetoes", &[leave_forge, veto]).but(&[missing(NO_RFC)]),
+    alone(
+        "discard-lets-go-of-what-cannot",
+        &[leave_mixed, discard, gone],
+    )
+    .but(&[absent(NO_SYSFS)]),
+];
+
+fn leave(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    context.hold(session(&device, "carry", 2)?);
+    context.hold(session(&device, "carry-too", 1)?);
+    Ok(())
+}
+
+/// A kernel that looks at nothing.
+#[expect(clippy::unnecessary_wraps, reason = "a step like any other")]
+fn untouched(_: &mut Context<'_>) -> Result<()> {
+    Ok(())
+}
+
+fn found(_: &mut Context<'_>) -> Result<()> {
+    for (text, files) in [("carry", 2), ("carry-too", 1)] {
+        let session = incoming(text)?;
+        for token in 1..=files {
+            retrieve(&session, text, token)?;
+        }
+        session.finish()?;
+    }
+    Ok(())
+}
+
+fn leave_dependent(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let dependent = session(&device, "carry", 1)?;
+    let needed = session(&device, "carry-too", 1)?;
+    dependent.add_dependency(Token(1), Needed::In(name("carry-too"), Token(1)))?;
+    context.hold(dependent);
+    context.hold(needed);
+    Ok(())
+}
+
+fn dependent(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let entry = look::session(&device, Which::Incoming, "carry")?;
+    let entry = entry.context("it is not there")?;
+    same("the session", entry.state, SessionState::Unclaimed)?;
+    let needed = device.retrieve_session(&name("carry-too"))?;
+    refused(needed.finish(), Errno::EBUSY)?;
+    let dependent = device.retrieve_session(&name("carry"))?;
+    let needs = dependent.list_dependencies(Token(1))?;
+    ensure!(needs.len() == 1, "it needs {needs:?}");
+    same("its session", needs[0].session, Some(name("carry-too")))?;
+    retrieve(&dependent, "carry", 1)?;
+    let status = needed.list_files()?[0].status;
+    same("what it needs", status, FileStatus::Retrieved)?;
+    retrieve(&needed, "carry-too", 1)?;
+    dependent.finish()?;
+    Ok(needed.finish()?)
+}
+
+fn leave_device(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let token = device.fd_preserve(memory("carry", 9)?)?;
+    context.note("token", token.0);
+    context.hold(device);
+    Ok(())
+}
+
+fn device_files(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let token = Token(context.noted("token")?);
+    verify(&fs::File::from(device.fd_restore(token)?), "carry", 9)?;
+    device.finish_update()?;
+    state_is(&device, State::Normal)
+}
+
+/// One is claimed and left so, one is not.
+fn claim_one(context: &mut Context<'_>) -> Result<()> {
+    let session = incoming("carry")?;
+    retrieve(&session, "carry", 1)?;
+    context.hold(session);
+    Ok(())
+}
+
+fn one_left(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    refused(device.retrieve_session(&name("carry")), Errno::ENOENT)?;
+    let session = device.retrieve_session(&name("carry-too"))?;
+    retrieve(&session, "carry-too", 1)?;
+    Ok(session.finish()?)
+}
+
+/// Two sessions of one name cannot both be handed over.
+fn same_name(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let new = session(&device, "carry", 1)?;
+    // Were the name no obstacle, this would be: the kexec must not happen.
+    let forge = forge::open()?;
+    new.preserve_fd(&forge, Token(7))?;
+    let fault = Fault::Freeze(ODD).inject()?;
+    let error = context.refused_kexec()?;
+    drop(fault);
+    refused::<()>(Err(error), Errno::EEXIST)?;
+    state_is(&device, State::Updated)?;
+    let old = device.retrieve_session(&name("carry"))?;
+    retrieve(&old, "carry", 2)?;
+    old.finish()?;
+    Ok(device.retrieve_session(&name("carry-too"))?.finish()?)
+}
+
+fn leave_forge(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    device.info()?;
+    let session = session(&device, "carry", 1)?;
+    session.preserve_fd(forge::open()?, Token(7))?;
+    context.hold(session);
+    Ok(())
+}
+
+/// The machine stays updated, and the session where it was.
+fn veto(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Updated)?;
+    let fault = Fault::Preserve(ODD).inject()?;
+    for _ in 0..2 {
+        same("the error", context.refused_kexec()?.errno(), ODD)?;
+    }
+    drop(fault);
+    state_is(&device, State::Updated)?;
+    let entry = look::session(&device, Which::Incoming, "carry")?;
+    let entry = entry.context("it is not there any more")?;
+    same("the session", entry.state, SessionState::Unclaimed)?;
+    let session = device.retrieve_session(&name("carry"))?;
+    retrieve(&session, "carry", 1)?;
+    session.retrieve_fd(Token(7))?;
+    session.finish()?;
+    state_is(&device, State::Normal)
+}
+
+/// One that can go on and one that cannot, because its handler vetoes.
+fn leave_mixed(context: &mut Context<'_>) -> Result<()> {
+    look::sysfs("unclaimed")?;
+    let device = device()?;
+    let session = session(&device, "carry", 1)?;
+    session.preserve_fd(forge::open()?, Token(7))?;
+    context.hold(session);
+    context.hold(self::session(&device, "carry-too", 1)?);
+    Ok(())
+}
+
+fn discard(context: &mut Context<'_>) -> Result<()> {
+    fs::write(format!("{SYSFS}/unclaimed"), "discard")?;
+    context.hold(Fault::Preserve(ODD).inject()?);
+    Ok(())
+}
+
+fn gone(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Updated)?;
+    refused(device.retrieve_session(&name("carry")), Errno::ENOENT)?;
+    let session = device.retrieve_session(&name("carry-too"))?;
+    retrieve(&session, "carry-too", 1)?;
+    session.finish()?;
+    state_is(&device, State::Normal)
+}

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The table. One topic, one file.
+
+mod carry;
+mod closing;
+mod dependencies;
+mod device;
+mod events;
+mod fdinfo;
+mod implicit;
+mod log;
+mod poll;
+mod queries;
+mod rfc_files;
+mod sessions;
+mod states;
+mod subsystems;
+mod sysfs;
+mod tokens;
+mod tools;
+mod unpreserve;
+
+use crate::case::Topic;
+
+/// Every topic, in the order in which they run.
+pub const TOPICS: &[Topic] = &[
+    topic("device", device::CASES),
+    topic("sessions", sessions::CASES),
+    topic("states", states::CASES),
+    topic("events", events::CASES),
+    topic("rfc-files", rfc_files::CASES),
+    topic("tokens", tokens::CASES),
+    topic("unpreserve", unpreserve::CASES),
+    topic("dependencies", dependencies::CASES),
+    topic("subsystems", subsystems::CASES),
+    topic("queries", queries::CASES),
+    topic("poll", poll::CASES),
+    topic("sysfs", sysfs::CASES),
+    topic("fdinfo", fdinfo::CASES),
+    topic("log", log::CASES),
+    topic("closing", closing::CASES),
+    topic("implicit", implicit::CASES),
+    topic("carry", carry::CASES),
+];
+
+const fn topic(name: &'static str, cases: &'static [crate::case::Case]) -> Topic {
+    Topic { name, cases }
+}

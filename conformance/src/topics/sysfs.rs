@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The folder `/sys/kernel/liveupdate`.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use anyhow::{Result, ensure};
+use luo_sys::{Errno, State};
+
+use super::tools::{NO_SYSFS, enter};
+use crate::case::{Case, Context, alone, here, shared};
+use crate::check::{device, same};
+use crate::difference::absent;
+use crate::look::{SYSFS, sysfs};
+
+pub(super) const CASES: &[Case] = &[
+    here("state-is-a-word", word).but(&[absent(NO_SYSFS)]),
+    here("update-count-is-that-of-info", update_count).but(&[absent(NO_SYSFS)]),
+    here("state-is-read-only", read_only).but(&[absent(NO_SYSFS)]),
+    here("unclaimed-takes-two-words", unclaimed).but(&[absent(NO_SYSFS)]),
+    shared("state-after-an-update", leave, updated).but(&[absent(NO_SYSFS)]),
+    alone("unclaimed-by-parameter", &[discard_wanted, discard]).but(&[absent(NO_SYSFS)]),
+];
+
+fn word(_: &mut Context<'_>) -> Result<()> {
+    same("the word", sysfs("state")?.as_str(), "normal\n")?;
+    let device = device()?;
+    for state in [State::Prepared, State::Frozen] {
+        enter(&device, state)?;
+        same("the word", sysfs("state")?, format!("{}\n", state.word()))?;
+        device.cancel()?;
+        same("the word", sysfs("state")?.as_str(), "normal\n")?;
+    }
+    Ok(())
+}
+
+fn update_count(_: &mut Context<'_>) -> Result<()> {
+    let count: u64 = sysfs("update_count")?.trim().parse()?;
+    same("the count", count, device()?.info()?.update_count)
+}
+
+fn read_only(_: &mut Context<'_>) -> Result<()> {
+    for file in ["state", "update_count"] {
+        sysfs(file)?;
+        let mode = fs::metadata(format!("{SYSFS}/{file}"))?
+            .permissions()
+            .mode();
+        same("the mode", mode & 0o777, 0o444)?;
+    }
+    Ok(())
+}
+
+fn unclaimed(_: &mut Context<'_>) -> Result<()> {
+    same("by default", sysfs("unclaimed")?.as_str(), "carry\n")?;
+    let path = format!("{SYSFS}/unclaimed");
+    for word in ["discard", "carry", "discard\n", "carry\n"] {
+        fs::write(&path, word)?;
+        same(
+            "the word",
+            sysfs("unclaimed")?,
+            format!("{}\n", word.trim()),
+        )?;
+    }
+    for word in ["", "drop", "carry on", "carr"] {
+        let Err(error) = fs::write(&path, word) else {
+            // Nothing written is no write to the kernel.
+            ensure!(word.is_empty(), "'{word}' was taken");
+            continue;
+        };
+        same("the error", error.raw_os_error(), Some(Errno::EINVAL.get()))?;
+    }
+    same("the word", sysfs("unclaimed")?.as_str(), "carry\n")
+}
+
+fn leave(context: &mut Context<'_>) -> Result<()> {
+    let count: u64 = sysfs("update_count")?.trim().parse()?;
+    context.note("count", count);
+    Ok(())
+}
+
+fn updated(context: &mut Context<'_>) -> Result<()> {
+    // The folder is right before anybody opens the device.
+    same("the word", sysfs("state")?.as_str(), "updated\n")?;
+    let count: u64 = sysfs("update_count")?.trim().parse()?;
+    same("the count", count, context.noted("count")? + 1)
+}
+
+fn discard_wanted(context: &mut Context<'_>) -> Result<()> {
+    sysfs("unclaimed")?;
+    context.boot_with("liveupdate_unclaimed", "discard");
+    Ok(())
+}
+
+fn discard(_: &mut Context<'_>) -> Result<()> {
+    same("the word", sysfs("unclaimed")?.as_str(), "discard\n")
+}

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What several topics need.
+
+use std::fs::File;
+
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::{Device, Session, State, Token};
+
+use crate::check::{device, name, same};
+use crate::fill::{self, Prng};
+
+/// The reasons for most of what mainline lacks.
+pub(super) const NO_RFC: &str = "mainline has dropped the calls of the proposal";
+pub(super) const NO_EVENTS: &str = "mainline has no states and no events";
+pub(super) const NO_CONTRACT: &str = "the call is this project's own";
+pub(super) const NO_DEPENDENCIES: &str = "mainline knows no dependencies";
+pub(super) const NO_SYSFS: &str = "mainline has no folder in sysfs";
+
+/// Bytes of most memfds here; no multiple of a page.
+pub(super) const LENGTH: u64 = 12_345;
+
+/// The contents that belong to a text and a number.
+fn contents(text: &str, number: u64) -> Prng {
+    let text = text.bytes().fold(7, |sum: u64, byte| {
+        sum.wrapping_mul(31).wrapping_add(u64::from(byte))
+    });
+    Prng::of(&[text, number])
+}
+
+/// A memfd whose contents belong to a text and a number.
+pub(super) fn memory(text: &str, number: u64) -> Result<File> {
+    fill::memfd("conformance", LENGTH, contents(text, number))
+}
+
+/// Asserts that a file has the contents of [`memory`].
+pub(super) fn verify(file: &File, text: &str, number: u64) -> Result<()> {
+    fill::verify(file, LENGTH, contents(text, number))
+        .with_context(|| format!("memory {number} of {text}"))
+}
+
+/// A session with memfds under the tokens 1 to `files`.
+pub(super) fn session(device: &Device, text: &str, files: u64) -> Result<Session> {
+    let session = device.create_session(&name(text))?;
+    for token in 1..=files {
+        session.preserve_fd(memory(text, token)?, Token(token))?;
+    }
+    Ok(session)
+}
+
+/// Takes the session of [`session`] back; its files stay where they are.
+pub(super) fn incoming(text: &str) -> Result<Session> {
+    Ok(device()?.retrieve_session(&name(text))?)
+}
+
+/// Takes a file of the session of [`session`] back and verifies it.
+pub(super) fn retrieve(session: &Session, text: &str, token: u64) -> Result<File> {
+    let file = File::from(session.retrieve_fd(Token(token))?);
+    verify(&file, text, token)?;
+    Ok(file)
+}
+
+/// Asserts the machine's state.
+pub(super) fn state_is(device: &Device, expected: State) -> Result<()> {
+    same("the state", device.state()?, expected)
+}
+
+/// Brings the machine from normal to another state that needs no kexec.
+pub(super) fn enter(device: &Device, state: State) -> Result<()> {
+    if matches!(state, State::Prepared | State::Frozen) {
+        device.prepare()?;
+    }
+    if state == State::Frozen {
+        device.freeze()?;
+    }
+    state_is(device, state)
+}
+
+/// Asserts that a memfd is held by nobody: its size can be changed.
+pub(super) fn is_free(file: &File) -> Result<()> {
+    let length = file.metadata()?.len();
+    file.set_len(length + 4096).context("it is still held")?;
+    Ok(file.set_len(length)?)
+}
+
+/// Asserts that a memfd is preserved: its size is fixed.
+pub(super) fn is_held(file: &File) -> Result<()> {
+    let length = file.metadata()?.len();
+    ensure!(file.set_len(length + 4096).is_err(), "it is not preserved");
+    Ok(())
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The nodes: a file's lists of edges, and its part in walks and orders.
+
+use super::{Along, NeededBy, Needs};
+use crate::id::{kind, EdgeId, FileId};
+use crate::list::List;
+use crate::mem::Vec;
+
+pub(super) struct Node {
+    /// Whose node this is; the slot may be used again.
+    pub(super) file: FileId,
+    pub(super) dependencies: List<kind::Edge, Needs>,
+    pub(super) dependents: List<kind::Edge, NeededBy>,
+    pub(super) visit: Visit,
+    pub(super) place: Place,
+}
+
+impl Node {
+    pub(super) const fn new(file: FileId) -> Self {
+        Self {
+            file,
+            dependencies: List::new(),
+            dependents: List::new(),
+            // No walk and no set has the number 0.
+            visit: Visit {
+                mark: 0,
+                below: None,
+                at: None,
+            },
+            place: Place {
+                set: 0,
+                waits: 0,
+                passed: false,
+                prev: None,
+                next: None,
+            },
+        }
+    }
+
+    pub(super) fn first_edge(&self, along: Along) -> Option<EdgeId> {
+        match along {
+            Along::Needs => self.dependencies.first,
+            Along::NeededBy => self.dependents.first,
+        }
+    }
+}
+
+/// A node's part in the last walk that came by.
+pub(super) struct Visit {
+    /// That walk.
+    pub(super) mark: u64,
+    /// The node the walk came from.
+    pub(super) below: Option<FileId>,
+    /// The edge to follow next.
+    pub(super) at: Option<EdgeId>,
+}
+
+/// A node's part in the order it was last put in.
+pub(super) struct Place {
+    /// The set of files that was put in that order.
+    pub(super) set: u64,
+    /// How many files of the set are still to come before it.
+    pub(super) waits: usize,
+    /// Its turn came while it had to wait.
+    pub(super) passed: bool,
+    pub(super) prev: Option<FileId>,
+    pub(super) next: Option<FileId>,
+}
+
+/// The nodes, by the slots of their files.
+pub(super) struct Nodes {
+    pub(super) slots: Vec<Option<Node>>,
+    /// How often a node was looked at: what a test takes for the time.
+    #[cfg(test)]
+    pub(super) visits: core::cell::Cell<usize>,
+}
+
+impl Nodes {
+    pub(super) const fn new() -> Self {
+        Self {
+            slots: Vec::new(),
+            #[cfg(test)]
+            visits: core::cell::Cell::new(0),
+        }
+    }
+
+    fn count_visit(&self) {
+        #[cfg(test)]
+        self.visits.set(self.visits.get() + 1);
+    }
+
+    pub(super) fn get(&self, id: FileId) -> Option<&Node> {
+        self.count_visit();
+        match self.slots.get(id.slot as usize) {
+            Some(Some(node)) if node.file == id => Some(node),
+            _ => None,
+        }
+    }
+
+    pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut Node> {
+        self.count_visit();
+        match self.slots.get_mut(id.slot as usize) {
+            Some(Some(node)) if node.file == id => Some(node),
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What goes beside `luo-v5`: the root and the subsystems, which are read at boot.
+//! The format is `luo_abi::supplement`.
+
+use luo_abi::supplement::{Root, SubsystemRecord, BY_EVENT, COMPATIBLE, MAX_SUBSYSTEMS};
+use zerocopy::IntoBytes;
+
+use super::read::{offset_of_record, page, record};
+use super::refusal::{Area, Refusal};
+use super::ContractFields;
+use crate::error::Error;
+use crate::hash::Digest;
+use crate::host::Host;
+use crate::mem::Vec;
+use crate::subsystem::ArrivedSubsystem;
+use crate::text::Compat;
+
+/// The checksum of a root: over all that stands before it.
+pub(super) fn checksum(root: &Root) -> u64 {
+    let mut digest = Digest::new();
+    let bytes = root.as_bytes();
+    let before = bytes.len().saturating_sub(size_of::<u64>());
+    digest.absorb_bytes(bytes.get(..before).unwrap_or(bytes));
+    digest.finish()
+}
+
+/// Reads the root at `address`, of which the KHO tree says it has `len` bytes,
+/// and the subsystems. `early` has absorbed the FLB records.
+pub(super) fn read<H: Host>(
+    host: &H,
+    address: u64,
+    len: usize,
+    update_number: u64,
+    mut early: Digest,
+) -> Result<(ContractFields, Vec<ArrivedSubsystem>), Error> {
+    if len < size_of::<Root>() {
+        return Err(Refusal::RootTooShort { len }.into());
+    }
+    let bytes = page(host, Area::Supplement, address)?;
+    let root: Root = record(bytes.as_ref(), 0).ok_or(Refusal::RootTooShort { len })?;
+    // The version first: another one may have its checksum elsewhere.
+    if root.compatible != COMPATIBLE {
+        let found = root.compatible;
+        return Err(Refusal::ContractVersion { found }.into());
+    }
+    verify(Area::Supplement, root.checksum, checksum(&root))?;
+    let said = root.update_number;
+    if said != update_number {
+        let root = update_number;
+        return Err(Refusal::ContractUpdate { said, root }.into());
+    }
+    let subsystems = read_subsystems(host, &root, &mut early)?;
+    verify(Area::Subsystems, root.early_digest, early.finish())?;
+    let fields = ContractFields {
+        root: address,
+        by_event: root.flags & BY_EVENT != 0,
+        subsystems: root.subsystems,
+        records: root.records,
+        record_count: root.record_count,
+        digest: root.digest,
+    };
+    Ok((fields, subsystems))
+}
+
+fn read_subsystems<H: Host>(
+    host: &H,
+    root: &Root,
+    early: &mut Digest,
+) -> Result<Vec<ArrivedSubsystem>, Error> {
+    let mut all: Vec<ArrivedSubsystem> = Vec::new();
+    let (address, said) = (root.subsystems, root.subsystem_count);
+    let count = usize::try_from(said).unwrap_or(usize::MAX);
+    if count > MAX_SUBSYSTEMS || (address == 0 && count > 0) {
+        let area = Area::Subsystems;
+        let found = 0;
+        return Err(Refusal::ContractCount { area, said, found }.into());
+    }
+    if count == 0 {
+        return Ok(all);
+    }
+    let bytes = page(host, Area::Subsystems, address)?;
+    for at in 0..count {
+        let offset = offset_of_record::<SubsystemRecord>(0, at);
+        let found: SubsystemRecord = record(bytes.as_ref(), offset).ok_or(Error::Inconsistent)?;
+        early.absorb_bytes(found.as_bytes());
+        let name = Compat::parse(&found.name).map_err(Refusal::SubsystemName)?;
+        if all.iter().any(|other| other.name == name) {
+            return Err(Refusal::DuplicateSubsystem(name).into());
+        }
+        all.push(ArrivedSubsystem {
+            name,
+            data: found.data,
+            finished: false,
+        })?;
+    }
+    Ok(all)
+}
+
+/// Compares a checksum.
+pub(super) fn verify(area: Area, said: u64, found: u64) -> Result<(), Refusal> {
+    if said == found {
+        Ok(())
+    } else {
+        Err(Refusal::Checksum { area, said, found })
+    }
+}

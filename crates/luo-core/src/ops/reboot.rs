@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What the reboot system call does before a kexec.
+//!
+//! | state | is done |
+//! |---|---|
+//! | NORMAL | prepare and freeze |
+//! | PREPARED | freeze |
+//! | FROZEN | nothing: a reboot that did not come about may be tried again |
+//! | UPDATED | sessions that nobody has claimed are carried on; prepare and freeze |
+
+use core::task::Poll;
+
+use luo_abi::rfc::{Event, State as MachineState};
+
+use super::carry::{carry, is_carried, uncarry};
+use super::event::{close_orphans, fail};
+use super::report::Report;
+use super::transition::{begin_reboot, freeze_all, prepare_all, undo_all};
+use crate::engine::Engine;
+use crate::handover::Handover;
+use crate::host::Host;
+use crate::machine::Failure;
+
+/// What becomes of sessions that nobody has claimed when the machine goes on to
+/// another kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclaimed {
+    /// They are carried on; what cannot be carried vetoes the reboot.
+    Carry,
+    /// What cannot be carried is discarded.
+    Discard,
+}
+
+/// Gets everything ready for the next kernel, or nothing.
+///
+/// # Errors
+/// [`Failure`]: the kexec does not take place; the state is the one it was in, or
+/// NORMAL if it was PREPARED, with everything usable. EAGAIN if the caller was
+/// killed while it waited for a transition.
+pub fn reboot<H: Host>(host: &H, unclaimed: Unclaimed) -> Result<Report, Failure> {
+    let from = begin_reboot(host)?;
+    let mut report = Report::new(None, from);
+    let done = match from {
+        MachineState::Frozen => Ok(()),
+        MachineState::Prepared => freeze_all(host).inspect_err(|_| undo_all(host)),
+        MachineState::Normal | MachineState::Updated => get_all_ready(host, unclaimed, &mut report),
+    };
+    match done {
+        Ok(()) => {
+            report.to = host.with(|engine| {
+                engine.count_outgoing(&mut report);
+                engine.count_lost(&mut report);
+                Poll::Ready(engine.machine.end(MachineState::Frozen))
+            });
+            host.transition_ended(&report);
+            Ok(report)
+        }
+        Err(why) if from == MachineState::Prepared => Err(fail(host, Event::Freeze, why)),
+        Err(why) => {
+            let state = host.with(|engine| Poll::Ready(engine.machine.fail(None, why)));
+            host.transition_failed(None, state, &why);
+            close_orphans(host);
+            Err(why)
+        }
+    }
+}
+
+fn get_all_ready<H: Host>(
+    host: &H,
+    unclaimed: Unclaimed,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let armed = host.with(|engine| Poll::Ready(engine.ready()));
+    armed?;
+    carry(host, unclaimed, report)?;
+    let done = prepare_all(host).and_then(|()| freeze_all(host).inspect_err(|_| undo_all(host)));
+    done.inspect_err(|_| uncarry(host))
+}
+
+impl<H: Host> Engine<H> {
+    /// Counts the incoming sessions that end with this kernel.
+    fn count_lost(&self, report: &mut Report) {
+        let mut session = self.incoming.first;
+        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
+            if !is_carried(current) && !current.finished {
+                report.lost = report.lost.saturating_add(1);
+            }
+            session = current.links.next;
+        }
+        report.unread = match self.handover {
+            Handover::Nothing | Handover::Working | Handover::Taken => false,
+            Handover::Refused(_) => true,
+            Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
+                fields.sessions != 0
+            }
+        };
+    }
+}

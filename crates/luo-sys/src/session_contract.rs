@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A session's calls beyond mainline, see [`luo_abi::contract`].
+
+use core::mem::size_of;
+
+use luo_abi::contract::{self, UnpreserveFd};
+
+use crate::call::with_argument;
+use crate::dependency::{self, Needed};
+use crate::device_contract::{dependencies, files};
+use crate::entry::{DependencyEntry, FileEntry};
+use crate::error::{Error, Result};
+use crate::name::Token;
+use crate::session::Session;
+
+impl Session {
+    /// Takes one file back out of an outgoing session. Who needs it, misses it
+    /// from now on, and prepare fails until that is mended.
+    ///
+    /// # Errors
+    /// - ENOENT: there is no such token.
+    /// - EINVAL: this is a retrieved session.
+    /// - EBUSY: the state is prepared or frozen.
+    /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
+    pub fn unpreserve_fd(&self, token: Token) -> Result<()> {
+        let mut argument = UnpreserveFd {
+            size: size_of::<UnpreserveFd>() as u32,
+            reserved: 0,
+            token: token.0,
+        };
+        with_argument(self, contract::UNPRESERVE_FD, &mut argument)
+            .map_err(Error::of("UNPRESERVE_FD"))
+    }
+
+    /// Says that file `token` of this session needs another.
+    ///
+    /// # Errors
+    /// - ENOENT: one of the two is not there.
+    /// - ELOOP: the other needs this one, directly or not, or is this one.
+    /// - EEXIST: that is declared already.
+    /// - ENOSPC: there are as many dependencies as can be handed over.
+    /// - EINVAL: this is a retrieved session.
+    /// - EBUSY: the state is prepared or frozen.
+    /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
+    pub fn add_dependency(&self, token: Token, on: Needed) -> Result<()> {
+        dependency::add(self, token, on)
+    }
+
+    /// Takes a dependency back, one that is missing included.
+    ///
+    /// # Errors
+    /// ENOENT: it is not declared. EINVAL, EBUSY, ENOTTY as
+    /// [`Session::add_dependency`].
+    pub fn drop_dependency(&self, token: Token, on: Needed) -> Result<()> {
+        dependency::drop(self, token, on)
+    }
+
+    /// The session's files.
+    ///
+    /// # Errors
+    /// As [`crate::Device::list_files`].
+    pub fn list_files(&self) -> Result<Vec<FileEntry>> {
+        files(self)
+    }
+
+    /// What a file of this session needs.
+    ///
+    /// # Errors
+    /// As [`crate::Device::list_dependencies`].
+    pub fn list_dependencies(&self, token: Token) -> Result<Vec<DependencyEntry>> {
+        dependencies(self, token)
+    }
+}

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Where the machine is in an update, for those who watch.
+
+use core::task::Poll;
+
+use luo_abi::rfc::State;
+use luo_core::Host;
+
+use crate::host::linux;
+use crate::sys::{device_file, sysfs};
+
+/// The state and the number of its changes since boot, which belong together.
+pub(crate) fn current() -> (State, u64) {
+    linux().map_or((State::Normal, 0), |linux| {
+        linux.with(|engine| Poll::Ready((engine.state(), engine.state_changes())))
+    })
+}
+
+/// Tells those who watch that the state has changed: to be called after each
+/// change, before the call that made it returns, without the engine's lock.
+pub(crate) fn announce() {
+    sysfs::notify_state();
+    device_file::wake_pollers();
+}
+
+/// Live updates that brought the machine here, 0 after a cold boot.
+pub(crate) fn update_count() -> u64 {
+    linux().map_or(0, |linux| {
+        linux.with(|engine| Poll::Ready(engine.update_number()))
+    })
+}

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! `/sys/kernel/liveupdate`: the shim has the attributes, here is what they say.
+
+use core::slice;
+
+use kernel::bindings;
+use kernel::error::to_result;
+use kernel::ffi::c_char;
+use kernel::fmt::{self, Write as _};
+use kernel::page::PAGE_SIZE;
+use kernel::prelude::*;
+use kernel::str::Formatter;
+
+use super::exports::ret;
+use crate::say::Say;
+use crate::{policy, state};
+
+/// Makes the folder and its attributes.
+///
+/// # Errors
+/// ENOMEM, or those of sysfs.
+pub(crate) fn create() -> Result {
+    // SAFETY: Called once, from an initcall after sysfs is there.
+    to_result(unsafe { bindings::luo_shim_create_sysfs() })
+}
+
+/// Wakes all who poll the attribute `state`.
+pub(crate) fn notify_state() {
+    // SAFETY: Called from contexts that may sleep; without the folder it does
+    // nothing.
+    unsafe { bindings::luo_shim_notify_state() }
+}
+
+/// Writes a line as the content of an attribute.
+///
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+unsafe fn show(page: *mut c_char, line: fmt::Arguments<'_>) -> isize {
+    // SAFETY: By the caller's promise it has that many bytes, ours for the call,
+    // and sysfs zeroed them.
+    let page = unsafe { slice::from_raw_parts_mut(page.cast::<u8>(), PAGE_SIZE) };
+    let mut to = Formatter::new(page);
+    match to.write_fmt(line) {
+        Ok(()) => to.bytes_written() as isize,
+        Err(_) => ret(Err(EINVAL)) as isize,
+    }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_state(page: *mut c_char) -> isize {
+    let (state, _) = state::current();
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", Say(state))) }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_update_count(page: *mut c_char) -> isize {
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", state::update_count())) }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_unclaimed(page: *mut c_char) -> isize {
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", policy::unclaimed())) }
+}
+
+/// # Safety
+///
+/// `text` has `count` bytes.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_store_unclaimed(text: *const c_char, count: usize) -> isize {
+    // SAFETY: By the caller's promise.
+    let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
+    // `echo` ends its line.
+    let word = text.strip_suffix(b"\n").unwrap_or(text);
+    match policy::set_unclaimed(word) {
+        Ok(()) => count as isize,
+        Err(why) => ret(Err(why)) as isize,
+    }
+}

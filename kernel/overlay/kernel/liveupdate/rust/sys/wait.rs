@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Waiting until another has run a step, in a way that can end by being killed.
+//!
+//! The kernel crate's condition variable knows waits that no signal ends and
+//! waits that any signal ends. Neither is right for a program that asked for a
+//! transition: signals it handles must not end the wait, and it must die when it
+//! is killed.
+
+use core::marker::PhantomPinned;
+
+use kernel::bindings;
+use kernel::ffi::c_int;
+use kernel::prelude::*;
+use kernel::sync::{LockClassKey, MutexGuard};
+use kernel::types::Opaque;
+
+/// Tasks that wait for something which is protected by a mutex.
+#[pin_data]
+pub(crate) struct WaitQueue {
+    #[pin]
+    head: Opaque<bindings::wait_queue_head>,
+    // The head is a list that refers to itself.
+    #[pin]
+    _pin: PhantomPinned,
+}
+
+// SAFETY: A wait queue has a lock of its own and belongs to no task.
+unsafe impl Send for WaitQueue {}
+// SAFETY: As above.
+unsafe impl Sync for WaitQueue {}
+
+/// The task was killed while it waited.
+pub(crate) struct Killed;
+
+impl WaitQueue {
+    /// An initialiser of a queue without waiters.
+    pub(crate) fn new(name: &'static CStr, key: Pin<&'static LockClassKey>) -> impl PinInit<Self> {
+        pin_init!(Self {
+            // SAFETY: The slot is valid; the name and the key are static.
+            head <- Opaque::ffi_init(|slot| unsafe {
+                bindings::__init_waitqueue_head(slot, name.as_char_ptr(), key.as_ptr())
+            }),
+            _pin: PhantomPinned,
+        })
+    }
+
+    /// Wakes all who wait.
+    pub(crate) fn notify_all(&self) {
+        // SAFETY: The head is initialised and pinned. Zero stands for all.
+        unsafe {
+            bindings::__wake_up(
+                self.head.get(),
+                bindings::TASK_NORMAL,
+                0,
+                core::ptr::null_mut(),
+            );
+        }
+    }
+
+    /// Lets the mutex go and sleeps until somebody notifies. May wake up for no
+    /// reason; no signal ends it.
+    pub(crate) fn wait<T>(&self, held: MutexGuard<'_, T>) {
+        self.sleep(held, bindings::TASK_UNINTERRUPTIBLE);
+    }
+
+    /// Like [`Self::wait`], ended also by a signal that kills the task.
+    ///
+    /// # Errors
+    /// [`Killed`] if there is such a signal, whatever else has happened.
+    pub(crate) fn wait_killable<T>(&self, held: MutexGuard<'_, T>) -> Result<(), Killed> {
+        self.sleep(held, bindings::TASK_KILLABLE);
+        // SAFETY: `current` is a task that runs.
+        let killed = unsafe { bindings::luo_fatal_signal_pending(bindings::get_current()) };
+        if killed {
+            Err(Killed)
+        } else {
+            Ok(())
+        }
+    }
+
+    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32) {
+        let entry = Opaque::<bindings::wait_queue_entry>::uninit();
+        // SAFETY: The entry is valid for writes.
+        unsafe { bindings::init_wait(entry.get()) };
+        // In the queue before the mutex is let go: who changes what we wait for
+        // holds it, so the notification cannot come too early.
+        //
+        // SAFETY: The head is initialised and pinned; the entry stays where it is
+        // on this stack until `finish_wait` has taken it out of the queue.
+        unsafe { bindings::prepare_to_wait(self.head.get(), entry.get(), state as c_int) };
+        drop(held);
+        // SAFETY: No spinlock is held. If there was a notification meanwhile, or
+        // for a killable state a fatal signal, this returns at once.
+        unsafe { bindings::schedule() };
+        // SAFETY: The pair given to `prepare_to_wait`.
+        unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
+    }
+}
