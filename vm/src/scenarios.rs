@@ -210,7 +210,8 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             memory: 1024,
             timeout: Duration::from_secs(900),
             expect: Expect {
-                cases: 33,
+                // Each kind, and that those which are refused veto a reboot.
+                cases: 62,
                 named: &[],
                 kexecs: None,
             },

@@ -55,6 +55,8 @@ pub struct Engine<H: Host> {
     /// A file that an unfinished session waited for is gone: trying again to
     /// finish sessions is worth it.
     pub(crate) retry_wanted: bool,
+    /// Closed sessions are being finished together.
+    pub(crate) gathered: bool,
     pub(crate) files: Slab<kind::File, File<H>>,
     /// Which file needs which.
     pub(crate) graph: Graph,
@@ -111,6 +113,7 @@ impl<H: Host> Engine<H> {
             unfinished: 0,
             had_sessions: false,
             retry_wanted: false,
+            gathered: false,
             files: Slab::new(),
             graph: Graph::new(Hash::new(seed)),
             hash: Hash::new(seed),

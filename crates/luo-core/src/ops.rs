@@ -37,6 +37,7 @@ mod report;
 mod retrieve;
 mod session;
 mod takeover;
+mod together;
 mod transition;
 
 pub use dependency::{add_dependency, drop_dependency, Needed};

@@ -83,6 +83,8 @@ pub(crate) struct Session<H: Host> {
     pub(crate) orphan: bool,
     /// Incoming: its files are let go of; only its descriptor is left.
     pub(crate) finished: bool,
+    /// Incoming, closed: being finished with others, see `ops::together`.
+    pub(crate) together: bool,
     /// Incoming: not to be carried on to the next kernel, because it cannot be.
     pub(crate) left_behind: bool,
     /// Outgoing: carries on this incoming session, which nobody has claimed.
@@ -108,6 +110,7 @@ impl<H: Host> Session<H> {
             busy: 0,
             orphan: false,
             finished: false,
+            together: false,
             left_behind: false,
             carries: None,
             position: 0,

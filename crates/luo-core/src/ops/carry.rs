@@ -185,7 +185,7 @@ struct Place {
     access: Access,
 }
 
-pub(super) fn is_carried<H: Host>(session: &Session<H>) -> bool {
+fn is_carried<H: Host>(session: &Session<H>) -> bool {
     session.state == State::UNCLAIMED && !session.left_behind && !session.finished
 }
 
@@ -284,12 +284,15 @@ impl<H: Host> Engine<H> {
         let Stage::Incoming(arrived) = &file.stage else {
             return None;
         };
+        let handler = file.handler?;
+        // Before the file is cloned, so that no clone is dropped under the lock.
+        let pin = host.pin_handler(&arrived.handler)?;
         let source = Source {
             handler: arrived.handler.clone(),
             file: restored.clone(),
-            pin: host.pin_handler(&arrived.handler)?,
+            pin,
         };
-        Some((file.handler?, source))
+        Some((handler, source))
     }
 
     /// A restored file's object counts as preserved by its copy from here on.
@@ -347,12 +350,17 @@ impl<H: Host> Engine<H> {
             Target::Gone(name) => return Err(Error::NotCarried(name)),
         };
         let name = self.file_name(id).ok_or(Error::Inconsistent)?;
-        let place = self.place_of(id).ok_or(Error::NotCarried(name))?;
-        let copy = self.find_file(place.to, place.token);
-        let carrier = self.sessions.get(place.to);
-        let session = self.files.get(id).map(|file| file.session);
-        copy.filter(|_| carrier.is_some_and(|carrier| carrier.carries == session))
-            .ok_or(Error::NotCarried(name))
+        let file = self.files.get(id);
+        let copy = file.and_then(|file| self.find_file(self.carrier_of(file.session)?, file.token));
+        copy.ok_or(Error::NotCarried(name))
+    }
+
+    /// The outgoing session that carries an incoming one on.
+    pub(super) fn carrier_of(&self, id: SessionId) -> Option<SessionId> {
+        let (name, _) = self.session_info(id)?;
+        let to = self.find_session(Direction::Outgoing, &name)?;
+        let carries = self.sessions.get(to)?.carries;
+        (carries == Some(id)).then_some(to)
     }
 
     /// The last session made to carry another on, and that one. They were made

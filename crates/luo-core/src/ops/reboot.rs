@@ -12,7 +12,7 @@ use core::task::Poll;
 
 use luo_abi::rfc::{Event, State as MachineState};
 
-use super::carry::{carry, is_carried, uncarry};
+use super::carry::{carry, uncarry};
 use super::event::{close_orphans, fail};
 use super::report::Report;
 use super::transition::{begin_reboot, freeze_all, prepare_all, undo_all};
@@ -81,8 +81,8 @@ impl<H: Host> Engine<H> {
     /// Counts the incoming sessions that end with this kernel.
     fn count_lost(&self, report: &mut Report) {
         let mut session = self.incoming.first;
-        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            if !is_carried(current) && !current.finished {
+        while let Some((id, current)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            if !current.finished && self.carrier_of(id).is_none() {
                 report.lost = report.lost.saturating_add(1);
             }
             session = current.links.next;

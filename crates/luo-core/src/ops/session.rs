@@ -8,6 +8,7 @@ use luo_abi::rfc::State as MachineState;
 use super::end_of_update::end_if_all_finished;
 use super::finish::finish_claimed;
 use super::preserve::{trim_records, unpreserve_all};
+use super::together::finish_together;
 use crate::block::{Room, Spares};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -140,7 +141,7 @@ pub fn put_back_session<H: Host>(host: &H, id: SessionId) {
 /// it is frozen, an incoming one.
 ///
 /// # Errors
-/// [`Error::CannotFinish`] for an incoming session that stays. The host tells
+/// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
 /// somebody: whoever closed the descriptor will not look.
 pub fn close_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
     let claimed = host.with(|engine| {
@@ -157,8 +158,13 @@ pub fn close_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
         Some(Direction::Outgoing) => unpreserve_all(host, id),
         Some(Direction::Incoming) => {
             let ended = end_incoming(host, id);
+            if let Err(Error::Needed { by, .. }) = &ended {
+                host.with(|engine| Poll::Ready(engine.want_retry_with(&by.session)));
+            }
             after_finish(host);
-            return ended;
+            // It may have been finished together with others.
+            let gone = host.with(|engine| Poll::Ready(engine.sessions.get(id).is_none()));
+            return if gone { Ok(()) } else { ended };
         }
     }
     remove_claimed(host, id);
@@ -179,6 +185,7 @@ pub(super) fn after_finish<H: Host>(host: &H) {
 /// `report` is told of those that still cannot. Answers with how many.
 pub(super) fn retry_unfinished<H: Host>(host: &H, mut report: impl FnMut(&Error)) -> usize {
     let mut unfinished = 0usize;
+    finish_together(host);
     let mut next = host.with(|engine| Poll::Ready(engine.next_unfinished(None)));
     while let Some(id) = next {
         // Looked up first: the session may be gone afterwards.
@@ -305,6 +312,14 @@ impl<H: Host> Engine<H> {
         if let Some(session) = self.sessions.get_mut(id) {
             session.orphan = true;
         }
+    }
+
+    /// A session that was closed is needed by another. If that one was closed as
+    /// well, the two may have to be finished together.
+    fn want_retry_with(&mut self, other: &SessionName) {
+        let other = self.find_session(Direction::Incoming, other);
+        let other = other.and_then(|id| self.sessions.get(id));
+        self.retry_wanted |= other.is_some_and(|other| other.state == State::UNFINISHED);
     }
 
     /// The next incoming session behind `after` that waits to be finished.

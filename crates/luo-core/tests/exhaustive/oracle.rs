@@ -9,11 +9,14 @@ use luo_core::{Error, Failure};
 use super::scene::{Act, Layout, Scene, Start, SUBSYSTEMS};
 use crate::support::{compat, Call};
 
+/// From here on a step is on the session at a place of the layout.
+const SESSION: u64 = 100;
+
 /// Something that a transition asks the host for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Step {
     pub call: Call,
-    /// An object, a subsystem, or the place of a session in the layout.
+    /// An object, a subsystem, or a session.
     pub on: u64,
 }
 
@@ -54,36 +57,41 @@ impl Layout {
         objects.copied().collect()
     }
 
-    /// The objects as given, but each behind all that it has to wait for.
-    fn order(&self, given: &[u64], waits: impl Fn(u64, u64) -> bool) -> Vec<u64> {
-        let (mut order, mut waiting) = (Vec::new(), Vec::new());
+    /// The objects as given, but each behind all that it has to wait for, and right
+    /// behind the last of them. `waits` are pairs: who waits, for whom.
+    fn order(given: &[u64], waits: &[(u64, u64)]) -> Vec<u64> {
+        let (mut order, mut passed) = (Vec::new(), Vec::new());
+        let is_ready = |order: &[u64], of: u64| {
+            let mut before = waits.iter().filter(|(who, _)| *who == of);
+            before.all(|(_, other)| order.contains(other) || !given.contains(other))
+        };
         for &object in given {
-            waiting.push(object);
-            let ready = |order: &[u64], of: u64| {
-                let mut before = given.iter().filter(|&&other| waits(of, other));
-                before.all(|other| order.contains(other))
-            };
-            while let Some(at) = waiting.iter().position(|&of| ready(&order, of)) {
-                order.push(waiting.remove(at));
+            if !is_ready(&order, object) {
+                passed.push(object);
+                continue;
+            }
+            let mut at = order.len();
+            order.push(object);
+            while let Some(&placed) = order.get(at) {
+                at += 1;
+                for &(who, other) in waits {
+                    if other == placed && passed.contains(&who) && is_ready(&order, who) {
+                        passed.retain(|&object| object != who);
+                        order.push(who);
+                    }
+                }
             }
         }
         order
     }
 
     pub fn dependencies_first(&self, given: &[u64]) -> Vec<u64> {
-        self.order(given, |of, other| self.needs.contains(&(of, other)))
+        Self::order(given, self.needs)
     }
 
     pub fn dependents_first(&self, given: &[u64]) -> Vec<u64> {
-        self.order(given, |of, other| self.needs.contains(&(other, of)))
-    }
-
-    /// The copies of what is carried on: each session's files as they were
-    /// carried.
-    fn copies(&self) -> Vec<u64> {
-        let mut order = self.dependencies_first(&self.given());
-        order.sort_by_key(|&object| self.place(object));
-        order
+        let turned = self.needs.iter().map(|&(from, on)| (on, from));
+        Self::order(given, &turned.collect::<Vec<_>>())
     }
 
     fn prepare(&self) -> Vec<Step> {
@@ -96,24 +104,24 @@ impl Layout {
 
     fn carry(&self) -> Vec<Step> {
         let mut steps = Vec::new();
-        let (mut paged, mut recorded) = (vec![false; self.sessions.len()], false);
+        // A page for sessions, one for files in each session, one for records.
+        let mut recorded = false;
         for (at, (text, _)) in self.sessions.iter().enumerate() {
-            let new_record =
-                text.is_empty() && !std::mem::replace(&mut recorded, text.is_empty() || recorded);
-            // A page for sessions, and one for records.
-            for _ in 0..usize::from(at == 0) + usize::from(new_record) {
-                steps.push(step(Call::AllocBlock, at as u64 + 100));
-            }
+            let records = text.is_empty() && !recorded;
+            recorded |= text.is_empty();
+            let pages = usize::from(at == 0) + usize::from(records);
+            steps.extend((0..pages).map(|_| step(Call::AllocBlock, SESSION + at as u64)));
+        }
+        let mut last = usize::MAX;
+        for object in self.given() {
+            let files = std::mem::replace(&mut last, self.place(object)) != last;
+            let records = !std::mem::replace(&mut recorded, true);
+            let pages = usize::from(files) + usize::from(records);
+            steps.extend((0..pages).map(|_| step(Call::AllocBlock, object)));
         }
         for object in self.dependencies_first(&self.given()) {
-            steps.push(step(Call::Retrieve, object));
-            steps.push(step(Call::PinHandler, object));
-            let new_page = !std::mem::replace(&mut paged[self.place(object)], true);
-            let new_record = !std::mem::replace(&mut recorded, true);
-            for _ in 0..usize::from(new_page) + usize::from(new_record) {
-                steps.push(step(Call::AllocBlock, object));
-            }
-            steps.push(step(Call::Preserve, object));
+            let calls = [Call::Retrieve, Call::PinHandler, Call::Preserve];
+            steps.extend(calls.map(|call| step(call, object)));
         }
         steps
     }
@@ -143,8 +151,7 @@ impl Layout {
                 [self.prepare(), prepare_subsystems.concat(), freeze(&given)].concat()
             }
             (Start::Updated, None) => {
-                let copies = freeze(&self.copies());
-                [self.carry(), prepare_subsystems.concat(), copies].concat()
+                [self.carry(), prepare_subsystems.concat(), freeze(&given)].concat()
             }
             (Start::Updated, Some(Event::Finish)) => {
                 let mut steps = Vec::new();
@@ -178,25 +185,16 @@ impl Layout {
     }
 
     /// How steps are undone: subsystems, freezing, preserving; each from the end.
-    pub fn undo(&self, start: Start, done: &[Step]) -> Vec<String> {
+    pub fn undo(&self, done: &[Step]) -> Vec<String> {
         let of = |call, word: &str| {
             let steps = done.iter().rev().filter(move |step| step.call == call);
             let lines = steps.map(|step| format!("{word} {}", step.on));
             lines.collect::<Vec<_>>()
         };
-        let mut preserved = of(Call::Preserve, "unpreserve");
-        if start == Start::Updated {
-            // The copies that there are, as they stand in their sessions.
-            let mut copies = self.copies();
-            let was_made = |object: &u64| done.contains(&step(Call::Preserve, *object));
-            copies.retain(was_made);
-            let order = self.dependencies_first(&copies).into_iter().rev();
-            preserved = order.map(|on| format!("unpreserve {on}")).collect();
-        }
         [
             of(Call::SubsystemPrepare, "subsystem_cancel"),
             of(Call::Freeze, "unfreeze"),
-            preserved,
+            of(Call::Preserve, "unpreserve"),
         ]
         .concat()
     }
@@ -218,7 +216,7 @@ impl Layout {
         }
         let done = [self.done_before(start), steps[..at].to_vec()].concat();
         let mut log = lines(&steps[..=at]);
-        log.extend(self.undo(start, &done));
+        log.extend(self.undo(&done));
         let failure = match call {
             Call::PinSubsystem => subsystem(on, Errno::ENODEV),
             Call::SubsystemPrepare | Call::SubsystemFreeze => subsystem(on, errno),
@@ -242,16 +240,16 @@ impl Layout {
             Call::PinHandler => Error::OwnerGone,
             _ => Error::Host(errno),
         };
-        // From 100 on it is the place of a session.
-        let object = if on < 100 {
+        let of_file = on < SESSION;
+        let object = if of_file {
             on
         } else {
-            self.sessions[on as usize - 100].1[0]
+            self.sessions[(on - SESSION) as usize].1[0]
         };
         let name = scene.name(object);
         Failure::Carry {
             session: name.session,
-            token: (on < 100).then_some(name.token),
+            token: of_file.then_some(name.token),
             why,
         }
     }

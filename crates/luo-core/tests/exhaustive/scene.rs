@@ -29,8 +29,7 @@ const PLACES: &[&[(&str, &[u64])]] = &[
 ];
 
 pub fn layouts() -> impl Iterator<Item = Layout> {
-    let needs = [CHAIN, PAIR, FAN, &[]];
-    let of = |sessions| needs.map(|needs| Layout { sessions, needs });
+    let of = |sessions| [CHAIN, PAIR, FAN, &[]].map(|needs| Layout { sessions, needs });
     PLACES.iter().copied().flat_map(of)
 }
 

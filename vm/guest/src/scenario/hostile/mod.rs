@@ -19,11 +19,14 @@ mod compose;
 mod kinds;
 mod verdict;
 
+use std::fs;
+
 use anyhow::{Context, Result, ensure};
+use luo_sys::Errno;
 
 use self::compose::Composer;
-use self::kinds::{KINDS, Kind};
-use crate::check::Suite;
+use self::kinds::{Expected, KINDS, Kind};
+use crate::check::{Suite, refused};
 use crate::command_line::{Args, CommandLine};
 use crate::forge::Forge;
 use crate::init::Guest;
@@ -36,6 +39,8 @@ const KIND: &str = "kind";
 /// Argument for the next kernel: it was booted only to switch the
 /// orchestrator off.
 const RESTARTED: &str = "restarted";
+/// What is to become of sessions that cannot be carried on.
+const UNCLAIMED: &str = "/sys/kernel/liveupdate/unclaimed";
 /// Argument for the next kernel: the pages that were forged.
 const PAGES: &str = "pages";
 
@@ -65,7 +70,15 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     if guest.boot as usize + 1 == 2 * kinds.len() {
         return Ok(());
     }
-    kexec::go(guest, |line, _| line.set("liveupdate", "off"))
+    kexec::load(guest, |line, _| line.set("liveupdate", "off"))?;
+    if matches!(kind.expected, Expected::Refused) {
+        // What cannot be read cannot be carried on: nothing is lost unasked.
+        SUITE.case(format!("{}-vetoes-the-reboot", kind.name), || {
+            refused::<()>(Err(kexec::jump()), Errno::EIO)
+        });
+        fs::write(UNCLAIMED, "discard").context(UNCLAIMED)?;
+    }
+    Err(kexec::jump().into())
 }
 
 fn chosen(name: &str) -> Result<Vec<&'static Kind>> {
