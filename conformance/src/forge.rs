@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `/dev/luo_forge`, the test driver: files and subsystems that fail on demand
-//! and write down what they are called for. What it does is described in its
+//! `/dev/luo_forge`, the test driver: files and subsystems that fail or wait on
+//! demand and write down what they are called for. What it does is described in its
 //! source, `lib/tests/luo_forge.c` of the kernel's overlay.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::FileExt;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use luo_sys::Errno;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::check::skip;
+use crate::check::{same, skip};
+use crate::waiting::PATIENCE;
 
 /// The device node.
 pub const DEVICE: &str = "/dev/luo_forge";
@@ -120,6 +122,77 @@ impl Drop for Injected {
     }
 }
 
+/// A callback of the driver that waits as soon as it is called, until this is
+/// dropped.
+#[must_use = "it goes on when this is dropped"]
+pub struct Hold {
+    device: File,
+    callback: String,
+}
+
+impl Hold {
+    /// Has a callback wait, named as in [`calls`].
+    ///
+    /// # Errors
+    /// A skip without the driver.
+    pub fn on(callback: impl Into<String>) -> Result<Self> {
+        let (device, callback) = (open()?, callback.into());
+        write("hold", &callback).context("hold")?;
+        Ok(Self { device, callback })
+    }
+
+    /// Waits until it is called, and so waits.
+    ///
+    /// # Errors
+    /// If nobody calls it.
+    pub fn reached(&self) -> Result<()> {
+        let mut fds = [PollFd::new(&self.device, PollFlags::PRI)];
+        let timeout = Timespec::try_from(PATIENCE).context("the time")?;
+        poll(&mut fds, Some(&timeout))?;
+        let Self { callback, .. } = self;
+        let called = fds[0].revents().contains(PollFlags::PRI);
+        ensure!(called, "nobody called {callback}");
+        self.holds()
+    }
+
+    /// Asserts that it waits at this moment.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn holds(&self) -> Result<()> {
+        same("who waits", get("held")?, self.callback.clone())
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Refused by no driver that has the parameter.
+        let _ = write("hold", "");
+    }
+}
+
+/// Each call is also a line of the kernel's log, as long as this is there:
+/// `luo_forge: ` and what [`calls`] has.
+#[must_use = "it ends when this is dropped"]
+pub struct PrintedCalls(());
+
+impl PrintedCalls {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// If the driver has no such switch.
+    pub fn begin() -> Result<Self> {
+        set("print_calls", 1).context("print_calls")?;
+        Ok(Self(()))
+    }
+}
+
+impl Drop for PrintedCalls {
+    fn drop(&mut self) {
+        let _ = set("print_calls", 0);
+    }
+}
+
 /// The driver's subsystems, registered until this is dropped.
 #[must_use = "they are unregistered when this is dropped"]
 pub struct Subsystems(());
@@ -163,7 +236,12 @@ fn path(name: &str) -> String {
 }
 
 fn set(name: &str, value: i64) -> io::Result<()> {
-    fs::write(path(name), value.to_string())
+    write(name, &value.to_string())
+}
+
+fn write(name: &str, value: &str) -> io::Result<()> {
+    // Sysfs takes no notice of a write of nothing.
+    fs::write(path(name), format!("{value}\n"))
 }
 
 fn get(name: &str) -> Result<String> {

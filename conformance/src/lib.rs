@@ -12,15 +12,18 @@
 //! - [`difference`] is how a difference is declared and recognised.
 //! - [`run`] runs cases and judges them; [`journey`] takes those that go
 //!   through kexec from kernel to kernel.
-//! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`] are what cases are made of.
+//! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
+//!   are what cases are made of; [`child`] is another process.
 //!
 //! This crate prints nothing and starts no machine. Who runs it implements
 //! [`Machine`], takes the reports, and jumps when [`Journey::proceed`] says so;
-//! the guest of a virtual machine does (`vm/guest`).
+//! the guest of a virtual machine does (`vm/guest`). Its program becomes a
+//! [`child`] if the first argument says so.
 #![forbid(unsafe_code)]
 
 pub mod case;
 pub mod check;
+pub mod child;
 pub mod difference;
 pub mod fill;
 pub mod forge;
@@ -28,8 +31,10 @@ mod implementation;
 pub mod journey;
 pub mod kmsg;
 pub mod look;
+pub mod participant;
 pub mod run;
 mod topics;
+pub mod waiting;
 
 pub use case::{Case, Context, Course, Machine, Topic};
 pub use difference::{Differs, Expect};

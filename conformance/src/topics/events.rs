@@ -2,11 +2,12 @@
 //! The events: when they are legal, who can veto them, what a veto undoes.
 
 use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Cause, Device, Errno, Event, State, Token, Tried};
+use luo_sys::{Cause, Errno, Event, State, Token, Tried};
 
 use super::tools::{NO_EVENTS, NO_RFC, enter, is_free, is_held, memory, session, state_is};
 use crate::case::{Case, Context, here};
 use crate::check::{device, name, refused, same};
+use crate::child::send;
 use crate::difference::missing;
 use crate::forge::{self, Fault, HANDLER, ODD};
 
@@ -26,15 +27,6 @@ pub(super) const CASES: &[Case] = &[
     here("veto-at-freeze-thaws-the-frozen", thaw).but(&[missing(NO_EVENTS)]),
     here("failures-are-counted", counted).but(&[missing(NO_EVENTS)]),
 ];
-
-fn send(device: &Device, event: Event) -> luo_sys::Result<()> {
-    match event {
-        Event::Prepare => device.prepare(),
-        Event::Freeze => device.freeze(),
-        Event::Cancel => device.cancel(),
-        Event::Finish => device.finish_update(),
-    }
-}
 
 /// All pairs of state and event, but those of updated, which need a kexec.
 fn illegal(_: &mut Context<'_>) -> Result<()> {

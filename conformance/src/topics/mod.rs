@@ -12,6 +12,8 @@ mod log;
 mod poll;
 mod queries;
 mod rfc_files;
+mod rust_participant;
+mod scale;
 mod sessions;
 mod states;
 mod subsystems;
@@ -19,6 +21,7 @@ mod sysfs;
 mod tokens;
 mod tools;
 mod unpreserve;
+mod waiting;
 
 use crate::case::Topic;
 
@@ -33,6 +36,8 @@ pub const TOPICS: &[Topic] = &[
     topic("unpreserve", unpreserve::CASES),
     topic("dependencies", dependencies::CASES),
     topic("subsystems", subsystems::CASES),
+    topic("rust-participant", rust_participant::CASES),
+    topic("waiting", waiting::CASES),
     topic("queries", queries::CASES),
     topic("poll", poll::CASES),
     topic("sysfs", sysfs::CASES),
@@ -41,6 +46,7 @@ pub const TOPICS: &[Topic] = &[
     topic("closing", closing::CASES),
     topic("implicit", implicit::CASES),
     topic("carry", carry::CASES),
+    topic("scale", scale::CASES),
 ];
 
 const fn topic(name: &'static str, cases: &'static [crate::case::Case]) -> Topic {

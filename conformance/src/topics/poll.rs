@@ -14,9 +14,7 @@ use crate::case::{Case, Context, here};
 use crate::check::{Absent, device, same};
 use crate::difference::{absent, missing};
 use crate::look::SYSFS;
-
-/// How long a change may take to be seen: far longer than it takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::waiting::PATIENCE;
 
 pub(super) const CASES: &[Case] = &[
     here("device-tells-of-a-change", device_tells).but(&[missing(NO_EVENTS)]),

@@ -12,7 +12,7 @@
 //!   Root { "luo-contract-v1", counts, digests, checksum, subsystems, records }
 //!            SubsystemRecord[count] (one page)  <------'          v
 //!                                          BlockHeader -> BlockHeader -> ...
-//!                                          FileRecord | EdgeRecord | DeviceRecord
+//!                                          FileRecord | EdgeRecord | SessionRecord
 //! ```
 //!
 //! All digests are SipHash-1-3 with 64 bits of output under the key 0, over
@@ -66,8 +66,8 @@ pub struct Root {
 pub const KIND_FILE: u32 = 1;
 /// [`EdgeRecord::kind`].
 pub const KIND_EDGE: u32 = 2;
-/// [`DeviceRecord::kind`].
-pub const KIND_DEVICE: u32 = 3;
+/// [`SessionRecord::kind`].
+pub const KIND_SESSION: u32 = 3;
 
 /// What is known of a file beside its `luo-v5` record: 64 bytes.
 #[repr(C, packed)]
@@ -107,16 +107,25 @@ pub struct EdgeRecord {
     pub reserved2: [u8; 32],
 }
 
-/// A session is that of an open instance of the device: 64 bytes.
+/// [`SessionRecord::flags`]: it is that of an open instance of the device.
+pub const SESSION_OF_DEVICE: u32 = 1;
+/// [`SessionRecord::flags`]: its owner has closed it; it is there because files of
+/// others need its files, and is finished as soon as those are.
+pub const SESSION_CLOSED: u32 = 2;
+
+/// What is known of a session beside its `luo-v5` record: 64 bytes. Only sessions
+/// with a flag have one.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-pub struct DeviceRecord {
-    /// [`KIND_DEVICE`].
+pub struct SessionRecord {
+    /// [`KIND_SESSION`].
     pub kind: u32,
     /// The session: the position of its record.
     pub session: u32,
+    /// `SESSION_*`.
+    pub flags: u32,
     /// Zero.
-    pub reserved: [u8; 56],
+    pub reserved: [u8; 52],
 }
 
 /// One subsystem: 56 bytes.
@@ -129,7 +138,7 @@ pub struct SubsystemRecord {
     pub data: u64,
 }
 
-/// Bytes of each record of a file, an edge or a device session.
+/// Bytes of each record of a file, an edge or a session.
 pub const RECORD_SIZE: usize = 64;
 /// Records in a full block.
 pub const RECORDS_PER_BLOCK: usize = match BLOCK_SIZE
@@ -150,7 +159,7 @@ const _: () = {
     assert!(size_of::<Root>() == 88);
     assert!(size_of::<FileRecord>() == RECORD_SIZE);
     assert!(size_of::<EdgeRecord>() == RECORD_SIZE);
-    assert!(size_of::<DeviceRecord>() == RECORD_SIZE);
+    assert!(size_of::<SessionRecord>() == RECORD_SIZE);
     assert!(size_of::<SubsystemRecord>() == 56);
     assert!(MAX_SUBSYSTEMS * size_of::<SubsystemRecord>() <= BLOCK_SIZE);
     assert!(RECORDS_PER_BLOCK == 63);

@@ -22,7 +22,9 @@ use crate::list::List;
 use crate::machine::{FileName, LastFailure, Machine};
 use crate::mem::Vec;
 use crate::registry::{Flb, Handler};
-use crate::session::{Direction, File, Owner, RecordChain, Session, SessionChain, State};
+use crate::session::{
+    Direction, File, Owner, RecordChain, Session, SessionChain, SessionKind, State,
+};
 use crate::slab::Slab;
 use crate::subsystem::{ArrivedSubsystem, Subsystem};
 use crate::text::SessionName;
@@ -304,33 +306,35 @@ impl<H: Host> Engine<H> {
     }
 
     /// Adds an outgoing session whose name is not in use.
-    pub(crate) fn add_session(
-        &mut self,
-        name: SessionName,
-        owner: Owner,
-    ) -> Result<SessionId, Error> {
-        let hash = self.name_hash(Direction::Outgoing, &name);
-        self.add_session_hashed(name, Direction::Outgoing, owner, hash)
+    pub(crate) fn add_session(&mut self, kind: SessionKind) -> Result<SessionId, Error> {
+        let hash = self.name_hash(Direction::Outgoing, &kind.name);
+        self.add_session_hashed(kind, Direction::Outgoing, hash)
     }
 
     /// [`Self::add_session`] for a caller who knows the hash of the name.
     pub(crate) fn add_session_hashed(
         &mut self,
-        name: SessionName,
+        kind: SessionKind,
         direction: Direction,
-        owner: Owner,
         hash: u32,
     ) -> Result<SessionId, Error> {
         self.names.reserve(1)?;
-        let id = self.sessions.insert(Session::new(name, direction, owner))?;
+        let id = self.sessions.insert(Session::new(kind, direction))?;
         self.names.insert(hash, id.slot)?;
         let mut list = *self.list(direction);
         list.push_back(&mut self.sessions, id);
         *self.list_mut(direction) = list;
-        match (direction, owner) {
-            (Direction::Incoming, _) => self.unfinished = self.unfinished.saturating_add(1),
-            (Direction::Outgoing, Owner::Device) => self.records = self.records.saturating_add(1),
-            (Direction::Outgoing, Owner::Program) => {}
+        match direction {
+            Direction::Incoming => {
+                self.unfinished = self.unfinished.saturating_add(1);
+                if kind.closed {
+                    self.set_state(id, State::UNFINISHED);
+                }
+            }
+            Direction::Outgoing if kind.has_record() => {
+                self.records = self.records.saturating_add(1);
+            }
+            Direction::Outgoing => {}
         }
         Ok(id)
     }
@@ -352,8 +356,8 @@ impl<H: Host> Engine<H> {
         self.set_finished(id);
         // No longer counted as waiting to be finished, whatever it was.
         self.set_state(id, State::Exclusive);
-        let owner = self.sessions.get(id).map(|session| session.owner);
-        if direction == Direction::Outgoing && owner == Some(Owner::Device) {
+        let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
+        if direction == Direction::Outgoing && has_record {
             self.records = self.records.saturating_sub(1);
         }
         let hash = self.name_hash(direction, &name);

@@ -210,6 +210,27 @@ impl Graph {
         if self.needs(on, from) {
             return Err(Error::DependencyCycle);
         }
+        self.link(from, on)
+    }
+
+    /// Declares that `from` needs `on` without looking for a cycle: for what was
+    /// declared in another kernel. Records do not stand in the order of
+    /// declaration, and in another one the search can cost a multiple. An order
+    /// of all files that is shorter than they are many tells of a cycle.
+    ///
+    /// # Errors
+    /// As [`Self::declare`], but for the cycle.
+    pub(crate) fn adopt(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
+        if !self.has_node(from) || !self.has_node(on) {
+            return Err(Error::NoToken);
+        }
+        if self.find(from, on).is_some() {
+            return Err(Error::DependencyExists);
+        }
+        self.link(from, on)
+    }
+
+    fn link(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
         self.reserve_edges(1)?;
         let id = self.edges.insert(Edge {
             from,

@@ -10,7 +10,7 @@ mod refusal;
 mod supplement;
 mod write;
 
-pub(crate) use read::{read_early, read_sessions, Draft, Early, HandlerEntry, SessionDraft};
+pub(crate) use read::{read_early, read_sessions, Draft, Early, HandlerEntry};
 pub use refusal::{Area, BadRecord, Refusal};
 pub use write::RootPages;
 

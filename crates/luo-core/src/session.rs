@@ -72,6 +72,31 @@ pub enum Owner {
     Device,
 }
 
+/// What a new session is to be.
+#[derive(Clone, Copy)]
+pub(crate) struct SessionKind {
+    pub(crate) name: SessionName,
+    pub(crate) owner: Owner,
+    /// It was closed by its owner and waits to be finished.
+    pub(crate) closed: bool,
+}
+
+impl SessionKind {
+    /// A session that somebody holds.
+    pub(crate) const fn open(name: SessionName, owner: Owner) -> Self {
+        Self {
+            name,
+            owner,
+            closed: false,
+        }
+    }
+
+    /// Whether a record beside that of `luo-v5` says something of it.
+    pub(crate) fn has_record(&self) -> bool {
+        self.owner == Owner::Device || self.closed
+    }
+}
+
 pub(crate) struct Session<H: Host> {
     pub(crate) name: SessionName,
     pub(crate) direction: Direction,
@@ -87,6 +112,10 @@ pub(crate) struct Session<H: Host> {
     pub(crate) together: bool,
     /// Incoming: not to be carried on to the next kernel, because it cannot be.
     pub(crate) left_behind: bool,
+    /// Incoming and closed: files of other sessions need its files.
+    pub(crate) needed: bool,
+    /// Outgoing: carries on a session that was closed in this kernel.
+    pub(crate) closed: bool,
     /// Outgoing: carries on this incoming session, which nobody has claimed.
     pub(crate) carries: Option<SessionId>,
     /// Its place among the records that were written last.
@@ -98,11 +127,11 @@ pub(crate) struct Session<H: Host> {
 }
 
 impl<H: Host> Session<H> {
-    pub(crate) fn new(name: SessionName, direction: Direction, owner: Owner) -> Self {
+    pub(crate) fn new(kind: SessionKind, direction: Direction) -> Self {
         Self {
-            name,
+            name: kind.name,
             direction,
-            owner,
+            owner: kind.owner,
             state: match direction {
                 Direction::Outgoing => State::Open,
                 Direction::Incoming => State::UNCLAIMED,
@@ -112,11 +141,23 @@ impl<H: Host> Session<H> {
             finished: false,
             together: false,
             left_behind: false,
+            needed: false,
+            closed: kind.closed,
             carries: None,
             position: 0,
             files: List::new(),
             chain: Chain::new(),
             links: Links::new(),
+        }
+    }
+}
+
+impl<H: Host> Session<H> {
+    pub(crate) fn kind(&self) -> SessionKind {
+        SessionKind {
+            name: self.name,
+            owner: self.owner,
+            closed: self.closed,
         }
     }
 }
@@ -171,6 +212,9 @@ pub(crate) enum Progress<H: Host> {
     Waiting,
     /// The handler is at it.
     Retrieving,
+    /// Restored, with more access than it had; to be narrowed when it is asked for
+    /// again. Given to nobody.
+    Wide(H::File),
     /// Restored.
     Done(H::File),
     /// The handler failed.
@@ -181,7 +225,7 @@ impl<H: Host> Progress<H> {
     pub(crate) fn retrieval(&self) -> Retrieval {
         match self {
             Self::Waiting | Self::Retrieving => Retrieval::None,
-            Self::Done(_) => Retrieval::Done,
+            Self::Wide(_) | Self::Done(_) => Retrieval::Done,
             Self::Failed(errno) => Retrieval::Failed(*errno),
         }
     }
@@ -208,6 +252,9 @@ pub(crate) struct File<H: Host> {
     pub(crate) frozen: bool,
     /// Incoming, of the device: somebody has got it.
     pub(crate) handed: bool,
+    /// Incoming, of a program: its owner has asked for it. One that is restored
+    /// for others, or to be carried on, is not.
+    pub(crate) asked_for: bool,
     pub(crate) stage: Stage<H>,
     pub(crate) links: Links<kind::File>,
 }
@@ -226,6 +273,7 @@ impl<H: Host> File<H> {
             registered: false,
             frozen: false,
             handed: false,
+            asked_for: false,
             stage,
             links: Links::new(),
         }

@@ -99,12 +99,12 @@ pub(crate) struct Call<H: Host> {
     pub(crate) data: u64,
 }
 
+/// A subsystem that is kept from going away, or the name of one that is going.
+type Pinned<H> = Result<(Call<H>, <H as Host>::Pin), Compat>;
+
 /// The subsystem at a place, pinned, for its prepare; `Err` with its name if its
 /// owner is going away.
-pub(crate) fn pin_for_prepare<H: Host>(
-    host: &H,
-    at: usize,
-) -> Option<Result<(Call<H>, H::Pin), Compat>> {
+pub(crate) fn pin_for_prepare<H: Host>(host: &H, at: usize) -> Option<Pinned<H>> {
     host.with(|engine| {
         Poll::Ready(engine.subsystems.get(at).map(|entry| {
             let pin = host.pin_subsystem(&entry.table).ok_or(entry.name)?;

@@ -2,16 +2,23 @@
 //! Behaviour of the engine, seen from a host.
 //!
 //! One file a topic; `support` is the host. `model` compares random histories
-//! with a plain model, `faults` takes memory away at every request, `hostile`
-//! damages handovers, `interleave` runs each pair of operations against each
-//! other, `races` runs many threads.
+//! with a plain model, `exhaustive` has each event fail at each place, `faults`
+//! takes memory away at every request, `hostile` damages handovers, `interleave`
+//! runs each pair of operations against each other, `races` runs many threads.
 #![allow(
     clippy::result_large_err,
     reason = "the engine's errors name sessions and handlers, and are passed on as they are"
 )]
 
+mod access;
 mod cancel;
+mod carry;
 mod close;
+mod contract_handover;
+mod dependencies;
+mod device_files;
+mod end_of_update;
+mod events;
 mod exhaustive;
 mod faults;
 mod finish;
@@ -24,9 +31,12 @@ mod interleave;
 mod limits;
 mod model;
 mod preserve;
+mod queries;
 mod races;
 mod refusals;
 mod retrieve;
+mod scale;
 mod sessions;
+mod subsystems;
 mod support;
 mod takeover;

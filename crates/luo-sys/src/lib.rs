@@ -11,6 +11,7 @@
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
+//! | [`supervise`], [`seccomp`], [`process`] | what a simulator needs of the kernel |
 //!
 //! There is no policy here: no retry (but of a list that changed under the
 //! reader, a bounded number of times), no bookkeeping, no thread. This is the
@@ -49,9 +50,12 @@ mod list;
 mod map;
 pub mod memfd;
 mod name;
+pub mod process;
 pub mod raw;
+pub mod seccomp;
 mod session;
 mod session_contract;
+pub mod supervise;
 mod text;
 
 pub use dependency::Needed;

@@ -16,6 +16,24 @@ pub(crate) const PAGE: usize = 4096;
 const COMMIT: u64 = 1 << 20;
 const MEMORY: u64 = 1 << 21;
 
+/// What can be handed over, in the driver's words.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Entry {
+    /// The orchestrator's root.
+    Luo,
+    /// The root of what goes beside it.
+    Contract,
+}
+
+impl Entry {
+    const fn word(self) -> [u8; 8] {
+        match self {
+            Self::Luo => *b"commit\0\0",
+            Self::Contract => *b"contract",
+        }
+    }
+}
+
 /// An open forge.
 pub(crate) struct Forge {
     file: File,
@@ -58,16 +76,17 @@ impl Forge {
             .with_context(|| format!("page {index} of the forge"))
     }
 
-    /// Hands page 0 over as the orchestrator's root, `size` bytes long.
+    /// Hands a page over as an entry that is `size` bytes long.
     ///
     /// # Errors
     /// If something has been handed over already.
-    pub(crate) fn commit(&self, size: u64) -> Result<()> {
-        let mut order = *b"commit\0\0________";
-        order[8..].copy_from_slice(&size.to_ne_bytes());
+    pub(crate) fn hand_over(&self, entry: Entry, page: usize, size: u64) -> Result<()> {
+        let mut order = entry.word().to_vec();
+        order.extend(size.to_ne_bytes());
+        order.extend((page as u64).to_ne_bytes());
         self.file
             .write_all_at(&order, COMMIT)
-            .context("committing the forged handover")
+            .with_context(|| format!("committing the forged entry {entry:?}"))
     }
 
     /// Reads a page of physical memory.

@@ -23,11 +23,14 @@ mod kmsg;
 mod port;
 mod scenario;
 
-use luo_conformance::fill;
+use luo_conformance::{child, fill};
 
 fn main() {
-    if std::env::args().nth(1).as_deref() == Some(scenario::HOLD) {
-        scenario::hold();
+    let mut args = std::env::args().skip(1);
+    match args.next().as_deref() {
+        Some(scenario::HOLD) => scenario::hold(),
+        Some(child::ARGUMENT) => child::run(args.next().as_deref()),
+        _ => {}
     }
     init::panics_end_the_run();
     init::end(run());

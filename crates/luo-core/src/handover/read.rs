@@ -6,8 +6,9 @@ use luo_abi::handover::{
     FILES_PER_BLOCK, MAX_BLOCKS, MAX_FLBS, SESSIONS_PER_BLOCK,
 };
 use luo_abi::supplement::{
-    DeviceRecord, EdgeRecord, FileRecord as FileFacts, KIND_DEVICE, KIND_EDGE, KIND_FILE,
-    MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE,
+    EdgeRecord, FileRecord as FileFacts, SessionRecord as SessionFacts, KIND_EDGE, KIND_FILE,
+    KIND_SESSION, MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED,
+    SESSION_OF_DEVICE,
 };
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -16,13 +17,13 @@ use super::supplement::{self, verify};
 use super::{ContractFields, Refusal, RootFields};
 use crate::error::Error;
 use crate::flb;
-use crate::graph::Graph;
+use crate::graph::{First, Graph};
 use crate::hash::{Digest, Hash};
 use crate::host::{Access, Host, PageError};
 use crate::id::{FileId, HandlerId};
 use crate::index::Index;
 use crate::mem::{OutOfMemory, Vec};
-use crate::session::{Direction, Owner};
+use crate::session::{Direction, Owner, SessionKind};
 use crate::subsystem::ArrivedSubsystem;
 use crate::text::{Compat, SessionName};
 
@@ -35,12 +36,23 @@ pub(crate) struct Early<H: Host> {
 
 /// Reads the root at `address`, of which the KHO tree says it has `len` bytes, the
 /// FLBs, and the root and the subsystems of what goes beside it.
+///
+/// # Errors
+/// What is wrong, and the update number as far as it is known.
 pub(crate) fn read_early<H: Host>(
     host: &H,
     (address, len): (u64, usize),
     contract: Option<(u64, usize)>,
+) -> Result<Early<H>, (u64, Error)> {
+    let fields = read_root(host, address, len).map_err(|why| (0, why.into()))?;
+    read_rest(host, fields, contract).map_err(|why| (fields.update_number, why))
+}
+
+fn read_rest<H: Host>(
+    host: &H,
+    mut fields: RootFields,
+    contract: Option<(u64, usize)>,
 ) -> Result<Early<H>, Error> {
-    let mut fields = read_root(host, address, len)?;
     let mut digest = Digest::new();
     let flbs = read_flbs(host, fields.flbs, &mut digest)?;
     let mut subsystems = Vec::new();
@@ -117,10 +129,9 @@ pub(crate) struct HandlerEntry<H: Host> {
 
 /// A session that was read.
 pub(crate) struct SessionDraft {
-    pub(crate) name: SessionName,
+    pub(crate) kind: SessionKind,
     /// Of the name, as the engine hashes those of incoming sessions.
     pub(crate) hash: u32,
-    pub(crate) owner: Owner,
     /// The place of its first file, and how many it has; they stand together.
     first: usize,
     pub(crate) files: usize,
@@ -174,6 +185,7 @@ pub(crate) fn read_sessions<H: Host>(
             pages: Vec::new(),
         },
         graph: Graph::new(hash),
+        nodes: 0,
         device_tokens: Index::new(),
         digest: Digest::new(),
         records: 0,
@@ -221,6 +233,8 @@ struct Reader<'a, H: Host> {
     draft: Draft<H>,
     /// The dependencies among the drafts, to find cycles: the ids are places.
     graph: Graph,
+    /// Files that need others or are needed.
+    nodes: usize,
     /// Files of device sessions by token; slots count `draft.files`.
     device_tokens: Index,
     digest: Digest,
@@ -297,16 +311,19 @@ impl<H: Host> Reader<'_, H> {
         absorb_session(&mut self.digest, &found);
         let hash = self.hash.of_room(Direction::Incoming as u64, name.room());
         let sessions = &self.draft.sessions;
-        let same = |slot: u32| sessions.get(slot as usize).is_some_and(|s| s.name == name);
+        let same = |slot: u32| {
+            sessions
+                .get(slot as usize)
+                .is_some_and(|s| s.kind.name == name)
+        };
         if self.names.find(hash, same).is_some() {
             return Err(Refusal::DuplicateSession(name).into());
         }
         let session = self.draft.sessions.len();
         let slot = u32::try_from(session).map_err(|_| Error::NoMemory)?;
         self.draft.sessions.push(SessionDraft {
-            name,
+            kind: SessionKind::open(name, Owner::Program),
             hash,
-            owner: Owner::Program,
             first: self.draft.files.len(),
             files: 0,
         })?;
@@ -416,13 +433,14 @@ impl<H: Host> Reader<'_, H> {
         }
         let digest = core::mem::replace(&mut self.digest, Digest::new());
         verify(Area::Records, fields.digest, digest.finish())?;
+        self.look_for_cycle()?;
         Ok(())
     }
 
     fn record(&mut self, found: &[u8; RECORD_SIZE]) -> Result<(), Error> {
         let kind: u32 = record(found, 0).ok_or(Error::Inconsistent)?;
         let done = match kind {
-            KIND_DEVICE => read_as(found).map(|record| self.device(&record)),
+            KIND_SESSION => read_as(found).map(|record| self.session_facts(&record)),
             KIND_FILE => read_as(found).map(|record| self.facts(&record)),
             KIND_EDGE => read_as(found).map(|record| self.edge(&record)),
             _ => Some(Err(BadRecord::Kind.into())),
@@ -438,14 +456,23 @@ impl<H: Host> Reader<'_, H> {
         })
     }
 
-    /// A session is one of the device: its tokens are those of kernels before.
-    fn device(&mut self, found: &DeviceRecord) -> Result<(), RecordError> {
+    /// A session is one of the device, or was closed.
+    fn session_facts(&mut self, found: &SessionFacts) -> Result<(), RecordError> {
         let session = self.draft.sessions.get_mut(found.session as usize);
         let session = session.ok_or(BadRecord::Session)?;
-        if session.owner == Owner::Device {
+        if session.kind.has_record() {
             return Err(BadRecord::Duplicate.into());
         }
-        session.owner = Owner::Device;
+        let flags = found.flags;
+        if flags == 0 || flags & !(SESSION_OF_DEVICE | SESSION_CLOSED) != 0 {
+            return Err(BadRecord::Flags.into());
+        }
+        session.kind.closed = flags & SESSION_CLOSED != 0;
+        if flags & SESSION_OF_DEVICE == 0 {
+            return Ok(());
+        }
+        session.kind.owner = Owner::Device;
+        // Its tokens are those of kernels before.
         let (first, files) = (session.first, session.files);
         for place in first..first.saturating_add(files) {
             let token = self.draft.files.get(place).map(|file| file.token);
@@ -477,12 +504,24 @@ impl<H: Host> Reader<'_, H> {
         let on = self.place(found.on_session, found.on_token)?;
         self.draft.edges.push((from, on))?;
         let (from, on) = (self.node(from)?, self.node(on)?);
-        match self.graph.declare(from, on) {
+        match self.graph.adopt(from, on) {
             Ok(()) => Ok(()),
             Err(Error::DependencyExists) => Err(BadRecord::Duplicate.into()),
-            Err(Error::DependencyCycle) => Err(BadRecord::Cycle.into()),
             Err(why) => Err(why.into()),
         }
+    }
+
+    /// Files that need themselves, by way of others, are not all put in order.
+    fn look_for_cycle(&mut self) -> Result<(), Refusal> {
+        let files = u32::try_from(self.draft.files.len()).unwrap_or(u32::MAX);
+        let all = (0..files).map(|place| FileId::new(place, 1));
+        let order = self.graph.arrange(all, First::Dependencies);
+        if order.len < self.nodes {
+            return Err(Refusal::DependencyCycle {
+                files: self.nodes.saturating_sub(order.len),
+            });
+        }
+        Ok(())
     }
 
     /// The place of a file among the drafts.
@@ -508,6 +547,7 @@ impl<H: Host> Reader<'_, H> {
         let id = FileId::new(slot, 1);
         if !self.graph.has_node(id) {
             self.graph.add_node(id)?;
+            self.nodes = self.nodes.saturating_add(1);
         }
         Ok(id)
     }

@@ -177,6 +177,11 @@ pub enum Refusal {
         /// What is wrong with it.
         why: BadRecord,
     },
+    /// Files need themselves, by way of others.
+    DependencyCycle {
+        /// How many need each other, or what does.
+        files: usize,
+    },
     /// There was no memory to read it with at boot, when drivers had to know.
     NoMemory,
 }
@@ -192,13 +197,13 @@ pub enum BadRecord {
     File,
     /// The access is none.
     Access,
+    /// It has no flag, or an unknown one.
+    Flags,
     /// A token of the device that no kernel before this one can have given, or
     /// that is there twice.
     Token,
     /// The dependency is there twice.
     Duplicate,
-    /// The dependency closes a cycle.
-    Cycle,
 }
 
 impl fmt::Display for BadRecord {
@@ -208,9 +213,9 @@ impl fmt::Display for BadRecord {
             Self::Session => "names no session",
             Self::File => "names no file",
             Self::Access => "gives an unknown access",
+            Self::Flags => "has no flag that is known",
             Self::Token => "has a device token that cannot be",
             Self::Duplicate => "says what another says already",
-            Self::Cycle => "closes a cycle of dependencies",
         })
     }
 }
@@ -303,6 +308,9 @@ impl fmt::Display for Refusal {
             Self::SubsystemName(why) => write!(f, "a subsystem name is {why}"),
             Self::DuplicateSubsystem(name) => write!(f, "two subsystems are named \"{name}\""),
             Self::Record { at, kind, why } => write!(f, "record {at} of kind {kind} {why}"),
+            Self::DependencyCycle { files } => {
+                write!(f, "{files} files need themselves, by way of others")
+            }
             Self::NoMemory => f.write_str("out of memory at boot"),
         }
     }

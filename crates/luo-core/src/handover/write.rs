@@ -5,8 +5,9 @@ use luo_abi::handover::{
     FileRecord, FlbHeader, FlbRecord, Root, SessionRecord, COMPATIBLE, COMPAT_LENGTH, MAX_FLBS,
 };
 use luo_abi::supplement::{
-    self, DeviceRecord, EdgeRecord, FileRecord as FileFacts, SubsystemRecord, BY_EVENT,
-    KIND_DEVICE, KIND_EDGE, KIND_FILE, MAX_SUBSYSTEMS,
+    self, EdgeRecord, FileRecord as FileFacts, SessionRecord as SessionFacts, SubsystemRecord,
+    BY_EVENT, KIND_EDGE, KIND_FILE, KIND_SESSION, MAX_SUBSYSTEMS, SESSION_CLOSED,
+    SESSION_OF_DEVICE,
 };
 use zerocopy::{Immutable, IntoBytes};
 
@@ -155,6 +156,10 @@ impl<H: Host> Engine<H> {
             let Some((data, _)) = &subsystem.prepared else {
                 continue;
             };
+            // Nothing is left, so there is nothing to finish.
+            if *data == 0 {
+                continue;
+            }
             let record = SubsystemRecord {
                 name: *subsystem.name.room(),
                 data: *data,
@@ -179,11 +184,18 @@ impl<H: Host> Engine<H> {
         while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
             let (position, mut file) = (current.position, current.files.first);
             session = current.links.next;
-            if current.owner == Owner::Device && is_written(current) {
-                let record = DeviceRecord {
-                    kind: KIND_DEVICE,
+            let kind = current.kind();
+            if kind.has_record() && is_written(current) {
+                let of_device = match kind.owner {
+                    Owner::Device => SESSION_OF_DEVICE,
+                    Owner::Program => 0,
+                };
+                let closed = if kind.closed { SESSION_CLOSED } else { 0 };
+                let record = SessionFacts {
+                    kind: KIND_SESSION,
                     session: position,
-                    reserved: [0; 56],
+                    flags: of_device | closed,
+                    reserved: [0; 52],
                 };
                 self.write_record(&mut at, &record, late)?;
             }

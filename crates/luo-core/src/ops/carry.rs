@@ -6,7 +6,8 @@
 //! inside the kernel, what files need first, and preserved again in an outgoing
 //! session of the same name with the same tokens and dependencies. If the reboot
 //! fails, those sessions go and the incoming ones are there as before, to be
-//! claimed, their files restored already.
+//! claimed, their files restored already. A session that was closed and could not be
+//! finished because a file of another needs it goes on with that one, closed.
 
 use core::task::Poll;
 
@@ -25,8 +26,7 @@ use crate::graph::{First, Order, Target};
 use crate::host::{Access, Host};
 use crate::id::{EdgeId, FileId, HandlerId, SessionId};
 use crate::machine::Failure;
-use crate::session::{Direction, Owner, Session, Source, Stage, State};
-use crate::text::SessionName;
+use crate::session::{Direction, Session, SessionKind, Source, Stage, State};
 
 /// Why one session cannot be carried on.
 struct Obstacle {
@@ -53,34 +53,49 @@ pub(super) fn carry<H: Host>(
         };
     }
     // What could not be carried by an earlier attempt may be now.
-    host.with(|engine| Poll::Ready(engine.leave_none_behind()));
+    host.with(|engine| {
+        engine.leave_none_behind();
+        Poll::Ready(())
+    });
     // Each turn leaves at least one more session behind, or is the last.
-    while let Err(obstacle) = carry_all(host, report) {
+    while let Err(obstacle) = carry_all(host, unclaimed, report) {
         uncarry(host);
         match unclaimed {
             Unclaimed::Carry => return Err(host.with(|e| Poll::Ready(e.cannot_carry(&obstacle)))),
-            Unclaimed::Discard => host.with(|engine| {
-                if let Some(session) = engine.sessions.get_mut(obstacle.session) {
-                    session.left_behind = true;
-                }
-                Poll::Ready(())
-            }),
+            Unclaimed::Discard => leave_behind(host, obstacle.session),
         }
     }
     Ok(())
 }
 
-fn carry_all<H: Host>(host: &H, report: &mut Report) -> Result<(), Obstacle> {
+fn leave_behind<H: Host>(host: &H, id: SessionId) {
+    host.with(|engine| {
+        if let Some(session) = engine.sessions.get_mut(id) {
+            session.left_behind = true;
+        }
+        Poll::Ready(())
+    });
+}
+
+/// All that can be checked is checked before the first file is restored: what fails
+/// to be restored is lost to its owner as well.
+fn carry_all<H: Host>(host: &H, unclaimed: Unclaimed, report: &mut Report) -> Result<(), Obstacle> {
     report.carried = 0;
     let mut session = host.with(|engine| Poll::Ready(engine.next_carried(None)));
     while let Some(id) = session {
         session = host.with(|engine| Poll::Ready(engine.next_carried(Some(id))));
-        carry_session(host, id).map_err(|why| Obstacle {
-            session: id,
-            token: None,
-            why,
-        })?;
-        report.carried = report.carried.saturating_add(1);
+        match (carry_session(host, id), unclaimed) {
+            (Ok(()), _) => report.carried = report.carried.saturating_add(1),
+            // Nothing has been done for it yet, so nothing is to be undone.
+            (Err(_), Unclaimed::Discard) => leave_behind(host, id),
+            (Err(why), Unclaimed::Carry) => {
+                return Err(Obstacle {
+                    session: id,
+                    token: None,
+                    why,
+                });
+            }
+        }
     }
     if report.carried == 0 {
         return Ok(());
@@ -92,6 +107,18 @@ fn carry_all<H: Host>(host: &H, report: &mut Report) -> Result<(), Obstacle> {
         if let Some(place) = host.with(|engine| Poll::Ready(engine.place_of(id))) {
             let reserved = reserve_in_transition(host, place.to, place.token);
             reserved.map_err(|why| Obstacle {
+                session: place.from,
+                token: Some(place.token),
+                why,
+            })?;
+        }
+    }
+    // Then what they need: it may be what is not carried on.
+    let mut next = host.with(|engine| Poll::Ready(engine.next_carried_file(None)));
+    while let Some(id) = next {
+        next = host.with(|engine| Poll::Ready(engine.next_carried_file(Some(id))));
+        if let Some(place) = host.with(|engine| Poll::Ready(engine.place_of(id))) {
+            carry_dependencies(host, id, &place).map_err(|why| Obstacle {
                 session: place.from,
                 token: Some(place.token),
                 why,
@@ -115,12 +142,15 @@ fn carry_all<H: Host>(host: &H, report: &mut Report) -> Result<(), Obstacle> {
 
 /// Makes the outgoing session that carries an incoming one on.
 fn carry_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
-    let named = host.with(|engine| {
+    let kind = host.with(|engine| {
         let session = engine.sessions.get(id);
-        Poll::Ready(session.map(|session| (session.name, session.owner)))
+        Poll::Ready(session.map(|session| SessionKind {
+            name: session.name,
+            owner: session.owner,
+            closed: session.state == State::UNFINISHED,
+        }))
     });
-    let (name, owner): (SessionName, Owner) = named.ok_or(Error::Inconsistent)?;
-    let made = create_in_transition(host, name, owner)?;
+    let made = create_in_transition(host, kind.ok_or(Error::Inconsistent)?)?;
     host.with(|engine| {
         if let Some(session) = engine.sessions.get_mut(made) {
             session.carries = Some(id);
@@ -144,7 +174,13 @@ fn carry_file<H: Host>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
         why
     })?;
     install(host, copy, made);
-    // What it needs, in the order it was declared in.
+    Ok(())
+}
+
+/// Declares what a file's copy needs, in the order it was declared in.
+fn carry_dependencies<H: Host>(host: &H, id: FileId, place: &Place) -> Result<(), Error> {
+    let copy = host.with(|engine| Poll::Ready(engine.find_file(place.to, place.token)));
+    let copy = copy.ok_or(Error::Inconsistent)?;
     let mut last = None;
     while let Some((edge, on)) = host.with(|engine| Poll::Ready(engine.next_needed(id, last))) {
         let on = host.with(|engine| Poll::Ready(engine.copy_of(on)))?;
@@ -186,7 +222,10 @@ struct Place {
 }
 
 fn is_carried<H: Host>(session: &Session<H>) -> bool {
-    session.state == State::UNCLAIMED && !session.left_behind && !session.finished
+    // One that is closed belongs to nobody and goes on only with those who need it.
+    let wanted =
+        session.state == State::UNCLAIMED || (session.state == State::UNFINISHED && session.needed);
+    wanted && !session.left_behind && !session.finished
 }
 
 impl<H: Host> Engine<H> {
@@ -206,6 +245,18 @@ impl<H: Host> Engine<H> {
         while let Some(session) = next.and_then(|id| self.sessions.get_mut(id)) {
             session.left_behind = false;
             next = session.links.next;
+        }
+        // Those that wait for others go on with them.
+        let mut next = self.incoming.first;
+        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            next = session.links.next;
+            if session.state != State::UNFINISHED {
+                continue;
+            }
+            let needed = self.needed_elsewhere(id).is_err();
+            if let Some(session) = self.sessions.get_mut(id) {
+                session.needed = needed;
+            }
         }
     }
 

@@ -93,6 +93,19 @@ pub fn drop_dependency<H: Host>(
     Ok(())
 }
 
+/// Whether a file that is gone, and so known by its name only, is the one that is
+/// meant by a caller whose own file is `own`.
+fn is_meant(gone: &FileName, on: &Needed, own: &FileName) -> bool {
+    match on {
+        Needed::Here(token) => gone.is_same(&FileName {
+            token: *token,
+            ..*own
+        }),
+        Needed::In(session, token) => gone.session == *session && gone.token == *token,
+        Needed::OnDevice(token) => gone.of_device && gone.token == *token,
+    }
+}
+
 impl<H: Host> Engine<H> {
     fn find_needed(&self, session: SessionId, on: Needed) -> Result<FileId, Error> {
         match on {
@@ -135,22 +148,9 @@ impl<H: Host> Engine<H> {
         let from = self.find_file(session, token).ok_or(Error::NoToken)?;
         let alive = self.find_needed(session, on).ok();
         let own = self.file_name(from).ok_or(Error::Inconsistent)?;
-        let gone = match on {
-            Needed::Here(token) => FileName { token, ..own },
-            Needed::In(session, token) => FileName {
-                session,
-                token,
-                of_device: false,
-            },
-            Needed::OnDevice(token) => FileName {
-                token,
-                of_device: true,
-                ..own
-            },
-        };
         let same = |target: &Target| match target {
             Target::File(on) => Some(*on) == alive,
-            Target::Gone(name) => name.is_same(&gone),
+            Target::Gone(gone) => is_meant(gone, &on, &own),
         };
         let mut declared = self.graph.dependencies(from).map(|(_, target)| target);
         let target = declared.find(same).ok_or(Error::NoDependency)?;

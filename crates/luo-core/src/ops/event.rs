@@ -6,6 +6,7 @@ use core::task::Poll;
 use luo_abi::rfc::{Event, State as MachineState};
 
 use super::carry::uncarry;
+use super::end_of_update::end_if_all_finished;
 use super::report::Report;
 use super::session::close_session;
 use super::transition::{begin, freeze_all, prepare_all, undo_all};
@@ -45,6 +46,10 @@ pub fn freeze<H: Host>(host: &H) -> Result<Report, Failure> {
     match freeze_all(host) {
         Ok(()) => Ok(end(host, Event::Freeze, from, MachineState::Frozen)),
         Err(why) => {
+            host.with(|engine| {
+                engine.by_event = false;
+                Poll::Ready(())
+            });
             undo_all(host);
             Err(fail(host, Event::Freeze, why))
         }
@@ -101,6 +106,8 @@ pub(super) fn close_orphans<H: Host>(host: &H) {
             let _ = close_session(host, id);
         }
     }
+    // The last session may have been finished while the transition waited.
+    end_if_all_finished(host);
 }
 
 impl<H: Host> Engine<H> {

@@ -78,12 +78,13 @@ pub(super) fn can_finish<H: Host>(host: &H, id: FileId) -> bool {
     agreed
 }
 
-/// Finishes a file and takes it out. Its session is claimed. True if nobody had
-/// retrieved it: its memory is released here.
+/// Finishes a file and takes it out. Its session is claimed. True if its owner had
+/// not got it back: what it kept is released here.
 pub(super) fn finish_file<H: Host>(host: &H, id: FileId) -> bool {
     let Some(taken) = host.with(|engine| Poll::Ready(engine.take_arrived(id))) else {
         return false;
     };
+    let given = taken.owned && matches!(taken.arrived.progress, Progress::Done(_));
     host.finish(&taken.view());
     if let Some(handler) = taken.with_flbs {
         finish_flbs(host, handler);
@@ -92,15 +93,16 @@ pub(super) fn finish_file<H: Host>(host: &H, id: FileId) -> bool {
     drop(gone);
     // The file and then the pin on its handler's owner go last.
     let Arrived { pin, progress, .. } = taken.arrived;
-    let released = !matches!(progress, Progress::Done(_));
     drop(progress);
     drop(pin);
-    released
+    !given
 }
 
 /// An incoming file in the hands of an operation.
 struct Taken<H: Host> {
     data: u64,
+    /// Its owner has asked for it.
+    owned: bool,
     arrived: Arrived<H>,
     /// The handler, if files of it have FLBs.
     with_flbs: Option<HandlerId>,
@@ -113,7 +115,7 @@ impl<H: Host> Taken<H> {
             data: self.data,
             retrieval: self.arrived.progress.retrieval(),
             file: match &self.arrived.progress {
-                Progress::Done(file) => Some(file),
+                Progress::Done(file) | Progress::Wide(file) => Some(file),
                 _ => None,
             },
         }
@@ -130,7 +132,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether a file of another session needs one of this session.
-    fn needed_elsewhere(&self, session: SessionId) -> Result<(), Error> {
+    pub(super) fn needed_elsewhere(&self, session: SessionId) -> Result<(), Error> {
         if self.graph.edge_count() == 0 {
             return Ok(());
         }
@@ -161,6 +163,7 @@ impl<H: Host> Engine<H> {
         match core::mem::replace(&mut file.stage, Stage::Reserved) {
             Stage::Incoming(arrived) => Some(Taken {
                 data: file.data,
+                owned: file.handed || file.asked_for,
                 arrived,
                 with_flbs: file.handler.filter(has_flbs),
             }),

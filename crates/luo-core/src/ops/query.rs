@@ -308,7 +308,7 @@ impl<H: Host> Engine<H> {
             Stage::Preserved(Some(_)) if file.frozen => FILE_FROZEN,
             Stage::Preserved(Some(_)) => FILE_PRESERVED,
             Stage::Incoming(arrived) => match &arrived.progress {
-                Progress::Waiting => FILE_INCOMING,
+                Progress::Waiting | Progress::Wide(_) => FILE_INCOMING,
                 Progress::Retrieving => FILE_BUSY,
                 Progress::Done(_) => FILE_RETRIEVED,
                 Progress::Failed(errno) => return (FILE_FAILED, errno.get().unsigned_abs()),

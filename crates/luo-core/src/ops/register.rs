@@ -15,18 +15,24 @@ use crate::id::SessionId;
 /// Registers a file in the session of an open instance of the device; answers
 /// with its token, which is unique over the machine's chain of kernels.
 ///
+/// `answer` tells the caller the token, before anything is done: who cannot be told
+/// has registered nothing.
+///
 /// Nothing is preserved before [`super::prepare`], but from here on nobody else
 /// can preserve the same object.
 ///
 /// # Errors
 /// [`Error::NoHandler`], [`Error::AlreadyPreserved`], [`Error::Full`],
-/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`]; what `open` says.
+/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`]; what `answer` or
+/// `open` says.
 pub fn register_file<H: Host>(
     host: &H,
     session: SessionId,
+    answer: impl FnOnce(u64) -> Result<(), Errno>,
     open: impl FnOnce() -> Result<H::File, Errno>,
 ) -> Result<u64, Error> {
     let token = host.with(|engine| Poll::Ready(engine.new_token()))?;
+    answer(token)?;
     add_file(host, session, token, |id| {
         let (_, source) = find_source(host, id, open)?;
         host.with(|engine| {

@@ -25,6 +25,9 @@ pub fn retrieve_file<H: Host>(host: &H, session: SessionId, token: u64) -> Resul
     let plan = host.with(|engine| {
         ready!(engine.enter(session, Direction::Incoming))?;
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
+        if let Some(file) = engine.files.get_mut(id) {
+            file.asked_for = true;
+        }
         Poll::Ready(engine.plan(id))
     })?;
     follow(host, plan)
@@ -39,27 +42,18 @@ pub fn retrieve_file<H: Host>(host: &H, session: SessionId, token: u64) -> Resul
 /// and each time after.
 pub fn restore_file<H: Host>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
     let (id, plan) = host.with(|engine| {
-        if engine.machine.is_moving() {
-            return Poll::Pending;
-        }
-        if engine.state() != MachineState::Updated {
-            return Poll::Ready(Err(Error::NotUpdated));
-        }
-        let id = engine.find_device_file(Direction::Incoming, token);
-        let id = id.ok_or(Error::NoToken)?;
-        if engine.files.get(id).is_some_and(|file| file.handed) {
-            return Poll::Ready(Err(Error::AlreadyRestored));
-        }
+        let id = ready!(engine.restorable(token))?;
         Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
     })?;
     let file = follow(host, plan)?;
-    // Between the look above and here somebody else may have got it.
+    // Between the look above and here somebody else may have got it, or a reboot
+    // may have come that carries it on.
     host.with(|engine| {
-        let entry = engine.files.get_mut(id).ok_or(Error::NoToken)?;
-        if core::mem::replace(&mut entry.handed, true) {
-            return Poll::Ready(Err(Error::AlreadyRestored));
+        let id = ready!(engine.restorable(token))?;
+        if let Some(entry) = engine.files.get_mut(id) {
+            entry.handed = true;
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(Ok::<_, Error>(()))
     })?;
     Ok((id, file))
 }
@@ -133,22 +127,29 @@ fn run<H: Host>(host: &H, job: Job<H>) -> Result<H::File, Error> {
         handler,
         data,
         access,
+        wide,
         ..
     } = job;
-    let outcome = host.retrieve(&handler, data).and_then(|file| match access {
-        Access::Full => Ok(file),
-        // Handlers restore with all access; nobody gets more than they had.
-        less => host.narrow(file, less),
-    });
-    let object = outcome
-        .as_ref()
-        .ok()
-        .map(|file| host.object_id(&handler, file));
-    let answer = outcome.clone().map_err(Error::from);
-    let mut progress = Some(match outcome {
-        Ok(file) => Progress::Done(file),
-        Err(errno) => Progress::Failed(errno),
-    });
+    let restored = match wide {
+        Some(file) => Ok(file),
+        None => host.retrieve(&handler, data),
+    };
+    // Handlers restore with all access; nobody gets more than they had. That it
+    // fails may pass: the file is kept and tried again when it is asked for.
+    let (answer, progress) = match restored {
+        Err(errno) => (Err(errno), Progress::Failed(errno)),
+        Ok(file) if access == Access::Full => (Ok(file.clone()), Progress::Done(file)),
+        Ok(file) => match host.narrow(file.clone(), access) {
+            Ok(narrow) => (Ok(narrow.clone()), Progress::Done(narrow)),
+            Err(errno) => (Err(errno), Progress::Wide(file)),
+        },
+    };
+    let object = match &progress {
+        Progress::Done(file) => Some(host.object_id(&handler, file)),
+        _ => None,
+    };
+    let answer = answer.map_err(Error::from);
+    let mut progress = Some(progress);
     host.with(|engine| {
         if let Some(progress) = progress.take() {
             engine.set_progress(id, progress);
@@ -170,6 +171,8 @@ struct Job<H: Host> {
     handler: H::Handler,
     data: u64,
     access: Access,
+    /// It was restored, and is to be narrowed only.
+    wide: Option<H::File>,
 }
 
 enum Begun<H: Host> {
@@ -182,6 +185,22 @@ enum Begun<H: Host> {
 }
 
 impl<H: Host> Engine<H> {
+    /// The file of the device with a token, if it can be given to somebody now.
+    fn restorable(&self, token: u64) -> Poll<Result<FileId, Error>> {
+        if self.machine.is_moving() {
+            return Poll::Pending;
+        }
+        if self.state() != MachineState::Updated {
+            return Poll::Ready(Err(Error::NotUpdated));
+        }
+        let id = self.find_device_file(Direction::Incoming, token);
+        let id = id.ok_or(Error::NoToken)?;
+        if self.files.get(id).is_some_and(|file| file.handed) {
+            return Poll::Ready(Err(Error::AlreadyRestored));
+        }
+        Poll::Ready(Ok(id))
+    }
+
     /// What is to be restored for a file: what it needs, then itself.
     fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
         let files = &self.files;
@@ -216,8 +235,11 @@ impl<H: Host> Engine<H> {
             Progress::Retrieving => Poll::Pending,
             Progress::Done(file) => Poll::Ready(Ok(Begun::There(file.clone()))),
             Progress::Failed(errno) => Poll::Ready(Err((*errno).into())),
-            Progress::Waiting => {
-                arrived.progress = Progress::Retrieving;
+            Progress::Waiting | Progress::Wide(_) => {
+                let wide = match core::mem::replace(&mut arrived.progress, Progress::Retrieving) {
+                    Progress::Wide(file) => Some(file),
+                    _ => None,
+                };
                 let handler = arrived.handler.clone();
                 self.mark_busy(session);
                 Poll::Ready(Ok(Begun::Retrieve(Job {
@@ -226,6 +248,7 @@ impl<H: Host> Engine<H> {
                     handler,
                     data,
                     access,
+                    wide,
                 })))
             }
         }

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
-use crate::session::{Direction, Owner, State};
+use crate::session::{Direction, Owner, SessionKind, State};
 use crate::text::SessionName;
 
 /// Makes an outgoing session.
@@ -25,7 +25,7 @@ use crate::text::SessionName;
 /// memory says.
 pub fn create_session<H: Host>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
     make(host, |engine, spares| {
-        engine.try_create(*name, Owner::Program, spares)
+        engine.try_create(SessionKind::open(*name, Owner::Program), spares)
     })
 }
 
@@ -39,7 +39,7 @@ pub fn create_device_session<H: Host>(host: &H) -> Result<SessionId, Error> {
         let made = make(host, |engine, spares| {
             let number = engine.device_sessions;
             let name = SessionName::of_device(engine.update_number, number)?;
-            let made = engine.try_create(name, Owner::Device, spares);
+            let made = engine.try_create(SessionKind::open(name, Owner::Device), spares);
             if !matches!(made, Ok(None)) {
                 engine.device_sessions = number.checked_add(1).ok_or(Error::Full)?;
             }
@@ -55,11 +55,10 @@ pub fn create_device_session<H: Host>(host: &H) -> Result<SessionId, Error> {
 /// Makes a session for a transition, which has everything for itself.
 pub(super) fn create_in_transition<H: Host>(
     host: &H,
-    name: SessionName,
-    owner: Owner,
+    kind: SessionKind,
 ) -> Result<SessionId, Error> {
     attempt(host, |engine, spares| {
-        Poll::Ready(engine.try_create(name, owner, spares))
+        Poll::Ready(engine.try_create(kind, spares))
     })
 }
 
@@ -159,7 +158,10 @@ pub fn close_session<H: Host>(host: &H, id: SessionId) -> Result<(), Error> {
         Some(Direction::Incoming) => {
             let ended = end_incoming(host, id);
             if let Err(Error::Needed { by, .. }) = &ended {
-                host.with(|engine| Poll::Ready(engine.want_retry_with(&by.session)));
+                host.with(|engine| {
+                    engine.want_retry(id, &by.session);
+                    Poll::Ready(())
+                });
             }
             after_finish(host);
             // It may have been finished together with others.
@@ -253,20 +255,19 @@ impl<H: Host> Engine<H> {
     /// Makes a session, or `None` if a page is wanted first.
     pub(super) fn try_create(
         &mut self,
-        name: SessionName,
-        owner: Owner,
+        kind: SessionKind,
         spares: &mut Spares<H::Block>,
     ) -> Result<Option<SessionId>, Error> {
         if self.root.is_none() {
             return Err(Error::NotReady);
         }
-        if self.find_session(Direction::Outgoing, &name).is_some() {
+        if self.find_session(Direction::Outgoing, &kind.name).is_some() {
             return Err(Error::SessionExists);
         }
-        match self.make_room_for_session(owner, spares)? {
+        match self.make_room_for_session(kind, spares)? {
             Room::WantsBlock => Ok(None),
             Room::Ready => {
-                let made = self.add_session(name, owner);
+                let made = self.add_session(kind);
                 if made.is_err() {
                     // The pages go back to the caller, who drops them.
                     if let Some(page) = self.chain.surplus(self.outgoing.len) {
@@ -283,12 +284,12 @@ impl<H: Host> Engine<H> {
 
     fn make_room_for_session(
         &mut self,
-        owner: Owner,
+        kind: SessionKind,
         spares: &mut Spares<H::Block>,
     ) -> Result<Room, Error> {
         let wants_session = self.chain.wants(self.outgoing.len.saturating_add(1))?;
         let wants_record =
-            owner == Owner::Device && self.record_chain.wants(self.records.saturating_add(1))?;
+            kind.has_record() && self.record_chain.wants(self.records.saturating_add(1))?;
         let wanted = usize::from(wants_session).saturating_add(usize::from(wants_record));
         if wanted > spares.len() {
             return Ok(Room::WantsBlock);
@@ -315,8 +316,10 @@ impl<H: Host> Engine<H> {
     }
 
     /// A session that was closed is needed by another. If that one was closed as
-    /// well, the two may have to be finished together.
-    fn want_retry_with(&mut self, other: &SessionName) {
+    /// well, the two may have to be finished together; if it has been finished
+    /// since, nobody else knows that this one waits.
+    fn want_retry(&mut self, id: SessionId, other: &SessionName) {
+        self.retry_wanted |= self.needed_elsewhere(id).is_ok();
         let other = self.find_session(Direction::Incoming, other);
         let other = other.and_then(|id| self.sessions.get(id));
         self.retry_wanted |= other.is_some_and(|other| other.state == State::UNFINISHED);

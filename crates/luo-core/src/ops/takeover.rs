@@ -12,7 +12,6 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
     read_early, read_sessions, Draft, Early, HandlerEntry, Handover, Refusal, RootFields,
-    SessionDraft,
 };
 use crate::hash::Hash;
 use crate::host::Host;
@@ -45,13 +44,16 @@ pub fn admit<H: Host>(
             });
             Ok(fields)
         }
-        Err(why) => {
+        Err((number, why)) => {
             let refusal = match why {
                 Error::Refused(refusal) => refusal,
                 _ => Refusal::NoMemory,
             };
             host.with(|engine| {
                 engine.handover = Handover::Refused(refusal);
+                // Tokens of the device are counted on, whatever is refused.
+                engine.update_number = number;
+                engine.write_empty();
                 // What is refused is there still, and so is the update.
                 engine.machine.set_updated(true);
                 Poll::Ready(())
@@ -255,10 +257,8 @@ impl<H: Host> Engine<H> {
         let mut ids = draft.ids;
         let mut files = draft.files.into_iter();
         for session in draft.sessions {
-            let SessionDraft {
-                name, owner, hash, ..
-            } = session;
-            let Ok(id) = self.add_session_hashed(name, Direction::Incoming, owner, hash) else {
+            let (kind, hash) = (session.kind, session.hash);
+            let Ok(id) = self.add_session_hashed(kind, Direction::Incoming, hash) else {
                 continue;
             };
             for draft in files.by_ref().take(session.files) {
@@ -284,7 +284,7 @@ impl<H: Host> Engine<H> {
         for (from, on) in draft.edges {
             if let (Some(&from), Some(&on)) = (ids.get(from), ids.get(on)) {
                 // There is memory, and there was no cycle.
-                let _ = self.graph.declare(from, on);
+                let _ = self.graph.adopt(from, on);
             }
         }
         draft.pages

@@ -40,7 +40,10 @@ pub(super) fn finish_together<H: Host>(host: &H) {
         }
     }
     // For want of memory all are there still: the next open tries again.
-    host.with(|engine| Poll::Ready(engine.disband()));
+    host.with(|engine| {
+        engine.disband();
+        Poll::Ready(())
+    });
 }
 
 fn exclude_who_cannot<H: Host>(host: &H) -> Result<(), OutOfMemory> {

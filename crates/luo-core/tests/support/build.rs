@@ -156,14 +156,45 @@ impl TestHost {
         self.with(|engine| engine.register_subsystem(name, &TestSubsystem(number)))
     }
 
-    /// Registers a file of kind 0 in a device session.
-    pub fn register_file(&self, session: SessionId, object: u64) -> Result<u64, Error> {
-        ops::register_file(self, session, || Ok(self.new_file(0, object)))
+    /// A session for an open instance of the device.
+    pub fn device(&self) -> SessionId {
+        ops::create_device_session(self).unwrap()
     }
 
-    /// Declares that a file needs another of its session.
-    pub fn needs(&self, session: SessionId, token: u64, on: u64) -> Result<(), Error> {
-        ops::add_dependency(self, session, token, Needed::Here(on))
+    pub fn restore(&self, token: u64) -> Result<TestFile, Error> {
+        ops::restore_file(self, token).map(|(_, file)| file)
+    }
+
+    pub fn finish_update(&self) -> Result<Report, Error> {
+        ops::finish_update(self, |_| ())
+    }
+
+    /// Registers a file of kind 0 in a device session.
+    pub fn register_file(&self, session: SessionId, object: u64) -> Result<u64, Error> {
+        ops::register_file(self, session, |_| Ok(()), || Ok(self.new_file(0, object)))
+    }
+
+    pub fn needs(&self, session: SessionId, token: u64, on: Needed) -> Result<(), Error> {
+        ops::add_dependency(self, session, token, on)
+    }
+
+    pub fn drops(&self, session: SessionId, token: u64, on: Needed) -> Result<(), Error> {
+        ops::drop_dependency(self, session, token, on)
+    }
+
+    /// A host that has everything another left, after the events.
+    pub fn next(self) -> Self {
+        ops::prepare(&self).unwrap();
+        ops::freeze(&self).unwrap();
+        Self::opened(self.kexec())
+    }
+
+    pub fn state(&self) -> State {
+        self.engine(|engine| engine.state())
+    }
+
+    pub fn last_failure(&self) -> Option<luo_core::LastFailure> {
+        self.engine(|engine| engine.last_failure().copied())
     }
 
     pub fn open(&self) -> Result<OpenReport, (Error, bool)> {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The host itself.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Poll;
 use std::time::Duration;
@@ -60,6 +60,8 @@ pub struct TestHost {
     stepped: Condvar,
     /// Whether other threads can end a wait.
     threaded: bool,
+    /// Whoever can be killed while waiting is.
+    pub kills: AtomicBool,
     /// Threads that wait for a step.
     pub waiting: AtomicUsize,
     script: Mutex<Script>,
@@ -84,6 +86,7 @@ impl TestHost {
             engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
             stepped: Condvar::new(),
             threaded,
+            kills: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             script: Mutex::default(),
             arrived: Mutex::new(Arrived {
@@ -216,6 +219,18 @@ impl Host for TestHost {
             assert!(!wait.timed_out(), "a wait that nobody ends");
             engine = next;
         }
+    }
+
+    fn with_killable<R>(
+        &self,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        let kills = self.kills.load(Ordering::SeqCst);
+        let outcome = self.with(|engine| match step(engine) {
+            Poll::Pending if kills => Poll::Ready(None),
+            other => other.map(Some),
+        });
+        outcome.ok_or(Errno::EAGAIN)
     }
 
     fn transition_begun(&self, event: Option<Event>) {

@@ -30,7 +30,8 @@ struct module;
  *
  * Called in the order of registration, @cancel in the reverse. All may sleep.
  * None may register or unregister a subsystem: that waits for the end of the
- * transition that they are a part of.
+ * transition that they are a part of. @finish may be called in an open of
+ * /dev/liveupdate and must not register or unregister a misc device.
  */
 struct liveupdate_subsystem_ops {
 	int (*prepare)(void *arg, u64 *data);

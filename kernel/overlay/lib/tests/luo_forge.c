@@ -2,13 +2,14 @@
 /*
  * /dev/luo_forge, for tests of the Live Update Orchestrator.
  *
- * A forge: with liveupdate=off nobody uses the KHO entry "LUO", and root can
- * compose a handover byte for byte, however broken, for the next kernel:
+ * A forge: with liveupdate=off nobody uses the KHO entries "LUO" and "LUO-CONTRACT",
+ * and root can compose a handover byte for byte, however broken, for the next kernel:
  *
  *	pwrite of 4096 bytes at i * 4096	fills page i
  *	pread of 8 bytes at i * 8		the physical address of page i
- *	pwrite of "commit\0\0" and a u64 size	hands over page 0 as a blob of
- *	    at 1 MiB				that size
+ *	pwrite of "commit\0\0", a u64 size	hands over page i as a blob of
+ *	    and a u64 i at 1 MiB		that size
+ *	the same with "contract"		the same for "LUO-CONTRACT"
  *	pread at 2 MiB + p			the bytes at physical address p,
  *						within one page
  *	read					its ID as a decimal number and a
@@ -23,8 +24,9 @@
  *
  * Subsystems: forge-a and forge-b, registered on request.
  *
- * The parameters in /sys/module/luo_forge/parameters make callbacks fail on demand
- * and tell which were called.
+ * The parameters in /sys/module/luo_forge/parameters make callbacks fail or wait on
+ * demand and tell which were called. The device polls as EPOLLPRI while a callback
+ * waits.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -42,12 +44,15 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
+#include <linux/poll.h>
 #include <linux/sizes.h>
 #include <linux/slab.h>
+#include <linux/spinlock.h>
 #include <linux/stdarg.h>
 #include <linux/string.h>
 #include <linux/sysfs.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 /* The handover's layout knows blocks of 4 KiB, whatever a page is. */
 #define FORGE_PAGE	SZ_4K
@@ -62,12 +67,23 @@
 /* The log of callbacks: what does not fit is lost. */
 #define FORGE_LOG	4000
 
-/* Protects everything below. */
+/* A word of that log, and the terminating zero. */
+#define FORGE_WORD	32
+
+/* Protects what has no lock of its own. */
 static DEFINE_MUTEX(forge_lock);
 static void *forge_pages[FORGE_PAGES];
 static u32 forge_last_id;
 static char forge_calls[FORGE_LOG];
 static size_t forge_calls_len;
+
+/* Protects the words of the callback that is to wait and of the one that does. */
+static DEFINE_SPINLOCK(forge_hold_lock);
+static char forge_hold[FORGE_WORD];
+static char forge_held[FORGE_WORD];
+
+/* Callbacks that wait, and those who poll for that. */
+static DECLARE_WAIT_QUEUE_HEAD(forge_queue);
 
 /*
  * Positive error numbers; 0 lets the callback succeed. fault_file is the ID of the
@@ -102,21 +118,23 @@ module_param(preserved, int, 0444);
 static int frozen;
 module_param(frozen, int, 0444);
 
-/* Adds a word to the log, before the callback does anything. */
-static __printf(1, 2) void forge_log(const char *format, ...)
+/* Whether each callback is a line of the kernel's log, too. */
+static bool print_calls;
+module_param(print_calls, bool, 0644);
+
+/* Adds a word to the log. */
+static void forge_log(const char *word)
 {
 	const char *space = forge_calls_len ? " " : "";
 	size_t room = sizeof(forge_calls) - forge_calls_len;
-	struct va_format word = { .fmt = format };
-	va_list args;
 	int len;
 
 	lockdep_assert_held(&forge_lock);
 
-	va_start(args, format);
-	word.va = &args;
-	len = snprintf(forge_calls + forge_calls_len, room, "%s%pV", space, &word);
-	va_end(args);
+	if (print_calls)
+		pr_info("%s\n", word);
+
+	len = snprintf(forge_calls + forge_calls_len, room, "%s%s", space, word);
 
 	/* A word that is cut off is worse than one that is missing. */
 	if (len < room)
@@ -124,6 +142,85 @@ static __printf(1, 2) void forge_log(const char *format, ...)
 	else
 		forge_calls[forge_calls_len] = '\0';
 }
+
+/* Whether the callback of a word is to wait; then it is the one that waits. */
+static bool forge_holds(const char *word)
+{
+	guard(spinlock)(&forge_hold_lock);
+	if (strcmp(forge_hold, word))
+		return false;
+
+	strscpy(forge_held, word);
+	return true;
+}
+
+/*
+ * The begin of each callback, before it does anything: without forge_lock, because
+ * it may be held up.
+ */
+static __printf(1, 2) void forge_enter(const char *format, ...)
+{
+	char word[FORGE_WORD];
+	va_list args;
+
+	va_start(args, format);
+	vscnprintf(word, sizeof(word), format, args);
+	va_end(args);
+
+	scoped_guard(mutex, &forge_lock)
+		forge_log(word);
+
+	if (!forge_holds(word))
+		return;
+
+	/* For those who poll. */
+	wake_up_all(&forge_queue);
+	wait_event(forge_queue, !forge_holds(word));
+}
+
+static int forge_hold_get(char *page, const struct kernel_param *param)
+{
+	guard(spinlock)(&forge_hold_lock);
+	return sysfs_emit(page, "%s\n", forge_hold);
+}
+
+static int forge_hold_set(const char *value, const struct kernel_param *param)
+{
+	size_t len = strcspn(value, "\n");
+
+	if (len >= sizeof(forge_hold))
+		return -EINVAL;
+
+	scoped_guard(spinlock, &forge_hold_lock) {
+		memcpy(forge_hold, value, len);
+		forge_hold[len] = '\0';
+		forge_held[0] = '\0';
+	}
+	wake_up_all(&forge_queue);
+	return 0;
+}
+
+/*
+ * The callback that is to wait, by its word in the log of calls: until something
+ * else is written, for example nothing. No signal ends that.
+ */
+static const struct kernel_param_ops forge_hold_ops = {
+	.get = forge_hold_get,
+	.set = forge_hold_set,
+};
+module_param_cb(hold, &forge_hold_ops, NULL, 0644);
+
+static int forge_held_get(char *page, const struct kernel_param *param)
+{
+	guard(spinlock)(&forge_hold_lock);
+	return sysfs_emit(page, "%s\n", forge_held);
+}
+
+/* The callback that waits now, if one does. */
+static const struct kernel_param_ops forge_held_ops = {
+	.get = forge_held_get,
+};
+module_param_cb(held, &forge_held_ops, NULL, 0444);
 
 static int forge_calls_get(char *page, const struct kernel_param *param)
 {
@@ -174,21 +271,27 @@ static int forge_commit(const char __user *buf, size_t count)
 	struct {
 		char word[8];
 		u64 size;
+		u64 page;
 	} order;
+	const char *name;
 	void *root;
 
 	if (count != sizeof(order))
 		return -EINVAL;
 	if (copy_from_user(&order, buf, sizeof(order)))
 		return -EFAULT;
-	if (memcmp(order.word, "commit\0", sizeof(order.word)))
+	if (!memcmp(order.word, "commit\0", sizeof(order.word)))
+		name = "LUO";
+	else if (!memcmp(order.word, "contract", sizeof(order.word)))
+		name = "LUO-CONTRACT";
+	else
 		return -EINVAL;
 
-	root = forge_page(0);
+	root = forge_page(order.page);
 	if (IS_ERR(root))
 		return PTR_ERR(root);
 
-	return kho_add_subtree("LUO", root, order.size);
+	return kho_add_subtree(name, root, order.size);
 }
 
 static ssize_t forge_write(struct file *file, const char __user *buf,
@@ -296,11 +399,20 @@ static int forge_open(struct inode *inode, struct file *file)
 	return 0;
 }
 
+static __poll_t forge_poll(struct file *file, poll_table *table)
+{
+	poll_wait(file, &forge_queue, table);
+
+	guard(spinlock)(&forge_hold_lock);
+	return forge_held[0] ? EPOLLPRI : 0;
+}
+
 static const struct file_operations forge_fops = {
 	.owner	= THIS_MODULE,
 	.open	= forge_open,
 	.read	= forge_read,
 	.write	= forge_write,
+	.poll	= forge_poll,
 	.llseek	= default_llseek,
 };
 
@@ -326,8 +438,8 @@ static int forge_preserve(struct liveupdate_file_op_args *args)
 {
 	u32 id = forge_id(args->file);
 
+	forge_enter("preserve:%u", id);
 	guard(mutex)(&forge_lock);
-	forge_log("preserve:%u", id);
 
 	if (preserve_errno && forge_strikes(id))
 		return -preserve_errno;
@@ -341,8 +453,8 @@ static void forge_unpreserve(struct liveupdate_file_op_args *args)
 {
 	u32 id = forge_id(args->file);
 
+	forge_enter("unpreserve:%u", id);
 	guard(mutex)(&forge_lock);
-	forge_log("unpreserve:%u", id);
 	WARN_ON(args->serialized_data != (FORGE_COOKIE | id));
 	preserved--;
 }
@@ -351,8 +463,8 @@ static int forge_freeze(struct liveupdate_file_op_args *args)
 {
 	u32 id = forge_id(args->file);
 
+	forge_enter("freeze:%u", id);
 	guard(mutex)(&forge_lock);
-	forge_log("freeze:%u", id);
 
 	if (freeze_errno && forge_strikes(id)) {
 		if (freeze_passes <= 0)
@@ -366,8 +478,8 @@ static int forge_freeze(struct liveupdate_file_op_args *args)
 
 static void forge_unfreeze(struct liveupdate_file_op_args *args)
 {
+	forge_enter("unfreeze:%u", forge_id(args->file));
 	guard(mutex)(&forge_lock);
-	forge_log("unfreeze:%u", forge_id(args->file));
 	frozen--;
 }
 
@@ -376,8 +488,8 @@ static int forge_retrieve(struct liveupdate_file_op_args *args)
 	u32 id = forge_data_id(args->serialized_data);
 	struct file *file;
 
+	forge_enter("retrieve:%u", id);
 	guard(mutex)(&forge_lock);
-	forge_log("retrieve:%u", id);
 
 	if (retrieve_errno && forge_strikes(id))
 		return -retrieve_errno;
@@ -407,8 +519,7 @@ static bool forge_can_finish(struct liveupdate_file_op_args *args)
 static void forge_finish(struct liveupdate_file_op_args *args)
 {
 	/* What was left holds no resource. */
-	guard(mutex)(&forge_lock);
-	forge_log("finish:%u", forge_data_id(args->serialized_data));
+	forge_enter("finish:%u", forge_data_id(args->serialized_data));
 }
 
 static const struct liveupdate_file_ops forge_file_ops = {
@@ -471,8 +582,8 @@ static int forge_subsystem_prepare(void *arg, u64 *data)
 {
 	struct forge_subsystem *forge = arg;
 
+	forge_enter("prepare:%s", forge->subsystem.name);
 	guard(mutex)(&forge_lock);
-	forge_log("prepare:%s", forge->subsystem.name);
 
 	if (subsystem_prepare_errno && forge->faulty)
 		return -subsystem_prepare_errno;
@@ -485,8 +596,8 @@ static int forge_subsystem_freeze(void *arg, u64 *data)
 {
 	struct forge_subsystem *forge = arg;
 
+	forge_enter("freeze:%s", forge->subsystem.name);
 	guard(mutex)(&forge_lock);
-	forge_log("freeze:%s", forge->subsystem.name);
 	WARN_ON(*data != forge->data);
 
 	if (subsystem_freeze_errno && forge->faulty)
@@ -500,8 +611,7 @@ static void forge_subsystem_cancel(void *arg, u64 data)
 {
 	struct forge_subsystem *forge = arg;
 
-	guard(mutex)(&forge_lock);
-	forge_log("cancel:%s", forge->subsystem.name);
+	forge_enter("cancel:%s", forge->subsystem.name);
 	WARN_ON(data != forge->data && data != forge->data + 1);
 }
 
@@ -509,22 +619,15 @@ static void forge_subsystem_finish(void *arg, u64 data)
 {
 	struct forge_subsystem *forge = arg;
 
-	guard(mutex)(&forge_lock);
-	forge_log("finish:%s", forge->subsystem.name);
+	forge_enter("finish:%s", forge->subsystem.name);
 	WARN_ON(data != forge->data + 1);
 }
 
-static int forge_register_set(const char *value, const struct kernel_param *param)
+static int forge_register(bool on)
 {
 	size_t i;
-	bool on;
 	int err;
 
-	err = kstrtobool(value, &on);
-	if (err)
-		return err;
-
-	/* Without forge_lock: callbacks may be under way, and this waits for them. */
 	for (i = 0; i < ARRAY_SIZE(forge_subsystems); i++) {
 		struct liveupdate_subsystem *subsystem = &forge_subsystems[i].subsystem;
 
@@ -537,6 +640,25 @@ static int forge_register_set(const char *value, const struct kernel_param *para
 	}
 
 	return 0;
+}
+
+static int forge_register_set(const char *value, const struct kernel_param *param)
+{
+	bool on;
+	int err;
+
+	err = kstrtobool(value, &on);
+	if (err)
+		return err;
+
+	/*
+	 * Without any lock: a transition may be under way, which this waits for, and
+	 * that for another parameter.
+	 */
+	kernel_param_unlock(THIS_MODULE);
+	err = forge_register(on);
+	kernel_param_lock(THIS_MODULE);
+	return err;
 }
 
 /*

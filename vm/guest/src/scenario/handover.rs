@@ -4,7 +4,7 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use luo_sys::memfd::{self, Seals};
 use luo_sys::{Device, Errno, Session, Token};
 
@@ -72,6 +72,14 @@ const PLANS: &[Plan] = &[
     },
 ];
 
+/// A memfd that is registered on the device, if the first kernel can, and the name
+/// under which a kernel in C finds it: the first of its kind, before any update.
+const DEVICE_SESSION: &str = "liveupdate-device:0.0";
+const DEVICE_LENGTH: u64 = 4097;
+
+/// The argument with its token.
+const TOKEN: &str = "token";
+
 const SEALED: Seals = Seals::WRITE.union(Seals::GROW).union(Seals::SHRINK);
 
 /// Hands the plans over, and checks them in the next kernel.
@@ -83,7 +91,16 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         for plan in PLANS {
             sessions.push(preserve(&device, plan, seed)?);
         }
-        return kexec::go(guest, |_, _| ());
+        let token = register(&device, seed)?;
+        return kexec::go(guest, |_, args| {
+            if let Some(token) = token {
+                args.set(TOKEN, token.0);
+            }
+        });
+    }
+    if guest.args.text(TOKEN).is_some() {
+        let token = Token(guest.args.get(TOKEN, 0)?);
+        SUITE.case("file-of-the-device", || registered(&device, token, seed));
     }
     retrieve_all(&device, seed);
     SUITE.case("preserve-again", || preserve_again(&device));
@@ -104,6 +121,38 @@ fn preserve(device: &Device, plan: &Plan, seed: u64) -> Result<Session> {
         file.seek(SeekFrom::Start(memory.position))?;
     }
     Ok(session)
+}
+
+/// Registers a file on the device; mainline has no such call.
+fn register(device: &Device, seed: u64) -> Result<Option<Token>> {
+    let file = fill::memfd("handover", DEVICE_LENGTH, contents(seed, DEVICE_LENGTH))?;
+    match device.fd_preserve(&file) {
+        Ok(token) => Ok(Some(token)),
+        Err(error) if error.errno() == Errno::ENOTTY => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A kernel with the call gives it back by its token, mainline's as a session.
+fn registered(device: &Device, token: Token, seed: u64) -> Result<()> {
+    let contents = contents(seed, DEVICE_LENGTH);
+    match device.fd_restore(token) {
+        Ok(fd) => return fill::verify(&File::from(fd), DEVICE_LENGTH, contents),
+        Err(error) if error.errno() == Errno::ENOTTY => {}
+        Err(error) => return Err(error.into()),
+    }
+    let session = device.retrieve_session(&name(DEVICE_SESSION))?;
+    same("the name", session.name()?, name(DEVICE_SESSION))?;
+    refused(session.retrieve_fd(Token(token.0 + 1)), Errno::ENOENT)?;
+    let file = File::from(session.retrieve_fd(token)?);
+    fill::verify(&file, DEVICE_LENGTH, contents)?;
+    session.finish()?;
+    drop(session);
+    refused(
+        device.retrieve_session(&name(DEVICE_SESSION)),
+        Errno::ENOENT,
+    )
+    .context("it is finished")
 }
 
 /// Takes everything back in the opposite order.

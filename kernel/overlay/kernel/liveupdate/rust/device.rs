@@ -168,12 +168,15 @@ impl Instance {
             return Err(EINVAL);
         }
         let id = self.make_session(linux)?;
-        let open = || file::get(call.fd).map_err(errno::of_kernel);
-        call.token = ops::register_file(linux, id, open).map_err(errno::of_operation)?;
+        let fd = call.fd;
+        let open = || file::get(fd).map_err(errno::of_kernel);
         // Who does not learn the token has registered nothing.
-        write(argument, &call).inspect_err(|_| {
-            let _ = ops::unpreserve_file(linux, id, call.token);
-        })
+        let answer = |token| {
+            call.token = token;
+            write(argument, &call).map_err(errno::of_kernel)
+        };
+        let registered = ops::register_file(linux, id, answer, open);
+        registered.map(drop).map_err(errno::of_operation)
     }
 
     /// FD_UNPRESERVE.
@@ -297,8 +300,11 @@ fn create(linux: &Linux, argument: usize) -> Result {
     let name = SessionName::parse(&call.name).map_err(|why| errno::of_operation(why.into()))?;
     let fd = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC)?;
     call.fd = fd.reserved_fd() as i32;
+    // A program that cannot be answered has made nothing. The descriptor is none
+    // before the call has succeeded.
+    answer.write(&call)?;
     let id = ops::create_session(linux, &name).map_err(errno::of_operation)?;
-    publish(fd, &name, id, || answer.write(&call)).inspect_err(|_| {
+    publish(fd, &name, id).inspect_err(|_| {
         // It has no files yet: closing it cannot fail.
         let _ = ops::close_session(linux, id);
     })
@@ -312,18 +318,13 @@ fn retrieve(linux: &Linux, argument: usize) -> Result {
     call.fd = fd.reserved_fd() as i32;
     let id = ops::retrieve_session(linux, &name).map_err(errno::of_operation)?;
     // Whoever is not told gets nothing: the session is there for another try.
-    publish(fd, &name, id, || answer.write(&call)).inspect_err(|_| ops::put_back_session(linux, id))
+    // Before the file is made: closing a file would close the session.
+    let answered = answer.write(&call).and_then(|()| publish(fd, &name, id));
+    answered.inspect_err(|_| ops::put_back_session(linux, id))
 }
 
-/// Tells the program and gives it the descriptor, or neither.
-fn publish(
-    fd: FileDescriptorReservation,
-    name: &SessionName,
-    id: SessionId,
-    answer: impl FnOnce() -> Result,
-) -> Result {
-    // Before the file is made: closing a file would close the session.
-    answer()?;
+/// Makes a session's descriptor one of the program's.
+fn publish(fd: FileDescriptorReservation, name: &SessionName, id: SessionId) -> Result {
     fd.fd_install(session_file::create(name, id)?);
     Ok(())
 }

@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail};
 use luo_abi::handover::{
     BlockHeader, COMPAT_LENGTH, COMPATIBLE, FileRecord, FlbHeader, FlbRecord, Root, SessionRecord,
 };
+use luo_abi::supplement;
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::fill::Prng;
-use crate::forge::{Forge, PAGE};
+use crate::forge::{Entry, Forge, PAGE};
 
 /// The handler that the kernel under test has for certain.
 pub(super) const HANDLER: &str = "forge-v1";
@@ -23,7 +24,7 @@ pub(super) const HANDLER_DATA: u64 = 0x666f_7267_6576_3121;
 
 /// How many FLBs the kernel's own test has, and the handle of the first, as
 /// `lib/tests/liveupdate.c` expects them from the previous kernel.
-const TEST_FLBS: u64 = 3;
+pub(super) const TEST_FLBS: u64 = 3;
 const TEST_FLB_DATA: u64 = 0xfeed_f00d_cafe_bee0;
 
 /// Where the first record of a block, or of the FLB page, lies.
@@ -34,6 +35,8 @@ pub(super) struct Composer<'a> {
     forge: &'a Forge,
     pages: Vec<Page>,
     root_size: u64,
+    /// The page of the contract's root, and the size it claims to have.
+    contract: Option<(usize, u64)>,
 }
 
 struct Page {
@@ -48,6 +51,7 @@ impl<'a> Composer<'a> {
             forge,
             pages: Vec::new(),
             root_size: size_of::<Root>() as u64,
+            contract: None,
         }
     }
 
@@ -92,6 +96,32 @@ impl<'a> Composer<'a> {
     /// Claims another size for the root than it has.
     pub(super) fn claim_root_size(&mut self, size: u64) {
         self.root_size = size;
+    }
+
+    /// The contract's root, in a page of its own.
+    pub(super) fn contract(&mut self, root: &supplement::Root) -> Result<()> {
+        let (page, _) = self.page()?;
+        self.contract = Some((page, size_of_val(root) as u64));
+        self.put(page, 0, root)
+    }
+
+    /// Claims another size for the contract's root than it has.
+    pub(super) fn claim_contract_size(&mut self, claimed: u64) {
+        if let Some((_, size)) = &mut self.contract {
+            *size = claimed;
+        }
+    }
+
+    /// Bytes of a page.
+    pub(super) fn bytes(&self, page: usize, offset: usize, length: usize) -> Result<&[u8]> {
+        let bytes = self
+            .pages
+            .get(page)
+            .context("no such page")?
+            .bytes
+            .get(offset..);
+        let bytes = bytes.and_then(|bytes| bytes.get(..length));
+        bytes.context("they are beyond the page")
     }
 
     /// Points the root somewhere.
@@ -152,7 +182,10 @@ impl<'a> Composer<'a> {
             let dash = if index == 0 { "" } else { "-" };
             write!(text, "{dash}{:x}.{:x}", page.address, checksum(&page.bytes))?;
         }
-        self.forge.commit(self.root_size)?;
+        self.forge.hand_over(Entry::Luo, 0, self.root_size)?;
+        if let Some((page, size)) = self.contract {
+            self.forge.hand_over(Entry::Contract, page, size)?;
+        }
         Ok(text)
     }
 }

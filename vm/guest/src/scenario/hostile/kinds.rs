@@ -5,17 +5,27 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use luo_abi::handover::{MAX_FLBS, Root, SESSIONS_PER_BLOCK};
+use luo_abi::supplement::Root as Contract;
 
 use super::compose::{Composer, RECORDS, field, file, flb, flb_header, header, root, session};
+use super::contract::{self, SESSIONS_PAGE, edge};
 
 /// What the next kernel must make of a handover.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Expected {
     /// It is refused as a whole, once and for good.
     Refused,
-    /// It is taken over, with these sessions.
-    Accepted(&'static [Session]),
+    /// It is taken over.
+    Accepted {
+        /// With these sessions.
+        sessions: &'static [Session],
+        /// And these dependencies.
+        needs: &'static [(FileName, FileName)],
+    },
 }
+
+/// A session's name, and the token of a file.
+pub(super) type FileName = (&'static str, u64);
 
 /// A session's name, and its files' tokens.
 pub(super) type Session = (&'static str, &'static [u64]);
@@ -46,7 +56,10 @@ const fn good(
     Kind {
         name,
         build,
-        expected: Expected::Accepted(sessions),
+        expected: Expected::Accepted {
+            sessions,
+            needs: &[],
+        },
     }
 }
 
@@ -227,6 +240,51 @@ pub(super) const KINDS: &[Kind] = &[
         c.put(page, 0, &flb_header(1))?;
         c.put(page, RECORDS, &flb(field(&"x".repeat(48))))?;
         c.point(0, address)
+    }),
+    Kind {
+        name: "contract-valid",
+        build: |c| contract::compose(c, &[edge(0, 1)], |_| (), |_| ()),
+        expected: Expected::Accepted {
+            sessions: &[("one", &[1]), ("two", &[1])],
+            needs: &[(("one", 1), ("two", 1))],
+        },
+    },
+    bad("contract-future-version", |c| {
+        let spoil = |root: &mut Contract| root.compatible = *b"luo-contract-v2\0";
+        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    }),
+    bad("contract-truncated", |c| {
+        contract::compose(c, &[edge(0, 1)], |_| (), |_| ())?;
+        c.claim_contract_size(8);
+        Ok(())
+    }),
+    bad("contract-checksum", |c| {
+        let damage = |root: &mut Contract| root.checksum ^= 1;
+        contract::compose(c, &[edge(0, 1)], |_| (), damage)
+    }),
+    bad("contract-digest", |c| {
+        let spoil = |root: &mut Contract| root.digest ^= 1;
+        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    }),
+    bad("contract-early-digest", |c| {
+        let spoil = |root: &mut Contract| root.early_digest ^= 1;
+        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    }),
+    bad("contract-of-another-update", |c| {
+        let spoil = |root: &mut Contract| root.update_number = 2;
+        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    }),
+    bad("contract-cycle", |c| {
+        contract::compose(c, &[edge(0, 1), edge(1, 0)], |_| (), |_| ())
+    }),
+    bad("contract-unknown-session", |c| {
+        contract::compose(c, &[edge(0, 2)], |_| (), |_| ())
+    }),
+    // Well-formed, and only the digest tells.
+    bad("contract-of-other-sessions", |c| {
+        contract::compose(c, &[edge(0, 1)], |_| (), |_| ())?;
+        let files = c.address(1)?;
+        c.put(SESSIONS_PAGE, RECORDS, &session("six", files, 1))
     }),
 ];
 

@@ -12,10 +12,12 @@
 //! checksums, travels on the command line.
 //!
 //! - [`compose`]: pages, and the records in them.
+//! - [`contract`]: the entry beside them.
 //! - [`kinds`]: the table of what can be wrong.
 //! - [`verdict`]: what the next kernel must make of it.
 
 mod compose;
+mod contract;
 mod kinds;
 mod verdict;
 

@@ -8,7 +8,7 @@ use luo_sys::{Device, Errno, Token, memfd};
 use rustix::fs::FallocateFlags;
 
 use super::compose::checksum;
-use super::kinds::{Expected, Kind, Session};
+use super::kinds::{Expected, FileName, Kind, Session};
 use crate::check::{device, name, refused, same};
 use crate::forge::{Forge, PAGE};
 use crate::kmsg;
@@ -19,16 +19,25 @@ use crate::kmsg;
 /// Says what is not as it must be.
 pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
     match kind.expected {
-        Expected::Accepted(sessions) => accepted(sessions),
+        Expected::Accepted { sessions, needs } => accepted(sessions, needs),
         Expected::Refused => refused_for_good(pages, forge),
     }
 }
 
-fn accepted(sessions: &[Session]) -> Result<()> {
+fn accepted(sessions: &[Session], needs: &[(FileName, FileName)]) -> Result<()> {
     let device = device()?;
     for (expected, tokens) in sessions {
         let session = device.retrieve_session(&name(expected))?;
         same("the name", session.name()?, name(expected))?;
+        for &token in *tokens {
+            let from_here = needs.iter().filter(|(from, _)| *from == (expected, token));
+            let wanted: Vec<_> = from_here
+                .map(|(_, (on, token))| (Some(name(on)), Token(*token)))
+                .collect();
+            let found = session.list_dependencies(Token(token))?.into_iter();
+            let found: Vec<_> = found.map(|entry| (entry.session, entry.token)).collect();
+            same("what it needs", found, wanted)?;
+        }
         for &token in *tokens {
             session
                 .retrieve_fd(Token(token))

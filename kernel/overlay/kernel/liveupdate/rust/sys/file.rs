@@ -16,10 +16,15 @@ use luo_core::Access;
 /// The file behind a descriptor of the calling process.
 ///
 /// # Errors
-/// EBADF if there is none, or it was opened with `O_PATH`.
+/// EBADF if there is none, it was opened with `O_PATH`, or can neither be read nor
+/// written: it would come back with more.
 pub(crate) fn get(fd: i32) -> Result<ARef<File>> {
     let fd = u32::try_from(fd).map_err(|_| EBADF)?;
     let file = LocalFile::fget(fd)?;
+    // Both access bits set mean neither reading nor writing.
+    if file.flags() & bindings::O_ACCMODE == bindings::O_ACCMODE {
+        return Err(EBADF);
+    }
     // SAFETY: Only called from ioctls, which hold no `fdget_pos` of their task.
     Ok(unsafe { LocalFile::assume_no_fdget_pos(file) })
 }

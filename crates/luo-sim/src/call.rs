@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A call of live update that is being handled, and what comes of it.
+
+use std::os::fd::RawFd;
+use std::sync::Arc;
+
+use luo_abi::errno::Errno;
+
+use crate::caller::Caller;
+use crate::machine::Machine;
+use crate::table::Table;
+
+/// A call on a descriptor of ours.
+pub(crate) struct Call<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) table: &'a Table,
+    pub(crate) caller: &'a Caller<'a>,
+    /// The address of its argument.
+    pub(crate) argument: u64,
+}
+
+/// How a call has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Done {
+    /// It returns this.
+    Value(i64),
+    /// It is none of ours: the kernel carries it out.
+    Foreign,
+    /// The caller has been told: it has got a descriptor.
+    Given(RawFd),
+    /// Nobody is to be told: the machine goes.
+    Gone,
+}
+
+impl Call<'_> {
+    /// A descriptor of the caller's, as a file for the engine.
+    ///
+    /// # Errors
+    /// EBADF if there is none, or it was opened with `O_PATH`.
+    pub(crate) fn file(&self, fd: RawFd) -> Result<crate::memfd::File, Errno> {
+        use rustix::fs::OFlags;
+        if fd < 0 {
+            return Err(Errno::EBADF);
+        }
+        let file = self.caller.descriptor(fd).map_err(|error| error.errno())?;
+        let flags = rustix::fs::fcntl_getfl(&file).map_err(|_| Errno::EBADF)?;
+        if flags.contains(OFlags::PATH) {
+            return Err(Errno::EBADF);
+        }
+        Ok(Arc::new(file))
+    }
+}

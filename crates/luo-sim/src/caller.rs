@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The thread whose call is being handled: its memory, its descriptors.
+//!
+//! What is read counts only if the thread waits still afterwards: until then nobody
+//! else can have its number.
+
+use std::cell::{Cell, OnceCell};
+use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use luo_abi::errno::Errno;
+use luo_sys::process::{self, Process};
+use luo_sys::seccomp::{Listener, Notification};
+use rustix::thread::CapabilitySet;
+
+/// Bytes of the longest path.
+const PATH_MAX: usize = 4096;
+
+std::thread_local! {
+    /// The call that this thread handles.
+    static CURRENT: Cell<Option<(Arc<Listener>, u64)>> = const { Cell::new(None) };
+}
+
+/// Whether the caller of the call that this thread handles waits still; true if it
+/// handles none.
+pub(crate) fn is_waiting() -> bool {
+    let Some((listener, id)) = CURRENT.take() else {
+        return true;
+    };
+    let waiting = listener.is_waiting(id);
+    CURRENT.set(Some((listener, id)));
+    waiting
+}
+
+/// A caller.
+pub(crate) struct Caller<'a> {
+    listener: &'a Arc<Listener>,
+    call: Notification,
+    process: OnceCell<Process>,
+}
+
+/// While it is there, this thread's waits end when the caller dies.
+pub(crate) struct Handling(());
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        CURRENT.take();
+    }
+}
+
+impl<'a> Caller<'a> {
+    pub(crate) fn new(listener: &'a Arc<Listener>, call: Notification) -> Self {
+        Self {
+            listener,
+            call,
+            process: OnceCell::new(),
+        }
+    }
+
+    pub(crate) fn handle(&self) -> Handling {
+        CURRENT.set(Some((Arc::clone(self.listener), self.call.id)));
+        Handling(())
+    }
+
+    pub(crate) fn call(&self) -> &Notification {
+        &self.call
+    }
+
+    pub(crate) fn thread(&self) -> u32 {
+        self.call.thread
+    }
+
+    pub(crate) fn argument(&self, at: usize) -> u64 {
+        self.call.arguments[at]
+    }
+
+    /// An argument that is a descriptor.
+    pub(crate) fn fd_argument(&self, at: usize) -> RawFd {
+        // The kernel looks at the lower half.
+        self.call.arguments[at] as u32 as RawFd
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.listener.is_waiting(self.call.id)
+    }
+
+    fn process(&self) -> Result<&Process, luo_sys::Error> {
+        if let Some(process) = self.process.get() {
+            return Ok(process);
+        }
+        let thread = self.call.thread;
+        let opened = match Process::of_thread(thread) {
+            // Before Linux 6.9 only of a whole process; its threads share their
+            // descriptors, but for rare exceptions.
+            Err(error) if error.errno() == Errno::EINVAL => Process::open(leader(thread)),
+            opened => opened,
+        };
+        let opened = opened?;
+        Ok(self.process.get_or_init(|| opened))
+    }
+
+    /// A copy of one of its descriptors.
+    ///
+    /// # Errors
+    /// EBADF: there is none. EPERM: something forbids to look.
+    pub(crate) fn descriptor(&self, fd: RawFd) -> Result<OwnedFd, luo_sys::Error> {
+        self.process()?.descriptor(fd)
+    }
+
+    /// Reads its memory.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn read(&self, address: u64, to: &mut [u8]) -> Result<(), Errno> {
+        let read = process::read_memory(self.call.thread, address, to);
+        match read {
+            Ok(read) if read == to.len() && self.is_waiting() => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+
+    /// Writes its memory.
+    ///
+    /// # Errors
+    /// EFAULT.
+    pub(crate) fn write(&self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        if from.is_empty() {
+            return Ok(());
+        }
+        if !self.is_waiting() {
+            return Err(Errno::EFAULT);
+        }
+        match process::write_memory(self.call.thread, address, from) {
+            Ok(written) if written == from.len() => Ok(()),
+            _ => Err(Errno::EFAULT),
+        }
+    }
+
+    /// Reads a path; `None` if it cannot be read or is too long: the kernel knows
+    /// what to say of that.
+    pub(crate) fn path(&self, address: u64) -> Option<Vec<u8>> {
+        let mut path = Vec::new();
+        // Paths are short; the second part is read if need be.
+        for part in [256, PATH_MAX - 256] {
+            let mut bytes = vec![0; part];
+            let from = address.checked_add(path.len() as u64)?;
+            let read = process::read_memory(self.call.thread, from, &mut bytes).ok()?;
+            bytes.truncate(read);
+            if let Some(end) = bytes.iter().position(|&byte| byte == 0) {
+                path.extend_from_slice(&bytes[..end]);
+                return self.is_waiting().then_some(path);
+            }
+            path.append(&mut bytes);
+            if read < part {
+                return None;
+            }
+        }
+        None
+    }
+
+    /// Gives it a descriptor.
+    ///
+    /// # Errors
+    /// EMFILE: it has too many.
+    pub(crate) fn install(&self, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<RawFd, Errno> {
+        let installed = self.listener.install(self.call.id, fd, close_on_exec);
+        installed.map_err(|error| error.errno())
+    }
+
+    /// Gives it a descriptor as the answer.
+    ///
+    /// # Errors
+    /// EMFILE: it has too many.
+    pub(crate) fn answer_with(
+        &self,
+        fd: BorrowedFd<'_>,
+        close_on_exec: bool,
+    ) -> Result<RawFd, Errno> {
+        let installed = self.listener.answer_with(self.call.id, fd, close_on_exec);
+        installed.map_err(|error| error.errno())
+    }
+
+    /// Whether it may administer the simulated machine. If the simulator may the
+    /// real one, the caller has to be allowed that, too; else everybody may.
+    pub(crate) fn has(&self, capability: CapabilitySet) -> bool {
+        let ours = rustix::thread::capabilities(None);
+        if !ours.is_ok_and(|sets| sets.effective.contains(capability)) {
+            return true;
+        }
+        let effective = status(self.call.thread, "CapEff:");
+        let bits = effective.and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+        bits.is_none_or(|bits| bits & capability.bits() == capability.bits())
+    }
+
+    /// The process it belongs to.
+    pub(crate) fn leader(&self) -> u32 {
+        leader(self.call.thread)
+    }
+}
+
+/// A word of what `/proc` says of a thread.
+fn status(thread: u32, key: &str) -> Option<String> {
+    let text = std::fs::read_to_string(format!("/proc/{thread}/status")).ok()?;
+    let value = text.lines().find_map(|line| line.strip_prefix(key))?;
+    Some(value.trim().to_owned())
+}
+
+fn leader(thread: u32) -> u32 {
+    let leader = status(thread, "Tgid:").and_then(|leader| leader.parse().ok());
+    leader.unwrap_or(thread)
+}

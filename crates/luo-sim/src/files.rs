@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files of ours beside the device: `/sys/kernel/liveupdate`, `/dev/kmsg`, and what
+//! `/proc` shows of a session's descriptor.
+//!
+//! A text is a sealed memfd with what there was to say at the open.
+
+use core::fmt::Write as _;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+
+use luo_abi::contract::{self, FileInfo, SessionInfo};
+use luo_abi::errno::Errno;
+use luo_abi::uapi::SESSION_LINK_PREFIX;
+use luo_core::ops::{self, Page};
+use luo_core::{Compat, SessionId, SessionName};
+use rustix::fs::{Mode, OFlags};
+use rustix::net::SocketFlags;
+
+use crate::caller::Caller;
+use crate::machine::Machine;
+use crate::path::Place;
+use crate::table::{Object, Table};
+
+/// An open of one of our paths.
+pub(crate) fn open(
+    machine: &Machine,
+    table: &Table,
+    caller: &Caller<'_>,
+    place: Place,
+    flags: OFlags,
+) -> Result<Option<RawFd>, Errno> {
+    let close_on_exec = flags.contains(OFlags::CLOEXEC);
+    let access = flags & OFlags::ACCMODE;
+    if !machine.policy.enabled && place != Place::Log {
+        return Ok(None);
+    }
+    match place {
+        Place::Device => open_device(machine, table, caller, flags).map(Some),
+        // Who writes to the log writes to the real one.
+        Place::Log if access != OFlags::RDONLY => Ok(None),
+        Place::Log => {
+            let nonblocking = if flags.contains(OFlags::NONBLOCK) {
+                SocketFlags::NONBLOCK
+            } else {
+                SocketFlags::empty()
+            };
+            let reader = machine.log.reader(nonblocking);
+            let reader = reader.map_err(|_| Errno::ENOMEM)?;
+            caller
+                .answer_with(reader.as_fd(), close_on_exec)
+                .map(Some)
+        }
+        Place::Unclaimed if access == OFlags::WRONLY => {
+            table.give_unclaimed(caller, close_on_exec).map(Some)
+        }
+        Place::State | Place::UpdateCount | Place::Unclaimed => {
+            if access != OFlags::RDONLY {
+                return Err(Errno::EACCES);
+            }
+            give_text(caller, &attribute(machine, place), close_on_exec).map(Some)
+        }
+        Place::FdInfo(fd) => {
+            let Some(id) = session_of(table, caller, fd) else {
+                return Ok(None);
+            };
+            let mut text = std::fs::read_to_string(format!(
+                "/proc/{}/fdinfo/{fd}",
+                caller.thread()
+            ))
+            .unwrap_or_default();
+            describe(machine, id, &mut text);
+            give_text(caller, &text, close_on_exec).map(Some)
+        }
+        Place::Fd(_) => Ok(None),
+    }
+}
+
+fn open_device(
+    machine: &Machine,
+    table: &Table,
+    caller: &Caller<'_>,
+    flags: OFlags,
+) -> Result<RawFd, Errno> {
+    use rustix::thread::CapabilitySet;
+    /// Not a directory, which the ABI does not name.
+    const ENOTDIR: i32 = -20;
+    if flags.contains(OFlags::DIRECTORY) {
+        return Err(Errno::check(ENOTDIR).err().unwrap_or(Errno::EINVAL));
+    }
+    if flags.contains(OFlags::CREATE | OFlags::EXCL) {
+        return Err(Errno::EEXIST);
+    }
+    if !caller.has(CapabilitySet::SYS_ADMIN) {
+        return Err(Errno::EACCES);
+    }
+    if flags.contains(OFlags::EXCL) {
+        return Err(Errno::EINVAL);
+    }
+    table.give_device(machine, caller, flags.contains(OFlags::CLOEXEC))
+}
+
+fn attribute(machine: &Machine, place: Place) -> String {
+    match place {
+        Place::UpdateCount => {
+            let count = machine.look(luo_core::Engine::update_number);
+            format!("{count}\n")
+        }
+        Place::Unclaimed => format!("{}\n", machine.policy.unclaimed_word()),
+        _ => format!("{}\n", machine.state().0),
+    }
+}
+
+/// Gives a caller a file with a text, to be read.
+fn give_text(caller: &Caller<'_>, text: &str, close_on_exec: bool) -> Result<RawFd, Errno> {
+    let file = text_file(text).map_err(|_| Errno::ENOMEM)?;
+    caller.answer_with(file.as_fd(), close_on_exec)
+}
+
+fn text_file(text: &str) -> std::io::Result<OwnedFd> {
+    use luo_sys::memfd::{self, Seals};
+    use std::os::unix::fs::FileExt;
+    let file = memfd::create("liveupdate", 0)?;
+    file.write_all_at(text.as_bytes(), 0)?;
+    memfd::add_seals(&file, Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    Ok(rustix::fs::open(
+        path,
+        OFlags::RDONLY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?)
+}
+
+fn session_of(table: &Table, caller: &Caller<'_>, fd: RawFd) -> Option<SessionId> {
+    let file = caller.descriptor(fd).ok()?;
+    match table.find(&file)? {
+        Object::Session(id) => Some(id),
+        Object::Device(_) | Object::Unclaimed => None,
+    }
+}
+
+/// What `readlink` says of a descriptor, if it is one of ours.
+pub(crate) fn link(
+    machine: &Machine,
+    table: &Table,
+    caller: &Caller<'_>,
+    fd: RawFd,
+) -> Option<Vec<u8>> {
+    let file = caller.descriptor(fd).ok()?;
+    match table.find(&file)? {
+        Object::Device(_) => Some(luo_abi::uapi::DEVICE_PATH.into()),
+        Object::Session(id) => {
+            let (name, _) = machine.look(|engine| engine.session_info(id))?;
+            Some([SESSION_LINK_PREFIX.as_bytes(), name.as_bytes()].concat())
+        }
+        Object::Unclaimed => None,
+    }
+}
+
+/// Adds what the Linux host shows of a session to the text.
+fn describe(machine: &Machine, id: SessionId, text: &mut String) {
+    let Some(session) = machine.look(|engine| engine.describe_session(id)) else {
+        return;
+    };
+    // Writing to a string does not fail.
+    let _ = show_session(text, &session);
+    let mut page = Page::empty();
+    loop {
+        match ops::list_files(machine, id, page.next, ops::MAX_PAGE) {
+            Ok(next) => page = next,
+            // A file that goes meanwhile ends what is shown.
+            Err(_) => return,
+        }
+        for file in page.entries.iter() {
+            let _ = show_file(text, file);
+        }
+        if page.next == 0 {
+            return;
+        }
+    }
+}
+
+fn show_session(to: &mut String, session: &SessionInfo) -> core::fmt::Result {
+    if let Ok(name) = SessionName::parse(&session.name) {
+        writeln!(to, "luo-name:      {name}")?;
+    }
+    let direction = match session.direction {
+        contract::LIST_OUTGOING => "outgoing",
+        _ => "incoming",
+    };
+    let state = match session.state {
+        contract::SESSION_OPEN => "open",
+        contract::SESSION_CLOSED => "closed",
+        contract::SESSION_UNCLAIMED => "unclaimed",
+        contract::SESSION_CLAIMED => "claimed",
+        _ => "unfinished",
+    };
+    writeln!(to, "luo-direction: {direction}")?;
+    writeln!(to, "luo-state:     {state}")?;
+    writeln!(to, "luo-files:     {}", session.files)
+}
+
+fn show_file(to: &mut String, file: &FileInfo) -> core::fmt::Result {
+    write!(to, "luo-file:      token {:#x}", file.token)?;
+    // A file whose handler is not found yet has none.
+    if let Ok(handler) = Compat::parse(&file.handler) {
+        write!(to, " handler {handler}")?;
+    }
+    let status = match file.status {
+        contract::FILE_REGISTERED => "registered",
+        contract::FILE_PRESERVED => "preserved",
+        contract::FILE_FROZEN => "frozen",
+        contract::FILE_INCOMING => "incoming",
+        contract::FILE_RETRIEVED => "retrieved",
+        contract::FILE_FAILED => "failed",
+        _ => "busy",
+    };
+    writeln!(to, " status {status} bytes {}", file.bytes)
+}

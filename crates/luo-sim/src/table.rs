@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The descriptors that programs hold of us, and how their last close is seen.
+//!
+//! Each is one end of a socket pair. However it is duplicated, inherited or passed
+//! on, the kernel counts; when the last is closed, our end hangs up. A descriptor of
+//! a program is recognised by the number of the socket behind it.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, OwnedFd, RawFd};
+use std::sync::{Arc, Mutex};
+
+use luo_abi::errno::Errno;
+use luo_core::SessionId;
+use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::net::{AddressFamily, SocketFlags, SocketType};
+
+use crate::caller::Caller;
+use crate::device::Instance;
+use crate::machine::{Machine, lock};
+use crate::session;
+
+/// What a descriptor is.
+#[derive(Clone)]
+pub(crate) enum Object {
+    /// An open instance of the device.
+    Device(Arc<Instance>),
+    /// A session.
+    Session(SessionId),
+    /// `/sys/kernel/liveupdate/unclaimed`, to be written.
+    Unclaimed,
+}
+
+struct Entry {
+    object: Object,
+    /// Our end; for a device a copy of it, the other is with the instance.
+    ours: OwnedFd,
+}
+
+/// All of them, by the number of the socket.
+pub(crate) struct Table {
+    epoll: Arc<OwnedFd>,
+    entries: Mutex<HashMap<u64, Entry>>,
+}
+
+/// A pair of sockets that are closed when a program is executed.
+pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    rustix::net::socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+}
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    match Errno::check(error.raw_os_error().wrapping_neg()) {
+        Err(errno) => errno,
+        Ok(_) => Errno::EIO,
+    }
+}
+
+fn number(fd: &OwnedFd) -> Result<u64, Errno> {
+    rustix::fs::fstat(fd)
+        .map(|stat| stat.st_ino)
+        .map_err(errno)
+}
+
+impl Table {
+    pub(crate) fn new(epoll: Arc<OwnedFd>) -> Self {
+        Self {
+            epoll,
+            entries: Mutex::default(),
+        }
+    }
+
+    /// What a descriptor of a program is, if it is one of ours.
+    pub(crate) fn find(&self, file: &OwnedFd) -> Option<Object> {
+        let number = number(file).ok()?;
+        let entries = lock(&self.entries);
+        entries.get(&number).map(|entry| entry.object.clone())
+    }
+
+    /// Notes an object, to be told of its last close; `theirs` is what programs hold.
+    fn add(&self, object: Object, ours: OwnedFd, theirs: &OwnedFd) -> Result<u64, Errno> {
+        let number = number(theirs)?;
+        let flags = match object {
+            Object::Unclaimed => EventFlags::IN | EventFlags::HUP,
+            _ => EventFlags::HUP,
+        };
+        let data = EventData::new_u64(number);
+        epoll::add(&self.epoll, &ours, data, flags).map_err(errno)?;
+        lock(&self.entries).insert(number, Entry { object, ours });
+        Ok(number)
+    }
+
+    fn forget(&self, number: u64) -> Option<Entry> {
+        // Closing our end takes it out of the epoll as well.
+        lock(&self.entries).remove(&number)
+    }
+
+    /// Opens the device for a caller; its descriptor is the answer.
+    pub(crate) fn give_device(
+        &self,
+        machine: &Machine,
+        caller: &Caller<'_>,
+        close_on_exec: bool,
+    ) -> Result<RawFd, Errno> {
+        let (ours, theirs) = pair().map_err(errno)?;
+        let bell = ours.try_clone().map_err(|_| Errno::ENOMEM)?;
+        let instance = Instance::open(machine, bell)?;
+        let number = self.add(Object::Device(instance), ours, &theirs)?;
+        self.or_forget(number, caller.answer_with(theirs.as_fd(), close_on_exec))
+    }
+
+    /// Gives a caller the descriptor of a session.
+    pub(crate) fn give_session(&self, caller: &Caller<'_>, id: SessionId) -> Result<RawFd, Errno> {
+        let (ours, theirs) = pair().map_err(errno)?;
+        let number = self.add(Object::Session(id), ours, &theirs)?;
+        self.or_forget(number, caller.install(theirs.as_fd(), true))
+    }
+
+    /// Opens `unclaimed` for a caller who is going to write to it.
+    pub(crate) fn give_unclaimed(
+        &self,
+        caller: &Caller<'_>,
+        close_on_exec: bool,
+    ) -> Result<RawFd, Errno> {
+        let (read, write) = rustix::pipe::pipe_with(
+            rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
+        )
+        .map_err(errno)?;
+        // Both ends of a pipe have one number, and no other socket has it.
+        let number = self.add(Object::Unclaimed, read, &write)?;
+        self.or_forget(number, caller.answer_with(write.as_fd(), close_on_exec))
+    }
+
+    fn or_forget(&self, number: u64, given: Result<RawFd, Errno>) -> Result<RawFd, Errno> {
+        given.inspect_err(|_| drop(self.forget(number)))
+    }
+
+    /// Something has happened to our end: what was written is read, and the last
+    /// close is the object's end.
+    pub(crate) fn happened(&self, machine: &Machine, number: u64, closed: bool) {
+        let object = lock(&self.entries)
+            .get(&number)
+            .map(|entry| entry.object.clone());
+        if let Some(Object::Unclaimed) = object {
+            self.read_unclaimed(machine, number);
+        }
+        if !closed {
+            return;
+        }
+        let Some(Entry { object, ours }) = self.forget(number) else {
+            return;
+        };
+        drop(ours);
+        match object {
+            Object::Device(instance) => {
+                instance.release(machine);
+                drop(instance);
+                machine.note(0, "close", "device", "");
+            }
+            Object::Session(id) => {
+                let info = machine.look(|engine| engine.session_info(id));
+                session::release(machine, id);
+                if let Some((name, _)) = info {
+                    machine.note(0, "close", format_args!("session \"{name}\""), "");
+                }
+            }
+            Object::Unclaimed => {}
+        }
+    }
+
+    fn read_unclaimed(&self, machine: &Machine, number: u64) {
+        let entries = lock(&self.entries);
+        let Some(entry) = entries.get(&number) else {
+            return;
+        };
+        let mut text = [0; 64];
+        let read = rustix::io::read(&entry.ours, &mut text).unwrap_or(0);
+        drop(entries);
+        let line = String::from_utf8_lossy(&text[..read]);
+        if read > 0 && !machine.policy.set_unclaimed(&line) {
+            machine.warn(format_args!(
+                "'{}' was written to unclaimed, which is carry or discard: \
+                 a kernel would have answered EINVAL",
+                line.trim_end().escape_debug()
+            ));
+        }
+    }
+}
