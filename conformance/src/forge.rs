@@ -4,7 +4,7 @@
 //! source, `lib/tests/luo_forge.c` of the kernel's overlay.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
@@ -49,13 +49,7 @@ pub fn open() -> Result<File> {
 /// If the driver does not say.
 pub fn id(file: &File) -> Result<u32> {
     let mut text = [0; 32];
-    let mut reader = file;
-    // A restored one has no position to read at.
-    let length = match file.read_at(&mut text, 0) {
-        Err(error) if error.kind() == ErrorKind::NotSeekable => reader.read(&mut text),
-        read => read,
-    };
-    let length = length.context("the file's number")?;
+    let length = file.read_at(&mut text, 0).context("the file's number")?;
     let text = String::from_utf8_lossy(&text[..length]);
     text.trim()
         .parse()

@@ -79,7 +79,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Sce
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 130,
+            cases: 180,
             named: &[],
             kexecs: None,
         },
@@ -152,12 +152,19 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             "mainline's C kernel hands over to ours",
         )
         .kexec("c", "rust"),
-        scenario(
-            "handover-rust-to-c",
-            "handover",
-            "ours hands over to mainline's C kernel",
-        )
-        .kexec("rust", "c"),
+        Scenario {
+            expect: Expect {
+                cases: 1,
+                named: &["file-of-the-device"],
+                kexecs: Some(1),
+            },
+            ..scenario(
+                "handover-rust-to-c",
+                "handover",
+                "ours hands over to mainline's C kernel, files of the device too",
+            )
+            .kexec("rust", "c")
+        },
         Scenario {
             next: vec!["rust-next"],
             expect: Expect {
@@ -211,7 +218,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             timeout: Duration::from_secs(900),
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.
-                cases: 62,
+                cases: 81,
                 named: &[],
                 kexecs: None,
             },

@@ -315,3 +315,47 @@ fn own_sessions_and_carried_ones_go_together() {
         assert!(host.claim(text).is_ok());
     }
 }
+
+/// Its owner has closed it, but a file of another needs its file: it goes on with
+/// that one, closed, and ends with it.
+#[test]
+fn a_closed_one_that_is_needed_goes_on() {
+    let host = TestHost::cold();
+    let (vm, other) = (host.create("vm"), host.create("cache"));
+    host.preserve(vm, 1, 1).unwrap();
+    host.preserve(other, 2, 2).unwrap();
+    ops::add_dependency(&host, vm, 1, cache(2)).unwrap();
+    let mut host = TestHost::opened(host.update());
+    let other = host.claim("cache").unwrap();
+    host.close(other).unwrap_err();
+    for _ in 0..2 {
+        let report = host.reboot().unwrap();
+        assert_eq!((report.carried, report.lost), (2, 0));
+        host = TestHost::opened(host.kexec());
+    }
+    let vm = host.claim("vm").unwrap();
+    host.retrieve(vm, 1).unwrap();
+    assert_eq!(host.take_log(), ["retrieve 2", "retrieve 1"]);
+    host.close(vm).unwrap();
+    let end = host.visible();
+    assert_eq!((end.state, end.incoming), (State::Normal, 0));
+}
+
+#[test]
+fn names_that_are_taken_are_left_behind_alone() {
+    let host = TestHost::cold();
+    for number in 0..6 {
+        let session = host.create(&format!("vm-{number}"));
+        host.preserve(session, 1, number + 1).unwrap();
+    }
+    let host = TestHost::opened(host.update());
+    for number in [1, 3] {
+        host.create(&format!("vm-{number}"));
+    }
+    host.take_log();
+    let report = host.freeze().unwrap();
+    assert_eq!((report.carried, report.lost), (4, 2));
+    let log = host.take_log();
+    let preserved = log.iter().filter(|line| line.starts_with("preserve "));
+    assert_eq!(preserved.count(), 4, "nothing is undone and done again");
+}

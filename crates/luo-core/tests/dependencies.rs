@@ -328,3 +328,17 @@ fn the_graph_travels_and_is_carried_on() {
     let log = ["retrieve 13", "retrieve 30", "retrieve 21", "retrieve 11"];
     assert_eq!(host.take_log(), log);
 }
+
+#[test]
+fn one_on_the_device_is_dropped_by_the_name_it_was_declared_by() {
+    let host = TestHost::cold();
+    let device = host.device();
+    let token = host.register_file(device, 7).unwrap();
+    let session = host.create("vm");
+    host.preserve(session, 1, 1).unwrap();
+    let (called, _) = host.engine(|engine| engine.session_info(device)).unwrap();
+    ops::add_dependency(&host, session, 1, Needed::In(called, token)).unwrap();
+    host.close(device).unwrap();
+    let dropped = ops::drop_dependency(&host, session, 1, Needed::In(called, token));
+    assert_eq!(dropped, Ok(()));
+}

@@ -191,3 +191,38 @@ fn who_was_killed_before_it_began_has_finished_nothing() {
     assert_eq!(host.visible().files, 2);
     assert_eq!(host.state(), State::Updated);
 }
+
+/// Between the look at who needs its files and the note that it waits, the one who
+/// needed them goes.
+#[test]
+fn a_close_that_waits_for_nobody_any_more_is_tried_again() {
+    let host = TestHost::cold();
+    let (vm, cache) = (host.create("vm"), host.create("cache"));
+    host.preserve(vm, 1, 1).unwrap();
+    host.preserve(cache, 1, 2).unwrap();
+    ops::add_dependency(&host, vm, 1, Needed::In(name("cache"), 1)).unwrap();
+    let handed = host.update();
+    let mut interrupted = false;
+    for step in 1..20 {
+        let host = TestHost::opened(handed.clone());
+        let (vm, cache) = (host.claim("vm").unwrap(), host.claim("cache").unwrap());
+        let mut steps = 0;
+        host.set_hook(move |host, call, _| {
+            steps += usize::from(call == Call::Step);
+            if call == Call::Step && steps == step {
+                host.close(vm).unwrap();
+            }
+        });
+        interrupted |= host.close(cache).is_err();
+        host.set_hook(|_, _, _| ());
+        if host.session_is_there("vm") {
+            host.close(vm).unwrap();
+        }
+        let end = host.visible();
+        assert_eq!((end.state, end.incoming), (State::Normal, 0), "step {step}");
+    }
+    assert!(
+        interrupted,
+        "the other came too early or too late each time"
+    );
+}

@@ -245,3 +245,17 @@ fn a_handler_that_goes_away_is_still_asked_for_what_it_preserved() {
     ops::cancel(&host).unwrap();
     assert_eq!(host.take_log(), ["preserve 1", "unpreserve 1"]);
 }
+
+#[test]
+fn a_vetoed_freeze_leaves_no_mark_on_the_next_kernel() {
+    let host = TestHost::cold();
+    let session = host.create("vm");
+    host.preserve(session, 1, 1).unwrap();
+    ops::prepare(&host).unwrap();
+    host.fail(Call::Freeze, 0, Errno::EBUSY);
+    ops::freeze(&host).unwrap_err();
+    host.close(session).unwrap();
+    // A plain kexec with nothing to hand over.
+    let next = TestHost::warm(host.update());
+    assert_eq!(next.state(), State::Normal);
+}

@@ -121,3 +121,32 @@ fn a_chain_of_sessions_that_is_closed_from_the_wrong_end() {
     let steps = steps.load(Ordering::Relaxed);
     assert!(steps < 40 * many, "{steps} steps");
 }
+
+/// Two dense ends and many files between: declared from the middle it costs little,
+/// and it must not cost more to read, where the order of declaration is lost.
+#[test]
+fn a_dense_graph_is_read_in_whatever_order() {
+    let (ends, middle) = (100u64, 1000u64);
+    let host = TestHost::cold();
+    let session = host.create("vm");
+    for token in 0..2 * ends + middle {
+        host.preserve(session, token, token + 1).unwrap();
+    }
+    let declare = |from, on| host.needs(session, from, Needed::Here(on)).unwrap();
+    for file in 2 * ends..2 * ends + middle {
+        declare(file, ends);
+    }
+    for from in ends..2 * ends {
+        (from + 1..2 * ends).for_each(|on| declare(from, on));
+    }
+    for file in 2 * ends..2 * ends + middle {
+        declare(ends - 1, file);
+    }
+    for on in (0..ends).rev() {
+        (0..on).rev().for_each(|from| declare(from, on));
+    }
+    let host = TestHost::opened(host.update());
+    let session = host.claim("vm").unwrap();
+    host.retrieve(session, 0).unwrap();
+    assert_eq!(host.take_log().len() as u64, 2 * ends + middle);
+}

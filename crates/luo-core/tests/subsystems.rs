@@ -126,3 +126,16 @@ fn what_they_left_does_not_go_further_by_itself() {
     let host = TestHost::warm(host.kexec());
     assert_eq!(data(&host, 1), Err(Error::NoData));
 }
+
+/// What leaves nothing has nothing to finish.
+#[test]
+fn zero_is_not_handed_over() {
+    let host = TestHost::cold();
+    host.subsystem(TestSubsystem::LEAVES_NOTHING).unwrap();
+    let next = TestHost::warm(host.update());
+    assert_eq!(next.state(), luo_abi::rfc::State::Normal);
+    assert_eq!(
+        data(&next, TestSubsystem::LEAVES_NOTHING),
+        Err(Error::NoData)
+    );
+}

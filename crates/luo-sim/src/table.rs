@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex};
 use luo_abi::errno::Errno;
 use luo_core::SessionId;
 use rustix::event::epoll::{self, EventData, EventFlags};
+use rustix::fs::FileType;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 
 use crate::caller::Caller;
@@ -75,7 +76,15 @@ impl Table {
 
     /// What a descriptor of a program is, if it is one of ours.
     pub(crate) fn find(&self, file: &OwnedFd) -> Option<Object> {
-        let number = number(file).ok()?;
+        let stat = rustix::fs::fstat(file).ok()?;
+        // Files of other kinds have numbers of their own.
+        if !matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::Socket | FileType::Fifo
+        ) {
+            return None;
+        }
+        let number = stat.st_ino;
         let entries = lock(&self.entries);
         entries.get(&number).map(|entry| entry.object.clone())
     }

@@ -17,6 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, Command, ExitStatus};
+use std::sync::Arc;
 
 use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -32,7 +33,7 @@ pub struct Tree {
     /// The init.
     pub init: Child,
     /// Where the calls of all others arrive.
-    pub listener: Listener,
+    pub listener: Arc<Listener>,
     control: UnixStream,
 }
 
@@ -117,7 +118,7 @@ pub fn spawn(
     match receive_listener(&control) {
         Ok(fd) => Ok(Tree {
             init,
-            listener: Listener::from_fd(fd),
+            listener: Arc::new(Listener::from_fd(fd)),
             control,
         }),
         Err(error) => {

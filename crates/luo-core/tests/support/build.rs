@@ -151,6 +151,11 @@ impl TestHost {
         let _ = ops::cancel(self);
     }
 
+    /// Whether an incoming session of this name is held or waits.
+    pub fn session_is_there(&self, text: &str) -> bool {
+        self.claim(text) != Err(Error::NoSession)
+    }
+
     pub fn subsystem(&self, number: u32) -> Result<(), Error> {
         let name = compat("subsystem", number);
         self.with(|engine| engine.register_subsystem(name, &TestSubsystem(number)))

@@ -501,6 +501,8 @@ static int forge_retrieve(struct liveupdate_file_op_args *args)
 	if (IS_ERR(file))
 		return PTR_ERR(file);
 
+	/* As after an open: each descriptor can be asked for the ID. */
+	file->f_mode |= FMODE_PREAD;
 	args->file = file;
 	return 0;
 }

@@ -128,9 +128,15 @@ fn register(device: &Device, seed: u64) -> Result<Option<Token>> {
     let file = fill::memfd("handover", DEVICE_LENGTH, contents(seed, DEVICE_LENGTH))?;
     match device.fd_preserve(&file) {
         Ok(token) => Ok(Some(token)),
-        Err(error) if error.errno() == Errno::ENOTTY => Ok(None),
+        Err(error) if is_missing(&error) => Ok(None),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the kernel does not know the call: mainline says EINVAL to a number that
+/// is beyond its table.
+fn is_missing(error: &luo_sys::Error) -> bool {
+    matches!(error.errno(), Errno::ENOTTY | Errno::EINVAL)
 }
 
 /// A kernel with the call gives it back by its token, mainline's as a session.
@@ -138,7 +144,7 @@ fn registered(device: &Device, token: Token, seed: u64) -> Result<()> {
     let contents = contents(seed, DEVICE_LENGTH);
     match device.fd_restore(token) {
         Ok(fd) => return fill::verify(&File::from(fd), DEVICE_LENGTH, contents),
-        Err(error) if error.errno() == Errno::ENOTTY => {}
+        Err(error) if is_missing(&error) => {}
         Err(error) => return Err(error.into()),
     }
     let session = device.retrieve_session(&name(DEVICE_SESSION))?;

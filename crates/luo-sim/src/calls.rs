@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is done for each system call that the filter lets us know of.
+//!
+//! | call | is handled if |
+//! |---|---|
+//! | open, openat, openat2 | the path is one of [`crate::path`] |
+//! | ioctl | its type is 0xBA and the descriptor is ours |
+//! | readlink, readlinkat | it is `/proc/PID/fd/FD` of a descriptor of ours |
+//! | ftruncate, fallocate | the file is a memfd that is preserved |
+//! | reboot, kexec_load, kexec_file_load | always |
+//!
+//! All others are carried out by the kernel, as if we had not been asked.
+
+use std::os::fd::{OwnedFd, RawFd};
+
+use luo_abi::errno::Errno;
+use rustix::fs::OFlags;
+use rustix::thread::CapabilitySet;
+
+use crate::call::{Call, Done};
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::fault::Step;
+use crate::files;
+use crate::filter::number;
+use crate::machine::Machine;
+use crate::path::{self, Place};
+use crate::reboot::{self, Loaded};
+use crate::session;
+use crate::stop::End;
+use crate::table::{Object, Table};
+
+/// A call that is ours.
+pub(crate) enum Ours {
+    Open(Place, OFlags),
+    Link(RawFd),
+    Ioctl,
+    Resize,
+    Reboot,
+    KexecLoad,
+    KexecFileLoad,
+}
+
+/// Whether a call is ours, as far as can be told quickly.
+pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
+    let number = Some(caller.call().number);
+    let open = |directory: RawFd, path: usize, flags: u64| {
+        let flags = OFlags::from_bits_retain(flags as u32);
+        // Such an open never reaches a driver.
+        if flags.contains(OFlags::PATH) {
+            return None;
+        }
+        let path = caller.path(caller.argument(path))?;
+        let place = path::resolve(caller, directory, &path)?;
+        (!matches!(place, Place::Fd(_))).then_some(Ours::Open(place, flags))
+    };
+    let link = |directory: RawFd, path: usize| {
+        let path = caller.path(caller.argument(path))?;
+        match path::resolve(caller, directory, &path)? {
+            Place::Fd(fd) => Some(Ours::Link(fd)),
+            _ => None,
+        }
+    };
+    /// The `AT_FDCWD` of calls without a directory.
+    const CURRENT: RawFd = -100;
+    match number {
+        _ if number == number::OPEN => open(CURRENT, 0, caller.argument(1)),
+        _ if number == number::OPENAT => open(caller.fd_argument(0), 1, caller.argument(2)),
+        _ if number == number::OPENAT2 => {
+            // The flags are the first word of a structure.
+            let mut how = [0; 8];
+            caller.read(caller.argument(2), &mut how).ok()?;
+            open(caller.fd_argument(0), 1, u64::from_ne_bytes(how))
+        }
+        _ if number == number::READLINK => link(CURRENT, 0),
+        _ if number == number::READLINKAT => link(caller.fd_argument(0), 1),
+        _ if number == number::FTRUNCATE || number == number::FALLOCATE => {
+            machine.memfds.is_any_fixed().then_some(Ours::Resize)
+        }
+        _ if number == number::REBOOT => Some(Ours::Reboot),
+        _ if number == number::KEXEC_LOAD => Some(Ours::KexecLoad),
+        _ if number == number::KEXEC_FILE_LOAD => Some(Ours::KexecFileLoad),
+        Some(number::IOCTL) => Some(Ours::Ioctl),
+        _ => None,
+    }
+}
+
+/// What calls are done with.
+pub(crate) struct Service<'a> {
+    pub(crate) machine: &'a Machine,
+    pub(crate) table: &'a Table,
+    pub(crate) loaded: &'a Loaded,
+}
+
+impl Service<'_> {
+    /// Does what a call asks for, and notes it.
+    pub(crate) fn serve(&self, caller: &Caller<'_>, ours: &Ours) -> Result<Done, Errno> {
+        let mut said = String::new();
+        let handling = caller.handle();
+        let done = match self.machine.reach(Step::Call) {
+            Ok(()) => self.dispatch(caller, ours, &mut said),
+            Err(errno) => Err(errno),
+        };
+        drop(handling);
+        if done != Ok(Done::Foreign) {
+            self.note(caller, &said, done);
+            // A crash here is one before the program knows.
+            let _ = self.machine.reach(Step::Reply);
+        }
+        done
+    }
+
+    fn note(&self, caller: &Caller<'_>, said: &str, done: Result<Done, Errno>) {
+        if !self.machine.journal.is_wanted() {
+            return;
+        }
+        let result = match done {
+            Ok(Done::Value(value)) => value.to_string(),
+            Ok(Done::Given(fd)) => format!("fd {fd}"),
+            Ok(Done::Foreign) => "not ours".to_owned(),
+            Ok(Done::Gone) => "the machine goes".to_owned(),
+            Err(errno) => errno.to_string(),
+        };
+        let (call, detail) = said.split_once(' ').unwrap_or((said, ""));
+        self.machine.note(caller.thread(), call, detail, result);
+    }
+
+    fn dispatch(
+        &self,
+        caller: &Caller<'_>,
+        ours: &Ours,
+        said: &mut String,
+    ) -> Result<Done, Errno> {
+        match *ours {
+            Ours::Open(place, flags) => {
+                *said = format!("open {place:?}");
+                let opened = files::open(self.machine, self.table, caller, place, flags)?;
+                Ok(opened.map_or(Done::Foreign, Done::Given))
+            }
+            Ours::Link(fd) => self.link(caller, fd, said),
+            Ours::Ioctl => self.ioctl(caller, said),
+            Ours::Resize => {
+                "resize".clone_into(said);
+                let file = caller.descriptor(caller.fd_argument(0));
+                match file {
+                    Ok(file) if self.machine.memfds.is_fixed(&file) => {
+                        self.resize(caller, &file)
+                    }
+                    _ => Ok(Done::Foreign),
+                }
+            }
+            Ours::Reboot => {
+                let command = caller.argument(2) as u32;
+                *said = format!("reboot {command:#x}");
+                if !caller.has(CapabilitySet::SYS_BOOT) {
+                    return Err(Errno::EPERM);
+                }
+                reboot::reboot(self.machine, self.loaded, &caller.call().arguments)
+            }
+            Ours::KexecLoad => {
+                "kexec_load".clone_into(said);
+                if !caller.has(CapabilitySet::SYS_BOOT) {
+                    return Err(Errno::EPERM);
+                }
+                self.machine.warn(format_args!(
+                    "kexec_load loads an image that cannot take anything over; \
+                     use kexec_file_load (kexec -s)"
+                ));
+                Err(Errno::EOPNOTSUPP)
+            }
+            Ours::KexecFileLoad => {
+                "kexec_file_load".clone_into(said);
+                if !caller.has(CapabilitySet::SYS_BOOT) {
+                    return Err(Errno::EPERM);
+                }
+                reboot::load(self.loaded, caller, said)
+            }
+        }
+    }
+
+    /// The size of a preserved memfd is fixed. That it stays as it is is allowed.
+    fn resize(&self, caller: &Caller<'_>, file: &OwnedFd) -> Result<Done, Errno> {
+        let truncates = Some(caller.call().number) == number::FTRUNCATE;
+        let size = rustix::fs::fstat(file).map(|stat| stat.st_size.unsigned_abs());
+        if truncates && size == Ok(caller.argument(1)) {
+            return Ok(Done::Foreign);
+        }
+        Err(Errno::EPERM)
+    }
+
+    fn link(
+        &self,
+        caller: &Caller<'_>,
+        fd: RawFd,
+        said: &mut String,
+    ) -> Result<Done, Errno> {
+        *said = format!("readlink {fd}");
+        let Some(text) = files::link(self.machine, self.table, caller, fd) else {
+            return Ok(Done::Foreign);
+        };
+        let at = usize::from(Some(caller.call().number) == number::READLINKAT);
+        let (to, room) = (caller.argument(1 + at), caller.argument(2 + at) as u32 as i32);
+        let room = usize::try_from(room).ok().filter(|&room| room > 0);
+        let length = text.len().min(room.ok_or(Errno::EINVAL)?);
+        caller.write(to, &text[..length])?;
+        Ok(Done::Value(length as i64))
+    }
+
+    fn ioctl(&self, caller: &Caller<'_>, said: &mut String) -> Result<Done, Errno> {
+        let file = match caller.descriptor(caller.fd_argument(0)) {
+            Ok(file) => file,
+            Err(why) => {
+                self.look_forbidden(why);
+                return Ok(Done::Foreign);
+            }
+        };
+        let Some(object) = self.table.find(&file) else {
+            return Ok(Done::Foreign);
+        };
+        // The command has 32 bits.
+        let command = caller.argument(1) as u32;
+        *said = format!("{} fd {}", crate::words::call(command), caller.fd_argument(0));
+        let call = Call {
+            machine: self.machine,
+            table: self.table,
+            caller,
+            argument: caller.argument(2),
+        };
+        match object {
+            Object::Device(instance) => instance.ioctl(&call, &file, command)?,
+            Object::Session(id) => session::ioctl(&call, id, command)?,
+            Object::Unclaimed => return Ok(Done::Foreign),
+        }
+        // `file` goes before the caller is told: when it closes its own descriptor,
+        // that may be the last.
+        Ok(Done::Value(0))
+    }
+
+    /// A descriptor could not be looked at: if that is forbidden, we cannot go on.
+    fn look_forbidden(&self, why: luo_sys::Error) {
+        if why.errno() == Errno::EPERM {
+            self.machine.stop.ask(End::Broken(Error::forbidden(why)));
+        }
+    }
+}

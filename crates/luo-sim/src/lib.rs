@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The simulator: runs unmodified programs against the Live Update Orchestrator in
+//! user space, with a simulated kexec. No root, no special kernel.
+//!
+//! Programs see a `/dev/liveupdate`, because the system calls that concern it come
+//! here by seccomp user notification; everything else runs at its own speed. The
+//! orchestrator behind it is `luo-core`, the very engine of the Linux host, and what
+//! one simulated kernel leaves for the next is written and read by the same code.
+//!
+//! Enter here:
+//!
+//! - [`Simulator`]: put together a simulation, run it, look at the [`Outcome`].
+//! - [`Program`]: what is run at a boot.
+//! - [`Fault`]: what is to go wrong.
+//! - [`Event`]: a line of the trace.
+//!
+//! # What it is not
+//!
+//! It refuses rather than pretends: `kexec_load`, kernels for after a panic, and
+//! files other than memfds are refused with the errno of the kernel. It is no
+//! boundary of security: a program that wants to can tell it from a kernel, and get
+//! around it. It does not show, or shows differently:
+//!
+//! | | the kernel | here |
+//! |---|---|---|
+//! | `stat`, `access`, `readdir` of our paths | there | not there: only opening works |
+//! | a session's or the device's descriptor | a file of its own kind | a socket: `read`, `write`, `POLLOUT`, `F_GETFL` are those of a socket |
+//! | `/sys/kernel/liveupdate/state` | current at each read, `POLLPRI` | as of the open |
+//! | an unknown word written to `unclaimed` | EINVAL | a warning in the log |
+//! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
+//! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
+//! | a memfd that comes back | a new inode, without holes | the same inode, holes stay holes |
+//! | FLBs, drivers, memory accounting | there | none |
+//! | programs of another word size | work | are killed by the filter (SIGSYS) |
+#![forbid(unsafe_code)]
+
+mod argument;
+mod call;
+mod caller;
+mod calls;
+mod contract;
+mod device;
+mod error;
+mod fault;
+mod files;
+mod filter;
+mod hint;
+mod host;
+mod log;
+mod machine;
+mod memfd;
+mod memory;
+mod path;
+mod policy;
+mod program;
+mod random;
+mod reboot;
+mod run;
+mod session;
+mod signal;
+mod simulator;
+mod stop;
+mod supervisor;
+mod table;
+mod trace;
+mod tree;
+mod words;
+
+pub use error::Error;
+pub use fault::{Action, BadFault, Damage, Fault, Help, Step};
+pub use program::Program;
+pub use simulator::{Boot, Ending, Left, Outcome, Simulator};
+pub use trace::Event;

@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A simulation: what is to be run, what is to go wrong, and what came of it.
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use luo_core::Compat;
+use luo_sys::supervise::raise_descriptor_limit;
+
+use crate::error::Error;
+use crate::fault::{Fault, Step};
+use crate::program::Program;
+use crate::run::{Plan, run};
+use crate::trace::{Event, Journal, Sinks};
+
+/// Descriptors that the simulator asks to be allowed to have: one for each session
+/// and one for each preserved file.
+const DESCRIPTORS: u64 = 1 << 20;
+
+/// A simulation that is being put together.
+///
+/// ```no_run
+/// use luo_sim::{Program, Simulator};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let outcome = Simulator::new()
+///     .boot(Program::shell("my-vmm --save && luo-sim kexec"))
+///     .boot(Program::shell("my-vmm --restore"))
+///     .fault("0/freeze:2=EBUSY".parse()?)
+///     .capture()
+///     .run()?;
+/// assert!(outcome.success(), "{}", outcome.output());
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct Simulator {
+    boots: Vec<Program>,
+    again: Option<Program>,
+    most: Option<usize>,
+    faults: Vec<Fault>,
+    seed: u64,
+    parameters: String,
+    subsystems: Vec<String>,
+    sinks: Sinks,
+    capture: bool,
+}
+
+impl Simulator {
+    /// A machine that nothing runs on.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            seed: 1,
+            ..Self::default()
+        }
+    }
+
+    /// Adds a boot: what runs after the kexec that the one before it asks for.
+    #[must_use]
+    pub fn boot(mut self, program: Program) -> Self {
+        self.boots.push(program);
+        self
+    }
+
+    /// What runs at each boot after those.
+    #[must_use]
+    pub fn each_boot(mut self, program: Program) -> Self {
+        self.again = Some(program);
+        self
+    }
+
+    /// Ends the simulation when that many boots have ended.
+    #[must_use]
+    pub fn at_most(mut self, boots: usize) -> Self {
+        self.most = Some(boots);
+        self
+    }
+
+    /// Has something go wrong.
+    #[must_use]
+    pub fn fault(mut self, fault: Fault) -> Self {
+        self.faults.push(fault);
+        self
+    }
+
+    /// What random choices follow from.
+    #[must_use]
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = seed;
+        self
+    }
+
+    /// The command line of the first kernel; those after it have what was loaded.
+    #[must_use]
+    pub fn parameters(mut self, line: impl Into<String>) -> Self {
+        self.parameters = line.into();
+        self
+    }
+
+    /// Adds a subsystem that takes part in updates and does nothing else.
+    #[must_use]
+    pub fn subsystem(mut self, name: impl Into<String>) -> Self {
+        self.subsystems.push(name.into());
+        self
+    }
+
+    /// Keeps what the programs write, instead of passing it on.
+    #[must_use]
+    pub fn capture(mut self) -> Self {
+        self.capture = true;
+        self
+    }
+
+    /// Keeps a trace.
+    #[must_use]
+    pub fn trace(mut self) -> Self {
+        self.sinks.kept = Some(Vec::new());
+        self
+    }
+
+    /// Writes a trace to standard error.
+    #[must_use]
+    pub fn trace_lines(mut self) -> Self {
+        self.sinks.lines = true;
+        self
+    }
+
+    /// Writes a trace as lines of JSON.
+    #[must_use]
+    pub fn trace_json(mut self, to: File) -> Self {
+        self.sinks.json = Some(to);
+        self
+    }
+
+    /// Runs it, to its end. The calling thread has to stay while it runs.
+    ///
+    /// # Errors
+    /// [`Error`]: it could not begin, or go on.
+    pub fn run(self) -> Result<Outcome, Error> {
+        let subsystem = |name: &String| {
+            Compat::try_from(name.as_str()).map_err(|_| Error::Subsystem(name.clone()))
+        };
+        let subsystems = self.subsystems.iter().map(subsystem).collect::<Result<_, _>>()?;
+        let output = match self.capture {
+            true => Some(luo_sys::memfd::create("output", 0).map_err(|why| {
+                Error::io("the programs' output")(why.into())
+            })?),
+            false => None,
+        };
+        let limit = raise_descriptor_limit(DESCRIPTORS)
+            .map_err(|why| Error::io("the limit of descriptors")(why.into()))?;
+        let journal = Arc::new(Journal::new(self.sinks));
+        let (ending, boots) = run(&Plan {
+            boots: self.boots,
+            again: self.again,
+            most: self.most,
+            faults: self.faults,
+            seed: self.seed,
+            parameters: self.parameters,
+            subsystems,
+            journal: Arc::clone(&journal),
+            output: output.as_ref(),
+            limit,
+        })?;
+        let output = output.map_or(Ok(Vec::new()), |mut file| {
+            let mut bytes = Vec::new();
+            file.rewind()?;
+            file.read_to_end(&mut bytes).map(|_| bytes)
+        });
+        Ok(Outcome {
+            ending,
+            boots,
+            output: output.map_err(Error::io("the programs' output"))?,
+            trace: journal.take(),
+        })
+    }
+}
+
+/// How a simulation has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// The command of the last boot has ended.
+    Exited(ExitStatus),
+    /// It has ended without a kexec, and boots were left to run.
+    NoKexec(ExitStatus),
+    /// The last boot has asked for another that was not to be.
+    NoMoreBoots,
+    /// A program has switched the machine off.
+    PowerOff,
+}
+
+/// How a boot was left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// By kexec.
+    Kexec,
+    /// By a restart, or a fault that stands for a loss of power.
+    ColdBoot(Option<Step>),
+    /// It was the last.
+    Last,
+}
+
+/// A boot that is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Boot {
+    /// How it was left.
+    pub left: Left,
+    /// The time from here to the start of the next boot's command: what the
+    /// simulator itself takes for an update, without the work before the reboot.
+    pub gap: Duration,
+}
+
+/// What came of a simulation.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// How it ended.
+    pub ending: Ending,
+    /// The boots, in order.
+    pub boots: Vec<Boot>,
+    output: Vec<u8>,
+    /// All events, if they were to be kept.
+    pub trace: Vec<Event>,
+}
+
+impl Outcome {
+    /// Whether the last command succeeded, and all were run.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        match self.ending {
+            Ending::Exited(status) => status.success(),
+            Ending::PowerOff => true,
+            Ending::NoKexec(_) | Ending::NoMoreBoots => false,
+        }
+    }
+
+    /// The exit code: the program's, 128 and the signal that killed it, or 1 if the
+    /// boots did not come about as they were to.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        let of = |status: ExitStatus| {
+            let code = status.code().or_else(|| Some(128 + status.signal()?));
+            code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
+        };
+        match self.ending {
+            Ending::Exited(status) => of(status),
+            Ending::NoKexec(status) => of(status).max(1),
+            Ending::NoMoreBoots => 1,
+            Ending::PowerOff => 0,
+        }
+    }
+
+    /// What the programs wrote, if it was captured.
+    #[must_use]
+    pub fn output(&self) -> String {
+        String::from_utf8_lossy(&self.output).into_owned()
+    }
+}

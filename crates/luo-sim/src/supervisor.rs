@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! One boot's loop: takes calls and last closes as they come, and has them handled.
+//!
+//! One thread at a time *leads*: it waits for what comes. What is quickly done it
+//! does itself. With a call that may have to wait it goes off, and another leads.
+//! A last close is done by the leader: whatever call comes after it finds it done,
+//! as it would in the kernel, where close(2) does it.
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::thread::Scope;
+
+use luo_sys::seccomp::{Answer, Listener, Notification};
+use luo_sys::supervise::Tree;
+use rustix::event::Timespec;
+use rustix::event::epoll::{self, Event, EventData, EventFlags};
+
+use crate::call::Done;
+use crate::calls::{self, Ours, Service};
+use crate::caller::Caller;
+use crate::error::Error;
+use crate::machine::{Machine, lock};
+use crate::reboot::Loaded;
+use crate::stop::End;
+use crate::table::Table;
+
+/// Held for reading while this process has a copy of a descriptor whose last close
+/// counts, for writing while it forks: a child would have one, too, for a moment.
+pub(crate) static COPIES: RwLock<()> = RwLock::new(());
+
+/// Threads that wait to lead, at most; more than that are let go.
+const SPARE: usize = 3;
+
+/// Sources of events that are no sockets; those have numbers of 32 bits.
+const LISTENER: u64 = u64::MAX;
+const CONTROL: u64 = u64::MAX - 1;
+const STOP: u64 = u64::MAX - 2;
+
+/// What one boot is run with.
+pub(crate) struct Supervisor<'a> {
+    machine: &'a Machine,
+    tree: &'a Tree,
+    listener: Arc<Listener>,
+    loaded: &'a Loaded,
+    table: Table,
+    epoll: Arc<OwnedFd>,
+    /// The leader's: events that it has not looked at yet.
+    lead: Mutex<VecDeque<(u64, EventFlags)>>,
+    /// Threads that wait to lead.
+    waiting: AtomicUsize,
+}
+
+/// A call that the leader hands on.
+struct Job {
+    call: Notification,
+    ours: Ours,
+}
+
+impl<'a> Supervisor<'a> {
+    /// Gets ready to supervise a tree.
+    ///
+    /// # Errors
+    /// Too many open files.
+    pub(crate) fn new(
+        machine: &'a Machine,
+        tree: &'a Tree,
+        loaded: &'a Loaded,
+    ) -> Result<Self, Error> {
+        let listener = Arc::clone(&tree.listener);
+        let failed = || Error::system("epoll");
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(failed())?;
+        let sources = [
+            (LISTENER, listener.as_fd()),
+            (STOP, machine.stop.event.as_fd()),
+        ];
+        for (number, fd) in sources {
+            let data = EventData::new_u64(number);
+            epoll::add(&epoll, fd, data, EventFlags::IN).map_err(failed())?;
+        }
+        let data = EventData::new_u64(CONTROL);
+        epoll::add(&epoll, tree.control(), data, EventFlags::IN).map_err(failed())?;
+        let epoll = Arc::new(epoll);
+        Ok(Self {
+            machine,
+            tree,
+            listener,
+            loaded,
+            table: Table::new(Arc::clone(&epoll)),
+            epoll,
+            lead: Mutex::default(),
+            waiting: AtomicUsize::new(0),
+        })
+    }
+
+    /// Supervises until the boot ends.
+    pub(crate) fn run(&self) {
+        self.listener.wake_synchronously();
+        std::thread::scope(|scope| {
+            self.waiting.fetch_add(1, Ordering::AcqRel);
+            self.work(scope);
+        });
+    }
+
+    /// A thread's life: to lead, to handle what it was given, to wait for the lead.
+    /// It is counted as waiting when it comes here.
+    fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
+        loop {
+            let mut lead = lock(&self.lead);
+            let job = self.next(&mut lead);
+            // Somebody has to lead while this one handles the call.
+            let left = self.waiting.fetch_sub(1, Ordering::AcqRel) - 1;
+            if job.is_some() && left == 0 {
+                self.waiting.fetch_add(1, Ordering::AcqRel);
+                scope.spawn(|| self.work(scope));
+            }
+            drop(lead);
+            let Some(Job { call, ours }) = job else {
+                return;
+            };
+            self.handle(call, &ours);
+            if self.waiting.fetch_add(1, Ordering::AcqRel) >= SPARE {
+                self.waiting.fetch_sub(1, Ordering::AcqRel);
+                return;
+            }
+        }
+    }
+
+    /// Waits for a call that is ours; `None` if the boot ends.
+    fn next(&self, pending: &mut MutexGuard<'_, VecDeque<(u64, EventFlags)>>) -> Option<Job> {
+        loop {
+            if self.machine.stop.is_asked() {
+                return None;
+            }
+            let Some((source, flags)) = pending.pop_front() else {
+                if let Err(why) = self.gather(pending, None) {
+                    self.machine.stop.ask(End::Broken(why));
+                }
+                continue;
+            };
+            match source {
+                STOP => return None,
+                CONTROL => self.command_ended(),
+                LISTENER if flags.contains(EventFlags::IN) => {
+                    if let Some(job) = self.receive(pending) {
+                        return Some(job);
+                    }
+                }
+                // Nobody is left who could call.
+                LISTENER => drop(epoll::delete(&self.epoll, &*self.listener)),
+                number => {
+                    let closed = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+                    self.table.happened(self.machine, number, closed);
+                }
+            }
+        }
+    }
+
+    /// Collects what has happened; waits for something unless a time is given.
+    fn gather(
+        &self,
+        pending: &mut VecDeque<(u64, EventFlags)>,
+        time: Option<Timespec>,
+    ) -> Result<(), Error> {
+        let mut events: Vec<Event> = Vec::with_capacity(256);
+        let room = rustix::buffer::spare_capacity(&mut events);
+        match epoll::wait(&self.epoll, room, time.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(why) => return Err(Error::system("epoll_wait")(why)),
+        }
+        pending.extend(events.iter().map(|event| (event.data.u64(), event.flags)));
+        Ok(())
+    }
+
+    fn command_ended(&self) {
+        let end = match self.tree.ended() {
+            Ok(status) => End::Exited(status),
+            Err(why) => End::Broken(Error::io("the init of the simulated machine")(why)),
+        };
+        self.machine.stop.ask(end);
+    }
+
+    /// Takes a call. One that is not ours is let through at once.
+    fn receive(&self, pending: &mut VecDeque<(u64, EventFlags)>) -> Option<Job> {
+        let call = match self.listener.receive() {
+            Ok(call) => call?,
+            Err(why) => {
+                self.machine.stop.ask(End::Broken(Error::forbidden(why)));
+                return None;
+            }
+        };
+        let caller = Caller::new(&self.listener, call);
+        let Some(ours) = calls::triage(self.machine, &caller) else {
+            self.answer(call.id, Answer::Continue);
+            return None;
+        };
+        // What was closed before the call was made is seen by now, and done first.
+        // A source may come twice; it is gone then.
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        loop {
+            let mut closes = VecDeque::new();
+            if self.gather(&mut closes, Some(now)).is_err() || closes.is_empty() {
+                break;
+            }
+            let is_source = |&(source, _): &(u64, EventFlags)| source < STOP;
+            let mut any = false;
+            for (source, flags) in closes.into_iter().filter(is_source) {
+                any = true;
+                let closed = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+                self.table.happened(self.machine, source, closed);
+            }
+            if !any {
+                break;
+            }
+        }
+        // All that is left is to be gathered anew.
+        pending.clear();
+        Some(Job { call, ours })
+    }
+
+    fn handle(&self, call: Notification, ours: &Ours) {
+        let service = Service {
+            machine: self.machine,
+            table: &self.table,
+            loaded: self.loaded,
+        };
+        let caller = Caller::new(&self.listener, call);
+        let copies = COPIES
+            .read()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let done = service.serve(&caller, ours);
+        drop(caller);
+        drop(copies);
+        // A machine that goes answers nobody.
+        if self.machine.stop.is_asked() {
+            return;
+        }
+        let answer = match done {
+            Ok(Done::Value(value)) => Answer::Value(value),
+            Ok(Done::Foreign) => Answer::Continue,
+            Ok(Done::Given(_) | Done::Gone) => return,
+            Err(errno) => Answer::Error(errno),
+        };
+        self.answer(call.id, answer);
+    }
+
+    fn answer(&self, id: u64, answer: Answer) {
+        // Who does not wait any more was killed.
+        let _ = self.listener.answer(id, answer);
+    }
+}
