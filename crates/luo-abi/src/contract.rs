@@ -17,7 +17,9 @@
 //! | [`GET_FAILURE`] | device | 0x88 | [`Failure`] |
 //!
 //! On the device, the calls on files mean those of the open instance: what was
-//! registered through [`crate::rfc::FD_PRESERVE`] on this very descriptor.
+//! registered through [`crate::rfc::FD_PRESERVE`] on this very descriptor. With
+//! [`LIST_INCOMING`], [`LIST_FILES`] there lists what was registered on the device in
+//! the previous kernel.
 
 use core::mem::size_of;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
@@ -82,7 +84,8 @@ pub struct Dependency {
 
 /// [`List::flags`] of [`LIST_SESSIONS`]: those for the next kernel.
 pub const LIST_OUTGOING: u32 = 1;
-/// [`List::flags`] of [`LIST_SESSIONS`]: those of the previous kernel.
+/// [`List::flags`] of [`LIST_SESSIONS`], and of [`LIST_FILES`] on the device: those
+/// of the previous kernel.
 pub const LIST_INCOMING: u32 = 2;
 
 /// Argument of all calls that list: 56 bytes.

@@ -46,7 +46,10 @@ pub use event::{cancel, freeze, prepare};
 pub use finish::finish_session;
 pub use flb::{flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing};
 pub use preserve::{preserve_file, unpreserve_file};
-pub use query::{list_dependencies, list_files, list_participants, list_sessions, Page, MAX_PAGE};
+pub use query::{
+    list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,
+    MAX_PAGE,
+};
 pub use reboot::{reboot, Unclaimed};
 pub use register::register_file;
 pub use report::Report;

@@ -374,3 +374,43 @@ fn nothing_waits_for_a_transition_to_look() {
     });
     ops::prepare(&host).unwrap();
 }
+
+#[test]
+fn files_of_the_device_say_how_they_stand() {
+    let host = TestHost::cold();
+    let device = host.device();
+    let tokens: Vec<u64> = (1..=5)
+        .map(|o| host.register_file(device, o).unwrap())
+        .collect();
+    let host = host.next();
+    host.restore(tokens[0]).unwrap();
+    host.fail(Call::Retrieve, 0, Errno::EINVAL);
+    assert!(host.restore(tokens[1]).is_err());
+    let (mut cursor, mut seen) = (0, Vec::new());
+    loop {
+        let page = ops::list_arrived_files(&host, cursor, 2).unwrap();
+        assert_eq!(page.total, 5);
+        seen.extend(
+            page.entries
+                .iter()
+                .map(|file| (file.token, file.status, file.error)),
+        );
+        cursor = page.next;
+        if cursor == 0 {
+            break;
+        }
+    }
+    let einval = Errno::EINVAL.get().unsigned_abs();
+    let status = [(FILE_RETRIEVED, 0), (FILE_FAILED, einval)];
+    let status = status
+        .into_iter()
+        .chain(std::iter::repeat((FILE_INCOMING, 0)));
+    let expected: Vec<_> = tokens
+        .iter()
+        .zip(status)
+        .map(|(&t, (s, e))| (t, s, e))
+        .collect();
+    assert_eq!(seen, expected);
+    let stale = ops::list_arrived_files(&host, u64::MAX, 2);
+    assert_eq!(stale.err(), Some(Error::Stale));
+}

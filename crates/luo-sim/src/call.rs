@@ -36,7 +36,8 @@ impl Call<'_> {
     /// A descriptor of the caller's, as a file for the engine.
     ///
     /// # Errors
-    /// EBADF if there is none, or it was opened with `O_PATH`.
+    /// EBADF if there is none, it was opened with `O_PATH`, or can neither be read nor
+    /// written: it would come back with more.
     pub(crate) fn file(&self, fd: RawFd) -> Result<crate::memfd::File, Errno> {
         use rustix::fs::OFlags;
         if fd < 0 {
@@ -44,7 +45,8 @@ impl Call<'_> {
         }
         let file = self.caller.descriptor(fd).map_err(|error| error.errno())?;
         let flags = rustix::fs::fcntl_getfl(&file).map_err(|_| Errno::EBADF)?;
-        if flags.contains(OFlags::PATH) {
+        // Both access bits set mean neither reading nor writing.
+        if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::ACCMODE {
             return Err(Errno::EBADF);
         }
         Ok(Arc::new(file))

@@ -125,12 +125,7 @@ impl Service<'_> {
         self.machine.note(caller.thread(), call, detail, result);
     }
 
-    fn dispatch(
-        &self,
-        caller: &Caller<'_>,
-        ours: &Ours,
-        said: &mut String,
-    ) -> Result<Done, Errno> {
+    fn dispatch(&self, caller: &Caller<'_>, ours: &Ours, said: &mut String) -> Result<Done, Errno> {
         match *ours {
             Ours::Open(place, flags) => {
                 *said = format!("open {place:?}");
@@ -143,9 +138,7 @@ impl Service<'_> {
                 "resize".clone_into(said);
                 let file = caller.descriptor(caller.fd_argument(0));
                 match file {
-                    Ok(file) if self.machine.memfds.is_fixed(&file) => {
-                        self.resize(caller, &file)
-                    }
+                    Ok(file) if self.machine.memfds.is_fixed(&file) => self.resize(caller, &file),
                     _ => Ok(Done::Foreign),
                 }
             }
@@ -188,18 +181,16 @@ impl Service<'_> {
         Err(Errno::EPERM)
     }
 
-    fn link(
-        &self,
-        caller: &Caller<'_>,
-        fd: RawFd,
-        said: &mut String,
-    ) -> Result<Done, Errno> {
+    fn link(&self, caller: &Caller<'_>, fd: RawFd, said: &mut String) -> Result<Done, Errno> {
         *said = format!("readlink {fd}");
         let Some(text) = files::link(self.machine, self.table, caller, fd) else {
             return Ok(Done::Foreign);
         };
         let at = usize::from(Some(caller.call().number) == number::READLINKAT);
-        let (to, room) = (caller.argument(1 + at), caller.argument(2 + at) as u32 as i32);
+        let (to, room) = (
+            caller.argument(1 + at),
+            caller.argument(2 + at) as u32 as i32,
+        );
         let room = usize::try_from(room).ok().filter(|&room| room > 0);
         let length = text.len().min(room.ok_or(Errno::EINVAL)?);
         caller.write(to, &text[..length])?;
@@ -219,7 +210,11 @@ impl Service<'_> {
         };
         // The command has 32 bits.
         let command = caller.argument(1) as u32;
-        *said = format!("{} fd {}", crate::words::call(command), caller.fd_argument(0));
+        *said = format!(
+            "{} fd {}",
+            crate::words::call(command),
+            caller.fd_argument(0)
+        );
         let call = Call {
             machine: self.machine,
             table: self.table,

@@ -114,10 +114,7 @@ impl<'a> Request<'a> {
     }
 
     /// Copies the entries, then what there is to say of them.
-    fn answer<T: IntoBytes + Immutable>(
-        self,
-        page: Result<Page<T>, Error>,
-    ) -> Result<(), Errno> {
+    fn answer<T: IntoBytes + Immutable>(self, page: Result<Page<T>, Error>) -> Result<(), Errno> {
         let page = page.map_err(|why| why.errno())?;
         let Self { mut list, to } = self;
         let size = list.entry_size as usize;

@@ -154,13 +154,15 @@ impl Instance {
             return Err(Errno::EINVAL);
         }
         let id = self.make_session(call.machine)?;
-        let open = || call.file(said.fd);
-        let registered = ops::register_file(call.machine, id, open);
-        said.token = registered.map_err(|why| why.errno())?;
+        let fd = said.fd;
+        let open = || call.file(fd);
         // Who does not learn the token has registered nothing.
-        write_fixed(call.caller, call.argument, &said).inspect_err(|_| {
-            let _ = ops::unpreserve_file(call.machine, id, said.token);
-        })
+        let answer = |token| {
+            said.token = token;
+            write_fixed(call.caller, call.argument, &said)
+        };
+        let registered = ops::register_file(call.machine, id, answer, open);
+        registered.map(drop).map_err(|why| why.errno())
     }
 
     /// FD_UNPRESERVE.
@@ -287,6 +289,9 @@ fn take_over(machine: &Machine) -> Result<(), Errno> {
 fn create(call: &Call<'_>) -> Result<(), Errno> {
     let (mut said, answer) = argument::read::<CreateSession>(call.caller, call.argument)?;
     let name = SessionName::parse(&said.name).map_err(|why| Error::from(why).errno())?;
+    // A program that cannot be answered has made nothing.
+    said.fd = -1;
+    answer.write(&said)?;
     let id = ops::create_session(call.machine, &name).map_err(|why| why.errno())?;
     publish(call, &answer, id, |fd| {
         said.fd = fd;
@@ -304,22 +309,23 @@ fn retrieve(call: &Call<'_>) -> Result<(), Errno> {
     let name = SessionName::parse(&said.name).map_err(|_| Errno::ENOENT)?;
     let id = ops::retrieve_session(call.machine, &name).map_err(|why| why.errno())?;
     // Whoever is not told gets nothing: the session is there for another try.
-    publish(call, &answer, id, |fd| {
-        said.fd = fd;
-        said
-    })
-    .inspect_err(|_| ops::put_back_session(call.machine, id))
+    said.fd = -1;
+    let answered = answer.write(&said).and_then(|()| {
+        publish(call, &answer, id, |fd| {
+            said.fd = fd;
+            said
+        })
+    });
+    answered.inspect_err(|_| ops::put_back_session(call.machine, id))
 }
 
-/// Tells the program and gives it the descriptor, or neither.
+/// Makes a session's descriptor one of the program's.
 fn publish<T: zerocopy::IntoBytes + zerocopy::Immutable>(
     call: &Call<'_>,
     answer: &Answer<'_>,
     id: SessionId,
-    mut with: impl FnMut(i32) -> T,
+    with: impl FnOnce(i32) -> T,
 ) -> Result<(), Errno> {
-    // Before there is a descriptor, which could not be taken back.
-    answer.write(&with(-1))?;
     let fd = call.table.give_session(call.caller, id)?;
     // The descriptor is there from here on: that the memory has gone since is the
     // business of the program's other thread, which took it.

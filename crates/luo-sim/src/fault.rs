@@ -313,11 +313,17 @@ impl Faults {
 
 /// Bytes of a page up to the last that is not zero.
 fn used(page: &[u8]) -> usize {
-    page.iter().rposition(|&byte| byte != 0).map_or(0, |at| at + 1)
+    page.iter()
+        .rposition(|&byte| byte != 0)
+        .map_or(0, |at| at + 1)
 }
 
 fn flip(handed: &mut Handed, bit: Option<u64>, random: &mut Random) -> String {
-    let bits: u64 = handed.pages.values().map(|page| used(page) as u64 * 8).sum();
+    let bits: u64 = handed
+        .pages
+        .values()
+        .map(|page| used(page) as u64 * 8)
+        .sum();
     let Some(chosen) = bit.or_else(|| random.below(bits)) else {
         return "nothing to flip".to_owned();
     };
@@ -343,7 +349,10 @@ fn truncate(handed: &mut Handed, page: Option<u64>, random: &mut Random) -> Stri
     for address in &lost {
         handed.pages.remove(address);
     }
-    format!("{} of {count} pages are lost, from number {first} on", lost.len())
+    format!(
+        "{} of {count} pages are lost, from number {first} on",
+        lost.len()
+    )
 }
 
 #[cfg(test)]
@@ -362,9 +371,18 @@ mod tests {
         let crash = Fault::at(Step::Kexec, Some(1), Action::Crash);
         assert_eq!(parsed("kexec=crash"), crash);
         let delay = Action::Delay(Duration::from_millis(50));
-        assert_eq!(parsed("call:*=delay:50ms"), Fault::at(Step::Call, None, delay));
-        assert_eq!(parsed("handover=flip:9"), Fault::handover(Damage::Flip(Some(9))));
-        assert_eq!(parsed("handover=truncate"), Fault::handover(Damage::Truncate(None)));
+        assert_eq!(
+            parsed("call:*=delay:50ms"),
+            Fault::at(Step::Call, None, delay)
+        );
+        assert_eq!(
+            parsed("handover=flip:9"),
+            Fault::handover(Damage::Flip(Some(9)))
+        );
+        assert_eq!(
+            parsed("handover=truncate"),
+            Fault::handover(Damage::Truncate(None))
+        );
     }
 
     #[test]

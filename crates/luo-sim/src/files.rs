@@ -45,9 +45,7 @@ pub(crate) fn open(
             };
             let reader = machine.log.reader(nonblocking);
             let reader = reader.map_err(|_| Errno::ENOMEM)?;
-            caller
-                .answer_with(reader.as_fd(), close_on_exec)
-                .map(Some)
+            caller.answer_with(reader.as_fd(), close_on_exec).map(Some)
         }
         Place::Unclaimed if access == OFlags::WRONLY => {
             table.give_unclaimed(caller, close_on_exec).map(Some)
@@ -62,11 +60,9 @@ pub(crate) fn open(
             let Some(id) = session_of(table, caller, fd) else {
                 return Ok(None);
             };
-            let mut text = std::fs::read_to_string(format!(
-                "/proc/{}/fdinfo/{fd}",
-                caller.thread()
-            ))
-            .unwrap_or_default();
+            let mut text =
+                std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", caller.thread()))
+                    .unwrap_or_default();
             describe(machine, id, &mut text);
             give_text(caller, &text, close_on_exec).map(Some)
         }
@@ -120,7 +116,10 @@ fn text_file(text: &str) -> std::io::Result<OwnedFd> {
     use std::os::unix::fs::FileExt;
     let file = memfd::create("liveupdate", 0)?;
     file.write_all_at(text.as_bytes(), 0)?;
-    memfd::add_seals(&file, Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL)?;
+    memfd::add_seals(
+        &file,
+        Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL,
+    )?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     Ok(rustix::fs::open(

@@ -117,6 +117,10 @@ mod tests {
         assert!(program.iter().any(|instruction| stands_in(instruction.k)));
         let filter = instructions(program);
         assert!(filter.iter().all(|instruction| !stands_in(instruction.k)));
-        assert!(filter.iter().any(|instruction| instruction.k == RETURN_USER_NOTIF));
+        assert!(
+            filter
+                .iter()
+                .any(|instruction| instruction.k == RETURN_USER_NOTIF)
+        );
     }
 }

@@ -117,7 +117,9 @@ fn simulate(run: Run) -> Result<ExitCode> {
             "luo-sim: boot {} ended without a kexec; the boots after it were not run",
             outcome.boots.len() - 1
         ),
-        Ending::NoMoreBoots => eprintln!("luo-sim: a further boot was asked for, and there is none"),
+        Ending::NoMoreBoots => {
+            eprintln!("luo-sim: a further boot was asked for, and there is none")
+        }
         Ending::Exited(_) | Ending::PowerOff => {}
     }
     Ok(ExitCode::from(outcome.code()))

@@ -18,7 +18,10 @@ pub(crate) struct Policy {
 
 /// A choice of two words, the default first.
 fn choose(words: [&str; 2], word: &str) -> Option<bool> {
-    words.iter().position(|&known| known == word).map(|at| at == 1)
+    words
+        .iter()
+        .position(|&known| known == word)
+        .map(|at| at == 1)
 }
 
 const UNCLAIMED: [&str; 2] = ["carry", "discard"];
@@ -72,11 +75,15 @@ mod tests {
         let policy = Policy::of("quiet");
         assert!(policy.enabled && !policy.many_openers);
         assert_eq!(policy.unclaimed(), Unclaimed::Carry);
-        let policy = Policy::of("liveupdate=on liveupdate_unclaimed=discard liveupdate_openers=many");
+        let policy =
+            Policy::of("liveupdate=on liveupdate_unclaimed=discard liveupdate_openers=many");
         assert!(policy.enabled && policy.many_openers);
         assert_eq!(policy.unclaimed_word(), "discard");
         assert!(!Policy::of("liveupdate=off").enabled);
-        assert_eq!(Policy::of("liveupdate_unclaimed=drop").unclaimed_word(), "carry");
+        assert_eq!(
+            Policy::of("liveupdate_unclaimed=drop").unclaimed_word(),
+            "carry"
+        );
     }
 
     #[test]

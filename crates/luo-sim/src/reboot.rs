@@ -34,11 +34,7 @@ const FORCE_DTB: u64 = 32;
 const COMMAND_LINE: u64 = 4096;
 
 /// kexec_file_load: what the kernel is does not matter, that it is there does.
-pub(crate) fn load(
-    loaded: &Loaded,
-    caller: &Caller<'_>,
-    said: &mut String,
-) -> Result<Done, Errno> {
+pub(crate) fn load(loaded: &Loaded, caller: &Caller<'_>, said: &mut String) -> Result<Done, Errno> {
     let flags = caller.argument(4);
     if flags & !(UNLOAD | ON_CRASH | NO_INITRAMFS | DEBUG | NO_CMA | FORCE_DTB) != 0 {
         return Err(Errno::EINVAL);

@@ -92,7 +92,11 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<(Ending, Vec<Boot>), Error> {
             End::PowerOff => (Left::Last, Some(Ending::PowerOff)),
             End::Exited(status) => {
                 let more = boot + 1 < plan.boots.len();
-                let ending = if more { Ending::NoKexec } else { Ending::Exited };
+                let ending = if more {
+                    Ending::NoKexec
+                } else {
+                    Ending::Exited
+                };
                 (Left::Last, Some(ending(status)))
             }
             End::Broken(why) => return Err(why),
@@ -182,7 +186,11 @@ fn start(plan: &Plan<'_>, boot: usize, program: &Program) -> Result<Tree, Error>
     let mut command = program.command();
     command.env(BOOT_VARIABLE, boot.to_string());
     if let Some(output) = plan.output {
-        let copy = || output.try_clone().map_err(Error::io("the programs' output"));
+        let copy = || {
+            output
+                .try_clone()
+                .map_err(Error::io("the programs' output"))
+        };
         command.stdin(Stdio::null());
         command.stdout(copy()?).stderr(copy()?);
     }

@@ -144,11 +144,16 @@ impl Simulator {
         let subsystem = |name: &String| {
             Compat::try_from(name.as_str()).map_err(|_| Error::Subsystem(name.clone()))
         };
-        let subsystems = self.subsystems.iter().map(subsystem).collect::<Result<_, _>>()?;
+        let subsystems = self
+            .subsystems
+            .iter()
+            .map(subsystem)
+            .collect::<Result<_, _>>()?;
         let output = match self.capture {
-            true => Some(luo_sys::memfd::create("output", 0).map_err(|why| {
-                Error::io("the programs' output")(why.into())
-            })?),
+            true => Some(
+                luo_sys::memfd::create("output", 0)
+                    .map_err(|why| Error::io("the programs' output")(why.into()))?,
+            ),
             false => None,
         };
         let limit = raise_descriptor_limit(DESCRIPTORS)

@@ -18,8 +18,8 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
 use crate::call::Done;
-use crate::calls::{self, Ours, Service};
 use crate::caller::Caller;
+use crate::calls::{self, Ours, Service};
 use crate::error::Error;
 use crate::machine::{Machine, lock};
 use crate::reboot::Loaded;

@@ -61,9 +61,7 @@ fn errno(error: rustix::io::Errno) -> Errno {
 }
 
 fn number(fd: &OwnedFd) -> Result<u64, Errno> {
-    rustix::fs::fstat(fd)
-        .map(|stat| stat.st_ino)
-        .map_err(errno)
+    rustix::fs::fstat(fd).map(|stat| stat.st_ino).map_err(errno)
 }
 
 impl Table {

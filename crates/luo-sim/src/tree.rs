@@ -35,7 +35,10 @@ fn has_ended(process: &Process) -> bool {
     let mut fds = [PollFd::new(process, PollFlags::IN)];
     let timeout = Timespec::try_from(PATIENCE).ok();
     // An error would not go away by asking again.
-    !matches!(poll(&mut fds, timeout.as_ref()), Ok(0) | Err(rustix::io::Errno::INTR))
+    !matches!(
+        poll(&mut fds, timeout.as_ref()),
+        Ok(0) | Err(rustix::io::Errno::INTR)
+    )
 }
 
 /// All processes below one.

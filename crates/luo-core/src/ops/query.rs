@@ -20,7 +20,7 @@ use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
 use luo_abi::supplement::{self, MAX_RECORDS, MAX_SUBSYSTEMS};
 use zerocopy::FromZeros;
 
-use crate::engine::Engine;
+use crate::engine::{files_of, Engine};
 use crate::error::Error;
 use crate::graph::Target;
 use crate::host::Host;
@@ -81,6 +81,21 @@ pub fn list_files<H: Host>(
 ) -> Result<Page<FileInfo>, Error> {
     let mut page = Page::with_room(room)?;
     host.with(|engine| Poll::Ready(engine.page_of_files(session, cursor, room, &mut page)))?;
+    Ok(page)
+}
+
+/// The files that were registered on the device in the previous kernel: who asks for
+/// one by its token can tell here whether it is restored, and what its handler said.
+///
+/// # Errors
+/// [`Error::Stale`], [`Error::NoMemory`].
+pub fn list_arrived_files<H: Host>(
+    host: &H,
+    cursor: u64,
+    room: usize,
+) -> Result<Page<FileInfo>, Error> {
+    let mut page = Page::with_room(room)?;
+    host.with(|engine| Poll::Ready(engine.page_of_arrived(cursor, room, &mut page)))?;
     Ok(page)
 }
 
@@ -343,6 +358,33 @@ impl<H: Host> Engine<H> {
             }
             last = id.to_bits();
             next = self.files.get(id).and_then(|file| file.links.next);
+        }
+        Ok(())
+    }
+
+    fn page_of_arrived(
+        &self,
+        cursor: u64,
+        room: usize,
+        page: &mut Page<FileInfo>,
+    ) -> Result<(), Error> {
+        let of_device = |session: &Session<H>| session.owner == Owner::Device;
+        let all = files_of(&self.sessions, &self.files, &self.incoming, of_device);
+        page.total = all.clone().count() as u64;
+        let mut rest = all.peekable();
+        if cursor != 0 {
+            let last = FileId::from_bits(cursor);
+            // It may have been finished since.
+            rest.find(|&id| id == last).ok_or(Error::Stale)?;
+        }
+        let mut last = 0;
+        for id in rest {
+            let entry = self.file_entry(id).ok_or(Error::Inconsistent)?;
+            if !page.add(room, entry)? {
+                page.next = last;
+                return Ok(());
+            }
+            last = id.to_bits();
         }
         Ok(())
     }

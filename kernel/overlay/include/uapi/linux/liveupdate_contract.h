@@ -209,7 +209,11 @@ struct liveupdate_dependency {
 #define LIVEUPDATE_IOCTL_DROP_DEPENDENCY \
 	_IO(LIVEUPDATE_IOCTL_TYPE, LIVEUPDATE_CMD_DROP_DEPENDENCY)
 
-/* liveupdate_list.flags of LIVEUPDATE_IOCTL_LIST_SESSIONS */
+/*
+ * liveupdate_list.flags of LIVEUPDATE_IOCTL_LIST_SESSIONS. INCOMING also of
+ * LIVEUPDATE_IOCTL_LIST_FILES on the device: what was registered on the device in the
+ * previous kernel, and how it stands.
+ */
 #define LIVEUPDATE_LIST_OUTGOING	(1U << 0)
 #define LIVEUPDATE_LIST_INCOMING	(1U << 1)
 

@@ -48,16 +48,26 @@ fn read_dependency(argument: usize) -> Result<(u64, Needed)> {
     Ok((call.token, on))
 }
 
-/// LIST_FILES. Nothing is registered on a device without a session.
-pub(crate) fn list_files(linux: &Linux, id: Option<SessionId>, argument: usize) -> Result {
+/// LIST_FILES of a session.
+pub(crate) fn list_files(linux: &Linux, id: SessionId, argument: usize) -> Result {
     let request = Request::read(argument)?;
     request.allow(0, 0)?;
-    let page = match id {
-        None => Page::empty(),
-        Some(id) => ops::list_files(linux, id, request.call.cursor, request.room())
-            .map_err(errno::of_operation)?,
+    let page = ops::list_files(linux, id, request.call.cursor, request.room());
+    request.answer(&page.map_err(errno::of_operation)?)
+}
+
+/// LIST_FILES of the device: what is registered there, or was in the previous kernel.
+pub(crate) fn list_device_files(linux: &Linux, id: Option<SessionId>, argument: usize) -> Result {
+    let request = Request::read(argument)?;
+    request.allow(LIST_INCOMING, 0)?;
+    let (cursor, room) = (request.call.cursor, request.room());
+    let page = match (request.call.flags, id) {
+        (LIST_INCOMING, _) => ops::list_arrived_files(linux, cursor, room),
+        // Nothing is registered on a device without a session.
+        (_, None) => Ok(Page::empty()),
+        (_, Some(id)) => ops::list_files(linux, id, cursor, room),
     };
-    request.answer(&page)
+    request.answer(&page.map_err(errno::of_operation)?)
 }
 
 /// LIST_DEPENDENCIES.

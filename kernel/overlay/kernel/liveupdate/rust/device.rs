@@ -122,7 +122,7 @@ impl Instance {
             EVENT_FINISH => event(ops::finish_update(linux, |_| ())),
             ADD_DEPENDENCY => contract::add_dependency(linux, id, argument),
             DROP_DEPENDENCY => contract::drop_dependency(linux, id, argument),
-            LIST_FILES => contract::list_files(linux, id, argument),
+            LIST_FILES => contract::list_device_files(linux, id, argument),
             LIST_DEPENDENCIES => contract::list_dependencies(linux, id, argument),
             LIST_SESSIONS => contract::list_sessions(linux, argument),
             LIST_PARTICIPANTS => contract::list_participants(linux, argument),

@@ -33,7 +33,7 @@ pub(crate) fn ioctl(id: SessionId, command: u32, argument: usize) -> Result {
         UNPRESERVE_FD => unpreserve(linux, id, argument),
         ADD_DEPENDENCY => contract::add_dependency(linux, Some(id), argument),
         DROP_DEPENDENCY => contract::drop_dependency(linux, Some(id), argument),
-        LIST_FILES => contract::list_files(linux, Some(id), argument),
+        LIST_FILES => contract::list_files(linux, id, argument),
         LIST_DEPENDENCIES => contract::list_dependencies(linux, Some(id), argument),
         _ => Err(ENOTTY),
     }
