@@ -26,8 +26,6 @@ pub(crate) enum Done {
     Value(i64),
     /// It is none of ours: the kernel carries it out.
     Foreign,
-    /// The caller has been told: it has got a descriptor.
-    Given(RawFd),
     /// Nobody is to be told: the machine goes.
     Gone,
 }

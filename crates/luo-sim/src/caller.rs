@@ -167,19 +167,6 @@ impl<'a> Caller<'a> {
         installed.map_err(|error| error.errno())
     }
 
-    /// Gives it a descriptor as the answer.
-    ///
-    /// # Errors
-    /// EMFILE: it has too many.
-    pub(crate) fn answer_with(
-        &self,
-        fd: BorrowedFd<'_>,
-        close_on_exec: bool,
-    ) -> Result<RawFd, Errno> {
-        let installed = self.listener.answer_with(self.call.id, fd, close_on_exec);
-        installed.map_err(|error| error.errno())
-    }
-
     /// Whether it may administer the simulated machine. If the simulator may the
     /// real one, the caller has to be allowed that, too; else everybody may.
     pub(crate) fn has(&self, capability: CapabilitySet) -> bool {

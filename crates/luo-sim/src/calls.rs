@@ -116,7 +116,6 @@ impl Service<'_> {
         }
         let result = match done {
             Ok(Done::Value(value)) => value.to_string(),
-            Ok(Done::Given(fd)) => format!("fd {fd}"),
             Ok(Done::Foreign) => "not ours".to_owned(),
             Ok(Done::Gone) => "the machine goes".to_owned(),
             Err(errno) => errno.to_string(),
@@ -130,7 +129,7 @@ impl Service<'_> {
             Ours::Open(place, flags) => {
                 *said = format!("open {place:?}");
                 let opened = files::open(self.machine, self.table, caller, place, flags)?;
-                Ok(opened.map_or(Done::Foreign, Done::Given))
+                Ok(opened.map_or(Done::Foreign, |fd| Done::Value(fd.into())))
             }
             Ours::Link(fd) => self.link(caller, fd, said),
             Ours::Ioctl => self.ioctl(caller, said),

@@ -45,7 +45,7 @@ pub(crate) fn open(
             };
             let reader = machine.log.reader(nonblocking);
             let reader = reader.map_err(|_| Errno::ENOMEM)?;
-            caller.answer_with(reader.as_fd(), close_on_exec).map(Some)
+            caller.install(reader.as_fd(), close_on_exec).map(Some)
         }
         Place::Unclaimed if access == OFlags::WRONLY => {
             table.give_unclaimed(caller, close_on_exec).map(Some)
@@ -108,7 +108,7 @@ fn attribute(machine: &Machine, place: Place) -> String {
 /// Gives a caller a file with a text, to be read.
 fn give_text(caller: &Caller<'_>, text: &str, close_on_exec: bool) -> Result<RawFd, Errno> {
     let file = text_file(text).map_err(|_| Errno::ENOMEM)?;
-    caller.answer_with(file.as_fd(), close_on_exec)
+    caller.install(file.as_fd(), close_on_exec)
 }
 
 fn text_file(text: &str) -> std::io::Result<OwnedFd> {

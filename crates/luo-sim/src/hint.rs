@@ -38,7 +38,7 @@ fn explain(call: &str, errno: Errno, yama: Option<&str>, filtered: bool) -> Stri
     }
     if errno.get() == ENOSYS || errno == Errno::EOPNOTSUPP || errno == Errno::EINVAL {
         return "this kernel is too old, or built without CONFIG_SECCOMP_FILTER: \
-                the simulator needs Linux 5.14"
+                the simulator needs Linux 5.9"
             .to_owned();
     }
     if call.starts_with("pidfd") && errno == Errno::EPERM {
@@ -62,7 +62,7 @@ mod tests {
         assert!(told("seccomp(SET_MODE_FILTER)", Errno::EBUSY, None, true).contains("one"));
         assert!(told("pidfd_getfd", Errno::EPERM, Some("1"), true).contains("container"));
         let old = Errno::check(-ENOSYS).unwrap_err();
-        assert!(told("seccomp", old, None, false).contains("5.14"));
+        assert!(told("seccomp", old, None, false).contains("5.9"));
         assert!(told("pidfd_getfd", Errno::EPERM, None, false).contains("dumpable"));
     }
 }

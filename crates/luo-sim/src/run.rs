@@ -135,7 +135,7 @@ struct Ended {
     loaded: Option<String>,
     /// When its command began.
     began: Instant,
-    /// When it was left.
+    /// When its end was decided.
     at: Instant,
 }
 
@@ -156,17 +156,18 @@ impl Power<'_> {
         .map_err(|why| Error::Engine(why.to_string()))?;
         let loaded = Loaded::default();
         let _ = machine.reach(Step::Boot);
-        let began = Instant::now();
+        let mut began = Instant::now();
         if !stop.is_asked() {
             let tree = start(plan, self.boot, program)?;
+            began = Instant::now();
             let supervisor = Supervisor::new(&machine, &tree, &loaded);
             let supervised = supervisor.map(|supervisor| supervisor.run());
             tree::kill(tree);
             supervised?;
         }
-        let at = Instant::now();
         // Somebody has asked: else nobody would have stopped.
-        let end = stop.take().unwrap_or(End::PowerOff);
+        let asked = stop.take();
+        let (end, at) = asked.unwrap_or_else(|| (End::PowerOff, Instant::now()));
         let handed = match end {
             End::Kexec => machine.jump(),
             _ => None,

@@ -214,8 +214,8 @@ pub enum Left {
 pub struct Boot {
     /// How it was left.
     pub left: Left,
-    /// The time from here to the start of the next boot's command: what the
-    /// simulator itself takes for an update, without the work before the reboot.
+    /// The time from the end of the freeze to the start of the next boot's command:
+    /// what the simulator itself takes for an update. Zero for the last boot.
     pub gap: Duration,
 }
 

@@ -32,7 +32,7 @@ pub(crate) enum End {
 /// The end of a boot, once it is decided. The first word counts, but for a crash,
 /// which overtakes a jump that has not happened.
 pub(crate) struct Stop {
-    end: Mutex<Option<End>>,
+    end: Mutex<Option<(End, Instant)>>,
     decided: Condvar,
     /// Readable once it is decided.
     pub(crate) event: OwnedFd,
@@ -50,9 +50,9 @@ impl Stop {
     /// Ends the boot.
     pub(crate) fn ask(&self, end: End) {
         let mut decided = lock(&self.end);
-        let overtakes = matches!(end, End::Crash(_)) && matches!(*decided, Some(End::Kexec));
+        let overtakes = matches!(end, End::Crash(_)) && matches!(*decided, Some((End::Kexec, _)));
         if decided.is_none() || overtakes {
-            *decided = Some(end);
+            *decided = Some((end, Instant::now()));
         }
         self.decided.notify_all();
         // It stays readable: nobody reads it.
@@ -77,8 +77,8 @@ impl Stop {
         }
     }
 
-    /// How it ended.
-    pub(crate) fn take(&self) -> Option<End> {
+    /// How it ended, and when that was decided.
+    pub(crate) fn take(&self) -> Option<(End, Instant)> {
         lock(&self.end).take()
     }
 }

@@ -242,7 +242,7 @@ impl<'a> Supervisor<'a> {
         let answer = match done {
             Ok(Done::Value(value)) => Answer::Value(value),
             Ok(Done::Foreign) => Answer::Continue,
-            Ok(Done::Given(_) | Done::Gone) => return,
+            Ok(Done::Gone) => return,
             Err(errno) => Answer::Error(errno),
         };
         self.answer(call.id, answer);

@@ -105,7 +105,8 @@ impl Table {
         lock(&self.entries).remove(&number)
     }
 
-    /// Opens the device for a caller; its descriptor is the answer.
+    /// Opens the device for a caller. As with all descriptors that are given, our own
+    /// copy is gone before the caller is answered: its close has to be the last.
     pub(crate) fn give_device(
         &self,
         machine: &Machine,
@@ -116,7 +117,7 @@ impl Table {
         let bell = ours.try_clone().map_err(|_| Errno::ENOMEM)?;
         let instance = Instance::open(machine, bell)?;
         let number = self.add(Object::Device(instance), ours, &theirs)?;
-        self.or_forget(number, caller.answer_with(theirs.as_fd(), close_on_exec))
+        self.or_forget(number, caller.install(theirs.as_fd(), close_on_exec))
     }
 
     /// Gives a caller the descriptor of a session.
@@ -138,7 +139,7 @@ impl Table {
         .map_err(errno)?;
         // Both ends of a pipe have one number, and no other socket has it.
         let number = self.add(Object::Unclaimed, read, &write)?;
-        self.or_forget(number, caller.answer_with(write.as_fd(), close_on_exec))
+        self.or_forget(number, caller.install(write.as_fd(), close_on_exec))
     }
 
     fn or_forget(&self, number: u64, given: Result<RawFd, Errno>) -> Result<RawFd, Errno> {

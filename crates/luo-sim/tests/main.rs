@@ -1,1 +1,39 @@
-//! x
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The simulator, run as a library and as a command.
+
+mod command;
+mod faults;
+mod programs;
+mod selftests;
+
+use luo_sim::{Outcome, Program, Simulator};
+
+/// The test program in a scenario.
+fn guest(arguments: &[&str]) -> Program {
+    Program::new(env!("CARGO_BIN_EXE_luo-sim-guest")).args(arguments)
+}
+
+/// A simulation with the same scenario at each boot, of which there are some.
+fn scenario(arguments: &[&str], boots: usize) -> Simulator {
+    Simulator::new()
+        .each_boot(guest(arguments))
+        .at_most(boots)
+        .capture()
+        .trace()
+}
+
+/// Runs it; all must go well.
+#[track_caller]
+fn succeed(simulator: Simulator) -> Outcome {
+    let outcome = simulator.run().unwrap();
+    let trace: Vec<String> = outcome.trace.iter().map(ToString::to_string).collect();
+    let tail = &trace[trace.len().saturating_sub(40)..];
+    assert!(
+        outcome.success(),
+        "{:?}: {}\n{}",
+        outcome.ending,
+        outcome.output(),
+        tail.join("\n")
+    );
+    outcome
+}

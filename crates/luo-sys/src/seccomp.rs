@@ -183,28 +183,11 @@ impl Listener {
     /// # Errors
     /// EMFILE: that process has too many. ENOENT: nobody waits any more.
     pub fn install(&self, id: u64, fd: impl AsFd, close_on_exec: bool) -> Result<RawFd> {
-        self.add(id, fd.as_fd(), close_on_exec, 0)
-    }
-
-    /// As [`Listener::install`], and the number is the call's answer.
-    ///
-    /// # Errors
-    /// As there; EINVAL before Linux 5.14.
-    pub fn answer_with(&self, id: u64, fd: impl AsFd, close_on_exec: bool) -> Result<RawFd> {
-        self.add(
-            id,
-            fd.as_fd(),
-            close_on_exec,
-            libc::SECCOMP_ADDFD_FLAG_SEND as u32,
-        )
-    }
-
-    fn add(&self, id: u64, fd: BorrowedFd<'_>, close_on_exec: bool, flags: u32) -> Result<RawFd> {
         let mut raw = libc::seccomp_notif_addfd {
             id,
-            flags,
+            flags: 0,
             // A raw descriptor is never negative.
-            srcfd: fd.as_raw_fd().unsigned_abs(),
+            srcfd: fd.as_fd().as_raw_fd().unsigned_abs(),
             newfd: 0,
             newfd_flags: if close_on_exec {
                 libc::O_CLOEXEC.unsigned_abs()

@@ -19,6 +19,8 @@ pub enum Area {
     Flbs,
     /// The root of what goes beside `luo-v5`.
     Supplement,
+    /// What is read at boot: FLBs and subsystems together.
+    Early,
     /// The page of subsystems.
     Subsystems,
     /// The chain of records of files and dependencies.
@@ -33,6 +35,7 @@ impl fmt::Display for Area {
             Self::Files => "file block",
             Self::Flbs => "FLB page",
             Self::Supplement => "contract root",
+            Self::Early => "FLBs and subsystems",
             Self::Subsystems => "subsystem page",
             Self::Records => "record block",
         })

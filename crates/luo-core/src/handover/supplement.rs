@@ -50,7 +50,7 @@ pub(super) fn read<H: Host>(
         return Err(Refusal::ContractUpdate { said, root }.into());
     }
     let subsystems = read_subsystems(host, &root, &mut early)?;
-    verify(Area::Subsystems, root.early_digest, early.finish())?;
+    verify(Area::Early, root.early_digest, early.finish())?;
     let fields = ContractFields {
         root: address,
         by_event: root.flags & BY_EVENT != 0,

@@ -282,7 +282,7 @@ fn take_over(linux: &Linux) -> Result {
     match ops::open_device(linux, unfinished) {
         Ok(report) => {
             if let Some((sessions, files)) = report.taken_over {
-                pr_info!("took over {sessions} sessions with {files} files\n");
+                pr_info!("took over sessions: {sessions}, files: {files}\n");
             }
             Ok(())
         }

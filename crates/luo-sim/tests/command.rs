@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `luo-sim`.
+
+use std::os::unix::process::CommandExt;
+use std::process::{Command, Output};
+
+const SIM: &str = env!("CARGO_BIN_EXE_luo-sim");
+const GUEST: &str = env!("CARGO_BIN_EXE_luo-sim-guest");
+
+fn sim(arguments: &[&str]) -> Output {
+    Command::new(SIM).args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[test]
+fn a_command_for_each_boot() {
+    let first = format!("{GUEST} hold vm <&- & sleep 0; echo one; exec {SIM} kexec");
+    let output = sim(&["run", "--boot", &first, "--boot", "echo two; exit 3"]);
+    assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).ends_with("two\n"));
+}
+
+#[test]
+fn the_same_program_at_each_boot() {
+    let output = sim(&["run", "--boots", "2", "--times", "--", GUEST, "cycle"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("boot 0 to 1: "));
+}
+
+#[test]
+fn the_trace_is_lines_of_json() {
+    let path = std::env::temp_dir().join(format!("luo-sim-{}.json", std::process::id()));
+    let file = path.to_str().unwrap();
+    let output = sim(&["run", "--trace", "--trace-json", file, "--", GUEST, "cycle"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let trace = std::fs::read_to_string(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let mut calls = Vec::new();
+    for line in trace.lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(
+            event["boot"].is_u64() && event["state"].is_string(),
+            "{line}"
+        );
+        calls.push(event["call"].as_str().unwrap().to_owned());
+    }
+    for call in [
+        "CREATE_SESSION",
+        "PRESERVE_FD",
+        "freeze",
+        "RETRIEVE_FD",
+        "close",
+        "log",
+    ] {
+        assert!(
+            calls.iter().any(|known| known == call),
+            "{call} in {calls:?}"
+        );
+    }
+    assert_eq!(text(&output.stderr).lines().count(), trace.lines().count());
+}
+
+#[test]
+fn faults_are_listed_and_checked() {
+    let output = sim(&["run", "--fault", "help"]);
+    assert!(output.status.success());
+    assert!(text(&output.stdout).contains("subsystem-prepare"));
+    let output = sim(&["run", "--fault", "melt=EIO", "--", "true"]);
+    assert_eq!(output.status.code(), Some(70));
+    assert!(text(&output.stderr).contains("there is no step 'melt'"));
+}
+
+#[test]
+fn outside_of_a_simulation_nothing_is_loaded() {
+    let output = Command::new(SIM)
+        .arg("kexec")
+        .env_remove("LUO_SIM_BOOT")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(70));
+    assert!(text(&output.stderr).contains("luo-sim run"));
+}
+
+/// No root is needed. Where the tests have it, they give it up.
+#[test]
+fn an_ordinary_user_can_simulate() {
+    let folder = std::env::temp_dir().join(format!("luo-sim-user-{}", std::process::id()));
+    std::fs::create_dir(&folder).unwrap();
+    let copy = |from: &str, name: &str| {
+        let to = folder.join(name);
+        std::fs::copy(from, &to).unwrap();
+        to
+    };
+    let (sim, guest) = (copy(SIM, "sim"), copy(GUEST, "guest"));
+    let mut command = Command::new(sim);
+    command
+        .args(["run", "--boots", "2", "--"])
+        .arg(guest)
+        .arg("cycle");
+    command.current_dir(&folder);
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output();
+    std::fs::remove_dir_all(&folder).unwrap();
+    let output = output.unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}

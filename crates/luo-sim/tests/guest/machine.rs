@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The machine around: reboot, paths, parameters.
+
+use std::fs;
+use std::io::Read;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+
+use anyhow::{Result, bail, ensure};
+use luo_sys::{Device, Errno, State, Token, kexec};
+
+use crate::tools::{boot, jump, load, name, refused, same, session_with};
+
+pub(crate) fn reboots() -> Result<()> {
+    match boot()? {
+        0 => {
+            same("without a kernel", kexec::execute().errno(), Errno::EINVAL)?;
+            load(c"quiet")?;
+            kexec::unload()?;
+            same("unloaded", kexec::execute().errno(), Errno::EINVAL)?;
+            let error = rustix::system::reboot(rustix::system::RebootCommand::CadOff);
+            ensure!(error.is_ok(), "{error:?}");
+            let device = Device::open()?;
+            let _session = session_with(&device, "gone", b"gone")?;
+            bail!("{}", kexec::restart())
+        }
+        1 => {
+            let device = Device::open()?;
+            same("the state", device.state()?, State::Normal)?;
+            refused(device.retrieve_session(&name("gone")), Errno::ENOENT)?;
+            // A kexec without sessions is none of live update's.
+            bail!("{}", jump()?)
+        }
+        2 => {
+            let device = Device::open()?;
+            same("the state", device.state()?, State::Normal)?;
+            same("updates", device.info()?.update_count, 1)?;
+            bail!("{}", kexec::power_off())
+        }
+        boot => bail!("boot {boot} after it was switched off"),
+    }
+}
+
+const SYSFS: &str = "/sys/kernel/liveupdate";
+
+fn attribute(file: &str) -> Result<String> {
+    Ok(fs::read_to_string(format!("{SYSFS}/{file}"))?)
+}
+
+pub(crate) fn paths() -> Result<()> {
+    same("the state", attribute("state")?.as_str(), "normal\n")?;
+    same("updates", attribute("update_count")?.as_str(), "0\n")?;
+    same("unclaimed", attribute("unclaimed")?.as_str(), "carry\n")?;
+    fs::write(format!("{SYSFS}/unclaimed"), "discard\n")?;
+    same("unclaimed", attribute("unclaimed")?.as_str(), "discard\n")?;
+    fs::write(format!("{SYSFS}/unclaimed"), "whatever")?;
+    same("unclaimed", attribute("unclaimed")?.as_str(), "discard\n")?;
+    ensure!(
+        fs::write(format!("{SYSFS}/state"), "frozen").is_err(),
+        "it can be written"
+    );
+    let device = Device::open()?;
+    let session = session_with(&device, "a name", b"x")?;
+    let fd = session.as_fd().as_raw_fd();
+    let link = fs::read_link(format!("/proc/self/fd/{fd}"))?;
+    same(
+        "the link",
+        link.to_str(),
+        Some("anon_inode:[luo_session] a name"),
+    )?;
+    let pid = std::process::id();
+    for path in [
+        format!("/proc/self/fdinfo/{fd}"),
+        format!("/proc/{pid}/fdinfo/{fd}"),
+    ] {
+        let text = fs::read_to_string(path)?;
+        ensure!(text.contains("flags:"), "{text}");
+        for line in [
+            "luo-name:      a name\n",
+            "luo-direction: outgoing\n",
+            "luo-state:     open\n",
+            "luo-files:     1\n",
+            "luo-file:      token 0x1 handler memfd-v2 status preserved bytes 4096\n",
+        ] {
+            ensure!(text.contains(line), "{line:?} is not in {text}");
+        }
+    }
+    let other = fs::read_to_string("/proc/self/fdinfo/0")?;
+    ensure!(!other.contains("luo-"), "{other}");
+    device.prepare()?;
+    same("the state", attribute("state")?.as_str(), "prepared\n")?;
+    device.cancel()?;
+    let mut log = fs::OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits() as i32)
+        .open("/dev/kmsg")?;
+    let mut record = [0; 8192];
+    let length = log.read(&mut record)?;
+    let record = String::from_utf8_lossy(&record[..length]).into_owned();
+    ensure!(record.contains(";luo: "), "{record}");
+    Ok(())
+}
+
+/// The command line of a kernel that was loaded counts for that kernel only.
+pub(crate) fn parameters() -> Result<()> {
+    let first = Device::open();
+    match boot()? {
+        0 => {
+            refused(Device::open(), Errno::EBUSY)?;
+            load(c"quiet liveupdate=on liveupdate_openers=many liveupdate_unclaimed=discard")?;
+            bail!("{}", kexec::execute())
+        }
+        1 => {
+            let second = Device::open()?;
+            let token = second.fd_preserve(crate::tools::memory(b"x")?)?;
+            refused(first?.fd_unpreserve(token), Errno::ENOENT)?;
+            same("unclaimed", attribute("unclaimed")?.as_str(), "discard\n")?;
+            same("the token", token, Token((1 << 32) + 1))?;
+            second.fd_unpreserve(token)?;
+            load(c"liveupdate=off")?;
+            bail!("{}", kexec::execute())
+        }
+        _ => refused(first, Errno::ENOENT),
+    }
+}
