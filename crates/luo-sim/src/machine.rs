@@ -72,8 +72,8 @@ impl Machine {
     /// Boots.
     ///
     /// # Errors
-    /// No memory, or a subsystem's name that is taken.
-    pub(crate) fn boot(parts: Parts) -> Result<Self, Error> {
+    /// A subsystem's name is there twice; a fault that was asked for.
+    pub(crate) fn boot(parts: Parts) -> Result<Self, crate::Error> {
         let entries = parts.handed.as_ref().map(Handed::entries);
         let machine = Self {
             engine: Mutex::new(Engine::new(parts.seed)),
@@ -100,22 +100,21 @@ impl Machine {
                 Err(why) => machine.refused(&why),
             }
         }
-        machine.register()?;
-        machine.arm()?;
+        let failed = |why: Error| crate::Error::Engine(why.to_string());
+        let name = Compat::try_from(COMPATIBLE).map_err(|why| failed(why.into()))?;
+        machine
+            .with(|engine| Poll::Ready(engine.register_handler(name, crate::host::Handler)))
+            .map_err(failed)?;
+        for (at, &name) in machine.subsystems.iter().enumerate() {
+            let registered = machine.with(|engine| engine.register_subsystem(name, &at));
+            registered.map_err(|_| crate::Error::Subsystem(name.to_string()))?;
+        }
+        machine.arm().map_err(|why| failed(why.into()))?;
         Ok(machine)
     }
 
-    fn register(&self) -> Result<(), Error> {
-        let name = Compat::try_from(COMPATIBLE)?;
-        self.with(|engine| Poll::Ready(engine.register_handler(name, crate::host::Handler)))?;
-        for (at, &name) in self.subsystems.iter().enumerate() {
-            self.with(|engine| engine.register_subsystem(name, &at))?;
-        }
-        Ok(())
-    }
-
     /// Makes the root for the next kernel.
-    fn arm(&self) -> Result<(), Error> {
+    fn arm(&self) -> Result<(), Errno> {
         let page = || self.alloc_block();
         let mut pages = Some(RootPages {
             root: page()?,
@@ -127,8 +126,9 @@ impl Machine {
             if let Some(pages) = pages.take() {
                 engine.arm(pages);
             }
-            Poll::Ready(Ok(()))
-        })
+            Poll::Ready(())
+        });
+        Ok(())
     }
 
     /// Jumps: gives what is left for the next kernel.

@@ -152,8 +152,7 @@ impl Power<'_> {
             journal: Arc::clone(&plan.journal),
             stop: Arc::clone(&stop),
             subsystems: plan.subsystems.clone(),
-        })
-        .map_err(|why| Error::Engine(why.to_string()))?;
+        })?;
         let loaded = Loaded::default();
         let _ = machine.reach(Step::Boot);
         let mut began = Instant::now();

@@ -8,12 +8,10 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use crate::tools::{boot, jump, name};
 
 pub(crate) fn sessions(count: usize) -> Result<()> {
-    let wanted = count as u64 + 64;
     let limit = getrlimit(Resource::Nofile);
-    let maximum = limit.maximum.unwrap_or(u64::MAX).max(wanted);
     let raised = Rlimit {
-        current: Some(wanted),
-        maximum: Some(maximum),
+        current: limit.maximum,
+        ..limit
     };
     setrlimit(Resource::Nofile, raised)?;
     let device = Device::open()?;
