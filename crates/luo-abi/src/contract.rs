@@ -324,6 +324,42 @@ pub struct Failure {
     pub reserved: u32,
 }
 
+/// The word for a [`FileInfo::status`], in fdinfo and in messages.
+#[must_use]
+pub const fn file_status_word(status: u32) -> &'static str {
+    match status {
+        FILE_REGISTERED => "registered",
+        FILE_PRESERVED => "preserved",
+        FILE_FROZEN => "frozen",
+        FILE_INCOMING => "incoming",
+        FILE_RETRIEVED => "retrieved",
+        FILE_FAILED => "failed",
+        FILE_MISSING => "missing",
+        _ => "busy",
+    }
+}
+
+/// The word for a [`SessionInfo::state`].
+#[must_use]
+pub const fn session_state_word(state: u32) -> &'static str {
+    match state {
+        SESSION_OPEN => "open",
+        SESSION_CLOSED => "closed",
+        SESSION_UNCLAIMED => "unclaimed",
+        SESSION_CLAIMED => "claimed",
+        _ => "unfinished",
+    }
+}
+
+/// The word for a [`SessionInfo::direction`].
+#[must_use]
+pub const fn direction_word(direction: u32) -> &'static str {
+    match direction {
+        LIST_OUTGOING => "outgoing",
+        _ => "incoming",
+    }
+}
+
 macro_rules! sizes {
     ($($name:ident: $size:literal;)*) => {
         $(const _: () = assert!(size_of::<$name>() == $size);)*

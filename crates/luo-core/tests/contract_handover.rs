@@ -335,6 +335,11 @@ fn records_have_to_make_sense() {
             handed.set_word(page, at + 8, 77)
         });
     }
+    // The second file's record says that it is the first's.
+    record(1, KIND_FILE, BadRecord::Duplicate, |handed, page, at| {
+        let first = handed.word(page, at - 64 + 8);
+        handed.set_word(page, at + 8, first)
+    });
     for flags in [0, 1 << 31] {
         record(3, KIND_SESSION, BadRecord::Flags, |handed, page, at| {
             handed.set_u32(page, at + 8, flags)

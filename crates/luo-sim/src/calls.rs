@@ -41,6 +41,21 @@ pub(crate) enum Ours {
     KexecFileLoad,
 }
 
+impl Ours {
+    /// Whether it asks all participants.
+    pub(crate) fn is_transition(&self, caller: &Caller<'_>) -> bool {
+        use luo_abi::rfc::{EVENT_CANCEL, EVENT_FINISH, EVENT_FREEZE, EVENT_PREPARE};
+        match self {
+            Self::Reboot => true,
+            Self::Ioctl => matches!(
+                caller.argument(1) as u32,
+                EVENT_PREPARE | EVENT_FREEZE | EVENT_CANCEL | EVENT_FINISH
+            ),
+            _ => false,
+        }
+    }
+}
+
 /// Whether a call is ours, as far as can be told quickly.
 pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
     let number = Some(caller.call().number);

@@ -296,6 +296,12 @@ impl Faults {
         })
     }
 
+    /// Whether any step may take longer.
+    pub(crate) fn can_delay(&self) -> bool {
+        let delays = |fault: &Fault| matches!(fault.kind, Kind::At(_, _, Action::Delay(_)));
+        self.list.iter().any(delays)
+    }
+
     /// Damages what is handed over; says what was done.
     pub(crate) fn damage(&self, handed: &mut Handed, random: &mut Random) -> Vec<String> {
         let damages = self.list.iter().filter_map(|fault| match fault.kind {

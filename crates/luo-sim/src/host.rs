@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the simulator supplies to the engine.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 use std::time::Instant;
@@ -38,6 +39,14 @@ impl Machine {
         told
     }
 
+    /// Wakes who waits for a step; with the engine's lock held, under which alone
+    /// their number changes.
+    fn notify(&self) {
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            self.stepped.notify_all();
+        }
+    }
+
     fn subsystem_name(&self, at: usize) -> String {
         let name = self.subsystems.get(at);
         name.map_or_else(String::new, ToString::to_string)
@@ -60,11 +69,13 @@ impl Host for Machine {
         let mut engine = lock(&self.engine);
         loop {
             if let Poll::Ready(done) = step(&mut engine) {
-                self.stepped.notify_all();
+                self.notify();
                 return done;
             }
+            self.sleepers.fetch_add(1, Ordering::Relaxed);
             let woken = self.stepped.wait(engine);
             engine = woken.unwrap_or_else(PoisonError::into_inner);
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
         }
     }
 
@@ -75,12 +86,14 @@ impl Host for Machine {
         let mut engine = lock(&self.engine);
         loop {
             if let Poll::Ready(done) = step(&mut engine) {
-                self.stepped.notify_all();
+                self.notify();
                 return Ok(done);
             }
             // Nobody wakes us when the caller dies: look now and then.
+            self.sleepers.fetch_add(1, Ordering::Relaxed);
             let woken = self.stepped.wait_timeout(engine, LOOK);
             engine = woken.unwrap_or_else(PoisonError::into_inner).0;
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
             if !caller::is_waiting() {
                 return Err(Errno::EAGAIN);
             }

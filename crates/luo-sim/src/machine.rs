@@ -8,7 +8,7 @@
 //! jump    what lies in blocks when the engine is dropped is all that is left
 //! ```
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -32,6 +32,8 @@ pub(crate) struct Machine {
     pub(crate) engine: Mutex<Engine<Self>>,
     /// Notified after each step that ran to its end.
     pub(crate) stepped: Condvar,
+    /// Those who wait for that.
+    pub(crate) sleepers: AtomicUsize,
     /// When the transition that is under way began.
     pub(crate) begun: Mutex<Option<Instant>>,
     pub(crate) memory: Memory,
@@ -78,6 +80,7 @@ impl Machine {
         let machine = Self {
             engine: Mutex::new(Engine::new(parts.seed)),
             stepped: Condvar::new(),
+            sleepers: AtomicUsize::new(0),
             begun: Mutex::default(),
             memory: Memory::new(parts.handed),
             memfds: Memfds::default(),

@@ -2,7 +2,8 @@
 //! One boot's loop: takes calls and last closes as they come, and has them handled.
 //!
 //! One thread at a time *leads*: it waits for what comes. What is quickly done it
-//! does itself. With a call that may have to wait it goes off, and another leads.
+//! does itself, which saves waking another. With a call that may take its time, such
+//! as a transition, or that may have to wait for one, it goes off, and another leads.
 //! A last close is done by the leader: whatever call comes after it finds it done,
 //! as it would in the kernel, where close(2) does it.
 
@@ -50,6 +51,8 @@ pub(crate) struct Supervisor<'a> {
     lead: Mutex<VecDeque<(u64, EventFlags)>>,
     /// Threads that wait to lead.
     waiting: AtomicUsize,
+    /// Calls that are handled by threads that do not lead.
+    under_way: AtomicUsize,
 }
 
 /// A call that the leader hands on.
@@ -91,6 +94,7 @@ impl<'a> Supervisor<'a> {
             epoll,
             lead: Mutex::default(),
             waiting: AtomicUsize::new(0),
+            under_way: AtomicUsize::new(0),
         })
     }
 
@@ -108,7 +112,12 @@ impl<'a> Supervisor<'a> {
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         loop {
             let mut lead = lock(&self.lead);
-            let job = self.next(&mut lead);
+            let mut job = self.next(&mut lead);
+            while let Some(quick) = job.take_if(|job| self.is_quick(job)) {
+                self.handle(quick.call, &quick.ours);
+                job = self.next(&mut lead);
+            }
+            self.under_way.fetch_add(1, Ordering::AcqRel);
             // Somebody has to lead while this one handles the call.
             let left = self.waiting.fetch_sub(1, Ordering::AcqRel) - 1;
             if job.is_some() && left == 0 {
@@ -116,15 +125,27 @@ impl<'a> Supervisor<'a> {
                 scope.spawn(|| self.work(scope));
             }
             drop(lead);
-            let Some(Job { call, ours }) = job else {
+            if let Some(Job { call, ours }) = &job {
+                self.handle(*call, ours);
+            }
+            self.under_way.fetch_sub(1, Ordering::AcqRel);
+            if job.is_none() {
                 return;
-            };
-            self.handle(call, &ours);
+            }
             if self.waiting.fetch_add(1, Ordering::AcqRel) >= SPARE {
                 self.waiting.fetch_sub(1, Ordering::AcqRel);
                 return;
             }
         }
+    }
+
+    /// Whether a call can neither take long nor wait: all that it could wait for is
+    /// under way in another thread.
+    fn is_quick(&self, job: &Job) -> bool {
+        let caller = Caller::new(&self.listener, job.call);
+        self.under_way.load(Ordering::Acquire) == 0
+            && !job.ours.is_transition(&caller)
+            && !self.machine.faults.can_delay()
     }
 
     /// Waits for a call that is ours; `None` if the boot ends.

@@ -147,6 +147,8 @@ pub(crate) struct FileDraft<H: Host> {
     pub(crate) pin: H::Pin,
     pub(crate) bytes: u64,
     pub(crate) access: Access,
+    /// A record says so.
+    has_facts: bool,
 }
 
 /// All that was read, not yet part of an engine.
@@ -397,6 +399,7 @@ impl<H: Host> Reader<'_, H> {
             pin,
             bytes: 0,
             access: Access::Full,
+            has_facts: false,
         })?;
         self.tokens.insert(hash, slot)?;
         Ok(())
@@ -494,6 +497,9 @@ impl<H: Host> Reader<'_, H> {
         let place = self.place(found.session, found.token)?;
         let access = Access::from_number(found.access).ok_or(BadRecord::Access)?;
         let file = self.draft.files.get_mut(place).ok_or(BadRecord::File)?;
+        if core::mem::replace(&mut file.has_facts, true) {
+            return Err(BadRecord::Duplicate.into());
+        }
         file.bytes = found.bytes;
         file.access = access;
         Ok(())

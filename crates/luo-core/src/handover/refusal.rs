@@ -205,7 +205,7 @@ pub enum BadRecord {
     /// A token of the device that no kernel before this one can have given, or
     /// that is there twice.
     Token,
-    /// The dependency is there twice.
+    /// It says again what another one says.
     Duplicate,
 }
 
@@ -218,7 +218,7 @@ impl fmt::Display for BadRecord {
             Self::Access => "gives an unknown access",
             Self::Flags => "has no flag that is known",
             Self::Token => "has a device token that cannot be",
-            Self::Duplicate => "says what another says already",
+            Self::Duplicate => "says again what another one says",
         })
     }
 }

@@ -90,6 +90,16 @@ fn retrieve_one<H: Host>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
         ready!(engine.machine.claimable())?;
         engine.begin_retrieve(id)
     })?;
+    carry_out(host, begun)
+}
+
+/// Restores one file for a transition, which has everything for itself.
+pub(super) fn retrieve_in_transition<H: Host>(host: &H, id: FileId) -> Result<H::File, Error> {
+    let begun = host.with(|engine| engine.begin_retrieve(id))?;
+    carry_out(host, begun)?.ok_or(Error::NoToken)
+}
+
+fn carry_out<H: Host>(host: &H, begun: Begun<H>) -> Result<Option<H::File>, Error> {
     let job = match begun {
         Begun::Gone => return Ok(None),
         Begun::There(file) => return Ok(Some(file)),
@@ -102,23 +112,6 @@ fn retrieve_one<H: Host>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
         Poll::Ready(())
     });
     outcome.map(Some)
-}
-
-/// Restores one file for a transition, which has everything for itself.
-pub(super) fn retrieve_in_transition<H: Host>(host: &H, id: FileId) -> Result<H::File, Error> {
-    let begun = host.with(|engine| engine.begin_retrieve(id))?;
-    let job = match begun {
-        Begun::Gone => return Err(Error::NoToken),
-        Begun::There(file) => return Ok(file),
-        Begun::Retrieve(job) => job,
-    };
-    let session = job.session;
-    let outcome = run(host, job);
-    host.with(|engine| {
-        engine.mark_idle(session);
-        Poll::Ready(())
-    });
-    outcome
 }
 
 fn run<H: Host>(host: &H, job: Job<H>) -> Result<H::File, Error> {

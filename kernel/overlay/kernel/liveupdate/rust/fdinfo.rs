@@ -11,7 +11,9 @@
 //! ```
 
 use kernel::prelude::*;
-use luo_abi::contract::{self, FileInfo, SessionInfo};
+use luo_abi::contract::{
+    direction_word, file_status_word, session_state_word, FileInfo, SessionInfo,
+};
 use luo_core::{Compat, SessionName};
 
 use crate::say::Say;
@@ -30,8 +32,8 @@ pub(crate) fn show(
     }
     to.write(fmt!(
         "luo-direction: {}\nluo-state:     {}\nluo-files:     {}\n",
-        direction(session.direction),
-        state(session.state),
+        direction_word(session.direction),
+        session_state_word(session.state),
         session.files
     ));
     while !to.is_full() {
@@ -50,36 +52,7 @@ fn show_file(to: &Text<'_>, file: &FileInfo) {
     }
     to.write(fmt!(
         " status {} bytes {}\n",
-        status(file.status),
+        file_status_word(file.status),
         file.bytes
     ));
-}
-
-fn direction(number: u32) -> &'static str {
-    match number {
-        contract::LIST_OUTGOING => "outgoing",
-        _ => "incoming",
-    }
-}
-
-fn state(number: u32) -> &'static str {
-    match number {
-        contract::SESSION_OPEN => "open",
-        contract::SESSION_CLOSED => "closed",
-        contract::SESSION_UNCLAIMED => "unclaimed",
-        contract::SESSION_CLAIMED => "claimed",
-        _ => "unfinished",
-    }
-}
-
-fn status(number: u32) -> &'static str {
-    match number {
-        contract::FILE_REGISTERED => "registered",
-        contract::FILE_PRESERVED => "preserved",
-        contract::FILE_FROZEN => "frozen",
-        contract::FILE_INCOMING => "incoming",
-        contract::FILE_RETRIEVED => "retrieved",
-        contract::FILE_FAILED => "failed",
-        _ => "busy",
-    }
 }

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The host itself.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::task::Poll;
+use std::time::Duration;
+
+use luo_abi::errno::Errno;
+use luo_abi::rfc::{Event, State};
+use luo_core::mem::fault;
+use luo_core::ops::Report;
+use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved};
+
+use super::ledger::{assert_unlocked, in_step, is_in_step, Counts, Ledger, Lent, Ticket};
+use super::memory::{Arrived, Handed, Jump, TestBlock, FIRST_PAGE};
+use super::script::{Call, Hook, Script};
+
+/// What a handle has in addition once it is frozen, to tell whether the next
+/// kernel got the handle of preserve or that of freeze.
+pub const FROZEN: u64 = 1 << 62;
+
+/// A file of some kind that stands for an object. `serial` tells files apart.
+#[derive(Clone)]
+pub struct TestFile {
+    pub kind: u32,
+    pub object: u64,
+    pub serial: u64,
+    pub access: Access,
+    _ticket: Ticket,
+}
+
+/// A subsystem by number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestSubsystem(pub u32);
+
+impl TestSubsystem {
+    /// The number of one that hands nothing over.
+    pub const LEAVES_NOTHING: u32 = 99;
+
+    fn leaves(self) -> u64 {
+        match self.0 {
+            Self::LEAVES_NOTHING => 0,
+            number => u64::from(number) + 0x2000,
+        }
+    }
+}
+
+/// A handler knows the files of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestHandler(pub u32);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TestFlb(pub u32);
+
+#[derive(Clone)]
+pub struct TestObject {
+    pub flb: u32,
+    _ticket: Ticket,
+}
+
+pub struct TestPin(#[allow(dead_code, reason = "held, not read")] Ticket);
+
+pub struct TestPrivate {
+    object: u64,
+    frozen: bool,
+    _ticket: Ticket,
+}
+
+pub struct TestHost {
+    engine: Mutex<Engine<Self>>,
+    stepped: Condvar,
+    /// Whether other threads can end a wait.
+    threaded: bool,
+    /// Whoever can be killed while waiting is.
+    pub kills: AtomicBool,
+    /// Threads that wait for a step.
+    pub waiting: AtomicUsize,
+    script: Mutex<Script>,
+    pub arrived: Mutex<Arrived>,
+    /// The root that a previous kernel left, and its length.
+    pub told: Option<(u64, usize)>,
+    /// The same for what goes beside it.
+    pub told_contract: Option<(u64, usize)>,
+    ledger: Arc<Ledger>,
+    jump: Jump,
+    next_address: AtomicU64,
+    serial: AtomicU64,
+}
+
+impl TestHost {
+    /// A machine that booted from a handover, or from cold.
+    pub fn boot(handed: Option<Handed>, threaded: bool) -> Self {
+        let told = handed.as_ref().map(|handed| (handed.root, handed.len));
+        let told_contract = handed.as_ref().and_then(|handed| handed.contract);
+        let handed = handed.unwrap_or_default();
+        Self {
+            engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
+            stepped: Condvar::new(),
+            threaded,
+            kills: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
+            script: Mutex::default(),
+            arrived: Mutex::new(Arrived {
+                pages: handed.pages,
+                ..Arrived::default()
+            }),
+            told,
+            told_contract,
+            ledger: Arc::default(),
+            jump: Jump::default(),
+            next_address: AtomicU64::new(handed.next_address.max(FIRST_PAGE)),
+            serial: AtomicU64::new(1),
+        }
+    }
+
+    /// The machine jumps: what lies in blocks is all that is left of it.
+    pub fn kexec(self) -> Handed {
+        let root = self.engine(|engine| engine.root_address()).unwrap();
+        let contract = self.engine(|engine| engine.contract_address()).unwrap();
+        let next_address = self.next_address.load(Ordering::SeqCst);
+        let jump = Arc::clone(&self.jump);
+        *jump.lock().unwrap() = Some(Default::default());
+        drop(self);
+        let pages = jump.lock().unwrap().take().unwrap();
+        Handed::new(root, contract, pages, next_address)
+    }
+
+    /// Looks at the engine.
+    pub fn engine<R>(&self, look: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let mut engine = self.engine.lock().unwrap();
+        in_step(|| look(&mut engine))
+    }
+
+    pub fn counts(&self) -> Counts {
+        self.ledger.counts()
+    }
+
+    pub fn script(&self) -> MutexGuard<'_, Script> {
+        self.script.lock().unwrap()
+    }
+
+    /// Makes a callback fail after `skip` calls that do not.
+    pub fn fail(&self, call: Call, skip: usize, errno: Errno) {
+        self.script().fail(call, skip, errno);
+    }
+
+    pub fn set_hook(&self, hook: impl FnMut(&TestHost, Call, u64) + Send + 'static) {
+        self.script().hook = Some(Box::new(hook) as Hook);
+    }
+
+    /// What the callbacks did since the log was taken last.
+    pub fn take_log(&self) -> Vec<String> {
+        std::mem::take(&mut self.script().log)
+    }
+
+    pub fn new_file(&self, kind: u32, object: u64) -> TestFile {
+        self.new_file_with(kind, object, Access::Full)
+    }
+
+    pub fn new_file_with(&self, kind: u32, object: u64, access: Access) -> TestFile {
+        TestFile {
+            kind,
+            object,
+            access,
+            serial: self.serial.fetch_add(1, Ordering::SeqCst),
+            _ticket: self.ticket(Lent::File),
+        }
+    }
+
+    fn ticket(&self, kind: Lent) -> Ticket {
+        Ticket::new(&self.ledger, kind)
+    }
+
+    /// The common part of all callbacks: `line` goes to the log.
+    fn called(&self, call: Call, object: u64, line: &str) -> Result<(), Errno> {
+        assert_unlocked(line);
+        let mut script = self.script();
+        if !line.is_empty() {
+            script.log.push(format!("{line} {object}"));
+        }
+        let outcome = script.outcome(call);
+        let hook = script.hook.take();
+        drop(script);
+        if let Some(mut hook) = hook {
+            hook(self, call, object);
+            // A hook may set the next one.
+            self.script().hook.get_or_insert(hook);
+        }
+        outcome
+    }
+
+    /// A pin may be taken under the lock; hooks, which call back, only without.
+    fn pinned(&self, call: Call, table: u32) -> Option<()> {
+        if is_in_step() {
+            self.script().outcome(call).ok()
+        } else {
+            self.called(call, table.into(), "").ok()
+        }
+    }
+
+    fn memory(&self) -> Result<(), Errno> {
+        fault::request().map_err(|_| Errno::ENOMEM)
+    }
+}
+
+impl Host for TestHost {
+    type File = TestFile;
+    type Handler = TestHandler;
+    type Pin = TestPin;
+    type Private = TestPrivate;
+    type Flb = TestFlb;
+    type Object = TestObject;
+    type Subsystem = TestSubsystem;
+    type Block = TestBlock;
+    type Page = Vec<u8>;
+
+    fn with<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+        let _ = self.called(Call::Step, 0, "");
+        let mut engine = self.engine.lock().unwrap();
+        loop {
+            if let Poll::Ready(answer) = in_step(|| step(&mut engine)) {
+                self.stepped.notify_all();
+                return answer;
+            }
+            assert!(self.threaded, "would block, and nobody is there to end it");
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let wait = self.stepped.wait_timeout(engine, Duration::from_secs(20));
+            let (next, wait) = wait.unwrap();
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            assert!(!wait.timed_out(), "a wait that nobody ends");
+            engine = next;
+        }
+    }
+
+    fn with_killable<R>(
+        &self,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        let kills = self.kills.load(Ordering::SeqCst);
+        let outcome = self.with(|engine| match step(engine) {
+            Poll::Pending if kills => Poll::Ready(None),
+            other => other.map(Some),
+        });
+        outcome.ok_or(Errno::EAGAIN)
+    }
+
+    fn transition_begun(&self, event: Option<Event>) {
+        assert_unlocked("transition_begun");
+        let word = event.map_or("reboot", Event::word);
+        self.script().transitions.push(format!("{word} begins"));
+    }
+
+    fn transition_ended(&self, report: &Report) {
+        assert_unlocked("transition_ended");
+        let word = report.event.map_or("reboot", Event::word);
+        let line = format!("{word}: {} -> {}", report.from, report.to);
+        self.script().transitions.push(line);
+    }
+
+    fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
+        assert_unlocked("transition_failed");
+        let word = event.map_or("reboot", Event::word);
+        let line = format!("{word} fails, {state}: {why}");
+        self.script().transitions.push(line);
+    }
+
+    fn alloc_block(&self) -> Result<TestBlock, Errno> {
+        self.called(Call::AllocBlock, 0, "")?;
+        self.memory()?;
+        let address = self.next_address.fetch_add(0x1000, Ordering::SeqCst);
+        Ok(TestBlock::new(address, &self.jump, &self.ledger))
+    }
+
+    fn read_page(&self, address: u64) -> Result<Vec<u8>, PageError> {
+        assert_unlocked("read_page");
+        self.arrived.lock().unwrap().read(address)
+    }
+
+    fn free_page(&self, address: u64) {
+        assert_unlocked("free_page");
+        self.arrived.lock().unwrap().free(address);
+    }
+
+    fn pin_handler(&self, handler: &TestHandler) -> Option<TestPin> {
+        self.pinned(Call::PinHandler, handler.0)?;
+        Some(TestPin(self.ticket(Lent::Pin)))
+    }
+
+    fn object_id(&self, _: &TestHandler, file: &TestFile) -> u64 {
+        assert_unlocked("object_id");
+        file.object
+    }
+
+    fn can_preserve(&self, handler: &TestHandler, file: &TestFile) -> bool {
+        let told = self.called(Call::CanPreserve, file.object, "");
+        told.is_ok() && file.kind == handler.0
+    }
+
+    fn bytes(&self, _: &TestHandler, file: &TestFile) -> u64 {
+        assert_unlocked("bytes");
+        file.object.wrapping_mul(4096)
+    }
+
+    fn access(&self, file: &TestFile) -> Access {
+        assert_unlocked("access");
+        file.access
+    }
+
+    fn narrow(&self, file: TestFile, access: Access) -> Result<TestFile, Errno> {
+        self.called(Call::Narrow, file.object, "")?;
+        Ok(self.new_file_with(file.kind, file.object, access))
+    }
+
+    fn preserve(&self, _: &TestHandler, file: &TestFile) -> Result<Preserved<Self>, Errno> {
+        self.called(Call::Preserve, file.object, "preserve")?;
+        self.memory()?;
+        Ok(Preserved {
+            data: file.object,
+            private: TestPrivate {
+                object: file.object,
+                frozen: false,
+                _ticket: self.ticket(Lent::Private),
+            },
+        })
+    }
+
+    fn unpreserve(&self, file: Frozen<'_, Self>) {
+        assert_eq!(file.private.object, file.file.object);
+        assert!(!file.private.frozen, "unpreserved while frozen");
+        let _ = self.called(Call::Unpreserve, file.file.object, "unpreserve");
+    }
+
+    fn freeze(&self, file: Frozen<'_, Self>) -> Result<u64, Errno> {
+        assert!(!file.private.frozen, "frozen twice");
+        self.called(Call::Freeze, file.file.object, "freeze")?;
+        file.private.frozen = true;
+        Ok(file.data | FROZEN)
+    }
+
+    fn unfreeze(&self, file: Frozen<'_, Self>) {
+        assert!(file.private.frozen, "unfrozen, and was not frozen");
+        assert_eq!(file.data, file.file.object | FROZEN);
+        file.private.frozen = false;
+        let _ = self.called(Call::Unfreeze, file.file.object, "unfreeze");
+    }
+
+    fn retrieve(&self, handler: &TestHandler, data: u64) -> Result<TestFile, Errno> {
+        let object = data & !FROZEN;
+        self.called(Call::Retrieve, object, "retrieve")?;
+        self.memory()?;
+        Ok(self.new_file(handler.0, object))
+    }
+
+    fn can_finish(&self, file: &Incoming<'_, Self>) -> bool {
+        let object = file.data & !FROZEN;
+        let told = self.called(Call::CanFinish, object, "can_finish");
+        told.is_ok() && !self.script().stuck.contains(&object)
+    }
+
+    fn finish(&self, file: &Incoming<'_, Self>) {
+        let done = file.retrieval == luo_core::Retrieval::Done;
+        assert_eq!(file.file.is_some(), done);
+        let _ = self.called(Call::Finish, file.data & !FROZEN, "finish");
+    }
+
+    fn pin_flb(&self, flb: &TestFlb) -> Option<TestPin> {
+        self.pinned(Call::PinFlb, flb.0)?;
+        Some(TestPin(self.ticket(Lent::Pin)))
+    }
+
+    fn flb_preserve(&self, flb: &TestFlb) -> Result<(u64, Option<TestObject>), Errno> {
+        self.called(Call::FlbPreserve, flb.0.into(), "flb_preserve")?;
+        self.memory()?;
+        Ok((u64::from(flb.0) + 0x1000, self.new_object(flb)))
+    }
+
+    fn flb_unpreserve(&self, flb: &TestFlb, data: u64, object: Option<TestObject>) {
+        assert_eq!(data, u64::from(flb.0) + 0x1000);
+        drop(object);
+        let _ = self.called(Call::FlbUnpreserve, flb.0.into(), "flb_unpreserve");
+    }
+
+    fn flb_retrieve(&self, flb: &TestFlb, data: u64) -> Result<Option<TestObject>, Errno> {
+        assert_eq!(data, u64::from(flb.0) + 0x1000);
+        self.called(Call::FlbRetrieve, flb.0.into(), "flb_retrieve")?;
+        self.memory()?;
+        Ok(self.new_object(flb))
+    }
+
+    fn flb_finish(&self, flb: &TestFlb, object: Option<TestObject>) {
+        drop(object);
+        let _ = self.called(Call::FlbFinish, flb.0.into(), "flb_finish");
+    }
+
+    fn pin_subsystem(&self, subsystem: &TestSubsystem) -> Option<TestPin> {
+        self.pinned(Call::PinSubsystem, subsystem.0)?;
+        Some(TestPin(self.ticket(Lent::Pin)))
+    }
+
+    fn subsystem_prepare(&self, subsystem: &TestSubsystem) -> Result<u64, Errno> {
+        let number = u64::from(subsystem.0);
+        self.called(Call::SubsystemPrepare, number, "subsystem_prepare")?;
+        Ok(subsystem.leaves())
+    }
+
+    fn subsystem_freeze(&self, subsystem: &TestSubsystem, data: u64) -> Result<u64, Errno> {
+        let number = u64::from(subsystem.0);
+        assert_eq!(data, subsystem.leaves());
+        self.called(Call::SubsystemFreeze, number, "subsystem_freeze")?;
+        Ok(if data == 0 { 0 } else { data | FROZEN })
+    }
+
+    fn subsystem_cancel(&self, subsystem: &TestSubsystem, data: u64) {
+        let number = u64::from(subsystem.0);
+        assert_eq!(data & !FROZEN, subsystem.leaves());
+        let _ = self.called(Call::SubsystemCancel, number, "subsystem_cancel");
+    }
+
+    fn subsystem_finish(&self, subsystem: &TestSubsystem, data: u64) {
+        let number = u64::from(subsystem.0);
+        assert_eq!(data, subsystem.leaves() | FROZEN);
+        let _ = self.called(Call::SubsystemFinish, number, "subsystem_finish");
+    }
+}
+
+impl TestHost {
+    /// FLBs from number 100 on have no object.
+    fn new_object(&self, flb: &TestFlb) -> Option<TestObject> {
+        (flb.0 < 100).then(|| TestObject {
+            flb: flb.0,
+            _ticket: self.ticket(Lent::Object),
+        })
+    }
+}

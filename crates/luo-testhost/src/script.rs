@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a test tells the host to do in its callbacks, and what they did.
+
+use std::collections::BTreeSet;
+
+use luo_abi::errno::Errno;
+
+use super::host::TestHost;
+
+/// The callbacks that can be told to fail or be watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    /// The moment before a step takes the engine's lock; cannot fail.
+    Step,
+    AllocBlock,
+    PinHandler,
+    CanPreserve,
+    Preserve,
+    Unpreserve,
+    Freeze,
+    Unfreeze,
+    Retrieve,
+    CanFinish,
+    Finish,
+    PinFlb,
+    FlbPreserve,
+    FlbUnpreserve,
+    FlbRetrieve,
+    FlbFinish,
+    Narrow,
+    PinSubsystem,
+    SubsystemPrepare,
+    SubsystemFreeze,
+    SubsystemCancel,
+    SubsystemFinish,
+}
+
+/// Runs inside callbacks, with the object (or FLB number) that they are for:
+/// how a test of one thread has something happen "meanwhile".
+pub type Hook = Box<dyn FnMut(&TestHost, Call, u64) + Send>;
+
+struct Failure {
+    call: Call,
+    skip: usize,
+    errno: Errno,
+}
+
+#[derive(Default)]
+pub struct Script {
+    failures: Vec<Failure>,
+    /// Objects that `can_finish` says no to.
+    pub stuck: BTreeSet<u64>,
+    pub hook: Option<Hook>,
+    pub log: Vec<String>,
+    /// What the engine told of transitions.
+    pub transitions: Vec<String>,
+}
+
+impl Script {
+    pub fn fail(&mut self, call: Call, skip: usize, errno: Errno) {
+        self.failures.push(Failure { call, skip, errno });
+    }
+
+    /// Forgets the failures that did not come about; true if there were any.
+    pub fn relent(&mut self) -> bool {
+        let left = !self.failures.is_empty();
+        self.failures.clear();
+        left
+    }
+
+    pub fn outcome(&mut self, call: Call) -> Result<(), Errno> {
+        let Some(at) = self.failures.iter().position(|f| f.call == call) else {
+            return Ok(());
+        };
+        let failure = &mut self.failures[at];
+        if failure.skip > 0 {
+            failure.skip -= 1;
+            return Ok(());
+        }
+        Err(self.failures.remove(at).errno)
+    }
+}
