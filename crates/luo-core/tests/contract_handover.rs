@@ -2,7 +2,6 @@
 //! What goes beside `luo-v5`: whatever is changed is found, whatever is wrong is
 //! told by its name, and a kernel that leaves nothing there is not missed.
 
-use std::hash::{DefaultHasher, Hasher};
 use std::sync::OnceLock;
 
 use luo_abi::errno::Errno;
@@ -36,12 +35,18 @@ fn good() -> &'static Handed {
     })
 }
 
-impl Handed {
-    fn supplement(&self) -> u64 {
-        self.contract.unwrap().0
-    }
+/// The parts of a handover that has one page of each kind.
+trait Parts {
+    /// The page of records.
+    fn records(&self) -> u64;
+    fn subsystems(&self) -> u64;
+    fn count(&self, address: u64) -> usize;
+    /// The parts that say something: a page and how much of it.
+    fn said(&self) -> Vec<(u64, usize)>;
+    fn set_u32(&mut self, address: u64, offset: usize, word: u32);
+}
 
-    /// The page of records, of which there is one.
+impl Parts for Handed {
     fn records(&self) -> u64 {
         self.word(self.supplement(), 48)
     }
@@ -50,26 +55,10 @@ impl Handed {
         self.word(self.supplement(), 32)
     }
 
-    fn bytes(&self, address: u64, offset: usize, len: usize) -> &[u8] {
-        &self.pages[&address][offset..offset + len]
-    }
-
     fn count(&self, address: u64) -> usize {
         usize::try_from(self.word(address, 8)).unwrap()
     }
 
-    /// The records of a chain of pages.
-    fn chain(&self, mut address: u64, size: usize) -> Vec<&[u8]> {
-        let mut records = Vec::new();
-        while address != 0 {
-            let at = |at| self.bytes(address, 16 + size * at, size);
-            records.extend((0..self.count(address)).map(at));
-            address = self.word(address, 0);
-        }
-        records
-    }
-
-    /// The parts that say something: a page and how much of it.
     fn said(&self) -> Vec<(u64, usize)> {
         let mut said = vec![
             (self.root, 32),
@@ -83,40 +72,6 @@ impl Handed {
             said.push((self.files(at), 16 + 64 * self.count(self.files(at))));
         }
         said
-    }
-
-    /// Makes all checksums right again, by the standard library's hash, which is
-    /// the one that the format asks for.
-    fn seal(&mut self) {
-        let mut early = DefaultHasher::new();
-        let flbs = self.flbs();
-        early.write(self.bytes(flbs, 16, 64 * self.count(flbs)));
-        let subsystems = self.word(self.supplement(), 40).min(72) as usize;
-        early.write(self.bytes(self.subsystems(), 0, 56 * subsystems));
-        let mut late = DefaultHasher::new();
-        for session in self.chain(self.sessions(), 80) {
-            late.write(&session[..64]);
-            late.write_u64(0);
-            late.write(&session[72..]);
-            let files = u64::from_ne_bytes(session[64..72].try_into().unwrap());
-            for file in self.chain(files, 64) {
-                late.write(file);
-            }
-        }
-        for record in self.chain(self.records(), 64) {
-            late.write(record);
-        }
-        let root = self.supplement();
-        self.set_word(root, 64, early.finish());
-        self.set_word(root, 72, late.finish());
-        self.seal_root();
-    }
-
-    fn seal_root(&mut self) {
-        let root = self.supplement();
-        let mut hasher = DefaultHasher::new();
-        hasher.write(self.bytes(root, 0, 80));
-        self.set_word(root, 80, hasher.finish());
     }
 
     fn set_u32(&mut self, address: u64, offset: usize, word: u32) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Behaviour of the engine, seen from a host.
 //!
-//! One file a topic; `support` is the host. `model` compares random histories
+//! One file a topic; `support` is the host, of the crate `luo-testhost`. `model` compares random histories
 //! with a plain model, `exhaustive` has each event fail at each place, `faults`
 //! takes memory away at every request, `hostile` damages handovers, `interleave`
 //! runs each pair of operations against each other, `races` runs many threads.
@@ -38,5 +38,6 @@ mod retrieve;
 mod scale;
 mod sessions;
 mod subsystems;
-mod support;
 mod takeover;
+
+use luo_testhost as support;

@@ -121,7 +121,8 @@ fn text_file(text: &str) -> std::io::Result<OwnedFd> {
         Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL,
     )?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Of this thread: the process has other descriptors.
+    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     Ok(rustix::fs::open(
         path,
         OFlags::RDONLY | OFlags::CLOEXEC,

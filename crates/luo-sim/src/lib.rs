@@ -32,6 +32,9 @@
 //! | a memfd that comes back | a new inode, without holes | the same inode, holes stay holes |
 //! | FLBs, drivers, memory accounting | there | none |
 //! | programs of another word size | work | are killed by the filter (SIGSYS) |
+//!
+//! If the simulator itself is killed, so is the command of the boot; what that had
+//! started goes on, and its calls that come here fail with ENOSYS.
 #![forbid(unsafe_code)]
 
 mod argument;

@@ -94,7 +94,8 @@ pub(crate) fn reopen(file: &OwnedFd, access: Access) -> Result<File, Errno> {
         Access::ReadOnly => OFlags::RDONLY,
         Access::WriteOnly => OFlags::WRONLY,
     };
-    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    // Of this thread: the process has other descriptors.
+    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     let flags = flags | OFlags::CLOEXEC;
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(errno)?;
     let position = rustix::fs::tell(file).map_err(errno)?;

@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::process::Stdio;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luo_core::Compat;
@@ -20,7 +20,7 @@ use crate::random::Random;
 use crate::reboot::Loaded;
 use crate::simulator::{Boot, Ending, Left};
 use crate::stop::{End, Stop};
-use crate::supervisor::{COPIES, Supervisor};
+use crate::supervisor::Supervisor;
 use crate::trace::Journal;
 use crate::tree;
 
@@ -78,12 +78,13 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<(Ending, Vec<Boot>), Error> {
         left_at = Some(ended.at);
         let (left, next) = match ended.end {
             End::Kexec => {
-                let mut left = ended.handed.unwrap_or_default();
                 let faults = Faults::new(&plan.faults, boot);
-                for said in faults.damage(&mut left, &mut random) {
-                    plan.journal.note(0, "fault", "handover", said, "frozen");
-                }
-                handed = Some(left);
+                handed = ended.handed.map(|mut left| {
+                    for said in faults.damage(&mut left, &mut random) {
+                        plan.journal.note(0, "fault", "handover", said, "frozen");
+                    }
+                    left
+                });
                 parameters = ended.loaded.unwrap_or_default();
                 (Left::Kexec, None)
             }
@@ -168,7 +169,8 @@ impl Power<'_> {
         let asked = stop.take();
         let (end, at) = asked.unwrap_or_else(|| (End::PowerOff, Instant::now()));
         let handed = match end {
-            End::Kexec => machine.jump(),
+            // A kernel without live update leaves nothing.
+            End::Kexec if machine.policy.enabled => machine.jump(),
             _ => None,
         };
         Ok(Ended {
@@ -195,9 +197,7 @@ fn start(plan: &Plan<'_>, boot: usize, program: &Program) -> Result<Tree, Error>
         command.stdout(copy()?).stderr(copy()?);
     }
     let filter = filter()?;
-    let copies = COPIES.write().unwrap_or_else(PoisonError::into_inner);
     let started = supervise::spawn(command, &filter, plan.limit);
-    drop(copies);
     started.map_err(|why| match why {
         SpawnError::Supervision(why) => Error::forbidden(why),
         SpawnError::Command(why) => Error::Command {

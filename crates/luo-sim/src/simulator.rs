@@ -3,16 +3,19 @@
 
 use std::fs::File;
 use std::io::{Read, Seek};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use luo_core::Compat;
-use luo_sys::supervise::raise_descriptor_limit;
+use luo_sys::descriptors;
+use luo_sys::supervise::{DescriptorLimit, raise_descriptor_limit};
 
 use crate::error::Error;
 use crate::fault::{Fault, Step};
+use crate::machine::lock;
 use crate::program::Program;
 use crate::run::{Plan, run};
 use crate::trace::{Event, Journal, Sinks};
@@ -132,32 +135,35 @@ impl Simulator {
     /// Writes a trace as lines of JSON.
     #[must_use]
     pub fn trace_json(mut self, to: File) -> Self {
-        self.sinks.json = Some(to);
+        self.sinks.json = Some(Arc::new(to));
         self
     }
 
-    /// Runs it, to its end. The calling thread has to stay while it runs.
+    /// Runs it, to its end, on a thread with descriptors of its own: what else this
+    /// process does meanwhile, other simulations included, does not matter. It raises
+    /// the process's limit of descriptors as far as that is allowed; programs get the
+    /// limit that was there before.
     ///
     /// # Errors
     /// [`Error`]: it could not begin, or go on.
     pub fn run(self) -> Result<Outcome, Error> {
+        let limit = programs_limit()?;
+        // Closed on this side, where it was opened.
+        let json = self.sinks.json.clone();
+        let kept = json.as_deref().map(AsFd::as_fd);
+        let done = descriptors::with_own(kept, || self.run_here(limit));
+        done.map_err(Error::io("a thread with descriptors of its own"))?
+    }
+
+    fn run_here(self, limit: DescriptorLimit) -> Result<Outcome, Error> {
         let subsystem = |name: &String| {
             Compat::try_from(name.as_str()).map_err(|_| Error::Subsystem(name.clone()))
         };
-        let subsystems = self
-            .subsystems
-            .iter()
-            .map(subsystem)
-            .collect::<Result<_, _>>()?;
-        let output = match self.capture {
-            true => Some(
-                luo_sys::memfd::create("output", 0)
-                    .map_err(|why| Error::io("the programs' output")(why.into()))?,
-            ),
-            false => None,
-        };
-        let limit = raise_descriptor_limit(DESCRIPTORS)
-            .map_err(|why| Error::io("the limit of descriptors")(why.into()))?;
+        let subsystems = self.subsystems.iter().map(subsystem);
+        let subsystems = subsystems.collect::<Result<_, _>>()?;
+        let output = self.capture.then(|| luo_sys::memfd::create("output", 0));
+        let output = output.transpose();
+        let output = output.map_err(|why| Error::io("the programs' output")(why.into()))?;
         let journal = Arc::new(Journal::new(self.sinks));
         let (ending, boots) = run(&Plan {
             boots: self.boots,
@@ -183,6 +189,20 @@ impl Simulator {
             trace: journal.take(),
         })
     }
+}
+
+/// Raises this process's limit of descriptors, once; gives what it was before, which
+/// is what programs get.
+fn programs_limit() -> Result<DescriptorLimit, Error> {
+    static BEFORE: Mutex<Option<DescriptorLimit>> = Mutex::new(None);
+    let mut before = lock(&BEFORE);
+    if let Some(before) = &*before {
+        return Ok(*before);
+    }
+    let raised = raise_descriptor_limit(DESCRIPTORS);
+    let limit = raised.map_err(|why| Error::io("the limit of descriptors")(why.into()))?;
+    *before = Some(limit);
+    Ok(limit)
 }
 
 /// How a simulation has ended.

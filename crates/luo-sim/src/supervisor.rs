@@ -10,7 +10,7 @@
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::Scope;
 
 use luo_sys::seccomp::{Answer, Listener, Notification};
@@ -26,10 +26,6 @@ use crate::machine::{Machine, lock};
 use crate::reboot::Loaded;
 use crate::stop::End;
 use crate::table::Table;
-
-/// Held for reading while this process has a copy of a descriptor whose last close
-/// counts, for writing while it forks: a child would have one, too, for a moment.
-pub(crate) static COPIES: RwLock<()> = RwLock::new(());
 
 /// Threads that wait to lead, at most; more than that are let go.
 const SPARE: usize = 3;
@@ -250,12 +246,7 @@ impl<'a> Supervisor<'a> {
             loaded: self.loaded,
         };
         let caller = Caller::new(&self.listener, call);
-        let copies = COPIES
-            .read()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let done = service.serve(&caller, ours);
-        drop(caller);
-        drop(copies);
         // A machine that goes answers nobody.
         if self.machine.stop.is_asked() {
             return;

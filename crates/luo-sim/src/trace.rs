@@ -5,7 +5,7 @@ use core::fmt;
 use std::fs::File;
 use std::io::Write;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -62,7 +62,7 @@ pub(crate) struct Sinks {
     /// Lines on standard error.
     pub(crate) lines: bool,
     /// JSON, a line each.
-    pub(crate) json: Option<File>,
+    pub(crate) json: Option<Arc<File>>,
     /// All of it, for the caller of the library.
     pub(crate) kept: Option<Vec<Event>>,
 }
@@ -116,7 +116,8 @@ impl Journal {
             // Nobody to tell if standard error is closed.
             let _ = writeln!(std::io::stderr().lock(), "luo-sim: {event}");
         }
-        if let Some(file) = &mut sinks.json {
+        if let Some(file) = &sinks.json {
+            let mut file: &File = file;
             let line = serde_json::to_string(&event).unwrap_or_default();
             if let Err(why) = writeln!(file, "{line}") {
                 let _ = writeln!(std::io::stderr().lock(), "luo-sim: the trace ends: {why}");

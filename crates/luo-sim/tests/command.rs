@@ -109,3 +109,20 @@ fn an_ordinary_user_can_simulate() {
     let output = output.unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
+
+/// As many as were promised, if a process may have so many descriptors here: the
+/// program holds one for each, and so does the simulator.
+#[test]
+fn twenty_thousand_sessions() {
+    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
+    let mut lines = limits.lines();
+    let line = lines.find(|line| line.starts_with("Max open files"));
+    let most = line.and_then(|line| line.split_whitespace().nth(4)?.parse::<u64>().ok());
+    let count = most.unwrap_or(u64::MAX).saturating_sub(200).min(20_000);
+    let output = Command::new(SIM)
+        .args(["run", "--boots", "2", "--", GUEST, "sessions"])
+        .arg(count.to_string())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}

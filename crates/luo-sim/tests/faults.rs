@@ -39,7 +39,13 @@ fn a_subsystem_vetoes() {
 
 #[test]
 fn changes_wait_for_a_transition_and_looks_do_not() {
-    succeed(scenario(&["waits"], 1).fault(fault("preserve:1=delay:300ms")));
+    succeed(scenario(&["waits"], 1).fault(fault("preserve:1=delay:2000ms")));
+}
+
+#[test]
+fn who_is_killed_waiting_is_gone() {
+    let simulator = scenario(&["killed-waiting"], 1).parameters("liveupdate_openers=many");
+    succeed(simulator.fault(fault("preserve:1=delay:500ms")));
 }
 
 /// Every step of an update: power is lost there, and nothing of it is left.

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The simulator, run as a library and as a command.
+//! The simulator as a library.
 
-mod command;
 mod faults;
 mod programs;
 mod selftests;

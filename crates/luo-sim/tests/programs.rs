@@ -51,7 +51,7 @@ fn our_paths_can_be_opened() {
 
 #[test]
 fn the_loaded_command_line_is_the_next_kernels() {
-    succeed(scenario(&["parameters"], 3));
+    succeed(scenario(&["parameters"], 4));
 }
 
 #[test]
@@ -147,22 +147,4 @@ fn machines_beside_each_other_do_not_meet() {
             });
         }
     });
-}
-
-/// As many as were promised, if a process may have so many descriptors here: the
-/// program holds one for each, and so does the simulator.
-#[test]
-fn twenty_thousand_sessions() {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let mut lines = limits.lines();
-    let line = lines.find(|line| line.starts_with("Max open files"));
-    let most = line.and_then(|line| line.split_whitespace().nth(4)?.parse::<u64>().ok());
-    let count = most.unwrap_or(u64::MAX).saturating_sub(200).min(20_000);
-    let outcome = Simulator::new()
-        .each_boot(guest(&["sessions", &count.to_string()]))
-        .at_most(2)
-        .capture()
-        .run()
-        .unwrap();
-    assert!(outcome.success(), "{}", outcome.output());
 }

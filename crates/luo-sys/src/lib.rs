@@ -11,7 +11,7 @@
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
-//! | [`supervise`], [`seccomp`], [`process`] | what a simulator needs of the kernel |
+//! | [`supervise`], [`seccomp`], [`process`], [`descriptors`] | what a simulator needs of the kernel |
 //!
 //! There is no policy here: no retry (but of a list that changed under the
 //! reader, a bounded number of times), no bookkeeping, no thread. This is the
@@ -39,6 +39,7 @@
 mod anonymous;
 mod call;
 mod dependency;
+pub mod descriptors;
 mod device;
 mod device_contract;
 mod device_rfc;

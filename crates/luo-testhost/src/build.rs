@@ -5,9 +5,9 @@ use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed, OpenReport, Report, Unclaimed};
 use luo_core::{Compat, Direction, Error, Failure, Host, RootPages, SessionId, SessionName};
 
-use super::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject, TestSubsystem};
-use super::ledger::Counts;
-use super::memory::Handed;
+use crate::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject, TestSubsystem};
+use crate::ledger::Counts;
+use crate::memory::Handed;
 
 pub fn name(text: &str) -> SessionName {
     SessionName::try_from(text).unwrap()

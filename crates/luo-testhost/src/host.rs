@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host itself.
 
+use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::task::Poll;
@@ -12,9 +13,10 @@ use luo_core::mem::fault;
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved};
 
-use super::ledger::{assert_unlocked, in_step, is_in_step, Counts, Ledger, Lent, Ticket};
-use super::memory::{Arrived, Handed, Jump, TestBlock, FIRST_PAGE};
-use super::script::{Call, Hook, Script};
+use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
+use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
+use crate::script::{Call, Hook, Script};
+use crate::turns::Turns;
 
 /// What a handle has in addition once it is frozen, to tell whether the next
 /// kernel got the handle of preserve or that of freeze.
@@ -76,6 +78,8 @@ pub struct TestHost {
     pub kills: AtomicBool,
     /// Threads that wait for a step.
     pub waiting: AtomicUsize,
+    /// Hands out turns to the threads; without, they run freely.
+    pub turns: Option<Arc<dyn Turns>>,
     script: Mutex<Script>,
     pub arrived: Mutex<Arrived>,
     /// The root that a previous kernel left, and its length.
@@ -100,6 +104,7 @@ impl TestHost {
             threaded,
             kills: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
+            turns: None,
             script: Mutex::default(),
             arrived: Mutex::new(Arrived {
                 pages: handed.pages,
@@ -182,6 +187,9 @@ impl TestHost {
         let outcome = script.outcome(call);
         let hook = script.hook.take();
         drop(script);
+        if let Some(turns) = &self.turns {
+            turns.callback(self, call, object)?;
+        }
         if let Some(mut hook) = hook {
             hook(self, call, object);
             // A hook may set the next one.
@@ -193,6 +201,9 @@ impl TestHost {
     /// A pin may be taken under the lock; hooks, which call back, only without.
     fn pinned(&self, call: Call, table: u32) -> Option<()> {
         if is_in_step() {
+            if let Some(turns) = &self.turns {
+                turns.veto(call, table.into()).ok()?;
+            }
             self.script().outcome(call).ok()
         } else {
             self.called(call, table.into(), "").ok()
@@ -201,6 +212,43 @@ impl TestHost {
 
     fn memory(&self) -> Result<(), Errno> {
         fault::request().map_err(|_| Errno::ENOMEM)
+    }
+}
+
+impl TestHost {
+    /// Runs a step until it need not wait. `place` is where the engine asks for it.
+    fn turn<R>(
+        &self,
+        place: &'static Location<'static>,
+        killable: bool,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        if let Some(turns) = &self.turns {
+            turns.step(self, place);
+            loop {
+                let answer = in_step(|| step(&mut self.engine.lock().unwrap()));
+                if let Poll::Ready(answer) = answer {
+                    turns.stepped();
+                    return Ok(answer);
+                }
+                turns.wait(self, killable)?;
+            }
+        }
+        let _ = self.called(Call::Step, 0, "");
+        let mut engine = self.engine.lock().unwrap();
+        loop {
+            if let Poll::Ready(answer) = in_step(|| step(&mut engine)) {
+                self.stepped.notify_all();
+                return Ok(answer);
+            }
+            assert!(self.threaded, "would block, and nobody is there to end it");
+            self.waiting.fetch_add(1, Ordering::SeqCst);
+            let wait = self.stepped.wait_timeout(engine, Duration::from_secs(20));
+            let (next, wait) = wait.unwrap();
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            assert!(!wait.timed_out(), "a wait that nobody ends");
+            engine = next;
+        }
     }
 }
 
@@ -215,33 +263,23 @@ impl Host for TestHost {
     type Block = TestBlock;
     type Page = Vec<u8>;
 
-    fn with<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
-        let _ = self.called(Call::Step, 0, "");
-        let mut engine = self.engine.lock().unwrap();
-        loop {
-            if let Poll::Ready(answer) = in_step(|| step(&mut engine)) {
-                self.stepped.notify_all();
-                return answer;
-            }
-            assert!(self.threaded, "would block, and nobody is there to end it");
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-            let wait = self.stepped.wait_timeout(engine, Duration::from_secs(20));
-            let (next, wait) = wait.unwrap();
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            assert!(!wait.timed_out(), "a wait that nobody ends");
-            engine = next;
-        }
+    #[track_caller]
+    fn with<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+        let turned = self.turn(Location::caller(), false, step);
+        turned.unwrap_or_else(|errno| panic!("{errno} for one who cannot be killed"))
     }
 
+    #[track_caller]
     fn with_killable<R>(
         &self,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         let kills = self.kills.load(Ordering::SeqCst);
-        let outcome = self.with(|engine| match step(engine) {
+        let step = |engine: &mut Engine<Self>| match step(engine) {
             Poll::Pending if kills => Poll::Ready(None),
             other => other.map(Some),
-        });
+        };
+        let outcome = self.turn(Location::caller(), true, step)?;
         outcome.ok_or(Errno::EAGAIN)
     }
 

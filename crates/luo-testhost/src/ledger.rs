@@ -2,8 +2,8 @@
 //! What the host has lent to the engine and the engine has not given back.
 
 use std::cell::Cell;
-use std::sync::atomic::{AtomicIsize, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicIsize, Ordering};
 
 thread_local! {
     static IN_STEP: Cell<bool> = const { Cell::new(false) };

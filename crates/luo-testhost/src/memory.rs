@@ -5,11 +5,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use luo_abi::handover::{Root, BLOCK_SIZE};
+use luo_abi::handover::{BLOCK_SIZE, Root};
 use luo_abi::supplement;
 use luo_core::{BlockMemory, PageError};
 
-use super::ledger::{Ledger, Lent, Ticket};
+use crate::ledger::{Ledger, Lent, Ticket};
 
 /// Address of the first page a cold machine hands out.
 pub const FIRST_PAGE: u64 = 0x10_0000;

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use luo_abi::errno::Errno;
 
-use super::host::TestHost;
+use crate::host::TestHost;
 
 /// The callbacks that can be told to fail or be watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

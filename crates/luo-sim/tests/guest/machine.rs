@@ -120,6 +120,10 @@ pub(crate) fn parameters() -> Result<()> {
             load(c"liveupdate=off")?;
             bail!("{}", kexec::execute())
         }
-        _ => refused(first, Errno::ENOENT),
+        2 => {
+            refused(first, Errno::ENOENT)?;
+            bail!("{}", jump()?)
+        }
+        _ => same("updates", first?.info()?.update_count, 0),
     }
 }

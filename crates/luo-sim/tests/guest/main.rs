@@ -32,6 +32,8 @@ fn main() -> Result<()> {
         ["veto"] => states::veto(),
         ["poll"] => states::poll(),
         ["waits"] => states::waits(),
+        ["killed-waiting"] => states::killed_waiting(),
+        ["wait"] => states::wait(),
         ["prepare"] => states::prepare(),
         ["sessions", count] => scale::sessions(count.parse()?),
         ["exit", code] => std::process::exit(code.parse()?),

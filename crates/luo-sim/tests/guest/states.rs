@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Transitions: vetoes, who waits for them, who is told.
 
+use std::io::Read;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use luo_sys::{Device, Errno, State, Token};
 
 use crate::tools::{boot, jump, memory, name, refused, same};
@@ -73,7 +75,7 @@ pub(crate) fn waits() -> Result<()> {
         let took = transition.join().map_err(|_| anyhow::anyhow!("panic"))??;
         ensure!(looked < took, "looking waited: {looked:?} of {took:?}");
         ensure!(
-            waited >= Duration::from_millis(300),
+            waited >= Duration::from_secs(1),
             "it did not wait: {waited:?}"
         );
         Ok(())
@@ -90,4 +92,33 @@ pub(crate) fn prepare() -> Result<()> {
     same("the state", device.state()?, State::Normal)?;
     device.prepare()?;
     Ok(device.cancel()?)
+}
+
+/// Opens the device, says so, and asks for a transition.
+pub(crate) fn wait() -> Result<()> {
+    let device = Device::open()?;
+    println!("open");
+    Ok(device.prepare()?)
+}
+
+/// Who is killed while it waits for a transition leaves no trace of itself.
+pub(crate) fn killed_waiting() -> Result<()> {
+    let device = Device::open()?;
+    device.fd_preserve(memory(b"slow")?)?;
+    std::thread::scope(|scope| {
+        let transition = scope.spawn(|| device.prepare());
+        let mut waiting = Command::new(std::env::current_exe()?)
+            .arg("wait")
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut said = [0; 5];
+        let stdout = waiting.stdout.as_mut().context("stdout")?;
+        stdout.read_exact(&mut said)?;
+        waiting.kill()?;
+        ensure!(!waiting.wait()?.success(), "it was not killed");
+        transition.join().map_err(|_| anyhow::anyhow!("panic"))??;
+        same("the state", device.state()?, State::Prepared)
+    })?;
+    device.cancel()?;
+    same("the state", device.state()?, State::Normal)
 }

@@ -12,46 +12,36 @@
 //! init_started, retrieve_begin .. retrieve_end, first_request_served, verified
 //! ```
 
-mod store;
-
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
+use luo_conformance::check::{name, same};
+use luo_conformance::fill::Prng;
 use luo_sys::{Device, MappedFile, Token, memfd};
 
-use self::store::{ENTRIES, LENGTH, Store};
-use crate::check::{Suite, name, same};
-use crate::fill::Prng;
-use crate::init::Guest;
-use crate::{kexec, kmsg, port};
+use crate::stage::Stage;
+use crate::store::{Census, ENTRIES, LENGTH, Store};
 
-const SUITE: Suite = Suite::new("demo");
 const SESSION: &str = "demo";
 const STORE: Token = Token(1);
 
 /// Reads and writes after the update.
 const REQUESTS: u64 = 10_000;
 
-/// Serves, jumps, and serves on.
-pub(crate) fn run(guest: &Guest) -> Result<()> {
-    if guest.boot == 0 {
-        before(guest)
-    } else {
-        port::mark("init_started");
-        after()
-    }
-}
-
-fn before(guest: &Guest) -> Result<()> {
+/// Serves, preserves the store and jumps; there is no success to return.
+///
+/// # Errors
+/// If anything is refused.
+pub fn before(stage: &impl Stage) -> Result<()> {
     let memory = memfd::create("store", LENGTH as u64)?;
     let mut store = Store::create(MappedFile::new(&memory, LENGTH)?)?;
     for key in 0..ENTRIES {
         store.put(key)?;
     }
-    port::progress(format!("the store is filled: {}", describe(&store)?));
+    stage.progress(format!("the store is filled: {}", describe(&store)?));
 
     // All that can be done before the blackout is done before it.
-    kexec::load(guest, |_, _| ())?;
+    stage.load_next()?;
     let session = Device::open()?.create_session(&name(SESSION))?;
 
     let done = AtomicBool::new(false);
@@ -62,30 +52,28 @@ fn before(guest: &Guest) -> Result<()> {
         while !started.load(Ordering::Relaxed) && !writer.is_finished() {
             std::thread::yield_now();
         }
-        port::mark("preserve_begin");
+        stage.mark("preserve_begin");
         let preserved = session.preserve_fd(&memory, STORE);
-        port::mark("preserve_end");
+        stage.mark("preserve_end");
         done.store(true, Ordering::Relaxed);
         let served = writer.join().expect("a panic has ended the run already");
         preserved?;
         served
     })?;
-    SUITE.case("writes-during-preserve", || {
-        ensure!(served > 0, "nothing was written");
-        Ok(())
-    });
-    port::progress(format!(
+    let written = (served > 0).then_some(()).context("nothing was written");
+    stage.case("writes-during-preserve", written);
+    stage.progress(format!(
         "{} writes were served while the store was preserved",
         grouped(served)
     ));
-    kmsg::console_shows_all()?;
+    stage.settle()?;
 
     // Preserved memory can still be written; only now does the service stop.
     serve_writes(&mut store, &done, &started)?;
-    port::mark("last_write");
-    port::progress(describe(&store)?);
-    port::mark("reboot_called");
-    Err(kexec::jump()).context("the kexec was refused")
+    stage.mark("last_write");
+    stage.progress(describe(&store)?);
+    stage.mark("reboot_called");
+    Err(stage.jump()).context("the kexec was refused")
 }
 
 /// The service: overwrites entries until told to stop, and once at least.
@@ -102,37 +90,39 @@ fn serve_writes(store: &mut Store, done: &AtomicBool, started: &AtomicBool) -> R
     }
 }
 
-fn after() -> Result<()> {
-    port::mark("retrieve_begin");
+/// Takes the store back and serves on.
+///
+/// # Errors
+/// If it is not there, or not to be had.
+pub fn after(stage: &impl Stage) -> Result<()> {
+    stage.mark("retrieve_begin");
     let session = Device::open()?.retrieve_session(&name(SESSION))?;
     let memory = session.retrieve_fd(STORE)?;
     let mut store = Store::open(MappedFile::new(&memory, LENGTH)?)?;
-    port::mark("retrieve_end");
+    stage.mark("retrieve_end");
 
     let last = store.last_write()?;
     let request = store.get(last % ENTRIES)?;
-    port::mark("first_request_served");
-    SUITE.case("first-request", || {
-        request.context("the first key that was asked for is not there")?;
-        Ok(())
-    });
+    stage.mark("first_request_served");
+    let served = request.context("the first key that was asked for is not there");
+    stage.case("first-request", served.map(drop));
 
     let census = store.census();
-    port::mark("verified");
-    port::progress(format!("verified: {}", describe(&store)?));
-    SUITE.case("every-entry", || {
-        let census = census?;
-        same("the number of entries", census.entries, ENTRIES)?;
-        same("the checksum", census.checksum, store.checksum()?)?;
-        same("the newest write", census.newest, last)
-    });
-    SUITE.case("serves-on", || serve_on(&mut store, last));
-    SUITE.case("finish", || Ok(session.finish()?));
-    SUITE.case("serves-after-finish", || {
-        let last = store.last_write()?;
-        serve_on(&mut store, last)
-    });
+    stage.mark("verified");
+    stage.progress(format!("verified: {}", describe(&store)?));
+    stage.case("every-entry", every_entry(&store, census, last));
+    stage.case("serves-on", serve_on(&mut store, last));
+    stage.case("finish", session.finish().map_err(Into::into));
+    let last = store.last_write()?;
+    stage.case("serves-after-finish", serve_on(&mut store, last));
     Ok(())
+}
+
+fn every_entry(store: &Store, census: Result<Census>, last: u64) -> Result<()> {
+    let census = census?;
+    same("the number of entries", census.entries, ENTRIES)?;
+    same("the checksum", census.checksum, store.checksum()?)?;
+    same("the newest write", census.newest, last)
 }
 
 /// Reads and writes, and counts on from the last write of the old kernel.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `cargo xtask demo`: one update, told as a story.
+//! The demonstration in a real kernel.
 
 use anyhow::Result;
 use luo_vm::judge::{self, Case};
@@ -10,16 +10,9 @@ use luo_vm_protocol::Outcome;
 
 use crate::show;
 
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Show the kernel's console too
-    #[arg(long)]
-    show_console: bool,
-}
-
-pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+pub(super) fn run(lab: &Lab, show_console: bool) -> Result<bool> {
     let scenario = scenarios::find("demo", scenarios::KEXECS)?;
-    let recording = lab.run(&scenario, args.show_console, show::progress)?;
+    let recording = lab.run(&scenario, show_console, show::progress)?;
     let cases = judge::cases(&scenario, &recording)?;
     show::line("");
     for case in &cases {

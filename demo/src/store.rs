@@ -11,14 +11,13 @@
 //! that a lost, torn or stale slot shows. An empty slot is all zeros.
 
 use anyhow::{Result, bail, ensure};
+use luo_conformance::fill::Prng;
 use luo_sys::MappedFile;
 
-use crate::fill::Prng;
-
 /// Entries of the full store.
-pub(super) const ENTRIES: u64 = 300_000;
+pub(crate) const ENTRIES: u64 = 300_000;
 /// Bytes of the store's memory.
-pub(super) const LENGTH: usize = 128 << 20;
+pub(crate) const LENGTH: usize = 128 << 20;
 
 const SLOT_WORDS: usize = 32;
 const SLOT_BYTES: usize = SLOT_WORDS * 8;
@@ -35,30 +34,30 @@ type Slot = [u64; SLOT_WORDS];
 
 /// The words of slot 0, as offsets in bytes.
 mod header {
-    pub(super) const MAGIC: usize = 0;
-    pub(super) const ENTRIES: usize = 8;
-    pub(super) const LAST_WRITE: usize = 16;
-    pub(super) const CHECKSUM: usize = 24;
+    pub(crate) const MAGIC: usize = 0;
+    pub(crate) const ENTRIES: usize = 8;
+    pub(crate) const LAST_WRITE: usize = 16;
+    pub(crate) const CHECKSUM: usize = 24;
 }
 
 /// The store. One writer at a time; the memory may be read by anybody.
-pub(super) struct Store {
+pub(crate) struct Store {
     map: MappedFile,
 }
 
 /// What a walk over all slots has found.
-pub(super) struct Census {
+pub(crate) struct Census {
     /// Entries whose hash is right.
-    pub(super) entries: u64,
+    pub(crate) entries: u64,
     /// The sum of their hashes.
-    pub(super) checksum: u64,
+    pub(crate) checksum: u64,
     /// The greatest number of a write.
-    pub(super) newest: u64,
+    pub(crate) newest: u64,
 }
 
 impl Store {
     /// Makes an empty store of zeroed memory.
-    pub(super) fn create(map: MappedFile) -> Result<Self> {
+    pub(crate) fn create(map: MappedFile) -> Result<Self> {
         map.store(header::MAGIC, MAGIC)?;
         Ok(Self { map })
     }
@@ -67,23 +66,23 @@ impl Store {
     ///
     /// # Errors
     /// If it is none.
-    pub(super) fn open(map: MappedFile) -> Result<Self> {
+    pub(crate) fn open(map: MappedFile) -> Result<Self> {
         ensure!(map.load(header::MAGIC)? == MAGIC, "this memory is no store");
         Ok(Self { map })
     }
 
     /// How many entries there are.
-    pub(super) fn entries(&self) -> Result<u64> {
+    pub(crate) fn entries(&self) -> Result<u64> {
         Ok(self.map.load(header::ENTRIES)?)
     }
 
     /// The number of the last write; writes are counted from 1.
-    pub(super) fn last_write(&self) -> Result<u64> {
+    pub(crate) fn last_write(&self) -> Result<u64> {
         Ok(self.map.load(header::LAST_WRITE)?)
     }
 
     /// The sum of all hashes.
-    pub(super) fn checksum(&self) -> Result<u64> {
+    pub(crate) fn checksum(&self) -> Result<u64> {
         Ok(self.map.load(header::CHECKSUM)?)
     }
 
@@ -92,7 +91,7 @@ impl Store {
     ///
     /// # Errors
     /// If the store is full.
-    pub(super) fn put(&mut self, key: u64) -> Result<()> {
+    pub(crate) fn put(&mut self, key: u64) -> Result<()> {
         let number = self.last_write()? + 1;
         let (offset, old) = self.find(key)?;
         let slot = compose(key, number);
@@ -110,7 +109,7 @@ impl Store {
     ///
     /// # Errors
     /// If the entry is damaged.
-    pub(super) fn get(&self, key: u64) -> Result<Option<u64>> {
+    pub(crate) fn get(&self, key: u64) -> Result<Option<u64>> {
         let (offset, _) = self.find(key)?;
         let slot = self.slot(offset)?;
         if slot[HASH] == 0 {
@@ -127,7 +126,7 @@ impl Store {
     ///
     /// # Errors
     /// Says the first slot that is damaged.
-    pub(super) fn census(&self) -> Result<Census> {
+    pub(crate) fn census(&self) -> Result<Census> {
         let mut census = Census {
             entries: 0,
             checksum: 0,
