@@ -152,31 +152,56 @@ impl Check {
     }
 
     fn tests(self, cache: &Cache, repo: &Path) -> Result<Tally> {
-        let mut step = Step::new("cargo test --workspace");
-        let mut lines = Vec::new();
-        let mut command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
-        let log = cache.log(self.name());
-        let (ok, tail) = run::to_log(&mut command, &log, |line| {
-            step.tick();
-            lines.extend(line.map(str::to_owned));
-        })?;
-        let mut tally = count_tests(&lines);
-        if !ok && tally.failures.is_empty() {
-            let detail = format!(
-                "it did not build or crashed; {} has it all:\n    {}",
-                log.display(),
-                tail.join("\n    ")
-            );
-            tally.failures.push(Case::failed(self.name(), detail));
-        }
-        for failure in &mut tally.failures {
-            if failure.detail.is_empty() {
-                failure.detail = format!("see {}", log.display());
-            }
-        }
-        step.done_with(&tally.summary());
-        Ok(tally)
+        let command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
+        count(cache, self.name(), command)
     }
+}
+
+/// The name of [`simulated_selftests`].
+pub const SIMULATED_SELFTESTS: &str = "simulated-selftests";
+
+/// Runs the kernel tree's selftests, which are programs in `folder`, under the
+/// simulator.
+///
+/// # Errors
+/// As [`Check::run`].
+pub fn simulated_selftests(cache: &Cache, repo: &Path, folder: &Path) -> Result<Tally> {
+    let arguments = [
+        "test",
+        "--package=luo-sim",
+        "--features=kernel-selftests",
+        "--test=selftests",
+    ];
+    let mut command = cargo(repo, &arguments);
+    command.env("LUO_SELFTESTS", folder);
+    count(cache, SIMULATED_SELFTESTS, command)
+}
+
+/// Runs a `cargo test` and counts what it says.
+fn count(cache: &Cache, name: &str, mut command: Command) -> Result<Tally> {
+    let mut step = Step::new(name);
+    let mut lines = Vec::new();
+    let log = cache.log(name);
+    let (ok, tail) = run::to_log(&mut command, &log, |line| {
+        step.tick();
+        lines.extend(line.map(str::to_owned));
+    })?;
+    let mut tally = count_tests(&lines);
+    if !ok && tally.failures.is_empty() {
+        let detail = format!(
+            "it did not build or crashed; {} has it all:\n    {}",
+            log.display(),
+            tail.join("\n    ")
+        );
+        tally.failures.push(Case::failed(name, detail));
+    }
+    for failure in &mut tally.failures {
+        if failure.detail.is_empty() {
+            failure.detail = format!("see {}", log.display());
+        }
+    }
+    step.done_with(&tally.summary());
+    Ok(tally)
 }
 
 fn cargo(repo: &Path, arguments: &[&str]) -> Command {

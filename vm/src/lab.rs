@@ -201,7 +201,12 @@ impl Lab {
         Ok(())
     }
 
-    fn selftests(&self) -> Result<&Path> {
+    /// The folder with the kernel tree's selftests as programs, built if they are
+    /// not there.
+    ///
+    /// # Errors
+    /// The source or a tool is not to be had, or a program does not compile.
+    pub fn selftests(&self) -> Result<&Path> {
         let base = self.base()?;
         let build = || selftests::build(&self.cache, &base.tools, &base.source).map_err(explain);
         remembered(self.selftests.get_or_init(build)).map(PathBuf::as_path)

@@ -2,7 +2,7 @@
 //! `cargo xtask test`: everything that can be checked, and one closing line.
 
 use anyhow::Result;
-use luo_vm::checks::{Check, Tally};
+use luo_vm::checks::{self, Check, Tally};
 use luo_vm::judge::{self, Case};
 use luo_vm::lab::Lab;
 use luo_vm::scenario::Scenario;
@@ -49,6 +49,11 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         }
     }
 
+    if wanted(checks::SIMULATED_SELFTESTS) {
+        simulated_selftests(lab, args.no_vm, &mut tally);
+        interrupt::check()?;
+    }
+
     let scenarios: Vec<_> = scenarios::all(args.kexecs)
         .into_iter()
         .filter(|scenario| scenario.in_tests && wanted(&scenario.name))
@@ -74,6 +79,36 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     }
     close(&tally);
     Ok(tally.is_good())
+}
+
+/// The kernel tree's selftests under the simulator: they take the kernel's source.
+fn simulated_selftests(lab: &Lab, no_vm: bool, tally: &mut Tally) {
+    let name = checks::SIMULATED_SELFTESTS;
+    if no_vm {
+        return report(
+            tally,
+            Case {
+                name: name.to_owned(),
+                outcome: Outcome::Skipped,
+                detail: "--no-vm was given: there is no kernel source".to_owned(),
+            },
+        );
+    }
+    let ran = lab
+        .selftests()
+        .and_then(|folder| checks::simulated_selftests(&lab.cache, &lab.repo, folder));
+    match ran {
+        Ok(counted) => {
+            let verdict = if counted.failures.is_empty() {
+                "ok     "
+            } else {
+                "FAILED "
+            };
+            show::line(&format!("{verdict} {name}: {}", counted.summary()));
+            tally.merge(counted);
+        }
+        Err(error) => report(tally, Case::failed(name, format!("{error:#}"))),
+    }
 }
 
 fn run_scenario(lab: &Lab, scenario: &Scenario, tally: &mut Tally) {

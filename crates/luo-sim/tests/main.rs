@@ -3,7 +3,6 @@
 
 mod faults;
 mod programs;
-mod selftests;
 
 use luo_sim::{Outcome, Program, Simulator};
 
