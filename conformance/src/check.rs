@@ -34,6 +34,23 @@ pub enum Mismatch {
 #[error("{0} is not there")]
 pub struct Absent(pub String);
 
+/// Something that must be seen from outside is not: a notification, a call that waits.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unseen(pub &'static str);
+
+/// Asserts that something is seen.
+///
+/// # Errors
+/// [`Unseen`] if it is not.
+pub fn seen(is: bool, otherwise: &'static str) -> Result<()> {
+    if is {
+        Ok(())
+    } else {
+        Err(Unseen(otherwise).into())
+    }
+}
+
 /// Why a case could not run here; the error of a case that is skipped.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]

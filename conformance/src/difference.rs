@@ -5,7 +5,7 @@ use core::fmt;
 
 use luo_sys::Errno;
 
-use crate::check::{Absent, Mismatch};
+use crate::check::{Absent, Mismatch, Unseen};
 use crate::implementation::Implementation;
 
 /// A declared difference.
@@ -25,6 +25,7 @@ impl fmt::Display for Differs {
             Expect::Answers(errno, why) => write!(f, "{on}: {errno}: {why}"),
             Expect::Accepts(why) => write!(f, "{on}: it is accepted: {why}"),
             Expect::Absent(why) => write!(f, "{on}: it is not there: {why}"),
+            Expect::Unseen(why) => write!(f, "{on}: it is not seen from outside: {why}"),
         }
     }
 }
@@ -41,6 +42,8 @@ pub enum Expect {
     Accepts(&'static str),
     /// A file, or something in it, is not there.
     Absent(&'static str),
+    /// What happens cannot be seen from outside, such as that a call waits.
+    Unseen(&'static str),
 }
 
 /// The calls that mainline lacks, as `luo_sys` names them in errors.
@@ -69,9 +72,11 @@ impl Expect {
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
-            Self::Missing(why) | Self::Answers(_, why) | Self::Accepts(why) | Self::Absent(why) => {
-                why
-            }
+            Self::Missing(why)
+            | Self::Answers(_, why)
+            | Self::Accepts(why)
+            | Self::Absent(why)
+            | Self::Unseen(why) => why,
         }
     }
 
@@ -87,6 +92,7 @@ impl Expect {
             Self::Answers(errno, _) => call.is_some_and(|call| call.errno() == *errno),
             Self::Accepts(_) => matches!(find(error), Some(Mismatch::Accepted { .. })),
             Self::Absent(_) => find::<Absent>(error).is_some(),
+            Self::Unseen(_) => find::<Unseen>(error).is_some(),
         }
     }
 }
@@ -124,6 +130,14 @@ pub(crate) const fn absent(reason: &'static str) -> Differs {
     Differs {
         on: Implementation::CKernel,
         expect: Expect::Absent(reason),
+    }
+}
+
+/// For tables: the simulator differs.
+pub(crate) const fn simulated(expect: Expect) -> Differs {
+    Differs {
+        on: Implementation::Simulator,
+        expect,
     }
 }
 

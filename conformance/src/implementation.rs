@@ -12,11 +12,13 @@ pub enum Implementation {
     RustKernel,
     /// Mainline's, in C.
     CKernel,
+    /// This project's, in user space.
+    Simulator,
 }
 
 impl Implementation {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::RustKernel, Self::CKernel];
+    pub const ALL: [Self; 3] = [Self::Simulator, Self::RustKernel, Self::CKernel];
 
     /// The word in arguments and reports.
     #[must_use]
@@ -24,6 +26,7 @@ impl Implementation {
         match self {
             Self::RustKernel => "rust",
             Self::CKernel => "c",
+            Self::Simulator => "simulator",
         }
     }
 
@@ -32,8 +35,17 @@ impl Implementation {
     #[must_use]
     pub const fn has_events(self) -> bool {
         match self {
-            Self::RustKernel => true,
+            Self::RustKernel | Self::Simulator => true,
             Self::CKernel => false,
+        }
+    }
+
+    /// Whether it is in a kernel, which takes a virtual machine.
+    #[must_use]
+    pub const fn is_kernel(self) -> bool {
+        match self {
+            Self::RustKernel | Self::CKernel => true,
+            Self::Simulator => false,
         }
     }
 }

@@ -10,21 +10,23 @@
 //! - [`TOPICS`] is the table: the topics and, in a file each, their cases.
 //! - [`case`] says what a case is: it runs in one kernel, or in several.
 //! - [`difference`] is how a difference is declared and recognised.
-//! - [`run`] runs cases and judges them; [`journey`] takes those that go
-//!   through kexec from kernel to kernel.
+//! - [`drive`] runs all of it on a machine: [`run`] runs cases and judges them,
+//!   [`journey`] takes those that go through kexec from kernel to kernel.
+//! - [`results`] is what came of it, and whether that is all.
 //! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
 //!   are what cases are made of; [`child`] is another process.
 //!
-//! This crate prints nothing and starts no machine. Who runs it implements
-//! [`Machine`], takes the reports, and jumps when [`Journey::proceed`] says so;
-//! the guest of a virtual machine does (`vm/guest`). Its program becomes a
-//! [`child`] if the first argument says so.
+//! This library prints nothing and starts no machine. Who runs it implements
+//! [`Vehicle`] and takes the reports: the guest of a virtual machine does
+//! (`vm/guest`), and this crate's own program, which is for the simulator. Such a
+//! program becomes a [`child`] if the first argument says so.
 #![forbid(unsafe_code)]
 
 pub mod case;
 pub mod check;
 pub mod child;
 pub mod difference;
+mod drive;
 pub mod fill;
 pub mod forge;
 mod implementation;
@@ -32,13 +34,16 @@ pub mod journey;
 pub mod kmsg;
 pub mod look;
 pub mod participant;
+pub mod results;
 pub mod run;
 mod topics;
 pub mod waiting;
 
 pub use case::{Case, Context, Course, Machine, Topic};
 pub use difference::{Differs, Expect};
+pub use drive::{Vehicle, drive};
 pub use implementation::Implementation;
-pub use journey::{Journey, Log, Next};
+pub use journey::{Journey, Log, Next, Onward};
+pub use results::Results;
 pub use run::{Report, Verdict};
 pub use topics::TOPICS;

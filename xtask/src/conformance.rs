@@ -24,7 +24,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     }
     let mut good = true;
     for on in Implementation::ALL {
-        if args.on.is_none_or(|only| only == on) {
+        if on.is_kernel() && args.on.is_none_or(|only| only == on) {
             good &= vm::run_named(lab, &format!("conformance-{on}"))?;
         }
     }

@@ -30,7 +30,7 @@ pub(crate) fn open(
 ) -> Result<Option<RawFd>, Errno> {
     let close_on_exec = flags.contains(OFlags::CLOEXEC);
     let access = flags & OFlags::ACCMODE;
-    if !machine.policy.enabled && place != Place::Log {
+    if !machine.policy.enabled && !matches!(place, Place::Log | Place::CommandLine) {
         return Ok(None);
     }
     match place {
@@ -50,7 +50,7 @@ pub(crate) fn open(
         Place::Unclaimed if access == OFlags::WRONLY => {
             table.give_unclaimed(caller, close_on_exec).map(Some)
         }
-        Place::State | Place::UpdateCount | Place::Unclaimed => {
+        Place::State | Place::UpdateCount | Place::Unclaimed | Place::CommandLine => {
             if access != OFlags::RDONLY {
                 return Err(Errno::EACCES);
             }
@@ -101,6 +101,7 @@ fn attribute(machine: &Machine, place: Place) -> String {
             format!("{count}\n")
         }
         Place::Unclaimed => format!("{}\n", machine.policy.unclaimed_word()),
+        Place::CommandLine => format!("{}\n", machine.policy.command_line),
         _ => format!("{}\n", machine.state().0),
     }
 }

@@ -14,6 +14,8 @@ pub(crate) enum Place {
     Device,
     /// `/dev/kmsg`.
     Log,
+    /// `/proc/cmdline`.
+    CommandLine,
     /// `/sys/kernel/liveupdate/state`.
     State,
     /// `/sys/kernel/liveupdate/update_count`.
@@ -26,9 +28,10 @@ pub(crate) enum Place {
     Fd(RawFd),
 }
 
-const FIXED: [(&str, Place); 5] = [
+const FIXED: [(&str, Place); 6] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
+    ("/proc/cmdline", Place::CommandLine),
     ("/sys/kernel/liveupdate/state", Place::State),
     ("/sys/kernel/liveupdate/update_count", Place::UpdateCount),
     ("/sys/kernel/liveupdate/unclaimed", Place::Unclaimed),

@@ -9,6 +9,8 @@ use luo_core::ops::Unclaimed;
 /// The choices of one kernel.
 #[derive(Debug)]
 pub(crate) struct Policy {
+    /// The command line that made them.
+    pub(crate) command_line: String,
     /// `liveupdate=`.
     pub(crate) enabled: bool,
     discard: AtomicBool,
@@ -37,6 +39,7 @@ impl Policy {
         };
         let chosen = |name, words| value(name).and_then(|word| choose(words, word));
         Self {
+            command_line: command_line.to_owned(),
             enabled: !matches!(value("liveupdate"), Some("off" | "0" | "n" | "no" | "N")),
             discard: AtomicBool::new(chosen("liveupdate_unclaimed", UNCLAIMED).unwrap_or(false)),
             many_openers: chosen("liveupdate_openers", OPENERS).unwrap_or(false),

@@ -5,8 +5,8 @@
 //! that go through kexec travels in the argument `log:`; a parameter that one of
 //! them wants in the next kernel is there for that boot only.
 
-use anyhow::{Context, Result, bail};
-use luo_conformance::{Implementation, Journey, Log, Machine, Next, Report, Verdict};
+use anyhow::{Context, Result};
+use luo_conformance::{Implementation, Machine, Onward, Report, Vehicle, Verdict, drive};
 use luo_vm_protocol::Outcome;
 
 use crate::init::Guest;
@@ -23,31 +23,11 @@ const STRAYED: &str = "strayed";
 
 /// Runs all cases.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
-    if let Some(case) = guest.args.text(STRAYED) {
-        bail!("the machine jumped in {}", case.replace('-', "::"));
-    }
     let on: Implementation = guest.args.text("on").context("on: what?")?.parse()?;
-    let machine = Vm { guest };
-    let log = match guest.args.text(LOG) {
-        Some(text) => text.parse()?,
-        None => {
-            luo_conformance::run::run_here(on, &machine, report);
-            Log::default()
-        }
-    };
-    let mut journey = Journey::new(on, &machine, log);
-    loop {
-        let onward = match journey.proceed(&mut report) {
-            Next::Over => return Ok(()),
-            Next::Kexec(onward) => onward,
-        };
-        let error = jump(guest, &onward)?;
-        drop(onward);
-        journey.refused(error, &mut report);
-    }
+    drive(on, &Vm { guest }, &mut report)
 }
 
-/// The guest, as the cases see it.
+/// The guest, as the suite sees it.
 struct Vm<'a> {
     guest: &'a Guest,
 }
@@ -55,26 +35,35 @@ struct Vm<'a> {
 impl Machine for Vm<'_> {
     fn refused_kexec(&self, case: &str) -> Result<luo_sys::Error> {
         // A colon separates an argument from its value.
-        let case = case.replace("::", "-");
+        let case = case.replace("::", "/");
         kexec::load(self.guest, |_, args| args.set(STRAYED, case))?;
         Ok(kexec::jump())
     }
 }
 
-/// Jumps, and returns only if that was refused.
-fn jump(guest: &Guest, onward: &luo_conformance::journey::Onward) -> Result<luo_sys::Error> {
-    kexec::load(guest, |line, args| {
-        for name in guest.args.text(LENT).unwrap_or_default().split('/') {
-            line.unset(name);
-        }
-        let names: Vec<&str> = onward.parameters.iter().map(|&(name, _)| name).collect();
-        args.set(LENT, names.join("/"));
-        for (name, value) in &onward.parameters {
-            line.set(name, value);
-        }
-        args.set(LOG, &onward.log);
-    })?;
-    Ok(kexec::jump())
+impl Vehicle for Vm<'_> {
+    fn log(&self) -> Option<String> {
+        self.guest.args.text(LOG).map(str::to_owned)
+    }
+
+    fn strayed(&self) -> Option<String> {
+        Some(self.guest.args.text(STRAYED)?.replace('/', "::"))
+    }
+
+    fn jump(&self, onward: &Onward) -> Result<luo_sys::Error> {
+        kexec::load(self.guest, |line, args| {
+            for name in self.guest.args.text(LENT).unwrap_or_default().split('/') {
+                line.unset(name);
+            }
+            let names: Vec<&str> = onward.parameters.iter().map(|&(name, _)| name).collect();
+            args.set(LENT, names.join("/"));
+            for (name, value) in &onward.parameters {
+                line.set(name, value);
+            }
+            args.set(LOG, &onward.log);
+        })?;
+        Ok(kexec::jump())
+    }
 }
 
 /// A difference that was declared is as it should be, and told.
