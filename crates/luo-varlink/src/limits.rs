@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What peers can rely on, and must keep to.
+
+/// Bytes of a call, its end included; who sends more is disconnected.
+pub const MAX_CALL: usize = 64 * 1024;
+
+/// Bytes of a reply that a client has to expect.
+pub const MAX_REPLY: usize = 16 * 1024 * 1024;
+
+/// Descriptors that travel with one call.
+pub const MAX_FDS: usize = 1;
+
+/// Bytes of a workload's name.
+pub const MAX_WORKLOAD_NAME: usize = 63;
+
+/// Workloads that one needs.
+pub const MAX_NEEDS: usize = 64;
+
+/// Bytes of a reason: of a veto, of a cancel. Longer ones are cut.
+pub const MAX_REASON: usize = 1024;
+
+/// Workloads altogether.
+pub const MAX_WORKLOADS: usize = 10_000;

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Where the sockets are.
+
+use std::path::{Path, PathBuf};
+
+/// The folder of the sockets.
+pub const RUNTIME: &str = "/run/luod";
+
+/// The variable that names another folder, for tests and for several agents.
+pub const RUNTIME_VARIABLE: &str = "LUOD_RUNTIME_DIRECTORY";
+
+/// The socket of workloads.
+pub const CLIENT: &str = "client";
+
+/// The socket of administrators.
+pub const ADMIN: &str = "admin";
+
+/// The socket of whoever looks.
+pub const STATUS: &str = "status";
+
+/// The folder of the sockets: what the environment says, or [`RUNTIME`].
+#[must_use]
+pub fn runtime() -> PathBuf {
+    std::env::var_os(RUNTIME_VARIABLE).map_or_else(|| Path::new(RUNTIME).into(), PathBuf::from)
+}
