@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use zlink_core::introspect::{self, Type};
 use zlink_core::{ReplyError, proxy};
 
-use crate::types::{Event, Phase, Step};
+use crate::types::{Event, Phase, Report, Step};
 
 /// The interface's name.
 pub const INTERFACE: &str = "org.liveupdate.Client";
@@ -49,6 +49,16 @@ pub enum Method {
     DropSession {
         /// The session's name.
         name: String,
+    },
+    /// Says that a file is going to be preserved, so that checks look at it: now, and
+    /// before each update. The descriptor comes with the call; the agent keeps a copy
+    /// until the session is dropped.
+    #[serde(rename = "org.liveupdate.Client.Declare")]
+    Declare {
+        /// The session it is going to be in.
+        session: String,
+        /// Its token there.
+        token: u64,
     },
     /// Waits for what is to be done next. A further call ends the wait, which is then
     /// answered without an event.
@@ -183,6 +193,14 @@ pub struct Registered {
     pub claimable: Vec<String>,
 }
 
+/// What [`Method::Declare`] answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
+#[zlink(crate = "zlink_core")]
+pub struct Declared {
+    /// What the checks of this file have found.
+    pub report: Report,
+}
+
 /// What [`Method::NextEvent`] answers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
@@ -221,6 +239,12 @@ pub trait Client {
         #[zlink(fds)] fds: Vec<OwnedFd>,
     ) -> zlink_core::Result<Result<(), Error>>;
     async fn drop_session(&mut self, name: &str) -> zlink_core::Result<Result<(), Error>>;
+    async fn declare(
+        &mut self,
+        session: &str,
+        token: u64,
+        #[zlink(fds)] fds: Vec<OwnedFd>,
+    ) -> zlink_core::Result<Result<Declared, Error>>;
     async fn next_event(&mut self) -> zlink_core::Result<Result<Next, Error>>;
     async fn answer(
         &mut self,
