@@ -2,17 +2,22 @@
 //! `/dev/luo_forge`, the test driver: files and subsystems that fail or wait on
 //! demand and write down what they are called for. What it does is described in its
 //! source, `lib/tests/luo_forge.c` of the kernel's overlay.
+//!
+//! The simulator has it as well. There its parameters are not in sysfs, but reached by
+//! an ioctl on the device ([`luo_sys::test_driver`]), since the simulator does not see
+//! what is read and written.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, ensure};
-use luo_sys::Errno;
+use luo_sys::{Errno, test_driver};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::check::{same, skip};
-use crate::waiting::PATIENCE;
+use crate::waiting::{PATIENCE, until};
 
 /// The device node.
 pub const DEVICE: &str = "/dev/luo_forge";
@@ -48,9 +53,13 @@ pub fn open() -> Result<File> {
 /// # Errors
 /// If the driver does not say.
 pub fn id(file: &File) -> Result<u32> {
-    let mut text = [0; 32];
-    let length = file.read_at(&mut text, 0).context("the file's number")?;
-    let text = String::from_utf8_lossy(&text[..length]);
+    let text = if is_simulated()? {
+        test_driver::get(file, "id")?
+    } else {
+        let mut text = [0; 32];
+        let length = file.read_at(&mut text, 0).context("the file's number")?;
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
     text.trim()
         .parse()
         .with_context(|| format!("the file's number is '{text}'"))
@@ -98,7 +107,7 @@ impl Fault {
     /// If the driver has no such switch.
     pub fn inject(self) -> Result<Injected> {
         let (name, value) = self.parameter();
-        set(name, value).context(name)?;
+        set(name, value)?;
         Ok(Injected { name })
     }
 }
@@ -131,7 +140,7 @@ impl Hold {
     /// A skip without the driver.
     pub fn on(callback: impl Into<String>) -> Result<Self> {
         let (device, callback) = (open()?, callback.into());
-        write("hold", &callback).context("hold")?;
+        write("hold", &callback)?;
         Ok(Self { device, callback })
     }
 
@@ -140,6 +149,9 @@ impl Hold {
     /// # Errors
     /// If nobody calls it.
     pub fn reached(&self) -> Result<()> {
+        if is_simulated()? {
+            return until(&self.callback, || Ok(get("held")? == self.callback));
+        }
         let mut fds = [PollFd::new(&self.device, PollFlags::PRI)];
         let timeout = Timespec::try_from(PATIENCE).context("the time")?;
         poll(&mut fds, Some(&timeout))?;
@@ -176,7 +188,7 @@ impl PrintedCalls {
     /// # Errors
     /// If the driver has no such switch.
     pub fn begin() -> Result<Self> {
-        set("print_calls", 1).context("print_calls")?;
+        set("print_calls", 1)?;
         Ok(Self(()))
     }
 }
@@ -209,7 +221,10 @@ impl Subsystems {
     /// # Errors
     /// What the orchestrator answers; then they stay registered.
     pub fn unregister(&self) -> io::Result<()> {
-        set("subsystem_register", 0)
+        set("subsystem_register", 0).map_err(|error| match error.downcast::<io::Error>() {
+            Ok(error) => error,
+            Err(error) => io::Error::other(error),
+        })
     }
 
     /// Leaves them registered, up to the kexec.
@@ -229,17 +244,41 @@ fn path(name: &str) -> String {
     format!("{PARAMETERS}/{name}")
 }
 
-fn set(name: &str, value: i64) -> io::Result<()> {
+/// Whether it is the simulator's driver; finds out once.
+fn is_simulated() -> Result<bool> {
+    static SIMULATED: OnceLock<bool> = OnceLock::new();
+    if let Some(&known) = SIMULATED.get() {
+        return Ok(known);
+    }
+    let found = match test_driver::get(open()?, "id") {
+        Ok(_) => true,
+        Err(error) if error.errno() == Errno::ENOTTY => false,
+        Err(error) => return Err(error.into()),
+    };
+    Ok(*SIMULATED.get_or_init(|| found))
+}
+
+fn set(name: &str, value: i64) -> Result<()> {
     write(name, &value.to_string())
 }
 
-fn write(name: &str, value: &str) -> io::Result<()> {
-    // Sysfs takes no notice of a write of nothing.
-    fs::write(path(name), format!("{value}\n"))
+/// Sets a parameter. What the driver answers is an [`io::Error`].
+fn write(name: &str, value: &str) -> Result<()> {
+    let written = if is_simulated()? {
+        test_driver::set(open()?, name, value).map_err(io::Error::from)
+    } else {
+        // Sysfs takes no notice of a write of nothing.
+        fs::write(path(name), format!("{value}\n"))
+    };
+    written.with_context(|| name.to_owned())
 }
 
 fn get(name: &str) -> Result<String> {
-    let text = fs::read_to_string(path(name)).with_context(|| path(name))?;
+    let text = if is_simulated()? {
+        test_driver::get(open()?, name).with_context(|| name.to_owned())?
+    } else {
+        fs::read_to_string(path(name)).with_context(|| path(name))?
+    };
     Ok(text.trim().to_owned())
 }
 
@@ -248,7 +287,7 @@ fn get(name: &str) -> Result<String> {
 /// # Errors
 /// If the driver has no log of calls.
 pub fn clear_calls() -> Result<()> {
-    set("calls", 0).with_context(|| path("calls"))
+    set("calls", 0)
 }
 
 /// What the driver was called for since [`clear_calls`], in order: callback and

@@ -3,7 +3,7 @@
 //! the device is open. What it does is described in its source,
 //! `lib/tests/luo_participant.rs` of the kernel's overlay.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{ErrorKind, Read as _};
 
 use anyhow::{Context, Result};
@@ -22,10 +22,13 @@ pub const NAME: &str = "forge-rust";
 /// A skip if the implementation is tested without it; else an
 /// [`std::io::Error`], what the orchestrator answers.
 pub fn open() -> Result<File> {
-    if !fs::exists(DEVICE)? {
-        return Err(skip(format!("there is no {DEVICE}")));
+    match File::open(DEVICE) {
+        Ok(file) => Ok(file),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            Err(skip(format!("there is no {DEVICE}")))
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(File::open(DEVICE)?)
 }
 
 /// What the subsystem left in the previous kernel, as `0xc1` or `none`.

@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::check::seen;
+
 /// How long something may take that must happen: far longer than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -87,10 +89,10 @@ impl<'scope, T: Send + 'scope> Caller<'scope, T> {
     /// Waits until the call is seen to wait in the kernel.
     ///
     /// # Errors
-    /// If it has ended, or never waits.
+    /// [`crate::check::Unseen`] if it has ended; if it never waits.
     pub fn waits_in(&self, call: Call) -> Result<()> {
         until("waiting", || {
-            ensure!(!self.thread.is_finished(), "it did not wait");
+            seen(!self.thread.is_finished(), "it did not wait")?;
             // Its task may have ended since.
             Ok(sleeps_in(self.task, call).unwrap_or(false))
         })

@@ -9,6 +9,7 @@ use luo_sim::{Program, Simulator};
 #[test]
 fn every_case_is_as_the_table_says() {
     let outcome = Simulator::new()
+        .test_driver()
         .each_boot(Program::new(env!("CARGO_BIN_EXE_luo-conformance")))
         .capture()
         .run()

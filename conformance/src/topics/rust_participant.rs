@@ -149,6 +149,8 @@ fn stay(_: &mut Context<'_>) -> Result<()> {
     device.prepare()?;
     let mut log = Reader::from_now()?;
     drop(participant);
+    // Whatever comes after a close finds it done; of calls, that holds everywhere.
+    state_is(&device, State::Prepared)?;
     let messages = log.read()?;
     let told = messages
         .iter()

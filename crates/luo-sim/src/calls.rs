@@ -219,11 +219,11 @@ impl Service<'_> {
                 return Ok(Done::Foreign);
             }
         };
-        let Some(object) = self.table.find(&file) else {
-            return Ok(Done::Foreign);
-        };
         // The command has 32 bits.
         let command = caller.argument(1) as u32;
+        let Some(object) = self.table.find(&file) else {
+            return self.driver_ioctl(caller, &file, command, said);
+        };
         *said = format!(
             "{} fd {}",
             crate::words::call(command),
@@ -238,10 +238,33 @@ impl Service<'_> {
         match object {
             Object::Device(instance) => instance.ioctl(&call, &file, command)?,
             Object::Session(id) => session::ioctl(&call, id, command)?,
+            Object::Participant(_) => return Err(Errno::ENOTTY),
             Object::Unclaimed => return Ok(Done::Foreign),
         }
         // `file` goes before the caller is told: when it closes its own descriptor,
         // that may be the last.
+        Ok(Done::Value(0))
+    }
+
+    /// An ioctl on a file that may be the test driver's.
+    fn driver_ioctl(
+        &self,
+        caller: &Caller<'_>,
+        file: &OwnedFd,
+        command: u32,
+        said: &mut String,
+    ) -> Result<Done, Errno> {
+        let found = self.machine.driver.as_ref();
+        let Some((driver, id)) = found.and_then(|driver| Some((driver, driver.find(file)?))) else {
+            return Ok(Done::Foreign);
+        };
+        let call = Call {
+            machine: self.machine,
+            table: self.table,
+            caller,
+            argument: caller.argument(2),
+        };
+        crate::driver::call(&call, driver, id, command, said)?;
         Ok(Done::Value(0))
     }
 

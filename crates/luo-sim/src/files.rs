@@ -35,6 +35,16 @@ pub(crate) fn open(
     }
     match place {
         Place::Device => open_device(machine, table, caller, flags).map(Some),
+        // Without the driver there are no such devices, in this machine.
+        Place::Forge => {
+            let driver = machine.driver.as_ref().ok_or(Errno::ENOENT)?;
+            driver.open(caller, close_on_exec).map(Some)
+        }
+        Place::Participant => {
+            machine.driver.as_ref().ok_or(Errno::ENOENT)?;
+            let given = table.give_participant(machine, caller, close_on_exec);
+            given.map(Some)
+        }
         // Who writes to the log writes to the real one.
         Place::Log if access != OFlags::RDONLY => Ok(None),
         Place::Log => {
@@ -135,7 +145,7 @@ fn session_of(table: &Table, caller: &Caller<'_>, fd: RawFd) -> Option<SessionId
     let file = caller.descriptor(fd).ok()?;
     match table.find(&file)? {
         Object::Session(id) => Some(id),
-        Object::Device(_) | Object::Unclaimed => None,
+        Object::Device(_) | Object::Unclaimed | Object::Participant(_) => None,
     }
 }
 
@@ -153,7 +163,7 @@ pub(crate) fn link(
             let (name, _) = machine.look(|engine| engine.session_info(id))?;
             Some([SESSION_LINK_PREFIX.as_bytes(), name.as_bytes()].concat())
         }
-        Object::Unclaimed => None,
+        Object::Unclaimed | Object::Participant(_) => None,
     }
 }
 

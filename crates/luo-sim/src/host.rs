@@ -12,14 +12,36 @@ use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved, Retrieval};
 
 use crate::caller;
+use crate::driver::{self, Driver};
 use crate::fault::Step;
 use crate::machine::{LOOK, Machine, lock};
 use crate::memfd::{self, File};
 use crate::memory::{Block, Kept};
 
-/// The one handler there is: memfds.
+/// A file handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Handler;
+pub(crate) enum Handler {
+    /// Memfds.
+    Memfd,
+    /// The test driver's files.
+    Forge,
+}
+
+/// What a handler remembers of a preserved file.
+pub(crate) enum Private {
+    Memfd(Kept),
+    /// The file knows all.
+    Forge,
+}
+
+/// A subsystem.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Subsystem {
+    /// One that was asked for by name: its place in the machine's list.
+    Named(usize),
+    /// One of the test driver's.
+    Driver(driver::Subsystem),
+}
 
 /// Nobody can go away: handlers and subsystems stay as long as the machine.
 pub(crate) struct Pin;
@@ -47,9 +69,19 @@ impl Machine {
         }
     }
 
-    fn subsystem_name(&self, at: usize) -> String {
-        let name = self.subsystems.get(at);
-        name.map_or_else(String::new, ToString::to_string)
+    fn subsystem_name(&self, which: Subsystem) -> String {
+        match which {
+            Subsystem::Named(at) => {
+                let name = self.subsystems.get(at);
+                name.map_or_else(String::new, ToString::to_string)
+            }
+            Subsystem::Driver(which) => which.name().to_owned(),
+        }
+    }
+
+    /// The test driver, for what is registered only if it is there.
+    fn driver(&self) -> Result<&Driver, Errno> {
+        self.driver.as_ref().ok_or(Errno::ENODEV)
     }
 }
 
@@ -57,11 +89,10 @@ impl Host for Machine {
     type File = File;
     type Handler = Handler;
     type Pin = Pin;
-    type Private = Kept;
+    type Private = Private;
     type Flb = Never;
     type Object = Never;
-    /// Its place in the machine's list.
-    type Subsystem = usize;
+    type Subsystem = Subsystem;
     type Block = Block;
     type Page = Arc<[u8]>;
 
@@ -175,8 +206,13 @@ impl Host for Machine {
         memfd::object_id(file)
     }
 
-    fn can_preserve(&self, _: &Handler, file: &File) -> bool {
-        memfd::is_memfd(file)
+    fn can_preserve(&self, handler: &Handler, file: &File) -> bool {
+        match handler {
+            Handler::Memfd => memfd::is_memfd(file),
+            Handler::Forge => self
+                .driver()
+                .is_ok_and(|driver| driver.find(file).is_some()),
+        }
     }
 
     fn bytes(&self, _: &Handler, file: &File) -> u64 {
@@ -191,54 +227,83 @@ impl Host for Machine {
         memfd::reopen(&file, access)
     }
 
-    fn preserve(&self, _: &Handler, file: &File) -> Result<Preserved<Self>, Errno> {
+    fn preserve(&self, handler: &Handler, file: &File) -> Result<Preserved<Self>, Errno> {
         self.callback(Step::Preserve, Bytes(file))?;
-        let (data, private) = self.memfds.preserve(&self.memory, file)?;
-        Ok(Preserved { data, private })
+        match handler {
+            Handler::Memfd => {
+                let (data, kept) = self.memfds.preserve(&self.memory, file)?;
+                let private = Private::Memfd(kept);
+                Ok(Preserved { data, private })
+            }
+            Handler::Forge => {
+                let data = self.driver()?.preserve(self, file)?;
+                let private = Private::Forge;
+                Ok(Preserved { data, private })
+            }
+        }
     }
 
     fn unpreserve(&self, file: Frozen<'_, Self>) {
         let _ = self.callback(Step::Unpreserve, Bytes(file.file));
-        self.memfds.unpreserve(file.file);
+        match (file.private, self.driver()) {
+            (Private::Forge, Ok(driver)) => driver.unpreserve(self, file.file),
+            _ => self.memfds.unpreserve(file.file),
+        }
     }
 
     fn freeze(&self, file: Frozen<'_, Self>) -> Result<u64, Errno> {
         self.callback(Step::Freeze, Bytes(file.file))?;
-        self.memfds
-            .freeze(file.file, file.private)
-            .inspect_err(|_| {
+        match file.private {
+            Private::Memfd(kept) => self.memfds.freeze(file.file, kept).inspect_err(|_| {
                 self.warn(format_args!(
                     "a preserved memfd was resized by writing to it, \
                      which the kernel would have refused: the freeze is vetoed"
                 ));
-            })?;
+            })?,
+            Private::Forge => self.driver()?.freeze(self, file.file)?,
+        }
         Ok(file.data)
     }
 
     fn unfreeze(&self, file: Frozen<'_, Self>) {
         let _ = self.callback(Step::Unfreeze, Bytes(file.file));
+        if let (Private::Forge, Ok(driver)) = (file.private, self.driver()) {
+            driver.unfreeze(self, file.file);
+        }
     }
 
-    fn retrieve(&self, _: &Handler, data: u64) -> Result<File, Errno> {
-        if let Err(errno) = self.callback(Step::Retrieve, format_args!("{data:#x}")) {
-            self.memfds.discard(&self.memory, data);
-            return Err(errno);
+    fn retrieve(&self, handler: &Handler, data: u64) -> Result<File, Errno> {
+        let told = self.callback(Step::Retrieve, format_args!("{data:#x}"));
+        match handler {
+            Handler::Memfd => {
+                told.inspect_err(|_| self.memfds.discard(&self.memory, data))?;
+                self.memfds.retrieve(&self.memory, data)
+            }
+            Handler::Forge => {
+                told?;
+                self.driver()?.retrieve(self, data)
+            }
         }
-        self.memfds.retrieve(&self.memory, data)
     }
 
     fn can_finish(&self, file: &Incoming<'_, Self>) -> bool {
         let data = file.data;
-        self.callback(Step::CanFinish, format_args!("{data:#x}"))
-            .is_ok()
+        let told = self.callback(Step::CanFinish, format_args!("{data:#x}"));
+        let can = || match file.handler {
+            Handler::Memfd => true,
+            Handler::Forge => self.driver().is_ok_and(Driver::can_finish),
+        };
+        told.is_ok() && can()
     }
 
     fn finish(&self, file: &Incoming<'_, Self>) {
         let data = file.data;
         let _ = self.callback(Step::Finish, format_args!("{data:#x}"));
-        // A file that was retrieved is its owner's; a failure has released it.
-        if file.retrieval == Retrieval::None {
-            self.memfds.discard(&self.memory, data);
+        match (file.handler, self.driver()) {
+            (Handler::Forge, Ok(driver)) => driver.finish(self, data),
+            // A file that was retrieved is its owner's; a failure has released it.
+            _ if file.retrieval == Retrieval::None => self.memfds.discard(&self.memory, data),
+            _ => {}
         }
     }
 
@@ -262,26 +327,38 @@ impl Host for Machine {
         match *flb {}
     }
 
-    fn pin_subsystem(&self, _: &usize) -> Option<Pin> {
+    fn pin_subsystem(&self, _: &Subsystem) -> Option<Pin> {
         Some(Pin)
     }
 
-    fn subsystem_prepare(&self, &at: &usize) -> Result<u64, Errno> {
-        self.callback(Step::SubsystemPrepare, self.subsystem_name(at))?;
-        Ok(self.next_subsystem_data())
+    fn subsystem_prepare(&self, &which: &Subsystem) -> Result<u64, Errno> {
+        self.callback(Step::SubsystemPrepare, self.subsystem_name(which))?;
+        match which {
+            Subsystem::Named(_) => Ok(self.next_subsystem_data()),
+            Subsystem::Driver(which) => self.driver()?.prepare_subsystem(self, which),
+        }
     }
 
-    fn subsystem_freeze(&self, &at: &usize, data: u64) -> Result<u64, Errno> {
-        self.callback(Step::SubsystemFreeze, self.subsystem_name(at))?;
-        Ok(data)
+    fn subsystem_freeze(&self, &which: &Subsystem, data: u64) -> Result<u64, Errno> {
+        self.callback(Step::SubsystemFreeze, self.subsystem_name(which))?;
+        match which {
+            Subsystem::Named(_) => Ok(data),
+            Subsystem::Driver(which) => self.driver()?.freeze_subsystem(self, which, data),
+        }
     }
 
-    fn subsystem_cancel(&self, &at: &usize, _: u64) {
-        let _ = self.callback(Step::SubsystemCancel, self.subsystem_name(at));
+    fn subsystem_cancel(&self, &which: &Subsystem, data: u64) {
+        let _ = self.callback(Step::SubsystemCancel, self.subsystem_name(which));
+        if let (Subsystem::Driver(which), Ok(driver)) = (which, self.driver()) {
+            driver.cancel_subsystem(self, which, data);
+        }
     }
 
-    fn subsystem_finish(&self, &at: &usize, _: u64) {
-        let _ = self.callback(Step::SubsystemFinish, self.subsystem_name(at));
+    fn subsystem_finish(&self, &which: &Subsystem, data: u64) {
+        let _ = self.callback(Step::SubsystemFinish, self.subsystem_name(which));
+        if let (Subsystem::Driver(which), Ok(driver)) = (which, self.driver()) {
+            driver.finish_subsystem(self, which, data);
+        }
     }
 }
 

@@ -43,6 +43,7 @@ mod caller;
 mod calls;
 mod contract;
 mod device;
+mod driver;
 mod error;
 mod fault;
 mod files;

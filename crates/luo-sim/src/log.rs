@@ -40,11 +40,11 @@ impl Default for Log {
 }
 
 impl Log {
-    /// Adds a message: a record `level,number,time,flags;text`.
-    pub(crate) fn say(&self, level: u8, text: fmt::Arguments<'_>) {
+    /// Adds a message of a part of the kernel: a record `level,number,time,flags;text`.
+    pub(crate) fn print(&self, level: u8, who: &str, text: impl fmt::Display) {
         let mut state = lock(&self.0);
         let micros = state.booted.elapsed().as_micros();
-        let record = format!("{level},{},{micros},-;luo: {text}\n", state.number);
+        let record = format!("{level},{},{micros},-;{who}: {text}\n", state.number);
         state.number += 1;
         // Who has closed it, or does not keep up, gets no more.
         state.readers.retain(|reader| send(reader, &record));

@@ -19,7 +19,9 @@ use luo_core::ops;
 use luo_core::{Compat, Engine, Error, Host, RootPages};
 
 use crate::device::Instance;
+use crate::driver::{self, Driver};
 use crate::fault::{Action, Faults, Step};
+use crate::host::{Handler, Subsystem};
 use crate::log::Log;
 use crate::memfd::{COMPATIBLE, Memfds};
 use crate::memory::{Handed, Memory};
@@ -43,6 +45,7 @@ pub(crate) struct Machine {
     pub(crate) journal: Arc<Journal>,
     pub(crate) log: Log,
     pub(crate) stop: Arc<Stop>,
+    pub(crate) driver: Option<Driver>,
     /// Names of the subsystems; the engine knows them by their place.
     pub(crate) subsystems: Vec<Compat>,
     /// Set while the only one who may has the device open.
@@ -62,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) journal: Arc<Journal>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) subsystems: Vec<Compat>,
+    pub(crate) test_driver: bool,
 }
 
 /// A lock whose content is right even if somebody panicked with it: each change is
@@ -89,6 +93,7 @@ impl Machine {
             journal: parts.journal,
             log: Log::default(),
             stop: parts.stop,
+            driver: parts.test_driver.then(Driver::default),
             subsystems: parts.subsystems,
             opened: Arc::default(),
             subsystem_data: AtomicU64::new(0),
@@ -104,12 +109,19 @@ impl Machine {
             }
         }
         let failed = |why: Error| crate::Error::Engine(why.to_string());
-        let name = Compat::try_from(COMPATIBLE).map_err(|why| failed(why.into()))?;
-        machine
-            .with(|engine| Poll::Ready(engine.register_handler(name, crate::host::Handler)))
-            .map_err(failed)?;
+        let mut handlers = vec![(COMPATIBLE, Handler::Memfd)];
+        if machine.driver.is_some() {
+            handlers.push((driver::HANDLER, Handler::Forge));
+        }
+        for (name, handler) in handlers {
+            let name = Compat::try_from(name).map_err(|why| failed(why.into()))?;
+            let registered =
+                machine.with(|engine| Poll::Ready(engine.register_handler(name, handler)));
+            registered.map_err(failed)?;
+        }
         for (at, &name) in machine.subsystems.iter().enumerate() {
-            let registered = machine.with(|engine| engine.register_subsystem(name, &at));
+            let table = Subsystem::Named(at);
+            let registered = machine.with(|engine| engine.register_subsystem(name, &table));
             registered.map_err(|_| crate::Error::Subsystem(name.to_string()))?;
         }
         machine.arm().map_err(|why| failed(why.into()))?;
@@ -246,7 +258,7 @@ impl Machine {
     }
 
     fn say(&self, level: u8, text: core::fmt::Arguments<'_>) {
-        self.log.say(level, text);
+        self.log.print(level, "luo", text);
         self.note(0, "log", text, "");
     }
 }

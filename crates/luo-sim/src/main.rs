@@ -47,6 +47,9 @@ struct Run {
     /// A subsystem that takes part in updates.
     #[arg(long = "subsystem", value_name = "NAME")]
     subsystems: Vec<String>,
+    /// Adds /dev/luo_forge and /dev/luo_participant, for tests of an orchestrator.
+    #[arg(long)]
+    test_driver: bool,
     /// Writes what happens to standard error.
     #[arg(long)]
     trace: bool,
@@ -100,6 +103,9 @@ fn simulate(run: Run) -> Result<ExitCode> {
     }
     for name in run.subsystems {
         simulator = simulator.subsystem(name);
+    }
+    if run.test_driver {
+        simulator = simulator.test_driver();
     }
     if run.trace {
         simulator = simulator.trace_lines();

@@ -6,6 +6,7 @@ use std::os::fd::RawFd;
 use luo_abi::uapi::DEVICE_PATH;
 
 use crate::caller::Caller;
+use crate::driver;
 
 /// A path that the simulator answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +15,10 @@ pub(crate) enum Place {
     Device,
     /// `/dev/kmsg`.
     Log,
+    /// `/dev/luo_forge`.
+    Forge,
+    /// `/dev/luo_participant`.
+    Participant,
     /// `/proc/cmdline`.
     CommandLine,
     /// `/sys/kernel/liveupdate/state`.
@@ -28,9 +33,11 @@ pub(crate) enum Place {
     Fd(RawFd),
 }
 
-const FIXED: [(&str, Place); 6] = [
+const FIXED: [(&str, Place); 8] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
+    (driver::FORGE, Place::Forge),
+    (driver::PARTICIPANT, Place::Participant),
     ("/proc/cmdline", Place::CommandLine),
     ("/sys/kernel/liveupdate/state", Place::State),
     ("/sys/kernel/liveupdate/update_count", Place::UpdateCount),

@@ -36,6 +36,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) seed: u64,
     pub(crate) parameters: String,
     pub(crate) subsystems: Vec<Compat>,
+    pub(crate) test_driver: bool,
     pub(crate) journal: Arc<Journal>,
     pub(crate) output: Option<&'a File>,
     pub(crate) limit: DescriptorLimit,
@@ -153,6 +154,7 @@ impl Power<'_> {
             journal: Arc::clone(&plan.journal),
             stop: Arc::clone(&stop),
             subsystems: plan.subsystems.clone(),
+            test_driver: plan.test_driver,
         })?;
         let loaded = Loaded::default();
         let _ = machine.reach(Step::Boot);

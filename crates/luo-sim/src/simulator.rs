@@ -48,6 +48,7 @@ pub struct Simulator {
     seed: u64,
     parameters: String,
     subsystems: Vec<String>,
+    test_driver: bool,
     sinks: Sinks,
     capture: bool,
 }
@@ -108,6 +109,16 @@ impl Simulator {
     #[must_use]
     pub fn subsystem(mut self, name: impl Into<String>) -> Self {
         self.subsystems.push(name.into());
+        self
+    }
+
+    /// Adds the devices `/dev/luo_forge` and `/dev/luo_participant`: files and
+    /// subsystems that fail or wait on demand and write down what they are called for,
+    /// for tests of an orchestrator. Their parameters are those of the kernel's driver
+    /// of this name, by way of [`luo_sys::test_driver`].
+    #[must_use]
+    pub fn test_driver(mut self) -> Self {
+        self.test_driver = true;
         self
     }
 
@@ -173,6 +184,7 @@ impl Simulator {
             seed: self.seed,
             parameters: self.parameters,
             subsystems,
+            test_driver: self.test_driver,
             journal: Arc::clone(&journal),
             output: output.as_ref(),
             limit,

@@ -5,7 +5,9 @@
 //! does itself, which saves waking another. With a call that may take its time, such
 //! as a transition, or that may have to wait for one, it goes off, and another leads.
 //! A last close is done by the leader: whatever call comes after it finds it done,
-//! as it would in the kernel, where close(2) does it.
+//! as it would in the kernel, where close(2) does it. With the test driver
+//! ([`crate::driver`]) calls and closes may wait for as long as a test likes: then
+//! nothing is quick, and closes have threads of their own.
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
@@ -108,10 +110,10 @@ impl<'a> Supervisor<'a> {
     fn work<'scope>(&'scope self, scope: &'scope Scope<'scope, '_>) {
         loop {
             let mut lead = lock(&self.lead);
-            let mut job = self.next(&mut lead);
+            let mut job = self.next(scope, &mut lead);
             while let Some(quick) = job.take_if(|job| self.is_quick(job)) {
                 self.handle(quick.call, &quick.ours);
-                job = self.next(&mut lead);
+                job = self.next(scope, &mut lead);
             }
             self.under_way.fetch_add(1, Ordering::AcqRel);
             // Somebody has to lead while this one handles the call.
@@ -139,13 +141,18 @@ impl<'a> Supervisor<'a> {
     /// under way in another thread.
     fn is_quick(&self, job: &Job) -> bool {
         let caller = Caller::new(&self.listener, job.call);
-        self.under_way.load(Ordering::Acquire) == 0
+        self.machine.driver.is_none()
+            && self.under_way.load(Ordering::Acquire) == 0
             && !job.ours.is_transition(&caller)
             && !self.machine.faults.can_delay()
     }
 
     /// Waits for a call that is ours; `None` if the boot ends.
-    fn next(&self, pending: &mut MutexGuard<'_, VecDeque<(u64, EventFlags)>>) -> Option<Job> {
+    fn next<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        pending: &mut MutexGuard<'_, VecDeque<(u64, EventFlags)>>,
+    ) -> Option<Job> {
         loop {
             if self.machine.stop.is_asked() {
                 return None;
@@ -160,16 +167,13 @@ impl<'a> Supervisor<'a> {
                 STOP => return None,
                 CONTROL => self.command_ended(),
                 LISTENER if flags.contains(EventFlags::IN) => {
-                    if let Some(job) = self.receive(pending) {
+                    if let Some(job) = self.receive(scope, pending) {
                         return Some(job);
                     }
                 }
                 // Nobody is left who could call.
                 LISTENER => drop(epoll::delete(&self.epoll, &*self.listener)),
-                number => {
-                    let closed = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-                    self.table.happened(self.machine, number, closed);
-                }
+                number => self.happened(scope, number, flags),
             }
         }
     }
@@ -199,7 +203,11 @@ impl<'a> Supervisor<'a> {
     }
 
     /// Takes a call. One that is not ours is let through at once.
-    fn receive(&self, pending: &mut VecDeque<(u64, EventFlags)>) -> Option<Job> {
+    fn receive<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        pending: &mut VecDeque<(u64, EventFlags)>,
+    ) -> Option<Job> {
         let call = match self.listener.receive() {
             Ok(call) => call?,
             Err(why) => {
@@ -227,8 +235,7 @@ impl<'a> Supervisor<'a> {
             let mut any = false;
             for (source, flags) in closes.into_iter().filter(is_source) {
                 any = true;
-                let closed = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-                self.table.happened(self.machine, source, closed);
+                self.happened(scope, source, flags);
             }
             if !any {
                 break;
@@ -239,7 +246,33 @@ impl<'a> Supervisor<'a> {
         Some(Job { call, ours })
     }
 
+    /// Something has happened to a descriptor that programs hold.
+    fn happened<'scope>(
+        &'scope self,
+        scope: &'scope Scope<'scope, '_>,
+        number: u64,
+        flags: EventFlags,
+    ) {
+        let closed = flags.intersects(EventFlags::HUP | EventFlags::ERR);
+        let Some(object) = self.table.happened(self.machine, number, closed) else {
+            return;
+        };
+        let machine = self.machine;
+        let Some(driver) = &machine.driver else {
+            return object.release(machine);
+        };
+        driver.close_begins();
+        scope.spawn(move || {
+            object.release(machine);
+            driver.close_ends();
+        });
+        driver.let_closes_end(machine);
+    }
+
     fn handle(&self, call: Notification, ours: &Ours) {
+        if let Some(driver) = &self.machine.driver {
+            driver.let_closes_end(self.machine);
+        }
         let service = Service {
             machine: self.machine,
             table: &self.table,

@@ -13,10 +13,11 @@ use luo_abi::errno::Errno;
 use luo_core::SessionId;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::FileType;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
 use crate::caller::Caller;
 use crate::device::Instance;
+use crate::driver::Participant;
 use crate::machine::{Machine, lock};
 use crate::session;
 
@@ -29,6 +30,8 @@ pub(crate) enum Object {
     Session(SessionId),
     /// `/sys/kernel/liveupdate/unclaimed`, to be written.
     Unclaimed,
+    /// The test driver's participant.
+    Participant(Participant),
 }
 
 struct Entry {
@@ -53,15 +56,27 @@ pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
     )
 }
 
-fn errno(error: rustix::io::Errno) -> Errno {
+pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
     match Errno::check(error.raw_os_error().wrapping_neg()) {
         Err(errno) => errno,
         Ok(_) => Errno::EIO,
     }
 }
 
-fn number(fd: &OwnedFd) -> Result<u64, Errno> {
+/// The number by which a descriptor of a program is recognised.
+pub(crate) fn number(fd: &OwnedFd) -> Result<u64, Errno> {
     rustix::fs::fstat(fd).map(|stat| stat.st_ino).map_err(errno)
+}
+
+/// Whether a file is of a kind that we give: those of other kinds have numbers of
+/// their own.
+pub(crate) fn may_be_ours(file: &OwnedFd) -> bool {
+    rustix::fs::fstat(file).is_ok_and(|stat| {
+        matches!(
+            FileType::from_raw_mode(stat.st_mode),
+            FileType::Socket | FileType::Fifo
+        )
+    })
 }
 
 impl Table {
@@ -74,15 +89,10 @@ impl Table {
 
     /// What a descriptor of a program is, if it is one of ours.
     pub(crate) fn find(&self, file: &OwnedFd) -> Option<Object> {
-        let stat = rustix::fs::fstat(file).ok()?;
-        // Files of other kinds have numbers of their own.
-        if !matches!(
-            FileType::from_raw_mode(stat.st_mode),
-            FileType::Socket | FileType::Fifo
-        ) {
+        if !may_be_ours(file) {
             return None;
         }
-        let number = stat.st_ino;
+        let number = number(file).ok()?;
         let entries = lock(&self.entries);
         entries.get(&number).map(|entry| entry.object.clone())
     }
@@ -120,6 +130,26 @@ impl Table {
         self.or_forget(number, caller.install(theirs.as_fd(), close_on_exec))
     }
 
+    /// Opens the test driver's participant for a caller.
+    pub(crate) fn give_participant(
+        &self,
+        machine: &Machine,
+        caller: &Caller<'_>,
+        close_on_exec: bool,
+    ) -> Result<RawFd, Errno> {
+        let (ours, theirs) = pair().map_err(errno)?;
+        let (participant, text) = Participant::open(machine)?;
+        let given = rustix::io::write(&ours, text.as_bytes())
+            // Behind the text is the end of the file.
+            .and_then(|_| rustix::net::shutdown(&ours, Shutdown::Write))
+            .map_err(errno)
+            .and_then(|()| self.add(Object::Participant(participant), ours, &theirs))
+            .and_then(|number| {
+                self.or_forget(number, caller.install(theirs.as_fd(), close_on_exec))
+            });
+        given.inspect_err(|_| participant.release(machine))
+    }
+
     /// Gives a caller the descriptor of a session.
     pub(crate) fn give_session(&self, caller: &Caller<'_>, id: SessionId) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
@@ -146,37 +176,19 @@ impl Table {
         given.inspect_err(|_| drop(self.forget(number)))
     }
 
-    /// Something has happened to our end: what was written is read, and the last
-    /// close is the object's end.
-    pub(crate) fn happened(&self, machine: &Machine, number: u64, closed: bool) {
+    /// Something has happened to our end: what was written is read. At the last
+    /// close gives the object, to be released.
+    pub(crate) fn happened(&self, machine: &Machine, number: u64, closed: bool) -> Option<Object> {
         let object = lock(&self.entries)
             .get(&number)
             .map(|entry| entry.object.clone());
         if let Some(Object::Unclaimed) = object {
             self.read_unclaimed(machine, number);
         }
-        if !closed {
-            return;
-        }
-        let Some(Entry { object, ours }) = self.forget(number) else {
-            return;
-        };
-        drop(ours);
-        match object {
-            Object::Device(instance) => {
-                instance.release(machine);
-                drop(instance);
-                machine.note(0, "close", "device", "");
-            }
-            Object::Session(id) => {
-                let info = machine.look(|engine| engine.session_info(id));
-                session::release(machine, id);
-                if let Some((name, _)) = info {
-                    machine.note(0, "close", format_args!("session \"{name}\""), "");
-                }
-            }
-            Object::Unclaimed => {}
-        }
+        closed
+            .then(|| self.forget(number))
+            .flatten()
+            .map(|entry| entry.object)
     }
 
     fn read_unclaimed(&self, machine: &Machine, number: u64) {
@@ -194,6 +206,28 @@ impl Table {
                  a kernel would have answered EINVAL",
                 line.trim_end().escape_debug()
             ));
+        }
+    }
+}
+
+impl Object {
+    /// The last close: its end.
+    pub(crate) fn release(self, machine: &Machine) {
+        match self {
+            Self::Device(instance) => {
+                instance.release(machine);
+                drop(instance);
+                machine.note(0, "close", "device", "");
+            }
+            Self::Session(id) => {
+                let info = machine.look(|engine| engine.session_info(id));
+                session::release(machine, id);
+                if let Some((name, _)) = info {
+                    machine.note(0, "close", format_args!("session \"{name}\""), "");
+                }
+            }
+            Self::Participant(participant) => participant.release(machine),
+            Self::Unclaimed => {}
         }
     }
 }

@@ -77,7 +77,7 @@ impl Anonymous {
     /// Copies the first bytes of a readable and writable mapping into `bytes`.
     pub(crate) fn read_into(&self, bytes: &mut [u8]) {
         let length = bytes.len().min(Self::LENGTH);
-        // SAFETY: only `raw` calls this, on mappings it made readable; the
+        // SAFETY: `raw` and `test_driver` call this, on mappings they made readable; the
         // length is within both, and they cannot overlap.
         unsafe { ptr::copy_nonoverlapping(self.pointer.cast(), bytes.as_mut_ptr(), length) };
     }

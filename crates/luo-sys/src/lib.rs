@@ -11,6 +11,7 @@
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
+//! | [`test_driver`] | the parameters of the simulator's test driver |
 //! | [`supervise`], [`seccomp`], [`process`], [`descriptors`] | what a simulator needs of the kernel |
 //!
 //! There is no policy here: no retry (but of a list that changed under the
@@ -57,6 +58,7 @@ pub mod seccomp;
 mod session;
 mod session_contract;
 pub mod supervise;
+pub mod test_driver;
 mod text;
 
 pub use dependency::Needed;
