@@ -104,6 +104,18 @@ impl Results {
         })
     }
 
+    /// Why cases were skipped, a reason each.
+    #[must_use]
+    pub fn reasons_to_skip(&self) -> Vec<&str> {
+        let mut reasons = Vec::new();
+        for report in &self.reports {
+            if let Verdict::Skipped(why) = &report.verdict {
+                reasons.push(why.as_str());
+            }
+        }
+        reasons
+    }
+
     /// What is wrong with the run as a whole: cases that failed, were not reported,
     /// or were so more than once, or are in no table.
     #[must_use]

@@ -3,25 +3,27 @@
 
 use std::io::Write as _;
 
-use luo_conformance::{Report, Results};
+use luo_conformance::{Report, Results, Verdict};
 use luo_sim::{Program, Simulator};
 
-#[test]
-fn every_case_is_as_the_table_says() {
-    let outcome = Simulator::new()
-        .test_driver()
+/// Runs the suite, and prints each verdict.
+#[track_caller]
+fn run(title: &str, simulator: Simulator) -> Results {
+    let outcome = simulator
         .each_boot(Program::new(env!("CARGO_BIN_EXE_luo-conformance")))
         .capture()
         .run()
         .unwrap();
     let output = outcome.output();
     let results = Results::of_output(&output);
-    // Past the test harness, which shows only what a test that failed has printed.
-    let mut to = std::io::stdout().lock();
+    // Past the test harness, which shows only what a test that failed has printed; in
+    // one piece, since another test may be writing.
+    let mut text = String::new();
     for report in &results.reports {
-        writeln!(to, "{report}").unwrap();
+        text += &format!("{title}: {report}\n");
     }
-    writeln!(to, "simulator: {results}, in {} boots", outcome.boots.len()).unwrap();
+    text += &format!("{title}: {results}, in {} boots\n", outcome.boots.len());
+    std::io::stdout().lock().write_all(text.as_bytes()).unwrap();
     let complaints = results.complaints();
     let noise = output
         .lines()
@@ -33,4 +35,29 @@ fn every_case_is_as_the_table_says() {
         complaints.join("\n"),
         noise.collect::<Vec<_>>().join("\n")
     );
+    results
+}
+
+#[test]
+fn every_case_is_as_the_table_says() {
+    let results = run("simulator", Simulator::new().test_driver());
+    // One case is about a capability that an unprivileged user does not have.
+    let skipped = results.reasons_to_skip();
+    let privileged = "whoever runs this has no capability to lack";
+    assert!(skipped.iter().all(|why| *why == privileged), "{skipped:?}");
+    assert!(skipped.len() <= 1, "{skipped:?}");
+}
+
+/// As users run it. The cases that need the test driver are skipped; all others go
+/// the way that calls go without it, which is a shorter one.
+#[test]
+fn without_the_test_driver_the_rest_is_the_same() {
+    let results = run("simulator without test driver", Simulator::new());
+    let skipped = results.reasons_to_skip();
+    let known = ["there is no /dev/luo_", "whoever runs this"];
+    let is_known = |why: &&str| known.iter().any(|known| why.starts_with(known));
+    assert!(skipped.iter().all(is_known), "{skipped:?}");
+    let passed = |report: &&Report| report.verdict == Verdict::Passed;
+    let passed = results.reports.iter().filter(passed).count();
+    assert!(passed > skipped.len(), "{results}");
 }

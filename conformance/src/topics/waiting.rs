@@ -300,8 +300,8 @@ fn close(transition: Transition, fails: bool) -> Result<()> {
         };
         let kind = (transition, fails);
         let after = |(closed, waits): (Caller<'_, ()>, _)| {
-            closed.outcome()?;
-            Ok(waited = waits)
+            waited = waits;
+            closed.outcome()
         };
         held_up(scope, &device, kind, &callback, meanwhile, after)
     })?;

@@ -13,6 +13,8 @@
 //! - [`Program`]: what is run at a boot.
 //! - [`Fault`]: what is to go wrong.
 //! - [`Event`]: a line of the trace.
+//! - [`Simulator::test_driver`]: files and subsystems that fail or wait on demand, for
+//!   tests of an orchestrator.
 //!
 //! # What it is not
 //!
@@ -26,12 +28,16 @@
 //! | `stat`, `access`, `readdir` of our paths | there | not there: only opening works |
 //! | a session's or the device's descriptor | a file of its own kind | a socket: `read`, `write`, `POLLOUT`, `F_GETFL` are those of a socket |
 //! | `/sys/kernel/liveupdate/state` | current at each read, `POLLPRI` | as of the open |
+//! | `close` during a transition | waits for its end | returns at once; the session's end comes with the transition's |
 //! | an unknown word written to `unclaimed` | EINVAL | a warning in the log |
 //! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
 //! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
 //! | a memfd that comes back | a new inode, without holes | the same inode, holes stay holes |
 //! | FLBs, drivers, memory accounting | there | none |
 //! | programs of another word size | work | are killed by the filter (SIGSYS) |
+//!
+//! The suite of behaviour tests (`conformance/`) runs here as it does in our kernel and
+//! in mainline's; docs/conformance.md has what differs, case by case.
 //!
 //! If the simulator itself is killed, so is the command of the boot; what that had
 //! started goes on, and its calls that come here fail with ENOSYS.
