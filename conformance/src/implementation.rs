@@ -30,6 +30,16 @@ impl Implementation {
         }
     }
 
+    /// What people call it, here.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::RustKernel => "our kernel",
+            Self::CKernel => "mainline",
+            Self::Simulator => "simulator",
+        }
+    }
+
     /// Whether it has states and events, so that a test can undo what another
     /// has left behind.
     #[must_use]

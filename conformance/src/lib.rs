@@ -12,7 +12,7 @@
 //! - [`difference`] is how a difference is declared and recognised.
 //! - [`drive`] runs all of it on a machine: [`run`] runs cases and judges them,
 //!   [`journey`] takes those that go through kexec from kernel to kernel.
-//! - [`results`] is what came of it, and whether that is all.
+//! - [`results`] is what came of it, and whether that is all; [`document`] tells it.
 //! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
 //!   are what cases are made of; [`child`] is another process.
 //!
@@ -26,6 +26,7 @@ pub mod case;
 pub mod check;
 pub mod child;
 pub mod difference;
+pub mod document;
 mod drive;
 pub mod fill;
 pub mod forge;

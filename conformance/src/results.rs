@@ -70,6 +70,10 @@ impl FromStr for Report {
     }
 }
 
+/// What stands before the reason where a case that differs as declared is told as
+/// one that passed.
+pub const AS_DECLARED: &str = "differs as declared: ";
+
 /// All reports of a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Results {

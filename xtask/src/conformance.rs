@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask conformance`: the behaviour tests, and what differs.
 
-use anyhow::Result;
-use luo_conformance::{Course, Implementation, TOPICS};
-use luo_vm::lab::Lab;
+use std::fs;
+use std::process::{Command, Stdio};
 
-use crate::{show, vm};
+use anyhow::{Context as _, Result};
+use luo_conformance::document::{self, Column};
+use luo_conformance::results::AS_DECLARED;
+use luo_conformance::{Course, Implementation, Report, Results, TOPICS, Verdict};
+use luo_vm::judge::Case;
+use luo_vm::lab::Lab;
+use luo_vm::scenarios;
+use luo_vm_protocol::Outcome;
+
+use crate::{programs, show, vm};
+
+/// Where the table is written, in the repository.
+const DOCUMENT: &str = "docs/conformance.md";
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only this implementation: rust, c
+    /// Only this implementation: simulator, rust, c
     #[arg(long)]
     on: Option<Implementation>,
     /// List the cases and the declared differences, and run nothing
@@ -22,13 +33,84 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         list(args.on);
         return Ok(true);
     }
+    let wanted = |on: &Implementation| args.on.is_none_or(|only| only == *on);
+    let mut columns: Vec<Column> = Vec::new();
     let mut good = true;
-    for on in Implementation::ALL {
-        if on.is_kernel() && args.on.is_none_or(|only| only == on) {
-            good &= vm::run_named(lab, &format!("conformance-{on}"))?;
+    for on in Implementation::ALL.into_iter().filter(wanted) {
+        show::line(&format!("\n==> {on}"));
+        let (ended_well, results) = if on.is_kernel() {
+            in_machine(lab, on)?
+        } else {
+            simulated()?
+        };
+        good &= ended_well;
+        columns.push((on, results));
+    }
+    let table = document::render(&columns);
+    show::line(&format!("\n{table}"));
+    let mut whole = columns.len() == Implementation::ALL.len() && good;
+    for (on, results) in &columns {
+        show::line(&format!("{on}: {results}"));
+        for complaint in results.complaints() {
+            show::line(&format!("  {complaint}"));
+            (good, whole) = (false, false);
         }
+        whole &= results.reasons_to_skip().is_empty();
+    }
+    if whole {
+        fs::write(lab.repo.join(DOCUMENT), table).context(DOCUMENT)?;
+        show::line(&format!("{DOCUMENT} is written."));
+    } else {
+        show::line(&format!(
+            "{DOCUMENT} stays as it is: it takes a run on all implementations in which \
+             nothing fails and nothing is skipped."
+        ));
     }
     Ok(good)
+}
+
+/// In a virtual machine.
+fn in_machine(lab: &Lab, on: Implementation) -> Result<(bool, Results)> {
+    let scenario = scenarios::find(&format!("conformance-{on}"), scenarios::KEXECS)?;
+    let (good, cases) = vm::run_one(lab, &scenario, false)?;
+    let prefix = format!("{}::", scenario.name);
+    let reports = cases.iter().filter_map(|case| report(case, &prefix));
+    let reports = reports.collect();
+    Ok((good, Results { reports }))
+}
+
+/// What a machine said of a case of the suite; what it said of the run as a whole is
+/// no such case.
+fn report(case: &Case, prefix: &str) -> Option<Report> {
+    let name = case.name.strip_prefix(prefix)?;
+    if !name.contains("::") {
+        return None;
+    }
+    let why = case.detail.clone();
+    let verdict = match (case.outcome, why.strip_prefix(AS_DECLARED)) {
+        (Outcome::Passed, None) => Verdict::Passed,
+        (Outcome::Passed, Some(reason)) => Verdict::Differs(reason.to_owned()),
+        (Outcome::Skipped, _) => Verdict::Skipped(why),
+        (Outcome::Failed, _) => Verdict::Failed(why),
+    };
+    let name = name.to_owned();
+    Some(Report { name, verdict })
+}
+
+/// Under the simulator, which takes no machine.
+fn simulated() -> Result<(bool, Results)> {
+    let folder = programs::build(&["luo-sim", "luo-conformance"])?;
+    let run = Command::new(folder.join("luo-sim"))
+        .args(["run", "--test-driver", "--"])
+        .arg(folder.join("luo-conformance"))
+        .stderr(Stdio::inherit())
+        .output()
+        .context("luo-sim")?;
+    let output = String::from_utf8_lossy(&run.stdout);
+    for line in output.lines() {
+        show::line(line);
+    }
+    Ok((run.status.success(), Results::of_output(&output)))
 }
 
 fn list(only: Option<Implementation>) {
@@ -56,4 +138,38 @@ fn list(only: Option<Implementation>) {
         }
     }
     show::line(&format!("\n{count} cases"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(name: &str, outcome: Outcome, detail: &str) -> Case {
+        Case {
+            name: name.to_owned(),
+            outcome,
+            detail: detail.to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_machines_case_is_a_report() {
+        let told = |outcome, detail: &str| {
+            let case = case("conformance-c::log::veto", outcome, detail);
+            report(&case, "conformance-c::").map(|report| report.verdict)
+        };
+        assert_eq!(told(Outcome::Passed, ""), Some(Verdict::Passed));
+        let differs = told(Outcome::Passed, &format!("{AS_DECLARED}no log"));
+        assert_eq!(differs, Some(Verdict::Differs("no log".to_owned())));
+        let failed = told(Outcome::Failed, "EIO");
+        assert_eq!(failed, Some(Verdict::Failed("EIO".to_owned())));
+    }
+
+    #[test]
+    fn what_is_about_the_run_is_none() {
+        let whole = case("conformance-c::console clean", Outcome::Failed, "oops");
+        assert_eq!(report(&whole, "conformance-c::"), None);
+        let other = case("demo::x::y", Outcome::Passed, "");
+        assert_eq!(report(&other, "conformance-c::"), None);
+    }
 }

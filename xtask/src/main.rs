@@ -8,6 +8,7 @@ mod bench;
 mod conformance;
 mod demo;
 mod kernel;
+mod programs;
 mod show;
 mod test;
 mod vm;

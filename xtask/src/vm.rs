@@ -3,10 +3,11 @@
 
 use anyhow::Result;
 use luo_vm::checks::Tally;
+use luo_vm::judge::{self, Case};
 use luo_vm::lab::Lab;
 use luo_vm::scenario::Scenario;
 use luo_vm::variant::{VARIANTS, Variant};
-use luo_vm::{judge, scenarios, shell};
+use luo_vm::{scenarios, shell};
 use luo_vm_protocol::Event;
 
 use crate::show;
@@ -50,7 +51,7 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
         } => {
             let mut scenario = scenarios::find(&scenario, kexecs)?;
             scenario.replace_kernels(&find_all(&kernels)?);
-            run_one(lab, &scenario, show_console)
+            Ok(run_one(lab, &scenario, show_console)?.0)
         }
         Command::List => {
             list();
@@ -68,16 +69,16 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
     }
 }
 
-/// Runs a scenario as it is in the table.
-pub(crate) fn run_named(lab: &Lab, name: &str) -> Result<bool> {
-    run_one(lab, &scenarios::find(name, scenarios::KEXECS)?, false)
-}
-
 fn find_all(names: &[String]) -> Result<Vec<&'static Variant>> {
     names.iter().map(|name| Variant::find(name)).collect()
 }
 
-fn run_one(lab: &Lab, scenario: &Scenario, show_console: bool) -> Result<bool> {
+/// Runs a scenario, and shows what comes of it: whether that is good, and the cases.
+pub(crate) fn run_one(
+    lab: &Lab,
+    scenario: &Scenario,
+    show_console: bool,
+) -> Result<(bool, Vec<Case>)> {
     let recording = lab.run(scenario, show_console, |event| {
         show::progress(event);
         match &event.what {
@@ -97,14 +98,15 @@ fn run_one(lab: &Lab, scenario: &Scenario, show_console: bool) -> Result<bool> {
         show::line(&format!("not an event: {line}"));
     }
     let mut tally = Tally::default();
-    for case in judge::cases(scenario, &recording)? {
-        show::case(&case);
-        tally.add(case);
+    let cases = judge::cases(scenario, &recording)?;
+    for case in &cases {
+        show::case(case);
+        tally.add(case.clone());
     }
     show::line(&format!("\nconsole: {}", recording.log.display()));
     show::line(&format!("took {:.1} s", recording.took.as_secs_f64()));
     show::line(&tally.summary());
-    Ok(tally.is_good())
+    Ok((tally.is_good(), cases))
 }
 
 fn list() {

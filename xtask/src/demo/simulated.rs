@@ -2,14 +2,12 @@
 //! The demonstration under the simulator.
 
 use std::collections::BTreeMap;
-use std::env;
 use std::io::{BufRead as _, BufReader};
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result};
 
-use crate::show;
+use crate::{programs, show};
 
 /// The programs it takes.
 const PACKAGES: [&str; 2] = ["luo-sim", "luo-demo"];
@@ -29,7 +27,7 @@ const SPANS: &[(&str, &str, &str)] = &[
 
 pub(super) fn run() -> Result<bool> {
     show::line("==> building the simulator and the service");
-    let folder = build()?;
+    let folder = programs::build(&PACKAGES)?;
     show::line("==> luo-sim run --boots 2 -- luo-demo");
     let mut child = Command::new(folder.join("luo-sim"))
         .args(["run", "--boots", "2", "--"])
@@ -53,24 +51,6 @@ pub(super) fn run() -> Result<bool> {
     show::line(&format!("\n{}", timeline(&marks)));
     show::line(&story.text);
     Ok(story.good)
-}
-
-/// Builds the programs; answers with the folder they are in.
-fn build() -> Result<PathBuf> {
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.args(["build", "--release", "--quiet"]);
-    for package in PACKAGES {
-        command.args(["--package", package]);
-    }
-    let status = command.status().context("cargo build")?;
-    ensure!(status.success(), "cargo build has failed: see above");
-    // This very program is in target/debug or target/release.
-    let own = env::current_exe()?;
-    let Some(target) = own.ancestors().nth(2) else {
-        bail!("{} is in no target folder", own.display());
-    };
-    Ok(target.join("release"))
 }
 
 /// A line `mark NAME SECONDS`.

@@ -6,6 +6,7 @@
 //! them wants in the next kernel is there for that boot only.
 
 use anyhow::{Context, Result};
+use luo_conformance::results::AS_DECLARED;
 use luo_conformance::{Implementation, Machine, Onward, Report, Vehicle, Verdict, drive};
 use luo_vm_protocol::Outcome;
 
@@ -70,7 +71,7 @@ impl Vehicle for Vm<'_> {
 fn report(report: Report) {
     let (outcome, detail) = match report.verdict {
         Verdict::Passed => (Outcome::Passed, String::new()),
-        Verdict::Differs(why) => (Outcome::Passed, format!("differs as declared: {why}")),
+        Verdict::Differs(why) => (Outcome::Passed, format!("{AS_DECLARED}{why}")),
         Verdict::Skipped(why) => (Outcome::Skipped, why),
         Verdict::Failed(why) => (Outcome::Failed, why),
     };

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Programs of this workspace that a command runs.
+
+use std::env;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail, ensure};
+
+/// Builds the programs of packages; answers with the folder they are in.
+pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(cargo);
+    command.args(["build", "--release", "--quiet"]);
+    for package in packages {
+        command.args(["--package", package]);
+    }
+    let status = command.status().context("cargo build")?;
+    ensure!(status.success(), "cargo build has failed: see above");
+    // This very program is in target/debug or target/release.
+    let own = env::current_exe()?;
+    let Some(target) = own.ancestors().nth(2) else {
+        bail!("{} is in no target folder", own.display());
+    };
+    Ok(target.join("release"))
+}
