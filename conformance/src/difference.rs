@@ -19,14 +19,7 @@ pub struct Differs {
 
 impl fmt::Display for Differs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { on, expect } = self;
-        match expect {
-            Expect::Missing(why) => write!(f, "{on}: the call is missing: {why}"),
-            Expect::Answers(errno, why) => write!(f, "{on}: {errno}: {why}"),
-            Expect::Accepts(why) => write!(f, "{on}: it is accepted: {why}"),
-            Expect::Absent(why) => write!(f, "{on}: it is not there: {why}"),
-            Expect::Unseen(why) => write!(f, "{on}: it is not seen from outside: {why}"),
-        }
+        write!(f, "{}: {}", self.on, self.expect)
     }
 }
 
@@ -44,6 +37,18 @@ pub enum Expect {
     Absent(&'static str),
     /// What happens cannot be seen from outside, such as that a call waits.
     Unseen(&'static str),
+}
+
+impl fmt::Display for Expect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing(why) => write!(f, "the call is missing: {why}"),
+            Self::Answers(errno, why) => write!(f, "{errno}: {why}"),
+            Self::Accepts(why) => write!(f, "it is accepted: {why}"),
+            Self::Absent(why) => write!(f, "it is not there: {why}"),
+            Self::Unseen(why) => write!(f, "it is not seen from outside: {why}"),
+        }
+    }
 }
 
 /// The calls that mainline lacks, as `luo_sys` names them in errors.

@@ -82,7 +82,7 @@ struct Notes(Vec<String>);
 
 impl Notes {
     fn number(&mut self, differs: &Differs) -> usize {
-        let said = differs.to_string();
+        let said = format!("{}: {}", differs.on.title(), differs.expect);
         let known = self.0.iter().position(|known| *known == said);
         known.map_or_else(
             || {
@@ -139,7 +139,8 @@ mod tests {
             );
             assert!(text.contains(&format!("\n## {}\n", topic.name)));
             for differs in case.differs {
-                assert!(text.contains(&format!(". {differs}\n")), "{differs}");
+                let note = format!(". {}: {}\n", differs.on.title(), differs.expect);
+                assert!(text.contains(&note), "{note}");
             }
         }
     }
