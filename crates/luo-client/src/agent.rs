@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The live update agent `luod`, from the side of those who speak with it.
+//!
+//! | type | socket | for |
+//! |---|---|---|
+//! | [`Agent`], [`Workload`] | `client` | programs that take part in updates |
+//! | [`Admin`] | `admin` | those who run updates |
+//! | [`Status`] | `status` | whoever looks |
+//!
+//! # Time
+//!
+//! A call that does not wait for others has [`DEFAULT_TIMEOUT`], which `set_timeout`
+//! changes. A call that does ([`Workload::next_event`], [`Workload::claim`],
+//! [`Admin::prepare`], ...) takes as long as it takes: the agent has deadlines of its
+//! own; `set_patience` bounds it here too. Neither waits for an agent that is gone: that
+//! is [`Error::AgentGone`], at once.
+//!
+//! # When the agent is lost
+//!
+//! After [`Error::AgentGone`], and after [`Error::TimedOut`] or [`Error::Protocol`],
+//! which leave nothing to go on from, each further call is [`Error::AgentGone`]. The
+//! sessions are still there: [`Workload::reconnect`] makes a new connection and gives the
+//! agent its copies again. An agent that was lost while it prepared or froze has called
+//! the update off: who stood still goes on, unless the machine jumps first.
+
+mod admin;
+mod caller;
+mod error;
+mod held;
+mod line;
+mod status;
+mod timeline;
+mod workload;
+
+use core::time::Duration;
+
+pub use admin::Admin;
+pub use error::{Error, ErrorNumber};
+pub use luo_varlink::client::Registered;
+pub use luo_varlink::{self as varlink, Event, EventKind, Phase, Report, Step};
+pub use status::Status;
+pub use timeline::Timeline;
+pub use workload::{Agent, Claim, Workload};
+
+/// How long the agent has to answer a call that waits for nobody, and to be connected
+/// to.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What a workload's calls give.
+pub type Result<T> = core::result::Result<T, Error>;

@@ -1,0 +1,179 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Running updates.
+
+use core::time::Duration;
+use std::path::Path;
+
+use luo_varlink::admin::{
+    Checked, Error as Refusal, Finished, Method, Planned, Prepared, Sessions,
+};
+use luo_varlink::{Plan, Report, SessionInfo, Target, paths};
+use serde::de::DeserializeOwned;
+use zlink_core::Call;
+
+use super::caller::{Caller, Waits};
+use super::timeline::Timeline;
+use super::{DEFAULT_TIMEOUT, Error};
+
+type Result<T> = core::result::Result<T, Error<Refusal>>;
+
+/// A connection of an administrator.
+///
+/// Calls that wait for workloads or for the kernel are bounded by the agent's deadlines,
+/// and by [`Admin::set_patience`] here.
+///
+/// ```no_run
+/// use luo_client::agent::{Admin, varlink::Target};
+///
+/// let mut admin = Admin::connect()?;
+/// for event in admin.update(&Target::default())? {
+///     let event = event?;
+///     println!("{}: {}", event.phase, event.detail.unwrap_or_default());
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Admin {
+    caller: Caller,
+}
+
+impl Admin {
+    /// Connects to the machine's agent.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect() -> Result<Self> {
+        Self::connect_to(&paths::runtime())
+    }
+
+    /// Connects to the agent whose sockets lie in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect_to(folder: &Path) -> Result<Self> {
+        let caller = Caller::connect(&folder.join(paths::ADMIN), DEFAULT_TIMEOUT)?;
+        Ok(Self { caller })
+    }
+
+    /// How long the agent has for an answer that waits for nobody; none for ever.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.caller.times.timeout = timeout;
+    }
+
+    /// How long to wait for one that does; none for ever. Who gives up leaves the update
+    /// to the agent: look at it with [`super::Status`].
+    pub fn set_patience(&mut self, patience: Option<Duration>) {
+        self.caller.times.patience = patience;
+    }
+
+    fn call<P>(&mut self, name: &'static str, method: Method, waits: Waits) -> Result<P>
+    where
+        P: DeserializeOwned + core::fmt::Debug,
+    {
+        self.caller.send(name, &Call::new(method), None)?;
+        Ok(self.caller.receive::<P, _>(name, waits)?.parameters)
+    }
+
+    fn tell(&mut self, name: &'static str, method: Method, waits: Waits) -> Result<()> {
+        self.caller.send(name, &Call::new(method), None)?;
+        self.caller.receive_nothing(name, waits)
+    }
+
+    /// In which order an update would ask, and what stands in the way.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn plan(&mut self) -> Result<Plan> {
+        let planned: Planned = self.call("Plan", Method::Plan, Waits::Agent)?;
+        Ok(planned.plan)
+    }
+
+    /// Checks whether an update to a kernel would work. A check that failed is in the
+    /// report, and no error.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn check(&mut self, target: &Target) -> Result<Report> {
+        let target = target.clone();
+        let checked: Checked = self.call("Check", Method::Check { target }, Waits::Others)?;
+        Ok(checked.report)
+    }
+
+    /// Checks, loads the kernel, and asks all workloads to get ready; gives the update's
+    /// id. It returns when all are ready, or when all is undone.
+    ///
+    /// # Errors
+    /// [`Error::Refused`] with who or what stood in the way; all is undone then.
+    pub fn prepare(&mut self, target: &Target) -> Result<String> {
+        let target = target.clone();
+        let prepared: Prepared = self.call("Prepare", Method::Prepare { target }, Waits::Others)?;
+        Ok(prepared.update)
+    }
+
+    /// Asks all workloads to stand still.
+    ///
+    /// # Errors
+    /// As [`Admin::prepare`].
+    pub fn freeze(&mut self) -> Result<()> {
+        self.tell("Freeze", Method::Freeze, Waits::Others)
+    }
+
+    /// Jumps. It does not return if that works, unless the caller outlives its kernel.
+    ///
+    /// # Errors
+    /// As [`Admin::prepare`]. [`Error::AgentGone`]: the machine is on its way.
+    pub fn kexec(&mut self) -> Result<()> {
+        self.tell("Kexec", Method::Kexec, Waits::Others)
+    }
+
+    /// Ends an update before the jump. All workloads go on.
+    ///
+    /// # Errors
+    /// [`Refusal::Illegal`]: no update is under way.
+    pub fn cancel(&mut self, reason: Option<&str>) -> Result<()> {
+        let reason = reason.map(Into::into);
+        self.tell("Cancel", Method::Cancel { reason }, Waits::Others)
+    }
+
+    /// All of it: check, prepare, freeze, jump. Gives each line of the timeline as it
+    /// happens; the connection ends with the jump.
+    ///
+    /// # Errors
+    /// See [`Error`]. What stood in the way is the last item.
+    pub fn update(&mut self, target: &Target) -> Result<Timeline<'_, Refusal>> {
+        let name = "Update";
+        let target = target.clone();
+        let call = Call::new(Method::Update { target }).set_more(true);
+        self.caller.send(name, &call, None)?;
+        Ok(Timeline::new(&mut self.caller, name))
+    }
+
+    /// Ends an update after the jump before its deadline; gives the sessions that nobody
+    /// had claimed and that are released, which takes `release_unclaimed`.
+    ///
+    /// # Errors
+    /// [`Refusal::Unclaimed`], [`Refusal::Illegal`].
+    pub fn finish(&mut self, release_unclaimed: bool) -> Result<Vec<String>> {
+        let method = Method::Finish { release_unclaimed };
+        let finished: Finished = self.call("Finish", method, Waits::Others)?;
+        Ok(finished.released)
+    }
+
+    /// Releases a session that the agent holds for somebody who has left.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchSession`].
+    pub fn release(&mut self, session: &str) -> Result<()> {
+        let session = session.into();
+        self.tell("Release", Method::Release { session }, Waits::Agent)
+    }
+
+    /// All sessions that the agent and the kernel know.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn sessions(&mut self) -> Result<Vec<SessionInfo>> {
+        let all: Sessions = self.call("ListSessions", Method::ListSessions, Waits::Agent)?;
+        Ok(all.sessions)
+    }
+}

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What can go wrong between a program and the agent.
+
+use std::io;
+use std::path::PathBuf;
+
+use luo_varlink::{admin, client, status};
+use rustix::io::Errno;
+
+/// Why a call has failed. `R` is what the interface can refuse.
+#[derive(Debug, thiserror::Error)]
+pub enum Error<R = client::Error>
+where
+    R: core::error::Error + 'static,
+{
+    /// Nobody can be connected to.
+    #[error("the live update agent cannot be reached at {}: {source}; is luod running?", path.display())]
+    NoAgent {
+        /// The socket.
+        path: PathBuf,
+        /// Why: ENOENT and ECONNREFUSED if the agent does not run, EACCES if this user
+        /// may not, ETIMEDOUT if it hangs.
+        source: io::Error,
+    },
+    /// The connection is over: the agent has ended, or an earlier call of this
+    /// connection has failed in a way that leaves nothing to go on from.
+    #[error("the connection to the live update agent is over: connect again")]
+    AgentGone,
+    /// No answer came in time. The connection is over.
+    #[error("the live update agent did not answer {call} in time; the connection is given up")]
+    TimedOut {
+        /// The call.
+        call: &'static str,
+    },
+    /// The agent refuses. Nothing has happened, and the connection can be used.
+    #[error(transparent)]
+    Refused(R),
+    /// The agent does not know this call, or refuses with an error that is not known
+    /// here: it is older, or newer. The connection can be used.
+    #[error("the live update agent answers {call} with {error}: it is of another version")]
+    Unknown {
+        /// The call.
+        call: &'static str,
+        /// The error's name.
+        error: String,
+    },
+    /// What the agent says is not of the interface. The connection is over.
+    #[error("the live update agent answers {call} with nonsense: {found}")]
+    Protocol {
+        /// The call.
+        call: &'static str,
+        /// What is wrong with it.
+        found: String,
+    },
+    /// A system call of this process failed. The connection is over.
+    #[error("{call}: {source}")]
+    Os {
+        /// The agent's call.
+        call: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A call of the kernel failed in this process.
+    #[error(transparent)]
+    Kernel(#[from] luo_sys::Error),
+}
+
+/// What an interface refuses, as an error number.
+pub trait ErrorNumber: core::error::Error + 'static {
+    /// The number, positive.
+    fn errno(&self) -> i32;
+}
+
+impl<R: ErrorNumber> Error<R> {
+    /// The error number that says the same, positive. The table is the one of the C
+    /// header.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        let of = |source: &io::Error, other: Errno| {
+            let number = source.raw_os_error().filter(|&number| number > 0);
+            number.unwrap_or(other.raw_os_error())
+        };
+        match self {
+            Self::NoAgent { source, .. } => of(source, Errno::INVAL),
+            Self::AgentGone => Errno::CONNRESET.raw_os_error(),
+            Self::TimedOut { .. } => Errno::TIMEDOUT.raw_os_error(),
+            Self::Refused(refusal) => refusal.errno(),
+            Self::Unknown { .. } => Errno::OPNOTSUPP.raw_os_error(),
+            Self::Protocol { .. } => Errno::PROTO.raw_os_error(),
+            Self::Os { source, .. } => of(source, Errno::IO),
+            Self::Kernel(error) => error.errno().get(),
+        }
+    }
+}
+
+/// What the kernel refused has the kernel's number, if it is one.
+fn kernel(errno: i32) -> i32 {
+    match errno {
+        1..=4095 => errno,
+        _ => Errno::IO.raw_os_error(),
+    }
+}
+
+impl ErrorNumber for client::Error {
+    fn errno(&self) -> i32 {
+        match self {
+            Self::Denied { .. } => Errno::ACCESS.raw_os_error(),
+            Self::BadName { .. } => Errno::INVAL.raw_os_error(),
+            Self::WorkloadTaken { .. } => Errno::BUSY.raw_os_error(),
+            Self::NotRegistered => Errno::NOTCONN.raw_os_error(),
+            Self::UpdateUnderWay { .. } => Errno::AGAIN.raw_os_error(),
+            Self::NotExpected { .. } => Errno::STALE.raw_os_error(),
+            Self::NoSuchSession { .. } => Errno::NOENT.raw_os_error(),
+            Self::BadDescriptor { .. } => Errno::BADF.raw_os_error(),
+            Self::Kernel { errno, .. } => kernel(*errno),
+            Self::TooMany { .. } => Errno::DQUOT.raw_os_error(),
+        }
+    }
+}
+
+impl ErrorNumber for admin::Error {
+    fn errno(&self) -> i32 {
+        match self {
+            Self::CheckFailed { .. } => Errno::NOEXEC.raw_os_error(),
+            Self::Vetoed { .. } => Errno::BUSY.raw_os_error(),
+            Self::Late { .. } => Errno::TIME.raw_os_error(),
+            Self::Lost { .. } => Errno::PIPE.raw_os_error(),
+            Self::Illegal { .. } => Errno::INVAL.raw_os_error(),
+            Self::Cancelled { .. } => Errno::CANCELED.raw_os_error(),
+            Self::BadPlan { .. } => Errno::LOOP.raw_os_error(),
+            Self::Kernel { errno, .. } => kernel(*errno),
+            Self::Unclaimed { .. } => Errno::NOTEMPTY.raw_os_error(),
+            Self::NoSuchSession { .. } => Errno::NOENT.raw_os_error(),
+        }
+    }
+}
+
+impl ErrorNumber for status::Error {
+    fn errno(&self) -> i32 {
+        match self {
+            Self::TooMany { .. } => Errno::DQUOT.raw_os_error(),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A socket whose reads and writes block, until a deadline: zlink's connection runs on
+//! it without a runtime.
+
+use core::mem::MaybeUninit;
+use core::time::Duration;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use luo_varlink::limits::{MAX_CALL, MAX_FDS, MAX_REPLY};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
+    SocketType, connect, recvmsg, sendmsg, shutdown, socket_with,
+};
+use zlink_core::connection::PassedCredentials;
+use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, WriteHalf};
+
+/// One end of a stream to the agent.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    socket: OwnedFd,
+    /// Until when reads and writes wait; none waits for ever.
+    deadline: Mutex<Option<Instant>>,
+}
+
+impl Line {
+    /// Connects, within `timeout`: an agent that hangs accepts nobody.
+    pub(super) fn connect(path: &Path, timeout: Duration) -> io::Result<Self> {
+        let address = SocketAddrUnix::new(path)?;
+        let kind = SocketType::STREAM;
+        let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+        // The only timeout that `connect` knows. Zero would be none.
+        let timeout = timeout.max(Duration::from_millis(1));
+        set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
+        connect(&socket, &address).map_err(|errno| match errno {
+            Errno::AGAIN => Errno::TIMEDOUT,
+            other => other,
+        })?;
+        let deadline = Mutex::new(None);
+        let shared = Arc::new(Shared { socket, deadline });
+        Ok(Self { shared })
+    }
+
+    /// Until when reads and writes wait from now on.
+    pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
+        let mut current = self.shared.deadline.lock();
+        **current.as_mut().unwrap_or_else(PoisonError::get_mut) = deadline;
+    }
+
+    /// Ends the connection, for both sides.
+    pub(super) fn hang_up(&self) {
+        // It may be over already.
+        let _ = shutdown(&self.shared.socket, Shutdown::Both);
+    }
+}
+
+impl AsFd for Line {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.shared.socket.as_fd()
+    }
+}
+
+impl Shared {
+    /// Waits until the socket is ready.
+    fn wait(&self, flags: PollFlags) -> io::Result<()> {
+        let deadline = *self.deadline.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            let left = left.map(Timespec::try_from).transpose();
+            // A duration beyond what the kernel counts is as good as none.
+            let left = left.unwrap_or(None);
+            match poll(&mut [PollFd::new(&self.socket, flags)], left.as_ref()) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) => return Ok(()),
+                Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Does what does not block as often as it takes.
+    fn retry<T>(
+        &self,
+        flags: PollFlags,
+        mut once: impl FnMut() -> Result<T, Errno>,
+    ) -> io::Result<T> {
+        loop {
+            match once() {
+                Err(Errno::AGAIN) => self.wait(flags)?,
+                Err(Errno::INTR) => {}
+                other => return other.map_err(io::Error::from),
+            }
+        }
+    }
+}
+
+impl Socket for Line {
+    type ReadHalf = Reader;
+    type WriteHalf = Writer;
+
+    const CAN_TRANSFER_FDS: bool = true;
+
+    fn split(self) -> (Reader, Writer) {
+        let reader = Reader {
+            shared: Arc::clone(&self.shared),
+            unfinished: 0,
+        };
+        let writer = Writer {
+            shared: self.shared,
+        };
+        (reader, writer)
+    }
+}
+
+/// Where the agent's replies come from.
+#[derive(Debug)]
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    /// Bytes of the message that has begun.
+    unfinished: usize,
+}
+
+impl ReadHalf for Reader {
+    async fn read(&mut self, buffer: &mut [u8]) -> zlink_core::Result<ReadResult> {
+        let socket = &self.shared.socket;
+        let (bytes, fds, all) = self
+            .shared
+            .retry(PollFlags::IN, || receive(socket, buffer))?;
+        if !all {
+            return Err(io::Error::other(
+                "a descriptor did not arrive: none is free in this process, \
+                 or more were sent than the interface has",
+            )
+            .into());
+        }
+        let read = buffer.get(..bytes).unwrap_or_default();
+        self.unfinished = match read.iter().rposition(|&byte| byte == 0) {
+            Some(end) => bytes - end - 1,
+            None => self.unfinished.saturating_add(bytes),
+        };
+        if self.unfinished > MAX_REPLY {
+            return Err(zlink_core::Error::BufferOverflow);
+        }
+        Ok(ReadResult::new(bytes).set_fds(fds))
+    }
+}
+
+/// Bytes, descriptors, and whether these are all that were sent.
+fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>, bool), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
+    let mut fds = Vec::new();
+    for part in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = part {
+            fds.extend(rights);
+        }
+    }
+    let all = !message.flags.contains(ReturnFlags::CTRUNC) && fds.len() <= MAX_FDS;
+    Ok((message.bytes, fds, all))
+}
+
+/// Where calls go.
+#[derive(Debug)]
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+}
+
+impl WriteHalf for Writer {
+    async fn write(
+        &mut self,
+        buffer: &[u8],
+        fds: &[impl AsFd],
+        _credentials: Option<&PassedCredentials>,
+    ) -> zlink_core::Result<()> {
+        // The agent would hang up.
+        if buffer.len() > MAX_CALL || fds.len() > MAX_FDS {
+            return Err(io::Error::from(io::ErrorKind::ArgumentListTooLong).into());
+        }
+        let mut fds: Vec<BorrowedFd<'_>> = fds.iter().map(AsFd::as_fd).collect();
+        let mut rest = buffer;
+        while !rest.is_empty() {
+            let socket = &self.shared.socket;
+            let sent = self
+                .shared
+                .retry(PollFlags::OUT, || send(socket, rest, &fds))?;
+            rest = rest.get(sent..).unwrap_or_default();
+            // They go with the first byte.
+            fds.clear();
+        }
+        Ok(())
+    }
+}
+
+fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::TOOBIG);
+    }
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
+}

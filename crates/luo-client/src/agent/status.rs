@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Looking at the agent.
+
+use core::time::Duration;
+use std::path::Path;
+
+use luo_varlink::status::{Current, Error as Refusal, History, Method};
+use luo_varlink::{HistoryEntry, paths};
+use zlink_core::Call;
+
+use super::caller::{Caller, Waits};
+use super::timeline::Timeline;
+use super::{DEFAULT_TIMEOUT, Error};
+
+type Result<T> = core::result::Result<T, Error<Refusal>>;
+
+/// A connection of somebody who looks. It changes nothing.
+///
+/// ```no_run
+/// use luo_client::agent::Status;
+///
+/// let mut status = Status::connect()?;
+/// println!("the agent is {}", status.get()?.phase);
+/// for event in status.watch()? {
+///     println!("{}", event?.kind);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Status {
+    caller: Caller,
+}
+
+impl Status {
+    /// Connects to the machine's agent.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect() -> Result<Self> {
+        Self::connect_to(&paths::runtime())
+    }
+
+    /// Connects to the agent whose sockets lie in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect_to(folder: &Path) -> Result<Self> {
+        let caller = Caller::connect(&folder.join(paths::STATUS), DEFAULT_TIMEOUT)?;
+        Ok(Self { caller })
+    }
+
+    /// How long the agent has for an answer; none for ever.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.caller.times.timeout = timeout;
+    }
+
+    /// How long to wait for each line of [`Status::watch`]; none for ever.
+    pub fn set_patience(&mut self, patience: Option<Duration>) {
+        self.caller.times.patience = patience;
+    }
+
+    /// How the agent and the machine stand.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn get(&mut self) -> Result<luo_varlink::Status> {
+        let name = "GetStatus";
+        self.caller
+            .send(name, &Call::new(Method::GetStatus), None)?;
+        let answer = self.caller.receive::<Current, _>(name, Waits::Agent)?;
+        Ok(answer.parameters.status)
+    }
+
+    /// The last updates, the newest first, `most` of them at most.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn history(&mut self, most: u32) -> Result<Vec<HistoryEntry>> {
+        let name = "GetHistory";
+        let call = Call::new(Method::GetHistory { most });
+        self.caller.send(name, &call, None)?;
+        let answer = self.caller.receive::<History, _>(name, Waits::Agent)?;
+        Ok(answer.parameters.updates)
+    }
+
+    /// All that happens, from now on. The first line says where the agent is.
+    ///
+    /// # Errors
+    /// See [`Error`]; too many who watch are refused by the first line.
+    pub fn watch(&mut self) -> Result<Timeline<'_, Refusal>> {
+        let name = "Watch";
+        let call = Call::new(Method::Watch).set_more(true);
+        self.caller.send(name, &call, None)?;
+        Ok(Timeline::new(&mut self.caller, name))
+    }
+}

@@ -1,0 +1,586 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Taking part in updates.
+
+use core::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use luo_sys::{Session, SessionName, Token};
+use luo_varlink::client::{Claimed, Declared, Error as Refusal, Method, Next, Registered};
+use luo_varlink::limits::{MAX_NEEDS, MAX_REASON, MAX_WORKLOAD_NAME};
+use luo_varlink::{Event, EventKind, Report, Step, paths};
+use serde::de::DeserializeOwned;
+use zlink_core::Call;
+
+use super::caller::{Answer, Caller, Nothing, Times, Waits};
+use super::held::{Gift, Held};
+use super::{DEFAULT_TIMEOUT, Error, Result};
+
+/// The first pause between two attempts to connect again; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// A connection that is no workload yet.
+#[derive(Debug)]
+pub struct Agent {
+    caller: Caller,
+    folder: PathBuf,
+}
+
+impl Agent {
+    /// Connects to the machine's agent.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect() -> Result<Self> {
+        Self::connect_to(&paths::runtime())
+    }
+
+    /// Connects to the agent whose sockets lie in `folder`.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect_to(folder: &Path) -> Result<Self> {
+        Self::connect_within(folder, DEFAULT_TIMEOUT)
+    }
+
+    fn connect_within(folder: &Path, within: Duration) -> Result<Self> {
+        Ok(Self {
+            caller: Caller::connect(&folder.join(paths::CLIENT), within)?,
+            folder: folder.into(),
+        })
+    }
+
+    /// How long the agent has for an answer that waits for nobody; none for ever.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.caller.times.timeout = timeout;
+    }
+
+    /// Becomes the workload `name`, which needs others: they are there before it, and
+    /// stay longer.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::BadName`], [`Refusal::Denied`] by the policy,
+    /// [`Refusal::WorkloadTaken`] while another connection is this workload,
+    /// [`Refusal::UpdateUnderWay`], [`Refusal::TooMany`].
+    pub fn register(self, name: &str, needs: &[&str]) -> Result<Workload> {
+        let needs = needs.iter().map(|&need| need.into()).collect();
+        let role = Role {
+            name: name.into(),
+            needs,
+        };
+        role.check()?;
+        let mut caller = self.caller;
+        let registered = role.register(&mut caller)?;
+        Ok(Workload {
+            caller,
+            folder: self.folder,
+            role,
+            registered,
+            held: Held::default(),
+            asked: false,
+            event: None,
+        })
+    }
+}
+
+/// What a connection registers as.
+#[derive(Debug)]
+struct Role {
+    name: String,
+    needs: Vec<String>,
+}
+
+impl Role {
+    /// What would be too long for a call is refused here, as the agent would.
+    fn check(&self) -> Result<()> {
+        let mut names = core::iter::once(&self.name).chain(&self.needs);
+        let bad = |name: &&String| name.is_empty() || name.len() > MAX_WORKLOAD_NAME;
+        if names.any(|name| bad(&name)) {
+            let reason = format!("a workload's name has 1 to {MAX_WORKLOAD_NAME} bytes");
+            return Err(Error::Refused(Refusal::BadName { reason }));
+        }
+        if self.needs.len() > MAX_NEEDS {
+            let limit = format!("a workload needs {MAX_NEEDS} others at most");
+            return Err(Error::Refused(Refusal::TooMany { limit }));
+        }
+        Ok(())
+    }
+
+    fn register(&self, caller: &mut Caller) -> Result<Registered> {
+        let name = "Register";
+        let method = Method::Register {
+            workload: self.name.clone(),
+            needs: self.needs.clone(),
+        };
+        caller.send(name, &Call::new(method), None)?;
+        Ok(caller.receive(name, Waits::Agent)?.parameters)
+    }
+}
+
+/// A session that was taken back.
+#[derive(Debug)]
+pub struct Claim {
+    /// The session.
+    pub session: Session,
+    /// Whether it came from the previous kernel: its files are to be retrieved, and then
+    /// [`Workload::finish_session`]. Else it was in the agent's custody: files may be
+    /// added.
+    pub incoming: bool,
+}
+
+/// A program that takes part in updates.
+///
+/// It keeps a copy of the descriptor of each of its sessions, as the agent does:
+/// a session ends with [`Workload::drop_session`] or [`Workload::finish_session`], and
+/// not when the [`Session`] that was given out is dropped.
+///
+/// A workload that is dropped is lost to the agent, as if the program had died: an
+/// update that is under way is called off, and the agent holds the sessions until the
+/// same identity registers again. [`Workload::unregister`] and [`Workload::detach`]
+/// leave in an orderly way.
+///
+/// ```text
+/// register -> create_session -> next_event -> prepare -> ready -> freeze -> ready ==kexec==>
+///                                   ^            |          |        |
+///                                   `--- cancel -+----------+--------'
+/// ==kexec==> register -> claim -> restored -> finish_session
+/// ```
+#[derive(Debug)]
+pub struct Workload {
+    caller: Caller,
+    folder: PathBuf,
+    role: Role,
+    registered: Registered,
+    held: Held,
+    /// The agent has been asked for an event, and has not answered.
+    asked: bool,
+    /// One that came while another call was made.
+    event: Option<Event>,
+}
+
+impl Workload {
+    /// What the agent said when this workload registered: where it is, and which
+    /// sessions can be claimed.
+    #[must_use]
+    pub fn registered(&self) -> &Registered {
+        &self.registered
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.role.name
+    }
+
+    /// How long the agent has for an answer that waits for nobody; none for ever.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.caller.times.timeout = timeout;
+    }
+
+    /// How long [`Workload::claim`] waits; none for ever. The connection is given up
+    /// then.
+    pub fn set_patience(&mut self, patience: Option<Duration>) {
+        self.caller.times.patience = patience;
+    }
+
+    /// Sends a call and reads replies up to its own. If the agent was asked for an event
+    /// before, that is answered first.
+    fn send(&mut self, name: &'static str, method: Method, fd: Option<OwnedFd>) -> Result<()> {
+        self.caller.send(name, &Call::new(method), fd)?;
+        if core::mem::take(&mut self.asked) {
+            match self.caller.receive::<Next, _>("NextEvent", Waits::Agent) {
+                Ok(answer) => self.event = answer.parameters.event,
+                // It will be said again to who asks again.
+                Err(Error::Refused(_) | Error::Unknown { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn call<P>(
+        &mut self,
+        name: &'static str,
+        method: Method,
+        fd: Option<OwnedFd>,
+        waits: Waits,
+    ) -> Result<Answer<P>>
+    where
+        P: DeserializeOwned + core::fmt::Debug,
+    {
+        self.send(name, method, fd)?;
+        self.caller.receive(name, waits)
+    }
+
+    fn tell(&mut self, name: &'static str, method: Method, fd: Option<OwnedFd>) -> Result<()> {
+        self.send(name, method, fd)?;
+        self.caller.receive_nothing(name, Waits::Agent)
+    }
+
+    /// Makes a session, for the next kernel. The agent keeps a copy of its descriptor.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::BadName`] (the agent takes UTF-8 only), [`Refusal::Denied`],
+    /// [`Refusal::TooMany`], [`Refusal::UpdateUnderWay`], [`Refusal::Kernel`].
+    pub fn create_session(&mut self, name: &SessionName) -> Result<Session> {
+        let call = "CreateSession";
+        let method = Method::CreateSession { name: text(name)? };
+        self.send(call, method, None)?;
+        let (_, fd) = self.caller.receive_fd::<Nothing, _>(call, Waits::Agent)?;
+        let session = Session::from_fd(fd);
+        self.keep(call, name, &session)?;
+        Ok(session)
+    }
+
+    /// Gives the agent a copy of a session that it does not have: one that this program
+    /// made or retrieved itself. [`Workload::reconnect`] does that for those it knows.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::BadDescriptor`] if it is not the session of that name, else
+    /// as [`Workload::create_session`].
+    pub fn attach(&mut self, name: &SessionName, session: &Session) -> Result<()> {
+        let call = "AttachSession";
+        let method = Method::AttachSession { name: text(name)? };
+        let copy = session.as_fd().try_clone_to_owned();
+        let copy = copy.map_err(|source| Error::Os { call, source })?;
+        self.tell(call, method, Some(copy))?;
+        self.keep(call, name, session)
+    }
+
+    fn keep(&mut self, call: &'static str, name: &SessionName, session: &Session) -> Result<()> {
+        let kept = self.held.keep(name, session);
+        kept.map_err(|source| Error::Os { call, source })
+    }
+
+    /// Says that a file is going to be preserved in a session, so that checks look at it:
+    /// now, and before each update. The agent keeps a copy until the session is dropped.
+    /// A check that failed is in the report, and no error.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NoSuchSession`], [`Refusal::BadDescriptor`],
+    /// [`Refusal::TooMany`].
+    pub fn declare(
+        &mut self,
+        session: &SessionName,
+        token: Token,
+        file: impl AsFd,
+    ) -> Result<Report> {
+        let call = "Declare";
+        let copy = || {
+            let copy = file.as_fd().try_clone_to_owned();
+            copy.map_err(|source| Error::Os { call, source })
+        };
+        let kept = copy()?;
+        let declared = declare(session, token)?;
+        let answer: Answer<Declared> = self.call(call, declared, Some(copy()?), Waits::Agent)?;
+        self.held.declare(session, token, kept);
+        Ok(answer.parameters.report)
+    }
+
+    /// Ends a session for the next kernel: this workload and the agent close their
+    /// copies. When the last one is closed, what is preserved in it is released.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NoSuchSession`], [`Refusal::UpdateUnderWay`].
+    pub fn drop_session(&mut self, name: &SessionName) -> Result<()> {
+        let method = Method::DropSession { name: text(name)? };
+        self.tell("DropSession", method, None)?;
+        self.held.forget(name);
+        Ok(())
+    }
+
+    /// Waits for what is to be done next, as long as it takes.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn next_event(&mut self) -> Result<Event> {
+        loop {
+            if let Some(event) = self.event_until(None)? {
+                return Ok(event);
+            }
+        }
+    }
+
+    /// Waits for what is to be done next, so long at most. The connection goes on.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn next_event_within(&mut self, time: Duration) -> Result<Option<Event>> {
+        self.event_until(Instant::now().checked_add(time))
+    }
+
+    /// Asks the agent for an event, unless it has been asked. When there is one, the
+    /// descriptor can be read.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn request_event(&mut self) -> Result<()> {
+        if self.asked || self.event.is_some() {
+            return Ok(());
+        }
+        let call = Call::new(Method::NextEvent);
+        self.caller.send("NextEvent", &call, None)?;
+        self.asked = true;
+        Ok(())
+    }
+
+    /// What is to be done next, if that is known; asks for it if it was not asked for.
+    ///
+    /// In an event loop: call it until there is nothing, then wait until the descriptor
+    /// can be read. Do so after each other call as well, because that ends the wait for
+    /// an event, and an event may have come with its answer.
+    ///
+    /// ```no_run
+    /// # use luo_client::agent::{Result, Workload};
+    /// # fn handle(_: luo_client::agent::Event) {}
+    /// # fn turn(workload: &mut Workload) -> Result<()> {
+    /// while let Some(event) = workload.try_event()? {
+    ///     handle(event);
+    /// }
+    /// // Now poll `workload.as_fd()` for input.
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn try_event(&mut self) -> Result<Option<Event>> {
+        self.event_until(Some(Instant::now()))
+    }
+
+    fn event_until(&mut self, deadline: Option<Instant>) -> Result<Option<Event>> {
+        self.request_event()?;
+        if let Some(event) = self.event.take() {
+            return Ok(Some(event));
+        }
+        let waits = Waits::Until(deadline);
+        let answer = self.caller.receive::<Next, _>("NextEvent", waits);
+        match answer {
+            Err(Error::TimedOut { .. }) => Ok(None),
+            other => {
+                self.asked = false;
+                Ok(other?.parameters.event)
+            }
+        }
+    }
+
+    /// Answers an event: what was asked for is done.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NotExpected`], because the event is a cancel, the update is
+    /// over, or the answer is late; a cancel is the next event then.
+    pub fn ready(&mut self, event: &Event) -> Result<()> {
+        self.answer(event, None)
+    }
+
+    /// Answers an event: it cannot be done, and the update has to be called off. The
+    /// reason is shown to the administrator, its first 1,024 bytes.
+    ///
+    /// # Errors
+    /// As [`Workload::ready`].
+    pub fn veto(&mut self, event: &Event, reason: &str) -> Result<()> {
+        self.answer(event, Some(cut(reason).into()))
+    }
+
+    fn answer(&mut self, event: &Event, veto: Option<String>) -> Result<()> {
+        let step = match event.kind {
+            EventKind::Prepare => Step::Prepare,
+            EventKind::Freeze => Step::Freeze,
+            EventKind::Cancel => {
+                let reason = "a cancel is not answered".into();
+                return Err(Error::Refused(Refusal::NotExpected { reason }));
+            }
+        };
+        let update = event.update.clone();
+        let method = Method::Answer { update, step, veto };
+        self.tell("Answer", method, None)
+    }
+
+    /// Leaves, once ready: the agent holds the sessions, agrees to the rest, and gives
+    /// them back to the same identity, before or after the jump. The connection is over.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NotExpected`], because no update is under way or this
+    /// workload is not ready.
+    pub fn detach(&mut self) -> Result<()> {
+        self.tell("Detach", Method::Detach, None)?;
+        self.leave();
+        Ok(())
+    }
+
+    /// Ends being a workload. The copies that this workload and the agent have of its
+    /// sessions are closed, and with the last ones the sessions. The connection is over.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::UpdateUnderWay`].
+    pub fn unregister(&mut self) -> Result<()> {
+        self.tell("Unregister", Method::Unregister, None)?;
+        self.leave();
+        Ok(())
+    }
+
+    fn leave(&mut self) {
+        self.caller.hang_up();
+        self.held.clear();
+    }
+
+    /// Takes a session back, from the previous kernel or from the agent's custody. It
+    /// waits until the workloads that this one needs serve again.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NoSuchSession`] if there is none that is this workload's,
+    /// [`Refusal::Denied`], [`Refusal::Kernel`].
+    pub fn claim(&mut self, name: &SessionName) -> Result<Claim> {
+        let call = "Claim";
+        let session = text(name)?;
+        self.send(call, Method::Claim { session }, None)?;
+        let (claimed, fd) = self.caller.receive_fd::<Claimed, _>(call, Waits::Others)?;
+        let Some(Claimed { incoming }) = claimed else {
+            return Err(self.caller.nonsense(call, "a reply without parameters"));
+        };
+        let session = Session::from_fd(fd);
+        self.keep(call, name, &session)?;
+        Ok(Claim { session, incoming })
+    }
+
+    /// Serves again after an update: those who need this workload may go on.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NotExpected`], because there was no update.
+    pub fn restored(&mut self) -> Result<()> {
+        self.tell("Restored", Method::Restored, None)
+    }
+
+    /// Finishes a session of the previous kernel: what was retrieved is this program's,
+    /// what was not is released.
+    ///
+    /// # Errors
+    /// Refused: [`Refusal::NoSuchSession`], [`Refusal::Kernel`] with EBUSY if a file
+    /// cannot be let go of yet; it can be tried again.
+    pub fn finish_session(&mut self, name: &SessionName) -> Result<()> {
+        let method = Method::FinishSession { name: text(name)? };
+        self.tell("FinishSession", method, None)?;
+        self.held.forget(name);
+        Ok(())
+    }
+
+    /// Connects again after the agent was lost, registers, and gives the agent copies of
+    /// all sessions and declared files again. It tries for as long as `within`, with
+    /// pauses from 10 ms to 1 s between the attempts.
+    ///
+    /// An event that was not answered is void: if the agent was lost while it prepared
+    /// or froze, the update is off. What can be claimed now says the result.
+    ///
+    /// # Errors
+    /// What the last attempt met. It can be called again.
+    pub fn reconnect(&mut self, within: Duration) -> Result<&Registered> {
+        self.caller.hang_up();
+        self.asked = false;
+        self.event = None;
+        let end = Instant::now().checked_add(within);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = left.unwrap_or(DEFAULT_TIMEOUT).min(DEFAULT_TIMEOUT);
+            match self.again(left) {
+                Ok(()) => return Ok(&self.registered),
+                Err(error) if passes(&error) && left > pause => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One attempt. It either has all, or changes nothing.
+    fn again(&mut self, within: Duration) -> Result<()> {
+        let call = "reconnect";
+        let gifts = self.held.gifts();
+        let gifts = gifts.map_err(|source| Error::Os { call, source })?;
+        let mut caller = Agent::connect_within(&self.folder, within)?.caller;
+        let times = self.caller.times;
+        let timeout = times.timeout.map_or(within, |timeout| timeout.min(within));
+        caller.times = Times {
+            timeout: Some(timeout),
+            ..times
+        };
+        let registered = self.role.register(&mut caller)?;
+        for gift in gifts {
+            give(&mut caller, gift)?;
+        }
+        caller.times = times;
+        self.caller = caller;
+        self.registered = registered;
+        Ok(())
+    }
+}
+
+/// Gives the agent a copy of what a workload holds.
+fn give(caller: &mut Caller, gift: Gift) -> Result<()> {
+    match gift {
+        Gift::Session(name, fd) => {
+            let call = "AttachSession";
+            let name = text(&name)?;
+            let method = Method::AttachSession { name };
+            caller.send(call, &Call::new(method), Some(fd))?;
+            caller.receive_nothing(call, Waits::Agent)
+        }
+        Gift::File(session, token, fd) => {
+            let call = "Declare";
+            let method = declare(&session, token)?;
+            caller.send(call, &Call::new(method), Some(fd))?;
+            // What the checks found is looked at before each update.
+            caller.receive::<Declared, _>(call, Waits::Agent).map(drop)
+        }
+    }
+}
+
+fn declare(session: &SessionName, token: Token) -> Result<Method> {
+    Ok(Method::Declare {
+        session: text(session)?,
+        token: token.0,
+    })
+}
+
+/// Whether another attempt may go better.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::NoAgent { .. } | Error::AgentGone | Error::TimedOut { .. } => true,
+        Error::Refused(refusal) => matches!(
+            refusal,
+            Refusal::WorkloadTaken { .. } | Refusal::UpdateUnderWay { .. }
+        ),
+        _ => false,
+    }
+}
+
+/// As much of a reason as the agent takes.
+fn cut(reason: &str) -> &str {
+    let fits = (0..=MAX_REASON).rev().find_map(|end| reason.get(..end));
+    if reason.len() > MAX_REASON {
+        fits.unwrap_or_default()
+    } else {
+        reason
+    }
+}
+
+/// A name as the agent takes it.
+fn text(name: &SessionName) -> Result<String> {
+    match core::str::from_utf8(name.as_bytes()) {
+        Ok(text) => Ok(text.into()),
+        Err(_) => Err(Error::Refused(Refusal::BadName {
+            reason: format!("the agent takes names in UTF-8 only, which '{name}' is not"),
+        })),
+    }
+}
+
+impl AsFd for Workload {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.caller.as_fd()
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a program links whose state is to survive a kernel update.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`kernel`] | `/dev/liveupdate`, typed: [`Device`], [`Session`], [`Token`], errors with errno |
+//! | [`agent`] | the live update agent `luod`: take part in updates, look at them, run them |
+//!
+//! A program that is alone on its machine needs [`kernel`] only. Where several go
+//! through an update together, each is a [`agent::Workload`]: the agent asks it to get
+//! ready and to stand still, it may refuse, and after the jump it gets back what is its.
+//!
+//! All calls block; there is no runtime and no thread. For an event loop there are
+//! [`agent::Workload::try_event`] and its descriptor.
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod kernel;
+
+pub use kernel::{Device, Session, SessionName, Token};

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An agent that is not there, dies, hangs, and comes back.
+
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use luo_client::agent::{Agent, Error, EventKind, Status};
+use luo_client::{Session, Token};
+use luo_varlink::client::{Declared, Error as Refusal, Method};
+use luo_varlink::{Report, paths};
+
+use crate::fake::{Fake, Peer, Script, event};
+use crate::workload::{contents, file, name};
+
+/// Long for a machine, and never reached by a test that passes.
+const LONG: Duration = Duration::from_secs(60);
+
+fn fine() -> Declared {
+    Declared {
+        report: Report {
+            ok: true,
+            checks: vec![],
+        },
+    }
+}
+
+#[test]
+fn nobody_is_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let error = Agent::connect_to(folder.path()).unwrap_err();
+    assert_eq!(error.errno(), 2);
+    assert!(error.to_string().contains("is luod running?"), "{error}");
+    // A socket that its owner has left behind.
+    drop(UnixListener::bind(folder.path().join(paths::STATUS)).unwrap());
+    let error = Status::connect_to(folder.path()).unwrap_err();
+    assert!(matches!(error, Error::NoAgent { .. }), "{error}");
+    assert_eq!(error.errno(), 111);
+}
+
+#[test]
+fn an_agent_that_dies_is_noticed_at_once() {
+    let fake = Fake::client(|mut peer| {
+        peer.register("cache");
+        peer.expect(Method::NextEvent);
+        // It is dropped here.
+    });
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    assert!(matches!(workload.next_event(), Err(Error::AgentGone)));
+    assert!(matches!(workload.try_event(), Err(Error::AgentGone)));
+    assert!(matches!(workload.restored(), Err(Error::AgentGone)));
+    fake.done();
+}
+
+#[test]
+fn an_agent_that_dies_within_a_reply_is_noticed() {
+    let fake = Fake::client(|mut peer| {
+        peer.register("cache");
+        peer.expect(Method::Restored);
+        assert!(peer.raw(br#"{"parameters":"#));
+    });
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    assert!(matches!(workload.restored(), Err(Error::AgentGone)));
+    fake.done();
+}
+
+#[test]
+fn an_agent_that_hangs_is_given_up() {
+    let fake = Fake::client(|mut peer| {
+        peer.register("cache");
+        peer.expect(Method::Restored);
+        // No answer. The client hangs up.
+        peer.expect_end();
+    });
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    workload.set_timeout(Some(Duration::from_millis(20)));
+    match workload.restored() {
+        Err(Error::TimedOut { call }) => assert_eq!(call, "Restored"),
+        other => panic!("{other:?}"),
+    }
+    // A late answer would not be taken for that to another call.
+    assert!(matches!(workload.restored(), Err(Error::AgentGone)));
+    fake.done();
+}
+
+#[test]
+fn patience_bounds_a_claim() {
+    let fake = Fake::client(|mut peer| {
+        peer.register("cache");
+        peer.expect(Method::Claim {
+            session: "s".into(),
+        });
+        peer.expect_end();
+    });
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    workload.set_patience(Some(Duration::from_millis(20)));
+    let error = workload.claim(&name("s")).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    fake.done();
+}
+
+/// The agent of a first life: it makes session s1, and dies while it prepares.
+fn first_life(mut peer: Peer) {
+    peer.register("cache");
+    peer.expect(Method::CreateSession { name: "s1".into() });
+    peer.reply_fd(serde_json::json!({}), file("s1"));
+    peer.expect_fd(Method::AttachSession { name: "s2".into() });
+    peer.done();
+    peer.expect_fd(Method::Declare {
+        session: "s1".into(),
+        token: 7,
+    });
+    peer.reply(fine());
+    peer.expect(Method::DropSession { name: "s2".into() });
+    peer.done();
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Prepare)));
+}
+
+/// One that still thinks that the workload is connected.
+fn confused(mut peer: Peer) {
+    let (call, _) = peer.next::<Method>().unwrap();
+    assert!(matches!(call.method(), Method::Register { .. }));
+    peer.refuse(Refusal::WorkloadTaken {
+        workload: "cache".into(),
+    });
+}
+
+/// The next one gets all that is held, and nothing else.
+fn second_life(mut peer: Peer) {
+    peer.register("cache");
+    let session = peer.expect_fd(Method::AttachSession { name: "s1".into() });
+    assert_eq!(contents(session), "s1");
+    peer.done();
+    let declared = peer.expect_fd(Method::Declare {
+        session: "s1".into(),
+        token: 7,
+    });
+    assert_eq!(contents(declared), "seven");
+    peer.reply(fine());
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Cancel)));
+    peer.expect_end();
+}
+
+#[test]
+fn a_workload_gives_the_next_agent_what_it_holds() {
+    let scripts: Vec<Script> = vec![
+        Box::new(first_life),
+        Box::new(|_dies_at_once| {}),
+        Box::new(confused),
+        Box::new(second_life),
+    ];
+    let fake = Fake::serve(paths::CLIENT, scripts);
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    drop(workload.create_session(&name("s1")).unwrap());
+    let own = Session::from_fd(file("s2").into());
+    workload.attach(&name("s2"), &own).unwrap();
+    workload
+        .declare(&name("s1"), Token(7), file("seven"))
+        .unwrap();
+    workload.drop_session(&name("s2")).unwrap();
+    let prepare = workload.next_event().unwrap();
+    assert!(matches!(workload.ready(&prepare), Err(Error::AgentGone)));
+    workload.reconnect(LONG).unwrap();
+    assert_eq!(workload.next_event().unwrap().kind, EventKind::Cancel);
+    drop(workload);
+    fake.done();
+}
+
+#[test]
+fn attempts_to_reconnect_end() {
+    let fake = Fake::client(|mut peer| peer.register("cache"));
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    fake.done();
+    let error = workload.reconnect(Duration::from_millis(30)).unwrap_err();
+    assert!(matches!(error, Error::NoAgent { .. }), "{error}");
+}

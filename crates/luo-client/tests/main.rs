@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The client against an agent that does what a test says.
+
+mod fake;
+mod hostile;
+mod lost;
+mod tools;
+mod workload;
