@@ -16,10 +16,7 @@ use crate::look::{SYSFS, sysfs};
 pub(super) const CASES: &[Case] = &[
     here("state-is-a-word", word).but(&[absent(NO_SYSFS)]),
     here("update-count-is-that-of-info", update_count).but(&[absent(NO_SYSFS)]),
-    here("state-is-read-only", read_only).but(&[
-        absent(NO_SYSFS),
-        simulated(Expect::Absent("only opening its paths works, not stat")),
-    ]),
+    here("state-is-read-only", read_only).but(&[absent(NO_SYSFS)]),
     here("unclaimed-takes-two-words", unclaimed).but(&[
         absent(NO_SYSFS),
         simulated(Expect::Accepts(

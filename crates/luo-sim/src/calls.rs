@@ -5,6 +5,7 @@
 //! |---|---|
 //! | open, openat, openat2 | the path is one of [`crate::path`] |
 //! | ioctl | its type is 0xBA and the descriptor is ours |
+//! | stat, lstat, newfstatat, statx, access, faccessat, faccessat2 | the same, and it is no path that the real machine has anyway |
 //! | readlink, readlinkat | it is `/proc/PID/fd/FD` of a descriptor of ours |
 //! | ftruncate, fallocate | the file is a memfd that is preserved |
 //! | reboot, kexec_load, kexec_file_load | always |
@@ -27,6 +28,7 @@ use crate::machine::Machine;
 use crate::path::{self, Place};
 use crate::reboot::{self, Loaded};
 use crate::session;
+use crate::stat::{self, Form};
 use crate::stop::End;
 use crate::table::{Object, Table};
 
@@ -34,6 +36,10 @@ use crate::table::{Object, Table};
 pub(crate) enum Ours {
     Open(Place, OFlags),
     Link(RawFd),
+    /// With the address of the answer.
+    Stat(Place, Form, u64),
+    /// With what is wanted.
+    Access(Place, u64),
     Ioctl,
     Resize,
     Reboot,
@@ -76,6 +82,23 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
             _ => None,
         }
     };
+    let place = |directory: RawFd, path: usize| {
+        let path = caller.path(caller.argument(path))?;
+        path::resolve(caller, directory, &path).filter(|place| !place.is_real())
+    };
+    let stat = |directory: RawFd, path: usize, form, to: usize| {
+        Some(Ours::Stat(
+            place(directory, path)?,
+            form,
+            caller.argument(to),
+        ))
+    };
+    let access = |directory: RawFd, path: usize| {
+        Some(Ours::Access(
+            place(directory, path)?,
+            caller.argument(path + 1),
+        ))
+    };
     /// The `AT_FDCWD` of calls without a directory.
     const CURRENT: RawFd = -100;
     match number {
@@ -86,6 +109,13 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
             let mut how = [0; 8];
             caller.read(caller.argument(2), &mut how).ok()?;
             open(caller.fd_argument(0), 1, u64::from_ne_bytes(how))
+        }
+        _ if number == number::STAT || number == number::LSTAT => stat(CURRENT, 0, Form::Stat, 1),
+        Some(number::NEWFSTATAT) => stat(caller.fd_argument(0), 1, Form::Stat, 2),
+        Some(number::STATX) => stat(caller.fd_argument(0), 1, Form::Statx, 4),
+        _ if number == number::ACCESS => access(CURRENT, 0),
+        _ if number == number::FACCESSAT || number == number::FACCESSAT2 => {
+            access(caller.fd_argument(0), 1)
         }
         _ if number == number::READLINK => link(CURRENT, 0),
         _ if number == number::READLINKAT => link(caller.fd_argument(0), 1),
@@ -147,6 +177,16 @@ impl Service<'_> {
                 Ok(opened.map_or(Done::Foreign, |fd| Done::Value(fd.into())))
             }
             Ours::Link(fd) => self.link(caller, fd, said),
+            Ours::Stat(place, form, to) => {
+                *said = format!("stat {place:?}");
+                let told = stat::tell(self.machine, caller, place, form, to)?;
+                Ok(if told { Done::Value(0) } else { Done::Foreign })
+            }
+            Ours::Access(place, wanted) => {
+                *said = format!("access {place:?}");
+                let told = stat::access(self.machine, caller, place, wanted)?;
+                Ok(if told { Done::Value(0) } else { Done::Foreign })
+            }
             Ours::Ioctl => self.ioctl(caller, said),
             Ours::Resize => {
                 "resize".clone_into(said);

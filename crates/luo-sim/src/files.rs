@@ -76,7 +76,7 @@ pub(crate) fn open(
             describe(machine, id, &mut text);
             give_text(caller, &text, close_on_exec).map(Some)
         }
-        Place::Fd(_) => Ok(None),
+        Place::Folder | Place::Fd(_) => Ok(None),
     }
 }
 

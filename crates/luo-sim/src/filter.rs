@@ -21,7 +21,7 @@ pub(crate) mod number {
                 #[cfg(not(target_arch = "x86_64"))]
                 pub(crate) const $name: Option<i32> = $other;
             )*
-            /// All of them but `ioctl`, which is looked at more closely.
+            /// All of them, but for those that are looked at more closely.
             pub(crate) const ALL: &[Option<i32>] = &[$($name,)*];
         };
     }
@@ -29,22 +29,40 @@ pub(crate) mod number {
     // x86-64, and the generic table of newer architectures.
     numbers! {
         OPEN: Some(2), None;
+        STAT: Some(4), None;
+        LSTAT: Some(6), None;
+        ACCESS: Some(21), None;
         READLINK: Some(89), None;
         FTRUNCATE: Some(77), Some(46);
         REBOOT: Some(169), Some(142);
         KEXEC_LOAD: Some(246), Some(104);
         OPENAT: Some(257), Some(56);
         READLINKAT: Some(267), Some(78);
+        FACCESSAT: Some(269), Some(48);
         FALLOCATE: Some(285), Some(47);
         KEXEC_FILE_LOAD: Some(320), Some(294);
         OPENAT2: Some(437), Some(437);
+        FACCESSAT2: Some(439), Some(439);
     }
 
+    // Those are looked at more closely.
     #[cfg(target_arch = "x86_64")]
-    pub(crate) const IOCTL: i32 = 16;
+    mod closely {
+        pub(crate) const IOCTL: i32 = 16;
+        pub(crate) const NEWFSTATAT: i32 = 262;
+        pub(crate) const STATX: i32 = 332;
+    }
     #[cfg(not(target_arch = "x86_64"))]
-    pub(crate) const IOCTL: i32 = 29;
+    mod closely {
+        pub(crate) const IOCTL: i32 = 29;
+        pub(crate) const NEWFSTATAT: i32 = 79;
+        pub(crate) const STATX: i32 = 291;
+    }
+    pub(crate) use closely::{IOCTL, NEWFSTATAT, STATX};
 }
+
+/// A flag of newfstatat and statx: with it they are fstat, on a descriptor.
+const EMPTY_PATH: u64 = 0x1000;
 
 /// What the compiler of filters cannot say, and is replaced afterwards: it knows
 /// this action, with a value of ours.
@@ -70,16 +88,23 @@ pub(crate) fn filter() -> Result<Vec<Instruction>, Error> {
 }
 
 fn compile(target: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> {
-    let ours = SeccompCondition::new(
-        1,
-        SeccompCmpArgLen::Dword,
-        SeccompCmpOp::MaskedEq(0xff00),
-        u64::from(IOCTL_TYPE << 8),
-    )?;
+    // That bits of an argument have a value.
+    let bits = |argument, mask, value| {
+        let compare = SeccompCmpOp::MaskedEq(mask);
+        let condition = SeccompCondition::new(argument, SeccompCmpArgLen::Dword, compare, value);
+        SeccompRule::new(vec![condition?])
+    };
     let always = number::ALL.iter().flatten();
     let mut rules: std::collections::BTreeMap<i64, Vec<SeccompRule>> =
         always.map(|&number| (number.into(), Vec::new())).collect();
-    rules.insert(number::IOCTL.into(), vec![SeccompRule::new(vec![ours])?]);
+    let closely = [
+        (number::IOCTL, bits(1, 0xff00, u64::from(IOCTL_TYPE << 8))?),
+        (number::NEWFSTATAT, bits(3, EMPTY_PATH, 0)?),
+        (number::STATX, bits(2, EMPTY_PATH, 0)?),
+    ];
+    for (number, rule) in closely {
+        rules.insert(number.into(), vec![rule]);
+    }
     let filter = SeccompFilter::new(
         rules,
         SeccompAction::Allow,

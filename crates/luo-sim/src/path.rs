@@ -21,6 +21,8 @@ pub(crate) enum Place {
     Participant,
     /// `/proc/cmdline`.
     CommandLine,
+    /// `/sys/kernel/liveupdate`, the folder: it can be looked at, and not be opened.
+    Folder,
     /// `/sys/kernel/liveupdate/state`.
     State,
     /// `/sys/kernel/liveupdate/update_count`.
@@ -33,12 +35,23 @@ pub(crate) enum Place {
     Fd(RawFd),
 }
 
-const FIXED: [(&str, Place); 8] = [
+impl Place {
+    /// Whether the real machine has it, too: then stat and access are its business.
+    pub(crate) const fn is_real(self) -> bool {
+        matches!(
+            self,
+            Self::Log | Self::CommandLine | Self::FdInfo(_) | Self::Fd(_)
+        )
+    }
+}
+
+const FIXED: [(&str, Place); 9] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
     (driver::FORGE, Place::Forge),
     (driver::PARTICIPANT, Place::Participant),
     ("/proc/cmdline", Place::CommandLine),
+    ("/sys/kernel/liveupdate", Place::Folder),
     ("/sys/kernel/liveupdate/state", Place::State),
     ("/sys/kernel/liveupdate/update_count", Place::UpdateCount),
     ("/sys/kernel/liveupdate/unclaimed", Place::Unclaimed),
@@ -135,7 +148,7 @@ mod tests {
             "/proc/self/fdinfo",
             "/proc/self/fdinfo/x",
             "/proc/42/task/43/fdinfo/7",
-            "/sys/kernel/liveupdate",
+            "/sys/kernel/liveupdates",
             "/",
             "",
         ] {

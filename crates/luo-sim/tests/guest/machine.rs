@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 
 use anyhow::{Result, bail, ensure};
 use luo_sys::{Device, Errno, State, Token, kexec};
@@ -48,6 +48,7 @@ fn attribute(file: &str) -> Result<String> {
 }
 
 pub(crate) fn paths() -> Result<()> {
+    looks()?;
     same("the state", attribute("state")?.as_str(), "normal\n")?;
     same("updates", attribute("update_count")?.as_str(), "0\n")?;
     same("unclaimed", attribute("unclaimed")?.as_str(), "carry\n")?;
@@ -98,6 +99,43 @@ pub(crate) fn paths() -> Result<()> {
     let length = log.read(&mut record)?;
     let record = String::from_utf8_lossy(&record[..length]).into_owned();
     ensure!(record.contains(";luo: "), "{record}");
+    Ok(())
+}
+
+/// What there is can be seen before it is opened, and what there is not cannot.
+fn looks() -> Result<()> {
+    use rustix::fs::{Access, AtFlags, CWD, accessat, stat};
+    let device = fs::metadata("/dev/liveupdate")?;
+    ensure!(device.file_type().is_char_device(), "{device:?}");
+    let old = stat("/dev/liveupdate")?;
+    same("the device's number", old.st_rdev, device.rdev())?;
+    same("the device's mode", old.st_mode, 0o020_600)?;
+    ensure!(fs::metadata(SYSFS)?.is_dir(), "it is no folder");
+    for (file, mode) in [
+        ("state", 0o444),
+        ("update_count", 0o444),
+        ("unclaimed", 0o644),
+    ] {
+        let seen = fs::metadata(format!("{SYSFS}/{file}"))?;
+        ensure!(seen.is_file() && seen.len() == 4096, "{seen:?}");
+        same(file, seen.mode() & 0o777, mode)?;
+        same(file, stat(format!("{SYSFS}/{file}"))?.st_size, 4096)?;
+    }
+    let access = |path: &str, access| accessat(CWD, path, access, AtFlags::empty());
+    access("/dev/liveupdate", Access::READ_OK | Access::WRITE_OK)?;
+    access(SYSFS, Access::EXEC_OK)?;
+    let written = access("/sys/kernel/liveupdate/state", Access::WRITE_OK);
+    same("writing it", written, Err(rustix::io::Errno::ACCESS))?;
+    for missing in ["/sys/kernel/liveupdate/other", "/dev/luo_forge"] {
+        ensure!(!fs::exists(missing)?, "there is a {missing}");
+        ensure!(fs::File::open(missing).is_err(), "{missing} opens");
+    }
+    // Others are as they are.
+    ensure!(
+        fs::metadata("/dev/null")?.file_type().is_char_device(),
+        "no null"
+    );
+    ensure!(fs::metadata("/proc/self/exe")?.len() > 0, "no program");
     Ok(())
 }
 
