@@ -4,5 +4,7 @@
 mod fake;
 mod hostile;
 mod lost;
+mod manifest;
+mod regions;
 mod tools;
 mod workload;

@@ -139,9 +139,9 @@ pub struct Claim {
 /// not when the [`Session`] that was given out is dropped.
 ///
 /// A workload that is dropped is lost to the agent, as if the program had died: an
-/// update that is under way is called off, and the agent holds the sessions until the
-/// same identity registers again. [`Workload::unregister`] and [`Workload::detach`]
-/// leave in an orderly way.
+/// update that is under way is called off, and the agent lets go of its sessions for the
+/// next kernel; those of the previous one wait for the same identity to register again.
+/// [`Workload::unregister`] and [`Workload::detach`] leave in an orderly way.
 ///
 /// ```text
 /// register -> create_session -> next_event -> prepare -> ready -> freeze -> ready ==kexec==>

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Counts how often it was started, over any number of kernels.
+use luo_client::{SessionName, agent::Agent, agent::EventKind, memory::Regions};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let name = SessionName::new("counter")?;
+    let mut workload = Agent::connect()?.register("counter", &[])?;
+    let mut regions = Regions::new();
+    if workload.registered().claimable.contains(&name.to_string()) {
+        regions = Regions::restore_from(&workload.claim(&name)?.session)?;
+        workload.restored()?;
+        workload.finish_session(&name)?;
+    } else {
+        regions.create("starts", 8)?;
+    }
+    let starts = regions.get("starts").ok_or("no such region")?.map()?;
+    starts.store(0, starts.load(0)? + 1)?;
+    println!("start {}", starts.load(0)?);
+    let session = workload.create_session(&name)?;
+    regions.preserve_into(&session)?;
+    loop {
+        let event = workload.next_event()?;
+        // Before an answer to `Freeze`, a program that serves others stops doing so.
+        if event.kind != EventKind::Cancel {
+            workload.ready(&event)?;
+        }
+    }
+}
