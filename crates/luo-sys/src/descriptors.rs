@@ -6,7 +6,8 @@
 //! thread's child is one too many.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Runs `run` on a thread with a table of descriptors of its own: what it, and the
 /// threads that it starts, open and close is known to nobody else in this process. Of
@@ -41,6 +42,42 @@ pub fn with_own<T: Send>(
 }
 
 /// Closes copies in this thread's table that would keep others' pipes from ending.
+/// The first descriptor that a service manager passes, see sd_listen_fds(3).
+const FIRST_PASSED: RawFd = 3;
+
+/// The most descriptors that a service manager is believed to pass.
+const MOST_PASSED: u32 = 65_536;
+
+/// Takes the descriptors that a service manager has passed to this process, with their
+/// names: what `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` say. They are
+/// close-on-exec from here on. Only the first call of a process gets any, and it should
+/// be the first thing that the process does.
+#[must_use]
+pub fn passed() -> Vec<(String, OwnedFd)> {
+    static TAKEN: AtomicBool = AtomicBool::new(false);
+    let number = |name: &str| std::env::var(name).ok()?.parse::<u32>().ok();
+    let is_ours = number("LISTEN_PID") == Some(std::process::id());
+    if !is_ours || TAKEN.swap(true, Ordering::SeqCst) {
+        return Vec::new();
+    }
+    let count = number("LISTEN_FDS").unwrap_or(0).min(MOST_PASSED);
+    let names = std::env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':');
+    let mut passed = Vec::new();
+    for offset in 0..count as RawFd {
+        let name = names.next().unwrap_or_default().to_owned();
+        let fd = FIRST_PASSED + offset;
+        // SAFETY: setting a flag of a number that is not open does no harm.
+        if unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) } != 0 {
+            continue;
+        }
+        // SAFETY: it is open, and `LISTEN_PID` says that it was passed to this very
+        // process for it to own; nobody else owns it, for this runs once.
+        passed.push((name, unsafe { OwnedFd::from_raw_fd(fd) }));
+    }
+    passed
+}
+
 fn close_all_but(kept: Option<BorrowedFd<'_>>) {
     const FIRST: libc::c_long = 3;
     let last = libc::c_long::from(u32::MAX);

@@ -10,6 +10,7 @@
 //! | [`memfd`] | memory that a session can preserve |
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
+//! | [`clock`] | a counter that goes on over a kexec |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
 //! | [`supervise`], [`seccomp`], [`process`], [`descriptors`] | what a simulator needs of the kernel |
@@ -39,6 +40,7 @@
 
 mod anonymous;
 mod call;
+pub mod clock;
 mod dependency;
 pub mod descriptors;
 mod device;

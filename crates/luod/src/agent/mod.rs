@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The agent: what it knows, and what is done with it. One thread; a borrow of the
+//! state never lasts over an `await`.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `state` | workloads, sessions, phases: the data |
+//! | `workload` | register, answer, leave, be lost |
+//! | `session` | make, attach, give back, drop; the descriptor store |
+//! | `update` | prepare, freeze, jump; unwinding |
+//! | `start` | what an earlier agent, or kernel, has left |
+//! | `restore` | after the jump: claims, deadlines, the end |
+//! | `check` | what is looked at before an update |
+//! | `timeline` | what has happened, for those who watch and for the history |
+//! | `view` | how it stands, for those who look |
+
+mod check;
+mod restore;
+mod session;
+mod start;
+mod state;
+mod timeline;
+mod update;
+mod view;
+mod workload;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Instant;
+
+use luo_varlink::TimelineEvent;
+use tokio::sync::{Notify, broadcast};
+
+use crate::config::Config;
+use crate::history::History;
+use crate::kernel::{Probe, Worker};
+use crate::metrics::Metrics;
+use crate::notes::Notes;
+use crate::policy::Policy;
+use crate::store::Store;
+
+pub use workload::Caller;
+
+use state::State;
+
+/// Lines of a timeline that a watcher may be behind.
+const BEHIND: usize = 8192;
+
+/// What an agent is made of.
+pub struct Parts {
+    /// Its configuration.
+    pub config: Config,
+    /// Who may own what.
+    pub policy: Policy,
+    /// Its notes of this boot.
+    pub notes: Notes,
+    /// The thread that talks to the kernel.
+    pub kernel: Worker,
+    /// The kernel, as it was found.
+    pub probe: Probe,
+    /// The service manager's descriptor store.
+    pub store: Store,
+}
+
+/// The agent.
+pub struct Agent {
+    config: Config,
+    policy: Policy,
+    history: History,
+    notes: Notes,
+    kernel: Worker,
+    probe: Probe,
+    store: Store,
+    /// What is counted.
+    pub metrics: Metrics,
+    state: RefCell<State>,
+    /// Something has changed for those who wait in a claim.
+    changed: Notify,
+    timeline: broadcast::Sender<TimelineEvent>,
+    /// When the agent was started, for the rate of the processor's counter.
+    started: (Instant, Option<u64>),
+}
+
+impl Agent {
+    /// An agent that knows nothing yet; [`Agent::start`] finds out.
+    #[must_use]
+    pub fn new(parts: Parts) -> Rc<Self> {
+        Rc::new(Self {
+            history: History::in_directory(&parts.config.state_directory),
+            config: parts.config,
+            policy: parts.policy,
+            notes: parts.notes,
+            kernel: parts.kernel,
+            probe: parts.probe,
+            store: parts.store,
+            metrics: Metrics::default(),
+            state: RefCell::default(),
+            changed: Notify::new(),
+            timeline: broadcast::channel(BEHIND).0,
+            started: (Instant::now(), luo_sys::clock::ticks()),
+        })
+    }
+
+    /// The lines of timelines from now on.
+    #[must_use]
+    pub fn watch(&self) -> broadcast::Receiver<TimelineEvent> {
+        self.timeline.subscribe()
+    }
+
+    /// How many users' connections there may be.
+    #[must_use]
+    pub fn connections_of_user(&self) -> usize {
+        self.policy.limits.connections
+    }
+
+    /// The history.
+    #[must_use]
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+}

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What there is when an agent starts: an update that its predecessor did not end,
+//! sessions in the descriptor store, a record of the previous kernel.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::time::Duration;
+
+use luo_sys::{Session, State as KernelState, kexec};
+use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
+
+use super::Agent;
+use super::state::{Held, Workload};
+use super::timeline::now_us;
+use crate::notes::Owner;
+use crate::record::Record;
+
+/// How long workloads have to connect again after the agent was started anew.
+const REATTACH: Duration = Duration::from_secs(30);
+
+impl Agent {
+    /// Finds out how things stand, and goes on from there.
+    ///
+    /// # Errors
+    /// The notes cannot be read.
+    pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
+        self.end_interrupted().await?;
+        self.read_record().await?;
+        let owners = self.notes.owners()?;
+        let by_session: BTreeMap<_, _> = owners
+            .iter()
+            .flat_map(|owner| owner.sessions.iter().map(move |session| (session.as_str(), owner)))
+            .collect();
+        for (name, fd) in stored {
+            self.adopt(&name, fd, by_session.get(name.as_str()).copied());
+        }
+        self.wait_for_the_lost();
+        if self.state.borrow().restore.is_some() {
+            self.watch_the_deadline();
+            self.end_if_over().await;
+        }
+        Ok(())
+    }
+
+    /// An update that an earlier process of this agent began in this boot is off.
+    async fn end_interrupted(&self) -> std::io::Result<()> {
+        let Some(update) = self.notes.update()? else {
+            if let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state {
+                tracing::warn!(
+                    "the kernel is {state}, and not by luod: whoever did that has to cancel it \
+                     before luod can update"
+                );
+            }
+            return Ok(());
+        };
+        tracing::warn!(update, "luod was restarted in an update, which is cancelled");
+        self.kernel
+            .run(|kernel| {
+                kernel.cancel();
+                // Nothing may be loaded any more.
+                let _ = kexec::unload();
+            })
+            .await;
+        self.notes.set_update(None)?;
+        let release = super::view::kernel_release();
+        self.over(HistoryEntry {
+            update,
+            outcome: Outcome::Cancelled,
+            reason: Some("luod was restarted".to_owned()),
+            began_us: now_us(),
+            took_us: 0,
+            blackout_us: None,
+            from_kernel: release.clone(),
+            to_kernel: release,
+            timeline: Vec::new(),
+        });
+        Ok(())
+    }
+
+    /// The record of the previous kernel: of an earlier process's notes, or from the
+    /// kernel. It is noted before anybody judges it.
+    async fn read_record(&self) -> std::io::Result<()> {
+        let bytes = match self.notes.record()? {
+            Some(bytes) => Ok(Some(bytes)),
+            None => {
+                let taken = self.kernel.run(|kernel| kernel.take_record()).await;
+                if let Ok(Some(bytes)) = &taken {
+                    self.notes.set_record(Some(bytes))?;
+                }
+                taken
+            }
+        };
+        match bytes.map(|bytes| bytes.map(|bytes| Record::decode(&bytes))) {
+            Ok(None) => {}
+            Ok(Some(Ok(record))) => {
+                self.kernel.run(|kernel| kernel.finish_record()).await;
+                let progress = self.notes.progress()?;
+                self.begin_restore(record, progress);
+            }
+            Ok(Some(Err(why))) => self.cannot_read(&why.to_string()),
+            Err(why) if self.probe.orchestrator == luo_varlink::Orchestrator::None => {
+                tracing::debug!("no record: {why}");
+            }
+            Err(why) => self.cannot_read(&why.to_string()),
+        }
+        Ok(())
+    }
+
+    fn cannot_read(&self, why: &str) {
+        tracing::error!(
+            "the previous kernel's record cannot be read: {why}. No session of it is touched: \
+             start the luod that wrote it, or give them up with `luoctl finish --release`"
+        );
+        self.state.borrow_mut().unreadable = Some(why.to_owned());
+        self.enter(Phase::Updated);
+    }
+
+    /// A session out of the descriptor store.
+    fn adopt(&self, name: &str, fd: OwnedFd, owner: Option<&Owner>) {
+        let session = Session::from_fd(fd);
+        let is_it = session.name().is_ok_and(|known| known.as_bytes() == name.as_bytes());
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        if let (true, Some(held)) = (is_it, state.sessions.get_mut(name)) {
+            // The record told of it already.
+            held.session = Some(session);
+            return;
+        }
+        let Some(owner) = owner.filter(|_| is_it) else {
+            tracing::error!(
+                session = name,
+                "the descriptor store has it, and nobody's it is: it is closed"
+            );
+            drop(session);
+            self.store.remove(name);
+            return;
+        };
+        let incoming = owner.incoming.iter().any(|known| known == name);
+        let held = Held::new(&owner.workload, Some(session), incoming);
+        state.sessions.insert(name.to_owned(), held);
+        let workload = || Workload {
+            identity: owner.identity.clone(),
+            needs: owner.needs.clone(),
+            state: if owner.left {
+                WorkloadState::Left
+            } else {
+                WorkloadState::Lost
+            },
+            link: None,
+        };
+        state.workloads.entry(owner.workload.clone()).or_insert_with(workload);
+    }
+
+    /// Who does not connect again in time has lost its sessions.
+    fn wait_for_the_lost(self: &Rc<Self>) {
+        let agent = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(REATTACH).await;
+            loop {
+                let changed = agent.changed.notified();
+                if agent.state.borrow().update.is_none() {
+                    break;
+                }
+                changed.await;
+            }
+            let lost: Vec<_> = {
+                let state = agent.state.borrow();
+                let lost = state.workloads.iter().filter(|(_, workload)| {
+                    workload.state == WorkloadState::Lost && workload.link.is_none()
+                });
+                lost.map(|(name, _)| name.clone()).collect()
+            };
+            for name in lost {
+                tracing::warn!(workload = name, "it has not connected again: its sessions go");
+                agent.forget(&name);
+            }
+        });
+    }
+}
+

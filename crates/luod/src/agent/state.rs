@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the agent knows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+
+use luo_core::transition;
+use luo_sys::{Event as KernelEvent, Session, State as KernelState};
+use luo_varlink::{Event, Identity, Phase, Step, TimelineEvent, WorkloadState, admin};
+use tokio::sync::mpsc;
+
+use crate::notes::Progress;
+use crate::plan::Graph;
+use crate::record::{Moment, Record};
+
+/// All of it.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) phase: Place,
+    /// The update before the jump.
+    pub(super) update: Option<Update>,
+    /// The update after the jump.
+    pub(super) restore: Option<Restore>,
+    /// Why the previous kernel's record cannot be read. Nothing of it is touched then.
+    pub(super) unreadable: Option<String>,
+    pub(super) workloads: BTreeMap<String, Workload>,
+    /// By name.
+    pub(super) sessions: BTreeMap<String, Held>,
+}
+
+/// A phase; normal to begin with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Place(pub(super) Phase);
+
+impl Default for Place {
+    fn default() -> Self {
+        Self(Phase::Normal)
+    }
+}
+
+impl Place {
+    /// The state of the machine that a phase belongs to. What is on its way from one
+    /// to another is in neither: no event is legal then.
+    fn state(self) -> Option<KernelState> {
+        match self.0 {
+            Phase::Normal => Some(KernelState::Normal),
+            Phase::Prepared => Some(KernelState::Prepared),
+            Phase::Frozen => Some(KernelState::Frozen),
+            Phase::Updated => Some(KernelState::Updated),
+            Phase::Preparing | Phase::Freezing | Phase::Jumping | Phase::Cancelling => None,
+        }
+    }
+
+    /// Whether an event is legal here: the engine's table decides.
+    pub(super) fn allows(self, event: KernelEvent) -> Result<(), admin::Error> {
+        let legal = self.state().and_then(|state| transition(event, state));
+        legal.map(drop).ok_or_else(|| self.illegal(event.word()))
+    }
+
+    pub(super) fn illegal(self, event: &str) -> admin::Error {
+        admin::Error::Illegal {
+            event: event.to_owned(),
+            phase: self.0,
+        }
+    }
+}
+
+/// A workload.
+pub(super) struct Workload {
+    pub(super) identity: Identity,
+    pub(super) needs: Vec<String>,
+    pub(super) state: WorkloadState,
+    pub(super) link: Option<Link>,
+}
+
+impl Workload {
+    /// Whether its sessions are the agent's to keep though nobody is connected.
+    pub(super) fn is_away(&self) -> bool {
+        matches!(
+            self.state,
+            WorkloadState::Left | WorkloadState::Lost | WorkloadState::Waiting
+        )
+    }
+
+    pub(super) fn tell(&self, event: Event) {
+        if let Some(link) = &self.link {
+            // Whose connection is being closed is not there to be told.
+            let _ = link.events.send(event);
+        }
+    }
+}
+
+/// A workload's connection.
+pub(super) struct Link {
+    pub(super) connection: u64,
+    /// A workload gets few events, and each update at most three.
+    pub(super) events: mpsc::UnboundedSender<Event>,
+}
+
+/// A session that the agent knows.
+pub(super) struct Held {
+    pub(super) workload: String,
+    /// The agent's copy; none while the kernel has the session alone.
+    pub(super) session: Option<Session>,
+    pub(super) incoming: bool,
+    /// Files that are going to be preserved, by token.
+    pub(super) declared: BTreeMap<u64, OwnedFd>,
+    /// A retrieve or a finish of it is under way.
+    pub(super) busy: bool,
+}
+
+impl Held {
+    pub(super) fn new(workload: &str, session: Option<Session>, incoming: bool) -> Self {
+        Self {
+            workload: workload.to_owned(),
+            session,
+            incoming,
+            declared: BTreeMap::new(),
+            busy: false,
+        }
+    }
+}
+
+/// An update before the jump.
+pub(super) struct Update {
+    pub(super) id: String,
+    pub(super) began_us: u64,
+    pub(super) timeline: Vec<TimelineEvent>,
+    pub(super) graph: Graph,
+    /// Who was asked, in order.
+    pub(super) asked_to_prepare: Vec<String>,
+    pub(super) asked_to_freeze: Vec<String>,
+    pub(super) freeze: Moment,
+    /// Bytes set aside for the record.
+    pub(super) room: usize,
+    /// Where the round that is under way hears what is said.
+    pub(super) ear: Option<mpsc::UnboundedSender<Said>>,
+    /// What ends the update, once there is something: said while nobody listened.
+    pub(super) doom: Option<admin::Error>,
+}
+
+/// What a round hears.
+#[derive(Debug)]
+pub(super) enum Said {
+    /// A workload agrees.
+    Agreed(String),
+    /// The update is off.
+    Off(admin::Error),
+}
+
+/// An update after the jump.
+pub(super) struct Restore {
+    pub(super) record: Record,
+    pub(super) progress: Progress,
+    pub(super) timeline: Vec<TimelineEvent>,
+    /// Sessions that were released because nobody claimed them.
+    pub(super) released: BTreeSet<String>,
+    /// The deadline has passed.
+    pub(super) overdue: bool,
+}
+
+impl State {
+    /// The sessions of a workload, by name.
+    pub(super) fn sessions_of<'a>(
+        &'a self,
+        workload: &'a str,
+    ) -> impl Iterator<Item = (&'a String, &'a Held)> {
+        let sessions = self.sessions.iter();
+        sessions.filter(move |(_, held)| held.workload == workload)
+    }
+
+    /// Who needs whom, now.
+    pub(super) fn graph(&self) -> Graph {
+        let workloads = self.workloads.iter();
+        Graph::new(workloads.map(|(name, workload)| (name.as_str(), workload.needs.as_slice())))
+    }
+
+    /// The update's id, before or after the jump.
+    pub(super) fn update_id(&self) -> Option<&str> {
+        let before = self.update.as_ref().map(|update| update.id.as_str());
+        before.or_else(|| self.restore.as_ref().map(|restore| restore.record.update.as_str()))
+    }
+
+    /// Ends the update that is under way, whoever listens.
+    pub(super) fn doom(&mut self, why: admin::Error) {
+        if let Some(update) = &mut self.update {
+            match &update.ear {
+                // Who listens no more has heard of another end.
+                Some(ear) => drop(ear.send(Said::Off(why))),
+                None => {
+                    update.doom.get_or_insert(why);
+                }
+            }
+        }
+    }
+}
+
+/// The state of a workload that is asked, and that has agreed.
+pub(super) fn states_of(step: Step) -> (WorkloadState, WorkloadState) {
+    match step {
+        Step::Prepare => (WorkloadState::Preparing, WorkloadState::Ready),
+        Step::Freeze => (WorkloadState::Freezing, WorkloadState::Frozen),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_are_legal_where_the_engine_says() {
+        let legal = |event| {
+            let places = Phase::ALL.iter().copied();
+            places.filter(|&phase| Place(phase).allows(event).is_ok()).collect::<Vec<_>>()
+        };
+        assert_eq!(legal(KernelEvent::Prepare), [Phase::Normal]);
+        assert_eq!(legal(KernelEvent::Freeze), [Phase::Prepared]);
+        assert_eq!(legal(KernelEvent::Cancel), [Phase::Prepared, Phase::Frozen]);
+        assert_eq!(legal(KernelEvent::Finish), [Phase::Updated]);
+    }
+}

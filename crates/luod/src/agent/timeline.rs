@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What has happened: a line for those who watch, one of the log, and one of the
+//! update's own timeline.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use luo_varlink::{HistoryEntry, Phase, TimelineEvent, TimelineKind};
+
+use super::Agent;
+use super::state::Place;
+use crate::record::Moment;
+
+/// Lines that a timeline keeps; what is beyond is only told.
+const MOST: usize = 100_000;
+
+/// A line that is about to be.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Line {
+    workload: Option<String>,
+    took: Option<Duration>,
+    detail: Option<String>,
+}
+
+impl Line {
+    pub(super) fn of(workload: &str) -> Self {
+        Self {
+            workload: Some(workload.to_owned()),
+            ..Self::default()
+        }
+    }
+
+    pub(super) fn text(detail: impl Into<String>) -> Self {
+        Self::default().with(detail)
+    }
+
+    pub(super) fn with(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+
+    pub(super) fn took(mut self, took: Duration) -> Self {
+        self.took = Some(took);
+        self
+    }
+}
+
+/// Microseconds since 1970.
+pub(super) fn now_us() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    // Before 1970 it is 1970.
+    since.map_or(0, |since| micros(since))
+}
+
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+impl Agent {
+    /// Notes a line.
+    pub(super) fn note(&self, kind: TimelineKind, line: Line) {
+        let mut state = self.state.borrow_mut();
+        let event = TimelineEvent {
+            update: state.update_id().unwrap_or_default().to_owned(),
+            time_us: now_us(),
+            phase: state.phase.0,
+            kind,
+            workload: line.workload,
+            took_us: line.took.map(micros),
+            detail: line.detail,
+        };
+        let state = &mut *state;
+        let timeline = match (&mut state.update, &mut state.restore) {
+            (Some(update), _) => Some(&mut update.timeline),
+            (None, Some(restore)) => Some(&mut restore.timeline),
+            (None, None) => None,
+        };
+        if let Some(timeline) = timeline.filter(|timeline| timeline.len() < MOST) {
+            timeline.push(event.clone());
+        }
+        log(&event);
+        // Nobody has to watch.
+        let _ = self.timeline.send(event);
+    }
+
+    /// Enters a phase.
+    pub(super) fn enter(&self, phase: Phase) {
+        self.state.borrow_mut().phase = Place(phase);
+        self.note(TimelineKind::Phase, Line::default());
+        self.metrics.phase(phase);
+        crate::store::status(&format!("{phase}"));
+        self.changed.notify_waiters();
+    }
+
+    /// Where the agent is now, as a line for a new watcher.
+    pub fn present(&self) -> TimelineEvent {
+        let state = self.state.borrow();
+        TimelineEvent {
+            update: state.update_id().unwrap_or_default().to_owned(),
+            time_us: now_us(),
+            phase: state.phase.0,
+            kind: TimelineKind::Phase,
+            workload: None,
+            took_us: None,
+            detail: None,
+        }
+    }
+
+    /// This moment, by clocks that survive a kexec.
+    pub(super) fn moment(&self) -> Moment {
+        let ticks = luo_sys::clock::ticks();
+        let (began, first) = self.started;
+        let seconds = began.elapsed().as_secs_f64();
+        let counted = ticks.zip(first).and_then(|(now, first)| now.checked_sub(first));
+        // In less than this the rate is not known well enough to be of use.
+        let rate = counted.filter(|_| seconds >= 0.05);
+        Moment {
+            time_us: now_us(),
+            ticks,
+            ticks_per_second: rate.map(|ticks| ticks as f64 / seconds),
+        }
+    }
+
+    /// An update is over: it goes into the history.
+    pub(super) fn over(&self, entry: HistoryEntry) {
+        self.metrics.over(&entry);
+        if let Err(why) = self.history.add(&entry) {
+            tracing::error!(
+                update = entry.update,
+                "the history cannot be written to {}: {why}",
+                self.config.state_directory.display()
+            );
+        }
+    }
+}
+
+fn log(event: &TimelineEvent) {
+    let TimelineEvent {
+        update,
+        phase,
+        kind,
+        workload,
+        took_us,
+        detail,
+        ..
+    } = event;
+    let workload = workload.as_deref().unwrap_or_default();
+    let detail = detail.as_deref().unwrap_or_default();
+    let text = match (workload, detail) {
+        ("", detail) => format!("{kind}: {phase} {detail}"),
+        (workload, detail) => format!("{kind}: {workload} {detail}"),
+    };
+    let text = text.trim_end();
+    let (phase, kind) = (phase.word(), kind.word());
+    match event.kind {
+        TimelineKind::Vetoed | TimelineKind::Late | TimelineKind::Lost => {
+            tracing::warn!(update, phase, kind, workload, took_us, "{text}");
+        }
+        _ => tracing::info!(update, phase, kind, workload, took_us, "{text}"),
+    }
+}

@@ -1,0 +1,100 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How the agent stands, for those who look.
+
+use std::collections::BTreeMap;
+
+use luo_sys::{Direction, SessionState};
+use luo_varlink::{Custody, SessionInfo, Status, Workload, WorkloadState};
+
+use super::Agent;
+use super::state::{Held, State};
+use crate::kernel::Failed;
+
+/// The running kernel's release.
+pub(super) fn kernel_release() -> String {
+    rustix::system::uname().release().to_string_lossy().into_owned()
+}
+
+impl Agent {
+    /// How the agent and the machine stand.
+    pub async fn status(&self) -> Status {
+        let probe = self.kernel.run(|kernel| kernel.probe()).await;
+        // Somebody else may have the device just now.
+        let probe = probe.unwrap_or_else(|_| self.probe.clone());
+        let state = self.state.borrow();
+        Status {
+            phase: state.phase.0,
+            update: state.update_id().map(str::to_owned),
+            orchestrator: probe.orchestrator,
+            kernel_state: probe.state.map(|state| state.to_string()),
+            kernel_release: kernel_release(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            workloads: workloads(&state),
+        }
+    }
+
+    /// All sessions that the agent and the kernel know.
+    ///
+    /// # Errors
+    /// The kernel does not answer.
+    pub async fn sessions(&self) -> Result<Vec<SessionInfo>, Failed> {
+        let kernels = self.kernel.run(|kernel| kernel.sessions()).await?;
+        let state = self.state.borrow();
+        let own = state.sessions.iter();
+        let mut all: BTreeMap<_, _> = own
+            .map(|(name, held)| ((name.clone(), held.incoming), info(&state, name, held)))
+            .collect();
+        for entry in kernels.into_iter().flatten() {
+            let Some(name) = entry.name.filter(|_| !entry.of_device) else {
+                continue;
+            };
+            let (name, incoming) = (name.to_string(), entry.direction == Direction::Incoming);
+            let known = all.entry((name.clone(), incoming));
+            let known = known.or_insert_with(|| SessionInfo {
+                name,
+                workload: None,
+                custody: match entry.state {
+                    SessionState::Unclaimed | SessionState::Closed => Custody::Kernel,
+                    _ => Custody::Shared,
+                },
+                incoming,
+                files: None,
+                bytes: None,
+            });
+            known.files = Some(entry.files);
+            known.bytes = Some(entry.bytes);
+        }
+        Ok(all.into_values().collect())
+    }
+}
+
+fn workloads(state: &State) -> Vec<Workload> {
+    let of = |(name, workload): (&String, &super::state::Workload)| Workload {
+        name: name.clone(),
+        identity: workload.identity.clone(),
+        state: workload.state,
+        connected: workload.link.is_some(),
+        needs: workload.needs.clone(),
+        sessions: state.sessions_of(name).map(|(name, _)| name.clone()).collect(),
+    };
+    state.workloads.iter().map(of).collect()
+}
+
+fn info(state: &State, name: &str, held: &Held) -> SessionInfo {
+    let owner = state.workloads.get(&held.workload);
+    let has_left = owner.is_some_and(|owner| {
+        matches!(owner.state, WorkloadState::Left | WorkloadState::Lost)
+    });
+    SessionInfo {
+        name: name.to_owned(),
+        workload: Some(held.workload.clone()),
+        custody: match (&held.session, has_left) {
+            (None, _) => Custody::Kernel,
+            (Some(_), true) => Custody::Agent,
+            (Some(_), false) => Custody::Shared,
+        },
+        incoming: held.incoming,
+        files: None,
+        bytes: None,
+    }
+}

@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Workloads: who they are, what they answer, how they leave and how they are lost.
+
+use std::time::Duration;
+
+use luo_varlink::client::{Error, Registered};
+use luo_varlink::limits::{MAX_NEEDS, MAX_REASON, MAX_WORKLOADS};
+use luo_varlink::{Event, Identity, Phase, Step, TimelineKind, WorkloadState, admin};
+use tokio::sync::mpsc;
+
+use super::Agent;
+use super::state::{Held, Link, Said, Workload, states_of};
+use super::timeline::Line;
+use crate::names;
+
+/// A connection that may be a workload.
+#[derive(Debug)]
+pub struct Caller {
+    /// Its number.
+    pub connection: u64,
+    /// Who it is.
+    pub identity: Identity,
+    /// The workload that it is.
+    pub workload: Option<String>,
+}
+
+impl Caller {
+    /// The workload that it is.
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`]
+    pub fn workload(&self) -> Result<&str, Error> {
+        self.workload.as_deref().ok_or(Error::NotRegistered)
+    }
+}
+
+/// Cuts a text to what is kept of a reason.
+pub(super) fn cut(text: &str) -> String {
+    let mut end = text.len().min(MAX_REASON);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text[..end].to_owned()
+}
+
+impl Agent {
+    /// A connection becomes a workload, and hears of events from here on.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn register(
+        &self,
+        caller: &mut Caller,
+        name: &str,
+        needs: Vec<String>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Registered, Error> {
+        if let Some(workload) = &caller.workload {
+            return Err(Error::NotExpected {
+                reason: format!("this connection is workload '{workload}' already"),
+            });
+        }
+        self.check_name(&caller.identity, name)?;
+        if needs.len() > MAX_NEEDS {
+            let limit = format!("{MAX_NEEDS} workloads that one needs");
+            return Err(Error::TooMany { limit });
+        }
+        for need in &needs {
+            let bad = |why: names::BadName| Error::BadName {
+                reason: format!("'{need}': {why}"),
+            };
+            names::check(need).map_err(bad)?;
+        }
+        let phase = self.take_place(caller, name, needs, events)?;
+        caller.workload = Some(name.to_owned());
+        self.note_owner(name);
+        self.changed.notify_waiters();
+        let state = self.state.borrow();
+        let claimable = state.sessions_of(name).filter(|_| phase == Phase::Updated || {
+            // What was left in custody can be had back at any time.
+            state.workloads.contains_key(name)
+        });
+        Ok(Registered {
+            phase,
+            claimable: claimable.map(|(name, _)| name.clone()).collect(),
+        })
+    }
+
+    fn take_place(
+        &self,
+        caller: &Caller,
+        name: &str,
+        needs: Vec<String>,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Result<Phase, Error> {
+        let mut state = self.state.borrow_mut();
+        let phase = state.phase.0;
+        if !matches!(phase, Phase::Normal | Phase::Updated) {
+            return Err(Error::UpdateUnderWay { phase });
+        }
+        let link = Some(Link {
+            connection: caller.connection,
+            events,
+        });
+        let full = state.workloads.len() >= MAX_WORKLOADS;
+        match state.workloads.get_mut(name) {
+            Some(known) if known.link.is_some() => Err(Error::WorkloadTaken {
+                workload: name.to_owned(),
+            }),
+            Some(known) if known.identity != caller.identity => Err(Error::Denied {
+                reason: format!(
+                    "workload '{name}' has sessions of {}, and this is {}",
+                    known.identity, caller.identity
+                ),
+            }),
+            Some(known) => {
+                known.needs = needs;
+                known.link = link;
+                known.state = match known.state {
+                    WorkloadState::Waiting => WorkloadState::Restoring,
+                    WorkloadState::Restored => WorkloadState::Restored,
+                    _ => WorkloadState::Running,
+                };
+                Ok(phase)
+            }
+            None if full => Err(Error::TooMany {
+                limit: format!("{MAX_WORKLOADS} workloads"),
+            }),
+            None => {
+                let workload = Workload {
+                    identity: caller.identity.clone(),
+                    needs,
+                    state: WorkloadState::Running,
+                    link,
+                };
+                state.workloads.insert(name.to_owned(), workload);
+                Ok(phase)
+            }
+        }
+    }
+
+    /// Whether an identity may have a name.
+    pub(super) fn check_name(&self, identity: &Identity, name: &str) -> Result<(), Error> {
+        names::check(name).map_err(|why| Error::BadName {
+            reason: format!("'{}': {why}", name.escape_default()),
+        })?;
+        let allowed = self.policy.may_own(identity, name);
+        allowed.map_err(|reason| Error::Denied { reason })
+    }
+
+    /// A workload answers.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn answer(
+        &self,
+        caller: &Caller,
+        id: &str,
+        step: Step,
+        veto: Option<&str>,
+    ) -> Result<(), Error> {
+        let name = caller.workload()?;
+        let unexpected = |reason: &str| Error::NotExpected {
+            reason: reason.to_owned(),
+        };
+        let ear = {
+            let mut state = self.state.borrow_mut();
+            let update = state.update.as_ref().filter(|update| update.id == id);
+            let update = update.ok_or_else(|| unexpected("the update of that id is over"))?;
+            let ear = update.ear.clone();
+            let (asked, agreed) = states_of(step);
+            let workload = state.workloads.get_mut(name).ok_or(Error::NotRegistered)?;
+            if workload.state != asked {
+                return Err(unexpected("nobody has asked for that, or it is answered"));
+            }
+            if veto.is_none() {
+                workload.state = agreed;
+            }
+            ear.ok_or_else(|| unexpected("the update is being cancelled"))?
+        };
+        let said = match veto {
+            None => Said::Agreed(name.to_owned()),
+            Some(reason) => Said::Off(admin::Error::Vetoed {
+                workload: name.to_owned(),
+                step,
+                reason: cut(reason),
+            }),
+        };
+        ear.send(said)
+            .map_err(|_| unexpected("the update is being cancelled"))
+    }
+
+    /// A workload leaves its sessions with the agent.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn detach(&self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.workload()?.to_owned();
+        if !self.store.is_there() {
+            return Err(Error::Denied {
+                reason: "there is no descriptor store, so a crash of luod would lose the \
+                         sessions: have systemd run luod, or `luod supervise`"
+                    .to_owned(),
+            });
+        }
+        {
+            let mut state = self.state.borrow_mut();
+            let workload = state.workloads.get_mut(&name).ok_or(Error::NotRegistered)?;
+            if workload.state != WorkloadState::Ready {
+                return Err(Error::NotExpected {
+                    reason: "a workload leaves after it has agreed to prepare, and before it \
+                             is asked to freeze"
+                        .to_owned(),
+                });
+            }
+            workload.state = WorkloadState::Left;
+            workload.link = None;
+        }
+        caller.workload = None;
+        self.note_owner(&name);
+        self.note(TimelineKind::Left, Line::of(&name));
+        Ok(())
+    }
+
+    /// A workload ends being one.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub fn unregister(&self, caller: &mut Caller) -> Result<(), Error> {
+        let name = caller.workload()?.to_owned();
+        let phase = self.state.borrow().phase.0;
+        if !matches!(phase, Phase::Normal | Phase::Updated) {
+            return Err(Error::UpdateUnderWay { phase });
+        }
+        caller.workload = None;
+        self.part(&name, caller.connection);
+        Ok(())
+    }
+
+    /// A connection is gone.
+    pub fn disconnected(&self, caller: &mut Caller) {
+        if let Some(name) = caller.workload.take() {
+            self.part(&name, caller.connection);
+        }
+    }
+
+    /// A workload's connection ends. After the jump its incoming sessions wait for it;
+    /// else the agent's copies go, and the workload with them.
+    fn part(&self, name: &str, connection: u64) {
+        let mut state = self.state.borrow_mut();
+        let is_its = |workload: &&mut Workload| {
+            let link = workload.link.as_ref();
+            link.is_some_and(|link| link.connection == connection)
+        };
+        let Some(workload) = state.workloads.get_mut(name).filter(is_its) else {
+            return;
+        };
+        workload.link = None;
+        let step = match workload.state {
+            WorkloadState::Freezing | WorkloadState::Frozen => Step::Freeze,
+            _ => Step::Prepare,
+        };
+        if state.update.is_some() {
+            // Its sessions go when all is unwound: nothing may change before.
+            workload.state = WorkloadState::Lost;
+            state.doom(admin::Error::Lost {
+                workload: name.to_owned(),
+                step,
+            });
+            drop(state);
+            self.note(TimelineKind::Lost, Line::of(name));
+            self.changed.notify_waiters();
+            return;
+        }
+        let is_incoming = |held: &Held| held.incoming;
+        if state.sessions_of(name).any(|(_, held)| is_incoming(held)) {
+            if let Some(workload) = state.workloads.get_mut(name) {
+                workload.state = WorkloadState::Waiting;
+            }
+            drop(state);
+            self.drop_outgoing(name);
+            self.changed.notify_waiters();
+            return;
+        }
+        drop(state);
+        self.forget(name);
+    }
+
+    /// A workload that has nothing left to wait for goes.
+    pub(super) fn forget(&self, name: &str) {
+        self.drop_outgoing(name);
+        let mut state = self.state.borrow_mut();
+        let in_record = state.restore.as_ref().is_some_and(|restore| {
+            let mut participants = restore.record.participants.iter();
+            participants.any(|participant| participant.name == name)
+        });
+        // Who takes part in an update is told of until it is over.
+        if !in_record {
+            state.workloads.remove(name);
+        }
+        drop(state);
+        self.note_owner(name);
+        self.changed.notify_waiters();
+    }
+
+    /// Tells a workload what is asked of it.
+    pub(super) fn ask(&self, name: &str, step: Step, patience: Duration) {
+        let mut state = self.state.borrow_mut();
+        let update = state.update_id().unwrap_or_default().to_owned();
+        let Some(workload) = state.workloads.get_mut(name) else {
+            return;
+        };
+        workload.state = states_of(step).0;
+        workload.tell(Event {
+            kind: match step {
+                Step::Prepare => luo_varlink::EventKind::Prepare,
+                Step::Freeze => luo_varlink::EventKind::Freeze,
+            },
+            update,
+            deadline_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+            reason: None,
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cut;
+
+    #[test]
+    fn reasons_are_cut_at_a_character() {
+        assert_eq!(cut("short"), "short");
+        let long = "ä".repeat(1000);
+        assert_eq!(cut(&long).len(), 1024);
+        let odd = format!("x{long}");
+        assert_eq!(cut(&odd).len(), 1023);
+    }
+}

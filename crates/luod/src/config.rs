@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The configuration file.
+//!
+//! ```toml
+//! prepare_deadline = 60        # seconds a workload has to get ready
+//! freeze_deadline = 10         # seconds a workload has to stand still
+//! restore_deadline = 120       # seconds after the jump, then what is unclaimed is finished
+//! unclaimed = "finish"         # or "keep": wait for ever
+//! jump = "direct"              # or "systemctl": through `systemctl kexec`
+//!
+//! [target]                     # what an update without arguments jumps into
+//! image = "/boot/vmlinuz"
+//! initrd = "/boot/initrd.img"
+//! command_line = "..."         # the running kernel's if there is none
+//!
+//! [workload.vm-7]              # other deadlines for one workload
+//! prepare_deadline = 300
+//! ```
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use luo_varlink::{Step, Target};
+use serde::Deserialize;
+
+/// The configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Seconds.
+    pub prepare_deadline: Seconds,
+    /// Seconds.
+    pub freeze_deadline: Seconds,
+    /// Seconds.
+    pub restore_deadline: Seconds,
+    /// What becomes of sessions that nobody has claimed by then.
+    pub unclaimed: Unclaimed,
+    /// How the machine jumps.
+    pub jump: Jump,
+    /// Where the history is.
+    pub state_directory: PathBuf,
+    /// The kernel to jump into if none is named.
+    pub target: TargetConfig,
+    /// Deadlines of some workloads.
+    pub workload: BTreeMap<String, Deadlines>,
+}
+
+/// A time in seconds, with fractions.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(try_from = "f64")]
+pub struct Seconds(pub Duration);
+
+impl TryFrom<f64> for Seconds {
+    type Error = String;
+
+    fn try_from(seconds: f64) -> Result<Self, String> {
+        /// A week: longer than anybody waits.
+        const MOST: f64 = 604_800.0;
+        if !(0.001..=MOST).contains(&seconds) {
+            return Err(format!("a deadline is 0.001 to {MOST} seconds, not {seconds}"));
+        }
+        Ok(Self(Duration::from_secs_f64(seconds)))
+    }
+}
+
+/// What becomes of sessions that nobody has claimed by the restore deadline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unclaimed {
+    /// They are finished, which releases them.
+    Finish,
+    /// They are kept until somebody claims them or an administrator ends it.
+    Keep,
+}
+
+/// How the machine jumps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Jump {
+    /// The agent itself calls reboot(2).
+    Direct,
+    /// `systemctl kexec`, which shuts services down before.
+    Systemctl,
+}
+
+/// The kernel to jump into if none is named.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TargetConfig {
+    /// The image.
+    pub image: Option<String>,
+    /// The initrd.
+    pub initrd: Option<String>,
+    /// The command line.
+    pub command_line: Option<String>,
+}
+
+/// Deadlines of one workload.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Deadlines {
+    /// Seconds.
+    pub prepare_deadline: Option<Seconds>,
+    /// Seconds.
+    pub freeze_deadline: Option<Seconds>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        let seconds = |seconds| Seconds(Duration::from_secs(seconds));
+        Self {
+            prepare_deadline: seconds(60),
+            freeze_deadline: seconds(10),
+            restore_deadline: seconds(120),
+            unclaimed: Unclaimed::Finish,
+            jump: Jump::Direct,
+            state_directory: "/var/lib/luod".into(),
+            target: TargetConfig::default(),
+            workload: BTreeMap::new(),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it, and where.
+    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
+        toml::from_str(text)
+    }
+
+    /// How long a workload has for a step.
+    #[must_use]
+    pub fn patience(&self, workload: &str, step: Step) -> Duration {
+        let own = self.workload.get(workload);
+        let (own, all) = match step {
+            Step::Prepare => (
+                own.and_then(|own| own.prepare_deadline),
+                self.prepare_deadline,
+            ),
+            Step::Freeze => (own.and_then(|own| own.freeze_deadline), self.freeze_deadline),
+        };
+        own.unwrap_or(all).0
+    }
+
+    /// A target with what was not named taken from here.
+    #[must_use]
+    pub fn complete(&self, target: &Target) -> Target {
+        let named = target.image.is_some();
+        // An initrd belongs to an image: it is not taken for another one.
+        let initrd = self.target.initrd.clone().filter(|_| !named);
+        Target {
+            image: target.image.clone().or_else(|| self.target.image.clone()),
+            initrd: target.initrd.clone().or(initrd),
+            command_line: target
+                .command_line
+                .clone()
+                .or_else(|| self.target.command_line.clone()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documented_file_reads() {
+        let text = "
+            prepare_deadline = 60
+            freeze_deadline = 0.5
+            unclaimed = \"keep\"
+            jump = \"systemctl\"
+            [target]
+            image = \"/boot/vmlinuz\"
+            initrd = \"/boot/initrd.img\"
+            [workload.vm-7]
+            prepare_deadline = 300
+        ";
+        let config = Config::parse(text).unwrap();
+        assert_eq!(config.unclaimed, Unclaimed::Keep);
+        assert_eq!(config.jump, Jump::Systemctl);
+        let seconds = |workload, step| config.patience(workload, step).as_secs_f64();
+        assert_eq!(seconds("vm-7", Step::Prepare), 300.0);
+        assert_eq!(seconds("vm-7", Step::Freeze), 0.5);
+        assert_eq!(seconds("other", Step::Prepare), 60.0);
+    }
+
+    #[test]
+    fn an_initrd_belongs_to_its_image() {
+        let config = Config::parse("[target]\nimage = \"/a\"\ninitrd = \"/b\"").unwrap();
+        let all = config.complete(&Target::default());
+        assert_eq!(all.initrd.as_deref(), Some("/b"));
+        let other = Target {
+            image: Some("/c".into()),
+            ..Target::default()
+        };
+        assert_eq!(config.complete(&other).initrd, None);
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for text in [
+            "prepare_deadline = -1",
+            "freeze_deadline = 0",
+            "restore_deadline = 1e9",
+            "prepare_deadline = nan",
+            "unclaimed = \"lose\"",
+            "prepare_dedline = 3",
+        ] {
+            assert!(Config::parse(text).is_err(), "{text}");
+        }
+        assert!(Config::parse("").is_ok());
+    }
+}

@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who is at the other end of a socket, in terms that mean the same after a reboot.
+
+use std::fs;
+use std::os::fd::BorrowedFd;
+
+use luo_varlink::Identity;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Why it cannot be told who somebody is.
+#[derive(Debug, thiserror::Error)]
+pub enum Unknown {
+    /// The socket does not say.
+    #[error("the socket does not tell who its peer is: {0}")]
+    Socket(std::io::Error),
+    /// The process has gone: its number may be another's.
+    #[error("the peer has gone")]
+    Gone,
+    /// `/proc` does not say.
+    #[error("the peer's control group: {0}")]
+    Group(std::io::Error),
+}
+
+/// What a socket says of its peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer<'a> {
+    /// Its process, as of the connect.
+    pub pid: i32,
+    /// Its user, as of the connect.
+    pub uid: u32,
+    /// Its group, as of the connect.
+    pub gid: u32,
+    /// The process itself: a number may be given anew, this not. From Linux 6.5 on.
+    pub process: Option<BorrowedFd<'a>>,
+}
+
+/// Finds out who a peer is.
+///
+/// # Errors
+/// [`Unknown`]: then it is nobody.
+pub fn of(peer: Peer<'_>) -> Result<Identity, Unknown> {
+    let path = format!("/proc/{}/cgroup", peer.pid);
+    let text = fs::read_to_string(path).map_err(Unknown::Group)?;
+    // Only if the process was there all the while is it its control group.
+    if peer.process.is_some_and(has_ended) {
+        return Err(Unknown::Gone);
+    }
+    Ok(Identity {
+        uid: peer.uid,
+        gid: peer.gid,
+        unit: unit(&text),
+    })
+}
+
+fn has_ended(process: BorrowedFd<'_>) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
+    let now = Timespec::default();
+    // What cannot be told is taken for the worse.
+    !matches!(poll(&mut fds, Some(&now)), Ok(0))
+}
+
+/// The service in the text of `/proc/PID/cgroup`: the innermost part of the path in
+/// the unified hierarchy that is one. Sessions and containers have changing names, so
+/// what is in them counts by its user only.
+fn unit(text: &str) -> Option<String> {
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let mut parts = unified.split('/').rev();
+    let service = parts.find(|part| part.ends_with(".service") && part.len() > ".service".len())?;
+    // The manager of a user is not a service of the machine.
+    (!service.starts_with("user@")).then(|| service.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_service_counts() {
+        let cases = [
+            ("0::/system.slice/cache.service\n", Some("cache.service")),
+            (
+                "0::/system.slice/system-vmm.slice/vmm@7.service/payload\n",
+                Some("vmm@7.service"),
+            ),
+            ("0::/user.slice/user-1000.slice/session-3.scope\n", None),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/init.scope\n",
+                None,
+            ),
+            (
+                "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vm.service\n",
+                Some("vm.service"),
+            ),
+            ("0::/\n", None),
+            ("1:name=systemd:/system.slice/old.service\n", None),
+            ("", None),
+            ("0::/.service", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(unit(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn we_are_somebody() {
+        let identity = of(Peer {
+            pid: std::process::id() as i32,
+            uid: 7,
+            gid: 8,
+            process: None,
+        });
+        let identity = identity.unwrap();
+        assert_eq!((identity.uid, identity.gid), (7, 8));
+    }
+
+    #[test]
+    fn who_has_gone_is_nobody() {
+        use rustix::process::{Pid, PidfdFlags, pidfd_open};
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let pid = child.id() as i32;
+        let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
+        child.wait().unwrap();
+        assert!(has_ended(std::os::fd::AsFd::as_fd(&process)));
+    }
+}

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Why the kernel did not do something, with what to do.
+
+use luo_sys::{Cause, Device, Errno};
+use luo_varlink::{admin, client};
+
+/// A call of the kernel that failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{call}: {message}")]
+pub struct Failed {
+    call: String,
+    errno: Errno,
+    message: String,
+}
+
+const ENOEXEC: Errno = number(8);
+const EADDRNOTAVAIL: Errno = number(99);
+
+/// An error number that the orchestrator's own interface does not have.
+const fn number(number: i32) -> Errno {
+    match Errno::check(-number) {
+        Err(errno) => errno,
+        Ok(_) => Errno::EIO,
+    }
+}
+
+/// What to do: call, error, remedy. The call is a part of its name.
+const REMEDIES: &[(&str, Errno, &str)] = &[
+    (
+        "open /dev/liveupdate",
+        Errno::EBUSY,
+        "somebody else has the device open: `fuser /dev/liveupdate` says who",
+    ),
+    (
+        "open /dev/liveupdate",
+        Errno::ENOENT,
+        "this kernel has no live update: boot one with CONFIG_LIVEUPDATE=y and \
+         'kho=on liveupdate=on' on its command line",
+    ),
+    (
+        "open /dev/liveupdate",
+        Errno::EIO,
+        "what the previous kernel handed over could not be taken over: `dmesg | grep luo` \
+         says why; it stays quarantined until the next reboot",
+    ),
+    (
+        "open /dev/liveupdate",
+        Errno::EACCES,
+        "luod needs CAP_SYS_ADMIN",
+    ),
+    (
+        "CREATE_SESSION",
+        Errno::EEXIST,
+        "a session of this name is there already: close it, or choose another name",
+    ),
+    (
+        "CREATE_SESSION",
+        Errno::EBUSY,
+        "the kernel is prepared for an update: cancel that first",
+    ),
+    (
+        "RETRIEVE_SESSION",
+        Errno::ENOENT,
+        "the previous kernel handed over no session of this name, or it is finished",
+    ),
+    (
+        "RETRIEVE_SESSION",
+        Errno::EINVAL,
+        "somebody has retrieved this session already, and holds it",
+    ),
+    (
+        "kexec_file_load",
+        Errno::EPERM,
+        "loading a kernel is not permitted: luod needs CAP_SYS_BOOT, and lockdown, \
+         kernel.kexec_load_disabled or a missing signature may forbid it",
+    ),
+    (
+        "kexec_file_load",
+        ENOEXEC,
+        "the image is not a kernel that this one can load",
+    ),
+    (
+        "kexec_file_load",
+        Errno::EBUSY,
+        "another kexec call is under way",
+    ),
+    (
+        "kexec_file_load",
+        EADDRNOTAVAIL,
+        "the scratch area is too small for the image: boot with a larger kho_scratch=",
+    ),
+    (
+        "reboot(KEXEC)",
+        Errno::EINVAL,
+        "no kernel is loaded any more",
+    ),
+];
+
+impl Failed {
+    /// A failure that no call reported.
+    #[must_use]
+    pub fn new(call: &str, errno: Errno) -> Self {
+        let mut remedies = REMEDIES.iter();
+        let remedy = remedies.find(|(part, known, _)| call == *part && *known == errno);
+        Self {
+            call: call.to_owned(),
+            errno,
+            message: match remedy {
+                Some((_, _, remedy)) => format!("{errno}: {remedy}"),
+                None => errno.to_string(),
+            },
+        }
+    }
+
+    /// A failure of a file.
+    #[must_use]
+    pub fn io(what: &str, why: &std::io::Error) -> Self {
+        let raw = why.raw_os_error().unwrap_or(Errno::EIO.get());
+        let errno = Errno::check(raw.wrapping_neg()).err().unwrap_or(Errno::EIO);
+        Self {
+            call: what.to_owned(),
+            errno,
+            message: why.to_string(),
+        }
+    }
+
+    /// An event that the kernel refused, with who vetoed.
+    #[must_use]
+    pub fn event(why: luo_sys::Error, device: &Device) -> Self {
+        let mut failed = Self::from(why);
+        let Ok(failure) = device.failure() else {
+            return failed;
+        };
+        let session = failure.session.map(|session| format!(" for session '{session}'"));
+        let session = session.unwrap_or_default();
+        let who = match failure.cause {
+            Cause::None => return failed,
+            Cause::Handler => format!("handler {} vetoes{session}", failure.participant),
+            Cause::Subsystem => format!("subsystem {} vetoes", failure.participant),
+            Cause::Dependency => format!("a file{session} needs one that is not preserved"),
+            _ => format!("the orchestrator refuses{session}"),
+        };
+        failed.message = format!("{}: {who}; `dmesg | grep luo` says more", failed.errno);
+        failed
+    }
+
+    /// The error number.
+    #[must_use]
+    pub fn errno(&self) -> Errno {
+        self.errno
+    }
+}
+
+impl From<luo_sys::Error> for Failed {
+    fn from(why: luo_sys::Error) -> Self {
+        Self::new(why.call(), why.errno())
+    }
+}
+
+impl From<Failed> for client::Error {
+    fn from(why: Failed) -> Self {
+        Self::Kernel {
+            call: why.call,
+            errno: why.errno.get(),
+            message: why.message,
+        }
+    }
+}
+
+impl From<Failed> for admin::Error {
+    fn from(why: Failed) -> Self {
+        Self::Kernel {
+            call: why.call,
+            errno: why.errno.get(),
+            message: why.message,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_has_a_remedy() {
+        let failed = Failed::new("RETRIEVE_SESSION", Errno::ENOENT);
+        assert!(failed.to_string().contains("handed over no session"), "{failed}");
+        let other = Failed::new("RETRIEVE_SESSION", Errno::ENOMEM);
+        assert_eq!(other.to_string(), "RETRIEVE_SESSION: ENOMEM");
+    }
+
+    #[test]
+    fn the_number_is_positive() {
+        let error = admin::Error::from(Failed::new("x", Errno::EBUSY));
+        assert!(matches!(error, admin::Error::Kernel { errno: 16, .. }));
+    }
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is counted, for Prometheus.
+
+use std::sync::atomic::AtomicU64;
+
+use luo_varlink::{HistoryEntry, Phase};
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+/// Which phase.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfPhase {
+    phase: String,
+}
+
+/// How it ended.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfOutcome {
+    outcome: String,
+}
+
+/// The counters.
+pub struct Metrics {
+    registry: Registry,
+    phase: Family<OfPhase, Gauge>,
+    updates: Family<OfOutcome, Counter>,
+    blackout: Gauge<f64, AtomicU64>,
+    duration: Gauge<f64, AtomicU64>,
+    /// Connections that are open.
+    pub connections: Gauge,
+    /// Connections that were closed because the peer broke a rule.
+    pub misbehaved: Counter,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("luod"),
+            phase: Family::default(),
+            updates: Family::default(),
+            blackout: Gauge::default(),
+            duration: Gauge::default(),
+            connections: Gauge::default(),
+            misbehaved: Counter::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register(
+            "phase",
+            "1 for the phase that the agent is in",
+            metrics.phase.clone(),
+        );
+        registry.register("updates", "Updates that are over", metrics.updates.clone());
+        registry.register(
+            "last_blackout_seconds",
+            "From the first workload that stood still to the last that served again",
+            metrics.blackout.clone(),
+        );
+        registry.register(
+            "last_update_seconds",
+            "How long the last update took in all",
+            metrics.duration.clone(),
+        );
+        registry.register(
+            "connections",
+            "Connections that are open",
+            metrics.connections.clone(),
+        );
+        registry.register(
+            "misbehaved",
+            "Connections that were closed because the peer broke a rule",
+            metrics.misbehaved.clone(),
+        );
+        metrics.phase(Phase::Normal);
+        metrics
+    }
+}
+
+impl Metrics {
+    /// A phase was entered.
+    pub fn phase(&self, now: Phase) {
+        for &phase in Phase::ALL {
+            let label = OfPhase {
+                phase: phase.word().to_owned(),
+            };
+            self.phase.get_or_create(&label).set(i64::from(phase == now));
+        }
+    }
+
+    /// An update is over.
+    pub fn over(&self, entry: &HistoryEntry) {
+        let label = OfOutcome {
+            outcome: entry.outcome.word().to_owned(),
+        };
+        self.updates.get_or_create(&label).inc();
+        self.duration.set(entry.took_us as f64 / 1e6);
+        if let Some(blackout) = entry.blackout_us {
+            self.blackout.set(blackout as f64 / 1e6);
+        }
+    }
+
+    /// All of them, as Prometheus reads them.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn there_is_one_phase_at_a_time() {
+        let metrics = Metrics::default();
+        metrics.phase(Phase::Frozen);
+        let text = metrics.text();
+        assert!(text.contains("luod_phase{phase=\"frozen\"} 1"), "{text}");
+        assert!(text.contains("luod_phase{phase=\"normal\"} 0"), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}

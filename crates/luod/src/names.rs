@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Names of workloads and sessions: which are possible, and which are whose own.
+//!
+//! The kernel takes any bytes. The agent's names go into files, units and the service
+//! manager's descriptor store, so they are plain: letters, digits, `.`, `_`, `@`, `-`.
+
+use luo_varlink::Identity;
+use luo_varlink::limits::MAX_WORKLOAD_NAME;
+
+/// The agent's own session.
+pub const OWN_SESSION: &str = "luod";
+
+/// Names that nobody may have: the service manager's session, and the agent's own.
+const RESERVED: [&str; 2] = ["systemd", OWN_SESSION];
+
+/// Why a text is no name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadName {
+    /// Nothing.
+    #[error("a name must not be empty")]
+    Empty,
+    /// Too much.
+    #[error("a name has at most {MAX_WORKLOAD_NAME} bytes")]
+    TooLong,
+    /// Something else.
+    #[error("a name consists of letters, digits and . _ @ -, and begins with a letter or a digit")]
+    Character,
+    /// Somebody else's.
+    #[error("the names 'systemd' and 'luod', and what begins with 'luod.', are reserved")]
+    Reserved,
+}
+
+/// Checks a name of a workload or of a session.
+///
+/// # Errors
+/// [`BadName`]
+pub fn check(name: &str) -> Result<(), BadName> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+    match name.bytes().next() {
+        None => return Err(BadName::Empty),
+        Some(_) if name.len() > MAX_WORKLOAD_NAME => return Err(BadName::TooLong),
+        Some(first) if !first.is_ascii_alphanumeric() => return Err(BadName::Character),
+        Some(_) if !name.bytes().all(plain) => return Err(BadName::Character),
+        Some(_) => {}
+    }
+    if RESERVED.contains(&name) || name.starts_with("luod.") {
+        return Err(BadName::Reserved);
+    }
+    Ok(())
+}
+
+/// The name that an identity owns without any policy: a service's is that of its unit,
+/// a user's is `uid-` and the number. What begins with it and a dot is its own too.
+#[must_use]
+pub fn own(identity: &Identity) -> String {
+    match &identity.unit {
+        Some(unit) => unit.strip_suffix(".service").unwrap_or(unit).to_owned(),
+        None => format!("uid-{}", identity.uid),
+    }
+}
+
+/// Whether a name is an identity's own. Who is root, and no service, owns all.
+#[must_use]
+pub fn is_own(identity: &Identity, name: &str) -> bool {
+    if identity.uid == 0 && identity.unit.is_none() {
+        return true;
+    }
+    let own = own(identity);
+    match name.strip_prefix(own.as_str()) {
+        Some(rest) => rest.is_empty() || rest.starts_with('.'),
+        None => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(uid: u32, unit: Option<&str>) -> Identity {
+        Identity {
+            uid,
+            gid: uid,
+            unit: unit.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn names_are_plain() {
+        for good in ["a", "vm-7", "vmm@1.ram", "x_y", "7", "luodx", "systemd2"] {
+            assert_eq!(check(good), Ok(()), "{good}");
+        }
+        assert_eq!(check(""), Err(BadName::Empty));
+        assert_eq!(check(&"x".repeat(63)), Ok(()));
+        assert_eq!(check(&"x".repeat(64)), Err(BadName::TooLong));
+        for bad in ["-a", ".a", "a b", "a/b", "ä", "a:b", "a\n", "\0"] {
+            assert_eq!(check(bad), Err(BadName::Character), "{bad:?}");
+        }
+        for reserved in ["systemd", "luod", "luod.record"] {
+            assert_eq!(check(reserved), Err(BadName::Reserved), "{reserved}");
+        }
+    }
+
+    #[test]
+    fn a_service_owns_what_is_named_after_it() {
+        let cache = identity(990, Some("cache.service"));
+        assert!(is_own(&cache, "cache"));
+        assert!(is_own(&cache, "cache.index"));
+        for other in ["cache2", "cach", "other", "cache-index", "uid-990", ""] {
+            assert!(!is_own(&cache, other), "{other}");
+        }
+        // Root or not: it is confined to its own.
+        assert!(!is_own(&identity(0, Some("cache.service")), "other"));
+    }
+
+    #[test]
+    fn a_user_owns_its_number_and_root_owns_all() {
+        let user = identity(1000, None);
+        assert!(is_own(&user, "uid-1000") && is_own(&user, "uid-1000.vm"));
+        assert!(!is_own(&user, "uid-10001") && !is_own(&user, "uid-100"));
+        assert!(is_own(&identity(0, None), "anything"));
+    }
+}

@@ -1,0 +1,251 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the agent notes beside its sockets, for itself when it is started anew.
+//!
+//! ```text
+//! state/epoch               which boot the rest belongs to
+//! state/update              the id of the update that is under way before the jump
+//! state/record              the record that the previous kernel handed over, as it came
+//! state/progress            what of it is done
+//! state/workloads/NAME      who has sessions in the descriptor store
+//! ```
+//!
+//! Another boot's notes are of no use and are removed. Each file is replaced whole.
+
+use std::fs;
+use std::io::{self, ErrorKind};
+use std::path::{Path, PathBuf};
+
+use luo_varlink::Identity;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::record::Moment;
+
+/// The notes of one boot.
+#[derive(Clone, Debug)]
+pub struct Notes {
+    folder: PathBuf,
+}
+
+/// Who has sessions in the descriptor store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Owner {
+    /// Its name.
+    pub workload: String,
+    /// Who it is.
+    pub identity: Identity,
+    /// The workloads it needs.
+    pub needs: Vec<String>,
+    /// Its sessions.
+    pub sessions: Vec<String>,
+    /// Those of them that came from the previous kernel.
+    pub incoming: Vec<String>,
+    /// Whether it has left.
+    pub left: bool,
+}
+
+/// What is done of taking back.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// Workloads that serve again.
+    pub restored: Vec<String>,
+    /// Sessions that are finished.
+    pub finished: Vec<String>,
+    /// When the last workload began to serve again.
+    pub last: Option<Moment>,
+}
+
+impl Notes {
+    /// Opens the notes of this boot in the folder of the sockets.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn open(runtime: &Path) -> io::Result<Self> {
+        let notes = Self {
+            folder: runtime.join("state"),
+        };
+        let epoch = epoch();
+        if notes.read("epoch")?.as_deref() != Some(epoch.as_bytes()) {
+            match fs::remove_dir_all(&notes.folder) {
+                Err(why) if why.kind() != ErrorKind::NotFound => return Err(why),
+                _ => {}
+            }
+        }
+        fs::create_dir_all(notes.folder.join("workloads"))?;
+        notes.write("epoch", epoch.as_bytes())?;
+        Ok(notes)
+    }
+
+    /// The update that was under way.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn update(&self) -> io::Result<Option<String>> {
+        let text = self.read("update")?;
+        Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    }
+
+    /// Notes the update that is under way.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_update(&self, update: Option<&str>) -> io::Result<()> {
+        match update {
+            Some(update) => self.write("update", update.as_bytes()),
+            None => self.remove("update"),
+        }
+    }
+
+    /// The record that was handed over.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn record(&self) -> io::Result<Option<Vec<u8>>> {
+        self.read("record")
+    }
+
+    /// Notes the record that was handed over.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_record(&self, record: Option<&[u8]>) -> io::Result<()> {
+        match record {
+            Some(record) => self.write("record", record),
+            None => {
+                self.remove("progress")?;
+                self.remove("record")
+            }
+        }
+    }
+
+    /// What is done of it.
+    ///
+    /// # Errors
+    /// As the file system answers; it does not read.
+    pub fn progress(&self) -> io::Result<Progress> {
+        Ok(self.read_json("progress")?.unwrap_or_default())
+    }
+
+    /// Notes what is done of it.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_progress(&self, progress: &Progress) -> io::Result<()> {
+        self.write("progress", &serde_json::to_vec(progress)?)
+    }
+
+    /// Everybody who has sessions in the store. What does not read is passed over.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn owners(&self) -> io::Result<Vec<Owner>> {
+        let mut owners = Vec::new();
+        for entry in fs::read_dir(self.folder.join("workloads"))? {
+            let name = entry?.file_name();
+            let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
+                continue;
+            };
+            match self.read_json(&format!("workloads/{name}")) {
+                Ok(owner) => owners.extend(owner),
+                Err(why) => tracing::warn!("the note of workload '{name}': {why}"),
+            }
+        }
+        Ok(owners)
+    }
+
+    /// Notes one of them. The name has been checked: it is one of a file.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_owner(&self, owner: &Owner) -> io::Result<()> {
+        let name = format!("workloads/{}", owner.workload);
+        self.write(&name, &serde_json::to_vec(owner)?)
+    }
+
+    /// One of them has none any more.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn remove_owner(&self, workload: &str) -> io::Result<()> {
+        self.remove(&format!("workloads/{workload}"))
+    }
+
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.folder.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    fn read_json<T: DeserializeOwned>(&self, name: &str) -> io::Result<Option<T>> {
+        let bytes = self.read(name)?;
+        let parse = |bytes: Vec<u8>| serde_json::from_slice(&bytes);
+        Ok(bytes.map(parse).transpose()?)
+    }
+
+    /// The folder is in memory: what is there after a crash of the agent is whole, and
+    /// after one of the machine it is gone.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let new = self.folder.join(".new");
+        fs::write(&new, bytes)?;
+        fs::rename(new, self.folder.join(name))
+    }
+
+    fn remove(&self, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.folder.join(name)) {
+            Err(why) if why.kind() != ErrorKind::NotFound => Err(why),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Which boot this is: the kernel's number of it, and the count of live updates, which
+/// tells boots apart where the number does not change.
+fn epoch() -> String {
+    let read = |path| fs::read_to_string(path).unwrap_or_default();
+    let boot = read("/proc/sys/kernel/random/boot_id");
+    let count = read("/sys/kernel/liveupdate/update_count");
+    format!("{}/{}", boot.trim(), count.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn notes_are_of_one_boot() {
+        let runtime = std::env::temp_dir().join(format!("luod-notes-{}", std::process::id()));
+        fs::create_dir_all(&runtime).unwrap();
+        let notes = Notes::open(&runtime).unwrap();
+        let owner = Owner {
+            workload: "cache".into(),
+            identity: Identity {
+                uid: 1,
+                gid: 2,
+                unit: None,
+            },
+            needs: vec![],
+            sessions: vec!["cache".into()],
+            incoming: vec![],
+            left: true,
+        };
+        notes.set_owner(&owner).unwrap();
+        notes.set_update(Some("u-1")).unwrap();
+        notes.set_record(Some(b"bytes")).unwrap();
+        fs::write(runtime.join("state/workloads/junk"), "{").unwrap();
+
+        let again = Notes::open(&runtime).unwrap();
+        assert_eq!(again.owners().unwrap(), [owner]);
+        assert_eq!(again.update().unwrap().as_deref(), Some("u-1"));
+        assert_eq!(again.record().unwrap().as_deref(), Some(&b"bytes"[..]));
+        assert_eq!(again.progress().unwrap(), Progress::default());
+
+        fs::write(runtime.join("state/epoch"), "another").unwrap();
+        let other = Notes::open(&runtime).unwrap();
+        assert!(other.owners().unwrap().is_empty());
+        assert_eq!(other.update().unwrap(), None);
+        assert_eq!(other.record().unwrap(), None);
+        fs::remove_dir_all(&runtime).unwrap();
+    }
+}

@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who needs whom, and what order follows from that.
+//!
+//! ```text
+//! prepare, restore    what is needed first
+//! freeze              those that need others first
+//! ```
+//!
+//! Workloads that do not need each other are asked at once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use luo_varlink::{Plan, PlanStep, Step};
+
+/// Workloads and what they need.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Graph {
+    needs: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Graph {
+    /// A graph of workloads, each with those it needs.
+    pub fn new<'a>(workloads: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
+        let entry = |(name, needs): (&str, &[String])| (name.to_owned(), needs.iter().cloned().collect());
+        Self {
+            needs: workloads.into_iter().map(entry).collect(),
+        }
+    }
+
+    /// For each workload, those that must have been asked before it.
+    #[must_use]
+    pub fn predecessors(&self, step: Step) -> BTreeMap<String, BTreeSet<String>> {
+        match step {
+            Step::Prepare => self.needs.clone(),
+            Step::Freeze => {
+                let empty = |name: &String| (name.clone(), BTreeSet::new());
+                let mut reverse: BTreeMap<_, _> = self.needs.keys().map(empty).collect();
+                for (name, needs) in &self.needs {
+                    for need in needs {
+                        if let Some(dependents) = reverse.get_mut(need) {
+                            dependents.insert(name.clone());
+                        }
+                    }
+                }
+                reverse
+            }
+        }
+    }
+
+    /// What makes an update impossible, in words.
+    #[must_use]
+    pub fn obstacles(&self) -> Vec<String> {
+        let mut obstacles = Vec::new();
+        for (name, needs) in &self.needs {
+            let missing = needs.iter().filter(|need| !self.needs.contains_key(*need));
+            obstacles.extend(missing.map(|need| {
+                format!("workload '{name}' needs '{need}', which is not registered: start it")
+            }));
+        }
+        let stuck = self.stuck();
+        if !stuck.is_empty() {
+            let names: Vec<_> = stuck.iter().map(String::as_str).collect();
+            obstacles.push(format!(
+                "workloads need each other in a circle, or need such: {}",
+                names.join(", ")
+            ));
+        }
+        obstacles
+    }
+
+    /// Groups that can be asked at once, in order. Missing needs count as met.
+    fn levels(&self, step: Step) -> (Vec<Vec<String>>, BTreeSet<String>) {
+        let mut open = self.predecessors(step);
+        let known: BTreeSet<_> = open.keys().cloned().collect();
+        for before in open.values_mut() {
+            before.retain(|name| known.contains(name));
+        }
+        let mut levels = Vec::new();
+        loop {
+            let ready = open.iter().filter(|(_, before)| before.is_empty());
+            let level: Vec<_> = ready.map(|(name, _)| name.clone()).collect();
+            if level.is_empty() {
+                return (levels, open.into_keys().collect());
+            }
+            let done: BTreeSet<_> = level.iter().cloned().collect();
+            open.retain(|name, _| !done.contains(name));
+            for before in open.values_mut() {
+                before.retain(|name| !done.contains(name));
+            }
+            levels.push(level);
+        }
+    }
+
+    /// Workloads that are in a circle, or need one that is.
+    fn stuck(&self) -> BTreeSet<String> {
+        self.levels(Step::Prepare).1
+    }
+
+    /// The order in which an update would ask.
+    #[must_use]
+    pub fn plan(&self) -> Plan {
+        let steps = [Step::Prepare, Step::Freeze].into_iter().flat_map(|step| {
+            let levels = self.levels(step).0.into_iter();
+            levels.map(move |workloads| PlanStep { step, workloads })
+        });
+        Plan {
+            steps: steps.collect(),
+            obstacles: self.obstacles(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn graph(entries: &[(&str, &[&str])]) -> Graph {
+        let owned: Vec<(&str, Vec<String>)> = entries
+            .iter()
+            .map(|(name, needs)| (*name, needs.iter().map(|&need| need.into()).collect()))
+            .collect();
+        Graph::new(owned.iter().map(|(name, needs)| (*name, needs.as_slice())))
+    }
+
+    fn levels(graph: &Graph, step: Step) -> Vec<Vec<String>> {
+        graph.levels(step).0
+    }
+
+    #[test]
+    fn what_is_needed_is_prepared_first_and_frozen_last() {
+        let graph = graph(&[("db", &[]), ("web", &["cache", "db"]), ("cache", &["db"])]);
+        assert_eq!(levels(&graph, Step::Prepare), [["db"], ["cache"], ["web"]]);
+        assert_eq!(levels(&graph, Step::Freeze), [["web"], ["cache"], ["db"]]);
+        assert!(graph.obstacles().is_empty());
+    }
+
+    #[test]
+    fn the_independent_are_asked_at_once() {
+        let graph = graph(&[("a", &[]), ("b", &[]), ("c", &["a", "b"])]);
+        assert_eq!(
+            levels(&graph, Step::Prepare),
+            [vec!["a", "b"], vec!["c"]]
+        );
+        assert_eq!(graph.plan().steps.len(), 4);
+    }
+
+    #[test]
+    fn obstacles_are_named() {
+        let graph = graph(&[
+            ("a", &["b"]),
+            ("b", &["a"]),
+            ("c", &["a"]),
+            ("d", &["gone"]),
+            ("e", &["e"]),
+        ]);
+        let obstacles = graph.obstacles();
+        assert_eq!(obstacles.len(), 2);
+        assert!(obstacles[0].contains("'d' needs 'gone'"), "{obstacles:?}");
+        assert!(obstacles[1].ends_with(": a, b, c, e"), "{obstacles:?}");
+    }
+
+    proptest! {
+        #[test]
+        fn every_order_keeps_every_need(edges in prop::collection::vec((0..12u8, 0..12u8), 0..40)) {
+            let name = |number: u8| format!("w{number}");
+            let mut needs: BTreeMap<String, Vec<String>> = (0..12).map(|n| (name(n), vec![])).collect();
+            for (from, on) in edges {
+                // Only towards smaller numbers: no circle.
+                if on < from {
+                    needs.get_mut(&name(from)).unwrap().push(name(on));
+                }
+            }
+            let graph = Graph::new(needs.iter().map(|(name, needs)| (name.as_str(), needs.as_slice())));
+            prop_assert!(graph.obstacles().is_empty());
+            for (step, first_is_needed) in [(Step::Prepare, true), (Step::Freeze, false)] {
+                let at: BTreeMap<String, usize> = levels(&graph, step).into_iter().enumerate()
+                    .flat_map(|(level, names)| names.into_iter().map(move |name| (name, level)))
+                    .collect();
+                prop_assert_eq!(at.len(), 12);
+                for (from, on) in needs.iter().flat_map(|(from, on)| on.iter().map(move |on| (from, on))) {
+                    prop_assert_eq!(at[on] < at[from], first_is_needed);
+                    prop_assert!(at[on] != at[from]);
+                }
+            }
+        }
+    }
+}

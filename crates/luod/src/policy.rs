@@ -1,0 +1,218 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who may own what: the policy file.
+//!
+//! ```toml
+//! [limits]                 # for everybody; these are the defaults
+//! sessions = 16            # of a workload
+//! files = 1024             # in the sessions of a workload
+//! bytes = 0                # of memory that they keep; 0: no limit
+//! connections = 256        # of a user; root has no limit
+//!
+//! [[allow]]                # beside what is an identity's own
+//! unit = "vmm@*.service"   # one or more of unit, uid and gid; all must fit
+//! names = ["vm-*"]         # of workloads and sessions
+//! sessions = 64            # other limits than everybody's
+//! ```
+//!
+//! Without a file a service owns the names that begin with its own, see
+//! [`crate::names::own`].
+
+use luo_varlink::Identity;
+use serde::Deserialize;
+use wildmatch::WildMatch;
+
+use crate::names;
+
+/// The policy.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Policy {
+    /// For everybody.
+    pub limits: Limits,
+    /// For some.
+    pub allow: Vec<Rule>,
+}
+
+/// How much one may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Sessions of a workload.
+    pub sessions: usize,
+    /// Files in the sessions of a workload.
+    pub files: u64,
+    /// Bytes of memory that those keep; 0 is no limit.
+    pub bytes: u64,
+    /// Connections of a user that is not root.
+    pub connections: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            sessions: 16,
+            files: 1024,
+            bytes: 0,
+            connections: 256,
+        }
+    }
+}
+
+/// Allows some more than their own.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// Units, with `*` and `?`.
+    pub unit: Option<String>,
+    /// A user.
+    pub uid: Option<u32>,
+    /// A group.
+    pub gid: Option<u32>,
+    /// Names, with `*` and `?`.
+    #[serde(default)]
+    pub names: Vec<String>,
+    /// Another limit.
+    pub sessions: Option<usize>,
+    /// Another limit.
+    pub files: Option<u64>,
+    /// Another limit.
+    pub bytes: Option<u64>,
+}
+
+impl Rule {
+    fn fits(&self, identity: &Identity) -> bool {
+        let unit = self.unit.as_ref().is_none_or(|pattern| {
+            let unit = identity.unit.as_ref();
+            unit.is_some_and(|unit| WildMatch::new(pattern).matches(unit))
+        });
+        unit && self.uid.is_none_or(|uid| uid == identity.uid)
+            && self.gid.is_none_or(|gid| gid == identity.gid)
+    }
+}
+
+/// Why a policy is none.
+#[derive(Debug, thiserror::Error)]
+pub enum BadPolicy {
+    /// It does not read.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A rule is for everybody, which nobody means.
+    #[error("rule {0} of [[allow]] names neither unit nor uid nor gid")]
+    ForEverybody(usize),
+}
+
+impl Policy {
+    /// Reads a policy.
+    ///
+    /// # Errors
+    /// [`BadPolicy`]
+    pub fn parse(text: &str) -> Result<Self, BadPolicy> {
+        let policy: Self = toml::from_str(text)?;
+        for (index, rule) in policy.allow.iter().enumerate() {
+            if rule.unit.is_none() && rule.uid.is_none() && rule.gid.is_none() {
+                return Err(BadPolicy::ForEverybody(index + 1));
+            }
+        }
+        Ok(policy)
+    }
+
+    fn rules<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a Rule> {
+        self.allow.iter().filter(|rule| rule.fits(identity))
+    }
+
+    /// Whether an identity may own a name.
+    ///
+    /// # Errors
+    /// What would allow it, in words.
+    pub fn may_own(&self, identity: &Identity, name: &str) -> Result<(), String> {
+        let listed = |rule: &Rule| {
+            let mut patterns = rule.names.iter();
+            patterns.any(|pattern| WildMatch::new(pattern).matches(name))
+        };
+        if names::is_own(identity, name) || self.rules(identity).any(listed) {
+            return Ok(());
+        }
+        let own = names::own(identity);
+        Err(format!(
+            "'{name}' is not {identity}'s own, which are '{own}' and '{own}.*'; a rule \
+             [[allow]] with names = [\"{name}\"] in the policy file would allow it"
+        ))
+    }
+
+    /// How much an identity may have: the last rule that says so.
+    #[must_use]
+    pub fn limits(&self, identity: &Identity) -> Limits {
+        self.rules(identity).fold(self.limits, |limits, rule| Limits {
+            sessions: rule.sessions.unwrap_or(limits.sessions),
+            files: rule.files.unwrap_or(limits.files),
+            bytes: rule.bytes.unwrap_or(limits.bytes),
+            ..limits
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        [limits]
+        sessions = 2
+        [[allow]]
+        unit = "vmm@*.service"
+        names = ["vm-*", "shared"]
+        bytes = 1000
+        [[allow]]
+        uid = 1000
+        gid = 100
+        names = ["lab"]
+        sessions = 9
+    "#;
+
+    fn identity(uid: u32, gid: u32, unit: Option<&str>) -> Identity {
+        Identity {
+            uid,
+            gid,
+            unit: unit.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn the_default_is_ones_own() {
+        let policy = Policy::default();
+        let service = identity(990, 990, Some("cache.service"));
+        assert_eq!(policy.may_own(&service, "cache.index"), Ok(()));
+        let refusal = policy.may_own(&service, "vm-1").unwrap_err();
+        assert!(refusal.contains("'cache' and 'cache.*'"), "{refusal}");
+        assert_eq!(policy.limits(&service), Limits::default());
+    }
+
+    #[test]
+    fn rules_allow_more() {
+        let policy = Policy::parse(TEXT).unwrap();
+        let vmm = identity(107, 107, Some("vmm@7.service"));
+        for name in ["vm-7", "shared", "vmm@7", "vmm@7.ram"] {
+            assert_eq!(policy.may_own(&vmm, name), Ok(()), "{name}");
+        }
+        assert!(policy.may_own(&vmm, "lab").is_err());
+        assert_eq!(policy.limits(&vmm).bytes, 1000);
+        assert_eq!(policy.limits(&vmm).sessions, 2);
+    }
+
+    #[test]
+    fn all_that_a_rule_names_must_fit() {
+        let policy = Policy::parse(TEXT).unwrap();
+        assert!(policy.may_own(&identity(1000, 100, None), "lab").is_ok());
+        assert!(policy.may_own(&identity(1000, 101, None), "lab").is_err());
+        assert!(policy.may_own(&identity(1001, 100, None), "lab").is_err());
+        assert_eq!(policy.limits(&identity(1000, 100, None)).sessions, 9);
+    }
+
+    #[test]
+    fn what_nobody_means_is_refused() {
+        let error = Policy::parse("[[allow]]\nnames = [\"*\"]").unwrap_err();
+        assert!(error.to_string().contains("rule 1"), "{error}");
+        assert!(Policy::parse("[limits]\nsesions = 3").is_err());
+        assert!(Policy::parse("allow = 3").is_err());
+    }
+}

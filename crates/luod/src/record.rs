@@ -1,0 +1,286 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What one agent leaves for the next: the record in a sealed memfd of the agent's own
+//! session, and beside the sockets for an agent that is started anew.
+//!
+//! ```text
+//! 0   magic "LUODREC\0"      8 bytes
+//! 8   version                u32, little endian
+//! 12  reserved, zero         u32
+//! 16  length of the text     u64
+//! 24  SHA-256 of the text    32 bytes
+//! 56  the text: JSON         then zeros
+//! ```
+//!
+//! Nothing of it is believed before the digest fits. A version that is not ours is
+//! refused, and then nothing is touched: the agent that understands it can be started.
+
+use luo_varlink::{Identity, TimelineEvent};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+/// The version that is written, and the only one that is read.
+pub const VERSION: u32 = 1;
+
+/// Bytes of a record at most.
+pub const MAX_LENGTH: usize = 64 << 20;
+
+const MAGIC: &[u8; 8] = b"LUODREC\0";
+const HEADER: usize = 56;
+
+/// What is left.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The update's id.
+    pub update: String,
+    /// When it began: microseconds since 1970.
+    pub began_us: u64,
+    /// When the first workload was asked to stand still.
+    pub freeze: Moment,
+    /// The kernel's release.
+    pub from_kernel: String,
+    /// Everybody who takes part, by name.
+    pub participants: Vec<Participant>,
+    /// What has happened so far.
+    pub timeline: Vec<TimelineEvent>,
+}
+
+/// A moment, by clocks that survive a kexec.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Moment {
+    /// Microseconds since 1970. The next kernel reads it from a clock of whole seconds.
+    pub time_us: u64,
+    /// The processor's counter, which goes on.
+    pub ticks: Option<u64>,
+    /// Its ticks in a second.
+    pub ticks_per_second: Option<f64>,
+}
+
+impl Moment {
+    /// Microseconds from here to a later moment: by the counter if both have it and it
+    /// agrees with the clock within [`CLOCK_ERROR_US`], else by the clock.
+    #[must_use]
+    pub fn until(&self, later: &Self) -> u64 {
+        let by_clock = later.time_us.saturating_sub(self.time_us);
+        let ticks = self.ticks.zip(later.ticks);
+        let Some(((from, to), rate)) = ticks.zip(self.ticks_per_second) else {
+            return by_clock;
+        };
+        let Some(ticks) = to.checked_sub(from).filter(|_| rate > 0.0) else {
+            return by_clock;
+        };
+        // A float's cast saturates.
+        let by_ticks = (ticks as f64 / rate * 1e6) as u64;
+        if by_ticks.abs_diff(by_clock) <= CLOCK_ERROR_US {
+            by_ticks
+        } else {
+            by_clock
+        }
+    }
+}
+
+/// How far the clock may be off after a kexec: it is set from one of whole seconds.
+pub const CLOCK_ERROR_US: u64 = 2_500_000;
+
+/// A workload that takes part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Participant {
+    /// Its name.
+    pub name: String,
+    /// Who it is.
+    pub identity: Identity,
+    /// The workloads it needs.
+    pub needs: Vec<String>,
+    /// Its sessions.
+    pub sessions: Vec<String>,
+}
+
+/// Why a record cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum BadRecord {
+    /// Too short, or the first bytes are others.
+    #[error("it is no record of luod")]
+    Magic,
+    /// Another version.
+    #[error(
+        "it has version {0}, and this luod reads {VERSION} only: start the luod that wrote it"
+    )]
+    Version(u32),
+    /// Longer than what is there, or than a record may be.
+    #[error("it says that it has {0} bytes")]
+    Length(u64),
+    /// Damage.
+    #[error("its digest does not fit: it is damaged")]
+    Digest,
+    /// A digest that fits and a text that does not.
+    #[error("its text: {0}")]
+    Text(#[from] serde_json::Error),
+    /// A record does not fit into the memory that was set aside for it.
+    #[error("it needs {needed} bytes, and {room} were set aside")]
+    Room {
+        /// What it needs.
+        needed: usize,
+        /// What there is.
+        room: usize,
+    },
+}
+
+impl Record {
+    /// Bytes to set aside for a record that is to be completed later.
+    #[must_use]
+    pub fn room_for(&self) -> usize {
+        /// Bytes of the lines that a freeze adds for a workload, generously.
+        const LINES: usize = 4096;
+        let now = serde_json::to_vec(self).map_or(0, |text| text.len());
+        let later = (self.participants.len() + 16).saturating_mul(LINES);
+        HEADER.saturating_add(now).saturating_add(later).min(MAX_LENGTH)
+    }
+
+    /// The bytes of a record, no more than `room`.
+    ///
+    /// # Errors
+    /// [`BadRecord::Room`]
+    pub fn encode(&self, room: usize) -> Result<Vec<u8>, BadRecord> {
+        let text = serde_json::to_vec(self)?;
+        let needed = HEADER.saturating_add(text.len());
+        if needed > room.min(MAX_LENGTH) {
+            return Err(BadRecord::Room { needed, room });
+        }
+        let mut bytes = Vec::with_capacity(needed);
+        bytes.extend_from_slice(MAGIC);
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+        bytes.extend_from_slice(&Sha256::digest(&text));
+        bytes.extend_from_slice(&text);
+        Ok(bytes)
+    }
+
+    /// Reads a record.
+    ///
+    /// # Errors
+    /// [`BadRecord`]
+    pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let (magic, rest) = bytes.split_first_chunk().ok_or(BadRecord::Magic)?;
+        if magic != MAGIC {
+            return Err(BadRecord::Magic);
+        }
+        let (version, rest) = rest.split_first_chunk().ok_or(BadRecord::Magic)?;
+        let version = u32::from_le_bytes(*version);
+        if version != VERSION {
+            return Err(BadRecord::Version(version));
+        }
+        let (reserved, rest) = rest.split_first_chunk::<4>().ok_or(BadRecord::Magic)?;
+        let (length, rest) = rest.split_first_chunk().ok_or(BadRecord::Magic)?;
+        let (digest, rest) = rest.split_first_chunk::<32>().ok_or(BadRecord::Magic)?;
+        let length = u64::from_le_bytes(*length);
+        let text = usize::try_from(length).ok().filter(|&length| length <= MAX_LENGTH);
+        let text = text.and_then(|length| rest.get(..length));
+        let text = text.ok_or(BadRecord::Length(length))?;
+        if Sha256::digest(text).as_slice() != digest || reserved != &[0; 4] {
+            return Err(BadRecord::Digest);
+        }
+        Ok(serde_json::from_slice(text)?)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use luo_varlink::{Phase, TimelineKind};
+
+    pub(crate) fn record() -> Record {
+        Record {
+            update: "u-1".into(),
+            began_us: 7,
+            freeze: Moment {
+                time_us: 8,
+                ticks: Some(9),
+                ticks_per_second: Some(1e9),
+            },
+            from_kernel: "7.3.4".into(),
+            participants: vec![Participant {
+                name: "cache".into(),
+                identity: Identity {
+                    uid: 990,
+                    gid: 990,
+                    unit: Some("cache.service".into()),
+                },
+                needs: vec!["db".into()],
+                sessions: vec!["cache".into(), "cache.index".into()],
+            }],
+            timeline: vec![TimelineEvent {
+                update: "u-1".into(),
+                time_us: 7,
+                phase: Phase::Preparing,
+                kind: TimelineKind::Asked,
+                workload: Some("cache".into()),
+                took_us: None,
+                detail: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn a_record_comes_back() {
+        let mut bytes = record().encode(record().room_for()).unwrap();
+        bytes.resize(bytes.len() + 100, 0);
+        assert_eq!(Record::decode(&bytes).unwrap(), record());
+    }
+
+    #[test]
+    fn each_bit_counts() {
+        let bytes = record().encode(MAX_LENGTH).unwrap();
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(Record::decode(&damaged).is_err(), "bit {bit}");
+        }
+        for length in 0..bytes.len() {
+            assert!(Record::decode(&bytes[..length]).is_err(), "{length} bytes");
+        }
+    }
+
+    #[test]
+    fn another_version_says_so() {
+        let mut bytes = record().encode(MAX_LENGTH).unwrap();
+        bytes[8] = 2;
+        let error = Record::decode(&bytes).unwrap_err();
+        assert!(matches!(error, BadRecord::Version(2)));
+        assert!(error.to_string().contains("start the luod that wrote it"));
+    }
+
+    #[test]
+    fn version_1_stays_readable() {
+        let golden = include_bytes!("../tests/golden/record-1.bin");
+        assert_eq!(Record::decode(golden).unwrap(), record());
+        assert_eq!(record().encode(MAX_LENGTH).unwrap(), golden);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused() {
+        assert!(matches!(
+            record().encode(100),
+            Err(BadRecord::Room { room: 100, .. })
+        ));
+    }
+
+    #[test]
+    fn the_counter_tells_better_than_the_clock() {
+        let from = Moment {
+            time_us: 1_000_000,
+            ticks: Some(5_000),
+            ticks_per_second: Some(1e6),
+        };
+        let at = |time_us, ticks| Moment {
+            time_us,
+            ticks,
+            ticks_per_second: None,
+        };
+        assert_eq!(from.until(&at(3_000_000, Some(1_505_000))), 1_500_000);
+        // A counter that was reset, or that ran at another rate, is not believed.
+        assert_eq!(from.until(&at(3_000_000, Some(0))), 2_000_000);
+        assert_eq!(from.until(&at(3_000_000, Some(60_000_000))), 2_000_000);
+        assert_eq!(from.until(&at(3_000_000, None)), 2_000_000);
+        assert_eq!(from.until(&at(0, None)), 0);
+    }
+}

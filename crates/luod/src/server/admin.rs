@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `org.liveupdate.Admin`.
+
+use std::rc::Rc;
+
+use luo_varlink::admin::{
+    Checked, Error, Finished, INTERFACE, Method, Planned, Prepared, Sessions,
+};
+use luo_varlink::Target;
+use tokio::sync::oneshot;
+
+use super::connection::{Asked, End, Served};
+use super::reply::{Answer, Refusal, Result, done, with};
+use crate::agent::Agent;
+
+pub(super) async fn dispatch(
+    served: &mut Served<'_>,
+    mut asked: Asked,
+) -> std::result::Result<Option<Result>, End> {
+    let method: Method = match asked.read(INTERFACE) {
+        Ok(method) => method,
+        Err(refusal) => return Ok(Some(Err(refusal))),
+    };
+    if let Method::Update { target } = method {
+        return update(served, target, asked.more).await.map(Some);
+    }
+    // What is begun is done to its end, whether the administrator waits for it or not.
+    let (tell, told) = oneshot::channel();
+    let agent = Rc::clone(served.agent);
+    tokio::task::spawn_local(async move {
+        let answer = answer(&agent, method).await;
+        // Who has gone does not want to know.
+        let _ = tell.send(answer);
+    });
+    let answer = served.wait(false, told).await?;
+    Ok(match answer {
+        Some(Ok(answer)) => Some(answer.map_err(Refusal::from)),
+        _ => None,
+    })
+}
+
+async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Error> {
+    match method {
+        Method::Plan => Ok(with(Planned { plan: agent.plan() })),
+        Method::Check { target } => {
+            let report = agent.check_target(&target).await;
+            Ok(with(Checked { report }))
+        }
+        Method::Prepare { target } => {
+            let update = agent.prepare(&target).await?;
+            Ok(with(Prepared { update }))
+        }
+        Method::Freeze => agent.freeze().await.map(|()| done()),
+        Method::Kexec => Err(agent.jump().await),
+        Method::Cancel { reason } => agent.cancel(reason.as_deref()).await.map(|()| done()),
+        Method::Update { target } => Err(agent.update(&target).await),
+        Method::Finish { release_unclaimed } => {
+            let released = agent.finish(release_unclaimed).await?;
+            Ok(with(Finished { released }))
+        }
+        Method::Release { session } => agent.release(&session).map(|()| done()),
+        Method::ListSessions => {
+            let sessions = agent.sessions().await?;
+            Ok(with(Sessions { sessions }))
+        }
+    }
+}
+
+/// All of an update, told line by line. If all goes well there is no end of it: the
+/// machine jumps.
+async fn update(
+    served: &mut Served<'_>,
+    target: Target,
+    more: bool,
+) -> std::result::Result<Result, End> {
+    let agent = Rc::clone(served.agent);
+    let mut lines = agent.watch();
+    let (tell, mut told) = oneshot::channel();
+    tokio::task::spawn_local(async move {
+        let _ = tell.send(agent.update(&target).await);
+    });
+    loop {
+        let next = async {
+            tokio::select! {
+                biased;
+                line = lines.recv(), if more => Ok(line),
+                why = &mut told => Err(why),
+            }
+        };
+        match served.wait(false, next).await? {
+            Some(Ok(Ok(event))) => served.tell(event).await?,
+            // Lines that were missed are in the history.
+            Some(Ok(Err(_))) | None => {}
+            Some(Err(why)) => {
+                let why = why.unwrap_or_else(|_| Error::Cancelled {
+                    reason: "luod ends".to_owned(),
+                });
+                return Ok(Err(why.into()));
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `org.liveupdate.Client`.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use luo_varlink::client::{Error, INTERFACE, Method, Next};
+
+use super::connection::{Asked, End, Served};
+use super::reply::{Answer, Refusal, Result, done, with, with_fd};
+
+/// Whether a descriptor has to come with a call.
+fn takes_descriptor(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::AttachSession { .. } | Method::Declare { .. }
+    )
+}
+
+/// The descriptor that came with a call, if one has to.
+fn descriptor(method: &Method, fds: Vec<OwnedFd>) -> std::result::Result<Option<OwnedFd>, Error> {
+    let mut fds = fds.into_iter();
+    let wrong = |reason: &str| {
+        let reason = reason.to_owned();
+        Err(Error::BadDescriptor { reason })
+    };
+    match (takes_descriptor(method), fds.next(), fds.next()) {
+        (true, Some(fd), None) => Ok(Some(fd)),
+        (false, None, None) => Ok(None),
+        (true, None, _) => wrong("one has to come with this call"),
+        (true, Some(_), Some(_)) => wrong("one has to come with this call, and more came"),
+        (false, Some(_), _) => wrong("none comes with this call"),
+        (false, None, Some(_)) => wrong("none comes with this call"),
+    }
+}
+
+pub(super) async fn dispatch(
+    served: &mut Served<'_>,
+    mut asked: Asked,
+) -> std::result::Result<Option<Result>, End> {
+    let fds = std::mem::take(&mut asked.fds);
+    let method: Method = match asked.read(INTERFACE) {
+        Ok(method) => method,
+        Err(refusal) => return Ok(Some(Err(refusal))),
+    };
+    let fd = match descriptor(&method, fds) {
+        Ok(fd) => fd,
+        Err(why) => return Ok(Some(Err(why.into()))),
+    };
+    match answer(served, method, fd).await? {
+        Ok(answer) => Ok(Some(Ok(answer))),
+        Err(why) => Ok(Some(Err(Refusal::from(why)))),
+    }
+}
+
+async fn answer(
+    served: &mut Served<'_>,
+    method: Method,
+    fd: Option<OwnedFd>,
+) -> std::result::Result<std::result::Result<Answer, Error>, End> {
+    let agent = Rc::clone(served.agent);
+    let answer = match method {
+        Method::Register { workload, needs } => {
+            let hear = served.hear.clone();
+            let registered = agent.register(&mut served.caller, &workload, needs, hear);
+            registered.map(with)
+        }
+        Method::Unregister => agent.unregister(&mut served.caller).map(|()| done()),
+        Method::CreateSession { name } => {
+            let made = agent.create_session(&served.caller, &name).await;
+            made.map(|fd| with_fd(None, fd))
+        }
+        Method::AttachSession { name } => match fd {
+            Some(fd) => agent
+                .attach_session(&served.caller, &name, fd)
+                .await
+                .map(|()| done()),
+            None => Err(Error::NotRegistered),
+        },
+        Method::DropSession { name } => {
+            agent.drop_session(&served.caller, &name).map(|()| done())
+        }
+        Method::Declare { session, token } => match fd {
+            Some(fd) => agent
+                .declare(&served.caller, &session, token, fd)
+                .map(with),
+            None => Err(Error::NotRegistered),
+        },
+        Method::NextEvent => return next_event(served).await,
+        Method::Answer { update, step, veto } => agent
+            .answer(&served.caller, &update, step, veto.as_deref())
+            .map(|()| done()),
+        Method::Detach => agent.detach(&mut served.caller).map(|()| done()),
+        Method::Claim { session } => return claim(served, &session).await,
+        Method::Restored => agent.restored(&served.caller).await.map(|()| done()),
+        Method::FinishSession { name } => agent
+            .finish_session(&served.caller, &name)
+            .await
+            .map(|()| done()),
+    };
+    Ok(answer)
+}
+
+async fn next_event(
+    served: &mut Served<'_>,
+) -> std::result::Result<std::result::Result<Answer, Error>, End> {
+    if let Err(why) = served.caller.workload() {
+        return Ok(Err(why));
+    }
+    if let Ok(event) = served.events.try_recv() {
+        return Ok(Ok(with(Next { event: Some(event) })));
+    }
+    let (_, unheard) = tokio::sync::mpsc::unbounded_channel();
+    let mut events = std::mem::replace(&mut served.events, unheard);
+    let heard = served.wait(true, events.recv()).await;
+    served.events = events;
+    let event = heard?.flatten();
+    Ok(Ok(with(Next { event })))
+}
+
+async fn claim(
+    served: &mut Served<'_>,
+    session: &str,
+) -> std::result::Result<std::result::Result<Answer, Error>, End> {
+    let agent = Rc::clone(served.agent);
+    let caller = crate::agent::Caller {
+        connection: served.caller.connection,
+        identity: served.caller.identity.clone(),
+        workload: served.caller.workload.clone(),
+    };
+    let claimed = served.wait(false, agent.claim(&caller, session)).await?;
+    // It does not yield, so there is an outcome.
+    let claimed = claimed.unwrap_or(Err(Error::NotRegistered));
+    Ok(claimed.map(|(claimed, fd)| with_fd(serde_json::to_value(claimed).ok(), fd)))
+}

@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A peer's socket, with limits: what a message may have in bytes and in descriptors.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::rc::Rc;
+
+use luo_varlink::limits::{MAX_CALL, MAX_FDS};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
+};
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use zlink_core::connection::PassedCredentials;
+use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, UnixSocket, WriteHalf};
+
+/// The socket.
+#[derive(Debug)]
+pub struct Peer(Rc<UnixStream>);
+
+impl Peer {
+    /// A socket that was accepted.
+    #[must_use]
+    pub fn new(stream: UnixStream) -> Self {
+        Self(Rc::new(stream))
+    }
+}
+
+impl Socket for Peer {
+    type ReadHalf = Reader;
+    type WriteHalf = Writer;
+    const CAN_TRANSFER_FDS: bool = true;
+
+    fn split(self) -> (Reader, Writer) {
+        let reader = Reader {
+            stream: Rc::clone(&self.0),
+            meter: Meter::default(),
+        };
+        (reader, Writer { stream: self.0 })
+    }
+}
+
+/// What has come of the message that is not complete yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Meter {
+    bytes: usize,
+    descriptors: usize,
+}
+
+impl Meter {
+    /// Something has come. Says whether it is within the limits.
+    fn take(&mut self, bytes: &[u8], descriptors: usize) -> bool {
+        // Descriptors come with the last byte of a read at the latest, and belong to the
+        // message that is begun there, or to one that ends in it.
+        self.descriptors = self.descriptors.saturating_add(descriptors);
+        let within = self.descriptors <= MAX_FDS;
+        match bytes.iter().rposition(|&byte| byte == 0) {
+            Some(end) => {
+                self.bytes = bytes.len() - end - 1;
+                self.descriptors = 0;
+            }
+            None => self.bytes = self.bytes.saturating_add(bytes.len()),
+        }
+        within && self.bytes <= MAX_CALL
+    }
+}
+
+/// The half that is read.
+#[derive(Debug)]
+pub struct Reader {
+    stream: Rc<UnixStream>,
+    meter: Meter,
+}
+
+impl AsFd for Reader {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+impl UnixSocket for Reader {}
+
+impl ReadHalf for Reader {
+    async fn read(&mut self, buffer: &mut [u8]) -> zlink_core::Result<ReadResult> {
+        let stream = Rc::clone(&self.stream);
+        let (length, result) = loop {
+            stream.readable().await?;
+            let read = || receive(stream.as_fd(), &mut *buffer);
+            match stream.try_io(Interest::READABLE, read) {
+                Ok(read) => break read,
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(why) => return Err(why.into()),
+            }
+        };
+        let descriptors = result.fds().len();
+        let bytes = buffer.get(..length).unwrap_or_default();
+        if length > 0 && !self.meter.take(bytes, descriptors) {
+            return Err(zlink_core::Error::BufferOverflow);
+        }
+        Ok(result)
+    }
+}
+
+/// Reads once, with the descriptors that come along.
+fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, ReadResult)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::CMSG_CLOEXEC;
+    let received = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(buffer)],
+        &mut ancillary,
+        flags,
+    )?;
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    // More came than there was room for: the kernel has closed them.
+    if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > MAX_FDS {
+        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    }
+    let result = ReadResult::new(received.bytes).set_fds(fds);
+    Ok((received.bytes, result))
+}
+
+/// The half that is written.
+#[derive(Debug)]
+pub struct Writer {
+    stream: Rc<UnixStream>,
+}
+
+impl WriteHalf for Writer {
+    async fn write(
+        &mut self,
+        buffer: &[u8],
+        fds: &[impl AsFd],
+        _credentials: Option<&PassedCredentials>,
+    ) -> zlink_core::Result<()> {
+        let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
+        let mut written = 0;
+        while let Some(rest) = buffer.get(written..).filter(|rest| !rest.is_empty()) {
+            // Descriptors go with the first byte.
+            let along = if written == 0 { &fds[..] } else { &[] };
+            self.stream.writable().await?;
+            let send = || send(self.stream.as_fd(), rest, along);
+            match self.stream.try_io(Interest::WRITABLE, send) {
+                Ok(length) => written += length,
+                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(io::Error::from(io::ErrorKind::InvalidInput));
+    }
+    let flags = SendFlags::NOSIGNAL;
+    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_has_so_many_bytes() {
+        let mut meter = Meter::default();
+        let half = vec![b'x'; MAX_CALL / 2];
+        assert!(meter.take(&half, 0) && meter.take(&half, 0));
+        assert!(!meter.take(b"x", 0));
+        // Many small ones are no large one.
+        let mut meter = Meter::default();
+        for _ in 0..10 {
+            assert!(meter.take(&half, 0));
+            assert!(meter.take(b"\0", 0));
+        }
+        assert_eq!(meter, Meter::default());
+    }
+
+    #[test]
+    fn a_message_has_so_many_descriptors() {
+        let mut meter = Meter::default();
+        assert!(meter.take(b"{", MAX_FDS));
+        assert!(!meter.take(b"}", 1));
+        let mut meter = Meter::default();
+        assert!(meter.take(b"{}\0", 1) && meter.take(b"{}\0", 1));
+    }
+}

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `org.liveupdate.Status`.
+
+use std::rc::Rc;
+
+use luo_varlink::status::{Current, Error, History, INTERFACE, Method};
+use tokio::sync::broadcast::error::RecvError;
+use zlink_core::varlink_service;
+
+use super::connection::{Asked, End, Served};
+use super::reply::{Result, with};
+
+/// Updates that one call lists.
+const MOST: usize = 1000;
+
+pub(super) async fn dispatch(
+    served: &mut Served<'_>,
+    mut asked: Asked,
+) -> std::result::Result<Option<Result>, End> {
+    let method: Method = match asked.read(INTERFACE) {
+        Ok(method) => method,
+        Err(refusal) => return Ok(Some(Err(refusal))),
+    };
+    let agent = Rc::clone(served.agent);
+    match method {
+        Method::GetStatus => {
+            let status = agent.status().await;
+            Ok(Some(Ok(with(Current { status }))))
+        }
+        Method::GetHistory { most } => {
+            let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
+            let updates = agent.history().last(most).unwrap_or_else(|why| {
+                tracing::error!("the history: {why}");
+                Vec::new()
+            });
+            Ok(Some(Ok(with(History { updates }))))
+        }
+        Method::Watch if !asked.more => {
+            Ok(Some(Err(varlink_service::Error::ExpectedMore.into())))
+        }
+        Method::Watch => watch(served).await.map(Some),
+    }
+}
+
+/// Tells of each line until the watcher goes, or is too far behind.
+async fn watch(served: &mut Served<'_>) -> std::result::Result<Result, End> {
+    let agent = Rc::clone(served.agent);
+    let mut lines = agent.watch();
+    served.tell(agent.present()).await?;
+    loop {
+        match served.wait(false, lines.recv()).await? {
+            Some(Ok(event)) => served.tell(event).await?,
+            Some(Err(RecvError::Lagged(lost))) => {
+                let limit = format!("the watcher is {lost} lines behind");
+                return Ok(Err(Error::TooMany { limit }.into()));
+            }
+            Some(Err(RecvError::Closed)) | None => {
+                let limit = "the agent ends".to_owned();
+                return Ok(Err(Error::TooMany { limit }.into()));
+            }
+        }
+    }
+}

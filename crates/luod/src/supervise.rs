@@ -1,0 +1,272 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A small service manager for machines without systemd: it starts the agent, keeps
+//! the descriptors that the agent stores, and starts it anew with them when it dies.
+//!
+//! What the agent says is systemd's protocol, see sd_notify(3), "FDSTORE=1". What was
+//! kept the new agent fetches from a socket of its own ([`fetch`]), one descriptor with
+//! each message, which is its name.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
+    connect, listen, recvmsg, sendmsg, socket_with,
+};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+
+/// Descriptors that are kept.
+const MOST: usize = 16_384;
+
+/// Descriptors that come with one message.
+const AT_ONCE: usize = 16;
+
+/// Bytes of a message.
+const MESSAGE: usize = 4096;
+
+/// An agent that dies so soon after its start is not started again at once.
+const SOON: Duration = Duration::from_secs(1);
+
+/// How long it waits then.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The variable that names the socket from which kept descriptors are fetched.
+const SOCKET: &str = "LUOD_STORE_SOCKET";
+
+/// The descriptors that are kept, by name.
+#[derive(Default)]
+struct Kept(Vec<(String, OwnedFd)>);
+
+impl Kept {
+    /// Takes a message of the agent.
+    fn take(&mut self, text: &str, fds: Vec<OwnedFd>) {
+        let field = |key: &str| {
+            let lines = text.lines();
+            let mut values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+            values.next()
+        };
+        let name = field("FDNAME").unwrap_or("stored");
+        if field("FDSTORE") == Some("1") {
+            for fd in fds {
+                if self.0.len() >= MOST {
+                    tracing::error!("{MOST} descriptors are kept already: '{name}' is not");
+                    return;
+                }
+                self.0.push((name.to_owned(), fd));
+            }
+        } else if field("FDSTOREREMOVE") == Some("1") {
+            self.0.retain(|(known, _)| known != name);
+        }
+    }
+}
+
+/// The sockets of a manager; their files go with it.
+struct Sockets {
+    notify: UnixDatagram,
+    store: OwnedFd,
+    paths: [PathBuf; 2],
+}
+
+impl Sockets {
+    fn bind(folder: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(folder)?;
+        let number = std::process::id();
+        let path = |name: &str| {
+            let path = folder.join(format!(".{name}.{number}"));
+            let _ = std::fs::remove_file(&path);
+            path
+        };
+        let paths = [path("notify"), path("store")];
+        let notify = UnixDatagram::bind(&paths[0])?;
+        let store = seqpacket()?;
+        bind(&store, &SocketAddrUnix::new(&paths[1])?)?;
+        listen(&store, 1)?;
+        Ok(Self {
+            notify,
+            store,
+            paths,
+        })
+    }
+}
+
+impl Drop for Sockets {
+    fn drop(&mut self) {
+        for path in &self.paths {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+}
+
+fn seqpacket() -> io::Result<OwnedFd> {
+    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
+    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
+}
+
+/// Runs a command, and again whenever it dies of a signal or fails, until it succeeds.
+///
+/// # Errors
+/// The command cannot be started; the sockets cannot be made.
+pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
+    let sockets = Sockets::bind(runtime)?;
+    let mut kept = Kept::default();
+    loop {
+        let begun = Instant::now();
+        let child = Command::new(program)
+            .args(arguments)
+            .env("NOTIFY_SOCKET", &sockets.paths[0])
+            .env(SOCKET, &sockets.paths[1])
+            .spawn()?;
+        let status = watch(child, &sockets, &mut kept)?;
+        if status.success() {
+            return Ok(status);
+        }
+        tracing::warn!("luod has ended ({status}): it is started again");
+        if begun.elapsed() < SOON {
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// Takes messages until the child has ended, and then those that are left.
+fn watch(mut child: Child, sockets: &Sockets, kept: &mut Kept) -> io::Result<ExitStatus> {
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    let process = pidfd_open(pid, PidfdFlags::empty())?;
+    loop {
+        let mut fds = [
+            PollFd::new(&sockets.notify, PollFlags::IN),
+            PollFd::new(&process, PollFlags::IN),
+            PollFd::new(&sockets.store, PollFlags::IN),
+        ];
+        match poll(&mut fds, None::<&Timespec>) {
+            Err(rustix::io::Errno::INTR) => continue,
+            Err(why) => {
+                let _ = pidfd_send_signal(&process, Signal::TERM);
+                return Err(why.into());
+            }
+            Ok(_) => {}
+        }
+        let [_, ended, asked] = fds.map(|fd| !fd.revents().is_empty());
+        while receive(&sockets.notify, kept)? {}
+        if ended {
+            return child.wait();
+        }
+        if asked {
+            if let Err(why) = give(&sockets.store, &kept.0) {
+                tracing::error!("what was kept could not be given: {why}");
+            }
+        }
+    }
+}
+
+/// Gives all that is kept to who asks.
+fn give(listener: &OwnedFd, kept: &[(String, OwnedFd)]) -> io::Result<()> {
+    let socket = accept(listener)?;
+    let timeout = Some(Duration::from_secs(5));
+    rustix::net::sockopt::set_socket_timeout(
+        &socket,
+        rustix::net::sockopt::Timeout::Send,
+        timeout,
+    )?;
+    for (name, fd) in kept {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        let fds: [BorrowedFd<'_>; 1] = [fd.as_fd()];
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        let text = [IoSlice::new(name.as_bytes())];
+        sendmsg(&socket, &text, &mut ancillary, SendFlags::NOSIGNAL)?;
+    }
+    Ok(())
+}
+
+/// Fetches what a manager of this kind has kept of an earlier process, by name; nothing
+/// if there is no such manager.
+///
+/// # Errors
+/// It is there and does not answer.
+pub fn fetch() -> io::Result<Vec<(String, OwnedFd)>> {
+    let Some(path) = std::env::var_os(SOCKET) else {
+        return Ok(Vec::new());
+    };
+    let socket = seqpacket()?;
+    connect(&socket, &SocketAddrUnix::new(Path::new(&path))?)?;
+    let mut kept = Vec::new();
+    loop {
+        let (length, mut fds, text) = message(socket.as_fd(), RecvFlags::CMSG_CLOEXEC)?;
+        match (length, fds.pop()) {
+            (0, _) => return Ok(kept),
+            (_, Some(fd)) => kept.push((text, fd)),
+            (_, None) => {}
+        }
+    }
+}
+
+/// Takes a message, if one is there.
+fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
+    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
+    match message(socket.as_fd(), flags) {
+        Ok((_, fds, text)) => {
+            kept.take(&text, fds);
+            Ok(true)
+        }
+        Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(false),
+        Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(true),
+        Err(why) => Err(why),
+    }
+}
+
+/// One message: its length, the descriptors that came along, and its text.
+fn message(
+    socket: BorrowedFd<'_>,
+    flags: RecvFlags,
+) -> io::Result<(usize, Vec<OwnedFd>, String)> {
+    let mut text = [0; MESSAGE];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut text)],
+        &mut ancillary,
+        flags,
+    )?;
+    let mut fds = Vec::new();
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = message {
+            fds.extend(rights);
+        }
+    }
+    let text = text.get(..received.bytes).unwrap_or_default();
+    Ok((received.bytes, fds, String::from_utf8_lossy(text).into_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fd() -> OwnedFd {
+        std::fs::File::open("/dev/null").unwrap().into()
+    }
+
+    #[test]
+    fn descriptors_are_kept_and_removed_by_name() {
+        let mut kept = Kept::default();
+        kept.take("FDSTORE=1\nFDNAME=a\nFDPOLL=0", vec![fd()]);
+        kept.take("FDSTORE=1\nFDNAME=b", vec![fd()]);
+        kept.take("READY=1\nSTATUS=normal", vec![]);
+        kept.take("FDSTORE=1", vec![fd()]);
+        let names: Vec<_> = kept.0.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["a", "b", "stored"]);
+        kept.take("FDSTOREREMOVE=1\nFDNAME=a", vec![]);
+        assert_eq!(kept.0.len(), 2);
+        // What comes along with another message is closed.
+        kept.take("STATUS=x", vec![fd()]);
+        assert_eq!(kept.0.len(), 2);
+    }
+}
