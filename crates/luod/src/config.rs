@@ -58,7 +58,9 @@ impl TryFrom<f64> for Seconds {
         /// A week: longer than anybody waits.
         const MOST: f64 = 604_800.0;
         if !(0.001..=MOST).contains(&seconds) {
-            return Err(format!("a deadline is 0.001 to {MOST} seconds, not {seconds}"));
+            return Err(format!(
+                "a deadline is 0.001 to {MOST} seconds, not {seconds}"
+            ));
         }
         Ok(Self(Duration::from_secs_f64(seconds)))
     }
@@ -140,7 +142,10 @@ impl Config {
                 own.and_then(|own| own.prepare_deadline),
                 self.prepare_deadline,
             ),
-            Step::Freeze => (own.and_then(|own| own.freeze_deadline), self.freeze_deadline),
+            Step::Freeze => (
+                own.and_then(|own| own.freeze_deadline),
+                self.freeze_deadline,
+            ),
         };
         own.unwrap_or(all).0
     }

@@ -44,7 +44,10 @@ impl History {
         }
         let mut line = serde_json::to_vec(entry)?;
         line.push(b'\n');
-        let mut file = OpenOptions::new().create(true).append(true).open(&self.path)?;
+        let mut file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)?;
         file.write_all(&line)?;
         file.sync_data()
     }
@@ -64,10 +67,10 @@ impl History {
         let mut reader = BufReader::new(file);
         let mut line = Vec::new();
         while reader.read_until(b'\n', &mut line)? > 0 {
-            if line.len() <= MAX_LINE {
-                if let Ok(entry) = serde_json::from_slice(&line) {
-                    last.push_back(entry);
-                }
+            if line.len() <= MAX_LINE
+                && let Ok(entry) = serde_json::from_slice(&line)
+            {
+                last.push_back(entry);
             }
             if last.len() > most {
                 last.pop_front();
@@ -105,9 +108,17 @@ mod tests {
         for update in ["one", "two", "three"] {
             history.add(&entry(update)).unwrap();
         }
-        let mut file = OpenOptions::new().append(true).open(directory.join(FILE)).unwrap();
+        let mut file = OpenOptions::new()
+            .append(true)
+            .open(directory.join(FILE))
+            .unwrap();
         file.write_all(b"{\"update\":\"half").unwrap();
-        let names: Vec<_> = history.last(2).unwrap().into_iter().map(|entry| entry.update).collect();
+        let names: Vec<_> = history
+            .last(2)
+            .unwrap()
+            .into_iter()
+            .map(|entry| entry.update)
+            .collect();
         fs::remove_dir_all(&directory).unwrap();
         assert_eq!(names, ["three", "two"]);
     }

@@ -85,7 +85,9 @@ impl Metrics {
             let label = OfPhase {
                 phase: phase.word().to_owned(),
             };
-            self.phase.get_or_create(&label).set(i64::from(phase == now));
+            self.phase
+                .get_or_create(&label)
+                .set(i64::from(phase == now));
         }
     }
 

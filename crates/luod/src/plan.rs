@@ -21,7 +21,8 @@ pub struct Graph {
 impl Graph {
     /// A graph of workloads, each with those it needs.
     pub fn new<'a>(workloads: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
-        let entry = |(name, needs): (&str, &[String])| (name.to_owned(), needs.iter().cloned().collect());
+        let entry =
+            |(name, needs): (&str, &[String])| (name.to_owned(), needs.iter().cloned().collect());
         Self {
             needs: workloads.into_iter().map(entry).collect(),
         }
@@ -138,10 +139,7 @@ mod tests {
     #[test]
     fn the_independent_are_asked_at_once() {
         let graph = graph(&[("a", &[]), ("b", &[]), ("c", &["a", "b"])]);
-        assert_eq!(
-            levels(&graph, Step::Prepare),
-            [vec!["a", "b"], vec!["c"]]
-        );
+        assert_eq!(levels(&graph, Step::Prepare), [vec!["a", "b"], vec!["c"]]);
         assert_eq!(graph.plan().steps.len(), 4);
     }
 

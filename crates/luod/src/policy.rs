@@ -142,12 +142,13 @@ impl Policy {
     /// How much an identity may have: the last rule that says so.
     #[must_use]
     pub fn limits(&self, identity: &Identity) -> Limits {
-        self.rules(identity).fold(self.limits, |limits, rule| Limits {
-            sessions: rule.sessions.unwrap_or(limits.sessions),
-            files: rule.files.unwrap_or(limits.files),
-            bytes: rule.bytes.unwrap_or(limits.bytes),
-            ..limits
-        })
+        self.rules(identity)
+            .fold(self.limits, |limits, rule| Limits {
+                sessions: rule.sessions.unwrap_or(limits.sessions),
+                files: rule.files.unwrap_or(limits.files),
+                bytes: rule.bytes.unwrap_or(limits.bytes),
+                ..limits
+            })
     }
 }
 

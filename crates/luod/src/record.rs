@@ -101,9 +101,7 @@ pub enum BadRecord {
     #[error("it is no record of luod")]
     Magic,
     /// Another version.
-    #[error(
-        "it has version {0}, and this luod reads {VERSION} only: start the luod that wrote it"
-    )]
+    #[error("it has version {0}, and this luod reads {VERSION} only: start the luod that wrote it")]
     Version(u32),
     /// Longer than what is there, or than a record may be.
     #[error("it says that it has {0} bytes")]
@@ -132,7 +130,10 @@ impl Record {
         const LINES: usize = 4096;
         let now = serde_json::to_vec(self).map_or(0, |text| text.len());
         let later = (self.participants.len() + 16).saturating_mul(LINES);
-        HEADER.saturating_add(now).saturating_add(later).min(MAX_LENGTH)
+        HEADER
+            .saturating_add(now)
+            .saturating_add(later)
+            .min(MAX_LENGTH)
     }
 
     /// The bytes of a record, no more than `room`.
@@ -173,7 +174,9 @@ impl Record {
         let (length, rest) = rest.split_first_chunk().ok_or(BadRecord::Magic)?;
         let (digest, rest) = rest.split_first_chunk::<32>().ok_or(BadRecord::Magic)?;
         let length = u64::from_le_bytes(*length);
-        let text = usize::try_from(length).ok().filter(|&length| length <= MAX_LENGTH);
+        let text = usize::try_from(length)
+            .ok()
+            .filter(|&length| length <= MAX_LENGTH);
         let text = text.and_then(|length| rest.get(..length));
         let text = text.ok_or(BadRecord::Length(length))?;
         if Sha256::digest(text).as_slice() != digest || reserved != &[0; 4] {

@@ -56,7 +56,9 @@ impl Round {
             self.waiting.remove(name);
             let patience = patience(name);
             // What is beyond the clock's end is never late.
-            let deadline = now.checked_add(patience).unwrap_or(now + Duration::from_secs(1 << 30));
+            let deadline = now
+                .checked_add(patience)
+                .unwrap_or(now + Duration::from_secs(1 << 30));
             self.asked.insert(name.clone(), (deadline, patience));
         }
         self.order.extend(names.iter().cloned());

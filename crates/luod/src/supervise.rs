@@ -158,10 +158,8 @@ fn watch(mut child: Child, sockets: &Sockets, kept: &mut Kept) -> io::Result<Exi
         if ended {
             return child.wait();
         }
-        if asked {
-            if let Err(why) = give(&sockets.store, &kept.0) {
-                tracing::error!("what was kept could not be given: {why}");
-            }
+        if asked && let Err(why) = give(&sockets.store, &kept.0) {
+            tracing::error!("what was kept could not be given: {why}");
         }
     }
 }
@@ -223,10 +221,7 @@ fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
 }
 
 /// One message: its length, the descriptors that came along, and its text.
-fn message(
-    socket: BorrowedFd<'_>,
-    flags: RecvFlags,
-) -> io::Result<(usize, Vec<OwnedFd>, String)> {
+fn message(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(usize, Vec<OwnedFd>, String)> {
     let mut text = [0; MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
@@ -243,7 +238,11 @@ fn message(
         }
     }
     let text = text.get(..received.bytes).unwrap_or_default();
-    Ok((received.bytes, fds, String::from_utf8_lossy(text).into_owned()))
+    Ok((
+        received.bytes,
+        fds,
+        String::from_utf8_lossy(text).into_owned(),
+    ))
 }
 
 #[cfg(test)]

@@ -13,7 +13,9 @@ impl Agent {
         let _ = target;
         let checks = vec![self.orchestrator()];
         Report {
-            ok: checks.iter().all(|check| check.status != CheckStatus::Failed),
+            ok: checks
+                .iter()
+                .all(|check| check.status != CheckStatus::Failed),
             checks,
         }
     }
@@ -22,8 +24,15 @@ impl Agent {
         let there = self.probe.orchestrator != Orchestrator::None;
         Check {
             name: "orchestrator".to_owned(),
-            status: if there { CheckStatus::Ok } else { CheckStatus::Failed },
-            found: format!("the running kernel's orchestrator: {}", self.probe.orchestrator),
+            status: if there {
+                CheckStatus::Ok
+            } else {
+                CheckStatus::Failed
+            },
+            found: format!(
+                "the running kernel's orchestrator: {}",
+                self.probe.orchestrator
+            ),
             remedy: (!there).then(|| {
                 "boot a kernel with CONFIG_LIVEUPDATE=y and 'kho=on liveupdate=on'".to_owned()
             }),

@@ -104,7 +104,12 @@ impl Agent {
                 reason: format!("it is session '{kernels}'"),
             });
         }
-        let held = self.state.borrow().sessions.get(name).map(|held| held.workload.clone());
+        let held = self
+            .state
+            .borrow()
+            .sessions
+            .get(name)
+            .map(|held| held.workload.clone());
         match held {
             Some(other) if other != workload => {
                 return Err(Error::Denied {
@@ -161,7 +166,9 @@ impl Agent {
     pub(super) fn drop_outgoing(&self, workload: &str) {
         let names: Vec<_> = {
             let state = self.state.borrow();
-            let outgoing = state.sessions_of(workload).filter(|(_, held)| !held.incoming);
+            let outgoing = state
+                .sessions_of(workload)
+                .filter(|(_, held)| !held.incoming);
             outgoing.map(|(name, _)| name.clone()).collect()
         };
         for name in &names {
@@ -185,7 +192,9 @@ impl Agent {
         let report = Self::check_file(session, token, &fd);
         let mut state = self.state.borrow_mut();
         self.own(&state, workload, session)?;
-        let declared = state.sessions_of(workload).map(|(_, held)| held.declared.len());
+        let declared = state
+            .sessions_of(workload)
+            .map(|(_, held)| held.declared.len());
         if declared.sum::<usize>() as u64 >= limit {
             let limit = format!("{limit} files of a workload; the policy file says so");
             return Err(Error::TooMany { limit });
@@ -300,7 +309,10 @@ impl Agent {
     pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
         let session = {
             let mut state = self.state.borrow_mut();
-            state.sessions.get_mut(name).and_then(|held| held.session.take())
+            state
+                .sessions
+                .get_mut(name)
+                .and_then(|held| held.session.take())
         };
         let Some(session) = session else {
             return Ok(());
@@ -341,7 +353,10 @@ impl Agent {
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
             }
-            let held = state.sessions.get(name).filter(|held| !held.incoming && !held.busy);
+            let held = state
+                .sessions
+                .get(name)
+                .filter(|held| !held.incoming && !held.busy);
             let held = held.ok_or_else(missing)?;
             let owner = state.workloads.get(&held.workload);
             owner.filter(|owner| owner.is_away()).ok_or_else(missing)?;
@@ -369,7 +384,10 @@ impl Agent {
             let sessions: Vec<_> = held.iter().map(|(name, _)| (*name).clone()).collect();
             let incoming = held.iter().filter(|(_, held)| held.incoming);
             let incoming = incoming.map(|(name, _)| (*name).clone()).collect();
-            let known = state.workloads.get(workload).filter(|_| !sessions.is_empty());
+            let known = state
+                .workloads
+                .get(workload)
+                .filter(|_| !sessions.is_empty());
             known.map(|known| Owner {
                 workload: workload.to_owned(),
                 identity: known.identity.clone(),

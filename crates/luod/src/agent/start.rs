@@ -30,7 +30,12 @@ impl Agent {
         let owners = self.notes.owners()?;
         let by_session: BTreeMap<_, _> = owners
             .iter()
-            .flat_map(|owner| owner.sessions.iter().map(move |session| (session.as_str(), owner)))
+            .flat_map(|owner| {
+                owner
+                    .sessions
+                    .iter()
+                    .map(move |session| (session.as_str(), owner))
+            })
             .collect();
         for (name, fd) in stored {
             self.adopt(&name, fd, by_session.get(name.as_str()).copied());
@@ -54,7 +59,10 @@ impl Agent {
             }
             return Ok(());
         };
-        tracing::warn!(update, "luod was restarted in an update, which is cancelled");
+        tracing::warn!(
+            update,
+            "luod was restarted in an update, which is cancelled"
+        );
         self.kernel
             .run(|kernel| {
                 kernel.cancel();
@@ -119,7 +127,9 @@ impl Agent {
     /// A session out of the descriptor store.
     fn adopt(&self, name: &str, fd: OwnedFd, owner: Option<&Owner>) {
         let session = Session::from_fd(fd);
-        let is_it = session.name().is_ok_and(|known| known.as_bytes() == name.as_bytes());
+        let is_it = session
+            .name()
+            .is_ok_and(|known| known.as_bytes() == name.as_bytes());
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         if let (true, Some(held)) = (is_it, state.sessions.get_mut(name)) {
@@ -149,7 +159,10 @@ impl Agent {
             },
             link: None,
         };
-        state.workloads.entry(owner.workload.clone()).or_insert_with(workload);
+        state
+            .workloads
+            .entry(owner.workload.clone())
+            .or_insert_with(workload);
     }
 
     /// Who does not connect again in time has lost its sessions.
@@ -172,10 +185,12 @@ impl Agent {
                 lost.map(|(name, _)| name.clone()).collect()
             };
             for name in lost {
-                tracing::warn!(workload = name, "it has not connected again: its sessions go");
+                tracing::warn!(
+                    workload = name,
+                    "it has not connected again: its sessions go"
+                );
                 agent.forget(&name);
             }
         });
     }
 }
-

@@ -178,7 +178,11 @@ impl State {
     /// The update's id, before or after the jump.
     pub(super) fn update_id(&self) -> Option<&str> {
         let before = self.update.as_ref().map(|update| update.id.as_str());
-        before.or_else(|| self.restore.as_ref().map(|restore| restore.record.update.as_str()))
+        before.or_else(|| {
+            self.restore
+                .as_ref()
+                .map(|restore| restore.record.update.as_str())
+        })
     }
 
     /// Ends the update that is under way, whoever listens.
@@ -211,7 +215,9 @@ mod tests {
     fn events_are_legal_where_the_engine_says() {
         let legal = |event| {
             let places = Phase::ALL.iter().copied();
-            places.filter(|&phase| Place(phase).allows(event).is_ok()).collect::<Vec<_>>()
+            places
+                .filter(|&phase| Place(phase).allows(event).is_ok())
+                .collect::<Vec<_>>()
         };
         assert_eq!(legal(KernelEvent::Prepare), [Phase::Normal]);
         assert_eq!(legal(KernelEvent::Freeze), [Phase::Prepared]);

@@ -48,7 +48,7 @@ impl Line {
 pub(super) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     // Before 1970 it is 1970.
-    since.map_or(0, |since| micros(since))
+    since.map_or(0, micros)
 }
 
 pub(super) fn micros(time: Duration) -> u64 {
@@ -110,7 +110,9 @@ impl Agent {
         let ticks = luo_sys::clock::ticks();
         let (began, first) = self.started;
         let seconds = began.elapsed().as_secs_f64();
-        let counted = ticks.zip(first).and_then(|(now, first)| now.checked_sub(first));
+        let counted = ticks
+            .zip(first)
+            .and_then(|(now, first)| now.checked_sub(first));
         // In less than this the rate is not known well enough to be of use.
         let rate = counted.filter(|_| seconds >= 0.05);
         Moment {

@@ -122,7 +122,12 @@ impl Agent {
 
     async fn stand_still(&self) -> Result<(), Error> {
         self.ask_all(Step::Freeze).await?;
-        let room = self.state.borrow().update.as_ref().map_or(0, |update| update.room);
+        let room = self
+            .state
+            .borrow()
+            .update
+            .as_ref()
+            .map_or(0, |update| update.room);
         let record = self.record().encode(room).map_err(|why| Error::Kernel {
             call: "the record".to_owned(),
             errno: 0,
@@ -223,10 +228,7 @@ impl Agent {
     ) -> Result<(), Error> {
         let begun = Instant::now();
         self.kernel.run(job).await?;
-        self.note(
-            TimelineKind::Kernel,
-            Line::text(what).took(begun.elapsed()),
-        );
+        self.note(TimelineKind::Kernel, Line::text(what).took(begun.elapsed()));
         Ok(())
     }
 
@@ -345,15 +347,24 @@ impl Agent {
                     && held.is_some_and(|held| held.workload == *name)
             };
             let sum = entries.iter().filter(own).fold((0u64, 0u64), |sum, entry| {
-                (sum.0.saturating_add(entry.files), sum.1.saturating_add(entry.bytes))
+                (
+                    sum.0.saturating_add(entry.files),
+                    sum.1.saturating_add(entry.bytes),
+                )
             });
             let limits = self.policy.limits(&workload.identity);
             let excess = match sum {
                 (files, _) if files > limits.files => {
-                    format!("it preserves {files} files, and the policy allows {}", limits.files)
+                    format!(
+                        "it preserves {files} files, and the policy allows {}",
+                        limits.files
+                    )
                 }
                 (_, bytes) if limits.bytes != 0 && bytes > limits.bytes => {
-                    format!("it preserves {bytes} bytes, and the policy allows {}", limits.bytes)
+                    format!(
+                        "it preserves {bytes} bytes, and the policy allows {}",
+                        limits.bytes
+                    )
                 }
                 _ => continue,
             };
@@ -373,7 +384,10 @@ impl Agent {
             name: name.clone(),
             identity: workload.identity.clone(),
             needs: workload.needs.clone(),
-            sessions: state.sessions_of(name).map(|(name, _)| name.clone()).collect(),
+            sessions: state
+                .sessions_of(name)
+                .map(|(name, _)| name.clone())
+                .collect(),
         };
         let participants = state.workloads.iter().map(participant).collect();
         let update = state.update.as_ref();
@@ -392,7 +406,9 @@ impl Agent {
         let reason = why.to_string();
         let first = reason.lines().next().unwrap_or_default().to_owned();
         match &why {
-            Error::Vetoed { workload, reason, .. } => {
+            Error::Vetoed {
+                workload, reason, ..
+            } => {
                 self.note(TimelineKind::Vetoed, Line::of(workload).with(reason));
             }
             Error::Late { .. } | Error::Lost { .. } => {}
@@ -517,4 +533,3 @@ fn new_id() -> String {
 pub(super) fn took(from_us: u64) -> u64 {
     now_us().saturating_sub(from_us)
 }
-

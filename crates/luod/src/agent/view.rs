@@ -12,7 +12,10 @@ use crate::kernel::Failed;
 
 /// The running kernel's release.
 pub(super) fn kernel_release() -> String {
-    rustix::system::uname().release().to_string_lossy().into_owned()
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
 }
 
 impl Agent {
@@ -75,16 +78,18 @@ fn workloads(state: &State) -> Vec<Workload> {
         state: workload.state,
         connected: workload.link.is_some(),
         needs: workload.needs.clone(),
-        sessions: state.sessions_of(name).map(|(name, _)| name.clone()).collect(),
+        sessions: state
+            .sessions_of(name)
+            .map(|(name, _)| name.clone())
+            .collect(),
     };
     state.workloads.iter().map(of).collect()
 }
 
 fn info(state: &State, name: &str, held: &Held) -> SessionInfo {
     let owner = state.workloads.get(&held.workload);
-    let has_left = owner.is_some_and(|owner| {
-        matches!(owner.state, WorkloadState::Left | WorkloadState::Lost)
-    });
+    let has_left =
+        owner.is_some_and(|owner| matches!(owner.state, WorkloadState::Left | WorkloadState::Lost));
     SessionInfo {
         name: name.to_owned(),
         workload: Some(held.workload.clone()),

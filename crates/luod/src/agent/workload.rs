@@ -76,9 +76,11 @@ impl Agent {
         self.note_owner(name);
         self.changed.notify_waiters();
         let state = self.state.borrow();
-        let claimable = state.sessions_of(name).filter(|_| phase == Phase::Updated || {
-            // What was left in custody can be had back at any time.
-            state.workloads.contains_key(name)
+        let claimable = state.sessions_of(name).filter(|_| {
+            phase == Phase::Updated || {
+                // What was left in custody can be had back at any time.
+                state.workloads.contains_key(name)
+            }
         });
         Ok(Registered {
             phase,
@@ -247,7 +249,8 @@ impl Agent {
     /// A workload's connection ends. After the jump its incoming sessions wait for it;
     /// else the agent's copies go, and the workload with them.
     fn part(&self, name: &str, connection: u64) {
-        let mut state = self.state.borrow_mut();
+        let mut borrowed = self.state.borrow_mut();
+        let state = &mut *borrowed;
         let is_its = |workload: &&mut Workload| {
             let link = workload.link.as_ref();
             link.is_some_and(|link| link.connection == connection)
@@ -267,7 +270,7 @@ impl Agent {
                 workload: name.to_owned(),
                 step,
             });
-            drop(state);
+            drop(borrowed);
             self.note(TimelineKind::Lost, Line::of(name));
             self.changed.notify_waiters();
             return;
@@ -277,12 +280,12 @@ impl Agent {
             if let Some(workload) = state.workloads.get_mut(name) {
                 workload.state = WorkloadState::Waiting;
             }
-            drop(state);
+            drop(borrowed);
             self.drop_outgoing(name);
             self.changed.notify_waiters();
             return;
         }
-        drop(state);
+        drop(borrowed);
         self.forget(name);
     }
 

@@ -131,7 +131,9 @@ impl Failed {
         let Ok(failure) = device.failure() else {
             return failed;
         };
-        let session = failure.session.map(|session| format!(" for session '{session}'"));
+        let session = failure
+            .session
+            .map(|session| format!(" for session '{session}'"));
         let session = session.unwrap_or_default();
         let who = match failure.cause {
             Cause::None => return failed,
@@ -184,7 +186,10 @@ mod tests {
     #[test]
     fn what_is_known_has_a_remedy() {
         let failed = Failed::new("RETRIEVE_SESSION", Errno::ENOENT);
-        assert!(failed.to_string().contains("handed over no session"), "{failed}");
+        assert!(
+            failed.to_string().contains("handed over no session"),
+            "{failed}"
+        );
         let other = Failed::new("RETRIEVE_SESSION", Errno::ENOMEM);
         assert_eq!(other.to_string(), "RETRIEVE_SESSION: ENOMEM");
     }

@@ -160,7 +160,9 @@ impl Kernel {
         });
         // While sessions of others wait to be claimed the kernel prepares in the jump.
         if device.state() == Ok(State::Normal) {
-            device.prepare().map_err(|why| Failed::event(why, &device))?;
+            device
+                .prepare()
+                .map_err(|why| Failed::event(why, &device))?;
         }
         Ok(())
     }
@@ -237,10 +239,10 @@ impl Kernel {
 
     /// The record has been read and kept elsewhere: its session can go.
     pub fn finish_record(&mut self) {
-        if let Some(session) = self.received.take() {
-            if let Err(why) = session.finish() {
-                tracing::warn!("the record's session: {why}");
-            }
+        if let Some(session) = self.received.take()
+            && let Err(why) = session.finish()
+        {
+            tracing::warn!("the record's session: {why}");
         }
     }
 

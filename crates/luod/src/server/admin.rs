@@ -3,10 +3,10 @@
 
 use std::rc::Rc;
 
+use luo_varlink::Target;
 use luo_varlink::admin::{
     Checked, Error, Finished, INTERFACE, Method, Planned, Prepared, Sessions,
 };
-use luo_varlink::Target;
 use tokio::sync::oneshot;
 
 use super::connection::{Asked, End, Served};

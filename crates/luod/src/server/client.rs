@@ -77,13 +77,9 @@ async fn answer(
                 .map(|()| done()),
             None => Err(Error::NotRegistered),
         },
-        Method::DropSession { name } => {
-            agent.drop_session(&served.caller, &name).map(|()| done())
-        }
+        Method::DropSession { name } => agent.drop_session(&served.caller, &name).map(|()| done()),
         Method::Declare { session, token } => match fd {
-            Some(fd) => agent
-                .declare(&served.caller, &session, token, fd)
-                .map(with),
+            Some(fd) => agent.declare(&served.caller, &session, token, fd).map(with),
             None => Err(Error::NotRegistered),
         },
         Method::NextEvent => return next_event(served).await,

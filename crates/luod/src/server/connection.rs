@@ -152,9 +152,10 @@ impl Served<'_> {
             }
             (interface, _) => {
                 let interface = interface.to_owned().into();
-                Ok(Some(Err(
-                    varlink_service::Error::InterfaceNotFound { interface }.into(),
-                )))
+                Ok(Some(Err(varlink_service::Error::InterfaceNotFound {
+                    interface,
+                }
+                .into())))
             }
         }
     }
@@ -185,7 +186,7 @@ impl Served<'_> {
     }
 
     async fn reply(&mut self, result: Result) -> std::result::Result<(), End> {
-        let sent = match result {
+        match result {
             Ok(Answer { parameters, fd }) => {
                 let reply = Reply::new(parameters);
                 let fds = fd.into_iter().collect();
@@ -195,8 +196,7 @@ impl Served<'_> {
                 let refusal: Refusal = refusal;
                 within(self.connection.send_error(&refusal, Vec::new())).await
             }
-        };
-        sent
+        }
     }
 
     /// One of several answers.
@@ -305,7 +305,9 @@ fn service(door: Door, raw: &Raw) -> Result {
                 product: "luod",
                 version: env!("CARGO_PKG_VERSION"),
                 url: "https://docs.kernel.org/core-api/liveupdate.html",
-                interfaces: std::iter::once("org.varlink.service").chain(names).collect(),
+                interfaces: std::iter::once("org.varlink.service")
+                    .chain(names)
+                    .collect(),
             }))
         }
         "org.varlink.service.GetInterfaceDescription" => {
@@ -318,9 +320,7 @@ fn service(door: Door, raw: &Raw) -> Result {
             let found = own.iter().find(|(name, _)| *name == wanted);
             let description = match found {
                 Some((_, text)) => (*text).to_owned(),
-                None if wanted == "org.varlink.service" => {
-                    varlink_service::DESCRIPTION.to_string()
-                }
+                None if wanted == "org.varlink.service" => varlink_service::DESCRIPTION.to_string(),
                 None => {
                     let interface = wanted.to_owned().into();
                     return Err(varlink_service::Error::InterfaceNotFound { interface }.into());

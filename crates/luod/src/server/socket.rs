@@ -18,12 +18,12 @@ use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, UnixSocket, W
 
 /// The socket.
 #[derive(Debug)]
-pub struct Peer(Rc<UnixStream>);
+pub(super) struct Peer(Rc<UnixStream>);
 
 impl Peer {
     /// A socket that was accepted.
     #[must_use]
-    pub fn new(stream: UnixStream) -> Self {
+    pub(super) fn new(stream: UnixStream) -> Self {
         Self(Rc::new(stream))
     }
 }
@@ -69,7 +69,7 @@ impl Meter {
 
 /// The half that is read.
 #[derive(Debug)]
-pub struct Reader {
+pub(super) struct Reader {
     stream: Rc<UnixStream>,
     meter: Meter,
 }
@@ -130,7 +130,7 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Read
 
 /// The half that is written.
 #[derive(Debug)]
-pub struct Writer {
+pub(super) struct Writer {
     stream: Rc<UnixStream>,
 }
 
@@ -165,7 +165,12 @@ fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Res
         return Err(io::Error::from(io::ErrorKind::InvalidInput));
     }
     let flags = SendFlags::NOSIGNAL;
-    Ok(sendmsg(socket, &[IoSlice::new(bytes)], &mut ancillary, flags)?)
+    Ok(sendmsg(
+        socket,
+        &[IoSlice::new(bytes)],
+        &mut ancillary,
+        flags,
+    )?)
 }
 
 #[cfg(test)]

@@ -35,9 +35,7 @@ pub(super) async fn dispatch(
             });
             Ok(Some(Ok(with(History { updates }))))
         }
-        Method::Watch if !asked.more => {
-            Ok(Some(Err(varlink_service::Error::ExpectedMore.into())))
-        }
+        Method::Watch if !asked.more => Ok(Some(Err(varlink_service::Error::ExpectedMore.into()))),
         Method::Watch => watch(served).await.map(Some),
     }
 }
