@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Says what is found in a kernel image, and what would be checked of it as the target of
+//! a live update from the running kernel:
+//! `check-image PATH [INITRD [COMMAND-LINE]]`.
+
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use luo_preflight::system::System;
+use luo_preflight::update::{self, Update};
+use luo_preflight::{image, report, target};
+
+/// What this project's orchestrator hands over.
+const ABI: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
+
+fn main() -> io::Result<ExitCode> {
+    let mut out = io::stdout().lock();
+    let mut arguments = std::env::args().skip(1);
+    let Some(path) = arguments.next() else {
+        eprintln!("usage: check-image PATH [INITRD [COMMAND-LINE]]");
+        return Ok(ExitCode::from(2));
+    };
+    let initrd = arguments.next();
+    let initrd_bytes = match &initrd {
+        Some(path) => std::fs::metadata(path).map(|file| file.len()),
+        None => Ok(0),
+    };
+    let initrd_bytes = initrd_bytes.map_err(|why| why.to_string());
+    let running = System::default().running();
+    let command_line = arguments.next();
+    let command_line = command_line.or(running.command_line.clone().ok());
+    let abi = running.abi(&ABI);
+    let image = image::read_file(Path::new(&path), &target::families(&abi));
+    match &image {
+        Ok(image) => show(&mut out, image)?,
+        Err(why) => writeln!(out, "{path}: {why}")?,
+    }
+    let report = report(update::checks(&Update {
+        running: &running,
+        abi: &abi,
+        image: image.as_ref(),
+        initrd_bytes: initrd_bytes.as_ref().copied().map_err(String::as_str),
+        command_line: command_line.as_deref().unwrap_or_default(),
+        files: &[],
+    }));
+    for check in &report.checks {
+        writeln!(out, "{:8} {:20} {}", check.status, check.name, check.found)?;
+        if let Some(remedy) = &check.remedy {
+            writeln!(out, "{:29} -> {remedy}", "")?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(!report.ok)))
+}
+
+fn show(out: &mut impl Write, image: &image::Image) -> io::Result<()> {
+    let or_none = |text: Option<&str>| text.unwrap_or("-").to_string();
+    writeln!(out, "format       {}", image.format)?;
+    writeln!(out, "machine      {}", or_none(image.machine))?;
+    writeln!(
+        out,
+        "compression  {}",
+        or_none(image.packed.map(|it| it.name()))
+    )?;
+    writeln!(out, "release      {}", or_none(image.contents.release()))?;
+    writeln!(out, "bytes        {}", image.file_bytes)?;
+    writeln!(out, "decompressed {}", image.contents.bytes)?;
+    writeln!(out, "in memory    {}", image.boot.memory_bytes)?;
+    writeln!(out, "signed       {}", image.signed)?;
+    writeln!(out, "config       {}", image.contents.config.is_some())?;
+    let strings = image.contents.strings.iter().map(String::as_str);
+    writeln!(
+        out,
+        "strings      {}\n",
+        strings.collect::<Vec<_>>().join(" ")
+    )
+}

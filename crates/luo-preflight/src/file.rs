@@ -1,0 +1,288 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A descriptor that is to be preserved: whether the kernel takes it, and what that
+//! costs.
+//!
+//! The only type of file that Linux 7.3 preserves is the memfd: a file of shared memory
+//! without a name. All its pages are allocated then, holes too.
+
+use std::collections::BTreeMap;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use luo_varlink::Check;
+use rustix::fs::{FileType, Mode, OFlags, SeekFrom};
+use rustix::io::Errno;
+
+use crate::check::{Known, bytes, failed, ok, unknown, warning};
+use crate::limits::{MAX_EXTENTS, MEMORY_RESERVE};
+use crate::memory::Memory;
+
+// From `linux/magic.h`.
+const TMPFS_MAGIC: u64 = 0x0102_1994;
+const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
+const SECRETMEM_MAGIC: u64 = 0x5345_434d;
+const ANON_INODE_MAGIC: u64 = 0x0904_1934;
+
+/// The seals that `memfd-v2` knows: seal, shrink, grow, write, future write, exec.
+pub const KNOWN_SEALS: u32 = 0x3f;
+
+/// Pages of a file that can be preserved: as many as an unsigned int counts.
+const MAX_PAGES: u64 = u32::MAX as u64;
+
+/// Bytes that the kernel allocates for each page while it preserves a file.
+const PER_PAGE: u64 = 24;
+
+/// What a descriptor stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A memfd, or another file of shared memory without a name.
+    Memfd,
+    /// A file of shared memory that has a name.
+    Named,
+    /// A memfd of huge pages.
+    HugeTlb,
+    /// A descriptor of O_PATH: it stands for a name.
+    Path,
+    /// Something else, in words.
+    Other(&'static str),
+}
+
+/// What is known of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// What it is.
+    pub kind: Kind,
+    /// The file itself: its device and its number there.
+    pub object: (u64, u64),
+    /// Its bytes.
+    pub size: u64,
+    /// Bytes of holes, in whole pages.
+    pub holes: u64,
+    /// Bytes of a page.
+    pub page: u64,
+    /// Its seals; 0 if it cannot have any.
+    pub seals: u32,
+}
+
+impl Facts {
+    /// Bytes that are allocated when it is preserved: its holes, and what the kernel
+    /// writes of its pages. 0 for what is not preserved.
+    #[must_use]
+    pub const fn to_allocate(&self) -> u64 {
+        match self.kind {
+            Kind::Memfd => {
+                let records = self.pages().saturating_mul(PER_PAGE);
+                self.holes.saturating_add(records)
+            }
+            _ => 0,
+        }
+    }
+
+    const fn pages(&self) -> u64 {
+        match self.page {
+            0 => 0,
+            page => self.size.div_ceil(page),
+        }
+    }
+}
+
+/// Looks at a descriptor. Neither the file nor its position is touched.
+///
+/// # Errors
+/// EBADF, and what fstat and fstatfs fail with.
+pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
+    let fd = fd.as_fd();
+    let stat = rustix::fs::fstat(fd)?;
+    let kind = if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::PATH) {
+        Kind::Path
+    } else {
+        let magic = rustix::fs::fstatfs(fd)?.f_type as u64;
+        let file_type = FileType::from_raw_mode(stat.st_mode);
+        kind(magic, file_type, stat.st_nlink as u64)
+    };
+    let page = rustix::param::page_size() as u64;
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let allocated = u64::try_from(stat.st_blocks).unwrap_or(0);
+    let allocated = allocated.saturating_mul(512);
+    let (holes, seals) = match kind {
+        Kind::Memfd => {
+            let whole = size.checked_next_multiple_of(page).unwrap_or(size);
+            let holes = reopen(fd).and_then(|own| holes(&own, size, page));
+            (
+                holes.unwrap_or_else(|| whole.saturating_sub(allocated)),
+                rustix::fs::fcntl_get_seals(fd).map_or(0, |seals| seals.bits()),
+            )
+        }
+        _ => (0, 0),
+    };
+    Ok(Facts {
+        kind,
+        object: (stat.st_dev as u64, stat.st_ino as u64),
+        size,
+        holes,
+        page,
+        seals,
+    })
+}
+
+/// What a file is, by its file system's magic number, its type and its links.
+#[must_use]
+pub fn kind(magic: u64, file_type: FileType, links: u64) -> Kind {
+    match (file_type, magic & 0xffff_ffff) {
+        (FileType::RegularFile, HUGETLBFS_MAGIC) => Kind::HugeTlb,
+        (FileType::RegularFile, TMPFS_MAGIC) if links == 0 => Kind::Memfd,
+        (FileType::RegularFile, TMPFS_MAGIC) => Kind::Named,
+        (_, SECRETMEM_MAGIC) => Kind::Other("secret memory"),
+        (_, ANON_INODE_MAGIC) => Kind::Other("an object of the kernel without a file"),
+        (FileType::RegularFile, _) => Kind::Other("a file on a file system"),
+        (FileType::Directory, _) => Kind::Other("a folder"),
+        (FileType::Fifo, _) => Kind::Other("a pipe"),
+        (FileType::Socket, _) => Kind::Other("a socket"),
+        (FileType::CharacterDevice, _) => Kind::Other("a character device"),
+        (FileType::BlockDevice, _) => Kind::Other("a block device"),
+        _ => Kind::Other("an object of the kernel"),
+    }
+}
+
+/// Opens a file anew: seeking in the descriptor itself would move its owner's position.
+fn reopen(fd: BorrowedFd<'_>) -> Option<OwnedFd> {
+    let path = format!("/proc/thread-self/fd/{}", fd.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty()).ok()
+}
+
+/// Bytes of holes up to `size`, in whole pages. None if that cannot be told, or takes
+/// more than [`MAX_EXTENTS`] steps.
+fn holes(fd: &OwnedFd, size: u64, page: u64) -> Option<u64> {
+    let end = size.checked_next_multiple_of(page)?;
+    let mut holes: u64 = 0;
+    let mut at = 0;
+    for _ in 0..MAX_EXTENTS {
+        if at >= size {
+            return Some(holes);
+        }
+        let data = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
+            Ok(data) => data,
+            // From here on there is none.
+            Err(Errno::NXIO) => end,
+            Err(_) => return None,
+        };
+        holes = holes.checked_add(data.checked_sub(at)?)?;
+        if data >= size {
+            return Some(holes);
+        }
+        at = match rustix::fs::seek(fd, SeekFrom::Hole(data)) {
+            // The end of the file counts as a hole, in the middle of a page maybe.
+            Ok(hole) => hole.checked_next_multiple_of(page)?,
+            // The file has become shorter.
+            Err(_) => return None,
+        };
+        if at <= data {
+            return None;
+        }
+    }
+    None
+}
+
+/// Checks a file by itself: `file-kind`, `file-size`, `file-seals`, `file-memory`.
+///
+/// `name` says in words which file it is, for example `token 0x7 of session "vm"`.
+#[must_use]
+pub fn checks(name: &str, facts: &Facts, memory: &Known<Memory>) -> Vec<Check> {
+    let mut checks = vec![kind_check(name, facts.kind)];
+    if facts.kind != Kind::Memfd {
+        return checks;
+    }
+    if facts.pages() > MAX_PAGES {
+        let found = format!(
+            "{name} has {}: the kernel refuses it (EFBIG)",
+            bytes(facts.size)
+        );
+        checks.push(failed("file-size", found, "split it into several memfds"));
+    }
+    let strange = facts.seals & !KNOWN_SEALS;
+    if strange != 0 {
+        let found = format!(
+            "{name} has seals that memfd-v2 does not know ({strange:#x}): the kernel refuses it \
+             (EOPNOTSUPP)"
+        );
+        checks.push(failed("file-seals", found, "do not set these seals"));
+    }
+    checks.push(memory_check(name, facts, memory));
+    checks
+}
+
+fn kind_check(name: &str, kind: Kind) -> Check {
+    const NAME: &str = "file-kind";
+    const REFUSED: &str = "the kernel refuses it (ENOENT)";
+    match kind {
+        Kind::Memfd => ok(NAME, format!("{name} is a memfd")),
+        Kind::HugeTlb => failed(
+            NAME,
+            format!("{name} is a memfd of huge pages (hugetlb): {REFUSED}"),
+            "create it without MFD_HUGETLB; transparent huge pages are fine",
+        ),
+        Kind::Named => failed(
+            NAME,
+            format!("{name} is a file of shared memory with a name: {REFUSED}"),
+            "use memfd_create, or unlink it",
+        ),
+        Kind::Path => failed(
+            NAME,
+            format!("{name} was opened with O_PATH: the kernel refuses it (EBADF)"),
+            "open the file itself",
+        ),
+        Kind::Other(what) => failed(
+            NAME,
+            format!("{name} is {what}: {REFUSED}"),
+            "preserve memfds only: write into one what the next program needs to make it anew",
+        ),
+    }
+}
+
+fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
+    const NAME: &str = "file-memory";
+    const REMEDY: &str = "make it smaller, or free memory: holes are filled when it is preserved";
+    let takes = facts.to_allocate();
+    let found = format!(
+        "preserving {name} ({}, of which {} are holes) allocates {}",
+        bytes(facts.size),
+        bytes(facts.holes),
+        bytes(takes),
+    );
+    match memory {
+        Ok(memory) if takes.saturating_add(MEMORY_RESERVE) > memory.available => failed(
+            NAME,
+            format!("{found}; {} are available", bytes(memory.available)),
+            REMEDY,
+        ),
+        Err(why) if facts.holes > 0 => unknown(
+            NAME,
+            format!("{found}; it is not known how much is available: {why}"),
+            REMEDY,
+        ),
+        _ if facts.holes > 0 => warning(NAME, found, "fill it yourself to know it in advance"),
+        _ => ok(NAME, found),
+    }
+}
+
+/// Files by name: what all of them allocate, and checks of those that stand for the same
+/// object: `file-object`.
+#[must_use]
+pub fn together(files: &[(String, Facts)]) -> (u64, Vec<Check>) {
+    let mut seen = BTreeMap::new();
+    let mut total: u64 = 0;
+    let mut checks = Vec::new();
+    for (name, facts) in files {
+        match seen.insert(facts.object, name) {
+            Some(other) => checks.push(failed(
+                "file-object",
+                format!(
+                    "{name} and {other} are the same file: the kernel refuses the second (EBUSY)"
+                ),
+                "preserve it once",
+            )),
+            None => total = total.saturating_add(facts.to_allocate()),
+        }
+    }
+    (total, checks)
+}

@@ -1,0 +1,298 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel to jump into: what its image says of it.
+//!
+//! ```text
+//! file -> [decompress] -> header -> payload -> decompress -> scan -> Contents
+//!          Image.gz       bzImage, EFI zboot                 ABI strings, configuration,
+//!                         Image, ELF: scanned as they are    version
+//! ```
+//!
+//! Everything is streamed: a file of any size and content takes no more memory than
+//! [`limits`] allow, a decompressed kernel included.
+
+mod decompress;
+mod format;
+mod scan;
+
+use std::fs::File;
+use std::io::{self, Cursor, Read, Seek, SeekFrom};
+use std::path::Path;
+
+pub use decompress::Compression;
+pub use format::{Boot, Format};
+pub use scan::Contents;
+pub(crate) use scan::family_of;
+
+use crate::limits::{MAX_DECOMPRESSED, MAX_IMAGE};
+
+/// What an image says of the kernel in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Image {
+    /// What kind of file it is.
+    pub format: Format,
+    /// The machine it is for, in the words of `uname -m`, if it says.
+    pub machine: Option<&'static str>,
+    /// How the file as a whole is compressed.
+    pub wrapped: Option<Compression>,
+    /// How the kernel in it is compressed.
+    pub packed: Option<Compression>,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// What a loader has to know.
+    pub boot: Boot,
+    /// Whether it carries a signature for secure boot, or one appended as modules do.
+    pub signed: bool,
+    /// What was found in the decompressed kernel.
+    pub contents: Contents,
+}
+
+/// Why an image could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened or read.
+    #[error("it cannot be read: {0}")]
+    Io(#[source] io::Error),
+    /// It is not a regular file.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// It is longer than [`MAX_IMAGE`].
+    #[error("it has {0} bytes, more than the {limit} that are read", limit = MAX_IMAGE)]
+    TooLong(u64),
+    /// No format is recognised.
+    #[error("it is no Linux kernel image")]
+    NotAKernel,
+    /// Its header points out of the file.
+    #[error("it is damaged or cut off: {0}")]
+    Damaged(&'static str),
+    /// Its compression is not supported.
+    #[error("it is compressed with {0}, which cannot be looked into")]
+    Unsupported(&'static str),
+    /// It could not be decompressed.
+    #[error("it cannot be decompressed ({compression}): {why}")]
+    Decompress {
+        /// How it is compressed.
+        compression: Compression,
+        /// What the decompressor says.
+        why: io::Error,
+    },
+    /// Decompressed, it is longer than [`MAX_DECOMPRESSED`] or the caller's limit.
+    #[error("decompressed it has more than {0} bytes")]
+    Bomb(u64),
+}
+
+/// Reads an image.
+///
+/// `families` are those of the ABI strings to look for: `luo` for `luo-v5`, and so on.
+///
+/// # Errors
+/// [`Error`]; nothing of the file is believed then.
+pub fn read_file(path: &Path, families: &[&str]) -> Result<Image, Error> {
+    // A FIFO would wait for somebody to write.
+    let flags = rustix::fs::OFlags::RDONLY
+        | rustix::fs::OFlags::NONBLOCK
+        | rustix::fs::OFlags::NOCTTY
+        | rustix::fs::OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
+        .map_err(|errno| Error::Io(errno.into()))?;
+    let mut file = File::from(file);
+    if !file.metadata().map_err(Error::Io)?.is_file() {
+        return Err(Error::NotAFile);
+    }
+    read(&mut file, families)
+}
+
+/// Reads an image from what can be read and sought in.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read<R: Read + Seek>(source: &mut R, families: &[&str]) -> Result<Image, Error> {
+    read_within(source, families, MAX_DECOMPRESSED)
+}
+
+/// As [`read`], with another limit for the decompressed kernel.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_within<R: Read + Seek>(
+    source: &mut R,
+    families: &[&str],
+    max_decompressed: u64,
+) -> Result<Image, Error> {
+    let file_bytes = source.seek(SeekFrom::End(0)).map_err(Error::Io)?;
+    if file_bytes > MAX_IMAGE {
+        return Err(Error::TooLong(file_bytes));
+    }
+    let appended = format::is_appended_signature(&tail(source, file_bytes)?);
+    source.rewind().map_err(Error::Io)?;
+    let head = head(source).map_err(Error::Io)?;
+    let job = Job {
+        file_bytes,
+        families,
+        max_decompressed,
+    };
+    let mut image = match (format::recognise(&head)?, Compression::recognise(&head)) {
+        (Some(header), _) => job.plain(source, &header)?,
+        (None, Some(compression)) => {
+            source.rewind().map_err(Error::Io)?;
+            job.wrapped(source, compression)?
+        }
+        (None, None) => return Err(Error::NotAKernel),
+    };
+    // Many files are ELF files; each kernel says which it is.
+    if image.format == Format::Elf && image.contents.banner.is_none() {
+        return Err(Error::NotAKernel);
+    }
+    image.signed |= appended;
+    Ok(image)
+}
+
+/// The bytes that a header is in, or all of a shorter file.
+fn head(source: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut head = Vec::with_capacity(format::HEAD);
+    source
+        .take(format::HEAD as u64)
+        .read_to_end(&mut head)
+        .map(|_| head)
+}
+
+fn tail<R: Read + Seek>(source: &mut R, file_bytes: u64) -> Result<Vec<u8>, Error> {
+    let from = file_bytes.saturating_sub(format::TAIL);
+    source.seek(SeekFrom::Start(from)).map_err(Error::Io)?;
+    let mut tail = Vec::new();
+    let mut limited = source.take(format::TAIL);
+    limited.read_to_end(&mut tail).map_err(Error::Io)?;
+    Ok(tail)
+}
+
+/// What reading an image takes beside its bytes.
+struct Job<'a> {
+    file_bytes: u64,
+    families: &'a [&'a str],
+    max_decompressed: u64,
+}
+
+impl Job<'_> {
+    fn image(&self, header: &format::Header, contents: Contents) -> Image {
+        Image {
+            format: header.format,
+            machine: header.machine,
+            wrapped: None,
+            packed: None,
+            file_bytes: self.file_bytes,
+            boot: header.boot,
+            signed: header.signed,
+            contents,
+        }
+    }
+
+    /// A file that begins with a header.
+    fn plain<R: Read + Seek>(
+        &self,
+        source: &mut R,
+        header: &format::Header,
+    ) -> Result<Image, Error> {
+        let Some(payload) = header.payload else {
+            source.rewind().map_err(Error::Io)?;
+            let contents = self.scan(source, None)?;
+            return Ok(self.image(header, contents));
+        };
+        let end = payload.start.checked_add(payload.length);
+        if payload.length == 0 || end.is_none_or(|end| end > self.file_bytes) {
+            return Err(Error::Damaged("its payload lies outside of the file"));
+        }
+        let mut start = [0; 8];
+        source
+            .seek(SeekFrom::Start(payload.start))
+            .map_err(Error::Io)?;
+        let mut payload_bytes = source.take(payload.length);
+        let count = read_up_to(&mut payload_bytes, &mut start).map_err(Error::Io)?;
+        let start = start.get(..count).unwrap_or_default();
+        let packed = Compression::recognise(start);
+        if packed.is_none() && !format::is_elf(start) {
+            return Err(Error::Damaged("its payload is of no known kind"));
+        }
+        let whole = Cursor::new(start.to_vec()).chain(payload_bytes);
+        let contents = match packed {
+            Some(compression) => {
+                let mut decoder = self.decoder(compression, whole)?;
+                self.scan(&mut decoder, Some(compression))?
+            }
+            None => self.scan(whole, None)?,
+        };
+        let mut image = self.image(header, contents);
+        image.packed = packed;
+        Ok(image)
+    }
+
+    /// A file that is compressed as a whole.
+    fn wrapped<R: Read>(&self, source: &mut R, compression: Compression) -> Result<Image, Error> {
+        let mut decoder = self.decoder(compression, source)?;
+        let head = head(&mut decoder).map_err(|why| Error::Decompress { compression, why })?;
+        let header = format::recognise(&head)?.ok_or(Error::NotAKernel)?;
+        if header.payload.is_some() {
+            // It would have to be decompressed twice, and nothing boots such a file.
+            return Err(Error::NotAKernel);
+        }
+        let contents = self.scan(Cursor::new(head).chain(decoder), Some(compression))?;
+        let mut image = self.image(&header, contents);
+        image.wrapped = Some(compression);
+        Ok(image)
+    }
+
+    fn decoder<'r, R: Read + 'r>(
+        &self,
+        compression: Compression,
+        source: R,
+    ) -> Result<Box<dyn Read + 'r>, Error> {
+        decompress::decoder(compression, source)
+    }
+
+    fn scan(
+        &self,
+        mut source: impl Read,
+        compression: Option<Compression>,
+    ) -> Result<Contents, Error> {
+        let mut scanner = scan::Scanner::new(self.families);
+        let mut chunk = vec![0; scan::CHUNK];
+        let mut total: u64 = 0;
+        loop {
+            let count = match (read_up_to(&mut source, &mut chunk), compression) {
+                (Ok(count), _) => count,
+                (Err(why), Some(compression)) => {
+                    return Err(Error::Decompress { compression, why });
+                }
+                (Err(why), None) => return Err(Error::Io(why)),
+            };
+            let Some(bytes) = chunk.get(..count).filter(|bytes| !bytes.is_empty()) else {
+                return Ok(scanner.finish());
+            };
+            total = total.saturating_add(count as u64);
+            if total > self.max_decompressed {
+                return Err(Error::Bomb(self.max_decompressed));
+            }
+            scanner.feed(bytes);
+        }
+    }
+}
+
+/// Reads until the buffer is full or the source at its end.
+fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(filled)
+}
+
+/// The ABI strings of some families in a piece of memory.
+pub(crate) fn abi_strings(bytes: &[u8], families: &[&str]) -> Vec<String> {
+    let mut scanner = scan::Scanner::new(families);
+    scanner.feed(bytes);
+    scanner.finish().strings.into_iter().collect()
+}

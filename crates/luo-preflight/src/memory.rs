@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What an update needs of memory, against what the machine has.
+
+use luo_varlink::Check;
+
+use crate::check::{Known, bytes, failed, ok, unknown};
+use crate::limits::MEMORY_RESERVE;
+
+/// Bytes of memory, from `/proc/meminfo`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Of the machine.
+    pub total: u64,
+    /// That can be had without swapping.
+    pub available: u64,
+}
+
+impl Memory {
+    /// Reads `/proc/meminfo`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let field = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+            let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+            kib.checked_mul(1024)
+        };
+        Some(Self {
+            total: field("MemTotal:")?,
+            available: field("MemAvailable:")?,
+        })
+    }
+}
+
+/// What an update allocates: bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Need {
+    /// For files: their holes, which are filled, and what the kernel writes of them.
+    pub files: u64,
+    /// For the kernel to jump into and its initrd, while they are loaded and until the
+    /// jump.
+    pub image: u64,
+}
+
+impl Need {
+    /// Of loading a kernel and its initrd: the files themselves while they are read,
+    /// and a copy in the kernel.
+    #[must_use]
+    pub const fn of_image(image_bytes: u64, memory_bytes: u64, initrd_bytes: u64) -> u64 {
+        let files = image_bytes.saturating_add(initrd_bytes);
+        let copies = memory_bytes.saturating_add(initrd_bytes);
+        files.saturating_add(copies)
+    }
+
+    const fn total(self) -> u64 {
+        self.files.saturating_add(self.image)
+    }
+}
+
+/// Checks that there is enough: `memory`.
+#[must_use]
+pub fn check(memory: &Known<Memory>, need: Need) -> Check {
+    const NAME: &str = "memory";
+    let memory = match memory {
+        Ok(memory) => memory,
+        Err(why) => {
+            let why = format!("it is not known how much memory is free: {why}");
+            return unknown(NAME, why, "mount /proc");
+        }
+    };
+    let needs = format!(
+        "the update takes {} ({} for files, {} for the kernel); {} are available, of which {} \
+         have to stay free",
+        bytes(need.total()),
+        bytes(need.files),
+        bytes(need.image),
+        bytes(memory.available),
+        bytes(MEMORY_RESERVE),
+    );
+    if need.total().saturating_add(MEMORY_RESERVE) > memory.available {
+        let remedy = "free memory, or preserve less: holes of a memfd are filled when it is \
+                      preserved";
+        failed(NAME, needs, remedy)
+    } else {
+        ok(NAME, needs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use luo_varlink::CheckStatus;
+
+    use super::*;
+
+    #[test]
+    fn meminfo_is_read() {
+        let text = "MemTotal:        2000 kB\nMemFree: 1 kB\nMemAvailable:    1000 kB\n";
+        let expected = Memory {
+            total: 2_048_000,
+            available: 1_024_000,
+        };
+        assert_eq!(Memory::parse(text), Some(expected));
+        assert_eq!(Memory::parse("MemTotal: 2000 kB\n"), None);
+        assert_eq!(Memory::parse("MemTotal: x kB\nMemAvailable: 1 kB"), None);
+        let huge = "MemTotal: 1 kB\nMemAvailable: 18446744073709551615 kB";
+        assert_eq!(Memory::parse(huge), None);
+    }
+
+    #[test]
+    fn the_reserve_stays_free() {
+        let status = |files| {
+            let memory = Ok(Memory {
+                total: 1 << 30,
+                available: 1 << 30,
+            });
+            let need = Need { files, image: 1 };
+            check(&memory, need).status
+        };
+        assert_eq!(status((1 << 30) - MEMORY_RESERVE - 1), CheckStatus::Ok);
+        assert_eq!(status((1 << 30) - MEMORY_RESERVE), CheckStatus::Failed);
+        assert_eq!(status(u64::MAX), CheckStatus::Failed);
+        assert_eq!(
+            check(&Err("no".into()), Need::default()).status,
+            CheckStatus::Unknown
+        );
+    }
+}

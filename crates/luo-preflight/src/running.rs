@@ -1,0 +1,293 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The running kernel: whether it can hand over at all.
+
+use luo_varlink::Check;
+
+use crate::check::{Known, failed, ok, unknown, warning};
+use crate::command_line::switch;
+use crate::kconfig::Config;
+use crate::memory::Memory;
+use crate::scratch::Area;
+
+/// How much the kernel is locked down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Not at all, or it does not know the word.
+    None,
+    /// Against changes of the running kernel.
+    Integrity,
+    /// Against reading it, too.
+    Confidentiality,
+}
+
+/// What is known of the running kernel. Each `Err` says why something is not known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Running {
+    /// Its release, as `uname -r`.
+    pub release: Known<String>,
+    /// The machine, as `uname -m`.
+    pub machine: Known<String>,
+    /// Bytes of a page.
+    pub page_bytes: u64,
+    /// Its command line.
+    pub command_line: Known<String>,
+    /// Its configuration.
+    pub config: Known<Config>,
+    /// Whether there is a `/dev/liveupdate`.
+    pub has_device: bool,
+    /// The word in `/sys/kernel/liveupdate/state`; only this project's orchestrator has
+    /// one.
+    pub state: Known<String>,
+    /// ABI strings that it would hand over, as far as debugfs shows them.
+    pub strings: Vec<String>,
+    /// Kexec HandOver's scratch areas.
+    pub scratch: Known<Vec<Area>>,
+    /// Memory.
+    pub memory: Known<Memory>,
+    /// Whether a kernel to jump into is loaded.
+    pub is_loaded: Known<bool>,
+    /// Whether loading one is forbidden until the next boot.
+    pub is_loading_disabled: Known<bool>,
+    /// Lockdown.
+    pub lockdown: Known<Lockdown>,
+}
+
+impl Running {
+    /// The ABI strings that a target has to know: what the caller knows of the running
+    /// orchestrator, each replaced by what the kernel shows of the same family.
+    #[must_use]
+    pub fn abi(&self, known: &[&str]) -> Vec<String> {
+        let seen = |known: &&str| {
+            let family = crate::image::family_of(known);
+            let mut seen = self.strings.iter();
+            seen.find(|seen| family.is_some() && crate::image::family_of(seen) == family)
+                .map_or_else(|| known.to_string(), String::clone)
+        };
+        known.iter().map(seen).collect()
+    }
+}
+
+/// Checks the running kernel: `running-liveupdate`, `running-state`, `running-kexec`,
+/// `running-image`.
+#[must_use]
+pub fn checks(running: &Running) -> Vec<Check> {
+    let mut checks = vec![liveupdate(running)];
+    checks.extend(state(running));
+    checks.push(kexec(running));
+    checks.push(loaded(running));
+    checks
+}
+
+fn liveupdate(running: &Running) -> Check {
+    const NAME: &str = "running-liveupdate";
+    let release = running.release.as_deref().unwrap_or("of unknown release");
+    if running.has_device {
+        return ok(
+            NAME,
+            format!("the running kernel {release} has /dev/liveupdate"),
+        );
+    }
+    let (why, remedy) = why_no_device(running);
+    let found = format!("the running kernel {release} has no /dev/liveupdate: {why}");
+    failed(NAME, found, remedy)
+}
+
+/// What keeps the device from being there, the first cause first.
+fn why_no_device(running: &Running) -> (&'static str, &'static str) {
+    let config = running.config.as_ref().ok();
+    let line = running.command_line.as_deref().unwrap_or_default();
+    let lacks = |option| config.is_some_and(|config| !config.has(option));
+    let kho_is_on = switch(line, "kho")
+        .set
+        .or(config.map(|config| config.has("KEXEC_HANDOVER_ENABLE_DEFAULT")));
+    if lacks("KEXEC_HANDOVER") {
+        (
+            "it is built without CONFIG_KEXEC_HANDOVER",
+            "build it with CONFIG_KEXEC_HANDOVER=y",
+        )
+    } else if lacks("LIVEUPDATE") {
+        (
+            "it is built without CONFIG_LIVEUPDATE",
+            "build it with CONFIG_LIVEUPDATE=y",
+        )
+    } else if switch(line, "liveupdate").set != Some(true) {
+        (
+            "its command line does not say liveupdate=on",
+            "boot it with liveupdate=on, once by a normal reboot",
+        )
+    } else if kho_is_on == Some(false) {
+        (
+            "Kexec HandOver is off",
+            "boot it with kho=on, once by a normal reboot",
+        )
+    } else {
+        (
+            "something at boot turned it off, or /dev is not the kernel's",
+            "look for \"luo:\", \"liveupdate\" and \"KHO:\" in the kernel's log",
+        )
+    }
+}
+
+fn state(running: &Running) -> Option<Check> {
+    const NAME: &str = "running-state";
+    let state = running.state.as_deref().ok()?;
+    let found = format!("the orchestrator is in the state {state}");
+    Some(match state {
+        "normal" => ok(NAME, found),
+        "updated" => failed(
+            NAME,
+            format!("{found}: sessions of the last update are not finished"),
+            "wait until all workloads have taken back what is theirs, or finish their sessions",
+        ),
+        _ => failed(
+            NAME,
+            format!("{found}: an update is under way"),
+            "wait for its end, or cancel it",
+        ),
+    })
+}
+
+fn kexec(running: &Running) -> Check {
+    const NAME: &str = "running-kexec";
+    match running.is_loading_disabled {
+        Ok(false) => ok(NAME, "a kernel to jump into can be loaded"),
+        Ok(true) => failed(
+            NAME,
+            "kernel.kexec_load_disabled is set: no kernel to jump into can be loaded",
+            "keep kernel.kexec_load_disabled from being set; only a reboot resets it",
+        ),
+        Err(ref why) => {
+            let remedy = "run a kernel with CONFIG_KEXEC_FILE=y, and mount /proc";
+            unknown(
+                NAME,
+                format!("it is not known whether kexec is allowed: {why}"),
+                remedy,
+            )
+        }
+    }
+}
+
+fn loaded(running: &Running) -> Check {
+    const NAME: &str = "running-image";
+    match running.is_loaded {
+        Ok(false) => ok(NAME, "no kernel to jump into is loaded"),
+        Ok(true) => warning(
+            NAME,
+            "a kernel to jump into is loaded already; the update replaces it",
+            "find out who loaded it: kexec -e or systemctl kexec would jump into it",
+        ),
+        Err(ref why) => {
+            let why = format!("it is not known whether a kernel to jump into is loaded: {why}");
+            unknown(NAME, why, "mount /sys")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use luo_varlink::CheckStatus::{Failed, Ok as Good, Unknown, Warning};
+
+    use super::*;
+
+    fn running() -> Running {
+        Running {
+            release: Ok("7.3.4".into()),
+            machine: Ok("x86_64".into()),
+            page_bytes: 4096,
+            command_line: Ok("liveupdate=on".into()),
+            config: Err("no".into()),
+            has_device: true,
+            state: Ok("normal".into()),
+            strings: vec![],
+            scratch: Err("no".into()),
+            memory: Err("no".into()),
+            is_loaded: Ok(false),
+            is_loading_disabled: Ok(false),
+            lockdown: Ok(Lockdown::None),
+        }
+    }
+
+    fn status(running: &Running, name: &str) -> luo_varlink::CheckStatus {
+        let checks = checks(running);
+        checks
+            .iter()
+            .find(|check| check.name == name)
+            .unwrap()
+            .status
+    }
+
+    #[test]
+    fn all_is_well() {
+        assert!(checks(&running()).iter().all(|check| check.status == Good));
+    }
+
+    #[test]
+    fn the_first_cause_of_a_missing_device_is_named() {
+        let found = |line: &str, config: Known<&str>| {
+            let running = Running {
+                has_device: false,
+                command_line: Ok(line.into()),
+                config: config.map(Config::parse),
+                ..running()
+            };
+            let check = liveupdate(&running);
+            assert_eq!(check.status, Failed);
+            format!("{} {}", check.found, check.remedy.unwrap())
+        };
+        let no = || Err(String::new());
+        let built = "CONFIG_KEXEC_HANDOVER=y\nCONFIG_LIVEUPDATE=y\n";
+        assert!(found("", no()).contains("boot it with liveupdate=on"));
+        assert!(found("", Ok("")).contains("CONFIG_KEXEC_HANDOVER=y"));
+        assert!(found("", Ok("CONFIG_KEXEC_HANDOVER=y")).contains("CONFIG_LIVEUPDATE=y"));
+        assert!(found("liveupdate=on", Ok(built)).contains("boot it with kho=on"));
+        assert!(found("liveupdate=on kho=0", no()).contains("boot it with kho=on"));
+        assert!(found("liveupdate=on kho=on", Ok(built)).contains("kernel's log"));
+    }
+
+    #[test]
+    fn an_update_begins_in_normal_only() {
+        for (state, expected) in [("normal", Good), ("updated", Failed), ("frozen", Failed)] {
+            let running = Running {
+                state: Ok(state.into()),
+                ..running()
+            };
+            assert_eq!(status(&running, "running-state"), expected, "{state}");
+        }
+        let mainline = Running {
+            state: Err("no file".into()),
+            ..running()
+        };
+        assert!(
+            checks(&mainline)
+                .iter()
+                .all(|check| check.name != "running-state")
+        );
+    }
+
+    #[test]
+    fn kexec_has_to_be_allowed() {
+        let disabled = Running {
+            is_loading_disabled: Ok(true),
+            is_loaded: Ok(true),
+            ..running()
+        };
+        assert_eq!(status(&disabled, "running-kexec"), Failed);
+        assert_eq!(status(&disabled, "running-image"), Warning);
+        let unseen = Running {
+            is_loading_disabled: Err("no".into()),
+            is_loaded: Err("no".into()),
+            ..running()
+        };
+        assert_eq!(status(&unseen, "running-kexec"), Unknown);
+        assert_eq!(status(&unseen, "running-image"), Unknown);
+    }
+
+    #[test]
+    fn what_the_kernel_shows_is_believed() {
+        let running = Running {
+            strings: vec!["kho-v9".into(), "other-v1".into()],
+            ..running()
+        };
+        assert_eq!(running.abi(&["luo-v5", "kho-v4"]), ["luo-v5", "kho-v9"]);
+    }
+}

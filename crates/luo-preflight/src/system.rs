@@ -1,0 +1,222 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reads what the system says of itself. Where everything lies is known here only.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+
+use crate::check::Known;
+use crate::command_line::{ScratchSize, scratch_size};
+use crate::image::abi_strings;
+use crate::kconfig::Config;
+use crate::limits::{MAX_CONFIG, MAX_PACKED_CONFIG, MAX_SCRATCH_AREAS, MAX_SMALL_FILE};
+use crate::memory::Memory;
+use crate::running::{Lockdown, Running};
+use crate::scratch::Area;
+
+/// The system, as a tree of files.
+#[derive(Clone, Debug)]
+pub struct System {
+    root: PathBuf,
+}
+
+impl Default for System {
+    fn default() -> Self {
+        Self::at("/")
+    }
+}
+
+impl System {
+    /// The system whose files lie below `root`.
+    #[must_use]
+    pub fn at(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// Up to `limit` bytes of a file; a longer one is not known.
+    fn bytes(&self, path: &str, limit: usize) -> Known<Vec<u8>> {
+        read(&self.path(path), limit).map_err(|why| format!("/{path}: {why}"))
+    }
+
+    /// A small file of one or more lines, without the last line's end.
+    fn text(&self, path: &str) -> Known<String> {
+        let bytes = self.bytes(path, MAX_SMALL_FILE)?;
+        let text = String::from_utf8(bytes).map_err(|_| format!("/{path}: it is no text"))?;
+        Ok(text.trim_end_matches('\n').to_string())
+    }
+
+    fn flag(&self, path: &str) -> Known<bool> {
+        match self.text(path)?.as_str() {
+            "0" => Ok(false),
+            "1" => Ok(true),
+            other => Err(format!("/{path} says {other:?}")),
+        }
+    }
+
+    /// All that is to be known of the running kernel. Nothing is opened that would
+    /// change something.
+    #[must_use]
+    pub fn running(&self) -> Running {
+        let release = self.text("proc/sys/kernel/osrelease");
+        let command_line = self.text("proc/cmdline");
+        Running {
+            config: self.config(release.as_deref().ok()),
+            has_device: self.path("dev/liveupdate").symlink_metadata().is_ok(),
+            state: self.text("sys/kernel/liveupdate/state"),
+            strings: self.strings(),
+            scratch: self.scratch(command_line.as_deref().unwrap_or_default()),
+            memory: self.memory(),
+            is_loaded: self
+                .flag("sys/kernel/kexec/loaded")
+                .or_else(|_| self.flag("sys/kernel/kexec_loaded")),
+            is_loading_disabled: self.flag("proc/sys/kernel/kexec_load_disabled"),
+            lockdown: self.lockdown(),
+            machine: self.text("proc/sys/kernel/arch"),
+            page_bytes: rustix::param::page_size() as u64,
+            release,
+            command_line,
+        }
+    }
+
+    /// The configuration, from the kernel itself or from where distributions put it.
+    fn config(&self, release: Option<&str>) -> Known<Config> {
+        if let Ok(packed) = self.bytes("proc/config.gz", MAX_PACKED_CONFIG) {
+            return Config::unpack(&packed).ok_or_else(|| "/proc/config.gz is damaged".into());
+        }
+        // A release is a file's name at most.
+        let release = release.filter(|release| !release.contains('/'));
+        let release = release.ok_or("neither /proc/config.gz nor the release is known")?;
+        let places = [
+            format!("boot/config-{release}"),
+            format!("lib/modules/{release}/config"),
+        ];
+        let texts = places.iter().map(|place| self.bytes(place, MAX_CONFIG));
+        let text = texts
+            .flatten()
+            .find_map(|text| String::from_utf8(text).ok());
+        let text = text.ok_or_else(|| format!("no /proc/config.gz, no /{}", places.join(", /")))?;
+        Ok(Config::parse(&text))
+    }
+
+    fn memory(&self) -> Known<Memory> {
+        let text = self.text("proc/meminfo")?;
+        Memory::parse(&text).ok_or_else(|| "/proc/meminfo has no MemAvailable".to_string())
+    }
+
+    fn lockdown(&self) -> Known<Lockdown> {
+        let path = "sys/kernel/security/lockdown";
+        // The folder is there without securityfs, too; `lsm` is not.
+        if !self.path(path).exists() && self.path("sys/kernel/security/lsm").exists() {
+            return Ok(Lockdown::None);
+        }
+        let text = self.text(path)?;
+        let chosen = text
+            .split_once('[')
+            .and_then(|(_, rest)| rest.split_once(']'));
+        match chosen.map(|(word, _)| word) {
+            Some("none") => Ok(Lockdown::None),
+            Some("integrity") => Ok(Lockdown::Integrity),
+            Some("confidentiality") => Ok(Lockdown::Confidentiality),
+            _ => Err(format!("/{path} says {text:?}")),
+        }
+    }
+
+    /// The ABI strings that Kexec HandOver's tree shows.
+    fn strings(&self) -> Vec<String> {
+        let out = "sys/kernel/debug/kho/out";
+        let places = [
+            (format!("{out}/fdt"), "kho"),
+            (format!("{out}/sub_fdts/LUO"), "luo"),
+            (format!("{out}/sub_fdts/LUO-CONTRACT"), "luo-contract"),
+        ];
+        let strings = places.iter().filter_map(|(path, family)| {
+            let bytes = self.bytes(path, MAX_SMALL_FILE).ok()?;
+            abi_strings(&bytes, &[family]).into_iter().next()
+        });
+        strings.collect()
+    }
+
+    /// The scratch areas, from debugfs or else, without addresses, from the command
+    /// line.
+    fn scratch(&self, command_line: &str) -> Known<Vec<Area>> {
+        let why = match self.scratch_of_debugfs() {
+            Ok(areas) => return Ok(areas),
+            Err(why) => why,
+        };
+        let Ok(Some(ScratchSize::Bytes {
+            low,
+            global,
+            per_node,
+        })) = scratch_size(command_line)
+        else {
+            return Err(why);
+        };
+        let nodes = self.nodes_with_memory()?;
+        let of_nodes = (0..nodes).map(|_| per_node);
+        let sizes = [low, global].into_iter().chain(of_nodes);
+        // The kernel rounds up so that each can be a pool of movable memory.
+        Ok(sizes
+            .map(|bytes| Area {
+                start: None,
+                bytes: bytes.checked_next_multiple_of(4 << 20).unwrap_or(bytes),
+            })
+            .collect())
+    }
+
+    fn scratch_of_debugfs(&self) -> Known<Vec<Area>> {
+        let numbers = |path: &str| {
+            let text = self.text(path)?;
+            let numbers = text.lines().map(|line| {
+                let digits = line.trim().strip_prefix("0x")?;
+                u64::from_str_radix(digits, 16).ok()
+            });
+            let numbers: Option<Vec<_>> = numbers.collect();
+            let numbers = numbers.filter(|numbers| numbers.len() <= MAX_SCRATCH_AREAS);
+            numbers.ok_or_else(|| format!("/{path} says {text:?}"))
+        };
+        let sizes = numbers("sys/kernel/debug/kho/out/scratch_len")?;
+        let starts = numbers("sys/kernel/debug/kho/out/scratch_phys")?;
+        if sizes.is_empty() || sizes.len() != starts.len() {
+            return Err("debugfs shows no scratch areas".into());
+        }
+        let areas = starts.into_iter().zip(sizes).map(|(start, bytes)| Area {
+            start: Some(start),
+            bytes,
+        });
+        Ok(areas.collect())
+    }
+
+    /// Counts a list like `0-1,4`.
+    fn nodes_with_memory(&self) -> Known<usize> {
+        let path = "sys/devices/system/node/has_memory";
+        let text = self.text(path)?;
+        let counts = text.trim().split(',').map(|range| {
+            let (first, last) = range.split_once('-').unwrap_or((range, range));
+            let (first, last): (usize, usize) = (first.parse().ok()?, last.parse().ok()?);
+            last.checked_sub(first)?.checked_add(1)
+        });
+        let count = counts.sum::<Option<usize>>();
+        let count = count.filter(|count| *count <= MAX_SCRATCH_AREAS);
+        count.ok_or_else(|| format!("/{path} says {text:?}"))
+    }
+}
+
+fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|why| why.to_string())?;
+    let mut bytes = Vec::new();
+    let mut limited = File::from(file).take((limit as u64).saturating_add(1));
+    limited
+        .read_to_end(&mut bytes)
+        .map_err(|why| why.to_string())?;
+    if bytes.len() > limit {
+        return Err(format!("it has more than {limit} bytes"));
+    }
+    Ok(bytes)
+}

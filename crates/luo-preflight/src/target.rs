@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel to jump into: whether it can be loaded, and whether it can read what the
+//! running one hands over.
+
+use luo_varlink::Check;
+
+use crate::check::{Known, failed, ok, unknown, warning};
+use crate::image::{Contents, Error, Format, Image, family_of};
+use crate::running::{Lockdown, Running};
+
+/// What happens otherwise.
+const LOST: &str = "it would not take over what is preserved, and lose it";
+
+/// The families that are looked for in an image: those of `abi`, and those without
+/// which there is no live update.
+pub fn families(abi: &[impl AsRef<str>]) -> Vec<&str> {
+    let mut families = vec!["luo", "kho", "memfd", "luo-contract"];
+    for family in abi.iter().filter_map(|string| family_of(string.as_ref())) {
+        if !families.contains(&family) {
+            families.push(family);
+        }
+    }
+    families
+}
+
+/// Checks an image against the running kernel: `target-image`, `target-signature`,
+/// `target-pages`, `target-kho`, `target-luo`, `target-abi`.
+///
+/// `abi` is what the running kernel hands over, each as `family-vN`.
+#[must_use]
+pub fn checks(
+    image: Result<&Image, &Error>,
+    running: &Running,
+    abi: &[impl AsRef<str>],
+) -> Vec<Check> {
+    let image = match image {
+        Ok(image) => image,
+        Err(error) => {
+            let found = format!("the image cannot be looked into: {error}");
+            let remedy = match error {
+                Error::Unsupported(_) => "build the kernel with another compression",
+                _ => "name the file that the boot loader would start, for example /boot/vmlinuz-*",
+            };
+            return vec![failed("target-image", found, remedy)];
+        }
+    };
+    let mut checks = vec![loadable(image, &running.machine)];
+    checks.extend(signature(image, &running.lockdown));
+    checks.extend(pages(&image.contents, running.page_bytes));
+    checks.push(kho(&image.contents));
+    checks.push(luo(&image.contents));
+    checks.extend(abi_checks(&image.contents, abi));
+    checks
+}
+
+fn loadable(image: &Image, machine: &Known<String>) -> Check {
+    const NAME: &str = "target-image";
+    let release = image.contents.release().unwrap_or("of unknown release");
+    let what = format!("the image is a kernel {release}, {}", image.format);
+    if let (Some(of_image), Ok(machine)) = (image.machine, machine)
+        && of_image != machine
+    {
+        let found = format!("{what}, for {of_image}; this machine is {machine}");
+        return failed(NAME, found, "name an image for this machine");
+    }
+    if let Some(why) = image.boot.unloadable {
+        let found = format!("{what}, that the kernel does not load: {why}");
+        return failed(NAME, found, "build a relocatable 64-bit kernel");
+    }
+    let is_plain = image.wrapped.is_none();
+    match (image.machine, image.format) {
+        (Some("x86_64"), Format::BzImage) => ok(NAME, what),
+        (Some("x86_64"), _) => failed(
+            NAME,
+            format!("{what}; kexec takes only a bzImage on this machine"),
+            "name the bzImage: arch/x86/boot/bzImage, or /boot/vmlinuz-*",
+        ),
+        (Some("aarch64" | "riscv64"), Format::Image) if is_plain => ok(NAME, what),
+        (Some("aarch64"), _) => failed(
+            NAME,
+            format!("{what}; kexec takes only an Image that is not compressed on this machine"),
+            "decompress it, or name arch/arm64/boot/Image",
+        ),
+        _ => unknown(
+            NAME,
+            format!("{what}; it is not known whether kexec takes it"),
+            "load it with kexec -s -l once, and unload it with kexec -s -u",
+        ),
+    }
+}
+
+fn signature(image: &Image, lockdown: &Known<Lockdown>) -> Option<Check> {
+    const NAME: &str = "target-signature";
+    match lockdown {
+        Ok(Lockdown::None) | Err(_) => None,
+        Ok(_) if image.signed => Some(ok(
+            NAME,
+            "the kernel is locked down; the image carries a signature (loading it tells \
+             whether its key is trusted)",
+        )),
+        Ok(_) => Some(warning(
+            NAME,
+            "the kernel is locked down, and the image carries no signature: kexec refuses it \
+             unless an IMA policy vouches for it",
+            "sign the image with a key that the running kernel trusts",
+        )),
+    }
+}
+
+fn pages(contents: &Contents, page_bytes: u64) -> Option<Check> {
+    let shift = contents.config.as_ref()?.value("PAGE_SHIFT")?;
+    let theirs = 1_u64.checked_shl(shift.parse().ok()?)?;
+    (theirs != page_bytes).then(|| {
+        failed(
+            "target-pages",
+            format!(
+                "the target has pages of {theirs} bytes, the running kernel of {page_bytes}: {LOST}"
+            ),
+            "build the target with the page size of the running kernel",
+        )
+    })
+}
+
+fn versions(contents: &Contents, family: &str) -> String {
+    contents.family(family).collect::<Vec<_>>().join(", ")
+}
+
+fn kho(contents: &Contents) -> Check {
+    let what = Feature {
+        name: "target-kho",
+        family: "kho",
+        option: "KEXEC_HANDOVER",
+        feature: "Kexec HandOver",
+        remedy: "build the target with CONFIG_KEXEC_HANDOVER=y",
+    };
+    what.check(contents)
+}
+
+fn luo(contents: &Contents) -> Check {
+    let what = Feature {
+        name: "target-luo",
+        family: "luo",
+        option: "LIVEUPDATE",
+        feature: "Live Update Orchestrator",
+        remedy: "build the target with CONFIG_LIVEUPDATE=y (and CONFIG_LIVEUPDATE_RUST=y)",
+    };
+    what.check(contents)
+}
+
+/// What a target must have, whatever the version.
+struct Feature {
+    name: &'static str,
+    family: &'static str,
+    option: &'static str,
+    feature: &'static str,
+    remedy: &'static str,
+}
+
+impl Feature {
+    fn check(&self, contents: &Contents) -> Check {
+        let versions = versions(contents, self.family);
+        let configured = contents
+            .config
+            .as_ref()
+            .map(|config| config.has(self.option));
+        let (feature, family) = (self.feature, self.family);
+        match (configured, versions.is_empty()) {
+            (Some(false), _) => {
+                let option = self.option;
+                let found = format!("the target is built without CONFIG_{option}: {LOST}");
+                failed(self.name, found, self.remedy)
+            }
+            (_, false) => ok(self.name, format!("the target has {feature} ({versions})")),
+            (Some(true), true) => unknown(
+                self.name,
+                format!(
+                    "the target is configured with {feature}, but no string {family}-v* was \
+                     found in it: its version is not known"
+                ),
+                "compare the versions in the sources of both kernels",
+            ),
+            (None, true) => failed(
+                self.name,
+                format!("the target has no {feature}: no string {family}-v* in it: {LOST}"),
+                self.remedy,
+            ),
+        }
+    }
+}
+
+fn abi_checks(contents: &Contents, abi: &[impl AsRef<str>]) -> Vec<Check> {
+    const NAME: &str = "target-abi";
+    let problems = abi
+        .iter()
+        .filter_map(|ours| abi_check(contents, ours.as_ref()));
+    let mut checks: Vec<_> = problems.collect();
+    if checks.is_empty() {
+        let ours = abi.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
+        checks.push(match ours.is_empty() {
+            true => unknown(
+                NAME,
+                "it is not known what the running kernel hands over",
+                "check with a kernel that has /dev/liveupdate",
+            ),
+            false => ok(
+                NAME,
+                format!("the target reads what is handed over: {ours}"),
+            ),
+        });
+    }
+    checks
+}
+
+/// What is wrong with the target's version of what the running kernel hands over.
+fn abi_check(contents: &Contents, ours: &str) -> Option<Check> {
+    const NAME: &str = "target-abi";
+    let remedy = format!("jump into a kernel that reads {ours}, or reboot normally once");
+    let Some(family) = family_of(ours) else {
+        let found = format!("{ours:?} is no name of an ABI");
+        return Some(unknown(NAME, found, "report it as a defect"));
+    };
+    if contents.strings.contains(ours) {
+        return None;
+    }
+    let theirs = versions(contents, family);
+    if !theirs.is_empty() {
+        let found =
+            format!("the target reads {theirs}, the running kernel hands over {ours}: {LOST}");
+        return Some(failed(NAME, found, &remedy));
+    }
+    let config = contents.config.as_ref();
+    match family {
+        // Their own checks say it.
+        "luo" | "kho" => None,
+        "luo-contract" => Some(warning(
+            NAME,
+            format!(
+                "the target has no {ours}: states, dependencies and subsystems do not reach it; \
+                 sessions and their files do"
+            ),
+            "jump into a kernel with the orchestrator in Rust to keep them",
+        )),
+        "memfd" if config.is_some_and(|config| config.has("LIVEUPDATE_MEMFD")) => Some(unknown(
+            NAME,
+            format!("the target is configured to take over memfds, but no {ours} was found in it"),
+            "compare the versions in the sources of both kernels",
+        )),
+        "memfd" => Some(failed(
+            NAME,
+            format!("the target has no handler {ours}: preserved memfds would be lost"),
+            "build the target with CONFIG_LIVEUPDATE_MEMFD=y",
+        )),
+        _ => Some(unknown(
+            NAME,
+            format!("the target's image has no {ours}; it may be in a module"),
+            "check that the target has the module, and loads it early",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use luo_varlink::CheckStatus::{self, Failed, Ok as Good, Unknown, Warning};
+
+    use super::*;
+    use crate::image::Boot;
+    use crate::kconfig::Config;
+
+    fn contents(strings: &[&str], config: Option<&str>) -> Contents {
+        Contents {
+            strings: strings.iter().map(ToString::to_string).collect(),
+            config: config.map(Config::parse),
+            ..Contents::default()
+        }
+    }
+
+    const OURS: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
+
+    fn abi(strings: &[&str], config: Option<&str>) -> Vec<CheckStatus> {
+        let checks = abi_checks(&contents(strings, config), &OURS);
+        checks.iter().map(|check| check.status).collect()
+    }
+
+    #[test]
+    fn each_version_has_to_be_ours() {
+        assert_eq!(abi(&OURS, None), [Good]);
+        assert_eq!(
+            abi(&["luo-v6", "kho-v4", "memfd-v2", "luo-contract-v1"], None),
+            [Failed]
+        );
+        assert_eq!(
+            abi(&["luo-v5", "kho-v3", "memfd-v1", "luo-contract-v2"], None),
+            [Failed; 3]
+        );
+        // One that reads several is fine.
+        let several = ["luo-v5", "luo-v6", "kho-v4", "memfd-v2", "luo-contract-v1"];
+        assert_eq!(abi(&several, None), [Good]);
+    }
+
+    #[test]
+    fn what_the_target_lacks_counts_by_kind() {
+        assert_eq!(
+            abi(&["luo-v5", "kho-v4", "memfd-v2"], None),
+            [Warning],
+            "mainline"
+        );
+        assert_eq!(
+            abi(&["luo-v5", "kho-v4", "luo-contract-v1"], None),
+            [Failed],
+            "no memfd"
+        );
+        let built_in = Some("CONFIG_LIVEUPDATE_MEMFD=y");
+        assert_eq!(
+            abi(&["luo-v5", "kho-v4", "luo-contract-v1"], built_in),
+            [Unknown]
+        );
+        let module = abi_check(&contents(&OURS, None), "vfio-v1").unwrap();
+        assert_eq!(module.status, Unknown);
+        let none: [&str; 0] = [];
+        assert_eq!(abi_checks(&contents(&OURS, None), &none)[0].status, Unknown);
+    }
+
+    #[test]
+    fn luo_and_kho_have_to_be_there() {
+        let both = |strings: &[&str], config: Option<&str>| {
+            let contents = contents(strings, config);
+            (luo(&contents).status, kho(&contents).status)
+        };
+        assert_eq!(
+            both(&["luo-v6", "kho-v9"], None),
+            (Good, Good),
+            "whatever the version"
+        );
+        assert_eq!(both(&[], None), (Failed, Failed));
+        assert_eq!(
+            both(&["luo-v5", "kho-v4"], Some("")),
+            (Failed, Failed),
+            "configured off"
+        );
+        let on = Some("CONFIG_LIVEUPDATE=y\nCONFIG_KEXEC_HANDOVER=y");
+        assert_eq!(both(&[], on), (Unknown, Unknown));
+    }
+
+    fn image(format: Format, machine: Option<&'static str>) -> Image {
+        Image {
+            format,
+            machine,
+            wrapped: None,
+            packed: None,
+            file_bytes: 0,
+            boot: Boot::default(),
+            signed: false,
+            contents: Contents::default(),
+        }
+    }
+
+    #[test]
+    fn the_loader_has_to_take_it() {
+        let status = |image: &Image, machine: &str| loadable(image, &Ok(machine.into())).status;
+        let x86 = image(Format::BzImage, Some("x86_64"));
+        assert_eq!(status(&x86, "x86_64"), Good);
+        assert_eq!(status(&x86, "aarch64"), Failed);
+        let mut zimage = x86;
+        zimage.boot.unloadable = Some("it is a zImage");
+        assert_eq!(status(&zimage, "x86_64"), Failed);
+        assert_eq!(
+            status(&image(Format::Elf, Some("x86_64")), "x86_64"),
+            Failed
+        );
+        let mut arm = image(Format::Image, Some("aarch64"));
+        assert_eq!(status(&arm, "aarch64"), Good);
+        arm.wrapped = Some(crate::image::Compression::Gzip);
+        assert_eq!(status(&arm, "aarch64"), Failed);
+        assert_eq!(status(&image(Format::Elf, None), "s390x"), Unknown);
+    }
+
+    #[test]
+    fn a_kernel_that_is_locked_down_wants_a_signature() {
+        let mut image = image(Format::BzImage, Some("x86_64"));
+        let status = |image: &Image, lockdown| Some(signature(image, &lockdown)?.status);
+        assert_eq!(status(&image, Ok(Lockdown::None)), None);
+        assert_eq!(status(&image, Ok(Lockdown::Integrity)), Some(Warning));
+        image.signed = true;
+        assert_eq!(status(&image, Ok(Lockdown::Confidentiality)), Some(Good));
+    }
+
+    #[test]
+    fn page_sizes_have_to_be_equal() {
+        let config = contents(&[], Some("CONFIG_PAGE_SHIFT=16"));
+        assert_eq!(pages(&config, 4096).map(|check| check.status), Some(Failed));
+        assert_eq!(pages(&config, 65536), None);
+        assert_eq!(
+            pages(&contents(&[], Some("CONFIG_PAGE_SHIFT=99")), 4096),
+            None
+        );
+        assert_eq!(pages(&contents(&[], None), 4096), None);
+    }
+}

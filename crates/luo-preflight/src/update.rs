@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! All checks of an update, from all that was read.
+
+use luo_varlink::Check;
+
+use crate::check::failed;
+use crate::file::Facts;
+use crate::image::{Error, Image};
+use crate::memory::{self, Need};
+use crate::running::{self, Running};
+use crate::{command_line, file, scratch, target};
+
+/// An update that is to be checked.
+#[derive(Clone, Copy, Debug)]
+pub struct Update<'a> {
+    /// The running kernel.
+    pub running: &'a Running,
+    /// What it hands over, each as `family-vN`: see [`Running::abi`].
+    pub abi: &'a [String],
+    /// The kernel to jump into.
+    pub image: Result<&'a Image, &'a Error>,
+    /// Bytes of its initrd: 0 if it gets none. `Err` says why they are not known.
+    pub initrd_bytes: Result<u64, &'a str>,
+    /// The command line that it gets.
+    pub command_line: &'a str,
+    /// The files that are going to be preserved and are not yet, each with a name for
+    /// messages.
+    pub files: &'a [(String, Facts)],
+}
+
+/// All checks, in the order in which a reader wants them.
+#[must_use]
+pub fn checks(update: &Update<'_>) -> Vec<Check> {
+    let mut checks = running::checks(update.running);
+    checks.extend(target::checks(update.image, update.running, update.abi));
+    checks.extend(command_line::checks(update.command_line, update.image.ok()));
+    if let Err(why) = update.initrd_bytes {
+        let found = format!("the initrd cannot be read: {why}");
+        checks.push(failed("target-initrd", found, "name a file that is there"));
+    }
+    let initrd_bytes = update.initrd_bytes.unwrap_or(0);
+    let mut need = Need::default();
+    if let Ok(image) = update.image {
+        checks.push(scratch::check(&update.running.scratch, image, initrd_bytes));
+        need.image = Need::of_image(image.file_bytes, image.boot.memory_bytes, initrd_bytes);
+    }
+    for (name, facts) in update.files {
+        checks.extend(file::checks(name, facts, &update.running.memory));
+    }
+    let (files, same) = file::together(update.files);
+    checks.extend(same);
+    need.files = files;
+    checks.push(memory::check(&update.running.memory, need));
+    checks
+}

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is found in descriptors, with real ones.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom, Write};
+use std::os::fd::{AsFd, OwnedFd};
+
+use luo_preflight::file::{self, Facts, Kind, checks, look, together};
+use luo_preflight::limits::MEMORY_RESERVE;
+use luo_preflight::memory::Memory;
+use luo_preflight::{Check, CheckStatus, Known};
+use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags};
+
+const MIB: u64 = 1 << 20;
+
+fn memfd() -> File {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    File::from(rustix::fs::memfd_create("test", flags).unwrap())
+}
+
+fn page() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+fn memory(available: u64) -> Known<Memory> {
+    Ok(Memory {
+        total: u64::MAX,
+        available,
+    })
+}
+
+fn status(checks: &[Check], name: &str) -> CheckStatus {
+    let named: Vec<_> = checks.iter().filter(|check| check.name == name).collect();
+    assert_eq!(named.len(), 1, "{name} in {checks:?}");
+    named[0].status
+}
+
+fn kind_of(fd: impl AsFd) -> Kind {
+    let facts = look(fd).unwrap();
+    let checks = checks("it", &facts, &memory(u64::MAX));
+    let expected = match facts.kind {
+        Kind::Memfd => CheckStatus::Ok,
+        _ => CheckStatus::Failed,
+    };
+    assert_eq!(status(&checks, "file-kind"), expected);
+    facts.kind
+}
+
+#[test]
+fn a_full_memfd_is_fine() {
+    let mut file = memfd();
+    file.write_all(&[1; 10_000]).unwrap();
+    let facts = look(&file).unwrap();
+    assert_eq!(facts.kind, Kind::Memfd);
+    assert_eq!((facts.size, facts.holes), (10_000, 0));
+    let checks = checks("it", &facts, &memory(u64::MAX));
+    assert!(
+        checks.iter().all(|check| check.status == CheckStatus::Ok),
+        "{checks:?}"
+    );
+}
+
+#[test]
+fn an_empty_memfd_is_fine() {
+    let facts = look(memfd()).unwrap();
+    assert_eq!((facts.size, facts.holes, facts.to_allocate()), (0, 0, 0));
+    let checks = checks("it", &facts, &memory(MEMORY_RESERVE));
+    assert!(
+        checks.iter().all(|check| check.status == CheckStatus::Ok),
+        "{checks:?}"
+    );
+}
+
+#[test]
+fn holes_are_counted_in_whole_pages() {
+    let page = page();
+    let mut file = memfd();
+    // Data in pages 0, 5 and 6; a hole from 7 into the middle of 9.
+    for (at, count) in [(0, 1), (5 * page + 17, page)] {
+        file.seek(SeekFrom::Start(at)).unwrap();
+        file.write_all(&vec![1; count as usize]).unwrap();
+    }
+    file.set_len(9 * page + 100).unwrap();
+    assert_eq!(look(&file).unwrap().holes, (4 + 3) * page);
+    // A part of a page at the end that has data is none.
+    file.seek(SeekFrom::Start(9 * page)).unwrap();
+    file.write_all(&[1]).unwrap();
+    assert_eq!(look(&file).unwrap().holes, (4 + 2) * page);
+}
+
+#[test]
+fn looking_moves_no_position() {
+    let mut file = memfd();
+    file.write_all(&[1; 100]).unwrap();
+    file.set_len(100 * page()).unwrap();
+    file.seek(SeekFrom::Start(42)).unwrap();
+    look(&file).unwrap();
+    assert_eq!(file.stream_position().unwrap(), 42);
+}
+
+#[test]
+fn a_sparse_memfd_larger_than_memory_is_refused() {
+    let file = memfd();
+    file.set_len(1 << 40).unwrap();
+    let facts = look(&file).unwrap();
+    assert_eq!(facts.holes, 1 << 40);
+    let found = checks("it", &facts, &memory(1 << 39));
+    assert_eq!(status(&found, "file-memory"), CheckStatus::Failed);
+    // There is enough, but it is said.
+    let found = checks("it", &facts, &memory(1 << 42));
+    assert_eq!(status(&found, "file-memory"), CheckStatus::Warning);
+    let found = checks("it", &facts, &Err("no /proc".into()));
+    assert_eq!(status(&found, "file-memory"), CheckStatus::Unknown);
+}
+
+#[test]
+fn the_records_of_pages_are_counted_and_the_reserve_stays() {
+    let facts = Facts {
+        kind: Kind::Memfd,
+        object: (1, 1),
+        size: 1024 * page(),
+        holes: 0,
+        page: page(),
+        seals: 0,
+    };
+    assert_eq!(facts.to_allocate(), 1024 * 24);
+    let status_with = |available| status(&checks("it", &facts, &memory(available)), "file-memory");
+    assert_eq!(status_with(MEMORY_RESERVE + 1024 * 24), CheckStatus::Ok);
+    assert_eq!(
+        status_with(MEMORY_RESERVE + 1024 * 24 - 1),
+        CheckStatus::Failed
+    );
+}
+
+#[test]
+fn a_file_of_more_pages_than_an_int_counts_is_refused() {
+    let facts = |pages: u64| Facts {
+        kind: Kind::Memfd,
+        object: (1, 1),
+        size: pages * 4096,
+        holes: 0,
+        page: 4096,
+        seals: 0,
+    };
+    let found = checks("it", &facts(u64::from(u32::MAX) + 1), &memory(u64::MAX));
+    assert_eq!(status(&found, "file-size"), CheckStatus::Failed);
+    let found = checks("it", &facts(u64::from(u32::MAX)), &memory(u64::MAX));
+    assert!(found.iter().all(|check| check.name != "file-size"));
+}
+
+#[test]
+fn seals_are_those_of_the_handler() {
+    let file = memfd();
+    let known = SealFlags::GROW | SealFlags::SHRINK | SealFlags::FUTURE_WRITE | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(&file, known).unwrap();
+    let facts = look(&file).unwrap();
+    assert_eq!(facts.seals, known.bits());
+    let found = checks("it", &facts, &memory(u64::MAX));
+    assert!(found.iter().all(|check| check.status == CheckStatus::Ok));
+    // No kernel has this one yet.
+    let unknown = Facts {
+        seals: 0x40,
+        ..facts
+    };
+    let found = checks("it", &unknown, &memory(u64::MAX));
+    assert_eq!(status(&found, "file-seals"), CheckStatus::Failed);
+}
+
+#[test]
+fn other_kinds_are_refused() {
+    assert_eq!(kind_of(memfd()), Kind::Memfd);
+    let (pipe, _) = rustix::pipe::pipe().unwrap();
+    assert_eq!(kind_of(pipe), Kind::Other("a pipe"));
+    let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
+    assert_eq!(kind_of(socket), Kind::Other("a socket"));
+    assert_eq!(kind_of(File::open("/").unwrap()), Kind::Other("a folder"));
+    let null = File::open("/dev/null").unwrap();
+    assert_eq!(kind_of(null), Kind::Other("a character device"));
+    let path: OwnedFd = rustix::fs::open("/", OFlags::PATH, Mode::empty()).unwrap();
+    assert_eq!(kind_of(path), Kind::Path);
+    let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
+    assert!(matches!(kind_of(event), Kind::Other(_)));
+    let proc = File::open("/proc/self/status").unwrap();
+    assert_eq!(kind_of(proc), Kind::Other("a file on a file system"));
+}
+
+#[test]
+fn what_cannot_be_made_everywhere_is_judged_by_its_numbers() {
+    const TMPFS: u64 = 0x0102_1994;
+    let regular = FileType::RegularFile;
+    assert_eq!(file::kind(TMPFS, regular, 0), Kind::Memfd);
+    assert_eq!(file::kind(TMPFS, regular, 1), Kind::Named);
+    assert_eq!(file::kind(0x9584_58f6, regular, 0), Kind::HugeTlb);
+    // As machines say it whose words are signed.
+    assert_eq!(file::kind(0xffff_ffff_9584_58f6, regular, 0), Kind::HugeTlb);
+    assert_eq!(
+        file::kind(0x5345_434d, regular, 0),
+        Kind::Other("secret memory")
+    );
+    assert_eq!(
+        file::kind(TMPFS, FileType::Directory, 0),
+        Kind::Other("a folder")
+    );
+}
+
+#[test]
+fn a_hugetlb_memfd_is_refused() {
+    let made = rustix::fs::memfd_create("huge", MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB);
+    let facts = match &made {
+        Ok(fd) => look(fd).unwrap(),
+        // Judged by its numbers then.
+        Err(why) => {
+            eprintln!("NOT RUN with a real one: this kernel makes no hugetlb memfd ({why})");
+            Facts {
+                kind: file::kind(0x9584_58f6, FileType::RegularFile, 0),
+                object: (1, 1),
+                size: 2 * MIB,
+                holes: 0,
+                page: page(),
+                seals: 0,
+            }
+        }
+    };
+    assert_eq!(facts.kind, Kind::HugeTlb);
+    let found = checks("the memfd \"ram\"", &facts, &memory(u64::MAX));
+    assert_eq!(status(&found, "file-kind"), CheckStatus::Failed);
+    assert!(found[0].found.contains("hugetlb") && found[0].found.contains("\"ram\""));
+    assert!(found[0].remedy.as_deref().unwrap().contains("MFD_HUGETLB"));
+}
+
+#[test]
+fn files_count_together_and_once() {
+    let sparse = |size| {
+        let file = memfd();
+        file.set_len(size).unwrap();
+        look(&file).map(|facts| (file, facts)).unwrap()
+    };
+    let ((_a, a), (_b, b)) = (sparse(4 * MIB), sparse(8 * MIB));
+    let one = a.to_allocate();
+    assert_eq!(one, 4 * MIB + 4 * MIB / page() * 24);
+    let both = [("a".to_string(), a.clone()), ("b".to_string(), b.clone())];
+    assert_eq!(together(&both), (one + b.to_allocate(), vec![]));
+    let same = [("a".to_string(), a.clone()), ("c".to_string(), a)];
+    let (total, found) = together(&same);
+    assert_eq!(total, one);
+    assert_eq!(status(&found, "file-object"), CheckStatus::Failed);
+}
