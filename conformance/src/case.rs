@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use anyhow::{Context as _, Result};
+use luo_abi::uapi::SESSION_NAME_LENGTH;
 use luo_sys::Device;
 
 use crate::difference::Differs;
@@ -108,6 +109,13 @@ pub type Parameters = Vec<(&'static str, &'static str)>;
 /// What one case tells its later steps.
 pub type Notes = BTreeMap<String, u64>;
 
+/// The most of a case's full name that fits a session's.
+pub(crate) fn own_name(full_name: &str) -> &str {
+    let longest = SESSION_NAME_LENGTH - 1;
+    let behind = full_name.len().saturating_sub(longest);
+    full_name.get(behind..).unwrap_or(full_name)
+}
+
 /// Everything a step gets.
 pub struct Context<'a> {
     /// What is tested.
@@ -137,6 +145,12 @@ impl<'a> Context<'a> {
             held: Vec::new(),
             parameters: Vec::new(),
         }
+    }
+
+    /// The name of a session that belongs to this case alone.
+    #[must_use]
+    pub fn own_name(&self) -> &str {
+        own_name(&self.case)
     }
 
     /// Keeps something until the jump: a session lives as long as a descriptor.

@@ -18,7 +18,7 @@
 use core::fmt;
 use core::str::FromStr;
 use std::cell::{OnceCell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{Context as _, Result, ensure};
 
@@ -31,8 +31,8 @@ use crate::run::{Report, Verdict, cases, full_name, judge, settle};
 pub struct Log {
     voyage: usize,
     step: usize,
-    /// Cases of this voyage that are over.
-    over: u64,
+    /// Cases of this voyage that are over, by their place in it.
+    over: BTreeSet<usize>,
     /// By the case's place in the voyage.
     notes: BTreeMap<usize, Notes>,
 }
@@ -125,7 +125,7 @@ impl<'a> Journey<'a> {
                 continue;
             }
             drop(held);
-            self.log.over |= 1 << index;
+            self.log.over.insert(index);
             let verdict = judge(result, passenger.case.difference(self.on));
             let name = passenger.name.clone();
             report(Report { name, verdict });
@@ -147,7 +147,7 @@ impl<'a> Journey<'a> {
     }
 
     fn is_over(&self, index: usize) -> bool {
-        self.log.over & (1 << index) != 0
+        self.log.over.contains(&index)
     }
 
     /// The end of a voyage: the shared one ends with the update.
@@ -197,11 +197,20 @@ fn passengers(voyage: usize) -> Option<Vec<Passenger>> {
     }
 }
 
+/// Places that one digit of [`Log::over`] stands for on the command line.
+const PLACES: usize = 4;
+
 /// One word without blanks, commas and colons: `voyage/step/over`, then
-/// `/case-key=value` a note, all numbers but the case's hexadecimal.
+/// `/case-key=value` a note, all numbers but the case's hexadecimal. It has to be
+/// short, so `over` is a bit a case, the first ones in the first digit.
 impl fmt::Display for Log {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:x}/{:x}/{:x}", self.voyage, self.step, self.over)?;
+        write!(f, "{:x}/{:x}/", self.voyage, self.step)?;
+        let digits = self.over.last().map_or(1, |last| last / PLACES + 1);
+        for digit in 0..digits {
+            let bits = (0..PLACES).filter(|bit| self.over.contains(&(digit * PLACES + bit)));
+            write!(f, "{:x}", bits.fold(0, |sum, bit| sum | 1 << bit))?;
+        }
         for (case, notes) in &self.notes {
             for (key, value) in notes {
                 write!(f, "/{case}-{key}={value:x}")?;
@@ -216,14 +225,11 @@ impl FromStr for Log {
 
     fn from_str(text: &str) -> Result<Self> {
         let mut parts = text.split('/');
-        let mut number = || -> Result<u64> {
-            let part = parts.next().context("a part is missing")?;
-            Ok(u64::from_str_radix(part, 16)?)
-        };
+        let mut part = || parts.next().context("a part is missing");
         let mut log = Self {
-            voyage: number()?.try_into()?,
-            step: number()?.try_into()?,
-            over: number()?,
+            voyage: usize::from_str_radix(part()?, 16)?,
+            step: usize::from_str_radix(part()?, 16)?,
+            over: places(part()?)?,
             notes: BTreeMap::new(),
         };
         for note in parts {
@@ -237,19 +243,32 @@ impl FromStr for Log {
     }
 }
 
+/// The cases whose bits are set.
+fn places(digits: &str) -> Result<BTreeSet<usize>> {
+    let mut places = BTreeSet::new();
+    for (index, digit) in digits.chars().enumerate() {
+        let bits = digit.to_digit(16).context("no digit")?;
+        let set = (0..PLACES).filter(|bit| bits & 1 << bit != 0);
+        places.extend(set.map(|bit| index * PLACES + bit));
+    }
+    Ok(places)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeSet;
+    use crate::case::own_name;
 
     #[test]
     fn a_log_survives_the_command_line() {
+        assert_eq!(Log::default().to_string(), "0/0/0");
         let mut log = Log {
-            voyage: 3,
+            voyage: 0x13,
             step: 1,
-            over: 0x15,
+            over: BTreeSet::from([0, 2, 5, 130]),
             notes: BTreeMap::new(),
         };
+        assert_eq!(log.to_string(), format!("13/1/52{:030}4", 0));
         assert_eq!(log.to_string().parse::<Log>().unwrap(), log);
         let notes = log.notes.entry(12).or_default();
         notes.insert("token".into(), u64::MAX);
@@ -259,6 +278,7 @@ mod tests {
         assert_eq!(text.parse::<Log>().unwrap(), log);
         assert!("1/2".parse::<Log>().is_err());
         assert!("1/2/3/x".parse::<Log>().is_err());
+        assert!("1/2/x".parse::<Log>().is_err());
     }
 
     #[test]
@@ -277,8 +297,16 @@ mod tests {
                 assert!(steps.len() > 1, "{name} needs no kexec");
             }
         }
-        // One bit each in the log.
-        assert!(passengers(0).unwrap().len() <= 64);
+    }
+
+    /// Cases that share a kernel must not meet in one session.
+    #[test]
+    fn own_names_differ() {
+        let mut names = BTreeSet::new();
+        for (topic, case) in cases() {
+            let name = full_name(topic, case);
+            assert!(names.insert(own_name(&name).to_owned()), "{name}");
+        }
     }
 
     #[test]

@@ -65,3 +65,17 @@ pub fn session(device: &Device, which: Which, wanted: &str) -> Result<Option<Ses
 pub fn open_descriptors() -> Result<usize> {
     Ok(fs::read_dir("/proc/self/fd")?.count())
 }
+
+/// The highest descriptor that this process has open.
+///
+/// # Errors
+/// As [`open_descriptors`].
+pub fn highest_descriptor() -> Result<Option<u64>> {
+    let mut highest = None;
+    for entry in fs::read_dir("/proc/self/fd")? {
+        let name = entry?.file_name();
+        let number = name.to_str().and_then(|name| name.parse().ok());
+        highest = highest.max(number);
+    }
+    Ok(highest)
+}

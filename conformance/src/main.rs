@@ -21,12 +21,9 @@ const LOG: &str = "conformance.log";
 const STRAYED: &str = "conformance.strayed";
 
 fn main() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if arguments
-        .first()
-        .is_some_and(|first| first == child::ARGUMENT)
-    {
-        child::run(arguments.get(1).map(String::as_str));
+    let mut arguments = std::env::args().skip(1);
+    if arguments.next().as_deref() == Some(child::ARGUMENT) {
+        child::run(arguments);
     }
     // Elsewhere this would load a kernel and jump into it for real.
     ensure!(

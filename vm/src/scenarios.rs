@@ -79,7 +79,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Sce
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 180,
+            cases: 462,
             named: &[],
             kexecs: None,
         },
@@ -164,20 +164,6 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
                 "ours hands over to mainline's C kernel, files of the device too",
             )
             .kexec("rust", "c")
-        },
-        Scenario {
-            next: vec!["rust-next"],
-            expect: Expect {
-                cases: 1,
-                named: &[],
-                kexecs: None,
-            },
-            timeout: BASE_TIMEOUT * 2,
-            ..scenario(
-                "behaviour",
-                "behaviour",
-                "defects of mainline are not repeated",
-            )
         },
         conformance("rust", "rust", "rust-next"),
         conformance("c", "c", "c"),

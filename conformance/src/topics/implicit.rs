@@ -14,7 +14,7 @@ use crate::difference::missing;
 use crate::forge::{self, Fault, ODD};
 
 pub(super) const CASES: &[Case] = &[
-    here("veto-refuses-the-kexec", veto),
+    here("kexec-without-an-image-changes-nothing", no_image),
     here("veto-leaves-the-state-normal", veto_state).but(&[missing(NO_EVENTS)]),
     here("veto-of-a-registered-file", veto_registered).but(&[missing(NO_RFC)]),
     here("missing-dependency-refuses-the-kexec", dependency).but(&[missing(NO_DEPENDENCIES)]),
@@ -25,19 +25,19 @@ pub(super) const CASES: &[Case] = &[
     alone("in-updated", &[leave_normal, leave_updated, arrived_new]),
 ];
 
-/// Mainline's own behaviour: everything is usable after it.
-fn veto(context: &mut Context<'_>) -> Result<()> {
-    let session = session(&device()?, "veto", 1)?;
-    session.preserve_fd(forge::open()?, Token(7))?;
-    let fault = Fault::Freeze(ODD).inject()?;
-    for _ in 0..2 {
-        same("the error", context.refused_kexec()?.errno(), ODD)?;
-    }
-    drop(fault);
-    same("preserved and frozen", forge::counts()?, (1, 0))?;
-    session.preserve_fd(memory("veto", 2)?, Token(2))?;
-    device()?.create_session(&name("new"))?;
-    Ok(())
+/// There is nothing to jump into.
+fn no_image(_: &mut Context<'_>) -> Result<()> {
+    let (device, file) = (device()?, memory("no-image", 1)?);
+    let session = session(&device, "no-image", 0)?;
+    session.preserve_fd(&file, Token(1))?;
+    luo_sys::kexec::unload()?;
+    let error = luo_sys::kexec::execute();
+    same("the error", error.errno(), Errno::EINVAL)?;
+    same("the name", session.name()?, name("no-image"))?;
+    session.preserve_fd(memory("no-image", 2)?, Token(2))?;
+    device.create_session(&name("another"))?;
+    drop(session);
+    is_free(&file)
 }
 
 fn veto_state(context: &mut Context<'_>) -> Result<()> {

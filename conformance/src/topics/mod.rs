@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The table. One topic, one file.
 
+mod calls;
 mod carry;
 mod closing;
 mod dependencies;
 mod device;
+mod errors;
 mod events;
+mod extension;
+mod faults;
 mod fdinfo;
+mod finish;
 mod implicit;
+mod killed;
+mod lifetime;
 mod log;
+mod memfds;
+mod names;
 mod poll;
+mod preserve;
 mod queries;
+mod retrieve;
 mod rfc_files;
 mod rust_participant;
 mod scale;
-mod sessions;
 mod states;
 mod subsystems;
 mod sysfs;
@@ -28,7 +38,17 @@ use crate::case::Topic;
 /// Every topic, in the order in which they run.
 pub const TOPICS: &[Topic] = &[
     topic("device", device::CASES),
-    topic("sessions", sessions::CASES),
+    topic("calls", calls::CASES),
+    topic("extension", extension::CASES),
+    topic("errors", errors::CASES),
+    topic("names", names::CASES),
+    topic("preserve", preserve::CASES),
+    topic("lifetime", lifetime::CASES),
+    topic("retrieve", retrieve::CASES),
+    topic("memfds", memfds::CASES),
+    topic("finish", finish::CASES),
+    topic("faults", faults::CASES),
+    topic("killed", killed::CASES),
     topic("states", states::CASES),
     topic("events", events::CASES),
     topic("rfc-files", rfc_files::CASES),

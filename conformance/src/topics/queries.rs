@@ -30,7 +30,6 @@ pub(super) const CASES: &[Case] = &[
     here("sessions-outgoing", outgoing).but(&[missing(NO_CONTRACT)]),
     here("participants", participants).but(&[missing(NO_CONTRACT)]),
     here("info", info).but(&[missing(NO_CONTRACT)]),
-    here("size-first-rules", sizes).but(&[missing(NO_CONTRACT)]),
     here("failure-begins-with-none", failure).but(&[missing(NO_CONTRACT)]),
     shared("files-that-arrived", leave_files, arrived).but(&[missing(NO_CONTRACT)]),
     shared("sessions-incoming", leave_sessions, sessions_arrived).but(&[missing(NO_CONTRACT)]),
@@ -277,28 +276,6 @@ fn info(_: &mut Context<'_>) -> Result<()> {
     same("files", now.files, info.files + 2)?;
     drop(session);
     same("outgoing", device.info()?.outgoing, info.outgoing)
-}
-
-/// As for mainline's calls: short is EINVAL, longer may have zeros only.
-fn sizes(_: &mut Context<'_>) -> Result<()> {
-    const INFO: usize = size_of::<contract::Info>();
-    let device = device()?;
-    device.info()?;
-    let call = |size: usize, last: u8| {
-        let mut argument = vec![0; size.max(INFO)];
-        argument[..4].copy_from_slice(&(size as u32).to_ne_bytes());
-        if let Some(byte) = argument.last_mut() {
-            *byte = last;
-        }
-        raw::ioctl(&device, contract::GET_INFO, &mut argument)
-    };
-    for short in [0, 4, INFO - 1] {
-        refused(call(short, 0), Errno::EINVAL).with_context(|| format!("{short} bytes"))?;
-    }
-    call(INFO + 1, 0)?;
-    call(4096, 0)?;
-    refused(call(INFO + 1, 1), Errno::E2BIG)?;
-    refused(call(4097, 0), Errno::E2BIG)
 }
 
 /// Before anything has failed there is nothing to tell; other cases may have

@@ -5,21 +5,106 @@ use std::fs::File;
 use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Device, FileStatus, Needed, Session, State, Token, memfd};
+use luo_sys::{Device, Errno, FileStatus, Needed, Session, SessionName, State, Token, memfd};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::tools::{NO_DEPENDENCIES, enter, state_is};
-use crate::case::{Case, Context, alone};
-use crate::check::{device, name, same};
+use crate::case::{Case, Context, alone, here};
+use crate::check::{device, name, refused, same, skip};
 use crate::difference::missing;
 
 /// Files of the chain: each needs the next.
 const CHAIN: u64 = 10_000;
 
-pub(super) const CASES: &[Case] =
-    &[
-        alone("ten-thousand-files-in-a-chain-come-back", &[leave, arrive])
-            .but(&[missing(NO_DEPENDENCIES)]),
-    ];
+/// Sessions that go over a kexec.
+const SESSIONS: u64 = 10_000;
+
+pub(super) const CASES: &[Case] = &[
+    here("two-thousand-sessions-come-and-go", come_and_go),
+    alone(
+        "ten-thousand-sessions-come-back",
+        &[leave_sessions, sessions],
+    ),
+    alone("ten-thousand-files-in-a-chain-come-back", &[leave, arrive])
+        .but(&[missing(NO_DEPENDENCIES)]),
+];
+
+/// Lets this process have that many descriptors.
+fn descriptors(wanted: u64) -> Result<()> {
+    // A few are in use.
+    let wanted = wanted + 100;
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    if limit.maximum.is_some_and(|maximum| maximum < wanted) {
+        return Err(skip(format!("ulimit -Hn is below {wanted}")));
+    }
+    let current = Some(wanted);
+    setrlimit(Resource::Nofile, Rlimit { current, ..limit }).context("RLIMIT_NOFILE")
+}
+
+fn numbered(number: u64) -> SessionName {
+    name(&format!("many-{number}"))
+}
+
+/// Both orders of leaving: last in first out, and first in first out.
+fn come_and_go(_: &mut Context<'_>) -> Result<()> {
+    const MANY: u64 = 2000;
+    descriptors(MANY)?;
+    let device = device()?;
+    for round in 0..2 {
+        let mut sessions = Vec::new();
+        for number in 0..MANY {
+            sessions.push(device.create_session(&numbered(number))?);
+        }
+        refused(device.create_session(&numbered(MANY - 1)), Errno::EEXIST)?;
+        if round == 0 {
+            sessions.reverse();
+        }
+        drop(sessions);
+    }
+    device.create_session(&numbered(0))?;
+    Ok(())
+}
+
+/// Each hundredth has a file, which tells whether it is the right one.
+const WITH_FILE: u64 = 100;
+
+fn leave_sessions(context: &mut Context<'_>) -> Result<()> {
+    descriptors(SESSIONS)?;
+    let device = device()?;
+    for number in 0..SESSIONS {
+        let session = device.create_session(&numbered(number))?;
+        if number % WITH_FILE == 0 {
+            session.preserve_fd(numbered_file(number)?, Token(number))?;
+        }
+        context.hold(session);
+    }
+    Ok(())
+}
+
+fn numbered_file(number: u64) -> Result<File> {
+    let file = memfd::create("numbered", size_of::<u64>() as u64)?;
+    file.write_all_at(&number.to_ne_bytes(), 0)?;
+    Ok(file)
+}
+
+/// In an order that is that of no list.
+fn sessions(_: &mut Context<'_>) -> Result<()> {
+    const STRIDE: u64 = 7919;
+    let device = device()?;
+    for index in 0..SESSIONS {
+        let number = index * STRIDE % SESSIONS;
+        let session = device.retrieve_session(&numbered(number))?;
+        if number % WITH_FILE == 0 {
+            whole(&session, number)?;
+        }
+        session.finish()?;
+    }
+    let any = device.retrieve_session(&numbered(0));
+    refused(any, Errno::ENOENT)
+}
 
 fn fill(device: &Device) -> Result<Session> {
     let session = device.create_session(&name("chain"))?;

@@ -19,8 +19,11 @@ pub(super) const NO_SYSFS: &str = "mainline has no folder in sysfs";
 /// Bytes of most memfds here; no multiple of a page.
 pub(super) const LENGTH: u64 = 12_345;
 
+/// The token of the first file of a session.
+pub(super) const FIRST: Token = Token(1);
+
 /// The contents that belong to a text and a number.
-fn contents(text: &str, number: u64) -> Prng {
+pub(super) fn contents(text: &str, number: u64) -> Prng {
     let text = text.bytes().fold(7, |sum: u64, byte| {
         sum.wrapping_mul(31).wrapping_add(u64::from(byte))
     });

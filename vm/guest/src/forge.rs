@@ -8,8 +8,6 @@ use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result};
 
-pub(crate) use luo_conformance::forge::{Fault, counts};
-
 /// Bytes of a page of the handover.
 pub(crate) const PAGE: usize = 4096;
 
@@ -47,11 +45,6 @@ impl Forge {
     pub(crate) fn open() -> Result<Self> {
         let file = luo_conformance::forge::open()?;
         Ok(Self { file })
-    }
-
-    /// The open file, which the handler `forge-v1` preserves.
-    pub(crate) fn file(&self) -> &File {
-        &self.file
     }
 
     /// The physical address of page `index`, which exists from now on.

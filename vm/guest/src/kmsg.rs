@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 
-pub(crate) use luo_conformance::kmsg::{Message, Reader};
+pub(crate) use luo_conformance::kmsg::Reader;
 
 /// Lets every message through to the console, which the host reads.
 ///

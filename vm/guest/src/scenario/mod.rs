@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest can be asked to do. One row of [`TABLE`], one file.
 
-mod behaviour;
 mod bench;
 mod chain;
 mod conformance;
@@ -25,7 +24,6 @@ pub(crate) type Scenario = fn(&Guest) -> Result<()>;
 
 /// Name, and what to run.
 const TABLE: &[(&str, Scenario)] = &[
-    ("behaviour", behaviour::run),
     ("bench", bench::run),
     ("chain", chain::run),
     ("conformance", conformance::run),
@@ -51,15 +49,4 @@ pub(crate) fn find(name: &str) -> Result<Scenario> {
         let names: Vec<&str> = TABLE.iter().map(|&(name, _)| name).collect();
         format!("no scenario '{name}'; there are {}", names.join(", "))
     })
-}
-
-/// The argument that makes this program a process which only holds what it
-/// inherited: the second owner of a session in [`behaviour`].
-pub(crate) const HOLD: &str = "--hold";
-
-/// Holds until killed.
-pub(crate) fn hold() -> ! {
-    loop {
-        std::thread::sleep(std::time::Duration::from_secs(3600));
-    }
 }
