@@ -37,7 +37,7 @@ use core::time::Duration;
 pub use admin::Admin;
 pub use error::{Error, ErrorNumber};
 pub use luo_varlink::client::Registered;
-pub use luo_varlink::{self as varlink, Event, EventKind, Phase, Report, Step};
+pub use luo_varlink::{self as varlink, Check, CheckStatus, Event, EventKind, Phase, Report, Step};
 pub use status::Status;
 pub use timeline::Timeline;
 pub use workload::{Agent, Claim, Workload};

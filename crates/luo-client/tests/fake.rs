@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -14,9 +14,9 @@ use luo_varlink::{Event, EventKind, Phase, paths};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tempfile::TempDir;
-use zlink_core::connection::PassedCredentials;
-use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, WriteHalf};
-use zlink_core::{Call, Connection, Reply, unix_utils};
+use zlink_core::{Call, Connection, Reply};
+
+use crate::wire::Stream;
 
 /// What is done with one connection.
 pub(crate) type Script = Box<dyn FnOnce(Peer) + Send>;
@@ -158,47 +158,5 @@ pub(crate) fn event(kind: EventKind) -> Event {
         update: "u1".into(),
         deadline_ms: 5000,
         reason: None,
-    }
-}
-
-/// A blocking socket, as simple as can be.
-#[derive(Debug)]
-pub(crate) struct Stream(UnixStream);
-
-#[derive(Debug)]
-pub(crate) struct Half(UnixStream);
-
-impl Socket for Stream {
-    type ReadHalf = Half;
-    type WriteHalf = Half;
-
-    const CAN_TRANSFER_FDS: bool = true;
-
-    fn split(self) -> (Half, Half) {
-        (Half(self.0.try_clone().unwrap()), Half(self.0))
-    }
-}
-
-impl ReadHalf for Half {
-    async fn read(&mut self, buffer: &mut [u8]) -> zlink_core::Result<ReadResult> {
-        Ok(unix_utils::recvmsg(&self.0, buffer)?)
-    }
-}
-
-impl WriteHalf for Half {
-    async fn write(
-        &mut self,
-        buffer: &[u8],
-        fds: &[impl AsFd],
-        credentials: Option<&PassedCredentials>,
-    ) -> zlink_core::Result<()> {
-        let mut fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        let mut rest = buffer;
-        while !rest.is_empty() {
-            let sent = unix_utils::sendmsg(&self.0, rest, &fds, credentials)?;
-            rest = &rest[sent..];
-            fds.clear();
-        }
-        Ok(())
     }
 }

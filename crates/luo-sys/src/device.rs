@@ -99,6 +99,12 @@ impl AsFd for Device {
     }
 }
 
+impl From<Device> for OwnedFd {
+    fn from(device: Device) -> Self {
+        device.fd
+    }
+}
+
 /// Takes ownership of a descriptor that a successful ioctl returned.
 pub(crate) fn owned(fd: RawFd) -> OwnedFd {
     assert!(fd >= 0, "the kernel reported success without a descriptor");

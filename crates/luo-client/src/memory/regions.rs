@@ -9,6 +9,7 @@ use std::os::unix::fs::FileExt;
 
 use luo_sys::memfd::{self, Seals};
 use luo_sys::{Errno, MappedFile, Session, Token};
+use rustix::io::Errno as Number;
 
 use super::manifest::{
     Entry, LAST, MANIFEST, MAX_MANIFEST, MAX_METADATA, MAX_NAME, MAX_REGIONS, Manifest, Refusal,
@@ -56,6 +57,25 @@ pub enum Error {
     /// The metadata has too many bytes.
     #[error("there can be {MAX_METADATA} bytes of metadata")]
     TooMuchMetadata,
+}
+
+impl Error {
+    /// The error number that says the same, positive.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        let number = match self {
+            Self::Kernel(error) => return error.errno().get(),
+            Self::Io(error) => return error.raw_os_error().unwrap_or(Errno::EIO.get()),
+            Self::NoManifest => Number::NOENT,
+            Self::Refused(Refusal::Version { .. }) => Number::PROTONOSUPPORT,
+            Self::Refused(_) | Self::Size { .. } => Number::BADMSG,
+            Self::Exists(_) => Number::EXIST,
+            Self::BadName | Self::BadSize => Number::INVAL,
+            Self::TooManyRegions => Number::NOSPC,
+            Self::TooMuchMetadata => Number::TOOBIG,
+        };
+        number.raw_os_error()
+    }
 }
 
 /// Memory with a name, in a memfd that can be neither shrunk nor grown.

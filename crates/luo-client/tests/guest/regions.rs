@@ -1,21 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the tests run under the simulator: regions over an update.
-#![forbid(unsafe_code)]
+//! Regions over an update.
 
 use std::error::Error as _;
 use std::os::unix::fs::FileExt;
 
+use luo_client::kernel::Errno;
 use luo_client::kernel::memfd::{self, Seals};
-use luo_client::kernel::{Errno, kexec};
 use luo_client::memory::{Error, MANIFEST, Manifest, Refusal, Regions};
 use luo_client::{Device, Session, SessionName, Token};
 
-type Result<T> = core::result::Result<T, Box<dyn std::error::Error>>;
+use crate::{Result, jump};
 
-fn main() -> Result<()> {
-    let scenario = std::env::args().nth(1).unwrap_or_default();
-    let first = std::env::var("LUO_SIM_BOOT")? == "0";
-    match (&*scenario, first) {
+pub(crate) fn run(scenario: &str, boot: usize) -> Result<()> {
+    match (scenario, boot == 0) {
         ("survive", true) => jump_with(&filled()?),
         ("survive", false) => survived(),
         ("refused", true) => jump_with_version_two(),
@@ -39,12 +36,6 @@ fn filled() -> Result<Regions> {
     regions.create("log", 5)?.file().write_all_at(b"lines", 0)?;
     regions.set_metadata("layout 3")?;
     Ok(regions)
-}
-
-fn jump() -> Result<()> {
-    let kernel = std::fs::File::open("/proc/self/exe")?;
-    kexec::load(&kernel, None::<std::fs::File>, c"")?;
-    Err(kexec::execute().into())
 }
 
 fn jump_with(regions: &Regions) -> Result<()> {

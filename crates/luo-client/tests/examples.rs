@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The examples, in Rust and in C, do what they say: under the simulator, over updates.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use luo_sim::{Program, Simulator};
+use tempfile::TempDir;
+
+/// Where cargo has put this program and what it depends on.
+fn built() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().unwrap().into()
+}
+
+fn simulate(program: Program, boots: usize) -> String {
+    let outcome = Simulator::new()
+        .each_boot(program)
+        .at_most(boots)
+        .capture()
+        .run()
+        .unwrap();
+    let output = outcome.output();
+    assert!(outcome.success(), "{:?}: {output}", outcome.ending);
+    assert_eq!(outcome.boots.len(), boots);
+    output
+}
+
+/// Takes the counting workload through two updates, with an agent.
+#[track_caller]
+fn counts(program: &Path) {
+    assert!(program.exists(), "{} is not built", program.display());
+    let guest = env!("CARGO_BIN_EXE_luo-client-guest");
+    let program = program.to_str().unwrap();
+    let output = simulate(Program::new(guest).args(["agent", "3", program]), 3);
+    // Between the end of the agent and its own the simulator leaves a workload a moment
+    // in which it may complain; a kernel does not.
+    let starts: Vec<_> = output
+        .lines()
+        .filter(|line| line.starts_with("start"))
+        .collect();
+    assert_eq!(starts, ["start 1", "start 2", "start 3"], "{output}");
+}
+
+/// An example in C, compiled with all warnings as errors.
+fn compile(name: &str, into: &TempDir, library: &[&str]) -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../luo-sys/c");
+    let program = into.path().join(name);
+    let done = Command::new("cc")
+        .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])
+        .arg("-I")
+        .arg(folder.join("include"))
+        .arg(folder.join("examples").join(name).with_extension("c"))
+        .arg("-o")
+        .arg(&program)
+        .args(library)
+        .output()
+        .expect("a C compiler, which these tests take, runs as `cc`");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    program
+}
+
+#[test]
+fn the_workload_in_rust_counts_its_starts() {
+    // Built with the tests: `cargo test -p luo-client`, not `--test client` alone.
+    counts(&built().join("../examples/workload"));
+}
+
+#[test]
+fn the_workload_in_c_counts_its_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    // As it is installed: by the name that programs link, and by that they look for.
+    let shared = built().join("libluo_client_c.so");
+    for name in ["libluo_client.so", "libluo_client.so.0"] {
+        std::os::unix::fs::symlink(&shared, folder.path().join(name)).unwrap();
+    }
+    let path = folder.path().to_str().unwrap();
+    let (search, find) = (format!("-L{path}"), format!("-Wl,-rpath,{path}"));
+    let program = compile("workload", &folder, &[&search, &find, "-lluo_client"]);
+    let needs = Command::new("ldd").arg(&program).output().unwrap();
+    let needs = String::from_utf8_lossy(&needs.stdout).into_owned();
+    assert!(needs.contains("libluo_client.so.0"), "{needs}");
+    // The copy in the folder is found when the workload runs.
+    assert!(fs::exists(folder.path().join("libluo_client.so.0")).unwrap());
+    counts(&program);
+}
+
+#[test]
+fn memory_goes_over_a_kexec_in_c() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = built().join("libluo_client_c.a");
+    let library = [library.to_str().unwrap(), "-lpthread", "-ldl", "-lm"];
+    let program = compile("kernel", &folder, &library);
+    let program = program.to_str().unwrap();
+    let output = simulate(Program::new(program).args([program]), 2);
+    assert_eq!(output, "hello from guest-7\n");
+}

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT OR Apache-2.0 */
+/* Counts how often it was started, over any number of kernels. */
+#include <luo_client.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+static int check(int result, const char *what)
+{
+    if (result < 0) {
+        fprintf(stderr, "%s: %s\n", what, luo_last_error_message());
+        exit(1);
+    }
+    return result;
+}
+
+/* What the previous kernel left, or a first beginning. */
+static struct luo_regions *begin(struct luo_workload *workload)
+{
+    struct luo_regions *regions;
+    int session, incoming;
+
+    if (luo_workload_can_claim(workload, "counter") != 1) {
+        check(luo_regions_new(&regions), "new regions");
+        check(luo_regions_create(regions, "starts", 8), "a region");
+        return regions;
+    }
+    session = check(luo_workload_claim(workload, "counter", &incoming), "claim");
+    check(luo_regions_restore_from(session, &regions), "restore");
+    check(luo_workload_restored(workload), "restored");
+    check(luo_workload_finish_session(workload, "counter"), "finish");
+    return regions;
+}
+
+int main(void)
+{
+    struct luo_workload *workload;
+    struct luo_regions *regions;
+    struct luo_region region;
+    struct luo_event event;
+    uint64_t *starts;
+    int session;
+
+    check(luo_workload_register(NULL, "counter", NULL, 0, &workload), "register");
+    regions = begin(workload);
+    check(luo_regions_get(regions, "starts", &region), "the region");
+    starts = mmap(NULL, region.size, PROT_READ | PROT_WRITE, MAP_SHARED, region.fd, 0);
+    if (starts == MAP_FAILED) {
+        perror("mmap");
+        return 1;
+    }
+    *starts += 1;
+    printf("start %llu\n", (unsigned long long)*starts);
+    fflush(stdout);
+    session = check(luo_workload_create_session(workload, "counter"), "a session");
+    check(luo_regions_preserve_into(regions, session), "preserve");
+    for (;;) {
+        check(luo_workload_next_event(workload, -1, &event), "the next event");
+        /* Before an answer to a freeze, a program that serves others stops doing so. */
+        if (event.kind != LUO_EVENT_CANCEL)
+            check(luo_workload_ready(workload, &event), "ready");
+    }
+}
