@@ -177,6 +177,20 @@ impl Drop for Hold {
     }
 }
 
+/// Whether a call of a task that is seen in it waits for another. In the simulator
+/// every call waits for its answer, and the driver knows which one waits for more.
+///
+/// # Errors
+/// If the driver does not say.
+pub fn waits(task: u32) -> Result<bool> {
+    if !is_simulated().unwrap_or(false) {
+        return Ok(true);
+    }
+    let waiting = get("waiting")?;
+    let mut waiting = waiting.split_whitespace();
+    Ok(waiting.any(|thread| thread.parse() == Ok(task)))
+}
+
 /// Each call is also a line of the kernel's log, as long as this is there:
 /// `luo_forge: ` and what [`calls`] has.
 #[must_use = "it ends when this is dropped"]

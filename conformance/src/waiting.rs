@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::check::seen;
+use crate::forge;
 
 /// How long something may take that must happen: far longer than it takes.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -51,13 +52,14 @@ pub fn until(what: &str, mut seen: impl FnMut() -> Result<bool>) -> Result<()> {
     Ok(())
 }
 
-/// Whether a task, by its number, sleeps in a call.
+/// Whether a task, by its number, sleeps in a call, which is not answered yet.
 ///
 /// # Errors
 /// If there is no such task.
 pub fn sleeps_in(task: u32, call: Call) -> Result<bool> {
     let line = fs::read_to_string(format!("/proc/{task}/syscall"));
-    Ok(call.is(&line.with_context(|| format!("task {task}"))?))
+    let line = line.with_context(|| format!("task {task}"))?;
+    Ok(call.is(&line) && forge::waits(task)?)
 }
 
 /// A thread that makes a call.

@@ -19,6 +19,13 @@ const PATH_MAX: usize = 4096;
 std::thread_local! {
     /// The call that this thread handles.
     static CURRENT: Cell<Option<(Arc<Listener>, u64)>> = const { Cell::new(None) };
+    /// The thread that made it.
+    static THREAD: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// The thread whose call this thread handles, if it handles one.
+pub(crate) fn current() -> Option<u32> {
+    THREAD.get()
 }
 
 /// Whether the caller of the call that this thread handles waits still; true if it
@@ -45,6 +52,7 @@ pub(crate) struct Handling(());
 impl Drop for Handling {
     fn drop(&mut self) {
         CURRENT.take();
+        THREAD.take();
     }
 }
 
@@ -59,6 +67,7 @@ impl<'a> Caller<'a> {
 
     pub(crate) fn handle(&self) -> Handling {
         CURRENT.set(Some((Arc::clone(self.listener), self.call.id)));
+        THREAD.set(Some(self.call.thread));
         Handling(())
     }
 

@@ -103,6 +103,7 @@ impl Host for Machine {
                 self.notify();
                 return done;
             }
+            let _waits = self.driver.as_ref().and_then(Driver::waits);
             self.sleepers.fetch_add(1, Ordering::Relaxed);
             let woken = self.stepped.wait(engine);
             engine = woken.unwrap_or_else(PoisonError::into_inner);
@@ -120,6 +121,7 @@ impl Host for Machine {
                 self.notify();
                 return Ok(done);
             }
+            let _waits = self.driver.as_ref().and_then(Driver::waits);
             // Nobody wakes us when the caller dies: look now and then.
             self.sleepers.fetch_add(1, Ordering::Relaxed);
             let woken = self.stepped.wait_timeout(engine, LOOK);

@@ -162,6 +162,10 @@ impl Power<'_> {
         if !stop.is_asked() {
             let tree = start(plan, self.boot, program)?;
             began = Instant::now();
+            if let Err(why) = tree::probe(&tree) {
+                tree::kill(tree);
+                return Err(Error::forbidden(why));
+            }
             let supervisor = Supervisor::new(&machine, &tree, &loaded);
             let supervised = supervisor.map(|supervisor| supervisor.run());
             tree::kill(tree);

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Ending all processes of a simulated machine.
+//! The processes of a simulated machine: looking into them, and ending them all.
 
+use std::os::fd::RawFd;
 use std::time::Duration;
 
-use luo_sys::process::Process;
+use luo_abi::errno::Errno;
+use luo_sys::process::{self, Process};
 use luo_sys::supervise::Tree;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
@@ -15,20 +17,50 @@ const PATIENCE: Duration = Duration::from_millis(5);
 /// Kills everybody under the init; it ends when nobody is left.
 pub(crate) fn kill(mut tree: Tree) {
     let init = tree.init.id();
-    if let Ok(process) = Process::open(init) {
-        loop {
-            for pid in descendants(init) {
-                if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                    // Whoever is gone already needs no signal.
-                    let _ = kill_process(pid, Signal::KILL);
-                }
+    let process = Process::open(init).ok();
+    loop {
+        for pid in descendants(init) {
+            if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+                // Whoever is gone already needs no signal.
+                let _ = kill_process(pid, Signal::KILL);
             }
-            if has_ended(&process) {
-                break;
+        }
+        let ended = match &process {
+            Some(process) => has_ended(process),
+            // No descriptor is left for it, or that is forbidden: look now and then.
+            None => {
+                std::thread::sleep(PATIENCE);
+                !matches!(tree.init.try_wait(), Ok(None))
             }
+        };
+        if ended {
+            break;
         }
     }
     let _ = tree.init.wait();
+}
+
+/// Looks into a tree as is done at each call: whether anything forbids that.
+///
+/// # Errors
+/// What is forbidden.
+pub(crate) fn probe(tree: &Tree) -> Result<(), luo_sys::Error> {
+    let init = tree.init.id();
+    // There is nothing to be had at such places: who may look is told that.
+    let (nowhere, nothing) = (0, RawFd::MAX);
+    let process = Process::open(init)?;
+    let looks = [
+        process.descriptor(nothing).err(),
+        process::read_memory(init, nowhere, &mut [0]).err(),
+        process::write_memory(init, nowhere, &[0]).err(),
+    ];
+    let answers = [Errno::EBADF, Errno::EFAULT];
+    let forbidden = |error: &luo_sys::Error| !answers.contains(&error.errno());
+    looks
+        .into_iter()
+        .flatten()
+        .find(forbidden)
+        .map_or(Ok(()), Err)
 }
 
 fn has_ended(process: &Process) -> bool {

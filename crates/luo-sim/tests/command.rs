@@ -126,3 +126,39 @@ fn twenty_thousand_sessions() {
         .unwrap();
     assert!(output.status.success(), "{}", text(&output.stderr));
 }
+
+/// Runs the simulator where a filter, such as a container's, refuses a system call.
+#[cfg(target_arch = "x86_64")]
+fn without(call: i64) -> Output {
+    use seccompiler::{BpfProgram, SeccompAction, SeccompFilter, TargetArch, apply_filter};
+    const EPERM: u32 = 1;
+    let rules = [(call, Vec::new())].into_iter().collect();
+    let (allow, refuse) = (SeccompAction::Allow, SeccompAction::Errno(EPERM));
+    let filter = SeccompFilter::new(rules, allow, refuse, TargetArch::x86_64).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    // The filter is the thread's and what it starts, and goes with it.
+    let filtered = std::thread::spawn(move || {
+        apply_filter(&program).unwrap();
+        sim(&["run", "--boots", "2", "--", GUEST, "cycle"])
+    });
+    filtered.join().unwrap()
+}
+
+/// What the simulator cannot do without: whoever forbids it is named.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn what_forbids_the_simulator_is_named() {
+    for (call, name) in [
+        (317, "seccomp"),
+        (434, "pidfd_open"),
+        (438, "pidfd_getfd"),
+        (310, "process_vm_readv"),
+        (311, "process_vm_writev"),
+    ] {
+        let output = without(call);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{name}: {said}");
+        assert!(said.contains("seccomp=unconfined"), "{name}: {said}");
+        assert!(said.contains("filter of system calls"), "{name}: {said}");
+    }
+}

@@ -30,6 +30,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use luo_abi::errno::Errno;
 
+use crate::caller;
 use crate::log;
 use crate::machine::{LOOK, Machine};
 
@@ -68,6 +69,26 @@ struct State {
     files: HashMap<u64, (u32, OwnedFd)>,
     /// Last closes that are under way.
     closing: usize,
+    /// Threads of programs whose calls wait.
+    waiting: Vec<u32>,
+}
+
+/// As long as it is there, the caller of the call that this thread handles is one who
+/// waits.
+pub(crate) struct Waits<'a> {
+    driver: &'a Driver,
+    thread: u32,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        let mut state = self.driver.state();
+        let at = state
+            .waiting
+            .iter()
+            .position(|&thread| thread == self.thread);
+        at.map(|at| state.waiting.swap_remove(at));
+    }
 }
 
 /// Parameters that are numbers, as in the kernel's driver.
@@ -106,6 +127,16 @@ impl Driver {
         // The end of the machine is told to nobody here: look now and then.
         let waited = self.changed.wait_timeout(state, LOOK);
         waited.unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// Has it be known that the caller waits, if this thread handles a call.
+    pub(crate) fn waits(&self) -> Option<Waits<'_>> {
+        let thread = caller::current()?;
+        self.state().waiting.push(thread);
+        Some(Waits {
+            driver: self,
+            thread,
+        })
     }
 
     /// The begin of each callback, before it does anything: writes its word down, and

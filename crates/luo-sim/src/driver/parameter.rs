@@ -16,6 +16,7 @@
 //! | `print_calls` | 1: each is also a line of the kernel's log |
 //! | `subsystem_register` | 1 registers `forge-a` and `forge-b`, 0 unregisters them (write only) |
 //! | `subsystem_data` | what they left in the previous kernel (read only) |
+//! | `waiting` | the threads whose calls wait for others (read only; in a kernel `/proc/PID/syscall` tells) |
 //! | `id` | the ID of this file (read only; in a kernel it is read from the file) |
 
 use luo_abi::errno::Errno;
@@ -89,7 +90,7 @@ impl Driver {
             "print_calls" => self.state().print_calls = switch(value)?,
             // A transition may be under way, which this waits for: without the lock.
             "subsystem_register" => return subsystem::register(machine, switch(value)?),
-            "held" | "subsystem_data" | "id" => return Err(Errno::EACCES),
+            "held" | "subsystem_data" | "waiting" | "id" => return Err(Errno::EACCES),
             _ => {
                 let mut state = self.state();
                 let (number, may_be_set) = state.numbers.find(name).ok_or(Errno::ENOENT)?;
@@ -106,6 +107,10 @@ impl Driver {
         let mut state = self.state();
         Ok(match name {
             "id" => id.to_string(),
+            "waiting" => {
+                let threads: Vec<String> = state.waiting.iter().map(u32::to_string).collect();
+                threads.join(" ")
+            }
             "hold" => state.hold.clone(),
             "held" => state.held.clone(),
             "calls" => state.calls.clone(),
