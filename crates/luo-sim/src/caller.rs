@@ -28,6 +28,14 @@ pub(crate) fn current() -> Option<u32> {
     THREAD.get()
 }
 
+/// The number of the call that this thread handles, if it handles one.
+pub(crate) fn current_call() -> Option<u64> {
+    let current = CURRENT.take();
+    let id = current.as_ref().map(|&(_, id)| id);
+    CURRENT.set(current);
+    id
+}
+
 /// Whether the caller of the call that this thread handles waits still; true if it
 /// handles none.
 pub(crate) fn is_waiting() -> bool {

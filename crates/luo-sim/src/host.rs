@@ -118,9 +118,11 @@ impl Host for Machine {
         let mut engine = lock(&self.engine);
         loop {
             if let Poll::Ready(done) = step(&mut engine) {
+                self.waits_for_turn(false);
                 self.notify();
                 return Ok(done);
             }
+            self.waits_for_turn(true);
             let _waits = self.driver.as_ref().and_then(Driver::waits);
             // Nobody wakes us when the caller dies: look now and then.
             self.sleepers.fetch_add(1, Ordering::Relaxed);

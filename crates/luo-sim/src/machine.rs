@@ -8,6 +8,7 @@
 //! jump    what lies in blocks when the engine is dropped is all that is left
 //! ```
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::Poll;
@@ -18,6 +19,7 @@ use luo_abi::rfc::State;
 use luo_core::ops;
 use luo_core::{Compat, Engine, Error, Host, RootPages};
 
+use crate::caller;
 use crate::device::Instance;
 use crate::driver::{self, Driver};
 use crate::fault::{Action, Faults, Step};
@@ -36,6 +38,9 @@ pub(crate) struct Machine {
     pub(crate) stepped: Condvar,
     /// Those who wait for that.
     pub(crate) sleepers: AtomicUsize,
+    /// Calls that are handled, by their numbers, and whether each waits for its turn,
+    /// which ends when its caller is killed.
+    pub(crate) calls: Mutex<BTreeMap<u64, bool>>,
     /// When the transition that is under way began.
     pub(crate) begun: Mutex<Option<Instant>>,
     pub(crate) memory: Memory,
@@ -85,6 +90,7 @@ impl Machine {
             engine: Mutex::new(Engine::new(parts.seed)),
             stepped: Condvar::new(),
             sleepers: AtomicUsize::new(0),
+            calls: Mutex::default(),
             begun: Mutex::default(),
             memory: Memory::new(parts.handed),
             memfds: Memfds::default(),
@@ -154,6 +160,16 @@ impl Machine {
         memory.prepare_jump(root, contract);
         drop(self);
         memory.jump()
+    }
+
+    /// Notes whether the call that this thread handles waits for its turn.
+    pub(crate) fn waits_for_turn(&self, waits: bool) {
+        let Some(id) = caller::current_call() else {
+            return;
+        };
+        if let Some(known) = lock(&self.calls).get_mut(&id) {
+            *known = waits;
+        }
     }
 
     /// Looks at the engine.

@@ -220,6 +220,7 @@ impl<'a> Supervisor<'a> {
             self.answer(call.id, Answer::Continue);
             return None;
         };
+        self.let_the_killed_go();
         // What was closed before the call was made is seen by now, and done first.
         // A source may come twice; it is gone then.
         let now = Timespec {
@@ -244,6 +245,20 @@ impl<'a> Supervisor<'a> {
         // All that is left is to be gathered anew.
         pending.clear();
         Some(Job { call, ours })
+    }
+
+    /// Who was killed while it waited for its turn is gone, with all its descriptors,
+    /// for whoever calls after that; here its call has copies of them until it sees it.
+    fn let_the_killed_go(&self) {
+        let killed = || {
+            let calls = lock(&self.machine.calls);
+            let mut waiting = calls.iter().filter(|&(_, &waits)| waits);
+            waiting.any(|(&id, _)| !self.listener.is_waiting(id))
+        };
+        while killed() && !self.machine.stop.is_asked() {
+            self.machine.stepped.notify_all();
+            std::thread::yield_now();
+        }
     }
 
     /// Something has happened to a descriptor that programs hold.
@@ -278,8 +293,10 @@ impl<'a> Supervisor<'a> {
             table: &self.table,
             loaded: self.loaded,
         };
+        lock(&self.machine.calls).insert(call.id, false);
         let caller = Caller::new(&self.listener, call);
         let done = service.serve(&caller, ours);
+        lock(&self.machine.calls).remove(&call.id);
         // A machine that goes answers nobody.
         if self.machine.stop.is_asked() {
             return;
