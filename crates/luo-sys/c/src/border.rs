@@ -216,3 +216,21 @@ pub(crate) fn give(fd: impl Into<OwnedFd>) -> c_int {
 pub(crate) fn limit(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_panic_goes_over_the_border() {
+        assert_eq!(call(|| panic!("of a test")), -5);
+        assert_eq!(call(|| Ok(7)), 7);
+    }
+
+    #[test]
+    fn a_negative_time_is_no_limit() {
+        assert_eq!(limit(-1), None);
+        assert_eq!(limit(i64::MIN), None);
+        assert_eq!(limit(1500), Some(Duration::from_millis(1500)));
+    }
+}
