@@ -19,10 +19,11 @@
 //! | [`store`], [`supervise`] | the service manager's descriptor store, and a small manager |
 //! | [`notes`], [`history`], [`metrics`] | what is written down |
 //!
-//! Enter at [`agent`]; what peers see is the crate `luo-varlink`.
+//! Enter at [`command`], or at [`agent`]; what peers see is the crate `luo-varlink`.
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod command;
 pub mod config;
 pub mod history;
 pub mod identity;

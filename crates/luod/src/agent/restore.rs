@@ -67,6 +67,10 @@ impl Agent {
             let state = &mut *state;
             let workload = state.workloads.get_mut(name);
             let workload = workload.ok_or(client::Error::NotRegistered)?;
+            if workload.state == WorkloadState::Restored {
+                // It was started again since, and says so again.
+                return Ok(());
+            }
             let restoring = workload.state == WorkloadState::Restoring;
             let restore = state.restore.as_mut().filter(|_| restoring);
             let restore = restore.ok_or_else(|| client::Error::NotExpected {

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `luod`: what it is told, and how it starts and ends.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::{ErrorKind, IsTerminal};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::rc::Rc;
+
+use anyhow::{Context, Result};
+use clap::{CommandFactory, Parser, Subcommand};
+use luo_varlink::paths;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::agent::{Agent, Parts};
+use crate::config::Config;
+use crate::kernel::Worker;
+use crate::notes::Notes;
+use crate::policy::Policy;
+use crate::server::{self, Sockets};
+use crate::store::{self, Store};
+
+/// Descriptors to have room for: two for each workload and some.
+const DESCRIPTORS: u64 = 65_536;
+
+/// The live update agent: takes workloads through a kernel update together.
+#[derive(Parser)]
+#[command(name = "luod", version)]
+struct Cli {
+    /// The configuration; the default may be missing.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luod/luod.toml")]
+    config: PathBuf,
+    /// Who may own what; the default may be missing.
+    #[arg(long, value_name = "FILE", default_value = "/etc/luod/policy.toml")]
+    policy: PathBuf,
+    /// The folder of the sockets.
+    #[arg(long, value_name = "FOLDER", env = paths::RUNTIME_VARIABLE, default_value = paths::RUNTIME)]
+    runtime_directory: PathBuf,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs the agent as a small service manager would: starts it again when it dies,
+    /// and keeps its sessions meanwhile. For machines without systemd.
+    Supervise,
+}
+
+/// Its arguments and options, for man pages and completions.
+#[must_use]
+pub fn definition() -> clap::Command {
+    Cli::command()
+}
+
+/// Runs the command. A program that has it built in says with which arguments it
+/// becomes `luod`, so that it can be started again.
+#[must_use]
+pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
+    log();
+    let cli = Cli::parse_from(arguments);
+    let done = match cli.command {
+        Some(Command::Supervise) => supervise(&cli, prefix),
+        None => run(&cli),
+    };
+    match done {
+        Ok(code) => code,
+        Err(why) => {
+            tracing::error!("luod ends: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// To the journal if it listens, else to standard error.
+fn log() {
+    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| "info".into());
+    let registry = tracing_subscriber::registry().with(filter);
+    let journal = std::env::var_os("JOURNAL_STREAM").map(|_| tracing_journald::layer());
+    match journal {
+        Some(Ok(journal)) => registry.with(journal).init(),
+        _ => {
+            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+            let colours = std::io::stderr().is_terminal();
+            registry
+                .with(lines.with_target(false).with_ansi(colours))
+                .init();
+        }
+    }
+}
+
+fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
+    let program = std::env::current_exe().context("the program itself")?;
+    let text = |path: &Path| path.display().to_string();
+    let own = [
+        "--config".to_owned(),
+        text(&cli.config),
+        "--policy".to_owned(),
+        text(&cli.policy),
+        "--runtime-directory".to_owned(),
+        text(&cli.runtime_directory),
+    ];
+    let prefix = prefix.iter().map(|&word| word.to_owned());
+    let arguments: Vec<_> = prefix.chain(own).collect();
+    let status = crate::supervise::run(&program, &arguments, &cli.runtime_directory)?;
+    Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
+}
+
+fn run(cli: &Cli) -> Result<ExitCode> {
+    let stored = Store::take();
+    let config = Config::parse(&read(&cli.config)?);
+    let config = config.with_context(|| cli.config.display().to_string())?;
+    let policy = Policy::parse(&read(&cli.policy)?);
+    let policy = policy.with_context(|| cli.policy.display().to_string())?;
+    if let Err(why) = luo_sys::supervise::raise_descriptor_limit(DESCRIPTORS) {
+        tracing::warn!("the limit of descriptors could not be raised: {why}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("the runtime")?;
+    let local = tokio::task::LocalSet::new();
+    local.block_on(&runtime, async {
+        let sockets = Sockets::bind(&cli.runtime_directory)
+            .with_context(|| cli.runtime_directory.display().to_string())?;
+        let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
+        let kernel = Worker::start().context("a thread")?;
+        let probe = kernel.run(|kernel| kernel.probe()).await?;
+        tracing::info!(
+            orchestrator = probe.orchestrator.word(),
+            "luod {} is up",
+            env!("CARGO_PKG_VERSION")
+        );
+        let agent = Agent::new(Parts {
+            config,
+            policy,
+            notes,
+            kernel,
+            probe,
+            store: Store::of_manager(),
+        });
+        agent.start(stored).await.context("how things stand")?;
+        tokio::task::spawn_local(watchdog());
+        store::ready();
+        let serving = server::serve(Rc::clone(&agent), sockets);
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            () = serving => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("luod is told to end");
+        agent.shut_down().await;
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// A file's text; nothing if there is none.
+fn read(path: &Path) -> Result<String> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(text),
+        Err(why) if why.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(why) => Err(why).with_context(|| path.display().to_string()),
+    }
+}
+
+/// Tells the service manager now and then that this thread is not stuck.
+async fn watchdog() {
+    let Some(patience) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut times = tokio::time::interval(patience / 3);
+    loop {
+        times.tick().await;
+        store::alive();
+    }
+}

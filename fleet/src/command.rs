@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a program that has the scenes built in becomes when it is started by one.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::member::{self, Member};
+
+#[derive(Parser)]
+struct MemberCli {
+    #[command(flatten)]
+    member: Member,
+}
+
+/// Becomes the agent, or a member, if the first argument says so.
+#[must_use]
+pub fn run() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let first = arguments.next()?;
+    match first.to_str()? {
+        "luod" => {
+            let name = std::iter::once("luod".into());
+            Some(luod::command::main(name.chain(arguments), &["luod"]))
+        }
+        "member" => {
+            let name = std::iter::once("member".into());
+            let cli = MemberCli::parse_from(name.chain(arguments));
+            Some(ended(&cli.member.name, member::run(&cli.member)))
+        }
+        "try-register" => {
+            let name = arguments.next()?;
+            let registered = luo_client::agent::Agent::connect();
+            let registered =
+                registered.and_then(|agent| agent.register(name.to_str().unwrap_or_default(), &[]));
+            Some(ended("register", registered.map(drop).map_err(Into::into)))
+        }
+        _ => None,
+    }
+}
+
+fn ended(who: &str, result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("{who}: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Several workloads and the agent go through updates together, and something goes
+//! wrong: what the agent promises, as scenes that run in the simulator and in a virtual
+//! machine alike.
+//!
+//! - [`member`] is a workload: it writes all the time, and knows after an update
+//!   whether each word is there.
+//! - [`stage`] starts the agent and members, and waits for what they say.
+//! - [`scene`] is the table of scenes.
+//!
+//! A scene is a program that is run at each boot of a machine. It says one line a case;
+//! who runs it judges by those and by how it ends.
+#![forbid(unsafe_code)]
+
+pub mod command;
+pub mod member;
+pub mod scene;
+pub mod stage;

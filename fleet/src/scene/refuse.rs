@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Updates that are refused: everything goes on, and the reason is told.
+
+use anyhow::{Context, Result, bail, ensure};
+use luo_varlink::{Outcome, Phase, Step};
+
+use super::{NAMES, jump, member, newest};
+use crate::member::Member;
+use crate::stage::Stage;
+
+/// An update that must not succeed; gives the reason.
+pub(super) fn refused(stage: &Stage) -> Result<String> {
+    match stage.update() {
+        Ok(never) => match never {},
+        Err(why) => Ok(format!("{why:#}")),
+    }
+}
+
+/// Starts the members, one of them otherwise.
+fn start_with(stage: &Stage, odd: Member) -> Result<()> {
+    for name in NAMES {
+        let own = if odd.name == name {
+            odd.clone()
+        } else {
+            member(name)
+        };
+        stage.start(&own)?;
+        stage.hear(name, "preserved")?;
+    }
+    Ok(())
+}
+
+/// After an update that did not come about: who was asked serves on, and the history
+/// says why.
+fn goes_on(stage: &Stage, asked: &[&str], reason: &str) -> Result<()> {
+    for name in asked {
+        stage.hear(name, "cancel")?;
+        let told = stage.hear(name, "because")?;
+        ensure!(told.contains(reason), "{name} was told: {told}");
+        stage.hear(name, "serves-on")?;
+    }
+    let entry = newest(stage)?;
+    ensure!(entry.outcome == Outcome::Cancelled, "it is {}", entry.outcome);
+    let why = entry.reason.unwrap_or_default();
+    ensure!(why.contains(reason), "the history says: {why}");
+    Ok(())
+}
+
+/// `web` says no, at prepare and at freeze.
+pub(super) fn veto(stage: &Stage) -> Result<()> {
+    stage.start_agent("")?;
+    for step in [Step::Prepare, Step::Freeze] {
+        let web = Member {
+            veto: Some(step),
+            ..member("web")
+        };
+        // The batch would be gone by then: it stays for this one.
+        let batch = Member {
+            leave: false,
+            ..member("batch")
+        };
+        stage.start(&member("cache"))?;
+        stage.start(&web)?;
+        stage.start(&batch)?;
+        for name in NAMES {
+            stage.hear(name, "preserved")?;
+        }
+        let reason = refused(stage)?;
+        let expected = format!("workload 'web' vetoes at {step}: not while the backup runs");
+        ensure!(reason.contains(&expected), "the reason is: {reason}");
+        goes_on(stage, &NAMES, "not while the backup runs")?;
+        stage.all_run(&NAMES)?;
+        for name in NAMES {
+            stage.kill(name)?;
+        }
+        forgotten(stage)?;
+    }
+    super::start_all(stage)?;
+    jump(stage)
+}
+
+/// Waits until the agent has seen that the members are gone.
+pub(super) fn forgotten(stage: &Stage) -> Result<()> {
+    crate::stage::until("that the members are forgotten", || {
+        Ok(stage.status()?.workloads.is_empty())
+    })
+}
+
+/// `web` never answers, to prepare and to freeze.
+pub(super) fn hung(stage: &Stage) -> Result<()> {
+    stage.start_agent("prepare_deadline = 0.4\nfreeze_deadline = 0.3")?;
+    for (step, millis) in [(Step::Prepare, 400), (Step::Freeze, 300)] {
+        let web = Member {
+            hang: Some(step),
+            ..member("web")
+        };
+        let batch = Member {
+            leave: false,
+            ..member("batch")
+        };
+        stage.start(&member("cache"))?;
+        stage.start(&web)?;
+        stage.start(&batch)?;
+        for name in NAMES {
+            stage.hear(name, "preserved")?;
+        }
+        let reason = refused(stage)?;
+        let expected = format!("workload 'web' did not answer {step} within {millis} ms");
+        ensure!(reason.contains(&expected), "the reason is: {reason}");
+        goes_on(stage, &NAMES, "did not answer")?;
+        stage.all_run(&NAMES)?;
+        for name in NAMES {
+            stage.kill(name)?;
+        }
+        forgotten(stage)?;
+    }
+    super::start_all(stage)?;
+    jump(stage)
+}
+
+/// An administrator ends it, when all are ready and when all stand still.
+pub(super) fn cancel(stage: &Stage) -> Result<()> {
+    stage.start_agent("")?;
+    let stays = Member {
+        leave: false,
+        ..member("batch")
+    };
+    start_with(stage, stays)?;
+    let mut admin = stage.admin()?;
+    admin.prepare(stage.target())?;
+    stage.phase(Phase::Prepared)?;
+    if admin.prepare(stage.target()).is_ok() {
+        bail!("an update began while another was prepared");
+    }
+    admin.cancel(Some("the window has closed"))?;
+    goes_on(stage, &NAMES, "the window has closed")?;
+
+    admin.prepare(stage.target())?;
+    admin.freeze().context("freeze")?;
+    stage.phase(Phase::Frozen)?;
+    admin.cancel(Some("the window has closed again"))?;
+    goes_on(stage, &NAMES, "the window has closed again")?;
+    stage.all_run(&NAMES)?;
+    for name in NAMES {
+        stage.kill(name)?;
+    }
+    forgotten(stage)?;
+    super::start_all(stage)?;
+    jump(stage)
+}
