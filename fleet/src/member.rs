@@ -91,7 +91,10 @@ impl Memory {
     }
 
     fn map(&self) -> Result<luo_sys::MappedFile> {
-        let region = self.regions.get("data").context("there is no region 'data'")?;
+        let region = self
+            .regions
+            .get("data")
+            .context("there is no region 'data'")?;
         Ok(region.map()?)
     }
 

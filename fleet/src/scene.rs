@@ -190,7 +190,11 @@ fn unclaimed(stage: &Stage) -> Result<()> {
     }
     stage.phase(Phase::Normal)?;
     let entry = newest(stage)?;
-    ensure!(entry.outcome == Outcome::Incomplete, "it is {}", entry.outcome);
+    ensure!(
+        entry.outcome == Outcome::Incomplete,
+        "it is {}",
+        entry.outcome
+    );
     let reason = entry.reason.unwrap_or_default();
     ensure!(
         reason.contains("did not come back: batch") && reason.contains("nobody claimed: batch"),
@@ -214,7 +218,10 @@ fn kept(stage: &Stage) -> Result<()> {
         Ok(std::fs::read_to_string(&log)?.contains("They are kept"))
     })?;
     let refused = stage.admin()?.finish(false);
-    ensure!(refused.is_err(), "it could be finished with a session unclaimed");
+    ensure!(
+        refused.is_err(),
+        "it could be finished with a session unclaimed"
+    );
     stage.start(&member("batch"))?;
     stage.hear("batch", "verified")?;
     completed(stage).map(drop)

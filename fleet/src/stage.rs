@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Starts the agent and members, hears what they say, and is patient but not for ever.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -26,8 +26,12 @@ pub struct Stage {
     folder: PathBuf,
     /// The kernel to jump into.
     target: Target,
-    agent: RefCell<Option<Child>>,
-    members: RefCell<BTreeMap<String, Actor>>,
+    agent: Mutex<Option<Child>>,
+    members: Mutex<BTreeMap<String, Actor>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A member that was started.
@@ -48,8 +52,8 @@ impl Stage {
         Ok(Self {
             folder: folder.to_owned(),
             target,
-            agent: RefCell::default(),
-            members: RefCell::default(),
+            agent: Mutex::default(),
+            members: Mutex::default(),
         })
     }
 
@@ -101,7 +105,7 @@ impl Stage {
             .stderr(log)
             .spawn()
             .context("luod")?;
-        *self.agent.borrow_mut() = Some(child);
+        *lock(&self.agent) = Some(child);
         self.agent_answers()
     }
 
@@ -142,11 +146,15 @@ impl Stage {
     /// # Errors
     /// It is not there.
     pub fn kill_agent(&self) -> Result<()> {
-        let manager = self.agent.borrow().as_ref().map(Child::id);
+        let manager = lock(&self.agent).as_ref().map(Child::id);
         let manager = manager.context("no agent was started")?;
         let path = format!("/proc/{manager}/task/{manager}/children");
         let children = fs::read_to_string(path)?;
-        let pid = children.split_whitespace().next().context("luod")?.parse()?;
+        let pid = children
+            .split_whitespace()
+            .next()
+            .context("luod")?
+            .parse()?;
         kill_process(Pid::from_raw(pid).context("its number")?, Signal::KILL)?;
         // Its number is gone once its parent has seen that it has ended.
         until("the end of luod", || {
@@ -188,7 +196,7 @@ impl Stage {
             said,
             heard: Vec::new(),
         };
-        self.members.borrow_mut().insert(member.name.clone(), actor);
+        lock(&self.members).insert(member.name.clone(), actor);
         Ok(())
     }
 
@@ -197,7 +205,7 @@ impl Stage {
     /// # Errors
     /// It does not, or says that something is wrong.
     pub fn hear(&self, name: &str, word: &str) -> Result<String> {
-        let mut members = self.members.borrow_mut();
+        let mut members = lock(&self.members);
         let actor = members.get_mut(name).with_context(|| name.to_owned())?;
         let end = Instant::now() + PATIENCE;
         loop {
@@ -240,7 +248,7 @@ impl Stage {
     /// # Errors
     /// It was not there.
     pub fn kill(&self, name: &str) -> Result<()> {
-        let actor = self.members.borrow_mut().remove(name);
+        let actor = lock(&self.members).remove(name);
         let mut actor = actor.with_context(|| name.to_owned())?;
         actor.process.kill()?;
         actor.process.wait()?;
@@ -252,7 +260,7 @@ impl Stage {
     /// # Errors
     /// It has failed.
     pub fn ended(&self, name: &str) -> Result<()> {
-        let actor = self.members.borrow_mut().remove(name);
+        let actor = lock(&self.members).remove(name);
         let mut actor = actor.with_context(|| name.to_owned())?;
         let mut status = None;
         until("the end of a member", || {
@@ -310,7 +318,11 @@ impl Stage {
     /// One does not.
     pub fn all_run(&self, names: &[&str]) -> Result<()> {
         let status = self.status()?;
-        ensure!(status.phase == Phase::Normal, "the phase is {}", status.phase);
+        ensure!(
+            status.phase == Phase::Normal,
+            "the phase is {}",
+            status.phase
+        );
         for name in names {
             let mut workloads = status.workloads.iter();
             let workload = workloads.find(|workload| workload.name == *name);

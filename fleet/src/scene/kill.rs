@@ -210,7 +210,8 @@ impl Kill {
             ensure!(ended.is_err(), "the update went on without {}", self.victim);
             // It leaves as soon as it is ready, which is after the cache was.
             Ok(matches!(self.point, Point::Freeze | Point::Frozen)
-                || (self.victim == Victim::Member("web") && self.point == Point::Ready
+                || (self.victim == Victim::Member("web")
+                    && self.point == Point::Ready
                     && stage.has_left("batch")?))
         })
     }
@@ -232,7 +233,10 @@ impl Kill {
             let held = sessions.iter().any(|session| {
                 session.name == "batch" && session.custody == luo_varlink::Custody::Agent
             });
-            ensure!(held, "the agent does not hold the batch's session: {sessions:?}");
+            ensure!(
+                held,
+                "the agent does not hold the batch's session: {sessions:?}"
+            );
         }
         match self.victim {
             Victim::Agent => {
@@ -243,13 +247,19 @@ impl Kill {
             Victim::Member(name) => {
                 crate::stage::until("that it is forgotten", || {
                     let status = stage.status()?;
-                    Ok(!status.workloads.iter().any(|workload| workload.name == name))
+                    Ok(!status
+                        .workloads
+                        .iter()
+                        .any(|workload| workload.name == name))
                 })?;
                 stage.start(&member(name))?;
                 stage.hear(name, "preserved")?;
             }
         }
-        let present: Vec<_> = NAMES.into_iter().filter(|name| !(has_left && *name == "batch")).collect();
+        let present: Vec<_> = NAMES
+            .into_iter()
+            .filter(|name| !(has_left && *name == "batch"))
+            .collect();
         crate::stage::until("that all run", || Ok(stage.all_run(&present).is_ok()))?;
         if self.point != Point::Running {
             let reason = super::newest(stage)?.reason.unwrap_or_default();

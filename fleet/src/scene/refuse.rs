@@ -40,7 +40,11 @@ fn goes_on(stage: &Stage, asked: &[&str], reason: &str) -> Result<()> {
         stage.hear(name, "serves-on")?;
     }
     let entry = newest(stage)?;
-    ensure!(entry.outcome == Outcome::Cancelled, "it is {}", entry.outcome);
+    ensure!(
+        entry.outcome == Outcome::Cancelled,
+        "it is {}",
+        entry.outcome
+    );
     let why = entry.reason.unwrap_or_default();
     ensure!(why.contains(reason), "the history says: {why}");
     Ok(())
