@@ -12,6 +12,7 @@
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -275,8 +276,12 @@ impl Running<'_> {
             Step::Prepare => reach(member, "ready")?,
         }
         if member.leave && step == Step::Prepare {
-            self.workload.detach()?;
-            return Ok(true);
+            return match self.workload.detach() {
+                Ok(()) => Ok(true),
+                // The update has ended since: it stays.
+                Err(agent::Error::Refused(_) | agent::Error::AgentGone) => Ok(false),
+                Err(why) => Err(why.into()),
+            };
         }
         Ok(false)
     }
@@ -291,8 +296,10 @@ fn say(word: &str) -> Result<()> {
 
 /// Is at a point: says so, and waits if it has a gate there.
 fn reach(member: &Member, point: &str) -> Result<()> {
+    static PASSED: AtomicBool = AtomicBool::new(false);
     say(point)?;
-    if member.gate.as_deref() != Some(point) {
+    // It stands open once it has been opened.
+    if member.gate.as_deref() != Some(point) || PASSED.swap(true, Ordering::Relaxed) {
         return Ok(());
     }
     let path = gate_path(&member.folder, &member.name);

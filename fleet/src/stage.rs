@@ -272,16 +272,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Whether a member has left: it has ended by itself.
-    ///
-    /// # Errors
-    /// It was not started.
-    pub fn has_left(&self, name: &str) -> Result<bool> {
-        let status = self.status()?;
-        let mut workloads = status.workloads.iter();
-        Ok(workloads.any(|known| known.name == name && known.state == WorkloadState::Left))
-    }
-
     /// Registers as somebody else; gives the refusal.
     ///
     /// # Errors

@@ -4,13 +4,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::thread::ScopedJoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_varlink::Phase;
+use luo_varlink::{Custody, Phase, WorkloadState};
 
 use super::{NAMES, completed, jump, member, start_all};
 use crate::member::Member;
-use crate::stage::Stage;
+use crate::stage::{Stage, until};
 
 /// Who is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,8 +166,8 @@ impl Kill {
             stage.start(&self.role(name))?;
             stage.hear(name, "preserved")?;
         }
-        let has_left = self.strike(stage)?;
-        self.recover(stage, has_left)?;
+        self.strike(stage)?;
+        self.recover(stage)?;
         jump(stage)
     }
 
@@ -178,14 +179,11 @@ impl Kill {
         }
     }
 
-    /// Lets an update come to the point and strikes. Says whether the batch has left by
-    /// then.
-    fn strike(self, stage: &Stage) -> Result<bool> {
+    /// Lets an update come to the point, and strikes.
+    fn strike(self, stage: &Stage) -> Result<()> {
         if self.point == Point::Running {
-            self.kill(stage)?;
-            return Ok(false);
+            return self.kill(stage);
         }
-        let witness = self.witness();
         std::thread::scope(|scope| {
             let update = scope.spawn(|| {
                 let mut admin = stage.admin()?;
@@ -195,24 +193,25 @@ impl Kill {
                     _ => Ok(admin.freeze()?),
                 }
             });
-            let gate = match self.point.is_members() {
-                true => Some(stage.at_gate(witness, self.point.word())?),
-                false => {
-                    let ended = update.join();
-                    ended.map_err(|_| anyhow::anyhow!("a panic"))??;
-                    self.kill(stage)?;
-                    return Ok(true);
-                }
+            let ended = |update: ScopedJoinHandle<'_, Result<()>>| {
+                update.join().unwrap_or_else(|_| bail!("a panic"))
             };
+            if !self.point.is_members() {
+                ended(update)?;
+                return self.kill(stage);
+            }
+            let gate = stage.at_gate(self.witness(), self.point.word())?;
             self.kill(stage)?;
             drop(gate);
-            let ended = update.join().map_err(|_| anyhow::anyhow!("a panic"))?;
-            ensure!(ended.is_err(), "the update went on without {}", self.victim);
-            // It leaves as soon as it is ready, which is after the cache was.
-            Ok(matches!(self.point, Point::Freeze | Point::Frozen)
-                || (self.victim == Victim::Member("web")
-                    && self.point == Point::Ready
-                    && stage.has_left("batch")?))
+            let ended = ended(update);
+            // Who has answered may have been the last: then the call had its answer.
+            let waits = matches!(self.point, Point::Prepare | Point::Freeze);
+            ensure!(
+                ended.is_err() || !waits,
+                "the update went on without {}",
+                self.victim
+            );
+            Ok(())
         })
     }
 
@@ -224,51 +223,40 @@ impl Kill {
     }
 
     /// All is as it was, and who was killed is started again.
-    fn recover(self, stage: &Stage, has_left: bool) -> Result<()> {
+    fn recover(self, stage: &Stage) -> Result<()> {
         stage.agent_answers()?;
         stage.phase(Phase::Normal)?;
-        if has_left {
-            stage.ended("batch")?;
-            let sessions = stage.admin()?.sessions()?;
-            let held = sessions.iter().any(|session| {
-                session.name == "batch" && session.custody == luo_varlink::Custody::Agent
-            });
-            ensure!(
-                held,
-                "the agent does not hold the batch's session: {sessions:?}"
-            );
-        }
+        let has_left = self.victim != Victim::Member("batch") && batch_has_left(stage)?;
+        let present: Vec<_> = NAMES
+            .into_iter()
+            .filter(|name| !(has_left && *name == "batch"))
+            .collect();
         match self.victim {
             Victim::Agent => {
-                for name in NAMES.iter().filter(|name| !(has_left && **name == "batch")) {
+                for name in &present {
                     stage.hear(name, "back")?;
                 }
             }
             Victim::Member(name) => {
-                crate::stage::until("that it is forgotten", || {
+                until("that it is forgotten", || {
                     let status = stage.status()?;
-                    Ok(!status
-                        .workloads
-                        .iter()
-                        .any(|workload| workload.name == name))
+                    let mut workloads = status.workloads.iter();
+                    Ok(!workloads.any(|workload| workload.name == name))
                 })?;
                 stage.start(&member(name))?;
                 stage.hear(name, "preserved")?;
             }
         }
-        let present: Vec<_> = NAMES
-            .into_iter()
-            .filter(|name| !(has_left && *name == "batch"))
-            .collect();
-        crate::stage::until("that all run", || Ok(stage.all_run(&present).is_ok()))?;
-        if self.point != Point::Running {
-            let reason = super::newest(stage)?.reason.unwrap_or_default();
-            let expected = match self.victim {
-                Victim::Agent => "luod was restarted".to_owned(),
-                Victim::Member(name) => format!("workload '{name}' was lost"),
-            };
-            ensure!(reason.contains(&expected), "the history says: {reason}");
+        until("that all run", || Ok(stage.all_run(&present).is_ok()))?;
+        if self.point == Point::Running {
+            return Ok(());
         }
+        let reason = super::newest(stage)?.reason.unwrap_or_default();
+        let expected = match self.victim {
+            Victim::Agent => "luod was restarted".to_owned(),
+            Victim::Member(name) => format!("workload '{name}' was lost"),
+        };
+        ensure!(reason.contains(&expected), "the history says: {reason}");
         Ok(())
     }
 
@@ -296,7 +284,7 @@ impl Kill {
             stage.agent_answers()?;
         }
         drop(gate);
-        crate::stage::until("that it is seen to be gone", || {
+        until("that it is seen to be gone", || {
             let status = stage.status()?;
             let mut workloads = status.workloads.iter();
             Ok(!workloads.any(|workload| workload.name == witness && workload.connected))
@@ -319,6 +307,28 @@ impl Kill {
         completed(stage)?;
         stage.all_run(&NAMES)
     }
+}
+
+/// Whether the batch has left by now. If so, the agent holds its session.
+fn batch_has_left(stage: &Stage) -> Result<bool> {
+    let mut has_left = false;
+    until("that the batch has left, or stays", || {
+        let status = stage.status()?;
+        let mut workloads = status.workloads.iter();
+        let batch = workloads.find(|workload| workload.name == "batch");
+        has_left = batch.is_some_and(|batch| batch.state == WorkloadState::Left);
+        Ok(has_left
+            || batch.is_some_and(|batch| batch.state == WorkloadState::Running && batch.connected))
+    })?;
+    if has_left {
+        stage.ended("batch")?;
+        let sessions = stage.admin()?.sessions()?;
+        let held = sessions
+            .iter()
+            .any(|session| session.name == "batch" && session.custody == Custody::Agent);
+        ensure!(held, "the agent does not hold its session: {sessions:?}");
+    }
+    Ok(has_left)
 }
 
 /// A scene of the table by its name, or a combination.
