@@ -28,6 +28,8 @@ mod caller;
 mod error;
 mod held;
 mod line;
+mod reconnect;
+mod register;
 mod status;
 mod timeline;
 mod workload;
@@ -38,9 +40,10 @@ pub use admin::Admin;
 pub use error::{Error, ErrorNumber};
 pub use luo_varlink::client::Registered;
 pub use luo_varlink::{self as varlink, Check, CheckStatus, Event, EventKind, Phase, Report, Step};
+pub use register::Agent;
 pub use status::Status;
 pub use timeline::Timeline;
-pub use workload::{Agent, Claim, Workload};
+pub use workload::{Claim, Workload};
 
 /// How long the agent has to answer a call that waits for nobody, and to be connected
 /// to.

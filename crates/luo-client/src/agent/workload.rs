@@ -3,123 +3,20 @@
 
 use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use luo_sys::{Session, SessionName, Token};
 use luo_varlink::client::{Claimed, Declared, Error as Refusal, Method, Next, Registered};
-use luo_varlink::limits::{MAX_NEEDS, MAX_REASON, MAX_WORKLOAD_NAME};
-use luo_varlink::{Event, EventKind, Report, Step, paths};
+use luo_varlink::limits::MAX_REASON;
+use luo_varlink::{Event, EventKind, Report, Step};
 use serde::de::DeserializeOwned;
 use zlink_core::Call;
 
-use super::caller::{Answer, Caller, Nothing, Times, Waits};
-use super::held::{Gift, Held};
-use super::{DEFAULT_TIMEOUT, Error, Result};
-
-/// The first pause between two attempts to connect again; each is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(10);
-
-/// The longest one.
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
-
-/// A connection that is no workload yet.
-#[derive(Debug)]
-pub struct Agent {
-    caller: Caller,
-    folder: PathBuf,
-}
-
-impl Agent {
-    /// Connects to the machine's agent.
-    ///
-    /// # Errors
-    /// [`Error::NoAgent`].
-    pub fn connect() -> Result<Self> {
-        Self::connect_to(&paths::runtime())
-    }
-
-    /// Connects to the agent whose sockets lie in `folder`.
-    ///
-    /// # Errors
-    /// [`Error::NoAgent`].
-    pub fn connect_to(folder: &Path) -> Result<Self> {
-        Self::connect_within(folder, DEFAULT_TIMEOUT)
-    }
-
-    fn connect_within(folder: &Path, within: Duration) -> Result<Self> {
-        Ok(Self {
-            caller: Caller::connect(&folder.join(paths::CLIENT), within)?,
-            folder: folder.into(),
-        })
-    }
-
-    /// How long the agent has for an answer that waits for nobody; none for ever.
-    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
-        self.caller.times.timeout = timeout;
-    }
-
-    /// Becomes the workload `name`, which needs others: they are there before it, and
-    /// stay longer.
-    ///
-    /// # Errors
-    /// Refused: [`Refusal::BadName`], [`Refusal::Denied`] by the policy,
-    /// [`Refusal::WorkloadTaken`] while another connection is this workload,
-    /// [`Refusal::UpdateUnderWay`], [`Refusal::TooMany`].
-    pub fn register(self, name: &str, needs: &[&str]) -> Result<Workload> {
-        let needs = needs.iter().map(|&need| need.into()).collect();
-        let role = Role {
-            name: name.into(),
-            needs,
-        };
-        role.check()?;
-        let mut caller = self.caller;
-        let registered = role.register(&mut caller)?;
-        Ok(Workload {
-            caller,
-            folder: self.folder,
-            role,
-            registered,
-            held: Held::default(),
-            asked: false,
-            event: None,
-        })
-    }
-}
-
-/// What a connection registers as.
-#[derive(Debug)]
-struct Role {
-    name: String,
-    needs: Vec<String>,
-}
-
-impl Role {
-    /// What would be too long for a call is refused here, as the agent would.
-    fn check(&self) -> Result<()> {
-        let mut names = core::iter::once(&self.name).chain(&self.needs);
-        let bad = |name: &&String| name.is_empty() || name.len() > MAX_WORKLOAD_NAME;
-        if names.any(|name| bad(&name)) {
-            let reason = format!("a workload's name has 1 to {MAX_WORKLOAD_NAME} bytes");
-            return Err(Error::Refused(Refusal::BadName { reason }));
-        }
-        if self.needs.len() > MAX_NEEDS {
-            let limit = format!("a workload needs {MAX_NEEDS} others at most");
-            return Err(Error::Refused(Refusal::TooMany { limit }));
-        }
-        Ok(())
-    }
-
-    fn register(&self, caller: &mut Caller) -> Result<Registered> {
-        let name = "Register";
-        let method = Method::Register {
-            workload: self.name.clone(),
-            needs: self.needs.clone(),
-        };
-        caller.send(name, &Call::new(method), None)?;
-        Ok(caller.receive(name, Waits::Agent)?.parameters)
-    }
-}
+use super::caller::{Answer, Caller, Nothing, Waits};
+use super::held::Held;
+use super::register::Role;
+use super::{Error, Result};
 
 /// A session that was taken back.
 #[derive(Debug)]
@@ -151,15 +48,15 @@ pub struct Claim {
 /// ```
 #[derive(Debug)]
 pub struct Workload {
-    caller: Caller,
-    folder: PathBuf,
-    role: Role,
-    registered: Registered,
-    held: Held,
+    pub(super) caller: Caller,
+    pub(super) folder: PathBuf,
+    pub(super) role: Role,
+    pub(super) registered: Registered,
+    pub(super) held: Held,
     /// The agent has been asked for an event, and has not answered.
-    asked: bool,
+    pub(super) asked: bool,
     /// One that came while another call was made.
-    event: Option<Event>,
+    pub(super) event: Option<Event>,
 }
 
 impl Workload {
@@ -404,8 +301,9 @@ impl Workload {
     /// them back to the same identity, before or after the jump. The connection is over.
     ///
     /// # Errors
-    /// Refused: [`Refusal::NotExpected`], because no update is under way or this
-    /// workload is not ready.
+    /// Refused: [`Refusal::NotExpected`], because this workload has not agreed to a
+    /// prepare, or is asked to freeze already; [`Refusal::Denied`], because the agent has
+    /// nothing that would keep the sessions if it died.
     pub fn detach(&mut self) -> Result<()> {
         self.tell("Detach", Method::Detach, None)?;
         self.leave();
@@ -467,110 +365,25 @@ impl Workload {
         self.held.forget(name);
         Ok(())
     }
-
-    /// Connects again after the agent was lost, registers, and gives the agent copies of
-    /// all sessions and declared files again. It tries for as long as `within`, with
-    /// pauses from 10 ms to 1 s between the attempts.
-    ///
-    /// An event that was not answered is void: if the agent was lost while it prepared
-    /// or froze, the update is off. What can be claimed now says the result.
-    ///
-    /// # Errors
-    /// What the last attempt met. It can be called again.
-    pub fn reconnect(&mut self, within: Duration) -> Result<&Registered> {
-        self.caller.hang_up();
-        self.asked = false;
-        self.event = None;
-        let end = Instant::now().checked_add(within);
-        let mut pause = FIRST_PAUSE;
-        loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let left = left.unwrap_or(DEFAULT_TIMEOUT).min(DEFAULT_TIMEOUT);
-            match self.again(left) {
-                Ok(()) => return Ok(&self.registered),
-                Err(error) if passes(&error) && left > pause => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-    }
-
-    /// One attempt. It either has all, or changes nothing.
-    fn again(&mut self, within: Duration) -> Result<()> {
-        let call = "reconnect";
-        let gifts = self.held.gifts();
-        let gifts = gifts.map_err(|source| Error::Os { call, source })?;
-        let mut caller = Agent::connect_within(&self.folder, within)?.caller;
-        let times = self.caller.times;
-        let timeout = times.timeout.map_or(within, |timeout| timeout.min(within));
-        caller.times = Times {
-            timeout: Some(timeout),
-            ..times
-        };
-        let registered = self.role.register(&mut caller)?;
-        for gift in gifts {
-            give(&mut caller, gift)?;
-        }
-        caller.times = times;
-        self.caller = caller;
-        self.registered = registered;
-        Ok(())
-    }
 }
 
-/// Gives the agent a copy of what a workload holds.
-fn give(caller: &mut Caller, gift: Gift) -> Result<()> {
-    match gift {
-        Gift::Session(name, fd) => {
-            let call = "AttachSession";
-            let name = text(&name)?;
-            let method = Method::AttachSession { name };
-            caller.send(call, &Call::new(method), Some(fd))?;
-            caller.receive_nothing(call, Waits::Agent)
-        }
-        Gift::File(session, token, fd) => {
-            let call = "Declare";
-            let method = declare(&session, token)?;
-            caller.send(call, &Call::new(method), Some(fd))?;
-            // What the checks found is looked at before each update.
-            caller.receive::<Declared, _>(call, Waits::Agent).map(drop)
-        }
-    }
-}
-
-fn declare(session: &SessionName, token: Token) -> Result<Method> {
+/// The call that declares a file.
+pub(super) fn declare(session: &SessionName, token: Token) -> Result<Method> {
     Ok(Method::Declare {
         session: text(session)?,
         token: token.0,
     })
 }
 
-/// Whether another attempt may go better.
-fn passes(error: &Error) -> bool {
-    match error {
-        Error::NoAgent { .. } | Error::AgentGone | Error::TimedOut { .. } => true,
-        Error::Refused(refusal) => matches!(
-            refusal,
-            Refusal::WorkloadTaken { .. } | Refusal::UpdateUnderWay { .. }
-        ),
-        _ => false,
-    }
-}
-
 /// As much of a reason as the agent takes.
 fn cut(reason: &str) -> &str {
-    let fits = (0..=MAX_REASON).rev().find_map(|end| reason.get(..end));
-    if reason.len() > MAX_REASON {
-        fits.unwrap_or_default()
-    } else {
-        reason
-    }
+    let mut ends = (0..=MAX_REASON.min(reason.len())).rev();
+    let fits = ends.find_map(|end| reason.get(..end));
+    fits.unwrap_or_default()
 }
 
 /// A name as the agent takes it.
-fn text(name: &SessionName) -> Result<String> {
+pub(super) fn text(name: &SessionName) -> Result<String> {
     match core::str::from_utf8(name.as_bytes()) {
         Ok(text) => Ok(text.into()),
         Err(_) => Err(Error::Refused(Refusal::BadName {

@@ -263,7 +263,9 @@ int luo_workload_veto(struct luo_workload *workload,
                       const char *reason);
 
 // Leaves, once ready: the agent holds the sessions and gives them back to the same
-// identity. Gives 0, or ESTALE: the workload is not ready. What is left is to free it.
+// identity. Gives 0, or ESTALE: the workload has not agreed to a prepare, or is asked to
+// freeze already; EACCES: the agent has nothing that would keep the sessions if it died.
+// What is left is to free it.
 int luo_workload_detach(struct luo_workload *workload);
 
 // Ends being a workload; the agent lets go of its sessions. Gives 0, or EAGAIN: an update

@@ -404,7 +404,9 @@ pub unsafe extern "C" fn luo_workload_veto(
 }
 
 /// Leaves, once ready: the agent holds the sessions and gives them back to the same
-/// identity. Gives 0, or ESTALE: the workload is not ready. What is left is to free it.
+/// identity. Gives 0, or ESTALE: the workload has not agreed to a prepare, or is asked to
+/// freeze already; EACCES: the agent has nothing that would keep the sessions if it died.
+/// What is left is to free it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_detach(workload: *mut luo_workload) -> c_int {
     // SAFETY: the caller keeps the rules of the crate.

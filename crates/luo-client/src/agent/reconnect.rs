@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! After the agent was lost.
+
+use core::time::Duration;
+use std::time::Instant;
+
+use luo_varlink::client::{Declared, Error as Refusal, Method, Registered};
+use zlink_core::Call;
+
+use super::caller::{Caller, Times, Waits};
+use super::held::Gift;
+use super::register::Agent;
+use super::workload::{Workload, declare, text};
+use super::{DEFAULT_TIMEOUT, Error, Result};
+
+/// The first pause between two attempts to connect again; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+
+/// The longest one.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+impl Workload {
+    /// Connects again after the agent was lost, registers, and gives the agent copies of
+    /// all sessions and declared files again. It tries for as long as `within`, with
+    /// pauses from 10 ms to 1 s between the attempts.
+    ///
+    /// An event that was not answered is void: if the agent was lost while it prepared
+    /// or froze, the update is off. What can be claimed now says the result.
+    ///
+    /// # Errors
+    /// What the last attempt met. It can be called again.
+    pub fn reconnect(&mut self, within: Duration) -> Result<&Registered> {
+        self.caller.hang_up();
+        self.asked = false;
+        self.event = None;
+        let end = Instant::now().checked_add(within);
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let left = left.unwrap_or(DEFAULT_TIMEOUT).min(DEFAULT_TIMEOUT);
+            match self.again(left) {
+                Ok(()) => return Ok(&self.registered),
+                Err(error) if passes(&error) && left > pause => {
+                    std::thread::sleep(pause);
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// One attempt. It either has all, or changes nothing.
+    fn again(&mut self, within: Duration) -> Result<()> {
+        let call = "reconnect";
+        let gifts = self.held.gifts();
+        let gifts = gifts.map_err(|source| Error::Os { call, source })?;
+        let mut caller = Agent::connect_within(&self.folder, within)?.caller;
+        let times = self.caller.times;
+        let timeout = times.timeout.map_or(within, |timeout| timeout.min(within));
+        caller.times = Times {
+            timeout: Some(timeout),
+            ..times
+        };
+        let registered = self.role.register(&mut caller)?;
+        for gift in gifts {
+            give(&mut caller, gift)?;
+        }
+        caller.times = times;
+        self.caller = caller;
+        self.registered = registered;
+        Ok(())
+    }
+}
+
+/// Gives the agent a copy of what a workload holds.
+fn give(caller: &mut Caller, gift: Gift) -> Result<()> {
+    match gift {
+        Gift::Session(name, fd) => {
+            let call = "AttachSession";
+            let name = text(&name)?;
+            let method = Method::AttachSession { name };
+            caller.send(call, &Call::new(method), Some(fd))?;
+            caller.receive_nothing(call, Waits::Agent)
+        }
+        Gift::File(session, token, fd) => {
+            let call = "Declare";
+            let method = declare(&session, token)?;
+            caller.send(call, &Call::new(method), Some(fd))?;
+            // What the checks found is looked at before each update.
+            caller.receive::<Declared, _>(call, Waits::Agent).map(drop)
+        }
+    }
+}
+
+/// Whether another attempt may go better.
+fn passes(error: &Error) -> bool {
+    match error {
+        Error::NoAgent { .. } | Error::AgentGone | Error::TimedOut { .. } => true,
+        Error::Refused(refusal) => matches!(
+            refusal,
+            Refusal::WorkloadTaken { .. } | Refusal::UpdateUnderWay { .. }
+        ),
+        _ => false,
+    }
+}
