@@ -3,6 +3,7 @@
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
+use luo_core::mem::fault;
 use luo_core::ops::{self, Needed};
 use luo_core::{Error, FileName};
 
@@ -225,4 +226,30 @@ fn a_close_that_waits_for_nobody_any_more_is_tried_again() {
         interrupted,
         "the other came too early or too late each time"
     );
+}
+
+/// Found by the fuzz target `call_traces`: the update ended, and what could not be read
+/// came to light at the next open, when FINISH was not legal any more.
+#[test]
+fn finish_does_not_end_an_update_that_it_has_no_memory_to_read() {
+    let host = TestHost::cold();
+    let device = host.device();
+    host.register_file(device, 40).unwrap();
+    let host = TestHost::warm(host.update());
+    let before = host.visible();
+    let mut refused = 0;
+    loop {
+        fault::fail_after(refused);
+        let outcome = host.finish_update();
+        if fault::disarm() {
+            assert_eq!(outcome.unwrap().released, 1);
+            break;
+        }
+        assert_eq!(outcome.err(), Some(Error::NoMemory), "request {refused}");
+        assert_eq!(host.visible(), before);
+        refused += 1;
+    }
+    assert!(refused > 0);
+    host.open().unwrap();
+    assert_eq!((host.visible().incoming, host.visible().files), (0, 0));
 }

@@ -29,15 +29,21 @@ use crate::subsystem;
 /// the machine in this state.
 ///
 /// # Errors
-/// [`Error::Illegal`] in any state but UPDATED; EAGAIN if the caller was killed
-/// while it waited for another transition. Nothing has happened then.
+/// [`Error::Illegal`] in any state but UPDATED; [`Error::NoMemory`] if the previous
+/// kernel's sessions were not read yet, which an open of the device does; EAGAIN if
+/// the caller was killed while it waited for another transition. Nothing has happened
+/// then.
 pub fn finish_update<H: Host>(
     host: &H,
     mut released: impl FnMut(&FileName),
 ) -> Result<Report, Error> {
     // What was never read is read now, to be released. What is refused cannot be
-    // and stays quarantined; that is known from the open.
-    let _ = take_over(host);
+    // and stays quarantined; that is known from the open. What could not be read for
+    // lack of memory would come to light after the end of the update, when nobody
+    // can release it any more.
+    if let Err((Error::NoMemory, _)) = take_over(host) {
+        return Err(Error::NoMemory);
+    }
     let from = begin(host, Event::Finish)?;
     let order = host.with(|engine| Poll::Ready(engine.arrange_all_arrived()));
     let mut report = Report::new(Some(Event::Finish), from);
