@@ -8,11 +8,11 @@ use luo_abi::extend;
 use luo_abi::uapi::Argument;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
-use crate::caller::Caller;
+use crate::call::Client;
 
 /// Where the answer goes.
 pub(crate) struct Answer<'a> {
-    caller: &'a Caller<'a>,
+    caller: &'a dyn Client,
     to: u64,
     /// Bytes of the program's structure.
     size: usize,
@@ -22,7 +22,7 @@ pub(crate) struct Answer<'a> {
 ///
 /// # Errors
 /// EFAULT, and those of `luo_abi::extend`.
-pub(crate) fn read<'a, T>(caller: &'a Caller<'a>, from: u64) -> Result<(T, Answer<'a>), Errno>
+pub(crate) fn read<'a, T>(caller: &'a dyn Client, from: u64) -> Result<(T, Answer<'a>), Errno>
 where
     T: Argument + FromBytes + FromZeros + IntoBytes,
 {
@@ -64,7 +64,7 @@ impl Answer<'_> {
 ///
 /// # Errors
 /// EFAULT.
-pub(crate) fn read_fixed<T>(caller: &Caller<'_>, from: u64) -> Result<T, Errno>
+pub(crate) fn read_fixed<T>(caller: &dyn Client, from: u64) -> Result<T, Errno>
 where
     T: FromBytes + FromZeros + IntoBytes,
 {
@@ -77,7 +77,7 @@ where
 ///
 /// # Errors
 /// EFAULT.
-pub(crate) fn write_fixed<T>(caller: &Caller<'_>, to: u64, value: &T) -> Result<(), Errno>
+pub(crate) fn write_fixed<T>(caller: &dyn Client, to: u64, value: &T) -> Result<(), Errno>
 where
     T: IntoBytes + Immutable,
 {

@@ -13,6 +13,8 @@ use luo_sys::process::{self, Process};
 use luo_sys::seccomp::{Listener, Notification};
 use rustix::thread::CapabilitySet;
 
+use crate::call::Client;
+
 /// Bytes of the longest path.
 const PATH_MAX: usize = 4096;
 
@@ -199,6 +201,24 @@ impl<'a> Caller<'a> {
     /// The process it belongs to.
     pub(crate) fn leader(&self) -> u32 {
         leader(self.call.thread)
+    }
+}
+
+impl Client for Caller<'_> {
+    fn descriptor(&self, fd: RawFd) -> Result<OwnedFd, Errno> {
+        Caller::descriptor(self, fd).map_err(|error| error.errno())
+    }
+
+    fn read(&self, address: u64, to: &mut [u8]) -> Result<(), Errno> {
+        Caller::read(self, address, to)
+    }
+
+    fn write(&self, address: u64, from: &[u8]) -> Result<(), Errno> {
+        Caller::write(self, address, from)
+    }
+
+    fn install(&self, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<RawFd, Errno> {
+        Caller::install(self, fd, close_on_exec)
     }
 }
 

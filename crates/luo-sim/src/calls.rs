@@ -130,6 +130,22 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
     }
 }
 
+/// An ioctl on a descriptor of ours; `file` is a copy of it.
+pub(crate) fn ioctl(
+    call: &Call<'_>,
+    object: &Object,
+    file: &OwnedFd,
+    command: u32,
+) -> Result<Done, Errno> {
+    match object {
+        Object::Device(instance) => instance.ioctl(call, file, command)?,
+        Object::Session(id) => session::ioctl(call, *id, command)?,
+        Object::Participant(_) => return Err(Errno::ENOTTY),
+        Object::Unclaimed => return Ok(Done::Foreign),
+    }
+    Ok(Done::Value(0))
+}
+
 /// What calls are done with.
 pub(crate) struct Service<'a> {
     pub(crate) machine: &'a Machine,
@@ -275,15 +291,9 @@ impl Service<'_> {
             caller,
             argument: caller.argument(2),
         };
-        match object {
-            Object::Device(instance) => instance.ioctl(&call, &file, command)?,
-            Object::Session(id) => session::ioctl(&call, id, command)?,
-            Object::Participant(_) => return Err(Errno::ENOTTY),
-            Object::Unclaimed => return Ok(Done::Foreign),
-        }
         // `file` goes before the caller is told: when it closes its own descriptor,
         // that may be the last.
-        Ok(Done::Value(0))
+        ioctl(&call, &object, &file, command)
     }
 
     /// An ioctl on a file that may be the test driver's.

@@ -45,6 +45,8 @@
 #![forbid(unsafe_code)]
 
 mod argument;
+#[cfg(feature = "fuzzing")]
+pub mod bench;
 mod call;
 mod caller;
 mod calls;

@@ -15,7 +15,7 @@ use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::fs::FileType;
 use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
 
-use crate::caller::Caller;
+use crate::call::Client;
 use crate::device::Instance;
 use crate::driver::Participant;
 use crate::machine::{Machine, lock};
@@ -120,7 +120,7 @@ impl Table {
     pub(crate) fn give_device(
         &self,
         machine: &Machine,
-        caller: &Caller<'_>,
+        caller: &dyn Client,
         close_on_exec: bool,
     ) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
@@ -134,7 +134,7 @@ impl Table {
     pub(crate) fn give_participant(
         &self,
         machine: &Machine,
-        caller: &Caller<'_>,
+        caller: &dyn Client,
         close_on_exec: bool,
     ) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
@@ -151,7 +151,7 @@ impl Table {
     }
 
     /// Gives a caller the descriptor of a session.
-    pub(crate) fn give_session(&self, caller: &Caller<'_>, id: SessionId) -> Result<RawFd, Errno> {
+    pub(crate) fn give_session(&self, caller: &dyn Client, id: SessionId) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
         let number = self.add(Object::Session(id), ours, &theirs)?;
         self.or_forget(number, caller.install(theirs.as_fd(), true))
@@ -160,7 +160,7 @@ impl Table {
     /// Opens `unclaimed` for a caller who is going to write to it.
     pub(crate) fn give_unclaimed(
         &self,
-        caller: &Caller<'_>,
+        caller: &dyn Client,
         close_on_exec: bool,
     ) -> Result<RawFd, Errno> {
         let (read, write) = rustix::pipe::pipe_with(
