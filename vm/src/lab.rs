@@ -190,6 +190,7 @@ impl Lab {
                 "apt",
                 "clients",
                 "downloads",
+                "fuzz",
                 "logs",
                 "selftests",
                 "src",

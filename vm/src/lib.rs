@@ -23,6 +23,7 @@ pub mod cache;
 pub mod checks;
 pub mod clients;
 pub mod console;
+pub mod fuzz;
 pub mod guest;
 pub mod initramfs;
 pub mod interrupt;

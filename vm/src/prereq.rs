@@ -21,6 +21,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("busybox-static", "is the shell inside the VM"),
     ("debian-archive-keyring", "verifies downloads from Debian"),
     ("flex", "generates Kconfig's scanner"),
+    ("g++", "compiles libFuzzer"),
     ("gcc", "compiles the kernel"),
     ("kmod", "is asked for by the kernel's build"),
     ("libc6-dev", "links static programs for the VM"),
@@ -60,6 +61,20 @@ pub fn ensure(cache: &Cache) -> Result<()> {
     }
     let names: Vec<_> = missing.iter().map(|(name, _)| *name).collect();
     install(cache, &names)
+}
+
+/// Sees to it that there is a compiler for libFuzzer, which is in C++.
+///
+/// # Errors
+/// As [`ensure`].
+pub(crate) fn ensure_fuzzing(cache: &Cache) -> Result<()> {
+    let mut compiler = Command::new("g++");
+    let there = compiler.arg("--version").output();
+    if there.is_ok_and(|ran| ran.status.success()) {
+        return Ok(());
+    }
+    eprintln!("g++ is missing: it compiles libFuzzer");
+    install(cache, &["g++"])
 }
 
 /// Names of the packages among [`PACKAGES`] that are fully installed.

@@ -221,27 +221,31 @@ fn distribution_compiler(cache: &Cache, number: &str, bindgen: PathBuf) -> Resul
     })
 }
 
-/// The folder with bindgen, which is compiled on first use.
+/// The folder with bindgen.
 fn bindgen(cache: &Cache) -> Result<PathBuf> {
-    let root = cache.folder(&format!("tools/bindgen-{BINDGEN}"), |dir| {
-        let mut step = Step::counting(
-            &format!("compile bindgen {BINDGEN}"),
-            Unit::Things("crates"),
-            None,
-        );
+    cargo_tool(cache, "bindgen", "bindgen-cli", BINDGEN)
+}
+
+/// The folder with a program of the registry, which is compiled on first use.
+///
+/// # Errors
+/// It cannot be fetched or compiled.
+pub(crate) fn cargo_tool(
+    cache: &Cache,
+    name: &str,
+    package: &str,
+    version: &str,
+) -> Result<PathBuf> {
+    let root = cache.folder(&format!("tools/{name}-{version}"), |dir| {
+        let title = format!("compile {name} {version}");
+        let mut step = Step::counting(&title, Unit::Things("crates"), None);
         let mut command = Command::new("cargo");
         command
-            .args([
-                "install",
-                "--locked",
-                "bindgen-cli",
-                "--version",
-                BINDGEN,
-                "--root",
-            ])
+            .args(["install", "--locked", package, "--version", version])
+            .arg("--root")
             .arg(dir);
         command.env("CARGO_TARGET_DIR", dir.join("target"));
-        run::cargo(&mut command, &cache.log("bindgen"), &mut step)?;
+        run::cargo(&mut command, &cache.log(name), &mut step)?;
         std::fs::remove_dir_all(dir.join("target"))?;
         step.done();
         Ok(())

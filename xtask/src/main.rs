@@ -7,6 +7,7 @@
 mod bench;
 mod conformance;
 mod demo;
+mod fuzz;
 mod kernel;
 mod programs;
 mod show;
@@ -43,6 +44,8 @@ enum Command {
     Vm(vm::Command),
     /// Run the behaviour tests on every implementation, or list what differs
     Conformance(conformance::Args),
+    /// Look for inputs that break something
+    Fuzz(fuzz::Args),
     /// Measure mainline's orchestrator and ours side by side
     Bench(bench::Args),
 }
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Command::Kernel(command) => kernel::run(&lab, command),
         Command::Vm(command) => vm::run(&lab, command),
         Command::Conformance(args) => conformance::run(&lab, &args),
+        Command::Fuzz(args) => fuzz::run(&lab, &args),
         Command::Bench(args) => bench::run(&lab, &args),
     });
     match result {

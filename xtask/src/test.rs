@@ -9,7 +9,7 @@ use luo_vm::scenario::Scenario;
 use luo_vm::{interrupt, scenarios};
 use luo_vm_protocol::Outcome;
 
-use crate::show;
+use crate::{fuzz, show};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -53,6 +53,8 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         simulated_selftests(lab, args.no_vm, &mut tally);
         interrupt::check()?;
     }
+
+    fuzz::short(lab, &wanted, &mut tally)?;
 
     let scenarios: Vec<_> = scenarios::all(args.kexecs)
         .into_iter()

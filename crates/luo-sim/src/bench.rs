@@ -32,11 +32,6 @@ pub const BASE: u64 = 0x1_0000;
 /// Descriptors that the program can have.
 const MOST_DESCRIPTORS: usize = 64;
 
-/// EMFILE, which the ABI does not name.
-fn too_many() -> Errno {
-    Errno::check(-24).err().unwrap_or(Errno::ENOMEM)
-}
-
 /// The program: memory and descriptors.
 #[derive(Default)]
 struct Program {
@@ -59,10 +54,10 @@ impl Program {
     fn add(&self, file: OwnedFd) -> Result<RawFd, Errno> {
         let mut descriptors = self.descriptors.borrow_mut();
         if descriptors.len() == MOST_DESCRIPTORS {
-            return Err(too_many());
+            return Err(Errno::EMFILE);
         }
         let free = (0..).find(|fd| !descriptors.contains_key(fd));
-        let fd = free.ok_or_else(too_many)?;
+        let fd = free.ok_or(Errno::EMFILE)?;
         descriptors.insert(fd, file);
         Ok(fd)
     }
@@ -72,7 +67,7 @@ impl Client for Program {
     fn descriptor(&self, fd: RawFd) -> Result<OwnedFd, Errno> {
         let descriptors = self.descriptors.borrow();
         let file = descriptors.get(&fd).ok_or(Errno::EBADF)?;
-        file.try_clone().map_err(|_| too_many())
+        file.try_clone().map_err(|_| Errno::EMFILE)
     }
 
     fn read(&self, address: u64, to: &mut [u8]) -> Result<(), Errno> {
@@ -91,7 +86,7 @@ impl Client for Program {
     }
 
     fn install(&self, fd: BorrowedFd<'_>, _close_on_exec: bool) -> Result<RawFd, Errno> {
-        let copy = fd.try_clone_to_owned().map_err(|_| too_many())?;
+        let copy = fd.try_clone_to_owned().map_err(|_| Errno::EMFILE)?;
         self.add(copy)
     }
 }
@@ -179,7 +174,10 @@ impl Bench {
             for event in events {
                 let flags = event.flags;
                 let closed = flags.intersects(EventFlags::HUP | EventFlags::ERR);
-                self.table.happened(machine, event.data.u64(), closed);
+                let object = self.table.happened(machine, event.data.u64(), closed);
+                if let Some(object) = object {
+                    object.release(machine);
+                }
             }
         }
     }
@@ -242,7 +240,7 @@ impl Bench {
         let machine = self.machine()?;
         ops::reboot(machine, machine.policy.unclaimed()).map_err(|why| why.errno())?;
         self.program = Program::default();
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|_| too_many())?;
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|_| Errno::EMFILE)?;
         self.epoll = Arc::new(epoll);
         self.table = Table::new(Arc::clone(&self.epoll));
         self.boot += 1;

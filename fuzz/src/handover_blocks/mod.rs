@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What a previous kernel left, damaged or forged.
+//!
+//! The bytes change a good handover, or are one of their own. Checksums may be made
+//! right again, so that what is behind them is reached. What is checked:
+//!
+//! - it is taken over whole or refused whole, with no more reading than there are
+//!   pages, and no page is given back twice;
+//! - if it is refused, nothing of it is touched, a reboot that would lose it is
+//!   vetoed, and one that may is not;
+//! - if it is taken over, each session can be claimed, each file retrieved, and all
+//!   finished, here or in the kernel after the next; then nothing is left.
+
+mod damage;
+mod good;
+mod taken;
+
+use std::sync::atomic::Ordering;
+
+use arbitrary::{Arbitrary, Unstructured};
+use luo_abi::rfc::State;
+use luo_core::{Compat, Error};
+use luo_testhost::{Handed, TestHandler, TestHost};
+
+use damage::Damage;
+
+/// The most changes of one handover.
+const MOST_DAMAGES: usize = 12;
+
+/// What came of a handover.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was refused.
+    Refused,
+    /// It was taken over: that many sessions and files.
+    TakenOver(usize, usize),
+}
+
+/// How checksums are made right again.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Seal {
+    No,
+    Root,
+    All,
+}
+
+/// What the next kernel does with what it gets.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+enum Then {
+    TakeBack,
+    Finish,
+    /// A reboot at once: unclaimed sessions are carried on.
+    GoOn,
+}
+
+/// Boots from a handover and does what there is to do.
+pub fn run(data: &[u8]) -> Outcome {
+    let mut bytes = Unstructured::new(data);
+    // Where the bytes end, there are zeros.
+    let then = bytes.arbitrary().unwrap_or(Then::TakeBack);
+    let handed = handed(&mut bytes).unwrap_or_else(|_| good::all()[0].clone());
+    check(handed, then)
+}
+
+fn handed(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Handed> {
+    let which = usize::from(bytes.arbitrary::<u8>()?);
+    let seal: Seal = bytes.arbitrary()?;
+    crate::show(format_args!("handover {which}, sealed: {seal:?}"));
+    let mut handed = match good::all().get(which % (good::all().len() + 1)) {
+        Some(good) => good.clone(),
+        None => damage::noise(bytes)?,
+    };
+    for _ in 0..MOST_DAMAGES {
+        if bytes.is_empty() {
+            break;
+        }
+        let damage = bytes.arbitrary::<Damage>()?;
+        crate::show(format_args!("{damage:x?}"));
+        damage.apply(&mut handed);
+    }
+    match seal {
+        Seal::No => {}
+        Seal::Root => handed.seal_root(),
+        Seal::All => handed.seal(),
+    }
+    Ok(handed)
+}
+
+/// The participants that the good handovers know.
+fn register(host: &TestHost) {
+    host.foreign.store(true, Ordering::SeqCst);
+    for number in 0..2 {
+        host.register(number);
+    }
+    let memfd = Compat::try_from("memfd-v2").expect("a name");
+    let known = host.engine(|engine| engine.register_handler(memfd, TestHandler(2)));
+    known.expect("a handler more");
+    for number in 1..3 {
+        host.depend(0, number).expect("an FLB");
+        host.subsystem(number).expect("a subsystem");
+    }
+}
+
+/// A machine that boots from a handover, its device not open.
+fn boot(handed: Handed) -> (TestHost, Result<(), Error>) {
+    let host = TestHost::boot(Some(handed), false);
+    let admitted = host.admit();
+    register(&host);
+    host.arm();
+    (host, admitted.map(drop))
+}
+
+fn check(handed: Handed, then: Then) -> Outcome {
+    let pages = handed.pages.clone();
+    let (host, admitted) = boot(handed);
+    let before = host.visible();
+    let opened = host.open();
+    crate::show(format_args!("{admitted:x?}, {opened:x?}; then {then:?}"));
+    // Roots are read anew at the open; all else at one of both.
+    let reads = host.arrived.lock().expect("a lock").reads;
+    assert!(reads <= 2 * pages.len() + 8, "{reads} reads");
+    match (admitted, opened) {
+        (Ok(()), Ok(report)) => {
+            let (sessions, files) = report.taken_over.expect("it was there");
+            let visible = host.visible();
+            assert_eq!((visible.incoming, visible.files), (sessions, files));
+            taken::check(host, then);
+            Outcome::TakenOver(sessions, files)
+        }
+        (admitted, Err((why, _))) => {
+            if let Err(first) = admitted {
+                assert_eq!(first, why);
+            }
+            assert!(matches!(why, Error::Refused(_)), "{why}");
+            assert!(!why.to_string().is_empty());
+            assert_eq!(host.visible(), before, "a refusal has changed something");
+            refused(host, &pages);
+            Outcome::Refused
+        }
+        (Err(why), Ok(_)) => panic!("refused at boot ({why}), and taken over"),
+    }
+}
+
+/// The machine works on, and does not lose what was refused unless it may.
+fn refused(host: TestHost, pages: &luo_testhost::memory::Pages) {
+    assert_eq!(host.state(), State::Updated);
+    let session = host.create("next");
+    host.preserve(session, 1, u64::MAX >> 3)
+        .expect("it works on");
+    let before = host.visible();
+    assert!(host.reboot().is_err(), "a reboot loses what was refused");
+    assert_eq!(host.visible(), before, "a veto has changed something");
+    assert_eq!(&host.arrived.lock().expect("a lock").pages, pages);
+    let report = host.freeze().expect("a reboot that may lose it");
+    assert!(report.unread);
+    next_takes_over(host, "next");
+}
+
+/// The kernel after it finds the one session that was made here.
+fn next_takes_over(host: TestHost, name: &str) {
+    let (next, admitted) = boot(host.kexec());
+    assert_eq!(admitted, Ok(()));
+    assert_eq!(
+        next.open().expect("a good handover").taken_over,
+        Some((1, 1))
+    );
+    let session = next.claim(name).expect("the session");
+    let file = next.retrieve(session, 1).expect("the file");
+    assert_eq!(file.object, u64::MAX >> 3);
+    drop(file);
+    taken::nothing_left(next, &[session]);
+}

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask fuzz`: looks for inputs that break something.
+
+use std::path::PathBuf;
+
+use anyhow::{Result, bail};
+use luo_vm::checks::Tally;
+use luo_vm::fuzz::{Fuzzer, TARGETS};
+use luo_vm::interrupt;
+use luo_vm::judge::Case;
+use luo_vm::lab::Lab;
+
+use crate::show;
+
+/// Seconds of a target among all tests.
+const SHORT: u32 = 20;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Targets; all if none is named
+    #[arg(value_parser = clap::builder::PossibleValuesParser::new(TARGETS))]
+    targets: Vec<String>,
+    /// How long to look, for each target
+    #[arg(long, default_value_t = 300)]
+    seconds: u32,
+    /// Run this input of one target, and look for nothing
+    #[arg(long)]
+    replay: Option<PathBuf>,
+}
+
+pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+    if let Some(input) = &args.replay {
+        let [target] = args.targets.as_slice() else {
+            bail!("say of which target the input is: cargo xtask fuzz TARGET --replay FILE");
+        };
+        let fuzzer = Fuzzer::build(&lab.cache, &lab.repo)?;
+        let ran = fuzzer.replay(target, input)?;
+        let good = ran.is_ok();
+        show::case(&Case::unless(
+            format!("fuzz-{target}"),
+            ran.err().map(|finding| finding.explain(target)),
+        ));
+        return Ok(good);
+    }
+    let named =
+        |target: &&&str| args.targets.is_empty() || args.targets.iter().any(|t| t == **target);
+    let fuzzer = Fuzzer::build(&lab.cache, &lab.repo)?;
+    let mut tally = Tally::default();
+    for target in TARGETS.iter().filter(named) {
+        one(&fuzzer, target, args.seconds, &mut tally);
+        interrupt::check()?;
+    }
+    show::line(&tally.summary());
+    Ok(tally.is_good())
+}
+
+/// The part of `cargo xtask test`.
+pub(crate) fn short(lab: &Lab, wanted: &impl Fn(&str) -> bool, tally: &mut Tally) -> Result<()> {
+    let wanted: Vec<_> = TARGETS
+        .iter()
+        .filter(|target| wanted(&name(target)))
+        .collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let fuzzer = Fuzzer::build(&lab.cache, &lab.repo);
+    for target in wanted {
+        match &fuzzer {
+            Ok(fuzzer) => one(fuzzer, target, SHORT, tally),
+            Err(why) => failed(target, format!("{why:#}"), tally),
+        }
+        interrupt::check()?;
+    }
+    Ok(())
+}
+
+fn name(target: &str) -> String {
+    format!("fuzz-{target}")
+}
+
+fn one(fuzzer: &Fuzzer<'_>, target: &str, seconds: u32, tally: &mut Tally) {
+    match fuzzer.run(target, seconds) {
+        Ok(Ok(figures)) => {
+            let name = name(target);
+            show::line(&format!("ok      {name}: {figures}"));
+            tally.add(Case::unless(name, None));
+        }
+        Ok(Err(finding)) => failed(target, finding.explain(target), tally),
+        Err(why) => failed(target, format!("{why:#}"), tally),
+    }
+}
+
+fn failed(target: &str, why: String, tally: &mut Tally) {
+    let case = Case::failed(name(target), why);
+    show::case(&case);
+    tally.add(case);
+}
