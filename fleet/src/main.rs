@@ -13,19 +13,21 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments = std::env::args().skip(1);
-    let (Some(name), Some(folder)) = (arguments.next(), arguments.next()) else {
-        eprintln!("usage: luo-fleet SCENE FOLDER");
+    let mut next = || arguments.next();
+    let (Some(name), Some(folder), Some(system)) = (next(), next(), next()) else {
+        eprintln!("usage: luo-fleet SCENE FOLDER SYSTEM");
+        eprintln!("SYSTEM is a folder that `luo-sim system` has written");
         return ExitCode::from(64);
     };
+    let system = PathBuf::from(system);
     let target = Target {
-        // The simulator takes any file for a kernel.
-        image: Some("/proc/self/exe".to_owned()),
+        image: Some(system.join("boot/vmlinuz").display().to_string()),
         initrd: None,
         command_line: Some("liveupdate=on kho=on".to_owned()),
     };
     let state = std::fs::read_to_string("/sys/kernel/liveupdate/state");
     let is_after = state.is_ok_and(|state| state.trim() == "updated");
-    let result = Stage::new(&PathBuf::from(folder), target)
+    let result = Stage::new(&PathBuf::from(folder), target, &system)
         .and_then(|stage| scene::run(&name, &stage, is_after));
     match result {
         Ok(()) => {

@@ -26,6 +26,8 @@ pub struct Stage {
     folder: PathBuf,
     /// The kernel to jump into.
     target: Target,
+    /// Where the agent looks for the system's files.
+    root: PathBuf,
     agent: Mutex<Option<Child>>,
     members: Mutex<BTreeMap<String, Actor>>,
 }
@@ -47,11 +49,12 @@ impl Stage {
     ///
     /// # Errors
     /// The folder cannot be written to.
-    pub fn new(folder: &Path, target: Target) -> Result<Self> {
+    pub fn new(folder: &Path, target: Target, root: &Path) -> Result<Self> {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         Ok(Self {
             folder: folder.to_owned(),
             target,
+            root: root.to_owned(),
             agent: Mutex::default(),
             members: Mutex::default(),
         })
@@ -83,7 +86,8 @@ impl Stage {
     pub fn start_agent(&self, lines: &str) -> Result<()> {
         let config = self.folder.join("luod.toml");
         let state = self.folder.join("state");
-        let text = format!("state_directory = {state:?}\n{lines}\n");
+        let root = &self.root;
+        let text = format!("state_directory = {state:?}\n{lines}\n[checks]\nroot = {root:?}\n");
         fs::write(&config, text)?;
         // Names alone keep nobody out here: identities have to.
         let policy = "[[allow]]\nuid = 4711\nnames = [\"*\"]\n";

@@ -2,6 +2,7 @@
 //! All scenes in the simulator.
 
 use luo_fleet::scene::{self, SCENES, Victim};
+use luo_sim::system::System;
 use luo_sim::{Program, Simulator};
 
 /// Runs a scene over its jump.

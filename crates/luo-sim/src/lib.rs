@@ -13,6 +13,7 @@
 //! - [`Program`]: what is run at a boot.
 //! - [`Fault`]: what is to go wrong.
 //! - [`Event`]: a line of the trace.
+//! - [`system::System`]: files of a machine with live update, for the agent `luod`.
 //! - [`Simulator::test_driver`]: files and subsystems that fail or wait on demand, for
 //!   tests of an orchestrator.
 //!
@@ -75,6 +76,7 @@ mod simulator;
 mod stat;
 mod stop;
 mod supervisor;
+pub mod system;
 mod table;
 mod trace;
 mod tree;

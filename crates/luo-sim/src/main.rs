@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::{Args, Parser, Subcommand};
+use luo_sim::system::System;
 use luo_sim::{Ending, Fault, Help, Left, Outcome, Program, Simulator};
 
 /// Runs programs against a simulated Live Update Orchestrator.
@@ -25,6 +26,12 @@ enum Subcommands {
     Run(Run),
     /// Under `luo-sim run`: loads a kernel and jumps. Returns only if that is refused.
     Kexec(Kexec),
+    /// Writes files of a machine with live update into a folder, a kernel image among
+    /// them: what `luod` looks at before an update, with `root` in `[checks]`.
+    System {
+        /// The folder.
+        folder: PathBuf,
+    },
 }
 
 #[derive(Args)]
@@ -75,6 +82,10 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Subcommands::Run(run) => simulate(run),
         Subcommands::Kexec(kexec) => jump(&kexec),
+        Subcommands::System { folder } => System::default()
+            .write(&folder)
+            .with_context(|| folder.display().to_string())
+            .map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|why| {
         eprintln!("luo-sim: {why:#}");

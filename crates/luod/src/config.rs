@@ -13,6 +13,10 @@
 //! initrd = "/boot/initrd.img"
 //! command_line = "..."         # the running kernel's if there is none
 //!
+//! [checks]
+//! ignore = ["target-signature"] # what these find is a warning, and stops nothing
+//! root = "/"                   # where /proc, /sys and /boot are looked for
+//!
 //! [workload.vm-7]              # other deadlines for one workload
 //! prepare_deadline = 300
 //! ```
@@ -42,6 +46,8 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// The kernel to jump into if none is named.
     pub target: TargetConfig,
+    /// What is looked at before an update.
+    pub checks: ChecksConfig,
     /// Deadlines of some workloads.
     pub workload: BTreeMap<String, Deadlines>,
 }
@@ -98,6 +104,25 @@ pub struct TargetConfig {
     pub command_line: Option<String>,
 }
 
+/// What is looked at before an update.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ChecksConfig {
+    /// Names of checks whose failure is a warning only.
+    pub ignore: Vec<String>,
+    /// Where the system's files are looked for; for simulations.
+    pub root: PathBuf,
+}
+
+impl Default for ChecksConfig {
+    fn default() -> Self {
+        Self {
+            ignore: Vec::new(),
+            root: "/".into(),
+        }
+    }
+}
+
 /// Deadlines of one workload.
 #[derive(Clone, Copy, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -119,6 +144,7 @@ impl Default for Config {
             jump: Jump::Direct,
             state_directory: "/var/lib/luod".into(),
             target: TargetConfig::default(),
+            checks: ChecksConfig::default(),
             workload: BTreeMap::new(),
         }
     }
@@ -181,12 +207,15 @@ mod tests {
             [target]
             image = \"/boot/vmlinuz\"
             initrd = \"/boot/initrd.img\"
+            [checks]
+            ignore = [\"target-signature\"]
             [workload.vm-7]
             prepare_deadline = 300
         ";
         let config = Config::parse(text).unwrap();
         assert_eq!(config.unclaimed, Unclaimed::Keep);
         assert_eq!(config.jump, Jump::Systemctl);
+        assert_eq!(config.checks.ignore, ["target-signature"]);
         let seconds = |workload, step| config.patience(workload, step).as_secs_f64();
         assert_eq!(seconds("vm-7", Step::Prepare), 300.0);
         assert_eq!(seconds("vm-7", Step::Freeze), 0.5);

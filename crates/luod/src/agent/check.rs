@@ -1,49 +1,167 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is looked at before an update.
+//! What is looked at before an update: the running kernel, the target, and the files
+//! that workloads have declared. The crate `luo-preflight` judges.
 
+use std::fs;
 use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 
+use luo_preflight::file::{self, Facts};
+use luo_preflight::system::System;
+use luo_preflight::update::{self, Update};
+use luo_preflight::{image, target};
 use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target};
 
 use super::Agent;
+use crate::kernel::{Probe, command_line};
+
+/// What the kernels' handlers write that the orchestrator does not tell of.
+const HANDLERS: [&str; 2] = ["kho-v4", "memfd-v2"];
+
+/// The newest formats, for a kernel that does not tell.
+const NEWEST: &str = "luo-v5";
+
+/// What is looked at, gathered for the thread that looks.
+struct Subject {
+    system: System,
+    probe: Probe,
+    target: Target,
+    files: Vec<(String, Facts)>,
+}
 
 impl Agent {
     /// Looks at the running kernel, the target and all files that were declared.
     pub(super) async fn look(&self, target: &Target) -> Report {
-        let _ = target;
-        let checks = vec![self.orchestrator()];
-        Report {
-            ok: checks
-                .iter()
-                .all(|check| check.status != CheckStatus::Failed),
-            checks,
-        }
+        let subject = Subject {
+            system: System::at(&self.config.checks.root),
+            probe: self.probe.clone(),
+            target: target.clone(),
+            files: self.declared(),
+        };
+        // Images are large: the other peers do not wait for them.
+        let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
+        let checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
+        let obstacles = self.state.borrow().graph().obstacles();
+        let checks = checks
+            .into_iter()
+            .chain(obstacles.into_iter().map(obstacle));
+        self.judge(checks.collect())
     }
 
-    fn orchestrator(&self) -> Check {
-        let there = self.probe.orchestrator != Orchestrator::None;
-        Check {
-            name: "orchestrator".to_owned(),
-            status: if there {
-                CheckStatus::Ok
-            } else {
-                CheckStatus::Failed
-            },
-            found: format!(
-                "the running kernel's orchestrator: {}",
-                self.probe.orchestrator
-            ),
-            remedy: (!there).then(|| {
-                "boot a kernel with CONFIG_LIVEUPDATE=y and 'kho=on liveupdate=on'".to_owned()
-            }),
+    /// A report, with what the configuration says to ignore.
+    fn judge(&self, mut checks: Vec<Check>) -> Report {
+        for check in &mut checks {
+            if check.status == CheckStatus::Failed
+                && self.config.checks.ignore.contains(&check.name)
+            {
+                check.status = CheckStatus::Warning;
+                check.found.push_str(" (ignored, says the configuration)");
+            }
         }
+        luo_preflight::report(checks)
+    }
+
+    /// The files that were declared. The pages of those that are preserved already are
+    /// there: for memory they do not count.
+    fn declared(&self) -> Vec<(String, Facts)> {
+        let state = self.state.borrow();
+        let all = state.sessions.iter().flat_map(|(session, held)| {
+            let declared = held.declared.iter();
+            declared.filter_map(move |(token, fd)| {
+                let facts = file::look(fd).ok()?;
+                Some((name_of(session, *token), facts))
+            })
+        });
+        all.collect()
     }
 
     /// Looks at a file that is going to be preserved.
-    pub(super) fn check_file(_session: &str, _token: u64, _fd: &OwnedFd) -> Report {
-        Report {
-            ok: true,
-            checks: Vec::new(),
+    pub(super) fn check_file(&self, session: &str, token: u64, fd: &OwnedFd) -> Report {
+        let system = System::at(&self.config.checks.root);
+        let checks = match file::look(fd) {
+            Ok(facts) => file::checks(&name_of(session, token), &facts, &system.running().memory),
+            Err(why) => vec![Check {
+                name: "file-kind".to_owned(),
+                status: CheckStatus::Failed,
+                found: format!("{}: {why}", name_of(session, token)),
+                remedy: Some("preserve a memfd".to_owned()),
+            }],
+        };
+        self.judge(checks)
+    }
+}
+
+fn name_of(session: &str, token: u64) -> String {
+    format!("session '{session}', token {token:#x}")
+}
+
+impl Subject {
+    fn checks(&self) -> Vec<Check> {
+        let running = self.system.running();
+        let abi = running.abi(&self.known());
+        let path = self.target.image.as_deref().map(PathBuf::from);
+        let image = match &path {
+            Some(path) => image::read_file(path, &target::families(&abi)),
+            None => {
+                let mut checks = luo_preflight::running::checks(&running);
+                checks.push(no_target());
+                return checks;
+            }
+        };
+        let initrd = self.target.initrd.as_deref().map(Path::new);
+        let initrd_bytes = initrd.map_or(Ok(0), |path| {
+            fs::metadata(path)
+                .map(|file| file.len())
+                .map_err(|why| why.to_string())
+        });
+        let line = command_line(&self.target).unwrap_or_default();
+        update::checks(&Update {
+            running: &running,
+            abi: &abi,
+            image: image.as_ref(),
+            initrd_bytes: initrd_bytes
+                .as_ref()
+                .map(|bytes| *bytes)
+                .map_err(String::as_str),
+            command_line: &line,
+            files: &self.files,
+        })
+    }
+
+    /// The formats that the running kernel hands over.
+    fn known(&self) -> Vec<&str> {
+        let mut known = HANDLERS.to_vec();
+        known.push(self.probe.handover_abi.as_deref().unwrap_or(NEWEST));
+        if self.probe.orchestrator == Orchestrator::Contract {
+            known.extend(self.probe.contract_abi.as_deref());
         }
+        known
+    }
+}
+
+fn no_target() -> Check {
+    Check {
+        name: "target-image".to_owned(),
+        status: CheckStatus::Failed,
+        found: "no kernel is named".to_owned(),
+        remedy: Some("name one with --image, or in [target] of the configuration".to_owned()),
+    }
+}
+
+fn obstacle(text: String) -> Check {
+    Check {
+        name: "workloads".to_owned(),
+        status: CheckStatus::Failed,
+        found: text,
+        remedy: Some("start what is missing, or drop what needs it".to_owned()),
+    }
+}
+
+fn broken(why: &tokio::task::JoinError) -> Check {
+    Check {
+        name: "checks".to_owned(),
+        status: CheckStatus::Failed,
+        found: format!("the checks themselves have failed: {why}"),
+        remedy: Some("this is a bug of luod: please report it".to_owned()),
     }
 }

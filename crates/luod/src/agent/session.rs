@@ -104,20 +104,27 @@ impl Agent {
                 reason: format!("it is session '{kernels}'"),
             });
         }
-        let held = self
-            .state
-            .borrow()
-            .sessions
-            .get(name)
-            .map(|held| held.workload.clone());
-        match held {
-            Some(other) if other != workload => {
+        let known = {
+            let state = self.state.borrow();
+            let held = state.sessions.get(name);
+            held.map(|held| {
+                (
+                    held.workload == workload,
+                    held.session.is_some() || held.busy,
+                )
+            })
+        };
+        match known {
+            Some((false, _)) => {
                 return Err(Error::Denied {
-                    reason: format!("session '{name}' is workload '{other}''s"),
+                    reason: format!("session '{name}' is another workload's"),
                 });
             }
             // It came out of the descriptor store already.
-            Some(_) => return Ok(()),
+            Some((true, true)) => return Ok(()),
+            // An earlier process of the agent gave it to the workload, and the record
+            // of the previous kernel still has it.
+            Some((true, false)) => {}
             None => self.reserve(caller, &workload, name)?,
         }
         self.hold(name, session);
@@ -189,7 +196,7 @@ impl Agent {
     ) -> Result<Declared, Error> {
         let workload = caller.workload()?;
         let limit = self.policy.limits(&caller.identity).files;
-        let report = Self::check_file(session, token, &fd);
+        let report = self.check_file(session, token, &fd);
         let mut state = self.state.borrow_mut();
         self.own(&state, workload, session)?;
         let declared = state
