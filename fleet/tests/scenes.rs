@@ -9,8 +9,13 @@ use luo_sim::{Program, Simulator};
 #[track_caller]
 fn play(name: &str) {
     let folder = std::env::temp_dir().join(format!("luo-fleet-{}-{name}", std::process::id()));
-    let program =
-        Program::new(env!("CARGO_BIN_EXE_luo-fleet")).args([name.as_ref(), folder.as_os_str()]);
+    let system = folder.join("system");
+    System::default().write(&system).unwrap();
+    let program = Program::new(env!("CARGO_BIN_EXE_luo-fleet")).args([
+        name.as_ref(),
+        folder.as_os_str(),
+        system.as_os_str(),
+    ]);
     let outcome = Simulator::new()
         .each_boot(program)
         .at_most(2)
