@@ -92,7 +92,7 @@ impl Client for Program {
 }
 
 /// What the engine of a bench has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Held {
     /// Outgoing sessions.
     pub outgoing: usize,
