@@ -330,6 +330,31 @@ impl Stage {
         Ok(())
     }
 
+    /// Ends everything that was started here.
+    ///
+    /// # Errors
+    /// Something cannot be ended.
+    pub fn end(self) -> Result<()> {
+        for actor in lock(&self.members).values_mut() {
+            // It may have ended by itself.
+            let _ = actor.process.kill();
+            actor.process.wait()?;
+        }
+        let Some(mut manager) = lock(&self.agent).take() else {
+            return Ok(());
+        };
+        let agent = child_of(manager.id())?;
+        manager.kill()?;
+        manager.wait()?;
+        kill_process(agent, Signal::KILL)?;
+        let path = format!("/proc/{}/stat", agent.as_raw_nonzero());
+        until("the end of luod", || {
+            // Whoever it belongs to now takes its time to see that it has ended.
+            let stat = fs::read_to_string(&path).unwrap_or_default();
+            Ok(stat.is_empty() || stat.contains(") Z "))
+        })
+    }
+
     /// Runs an update that is expected to jump, and does not come back then.
     ///
     /// # Errors
@@ -341,6 +366,35 @@ impl Stage {
         }
         bail!("the update ended without an error, and without a jump")
     }
+}
+
+/// The first child of a process.
+fn child_of(parent: u32) -> Result<Pid> {
+    let path = format!("/proc/{parent}/task/{parent}/children");
+    let children = fs::read_to_string(&path).with_context(|| path.clone());
+    let number = match children {
+        Ok(children) => children.split_whitespace().next().map(str::to_owned),
+        // A kernel without CONFIG_PROC_CHILDREN: all have to be asked.
+        Err(_) => child_by_search(parent)?,
+    };
+    let number = number.context("it has no child")?.parse()?;
+    Pid::from_raw(number).context("its number")
+}
+
+fn child_by_search(parent: u32) -> Result<Option<String>> {
+    for entry in fs::read_dir("/proc")? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let stat = fs::read_to_string(format!("/proc/{name}/stat")).unwrap_or_default();
+        // After the name in parentheses: the state, and the parent.
+        let fields = stat
+            .rsplit_once(')')
+            .map(|(_, rest)| rest)
+            .unwrap_or_default();
+        if fields.split_whitespace().nth(1) == Some(&parent.to_string()) {
+            return Ok(Some(name));
+        }
+    }
+    Ok(None)
 }
 
 fn arguments(member: &Member) -> Vec<String> {

@@ -93,6 +93,28 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Sce
     }
 }
 
+/// The scenes of `luo-fleet`: the agent and several workloads.
+fn fleet(on: &'static str, first: &'static str, next: &'static str) -> Scenario {
+    /// Scenes, each over a kexec of its own.
+    const SCENES: u32 = 8;
+    let kernels = (0..SCENES).map(|index| if index % 2 == 0 { next } else { first });
+    Scenario {
+        first,
+        next: kernels.collect(),
+        timeout: BASE_TIMEOUT * 4,
+        expect: Expect {
+            cases: SCENES as usize,
+            named: &[],
+            kexecs: Some(SCENES),
+        },
+        ..scenario(
+            &format!("fleet-{on}"),
+            "fleet",
+            "workloads go through updates by the agent: vetoes, hangs, kills; nothing is lost",
+        )
+    }
+}
+
 /// `kexecs` updates in a row, between two kernels in turn.
 fn chain(kexecs: u32) -> Scenario {
     let next = (0..kexecs)
@@ -194,6 +216,8 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         )
         .kexec("rust", "rust-next")
         .cases(24),
+        fleet("rust", "rust", "rust-next"),
+        fleet("c", "c", "c"),
         chain(kexecs),
         Scenario {
             next: vec!["rust"],

@@ -39,8 +39,12 @@ pub struct Peer<'a> {
 /// # Errors
 /// [`Unknown`]: then it is nobody.
 pub fn of(peer: Peer<'_>) -> Result<Identity, Unknown> {
-    let path = format!("/proc/{}/cgroup", peer.pid);
-    let text = fs::read_to_string(path).map_err(Unknown::Group)?;
+    let text = match fs::read_to_string(format!("/proc/{}/cgroup", peer.pid)) {
+        Ok(text) => text,
+        // A kernel without control groups: nobody is a service.
+        Err(_) if !fs::exists("/proc/self/cgroup").unwrap_or(true) => String::new(),
+        Err(why) => return Err(Unknown::Group(why)),
+    };
     // Only if the process was there all the while is it its control group.
     if peer.process.is_some_and(has_ended) {
         return Err(Unknown::Gone);

@@ -59,7 +59,7 @@ pub(crate) fn again(guest: &Guest, edit: impl FnOnce(&mut CommandLine, &mut Args
 }
 
 /// The kernel that `luo.next` names for this boot, or the only one there is.
-fn next_kernel(guest: &Guest) -> Result<PathBuf> {
+pub(crate) fn next_kernel(guest: &Guest) -> Result<PathBuf> {
     if let Some(list) = guest.line.get(param::NEXT) {
         let name = pick(list, guest.boot).context("luo.next names no kernel")?;
         return Ok(PathBuf::from(KERNEL_DIR).join(name));
@@ -82,7 +82,7 @@ fn pick(list: &str, boot: u32) -> Option<&str> {
 }
 
 /// A copy of the initramfs: the system call reads regular files only.
-fn initrd() -> Result<File> {
+pub(crate) fn initrd() -> Result<File> {
     let mut source = File::open(INITRD).context(INITRD)?;
     let mut copy = luo_sys::memfd::create("initrd", 0)?;
     if std::io::copy(&mut source, &mut copy)? == 0 {

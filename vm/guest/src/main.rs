@@ -30,6 +30,10 @@ fn main() {
     if args.next().as_deref() == Some(child::ARGUMENT) {
         child::run(args);
     }
+    // The agent and its workloads are this program too.
+    if let Some(code) = luo_fleet::command::run() {
+        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    }
     init::panics_end_the_run();
     init::end(run());
 }

@@ -7,6 +7,7 @@ mod conformance;
 mod contract;
 mod demo;
 mod flb;
+mod fleet;
 mod handover;
 mod hostile;
 mod rfc_client;
@@ -30,6 +31,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("contract", contract::run),
     ("demo", demo::run),
     ("flb", flb::run),
+    ("fleet", fleet::run),
     ("handover", handover::run),
     ("hostile", hostile::run),
     ("rfc-client", rfc_client::run),
