@@ -11,7 +11,6 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState, adm
 use super::Agent;
 use super::state::{Held, Restore, Workload};
 use super::timeline::Line;
-use super::update::took;
 use super::workload::Caller;
 use crate::config::Unclaimed;
 use crate::notes::Progress;
@@ -308,6 +307,8 @@ impl Agent {
             let names: Vec<_> = released.into_iter().collect();
             reasons.push(format!("nobody claimed: {}", names.join(", ")));
         }
+        // The clock was set anew in between: only moments tell how long it took.
+        let before = record.freeze.time_us.saturating_sub(record.began_us);
         let entry = HistoryEntry {
             update: record.update,
             outcome: if reasons.is_empty() {
@@ -317,7 +318,7 @@ impl Agent {
             },
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             began_us: record.began_us,
-            took_us: took(record.began_us),
+            took_us: before.saturating_add(record.freeze.until(&self.moment())),
             blackout_us: progress.last.map(|last| record.freeze.until(&last)),
             from_kernel: record.from_kernel,
             to_kernel: super::view::kernel_release(),

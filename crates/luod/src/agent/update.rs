@@ -528,8 +528,3 @@ fn new_id() -> String {
         uuid => uuid.to_owned(),
     }
 }
-
-/// How long something took, for a history.
-pub(super) fn took(from_us: u64) -> u64 {
-    now_us().saturating_sub(from_us)
-}
