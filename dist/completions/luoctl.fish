@@ -1,0 +1,177 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_luoctl_global_optspecs
+    string join \n json dry-run no-color runtime-directory= h/help V/version
+end
+
+function __fish_luoctl_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_luoctl_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_luoctl_using_subcommand
+    set -l cmd (__fish_luoctl_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c luoctl -n "__fish_luoctl_needs_command" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_needs_command" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_needs_command" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_needs_command" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c luoctl -n "__fish_luoctl_needs_command" -s V -l version -d 'Print version'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "status" -d 'Shows where the agent is, and how the workloads stand'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "sessions" -d 'Lists all sessions that the agent and the kernel know'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "graph" -d 'Draws which workload needs which: as text, for Graphviz, or as a picture'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "check" -d 'Checks whether an update to a kernel would work. Changes nothing'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "plan" -d 'Shows in which order an update would ask, and what stands in the way'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "prepare" -d 'Checks, loads the kernel, and asks all workloads to get ready'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "freeze" -d 'After prepare: asks all workloads to stand still'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "kexec" -d 'After freeze: jumps into the new kernel'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "cancel" -d 'Ends an update before the jump. All workloads go on'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "update" -d 'All of an update: check, prepare, freeze, jump'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "finish" -d 'After the jump: ends the update before its deadline'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "release" -d 'Releases a session that the agent holds for a workload that has left'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "history" -d 'Lists the last updates, or shows the timeline of one'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "watch" -d 'Shows what happens, as it happens'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "inspect" -d 'Shows everything about a session or a workload, or about all'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "completions" -d 'Writes completions for a shell'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "schema" -d 'Writes the JSON schema of what `--json` writes'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s f -l format -d 'What to draw it as' -r -f -a "text\t'Lines, by level'
+dot\t'For Graphviz'
+svg\t'A picture'"
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s o -l output -d 'Writes to a file' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l kernel -d 'The kernel\'s image' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l initrd -d 'Its initrd. That of luod.toml is not taken for another kernel' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l kernel -d 'The kernel\'s image' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l initrd -d 'Its initrd. That of luod.toml is not taken for another kernel' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l reason -d 'Why, for the timeline and the workloads' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l kernel -d 'The kernel\'s image' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd. That of luod.toml is not taken for another kernel' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l release -d 'Releases sessions that nobody has claimed, with all that is in them'
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s n -l most -d 'Lists so many' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l until -d 'Ends when the agent is in this phase' -r -f -a "normal\t''
+preparing\t''
+prepared\t''
+freezing\t''
+frozen\t''
+jumping\t''
+cancelling\t''
+updated\t''"
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "status" -d 'Shows where the agent is, and how the workloads stand'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "sessions" -d 'Lists all sessions that the agent and the kernel know'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "graph" -d 'Draws which workload needs which: as text, for Graphviz, or as a picture'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "check" -d 'Checks whether an update to a kernel would work. Changes nothing'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "plan" -d 'Shows in which order an update would ask, and what stands in the way'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "prepare" -d 'Checks, loads the kernel, and asks all workloads to get ready'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "freeze" -d 'After prepare: asks all workloads to stand still'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "kexec" -d 'After freeze: jumps into the new kernel'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "cancel" -d 'Ends an update before the jump. All workloads go on'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "update" -d 'All of an update: check, prepare, freeze, jump'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "finish" -d 'After the jump: ends the update before its deadline'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "release" -d 'Releases a session that the agent holds for a workload that has left'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "history" -d 'Lists the last updates, or shows the timeline of one'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "watch" -d 'Shows what happens, as it happens'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "inspect" -d 'Shows everything about a session or a workload, or about all'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "completions" -d 'Writes completions for a shell'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "schema" -d 'Writes the JSON schema of what `--json` writes'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
