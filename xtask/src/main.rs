@@ -9,6 +9,7 @@ mod conformance;
 mod demo;
 mod fuzz;
 mod kernel;
+mod man;
 mod programs;
 mod show;
 mod test;
@@ -46,6 +47,8 @@ enum Command {
     Conformance(conformance::Args),
     /// Look for inputs that break something
     Fuzz(fuzz::Args),
+    /// Write man pages, completions and JSON schemas anew, from their definitions
+    Man,
     /// Measure mainline's orchestrator and ours side by side
     Bench(bench::Args),
 }
@@ -59,6 +62,7 @@ fn main() -> ExitCode {
         Command::Vm(command) => vm::run(&lab, command),
         Command::Conformance(args) => conformance::run(&lab, &args),
         Command::Fuzz(args) => fuzz::run(&lab, &args),
+        Command::Man => man::run(),
         Command::Bench(args) => bench::run(&lab, &args),
     });
     match result {

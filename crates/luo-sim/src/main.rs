@@ -2,81 +2,16 @@
 //! The command `luo-sim`.
 #![forbid(unsafe_code)]
 
-use std::ffi::OsString;
+mod cli;
+
 use std::fs::File;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use clap::{Args, Parser, Subcommand};
+use clap::Parser;
+use cli::{Cli, Kexec, Run, Subcommands};
 use luo_sim::system::System;
 use luo_sim::{Ending, Fault, Help, Left, Outcome, Program, Simulator};
-
-/// Runs programs against a simulated Live Update Orchestrator.
-#[derive(Parser)]
-#[command(name = "luo-sim", version)]
-struct Cli {
-    #[command(subcommand)]
-    command: Subcommands,
-}
-
-#[derive(Subcommand)]
-enum Subcommands {
-    /// Runs commands from boot to boot; the exit status is that of the last.
-    Run(Run),
-    /// Under `luo-sim run`: loads a kernel and jumps. Returns only if that is refused.
-    Kexec(Kexec),
-    /// Writes files of a machine with live update into a folder, a kernel image among
-    /// them: what `luod` looks at before an update, with `root` in `[checks]`.
-    System {
-        /// The folder.
-        folder: PathBuf,
-    },
-}
-
-#[derive(Args)]
-struct Run {
-    /// A line for the shell, for one boot; once for each boot, in order.
-    #[arg(long = "boot", value_name = "CMD", conflicts_with = "program")]
-    boots: Vec<OsString>,
-    /// Ends after so many boots.
-    #[arg(long = "boots", value_name = "N")]
-    most: Option<usize>,
-    /// Has something go wrong: [BOOT/]STEP[:N]=ACTION. 'help' lists what can.
-    #[arg(long = "fault", value_name = "FAULT")]
-    faults: Vec<String>,
-    /// What random choices follow from.
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Parameters of the first kernel: liveupdate_openers=many and the like.
-    #[arg(long, value_name = "LINE", default_value = "")]
-    parameters: String,
-    /// A subsystem that takes part in updates.
-    #[arg(long = "subsystem", value_name = "NAME")]
-    subsystems: Vec<String>,
-    /// Adds /dev/luo_forge and /dev/luo_participant, for tests of an orchestrator.
-    #[arg(long)]
-    test_driver: bool,
-    /// Writes what happens to standard error.
-    #[arg(long)]
-    trace: bool,
-    /// Writes what happens to a file, as lines of JSON.
-    #[arg(long, value_name = "FILE")]
-    trace_json: Option<PathBuf>,
-    /// Says at the end how long each update took.
-    #[arg(long)]
-    times: bool,
-    /// The program to run at each boot, and its arguments.
-    #[arg(last = true, value_name = "PROGRAM")]
-    program: Vec<OsString>,
-}
-
-#[derive(Args)]
-struct Kexec {
-    /// The next kernel's command line.
-    #[arg(default_value = "")]
-    command_line: String,
-}
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {

@@ -11,6 +11,7 @@ macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$variant_meta:meta])* $variant:ident = $word:literal,)* }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, CustomType)]
+        #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
         #[zlink(crate = "zlink_core", rename_all = "snake_case")]
         #[serde(rename_all = "snake_case")]
         pub enum $name {
@@ -202,6 +203,7 @@ words! {
 #[derive(
     Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, CustomType,
 )]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Identity {
     /// The user.
@@ -225,6 +227,7 @@ impl fmt::Display for Identity {
 
 /// What a workload is told next.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Event {
     /// What.
@@ -240,6 +243,7 @@ pub struct Event {
 
 /// A workload, for those who look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Workload {
     /// Its name.
@@ -258,6 +262,7 @@ pub struct Workload {
 
 /// A session, for those who look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct SessionInfo {
     /// Its name.
@@ -276,6 +281,7 @@ pub struct SessionInfo {
 
 /// How the agent and the machine stand.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Status {
     /// Where the agent is.
@@ -296,6 +302,7 @@ pub struct Status {
 
 /// A line of an update's timeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct TimelineEvent {
     /// The update's id.
@@ -316,6 +323,7 @@ pub struct TimelineEvent {
 
 /// An update that is over.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct HistoryEntry {
     /// The update's id.
@@ -341,6 +349,7 @@ pub struct HistoryEntry {
 
 /// The kernel to jump into.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Target {
     /// Path of the image; what the configuration says if there is none.
@@ -353,6 +362,7 @@ pub struct Target {
 
 /// One thing that was checked.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Check {
     /// A word for programs, for example `target-abi`.
@@ -367,6 +377,7 @@ pub struct Check {
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Report {
     /// Whether an update may begin: no check has failed.
@@ -377,6 +388,7 @@ pub struct Report {
 
 /// What is done together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct PlanStep {
     /// What is asked.
@@ -387,6 +399,7 @@ pub struct PlanStep {
 
 /// In which order an update would ask.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
 pub struct Plan {
     /// The steps, in order.

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line. It stands alone, because the man page is made from it, too.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Runs programs against a simulated Live Update Orchestrator.
+#[derive(Parser)]
+#[command(name = "luo-sim", version)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Subcommands,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Subcommands {
+    /// Runs commands from boot to boot; the exit status is that of the last.
+    Run(Run),
+    /// Under `luo-sim run`: loads a kernel and jumps. Returns only if that is refused.
+    Kexec(Kexec),
+    /// Writes files of a machine with live update into a folder, a kernel image among
+    /// them: what `luod` looks at before an update, with `root` in `[checks]`.
+    System {
+        /// The folder.
+        folder: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub(crate) struct Run {
+    /// A line for the shell, for one boot; once for each boot, in order.
+    #[arg(long = "boot", value_name = "CMD", conflicts_with = "program")]
+    pub(crate) boots: Vec<OsString>,
+    /// Ends after so many boots.
+    #[arg(long = "boots", value_name = "N")]
+    pub(crate) most: Option<usize>,
+    /// Has something go wrong: [BOOT/]STEP[:N]=ACTION. 'help' lists what can.
+    #[arg(long = "fault", value_name = "FAULT")]
+    pub(crate) faults: Vec<String>,
+    /// What random choices follow from.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(crate) seed: u64,
+    /// Parameters of the first kernel: liveupdate_openers=many and the like.
+    #[arg(long, value_name = "LINE", default_value = "")]
+    pub(crate) parameters: String,
+    /// A subsystem that takes part in updates.
+    #[arg(long = "subsystem", value_name = "NAME")]
+    pub(crate) subsystems: Vec<String>,
+    /// Adds /dev/luo_forge and /dev/luo_participant, for tests of an orchestrator.
+    #[arg(long)]
+    pub(crate) test_driver: bool,
+    /// Writes what happens to standard error.
+    #[arg(long)]
+    pub(crate) trace: bool,
+    /// Writes what happens to a file, as lines of JSON.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace_json: Option<PathBuf>,
+    /// Says at the end how long each update took.
+    #[arg(long)]
+    pub(crate) times: bool,
+    /// The program to run at each boot, and its arguments.
+    #[arg(last = true, value_name = "PROGRAM")]
+    pub(crate) program: Vec<OsString>,
+}
+
+#[derive(Args)]
+pub(crate) struct Kexec {
+    /// The next kernel's command line.
+    #[arg(default_value = "")]
+    pub(crate) command_line: String,
+}

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl check`
+
+use luo_varlink::{CheckStatus, Report};
+
+use super::context::Context;
+use super::target;
+use crate::document::Checked;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::output::{Paint, Tone};
+use crate::text::{count, plain_lines};
+
+/// Checks whether an update to a kernel would work. Changes nothing. Takes root.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    target: target::Args,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let target = args.target.target()?;
+    let report = context.admin()?.check(&target)?;
+    let exit = verdict(&report);
+    if context.json {
+        context.out.document(&Checked { report, plan: None })?;
+    } else {
+        let text = render(&report, context.out.paint);
+        context.out.text(&text)?;
+    }
+    Ok(exit)
+}
+
+/// How a report ends the command.
+pub(super) fn verdict(report: &Report) -> Exit {
+    if report.ok { Exit::Done } else { Exit::Refused }
+}
+
+/// A report as text.
+pub(super) fn render(report: &Report, paint: Paint) -> String {
+    let mut text = String::new();
+    for check in &report.checks {
+        let tone = match check.status {
+            CheckStatus::Ok => Tone::Good,
+            CheckStatus::Warning | CheckStatus::Unknown => Tone::Warn,
+            CheckStatus::Failed => Tone::Bad,
+        };
+        let status = paint.tone(tone, format!("{:<7}", check.status));
+        let name = plain_lines(&check.name);
+        text += &format!("{status}  {name}: {}\n", indent(&check.found));
+        if let Some(remedy) = &check.remedy {
+            text += &format!("         -> {}\n", indent(remedy));
+        }
+    }
+    let failed = report.checks.iter();
+    let failed = failed
+        .filter(|check| check.status == CheckStatus::Failed)
+        .count();
+    let verdict = if report.ok {
+        paint.tone(Tone::Good, "an update can begin")
+    } else {
+        let obstacles = count(failed, "obstacle");
+        paint.tone(
+            Tone::Bad,
+            format!("{obstacles}: an update would be refused"),
+        )
+    };
+    text + &verdict + "\n"
+}
+
+fn indent(text: &str) -> String {
+    plain_lines(text).replace('\n', "\n            ")
+}
+
+#[cfg(test)]
+mod tests {
+    use luo_varlink::Check;
+
+    use super::*;
+
+    #[test]
+    fn what_failed_has_its_remedy_below_and_commands_nobody() {
+        let check = |name: &str, status, remedy: Option<&str>| Check {
+            name: name.into(),
+            status,
+            found: format!("{name} is\nas \x1b[31mit is"),
+            remedy: remedy.map(str::to_owned),
+        };
+        let report = Report {
+            ok: false,
+            checks: vec![
+                check("a", CheckStatus::Ok, None),
+                check("b", CheckStatus::Failed, Some("build it\nagain")),
+                check("c", CheckStatus::Unknown, None),
+            ],
+        };
+        let text = "\
+ok       a: a is
+            as \u{fffd}[31mit is
+failed   b: b is
+            as \u{fffd}[31mit is
+         -> build it
+            again
+unknown  c: c is
+            as \u{fffd}[31mit is
+1 obstacle: an update would be refused
+";
+        assert_eq!(render(&report, Paint(false)), text);
+        assert_eq!(verdict(&report), Exit::Refused);
+        let fine = Report {
+            ok: true,
+            checks: vec![],
+        };
+        assert_eq!(render(&fine, Paint(false)), "an update can begin\n");
+        assert_eq!(verdict(&fine), Exit::Done);
+    }
+}

@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl completions`
+
+use clap_complete::Shell;
+
+use super::context::Context;
+use crate::cli::Cli;
+use crate::exit::Exit;
+use crate::failure::Result;
+
+/// Writes completions for a shell, for example into
+/// /usr/share/bash-completion/completions/luoctl.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The shell.
+    #[arg(value_enum)]
+    shell: Shell,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let mut script = Vec::new();
+    clap_complete::generate(args.shell, &mut Cli::definition(), "luoctl", &mut script);
+    context.out.text(&String::from_utf8_lossy(&script))?;
+    Ok(Exit::Done)
+}

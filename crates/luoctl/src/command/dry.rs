@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What would be done. Changes nothing.
+
+use luo_varlink::{Phase, Step, Target};
+
+use super::context::Context;
+use super::{check, plan};
+use crate::document::Checked;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::text::list;
+
+/// A dry run of prepare and update: what a check finds, and the plan.
+pub(super) fn update(context: &mut Context, target: &Target) -> Result {
+    let mut admin = context.admin()?;
+    let phase = context.status()?.get()?.phase;
+    let report = admin.check(target)?;
+    let plan = admin.plan()?;
+    let exit = match (check::verdict(&report), plan::verdict(&plan)) {
+        (Exit::Done, Exit::Done) => Exit::Done,
+        _ => Exit::Refused,
+    };
+    let paint = context.out.paint;
+    if context.json {
+        context.out.document(&Checked {
+            report,
+            plan: Some(plan),
+        })?;
+    } else {
+        let text = format!(
+            "{}\n{}",
+            check::render(&report, paint),
+            plan::render(&plan, paint)
+        );
+        context.out.text(&text)?;
+    }
+    if phase != Phase::Normal {
+        return Err(impossible("an update", phase));
+    }
+    Ok(exit)
+}
+
+/// A dry run of a step that is possible in some phases only.
+pub(super) fn step(context: &mut Context, command: &str, phases: &[Phase]) -> Result {
+    let phase = context.status()?.get()?.phase;
+    // Whether this user may is a part of it.
+    let mut admin = context.admin()?;
+    if !phases.contains(&phase) {
+        return Err(impossible(command, phase));
+    }
+    let asked = match command {
+        "freeze" => {
+            let steps = admin.plan()?.steps.into_iter();
+            let steps = steps.filter(|step| step.step == Step::Freeze);
+            let steps: Vec<_> = steps.map(|step| list(&step.workloads)).collect();
+            format!("; it would ask {}", steps.join(", then "))
+        }
+        _ => String::new(),
+    };
+    let text = format!("{command} is possible while {phase}{asked}; nothing was done");
+    context.done(command, &text)
+}
+
+fn impossible(what: &str, phase: Phase) -> Failure {
+    let message = format!("{what} is not possible while {phase}");
+    Failure::new(Exit::Refused, "illegal", message).next("`luoctl status` says more")
+}

@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl freeze`
+
+use luo_varlink::Phase;
+
+use super::context::Context;
+use super::dry;
+use crate::failure::Result;
+use crate::interrupt::Cancels;
+
+/// After prepare: asks all workloads to stand still. The blackout begins. ^C cancels.
+/// Takes root.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {}
+
+pub(super) fn run(context: &mut Context, _: &Args) -> Result {
+    if context.dry_run {
+        return dry::step(context, "freeze", &[Phase::Prepared]);
+    }
+    let mut admin = context.admin()?;
+    let _cancels = Cancels::on_interrupt(&context.folder)?;
+    admin.freeze()?;
+    context.done(
+        "freeze",
+        "all stand still; next `luoctl kexec`, or `luoctl cancel`",
+    )
+}

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl graph`
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+
+use super::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::graph;
+use crate::output::Paint;
+
+/// Draws which workload needs which: as text, for Graphviz, or as a picture. Everybody
+/// may.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// What to draw it as.
+    #[arg(long, short, value_enum, default_value_t, conflicts_with = "json")]
+    format: Format,
+    /// Writes to a file.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// Lines, by level.
+    #[default]
+    Text,
+    /// For Graphviz.
+    Dot,
+    /// A picture.
+    Svg,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let graph = graph::of(&context.status()?.get()?);
+    let paint = match args.output {
+        Some(_) => Paint(false),
+        None => context.out.paint,
+    };
+    let text = match args.format {
+        _ if context.json => {
+            let json = serde_json::to_string_pretty(&graph);
+            json.map_err(std::io::Error::from)? + "\n"
+        }
+        Format::Text => graph::text(&graph, paint),
+        Format::Dot => graph::dot(&graph),
+        Format::Svg => graph::svg(&graph),
+    };
+    match &args.output {
+        Some(path) => std::fs::write(path, text).map_err(|why| Failure::file(path, &why))?,
+        None => context.out.text(&text)?,
+    }
+    Ok(Exit::Done)
+}

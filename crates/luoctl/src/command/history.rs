@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl history`
+
+use luo_varlink::HistoryEntry;
+
+use super::context::Context;
+use crate::document::History;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::output::{Paint, Tone};
+use crate::table::Table;
+use crate::text::{date, plain, took};
+use crate::timeline;
+
+/// Updates that are looked through for one by its id: what the agent gives at most.
+const ALL: u32 = 1000;
+
+/// Lists the last updates, or shows the timeline of one. Everybody may.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// Shows all of one update: the beginning of its id, or `last`.
+    #[arg(value_name = "UPDATE")]
+    update: Option<String>,
+    /// Lists so many.
+    #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
+    most: u32,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let paint = context.out.paint;
+    let mut status = context.status()?;
+    let updates = match args.update.as_deref() {
+        None => status.history(args.most)?,
+        Some("last") => status.history(1)?,
+        Some(id) => {
+            let mut all = status.history(ALL)?;
+            all.retain(|entry| entry.update.starts_with(id));
+            all.truncate(2);
+            all
+        }
+    };
+    if let Some(wanted) = &args.update {
+        one(wanted, &updates)?;
+    }
+    if context.json {
+        context.out.document(&History { updates })?;
+        return Ok(Exit::Done);
+    }
+    let text = match (&args.update, updates.first()) {
+        (Some(_), Some(entry)) => timeline::render(entry, paint),
+        (_, None) => "no update has been made\n".to_owned(),
+        (None, Some(_)) => list(&updates, paint),
+    };
+    context.out.text(&text)?;
+    Ok(Exit::Done)
+}
+
+/// One is wanted, and one there must be.
+fn one(wanted: &str, found: &[HistoryEntry]) -> Result<()> {
+    let problem = match found {
+        [_] => return Ok(()),
+        [] => "there is no update",
+        _ => "there are several updates",
+    };
+    let message = format!("{problem} '{}' in the history", plain(wanted));
+    Err(Failure::new(Exit::NotFound, "no-such-update", message)
+        .next("`luoctl history -n 1000` lists them"))
+}
+
+fn list(updates: &[HistoryEntry], paint: Paint) -> String {
+    let head = ["UPDATE", "BEGAN", "OUTCOME", ">TOOK", ">BLACKOUT", "REASON"];
+    let mut table = Table::new(&head);
+    for entry in updates {
+        let reason = entry.reason.as_deref().unwrap_or_default();
+        // Ids are random: some letters tell them apart.
+        let id: String = entry.update.chars().take(8).collect();
+        let reason = reason.lines().next().unwrap_or_default().to_owned();
+        table.row([
+            (id, Tone::Plain),
+            (date(entry.began_us), Tone::Plain),
+            (entry.outcome.to_string(), timeline::tone(entry.outcome)),
+            (took(entry.took_us), Tone::Plain),
+            (
+                entry.blackout_us.map_or_else(|| "-".to_owned(), took),
+                Tone::Plain,
+            ),
+            (reason, Tone::Plain),
+        ]);
+    }
+    table.render(paint)
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl kexec`
+
+use luo_client::agent::Error;
+use luo_varlink::Phase;
+
+use super::context::Context;
+use super::{dry, update};
+use crate::failure::Result;
+
+/// After freeze: jumps into the new kernel. What is not preserved is gone. Takes root.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {}
+
+pub(super) fn run(context: &mut Context, _: &Args) -> Result {
+    if context.dry_run {
+        return dry::step(context, "kexec", &[Phase::Frozen]);
+    }
+    let mut admin = context.admin()?;
+    let status = context.status()?.get()?;
+    match admin.kexec() {
+        // Out of any other phase the agent does not jump: it has died then.
+        Ok(()) => update::jumping(context, status.update),
+        Err(Error::AgentGone) if status.phase == Phase::Frozen => {
+            update::jumping(context, status.update)
+        }
+        Err(why) => Err(why.into()),
+    }
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The commands, a file each.
+
+mod cancel;
+mod check;
+mod completions;
+mod context;
+mod dry;
+mod finish;
+mod freeze;
+mod graph;
+mod history;
+mod inspect;
+mod kexec;
+mod plan;
+mod prepare;
+mod release;
+mod schema;
+mod sessions;
+mod status;
+mod target;
+mod update;
+mod watch;
+
+use std::io;
+
+use clap::Subcommand;
+
+use crate::cli::Cli;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::text::plain_lines;
+use context::Context;
+
+/// What can be done.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Shows where the agent is, and how the workloads stand.
+    Status(status::Args),
+    /// Lists all sessions that the agent and the kernel know.
+    Sessions(sessions::Args),
+    /// Draws which workload needs which: as text, for Graphviz, or as a picture.
+    Graph(graph::Args),
+    /// Checks whether an update to a kernel would work. Changes nothing.
+    Check(check::Args),
+    /// Shows in which order an update would ask, and what stands in the way.
+    Plan(plan::Args),
+    /// Checks, loads the kernel, and asks all workloads to get ready.
+    Prepare(prepare::Args),
+    /// After prepare: asks all workloads to stand still.
+    Freeze(freeze::Args),
+    /// After freeze: jumps into the new kernel.
+    Kexec(kexec::Args),
+    /// Ends an update before the jump. All workloads go on.
+    Cancel(cancel::Args),
+    /// All of an update: check, prepare, freeze, jump.
+    Update(update::Args),
+    /// After the jump: ends the update before its deadline.
+    Finish(finish::Args),
+    /// Releases a session that the agent holds for a workload that has left.
+    Release(release::Args),
+    /// Lists the last updates, or shows the timeline of one.
+    History(history::Args),
+    /// Shows what happens, as it happens.
+    Watch(watch::Args),
+    /// Shows everything about a session or a workload, or about all.
+    Inspect(inspect::Args),
+    /// Writes completions for a shell.
+    Completions(completions::Args),
+    /// Writes the JSON schema of what `--json` writes.
+    Schema(schema::Args),
+}
+
+/// Runs a command, and says how it ended.
+#[must_use]
+pub fn run(cli: &Cli) -> Exit {
+    let mut context = Context::new(&cli.options);
+    match dispatch(&mut context, &cli.command) {
+        Ok(exit) => exit,
+        Err(Failure::Output(why)) => unwritten(&why),
+        Err(Failure::Told(told)) => {
+            eprintln!("luoctl: {}", plain_lines(&told.message));
+            if let Some(next) = &told.next {
+                eprintln!("  {}", plain_lines(next));
+            }
+            if context.json
+                && let Err(why) = context.out.record(&told.document())
+                && why.kind() != io::ErrorKind::BrokenPipe
+            {
+                eprintln!("luoctl: standard output: {why}");
+            }
+            told.exit
+        }
+    }
+}
+
+/// Who reads no more has read enough.
+fn unwritten(why: &io::Error) -> Exit {
+    if why.kind() == io::ErrorKind::BrokenPipe {
+        return Exit::Done;
+    }
+    eprintln!("luoctl: standard output: {why}");
+    Exit::Output
+}
+
+fn dispatch(context: &mut Context, command: &Command) -> Result {
+    match command {
+        Command::Status(args) => status::run(context, args),
+        Command::Sessions(args) => sessions::run(context, args),
+        Command::Graph(args) => graph::run(context, args),
+        Command::Check(args) => check::run(context, args),
+        Command::Plan(args) => plan::run(context, args),
+        Command::Prepare(args) => prepare::run(context, args),
+        Command::Freeze(args) => freeze::run(context, args),
+        Command::Kexec(args) => kexec::run(context, args),
+        Command::Cancel(args) => cancel::run(context, args),
+        Command::Update(args) => update::run(context, args),
+        Command::Finish(args) => finish::run(context, args),
+        Command::Release(args) => release::run(context, args),
+        Command::History(args) => history::run(context, args),
+        Command::Watch(args) => watch::run(context, args),
+        Command::Inspect(args) => inspect::run(context, args),
+        Command::Completions(args) => completions::run(context, args),
+        Command::Schema(args) => schema::run(context, args),
+    }
+}

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl prepare`
+
+use super::context::Context;
+use super::{dry, target};
+use crate::document::Prepared;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::interrupt::Cancels;
+
+/// Checks, loads the kernel, and asks all workloads to get ready. It returns when all
+/// are, or when all is undone. They run on. ^C cancels. Takes root.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    target: target::Args,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let target = args.target.target()?;
+    if context.dry_run {
+        return dry::update(context, &target);
+    }
+    let mut admin = context.admin()?;
+    let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let update = admin.prepare(&target)?;
+    if context.json {
+        context.out.document(&Prepared { update })?;
+    } else {
+        context.out.line(format_args!(
+            "all are ready: update {update}; next `luoctl freeze`, or `luoctl cancel`"
+        ))?;
+    }
+    Ok(Exit::Done)
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl release`
+
+use luo_varlink::Custody;
+
+use super::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::text::plain;
+
+/// Releases a session that the agent holds for a workload that has left, with all that
+/// is in it. Takes root.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    /// The session.
+    session: String,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let name = plain(&args.session);
+    let mut admin = context.admin()?;
+    if context.dry_run {
+        let sessions = admin.sessions()?;
+        let is_held = |known: &luo_varlink::SessionInfo| {
+            known.name == args.session && known.custody == Custody::Agent
+        };
+        if !sessions.iter().any(is_held) {
+            let message = format!("there is no session '{name}' in the agent's custody");
+            return Err(Failure::new(Exit::NotFound, "no-such-session", message)
+                .next("`luoctl sessions` lists all"));
+        }
+        let text = format!("session '{name}' would be released; nothing was done");
+        return context.done("release", &text);
+    }
+    admin.release(&args.session)?;
+    context.done("release", &format!("session '{name}' is released"))
+}

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl status`
+
+use luo_varlink::{Orchestrator, Phase, Status, WorkloadState};
+
+use super::context::Context;
+use crate::exit::Exit;
+use crate::failure::Result;
+use crate::output::{Paint, Tone};
+use crate::table::Table;
+use crate::text::{list, plain};
+
+/// Shows where the agent is, and how the workloads stand. Everybody may.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {}
+
+pub(super) fn run(context: &mut Context, _: &Args) -> Result {
+    let status = context.status()?.get()?;
+    if context.json {
+        context.out.document(&status)?;
+    } else {
+        let paint = context.out.paint;
+        let mut text = head(&status, paint);
+        text.push('\n');
+        text += &workloads(&status, paint);
+        context.out.text(&text)?;
+    }
+    Ok(Exit::Done)
+}
+
+/// What concerns the whole machine.
+pub(super) fn head(status: &Status, paint: Paint) -> String {
+    let tone = match status.phase {
+        Phase::Normal => Tone::Good,
+        _ => Tone::Warn,
+    };
+    let mut text = format!("phase   {}", paint.tone(tone, status.phase));
+    if let Some(update) = &status.update {
+        text += &format!(", update {}", plain(update));
+    }
+    let release = plain(&status.kernel_release);
+    text += &match (status.orchestrator, &status.kernel_state) {
+        (Orchestrator::None, _) => format!(
+            "\nkernel  {release}, {}",
+            paint.tone(Tone::Bad, "without live update")
+        ),
+        (Orchestrator::Mainline, _) => {
+            format!("\nkernel  {release}, with mainline's live update")
+        }
+        (Orchestrator::Contract, state) => {
+            let state = state.as_deref().map_or_else(|| "unknown".to_owned(), plain);
+            format!("\nkernel  {release}, with live update, {state}")
+        }
+    };
+    text + &format!("\nagent   luod {}\n", plain(&status.version))
+}
+
+fn workloads(status: &Status, paint: Paint) -> String {
+    if status.workloads.is_empty() {
+        return "no workload is registered\n".to_owned();
+    }
+    let mut table = Table::new(&["WORKLOAD", "STATE", "NEEDS", "SESSIONS", "IDENTITY"]);
+    for workload in &status.workloads {
+        let mut state = workload.state.to_string();
+        let is_away = matches!(
+            workload.state,
+            WorkloadState::Left | WorkloadState::Lost | WorkloadState::Waiting
+        );
+        if !workload.connected && !is_away {
+            state += ", not connected";
+        }
+        table.row([
+            (workload.name.clone(), Tone::Plain),
+            (state, tone(workload.state)),
+            (list(&workload.needs), Tone::Plain),
+            (list(&workload.sessions), Tone::Plain),
+            (workload.identity.to_string(), Tone::Plain),
+        ]);
+    }
+    table.render(paint)
+}
+
+pub(super) fn tone(state: WorkloadState) -> Tone {
+    match state {
+        WorkloadState::Running | WorkloadState::Restored => Tone::Good,
+        WorkloadState::Lost => Tone::Bad,
+        _ => Tone::Warn,
+    }
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl update`
+
+use std::io;
+
+use luo_client::agent::Error;
+use luo_varlink::{Phase, TimelineEvent};
+
+use super::context::Context;
+use super::{dry, target};
+use crate::document::{Jumping, Line};
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::interrupt::Cancels;
+use crate::timeline::{self, Since};
+
+/// All of an update: check, prepare, freeze, jump; each line of the timeline as it
+/// happens. The connection ends with the jump, which is success. ^C cancels, and ^C once
+/// more leaves it to the agent. Takes root.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Args {
+    #[command(flatten)]
+    target: target::Args,
+}
+
+/// How far an update has come.
+#[derive(Default)]
+struct Seen {
+    began_us: Option<u64>,
+    update: Option<String>,
+    phase: Option<Phase>,
+    /// Nobody reads any more. What was begun goes on, and is waited for.
+    is_quiet: bool,
+}
+
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let target = args.target.target()?;
+    if context.dry_run {
+        return dry::update(context, &target);
+    }
+    let mut admin = context.admin()?;
+    let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let mut seen = Seen::default();
+    for event in admin.update(&target)? {
+        match event {
+            Ok(event) => seen.tell(context, event)?,
+            Err(Error::AgentGone) if seen.phase == Some(Phase::Jumping) => break,
+            Err(Error::AgentGone) => return Err(seen.lost()),
+            Err(why) => return Err(why.into()),
+        }
+    }
+    if seen.is_quiet {
+        return Ok(Exit::Done);
+    }
+    jumping(context, seen.update)
+}
+
+impl Seen {
+    fn tell(&mut self, context: &mut Context, event: TimelineEvent) -> Result<()> {
+        self.phase = Some(event.phase);
+        if !event.update.is_empty() {
+            self.update = Some(event.update.clone());
+        }
+        let began = *self.began_us.get_or_insert(event.time_us);
+        if self.is_quiet {
+            return Ok(());
+        }
+        let told = if context.json {
+            context.out.record(&Line::Event(event))
+        } else {
+            let line = timeline::line(&event, Since::Moment(began), context.out.paint);
+            context.out.line(line)
+        };
+        match told {
+            Err(why) if why.kind() == io::ErrorKind::BrokenPipe => {
+                self.is_quiet = true;
+                Ok(())
+            }
+            told => Ok(told?),
+        }
+    }
+
+    /// The agent was lost, and had not said that it jumps.
+    fn lost(&self) -> Failure {
+        let phase = self.phase.map_or("it had begun", |phase| phase.word());
+        let message =
+            format!("the connection to luod was lost; the last that it said was: {phase}");
+        Failure::new(Exit::Unavailable, "agent-gone", message).next(
+            "if luod has ended, the update is cancelled when it starts again; `luoctl history` \
+             says what came of it",
+        )
+    }
+}
+
+/// The machine is on its way.
+pub(super) fn jumping(context: &mut Context, update: Option<String>) -> Result {
+    if context.json {
+        context.out.record(&Line::Jumping(Jumping { update }))?;
+    } else {
+        context
+            .out
+            .line("the machine jumps; `luoctl history` tells more when it is up again")?;
+    }
+    Ok(Exit::Done)
+}

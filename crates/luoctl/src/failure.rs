@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What went wrong, and what to do next.
+
+use std::io;
+
+use luo_client::agent::Error;
+use luo_varlink::{admin, status};
+use serde_json::Value;
+
+use crate::document::{Failed, FailedInner};
+use crate::exit::Exit;
+
+/// Why a command has not done what it was to do.
+#[derive(Debug)]
+pub enum Failure {
+    /// Standard output is not to be written to.
+    Output(io::Error),
+    /// Something that is to be told.
+    Told(Box<Told>),
+}
+
+/// What is told of a failure.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Told {
+    /// The exit code.
+    pub exit: Exit,
+    /// A word for programs.
+    pub kind: &'static str,
+    /// What happened.
+    pub message: String,
+    /// What to do next.
+    pub next: Option<String>,
+    /// What the agent said, as it said it.
+    pub refusal: Option<Value>,
+}
+
+/// What commands give.
+pub type Result<T = Exit> = core::result::Result<T, Failure>;
+
+impl Failure {
+    /// Something went wrong.
+    #[must_use]
+    pub fn new(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
+        Self::Told(Box::new(Told {
+            exit,
+            kind,
+            message: message.into(),
+            next: None,
+            refusal: None,
+        }))
+    }
+
+    /// What to do next.
+    #[must_use]
+    pub fn next(mut self, what: impl Into<String>) -> Self {
+        if let Self::Told(told) = &mut self {
+            told.next = Some(what.into());
+        }
+        self
+    }
+
+    /// A file could not be made.
+    #[must_use]
+    pub fn file(path: &std::path::Path, why: &io::Error) -> Self {
+        let message = format!("{}: {why}", path.display());
+        Self::new(Exit::CannotCreate, "file", message)
+    }
+}
+
+impl Told {
+    /// As a document for programs.
+    #[must_use]
+    pub fn document(&self) -> Failed {
+        Failed {
+            error: FailedInner {
+                kind: self.kind.to_owned(),
+                exit_code: self.exit.code(),
+                message: self.message.clone(),
+                next: self.next.clone(),
+                refusal: self.refusal.clone(),
+            },
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(why: io::Error) -> Self {
+        Self::Output(why)
+    }
+}
+
+/// A kind of refusal: how it ends the command, and what to do.
+struct Kind {
+    exit: Exit,
+    word: &'static str,
+    next: Option<&'static str>,
+}
+
+/// What an interface can refuse.
+pub trait Refusal: core::error::Error + serde::Serialize + 'static {
+    /// How the command ends, a word, and what to do next.
+    fn told(&self) -> (Exit, &'static str, Option<&'static str>);
+}
+
+impl Refusal for admin::Error {
+    fn told(&self) -> (Exit, &'static str, Option<&'static str>) {
+        let kind = |exit, word, next| (exit, word, Some(next));
+        match self {
+            Self::CheckFailed { .. } => kind(
+                Exit::Refused,
+                "check-failed",
+                "do what stands under each obstacle, and look again with `luoctl check`",
+            ),
+            Self::Vetoed { .. } => kind(
+                Exit::Refused,
+                "vetoed",
+                "everything runs on as before; when the workload's reason is gone, try again",
+            ),
+            Self::Late { .. } => kind(
+                Exit::Refused,
+                "late",
+                "everything runs on as before; see what the workload does, or give it more time \
+                 in luod.toml ([workload.NAME])",
+            ),
+            Self::Lost { .. } => kind(
+                Exit::Refused,
+                "lost",
+                "everything else runs on as before; see why the workload ended, and start it again",
+            ),
+            Self::Illegal { .. } => kind(
+                Exit::Refused,
+                "illegal",
+                "nothing was changed; `luoctl status` says where the agent is",
+            ),
+            Self::Cancelled { .. } => {
+                kind(Exit::Refused, "cancelled", "everything runs on as before")
+            }
+            Self::BadPlan { .. } => kind(
+                Exit::Refused,
+                "bad-plan",
+                "nothing was changed; `luoctl graph` shows who needs whom",
+            ),
+            Self::Kernel { .. } => kind(
+                Exit::Kernel,
+                "kernel",
+                "all is undone; `journalctl -u luod` and `dmesg | grep luo` say more",
+            ),
+            Self::Unclaimed { .. } => kind(
+                Exit::Refused,
+                "unclaimed",
+                "start who owns them (`luoctl sessions`), or release them, with all that is in \
+                 them: `luoctl finish --release`",
+            ),
+            Self::NoSuchSession { .. } => kind(
+                Exit::NotFound,
+                "no-such-session",
+                "`luoctl sessions` lists all; one in custody has `agent` there",
+            ),
+        }
+    }
+}
+
+impl Refusal for status::Error {
+    fn told(&self) -> (Exit, &'static str, Option<&'static str>) {
+        match self {
+            Self::TooMany { .. } => (
+                Exit::Unavailable,
+                "too-many",
+                Some("try again; what was missed is in `luoctl history`"),
+            ),
+        }
+    }
+}
+
+impl<R: Refusal> From<Error<R>> for Failure {
+    fn from(error: Error<R>) -> Self {
+        let message = error.to_string();
+        let kind = match &error {
+            Error::NoAgent { source, .. } => return unreachable_agent(message, source),
+            Error::Refused(refusal) => {
+                let (exit, word, next) = refusal.told();
+                return Self::Told(Box::new(Told {
+                    exit,
+                    kind: word,
+                    message,
+                    next: next.map(str::to_owned),
+                    refusal: serde_json::to_value(refusal).ok(),
+                }));
+            }
+            Error::AgentGone => Kind {
+                exit: Exit::Unavailable,
+                word: "agent-gone",
+                next: Some(
+                    "an update that had not jumped is cancelled when luod starts again; \
+                     `journalctl -u luod` says why it ended",
+                ),
+            },
+            Error::TimedOut { .. } => Kind {
+                exit: Exit::TimedOut,
+                word: "timed-out",
+                next: Some("`systemctl status luod` says whether it hangs"),
+            },
+            Error::Unknown { .. } | Error::Protocol { .. } => Kind {
+                exit: Exit::Protocol,
+                word: "protocol",
+                next: Some("use the luoctl that belongs to the running luod (`luoctl --version`)"),
+            },
+            _ => Kind {
+                exit: Exit::Internal,
+                word: "system",
+                next: None,
+            },
+        };
+        let failure = Self::new(kind.exit, kind.word, message);
+        match kind.next {
+            Some(next) => failure.next(next),
+            None => failure,
+        }
+    }
+}
+
+/// The agent cannot be connected to.
+fn unreachable_agent(message: String, why: &io::Error) -> Failure {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied => Failure::new(
+            Exit::Permission,
+            "permission",
+            message.replace("; is luod running?", ""),
+        )
+        .next("run it as root; `luoctl status`, `graph`, `history` and `watch` are for everybody"),
+        io::ErrorKind::TimedOut => Failure::new(Exit::Unavailable, "no-agent", message).next(
+            "luod does not accept connections: `systemctl status luod` says whether it hangs",
+        ),
+        _ => Failure::new(Exit::Unavailable, "no-agent", message).next(
+            "start it: `systemctl start luod` (without systemd: `luod supervise`); another \
+             folder of sockets is named by --runtime-directory",
+        ),
+    }
+}

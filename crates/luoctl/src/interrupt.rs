@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! ^C while an update is under way: the first cancels it, the second leaves.
+//!
+//! Other signals end luoctl alone: the agent does what was begun to its end.
+
+use std::io;
+use std::path::Path;
+
+use luo_client::agent::Admin;
+use signal_hook::consts::SIGINT;
+use signal_hook::iterator::{Handle, Signals};
+
+use crate::exit::Exit;
+
+/// As long as it is there, ^C cancels.
+pub struct Cancels(Handle);
+
+impl Cancels {
+    /// Has ^C cancel the update of the agent whose sockets lie in a folder.
+    ///
+    /// # Errors
+    /// No thread, no handler.
+    pub fn on_interrupt(folder: &Path) -> io::Result<Self> {
+        let mut signals = Signals::new([SIGINT])?;
+        let handle = signals.handle();
+        let folder = folder.to_owned();
+        std::thread::Builder::new()
+            .name("interrupt".to_owned())
+            .spawn(move || {
+                let mut is_first = true;
+                for _ in &mut signals {
+                    if !is_first {
+                        eprintln!("luoctl: the agent goes on; `luoctl status` says where it is");
+                        std::process::exit(i32::from(Exit::Interrupted.code()));
+                    }
+                    is_first = false;
+                    eprintln!("luoctl: cancelling; ^C once more leaves");
+                    // It waits until all is undone, and the next ^C must not.
+                    let folder = folder.clone();
+                    std::thread::spawn(move || cancel(&folder));
+                }
+            })?;
+        Ok(Self(handle))
+    }
+}
+
+impl Drop for Cancels {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+fn cancel(folder: &Path) {
+    let cancelled = Admin::connect_to(folder)
+        .and_then(|mut admin| admin.cancel(Some("interrupted by ^C in luoctl")));
+    if let Err(why) = cancelled {
+        eprintln!("luoctl: it could not be cancelled: {why}");
+    }
+}

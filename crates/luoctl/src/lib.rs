@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command `luoctl`: looks at the live update agent, and runs updates. It decides
+//! nothing; the agent does.
+//!
+//! | module | what it is |
+//! |---|---|
+//! | [`cli`], [`command`] | what can be said: one definition for the command line, the man pages and the completions; a file for each command |
+//! | [`exit`], [`failure`] | exit codes; what went wrong, with what to do next |
+//! | [`document`] | what `--json` writes; its schemas lie in `schema/` |
+//! | [`graph`], [`timeline`] | pure functions that draw |
+//! | [`output`], [`table`], [`text`] | lines and columns for people |
+//! | [`man`] | the man pages |
+//!
+//! Enter at [`command::run`].
+#![forbid(unsafe_code)]
+
+pub mod cli;
+pub mod command;
+pub mod document;
+pub mod exit;
+pub mod failure;
+pub mod graph;
+pub mod interrupt;
+pub mod man;
+pub mod output;
+pub mod table;
+pub mod text;
+pub mod timeline;

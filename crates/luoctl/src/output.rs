@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Standard output: lines for people, or JSON for programs.
+
+use std::fmt::Display;
+use std::io::{self, IsTerminal, Write};
+
+use serde::Serialize;
+
+/// What a piece of text is, for its colour.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Tone {
+    /// Nothing special.
+    #[default]
+    Plain,
+    /// A heading.
+    Head,
+    /// As it should be.
+    Good,
+    /// To be looked at.
+    Warn,
+    /// It went wrong.
+    Bad,
+    /// Beside the point.
+    Dim,
+}
+
+/// Whether tones are shown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paint(pub bool);
+
+impl Paint {
+    /// Only to a terminal, and to nobody who has said no.
+    #[must_use]
+    pub fn choose(no_color: bool, is_terminal: bool) -> Self {
+        let said_no = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self(is_terminal && !no_color && !said_no && !dumb)
+    }
+
+    /// Text in its tone.
+    #[must_use]
+    pub fn tone(self, tone: Tone, text: impl Display) -> String {
+        let code = match tone {
+            _ if !self.0 => "",
+            Tone::Plain => "",
+            Tone::Head => "1",
+            Tone::Good => "32",
+            Tone::Warn => "33",
+            Tone::Bad => "31",
+            Tone::Dim => "2",
+        };
+        match code {
+            "" => text.to_string(),
+            code => format!("\x1b[{code}m{text}\x1b[0m"),
+        }
+    }
+}
+
+/// Where a command writes.
+pub struct Output {
+    to: Box<dyn Write>,
+    /// Whether, and how, tones are shown.
+    pub paint: Paint,
+}
+
+impl Output {
+    /// Standard output.
+    #[must_use]
+    pub fn standard(no_color: bool) -> Self {
+        let to = io::stdout();
+        let paint = Paint::choose(no_color, to.is_terminal());
+        Self {
+            to: Box::new(to),
+            paint,
+        }
+    }
+
+    /// Text, which ends with its own newline.
+    ///
+    /// # Errors
+    /// It cannot be written to.
+    pub fn text(&mut self, text: &str) -> io::Result<()> {
+        self.to.write_all(text.as_bytes())?;
+        self.to.flush()
+    }
+
+    /// A line.
+    ///
+    /// # Errors
+    /// It cannot be written to.
+    pub fn line(&mut self, line: impl Display) -> io::Result<()> {
+        self.text(&format!("{line}\n"))
+    }
+
+    /// A document, over several lines.
+    ///
+    /// # Errors
+    /// It cannot be written to.
+    pub fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string_pretty(document)?;
+        self.line(text)
+    }
+
+    /// A document on one line, where several come one after the other.
+    ///
+    /// # Errors
+    /// It cannot be written to.
+    pub fn record(&mut self, document: &impl Serialize) -> io::Result<()> {
+        let text = serde_json::to_string(document)?;
+        self.line(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_terminal_no_colour() {
+        assert_eq!(Paint::choose(false, false), Paint(false));
+        assert_eq!(Paint::choose(true, true), Paint(false));
+        assert_eq!(Paint(false).tone(Tone::Bad, "x"), "x");
+        assert_eq!(Paint(true).tone(Tone::Bad, "x"), "\x1b[31mx\x1b[0m");
+    }
+}

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What has happened, as people read it. Pure functions of what the agent tells.
+
+use std::collections::BTreeMap;
+
+use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind};
+
+use crate::output::{Paint, Tone};
+use crate::table::Table;
+use crate::text::{after, clock, date, plain, took};
+
+/// From where times are counted.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    /// The time of day.
+    Clock,
+    /// From a moment on: microseconds since 1970.
+    Moment(u64),
+}
+
+/// The tone of an outcome.
+#[must_use]
+pub fn tone(outcome: Outcome) -> Tone {
+    match outcome {
+        Outcome::Completed => Tone::Good,
+        Outcome::Incomplete => Tone::Bad,
+        Outcome::Cancelled | Outcome::Refused => Tone::Warn,
+    }
+}
+
+/// One line.
+#[must_use]
+pub fn line(event: &TimelineEvent, since: Since, paint: Paint) -> String {
+    let time = match since {
+        Since::Clock => clock(event.time_us),
+        Since::Moment(began) => format!("{:>9} s", after(event.time_us, began)),
+    };
+    let time = paint.tone(Tone::Dim, time);
+    if event.kind == TimelineKind::Phase {
+        return format!("{time}  {}", paint.tone(Tone::Head, event.phase));
+    }
+    let mut words = vec![event.kind.word().to_owned()];
+    words.extend(event.workload.as_deref().map(plain));
+    let mut text = words.join(" ");
+    // What has more lines is told in full as the reason of the end.
+    let detail = event.detail.as_deref();
+    if let Some(detail) = detail.and_then(|detail| detail.lines().next()) {
+        text += &match event.kind {
+            TimelineKind::Asked => format!(" to {}", plain(detail)),
+            _ => format!(": {}", plain(detail)),
+        };
+    }
+    if let Some(us) = event.took_us {
+        text += &format!(" ({})", took(us));
+    }
+    let tone = match event.kind {
+        TimelineKind::Vetoed | TimelineKind::Late | TimelineKind::Lost => Tone::Bad,
+        _ => Tone::Plain,
+    };
+    format!("{time}    {}", paint.tone(tone, text))
+}
+
+/// An update that is over: what came of it, how long each phase and each workload took,
+/// and all that happened.
+#[must_use]
+pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
+    let outcome = paint.tone(tone(entry.outcome), entry.outcome);
+    let mut text = format!("update    {}\noutcome   {outcome}\n", plain(&entry.update));
+    if let Some(reason) = &entry.reason {
+        let lines: Vec<_> = reason.lines().map(plain).collect();
+        text += &format!("reason    {}\n", lines.join("\n          "));
+    }
+    text += &format!("began     {}\n", date(entry.began_us));
+    text += &format!("took      {}\n", took(entry.took_us));
+    if let Some(blackout) = entry.blackout_us {
+        let blackout = paint.tone(Tone::Head, took(blackout));
+        text += &format!(
+            "blackout  {blackout}, from the first that was asked to stand still to the last that \
+             serves again\n"
+        );
+    }
+    text += &match (plain(&entry.from_kernel), plain(&entry.to_kernel)) {
+        (from, to) if entry.blackout_us.is_none() && from == to => format!("kernel    {from}\n"),
+        (from, to) => format!("kernel    {from} -> {to}\n"),
+    };
+    let tables = [phases(entry), participants(&entry.timeline)];
+    for table in tables.into_iter().flatten() {
+        text += &format!("\n{}", table.render(paint));
+    }
+    if !entry.timeline.is_empty() {
+        text.push('\n');
+    }
+    for event in &entry.timeline {
+        text += &line(event, Since::Moment(entry.began_us), paint);
+        text.push('\n');
+    }
+    text
+}
+
+/// How long each phase took, to the next one.
+fn phases(entry: &HistoryEntry) -> Option<Table> {
+    let mut begins = begins(&entry.timeline);
+    let (_, last) = *begins.last()?;
+    let end = entry.began_us.saturating_add(entry.took_us).max(last);
+    begins.push((Phase::Normal, end));
+    let mut table = Table::new(&["PHASE", ">TOOK", ""]);
+    for pair in begins.windows(2) {
+        let [(phase, begin), (_, end)] = *pair else {
+            continue;
+        };
+        let meaning = match phase {
+            Phase::Preparing => "checks, loading, asking all to get ready",
+            Phase::Prepared => "all are ready and run on",
+            Phase::Freezing => "asking all to stand still",
+            Phase::Frozen => "all stand still",
+            Phase::Jumping => "from kernel to kernel, until luod was up again",
+            Phase::Cancelling => "undoing",
+            Phase::Updated => "workloads take back what is theirs",
+            // The end is no phase of an update.
+            Phase::Normal => continue,
+        };
+        let time = took(end.saturating_sub(begin));
+        table.row([phase.to_string(), time, meaning.to_owned()]);
+    }
+    Some(table)
+}
+
+/// When each phase began. What one agent leaves for the next is sealed before the jump,
+/// so the last phases before it may be missing: then the jump is taken to begin with the
+/// last that was noted.
+fn begins(timeline: &[TimelineEvent]) -> Vec<(Phase, u64)> {
+    let mut begins = Vec::new();
+    let mut previous = None;
+    for event in timeline {
+        if event.kind == TimelineKind::Phase {
+            let last = begins.last().map(|&(phase, _)| phase);
+            if event.phase == Phase::Updated
+                && last.is_some_and(|phase| phase != Phase::Jumping)
+                && let Some(time) = previous
+            {
+                begins.push((Phase::Jumping, time));
+            }
+            begins.push((event.phase, event.time_us));
+        }
+        previous = Some(event.time_us);
+    }
+    begins
+}
+
+/// What one workload took.
+#[derive(Clone, Debug, Default)]
+struct Times {
+    prepare: Option<String>,
+    freeze: Option<String>,
+    restore: Option<String>,
+}
+
+/// How long each workload took for each step.
+fn participants(timeline: &[TimelineEvent]) -> Option<Table> {
+    let mut all: BTreeMap<&str, Times> = BTreeMap::new();
+    let mut updated = None;
+    for event in timeline {
+        if event.kind == TimelineKind::Phase && event.phase == Phase::Updated {
+            updated = Some(event.time_us);
+        }
+        let Some(workload) = &event.workload else {
+            continue;
+        };
+        let times = all.entry(workload).or_default();
+        let of_step = match event.phase {
+            Phase::Preparing | Phase::Prepared => &mut times.prepare,
+            Phase::Freezing | Phase::Frozen => &mut times.freeze,
+            _ => &mut times.restore,
+        };
+        let word = event.kind.word().to_owned();
+        match event.kind {
+            TimelineKind::Agreed => *of_step = Some(took(event.took_us.unwrap_or(0))),
+            TimelineKind::Vetoed | TimelineKind::Late | TimelineKind::Lost => {
+                *of_step = Some(word);
+            }
+            TimelineKind::Left => times.freeze = Some("has left".to_owned()),
+            TimelineKind::Restored => {
+                let since = event
+                    .time_us
+                    .saturating_sub(updated.unwrap_or(event.time_us));
+                times.restore = Some(took(since));
+            }
+            _ => {}
+        }
+    }
+    if all.is_empty() {
+        return None;
+    }
+    let mut table = Table::new(&["WORKLOAD", ">PREPARE", ">FREEZE", ">RESTORED AFTER"]);
+    for (name, times) in all {
+        let cell = |time: Option<String>| time.unwrap_or_else(|| "-".to_owned());
+        table.row([
+            name.to_owned(),
+            cell(times.prepare),
+            cell(times.freeze),
+            cell(times.restore),
+        ]);
+    }
+    Some(table)
+}

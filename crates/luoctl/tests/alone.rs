@@ -1,0 +1,263 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command without an agent.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::UnixListener;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+use std::thread::JoinHandle;
+
+use luoctl::exit::Exit;
+use serde_json::{Value, json};
+
+const LUOCTL: &str = env!("CARGO_BIN_EXE_luoctl");
+
+fn luoctl(folder: &Path, arguments: &[&str]) -> Output {
+    let mut command = Command::new(LUOCTL);
+    command.arg("--runtime-directory").arg(folder);
+    command.args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+#[track_caller]
+fn ends_with(output: &Output, exit: Exit, words: &[&str]) {
+    let code = output.status.code();
+    let error = text(&output.stderr);
+    assert_eq!(code, Some(i32::from(exit.code())), "{error}");
+    for word in words {
+        assert!(error.contains(word), "'{word}' in '{error}'");
+    }
+}
+
+#[test]
+fn an_agent_that_does_not_run() {
+    let folder = tempfile::tempdir().unwrap();
+    let all: [&[&str]; 13] = [
+        &["status"],
+        &["sessions"],
+        &["graph"],
+        &["check"],
+        &["plan"],
+        &["prepare"],
+        &["freeze"],
+        &["kexec"],
+        &["cancel"],
+        &["update"],
+        &["finish"],
+        &["release", "x"],
+        &["inspect"],
+    ];
+    for arguments in all {
+        for dry in [false, true] {
+            let dry: &[&str] = if dry { &["--dry-run"] } else { &[] };
+            let output = luoctl(folder.path(), &[arguments, dry].concat());
+            ends_with(&output, Exit::Unavailable, &["systemctl start luod"]);
+            assert!(output.stdout.is_empty());
+        }
+    }
+    // One that has died leaves its socket.
+    drop(UnixListener::bind(folder.path().join("status")).unwrap());
+    let output = luoctl(folder.path(), &["history"]);
+    ends_with(
+        &output,
+        Exit::Unavailable,
+        &["Connection refused", "systemctl start"],
+    );
+}
+
+#[test]
+fn programs_get_failures_as_json() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = luoctl(folder.path(), &["--json", "status"]);
+    ends_with(&output, Exit::Unavailable, &[]);
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(document["error"]["kind"], "no-agent");
+    assert_eq!(document["error"]["exit_code"], 69);
+    assert!(
+        document["error"]["next"]
+            .as_str()
+            .unwrap()
+            .contains("systemctl")
+    );
+}
+
+/// Root may always; where the tests have it, the command gives it up.
+#[test]
+fn who_may_not_is_told_what_everybody_may() {
+    let folder = tempfile::tempdir().unwrap();
+    let _socket = UnixListener::bind(folder.path().join("admin")).unwrap();
+    let mode = |mode| fs::Permissions::from_mode(mode);
+    fs::set_permissions(folder.path(), mode(0o755)).unwrap();
+    fs::set_permissions(folder.path().join("admin"), mode(0)).unwrap();
+    // Others may not go where this is built.
+    let copy = folder.path().join("luoctl");
+    fs::copy(LUOCTL, &copy).unwrap();
+    let mut command = Command::new(&copy);
+    command.arg("--runtime-directory").arg(folder.path());
+    command.arg("update").current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        command.uid(65534).gid(65534);
+    }
+    let output = command.output().unwrap();
+    ends_with(
+        &output,
+        Exit::Permission,
+        &["Permission denied", "run it as root", "`luoctl status`"],
+    );
+}
+
+/// An agent that says some words to the first call of its first caller, and then goes.
+fn short_lived(folder: &Path, phases: &'static [&'static str]) -> JoinHandle<()> {
+    let listener = UnixListener::bind(folder.join("admin")).unwrap();
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut call = Vec::new();
+        BufReader::new(&stream).read_until(0, &mut call).unwrap();
+        for phase in phases {
+            let event = json!({ "update": "u1", "time_us": 1, "phase": phase, "kind": "phase",
+                "workload": null, "took_us": null, "detail": null });
+            let reply = json!({ "parameters": { "event": event }, "continues": true });
+            stream.write_all(format!("{reply}\0").as_bytes()).unwrap();
+        }
+    })
+}
+
+#[test]
+fn the_jump_ends_the_connection_and_that_is_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let agent = short_lived(folder.path(), &["preparing", "frozen", "jumping"]);
+    let output = luoctl(folder.path(), &["update"]);
+    agent.join().unwrap();
+    ends_with(&output, Exit::Done, &[]);
+    assert!(text(&output.stdout).contains("the machine jumps"));
+
+    let folder = tempfile::tempdir().unwrap();
+    let agent = short_lived(folder.path(), &["jumping"]);
+    let output = luoctl(folder.path(), &["--json", "update"]);
+    agent.join().unwrap();
+    ends_with(&output, Exit::Done, &[]);
+    assert!(text(&output.stdout).ends_with("{\"jumping\":{\"update\":\"u1\"}}\n"));
+}
+
+#[test]
+fn an_agent_that_is_lost_before_the_jump_is_no_success() {
+    for phases in [&[][..], &["preparing"], &["jumping", "cancelling"]] {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = short_lived(folder.path(), phases);
+        let output = luoctl(folder.path(), &["update"]);
+        agent.join().unwrap();
+        ends_with(
+            &output,
+            Exit::Unavailable,
+            &["was lost", "`luoctl history`"],
+        );
+    }
+}
+
+/// The first ^C asks an agent to cancel, the second leaves one that does not answer.
+#[test]
+fn interrupted_twice_it_leaves() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
+    let mut command = Command::new(LUOCTL);
+    command
+        .arg("--runtime-directory")
+        .arg(folder.path())
+        .arg("update");
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let (update, _) = listener.accept().unwrap();
+    let mut call = Vec::new();
+    BufReader::new(&update).read_until(0, &mut call).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    let interrupt = || rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    interrupt();
+    let (cancel, _) = listener.accept().unwrap();
+    let mut call = Vec::new();
+    BufReader::new(&cancel).read_until(0, &mut call).unwrap();
+    assert!(
+        text(&call).contains("org.liveupdate.Admin.Cancel"),
+        "{}",
+        text(&call)
+    );
+    interrupt();
+    let mut error = String::new();
+    child
+        .stderr
+        .take()
+        .unwrap()
+        .read_to_string(&mut error)
+        .unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130), "{error}");
+    assert!(error.contains("the agent goes on"), "{error}");
+}
+
+#[test]
+fn nonsense_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let all: [&[&str]; 6] = [
+        &["jump"],
+        &["status", "--jsn"],
+        &["graph", "--format", "dot", "--json"],
+        &["watch", "--until", "lunch"],
+        &["release"],
+        &[],
+    ];
+    for arguments in all {
+        ends_with(&luoctl(folder.path(), arguments), Exit::Usage, &[]);
+    }
+    ends_with(
+        &luoctl(folder.path(), &["schema", "x"]),
+        Exit::Usage,
+        &["no document 'x'"],
+    );
+    for arguments in [["--help"], ["--version"]] {
+        ends_with(&luoctl(folder.path(), &arguments), Exit::Done, &[]);
+    }
+    let help = luoctl(folder.path(), &["--help"]);
+    for exit in Exit::ALL {
+        assert!(text(&help.stdout).contains(exit.describe().1), "{exit:?}");
+    }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(LUOCTL);
+    command.args(["completions", "bash"]).stdout(writer);
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    ends_with(&output, Exit::Done, &[]);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    // What cannot be written for another reason is one.
+    let full = fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(LUOCTL);
+    command.args(["completions", "bash"]).stdout(full);
+    let output = command.stderr(Stdio::piped()).output().unwrap();
+    ends_with(&output, Exit::Output, &["No space left"]);
+}
+
+#[test]
+fn there_are_completions_for_each_shell() {
+    let folder = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let output = luoctl(folder.path(), &["completions", shell]);
+        ends_with(&output, Exit::Done, &[]);
+        assert!(text(&output.stdout).contains("freeze"), "{shell}");
+    }
+}
+
+#[test]
+fn schemas_can_be_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    for document in ["status", "line", "error"] {
+        let output = luoctl(folder.path(), &["schema", document]);
+        let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert!(schema["$schema"].is_string(), "{document}");
+    }
+}

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is installed beside the programs.
+
+use std::fs;
+use std::path::Path;
+
+use luo_varlink::{Identity, Target};
+use luod::config::{Config, Unclaimed};
+use luod::policy::{Limits, Policy};
+
+fn dist(path: &str) -> String {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist");
+    fs::read_to_string(folder.join(path)).unwrap()
+}
+
+/// A file with all that is commented out in it put in, but for its prose.
+fn uncommented(text: &str) -> String {
+    let is_setting =
+        |line: &str| !line.starts_with(' ') && (line.contains(" = ") || line.starts_with('['));
+    let line = |line: &str| match line.strip_prefix('#') {
+        Some(rest) if is_setting(rest) => rest.to_owned(),
+        _ => line.to_owned(),
+    };
+    text.lines().map(line).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn the_configuration_reads_and_its_comments_are_the_defaults() {
+    let text = dist("luod/luod.toml");
+    let config = Config::parse(&text).unwrap();
+    assert_eq!(
+        config.complete(&Target::default()).image.as_deref(),
+        Some("/boot/vmlinuz")
+    );
+    let all = Config::parse(&uncommented(&text)).unwrap();
+    let default = Config::default();
+    assert_eq!(all.prepare_deadline, default.prepare_deadline);
+    assert_eq!(all.freeze_deadline, default.freeze_deadline);
+    assert_eq!(all.restore_deadline, default.restore_deadline);
+    assert_eq!((all.unclaimed, all.jump), (Unclaimed::Finish, default.jump));
+    assert_eq!(all.state_directory, default.state_directory);
+    assert_eq!(all.checks.root, default.checks.root);
+    assert_eq!(all.checks.ignore, default.checks.ignore);
+    assert_eq!(all.workload.len(), 1);
+}
+
+#[test]
+fn the_policy_reads_and_is_the_default() {
+    let text = dist("luod/policy.toml");
+    assert_eq!(Policy::parse(&text).unwrap(), Policy::default());
+    let all = Policy::parse(&uncommented(&text)).unwrap();
+    assert_eq!(all.limits, Limits::default());
+    let vmm = Identity {
+        uid: 107,
+        gid: 107,
+        unit: Some("vmm@7.service".into()),
+    };
+    assert_eq!(all.may_own(&vmm, "vm-7"), Ok(()));
+    assert_eq!(all.limits(&vmm).sessions, 64);
+}
+
+/// The value of a setting of the unit; each that matters is there once.
+#[track_caller]
+fn unit(key: &str) -> String {
+    let text = dist("systemd/luod.service");
+    let values = text
+        .lines()
+        .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
+    let values: Vec<_> = values.collect();
+    assert_eq!(values.len(), 1, "{key}");
+    values[0].to_owned()
+}
+
+#[test]
+fn the_unit_keeps_what_the_agent_relies_on() {
+    assert_eq!(unit("Type"), "notify");
+    assert!(!unit("WatchdogSec").is_empty());
+    assert_eq!(unit("FileDescriptorStorePreserve"), "yes");
+    assert_eq!(unit("RuntimeDirectoryPreserve"), "yes");
+    assert_eq!(unit("RuntimeDirectory"), "luod");
+    assert_eq!(luo_varlink::paths::RUNTIME, "/run/luod");
+    assert_eq!(unit("DefaultDependencies"), "no");
+    assert_eq!(unit("SurviveFinalKillSignal"), "yes");
+    assert!(unit("SystemCallFilter").contains("@reboot"));
+    for capability in ["CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_CHOWN"] {
+        assert!(unit("CapabilityBoundingSet").contains(capability));
+    }
+    let state = Config::default().state_directory.display().to_string();
+    assert_eq!(unit("ReadWritePaths"), format!("-{state}"));
+    assert!(dist("tmpfiles.d/luod.conf").contains(&format!("d {state} 0700 root root")));
+    assert!(dist("sysusers.d/luod.conf").contains("g luo"));
+}
+
+/// Packages have what is there.
+#[test]
+fn packages_name_files_that_are_there() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    for package in ["luod", "luoctl"] {
+        let text = fs::read_to_string(folder.join(package).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        let deb = &manifest["package"]["metadata"]["deb"];
+        let assets = deb["assets"].as_array().unwrap();
+        assert!(assets.len() > 3, "{package}");
+        for asset in assets {
+            let source = asset[0].as_str().unwrap();
+            if source.starts_with("target/") || source.contains('*') {
+                continue;
+            }
+            let path = folder.join(package).join(source);
+            assert!(path.exists(), "{package}: {source}");
+        }
+    }
+}

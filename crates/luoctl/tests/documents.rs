@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is published: man pages, schemas and completions. `LUO_UPDATE=1 cargo test -p luoctl
+//! published` writes them anew; so does `cargo xtask man`.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use clap::CommandFactory;
+use luoctl::{cli, document, man};
+
+/// The definition of another command, as its own program has it.
+#[path = "../../luo-sim/src/cli.rs"]
+mod sim_cli;
+
+fn in_project(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(path)
+}
+
+/// A folder has these files and no others.
+#[track_caller]
+fn published(folder: &Path, files: &BTreeMap<String, String>) {
+    if std::env::var_os("LUO_UPDATE").is_some() {
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder).unwrap();
+        for (name, text) in files {
+            fs::write(folder.join(name), text).unwrap();
+        }
+    }
+    let there = fs::read_dir(folder).map(|all| {
+        let name = |entry: std::io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        all.map(|entry| name(entry).into_string().unwrap())
+            .collect::<Vec<_>>()
+    });
+    let mut there = there.unwrap_or_default();
+    there.sort();
+    let wanted: Vec<_> = files.keys().cloned().collect();
+    assert_eq!(there, wanted, "run `cargo xtask man`");
+    for (name, text) in files {
+        let found = fs::read_to_string(folder.join(name)).unwrap();
+        assert!(
+            found == *text,
+            "{name} is out of step: run `cargo xtask man`"
+        );
+    }
+}
+
+#[test]
+fn published_man_pages_are_in_step() {
+    let all = [
+        (cli::Cli::definition(), man::USER),
+        (luod::command::definition(), man::SYSTEM),
+        (sim_cli::Cli::command(), man::USER),
+    ];
+    let pages = all
+        .into_iter()
+        .flat_map(|(command, section)| man::pages(command, section).unwrap());
+    let pages: BTreeMap<_, _> = pages.collect();
+    for name in [
+        "luoctl.1",
+        "luoctl-update.1",
+        "luod.8",
+        "luod-supervise.8",
+        "luo-sim.1",
+    ] {
+        assert!(pages.contains_key(name), "{name} in {:?}", pages.keys());
+    }
+    assert!(pages["luoctl.1"].contains("the agent cannot be reached"));
+    published(&in_project("docs/man"), &pages);
+}
+
+#[test]
+fn published_completions_are_in_step() {
+    use clap_complete::Shell;
+    let all = [
+        ("luoctl.bash", Shell::Bash),
+        ("_luoctl", Shell::Zsh),
+        ("luoctl.fish", Shell::Fish),
+    ];
+    let script = |(name, shell): (&str, Shell)| {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut cli::Cli::definition(), "luoctl", &mut script);
+        (name.to_owned(), String::from_utf8(script).unwrap())
+    };
+    let scripts = all.into_iter().map(script).collect();
+    published(&in_project("dist/completions"), &scripts);
+}
+
+#[test]
+fn published_schemas_are_in_step() {
+    let schema = |(name, schema): (&str, schemars::Schema)| {
+        let text = serde_json::to_string_pretty(&schema).unwrap();
+        (format!("{name}.json"), text + "\n")
+    };
+    let schemas = document::schemas().into_iter().map(schema).collect();
+    published(&in_project("crates/luoctl/schema"), &schemas);
+}

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the tests run under the simulator: a machine at work, by a script.
+//!
+//! ```text
+//! luod                            starts the agent
+//! workload NAME [WORDS]           starts a workload, and waits until it is registered
+//! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
+//! interrupt PHASE luoctl ARGS     runs it, and interrupts it once the agent is in a phase
+//! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
+//! wait WHAT                       until `luoctl status` has that
+//! ```
+//!
+//! The words of a workload: `needs=a,b`, `veto=prepare|freeze:REASON`,
+//! `hang=prepare|freeze` (never answers), `leave` (once it is ready), `claim` (its
+//! session, of which it has one with a small memfd in it), `claim-only` (and does not
+//! say that it serves again).
+#![forbid(unsafe_code)]
+
+use std::env;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+use luo_client::agent::{Agent, Event, EventKind, Workload};
+use luo_client::kernel::memfd;
+use luo_client::{SessionName, Token};
+
+type Result<T = ()> = core::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["workload", name, words @ ..] => workload(name, words),
+        [script] => machine(script),
+        _ => Err("luoctl-guest SCRIPT".into()),
+    }
+}
+
+/// Where the agent's files lie, and the agent.
+fn folder() -> Result<PathBuf> {
+    Ok(env::var_os("LUOCTL_TEST_FOLDER").ok_or("no folder")?.into())
+}
+
+/// Runs a script to its end.
+fn machine(script: &str) -> Result {
+    let mut children = Vec::new();
+    for line in script
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
+        let mut words = line.split(' ');
+        let command = words.next().unwrap_or_default();
+        let words: Vec<_> = words.collect();
+        match command {
+            "luod" => children.push(agent()?),
+            "workload" => children.push(start_workload(&words)?),
+            "luoctl" => luoctl(line, &words)?,
+            "interrupt" => match words.as_slice() {
+                [phase, "luoctl", words @ ..] => interrupt(line, phase, words)?,
+                _ => return Err(format!("no such line: {line}").into()),
+            },
+            "jump" => match words.as_slice() {
+                ["luoctl", words @ ..] => jump(words)?,
+                _ => return Err(format!("no such line: {line}").into()),
+            },
+            "wait" => wait(&words.join(" "))?,
+            _ => return Err(format!("no such line: {line}").into()),
+        }
+    }
+    for mut child in children {
+        child.kill()?;
+        child.wait()?;
+    }
+    Ok(())
+}
+
+fn agent() -> Result<Child> {
+    let folder = folder()?;
+    let log = File::options()
+        .append(true)
+        .create(true)
+        .open(folder.join("log"))?;
+    let program = env::var_os("LUOCTL_TEST_LUOD").ok_or("no luod")?;
+    // With a descriptor store, so that workloads may leave.
+    let child = Command::new(program)
+        .arg("--config")
+        .arg(folder.join("luod.toml"))
+        .arg("--policy")
+        .arg(folder.join("policy.toml"))
+        .arg("supervise")
+        .stderr(log)
+        .spawn()?;
+    wait("phase")?;
+    Ok(child)
+}
+
+fn command(words: &[&str]) -> Command {
+    let program = env::var_os("LUOCTL_TEST_LUOCTL").unwrap_or_default();
+    let mut command = Command::new(program);
+    command.args(words);
+    command
+}
+
+/// Until the status has a text.
+fn wait(text: &str) -> Result {
+    let found = |output: &[u8]| String::from_utf8_lossy(output).contains(text);
+    while !found(&command(&["status"]).output()?.stdout) {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn luoctl(line: &str, words: &[&str]) -> Result {
+    let mut out = io::stdout();
+    writeln!(out, "$ {line}")?;
+    let child = command(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    // What it writes comes at once, should the machine jump.
+    let mut child = child;
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).lines() {
+            writeln!(out, "{}", line?)?;
+        }
+    }
+    let output = child.wait_with_output()?;
+    out.write_all(&output.stderr)?;
+    match output.status.code() {
+        Some(0) => {}
+        code => writeln!(out, "[exit {code:?}]")?,
+    }
+    writeln!(out)?;
+    Ok(())
+}
+
+/// It does not come back.
+fn jump(words: &[&str]) -> Result {
+    let output = command(words).output()?;
+    Err(format!("no jump: {output:?}").into())
+}
+
+/// As ^C would.
+fn interrupt(line: &str, phase: &str, words: &[&str]) -> Result {
+    let child = command(words)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    wait(phase)?;
+    let kill = format!("kill -INT {}", child.id());
+    Command::new("/bin/sh").arg("-c").arg(kill).status()?;
+    let output = child.wait_with_output()?;
+    let mut out = io::stdout();
+    writeln!(out, "$ {line}")?;
+    out.write_all(&output.stdout)?;
+    out.write_all(&output.stderr)?;
+    writeln!(out, "[exit {:?}]\n", output.status.code())?;
+    Ok(())
+}
+
+fn start_workload(words: &[&str]) -> Result<Child> {
+    let mut child = Command::new(env::current_exe()?)
+        .arg("workload")
+        .args(words)
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let stdout = child.stdout.take().ok_or("no pipe")?;
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line)?;
+    match line.as_str() {
+        "ready\n" => Ok(child),
+        line => Err(format!("the workload {words:?} said '{line}'").into()),
+    }
+}
+
+/// What a workload is to do.
+struct Role<'a> {
+    words: &'a [&'a str],
+}
+
+impl<'a> Role<'a> {
+    fn value(&self, key: &str) -> Option<&'a str> {
+        let mut words = self.words.iter();
+        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
+    }
+
+    fn has(&self, word: &str) -> bool {
+        self.words.contains(&word)
+    }
+}
+
+fn workload(name: &str, words: &[&str]) -> Result {
+    let role = Role { words };
+    let needs: Vec<&str> = role
+        .value("needs")
+        .map_or(vec![], |text| text.split(',').collect());
+    let mut workload = Agent::connect()?.register(name, &needs)?;
+    let session_name = SessionName::new(name)?;
+    let claims = role.has("claim") || role.has("claim-only");
+    let _session = if claims {
+        let claim = workload.claim(&session_name)?;
+        claim.session.retrieve_fd(Token(7))?;
+        if role.has("claim") {
+            workload.restored()?;
+            workload.finish_session(&session_name)?;
+        }
+        claim.session
+    } else {
+        let session = workload.create_session(&session_name)?;
+        session.preserve_fd(memfd::create("memory", 8192)?, Token(7))?;
+        session
+    };
+    println!("ready");
+    loop {
+        let event = workload.next_event()?;
+        if event.kind != EventKind::Cancel && !answer(&mut workload, &role, &event)? {
+            return Ok(());
+        }
+    }
+}
+
+/// Whether it stays.
+fn answer(workload: &mut Workload, role: &Role<'_>, event: &Event) -> Result<bool> {
+    let step = match event.kind {
+        EventKind::Prepare => "prepare",
+        EventKind::Freeze => "freeze",
+        EventKind::Cancel => return Ok(true),
+    };
+    if role.value("hang") == Some(step) {
+        return Ok(true);
+    }
+    let veto = role.value("veto").and_then(|text| text.split_once(':'));
+    match veto.filter(|(when, _)| *when == step) {
+        Some((_, reason)) => workload.veto(event, &reason.replace('_', " "))?,
+        None => workload.ready(event)?,
+    }
+    if role.has("leave") {
+        workload.detach()?;
+        return Ok(false);
+    }
+    Ok(true)
+}

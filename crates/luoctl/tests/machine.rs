@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A machine with an agent, under the simulator.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use luo_sim::system::System;
+use luo_sim::{Outcome, Program, Simulator};
+use luo_varlink::paths;
+use tempfile::TempDir;
+
+const GUEST: &str = env!("CARGO_BIN_EXE_luoctl-guest");
+const LUOCTL: &str = env!("CARGO_BIN_EXE_luoctl");
+
+/// The agent of this build. Cargo builds another package's programs only when told.
+fn luod() -> &'static Path {
+    static LUOD: OnceLock<PathBuf> = OnceLock::new();
+    LUOD.get_or_init(|| {
+        let folder = Path::new(LUOCTL).parent().unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "luod", "--bin", "luod"]);
+        cargo.arg("--target-dir").arg(folder.parent().unwrap());
+        if folder.ends_with("release") {
+            cargo.arg("--release");
+        }
+        let status = cargo
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .status()
+            .unwrap();
+        assert!(status.success(), "luod does not build");
+        folder.join("luod")
+    })
+}
+
+/// A machine that is being put together.
+pub(crate) struct Machine {
+    folder: TempDir,
+    boots: Vec<String>,
+}
+
+impl Machine {
+    /// A machine whose agent has this configuration beside what the tests need.
+    pub(crate) fn new(config: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path();
+        let system = path.join("system");
+        System::default().write(&system).unwrap();
+        let uid = rustix::process::getuid().as_raw();
+        let policy = format!("[[allow]]\nuid = {uid}\nnames = [\"*\"]\n");
+        std::fs::write(path.join("policy.toml"), policy).unwrap();
+        let image = System::image(&system);
+        let config = format!(
+            "state_directory = {:?}\n{config}\n[checks]\nroot = {system:?}\n\
+             [target]\nimage = {image:?}\ncommand_line = \"liveupdate=on kho=on\"\n",
+            path.join("state")
+        );
+        std::fs::write(path.join("luod.toml"), config).unwrap();
+        Self {
+            folder,
+            boots: Vec::new(),
+        }
+    }
+
+    /// What happens in one more boot.
+    pub(crate) fn boot(mut self, script: &str) -> Self {
+        self.boots.push(script.to_owned());
+        self
+    }
+
+    /// Runs it, and gives all that was written.
+    pub(crate) fn run(self) -> String {
+        let (outcome, log) = self.run_to_the_end();
+        assert!(
+            outcome.success(),
+            "{:?}\n{}\n{log}",
+            outcome.ending,
+            outcome.output()
+        );
+        outcome.output()
+    }
+
+    fn run_to_the_end(self) -> (Outcome, String) {
+        let folder = self.folder.path();
+        let mut simulator = Simulator::new().capture();
+        for (number, script) in self.boots.iter().enumerate() {
+            // A folder of a boot's own, as on a machine.
+            let runtime = folder.join(format!("run-{number}"));
+            let program = Program::new(GUEST)
+                .arg(script)
+                .env("LUOCTL_TEST_FOLDER", folder)
+                .env("LUOCTL_TEST_LUOD", luod())
+                .env("LUOCTL_TEST_LUOCTL", LUOCTL)
+                .env(paths::RUNTIME_VARIABLE, runtime);
+            simulator = simulator.boot(program);
+        }
+        let outcome = simulator.run().unwrap();
+        let log = std::fs::read_to_string(folder.join("log")).unwrap_or_default();
+        (outcome, log)
+    }
+}
+
+/// Takes out of a snapshot what is another one each time.
+pub(crate) fn settings() -> insta::Settings {
+    let mut settings = insta::Settings::clone_current();
+    settings.set_prepend_module_to_snapshot(false);
+    let release = rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned();
+    settings.add_filter(&regex_of(&release), "RELEASE");
+    for (pattern, text) in [
+        // How wide a column is follows from what stands in it.
+        (r"(\S) {2,}", "$1  "),
+        (
+            r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}",
+            "ID",
+        ),
+        (r"\b[0-9a-f]{8}\b", "ID8"),
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "DATE"),
+        (r"\d\d:\d\d:\d\d\.\d{3}", "TIME"),
+        (r" *[+-]\d+\.\d{3} s", " SECONDS"),
+        (
+            r#""(time_us|began_us|took_us|blackout_us)": ?\d+"#,
+            r#""$1": 0"#,
+        ),
+        (r" *\b\d+(\.\d+)? (us|ms|s)\b", " TIME"),
+        (r"\d+ checks, \d+ failed", "CHECKS"),
+        // What is checked is the agent's affair.
+        (
+            r"(?m)(^(ok|warning|unknown|failed) .*\n( +.*\n)*)+",
+            "CHECKS\n",
+        ),
+        (r#"(?s)"checks": \[.*?\n    \]"#, r#""checks": []"#),
+        (r"uid \d+, gid \d+(, [^ \n]+\.service)?", "WHO"),
+        (r#""(uid|gid)": \d+"#, r#""$1": 0"#),
+        (r#""unit": ("[^"]*"|null)"#, r#""unit": null"#),
+        (r"/tmp/[.\w]+/", "FOLDER/"),
+    ] {
+        settings.add_filter(pattern, text);
+    }
+    settings
+}
+
+/// A text as a pattern.
+fn regex_of(text: &str) -> String {
+    let escape = |letter: char| match letter {
+        letter if letter.is_ascii_alphanumeric() => letter.to_string(),
+        letter => format!("\\{letter}"),
+    };
+    text.chars().map(escape).collect()
+}

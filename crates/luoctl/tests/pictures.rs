@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is drawn: pure functions.
+
+use luo_varlink::{
+    HistoryEntry, Identity, Orchestrator, Outcome, Phase, Status, TimelineEvent, TimelineKind,
+    Workload, WorkloadState,
+};
+use luoctl::graph;
+use luoctl::output::Paint;
+use luoctl::timeline::{self, Since};
+
+const PLAIN: Paint = Paint(false);
+
+fn workload(name: &str, needs: &[&str], state: WorkloadState) -> Workload {
+    Workload {
+        name: name.into(),
+        identity: Identity {
+            uid: 990,
+            gid: 990,
+            unit: Some(format!("{name}.service")),
+        },
+        state,
+        connected: true,
+        needs: needs.iter().map(|&need| need.into()).collect(),
+        sessions: vec![name.into()],
+    }
+}
+
+fn status(workloads: Vec<Workload>) -> Status {
+    Status {
+        phase: Phase::Normal,
+        update: None,
+        orchestrator: Orchestrator::Contract,
+        kernel_state: Some("normal".into()),
+        kernel_release: "7.3.4".into(),
+        version: "0.1.0".into(),
+        workloads,
+    }
+}
+
+fn diamond() -> Status {
+    use WorkloadState::{Frozen, Left, Ready, Running};
+    status(vec![
+        workload("api", &["cache", "db"], Running),
+        workload("cache", &["disk"], Ready),
+        workload("db", &["disk"], Frozen),
+        workload("disk", &[], Left),
+        workload("idle", &[], Running),
+    ])
+}
+
+fn hostile() -> Status {
+    use WorkloadState::Running;
+    status(vec![
+        workload("a<b>&\"\\\x1b[2J", &["b", "gone"], Running),
+        workload("b", &["c"], Running),
+        workload("c", &["b"], Running),
+        workload("self", &["self"], Running),
+    ])
+}
+
+#[test]
+fn graphs_as_text() {
+    let graph = graph::of(&diamond());
+    insta::assert_snapshot!("graph_text", graph::text(&graph, PLAIN));
+    insta::assert_snapshot!(
+        "graph_text_hostile",
+        graph::text(&graph::of(&hostile()), PLAIN)
+    );
+    let empty = graph::text(&graph::of(&status(vec![])), PLAIN);
+    assert_eq!(empty, "no workload is registered\n");
+}
+
+#[test]
+fn graphs_for_graphviz() {
+    insta::assert_snapshot!("graph_dot", graph::dot(&graph::of(&diamond())));
+    insta::assert_snapshot!("graph_dot_hostile", graph::dot(&graph::of(&hostile())));
+}
+
+#[test]
+fn graphs_as_pictures() {
+    insta::assert_snapshot!("graph_svg", graph::svg(&graph::of(&diamond())));
+    let hostile = graph::svg(&graph::of(&hostile()));
+    assert!(hostile.contains("a&lt;b&gt;&amp;&quot;"), "{hostile}");
+    assert!(!hostile.contains('\x1b'));
+    // Nothing is drawn outside.
+    assert!(!hostile.contains("=\"-"), "{hostile}");
+    assert!(graph::svg(&graph::of(&status(vec![]))).ends_with("</svg>\n"));
+}
+
+#[test]
+fn levels_are_those_of_the_needs() {
+    let graph = graph::of(&diamond());
+    let level = |name: &str| {
+        graph
+            .nodes
+            .iter()
+            .find(|node| node.name == name)
+            .unwrap()
+            .level
+    };
+    assert_eq!(
+        ["disk", "idle", "cache", "db", "api"].map(level),
+        [0, 0, 1, 1, 2].map(Some)
+    );
+    let graph = graph::of(&hostile());
+    let placed = graph.nodes.iter().filter(|node| node.level.is_some());
+    let placed: Vec<_> = placed.map(|node| node.name.as_str()).collect();
+    assert_eq!(placed, ["gone"]);
+}
+
+/// A chain as long as there are workloads: no recursion.
+#[test]
+fn a_long_chain_is_drawn() {
+    let name = |number: usize| format!("w{number}");
+    let chain = (0..2000).map(|number: usize| {
+        let needs = number.checked_sub(1).map(name);
+        let needs: Vec<&str> = needs.iter().map(String::as_str).collect();
+        workload(&name(number), &needs, WorkloadState::Running)
+    });
+    let graph = graph::of(&status(chain.collect()));
+    let highest = graph.nodes.iter().filter_map(|node| node.level).max();
+    assert_eq!(highest, Some(1999));
+    assert!(graph::text(&graph, PLAIN).lines().count() == 4000);
+}
+
+const BEGAN: u64 = 1_795_645_587_000_000;
+
+fn event(at: u64, phase: Phase, kind: TimelineKind) -> TimelineEvent {
+    TimelineEvent {
+        update: "5f2e".into(),
+        time_us: BEGAN + at,
+        phase,
+        kind,
+        workload: None,
+        took_us: None,
+        detail: None,
+    }
+}
+
+fn of(workload: &str, took: u64, event: TimelineEvent) -> TimelineEvent {
+    TimelineEvent {
+        workload: Some(workload.into()),
+        took_us: (took > 0).then_some(took),
+        ..event
+    }
+}
+
+fn completed() -> HistoryEntry {
+    use Phase::{Freezing, Frozen, Jumping, Prepared, Preparing, Updated};
+    use TimelineKind::{Agreed, Asked, Claimed, Finished, Kernel, Left, Over, Restored};
+    let phase = |at, phase| event(at, phase, TimelineKind::Phase);
+    let asked = |workload, at, phase, step: &str| TimelineEvent {
+        detail: Some(step.into()),
+        ..of(workload, 0, event(at, phase, Asked))
+    };
+    HistoryEntry {
+        update: "5f2e".into(),
+        outcome: Outcome::Completed,
+        reason: None,
+        began_us: BEGAN,
+        took_us: 3_000_000,
+        blackout_us: Some(1_300_500),
+        from_kernel: "7.3.4".into(),
+        to_kernel: "7.3.5".into(),
+        timeline: vec![
+            phase(0, Preparing),
+            TimelineEvent {
+                detail: Some("the kernel is loaded".into()),
+                took_us: Some(40_000),
+                ..event(50_000, Preparing, Kernel)
+            },
+            asked("cache", 50_100, Preparing, "prepare"),
+            of("cache", 12_300, event(62_400, Preparing, Agreed)),
+            of("web", 800, event(63_300, Preparing, Agreed)),
+            phase(70_000, Prepared),
+            of("web", 0, event(71_000, Prepared, Left)),
+            phase(1_000_000, Freezing),
+            of("cache", 450, event(1_000_500, Freezing, Agreed)),
+            phase(1_002_000, Frozen),
+            phase(1_002_100, Jumping),
+            phase(2_200_000, Updated),
+            of("cache", 0, event(2_250_000, Updated, Claimed)),
+            of("cache", 0, event(2_300_000, Updated, Restored)),
+            of("web", 0, event(2_300_500, Updated, Restored)),
+            of("web", 0, event(2_400_000, Updated, Finished)),
+            event(3_000_000, Updated, Over),
+        ],
+    }
+}
+
+#[test]
+fn a_timeline_of_an_update() {
+    insta::assert_snapshot!("timeline_completed", timeline::render(&completed(), PLAIN));
+}
+
+/// What one agent leaves for the next is sealed before it freezes the kernel.
+#[test]
+fn the_jump_is_told_apart_though_nobody_could_note_it() {
+    let mut entry = completed();
+    let is_noted = |event: &TimelineEvent| !matches!(event.phase, Phase::Frozen | Phase::Jumping);
+    entry.timeline.retain(is_noted);
+    let text = timeline::render(&entry, PLAIN);
+    let row = |phase: &str| {
+        text.lines()
+            .find(|line| line.starts_with(phase))
+            .unwrap()
+            .to_owned()
+    };
+    assert!(row("freezing").contains(" 500 us "), "{text}");
+    assert!(row("jumping").contains(" 1.19 s "), "{text}");
+}
+
+#[test]
+fn a_timeline_of_a_veto() {
+    let veto = TimelineEvent {
+        detail: Some("no\x1b[31m\nway".into()),
+        ..of("web", 0, event(500, Phase::Preparing, TimelineKind::Vetoed))
+    };
+    let entry = HistoryEntry {
+        outcome: Outcome::Cancelled,
+        reason: Some("workload 'web' vetoes at prepare: no\x1b[31m\nway".into()),
+        took_us: 900,
+        blackout_us: None,
+        to_kernel: "7.3.4".into(),
+        timeline: vec![
+            event(0, Phase::Preparing, TimelineKind::Phase),
+            veto,
+            event(600, Phase::Cancelling, TimelineKind::Phase),
+            event(800, Phase::Normal, TimelineKind::Phase),
+        ],
+        ..completed()
+    };
+    insta::assert_snapshot!("timeline_vetoed", timeline::render(&entry, PLAIN));
+    let painted = timeline::render(&entry, Paint(true));
+    assert!(painted.contains("\x1b[33mcancelled\x1b[0m"), "{painted:?}");
+    assert!(
+        !painted.contains("no\x1b[31m"),
+        "a workload chooses no colours"
+    );
+}
+
+#[test]
+fn times_out_of_all_range_are_drawn() {
+    let mut entry = completed();
+    entry.took_us = u64::MAX;
+    entry.began_us = u64::MAX;
+    for event in &mut entry.timeline {
+        event.time_us = u64::MAX - event.time_us;
+        event.took_us = Some(u64::MAX);
+    }
+    assert!(timeline::render(&entry, PLAIN).contains("9999-12-31"));
+    let line = timeline::line(&entry.timeline[0], Since::Clock, PLAIN);
+    assert!(line.ends_with("preparing"), "{line}");
+    entry.timeline.clear();
+    assert!(timeline::render(&entry, PLAIN).ends_with("7.3.5\n"));
+}

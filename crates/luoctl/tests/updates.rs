@@ -1,0 +1,230 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command and a real agent.
+
+use crate::machine::{Machine, settings};
+
+/// Compares with what is known, but for what is another one each time.
+macro_rules! compare {
+    ($name:literal, $output:expr) => {
+        settings().bind(|| insta::assert_snapshot!($name, $output));
+    };
+}
+
+/// A cache that one other workload needs.
+const TWO: &str = "
+    luod
+    workload cache
+    workload web needs=cache
+";
+
+fn two(script: &str) -> String {
+    Machine::new("").boot(&format!("{TWO}{script}")).run()
+}
+
+#[test]
+fn who_looks() {
+    let script = "
+        luoctl status
+        luoctl sessions
+        luoctl graph
+        luoctl plan
+        luoctl check
+        luoctl inspect web
+        luoctl inspect
+        luoctl history
+        luoctl watch --until normal
+    ";
+    compare!("who_looks", two(script));
+}
+
+#[test]
+fn programs_that_look() {
+    let script = "
+        luoctl --json status
+        luoctl --json sessions
+        luoctl --json graph
+        luoctl --json plan
+        luoctl --json check
+        luoctl --json inspect web
+        luoctl --json history
+        luoctl --json watch --until normal
+    ";
+    compare!("programs_that_look", two(script));
+}
+
+#[test]
+fn step_by_step_and_back() {
+    let script = "
+        luoctl prepare
+        luoctl status
+        luoctl freeze
+        luoctl status
+        luoctl cancel --reason lunch
+        luoctl status
+        luoctl history last
+        luoctl --json prepare
+        luoctl --json freeze
+        luoctl --json cancel
+    ";
+    compare!("step_by_step_and_back", two(script));
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let script = "
+        luoctl --dry-run update
+        luoctl --dry-run prepare
+        luoctl --dry-run freeze
+        luoctl --dry-run kexec
+        luoctl --dry-run cancel
+        luoctl --dry-run finish
+        luoctl --dry-run release web
+        luoctl status
+        luoctl history
+        luoctl prepare
+        luoctl --dry-run freeze
+        luoctl --dry-run cancel
+        luoctl --dry-run update
+        luoctl --json --dry-run freeze
+        luoctl status
+    ";
+    compare!("a_dry_run_changes_nothing", two(script));
+}
+
+#[test]
+fn what_cannot_be() {
+    let script = "
+        luoctl freeze
+        luoctl kexec
+        luoctl cancel
+        luoctl finish
+        luoctl release nobody
+        luoctl inspect nobody
+        luoctl history nobody
+        luoctl --json cancel
+        luoctl update --kernel /nonexistent/vmlinuz
+        luoctl status
+    ";
+    compare!("what_cannot_be", two(script));
+}
+
+#[test]
+fn a_circle_is_no_plan() {
+    let script = "
+        luod
+        workload one needs=two
+        workload two needs=one
+        workload three needs=gone
+        luoctl plan
+        luoctl graph
+        luoctl graph --format dot
+        luoctl update
+    ";
+    compare!("a_circle_is_no_plan", Machine::new("").boot(script).run());
+}
+
+#[test]
+fn a_veto_is_told() {
+    let script = "
+        luod
+        workload cache
+        workload web needs=cache veto=freeze:a_migration_is_under_way
+        luoctl update
+        luoctl --json update
+        luoctl status
+        luoctl history
+    ";
+    compare!("a_veto_is_told", Machine::new("").boot(script).run());
+}
+
+#[test]
+fn who_is_late_is_told() {
+    let config = "freeze_deadline = 0.05";
+    let script = "
+        luod
+        workload cache hang=freeze
+        luoctl update
+        luoctl history last
+    ";
+    compare!(
+        "who_is_late_is_told",
+        Machine::new(config).boot(script).run()
+    );
+}
+
+#[test]
+fn over_the_jump() {
+    let after = "
+        luod
+        luoctl status
+        luoctl sessions
+        luoctl finish
+        luoctl --dry-run finish
+        workload cache claim
+        workload web needs=cache claim
+        wait normal
+        luoctl status
+        luoctl history
+        luoctl history last
+    ";
+    let machine = Machine::new("")
+        .boot(&format!("{TWO}jump luoctl update"))
+        .boot(after);
+    compare!("over_the_jump", machine.run());
+}
+
+#[test]
+fn step_by_step_over_the_jump() {
+    let before = "
+        luod
+        workload cache
+        workload web needs=cache leave
+        luoctl --json prepare
+        wait left
+        luoctl sessions
+        luoctl freeze
+        jump luoctl kexec
+    ";
+    let after = "
+        luod
+        workload cache claim
+        luoctl sessions
+        luoctl --json finish
+        luoctl --json finish --release
+        luoctl history
+    ";
+    let machine = Machine::new("").boot(before).boot(after);
+    compare!("step_by_step_over_the_jump", machine.run());
+}
+
+#[test]
+fn custody_can_be_ended() {
+    let script = "
+        luod
+        workload web leave
+        luoctl prepare
+        wait left
+        luoctl cancel
+        luoctl sessions
+        luoctl --dry-run release web
+        luoctl release web
+        luoctl sessions
+    ";
+    compare!("custody_can_be_ended", Machine::new("").boot(script).run());
+}
+
+#[test]
+fn interrupted_it_cancels() {
+    let script = "
+        luod
+        workload cache hang=freeze
+        interrupt freezing luoctl update
+        luoctl status
+        luoctl history
+    ";
+    let config = "freeze_deadline = 600";
+    compare!(
+        "interrupted_it_cancels",
+        Machine::new(config).boot(script).run()
+    );
+}
