@@ -6,63 +6,18 @@
 #![forbid(unsafe_code)]
 
 use std::fs;
-use std::fs::File;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result};
-use luo_demo::{Stage, service};
-
-/// Standard output.
-struct Terminal {
-    failed: AtomicBool,
-}
-
-impl Stage for Terminal {
-    fn mark(&self, name: &str) {
-        // A clock that the simulated kexec does not stop.
-        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-        println!("mark {name} {}.{:09}", now.tv_sec, now.tv_nsec);
-    }
-
-    fn progress(&self, text: String) {
-        println!("{text}");
-    }
-
-    fn case(&self, name: &str, outcome: Result<()>) {
-        match outcome {
-            Ok(()) => println!("ok      demo::{name}"),
-            Err(why) => {
-                println!("FAILED  demo::{name}\n    {why:#}");
-                self.failed.store(true, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn load_next(&self) -> Result<()> {
-        // The simulator takes any file for a kernel.
-        let kernel = File::open("/proc/self/exe")?;
-        luo_sys::kexec::load(&kernel, None::<&File>, c"").context("loading the next kernel")
-    }
-
-    fn settle(&self) -> Result<()> {
-        Ok(())
-    }
-
-    fn jump(&self) -> luo_sys::Error {
-        luo_sys::kexec::execute()
-    }
-}
+use luo_demo::{Terminal, service};
 
 fn main() -> ExitCode {
-    let stage = Terminal {
-        failed: AtomicBool::new(false),
-    };
+    let stage = Terminal::default();
     if let Err(why) = run(&stage) {
         eprintln!("luo-demo: {why:#}");
         return ExitCode::FAILURE;
     }
-    if stage.failed.load(Ordering::Relaxed) {
+    if stage.has_failed() {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS

@@ -17,13 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result};
 use luo_conformance::check::{name, same};
 use luo_conformance::fill::Prng;
-use luo_sys::{Device, MappedFile, Token, memfd};
+use luo_sys::{Device, MappedFile, Session, Token, memfd};
 
 use crate::stage::Stage;
 use crate::store::{Census, ENTRIES, LENGTH, Store};
 
 const SESSION: &str = "demo";
-const STORE: Token = Token(1);
+pub(crate) const STORE: Token = Token(1);
 
 /// Reads and writes after the update.
 const REQUESTS: u64 = 10_000;
@@ -97,6 +97,17 @@ fn serve_writes(store: &mut Store, done: &AtomicBool, started: &AtomicBool) -> R
 pub fn after(stage: &impl Stage) -> Result<()> {
     stage.mark("retrieve_begin");
     let session = Device::open()?.retrieve_session(&name(SESSION))?;
+    serve_again(stage, &session, || Ok(()), || Ok(session.finish()?))
+}
+
+/// Serves on from what is in a session; `serves` is called with the first request that
+/// was answered, and `finish` when every entry has been verified.
+pub(crate) fn serve_again(
+    stage: &impl Stage,
+    session: &Session,
+    serves: impl FnOnce() -> Result<()>,
+    finish: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let memory = session.retrieve_fd(STORE)?;
     let mut store = Store::open(MappedFile::new(&memory, LENGTH)?)?;
     stage.mark("retrieve_end");
@@ -106,13 +117,14 @@ pub fn after(stage: &impl Stage) -> Result<()> {
     stage.mark("first_request_served");
     let served = request.context("the first key that was asked for is not there");
     stage.case("first-request", served.map(drop));
+    serves()?;
 
     let census = store.census();
     stage.mark("verified");
     stage.progress(format!("verified: {}", describe(&store)?));
     stage.case("every-entry", every_entry(&store, census, last));
     stage.case("serves-on", serve_on(&mut store, last));
-    stage.case("finish", session.finish().map_err(Into::into));
+    stage.case("finish", finish());
     let last = store.last_write()?;
     stage.case("serves-after-finish", serve_on(&mut store, last));
     Ok(())
@@ -140,7 +152,7 @@ fn serve_on(store: &mut Store, last: u64) -> Result<()> {
     same("the number of entries", store.census()?.entries, ENTRIES)
 }
 
-fn describe(store: &Store) -> Result<String> {
+pub(crate) fn describe(store: &Store) -> Result<String> {
     Ok(format!(
         "{} entries, {} MiB, last write number {}",
         grouped(store.entries()?),
@@ -150,11 +162,11 @@ fn describe(store: &Store) -> Result<String> {
 }
 
 /// 300000 as 300,000.
-fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);

@@ -13,7 +13,7 @@ struct MemberCli {
     member: Member,
 }
 
-/// Becomes the agent, or a member, if the first argument says so.
+/// Becomes the agent, its command line, or a member, if the first argument says so.
 #[must_use]
 pub fn run() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
@@ -22,6 +22,11 @@ pub fn run() -> Option<ExitCode> {
         "luod" => {
             let name = std::iter::once("luod".into());
             Some(luod::command::main(name.chain(arguments), &["luod"]))
+        }
+        "luoctl" => {
+            let name = std::iter::once("luoctl".into());
+            let cli = luoctl::cli::Cli::parse_from(name.chain(arguments));
+            Some(luoctl::command::run(&cli).into())
         }
         "member" => {
             let name = std::iter::once("member".into());

@@ -109,9 +109,10 @@ impl Timeline {
     }
 }
 
-/// `luo: reboot: normal -> frozen, 3 sessions, 12 files, 0 subsystems in 345 us` says 345 µs.
+/// `luo: freeze: prepared -> frozen, 3 sessions, 12 files, 0 subsystems in 345 us` says
+/// 345 µs; so does a reboot that freezes.
 fn frozen(line: &str) -> Option<Duration> {
-    let pattern = Regex::new(r"luo: reboot: .* in (\d+) us").ok()?;
+    let pattern = Regex::new(r"luo: (?:reboot|freeze): .* -> frozen, .* in (\d+) us").ok()?;
     let microseconds = pattern.captures(line)?.get(1)?.as_str().parse().ok()?;
     Some(Duration::from_micros(microseconds))
 }

@@ -34,6 +34,9 @@ fn main() {
     if let Some(code) = luo_fleet::command::run() {
         std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
     }
+    if std::env::args().nth(1).as_deref() == Some(luo_demo::workload::ARGUMENT) {
+        luo_demo::workload::main();
+    }
     init::panics_end_the_run();
     init::end(run());
 }

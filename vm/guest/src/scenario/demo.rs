@@ -1,50 +1,118 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The demonstration in a real machine; what it does is in `luo_demo`.
+//! The demonstration in a real machine: a key-value store is a workload of the agent,
+//! and `luoctl update` takes it into the next kernel. What the store does is in
+//! `luo_demo`.
 
-use anyhow::Result;
-use luo_demo::{Stage, service};
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
-use crate::check::Suite;
+use anyhow::{Context, Result, bail, ensure};
+use luo_demo::workload::ARGUMENT;
+use luo_fleet::stage::Stage;
+use luo_varlink::paths;
+use luo_vm_protocol::Outcome;
+
 use crate::init::Guest;
-use crate::{kexec, kmsg, port};
+use crate::{kmsg, port};
 
-const SUITE: Suite = Suite::new("demo");
+use super::fleet;
 
-/// Serves, jumps, and serves on.
+/// The agent's files, in memory.
+const FOLDER: &str = "/tmp/demo";
+
+/// Serves, updates, and serves on.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
-    let stage = Machine(guest);
-    if guest.boot == 0 {
-        service::before(&stage)
-    } else {
+    if guest.boot > 0 {
         port::mark("init_started");
-        service::after(&stage)
     }
+    let stage = fleet::stage_in(guest, Path::new(FOLDER))?;
+    stage.start_agent("")?;
+    let mut store = Command::new("/proc/self/exe")
+        .arg(ARGUMENT)
+        .env(paths::RUNTIME_VARIABLE, stage.runtime())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("the store")?;
+    let mut lines = BufReader::new(store.stdout.take().context("its output")?).lines();
+    if guest.boot == 0 {
+        // It serves from here on.
+        let line = lines.next().context("the store ended")??;
+        tell(&line)?;
+        let rest = std::thread::spawn(move || forward(lines.map_while(Result::ok)));
+        kmsg::console_shows_all()?;
+        return update(&stage, &mut store, rest);
+    }
+    forward(lines.map_while(Result::ok))?;
+    ensure!(store.wait()?.success(), "the store has failed");
+    history(&stage)
 }
 
-struct Machine<'a>(&'a Guest);
+/// `luoctl update`. It does not come back if all goes well.
+fn update(
+    stage: &Stage,
+    store: &mut Child,
+    told: std::thread::JoinHandle<Result<()>>,
+) -> Result<()> {
+    port::progress("luoctl update");
+    let mut luoctl = stage
+        .luoctl_with_target("update")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("luoctl")?;
+    let out = luoctl.stdout.take().context("its output")?;
+    for line in BufReader::new(out).lines() {
+        let line = line?;
+        if line.trim_end().ends_with("  jumping") {
+            port::mark("reboot_called");
+        }
+        port::progress(line);
+    }
+    let mut why = String::new();
+    if let Some(mut errors) = luoctl.stderr.take() {
+        errors.read_to_string(&mut why)?;
+    }
+    if luoctl.wait()?.success() {
+        // The machine is on its way; what the store says is not of interest any more.
+        luo_fleet::stage::until("the jump", || Ok(false))?;
+    }
+    store.kill()?;
+    let _ = told.join();
+    bail!("luoctl update: {why}")
+}
 
-impl Stage for Machine<'_> {
-    fn mark(&self, name: &str) {
+/// What `luoctl` tells of the update.
+fn history(stage: &Stage) -> Result<()> {
+    luo_fleet::stage::until("the end of the update", || Ok(!stage.history()?.is_empty()))?;
+    let output = stage.luoctl("history").arg("last").output()?;
+    ensure!(output.status.success(), "luoctl history: {}", output.status);
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        port::progress(line.to_owned());
+    }
+    port::case("demo::luoctl-history", Outcome::Passed, "");
+    Ok(())
+}
+
+fn forward(lines: impl Iterator<Item = String>) -> Result<()> {
+    for line in lines {
+        tell(&line)?;
+    }
+    Ok(())
+}
+
+/// Tells the host what the store says.
+fn tell(line: &str) -> Result<()> {
+    if let Some(rest) = line.strip_prefix("mark ") {
+        let (name, _) = rest.split_once(' ').context("a mark without a time")?;
         port::mark(name);
+    } else if let Some(name) = line.strip_prefix("ok      ") {
+        port::case(name, Outcome::Passed, "");
+    } else if let Some(name) = line.strip_prefix("FAILED  ") {
+        port::case(name, Outcome::Failed, "see what it said after this");
+    } else {
+        port::progress(line);
     }
-
-    fn progress(&self, text: String) {
-        port::progress(text);
-    }
-
-    fn case(&self, name: &str, outcome: Result<()>) {
-        SUITE.case(name, || outcome);
-    }
-
-    fn load_next(&self) -> Result<()> {
-        kexec::load(self.0, |_, _| ())
-    }
-
-    fn settle(&self) -> Result<()> {
-        kmsg::console_shows_all()
-    }
-
-    fn jump(&self) -> luo_sys::Error {
-        kexec::jump()
-    }
+    Ok(())
 }

@@ -56,6 +56,11 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
 }
 
 fn stage(guest: &Guest) -> Result<Stage> {
+    stage_in(guest, Path::new(FOLDER))
+}
+
+/// A stage whose target is the kernel that the scenario names next.
+pub(crate) fn stage_in(guest: &Guest, folder: &Path) -> Result<Stage> {
     let mut source = kexec::initrd()?;
     std::io::copy(&mut source, &mut File::create(INITRD)?)?;
     let image = kexec::next_kernel(guest)?;
@@ -64,7 +69,7 @@ fn stage(guest: &Guest) -> Result<Stage> {
         initrd: Some(INITRD.to_owned()),
         command_line: Some(guest.next_line(|_, _| ()).to_line()?),
     };
-    Stage::new(Path::new(FOLDER), target, Path::new("/"))
+    Stage::new(folder, target, Path::new("/"))
 }
 
 /// The end of the agent's log, for a scene that went wrong.
