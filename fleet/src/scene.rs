@@ -7,6 +7,7 @@
 //! Each scene ends with an update that succeeds, whatever went wrong before it: that
 //! nothing is lost shows in the next kernel.
 
+mod check;
 mod kill;
 mod refuse;
 

@@ -16,7 +16,7 @@ use flate2::write::GzEncoder;
 /// A machine to be made up.
 #[derive(Clone, Debug)]
 pub struct System {
-    /// The formats that its kernels know.
+    /// The formats that the kernel to jump into knows.
     pub abi: Vec<String>,
     /// Bytes of memory that are free.
     pub available: u64,
@@ -44,9 +44,20 @@ impl Default for System {
     }
 }
 
-/// The options of a kernel that takes part.
-const CONFIG: &str = "CONFIG_KEXEC_HANDOVER=y\nCONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT=y\n\
-                      CONFIG_LIVEUPDATE=y\nCONFIG_LIVEUPDATE_MEMFD=y\nCONFIG_PAGE_SHIFT=12\n";
+/// Options of a kernel that takes part, each with the family of formats it comes with.
+const CONFIG: [(&str, &str); 5] = [
+    ("", "CONFIG_PAGE_SHIFT=12"),
+    ("kho-", "CONFIG_KEXEC_HANDOVER=y"),
+    ("kho-", "CONFIG_KEXEC_HANDOVER_ENABLE_DEFAULT=y"),
+    ("luo-", "CONFIG_LIVEUPDATE=y"),
+    ("memfd-", "CONFIG_LIVEUPDATE_MEMFD=y"),
+];
+
+/// The options of a kernel that knows such formats.
+fn config(knows: impl Fn(&str) -> bool) -> String {
+    let own = CONFIG.iter().filter(|(family, _)| knows(family));
+    own.map(|(_, option)| format!("{option}\n")).collect()
+}
 
 impl System {
     /// Where its kernel image is, in its folder.
@@ -73,7 +84,7 @@ impl System {
             ("proc/sys/kernel/osrelease", b"7.3.4-simulated\n"),
             ("proc/sys/kernel/arch", b"x86_64\n"),
             ("proc/cmdline", b"liveupdate=on\n"),
-            ("proc/config.gz", &gzip(CONFIG.as_bytes())?),
+            ("proc/config.gz", &gzip(config(|_| true).as_bytes())?),
             ("proc/meminfo", meminfo.as_bytes()),
             ("proc/sys/kernel/kexec_load_disabled", b"0\n"),
             ("sys/kernel/kexec/loaded", b"0\n"),
@@ -136,7 +147,8 @@ impl System {
         }
         bytes.extend(b"\0Linux version 7.3.4-simulated (luo-sim) #1\n\0");
         bytes.extend(b"IKCFG_ST");
-        bytes.extend(gzip(CONFIG.as_bytes())?);
+        let knows = |family: &str| self.abi.iter().any(|known| known.starts_with(family));
+        bytes.extend(gzip(config(knows).as_bytes())?);
         bytes.extend(b"IKCFG_ED");
         bytes.extend([0; 1000]);
         Ok(bytes)

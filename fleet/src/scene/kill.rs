@@ -342,6 +342,9 @@ pub fn run(name: &str, stage: &Stage, is_after: bool) -> Result<()> {
             false => (scene.before)(stage),
         };
     }
+    if let Some(check) = name.strip_prefix("check-") {
+        return super::check::refused(stage, check);
+    }
     let Ok(kill) = name.parse::<Kill>() else {
         bail!("there is no scene '{name}'");
     };

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Checks that fail: nothing is changed, and it is said what to do.
+
+use std::os::fd::OwnedFd;
+
+use anyhow::{Context, Result, ensure};
+use luo_client::agent::{Agent, Workload};
+use luo_client::{SessionName, Token};
+use luo_varlink::Phase;
+use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
+
+use super::{NAMES, start_all};
+use crate::stage::Stage;
+
+/// More than the made-up machine has.
+const SPARSE: u64 = 1 << 40;
+
+/// `luoctl check` and `luoctl update` must refuse because of one check.
+///
+/// # Errors
+/// They did not, or something was changed.
+pub(super) fn refused(stage: &Stage, check: &str) -> Result<()> {
+    stage.start_agent("")?;
+    start_all(stage)?;
+    let _declared = declare(stage, check)?;
+    for command in ["check", "update"] {
+        let output = stage.luoctl_with_target(command).output()?;
+        let told = format!(
+            "{}{}",
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        ensure!(
+            output.status.code() == Some(1),
+            "luoctl {command}: {}\n{told}",
+            output.status
+        );
+        ensure!(told.contains(check), "luoctl {command} said:\n{told}");
+    }
+    let report = stage.admin()?.check(stage.target())?;
+    let mut failed = report.checks.iter().filter(|found| found.name == check);
+    let found = failed.next().with_context(|| format!("{report:?}"))?;
+    ensure!(!report.ok && found.remedy.is_some(), "{found:?}");
+    // Nobody was asked.
+    ensure!(
+        stage.status()?.phase == Phase::Normal,
+        "an update is under way"
+    );
+    stage.all_run(&NAMES)
+}
+
+/// A workload that is going to preserve what a check must refuse.
+fn declare(stage: &Stage, check: &str) -> Result<Option<Workload>> {
+    let file = match check {
+        "file-kind" => huge()?,
+        "file-memory" => {
+            let file = memfd_create("sparse", MemfdFlags::CLOEXEC)?;
+            ftruncate(&file, SPARSE)?;
+            file
+        }
+        _ => return Ok(None),
+    };
+    let mut workload = Agent::connect_to(&stage.runtime())?.register("probe", &[])?;
+    let name = SessionName::new("probe")?;
+    workload.create_session(&name)?;
+    let report = workload.declare(&name, Token(1), &file)?;
+    ensure!(
+        !report.ok,
+        "it may be preserved, says the agent: {report:?}"
+    );
+    Ok(Some(workload))
+}
+
+/// A memfd of huge pages, with none in it.
+fn huge() -> Result<OwnedFd> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::HUGETLB;
+    memfd_create("huge", flags).context("a kernel without huge pages cannot try this")
+}
