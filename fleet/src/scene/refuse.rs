@@ -16,20 +16,6 @@ pub(super) fn refused(stage: &Stage) -> Result<String> {
     }
 }
 
-/// Starts the members, one of them otherwise.
-fn start_with(stage: &Stage, odd: Member) -> Result<()> {
-    for name in NAMES {
-        let own = if odd.name == name {
-            odd.clone()
-        } else {
-            member(name)
-        };
-        stage.start(&own)?;
-        stage.hear(name, "preserved")?;
-    }
-    Ok(())
-}
-
 /// After an update that did not come about: who was asked serves on, and the history
 /// says why.
 fn goes_on(stage: &Stage, asked: &[&str], reason: &str) -> Result<()> {
@@ -58,36 +44,11 @@ pub(super) fn veto(stage: &Stage) -> Result<()> {
             veto: Some(step),
             ..member("web")
         };
-        // The batch would be gone by then: it stays for this one.
-        let batch = Member {
-            leave: false,
-            ..member("batch")
-        };
-        stage.start(&member("cache"))?;
-        stage.start(&web)?;
-        stage.start(&batch)?;
-        for name in NAMES {
-            stage.hear(name, "preserved")?;
-        }
-        let reason = refused(stage)?;
         let expected = format!("workload 'web' vetoes at {step}: not while the backup runs");
-        ensure!(reason.contains(&expected), "the reason is: {reason}");
-        goes_on(stage, &NAMES, "not while the backup runs")?;
-        stage.all_run(&NAMES)?;
-        for name in NAMES {
-            stage.kill(name)?;
-        }
-        forgotten(stage)?;
+        fails(stage, web, &expected)?;
     }
     super::start_all(stage)?;
     jump(stage)
-}
-
-/// Waits until the agent has seen that the members are gone.
-pub(super) fn forgotten(stage: &Stage) -> Result<()> {
-    crate::stage::until("that the members are forgotten", || {
-        Ok(stage.status()?.workloads.is_empty())
-    })
 }
 
 /// `web` never answers, to prepare and to freeze.
@@ -98,38 +59,52 @@ pub(super) fn hung(stage: &Stage) -> Result<()> {
             hang: Some(step),
             ..member("web")
         };
-        let batch = Member {
-            leave: false,
-            ..member("batch")
-        };
-        stage.start(&member("cache"))?;
-        stage.start(&web)?;
-        stage.start(&batch)?;
-        for name in NAMES {
-            stage.hear(name, "preserved")?;
-        }
-        let reason = refused(stage)?;
         let expected = format!("workload 'web' did not answer {step} within {millis} ms");
-        ensure!(reason.contains(&expected), "the reason is: {reason}");
-        goes_on(stage, &NAMES, "did not answer")?;
-        stage.all_run(&NAMES)?;
-        for name in NAMES {
-            stage.kill(name)?;
-        }
-        forgotten(stage)?;
+        fails(stage, web, &expected)?;
     }
     super::start_all(stage)?;
     jump(stage)
 }
 
+/// An update that fails because of one member, with this reason. Then all members end.
+fn fails(stage: &Stage, odd: Member, expected: &str) -> Result<()> {
+    stage.start(&member("cache"))?;
+    stage.start(&odd)?;
+    // It would be gone by the time of the freeze.
+    stage.start(&Member {
+        leave: false,
+        ..member("batch")
+    })?;
+    for name in NAMES {
+        stage.hear(name, "preserved")?;
+    }
+    let reason = refused(stage)?;
+    ensure!(reason.contains(expected), "the reason is: {reason}");
+    goes_on(stage, &NAMES, expected)?;
+    stage.all_run(&NAMES)?;
+    end_all(stage)
+}
+
+/// Ends all members, and waits until the agent has seen that they are gone.
+fn end_all(stage: &Stage) -> Result<()> {
+    for name in NAMES {
+        stage.kill(name)?;
+    }
+    crate::stage::until("that the members are forgotten", || {
+        Ok(stage.status()?.workloads.is_empty())
+    })
+}
+
 /// An administrator ends it, when all are ready and when all stand still.
 pub(super) fn cancel(stage: &Stage) -> Result<()> {
     stage.start_agent("")?;
-    let stays = Member {
-        leave: false,
-        ..member("batch")
-    };
-    start_with(stage, stays)?;
+    for name in NAMES {
+        stage.start(&Member {
+            leave: false,
+            ..member(name)
+        })?;
+        stage.hear(name, "preserved")?;
+    }
     let mut admin = stage.admin()?;
     admin.prepare(stage.target())?;
     stage.phase(Phase::Prepared)?;
@@ -145,10 +120,7 @@ pub(super) fn cancel(stage: &Stage) -> Result<()> {
     admin.cancel(Some("the window has closed again"))?;
     goes_on(stage, &NAMES, "the window has closed again")?;
     stage.all_run(&NAMES)?;
-    for name in NAMES {
-        stage.kill(name)?;
-    }
-    forgotten(stage)?;
+    end_all(stage)?;
     super::start_all(stage)?;
     jump(stage)
 }
