@@ -11,15 +11,18 @@ use luo_varlink::paths;
 use tempfile::TempDir;
 
 const GUEST: &str = env!("CARGO_BIN_EXE_luoctl-guest");
-const LUOCTL: &str = env!("CARGO_BIN_EXE_luoctl");
+pub(crate) const LUOCTL: &str = env!("CARGO_BIN_EXE_luoctl");
 
-/// The agent of this build. Cargo builds another package's programs only when told.
-fn luod() -> &'static Path {
+/// The agent of this build; beside it are the simulator and the example of the client
+/// library. Cargo builds another package's programs only when told.
+pub(crate) fn luod() -> &'static Path {
     static LUOD: OnceLock<PathBuf> = OnceLock::new();
     LUOD.get_or_init(|| {
         let folder = Path::new(LUOCTL).parent().unwrap();
         let mut cargo = Command::new(env!("CARGO"));
         cargo.args(["build", "--quiet", "--package", "luod", "--bin", "luod"]);
+        cargo.args(["--package", "luo-sim", "--bin", "luo-sim"]);
+        cargo.args(["--package", "luo-client", "--example", "workload"]);
         cargo.arg("--target-dir").arg(folder.parent().unwrap());
         if folder.ends_with("release") {
             cargo.arg("--release");

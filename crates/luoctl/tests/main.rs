@@ -2,6 +2,7 @@
 //! The command: against a real agent under the simulator, alone, and its pictures.
 
 mod alone;
+mod book;
 mod distribution;
 mod documents;
 mod machine;
