@@ -29,6 +29,7 @@ mod end_of_update;
 mod event;
 mod finish;
 mod flb;
+mod pages;
 mod preserve;
 mod query;
 mod reboot;

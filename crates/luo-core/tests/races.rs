@@ -130,6 +130,45 @@ fn an_flb_is_finished_when_nobody_has_its_object() {
     }
 }
 
+/// A page that is got for a record and not in its chain yet: the next kernel would
+/// find it preserved and named by nobody.
+#[test]
+fn nothing_is_frozen_while_a_page_is_in_hand() {
+    type Use = fn(&TestHost, SessionId) -> Result<(), Error>;
+    let uses: [Use; 2] = [
+        |host, _| host.try_create("made").map(|_| ()),
+        |host, session| host.preserve(session, 1, 1),
+    ];
+    for (at, wants_page) in uses.into_iter().enumerate() {
+        let host = Arc::new(TestHost::cold_as(true));
+        // The first session's page is there already in the second round only.
+        let session = if at == 0 {
+            None
+        } else {
+            Some(host.create("old"))
+        };
+        let session = session.unwrap_or(SessionId::from_bits(1));
+        let other = Arc::clone(&host);
+        let (told, freezing) = std::sync::mpsc::channel();
+        host.set_hook(move |host, call, _| {
+            if call == Call::AllocBlock {
+                let other = Arc::clone(&other);
+                let freeze = thread::spawn(move || other.freeze().map(|_| ()));
+                while host.waiting.load(Ordering::SeqCst) == 0 {
+                    assert!(!freeze.is_finished(), "frozen, and a page is in hand");
+                    thread::yield_now();
+                }
+                told.send(freeze).unwrap();
+            }
+        });
+        // It gives the page back and lets the update go first.
+        assert_eq!(wants_page(&host, session), Err(Error::Frozen));
+        freezing.recv().unwrap().join().unwrap().unwrap();
+        drop(host.script().hook.take());
+        assert_eq!(host.counts().blocks, 4 + isize::try_from(at).unwrap());
+    }
+}
+
 #[test]
 fn opens_and_names_race() {
     let host = TestHost::cold();

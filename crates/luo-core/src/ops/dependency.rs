@@ -3,6 +3,7 @@
 
 use core::task::{ready, Poll};
 
+use super::pages::with_pages;
 use crate::block::{Room, Spares};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -61,17 +62,11 @@ fn declare<H: Host>(
     host: &H,
     mut find: impl FnMut(&mut Engine<H>) -> Poll<Result<(FileId, FileId), Error>>,
 ) -> Result<(), Error> {
-    let mut spares = Spares::new();
-    loop {
-        let done = host.with(|engine| {
-            let (from, on) = ready!(find(engine))?;
-            Poll::Ready(engine.try_declare(from, on, &mut spares))
-        })?;
-        match done {
-            Room::Ready => return Ok(()),
-            Room::WantsBlock => spares.add(host.alloc_block()?),
-        }
-    }
+    with_pages(host, |engine, spares| {
+        let (from, on) = ready!(find(engine))?;
+        let room = engine.try_declare(from, on, spares)?;
+        Poll::Ready(Ok(matches!(room, Room::Ready).then_some(())))
+    })
 }
 
 /// Takes a dependency back, also one on a file that is gone.

@@ -6,6 +6,7 @@ use core::task::{ready, Poll};
 use luo_abi::errno::Errno;
 
 use super::flb::{acquire_flbs, release_flbs};
+use super::pages::with_pages;
 use crate::block::{Room, Spares};
 use crate::engine::Engine;
 use crate::error::Error;
@@ -65,17 +66,10 @@ pub(super) fn add_file<H: Host>(
 }
 
 fn reserve<H: Host>(host: &H, session: SessionId, token: u64) -> Result<FileId, Error> {
-    let mut spares = Spares::new();
-    loop {
-        let attempt = host.with(|engine| {
-            ready!(engine.enter(session, Direction::Outgoing))?;
-            Poll::Ready(engine.reserve_file(session, token, &mut spares))
-        })?;
-        match attempt {
-            Some(id) => return Ok(id),
-            None => spares.add(host.alloc_block()?),
-        }
-    }
+    with_pages(host, |engine, spares| {
+        ready!(engine.enter(session, Direction::Outgoing))?;
+        Poll::Ready(engine.reserve_file(session, token, spares))
+    })
 }
 
 /// Takes a token for a transition, which has everything for itself.
@@ -84,20 +78,13 @@ pub(super) fn reserve_in_transition<H: Host>(
     session: SessionId,
     token: u64,
 ) -> Result<FileId, Error> {
-    let mut spares = Spares::new();
-    loop {
-        let attempt = host.with(|engine| {
-            let reserved = engine.reserve_file(session, token, &mut spares);
-            if let Ok(Some(_)) = reserved {
-                engine.mark_idle(session);
-            }
-            Poll::Ready(reserved)
-        })?;
-        match attempt {
-            Some(id) => return Ok(id),
-            None => spares.add(host.alloc_block()?),
+    with_pages(host, |engine, spares| {
+        let reserved = engine.reserve_file(session, token, spares);
+        if let Ok(Some(_)) = reserved {
+            engine.mark_idle(session);
         }
-    }
+        Poll::Ready(reserved)
+    })
 }
 
 /// Opens a file and finds who handles it; the file counts as preserved for

@@ -7,6 +7,7 @@ use luo_abi::rfc::State as MachineState;
 
 use super::end_of_update::end_if_all_finished;
 use super::finish::finish_claimed;
+use super::pages::with_pages;
 use super::preserve::{trim_records, unpreserve_all};
 use super::together::finish_together;
 use crate::block::{Room, Spares};
@@ -57,7 +58,7 @@ pub(super) fn create_in_transition<H: Host>(
     host: &H,
     kind: SessionKind,
 ) -> Result<SessionId, Error> {
-    attempt(host, |engine, spares| {
+    with_pages(host, |engine, spares| {
         Poll::Ready(engine.try_create(kind, spares))
     })
 }
@@ -66,28 +67,10 @@ fn make<H: Host>(
     host: &H,
     mut create: impl FnMut(&mut Engine<H>, &mut Spares<H::Block>) -> Result<Option<SessionId>, Error>,
 ) -> Result<SessionId, Error> {
-    attempt(host, |engine, spares| {
+    with_pages(host, |engine, spares| {
         ready!(engine.machine.changeable())?;
         Poll::Ready(create(engine, spares))
     })
-}
-
-fn attempt<H: Host>(
-    host: &H,
-    mut create: impl FnMut(
-        &mut Engine<H>,
-        &mut Spares<H::Block>,
-    ) -> Poll<Result<Option<SessionId>, Error>>,
-) -> Result<SessionId, Error> {
-    // Pages that turn out not to be needed are dropped here, without the lock.
-    let mut spares = Spares::new();
-    loop {
-        let attempt = host.with(|engine| create(engine, &mut spares))?;
-        match attempt {
-            Some(id) => return Ok(id),
-            None => spares.add(host.alloc_block()?),
-        }
-    }
 }
 
 /// Takes an incoming session by its name.
