@@ -63,15 +63,18 @@ fn has_ended(process: BorrowedFd<'_>) -> bool {
     !matches!(poll(&mut fds, Some(&now)), Ok(0))
 }
 
-/// The service in the text of `/proc/PID/cgroup`: the innermost part of the path in
-/// the unified hierarchy that is one. Sessions and containers have changing names, so
-/// what is in them counts by its user only.
+/// The service in the text of `/proc/PID/cgroup`: the first part of the path in the
+/// unified hierarchy that is no slice, if it is a service of the machine. Whatever is
+/// below that the service, the user or the container names as it likes. Sessions and
+/// containers have changing names, so what is in them counts by its user only.
 fn unit(text: &str) -> Option<String> {
-    let unified = text.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let mut parts = unified.split('/').rev();
-    let service = parts.find(|part| part.ends_with(".service") && part.len() > ".service".len())?;
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let mut parts = unified.split('/');
+    let first = parts.find(|part| !part.ends_with(".slice"))?;
+    let name = first.strip_suffix(".service")?;
     // The manager of a user is not a service of the machine.
-    (!service.starts_with("user@")).then(|| service.to_owned())
+    let is_own = !name.is_empty() && !name.starts_with("user@");
+    is_own.then(|| first.to_owned())
 }
 
 #[cfg(test)]
@@ -79,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_innermost_service_counts() {
+    fn the_service_of_the_machine_counts() {
         let cases = [
             ("0::/system.slice/cache.service\n", Some("cache.service")),
             (
@@ -93,8 +96,20 @@ mod tests {
             ),
             (
                 "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vm.service\n",
-                Some("vm.service"),
+                None,
             ),
+            // What a container or a service calls its own is not the machine's.
+            (
+                "0::/machine.slice/machine-a.scope/system.slice/cache.service\n",
+                None,
+            ),
+            (
+                "0::/system.slice/vmm.service/cache.service\n",
+                Some("vmm.service"),
+            ),
+            ("0::/../../system.slice/cache.service\n", None),
+            ("0::/docker/0123/cache.service\n", None),
+            ("0::/cache.service\n", Some("cache.service")),
             ("0::/\n", None),
             ("1:name=systemd:/system.slice/old.service\n", None),
             ("", None),
