@@ -19,25 +19,44 @@ use crate::plan::Graph;
 #[derive(Clone, Debug)]
 pub struct Round {
     step: Step,
-    /// Not asked yet, each with those before it that have not agreed.
-    waiting: BTreeMap<String, BTreeSet<String>>,
+    /// Not asked yet, each with how many before it have not agreed.
+    waiting: BTreeMap<String, usize>,
+    /// For each who come after it.
+    after: BTreeMap<String, Vec<String>>,
+    /// Those for whom nobody is left to wait for.
+    next: BTreeSet<String>,
     /// Asked, each with its deadline.
     asked: BTreeMap<String, (Instant, Duration)>,
+    /// The same, the next deadline first.
+    deadlines: BTreeSet<(Instant, String)>,
     /// In the order in which they were asked.
     order: Vec<String>,
-    agreed: BTreeSet<String>,
 }
 
 impl Round {
     /// A round of all workloads of a graph without obstacles.
     #[must_use]
     pub fn new(step: Step, graph: &Graph) -> Self {
+        let mut waiting = BTreeMap::new();
+        let mut after: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        let mut next = BTreeSet::new();
+        for (name, before) in graph.predecessors(step) {
+            if before.is_empty() {
+                next.insert(name.clone());
+            }
+            waiting.insert(name.clone(), before.len());
+            for earlier in before {
+                after.entry(earlier).or_default().push(name.clone());
+            }
+        }
         Self {
             step,
-            waiting: graph.predecessors(step),
+            waiting,
+            after,
+            next,
             asked: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             order: Vec::new(),
-            agreed: BTreeSet::new(),
         }
     }
 
@@ -50,8 +69,7 @@ impl Round {
     /// Who is to be asked now. They count as asked from here on; `patience` says how
     /// long each has.
     pub fn ask(&mut self, now: Instant, patience: impl Fn(&str) -> Duration) -> Vec<String> {
-        let ready = self.waiting.iter().filter(|(_, before)| before.is_empty());
-        let names: Vec<_> = ready.map(|(name, _)| name.clone()).collect();
+        let names: Vec<_> = std::mem::take(&mut self.next).into_iter().collect();
         for name in &names {
             self.waiting.remove(name);
             let patience = patience(name);
@@ -60,6 +78,7 @@ impl Round {
                 .checked_add(patience)
                 .unwrap_or(now + Duration::from_secs(1 << 30));
             self.asked.insert(name.clone(), (deadline, patience));
+            self.deadlines.insert((deadline, name.clone()));
         }
         self.order.extend(names.iter().cloned());
         names
@@ -67,13 +86,18 @@ impl Round {
 
     /// Somebody has agreed. Says whether it was asked and had not answered.
     pub fn agree(&mut self, name: &str) -> bool {
-        if self.asked.remove(name).is_none() {
+        let Some((deadline, _)) = self.asked.remove(name) else {
             return false;
+        };
+        self.deadlines.remove(&(deadline, name.to_owned()));
+        for later in self.after.remove(name).unwrap_or_default() {
+            if let Some(before) = self.waiting.get_mut(&later) {
+                *before = before.saturating_sub(1);
+                if *before == 0 {
+                    self.next.insert(later);
+                }
+            }
         }
-        for before in self.waiting.values_mut() {
-            before.remove(name);
-        }
-        self.agreed.insert(name.to_owned());
         true
     }
 
@@ -86,15 +110,15 @@ impl Round {
     /// The next moment at which somebody is late.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.asked.values().map(|&(deadline, _)| deadline).min()
+        self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
     /// Somebody who is late, and how long it had.
     #[must_use]
     pub fn late(&self, now: Instant) -> Option<(&str, Duration)> {
-        let mut asked = self.asked.iter();
-        let late = asked.find(|(_, (deadline, _))| *deadline <= now);
-        late.map(|(name, &(_, patience))| (name.as_str(), patience))
+        let (deadline, name) = self.deadlines.first()?;
+        let &(_, patience) = self.asked.get(name)?;
+        (*deadline <= now).then_some((name.as_str(), patience))
     }
 
     /// Whether everybody has agreed.
