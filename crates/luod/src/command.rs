@@ -2,15 +2,17 @@
 //! The command `luod`: what it is told, and how it starts and ends.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
+use rustix::fs::{FlockOperation, flock};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -125,6 +127,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         .context("the runtime")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
+        let _alone = alone(&cli.runtime_directory).await?;
         let sockets = Sockets::bind(&cli.runtime_directory)
             .with_context(|| cli.runtime_directory.display().to_string())?;
         let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
@@ -158,6 +161,25 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         agent.shut_down().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Keeps other agents out as long as it is there: a second one would take an update of
+/// the first for one that was interrupted, and cancel it.
+async fn alone(runtime: &Path) -> Result<File> {
+    /// How long an earlier process may take to be gone.
+    const PATIENCE: Duration = Duration::from_secs(10);
+    fs::create_dir_all(runtime).with_context(|| runtime.display().to_string())?;
+    let path = runtime.join(".lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    let begun = Instant::now();
+    while let Err(why) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if begun.elapsed() > PATIENCE {
+            let why = anyhow::Error::new(why);
+            return Err(why.context(format!("another luod runs in {}", runtime.display())));
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    Ok(file)
 }
 
 /// A file's text; nothing if there is none.

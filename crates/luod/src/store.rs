@@ -13,6 +13,9 @@ use sd_notify::NotifyState;
 #[derive(Clone, Copy, Debug)]
 pub struct Store {
     there: bool,
+    /// It takes everything, and there is no manager.
+    #[cfg(test)]
+    made_up: bool,
 }
 
 impl Store {
@@ -21,6 +24,17 @@ impl Store {
     pub fn of_manager() -> Self {
         Self {
             there: std::env::var_os("NOTIFY_SOCKET").is_some(),
+            #[cfg(test)]
+            made_up: false,
+        }
+    }
+
+    /// One for tests, that takes everything.
+    #[cfg(test)]
+    pub(crate) fn made_up() -> Self {
+        Self {
+            there: true,
+            made_up: true,
         }
     }
 
@@ -33,6 +47,10 @@ impl Store {
     /// Puts a copy of a session's descriptor in, under the session's name. Says whether
     /// it is in.
     pub fn put(self, name: &str, fd: impl AsFd) -> bool {
+        #[cfg(test)]
+        if self.made_up {
+            return true;
+        }
         if !self.there {
             return false;
         }
@@ -53,6 +71,10 @@ impl Store {
 
     /// Takes it out.
     pub fn remove(self, name: &str) {
+        #[cfg(test)]
+        if self.made_up {
+            return;
+        }
         if !self.there {
             return;
         }

@@ -41,7 +41,7 @@ impl Agent {
         // Images are large: the other peers do not wait for them.
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
         let checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
-        let obstacles = self.state.borrow().graph().obstacles();
+        let obstacles = self.state.borrow().obstacles();
         let checks = checks
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));

@@ -6,7 +6,9 @@
 //! |---|---|
 //! | `state` | workloads, sessions, phases: the data |
 //! | `workload` | register, answer, leave, be lost |
-//! | `session` | make, attach, give back, drop; the descriptor store |
+//! | `held` | sessions, by name and by workload |
+//! | `session` | make, attach, drop; the descriptor store |
+//! | `claim` | give back, finish |
 //! | `update` | prepare, freeze, jump; unwinding |
 //! | `start` | what an earlier agent, or kernel, has left |
 //! | `restore` | after the jump: claims, deadlines, the end |
@@ -15,16 +17,20 @@
 //! | `view` | how it stands, for those who look |
 
 mod check;
+mod claim;
+mod held;
 mod restore;
 mod session;
 mod start;
 mod state;
+#[cfg(test)]
+mod tests;
 mod timeline;
 mod update;
 mod view;
 mod workload;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -74,6 +80,10 @@ pub struct Agent {
     /// What is counted.
     pub metrics: Metrics,
     state: RefCell<State>,
+    /// The kernel, as it was last seen.
+    seen: RefCell<Option<view::Seen>>,
+    /// How often the agent may have changed how the kernel stands.
+    changes: Cell<u64>,
     /// Something has changed for those who wait in a claim.
     changed: Notify,
     timeline: broadcast::Sender<TimelineEvent>,
@@ -95,6 +105,8 @@ impl Agent {
             store: parts.store,
             metrics: Metrics::default(),
             state: RefCell::default(),
+            seen: RefCell::default(),
+            changes: Cell::default(),
             changed: Notify::new(),
             timeline: broadcast::channel(BEHIND).0,
             started: (Instant::now(), luo_sys::clock::ticks()),

@@ -3,18 +3,32 @@
 //! nobody has claimed by the deadline is finished, loudly, or kept if so configured.
 
 use std::rc::Rc;
+use std::time::Duration;
 
 use luo_sys::Event as KernelEvent;
 use luo_varlink::client;
 use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState, admin};
 
 use super::Agent;
-use super::state::{Held, Restore, Workload};
+use super::held::Held;
+use super::state::{Restore, State, Workload};
 use super::timeline::Line;
 use super::workload::Caller;
 use crate::config::Unclaimed;
+use crate::kernel::Failed;
 use crate::notes::Progress;
 use crate::record::Record;
+
+/// After how long it is tried again to release what nobody has claimed.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Whether nobody has a session of the previous kernel: it is still there, or its
+/// workload has gone again.
+fn is_unclaimed(state: &State, held: &Held) -> bool {
+    let owner = state.workloads.get(&held.workload);
+    let connected = owner.is_some_and(|owner| owner.link.is_some());
+    held.incoming && !held.busy && (held.session.is_none() || !connected)
+}
 
 impl Agent {
     /// The machine has jumped: what the record tells of is waited for.
@@ -27,7 +41,7 @@ impl Agent {
                 for session in &participant.sessions {
                     if !progress.finished.contains(session) {
                         let held = Held::new(name, None, true);
-                        state.sessions.insert(session.clone(), held);
+                        state.sessions.insert(session, held);
                     }
                 }
                 let restored = progress.restored.contains(name);
@@ -76,8 +90,10 @@ impl Agent {
                 reason: "no update has ended in which this workload took part".to_owned(),
             })?;
             workload.state = WorkloadState::Restored;
-            restore.progress.restored.push(name.to_owned());
-            restore.progress.last = Some(moment);
+            if !restore.progress.restored.iter().any(|known| known == name) {
+                restore.progress.restored.push(name.to_owned());
+                restore.progress.last = Some(moment);
+            }
         }
         self.note_progress();
         self.note(TimelineKind::Restored, Line::of(name));
@@ -110,19 +126,34 @@ impl Agent {
         tokio::task::spawn_local(async move {
             tokio::time::sleep(agent.config.restore_deadline.0).await;
             agent.deadline().await;
+            // What could not be released then is tried again: nothing waits for ever.
+            while agent.config.unclaimed == Unclaimed::Finish && agent.is_restoring() {
+                tokio::time::sleep(AGAIN).await;
+                let unclaimed = agent.unclaimed();
+                agent.release_all(&unclaimed).await;
+                agent.end_if_over().await;
+            }
         });
     }
 
-    async fn deadline(&self) {
-        let unclaimed = self.unclaimed();
-        {
-            let mut state = self.state.borrow_mut();
-            let Some(restore) = &mut state.restore else {
-                return;
-            };
+    fn is_restoring(&self) -> bool {
+        self.state.borrow().restore.is_some()
+    }
+
+    /// Nobody waits for anybody any more.
+    fn overdue(&self) {
+        if let Some(restore) = &mut self.state.borrow_mut().restore {
             restore.overdue = true;
         }
         self.changed.notify_waiters();
+    }
+
+    async fn deadline(&self) {
+        if !self.is_restoring() {
+            return;
+        }
+        self.overdue();
+        let unclaimed = self.unclaimed();
         if !unclaimed.is_empty() {
             let names = unclaimed.join(", ");
             match self.config.unclaimed {
@@ -145,48 +176,20 @@ impl Agent {
     /// Sessions of the previous kernel that nobody has.
     fn unclaimed(&self) -> Vec<String> {
         let state = self.state.borrow();
-        let nobodys = |held: &Held| {
-            let owner = state.workloads.get(&held.workload);
-            let connected = owner.is_some_and(|owner| owner.link.is_some());
-            held.incoming && !held.busy && (held.session.is_none() || !connected)
-        };
-        let sessions = state.sessions.iter().filter(|(_, held)| nobodys(held));
-        sessions.map(|(name, _)| name.clone()).collect()
+        let sessions = state.sessions.iter();
+        let unclaimed = sessions.filter(|(_, held)| is_unclaimed(&state, held));
+        unclaimed.map(|(name, _)| name.clone()).collect()
     }
 
     /// Finishes sessions that nobody has claimed. Gives those that are released.
     async fn release_all(&self, names: &[String]) -> Vec<String> {
         let mut released = Vec::new();
         for name in names {
-            let held = {
-                let mut state = self.state.borrow_mut();
-                let held = state.sessions.get_mut(name).filter(|held| !held.busy);
-                held.map(|held| {
-                    held.busy = true;
-                    held.session.is_some()
-                })
+            // Since they were listed somebody may have claimed this one.
+            let Some(is_here) = self.mark_unclaimed(name) else {
+                continue;
             };
-            let taken = match held {
-                None => continue,
-                Some(true) => Ok(()),
-                Some(false) => {
-                    let name_there = name.clone();
-                    let taken = self
-                        .kernel
-                        .run(move |kernel| kernel.retrieve(&name_there))
-                        .await;
-                    taken.map(|session| {
-                        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                            held.session = Some(session);
-                        }
-                    })
-                }
-            };
-            let finished = match taken {
-                Ok(()) => self.finish_held(name).await,
-                Err(why) => Err(why),
-            };
-            match finished {
+            match self.release_one(name, is_here).await {
                 Ok(()) => {
                     tracing::warn!(session = name, "released: nobody has claimed it");
                     if let Some(restore) = &mut self.state.borrow_mut().restore {
@@ -194,25 +197,48 @@ impl Agent {
                     }
                     released.push(name.clone());
                 }
-                Err(why) => self.not_released(name, &why),
+                Err(why) => {
+                    tracing::error!(session = name, "it could not be released: {why}");
+                }
             }
         }
         released
     }
 
-    /// What cannot be released is the kernel's own affair from here on.
-    fn not_released(&self, name: &str, why: &crate::kernel::Failed) {
-        tracing::error!(session = name, "it could not be released: {why}");
-        let gone = why.errno() == luo_sys::Errno::ENOENT;
+    /// Marks a session as busy if nobody has claimed it; says whether the agent has it.
+    fn mark_unclaimed(&self, name: &str) -> Option<bool> {
         let mut state = self.state.borrow_mut();
-        if let Some(held) = state.sessions.get_mut(name) {
-            held.busy = false;
+        let held = state.sessions.get(name)?;
+        if !is_unclaimed(&state, held) {
+            return None;
         }
-        if gone {
-            state.sessions.remove(name);
-            drop(state);
-            self.finished(name);
+        let held = state.sessions.get_mut(name)?;
+        held.busy = true;
+        Some(held.session.is_some())
+    }
+
+    async fn release_one(&self, name: &str, is_here: bool) -> Result<(), Failed> {
+        if !is_here {
+            let wanted = name.to_owned();
+            let taken = self.kernel.run(move |kernel| kernel.retrieve(&wanted));
+            match taken.await {
+                Ok(session) => {
+                    if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                        held.session = Some(session);
+                    }
+                }
+                // Somebody took it without the agent, and has it.
+                Err(why) if why.is_taken() => {
+                    self.gone(name);
+                    return Err(why);
+                }
+                Err(why) => {
+                    self.not_taken(name, &why);
+                    return Err(why);
+                }
+            }
         }
+        self.finish_held(name).await
     }
 
     /// An administrator ends the update.
@@ -222,8 +248,16 @@ impl Agent {
     pub async fn finish(&self, release_unclaimed: bool) -> Result<Vec<String>, admin::Error> {
         self.state.borrow().phase.allows(KernelEvent::Finish)?;
         let unreadable = self.state.borrow().unreadable.clone();
-        if let Some(why) = unreadable {
-            return self.give_up(release_unclaimed, why).await;
+        match unreadable {
+            None => {}
+            Some(_) if release_unclaimed => return self.give_up().await,
+            Some(why) => {
+                return Err(admin::Error::Kernel {
+                    call: "the previous kernel's record".to_owned(),
+                    errno: 0,
+                    message: why,
+                });
+            }
         }
         let unclaimed = self.unclaimed();
         if !unclaimed.is_empty() && !release_unclaimed {
@@ -232,28 +266,22 @@ impl Agent {
             });
         }
         let released = self.release_all(&unclaimed).await;
-        if let Some(restore) = &mut self.state.borrow_mut().restore {
-            restore.overdue = true;
-        }
+        self.overdue();
         self.end_if_over().await;
         Ok(released)
     }
 
     /// Gives up a record that cannot be read. The sessions that it tells of are not
     /// known: they stay with the kernel.
-    async fn give_up(&self, release: bool, why: String) -> Result<Vec<String>, admin::Error> {
-        if !release {
-            return Err(admin::Error::Kernel {
-                call: "the previous kernel's record".to_owned(),
-                errno: 0,
-                message: why,
-            });
+    async fn give_up(&self) -> Result<Vec<String>, admin::Error> {
+        // Only one does it: to be here twice could end an update that has begun since.
+        if self.state.borrow_mut().unreadable.take().is_none() {
+            return Ok(Vec::new());
         }
         self.kernel.run(|kernel| kernel.finish_record()).await;
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");
         }
-        self.state.borrow_mut().unreadable = None;
         self.enter(Phase::Normal);
         Ok(Vec::new())
     }
@@ -266,13 +294,13 @@ impl Agent {
             let Some(restore) = &state.restore else {
                 return;
             };
-            let mut incoming = state.sessions.values().filter(|held| held.incoming);
+            let mut incoming = state.sessions.iter().filter(|(_, held)| held.incoming);
             let participants = restore.record.participants.iter();
             let all_serve = participants
                 .clone()
                 .all(|known| restore.progress.restored.contains(&known.name));
             if restore.overdue {
-                incoming.all(|held| held.session.is_some() && !held.busy)
+                incoming.all(|(_, held)| held.session.is_some() && !held.busy)
             } else {
                 all_serve && incoming.next().is_none()
             }
@@ -342,7 +370,7 @@ impl Agent {
                 }
             }
             let gone = state.workloads.iter().filter(|(name, workload)| {
-                workload.link.is_none() && state.sessions_of(name).next().is_none()
+                workload.link.is_none() && state.sessions.of(name).next().is_none()
             });
             gone.map(|(name, _)| name.clone()).collect()
         };

@@ -7,15 +7,18 @@
 use std::os::fd::OwnedFd;
 
 use luo_sys::Session;
-use luo_varlink::client::{Claimed, Declared, Error};
-use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
+use luo_varlink::client::{Declared, Error};
+use luo_varlink::{Phase, WorkloadState, admin};
 
 use super::Agent;
-use super::state::{Held, State};
-use super::timeline::Line;
+use super::held::Held;
+use super::state::State;
 use super::workload::Caller;
 use crate::kernel::{Failed, duplicate};
 use crate::notes::Owner;
+
+/// Files that the workloads of one user may have declared.
+const MAX_DECLARED: usize = 8192;
 
 impl Agent {
     /// Makes a session for a workload; gives its descriptor.
@@ -39,6 +42,7 @@ impl Agent {
             }
             Err(why) => {
                 self.state.borrow_mut().sessions.remove(name);
+                self.changed.notify_waiters();
                 Err(why.into())
             }
         }
@@ -56,11 +60,11 @@ impl Agent {
         if known.state == WorkloadState::Ready {
             return Err(Error::UpdateUnderWay { phase });
         }
-        if state.sessions.contains_key(name) {
+        if state.sessions.get(name).is_some() {
             return Err(Failed::new("CREATE_SESSION", luo_sys::Errno::EEXIST).into());
         }
         let limit = self.policy.limits(&caller.identity).sessions;
-        if state.sessions_of(workload).count() >= limit {
+        if state.sessions.of(workload).count() >= limit {
             let limit = format!("{limit} sessions of a workload; the policy file says so");
             return Err(Error::TooMany { limit });
         }
@@ -68,18 +72,19 @@ impl Agent {
             busy: true,
             ..Held::new(workload, None, false)
         };
-        state.sessions.insert(name.to_owned(), held);
+        state.sessions.insert(name, held);
         Ok(())
     }
 
     /// The agent has a session from here on.
-    fn hold(&self, name: &str, session: Session) {
-        self.store.put(name, &session);
-        let mut state = self.state.borrow_mut();
-        if let Some(held) = state.sessions.get_mut(name) {
+    pub(super) fn hold(&self, name: &str, session: Session) {
+        let stored = self.store.put(name, &session);
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.session = Some(session);
             held.busy = false;
+            held.stored = stored;
         }
+        self.changed.notify_waiters();
     }
 
     /// A workload gives the agent a copy of a session again.
@@ -140,10 +145,17 @@ impl Agent {
         let workload = caller.workload()?;
         {
             let state = self.state.borrow();
-            self.own(&state, workload, name)?;
+            let held = self.own(&state, workload, name)?;
             let phase = state.phase.0;
             if state.update.is_some() {
                 return Err(Error::UpdateUnderWay { phase });
+            }
+            if held.incoming {
+                return Err(Error::NotExpected {
+                    reason: format!(
+                        "session '{name}' came from the previous kernel: claim it, and finish it"
+                    ),
+                });
             }
         }
         self.let_go(name);
@@ -152,7 +164,12 @@ impl Agent {
     }
 
     /// A session of a workload.
-    fn own<'a>(&self, state: &'a State, workload: &str, name: &str) -> Result<&'a Held, Error> {
+    pub(super) fn own<'a>(
+        &self,
+        state: &'a State,
+        workload: &str,
+        name: &str,
+    ) -> Result<&'a Held, Error> {
         let held = state.sessions.get(name);
         let own = held.filter(|held| held.workload == workload && !held.busy);
         own.ok_or_else(|| Error::NoSuchSession {
@@ -173,9 +190,8 @@ impl Agent {
     pub(super) fn drop_outgoing(&self, workload: &str) {
         let names: Vec<_> = {
             let state = self.state.borrow();
-            let outgoing = state
-                .sessions_of(workload)
-                .filter(|(_, held)| !held.incoming);
+            let own = state.sessions.of(workload);
+            let outgoing = own.filter(|(_, held)| !held.incoming);
             outgoing.map(|(name, _)| name.clone()).collect()
         };
         for name in &names {
@@ -195,155 +211,38 @@ impl Agent {
         fd: OwnedFd,
     ) -> Result<Declared, Error> {
         let workload = caller.workload()?;
-        let limit = self.policy.limits(&caller.identity).files;
+        {
+            let state = self.state.borrow();
+            self.own(&state, workload, session)?;
+            self.may_declare(&state, caller, workload)?;
+        }
         let report = self.check_file(session, token, &fd);
         let mut state = self.state.borrow_mut();
-        self.own(&state, workload, session)?;
-        let declared = state
-            .sessions_of(workload)
-            .map(|(_, held)| held.declared.len());
-        if declared.sum::<usize>() as u64 >= limit {
-            let limit = format!("{limit} files of a workload; the policy file says so");
-            return Err(Error::TooMany { limit });
-        }
         if let Some(held) = state.sessions.get_mut(session) {
             held.declared.insert(token, fd);
         }
         Ok(Declared { report })
     }
 
-    /// Takes a session back for its workload; gives its descriptor.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub async fn claim(&self, caller: &Caller, name: &str) -> Result<(Claimed, OwnedFd), Error> {
-        let workload = caller.workload()?.to_owned();
-        loop {
-            let changed = self.changed.notified();
-            if self.may_claim(&workload, name)? {
-                break;
-            }
-            changed.await;
+    /// Whether a workload may declare one more file. The agent has a descriptor of each,
+    /// and they must last for everybody.
+    fn may_declare(&self, state: &State, caller: &Caller, workload: &str) -> Result<(), Error> {
+        let count = |workload: &str| -> usize {
+            let own = state.sessions.of(workload);
+            own.map(|(_, held)| held.declared.len()).sum()
+        };
+        let limit = self.policy.limits(&caller.identity).files;
+        if count(workload) as u64 >= limit {
+            let limit = format!("{limit} files of a workload; the policy file says so");
+            return Err(Error::TooMany { limit });
         }
-        let incoming = {
-            let mut state = self.state.borrow_mut();
-            let held = state.sessions.get_mut(name);
-            let held = held.ok_or_else(|| Error::NoSuchSession {
-                session: name.to_owned(),
-            })?;
-            if let Some(session) = &held.session {
-                let fd = duplicate(session)?;
-                let incoming = held.incoming;
-                drop(state);
-                self.note(TimelineKind::Claimed, Line::of(&workload).with(name));
-                return Ok((Claimed { incoming }, fd));
-            }
-            held.busy = true;
-            held.incoming
-        };
-        let taken = {
-            let name = name.to_owned();
-            self.kernel.run(move |kernel| kernel.retrieve(&name)).await
-        };
-        match taken.and_then(|session| Ok((duplicate(&session)?, session))) {
-            Ok((fd, session)) => {
-                self.hold(name, session);
-                self.note_owner(&workload);
-                self.note(TimelineKind::Claimed, Line::of(&workload).with(name));
-                Ok((Claimed { incoming }, fd))
-            }
-            Err(why) => {
-                if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                    held.busy = false;
-                }
-                Err(why.into())
-            }
+        let user = caller.identity.uid;
+        let of_user = state.workloads.iter();
+        let of_user = of_user.filter(|(_, workload)| workload.identity.uid == user);
+        if of_user.map(|(name, _)| count(name)).sum::<usize>() >= MAX_DECLARED {
+            let limit = format!("{MAX_DECLARED} declared files of a user");
+            return Err(Error::TooMany { limit });
         }
-    }
-
-    /// Whether a session can be claimed now; false if others have to serve first.
-    fn may_claim(&self, workload: &str, name: &str) -> Result<bool, Error> {
-        let state = self.state.borrow();
-        let missing = || Error::NoSuchSession {
-            session: name.to_owned(),
-        };
-        let held = state.sessions.get(name).ok_or_else(missing)?;
-        if held.workload != workload {
-            return Err(missing());
-        }
-        if held.busy {
-            return Ok(false);
-        }
-        let Some(restore) = state.restore.as_ref().filter(|_| held.incoming) else {
-            return Ok(true);
-        };
-        // After the deadline nobody waits for anybody.
-        let participants = &restore.record.participants;
-        let own = participants.iter().find(|known| known.name == workload);
-        let waits_for = |need: &&String| {
-            let takes_part = participants.iter().any(|known| known.name == **need);
-            takes_part && !restore.progress.restored.contains(need)
-        };
-        let waits = own.is_some_and(|own| own.needs.iter().any(|need| waits_for(&need)));
-        Ok(restore.overdue || !waits)
-    }
-
-    /// Finishes a session of the previous kernel for its workload.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub async fn finish_session(&self, caller: &Caller, name: &str) -> Result<(), Error> {
-        let workload = caller.workload()?.to_owned();
-        {
-            let mut state = self.state.borrow_mut();
-            let held = self.own(&state, &workload, name)?;
-            if !held.incoming || held.session.is_none() {
-                return Err(Error::NotExpected {
-                    reason: format!("session '{name}' was not claimed from the previous kernel"),
-                });
-            }
-            if let Some(held) = state.sessions.get_mut(name) {
-                held.busy = true;
-            }
-        }
-        self.finish_held(name).await?;
-        self.note_owner(&workload);
-        self.end_if_over().await;
-        Ok(())
-    }
-
-    /// Finishes a session that the agent holds and has marked as busy.
-    pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
-        let session = {
-            let mut state = self.state.borrow_mut();
-            state
-                .sessions
-                .get_mut(name)
-                .and_then(|held| held.session.take())
-        };
-        let Some(session) = session else {
-            return Ok(());
-        };
-        let (finished, session) = self
-            .kernel
-            .run(move |kernel| (kernel.finish(&session), session))
-            .await;
-        let mut state = self.state.borrow_mut();
-        if let Err(why) = finished {
-            if let Some(held) = state.sessions.get_mut(name) {
-                held.session = Some(session);
-                held.busy = false;
-            }
-            return Err(why);
-        }
-        let workload = state.sessions.remove(name).map(|held| held.workload);
-        drop(state);
-        drop(session);
-        self.store.remove(name);
-        self.finished(name);
-        let line = workload.as_deref().map_or_else(Line::default, Line::of);
-        self.note(TimelineKind::Finished, line.with(name));
-        self.changed.notify_waiters();
         Ok(())
     }
 
@@ -351,27 +250,35 @@ impl Agent {
     ///
     /// # Errors
     /// As [`admin::Error`] says.
-    pub fn release(&self, name: &str) -> Result<(), admin::Error> {
+    pub async fn release(&self, name: &str) -> Result<(), admin::Error> {
         let missing = || admin::Error::NoSuchSession {
             session: name.to_owned(),
         };
-        let workload = {
-            let state = self.state.borrow();
+        let (workload, incoming) = {
+            let mut state = self.state.borrow_mut();
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
             }
-            let held = state
-                .sessions
-                .get(name)
-                .filter(|held| !held.incoming && !held.busy);
+            // Until the restoring is over the sessions of the previous kernel wait.
+            let restoring = state.restore.is_some();
+            let held = state.sessions.get(name);
+            let held = held.filter(|held| !(held.busy || held.incoming && restoring));
             let held = held.ok_or_else(missing)?;
             let owner = state.workloads.get(&held.workload);
             owner.filter(|owner| owner.is_away()).ok_or_else(missing)?;
-            held.workload.clone()
+            let found = (held.workload.clone(), held.incoming);
+            if let Some(held) = state.sessions.get_mut(name).filter(|held| held.incoming) {
+                held.busy = true;
+            }
+            found
         };
         tracing::warn!(session = name, workload, "released by an administrator");
-        self.let_go(name);
-        let is_last = self.state.borrow().sessions_of(&workload).next().is_none();
+        if incoming {
+            self.finish_held(name).await?;
+        } else {
+            self.let_go(name);
+        }
+        let is_last = self.state.borrow().sessions.of(&workload).next().is_none();
         if is_last {
             self.forget(&workload);
         } else {
@@ -385,7 +292,7 @@ impl Agent {
         let owner = {
             let state = self.state.borrow();
             let held: Vec<_> = {
-                let all = state.sessions_of(workload);
+                let all = state.sessions.of(workload);
                 all.filter(|(_, held)| held.session.is_some()).collect()
             };
             let sessions: Vec<_> = held.iter().map(|(name, _)| (*name).clone()).collect();

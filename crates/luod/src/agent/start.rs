@@ -11,7 +11,8 @@ use luo_sys::{Session, State as KernelState, kexec};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
-use super::state::{Held, Workload};
+use super::held::Held;
+use super::state::Workload;
 use super::timeline::now_us;
 use crate::notes::Owner;
 use crate::record::Record;
@@ -93,8 +94,13 @@ impl Agent {
             Some(bytes) => Ok(Some(bytes)),
             None => {
                 let taken = self.kernel.run(|kernel| kernel.take_record()).await;
-                if let Ok(Some(bytes)) = &taken {
-                    self.notes.set_record(Some(bytes))?;
+                if let Ok(Some(bytes)) = &taken
+                    && let Err(why) = self.notes.set_record(Some(bytes))
+                {
+                    // To end here would close the record's session, and lose it.
+                    tracing::error!(
+                        "the record cannot be noted, so luod must not be restarted now: {why}"
+                    );
                 }
                 taken
             }
@@ -103,7 +109,10 @@ impl Agent {
             Ok(None) => {}
             Ok(Some(Ok(record))) => {
                 self.kernel.run(|kernel| kernel.finish_record()).await;
-                let progress = self.notes.progress()?;
+                let progress = self.notes.progress().unwrap_or_else(|why| {
+                    tracing::error!("what is taken back already cannot be told: {why}");
+                    Default::default()
+                });
                 self.begin_restore(record, progress);
             }
             Ok(Some(Err(why))) => self.cannot_read(&why.to_string()),
@@ -115,7 +124,7 @@ impl Agent {
         Ok(())
     }
 
-    fn cannot_read(&self, why: &str) {
+    pub(super) fn cannot_read(&self, why: &str) {
         tracing::error!(
             "the previous kernel's record cannot be read: {why}. No session of it is touched: \
              start the luod that wrote it, or give them up with `luoctl finish --release`"
@@ -135,6 +144,7 @@ impl Agent {
         if let (true, Some(held)) = (is_it, state.sessions.get_mut(name)) {
             // The record told of it already.
             held.session = Some(session);
+            held.stored = true;
             return;
         }
         let Some(owner) = owner.filter(|_| is_it) else {
@@ -147,8 +157,11 @@ impl Agent {
             return;
         };
         let incoming = owner.incoming.iter().any(|known| known == name);
-        let held = Held::new(&owner.workload, Some(session), incoming);
-        state.sessions.insert(name.to_owned(), held);
+        let held = Held {
+            stored: true,
+            ..Held::new(&owner.workload, Some(session), incoming)
+        };
+        state.sessions.insert(name, held);
         let workload = || Workload {
             identity: owner.identity.clone(),
             needs: owner.needs.clone(),

@@ -2,13 +2,13 @@
 //! What the agent knows.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::OwnedFd;
 
 use luo_core::transition;
-use luo_sys::{Event as KernelEvent, Session, State as KernelState};
+use luo_sys::{Event as KernelEvent, State as KernelState};
 use luo_varlink::{Event, Identity, Phase, Step, TimelineEvent, WorkloadState, admin};
 use tokio::sync::mpsc;
 
+use super::held::Sessions;
 use crate::notes::Progress;
 use crate::plan::Graph;
 use crate::record::{Moment, Record};
@@ -24,8 +24,7 @@ pub(super) struct State {
     /// Why the previous kernel's record cannot be read. Nothing of it is touched then.
     pub(super) unreadable: Option<String>,
     pub(super) workloads: BTreeMap<String, Workload>,
-    /// By name.
-    pub(super) sessions: BTreeMap<String, Held>,
+    pub(super) sessions: Sessions,
 }
 
 /// A phase; normal to begin with.
@@ -97,30 +96,6 @@ pub(super) struct Link {
     pub(super) events: mpsc::UnboundedSender<Event>,
 }
 
-/// A session that the agent knows.
-pub(super) struct Held {
-    pub(super) workload: String,
-    /// The agent's copy; none while the kernel has the session alone.
-    pub(super) session: Option<Session>,
-    pub(super) incoming: bool,
-    /// Files that are going to be preserved, by token.
-    pub(super) declared: BTreeMap<u64, OwnedFd>,
-    /// A retrieve or a finish of it is under way.
-    pub(super) busy: bool,
-}
-
-impl Held {
-    pub(super) fn new(workload: &str, session: Option<Session>, incoming: bool) -> Self {
-        Self {
-            workload: workload.to_owned(),
-            session,
-            incoming,
-            declared: BTreeMap::new(),
-            busy: false,
-        }
-    }
-}
-
 /// An update before the jump.
 pub(super) struct Update {
     pub(super) id: String,
@@ -160,19 +135,25 @@ pub(super) struct Restore {
 }
 
 impl State {
-    /// The sessions of a workload, by name.
-    pub(super) fn sessions_of<'a>(
-        &'a self,
-        workload: &'a str,
-    ) -> impl Iterator<Item = (&'a String, &'a Held)> {
-        let sessions = self.sessions.iter();
-        sessions.filter(move |(_, held)| held.workload == workload)
-    }
-
     /// Who needs whom, now.
     pub(super) fn graph(&self) -> Graph {
         let workloads = self.workloads.iter();
         Graph::new(workloads.map(|(name, workload)| (name.as_str(), workload.needs.as_slice())))
+    }
+
+    /// What makes an update impossible, in words.
+    pub(super) fn obstacles(&self) -> Vec<String> {
+        let mut obstacles = self.graph().obstacles();
+        let gone = self.workloads.iter().filter(|(_, workload)| {
+            workload.link.is_none() && workload.state != WorkloadState::Left
+        });
+        obstacles.extend(gone.map(|(name, _)| {
+            format!(
+                "workload '{name}' is not connected, and has sessions here: start it, or \
+                 release them with `luoctl release`"
+            )
+        }));
+        obstacles
     }
 
     /// The update's id, before or after the jump.

@@ -58,6 +58,7 @@ pub(super) fn micros(time: Duration) -> u64 {
 impl Agent {
     /// Notes a line.
     pub(super) fn note(&self, kind: TimelineKind, line: Line) {
+        self.changes.set(self.changes.get().wrapping_add(1));
         let mut state = self.state.borrow_mut();
         let event = TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),

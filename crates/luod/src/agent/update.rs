@@ -12,7 +12,7 @@
 
 use std::time::{Duration, Instant};
 
-use luo_sys::{Direction, Event as KernelEvent, SessionEntry};
+use luo_sys::{Direction, Errno, Event as KernelEvent};
 use luo_varlink::admin::Error;
 use luo_varlink::{
     Event, EventKind, HistoryEntry, Outcome, Phase, Plan, Report, Step, Target, TimelineKind,
@@ -24,14 +24,25 @@ use super::Agent;
 use super::state::{Said, Update};
 use super::timeline::{Line, now_us};
 use super::workload::cut;
+use crate::kernel::Failed;
 use crate::record::{Participant, Record};
 use crate::round::{Round, unwinding};
+
+/// How long sessions may be on their way from the kernel when luod is told to end.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+/// How long a shutdown may take before it counts as failed.
+const SHUTDOWN: Duration = Duration::from_secs(600);
 
 impl Agent {
     /// In which order an update would ask.
     #[must_use]
     pub fn plan(&self) -> Plan {
-        self.state.borrow().graph().plan()
+        let state = self.state.borrow();
+        Plan {
+            obstacles: state.obstacles(),
+            ..state.graph().plan()
+        }
     }
 
     /// Checks, loads the kernel, and asks all workloads to get ready. Gives the
@@ -54,7 +65,7 @@ impl Agent {
             let mut state = self.state.borrow_mut();
             state.phase.allows(KernelEvent::Prepare)?;
             let graph = state.graph();
-            let obstacles = graph.obstacles();
+            let obstacles = state.obstacles();
             if !obstacles.is_empty() {
                 return Err(Error::BadPlan { obstacles });
             }
@@ -152,9 +163,20 @@ impl Agent {
                 return state.phase.illegal("kexec");
             }
         }
+        // Somebody may be lost since, and nobody have got round to say so.
+        if let Err(why) = self.heed_doom() {
+            return self.undo(why).await;
+        }
         self.enter(Phase::Jumping);
         let how = self.config.jump;
-        let failed = self.kernel.run(move |kernel| kernel.jump(how)).await;
+        let failed = match self.kernel.run(move |kernel| kernel.jump(how)).await {
+            Err(failed) => failed,
+            // The service manager shuts down, and that ends this process.
+            Ok(()) => {
+                tokio::time::sleep(SHUTDOWN).await;
+                Failed::new("systemctl kexec", Errno::EAGAIN)
+            }
+        };
         self.undo(failed.into()).await
     }
 
@@ -178,7 +200,7 @@ impl Agent {
     /// As [`Error`] says.
     pub async fn cancel(&self, reason: Option<&str>) -> Result<(), Error> {
         let reason = cut(reason.unwrap_or("an administrator said so"));
-        {
+        let id = {
             let mut state = self.state.borrow_mut();
             let phase = state.phase;
             let is_moving = matches!(phase.0, Phase::Preparing | Phase::Freezing);
@@ -186,12 +208,14 @@ impl Agent {
                 phase.allows(KernelEvent::Cancel)?;
             }
             state.doom(Error::Cancelled { reason });
-        }
+            state.update_id().map(str::to_owned)
+        };
         self.heed().await;
-        // Who is in the middle of a step undoes it, and is waited for.
+        // Who is in the middle of a step undoes it, and is waited for. The next update
+        // may have begun by then.
         loop {
             let changed = self.changed.notified();
-            if self.state.borrow().update.is_none() {
+            if self.state.borrow().update_id() != id.as_deref() {
                 return Ok(());
             }
             changed.await;
@@ -339,19 +363,20 @@ impl Agent {
             return Ok(());
         };
         let state = self.state.borrow();
-        for (name, workload) in &state.workloads {
-            let own = |entry: &&SessionEntry| {
-                let text = entry.name.map(|name| name.to_string()).unwrap_or_default();
-                let held = state.sessions.get(&text);
-                entry.direction == Direction::Outgoing
-                    && held.is_some_and(|held| held.workload == *name)
+        let mut sums = std::collections::BTreeMap::new();
+        for entry in entries {
+            let name = entry.name.map(|name| name.to_string()).unwrap_or_default();
+            let Some(held) = state.sessions.get(&name) else {
+                continue;
             };
-            let sum = entries.iter().filter(own).fold((0u64, 0u64), |sum, entry| {
-                (
-                    sum.0.saturating_add(entry.files),
-                    sum.1.saturating_add(entry.bytes),
-                )
-            });
+            if entry.direction == Direction::Outgoing {
+                let sum: &mut (u64, u64) = sums.entry(held.workload.as_str()).or_default();
+                sum.0 = sum.0.saturating_add(entry.files);
+                sum.1 = sum.1.saturating_add(entry.bytes);
+            }
+        }
+        for (name, workload) in &state.workloads {
+            let sum = sums.get(name.as_str()).copied().unwrap_or_default();
             let limits = self.policy.limits(&workload.identity);
             let excess = match sum {
                 (files, _) if files > limits.files => {
@@ -384,10 +409,7 @@ impl Agent {
             name: name.clone(),
             identity: workload.identity.clone(),
             needs: workload.needs.clone(),
-            sessions: state
-                .sessions_of(name)
-                .map(|(name, _)| name.clone())
-                .collect(),
+            sessions: state.sessions.names_of(name),
         };
         let participants = state.workloads.iter().map(participant).collect();
         let update = state.update.as_ref();
@@ -472,7 +494,7 @@ impl Agent {
         for (name, workload) in &mut state.workloads {
             match workload.state {
                 WorkloadState::Left => {}
-                WorkloadState::Lost if workload.link.is_none() => lost.push(name.clone()),
+                _ if workload.link.is_none() => lost.push(name.clone()),
                 _ => workload.state = WorkloadState::Running,
             }
         }
@@ -487,7 +509,7 @@ impl Agent {
             let changed = self.changed.notified();
             let phase = self.state.borrow().phase.0;
             match phase {
-                Phase::Normal | Phase::Updated => return,
+                Phase::Normal | Phase::Updated => break,
                 Phase::Jumping | Phase::Cancelling => changed.await,
                 _ => {
                     drop(changed);
@@ -495,6 +517,19 @@ impl Agent {
                     let _ = self.cancel(Some("luod is told to end")).await;
                 }
             }
+        }
+        // What is on its way from the kernel would be closed, and so finished.
+        let arrived = async {
+            loop {
+                let changed = self.changed.notified();
+                if !self.state.borrow().sessions.any_busy() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(ARRIVAL, arrived).await.is_err() {
+            tracing::error!("the kernel does not answer: luod ends without its sessions");
         }
     }
 

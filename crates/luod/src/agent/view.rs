@@ -2,13 +2,30 @@
 //! How the agent stands, for those who look.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use luo_sys::{Direction, SessionState};
 use luo_varlink::{Custody, SessionInfo, Status, Workload, WorkloadState};
 
 use super::Agent;
-use super::state::{Held, State};
-use crate::kernel::Failed;
+use super::held::Held;
+use super::state::State;
+use crate::kernel::{Failed, Probe};
+
+/// How long what was seen of the kernel counts, if the agent has not changed it since.
+const FRESH: Duration = Duration::from_millis(500);
+
+/// How long somebody who asks for the status waits for the kernel.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The kernel, as it was seen.
+#[derive(Clone)]
+pub(super) struct Seen {
+    probe: Probe,
+    at: Instant,
+    /// The agent's changes of the kernel by then.
+    changes: u64,
+}
 
 /// The running kernel's release.
 pub(super) fn kernel_release() -> String {
@@ -21,9 +38,7 @@ pub(super) fn kernel_release() -> String {
 impl Agent {
     /// How the agent and the machine stand.
     pub async fn status(&self) -> Status {
-        let probe = self.kernel.run(|kernel| kernel.probe()).await;
-        // Somebody else may have the device just now.
-        let probe = probe.unwrap_or_else(|_| self.probe.clone());
+        let probe = self.look_at_kernel().await;
         let state = self.state.borrow();
         Status {
             phase: state.phase.0,
@@ -33,6 +48,32 @@ impl Agent {
             kernel_release: kernel_release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state),
+        }
+    }
+
+    /// The kernel as it stands. Everybody may ask, and the device has one opener at a
+    /// time: it is opened now and then only, and whoever has it is not waited for long.
+    async fn look_at_kernel(&self) -> Probe {
+        let fresh = |seen: &Seen| seen.changes == self.changes.get() && seen.at.elapsed() < FRESH;
+        let seen = self.seen.borrow().clone().filter(fresh);
+        if let Some(seen) = seen {
+            return seen.probe;
+        }
+        let changes = self.changes.get();
+        let probing = self.kernel.run(|kernel| kernel.probe());
+        match tokio::time::timeout(PATIENCE, probing).await {
+            Ok(Ok(probe)) => {
+                let at = Instant::now();
+                let seen = Seen { probe, at, changes };
+                self.seen.replace(Some(seen.clone()));
+                seen.probe
+            }
+            // Somebody else has the device just now.
+            _ => {
+                let seen = self.seen.borrow();
+                let last = seen.as_ref().map(|seen| seen.probe.clone());
+                last.unwrap_or_else(|| self.probe.clone())
+            }
         }
     }
 
@@ -78,10 +119,7 @@ fn workloads(state: &State) -> Vec<Workload> {
         state: workload.state,
         connected: workload.link.is_some(),
         needs: workload.needs.clone(),
-        sessions: state
-            .sessions_of(name)
-            .map(|(name, _)| name.clone())
-            .collect(),
+        sessions: state.sessions.names_of(name),
     };
     state.workloads.iter().map(of).collect()
 }

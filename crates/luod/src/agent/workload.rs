@@ -9,7 +9,7 @@ use luo_varlink::{Event, Identity, Phase, Step, TimelineKind, WorkloadState, adm
 use tokio::sync::mpsc;
 
 use super::Agent;
-use super::state::{Held, Link, Said, Workload, states_of};
+use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
 use crate::names;
 
@@ -34,13 +34,32 @@ impl Caller {
     }
 }
 
-/// Cuts a text to what is kept of a reason.
+/// Cuts a text to what is kept of a reason. It is shown on terminals and in logs, so it
+/// is one line and commands nothing there.
 pub(super) fn cut(text: &str) -> String {
-    let mut end = text.len().min(MAX_REASON);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    let fits = (0..=text.len().min(MAX_REASON)).rev();
+    let kept = fits.into_iter().find_map(|end| text.get(..end));
+    let plain = |character: char| match character {
+        character if character.is_control() => ' ',
+        character => character,
+    };
+    kept.unwrap_or_default().chars().map(plain).collect()
+}
+
+/// How somebody stands who has just registered.
+fn joined(state: &State, name: &str) -> WorkloadState {
+    let restore = state.restore.as_ref();
+    let restore = restore.filter(|restore| {
+        let mut participants = restore.record.participants.iter();
+        participants.any(|participant| participant.name == name)
+    });
+    match restore {
+        Some(restore) if restore.progress.restored.iter().any(|known| known == name) => {
+            WorkloadState::Restored
+        }
+        Some(_) => WorkloadState::Restoring,
+        None => WorkloadState::Running,
     }
-    text[..end].to_owned()
 }
 
 impl Agent {
@@ -75,17 +94,8 @@ impl Agent {
         caller.workload = Some(name.to_owned());
         self.note_owner(name);
         self.changed.notify_waiters();
-        let state = self.state.borrow();
-        let claimable = state.sessions_of(name).filter(|_| {
-            phase == Phase::Updated || {
-                // What was left in custody can be had back at any time.
-                state.workloads.contains_key(name)
-            }
-        });
-        Ok(Registered {
-            phase,
-            claimable: claimable.map(|(name, _)| name.clone()).collect(),
-        })
+        let claimable = self.state.borrow().sessions.names_of(name);
+        Ok(Registered { phase, claimable })
     }
 
     fn take_place(
@@ -105,7 +115,8 @@ impl Agent {
             events,
         });
         let full = state.workloads.len() >= MAX_WORKLOADS;
-        match state.workloads.get_mut(name) {
+        let joined = joined(&state, name);
+        let result = match state.workloads.get_mut(name) {
             Some(known) if known.link.is_some() => Err(Error::WorkloadTaken {
                 workload: name.to_owned(),
             }),
@@ -118,11 +129,7 @@ impl Agent {
             Some(known) => {
                 known.needs = needs;
                 known.link = link;
-                known.state = match known.state {
-                    WorkloadState::Waiting => WorkloadState::Restoring,
-                    WorkloadState::Restored => WorkloadState::Restored,
-                    _ => WorkloadState::Running,
-                };
+                known.state = joined;
                 Ok(phase)
             }
             None if full => Err(Error::TooMany {
@@ -132,13 +139,21 @@ impl Agent {
                 let workload = Workload {
                     identity: caller.identity.clone(),
                     needs,
-                    state: WorkloadState::Running,
+                    state: joined,
                     link,
                 };
                 state.workloads.insert(name.to_owned(), workload);
                 Ok(phase)
             }
+        };
+        if result.is_ok() {
+            for session in state.sessions.names_of(name) {
+                if let Some(held) = state.sessions.get_mut(&session) {
+                    held.claimed = false;
+                }
+            }
         }
+        result
     }
 
     /// Whether an identity may have a name.
@@ -175,10 +190,11 @@ impl Agent {
             if workload.state != asked {
                 return Err(unexpected("nobody has asked for that, or it is answered"));
             }
+            let ear = ear.ok_or_else(|| unexpected("the update is being cancelled"))?;
             if veto.is_none() {
                 workload.state = agreed;
             }
-            ear.ok_or_else(|| unexpected("the update is being cancelled"))?
+            ear
         };
         let said = match veto {
             None => Said::Agreed(name.to_owned()),
@@ -206,7 +222,17 @@ impl Agent {
             });
         }
         {
-            let mut state = self.state.borrow_mut();
+            let mut borrowed = self.state.borrow_mut();
+            let state = &mut *borrowed;
+            let mut own = state.sessions.of(&name);
+            if let Some((lost, _)) = own.find(|(_, held)| !held.stored) {
+                return Err(Error::Denied {
+                    reason: format!(
+                        "session '{lost}' could not be put into the descriptor store, so a crash \
+                         of luod would lose it: has the store room (FileDescriptorStoreMax=)?"
+                    ),
+                });
+            }
             let workload = state.workloads.get_mut(&name).ok_or(Error::NotRegistered)?;
             if workload.state != WorkloadState::Ready {
                 return Err(Error::NotExpected {
@@ -275,8 +301,7 @@ impl Agent {
             self.changed.notify_waiters();
             return;
         }
-        let is_incoming = |held: &Held| held.incoming;
-        if state.sessions_of(name).any(|(_, held)| is_incoming(held)) {
+        if state.sessions.of(name).any(|(_, held)| held.incoming) {
             if let Some(workload) = state.workloads.get_mut(name) {
                 workload.state = WorkloadState::Waiting;
             }
@@ -337,5 +362,6 @@ mod tests {
         assert_eq!(cut(&long).len(), 1024);
         let odd = format!("x{long}");
         assert_eq!(cut(&odd).len(), 1023);
+        assert_eq!(cut("a\x1b[2Jb\nc"), "a [2Jb c");
     }
 }

@@ -146,6 +146,19 @@ impl Failed {
         failed
     }
 
+    /// Whether it says that the previous kernel left no such session, or that the
+    /// session is finished.
+    #[must_use]
+    pub fn is_no_session(&self) -> bool {
+        self.call == "RETRIEVE_SESSION" && self.errno == Errno::ENOENT
+    }
+
+    /// Whether it says that somebody has retrieved the session and holds it.
+    #[must_use]
+    pub fn is_taken(&self) -> bool {
+        self.call == "RETRIEVE_SESSION" && self.errno == Errno::EINVAL
+    }
+
     /// The error number.
     #[must_use]
     pub fn errno(&self) -> Errno {

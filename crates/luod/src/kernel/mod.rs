@@ -6,6 +6,8 @@
 //! manager at shutdown): it is opened for each operation and closed after it.
 
 mod failed;
+#[cfg(test)]
+pub(crate) mod fake;
 mod image;
 mod worker;
 
@@ -64,6 +66,9 @@ pub struct Kernel {
     /// The session of the record that the previous kernel handed over.
     received: Option<Session>,
     loaded: bool,
+    /// A made-up kernel, for tests of the agent.
+    #[cfg(test)]
+    pub(crate) fake: Option<fake::Fake>,
 }
 
 impl Kernel {
@@ -106,6 +111,10 @@ impl Kernel {
     /// # Errors
     /// As the kernel answers.
     pub fn create(&self, name: &str) -> Result<Session, Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.create(name);
+        }
         let name = session_name(name)?;
         Ok(open()?.create_session(&name)?)
     }
@@ -115,6 +124,10 @@ impl Kernel {
     /// # Errors
     /// As the kernel answers.
     pub fn retrieve(&self, name: &str) -> Result<Session, Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.retrieve(name);
+        }
         let name = session_name(name)?;
         Ok(open()?.retrieve_session(&name)?)
     }
@@ -124,6 +137,10 @@ impl Kernel {
     /// # Errors
     /// As the kernel answers.
     pub fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.sessions();
+        }
         match open()?.list_sessions(Which::All) {
             Ok(sessions) => Ok(Some(sessions)),
             Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => Ok(None),
@@ -136,6 +153,10 @@ impl Kernel {
     /// # Errors
     /// A file cannot be opened; as the kernel answers.
     pub fn load(&mut self, target: &Target) -> Result<(), Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.load();
+        }
         image::load(target)?;
         self.loaded = true;
         Ok(())
@@ -147,6 +168,10 @@ impl Kernel {
     /// # Errors
     /// As the kernel answers; [`Kernel::undo`] cleans up.
     pub fn prepare(&mut self, room: usize) -> Result<(), Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.prepare();
+        }
         let device = open()?;
         let name = session_name(OWN_SESSION)?;
         let session = device.create_session(&name)?;
@@ -173,6 +198,10 @@ impl Kernel {
     /// # Errors
     /// As the kernel answers; [`Kernel::undo`] cleans up.
     pub fn freeze(&mut self, record: &[u8]) -> Result<(), Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.freeze(record);
+        }
         let own = self.own.as_ref().filter(|own| record.len() <= own.room);
         let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOSPC))?;
         let written = own.record.write_all_at(record, 0);
@@ -190,6 +219,10 @@ impl Kernel {
 
     /// Takes back all that an update has done in the kernel.
     pub fn undo(&mut self) {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.cancel();
+        }
         self.cancel();
         self.own = None;
         if std::mem::take(&mut self.loaded) {
@@ -202,6 +235,10 @@ impl Kernel {
 
     /// Has an orchestrator that has states cancel, if it is prepared or frozen.
     pub fn cancel(&self) {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.cancel();
+        }
         let cancelled = open().and_then(|device| match device.state() {
             Ok(State::Prepared | State::Frozen) => device.cancel(),
             _ => Ok(()),
@@ -213,10 +250,17 @@ impl Kernel {
         }
     }
 
-    /// Jumps, and returns only if that was refused.
-    pub fn jump(&mut self, how: Jump) -> Failed {
+    /// Jumps. It returns if the service manager does that, which takes a while.
+    ///
+    /// # Errors
+    /// It was refused.
+    pub fn jump(&mut self, how: Jump) -> Result<(), Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.jump();
+        }
         match how {
-            Jump::Direct => kexec::execute().into(),
+            Jump::Direct => Err(kexec::execute().into()),
             Jump::Systemctl => systemctl(),
         }
     }
@@ -251,6 +295,10 @@ impl Kernel {
     /// # Errors
     /// As the kernel answers.
     pub fn finish(&self, session: &Session) -> Result<(), Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.finish(session);
+        }
         Ok(session.finish()?)
     }
 }
@@ -284,18 +332,14 @@ fn open() -> luo_sys::Result<Device> {
     }
 }
 
-/// Has the service manager shut down and jump. It returns at once, and the shutdown
-/// ends this process; if it does not, that has failed.
-fn systemctl() -> Failed {
-    /// How long a shutdown may take.
-    const SHUTDOWN: Duration = Duration::from_secs(600);
-    match Command::new("systemctl").arg("kexec").status() {
-        Ok(status) if status.success() => {
-            std::thread::sleep(SHUTDOWN);
-            Failed::new("systemctl kexec", Errno::EAGAIN)
-        }
-        Ok(_) => Failed::new("systemctl kexec", Errno::EIO),
-        Err(why) => Failed::io("systemctl kexec", &why),
+/// Has the service manager shut down and jump. It returns at once; the shutdown ends
+/// this process.
+fn systemctl() -> Result<(), Failed> {
+    let arguments = ["--no-block", "--no-ask-password", "kexec"];
+    match Command::new("systemctl").args(arguments).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(Failed::new("systemctl kexec", Errno::EIO)),
+        Err(why) => Err(Failed::io("systemctl kexec", &why)),
     }
 }
 

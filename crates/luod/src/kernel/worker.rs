@@ -21,11 +21,14 @@ impl Worker {
     /// # Errors
     /// There can be no more threads.
     pub fn start() -> std::io::Result<Self> {
+        Self::start_with(Kernel::default())
+    }
+
+    pub(crate) fn start_with(mut kernel: Kernel) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name("kernel".into())
             .spawn(move || {
-                let mut kernel = Kernel::default();
                 for job in queue {
                     job(&mut kernel);
                 }

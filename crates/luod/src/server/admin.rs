@@ -58,7 +58,7 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
             let released = agent.finish(release_unclaimed).await?;
             Ok(with(Finished { released }))
         }
-        Method::Release { session } => agent.release(&session).map(|()| done()),
+        Method::Release { session } => agent.release(&session).await.map(|()| done()),
         Method::ListSessions => {
             let sessions = agent.sessions().await?;
             Ok(with(Sessions { sessions }))

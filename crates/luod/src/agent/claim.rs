@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sessions on their way back to their workloads, and their end.
+//!
+//! ```text
+//! with the kernel --retrieve--> with the agent, and the workload --finish--> gone
+//! ```
+//!
+//! To close a session of the previous kernel is to finish it. So what is taken from the
+//! kernel is kept here, whether who asked for it is still there or not.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use luo_sys::Errno;
+use luo_varlink::TimelineKind;
+use luo_varlink::client::{Claimed, Error};
+
+use super::Agent;
+use super::held::Held;
+use super::state::State;
+use super::timeline::Line;
+use super::workload::Caller;
+use crate::kernel::{Failed, duplicate};
+
+/// What a claim comes to.
+enum Turn {
+    /// Others have to serve first, or another call about it is under way.
+    Wait,
+    /// The agent has it.
+    Here(Claimed, OwnedFd),
+    /// The kernel has it. It counts as busy from here on.
+    Retrieve,
+}
+
+impl Agent {
+    /// Takes a session back for its workload; gives its descriptor.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub async fn claim(
+        self: &Rc<Self>,
+        caller: &Caller,
+        name: &str,
+    ) -> Result<(Claimed, OwnedFd), Error> {
+        let workload = caller.workload()?.to_owned();
+        loop {
+            let changed = self.changed.notified();
+            match self.turn(&workload, name)? {
+                Turn::Wait => changed.await,
+                Turn::Here(claimed, fd) => return Ok((claimed, fd)),
+                Turn::Retrieve => break,
+            }
+        }
+        // Who asked may go meanwhile. The session must not.
+        let (agent, name) = (Rc::clone(self), name.to_owned());
+        let taking =
+            tokio::task::spawn_local(async move { agent.take_back(&workload, &name).await });
+        let taken = taking.await;
+        taken.unwrap_or_else(|_| Err(Failed::new("RETRIEVE_SESSION", Errno::EIO).into()))
+    }
+
+    /// Whose turn it is.
+    fn turn(&self, workload: &str, name: &str) -> Result<Turn, Error> {
+        let mut state = self.state.borrow_mut();
+        let missing = || Error::NoSuchSession {
+            session: name.to_owned(),
+        };
+        let held = state.sessions.get(name);
+        let held = held.filter(|held| held.workload == workload);
+        let held = held.ok_or_else(missing)?;
+        if held.busy || waits_for_others(&state, workload, held) {
+            return Ok(Turn::Wait);
+        }
+        let held = state.sessions.get_mut(name).ok_or_else(missing)?;
+        let Some(session) = &held.session else {
+            held.busy = true;
+            return Ok(Turn::Retrieve);
+        };
+        let fd = duplicate(session)?;
+        let incoming = held.incoming;
+        let is_first = !std::mem::replace(&mut held.claimed, true);
+        drop(state);
+        if is_first {
+            self.note(TimelineKind::Claimed, Line::of(workload).with(name));
+        }
+        Ok(Turn::Here(Claimed { incoming }, fd))
+    }
+
+    /// Takes a session that is marked as busy from the kernel.
+    async fn take_back(
+        self: &Rc<Self>,
+        workload: &str,
+        name: &str,
+    ) -> Result<(Claimed, OwnedFd), Error> {
+        let taken = {
+            let name = name.to_owned();
+            self.kernel.run(move |kernel| kernel.retrieve(&name)).await
+        };
+        let session = match taken {
+            Ok(session) => session,
+            Err(why) => {
+                self.not_taken(name, &why);
+                self.end_if_over().await;
+                return Err(why.into());
+            }
+        };
+        // Even if no other descriptor can be had now, this one is kept.
+        let given = duplicate(&session);
+        self.hold(name, session);
+        self.note_owner(workload);
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+            held.claimed = true;
+        }
+        self.note(TimelineKind::Claimed, Line::of(workload).with(name));
+        Ok((Claimed { incoming: true }, given?))
+    }
+
+    /// A session could not be had from the kernel. One that the kernel does not have
+    /// will never be had.
+    pub(super) fn not_taken(&self, name: &str, why: &Failed) {
+        if why.is_no_session() {
+            tracing::error!(session = name, "the kernel does not have it: {why}");
+            self.gone(name);
+            return;
+        }
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+            held.busy = false;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// A session of the previous kernel is no concern of the agent's any more.
+    pub(super) fn gone(&self, name: &str) {
+        let held = self.state.borrow_mut().sessions.remove(name);
+        if held.is_some_and(|held| held.session.is_some()) {
+            self.store.remove(name);
+        }
+        self.finished(name);
+        self.changed.notify_waiters();
+    }
+
+    /// Finishes a session of the previous kernel for its workload.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub async fn finish_session(&self, caller: &Caller, name: &str) -> Result<(), Error> {
+        let workload = caller.workload()?.to_owned();
+        {
+            let mut state = self.state.borrow_mut();
+            if state.update.is_some() {
+                let phase = state.phase.0;
+                return Err(Error::UpdateUnderWay { phase });
+            }
+            let held = self.own(&state, &workload, name)?;
+            if !held.incoming || held.session.is_none() {
+                return Err(Error::NotExpected {
+                    reason: format!("session '{name}' was not claimed from the previous kernel"),
+                });
+            }
+            if let Some(held) = state.sessions.get_mut(name) {
+                held.busy = true;
+            }
+        }
+        self.finish_held(name).await?;
+        self.note_owner(&workload);
+        self.end_if_over().await;
+        Ok(())
+    }
+
+    /// Finishes a session that the agent holds and has marked as busy.
+    pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
+        let session = {
+            let mut state = self.state.borrow_mut();
+            let Some(held) = state.sessions.get_mut(name) else {
+                return Ok(());
+            };
+            match held.session.take() {
+                Some(session) => session,
+                None => {
+                    held.busy = false;
+                    return Ok(());
+                }
+            }
+        };
+        let (finished, session) = self
+            .kernel
+            .run(move |kernel| (kernel.finish(&session), session))
+            .await;
+        if let Err(why) = finished {
+            if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                held.session = Some(session);
+                held.busy = false;
+            }
+            self.changed.notify_waiters();
+            return Err(why);
+        }
+        let workload = {
+            let mut state = self.state.borrow_mut();
+            state.sessions.remove(name).map(|held| held.workload)
+        };
+        drop(session);
+        self.store.remove(name);
+        self.finished(name);
+        let line = workload.as_deref().map_or_else(Line::default, Line::of);
+        self.note(TimelineKind::Finished, line.with(name));
+        self.changed.notify_waiters();
+        Ok(())
+    }
+}
+
+/// Whether workloads that this one needs have to serve before it may have a session of
+/// the previous kernel. After the deadline nobody waits for anybody.
+fn waits_for_others(state: &State, workload: &str, held: &Held) -> bool {
+    let Some(restore) = state.restore.as_ref() else {
+        return false;
+    };
+    if restore.overdue || !held.incoming {
+        return false;
+    }
+    let participants = &restore.record.participants;
+    let own = participants.iter().find(|known| known.name == workload);
+    own.is_some_and(|own| {
+        own.needs.iter().any(|need| {
+            let takes_part = participants.iter().any(|known| known.name == *need);
+            takes_part && !restore.progress.restored.contains(need)
+        })
+    })
+}

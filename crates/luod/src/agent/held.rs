@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The sessions that the agent knows, by name and by workload.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::OwnedFd;
+
+use luo_sys::Session;
+
+/// A session that the agent knows.
+pub(super) struct Held {
+    pub(super) workload: String,
+    /// The agent's copy; none while the kernel has the session alone.
+    pub(super) session: Option<Session>,
+    pub(super) incoming: bool,
+    /// Files that are going to be preserved, by token.
+    pub(super) declared: BTreeMap<u64, OwnedFd>,
+    /// A call of the kernel about it is under way. It is done to its end, whoever waits
+    /// for it.
+    pub(super) busy: bool,
+    /// It is in the descriptor store.
+    pub(super) stored: bool,
+    /// Its workload has asked for it since it connected.
+    pub(super) claimed: bool,
+}
+
+impl Held {
+    pub(super) fn new(workload: &str, session: Option<Session>, incoming: bool) -> Self {
+        Self {
+            workload: workload.to_owned(),
+            session,
+            incoming,
+            declared: BTreeMap::new(),
+            busy: false,
+            stored: false,
+            claimed: false,
+        }
+    }
+}
+
+/// All of them.
+#[derive(Default)]
+pub(super) struct Sessions {
+    by_name: BTreeMap<String, Held>,
+    by_workload: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Sessions {
+    pub(super) fn insert(&mut self, name: &str, held: Held) {
+        self.remove(name);
+        let own = self.by_workload.entry(held.workload.clone()).or_default();
+        own.insert(name.to_owned());
+        self.by_name.insert(name.to_owned(), held);
+    }
+
+    pub(super) fn remove(&mut self, name: &str) -> Option<Held> {
+        let held = self.by_name.remove(name)?;
+        if let Some(own) = self.by_workload.get_mut(&held.workload) {
+            own.remove(name);
+            if own.is_empty() {
+                self.by_workload.remove(&held.workload);
+            }
+        }
+        Some(held)
+    }
+
+    pub(super) fn get(&self, name: &str) -> Option<&Held> {
+        self.by_name.get(name)
+    }
+
+    /// Whose it is must stay as it is.
+    pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Held> {
+        self.by_name.get_mut(name)
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Held)> {
+        self.by_name.iter()
+    }
+
+    /// Those of a workload.
+    pub(super) fn of<'a>(
+        &'a self,
+        workload: &str,
+    ) -> impl Iterator<Item = (&'a String, &'a Held)> + Clone + use<'a> {
+        let own = self.by_workload.get(workload).into_iter().flatten();
+        own.filter_map(|name| self.by_name.get_key_value(name))
+    }
+
+    /// The names of those of a workload.
+    pub(super) fn names_of(&self, workload: &str) -> Vec<String> {
+        self.of(workload).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Whether a call of the kernel about one of them is under way.
+    pub(super) fn any_busy(&self) -> bool {
+        self.by_name.values().any(|held| held.busy)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_indices_say_the_same() {
+        let mut sessions = Sessions::default();
+        for (name, workload) in [("a", "x"), ("b", "x"), ("c", "y"), ("a", "y")] {
+            sessions.insert(name, Held::new(workload, None, false));
+        }
+        assert_eq!(sessions.names_of("x"), ["b"]);
+        assert_eq!(sessions.names_of("y"), ["a", "c"]);
+        assert!(sessions.remove("b").is_some() && sessions.remove("b").is_none());
+        assert!(sessions.names_of("x").is_empty() && sessions.by_workload.len() == 1);
+    }
+}

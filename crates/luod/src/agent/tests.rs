@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The agent without sockets, on a made-up kernel.
+
+mod histories;
+mod restore;
+mod update;
+
+use std::future::Future;
+use std::path::Path;
+use std::rc::Rc;
+
+use luo_varlink::client::Error;
+use luo_varlink::{Event, Identity, Orchestrator, Phase, Target};
+use tokio::sync::mpsc;
+
+use super::{Agent, Caller, Parts};
+use crate::config::Config;
+use crate::kernel::fake::Fake;
+use crate::kernel::{Kernel, Probe, Worker};
+use crate::notes::{Notes, Progress};
+use crate::policy::Policy;
+use crate::record::{Moment, Participant, Record};
+use crate::store::Store;
+
+/// An agent, with what it is made of.
+struct World {
+    agent: Rc<Agent>,
+    kernel: Fake,
+    target: Target,
+    _folder: tempfile::TempDir,
+}
+
+impl World {
+    fn new(policy: &str, kernel: Fake) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let system = folder.path().join("system");
+        luo_sim::system::System::default().write(&system).unwrap();
+        let text = format!(
+            "state_directory = {:?}\nprepare_deadline = 600\nfreeze_deadline = 600\n\
+             [checks]\nroot = {system:?}\n",
+            folder.path().join("history")
+        );
+        let image = system.join("boot/vmlinuz").display().to_string();
+        let mut made_up = Kernel::default();
+        made_up.fake = Some(kernel.clone());
+        let worker = Worker::start_with(made_up);
+        let agent = Agent::new(Parts {
+            config: Config::parse(&text).unwrap(),
+            policy: Policy::parse(policy).unwrap(),
+            notes: notes(folder.path()),
+            kernel: worker.unwrap(),
+            probe: Probe {
+                orchestrator: Orchestrator::Contract,
+                state: None,
+                handover_abi: None,
+                contract_abi: None,
+            },
+            store: Store::made_up(),
+        });
+        Self {
+            agent,
+            kernel,
+            target: Target {
+                image: Some(image),
+                initrd: None,
+                command_line: Some("liveupdate=on kho=on".into()),
+            },
+            _folder: folder,
+        }
+    }
+
+    /// Keeps the kernel from answering until what this gives is dropped.
+    async fn hold(&self) -> std::sync::mpsc::Sender<()> {
+        let (gate, closed) = std::sync::mpsc::channel();
+        let (begin, mut begun) = tokio::sync::oneshot::channel();
+        let agent = Rc::clone(&self.agent);
+        tokio::task::spawn_local(async move {
+            let wait = move |_: &mut Kernel| {
+                let _ = begin.send(());
+                let _ = closed.recv();
+            };
+            agent.kernel.run(wait).await;
+        });
+        until(|| begun.try_recv().is_ok()).await;
+        gate
+    }
+
+    fn phase(&self) -> Phase {
+        self.agent.state.borrow().phase.0
+    }
+}
+
+fn notes(folder: &Path) -> Notes {
+    Notes::open(&folder.join("run")).unwrap()
+}
+
+/// Everybody may own everything, so that names alone keep nobody out.
+const OPEN: &str = "[[allow]]\nuid = 990\nnames = [\"*\"]\n[[allow]]\nuid = 991\nnames = [\"*\"]\n";
+
+fn identity(uid: u32) -> Identity {
+    Identity {
+        uid,
+        gid: uid,
+        unit: None,
+    }
+}
+
+/// A connection.
+struct Peer {
+    caller: Caller,
+    events: mpsc::UnboundedReceiver<Event>,
+}
+
+impl Peer {
+    fn new(connection: u64, uid: u32) -> Self {
+        let caller = Caller {
+            connection,
+            identity: identity(uid),
+            workload: None,
+        };
+        Self {
+            caller,
+            events: mpsc::unbounded_channel().1,
+        }
+    }
+
+    fn register(&mut self, world: &World, name: &str, needs: &[&str]) -> Result<(), Error> {
+        let (hear, events) = mpsc::unbounded_channel();
+        let needs = needs.iter().map(|&need| need.into()).collect();
+        let agent = &world.agent;
+        agent.register(&mut self.caller, name, needs, hear)?;
+        self.events = events;
+        Ok(())
+    }
+
+    async fn heard(&mut self) -> Event {
+        self.events.recv().await.unwrap()
+    }
+}
+
+/// A record of workloads, each with sessions and those that it needs.
+fn record(participants: &[(&str, &[&str], &[&str])]) -> Record {
+    let strings = |all: &[&str]| all.iter().map(|&text| text.into()).collect();
+    let participants = participants
+        .iter()
+        .map(|(name, sessions, needs)| Participant {
+            name: (*name).into(),
+            identity: identity(990),
+            needs: strings(needs),
+            sessions: strings(sessions),
+        });
+    Record {
+        update: "u-1".into(),
+        began_us: 1,
+        freeze: Moment::default(),
+        from_kernel: "before".into(),
+        participants: participants.collect(),
+        timeline: Vec::new(),
+    }
+}
+
+fn restoring(kernel: Fake, participants: &[(&str, &[&str], &[&str])]) -> World {
+    let world = World::new(OPEN, kernel);
+    let agent = &world.agent;
+    agent.begin_restore(record(participants), Progress::default());
+    world
+}
+
+/// Runs on one thread, as the agent does.
+fn run<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, what)
+}
+
+/// Lets all tasks go on until something has come about.
+async fn until(mut seen: impl FnMut() -> bool) {
+    while !seen() {
+        tokio::task::yield_now().await;
+    }
+}

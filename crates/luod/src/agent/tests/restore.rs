@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! After the jump.
+
+use luo_sys::Session;
+
+use super::*;
+
+const ONE: &[(&str, &[&str], &[&str])] = &[("db", &["db.ram"], &[])];
+
+#[test]
+fn another_identity_gets_nothing() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let mut other = Peer::new(1, 991);
+        let refused = other.register(&world, "db", &[]).unwrap_err();
+        assert!(matches!(refused, Error::Denied { .. }), "{refused}");
+        let mut mine = Peer::new(2, 991);
+        mine.register(&world, "mine", &[]).unwrap();
+        let agent = &world.agent;
+        for (what, refused) in [
+            ("claim", agent.claim(&mine.caller, "db.ram").await.err()),
+            (
+                "finish",
+                agent.finish_session(&mine.caller, "db.ram").await.err(),
+            ),
+            ("drop", agent.drop_session(&mine.caller, "db.ram").err()),
+            (
+                "create",
+                agent.create_session(&mine.caller, "db.ram").await.err(),
+            ),
+        ] {
+            let refused = refused.unwrap_or_else(|| panic!("{what} was let through"));
+            let is_none = matches!(refused, Error::NoSuchSession { .. });
+            let exists = matches!(refused, Error::Kernel { errno: 17, .. });
+            assert!(is_none || exists, "{what}: {refused}");
+        }
+        assert!(world.kernel.incoming().contains("db.ram"), "not touched");
+
+        let mut owner = Peer::new(3, 990);
+        owner.register(&world, "db", &[]).unwrap();
+        let (claimed, _fd) = agent.claim(&owner.caller, "db.ram").await.unwrap();
+        assert!(claimed.incoming);
+        let mut again = Peer::new(4, 991);
+        let refused = again.register(&world, "db", &[]).unwrap_err();
+        assert!(matches!(refused, Error::WorkloadTaken { .. }));
+    });
+}
+
+#[test]
+fn who_goes_in_the_middle_of_a_claim_loses_nothing() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let gate = world.hold().await;
+        {
+            let claim = agent.claim(&peer.caller, "db.ram");
+            tokio::pin!(claim);
+            // It asks the kernel, and is gone before the answer.
+            let polled = std::future::poll_fn(|context| {
+                std::task::Poll::Ready(claim.as_mut().poll(context).is_pending())
+            });
+            assert!(polled.await);
+        }
+        agent.disconnected(&mut peer.caller);
+        drop(gate);
+        until(|| !agent.state.borrow().sessions.any_busy()).await;
+        assert!(world.kernel.held().contains("db.ram"), "the agent has it");
+        assert!(!world.kernel.finished().contains("db.ram"));
+
+        let mut peer = Peer::new(2, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).await.unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn who_claims_while_others_are_released_keeps_it() {
+    run(async {
+        let both: &[(&str, &[&str], &[&str])] = &[("a", &["a"], &[]), ("b", &["b"], &[])];
+        let world = restoring(Fake::with_incoming(&["a", "b"]), both);
+        let agent = &world.agent;
+        let mut late = Peer::new(1, 990);
+        late.register(&world, "b", &[]).unwrap();
+        let gate = world.hold().await;
+        let finish = agent.finish(true);
+        let claim = agent.claim(&late.caller, "b");
+        // Both are listed as unclaimed; b is claimed while a is released.
+        let (released, claimed, ()) = tokio::join!(finish, claim, async { drop(gate) });
+        assert_eq!(released.unwrap(), ["a"]);
+        assert!(claimed.is_ok());
+        assert!(!world.kernel.finished().contains("b"));
+        assert!(world.kernel.held().contains("b"));
+    });
+}
+
+#[test]
+fn what_the_kernel_does_not_have_is_not_waited_for() {
+    run(async {
+        let two: &[(&str, &[&str], &[&str])] = &[("db", &["db.ram", "db.log"], &[])];
+        let world = restoring(Fake::with_incoming(&["db.ram"]), two);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let refused = agent.claim(&peer.caller, "db.log").await.unwrap_err();
+        assert!(matches!(refused, Error::Kernel { errno: 2, .. }));
+        let refused = agent.claim(&peer.caller, "db.log").await.unwrap_err();
+        assert!(matches!(refused, Error::NoSuchSession { .. }));
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).await.unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_claim_that_the_kernel_refuses_can_be_made_again() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        world.kernel.refuse("RETRIEVE_SESSION");
+        assert!(agent.claim(&peer.caller, "db.ram").await.is_err());
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        world.kernel.refuse("FINISH");
+        assert!(agent.finish_session(&peer.caller, "db.ram").await.is_err());
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+    });
+}
+
+#[test]
+fn an_administrator_ends_the_wait_for_others() {
+    run(async {
+        let two: &[(&str, &[&str], &[&str])] = &[("db", &["db"], &[]), ("web", &["web"], &["db"])];
+        let world = restoring(Fake::with_incoming(&["db", "web"]), two);
+        let agent = &world.agent;
+        let mut web = Peer::new(1, 990);
+        web.register(&world, "web", &["db"]).unwrap();
+        let waiting = Rc::clone(agent);
+        let claim = tokio::task::spawn_local(async move {
+            waiting
+                .claim(&web.caller, "web")
+                .await
+                .map(|(claimed, _)| claimed)
+        });
+        tokio::task::yield_now().await;
+        assert!(!claim.is_finished(), "db has not served yet");
+        // What web waits for is unclaimed too, and goes.
+        let released = agent.finish(true).await.unwrap();
+        assert!(released.contains(&"db".to_owned()));
+        // Whatever came first, the claim has an end.
+        let _ = claim.await.unwrap();
+    });
+}
+
+#[test]
+fn who_comes_back_before_it_serves_is_still_restoring() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        agent.disconnected(&mut peer.caller);
+        let mut peer = Peer::new(2, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.restored(&peer.caller).await.unwrap();
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_session_that_its_workload_kept_is_attached_again() {
+    run(async {
+        // luod was killed, had no store, and the workload has what it claimed before.
+        let kernel = Fake::with_incoming(&["db.ram"]);
+        let world = restoring(kernel.clone(), ONE);
+        let agent = &world.agent;
+        let name = "db.ram".to_owned();
+        let session = agent
+            .kernel
+            .run(move |kernel| kernel.retrieve(&name))
+            .await
+            .unwrap();
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        assert!(
+            agent.claim(&peer.caller, "db.ram").await.is_err(),
+            "it is taken"
+        );
+        let copy: Session = session.try_clone().unwrap();
+        // What AttachSession does once the kernel has said that it is the session.
+        agent.hold("db.ram", copy);
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).await.unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_given_up_once() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let agent = &world.agent;
+        agent.cannot_read("made up");
+        assert!(agent.finish(false).await.is_err());
+        let gate = world.hold().await;
+        let (one, other, ()) =
+            tokio::join!(agent.finish(true), agent.finish(true), async { drop(gate) });
+        assert!(one.is_ok() && other.is_ok());
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn what_could_not_be_finished_can_be_released_later() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        world.kernel.refuse("FINISH");
+        agent.finish(true).await.unwrap();
+        assert_eq!(world.phase(), Phase::Normal, "the agent has all there is");
+        assert!(world.kernel.held().contains("db.ram"));
+        let obstacles = agent.plan().obstacles;
+        assert!(
+            obstacles.iter().any(|text| text.contains("'db'")),
+            "{obstacles:?}"
+        );
+        agent.release("db.ram").await.unwrap();
+        assert!(world.kernel.finished().contains("db.ram"));
+        assert!(agent.plan().obstacles.is_empty());
+    });
+}

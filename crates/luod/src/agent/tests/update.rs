@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Before the jump.
+
+use luo_varlink::admin::Error as Refusal;
+use luo_varlink::{EventKind, Step};
+use std::sync::Arc;
+
+use super::*;
+
+/// A world with one workload that has a session.
+async fn with_one() -> (World, Peer) {
+    let world = World::new(OPEN, Fake::default());
+    let mut peer = Peer::new(1, 990);
+    peer.register(&world, "db", &[]).unwrap();
+    let agent = &world.agent;
+    drop(agent.create_session(&peer.caller, "db.ram").await.unwrap());
+    (world, peer)
+}
+
+async fn agrees(world: &World, peer: &mut Peer, step: Step) {
+    let event = peer.heard().await;
+    let agent = &world.agent;
+    agent
+        .answer(&peer.caller, &event.update, step, None)
+        .unwrap();
+}
+
+async fn prepared() -> (World, Peer) {
+    let (world, mut peer) = with_one().await;
+    let prepare = world.agent.prepare(&world.target);
+    let (done, ()) = tokio::join!(prepare, agrees(&world, &mut peer, Step::Prepare));
+    done.unwrap();
+    (world, peer)
+}
+
+async fn frozen() -> (World, Peer) {
+    let (world, mut peer) = prepared().await;
+    let freeze = world.agent.freeze();
+    let (done, ()) = tokio::join!(freeze, agrees(&world, &mut peer, Step::Freeze));
+    done.unwrap();
+    (world, peer)
+}
+
+#[test]
+fn a_refused_jump_undoes_all() {
+    run(async {
+        let (world, mut peer) = frozen().await;
+        let why = world.agent.jump().await;
+        assert!(matches!(why, Refusal::Kernel { .. }), "{why}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(!world.kernel.is_prepared());
+        assert!(world.kernel.held().contains("db.ram"));
+    });
+}
+
+#[test]
+fn nobody_jumps_without_whom_was_lost() {
+    run(async {
+        let (world, mut peer) = frozen().await;
+        // The connection has ended, and its task has not got round to undo the update.
+        world.agent.disconnected(&mut peer.caller);
+        let why = world.agent.jump().await;
+        assert!(matches!(why, Refusal::Lost { .. }), "{why}");
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(world.agent.state.borrow().workloads.is_empty());
+        assert!(world.kernel.held().is_empty(), "nobody has it any more");
+    });
+}
+
+#[test]
+fn administrators_that_come_together_do_not_wait_for_each_other_for_ever() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        let agent = &world.agent;
+        let gate = world.hold().await;
+        let (one, two, three, four, ()) = tokio::join!(
+            agent.cancel(None),
+            agent.cancel(Some("me too")),
+            agent.prepare(&world.target),
+            agent.freeze(),
+            async { drop(gate) },
+        );
+        assert!(one.is_ok());
+        for refused in [two.err(), three.err(), four.err()] {
+            assert!(
+                matches!(refused, Some(Refusal::Illegal { .. })),
+                "{refused:?}"
+            );
+        }
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn who_waits_for_a_cancel_does_not_wait_for_the_next_update() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let agent = Rc::clone(&world.agent);
+        let target = world.target.clone();
+        // Preparing, until somebody answers.
+        let first = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        assert_eq!(peer.heard().await.kind, EventKind::Prepare);
+        let agent = Rc::clone(&world.agent);
+        let target = world.target.clone();
+        // Begins the next one at the moment the first is over.
+        let next = tokio::task::spawn_local(async move {
+            loop {
+                let changed = agent.changed.notified();
+                if agent.state.borrow().phase.0 == Phase::Normal {
+                    return agent.prepare(&target).await;
+                }
+                changed.await;
+            }
+        });
+        tokio::task::yield_now().await;
+        world.agent.cancel(None).await.unwrap();
+        assert!(first.await.unwrap().is_err());
+        until(|| world.phase() == Phase::Preparing).await;
+        world.agent.cancel(None).await.unwrap();
+        assert!(next.await.unwrap().is_err());
+    });
+}
+
+#[test]
+fn what_is_told_to_end_ends_in_every_phase() {
+    run(async {
+        let (world, _peer) = with_one().await;
+        world.agent.shut_down().await;
+        let (world, _peer) = prepared().await;
+        world.agent.shut_down().await;
+        assert_eq!(world.phase(), Phase::Normal);
+        let (world, _peer) = frozen().await;
+        world.agent.shut_down().await;
+        assert_eq!(world.phase(), Phase::Normal);
+
+        let (world, mut peer) = with_one().await;
+        let prepare = world.agent.prepare(&world.target);
+        let end = async {
+            peer.heard().await;
+            world.agent.shut_down().await;
+        };
+        let (done, ()) = tokio::join!(prepare, end);
+        assert!(matches!(done, Err(Refusal::Cancelled { .. })), "{done:?}");
+    });
+}
+
+#[test]
+fn phases_forbid_what_would_change_what_is_carried() {
+    run(async {
+        for (world, mut peer) in [prepared().await, frozen().await] {
+            let agent = &world.agent;
+            let caller = &mut peer.caller;
+            assert!(agent.create_session(caller, "db.x").await.is_err());
+            assert!(agent.drop_session(caller, "db.ram").is_err());
+            assert!(agent.unregister(caller).is_err());
+            assert!(agent.release("db.ram").await.is_err());
+            let mut other = Peer::new(9, 990);
+            let refused = other.register(&world, "other", &[]).unwrap_err();
+            assert!(matches!(refused, Error::UpdateUnderWay { .. }));
+            agent.cancel(None).await.unwrap();
+            agent.unregister(&mut peer.caller).unwrap();
+            assert!(world.kernel.held().is_empty());
+        }
+    });
+}
+
+#[test]
+fn who_leaves_must_be_in_the_store() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        let mark = |stored| {
+            let mut state = world.agent.state.borrow_mut();
+            state.sessions.get_mut("db.ram").unwrap().stored = stored;
+        };
+        mark(false);
+        let refused = world.agent.detach(&mut peer.caller).unwrap_err();
+        assert!(refused.to_string().contains("db.ram"), "{refused}");
+        mark(true);
+        world.agent.detach(&mut peer.caller).unwrap();
+        world.agent.freeze().await.unwrap();
+        world.agent.cancel(None).await.unwrap();
+        let mut peer = Peer::new(2, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let (claimed, _) = world.agent.claim(&peer.caller, "db.ram").await.unwrap();
+        assert!(!claimed.incoming);
+    });
+}
+
+#[test]
+fn a_connection_that_registers_again_hears_nothing_old() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        world.agent.cancel(None).await.unwrap();
+        world.agent.unregister(&mut peer.caller).unwrap();
+        peer.register(&world, "db", &[]).unwrap();
+        assert!(
+            peer.events.try_recv().is_err(),
+            "the cancel was for the earlier one"
+        );
+    });
+}
+
+#[test]
+fn declared_files_are_limited_by_user() {
+    run(async {
+        let policy = format!("{OPEN}[limits]\nfiles = 2\nsessions = 1\n");
+        let world = World::new(&policy, Fake::default());
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        drop(agent.create_session(&peer.caller, "db").await.unwrap());
+        let refused = agent
+            .create_session(&peer.caller, "db.2")
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, Error::TooMany { .. }), "{refused}");
+        let memfd = Arc::new(luo_sys::memfd::create("x", 4096).unwrap());
+        let fd = || memfd.try_clone().unwrap().into();
+        for token in 0..2 {
+            agent.declare(&peer.caller, "db", token, fd()).unwrap();
+        }
+        let refused = agent.declare(&peer.caller, "db", 2, fd()).unwrap_err();
+        assert!(matches!(refused, Error::TooMany { .. }), "{refused}");
+        assert!(agent.declare(&peer.caller, "other", 0, fd()).is_err());
+    });
+}
