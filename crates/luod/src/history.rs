@@ -6,6 +6,7 @@ use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 
 use luo_varlink::HistoryEntry;
+use serde::de::IgnoredAny;
 
 /// The file in the state directory.
 const FILE: &str = "history.jsonl";
@@ -15,6 +16,9 @@ const MAX_FILE: u64 = 16 << 20;
 
 /// Bytes of a line that is read.
 const MAX_LINE: usize = 4 << 20;
+
+/// Bytes of lines that one question is answered with, the newest lines.
+const MAX_ANSWER: usize = 4 << 20;
 
 /// The history of one machine.
 #[derive(Clone, Debug)]
@@ -63,21 +67,26 @@ impl History {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             Err(error) => return Err(error),
         };
-        let mut last = std::collections::VecDeque::new();
+        // Lines stay lines until it is known that they are wanted.
+        let mut lines = std::collections::VecDeque::new();
+        let mut held = 0;
         let mut reader = BufReader::new(file);
-        let mut line = Vec::new();
-        while reader.read_until(b'\n', &mut line)? > 0 {
-            if line.len() <= MAX_LINE
-                && let Ok(entry) = serde_json::from_slice(&line)
-            {
-                last.push_back(entry);
+        loop {
+            let mut line = Vec::new();
+            if reader.read_until(b'\n', &mut line)? == 0 {
+                break;
             }
-            if last.len() > most {
-                last.pop_front();
+            if line.len() > MAX_LINE || serde_json::from_slice::<IgnoredAny>(&line).is_err() {
+                continue;
             }
-            line.clear();
+            held += line.len();
+            lines.push_back(line);
+            while lines.len() > most || held > MAX_ANSWER {
+                held -= lines.pop_front().map_or(0, |line| line.len());
+            }
         }
-        Ok(last.into_iter().rev().collect())
+        let read = |line: &Vec<u8>| serde_json::from_slice(line).ok();
+        Ok(lines.iter().rev().filter_map(read).collect())
     }
 }
 

@@ -6,6 +6,8 @@ use std::rc::Rc;
 
 use luo_varlink::client::{Error, INTERFACE, Method, Next};
 
+use tokio::sync::mpsc;
+
 use super::connection::{Asked, End, Served};
 use super::reply::{Answer, Refusal, Result, done, with, with_fd};
 
@@ -61,8 +63,12 @@ async fn answer(
     let agent = Rc::clone(served.agent);
     let answer = match method {
         Method::Register { workload, needs } => {
-            let hear = served.hear.clone();
+            // What an earlier workload of this connection has not heard is not for this one.
+            let (hear, events) = mpsc::unbounded_channel();
             let registered = agent.register(&mut served.caller, &workload, needs, hear);
+            if registered.is_ok() {
+                served.events = events;
+            }
             registered.map(with)
         }
         Method::Unregister => agent.unregister(&mut served.caller).map(|()| done()),
@@ -106,7 +112,7 @@ async fn next_event(
     if let Ok(event) = served.events.try_recv() {
         return Ok(Ok(with(Next { event: Some(event) })));
     }
-    let (_, unheard) = tokio::sync::mpsc::unbounded_channel();
+    let (_, unheard) = mpsc::unbounded_channel();
     let mut events = std::mem::replace(&mut served.events, unheard);
     let heard = served.wait(true, events.recv()).await;
     served.events = events;

@@ -3,21 +3,25 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
-use std::os::fd::OwnedFd;
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, OwnedFd};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use luo_varlink::interface::{self, Interface};
+use luo_varlink::limits::MAX_CALL;
 use luo_varlink::{Event, TimelineEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::net::UnixStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use zlink_core::{Call, Connection, Reply, varlink_service};
 
+use super::book::Entry;
 use super::reply::{Answer, Refusal, Result, with};
-use super::socket::Peer;
+use super::socket::{self, Peer};
 use super::{Door, admin, client, status};
 use crate::agent::{Agent, Caller};
 use crate::identity;
@@ -36,9 +40,13 @@ struct Raw {
     parameters: Option<Map<String, Value>>,
 }
 
+/// Bytes of those. Nobody knows them yet, so they are kept as they are written.
+const BACKLOG_BYTES: usize = 2 * MAX_CALL;
+
 /// A call with what came along.
 pub(super) struct Asked {
-    raw: Raw,
+    method: String,
+    parameters: Option<String>,
     pub(super) more: bool,
     oneway: bool,
     pub(super) fds: Vec<OwnedFd>,
@@ -59,16 +67,20 @@ pub(super) enum End {
 pub(super) struct Served<'a> {
     pub(super) agent: &'a Rc<Agent>,
     pub(super) caller: Caller,
+    /// What the workload has not been told of yet.
     pub(super) events: mpsc::UnboundedReceiver<Event>,
-    pub(super) hear: mpsc::UnboundedSender<Event>,
     door: Door,
+    entry: &'a Entry,
+    stream: Rc<UnixStream>,
+    /// Only read from: what is written it would keep room for.
     connection: Connection<Peer>,
     backlog: VecDeque<Asked>,
 }
 
 /// Serves a connection to its end.
-pub(super) async fn serve(agent: &Rc<Agent>, door: Door, number: u64, stream: UnixStream) {
-    let mut connection = Connection::new(Peer::new(stream));
+pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: UnixStream) {
+    let stream = Rc::new(stream);
+    let mut connection = Connection::new(Peer::new(Rc::clone(&stream)));
     let identity = match connection.peer_credentials().await {
         Ok(peer) => identity::of(identity::Peer {
             pid: peer.process_id().as_raw_nonzero().get(),
@@ -81,36 +93,44 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, number: u64, stream: Un
     let identity = match identity {
         Ok(identity) => identity,
         Err(why) => {
-            tracing::warn!("a connection is closed: {why}");
+            entry.warn(&format!("a connection is closed: {why}"));
             return;
         }
     };
-    let (hear, events) = mpsc::unbounded_channel();
     let mut served = Served {
         agent,
         caller: Caller {
-            connection: number,
+            connection: entry.number,
             identity,
             workload: None,
         },
-        events,
-        hear,
+        events: mpsc::unbounded_channel().1,
         door,
+        entry,
+        stream,
         connection,
         backlog: VecDeque::new(),
     };
     let end = served.run().await;
-    match end {
-        End::Peer(zlink_core::Error::UnexpectedEof | zlink_core::Error::Io(_)) => {}
-        end => {
-            agent.metrics.misbehaved.inc();
-            let Caller { identity, .. } = &served.caller;
-            tracing::warn!("the connection of {identity} is closed: {end:?}");
-        }
+    if !end.is_ordinary() {
+        agent.metrics.misbehaved.inc();
+        let Caller { identity, .. } = &served.caller;
+        entry.warn(&format!("the connection of {identity} is closed: {end:?}"));
     }
     agent.disconnected(&mut served.caller);
     drop(served);
     agent.heed().await;
+}
+
+impl End {
+    /// Whether the peer has just gone.
+    fn is_ordinary(&self) -> bool {
+        match self {
+            Self::Peer(zlink_core::Error::UnexpectedEof) => true,
+            Self::Peer(zlink_core::Error::Io(why)) => why.kind() != ErrorKind::InvalidData,
+            _ => false,
+        }
+    }
 }
 
 impl Served<'_> {
@@ -138,12 +158,12 @@ impl Served<'_> {
 
     /// Does what is asked for. `None`: it has been answered already.
     async fn dispatch(&mut self, asked: Asked) -> std::result::Result<Option<Result>, End> {
-        let method = asked.raw.method.clone();
+        let method = asked.method.clone();
         let Some((interface, _)) = method.rsplit_once('.') else {
             return Ok(Some(Err(not_found(&method))));
         };
         match (interface, self.door) {
-            ("org.varlink.service", _) => Ok(Some(service(self.door, &asked.raw))),
+            ("org.varlink.service", _) => Ok(Some(service(self.door, &asked))),
             (luo_varlink::status::INTERFACE, _) => status::dispatch(self, asked).await,
             (luo_varlink::client::INTERFACE, Door::Client) => client::dispatch(self, asked).await,
             (luo_varlink::admin::INTERFACE, Door::Admin) => admin::dispatch(self, asked).await,
@@ -177,7 +197,8 @@ impl Served<'_> {
                 done = &mut what => return Ok(Some(done)),
                 ahead = receive(&mut self.connection) => {
                     self.backlog.push_back(ahead?);
-                    if self.backlog.len() > BACKLOG {
+                    let bytes: usize = self.backlog.iter().map(Asked::bytes).sum();
+                    if self.backlog.len() > BACKLOG || bytes > BACKLOG_BYTES {
                         return Err(End::Ahead);
                     }
                 }
@@ -185,16 +206,31 @@ impl Served<'_> {
         }
     }
 
+    /// What a long answer takes. Administrators' need nothing.
+    pub(super) async fn long(&mut self) -> std::result::Result<Option<OwnedSemaphorePermit>, End> {
+        if self.door == Door::Admin {
+            return Ok(None);
+        }
+        let long = Arc::clone(&self.entry.long);
+        let permit = self.wait(false, long.acquire_owned()).await?;
+        Ok(permit.and_then(std::result::Result::ok))
+    }
+
     async fn reply(&mut self, result: Result) -> std::result::Result<(), End> {
         match result {
-            Ok(Answer { parameters, fd }) => {
+            Ok(Answer {
+                parameters,
+                fd,
+                long,
+            }) => {
                 let reply = Reply::new(parameters);
-                let fds = fd.into_iter().collect();
-                within(self.connection.send_reply(&reply, fds)).await
+                self.write(&reply, fd).await?;
+                drop(long);
+                Ok(())
             }
             Err(refusal) => {
                 let refusal: Refusal = refusal;
-                within(self.connection.send_error(&refusal, Vec::new())).await
+                self.write(&refusal, None).await
             }
         }
     }
@@ -206,32 +242,37 @@ impl Served<'_> {
             event: TimelineEvent,
         }
         let reply = Reply::new(Some(Line { event })).set_continues(Some(true));
-        within(self.connection.send_reply(&reply, Vec::new())).await
+        self.write(&reply, None).await
     }
-}
 
-/// Whether a peer reads what it is told in time.
-async fn within(
-    sending: impl Future<Output = zlink_core::Result<()>>,
-) -> std::result::Result<(), End> {
-    match tokio::time::timeout(WRITE_PATIENCE, sending).await {
-        Ok(sent) => sent.map_err(End::Peer),
-        Err(_) => Err(End::Slow),
+    /// Writes a message, if the peer reads it in time.
+    async fn write(
+        &mut self,
+        message: &impl Serialize,
+        fd: Option<OwnedFd>,
+    ) -> std::result::Result<(), End> {
+        let bytes = serde_json::to_vec(message);
+        let mut bytes = bytes.map_err(|why| End::Peer(why.into()))?;
+        bytes.push(0);
+        let fds: Vec<_> = fd.iter().map(AsFd::as_fd).collect();
+        let writing = socket::write(&self.stream, &bytes, &fds);
+        match tokio::time::timeout(WRITE_PATIENCE, writing).await {
+            Ok(written) => written.map_err(|why| End::Peer(why.into())),
+            Err(_) => Err(End::Slow),
+        }
     }
 }
 
 async fn receive(connection: &mut Connection<Peer>) -> std::result::Result<Asked, End> {
     let received = connection.receive_call::<Raw>().await;
     let (call, fds): (Call<Raw>, _) = received.map_err(End::Peer)?;
-    let (more, oneway) = (call.more(), call.oneway());
-    let raw = Raw {
-        method: call.method().method.clone(),
-        parameters: call.method().parameters.clone(),
-    };
+    let raw = call.method();
+    let parameters = raw.parameters.as_ref().filter(|all| !all.is_empty());
     Ok(Asked {
-        raw,
-        more,
-        oneway,
+        method: raw.method.clone(),
+        parameters: parameters.and_then(|all| serde_json::to_string(all).ok()),
+        more: call.more(),
+        oneway: call.oneway(),
         fds,
     })
 }
@@ -242,10 +283,19 @@ fn not_found(method: &str) -> Refusal {
 }
 
 impl Asked {
+    fn bytes(&self) -> usize {
+        self.method.len() + self.parameters.as_ref().map_or(0, String::len)
+    }
+
+    /// Its parameters; a call without any may have an empty object.
+    fn parameters(&self) -> Option<Value> {
+        serde_json::from_str(self.parameters.as_deref()?).ok()
+    }
+
     /// The call as one of an interface.
     pub(super) fn read<M: DeserializeOwned>(&mut self, interface: &str) -> Result<M> {
         let known = interface::ALL.iter().find(|(name, _)| *name == interface);
-        let method = &self.raw.method;
+        let method = &self.method;
         let name = method.rsplit('.').next().unwrap_or_default();
         let declared = known.is_some_and(|(_, text)| {
             let mut lines = text.lines();
@@ -260,11 +310,8 @@ impl Asked {
         }
         let mut call = Map::new();
         call.insert("method".to_owned(), Value::String(method.clone()));
-        if let Some(parameters) = self.raw.parameters.take() {
-            // A call without parameters may have an empty object.
-            if !parameters.is_empty() {
-                call.insert("parameters".to_owned(), Value::Object(parameters));
-            }
+        if let Some(parameters) = self.parameters() {
+            call.insert("parameters".to_owned(), parameters);
         }
         serde_json::from_value(Value::Object(call)).map_err(|why| {
             let parameter = why.to_string().into();
@@ -283,7 +330,7 @@ fn interfaces(door: Door) -> &'static [Interface] {
 }
 
 /// `org.varlink.service`.
-fn service(door: Door, raw: &Raw) -> Result {
+fn service(door: Door, asked: &Asked) -> Result {
     #[derive(Serialize)]
     struct Info {
         vendor: &'static str,
@@ -297,7 +344,7 @@ fn service(door: Door, raw: &Raw) -> Result {
         description: String,
     }
     let own = interfaces(door);
-    match raw.method.as_str() {
+    match asked.method.as_str() {
         "org.varlink.service.GetInfo" => {
             let names = own.iter().map(|(name, _)| *name);
             Ok(with(Info {
@@ -311,8 +358,9 @@ fn service(door: Door, raw: &Raw) -> Result {
             }))
         }
         "org.varlink.service.GetInterfaceDescription" => {
-            let parameters = raw.parameters.as_ref();
-            let wanted = parameters.and_then(|all| all.get("interface")?.as_str());
+            let parameters = asked.parameters();
+            let wanted = parameters.as_ref();
+            let wanted = wanted.and_then(|all| all.get("interface")?.as_str());
             let wanted = wanted.ok_or_else(|| {
                 let parameter = "interface".into();
                 Refusal::from(varlink_service::Error::InvalidParameter { parameter })

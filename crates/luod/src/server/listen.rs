@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Accepting connections.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::rc::Rc;
+use std::time::Duration;
 
 use luo_varlink::paths;
 use tokio::net::{UnixListener, UnixStream};
 
+use super::book::{Book, Entry};
 use super::{Door, connection, metrics};
 use crate::agent::Agent;
 
@@ -90,68 +90,56 @@ pub async fn serve(agent: Rc<Agent>, sockets: Sockets) {
         let (agent, book) = (Rc::clone(&agent), Rc::clone(&book));
         tokio::task::spawn_local(async move {
             loop {
-                let stream = accept(&listener).await;
-                admit(&agent, &book, door, stream);
+                let stream = accept(&listener, &book).await;
+                let Some(entry) = admit(&agent, &book, &stream) else {
+                    continue;
+                };
+                let agent = Rc::clone(&agent);
+                tokio::task::spawn_local(async move {
+                    agent.metrics.connections.inc();
+                    connection::serve(&agent, door, &entry, stream).await;
+                    agent.metrics.connections.dec();
+                });
             }
         });
     }
     loop {
-        let stream = accept(&sockets.metrics).await;
+        let stream = accept(&sockets.metrics, &book).await;
+        let Some(entry) = admit(&agent, &book, &stream) else {
+            continue;
+        };
         let agent = Rc::clone(&agent);
-        tokio::task::spawn_local(async move { metrics::answer(&agent, stream).await });
+        tokio::task::spawn_local(async move {
+            metrics::answer(&agent, stream).await;
+            drop(entry);
+        });
     }
 }
 
-async fn accept(listener: &UnixListener) -> UnixStream {
+async fn accept(listener: &UnixListener, book: &Book) -> UnixStream {
     loop {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(why) => {
                 // For example no descriptor is left: others have to close some.
-                tracing::error!("a connection cannot be accepted: {why}");
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                book.quiet
+                    .warn(&format!("a connection cannot be accepted: {why}"));
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
     }
 }
 
-/// Counts connections.
-#[derive(Default)]
-struct Book {
-    last: Cell<u64>,
-    by_user: RefCell<BTreeMap<u32, usize>>,
-}
-
-fn admit(agent: &Rc<Agent>, book: &Rc<Book>, door: Door, stream: UnixStream) {
-    let Ok(credentials) = stream.peer_cred() else {
-        return;
-    };
-    let user = credentials.uid();
-    {
-        let mut by_user = book.by_user.borrow_mut();
-        let count = by_user.entry(user).or_default();
-        if user != 0 && *count >= agent.connections_of_user() {
-            tracing::warn!(user, "it has too many connections: one more is closed");
+fn admit(agent: &Agent, book: &Rc<Book>, stream: &UnixStream) -> Option<Entry> {
+    let user = stream.peer_cred().ok()?.uid();
+    match book.enter(user, agent.connections_of_user()) {
+        Ok(entry) => Some(entry),
+        Err(why) => {
+            book.quiet.warn(&why);
             agent.metrics.misbehaved.inc();
-            return;
+            None
         }
-        *count += 1;
     }
-    let number = book.last.get() + 1;
-    book.last.set(number);
-    let (agent, book) = (Rc::clone(agent), Rc::clone(book));
-    tokio::task::spawn_local(async move {
-        agent.metrics.connections.inc();
-        connection::serve(&agent, door, number, stream).await;
-        agent.metrics.connections.dec();
-        let mut by_user = book.by_user.borrow_mut();
-        if let Some(count) = by_user.get_mut(&user) {
-            *count -= 1;
-            if *count == 0 {
-                by_user.remove(&user);
-            }
-        }
-    });
 }
 
 #[cfg(test)]

@@ -10,10 +10,13 @@
 //! | `metrics` | everyone, 0666 | Prometheus' text over HTTP |
 
 mod admin;
+mod book;
 mod client;
 mod connection;
+mod foreign;
 mod listen;
 mod metrics;
+mod quiet;
 mod reply;
 mod socket;
 mod status;

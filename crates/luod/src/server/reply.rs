@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use luo_varlink::{admin, client, status};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
 use zlink_core::varlink_service;
 
 /// A refusal, of whichever interface.
@@ -47,6 +48,8 @@ impl From<status::Error> for Refusal {
 pub(super) struct Answer {
     pub(super) parameters: Option<Value>,
     pub(super) fd: Option<OwnedFd>,
+    /// What a long answer takes until it is written.
+    pub(super) long: Option<OwnedSemaphorePermit>,
 }
 
 /// What comes of a call.
@@ -62,7 +65,7 @@ pub(super) fn with(parameters: impl Serialize) -> Answer {
     Answer {
         // Our own types are always representable.
         parameters: serde_json::to_value(parameters).ok(),
-        fd: None,
+        ..Answer::default()
     }
 }
 
@@ -71,5 +74,6 @@ pub(super) fn with_fd(parameters: Option<Value>, fd: OwnedFd) -> Answer {
     Answer {
         parameters,
         fd: Some(fd),
+        long: None,
     }
 }

@@ -16,6 +16,8 @@ use tokio::net::UnixStream;
 use zlink_core::connection::PassedCredentials;
 use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, UnixSocket, WriteHalf};
 
+use super::foreign;
+
 /// The socket.
 #[derive(Debug)]
 pub(super) struct Peer(Rc<UnixStream>);
@@ -23,8 +25,8 @@ pub(super) struct Peer(Rc<UnixStream>);
 impl Peer {
     /// A socket that was accepted.
     #[must_use]
-    pub(super) fn new(stream: UnixStream) -> Self {
-        Self(Rc::new(stream))
+    pub(super) fn new(stream: Rc<UnixStream>) -> Self {
+        Self(stream)
     }
 }
 
@@ -106,7 +108,13 @@ impl ReadHalf for Reader {
 /// Reads once, with the descriptors that come along.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, ReadResult)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    // Without room for them the kernel drops descriptors before they are ours.
+    let room = if foreign::can_receive() {
+        &mut space[..]
+    } else {
+        &mut []
+    };
+    let mut ancillary = RecvAncillaryBuffer::new(room);
     let flags = RecvFlags::CMSG_CLOEXEC;
     let received = recvmsg(
         socket,
@@ -120,9 +128,14 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Read
             fds.extend(rights);
         }
     }
+    let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
+    let count = fds.len();
+    let Some(fds) = foreign::admit(fds) else {
+        return refused("a descriptor of a kind that is not preserved came along");
+    };
     // More came than there was room for: the kernel has closed them.
-    if received.flags.contains(ReturnFlags::CTRUNC) || fds.len() > MAX_FDS {
-        return Err(io::Error::from(io::ErrorKind::InvalidData));
+    if received.flags.contains(ReturnFlags::CTRUNC) || count > MAX_FDS {
+        return refused("too many descriptors came along");
     }
     let result = ReadResult::new(received.bytes).set_fds(fds);
     Ok((received.bytes, result))
@@ -142,20 +155,28 @@ impl WriteHalf for Writer {
         _credentials: Option<&PassedCredentials>,
     ) -> zlink_core::Result<()> {
         let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-        let mut written = 0;
-        while let Some(rest) = buffer.get(written..).filter(|rest| !rest.is_empty()) {
-            // Descriptors go with the first byte.
-            let along = if written == 0 { &fds[..] } else { &[] };
-            self.stream.writable().await?;
-            let send = || send(self.stream.as_fd(), rest, along);
-            match self.stream.try_io(Interest::WRITABLE, send) {
-                Ok(length) => written += length,
-                Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
-                Err(why) => return Err(why.into()),
-            }
-        }
-        Ok(())
+        Ok(write(&self.stream, buffer, &fds).await?)
     }
+}
+
+/// Writes all of a message; descriptors go with its first byte.
+pub(super) async fn write(
+    stream: &UnixStream,
+    bytes: &[u8],
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut written = 0;
+    while let Some(rest) = bytes.get(written..).filter(|rest| !rest.is_empty()) {
+        let along = if written == 0 { fds } else { &[] };
+        stream.writable().await?;
+        let send = || send(stream.as_fd(), rest, along);
+        match stream.try_io(Interest::WRITABLE, send) {
+            Ok(length) => written += length,
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(())
 }
 
 fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {

@@ -8,7 +8,7 @@ use tokio::sync::broadcast::error::RecvError;
 use zlink_core::varlink_service;
 
 use super::connection::{Asked, End, Served};
-use super::reply::{Result, with};
+use super::reply::{Answer, Result, with};
 
 /// Updates that one call lists.
 const MOST: usize = 1000;
@@ -24,16 +24,28 @@ pub(super) async fn dispatch(
     let agent = Rc::clone(served.agent);
     match method {
         Method::GetStatus => {
+            let long = served.long().await?;
             let status = agent.status().await;
-            Ok(Some(Ok(with(Current { status }))))
+            Ok(Some(Ok(Answer {
+                long,
+                ..with(Current { status })
+            })))
         }
         Method::GetHistory { most } => {
+            let long = served.long().await?;
             let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
-            let updates = agent.history().last(most).unwrap_or_else(|why| {
+            let history = agent.history().clone();
+            // The file may be long and the disk slow: nobody else waits for it.
+            let read = tokio::task::spawn_blocking(move || history.last(most)).await;
+            let read = read.unwrap_or_else(|why| Err(std::io::Error::other(why)));
+            let updates = read.unwrap_or_else(|why| {
                 tracing::error!("the history: {why}");
                 Vec::new()
             });
-            Ok(Some(Ok(with(History { updates }))))
+            Ok(Some(Ok(Answer {
+                long,
+                ..with(History { updates })
+            })))
         }
         Method::Watch if !asked.more => Ok(Some(Err(varlink_service::Error::ExpectedMore.into()))),
         Method::Watch => watch(served).await.map(Some),
