@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Peers that mean no good, and a client that only looks, at the real `luod`. No live
+//! update is needed for that.
+
+mod agent;
+mod calls;
+mod descriptors;
+mod floods;
+mod introspection;
+mod users;
