@@ -48,6 +48,11 @@ pub const SCENES: &[Scene] = &[
         after: all_is_there,
     },
     Scene {
+        name: "excess",
+        before: refuse::excess,
+        after: all_is_there,
+    },
+    Scene {
         name: "cancel",
         before: refuse::cancel,
         after: all_is_there,

@@ -89,9 +89,7 @@ impl Stage {
         let root = &self.root;
         let text = format!("state_directory = {state:?}\n{lines}\n[checks]\nroot = {root:?}\n");
         fs::write(&config, text)?;
-        // Names alone keep nobody out here: identities have to.
-        let policy = "[[allow]]\nuid = 4711\nnames = [\"*\"]\n";
-        fs::write(self.folder.join("policy.toml"), policy)?;
+        self.limit("")?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -111,6 +109,17 @@ impl Stage {
             .context("luod")?;
         *lock(&self.agent) = Some(child);
         self.agent_answers()
+    }
+
+    /// Writes the policy, with limits. It counts when the agent is started again.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn limit(&self, limits: &str) -> Result<()> {
+        // Names alone keep nobody out here: identities have to.
+        let policy = format!("[limits]\n{limits}\n[[allow]]\nuid = 4711\nnames = [\"*\"]\n");
+        fs::write(self.folder.join("policy.toml"), policy)?;
+        Ok(())
     }
 
     /// Waits until the agent answers.

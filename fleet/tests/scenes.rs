@@ -49,6 +49,11 @@ fn a_hung_workload_undoes_all_and_everything_runs_on() {
 }
 
 #[test]
+fn who_preserves_more_than_the_policy_allows_is_refused() {
+    play("excess");
+}
+
+#[test]
 fn an_administrator_can_cancel() {
     play("cancel");
 }

@@ -66,6 +66,25 @@ pub(super) fn hung(stage: &Stage) -> Result<()> {
     jump(stage)
 }
 
+/// Everybody preserves more than the policy allows: files, then bytes.
+pub(super) fn excess(stage: &Stage) -> Result<()> {
+    stage.start_agent("")?;
+    for (limits, expected) in [
+        ("files = 1", "files, and the policy allows 1"),
+        ("bytes = 4096", "bytes, and the policy allows 4096"),
+    ] {
+        stage.limit(limits)?;
+        stage.kill_agent()?;
+        stage.agent_answers()?;
+        fails(stage, member("web"), expected)?;
+    }
+    stage.limit("")?;
+    stage.kill_agent()?;
+    stage.agent_answers()?;
+    super::start_all(stage)?;
+    jump(stage)
+}
+
 /// An update that fails because of one member, with this reason. Then all members end.
 fn fails(stage: &Stage, odd: Member, expected: &str) -> Result<()> {
     stage.start(&member("cache"))?;
