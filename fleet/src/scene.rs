@@ -189,7 +189,7 @@ fn in_order(entry: &HistoryEntry) -> Result<()> {
 
 /// Nobody comes for the batch's session: it is released at the deadline, and said so.
 fn unclaimed(stage: &Stage) -> Result<()> {
-    stage.start_agent("restore_deadline = 1.5")?;
+    stage.start_agent("restore_deadline = 4")?;
     for name in ["cache", "web"] {
         stage.start(&member(name))?;
         stage.hear(name, "finished")?;

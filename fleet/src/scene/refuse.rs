@@ -53,8 +53,8 @@ pub(super) fn veto(stage: &Stage) -> Result<()> {
 
 /// `web` never answers, to prepare and to freeze.
 pub(super) fn hung(stage: &Stage) -> Result<()> {
-    stage.start_agent("prepare_deadline = 0.4\nfreeze_deadline = 0.3")?;
-    for (step, millis) in [(Step::Prepare, 400), (Step::Freeze, 300)] {
+    stage.start_agent("prepare_deadline = 2\nfreeze_deadline = 1.5")?;
+    for (step, millis) in [(Step::Prepare, 2000), (Step::Freeze, 1500)] {
         let web = Member {
             hang: Some(step),
             ..member("web")

@@ -168,6 +168,7 @@ impl Agent {
             return self.undo(why).await;
         }
         self.enter(Phase::Jumping);
+        self.all_have_heard().await;
         let how = self.config.jump;
         let failed = match self.kernel.run(move |kernel| kernel.jump(how)).await {
             Err(failed) => failed,
@@ -178,6 +179,18 @@ impl Agent {
             }
         };
         self.undo(failed.into()).await
+    }
+
+    /// Lets those who watch hear of the jump before it: their connections end with it.
+    /// Who is slow is not waited for.
+    async fn all_have_heard(&self) {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        let begun = Instant::now();
+        while !self.timeline.is_empty() && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // What they have heard they are about to write.
+        tokio::task::yield_now().await;
     }
 
     /// All of it. There is something to give back only if it failed; all is undone then.

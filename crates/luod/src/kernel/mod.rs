@@ -159,6 +159,9 @@ impl Kernel {
         }
         image::load(target)?;
         self.loaded = true;
+        // Most of what other programs have written is on the disks from here on, which
+        // leaves little for the moment of the jump.
+        rustix::fs::sync();
         Ok(())
     }
 
@@ -260,7 +263,11 @@ impl Kernel {
             return fake.jump();
         }
         match how {
-            Jump::Direct => Err(kexec::execute().into()),
+            Jump::Direct => {
+                // A kexec unmounts nothing and writes nothing back.
+                rustix::fs::sync();
+                Err(kexec::execute().into())
+            }
             Jump::Systemctl => systemctl(),
         }
     }
