@@ -71,6 +71,12 @@ impl<B: BlockMemory, const PER_BLOCK: usize, const MOST: usize> Chain<B, PER_BLO
         Self { blocks: Vec::new() }
     }
 
+    /// Pages, room for pages: when memory is asked for next.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.blocks.shape()
+    }
+
     /// Whether a page is missing for `records` records; there is room to add it.
     ///
     /// # Errors

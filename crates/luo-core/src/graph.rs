@@ -104,6 +104,13 @@ impl Graph {
         }
     }
 
+    /// Of nodes, edges and index each: entries, room for entries.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn shape(&self) -> [[usize; 2]; 3] {
+        let nodes = self.nodes.slots.shape();
+        [nodes, self.edges.shape(), self.index.shape()]
+    }
+
     /// Makes sure that nodes of files in the first `slots` slots ask for no
     /// memory.
     pub(crate) fn reserve_nodes(&mut self, slots: usize) -> Result<(), OutOfMemory> {

@@ -37,6 +37,12 @@ impl Index {
         }
     }
 
+    /// Cells and entries: when memory is asked for next.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        [self.cells.len(), self.len]
+    }
+
     fn mask(&self) -> usize {
         self.cells.len().saturating_sub(1)
     }

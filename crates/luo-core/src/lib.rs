@@ -53,6 +53,8 @@ extern crate std;
 mod block;
 mod engine;
 mod error;
+#[cfg(feature = "fault-injection")]
+mod fingerprint;
 mod flb;
 mod graph;
 mod handover;

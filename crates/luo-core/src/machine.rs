@@ -223,6 +223,11 @@ impl Machine {
         self.moving
     }
 
+    #[cfg(feature = "fault-injection")]
+    pub(crate) const fn is_updated(&self) -> bool {
+        self.updated
+    }
+
     pub(crate) const fn changes(&self) -> u64 {
         self.changes
     }

@@ -57,6 +57,12 @@ impl<T> Vec<T> {
         self.0.capacity().saturating_sub(self.0.len())
     }
 
+    /// Elements there are, and elements there is room for.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        [self.0.len(), self.0.capacity()]
+    }
+
     /// Appends an element.
     ///
     /// # Errors
@@ -150,6 +156,7 @@ pub mod fault {
 
     std::thread_local! {
         static COUNTDOWN: Cell<Option<u64>> = const { Cell::new(None) };
+        static REQUESTS: Cell<u64> = const { Cell::new(0) };
     }
 
     /// Lets the next `requests` requests pass and the one behind them fail;
@@ -163,11 +170,18 @@ pub mod fault {
         COUNTDOWN.take().is_some()
     }
 
+    /// Requests of this thread so far.
+    #[must_use]
+    pub fn requests() -> u64 {
+        REQUESTS.get()
+    }
+
     /// Counts one request.
     ///
     /// # Errors
     /// [`OutOfMemory`] when it is this one's turn to fail.
     pub fn request() -> Result<(), OutOfMemory> {
+        REQUESTS.set(REQUESTS.get().wrapping_add(1));
         match COUNTDOWN.get() {
             None => Ok(()),
             Some(0) => {

@@ -41,6 +41,12 @@ impl<K, T> Slab<K, T> {
         self.len
     }
 
+    /// Slots, room for slots: when memory is asked for next.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        self.slots.shape()
+    }
+
     /// Makes sure that `additional` inserts in a row ask for no memory.
     pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
         let free = self.slots.len().saturating_sub(self.len);

@@ -15,6 +15,7 @@ mod cancel;
 mod carry;
 mod close;
 mod contract_handover;
+mod crash_model;
 mod dependencies;
 mod device_files;
 mod end_of_update;

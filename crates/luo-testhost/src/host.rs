@@ -123,13 +123,19 @@ impl TestHost {
         }
     }
 
+    /// From here on each block that goes leaves its bytes for the next kernel: for
+    /// those in the hands of programs, which end before [`Self::kexec`].
+    pub fn begin_kexec(&self) {
+        self.jump.lock().unwrap().get_or_insert_default();
+    }
+
     /// The machine jumps: what lies in blocks is all that is left of it.
     pub fn kexec(self) -> Handed {
+        self.begin_kexec();
         let root = self.engine(|engine| engine.root_address()).unwrap();
         let contract = self.engine(|engine| engine.contract_address()).unwrap();
         let next_address = self.next_address.load(Ordering::SeqCst);
         let jump = Arc::clone(&self.jump);
-        *jump.lock().unwrap() = Some(Default::default());
         drop(self);
         let pages = jump.lock().unwrap().take().unwrap();
         Handed::new(root, contract, pages, next_address)

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What decides how an engine goes on, as a number: for a model checker, which must
+//! tell whether it has been here before.
+//!
+//! Left out is what no decision depends on: which slots things are in, addresses,
+//! counts of changes and failures, what failed last, and the order that files are being
+//! gone along in, which follows from the files and what they need. Sessions and files stand for
+//! themselves by name and token, in the order of their lists.
+
+use core::hash::Hasher;
+use core::mem::discriminant;
+
+use crate::block::BlockMemory;
+use crate::engine::Engine;
+use crate::graph::Target;
+use crate::handover::Handover;
+use crate::host::Host;
+use crate::id::FileId;
+use crate::session::{File, Progress, Session, Stage, State};
+
+/// Hashes a variant without what is in it.
+fn kind<T>(value: &T, into: &mut impl Hasher) {
+    core::hash::Hash::hash(&discriminant(value), into);
+}
+
+fn flags(all: &[bool], into: &mut impl Hasher) {
+    for &flag in all {
+        into.write_u8(flag.into());
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// All that decides how the engine goes on, as long as there is memory.
+    pub fn fingerprint(&self, into: &mut impl Hasher) {
+        kind(&self.state(), into);
+        flags(
+            &[
+                self.machine.is_moving(),
+                self.machine.is_updated(),
+                self.retry_wanted,
+                self.gathered,
+            ],
+            into,
+        );
+        kind(&self.handover, into);
+        if let Handover::Incomplete { registrations, .. } = self.handover {
+            flags(&[registrations == self.registrations], into);
+        }
+        into.write_usize(self.pending_finishes);
+        into.write_usize(self.unfinished);
+        into.write_usize(self.busy);
+        self.hash_sessions(
+            into,
+            |_| true,
+            |engine, session, into| {
+                into.write_usize(session.busy);
+                into.write_usize(session.chain.shape()[0]);
+                let mut next = session.files.first;
+                while let Some((id, file)) = next.and_then(|id| Some((id, engine.files.get(id)?))) {
+                    engine.hash_file(id, file, into);
+                    next = file.links.next;
+                }
+            },
+        );
+        for (_, handler) in self.handlers.iter() {
+            into.write_usize(handler.files);
+            flags(&[handler.registered], into);
+        }
+        into.write_usize(self.chain.shape()[0]);
+        into.write_usize(self.record_chain.shape()[0]);
+        into.write_usize(self.records);
+        flags(&[self.by_event, self.had_sessions], into);
+    }
+
+    /// Of that what the answer of a step may depend on and not show at once: who walks
+    /// over sessions meets orphans and those that wait to be finished, who restores a
+    /// file meets those that it needs.
+    pub fn outline(&self, into: &mut impl Hasher) {
+        let wanted = |session: &Session<H>| {
+            session.orphan || session.together || session.state == State::UNFINISHED
+        };
+        self.hash_sessions(into, wanted, |_, _, _| ());
+        for (id, file) in self.files.iter() {
+            if self.graph.dependents(id).next().is_some() {
+                self.hash_name(Some(id), into);
+                hash_stage(file, into);
+            }
+        }
+    }
+
+    /// Whether the root names sessions to the next kernel.
+    pub fn hands_over(&mut self) -> bool {
+        let root = self.root.as_mut().map(BlockMemory::bytes);
+        root.and_then(|bytes| bytes.get(16..24))
+            .is_some_and(|address| address.iter().any(|&byte| byte != 0))
+    }
+
+    fn hash_sessions<S: Hasher>(
+        &self,
+        into: &mut S,
+        wanted: impl Fn(&Session<H>) -> bool,
+        more: impl Fn(&Self, &Session<H>, &mut S),
+    ) {
+        for first in [self.outgoing.first, self.incoming.first] {
+            let mut next = first;
+            while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+                next = session.links.next;
+                if !wanted(session) {
+                    continue;
+                }
+                into.write(session.name.room());
+                kind(&session.owner, into);
+                kind(&session.state, into);
+                if let State::Unclaimed { finish_pending } | State::Claimed { finish_pending } =
+                    session.state
+                {
+                    flags(&[finish_pending], into);
+                }
+                flags(
+                    &[
+                        session.orphan,
+                        session.finished,
+                        session.together,
+                        session.left_behind,
+                        session.needed,
+                        session.closed,
+                        session.carries.is_some(),
+                    ],
+                    into,
+                );
+                more(self, session, into);
+            }
+            into.write_u8(0xff);
+        }
+    }
+
+    fn hash_file(&self, id: FileId, file: &File<H>, into: &mut impl Hasher) {
+        into.write_u64(file.token);
+        into.write_u64(file.data);
+        into.write_u64(file.object.unwrap_or_default());
+        flags(
+            &[
+                file.handler.is_some(),
+                file.object.is_some(),
+                file.lent_object.is_some(),
+                file.registered,
+                file.frozen,
+                file.handed,
+                file.asked_for,
+            ],
+            into,
+        );
+        hash_stage(file, into);
+        for (_, target) in self.graph.dependencies(id) {
+            match target {
+                Target::File(on) => self.hash_name(Some(on), into),
+                Target::Gone(name) => into.write_u64(name.token),
+            }
+        }
+        into.write_u8(0xfe);
+    }
+
+    fn hash_name(&self, id: Option<FileId>, into: &mut impl Hasher) {
+        match id.and_then(|id| self.file_name(id)) {
+            Some(name) => {
+                into.write(name.session.room());
+                into.write_u64(name.token);
+            }
+            None => into.write_u8(0),
+        }
+    }
+
+    /// How much room there is until memory is asked for the next time: where that can
+    /// fail, it decides as well.
+    pub fn rooms(&self, into: &mut impl Hasher) {
+        for first in [self.outgoing.first, self.incoming.first] {
+            let mut next = first;
+            while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+                into.write_usize(session.chain.shape()[1]);
+                next = session.links.next;
+            }
+        }
+        let rooms = [
+            self.sessions.shape(),
+            self.files.shape(),
+            self.chain.shape(),
+            self.record_chain.shape(),
+            self.names.shape(),
+            self.tokens.shape(),
+            self.objects.shape(),
+            self.device_tokens.shape(),
+        ];
+        for word in rooms.iter().chain(&self.graph.shape()).flatten() {
+            into.write_usize(*word);
+        }
+    }
+}
+
+fn hash_stage<H: Host>(file: &File<H>, into: &mut impl Hasher) {
+    kind(&file.stage, into);
+    match &file.stage {
+        Stage::Reserved => {}
+        Stage::Registered(source) => flags(&[source.is_some()], into),
+        Stage::Preserved(live) => flags(&[live.is_some()], into),
+        Stage::Incoming(arrived) => {
+            kind(&arrived.progress, into);
+            if let Progress::Failed(errno) = &arrived.progress {
+                into.write_i32(errno.get());
+            }
+        }
+    }
+}

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What the clients and the agent do, and what they may be told.
+
+use luo_abi::errno::Errno;
+use luo_abi::rfc::State;
+use luo_core::ops::{self, Needed};
+use luo_core::{Error, SessionId};
+
+use super::oracle::Rule;
+use super::schedule::{Control, How, Place, Who, AGENT};
+use super::Broken;
+use crate::support::{name, TestHost};
+
+pub const NAMES: [&str; 2] = ["a", "b"];
+/// Both clients use the same tokens.
+pub const TOKENS: [u64; 2] = [7, 9];
+
+pub const fn object_of(client: usize, file: usize) -> u64 {
+    1 + 2 * client as u64 + file as u64
+}
+
+/// What the agent can do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Act {
+    Prepare,
+    Freeze,
+    Cancel,
+    Reboot,
+    /// The kexec takes place. Any other act after a reboot: it was refused.
+    Jump,
+    Finish,
+    /// Nothing any more.
+    Rest,
+}
+
+/// A program and the machine it runs on.
+pub struct Scene<'a> {
+    pub host: &'a TestHost,
+    pub control: &'a Control,
+    pub me: Who,
+}
+
+impl Scene<'_> {
+    pub fn run(&self) {
+        self.control.begin(self.me);
+        let after = self.control.run().oracle.after;
+        match self.me {
+            AGENT => self.agent(),
+            _ if after => self.client_after(),
+            _ => self.client_before(),
+        }
+        self.control.leave(self.host, self.me);
+    }
+
+    fn wrong(&self, rule: Rule, what: String) {
+        self.control.run().oracle.note(rule, what);
+    }
+
+    /// An error that the client's own call explains: something was made to fail in it.
+    fn explain(&self, what: &str, why: impl std::fmt::Debug, also: bool) {
+        if !also && !self.control.was_faulted(self.me) {
+            self.wrong(Rule::Refused, format!("{what} of {}: {why:?}", self.me));
+        }
+    }
+
+    /// Between two calls; `at` is where in its program it is.
+    fn between(&self, at: u64) -> How {
+        let killable = true;
+        let place = Place::Between { at, killable };
+        self.control.between(self.host, self.me, place)
+    }
+
+    fn client_before(&self) {
+        self.control.first(self.me);
+        let session = match self.host.try_create(NAMES[self.me]) {
+            Ok(session) => session,
+            Err(why) => {
+                let closed = matches!(why, Error::Prepared | Error::Frozen);
+                return self.explain("create", why, closed);
+            }
+        };
+        {
+            let mut run = self.control.run();
+            let client = &mut run.oracle.clients[self.me];
+            (client.made, client.session) = (true, Some(session));
+        }
+        let files = self.control.config().files[self.me];
+        let killed = (0..files).any(|file| {
+            let killed = self.between(30 + file as u64) == How::Kill;
+            if !killed {
+                self.preserve(session, file);
+            }
+            killed
+        });
+        let killed = killed || self.depend(session);
+        if !killed {
+            self.control.between(self.host, self.me, Place::Resting);
+        }
+        self.close_before(session);
+    }
+
+    fn preserve(&self, session: SessionId, file: usize) {
+        let object = object_of(self.me, file);
+        let done = self.host.preserve(session, TOKENS[file], object);
+        let mut run = self.control.run();
+        let preserved = run.oracle.tally(self.me, file).preserved == 1;
+        run.oracle.clients[self.me].told[file] = done.is_ok();
+        if preserved != done.is_ok() {
+            let what = format!("preserve says {done:?}, its handler {preserved}");
+            run.oracle.note(Rule::Leaked, what);
+        }
+        drop(run);
+        if let Err(why) = done {
+            let closed = matches!(why, Error::Prepared | Error::Frozen);
+            self.explain("preserve", why, closed);
+        }
+    }
+
+    /// Declares that a file needs another; true if it is killed before.
+    fn depend(&self, session: SessionId) -> bool {
+        let on = match (self.control.config().depend, self.me) {
+            (true, 0) => Needed::Here(TOKENS[1]),
+            (true, _) if self.control.config().across => Needed::In(name(NAMES[0]), TOKENS[1]),
+            _ => return false,
+        };
+        if self.between(40) == How::Kill {
+            return true;
+        }
+        if let Err(why) = self.host.needs(session, TOKENS[0], on) {
+            let told = self.control.run().oracle.clients[0].told;
+            let missing = matches!(why, Error::NoToken | Error::NoSession);
+            let closed = matches!(why, Error::Prepared | Error::Frozen);
+            let missing = missing && (told != [true; 2] || self.me != 0);
+            self.explain("depend", why, closed || missing);
+        }
+        false
+    }
+
+    fn close_before(&self, session: SessionId) {
+        self.control.run().oracle.clients[self.me].closing = true;
+        if self.control.config().broken == Some(Broken::ForgetsToClose) {
+            return;
+        }
+        if let Err(why) = self.host.close(session) {
+            self.wrong(Rule::Leaked, format!("close: {why}"));
+        }
+        self.control.run().oracle.clients[self.me].closed = true;
+    }
+
+    fn client_after(&self) {
+        self.control.first(self.me);
+        let mut opened = self.host.open();
+        let mut number = 10 + 20 * self.me as u32;
+        while let Err((why, _)) = opened {
+            let went = self.control.run().oracle.handler_went;
+            self.explain("open", why, went && matches!(why, Error::Refused(_)));
+            if self.between(1 + u64::from(matches!(why, Error::Refused(_)))) == How::Kill {
+                return;
+            }
+            // A handler that is registered makes it worth trying again.
+            if matches!(why, Error::Refused(_)) {
+                self.host.register(number);
+                number += 1;
+            }
+            opened = self.host.open();
+        }
+        if self.between(3) == How::Kill {
+            return;
+        }
+        let handed = self.control.run().oracle.clients[self.me].handed;
+        let session = match self.host.claim(NAMES[self.me]) {
+            Ok(session) => session,
+            Err(why) => {
+                let finishing = self.control.run().oracle.finishing;
+                let gone = why == Error::NoSession && (!handed || finishing);
+                if !gone {
+                    self.wrong(Rule::Lost, format!("claim of {}: {why}", self.me));
+                }
+                return;
+            }
+        };
+        if !handed {
+            self.wrong(Rule::WrongOwner, format!("{} had no session", self.me));
+        }
+        // Held until the end.
+        let mut files = Vec::new();
+        let count = self.control.config().files[self.me];
+        // The second client asks for its last file first.
+        let order = (0..count).map(|at| if self.me == 0 { at } else { count - 1 - at });
+        let killed = order.into_iter().any(|file| loop {
+            if self.between(10 + file as u64) == How::Kill {
+                break true;
+            }
+            if let Ok(got) = self.retrieve(session, file) {
+                files.extend(got);
+                break false;
+            }
+        });
+        if !killed && self.between(20) == How::Well {
+            if let Err(why) = self.host.finish(session) {
+                self.explain("finish", why, false);
+            }
+            self.between(21);
+        }
+        if let Err(why) = self.host.close(session) {
+            self.explain("close", why, false);
+        }
+        self.control.run().oracle.clients[self.me].closed = true;
+    }
+
+    /// Gets a file back; an error if that is to be tried again.
+    fn retrieve(
+        &self,
+        session: SessionId,
+        file: usize,
+    ) -> Result<Option<crate::support::host::TestFile>, ()> {
+        let got = self.host.retrieve(session, TOKENS[file]);
+        let mut run = self.control.run();
+        let failed = run.oracle.tallies.iter().any(|tally| tally.failed);
+        let finishing = run.oracle.finishing;
+        let tally = *run.oracle.tally(self.me, file);
+        match got {
+            Ok(got) => {
+                if got.object != object_of(self.me, file) || !tally.handed {
+                    let what = format!("{} has got object {}", self.me, got.object);
+                    run.oracle.note(Rule::WrongOwner, what);
+                }
+                run.oracle.clients[self.me].told[file] = true;
+                return Ok(Some(got));
+            }
+            Err(Error::NoToken) if !tally.handed || finishing => {}
+            Err(Error::Host(_)) if tally.failed => {}
+            Err(Error::DependencyFailed { .. }) if failed => {}
+            Err(Error::NoMemory) => {
+                drop(run);
+                self.explain("retrieve", Error::NoMemory, false);
+                return Err(());
+            }
+            Err(why) => {
+                let what = format!("file {file} of {}: {why}, {tally:?}", self.me);
+                run.oracle.note(Rule::Lost, what);
+            }
+        }
+        Ok(None)
+    }
+
+    fn agent(&self) {
+        let mut how = self.control.first(self.me);
+        loop {
+            let How::Act(act) = how else { return };
+            let before = self.host.state();
+            let errno = match act {
+                Act::Prepare => ops::prepare(self.host).map_err(|why| why.errno()).err(),
+                Act::Freeze => ops::freeze(self.host).map_err(|why| why.errno()).err(),
+                Act::Reboot => self.host.reboot().map_err(|why| why.errno()).err(),
+                Act::Cancel => ops::cancel(self.host).map_err(|why| why.errno()).err(),
+                Act::Finish => self.host.finish_update().map_err(|why| why.errno()).err(),
+                Act::Jump | Act::Rest => return,
+            };
+            self.judge(act, before, errno);
+            if act == Act::Cancel || errno.is_some() {
+                // It does not try again.
+                return;
+            }
+            how = self.control.between(self.host, self.me, Place::Deciding);
+        }
+    }
+
+    fn judge(&self, act: Act, before: State, errno: Option<Errno>) {
+        self.control.run().oracle.ended(act, errno.is_none());
+        let state = self.host.state();
+        // Another may have ended the update meanwhile.
+        let late = act == Act::Finish && errno == Some(Errno::EINVAL) && state == State::Normal;
+        let killed = errno == Some(Errno::EAGAIN);
+        let missing = errno == Some(Errno::ENOLINK) && self.control.config().across;
+        if let Some(errno) = errno {
+            self.explain("transition", (act, errno), killed || late || missing);
+        }
+        let to = match (act, errno) {
+            (_, Some(Errno::EAGAIN)) => before,
+            (_, Some(_)) | (Act::Cancel | Act::Finish, None) => State::Normal,
+            (Act::Prepare, None) => State::Prepared,
+            (_, None) => State::Frozen,
+        };
+        if state != to {
+            let what = format!("{state} after {act:?}, which says {errno:?}");
+            self.wrong(Rule::State, what);
+        }
+    }
+}

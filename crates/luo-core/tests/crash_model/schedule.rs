@@ -1,0 +1,629 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! One program at a time runs, as far as the next place where another could: what is
+//! chosen there is the schedule.
+
+use std::cell::Cell;
+use std::hash::Hasher;
+use std::panic::Location;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use luo_abi::errno::Errno;
+use luo_abi::rfc::State;
+use luo_core::mem::fault;
+
+use super::explore::{Edges, Node};
+use super::oracle::{Oracle, Rule, Verdict};
+use super::print::Print;
+use super::programs::Act;
+use super::Config;
+use crate::support::{Call, TestHost, Turns};
+
+/// A program: two clients, and the agent that updates the machine.
+pub type Who = usize;
+
+pub const CLIENTS: usize = 2;
+pub const AGENT: Who = CLIENTS;
+pub const PROGRAMS: usize = CLIENTS + 1;
+
+thread_local! {
+    static ME: Cell<Option<Who>> = const { Cell::new(None) };
+}
+
+/// Runs as a program, or as nobody.
+pub fn run_as<R>(who: Option<Who>, run: impl FnOnce() -> R) -> R {
+    let before = ME.replace(who);
+    let answer = run();
+    ME.set(before);
+    answer
+}
+
+/// What happens next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Choice {
+    /// A program goes on.
+    Go(Who, How),
+    /// All programs end at once, without a word; what is in memory is what the next
+    /// kernel gets.
+    Crash,
+}
+
+/// How a program goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum How {
+    Well,
+    /// The callback it is in says no.
+    Veto,
+    /// The n-th request for memory until the next stop is refused.
+    NoMemory(u8),
+    /// The n-th handler that is to be kept until the next stop goes away.
+    NoPin(u8),
+    /// It is killed.
+    Kill,
+    /// The agent's next act.
+    Act(Act),
+}
+
+impl How {
+    fn is_fault(self) -> bool {
+        matches!(self, Self::Veto | Self::NoMemory(_) | Self::NoPin(_))
+    }
+}
+
+/// Where a program stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Between two calls.
+    Between {
+        at: u64,
+        killable: bool,
+    },
+    /// It has done all that it wanted, and holds what it has until it is killed.
+    Resting,
+    /// The agent, between two calls.
+    Deciding,
+    /// Before a step of the engine, by where that stands.
+    Step(u64),
+    /// In a callback for an object.
+    Callback(Call, u64),
+    /// Before a step that had to wait; `woken` once another has run.
+    Waiting {
+        at: u64,
+        killable: bool,
+        woken: bool,
+    },
+    Gone,
+}
+
+impl Place {
+    /// What tells it from all others.
+    fn words(self) -> [u64; 3] {
+        match self {
+            Self::Between { at, killable } => [0, killable.into(), at],
+            Self::Resting => [1, 0, 0],
+            Self::Deciding => [2, 0, 0],
+            Self::Step(at) => [3, at, 0],
+            Self::Callback(call, object) => [4, call as u64, object],
+            Self::Waiting {
+                at,
+                killable,
+                woken,
+            } => [5 + 2 * u64::from(killable) + u64::from(woken), at, 0],
+            Self::Gone => [9, 0, 0],
+        }
+    }
+}
+
+struct Program {
+    place: Place,
+    /// Which call it makes, and what it has seen since that began.
+    trace: u64,
+    looking: Look,
+    /// Its call has just begun: its first step follows without a stop.
+    fresh: bool,
+    how: How,
+    /// Something was made to fail in its call.
+    faulted: bool,
+}
+
+impl Program {
+    /// How it goes on decides what it does next. What a callback says is noted there.
+    fn remember_how(&mut self) {
+        let words = match self.how {
+            How::Well | How::Veto => return,
+            How::NoMemory(nth) => [1, nth.into()],
+            How::NoPin(nth) => [2, nth.into()],
+            How::Kill => [3, 0],
+            How::Act(act) => [4, act as u64],
+        };
+        mix(&mut self.trace, &words);
+    }
+}
+
+/// Asked of the host since the last stop.
+#[derive(Clone, Copy, Default)]
+pub struct Asked {
+    pub memory: u8,
+    pub pins: u8,
+}
+
+/// What a run is told to do and has found.
+pub struct Run {
+    schedule: Vec<Choice>,
+    at: usize,
+    /// The state before the last choice.
+    parent: Option<Arc<Node>>,
+    turn: Option<Who>,
+    aborted: bool,
+    programs: [Program; PROGRAMS],
+    pub oracle: Oracle,
+    /// Failures that may be caused still.
+    budget: u8,
+    asked: Asked,
+    requests: u64,
+}
+
+/// Thrown to end a program.
+pub struct Aborted;
+
+pub struct Control {
+    run: Mutex<Run>,
+    edges: Arc<Edges>,
+    config: Config,
+    origin: u64,
+}
+
+fn mix(into: &mut u64, words: &[u64]) {
+    let mut hasher = Print::new();
+    hasher.write_u64(*into);
+    for &word in words {
+        hasher.write_u64(word);
+    }
+    *into = hasher.finish();
+}
+
+/// A number for a place in the engine's source.
+fn mark(place: &Location<'_>) -> u64 {
+    let mut hasher = Print::new();
+    let file = place.file().as_bytes();
+    // The file's own name, or what tells it from the others.
+    hasher.write(&file[file.len().saturating_sub(16)..]);
+    hasher.write_u32(place.line());
+    hasher.write_u32(place.column());
+    hasher.finish()
+}
+
+/// What a step is about to see.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Look {
+    /// Where it stands.
+    at: u64,
+    outline: u64,
+    moving: bool,
+}
+
+impl Look {
+    fn new(at: u64, host: &TestHost) -> Self {
+        let mut hasher = Print::new();
+        let moving = host.engine(|engine| {
+            engine.outline(&mut hasher);
+            engine.is_moving()
+        });
+        Self {
+            at,
+            outline: hasher.finish(),
+            moving,
+        }
+    }
+}
+
+/// What a run begins with.
+pub struct Beginning {
+    pub origin: u64,
+    pub oracle: Oracle,
+    pub budget: u8,
+}
+
+impl Control {
+    pub fn new(
+        beginning: Beginning,
+        schedule: Vec<Choice>,
+        parent: Option<Arc<Node>>,
+        edges: Arc<Edges>,
+        config: Config,
+    ) -> Arc<Self> {
+        let program = |who| Program {
+            place: if who == AGENT {
+                Place::Deciding
+            } else {
+                Place::Between {
+                    at: 0,
+                    killable: false,
+                }
+            },
+            trace: 0,
+            looking: Look::default(),
+            fresh: false,
+            how: How::Well,
+            faulted: false,
+        };
+        Arc::new(Self {
+            run: Mutex::new(Run {
+                schedule,
+                at: 0,
+                parent,
+                turn: None,
+                aborted: false,
+                programs: std::array::from_fn(program),
+                oracle: beginning.oracle,
+                budget: beginning.budget,
+                asked: Asked::default(),
+                requests: 0,
+            }),
+            edges,
+            config,
+            origin: beginning.origin,
+        })
+    }
+
+    pub fn run(&self) -> MutexGuard<'_, Run> {
+        self.run.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn config(&self) -> Config {
+        self.config
+    }
+
+    /// Whose turn it is first.
+    pub fn start(&self, host: &TestHost) {
+        self.dispatch(&mut self.run(), host);
+    }
+
+    /// Whose turn it is; nobody's if the run is through.
+    pub fn turn(&self) -> Option<Who> {
+        self.run().turn
+    }
+
+    /// Ends all programs: each that gets a turn.
+    pub fn abort(&self) {
+        self.run().aborted = true;
+    }
+
+    /// Who runs next, and how; what has not been looked at yet is looked at.
+    fn dispatch(&self, run: &mut Run, host: &TestHost) {
+        if run.at >= run.schedule.len() {
+            let node = self.look(run, host);
+            let (node, next) = self.edges.add(node, run.asked, &run.schedule);
+            let Some(next) = next else {
+                run.turn = None;
+                return;
+            };
+            run.parent = Some(node);
+            run.schedule.push(next);
+        }
+        let choice = run.schedule[run.at];
+        run.at += 1;
+        run.asked = Asked::default();
+        match choice {
+            Choice::Crash | Choice::Go(_, How::Act(Act::Jump)) => run.turn = None,
+            Choice::Go(who, how) => {
+                run.programs[who].how = how;
+                if how.is_fault() {
+                    run.budget -= 1;
+                    run.programs[who].faulted = true;
+                }
+                run.turn = Some(who);
+            }
+        }
+    }
+
+    /// A program ended by a panic: an assertion of the host or of the program.
+    pub fn panicked(&self, what: String) {
+        let mut run = self.run();
+        let verdict = Verdict(Rule::Protocol, what);
+        let from = run.parent.clone().zip(run.schedule.last().copied());
+        let node = Node::bad(from, self.origin, verdict);
+        self.edges.add(node, Asked::default(), &run.schedule);
+        run.turn = None;
+    }
+
+    fn wait_for_turn<'a>(&'a self, mut run: MutexGuard<'a, Run>, me: Who) -> MutexGuard<'a, Run> {
+        while run.turn != Some(me) && !run.aborted {
+            drop(run);
+            #[allow(
+                deprecated,
+                reason = "the other way cannot reach into the engine's calls"
+            )]
+            generator::yield_with(());
+            run = self.run();
+        }
+        if run.aborted {
+            drop(run);
+            std::panic::resume_unwind(Box::new(Aborted));
+        }
+        // What follows may be refused memory, or a handler.
+        let how = run.programs[me].how;
+        fault::disarm();
+        if let How::NoMemory(nth) = how {
+            fault::fail_after(nth.into());
+        }
+        run.requests = fault::requests();
+        run
+    }
+
+    /// A program stops at a place until it is its turn again.
+    fn park<'a>(
+        &'a self,
+        mut run: MutexGuard<'a, Run>,
+        host: &TestHost,
+        me: Who,
+        place: Place,
+    ) -> MutexGuard<'a, Run> {
+        let asked = fault::requests() - run.requests;
+        run.asked.memory = u8::try_from(asked).unwrap();
+        run.programs[me].place = place;
+        self.dispatch(&mut run, host);
+        let mut run = self.wait_for_turn(run, me);
+        let program = &mut run.programs[me];
+        program.remember_how();
+        run
+    }
+
+    /// A program waits for its very first turn.
+    pub fn begin(&self, me: Who) {
+        drop(self.wait_for_turn(self.run(), me));
+    }
+
+    /// A program is through.
+    pub fn leave(&self, host: &TestHost, me: Who) {
+        let mut run = self.run();
+        run.programs[me].trace = 0;
+        drop(self.park(run, host, me, Place::Gone));
+    }
+
+    /// A program is between two calls.
+    pub fn between(&self, host: &TestHost, me: Who, place: Place) -> How {
+        let mut run = self.run();
+        let program = &mut run.programs[me];
+        let at = match place {
+            Place::Between { at, .. } => at,
+            _ => 0,
+        };
+        (program.trace, program.faulted) = (at, false);
+        let mut run = self.park(run, host, me, place);
+        run.programs[me].fresh = true;
+        let how = run.programs[me].how;
+        run.oracle.acted(how);
+        how
+    }
+
+    /// The first call of a program has begun with its first turn.
+    pub fn first(&self, me: Who) -> How {
+        let mut run = self.run();
+        run.programs[me].fresh = true;
+        run.programs[me].remember_how();
+        let how = run.programs[me].how;
+        run.oracle.acted(how);
+        how
+    }
+
+    /// Whether something was made to fail in the program's call.
+    pub fn was_faulted(&self, me: Who) -> bool {
+        self.run().programs[me].faulted
+    }
+}
+
+impl Turns for Control {
+    fn step(&self, host: &TestHost, place: &'static Location<'static>) {
+        let Some(me) = ME.get() else { return };
+        let mut run = self.run();
+        if !std::mem::take(&mut run.programs[me].fresh) {
+            run = self.park(run, host, me, Place::Step(mark(place)));
+        }
+        run.programs[me].looking = Look::new(mark(place), host);
+    }
+
+    fn stepped(&self) {
+        let Some(me) = ME.get() else { return };
+        let mut run = self.run();
+        let program = &mut run.programs[me];
+        let Look { at, outline, .. } = program.looking;
+        mix(&mut program.trace, &[at, outline]);
+        for program in &mut run.programs {
+            if let Place::Waiting { woken, .. } = &mut program.place {
+                *woken = true;
+            }
+        }
+    }
+
+    fn wait(&self, host: &TestHost, killable: bool) -> Result<(), Errno> {
+        let Some(me) = ME.get() else {
+            panic!("would block, and nobody is there to end it");
+        };
+        let mut run = self.run();
+        let program = &mut run.programs[me];
+        let at = program.looking.at;
+        let after = Look::new(at, host);
+        if program.looking != after {
+            // It has announced itself, and knows.
+            mix(&mut program.trace, &[after.outline]);
+        }
+        let place = Place::Waiting {
+            at,
+            killable,
+            woken: false,
+        };
+        let mut run = self.park(run, host, me, place);
+        if run.programs[me].how == How::Kill {
+            return Err(Errno::EAGAIN);
+        }
+        run.programs[me].looking = Look::new(at, host);
+        Ok(())
+    }
+
+    fn callback(&self, host: &TestHost, call: Call, object: u64) -> Result<(), Errno> {
+        let Some(me) = ME.get() else { return Ok(()) };
+        let mut run = self.park(self.run(), host, me, Place::Callback(call, object));
+        let vetoed = run.programs[me].how == How::Veto;
+        let words = [call as u64, object, vetoed.into()];
+        mix(&mut run.programs[me].trace, &words);
+        run.oracle.called(call, object, !vetoed);
+        match (vetoed, call) {
+            (false, _) => Ok(()),
+            (true, Call::AllocBlock) => Err(Errno::ENOMEM),
+            (true, _) => Err(Errno::EBUSY),
+        }
+    }
+
+    fn veto(&self, _: Call, _: u64) -> Result<(), Errno> {
+        let Some(me) = ME.get() else { return Ok(()) };
+        let mut run = self.run();
+        let at = run.asked.pins;
+        run.asked.pins += 1;
+        if run.programs[me].how == How::NoPin(at) {
+            run.oracle.handler_went = true;
+            return Err(Errno::ENODEV);
+        }
+        Ok(())
+    }
+}
+
+impl Control {
+    /// Looks at the state that is reached.
+    fn look(&self, run: &mut Run, host: &TestHost) -> Node {
+        let (state, moving, hands_over) = host.engine(|engine| {
+            let hands_over = engine.hands_over();
+            (engine.state(), engine.is_moving(), hands_over)
+        });
+        let mut node = Node {
+            print: self.print(run, host),
+            choices: self.choices(run, state),
+            from: run.parent.clone().zip(run.schedule.last().copied()),
+            origin: self.origin,
+            budget: run.budget,
+            hands_over,
+            end: false,
+            verdict: run.oracle.verdict.clone(),
+            own_memory: own_memory(run),
+        };
+        if hands_over && state != State::Frozen && !moving {
+            let what = format!("{state}, and the root hands over");
+            node.verdict = Some(Verdict(Rule::State, what));
+        }
+        if node.verdict.is_some() {
+            return node;
+        }
+        let at_rest = |p: &Program| matches!(p.place, Place::Resting | Place::Gone);
+        if run.programs.iter().all(at_rest) && run.programs[AGENT].place == Place::Gone {
+            node.end = true;
+            let end = || run.oracle.end(host);
+            node.verdict = run_as(None, end).err();
+        } else if node.choices.is_empty() {
+            let places: Vec<_> = run.programs.iter().map(|p| p.place).collect();
+            let what = format!("nobody can go on: {places:?}");
+            node.verdict = Some(Verdict(Rule::Stuck, what));
+        }
+        node
+    }
+
+    fn print(&self, run: &Run, host: &TestHost) -> u64 {
+        let mut into = Print::new();
+        into.write_u64(self.origin);
+        into.write_u8(run.budget);
+        run.oracle.hash(&mut into);
+        for program in &run.programs {
+            for word in program.place.words() {
+                into.write_u64(word);
+            }
+            into.write_u64(program.trace);
+            into.write_u8(program.faulted.into());
+        }
+        host.engine(|engine| {
+            engine.fingerprint(&mut into);
+            if run.budget > 0 {
+                engine.rooms(&mut into);
+            }
+        });
+        let counts = host.counts();
+        for count in [counts.files, counts.pins, counts.privates, counts.blocks] {
+            into.write_isize(count);
+        }
+        into.write_usize(host.arrived_pages());
+        into.finish()
+    }
+
+    fn choices(&self, run: &Run, state: State) -> Vec<Choice> {
+        let mut choices = Vec::new();
+        let mut add = |who, how| choices.push(Choice::Go(who, how));
+        let busy = run.programs.iter().position(|program| {
+            matches!(program.place, Place::Callback(..)) && !self.config.switch_in_callbacks
+        });
+        let mut clients = run.programs.iter().take(CLIENTS);
+        let at_rest = clients.all(|p| matches!(p.place, Place::Resting | Place::Gone));
+        for (who, program) in run.programs.iter().enumerate() {
+            if busy.is_some_and(|busy| busy != who) {
+                continue;
+            }
+            match program.place {
+                Place::Between { killable, .. } => {
+                    add(who, How::Well);
+                    if killable && who < self.config.kills {
+                        add(who, How::Kill);
+                    }
+                }
+                Place::Resting if who < self.config.kills => add(who, How::Kill),
+                Place::Deciding => {
+                    for act in run.oracle.acts(state, self.config) {
+                        // An agent that rests is as one that has not decided yet: it
+                        // does so last, but for what it leaves to be undone.
+                        if act != Act::Rest || at_rest {
+                            add(who, How::Act(act));
+                        }
+                    }
+                }
+                Place::Step(_) => add(who, How::Well),
+                Place::Callback(call, _) => {
+                    add(who, How::Well);
+                    if run.budget > 0 && can_fail(call) {
+                        add(who, How::Veto);
+                    }
+                }
+                Place::Waiting {
+                    killable, woken, ..
+                } => {
+                    if woken {
+                        add(who, How::Well);
+                    }
+                    if killable {
+                        add(who, How::Kill);
+                    }
+                }
+                Place::Resting | Place::Gone => {}
+            }
+        }
+        choices
+    }
+}
+
+/// Who is in a callback whose first request for memory is its own: to refuse it is a
+/// veto, which is tried anyway.
+fn own_memory(run: &Run) -> [bool; PROGRAMS] {
+    let calls = [Call::Preserve, Call::Retrieve, Call::AllocBlock];
+    std::array::from_fn(|who| {
+        let place = run.programs[who].place;
+        matches!(place, Place::Callback(call, _) if calls.contains(&call))
+    })
+}
+
+fn can_fail(call: Call) -> bool {
+    !matches!(
+        call,
+        Call::Step
+            | Call::Unpreserve
+            | Call::Unfreeze
+            | Call::Finish
+            | Call::FlbUnpreserve
+            | Call::FlbFinish
+            | Call::SubsystemCancel
+            | Call::SubsystemFinish
+    )
+}
