@@ -74,14 +74,19 @@ impl<H: Host> Engine<H> {
 
     /// Of that what the answer of a step may depend on and not show at once: who walks
     /// over sessions meets orphans and those that wait to be finished, who restores a
-    /// file meets those that it needs.
+    /// file meets those of other sessions that it needs.
     pub fn outline(&self, into: &mut impl Hasher) {
         let wanted = |session: &Session<H>| {
             session.orphan || session.together || session.state == State::UNFINISHED
         };
         self.hash_sessions(into, wanted, |_, _, _| ());
         for (id, file) in self.files.iter() {
-            if self.graph.dependents(id).next().is_some() {
+            let elsewhere = |by| {
+                let by = self.files.get(by);
+                by.is_some_and(|by| by.session != file.session)
+            };
+            let arrived = matches!(file.stage, Stage::Incoming(_));
+            if arrived && self.graph.dependents(id).any(elsewhere) {
                 self.hash_name(Some(id), into);
                 hash_stage(file, into);
             }

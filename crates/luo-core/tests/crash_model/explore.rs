@@ -66,10 +66,6 @@ impl Node {
         let mut schedule = Vec::new();
         let mut from = &self.from;
         while let Some((node, choice)) = from {
-            // A jump leads to another machine.
-            if is_last(*choice) {
-                break;
-            }
             schedule.push(*choice);
             from = &node.from;
         }

@@ -70,6 +70,11 @@ impl Scene<'_> {
         self.control.between(self.host, self.me, place)
     }
 
+    /// Whether a file of the other client needs one of this client's.
+    fn is_needed(&self, why: &Error) -> bool {
+        self.control.config().across && matches!(why, Error::Needed { .. })
+    }
+
     fn client_before(&self) {
         self.control.first(self.me);
         let session = match self.host.try_create(NAMES[self.me]) {
@@ -198,12 +203,12 @@ impl Scene<'_> {
         });
         if !killed && self.between(20) == How::Well {
             if let Err(why) = self.host.finish(session) {
-                self.explain("finish", why, false);
+                self.explain("finish", why, self.is_needed(&why));
             }
             self.between(21);
         }
         if let Err(why) = self.host.close(session) {
-            self.explain("close", why, false);
+            self.explain("close", why, self.is_needed(&why));
         }
         self.control.run().oracle.clients[self.me].closed = true;
     }
