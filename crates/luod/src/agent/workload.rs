@@ -322,9 +322,16 @@ impl Agent {
             let mut participants = restore.record.participants.iter();
             participants.any(|participant| participant.name == name)
         });
-        // Who takes part in an update is told of until it is over.
-        if !in_record {
-            state.workloads.remove(name);
+        let keeps = state.sessions.of(name).next().is_some();
+        match state.workloads.get_mut(name) {
+            // A session that could not be finished is kept for it: nobody else owns it.
+            Some(workload) if keeps => {
+                workload.link = None;
+                workload.state = WorkloadState::Waiting;
+            }
+            // Who takes part in an update is told of until it is over.
+            Some(_) if !in_record => drop(state.workloads.remove(name)),
+            _ => {}
         }
         drop(state);
         self.note_owner(name);
