@@ -47,10 +47,20 @@ impl Luod {
             .spawn()
             .unwrap();
         let luod = Self { child, folder };
-        until("luod", || {
-            UnixStream::connect(luod.socket("metrics")).is_ok()
-        });
+        until("luod", || luod.has_answered());
         luod
+    }
+
+    /// Whether it has answered a whole request and closed the connection: then it has
+    /// opened all that it opens, and nothing of this is left.
+    fn has_answered(&self) -> bool {
+        let Ok(mut stream) = UnixStream::connect(self.socket("metrics")) else {
+            return false;
+        };
+        let mut answer = Vec::new();
+        stream.write_all(b"GET / HTTP/1.0\r\n\r\n").is_ok()
+            && stream.read_to_end(&mut answer).is_ok()
+            && !answer.is_empty()
     }
 
     pub(crate) fn socket(&self, name: &str) -> PathBuf {
