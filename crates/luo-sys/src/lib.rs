@@ -8,6 +8,7 @@
 //! | [`FileEntry`], [`SessionEntry`], ... | what the lists list |
 //! | [`Info`], [`Failure`] | how the orchestrator stands, and why it failed |
 //! | [`memfd`] | memory that a session can preserve |
+//! | [`message`] | messages over local sockets, with descriptors |
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`clock`] | a counter that goes on over a kexec |
@@ -53,6 +54,7 @@ pub mod kexec;
 mod list;
 mod map;
 pub mod memfd;
+pub mod message;
 mod name;
 pub mod process;
 pub mod raw;

@@ -6,7 +6,7 @@
 //! kept the new agent fetches from a socket of its own ([`fetch`]), one descriptor with
 //! each message, which is its name.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
@@ -14,11 +14,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
+use luo_sys::message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
-    connect, listen, recvmsg, sendmsg, socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
+    connect, listen, socket_with,
 };
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
@@ -175,11 +175,8 @@ fn give(listener: &OwnedFd, kept: &[(String, OwnedFd)]) -> io::Result<()> {
     )?;
     for (name, fd) in kept {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds: [BorrowedFd<'_>; 1] = [fd.as_fd()];
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        let text = [IoSlice::new(name.as_bytes())];
-        sendmsg(&socket, &text, &mut ancillary, SendFlags::NOSIGNAL)?;
+        let flags = SendFlags::empty();
+        message::send(&socket, name.as_bytes(), &[fd.as_fd()], &mut space, flags)?;
     }
     Ok(())
 }
@@ -197,7 +194,7 @@ pub fn fetch() -> io::Result<Vec<(String, OwnedFd)>> {
     connect(&socket, &SocketAddrUnix::new(Path::new(&path))?)?;
     let mut kept = Vec::new();
     loop {
-        let (length, mut fds, text) = message(socket.as_fd(), RecvFlags::CMSG_CLOEXEC)?;
+        let (length, mut fds, text) = take(socket.as_fd(), RecvFlags::empty())?;
         match (length, fds.pop()) {
             (0, _) => return Ok(kept),
             (_, Some(fd)) => kept.push((text, fd)),
@@ -208,8 +205,7 @@ pub fn fetch() -> io::Result<Vec<(String, OwnedFd)>> {
 
 /// Takes a message, if one is there.
 fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    match message(socket.as_fd(), flags) {
+    match take(socket.as_fd(), RecvFlags::DONTWAIT) {
         Ok((_, fds, text)) => {
             kept.take(&text, fds);
             Ok(true)
@@ -221,28 +217,13 @@ fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
 }
 
 /// One message: its length, the descriptors that came along, and its text.
-fn message(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(usize, Vec<OwnedFd>, String)> {
+fn take(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(usize, Vec<OwnedFd>, String)> {
     let mut text = [0; MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(
-        socket,
-        &mut [IoSliceMut::new(&mut text)],
-        &mut ancillary,
-        flags,
-    )?;
-    let mut fds = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
+    let received = message::receive(socket, &mut text, &mut space, flags)?;
     let text = text.get(..received.bytes).unwrap_or_default();
-    Ok((
-        received.bytes,
-        fds,
-        String::from_utf8_lossy(text).into_owned(),
-    ))
+    let text = String::from_utf8_lossy(text).into_owned();
+    Ok((received.bytes, received.fds, text))
 }
 
 #[cfg(test)]

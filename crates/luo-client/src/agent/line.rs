@@ -4,20 +4,20 @@
 
 use core::mem::MaybeUninit;
 use core::time::Duration;
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use luo_sys::message;
 use luo_varlink::limits::{MAX_CALL, MAX_FDS, MAX_REPLY};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
-    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, Shutdown, SocketAddrUnix, SocketFlags,
-    SocketType, connect, recvmsg, sendmsg, shutdown, socket_with,
+    AddressFamily, RecvFlags, SendFlags, Shutdown, SocketAddrUnix, SocketFlags, SocketType,
+    connect, shutdown, socket_with,
 };
 use zlink_core::connection::PassedCredentials;
 use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, WriteHalf};
@@ -160,17 +160,9 @@ impl ReadHalf for Reader {
 /// Bytes, descriptors, and whether these are all that were sent.
 fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>, bool), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = RecvAncillaryBuffer::new(&mut space);
-    let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-    let message = recvmsg(socket, &mut [IoSliceMut::new(buffer)], &mut control, flags)?;
-    let mut fds = Vec::new();
-    for part in control.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = part {
-            fds.extend(rights);
-        }
-    }
-    let all = !message.flags.contains(ReturnFlags::CTRUNC) && fds.len() <= MAX_FDS;
-    Ok((message.bytes, fds, all))
+    let received = message::receive(socket, buffer, &mut space, RecvFlags::DONTWAIT)?;
+    let all = !received.is_cut && received.fds.len() <= MAX_FDS;
+    Ok((received.bytes, received.fds, all))
 }
 
 /// Where calls go.
@@ -207,10 +199,5 @@ impl WriteHalf for Writer {
 
 fn send(socket: &OwnedFd, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut control = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(Errno::TOOBIG);
-    }
-    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
-    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
+    message::send(socket, bytes, fds, &mut space, SendFlags::DONTWAIT)
 }

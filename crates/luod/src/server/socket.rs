@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A peer's socket, with limits: what a message may have in bytes and in descriptors.
 
-use std::io::{self, IoSlice, IoSliceMut};
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
 
+use luo_sys::message;
 use luo_varlink::limits::{MAX_CALL, MAX_FDS};
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, recvmsg, sendmsg,
-};
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use zlink_core::connection::PassedCredentials;
@@ -114,27 +112,14 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Read
     } else {
         &mut []
     };
-    let mut ancillary = RecvAncillaryBuffer::new(room);
-    let flags = RecvFlags::CMSG_CLOEXEC;
-    let received = recvmsg(
-        socket,
-        &mut [IoSliceMut::new(buffer)],
-        &mut ancillary,
-        flags,
-    )?;
-    let mut fds = Vec::new();
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
-        }
-    }
+    let received = message::receive(socket, buffer, room, RecvFlags::empty())?;
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
-    let count = fds.len();
-    let Some(fds) = foreign::admit(fds) else {
+    let count = received.fds.len();
+    let Some(fds) = foreign::admit(received.fds) else {
         return refused("a descriptor of a kind that is not preserved came along");
     };
     // More came than there was room for: the kernel has closed them.
-    if received.flags.contains(ReturnFlags::CTRUNC) || count > MAX_FDS {
+    if received.is_cut || count > MAX_FDS {
         return refused("too many descriptors came along");
     }
     let result = ReadResult::new(received.bytes).set_fds(fds);
@@ -181,16 +166,12 @@ pub(super) async fn write(
 
 fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !fds.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
-        return Err(io::Error::from(io::ErrorKind::InvalidInput));
-    }
-    let flags = SendFlags::NOSIGNAL;
-    Ok(sendmsg(
+    Ok(message::send(
         socket,
-        &[IoSlice::new(bytes)],
-        &mut ancillary,
-        flags,
+        bytes,
+        fds,
+        &mut space,
+        SendFlags::empty(),
     )?)
 }
 
