@@ -5,14 +5,16 @@
 use std::fs;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use luo_preflight::file::{self, Facts};
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{image, target};
-use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target};
+use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind};
 
 use super::Agent;
+use super::timeline::Line;
 use crate::kernel::{Probe, command_line};
 
 /// What the kernels' handlers write that the orchestrator does not tell of.
@@ -30,8 +32,27 @@ struct Subject {
 }
 
 impl Agent {
+    /// Looks at everything that an update to a kernel needs. Changes nothing.
+    pub async fn check_target(&self, target: &Target) -> Report {
+        let target = self.config.complete(target);
+        self.check(&target).await
+    }
+
+    pub(super) async fn check(&self, target: &Target) -> Report {
+        let begun = Instant::now();
+        let report = self.look(target).await;
+        let failed = report.checks.iter();
+        let failed = failed.filter(|check| check.status == CheckStatus::Failed);
+        let text = format!("{} checks, {} failed", report.checks.len(), failed.count());
+        self.note(
+            TimelineKind::Checked,
+            Line::text(text).took(begun.elapsed()),
+        );
+        report
+    }
+
     /// Looks at the running kernel, the target and all files that were declared.
-    pub(super) async fn look(&self, target: &Target) -> Report {
+    async fn look(&self, target: &Target) -> Report {
         let subject = Subject {
             system: System::at(&self.config.checks.root),
             probe: self.probe.clone(),

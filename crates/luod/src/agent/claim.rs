@@ -100,7 +100,7 @@ impl Agent {
             Ok(session) => session,
             Err(why) => {
                 self.not_taken(name, &why);
-                self.end_if_over().await;
+                self.end_if_over();
                 return Err(why.into());
             }
         };
@@ -163,7 +163,7 @@ impl Agent {
         }
         self.finish_held(name).await?;
         self.note_owner(&workload);
-        self.end_if_over().await;
+        self.end_if_over();
         Ok(())
     }
 

@@ -9,13 +9,16 @@
 //! | `held` | sessions, by name and by workload |
 //! | `session` | make, attach, drop; the descriptor store |
 //! | `claim` | give back, finish |
-//! | `update` | prepare, freeze, jump; unwinding |
+//! | `update` | prepare, freeze, jump |
+//! | `asking` | a round of asking |
+//! | `undo` | how an update is undone |
 //! | `start` | what an earlier agent, or kernel, has left |
 //! | `restore` | after the jump: claims, deadlines, the end |
 //! | `check` | what is looked at before an update |
 //! | `timeline` | what has happened, for those who watch and for the history |
 //! | `view` | how it stands, for those who look |
 
+mod asking;
 mod check;
 mod claim;
 mod held;
@@ -26,6 +29,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod undo;
 mod update;
 mod view;
 mod workload;

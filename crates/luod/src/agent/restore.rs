@@ -72,7 +72,7 @@ impl Agent {
     ///
     /// # Errors
     /// As [`client::Error`] says.
-    pub async fn restored(&self, caller: &Caller) -> Result<(), client::Error> {
+    pub fn restored(&self, caller: &Caller) -> Result<(), client::Error> {
         let name = caller.workload()?;
         let moment = self.moment();
         {
@@ -98,7 +98,7 @@ impl Agent {
         self.note_progress();
         self.note(TimelineKind::Restored, Line::of(name));
         self.changed.notify_waiters();
-        self.end_if_over().await;
+        self.end_if_over();
         Ok(())
     }
 
@@ -131,7 +131,7 @@ impl Agent {
                 tokio::time::sleep(AGAIN).await;
                 let unclaimed = agent.unclaimed();
                 agent.release_all(&unclaimed).await;
-                agent.end_if_over().await;
+                agent.end_if_over();
             }
         });
     }
@@ -170,7 +170,7 @@ impl Agent {
                 }
             }
         }
-        self.end_if_over().await;
+        self.end_if_over();
     }
 
     /// Sessions of the previous kernel that nobody has.
@@ -267,7 +267,7 @@ impl Agent {
         }
         let released = self.release_all(&unclaimed).await;
         self.overdue();
-        self.end_if_over().await;
+        self.end_if_over();
         Ok(released)
     }
 
@@ -288,7 +288,7 @@ impl Agent {
 
     /// Ends the update if everybody has theirs back, or if the deadline has passed and
     /// nothing is unclaimed.
-    pub(super) async fn end_if_over(&self) {
+    pub(super) fn end_if_over(&self) {
         let is_over = {
             let state = self.state.borrow();
             let Some(restore) = &state.restore else {

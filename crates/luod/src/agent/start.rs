@@ -44,7 +44,7 @@ impl Agent {
         self.wait_for_the_lost();
         if self.state.borrow().restore.is_some() {
             self.watch_the_deadline();
-            self.end_if_over().await;
+            self.end_if_over();
         }
         Ok(())
     }

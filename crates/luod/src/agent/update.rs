@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An update up to the jump, and how it is undone.
+//! An update up to the jump.
 //!
 //! ```text
 //! prepare   check -> load -> ask all (what is needed first) -> the kernel prepares
@@ -7,26 +7,20 @@
 //! jump      reboot
 //! ```
 //!
-//! Whatever goes wrong, and whoever says no, all of it is undone from its end: the
-//! kernel's part, then the workloads in the reverse of the order they were asked in.
+//! Whatever goes wrong, and whoever says no, all of it is undone: see `undo`.
 
 use std::time::{Duration, Instant};
 
 use luo_sys::{Direction, Errno, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{
-    Event, EventKind, HistoryEntry, Outcome, Phase, Plan, Report, Step, Target, TimelineKind,
-    WorkloadState,
-};
-use tokio::sync::mpsc;
+use luo_varlink::{Phase, Plan, Step, Target, TimelineKind};
 
 use super::Agent;
-use super::state::{Said, Update};
+use super::state::Update;
 use super::timeline::{Line, now_us};
 use super::workload::cut;
 use crate::kernel::Failed;
 use crate::record::{Participant, Record};
-use crate::round::{Round, unwinding};
 
 /// How long sessions may be on their way from the kernel when luod is told to end.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -249,7 +243,7 @@ impl Agent {
     }
 
     /// The update's end, if it was decided while nobody listened.
-    fn heed_doom(&self) -> Result<(), Error> {
+    pub(super) fn heed_doom(&self) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
         let doom = state.update.as_mut().and_then(|update| update.doom.take());
         doom.map_or(Ok(()), Err)
@@ -267,105 +261,6 @@ impl Agent {
         self.kernel.run(job).await?;
         self.note(TimelineKind::Kernel, Line::text(what).took(begun.elapsed()));
         Ok(())
-    }
-
-    /// One round of asking.
-    async fn ask_all(&self, step: Step) -> Result<(), Error> {
-        self.heed_doom()?;
-        let (ear, mut said) = mpsc::unbounded_channel();
-        let mut round = {
-            let mut state = self.state.borrow_mut();
-            let Some(update) = &mut state.update else {
-                return Ok(());
-            };
-            update.ear = Some(ear.clone());
-            Round::new(step, &update.graph)
-        };
-        let result = self.listen(&mut round, &ear, &mut said).await;
-        // What is said from here on is for the next who looks.
-        if let Some(update) = &mut self.state.borrow_mut().update {
-            update.ear = None;
-        }
-        result?;
-        while let Ok(said) = said.try_recv() {
-            if let Said::Off(why) = said {
-                return Err(why);
-            }
-        }
-        Ok(())
-    }
-
-    async fn listen(
-        &self,
-        round: &mut Round,
-        ear: &mpsc::UnboundedSender<Said>,
-        said: &mut mpsc::UnboundedReceiver<Said>,
-    ) -> Result<(), Error> {
-        let step = round.step();
-        let mut since = std::collections::BTreeMap::new();
-        loop {
-            let now = Instant::now();
-            for name in round.ask(now, |name| self.config.patience(name, step)) {
-                since.insert(name.clone(), now);
-                self.ask_one(&name, step, ear);
-            }
-            if round.is_complete() {
-                return Ok(());
-            }
-            let deadline = round.next_deadline().unwrap_or(now);
-            let heard = tokio::time::timeout_at(deadline.into(), said.recv()).await;
-            match heard {
-                Ok(Some(Said::Agreed(name))) => {
-                    if round.agree(&name) {
-                        let took = since.get(&name).map_or(Duration::ZERO, Instant::elapsed);
-                        self.note(TimelineKind::Agreed, Line::of(&name).took(took));
-                    }
-                }
-                Ok(Some(Said::Off(why))) => return Err(why),
-                // The round itself has an ear: there is always one.
-                Ok(None) => {}
-                Err(_) => {
-                    if let Some((name, patience)) = round.late(Instant::now()) {
-                        return Err(self.late(name, step, patience));
-                    }
-                }
-            }
-        }
-    }
-
-    fn late(&self, name: &str, step: Step, patience: Duration) -> Error {
-        self.note(
-            TimelineKind::Late,
-            Line::of(name).took(patience).with(step.word()),
-        );
-        Error::Late {
-            workload: name.to_owned(),
-            step,
-            deadline_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
-        }
-    }
-
-    fn ask_one(&self, name: &str, step: Step, ear: &mpsc::UnboundedSender<Said>) {
-        let is_away = {
-            let mut state = self.state.borrow_mut();
-            if let Some(update) = &mut state.update {
-                let asked = match step {
-                    Step::Prepare => &mut update.asked_to_prepare,
-                    Step::Freeze => &mut update.asked_to_freeze,
-                };
-                asked.push(name.to_owned());
-            }
-            let workload = state.workloads.get(name);
-            workload.is_some_and(|workload| workload.state == WorkloadState::Left)
-        };
-        if is_away {
-            // Who has left has agreed to all that comes. The round listens.
-            let _ = ear.send(Said::Agreed(name.to_owned()));
-            return;
-        }
-        let patience = self.config.patience(name, step);
-        self.ask(name, step, patience);
-        self.note(TimelineKind::Asked, Line::of(name).with(step.word()));
     }
 
     /// Whether what workloads have preserved is within their limits, as far as the
@@ -436,84 +331,6 @@ impl Agent {
         }
     }
 
-    /// Undoes all, and says why.
-    async fn undo(&self, why: Error) -> Error {
-        let reason = why.to_string();
-        let first = reason.lines().next().unwrap_or_default().to_owned();
-        match &why {
-            Error::Vetoed {
-                workload, reason, ..
-            } => {
-                self.note(TimelineKind::Vetoed, Line::of(workload).with(reason));
-            }
-            Error::Late { .. } | Error::Lost { .. } => {}
-            _ => self.note(TimelineKind::Over, Line::text(&reason)),
-        }
-        self.enter(Phase::Cancelling);
-        self.kernel.run(|kernel| kernel.undo()).await;
-        let lost = self.tell_all(&first);
-        let entry = {
-            let mut state = self.state.borrow_mut();
-            let update = state.update.take();
-            update.map(|update| HistoryEntry {
-                update: update.id,
-                outcome: match why {
-                    Error::CheckFailed { .. } => Outcome::Refused,
-                    _ => Outcome::Cancelled,
-                },
-                reason: Some(reason),
-                began_us: update.began_us,
-                took_us: now_us().saturating_sub(update.began_us),
-                blackout_us: None,
-                from_kernel: super::view::kernel_release(),
-                to_kernel: super::view::kernel_release(),
-                timeline: update.timeline,
-            })
-        };
-        if let Err(why) = self.notes.set_update(None) {
-            tracing::error!("the notes: {why}");
-        }
-        self.enter(Phase::Normal);
-        // Now that nothing is under way the sessions of those who are gone can go.
-        for name in lost {
-            self.forget(&name);
-        }
-        if let Some(entry) = entry {
-            self.over(entry);
-        }
-        why
-    }
-
-    /// Tells all who were asked that the update is off; gives those who are gone.
-    fn tell_all(&self, reason: &str) -> Vec<String> {
-        let mut state = self.state.borrow_mut();
-        let Some(update) = &state.update else {
-            return Vec::new();
-        };
-        let id = update.id.clone();
-        let asked = unwinding(&update.asked_to_prepare, &update.asked_to_freeze);
-        for name in &asked {
-            let Some(workload) = state.workloads.get_mut(name) else {
-                continue;
-            };
-            workload.tell(Event {
-                kind: EventKind::Cancel,
-                update: id.clone(),
-                deadline_ms: 0,
-                reason: Some(reason.to_owned()),
-            });
-        }
-        let mut lost = Vec::new();
-        for (name, workload) in &mut state.workloads {
-            match workload.state {
-                WorkloadState::Left => {}
-                _ if workload.link.is_none() => lost.push(name.clone()),
-                _ => workload.state = WorkloadState::Running,
-            }
-        }
-        lost
-    }
-
     /// Ends what is under way, for the agent is told to end: an update that has not
     /// jumped is off. One that jumps through the service manager goes on, and so does
     /// the agent until the jump.
@@ -544,25 +361,6 @@ impl Agent {
         if tokio::time::timeout(ARRIVAL, arrived).await.is_err() {
             tracing::error!("the kernel does not answer: luod ends without its sessions");
         }
-    }
-
-    /// Looks at everything that an update to a kernel needs. Changes nothing.
-    pub async fn check_target(&self, target: &Target) -> Report {
-        let target = self.config.complete(target);
-        self.check(&target).await
-    }
-
-    async fn check(&self, target: &Target) -> Report {
-        let begun = Instant::now();
-        let report = self.look(target).await;
-        let failed = report.checks.iter();
-        let failed = failed.filter(|check| check.status == luo_varlink::CheckStatus::Failed);
-        let text = format!("{} checks, {} failed", report.checks.len(), failed.count());
-        self.note(
-            TimelineKind::Checked,
-            Line::text(text).took(begun.elapsed()),
-        );
-        report
     }
 }
 

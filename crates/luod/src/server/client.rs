@@ -94,7 +94,7 @@ async fn answer(
             .map(|()| done()),
         Method::Detach => agent.detach(&mut served.caller).map(|()| done()),
         Method::Claim { session } => return claim(served, &session).await,
-        Method::Restored => agent.restored(&served.caller).await.map(|()| done()),
+        Method::Restored => agent.restored(&served.caller).map(|()| done()),
         Method::FinishSession { name } => agent
             .finish_session(&served.caller, &name)
             .await

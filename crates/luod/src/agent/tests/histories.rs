@@ -150,7 +150,7 @@ impl Stage {
                 });
             }
             Act::Restored(who) => {
-                let _ = agent.restored(&self.peers[who].caller).await;
+                let _ = agent.restored(&self.peers[who].caller);
             }
             Act::Finish(who, which) => {
                 let _ = agent

@@ -72,7 +72,7 @@ fn who_goes_in_the_middle_of_a_claim_loses_nothing() {
         let mut peer = Peer::new(2, 990);
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();
-        agent.restored(&peer.caller).await.unwrap();
+        agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();
         assert_eq!(world.phase(), Phase::Normal);
     });
@@ -111,7 +111,7 @@ fn what_the_kernel_does_not_have_is_not_waited_for() {
         let refused = agent.claim(&peer.caller, "db.log").await.unwrap_err();
         assert!(matches!(refused, Error::NoSuchSession { .. }));
         agent.claim(&peer.caller, "db.ram").await.unwrap();
-        agent.restored(&peer.caller).await.unwrap();
+        agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();
         assert_eq!(world.phase(), Phase::Normal);
     });
@@ -170,7 +170,7 @@ fn who_comes_back_before_it_serves_is_still_restoring() {
         agent.disconnected(&mut peer.caller);
         let mut peer = Peer::new(2, 990);
         peer.register(&world, "db", &[]).unwrap();
-        agent.restored(&peer.caller).await.unwrap();
+        agent.restored(&peer.caller).unwrap();
         assert_eq!(world.phase(), Phase::Normal);
     });
 }
@@ -198,7 +198,7 @@ fn a_session_that_its_workload_kept_is_attached_again() {
         // What AttachSession does once the kernel has said that it is the session.
         agent.hold("db.ram", copy);
         agent.claim(&peer.caller, "db.ram").await.unwrap();
-        agent.restored(&peer.caller).await.unwrap();
+        agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();
         assert_eq!(world.phase(), Phase::Normal);
     });

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How an update is undone, from its end: the kernel's part, then the workloads in the
+//! reverse of the order they were asked in.
+
+use luo_varlink::admin::Error;
+use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState};
+
+use super::Agent;
+use super::timeline::{Line, now_us};
+use crate::round::unwinding;
+
+impl Agent {
+    /// Undoes all, and says why.
+    pub(super) async fn undo(&self, why: Error) -> Error {
+        let reason = why.to_string();
+        let first = reason.lines().next().unwrap_or_default().to_owned();
+        match &why {
+            Error::Vetoed {
+                workload, reason, ..
+            } => {
+                self.note(TimelineKind::Vetoed, Line::of(workload).with(reason));
+            }
+            Error::Late { .. } | Error::Lost { .. } => {}
+            _ => self.note(TimelineKind::Over, Line::text(&reason)),
+        }
+        self.enter(Phase::Cancelling);
+        self.kernel.run(|kernel| kernel.undo()).await;
+        let lost = self.tell_all(&first);
+        let entry = {
+            let mut state = self.state.borrow_mut();
+            let update = state.update.take();
+            update.map(|update| HistoryEntry {
+                update: update.id,
+                outcome: match why {
+                    Error::CheckFailed { .. } => Outcome::Refused,
+                    _ => Outcome::Cancelled,
+                },
+                reason: Some(reason),
+                began_us: update.began_us,
+                took_us: now_us().saturating_sub(update.began_us),
+                blackout_us: None,
+                from_kernel: super::view::kernel_release(),
+                to_kernel: super::view::kernel_release(),
+                timeline: update.timeline,
+            })
+        };
+        if let Err(why) = self.notes.set_update(None) {
+            tracing::error!("the notes: {why}");
+        }
+        self.enter(Phase::Normal);
+        // Now that nothing is under way the sessions of those who are gone can go.
+        for name in lost {
+            self.forget(&name);
+        }
+        if let Some(entry) = entry {
+            self.over(entry);
+        }
+        why
+    }
+
+    /// Tells all who were asked that the update is off; gives those who are gone.
+    fn tell_all(&self, reason: &str) -> Vec<String> {
+        let mut state = self.state.borrow_mut();
+        let Some(update) = &state.update else {
+            return Vec::new();
+        };
+        let id = update.id.clone();
+        let asked = unwinding(&update.asked_to_prepare, &update.asked_to_freeze);
+        for name in &asked {
+            let Some(workload) = state.workloads.get_mut(name) else {
+                continue;
+            };
+            workload.tell(Event {
+                kind: EventKind::Cancel,
+                update: id.clone(),
+                deadline_ms: 0,
+                reason: Some(reason.to_owned()),
+            });
+        }
+        let mut lost = Vec::new();
+        for (name, workload) in &mut state.workloads {
+            match workload.state {
+                WorkloadState::Left => {}
+                _ if workload.link.is_none() => lost.push(name.clone()),
+                _ => workload.state = WorkloadState::Running,
+            }
+        }
+        lost
+    }
+}
