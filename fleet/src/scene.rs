@@ -146,7 +146,30 @@ fn completed(stage: &Stage) -> Result<HistoryEntry> {
     );
     let blackout = entry.blackout_us.context("no blackout was measured")?;
     ensure!(blackout > 0 && blackout <= entry.took_us, "{blackout} us");
+    is_whole(&entry)?;
     Ok(entry)
+}
+
+/// The account of an update has every phase, over the jump too, and its times go on.
+fn is_whole(entry: &HistoryEntry) -> Result<()> {
+    let phases: Vec<_> = {
+        let lines = entry.timeline.iter();
+        let entered = lines.filter(|line| line.kind == TimelineKind::Phase);
+        entered.map(|line| line.phase).collect()
+    };
+    let all = [
+        Phase::Preparing,
+        Phase::Prepared,
+        Phase::Freezing,
+        Phase::Frozen,
+        Phase::Jumping,
+        Phase::Updated,
+        Phase::Normal,
+    ];
+    ensure!(phases == all, "the phases are {phases:?}");
+    let is_ordered = entry.timeline.is_sorted_by_key(|line| line.time_us);
+    ensure!(is_ordered, "time goes back: {:?}", entry.timeline);
+    Ok(())
 }
 
 /// The newest entry of the history, once it is there.

@@ -22,13 +22,19 @@ struct OfOutcome {
     outcome: String,
 }
 
+/// No label at all.
+type Alone = [(String, String); 0];
+
+type Seconds = Gauge<f64, AtomicU64>;
+
 /// The counters.
 pub struct Metrics {
     registry: Registry,
     phase: Family<OfPhase, Gauge>,
     updates: Family<OfOutcome, Counter>,
-    blackout: Gauge<f64, AtomicU64>,
-    duration: Gauge<f64, AtomicU64>,
+    // Families of one: before there was an update they are absent, and not 0.
+    blackout: Family<Alone, Seconds>,
+    duration: Family<Alone, Seconds>,
     /// Connections that are open.
     pub connections: Gauge,
     /// Connections that were closed because the peer broke a rule.
@@ -41,8 +47,8 @@ impl Default for Metrics {
             registry: Registry::with_prefix("luod"),
             phase: Family::default(),
             updates: Family::default(),
-            blackout: Gauge::default(),
-            duration: Gauge::default(),
+            blackout: Family::default(),
+            duration: Family::default(),
             connections: Gauge::default(),
             misbehaved: Counter::default(),
         };
@@ -97,9 +103,10 @@ impl Metrics {
             outcome: entry.outcome.word().to_owned(),
         };
         self.updates.get_or_create(&label).inc();
-        self.duration.set(entry.took_us as f64 / 1e6);
+        let seconds = |us: u64| us as f64 / 1e6;
+        self.duration.get_or_create(&[]).set(seconds(entry.took_us));
         if let Some(blackout) = entry.blackout_us {
-            self.blackout.set(blackout as f64 / 1e6);
+            self.blackout.get_or_create(&[]).set(seconds(blackout));
         }
     }
 
@@ -116,6 +123,28 @@ impl Metrics {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn before_an_update_there_is_no_last_one() {
+        let metrics = Metrics::default();
+        let has = |metrics: &Metrics, line: &str| metrics.text().lines().any(|is| is == line);
+        let text = metrics.text();
+        assert!(!text.contains("\nluod_last_"), "{text}");
+        metrics.over(&HistoryEntry {
+            update: "u-1".into(),
+            outcome: luo_varlink::Outcome::Completed,
+            reason: None,
+            began_us: 1,
+            took_us: 3_500_000,
+            blackout_us: Some(250_000),
+            from_kernel: "a".into(),
+            to_kernel: "b".into(),
+            timeline: Vec::new(),
+        });
+        assert!(has(&metrics, "luod_last_blackout_seconds 0.25"));
+        assert!(has(&metrics, "luod_last_update_seconds 3.5"));
+        assert!(has(&metrics, "luod_updates_total{outcome=\"completed\"} 1"));
+    }
 
     #[test]
     fn there_is_one_phase_at_a_time() {

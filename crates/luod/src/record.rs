@@ -8,11 +8,24 @@
 //! 12  reserved, zero         u32
 //! 16  length of the text     u64
 //! 24  SHA-256 of the text    32 bytes
-//! 56  the text: JSON         then zeros
+//! 56  the text: JSON
+//!     the tail               then zeros
 //! ```
 //!
 //! Nothing of it is believed before the digest fits. A version that is not ours is
 //! refused, and then nothing is touched: the agent that understands it can be started.
+//!
+//! The tail is what happened after the record was written, up to the jump: lines of the
+//! timeline, each so:
+//!
+//! ```text
+//! 0   length of the text     u32, little endian; 0 ends the tail
+//! 4   SHA-256 of the text    32 bytes
+//! 36  the text: JSON
+//! ```
+//!
+//! It tells how the update went and decides nothing. So the first line that is not whole
+//! ends it, and an agent that knows no tail takes it for zeros.
 
 use luo_varlink::{Identity, TimelineEvent};
 use serde::{Deserialize, Serialize};
@@ -26,6 +39,12 @@ pub const MAX_LENGTH: usize = 64 << 20;
 
 const MAGIC: &[u8; 8] = b"LUODREC\0";
 const HEADER: usize = 56;
+
+/// Bytes of a line of the tail before its text.
+const LINE_HEADER: usize = 36;
+
+/// Lines of a tail that are read.
+const MAX_TAIL: usize = 1024;
 
 /// What is left.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -182,8 +201,56 @@ impl Record {
         if Sha256::digest(text).as_slice() != digest || reserved != &[0; 4] {
             return Err(BadRecord::Digest);
         }
-        Ok(serde_json::from_slice(text)?)
+        let mut record: Self = serde_json::from_slice(text)?;
+        let tail = rest.get(text.len()..).unwrap_or_default();
+        record.timeline.extend(read_tail(tail));
+        Ok(record)
     }
+}
+
+/// The bytes of a tail: of these lines as many as fit into `room`.
+#[must_use]
+pub fn tail(lines: &[TimelineEvent], room: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for line in lines {
+        let Ok(text) = serde_json::to_vec(line) else {
+            break;
+        };
+        let needed = LINE_HEADER.saturating_add(text.len());
+        let fits = bytes.len().saturating_add(needed) <= room;
+        let Ok(length) = u32::try_from(text.len()) else {
+            break;
+        };
+        if !fits {
+            break;
+        }
+        bytes.extend_from_slice(&length.to_le_bytes());
+        bytes.extend_from_slice(&Sha256::digest(&text));
+        bytes.extend_from_slice(&text);
+    }
+    bytes
+}
+
+/// The lines of a tail, up to the first that is not whole.
+fn read_tail(mut bytes: &[u8]) -> Vec<TimelineEvent> {
+    let mut lines = Vec::new();
+    while lines.len() < MAX_TAIL
+        && let Some((line, rest)) = read_line(bytes)
+    {
+        lines.push(line);
+        bytes = rest;
+    }
+    lines
+}
+
+fn read_line(bytes: &[u8]) -> Option<(TimelineEvent, &[u8])> {
+    let (length, rest) = bytes.split_first_chunk()?;
+    let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+    let (digest, rest) = rest.split_first_chunk::<32>()?;
+    let (text, rest) = rest.split_at_checked(length).filter(|_| length > 0)?;
+    let is_whole = Sha256::digest(text).as_slice() == digest;
+    let line = is_whole.then(|| serde_json::from_slice(text).ok())?;
+    Some((line?, rest))
 }
 
 #[cfg(test)]
@@ -241,6 +308,51 @@ pub(crate) mod tests {
         for length in 0..bytes.len() {
             assert!(Record::decode(&bytes[..length]).is_err(), "{length} bytes");
         }
+    }
+
+    fn jumping() -> TimelineEvent {
+        TimelineEvent {
+            phase: Phase::Jumping,
+            kind: TimelineKind::Phase,
+            time_us: 99,
+            ..record().timeline.remove(0)
+        }
+    }
+
+    #[test]
+    fn what_happened_later_is_in_the_tail() {
+        let mut bytes = record().encode(MAX_LENGTH).unwrap();
+        let whole = bytes.len();
+        let lines = [jumping(), jumping()];
+        bytes.extend(tail(&lines, MAX_LENGTH));
+        let end = bytes.len();
+        bytes.resize(end + 100, 0);
+        let read = Record::decode(&bytes).unwrap();
+        assert_eq!(read.timeline.len(), 3);
+        assert_eq!(read.timeline[1..], lines);
+        // Without a whole tail the record is as good: it tells less.
+        for length in whole..end {
+            let mut cut = bytes[..length].to_vec();
+            cut.resize(end, 0);
+            let read = Record::decode(&cut).unwrap();
+            let lines = read.timeline.len();
+            assert!((1..3).contains(&lines), "{length} bytes: {lines} lines");
+            assert_eq!(read.participants, record().participants);
+        }
+        for bit in whole * 8..end * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let read = Record::decode(&damaged).unwrap();
+            assert!(read.timeline.len() < 3, "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_tail_has_the_lines_that_fit() {
+        let one = tail(&[jumping()], MAX_LENGTH);
+        let lines = [jumping(), jumping()];
+        assert_eq!(tail(&lines, one.len() * 2 - 1), one);
+        assert!(tail(&lines, one.len() - 1).is_empty());
     }
 
     #[test]

@@ -34,8 +34,10 @@ impl Agent {
         }
         result?;
         while let Ok(said) = said.try_recv() {
-            if let Said::Off(why) = said {
-                return Err(why);
+            match said {
+                Said::Agreed(_) => {}
+                Said::Left(name) => self.note(TimelineKind::Left, Line::of(&name)),
+                Said::Off(why) => return Err(why),
             }
         }
         Ok(())
@@ -67,6 +69,7 @@ impl Agent {
                         self.note(TimelineKind::Agreed, Line::of(&name).took(took));
                     }
                 }
+                Ok(Some(Said::Left(name))) => self.note(TimelineKind::Left, Line::of(&name)),
                 Ok(Some(Said::Off(why))) => return Err(why),
                 // The round itself has an ear: there is always one.
                 Ok(None) => {}

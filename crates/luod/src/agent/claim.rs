@@ -10,6 +10,7 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
+use std::time::Duration;
 
 use luo_sys::Errno;
 use luo_varlink::TimelineKind;
@@ -20,7 +21,10 @@ use super::held::Held;
 use super::state::State;
 use super::timeline::Line;
 use super::workload::Caller;
-use crate::kernel::{Failed, duplicate};
+use crate::kernel::{Failed, Kernel, duplicate};
+
+/// How long sessions may be on their way from the kernel.
+const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// What a claim comes to.
 enum Turn {
@@ -93,11 +97,18 @@ impl Agent {
         name: &str,
     ) -> Result<(Claimed, OwnedFd), Error> {
         let taken = {
-            let name = name.to_owned();
-            self.kernel.run(move |kernel| kernel.retrieve(&name)).await
+            let (name, store) = (name.to_owned(), self.store);
+            let job = move |kernel: &mut Kernel| {
+                let session = kernel.retrieve(&name)?;
+                // At once: were luod killed before, the kernel would take the session
+                // for closed, and so for finished.
+                let stored = store.put(&name, &session);
+                Ok((session, stored))
+            };
+            self.kernel.run(job).await
         };
-        let session = match taken {
-            Ok(session) => session,
+        let (session, stored) = match taken {
+            Ok(taken) => taken,
             Err(why) => {
                 self.not_taken(name, &why);
                 self.end_if_over();
@@ -106,13 +117,30 @@ impl Agent {
         };
         // Even if no other descriptor can be had now, this one is kept.
         let given = duplicate(&session);
-        self.hold(name, session);
+        self.hold(name, session, stored);
         self.note_owner(workload);
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.claimed = true;
         }
         self.note(TimelineKind::Claimed, Line::of(workload).with(name));
+        // An administrator may have ended the update meanwhile.
+        self.end_if_over();
         Ok((Claimed { incoming: true }, given?))
+    }
+
+    /// Waits until no session is on its way from or to the kernel; says if it came to
+    /// that in time.
+    pub(super) async fn all_have_arrived(&self) -> bool {
+        let arrived = async {
+            loop {
+                let changed = self.changed.notified();
+                if !self.state.borrow().sessions.any_busy() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(ARRIVAL, arrived).await.is_ok()
     }
 
     /// A session could not be had from the kernel. One that the kernel does not have

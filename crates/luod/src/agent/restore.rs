@@ -17,10 +17,20 @@ use super::workload::Caller;
 use crate::config::Unclaimed;
 use crate::kernel::Failed;
 use crate::notes::Progress;
-use crate::record::Record;
+use crate::record::{Moment, Record};
 
 /// After how long it is tried again to release what nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
+
+/// Microseconds by which this kernel's clock is behind the one of an earlier moment.
+fn behind_us(earlier: &Moment, now: &Moment) -> i64 {
+    let by_earlier = earlier.time_us.saturating_add(earlier.until(now));
+    let ahead = i64::try_from(by_earlier.abs_diff(now.time_us)).unwrap_or(0);
+    match by_earlier < now.time_us {
+        true => -ahead,
+        false => ahead,
+    }
+}
 
 /// Whether nobody has a session of the previous kernel: it is still there, or its
 /// workload has gone again.
@@ -33,6 +43,7 @@ fn is_unclaimed(state: &State, held: &Held) -> bool {
 impl Agent {
     /// The machine has jumped: what the record tells of is waited for.
     pub(super) fn begin_restore(&self, record: Record, progress: Progress) {
+        let now = self.moment();
         {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;
@@ -59,6 +70,7 @@ impl Agent {
             }
             state.restore = Some(Restore {
                 timeline: record.timeline.clone(),
+                behind_us: behind_us(&record.freeze, &now),
                 record,
                 progress,
                 released: Default::default(),
@@ -267,6 +279,8 @@ impl Agent {
         }
         let released = self.release_all(&unclaimed).await;
         self.overdue();
+        // What somebody claims at this very moment is over when it has come.
+        self.all_have_arrived().await;
         self.end_if_over();
         Ok(released)
     }
@@ -312,6 +326,11 @@ impl Agent {
 
     fn end(&self) {
         self.note(TimelineKind::Over, Line::default());
+        if let Err(why) = self.notes.set_record(None) {
+            tracing::error!("the notes: {why}");
+        }
+        // The last line of the update's own timeline.
+        self.enter(Phase::Normal);
         let Some(restore) = self.state.borrow_mut().restore.take() else {
             return;
         };
@@ -353,10 +372,6 @@ impl Agent {
             timeline,
         };
         self.settle_workloads();
-        if let Err(why) = self.notes.set_record(None) {
-            tracing::error!("the notes: {why}");
-        }
-        self.enter(Phase::Normal);
         self.over(entry);
     }
 

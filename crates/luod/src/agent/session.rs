@@ -36,7 +36,8 @@ impl Agent {
         let given = made.and_then(|session| Ok((duplicate(&session)?, session)));
         match given {
             Ok((fd, session)) => {
-                self.hold(name, session);
+                let stored = self.store.put(name, &session);
+                self.hold(name, session, stored);
                 self.note_owner(&workload);
                 Ok(fd)
             }
@@ -76,9 +77,8 @@ impl Agent {
         Ok(())
     }
 
-    /// The agent has a session from here on.
-    pub(super) fn hold(&self, name: &str, session: Session) {
-        let stored = self.store.put(name, &session);
+    /// The agent has a session from here on; `stored` says whether the store has it too.
+    pub(super) fn hold(&self, name: &str, session: Session, stored: bool) {
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.session = Some(session);
             held.busy = false;
@@ -132,7 +132,8 @@ impl Agent {
             Some((true, false)) => {}
             None => self.reserve(caller, &workload, name)?,
         }
-        self.hold(name, session);
+        let stored = self.store.put(name, &session);
+        self.hold(name, session, stored);
         self.note_owner(&workload);
         Ok(())
     }

@@ -108,6 +108,8 @@ pub(super) struct Update {
     pub(super) freeze: Moment,
     /// Bytes set aside for the record.
     pub(super) room: usize,
+    /// Lines of the timeline that are in it.
+    pub(super) recorded: usize,
     /// Where the round that is under way hears what is said.
     pub(super) ear: Option<mpsc::UnboundedSender<Said>>,
     /// What ends the update, once there is something: said while nobody listened.
@@ -119,6 +121,8 @@ pub(super) struct Update {
 pub(super) enum Said {
     /// A workload agrees.
     Agreed(String),
+    /// One that has agreed leaves.
+    Left(String),
     /// The update is off.
     Off(admin::Error),
 }
@@ -132,6 +136,16 @@ pub(super) struct Restore {
     pub(super) released: BTreeSet<String>,
     /// The deadline has passed.
     pub(super) overdue: bool,
+    /// Microseconds by which this kernel's clock is behind the previous one's: a kernel
+    /// sets its own from one of whole seconds.
+    pub(super) behind_us: i64,
+}
+
+impl Restore {
+    /// A moment of this kernel, by the clock of the previous one.
+    pub(super) fn time_us(&self, time_us: u64) -> u64 {
+        time_us.saturating_add_signed(self.behind_us)
+    }
 }
 
 impl State {

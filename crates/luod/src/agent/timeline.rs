@@ -60,9 +60,10 @@ impl Agent {
     pub(super) fn note(&self, kind: TimelineKind, line: Line) {
         self.changes.set(self.changes.get().wrapping_add(1));
         let mut state = self.state.borrow_mut();
+        let restore = state.restore.as_ref();
         let event = TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),
-            time_us: now_us(),
+            time_us: restore.map_or_else(now_us, |restore| restore.time_us(now_us())),
             phase: state.phase.0,
             kind,
             workload: line.workload,

@@ -26,6 +26,11 @@ impl Agent {
         self.enter(Phase::Cancelling);
         self.kernel.run(|kernel| kernel.undo()).await;
         let lost = self.tell_all(&first);
+        if let Err(why) = self.notes.set_update(None) {
+            tracing::error!("the notes: {why}");
+        }
+        // The last line of the update's own timeline.
+        self.enter(Phase::Normal);
         let entry = {
             let mut state = self.state.borrow_mut();
             let update = state.update.take();
@@ -44,10 +49,6 @@ impl Agent {
                 timeline: update.timeline,
             })
         };
-        if let Err(why) = self.notes.set_update(None) {
-            tracing::error!("the notes: {why}");
-        }
-        self.enter(Phase::Normal);
         // Now that nothing is under way the sessions of those who are gone can go.
         for name in lost {
             self.forget(&name);

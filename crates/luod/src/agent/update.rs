@@ -13,20 +13,14 @@ use std::time::{Duration, Instant};
 
 use luo_sys::{Direction, Errno, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{Phase, Plan, Step, Target, TimelineKind};
+use luo_varlink::{Phase, Plan, Step, Target, TimelineEvent, TimelineKind};
 
 use super::Agent;
 use super::state::Update;
 use super::timeline::{Line, now_us};
 use super::workload::cut;
-use crate::kernel::Failed;
-use crate::record::{Participant, Record};
-
-/// How long sessions may be on their way from the kernel when luod is told to end.
-const ARRIVAL: Duration = Duration::from_secs(10);
-
-/// How long a shutdown may take before it counts as failed.
-const SHUTDOWN: Duration = Duration::from_secs(600);
+use crate::kernel::{Failed, Kernel, Shutdown};
+use crate::record::{self, Participant, Record};
 
 impl Agent {
     /// In which order an update would ask.
@@ -72,6 +66,7 @@ impl Agent {
                 asked_to_freeze: Vec::new(),
                 freeze: crate::record::Moment::default(),
                 room: 0,
+                recorded: 0,
                 ear: None,
                 doom: None,
             });
@@ -133,7 +128,11 @@ impl Agent {
             .update
             .as_ref()
             .map_or(0, |update| update.room);
-        let record = self.record().encode(room).map_err(|why| Error::Kernel {
+        let record = self.record();
+        if let Some(update) = &mut self.state.borrow_mut().update {
+            update.recorded = record.timeline.len();
+        }
+        let record = record.encode(room).map_err(|why| Error::Kernel {
             call: "the record".to_owned(),
             errno: 0,
             message: why.to_string(),
@@ -164,15 +163,47 @@ impl Agent {
         self.enter(Phase::Jumping);
         self.all_have_heard().await;
         let how = self.config.jump;
-        let failed = match self.kernel.run(move |kernel| kernel.jump(how)).await {
+        let lines = self.since_the_record();
+        let job = move |kernel: &mut Kernel| {
+            // The next kernel's agent does not need it: it tells how the update went.
+            if let Err(why) = kernel.seal(|room| record::tail(&lines, room)) {
+                tracing::warn!("the end of the timeline is not handed over: {why}");
+            }
+            kernel.jump(how)
+        };
+        let failed = match self.kernel.run(job).await {
             Err(failed) => failed,
             // The service manager shuts down, and that ends this process.
-            Ok(()) => {
-                tokio::time::sleep(SHUTDOWN).await;
-                Failed::new("systemctl kexec", Errno::EAGAIN)
-            }
+            Ok(()) => self.no_shutdown().await,
         };
         self.undo(failed.into()).await
+    }
+
+    /// Waits while the service manager shuts down. It sets a limit to that, and kills
+    /// what does not end; who undoes the update meanwhile takes from services that have
+    /// ended what they have left. So only its word that nothing ends any more counts.
+    async fn no_shutdown(&self) -> Failed {
+        /// How often it is asked.
+        const EACH: Duration = Duration::from_secs(2);
+        /// How often it has to say so: the shutdown may be about to begin.
+        const TIMES: u32 = 3;
+        let mut said = 0;
+        while said < TIMES {
+            tokio::time::sleep(EACH).await;
+            said = match self.kernel.run(|kernel| kernel.shutdown()).await {
+                Shutdown::Over => said + 1,
+                Shutdown::UnderWay | Shutdown::Unknown => 0,
+            };
+        }
+        Failed::new("systemctl kexec", Errno::EAGAIN)
+    }
+
+    /// What has happened since the record was written.
+    fn since_the_record(&self) -> Vec<TimelineEvent> {
+        let state = self.state.borrow();
+        let update = state.update.as_ref();
+        let lines = update.and_then(|update| update.timeline.get(update.recorded..));
+        lines.unwrap_or_default().to_vec()
     }
 
     /// Lets those who watch hear of the jump before it: their connections end with it.
@@ -349,16 +380,7 @@ impl Agent {
             }
         }
         // What is on its way from the kernel would be closed, and so finished.
-        let arrived = async {
-            loop {
-                let changed = self.changed.notified();
-                if !self.state.borrow().sessions.any_busy() {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        if tokio::time::timeout(ARRIVAL, arrived).await.is_err() {
+        if !self.all_have_arrived().await {
             tracing::error!("the kernel does not answer: luod ends without its sessions");
         }
     }

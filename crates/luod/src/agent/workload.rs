@@ -246,7 +246,14 @@ impl Agent {
         }
         caller.workload = None;
         self.note_owner(&name);
-        self.note(TimelineKind::Left, Line::of(&name));
+        // A round that has not got round to what it said before hears this after it.
+        let state = self.state.borrow();
+        let ear = state.update.as_ref().and_then(|update| update.ear.clone());
+        drop(state);
+        let heard = ear.is_some_and(|ear| ear.send(Said::Left(name.clone())).is_ok());
+        if !heard {
+            self.note(TimelineKind::Left, Line::of(&name));
+        }
         Ok(())
     }
 

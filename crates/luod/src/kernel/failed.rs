@@ -94,6 +94,17 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
         Errno::EINVAL,
         "no kernel is loaded any more",
     ),
+    (
+        "systemctl kexec",
+        Errno::EIO,
+        "the service manager has refused it: `journalctl -b` says why",
+    ),
+    (
+        "systemctl kexec",
+        Errno::EAGAIN,
+        "the shutdown was begun, is off again, and the machine runs on: `journalctl -b` \
+         says why",
+    ),
 ];
 
 impl Failed {

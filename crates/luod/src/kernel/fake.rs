@@ -23,6 +23,7 @@ struct Ledger {
     open: BTreeMap<String, UnixStream>,
     finished: BTreeSet<String>,
     prepared: bool,
+    tail: Vec<u8>,
     /// What is to be refused next.
     refuse: BTreeSet<&'static str>,
 }
@@ -136,6 +137,15 @@ impl Fake {
 
     pub(super) fn freeze(&self, _record: &[u8]) -> Result<(), Failed> {
         self.refused("FREEZE")
+    }
+
+    pub(super) fn seal(&self, tail: Vec<u8>) {
+        self.lock().tail = tail;
+    }
+
+    /// What was added to the record before the jump.
+    pub(crate) fn tail(&self) -> Vec<u8> {
+        self.lock().tail.clone()
     }
 
     pub(super) fn cancel(&self) {

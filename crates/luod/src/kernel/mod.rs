@@ -57,6 +57,8 @@ struct Own {
     _session: Session,
     record: File,
     room: usize,
+    /// Bytes of it that are written.
+    written: usize,
 }
 
 /// The kernel, as the worker's thread has it.
@@ -185,6 +187,7 @@ impl Kernel {
             _session: session,
             record,
             room,
+            written: 0,
         });
         // While sessions of others wait to be claimed the kernel prepares in the jump.
         if device.state() == Ok(State::Normal) {
@@ -195,8 +198,8 @@ impl Kernel {
         Ok(())
     }
 
-    /// All workloads stand still: writes the record and seals it, and has an
-    /// orchestrator that has states freeze.
+    /// All workloads stand still: writes the record, and has an orchestrator that has
+    /// states freeze.
     ///
     /// # Errors
     /// As the kernel answers; [`Kernel::undo`] cleans up.
@@ -205,18 +208,38 @@ impl Kernel {
         if let Some(fake) = &self.fake {
             return fake.freeze(record);
         }
-        let own = self.own.as_ref().filter(|own| record.len() <= own.room);
+        let own = self.own.as_mut().filter(|own| record.len() <= own.room);
         let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOSPC))?;
         let written = own.record.write_all_at(record, 0);
+        written.map_err(|why| Failed::io("the record", &why))?;
+        own.written = record.len();
+        let device = open()?;
+        if device.state() == Ok(State::Prepared) {
+            device.freeze().map_err(|why| Failed::event(why, &device))?;
+        }
+        Ok(())
+    }
+
+    /// Adds to the record what happened since it was written, and seals it. `tail` makes
+    /// the bytes for the room that is left.
+    ///
+    /// # Errors
+    /// As the kernel answers. The record is as good without.
+    pub fn seal(&self, tail: impl FnOnce(usize) -> Vec<u8>) -> Result<(), Failed> {
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            fake.seal(tail(usize::MAX));
+            return Ok(());
+        }
+        let own = self.own.as_ref();
+        let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOENT))?;
+        let tail = tail(own.room.saturating_sub(own.written));
+        let written = own.record.write_all_at(&tail, own.written as u64);
         written.map_err(|why| Failed::io("the record", &why))?;
         // Not `WRITE`: that waits until nobody has the pages pinned, and preserving
         // them does just that. Nobody has them mapped, so this one is as good.
         let seals = memfd::Seals::FUTURE_WRITE | memfd::Seals::SEAL;
         memfd::add_seals(&own.record, seals)?;
-        let device = open()?;
-        if device.state() == Ok(State::Prepared) {
-            device.freeze().map_err(|why| Failed::event(why, &device))?;
-        }
         Ok(())
     }
 
@@ -270,6 +293,16 @@ impl Kernel {
             }
             Jump::Systemctl => systemctl(),
         }
+    }
+
+    /// How the shutdown stands that [`Kernel::jump`] began.
+    #[must_use]
+    pub fn shutdown(&self) -> Shutdown {
+        let asked = Command::new("systemctl").arg("is-system-running").output();
+        // Its exit status says less than the word does.
+        let said = asked.ok().map(|output| output.stdout);
+        let said = said.and_then(|word| String::from_utf8(word).ok());
+        Shutdown::from_word(said.as_deref().unwrap_or_default().trim())
     }
 
     /// The record that the previous kernel handed over, if there is one, as bytes that
@@ -350,10 +383,46 @@ fn systemctl() -> Result<(), Failed> {
     }
 }
 
+/// How the service manager's shutdown stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It goes on.
+    UnderWay,
+    /// There is none, or none any more.
+    Over,
+    /// The manager does not say: its end is near, or it is overburdened.
+    Unknown,
+}
+
+impl Shutdown {
+    /// What the manager says of the machine, see systemctl(1) `is-system-running`.
+    fn from_word(word: &str) -> Self {
+        match word {
+            "stopping" => Self::UnderWay,
+            "initializing" | "starting" | "running" | "degraded" | "maintenance" => Self::Over,
+            _ => Self::Unknown,
+        }
+    }
+}
+
 /// Another descriptor of a session, to be given away.
 ///
 /// # Errors
 /// No descriptor is left.
 pub fn duplicate(session: &Session) -> Result<OwnedFd, Failed> {
     Ok(session.try_clone()?.into_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_manager_that_says_so_shuts_down_no_more() {
+        assert_eq!(Shutdown::from_word("stopping"), Shutdown::UnderWay);
+        assert_eq!(Shutdown::from_word("degraded"), Shutdown::Over);
+        for unknown in ["", "offline", "unknown", "Failed to connect"] {
+            assert_eq!(Shutdown::from_word(unknown), Shutdown::Unknown);
+        }
+    }
 }

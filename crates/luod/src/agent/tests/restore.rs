@@ -196,7 +196,7 @@ fn a_session_that_its_workload_kept_is_attached_again() {
         );
         let copy: Session = session.try_clone().unwrap();
         // What AttachSession does once the kernel has said that it is the session.
-        agent.hold("db.ram", copy);
+        agent.hold("db.ram", copy, true);
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();
@@ -236,5 +236,53 @@ fn what_could_not_be_finished_can_be_released_later() {
         agent.release("db.ram").await.unwrap();
         assert!(world.kernel.finished().contains("db.ram"));
         assert!(agent.plan().obstacles.is_empty());
+    });
+}
+
+#[test]
+fn a_claim_that_is_on_its_way_does_not_keep_an_update_from_ending() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = Rc::clone(&world.agent);
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let gate = world.hold().await;
+        let mut claim = std::pin::pin!(agent.claim(&peer.caller, "db.ram"));
+        tokio::select! {
+            biased;
+            _ = &mut claim => panic!("the kernel is held"),
+            () = tokio::task::yield_now() => {}
+        }
+        // Nothing is unclaimed, and nothing has come yet.
+        let (released, claimed, ()) = tokio::join!(agent.finish(true), claim, async { drop(gate) });
+        assert_eq!(released.unwrap(), [""; 0]);
+        assert!(claimed.is_ok());
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(!world.kernel.finished().contains("db.ram"));
+    });
+}
+
+#[test]
+fn times_go_on_where_the_previous_kernel_stopped() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let agent = &world.agent;
+        let now = agent.moment();
+        let ticks = now.ticks.expect("this processor has a counter");
+        // A second ago by the counter; the clock has lost half of it in the jump.
+        let freeze = Moment {
+            time_us: now.time_us - 500_000,
+            ticks: Some(ticks - 3_000_000_000),
+            ticks_per_second: Some(3e9),
+        };
+        let record = Record {
+            freeze,
+            ..record(ONE)
+        };
+        agent.begin_restore(record, Progress::default());
+        let state = agent.state.borrow();
+        let restore = state.restore.as_ref().unwrap();
+        let since = restore.timeline[0].time_us - freeze.time_us;
+        assert!(since >= 1_000_000, "{since} us");
     });
 }

@@ -2,7 +2,7 @@
 //! Before the jump.
 
 use luo_varlink::admin::Error as Refusal;
-use luo_varlink::{EventKind, Step};
+use luo_varlink::{EventKind, Step, TimelineEvent, TimelineKind};
 use std::sync::Arc;
 
 use super::*;
@@ -51,6 +51,96 @@ fn a_refused_jump_undoes_all() {
         assert_eq!(world.phase(), Phase::Normal);
         assert!(!world.kernel.is_prepared());
         assert!(world.kernel.held().contains("db.ram"));
+    });
+}
+
+#[test]
+fn the_next_kernel_hears_of_all_up_to_the_jump() {
+    run(async {
+        let (world, _peer) = frozen().await;
+        let recorded = {
+            let state = world.agent.state.borrow();
+            let update = state.update.as_ref().unwrap();
+            update.timeline[..update.recorded].to_vec()
+        };
+        let words = |lines: &[TimelineEvent]| -> Vec<_> {
+            let word = |line: &TimelineEvent| (line.kind, line.phase);
+            lines.iter().map(word).collect()
+        };
+        let agreed = (TimelineKind::Agreed, Phase::Freezing);
+        assert_eq!(words(&recorded).last(), Some(&agreed));
+        // The made-up kernel refuses it, after it was told.
+        world.agent.jump().await;
+        let record = Record {
+            timeline: recorded,
+            ..record(&[])
+        };
+        let mut bytes = record.encode(1 << 20).unwrap();
+        bytes.extend(world.kernel.tail());
+        let read = Record::decode(&bytes).unwrap();
+        assert_eq!(
+            words(&read.timeline[record.timeline.len()..]),
+            [
+                (TimelineKind::Kernel, Phase::Freezing),
+                (TimelineKind::Phase, Phase::Frozen),
+                (TimelineKind::Phase, Phase::Jumping),
+            ]
+        );
+    });
+}
+
+#[test]
+fn the_account_of_an_update_has_its_end() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        let freeze = world.agent.freeze();
+        let vetoes = async {
+            let event = peer.heard().await;
+            let agent = &world.agent;
+            agent
+                .answer(&peer.caller, &event.update, Step::Freeze, Some("no"))
+                .unwrap();
+        };
+        let (refused, ()) = tokio::join!(freeze, vetoes);
+        assert!(refused.is_err());
+        let entry = world.agent.history().last(1).unwrap().remove(0);
+        let last = entry.timeline.last().unwrap();
+        assert_eq!(
+            (last.kind, last.phase),
+            (TimelineKind::Phase, Phase::Normal)
+        );
+        assert!(
+            entry
+                .timeline
+                .iter()
+                .all(|line| line.update == entry.update)
+        );
+    });
+}
+
+#[test]
+fn who_leaves_has_agreed_before() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let prepare = world.agent.prepare(&world.target);
+        let leaves = async {
+            agrees(&world, &mut peer, Step::Prepare).await;
+            world.agent.detach(&mut peer.caller).unwrap();
+        };
+        let (done, ()) = tokio::join!(prepare, leaves);
+        done.unwrap();
+        let state = world.agent.state.borrow();
+        let lines = state.update.as_ref().unwrap().timeline.iter();
+        let of_it = lines.filter(|line| line.workload.is_some());
+        let kinds: Vec<_> = of_it.map(|line| line.kind).collect();
+        assert_eq!(
+            kinds,
+            [
+                TimelineKind::Asked,
+                TimelineKind::Agreed,
+                TimelineKind::Left
+            ]
+        );
     });
 }
 
