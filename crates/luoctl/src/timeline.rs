@@ -125,9 +125,8 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
     Some(table)
 }
 
-/// When each phase began. What one agent leaves for the next is sealed before the jump,
-/// so the last phases before it may be missing: then the jump is taken to begin with the
-/// last that was noted.
+/// When each phase began. If the last lines before the jump did not come through it, the
+/// jump is taken to begin with the last that did.
 fn begins(timeline: &[TimelineEvent]) -> Vec<(Phase, u64)> {
     let mut begins = Vec::new();
     let mut previous = None;

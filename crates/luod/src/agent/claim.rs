@@ -123,8 +123,6 @@ impl Agent {
             held.claimed = true;
         }
         self.note(TimelineKind::Claimed, Line::of(workload).with(name));
-        // An administrator may have ended the update meanwhile.
-        self.end_if_over();
         Ok((Claimed { incoming: true }, given?))
     }
 
