@@ -296,6 +296,15 @@ impl Agent {
             WorkloadState::Freezing | WorkloadState::Frozen => Step::Freeze,
             _ => Step::Prepare,
         };
+        if state.phase.0 == Phase::Jumping {
+            // A shutdown ends it on the way to the jump. Should that not come to pass,
+            // it finds here what it has left.
+            workload.state = WorkloadState::Left;
+            drop(borrowed);
+            self.note_owner(name);
+            self.note(TimelineKind::Left, Line::of(name));
+            return;
+        }
         if state.update.is_some() {
             // Its sessions go when all is unwound: nothing may change before.
             workload.state = WorkloadState::Lost;

@@ -145,6 +145,28 @@ fn who_leaves_has_agreed_before() {
 }
 
 #[test]
+fn who_is_shut_down_before_a_jump_that_fails_loses_nothing() {
+    run(async {
+        let (world, mut peer) = frozen().await;
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        until(|| world.phase() == Phase::Jumping).await;
+        world.agent.disconnected(&mut peer.caller);
+        drop(gate);
+        let why = jump.await.unwrap();
+        assert!(matches!(why, Refusal::Kernel { .. }), "{why}");
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(world.kernel.held().contains("db.ram"));
+        assert!(world.agent.plan().obstacles.is_empty());
+        let mut peer = Peer::new(2, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let (claimed, _) = world.agent.claim(&peer.caller, "db.ram").await.unwrap();
+        assert!(!claimed.incoming);
+    });
+}
+
+#[test]
 fn nobody_jumps_without_whom_was_lost() {
     run(async {
         let (world, mut peer) = frozen().await;
