@@ -5,7 +5,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use crate::crowd::{self, Crowd};
 use crate::member::{self, Member};
+
+#[derive(Parser)]
+struct CrowdCli {
+    #[command(flatten)]
+    crowd: Crowd,
+}
 
 #[derive(Parser)]
 struct MemberCli {
@@ -13,7 +20,7 @@ struct MemberCli {
     member: Member,
 }
 
-/// Becomes the agent, its command line, or a member, if the first argument says so.
+/// Becomes the agent, its command line, a crowd, or a member, if the first argument says so.
 #[must_use]
 pub fn run() -> Option<ExitCode> {
     let mut arguments = std::env::args_os().skip(1);
@@ -33,6 +40,11 @@ pub fn run() -> Option<ExitCode> {
             let cli = MemberCli::parse_from(name.chain(arguments));
             Some(ended(&cli.member.name, member::run(&cli.member)))
         }
+        "crowd" => {
+            let name = std::iter::once("crowd".into());
+            let cli = CrowdCli::parse_from(name.chain(arguments));
+            Some(ended("crowd", say(&cli.crowd)))
+        }
         "try-register" => {
             let name = arguments.next()?;
             let registered = luo_client::agent::Agent::connect();
@@ -42,6 +54,14 @@ pub fn run() -> Option<ExitCode> {
         }
         _ => None,
     }
+}
+
+/// Runs a crowd; writes a line for each figure.
+fn say(crowd: &Crowd) -> anyhow::Result<()> {
+    for sample in crowd::run(crowd)?.samples() {
+        println!("{}", sample.to_line());
+    }
+    Ok(())
 }
 
 fn ended(who: &str, result: anyhow::Result<()>) -> ExitCode {

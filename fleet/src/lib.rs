@@ -7,12 +7,14 @@
 //!   whether each word is there.
 //! - [`stage`] starts the agent and members, and waits for what they say.
 //! - [`scene`] is the table of scenes.
+//! - [`crowd`] is many workloads at once: what the agent takes for them.
 //!
 //! A scene is a program that is run at each boot of a machine. It says one line a case;
 //! who runs it judges by those and by how it ends.
 #![forbid(unsafe_code)]
 
 pub mod command;
+pub mod crowd;
 pub mod member;
 pub mod scene;
 pub mod stage;

@@ -28,6 +28,10 @@ pub struct Stage {
     target: Target,
     /// Where the agent looks for the system's files.
     root: PathBuf,
+    /// The agent's program, and the word that makes it the agent.
+    luod: (PathBuf, Option<&'static str>),
+    /// Of the policy.
+    limits: String,
     agent: Mutex<Option<Child>>,
     members: Mutex<BTreeMap<String, Actor>>,
 }
@@ -55,9 +59,38 @@ impl Stage {
             folder: folder.to_owned(),
             target,
             root: root.to_owned(),
+            luod: ("/proc/self/exe".into(), Some("luod")),
+            limits: String::new(),
             agent: Mutex::default(),
             members: Mutex::default(),
         })
+    }
+
+    /// A stage in the simulator, with a machine that `luo-sim system` has written.
+    ///
+    /// # Errors
+    /// The folder cannot be written to.
+    pub fn simulated(folder: &Path, system: &Path) -> Result<Self> {
+        let target = Target {
+            image: Some(system.join("boot/vmlinuz").display().to_string()),
+            initrd: None,
+            command_line: Some("liveupdate=on kho=on".to_owned()),
+        };
+        Self::new(folder, target, system)
+    }
+
+    /// With an agent that is a program by itself, instead of this very program.
+    #[must_use]
+    pub fn with_luod(mut self, program: &Path) -> Self {
+        self.luod = (program.to_owned(), None);
+        self
+    }
+
+    /// With limits in the policy, see [`Stage::limit`].
+    #[must_use]
+    pub fn with_limits(mut self, limits: &str) -> Self {
+        limits.clone_into(&mut self.limits);
+        self
     }
 
     /// The folder of the agent's sockets.
@@ -89,13 +122,14 @@ impl Stage {
         let root = &self.root;
         let text = format!("state_directory = {state:?}\n{lines}\n[checks]\nroot = {root:?}\n");
         fs::write(&config, text)?;
-        self.limit("")?;
+        self.limit(&self.limits)?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
             .open(self.folder.join("luod.log"))?;
-        let child = Command::new("/proc/self/exe")
-            .arg("luod")
+        let (program, word) = &self.luod;
+        let child = Command::new(program)
+            .args(word)
             .arg("--config")
             .arg(config)
             .arg("--policy")
@@ -154,25 +188,25 @@ impl Stage {
         Ok(Status::connect_to(&self.runtime())?.history(100)?)
     }
 
+    /// The agent's process, whose parent is who manages it.
+    ///
+    /// # Errors
+    /// It is not there.
+    pub fn agent_process(&self) -> Result<Pid> {
+        let manager = lock(&self.agent).as_ref().map(Child::id);
+        child_of(manager.context("no agent was started")?)
+    }
+
     /// Kills the agent itself with SIGKILL; who manages it starts it again.
     ///
     /// # Errors
     /// It is not there.
     pub fn kill_agent(&self) -> Result<()> {
-        let manager = lock(&self.agent).as_ref().map(Child::id);
-        let manager = manager.context("no agent was started")?;
-        let path = format!("/proc/{manager}/task/{manager}/children");
-        let children = fs::read_to_string(path)?;
-        let pid = children
-            .split_whitespace()
-            .next()
-            .context("luod")?
-            .parse()?;
-        kill_process(Pid::from_raw(pid).context("its number")?, Signal::KILL)?;
+        let pid = self.agent_process()?;
+        kill_process(pid, Signal::KILL)?;
+        let path = format!("/proc/{}", pid.as_raw_nonzero());
         // Its number is gone once its parent has seen that it has ended.
-        until("the end of luod", || {
-            Ok(!Path::new(&format!("/proc/{pid}")).exists())
-        })
+        until("the end of luod", || Ok(!Path::new(&path).exists()))
     }
 
     /// Starts a member.
