@@ -95,7 +95,15 @@ fn log() {
     }
 }
 
+/// Who keeps a session has a descriptor of it.
+fn make_room_for_descriptors() {
+    if let Err(why) = luo_sys::supervise::raise_descriptor_limit(DESCRIPTORS) {
+        tracing::warn!("the limit of descriptors could not be raised: {why}");
+    }
+}
+
 fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
+    make_room_for_descriptors();
     let program = std::env::current_exe().context("the program itself")?;
     let text = |path: &Path| path.display().to_string();
     let own = [
@@ -118,9 +126,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let config = config.with_context(|| cli.config.display().to_string())?;
     let policy = Policy::parse(&read(&cli.policy)?);
     let policy = policy.with_context(|| cli.policy.display().to_string())?;
-    if let Err(why) = luo_sys::supervise::raise_descriptor_limit(DESCRIPTORS) {
-        tracing::warn!("the limit of descriptors could not be raised: {why}");
-    }
+    make_room_for_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -221,6 +221,9 @@ fn take(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(usize, Vec<Owne
     let mut text = [0; MESSAGE];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
     let received = message::receive(socket, &mut text, &mut space, flags)?;
+    if received.is_cut {
+        tracing::error!("a descriptor did not arrive: is there room for one more?");
+    }
     let text = text.get(..received.bytes).unwrap_or_default();
     let text = String::from_utf8_lossy(text).into_owned();
     Ok((received.bytes, received.fds, text))
