@@ -27,6 +27,8 @@
 //! It tells how the update went and decides nothing. So the first line that is not whole
 //! ends it, and an agent that knows no tail takes it for zeros.
 
+use std::sync::Arc;
+
 use luo_varlink::{Identity, TimelineEvent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -60,7 +62,7 @@ pub struct Record {
     /// Everybody who takes part, by name.
     pub participants: Vec<Participant>,
     /// What has happened so far.
-    pub timeline: Vec<TimelineEvent>,
+    pub timeline: Vec<Arc<TimelineEvent>>,
 }
 
 /// A moment, by clocks that survive a kexec.
@@ -210,7 +212,7 @@ impl Record {
 
 /// The bytes of a tail: of these lines as many as fit into `room`.
 #[must_use]
-pub fn tail(lines: &[TimelineEvent], room: usize) -> Vec<u8> {
+pub fn tail(lines: &[Arc<TimelineEvent>], room: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     for line in lines {
         let Ok(text) = serde_json::to_vec(line) else {
@@ -232,12 +234,12 @@ pub fn tail(lines: &[TimelineEvent], room: usize) -> Vec<u8> {
 }
 
 /// The lines of a tail, up to the first that is not whole.
-fn read_tail(mut bytes: &[u8]) -> Vec<TimelineEvent> {
+fn read_tail(mut bytes: &[u8]) -> Vec<Arc<TimelineEvent>> {
     let mut lines = Vec::new();
     while lines.len() < MAX_TAIL
         && let Some((line, rest)) = read_line(bytes)
     {
-        lines.push(line);
+        lines.push(Arc::new(line));
         bytes = rest;
     }
     lines
@@ -278,7 +280,7 @@ pub(crate) mod tests {
                 needs: vec!["db".into()],
                 sessions: vec!["cache".into(), "cache.index".into()],
             }],
-            timeline: vec![TimelineEvent {
+            timeline: vec![Arc::new(TimelineEvent {
                 update: "u-1".into(),
                 time_us: 7,
                 phase: Phase::Preparing,
@@ -286,7 +288,7 @@ pub(crate) mod tests {
                 workload: Some("cache".into()),
                 took_us: None,
                 detail: None,
-            }],
+            })],
         }
     }
 
@@ -310,13 +312,13 @@ pub(crate) mod tests {
         }
     }
 
-    fn jumping() -> TimelineEvent {
-        TimelineEvent {
+    fn jumping() -> Arc<TimelineEvent> {
+        Arc::new(TimelineEvent {
             phase: Phase::Jumping,
             kind: TimelineKind::Phase,
             time_us: 99,
-            ..record().timeline.remove(0)
-        }
+            ..Arc::unwrap_or_clone(record().timeline.remove(0))
+        })
     }
 
     #[test]

@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `state` | workloads, sessions, phases: the data |
 //! | `workload` | register, answer, leave, be lost |
+//! | `inbox` | what a workload has not been told of yet |
 //! | `held` | sessions, by name and by workload |
 //! | `session` | make, attach, drop; the descriptor store |
 //! | `claim` | give back, finish |
@@ -22,6 +23,7 @@ mod asking;
 mod check;
 mod claim;
 mod held;
+mod inbox;
 mod restore;
 mod session;
 mod start;
@@ -36,6 +38,7 @@ mod workload;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use luo_varlink::TimelineEvent;
@@ -49,6 +52,7 @@ use crate::notes::Notes;
 use crate::policy::Policy;
 use crate::store::Store;
 
+pub use inbox::Inbox;
 pub use workload::Caller;
 
 use state::State;
@@ -90,7 +94,7 @@ pub struct Agent {
     changes: Cell<u64>,
     /// Something has changed for those who wait in a claim.
     changed: Notify,
-    timeline: broadcast::Sender<TimelineEvent>,
+    timeline: broadcast::Sender<Arc<TimelineEvent>>,
     /// When the agent was started, for the rate of the processor's counter.
     started: (Instant, Option<u64>),
 }
@@ -119,7 +123,7 @@ impl Agent {
 
     /// The lines of timelines from now on.
     #[must_use]
-    pub fn watch(&self) -> broadcast::Receiver<TimelineEvent> {
+    pub fn watch(&self) -> broadcast::Receiver<Arc<TimelineEvent>> {
         self.timeline.subscribe()
     }
 

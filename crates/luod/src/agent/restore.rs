@@ -12,7 +12,7 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState, adm
 use super::Agent;
 use super::held::Held;
 use super::state::{Restore, State, Workload};
-use super::timeline::Line;
+use super::timeline::{Line, lines};
 use super::workload::Caller;
 use crate::config::Unclaimed;
 use crate::kernel::Failed;
@@ -369,7 +369,7 @@ impl Agent {
             blackout_us: progress.last.map(|last| record.freeze.until(&last)),
             from_kernel: record.from_kernel,
             to_kernel: super::view::kernel_release(),
-            timeline,
+            timeline: lines(timeline),
         };
         self.settle_workloads();
         self.over(entry);

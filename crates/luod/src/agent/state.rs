@@ -2,6 +2,7 @@
 //! What the agent knows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use luo_core::transition;
 use luo_sys::{Event as KernelEvent, State as KernelState};
@@ -9,6 +10,7 @@ use luo_varlink::{Event, Identity, Phase, Step, TimelineEvent, WorkloadState, ad
 use tokio::sync::mpsc;
 
 use super::held::Sessions;
+use super::inbox::Inbox;
 use crate::notes::Progress;
 use crate::plan::Graph;
 use crate::record::{Moment, Record};
@@ -83,8 +85,7 @@ impl Workload {
 
     pub(super) fn tell(&self, event: Event) {
         if let Some(link) = &self.link {
-            // Whose connection is being closed is not there to be told.
-            let _ = link.events.send(event);
+            link.inbox.put(event);
         }
     }
 }
@@ -92,15 +93,14 @@ impl Workload {
 /// A workload's connection.
 pub(super) struct Link {
     pub(super) connection: u64,
-    /// A workload gets few events, and each update at most three.
-    pub(super) events: mpsc::UnboundedSender<Event>,
+    pub(super) inbox: Inbox,
 }
 
 /// An update before the jump.
 pub(super) struct Update {
     pub(super) id: String,
     pub(super) began_us: u64,
-    pub(super) timeline: Vec<TimelineEvent>,
+    pub(super) timeline: Vec<Arc<TimelineEvent>>,
     pub(super) graph: Graph,
     /// Who was asked, in order.
     pub(super) asked_to_prepare: Vec<String>,
@@ -131,7 +131,7 @@ pub(super) enum Said {
 pub(super) struct Restore {
     pub(super) record: Record,
     pub(super) progress: Progress,
-    pub(super) timeline: Vec<TimelineEvent>,
+    pub(super) timeline: Vec<Arc<TimelineEvent>>,
     /// Sessions that were released because nobody claimed them.
     pub(super) released: BTreeSet<String>,
     /// The deadline has passed.

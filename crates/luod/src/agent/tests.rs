@@ -11,9 +11,8 @@ use std::rc::Rc;
 
 use luo_varlink::client::Error;
 use luo_varlink::{Event, Identity, Orchestrator, Phase, Target};
-use tokio::sync::mpsc;
 
-use super::{Agent, Caller, Parts};
+use super::{Agent, Caller, Inbox, Parts};
 use crate::config::Config;
 use crate::kernel::fake::Fake;
 use crate::kernel::{Kernel, Probe, Worker};
@@ -108,7 +107,7 @@ fn identity(uid: u32) -> Identity {
 /// A connection.
 struct Peer {
     caller: Caller,
-    events: mpsc::UnboundedReceiver<Event>,
+    inbox: Inbox,
 }
 
 impl Peer {
@@ -120,21 +119,21 @@ impl Peer {
         };
         Self {
             caller,
-            events: mpsc::unbounded_channel().1,
+            inbox: Inbox::default(),
         }
     }
 
     fn register(&mut self, world: &World, name: &str, needs: &[&str]) -> Result<(), Error> {
-        let (hear, events) = mpsc::unbounded_channel();
+        let inbox = Inbox::default();
         let needs = needs.iter().map(|&need| need.into()).collect();
         let agent = &world.agent;
-        agent.register(&mut self.caller, name, needs, hear)?;
-        self.events = events;
+        agent.register(&mut self.caller, name, needs, inbox.clone())?;
+        self.inbox = inbox;
         Ok(())
     }
 
     async fn heard(&mut self) -> Event {
-        self.events.recv().await.unwrap()
+        self.inbox.next().await
     }
 }
 

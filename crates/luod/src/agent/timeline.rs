@@ -2,6 +2,7 @@
 //! What has happened: a line for those who watch, one of the log, and one of the
 //! update's own timeline.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use luo_varlink::{HistoryEntry, Phase, TimelineEvent, TimelineKind};
@@ -55,13 +56,18 @@ pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
+/// The lines of a timeline for the history. Who watches may still have some of them.
+pub(super) fn lines(timeline: Vec<Arc<TimelineEvent>>) -> Vec<TimelineEvent> {
+    timeline.into_iter().map(Arc::unwrap_or_clone).collect()
+}
+
 impl Agent {
     /// Notes a line.
     pub(super) fn note(&self, kind: TimelineKind, line: Line) {
         self.changes.set(self.changes.get().wrapping_add(1));
         let mut state = self.state.borrow_mut();
         let restore = state.restore.as_ref();
-        let event = TimelineEvent {
+        let event = Arc::new(TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),
             time_us: restore.map_or_else(now_us, |restore| restore.time_us(now_us())),
             phase: state.phase.0,
@@ -69,7 +75,7 @@ impl Agent {
             workload: line.workload,
             took_us: line.took.map(micros),
             detail: line.detail,
-        };
+        });
         let state = &mut *state;
         let timeline = match (&mut state.update, &mut state.restore) {
             (Some(update), _) => Some(&mut update.timeline),
@@ -77,7 +83,7 @@ impl Agent {
             (None, None) => None,
         };
         if let Some(timeline) = timeline.filter(|timeline| timeline.len() < MOST) {
-            timeline.push(event.clone());
+            timeline.push(Arc::clone(&event));
         }
         log(&event);
         // Nobody has to watch.

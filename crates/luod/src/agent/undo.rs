@@ -6,7 +6,7 @@ use luo_varlink::admin::Error;
 use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState};
 
 use super::Agent;
-use super::timeline::{Line, now_us};
+use super::timeline::{Line, lines, now_us};
 use crate::round::unwinding;
 
 impl Agent {
@@ -46,7 +46,7 @@ impl Agent {
                 blackout_us: None,
                 from_kernel: super::view::kernel_release(),
                 to_kernel: super::view::kernel_release(),
-                timeline: update.timeline,
+                timeline: lines(update.timeline),
             })
         };
         // Now that nothing is under way the sessions of those who are gone can go.

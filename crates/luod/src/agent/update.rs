@@ -9,6 +9,7 @@
 //!
 //! Whatever goes wrong, and whoever says no, all of it is undone: see `undo`.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luo_sys::{Direction, Errno, Event as KernelEvent};
@@ -199,7 +200,7 @@ impl Agent {
     }
 
     /// What has happened since the record was written.
-    fn since_the_record(&self) -> Vec<TimelineEvent> {
+    fn since_the_record(&self) -> Vec<Arc<TimelineEvent>> {
         let state = self.state.borrow();
         let update = state.update.as_ref();
         let lines = update.and_then(|update| update.timeline.get(update.recorded..));

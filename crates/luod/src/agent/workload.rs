@@ -6,9 +6,9 @@ use std::time::Duration;
 use luo_varlink::client::{Error, Registered};
 use luo_varlink::limits::{MAX_NEEDS, MAX_REASON, MAX_WORKLOADS};
 use luo_varlink::{Event, Identity, Phase, Step, TimelineKind, WorkloadState, admin};
-use tokio::sync::mpsc;
 
 use super::Agent;
+use super::inbox::Inbox;
 use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
 use crate::names;
@@ -63,7 +63,7 @@ fn joined(state: &State, name: &str) -> WorkloadState {
 }
 
 impl Agent {
-    /// A connection becomes a workload, and hears of events from here on.
+    /// A connection becomes a workload, and hears of events in its inbox from here on.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -72,7 +72,7 @@ impl Agent {
         caller: &mut Caller,
         name: &str,
         needs: Vec<String>,
-        events: mpsc::UnboundedSender<Event>,
+        inbox: Inbox,
     ) -> Result<Registered, Error> {
         if let Some(workload) = &caller.workload {
             return Err(Error::NotExpected {
@@ -90,7 +90,7 @@ impl Agent {
             };
             names::check(need).map_err(bad)?;
         }
-        let phase = self.take_place(caller, name, needs, events)?;
+        let phase = self.take_place(caller, name, needs, inbox)?;
         caller.workload = Some(name.to_owned());
         self.note_owner(name);
         self.changed.notify_waiters();
@@ -103,7 +103,7 @@ impl Agent {
         caller: &Caller,
         name: &str,
         needs: Vec<String>,
-        events: mpsc::UnboundedSender<Event>,
+        inbox: Inbox,
     ) -> Result<Phase, Error> {
         let mut state = self.state.borrow_mut();
         let phase = state.phase.0;
@@ -112,7 +112,7 @@ impl Agent {
         }
         let link = Some(Link {
             connection: caller.connection,
-            events,
+            inbox,
         });
         let full = state.workloads.len() >= MAX_WORKLOADS;
         let joined = joined(&state, name);

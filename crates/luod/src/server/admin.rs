@@ -88,7 +88,7 @@ async fn update(
             }
         };
         match served.wait(false, next).await? {
-            Some(Ok(Ok(event))) => served.tell(event).await?,
+            Some(Ok(Ok(event))) => served.tell(&event).await?,
             // Lines that were missed are in the history.
             Some(Ok(Err(_))) | None => {}
             Some(Err(why)) => {

@@ -6,10 +6,9 @@ use std::rc::Rc;
 
 use luo_varlink::client::{Error, INTERFACE, Method, Next};
 
-use tokio::sync::mpsc;
-
 use super::connection::{Asked, End, Served};
 use super::reply::{Answer, Refusal, Result, done, with, with_fd};
+use crate::agent::Inbox;
 
 /// Whether a descriptor has to come with a call.
 fn takes_descriptor(method: &Method) -> bool {
@@ -49,10 +48,9 @@ pub(super) async fn dispatch(
         Ok(fd) => fd,
         Err(why) => return Ok(Some(Err(why.into()))),
     };
-    match answer(served, method, fd).await? {
-        Ok(answer) => Ok(Some(Ok(answer))),
-        Err(why) => Ok(Some(Err(Refusal::from(why)))),
-    }
+    drop(asked);
+    let answer = answer(served, method, fd).await?;
+    Ok(Some(answer.map_err(Refusal::from)))
 }
 
 async fn answer(
@@ -64,17 +62,17 @@ async fn answer(
     let answer = match method {
         Method::Register { workload, needs } => {
             // What an earlier workload of this connection has not heard is not for this one.
-            let (hear, events) = mpsc::unbounded_channel();
-            let registered = agent.register(&mut served.caller, &workload, needs, hear);
+            let inbox = Inbox::default();
+            let registered = agent.register(&mut served.caller, &workload, needs, inbox.clone());
             if registered.is_ok() {
-                served.events = events;
+                served.inbox = inbox;
             }
             registered.map(with)
         }
         Method::Unregister => agent.unregister(&mut served.caller).map(|()| done()),
         Method::CreateSession { name } => {
             let made = agent.create_session(&served.caller, &name).await;
-            made.map(|fd| with_fd(None, fd))
+            made.map(|fd| with_fd(done(), fd))
         }
         Method::AttachSession { name } => match fd {
             Some(fd) => agent
@@ -93,7 +91,8 @@ async fn answer(
             .answer(&served.caller, &update, step, veto.as_deref())
             .map(|()| done()),
         Method::Detach => agent.detach(&mut served.caller).map(|()| done()),
-        Method::Claim { session } => return claim(served, &session).await,
+        // Boxed: see `Served::dispatch`.
+        Method::Claim { session } => return Box::pin(claim(served, &session)).await,
         Method::Restored => agent.restored(&served.caller).map(|()| done()),
         Method::FinishSession { name } => agent
             .finish_session(&served.caller, &name)
@@ -109,14 +108,11 @@ async fn next_event(
     if let Err(why) = served.caller.workload() {
         return Ok(Err(why));
     }
-    if let Ok(event) = served.events.try_recv() {
+    let inbox = served.inbox.clone();
+    if let Some(event) = inbox.take() {
         return Ok(Ok(with(Next { event: Some(event) })));
     }
-    let (_, unheard) = mpsc::unbounded_channel();
-    let mut events = std::mem::replace(&mut served.events, unheard);
-    let heard = served.wait(true, events.recv()).await;
-    served.events = events;
-    let event = heard?.flatten();
+    let event = served.wait(true, inbox.next()).await?;
     Ok(Ok(with(Next { event })))
 }
 
@@ -133,5 +129,5 @@ async fn claim(
     let claimed = served.wait(false, agent.claim(&caller, session)).await?;
     // It does not yield, so there is an outcome.
     let claimed = claimed.unwrap_or(Err(Error::NotRegistered));
-    Ok(claimed.map(|(claimed, fd)| with_fd(serde_json::to_value(claimed).ok(), fd)))
+    Ok(claimed.map(|(claimed, fd)| with_fd(with(claimed), fd)))
 }

@@ -11,19 +11,20 @@ use std::time::Duration;
 
 use luo_varlink::interface::{self, Interface};
 use luo_varlink::limits::MAX_CALL;
-use luo_varlink::{Event, TimelineEvent};
+use luo_varlink::{Identity, TimelineEvent};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use tokio::net::UnixStream;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::OwnedSemaphorePermit;
+use zlink_core::connection::ReadConnection;
 use zlink_core::{Call, Connection, Reply, varlink_service};
 
 use super::book::Entry;
 use super::reply::{Answer, Refusal, Result, with};
-use super::socket::{self, Peer};
+use super::socket::{self, Peer, Reader};
 use super::{Door, admin, client, status};
-use crate::agent::{Agent, Caller};
+use crate::agent::{Agent, Caller, Inbox};
 use crate::identity;
 
 /// How long a peer may take to read what it is told.
@@ -68,30 +69,19 @@ pub(super) struct Served<'a> {
     pub(super) agent: &'a Rc<Agent>,
     pub(super) caller: Caller,
     /// What the workload has not been told of yet.
-    pub(super) events: mpsc::UnboundedReceiver<Event>,
+    pub(super) inbox: Inbox,
     door: Door,
     entry: &'a Entry,
     stream: Rc<UnixStream>,
-    /// Only read from: what is written it would keep room for.
-    connection: Connection<Peer>,
+    reading: ReadConnection<Reader>,
     backlog: VecDeque<Asked>,
 }
 
 /// Serves a connection to its end.
 pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: UnixStream) {
     let stream = Rc::new(stream);
-    let mut connection = Connection::new(Peer::new(Rc::clone(&stream)));
-    let identity = match connection.peer_credentials().await {
-        Ok(peer) => identity::of(identity::Peer {
-            pid: peer.process_id().as_raw_nonzero().get(),
-            uid: peer.unix_user_id().as_raw(),
-            gid: peer.unix_primary_group_id().as_raw(),
-            process: peer.process_fd(),
-        }),
-        Err(why) => Err(identity::Unknown::Socket(why)),
-    };
-    let identity = match identity {
-        Ok(identity) => identity,
+    let (identity, reading) = match identify(&stream).await {
+        Ok(known) => known,
         Err(why) => {
             entry.warn(&format!("a connection is closed: {why}"));
             return;
@@ -104,11 +94,11 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
             identity,
             workload: None,
         },
-        events: mpsc::unbounded_channel().1,
+        inbox: Inbox::default(),
         door,
         entry,
         stream,
-        connection,
+        reading,
         backlog: VecDeque::new(),
     };
     let end = served.run().await;
@@ -120,6 +110,24 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
     agent.disconnected(&mut served.caller);
     drop(served);
     agent.heed().await;
+}
+
+/// Finds out who the peer is. Only the half that is read is kept: the other one would
+/// keep room for what is written, and the peer's process a descriptor.
+async fn identify(
+    stream: &Rc<UnixStream>,
+) -> std::result::Result<(Identity, ReadConnection<Reader>), identity::Unknown> {
+    let mut connection = Connection::new(Peer::new(Rc::clone(stream)));
+    let peer = connection.peer_credentials().await;
+    let peer = peer.map_err(identity::Unknown::Socket)?;
+    let identity = identity::of(identity::Peer {
+        pid: peer.process_id().as_raw_nonzero().get(),
+        uid: peer.unix_user_id().as_raw(),
+        gid: peer.unix_primary_group_id().as_raw(),
+        process: peer.process_fd(),
+    })?;
+    let (reading, _) = connection.split();
+    Ok((identity, reading))
 }
 
 impl End {
@@ -138,7 +146,7 @@ impl Served<'_> {
         loop {
             let asked = match self.backlog.pop_front() {
                 Some(asked) => asked,
-                None => match receive(&mut self.connection).await {
+                None => match receive(&mut self.reading).await {
                     Ok(asked) => asked,
                     Err(end) => return end,
                 },
@@ -157,16 +165,20 @@ impl Served<'_> {
     }
 
     /// Does what is asked for. `None`: it has been answered already.
+    ///
+    /// Thousands of connections wait for an event most of the time. What else takes time
+    /// is boxed, so that their tasks are no larger than that.
     async fn dispatch(&mut self, asked: Asked) -> std::result::Result<Option<Result>, End> {
-        let method = asked.method.clone();
-        let Some((interface, _)) = method.rsplit_once('.') else {
-            return Ok(Some(Err(not_found(&method))));
+        let Some((interface, _)) = asked.method.rsplit_once('.') else {
+            return Ok(Some(Err(not_found(&asked.method))));
         };
         match (interface, self.door) {
             ("org.varlink.service", _) => Ok(Some(service(self.door, &asked))),
-            (luo_varlink::status::INTERFACE, _) => status::dispatch(self, asked).await,
+            (luo_varlink::status::INTERFACE, _) => Box::pin(status::dispatch(self, asked)).await,
             (luo_varlink::client::INTERFACE, Door::Client) => client::dispatch(self, asked).await,
-            (luo_varlink::admin::INTERFACE, Door::Admin) => admin::dispatch(self, asked).await,
+            (luo_varlink::admin::INTERFACE, Door::Admin) => {
+                Box::pin(admin::dispatch(self, asked)).await
+            }
             (luo_varlink::client::INTERFACE | luo_varlink::admin::INTERFACE, _) => {
                 Ok(Some(Err(varlink_service::Error::PermissionDenied.into())))
             }
@@ -195,7 +207,7 @@ impl Served<'_> {
             tokio::select! {
                 biased;
                 done = &mut what => return Ok(Some(done)),
-                ahead = receive(&mut self.connection) => {
+                ahead = receive(&mut self.reading) => {
                     self.backlog.push_back(ahead?);
                     let bytes: usize = self.backlog.iter().map(Asked::bytes).sum();
                     if self.backlog.len() > BACKLOG || bytes > BACKLOG_BYTES {
@@ -236,10 +248,10 @@ impl Served<'_> {
     }
 
     /// One of several answers.
-    pub(super) async fn tell(&mut self, event: TimelineEvent) -> std::result::Result<(), End> {
+    pub(super) async fn tell(&mut self, event: &TimelineEvent) -> std::result::Result<(), End> {
         #[derive(Debug, Serialize)]
-        struct Line {
-            event: TimelineEvent,
+        struct Line<'a> {
+            event: &'a TimelineEvent,
         }
         let reply = Reply::new(Some(Line { event })).set_continues(Some(true));
         self.write(&reply, None).await
@@ -263,8 +275,8 @@ impl Served<'_> {
     }
 }
 
-async fn receive(connection: &mut Connection<Peer>) -> std::result::Result<Asked, End> {
-    let received = connection.receive_call::<Raw>().await;
+async fn receive(reading: &mut ReadConnection<Reader>) -> std::result::Result<Asked, End> {
+    let received = reading.receive_call::<Raw>().await;
     let (call, fds): (Call<Raw>, _) = received.map_err(End::Peer)?;
     let raw = call.method();
     let parameters = raw.parameters.as_ref().filter(|all| !all.is_empty());

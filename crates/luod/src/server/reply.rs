@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use luo_varlink::{admin, client, status};
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 use tokio::sync::OwnedSemaphorePermit;
 use zlink_core::varlink_service;
 
@@ -46,7 +46,8 @@ impl From<status::Error> for Refusal {
 /// An answer: parameters, and the descriptor that goes along.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    pub(super) parameters: Option<Value>,
+    /// As they are written: a tree of values would take several times as much.
+    pub(super) parameters: Option<Box<RawValue>>,
     pub(super) fd: Option<OwnedFd>,
     /// What a long answer takes until it is written.
     pub(super) long: Option<OwnedSemaphorePermit>,
@@ -64,16 +65,15 @@ pub(super) fn done() -> Answer {
 pub(super) fn with(parameters: impl Serialize) -> Answer {
     Answer {
         // Our own types are always representable.
-        parameters: serde_json::to_value(parameters).ok(),
+        parameters: to_raw_value(&parameters).ok(),
         ..Answer::default()
     }
 }
 
 /// An answer with a descriptor.
-pub(super) fn with_fd(parameters: Option<Value>, fd: OwnedFd) -> Answer {
+pub(super) fn with_fd(answer: Answer, fd: OwnedFd) -> Answer {
     Answer {
-        parameters,
         fd: Some(fd),
-        long: None,
+        ..answer
     }
 }

@@ -56,10 +56,10 @@ pub(super) async fn dispatch(
 async fn watch(served: &mut Served<'_>) -> std::result::Result<Result, End> {
     let agent = Rc::clone(served.agent);
     let mut lines = agent.watch();
-    served.tell(agent.present()).await?;
+    served.tell(&agent.present()).await?;
     loop {
         match served.wait(false, lines.recv()).await? {
-            Some(Ok(event)) => served.tell(event).await?,
+            Some(Ok(event)) => served.tell(&event).await?,
             Some(Err(RecvError::Lagged(lost))) => {
                 let limit = format!("the watcher is {lost} lines behind");
                 return Ok(Err(Error::TooMany { limit }.into()));

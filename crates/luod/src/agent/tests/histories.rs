@@ -128,7 +128,7 @@ impl Stage {
                 let _ = agent.drop_session(&self.peers[who].caller, &session(which));
             }
             Act::Answer(who, veto) => {
-                let Ok(event) = self.peers[who].events.try_recv() else {
+                let Some(event) = self.peers[who].inbox.take() else {
                     return;
                 };
                 let step = match event.kind {
