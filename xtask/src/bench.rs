@@ -2,7 +2,8 @@
 //! `cargo xtask bench`: mainline's orchestrator and ours, measured in turn.
 
 use anyhow::{Result, bail};
-use luo_vm::bench::{self, Samples};
+use luo_vm::bench::kernel::{Samples, VARIANTS};
+use luo_vm::bench::page::Section;
 use luo_vm::lab::Lab;
 use luo_vm::{judge, scenarios};
 use luo_vm_protocol::Outcome;
@@ -23,13 +24,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
-    lab.kernels(&bench::VARIANTS)?;
+    lab.kernels(&VARIANTS)?;
     let mut samples = Samples::default();
     let mut good = true;
     for repeat in 1..=args.repeats {
         for &n in &args.sizes {
             // In turn, so that a slow minute of the machine hits both.
-            for variant in bench::VARIANTS {
+            for variant in VARIANTS {
                 show::line(&format!(
                     "{variant}, n = {n}, run {repeat} of {}",
                     args.repeats
@@ -64,7 +65,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
              debug checks. Ratios mean more than times.\n\n{table}",
             args.repeats
         );
-        bench::write(&lab.repo, &section)?;
+        Section::KERNEL.write(&lab.repo, &section)?;
         show::line("docs/benchmarks.md has the new table");
     }
     Ok(good)

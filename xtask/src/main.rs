@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod bench_agent;
 mod conformance;
 mod demo;
 mod fuzz;
@@ -51,6 +52,8 @@ enum Command {
     Man,
     /// Measure mainline's orchestrator and ours side by side
     Bench(bench::Args),
+    /// Measure what the agent takes for a thousand workloads
+    BenchAgent(bench_agent::Args),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +67,7 @@ fn main() -> ExitCode {
         Command::Fuzz(args) => fuzz::run(&lab, &args),
         Command::Man => man::run(),
         Command::Bench(args) => bench::run(&lab, &args),
+        Command::BenchAgent(args) => bench_agent::run(&lab, &args),
     });
     match result {
         Ok(true) => ExitCode::SUCCESS,
