@@ -51,9 +51,9 @@ pub struct Figures {
     prepare: Duration,
     freeze: Duration,
     cancel: Duration,
-    /// Processor time of the agent, and of the crowd, in prepare and freeze.
-    agent: Duration,
-    crowd: Duration,
+    /// What the agent, and the crowd, had of the processors in prepare and freeze.
+    agent: Spent,
+    crowd: Spent,
     /// Of all answers of a member.
     answer_median: Duration,
     answer_slowest: Duration,
@@ -61,6 +61,31 @@ pub struct Figures {
     before: u64,
     frozen: u64,
     peak: u64,
+}
+
+/// Processor time, and the time in which no processor was free.
+#[derive(Clone, Copy, Debug)]
+struct Spent {
+    ran: Duration,
+    waited: Option<Duration>,
+}
+
+impl Spent {
+    /// Up to now.
+    fn by(process: Process) -> Result<Self> {
+        Ok(Self {
+            ran: process.time()?,
+            waited: process.waited()?,
+        })
+    }
+
+    fn since(self, earlier: Self) -> Self {
+        let waited = self.waited.zip(earlier.waited);
+        Self {
+            ran: self.ran.saturating_sub(earlier.ran),
+            waited: waited.map(|(later, earlier)| later.saturating_sub(earlier)),
+        }
+    }
 }
 
 impl Figures {
@@ -77,19 +102,28 @@ impl Figures {
         let time = |metric, took: Duration| sample(metric, took.as_secs_f64() * 1e3, "ms");
         let short = |metric, took: Duration| sample(metric, took.as_secs_f64() * 1e6, "us");
         let memory = |metric, kib: u64| sample(metric, kib as f64 / 1024.0, "MiB");
-        vec![
+        let waited = |metric, spent: Spent| spent.waited.map(|took| time(metric, took));
+        let known = [
             time("prepare", self.prepare),
             time("freeze", self.freeze),
             time("overhead", self.prepare + self.freeze),
-            time("cpu-luod", self.agent),
-            time("cpu-crowd", self.crowd),
+            time("cpu-luod", self.agent.ran),
+            time("cpu-crowd", self.crowd.ran),
             short("answer-median", self.answer_median),
             short("answer-slowest", self.answer_slowest),
             time("cancel", self.cancel),
             memory("rss-before", self.before),
             memory("rss-frozen", self.frozen),
             memory("rss-peak", self.peak),
-        ]
+        ];
+        let waits = [
+            waited("wait-luod", self.agent),
+            waited("wait-crowd", self.crowd),
+        ];
+        known
+            .into_iter()
+            .chain(waits.into_iter().flatten())
+            .collect()
     }
 }
 
@@ -168,10 +202,10 @@ fn measure(
 ) -> Result<Figures> {
     let mut admin = stage.admin()?;
     let own = Process(getpid());
-    let begun = (agent.time()?, own.time()?);
+    let begun = (Spent::by(agent)?, Spent::by(own)?);
     let (id, prepare) = timed(|| admin.prepare(stage.target()))?;
     let ((), freeze) = timed(|| admin.freeze())?;
-    let ended = (agent.time()?, own.time()?);
+    let ended = (Spent::by(agent)?, Spent::by(own)?);
     let frozen = agent.resident()?;
     all_are(stage, crowd, Phase::Frozen, WorkloadState::Frozen)?;
     let ((), cancel) = timed(|| admin.cancel(Some("this was a rehearsal")))?;
@@ -210,8 +244,8 @@ fn measure(
         prepare,
         freeze,
         cancel,
-        agent: ended.0.saturating_sub(begun.0),
-        crowd: ended.1.saturating_sub(begun.1),
+        agent: ended.0.since(begun.0),
+        crowd: ended.1.since(begun.1),
         answer_median: took.get(took.len() / 2).copied().unwrap_or_default(),
         answer_slowest: took.last().copied().unwrap_or_default(),
         before,

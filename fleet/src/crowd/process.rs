@@ -25,6 +25,19 @@ impl Process {
         Ok(Duration::from_secs(ticks) / u32::try_from(a_second)?)
     }
 
+    /// How long its threads were ready to run while no processor was free for them, all
+    /// together. None if the kernel does not count that.
+    pub(super) fn waited(self) -> Result<Option<Duration>> {
+        let path = format!("/proc/{}/task", self.0.as_raw_nonzero());
+        let mut sum = Duration::ZERO;
+        for thread in fs::read_dir(&path).with_context(|| path.clone())? {
+            // It may have ended since; a kernel without the file has it for nobody.
+            let text = fs::read_to_string(thread?.path().join("schedstat"));
+            sum += waited(&text.unwrap_or_default()).unwrap_or_default();
+        }
+        Ok((sum > Duration::ZERO).then_some(sum))
+    }
+
     /// Memory of it that is in RAM: KiB.
     pub(super) fn resident(self) -> Result<u64> {
         kib(&self.read("status")?, "VmRSS").context("VmRSS")
@@ -47,6 +60,12 @@ fn ticks(stat: &str) -> Option<u64> {
     user.checked_add(system)
 }
 
+/// The second number of a `schedstat`: nanoseconds on a queue of a processor.
+fn waited(schedstat: &str) -> Option<Duration> {
+    let number = schedstat.split_whitespace().nth(1)?;
+    Some(Duration::from_nanos(number.parse().ok()?))
+}
+
 /// A field of `/proc/PID/status` that is in KiB.
 fn kib(status: &str, field: &str) -> Option<u64> {
     status.lines().find_map(|line| {
@@ -65,6 +84,12 @@ mod tests {
         let stat = "7 (a) b (c) S 1 7 7 0 -1 4194560 9 9 9 9 30 12 5 6 20 0 3 0 99";
         assert_eq!(ticks(stat), Some(42));
         assert_eq!(ticks("7 (a) S 1 7"), None);
+    }
+
+    #[test]
+    fn waiting_is_the_second_number() {
+        assert_eq!(waited("5 1700 3\n"), Some(Duration::from_nanos(1700)));
+        assert_eq!(waited("5"), None);
     }
 
     #[test]
