@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
 use std::thread::JoinHandle;
 
@@ -124,8 +124,12 @@ impl Peer {
 
     /// Bytes as they are; says whether the client took them.
     pub(crate) fn raw(&mut self, bytes: &[u8]) -> bool {
-        let mut stream = &self.0.read().read_half().0;
-        stream.write_all(bytes).is_ok()
+        self.stream().write_all(bytes).is_ok()
+    }
+
+    /// The stream itself.
+    pub(crate) fn stream(&self) -> &UnixStream {
+        &self.0.read().read_half().0
     }
 
     /// Answers a registration.

@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An agent that says what it should not.
 
+use core::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
 use luo_client::agent::{Agent, Error, Workload};
+use luo_sys::message;
 use luo_varlink::client::{Claimed, Method};
 use luo_varlink::limits::MAX_REPLY;
+use rustix::net::SendFlags;
 use zlink_core::Reply;
 
 use crate::fake::{Fake, Peer};
@@ -104,6 +109,26 @@ fn too_many_descriptors_are_refused() {
         peer.send(&Reply::new(Some(Claimed { incoming: true })), many);
     });
     assert!(said.contains("a descriptor did not arrive"), "{said}");
+}
+
+/// One comes with each byte of a message that does not end.
+#[test]
+fn descriptors_piece_by_piece_are_refused() {
+    let said = given_up(|peer| {
+        let one = file("s");
+        let mut sent = 0;
+        while sent < 1000 {
+            let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+            let fds = [one.as_fd()];
+            let flags = SendFlags::empty();
+            if message::send(peer.stream(), b" ", &fds, &mut room, flags).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+        assert!(sent < 1000);
+    });
+    assert!(said.contains("more were sent"), "{said}");
 }
 
 #[test]

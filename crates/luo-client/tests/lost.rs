@@ -2,7 +2,7 @@
 //! An agent that is not there, dies, hangs, and comes back.
 
 use std::os::unix::net::UnixListener;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use luo_client::agent::{Agent, Error, EventKind, Status};
 use luo_client::{Session, Token};
@@ -180,4 +180,39 @@ fn attempts_to_reconnect_end() {
     fake.done();
     let error = workload.reconnect(Duration::from_millis(30)).unwrap_err();
     assert!(matches!(error, Error::NoAgent { .. }), "{error}");
+}
+
+/// Each of its answers comes in time, and all together do not.
+#[test]
+fn an_agent_that_is_slow_is_not_waited_for_longer_than_asked() {
+    let sessions = ["s1", "s2", "s3", "s4", "s5", "s6", "s7", "s8"];
+    let scripts: Vec<Script> = vec![
+        Box::new(move |mut peer| {
+            peer.register("cache");
+            for name in sessions {
+                peer.expect_fd(Method::AttachSession { name: name.into() });
+                peer.done();
+            }
+        }),
+        Box::new(move |mut peer| {
+            peer.register("cache");
+            while peer.next::<Method>().is_some() {
+                std::thread::sleep(Duration::from_millis(700));
+                peer.raw(b"{}\0");
+            }
+        }),
+    ];
+    let fake = Fake::serve(paths::CLIENT, scripts);
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    for session in sessions {
+        let own = Session::from_fd(file(session).into());
+        workload.attach(&name(session), &own).unwrap();
+    }
+    let begun = Instant::now();
+    let error = workload.reconnect(Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::TimedOut { .. }), "{error}");
+    assert!(begun.elapsed() < Duration::from_secs(4));
+    drop(workload);
+    fake.done();
 }

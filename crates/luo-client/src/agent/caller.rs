@@ -54,6 +54,8 @@ pub(super) struct Caller {
 pub(super) struct Times {
     pub(super) timeout: Option<Duration>,
     pub(super) patience: Option<Duration>,
+    /// When all calls together have to be done.
+    pub(super) end: Option<Instant>,
 }
 
 impl Default for Times {
@@ -61,6 +63,7 @@ impl Default for Times {
         Self {
             timeout: Some(DEFAULT_TIMEOUT),
             patience: None,
+            end: None,
         }
     }
 }
@@ -188,11 +191,13 @@ impl Caller {
 
     fn wait_for(&self, waits: Waits) {
         let after = |time: Option<Duration>| time.and_then(|time| Instant::now().checked_add(time));
-        self.line.set_deadline(match waits {
+        let deadline = match waits {
             Waits::Agent => after(self.times.timeout),
             Waits::Others => after(self.times.patience),
             Waits::Until(deadline) => deadline,
-        });
+        };
+        let both = [deadline, self.times.end];
+        self.line.set_deadline(both.into_iter().flatten().min());
     }
 
     /// Sorts what zlink says, and gives up what cannot go on: of a message that was

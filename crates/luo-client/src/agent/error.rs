@@ -52,7 +52,8 @@ where
         /// What is wrong with it.
         found: String,
     },
-    /// A system call of this process failed. The connection is over.
+    /// A system call of this process failed. The connection may be over because of that;
+    /// then the next call says so.
     #[error("{call}: {source}")]
     Os {
         /// The agent's call.

@@ -41,13 +41,20 @@ impl Line {
         let address = SocketAddrUnix::new(path)?;
         let kind = SocketType::STREAM;
         let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
-        // The only timeout that `connect` knows. Zero would be none.
-        let timeout = timeout.max(Duration::from_millis(1));
-        set_socket_timeout(&socket, Timeout::Send, Some(timeout))?;
-        connect(&socket, &address).map_err(|errno| match errno {
-            Errno::AGAIN => Errno::TIMEDOUT,
-            other => other,
-        })?;
+        let end = Instant::now().checked_add(timeout);
+        loop {
+            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
+            // The only timeout that `connect` knows. Zero would be none.
+            let left = left.unwrap_or(timeout).max(Duration::from_millis(1));
+            set_socket_timeout(&socket, Timeout::Send, Some(left))?;
+            match connect(&socket, &address) {
+                Ok(()) => break,
+                // With a timeout, a signal ends it, whatever its handler says.
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) => return Err(Errno::TIMEDOUT.into()),
+                Err(other) => return Err(other.into()),
+            }
+        }
         let deadline = Mutex::new(None);
         let shared = Arc::new(Shared { socket, deadline });
         Ok(Self { shared })
@@ -116,6 +123,7 @@ impl Socket for Line {
         let reader = Reader {
             shared: Arc::clone(&self.shared),
             unfinished: 0,
+            fds: 0,
         };
         let writer = Writer {
             shared: self.shared,
@@ -130,6 +138,28 @@ pub(super) struct Reader {
     shared: Arc<Shared>,
     /// Bytes of the message that has begun.
     unfinished: usize,
+    /// Descriptors that came with it.
+    fds: usize,
+}
+
+impl Reader {
+    /// Counts what has come; says whether no message has more descriptors than any may.
+    /// What comes piece by piece, with one each time, would take all that this process
+    /// has before its end.
+    fn count(&mut self, read: &[u8], fds: usize) -> bool {
+        let first = read.iter().position(|&byte| byte == 0);
+        let last = read.iter().rposition(|&byte| byte == 0);
+        // They belong to the last byte.
+        let is_one_message = first.is_none_or(|end| end + 1 == read.len());
+        let of_message = if is_one_message { self.fds + fds } else { fds };
+        let is_over = last.is_some_and(|end| end + 1 == read.len());
+        self.fds = if is_over { 0 } else { of_message };
+        self.unfinished = match last {
+            Some(end) => read.len() - end - 1,
+            None => self.unfinished.saturating_add(read.len()),
+        };
+        of_message <= MAX_FDS
+    }
 }
 
 impl ReadHalf for Reader {
@@ -138,18 +168,14 @@ impl ReadHalf for Reader {
         let (bytes, fds, all) = self
             .shared
             .retry(PollFlags::IN, || receive(socket, buffer))?;
-        if !all {
+        let read = buffer.get(..bytes).unwrap_or_default();
+        if !self.count(read, fds.len()) || !all {
             return Err(io::Error::other(
                 "a descriptor did not arrive: none is free in this process, \
                  or more were sent than the interface has",
             )
             .into());
         }
-        let read = buffer.get(..bytes).unwrap_or_default();
-        self.unfinished = match read.iter().rposition(|&byte| byte == 0) {
-            Some(end) => bytes - end - 1,
-            None => self.unfinished.saturating_add(bytes),
-        };
         if self.unfinished > MAX_REPLY {
             return Err(zlink_core::Error::BufferOverflow);
         }
@@ -161,8 +187,7 @@ impl ReadHalf for Reader {
 fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>, bool), Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
     let received = message::receive(socket, buffer, &mut space, RecvFlags::DONTWAIT)?;
-    let all = !received.is_cut && received.fds.len() <= MAX_FDS;
-    Ok((received.bytes, received.fds, all))
+    Ok((received.bytes, received.fds, !received.is_cut))
 }
 
 /// Where calls go.

@@ -36,29 +36,31 @@ impl Workload {
         let end = Instant::now().checked_add(within);
         let mut pause = FIRST_PAUSE;
         loop {
-            let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let left = left.unwrap_or(DEFAULT_TIMEOUT).min(DEFAULT_TIMEOUT);
-            match self.again(left) {
+            let error = match self.again(end) {
                 Ok(()) => return Ok(&self.registered),
-                Err(error) if passes(&error) && left > pause => {
-                    std::thread::sleep(pause);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                }
-                Err(error) => return Err(error),
+                Err(error) => error,
+            };
+            if !passes(&error) || left(end) <= pause {
+                return Err(error);
             }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(LONGEST_PAUSE);
         }
     }
 
     /// One attempt. It either has all, or changes nothing.
-    fn again(&mut self, within: Duration) -> Result<()> {
+    fn again(&mut self, end: Option<Instant>) -> Result<()> {
         let call = "reconnect";
         let gifts = self.held.gifts();
         let gifts = gifts.map_err(|source| Error::Os { call, source })?;
+        // An agent that hangs is not waited for to the end: the next one may not.
+        let within = left(end).min(DEFAULT_TIMEOUT);
         let mut caller = Agent::connect_within(&self.folder, within)?.caller;
         let times = self.caller.times;
         let timeout = times.timeout.map_or(within, |timeout| timeout.min(within));
         caller.times = Times {
             timeout: Some(timeout),
+            end,
             ..times
         };
         let registered = self.role.register(&mut caller)?;
@@ -70,6 +72,13 @@ impl Workload {
         self.registered = registered;
         Ok(())
     }
+}
+
+/// How much is left until then.
+fn left(end: Option<Instant>) -> Duration {
+    end.map_or(Duration::MAX, |end| {
+        end.saturating_duration_since(Instant::now())
+    })
 }
 
 /// Gives the agent a copy of what a workload holds.

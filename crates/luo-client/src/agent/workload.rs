@@ -150,7 +150,11 @@ impl Workload {
 
     fn keep(&mut self, call: &'static str, name: &SessionName, session: &Session) -> Result<()> {
         let kept = self.held.keep(name, session);
-        kept.map_err(|source| Error::Os { call, source })
+        kept.map_err(|source| {
+            // The agent thinks that this workload has it: it is to let go of it.
+            self.caller.hang_up();
+            Error::Os { call, source }
+        })
     }
 
     /// Says that a file is going to be preserved in a session, so that checks look at it:
