@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Counts how often it was started, over any number of kernels.
-use luo_client::{SessionName, agent::Agent, agent::EventKind, memory::Regions};
+use std::time::Duration;
+
+use luo_client::agent::{self, Agent, Error, EventKind, Refusal, Workload};
+use luo_client::{SessionName, memory::Regions};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let name = SessionName::new("counter")?;
@@ -19,10 +22,21 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let session = workload.create_session(&name)?;
     regions.preserve_into(&session)?;
     loop {
-        let event = workload.next_event()?;
-        // Before an answer to `Freeze`, a program that serves others stops doing so.
-        if event.kind != EventKind::Cancel {
-            workload.ready(&event)?;
+        match turn(&mut workload) {
+            // An answer that came late; a cancel is the next event.
+            Ok(()) | Err(Error::Refused(Refusal::NotExpected { .. })) => {}
+            // The agent is lost. The session is still there, and the agent starts again.
+            Err(_) => drop(workload.reconnect(Duration::from_secs(60))?),
         }
+    }
+}
+
+/// The next event, and the answer to it.
+fn turn(workload: &mut Workload) -> agent::Result<()> {
+    let event = workload.next_event()?;
+    match event.kind {
+        EventKind::Cancel => Ok(()),
+        // Before an answer to `Freeze`, a program that serves others stops doing so.
+        EventKind::Prepare | EventKind::Freeze => workload.ready(&event),
     }
 }

@@ -17,8 +17,9 @@
 //!
 //! # When the agent is lost
 //!
-//! After [`Error::AgentGone`], and after [`Error::TimedOut`] or [`Error::Protocol`],
-//! which leave nothing to go on from, each further call is [`Error::AgentGone`]. The
+//! After [`Error::AgentGone`], and after [`Error::TimedOut`], [`Error::Protocol`] or
+//! [`Error::Os`] that leave nothing to go on from, each further call is
+//! [`Error::AgentGone`]. The
 //! sessions are still there: [`Workload::reconnect`] makes a new connection and gives the
 //! agent its copies again. An agent that was lost while it prepared or froze has called
 //! the update off: who stood still goes on, unless the machine jumps first.
@@ -38,7 +39,7 @@ use core::time::Duration;
 
 pub use admin::Admin;
 pub use error::{Error, ErrorNumber};
-pub use luo_varlink::client::Registered;
+pub use luo_varlink::client::{Error as Refusal, Registered};
 pub use luo_varlink::{self as varlink, Check, CheckStatus, Event, EventKind, Phase, Report, Step};
 pub use register::Agent;
 pub use status::Status;

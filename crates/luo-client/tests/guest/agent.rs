@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An agent of one workload: it takes it through an update in each boot but the last.
+//! An agent of one workload: it takes it through an update in each boot but the last. In
+//! the first one it calls an update off and dies before that.
 
 use core::fmt::Debug;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::process::Command;
 
-use luo_client::agent::{Event, EventKind, Phase, Registered, Report, Step};
+use luo_client::agent::{Event, EventKind, Phase, Refusal, Registered, Report, Step};
 use luo_client::{Device, Session, SessionName};
 use luo_varlink::client::{Claimed, Declared, Method, Next};
 use luo_varlink::paths;
@@ -25,11 +27,10 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
     let mut child = Command::new(program)
         .env(paths::RUNTIME_VARIABLE, &folder)
         .spawn()?;
-    let (stream, _) = listener.accept()?;
-    // The workload has it open.
-    std::fs::remove_dir_all(&folder)?;
     let mut agent = Agent {
-        connection: Connection::new(Stream(stream)),
+        connection: accept(&listener)?,
+        listener,
+        bad_day: (boot == 0).then_some(BadDay::Late),
         updated: boot > 0,
         claimed: None,
         made: None,
@@ -37,6 +38,8 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
         answered: None,
     };
     while agent.serve()? {}
+    // The workload has it open.
+    std::fs::remove_dir_all(&folder)?;
     if boot + 1 < boots {
         return jump();
     }
@@ -45,8 +48,29 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
     Ok(())
 }
 
+fn accept(listener: &UnixListener) -> Result<Connection<Stream>> {
+    let (stream, _) = listener.accept()?;
+    Ok(Connection::new(Stream(stream)))
+}
+
+/// What happens to a workload before all goes well, one after the other.
+#[derive(Clone, Copy)]
+enum BadDay {
+    /// Its first answer is not expected any more,
+    Late,
+    /// because the update is off.
+    Off,
+    /// Then the agent dies.
+    Dies,
+    /// The next one is to be given the session.
+    Back,
+}
+
 struct Agent {
+    listener: UnixListener,
     connection: Connection<Stream>,
+    /// What is to come of it.
+    bad_day: Option<BadDay>,
     updated: bool,
     /// The session that came from the previous kernel.
     claimed: Option<Session>,
@@ -59,7 +83,7 @@ struct Agent {
 impl Agent {
     /// Serves one call; says whether others are to follow.
     fn serve(&mut self) -> Result<bool> {
-        let (call, _fds) = pollster::block_on(self.connection.receive_call::<Method>())?;
+        let (call, mut fds) = pollster::block_on(self.connection.receive_call::<Method>())?;
         match call.method() {
             Method::Register { workload, .. } => self.register(workload)?,
             Method::Claim { session } => {
@@ -82,7 +106,20 @@ impl Agent {
                 let report = Report { ok, checks };
                 self.reply(Declared { report }, None)?;
             }
+            Method::AttachSession { name } => {
+                assert!(matches!(self.bad_day.take(), Some(BadDay::Back)));
+                let session = Session::from_fd(fds.pop().ok_or("no descriptor")?);
+                assert_eq!(session.name()?, SessionName::new(name)?);
+                self.made = Some(session);
+                self.done()?;
+            }
             Method::NextEvent => return self.next_event(),
+            Method::Answer { .. } if matches!(self.bad_day, Some(BadDay::Late)) => {
+                self.bad_day = Some(BadDay::Off);
+                self.refuse(Refusal::NotExpected {
+                    reason: "the update is off".into(),
+                })?;
+            }
             Method::Answer { step, veto, .. } => {
                 assert_eq!((self.asked, veto), (Some(*step), &None));
                 self.answered = Some(*step);
@@ -102,6 +139,23 @@ impl Agent {
     }
 
     fn next_event(&mut self) -> Result<bool> {
+        match self.bad_day {
+            Some(BadDay::Off) => {
+                self.bad_day = Some(BadDay::Dies);
+                self.asked = None;
+                self.event(EventKind::Cancel)?;
+                return Ok(true);
+            }
+            Some(BadDay::Dies) => {
+                self.bad_day = Some(BadDay::Back);
+                self.made = None;
+                let stream = &self.connection.read().read_half().0;
+                stream.shutdown(Shutdown::Both)?;
+                self.connection = accept(&self.listener)?;
+                return Ok(true);
+            }
+            _ => {}
+        }
         assert_eq!(self.asked, self.answered);
         let (kind, step) = match self.answered {
             None => (EventKind::Prepare, Step::Prepare),
@@ -109,14 +163,23 @@ impl Agent {
             Some(Step::Freeze) => return Ok(false),
         };
         self.asked = Some(step);
+        self.event(kind)?;
+        Ok(true)
+    }
+
+    fn event(&mut self, kind: EventKind) -> Result<()> {
         let event = Event {
             kind,
             update: "u1".into(),
             deadline_ms: 5000,
             reason: None,
         };
-        self.reply(Next { event: Some(event) }, None)?;
-        Ok(true)
+        self.reply(Next { event: Some(event) }, None)
+    }
+
+    fn refuse(&mut self, refusal: Refusal) -> Result<()> {
+        let sending = self.connection.send_error(&refusal, Vec::new());
+        Ok(pollster::block_on(sending)?)
     }
 
     fn done(&mut self) -> Result<()> {

@@ -2,9 +2,11 @@
 /* Counts how often it was started, over any number of kernels. */
 #include <luo_client.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 static int check(int result, const char *what)
 {
@@ -30,7 +32,20 @@ static struct luo_regions *begin(struct luo_workload *workload)
     check(luo_regions_restore_from(session, &regions), "restore");
     check(luo_workload_restored(workload), "restored");
     check(luo_workload_finish_session(workload, "counter"), "finish");
+    close(session);
     return regions;
+}
+
+/* The next event, and the answer to it. */
+static int turn(struct luo_workload *workload)
+{
+    struct luo_event event;
+    int result = luo_workload_next_event(workload, -1, &event);
+
+    if (result < 0 || event.kind == LUO_EVENT_CANCEL)
+        return result;
+    /* Before an answer to a freeze, a program that serves others stops doing so. */
+    return luo_workload_ready(workload, &event);
 }
 
 int main(void)
@@ -38,9 +53,8 @@ int main(void)
     struct luo_workload *workload;
     struct luo_regions *regions;
     struct luo_region region;
-    struct luo_event event;
     uint64_t *starts;
-    int session;
+    int session, result;
 
     check(luo_workload_register(NULL, "counter", NULL, 0, &workload), "register");
     regions = begin(workload);
@@ -56,9 +70,11 @@ int main(void)
     session = check(luo_workload_create_session(workload, "counter"), "a session");
     check(luo_regions_preserve_into(regions, session), "preserve");
     for (;;) {
-        check(luo_workload_next_event(workload, -1, &event), "the next event");
-        /* Before an answer to a freeze, a program that serves others stops doing so. */
-        if (event.kind != LUO_EVENT_CANCEL)
-            check(luo_workload_ready(workload, &event), "ready");
+        result = turn(workload);
+        /* ESTALE: an answer that came late; a cancel is the next event. With the other
+         * numbers the agent is lost. The session is still there, and the agent starts
+         * again. */
+        if (result < 0 && result != -ESTALE)
+            check(luo_workload_reconnect(workload, 60000), "reconnect");
     }
 }
