@@ -160,6 +160,7 @@ fn over_the_jump() {
         luoctl sessions
         luoctl finish
         luoctl --dry-run finish
+        luoctl --dry-run finish --release
         workload cache claim
         workload web needs=cache claim
         wait normal

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl finish`
 
-use luo_varlink::{Custody, Phase};
+use luo_client::agent::Error;
+use luo_varlink::{Custody, Phase, SessionInfo, admin};
 
 use super::context::Context;
 use super::dry;
@@ -21,7 +22,7 @@ pub struct Args {
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if context.dry_run {
-        return rehearse(context);
+        return rehearse(context, args.release);
     }
     let released = context.admin()?.finish(args.release)?;
     if context.json {
@@ -36,15 +37,39 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     Ok(Exit::Done)
 }
 
-fn rehearse(context: &mut Context) -> Result {
-    let sessions = context.admin()?.sessions()?.into_iter();
-    let waiting = sessions.filter(|known| known.incoming && known.custody != Custody::Shared);
-    let waiting: Vec<_> = waiting.map(|known| known.name).collect();
-    if !waiting.is_empty() && !context.json {
-        context.out.line(format_args!(
-            "unclaimed, and released by --release only: {}",
-            list(&waiting)
-        ))?;
+/// What a finish would meet now.
+fn rehearse(context: &mut Context, release: bool) -> Result {
+    let unclaimed = unclaimed(context)?;
+    let phase = context.status()?.get()?.phase;
+    if phase == Phase::Updated && !unclaimed.is_empty() && !release {
+        let sessions = unclaimed;
+        return Err(Error::Refused(admin::Error::Unclaimed { sessions }).into());
+    }
+    if !unclaimed.is_empty() && !context.json {
+        let names = list(&unclaimed);
+        context
+            .out
+            .line(format_args!("unclaimed, and would be released: {names}"))?;
     }
     dry::step(context, "finish", &[Phase::Updated])
+}
+
+/// Sessions of the previous kernel whose owners are not there, by name.
+fn unclaimed(context: &Context) -> Result<Vec<String>> {
+    let sessions = context.admin()?.sessions()?.into_iter();
+    let workloads = context.status()?.get()?.workloads;
+    let is_there = |name: &str| {
+        let owner = workloads.iter().find(|workload| workload.name == name);
+        owner.is_some_and(|owner| owner.connected)
+    };
+    let is_unclaimed = |session: &SessionInfo| {
+        // Those that are no workload's are no affair of the agent's.
+        let owner = session.workload.as_deref();
+        let is_held = session.custody != Custody::Kernel;
+        session.incoming && owner.is_some_and(|owner| !(is_held && is_there(owner)))
+    };
+    Ok(sessions
+        .filter(is_unclaimed)
+        .map(|session| session.name)
+        .collect())
 }
