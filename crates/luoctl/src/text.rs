@@ -12,8 +12,11 @@ const LAST: u64 = 253_402_300_799_000_000;
 pub fn plain(text: &str) -> String {
     let shown = |letter: char| match letter {
         '\n' | '\t' | '\r' => ' ',
-        // What turns the direction of writing can make a text look like another.
-        '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '\u{fffd}',
+        // What turns the direction of writing, or breaks a line, can make a text look like
+        // another.
+        '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
+            '\u{fffd}'
+        }
         letter if letter.is_control() => '\u{fffd}',
         letter => letter,
     };
@@ -115,6 +118,7 @@ mod tests {
             plain("a\x1b[2Jb\nc\u{9b}d\u{202e}"),
             "a\u{fffd}[2Jb c\u{fffd}d\u{fffd}"
         );
+        assert_eq!(plain("a\u{61c}b\u{2028}c"), "a\u{fffd}b\u{fffd}c");
         assert_eq!(plain_lines("a\n  b\x07"), "a\n  b\u{fffd}");
     }
 

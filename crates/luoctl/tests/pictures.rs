@@ -74,7 +74,9 @@ fn graphs_as_text() {
 #[test]
 fn graphs_for_graphviz() {
     insta::assert_snapshot!("graph_dot", graph::dot(&graph::of(&diamond())));
-    insta::assert_snapshot!("graph_dot_hostile", graph::dot(&graph::of(&hostile())));
+    let hostile = graph::dot(&graph::of(&hostile()));
+    assert!(!hostile.contains('\x1b'));
+    insta::assert_snapshot!("graph_dot_hostile", hostile);
 }
 
 #[test]

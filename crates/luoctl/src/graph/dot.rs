@@ -12,7 +12,7 @@ pub fn dot(graph: &Graph) -> String {
         "digraph luo {\n  rankdir=TB;\n  node [shape=box, fontname=\"sans-serif\"];\n".to_owned();
     for (level, row) in rows(graph) {
         for node in &row {
-            let name = quote(&node.name);
+            let name = identifier(&node.name);
             let label = quote(&format!("{}\n{}", plain(&node.name), word(node)));
             let style = match (node.state, level) {
                 (None, _) => ", style=dashed, color=red",
@@ -22,17 +22,22 @@ pub fn dot(graph: &Graph) -> String {
             text += &format!("  {name} [label={label}{style}];\n");
         }
         if level.is_some() && row.len() > 1 {
-            let names: Vec<_> = row.iter().map(|node| quote(&node.name)).collect();
+            let names: Vec<_> = row.iter().map(|node| identifier(&node.name)).collect();
             text += &format!("  {{ rank=same; {}; }}\n", names.join("; "));
         }
     }
     for node in &graph.nodes {
         for need in &node.needs {
-            text += &format!("  {} -> {};\n", quote(&node.name), quote(need));
+            text += &format!("  {} -> {};\n", identifier(&node.name), identifier(need));
         }
     }
     text += "}\n";
     text
+}
+
+/// A workload's name: a terminal may be what it is written to.
+fn identifier(name: &str) -> String {
+    quote(&plain(name))
 }
 
 /// A text as DOT has it.
