@@ -11,6 +11,8 @@ use signal_hook::consts::SIGINT;
 use signal_hook::iterator::{Handle, Signals};
 
 use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::output::complain;
 
 /// As long as it is there, ^C cancels.
 pub struct Cancels(Handle);
@@ -20,7 +22,14 @@ impl Cancels {
     ///
     /// # Errors
     /// No thread, no handler.
-    pub fn on_interrupt(folder: &Path) -> io::Result<Self> {
+    pub fn on_interrupt(folder: &Path) -> Result<Self> {
+        Self::wait(folder).map_err(|why| {
+            let message = format!("^C cannot be waited for: {why}");
+            Failure::new(Exit::Internal, "system", message)
+        })
+    }
+
+    fn wait(folder: &Path) -> io::Result<Self> {
         let mut signals = Signals::new([SIGINT])?;
         let handle = signals.handle();
         let folder = folder.to_owned();
@@ -30,14 +39,14 @@ impl Cancels {
                 let mut is_first = true;
                 for _ in &mut signals {
                     if !is_first {
-                        eprintln!("luoctl: the agent goes on; `luoctl status` says where it is");
+                        complain("luoctl: the agent goes on; `luoctl status` says where it is");
                         std::process::exit(i32::from(Exit::Interrupted.code()));
                     }
                     is_first = false;
-                    eprintln!("luoctl: cancelling; ^C once more leaves");
                     // It waits until all is undone, and the next ^C must not.
                     let folder = folder.clone();
                     std::thread::spawn(move || cancel(&folder));
+                    complain("luoctl: cancelling; ^C once more leaves");
                 }
             })?;
         Ok(Self(handle))
@@ -54,6 +63,6 @@ fn cancel(folder: &Path) {
     let cancelled = Admin::connect_to(folder)
         .and_then(|mut admin| admin.cancel(Some("interrupted by ^C in luoctl")));
     if let Err(why) = cancelled {
-        eprintln!("luoctl: it could not be cancelled: {why}");
+        complain(format_args!("luoctl: it could not be cancelled: {why}"));
     }
 }

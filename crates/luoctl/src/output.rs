@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Standard output: lines for people, or JSON for programs.
+//! Standard output: lines for people, or JSON for programs. Standard error: what went
+//! wrong.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 
 use serde::Serialize;
+
+use crate::text::plain_lines;
 
 /// What a piece of text is, for its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,6 +112,14 @@ impl Output {
         let text = serde_json::to_string(document)?;
         self.line(text)
     }
+}
+
+/// A line on standard error, with words of others in it made plain. Whether anybody
+/// reads it changes nothing: ^C in a pipeline ends its readers too, and what luoctl has
+/// to do then, it does.
+pub fn complain(line: impl Display) {
+    let line = plain_lines(&line.to_string());
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 #[cfg(test)]

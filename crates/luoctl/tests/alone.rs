@@ -4,11 +4,12 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use luoctl::exit::Exit;
 use serde_json::{Value, json};
@@ -69,6 +70,45 @@ fn an_agent_that_does_not_run() {
         Exit::Unavailable,
         &["Connection refused", "systemctl start"],
     );
+}
+
+/// How a process stands, as proc(5) has it.
+fn state_of(pid: u32) -> char {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let (_, state) = stat.rsplit_once(") ").unwrap();
+    state.chars().next().unwrap()
+}
+
+/// An agent that is slow to accept, and a signal meanwhile.
+#[test]
+fn a_signal_does_not_end_the_attempt_to_connect() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("status")).unwrap();
+    rustix::net::listen(&listener, 0).unwrap();
+    let _all_there_is_room_for = UnixStream::connect(folder.path().join("status")).unwrap();
+    let mut command = Command::new(LUOCTL);
+    command.arg("--runtime-directory").arg(folder.path());
+    command.arg("status").stderr(Stdio::piped());
+    let child = command.spawn().unwrap();
+    let until = |state| {
+        while state_of(child.id()) != state {
+            assert_ne!(state_of(child.id()), 'Z', "it has ended");
+            std::thread::yield_now();
+        }
+    };
+    until('S');
+    kill_process(Pid::from_child(&child), Signal::STOP).unwrap();
+    until('T');
+    kill_process(Pid::from_child(&child), Signal::CONT).unwrap();
+    until('S');
+    drop(listener.accept().unwrap());
+    let (mut stream, _) = listener.accept().unwrap();
+    let refusal = json!({ "error": "org.liveupdate.Status.TooMany",
+        "parameters": { "limit": "lookers" } });
+    stream.write_all(format!("{refusal}\0").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    ends_with(&output, Exit::Unavailable, &["lookers"]);
 }
 
 #[test]
@@ -160,6 +200,76 @@ fn an_agent_that_is_lost_before_the_jump_is_no_success() {
     }
 }
 
+#[test]
+fn an_update_that_ends_without_a_jump_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
+    let agent = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut call = Vec::new();
+        BufReader::new(&stream).read_until(0, &mut call).unwrap();
+        let event = json!({ "update": "u1", "time_us": 1, "phase": "prepared", "kind": "phase",
+            "workload": null, "took_us": null, "detail": null });
+        let reply = json!({ "parameters": { "event": event } });
+        stream.write_all(format!("{reply}\0").as_bytes()).unwrap();
+        // It does not hang up.
+        assert_eq!(stream.read(&mut [0]).unwrap(), 0);
+    });
+    let output = luoctl(folder.path(), &["update"]);
+    agent.join().unwrap();
+    ends_with(
+        &output,
+        Exit::Unavailable,
+        &["prepared", "`luoctl history`"],
+    );
+    assert!(!text(&output.stdout).contains("jumps"));
+}
+
+/// The next connection; none if it takes longer than any machine does.
+fn accept_soon(listener: &UnixListener) -> Option<UnixStream> {
+    let begun = Instant::now();
+    listener.set_nonblocking(true).unwrap();
+    while begun.elapsed() < Duration::from_secs(30) {
+        if let Ok((stream, _)) = listener.accept() {
+            return Some(stream);
+        }
+        std::thread::yield_now();
+    }
+    None
+}
+
+/// ^C in a pipeline ends all of it, who reads luoctl's messages too.
+#[test]
+fn interrupted_with_nobody_who_reads_it_cancels() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = Command::new(LUOCTL);
+    command
+        .arg("--runtime-directory")
+        .arg(folder.path())
+        .arg("update");
+    let mut child = command.stderr(writer).spawn().unwrap();
+    let (mut update, _) = listener.accept().unwrap();
+    let mut call = Vec::new();
+    BufReader::new(&update).read_until(0, &mut call).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let mut cancel = accept_soon(&listener).expect("luoctl does not cancel");
+    let mut call = Vec::new();
+    BufReader::new(&cancel).read_until(0, &mut call).unwrap();
+    assert!(text(&call).contains("org.liveupdate.Admin.Cancel"));
+    cancel.write_all(b"{}\0").unwrap();
+    let cancelled = json!({ "error": "org.liveupdate.Admin.Cancelled",
+        "parameters": { "reason": "^C" } });
+    update
+        .write_all(format!("{cancelled}\0").as_bytes())
+        .unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(i32::from(Exit::Refused.code())));
+}
+
 /// The first ^C asks an agent to cancel, the second leaves one that does not answer.
 #[test]
 fn interrupted_twice_it_leaves() {
@@ -240,6 +350,20 @@ fn a_reader_that_has_gone_is_no_error() {
     command.args(["completions", "bash"]).stdout(full);
     let output = command.stderr(Stdio::piped()).output().unwrap();
     ends_with(&output, Exit::Output, &["No space left"]);
+}
+
+#[test]
+fn an_error_that_cannot_be_written_ends_it_as_ever() {
+    let folder = tempfile::tempdir().unwrap();
+    let full = || fs::File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(LUOCTL);
+    command.arg("--runtime-directory").arg(folder.path());
+    let output = command.arg("status").stderr(full()).output().unwrap();
+    ends_with(&output, Exit::Unavailable, &[]);
+    let mut command = Command::new(LUOCTL);
+    command.args(["completions", "bash"]).stdout(full());
+    let output = command.stderr(full()).output().unwrap();
+    ends_with(&output, Exit::Output, &[]);
 }
 
 #[test]

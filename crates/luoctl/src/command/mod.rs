@@ -29,7 +29,7 @@ use clap::Subcommand;
 use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::text::plain_lines;
+use crate::output::complain;
 use context::Context;
 
 /// What can be done.
@@ -79,15 +79,15 @@ pub fn run(cli: &Cli) -> Exit {
         Ok(exit) => exit,
         Err(Failure::Output(why)) => unwritten(&why),
         Err(Failure::Told(told)) => {
-            eprintln!("luoctl: {}", plain_lines(&told.message));
+            complain(format_args!("luoctl: {}", told.message));
             if let Some(next) = &told.next {
-                eprintln!("  {}", plain_lines(next));
+                complain(format_args!("  {next}"));
             }
             if context.json
                 && let Err(why) = context.out.record(&told.document())
                 && why.kind() != io::ErrorKind::BrokenPipe
             {
-                eprintln!("luoctl: standard output: {why}");
+                complain(format_args!("luoctl: standard output: {why}"));
             }
             told.exit
         }
@@ -99,7 +99,7 @@ fn unwritten(why: &io::Error) -> Exit {
     if why.kind() == io::ErrorKind::BrokenPipe {
         return Exit::Done;
     }
-    eprintln!("luoctl: standard output: {why}");
+    complain(format_args!("luoctl: standard output: {why}"));
     Exit::Output
 }
 

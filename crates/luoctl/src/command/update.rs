@@ -49,6 +49,10 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             Err(why) => return Err(why.into()),
         }
     }
+    // One that has said all it had to say, and nothing of a jump, has not jumped.
+    if seen.phase != Some(Phase::Jumping) {
+        return Err(seen.lost());
+    }
     if seen.is_quiet {
         return Ok(Exit::Done);
     }
