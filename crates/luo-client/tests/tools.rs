@@ -5,7 +5,8 @@ use luo_client::agent::{Admin, Error, Status};
 use luo_varlink::admin::{self, Checked, Finished, Planned, Prepared, Progress, Sessions};
 use luo_varlink::status::{self, Current, History, Watched};
 use luo_varlink::{
-    Orchestrator, Phase, Plan, PlanStep, Report, Step, Target, TimelineEvent, TimelineKind, paths,
+    Orchestrator, Phase, Plan, PlanStep, Report, Step, Target, TimelineEvent, TimelineKind, limits,
+    paths,
 };
 
 use crate::fake::{Fake, Peer};
@@ -80,6 +81,10 @@ fn an_administrator_goes_step_by_step() {
             event: "cancel".into(),
             phase: Phase::Normal,
         });
+        peer.expect(Method::Cancel {
+            reason: Some("ä".repeat(limits::MAX_REASON / 2)),
+        });
+        peer.done();
         peer.expect(Method::Finish {
             release_unclaimed: true,
         });
@@ -106,6 +111,7 @@ fn an_administrator_goes_step_by_step() {
         matches!(error, Error::Refused(admin::Error::Illegal { .. })),
         "{error}"
     );
+    admin.cancel(Some(&"ä".repeat(100_000))).unwrap();
     assert_eq!(admin.finish(true).unwrap(), ["s1"]);
     admin.release("s2").unwrap();
     assert_eq!(admin.sessions().unwrap(), []);

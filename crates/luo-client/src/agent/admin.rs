@@ -13,6 +13,7 @@ use zlink_core::Call;
 
 use super::caller::{Caller, Waits};
 use super::timeline::Timeline;
+use super::workload::cut;
 use super::{DEFAULT_TIMEOUT, Error};
 
 type Result<T> = core::result::Result<T, Error<Refusal>>;
@@ -126,12 +127,13 @@ impl Admin {
         self.tell("Kexec", Method::Kexec, Waits::Others)
     }
 
-    /// Ends an update before the jump. All workloads go on.
+    /// Ends an update before the jump. All workloads go on. They are told the reason, its
+    /// first 1,024 bytes.
     ///
     /// # Errors
     /// [`Refusal::Illegal`]: no update is under way.
     pub fn cancel(&mut self, reason: Option<&str>) -> Result<()> {
-        let reason = reason.map(Into::into);
+        let reason = reason.map(|reason| cut(reason).into());
         self.tell("Cancel", Method::Cancel { reason }, Waits::Others)
     }
 

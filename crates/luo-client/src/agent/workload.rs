@@ -380,7 +380,7 @@ pub(super) fn declare(session: &SessionName, token: Token) -> Result<Method> {
 }
 
 /// As much of a reason as the agent takes.
-fn cut(reason: &str) -> &str {
+pub(super) fn cut(reason: &str) -> &str {
     let mut ends = (0..=MAX_REASON.min(reason.len())).rev();
     let fits = ends.find_map(|end| reason.get(..end));
     fits.unwrap_or_default()
