@@ -5,8 +5,11 @@
 
 use std::io;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
-use luo_client::agent::Admin;
+use luo_client::agent::{Admin, Error};
+use luo_varlink::Phase;
+use luo_varlink::admin::Error as Refusal;
 use signal_hook::consts::SIGINT;
 use signal_hook::iterator::{Handle, Signals};
 
@@ -60,9 +63,29 @@ impl Drop for Cancels {
 }
 
 fn cancel(folder: &Path) {
-    let cancelled = Admin::connect_to(folder)
-        .and_then(|mut admin| admin.cancel(Some("interrupted by ^C in luoctl")));
+    let cancelled = Admin::connect_to(folder).and_then(|mut admin| cancel_soon(&mut admin));
     if let Err(why) = cancelled {
         complain(format_args!("luoctl: it could not be cancelled: {why}"));
+    }
+}
+
+/// Cancels. If nothing is under way, the agent may be about to read the call that this
+/// is to undo: it is asked again for a while.
+fn cancel_soon(admin: &mut Admin) -> std::result::Result<(), Error<Refusal>> {
+    /// How long an agent takes at most to begin.
+    const PATIENCE: Duration = Duration::from_secs(5);
+    /// How often it is asked.
+    const EACH: Duration = Duration::from_millis(20);
+    let begun = Instant::now();
+    loop {
+        let cancelled = admin.cancel(Some("interrupted by ^C in luoctl"));
+        match cancelled {
+            Err(Error::Refused(Refusal::Illegal { phase, .. }))
+                if phase == Phase::Normal && begun.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(EACH);
+            }
+            done => return done,
+        }
     }
 }

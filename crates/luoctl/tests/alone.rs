@@ -270,6 +270,41 @@ fn interrupted_with_nobody_who_reads_it_cancels() {
     assert_eq!(code, Some(i32::from(Exit::Refused.code())));
 }
 
+/// The agent may get to the cancel before it has read what it is to undo.
+#[test]
+fn interrupted_before_the_agent_has_begun_it_cancels_still() {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
+    let mut command = Command::new(LUOCTL);
+    command
+        .arg("--runtime-directory")
+        .arg(folder.path())
+        .arg("update");
+    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
+    let (mut update, _) = listener.accept().unwrap();
+    let mut call = Vec::new();
+    BufReader::new(&update).read_until(0, &mut call).unwrap();
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let (mut cancel, _) = listener.accept().unwrap();
+    let mut calls = BufReader::new(cancel.try_clone().unwrap());
+    let early = json!({ "error": "org.liveupdate.Admin.Illegal",
+        "parameters": { "event": "cancel", "phase": "normal" } });
+    for answer in [format!("{early}\0"), "{}\0".to_owned()] {
+        let mut call = Vec::new();
+        calls.read_until(0, &mut call).unwrap();
+        assert!(text(&call).contains("org.liveupdate.Admin.Cancel"));
+        cancel.write_all(answer.as_bytes()).unwrap();
+    }
+    let cancelled = json!({ "error": "org.liveupdate.Admin.Cancelled",
+        "parameters": { "reason": "^C" } });
+    update
+        .write_all(format!("{cancelled}\0").as_bytes())
+        .unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(i32::from(Exit::Refused.code())));
+}
+
 /// The first ^C asks an agent to cancel, the second leaves one that does not answer.
 #[test]
 fn interrupted_twice_it_leaves() {

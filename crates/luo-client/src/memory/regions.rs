@@ -78,7 +78,9 @@ impl Error {
     }
 }
 
-/// Memory with a name, in a memfd that can be neither shrunk nor grown.
+/// Memory with a name, in a memfd that can be neither shrunk nor grown. Kernels that hand
+/// memfds over as `memfd-v2` or newer (Linux 7.3) bring that seal back after an update;
+/// older ones do not.
 #[derive(Debug)]
 pub struct Region {
     file: File,
