@@ -121,7 +121,7 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
 }
 
 fn run(cli: &Cli) -> Result<ExitCode> {
-    let stored = Store::take();
+    let (store, stored) = Store::take();
     let config = Config::parse(&read(&cli.config)?);
     let config = config.with_context(|| cli.config.display().to_string())?;
     let policy = Policy::parse(&read(&cli.policy)?);
@@ -150,7 +150,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
             notes,
             kernel,
             probe,
-            store: Store::of_manager(),
+            store,
         });
         agent.start(stored).await.context("how things stand")?;
         tokio::task::spawn_local(watchdog());

@@ -23,7 +23,7 @@ use rustix::net::{
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 /// Descriptors that are kept.
-const MOST: usize = 16_384;
+const MOST: usize = crate::store::MOST;
 
 /// Descriptors that come with one message.
 const AT_ONCE: usize = 16;
@@ -122,6 +122,7 @@ pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<E
             .args(arguments)
             .env("NOTIFY_SOCKET", &sockets.paths[0])
             .env(SOCKET, &sockets.paths[1])
+            .env(crate::store::ROOM, MOST.to_string())
             .spawn()?;
         let status = watch(child, &sockets, &mut kept)?;
         if status.success() {
