@@ -154,7 +154,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         });
         agent.start(stored).await.context("how things stand")?;
         tokio::task::spawn_local(watchdog());
-        store::ready();
+        store::ready(agent.present().phase.word());
         let serving = server::serve(Rc::clone(&agent), sockets);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;

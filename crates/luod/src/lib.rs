@@ -16,6 +16,7 @@
 //! | [`agent`] | holds workloads and sessions; runs updates |
 //! | [`kernel`] | talks to `/dev/liveupdate` and kexec, on a thread of its own |
 //! | [`server`] | talks Varlink with peers, a task each |
+//! | [`shutdown`] | sees whether the agent outlives one |
 //! | [`store`], [`supervise`] | the service manager's descriptor store, and a small manager |
 //! | [`notes`], [`history`], [`metrics`] | what is written down |
 //!
@@ -36,5 +37,6 @@ pub mod policy;
 pub mod record;
 pub mod round;
 pub mod server;
+pub mod shutdown;
 pub mod store;
 pub mod supervise;

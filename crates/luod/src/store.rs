@@ -81,8 +81,12 @@ impl Labels {
     /// The label of a session that goes.
     fn take(&mut self, session: &str) -> Option<String> {
         let label = self.by_session.remove(session)?;
-        self.free
-            .extend(label.parse().ok().filter(|&number: &usize| number < self.next));
+        self.free.extend(
+            label
+                .parse()
+                .ok()
+                .filter(|&number: &usize| number < self.next),
+        );
         Some(label)
     }
 }
@@ -184,9 +188,9 @@ impl Store {
     }
 }
 
-/// Tells the manager that the service is up.
-pub fn ready() {
-    tell(&[NotifyState::Ready]);
+/// Tells the manager that the service is up and, in a line, how it stands.
+pub fn ready(line: &str) {
+    tell(&[NotifyState::Ready, NotifyState::Status(line)]);
 }
 
 /// Tells the manager, in a line, how it stands.

@@ -15,6 +15,7 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 
 use super::Agent;
 use super::timeline::Line;
+use crate::config::Jump;
 use crate::kernel::{Probe, command_line};
 
 /// What the kernels' handlers write that the orchestrator does not tell of.
@@ -61,7 +62,10 @@ impl Agent {
         };
         // Images are large: the other peers do not wait for them.
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
-        let checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
+        let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
+        if self.config.jump == Jump::Systemctl {
+            checks.push(crate::shutdown::check(&self.config.checks.root));
+        }
         let obstacles = self.state.borrow().obstacles();
         let checks = checks
             .into_iter()

@@ -1,0 +1,91 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Whether the agent outlives a shutdown, which `jump = "systemctl"` takes: at its end
+//! systemd kills all processes but those whose control group it has marked before, for
+//! `SurviveFinalKillSignal=`. An older systemd does not know that setting, and ignores it
+//! with nothing but a line in its log.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use luo_varlink::{Check, CheckStatus};
+
+/// The mark.
+const MARK: &str = "user.survive_final_kill_signal";
+
+/// Looks for the mark at the agent's own control group.
+#[must_use]
+pub fn check(root: &Path) -> Check {
+    let group = fs::read_to_string(root.join("proc/self/cgroup"));
+    let group = group.ok().and_then(|text| folder(root, &text));
+    judge(group.as_deref().map(is_marked))
+}
+
+/// The folder of the control group in the text of `/proc/self/cgroup`.
+fn folder(root: &Path, text: &str) -> Option<PathBuf> {
+    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    Some(root.join("sys/fs/cgroup").join(path))
+}
+
+fn is_marked(group: &Path) -> bool {
+    let mut value = [0; 8];
+    let found = rustix::fs::getxattr(group, MARK, &mut value);
+    found.is_ok_and(|length| value.get(..length) == Some(b"1"))
+}
+
+fn judge(marked: Option<bool>) -> Check {
+    let (status, found) = match marked {
+        Some(true) => (
+            CheckStatus::Ok,
+            "systemd lets luod run up to the end of a shutdown",
+        ),
+        Some(false) => (
+            CheckStatus::Failed,
+            "systemd kills luod at the end of a shutdown, and all sessions of services go with it",
+        ),
+        None => (
+            CheckStatus::Failed,
+            "luod is no service of systemd: the end of a shutdown kills it, and all sessions of \
+             services go with it",
+        ),
+    };
+    let remedy = "run luod by its unit under systemd 255 or newer (SurviveFinalKillSignal=), or \
+                  set jump = \"direct\" in luod.toml";
+    Check {
+        name: "jump-shutdown".to_owned(),
+        status,
+        found: found.to_owned(),
+        remedy: (status != CheckStatus::Ok).then(|| remedy.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_group_is_found() {
+        let root = Path::new("/x");
+        assert_eq!(
+            folder(root, "1:name=a:/b\n0::/system.slice/luod.service\n").unwrap(),
+            Path::new("/x/sys/fs/cgroup/system.slice/luod.service")
+        );
+        assert_eq!(folder(root, "1:name=a:/b\n"), None);
+    }
+
+    #[test]
+    fn without_the_mark_no_update_begins() {
+        let empty = tempfile::tempdir().unwrap();
+        let none = check(empty.path());
+        assert_eq!(none.status, CheckStatus::Failed);
+        let proc = empty.path().join("proc/self");
+        fs::create_dir_all(&proc).unwrap();
+        fs::write(proc.join("cgroup"), "0::/luod.service\n").unwrap();
+        let group = empty.path().join("sys/fs/cgroup/luod.service");
+        fs::create_dir_all(&group).unwrap();
+        let unmarked = check(empty.path());
+        assert_eq!(unmarked.status, CheckStatus::Failed);
+        assert_ne!(unmarked.found, none.found);
+        assert!(unmarked.remedy.unwrap().contains("direct"));
+        assert_eq!(judge(Some(true)).status, CheckStatus::Ok);
+    }
+}
