@@ -2,9 +2,10 @@
 //! Debian packages that are downloaded and unpacked but not installed.
 //!
 //! The kernel's source and the Rust library's source come from a newer suite
-//! than the machine's. They are fetched through a configuration of apt that is
-//! private to the cache, so the machine's own stays as it is. The mirror is
-//! the one that the machine uses already.
+//! than the machine's, and so do the programs of guests that run systemd. They
+//! are fetched through a configuration of apt that is private to the cache, so
+//! the machine's own stays as it is. The mirror is the one that the machine
+//! uses already.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,26 @@ use crate::cache::{Cache, CacheLock, sha256_file, short};
 use crate::progress::{Step, Unit};
 use crate::run;
 
-const SUITE: &str = "trixie-backports";
+/// A suite of Debian that is asked through a private configuration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Suite {
+    /// New kernels and tools.
+    Backports,
+    /// Everything else.
+    Stable,
+}
+
+impl Suite {
+    /// Its name in the archive.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Backports => "trixie-backports",
+            Self::Stable => "trixie",
+        }
+    }
+}
+
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// A package in a fixed version with a fixed content.
@@ -67,11 +87,11 @@ pub struct Apt {
 }
 
 impl Apt {
-    /// The private configuration for the newer suite, with fresh lists.
+    /// The private configuration for a suite, with fresh lists.
     ///
     /// # Errors
     /// No mirror is configured on this machine, or it does not answer.
-    pub fn newer_suite(cache: &Cache) -> Result<Self> {
+    pub fn of_suite(cache: &Cache, suite: Suite) -> Result<Self> {
         let lock = cache.lock()?;
         let targets = run::output(Command::new("apt-get").args([
             "indextargets",
@@ -82,13 +102,14 @@ impl Apt {
             "apt knows no mirror of the main Debian archive: add one to /etc/apt/sources.list \
              (any line with `bookworm main` or `trixie main`) and run apt-get update",
         )?;
-        let dir = cache.path("apt");
+        let suite = suite.name();
+        let dir = cache.path("apt").join(suite);
         fs::create_dir_all(dir.join("lists/partial"))?;
         fs::create_dir_all(dir.join("cache/archives/partial"))?;
         let sources = dir.join("sources.list");
         fs::write(
             &sources,
-            format!("deb [signed-by={KEYRING}] {mirror} {SUITE} main\n"),
+            format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"),
         )?;
         let options = [
             format!("Dir::Etc::sourcelist={}", sources.display()),
@@ -109,7 +130,7 @@ impl Apt {
             downloads: cache.path("downloads"),
             log: cache.log("apt-download"),
         };
-        let mut step = Step::new(&format!("index of Debian's {SUITE}"));
+        let mut step = Step::new(&format!("index of Debian's {suite}"));
         run::logged(
             apt.command("apt-get").arg("update"),
             &apt.log,
@@ -245,6 +266,31 @@ impl Deb {
         })
     }
 
+    /// A note of it, in a line.
+    #[must_use]
+    pub fn note(&self) -> String {
+        format!(
+            "{} {} {} {}",
+            self.package,
+            self.version,
+            self.sha256,
+            self.path.display()
+        )
+    }
+
+    /// What a note tells of, if it is still there.
+    #[must_use]
+    pub fn noted(line: &str) -> Option<Self> {
+        let mut words = line.trim_end().splitn(4, ' ').map(str::to_owned);
+        let deb = Self {
+            package: words.next()?,
+            version: words.next()?,
+            sha256: words.next()?,
+            path: words.next()?.into(),
+        };
+        deb.path.exists().then_some(deb)
+    }
+
     /// Checks the content once more, before it is used.
     ///
     /// # Errors
@@ -337,6 +383,20 @@ mod tests {
             pick_mirror("http://b.example/debian-security/ Debian"),
             None
         );
+    }
+
+    #[test]
+    fn a_note_tells_of_what_is_there() {
+        let path = tempfile::NamedTempFile::new().unwrap();
+        let deb = Deb {
+            package: "x".into(),
+            version: "1:2-3".into(),
+            sha256: "abc".into(),
+            path: path.path().to_owned(),
+        };
+        assert_eq!(Deb::noted(&deb.note()).unwrap().version, "1:2-3");
+        path.close().unwrap();
+        assert!(Deb::noted(&deb.note()).is_none());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Builds the guest's init as a static program.
+//! Builds the guest's programs, as static ones: its init, and for guests that run systemd
+//! the agent and its command line.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -18,11 +19,26 @@ struct Metadata {
     target_directory: PathBuf,
 }
 
-/// Builds `luo-guest` and gives the program's path.
+/// The programs that were built.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// Where they are.
+    pub folder: PathBuf,
+}
+
+impl Programs {
+    /// The init of test machines, which is a part of the others, too.
+    #[must_use]
+    pub fn guest(&self) -> PathBuf {
+        self.folder.join("luo-guest")
+    }
+}
+
+/// Builds them.
 ///
 /// # Errors
-/// It does not compile.
-pub fn build(cache: &Cache, repo: &Path) -> Result<PathBuf> {
+/// One does not compile.
+pub fn build(cache: &Cache, repo: &Path) -> Result<Programs> {
     // A folder of its own: other flags would recompile the workspace each time.
     let target = target_directory(repo)?.join("guest");
     let mut command = Command::new("cargo");
@@ -31,6 +47,11 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<PathBuf> {
         "--release",
         "--package",
         "luo-guest",
+        // Next to nothing beside the first: what they are made of is in it.
+        "--package",
+        "luod",
+        "--package",
+        "luoctl",
         "--target",
         TARGET,
         "--target-dir",
@@ -39,10 +60,12 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<PathBuf> {
     command
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    let mut step = Step::counting("compile the guest's init", Unit::Things("crates"), None);
+    let mut step = Step::counting("compile the guest's programs", Unit::Things("crates"), None);
     run::cargo(&mut command, &cache.log("guest"), &mut step)?;
     step.done();
-    Ok(target.join(TARGET).join("release/luo-guest"))
+    Ok(Programs {
+        folder: target.join(TARGET).join("release"),
+    })
 }
 
 fn target_directory(repo: &Path) -> Result<PathBuf> {

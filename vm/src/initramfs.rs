@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The guest's root: a cpio archive written without root's help.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -29,9 +30,37 @@ const FOLDERS: &[&str] = &[
 /// How many archives are kept.
 const KEPT: usize = 12;
 
+/// A file of a root.
+#[derive(Clone, Debug)]
+pub enum Node {
+    /// A folder with nothing in it. Others come with what is in them.
+    Folder,
+    /// A copy of a file, and its permissions.
+    File {
+        /// Where its content is.
+        from: PathBuf,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// A symbolic link.
+    Link(String),
+}
+
+/// A root by place, without a slash at the beginning.
+pub type Tree = BTreeMap<String, Node>;
+
 /// What goes into the archive.
 #[derive(Debug)]
-pub struct Contents<'a> {
+pub enum Contents<'a> {
+    /// Our own init, and little else.
+    Own(Own<'a>),
+    /// A root with an init of its own, and the kernels that the guest can kexec into.
+    Root(&'a Tree, &'a Images),
+}
+
+/// What a guest with our own init has.
+#[derive(Debug)]
+pub struct Own<'a> {
     /// The init program.
     pub init: &'a Path,
     /// The kernels that the guest can kexec into.
@@ -65,30 +94,9 @@ fn archive(contents: &Contents<'_>) -> Result<Vec<u8>> {
         bytes: Vec::new(),
         inode: 0,
     };
-    for folder in FOLDERS {
-        archive.add(folder, ModeFileType::Directory, 0o755, &[], None)?;
-    }
-    // The kernel opens it for init before devtmpfs is mounted.
-    archive.add("dev/console", ModeFileType::Char, 0o600, &[], Some((5, 1)))?;
-    let busybox = BUSYBOX.iter().map(Path::new).find(|path| path.exists());
-    archive.program(
-        "bin/busybox",
-        busybox.context("busybox is missing: install the package busybox-static")?,
-    )?;
-    archive.program("init", contents.init)?;
-    for (name, image) in contents.kernels {
-        archive.program(&format!("kernels/{name}"), image)?;
-    }
-    for (place, folder, programs) in [
-        ("selftests", contents.selftests, selftests::PROGRAMS),
-        ("clients", contents.clients, clients::PROGRAMS),
-    ] {
-        let Some(folder) = folder else {
-            continue;
-        };
-        for program in programs {
-            archive.program(&format!("{place}/{program}"), &folder.join(program))?;
-        }
+    match contents {
+        Contents::Own(own) => archive.own(own)?,
+        Contents::Root(tree, kernels) => archive.root(tree, kernels)?,
     }
     trailer(&mut archive.bytes)?;
     // The kernel wants whole words, some loaders whole sectors.
@@ -104,9 +112,80 @@ struct Archive {
 }
 
 impl Archive {
+    fn own(&mut self, own: &Own<'_>) -> Result<()> {
+        for folder in FOLDERS {
+            self.add(folder, ModeFileType::Directory, 0o755, &[], None)?;
+        }
+        self.console()?;
+        let busybox = BUSYBOX.iter().map(Path::new).find(|path| path.exists());
+        self.program(
+            "bin/busybox",
+            busybox.context("busybox is missing: install the package busybox-static")?,
+        )?;
+        self.program("init", own.init)?;
+        self.kernels(own.kernels)?;
+        for (place, folder, programs) in [
+            ("selftests", own.selftests, selftests::PROGRAMS),
+            ("clients", own.clients, clients::PROGRAMS),
+        ] {
+            let Some(folder) = folder else {
+                continue;
+            };
+            for program in programs {
+                self.program(&format!("{place}/{program}"), &folder.join(program))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn root(&mut self, tree: &Tree, kernels: &Images) -> Result<()> {
+        let mut folders = BTreeSet::new();
+        for (place, node) in tree {
+            let above = Path::new(place).ancestors().skip(1);
+            let above = above
+                .filter_map(Path::to_str)
+                .filter(|path| !path.is_empty());
+            folders.extend(above.map(str::to_owned));
+            if matches!(node, Node::Folder) {
+                folders.insert(place.clone());
+            }
+        }
+        // In this order each is behind the one that it is in.
+        for folder in &folders {
+            self.add(folder, ModeFileType::Directory, 0o755, &[], None)?;
+        }
+        self.console()?;
+        for (place, node) in tree {
+            match node {
+                Node::Folder => {}
+                Node::File { from, mode } => self.file(place, from, *mode)?,
+                Node::Link(to) => {
+                    self.add(place, ModeFileType::Symlink, 0o777, to.as_bytes(), None)?
+                }
+            }
+        }
+        self.kernels(kernels)
+    }
+
+    fn kernels(&mut self, kernels: &Images) -> Result<()> {
+        for (name, image) in kernels {
+            self.program(&format!("kernels/{name}"), image)?;
+        }
+        Ok(())
+    }
+
+    /// The kernel opens it for init before devtmpfs is mounted.
+    fn console(&mut self) -> Result<()> {
+        self.add("dev/console", ModeFileType::Char, 0o600, &[], Some((5, 1)))
+    }
+
     fn program(&mut self, name: &str, path: &Path) -> Result<()> {
+        self.file(name, path, 0o755)
+    }
+
+    fn file(&mut self, name: &str, path: &Path, mode: u32) -> Result<()> {
         let content = fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-        self.add(name, ModeFileType::Regular, 0o755, &content, None)
+        self.add(name, ModeFileType::Regular, mode, &content, None)
     }
 
     fn add(

@@ -9,14 +9,15 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use luo_vm_protocol::Event;
 
 use crate::cache::{Cache, forget_oldest};
-use crate::initramfs::{self, Contents};
+use crate::guest::Programs;
+use crate::initramfs::{self, Contents, Own};
 use crate::kernel::{Images, Kernels};
 use crate::qemu::{self, Machine, Recording, Stamped};
 use crate::scenario::Scenario;
 use crate::source::Source;
 use crate::toolchain::Toolchain;
 use crate::variant::Variant;
-use crate::{clients, guest, interrupt, prereq, selftests};
+use crate::{clients, guest, interrupt, prereq, selftests, systemd};
 
 /// How many console logs are kept.
 const KEPT_LOGS: usize = 60;
@@ -31,7 +32,7 @@ pub struct Lab {
     pub repo: PathBuf,
     base: OnceCell<Result<Base, String>>,
     images: std::cell::RefCell<BTreeMap<&'static str, Result<PathBuf, String>>>,
-    guest: OnceCell<Result<PathBuf, String>>,
+    guest: OnceCell<Result<Programs, String>>,
     selftests: OnceCell<Result<PathBuf, String>>,
 }
 
@@ -120,10 +121,15 @@ impl Lab {
             .get(scenario.first)
             .context("the first kernel is not among the images")?
             .clone();
-        let init = remembered(
+        let programs = remembered(
             self.guest
                 .get_or_init(|| guest::build(&self.cache, &self.repo).map_err(explain)),
         )?;
+        if scenario.guest == "systemd" {
+            let tree = systemd::root(&self.cache, &self.repo, programs)?;
+            let initrd = initramfs::build(&self.cache, &Contents::Root(&tree, &images))?;
+            return Ok(BootFiles { kernel, initrd });
+        }
         let selftests = if scenario.guest.starts_with("selftest") {
             Some(self.selftests()?)
         } else {
@@ -134,13 +140,13 @@ impl Lab {
         } else {
             None
         };
-        let contents = Contents {
-            init,
+        let own = Own {
+            init: &programs.guest(),
             kernels: &images,
             selftests,
             clients: clients.as_deref(),
         };
-        let initrd = initramfs::build(&self.cache, &contents)?;
+        let initrd = initramfs::build(&self.cache, &Contents::Own(own))?;
         Ok(BootFiles { kernel, initrd })
     }
 
@@ -192,6 +198,7 @@ impl Lab {
                 "downloads",
                 "fuzz",
                 "logs",
+                "roots",
                 "selftests",
                 "src",
                 "tools",

@@ -10,8 +10,8 @@
 //! ```text
 //! prereq  apt ── toolchain ─┐                        guest ─┐
 //!          └──── source ────┼─ kernel (kconfig, make) ──────┼─ initramfs ─ qemu ─ judge
-//!   patches, overlay, tree ─┘  selftests, clients ──────────┘        │
-//!                                                         timeline, bench
+//!   patches, overlay, tree ─┘  selftests, clients ──────────┤        │
+//!                     apt ── debian ── systemd (package) ───┘  timeline, bench
 //! ```
 //!
 //! Everything that takes time is kept in [`cache`], named by its inputs.
@@ -23,6 +23,7 @@ pub mod cache;
 pub mod checks;
 pub mod clients;
 pub mod console;
+pub mod debian;
 pub mod fuzz;
 pub mod guest;
 pub mod initramfs;
@@ -33,6 +34,7 @@ pub mod kernel;
 pub mod lab;
 pub mod make;
 pub mod overlay;
+pub mod package;
 pub mod patches;
 pub mod prereq;
 pub mod progress;
@@ -43,6 +45,7 @@ pub mod scenarios;
 pub mod selftests;
 pub mod shell;
 pub mod source;
+pub mod systemd;
 pub mod timeline;
 pub mod toolchain;
 pub mod tree;

@@ -115,6 +115,57 @@ fn fleet(on: &'static str, first: &'static str, next: &'static str) -> Scenario 
     }
 }
 
+/// A guest that runs systemd, with our packages' files in it.
+fn systemd(name: &str, proves: &'static str) -> Scenario {
+    Scenario {
+        first: "systemd",
+        next: vec!["systemd"],
+        timeout: BASE_TIMEOUT * 4,
+        expect: Expect {
+            cases: 24,
+            named: &["completed-after-systemctl", "completed-after-direct"],
+            kexecs: Some(2),
+        },
+        cmdline: &[
+            // The initramfs has to fit into it, too.
+            "kho_scratch=32M,160M,32M",
+            // All that systemd says is to be seen, from its first word to its last.
+            "systemd.log_target=kmsg",
+            "systemd.log_color=0",
+            "systemd.show_status=0",
+            "printk.devkmsg=on",
+        ],
+        console: Rules {
+            must: &["systemd-shutdown.*Rebooting with kexec"],
+            must_not: &[
+                "(service|sysusers.d|tmpfiles.d)/?luod[^ ]*:[0-9]+:",
+                "luod.service: .*([Uu]nknown|[Ii]gnor|WITHOUT|not support|Failed to)",
+            ],
+            allowed: &[],
+        },
+        ..scenario(name, "systemd", proves)
+    }
+}
+
+/// One boot of it, with more sessions than systemd could give the names of.
+fn systemd_many() -> Scenario {
+    Scenario {
+        args: vec!["part:many".to_owned()],
+        expect: Expect {
+            cases: 1,
+            named: &["many-sessions"],
+            kexecs: Some(0),
+        },
+        console: Rules::default(),
+        // A minute and more; what labels are long at most is seen in a unit test, too.
+        in_tests: false,
+        ..systemd(
+            "systemd-many",
+            "2,240 sessions with long names come back out of systemd's descriptor store",
+        )
+    }
+}
+
 /// `kexecs` updates in a row, between two kernels in turn.
 fn chain(kexecs: u32) -> Scenario {
     let next = (0..kexecs)
@@ -238,6 +289,11 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
                 "damaged handover data is refused with a message and no crash",
             )
         },
+        systemd(
+            "systemd",
+            "the files of dist/ under a real systemd: nothing is lost, whatever ends the agent",
+        ),
+        systemd_many(),
         Scenario {
             ..scenario(
                 "demo",

@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::apt::{Apt, Deb, Pin};
+use crate::apt::{Apt, Deb, Pin, Suite};
 use crate::cache::{Cache, Key, short, write_whole};
 use crate::overlay;
 use crate::patches::{self, Patch};
@@ -145,7 +145,7 @@ fn package(cache: &Cache) -> Result<Deb> {
     if let Some(deb) = remembered(&note) {
         return Ok(deb);
     }
-    let apt = Apt::newer_suite(cache)?;
+    let apt = Apt::of_suite(cache, Suite::Backports)?;
     let pinned = apt
         .offers(LINUX.package)?
         .into_iter()
@@ -162,14 +162,7 @@ fn package(cache: &Cache) -> Result<Deb> {
                 LINUX.package, LINUX.version, offer.package, offer.version
             );
             let deb = apt.download(offer)?;
-            let line = format!(
-                "{} {} {} {}",
-                deb.package,
-                deb.version,
-                deb.sha256,
-                deb.path.display()
-            );
-            write_whole(&note, line.as_bytes())?;
+            write_whole(&note, deb.note().as_bytes())?;
             return Ok(deb);
         }
     }
@@ -190,15 +183,7 @@ fn downloads_hint(cache: &Cache) -> String {
 }
 
 fn remembered(note: &Path) -> Option<Deb> {
-    let line = fs::read_to_string(note).ok()?;
-    let mut words = line.splitn(4, ' ').map(str::to_owned);
-    let deb = Deb {
-        package: words.next()?,
-        version: words.next()?,
-        sha256: words.next()?,
-        path: words.next()?.into(),
-    };
-    deb.path.exists().then_some(deb)
+    Deb::noted(&fs::read_to_string(note).ok()?)
 }
 
 /// The `y` of `linux-source-7.y`.

@@ -8,7 +8,7 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::apt::{Apt, Deb, Offer, Pin};
+use crate::apt::{Apt, Deb, Offer, Pin, Suite};
 use crate::cache::{Cache, short};
 use crate::progress::{Step, Unit};
 use crate::run;
@@ -128,7 +128,10 @@ fn library_package(cache: &Cache, number: &str) -> Result<Option<PathBuf>> {
 
 fn fetch_library(cache: &Cache, number: &str) -> Result<Option<Deb>> {
     // An unpacked library stays usable when the archive has moved on.
-    for apt in [Apt::newer_suite(cache)?, Apt::machine(cache)?] {
+    for apt in [
+        Apt::of_suite(cache, Suite::Backports)?,
+        Apt::machine(cache)?,
+    ] {
         for package in ["rust-src", "rust-web-src"] {
             let offers = apt.offers(package)?;
             let Some(offer) = choose(&offers, number) else {

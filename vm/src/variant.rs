@@ -15,6 +15,8 @@ pub struct Variant {
     pub rust: bool,
     /// Whether the in-kernel tests and debug checks are on.
     pub checks: bool,
+    /// A fragment of its own, by its name in `kernel/config`.
+    pub own: Option<&'static str>,
 }
 
 /// In the order that flips the fewest options from one to the next.
@@ -24,30 +26,43 @@ pub const VARIANTS: &[Variant] = &[
         purpose: "mainline's orchestrator in C, to compare with",
         rust: false,
         checks: true,
+        own: None,
     },
     Variant {
         name: "rust",
         purpose: "the orchestrator in Rust",
         rust: true,
         checks: true,
+        own: None,
     },
     Variant {
         name: "rust-next",
         purpose: "the same again, as the kernel to update to",
         rust: true,
         checks: true,
+        own: None,
     },
     Variant {
         name: "bench-rust",
         purpose: "the orchestrator in Rust without checks",
         rust: true,
         checks: false,
+        own: None,
     },
     Variant {
         name: "bench-c",
         purpose: "mainline's orchestrator without checks",
         rust: false,
         checks: false,
+        own: None,
+    },
+    // The last one: what it has more recompiles nearly everything.
+    Variant {
+        name: "systemd",
+        purpose: "the orchestrator in Rust, with what systemd needs of a kernel",
+        rust: true,
+        checks: true,
+        own: Some("systemd.config"),
     },
 ];
 
@@ -92,6 +107,7 @@ impl Variant {
                 names.push("forge.config");
             }
         }
+        names.extend(self.own);
         names
     }
 

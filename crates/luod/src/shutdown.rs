@@ -3,6 +3,9 @@
 //! systemd kills all processes but those whose control group it has marked before, for
 //! `SurviveFinalKillSignal=`. An older systemd does not know that setting, and ignores it
 //! with nothing but a line in its log.
+//!
+//! An orchestrator with states keeps sessions that are closed while it is frozen. Mainline's
+//! does not, and ours is frozen by the jump itself while sessions of an earlier update wait.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -40,12 +43,12 @@ fn judge(marked: Option<bool>) -> Check {
         ),
         Some(false) => (
             CheckStatus::Failed,
-            "systemd kills luod at the end of a shutdown, and all sessions of services go with it",
+            "systemd kills luod at the end of a shutdown, and what it holds goes with it",
         ),
         None => (
             CheckStatus::Failed,
-            "luod is no service of systemd: the end of a shutdown kills it, and all sessions of \
-             services go with it",
+            "luod is no service of systemd: the end of a shutdown kills it, and what it holds goes \
+             with it",
         ),
     };
     let remedy = "run luod by its unit under systemd 255 or newer (SurviveFinalKillSignal=), or \

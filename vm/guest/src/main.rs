@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The init of every test VM.
 //!
-//! It runs as process 1, sets the machine up, runs the scenario that the
+//! It runs as process 1 (or, in guests that run systemd, as a service of it), sets the machine up, runs the scenario that the
 //! kernel command line names, reports to the host as it goes, and switches the
 //! machine off. A scenario that kexecs is run again by the next kernel, which
 //! knows from `luo.boot` how far it is.
@@ -42,11 +42,17 @@ fn main() {
 }
 
 fn run() -> anyhow::Result<()> {
-    init::mount()?;
+    // In a guest that has an init of its own this is a service, and all is set up.
+    let is_init = std::process::id() == 1;
+    if is_init {
+        init::mount()?;
+    }
     let guest = init::Guest::read()?;
     port::open();
     init::announce(&guest);
-    init::raise_limits()?;
+    if is_init {
+        init::raise_limits()?;
+    }
     init::watch(&guest);
     scenario::find(&guest.scenario)?(&guest)
 }

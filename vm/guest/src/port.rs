@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The line to the host.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use luo_vm_protocol::{Event, GUEST_PORT, Outcome};
+use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 
 /// The open port; without one, events go to the console.
@@ -19,7 +20,9 @@ static FAILED: AtomicBool = AtomicBool::new(false);
 /// Opens the port. A machine without one still runs: its events are mixed into
 /// the console's output, which is what one wants when running by hand.
 pub(crate) fn open() {
-    let file = OpenOptions::new().read(true).write(true).open(GUEST_PORT);
+    // Not as a terminal of this process: its children would ask for passwords there.
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let file = rustix::fs::open(GUEST_PORT, flags, Mode::empty()).map(File::from);
     let port = file.ok().filter(|file| raw_mode(file).is_ok());
     *PORT.lock().unwrap_or_else(PoisonError::into_inner) = port;
 }

@@ -13,6 +13,7 @@ mod hostile;
 mod rfc_client;
 mod selftest;
 mod shell;
+mod systemd;
 mod unclaimed;
 
 use anyhow::{Context, Result};
@@ -38,6 +39,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("selftest-kexec", selftest::kexec),
     ("selftest-liveupdate", selftest::liveupdate),
     ("shell", shell::run),
+    ("systemd", systemd::run),
     ("unclaimed", unclaimed::run),
 ];
 

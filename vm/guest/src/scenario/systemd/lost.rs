@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The agent is lost in each way there is, and no session is.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use luo_fleet::stage::until;
+use luo_varlink::{CheckStatus, Phase, Target, WorkloadState};
+use rustix::process::Signal;
+
+use super::agent::{LEAVER, WORKLOADS, all_run, configure, in_state, kept, sessions, status};
+use super::case;
+use super::manager::{LUOD, main_pid, property, run, signal, succeed, systemctl};
+use crate::check::same;
+use crate::init::Guest;
+
+/// Those who run when one has left.
+const RUNNING: [&str; 2] = ["cache", "web"];
+
+const DROP_IN: &str = "/run/systemd/system/luod.service.d";
+
+pub(super) fn cases(guest: &Guest) -> Result<()> {
+    configure(guest, "systemctl")?;
+    case("check", check);
+    case("what-a-shutdown-would-end-is-refused", would_end);
+    case("one-leaves", leaves);
+    case("killed", || survives(|| signal(Signal::KILL)));
+    case("restarted", || {
+        survives(|| systemctl(&["restart", LUOD]).map(drop))
+    });
+    case("stopped-and-started", || survives(stop_and_start));
+    case("hung", hung);
+    Ok(())
+}
+
+/// All checks work from within the hardening.
+fn check() -> Result<()> {
+    all_run(&WORKLOADS)?;
+    let report = luo_client::agent::Admin::connect()?.check(&Target::default())?;
+    for check in &report.checks {
+        let is_known = matches!(check.status, CheckStatus::Ok | CheckStatus::Warning);
+        ensure!(is_known, "{check:?}");
+    }
+    succeed("luoctl", &["check"]).map(drop)
+}
+
+/// Without the setting that keeps the agent up to the jump no update begins.
+fn would_end() -> Result<()> {
+    drop_in("[Unit]\nSurviveFinalKillSignal=no\n")?;
+    systemctl(&["restart", LUOD])?;
+    all_run(&WORKLOADS)?;
+    let (output, text) = run("luoctl", &["update"])?;
+    no_drop_in()?;
+    systemctl(&["restart", LUOD])?;
+    same("the exit code", output.status.code(), Some(1))?;
+    ensure!(text.contains("SurviveFinalKillSignal"), "{text}");
+    check()
+}
+
+/// Settings beside the unit's own, from the next start on.
+fn drop_in(text: &str) -> Result<()> {
+    fs::create_dir_all(DROP_IN)?;
+    fs::write(format!("{DROP_IN}/test.conf"), text)?;
+    systemctl(&["daemon-reload"]).map(drop)
+}
+
+fn no_drop_in() -> Result<()> {
+    fs::remove_dir_all(DROP_IN)?;
+    systemctl(&["daemon-reload"]).map(drop)
+}
+
+/// One leaves at prepare, and the update is off: the agent alone has its session.
+fn leaves() -> Result<()> {
+    all_run(&WORKLOADS)?;
+    succeed("luoctl", &["prepare"])?;
+    until("it has left", || {
+        Ok(in_state(WorkloadState::Left)? == [LEAVER])
+    })?;
+    until("its unit's end", || {
+        Ok(property(LEAVER, "ActiveState")? == "inactive")
+    })?;
+    same(
+        "how it ended",
+        property(LEAVER, "Result")?.as_str(),
+        "success",
+    )?;
+    succeed("luoctl", &["cancel"])?;
+    same("the phase", status()?.phase, Phase::Normal)?;
+    all_run(&RUNNING)
+}
+
+/// Something ends the agent, and another one knows all that it knew.
+fn survives(end: impl FnOnce() -> Result<()>) -> Result<()> {
+    let (before, pid) = (sessions()?, main_pid()?);
+    ensure!(before.len() == 3, "{before:?}");
+    until("all are in the store", || Ok(kept()? == 3))?;
+    end()?;
+    until("another luod", || {
+        let now = main_pid().unwrap_or(pid);
+        Ok(now != pid && now != 0 && status().is_ok())
+    })?;
+    all_run(&RUNNING)?;
+    same(
+        "who has left",
+        in_state(WorkloadState::Left)?,
+        vec![LEAVER.to_owned()],
+    )?;
+    same("the sessions", sessions()?, before)?;
+    until("all are in the store", || Ok(kept()? == 3))
+}
+
+fn stop_and_start() -> Result<()> {
+    systemctl(&["stop", LUOD])?;
+    ensure!(status().is_err(), "somebody answers");
+    same("what systemd keeps", kept()?, 3)?;
+    systemctl(&["start", LUOD]).map(drop)
+}
+
+/// It does not answer any more, and the watchdog bites.
+fn hung() -> Result<()> {
+    drop_in("[Service]\nWatchdogSec=5s\n")?;
+    survives(|| systemctl(&["restart", LUOD]).map(drop))?;
+    let restarts = || -> Result<u32> { Ok(property(LUOD, "NRestarts")?.parse()?) };
+    let before = restarts()?;
+    survives(|| signal(Signal::STOP))?;
+    ensure!(restarts()? == before + 1, "nobody has started it again");
+    no_drop_in()?;
+    survives(|| systemctl(&["restart", LUOD]).map(drop))
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The files of `dist/` under a systemd that runs: the unit, its hardening, its
+//! descriptor store and watchdog, and both ways to jump. Here systemd is process 1, and
+//! this is a service like the workloads are.
+//!
+//! | boot | what is seen in it |
+//! |---|---|
+//! | first | the agent comes up, is lost in each way there is, and loses nothing; then it jumps by `systemctl kexec` |
+//! | second | that update's end; then the agent jumps itself |
+//! | third | that update's end |
+//!
+//! With `part:many` it is one boot, in which the descriptor store has many sessions.
+
+mod agent;
+mod lost;
+mod manager;
+mod many;
+mod up;
+
+use anyhow::{Context, Result, bail};
+use luo_fleet::stage::until;
+use luo_varlink::{Outcome, Phase};
+
+use crate::check::{Suite, same};
+use crate::init::Guest;
+use crate::port;
+
+use agent::{WORKLOADS, all_run, completed, configure, sessions, status};
+use manager::{LUOD, journal, property, run as run_program, succeed, systemctl};
+
+const SUITE: Suite = Suite::new("systemd");
+
+/// Runs a boot's part.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    if guest.args.text("part") == Some("many") {
+        case("many-sessions", many::sessions_come_back);
+        return Ok(());
+    }
+    let done = match guest.boot {
+        0 => up::cases()
+            .and_then(|()| lost::cases(guest))
+            .and_then(|()| update(guest, "systemctl")),
+        1 => after("systemctl").and_then(|()| update(guest, "direct")),
+        _ => after("direct"),
+    };
+    done.with_context(|| format!("luod said:\n{}", journal(LUOD, 30)))
+}
+
+/// A case; what luod said goes with its failure.
+fn case(name: &str, body: impl FnOnce() -> Result<()>) {
+    SUITE.case(name, || {
+        body().with_context(|| format!("luod said:\n{}\nand", journal(LUOD, 30)))
+    });
+}
+
+/// `luoctl update`. It does not come back if all goes well.
+fn update(guest: &Guest, jump: &str) -> Result<()> {
+    configure(guest, jump)?;
+    let running: Vec<_> = match guest.boot {
+        0 => vec!["cache", "web"],
+        _ => WORKLOADS.to_vec(),
+    };
+    all_run(&running)?;
+    port::progress(format!("luoctl update, jump = {jump}"));
+    port::flush();
+    let (output, text) = run_program("luoctl", &["update"])?;
+    if output.status.success() {
+        // The machine is on its way, and with it goes this process.
+        until("the jump", || Ok(false))?;
+    }
+    bail!("luoctl update: {}\n{text}", output.status)
+}
+
+/// What is to be seen after a jump.
+fn after(jump: &str) -> Result<()> {
+    let named = |what: &str| format!("{what}-after-{jump}");
+    case(&named("completed"), || {
+        let entry = completed()?;
+        same("the outcome", entry.outcome, Outcome::Completed)?;
+        let blackout = entry.blackout_us.context("no blackout")?;
+        port::progress(format!(
+            "jump = {jump}: took {} ms, blackout {} ms",
+            entry.took_us / 1000,
+            blackout / 1000
+        ));
+        succeed("luoctl", &["history", "last"])?;
+        same("the phase", status()?.phase, Phase::Normal)
+    });
+    for unit in WORKLOADS {
+        case(&named(&format!("{unit}-has-its-memory")), || {
+            // It says so only if each word is there.
+            until("that it has verified", || {
+                Ok(journal(unit, 1000)
+                    .lines()
+                    .any(|line| line.starts_with("verified ")))
+            })
+            .with_context(|| journal(unit, 30))?;
+            same(
+                "its unit",
+                property(unit, "ActiveState")?.as_str(),
+                "active",
+            )
+        });
+    }
+    case(&named("nothing-is-left"), || {
+        all_run(&WORKLOADS)?;
+        let incoming: Vec<_> = sessions()?.into_iter().filter(|one| one.incoming).collect();
+        same("sessions of the previous kernel", incoming, vec![])?;
+        let (_, state) = run_program("systemctl", &["is-system-running", "--wait"])?;
+        same("the system", state.as_str(), "running")
+            .with_context(|| systemctl(&["--failed", "--plain"]).unwrap_or_default())
+    });
+    Ok(())
+}
