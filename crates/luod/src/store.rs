@@ -140,36 +140,42 @@ impl Store {
 
     /// Puts a copy of a session's descriptor in. Says whether it is in.
     pub fn put(&self, session: &str, fd: impl AsFd) -> bool {
+        let filled = self.place(session).fill(fd);
+        if !filled {
+            self.vacate(session);
+        }
+        filled
+    }
+
+    /// A place for a session, which any thread can fill. Who does not calls
+    /// [`Store::vacate`].
+    pub fn place(&self, session: &str) -> Place {
+        let place = |what| Place {
+            session: session.to_owned(),
+            what,
+        };
         #[cfg(test)]
         if self.made_up {
-            return true;
+            return place(What::MadeUp);
         }
         if !self.there {
-            return false;
+            return place(What::None);
         }
-        let Some(label) = self.labels.borrow_mut().give(session) else {
+        let label = self.labels.borrow_mut().give(session);
+        if label.is_none() {
             let room = self.labels.borrow().room;
             tracing::error!(
                 session,
                 "it is not in the descriptor store, which has room for {room} \
                  (FileDescriptorStoreMax=, at most {MOST})"
             );
-            return false;
-        };
-        // Not watched by the manager: a session's descriptor is no stream.
-        let state = [
-            NotifyState::FdStore,
-            NotifyState::FdName(&label),
-            NotifyState::Custom("FDPOLL=0"),
-        ];
-        match sd_notify::notify_with_fds(&state, &[fd.as_fd()]) {
-            Ok(()) => true,
-            Err(why) => {
-                tracing::error!(session, "it is not in the descriptor store: {why}");
-                self.labels.borrow_mut().take(session);
-                false
-            }
         }
+        place(label.map_or(What::None, What::Label))
+    }
+
+    /// Nothing was put into a session's place.
+    pub fn vacate(&self, session: &str) {
+        self.labels.borrow_mut().take(session);
     }
 
     /// Takes it out.
@@ -185,6 +191,49 @@ impl Store {
         if let Err(why) = sd_notify::notify(&state) {
             tracing::error!(session, "it stays in the descriptor store: {why}");
         }
+    }
+}
+
+/// A place in the store.
+#[derive(Debug)]
+pub struct Place {
+    session: String,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    /// There is no store, or no room in it.
+    None,
+    /// The label that the session goes by.
+    Label(String),
+    /// One that takes everything.
+    #[cfg(test)]
+    MadeUp,
+}
+
+impl Place {
+    /// Puts a copy of the session's descriptor in. Says whether it is in.
+    #[must_use]
+    pub fn fill(&self, fd: impl AsFd) -> bool {
+        let label = match &self.what {
+            What::None => return false,
+            What::Label(label) => label,
+            #[cfg(test)]
+            What::MadeUp => return true,
+        };
+        // Not watched by the manager: a session's descriptor is no stream.
+        let state = [
+            NotifyState::FdStore,
+            NotifyState::FdName(label),
+            NotifyState::Custom("FDPOLL=0"),
+        ];
+        let sent = sd_notify::notify_with_fds(&state, &[fd.as_fd()]);
+        if let Err(why) = &sent {
+            let session = &self.session;
+            tracing::error!(session, "it is not in the descriptor store: {why}");
+        }
+        sent.is_ok()
     }
 }
 

@@ -97,16 +97,19 @@ impl Agent {
         name: &str,
     ) -> Result<(Claimed, OwnedFd), Error> {
         let taken = {
-            let (name, store) = (name.to_owned(), self.store);
+            let (name, place) = (name.to_owned(), self.store.place(name));
             let job = move |kernel: &mut Kernel| {
                 let session = kernel.retrieve(&name)?;
                 // At once: were luod killed before, the kernel would take the session
                 // for closed, and so for finished.
-                let stored = store.put(&name, &session);
+                let stored = place.fill(&session);
                 Ok((session, stored))
             };
             self.kernel.run(job).await
         };
+        if !matches!(taken, Ok((_, true))) {
+            self.store.vacate(name);
+        }
         let (session, stored) = match taken {
             Ok(taken) => taken,
             Err(why) => {
