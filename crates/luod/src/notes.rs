@@ -4,6 +4,7 @@
 //! ```text
 //! state/epoch               which boot the rest belongs to
 //! state/update              the id of the update that is under way before the jump
+//! state/jumping             is there if the service manager has been told to jump
 //! state/record              the record that the previous kernel handed over, as it came
 //! state/progress            what of it is done
 //! state/workloads/NAME      who has sessions in the descriptor store
@@ -92,8 +93,27 @@ impl Notes {
     pub fn set_update(&self, update: Option<&str>) -> io::Result<()> {
         match update {
             Some(update) => self.write("update", update.as_bytes()),
-            None => self.remove("update"),
+            None => {
+                self.remove("jumping")?;
+                self.remove("update")
+            }
         }
+    }
+
+    /// Whether the service manager has been told to jump.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn is_jumping(&self) -> io::Result<bool> {
+        Ok(self.read("jumping")?.is_some())
+    }
+
+    /// Notes that the service manager is about to be told to jump.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_jumping(&self) -> io::Result<()> {
+        self.write("jumping", b"")
     }
 
     /// The record that was handed over.
@@ -233,6 +253,12 @@ mod tests {
         notes.set_owner(&owner).unwrap();
         notes.set_update(Some("u-1")).unwrap();
         notes.set_record(Some(b"bytes")).unwrap();
+        assert!(!notes.is_jumping().unwrap());
+        notes.set_jumping().unwrap();
+        assert!(notes.is_jumping().unwrap());
+        notes.set_update(None).unwrap();
+        assert!(!notes.is_jumping().unwrap());
+        notes.set_update(Some("u-1")).unwrap();
         fs::write(runtime.join("state/workloads/junk"), "{").unwrap();
 
         let again = Notes::open(&runtime).unwrap();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whether the agent outlives a shutdown, which `jump = "systemctl"` takes: at its end
-//! systemd kills all processes but those whose control group it has marked before, for
+//! The shutdown that `jump = "systemctl"` takes: begun, looked at, and whether the agent
+//! outlives it. At its end systemd kills all processes but those whose control group it has marked before, for
 //! `SurviveFinalKillSignal=`. An older systemd does not know that setting, and ignores it
 //! with nothing but a line in its log.
 //!
@@ -9,11 +9,62 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
+use luo_sys::Errno;
 use luo_varlink::{Check, CheckStatus};
+
+use crate::kernel::Failed;
 
 /// The mark.
 const MARK: &str = "user.survive_final_kill_signal";
+
+/// How the service manager's shutdown stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It goes on.
+    UnderWay,
+    /// There is none, or none any more.
+    Over,
+    /// The manager does not say: its end is near, or it is overburdened.
+    #[default]
+    Unknown,
+}
+
+impl Shutdown {
+    /// What the manager says of the machine, see systemctl(1) `is-system-running`.
+    fn from_word(word: &str) -> Self {
+        match word {
+            "stopping" => Self::UnderWay,
+            "initializing" | "starting" | "running" | "degraded" | "maintenance" => Self::Over,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// Has the service manager shut down and jump. It returns at once; the machine jumps when
+/// all services have ended.
+///
+/// # Errors
+/// The manager refuses, or there is none.
+pub fn begin() -> Result<(), Failed> {
+    let arguments = ["--no-block", "--no-ask-password", "kexec"];
+    match Command::new("systemctl").args(arguments).status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(Failed::new("systemctl kexec", Errno::EIO)),
+        Err(why) => Err(Failed::io("systemctl kexec", &why)),
+    }
+}
+
+/// How the shutdown stands.
+#[must_use]
+pub fn standing() -> Shutdown {
+    let asked = Command::new("systemctl").arg("is-system-running").output();
+    // Its exit status says less than the word does.
+    let said = asked.ok().map(|output| output.stdout);
+    let said = said.and_then(|word| String::from_utf8(word).ok());
+    Shutdown::from_word(said.as_deref().unwrap_or_default().trim())
+}
 
 /// Looks for the mark at the agent's own control group.
 #[must_use]
@@ -64,6 +115,15 @@ fn judge(marked: Option<bool>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_manager_that_says_so_shuts_down_no_more() {
+        assert_eq!(Shutdown::from_word("stopping"), Shutdown::UnderWay);
+        assert_eq!(Shutdown::from_word("degraded"), Shutdown::Over);
+        for unknown in ["", "offline", "unknown", "Failed to connect"] {
+            assert_eq!(Shutdown::from_word(unknown), Shutdown::Unknown);
+        }
+    }
 
     #[test]
     fn the_group_is_found() {

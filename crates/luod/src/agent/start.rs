@@ -12,10 +12,13 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
 use super::held::Held;
-use super::state::Workload;
+use super::state::{Update, Workload};
 use super::timeline::now_us;
+use crate::names::OWN_SESSION;
 use crate::notes::Owner;
+use crate::plan::Graph;
 use crate::record::Record;
+use crate::shutdown::Shutdown;
 
 /// How long workloads have to connect again after the agent was started anew.
 const REATTACH: Duration = Duration::from_secs(30);
@@ -26,8 +29,11 @@ impl Agent {
     /// # Errors
     /// The notes cannot be read.
     pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
-        self.end_interrupted().await?;
-        self.read_record().await?;
+        let jumps = self.jumps_still().await?;
+        if !jumps {
+            self.end_interrupted().await?;
+            self.read_record().await?;
+        }
         let owners = self.notes.owners()?;
         let by_session: BTreeMap<_, _> = owners
             .iter()
@@ -38,8 +44,16 @@ impl Agent {
                     .map(move |session| (session.as_str(), owner))
             })
             .collect();
+        let mut own = None;
         for (name, fd) in stored {
+            if jumps && name == OWN_SESSION {
+                own = Some(Session::from_fd(fd));
+                continue;
+            }
             self.adopt(&name, fd, by_session.get(name.as_str()).copied());
+        }
+        if jumps {
+            self.go_on_jumping(own).await;
         }
         self.wait_for_the_lost();
         if self.state.borrow().restore.is_some() {
@@ -47,6 +61,40 @@ impl Agent {
             self.end_if_over();
         }
         Ok(())
+    }
+
+    /// Whether an earlier process of this agent has told the service manager to jump, and
+    /// the shutdown goes on.
+    async fn jumps_still(&self) -> std::io::Result<bool> {
+        if !self.notes.is_jumping()? {
+            return Ok(false);
+        }
+        let shutdown = self.kernel.run(|kernel| kernel.shutdown()).await;
+        Ok(shutdown == Shutdown::UnderWay)
+    }
+
+    /// Leaves all as it is for the jump to come. Only if the shutdown ends without one the
+    /// update is undone; whose session is here finds it then.
+    async fn go_on_jumping(self: &Rc<Self>, own: Option<Session>) {
+        let id = self.notes.update().ok().flatten().unwrap_or_default();
+        tracing::warn!(
+            update = id,
+            "luod was restarted while the machine shuts down for the jump, and waits for that"
+        );
+        {
+            let mut state = self.state.borrow_mut();
+            for workload in state.workloads.values_mut() {
+                workload.state = WorkloadState::Left;
+            }
+            state.update = Some(Update::new(id, Graph::default()));
+        }
+        self.kernel.run(move |kernel| kernel.go_on(own)).await;
+        self.enter(Phase::Jumping);
+        let agent = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let failed = agent.no_shutdown().await;
+            agent.undo(failed.into()).await;
+        });
     }
 
     /// An update that an earlier process of this agent began in this boot is off.

@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 
 use super::held::Sessions;
 use super::inbox::Inbox;
+use super::timeline::now_us;
 use crate::notes::Progress;
 use crate::plan::Graph;
 use crate::record::{Moment, Record};
@@ -114,6 +115,25 @@ pub(super) struct Update {
     pub(super) ear: Option<mpsc::UnboundedSender<Said>>,
     /// What ends the update, once there is something: said while nobody listened.
     pub(super) doom: Option<admin::Error>,
+}
+
+impl Update {
+    /// One that begins now.
+    pub(super) fn new(id: String, graph: Graph) -> Self {
+        Self {
+            id,
+            began_us: now_us(),
+            timeline: Vec::new(),
+            graph,
+            asked_to_prepare: Vec::new(),
+            asked_to_freeze: Vec::new(),
+            freeze: Moment::default(),
+            room: 0,
+            recorded: 0,
+            ear: None,
+            doom: None,
+        }
+    }
 }
 
 /// What a round hears.

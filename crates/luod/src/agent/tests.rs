@@ -3,6 +3,7 @@
 
 mod histories;
 mod restore;
+mod shutdown;
 mod update;
 
 use std::future::Future;
@@ -31,12 +32,24 @@ struct World {
 
 impl World {
     fn new(policy: &str, kernel: Fake) -> Self {
+        Self::with(policy, kernel, "")
+    }
+
+    /// One whose machine jumps through the service manager.
+    fn with_manager(kernel: Fake) -> Self {
+        let ignore = "ignore = [\"jump-shutdown\"]";
+        Self::with(OPEN, kernel, &format!("jump = \"systemctl\"|{ignore}"))
+    }
+
+    /// `more` is what else stands in the configuration: `settings|checks`.
+    fn with(policy: &str, kernel: Fake, more: &str) -> Self {
+        let (settings, checks) = more.split_once('|').unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let system = folder.path().join("system");
         luo_sim::system::System::default().write(&system).unwrap();
         let text = format!(
             "state_directory = {:?}\nprepare_deadline = 600\nfreeze_deadline = 600\n\
-             [checks]\nroot = {system:?}\n",
+             {settings}\n[checks]\nroot = {system:?}\n{checks}\n",
             folder.path().join("history")
         );
         let image = system.join("boot/vmlinuz").display().to_string();
@@ -169,6 +182,16 @@ fn restoring(kernel: Fake, participants: &[(&str, &[&str], &[&str])]) -> World {
 fn run<T>(what: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .build()
+        .unwrap();
+    tokio::task::LocalSet::new().block_on(&runtime, what)
+}
+
+/// The same, with a clock that goes on when nothing else does: nobody waits in vain.
+fn run_fast<T>(what: impl Future<Output = T>) -> T {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, what)

@@ -7,6 +7,7 @@ use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, 
 
 use super::Agent;
 use super::timeline::{Line, lines, now_us};
+use crate::names::OWN_SESSION;
 use crate::round::unwinding;
 
 impl Agent {
@@ -25,6 +26,7 @@ impl Agent {
         }
         self.enter(Phase::Cancelling);
         self.kernel.run(|kernel| kernel.undo()).await;
+        self.store.remove(OWN_SESSION);
         let lost = self.tell_all(&first);
         if let Err(why) = self.notes.set_update(None) {
             tracing::error!("the notes: {why}");

@@ -20,8 +20,11 @@ use super::Agent;
 use super::state::Update;
 use super::timeline::{Line, now_us};
 use super::workload::cut;
-use crate::kernel::{Failed, Kernel, Shutdown};
+use crate::config::Jump;
+use crate::kernel::{Failed, Kernel};
+use crate::names::OWN_SESSION;
 use crate::record::{self, Participant, Record};
+use crate::shutdown::Shutdown;
 
 impl Agent {
     /// In which order an update would ask.
@@ -58,19 +61,7 @@ impl Agent {
             if !obstacles.is_empty() {
                 return Err(Error::BadPlan { obstacles });
             }
-            state.update = Some(Update {
-                id: id.clone(),
-                began_us: now_us(),
-                timeline: Vec::new(),
-                graph,
-                asked_to_prepare: Vec::new(),
-                asked_to_freeze: Vec::new(),
-                freeze: crate::record::Moment::default(),
-                room: 0,
-                recorded: 0,
-                ear: None,
-                doom: None,
-            });
+            state.update = Some(Update::new(id.clone(), graph));
         }
         if let Err(why) = self.notes.set_update(Some(&id)) {
             tracing::error!("the update cannot be noted: {why}");
@@ -164,6 +155,9 @@ impl Agent {
         self.enter(Phase::Jumping);
         self.all_have_heard().await;
         let how = self.config.jump;
+        if how == Jump::Systemctl {
+            self.be_ready_for_a_shutdown().await;
+        }
         let lines = self.since_the_record();
         let job = move |kernel: &mut Kernel| {
             // The next kernel's agent does not need it: it tells how the update went.
@@ -180,10 +174,22 @@ impl Agent {
         self.undo(failed.into()).await
     }
 
+    /// A shutdown takes a while. Should luod be killed in it and started again, it goes on
+    /// from what is noted here: to cancel would turn the jump into a plain reboot.
+    async fn be_ready_for_a_shutdown(&self) {
+        if let Err(why) = self.notes.set_jumping() {
+            tracing::error!("the jump cannot be noted, so luod must not be restarted now: {why}");
+        }
+        if let Some(session) = self.kernel.run(|kernel| kernel.own_session()).await {
+            // Whether it is in is said in the log; it matters only if luod is killed.
+            let _ = self.store.put(OWN_SESSION, &session);
+        }
+    }
+
     /// Waits while the service manager shuts down. It sets a limit to that, and kills
     /// what does not end; who undoes the update meanwhile takes from services that have
     /// ended what they have left. So only its word that nothing ends any more counts.
-    async fn no_shutdown(&self) -> Failed {
+    pub(super) async fn no_shutdown(&self) -> Failed {
         /// How often it is asked.
         const EACH: Duration = Duration::from_secs(2);
         /// How often it has to say so: the shutdown may be about to begin.

@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
 use super::Failed;
+use crate::shutdown::Shutdown;
 
 /// What it knows.
 #[derive(Default)]
@@ -24,6 +25,10 @@ struct Ledger {
     finished: BTreeSet<String>,
     prepared: bool,
     tail: Vec<u8>,
+    /// What the service manager says; if it shuts down, it takes a jump upon itself.
+    shutdown: Shutdown,
+    /// How often it was asked for that.
+    asked: u64,
     /// What is to be refused next.
     refuse: BTreeSet<&'static str>,
 }
@@ -152,7 +157,26 @@ impl Fake {
         self.lock().prepared = false;
     }
 
+    /// Says how the service manager's shutdown stands.
+    pub(crate) fn shuts_down(&self, how: Shutdown) {
+        self.lock().shutdown = how;
+    }
+
+    pub(super) fn shutdown(&self) -> Shutdown {
+        let mut ledger = self.lock();
+        ledger.asked += 1;
+        ledger.shutdown
+    }
+
+    /// How often it was asked how the shutdown stands.
+    pub(crate) fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+
     pub(super) fn jump(&self) -> Result<(), Failed> {
+        if self.lock().shutdown == Shutdown::UnderWay {
+            return Ok(());
+        }
         Err(Failed::new("reboot(KEXEC)", Errno::EINVAL))
     }
 }

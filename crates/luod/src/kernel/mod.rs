@@ -14,7 +14,6 @@ mod worker;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use luo_sys::{
@@ -25,6 +24,7 @@ use luo_varlink::{Orchestrator, Target};
 use crate::config::Jump;
 use crate::names::OWN_SESSION;
 use crate::record::MAX_LENGTH;
+use crate::shutdown::{self, Shutdown};
 
 pub use failed::Failed;
 pub use image::command_line;
@@ -54,7 +54,7 @@ pub struct Probe {
 
 /// The agent's own session, and the memory in it for the record.
 struct Own {
-    _session: Session,
+    session: Session,
     record: File,
     room: usize,
     /// Bytes of it that are written.
@@ -65,7 +65,8 @@ struct Own {
 #[derive(Default)]
 pub struct Kernel {
     own: Option<Own>,
-    /// The session of the record that the previous kernel handed over.
+    /// A session with a record that is only kept open: the one that the previous kernel
+    /// handed over, or that of an earlier process of the agent.
     received: Option<Session>,
     loaded: bool,
     /// A made-up kernel, for tests of the agent.
@@ -184,7 +185,7 @@ impl Kernel {
         memfd::add_seals(&record, memfd::Seals::GROW | memfd::Seals::SHRINK)?;
         session.preserve_fd(&record, RECORD)?;
         self.own = Some(Own {
-            _session: session,
+            session,
             record,
             room,
             written: 0,
@@ -251,6 +252,7 @@ impl Kernel {
         }
         self.cancel();
         self.own = None;
+        self.received = None;
         if std::mem::take(&mut self.loaded) {
             // The image stays loaded then, which does no harm.
             if let Err(why) = kexec::unload() {
@@ -276,6 +278,19 @@ impl Kernel {
         }
     }
 
+    /// A copy of the agent's own session, if there is one.
+    #[must_use]
+    pub fn own_session(&self) -> Option<Session> {
+        self.own.as_ref()?.session.try_clone().ok()
+    }
+
+    /// Goes on in an update whose jump an earlier process of the agent has begun: a
+    /// kernel is loaded, and the agent's own session may be at hand.
+    pub fn go_on(&mut self, own: Option<Session>) {
+        self.received = own;
+        self.loaded = true;
+    }
+
     /// Jumps. It returns if the service manager does that, which takes a while.
     ///
     /// # Errors
@@ -291,18 +306,18 @@ impl Kernel {
                 rustix::fs::sync();
                 Err(kexec::execute().into())
             }
-            Jump::Systemctl => systemctl(),
+            Jump::Systemctl => shutdown::begin(),
         }
     }
 
     /// How the shutdown stands that [`Kernel::jump`] began.
     #[must_use]
     pub fn shutdown(&self) -> Shutdown {
-        let asked = Command::new("systemctl").arg("is-system-running").output();
-        // Its exit status says less than the word does.
-        let said = asked.ok().map(|output| output.stdout);
-        let said = said.and_then(|word| String::from_utf8(word).ok());
-        Shutdown::from_word(said.as_deref().unwrap_or_default().trim())
+        #[cfg(test)]
+        if let Some(fake) = &self.fake {
+            return fake.shutdown();
+        }
+        shutdown::standing()
     }
 
     /// The record that the previous kernel handed over, if there is one, as bytes that
@@ -372,57 +387,10 @@ fn open() -> luo_sys::Result<Device> {
     }
 }
 
-/// Has the service manager shut down and jump. It returns at once; the shutdown ends
-/// this process.
-fn systemctl() -> Result<(), Failed> {
-    let arguments = ["--no-block", "--no-ask-password", "kexec"];
-    match Command::new("systemctl").args(arguments).status() {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(Failed::new("systemctl kexec", Errno::EIO)),
-        Err(why) => Err(Failed::io("systemctl kexec", &why)),
-    }
-}
-
-/// How the service manager's shutdown stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Shutdown {
-    /// It goes on.
-    UnderWay,
-    /// There is none, or none any more.
-    Over,
-    /// The manager does not say: its end is near, or it is overburdened.
-    Unknown,
-}
-
-impl Shutdown {
-    /// What the manager says of the machine, see systemctl(1) `is-system-running`.
-    fn from_word(word: &str) -> Self {
-        match word {
-            "stopping" => Self::UnderWay,
-            "initializing" | "starting" | "running" | "degraded" | "maintenance" => Self::Over,
-            _ => Self::Unknown,
-        }
-    }
-}
-
 /// Another descriptor of a session, to be given away.
 ///
 /// # Errors
 /// No descriptor is left.
 pub fn duplicate(session: &Session) -> Result<OwnedFd, Failed> {
     Ok(session.try_clone()?.into_fd())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_manager_that_says_so_shuts_down_no_more() {
-        assert_eq!(Shutdown::from_word("stopping"), Shutdown::UnderWay);
-        assert_eq!(Shutdown::from_word("degraded"), Shutdown::Over);
-        for unknown in ["", "offline", "unknown", "Failed to connect"] {
-            assert_eq!(Shutdown::from_word(unknown), Shutdown::Unknown);
-        }
-    }
 }

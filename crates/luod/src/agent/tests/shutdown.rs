@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A jump through the service manager, which shuts the machine down before.
+
+use std::time::Duration;
+
+use luo_varlink::admin::Error as Refusal;
+use luo_varlink::{Outcome, Step};
+
+use super::*;
+use crate::shutdown::Shutdown;
+
+/// Lets time pass until something has come about.
+async fn in_time(mut seen: impl FnMut() -> bool) {
+    while !seen() {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// Lets luod ask the manager for a while how its shutdown stands.
+async fn it_asks(world: &World) {
+    let begun = world.kernel.asked();
+    in_time(|| world.kernel.asked() >= begun + 10).await;
+}
+
+/// A world whose workload has preserved something, and stands still.
+async fn frozen() -> (World, Peer) {
+    let world = World::with_manager(Fake::default());
+    let mut peer = Peer::new(1, 990);
+    peer.register(&world, "db", &[]).unwrap();
+    let agent = Rc::clone(&world.agent);
+    drop(agent.create_session(&peer.caller, "db.ram").await.unwrap());
+    for step in [Step::Prepare, Step::Freeze] {
+        let asked = async {
+            let event = peer.heard().await;
+            let answered = agent.answer(&peer.caller, &event.update, step, None);
+            answered.unwrap();
+        };
+        let going = async {
+            match step {
+                Step::Prepare => drop(agent.prepare(&world.target).await.unwrap()),
+                Step::Freeze => agent.freeze().await.unwrap(),
+            }
+        };
+        tokio::join!(going, asked);
+    }
+    (world, peer)
+}
+
+#[test]
+fn a_shutdown_that_takes_its_time_is_waited_for() {
+    run_fast(async {
+        let (world, mut peer) = frozen().await;
+        world.kernel.shuts_down(Shutdown::UnderWay);
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        until(|| world.phase() == Phase::Jumping).await;
+        world.agent.disconnected(&mut peer.caller);
+        it_asks(&world).await;
+        assert_eq!(world.phase(), Phase::Jumping);
+        // At its very end nobody answers any more.
+        world.kernel.shuts_down(Shutdown::Unknown);
+        it_asks(&world).await;
+        assert_eq!(world.phase(), Phase::Jumping);
+        assert!(world.kernel.is_prepared());
+
+        world.kernel.shuts_down(Shutdown::Over);
+        let why = jump.await.unwrap();
+        assert!(why.to_string().contains("the machine runs on"), "{why}");
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(!world.kernel.is_prepared());
+        assert!(world.kernel.held().contains("db.ram"));
+    });
+}
+
+#[test]
+fn a_manager_that_refuses_undoes_all() {
+    run_fast(async {
+        let (world, _peer) = frozen().await;
+        let why = world.agent.jump().await;
+        assert!(matches!(why, Refusal::Kernel { .. }), "{why}");
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(!world.agent.notes.is_jumping().unwrap());
+    });
+}
+
+/// luod is killed in the shutdown, and started again with what it has noted.
+async fn restarted(shutdown: Shutdown) -> World {
+    let (before, _peer) = frozen().await;
+    before.kernel.shuts_down(Shutdown::UnderWay);
+    let agent = Rc::clone(&before.agent);
+    let jump = tokio::task::spawn_local(async move { agent.jump().await });
+    until(|| before.agent.notes.is_jumping().unwrap()).await;
+    jump.abort();
+    let _ = jump.await;
+    before.kernel.shuts_down(shutdown);
+
+    let world = World::with_manager(before.kernel.clone());
+    let agent = &world.agent;
+    agent.notes.set_update(Some("u-1")).unwrap();
+    agent.notes.set_jumping().unwrap();
+    agent.start(Vec::new()).await.unwrap();
+    world
+}
+
+#[test]
+fn luod_that_is_killed_in_a_shutdown_does_not_cancel_the_jump() {
+    run_fast(async {
+        let world = restarted(Shutdown::UnderWay).await;
+        it_asks(&world).await;
+        assert_eq!(world.phase(), Phase::Jumping);
+        assert!(world.kernel.is_prepared(), "it was cancelled");
+        let mut peer = Peer::new(7, 990);
+        let refused = peer.register(&world, "db", &[]).unwrap_err();
+        assert!(matches!(refused, Error::UpdateUnderWay { .. }), "{refused}");
+
+        // The shutdown is off, after all.
+        world.kernel.shuts_down(Shutdown::Over);
+        in_time(|| world.phase() == Phase::Normal).await;
+        assert!(!world.kernel.is_prepared());
+        let newest = world.agent.history().last(1).unwrap().remove(0);
+        assert_eq!(newest.outcome, Outcome::Cancelled);
+    });
+}
+
+#[test]
+fn luod_that_is_killed_and_finds_no_shutdown_cancels() {
+    run_fast(async {
+        let world = restarted(Shutdown::Over).await;
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(!world.kernel.is_prepared());
+        assert!(!world.agent.notes.is_jumping().unwrap());
+    });
+}
