@@ -32,6 +32,7 @@ mod line;
 mod reconnect;
 mod register;
 mod status;
+mod take_part;
 mod timeline;
 mod workload;
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use luo_client::agent::{Agent, Error, EventKind, Status};
 use luo_client::{Session, Token};
 use luo_varlink::client::{Declared, Error as Refusal, Method};
-use luo_varlink::{Report, paths};
+use luo_varlink::{Report, Step, paths};
 
 use crate::fake::{Fake, Peer, Script, event};
 use crate::workload::{contents, file, name};
@@ -214,5 +214,80 @@ fn an_agent_that_is_slow_is_not_waited_for_longer_than_asked() {
     assert!(matches!(error, Error::TimedOut { .. }), "{error}");
     assert!(begun.elapsed() < Duration::from_secs(4));
     drop(workload);
+    fake.done();
+}
+
+/// An agent that asks for a freeze, does not take the answer, and dies when it has asked
+/// for the next one.
+fn dies_in_an_update(mut peer: Peer) {
+    peer.register("cache");
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Prepare)));
+    peer.expect(answer(Step::Prepare, Some("busy")));
+    peer.done();
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Cancel)));
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Prepare)));
+    peer.expect(answer(Step::Prepare, None));
+    let reason = "it was late".into();
+    peer.refuse(Refusal::NotExpected { reason });
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Freeze)));
+    peer.expect(answer(Step::Freeze, None));
+    peer.done();
+    peer.expect(Method::NextEvent);
+}
+
+fn answer(step: Step, veto: Option<&str>) -> Method {
+    Method::Answer {
+        update: "u1".into(),
+        step,
+        veto: veto.map(Into::into),
+    }
+}
+
+/// The next one asks for one thing, and is gone for good.
+fn asks_once(mut peer: Peer) {
+    peer.register("cache");
+    peer.expect(Method::NextEvent);
+    peer.event(Some(event(EventKind::Prepare)));
+    peer.expect(answer(Step::Prepare, None));
+    peer.done();
+}
+
+#[test]
+fn taking_part_goes_on_when_the_agent_is_lost() {
+    let scripts: Vec<Script> = vec![Box::new(dies_in_an_update), Box::new(asks_once)];
+    let fake = Fake::serve(paths::CLIENT, scripts);
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    let mut told = Vec::new();
+    let mut vetoes = vec!["busy".to_owned()];
+    let error = workload.take_part(Duration::from_millis(100), |event| {
+        told.push((event.kind, event.reason.is_some()));
+        vetoes.pop().map_or(Ok(()), Err)
+    });
+    assert!(
+        matches!(
+            error,
+            Error::NoAgent { .. } | Error::AgentGone | Error::TimedOut { .. }
+        ),
+        "{error}"
+    );
+    assert_eq!(
+        told,
+        [
+            (EventKind::Prepare, false),
+            (EventKind::Cancel, false),
+            (EventKind::Prepare, false),
+            (EventKind::Freeze, false),
+            // The agent was lost while this workload stood still,
+            (EventKind::Cancel, true),
+            // and again while it was prepared.
+            (EventKind::Prepare, false),
+            (EventKind::Cancel, true),
+        ]
+    );
     fake.done();
 }
