@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use serde::Deserialize;
 
 use crate::cache::Cache;
@@ -69,11 +69,6 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<Programs> {
 }
 
 fn target_directory(repo: &Path) -> Result<PathBuf> {
-    let mut command = Command::new("cargo");
-    command
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(repo);
-    let metadata: Metadata = serde_json::from_str(&run::output(&mut command)?)
-        .context("cargo metadata says nothing useful")?;
+    let metadata: Metadata = run::cargo_metadata(repo)?;
     Ok(metadata.target_directory)
 }

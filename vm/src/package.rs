@@ -4,7 +4,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
@@ -52,12 +51,7 @@ const PROGRAMS: &str = "target/release/";
 /// # Errors
 /// A crate has no list, or a file of it is not there.
 pub fn assets(repo: &Path, crates: &[&str], programs: &Path) -> Result<Vec<Asset>> {
-    let mut command = Command::new("cargo");
-    command
-        .args(["metadata", "--no-deps", "--format-version", "1"])
-        .current_dir(repo);
-    let metadata: Metadata = serde_json::from_str(&run::output(&mut command)?)
-        .context("cargo metadata says nothing useful")?;
+    let metadata: Metadata = run::cargo_metadata(repo)?;
     let mut all = Vec::new();
     for name in crates {
         let package = metadata.packages.iter().find(|known| known.name == *name);

@@ -10,6 +10,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use serde::de::DeserializeOwned;
 
 use crate::interrupt;
 use crate::progress::Step;
@@ -62,6 +63,18 @@ pub fn cargo(command: &mut Command, log: &Path, step: &mut Step) -> Result<()> {
         crates += u64::from(line.is_some_and(|line| line.trim_start().starts_with("Compiling ")));
         step.set(crates);
     })
+}
+
+/// What cargo knows of a workspace, as far as `T` wants to know it.
+///
+/// # Errors
+/// Cargo cannot start or fails, or knows nothing of the kind.
+pub fn cargo_metadata<T: DeserializeOwned>(workspace: &Path) -> Result<T> {
+    let mut command = Command::new("cargo");
+    command
+        .args(["metadata", "--no-deps", "--format-version", "1"])
+        .current_dir(workspace);
+    serde_json::from_str(&output(&mut command)?).context("cargo metadata says nothing useful")
 }
 
 /// Runs `command` to its end, whatever its exit status, which is returned with

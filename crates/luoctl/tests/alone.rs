@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -238,99 +238,101 @@ fn accept_soon(listener: &UnixListener) -> Option<UnixStream> {
     None
 }
 
+/// The next message.
+fn read_call(stream: &UnixStream) -> String {
+    let mut call = Vec::new();
+    BufReader::new(stream).read_until(0, &mut call).unwrap();
+    text(&call)
+}
+
+/// `luoctl update`, which an agent has heard and not answered.
+struct Updating {
+    _folder: tempfile::TempDir,
+    agent: UnixListener,
+    child: Child,
+    update: UnixStream,
+}
+
+impl Updating {
+    fn begin(stderr: impl Into<Stdio>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = UnixListener::bind(folder.path().join("admin")).unwrap();
+        let mut command = Command::new(LUOCTL);
+        command
+            .arg("--runtime-directory")
+            .arg(folder.path())
+            .arg("update");
+        let child = command.stderr(stderr).spawn().unwrap();
+        let (update, _) = agent.accept().unwrap();
+        read_call(&update);
+        Self {
+            _folder: folder,
+            agent,
+            child,
+            update,
+        }
+    }
+
+    fn interrupt(&self) {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    }
+
+    /// The agent says that it is cancelled, and luoctl ends so.
+    fn ends_cancelled(mut self) {
+        let cancelled = json!({ "error": "org.liveupdate.Admin.Cancelled",
+            "parameters": { "reason": "^C" } });
+        self.update
+            .write_all(format!("{cancelled}\0").as_bytes())
+            .unwrap();
+        let code = self.child.wait().unwrap().code();
+        assert_eq!(code, Some(i32::from(Exit::Refused.code())));
+    }
+}
+
+/// The next call must be a cancel.
+fn is_cancel(stream: &UnixStream) {
+    let call = read_call(stream);
+    assert!(call.contains("org.liveupdate.Admin.Cancel"), "{call}");
+}
+
 /// ^C in a pipeline ends all of it, who reads luoctl's messages too.
 #[test]
 fn interrupted_with_nobody_who_reads_it_cancels() {
-    let folder = tempfile::tempdir().unwrap();
-    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let mut command = Command::new(LUOCTL);
-    command
-        .arg("--runtime-directory")
-        .arg(folder.path())
-        .arg("update");
-    let mut child = command.stderr(writer).spawn().unwrap();
-    let (mut update, _) = listener.accept().unwrap();
-    let mut call = Vec::new();
-    BufReader::new(&update).read_until(0, &mut call).unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let mut cancel = accept_soon(&listener).expect("luoctl does not cancel");
-    let mut call = Vec::new();
-    BufReader::new(&cancel).read_until(0, &mut call).unwrap();
-    assert!(text(&call).contains("org.liveupdate.Admin.Cancel"));
+    let updating = Updating::begin(writer);
+    updating.interrupt();
+    let mut cancel = accept_soon(&updating.agent).expect("luoctl does not cancel");
+    is_cancel(&cancel);
     cancel.write_all(b"{}\0").unwrap();
-    let cancelled = json!({ "error": "org.liveupdate.Admin.Cancelled",
-        "parameters": { "reason": "^C" } });
-    update
-        .write_all(format!("{cancelled}\0").as_bytes())
-        .unwrap();
-    let code = child.wait().unwrap().code();
-    assert_eq!(code, Some(i32::from(Exit::Refused.code())));
+    updating.ends_cancelled();
 }
 
 /// The agent may get to the cancel before it has read what it is to undo.
 #[test]
 fn interrupted_before_the_agent_has_begun_it_cancels_still() {
-    let folder = tempfile::tempdir().unwrap();
-    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
-    let mut command = Command::new(LUOCTL);
-    command
-        .arg("--runtime-directory")
-        .arg(folder.path())
-        .arg("update");
-    let mut child = command.stderr(Stdio::null()).spawn().unwrap();
-    let (mut update, _) = listener.accept().unwrap();
-    let mut call = Vec::new();
-    BufReader::new(&update).read_until(0, &mut call).unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    let (mut cancel, _) = listener.accept().unwrap();
-    let mut calls = BufReader::new(cancel.try_clone().unwrap());
+    let updating = Updating::begin(Stdio::null());
+    updating.interrupt();
+    let (mut cancel, _) = updating.agent.accept().unwrap();
     let early = json!({ "error": "org.liveupdate.Admin.Illegal",
         "parameters": { "event": "cancel", "phase": "normal" } });
     for answer in [format!("{early}\0"), "{}\0".to_owned()] {
-        let mut call = Vec::new();
-        calls.read_until(0, &mut call).unwrap();
-        assert!(text(&call).contains("org.liveupdate.Admin.Cancel"));
+        is_cancel(&cancel);
         cancel.write_all(answer.as_bytes()).unwrap();
     }
-    let cancelled = json!({ "error": "org.liveupdate.Admin.Cancelled",
-        "parameters": { "reason": "^C" } });
-    update
-        .write_all(format!("{cancelled}\0").as_bytes())
-        .unwrap();
-    let code = child.wait().unwrap().code();
-    assert_eq!(code, Some(i32::from(Exit::Refused.code())));
+    updating.ends_cancelled();
 }
 
 /// The first ^C asks an agent to cancel, the second leaves one that does not answer.
 #[test]
 fn interrupted_twice_it_leaves() {
-    let folder = tempfile::tempdir().unwrap();
-    let listener = UnixListener::bind(folder.path().join("admin")).unwrap();
-    let mut command = Command::new(LUOCTL);
-    command
-        .arg("--runtime-directory")
-        .arg(folder.path())
-        .arg("update");
-    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
-    let (update, _) = listener.accept().unwrap();
-    let mut call = Vec::new();
-    BufReader::new(&update).read_until(0, &mut call).unwrap();
-    let pid = rustix::process::Pid::from_child(&child);
-    let interrupt = || rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
-    interrupt();
-    let (cancel, _) = listener.accept().unwrap();
-    let mut call = Vec::new();
-    BufReader::new(&cancel).read_until(0, &mut call).unwrap();
-    assert!(
-        text(&call).contains("org.liveupdate.Admin.Cancel"),
-        "{}",
-        text(&call)
-    );
-    interrupt();
+    let mut updating = Updating::begin(Stdio::piped());
+    updating.interrupt();
+    let (cancel, _) = updating.agent.accept().unwrap();
+    is_cancel(&cancel);
+    updating.interrupt();
+    let child = &mut updating.child;
     let mut error = String::new();
     child
         .stderr

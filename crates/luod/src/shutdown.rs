@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The shutdown that `jump = "systemctl"` takes: begun, looked at, and whether the agent
-//! outlives it. At its end systemd kills all processes but those whose control group it has marked before, for
-//! `SurviveFinalKillSignal=`. An older systemd does not know that setting, and ignores it
-//! with nothing but a line in its log.
+//! outlives it. At its end systemd kills all processes but those whose control group it
+//! has marked before, for `SurviveFinalKillSignal=`. An older systemd does not know that
+//! setting, and ignores it with nothing but a line in its log.
 //!
 //! An orchestrator with states keeps sessions that are closed while it is frozen. Mainline's
 //! does not, and ours is frozen by the jump itself while sessions of an earlier update wait.

@@ -120,7 +120,7 @@ impl Agent {
         };
         // Even if no other descriptor can be had now, this one is kept.
         let given = duplicate(&session);
-        self.hold(name, session, stored);
+        self.has(name, session, stored);
         self.note_owner(workload);
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.claimed = true;

@@ -36,8 +36,7 @@ impl Agent {
         let given = made.and_then(|session| Ok((duplicate(&session)?, session)));
         match given {
             Ok((fd, session)) => {
-                let stored = self.store.put(name, &session);
-                self.hold(name, session, stored);
+                self.hold(name, session);
                 self.note_owner(&workload);
                 Ok(fd)
             }
@@ -77,8 +76,14 @@ impl Agent {
         Ok(())
     }
 
-    /// The agent has a session from here on; `stored` says whether the store has it too.
-    pub(super) fn hold(&self, name: &str, session: Session, stored: bool) {
+    /// The agent has a session from here on, and the store too if it has room.
+    pub(super) fn hold(&self, name: &str, session: Session) {
+        let stored = self.store.put(name, &session);
+        self.has(name, session, stored);
+    }
+
+    /// The agent has a session from here on; `stored` says whether the store has it.
+    pub(super) fn has(&self, name: &str, session: Session, stored: bool) {
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.session = Some(session);
             held.busy = false;
@@ -132,8 +137,7 @@ impl Agent {
             Some((true, false)) => {}
             None => self.reserve(caller, &workload, name)?,
         }
-        let stored = self.store.put(name, &session);
-        self.hold(name, session, stored);
+        self.hold(name, session);
         self.note_owner(&workload);
         Ok(())
     }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::rc::Rc;
 
 use luo_varlink::client::Error;
-use luo_varlink::{Event, Identity, Orchestrator, Phase, Target};
+use luo_varlink::{Event, Identity, Orchestrator, Phase, Step, Target};
 
 use super::{Agent, Caller, Inbox, Parts};
 use crate::config::Config;
@@ -148,6 +148,51 @@ impl Peer {
     async fn heard(&mut self) -> Event {
         self.inbox.next().await
     }
+}
+
+/// A world with one workload that has a session.
+async fn with_one_in(world: World) -> (World, Peer) {
+    let mut peer = Peer::new(1, 990);
+    peer.register(&world, "db", &[]).unwrap();
+    let agent = &world.agent;
+    drop(agent.create_session(&peer.caller, "db.ram").await.unwrap());
+    (world, peer)
+}
+
+async fn agrees(world: &World, peer: &mut Peer, step: Step) {
+    let event = peer.heard().await;
+    let agent = &world.agent;
+    agent
+        .answer(&peer.caller, &event.update, step, None)
+        .unwrap();
+}
+
+async fn with_one() -> (World, Peer) {
+    with_one_in(World::new(OPEN, Fake::default())).await
+}
+
+async fn prepared_in(world: World) -> (World, Peer) {
+    let (world, mut peer) = with_one_in(world).await;
+    let prepare = world.agent.prepare(&world.target);
+    let (done, ()) = tokio::join!(prepare, agrees(&world, &mut peer, Step::Prepare));
+    done.unwrap();
+    (world, peer)
+}
+
+async fn prepared() -> (World, Peer) {
+    prepared_in(World::new(OPEN, Fake::default())).await
+}
+
+async fn frozen_in(world: World) -> (World, Peer) {
+    let (world, mut peer) = prepared_in(world).await;
+    let freeze = world.agent.freeze();
+    let (done, ()) = tokio::join!(freeze, agrees(&world, &mut peer, Step::Freeze));
+    done.unwrap();
+    (world, peer)
+}
+
+async fn frozen() -> (World, Peer) {
+    frozen_in(World::new(OPEN, Fake::default())).await
 }
 
 /// A record of workloads, each with sessions and those that it needs.

@@ -196,7 +196,7 @@ fn a_session_that_its_workload_kept_is_attached_again() {
         );
         let copy: Session = session.try_clone().unwrap();
         // What AttachSession does once the kernel has said that it is the session.
-        agent.hold("db.ram", copy, true);
+        agent.hold("db.ram", copy);
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();

@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
+use luo_varlink::Outcome;
 use luo_varlink::admin::Error as Refusal;
-use luo_varlink::{Outcome, Step};
 
 use super::*;
 use crate::shutdown::Shutdown;
@@ -22,34 +22,10 @@ async fn it_asks(world: &World) {
     in_time(|| world.kernel.asked() >= begun + 10).await;
 }
 
-/// A world whose workload has preserved something, and stands still.
-async fn frozen() -> (World, Peer) {
-    let world = World::with_manager(Fake::default());
-    let mut peer = Peer::new(1, 990);
-    peer.register(&world, "db", &[]).unwrap();
-    let agent = Rc::clone(&world.agent);
-    drop(agent.create_session(&peer.caller, "db.ram").await.unwrap());
-    for step in [Step::Prepare, Step::Freeze] {
-        let asked = async {
-            let event = peer.heard().await;
-            let answered = agent.answer(&peer.caller, &event.update, step, None);
-            answered.unwrap();
-        };
-        let going = async {
-            match step {
-                Step::Prepare => drop(agent.prepare(&world.target).await.unwrap()),
-                Step::Freeze => agent.freeze().await.unwrap(),
-            }
-        };
-        tokio::join!(going, asked);
-    }
-    (world, peer)
-}
-
 #[test]
 fn a_shutdown_that_takes_its_time_is_waited_for() {
     run_fast(async {
-        let (world, mut peer) = frozen().await;
+        let (world, mut peer) = frozen_in(World::with_manager(Fake::default())).await;
         world.kernel.shuts_down(Shutdown::UnderWay);
         let agent = Rc::clone(&world.agent);
         let jump = tokio::task::spawn_local(async move { agent.jump().await });
@@ -75,7 +51,7 @@ fn a_shutdown_that_takes_its_time_is_waited_for() {
 #[test]
 fn a_manager_that_refuses_undoes_all() {
     run_fast(async {
-        let (world, _peer) = frozen().await;
+        let (world, _peer) = frozen_in(World::with_manager(Fake::default())).await;
         let why = world.agent.jump().await;
         assert!(matches!(why, Refusal::Kernel { .. }), "{why}");
         assert_eq!(world.phase(), Phase::Normal);
@@ -85,7 +61,7 @@ fn a_manager_that_refuses_undoes_all() {
 
 /// luod is killed in the shutdown, and started again with what it has noted.
 async fn restarted(shutdown: Shutdown) -> World {
-    let (before, _peer) = frozen().await;
+    let (before, _peer) = frozen_in(World::with_manager(Fake::default())).await;
     before.kernel.shuts_down(Shutdown::UnderWay);
     let agent = Rc::clone(&before.agent);
     let jump = tokio::task::spawn_local(async move { agent.jump().await });

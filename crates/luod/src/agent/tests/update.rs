@@ -7,40 +7,6 @@ use std::sync::Arc;
 
 use super::*;
 
-/// A world with one workload that has a session.
-async fn with_one() -> (World, Peer) {
-    let world = World::new(OPEN, Fake::default());
-    let mut peer = Peer::new(1, 990);
-    peer.register(&world, "db", &[]).unwrap();
-    let agent = &world.agent;
-    drop(agent.create_session(&peer.caller, "db.ram").await.unwrap());
-    (world, peer)
-}
-
-async fn agrees(world: &World, peer: &mut Peer, step: Step) {
-    let event = peer.heard().await;
-    let agent = &world.agent;
-    agent
-        .answer(&peer.caller, &event.update, step, None)
-        .unwrap();
-}
-
-async fn prepared() -> (World, Peer) {
-    let (world, mut peer) = with_one().await;
-    let prepare = world.agent.prepare(&world.target);
-    let (done, ()) = tokio::join!(prepare, agrees(&world, &mut peer, Step::Prepare));
-    done.unwrap();
-    (world, peer)
-}
-
-async fn frozen() -> (World, Peer) {
-    let (world, mut peer) = prepared().await;
-    let freeze = world.agent.freeze();
-    let (done, ()) = tokio::join!(freeze, agrees(&world, &mut peer, Step::Freeze));
-    done.unwrap();
-    (world, peer)
-}
-
 #[test]
 fn a_refused_jump_undoes_all() {
     run(async {
