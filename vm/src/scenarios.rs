@@ -93,8 +93,8 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Sce
     }
 }
 
-/// The scenes of `luo-fleet`: the agent and several workloads.
-fn fleet(on: &'static str, first: &'static str, next: &'static str) -> Scenario {
+/// The scenes of `luo-scenes`: the agent and several workloads.
+fn scenes(on: &'static str, first: &'static str, next: &'static str) -> Scenario {
     /// Scenes, each over a kexec of its own.
     const SCENES: u32 = 8;
     let kernels = (0..SCENES).map(|index| if index % 2 == 0 { next } else { first });
@@ -108,8 +108,8 @@ fn fleet(on: &'static str, first: &'static str, next: &'static str) -> Scenario 
             kexecs: Some(SCENES),
         },
         ..scenario(
-            &format!("fleet-{on}"),
-            "fleet",
+            &format!("scenes-{on}"),
+            "scenes",
             "workloads go through updates by the agent: vetoes, hangs, kills; nothing is lost",
         )
     }
@@ -267,8 +267,8 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         )
         .kexec("rust", "rust-next")
         .cases(24),
-        fleet("rust", "rust", "rust-next"),
-        fleet("c", "c", "c"),
+        scenes("rust", "rust", "rust-next"),
+        scenes("c", "c", "c"),
         chain(kexecs),
         Scenario {
             next: vec!["rust"],

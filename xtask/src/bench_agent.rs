@@ -15,7 +15,7 @@ use luo_vm_protocol::Event;
 use crate::{programs, show};
 
 /// The programs it takes.
-const PACKAGES: [&str; 3] = ["luo-sim", "luo-fleet", "luod"];
+const PACKAGES: [&str; 3] = ["luo-sim", "luo-scenes", "luod"];
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -83,7 +83,7 @@ fn once(programs: &Path, clients: u64) -> Result<Vec<Event>> {
     );
     let mut child = Command::new(&simulator)
         .args(["run", "--"])
-        .arg(programs.join("luo-fleet"))
+        .arg(programs.join("luo-scenes"))
         .arg("crowd")
         .arg(format!("--clients={clients}"))
         .arg("--luod")

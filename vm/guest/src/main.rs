@@ -31,7 +31,7 @@ fn main() {
         child::run(args);
     }
     // The agent and its workloads are this program too.
-    if let Some(code) = luo_fleet::command::run() {
+    if let Some(code) = luo_scenes::command::run() {
         std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
     }
     if std::env::args().nth(1).as_deref() == Some(luo_demo::workload::ARGUMENT) {

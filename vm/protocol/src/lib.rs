@@ -6,7 +6,7 @@
 //! by the host for warnings and oopses. The guest learns what to do from
 //! parameters on its kernel command line ([`param`]).
 //!
-//! A crowd of `luo-fleet` tells its figures by the same lines, on its standard output.
+//! A crowd of `luo-scenes` tells its figures by the same lines, on its standard output.
 //!
 //! This crate is data only. The guest's side is `luo-guest`, the host's is
 //! `luo-vm`.

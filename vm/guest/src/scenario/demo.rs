@@ -9,14 +9,14 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_demo::workload::ARGUMENT;
-use luo_fleet::stage::Stage;
+use luo_scenes::stage::Stage;
 use luo_varlink::paths;
 use luo_vm_protocol::Outcome;
 
 use crate::init::Guest;
 use crate::{kmsg, port};
 
-use super::fleet;
+use super::scenes;
 
 /// The agent's files, in memory.
 const FOLDER: &str = "/tmp/demo";
@@ -26,7 +26,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     if guest.boot > 0 {
         port::mark("init_started");
     }
-    let stage = fleet::stage_in(guest, Path::new(FOLDER))?;
+    let stage = scenes::stage_in(guest, Path::new(FOLDER))?;
     stage.start_agent("")?;
     let mut store = Command::new("/proc/self/exe")
         .arg(ARGUMENT)
@@ -76,7 +76,7 @@ fn update(
     }
     if luoctl.wait()?.success() {
         // The machine is on its way; what the store says is not of interest any more.
-        luo_fleet::stage::until("the jump", || Ok(false))?;
+        luo_scenes::stage::until("the jump", || Ok(false))?;
     }
     store.kill()?;
     let _ = told.join();
@@ -85,7 +85,7 @@ fn update(
 
 /// What `luoctl` tells of the update.
 fn history(stage: &Stage) -> Result<()> {
-    luo_fleet::stage::until("the end of the update", || Ok(!stage.history()?.is_empty()))?;
+    luo_scenes::stage::until("the end of the update", || Ok(!stage.history()?.is_empty()))?;
     let output = stage.luoctl("history").arg("last").output()?;
     ensure!(output.status.success(), "luoctl history: {}", output.status);
     for line in String::from_utf8_lossy(&output.stdout).lines() {

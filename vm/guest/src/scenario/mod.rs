@@ -7,10 +7,10 @@ mod conformance;
 mod contract;
 mod demo;
 mod flb;
-mod fleet;
 mod handover;
 mod hostile;
 mod rfc_client;
+mod scenes;
 mod selftest;
 mod shell;
 mod systemd;
@@ -32,10 +32,10 @@ const TABLE: &[(&str, Scenario)] = &[
     ("contract", contract::run),
     ("demo", demo::run),
     ("flb", flb::run),
-    ("fleet", fleet::run),
     ("handover", handover::run),
     ("hostile", hostile::run),
     ("rfc-client", rfc_client::run),
+    ("scenes", scenes::run),
     ("selftest-kexec", selftest::kexec),
     ("selftest-liveupdate", selftest::liveupdate),
     ("shell", shell::run),

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 
 use anyhow::{Context, Result, ensure};
 use luo_client::agent::{Admin, Status};
-use luo_fleet::stage::until;
+use luo_scenes::stage::until;
 use luo_varlink::{HistoryEntry, Phase, SessionInfo, WorkloadState};
 
 use super::manager::{LUOD, property, systemctl};

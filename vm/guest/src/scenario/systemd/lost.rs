@@ -4,7 +4,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
-use luo_fleet::stage::until;
+use luo_scenes::stage::until;
 use luo_varlink::{CheckStatus, Phase, Target, WorkloadState};
 use rustix::process::Signal;
 

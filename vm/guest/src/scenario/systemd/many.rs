@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use luo_client::SessionName;
 use luo_client::agent::Agent;
-use luo_fleet::stage::until;
+use luo_scenes::stage::until;
 use luo_varlink::SessionInfo;
 use rustix::process::Signal;
 

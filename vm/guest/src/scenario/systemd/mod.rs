@@ -18,7 +18,7 @@ mod many;
 mod up;
 
 use anyhow::{Context, Result, bail};
-use luo_fleet::stage::until;
+use luo_scenes::stage::until;
 use luo_varlink::{Outcome, Phase};
 
 use crate::check::{Suite, same};

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
 use luo_client::agent::Agent;
-use luo_fleet::stage::until;
+use luo_scenes::stage::until;
 
 use super::agent::{WORKLOADS, all_run, status};
 use super::case;

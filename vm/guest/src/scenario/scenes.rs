@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The scenes of `luo-fleet` on a real kernel: the agent and several workloads go
+//! The scenes of `luo-scenes` on a real kernel: the agent and several workloads go
 //! through updates together. A scene a jump: what follows from one is seen in the next
 //! kernel, which then plays the next scene.
 
@@ -7,15 +7,15 @@ use std::fs::{self, File};
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use luo_fleet::scene;
-use luo_fleet::stage::Stage;
+use luo_scenes::scene;
+use luo_scenes::stage::Stage;
 use luo_varlink::Target;
 
 use crate::check::Suite;
 use crate::init::Guest;
 use crate::kexec;
 
-const SUITE: Suite = Suite::new("fleet");
+const SUITE: Suite = Suite::new("scenes");
 
 /// The scenes, in order.
 const SCENES: &[&str] = &[
@@ -30,7 +30,7 @@ const SCENES: &[&str] = &[
 ];
 
 /// Files of a boot, in memory: nothing of them is in the next kernel.
-const FOLDER: &str = "/tmp/fleet";
+const FOLDER: &str = "/tmp/scenes";
 
 /// The initramfs, as a file that can be loaded.
 const INITRD: &str = "/tmp/initrd";

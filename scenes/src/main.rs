@@ -5,7 +5,7 @@
 
 use std::process::ExitCode;
 
-use luo_fleet::{command, scene, stage::Stage};
+use luo_scenes::{command, scene, stage::Stage};
 
 fn main() -> ExitCode {
     if let Some(code) = command::run() {
@@ -14,7 +14,9 @@ fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let mut next = || arguments.next();
     let (Some(name), Some(folder), Some(system)) = (next(), next(), next()) else {
-        eprintln!("usage: luo-fleet SCENE FOLDER SYSTEM, luo-fleet crowd [OPTIONS] FOLDER SYSTEM");
+        eprintln!(
+            "usage: luo-scenes SCENE FOLDER SYSTEM, luo-scenes crowd [OPTIONS] FOLDER SYSTEM"
+        );
         eprintln!("SYSTEM is a folder that `luo-sim system` has written");
         return ExitCode::from(64);
     };

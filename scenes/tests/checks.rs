@@ -14,7 +14,7 @@ fn refuses(check: &str, system: &System) {
     let made_up = folder.join("system");
     system.write(&made_up).unwrap();
     let scene = format!("check-{check}");
-    let program = Program::new(env!("CARGO_BIN_EXE_luo-fleet")).args([
+    let program = Program::new(env!("CARGO_BIN_EXE_luo-scenes")).args([
         Path::new(&scene),
         folder.as_path(),
         made_up.as_path(),

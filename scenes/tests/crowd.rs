@@ -14,7 +14,7 @@ fn a_crowd_comes_and_goes() {
     let folder = std::env::temp_dir().join(format!("luo-crowd-{}", std::process::id()));
     let system = folder.join("system");
     System::default().write(&system).unwrap();
-    let program = Program::new(env!("CARGO_BIN_EXE_luo-fleet"))
+    let program = Program::new(env!("CARGO_BIN_EXE_luo-scenes"))
         .args(["crowd", "--clients=20", "--threads=2"])
         .args([&folder, &system]);
     let outcome = Simulator::new().boot(program).capture().run().unwrap();

@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! All scenes in the simulator.
 
-use luo_fleet::scene::{self, SCENES, Victim};
+use luo_scenes::scene::{self, SCENES, Victim};
 use luo_sim::system::System;
 use luo_sim::{Program, Simulator};
 
 /// Runs a scene over its jump.
 #[track_caller]
 fn play(name: &str) {
-    let folder = std::env::temp_dir().join(format!("luo-fleet-{}-{name}", std::process::id()));
+    let folder = std::env::temp_dir().join(format!("luo-scenes-{}-{name}", std::process::id()));
     let system = folder.join("system");
     System::default().write(&system).unwrap();
-    let program = Program::new(env!("CARGO_BIN_EXE_luo-fleet")).args([
+    let program = Program::new(env!("CARGO_BIN_EXE_luo-scenes")).args([
         name.as_ref(),
         folder.as_os_str(),
         system.as_os_str(),
