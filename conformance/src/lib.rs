@@ -18,7 +18,7 @@
 //!
 //! This library prints nothing and starts no machine. Who runs it implements
 //! [`Vehicle`] and takes the reports: the guest of a virtual machine does
-//! (`vm/guest`), and this crate's own program, which is for the simulator. Such a
+//! (`lab/guest`), and this crate's own program, which is for the simulator. Such a
 //! program becomes a [`child`] if the first argument says so.
 #![forbid(unsafe_code)]
 

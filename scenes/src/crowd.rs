@@ -18,8 +18,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
+use luo_lab_protocol::Event;
 use luo_varlink::{Outcome, Phase, WorkloadState};
-use luo_vm_protocol::Event;
 use rustix::process::{getpid, getuid};
 
 use crate::stage::{PATIENCE, Stage};

@@ -5,9 +5,9 @@
 
 use std::collections::BTreeMap;
 
+use luo_lab_protocol::Event;
 use luo_sim::system::System;
 use luo_sim::{Program, Simulator};
-use luo_vm_protocol::Event;
 
 #[test]
 fn a_crowd_comes_and_goes() {

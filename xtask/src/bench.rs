@@ -2,11 +2,11 @@
 //! `cargo xtask bench`: mainline's orchestrator and ours, measured in turn.
 
 use anyhow::{Result, bail};
-use luo_vm::bench::kernel::{Samples, VARIANTS};
-use luo_vm::bench::page::Section;
-use luo_vm::lab::Lab;
-use luo_vm::{judge, scenarios};
-use luo_vm_protocol::Outcome;
+use luo_lab::bench::kernel::{Samples, VARIANTS};
+use luo_lab::bench::page::Section;
+use luo_lab::lab::Lab;
+use luo_lab::{judge, scenarios};
+use luo_lab_protocol::Outcome;
 
 use crate::show;
 

@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_vm::bench::agent::{CLIENTS, Runs};
-use luo_vm::bench::page::Section;
-use luo_vm::lab::Lab;
-use luo_vm_protocol::Event;
+use luo_lab::bench::agent::{CLIENTS, Runs};
+use luo_lab::bench::page::Section;
+use luo_lab::lab::Lab;
+use luo_lab_protocol::Event;
 
 use crate::{programs, show};
 

@@ -8,10 +8,10 @@ use anyhow::{Context as _, Result};
 use luo_conformance::document::{self, Column};
 use luo_conformance::results::AS_DECLARED;
 use luo_conformance::{Course, Implementation, Report, Results, TOPICS, Verdict};
-use luo_vm::judge::Case;
-use luo_vm::lab::Lab;
-use luo_vm::scenarios;
-use luo_vm_protocol::Outcome;
+use luo_lab::judge::Case;
+use luo_lab::lab::Lab;
+use luo_lab::scenarios;
+use luo_lab_protocol::Outcome;
 
 use crate::{programs, show, vm};
 

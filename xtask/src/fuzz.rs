@@ -4,11 +4,11 @@
 use std::path::PathBuf;
 
 use anyhow::{Result, bail};
-use luo_vm::checks::Tally;
-use luo_vm::fuzz::{Fuzzer, TARGETS};
-use luo_vm::interrupt;
-use luo_vm::judge::Case;
-use luo_vm::lab::Lab;
+use luo_lab::checks::Tally;
+use luo_lab::fuzz::{Fuzzer, TARGETS};
+use luo_lab::interrupt;
+use luo_lab::judge::Case;
+use luo_lab::lab::Lab;
 
 use crate::show;
 

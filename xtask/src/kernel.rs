@@ -2,7 +2,7 @@
 //! `cargo xtask kernel`: images of the test kernels.
 
 use anyhow::Result;
-use luo_vm::lab::Lab;
+use luo_lab::lab::Lab;
 
 use crate::show;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The developer's commands, as `cargo xtask <command>`.
 //!
-//! A thin command line over `luo-vm`: one file a command.
+//! A thin command line over `luo-lab`: one file a command.
 #![forbid(unsafe_code)]
 
 mod bench;
@@ -19,7 +19,7 @@ mod vm;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use luo_vm::lab::Lab;
+use luo_lab::lab::Lab;
 
 #[derive(Parser)]
 #[command(

@@ -3,9 +3,9 @@
 
 use std::io::{self, Write as _};
 
-use luo_vm::judge::Case;
-use luo_vm::qemu::Stamped;
-use luo_vm_protocol::{Event, Outcome};
+use luo_lab::judge::Case;
+use luo_lab::qemu::Stamped;
+use luo_lab_protocol::{Event, Outcome};
 
 /// One line a case, with its reason below if it did not pass.
 pub(crate) fn case(case: &Case) {

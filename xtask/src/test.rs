@@ -2,12 +2,12 @@
 //! `cargo xtask test`: everything that can be checked, and one closing line.
 
 use anyhow::Result;
-use luo_vm::checks::{self, Check, Tally};
-use luo_vm::judge::{self, Case};
-use luo_vm::lab::Lab;
-use luo_vm::scenario::Scenario;
-use luo_vm::{interrupt, scenarios};
-use luo_vm_protocol::Outcome;
+use luo_lab::checks::{self, Check, Tally};
+use luo_lab::judge::{self, Case};
+use luo_lab::lab::Lab;
+use luo_lab::scenario::Scenario;
+use luo_lab::{interrupt, scenarios};
+use luo_lab_protocol::Outcome;
 
 use crate::{fuzz, show};
 

@@ -2,13 +2,13 @@
 //! `cargo xtask vm`: single machines.
 
 use anyhow::Result;
-use luo_vm::checks::Tally;
-use luo_vm::judge::{self, Case};
-use luo_vm::lab::Lab;
-use luo_vm::scenario::Scenario;
-use luo_vm::variant::{VARIANTS, Variant};
-use luo_vm::{scenarios, shell};
-use luo_vm_protocol::Event;
+use luo_lab::checks::Tally;
+use luo_lab::judge::{self, Case};
+use luo_lab::lab::Lab;
+use luo_lab::scenario::Scenario;
+use luo_lab::variant::{VARIANTS, Variant};
+use luo_lab::{scenarios, shell};
+use luo_lab_protocol::Event;
 
 use crate::show;
 

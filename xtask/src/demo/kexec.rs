@@ -2,11 +2,11 @@
 //! The demonstration in a real kernel.
 
 use anyhow::Result;
-use luo_vm::judge::{self, Case};
-use luo_vm::lab::Lab;
-use luo_vm::scenarios;
-use luo_vm::timeline::Timeline;
-use luo_vm_protocol::Outcome;
+use luo_lab::judge::{self, Case};
+use luo_lab::lab::Lab;
+use luo_lab::scenarios;
+use luo_lab::timeline::Timeline;
+use luo_lab_protocol::Outcome;
 
 use crate::show;
 

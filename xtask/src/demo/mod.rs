@@ -6,7 +6,7 @@ mod kexec;
 mod simulated;
 
 use anyhow::Result;
-use luo_vm::lab::Lab;
+use luo_lab::lab::Lab;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use luo_vm_protocol::param;
+use luo_lab_protocol::param;
 
 use crate::console::Rules;
 use crate::variant::Variant;

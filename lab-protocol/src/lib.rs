@@ -9,7 +9,7 @@
 //! A crowd of `luo-scenes` tells its figures by the same lines, on its standard output.
 //!
 //! This crate is data only. The guest's side is `luo-guest`, the host's is
-//! `luo-vm`.
+//! `luo-lab`.
 #![forbid(unsafe_code)]
 
 use serde::{Deserialize, Serialize};

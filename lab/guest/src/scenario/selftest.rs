@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_vm_protocol::{Outcome, SELFTEST_DIR};
+use luo_lab_protocol::{Outcome, SELFTEST_DIR};
 
 use crate::check::Suite;
 use crate::init::Guest;

@@ -5,7 +5,7 @@ use core::fmt;
 
 use anyhow::Result;
 use luo_conformance::check::Skip;
-use luo_vm_protocol::Outcome;
+use luo_lab_protocol::Outcome;
 
 use crate::port;
 

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_vm_protocol::CLIENT_DIR;
+use luo_lab_protocol::CLIENT_DIR;
 
 use crate::check::Suite;
 use crate::init::Guest;

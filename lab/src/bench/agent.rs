@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use luo_vm_protocol::Event;
+use luo_lab_protocol::Event;
 
 use super::numbers::{extremes, median, short};
 

@@ -12,7 +12,7 @@ use crate::run;
 /// The programs, each one source file.
 pub const PROGRAMS: &[&str] = &["rfc_client"];
 
-const FOLDER: &str = "vm/guest/c";
+const FOLDER: &str = "lab/guest/c";
 
 /// Gives the folder with the programs, building them if they are not there.
 ///

@@ -9,9 +9,9 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_demo::workload::ARGUMENT;
+use luo_lab_protocol::Outcome;
 use luo_scenes::stage::Stage;
 use luo_varlink::paths;
-use luo_vm_protocol::Outcome;
 
 use crate::init::Guest;
 use crate::{kmsg, port};

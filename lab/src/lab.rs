@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use luo_vm_protocol::Event;
+use luo_lab_protocol::Event;
 
 use crate::cache::{Cache, forget_oldest};
 use crate::guest::Programs;

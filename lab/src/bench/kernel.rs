@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
-use luo_vm_protocol::Event;
+use luo_lab_protocol::Event;
 
 use super::numbers::{median, short};
 use crate::qemu::Recording;

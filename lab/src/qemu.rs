@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, RecvTimeoutError, Sender};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
-use luo_vm_protocol::Event;
+use luo_lab_protocol::Event;
 
 use crate::interrupt;
 

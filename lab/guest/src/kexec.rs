@@ -7,7 +7,7 @@ use std::io::Seek;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
-use luo_vm_protocol::{KERNEL_DIR, param};
+use luo_lab_protocol::{KERNEL_DIR, param};
 
 use crate::command_line::{Args, CommandLine};
 use crate::init::Guest;

@@ -66,7 +66,7 @@ fn value_of<'a>(word: &'a str, name: &str) -> Option<&'a str> {
 
 /// The scenario's own arguments: `key:value` pairs in [`ARGS`].
 ///
-/// [`ARGS`]: luo_vm_protocol::param::ARGS
+/// [`ARGS`]: luo_lab_protocol::param::ARGS
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Args {
     pairs: BTreeMap<String, String>,

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use luo_vm_protocol::{Event, GUEST_PORT, Outcome};
+use luo_lab_protocol::{Event, GUEST_PORT, Outcome};
 use rustix::fs::{Mode, OFlags};
 use rustix::termios::{OptionalActions, tcdrain, tcgetattr, tcsetattr};
 

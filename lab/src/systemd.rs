@@ -13,7 +13,7 @@ use crate::initramfs::{Node, Tree};
 use crate::{debian, package};
 
 /// Folder in the repository with what belongs to the test alone.
-const OWN: &str = "vm/guest/systemd";
+const OWN: &str = "lab/guest/systemd";
 
 /// Files of the packages that the guest has: an initramfs is in memory, twice while it
 /// is handed over, and a service that is not there starts nothing.

@@ -8,7 +8,7 @@
 use anyhow::{Context, Result};
 use luo_conformance::results::AS_DECLARED;
 use luo_conformance::{Implementation, Machine, Onward, Report, Vehicle, Verdict, drive};
-use luo_vm_protocol::Outcome;
+use luo_lab_protocol::Outcome;
 
 use crate::init::Guest;
 use crate::{kexec, port};

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use luo_vm_protocol::Event;
+use luo_lab_protocol::Event;
 use regex_lite::Regex;
 
 use crate::qemu::Recording;

@@ -8,7 +8,7 @@ use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use luo_vm_protocol::{Event, Outcome, param};
+use luo_lab_protocol::{Event, Outcome, param};
 use rustix::mount::MountFlags;
 use rustix::process::{Resource, Rlimit};
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
-use luo_vm_protocol::Outcome;
+use luo_lab_protocol::Outcome;
 use walkdir::WalkDir;
 
 use crate::cache::Cache;

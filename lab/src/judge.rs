@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::Result;
-use luo_vm_protocol::{Event, Outcome};
+use luo_lab_protocol::{Event, Outcome};
 
 use crate::console;
 use crate::qemu::{Ended, Recording};
