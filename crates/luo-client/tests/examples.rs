@@ -45,7 +45,7 @@ fn counts(program: &Path) {
 
 /// An example in C, compiled with all warnings as errors.
 fn compile(name: &str, into: &TempDir, library: &[&str]) -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../luo-sys/c");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../luo-client-c");
     let program = into.path().join(name);
     let done = Command::new("cc")
         .args(["-std=c11", "-Wall", "-Wextra", "-Wpedantic", "-Werror"])

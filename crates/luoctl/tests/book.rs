@@ -24,7 +24,7 @@ fn the_programs_in_the_book_are_those_that_are_tested() {
     let book = project("docs/integrate.md");
     for path in [
         "crates/luo-client/examples/workload.rs",
-        "crates/luo-sys/c/examples/workload.c",
+        "crates/luo-client-c/examples/workload.c",
     ] {
         assert!(
             book.contains(&code(path)),

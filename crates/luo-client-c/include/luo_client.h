@@ -18,9 +18,9 @@
  * The library never writes to standard output, installs no signal handler and starts no
  * thread. It is not for a child between fork and exec.
  *
- * Link with -lluo_client. Two whole programs: crates/luo-sys/c/examples.
+ * Link with -lluo_client. Two whole programs: crates/luo-client-c/examples.
  *
- * Generated from crates/luo-sys/c by cbindgen; a test keeps it in step.
+ * Generated from crates/luo-client-c by cbindgen; a test keeps it in step.
  */
 
 

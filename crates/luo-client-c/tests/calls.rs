@@ -6,9 +6,9 @@
 )]
 
 #[allow(dead_code, reason = "the tests of luo-client use the rest")]
-#[path = "../../../luo-client/tests/fake.rs"]
+#[path = "../../luo-client/tests/fake.rs"]
 mod fake;
-#[path = "../../../luo-client/tests/wire.rs"]
+#[path = "../../luo-client/tests/wire.rs"]
 mod wire;
 
 use core::ffi::{CStr, c_int};
