@@ -3,9 +3,7 @@
 //!
 //! - [`kernel`] has mainline's orchestrator and ours side by side.
 //! - [`agent`] has what the agent takes for a crowd of workloads, beside what is promised.
-//! - [`page`] puts tables into docs/benchmarks.md.
 
 pub mod agent;
 pub mod kernel;
 mod numbers;
-pub mod page;

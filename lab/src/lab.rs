@@ -8,16 +8,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use luo_lab_protocol::Event;
 
+use crate::build::guest::Programs;
+use crate::build::initramfs::{self, Contents, Own};
+use crate::build::kernel::{Images, Kernels};
+use crate::build::source::Source;
+use crate::build::variant::Variant;
+use crate::build::{clients, guest, selftests, systemd};
 use crate::cache::{Cache, forget_oldest};
-use crate::guest::Programs;
-use crate::initramfs::{self, Contents, Own};
-use crate::kernel::{Images, Kernels};
-use crate::qemu::{self, Machine, Recording, Stamped};
-use crate::scenario::Scenario;
-use crate::source::Source;
-use crate::toolchain::Toolchain;
-use crate::variant::Variant;
-use crate::{clients, guest, interrupt, prereq, selftests, systemd};
+use crate::fetch::prereq;
+use crate::fetch::toolchain::Toolchain;
+use crate::interrupt;
+use crate::run::qemu::{self, Machine, Recording, Stamped};
+use crate::run::scenario::Scenario;
 
 /// How many console logs are kept.
 const KEPT_LOGS: usize = 60;
@@ -87,7 +89,7 @@ impl Lab {
         let kernels = Kernels::new(&self.cache, &self.repo, &base.tools, &base.source);
         let mut images = Images::new();
         let mut failures = Vec::new();
-        for variant in crate::variant::VARIANTS
+        for variant in crate::build::variant::VARIANTS
             .iter()
             .filter(|variant| variants.contains(variant))
         {

@@ -3,50 +3,33 @@
 //! drives kexec and collects results.
 //!
 //! [`lab::Lab`] is where to enter: it goes from a checkout to a machine that
-//! has run a [`scenario::Scenario`]. The table of scenarios is in
-//! [`scenarios`], that of kernels in [`variant`]. [`judge`] makes test cases
-//! out of what a machine said. The command line is not here but in `xtask`.
+//! has run a [`run::scenario::Scenario`]. The table of scenarios is in
+//! [`run::scenarios`], that of kernels in [`build::variant`]. [`judge`] makes test
+//! cases out of what a machine said. The command line is not here but in `xtask`.
+//!
+//! Four rooms, each of which knows only those to its left:
 //!
 //! ```text
-//! prereq  apt ── toolchain ─┐                        guest ─┐
-//!          └──── source ────┼─ kernel (kconfig, make) ──────┼─ initramfs ─ qemu ─ judge
-//!   patches, overlay, tree ─┘  selftests, clients ──────────┤        │
-//!                     apt ── debian ── systemd (package) ───┘  timeline, bench
+//! fetch                   build                                    run                judge
+//! prereq, apt ─ toolchain  source (patches, overlay, tree)          scenario(s)        console
+//!      ├────── linux       kernel (variant, kconfig, make)          qemu ─ shell       verdict
+//!      └────── debian      guest, selftests, clients, systemd                          timeline
+//!                          └ initramfs
 //! ```
 //!
-//! Everything that takes time is kept in [`cache`], named by its inputs.
+//! Below all of them are [`cache`], which keeps whatever takes time under a name made of
+//! its inputs, [`process`], [`progress`], [`interrupt`] and [`page`]. Above them
+//! are [`bench`] and [`lab`].
 #![forbid(unsafe_code)]
 
-pub mod apt;
 pub mod bench;
+pub mod build;
 pub mod cache;
-pub mod checks;
-pub mod clients;
-pub mod console;
-pub mod debian;
-pub mod fuzz;
-pub mod guest;
-pub mod initramfs;
+pub mod fetch;
 pub mod interrupt;
 pub mod judge;
-pub mod kconfig;
-pub mod kernel;
 pub mod lab;
-pub mod make;
-pub mod overlay;
-pub mod package;
-pub mod patches;
-pub mod prereq;
+pub mod page;
+pub mod process;
 pub mod progress;
-pub mod qemu;
 pub mod run;
-pub mod scenario;
-pub mod scenarios;
-pub mod selftests;
-pub mod shell;
-pub mod source;
-pub mod systemd;
-pub mod timeline;
-pub mod toolchain;
-pub mod tree;
-pub mod variant;

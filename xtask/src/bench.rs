@@ -3,9 +3,10 @@
 
 use anyhow::{Result, bail};
 use luo_lab::bench::kernel::{Samples, VARIANTS};
-use luo_lab::bench::page::Section;
+use luo_lab::judge;
 use luo_lab::lab::Lab;
-use luo_lab::{judge, scenarios};
+use luo_lab::page::Section;
+use luo_lab::run::scenarios;
 use luo_lab_protocol::Outcome;
 
 use crate::show;

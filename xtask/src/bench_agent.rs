@@ -8,8 +8,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_lab::bench::agent::{CLIENTS, Runs};
-use luo_lab::bench::page::Section;
 use luo_lab::lab::Lab;
+use luo_lab::page::Section;
 use luo_lab_protocol::Event;
 
 use crate::{programs, show};

@@ -10,7 +10,7 @@ use luo_conformance::results::AS_DECLARED;
 use luo_conformance::{Course, Implementation, Report, Results, TOPICS, Verdict};
 use luo_lab::judge::Case;
 use luo_lab::lab::Lab;
-use luo_lab::scenarios;
+use luo_lab::run::scenarios;
 use luo_lab_protocol::Outcome;
 
 use crate::{programs, show, vm};

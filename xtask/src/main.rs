@@ -6,6 +6,7 @@
 
 mod bench;
 mod bench_agent;
+mod checks;
 mod conformance;
 mod demo;
 mod fuzz;

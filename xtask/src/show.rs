@@ -4,7 +4,7 @@
 use std::io::{self, Write as _};
 
 use luo_lab::judge::Case;
-use luo_lab::qemu::Stamped;
+use luo_lab::run::qemu::Stamped;
 use luo_lab_protocol::{Event, Outcome};
 
 /// One line a case, with its reason below if it did not pass.

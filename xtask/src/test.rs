@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: everything that can be checked, and one closing line.
 
+use crate::checks::{self, Check, Tally};
 use anyhow::Result;
-use luo_lab::checks::{self, Check, Tally};
+use luo_lab::interrupt;
 use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
-use luo_lab::scenario::Scenario;
-use luo_lab::{interrupt, scenarios};
+use luo_lab::run::scenario::Scenario;
+use luo_lab::run::scenarios;
 use luo_lab_protocol::Outcome;
 
 use crate::{fuzz, show};

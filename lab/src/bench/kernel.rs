@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use luo_lab_protocol::Event;
 
 use super::numbers::{median, short};
-use crate::qemu::Recording;
+use crate::run::qemu::Recording;
 
 /// The two kernels that are compared: theirs, then ours.
 pub const VARIANTS: [&str; 2] = ["bench-c", "bench-rust"];

@@ -2,10 +2,10 @@
 //! The demonstration in a real kernel.
 
 use anyhow::Result;
+use luo_lab::judge::timeline::Timeline;
 use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
-use luo_lab::scenarios;
-use luo_lab::timeline::Timeline;
+use luo_lab::run::scenarios;
 use luo_lab_protocol::Outcome;
 
 use crate::show;

@@ -10,9 +10,9 @@ use std::time::SystemTime;
 use anyhow::{Context as _, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
 
+use crate::build::kernel::Images;
+use crate::build::{clients, selftests};
 use crate::cache::{Cache, Key, forget_oldest, write_whole};
-use crate::kernel::Images;
-use crate::{clients, selftests};
 
 /// Of the package `busybox-static`.
 const BUSYBOX: &[&str] = &["/bin/busybox", "/usr/bin/busybox"];

@@ -8,10 +8,10 @@ use anyhow::Result;
 use luo_lab_protocol::Outcome;
 use walkdir::WalkDir;
 
-use crate::cache::Cache;
-use crate::judge::Case;
-use crate::progress::Step;
-use crate::run;
+use luo_lab::cache::Cache;
+use luo_lab::judge::Case;
+use luo_lab::process;
+use luo_lab::progress::Step;
 
 /// What a check has counted, and the failures by name.
 #[derive(Clone, Debug, Default)]
@@ -145,7 +145,7 @@ impl Check {
 
     fn one(self, cache: &Cache, mut command: Command, remedy: &str) -> Result<Case> {
         let mut step = Step::new(self.name());
-        let (ok, tail) = run::to_log(&mut command, &cache.log(self.name()), |_| step.tick())?;
+        let (ok, tail) = process::to_log(&mut command, &cache.log(self.name()), |_| step.tick())?;
         step.done();
         let complaint = (!ok).then(|| format!("{remedy}:\n    {}", tail.join("\n    ")));
         Ok(Case::unless(self.name().to_owned(), complaint))
@@ -182,7 +182,7 @@ fn count(cache: &Cache, name: &str, mut command: Command) -> Result<Tally> {
     let mut step = Step::new(name);
     let mut lines = Vec::new();
     let log = cache.log(name);
-    let (ok, tail) = run::to_log(&mut command, &log, |line| {
+    let (ok, tail) = process::to_log(&mut command, &log, |line| {
         step.tick();
         lines.extend(line.map(str::to_owned));
     })?;

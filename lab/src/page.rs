@@ -72,7 +72,7 @@ mod tests {
 
     #[test]
     fn the_page_has_all_sections() {
-        let page = include_str!("../../../docs/benchmarks.md");
+        let page = include_str!("../../docs/benchmarks.md");
         for section in [Section::KERNEL, Section::AGENT] {
             section.replaced(page, "new").unwrap();
         }

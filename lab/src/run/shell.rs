@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::console::Rules;
+use crate::build::variant::Variant;
+use crate::judge::console::Rules;
 use crate::lab::Lab;
-use crate::qemu;
-use crate::scenario::{Expect, Scenario};
-use crate::variant::Variant;
+use crate::run::qemu;
+use crate::run::scenario::{Expect, Scenario};
 
 /// Boots `variant` with a shell on the terminal and waits for its end. Every
 /// kernel in `with` is there to be kexec'd into.

@@ -7,10 +7,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use walkdir::WalkDir;
 
+use crate::build::guest::Programs;
+use crate::build::initramfs::{Node, Tree};
+use crate::build::package;
 use crate::cache::Cache;
-use crate::guest::Programs;
-use crate::initramfs::{Node, Tree};
-use crate::{debian, package};
+use crate::fetch::debian;
 
 /// Folder in the repository with what belongs to the test alone.
 const OWN: &str = "lab/guest/systemd";

@@ -8,9 +8,9 @@ use std::process::Command;
 use anyhow::Result;
 
 use crate::cache::{Cache, write_whole};
+use crate::fetch::toolchain::Toolchain;
+use crate::process;
 use crate::progress::{Step, Unit};
-use crate::run;
-use crate::toolchain::Toolchain;
 
 /// A source tree, a build folder and the tools.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Make<'_> {
     /// make fails.
     pub fn run(&self, title: &str, log: &str, command: &mut Command) -> Result<()> {
         let mut step = Step::new(title);
-        run::logged(command, &self.cache.log(log), &mut step, |step, _| {
+        process::logged(command, &self.cache.log(log), &mut step, |step, _| {
             step.tick()
         })?;
         step.done();
@@ -84,7 +84,7 @@ impl Make<'_> {
         let total = remembered(&memory);
         let mut step = Step::counting(title, Unit::Things("objects"), total);
         let mut made = 0;
-        run::logged(command, &self.cache.log(log), &mut step, |step, line| {
+        process::logged(command, &self.cache.log(log), &mut step, |step, line| {
             made += u64::from(line.is_some_and(is_object));
             step.set(made);
         })?;

@@ -2,15 +2,15 @@
 //! The packages of the machine that the harness needs.
 //!
 //! Debian 12 or newer, or a derivative with the same names. Compilers newer
-//! than the distribution's do not come from here, see [`crate::toolchain`].
+//! than the distribution's do not come from here, see [`crate::fetch::toolchain`].
 
 use std::process::Command;
 
 use anyhow::{Result, bail};
 
 use crate::cache::Cache;
+use crate::process;
 use crate::progress::Step;
-use crate::run;
 
 /// Package and reason, the reason being what a person reads before it is
 /// installed.
@@ -67,7 +67,7 @@ pub fn ensure(cache: &Cache) -> Result<()> {
 ///
 /// # Errors
 /// As [`ensure`].
-pub(crate) fn ensure_fuzzing(cache: &Cache) -> Result<()> {
+pub fn ensure_fuzzing(cache: &Cache) -> Result<()> {
     let mut compiler = Command::new("g++");
     let there = compiler.arg("--version").output();
     if there.is_ok_and(|ran| ran.status.success()) {
@@ -109,7 +109,7 @@ fn install(cache: &Cache, names: &[&str]) -> Result<()> {
         names.join(" ")
     );
     let _lock = cache.lock()?;
-    let root = run::output(Command::new("id").arg("-u"))?.trim() == "0";
+    let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     if !root
         && !Command::new("sudo")
             .args(["-n", "true"])
@@ -140,7 +140,7 @@ fn install(cache: &Cache, names: &[&str]) -> Result<()> {
             command.args(names);
         }
         let mut step = Step::new(&format!("apt-get {name}"));
-        let ran = run::logged(
+        let ran = process::logged(
             &mut command,
             &cache.log(&format!("apt-{name}")),
             &mut step,

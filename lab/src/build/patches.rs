@@ -12,8 +12,8 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::tree::{Desired, Tree};
 use crate::cache::write_whole;
-use crate::tree::{Desired, Tree};
 
 /// A patch of the series.
 #[derive(Clone, Debug)]

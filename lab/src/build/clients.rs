@@ -7,7 +7,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::cache::{Cache, Key};
-use crate::run;
+use crate::process;
 
 /// The programs, each one source file.
 pub const PROGRAMS: &[&str] = &["rfc_client"];
@@ -31,7 +31,7 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<PathBuf> {
             gcc.args(["-static", "-O2", "-Wall", "-Wextra", "-Werror", "-o"])
                 .arg(dir.join(program))
                 .arg(source(repo, program));
-            run::output(&mut gcc)?;
+            process::output(&mut gcc)?;
         }
         Ok(())
     })

@@ -9,8 +9,8 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::cache::Cache;
+use crate::process;
 use crate::progress::{Step, Unit};
-use crate::run;
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -61,7 +61,7 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<Programs> {
         .env("RUSTFLAGS", "-C target-feature=+crt-static")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let mut step = Step::counting("compile the guest's programs", Unit::Things("crates"), None);
-    run::cargo(&mut command, &cache.log("guest"), &mut step)?;
+    process::cargo(&mut command, &cache.log("guest"), &mut step)?;
     step.done();
     Ok(Programs {
         folder: target.join(TARGET).join("release"),
@@ -69,6 +69,6 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<Programs> {
 }
 
 fn target_directory(repo: &Path) -> Result<PathBuf> {
-    let metadata: Metadata = run::cargo_metadata(repo)?;
+    let metadata: Metadata = process::cargo_metadata(repo)?;
     Ok(metadata.target_directory)
 }

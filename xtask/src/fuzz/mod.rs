@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask fuzz`: looks for inputs that break something.
 
+mod fuzzer;
+
 use std::path::PathBuf;
 
+use crate::checks::Tally;
 use anyhow::{Result, bail};
-use luo_lab::checks::Tally;
-use luo_lab::fuzz::{Fuzzer, TARGETS};
+use fuzzer::{Fuzzer, TARGETS};
 use luo_lab::interrupt;
 use luo_lab::judge::Case;
 use luo_lab::lab::Lab;

@@ -11,9 +11,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::cache::{Cache, Key};
-use crate::progress::{Step, Unit};
-use crate::{prereq, run, toolchain};
+use luo_lab::cache::{Cache, Key};
+use luo_lab::fetch::{prereq, toolchain};
+use luo_lab::process;
+use luo_lab::progress::{Step, Unit};
 
 /// All targets, each a module of `fuzz/src`.
 pub const TARGETS: [&str; 3] = ["ioctl_arguments", "handover_blocks", "call_traces"];
@@ -88,7 +89,7 @@ impl<'a> Fuzzer<'a> {
     pub fn build(cache: &'a Cache, repo: &'a Path) -> Result<Self> {
         prereq::ensure_fuzzing(cache)?;
         let tools = toolchain::cargo_tool(cache, "cargo-fuzz", "cargo-fuzz", CARGO_FUZZ)?;
-        let rustc = run::output(Command::new("rustc").arg("--version"))?;
+        let rustc = process::output(Command::new("rustc").arg("--version"))?;
         // Cargo knows what is to be done anew; but only within one checkout.
         let key = Key::default().add("checkout", repo.as_os_str().as_encoded_bytes());
         let key = key.add("rustc", &rustc).short();
@@ -108,7 +109,7 @@ impl<'a> Fuzzer<'a> {
             // A stable compiler has the sanitizers, too, but does not say so.
             .env("RUSTC_BOOTSTRAP", "1");
         let mut step = Step::counting("build the fuzz targets", Unit::Things("crates"), None);
-        run::cargo(&mut command, &cache.log("fuzz-build"), &mut step)?;
+        process::cargo(&mut command, &cache.log("fuzz-build"), &mut step)?;
         step.done();
         Ok(Self {
             cache,
@@ -206,7 +207,7 @@ impl<'a> Fuzzer<'a> {
         let mut figures = Figures::default();
         let mut finding = Finding::default();
         let log = self.cache.log(&format!("fuzz-{target}"));
-        let (ok, tail) = run::to_log(command, &log, |line| match line {
+        let (ok, tail) = process::to_log(command, &log, |line| match line {
             None => step.tick(),
             Some(line) => {
                 if let Some(now) = parse(line) {
@@ -268,7 +269,7 @@ impl Finding {
 /// The address sanitizer if the compiler has it: rustup's do, some distributions' do
 /// not.
 fn sanitizer(triple: &str) -> Result<&'static str> {
-    let sysroot = run::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let libraries = Path::new(sysroot.trim())
         .join("lib/rustlib")
         .join(triple)

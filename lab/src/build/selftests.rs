@@ -9,11 +9,11 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::build::make::Make;
+use crate::build::source::Source;
 use crate::cache::Cache;
-use crate::make::Make;
-use crate::run;
-use crate::source::Source;
-use crate::toolchain::Toolchain;
+use crate::fetch::toolchain::Toolchain;
+use crate::process;
 
 /// The programs, each one source file and a shared library of helpers.
 pub const PROGRAMS: &[&str] = &[
@@ -73,5 +73,5 @@ fn compile(source: &Path, headers: &Path, program: &str, output: &Path) -> Resul
         .arg(source.join("lib/lu_utils.c"))
         .arg("-o")
         .arg(output);
-    run::output(&mut gcc).map(drop)
+    process::output(&mut gcc).map(drop)
 }

@@ -8,10 +8,10 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::apt::{Apt, Deb, Offer, Pin, Suite};
 use crate::cache::{Cache, short};
+use crate::fetch::apt::{Apt, Deb, Offer, Pin, Suite};
+use crate::process;
 use crate::progress::{Step, Unit};
-use crate::run;
 
 const RUST_SRC: Pin = Pin {
     package: "rust-src",
@@ -38,7 +38,7 @@ impl Toolchain {
     /// # Errors
     /// Something can be neither found nor fetched.
     pub fn prepare(cache: &Cache) -> Result<Self> {
-        let rustc_version = run::output(Command::new("rustc").arg("--version"))
+        let rustc_version = process::output(Command::new("rustc").arg("--version"))
             .context("install Rust 1.85 or newer")?
             .trim()
             .to_owned();
@@ -94,7 +94,7 @@ impl Toolchain {
 
 /// `rust-src` as rustup installs it, if it is there.
 fn beside_compiler() -> Result<Option<PathBuf>> {
-    let sysroot = run::output(Command::new("rustc").args(["--print", "sysroot"]))?;
+    let sysroot = process::output(Command::new("rustc").args(["--print", "sysroot"]))?;
     let library = Path::new(sysroot.trim()).join("lib/rustlib/src/rust/library");
     Ok(library.join("core/src/lib.rs").exists().then_some(library))
 }
@@ -202,7 +202,7 @@ fn distribution_compiler(cache: &Cache, number: &str, bindgen: PathBuf) -> Resul
     )?;
     let compiler = root.join("usr/bin/rustc");
     let libraries = root.join("usr/lib/x86_64-linux-gnu");
-    let version = run::output(
+    let version = process::output(
         Command::new(&compiler)
             .arg("--version")
             .env("LD_LIBRARY_PATH", &libraries),
@@ -233,12 +233,7 @@ fn bindgen(cache: &Cache) -> Result<PathBuf> {
 ///
 /// # Errors
 /// It cannot be fetched or compiled.
-pub(crate) fn cargo_tool(
-    cache: &Cache,
-    name: &str,
-    package: &str,
-    version: &str,
-) -> Result<PathBuf> {
+pub fn cargo_tool(cache: &Cache, name: &str, package: &str, version: &str) -> Result<PathBuf> {
     let root = cache.folder(&format!("tools/{name}-{version}"), |dir| {
         let title = format!("compile {name} {version}");
         let mut step = Step::counting(&title, Unit::Things("crates"), None);
@@ -248,7 +243,7 @@ pub(crate) fn cargo_tool(
             .arg("--root")
             .arg(dir);
         command.env("CARGO_TARGET_DIR", dir.join("target"));
-        run::cargo(&mut command, &cache.log(name), &mut step)?;
+        process::cargo(&mut command, &cache.log(name), &mut step)?;
         std::fs::remove_dir_all(dir.join("target"))?;
         step.done();
         Ok(())

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 
-use crate::console::Rules;
-use crate::scenario::{Expect, Scenario};
+use crate::judge::console::Rules;
+use crate::run::scenario::{Expect, Scenario};
 
 /// How many kexecs in a row the scenario `chain` does.
 pub const KEXECS: u32 = 50;
@@ -353,7 +353,7 @@ pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::variant::Variant;
+    use crate::build::variant::Variant;
 
     #[test]
     fn every_scenario_can_be_run() {
@@ -367,7 +367,7 @@ mod tests {
             for variant in scenario.variants() {
                 Variant::find(variant).unwrap();
             }
-            crate::console::violations(&[], &scenario.console).unwrap();
+            crate::judge::console::violations(&[], &scenario.console).unwrap();
         }
     }
 

@@ -8,13 +8,13 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::kconfig;
+use crate::build::make::Make;
+use crate::build::overlay;
+use crate::build::source::Source;
+use crate::build::variant::{VARIANTS, Variant};
 use crate::cache::{Cache, Key, forget_oldest_of};
-use crate::kconfig;
-use crate::make::Make;
-use crate::overlay;
-use crate::source::Source;
-use crate::toolchain::Toolchain;
-use crate::variant::{VARIANTS, Variant};
+use crate::fetch::toolchain::Toolchain;
 
 /// How many images of a variant are kept: switching between branches should
 /// not rebuild, and a disk should not fill.
@@ -146,7 +146,7 @@ fn configure(make: &Make<'_>, variant: &Variant, config: &str) -> Result<()> {
     let remedy = if refuses("RUST") {
         let mut command = make.command();
         // It fails by design here; what it prints is the remedy.
-        let (_, said) = crate::run::to_log(
+        let (_, said) = crate::process::to_log(
             command.arg("rustavailable"),
             &make.cache.log("rustavailable"),
             |_| {},

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use serde::Deserialize;
 
-use crate::run;
+use crate::process;
 
 /// A file of a package.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +51,7 @@ const PROGRAMS: &str = "target/release/";
 /// # Errors
 /// A crate has no list, or a file of it is not there.
 pub fn assets(repo: &Path, crates: &[&str], programs: &Path) -> Result<Vec<Asset>> {
-    let metadata: Metadata = run::cargo_metadata(repo)?;
+    let metadata: Metadata = process::cargo_metadata(repo)?;
     let mut all = Vec::new();
     for name in crates {
         let package = metadata.packages.iter().find(|known| known.name == *name);

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use luo_lab_protocol::param;
 
-use crate::console::Rules;
-use crate::variant::Variant;
+use crate::build::variant::Variant;
+use crate::judge::console::Rules;
 
 /// Options that every guest gets. The scratch area is small and fixed because
 /// the default one is CMA and big: pages in it must be migrated before they

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail};
 use walkdir::WalkDir;
 
+use crate::build::tree::Desired;
 use crate::cache::Key;
-use crate::tree::Desired;
 
 /// Folder in the repository, and where its files go in the tree.
 const SOURCES: &[(&str, &str)] = &[

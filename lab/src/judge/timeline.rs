@@ -7,7 +7,7 @@ use std::time::Duration;
 use luo_lab_protocol::Event;
 use regex_lite::Regex;
 
-use crate::qemu::Recording;
+use crate::run::qemu::Recording;
 
 /// Steps of the demo: the mark that begins it, the mark that ends it, words.
 const STEPS: &[(&str, &str, &str)] = &[

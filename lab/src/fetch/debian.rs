@@ -9,8 +9,8 @@ use std::path::PathBuf;
 
 use anyhow::{Context as _, Result};
 
-use crate::apt::{Apt, Deb, Suite};
 use crate::cache::{Cache, Key, write_whole};
+use crate::fetch::apt::{Apt, Deb, Suite};
 use crate::progress::Step;
 
 /// systemd, and the libraries that its programs are linked with. One that is missing

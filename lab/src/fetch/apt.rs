@@ -14,8 +14,8 @@ use std::process::Command;
 use anyhow::{Context as _, Result, bail};
 
 use crate::cache::{Cache, CacheLock, sha256_file, short};
+use crate::process;
 use crate::progress::{Step, Unit};
-use crate::run;
 
 /// A suite of Debian that is asked through a private configuration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,7 +93,7 @@ impl Apt {
     /// No mirror is configured on this machine, or it does not answer.
     pub fn of_suite(cache: &Cache, suite: Suite) -> Result<Self> {
         let lock = cache.lock()?;
-        let targets = run::output(Command::new("apt-get").args([
+        let targets = process::output(Command::new("apt-get").args([
             "indextargets",
             "--format",
             "$(REPO_URI) $(ORIGIN)",
@@ -131,7 +131,7 @@ impl Apt {
             log: cache.log("apt-download"),
         };
         let mut step = Step::new(&format!("index of Debian's {suite}"));
-        run::logged(
+        process::logged(
             apt.command("apt-get").arg("update"),
             &apt.log,
             &mut step,
@@ -176,7 +176,7 @@ impl Apt {
     /// # Errors
     /// `apt-cache` does not run.
     pub fn names(&self, prefix: &str) -> Result<Vec<String>> {
-        let names = run::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
+        let names = process::output(self.command("apt-cache").args(["pkgnames", prefix]))?;
         Ok(names.lines().map(str::to_owned).collect())
     }
 
@@ -185,7 +185,7 @@ impl Apt {
     /// # Errors
     /// `apt-cache` does not run or does not know the package.
     pub fn depends(&self, package: &str) -> Result<Vec<String>> {
-        let listing = run::output(self.command("apt-cache").args(["depends", package]))?;
+        let listing = process::output(self.command("apt-cache").args(["depends", package]))?;
         Ok(listing
             .lines()
             .filter_map(|line| line.trim().strip_prefix("Depends: "))
@@ -214,7 +214,7 @@ impl Apt {
                 .arg("download")
                 .arg(format!("{}={}", offer.package, offer.version))
                 .current_dir(dir.path());
-            run::logged(&mut command, &self.log, &mut step, |step, _| {
+            process::logged(&mut command, &self.log, &mut step, |step, _| {
                 step.set(deb_bytes(dir.path()))
             })?;
             step.done();
@@ -311,7 +311,7 @@ impl Deb {
     /// The file is damaged or `dpkg-deb` fails.
     pub fn unpack(&self, dir: &Path) -> Result<()> {
         self.verify()?;
-        run::output(Command::new("dpkg-deb").arg("-x").arg(&self.path).arg(dir)).map(drop)
+        process::output(Command::new("dpkg-deb").arg("-x").arg(&self.path).arg(dir)).map(drop)
     }
 }
 

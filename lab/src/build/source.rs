@@ -8,13 +8,13 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::apt::{Apt, Deb, Pin, Suite};
+use crate::build::overlay;
+use crate::build::patches::{self, Patch};
+use crate::build::tree::{Changes, Desired, Tree};
 use crate::cache::{Cache, Key, short, write_whole};
-use crate::overlay;
-use crate::patches::{self, Patch};
+use crate::fetch::apt::{Apt, Deb, Pin, Suite};
+use crate::process;
 use crate::progress::{Step, Unit};
-use crate::run;
-use crate::tree::{Changes, Desired, Tree};
 
 const LINUX: Pin = Pin {
     package: "linux-source-7.3",
@@ -125,7 +125,7 @@ fn unpack_tarball(deb: &Deb, dir: &Path, cache: &Cache, step: &mut Step) -> Resu
         .arg(&temporary)
         .args(["--strip-components=1", "-C"])
         .arg(dir);
-    run::logged(&mut unpack, &cache.log("unpack"), step, |step, line| {
+    process::logged(&mut unpack, &cache.log("unpack"), step, |step, line| {
         count += u64::from(line.is_some());
         step.set(count);
     })?;

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What comes from outside: Debian's packages, tools, the machine's own packages.
+
+pub mod apt;
+pub mod debian;
+pub mod prereq;
+pub mod toolchain;
