@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a machine boots from: kernels, and the roots of its guests.
 
+pub mod artifact;
 pub mod clients;
 pub mod guest;
 pub mod initramfs;

@@ -3,5 +3,6 @@
 
 pub mod apt;
 pub mod debian;
+pub mod linux;
 pub mod prereq;
 pub mod toolchain;

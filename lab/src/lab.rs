@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use luo_lab_protocol::Event;
 
+use crate::build::artifact::Artifact;
 use crate::build::guest::Programs;
 use crate::build::initramfs::{self, Contents, Own};
 use crate::build::kernel::{Images, Kernels};
@@ -18,8 +19,9 @@ use crate::cache::{Cache, forget_oldest};
 use crate::fetch::prereq;
 use crate::fetch::toolchain::Toolchain;
 use crate::interrupt;
-use crate::run::qemu::{self, Machine, Recording, Stamped};
+use crate::run::qemu::{self, BootFiles, Machine, Recording, Stamped};
 use crate::run::scenario::Scenario;
+use crate::run::shell;
 
 /// How many console logs are kept.
 const KEPT_LOGS: usize = 60;
@@ -42,15 +44,6 @@ pub struct Lab {
 struct Base {
     tools: Toolchain,
     source: Source,
-}
-
-/// What a machine boots from.
-#[derive(Clone, Debug)]
-pub struct BootFiles {
-    /// The first kernel.
-    pub kernel: PathBuf,
-    /// Its initramfs.
-    pub initrd: PathBuf,
 }
 
 impl Lab {
@@ -127,17 +120,17 @@ impl Lab {
             self.guest
                 .get_or_init(|| guest::build(&self.cache, &self.repo).map_err(explain)),
         )?;
-        if scenario.guest == "systemd" {
+        if scenario.needs(Artifact::SystemdRoot) {
             let tree = systemd::root(&self.cache, &self.repo, programs)?;
             let initrd = initramfs::build(&self.cache, &Contents::Root(&tree, &images))?;
             return Ok(BootFiles { kernel, initrd });
         }
-        let selftests = if scenario.guest.starts_with("selftest") {
+        let selftests = if scenario.needs(Artifact::Selftests) {
             Some(self.selftests()?)
         } else {
             None
         };
-        let clients = if scenario.guest.starts_with("rfc-client") {
+        let clients = if scenario.needs(Artifact::Clients) {
             Some(clients::build(&self.cache, &self.repo)?)
         } else {
             None
@@ -164,8 +157,7 @@ impl Lab {
     ) -> Result<Recording> {
         let files = self.boot_files(scenario)?;
         let machine = Machine {
-            kernel: &files.kernel,
-            initrd: &files.initrd,
+            files,
             cmdline: scenario.kernel_cmdline(),
             memory: scenario.memory,
             timeout: scenario.timeout,
@@ -173,6 +165,16 @@ impl Lab {
             show_console,
         };
         qemu::run(&machine, on_event)
+    }
+
+    /// Boots `variant` with a shell on the terminal and waits for its end. Every
+    /// kernel in `with` is there to be kexec'd into.
+    ///
+    /// # Errors
+    /// Something cannot be built or QEMU fails.
+    pub fn shell(&self, variant: &'static Variant, with: &[&'static Variant]) -> Result<()> {
+        let scenario = shell::scenario(variant, with);
+        shell::run(&scenario, &self.boot_files(&scenario)?)
     }
 
     /// A console's log of its own for this run, so that two runs of a scenario

@@ -8,60 +8,16 @@ use anyhow::Result;
 use luo_lab_protocol::Outcome;
 use walkdir::WalkDir;
 
+use crate::tally::Tally;
+
 use luo_lab::cache::Cache;
 use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
 
-/// What a check has counted, and the failures by name.
-#[derive(Clone, Debug, Default)]
-pub struct Tally {
-    /// Cases that passed.
-    pub passed: u64,
-    /// Cases that were skipped.
-    pub skipped: u64,
-    /// Cases that failed.
-    pub failures: Vec<Case>,
-}
-
-impl Tally {
-    /// Counts a case.
-    pub fn add(&mut self, case: Case) {
-        match case.outcome {
-            Outcome::Passed => self.passed += 1,
-            Outcome::Skipped => self.skipped += 1,
-            Outcome::Failed => self.failures.push(case),
-        }
-    }
-
-    /// Counts what another has counted.
-    pub fn merge(&mut self, other: Self) {
-        self.passed += other.passed;
-        self.skipped += other.skipped;
-        self.failures.extend(other.failures);
-    }
-
-    /// The plain closing line.
-    #[must_use]
-    pub fn summary(&self) -> String {
-        format!(
-            "{} passed, {} failed, {} skipped",
-            self.passed,
-            self.failures.len(),
-            self.skipped
-        )
-    }
-
-    /// Whether all is well. Nothing at all is not well.
-    #[must_use]
-    pub fn is_good(&self) -> bool {
-        self.failures.is_empty() && self.passed > 0
-    }
-}
-
 /// A check by name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub(crate) enum Check {
     /// `cargo fmt --check`.
     Format,
     /// `rustfmt --check` of the files that only the kernel compiles.
@@ -74,11 +30,11 @@ pub enum Check {
 
 impl Check {
     /// All of them, cheapest first.
-    pub const ALL: [Self; 4] = [Self::Format, Self::KernelFormat, Self::Lints, Self::Tests];
+    pub(crate) const ALL: [Self; 4] = [Self::Format, Self::KernelFormat, Self::Lints, Self::Tests];
 
     /// The name in commands and reports.
     #[must_use]
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Format => "format",
             Self::KernelFormat => "kernel-format",
@@ -92,7 +48,7 @@ impl Check {
     /// # Errors
     /// A tool cannot be started, or a signal arrives. A check that fails is no
     /// error but a failure in the tally.
-    pub fn run(self, cache: &Cache, repo: &Path) -> Result<Tally> {
+    pub(crate) fn run(self, cache: &Cache, repo: &Path) -> Result<Tally> {
         let mut tally = Tally::default();
         match self {
             Self::Format => {
@@ -158,14 +114,14 @@ impl Check {
 }
 
 /// The name of [`simulated_selftests`].
-pub const SIMULATED_SELFTESTS: &str = "simulated-selftests";
+pub(crate) const SIMULATED_SELFTESTS: &str = "simulated-selftests";
 
 /// Runs the kernel tree's selftests, which are programs in `folder`, under the
 /// simulator.
 ///
 /// # Errors
 /// As [`Check::run`].
-pub fn simulated_selftests(cache: &Cache, repo: &Path, folder: &Path) -> Result<Tally> {
+pub(crate) fn simulated_selftests(cache: &Cache, repo: &Path, folder: &Path) -> Result<Tally> {
     let arguments = [
         "test",
         "--package=luo-sim",
@@ -283,11 +239,5 @@ mod tests {
             "cargo-test::unittests src/lib.rs::a::c"
         );
         assert!(!tally.is_good());
-    }
-
-    #[test]
-    fn nothing_is_not_good() {
-        assert!(!Tally::default().is_good());
-        assert_eq!(Tally::default().summary(), "0 passed, 0 failed, 0 skipped");
     }
 }

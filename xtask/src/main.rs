@@ -14,6 +14,7 @@ mod kernel;
 mod man;
 mod programs;
 mod show;
+mod tally;
 mod test;
 mod vm;
 

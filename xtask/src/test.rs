@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: everything that can be checked, and one closing line.
 
-use crate::checks::{self, Check, Tally};
+use crate::checks::{self, Check};
+use crate::tally::Tally;
 use anyhow::Result;
 use luo_lab::interrupt;
 use luo_lab::judge::{self, Case};

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask vm`: single machines.
 
-use crate::checks::Tally;
+use crate::tally::Tally;
 use anyhow::Result;
 use luo_lab::build::variant::{VARIANTS, Variant};
 use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
 use luo_lab::run::scenario::Scenario;
-use luo_lab::run::{scenarios, shell};
+use luo_lab::run::scenarios;
 use luo_lab_protocol::Event;
 
 use crate::show;
@@ -63,7 +63,7 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
             if with.is_empty() {
                 with.push(variant);
             }
-            shell::run(lab, variant, &with)?;
+            lab.shell(variant, &with)?;
             Ok(true)
         }
     }

@@ -4,6 +4,8 @@
 use anyhow::{Context as _, Result};
 use regex_lite::Regex;
 
+use crate::run::scenario::Rules;
+
 /// Signs of a kernel in trouble; any of them fails a scenario.
 const TROUBLE: &[&str] = &[
     "WARNING:",
@@ -17,17 +19,6 @@ const TROUBLE: &[&str] = &[
     "Kernel stack is corrupted",
     "hung_task",
 ];
-
-/// Rules of a scenario, as regular expressions over single lines.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Rules {
-    /// Each must match some line.
-    pub must: &'static [&'static str],
-    /// None may match any line.
-    pub must_not: &'static [&'static str],
-    /// Signs of trouble that are what the scenario is about.
-    pub allowed: &'static [&'static str],
-}
 
 /// The first line that tells of trouble and is not allowed.
 ///
@@ -76,6 +67,7 @@ fn compile(patterns: &[&str]) -> Result<Vec<Regex>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::run::scenarios;
 
     #[test]
     fn trouble_is_seen_and_the_command_line_is_not() {
@@ -102,6 +94,14 @@ mod tests {
             trouble(["[ 2.0] WARNING: mm/x.c:3 at y"], &rules).unwrap(),
             None
         );
+    }
+
+    #[test]
+    fn every_rule_is_a_regular_expression() {
+        for scenario in scenarios::all(scenarios::KEXECS) {
+            trouble([], &scenario.console).unwrap();
+            violations(&[], &scenario.console).unwrap();
+        }
     }
 
     #[test]

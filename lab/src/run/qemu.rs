@@ -24,13 +24,20 @@ const GOODBYE: Duration = Duration::from_secs(20);
 /// The kernel's limit (`COMMAND_LINE_SIZE` on x86), less the final zero.
 const CMDLINE_LIMIT: usize = 2047;
 
+/// What a machine boots from.
+#[derive(Clone, Debug)]
+pub struct BootFiles {
+    /// The first kernel.
+    pub kernel: PathBuf,
+    /// Its initramfs.
+    pub initrd: PathBuf,
+}
+
 /// A machine to boot.
 #[derive(Debug)]
-pub struct Machine<'a> {
-    /// The first kernel.
-    pub kernel: &'a Path,
-    /// Its initramfs.
-    pub initrd: &'a Path,
+pub struct Machine {
+    /// The first kernel and its initramfs.
+    pub files: BootFiles,
     /// The kernel's command line.
     pub cmdline: String,
     /// Memory in MiB.
@@ -101,7 +108,7 @@ impl Recording {
 
 /// The arguments that every machine has.
 #[must_use]
-pub fn arguments(kernel: &Path, initrd: &Path, cmdline: &str, memory: u32) -> Vec<String> {
+pub fn arguments(files: &BootFiles, cmdline: &str, memory: u32) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
     let fixed = "-accel tcg,thread=multi,tb-size=128 -cpu max -smp 2 -nodefaults -no-user-config -nographic -no-reboot";
     let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
@@ -109,11 +116,11 @@ pub fn arguments(kernel: &Path, initrd: &Path, cmdline: &str, memory: u32) -> Ve
         "-m".into(),
         format!("{memory}M"),
         "-kernel".into(),
-        text(kernel),
+        text(&files.kernel),
     ]);
     arguments.extend([
         "-initrd".into(),
-        text(initrd),
+        text(&files.initrd),
         "-append".into(),
         cmdline.to_owned(),
     ]);
@@ -133,7 +140,7 @@ enum Message {
 ///
 /// # Errors
 /// QEMU cannot be started, or a signal arrives.
-pub fn run(machine: &Machine<'_>, mut on_event: impl FnMut(&Stamped<Event>)) -> Result<Recording> {
+pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Result<Recording> {
     if machine.cmdline.len() > CMDLINE_LIMIT {
         bail!(
             "the kernel's command line has {} bytes of at most {CMDLINE_LIMIT}: use fewer kexecs",
@@ -244,14 +251,9 @@ struct Qemu {
 }
 
 impl Qemu {
-    fn start(machine: &Machine<'_>, events: &Path) -> Result<Self> {
+    fn start(machine: &Machine, events: &Path) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
-        command.args(arguments(
-            machine.kernel,
-            machine.initrd,
-            &machine.cmdline,
-            machine.memory,
-        ));
+        command.args(arguments(&machine.files, &machine.cmdline, machine.memory));
         command.args(["-serial", "stdio", "-chardev"]);
         command
             .arg(format!("socket,id=events,path={}", events.display()))
@@ -374,8 +376,10 @@ mod tests {
     #[test]
     fn a_command_line_that_would_be_cut_is_refused() {
         let machine = Machine {
-            kernel: Path::new("/k"),
-            initrd: Path::new("/i"),
+            files: BootFiles {
+                kernel: PathBuf::from("/k"),
+                initrd: PathBuf::from("/i"),
+            },
             cmdline: "x".repeat(CMDLINE_LIMIT + 1),
             memory: 1,
             timeout: Duration::ZERO,

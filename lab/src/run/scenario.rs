@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use luo_lab_protocol::param;
 
+use crate::build::artifact::Artifact;
 use crate::build::variant::Variant;
-use crate::judge::console::Rules;
 
 /// Options that every guest gets. The scratch area is small and fixed because
 /// the default one is CMA and big: pages in it must be migrated before they
@@ -38,6 +38,8 @@ pub struct Scenario {
     pub proves: &'static str,
     /// The scenario's name inside the guest.
     pub guest: &'static str,
+    /// What has to be built for it beside kernels and init.
+    pub needs: &'static [Artifact],
     /// The kernel that is booted.
     pub first: &'static str,
     /// The kernels to kexec into, in order; the last one repeats.
@@ -58,6 +60,17 @@ pub struct Scenario {
     pub in_tests: bool,
 }
 
+/// What the console must and must not say, as regular expressions over single lines.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rules {
+    /// Each must match some line.
+    pub must: &'static [&'static str],
+    /// None may match any line.
+    pub must_not: &'static [&'static str],
+    /// Signs of trouble that are what the scenario is about.
+    pub allowed: &'static [&'static str],
+}
+
 /// What a scenario must report, so that one that reports nothing fails.
 #[derive(Clone, Debug, Default)]
 pub struct Expect {
@@ -70,6 +83,12 @@ pub struct Expect {
 }
 
 impl Scenario {
+    /// Whether its guest has `artifact`.
+    #[must_use]
+    pub fn needs(&self, artifact: Artifact) -> bool {
+        self.needs.contains(&artifact)
+    }
+
     /// Every kernel it needs, the first one included, each once.
     #[must_use]
     pub fn variants(&self) -> Vec<&'static str> {

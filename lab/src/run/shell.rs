@@ -7,21 +7,18 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use crate::build::variant::Variant;
-use crate::judge::console::Rules;
-use crate::lab::Lab;
-use crate::run::qemu;
-use crate::run::scenario::{Expect, Scenario};
+use crate::run::qemu::{self, BootFiles};
+use crate::run::scenario::{Expect, Rules, Scenario};
 
-/// Boots `variant` with a shell on the terminal and waits for its end. Every
-/// kernel in `with` is there to be kexec'd into.
-///
-/// # Errors
-/// Something cannot be built or QEMU fails.
-pub fn run(lab: &Lab, variant: &'static Variant, with: &[&'static Variant]) -> Result<()> {
-    let scenario = Scenario {
+/// A boot of `variant` with a shell; every kernel in `with` is there to be kexec'd
+/// into.
+#[must_use]
+pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenario {
+    Scenario {
         name: "shell".to_owned(),
         proves: "",
         guest: "shell",
+        needs: &[],
         first: variant.name,
         next: with.iter().map(|variant| variant.name).collect(),
         args: Vec::new(),
@@ -31,13 +28,18 @@ pub fn run(lab: &Lab, variant: &'static Variant, with: &[&'static Variant]) -> R
         cmdline: &[],
         console: Rules::default(),
         in_tests: false,
-    };
-    let files = lab.boot_files(&scenario)?;
+    }
+}
+
+/// Boots it on the terminal and waits for its end.
+///
+/// # Errors
+/// QEMU fails.
+pub fn run(scenario: &Scenario, files: &BootFiles) -> Result<()> {
     eprintln!("Leave with `poweroff -f`, or Ctrl-A x. Kernels to kexec into are in /kernels.");
     let status = Command::new(qemu::PROGRAM)
         .args(qemu::arguments(
-            &files.kernel,
-            &files.initrd,
+            files,
             &scenario.kernel_cmdline(),
             scenario.memory,
         ))

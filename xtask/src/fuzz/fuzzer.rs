@@ -17,7 +17,7 @@ use luo_lab::process;
 use luo_lab::progress::{Step, Unit};
 
 /// All targets, each a module of `fuzz/src`.
-pub const TARGETS: [&str; 3] = ["ioctl_arguments", "handover_blocks", "call_traces"];
+pub(crate) const TARGETS: [&str; 3] = ["ioctl_arguments", "handover_blocks", "call_traces"];
 
 const CARGO_FUZZ: &str = "0.13.2";
 
@@ -32,7 +32,7 @@ const CORPUS: usize = 5000;
 
 /// The targets of a checkout as programs.
 #[derive(Debug)]
-pub struct Fuzzer<'a> {
+pub(crate) struct Fuzzer<'a> {
     cache: &'a Cache,
     repo: &'a Path,
     programs: PathBuf,
@@ -40,17 +40,17 @@ pub struct Fuzzer<'a> {
 
 /// What a run has come to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Figures {
+pub(crate) struct Figures {
     /// Inputs that were run.
-    pub runs: u64,
+    pub(crate) runs: u64,
     /// Of those, in a second.
-    pub per_second: u64,
+    pub(crate) per_second: u64,
     /// Places of the program that were reached.
-    pub coverage: u64,
+    pub(crate) coverage: u64,
     /// Those, with how often and from where.
-    pub features: u64,
+    pub(crate) features: u64,
     /// Inputs that are kept.
-    pub corpus: u64,
+    pub(crate) corpus: u64,
 }
 
 impl std::fmt::Display for Figures {
@@ -72,11 +72,11 @@ impl std::fmt::Display for Figures {
 
 /// An input that breaks something.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Finding {
+pub(crate) struct Finding {
     /// What was said of it.
-    pub what: String,
+    pub(crate) what: String,
     /// The file with it, if one was written.
-    pub input: Option<PathBuf>,
+    pub(crate) input: Option<PathBuf>,
     /// Whether all of that has been read.
     complete: bool,
 }
@@ -86,7 +86,7 @@ impl<'a> Fuzzer<'a> {
     ///
     /// # Errors
     /// A tool cannot be installed, or a target does not compile.
-    pub fn build(cache: &'a Cache, repo: &'a Path) -> Result<Self> {
+    pub(crate) fn build(cache: &'a Cache, repo: &'a Path) -> Result<Self> {
         prereq::ensure_fuzzing(cache)?;
         let tools = toolchain::cargo_tool(cache, "cargo-fuzz", "cargo-fuzz", CARGO_FUZZ)?;
         let rustc = process::output(Command::new("rustc").arg("--version"))?;
@@ -145,7 +145,7 @@ impl<'a> Fuzzer<'a> {
     ///
     /// # Errors
     /// The program cannot be started.
-    pub fn replay(&self, target: &str, input: &Path) -> Result<Result<(), Finding>> {
+    pub(crate) fn replay(&self, target: &str, input: &Path) -> Result<Result<(), Finding>> {
         fs::metadata(input).with_context(|| input.display().to_string())?;
         let mut command = self.command(target)?;
         command.arg(input).env("LUO_FUZZ_SHOW", "1");
@@ -158,7 +158,7 @@ impl<'a> Fuzzer<'a> {
     ///
     /// # Errors
     /// The program cannot be started, or the cache not be written.
-    pub fn run(&self, target: &str, seconds: u32) -> Result<Result<Figures, Finding>> {
+    pub(crate) fn run(&self, target: &str, seconds: u32) -> Result<Result<Figures, Finding>> {
         let corpus = self.cache.path(format!("fuzz/corpus/{target}"));
         fs::create_dir_all(&corpus)?;
         let mut replay = self.command(target)?;
@@ -252,7 +252,7 @@ impl Finding {
 
     /// What it is, and how to see it again.
     #[must_use]
-    pub fn explain(&self, target: &str) -> String {
+    pub(crate) fn explain(&self, target: &str) -> String {
         match &self.input {
             Some(input) => format!(
                 "{}\n    the input is {}\n    to see it again: \

@@ -5,7 +5,7 @@ mod fuzzer;
 
 use std::path::PathBuf;
 
-use crate::checks::Tally;
+use crate::tally::Tally;
 use anyhow::{Result, bail};
 use fuzzer::{Fuzzer, TARGETS};
 use luo_lab::interrupt;

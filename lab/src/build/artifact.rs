@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What takes time to build and what not every guest needs.
+
+/// Something that a guest has only if its scenario asks for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Artifact {
+    /// The kernel tree's own selftests ([`crate::build::selftests`]).
+    Selftests,
+    /// Our own test programs in C ([`crate::build::clients`]).
+    Clients,
+    /// A root of Debian's and our packages in place of our own init
+    /// ([`crate::build::systemd`]).
+    SystemdRoot,
+}
