@@ -25,18 +25,14 @@
 
 pub mod agent;
 pub mod command;
-pub mod config;
-pub mod history;
-pub mod identity;
+pub mod decide;
+pub mod journal;
 pub mod kernel;
-pub mod metrics;
-pub mod names;
-pub mod notes;
-pub mod plan;
-pub mod policy;
-pub mod record;
-pub mod round;
+pub mod manager;
 pub mod server;
-pub mod shutdown;
-pub mod store;
-pub mod supervise;
+
+// The names by which the rest still calls them.
+pub use decide::{config, names, plan, policy, record, round};
+pub use journal::{history, metrics, notes};
+pub use manager::{shutdown, store, supervise};
+pub use server::identity;

@@ -5,7 +5,6 @@
 //! `/dev/liveupdate` has one opener at a time, and others want it too (the service
 //! manager at shutdown): it is opened for each operation and closed after it.
 
-mod failed;
 #[cfg(test)]
 pub(crate) mod fake;
 mod image;
@@ -26,7 +25,7 @@ use crate::names::OWN_SESSION;
 use crate::record::MAX_LENGTH;
 use crate::shutdown::{self, Shutdown};
 
-pub use failed::Failed;
+pub use crate::decide::failed::Failed;
 pub use image::command_line;
 pub use worker::Worker;
 

@@ -14,6 +14,7 @@ mod book;
 mod client;
 mod connection;
 mod foreign;
+pub mod identity;
 mod listen;
 mod metrics;
 mod quiet;

@@ -368,7 +368,7 @@ pub(crate) mod tests {
 
     #[test]
     fn version_1_stays_readable() {
-        let golden = include_bytes!("../tests/golden/record-1.bin");
+        let golden = include_bytes!("../../tests/golden/record-1.bin");
         assert_eq!(Record::decode(golden).unwrap(), record());
         assert_eq!(record().encode(MAX_LENGTH).unwrap(), golden);
     }
