@@ -5,8 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use luo_varlink::{Identity, Target};
-use luod::config::{Config, Unclaimed};
-use luod::policy::{Limits, Policy};
+use luod::decide::config::{Config, Unclaimed};
+use luod::decide::policy::{Limits, Policy};
 
 fn dist(path: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist");

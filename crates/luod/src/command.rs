@@ -18,12 +18,13 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, Parts};
-use crate::config::Config;
-use crate::kernel::Worker;
-use crate::notes::Notes;
-use crate::policy::Policy;
+use crate::decide::config::Config;
+use crate::decide::policy::Policy;
+use crate::journal::notes::Notes;
+use crate::kernel::{Linux, Worker};
+use crate::manager::notify;
+use crate::manager::store::Store;
 use crate::server::{self, Sockets};
-use crate::store::{self, Store};
 
 /// Descriptors to have room for: two for each workload and some.
 const DESCRIPTORS: u64 = 65_536;
@@ -116,7 +117,7 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
     ];
     let prefix = prefix.iter().map(|&word| word.to_owned());
     let arguments: Vec<_> = prefix.chain(own).collect();
-    let status = crate::supervise::run(&program, &arguments, &cli.runtime_directory)?;
+    let status = crate::manager::supervise::run(&program, &arguments, &cli.runtime_directory)?;
     Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
 }
 
@@ -137,7 +138,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         let sockets = Sockets::bind(&cli.runtime_directory)
             .with_context(|| cli.runtime_directory.display().to_string())?;
         let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
-        let kernel = Worker::start().context("a thread")?;
+        let kernel = Worker::start(Linux::default()).context("a thread")?;
         let probe = kernel.run(|kernel| kernel.probe()).await?;
         tracing::info!(
             orchestrator = probe.orchestrator.word(),
@@ -154,7 +155,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         });
         agent.start(stored).await.context("how things stand")?;
         tokio::task::spawn_local(watchdog());
-        store::ready(agent.present().phase.word());
+        notify::ready(agent.present().phase.word());
         let serving = server::serve(Rc::clone(&agent), sockets);
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -205,6 +206,6 @@ async fn watchdog() {
     let mut times = tokio::time::interval(patience / 3);
     loop {
         times.tick().await;
-        store::alive();
+        notify::alive();
     }
 }

@@ -2,25 +2,19 @@
 //! The live update agent: takes several workloads through one update together, so that
 //! it can be refused, undone and explained.
 //!
-//! What is decided is apart from what is done:
+//! Each part is a folder, and uses only those above it in this table:
 //!
-//! | module | decides |
+//! | folder | concern |
 //! |---|---|
-//! | [`names`], [`policy`], [`identity`] | who may own what |
-//! | [`plan`], [`round`] | who is asked when, and what an answer means |
-//! | [`record`] | what one agent leaves for the next |
-//! | [`config`] | deadlines, and how the machine jumps |
-//!
-//! | module | does |
-//! |---|---|
-//! | [`agent`] | holds workloads and sessions; runs updates |
+//! | [`decide`] | what is decided, without I/O: names, policy, plan, round, record |
+//! | [`journal`] | what is written down: notes, history, metrics |
+//! | [`manager`] | the service manager: its descriptor store, its shutdown, a small one of our own |
 //! | [`kernel`] | talks to `/dev/liveupdate` and kexec, on a thread of its own |
+//! | [`agent`] | holds workloads and sessions; runs updates |
 //! | [`server`] | talks Varlink with peers, a task each |
-//! | [`shutdown`] | sees whether the agent outlives one |
-//! | [`store`], [`supervise`] | the service manager's descriptor store, and a small manager |
-//! | [`notes`], [`history`], [`metrics`] | what is written down |
+//! | [`command`] | reads the configuration, puts the parts together, runs them |
 //!
-//! Enter at [`command`], or at [`agent`]; what peers see is the crate `luo-varlink`.
+//! Enter at [`command`], or at [`agent`]; the crate `luo-varlink` is what peers see.
 #![forbid(unsafe_code)]
 
 pub mod agent;
@@ -30,9 +24,3 @@ pub mod journal;
 pub mod kernel;
 pub mod manager;
 pub mod server;
-
-// The names by which the rest still calls them.
-pub use decide::{config, names, plan, policy, record, round};
-pub use journal::{history, metrics, notes};
-pub use manager::{shutdown, store, supervise};
-pub use server::identity;

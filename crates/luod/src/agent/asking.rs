@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A round of asking, run: `crate::round` decides who is asked when, and what an answer
+//! A round of asking, run: `crate::decide::round` decides who is asked when, and what an answer
 //! means.
 
 use std::collections::BTreeMap;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::Agent;
 use super::state::Said;
 use super::timeline::Line;
-use crate::round::Round;
+use crate::decide::round::Round;
 
 impl Agent {
     /// One round of asking.

@@ -15,7 +15,7 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 
 use super::Agent;
 use super::timeline::Line;
-use crate::config::Jump;
+use crate::decide::config::Jump;
 use crate::kernel::{Probe, command_line};
 
 /// What the kernels' handlers write that the orchestrator does not tell of.
@@ -64,7 +64,7 @@ impl Agent {
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         if self.config.jump == Jump::Systemctl {
-            checks.push(crate::shutdown::check(&self.config.checks.root));
+            checks.push(crate::manager::shutdown::check(&self.config.checks.root));
         }
         let obstacles = self.state.borrow().obstacles();
         let checks = checks

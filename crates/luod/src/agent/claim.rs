@@ -21,7 +21,8 @@ use super::held::Held;
 use super::state::State;
 use super::timeline::Line;
 use super::workload::Caller;
-use crate::kernel::{Failed, Kernel, duplicate};
+use crate::decide::failed::Failed;
+use crate::kernel::{Kernel, duplicate};
 
 /// How long sessions may be on their way from the kernel.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -98,7 +99,7 @@ impl Agent {
     ) -> Result<(Claimed, OwnedFd), Error> {
         let taken = {
             let (name, place) = (name.to_owned(), self.store.place(name));
-            let job = move |kernel: &mut Kernel| {
+            let job = move |kernel: &mut dyn Kernel| {
                 let session = kernel.retrieve(&name)?;
                 // At once: were luod killed before, the kernel would take the session
                 // for closed, and so for finished.

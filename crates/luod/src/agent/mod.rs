@@ -44,13 +44,13 @@ use std::time::Instant;
 use luo_varlink::TimelineEvent;
 use tokio::sync::{Notify, broadcast};
 
-use crate::config::Config;
-use crate::history::History;
+use crate::decide::config::Config;
+use crate::decide::policy::Policy;
+use crate::journal::history::History;
+use crate::journal::metrics::Metrics;
+use crate::journal::notes::Notes;
 use crate::kernel::{Probe, Worker};
-use crate::metrics::Metrics;
-use crate::notes::Notes;
-use crate::policy::Policy;
-use crate::store::Store;
+use crate::manager::store::Store;
 
 pub use inbox::Inbox;
 pub use workload::Caller;

@@ -14,10 +14,11 @@ use super::held::Held;
 use super::state::{Restore, State, Workload};
 use super::timeline::{Line, lines};
 use super::workload::Caller;
-use crate::config::Unclaimed;
-use crate::kernel::Failed;
-use crate::notes::Progress;
-use crate::record::{Moment, Record};
+use crate::decide::config::Unclaimed;
+use crate::decide::failed::Failed;
+use crate::decide::record::{Moment, Record};
+use crate::journal::notes::Progress;
+use crate::kernel;
 
 /// After how long it is tried again to release what nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -368,7 +369,7 @@ impl Agent {
             took_us: before.saturating_add(record.freeze.until(&self.moment())),
             blackout_us: progress.last.map(|last| record.freeze.until(&last)),
             from_kernel: record.from_kernel,
-            to_kernel: super::view::kernel_release(),
+            to_kernel: kernel::release(),
             timeline: lines(timeline),
         };
         self.settle_workloads();

@@ -14,8 +14,9 @@ use super::Agent;
 use super::held::Held;
 use super::state::State;
 use super::workload::Caller;
-use crate::kernel::{Failed, duplicate};
-use crate::notes::Owner;
+use crate::decide::failed::Failed;
+use crate::journal::notes::Owner;
+use crate::kernel::duplicate;
 
 /// Files that the workloads of one user may have declared.
 const MAX_DECLARED: usize = 8192;

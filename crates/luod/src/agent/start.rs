@@ -7,18 +7,19 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use luo_sys::{Session, State as KernelState, kexec};
+use luo_sys::{Session, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
 use super::held::Held;
 use super::state::{Update, Workload};
 use super::timeline::now_us;
-use crate::names::OWN_SESSION;
-use crate::notes::Owner;
-use crate::plan::Graph;
-use crate::record::Record;
-use crate::shutdown::Shutdown;
+use crate::decide::names::OWN_SESSION;
+use crate::decide::plan::Graph;
+use crate::decide::record::Record;
+use crate::journal::notes::Owner;
+use crate::kernel;
+use crate::manager::shutdown::Shutdown;
 
 /// How long workloads have to connect again after the agent was started anew.
 const REATTACH: Duration = Duration::from_secs(30);
@@ -112,15 +113,9 @@ impl Agent {
             update,
             "luod was restarted in an update, which is cancelled"
         );
-        self.kernel
-            .run(|kernel| {
-                kernel.cancel();
-                // Nothing may be loaded any more.
-                let _ = kexec::unload();
-            })
-            .await;
+        self.kernel.run(|kernel| kernel.abandon()).await;
         self.notes.set_update(None)?;
-        let release = super::view::kernel_release();
+        let release = kernel::release();
         self.over(HistoryEntry {
             update,
             outcome: Outcome::Cancelled,

@@ -12,9 +12,9 @@ use tokio::sync::mpsc;
 use super::held::Sessions;
 use super::inbox::Inbox;
 use super::timeline::now_us;
-use crate::notes::Progress;
-use crate::plan::Graph;
-use crate::record::{Moment, Record};
+use crate::decide::plan::Graph;
+use crate::decide::record::{Moment, Record};
+use crate::journal::notes::Progress;
 
 /// All of it.
 #[derive(Default)]

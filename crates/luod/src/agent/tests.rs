@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The agent without sockets, on a made-up kernel.
 
+mod fake;
 mod histories;
 mod restore;
 mod shutdown;
@@ -11,16 +12,17 @@ use std::path::Path;
 use std::rc::Rc;
 
 use luo_varlink::client::Error;
-use luo_varlink::{Event, Identity, Orchestrator, Phase, Step, Target};
+use luo_varlink::{Event, Identity, Phase, Step, Target};
+
+use fake::Fake;
 
 use super::{Agent, Caller, Inbox, Parts};
-use crate::config::Config;
-use crate::kernel::fake::Fake;
-use crate::kernel::{Kernel, Probe, Worker};
-use crate::notes::{Notes, Progress};
-use crate::policy::Policy;
-use crate::record::{Moment, Participant, Record};
-use crate::store::Store;
+use crate::decide::config::Config;
+use crate::decide::policy::Policy;
+use crate::decide::record::{Moment, Participant, Record};
+use crate::journal::notes::{Notes, Progress};
+use crate::kernel::{Kernel, Worker};
+use crate::manager::store::Store;
 
 /// An agent, with what it is made of.
 struct World {
@@ -53,21 +55,13 @@ impl World {
             folder.path().join("history")
         );
         let image = system.join("boot/vmlinuz").display().to_string();
-        let mut made_up = Kernel::default();
-        made_up.fake = Some(kernel.clone());
-        let worker = Worker::start_with(made_up);
         let agent = Agent::new(Parts {
             config: Config::parse(&text).unwrap(),
             policy: Policy::parse(policy).unwrap(),
             notes: notes(folder.path()),
-            kernel: worker.unwrap(),
-            probe: Probe {
-                orchestrator: Orchestrator::Contract,
-                state: None,
-                handover_abi: None,
-                contract_abi: None,
-            },
-            store: Store::made_up(),
+            kernel: Worker::start(kernel.clone()).unwrap(),
+            probe: fake::probe(),
+            store: Store::of(fake::Shelf),
         });
         Self {
             agent,
@@ -87,7 +81,7 @@ impl World {
         let (begin, mut begun) = tokio::sync::oneshot::channel();
         let agent = Rc::clone(&self.agent);
         tokio::task::spawn_local(async move {
-            let wait = move |_: &mut Kernel| {
+            let wait = move |_: &mut dyn Kernel| {
                 let _ = begin.send(());
                 let _ = closed.recv();
             };

@@ -9,7 +9,8 @@ use luo_varlink::{HistoryEntry, Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
 use super::state::Place;
-use crate::record::Moment;
+use crate::decide::record::Moment;
+use crate::manager::notify;
 
 /// Lines that a timeline keeps; what is beyond is only told.
 const MOST: usize = 100_000;
@@ -95,7 +96,7 @@ impl Agent {
         self.state.borrow_mut().phase = Place(phase);
         self.note(TimelineKind::Phase, Line::default());
         self.metrics.phase(phase);
-        crate::store::status(&format!("{phase}"));
+        notify::status(&format!("{phase}"));
         self.changed.notify_waiters();
     }
 

@@ -7,8 +7,9 @@ use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, 
 
 use super::Agent;
 use super::timeline::{Line, lines, now_us};
-use crate::names::OWN_SESSION;
-use crate::round::unwinding;
+use crate::decide::names::OWN_SESSION;
+use crate::decide::round::unwinding;
+use crate::kernel;
 
 impl Agent {
     /// Undoes all, and says why.
@@ -46,8 +47,8 @@ impl Agent {
                 began_us: update.began_us,
                 took_us: now_us().saturating_sub(update.began_us),
                 blackout_us: None,
-                from_kernel: super::view::kernel_release(),
-                to_kernel: super::view::kernel_release(),
+                from_kernel: kernel::release(),
+                to_kernel: kernel::release(),
                 timeline: lines(update.timeline),
             })
         };

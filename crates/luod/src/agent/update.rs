@@ -20,11 +20,12 @@ use super::Agent;
 use super::state::Update;
 use super::timeline::{Line, now_us};
 use super::workload::cut;
-use crate::config::Jump;
-use crate::kernel::{Failed, Kernel};
-use crate::names::OWN_SESSION;
-use crate::record::{self, Participant, Record};
-use crate::shutdown::Shutdown;
+use crate::decide::config::Jump;
+use crate::decide::failed::Failed;
+use crate::decide::names::OWN_SESSION;
+use crate::decide::record::{self, Participant, Record};
+use crate::kernel::{self, Kernel};
+use crate::manager::shutdown::Shutdown;
 
 impl Agent {
     /// In which order an update would ask.
@@ -159,9 +160,9 @@ impl Agent {
             self.be_ready_for_a_shutdown().await;
         }
         let lines = self.since_the_record();
-        let job = move |kernel: &mut Kernel| {
+        let job = move |kernel: &mut dyn Kernel| {
             // The next kernel's agent does not need it: it tells how the update went.
-            if let Err(why) = kernel.seal(|room| record::tail(&lines, room)) {
+            if let Err(why) = kernel.seal(&|room| record::tail(&lines, room)) {
                 tracing::warn!("the end of the timeline is not handed over: {why}");
             }
             kernel.jump(how)
@@ -291,9 +292,7 @@ impl Agent {
     async fn kernel_step(
         &self,
         what: &str,
-        job: impl FnOnce(&mut crate::kernel::Kernel) -> Result<(), crate::kernel::Failed>
-        + Send
-        + 'static,
+        job: impl FnOnce(&mut dyn Kernel) -> Result<(), Failed> + Send + 'static,
     ) -> Result<(), Error> {
         let begun = Instant::now();
         self.kernel.run(job).await?;
@@ -363,7 +362,7 @@ impl Agent {
             update: update.map_or_else(String::new, |update| update.id.clone()),
             began_us: update.map_or(0, |update| update.began_us),
             freeze: update.map(|update| update.freeze).unwrap_or_default(),
-            from_kernel: super::view::kernel_release(),
+            from_kernel: kernel::release(),
             participants,
             timeline: update.map_or_else(Vec::new, |update| update.timeline.clone()),
         }

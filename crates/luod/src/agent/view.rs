@@ -10,7 +10,8 @@ use luo_varlink::{Custody, SessionInfo, Status, Workload, WorkloadState};
 use super::Agent;
 use super::held::Held;
 use super::state::State;
-use crate::kernel::{Failed, Probe};
+use crate::decide::failed::Failed;
+use crate::kernel::{self, Probe};
 
 /// How long what was seen of the kernel counts, if the agent has not changed it since.
 const FRESH: Duration = Duration::from_millis(500);
@@ -27,14 +28,6 @@ pub(super) struct Seen {
     changes: u64,
 }
 
-/// The running kernel's release.
-pub(super) fn kernel_release() -> String {
-    rustix::system::uname()
-        .release()
-        .to_string_lossy()
-        .into_owned()
-}
-
 impl Agent {
     /// How the agent and the machine stand.
     pub async fn status(&self) -> Status {
@@ -45,7 +38,7 @@ impl Agent {
             update: state.update_id().map(str::to_owned),
             orchestrator: probe.orchestrator,
             kernel_state: probe.state.map(|state| state.to_string()),
-            kernel_release: kernel_release(),
+            kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state),
         }

@@ -11,7 +11,7 @@ use super::Agent;
 use super::inbox::Inbox;
 use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
-use crate::names;
+use crate::decide::names;
 
 /// A connection that may be a workload.
 #[derive(Debug)]

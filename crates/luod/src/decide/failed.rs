@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Why the kernel did not do something, with what to do.
+//! Why the kernel, or the service manager, did not do something, and what to do about it.
 
-use luo_sys::{Cause, Device, Errno};
+use luo_sys::{Cause, Errno, Failure};
 use luo_varlink::{admin, client};
 
 /// A call of the kernel that failed.
@@ -135,11 +135,12 @@ impl Failed {
         }
     }
 
-    /// An event that the kernel refused, with who vetoed.
+    /// An event that the kernel refused. `failure` is what the orchestrator reports of the
+    /// participant that vetoed, if it reports anything.
     #[must_use]
-    pub fn event(why: luo_sys::Error, device: &Device) -> Self {
+    pub fn event(why: luo_sys::Error, failure: Option<Failure>) -> Self {
         let mut failed = Self::from(why);
-        let Ok(failure) = device.failure() else {
+        let Some(failure) = failure else {
             return failed;
         };
         let session = failure

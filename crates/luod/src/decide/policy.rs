@@ -15,13 +15,13 @@
 //! ```
 //!
 //! Without a file a service owns the names that begin with its own, see
-//! [`crate::names::own`].
+//! [`crate::decide::names::own`].
 
 use luo_varlink::Identity;
 use serde::Deserialize;
 use wildmatch::WildMatch;
 
-use crate::names;
+use crate::decide::names;
 
 /// The policy.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]

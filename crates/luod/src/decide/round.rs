@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use luo_varlink::Step;
 
-use crate::plan::Graph;
+use crate::decide::plan::Graph;
 
 /// A round that is under way.
 #[derive(Clone, Debug)]

@@ -20,7 +20,7 @@ use luo_varlink::Identity;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::record::Moment;
+use crate::decide::record::Moment;
 
 /// The notes of one boot.
 #[derive(Clone, Debug)]

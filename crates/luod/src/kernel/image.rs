@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use luo_sys::{Errno, kexec};
 use luo_varlink::Target;
 
-use super::Failed;
+use crate::decide::failed::Failed;
 
 /// Loads it.
 ///

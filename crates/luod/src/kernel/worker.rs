@@ -5,26 +5,22 @@ use std::sync::mpsc;
 
 use tokio::sync::oneshot;
 
-use super::Kernel;
+use super::interface::Kernel;
 
-type Job = Box<dyn FnOnce(&mut Kernel) + Send>;
+type Job = Box<dyn FnOnce(&mut dyn Kernel) + Send>;
 
-/// A handle of it; the thread ends with the last one.
+/// A handle of the thread, which ends with its last handle.
 #[derive(Clone)]
 pub struct Worker {
     jobs: mpsc::Sender<Job>,
 }
 
 impl Worker {
-    /// Starts the thread.
+    /// Starts the thread, and gives it the kernel that it talks to.
     ///
     /// # Errors
     /// There can be no more threads.
-    pub fn start() -> std::io::Result<Self> {
-        Self::start_with(Kernel::default())
-    }
-
-    pub(crate) fn start_with(mut kernel: Kernel) -> std::io::Result<Self> {
+    pub fn start(mut kernel: impl Kernel + Send + 'static) -> std::io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
         std::thread::Builder::new()
             .name("kernel".into())
@@ -36,17 +32,17 @@ impl Worker {
         Ok(Self { jobs })
     }
 
-    /// Has the thread do something, after all that it was asked for before.
+    /// Has the thread run a job, after all jobs that it was given before.
     ///
     /// # Panics
     /// If the thread has panicked, which is a bug.
     pub async fn run<R: Send + 'static>(
         &self,
-        job: impl FnOnce(&mut Kernel) -> R + Send + 'static,
+        job: impl FnOnce(&mut dyn Kernel) -> R + Send + 'static,
     ) -> R {
         let (tell, told) = oneshot::channel();
         let job: Job = Box::new(move |kernel| {
-            // Who does not want to know any more has gone.
+            // If the caller has gone, nobody wants the result.
             let _ = tell.send(job(kernel));
         });
         let sent = self.jobs.send(job);

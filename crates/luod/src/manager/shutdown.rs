@@ -14,7 +14,7 @@ use std::process::Command;
 use luo_sys::Errno;
 use luo_varlink::{Check, CheckStatus};
 
-use crate::kernel::Failed;
+use crate::decide::failed::Failed;
 
 /// The mark.
 const MARK: &str = "user.survive_final_kill_signal";

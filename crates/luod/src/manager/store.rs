@@ -1,37 +1,60 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The service manager's descriptor store: what is in it outlives the agent.
 //!
-//! Who manages the service says so in `NOTIFY_SOCKET`: systemd, or `luod supervise`.
-//! Without one a crash of the agent loses what only the agent holds, so nobody may
-//! leave sessions with it then.
+//! The manager of the service, systemd or `luod supervise`, names its socket in the
+//! variable `NOTIFY_SOCKET`. Without a manager a crash of the agent loses what only the
+//! agent holds, so nobody may leave sessions with it then.
 //!
-//! The store does not answer: what it has no room for it closes. So it is counted here
-//! what is in it. And systemd gives the names of all in one variable (`LISTEN_FDNAMES`):
-//! with more than 128 KiB of names no process can be started any more, and all is lost.
-//! So sessions go by short labels there, and tell their names themselves.
+//! The store does not answer: it closes what it has no room for. So the agent counts
+//! here what is in it. And systemd passes the names of all descriptors in one variable
+//! (`LISTEN_FDNAMES`): with more than 128 KiB of names no process can be started any
+//! more, and all is lost. So sessions go by short labels there, and the kernel tells the
+//! name of each.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use luo_sys::Session;
 use sd_notify::NotifyState;
 
-/// Sessions that are put in at most: all labels together have 96 KiB then.
-pub const MOST: usize = 16_384;
+use super::protocol::{MOST, ROOM, fetch};
 
-/// The variable in which a manager says how many descriptors it keeps: systemd 254 and
-/// newer, and `luod supervise`.
-pub(crate) const ROOM: &str = "FDSTORE";
+/// Keeps descriptors for the agent, by label. It does not tell whether it had room.
+pub(crate) trait Keeper: Send + Sync {
+    /// Gives it a copy of a descriptor.
+    fn keep(&self, label: &str, fd: BorrowedFd<'_>) -> io::Result<()>;
+
+    /// Has it close its copy.
+    fn close(&self, label: &str) -> io::Result<()>;
+}
+
+/// The service manager, by sd_notify(3).
+struct Manager;
+
+impl Keeper for Manager {
+    fn keep(&self, label: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let state = [
+            NotifyState::FdStore,
+            NotifyState::FdName(label),
+            // A session's descriptor is no stream: there is nothing for the manager to watch.
+            NotifyState::Custom("FDPOLL=0"),
+        ];
+        sd_notify::notify_with_fds(&state, &[fd])
+    }
+
+    fn close(&self, label: &str) -> io::Result<()> {
+        sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(label)])
+    }
+}
 
 /// The store.
-#[derive(Debug, Default)]
 pub struct Store {
+    keeper: Arc<dyn Keeper>,
     there: bool,
     labels: RefCell<Labels>,
-    /// It takes everything, and there is no manager.
-    #[cfg(test)]
-    made_up: bool,
 }
 
 /// Which label each session in the store has.
@@ -39,13 +62,13 @@ pub struct Store {
 struct Labels {
     room: usize,
     by_session: BTreeMap<String, String>,
-    /// Numbers that are nobody's, below the next one.
+    /// Numbers below `next` that no label has.
     free: BTreeSet<usize>,
     next: usize,
 }
 
 impl Labels {
-    /// Those of what is in the store already.
+    /// The labels of the sessions that are in the store already.
     fn of(room: usize, stored: impl Iterator<Item = (String, String)>) -> Self {
         let by_session: BTreeMap<_, _> = stored.collect();
         let taken: BTreeSet<usize> = by_session
@@ -97,7 +120,7 @@ impl Store {
     #[must_use]
     pub fn take() -> (Self, Vec<(String, OwnedFd)>) {
         let mut passed = luo_sys::descriptors::passed();
-        match crate::supervise::fetch() {
+        match fetch() {
             Ok(kept) => passed.extend(kept),
             Err(why) => tracing::error!("the descriptor store cannot be read: {why}"),
         }
@@ -105,7 +128,7 @@ impl Store {
         let mut stored = Vec::new();
         for (label, fd) in passed {
             let session = Session::from_fd(fd);
-            // What is no session is nobody's, and goes under the label that it has.
+            // A descriptor of something else has no owner. Its label serves as its name.
             let name = session.name();
             let name = name.map_or_else(|_| label.clone(), |name| name.to_string());
             labels.push((name.clone(), label));
@@ -114,21 +137,20 @@ impl Store {
         let room = std::env::var(ROOM).ok().and_then(|room| room.parse().ok());
         let room = room.map_or(MOST, |room: usize| room.min(MOST));
         let store = Self {
+            keeper: Arc::new(Manager),
             there: std::env::var_os("NOTIFY_SOCKET").is_some() && room > 0,
             labels: RefCell::new(Labels::of(room, labels.into_iter())),
-            #[cfg(test)]
-            made_up: false,
         };
         (store, stored)
     }
 
-    /// One for tests, that takes everything.
+    /// The empty store of a keeper.
     #[cfg(test)]
-    pub(crate) fn made_up() -> Self {
+    pub(crate) fn of(keeper: impl Keeper + 'static) -> Self {
         Self {
+            keeper: Arc::new(keeper),
             there: true,
-            labels: RefCell::default(),
-            made_up: true,
+            labels: RefCell::new(Labels::of(MOST, std::iter::empty())),
         }
     }
 
@@ -147,19 +169,16 @@ impl Store {
         filled
     }
 
-    /// A place for a session, which any thread can fill. Who does not calls
-    /// [`Store::vacate`].
+    /// A place for a session, which any thread can fill. A caller that does not fill it
+    /// calls [`Store::vacate`].
     pub fn place(&self, session: &str) -> Place {
-        let place = |what| Place {
+        let place = |label| Place {
+            keeper: Arc::clone(&self.keeper),
             session: session.to_owned(),
-            what,
+            label,
         };
-        #[cfg(test)]
-        if self.made_up {
-            return place(What::MadeUp);
-        }
         if !self.there {
-            return place(What::None);
+            return place(None);
         }
         let label = self.labels.borrow_mut().give(session);
         if label.is_none() {
@@ -170,91 +189,46 @@ impl Store {
                  (FileDescriptorStoreMax=, at most {MOST})"
             );
         }
-        place(label.map_or(What::None, What::Label))
+        place(label)
     }
 
-    /// Nothing was put into a session's place.
+    /// Gives up a session's place, into which nothing was put.
     pub fn vacate(&self, session: &str) {
         self.labels.borrow_mut().take(session);
     }
 
-    /// Takes it out.
+    /// Takes a session out.
     pub fn remove(&self, session: &str) {
-        #[cfg(test)]
-        if self.made_up {
-            return;
-        }
         let Some(label) = self.labels.borrow_mut().take(session) else {
             return;
         };
-        let state = [NotifyState::FdStoreRemove, NotifyState::FdName(&label)];
-        if let Err(why) = sd_notify::notify(&state) {
+        if let Err(why) = self.keeper.close(&label) {
             tracing::error!(session, "it stays in the descriptor store: {why}");
         }
     }
 }
 
 /// A place in the store.
-#[derive(Debug)]
 pub struct Place {
+    keeper: Arc<dyn Keeper>,
     session: String,
-    what: What,
-}
-
-#[derive(Debug)]
-enum What {
-    /// There is no store, or no room in it.
-    None,
-    /// The label that the session goes by.
-    Label(String),
-    /// One that takes everything.
-    #[cfg(test)]
-    MadeUp,
+    /// The label that the session goes by; `None` if there is no store, or no room in it.
+    label: Option<String>,
 }
 
 impl Place {
     /// Puts a copy of the session's descriptor in. Says whether it is in.
     #[must_use]
     pub fn fill(&self, fd: impl AsFd) -> bool {
-        let label = match &self.what {
-            What::None => return false,
-            What::Label(label) => label,
-            #[cfg(test)]
-            What::MadeUp => return true,
+        let Some(label) = &self.label else {
+            return false;
         };
-        // Not watched by the manager: a session's descriptor is no stream.
-        let state = [
-            NotifyState::FdStore,
-            NotifyState::FdName(label),
-            NotifyState::Custom("FDPOLL=0"),
-        ];
-        let sent = sd_notify::notify_with_fds(&state, &[fd.as_fd()]);
+        let sent = self.keeper.keep(label, fd.as_fd());
         if let Err(why) = &sent {
             let session = &self.session;
             tracing::error!(session, "it is not in the descriptor store: {why}");
         }
         sent.is_ok()
-    }
-}
-
-/// Tells the manager that the service is up and, in a line, how it stands.
-pub fn ready(line: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(line)]);
-}
-
-/// Tells the manager, in a line, how it stands.
-pub fn status(line: &str) {
-    tell(&[NotifyState::Status(line)]);
-}
-
-/// Tells the manager that the service is alive.
-pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
-}
-
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(why) = sd_notify::notify(state) {
-        tracing::warn!("the service manager: {why}");
     }
 }
 
@@ -270,7 +244,7 @@ mod tests {
             let label = labels.give(&format!("session-{number}")).unwrap();
             bytes += label.len() + 1;
         }
-        // What one variable of a process may have, its name and the end included.
+        // One variable of a process may have so many bytes, its name and the end included.
         assert!("LISTEN_FDNAMES=".len() + bytes < 128 * 1024, "{bytes}");
         assert_eq!(labels.give("one more"), None);
         assert_eq!(labels.take("session-7").as_deref(), Some("7"));

@@ -2,13 +2,13 @@
 //! A small service manager for machines without systemd: it starts the agent, keeps
 //! the descriptors that the agent stores, and starts it anew with them when it dies.
 //!
-//! What the agent says is systemd's protocol, see sd_notify(3), "FDSTORE=1". What was
-//! kept the new agent fetches from a socket of its own ([`fetch`]), one descriptor with
-//! each message, which is its name.
+//! The agent speaks systemd's protocol, see sd_notify(3), "FDSTORE=1". The new agent
+//! fetches what was kept from a socket of its own ([`super::protocol::fetch`]): one
+//! descriptor with each message, and the message is its name.
 
 use std::io;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
@@ -16,29 +16,16 @@ use std::time::{Duration, Instant};
 
 use luo_sys::message;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept, bind,
-    connect, listen, socket_with,
-};
+use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, accept, bind, listen};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-/// Descriptors that are kept.
-const MOST: usize = crate::store::MOST;
-
-/// Descriptors that come with one message.
-const AT_ONCE: usize = 16;
-
-/// Bytes of a message.
-const MESSAGE: usize = 4096;
+use super::protocol::{MOST, ROOM, SOCKET, seqpacket, take};
 
 /// An agent that dies so soon after its start is not started again at once.
 const SOON: Duration = Duration::from_secs(1);
 
 /// How long it waits then.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// The variable that names the socket from which kept descriptors are fetched.
-const SOCKET: &str = "LUOD_STORE_SOCKET";
 
 /// The descriptors that are kept, by name.
 #[derive(Default)]
@@ -104,11 +91,6 @@ impl Drop for Sockets {
     }
 }
 
-fn seqpacket() -> io::Result<OwnedFd> {
-    let (family, kind) = (AddressFamily::UNIX, SocketType::SEQPACKET);
-    Ok(socket_with(family, kind, SocketFlags::CLOEXEC, None)?)
-}
-
 /// Runs a command, and again whenever it dies of a signal or fails, until it succeeds.
 ///
 /// # Errors
@@ -122,7 +104,7 @@ pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<E
             .args(arguments)
             .env("NOTIFY_SOCKET", &sockets.paths[0])
             .env(SOCKET, &sockets.paths[1])
-            .env(crate::store::ROOM, MOST.to_string())
+            .env(ROOM, MOST.to_string())
             .spawn()?;
         let status = watch(child, &sockets, &mut kept)?;
         if status.success() {
@@ -182,28 +164,6 @@ fn give(listener: &OwnedFd, kept: &[(String, OwnedFd)]) -> io::Result<()> {
     Ok(())
 }
 
-/// Fetches what a manager of this kind has kept of an earlier process, by name; nothing
-/// if there is no such manager.
-///
-/// # Errors
-/// It is there and does not answer.
-pub fn fetch() -> io::Result<Vec<(String, OwnedFd)>> {
-    let Some(path) = std::env::var_os(SOCKET) else {
-        return Ok(Vec::new());
-    };
-    let socket = seqpacket()?;
-    connect(&socket, &SocketAddrUnix::new(Path::new(&path))?)?;
-    let mut kept = Vec::new();
-    loop {
-        let (length, mut fds, text) = take(socket.as_fd(), RecvFlags::empty())?;
-        match (length, fds.pop()) {
-            (0, _) => return Ok(kept),
-            (_, Some(fd)) => kept.push((text, fd)),
-            (_, None) => {}
-        }
-    }
-}
-
 /// Takes a message, if one is there.
 fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
     match take(socket.as_fd(), RecvFlags::DONTWAIT) {
@@ -215,19 +175,6 @@ fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
         Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(true),
         Err(why) => Err(why),
     }
-}
-
-/// One message: its length, the descriptors that came along, and its text.
-fn take(socket: BorrowedFd<'_>, flags: RecvFlags) -> io::Result<(usize, Vec<OwnedFd>, String)> {
-    let mut text = [0; MESSAGE];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(AT_ONCE))];
-    let received = message::receive(socket, &mut text, &mut space, flags)?;
-    if received.is_cut {
-        tracing::error!("a descriptor did not arrive: is there room for one more?");
-    }
-    let text = text.get(..received.bytes).unwrap_or_default();
-    let text = String::from_utf8_lossy(text).into_owned();
-    Ok((received.bytes, received.fds, text))
 }
 
 #[cfg(test)]

@@ -25,7 +25,7 @@ use super::reply::{Answer, Refusal, Result, with};
 use super::socket::{self, Peer, Reader};
 use super::{Door, admin, client, status};
 use crate::agent::{Agent, Caller, Inbox};
-use crate::identity;
+use crate::server::identity;
 
 /// How long a peer may take to read what it is told.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);

@@ -7,7 +7,7 @@ use luo_varlink::Outcome;
 use luo_varlink::admin::Error as Refusal;
 
 use super::*;
-use crate::shutdown::Shutdown;
+use crate::manager::shutdown::Shutdown;
 
 /// Lets time pass until something has come about.
 async fn in_time(mut seen: impl FnMut() -> bool) {

@@ -1,19 +1,46 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A made-up kernel, for tests of the agent: sessions are sockets, whose other end sees
-//! when the last copy is closed.
+//! A made-up kernel: its sessions are sockets, whose other end sees when the last copy is
+//! closed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use luo_sys::{Errno, Session, SessionEntry};
+use luo_varlink::{Orchestrator, Target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
 
-use super::Failed;
-use crate::shutdown::Shutdown;
+use crate::decide::config::Jump;
+use crate::decide::failed::Failed;
+use crate::kernel::{Kernel, Probe};
+use crate::manager::shutdown::Shutdown;
+use crate::manager::store::Keeper;
+
+/// How it stands, for whoever asks.
+pub(crate) fn probe() -> Probe {
+    Probe {
+        orchestrator: Orchestrator::Contract,
+        state: None,
+        handover_abi: None,
+        contract_abi: None,
+    }
+}
+
+/// A descriptor store that has room for everything, and keeps nothing.
+pub(crate) struct Shelf;
+
+impl Keeper for Shelf {
+    fn keep(&self, _label: &str, _fd: BorrowedFd<'_>) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn close(&self, _label: &str) -> std::io::Result<()> {
+        Ok(())
+    }
+}
 
 /// What it knows.
 #[derive(Default)]
@@ -95,7 +122,28 @@ impl Fake {
         Session::from_fd(OwnedFd::from(theirs))
     }
 
-    pub(super) fn create(&self, name: &str) -> Result<Session, Failed> {
+    /// What was added to the record before the jump.
+    pub(crate) fn tail(&self) -> Vec<u8> {
+        self.lock().tail.clone()
+    }
+
+    /// Says how the service manager's shutdown stands.
+    pub(crate) fn shuts_down(&self, how: Shutdown) {
+        self.lock().shutdown = how;
+    }
+
+    /// How often it was asked how the shutdown stands.
+    pub(crate) fn asked(&self) -> u64 {
+        self.lock().asked
+    }
+}
+
+impl Kernel for Fake {
+    fn probe(&self) -> Result<Probe, Failed> {
+        Ok(probe())
+    }
+
+    fn create(&self, name: &str) -> Result<Session, Failed> {
         self.refused("CREATE_SESSION")?;
         if self.held().contains(name) {
             return Err(Failed::new("CREATE_SESSION", Errno::EEXIST));
@@ -103,7 +151,7 @@ impl Fake {
         Ok(self.open(name))
     }
 
-    pub(super) fn retrieve(&self, name: &str) -> Result<Session, Failed> {
+    fn retrieve(&self, name: &str) -> Result<Session, Failed> {
         self.refused("RETRIEVE_SESSION")?;
         if !self.lock().incoming.remove(name) {
             let taken = self.held().contains(name);
@@ -113,7 +161,7 @@ impl Fake {
         Ok(self.open(name))
     }
 
-    pub(super) fn finish(&self, session: &Session) -> Result<(), Failed> {
+    fn finish(&self, session: &Session) -> Result<(), Failed> {
         self.refused("FINISH")?;
         // Its name waits in it to be read.
         let mut name = [0; 64];
@@ -126,57 +174,59 @@ impl Fake {
         Ok(())
     }
 
-    pub(super) fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
+    fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
         Ok(None)
     }
 
-    pub(super) fn load(&self) -> Result<(), Failed> {
+    fn load(&mut self, _target: &Target) -> Result<(), Failed> {
         self.refused("kexec_file_load")
     }
 
-    pub(super) fn prepare(&self) -> Result<(), Failed> {
+    fn prepare(&mut self, _room: usize) -> Result<(), Failed> {
         self.refused("PREPARE")?;
         self.lock().prepared = true;
         Ok(())
     }
 
-    pub(super) fn freeze(&self, _record: &[u8]) -> Result<(), Failed> {
+    fn freeze(&mut self, _record: &[u8]) -> Result<(), Failed> {
         self.refused("FREEZE")
     }
 
-    pub(super) fn seal(&self, tail: Vec<u8>) {
-        self.lock().tail = tail;
+    fn seal(&self, tail: &dyn Fn(usize) -> Vec<u8>) -> Result<(), Failed> {
+        self.lock().tail = tail(usize::MAX);
+        Ok(())
     }
 
-    /// What was added to the record before the jump.
-    pub(crate) fn tail(&self) -> Vec<u8> {
-        self.lock().tail.clone()
+    fn undo(&mut self) {
+        self.abandon();
     }
 
-    pub(super) fn cancel(&self) {
+    fn abandon(&self) {
         self.lock().prepared = false;
     }
 
-    /// Says how the service manager's shutdown stands.
-    pub(crate) fn shuts_down(&self, how: Shutdown) {
-        self.lock().shutdown = how;
-    }
-
-    pub(super) fn shutdown(&self) -> Shutdown {
+    fn shutdown(&self) -> Shutdown {
         let mut ledger = self.lock();
         ledger.asked += 1;
         ledger.shutdown
     }
 
-    /// How often it was asked how the shutdown stands.
-    pub(crate) fn asked(&self) -> u64 {
-        self.lock().asked
-    }
-
-    pub(super) fn jump(&self) -> Result<(), Failed> {
+    fn jump(&mut self, _how: Jump) -> Result<(), Failed> {
         if self.lock().shutdown == Shutdown::UnderWay {
             return Ok(());
         }
         Err(Failed::new("reboot(KEXEC)", Errno::EINVAL))
     }
+    fn own_session(&self) -> Option<Session> {
+        None
+    }
+
+    fn go_on(&mut self, _own: Option<Session>) {}
+
+    fn take_record(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+        self.refused("RETRIEVE_SESSION")?;
+        Ok(None)
+    }
+
+    fn finish_record(&mut self) {}
 }

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! All that the agent asks of a kernel.
+
+use std::os::fd::OwnedFd;
+
+use luo_sys::{Session, SessionEntry, State};
+use luo_varlink::{Orchestrator, Target};
+
+use crate::decide::config::Jump;
+use crate::decide::failed::Failed;
+use crate::manager::shutdown::Shutdown;
+
+/// How the kernel stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Probe {
+    /// Which orchestrator it has.
+    pub orchestrator: Orchestrator,
+    /// Its state, if it has one.
+    pub state: Option<State>,
+    /// The handover format that it writes, if it says so.
+    pub handover_abi: Option<String>,
+    /// The format of the supplement to it, if it says so.
+    pub contract_abi: Option<String>,
+}
+
+/// What the agent asks of a kernel, and of the service manager's shutdown, which is
+/// another way to jump. Each call may block.
+pub trait Kernel {
+    /// Finds out what orchestrator there is. This changes nothing, except that the first
+    /// open after a jump takes the sessions over.
+    ///
+    /// # Errors
+    /// The device is there and cannot be opened.
+    fn probe(&self) -> Result<Probe, Failed>;
+
+    /// Makes a session.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    fn create(&self, name: &str) -> Result<Session, Failed>;
+
+    /// Takes a session of the previous kernel.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    fn retrieve(&self, name: &str) -> Result<Session, Failed>;
+
+    /// Finishes a session of the previous kernel.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    fn finish(&self, session: &Session) -> Result<(), Failed>;
+
+    /// The sessions that the kernel knows; `None` if it has no call that lists them.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed>;
+
+    /// Loads the kernel to jump into.
+    ///
+    /// # Errors
+    /// A file cannot be opened; as the kernel answers.
+    fn load(&mut self, target: &Target) -> Result<(), Failed>;
+
+    /// Sets `room` bytes of memory aside for the record, once all workloads are ready,
+    /// and has an orchestrator with states prepare.
+    ///
+    /// # Errors
+    /// As the kernel answers; [`Kernel::undo`] cleans up.
+    fn prepare(&mut self, room: usize) -> Result<(), Failed>;
+
+    /// Writes the record, once all workloads stand still, and has an orchestrator with
+    /// states freeze.
+    ///
+    /// # Errors
+    /// As the kernel answers; [`Kernel::undo`] cleans up.
+    fn freeze(&mut self, record: &[u8]) -> Result<(), Failed>;
+
+    /// Adds to the record what has happened since it was written, and seals it. `tail`
+    /// makes the bytes for the room that is left.
+    ///
+    /// # Errors
+    /// As the kernel answers. The record can be read without a tail too.
+    fn seal(&self, tail: &dyn Fn(usize) -> Vec<u8>) -> Result<(), Failed>;
+
+    /// Jumps. It returns if the service manager jumps later, at the end of its shutdown.
+    ///
+    /// # Errors
+    /// The jump was refused.
+    fn jump(&mut self, how: Jump) -> Result<(), Failed>;
+
+    /// How the shutdown stands that [`Kernel::jump`] began.
+    fn shutdown(&self) -> Shutdown;
+
+    /// Takes back all that this process has done in the kernel for an update.
+    fn undo(&mut self);
+
+    /// Takes back what an earlier process of the agent may have done in the kernel for an
+    /// update: a prepared or frozen orchestrator cancels, and no image stays loaded.
+    fn abandon(&self);
+
+    /// A copy of the agent's own session, if there is one.
+    fn own_session(&self) -> Option<Session>;
+
+    /// Goes on in an update whose jump an earlier process of the agent has begun: a
+    /// kernel is loaded, and `own` is the agent's own session if that was kept.
+    fn go_on(&mut self, own: Option<Session>);
+
+    /// The record that the previous kernel handed over, if there is one, as bytes that
+    /// nobody has judged yet. Its session stays open until [`Kernel::finish_record`].
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    fn take_record(&mut self) -> Result<Option<Vec<u8>>, Failed>;
+
+    /// Finishes the record's session. The record has been read and kept elsewhere by then.
+    fn finish_record(&mut self);
+}
+
+/// Another descriptor of a session, to be given away.
+///
+/// # Errors
+/// No descriptor is left.
+pub fn duplicate(session: &Session) -> Result<OwnedFd, Failed> {
+    Ok(session.try_clone()?.into_fd())
+}

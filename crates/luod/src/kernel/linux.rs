@@ -1,0 +1,276 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The running kernel, through `/dev/liveupdate` and kexec.
+//!
+//! The device has one opener at a time, and others want it too (the service manager at
+//! shutdown): it is opened for each operation and closed after it.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::time::{Duration, Instant};
+
+use luo_sys::{
+    Device, Errno, Session, SessionEntry, SessionName, State, Token, Which, kexec, memfd,
+};
+use luo_varlink::{Orchestrator, Target};
+
+use super::image;
+use super::interface::{Kernel, Probe};
+use crate::decide::config::Jump;
+use crate::decide::failed::Failed;
+use crate::decide::names::OWN_SESSION;
+use crate::decide::record::MAX_LENGTH;
+use crate::manager::shutdown::{self, Shutdown};
+
+/// The record's token in the agent's own session.
+const RECORD: Token = Token(0);
+
+/// How long the device may be somebody else's.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// How often it is tried in that time.
+const AGAIN: Duration = Duration::from_millis(5);
+
+/// The agent's own session, and the memory in it for the record.
+struct Own {
+    session: Session,
+    record: File,
+    room: usize,
+    /// Bytes of it that are written.
+    written: usize,
+}
+
+/// The running kernel, and what this process has done in it for an update.
+#[derive(Default)]
+pub struct Linux {
+    own: Option<Own>,
+    /// A session with a record that is only kept open: the one that the previous kernel
+    /// handed over, or that of an earlier process of the agent.
+    received: Option<Session>,
+    loaded: bool,
+}
+
+impl Kernel for Linux {
+    fn probe(&self) -> Result<Probe, Failed> {
+        let none = |orchestrator| Probe {
+            orchestrator,
+            state: None,
+            handover_abi: None,
+            contract_abi: None,
+        };
+        let device = match open() {
+            Ok(device) => device,
+            Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {
+                return Ok(none(Orchestrator::None));
+            }
+            Err(why) => return Err(why.into()),
+        };
+        match device.info() {
+            Ok(info) => Ok(Probe {
+                orchestrator: Orchestrator::Contract,
+                state: info.state,
+                handover_abi: Some(info.handover_abi),
+                contract_abi: Some(info.contract_abi),
+            }),
+            // Mainline answers a call that it does not know with EINVAL.
+            Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => {
+                Ok(none(Orchestrator::Mainline))
+            }
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn create(&self, name: &str) -> Result<Session, Failed> {
+        let name = session_name(name)?;
+        Ok(open()?.create_session(&name)?)
+    }
+
+    fn retrieve(&self, name: &str) -> Result<Session, Failed> {
+        let name = session_name(name)?;
+        Ok(open()?.retrieve_session(&name)?)
+    }
+
+    fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
+        match open()?.list_sessions(Which::All) {
+            Ok(sessions) => Ok(Some(sessions)),
+            Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn load(&mut self, target: &Target) -> Result<(), Failed> {
+        image::load(target)?;
+        self.loaded = true;
+        // This writes most of what other programs have written to the disks now, so that
+        // little is left to write at the moment of the jump.
+        rustix::fs::sync();
+        Ok(())
+    }
+
+    fn prepare(&mut self, room: usize) -> Result<(), Failed> {
+        let device = open()?;
+        let name = session_name(OWN_SESSION)?;
+        let session = device.create_session(&name)?;
+        let record = memfd::create("luod-record", room as u64)?;
+        memfd::add_seals(&record, memfd::Seals::GROW | memfd::Seals::SHRINK)?;
+        session.preserve_fd(&record, RECORD)?;
+        self.own = Some(Own {
+            session,
+            record,
+            room,
+            written: 0,
+        });
+        // While sessions of an earlier update wait to be claimed, the state is UPDATED and
+        // prepare would be refused: the kernel prepares in the jump then.
+        if device.state() == Ok(State::Normal) {
+            device.prepare().map_err(|why| refused(why, &device))?;
+        }
+        Ok(())
+    }
+
+    fn freeze(&mut self, record: &[u8]) -> Result<(), Failed> {
+        let own = self.own.as_mut().filter(|own| record.len() <= own.room);
+        let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOSPC))?;
+        let written = own.record.write_all_at(record, 0);
+        written.map_err(|why| Failed::io("the record", &why))?;
+        own.written = record.len();
+        let device = open()?;
+        if device.state() == Ok(State::Prepared) {
+            device.freeze().map_err(|why| refused(why, &device))?;
+        }
+        Ok(())
+    }
+
+    fn seal(&self, tail: &dyn Fn(usize) -> Vec<u8>) -> Result<(), Failed> {
+        let own = self.own.as_ref();
+        let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOENT))?;
+        let tail = tail(own.room.saturating_sub(own.written));
+        let written = own.record.write_all_at(&tail, own.written as u64);
+        written.map_err(|why| Failed::io("the record", &why))?;
+        // The seal is not `WRITE`: that one waits until nobody has the pages pinned, and
+        // preserving them pins them. Nobody has them mapped, so this one is as good.
+        let seals = memfd::Seals::FUTURE_WRITE | memfd::Seals::SEAL;
+        memfd::add_seals(&own.record, seals)?;
+        Ok(())
+    }
+
+    fn undo(&mut self) {
+        cancel();
+        self.own = None;
+        self.received = None;
+        if std::mem::take(&mut self.loaded) {
+            // If this fails the image stays loaded, which does no harm.
+            if let Err(why) = kexec::unload() {
+                tracing::warn!("the kernel that was loaded stays loaded: {why}");
+            }
+        }
+    }
+
+    fn abandon(&self) {
+        cancel();
+        // If no image is loaded, or this one cannot be unloaded, nothing is lost.
+        let _ = kexec::unload();
+    }
+
+    fn own_session(&self) -> Option<Session> {
+        self.own.as_ref()?.session.try_clone().ok()
+    }
+
+    fn go_on(&mut self, own: Option<Session>) {
+        self.received = own;
+        self.loaded = true;
+    }
+
+    fn jump(&mut self, how: Jump) -> Result<(), Failed> {
+        match how {
+            Jump::Direct => {
+                // A kexec unmounts nothing and writes nothing back, so that is done here.
+                rustix::fs::sync();
+                Err(kexec::execute().into())
+            }
+            Jump::Systemctl => shutdown::begin(),
+        }
+    }
+
+    fn shutdown(&self) -> Shutdown {
+        shutdown::standing()
+    }
+
+    fn take_record(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+        let session = match self.retrieve(OWN_SESSION) {
+            Ok(session) => session,
+            Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => return Ok(None),
+            Err(why) => return Err(why),
+        };
+        let read = read_record(&session);
+        self.received = Some(session);
+        read.map(Some)
+    }
+
+    fn finish_record(&mut self) {
+        if let Some(session) = self.received.take()
+            && let Err(why) = session.finish()
+        {
+            tracing::warn!("the record's session: {why}");
+        }
+    }
+
+    fn finish(&self, session: &Session) -> Result<(), Failed> {
+        Ok(session.finish()?)
+    }
+}
+
+/// Has a prepared or frozen orchestrator cancel.
+fn cancel() {
+    let cancelled = open().and_then(|device| match device.state() {
+        Ok(State::Prepared | State::Frozen) => device.cancel(),
+        _ => Ok(()),
+    });
+    match cancelled {
+        Ok(()) => {}
+        Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {}
+        Err(why) => tracing::error!("the kernel's update could not be cancelled: {why}"),
+    }
+}
+
+/// An event that the kernel refused, with the participant that vetoed it.
+fn refused(why: luo_sys::Error, device: &Device) -> Failed {
+    Failed::event(why, device.failure().ok())
+}
+
+fn read_record(session: &Session) -> Result<Vec<u8>, Failed> {
+    let file = File::from(session.retrieve_fd(RECORD)?);
+    let io = |why: std::io::Error| Failed::io("the record", &why);
+    let length = usize::try_from(file.metadata().map_err(io)?.len()).unwrap_or(usize::MAX);
+    if length > MAX_LENGTH {
+        return Err(Failed::new("the record", Errno::EFBIG));
+    }
+    let mut bytes = vec![0; length];
+    file.read_exact_at(&mut bytes, 0).map_err(io)?;
+    Ok(bytes)
+}
+
+fn session_name(name: &str) -> Result<SessionName, Failed> {
+    SessionName::new(name).map_err(|_| Failed::new("the session's name", Errno::EINVAL))
+}
+
+/// Opens the device. If somebody else has it open, that is tried for a while.
+fn open() -> luo_sys::Result<Device> {
+    let begun = Instant::now();
+    loop {
+        match Device::open() {
+            Err(why) if why.errno() == Errno::EBUSY && begun.elapsed() < PATIENCE => {
+                std::thread::sleep(AGAIN);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// The running kernel's release.
+#[must_use]
+pub fn release() -> String {
+    rustix::system::uname()
+        .release()
+        .to_string_lossy()
+        .into_owned()
+}
