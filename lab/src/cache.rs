@@ -5,6 +5,7 @@
 //! absent: it is made under another name and renamed as the last act.
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -19,14 +20,15 @@ const KEY_DIGITS: usize = 12;
 /// The cache folder.
 ///
 /// Reading what is whole needs no lock, so machines run while another run
-/// builds. Whoever makes something holds the lock.
+/// builds. Whoever makes something holds the lock of the folder that it is in: two
+/// runs can make different things at once, as a kernel and a tool.
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
-    held: Rc<RefCell<Weak<File>>>,
+    held: Rc<RefCell<BTreeMap<String, Weak<File>>>>,
 }
 
-/// Keeps other runs out of the cache while it lives. Within a run it can be
+/// Keeps other runs out of a folder of the cache while it lives. Within a run it can be
 /// taken again: one result is made on the way to another.
 #[derive(Debug)]
 pub struct CacheLock {
@@ -58,7 +60,7 @@ impl Cache {
         Ok(Self::at(root))
     }
 
-    fn at(root: PathBuf) -> Self {
+    pub(crate) fn at(root: PathBuf) -> Self {
         Self {
             root,
             held: Rc::default(),
@@ -77,15 +79,18 @@ impl Cache {
         self.root.join("logs").join(format!("{step}.log"))
     }
 
-    /// Waits until no other run works in the cache, and keeps others out.
+    /// Waits until no other run works in `folder`, a folder of the cache, and keeps
+    /// others out.
     ///
     /// # Errors
     /// The lock file cannot be made.
-    pub fn lock(&self) -> Result<CacheLock> {
-        if let Some(file) = self.held.borrow().upgrade() {
+    pub fn lock(&self, folder: &str) -> Result<CacheLock> {
+        let held = self.held.borrow().get(folder).and_then(Weak::upgrade);
+        if let Some(file) = held {
             return Ok(CacheLock { _file: file });
         }
-        let path = self.path("lock");
+        let path = self.path("locks").join(folder);
+        fs::create_dir_all(self.path("locks"))?;
         let file = File::options()
             .create(true)
             .truncate(false)
@@ -96,7 +101,7 @@ impl Cache {
             Err(TryLockError::WouldBlock) => {
                 eprintln!(
                     "another run is building in {}: waiting for it",
-                    self.root.display()
+                    self.path(folder).display()
                 );
                 file.lock()?;
             }
@@ -105,7 +110,8 @@ impl Cache {
             }
         }
         let file = Rc::new(file);
-        self.held.replace(Rc::downgrade(&file));
+        let mut held = self.held.borrow_mut();
+        held.insert(folder.to_owned(), Rc::downgrade(&file));
         Ok(CacheLock { _file: file })
     }
 
@@ -120,7 +126,7 @@ impl Cache {
         if whole.exists() {
             return Ok(whole);
         }
-        let _lock = self.lock()?;
+        let _lock = self.lock(name.split('/').next().unwrap_or(name))?;
         if whole.exists() {
             // Made by whoever held the lock before us.
             return Ok(whole);
@@ -287,13 +293,23 @@ mod tests {
     fn the_lock_can_be_taken_again_and_ends_with_the_last() {
         let dir = tempfile::tempdir().unwrap();
         let cache = Cache::at(dir.path().to_owned());
-        let first = cache.lock().unwrap();
-        let second = cache.lock().unwrap();
-        let other = File::open(dir.path().join("lock")).unwrap();
+        let first = cache.lock("tools").unwrap();
+        let second = cache.lock("tools").unwrap();
+        let other = File::open(dir.path().join("locks/tools")).unwrap();
         drop(first);
         assert!(other.try_lock().is_err());
         drop(second);
         assert!(other.try_lock().is_ok());
+    }
+
+    #[test]
+    fn folders_are_locked_one_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let (one, two) = [(); 2].map(|()| Cache::at(dir.path().to_owned())).into();
+        let _images = one.lock("images").unwrap();
+        let _tools = two.lock("tools").unwrap();
+        let images = File::open(dir.path().join("locks/images")).unwrap();
+        assert!(images.try_lock().is_err());
     }
 
     #[test]

@@ -191,12 +191,9 @@ impl Lab {
     /// # Errors
     /// Something cannot be removed.
     pub fn clean(&self, all: bool) -> Result<()> {
-        let _lock = self.cache.lock()?;
-        for name in ["build", "images", "initramfs"] {
-            self.cache.remove(name)?;
-        }
+        let mut folders = vec!["build", "images", "initramfs"];
         if all {
-            for name in [
+            folders.extend([
                 "apt",
                 "clients",
                 "downloads",
@@ -206,9 +203,13 @@ impl Lab {
                 "selftests",
                 "src",
                 "tools",
-            ] {
-                self.cache.remove(name)?;
-            }
+            ]);
+        }
+        // A kernel is compiled under the lock of its source.
+        let _source = self.cache.lock("src")?;
+        for folder in folders {
+            let _lock = self.cache.lock(folder)?;
+            self.cache.remove(folder)?;
         }
         Ok(())
     }

@@ -16,9 +16,9 @@ use crate::build::variant::{VARIANTS, Variant};
 use crate::cache::{Cache, Key, forget_oldest_of};
 use crate::fetch::toolchain::Toolchain;
 
-/// How many images of a variant are kept: switching between branches should
-/// not rebuild, and a disk should not fill.
-const KEPT: usize = 3;
+/// How many images of a variant are kept, each of some ten megabytes: neither a change of
+/// branch nor another checkout should rebuild one, and a disk should not fill.
+const KEPT: usize = 12;
 
 /// What a kernel is made from, complete but not yet made.
 #[derive(Debug)]
@@ -60,19 +60,23 @@ impl<'a> Kernels<'a> {
         Ok(images)
     }
 
+    /// The image's name in the cache, which is made of what it is compiled from. Where
+    /// the checkout is does not matter.
+    fn name(&self, variant: &Variant, config: &str) -> String {
+        let key = self.key(variant, config).short();
+        format!("images/{}-{key}", variant.name)
+    }
+
     fn image(&self, variant: &Variant) -> Result<PathBuf> {
         let config = self.config(variant)?;
-        let name = format!(
-            "images/{}-{}",
-            variant.name,
-            self.key(variant, &config).short()
-        );
+        let name = self.name(variant, &config);
         let folder = self.cache.folder(&name, |dir| {
+            let laid = self.source.lay(self.cache)?;
             let make = Make {
                 cache: self.cache,
                 tools: self.tools,
-                source: self.source.lay(self.cache)?,
-                build: self.cache.path("build"),
+                source: laid.root.clone(),
+                build: self.cache.path(variant.setup.build_folder()),
             };
             configure(&make, variant, &config)?;
             compile(&make, variant)?;
@@ -95,7 +99,8 @@ impl<'a> Kernels<'a> {
     /// The fragments and the variant's own options as one text.
     fn config(&self, variant: &Variant) -> Result<String> {
         let mut config = String::new();
-        for name in variant.fragments(overlay::has_forge(&self.source.overlay)) {
+        let forge = overlay::has_forge(&self.source.overlay);
+        for name in variant.setup.fragments(forge) {
             let path = self.repo.join("kernel/config").join(name);
             config += &fs::read_to_string(&path)
                 .with_context(|| format!("cannot read {}", path.display()))?;
@@ -113,6 +118,7 @@ impl<'a> Kernels<'a> {
             });
         let key = key
             .add("localversion", variant.local_version())
+            .add("gcc", &self.tools.gcc_version)
             .add("rustc", &self.tools.rustc_version)
             .add("bindgen", self.tools.bindgen_version());
         overlay::key(&self.source.overlay, variant.rust, key)
@@ -202,29 +208,68 @@ fn forget_old(images: &Path, variant: &Variant) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fetch::apt::Deb;
+
+    /// A checkout with all that a kernel is made of, in a folder of its own.
+    fn checkout(folder: &Path, engine: &str) {
+        for (path, text) in [
+            ("kernel/config/base.config", "# A comment.\nCONFIG_A=y\n"),
+            ("kernel/config/rust.config", "CONFIG_RUST=y\n"),
+            ("kernel/config/systemd.config", "CONFIG_CGROUPS=y\n"),
+            ("kernel/config/test.config", "CONFIG_TEST=y\n"),
+            ("kernel/overlay/lib/x.c", "x"),
+            ("kernel/patches/0001-x.patch", "patch"),
+            ("crates/luo-core/src/lib.rs", engine),
+        ] {
+            let path = folder.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
+    #[test]
+    fn checkouts_of_the_same_content_share_images() {
+        let dir = tempfile::tempdir().unwrap();
+        let cache = Cache::at(dir.path().join("cache"));
+        let names = |checkout: &str| {
+            let repo = dir.path().join(checkout);
+            let deb = Deb {
+                package: "linux".into(),
+                version: "1".into(),
+                sha256: "abc".into(),
+                path: dir.path().join("linux.deb"),
+            };
+            let (tools, source) = (Toolchain::of_tests(), Source::of(deb, &repo).unwrap());
+            let kernels = Kernels::new(&cache, &repo, &tools, &source);
+            let name = |variant| kernels.name(variant, &kernels.config(variant).unwrap());
+            VARIANTS.iter().map(name).collect::<Vec<_>>()
+        };
+        for (name, engine) in [("one", "1"), ("there/two", "1"), ("three", "3")] {
+            checkout(&dir.path().join(name), engine);
+        }
+        assert_eq!(names("one"), names("there/two"));
+        let (first, other) = (names("one"), names("three"));
+        for (variant, (first, other)) in VARIANTS.iter().zip(first.iter().zip(&other)) {
+            // The engine is no part of a kernel with the orchestrator in C.
+            assert_eq!(first == other, !variant.rust, "{}", variant.name);
+        }
+    }
 
     #[test]
     fn the_newest_images_are_kept() {
         let dir = tempfile::tempdir().unwrap();
         let epoch = SystemTime::UNIX_EPOCH;
-        for (name, age) in [
-            ("rust-1", 1),
-            ("rust-2", 2),
-            ("rust-3", 3),
-            ("rust-4", 4),
-            ("rust-next-0", 0),
-        ] {
+        let ours = (0..=KEPT as u64).map(|age| (format!("rust-{age}"), age));
+        for (name, age) in ours.chain([("rust-next-0".to_owned(), 0)]) {
             let path = dir.path().join(name);
             fs::create_dir(&path).unwrap();
             let time = epoch + std::time::Duration::from_secs(age);
             fs::File::open(&path).unwrap().set_modified(time).unwrap();
         }
         forget_old(dir.path(), Variant::find("rust").unwrap()).unwrap();
-        let mut left: Vec<_> = fs::read_dir(dir.path())
-            .unwrap()
-            .map(|e| e.unwrap().file_name().into_string().unwrap())
-            .collect();
-        left.sort();
-        assert_eq!(left, ["rust-2", "rust-3", "rust-4", "rust-next-0"]);
+        let left = |name: &str| dir.path().join(name).exists();
+        assert!(!left("rust-0"));
+        assert!((1..=KEPT).all(|age| left(&format!("rust-{age}"))));
+        assert!(left("rust-next-0"));
     }
 }

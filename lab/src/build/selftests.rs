@@ -33,12 +33,12 @@ const FOLDER: &str = "tools/testing/selftests/liveupdate";
 pub fn build(cache: &Cache, tools: &Toolchain, source: &Source) -> Result<PathBuf> {
     let key = source.key().add("programs", PROGRAMS.join(" ")).short();
     cache.folder(&format!("selftests/{key}"), |dir| {
-        let root = source.lay(cache)?;
+        let laid = source.lay(cache)?;
         let headers = dir.join("headers");
         let make = Make {
             cache,
             tools,
-            source: root.clone(),
+            source: laid.root.clone(),
             build: headers.clone(),
         };
         std::fs::create_dir_all(&headers)?;
@@ -49,7 +49,7 @@ pub fn build(cache: &Cache, tools: &Toolchain, source: &Source) -> Result<PathBu
         )?;
         for program in PROGRAMS {
             compile(
-                &root.join(FOLDER),
+                &laid.root.join(FOLDER),
                 &headers.join("usr/include"),
                 program,
                 &dir.join(program),

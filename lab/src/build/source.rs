@@ -9,7 +9,7 @@ use anyhow::Result;
 use crate::build::overlay;
 use crate::build::patches::{self, Patch};
 use crate::build::tree::{Changes, Desired, Tree};
-use crate::cache::{Cache, Key};
+use crate::cache::{Cache, CacheLock, Key};
 use crate::fetch::apt::Deb;
 use crate::fetch::linux;
 
@@ -22,14 +22,30 @@ pub struct Source {
     pub overlay: Desired,
 }
 
+/// The source as it is compiled. Nobody else changes it while this lives.
+#[derive(Debug)]
+pub struct Laid {
+    /// Where it is.
+    pub root: PathBuf,
+    _lock: CacheLock,
+}
+
 impl Source {
     /// Reads our part and sees to it that the package is there.
     ///
     /// # Errors
     /// The package is neither cached nor to be had.
     pub fn find(cache: &Cache, repo: &Path) -> Result<Self> {
+        Self::of(linux::package(cache)?, repo)
+    }
+
+    /// Reads our part.
+    ///
+    /// # Errors
+    /// A file cannot be read.
+    pub fn of(deb: Deb, repo: &Path) -> Result<Self> {
         Ok(Self {
-            deb: linux::package(cache)?,
+            deb,
             series: patches::series(repo)?,
             overlay: overlay::files(repo)?,
         })
@@ -48,7 +64,8 @@ impl Source {
     ///
     /// # Errors
     /// It cannot be unpacked, or a patch does not apply.
-    pub fn lay(&self, cache: &Cache) -> Result<PathBuf> {
+    pub fn lay(&self, cache: &Cache) -> Result<Laid> {
+        let lock = cache.lock("src")?;
         let root = linux::unpacked(cache, &self.deb)?;
         let mut tree = Tree::open(root.clone())?;
         let desired = overlay::merge(patches::applied(&tree, &self.series)?, &self.overlay)?;
@@ -61,6 +78,6 @@ impl Source {
                 count(changes.removed)
             );
         }
-        Ok(root)
+        Ok(Laid { root, _lock: lock })
     }
 }

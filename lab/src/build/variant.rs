@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernels that are built, all from one tree and in one build folder.
+//! The kernels that are built, all from one source tree.
 
 use anyhow::{Result, bail};
 
@@ -13,56 +13,78 @@ pub struct Variant {
     pub purpose: &'static str,
     /// Whether the orchestrator is the one in Rust.
     pub rust: bool,
-    /// Whether the in-kernel tests and debug checks are on.
-    pub checks: bool,
-    /// A fragment of its own, by its name in `kernel/config`.
-    pub own: Option<&'static str>,
+    /// What it has beside the orchestrator.
+    pub setup: Setup,
 }
 
-/// In the order that flips the fewest options from one to the next.
+/// The options of a kernel beside its orchestrator. Two kernels of one set-up differ
+/// in a few object files; those of two set-ups differ in nearly all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup {
+    /// For tests: in-kernel tests, debug checks, and what systemd needs of a kernel.
+    Test,
+    /// For measurements: none of that.
+    Bench,
+}
+
+impl Setup {
+    /// The fragments in `kernel/config` that make it, in order.
+    #[must_use]
+    pub fn fragments(self, forge: bool) -> Vec<&'static str> {
+        let mut names = vec!["base.config", "rust.config"];
+        if self == Self::Test {
+            names.extend(["systemd.config", "test.config"]);
+            if forge {
+                names.push("forge.config");
+            }
+        }
+        names
+    }
+
+    /// Its build folder in the cache. It has one of its own, because a change of set-up
+    /// compiles nearly everything anew, and a change of variant within one only a few
+    /// files.
+    #[must_use]
+    pub const fn build_folder(self) -> &'static str {
+        match self {
+            Self::Test => "build/test",
+            Self::Bench => "build/bench",
+        }
+    }
+}
+
+/// In the order in which they are built: a variant differs little from the one before
+/// it. Those of the benchmarks come last and are built when benchmarks are asked for.
 pub const VARIANTS: &[Variant] = &[
     Variant {
         name: "c",
         purpose: "mainline's orchestrator in C, to compare with",
         rust: false,
-        checks: true,
-        own: None,
+        setup: Setup::Test,
     },
     Variant {
         name: "rust",
         purpose: "the orchestrator in Rust",
         rust: true,
-        checks: true,
-        own: None,
+        setup: Setup::Test,
     },
     Variant {
         name: "rust-next",
         purpose: "the same again, as the kernel to update to",
         rust: true,
-        checks: true,
-        own: None,
+        setup: Setup::Test,
     },
     Variant {
         name: "bench-rust",
         purpose: "the orchestrator in Rust without checks",
         rust: true,
-        checks: false,
-        own: None,
+        setup: Setup::Bench,
     },
     Variant {
         name: "bench-c",
         purpose: "mainline's orchestrator without checks",
         rust: false,
-        checks: false,
-        own: None,
-    },
-    // The last one: what it has more recompiles nearly everything.
-    Variant {
-        name: "systemd",
-        purpose: "the orchestrator in Rust, with what systemd needs of a kernel",
-        rust: true,
-        checks: true,
-        own: Some("systemd.config"),
+        setup: Setup::Bench,
     },
 ];
 
@@ -97,20 +119,6 @@ impl Variant {
         release.ends_with(&self.local_version())
     }
 
-    /// The fragments in `kernel/config` that make this kernel, in order.
-    #[must_use]
-    pub fn fragments(&self, forge: bool) -> Vec<&'static str> {
-        let mut names = vec!["base.config", "rust.config"];
-        if self.checks {
-            names.push("test.config");
-            if forge {
-                names.push("forge.config");
-            }
-        }
-        names.extend(self.own);
-        names
-    }
-
     /// The options of this variant alone.
     #[must_use]
     pub fn options(&self) -> String {
@@ -140,9 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn only_checked_kernels_have_the_forge() {
-        let with = |name: &str| Variant::find(name).unwrap().fragments(true);
-        assert!(with("c").contains(&"forge.config"));
-        assert!(!with("bench-c").contains(&"forge.config"));
+    fn only_kernels_for_tests_have_the_forge() {
+        assert!(Setup::Test.fragments(true).contains(&"forge.config"));
+        assert!(!Setup::Test.fragments(false).contains(&"forge.config"));
+        assert!(!Setup::Bench.fragments(true).contains(&"forge.config"));
+    }
+
+    #[test]
+    fn variants_of_a_setup_stand_together() {
+        let folders: Vec<_> = VARIANTS.iter().map(|v| v.setup.build_folder()).collect();
+        let mut changes = folders.clone();
+        changes.dedup();
+        assert_eq!(changes, ["build/test", "build/bench"]);
     }
 }

@@ -92,7 +92,7 @@ impl Apt {
     /// # Errors
     /// No mirror is configured on this machine, or it does not answer.
     pub fn of_suite(cache: &Cache, suite: Suite) -> Result<Self> {
-        let lock = cache.lock()?;
+        let lock = cache.lock("apt")?;
         let targets = process::output(Command::new("apt-get").args([
             "indextargets",
             "--format",
@@ -151,7 +151,7 @@ impl Apt {
             .map(str::to_owned)
             .to_vec();
         Ok(Self {
-            _lock: cache.lock()?,
+            _lock: cache.lock("apt")?,
             options,
             downloads: cache.path("downloads"),
             log: cache.log("apt-download"),

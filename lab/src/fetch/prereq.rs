@@ -108,7 +108,7 @@ fn install(cache: &Cache, names: &[&str]) -> Result<()> {
         "apt-get update && apt-get install -y --no-install-recommends {}",
         names.join(" ")
     );
-    let _lock = cache.lock()?;
+    let _lock = cache.lock("apt")?;
     let root = process::output(Command::new("id").arg("-u"))?.trim() == "0";
     if !root
         && !Command::new("sudo")

@@ -27,6 +27,8 @@ const LIBCLANG: &str = "/usr/lib/llvm-19/lib";
 pub struct Toolchain {
     /// The compiler's own words, part of an image's key.
     pub rustc_version: String,
+    /// As that, of the compiler of C.
+    pub gcc_version: String,
     /// Environment of every make.
     environment: Vec<(&'static str, OsString)>,
     bindgen: PathBuf,
@@ -45,9 +47,12 @@ impl Toolchain {
         let number = version_number(&rustc_version).with_context(|| {
             format!("`rustc --version` says `{rustc_version}`, which names no version")
         })?;
+        let gcc_version = process::output(Command::new("gcc").arg("--version"))?;
+        let gcc_version = gcc_version.lines().next().unwrap_or_default().to_owned();
         let bindgen = bindgen(cache)?;
         let own = |library| Self {
             rustc_version: rustc_version.clone(),
+            gcc_version: gcc_version.clone(),
             environment: vec![("RUST_LIB_SRC", OsString::from(library))],
             bindgen: bindgen.clone(),
         };
@@ -56,7 +61,18 @@ impl Toolchain {
         }
         match library_package(cache, number)? {
             Some(library) => Ok(own(library)),
-            None => distribution_compiler(cache, number, bindgen),
+            None => distribution_compiler(cache, number, gcc_version, bindgen),
+        }
+    }
+
+    /// Names of tools, for keys.
+    #[cfg(test)]
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            rustc_version: "rustc 1".to_owned(),
+            gcc_version: "gcc 1".to_owned(),
+            environment: Vec::new(),
+            bindgen: PathBuf::new(),
         }
     }
 
@@ -162,7 +178,12 @@ fn choose<'a>(offers: &'a [Offer], number: &str) -> Option<&'a Offer> {
 }
 
 /// A compiler and its library from the distribution, neither installed.
-fn distribution_compiler(cache: &Cache, number: &str, bindgen: PathBuf) -> Result<Toolchain> {
+fn distribution_compiler(
+    cache: &Cache,
+    number: &str,
+    gcc_version: String,
+    bindgen: PathBuf,
+) -> Result<Toolchain> {
     let apt = Apt::machine(cache)?;
     let Some(source) = apt.offers("rust-web-src")?.into_iter().next() else {
         bail!(
@@ -219,6 +240,7 @@ fn distribution_compiler(cache: &Cache, number: &str, bindgen: PathBuf) -> Resul
     ];
     Ok(Toolchain {
         rustc_version: version.trim().to_owned(),
+        gcc_version,
         environment,
         bindgen,
     })

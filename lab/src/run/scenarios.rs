@@ -121,8 +121,7 @@ fn scenes(on: &'static str, first: &'static str, next: &'static str) -> Scenario
 fn systemd(name: &str, proves: &'static str) -> Scenario {
     Scenario {
         needs: &[Artifact::SystemdRoot],
-        first: "systemd",
-        next: vec!["systemd"],
+        next: vec!["rust-next", "rust"],
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
             cases: 24,
