@@ -33,8 +33,8 @@ pub mod param {
     pub const SCENARIO: &str = "luo.scenario";
     /// How many kernels ran before this one, decimal; absent means 0.
     pub const BOOT: &str = "luo.boot";
-    /// Comma-separated variants to kexec into, in order; the last one repeats.
-    /// For example `luo.next=rust,c`.
+    /// Comma-separated variants to kexec into, in order, and then again from the
+    /// first. For example `luo.next=rust,c`.
     pub const NEXT: &str = "luo.next";
     /// Free arguments of a scenario, comma-separated `key:value` pairs, for
     /// example `luo.args=kexecs:50,seed:7`.

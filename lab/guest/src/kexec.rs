@@ -74,11 +74,12 @@ pub(crate) fn next_kernel(guest: &Guest) -> Result<PathBuf> {
     }
 }
 
-/// Entry number `boot` of a comma-separated list; the last one repeats.
+/// Entry number `boot` of a comma-separated list that begins again at its end.
 fn pick(list: &str, boot: u32) -> Option<&str> {
-    let names: Vec<&str> = list.split(',').filter(|name| !name.is_empty()).collect();
-    let index = usize::try_from(boot).ok()?.min(names.len().checked_sub(1)?);
-    names.get(index).copied()
+    let names = || list.split(',').filter(|name| !name.is_empty());
+    names()
+        .cycle()
+        .nth(usize::try_from(boot).ok()?.checked_rem(names().count())?)
 }
 
 /// A copy of the initramfs: the system call reads regular files only.
@@ -97,10 +98,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_kernel_repeats() {
+    fn the_list_begins_again_at_its_end() {
         assert_eq!(pick("rust,c", 0), Some("rust"));
         assert_eq!(pick("rust,c", 1), Some("c"));
-        assert_eq!(pick("rust,c", 7), Some("c"));
+        assert_eq!(pick("rust,c", 6), Some("rust"));
+        assert_eq!(pick("rust", 7), Some("rust"));
         assert_eq!(pick("", 0), None);
     }
 }

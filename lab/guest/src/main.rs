@@ -9,7 +9,7 @@
 //! - [`init`]: mounts, limits, and the ways out: done, failed, hung.
 //! - [`port`]: the events to the host. [`command_line`]: the way in.
 //! - [`kexec`]: the way to the next kernel.
-//! - [`check`], [`fill`], [`kmsg`], [`forge`]: what scenarios are made of; some
+//! - [`check`], [`fill`], [`kmsg`], [`memory`], [`forge`]: what scenarios are made of; some
 //!   of it comes from `luo-conformance`.
 //! - [`scenario`]: the table, one file each.
 #![forbid(unsafe_code)]
@@ -20,6 +20,7 @@ mod forge;
 mod init;
 mod kexec;
 mod kmsg;
+mod memory;
 mod port;
 mod scenario;
 

@@ -143,7 +143,7 @@ enum Message {
 pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Result<Recording> {
     if machine.cmdline.len() > CMDLINE_LIMIT {
         bail!(
-            "the kernel's command line has {} bytes of at most {CMDLINE_LIMIT}: use fewer kexecs",
+            "the kernel's command line has {} bytes of at most {CMDLINE_LIMIT}",
             machine.cmdline.len()
         );
     }

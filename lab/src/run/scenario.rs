@@ -42,7 +42,7 @@ pub struct Scenario {
     pub needs: &'static [Artifact],
     /// The kernel that is booted.
     pub first: &'static str,
-    /// The kernels to kexec into, in order; the last one repeats.
+    /// The kernels to kexec into, in order, and then again from the first.
     pub next: Vec<&'static str>,
     /// Arguments for the guest, `key:value`.
     pub args: Vec<String>,
@@ -116,12 +116,7 @@ impl Scenario {
     pub fn variant_at(&self, kexecs: usize) -> &'static str {
         match kexecs.checked_sub(1) {
             None => self.first,
-            Some(index) => self
-                .next
-                .get(index)
-                .or(self.next.last())
-                .copied()
-                .unwrap_or(self.first),
+            Some(index) => self.next.iter().cycle().nth(index).unwrap_or(&self.first),
         }
     }
 

@@ -3,17 +3,19 @@
 //!
 //! Each kernel takes back what the one before it left, verifies it, and leaves
 //! new memory for the next. One memfd, the heirloom, is carried along
-//! unchanged from the first kernel to the last.
+//! unchanged from the first kernel to the last. The last kernel has as much memory in
+//! use as an early one had: what leaks, or is reserved once more by each kernel, is seen
+//! there.
 
 use std::fs::File;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use luo_sys::{Device, Session, Token};
 
 use crate::check::{Suite, device, name, same};
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, memory, port};
 
 const SUITE: Suite = Suite::new("chain");
 const SESSIONS: [&str; 3] = ["chain-a", "chain-b", "chain-c"];
@@ -27,6 +29,17 @@ const HEIRLOOM_LENGTH: u64 = 3 << 16;
 
 /// With more kexecs than this, only every tenth boot is a case of its own.
 const QUIET: u32 = 20;
+
+/// The boot whose memory in use the last one is compared with. What differs between a
+/// machine's first kernel and one that was handed something has settled by then.
+const SETTLED: u32 = 10;
+
+/// The argument with the memory in use in that boot, in bytes.
+const IN_USE: &str = "in-use";
+
+/// Bytes by which the two may differ. It is less than a page for each update of a chain
+/// of 300.
+const TOLERANCE: u64 = 1 << 20;
 
 /// Runs one link of the chain.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
@@ -44,10 +57,38 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         }
     };
     if guest.boot >= kexecs {
+        if kexecs > SETTLED {
+            SUITE.case("memory-in-use", || {
+                let before = guest.args.get(IN_USE, 0)?;
+                compare(before, memory::in_use()?, kexecs - SETTLED)
+            });
+        }
         return Ok(());
     }
+    let settled = match guest.boot {
+        SETTLED => Some(memory::in_use()?),
+        _ => None,
+    };
     let _sessions = leave(&device, seed, guest.boot, &heirloom)?;
-    kexec::go(guest, |_, _| ())
+    kexec::go(guest, |_, args| {
+        if let Some(bytes) = settled {
+            args.set(IN_USE, bytes);
+        }
+    })
+}
+
+/// The memory in use now and `updates` earlier.
+fn compare(before: u64, now: u64, updates: u32) -> Result<()> {
+    port::progress(format!(
+        "{} KiB of memory are in use; {updates} updates earlier it was {} KiB",
+        now >> 10,
+        before >> 10
+    ));
+    ensure!(
+        now.abs_diff(before) <= TOLERANCE,
+        "{now} bytes are in use, and {before} were {updates} updates earlier"
+    );
+    Ok(())
 }
 
 fn report(boot: u32, kexecs: u32) {
