@@ -23,4 +23,6 @@ pub mod decide;
 pub mod journal;
 pub mod kernel;
 pub mod manager;
+#[cfg(test)]
+mod rooms;
 pub mod server;

@@ -6,11 +6,11 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use luo_varlink::admin::Error;
-use luo_varlink::{Step, TimelineKind, WorkloadState};
+use luo_varlink::{Event, EventKind, Step, TimelineKind, WorkloadState};
 use tokio::sync::mpsc;
 
 use super::Agent;
-use super::state::Said;
+use super::state::{Said, states_of};
 use super::timeline::Line;
 use crate::decide::round::Round;
 
@@ -115,5 +115,31 @@ impl Agent {
         let patience = self.config.patience(name, step);
         self.ask(name, step, patience);
         self.note(TimelineKind::Asked, Line::of(name).with(step.word()));
+    }
+
+    /// Tells a workload what is asked of it.
+    fn ask(&self, name: &str, step: Step, patience: Duration) {
+        let mut state = self.state.borrow_mut();
+        let update = state.update_id().unwrap_or_default().to_owned();
+        let Some(workload) = state.workloads.get_mut(name) else {
+            return;
+        };
+        workload.state = states_of(step).0;
+        workload.tell(Event {
+            kind: match step {
+                Step::Prepare => EventKind::Prepare,
+                Step::Freeze => EventKind::Freeze,
+            },
+            update,
+            deadline_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
+            reason: None,
+        });
+    }
+
+    /// The update's end, if it was decided while nobody listened.
+    pub(super) fn heed_doom(&self) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        let doom = state.update.as_mut().and_then(|update| update.doom.take());
+        doom.map_or(Ok(()), Err)
     }
 }

@@ -10,22 +10,18 @@
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::time::Duration;
 
 use luo_sys::Errno;
 use luo_varlink::TimelineKind;
 use luo_varlink::client::{Claimed, Error};
 
 use super::Agent;
+use super::caller::Caller;
 use super::held::Held;
 use super::state::State;
 use super::timeline::Line;
-use super::workload::Caller;
 use crate::decide::failed::Failed;
 use crate::kernel::{Kernel, duplicate};
-
-/// How long sessions may be on their way from the kernel.
-const ARRIVAL: Duration = Duration::from_secs(10);
 
 /// What a claim comes to.
 enum Turn {
@@ -130,45 +126,6 @@ impl Agent {
         Ok((Claimed { incoming: true }, given?))
     }
 
-    /// Waits until no session is on its way from or to the kernel; says if it came to
-    /// that in time.
-    pub(super) async fn all_have_arrived(&self) -> bool {
-        let arrived = async {
-            loop {
-                let changed = self.changed.notified();
-                if !self.state.borrow().sessions.any_busy() {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        tokio::time::timeout(ARRIVAL, arrived).await.is_ok()
-    }
-
-    /// A session could not be had from the kernel. One that the kernel does not have
-    /// will never be had.
-    pub(super) fn not_taken(&self, name: &str, why: &Failed) {
-        if why.is_no_session() {
-            tracing::error!(session = name, "the kernel does not have it: {why}");
-            self.gone(name);
-            return;
-        }
-        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-            held.busy = false;
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// A session of the previous kernel is no concern of the agent's any more.
-    pub(super) fn gone(&self, name: &str) {
-        let held = self.state.borrow_mut().sessions.remove(name);
-        if held.is_some_and(|held| held.session.is_some()) {
-            self.store.remove(name);
-        }
-        self.finished(name);
-        self.changed.notify_waiters();
-    }
-
     /// Finishes a session of the previous kernel for its workload.
     ///
     /// # Errors
@@ -194,46 +151,6 @@ impl Agent {
         self.finish_held(name).await?;
         self.note_owner(&workload);
         self.end_if_over();
-        Ok(())
-    }
-
-    /// Finishes a session that the agent holds and has marked as busy.
-    pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
-        let session = {
-            let mut state = self.state.borrow_mut();
-            let Some(held) = state.sessions.get_mut(name) else {
-                return Ok(());
-            };
-            match held.session.take() {
-                Some(session) => session,
-                None => {
-                    held.busy = false;
-                    return Ok(());
-                }
-            }
-        };
-        let (finished, session) = self
-            .kernel
-            .run(move |kernel| (kernel.finish(&session), session))
-            .await;
-        if let Err(why) = finished {
-            if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                held.session = Some(session);
-                held.busy = false;
-            }
-            self.changed.notify_waiters();
-            return Err(why);
-        }
-        let workload = {
-            let mut state = self.state.borrow_mut();
-            state.sessions.remove(name).map(|held| held.workload)
-        };
-        drop(session);
-        self.store.remove(name);
-        self.finished(name);
-        let line = workload.as_deref().map_or_else(Line::default, Line::of);
-        self.note(TimelineKind::Finished, line.with(name));
-        self.changed.notify_waiters();
         Ok(())
     }
 }

@@ -2,28 +2,48 @@
 //! The agent: what it knows, and what is done with it. One thread; a borrow of the
 //! state never lasts over an `await`.
 //!
+//! Each file uses only those above it in this table:
+//!
 //! | file | concern |
 //! |---|---|
-//! | `state` | workloads, sessions, phases: the data |
-//! | `workload` | register, answer, leave, be lost |
-//! | `inbox` | what a workload has not been told of yet |
+//! | `clock` | times, as timelines have them |
 //! | `held` | sessions, by name and by workload |
-//! | `session` | make, attach, drop; the descriptor store |
-//! | `claim` | give back, finish |
-//! | `update` | prepare, freeze, jump |
-//! | `asking` | a round of asking |
-//! | `undo` | how an update is undone |
-//! | `start` | what an earlier agent, or kernel, has left |
-//! | `restore` | after the jump: claims, deadlines, the end |
-//! | `check` | what is looked at before an update |
+//! | `inbox` | the events that a workload has not been told of yet |
+//! | `caller` | a connection, as the agent sees it |
+//! | `state` | workloads, sessions, phases: the data |
+//! | here | [`Agent`] itself: the state and all that it works with |
 //! | `timeline` | what has happened, for those who watch and for the history |
-//! | `view` | how it stands, for those who look |
+//! | `view` | how the agent stands, for those who look |
+//! | `check` | what is looked at before an update |
+//! | `access` | which names an identity may have |
+//! | `noted` | what is noted for an agent that is started anew |
+//! | `keep` | the agent's copies of sessions: how they come and go |
+//! | `workload` | a workload registers, answers, leaves, is lost |
+//! | `session` | calls about outgoing sessions: make, attach, declare, drop, release |
+//! | `over` | the end of an update after the jump |
+//! | `claim` | calls about incoming sessions: claim, finish |
+//! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
+//! | `restore` | after the jump: the record's workloads come back |
+//! | `undo` | how an update is undone |
+//! | `cancel` | an update that somebody ends before the jump |
+//! | `asking` | a round of asking |
+//! | `jump` | the jump |
+//! | `update` | prepare, freeze, and all of an update in a row |
+//! | `start` | what an earlier agent, or the previous kernel, has left |
 
+mod access;
 mod asking;
+mod caller;
+mod cancel;
 mod check;
 mod claim;
+mod clock;
 mod held;
 mod inbox;
+mod jump;
+mod keep;
+mod noted;
+mod over;
 mod restore;
 mod session;
 mod start;
@@ -31,6 +51,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod timeline;
+mod unclaimed;
 mod undo;
 mod update;
 mod view;
@@ -52,10 +73,10 @@ use crate::journal::notes::Notes;
 use crate::kernel::{Probe, Worker};
 use crate::manager::store::Store;
 
+pub use caller::Caller;
 pub use inbox::Inbox;
-pub use workload::Caller;
 
-use state::State;
+use state::{Seen, State};
 
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
@@ -89,7 +110,7 @@ pub struct Agent {
     pub metrics: Metrics,
     state: RefCell<State>,
     /// The kernel, as it was last seen.
-    seen: RefCell<Option<view::Seen>>,
+    seen: RefCell<Option<Seen>>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
     /// Something has changed for those who wait in a claim.

@@ -1,8 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sessions: made for workloads, given back to them, held for them.
+//! The calls about outgoing sessions, those that an update will carry: a workload has one
+//! made ([`Agent::create_session`]), gives the agent a copy again after a crash of the
+//! agent ([`Agent::attach_session`]), declares its files ([`Agent::declare`]) and drops it
+//! ([`Agent::drop_session`]); an administrator releases one whose workload has left
+//! ([`Agent::release`]).
 //!
-//! What the agent holds is in the descriptor store too, from before a workload gets to
-//! know of it until after the agent lets go of it.
+//! These functions decide whether a call is allowed now. The copy itself, in the state and
+//! in the descriptor store, comes and goes in `keep`. Sessions of the previous kernel are
+//! claimed and finished in `claim`.
 
 use std::os::fd::OwnedFd;
 
@@ -11,11 +16,10 @@ use luo_varlink::client::{Declared, Error};
 use luo_varlink::{Phase, WorkloadState, admin};
 
 use super::Agent;
+use super::caller::Caller;
 use super::held::Held;
 use super::state::State;
-use super::workload::Caller;
 use crate::decide::failed::Failed;
-use crate::journal::notes::Owner;
 use crate::kernel::duplicate;
 
 /// Files that the workloads of one user may have declared.
@@ -75,22 +79,6 @@ impl Agent {
         };
         state.sessions.insert(name, held);
         Ok(())
-    }
-
-    /// The agent has a session from here on, and the store too if it has room.
-    pub(super) fn hold(&self, name: &str, session: Session) {
-        let stored = self.store.put(name, &session);
-        self.has(name, session, stored);
-    }
-
-    /// The agent has a session from here on; `stored` says whether the store has it.
-    pub(super) fn has(&self, name: &str, session: Session, stored: bool) {
-        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-            held.session = Some(session);
-            held.busy = false;
-            held.stored = stored;
-        }
-        self.changed.notify_waiters();
     }
 
     /// A workload gives the agent a copy of a session again.
@@ -167,42 +155,6 @@ impl Agent {
         self.let_go(name);
         self.note_owner(workload);
         Ok(())
-    }
-
-    /// A session of a workload.
-    pub(super) fn own<'a>(
-        &self,
-        state: &'a State,
-        workload: &str,
-        name: &str,
-    ) -> Result<&'a Held, Error> {
-        let held = state.sessions.get(name);
-        let own = held.filter(|held| held.workload == workload && !held.busy);
-        own.ok_or_else(|| Error::NoSuchSession {
-            session: name.to_owned(),
-        })
-    }
-
-    /// Closes the agent's copy of a session and forgets it.
-    pub(super) fn let_go(&self, name: &str) {
-        let held = self.state.borrow_mut().sessions.remove(name);
-        if held.is_some_and(|held| held.session.is_some()) {
-            self.store.remove(name);
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// Closes the agent's copies of a workload's outgoing sessions.
-    pub(super) fn drop_outgoing(&self, workload: &str) {
-        let names: Vec<_> = {
-            let state = self.state.borrow();
-            let own = state.sessions.of(workload);
-            let outgoing = own.filter(|(_, held)| !held.incoming);
-            outgoing.map(|(name, _)| name.clone()).collect()
-        };
-        for name in &names {
-            self.let_go(name);
-        }
     }
 
     /// A file is going to be preserved: looks at it.
@@ -291,38 +243,5 @@ impl Agent {
             self.note_owner(&workload);
         }
         Ok(())
-    }
-
-    /// Notes who has sessions in the store, for the agent that comes after a crash.
-    pub(super) fn note_owner(&self, workload: &str) {
-        let owner = {
-            let state = self.state.borrow();
-            let held: Vec<_> = {
-                let all = state.sessions.of(workload);
-                all.filter(|(_, held)| held.session.is_some()).collect()
-            };
-            let sessions: Vec<_> = held.iter().map(|(name, _)| (*name).clone()).collect();
-            let incoming = held.iter().filter(|(_, held)| held.incoming);
-            let incoming = incoming.map(|(name, _)| (*name).clone()).collect();
-            let known = state
-                .workloads
-                .get(workload)
-                .filter(|_| !sessions.is_empty());
-            known.map(|known| Owner {
-                workload: workload.to_owned(),
-                identity: known.identity.clone(),
-                needs: known.needs.clone(),
-                sessions,
-                incoming,
-                left: known.state == WorkloadState::Left,
-            })
-        };
-        let noted = match owner {
-            Some(owner) => self.notes.set_owner(&owner),
-            None => self.notes.remove_owner(workload),
-        };
-        if let Err(why) = noted {
-            tracing::error!(workload, "it cannot be noted who owns its sessions: {why}");
-        }
     }
 }

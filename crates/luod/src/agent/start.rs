@@ -11,9 +11,9 @@ use luo_sys::{Session, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
+use super::clock::now_us;
 use super::held::Held;
 use super::state::{Update, Workload};
-use super::timeline::now_us;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;

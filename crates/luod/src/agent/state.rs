@@ -3,18 +3,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
 use luo_core::transition;
 use luo_sys::{Event as KernelEvent, State as KernelState};
 use luo_varlink::{Event, Identity, Phase, Step, TimelineEvent, WorkloadState, admin};
 use tokio::sync::mpsc;
 
+use super::clock::now_us;
 use super::held::Sessions;
 use super::inbox::Inbox;
-use super::timeline::now_us;
 use crate::decide::plan::Graph;
 use crate::decide::record::{Moment, Record};
 use crate::journal::notes::Progress;
+use crate::kernel::Probe;
 
 /// All of it.
 #[derive(Default)]
@@ -212,6 +214,15 @@ impl State {
             }
         }
     }
+}
+
+/// The kernel, as it was seen.
+#[derive(Clone)]
+pub(super) struct Seen {
+    pub(super) probe: Probe,
+    pub(super) at: Instant,
+    /// The agent's changes of the kernel by then.
+    pub(super) changes: u64,
 }
 
 /// The state of a workload that is asked, and that has agreed.

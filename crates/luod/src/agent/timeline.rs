@@ -3,11 +3,12 @@
 //! update's own timeline.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use luo_varlink::{HistoryEntry, Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
+use super::clock::{micros, now_us};
 use super::state::Place;
 use crate::decide::record::Moment;
 use crate::manager::notify;
@@ -44,17 +45,6 @@ impl Line {
         self.took = Some(took);
         self
     }
-}
-
-/// Microseconds since 1970.
-pub(super) fn now_us() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    // Before 1970 it is 1970.
-    since.map_or(0, micros)
-}
-
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// The lines of a timeline for the history. Who watches may still have some of them.

@@ -6,7 +6,8 @@ use luo_varlink::admin::Error;
 use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState};
 
 use super::Agent;
-use super::timeline::{Line, lines, now_us};
+use super::clock::now_us;
+use super::timeline::{Line, lines};
 use crate::decide::names::OWN_SESSION;
 use crate::decide::round::unwinding;
 use crate::kernel;

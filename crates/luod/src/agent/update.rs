@@ -1,31 +1,32 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An update up to the jump.
+//! An update up to the jump: the steps that an administrator takes one by one, or all in
+//! a row with [`Agent::update`].
 //!
 //! ```text
 //! prepare   check -> load -> ask all (what is needed first) -> the kernel prepares
 //! freeze    ask all (those that need others first) -> the record -> the kernel freezes
-//! jump      reboot
+//! jump      see `jump`
 //! ```
 //!
-//! Whatever goes wrong, and whoever says no, all of it is undone: see `undo`.
+//! Enter at [`Agent::prepare`] and [`Agent::freeze`]. Each of them first asks the engine's
+//! table whether the step is legal (`state::Place::allows`), and if any part of it fails
+//! undoes the whole update (`undo`). How a round of asking goes is in `asking`, how
+//! somebody ends an update from outside in `cancel`, and what happens in the next kernel
+//! in `restore`.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use luo_sys::{Direction, Errno, Event as KernelEvent};
+use luo_sys::{Direction, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{Phase, Plan, Step, Target, TimelineEvent, TimelineKind};
+use luo_varlink::{Phase, Plan, Step, Target, TimelineKind};
 
 use super::Agent;
+use super::clock::now_us;
 use super::state::Update;
-use super::timeline::{Line, now_us};
-use super::workload::cut;
-use crate::decide::config::Jump;
+use super::timeline::Line;
 use crate::decide::failed::Failed;
-use crate::decide::names::OWN_SESSION;
-use crate::decide::record::{self, Participant, Record};
+use crate::decide::record::{Participant, Record};
 use crate::kernel::{self, Kernel};
-use crate::manager::shutdown::Shutdown;
 
 impl Agent {
     /// In which order an update would ask.
@@ -137,95 +138,6 @@ impl Agent {
         Ok(())
     }
 
-    /// Jumps. There is something to give back only if that was refused; all is undone
-    /// then.
-    ///
-    /// # Errors
-    /// As [`Error`] says, always.
-    pub async fn jump(&self) -> Error {
-        {
-            let state = self.state.borrow();
-            if state.phase.0 != Phase::Frozen {
-                return state.phase.illegal("kexec");
-            }
-        }
-        // Somebody may be lost since, and nobody have got round to say so.
-        if let Err(why) = self.heed_doom() {
-            return self.undo(why).await;
-        }
-        self.enter(Phase::Jumping);
-        self.all_have_heard().await;
-        let how = self.config.jump;
-        if how == Jump::Systemctl {
-            self.be_ready_for_a_shutdown().await;
-        }
-        let lines = self.since_the_record();
-        let job = move |kernel: &mut dyn Kernel| {
-            // The next kernel's agent does not need it: it tells how the update went.
-            if let Err(why) = kernel.seal(&|room| record::tail(&lines, room)) {
-                tracing::warn!("the end of the timeline is not handed over: {why}");
-            }
-            kernel.jump(how)
-        };
-        let failed = match self.kernel.run(job).await {
-            Err(failed) => failed,
-            // The service manager shuts down, and that ends this process.
-            Ok(()) => self.no_shutdown().await,
-        };
-        self.undo(failed.into()).await
-    }
-
-    /// A shutdown takes a while. Should luod be killed in it and started again, it goes on
-    /// from what is noted here: to cancel would turn the jump into a plain reboot.
-    async fn be_ready_for_a_shutdown(&self) {
-        if let Err(why) = self.notes.set_jumping() {
-            tracing::error!("the jump cannot be noted, so luod must not be restarted now: {why}");
-        }
-        if let Some(session) = self.kernel.run(|kernel| kernel.own_session()).await {
-            // Whether it is in is said in the log; it matters only if luod is killed.
-            let _ = self.store.put(OWN_SESSION, &session);
-        }
-    }
-
-    /// Waits while the service manager shuts down. It sets a limit to that, and kills
-    /// what does not end; who undoes the update meanwhile takes from services that have
-    /// ended what they have left. So only its word that nothing ends any more counts.
-    pub(super) async fn no_shutdown(&self) -> Failed {
-        /// How often it is asked.
-        const EACH: Duration = Duration::from_secs(2);
-        /// How often it has to say so: the shutdown may be about to begin.
-        const TIMES: u32 = 3;
-        let mut said = 0;
-        while said < TIMES {
-            tokio::time::sleep(EACH).await;
-            said = match self.kernel.run(|kernel| kernel.shutdown()).await {
-                Shutdown::Over => said + 1,
-                Shutdown::UnderWay | Shutdown::Unknown => 0,
-            };
-        }
-        Failed::new("systemctl kexec", Errno::EAGAIN)
-    }
-
-    /// What has happened since the record was written.
-    fn since_the_record(&self) -> Vec<Arc<TimelineEvent>> {
-        let state = self.state.borrow();
-        let update = state.update.as_ref();
-        let lines = update.and_then(|update| update.timeline.get(update.recorded..));
-        lines.unwrap_or_default().to_vec()
-    }
-
-    /// Lets those who watch hear of the jump before it: their connections end with it.
-    /// Who is slow is not waited for.
-    async fn all_have_heard(&self) {
-        const PATIENCE: Duration = Duration::from_millis(50);
-        let begun = Instant::now();
-        while !self.timeline.is_empty() && begun.elapsed() < PATIENCE {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        // What they have heard they are about to write.
-        tokio::task::yield_now().await;
-    }
-
     /// All of it. There is something to give back only if it failed; all is undone then.
     ///
     /// # Errors
@@ -238,54 +150,6 @@ impl Agent {
             return why;
         }
         self.jump().await
-    }
-
-    /// An administrator ends the update.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub async fn cancel(&self, reason: Option<&str>) -> Result<(), Error> {
-        let reason = cut(reason.unwrap_or("an administrator said so"));
-        let id = {
-            let mut state = self.state.borrow_mut();
-            let phase = state.phase;
-            let is_moving = matches!(phase.0, Phase::Preparing | Phase::Freezing);
-            if !is_moving {
-                phase.allows(KernelEvent::Cancel)?;
-            }
-            state.doom(Error::Cancelled { reason });
-            state.update_id().map(str::to_owned)
-        };
-        self.heed().await;
-        // Who is in the middle of a step undoes it, and is waited for. The next update
-        // may have begun by then.
-        loop {
-            let changed = self.changed.notified();
-            if self.state.borrow().update_id() != id.as_deref() {
-                return Ok(());
-            }
-            changed.await;
-        }
-    }
-
-    /// Undoes an update whose end was decided while nothing was under way.
-    pub async fn heed(&self) {
-        let doom = {
-            let mut state = self.state.borrow_mut();
-            let rests = matches!(state.phase.0, Phase::Prepared | Phase::Frozen);
-            let update = state.update.as_mut().filter(|_| rests);
-            update.and_then(|update| update.doom.take())
-        };
-        if let Some(why) = doom {
-            self.undo(why).await;
-        }
-    }
-
-    /// The update's end, if it was decided while nobody listened.
-    pub(super) fn heed_doom(&self) -> Result<(), Error> {
-        let mut state = self.state.borrow_mut();
-        let doom = state.update.as_mut().and_then(|update| update.doom.take());
-        doom.map_or(Ok(()), Err)
     }
 
     /// Has the kernel do something that belongs to the update.
@@ -365,29 +229,6 @@ impl Agent {
             from_kernel: kernel::release(),
             participants,
             timeline: update.map_or_else(Vec::new, |update| update.timeline.clone()),
-        }
-    }
-
-    /// Ends what is under way, for the agent is told to end: an update that has not
-    /// jumped is off. One that jumps through the service manager goes on, and so does
-    /// the agent until the jump.
-    pub async fn shut_down(&self) {
-        loop {
-            let changed = self.changed.notified();
-            let phase = self.state.borrow().phase.0;
-            match phase {
-                Phase::Normal | Phase::Updated => break,
-                Phase::Jumping | Phase::Cancelling => changed.await,
-                _ => {
-                    drop(changed);
-                    // Whatever it is by now, the next look tells.
-                    let _ = self.cancel(Some("luod is told to end")).await;
-                }
-            }
-        }
-        // What is on its way from the kernel would be closed, and so finished.
-        if !self.all_have_arrived().await {
-            tracing::error!("the kernel does not answer: luod ends without its sessions");
         }
     }
 }

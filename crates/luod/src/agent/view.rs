@@ -9,7 +9,7 @@ use luo_varlink::{Custody, SessionInfo, Status, Workload, WorkloadState};
 
 use super::Agent;
 use super::held::Held;
-use super::state::State;
+use super::state::{Seen, State};
 use crate::decide::failed::Failed;
 use crate::kernel::{self, Probe};
 
@@ -18,15 +18,6 @@ const FRESH: Duration = Duration::from_millis(500);
 
 /// How long somebody who asks for the status waits for the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
-
-/// The kernel, as it was seen.
-#[derive(Clone)]
-pub(super) struct Seen {
-    probe: Probe,
-    at: Instant,
-    /// The agent's changes of the kernel by then.
-    changes: u64,
-}
 
 impl Agent {
     /// How the agent and the machine stand.

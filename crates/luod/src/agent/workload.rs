@@ -1,50 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Workloads: who they are, what they answer, how they leave and how they are lost.
 
-use std::time::Duration;
-
 use luo_varlink::client::{Error, Registered};
-use luo_varlink::limits::{MAX_NEEDS, MAX_REASON, MAX_WORKLOADS};
-use luo_varlink::{Event, Identity, Phase, Step, TimelineKind, WorkloadState, admin};
+use luo_varlink::limits::{MAX_NEEDS, MAX_WORKLOADS};
+use luo_varlink::{Phase, Step, TimelineKind, WorkloadState, admin};
 
 use super::Agent;
+use super::caller::{Caller, cut};
 use super::inbox::Inbox;
 use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
 use crate::decide::names;
-
-/// A connection that may be a workload.
-#[derive(Debug)]
-pub struct Caller {
-    /// Its number.
-    pub connection: u64,
-    /// Who it is.
-    pub identity: Identity,
-    /// The workload that it is.
-    pub workload: Option<String>,
-}
-
-impl Caller {
-    /// The workload that it is.
-    ///
-    /// # Errors
-    /// [`Error::NotRegistered`]
-    pub fn workload(&self) -> Result<&str, Error> {
-        self.workload.as_deref().ok_or(Error::NotRegistered)
-    }
-}
-
-/// Cuts a text to what is kept of a reason. It is shown on terminals and in logs, so it
-/// is one line and commands nothing there.
-pub(super) fn cut(text: &str) -> String {
-    let fits = (0..=text.len().min(MAX_REASON)).rev();
-    let kept = fits.into_iter().find_map(|end| text.get(..end));
-    let plain = |character: char| match character {
-        character if character.is_control() => ' ',
-        character => character,
-    };
-    kept.unwrap_or_default().chars().map(plain).collect()
-}
 
 /// How somebody stands who has just registered.
 fn joined(state: &State, name: &str) -> WorkloadState {
@@ -154,15 +120,6 @@ impl Agent {
             }
         }
         result
-    }
-
-    /// Whether an identity may have a name.
-    pub(super) fn check_name(&self, identity: &Identity, name: &str) -> Result<(), Error> {
-        names::check(name).map_err(|why| Error::BadName {
-            reason: format!("'{}': {why}", name.escape_default()),
-        })?;
-        let allowed = self.policy.may_own(identity, name);
-        allowed.map_err(|reason| Error::Denied { reason })
     }
 
     /// A workload answers.
@@ -328,63 +285,5 @@ impl Agent {
         }
         drop(borrowed);
         self.forget(name);
-    }
-
-    /// A workload that has nothing left to wait for goes.
-    pub(super) fn forget(&self, name: &str) {
-        self.drop_outgoing(name);
-        let mut state = self.state.borrow_mut();
-        let in_record = state.restore.as_ref().is_some_and(|restore| {
-            let mut participants = restore.record.participants.iter();
-            participants.any(|participant| participant.name == name)
-        });
-        let keeps = state.sessions.of(name).next().is_some();
-        match state.workloads.get_mut(name) {
-            // A session that could not be finished is kept for it: nobody else owns it.
-            Some(workload) if keeps => {
-                workload.link = None;
-                workload.state = WorkloadState::Waiting;
-            }
-            // Who takes part in an update is told of until it is over.
-            Some(_) if !in_record => drop(state.workloads.remove(name)),
-            _ => {}
-        }
-        drop(state);
-        self.note_owner(name);
-        self.changed.notify_waiters();
-    }
-
-    /// Tells a workload what is asked of it.
-    pub(super) fn ask(&self, name: &str, step: Step, patience: Duration) {
-        let mut state = self.state.borrow_mut();
-        let update = state.update_id().unwrap_or_default().to_owned();
-        let Some(workload) = state.workloads.get_mut(name) else {
-            return;
-        };
-        workload.state = states_of(step).0;
-        workload.tell(Event {
-            kind: match step {
-                Step::Prepare => luo_varlink::EventKind::Prepare,
-                Step::Freeze => luo_varlink::EventKind::Freeze,
-            },
-            update,
-            deadline_ms: u64::try_from(patience.as_millis()).unwrap_or(u64::MAX),
-            reason: None,
-        });
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::cut;
-
-    #[test]
-    fn reasons_are_cut_at_a_character() {
-        assert_eq!(cut("short"), "short");
-        let long = "ä".repeat(1000);
-        assert_eq!(cut(&long).len(), 1024);
-        let odd = format!("x{long}");
-        assert_eq!(cut(&odd).len(), 1023);
-        assert_eq!(cut("a\x1b[2Jb\nc"), "a [2Jb c");
     }
 }

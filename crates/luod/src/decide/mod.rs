@@ -4,8 +4,10 @@
 //!
 //! | file | decides |
 //! |---|---|
-//! | `names`, `policy` | which names there are, and which identity may own what |
-//! | `plan`, `round` | which workload is asked when, and what an answer means |
+//! | `names` | which names there are, and which are whose own |
+//! | `policy` | which identity may own what |
+//! | `plan` | the order in which workloads are asked |
+//! | `round` | which workload is asked now, and what an answer means |
 //! | `record` | what one agent leaves for the next |
 //! | `config` | deadlines, and how the machine jumps |
 //! | `failed` | what to do about an error of the kernel or of the service manager |

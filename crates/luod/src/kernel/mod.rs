@@ -5,8 +5,8 @@
 //! | file | concern |
 //! |---|---|
 //! | `interface` | [`Kernel`], the trait: all that the agent asks of a kernel |
-//! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
 //! | `image` | loading the kernel to jump into |
+//! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
 //! | `worker` | the thread |
 //!
 //! The agent's tests have a made-up kernel behind the same trait (`agent/tests/fake.rs`).

@@ -3,11 +3,11 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `store` | the descriptor store: what is in it outlives the agent |
+//! | `protocol` | what the agent and its manager agree upon |
 //! | `notify` | what the manager is told of the agent |
 //! | `shutdown` | the shutdown that `jump = "systemctl"` takes |
+//! | `store` | the descriptor store: what is in it outlives the agent |
 //! | `supervise` | the small manager itself |
-//! | `protocol` | what the agent and its manager agree upon |
 
 pub mod notify;
 mod protocol;

@@ -9,8 +9,8 @@ use luo_varlink::admin::{
 };
 use tokio::sync::oneshot;
 
-use super::connection::{Asked, End, Served};
 use super::reply::{Answer, Refusal, Result, done, with};
+use super::served::{Asked, End, Served};
 use crate::agent::Agent;
 
 pub(super) async fn dispatch(

@@ -6,8 +6,8 @@ use std::rc::Rc;
 
 use luo_varlink::client::{Error, INTERFACE, Method, Next};
 
-use super::connection::{Asked, End, Served};
 use super::reply::{Answer, Refusal, Result, done, with, with_fd};
+use super::served::{Asked, End, Served};
 use crate::agent::Inbox;
 
 /// Whether a descriptor has to come with a call.

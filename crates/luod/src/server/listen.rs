@@ -12,7 +12,8 @@ use luo_varlink::paths;
 use tokio::net::{UnixListener, UnixStream};
 
 use super::book::{Book, Entry};
-use super::{Door, connection, metrics};
+use super::door::Door;
+use super::{connection, metrics};
 use crate::agent::Agent;
 
 /// The group whose members may be workloads.

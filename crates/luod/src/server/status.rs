@@ -7,8 +7,8 @@ use luo_varlink::status::{Current, Error, History, INTERFACE, Method};
 use tokio::sync::broadcast::error::RecvError;
 use zlink_core::varlink_service;
 
-use super::connection::{Asked, End, Served};
 use super::reply::{Answer, Result, with};
+use super::served::{Asked, End, Served};
 
 /// Updates that one call lists.
 const MOST: usize = 1000;

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The last step of an update: the machine jumps.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use luo_sys::Errno;
+use luo_varlink::admin::Error;
+use luo_varlink::{Phase, TimelineEvent};
+
+use super::Agent;
+use crate::decide::config::Jump;
+use crate::decide::failed::Failed;
+use crate::decide::names::OWN_SESSION;
+use crate::decide::record;
+use crate::kernel::Kernel;
+use crate::manager::shutdown::Shutdown;
+
+impl Agent {
+    /// Jumps. There is something to give back only if that was refused; all is undone
+    /// then.
+    ///
+    /// # Errors
+    /// As [`Error`] says, always.
+    pub async fn jump(&self) -> Error {
+        {
+            let state = self.state.borrow();
+            if state.phase.0 != Phase::Frozen {
+                return state.phase.illegal("kexec");
+            }
+        }
+        // Somebody may be lost since, and nobody have got round to say so.
+        if let Err(why) = self.heed_doom() {
+            return self.undo(why).await;
+        }
+        self.enter(Phase::Jumping);
+        self.all_have_heard().await;
+        let how = self.config.jump;
+        if how == Jump::Systemctl {
+            self.be_ready_for_a_shutdown().await;
+        }
+        let lines = self.since_the_record();
+        let job = move |kernel: &mut dyn Kernel| {
+            // The next kernel's agent does not need it: it tells how the update went.
+            if let Err(why) = kernel.seal(&|room| record::tail(&lines, room)) {
+                tracing::warn!("the end of the timeline is not handed over: {why}");
+            }
+            kernel.jump(how)
+        };
+        let failed = match self.kernel.run(job).await {
+            Err(failed) => failed,
+            // The service manager shuts down, and that ends this process.
+            Ok(()) => self.no_shutdown().await,
+        };
+        self.undo(failed.into()).await
+    }
+
+    /// A shutdown takes a while. Should luod be killed in it and started again, it goes on
+    /// from what is noted here: to cancel would turn the jump into a plain reboot.
+    async fn be_ready_for_a_shutdown(&self) {
+        if let Err(why) = self.notes.set_jumping() {
+            tracing::error!("the jump cannot be noted, so luod must not be restarted now: {why}");
+        }
+        if let Some(session) = self.kernel.run(|kernel| kernel.own_session()).await {
+            // Whether it is in is said in the log; it matters only if luod is killed.
+            let _ = self.store.put(OWN_SESSION, &session);
+        }
+    }
+
+    /// Waits while the service manager shuts down. It sets a limit to that, and kills
+    /// what does not end; who undoes the update meanwhile takes from services that have
+    /// ended what they have left. So only its word that nothing ends any more counts.
+    pub(super) async fn no_shutdown(&self) -> Failed {
+        /// How often it is asked.
+        const EACH: Duration = Duration::from_secs(2);
+        /// How often it has to say so: the shutdown may be about to begin.
+        const TIMES: u32 = 3;
+        let mut said = 0;
+        while said < TIMES {
+            tokio::time::sleep(EACH).await;
+            said = match self.kernel.run(|kernel| kernel.shutdown()).await {
+                Shutdown::Over => said + 1,
+                Shutdown::UnderWay | Shutdown::Unknown => 0,
+            };
+        }
+        Failed::new("systemctl kexec", Errno::EAGAIN)
+    }
+
+    /// What has happened since the record was written.
+    fn since_the_record(&self) -> Vec<Arc<TimelineEvent>> {
+        let state = self.state.borrow();
+        let update = state.update.as_ref();
+        let lines = update.and_then(|update| update.timeline.get(update.recorded..));
+        lines.unwrap_or_default().to_vec()
+    }
+
+    /// Lets those who watch hear of the jump before it: their connections end with it.
+    /// Who is slow is not waited for.
+    async fn all_have_heard(&self) {
+        const PATIENCE: Duration = Duration::from_millis(50);
+        let begun = Instant::now();
+        while !self.timeline.is_empty() && begun.elapsed() < PATIENCE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        // What they have heard they are about to write.
+        tokio::task::yield_now().await;
+    }
+}

@@ -1,0 +1,165 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The agent's copies of sessions: how one gets here, and how it goes.
+//!
+//! ```text
+//! made, given, claimed --hold--> here --let_go (outgoing), finish_held (incoming)--> gone
+//! ```
+//!
+//! A session is in the descriptor store from before its workload gets to know of it until
+//! after the agent has let go of it. Who may ask for that is decided elsewhere (`session`,
+//! `claim`, `unclaimed`).
+
+use std::time::Duration;
+
+use luo_sys::Session;
+use luo_varlink::{TimelineKind, WorkloadState};
+
+use super::Agent;
+use super::timeline::Line;
+use crate::decide::failed::Failed;
+
+/// How long sessions may be on their way from the kernel.
+const ARRIVAL: Duration = Duration::from_secs(10);
+
+impl Agent {
+    /// The agent has a session from here on, and the store too if it has room.
+    pub(super) fn hold(&self, name: &str, session: Session) {
+        let stored = self.store.put(name, &session);
+        self.has(name, session, stored);
+    }
+
+    /// The agent has a session from here on; `stored` says whether the store has it.
+    pub(super) fn has(&self, name: &str, session: Session, stored: bool) {
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+            held.session = Some(session);
+            held.busy = false;
+            held.stored = stored;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Closes the agent's copy of a session and forgets it.
+    pub(super) fn let_go(&self, name: &str) {
+        let held = self.state.borrow_mut().sessions.remove(name);
+        if held.is_some_and(|held| held.session.is_some()) {
+            self.store.remove(name);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Closes the agent's copies of a workload's outgoing sessions.
+    pub(super) fn drop_outgoing(&self, workload: &str) {
+        let names: Vec<_> = {
+            let state = self.state.borrow();
+            let own = state.sessions.of(workload);
+            let outgoing = own.filter(|(_, held)| !held.incoming);
+            outgoing.map(|(name, _)| name.clone()).collect()
+        };
+        for name in &names {
+            self.let_go(name);
+        }
+    }
+
+    /// A session could not be had from the kernel. One that the kernel does not have
+    /// will never be had.
+    pub(super) fn not_taken(&self, name: &str, why: &Failed) {
+        if why.is_no_session() {
+            tracing::error!(session = name, "the kernel does not have it: {why}");
+            self.gone(name);
+            return;
+        }
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+            held.busy = false;
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// A session of the previous kernel is no concern of the agent's any more.
+    pub(super) fn gone(&self, name: &str) {
+        let held = self.state.borrow_mut().sessions.remove(name);
+        if held.is_some_and(|held| held.session.is_some()) {
+            self.store.remove(name);
+        }
+        self.finished(name);
+        self.changed.notify_waiters();
+    }
+
+    /// Finishes a session that the agent holds and has marked as busy.
+    pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
+        let session = {
+            let mut state = self.state.borrow_mut();
+            let Some(held) = state.sessions.get_mut(name) else {
+                return Ok(());
+            };
+            match held.session.take() {
+                Some(session) => session,
+                None => {
+                    held.busy = false;
+                    return Ok(());
+                }
+            }
+        };
+        let (finished, session) = self
+            .kernel
+            .run(move |kernel| (kernel.finish(&session), session))
+            .await;
+        if let Err(why) = finished {
+            if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                held.session = Some(session);
+                held.busy = false;
+            }
+            self.changed.notify_waiters();
+            return Err(why);
+        }
+        let workload = {
+            let mut state = self.state.borrow_mut();
+            state.sessions.remove(name).map(|held| held.workload)
+        };
+        drop(session);
+        self.store.remove(name);
+        self.finished(name);
+        let line = workload.as_deref().map_or_else(Line::default, Line::of);
+        self.note(TimelineKind::Finished, line.with(name));
+        self.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// Waits until no session is on its way from or to the kernel; says if it came to
+    /// that in time.
+    pub(super) async fn all_have_arrived(&self) -> bool {
+        let arrived = async {
+            loop {
+                let changed = self.changed.notified();
+                if !self.state.borrow().sessions.any_busy() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        tokio::time::timeout(ARRIVAL, arrived).await.is_ok()
+    }
+
+    /// A workload that has nothing left to wait for goes.
+    pub(super) fn forget(&self, name: &str) {
+        self.drop_outgoing(name);
+        let mut state = self.state.borrow_mut();
+        let in_record = state.restore.as_ref().is_some_and(|restore| {
+            let mut participants = restore.record.participants.iter();
+            participants.any(|participant| participant.name == name)
+        });
+        let keeps = state.sessions.of(name).next().is_some();
+        match state.workloads.get_mut(name) {
+            // A session that could not be finished is kept for it: nobody else owns it.
+            Some(workload) if keeps => {
+                workload.link = None;
+                workload.state = WorkloadState::Waiting;
+            }
+            // Who takes part in an update is told of until it is over.
+            Some(_) if !in_record => drop(state.workloads.remove(name)),
+            _ => {}
+        }
+        drop(state);
+        self.note_owner(name);
+        self.changed.notify_waiters();
+    }
+}

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is noted of sessions, for the agent that is started after a crash of this one.
+
+use luo_varlink::WorkloadState;
+
+use super::Agent;
+use crate::journal::notes::Owner;
+
+impl Agent {
+    /// Notes who has sessions in the store, for the agent that comes after a crash.
+    pub(super) fn note_owner(&self, workload: &str) {
+        let owner = {
+            let state = self.state.borrow();
+            let held: Vec<_> = {
+                let all = state.sessions.of(workload);
+                all.filter(|(_, held)| held.session.is_some()).collect()
+            };
+            let sessions: Vec<_> = held.iter().map(|(name, _)| (*name).clone()).collect();
+            let incoming = held.iter().filter(|(_, held)| held.incoming);
+            let incoming = incoming.map(|(name, _)| (*name).clone()).collect();
+            let known = state
+                .workloads
+                .get(workload)
+                .filter(|_| !sessions.is_empty());
+            known.map(|known| Owner {
+                workload: workload.to_owned(),
+                identity: known.identity.clone(),
+                needs: known.needs.clone(),
+                sessions,
+                incoming,
+                left: known.state == WorkloadState::Left,
+            })
+        };
+        let noted = match owner {
+            Some(owner) => self.notes.set_owner(&owner),
+            None => self.notes.remove_owner(workload),
+        };
+        if let Err(why) = noted {
+            tracing::error!(workload, "it cannot be noted who owns its sessions: {why}");
+        }
+    }
+
+    /// A session of the previous kernel is finished.
+    pub(super) fn finished(&self, session: &str) {
+        if let Some(restore) = &mut self.state.borrow_mut().restore {
+            restore.progress.finished.push(session.to_owned());
+        }
+        self.note_progress();
+    }
+
+    pub(super) fn note_progress(&self) {
+        let state = self.state.borrow();
+        let Some(restore) = &state.restore else {
+            return;
+        };
+        if let Err(why) = self.notes.set_progress(&restore.progress) {
+            tracing::error!("it cannot be noted what is taken back: {why}");
+        }
+    }
+}

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Sessions of the previous kernel that nobody claims: what becomes of them at the
+//! deadline, or when an administrator finishes the update.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use luo_sys::Event as KernelEvent;
+use luo_varlink::{Phase, admin};
+
+use super::Agent;
+use super::held::Held;
+use super::state::State;
+use crate::decide::config::Unclaimed;
+use crate::decide::failed::Failed;
+
+/// After how long it is tried again to release what nobody has claimed.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// Whether nobody has a session of the previous kernel: it is still there, or its
+/// workload has gone again.
+fn is_unclaimed(state: &State, held: &Held) -> bool {
+    let owner = state.workloads.get(&held.workload);
+    let connected = owner.is_some_and(|owner| owner.link.is_some());
+    held.incoming && !held.busy && (held.session.is_none() || !connected)
+}
+
+impl Agent {
+    /// Ends the waiting at the deadline.
+    pub(super) fn watch_the_deadline(self: &Rc<Self>) {
+        let agent = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(agent.config.restore_deadline.0).await;
+            agent.deadline().await;
+            // What could not be released then is tried again: nothing waits for ever.
+            while agent.config.unclaimed == Unclaimed::Finish && agent.is_restoring() {
+                tokio::time::sleep(AGAIN).await;
+                let unclaimed = agent.unclaimed();
+                agent.release_all(&unclaimed).await;
+                agent.end_if_over();
+            }
+        });
+    }
+
+    fn is_restoring(&self) -> bool {
+        self.state.borrow().restore.is_some()
+    }
+
+    /// Nobody waits for anybody any more.
+    fn overdue(&self) {
+        if let Some(restore) = &mut self.state.borrow_mut().restore {
+            restore.overdue = true;
+        }
+        self.changed.notify_waiters();
+    }
+
+    async fn deadline(&self) {
+        if !self.is_restoring() {
+            return;
+        }
+        self.overdue();
+        let unclaimed = self.unclaimed();
+        if !unclaimed.is_empty() {
+            let names = unclaimed.join(", ");
+            match self.config.unclaimed {
+                Unclaimed::Keep => tracing::warn!(
+                    "the deadline has passed, and nobody has claimed: {names}. They are kept; \
+                     `luoctl finish --release` releases them"
+                ),
+                Unclaimed::Finish => {
+                    tracing::error!(
+                        "the deadline has passed, and nobody has claimed: {names}. They are \
+                         released, with all that is in them"
+                    );
+                    self.release_all(&unclaimed).await;
+                }
+            }
+        }
+        self.end_if_over();
+    }
+
+    /// Sessions of the previous kernel that nobody has.
+    fn unclaimed(&self) -> Vec<String> {
+        let state = self.state.borrow();
+        let sessions = state.sessions.iter();
+        let unclaimed = sessions.filter(|(_, held)| is_unclaimed(&state, held));
+        unclaimed.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Finishes sessions that nobody has claimed. Gives those that are released.
+    async fn release_all(&self, names: &[String]) -> Vec<String> {
+        let mut released = Vec::new();
+        for name in names {
+            // Since they were listed somebody may have claimed this one.
+            let Some(is_here) = self.mark_unclaimed(name) else {
+                continue;
+            };
+            match self.release_one(name, is_here).await {
+                Ok(()) => {
+                    tracing::warn!(session = name, "released: nobody has claimed it");
+                    if let Some(restore) = &mut self.state.borrow_mut().restore {
+                        restore.released.insert(name.clone());
+                    }
+                    released.push(name.clone());
+                }
+                Err(why) => {
+                    tracing::error!(session = name, "it could not be released: {why}");
+                }
+            }
+        }
+        released
+    }
+
+    /// Marks a session as busy if nobody has claimed it; says whether the agent has it.
+    fn mark_unclaimed(&self, name: &str) -> Option<bool> {
+        let mut state = self.state.borrow_mut();
+        let held = state.sessions.get(name)?;
+        if !is_unclaimed(&state, held) {
+            return None;
+        }
+        let held = state.sessions.get_mut(name)?;
+        held.busy = true;
+        Some(held.session.is_some())
+    }
+
+    async fn release_one(&self, name: &str, is_here: bool) -> Result<(), Failed> {
+        if !is_here {
+            let wanted = name.to_owned();
+            let taken = self.kernel.run(move |kernel| kernel.retrieve(&wanted));
+            match taken.await {
+                Ok(session) => {
+                    if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                        held.session = Some(session);
+                    }
+                }
+                // Somebody took it without the agent, and has it.
+                Err(why) if why.is_taken() => {
+                    self.gone(name);
+                    return Err(why);
+                }
+                Err(why) => {
+                    self.not_taken(name, &why);
+                    return Err(why);
+                }
+            }
+        }
+        self.finish_held(name).await
+    }
+
+    /// An administrator ends the update.
+    ///
+    /// # Errors
+    /// As [`admin::Error`] says.
+    pub async fn finish(&self, release_unclaimed: bool) -> Result<Vec<String>, admin::Error> {
+        self.state.borrow().phase.allows(KernelEvent::Finish)?;
+        let unreadable = self.state.borrow().unreadable.clone();
+        match unreadable {
+            None => {}
+            Some(_) if release_unclaimed => return self.give_up().await,
+            Some(why) => {
+                return Err(admin::Error::Kernel {
+                    call: "the previous kernel's record".to_owned(),
+                    errno: 0,
+                    message: why,
+                });
+            }
+        }
+        let unclaimed = self.unclaimed();
+        if !unclaimed.is_empty() && !release_unclaimed {
+            return Err(admin::Error::Unclaimed {
+                sessions: unclaimed,
+            });
+        }
+        let released = self.release_all(&unclaimed).await;
+        self.overdue();
+        // What somebody claims at this very moment is over when it has come.
+        self.all_have_arrived().await;
+        self.end_if_over();
+        Ok(released)
+    }
+
+    /// Gives up a record that cannot be read. The sessions that it tells of are not
+    /// known: they stay with the kernel.
+    async fn give_up(&self) -> Result<Vec<String>, admin::Error> {
+        // Only one does it: to be here twice could end an update that has begun since.
+        if self.state.borrow_mut().unreadable.take().is_none() {
+            return Ok(Vec::new());
+        }
+        self.kernel.run(|kernel| kernel.finish_record()).await;
+        if let Err(why) = self.notes.set_record(None) {
+            tracing::error!("the notes: {why}");
+        }
+        self.enter(Phase::Normal);
+        Ok(Vec::new())
+    }
+}
