@@ -33,7 +33,7 @@ pub fn run() -> Option<ExitCode> {
         "luoctl" => {
             let name = std::iter::once("luoctl".into());
             let cli = luoctl::cli::Cli::parse_from(name.chain(arguments));
-            Some(luoctl::command::run(&cli).into())
+            Some(cli.run().into())
         }
         "member" => {
             let name = std::iter::once("member".into());

@@ -31,25 +31,18 @@ mod held;
 mod line;
 mod reconnect;
 mod register;
+mod role;
 mod status;
 mod take_part;
 mod timeline;
 mod workload;
 
-use core::time::Duration;
-
 pub use admin::Admin;
-pub use error::{Error, ErrorNumber};
+pub use caller::DEFAULT_TIMEOUT;
+pub use error::{Error, ErrorNumber, Result};
 pub use luo_varlink::client::{Error as Refusal, Registered};
 pub use luo_varlink::{self as varlink, Check, CheckStatus, Event, EventKind, Phase, Report, Step};
 pub use register::Agent;
 pub use status::Status;
 pub use timeline::Timeline;
 pub use workload::{Claim, Workload};
-
-/// How long the agent has to answer a call that waits for nobody, and to be connected
-/// to.
-pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// What a workload's calls give.
-pub type Result<T> = core::result::Result<T, Error>;

@@ -10,18 +10,23 @@
 //! Everything is streamed: a file of any size and content takes no more memory than
 //! [`limits`] allow, a decompressed kernel included.
 
+mod compression;
 mod decompress;
 mod format;
 mod scan;
+mod source;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
 use std::path::Path;
 
-pub use decompress::Compression;
+pub use compression::Compression;
 pub use format::{Boot, Format};
 pub use scan::Contents;
 pub(crate) use scan::family_of;
+pub use source::Error;
+
+use source::read_up_to;
 
 use crate::limits::{MAX_DECOMPRESSED, MAX_IMAGE};
 
@@ -44,41 +49,6 @@ pub struct Image {
     pub signed: bool,
     /// What was found in the decompressed kernel.
     pub contents: Contents,
-}
-
-/// Why an image could not be read.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum Error {
-    /// The file could not be opened or read.
-    #[error("it cannot be read: {0}")]
-    Io(#[source] io::Error),
-    /// It is not a regular file.
-    #[error("it is not a regular file")]
-    NotAFile,
-    /// It is longer than [`MAX_IMAGE`].
-    #[error("it has {0} bytes, more than the {limit} that are read", limit = MAX_IMAGE)]
-    TooLong(u64),
-    /// No format is recognised.
-    #[error("it is no Linux kernel image")]
-    NotAKernel,
-    /// Its header points out of the file.
-    #[error("it is damaged or cut off: {0}")]
-    Damaged(&'static str),
-    /// Its compression is not supported.
-    #[error("it is compressed with {0}, which cannot be looked into")]
-    Unsupported(&'static str),
-    /// It could not be decompressed.
-    #[error("it cannot be decompressed ({compression}): {why}")]
-    Decompress {
-        /// How it is compressed.
-        compression: Compression,
-        /// What the decompressor says.
-        why: io::Error,
-    },
-    /// Decompressed, it is longer than [`MAX_DECOMPRESSED`] or the caller's limit.
-    #[error("decompressed it has more than {0} bytes")]
-    Bomb(u64),
 }
 
 /// Reads an image.
@@ -274,20 +244,6 @@ impl Job<'_> {
             scanner.feed(bytes);
         }
     }
-}
-
-/// Reads until the buffer is full or the source at its end.
-fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-        match source.read(rest) {
-            Ok(0) => break,
-            Ok(count) => filled = filled.saturating_add(count),
-            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
-            Err(why) => return Err(why),
-        }
-    }
-    Ok(filled)
 }
 
 /// The ABI strings of some families in a piece of memory.

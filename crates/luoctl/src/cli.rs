@@ -1,13 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command line.
 
-use std::path::PathBuf;
+use clap::{CommandFactory, Parser};
 
-use clap::{Args, CommandFactory, Parser};
-use luo_varlink::paths;
-
-use crate::command::Command;
+use crate::command::{self, Command};
 use crate::exit::Exit;
+use crate::options::Options;
 
 /// Looks at the live update agent, and runs updates.
 ///
@@ -26,32 +24,6 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Options that all commands have.
-#[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Global options")]
-pub struct Options {
-    /// Writes JSON for programs; `luoctl schema` says what to expect.
-    #[arg(long, global = true)]
-    pub json: bool,
-    /// Changes nothing: says what would be done, and whether it could be.
-    #[arg(long, global = true)]
-    pub dry_run: bool,
-    /// Writes without colours, as to what is no terminal. So does NO_COLOR in the
-    /// environment.
-    #[arg(long, global = true)]
-    pub no_color: bool,
-    /// The folder of the agent's sockets.
-    #[arg(
-        long,
-        global = true,
-        value_name = "FOLDER",
-        default_value = paths::RUNTIME,
-        env = paths::RUNTIME_VARIABLE,
-        hide_env_values = true
-    )]
-    pub runtime_directory: PathBuf,
-}
-
 fn after_help() -> String {
     format!(
         "Exit status:\n{}\nA pipe whose reader has gone is no error.",
@@ -64,6 +36,12 @@ impl Cli {
     #[must_use]
     pub fn definition() -> clap::Command {
         Self::command()
+    }
+
+    /// Runs the command, and says how it ended.
+    #[must_use]
+    pub fn run(&self) -> Exit {
+        command::run(&self.options, &self.command, Self::definition)
     }
 }
 

@@ -4,14 +4,14 @@
 //!
 //! | module | what it is |
 //! |---|---|
-//! | [`cli`], [`command`] | what can be said: one definition for the command line, the man pages and the completions; a file for each command |
+//! | [`cli`], [`options`], [`command`] | what can be said: one definition for the command line, the man pages and the completions; a file for each command |
 //! | [`exit`], [`failure`] | exit codes; what went wrong, with what to do next |
 //! | [`document`] | what `--json` writes; its schemas lie in `schema/` |
 //! | [`graph`], [`timeline`] | pure functions that draw |
 //! | [`output`], [`table`], [`text`] | lines and columns for people |
 //! | [`man`] | the man pages |
 //!
-//! Enter at [`command::run`].
+//! Enter at [`cli::Cli::run`].
 #![forbid(unsafe_code)]
 
 pub mod cli;
@@ -22,6 +22,7 @@ pub mod failure;
 pub mod graph;
 pub mod interrupt;
 pub mod man;
+pub mod options;
 pub mod output;
 pub mod table;
 pub mod text;

@@ -7,14 +7,13 @@ use std::process::ExitCode;
 use clap::Parser;
 use clap::error::ErrorKind;
 use luoctl::cli::Cli;
-use luoctl::command;
 use luoctl::exit::Exit;
 
 fn main() -> ExitCode {
     match Cli::try_parse() {
-        Ok(cli) => command::run(&cli).into(),
+        Ok(cli) => cli.run().into(),
         Err(why) => {
-            // A pipe that nobody reads is no error.
+            // If nobody reads the text, that is no error.
             let _ = why.print();
             match why.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Exit::Done.into(),

@@ -11,10 +11,10 @@ use luo_varlink::{Plan, Report, SessionInfo, Target, paths};
 use serde::de::DeserializeOwned;
 use zlink_core::Call;
 
-use super::caller::{Caller, Waits};
+use super::caller::{Caller, DEFAULT_TIMEOUT, Waits};
+use super::error::Error;
 use super::timeline::Timeline;
 use super::workload::cut;
-use super::{DEFAULT_TIMEOUT, Error};
 
 type Result<T> = core::result::Result<T, Error<Refusal>>;
 

@@ -12,9 +12,12 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use zlink_core::{Call, Connection, Reply};
 
-use super::DEFAULT_TIMEOUT;
 use super::error::Error;
 use super::line::Line;
+
+/// How long the agent has to answer a call that waits for nobody, and to be connected
+/// to.
+pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A reply that says nothing.
 #[derive(Debug, Deserialize)]

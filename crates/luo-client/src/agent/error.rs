@@ -66,6 +66,9 @@ where
     Kernel(#[from] luo_sys::Error),
 }
 
+/// The result of a workload's call.
+pub type Result<T> = core::result::Result<T, Error>;
+
 /// What an interface refuses, as an error number.
 pub trait ErrorNumber: core::error::Error + 'static {
     /// The number, positive.

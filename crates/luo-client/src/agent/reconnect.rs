@@ -7,11 +7,11 @@ use std::time::Instant;
 use luo_varlink::client::{Declared, Error as Refusal, Method, Registered};
 use zlink_core::Call;
 
-use super::caller::{Caller, Times, Waits};
+use super::caller::{Caller, DEFAULT_TIMEOUT, Times, Waits};
+use super::error::{Error, Result};
 use super::held::Gift;
 use super::register::Agent;
 use super::workload::{Workload, declare, text};
-use super::{DEFAULT_TIMEOUT, Error, Result};
 
 /// The first pause between two attempts to connect again; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);

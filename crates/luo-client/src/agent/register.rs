@@ -4,15 +4,17 @@
 use core::time::Duration;
 use std::path::{Path, PathBuf};
 
-use luo_varlink::client::{Error as Refusal, Method, Registered};
-use luo_varlink::limits::{MAX_NEEDS, MAX_WORKLOAD_NAME};
+#[cfg(doc)]
+use luo_varlink::client::Error as Refusal;
 use luo_varlink::paths;
-use zlink_core::Call;
 
-use super::caller::{Caller, Waits};
+use super::caller::{Caller, DEFAULT_TIMEOUT};
+#[cfg(doc)]
+use super::error::Error;
+use super::error::Result;
 use super::held::Held;
+use super::role::Role;
 use super::workload::Workload;
-use super::{DEFAULT_TIMEOUT, Error, Result};
 
 /// A connection that is no workload yet.
 #[derive(Debug)]
@@ -75,40 +77,5 @@ impl Agent {
             asked: false,
             event: None,
         })
-    }
-}
-
-/// What a connection registers as.
-#[derive(Debug)]
-pub(super) struct Role {
-    pub(super) name: String,
-    needs: Vec<String>,
-}
-
-impl Role {
-    /// What would be too long for a call is refused here, as the agent would.
-    fn check(&self) -> Result<()> {
-        let mut names = core::iter::once(&self.name).chain(&self.needs);
-        let bad = |name: &&String| name.is_empty() || name.len() > MAX_WORKLOAD_NAME;
-        if names.any(|name| bad(&name)) {
-            let reason = format!("a workload's name has 1 to {MAX_WORKLOAD_NAME} bytes");
-            return Err(Error::Refused(Refusal::BadName { reason }));
-        }
-        if self.needs.len() > MAX_NEEDS {
-            let limit = format!("a workload needs {MAX_NEEDS} others at most");
-            return Err(Error::Refused(Refusal::TooMany { limit }));
-        }
-        Ok(())
-    }
-
-    /// Registers on a new connection.
-    pub(super) fn register(&self, caller: &mut Caller) -> Result<Registered> {
-        let name = "Register";
-        let method = Method::Register {
-            workload: self.name.clone(),
-            needs: self.needs.clone(),
-        };
-        caller.send(name, &Call::new(method), None)?;
-        Ok(caller.receive(name, Waits::Agent)?.parameters)
     }
 }

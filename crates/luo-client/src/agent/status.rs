@@ -8,9 +8,9 @@ use luo_varlink::status::{Current, Error as Refusal, History, Method};
 use luo_varlink::{HistoryEntry, paths};
 use zlink_core::Call;
 
-use super::caller::{Caller, Waits};
+use super::caller::{Caller, DEFAULT_TIMEOUT, Waits};
+use super::error::Error;
 use super::timeline::Timeline;
-use super::{DEFAULT_TIMEOUT, Error};
 
 type Result<T> = core::result::Result<T, Error<Refusal>>;
 

@@ -6,8 +6,8 @@ use core::time::Duration;
 use luo_varlink::client::Error as Refusal;
 use luo_varlink::{Event, EventKind};
 
+use super::error::{Error, Result};
 use super::workload::Workload;
-use super::{Error, Result};
 
 /// The pause before an agent is connected to again that was lost before it asked for
 /// anything.

@@ -14,9 +14,9 @@ use serde::de::DeserializeOwned;
 use zlink_core::Call;
 
 use super::caller::{Answer, Caller, Nothing, Waits};
+use super::error::{Error, Result};
 use super::held::Held;
-use super::register::Role;
-use super::{Error, Result};
+use super::role::Role;
 
 /// A session that was taken back.
 #[derive(Debug)]

@@ -1,77 +1,16 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The compressions that kernels are packed with.
+//! Decompressing kernels.
 //!
 //! The kernel's build appends the decompressed size to some of them, so what follows
 //! the compressed data is not looked at.
 
-use core::fmt;
 use std::io::{self, Read};
 
-use super::{Error, read_up_to};
+use super::compression::{Compression, LZ4_LEGACY};
+use super::source::{Error, read_up_to};
 use crate::limits::MAX_DICTIONARY;
 
-/// How something is compressed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Compression {
-    /// gzip.
-    Gzip,
-    /// bzip2.
-    Bzip2,
-    /// LZMA alone.
-    Lzma,
-    /// XZ.
-    Xz,
-    /// LZO, which this crate cannot decompress.
-    Lzo,
-    /// LZ4 in its legacy framing.
-    Lz4,
-    /// Zstandard.
-    Zstd,
-}
-
-/// From the kernel's boot protocol: what the payload begins with.
-const MAGICS: [(&[u8], Compression); 7] = [
-    (&[0x1f, 0x8b], Compression::Gzip),
-    (b"BZh", Compression::Bzip2),
-    (&[0x5d, 0x00, 0x00], Compression::Lzma),
-    (&[0xfd, b'7', b'z', b'X', b'Z', 0x00], Compression::Xz),
-    (&[0x89, b'L', b'Z', b'O'], Compression::Lzo),
-    (&LZ4_LEGACY, Compression::Lz4),
-    (&[0x28, 0xb5, 0x2f, 0xfd], Compression::Zstd),
-];
-
-const LZ4_LEGACY: [u8; 4] = 0x184c_2102_u32.to_le_bytes();
-
-impl Compression {
-    /// What begins like this.
-    #[must_use]
-    pub fn recognise(head: &[u8]) -> Option<Self> {
-        let known = MAGICS.iter().find(|(magic, _)| head.starts_with(magic));
-        known.map(|(_, compression)| *compression)
-    }
-
-    /// Its name.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Gzip => "gzip",
-            Self::Bzip2 => "bzip2",
-            Self::Lzma => "lzma",
-            Self::Xz => "xz",
-            Self::Lzo => "lzo",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        }
-    }
-}
-
-impl fmt::Display for Compression {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(self.name())
-    }
-}
-
-/// What decompresses a source, within [`MAX_DICTIONARY`].
+/// A reader that decompresses a source, within [`MAX_DICTIONARY`].
 pub(super) fn decoder<'r, R: Read + 'r>(
     compression: Compression,
     source: R,

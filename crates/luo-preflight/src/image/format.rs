@@ -6,7 +6,7 @@
 
 use core::fmt;
 
-use super::Error;
+use super::source::Error;
 
 /// Bytes at the start of a file that headers are looked for in.
 pub(super) const HEAD: usize = 4096;

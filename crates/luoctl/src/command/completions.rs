@@ -4,7 +4,6 @@
 use clap_complete::Shell;
 
 use super::context::Context;
-use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::failure::Result;
 
@@ -19,7 +18,12 @@ pub struct Args {
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let mut script = Vec::new();
-    clap_complete::generate(args.shell, &mut Cli::definition(), "luoctl", &mut script);
+    clap_complete::generate(
+        args.shell,
+        &mut (context.definition)(),
+        "luoctl",
+        &mut script,
+    );
     context.out.text(&String::from_utf8_lossy(&script))?;
     Ok(Exit::Done)
 }

@@ -1,31 +1,34 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What all commands have.
+//! The context that all commands run in.
 
 use std::path::PathBuf;
 
 use luo_client::agent::{Admin, Status};
 
-use crate::cli::Options;
 use crate::document::Done;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::options::Options;
 use crate::output::Output;
 
-/// Where to write, and whom to ask.
+/// The output to write to, and the folder of the agent to ask.
 pub(super) struct Context {
     pub(super) out: Output,
     pub(super) json: bool,
     pub(super) dry_run: bool,
     pub(super) folder: PathBuf,
+    /// The definition of the command line.
+    pub(super) definition: fn() -> clap::Command,
 }
 
 impl Context {
-    pub(super) fn new(options: &Options) -> Self {
+    pub(super) fn new(options: &Options, definition: fn() -> clap::Command) -> Self {
         Self {
             out: Output::standard(options.no_color),
             json: options.json,
             dry_run: options.dry_run,
             folder: options.runtime_directory.clone(),
+            definition,
         }
     }
 
@@ -34,7 +37,7 @@ impl Context {
         Admin::connect_to(&self.folder).map_err(Failure::from)
     }
 
-    /// A connection of somebody who looks.
+    /// A connection that can only look.
     pub(super) fn status(&self) -> Result<Status> {
         Status::connect_to(&self.folder).map_err(Failure::from)
     }

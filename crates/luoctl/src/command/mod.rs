@@ -26,9 +26,9 @@ use std::io;
 
 use clap::Subcommand;
 
-use crate::cli::Cli;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::options::Options;
 use crate::output::complain;
 use context::Context;
 
@@ -71,11 +71,12 @@ pub enum Command {
     Schema(schema::Args),
 }
 
-/// Runs a command, and says how it ended.
+/// Runs a command, and says how it ended. `definition` is that of the command line, for
+/// completions.
 #[must_use]
-pub fn run(cli: &Cli) -> Exit {
-    let mut context = Context::new(&cli.options);
-    match dispatch(&mut context, &cli.command) {
+pub fn run(options: &Options, command: &Command, definition: fn() -> clap::Command) -> Exit {
+    let mut context = Context::new(options, definition);
+    match dispatch(&mut context, command) {
         Ok(exit) => exit,
         Err(Failure::Output(why)) => unwritten(&why),
         Err(Failure::Told(told)) => {
@@ -94,7 +95,8 @@ pub fn run(cli: &Cli) -> Exit {
     }
 }
 
-/// Who reads no more has read enough.
+/// The end of a command whose output could not be written. A reader that has closed its
+/// pipe has read enough, so that is no error.
 fn unwritten(why: &io::Error) -> Exit {
     if why.kind() == io::ErrorKind::BrokenPipe {
         return Exit::Done;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The graph for Graphviz.
 
-use super::{rows, word};
+use super::layout::{rows, word};
 use crate::document::Graph;
 use crate::text::plain;
 

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{rows, word};
+use super::layout::{rows, word};
 use crate::document::{Graph, Node};
 use crate::text::plain;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The graph as lines.
 
-use super::{rows, word};
+use super::layout::{rows, word};
 use crate::document::Graph;
 use crate::output::{Paint, Tone};
 use crate::text::{count, list, plain};

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Reading parts of an image, and why one cannot be read.
+
+use std::io::{self, Read};
+
+use super::compression::Compression;
+#[cfg(doc)]
+use crate::limits::MAX_DECOMPRESSED;
+use crate::limits::MAX_IMAGE;
+
+/// Why an image could not be read.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be opened or read.
+    #[error("it cannot be read: {0}")]
+    Io(#[source] io::Error),
+    /// It is not a regular file.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// It is longer than [`MAX_IMAGE`].
+    #[error("it has {0} bytes, more than the {limit} that are read", limit = MAX_IMAGE)]
+    TooLong(u64),
+    /// No format is recognised.
+    #[error("it is no Linux kernel image")]
+    NotAKernel,
+    /// Its header points out of the file.
+    #[error("it is damaged or cut off: {0}")]
+    Damaged(&'static str),
+    /// Its compression is not supported.
+    #[error("it is compressed with {0}, which cannot be looked into")]
+    Unsupported(&'static str),
+    /// It could not be decompressed.
+    #[error("it cannot be decompressed ({compression}): {why}")]
+    Decompress {
+        /// How it is compressed.
+        compression: Compression,
+        /// The decompressor's own error.
+        why: io::Error,
+    },
+    /// Decompressed, it is longer than [`MAX_DECOMPRESSED`] or the caller's limit.
+    #[error("decompressed it has more than {0} bytes")]
+    Bomb(u64),
+}
+
+/// Reads until the buffer is full or the source at its end.
+pub(super) fn read_up_to(source: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match source.read(rest) {
+            Ok(0) => break,
+            Ok(count) => filled = filled.saturating_add(count),
+            Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+            Err(why) => return Err(why),
+        }
+    }
+    Ok(filled)
+}

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The options that all commands have.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use luo_varlink::paths;
+
+/// Options that all commands have.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Global options")]
+pub struct Options {
+    /// Writes JSON for programs; `luoctl schema` says what to expect.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Changes nothing: says what would be done, and whether it could be.
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// Writes without colours, as to what is no terminal. So does NO_COLOR in the
+    /// environment.
+    #[arg(long, global = true)]
+    pub no_color: bool,
+    /// The folder of the agent's sockets.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FOLDER",
+        default_value = paths::RUNTIME,
+        env = paths::RUNTIME_VARIABLE,
+        hide_env_values = true
+    )]
+    pub runtime_directory: PathBuf,
+}
