@@ -116,10 +116,7 @@ impl Lab {
             .get(scenario.first)
             .context("the first kernel is not among the images")?
             .clone();
-        let programs = remembered(
-            self.guest
-                .get_or_init(|| guest::build(&self.cache, &self.repo).map_err(explain)),
-        )?;
+        let programs = self.programs()?;
         if scenario.needs(Artifact::SystemdRoot) {
             let tree = systemd::root(&self.cache, &self.repo, programs)?;
             let initrd = initramfs::build(&self.cache, &Contents::Root(&tree, &images))?;
@@ -145,6 +142,21 @@ impl Lab {
         Ok(BootFiles { kernel, initrd })
     }
 
+    /// What is to be booted for a scenario; whatever is missing of it is built.
+    ///
+    /// # Errors
+    /// Something cannot be built.
+    pub fn machine(&self, scenario: &Scenario, show_console: bool) -> Result<Machine> {
+        Ok(Machine {
+            files: self.boot_files(scenario)?,
+            cmdline: scenario.kernel_cmdline(),
+            memory: scenario.memory,
+            timeout: scenario.timeout,
+            log: self.console_log(&scenario.name)?,
+            show_console,
+        })
+    }
+
     /// Runs a scenario; `on_event` sees events as they come.
     ///
     /// # Errors
@@ -155,16 +167,7 @@ impl Lab {
         show_console: bool,
         on_event: impl FnMut(&Stamped<Event>),
     ) -> Result<Recording> {
-        let files = self.boot_files(scenario)?;
-        let machine = Machine {
-            files,
-            cmdline: scenario.kernel_cmdline(),
-            memory: scenario.memory,
-            timeout: scenario.timeout,
-            log: self.console_log(&scenario.name)?,
-            show_console,
-        };
-        qemu::run(&machine, on_event)
+        qemu::run(&self.machine(scenario, show_console)?, on_event)
     }
 
     /// Boots `variant` with a shell on the terminal and waits for its end. Every
@@ -212,6 +215,23 @@ impl Lab {
             self.cache.remove(folder)?;
         }
         Ok(())
+    }
+
+    /// Sees to it that the machine's packages are there that everything else takes.
+    ///
+    /// # Errors
+    /// One is missing and cannot be installed.
+    pub fn prerequisites(&self) -> Result<()> {
+        prereq::ensure(&self.cache)
+    }
+
+    /// The guest's programs, built if they are not as the checkout is.
+    ///
+    /// # Errors
+    /// One does not compile.
+    pub fn programs(&self) -> Result<&Programs> {
+        let build = || guest::build(&self.cache, &self.repo).map_err(explain);
+        remembered(self.guest.get_or_init(build))
     }
 
     /// The folder with the kernel tree's selftests as programs, built if they are

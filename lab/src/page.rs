@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! docs/benchmarks.md: each table is between two markers of its own.
+//! Pages of docs/ that commands write to: each part is between two markers of its own.
 
 use std::fs;
 use std::path::Path;
@@ -8,24 +8,41 @@ use anyhow::{Context as _, Result};
 
 use crate::cache::write_whole;
 
-const DOCUMENT: &str = "docs/benchmarks.md";
-
-/// A table of the page.
+/// A part of a page that a command writes.
 #[derive(Clone, Copy, Debug)]
-pub struct Section(&'static str);
+pub struct Section {
+    document: &'static str,
+    name: &'static str,
+}
 
 impl Section {
-    /// Orchestrators.
-    pub const KERNEL: Self = Self("bench");
-    /// The agent.
-    pub const AGENT: Self = Self("bench-agent");
+    /// Orchestrators, measured.
+    pub const KERNEL: Self = Self::of("docs/benchmarks.md", "bench");
+    /// The agent, measured.
+    pub const AGENT: Self = Self::of("docs/benchmarks.md", "bench-agent");
+    /// What a run of `cargo xtask test` takes.
+    pub const GATE: Self = Self::of("docs/verification.md", "gate");
+    /// The last complete run of `cargo xtask test --all`.
+    pub const ALL: Self = Self::of("docs/verification.md", "all");
 
-    fn markers(self) -> (String, String) {
-        let name = self.0;
-        (
-            format!("<!-- {name}:begin -->"),
-            format!("<!-- {name}:end -->"),
-        )
+    const fn of(document: &'static str, name: &'static str) -> Self {
+        Self { document, name }
+    }
+
+    /// The page that it is on, from the top of the repository.
+    #[must_use]
+    pub const fn document(self) -> &'static str {
+        self.document
+    }
+
+    /// The text between the section's markers.
+    ///
+    /// # Errors
+    /// The page cannot be read, or lacks a marker.
+    pub fn read(self, repo: &Path) -> Result<String> {
+        let page = self.page(repo)?;
+        let (_, text, _) = self.parts(&page)?;
+        Ok(text.trim().to_owned())
     }
 
     /// Puts a text between the section's markers.
@@ -33,21 +50,39 @@ impl Section {
     /// # Errors
     /// The page cannot be read or written, or lacks a marker.
     pub fn write(self, repo: &Path, text: &str) -> Result<()> {
-        let path = repo.join(DOCUMENT);
-        let page = fs::read_to_string(&path);
-        let page = page.with_context(|| format!("cannot read {}", path.display()))?;
-        write_whole(&path, self.replaced(&page, text)?.as_bytes())
+        let replaced = self.replaced(&self.page(repo)?, text)?;
+        write_whole(&repo.join(self.document), replaced.as_bytes())
+    }
+
+    fn page(self, repo: &Path) -> Result<String> {
+        let path = repo.join(self.document);
+        fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))
+    }
+
+    fn markers(self) -> (String, String) {
+        let name = self.name;
+        (
+            format!("<!-- {name}:begin -->"),
+            format!("<!-- {name}:end -->"),
+        )
+    }
+
+    /// What stands before, between and behind the markers, which belong to the outer two.
+    fn parts(self, page: &str) -> Result<(&str, &str, &str)> {
+        let (begin, end) = self.markers();
+        let document = self.document;
+        let missing = || format!("{document} needs the lines `{begin}` and `{end}` in this order");
+        let from = page.find(&begin).with_context(missing)? + begin.len();
+        let rest = page.get(from..).unwrap_or_default();
+        let to = from + rest.find(&end).with_context(missing)?;
+        let (before, rest) = page.split_at(from);
+        let (text, after) = rest.split_at(to - from);
+        Ok((before, text, after))
     }
 
     fn replaced(self, page: &str, text: &str) -> Result<String> {
-        let (begin, end) = self.markers();
-        let missing = || format!("{DOCUMENT} needs the lines `{begin}` and `{end}` in this order");
-        let (before, rest) = page.split_once(&begin).with_context(missing)?;
-        let (_, after) = rest.split_once(&end).with_context(missing)?;
-        Ok(format!(
-            "{before}{begin}\n{}\n{end}{after}",
-            text.trim_end()
-        ))
+        let (before, _, after) = self.parts(page)?;
+        Ok(format!("{before}\n{}\n{after}", text.trim_end()))
     }
 }
 
@@ -71,10 +106,10 @@ mod tests {
     }
 
     #[test]
-    fn the_page_has_all_sections() {
-        let page = include_str!("../../docs/benchmarks.md");
-        for section in [Section::KERNEL, Section::AGENT] {
-            section.replaced(page, "new").unwrap();
+    fn pages_have_their_sections() {
+        let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        for section in [Section::KERNEL, Section::AGENT, Section::GATE, Section::ALL] {
+            section.read(repo).unwrap();
         }
     }
 }

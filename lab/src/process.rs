@@ -162,6 +162,58 @@ fn spawn(command: &mut Command) -> Result<Child> {
         .with_context(|| format!("cannot run `{}`: is it installed?", shown(command)))
 }
 
+/// A command that runs beside others, its output going to a log file. It does not
+/// outlive this value.
+#[derive(Debug)]
+pub struct Background {
+    child: Child,
+}
+
+impl Background {
+    /// Starts `command`. It gives way to whatever else runs on this machine.
+    ///
+    /// # Errors
+    /// It cannot start.
+    pub fn start(command: &Command, log: &Path) -> Result<Self> {
+        if let Some(parent) = log.parent() {
+            fs::create_dir_all(parent)?;
+        }
+        let out = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
+        let mut nice = Command::new("nice");
+        nice.arg(command.get_program())
+            .args(command.get_args())
+            .stdin(Stdio::null())
+            .stdout(out.try_clone()?)
+            .stderr(out);
+        Ok(Self {
+            child: spawn(&mut nice)?,
+        })
+    }
+
+    /// Waits for its end, and says whether it ended well.
+    ///
+    /// # Errors
+    /// A signal arrives.
+    pub fn wait(mut self, step: &mut Step) -> Result<bool> {
+        loop {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.success());
+            }
+            interrupt::check()?;
+            step.tick();
+            std::thread::sleep(POLL);
+        }
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            terminate(&mut self.child);
+        }
+    }
+}
+
 /// Asks a child to end, so that it can end its own children, and waits.
 fn terminate(child: &mut Child) {
     let asked = Command::new("kill").arg(child.id().to_string()).status();
@@ -193,6 +245,26 @@ mod tests {
         assert_eq!(tail.len(), TAIL_LINES);
         assert_eq!(tail.last().unwrap(), "oops");
         assert!(fs::read_to_string(&log).unwrap().starts_with("$ sh -c"));
+    }
+
+    #[test]
+    fn what_runs_beside_ends_with_its_owner() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = dir.path().join("log");
+        let mut step = Step::new("test");
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo here; exit 3"]);
+        let background = Background::start(&command, &log).unwrap();
+        assert!(!background.wait(&mut step).unwrap());
+        assert_eq!(fs::read_to_string(&log).unwrap(), "here\n");
+        step.done();
+
+        let mut command = Command::new("sleep");
+        let background = Background::start(command.arg("1000"), &log).unwrap();
+        let process = format!("/proc/{}", background.child.id());
+        assert!(Path::new(&process).exists());
+        drop(background);
+        assert!(!Path::new(&process).exists());
     }
 
     #[test]

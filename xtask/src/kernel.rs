@@ -14,6 +14,12 @@ pub(crate) enum Command {
         #[arg(default_value = "rust")]
         variants: Vec<String>,
     },
+    /// Build what takes longest of what `cargo xtask test` needs
+    #[command(hide = true)]
+    Prepare {
+        /// Variants
+        variants: Vec<String>,
+    },
     /// Remove kernels and the build folder
     Clean {
         /// Downloads, tools and the source tree too
@@ -29,6 +35,12 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
             for (name, image) in lab.kernels(&names)? {
                 show::line(&format!("{name:12} {}", image.display()));
             }
+        }
+        Command::Prepare { variants } => {
+            // First what the checks of cargo need.
+            lab.selftests()?;
+            let names: Vec<_> = variants.iter().map(String::as_str).collect();
+            lab.kernels(&names)?;
         }
         Command::Clean { all } => lab.clean(all)?,
     }

@@ -6,7 +6,7 @@ use anyhow::Result;
 use luo_lab::build::variant::{VARIANTS, Variant};
 use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
-use luo_lab::run::scenario::Scenario;
+use luo_lab::run::scenario::{Scenario, When};
 use luo_lab::run::scenarios;
 use luo_lab_protocol::Event;
 
@@ -110,17 +110,25 @@ pub(crate) fn run_one(
 }
 
 fn list() {
-    show::line("Scenarios (cargo xtask vm run <scenario>):");
+    show::line(
+        "Scenarios (cargo xtask vm run <scenario>), and what each takes alone on two processors:",
+    );
     for scenario in scenarios::all(scenarios::KEXECS) {
         let through = if scenario.next.is_empty() {
             String::new()
         } else {
             format!(" > {}", scenario.variants()[1..].join(","))
         };
+        let when = match scenario.when {
+            When::Always => "",
+            When::All => " (--all)",
+            When::Asked => " (by hand)",
+        };
         show::line(&format!(
-            "  {:28} {:22} {}",
+            "  {:28} {:22} {:>5} s  {}{when}",
             scenario.name,
             format!("{}{through}", scenario.first),
+            scenario.cost,
             scenario.proves
         ));
     }

@@ -68,7 +68,11 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<Programs> {
     })
 }
 
-fn target_directory(repo: &Path) -> Result<PathBuf> {
+/// Cargo's folder of a checkout.
+///
+/// # Errors
+/// Cargo does not run.
+pub fn target_directory(repo: &Path) -> Result<PathBuf> {
     let metadata: Metadata = process::cargo_metadata(repo)?;
     Ok(metadata.target_directory)
 }

@@ -269,16 +269,16 @@ mod tests {
 
     #[test]
     fn a_good_run_is_good_and_cases_bear_the_scenario_name() {
-        let scenario = scenarios::find("selftest-luo_kexec_simple", 1).unwrap();
+        let scenario = scenarios::find("handover-c-to-rust", 1).unwrap();
         let events = vec![
-            boot("7.3.4-luo-rust", "1"),
-            boot("7.3.4-luo-rust-next", "2"),
-            case("selftest-kexec::luo_kexec_simple", Outcome::Passed),
+            boot("7.3.4-luo-c", "1"),
+            boot("7.3.4-luo-rust", "2"),
+            case("handover::preserve-again", Outcome::Passed),
             Event::Done { ok: true },
         ];
         let cases = cases(&scenario, &recording(events, &["fine"], Ended::Off)).unwrap();
         assert!(failures(&cases).is_empty(), "{cases:?}");
-        assert_eq!(cases[0].name, "selftest-luo_kexec_simple::luo_kexec_simple");
+        assert_eq!(cases[0].name, "handover-c-to-rust::preserve-again");
     }
 
     #[test]

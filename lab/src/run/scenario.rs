@@ -56,8 +56,22 @@ pub struct Scenario {
     pub cmdline: &'static [&'static str],
     /// What the console must and must not say.
     pub console: Rules,
-    /// Whether `cargo xtask test` runs it.
-    pub in_tests: bool,
+    /// Which run of all tests it is in.
+    pub when: When,
+    /// Seconds that it takes alone on a machine with two processors, measured. What
+    /// takes long begins early, so that the others run beside it.
+    pub cost: u32,
+}
+
+/// Which run of all tests a scenario is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum When {
+    /// `cargo xtask test`.
+    Always,
+    /// `cargo xtask test --all`, which takes hours.
+    All,
+    /// None. It runs when a command asks for it.
+    Asked,
 }
 
 /// What the console must and must not say, as regular expressions over single lines.

@@ -6,10 +6,13 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::build::artifact::Artifact;
-use crate::run::scenario::{Expect, Rules, Scenario};
+use crate::run::scenario::{Expect, Rules, Scenario, When};
 
 /// How many kexecs in a row the scenario `chain` does.
 pub const KEXECS: u32 = 50;
+
+/// As that, of the scenario `chain-long`.
+pub const LONG_CHAIN: u32 = 1_000;
 
 /// From this kexec of a chain on, its guest compares the memory that is in use.
 const CHAIN_SETTLED: u32 = 10;
@@ -41,7 +44,8 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         },
         cmdline: &[],
         console: Rules::default(),
-        in_tests: true,
+        when: When::Always,
+        cost: 0,
     }
 }
 
@@ -56,23 +60,6 @@ impl Scenario {
     fn cases(mut self, cases: usize) -> Self {
         self.expect.cases = cases;
         self
-    }
-}
-
-/// One of the kernel tree's selftests that go through kexec.
-fn selftest(program: &'static str, memory: u32) -> Scenario {
-    let name = format!("selftest-{program}");
-    Scenario {
-        needs: &[Artifact::Selftests],
-        args: vec![format!("program:{program}")],
-        memory,
-        timeout: BASE_TIMEOUT * 3,
-        ..scenario(
-            &name,
-            "selftest-kexec",
-            "a selftest of the kernel tree passes across a kexec",
-        )
-        .kexec("rust", "rust-next")
     }
 }
 
@@ -161,8 +148,8 @@ fn systemd_many() -> Scenario {
             kexecs: Some(0),
         },
         console: Rules::default(),
-        // A minute and more; what labels are long at most is seen in a unit test, too.
-        in_tests: false,
+        // What labels are long at most is seen in a unit test, too.
+        when: When::All,
         ..systemd(
             "systemd-many",
             "2,240 sessions with long names come back out of systemd's descriptor store",
@@ -199,18 +186,21 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
     vec![
         Scenario {
             needs: &[Artifact::Selftests],
-            ..scenario(
-                "selftest-liveupdate",
-                "selftest-liveupdate",
-                "the kernel tree's own single-boot selftest passes",
-            )
-            .cases(15)
-        },
-        selftest("luo_kexec_simple", 2048),
-        selftest("luo_multi_session", 2048),
-        selftest("luo_stress_files", 3072),
-        selftest("luo_stress_sessions", 3072),
-        Scenario {
+            memory: 3072,
+            timeout: BASE_TIMEOUT * 4,
+            expect: Expect {
+                // 15 of `liveupdate`, itself, four over a kexec, the one in the kernel.
+                cases: 21,
+                named: &[
+                    "liveupdate",
+                    "luo_kexec_simple",
+                    "luo_multi_session",
+                    "luo_stress_files",
+                    "luo_stress_sessions",
+                    "flb",
+                ],
+                kexecs: Some(1),
+            },
             console: Rules {
                 must: &[
                     "liveupdate test: .*found flb data from the previous boot",
@@ -221,9 +211,10 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
                 allowed: &[],
             },
             ..scenario(
-                "inkernel-test",
-                "flb",
-                "the kernel's in-kernel test of shared (FLB) objects passes",
+                "selftests",
+                "selftests",
+                "the kernel tree's own tests pass, its programs and its in-kernel test of shared \
+                 (FLB) objects",
             )
             .kexec("rust", "rust-next")
         },
@@ -282,6 +273,10 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         scenes("c", "c", "c"),
         chain("chain", kexecs),
         Scenario {
+            when: When::All,
+            ..chain("chain-long", LONG_CHAIN)
+        },
+        Scenario {
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
             cmdline: &["liveupdate=off"],
@@ -333,7 +328,7 @@ pub fn bench(variant: &'static str, n: u64) -> Scenario {
             named: &[],
             kexecs: None,
         },
-        in_tests: false,
+        when: When::Asked,
         ..scenario(
             &format!("{variant}-{n}"),
             "bench",

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build::variant::Variant;
 use crate::run::qemu::{self, BootFiles};
-use crate::run::scenario::{Expect, Rules, Scenario};
+use crate::run::scenario::{Expect, Rules, Scenario, When};
 
 /// A boot of `variant` with a shell; every kernel in `with` is there to be kexec'd
 /// into.
@@ -27,7 +27,8 @@ pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenari
         expect: Expect::default(),
         cmdline: &[],
         console: Rules::default(),
-        in_tests: false,
+        when: When::Asked,
+        cost: 0,
     }
 }
 

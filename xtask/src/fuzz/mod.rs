@@ -4,6 +4,7 @@
 mod fuzzer;
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::tally::Tally;
 use anyhow::{Result, bail};
@@ -15,7 +16,7 @@ use luo_lab::lab::Lab;
 use crate::show;
 
 /// Seconds of a target among all tests.
-const SHORT: u32 = 20;
+pub(crate) const SHORT: u32 = 20;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,8 +57,16 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     Ok(tally.is_good())
 }
 
-/// The part of `cargo xtask test`.
-pub(crate) fn short(lab: &Lab, wanted: &impl Fn(&str) -> bool, tally: &mut Tally) -> Result<()> {
+/// The part of `cargo xtask test`: `ended` hears of each target when it ran.
+///
+/// # Errors
+/// A signal arrives.
+pub(crate) fn part(
+    lab: &Lab,
+    wanted: &impl Fn(&str) -> bool,
+    seconds: u32,
+    mut ended: impl FnMut(&str, Instant, Tally),
+) -> Result<()> {
     let wanted: Vec<_> = TARGETS
         .iter()
         .filter(|target| wanted(&name(target)))
@@ -67,11 +76,14 @@ pub(crate) fn short(lab: &Lab, wanted: &impl Fn(&str) -> bool, tally: &mut Tally
     }
     let fuzzer = Fuzzer::build(&lab.cache, &lab.repo);
     for target in wanted {
+        let began = Instant::now();
+        let mut tally = Tally::default();
         match &fuzzer {
-            Ok(fuzzer) => one(fuzzer, target, SHORT, tally),
-            Err(why) => failed(target, format!("{why:#}"), tally),
+            Ok(fuzzer) => one(fuzzer, target, seconds, &mut tally),
+            Err(why) => failed(target, format!("{why:#}"), &mut tally),
         }
         interrupt::check()?;
+        ended(&name(target), began, tally);
     }
     Ok(())
 }

@@ -60,13 +60,13 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         if kexecs > SETTLED {
             SUITE.case("memory-in-use", || {
                 let before = guest.args.get(IN_USE, 0)?;
-                compare(before, memory::in_use()?, kexecs - SETTLED)
+                compare(before, in_use(guest.boot)?, kexecs - SETTLED)
             });
         }
         return Ok(());
     }
     let settled = match guest.boot {
-        SETTLED => Some(memory::in_use()?),
+        SETTLED => Some(in_use(guest.boot)?),
         _ => None,
     };
     let _sessions = leave(&device, seed, guest.boot, &heirloom)?;
@@ -77,18 +77,20 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     })
 }
 
-/// The memory in use now and `updates` earlier.
+/// Compares the memory in use now with that of `updates` updates earlier.
 fn compare(before: u64, now: u64, updates: u32) -> Result<()> {
-    port::progress(format!(
-        "{} KiB of memory are in use; {updates} updates earlier it was {} KiB",
-        now >> 10,
-        before >> 10
-    ));
     ensure!(
         now.abs_diff(before) <= TOLERANCE,
         "{now} bytes are in use, and {before} were {updates} updates earlier"
     );
     Ok(())
+}
+
+/// The memory in use, which the host hears, too.
+fn in_use(boot: u32) -> Result<u64> {
+    let bytes = memory::in_use()?;
+    port::sample("memory in use", boot.into(), bytes as f64 / 1024.0, "KiB");
+    Ok(bytes)
 }
 
 fn report(boot: u32, kexecs: u32) {

@@ -8,25 +8,17 @@
 use std::fs::File;
 
 use anyhow::Result;
-use luo_sys::Token;
+use luo_sys::{Session, Token};
 
-use crate::check::{Suite, device, name};
+use crate::check::{device, name};
 use crate::fill::{self, Prng};
-use crate::init::Guest;
-use crate::{kexec, kmsg};
 
-const SUITE: Suite = Suite::new("flb");
 const SESSION: &str = "flb";
 const TOKENS: [u64; 2] = [1, 2];
 const LENGTH: u64 = 8192;
 
-/// Preserves two memfds, and takes them back in the next kernel.
-pub(crate) fn run(guest: &Guest) -> Result<()> {
-    kmsg::console_shows_all()?;
-    if guest.boot > 0 {
-        SUITE.case("files", retrieve);
-        return Ok(());
-    }
+/// Preserves two memfds.
+pub(super) fn preserve() -> Result<Session> {
     let session = device()?.create_session(&name(SESSION))?;
     for token in TOKENS {
         session.preserve_fd(
@@ -34,10 +26,11 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
             Token(token),
         )?;
     }
-    kexec::go(guest, |_, _| ())
+    Ok(session)
 }
 
-fn retrieve() -> Result<()> {
+/// Takes them back in the next kernel.
+pub(super) fn retrieve() -> Result<()> {
     let session = device()?.retrieve_session(&name(SESSION))?;
     for token in TOKENS {
         let file = File::from(session.retrieve_fd(Token(token))?);

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel tree's own selftests.
+//! The kernel tree's own tests: programs, and a test in the kernel.
+//!
+//! One kexec serves all: each program has sessions of its own, and a process that it
+//! leaves behind holds them.
 
 use std::path::PathBuf;
 use std::process::{Command, Output};
@@ -7,14 +10,52 @@ use std::process::{Command, Output};
 use anyhow::{Context, Result, bail, ensure};
 use luo_lab_protocol::{Outcome, SELFTEST_DIR};
 
+use super::flb;
 use crate::check::Suite;
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, kmsg, port};
 
-const SUITE: Suite = Suite::new("selftest");
+const SUITE: Suite = Suite::new("selftests");
+
+/// Those that span a kexec, in two stages.
+const PROGRAMS: &[&str] = &[
+    "luo_kexec_simple",
+    "luo_multi_session",
+    "luo_stress_files",
+    "luo_stress_sessions",
+];
+
+/// Runs what stays in one kernel, then the others over a kexec.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    kmsg::console_shows_all()?;
+    if guest.boot > 0 {
+        for name in PROGRAMS {
+            SUITE.case(name, || stage(name, "2"));
+        }
+        SUITE.case("flb", flb::retrieve);
+        return Ok(());
+    }
+    liveupdate()?;
+    let _session = flb::preserve()?;
+    for name in PROGRAMS {
+        stage(name, "1")?;
+    }
+    kexec::go(guest, |_, _| ())
+}
+
+fn stage(name: &str, stage: &str) -> Result<()> {
+    let output = program(name, &["-s", stage])?;
+    let report = String::from_utf8_lossy(&output.stdout);
+    let status = output.status;
+    ensure!(
+        status.success(),
+        "{name}, stage {stage}: {status}: {report}"
+    );
+    Ok(())
+}
 
 /// Runs `liveupdate`, whose report (TAP) becomes one case a test.
-pub(crate) fn liveupdate(_guest: &Guest) -> Result<()> {
+fn liveupdate() -> Result<()> {
     let output = program("liveupdate", &[])?;
     let report = String::from_utf8_lossy(&output.stdout).into_owned();
     let mut seen = 0;
@@ -25,7 +66,7 @@ pub(crate) fn liveupdate(_guest: &Guest) -> Result<()> {
             _ => test.remark.to_owned(),
         };
         port::case(
-            format!("selftest::liveupdate::{}", test.name),
+            format!("selftests::liveupdate::{}", test.name),
             test.outcome,
             detail,
         );
@@ -33,27 +74,6 @@ pub(crate) fn liveupdate(_guest: &Guest) -> Result<()> {
     SUITE.case("liveupdate", || {
         ensure!(output.status.success(), "{}", output.status);
         ensure!(seen > 0, "the report has no test: {report}");
-        Ok(())
-    });
-    Ok(())
-}
-
-/// Runs the two stages of a selftest that spans a kexec. The first one leaves
-/// a process behind that holds the sessions.
-pub(crate) fn kexec(guest: &Guest) -> Result<()> {
-    let name = guest.args.text("program").context("which program?")?;
-    let stage = if guest.boot == 0 { "1" } else { "2" };
-    let output = program(name, &["-s", stage])?;
-    if guest.boot == 0 && output.status.success() {
-        return kexec::go(guest, |_, _| ());
-    }
-    SUITE.case(name, || {
-        let report = String::from_utf8_lossy(&output.stdout);
-        ensure!(
-            output.status.success(),
-            "stage {stage}: {}: {report}",
-            output.status
-        );
         Ok(())
     });
     Ok(())

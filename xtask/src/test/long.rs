@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What only `cargo xtask test --all` runs. Scenarios of that kind say so in their table
+//! ([`luo_lab::run::scenario::When::All`]); kernels that only they boot come with them.
+
+use std::env;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result};
+use luo_lab::interrupt;
+use luo_lab::judge::Case;
+
+use super::report::{Report, Stage};
+use crate::show;
+use crate::tally::Tally;
+
+/// Seconds of each fuzz target.
+pub(super) const FUZZ_SECONDS: u32 = 30 * 60;
+
+/// Measurements that fail if a promise is broken: a name, and the arguments of
+/// `cargo xtask`.
+const BENCHMARKS: &[(&str, &[&str])] = &[("bench", &["bench"]), ("bench-agent", &["bench-agent"])];
+
+/// Measures, each as one would by hand.
+///
+/// # Errors
+/// A signal arrives, or a command cannot be started.
+pub(super) fn benchmarks(wanted: &impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
+    for (name, arguments) in BENCHMARKS.iter().filter(|(name, _)| wanted(name)) {
+        show::line(&format!("\n==> cargo xtask {}", arguments.join(" ")));
+        let began = Instant::now();
+        let status = Command::new(env::current_exe()?).args(*arguments).status();
+        let status = status.context("this very program")?;
+        interrupt::check()?;
+        let complaint = (!status.success()).then(|| format!("it ended with {status}, see above"));
+        let mut counted = Tally::default();
+        counted.add(Case::unless((*name).to_owned(), complaint));
+        report.entry(Stage::Benchmarks, name, began, counted);
+    }
+    Ok(())
+}

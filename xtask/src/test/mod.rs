@@ -1,0 +1,227 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `cargo xtask test`: everything that can be checked, and one closing line.
+
+mod kernels;
+mod long;
+mod machines;
+mod record;
+mod report;
+
+use std::time::Instant;
+
+use anyhow::Result;
+use luo_lab::interrupt;
+use luo_lab::judge::Case;
+use luo_lab::lab::Lab;
+use luo_lab::run::scenario::{Scenario, When};
+use luo_lab::run::scenarios;
+use luo_lab_protocol::Outcome;
+
+use crate::checks::{self, Check};
+use crate::{fuzz, show};
+use kernels::Beside;
+use report::{Report, Stage};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many kexecs in a row the scenario `chain` does
+    #[arg(long, default_value_t = scenarios::KEXECS)]
+    kexecs: u32,
+    /// Leave the virtual machines out, and count them as skipped
+    #[arg(long)]
+    no_vm: bool,
+    /// How many virtual machines run at once
+    #[arg(long, default_value_t = machines::default_jobs(), value_parser = jobs)]
+    jobs: usize,
+    /// What takes hours, too: long chains, half an hour of each fuzz target, benchmarks;
+    /// a complete run is written to docs/verification.md
+    #[arg(long)]
+    all: bool,
+    /// Add what this run takes to docs/verification.md
+    #[arg(long, conflicts_with_all = ["all", "no_vm", "filter"])]
+    record: bool,
+    /// Only checks and scenarios whose name contains one of these
+    filter: Vec<String>,
+}
+
+fn jobs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("a number from 1 on is expected".to_owned()),
+        Ok(jobs) => Ok(jobs),
+    }
+}
+
+impl Args {
+    fn wants(&self, name: &str) -> bool {
+        self.filter.is_empty() || self.filter.iter().any(|part| name.contains(part.as_str()))
+    }
+
+    fn scenarios(&self) -> Vec<Scenario> {
+        let in_this = |scenario: &Scenario| match scenario.when {
+            When::Always => true,
+            When::All => self.all,
+            When::Asked => false,
+        };
+        let all = scenarios::all(self.kexecs).into_iter();
+        all.filter(|scenario| in_this(scenario) && self.wants(&scenario.name))
+            .collect()
+    }
+
+    /// Whether nothing is left out.
+    fn is_complete(&self) -> bool {
+        self.filter.is_empty() && !self.no_vm
+    }
+}
+
+pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+    let run = record::Run::begin(lab)?;
+    let wanted = |name: &str| args.wants(name);
+    let scenarios = args.scenarios();
+    let mut report = Report::default();
+    let beside = if args.no_vm {
+        None
+    } else {
+        let selftests = wanted(checks::SIMULATED_SELFTESTS);
+        Some(Beside::start(lab, &scenarios, selftests)?)
+    };
+
+    report.stage(Stage::Checks, |report| {
+        for check in Check::ALL.into_iter().filter(|check| wanted(check.name())) {
+            let began = Instant::now();
+            let ran = check.run(&lab.cache, &lab.repo);
+            interrupt::check()?;
+            match ran {
+                Ok(counted) => report.entry(Stage::Checks, check.name(), began, counted),
+                Err(error) => report.case(Case::failed(check.name(), format!("{error:#}"))),
+            }
+        }
+        if wanted(checks::SIMULATED_SELFTESTS) {
+            simulated_selftests(lab, args.no_vm, report);
+            interrupt::check()?;
+        }
+        Ok(())
+    })?;
+
+    report.stage(Stage::Fuzz, |report| {
+        let seconds = if args.all {
+            long::FUZZ_SECONDS
+        } else {
+            fuzz::SHORT
+        };
+        fuzz::part(lab, &wanted, seconds, |name, began, counted| {
+            report.entry(Stage::Fuzz, name, began, counted);
+        })
+    })?;
+
+    report.stage(Stage::Machines, |report| match beside {
+        Some(beside) => {
+            if !scenarios.is_empty() {
+                // Whoever cannot be booted without them says why they are not there.
+                let _ = lab.programs();
+            }
+            beside.wait()?;
+            machines::run(lab, &scenarios, args.jobs, report)
+        }
+        None => {
+            skip(&scenarios, report);
+            Ok(())
+        }
+    })?;
+
+    if args.all {
+        report.stage(Stage::Benchmarks, |report| {
+            if args.no_vm {
+                return Ok(());
+            }
+            long::benchmarks(&wanted, report)
+        })?;
+    }
+    report.close();
+    if args.is_complete() {
+        run.end()?;
+        if args.all {
+            record::record_all(lab, &report)?;
+        }
+        if args.record {
+            run.record_gate(lab, &report)?;
+        }
+    }
+    Ok(report.tally.is_good())
+}
+
+/// Counts what `--no-vm` leaves out.
+fn skip(scenarios: &[Scenario], report: &mut Report) {
+    show::line(&format!(
+        "\nWARNING: --no-vm: {} scenarios in virtual machines are SKIPPED",
+        scenarios.len()
+    ));
+    for scenario in scenarios {
+        report.tally.add(Case {
+            name: scenario.name.clone(),
+            outcome: Outcome::Skipped,
+            detail: "--no-vm was given".to_owned(),
+        });
+    }
+}
+
+/// The kernel tree's selftests under the simulator: they take the kernel's source.
+fn simulated_selftests(lab: &Lab, no_vm: bool, report: &mut Report) {
+    let name = checks::SIMULATED_SELFTESTS;
+    if no_vm {
+        return report.case(Case {
+            name: name.to_owned(),
+            outcome: Outcome::Skipped,
+            detail: "--no-vm was given: there is no kernel source".to_owned(),
+        });
+    }
+    let began = Instant::now();
+    let ran = lab
+        .selftests()
+        .and_then(|folder| checks::simulated_selftests(&lab.cache, &lab.repo, folder));
+    match ran {
+        Ok(counted) => report.entry(Stage::Checks, name, began, counted),
+        Err(error) => report.case(Case::failed(name, format!("{error:#}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn args(all: bool, filter: &[&str]) -> Args {
+        Args {
+            kexecs: 3,
+            no_vm: false,
+            jobs: 1,
+            all,
+            record: false,
+            filter: filter.iter().map(|&part| part.to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_takes_hours_is_in_all_only() {
+        let names = |all| {
+            let scenarios = args(all, &[]).scenarios();
+            scenarios
+                .into_iter()
+                .map(|scenario| scenario.name)
+                .collect::<Vec<_>>()
+        };
+        let (short, long) = (names(false), names(true));
+        for name in ["chain-long", "systemd-many"] {
+            let there = |names: &[String]| names.iter().any(|known| known == name);
+            assert!(there(&long) && !there(&short), "{name}");
+        }
+        assert!(short.iter().all(|name| long.contains(name)));
+    }
+
+    #[test]
+    fn a_filter_makes_a_run_incomplete() {
+        assert!(args(true, &[]).is_complete());
+        let filtered = args(true, &["handover"]);
+        assert!(!filtered.is_complete());
+        let name = |scenario: &Scenario| scenario.name.contains("handover");
+        assert!(filtered.scenarios().iter().all(name));
+    }
+}
