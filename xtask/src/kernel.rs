@@ -19,6 +19,9 @@ pub(crate) enum Command {
     Prepare {
         /// Variants
         variants: Vec<String>,
+        /// The kernel tree's selftests, too
+        #[arg(long)]
+        selftests: bool,
     },
     /// Remove kernels and the build folder
     Clean {
@@ -36,9 +39,14 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
                 show::line(&format!("{name:12} {}", image.display()));
             }
         }
-        Command::Prepare { variants } => {
+        Command::Prepare {
+            variants,
+            selftests,
+        } => {
             // First what the checks of cargo need.
-            lab.selftests()?;
+            if selftests {
+                lab.selftests()?;
+            }
             let names: Vec<_> = variants.iter().map(String::as_str).collect();
             lab.kernels(&names)?;
         }

@@ -18,28 +18,14 @@ use crate::show;
 pub(super) struct Beside(Option<Background>);
 
 impl Beside {
-    /// Starts it if a machine is to be booted.
-    ///
-    /// # Errors
-    /// The machine lacks a package, or the process cannot be started.
-    pub(super) fn start(lab: &Lab, scenarios: &[Scenario], selftests: bool) -> Result<Self> {
-        let mut variants: Vec<&str> = scenarios.iter().flat_map(Scenario::variants).collect();
-        variants.sort_unstable();
-        variants.dedup();
-        if variants.is_empty() && !selftests {
-            return Ok(Self(None));
+    /// Starts it if a machine is to be booted, or programs of the kernel's tree are to
+    /// run. If it cannot, whoever needs them tells why.
+    pub(super) fn start(lab: &Lab, scenarios: &[Scenario], selftests: bool) -> Self {
+        let process = try_start(lab, scenarios, selftests);
+        if let Err(error) = &process {
+            show::line(&format!("no kernel is built beside the checks: {error:#}"));
         }
-        // It may ask for a password, and who reads a log would not see that.
-        lab.prerequisites()?;
-        let mut command = Command::new(env::current_exe()?);
-        command.args(["kernel", "prepare"]).args(variants);
-        let log = lab.cache.log("kernels-beside");
-        let process = Background::start(&command, &log)?;
-        show::line(&format!(
-            "kernels are being built beside the checks, see {}",
-            log.display()
-        ));
-        Ok(Self(Some(process)))
+        Self(process.ok().flatten())
     }
 
     /// Waits for its end. If it failed, whoever needs a kernel next tries again, and
@@ -58,4 +44,27 @@ impl Beside {
         }
         Ok(())
     }
+}
+
+fn try_start(lab: &Lab, scenarios: &[Scenario], selftests: bool) -> Result<Option<Background>> {
+    let mut variants: Vec<&str> = scenarios.iter().flat_map(Scenario::variants).collect();
+    variants.sort_unstable();
+    variants.dedup();
+    if variants.is_empty() && !selftests {
+        return Ok(None);
+    }
+    // It may ask for a password, and who reads a log would not see that.
+    lab.prerequisites()?;
+    let mut command = Command::new(env::current_exe()?);
+    command.args(["kernel", "prepare"]).args(variants);
+    if selftests {
+        command.arg("--selftests");
+    }
+    let log = lab.cache.log("kernels-beside");
+    let process = Background::start(&command, &log)?;
+    show::line(&format!(
+        "kernels are being built beside the checks, see {}",
+        log.display()
+    ));
+    Ok(Some(process))
 }

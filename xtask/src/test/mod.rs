@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long)]
     all: bool,
     /// Add what this run takes to docs/verification.md
-    #[arg(long, conflicts_with_all = ["all", "no_vm", "filter"])]
+    #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "filter"])]
     record: bool,
     /// Only checks and scenarios whose name contains one of these
     filter: Vec<String>,
@@ -69,7 +69,7 @@ impl Args {
 
     /// Whether nothing is left out.
     fn is_complete(&self) -> bool {
-        self.filter.is_empty() && !self.no_vm
+        self.filter.is_empty() && !self.no_vm && self.kexecs >= scenarios::KEXECS
     }
 }
 
@@ -78,12 +78,8 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     let wanted = |name: &str| args.wants(name);
     let scenarios = args.scenarios();
     let mut report = Report::default();
-    let beside = if args.no_vm {
-        None
-    } else {
-        let selftests = wanted(checks::SIMULATED_SELFTESTS);
-        Some(Beside::start(lab, &scenarios, selftests)?)
-    };
+    let selftests = wanted(checks::SIMULATED_SELFTESTS);
+    let beside = (!args.no_vm).then(|| Beside::start(lab, &scenarios, selftests));
 
     report.stage(Stage::Checks, |report| {
         for check in Check::ALL.into_iter().filter(|check| wanted(check.name())) {
@@ -190,7 +186,7 @@ mod tests {
 
     fn args(all: bool, filter: &[&str]) -> Args {
         Args {
-            kexecs: 3,
+            kexecs: scenarios::KEXECS,
             no_vm: false,
             jobs: 1,
             all,
