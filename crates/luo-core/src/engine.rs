@@ -3,35 +3,37 @@
 //!
 //! Nothing here calls back into the host. The steps that operations are made of
 //! are in the files named after them; this one holds the state and the two ways to
-//! begin (`enter` for one file, `claim_session` for a whole session), which
-//! respect where the machine is in an update (`crate::machine`).
+//! begin (`enter` for one file, `lock_session` for a whole session), which
+//! respect where the machine is in an update (`crate::update_state`).
 
 use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
 use crate::error::Error;
-use crate::flb;
+use crate::failure::LastFailure;
+use crate::file_name::FileName;
 use crate::graph::{First, Graph, Order};
 use crate::handover::Handover;
-use crate::hash::Hash;
 use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
-use crate::index::Index;
-use crate::list::List;
-use crate::machine::{FileName, LastFailure, Machine};
 use crate::mem::Vec;
-use crate::registry::{Flb, Handler};
+use crate::participant::flb;
+use crate::participant::handler::{Flb, Handler};
+use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
 use crate::session::{
     Direction, File, Owner, RecordChain, Session, SessionChain, SessionKind, State,
 };
-use crate::slab::Slab;
-use crate::subsystem::{ArrivedSubsystem, Subsystem};
+use crate::table::hash::Hash;
+use crate::table::index::Index;
+use crate::table::list::List;
+use crate::table::slab::Slab;
 use crate::text::SessionName;
+use crate::update_state::UpdateState;
 
 /// The engine. A host keeps one, under its lock.
 pub struct Engine<H: Host> {
-    pub(crate) machine: Machine,
+    pub(crate) update: UpdateState,
     /// Operations under way that run callbacks; a transition waits for none.
     pub(crate) busy: usize,
 
@@ -49,7 +51,7 @@ pub struct Engine<H: Host> {
     pub(crate) outgoing: List<kind::Session>,
     pub(crate) incoming: List<kind::Session>,
     /// Incoming sessions that were closed without being finished.
-    pub(crate) pending_finishes: usize,
+    pub(crate) closed_pending: usize,
     /// Incoming sessions that are not finished.
     pub(crate) unfinished: usize,
     /// The previous kernel handed sessions over.
@@ -81,7 +83,7 @@ pub struct Engine<H: Host> {
     /// The pages of the outgoing root and FLBs, once the host has given them.
     pub(crate) root: Option<H::Block>,
     pub(crate) flb_page: Option<H::Block>,
-    /// What goes beside `luo-v5`: its root, its subsystems, its records, and how
+    /// The supplement: its root, its subsystems, its records, and how
     /// many of those there are to be.
     pub(crate) supplement: Option<H::Block>,
     pub(crate) subsystem_page: Option<H::Block>,
@@ -100,7 +102,7 @@ impl<H: Host> Engine<H> {
     #[must_use]
     pub const fn new(seed: (u64, u64)) -> Self {
         Self {
-            machine: Machine::new(),
+            update: UpdateState::new(),
             busy: 0,
             handlers: Slab::new(),
             registrations: 0,
@@ -111,7 +113,7 @@ impl<H: Host> Engine<H> {
             sessions: Slab::new(),
             outgoing: List::new(),
             incoming: List::new(),
-            pending_finishes: 0,
+            closed_pending: 0,
             unfinished: 0,
             had_sessions: false,
             retry_wanted: false,
@@ -141,20 +143,20 @@ impl<H: Host> Engine<H> {
     /// Where the machine is in an update.
     #[must_use]
     pub const fn state(&self) -> MachineState {
-        self.machine.state()
+        self.update.state()
     }
 
     /// Whether a transition is under way.
     #[must_use]
     pub const fn is_moving(&self) -> bool {
-        self.machine.is_moving()
+        self.update.is_moving()
     }
 
     /// Changes of state since boot: what a host compares to tell whether there
     /// was one.
     #[must_use]
     pub const fn state_changes(&self) -> u64 {
-        self.machine.changes()
+        self.update.changes()
     }
 
     /// Whether what is preserved may change now.
@@ -162,13 +164,13 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`Error::Prepared`], [`Error::Frozen`]; pending during a transition.
     pub fn may_change(&self) -> Poll<Result<(), Error>> {
-        self.machine.changeable()
+        self.update.changeable()
     }
 
     /// What failed last.
     #[must_use]
     pub const fn last_failure(&self) -> Option<&LastFailure> {
-        self.machine.last_failure()
+        self.update.last_failure()
     }
 
     /// Live updates that brought the machine here, 0 after a cold boot.
@@ -220,8 +222,8 @@ impl<H: Host> Engine<H> {
         direction: Direction,
     ) -> Poll<Result<&mut Session<H>, Error>> {
         core::task::ready!(match direction {
-            Direction::Outgoing => self.machine.changeable(),
-            Direction::Incoming => self.machine.claimable(),
+            Direction::Outgoing => self.update.changeable(),
+            Direction::Incoming => self.update.claimable(),
         })?;
         match self.sessions.get_mut(id) {
             None => Poll::Ready(Err(Error::NoSession)),
@@ -229,7 +231,7 @@ impl<H: Host> Engine<H> {
                 Poll::Ready(Err(Error::WrongDirection))
             }
             Some(session) => match session.state {
-                State::Exclusive => Poll::Pending,
+                State::Locked => Poll::Pending,
                 State::Unclaimed { .. } => Poll::Ready(Err(Error::NoSession)),
                 State::Open | State::Claimed { .. } => Poll::Ready(Ok(session)),
             },
@@ -252,22 +254,22 @@ impl<H: Host> Engine<H> {
 
     /// Takes a whole session for an operation, waiting for those on its files.
     /// Answers with the state it was in.
-    pub(crate) fn claim_session(&mut self, id: SessionId) -> Poll<Result<State, Error>> {
-        core::task::ready!(self.machine.claimable())?;
+    pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<State, Error>> {
+        core::task::ready!(self.update.claimable())?;
         let Some(session) = self.sessions.get_mut(id) else {
             return Poll::Ready(Err(Error::NoSession));
         };
-        if session.busy > 0 || session.state == State::Exclusive {
+        if session.busy > 0 || session.state == State::Locked {
             return Poll::Pending;
         }
         let before = session.state;
-        self.set_state(id, State::Exclusive);
+        self.set_state(id, State::Locked);
         self.mark_busy(id);
         Poll::Ready(Ok(before))
     }
 
-    /// Gives a session back that [`Self::claim_session`] took.
-    pub(crate) fn yield_session(&mut self, id: SessionId, state: State) {
+    /// Gives a session back that [`Self::lock_session`] took.
+    pub(crate) fn unlock_session(&mut self, id: SessionId, state: State) {
         self.set_state(id, state);
         self.mark_idle(id);
     }
@@ -276,11 +278,11 @@ impl<H: Host> Engine<H> {
     pub(crate) fn set_state(&mut self, id: SessionId, state: State) {
         if let Some(session) = self.sessions.get_mut(id) {
             let before = core::mem::replace(&mut session.state, state);
-            if before == State::UNFINISHED {
-                self.pending_finishes = self.pending_finishes.saturating_sub(1);
+            if before == State::CLOSED_PENDING {
+                self.closed_pending = self.closed_pending.saturating_sub(1);
             }
-            if state == State::UNFINISHED {
-                self.pending_finishes = self.pending_finishes.saturating_add(1);
+            if state == State::CLOSED_PENDING {
+                self.closed_pending = self.closed_pending.saturating_add(1);
             }
         }
     }
@@ -328,7 +330,7 @@ impl<H: Host> Engine<H> {
             Direction::Incoming => {
                 self.unfinished = self.unfinished.saturating_add(1);
                 if kind.closed {
-                    self.set_state(id, State::UNFINISHED);
+                    self.set_state(id, State::CLOSED_PENDING);
                 }
             }
             Direction::Outgoing if kind.has_record() => {
@@ -355,7 +357,7 @@ impl<H: Host> Engine<H> {
         let (name, direction) = self.session_info(id)?;
         self.set_finished(id);
         // No longer counted as waiting to be finished, whatever it was.
-        self.set_state(id, State::Exclusive);
+        self.set_state(id, State::Locked);
         let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
         if direction == Direction::Outgoing && has_record {
             self.records = self.records.saturating_sub(1);
@@ -458,7 +460,7 @@ impl<H: Host> Engine<H> {
             let gone = edges.saturating_sub(self.graph.edge_count());
             self.records = self.records.saturating_sub(gone.saturating_add(1));
         }
-        if freed && self.pending_finishes > 0 {
+        if freed && self.closed_pending > 0 {
             self.retry_wanted = true;
         }
         let hash = self.token_hash(session, token);

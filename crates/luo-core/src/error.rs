@@ -6,8 +6,8 @@ use core::fmt;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
+use crate::file_name::FileName;
 use crate::handover::Refusal;
-use crate::machine::FileName;
 use crate::mem::OutOfMemory;
 use crate::text::{Compat, TextError};
 

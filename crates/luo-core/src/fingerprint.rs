@@ -10,9 +10,9 @@
 use core::hash::Hasher;
 use core::mem::discriminant;
 
-use crate::block::BlockMemory;
 use crate::engine::Engine;
 use crate::graph::Target;
+use crate::handover::block::BlockMemory;
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::FileId;
@@ -35,8 +35,8 @@ impl<H: Host> Engine<H> {
         kind(&self.state(), into);
         flags(
             &[
-                self.machine.is_moving(),
-                self.machine.is_updated(),
+                self.update.is_moving(),
+                self.update.is_updated(),
                 self.retry_wanted,
                 self.gathered,
             ],
@@ -46,7 +46,7 @@ impl<H: Host> Engine<H> {
         if let Handover::Incomplete { registrations, .. } = self.handover {
             flags(&[registrations == self.registrations], into);
         }
-        into.write_usize(self.pending_finishes);
+        into.write_usize(self.closed_pending);
         into.write_usize(self.unfinished);
         into.write_usize(self.busy);
         self.hash_sessions(
@@ -77,7 +77,7 @@ impl<H: Host> Engine<H> {
     /// file meets those of other sessions that it needs.
     pub fn outline(&self, into: &mut impl Hasher) {
         let wanted = |session: &Session<H>| {
-            session.orphan || session.together || session.state == State::UNFINISHED
+            session.orphan || session.together || session.state == State::CLOSED_PENDING
         };
         self.hash_sessions(into, wanted, |_, _, _| ());
         for (id, file) in self.files.iter() {

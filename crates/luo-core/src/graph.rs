@@ -24,13 +24,13 @@ use self::node::{Node, Nodes};
 pub(crate) use self::order::{First, Order};
 
 use crate::error::Error;
-use crate::hash::Hash;
+use crate::file_name::FileName;
 use crate::id::{kind, EdgeId, FileId};
-use crate::index::Index;
-use crate::list::{Linked, Links};
-use crate::machine::FileName;
 use crate::mem::OutOfMemory;
-use crate::slab::Slab;
+use crate::table::hash::Hash;
+use crate::table::index::Index;
+use crate::table::list::{Linked, Links};
+use crate::table::slab::Slab;
 
 /// What a file needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,13 +5,17 @@
 //! visited once at most, each count has its limit, and nothing is taken over
 //! until all of it has been read. The format is `luo_abi::handover`.
 
+pub(crate) mod block;
+mod early;
+mod page;
 mod read;
 mod refusal;
 mod supplement;
 mod write;
 
-pub(crate) use read::{read_early, read_sessions, Draft, Early, HandlerEntry};
-pub use refusal::{Area, BadRecord, Refusal};
+pub(crate) use early::{read_early, Early};
+pub(crate) use read::{read_sessions, Draft, HandlerEntry};
+pub use refusal::{Area, BadRecord, PageError, Refusal};
 pub use write::RootPages;
 
 /// What the root of a handover says.
@@ -23,13 +27,13 @@ pub struct RootFields {
     pub sessions: u64,
     /// Address of the page of FLBs, 0 for none.
     pub flbs: u64,
-    /// What goes beside it, if the previous kernel had this orchestrator.
-    pub contract: Option<ContractFields>,
+    /// The supplement, if the previous kernel had this orchestrator.
+    pub supplement: Option<SupplementFields>,
 }
 
-/// What the root of what goes beside `luo-v5` says.
+/// What the root of the supplement says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContractFields {
+pub struct SupplementFields {
     /// Its address.
     pub root: u64,
     /// The machine was frozen by the event.

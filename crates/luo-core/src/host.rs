@@ -1,15 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a host supplies: the lock, memory that survives, and callbacks.
-
-use core::task::Poll;
+//! What a host supplies: memory that survives, callbacks and a log. The lock it supplies
+//! is in `crate::lock`.
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
-use crate::block::BlockMemory;
-use crate::engine::Engine;
-use crate::machine::Failure;
-use crate::ops::Report;
+use crate::failure::Failure;
+use crate::handover::block::BlockMemory;
+use crate::handover::PageError;
+use crate::update::Report;
 
 /// What a handler gave when it preserved a file.
 pub struct Preserved<H: Host> {
@@ -88,15 +87,6 @@ impl Access {
     }
 }
 
-/// Why a page that handed-over data points at cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PageError {
-    /// The address is not the start of a page.
-    Unaligned,
-    /// The previous kernel did not preserve a page there.
-    NotPreserved,
-}
-
 /// A host of the engine.
 ///
 /// Callbacks run without the engine's lock; they may sleep and may call back
@@ -120,19 +110,6 @@ pub trait Host: Sized {
     type Block: BlockMemory;
     /// A page that came from the previous kernel, readable.
     type Page: AsRef<[u8]>;
-
-    /// Runs `step` under the engine's lock. When it says [`Poll::Pending`], the
-    /// host waits until another step has run and then runs it again.
-    fn with<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R;
-
-    /// [`Self::with`] for a caller who may be killed meanwhile.
-    ///
-    /// # Errors
-    /// EAGAIN if the caller was killed while it waited; the step that is waited
-    /// for has not run to its end.
-    fn with_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
-        Ok(self.with(step))
-    }
 
     /// A transition begins, `None` for what a reboot does. Called without the lock,
     /// as are the two that follow.

@@ -50,34 +50,36 @@
 #[cfg(any(test, feature = "fault-injection"))]
 extern crate std;
 
-mod block;
 mod engine;
 mod error;
+mod failure;
+mod file_name;
 #[cfg(feature = "fault-injection")]
 mod fingerprint;
-mod flb;
 mod graph;
 mod handover;
-mod hash;
 mod host;
 mod id;
-mod index;
-mod list;
-mod machine;
+mod lock;
 pub mod mem;
 pub mod ops;
-mod registry;
+mod participant;
+mod query;
 mod session;
-mod slab;
-mod subsystem;
+mod table;
 mod text;
+mod update;
+mod update_state;
 
-pub use block::BlockMemory;
 pub use engine::Engine;
 pub use error::Error;
-pub use handover::{Area, BadRecord, ContractFields, Refusal, RootFields, RootPages};
-pub use host::{Access, Frozen, Host, Incoming, PageError, Preserved, Retrieval};
+pub use failure::{Failure, LastFailure};
+pub use file_name::FileName;
+pub use handover::block::BlockMemory;
+pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
+pub use host::{Access, Frozen, Host, Incoming, Preserved, Retrieval};
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
-pub use machine::{transition, Failure, FileName, LastFailure, Transition, TRANSITIONS};
+pub use lock::Lock;
 pub use session::{Direction, Owner};
 pub use text::{Compat, SessionName, Text, TextError};
+pub use update_state::{transition, Transition, TRANSITIONS};

@@ -23,39 +23,25 @@
 //! | [`reboot`] | reboot by kexec |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
-mod carry;
-mod dependency;
-mod end_of_update;
-mod event;
-mod finish;
-mod flb;
-mod pages;
-mod preserve;
-mod query;
-mod reboot;
-mod register;
-mod report;
-mod retrieve;
-mod session;
-mod takeover;
-mod together;
-mod transition;
-
-pub use dependency::{add_dependency, drop_dependency, Needed};
-pub use end_of_update::finish_update;
-pub use event::{cancel, freeze, prepare};
-pub use finish::finish_session;
-pub use flb::{flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing};
-pub use preserve::{preserve_file, unpreserve_file};
-pub use query::{
+pub use crate::participant::flb_life::{
+    flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing,
+};
+pub use crate::query::lists::{
     list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,
     MAX_PAGE,
 };
-pub use reboot::{reboot, Unclaimed};
-pub use register::register_file;
-pub use report::Report;
-pub use retrieve::{put_back_file, restore_file, retrieve_file};
-pub use session::{
-    close_session, create_device_session, create_session, put_back_session, retrieve_session,
+pub use crate::session::dependency::{add_dependency, drop_dependency, Needed};
+pub use crate::session::open::{
+    create_device_session, create_session, put_back_session, retrieve_session,
 };
-pub use takeover::{admit, open_device, OpenReport};
+pub use crate::session::preserve::{preserve_file, unpreserve_file};
+pub use crate::session::register::register_file;
+pub use crate::session::retrieve::{put_back_file, restore_file, retrieve_file};
+pub use crate::update::carry::Unclaimed;
+pub use crate::update::end::finish_update;
+pub use crate::update::event::{cancel, freeze, prepare};
+pub use crate::update::leave::{close_session, finish_session};
+pub use crate::update::open::{open_device, OpenReport};
+pub use crate::update::reboot::reboot;
+pub use crate::update::takeover::admit;
+pub use crate::update::Report;

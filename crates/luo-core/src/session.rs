@@ -13,16 +13,28 @@
 //! A session is *busy* while an operation on it runs its callbacks; what needs
 //! the session for itself (finish, close, freeze) waits until it is not.
 
-use luo_abi::errno::Errno;
+pub(crate) mod dependency;
+mod file;
+pub(crate) mod finish;
+pub(crate) mod open;
+mod pages;
+pub(crate) mod preserve;
+pub(crate) mod register;
+pub(crate) mod remove;
+pub(crate) mod retrieve;
+pub(crate) mod retry;
+mod together;
+
 use luo_abi::handover::{FILES_PER_BLOCK, SESSIONS_PER_BLOCK};
 use luo_abi::supplement::{MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK};
 
-use crate::block::Chain;
-use crate::flb::Held;
-use crate::host::{Access, Host, Retrieval};
-use crate::id::{kind, HandlerId, SessionId};
-use crate::list::{Linked, Links, List};
+use crate::handover::block::Chain;
+use crate::host::Host;
+use crate::id::{kind, SessionId};
+use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
+
+pub(crate) use file::{Arrived, File, Live, Progress, Source, Stage};
 
 /// Where a session goes to or comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,12 +57,12 @@ pub(crate) enum State {
     /// session that is put back.
     Claimed { finish_pending: bool },
     /// An operation has it for itself: close or finish.
-    Exclusive,
+    Locked,
 }
 
 impl State {
     /// Incoming, closed, and some handler did not let go.
-    pub(crate) const UNFINISHED: Self = Self::Unclaimed {
+    pub(crate) const CLOSED_PENDING: Self = Self::Unclaimed {
         finish_pending: true,
     };
     /// Incoming, and nobody has asked for it.
@@ -164,124 +176,6 @@ impl<H: Host> Session<H> {
 
 impl<H: Host> Linked<kind::Session> for Session<H> {
     fn links(&mut self) -> &mut Links<kind::Session> {
-        &mut self.links
-    }
-}
-
-/// A file of this kernel and who handles it.
-pub(crate) struct Source<H: Host> {
-    pub(crate) handler: H::Handler,
-    // Goes before the pin: it may run the handler's code when it does.
-    pub(crate) file: H::File,
-    /// Held until the file is gone, so that the handler stays.
-    #[allow(dead_code, reason = "held, not read")]
-    pub(crate) pin: H::Pin,
-}
-
-/// A file of this kernel that is on its way to the next.
-pub(crate) struct Live<H: Host> {
-    pub(crate) private: H::Private,
-    pub(crate) source: Source<H>,
-    /// The FLBs that were preserved for it, released with it.
-    pub(crate) flbs: Held,
-}
-
-/// How far a file is.
-pub(crate) enum Stage<H: Host> {
-    /// The token is taken; callbacks are under way.
-    Reserved,
-    /// To be preserved at prepare. `None` while an operation has the file in its
-    /// hands.
-    Registered(Option<Source<H>>),
-    /// Preserved. `None` while an operation has the file in its hands.
-    Preserved(Option<Live<H>>),
-    /// Came from the previous kernel.
-    Incoming(Arrived<H>),
-}
-
-/// A file that came from the previous kernel.
-pub(crate) struct Arrived<H: Host> {
-    pub(crate) handler: H::Handler,
-    pub(crate) pin: H::Pin,
-    pub(crate) progress: Progress<H>,
-}
-
-/// How far the restoring of a file is.
-pub(crate) enum Progress<H: Host> {
-    /// Nobody asked.
-    Waiting,
-    /// The handler is at it.
-    Retrieving,
-    /// Restored, with more access than it had; to be narrowed when it is asked for
-    /// again. Given to nobody.
-    Wide(H::File),
-    /// Restored.
-    Done(H::File),
-    /// The handler failed.
-    Failed(Errno),
-}
-
-impl<H: Host> Progress<H> {
-    pub(crate) fn retrieval(&self) -> Retrieval {
-        match self {
-            Self::Waiting | Self::Retrieving => Retrieval::None,
-            Self::Wide(_) | Self::Done(_) => Retrieval::Done,
-            Self::Failed(errno) => Retrieval::Failed(*errno),
-        }
-    }
-}
-
-pub(crate) struct File<H: Host> {
-    pub(crate) session: SessionId,
-    pub(crate) token: u64,
-    /// Known from the moment a handler is found.
-    pub(crate) handler: Option<HandlerId>,
-    /// What [`Host::object_id`] said, while the object counts as preserved.
-    pub(crate) object: Option<u64>,
-    /// Incoming: the object, while a copy that carries the file on has it.
-    pub(crate) lent_object: Option<u64>,
-    /// The handler's handle.
-    pub(crate) data: u64,
-    /// Bytes of memory it keeps, as far as known.
-    pub(crate) bytes: u64,
-    /// The access it gives, or is to give once it is restored.
-    pub(crate) access: Access,
-    /// Outgoing: registered on the device; a cancel makes it so again.
-    pub(crate) registered: bool,
-    /// Outgoing: its handler has frozen it.
-    pub(crate) frozen: bool,
-    /// Incoming, of the device: somebody has got it.
-    pub(crate) handed: bool,
-    /// Incoming, of a program: its owner has asked for it. One that is restored
-    /// for others, or to be carried on, is not.
-    pub(crate) asked_for: bool,
-    pub(crate) stage: Stage<H>,
-    pub(crate) links: Links<kind::File>,
-}
-
-impl<H: Host> File<H> {
-    pub(crate) fn new(session: SessionId, token: u64, stage: Stage<H>) -> Self {
-        Self {
-            session,
-            token,
-            handler: None,
-            object: None,
-            lent_object: None,
-            data: 0,
-            bytes: 0,
-            access: Access::Full,
-            registered: false,
-            frozen: false,
-            handed: false,
-            asked_for: false,
-            stage,
-            links: Links::new(),
-        }
-    }
-}
-
-impl<H: Host> Linked<kind::File> for File<H> {
-    fn links(&mut self) -> &mut Links<kind::File> {
         &mut self.links
     }
 }

@@ -170,10 +170,10 @@ fn the_root_says_what_it_goes_with() {
     let root = good().supplement();
     let version = sealed(|handed| handed.set_bytes(root, 14, b"2"));
     let found = *b"luo-contract-v2\0";
-    assert_eq!(version, Refusal::ContractVersion { found });
+    assert_eq!(version, Refusal::SupplementVersion { found });
     assert!(version.to_string().contains("luo-contract-v2"));
     let update = sealed(|handed| handed.set_word(root, 16, 9));
-    assert_eq!(update, Refusal::ContractUpdate { said: 9, root: 1 });
+    assert_eq!(update, Refusal::SupplementUpdate { said: 9, root: 1 });
     let mut handed = good().clone();
     handed.contract = Some((root, 87));
     assert_eq!(boot(handed), Some(Refusal::RootTooShort { len: 87 }));
@@ -192,7 +192,7 @@ fn counts_have_to_be_right() {
     let root = good().supplement();
     for (said, found) in [(6, 7), (8, 7), (0, 1), (u64::MAX, 7)] {
         let refusal = sealed(|handed| handed.set_word(root, 56, said));
-        let Refusal::ContractCount {
+        let Refusal::SupplementCount {
             area,
             said: told,
             found: seen,
@@ -215,7 +215,7 @@ fn counts_have_to_be_right() {
         let refusal = sealed(|handed| handed.set_word(root, 40, said));
         assert!(matches!(
             refusal,
-            Refusal::ContractCount {
+            Refusal::SupplementCount {
                 area: Area::Subsystems,
                 ..
             }

@@ -18,14 +18,14 @@ fn the_first_open_takes_over_and_gives_the_pages_away() {
         update_number: 1,
         sessions: handed.sessions(),
         flbs: handed.flbs(),
-        contract: None,
+        supplement: None,
     };
     let host = TestHost::boot(Some(handed), false);
     host.register(0);
     let told = host.admit().unwrap();
-    assert_eq!(told.contract.unwrap().record_count, 3);
-    let contract = None;
-    assert_eq!(RootFields { contract, ..told }, fields);
+    assert_eq!(told.supplement.unwrap().record_count, 3);
+    let supplement = None;
+    assert_eq!(RootFields { supplement, ..told }, fields);
     host.arm();
     // Nothing is taken or given away at boot.
     assert_eq!(host.arrived_pages(), pages);

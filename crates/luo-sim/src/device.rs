@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `/dev/liveupdate`: who may open it; makes and retrieves sessions.
 
-use core::task::Poll;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,7 +15,7 @@ use luo_abi::rfc::{
     FD_UNPRESERVE, GET_STATE, LiveupdateFd,
 };
 use luo_abi::uapi::{CREATE_SESSION, CreateSession, RETRIEVE_SESSION, RetrieveSession};
-use luo_core::{Error, Host, SessionId, SessionName, ops};
+use luo_core::{Error, Lock, SessionId, SessionName, ops};
 use std::os::fd::AsFd;
 
 use crate::argument::{self, Answer, read_fixed, write_fixed};
@@ -169,7 +168,7 @@ impl Instance {
     fn unpreserve(&self, call: &Call<'_>) -> Result<(), Errno> {
         let token: u64 = read_fixed(call.caller, call.argument)?;
         // Told also to those who have registered nothing.
-        let changeable = call.machine.with(|engine| engine.may_change());
+        let changeable = call.machine.wait(|engine| engine.may_change());
         changeable.map_err(|why| why.errno())?;
         let id = self.session().ok_or(Errno::ENOENT)?;
         ops::unpreserve_file(call.machine, id, token).map_err(|why| why.errno())
@@ -186,7 +185,7 @@ impl Instance {
         let features = FEATURE_POLL | many;
         let mut info = call
             .machine
-            .with(|engine| Poll::Ready(engine.info(IMPLEMENTATION, features)));
+            .now(|engine| engine.info(IMPLEMENTATION, features));
         info.size = said.size;
         answer.write(&info)?;
         self.knows(call.machine, file, info.state_changes);
@@ -255,9 +254,7 @@ fn event<T, E: Into<luo_core::Failure>>(outcome: Result<T, E>) -> Result<(), Err
 /// GET_FAILURE.
 fn get_failure(call: &Call<'_>) -> Result<(), Errno> {
     let (said, answer) = argument::read::<Failure>(call.caller, call.argument)?;
-    let mut info = call
-        .machine
-        .with(|engine| Poll::Ready(engine.failure_info()));
+    let mut info = call.machine.now(|engine| engine.failure_info());
     info.size = said.size;
     answer.write(&info)
 }

@@ -9,7 +9,9 @@ use std::time::Instant;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved, Retrieval};
+use luo_core::{
+    Access, Engine, Failure, Frozen, Host, Incoming, Lock, PageError, Preserved, Retrieval,
+};
 
 use crate::caller;
 use crate::driver::{self, Driver};
@@ -85,18 +87,15 @@ impl Machine {
     }
 }
 
-impl Host for Machine {
-    type File = File;
-    type Handler = Handler;
-    type Pin = Pin;
-    type Private = Private;
-    type Flb = Never;
-    type Object = Never;
-    type Subsystem = Subsystem;
-    type Block = Block;
-    type Page = Arc<[u8]>;
+impl Lock for Machine {
+    fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let mut engine = lock(&self.engine);
+        let done = step(&mut engine);
+        self.notify();
+        done
+    }
 
-    fn with<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+    fn wait<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         let mut engine = lock(&self.engine);
         loop {
             if let Poll::Ready(done) = step(&mut engine) {
@@ -111,7 +110,7 @@ impl Host for Machine {
         }
     }
 
-    fn with_killable<R>(
+    fn wait_killable<R>(
         &self,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
@@ -134,6 +133,18 @@ impl Host for Machine {
             }
         }
     }
+}
+
+impl Host for Machine {
+    type File = File;
+    type Handler = Handler;
+    type Pin = Pin;
+    type Private = Private;
+    type Flb = Never;
+    type Object = Never;
+    type Subsystem = Subsystem;
+    type Block = Block;
+    type Page = Arc<[u8]>;
 
     fn transition_begun(&self, _event: Option<Event>) {
         *lock(&self.begun) = Some(Instant::now());

@@ -11,13 +11,12 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::ops;
-use luo_core::{Compat, Engine, Error, Host, RootPages};
+use luo_core::{Compat, Engine, Error, Host as _, Lock, RootPages};
 
 use crate::caller;
 use crate::device::Instance;
@@ -121,13 +120,12 @@ impl Machine {
         }
         for (name, handler) in handlers {
             let name = Compat::try_from(name).map_err(|why| failed(why.into()))?;
-            let registered =
-                machine.with(|engine| Poll::Ready(engine.register_handler(name, handler)));
+            let registered = machine.now(|engine| engine.register_handler(name, handler));
             registered.map_err(failed)?;
         }
         for (at, &name) in machine.subsystems.iter().enumerate() {
             let table = Subsystem::Named(at);
-            let registered = machine.with(|engine| engine.register_subsystem(name, &table));
+            let registered = machine.wait(|engine| engine.register_subsystem(name, &table));
             registered.map_err(|_| crate::Error::Subsystem(name.to_string()))?;
         }
         machine.arm().map_err(|why| failed(why.into()))?;
@@ -140,21 +138,20 @@ impl Machine {
         let mut pages = Some(RootPages {
             root: page()?,
             flbs: page()?,
-            contract: page()?,
+            supplement: page()?,
             subsystems: page()?,
         });
-        self.with(|engine| {
+        self.now(|engine| {
             if let Some(pages) = pages.take() {
                 engine.arm(pages);
             }
-            Poll::Ready(())
         });
         Ok(())
     }
 
     /// Jumps: gives what is left for the next kernel.
     pub(crate) fn jump(self) -> Option<Handed> {
-        let roots = self.look(|engine| engine.root_address().zip(engine.contract_address()));
+        let roots = self.look(|engine| engine.root_address().zip(engine.supplement_address()));
         let (root, contract) = roots?;
         let memory = self.memory.clone();
         memory.prepare_jump(root, contract);

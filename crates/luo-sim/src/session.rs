@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A session's descriptor: preserve and retrieve files, finish, close.
 
-use core::task::Poll;
 use std::os::fd::AsFd;
 
 use luo_abi::contract::{
@@ -12,7 +11,7 @@ use luo_abi::uapi::{
     Finish, GetName, PreserveFd, RetrieveFd, SESSION_FINISH, SESSION_GET_NAME, SESSION_PRESERVE_FD,
     SESSION_RETRIEVE_FD,
 };
-use luo_core::{Host, SessionId, ops};
+use luo_core::{Lock, SessionId, ops};
 
 use crate::argument;
 use crate::call::Call;
@@ -89,9 +88,7 @@ fn get_name(call: &Call<'_>, id: SessionId) -> Result<(), Errno> {
     if said.reserved != 0 {
         return Err(Errno::EINVAL);
     }
-    let info = call
-        .machine
-        .with(|engine| Poll::Ready(engine.session_info(id)));
+    let info = call.machine.now(|engine| engine.session_info(id));
     let (name, _) = info.ok_or(Errno::EINVAL)?;
     said.name = *name.room();
     answer.write(&said)

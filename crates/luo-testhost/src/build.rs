@@ -3,7 +3,7 @@
 
 use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed, OpenReport, Report, Unclaimed};
-use luo_core::{Compat, Direction, Error, Failure, Host, RootPages, SessionId, SessionName};
+use luo_core::{Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName};
 
 use crate::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject, TestSubsystem};
 use crate::ledger::Counts;
@@ -72,7 +72,7 @@ impl TestHost {
         let pages = RootPages {
             root: page(),
             flbs: page(),
-            contract: page(),
+            supplement: page(),
             subsystems: page(),
         };
         self.engine(|engine| engine.arm(pages));
@@ -158,7 +158,7 @@ impl TestHost {
 
     pub fn subsystem(&self, number: u32) -> Result<(), Error> {
         let name = compat("subsystem", number);
-        self.with(|engine| engine.register_subsystem(name, &TestSubsystem(number)))
+        self.wait(|engine| engine.register_subsystem(name, &TestSubsystem(number)))
     }
 
     /// A session for an open instance of the device.

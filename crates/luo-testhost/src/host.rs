@@ -11,7 +11,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_core::mem::fault;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved};
+use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, Lock, PageError, Preserved};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -133,7 +133,7 @@ impl TestHost {
     pub fn kexec(self) -> Handed {
         self.begin_kexec();
         let root = self.engine(|engine| engine.root_address()).unwrap();
-        let contract = self.engine(|engine| engine.contract_address()).unwrap();
+        let contract = self.engine(|engine| engine.supplement_address()).unwrap();
         let next_address = self.next_address.load(Ordering::SeqCst);
         let jump = Arc::clone(&self.jump);
         drop(self);
@@ -269,25 +269,24 @@ impl TestHost {
     }
 }
 
-impl Host for TestHost {
-    type File = TestFile;
-    type Handler = TestHandler;
-    type Pin = TestPin;
-    type Private = TestPrivate;
-    type Flb = TestFlb;
-    type Object = TestObject;
-    type Subsystem = TestSubsystem;
-    type Block = TestBlock;
-    type Page = Vec<u8>;
+impl Lock for TestHost {
+    #[track_caller]
+    fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let mut step = Some(step);
+        self.wait(|engine| {
+            let step = step.take().expect("a step that never waits runs once");
+            Poll::Ready(step(engine))
+        })
+    }
 
     #[track_caller]
-    fn with<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+    fn wait<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         let turned = self.turn(Location::caller(), false, step);
         turned.unwrap_or_else(|errno| panic!("{errno} for one who cannot be killed"))
     }
 
     #[track_caller]
-    fn with_killable<R>(
+    fn wait_killable<R>(
         &self,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
@@ -299,6 +298,18 @@ impl Host for TestHost {
         let outcome = self.turn(Location::caller(), true, step)?;
         outcome.ok_or(Errno::EAGAIN)
     }
+}
+
+impl Host for TestHost {
+    type File = TestFile;
+    type Handler = TestHandler;
+    type Pin = TestPin;
+    type Private = TestPrivate;
+    type Flb = TestFlb;
+    type Object = TestObject;
+    type Subsystem = TestSubsystem;
+    type Block = TestBlock;
+    type Page = Vec<u8>;
 
     fn transition_begun(&self, event: Option<Event>) {
         assert_unlocked("transition_begun");

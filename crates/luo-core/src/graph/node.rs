@@ -3,8 +3,8 @@
 
 use super::{Along, NeededBy, Needs};
 use crate::id::{kind, EdgeId, FileId};
-use crate::list::List;
 use crate::mem::Vec;
+use crate::table::list::List;
 
 pub(super) struct Node {
     /// Whose node this is; the slot may be used again.

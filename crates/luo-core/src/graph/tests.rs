@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::mem::fault;
-use crate::slab::Slab;
+use crate::table::slab::Slab;
 use crate::text::SessionName;
 use proptest::prelude::*;
 use std::collections::BTreeSet;

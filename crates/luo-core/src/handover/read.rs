@@ -1,121 +1,25 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Reading a handover, page by page, into drafts that can be dropped.
 
+mod records;
+
 use luo_abi::handover::{
-    BlockHeader, FileRecord, FlbHeader, FlbRecord, Root, SessionRecord, COMPATIBLE,
-    FILES_PER_BLOCK, MAX_BLOCKS, MAX_FLBS, SESSIONS_PER_BLOCK,
+    BlockHeader, FileRecord, SessionRecord, FILES_PER_BLOCK, MAX_BLOCKS, SESSIONS_PER_BLOCK,
 };
-use luo_abi::supplement::{
-    EdgeRecord, FileRecord as FileFacts, SessionRecord as SessionFacts, KIND_EDGE, KIND_FILE,
-    KIND_SESSION, MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED,
-    SESSION_OF_DEVICE,
-};
-use zerocopy::{FromBytes, Immutable, IntoBytes};
+use zerocopy::{FromBytes, IntoBytes};
 
-use super::refusal::{Area, BadRecord};
-use super::supplement::{self, verify};
-use super::{ContractFields, Refusal, RootFields};
+use super::page::{absorb_session, offset_of_record, page, record};
+use super::refusal::Area;
+use super::{Refusal, RootFields};
 use crate::error::Error;
-use crate::flb;
-use crate::graph::{First, Graph};
-use crate::hash::{Digest, Hash};
-use crate::host::{Access, Host, PageError};
+use crate::graph::Graph;
+use crate::host::{Access, Host};
 use crate::id::{FileId, HandlerId};
-use crate::index::Index;
-use crate::mem::{OutOfMemory, Vec};
+use crate::mem::Vec;
 use crate::session::{Direction, Owner, SessionKind};
-use crate::subsystem::ArrivedSubsystem;
+use crate::table::hash::{Digest, Hash};
+use crate::table::index::Index;
 use crate::text::{Compat, SessionName};
-
-/// What is read at boot.
-pub(crate) struct Early<H: Host> {
-    pub(crate) fields: RootFields,
-    pub(crate) flbs: Vec<flb::Arrived<H>>,
-    pub(crate) subsystems: Vec<ArrivedSubsystem>,
-}
-
-/// Reads the root at `address`, of which the KHO tree says it has `len` bytes, the
-/// FLBs, and the root and the subsystems of what goes beside it.
-///
-/// # Errors
-/// What is wrong, and the update number as far as it is known.
-pub(crate) fn read_early<H: Host>(
-    host: &H,
-    (address, len): (u64, usize),
-    contract: Option<(u64, usize)>,
-) -> Result<Early<H>, (u64, Error)> {
-    let fields = read_root(host, address, len).map_err(|why| (0, why.into()))?;
-    read_rest(host, fields, contract).map_err(|why| (fields.update_number, why))
-}
-
-fn read_rest<H: Host>(
-    host: &H,
-    mut fields: RootFields,
-    contract: Option<(u64, usize)>,
-) -> Result<Early<H>, Error> {
-    let mut digest = Digest::new();
-    let flbs = read_flbs(host, fields.flbs, &mut digest)?;
-    let mut subsystems = Vec::new();
-    if let Some((address, len)) = contract {
-        let update = fields.update_number;
-        let (found, all) = supplement::read(host, address, len, update, digest)?;
-        fields.contract = Some(found);
-        subsystems = all;
-    }
-    Ok(Early {
-        fields,
-        flbs,
-        subsystems,
-    })
-}
-
-fn read_root<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, Refusal> {
-    if len < size_of::<Root>() {
-        return Err(Refusal::RootTooShort { len });
-    }
-    let page = page(host, Area::Root, address)?;
-    let root: Root = record(page.as_ref(), 0).ok_or(Refusal::RootTooShort { len })?;
-    if root.compatible != COMPATIBLE {
-        return Err(Refusal::Version {
-            found: root.compatible,
-        });
-    }
-    Ok(RootFields {
-        update_number: root.update_number,
-        sessions: root.sessions,
-        flbs: root.flbs,
-        contract: None,
-    })
-}
-
-fn read_flbs<H: Host>(
-    host: &H,
-    address: u64,
-    digest: &mut Digest,
-) -> Result<Vec<flb::Arrived<H>>, Error> {
-    let mut all: Vec<flb::Arrived<H>> = Vec::new();
-    if address == 0 {
-        return Ok(all);
-    }
-    let page = page(host, Area::Flbs, address)?;
-    let bytes = page.as_ref();
-    let header: FlbHeader = record(bytes, 0).ok_or(Error::Inconsistent)?;
-    let (pages, count) = (header.pages, header.count);
-    if pages != 1 || count > MAX_FLBS as u64 {
-        return Err(Refusal::FlbHeader { pages, count }.into());
-    }
-    for at in 0..MAX_FLBS.min(usize::try_from(count).unwrap_or(MAX_FLBS)) {
-        let offset = offset_of_record::<FlbRecord>(size_of::<FlbHeader>(), at);
-        let found: FlbRecord = record(bytes, offset).ok_or(Error::Inconsistent)?;
-        digest.absorb_bytes(found.as_bytes());
-        let name = Compat::parse(&found.name).map_err(Refusal::FlbName)?;
-        if all.iter().any(|other| other.name == name) {
-            return Err(Refusal::DuplicateFlb(name).into());
-        }
-        all.push(flb::Arrived::new(name, found.data, found.count))?;
-    }
-    Ok(all)
-}
 
 /// A registered handler, as it was when the reading began.
 pub(crate) struct HandlerEntry<H: Host> {
@@ -203,8 +107,8 @@ pub(crate) fn read_sessions<H: Host>(
         most: MAX_BLOCKS,
     };
     reader.walk(sessions, fields.sessions, Reader::session)?;
-    if let Some(contract) = &fields.contract {
-        reader.contract(contract)?;
+    if let Some(supplement) = &fields.supplement {
+        reader.supplement(supplement)?;
     }
     if !reader.draft.edges.is_empty() {
         let files = reader.draft.files.len();
@@ -404,207 +308,4 @@ impl<H: Host> Reader<'_, H> {
         self.tokens.insert(hash, slot)?;
         Ok(())
     }
-
-    /// Reads what goes beside the sessions and compares the digest over all.
-    fn contract(&mut self, fields: &ContractFields) -> Result<(), Error> {
-        self.visit(Area::Supplement, fields.root)?;
-        if fields.subsystems != 0 {
-            self.visit(Area::Subsystems, fields.subsystems)?;
-        }
-        let said = fields.record_count;
-        let mismatch = |found| Refusal::ContractCount {
-            area: Area::Records,
-            said,
-            found,
-        };
-        let walk = Walk {
-            area: Area::Records,
-            per_block: RECORDS_PER_BLOCK,
-            most: MAX_RECORD_BLOCKS,
-        };
-        self.walk(walk, fields.records, |reader, found: [u8; RECORD_SIZE]| {
-            if reader.records >= said {
-                return Err(mismatch(said.saturating_add(1)).into());
-            }
-            reader.digest.absorb_bytes(&found);
-            reader.record(&found)?;
-            reader.records = reader.records.saturating_add(1);
-            Ok(())
-        })?;
-        if self.records != said {
-            return Err(mismatch(self.records).into());
-        }
-        let digest = core::mem::replace(&mut self.digest, Digest::new());
-        verify(Area::Records, fields.digest, digest.finish())?;
-        self.look_for_cycle()?;
-        Ok(())
-    }
-
-    fn record(&mut self, found: &[u8; RECORD_SIZE]) -> Result<(), Error> {
-        let kind: u32 = record(found, 0).ok_or(Error::Inconsistent)?;
-        let done = match kind {
-            KIND_SESSION => read_as(found).map(|record| self.session_facts(&record)),
-            KIND_FILE => read_as(found).map(|record| self.facts(&record)),
-            KIND_EDGE => read_as(found).map(|record| self.edge(&record)),
-            _ => Some(Err(BadRecord::Kind.into())),
-        };
-        done.ok_or(Error::Inconsistent)?.map_err(|why| match why {
-            RecordError::Bad(why) => Refusal::Record {
-                at: self.records,
-                kind,
-                why,
-            }
-            .into(),
-            RecordError::Other(why) => why,
-        })
-    }
-
-    /// A session is one of the device, or was closed.
-    fn session_facts(&mut self, found: &SessionFacts) -> Result<(), RecordError> {
-        let session = self.draft.sessions.get_mut(found.session as usize);
-        let session = session.ok_or(BadRecord::Session)?;
-        if session.kind.has_record() {
-            return Err(BadRecord::Duplicate.into());
-        }
-        let flags = found.flags;
-        if flags == 0 || flags & !(SESSION_OF_DEVICE | SESSION_CLOSED) != 0 {
-            return Err(BadRecord::Flags.into());
-        }
-        session.kind.closed = flags & SESSION_CLOSED != 0;
-        if flags & SESSION_OF_DEVICE == 0 {
-            return Ok(());
-        }
-        session.kind.owner = Owner::Device;
-        // Its tokens are those of kernels before.
-        let (first, files) = (session.first, session.files);
-        for place in first..first.saturating_add(files) {
-            let token = self.draft.files.get(place).map(|file| file.token);
-            let token = token.ok_or(Error::Inconsistent)?;
-            let hash = self.hash.of_words(&[token]);
-            let drafts = &self.draft.files;
-            let same = |slot: u32| drafts.get(slot as usize).is_some_and(|f| f.token == token);
-            let known = self.device_tokens.find(hash, same).is_some();
-            if known || token >> 32 >= self.update_number {
-                return Err(BadRecord::Token.into());
-            }
-            let slot = u32::try_from(place).map_err(|_| Error::NoMemory)?;
-            self.device_tokens.insert(hash, slot)?;
-        }
-        Ok(())
-    }
-
-    fn facts(&mut self, found: &FileFacts) -> Result<(), RecordError> {
-        let place = self.place(found.session, found.token)?;
-        let access = Access::from_number(found.access).ok_or(BadRecord::Access)?;
-        let file = self.draft.files.get_mut(place).ok_or(BadRecord::File)?;
-        if core::mem::replace(&mut file.has_facts, true) {
-            return Err(BadRecord::Duplicate.into());
-        }
-        file.bytes = found.bytes;
-        file.access = access;
-        Ok(())
-    }
-
-    fn edge(&mut self, found: &EdgeRecord) -> Result<(), RecordError> {
-        let from = self.place(found.session, found.token)?;
-        let on = self.place(found.on_session, found.on_token)?;
-        self.draft.edges.push((from, on))?;
-        let (from, on) = (self.node(from)?, self.node(on)?);
-        match self.graph.adopt(from, on) {
-            Ok(()) => Ok(()),
-            Err(Error::DependencyExists) => Err(BadRecord::Duplicate.into()),
-            Err(why) => Err(why.into()),
-        }
-    }
-
-    /// Files that need themselves, by way of others, are not all put in order.
-    fn look_for_cycle(&mut self) -> Result<(), Refusal> {
-        let files = u32::try_from(self.draft.files.len()).unwrap_or(u32::MAX);
-        let all = (0..files).map(|place| FileId::new(place, 1));
-        let order = self.graph.arrange(all, First::Dependencies);
-        if order.len < self.nodes {
-            return Err(Refusal::DependencyCycle {
-                files: self.nodes.saturating_sub(order.len),
-            });
-        }
-        Ok(())
-    }
-
-    /// The place of a file among the drafts.
-    fn place(&self, session: u32, token: u64) -> Result<usize, RecordError> {
-        let session = session as usize;
-        if session >= self.draft.sessions.len() {
-            return Err(BadRecord::Session.into());
-        }
-        let hash = self.hash.of_words(&[session as u64, token]);
-        let files = &self.draft.files;
-        let same = |slot: u32| {
-            files
-                .get(slot as usize)
-                .is_some_and(|file| file.session == session && file.token == token)
-        };
-        let slot = self.tokens.find(hash, same).ok_or(BadRecord::File)?;
-        Ok(slot as usize)
-    }
-
-    /// The node of the file at a place.
-    fn node(&mut self, place: usize) -> Result<FileId, Error> {
-        let slot = u32::try_from(place).map_err(|_| Error::NoMemory)?;
-        let id = FileId::new(slot, 1);
-        if !self.graph.has_node(id) {
-            self.graph.add_node(id)?;
-            self.nodes = self.nodes.saturating_add(1);
-        }
-        Ok(id)
-    }
-}
-
-/// What is wrong with a record, or with something else.
-enum RecordError {
-    Bad(BadRecord),
-    Other(Error),
-}
-
-impl From<BadRecord> for RecordError {
-    fn from(why: BadRecord) -> Self {
-        Self::Bad(why)
-    }
-}
-
-impl From<Error> for RecordError {
-    fn from(why: Error) -> Self {
-        Self::Other(why)
-    }
-}
-
-impl From<OutOfMemory> for RecordError {
-    fn from(why: OutOfMemory) -> Self {
-        Self::Other(why.into())
-    }
-}
-
-/// A session's record as the digest has it: without its address.
-pub(super) fn absorb_session(digest: &mut Digest, record: &SessionRecord) {
-    digest.absorb_bytes(&record.name);
-    digest.absorb(0);
-    digest.absorb(record.file_count);
-}
-
-fn read_as<R: FromBytes + Immutable>(record: &[u8; RECORD_SIZE]) -> Option<R> {
-    R::read_from_bytes(record).ok()
-}
-
-pub(super) fn page<H: Host>(host: &H, area: Area, address: u64) -> Result<H::Page, Refusal> {
-    host.read_page(address)
-        .map_err(|why: PageError| Refusal::Page { area, address, why })
-}
-
-/// Where record number `at` begins behind a header.
-pub(super) fn offset_of_record<R>(header: usize, at: usize) -> usize {
-    at.saturating_mul(size_of::<R>()).saturating_add(header)
-}
-
-pub(super) fn record<R: FromBytes>(page: &[u8], offset: usize) -> Option<R> {
-    let (record, _) = R::read_from_prefix(page.get(offset..)?).ok()?;
-    Some(record)
 }

@@ -3,8 +3,16 @@
 
 use core::fmt;
 
-use crate::host::PageError;
 use crate::text::{Compat, SessionName, TextError};
+
+/// Why a page that handed-over data points at cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PageError {
+    /// The address is not the start of a page.
+    Unaligned,
+    /// The previous kernel did not preserve a page there.
+    NotPreserved,
+}
 
 /// Which pages of the handover are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,7 +25,7 @@ pub enum Area {
     Files,
     /// The page of FLBs.
     Flbs,
-    /// The root of what goes beside `luo-v5`.
+    /// The root of the supplement.
     Supplement,
     /// What is read at boot: FLBs and subsystems together.
     Early,
@@ -34,7 +42,7 @@ impl fmt::Display for Area {
             Self::Sessions => "session block",
             Self::Files => "file block",
             Self::Flbs => "FLB page",
-            Self::Supplement => "contract root",
+            Self::Supplement => "supplement root",
             Self::Early => "FLBs and subsystems",
             Self::Subsystems => "subsystem page",
             Self::Records => "record block",
@@ -136,8 +144,8 @@ pub enum Refusal {
     FlbName(TextError),
     /// Two FLBs have this name.
     DuplicateFlb(Compat),
-    /// The version string of what goes beside `luo-v5` is another one.
-    ContractVersion {
+    /// The version string of the supplement is another one.
+    SupplementVersion {
         /// The bytes in its place.
         found: [u8; 16],
     },
@@ -151,15 +159,15 @@ pub enum Refusal {
         /// What the bytes give.
         found: u64,
     },
-    /// What goes beside `luo-v5` belongs to another update.
-    ContractUpdate {
+    /// The supplement belongs to another update.
+    SupplementUpdate {
         /// The update it says it belongs to.
         said: u64,
         /// The update that the root says it is.
         root: u64,
     },
     /// Subsystems or records are not as many as they say.
-    ContractCount {
+    SupplementCount {
         /// Which.
         area: Area,
         /// What the root says.
@@ -292,20 +300,20 @@ impl fmt::Display for Refusal {
             }
             Self::FlbName(why) => write!(f, "an FLB name is {why}"),
             Self::DuplicateFlb(name) => write!(f, "two FLBs are named \"{name}\""),
-            Self::ContractVersion { found } => write!(
+            Self::SupplementVersion { found } => write!(
                 f,
-                "contract version \"{}\" instead of \"luo-contract-v1\"",
+                "supplement version \"{}\" instead of \"luo-contract-v1\"",
                 found.escape_ascii()
             ),
             Self::Checksum { area, said, found } => write!(
                 f,
                 "checksum of the {area} is {said:#018x}, its bytes give {found:#018x}"
             ),
-            Self::ContractUpdate { said, root } => write!(
+            Self::SupplementUpdate { said, root } => write!(
                 f,
-                "contract root of update {said} beside the root of update {root}"
+                "supplement root of update {said} beside the root of update {root}"
             ),
-            Self::ContractCount { area, said, found } => {
+            Self::SupplementCount { area, said, found } => {
                 write!(f, "{area}s say {said} records and hold {found}")
             }
             Self::SubsystemName(why) => write!(f, "a subsystem name is {why}"),

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What goes beside `luo-v5`: the root and the subsystems, which are read at boot.
-//! The format is `luo_abi::supplement`.
+//! The supplement, which stands beside `luo-v5` and only our own kernels read: its root
+//! and the subsystems, which are read at boot. The format is `luo_abi::supplement`.
 
 use luo_abi::supplement::{Root, SubsystemRecord, BY_EVENT, COMPATIBLE, MAX_SUBSYSTEMS};
 use zerocopy::IntoBytes;
 
-use super::read::{offset_of_record, page, record};
+use super::page::{offset_of_record, page, record};
 use super::refusal::{Area, Refusal};
-use super::ContractFields;
+use super::SupplementFields;
 use crate::error::Error;
-use crate::hash::Digest;
 use crate::host::Host;
 use crate::mem::Vec;
-use crate::subsystem::ArrivedSubsystem;
+use crate::participant::subsystem::ArrivedSubsystem;
+use crate::table::hash::Digest;
 use crate::text::Compat;
 
 /// The checksum of a root: over all that stands before it.
@@ -32,7 +32,7 @@ pub(super) fn read<H: Host>(
     len: usize,
     update_number: u64,
     mut early: Digest,
-) -> Result<(ContractFields, Vec<ArrivedSubsystem>), Error> {
+) -> Result<(SupplementFields, Vec<ArrivedSubsystem>), Error> {
     if len < size_of::<Root>() {
         return Err(Refusal::RootTooShort { len }.into());
     }
@@ -41,17 +41,17 @@ pub(super) fn read<H: Host>(
     // The version first: another one may have its checksum elsewhere.
     if root.compatible != COMPATIBLE {
         let found = root.compatible;
-        return Err(Refusal::ContractVersion { found }.into());
+        return Err(Refusal::SupplementVersion { found }.into());
     }
     verify(Area::Supplement, root.checksum, checksum(&root))?;
     let said = root.update_number;
     if said != update_number {
         let root = update_number;
-        return Err(Refusal::ContractUpdate { said, root }.into());
+        return Err(Refusal::SupplementUpdate { said, root }.into());
     }
     let subsystems = read_subsystems(host, &root, &mut early)?;
     verify(Area::Early, root.early_digest, early.finish())?;
-    let fields = ContractFields {
+    let fields = SupplementFields {
         root: address,
         by_event: root.flags & BY_EVENT != 0,
         subsystems: root.subsystems,
@@ -73,7 +73,7 @@ fn read_subsystems<H: Host>(
     if count > MAX_SUBSYSTEMS || (address == 0 && count > 0) {
         let area = Area::Subsystems;
         let found = 0;
-        return Err(Refusal::ContractCount { area, said, found }.into());
+        return Err(Refusal::SupplementCount { area, said, found }.into());
     }
     if count == 0 {
         return Ok(all);

@@ -11,17 +11,17 @@ use luo_abi::supplement::{
 };
 use zerocopy::{Immutable, IntoBytes};
 
-use super::read::{absorb_session, offset_of_record};
+use super::page::{absorb_session, offset_of_record};
 use super::supplement::checksum;
-use crate::block::{put, BlockMemory};
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::flb::OutgoingState;
 use crate::graph::Target;
-use crate::hash::Digest;
+use crate::handover::block::{put, BlockMemory};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
+use crate::participant::flb::OutgoingState;
 use crate::session::{Owner, Session};
+use crate::table::hash::Digest;
 
 /// The pages that a handover begins with.
 pub struct RootPages<B> {
@@ -29,8 +29,8 @@ pub struct RootPages<B> {
     pub root: B,
     /// The FLBs.
     pub flbs: B,
-    /// The root of what goes beside it.
-    pub contract: B,
+    /// The root of the supplement.
+    pub supplement: B,
     /// The subsystems.
     pub subsystems: B,
 }
@@ -59,7 +59,7 @@ impl<H: Host> Engine<H> {
     pub fn arm(&mut self, pages: RootPages<H::Block>) {
         self.root = Some(pages.root);
         self.flb_page = Some(pages.flbs);
-        self.supplement = Some(pages.contract);
+        self.supplement = Some(pages.supplement);
         self.subsystem_page = Some(pages.subsystems);
         self.write_empty();
     }
@@ -70,9 +70,9 @@ impl<H: Host> Engine<H> {
         self.root.as_ref().map(BlockMemory::address)
     }
 
-    /// Where the root of what goes beside it is.
+    /// Where the root of the supplement is.
     #[must_use]
-    pub fn contract_address(&self) -> Option<u64> {
+    pub fn supplement_address(&self) -> Option<u64> {
         self.supplement.as_ref().map(BlockMemory::address)
     }
 
@@ -119,7 +119,7 @@ impl<H: Host> Engine<H> {
         self.write_root(sessions);
         let subsystems = self.write_subsystems(&mut digests.early)?;
         let records = self.write_records(&mut digests.late)?;
-        self.write_contract(subsystems, records, digests);
+        self.write_supplement(subsystems, records, digests);
         Ok(())
     }
 
@@ -132,7 +132,7 @@ impl<H: Host> Engine<H> {
             late: Digest::new(),
         };
         self.by_event = false;
-        self.write_contract(0, 0, digests);
+        self.write_supplement(0, 0, digests);
     }
 
     /// Numbers the outgoing sessions as they will be written.
@@ -269,7 +269,7 @@ impl<H: Host> Engine<H> {
         Ok(())
     }
 
-    fn write_contract(&mut self, subsystems: usize, records: usize, digests: Digests) {
+    fn write_supplement(&mut self, subsystems: usize, records: usize, digests: Digests) {
         let first = self.record_chain.link(records);
         let page = self.subsystem_page.as_ref().map_or(0, BlockMemory::address);
         let mut root = supplement::Root {

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The driver's subsystems: `forge-a` and `forge-b`, and `forge-rust`.
 
-use std::task::Poll;
-
 use luo_abi::errno::Errno;
-use luo_core::{Compat, Error, Host as _};
+use luo_core::{Compat, Error, Lock};
 
 use crate::driver::{Driver, fail_with};
 use crate::log;
@@ -48,20 +46,20 @@ impl Subsystem {
 
     fn register(self, machine: &Machine) -> Result<(), Errno> {
         let (name, table) = (self.compat()?, crate::host::Subsystem::Driver(self));
-        let registered = machine.with(|engine| engine.register_subsystem(name, &table));
+        let registered = machine.wait(|engine| engine.register_subsystem(name, &table));
         registered.map_err(|why| why.errno())
     }
 
     fn unregister(self, machine: &Machine) -> Result<(), Errno> {
         let table = crate::host::Subsystem::Driver(self);
-        let gone = machine.with(|engine| engine.unregister_subsystem(&table));
+        let gone = machine.wait(|engine| engine.unregister_subsystem(&table));
         gone.map_err(|why| why.errno())
     }
 
     /// What it left in the previous kernel, as a text.
     fn left(self, machine: &Machine) -> Result<String, Errno> {
         let name = self.compat()?;
-        match machine.with(|engine| Poll::Ready(engine.subsystem_data(&name))) {
+        match machine.now(|engine| engine.subsystem_data(&name)) {
             Ok(data) => Ok(format!("{data:#x}")),
             Err(Error::NoData) => Ok("none".to_owned()),
             Err(why) => Err(why.errno()),

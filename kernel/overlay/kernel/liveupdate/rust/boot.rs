@@ -10,11 +10,10 @@
 //! ```
 
 use core::sync::atomic::{AtomicBool, Ordering};
-use core::task::Poll;
 
 use kernel::prelude::*;
 use luo_abi::{handover, supplement};
-use luo_core::{ops, Error, Host, RootPages};
+use luo_core::{ops, Error, Lock, RootPages};
 
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
@@ -113,21 +112,21 @@ fn prepare_root(linux: &Linux) -> Result {
     let mut pages = Some(RootPages {
         root: page()?,
         flbs: page()?,
-        contract: page()?,
+        supplement: page()?,
         subsystems: page()?,
     });
-    let addresses = linux.with(|engine| {
+    let addresses = linux.now(|engine| {
         if let Some(pages) = pages.take() {
             engine.arm(pages);
         }
         let root = engine.root_address();
-        Poll::Ready(root.zip(engine.contract_address()))
+        root.zip(engine.supplement_address())
     });
     let added = addresses
         .ok_or(EINVAL)
         .and_then(|(root, contract)| make_known(root, contract));
     if added.is_err() {
-        let pages = linux.with(|engine| Poll::Ready(engine.disarm()));
+        let pages = linux.now(|engine| engine.disarm());
         drop(pages);
     }
     added

@@ -3,7 +3,6 @@
 
 use core::mem::size_of;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use core::task::Poll;
 
 use kernel::fs::file::{flags, FileDescriptorReservation};
 use kernel::prelude::*;
@@ -17,7 +16,7 @@ use luo_abi::rfc::{
     FD_UNPRESERVE, GET_STATE,
 };
 use luo_abi::uapi::{CreateSession, RetrieveSession, CREATE_SESSION, RETRIEVE_SESSION};
-use luo_core::{ops, Host, SessionId, SessionName};
+use luo_core::{ops, Lock, SessionId, SessionName};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::argument;
@@ -184,7 +183,7 @@ impl Instance {
         let token: u64 = read(argument)?;
         // Told also to those who have registered nothing.
         linux
-            .with(|engine| engine.may_change())
+            .wait(|engine| engine.may_change())
             .map_err(errno::of_operation)?;
         let id = self.session().ok_or(ENOENT)?;
         ops::unpreserve_file(linux, id, token).map_err(errno::of_operation)
@@ -199,7 +198,7 @@ impl Instance {
             0
         };
         let features = FEATURE_POLL | many;
-        let mut info = linux.with(|engine| Poll::Ready(engine.info(IMPLEMENTATION, features)));
+        let mut info = linux.now(|engine| engine.info(IMPLEMENTATION, features));
         info.size = call.size;
         answer.write(&info)?;
         self.knows(info.state_changes);
@@ -269,7 +268,7 @@ fn event<T, E: Into<luo_core::Failure>>(outcome: Result<T, E>) -> Result {
 /// GET_FAILURE.
 fn get_failure(linux: &Linux, argument: usize) -> Result {
     let (call, answer) = argument::read::<Failure>(argument)?;
-    let mut info = linux.with(|engine| Poll::Ready(engine.failure_info()));
+    let mut info = linux.now(|engine| engine.failure_info());
     info.size = call.size;
     answer.write(&info)
 }

@@ -11,7 +11,7 @@ use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, PageError, Preserved};
+use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, Lock, PageError, Preserved};
 
 use crate::boot;
 use crate::sys::flb::{FlbObject, FlbTable};
@@ -82,18 +82,15 @@ impl Linux {
     }
 }
 
-impl Host for Linux {
-    type File = ARef<File>;
-    type Handler = HandlerTable;
-    type Pin = ModulePin;
-    type Private = PrivateData;
-    type Flb = FlbTable;
-    type Object = FlbObject;
-    type Subsystem = SubsystemTable;
-    type Block = PreservedPage;
-    type Page = HandedPage;
+impl Lock for Linux {
+    fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let mut engine = self.engine.lock();
+        let done = step(&mut engine);
+        self.stepped.notify_all();
+        done
+    }
 
-    fn with<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+    fn wait<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         loop {
             match self.step(&mut step) {
                 Ok(done) => return done,
@@ -104,7 +101,7 @@ impl Host for Linux {
         }
     }
 
-    fn with_killable<R>(
+    fn wait_killable<R>(
         &self,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
@@ -118,6 +115,18 @@ impl Host for Linux {
             }
         }
     }
+}
+
+impl Host for Linux {
+    type File = ARef<File>;
+    type Handler = HandlerTable;
+    type Pin = ModulePin;
+    type Private = PrivateData;
+    type Flb = FlbTable;
+    type Object = FlbObject;
+    type Subsystem = SubsystemTable;
+    type Block = PreservedPage;
+    type Page = HandedPage;
 
     fn transition_begun(&self, _event: Option<Event>) {
         *self.begun.lock() = Some(Instant::now());

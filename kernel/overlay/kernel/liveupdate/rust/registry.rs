@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! File handlers, FLBs and subsystems of others, under the names they gave.
 
-use core::task::Poll;
-
 use kernel::prelude::*;
-use luo_core::{ops, Compat, Host};
+use luo_core::{ops, Compat, Lock};
 
 use crate::errno;
 use crate::host::linux;
@@ -20,13 +18,7 @@ pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&handler.name())?;
-    let mut table = Some(handler.clone());
-    let registered = linux.with(|engine| {
-        Poll::Ready(match table.take() {
-            Some(table) => engine.register_handler(name, table),
-            None => Ok(()),
-        })
-    });
+    let registered = linux.now(|engine| engine.register_handler(name, handler.clone()));
     registered.map_err(|why| {
         pr_err!("handler {} is not registered: {}\n", Say(name), Say(why));
         errno::of_operation(why)
@@ -36,7 +28,7 @@ pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
 /// See `liveupdate_unregister_file_handler()`.
 pub(crate) fn unregister_handler(handler: &HandlerTable) {
     if let Some(linux) = linux() {
-        let gone = linux.with(|engine| Poll::Ready(engine.unregister_handler(handler)));
+        let gone = linux.now(|engine| engine.unregister_handler(handler));
         if let Err(why) = gone {
             pr_warn!("unregistering a handler: {}\n", Say(why));
         }
@@ -50,15 +42,14 @@ pub(crate) fn register_flb(handler: &HandlerTable, flb: &FlbTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&flb.name())?;
-    let registered =
-        linux.with(|engine| Poll::Ready(engine.register_flb(handler, name, flb.clone())));
+    let registered = linux.now(|engine| engine.register_flb(handler, name, flb.clone()));
     registered.map_err(errno::of_operation)
 }
 
 /// See `liveupdate_unregister_flb()`.
 pub(crate) fn unregister_flb(handler: &HandlerTable, flb: &FlbTable) {
     if let Some(linux) = linux() {
-        let gone = linux.with(|engine| Poll::Ready(engine.unregister_flb(handler, flb)));
+        let gone = linux.now(|engine| engine.unregister_flb(handler, flb));
         if let Err(why) = gone {
             pr_warn!("unregistering an FLB: {}\n", Say(why));
         }
@@ -96,7 +87,7 @@ pub(crate) fn put_outgoing(flb: &FlbTable) {
 pub(crate) fn register_subsystem(subsystem: &SubsystemTable) -> Result {
     let linux = linux().ok_or(EOPNOTSUPP)?;
     let name = parse(&subsystem.name().ok_or(EINVAL)?)?;
-    let registered = linux.with(|engine| engine.register_subsystem(name, subsystem));
+    let registered = linux.wait(|engine| engine.register_subsystem(name, subsystem));
     registered.map_err(|why| {
         pr_err!("subsystem {} is not registered: {}\n", Say(name), Say(why));
         errno::of_operation(why)
@@ -106,7 +97,7 @@ pub(crate) fn register_subsystem(subsystem: &SubsystemTable) -> Result {
 /// See `liveupdate_unregister_subsystem()`.
 pub(crate) fn unregister_subsystem(subsystem: &SubsystemTable) -> Result {
     let linux = linux().ok_or(EINVAL)?;
-    let gone = linux.with(|engine| engine.unregister_subsystem(subsystem));
+    let gone = linux.wait(|engine| engine.unregister_subsystem(subsystem));
     gone.map_err(errno::of_operation)
 }
 
@@ -114,7 +105,7 @@ pub(crate) fn unregister_subsystem(subsystem: &SubsystemTable) -> Result {
 pub(crate) fn subsystem_data(subsystem: &SubsystemTable) -> Result<u64> {
     let linux = linux().ok_or(EOPNOTSUPP)?;
     let name = parse(&subsystem.name().ok_or(EINVAL)?)?;
-    let data = linux.with(|engine| Poll::Ready(engine.subsystem_data(&name)));
+    let data = linux.now(|engine| engine.subsystem_data(&name));
     data.map_err(errno::of_operation)
 }
 

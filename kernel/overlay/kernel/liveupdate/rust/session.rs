@@ -11,7 +11,7 @@ use luo_abi::uapi::{
     SESSION_RETRIEVE_FD,
 };
 use luo_core::ops::{self, Page};
-use luo_core::{Host, SessionId};
+use luo_core::{Lock, SessionId};
 
 use crate::argument;
 use crate::contract;
@@ -44,7 +44,7 @@ pub(crate) fn release(id: SessionId) {
     let Some(linux) = linux() else {
         return;
     };
-    let name = linux.with(|engine| core::task::Poll::Ready(engine.session_info(id)));
+    let name = linux.now(|engine| engine.session_info(id));
     if let (Err(why), Some((name, _))) = (ops::close_session(linux, id), name) {
         // close(2) has nobody to tell; the session is not lost.
         pr_warn!(
@@ -61,7 +61,7 @@ pub(crate) fn show(id: SessionId, to: &Text<'_>) {
     let Some(linux) = linux() else {
         return;
     };
-    let described = linux.with(|engine| core::task::Poll::Ready(engine.describe_session(id)));
+    let described = linux.now(|engine| engine.describe_session(id));
     let Some(session) = described else {
         return;
     };
@@ -123,7 +123,7 @@ fn get_name(linux: &Linux, id: SessionId, argument: usize) -> Result {
     if call.reserved != 0 {
         return Err(EINVAL);
     }
-    let info = linux.with(|engine| core::task::Poll::Ready(engine.session_info(id)));
+    let info = linux.now(|engine| engine.session_info(id));
     let (name, _) = info.ok_or(EINVAL)?;
     call.name = *name.room();
     answer.write(&call)

@@ -1,10 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Where the machine is in an update, for those who watch.
 
-use core::task::Poll;
-
 use luo_abi::rfc::State;
-use luo_core::Host;
+use luo_core::Lock;
 
 use crate::host::linux;
 use crate::sys::{device_file, sysfs};
@@ -12,7 +10,7 @@ use crate::sys::{device_file, sysfs};
 /// The state and the number of its changes since boot, which belong together.
 pub(crate) fn current() -> (State, u64) {
     linux().map_or((State::Normal, 0), |linux| {
-        linux.with(|engine| Poll::Ready((engine.state(), engine.state_changes())))
+        linux.now(|engine| (engine.state(), engine.state_changes()))
     })
 }
 
@@ -25,7 +23,5 @@ pub(crate) fn announce() {
 
 /// Live updates that brought the machine here, 0 after a cold boot.
 pub(crate) fn update_count() -> u64 {
-    linux().map_or(0, |linux| {
-        linux.with(|engine| Poll::Ready(engine.update_number()))
-    })
+    linux().map_or(0, |linux| linux.now(|engine| engine.update_number()))
 }

@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Reading the supplement's records: what sessions, files and dependencies are beyond
+//! what `luo-v5` says of them.
+
+use luo_abi::supplement::{
+    EdgeRecord, FileRecord as FileFacts, SessionRecord as SessionFacts, KIND_EDGE, KIND_FILE,
+    KIND_SESSION, MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED,
+    SESSION_OF_DEVICE,
+};
+use zerocopy::{FromBytes, Immutable};
+
+use super::{Reader, Walk};
+use crate::error::Error;
+use crate::graph::First;
+use crate::handover::page::record;
+use crate::handover::refusal::{Area, BadRecord};
+use crate::handover::supplement::verify;
+use crate::handover::{Refusal, SupplementFields};
+use crate::host::{Access, Host};
+use crate::id::FileId;
+use crate::mem::OutOfMemory;
+use crate::session::Owner;
+use crate::table::hash::Digest;
+
+impl<H: Host> Reader<'_, H> {
+    /// Reads the records of the supplement and compares the digest over all.
+    pub(super) fn supplement(&mut self, fields: &SupplementFields) -> Result<(), Error> {
+        self.visit(Area::Supplement, fields.root)?;
+        if fields.subsystems != 0 {
+            self.visit(Area::Subsystems, fields.subsystems)?;
+        }
+        let said = fields.record_count;
+        let mismatch = |found| Refusal::SupplementCount {
+            area: Area::Records,
+            said,
+            found,
+        };
+        let walk = Walk {
+            area: Area::Records,
+            per_block: RECORDS_PER_BLOCK,
+            most: MAX_RECORD_BLOCKS,
+        };
+        self.walk(walk, fields.records, |reader, found: [u8; RECORD_SIZE]| {
+            if reader.records >= said {
+                return Err(mismatch(said.saturating_add(1)).into());
+            }
+            reader.digest.absorb_bytes(&found);
+            reader.record(&found)?;
+            reader.records = reader.records.saturating_add(1);
+            Ok(())
+        })?;
+        if self.records != said {
+            return Err(mismatch(self.records).into());
+        }
+        let digest = core::mem::replace(&mut self.digest, Digest::new());
+        verify(Area::Records, fields.digest, digest.finish())?;
+        self.look_for_cycle()?;
+        Ok(())
+    }
+
+    fn record(&mut self, found: &[u8; RECORD_SIZE]) -> Result<(), Error> {
+        let kind: u32 = record(found, 0).ok_or(Error::Inconsistent)?;
+        let done = match kind {
+            KIND_SESSION => read_as(found).map(|record| self.session_facts(&record)),
+            KIND_FILE => read_as(found).map(|record| self.facts(&record)),
+            KIND_EDGE => read_as(found).map(|record| self.edge(&record)),
+            _ => Some(Err(BadRecord::Kind.into())),
+        };
+        done.ok_or(Error::Inconsistent)?.map_err(|why| match why {
+            RecordError::Bad(why) => Refusal::Record {
+                at: self.records,
+                kind,
+                why,
+            }
+            .into(),
+            RecordError::Other(why) => why,
+        })
+    }
+
+    /// A session is one of the device, or was closed.
+    fn session_facts(&mut self, found: &SessionFacts) -> Result<(), RecordError> {
+        let session = self.draft.sessions.get_mut(found.session as usize);
+        let session = session.ok_or(BadRecord::Session)?;
+        if session.kind.has_record() {
+            return Err(BadRecord::Duplicate.into());
+        }
+        let flags = found.flags;
+        if flags == 0 || flags & !(SESSION_OF_DEVICE | SESSION_CLOSED) != 0 {
+            return Err(BadRecord::Flags.into());
+        }
+        session.kind.closed = flags & SESSION_CLOSED != 0;
+        if flags & SESSION_OF_DEVICE == 0 {
+            return Ok(());
+        }
+        session.kind.owner = Owner::Device;
+        // Its tokens are those of kernels before.
+        let (first, files) = (session.first, session.files);
+        for place in first..first.saturating_add(files) {
+            let token = self.draft.files.get(place).map(|file| file.token);
+            let token = token.ok_or(Error::Inconsistent)?;
+            let hash = self.hash.of_words(&[token]);
+            let drafts = &self.draft.files;
+            let same = |slot: u32| drafts.get(slot as usize).is_some_and(|f| f.token == token);
+            let known = self.device_tokens.find(hash, same).is_some();
+            if known || token >> 32 >= self.update_number {
+                return Err(BadRecord::Token.into());
+            }
+            let slot = u32::try_from(place).map_err(|_| Error::NoMemory)?;
+            self.device_tokens.insert(hash, slot)?;
+        }
+        Ok(())
+    }
+
+    fn facts(&mut self, found: &FileFacts) -> Result<(), RecordError> {
+        let place = self.place(found.session, found.token)?;
+        let access = Access::from_number(found.access).ok_or(BadRecord::Access)?;
+        let file = self.draft.files.get_mut(place).ok_or(BadRecord::File)?;
+        if core::mem::replace(&mut file.has_facts, true) {
+            return Err(BadRecord::Duplicate.into());
+        }
+        file.bytes = found.bytes;
+        file.access = access;
+        Ok(())
+    }
+
+    fn edge(&mut self, found: &EdgeRecord) -> Result<(), RecordError> {
+        let from = self.place(found.session, found.token)?;
+        let on = self.place(found.on_session, found.on_token)?;
+        self.draft.edges.push((from, on))?;
+        let (from, on) = (self.node(from)?, self.node(on)?);
+        match self.graph.adopt(from, on) {
+            Ok(()) => Ok(()),
+            Err(Error::DependencyExists) => Err(BadRecord::Duplicate.into()),
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    /// Files that need themselves, by way of others, are not all put in order.
+    fn look_for_cycle(&mut self) -> Result<(), Refusal> {
+        let files = u32::try_from(self.draft.files.len()).unwrap_or(u32::MAX);
+        let all = (0..files).map(|place| FileId::new(place, 1));
+        let order = self.graph.arrange(all, First::Dependencies);
+        if order.len < self.nodes {
+            return Err(Refusal::DependencyCycle {
+                files: self.nodes.saturating_sub(order.len),
+            });
+        }
+        Ok(())
+    }
+
+    /// The place of a file among the drafts.
+    fn place(&self, session: u32, token: u64) -> Result<usize, RecordError> {
+        let session = session as usize;
+        if session >= self.draft.sessions.len() {
+            return Err(BadRecord::Session.into());
+        }
+        let hash = self.hash.of_words(&[session as u64, token]);
+        let files = &self.draft.files;
+        let same = |slot: u32| {
+            files
+                .get(slot as usize)
+                .is_some_and(|file| file.session == session && file.token == token)
+        };
+        let slot = self.tokens.find(hash, same).ok_or(BadRecord::File)?;
+        Ok(slot as usize)
+    }
+
+    /// The node of the file at a place.
+    fn node(&mut self, place: usize) -> Result<FileId, Error> {
+        let slot = u32::try_from(place).map_err(|_| Error::NoMemory)?;
+        let id = FileId::new(slot, 1);
+        if !self.graph.has_node(id) {
+            self.graph.add_node(id)?;
+            self.nodes = self.nodes.saturating_add(1);
+        }
+        Ok(id)
+    }
+}
+
+/// What is wrong with a record, or with something else.
+enum RecordError {
+    Bad(BadRecord),
+    Other(Error),
+}
+
+impl From<BadRecord> for RecordError {
+    fn from(why: BadRecord) -> Self {
+        Self::Bad(why)
+    }
+}
+
+impl From<Error> for RecordError {
+    fn from(why: Error) -> Self {
+        Self::Other(why)
+    }
+}
+
+impl From<OutOfMemory> for RecordError {
+    fn from(why: OutOfMemory) -> Self {
+        Self::Other(why.into())
+    }
+}
+
+fn read_as<R: FromBytes + Immutable>(record: &[u8; RECORD_SIZE]) -> Option<R> {
+    R::read_from_bytes(record).ok()
+}

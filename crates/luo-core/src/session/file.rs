@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Files in sessions, as the engine keeps them.
+
+use luo_abi::errno::Errno;
+
+use crate::host::{Access, Host, Retrieval};
+use crate::id::{kind, HandlerId, SessionId};
+use crate::participant::flb::Held;
+use crate::table::list::{Linked, Links};
+
+/// A file of this kernel and who handles it.
+pub(crate) struct Source<H: Host> {
+    pub(crate) handler: H::Handler,
+    // Goes before the pin: it may run the handler's code when it does.
+    pub(crate) file: H::File,
+    /// Held until the file is gone, so that the handler stays.
+    #[allow(dead_code, reason = "held, not read")]
+    pub(crate) pin: H::Pin,
+}
+
+/// A file of this kernel that is on its way to the next.
+pub(crate) struct Live<H: Host> {
+    pub(crate) private: H::Private,
+    pub(crate) source: Source<H>,
+    /// The FLBs that were preserved for it, released with it.
+    pub(crate) flbs: Held,
+}
+
+/// How far a file is.
+pub(crate) enum Stage<H: Host> {
+    /// The token is taken; callbacks are under way.
+    Reserved,
+    /// To be preserved at prepare. `None` while an operation has the file in its
+    /// hands.
+    Registered(Option<Source<H>>),
+    /// Preserved. `None` while an operation has the file in its hands.
+    Preserved(Option<Live<H>>),
+    /// Came from the previous kernel.
+    Incoming(Arrived<H>),
+}
+
+/// A file that came from the previous kernel.
+pub(crate) struct Arrived<H: Host> {
+    pub(crate) handler: H::Handler,
+    pub(crate) pin: H::Pin,
+    pub(crate) progress: Progress<H>,
+}
+
+/// How far the restoring of a file is.
+pub(crate) enum Progress<H: Host> {
+    /// Nobody asked.
+    Waiting,
+    /// The handler is at it.
+    Retrieving,
+    /// Restored, with more access than it had; to be narrowed when it is asked for
+    /// again. Given to nobody.
+    Wide(H::File),
+    /// Restored.
+    Done(H::File),
+    /// The handler failed.
+    Failed(Errno),
+}
+
+impl<H: Host> Progress<H> {
+    pub(crate) fn retrieval(&self) -> Retrieval {
+        match self {
+            Self::Waiting | Self::Retrieving => Retrieval::None,
+            Self::Wide(_) | Self::Done(_) => Retrieval::Done,
+            Self::Failed(errno) => Retrieval::Failed(*errno),
+        }
+    }
+}
+
+pub(crate) struct File<H: Host> {
+    pub(crate) session: SessionId,
+    pub(crate) token: u64,
+    /// Known from the moment a handler is found.
+    pub(crate) handler: Option<HandlerId>,
+    /// What [`Host::object_id`] said, while the object counts as preserved.
+    pub(crate) object: Option<u64>,
+    /// Incoming: the object, while a copy that carries the file on has it.
+    pub(crate) lent_object: Option<u64>,
+    /// The handler's handle.
+    pub(crate) data: u64,
+    /// Bytes of memory it keeps, as far as known.
+    pub(crate) bytes: u64,
+    /// The access it gives, or is to give once it is restored.
+    pub(crate) access: Access,
+    /// Outgoing: registered on the device; a cancel makes it so again.
+    pub(crate) registered: bool,
+    /// Outgoing: its handler has frozen it.
+    pub(crate) frozen: bool,
+    /// Incoming, of the device: somebody has got it.
+    pub(crate) handed: bool,
+    /// Incoming, of a program: its owner has asked for it. One that is restored
+    /// for others, or to be carried on, is not.
+    pub(crate) asked_for: bool,
+    pub(crate) stage: Stage<H>,
+    pub(crate) links: Links<kind::File>,
+}
+
+impl<H: Host> File<H> {
+    pub(crate) fn new(session: SessionId, token: u64, stage: Stage<H>) -> Self {
+        Self {
+            session,
+            token,
+            handler: None,
+            object: None,
+            lent_object: None,
+            data: 0,
+            bytes: 0,
+            access: Access::Full,
+            registered: false,
+            frozen: false,
+            handed: false,
+            asked_for: false,
+            stage,
+            links: Links::new(),
+        }
+    }
+}
+
+impl<H: Host> Linked<kind::File> for File<H> {
+    fn links(&mut self) -> &mut Links<kind::File> {
+        &mut self.links
+    }
+}

@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Making and retrieving sessions.
+
+use core::task::{ready, Poll};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handover::block::{Room, Spares};
+use crate::host::Host;
+use crate::id::SessionId;
+use crate::lock::Lock;
+use crate::session::pages::with_pages;
+use crate::session::{Direction, Owner, SessionKind, State};
+use crate::text::SessionName;
+
+/// Makes an outgoing session.
+///
+/// # Errors
+/// [`Error::SessionExists`], [`Error::Full`] at 510,000 sessions,
+/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`], or what the host's
+/// memory says.
+pub fn create_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
+    make(host, |engine, spares| {
+        engine.try_create(SessionKind::open(*name, Owner::Program), spares)
+    })
+}
+
+/// Makes the session of an open instance of the device, for the files that are
+/// registered there. Its name is made up and unique over the chain of kernels.
+///
+/// # Errors
+/// As [`create_session`].
+pub fn create_device_session<H: Lock>(host: &H) -> Result<SessionId, Error> {
+    loop {
+        let made = make(host, |engine, spares| {
+            let number = engine.device_sessions;
+            let name = SessionName::of_device(engine.update_number, number)?;
+            let made = engine.try_create(SessionKind::open(name, Owner::Device), spares);
+            if !matches!(made, Ok(None)) {
+                engine.device_sessions = number.checked_add(1).ok_or(Error::Full)?;
+            }
+            made
+        });
+        // Some program has taken such a name: the next number has another.
+        if made != Err(Error::SessionExists) {
+            return made;
+        }
+    }
+}
+
+/// Makes a session for a transition, which has everything for itself.
+pub(crate) fn create_in_transition<H: Lock>(
+    host: &H,
+    kind: SessionKind,
+) -> Result<SessionId, Error> {
+    with_pages(host, |engine, spares| {
+        Poll::Ready(engine.try_create(kind, spares))
+    })
+}
+
+fn make<H: Lock>(
+    host: &H,
+    mut create: impl FnMut(&mut Engine<H>, &mut Spares<H::Block>) -> Result<Option<SessionId>, Error>,
+) -> Result<SessionId, Error> {
+    with_pages(host, |engine, spares| {
+        ready!(engine.update.changeable())?;
+        Poll::Ready(create(engine, spares))
+    })
+}
+
+/// Takes an incoming session by its name.
+///
+/// # Errors
+/// [`Error::NoSession`], [`Error::AlreadyRetrieved`], [`Error::Frozen`].
+pub fn retrieve_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
+    host.wait(|engine| {
+        ready!(engine.update.claimable())?;
+        let found = engine.find_session(Direction::Incoming, name);
+        // The files of a device session are had by their tokens only.
+        let found = found.filter(|&id| {
+            let session = engine.sessions.get(id);
+            session.is_some_and(|session| session.owner == Owner::Program)
+        });
+        let Some(id) = found else {
+            return Poll::Ready(Err(Error::NoSession));
+        };
+        match engine.sessions.get(id).map(|session| session.state) {
+            Some(State::Locked) => Poll::Pending,
+            Some(State::Unclaimed { finish_pending }) => {
+                engine.set_state(id, State::Claimed { finish_pending });
+                Poll::Ready(Ok(id))
+            }
+            _ => Poll::Ready(Err(Error::AlreadyRetrieved)),
+        }
+    })
+}
+
+/// Undoes [`retrieve_session`] for a caller who could not be told of it. The
+/// session keeps its files, can be retrieved again, and is finished by the next
+/// [`super::open_device`] if it was to be.
+pub fn put_back_session<H: Lock>(host: &H, id: SessionId) {
+    host.now(|engine| {
+        let state = engine.sessions.get(id).map(|session| session.state);
+        if let Some(State::Claimed { finish_pending }) = state {
+            engine.set_state(id, State::Unclaimed { finish_pending });
+        }
+    });
+}
+
+impl<H: Host> Engine<H> {
+    /// Makes a session, or `None` if a page is wanted first.
+    pub(crate) fn try_create(
+        &mut self,
+        kind: SessionKind,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Option<SessionId>, Error> {
+        if self.root.is_none() {
+            return Err(Error::NotReady);
+        }
+        if self.find_session(Direction::Outgoing, &kind.name).is_some() {
+            return Err(Error::SessionExists);
+        }
+        match self.make_room_for_session(kind, spares)? {
+            Room::WantsBlock => Ok(None),
+            Room::Ready => {
+                let made = self.add_session(kind);
+                if made.is_err() {
+                    // The pages go back to the caller, who drops them.
+                    if let Some(page) = self.chain.surplus(self.outgoing.len) {
+                        spares.add(page);
+                    }
+                    if let Some(page) = self.surplus_record_page() {
+                        spares.add(page);
+                    }
+                }
+                made.map(Some)
+            }
+        }
+    }
+
+    fn make_room_for_session(
+        &mut self,
+        kind: SessionKind,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Room, Error> {
+        let wants_session = self.chain.wants(self.outgoing.len.saturating_add(1))?;
+        let wants_record =
+            kind.has_record() && self.record_chain.wants(self.records.saturating_add(1))?;
+        let wanted = usize::from(wants_session).saturating_add(usize::from(wants_record));
+        if wanted > spares.len() {
+            return Ok(Room::WantsBlock);
+        }
+        self.chain.give(spares.take_if(wants_session));
+        self.record_chain.give(spares.take_if(wants_record));
+        Ok(Room::Ready)
+    }
+}

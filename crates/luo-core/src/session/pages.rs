@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Steps that want pages for the next kernel first.
+//!
+//! Pages are got without the lock. Whoever has one in hand that is in no chain yet
+//! counts as busy, so that no transition ends meanwhile: the next kernel would find
+//! the page preserved and named by nobody, and could never free it.
+
+use core::task::Poll;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handover::block::Spares;
+use crate::lock::Lock;
+
+/// What comes of one try.
+enum Try<R> {
+    Done(R),
+    WantsBlock,
+    /// It has to wait, and somebody may wait for the pages.
+    GiveBack,
+}
+
+/// Runs `step` until it has all the pages that it wants; it says `None` as long as it
+/// wants one more. What turns out not to be needed is dropped, without the lock.
+///
+/// # Errors
+/// Those of `step`, and what the host's memory says.
+pub(crate) fn with_pages<H: Lock, R>(
+    host: &H,
+    mut step: impl FnMut(&mut Engine<H>, &mut Spares<H::Block>) -> Poll<Result<Option<R>, Error>>,
+) -> Result<R, Error> {
+    loop {
+        let mut spares = Spares::new();
+        let mut held = false;
+        let outcome = loop {
+            let tried = host.wait(|engine| match step(engine, &mut spares) {
+                Poll::Pending if held => Poll::Ready(Ok(Try::GiveBack)),
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
+                Poll::Ready(Ok(Some(done))) => Poll::Ready(Ok(Try::Done(done))),
+                Poll::Ready(Ok(None)) => {
+                    if !held {
+                        held = true;
+                        engine.busy = engine.busy.saturating_add(1);
+                    }
+                    Poll::Ready(Ok(Try::WantsBlock))
+                }
+            });
+            match tried {
+                Ok(Try::Done(done)) => break Some(Ok(done)),
+                Ok(Try::GiveBack) => break None,
+                Ok(Try::WantsBlock) => match host.alloc_block() {
+                    Ok(page) => spares.add(page),
+                    Err(errno) => break Some(Err(errno.into())),
+                },
+                Err(why) => break Some(Err(why)),
+            }
+        };
+        drop(spares);
+        if held {
+            host.now(|engine| {
+                engine.busy = engine.busy.saturating_sub(1);
+            });
+        }
+        if let Some(outcome) = outcome {
+            return outcome;
+        }
+    }
+}

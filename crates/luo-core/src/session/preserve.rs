@@ -1,0 +1,391 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Preserving a file at once, registering it for prepare, and undoing both.
+
+use core::task::{ready, Poll};
+
+use luo_abi::errno::Errno;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handover::block::{Room, Spares};
+use crate::host::{Access, Frozen, Host, Preserved};
+use crate::id::{FileId, HandlerId, SessionId};
+use crate::lock::Lock;
+use crate::participant::flb::Held;
+use crate::participant::flb_life::{acquire_flbs, release_flbs};
+use crate::session::pages::with_pages;
+use crate::session::{Direction, File, Live, Source, Stage};
+
+/// Preserves a file in an outgoing session under a token.
+///
+/// `open` gives the file; it is called after the token is known to be free, so
+/// that a taken token is told before a bad descriptor. It must not wait for the
+/// caller: a transition waits for it.
+///
+/// # Errors
+/// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
+/// [`Error::AlreadyPreserved`], [`Error::Full`] at 630,000 files in a session,
+/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an
+/// FLB or the handler says.
+pub fn preserve_file<H: Lock>(
+    host: &H,
+    session: SessionId,
+    token: u64,
+    open: impl FnOnce() -> Result<H::File, Errno>,
+) -> Result<(), Error> {
+    add_file(host, session, token, |id| {
+        let (handler, source) = find_source(host, id, open)?;
+        let live = preserve_source(host, handler, source).map_err(|(why, source)| {
+            drop(source);
+            why
+        })?;
+        install(host, id, live);
+        Ok(())
+    })
+}
+
+/// Takes a token, runs `fill` for the file, and gives the token back if that
+/// fails.
+pub(crate) fn add_file<H: Lock>(
+    host: &H,
+    session: SessionId,
+    token: u64,
+    fill: impl FnOnce(FileId) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let id = reserve(host, session, token)?;
+    let filled = fill(id);
+    // Whatever a failed one held is dropped without the lock.
+    let undone = host.now(|engine| {
+        engine.mark_idle(session);
+        match filled {
+            Ok(()) => None,
+            Err(_) => Some(engine.remove_outgoing_file(session, id)),
+        }
+    });
+    drop(undone);
+    filled
+}
+
+fn reserve<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<FileId, Error> {
+    with_pages(host, |engine, spares| {
+        ready!(engine.enter(session, Direction::Outgoing))?;
+        Poll::Ready(engine.reserve_file(session, token, spares))
+    })
+}
+
+/// Takes a token for a transition, which has everything for itself.
+pub(crate) fn reserve_in_transition<H: Lock>(
+    host: &H,
+    session: SessionId,
+    token: u64,
+) -> Result<FileId, Error> {
+    with_pages(host, |engine, spares| {
+        let reserved = engine.reserve_file(session, token, spares);
+        if let Ok(Some(_)) = reserved {
+            engine.mark_idle(session);
+        }
+        Poll::Ready(reserved)
+    })
+}
+
+/// Opens a file and finds who handles it; the file counts as preserved for
+/// everybody else from here on.
+pub(crate) fn find_source<H: Lock>(
+    host: &H,
+    id: FileId,
+    open: impl FnOnce() -> Result<H::File, Errno>,
+) -> Result<(HandlerId, Source<H>), Error> {
+    let file = open()?;
+    let (handler_id, handler, pin) = find_handler(host, &file)?;
+    let object = host.object_id(&handler, &file);
+    let (bytes, access) = (host.bytes(&handler, &file), host.access(&file));
+    host.now(|engine| engine.assign(id, handler_id, object, bytes, access))?;
+    let source = Source { handler, file, pin };
+    Ok((handler_id, source))
+}
+
+/// What is preserved, and the handler's handle.
+pub(crate) type Made<H> = (Live<H>, u64);
+
+/// Runs the FLBs' preserve and the handler's; gives the source back with the
+/// error if one fails.
+pub(crate) fn preserve_source<H: Lock>(
+    host: &H,
+    handler: HandlerId,
+    source: Source<H>,
+) -> Result<Made<H>, (Error, Source<H>)> {
+    let flbs = match acquire_flbs(host, handler) {
+        Ok(flbs) => flbs,
+        Err(why) => return Err((why, source)),
+    };
+    match host.preserve(&source.handler, &source.file) {
+        Ok(Preserved { data, private }) => {
+            let live = Live {
+                private,
+                source,
+                flbs,
+            };
+            Ok((live, data))
+        }
+        Err(errno) => {
+            release_flbs(host, handler, flbs);
+            Err((errno.into(), source))
+        }
+    }
+}
+
+/// Makes a file a preserved one.
+pub(crate) fn install<H: Lock>(host: &H, id: FileId, (live, data): Made<H>) {
+    let old = host.now(|engine| {
+        if let Some(file) = engine.files.get_mut(id) {
+            file.data = data;
+        }
+        engine.replace_stage(id, Stage::Preserved(Some(live)))
+    });
+    drop(old);
+}
+
+/// Makes a file a registered one again.
+pub(crate) fn put_back_source<H: Lock>(host: &H, id: FileId, source: Source<H>) {
+    drop(host.now(|engine| engine.replace_stage(id, Stage::Registered(Some(source)))));
+}
+
+/// The first handler that knows the file, with its owner pinned.
+fn find_handler<H: Lock>(
+    host: &H,
+    file: &H::File,
+) -> Result<(HandlerId, H::Handler, H::Pin), Error> {
+    let mut after = None;
+    loop {
+        let next = host.now(|engine| engine.next_handler(host, after));
+        let (id, pinned) = next.ok_or(Error::NoHandler)?;
+        if let Some((handler, pin)) = pinned {
+            if host.can_preserve(&handler, file) {
+                return Ok((id, handler, pin));
+            }
+        }
+        after = Some(id);
+    }
+}
+
+/// Takes one file back out of an outgoing session. Files that need it miss it
+/// from now on.
+///
+/// # Errors
+/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::NoSession`],
+/// [`Error::Prepared`], [`Error::Frozen`].
+pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<(), Error> {
+    // The whole session: nothing else is done with the file meanwhile.
+    let (before, id) = host.wait(|engine| {
+        ready!(engine.enter(session, Direction::Outgoing))?;
+        let Some(id) = engine.find_file(session, token) else {
+            return Poll::Ready(Err(Error::NoToken));
+        };
+        engine.lock_session(session).map_ok(|before| (before, id))
+    })?;
+    remove_preserved(host, session, id);
+    host.now(|engine| {
+        engine.unlock_session(session, before);
+    });
+    Ok(())
+}
+
+/// Undoes all files of an outgoing session that the caller has claimed: those
+/// that need others before what they need, else the last first.
+pub(crate) fn unpreserve_all<H: Lock>(host: &H, session: SessionId) {
+    let mut next = host.now(|engine| engine.arrange_session(session).last);
+    while let Some(id) = next {
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+        remove_preserved(host, session, id);
+    }
+}
+
+/// Undoes one file of a session that the caller has claimed, or of one that
+/// nobody else can get at.
+pub(crate) fn remove_preserved<H: Lock>(host: &H, session: SessionId, id: FileId) {
+    if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
+        // The file and then the pin on its handler's owner go last.
+        let source = undo_preserve(host, handler, live, data);
+        let gone = host.now(|engine| engine.remove_outgoing_file(session, id));
+        drop(gone);
+        drop(source);
+    } else {
+        let gone = host.now(|engine| {
+            let source = engine.take_source(id);
+            (engine.remove_outgoing_file(session, id), source)
+        });
+        drop(gone);
+    }
+    trim_records(host);
+}
+
+/// Runs the handler's unpreserve and releases the FLBs; gives back what there was
+/// before the file was preserved.
+pub(crate) fn undo_preserve<H: Lock>(
+    host: &H,
+    handler: Option<HandlerId>,
+    live: Live<H>,
+    data: u64,
+) -> Source<H> {
+    let Live {
+        mut private,
+        source,
+        flbs,
+    } = live;
+    host.unpreserve(Frozen {
+        handler: &source.handler,
+        file: &source.file,
+        data,
+        private: &mut private,
+    });
+    drop(private);
+    release(host, handler, flbs);
+    source
+}
+
+fn release<H: Lock>(host: &H, handler: Option<HandlerId>, flbs: Held) {
+    if let Some(handler) = handler {
+        release_flbs(host, handler, flbs);
+    }
+}
+
+/// Drops the pages that records no longer need.
+pub(crate) fn trim_records<H: Lock>(host: &H) {
+    while let Some(page) = host.now(|engine| engine.surplus_record_page()) {
+        drop(page);
+    }
+}
+
+/// A file and pages that are not needed any more.
+type Removed<H> = (
+    Option<File<H>>,
+    Option<<H as Host>::Block>,
+    Option<<H as Host>::Block>,
+);
+
+/// What is preserved of a file, its handler, and the handler's handle.
+pub(crate) type Taken<H> = (Live<H>, Option<HandlerId>, u64);
+
+impl<H: Host> Engine<H> {
+    /// Gives a file its stage. The stage it had, or this one if the file is gone, comes
+    /// back to be dropped without the lock.
+    pub(crate) fn replace_stage(&mut self, id: FileId, stage: Stage<H>) -> Stage<H> {
+        match self.files.get_mut(id) {
+            Some(file) => core::mem::replace(&mut file.stage, stage),
+            None => stage,
+        }
+    }
+
+    /// Takes a token, or `None` if a page is wanted first.
+    pub(crate) fn reserve_file(
+        &mut self,
+        session: SessionId,
+        token: u64,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Option<FileId>, Error> {
+        if self.find_file(session, token).is_some() {
+            return Err(Error::TokenExists);
+        }
+        match self.make_room_for_file(session, spares)? {
+            Room::WantsBlock => Ok(None),
+            Room::Ready => {
+                let added = self.add_file(File::new(session, token, Stage::Reserved));
+                match added {
+                    Ok(id) => {
+                        self.mark_busy(session);
+                        Ok(Some(id))
+                    }
+                    Err(why) => {
+                        // What it would have needed goes back to the caller, who
+                        // drops it.
+                        if let Some(entry) = self.sessions.get_mut(session) {
+                            let files = entry.files.len;
+                            if let Some(page) = entry.chain.surplus(files) {
+                                spares.add(page);
+                            }
+                        }
+                        if let Some(page) = self.surplus_record_page() {
+                            spares.add(page);
+                        }
+                        Err(why)
+                    }
+                }
+            }
+        }
+    }
+
+    fn make_room_for_file(
+        &mut self,
+        session: SessionId,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Room, Error> {
+        let entry = self.sessions.get_mut(session).ok_or(Error::NoSession)?;
+        let wants_file = entry.chain.wants(entry.files.len.saturating_add(1))?;
+        let wants_record = self.record_chain.wants(self.records.saturating_add(1))?;
+        let wanted = usize::from(wants_file).saturating_add(usize::from(wants_record));
+        if wanted > spares.len() {
+            return Ok(Room::WantsBlock);
+        }
+        entry.chain.give(spares.take_if(wants_file));
+        self.record_chain.give(spares.take_if(wants_record));
+        Ok(Room::Ready)
+    }
+
+    /// Gives a reserved file its handler and its object.
+    fn assign(
+        &mut self,
+        id: FileId,
+        handler: HandlerId,
+        object: u64,
+        bytes: u64,
+        access: Access,
+    ) -> Result<(), Error> {
+        // It may have been unregistered since it was found.
+        let entry = self.handlers.get_mut(handler);
+        let entry = entry.filter(|entry| entry.registered);
+        let entry = entry.ok_or(Error::NoHandler)?;
+        entry.files = entry.files.saturating_add(1);
+        match self.files.get_mut(id) {
+            Some(file) => {
+                file.handler = Some(handler);
+                file.bytes = bytes;
+                file.access = access;
+            }
+            None => return Err(Error::Inconsistent),
+        }
+        // What retrievals under way have set aside stays so: each is busy, and
+        // so is this operation.
+        self.objects.reserve(self.busy)?;
+        // On failure the file is removed, and its handler released with it.
+        self.index_object(id, object)
+    }
+
+    /// Takes what is preserved of a file out, so that callbacks can have it
+    /// without the lock.
+    pub(crate) fn take_live(&mut self, id: FileId) -> Option<Taken<H>> {
+        let file = self.files.get_mut(id)?;
+        let Stage::Preserved(live) = &mut file.stage else {
+            return None;
+        };
+        Some((live.take()?, file.handler, file.data))
+    }
+
+    /// Takes what a registered file consists of out.
+    pub(crate) fn take_source(&mut self, id: FileId) -> Option<Source<H>> {
+        match &mut self.files.get_mut(id)?.stage {
+            Stage::Registered(source) => source.take(),
+            _ => None,
+        }
+    }
+
+    /// Takes an outgoing file out, and the pages its records do not need any
+    /// more; all for the caller to drop.
+    pub(crate) fn remove_outgoing_file(&mut self, session: SessionId, id: FileId) -> Removed<H> {
+        let file = self.remove_file(id);
+        let page = self.sessions.get_mut(session).and_then(|entry| {
+            let records = entry.files.len;
+            entry.chain.surplus(records)
+        });
+        (file, page, self.surplus_record_page())
+    }
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Retrieving files of the previous kernel, what they need first.
+
+use core::task::{ready, Poll};
+
+use luo_abi::rfc::State as MachineState;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::host::{Access, Host};
+use crate::id::{FileId, SessionId};
+use crate::lock::Lock;
+use crate::mem::Vec;
+use crate::session::{Direction, Progress, Stage, State};
+
+/// Restores the file that was preserved under a token, and before it all that it
+/// needs, directly or not; those stay with their sessions for their owners. Asked
+/// again, it gives the same file again; of several who ask at once, one does the
+/// work.
+///
+/// # Errors
+/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
+/// [`Error::NoMemory`], [`Error::DependencyFailed`]; or what the handler said, then
+/// and each time after: a handler that failed is not asked again.
+pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
+    let plan = host.wait(|engine| {
+        ready!(engine.enter(session, Direction::Incoming))?;
+        let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
+        if let Some(file) = engine.files.get_mut(id) {
+            file.asked_for = true;
+        }
+        Poll::Ready(engine.plan(id))
+    })?;
+    follow(host, plan)
+}
+
+/// Restores a file that was registered on the device in the previous kernel, and
+/// before it all that it needs. It is given once: to one of those who ask.
+///
+/// # Errors
+/// [`Error::NotUpdated`], [`Error::NoToken`], [`Error::AlreadyRestored`],
+/// [`Error::NoMemory`], [`Error::DependencyFailed`]; or what the handler said, then
+/// and each time after.
+pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
+    let (id, plan) = host.wait(|engine| {
+        let id = ready!(engine.restorable(token))?;
+        Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
+    })?;
+    let file = follow(host, plan)?;
+    // Between the look above and here somebody else may have got it, or a reboot
+    // may have come that carries it on.
+    host.wait(|engine| {
+        let id = ready!(engine.restorable(token))?;
+        if let Some(entry) = engine.files.get_mut(id) {
+            entry.handed = true;
+        }
+        Poll::Ready(Ok::<_, Error>(()))
+    })?;
+    Ok((id, file))
+}
+
+/// Undoes [`restore_file`] for a caller who could not be told of it: the file can
+/// be restored again.
+pub fn put_back_file<H: Lock>(host: &H, id: FileId) {
+    host.now(|engine| {
+        if let Some(file) = engine.files.get_mut(id) {
+            file.handed = false;
+        }
+    });
+}
+
+/// Restores each file of a plan; gives the last one.
+fn follow<H: Lock>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
+    let count = plan.len();
+    for (at, id) in plan.into_iter().enumerate() {
+        if at.saturating_add(1) == count {
+            return retrieve_one(host, id)?.ok_or(Error::NoToken);
+        }
+        // One that is gone was retrieved and finished meanwhile.
+        if let Err(why) = retrieve_one(host, id) {
+            return Err(host.now(|engine| engine.dependency_failed(id, why)));
+        }
+    }
+    Err(Error::Inconsistent)
+}
+
+/// Restores one file; `None` if it is gone.
+fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error> {
+    let begun = host.wait(|engine| {
+        ready!(engine.update.claimable())?;
+        engine.begin_retrieve(id)
+    })?;
+    carry_out(host, begun)
+}
+
+/// Restores one file for a transition, which has everything for itself.
+pub(crate) fn retrieve_in_transition<H: Lock>(host: &H, id: FileId) -> Result<H::File, Error> {
+    let begun = host.wait(|engine| engine.begin_retrieve(id))?;
+    carry_out(host, begun)?.ok_or(Error::NoToken)
+}
+
+fn carry_out<H: Lock>(host: &H, begun: Begun<H>) -> Result<Option<H::File>, Error> {
+    let job = match begun {
+        Begun::Gone => return Ok(None),
+        Begun::There(file) => return Ok(Some(file)),
+        Begun::Retrieve(job) => job,
+    };
+    let session = job.session;
+    let outcome = run(host, job);
+    host.now(|engine| {
+        engine.mark_idle(session);
+    });
+    outcome.map(Some)
+}
+
+fn run<H: Lock>(host: &H, job: Job<H>) -> Result<H::File, Error> {
+    let Job {
+        id,
+        handler,
+        data,
+        access,
+        wide,
+        ..
+    } = job;
+    let restored = match wide {
+        Some(file) => Ok(file),
+        None => host.retrieve(&handler, data),
+    };
+    // Handlers restore with all access; nobody gets more than they had. That it
+    // fails may pass: the file is kept and tried again when it is asked for.
+    let (answer, progress) = match restored {
+        Err(errno) => (Err(errno), Progress::Failed(errno)),
+        Ok(file) if access == Access::Full => (Ok(file.clone()), Progress::Done(file)),
+        Ok(file) => match host.narrow(file.clone(), access) {
+            Ok(narrow) => (Ok(narrow.clone()), Progress::Done(narrow)),
+            Err(errno) => (Err(errno), Progress::Wide(file)),
+        },
+    };
+    let object = match &progress {
+        Progress::Done(file) => Some(host.object_id(&handler, file)),
+        _ => None,
+    };
+    let answer = answer.map_err(Error::from);
+    host.now(|engine| {
+        engine.set_progress(id, progress);
+        if let Some(object) = object {
+            // Memory for it was set aside at the beginning. A handler that
+            // gives an object which is preserved already keeps it so.
+            let _ = engine.index_object(id, object);
+        }
+    });
+    answer
+}
+
+/// What the handler is to restore.
+struct Job<H: Host> {
+    id: FileId,
+    session: SessionId,
+    handler: H::Handler,
+    data: u64,
+    access: Access,
+    /// It was restored, and is to be narrowed only.
+    wide: Option<H::File>,
+}
+
+enum Begun<H: Host> {
+    /// It is not there any more.
+    Gone,
+    /// It is restored already.
+    There(H::File),
+    /// The caller is to run the handler.
+    Retrieve(Job<H>),
+}
+
+impl<H: Host> Engine<H> {
+    /// The file of the device with a token, if it can be given to somebody now.
+    fn restorable(&self, token: u64) -> Poll<Result<FileId, Error>> {
+        if self.update.is_moving() {
+            return Poll::Pending;
+        }
+        if self.state() != MachineState::Updated {
+            return Poll::Ready(Err(Error::NotUpdated));
+        }
+        let id = self.find_device_file(Direction::Incoming, token);
+        let id = id.ok_or(Error::NoToken)?;
+        if self.files.get(id).is_some_and(|file| file.handed) {
+            return Poll::Ready(Err(Error::AlreadyRestored));
+        }
+        Poll::Ready(Ok(id))
+    }
+
+    /// What is to be restored for a file: what it needs, then itself.
+    fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
+        let files = &self.files;
+        let done = |id: FileId| {
+            files.get(id).is_some_and(|file| match &file.stage {
+                Stage::Incoming(arrived) => matches!(arrived.progress, Progress::Done(_)),
+                _ => false,
+            })
+        };
+        Ok(self.graph.closure(id, done)?)
+    }
+
+    fn begin_retrieve(&mut self, id: FileId) -> Poll<Result<Begun<H>, Error>> {
+        let Some(session) = self.files.get(id).map(|file| file.session) else {
+            return Poll::Ready(Ok(Begun::Gone));
+        };
+        match self.sessions.get(session).map(|session| session.state) {
+            None => return Poll::Ready(Ok(Begun::Gone)),
+            Some(State::Locked) => return Poll::Pending,
+            Some(_) => {}
+        }
+        // One for this file and one for each that is being retrieved already.
+        self.objects.reserve(self.busy.saturating_add(1))?;
+        let Some(file) = self.files.get_mut(id) else {
+            return Poll::Ready(Ok(Begun::Gone));
+        };
+        let (data, access) = (file.data, file.access);
+        let Stage::Incoming(arrived) = &mut file.stage else {
+            return Poll::Ready(Err(Error::Inconsistent));
+        };
+        match &arrived.progress {
+            Progress::Retrieving => Poll::Pending,
+            Progress::Done(file) => Poll::Ready(Ok(Begun::There(file.clone()))),
+            Progress::Failed(errno) => Poll::Ready(Err((*errno).into())),
+            Progress::Waiting | Progress::Wide(_) => {
+                let wide = match core::mem::replace(&mut arrived.progress, Progress::Retrieving) {
+                    Progress::Wide(file) => Some(file),
+                    _ => None,
+                };
+                let handler = arrived.handler.clone();
+                self.mark_busy(session);
+                Poll::Ready(Ok(Begun::Retrieve(Job {
+                    id,
+                    session,
+                    handler,
+                    data,
+                    access,
+                    wide,
+                })))
+            }
+        }
+    }
+
+    fn set_progress(&mut self, id: FileId, progress: Progress<H>) {
+        if let Some(file) = self.files.get_mut(id) {
+            if let Stage::Incoming(arrived) = &mut file.stage {
+                arrived.progress = progress;
+            }
+        }
+    }
+
+    fn dependency_failed(&self, id: FileId, why: Error) -> Error {
+        match (self.file_name(id), why) {
+            (Some(on), Error::Host(errno)) => Error::DependencyFailed { on, errno },
+            _ => why,
+        }
+    }
+}

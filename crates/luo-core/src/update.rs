@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Operations that move the whole machine, or may end an update.
+//!
+//! Which event is legal when is decided by the table in `crate::update_state`.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `event` | PREPARE, FREEZE, CANCEL |
+//! | `end` | FINISH, and the end of an update by itself |
+//! | `reboot` | what the reboot system call does before a kexec |
+//! | `transition` | the steps that the above are made of, and their undoing |
+//! | `carry` | sessions that nobody has claimed go on to the next kernel |
+//! | `takeover` | reading what the previous kernel left |
+//! | `open` | opening the device |
+//! | `leave` | finishing and closing a session |
+//! | `report` | what a transition did, as a log says it |
+
+pub(crate) mod carry;
+pub(crate) mod end;
+pub(crate) mod event;
+pub(crate) mod leave;
+pub(crate) mod open;
+pub(crate) mod reboot;
+mod report;
+pub(crate) mod takeover;
+mod transition;
+
+pub use report::Report;

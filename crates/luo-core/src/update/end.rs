@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The end of an update in the next kernel: FINISH, and the end by itself.
+
+use core::task::Poll;
+
+use luo_abi::rfc::{Event, State as MachineState};
+
+use crate::engine::{files_of, Engine};
+use crate::error::Error;
+use crate::file_name::FileName;
+use crate::graph::{First, Order};
+use crate::handover::Handover;
+use crate::host::Host;
+use crate::id::SessionId;
+use crate::lock::Lock;
+use crate::participant::subsystem_calls;
+use crate::session::finish::{can_finish, finish_file};
+use crate::session::remove::remove_locked;
+use crate::session::State;
+use crate::update::takeover::take_over;
+use crate::update::transition::begin;
+use crate::update::Report;
+
+/// The FINISH event: ends the update and releases whatever was not reclaimed.
+/// Dependents go before what they need, files before subsystems. `released` is
+/// told of each file whose memory is released.
+///
+/// It cannot fail: a file that its handler does not let go of stays with its
+/// session, which is tried again at each open of the device, and does not keep
+/// the machine in this state.
+///
+/// # Errors
+/// [`Error::Illegal`] in any state but UPDATED; [`Error::NoMemory`] if the previous
+/// kernel's sessions were not read yet, which an open of the device does; EAGAIN if
+/// the caller was killed while it waited for another transition. Nothing has happened
+/// then.
+pub fn finish_update<H: Lock>(
+    host: &H,
+    mut released: impl FnMut(&FileName),
+) -> Result<Report, Error> {
+    // What was never read is read now, to be released. What is refused cannot be
+    // and stays quarantined; that is known from the open. What could not be read for
+    // lack of memory would come to light after the end of the update, when nobody
+    // can release it any more.
+    if let Err((Error::NoMemory, _)) = take_over(host) {
+        return Err(Error::NoMemory);
+    }
+    let from = begin(host, Event::Finish)?;
+    let order = host.now(|engine| engine.arrange_all_arrived());
+    let mut report = Report::new(Some(Event::Finish), from);
+    // From the end: dependents first, and of files that are free of each other the
+    // last first.
+    let mut next = order.last;
+    while let Some(id) = next {
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+        let name = host.now(|engine| engine.file_name(id));
+        // One that is needed by what stays has to stay as well.
+        let needed = host.now(|engine| engine.graph.dependent_count(id) > 0);
+        if needed || !can_finish(host, id) {
+            report.stuck = report.stuck.saturating_add(1);
+            continue;
+        }
+        report.files = report.files.saturating_add(1);
+        if finish_file(host, id) {
+            if let Some(name) = &name {
+                released(name);
+            }
+            if let Some(first) = report.released_first.get_mut(report.released) {
+                *first = name;
+            }
+            report.released = report.released.saturating_add(1);
+        }
+    }
+    let mut session = host.now(|engine| engine.incoming.first);
+    while let Some(id) = session {
+        report.sessions = report.sessions.saturating_add(1);
+        session = host.now(|engine| engine.next_session(id));
+        if host.now(|engine| engine.close_finished(id)) {
+            remove_locked(host, id);
+        }
+    }
+    end(host, report)
+}
+
+/// The update is over once its last session is: the subsystems are told.
+pub(crate) fn end_if_all_finished<H: Lock>(host: &H) {
+    let from = host.wait(|engine| {
+        if !engine.has_finished() {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(match engine.update.begin(Event::Finish) {
+            Poll::Ready(Ok(())) => Some(MachineState::Updated),
+            _ => None,
+        })
+    });
+    if let Some(from) = from {
+        host.transition_begun(Some(Event::Finish));
+        let _ = end(host, Report::new(Some(Event::Finish), from));
+    }
+}
+
+fn end<H: Lock>(host: &H, mut report: Report) -> Result<Report, Error> {
+    report.subsystems = subsystem_calls::finish_all(host);
+    report.to = host.now(|engine| {
+        engine.update.set_updated(false);
+        engine.update.end(MachineState::Normal)
+    });
+    host.transition_ended(&report);
+    Ok(report)
+}
+
+impl<H: Host> Engine<H> {
+    /// Puts all files of the previous kernel in order, dependencies first.
+    fn arrange_all_arrived(&mut self) -> Order {
+        let all = files_of(&self.sessions, &self.files, &self.incoming, |_| true);
+        self.graph.arrange(all, First::Dependencies)
+    }
+
+    fn next_session(&self, id: SessionId) -> Option<SessionId> {
+        self.sessions.get(id)?.links.next
+    }
+
+    /// What becomes of an incoming session at FINISH. True if it goes, claimed
+    /// for that by this call.
+    fn close_finished(&mut self, id: SessionId) -> bool {
+        let Some(session) = self.sessions.get(id) else {
+            return false;
+        };
+        match (session.state, session.files.len) {
+            (State::Claimed { .. }, 0) => {
+                self.set_finished(id);
+                false
+            }
+            (State::Unclaimed { .. }, 0) => {
+                self.set_state(id, State::Locked);
+                self.mark_busy(id);
+                true
+            }
+            (State::Unclaimed { .. }, _) => {
+                self.set_state(id, State::CLOSED_PENDING);
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether there were sessions of the previous kernel and all are finished.
+    fn has_finished(&self) -> bool {
+        self.state() == MachineState::Updated
+            && self.unfinished == 0
+            && self.had_sessions
+            && matches!(self.handover, Handover::Taken)
+    }
+}

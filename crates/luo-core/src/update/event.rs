@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The events PREPARE, FREEZE and CANCEL. FINISH is in `end_of_update`.
+
+use luo_abi::rfc::{Event, State as MachineState};
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::id::SessionId;
+use crate::lock::Lock;
+use crate::session::Direction;
+use crate::update::carry::uncarry;
+use crate::update::end::end_if_all_finished;
+use crate::update::leave::close_session;
+use crate::update::transition::{begin, freeze_all, prepare_all, undo_all};
+use crate::update::Report;
+
+/// The PREPARE event: preserves what is registered on the device and asks all
+/// subsystems; what is preserved is fixed from then on.
+///
+/// # Errors
+/// [`Failure`]: who vetoes, or which dependency is missing; the state is NORMAL
+/// again and everything as it was. [`Error::Illegal`] in any state but NORMAL;
+/// EAGAIN if the caller was killed while it waited for another transition.
+pub fn prepare<H: Lock>(host: &H) -> Result<Report, Failure> {
+    let from = begin(host, Event::Prepare)?;
+    match prepare_all(host) {
+        Ok(()) => Ok(end(host, Event::Prepare, from, MachineState::Prepared)),
+        Err(why) => Err(fail(host, Event::Prepare, why)),
+    }
+}
+
+/// The FREEZE event: all handlers and subsystems take their last look, and the
+/// handover is written.
+///
+/// # Errors
+/// As [`prepare`], legal in PREPARED; a veto cancels the whole update.
+pub fn freeze<H: Lock>(host: &H) -> Result<Report, Failure> {
+    let from = begin(host, Event::Freeze)?;
+    host.now(|engine| {
+        engine.by_event = true;
+    });
+    match freeze_all(host) {
+        Ok(()) => Ok(end(host, Event::Freeze, from, MachineState::Frozen)),
+        Err(why) => {
+            host.now(|engine| {
+                engine.by_event = false;
+            });
+            undo_all(host);
+            Err(fail(host, Event::Freeze, why))
+        }
+    }
+}
+
+/// The CANCEL event: undoes prepare, and freeze, also that of a reboot which did
+/// not come about. Sessions whose descriptors were closed meanwhile go.
+///
+/// # Errors
+/// [`Error::Illegal`] in NORMAL and UPDATED; EAGAIN if the caller was killed while
+/// it waited for another transition. Nothing has happened then.
+pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
+    let from = begin(host, Event::Cancel)?;
+    host.now(|engine| {
+        engine.write_empty();
+    });
+    undo_all(host);
+    uncarry(host);
+    let report = end(host, Event::Cancel, from, MachineState::Normal);
+    close_orphans(host);
+    Ok(report)
+}
+
+fn end<H: Lock>(host: &H, event: Event, from: MachineState, to: MachineState) -> Report {
+    let mut report = Report::new(Some(event), from);
+    report.to = host.now(|engine| {
+        engine.count_outgoing(&mut report);
+        engine.update.end(to)
+    });
+    host.transition_ended(&report);
+    report
+}
+
+/// Ends a transition that has failed and is undone.
+pub(crate) fn fail<H: Lock>(host: &H, event: Event, why: Failure) -> Failure {
+    let state = host.now(|engine| engine.update.fail(Some(event), why));
+    host.transition_failed(Some(event), state, &why);
+    close_orphans(host);
+    why
+}
+
+/// Closes the sessions whose descriptors were closed while an update held them.
+pub(crate) fn close_orphans<H: Lock>(host: &H) {
+    let mut next = host.now(|engine| engine.next_orphan(None));
+    while let Some(id) = next {
+        // Looked up first: the session may be gone afterwards. Each is closed
+        // once: held again meanwhile, it waits for the next cancel.
+        next = host.now(|engine| engine.next_orphan(Some(id)));
+        if host.now(|engine| engine.take_orphan(id)) {
+            // An incoming one that cannot be finished stays pending; the next
+            // open of the device tries again and reports.
+            let _ = close_session(host, id);
+        }
+    }
+    // The last session may have been finished while the transition waited.
+    end_if_all_finished(host);
+}
+
+impl<H: Host> Engine<H> {
+    /// The next orphan behind `after`, the outgoing ones first.
+    fn next_orphan(&self, after: Option<SessionId>) -> Option<SessionId> {
+        let (mut next, mut direction) = match after {
+            None => (self.outgoing.first, Direction::Outgoing),
+            Some(id) => {
+                let session = self.sessions.get(id)?;
+                (session.links.next, session.direction)
+            }
+        };
+        loop {
+            while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
+                if session.orphan {
+                    return Some(id);
+                }
+                next = session.links.next;
+            }
+            if direction == Direction::Incoming {
+                return None;
+            }
+            (next, direction) = (self.incoming.first, Direction::Incoming);
+        }
+    }
+
+    /// Whether a session is an orphan still; it is none afterwards.
+    fn take_orphan(&mut self, id: SessionId) -> bool {
+        let session = self.sessions.get_mut(id);
+        session.is_some_and(|session| core::mem::take(&mut session.orphan))
+    }
+}

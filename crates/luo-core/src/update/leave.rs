@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Leaving a session: finishing it, and closing it. Either may be the last thing an
+//! update waited for.
+
+use core::task::{ready, Poll};
+
+use luo_abi::rfc::State as MachineState;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::host::Host;
+use crate::id::SessionId;
+use crate::lock::Lock;
+use crate::session::finish::finish_locked;
+use crate::session::preserve::unpreserve_all;
+use crate::session::remove::{end_incoming, remove_locked};
+use crate::session::retry::retry_closed;
+use crate::session::{Direction, State};
+use crate::text::SessionName;
+use crate::update::end::end_if_all_finished;
+
+/// Finishes a retrieved session: all files, those that need others before what
+/// they need, or, if one handler does not let go yet, none. The session itself
+/// stays until it is closed; to finish it again changes nothing. If it was the
+/// last one, the update is over.
+///
+/// # Errors
+/// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
+/// [`Error::WrongDirection`], [`Error::Frozen`].
+pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
+    let before = host.wait(|engine| {
+        let direction = engine.session_info(id).map(|(_, direction)| direction);
+        if direction == Some(Direction::Outgoing) {
+            return Poll::Ready(Err(Error::WrongDirection));
+        }
+        engine.lock_session(id)
+    })?;
+    let outcome = match before {
+        State::Claimed { .. } => finish_locked(host, id),
+        _ => Err(Error::NoSession),
+    };
+    host.now(|engine| {
+        if outcome.is_ok() {
+            engine.set_finished(id);
+        }
+        engine.unlock_session(id, before);
+    });
+    after_finish(host);
+    outcome
+}
+
+/// Ends a session whose last descriptor is closed.
+///
+/// An outgoing one is undone file by file, the last first. An incoming one is
+/// finished; if a handler does not let go, the session stays, can be retrieved
+/// again by its name, and is finished by the next [`super::open_device`].
+/// While the machine is prepared or frozen an outgoing session stays untouched: it
+/// goes over to the next kernel, or away if the update is cancelled. So does, while
+/// it is frozen, an incoming one.
+///
+/// # Errors
+/// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
+/// somebody: whoever closed the descriptor will not look.
+pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
+    let claimed = host.wait(|engine| {
+        let info = engine.session_info(id);
+        if engine.keeps(info.map(|(_, direction)| direction)) {
+            engine.orphan(id);
+            return Poll::Ready(Ok::<_, Error>(None));
+        }
+        ready!(engine.lock_session(id))?;
+        Poll::Ready(Ok(info.map(|(_, direction)| direction)))
+    })?;
+    match claimed {
+        None => return Ok(()),
+        Some(Direction::Outgoing) => unpreserve_all(host, id),
+        Some(Direction::Incoming) => {
+            let ended = end_incoming(host, id);
+            if let Err(Error::Needed { by, .. }) = &ended {
+                host.now(|engine| {
+                    engine.want_retry(id, &by.session);
+                });
+            }
+            after_finish(host);
+            // It may have been finished together with others.
+            let gone = host.now(|engine| engine.sessions.get(id).is_none());
+            return if gone { Ok(()) } else { ended };
+        }
+    }
+    remove_locked(host, id);
+    Ok(())
+}
+
+/// What follows once files of the previous kernel are finished: sessions that
+/// waited for them are tried again, and the update ends if it was the last.
+pub(crate) fn after_finish<H: Lock>(host: &H) {
+    while host.now(|engine| core::mem::take(&mut engine.retry_wanted)) {
+        // What still cannot be finished is tried and reported by the next open.
+        retry_closed(host, |_| ());
+    }
+    end_if_all_finished(host);
+}
+
+impl<H: Host> Engine<H> {
+    /// Whether a session that is closed now stays because of an update.
+    fn keeps(&self, direction: Option<Direction>) -> bool {
+        !self.update.is_moving()
+            && match self.state() {
+                MachineState::Frozen => true,
+                MachineState::Prepared => direction == Some(Direction::Outgoing),
+                MachineState::Normal | MachineState::Updated => false,
+            }
+    }
+
+    fn orphan(&mut self, id: SessionId) {
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.orphan = true;
+        }
+    }
+
+    /// A session that was closed is needed by another. If that one was closed as
+    /// well, the two may have to be finished together; if it has been finished
+    /// since, nobody else knows that this one waits.
+    fn want_retry(&mut self, id: SessionId, other: &SessionName) {
+        self.retry_wanted |= self.needed_elsewhere(id).is_ok();
+        let other = self.find_session(Direction::Incoming, other);
+        let other = other.and_then(|id| self.sessions.get(id));
+        self.retry_wanted |= other.is_some_and(|other| other.state == State::CLOSED_PENDING);
+    }
+}

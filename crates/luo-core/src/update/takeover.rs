@@ -1,0 +1,273 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Taking over what the previous kernel left.
+//!
+//! The root and the FLBs are read at boot, because drivers ask for FLBs early.
+//! The sessions are read when the device is opened first: by then handlers are
+//! registered. Nothing is given to the allocator until all of it is taken over.
+
+use core::task::Poll;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handover::{
+    read_early, read_sessions, Draft, Early, HandlerEntry, Handover, Refusal, RootFields,
+};
+use crate::host::Host;
+use crate::lock::Lock;
+use crate::mem::Vec;
+use crate::session::{Arrived, Direction, File, Progress, Stage};
+use crate::table::hash::Hash;
+
+/// Reads the root that the previous kernel left, address and length by its own
+/// account, with its FLBs; and, if it left one, the root of the supplement,
+/// with its subsystems. Call once, at boot.
+///
+/// The state is UPDATED from here on if there is anything to finish.
+///
+/// # Errors
+/// [`Error::Refused`], once and for good; [`Error::NoMemory`], which leaves the
+/// handover refused as well, because drivers cannot be told later.
+pub fn admit<H: Lock>(
+    host: &H,
+    root: (u64, usize),
+    supplement: Option<(u64, usize)>,
+) -> Result<RootFields, Error> {
+    match read_early(host, root, supplement) {
+        Ok(early) => {
+            let fields = early.fields;
+            host.now(|engine| engine.admit(root.0, early));
+            Ok(fields)
+        }
+        Err((number, why)) => {
+            let refusal = match why {
+                Error::Refused(refusal) => refusal,
+                _ => Refusal::NoMemory,
+            };
+            host.now(|engine| {
+                engine.handover = Handover::Refused(refusal);
+                // Tokens of the device are counted on, whatever is refused.
+                engine.update_number = number;
+                engine.write_empty();
+                // What is refused is there still, and so is the update.
+                engine.update.set_updated(true);
+            });
+            Err(why)
+        }
+    }
+}
+
+/// What an opener has to read.
+struct Job<H: Host> {
+    root: u64,
+    fields: RootFields,
+    registrations: u64,
+    hash: Hash,
+    handlers: Vec<HandlerEntry<H>>,
+}
+
+/// Takes over the sessions of the previous kernel, if that has not been done:
+/// how many, and how many files.
+pub(crate) fn take_over<H: Lock>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
+    loop {
+        let job = host.wait(|engine| engine.begin_takeover(host));
+        let Some(job) = job.map_err(|why| (why, false))? else {
+            return Ok(None);
+        };
+        if let Some(counts) = attempt(host, &job)? {
+            return Ok(Some(counts));
+        }
+    }
+}
+
+/// Reads and installs; `None` if a handler was unregistered meanwhile, which
+/// makes reading again worth it.
+fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<Option<(usize, usize)>, (Error, bool)> {
+    let read = read_sessions(host, job.hash, &job.handlers, job.root, &job.fields);
+    let draft = match read {
+        Ok(draft) => draft,
+        Err(why) => {
+            host.now(|engine| {
+                engine.handover = job.after_failure(&why);
+            });
+            return Err((why, matches!(why, Error::Refused(_))));
+        }
+    };
+    let counts = (draft.sessions.len(), draft.files.len());
+    let pages = match host.now(|engine| engine.try_install(job, draft)) {
+        Ok(pages) => pages,
+        Err((why, draft)) => {
+            // The pins in it go without the lock.
+            drop(draft);
+            return match why {
+                Some(why) => Err((why, false)),
+                None => Ok(None),
+            };
+        }
+    };
+    // Everything is taken over: only now are the pages given away.
+    for page in pages {
+        host.free_page(page);
+    }
+    Ok(Some(counts))
+}
+
+impl<H: Host> Job<H> {
+    /// Where the handover stands after an attempt that failed.
+    fn after_failure(&self, why: &Error) -> Handover {
+        let (root, fields) = (self.root, self.fields);
+        match why {
+            Error::Refused(why) if why.can_pass() => Handover::Incomplete {
+                root,
+                fields,
+                why: *why,
+                registrations: self.registrations,
+            },
+            Error::Refused(why) => Handover::Refused(*why),
+            _ => Handover::Waiting { root, fields },
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    fn admit(&mut self, root: u64, early: Early<H>) {
+        let fields = early.fields;
+        self.update_number = fields.update_number;
+        self.arrived_flbs = early.flbs;
+        self.arrived_subsystems = early.subsystems;
+        self.handover = Handover::Waiting { root, fields };
+        // A plain kexec leaves a root as well, with nothing to finish.
+        let by_event = fields
+            .supplement
+            .is_some_and(|supplement| supplement.by_event);
+        let empty = fields.sessions == 0
+            && self.arrived_flbs.is_empty()
+            && self.arrived_subsystems.is_empty();
+        self.update.set_updated(by_event || !empty);
+        // A host that has armed already gets the number right as well.
+        self.write_empty();
+    }
+
+    fn begin_takeover(&mut self, host: &H) -> Poll<Result<Option<Job<H>>, Error>> {
+        let (root, fields) = match self.handover {
+            Handover::Nothing | Handover::Taken => return Poll::Ready(Ok(None)),
+            Handover::Working => return Poll::Pending,
+            Handover::Refused(why) => return Poll::Ready(Err(why.into())),
+            Handover::Incomplete {
+                why, registrations, ..
+            } if registrations == self.registrations => {
+                return Poll::Ready(Err(why.into()));
+            }
+            Handover::Incomplete { root, fields, .. } | Handover::Waiting { root, fields } => {
+                (root, fields)
+            }
+        };
+        let mut handlers = Vec::new();
+        // First, so that no pin is dropped under the lock.
+        handlers.reserve(self.handlers.len())?;
+        for (id, handler) in self.handlers.iter().filter(|(_, h)| h.registered) {
+            handlers.push(HandlerEntry {
+                id,
+                name: handler.name,
+                table: handler.table.clone(),
+                pin: host.pin_handler(&handler.table),
+            })?;
+        }
+        self.handover = Handover::Working;
+        Poll::Ready(Ok(Some(Job {
+            root,
+            fields,
+            registrations: self.registrations,
+            hash: self.hash,
+            handlers,
+        })))
+    }
+
+    /// Whether the handlers of all files that were read are still there.
+    fn knows(&self, draft: &Draft<H>) -> bool {
+        let mut files = draft.files.iter();
+        files.all(|file| self.handlers.get(file.handler).is_some())
+    }
+
+    /// Makes what was read part of the engine and gives back the pages it was on. If
+    /// that is not possible the draft comes back: with an error, or with none if it
+    /// is to be read again.
+    #[allow(
+        clippy::type_complexity,
+        reason = "the draft is there to be dropped without the lock"
+    )]
+    fn try_install(
+        &mut self,
+        job: &Job<H>,
+        draft: Draft<H>,
+    ) -> Result<Vec<u64>, (Option<Error>, Draft<H>)> {
+        if !self.knows(&draft) {
+            let (root, fields) = (job.root, job.fields);
+            self.handover = Handover::Waiting { root, fields };
+            return Err((None, draft));
+        }
+        let counts = (draft.sessions.len(), draft.files.len());
+        if let Err(why) = self.reserve_arrivals(counts, draft.edges.len()) {
+            self.handover = job.after_failure(&why);
+            return Err((Some(why), draft));
+        }
+        self.handover = Handover::Taken;
+        Ok(self.install(draft))
+    }
+
+    /// Sets memory aside, so that [`Self::install`] cannot fail.
+    fn reserve_arrivals(
+        &mut self,
+        (sessions, files): (usize, usize),
+        edges: usize,
+    ) -> Result<(), Error> {
+        self.graph.reserve_nodes(self.files.slots_after(files))?;
+        self.graph.reserve_edges(edges)?;
+        self.device_tokens.reserve(files)?;
+        self.sessions.reserve(sessions)?;
+        self.names.reserve(sessions)?;
+        self.files.reserve(files)?;
+        self.tokens.reserve(files)?;
+        Ok(())
+    }
+
+    /// Makes what was read part of the engine; gives back the pages it was on.
+    fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
+        self.had_sessions = !draft.sessions.is_empty();
+        // Only where there are dependencies: room for the ids is set aside then.
+        let wanted = !draft.edges.is_empty();
+        let mut ids = draft.ids;
+        let mut files = draft.files.into_iter();
+        for session in draft.sessions {
+            let (kind, hash) = (session.kind, session.hash);
+            let Ok(id) = self.add_session_hashed(kind, Direction::Incoming, hash) else {
+                continue;
+            };
+            for draft in files.by_ref().take(session.files) {
+                if let Some(handler) = self.handlers.get_mut(draft.handler) {
+                    handler.files = handler.files.saturating_add(1);
+                }
+                let arrived = Stage::Incoming(Arrived {
+                    handler: draft.table,
+                    pin: draft.pin,
+                    progress: Progress::Waiting,
+                });
+                let mut file = File::new(id, draft.token, arrived);
+                file.handler = Some(draft.handler);
+                file.data = draft.data;
+                file.bytes = draft.bytes;
+                file.access = draft.access;
+                // Memory for it is set aside.
+                if let (Ok(id), true) = (self.add_file(file), wanted) {
+                    let _ = ids.push(id);
+                }
+            }
+        }
+        for (from, on) in draft.edges {
+            if let (Some(&from), Some(&on)) = (ids.get(from), ids.get(on)) {
+                // There is memory, and there was no cycle.
+                let _ = self.graph.adopt(from, on);
+            }
+        }
+        draft.pages
+    }
+}

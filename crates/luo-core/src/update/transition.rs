@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What prepare and freeze do, and how it is undone.
+//!
+//! | step | order |
+//! |---|---|
+//! | 1. files are preserved (prepare) | dependencies first |
+//! | 2. subsystems prepare | as registered |
+//! | 3. files are frozen (freeze) | dependents first |
+//! | 4. subsystems freeze | as registered |
+//!
+//! A veto or a cancel undoes them from the end: subsystems are cancelled, the last
+//! registered first; files are unfrozen, the last frozen first; files that prepare
+//! preserved are let go of, dependents first. Files that are free of each other
+//! keep the order they were preserved in.
+
+use core::task::Poll;
+
+use luo_abi::errno::Errno;
+use luo_abi::rfc::{Event, State as MachineState};
+
+use crate::engine::{files_of, Engine};
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::file_name::FileName;
+use crate::graph::{First, Order, Target};
+use crate::host::{Frozen, Host};
+use crate::id::{FileId, HandlerId};
+use crate::lock::Lock;
+use crate::participant::subsystem_calls;
+use crate::session::preserve::{install, preserve_source, put_back_source, undo_preserve, Taken};
+use crate::session::{Live, Source, Stage};
+use crate::update::Report;
+
+/// Begins a transition and waits until nothing else is under way; answers with
+/// the state it begins in.
+///
+/// # Errors
+/// [`Error::Illegal`]; EAGAIN if the caller was killed while it waited.
+pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<MachineState, Error> {
+    begin_as(host, |engine| engine.update.begin(event))?;
+    let from = host.now(|engine| engine.state());
+    host.transition_begun(Some(event));
+    Ok(from)
+}
+
+/// [`begin`] for a reboot, in any state.
+pub(crate) fn begin_reboot<H: Lock>(host: &H) -> Result<MachineState, Error> {
+    begin_as(host, |engine| engine.update.begin_reboot().map(Ok))?;
+    let from = host.now(|engine| engine.state());
+    host.transition_begun(None);
+    Ok(from)
+}
+
+fn begin_as<H: Lock>(
+    host: &H,
+    mut begin: impl FnMut(&mut Engine<H>) -> Poll<Result<(), Error>>,
+) -> Result<(), Error> {
+    let mut begun = false;
+    let waited = host.wait_killable(|engine| {
+        if !begun {
+            core::task::ready!(begin(engine))?;
+            begun = true;
+        }
+        // From here on nothing new begins; what is under way ends first.
+        if engine.busy > 0 {
+            return Poll::Pending;
+        }
+        Poll::Ready(Ok(()))
+    });
+    match waited {
+        Ok(outcome) => outcome,
+        Err(errno) => {
+            if begun {
+                host.now(|engine| {
+                    engine.update.give_up();
+                });
+            }
+            Err(errno.into())
+        }
+    }
+}
+
+/// Steps 1 and 2. On failure everything is as it was before.
+pub(crate) fn prepare_all<H: Lock>(host: &H) -> Result<(), Failure> {
+    host.now(|engine| engine.check_dependencies())?;
+    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependencies).first);
+    while let Some(id) = next {
+        if let Err(why) = prepare_file(host, id) {
+            let failure = host.now(|engine| engine.failure_of(id, why));
+            unprepare_files(host);
+            return Err(failure);
+        }
+        next = host.now(|engine| engine.graph.next_in_order(id));
+    }
+    prepare_subsystems(host).inspect_err(|_| {
+        cancel_subsystems(host);
+        unprepare_files(host);
+    })
+}
+
+fn prepare_subsystems<H: Lock>(host: &H) -> Result<(), Failure> {
+    let mut at = 0usize;
+    while let Some(pinned) = subsystem_calls::pin_for_prepare(host, at) {
+        let veto = |name, errno| Failure::Subsystem { name, errno };
+        let (call, pin) = pinned.map_err(|name| veto(name, Errno::ENODEV))?;
+        let data = host.subsystem_prepare(&call.table);
+        let data = data.map_err(|errno| veto(call.name, errno))?;
+        drop(subsystem_calls::set_prepared(host, at, Some((data, pin))));
+        at = at.saturating_add(1);
+    }
+    Ok(())
+}
+
+/// Steps 3 and 4. On failure, and on success, files and subsystems may be frozen:
+/// the caller undoes all with [`undo_all`].
+pub(crate) fn freeze_all<H: Lock>(host: &H) -> Result<(), Failure> {
+    host.now(|engine| engine.check_dependencies())?;
+    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependents).first);
+    while let Some(id) = next {
+        if let Err(errno) = freeze_file(host, id) {
+            return Err(host.now(|engine| engine.failure_of(id, errno.into())));
+        }
+        next = host.now(|engine| engine.graph.next_in_order(id));
+    }
+    let mut at = 0usize;
+    while let Some(call) = subsystem_calls::prepared(host, at) {
+        let data = host
+            .subsystem_freeze(&call.table, call.data)
+            .map_err(|errno| Failure::Subsystem {
+                name: call.name,
+                errno,
+            })?;
+        host.now(|engine| {
+            let entry = engine.subsystems.get_mut(at);
+            if let Some((kept, _)) = entry.and_then(|entry| entry.prepared.as_mut()) {
+                *kept = data;
+            }
+        });
+        at = at.saturating_add(1);
+    }
+    Ok(host.now(|engine| {
+        let written = engine.write_all();
+        if written.is_err() {
+            engine.write_empty();
+        }
+        written
+    })?)
+}
+
+/// Undoes all four steps, as far as they were done.
+pub(crate) fn undo_all<H: Lock>(host: &H) {
+    cancel_subsystems(host);
+    // The order of freezing, from the end; without a memory of it: the same sets
+    // of files and dependencies give the same order.
+    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependents).last);
+    while let Some(id) = next {
+        unfreeze_file(host, id);
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+    }
+    unprepare_files(host);
+}
+
+fn cancel_subsystems<H: Lock>(host: &H) {
+    let count = host.now(|engine| engine.subsystems.len());
+    for at in (0..count).rev() {
+        if let Some(call) = subsystem_calls::prepared(host, at) {
+            host.subsystem_cancel(&call.table, call.data);
+            // Its pin goes without the lock.
+            drop(subsystem_calls::set_prepared(host, at, None));
+        }
+    }
+}
+
+/// Lets go of the files that prepare has preserved; they are registered again.
+fn unprepare_files<H: Lock>(host: &H) {
+    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependencies).last);
+    while let Some(id) = next {
+        let prepared = host.now(|engine| engine.take_prepared(id));
+        if let Some((live, handler, data)) = prepared {
+            let source = undo_preserve(host, handler, live, data);
+            put_back_source(host, id, source);
+        }
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+    }
+}
+
+/// Preserves a registered file; nothing happens to one that is preserved.
+fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
+    let Some((source, handler)) = host.now(|engine| engine.take_registered(id)) else {
+        return Ok(());
+    };
+    let bytes = host.bytes(&source.handler, &source.file);
+    match preserve_source(host, handler, source) {
+        Ok(made) => {
+            install(host, id, made);
+            host.now(|engine| {
+                if let Some(file) = engine.files.get_mut(id) {
+                    file.bytes = bytes;
+                }
+            });
+            Ok(())
+        }
+        Err((why, source)) => {
+            put_back_source(host, id, source);
+            Err(why)
+        }
+    }
+}
+
+fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
+    let taken = host.now(|engine| engine.take_live(id));
+    let Some((mut live, _, data)) = taken else {
+        return Err(Errno::EIO);
+    };
+    let outcome = host.freeze(live.view(data));
+    let (data, frozen) = match &outcome {
+        Ok(data) => (*data, true),
+        Err(_) => (data, false),
+    };
+    put_back(host, id, live, data, frozen);
+    outcome.map(|_| ())
+}
+
+fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
+    let taken = host.now(|engine| {
+        let frozen = engine.files.get(id).is_some_and(|file| file.frozen);
+        if frozen {
+            engine.take_live(id)
+        } else {
+            None
+        }
+    });
+    if let Some((mut live, _, data)) = taken {
+        host.unfreeze(live.view(data));
+        put_back(host, id, live, data, false);
+    }
+}
+
+fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: bool) {
+    let old = host.now(|engine| {
+        if let Some(file) = engine.files.get_mut(id) {
+            file.data = data;
+            file.frozen = frozen;
+        }
+        engine.replace_stage(id, Stage::Preserved(Some(live)))
+    });
+    drop(old);
+}
+
+impl<H: Host> Live<H> {
+    fn view(&mut self, data: u64) -> Frozen<'_, H> {
+        Frozen {
+            handler: &self.source.handler,
+            file: &self.source.file,
+            data,
+            private: &mut self.private,
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Puts all outgoing files in order.
+    fn arrange_outgoing(&mut self, first: First) -> Order {
+        let all = files_of(&self.sessions, &self.files, &self.outgoing, |_| true);
+        self.graph.arrange(all, first)
+    }
+
+    /// Whether all that outgoing files need is there.
+    fn check_dependencies(&self) -> Result<(), Failure> {
+        if self.graph.edge_count() == 0 {
+            return Ok(());
+        }
+        for id in files_of(&self.sessions, &self.files, &self.outgoing, |_| true) {
+            for (_, target) in self.graph.dependencies(id) {
+                if let Target::Gone(on) = target {
+                    let file = self.file_name(id).ok_or(Error::Inconsistent)?;
+                    return Err(Failure::Dependency { file, on });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn take_registered(&mut self, id: FileId) -> Option<(Source<H>, HandlerId)> {
+        let file = self.files.get_mut(id)?;
+        let Stage::Registered(source) = &mut file.stage else {
+            return None;
+        };
+        Some((source.take()?, file.handler?))
+    }
+
+    /// Takes a file that prepare has preserved.
+    fn take_prepared(&mut self, id: FileId) -> Option<Taken<H>> {
+        if !self.files.get(id)?.registered {
+            return None;
+        }
+        self.take_live(id)
+    }
+
+    /// Who says no, and about what.
+    fn failure_of(&self, id: FileId, why: Error) -> Failure {
+        let named: Option<(FileName, _)> = self.file_name(id).and_then(|name| {
+            let handler = self.files.get(id)?.handler?;
+            Some((name, self.handlers.get(handler)?.name))
+        });
+        match (named, why) {
+            (Some((file, handler)), Error::Host(errno)) => Failure::Handler {
+                file,
+                handler,
+                errno,
+            },
+            _ => Failure::Engine(why),
+        }
+    }
+
+    /// Counts what goes to the next kernel.
+    pub(crate) fn count_outgoing(&self, report: &mut Report) {
+        report.sessions = self.outgoing.len;
+        let all = files_of(&self.sessions, &self.files, &self.outgoing, |_| true);
+        report.files = all.count();
+        report.subsystems = self.subsystems.len();
+    }
+}

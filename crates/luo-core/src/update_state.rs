@@ -1,0 +1,258 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Where the machine is in an update, and which event leads where.
+//!
+//! ```text
+//! NORMAL --prepare--> PREPARED --freeze--> FROZEN ==kexec==> UPDATED --finish--> NORMAL
+//!    ^------------------- cancel -----------------'
+//! ```
+//!
+//! [`TRANSITIONS`] is the table that the documentation shows and the code obeys.
+//! While a transition is under way (its participants' callbacks run) nothing else
+//! changes what is preserved: it waits for the outcome.
+
+use core::task::Poll;
+
+use luo_abi::rfc::{Event, State};
+
+use crate::error::Error;
+use crate::failure::{Failure, LastFailure};
+
+/// What an event does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transition {
+    /// The event.
+    pub event: Event,
+    /// The states in which it is legal; EINVAL in all others.
+    pub from: &'static [State],
+    /// The state it leads to.
+    pub success: State,
+    /// The state after a veto, everything undone; `None` if it cannot fail.
+    pub failure: Option<State>,
+}
+
+/// All events: legal states, outcome, and what a failure leads to.
+pub const TRANSITIONS: [Transition; 4] = [
+    Transition {
+        event: Event::Prepare,
+        from: &[State::Normal],
+        success: State::Prepared,
+        failure: Some(State::Normal),
+    },
+    Transition {
+        event: Event::Freeze,
+        from: &[State::Prepared],
+        success: State::Frozen,
+        failure: Some(State::Normal),
+    },
+    Transition {
+        event: Event::Cancel,
+        from: &[State::Prepared, State::Frozen],
+        success: State::Normal,
+        failure: None,
+    },
+    Transition {
+        event: Event::Finish,
+        from: &[State::Updated],
+        success: State::Normal,
+        failure: None,
+    },
+];
+
+/// Where an event leads from a state, or `None` if it is illegal there.
+#[must_use]
+pub fn transition(event: Event, from: State) -> Option<&'static Transition> {
+    TRANSITIONS
+        .iter()
+        .find(|entry| entry.event == event && entry.from.contains(&from))
+}
+
+/// Where the machine is in an update, and how it came there.
+pub(crate) struct UpdateState {
+    state: State,
+    /// A transition is under way.
+    moving: bool,
+    /// The previous kernel handed over and not all of it is finished.
+    updated: bool,
+    changes: u64,
+    failures: u64,
+    last_failure: Option<LastFailure>,
+}
+
+impl UpdateState {
+    pub(crate) const fn new() -> Self {
+        Self {
+            state: State::Normal,
+            moving: false,
+            updated: false,
+            changes: 0,
+            failures: 0,
+            last_failure: None,
+        }
+    }
+
+    pub(crate) const fn state(&self) -> State {
+        self.state
+    }
+
+    pub(crate) const fn is_moving(&self) -> bool {
+        self.moving
+    }
+
+    #[cfg(feature = "fault-injection")]
+    pub(crate) const fn is_updated(&self) -> bool {
+        self.updated
+    }
+
+    pub(crate) const fn changes(&self) -> u64 {
+        self.changes
+    }
+
+    pub(crate) const fn last_failure(&self) -> Option<&LastFailure> {
+        self.last_failure.as_ref()
+    }
+
+    /// Where the machine is when no update is prepared.
+    const fn resting(&self) -> State {
+        if self.updated {
+            State::Updated
+        } else {
+            State::Normal
+        }
+    }
+
+    /// The machine came up with something that is to be finished, or it is.
+    pub(crate) fn set_updated(&mut self, updated: bool) {
+        self.updated = updated;
+        if matches!(self.state, State::Normal | State::Updated) {
+            self.set_state(self.resting());
+        }
+    }
+
+    fn set_state(&mut self, state: State) {
+        if self.state != state {
+            self.state = state;
+            self.changes = self.changes.saturating_add(1);
+        }
+    }
+
+    /// Begins a transition.
+    ///
+    /// # Errors
+    /// [`Error::Illegal`] if the event is not legal now; pending while another
+    /// transition is under way.
+    pub(crate) fn begin(&mut self, event: Event) -> Poll<Result<(), Error>> {
+        if self.moving {
+            return Poll::Pending;
+        }
+        let state = self.state;
+        if transition(event, state).is_none() {
+            return Poll::Ready(Err(Error::Illegal { event, state }));
+        }
+        self.moving = true;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Begins what a reboot does, whatever the state.
+    pub(crate) fn begin_reboot(&mut self) -> Poll<()> {
+        if self.moving {
+            return Poll::Pending;
+        }
+        self.moving = true;
+        Poll::Ready(())
+    }
+
+    /// Gives a transition up before it has done anything.
+    pub(crate) fn give_up(&mut self) {
+        self.moving = false;
+    }
+
+    /// Ends a transition in a state. "Normal" is where the machine rests: Updated
+    /// if a previous kernel's sessions wait still.
+    pub(crate) fn end(&mut self, state: State) -> State {
+        let state = match state {
+            State::Normal => self.resting(),
+            other => other,
+        };
+        self.set_state(state);
+        self.moving = false;
+        state
+    }
+
+    /// Ends a transition that failed, everything undone.
+    pub(crate) fn fail(&mut self, event: Option<Event>, failure: Failure) -> State {
+        self.failures = self.failures.saturating_add(1);
+        self.last_failure = Some(LastFailure {
+            event,
+            failure,
+            sequence: self.failures,
+        });
+        self.end(State::Normal)
+    }
+
+    /// Whether what is preserved may change now.
+    ///
+    /// # Errors
+    /// [`Error::Prepared`], [`Error::Frozen`]; pending during a transition.
+    pub(crate) fn changeable(&self) -> Poll<Result<(), Error>> {
+        match self.state {
+            _ if self.moving => Poll::Pending,
+            State::Normal | State::Updated => Poll::Ready(Ok(())),
+            State::Prepared => Poll::Ready(Err(Error::Prepared)),
+            State::Frozen => Poll::Ready(Err(Error::Frozen)),
+        }
+    }
+
+    /// Whether what came from the previous kernel may change now.
+    ///
+    /// # Errors
+    /// [`Error::Frozen`]; pending during a transition.
+    pub(crate) fn claimable(&self) -> Poll<Result<(), Error>> {
+        match self.state {
+            _ if self.moving => Poll::Pending,
+            State::Frozen => Poll::Ready(Err(Error::Frozen)),
+            _ => Poll::Ready(Ok(())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table of the proposal, written down independently.
+    #[test]
+    fn the_table_is_that_of_the_proposal() {
+        use Event::{Cancel, Finish, Freeze, Prepare};
+        use State::{Frozen, Normal, Prepared, Updated};
+        for event in Event::ALL {
+            for state in State::ALL {
+                let leads_to = match (event, state) {
+                    (Prepare, Normal) => Some(Prepared),
+                    (Freeze, Prepared) => Some(Frozen),
+                    (Cancel, Prepared | Frozen) | (Finish, Updated) => Some(Normal),
+                    _ => None,
+                };
+                assert_eq!(transition(event, state).map(|t| t.success), leads_to);
+            }
+        }
+        for entry in TRANSITIONS {
+            let can_fail = matches!(entry.event, Prepare | Freeze);
+            assert_eq!(entry.failure, can_fail.then_some(Normal));
+        }
+    }
+
+    #[test]
+    fn a_change_is_counted_once() {
+        let mut machine = UpdateState::new();
+        assert!(machine.begin(Event::Prepare).is_ready());
+        assert!(machine.begin(Event::Prepare).is_pending());
+        machine.end(State::Prepared);
+        assert_eq!((machine.state(), machine.changes()), (State::Prepared, 1));
+        assert!(machine.begin(Event::Prepare).map(|r| r.is_err()) == Poll::Ready(true));
+        machine.set_updated(true);
+        assert_eq!(machine.state(), State::Prepared);
+        assert!(machine.begin(Event::Cancel).is_ready());
+        assert_eq!(machine.end(State::Normal), State::Updated);
+        assert_eq!(machine.changes(), 2);
+    }
+}
