@@ -20,8 +20,6 @@ pub struct Preserved<H: Host> {
 
 /// A preserved file as its handler sees it at freeze, unfreeze and unpreserve.
 pub struct Frozen<'a, H: Host> {
-    /// The handler.
-    pub handler: &'a H::Handler,
     /// The file that was preserved.
     pub file: &'a H::File,
     /// The handler's handle.
@@ -43,8 +41,6 @@ pub enum Retrieval {
 
 /// An incoming file as its handler sees it at finish.
 pub struct Incoming<'a, H: Host> {
-    /// The handler.
-    pub handler: &'a H::Handler,
     /// The handle that the previous kernel's handler left.
     pub data: u64,
     /// Whether it was retrieved.
@@ -89,23 +85,21 @@ impl Access {
 
 /// A host of the engine.
 ///
-/// Callbacks run without the engine's lock; they may sleep and may call back
-/// into [`crate::ops`] for FLBs.
 pub trait Host: Sized {
     /// A reference to an open file. Dropping it gives it back.
     type File: Clone;
     /// A handler's table of callbacks. Two are equal if they are the same table.
-    type Handler: Clone + PartialEq;
+    type Handler: FileCallbacks<Self>;
     /// Keeps a callback table's owner from going away. Dropping it lets it go.
     type Pin;
     /// What a handler remembers of a preserved file in this kernel.
     type Private;
     /// An FLB's table of callbacks. Two are equal if they are the same table.
-    type Flb: Clone + PartialEq;
+    type Flb: FlbCallbacks<Self>;
     /// An FLB's live object.
     type Object: Clone;
     /// A subsystem's table of callbacks. Two are equal if they are the same table.
-    type Subsystem: Clone + PartialEq;
+    type Subsystem: SubsystemCallbacks<Self>;
     /// A page that reaches the next kernel. Dropping it takes it back.
     type Block: BlockMemory;
     /// A page that came from the previous kernel, readable.
@@ -137,19 +131,6 @@ pub trait Host: Sized {
     /// page, after everything on it has been taken over.
     fn free_page(&self, address: u64);
 
-    /// Keeps a handler's owner, or `None` if it is going away.
-    ///
-    /// Called under the engine's lock, while the handler is registered: only a
-    /// table that is registered or pinned may be looked at. Must not sleep.
-    fn pin_handler(&self, handler: &Self::Handler) -> Option<Self::Pin>;
-    /// Says which object a file stands for: two files with equal numbers cannot
-    /// both be preserved.
-    fn object_id(&self, handler: &Self::Handler, file: &Self::File) -> u64;
-    /// Asks a handler whether it knows this kind of file.
-    fn can_preserve(&self, handler: &Self::Handler, file: &Self::File) -> bool;
-    /// Bytes of memory that a file keeps when it is preserved, as far as the host
-    /// can tell; 0 if it cannot.
-    fn bytes(&self, handler: &Self::Handler, file: &Self::File) -> u64;
     /// The access that a file gives.
     fn access(&self, file: &Self::File) -> Access;
     /// Opens a restored file anew, with less access than its handler gave it.
@@ -158,67 +139,90 @@ pub trait Host: Sized {
     /// The host's. The file does not come back at all: never with more access
     /// than it had.
     fn narrow(&self, file: Self::File, access: Access) -> Result<Self::File, Errno>;
+}
+
+// What takes part in an update, as the engine calls it. A value of these types is a table
+// of callbacks: two are equal if they are the same table. Callbacks run without the
+// engine's lock, except `pin`. They may sleep and may call `crate::ops` for FLBs.
+
+/// A file handler: saves one kind of file and restores it.
+pub trait FileCallbacks<H: Host>: Clone + PartialEq {
+    /// Keeps a handler's owner, or `None` if it is going away.
+    ///
+    /// Called under the engine's lock, while the handler is registered: only a
+    /// table that is registered or pinned may be looked at. Must not sleep.
+    fn pin(&self, host: &H) -> Option<H::Pin>;
+    /// Says which object a file stands for: two files with equal numbers cannot
+    /// both be preserved.
+    fn object_id(&self, host: &H, file: &H::File) -> u64;
+    /// Asks a handler whether it knows this kind of file.
+    fn can_preserve(&self, host: &H, file: &H::File) -> bool;
+    /// Bytes of memory that a file keeps when it is preserved, as far as the host
+    /// can tell; 0 if it cannot.
+    fn bytes(&self, host: &H, file: &H::File) -> u64;
     /// Saves a file's state.
     ///
     /// # Errors
     /// The handler's; it has undone what it did.
-    fn preserve(
-        &self,
-        handler: &Self::Handler,
-        file: &Self::File,
-    ) -> Result<Preserved<Self>, Errno>;
+    fn preserve(&self, host: &H, file: &H::File) -> Result<Preserved<H>, Errno>;
     /// Undoes `preserve`.
-    fn unpreserve(&self, file: Frozen<'_, Self>);
+    fn unpreserve(&self, host: &H, file: Frozen<'_, H>);
     /// Last look before the kexec; the answer is the handle to hand over.
     ///
     /// # Errors
     /// The handler's veto.
-    fn freeze(&self, file: Frozen<'_, Self>) -> Result<u64, Errno>;
+    fn freeze(&self, host: &H, file: Frozen<'_, H>) -> Result<u64, Errno>;
     /// Undoes `freeze`.
-    fn unfreeze(&self, file: Frozen<'_, Self>);
+    fn unfreeze(&self, host: &H, file: Frozen<'_, H>);
     /// Restores a file.
     ///
     /// # Errors
     /// The handler's; it has released what it could.
-    fn retrieve(&self, handler: &Self::Handler, data: u64) -> Result<Self::File, Errno>;
+    fn retrieve(&self, host: &H, data: u64) -> Result<H::File, Errno>;
     /// Asks a handler whether it can let go of an incoming file.
-    fn can_finish(&self, file: &Incoming<'_, Self>) -> bool;
+    fn can_finish(&self, host: &H, file: &Incoming<'_, H>) -> bool;
     /// Releases what the handler still holds of an incoming file.
-    fn finish(&self, file: &Incoming<'_, Self>);
+    fn finish(&self, host: &H, file: &Incoming<'_, H>);
+}
 
+/// An FLB: state that files of a handler share, which lives as long as any of them.
+pub trait FlbCallbacks<H: Host>: Clone + PartialEq {
     /// Keeps an FLB's owner, or `None` if it is going away. Called as
-    /// [`Self::pin_handler`] is.
-    fn pin_flb(&self, flb: &Self::Flb) -> Option<Self::Pin>;
+    /// [`FileCallbacks::pin`] is.
+    fn pin(&self, host: &H) -> Option<H::Pin>;
     /// Saves an FLB's state: its handle and, if it has one, its object.
     ///
     /// # Errors
     /// The FLB's; it has undone what it did.
-    fn flb_preserve(&self, flb: &Self::Flb) -> Result<(u64, Option<Self::Object>), Errno>;
-    /// Undoes `flb_preserve`.
-    fn flb_unpreserve(&self, flb: &Self::Flb, data: u64, object: Option<Self::Object>);
+    fn preserve(&self, host: &H) -> Result<(u64, Option<H::Object>), Errno>;
+    /// Undoes `preserve`.
+    fn unpreserve(&self, host: &H, data: u64, object: Option<H::Object>);
     /// Restores an FLB's object.
     ///
     /// # Errors
     /// The FLB's; it is not tried again.
-    fn flb_retrieve(&self, flb: &Self::Flb, data: u64) -> Result<Option<Self::Object>, Errno>;
+    fn retrieve(&self, host: &H, data: u64) -> Result<Option<H::Object>, Errno>;
     /// Releases a restored FLB.
-    fn flb_finish(&self, flb: &Self::Flb, object: Option<Self::Object>);
+    fn finish(&self, host: &H, object: Option<H::Object>);
+}
 
+/// A subsystem: takes part in updates without having files.
+pub trait SubsystemCallbacks<H: Host>: Clone + PartialEq {
     /// Keeps a subsystem's owner, or `None` if it is going away. Called as
-    /// [`Self::pin_handler`] is.
-    fn pin_subsystem(&self, subsystem: &Self::Subsystem) -> Option<Self::Pin>;
+    /// [`FileCallbacks::pin`] is.
+    fn pin(&self, host: &H) -> Option<H::Pin>;
     /// Gets a subsystem ready; the answer is what it leaves for itself.
     ///
     /// # Errors
     /// The subsystem's veto; it has undone what it did.
-    fn subsystem_prepare(&self, subsystem: &Self::Subsystem) -> Result<u64, Errno>;
+    fn prepare(&self, host: &H) -> Result<u64, Errno>;
     /// A subsystem's last look; the answer is what it leaves for itself.
     ///
     /// # Errors
     /// The subsystem's veto; it is cancelled afterwards.
-    fn subsystem_freeze(&self, subsystem: &Self::Subsystem, data: u64) -> Result<u64, Errno>;
+    fn freeze(&self, host: &H, data: u64) -> Result<u64, Errno>;
     /// Undoes a subsystem's prepare, and freeze.
-    fn subsystem_cancel(&self, subsystem: &Self::Subsystem, data: u64);
+    fn cancel(&self, host: &H, data: u64);
     /// The update is over: a subsystem lets go of what it had handed over.
-    fn subsystem_finish(&self, subsystem: &Self::Subsystem, data: u64);
+    fn finish(&self, host: &H, data: u64);
 }

@@ -77,7 +77,10 @@ pub use failure::{Failure, LastFailure};
 pub use file_name::FileName;
 pub use handover::block::BlockMemory;
 pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
-pub use host::{Access, Frozen, Host, Incoming, Preserved, Retrieval};
+pub use host::{
+    Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval,
+    SubsystemCallbacks,
+};
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
 pub use session::{Direction, Owner};

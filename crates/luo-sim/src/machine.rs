@@ -20,12 +20,15 @@ use luo_core::{Compat, Engine, Error, Host as _, Lock, RootPages};
 
 use crate::caller;
 use crate::device::Instance;
-use crate::driver::{self, Driver};
+use crate::driver::Driver;
 use crate::fault::{Action, Faults, Step};
-use crate::host::{Handler, Subsystem};
+use crate::handler::Handler;
+use crate::handler::forge::Forge;
+use crate::handler::memfd_kind::Memfd;
 use crate::log::Log;
-use crate::memfd::{COMPATIBLE, Memfds};
+use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
+use crate::participant::Subsystem;
 use crate::policy::Policy;
 use crate::stop::{End, Stop};
 use crate::trace::Journal;
@@ -114,12 +117,12 @@ impl Machine {
             }
         }
         let failed = |why: Error| crate::Error::Engine(why.to_string());
-        let mut handlers = vec![(COMPATIBLE, Handler::Memfd)];
+        let mut handlers = vec![Handler(&Memfd)];
         if machine.driver.is_some() {
-            handlers.push((driver::HANDLER, Handler::Forge));
+            handlers.push(Handler(&Forge));
         }
-        for (name, handler) in handlers {
-            let name = Compat::try_from(name).map_err(|why| failed(why.into()))?;
+        for handler in handlers {
+            let name = Compat::try_from(handler.0.name()).map_err(|why| failed(why.into()))?;
             let registered = machine.now(|engine| engine.register_handler(name, handler));
             registered.map_err(failed)?;
         }

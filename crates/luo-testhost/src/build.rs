@@ -3,7 +3,9 @@
 
 use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed, OpenReport, Report, Unclaimed};
-use luo_core::{Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName};
+use luo_core::{
+    Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName,
+};
 
 use crate::host::{TestFile, TestFlb, TestHandler, TestHost, TestObject, TestSubsystem};
 use crate::ledger::Counts;

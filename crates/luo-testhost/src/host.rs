@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The host itself.
 
+mod callbacks;
+
 use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
@@ -11,7 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_core::mem::fault;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, Lock, PageError, Preserved};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -348,26 +350,6 @@ impl Host for TestHost {
         self.arrived.lock().unwrap().free(address);
     }
 
-    fn pin_handler(&self, handler: &TestHandler) -> Option<TestPin> {
-        self.pinned(Call::PinHandler, handler.0)?;
-        Some(TestPin(self.ticket(Lent::Pin)))
-    }
-
-    fn object_id(&self, _: &TestHandler, file: &TestFile) -> u64 {
-        assert_unlocked("object_id");
-        file.object
-    }
-
-    fn can_preserve(&self, handler: &TestHandler, file: &TestFile) -> bool {
-        let told = self.called(Call::CanPreserve, file.object, "");
-        told.is_ok() && file.kind == handler.0
-    }
-
-    fn bytes(&self, _: &TestHandler, file: &TestFile) -> u64 {
-        assert_unlocked("bytes");
-        file.object.wrapping_mul(4096)
-    }
-
     fn access(&self, file: &TestFile) -> Access {
         assert_unlocked("access");
         file.access
@@ -376,117 +358,6 @@ impl Host for TestHost {
     fn narrow(&self, file: TestFile, access: Access) -> Result<TestFile, Errno> {
         self.called(Call::Narrow, file.object, "")?;
         Ok(self.new_file_with(file.kind, file.object, access))
-    }
-
-    fn preserve(&self, _: &TestHandler, file: &TestFile) -> Result<Preserved<Self>, Errno> {
-        self.called(Call::Preserve, file.object, "preserve")?;
-        self.memory()?;
-        Ok(Preserved {
-            data: file.object,
-            private: TestPrivate {
-                object: file.object,
-                frozen: false,
-                _ticket: self.ticket(Lent::Private),
-            },
-        })
-    }
-
-    fn unpreserve(&self, file: Frozen<'_, Self>) {
-        assert_eq!(file.private.object, file.file.object);
-        assert!(!file.private.frozen, "unpreserved while frozen");
-        let _ = self.called(Call::Unpreserve, file.file.object, "unpreserve");
-    }
-
-    fn freeze(&self, file: Frozen<'_, Self>) -> Result<u64, Errno> {
-        assert!(!file.private.frozen, "frozen twice");
-        self.called(Call::Freeze, file.file.object, "freeze")?;
-        file.private.frozen = true;
-        Ok(file.data | FROZEN)
-    }
-
-    fn unfreeze(&self, file: Frozen<'_, Self>) {
-        assert!(file.private.frozen, "unfrozen, and was not frozen");
-        assert_eq!(file.data, file.file.object | FROZEN);
-        file.private.frozen = false;
-        let _ = self.called(Call::Unfreeze, file.file.object, "unfreeze");
-    }
-
-    fn retrieve(&self, handler: &TestHandler, data: u64) -> Result<TestFile, Errno> {
-        let object = data & !FROZEN;
-        self.called(Call::Retrieve, object, "retrieve")?;
-        self.memory()?;
-        Ok(self.new_file(handler.0, object))
-    }
-
-    fn can_finish(&self, file: &Incoming<'_, Self>) -> bool {
-        let object = file.data & !FROZEN;
-        let told = self.called(Call::CanFinish, object, "can_finish");
-        told.is_ok() && !self.script().stuck.contains(&object)
-    }
-
-    fn finish(&self, file: &Incoming<'_, Self>) {
-        let done = file.retrieval == luo_core::Retrieval::Done;
-        assert_eq!(file.file.is_some(), done);
-        let _ = self.called(Call::Finish, file.data & !FROZEN, "finish");
-    }
-
-    fn pin_flb(&self, flb: &TestFlb) -> Option<TestPin> {
-        self.pinned(Call::PinFlb, flb.0)?;
-        Some(TestPin(self.ticket(Lent::Pin)))
-    }
-
-    fn flb_preserve(&self, flb: &TestFlb) -> Result<(u64, Option<TestObject>), Errno> {
-        self.called(Call::FlbPreserve, flb.0.into(), "flb_preserve")?;
-        self.memory()?;
-        Ok((u64::from(flb.0) + 0x1000, self.new_object(flb)))
-    }
-
-    fn flb_unpreserve(&self, flb: &TestFlb, data: u64, object: Option<TestObject>) {
-        assert_eq!(data, u64::from(flb.0) + 0x1000);
-        drop(object);
-        let _ = self.called(Call::FlbUnpreserve, flb.0.into(), "flb_unpreserve");
-    }
-
-    fn flb_retrieve(&self, flb: &TestFlb, data: u64) -> Result<Option<TestObject>, Errno> {
-        self.check_arrived(data, u64::from(flb.0) + 0x1000);
-        self.called(Call::FlbRetrieve, flb.0.into(), "flb_retrieve")?;
-        self.memory()?;
-        Ok(self.new_object(flb))
-    }
-
-    fn flb_finish(&self, flb: &TestFlb, object: Option<TestObject>) {
-        drop(object);
-        let _ = self.called(Call::FlbFinish, flb.0.into(), "flb_finish");
-    }
-
-    fn pin_subsystem(&self, subsystem: &TestSubsystem) -> Option<TestPin> {
-        self.pinned(Call::PinSubsystem, subsystem.0)?;
-        Some(TestPin(self.ticket(Lent::Pin)))
-    }
-
-    fn subsystem_prepare(&self, subsystem: &TestSubsystem) -> Result<u64, Errno> {
-        let number = u64::from(subsystem.0);
-        self.called(Call::SubsystemPrepare, number, "subsystem_prepare")?;
-        Ok(subsystem.leaves())
-    }
-
-    fn subsystem_freeze(&self, subsystem: &TestSubsystem, data: u64) -> Result<u64, Errno> {
-        let number = u64::from(subsystem.0);
-        assert_eq!(data, subsystem.leaves());
-        self.called(Call::SubsystemFreeze, number, "subsystem_freeze")?;
-        Ok(if data == 0 { 0 } else { data | FROZEN })
-    }
-
-    fn subsystem_cancel(&self, subsystem: &TestSubsystem, data: u64) {
-        let number = u64::from(subsystem.0);
-        assert_eq!(data & !FROZEN, subsystem.leaves());
-        let _ = self.called(Call::SubsystemCancel, number, "subsystem_cancel");
-    }
-
-    fn subsystem_finish(&self, subsystem: &TestSubsystem, data: u64) {
-        let number = u64::from(subsystem.0);
-        self.check_arrived(data, subsystem.leaves() | FROZEN);
-        let _ = self.called(Call::SubsystemFinish, number, "subsystem_finish");
     }
 }
 

@@ -13,7 +13,7 @@ use super::refusal::Area;
 use super::{Refusal, RootFields};
 use crate::error::Error;
 use crate::graph::Graph;
-use crate::host::{Access, Host};
+use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{FileId, HandlerId};
 use crate::mem::Vec;
 use crate::session::{Direction, Owner, SessionKind};
@@ -287,7 +287,7 @@ impl<H: Host> Reader<'_, H> {
         }
         let mut entries = self.handlers.iter();
         let entry = entries.find(|entry| entry.pin.is_some() && entry.name == compat);
-        let pinned = entry.and_then(|e| self.host.pin_handler(&e.table).map(|pin| (e, pin)));
+        let pinned = entry.and_then(|e| e.table.pin(self.host).map(|pin| (e, pin)));
         let (entry, pin) = pinned.ok_or(Refusal::UnknownHandler {
             session: *name,
             token,

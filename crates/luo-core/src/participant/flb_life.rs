@@ -6,7 +6,7 @@ use core::task::Poll;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::Handover;
-use crate::host::Host;
+use crate::host::{FlbCallbacks, Host};
 use crate::id::{FlbId, HandlerId};
 use crate::lock::Lock;
 use crate::participant::flb::{Arrived, ArrivedState, Held, OutgoingState};
@@ -68,7 +68,7 @@ fn acquire<H: Lock>(host: &H, id: FlbId) -> Result<bool, Error> {
                 flb.outgoing.files = flb.outgoing.files.saturating_add(1);
                 Poll::Ready(Err(true))
             }
-            OutgoingState::Idle => Poll::Ready(Ok(host.pin_flb(&flb.table).map(|pin| {
+            OutgoingState::Idle => Poll::Ready(Ok(flb.table.pin(host).map(|pin| {
                 flb.outgoing.state = OutgoingState::Working;
                 (flb.table.clone(), pin)
             }))),
@@ -78,7 +78,7 @@ fn acquire<H: Lock>(host: &H, id: FlbId) -> Result<bool, Error> {
         Ok(pinned) => pinned.ok_or(Error::OwnerGone)?,
         Err(held) => return Ok(held),
     };
-    let (state, files, outcome) = match host.flb_preserve(&table) {
+    let (state, files, outcome) = match table.preserve(host) {
         Ok((data, object)) => (OutgoingState::Live { data, object, pin }, 1, Ok(true)),
         Err(errno) => (OutgoingState::Idle, 0, Err(errno.into())),
     };
@@ -120,7 +120,7 @@ fn release<H: Lock>(host: &H, id: FlbId, user: User) {
     let Some((table, OutgoingState::Live { data, object, pin })) = last else {
         return;
     };
-    host.flb_unpreserve(&table, data, object);
+    table.unpreserve(host, data, object);
     host.now(|engine| {
         if let Some(flb) = engine.flbs.get_mut(id) {
             flb.outgoing.state = OutgoingState::Idle;
@@ -219,7 +219,7 @@ pub(crate) fn finish_flbs<H: Lock>(host: &H, handler: HandlerId) {
         // must not be looked at, and the FLB stays unfinished.
         let flb = host.now(|engine| {
             engine.flbs.get(id).map(|flb| {
-                let pin = host.pin_flb(&flb.table);
+                let pin = flb.table.pin(host);
                 (flb.name, pin.map(|pin| (flb.table.clone(), pin)))
             })
         });
@@ -274,10 +274,10 @@ fn obtain<H: Lock>(
         Look::Live(object) => return Ok(object),
         Look::Retrieve(data) => data,
     };
-    let (state, outcome) = match host.pin_flb(table) {
+    let (state, outcome) = match table.pin(host) {
         // Not tried: somebody else may come while the owner is there.
         None => (ArrivedState::Waiting, Err(Error::OwnerGone)),
-        Some(pin) => match host.flb_retrieve(table, data) {
+        Some(pin) => match table.retrieve(host, data) {
             Ok(object) => {
                 let given = given(&object);
                 (ArrivedState::Live { object, pin }, Ok(given))
@@ -336,7 +336,7 @@ fn leave<H: Lock>(host: &H, name: &Compat, table: &H::Flb, user: User) {
             Some(core::mem::replace(&mut flb.state, ArrivedState::Working))
         });
         if let Some(ArrivedState::Live { object, pin }) = live {
-            host.flb_finish(table, object);
+            table.finish(host, object);
             set_arrived(host, name, ArrivedState::Finished, 0);
             drop(pin);
         }

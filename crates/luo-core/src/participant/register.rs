@@ -8,7 +8,7 @@ use luo_abi::handover::MAX_FLBS;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{FileCallbacks, Host};
 use crate::id::{FlbId, HandlerId};
 use crate::mem::Vec;
 use crate::participant::flb::Outgoing;
@@ -145,7 +145,7 @@ impl<H: Host> Engine<H> {
         let (id, handler) = self.handlers.iter().find(|(id, handler)| {
             handler.registered && after.is_none_or(|after| id.slot > after.slot)
         })?;
-        let pin = host.pin_handler(&handler.table);
+        let pin = handler.table.pin(host);
         Some((id, pin.map(|pin| (handler.table.clone(), pin))))
     }
 

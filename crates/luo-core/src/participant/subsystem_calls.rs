@@ -10,7 +10,7 @@ use luo_abi::supplement::MAX_SUBSYSTEMS;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::Host;
+use crate::host::{Host, SubsystemCallbacks};
 use crate::lock::Lock;
 use crate::participant::subsystem::Subsystem;
 use crate::text::Compat;
@@ -91,7 +91,7 @@ type Pinned<H> = Result<(Call<H>, <H as Host>::Pin), Compat>;
 pub(crate) fn pin_for_prepare<H: Lock>(host: &H, at: usize) -> Option<Pinned<H>> {
     host.now(|engine| {
         engine.subsystems.get(at).map(|entry| {
-            let pin = host.pin_subsystem(&entry.table).ok_or(entry.name)?;
+            let pin = entry.table.pin(host).ok_or(entry.name)?;
             let call = Call {
                 name: entry.name,
                 table: entry.table.clone(),
@@ -136,7 +136,7 @@ pub(crate) fn finish_all<H: Lock>(host: &H) -> usize {
     for at in 0..count {
         let next = host.now(|engine| engine.take_finish(host, at));
         if let Some((table, data, pin)) = next {
-            host.subsystem_finish(&table, data);
+            table.finish(host, data);
             drop(pin);
             told = told.saturating_add(1);
         }
@@ -151,7 +151,7 @@ impl<H: Host> Engine<H> {
         let mut arrived = self.arrived_subsystems.iter_mut();
         let arrived = arrived.find(|arrived| arrived.name == entry.name && !arrived.finished)?;
         // One whose owner is going away is told no more.
-        let pin = host.pin_subsystem(&entry.table)?;
+        let pin = entry.table.pin(host)?;
         arrived.finished = true;
         Some((entry.table.clone(), arrived.data, pin))
     }

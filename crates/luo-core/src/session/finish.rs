@@ -3,7 +3,7 @@
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::{Host, Incoming};
+use crate::host::{FileCallbacks, Host, Incoming};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb_life::finish_flbs;
@@ -34,7 +34,7 @@ pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
         return true;
     };
-    let agreed = host.can_finish(&taken.view());
+    let agreed = taken.arrived.handler.can_finish(host, &taken.view());
     host.now(|engine| engine.put_arrived(id, taken.arrived));
     agreed
 }
@@ -46,7 +46,7 @@ pub(crate) fn finish_file<H: Lock>(host: &H, id: FileId) -> bool {
         return false;
     };
     let given = taken.owned && matches!(taken.arrived.progress, Progress::Done(_));
-    host.finish(&taken.view());
+    taken.arrived.handler.finish(host, &taken.view());
     if let Some(handler) = taken.with_flbs {
         finish_flbs(host, handler);
     }
@@ -72,7 +72,6 @@ struct Taken<H: Host> {
 impl<H: Host> Taken<H> {
     fn view(&self) -> Incoming<'_, H> {
         Incoming {
-            handler: &self.arrived.handler,
             data: self.data,
             retrieval: self.arrived.progress.retrieval(),
             file: match &self.arrived.progress {

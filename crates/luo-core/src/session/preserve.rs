@@ -8,7 +8,7 @@ use luo_abi::errno::Errno;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
-use crate::host::{Access, Frozen, Host, Preserved};
+use crate::host::{Access, FileCallbacks, Frozen, Host, Preserved};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb::Held;
@@ -97,8 +97,8 @@ pub(crate) fn find_source<H: Lock>(
 ) -> Result<(HandlerId, Source<H>), Error> {
     let file = open()?;
     let (handler_id, handler, pin) = find_handler(host, &file)?;
-    let object = host.object_id(&handler, &file);
-    let (bytes, access) = (host.bytes(&handler, &file), host.access(&file));
+    let object = handler.object_id(host, &file);
+    let (bytes, access) = (handler.bytes(host, &file), host.access(&file));
     host.now(|engine| engine.assign(id, handler_id, object, bytes, access))?;
     let source = Source { handler, file, pin };
     Ok((handler_id, source))
@@ -118,7 +118,7 @@ pub(crate) fn preserve_source<H: Lock>(
         Ok(flbs) => flbs,
         Err(why) => return Err((why, source)),
     };
-    match host.preserve(&source.handler, &source.file) {
+    match source.handler.preserve(host, &source.file) {
         Ok(Preserved { data, private }) => {
             let live = Live {
                 private,
@@ -160,7 +160,7 @@ fn find_handler<H: Lock>(
         let next = host.now(|engine| engine.next_handler(host, after));
         let (id, pinned) = next.ok_or(Error::NoHandler)?;
         if let Some((handler, pin)) = pinned {
-            if host.can_preserve(&handler, file) {
+            if handler.can_preserve(host, file) {
                 return Ok((id, handler, pin));
             }
         }
@@ -232,12 +232,12 @@ pub(crate) fn undo_preserve<H: Lock>(
         source,
         flbs,
     } = live;
-    host.unpreserve(Frozen {
-        handler: &source.handler,
+    let file = Frozen {
         file: &source.file,
         data,
         private: &mut private,
-    });
+    };
+    source.handler.unpreserve(host, file);
     drop(private);
     release(host, handler, flbs);
     source

@@ -7,7 +7,7 @@ use luo_abi::rfc::State as MachineState;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::{Access, Host};
+use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
@@ -124,7 +124,7 @@ fn run<H: Lock>(host: &H, job: Job<H>) -> Result<H::File, Error> {
     } = job;
     let restored = match wide {
         Some(file) => Ok(file),
-        None => host.retrieve(&handler, data),
+        None => handler.retrieve(host, data),
     };
     // Handlers restore with all access; nobody gets more than they had. That it
     // fails may pass: the file is kept and tried again when it is asked for.
@@ -137,7 +137,7 @@ fn run<H: Lock>(host: &H, job: Job<H>) -> Result<H::File, Error> {
         },
     };
     let object = match &progress {
-        Progress::Done(file) => Some(host.object_id(&handler, file)),
+        Progress::Done(file) => Some(handler.object_id(host, file)),
         _ => None,
     };
     let answer = answer.map_err(Error::from);

@@ -13,7 +13,7 @@ use crate::engine::{files_of, Engine};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::graph::{First, Order, Target};
-use crate::host::{Access, Host};
+use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{EdgeId, FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::session::dependency::declare_in_transition;
@@ -170,7 +170,7 @@ fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
     let file = retrieve_in_transition(host, id)?;
     let source = host.now(|engine| engine.source_of(host, id, &file));
     let (handler, source) = source.ok_or(Error::OwnerGone)?;
-    let bytes = host.bytes(&source.handler, &source.file);
+    let bytes = source.handler.bytes(host, &source.file);
     let copy = host.now(|engine| engine.find_file(place.to, place.token));
     let copy = copy.ok_or(Error::Inconsistent)?;
     host.now(|engine| engine.move_object(id, copy, handler, bytes, place.access))?;
@@ -342,7 +342,7 @@ impl<H: Host> Engine<H> {
         };
         let handler = file.handler?;
         // Before the file is cloned, so that no clone is dropped under the lock.
-        let pin = host.pin_handler(&arrived.handler)?;
+        let pin = arrived.handler.pin(host)?;
         let source = Source {
             handler: arrived.handler.clone(),
             file: restored.clone(),

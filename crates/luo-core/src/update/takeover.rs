@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::handover::{
     read_early, read_sessions, Draft, Early, HandlerEntry, Handover, Refusal, RootFields,
 };
-use crate::host::Host;
+use crate::host::{FileCallbacks, Host};
 use crate::lock::Lock;
 use crate::mem::Vec;
 use crate::session::{Arrived, Direction, File, Progress, Stage};
@@ -169,7 +169,7 @@ impl<H: Host> Engine<H> {
                 id,
                 name: handler.name,
                 table: handler.table.clone(),
-                pin: host.pin_handler(&handler.table),
+                pin: handler.table.pin(host),
             })?;
         }
         self.handover = Handover::Working;

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::file_name::FileName;
 use crate::graph::{First, Order, Target};
-use crate::host::{Frozen, Host};
+use crate::host::{FileCallbacks, Frozen, Host, SubsystemCallbacks};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
@@ -103,7 +103,7 @@ fn prepare_subsystems<H: Lock>(host: &H) -> Result<(), Failure> {
     while let Some(pinned) = subsystem_calls::pin_for_prepare(host, at) {
         let veto = |name, errno| Failure::Subsystem { name, errno };
         let (call, pin) = pinned.map_err(|name| veto(name, Errno::ENODEV))?;
-        let data = host.subsystem_prepare(&call.table);
+        let data = call.table.prepare(host);
         let data = data.map_err(|errno| veto(call.name, errno))?;
         drop(subsystem_calls::set_prepared(host, at, Some((data, pin))));
         at = at.saturating_add(1);
@@ -124,8 +124,9 @@ pub(crate) fn freeze_all<H: Lock>(host: &H) -> Result<(), Failure> {
     }
     let mut at = 0usize;
     while let Some(call) = subsystem_calls::prepared(host, at) {
-        let data = host
-            .subsystem_freeze(&call.table, call.data)
+        let data = call
+            .table
+            .freeze(host, call.data)
             .map_err(|errno| Failure::Subsystem {
                 name: call.name,
                 errno,
@@ -164,7 +165,7 @@ fn cancel_subsystems<H: Lock>(host: &H) {
     let count = host.now(|engine| engine.subsystems.len());
     for at in (0..count).rev() {
         if let Some(call) = subsystem_calls::prepared(host, at) {
-            host.subsystem_cancel(&call.table, call.data);
+            call.table.cancel(host, call.data);
             // Its pin goes without the lock.
             drop(subsystem_calls::set_prepared(host, at, None));
         }
@@ -189,7 +190,7 @@ fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
     let Some((source, handler)) = host.now(|engine| engine.take_registered(id)) else {
         return Ok(());
     };
-    let bytes = host.bytes(&source.handler, &source.file);
+    let bytes = source.handler.bytes(host, &source.file);
     match preserve_source(host, handler, source) {
         Ok(made) => {
             install(host, id, made);
@@ -212,7 +213,7 @@ fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
     let Some((mut live, _, data)) = taken else {
         return Err(Errno::EIO);
     };
-    let outcome = host.freeze(live.view(data));
+    let outcome = live.freeze(host, data);
     let (data, frozen) = match &outcome {
         Ok(data) => (*data, true),
         Err(_) => (data, false),
@@ -231,7 +232,7 @@ fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
         }
     });
     if let Some((mut live, _, data)) = taken {
-        host.unfreeze(live.view(data));
+        live.unfreeze(host, data);
         put_back(host, id, live, data, false);
     }
 }
@@ -248,13 +249,23 @@ fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: boo
 }
 
 impl<H: Host> Live<H> {
-    fn view(&mut self, data: u64) -> Frozen<'_, H> {
-        Frozen {
-            handler: &self.source.handler,
+    fn freeze(&mut self, host: &H, data: u64) -> Result<u64, Errno> {
+        let (handler, file) = self.parts(data);
+        handler.freeze(host, file)
+    }
+
+    fn unfreeze(&mut self, host: &H, data: u64) {
+        let (handler, file) = self.parts(data);
+        handler.unfreeze(host, file);
+    }
+
+    fn parts(&mut self, data: u64) -> (&H::Handler, Frozen<'_, H>) {
+        let file = Frozen {
             file: &self.source.file,
             data,
             private: &mut self.private,
-        }
+        };
+        (&self.source.handler, file)
     }
 }
 

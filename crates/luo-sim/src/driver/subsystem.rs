@@ -45,13 +45,13 @@ impl Subsystem {
     }
 
     fn register(self, machine: &Machine) -> Result<(), Errno> {
-        let (name, table) = (self.compat()?, crate::host::Subsystem::Driver(self));
+        let (name, table) = (self.compat()?, crate::participant::Subsystem::Driver(self));
         let registered = machine.wait(|engine| engine.register_subsystem(name, &table));
         registered.map_err(|why| why.errno())
     }
 
     fn unregister(self, machine: &Machine) -> Result<(), Errno> {
-        let table = crate::host::Subsystem::Driver(self);
+        let table = crate::participant::Subsystem::Driver(self);
         let gone = machine.wait(|engine| engine.unregister_subsystem(&table));
         gone.map_err(|why| why.errno())
     }

@@ -11,17 +11,17 @@ use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Frozen, Host, Incoming, Lock, PageError, Preserved};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
 
 use crate::boot;
 use crate::sys::flb::{FlbObject, FlbTable};
-use crate::sys::handler::{HandlerTable, PrivateData};
+use crate::sys::handler_table::{HandlerTable, PrivateData};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, WaitQueue};
 use crate::sys::{file, kho, random};
-use crate::{errno, transition};
+use crate::{errno, log};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
 /// live update is enabled.
@@ -135,12 +135,12 @@ impl Host for Linux {
     fn transition_ended(&self, report: &Report) {
         let begun = self.begun.lock().take();
         let took = begun.map_or(0, |begun| begun.elapsed().as_micros_ceil());
-        transition::ended(report, took);
+        log::ended(report, took);
     }
 
     fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
         self.begun.lock().take();
-        transition::failed(event, state, why);
+        log::failed(event, state, why);
     }
 
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {
@@ -155,101 +155,11 @@ impl Host for Linux {
         kho::give_to_allocator(address);
     }
 
-    fn pin_handler(&self, handler: &HandlerTable) -> Option<ModulePin> {
-        ModulePin::new(handler.owner())
-    }
-
-    fn object_id(&self, handler: &HandlerTable, file: &ARef<File>) -> u64 {
-        handler.object_id(file)
-    }
-
-    fn can_preserve(&self, handler: &HandlerTable, file: &ARef<File>) -> bool {
-        handler.can_preserve(file)
-    }
-
-    fn bytes(&self, _handler: &HandlerTable, file: &ARef<File>) -> u64 {
-        file::bytes(file)
-    }
-
     fn access(&self, file: &ARef<File>) -> Access {
         file::access(file)
     }
 
     fn narrow(&self, file: ARef<File>, access: Access) -> Result<ARef<File>, Errno> {
         file::narrow(file, access).map_err(errno::of_kernel)
-    }
-
-    fn preserve(
-        &self,
-        handler: &HandlerTable,
-        file: &ARef<File>,
-    ) -> Result<Preserved<Self>, Errno> {
-        let (data, private) = handler.preserve(file)?;
-        Ok(Preserved { data, private })
-    }
-
-    fn unpreserve(&self, file: Frozen<'_, Self>) {
-        file.handler.unpreserve(file.file, file.data, file.private);
-    }
-
-    fn freeze(&self, file: Frozen<'_, Self>) -> Result<u64, Errno> {
-        file.handler.freeze(file.file, file.data, file.private)
-    }
-
-    fn unfreeze(&self, file: Frozen<'_, Self>) {
-        file.handler.unfreeze(file.file, file.data, file.private);
-    }
-
-    fn retrieve(&self, handler: &HandlerTable, data: u64) -> Result<ARef<File>, Errno> {
-        handler.retrieve(data)
-    }
-
-    fn can_finish(&self, file: &Incoming<'_, Self>) -> bool {
-        file.handler
-            .can_finish(file.file, file.data, file.retrieval)
-    }
-
-    fn finish(&self, file: &Incoming<'_, Self>) {
-        file.handler.finish(file.file, file.data, file.retrieval);
-    }
-
-    fn pin_flb(&self, flb: &FlbTable) -> Option<ModulePin> {
-        ModulePin::new(flb.owner())
-    }
-
-    fn flb_preserve(&self, flb: &FlbTable) -> Result<(u64, Option<FlbObject>), Errno> {
-        flb.preserve()
-    }
-
-    fn flb_unpreserve(&self, flb: &FlbTable, data: u64, object: Option<FlbObject>) {
-        flb.unpreserve(data, object);
-    }
-
-    fn flb_retrieve(&self, flb: &FlbTable, data: u64) -> Result<Option<FlbObject>, Errno> {
-        flb.retrieve(data)
-    }
-
-    fn flb_finish(&self, flb: &FlbTable, object: Option<FlbObject>) {
-        flb.finish(object);
-    }
-
-    fn pin_subsystem(&self, subsystem: &SubsystemTable) -> Option<ModulePin> {
-        ModulePin::new(subsystem.owner())
-    }
-
-    fn subsystem_prepare(&self, subsystem: &SubsystemTable) -> Result<u64, Errno> {
-        subsystem.prepare()
-    }
-
-    fn subsystem_freeze(&self, subsystem: &SubsystemTable, data: u64) -> Result<u64, Errno> {
-        subsystem.freeze(data)
-    }
-
-    fn subsystem_cancel(&self, subsystem: &SubsystemTable, data: u64) {
-        subsystem.cancel(data);
-    }
-
-    fn subsystem_finish(&self, subsystem: &SubsystemTable, data: u64) {
-        subsystem.finish(data);
     }
 }

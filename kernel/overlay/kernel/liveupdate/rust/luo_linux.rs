@@ -4,6 +4,7 @@
 //! The engine, `luo_core`, decides; this crate acts for it in the kernel:
 //!
 //! - [`host`]: the engine under its lock, and [`luo_core::Host`] for the kernel.
+//! - [`callbacks`]: file handlers, FLBs and subsystems, as the engine calls them.
 //! - [`boot`]: what happens at boot: parameter, previous kernel's root, device.
 //! - [`device`] and [`session`]: the ioctls of `/dev/liveupdate` and of a
 //!   session's descriptor, over [`argument`]; [`contract`] has those
@@ -11,7 +12,7 @@
 //! - [`state`]: where the machine is in an update, for those who watch.
 //! - [`policy`]: what the administrator decides.
 //! - [`reboot`]: what the reboot system call does.
-//! - [`transition`]: what the log says of transitions.
+//! - [`log`]: what the log says of transitions.
 //! - [`registry`]: file handlers, FLBs and subsystems of others.
 //! - [`sys`]: everything unsafe, as safe wrappers.
 //!
@@ -20,11 +21,13 @@
 
 mod argument;
 mod boot;
+mod callbacks;
 mod contract;
 mod device;
 mod errno;
 mod fdinfo;
 mod host;
+mod log;
 mod policy;
 mod reboot;
 mod registry;
@@ -32,7 +35,6 @@ mod say;
 mod session;
 mod state;
 mod sys;
-mod transition;
 
 /// Kernel log prefix, that of the orchestrator in C.
 const __LOG_PREFIX: &[u8] = b"luo\0";

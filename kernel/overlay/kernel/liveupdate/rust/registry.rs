@@ -8,7 +8,7 @@ use crate::errno;
 use crate::host::linux;
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
-use crate::sys::handler::HandlerTable;
+use crate::sys::handler_table::HandlerTable;
 use crate::sys::subsystem::SubsystemTable;
 
 /// See `liveupdate_register_file_handler()`.

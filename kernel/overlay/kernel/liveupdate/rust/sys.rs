@@ -5,7 +5,7 @@ pub(crate) mod device_file;
 pub(crate) mod exports;
 pub(crate) mod file;
 pub(crate) mod flb;
-pub(crate) mod handler;
+pub(crate) mod handler_table;
 pub(crate) mod kho;
 pub(crate) mod module;
 pub(crate) mod random;

@@ -10,7 +10,7 @@ use kernel::ffi::{c_char, c_int, c_void};
 use kernel::prelude::*;
 
 use super::flb::FlbTable;
-use super::handler::HandlerTable;
+use super::handler_table::HandlerTable;
 use super::subsystem::SubsystemTable;
 use crate::{boot, policy, reboot, registry};
 

@@ -8,7 +8,7 @@ use kernel::ffi::c_void;
 use luo_abi::errno::Errno;
 use luo_abi::handover::COMPAT_LENGTH;
 
-use super::handler::check_zero;
+use super::handler_table::check_zero;
 use super::module::Owner;
 
 /// An FLB's table of callbacks.

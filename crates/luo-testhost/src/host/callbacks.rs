@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the handlers, FLBs and subsystems of a test do.
+
+use luo_abi::errno::Errno;
+use luo_core::{FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, SubsystemCallbacks};
+
+use super::{
+    FROZEN, TestFile, TestFlb, TestHandler, TestHost, TestObject, TestPin, TestPrivate,
+    TestSubsystem,
+};
+use crate::ledger::{Lent, assert_unlocked};
+use crate::script::Call;
+
+impl FileCallbacks<TestHost> for TestHandler {
+    fn pin(&self, host: &TestHost) -> Option<TestPin> {
+        host.pinned(Call::PinHandler, self.0)?;
+        Some(TestPin(host.ticket(Lent::Pin)))
+    }
+
+    fn object_id(&self, _: &TestHost, file: &TestFile) -> u64 {
+        assert_unlocked("object_id");
+        file.object
+    }
+
+    fn can_preserve(&self, host: &TestHost, file: &TestFile) -> bool {
+        let told = host.called(Call::CanPreserve, file.object, "");
+        told.is_ok() && file.kind == self.0
+    }
+
+    fn bytes(&self, _: &TestHost, file: &TestFile) -> u64 {
+        assert_unlocked("bytes");
+        file.object.wrapping_mul(4096)
+    }
+
+    fn preserve(&self, host: &TestHost, file: &TestFile) -> Result<Preserved<TestHost>, Errno> {
+        host.called(Call::Preserve, file.object, "preserve")?;
+        host.memory()?;
+        Ok(Preserved {
+            data: file.object,
+            private: TestPrivate {
+                object: file.object,
+                frozen: false,
+                _ticket: host.ticket(Lent::Private),
+            },
+        })
+    }
+
+    fn unpreserve(&self, host: &TestHost, file: Frozen<'_, TestHost>) {
+        assert_eq!(file.private.object, file.file.object);
+        assert!(!file.private.frozen, "unpreserved while frozen");
+        let _ = host.called(Call::Unpreserve, file.file.object, "unpreserve");
+    }
+
+    fn freeze(&self, host: &TestHost, file: Frozen<'_, TestHost>) -> Result<u64, Errno> {
+        assert!(!file.private.frozen, "frozen twice");
+        host.called(Call::Freeze, file.file.object, "freeze")?;
+        file.private.frozen = true;
+        Ok(file.data | FROZEN)
+    }
+
+    fn unfreeze(&self, host: &TestHost, file: Frozen<'_, TestHost>) {
+        assert!(file.private.frozen, "unfrozen, and was not frozen");
+        assert_eq!(file.data, file.file.object | FROZEN);
+        file.private.frozen = false;
+        let _ = host.called(Call::Unfreeze, file.file.object, "unfreeze");
+    }
+
+    fn retrieve(&self, host: &TestHost, data: u64) -> Result<TestFile, Errno> {
+        let object = data & !FROZEN;
+        host.called(Call::Retrieve, object, "retrieve")?;
+        host.memory()?;
+        Ok(host.new_file(self.0, object))
+    }
+
+    fn can_finish(&self, host: &TestHost, file: &Incoming<'_, TestHost>) -> bool {
+        let object = file.data & !FROZEN;
+        let told = host.called(Call::CanFinish, object, "can_finish");
+        told.is_ok() && !host.script().stuck.contains(&object)
+    }
+
+    fn finish(&self, host: &TestHost, file: &Incoming<'_, TestHost>) {
+        let done = file.retrieval == luo_core::Retrieval::Done;
+        assert_eq!(file.file.is_some(), done);
+        let _ = host.called(Call::Finish, file.data & !FROZEN, "finish");
+    }
+}
+
+impl FlbCallbacks<TestHost> for TestFlb {
+    fn pin(&self, host: &TestHost) -> Option<TestPin> {
+        host.pinned(Call::PinFlb, self.0)?;
+        Some(TestPin(host.ticket(Lent::Pin)))
+    }
+
+    fn preserve(&self, host: &TestHost) -> Result<(u64, Option<TestObject>), Errno> {
+        host.called(Call::FlbPreserve, self.0.into(), "flb_preserve")?;
+        host.memory()?;
+        Ok((u64::from(self.0) + 0x1000, host.new_object(self)))
+    }
+
+    fn unpreserve(&self, host: &TestHost, data: u64, object: Option<TestObject>) {
+        assert_eq!(data, u64::from(self.0) + 0x1000);
+        drop(object);
+        let _ = host.called(Call::FlbUnpreserve, self.0.into(), "flb_unpreserve");
+    }
+
+    fn retrieve(&self, host: &TestHost, data: u64) -> Result<Option<TestObject>, Errno> {
+        host.check_arrived(data, u64::from(self.0) + 0x1000);
+        host.called(Call::FlbRetrieve, self.0.into(), "flb_retrieve")?;
+        host.memory()?;
+        Ok(host.new_object(self))
+    }
+
+    fn finish(&self, host: &TestHost, object: Option<TestObject>) {
+        drop(object);
+        let _ = host.called(Call::FlbFinish, self.0.into(), "flb_finish");
+    }
+}
+
+impl SubsystemCallbacks<TestHost> for TestSubsystem {
+    fn pin(&self, host: &TestHost) -> Option<TestPin> {
+        host.pinned(Call::PinSubsystem, self.0)?;
+        Some(TestPin(host.ticket(Lent::Pin)))
+    }
+
+    fn prepare(&self, host: &TestHost) -> Result<u64, Errno> {
+        let number = u64::from(self.0);
+        host.called(Call::SubsystemPrepare, number, "subsystem_prepare")?;
+        Ok(self.leaves())
+    }
+
+    fn freeze(&self, host: &TestHost, data: u64) -> Result<u64, Errno> {
+        let number = u64::from(self.0);
+        assert_eq!(data, self.leaves());
+        host.called(Call::SubsystemFreeze, number, "subsystem_freeze")?;
+        Ok(if data == 0 { 0 } else { data | FROZEN })
+    }
+
+    fn cancel(&self, host: &TestHost, data: u64) {
+        let number = u64::from(self.0);
+        assert_eq!(data & !FROZEN, self.leaves());
+        let _ = host.called(Call::SubsystemCancel, number, "subsystem_cancel");
+    }
+
+    fn finish(&self, host: &TestHost, data: u64) {
+        let number = u64::from(self.0);
+        host.check_arrived(data, self.leaves() | FROZEN);
+        let _ = host.called(Call::SubsystemFinish, number, "subsystem_finish");
+    }
+}
