@@ -196,7 +196,7 @@ impl<H: Host> Engine<H> {
     pub fn session_info(&self, id: SessionId) -> Option<(SessionName, Direction)> {
         self.sessions
             .get(id)
-            .map(|session| (session.name, session.direction))
+            .map(|session| (session.name, session.direction()))
     }
 
     pub(crate) const fn list(&self, direction: Direction) -> &List<kind::Session> {
@@ -227,7 +227,7 @@ impl<H: Host> Engine<H> {
         })?;
         match self.sessions.get_mut(id) {
             None => Poll::Ready(Err(Error::NoSession)),
-            Some(session) if session.direction != direction => {
+            Some(session) if session.direction() != direction => {
                 Poll::Ready(Err(Error::WrongDirection))
             }
             Some(session) => match session.state {
@@ -300,9 +300,9 @@ impl<H: Host> Engine<H> {
     ) -> Option<SessionId> {
         let hash = self.name_hash(direction, name);
         let slot = self.names.find(hash, |slot| {
-            self.sessions
-                .at_slot(slot)
-                .is_some_and(|(_, session)| session.direction == direction && session.name == *name)
+            self.sessions.at_slot(slot).is_some_and(|(_, session)| {
+                session.direction() == direction && session.name == *name
+            })
         })?;
         self.sessions.at_slot(slot).map(|(id, _)| id)
     }
@@ -344,9 +344,10 @@ impl<H: Host> Engine<H> {
     /// Notes that an incoming session is finished: nothing of it is left but
     /// perhaps its descriptor.
     pub(crate) fn set_finished(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            if session.direction == Direction::Incoming && !session.finished {
-                session.finished = true;
+        let session = self.sessions.get_mut(id);
+        if let Some(incoming) = session.and_then(Session::incoming_mut) {
+            if !incoming.finished {
+                incoming.finished = true;
                 self.unfinished = self.unfinished.saturating_sub(1);
             }
         }
@@ -396,7 +397,7 @@ impl<H: Host> Engine<H> {
         let slot = self.device_tokens.find(hash, |slot| {
             self.files.at_slot(slot).is_some_and(|(_, file)| {
                 let session = self.sessions.get(file.session);
-                file.token == token && session.is_some_and(|s| s.direction == direction)
+                file.token == token && session.is_some_and(|s| s.direction() == direction)
             })
         })?;
         self.files.at_slot(slot).map(|(id, _)| id)
@@ -417,7 +418,7 @@ impl<H: Host> Engine<H> {
     /// goes.
     fn kind_of(&self, session: SessionId) -> Option<(Owner, Direction)> {
         let session = self.sessions.get(session)?;
-        Some((session.owner, session.direction))
+        Some((session.owner, session.direction()))
     }
 
     /// Adds a file whose token is not in use in its session.

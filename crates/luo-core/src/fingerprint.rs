@@ -16,7 +16,7 @@ use crate::handover::block::BlockMemory;
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::FileId;
-use crate::session::{File, Progress, Session, Stage, State};
+use crate::session::{File, FileWay, Progress, Session, Stage, State, Way};
 
 /// Hashes a variant without what is in it.
 fn kind<T>(value: &T, into: &mut impl Hasher) {
@@ -54,7 +54,7 @@ impl<H: Host> Engine<H> {
             |_| true,
             |engine, session, into| {
                 into.write_usize(session.busy);
-                into.write_usize(session.chain.shape()[0]);
+                into.write_usize(shape(session)[0]);
                 let mut next = session.files.first;
                 while let Some((id, file)) = next.and_then(|id| Some((id, engine.files.get(id)?))) {
                     engine.hash_file(id, file, into);
@@ -77,7 +77,9 @@ impl<H: Host> Engine<H> {
     /// file meets those of other sessions that it needs.
     pub fn outline(&self, into: &mut impl Hasher) {
         let wanted = |session: &Session<H>| {
-            session.orphan || session.together || session.state == State::CLOSED_PENDING
+            session.orphan
+                || session.incoming().is_some_and(|incoming| incoming.together)
+                || session.state == State::CLOSED_PENDING
         };
         self.hash_sessions(into, wanted, |_, _, _| ());
         for (id, file) in self.files.iter() {
@@ -85,7 +87,7 @@ impl<H: Host> Engine<H> {
                 let by = self.files.get(by);
                 by.is_some_and(|by| by.session != file.session)
             };
-            let arrived = matches!(file.stage, Stage::Incoming(_));
+            let arrived = file.as_incoming().is_some();
             if arrived && self.graph.dependents(id).any(elsewhere) {
                 self.hash_name(Some(id), into);
                 hash_stage(file, into);
@@ -121,18 +123,15 @@ impl<H: Host> Engine<H> {
                 {
                     flags(&[finish_pending], into);
                 }
-                flags(
-                    &[
-                        session.orphan,
-                        session.finished,
-                        session.together,
-                        session.left_behind,
-                        session.needed,
-                        session.closed,
-                        session.carries.is_some(),
-                    ],
-                    into,
-                );
+                flags(&[session.orphan], into);
+                kind(&session.way, into);
+                match &session.way {
+                    Way::Outgoing(way) => flags(&[way.closed, way.carries.is_some()], into),
+                    Way::Incoming(way) => flags(
+                        &[way.finished, way.together, way.left_behind, way.needed],
+                        into,
+                    ),
+                }
                 more(self, session, into);
             }
             into.write_u8(0xff);
@@ -143,18 +142,14 @@ impl<H: Host> Engine<H> {
         into.write_u64(file.token);
         into.write_u64(file.data);
         into.write_u64(file.object.unwrap_or_default());
-        flags(
-            &[
-                file.handler.is_some(),
-                file.object.is_some(),
-                file.lent_object.is_some(),
-                file.registered,
-                file.frozen,
-                file.handed,
-                file.asked_for,
-            ],
-            into,
-        );
+        flags(&[file.handler.is_some(), file.object.is_some()], into);
+        match &file.way {
+            FileWay::Outgoing(way) => flags(&[way.registered, way.frozen], into),
+            FileWay::Incoming(way) => flags(
+                &[way.lent_object.is_some(), way.handed, way.asked_for],
+                into,
+            ),
+        }
         hash_stage(file, into);
         for (_, target) in self.graph.dependencies(id) {
             match target {
@@ -181,7 +176,7 @@ impl<H: Host> Engine<H> {
         for first in [self.outgoing.first, self.incoming.first] {
             let mut next = first;
             while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
-                into.write_usize(session.chain.shape()[1]);
+                into.write_usize(shape(session)[1]);
                 next = session.links.next;
             }
         }
@@ -202,16 +197,31 @@ impl<H: Host> Engine<H> {
 }
 
 fn hash_stage<H: Host>(file: &File<H>, into: &mut impl Hasher) {
-    kind(&file.stage, into);
-    match &file.stage {
-        Stage::Reserved => {}
-        Stage::Registered(source) => flags(&[source.is_some()], into),
-        Stage::Preserved(live) => flags(&[live.is_some()], into),
-        Stage::Incoming(arrived) => {
-            kind(&arrived.progress, into);
-            if let Progress::Failed(errno) = &arrived.progress {
-                into.write_i32(errno.get());
+    kind(&file.way, into);
+    match &file.way {
+        FileWay::Outgoing(file) => {
+            kind(&file.stage, into);
+            match &file.stage {
+                Stage::Reserved => {}
+                Stage::Registered(source) => flags(&[source.is_some()], into),
+                Stage::Preserved(live) => flags(&[live.is_some()], into),
+            }
+        }
+        FileWay::Incoming(file) => {
+            flags(&[file.arrived.is_some()], into);
+            if let Some(arrived) = &file.arrived {
+                kind(&arrived.progress, into);
+                if let Progress::Failed(errno) = &arrived.progress {
+                    into.write_i32(errno.get());
+                }
             }
         }
     }
+}
+
+/// How many pages a session's records have, and how many records there is room for.
+fn shape<H: Host>(session: &Session<H>) -> [usize; 2] {
+    session
+        .outgoing()
+        .map_or([0; 2], |outgoing| outgoing.chain.shape())
 }

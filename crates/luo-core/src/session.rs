@@ -34,7 +34,7 @@ use crate::id::{kind, SessionId};
 use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
 
-pub(crate) use file::{Arrived, File, Live, Progress, Source, Stage};
+pub(crate) use file::{Arrived, File, FileWay, Live, Progress, Source, Stage};
 
 /// Where a session goes to or comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +103,7 @@ impl SessionKind {
         }
     }
 
-    /// Whether a record beside that of `luo-v5` says something of it.
+    /// Whether this session needs a record in the supplement.
     pub(crate) fn has_record(&self) -> bool {
         self.owner == Owner::Device || self.closed
     }
@@ -111,65 +111,125 @@ impl SessionKind {
 
 pub(crate) struct Session<H: Host> {
     pub(crate) name: SessionName,
-    pub(crate) direction: Direction,
     pub(crate) owner: Owner,
     pub(crate) state: State,
     /// Operations that run callbacks for a file of this session right now.
     pub(crate) busy: usize,
-    /// Closed while prepared or frozen; goes when that is undone.
+    /// Its descriptor was closed while prepared or frozen; the session goes when that
+    /// is undone.
     pub(crate) orphan: bool,
-    /// Incoming: its files are let go of; only its descriptor is left.
-    pub(crate) finished: bool,
-    /// Incoming, closed: being finished with others, see `ops::together`.
-    pub(crate) together: bool,
-    /// Incoming: not to be carried on to the next kernel, because it cannot be.
-    pub(crate) left_behind: bool,
-    /// Incoming and closed: files of other sessions need its files.
-    pub(crate) needed: bool,
-    /// Outgoing: carries on a session that was closed in this kernel.
+    pub(crate) files: List<kind::File>,
+    pub(crate) links: Links<kind::Session>,
+    pub(crate) way: Way<H>,
+}
+
+/// What a session has because of where it goes.
+pub(crate) enum Way<H: Host> {
+    Outgoing(OutgoingSession<H>),
+    Incoming(IncomingSession),
+}
+
+/// A session for the next kernel.
+pub(crate) struct OutgoingSession<H: Host> {
+    /// It carries on a session that was closed in this kernel.
     pub(crate) closed: bool,
-    /// Outgoing: carries on this incoming session, which nobody has claimed.
+    /// The incoming session that it carries on, which nobody has claimed.
     pub(crate) carries: Option<SessionId>,
     /// Its place among the records that were written last.
     pub(crate) position: u32,
-    pub(crate) files: List<kind::File>,
-    /// Pages for the files' records; outgoing only.
+    /// Pages for the files' records.
     pub(crate) chain: FileChain<H>,
-    pub(crate) links: Links<kind::Session>,
+}
+
+/// A session of the previous kernel.
+#[derive(Default)]
+pub(crate) struct IncomingSession {
+    /// Its files are let go of; only its descriptor is left.
+    pub(crate) finished: bool,
+    /// It was closed and is being finished with others, see `together`.
+    pub(crate) together: bool,
+    /// It is not carried on to the next kernel, because it cannot be.
+    pub(crate) left_behind: bool,
+    /// It was closed, and files of other sessions need its files.
+    pub(crate) needed: bool,
 }
 
 impl<H: Host> Session<H> {
     pub(crate) fn new(kind: SessionKind, direction: Direction) -> Self {
+        let (state, way) = match direction {
+            Direction::Outgoing => {
+                let outgoing = OutgoingSession {
+                    closed: kind.closed,
+                    carries: None,
+                    position: 0,
+                    chain: Chain::new(),
+                };
+                (State::Open, Way::Outgoing(outgoing))
+            }
+            Direction::Incoming => (State::UNCLAIMED, Way::Incoming(IncomingSession::default())),
+        };
         Self {
             name: kind.name,
-            direction,
             owner: kind.owner,
-            state: match direction {
-                Direction::Outgoing => State::Open,
-                Direction::Incoming => State::UNCLAIMED,
-            },
+            state,
             busy: 0,
             orphan: false,
-            finished: false,
-            together: false,
-            left_behind: false,
-            needed: false,
-            closed: kind.closed,
-            carries: None,
-            position: 0,
             files: List::new(),
-            chain: Chain::new(),
             links: Links::new(),
+            way,
         }
     }
-}
 
-impl<H: Host> Session<H> {
+    pub(crate) const fn direction(&self) -> Direction {
+        match self.way {
+            Way::Outgoing(_) => Direction::Outgoing,
+            Way::Incoming(_) => Direction::Incoming,
+        }
+    }
+
+    pub(crate) const fn outgoing(&self) -> Option<&OutgoingSession<H>> {
+        match &self.way {
+            Way::Outgoing(outgoing) => Some(outgoing),
+            Way::Incoming(_) => None,
+        }
+    }
+
+    pub(crate) fn outgoing_mut(&mut self) -> Option<&mut OutgoingSession<H>> {
+        match &mut self.way {
+            Way::Outgoing(outgoing) => Some(outgoing),
+            Way::Incoming(_) => None,
+        }
+    }
+
+    pub(crate) const fn incoming(&self) -> Option<&IncomingSession> {
+        match &self.way {
+            Way::Outgoing(_) => None,
+            Way::Incoming(incoming) => Some(incoming),
+        }
+    }
+
+    pub(crate) fn incoming_mut(&mut self) -> Option<&mut IncomingSession> {
+        match &mut self.way {
+            Way::Outgoing(_) => None,
+            Way::Incoming(incoming) => Some(incoming),
+        }
+    }
+
+    /// Whether it is of the previous kernel and finished.
+    pub(crate) fn is_finished(&self) -> bool {
+        self.incoming().is_some_and(|incoming| incoming.finished)
+    }
+
+    /// The incoming session that it carries on, if it does.
+    pub(crate) fn carries(&self) -> Option<SessionId> {
+        self.outgoing()?.carries
+    }
+
     pub(crate) fn kind(&self) -> SessionKind {
         SessionKind {
             name: self.name,
             owner: self.owner,
-            closed: self.closed,
+            closed: self.outgoing().is_some_and(|outgoing| outgoing.closed),
         }
     }
 }

@@ -142,7 +142,9 @@ impl<H: Host> Engine<H> {
         while let Some(session) = next.and_then(|id| self.sessions.get_mut(id)) {
             next = session.links.next;
             if is_written(session) {
-                session.position = position;
+                if let Some(outgoing) = session.outgoing_mut() {
+                    outgoing.position = position;
+                }
                 position = position.checked_add(1).ok_or(Error::Full)?;
             }
         }
@@ -182,7 +184,8 @@ impl<H: Host> Engine<H> {
         let mut at = 0usize;
         let mut session = self.outgoing.first;
         while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            let (position, mut file) = (current.position, current.files.first);
+            let mut file = current.files.first;
+            let position = current.outgoing().map_or(0, |outgoing| outgoing.position);
             session = current.links.next;
             let kind = current.kind();
             if kind.has_record() && is_written(current) {
@@ -216,7 +219,8 @@ impl<H: Host> Engine<H> {
         // Behind all files: what they need may be in a later session.
         session = self.outgoing.first;
         while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            let (position, mut file) = (current.position, current.files.first);
+            let mut file = current.files.first;
+            let position = current.outgoing().map_or(0, |outgoing| outgoing.position);
             session = current.links.next;
             while let Some(id) = file {
                 self.write_edges(position, id, &mut at, late)?;
@@ -240,7 +244,8 @@ impl<H: Host> Engine<H> {
                 return Err(Error::Inconsistent);
             };
             let on = self.files.get(on).ok_or(Error::Inconsistent)?;
-            let on_session = self.sessions.get(on.session).ok_or(Error::Inconsistent)?;
+            let on_session = self.sessions.get(on.session).and_then(Session::outgoing);
+            let on_session = on_session.ok_or(Error::Inconsistent)?;
             let record = EdgeRecord {
                 kind: KIND_EDGE,
                 session,
@@ -309,12 +314,14 @@ impl<H: Host> Engine<H> {
                 data: current.data,
                 token: current.token,
             };
-            session.chain.write(at, &record)?;
+            let outgoing = session.outgoing_mut().ok_or(Error::Inconsistent)?;
+            outgoing.chain.write(at, &record)?;
             late.absorb_bytes(record.as_bytes());
             at = at.saturating_add(1);
             file = current.links.next;
         }
-        written.files = session.chain.link(at);
+        let outgoing = session.outgoing_mut().ok_or(Error::Inconsistent)?;
+        written.files = outgoing.chain.link(at);
         Ok(written)
     }
 

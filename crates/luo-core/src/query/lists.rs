@@ -27,7 +27,7 @@ use crate::host::Host;
 use crate::id::{EdgeId, FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
-use crate::session::{Direction, Owner, Progress, Session, Stage, State};
+use crate::session::{Direction, FileWay, Owner, Progress, Session, Stage, State};
 
 /// The most entries that one call gives, whatever room the caller has.
 pub const MAX_PAGE: usize = 128;
@@ -275,12 +275,12 @@ impl<H: Host> Engine<H> {
         SessionInfo {
             files: session.files.len as u64,
             bytes,
-            direction: match session.direction {
+            direction: match session.direction() {
                 Direction::Outgoing => LIST_OUTGOING,
                 Direction::Incoming => LIST_INCOMING,
             },
-            state: match (session.direction, session.state) {
-                (Direction::Outgoing, _) if session.orphan || session.carries.is_some() => {
+            state: match (session.direction(), session.state) {
+                (Direction::Outgoing, _) if session.orphan || session.carries().is_some() => {
                     SESSION_CLOSED
                 }
                 (Direction::Outgoing, _) => SESSION_OPEN,
@@ -317,16 +317,20 @@ impl<H: Host> Engine<H> {
         let Some(file) = self.files.get(id) else {
             return (FILE_MISSING, 0);
         };
-        let status = match &file.stage {
-            Stage::Reserved | Stage::Registered(None) | Stage::Preserved(None) => FILE_BUSY,
-            Stage::Registered(Some(_)) => FILE_REGISTERED,
-            Stage::Preserved(Some(_)) if file.frozen => FILE_FROZEN,
-            Stage::Preserved(Some(_)) => FILE_PRESERVED,
-            Stage::Incoming(arrived) => match &arrived.progress {
-                Progress::Waiting | Progress::Wide(_) => FILE_INCOMING,
-                Progress::Retrieving => FILE_BUSY,
-                Progress::Done(_) => FILE_RETRIEVED,
-                Progress::Failed(errno) => return (FILE_FAILED, errno.get().unsigned_abs()),
+        let status = match &file.way {
+            FileWay::Outgoing(file) => match &file.stage {
+                Stage::Reserved | Stage::Registered(None) | Stage::Preserved(None) => FILE_BUSY,
+                Stage::Registered(Some(_)) => FILE_REGISTERED,
+                Stage::Preserved(Some(_)) if file.frozen => FILE_FROZEN,
+                Stage::Preserved(Some(_)) => FILE_PRESERVED,
+            },
+            FileWay::Incoming(file) => match file.arrived.as_ref().map(|file| &file.progress) {
+                Some(Progress::Waiting | Progress::Wide(_)) => FILE_INCOMING,
+                None | Some(Progress::Retrieving) => FILE_BUSY,
+                Some(Progress::Done(_)) => FILE_RETRIEVED,
+                Some(Progress::Failed(errno)) => {
+                    return (FILE_FAILED, errno.get().unsigned_abs());
+                }
             },
         };
         (status, 0)
@@ -451,7 +455,7 @@ impl<H: Host> Engine<H> {
         if cursor != 0 {
             let session = self.sessions.get(SessionId::from_bits(cursor));
             let session = session.ok_or(Error::Stale)?;
-            start = Some((session.direction, session.links.next));
+            start = Some((session.direction(), session.links.next));
         }
         let mut last = 0;
         for (bit, list, direction) in lists {
@@ -476,7 +480,7 @@ impl<H: Host> Engine<H> {
                     break;
                 }
                 next = session.links.next;
-                if session.finished {
+                if session.is_finished() {
                     continue;
                 }
                 if !page.add(room, self.session_entry(session))? {

@@ -26,7 +26,7 @@ pub(crate) struct Live<H: Host> {
     pub(crate) flbs: Held,
 }
 
-/// How far a file is.
+/// How far a file for the next kernel is.
 pub(crate) enum Stage<H: Host> {
     /// The token is taken; callbacks are under way.
     Reserved,
@@ -35,8 +35,6 @@ pub(crate) enum Stage<H: Host> {
     Registered(Option<Source<H>>),
     /// Preserved. `None` while an operation has the file in its hands.
     Preserved(Option<Live<H>>),
-    /// Came from the previous kernel.
-    Incoming(Arrived<H>),
 }
 
 /// A file that came from the previous kernel.
@@ -71,52 +69,125 @@ impl<H: Host> Progress<H> {
     }
 }
 
+/// A file in a session.
 pub(crate) struct File<H: Host> {
     pub(crate) session: SessionId,
     pub(crate) token: u64,
     /// Known from the moment a handler is found.
     pub(crate) handler: Option<HandlerId>,
-    /// What [`Host::object_id`] said, while the object counts as preserved.
+    /// What [`crate::FileCallbacks::object_id`] said, while the object counts as
+    /// preserved.
     pub(crate) object: Option<u64>,
-    /// Incoming: the object, while a copy that carries the file on has it.
-    pub(crate) lent_object: Option<u64>,
     /// The handler's handle.
     pub(crate) data: u64,
     /// Bytes of memory it keeps, as far as known.
     pub(crate) bytes: u64,
     /// The access it gives, or is to give once it is restored.
     pub(crate) access: Access,
-    /// Outgoing: registered on the device; a cancel makes it so again.
-    pub(crate) registered: bool,
-    /// Outgoing: its handler has frozen it.
-    pub(crate) frozen: bool,
-    /// Incoming, of the device: somebody has got it.
-    pub(crate) handed: bool,
-    /// Incoming, of a program: its owner has asked for it. One that is restored
-    /// for others, or to be carried on, is not.
-    pub(crate) asked_for: bool,
-    pub(crate) stage: Stage<H>,
     pub(crate) links: Links<kind::File>,
+    pub(crate) way: FileWay<H>,
+}
+
+/// What a file has because of where it goes.
+pub(crate) enum FileWay<H: Host> {
+    Outgoing(OutgoingFile<H>),
+    Incoming(IncomingFile<H>),
+}
+
+/// A file for the next kernel.
+pub(crate) struct OutgoingFile<H: Host> {
+    pub(crate) stage: Stage<H>,
+    /// It was registered on the device; a cancel makes it so again.
+    pub(crate) registered: bool,
+    /// Its handler has frozen it.
+    pub(crate) frozen: bool,
+}
+
+/// A file of the previous kernel.
+pub(crate) struct IncomingFile<H: Host> {
+    /// `None` while an operation has it in its hands.
+    pub(crate) arrived: Option<Arrived<H>>,
+    /// The object, while a copy that carries the file on has it.
+    pub(crate) lent_object: Option<u64>,
+    /// Of the device: somebody has got it.
+    pub(crate) handed: bool,
+    /// Of a program: its owner has asked for it. One that is restored for others, or to
+    /// be carried on, is not.
+    pub(crate) asked_for: bool,
 }
 
 impl<H: Host> File<H> {
-    pub(crate) fn new(session: SessionId, token: u64, stage: Stage<H>) -> Self {
+    /// A file for the next kernel, of which only the token is known.
+    pub(crate) fn outgoing(session: SessionId, token: u64) -> Self {
+        let outgoing = OutgoingFile {
+            stage: Stage::Reserved,
+            registered: false,
+            frozen: false,
+        };
+        Self::new(session, token, FileWay::Outgoing(outgoing))
+    }
+
+    /// A file of the previous kernel.
+    pub(crate) fn incoming(session: SessionId, token: u64, arrived: Arrived<H>) -> Self {
+        let incoming = IncomingFile {
+            arrived: Some(arrived),
+            lent_object: None,
+            handed: false,
+            asked_for: false,
+        };
+        Self::new(session, token, FileWay::Incoming(incoming))
+    }
+
+    fn new(session: SessionId, token: u64, way: FileWay<H>) -> Self {
         Self {
             session,
             token,
             handler: None,
             object: None,
-            lent_object: None,
             data: 0,
             bytes: 0,
             access: Access::Full,
-            registered: false,
-            frozen: false,
-            handed: false,
-            asked_for: false,
-            stage,
             links: Links::new(),
+            way,
         }
+    }
+
+    pub(crate) const fn as_outgoing(&self) -> Option<&OutgoingFile<H>> {
+        match &self.way {
+            FileWay::Outgoing(outgoing) => Some(outgoing),
+            FileWay::Incoming(_) => None,
+        }
+    }
+
+    pub(crate) fn as_outgoing_mut(&mut self) -> Option<&mut OutgoingFile<H>> {
+        match &mut self.way {
+            FileWay::Outgoing(outgoing) => Some(outgoing),
+            FileWay::Incoming(_) => None,
+        }
+    }
+
+    pub(crate) const fn as_incoming(&self) -> Option<&IncomingFile<H>> {
+        match &self.way {
+            FileWay::Outgoing(_) => None,
+            FileWay::Incoming(incoming) => Some(incoming),
+        }
+    }
+
+    pub(crate) fn as_incoming_mut(&mut self) -> Option<&mut IncomingFile<H>> {
+        match &mut self.way {
+            FileWay::Outgoing(_) => None,
+            FileWay::Incoming(incoming) => Some(incoming),
+        }
+    }
+
+    /// Whether somebody has got this file of the device.
+    pub(crate) fn is_handed(&self) -> bool {
+        self.as_incoming().is_some_and(|incoming| incoming.handed)
+    }
+
+    /// How far the restoring of a file of the previous kernel is.
+    pub(crate) fn progress_mut(&mut self) -> Option<&mut Progress<H>> {
+        Some(&mut self.as_incoming_mut()?.arrived.as_mut()?.progress)
     }
 }
 

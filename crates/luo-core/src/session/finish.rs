@@ -7,7 +7,7 @@ use crate::host::{FileCallbacks, Host, Incoming};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb_life::finish_flbs;
-use crate::session::{Arrived, Progress, Stage};
+use crate::session::{Arrived, File, Progress};
 
 /// Finishes a session that the caller has for itself.
 pub(crate) fn finish_locked<H: Lock>(host: &H, session: SessionId) -> Result<(), Error> {
@@ -29,7 +29,7 @@ pub(crate) fn finish_locked<H: Lock>(host: &H, session: SessionId) -> Result<(),
     Ok(())
 }
 
-/// Asks a file's handler whether it lets go. Its session is claimed.
+/// Asks a file's handler whether it lets go. Its session is locked.
 pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
         return true;
@@ -39,7 +39,7 @@ pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
     agreed
 }
 
-/// Finishes a file and takes it out. Its session is claimed. True if its owner had
+/// Finishes a file and takes it out. Its session is locked. True if its owner had
 /// not got it back: what it kept is released here.
 pub(crate) fn finish_file<H: Lock>(host: &H, id: FileId) -> bool {
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
@@ -113,30 +113,27 @@ impl<H: Host> Engine<H> {
     }
 
     /// Takes an incoming file's insides out, so that callbacks can have them
-    /// without the lock. Its session is claimed: nobody else looks.
+    /// without the lock. Its session is locked: nobody else looks.
     fn take_arrived(&mut self, id: FileId) -> Option<Taken<H>> {
         let file = self.files.get_mut(id)?;
         let has_flbs = |&handler: &HandlerId| {
             let entry = self.handlers.get(handler);
             entry.is_some_and(|entry| !entry.flbs.is_empty())
         };
-        match core::mem::replace(&mut file.stage, Stage::Reserved) {
-            Stage::Incoming(arrived) => Some(Taken {
-                data: file.data,
-                owned: file.handed || file.asked_for,
-                arrived,
-                with_flbs: file.handler.filter(has_flbs),
-            }),
-            other => {
-                file.stage = other;
-                None
-            }
-        }
+        let (data, with_flbs) = (file.data, file.handler.filter(has_flbs));
+        let incoming = file.as_incoming_mut()?;
+        Some(Taken {
+            data,
+            owned: incoming.handed || incoming.asked_for,
+            arrived: incoming.arrived.take()?,
+            with_flbs,
+        })
     }
 
     fn put_arrived(&mut self, id: FileId, arrived: Arrived<H>) {
-        if let Some(file) = self.files.get_mut(id) {
-            file.stage = Stage::Incoming(arrived);
+        let file = self.files.get_mut(id);
+        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+            incoming.arrived = Some(arrived);
         }
     }
 

@@ -270,7 +270,7 @@ impl<H: Host> Engine<H> {
     /// Gives a file its stage. The stage it had, or this one if the file is gone, comes
     /// back to be dropped without the lock.
     pub(crate) fn replace_stage(&mut self, id: FileId, stage: Stage<H>) -> Stage<H> {
-        match self.files.get_mut(id) {
+        match self.files.get_mut(id).and_then(File::as_outgoing_mut) {
             Some(file) => core::mem::replace(&mut file.stage, stage),
             None => stage,
         }
@@ -289,7 +289,7 @@ impl<H: Host> Engine<H> {
         match self.make_room_for_file(session, spares)? {
             Room::WantsBlock => Ok(None),
             Room::Ready => {
-                let added = self.add_file(File::new(session, token, Stage::Reserved));
+                let added = self.add_file(File::outgoing(session, token));
                 match added {
                     Ok(id) => {
                         self.mark_busy(session);
@@ -298,11 +298,8 @@ impl<H: Host> Engine<H> {
                     Err(why) => {
                         // What it would have needed goes back to the caller, who
                         // drops it.
-                        if let Some(entry) = self.sessions.get_mut(session) {
-                            let files = entry.files.len;
-                            if let Some(page) = entry.chain.surplus(files) {
-                                spares.add(page);
-                            }
+                        if let Some(page) = self.surplus_file_page(session) {
+                            spares.add(page);
                         }
                         if let Some(page) = self.surplus_record_page() {
                             spares.add(page);
@@ -320,7 +317,9 @@ impl<H: Host> Engine<H> {
         spares: &mut Spares<H::Block>,
     ) -> Result<Room, Error> {
         let entry = self.sessions.get_mut(session).ok_or(Error::NoSession)?;
-        let wants_file = entry.chain.wants(entry.files.len.saturating_add(1))?;
+        let files = entry.files.len.saturating_add(1);
+        let entry = entry.outgoing_mut().ok_or(Error::WrongDirection)?;
+        let wants_file = entry.chain.wants(files)?;
         let wants_record = self.record_chain.wants(self.records.saturating_add(1))?;
         let wanted = usize::from(wants_file).saturating_add(usize::from(wants_record));
         if wanted > spares.len() {
@@ -353,8 +352,8 @@ impl<H: Host> Engine<H> {
             }
             None => return Err(Error::Inconsistent),
         }
-        // What retrievals under way have set aside stays so: each is busy, and
-        // so is this operation.
+        // `busy` counts every retrieval in progress and this call, so one place is
+        // reserved for each.
         self.objects.reserve(self.busy)?;
         // On failure the file is removed, and its handler released with it.
         self.index_object(id, object)
@@ -364,15 +363,16 @@ impl<H: Host> Engine<H> {
     /// without the lock.
     pub(crate) fn take_live(&mut self, id: FileId) -> Option<Taken<H>> {
         let file = self.files.get_mut(id)?;
-        let Stage::Preserved(live) = &mut file.stage else {
-            return None;
-        };
-        Some((live.take()?, file.handler, file.data))
+        let (handler, data) = (file.handler, file.data);
+        match &mut file.as_outgoing_mut()?.stage {
+            Stage::Preserved(live) => Some((live.take()?, handler, data)),
+            _ => None,
+        }
     }
 
     /// Takes what a registered file consists of out.
     pub(crate) fn take_source(&mut self, id: FileId) -> Option<Source<H>> {
-        match &mut self.files.get_mut(id)?.stage {
+        match &mut self.files.get_mut(id)?.as_outgoing_mut()?.stage {
             Stage::Registered(source) => source.take(),
             _ => None,
         }
@@ -382,10 +382,15 @@ impl<H: Host> Engine<H> {
     /// more; all for the caller to drop.
     pub(crate) fn remove_outgoing_file(&mut self, session: SessionId, id: FileId) -> Removed<H> {
         let file = self.remove_file(id);
-        let page = self.sessions.get_mut(session).and_then(|entry| {
-            let records = entry.files.len;
-            entry.chain.surplus(records)
-        });
+        let page = self.surplus_file_page(session);
         (file, page, self.surplus_record_page())
+    }
+
+    /// A page that the records of a session's files no longer need; for the caller to
+    /// drop.
+    fn surplus_file_page(&mut self, session: SessionId) -> Option<H::Block> {
+        let session = self.sessions.get_mut(session)?;
+        let files = session.files.len;
+        session.outgoing_mut()?.chain.surplus(files)
     }
 }

@@ -5,6 +5,7 @@ use luo_abi::errno::Errno;
 
 use crate::lock::Lock;
 use crate::session::preserve::{add_file, find_source, put_back_source};
+use crate::session::File;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -35,8 +36,9 @@ pub fn register_file<H: Lock>(
     add_file(host, session, token, |id| {
         let (_, source) = find_source(host, id, open)?;
         host.now(|engine| {
-            if let Some(file) = engine.files.get_mut(id) {
-                file.registered = true;
+            let file = engine.files.get_mut(id);
+            if let Some(outgoing) = file.and_then(File::as_outgoing_mut) {
+                outgoing.registered = true;
             }
         });
         put_back_source(host, id, source);

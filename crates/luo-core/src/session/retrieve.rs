@@ -11,7 +11,7 @@ use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
-use crate::session::{Direction, Progress, Stage, State};
+use crate::session::{Direction, File, Progress, State};
 
 /// Restores the file that was preserved under a token, and before it all that it
 /// needs, directly or not; those stay with their sessions for their owners. Asked
@@ -26,8 +26,9 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
     let plan = host.wait(|engine| {
         ready!(engine.enter(session, Direction::Incoming))?;
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
-        if let Some(file) = engine.files.get_mut(id) {
-            file.asked_for = true;
+        let file = engine.files.get_mut(id);
+        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+            incoming.asked_for = true;
         }
         Poll::Ready(engine.plan(id))
     })?;
@@ -51,9 +52,7 @@ pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), 
     // may have come that carries it on.
     host.wait(|engine| {
         let id = ready!(engine.restorable(token))?;
-        if let Some(entry) = engine.files.get_mut(id) {
-            entry.handed = true;
-        }
+        engine.set_handed(id, true);
         Poll::Ready(Ok::<_, Error>(()))
     })?;
     Ok((id, file))
@@ -62,11 +61,7 @@ pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), 
 /// Undoes [`restore_file`] for a caller who could not be told of it: the file can
 /// be restored again.
 pub fn put_back_file<H: Lock>(host: &H, id: FileId) {
-    host.now(|engine| {
-        if let Some(file) = engine.files.get_mut(id) {
-            file.handed = false;
-        }
-    });
+    host.now(|engine| engine.set_handed(id, false));
 }
 
 /// Restores each file of a plan; gives the last one.
@@ -173,6 +168,13 @@ enum Begun<H: Host> {
 }
 
 impl<H: Host> Engine<H> {
+    fn set_handed(&mut self, id: FileId, handed: bool) {
+        let file = self.files.get_mut(id);
+        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+            incoming.handed = handed;
+        }
+    }
+
     /// The file of the device with a token, if it can be given to somebody now.
     fn restorable(&self, token: u64) -> Poll<Result<FileId, Error>> {
         if self.update.is_moving() {
@@ -183,7 +185,7 @@ impl<H: Host> Engine<H> {
         }
         let id = self.find_device_file(Direction::Incoming, token);
         let id = id.ok_or(Error::NoToken)?;
-        if self.files.get(id).is_some_and(|file| file.handed) {
+        if self.files.get(id).is_some_and(File::is_handed) {
             return Poll::Ready(Err(Error::AlreadyRestored));
         }
         Poll::Ready(Ok(id))
@@ -193,10 +195,9 @@ impl<H: Host> Engine<H> {
     fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
         let files = &self.files;
         let done = |id: FileId| {
-            files.get(id).is_some_and(|file| match &file.stage {
-                Stage::Incoming(arrived) => matches!(arrived.progress, Progress::Done(_)),
-                _ => false,
-            })
+            let file = files.get(id).and_then(File::as_incoming);
+            let arrived = file.and_then(|file| file.arrived.as_ref());
+            arrived.is_some_and(|arrived| matches!(arrived.progress, Progress::Done(_)))
         };
         Ok(self.graph.closure(id, done)?)
     }
@@ -216,7 +217,8 @@ impl<H: Host> Engine<H> {
             return Poll::Ready(Ok(Begun::Gone));
         };
         let (data, access) = (file.data, file.access);
-        let Stage::Incoming(arrived) = &mut file.stage else {
+        let incoming = file.as_incoming_mut();
+        let Some(arrived) = incoming.and_then(|file| file.arrived.as_mut()) else {
             return Poll::Ready(Err(Error::Inconsistent));
         };
         match &arrived.progress {
@@ -243,10 +245,8 @@ impl<H: Host> Engine<H> {
     }
 
     fn set_progress(&mut self, id: FileId, progress: Progress<H>) {
-        if let Some(file) = self.files.get_mut(id) {
-            if let Stage::Incoming(arrived) = &mut file.stage {
-                arrived.progress = progress;
-            }
+        if let Some(old) = self.files.get_mut(id).and_then(File::progress_mut) {
+            *old = progress;
         }
     }
 

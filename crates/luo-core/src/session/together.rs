@@ -71,7 +71,7 @@ fn all_let_go<H: Lock>(host: &H, id: SessionId) -> bool {
 }
 
 fn is_together<H: Host>(session: &Session<H>) -> bool {
-    session.together
+    session.incoming().is_some_and(|incoming| incoming.together)
 }
 
 impl<H: Host> Engine<H> {
@@ -93,7 +93,9 @@ impl<H: Host> Engine<H> {
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get_mut(id)?))) {
             next = session.links.next;
             if session.state == State::CLOSED_PENDING && session.busy == 0 {
-                session.together = true;
+                if let Some(incoming) = session.incoming_mut() {
+                    incoming.together = true;
+                }
                 self.set_state(id, State::Locked);
                 self.mark_busy(id);
             }
@@ -112,8 +114,9 @@ impl<H: Host> Engine<H> {
     }
 
     fn leave(&mut self, id: SessionId) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.together = false;
+        let session = self.sessions.get_mut(id);
+        if let Some(incoming) = session.and_then(Session::incoming_mut) {
+            incoming.together = false;
         }
         self.unlock_session(id, State::CLOSED_PENDING);
     }

@@ -22,7 +22,7 @@ use crate::session::preserve::{
     install, preserve_source, remove_preserved, reserve_in_transition, trim_records,
 };
 use crate::session::retrieve::retrieve_in_transition;
-use crate::session::{Direction, Session, SessionKind, Source, Stage, State};
+use crate::session::{Direction, File, Session, SessionKind, Source, State};
 use crate::update::takeover::take_over;
 use crate::update::Report;
 
@@ -77,8 +77,9 @@ pub(crate) fn carry<H: Lock>(
 
 fn leave_behind<H: Lock>(host: &H, id: SessionId) {
     host.now(|engine| {
-        if let Some(session) = engine.sessions.get_mut(id) {
-            session.left_behind = true;
+        let session = engine.sessions.get_mut(id);
+        if let Some(incoming) = session.and_then(Session::incoming_mut) {
+            incoming.left_behind = true;
         }
     });
 }
@@ -158,8 +159,9 @@ fn carry_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     });
     let made = create_in_transition(host, kind.ok_or(Error::Inconsistent)?)?;
     host.now(|engine| {
-        if let Some(session) = engine.sessions.get_mut(made) {
-            session.carries = Some(id);
+        let session = engine.sessions.get_mut(made);
+        if let Some(outgoing) = session.and_then(Session::outgoing_mut) {
+            outgoing.carries = Some(id);
         }
     });
     Ok(())
@@ -228,9 +230,11 @@ struct Place {
 
 fn is_carried<H: Host>(session: &Session<H>) -> bool {
     // One that is closed belongs to nobody and goes on only with those who need it.
-    let wanted = session.state == State::UNCLAIMED
-        || (session.state == State::CLOSED_PENDING && session.needed);
-    wanted && !session.left_behind && !session.finished
+    session.incoming().is_some_and(|incoming| {
+        let wanted = session.state == State::UNCLAIMED
+            || (session.state == State::CLOSED_PENDING && incoming.needed);
+        wanted && !incoming.left_behind && !incoming.finished
+    })
 }
 
 impl<H: Host> Engine<H> {
@@ -248,8 +252,10 @@ impl<H: Host> Engine<H> {
     fn leave_none_behind(&mut self) {
         let mut next = self.incoming.first;
         while let Some(session) = next.and_then(|id| self.sessions.get_mut(id)) {
-            session.left_behind = false;
             next = session.links.next;
+            if let Some(incoming) = session.incoming_mut() {
+                incoming.left_behind = false;
+            }
         }
         // Those that wait for others go on with them.
         let mut next = self.incoming.first;
@@ -259,8 +265,9 @@ impl<H: Host> Engine<H> {
                 continue;
             }
             let needed = self.needed_elsewhere(id).is_err();
-            if let Some(session) = self.sessions.get_mut(id) {
-                session.needed = needed;
+            let session = self.sessions.get_mut(id);
+            if let Some(incoming) = session.and_then(Session::incoming_mut) {
+                incoming.needed = needed;
             }
         }
     }
@@ -292,7 +299,7 @@ impl<H: Host> Engine<H> {
         loop {
             while let Some((id, entry)) = file.and_then(|id| Some((id, self.files.get(id)?))) {
                 // What somebody got on the device is theirs.
-                if !entry.handed {
+                if !entry.is_handed() {
                     return Some(id);
                 }
                 file = entry.links.next;
@@ -306,13 +313,13 @@ impl<H: Host> Engine<H> {
     fn arrange_carried(&mut self) -> Order {
         let files = &self.files;
         let all = files_of(&self.sessions, files, &self.incoming, is_carried::<H>);
-        let all = all.filter(|&id| files.get(id).is_some_and(|file| !file.handed));
+        let all = all.filter(|&id| files.get(id).is_some_and(|file| !file.is_handed()));
         self.graph.arrange(all, First::Dependencies)
     }
 
     /// Puts the copies of files that are carried on in order.
     fn arrange_copies(&mut self) -> Order {
-        let carries = |session: &Session<H>| session.carries.is_some();
+        let carries = |session: &Session<H>| session.carries().is_some();
         let all = files_of(&self.sessions, &self.files, &self.outgoing, carries);
         self.graph.arrange(all, First::Dependencies)
     }
@@ -337,9 +344,7 @@ impl<H: Host> Engine<H> {
         restored: &H::File,
     ) -> Option<(HandlerId, Source<H>)> {
         let file = self.files.get(id)?;
-        let Stage::Incoming(arrived) = &file.stage else {
-            return None;
-        };
+        let arrived = file.as_incoming()?.arrived.as_ref()?;
         let handler = file.handler?;
         // Before the file is cloned, so that no clone is dropped under the lock.
         let pin = arrived.handler.pin(host)?;
@@ -370,8 +375,9 @@ impl<H: Host> Engine<H> {
         let object = self.files.get(from).and_then(|file| file.object);
         let object = object.ok_or(Error::AlreadyPreserved)?;
         self.unindex_object(from);
-        if let Some(file) = self.files.get_mut(from) {
-            file.lent_object = Some(object);
+        let file = self.files.get_mut(from);
+        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+            incoming.lent_object = Some(object);
         }
         self.index_object(to, object)
     }
@@ -384,7 +390,8 @@ impl<H: Host> Engine<H> {
                 return;
             };
             next = file.links.next;
-            if let Some(object) = file.lent_object.take() {
+            let incoming = file.as_incoming_mut();
+            if let Some(object) = incoming.and_then(|file| file.lent_object.take()) {
                 // There is room: it was indexed a moment ago.
                 let _ = self.index_object(id, object);
             }
@@ -415,7 +422,7 @@ impl<H: Host> Engine<H> {
     pub(crate) fn carrier_of(&self, id: SessionId) -> Option<SessionId> {
         let (name, _) = self.session_info(id)?;
         let to = self.find_session(Direction::Outgoing, &name)?;
-        let carries = self.sessions.get(to)?.carries;
+        let carries = self.sessions.get(to)?.carries();
         (carries == Some(id)).then_some(to)
     }
 
@@ -423,7 +430,7 @@ impl<H: Host> Engine<H> {
     /// after all others: nobody makes sessions during a transition or in FROZEN.
     fn last_carrier(&self) -> Option<(SessionId, SessionId)> {
         let id = self.outgoing.last?;
-        let from = self.sessions.get(id)?.carries?;
+        let from = self.sessions.get(id)?.carries()?;
         Some((id, from))
     }
 }

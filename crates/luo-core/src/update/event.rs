@@ -113,7 +113,7 @@ impl<H: Host> Engine<H> {
             None => (self.outgoing.first, Direction::Outgoing),
             Some(id) => {
                 let session = self.sessions.get(id)?;
-                (session.links.next, session.direction)
+                (session.links.next, session.direction())
             }
         };
         loop {

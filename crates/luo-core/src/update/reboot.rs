@@ -71,7 +71,7 @@ impl<H: Host> Engine<H> {
     fn count_lost(&self, report: &mut Report) {
         let mut session = self.incoming.first;
         while let Some((id, current)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if !current.finished && self.carrier_of(id).is_none() {
+            if !current.is_finished() && self.carrier_of(id).is_none() {
                 report.lost = report.lost.saturating_add(1);
             }
             session = current.links.next;

@@ -15,7 +15,7 @@ use crate::handover::{
 use crate::host::{FileCallbacks, Host};
 use crate::lock::Lock;
 use crate::mem::Vec;
-use crate::session::{Arrived, Direction, File, Progress, Stage};
+use crate::session::{Arrived, Direction, File, Progress};
 use crate::table::hash::Hash;
 
 /// Reads the root that the previous kernel left, address and length by its own
@@ -246,12 +246,12 @@ impl<H: Host> Engine<H> {
                 if let Some(handler) = self.handlers.get_mut(draft.handler) {
                     handler.files = handler.files.saturating_add(1);
                 }
-                let arrived = Stage::Incoming(Arrived {
+                let arrived = Arrived {
                     handler: draft.table,
                     pin: draft.pin,
                     progress: Progress::Waiting,
-                });
-                let mut file = File::new(id, draft.token, arrived);
+                };
+                let mut file = File::incoming(id, draft.token, arrived);
                 file.handler = Some(draft.handler);
                 file.data = draft.data;
                 file.bytes = draft.bytes;

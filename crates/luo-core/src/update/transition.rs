@@ -28,7 +28,7 @@ use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::preserve::{install, preserve_source, put_back_source, undo_preserve, Taken};
-use crate::session::{Live, Source, Stage};
+use crate::session::{File, Live, Source, Stage};
 use crate::update::Report;
 
 /// Begins a transition and waits until nothing else is under way; answers with
@@ -224,7 +224,7 @@ fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
 
 fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
     let taken = host.now(|engine| {
-        let frozen = engine.files.get(id).is_some_and(|file| file.frozen);
+        let frozen = engine.is_frozen(id);
         if frozen {
             engine.take_live(id)
         } else {
@@ -241,7 +241,9 @@ fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: boo
     let old = host.now(|engine| {
         if let Some(file) = engine.files.get_mut(id) {
             file.data = data;
-            file.frozen = frozen;
+            if let Some(outgoing) = file.as_outgoing_mut() {
+                outgoing.frozen = frozen;
+            }
         }
         engine.replace_stage(id, Stage::Preserved(Some(live)))
     });
@@ -276,6 +278,11 @@ impl<H: Host> Engine<H> {
         self.graph.arrange(all, first)
     }
 
+    fn is_frozen(&self, id: FileId) -> bool {
+        let file = self.files.get(id).and_then(File::as_outgoing);
+        file.is_some_and(|outgoing| outgoing.frozen)
+    }
+
     /// Whether all that outgoing files need is there.
     fn check_dependencies(&self) -> Result<(), Failure> {
         if self.graph.edge_count() == 0 {
@@ -294,15 +301,16 @@ impl<H: Host> Engine<H> {
 
     fn take_registered(&mut self, id: FileId) -> Option<(Source<H>, HandlerId)> {
         let file = self.files.get_mut(id)?;
-        let Stage::Registered(source) = &mut file.stage else {
-            return None;
-        };
-        Some((source.take()?, file.handler?))
+        let handler = file.handler?;
+        match &mut file.as_outgoing_mut()?.stage {
+            Stage::Registered(source) => Some((source.take()?, handler)),
+            _ => None,
+        }
     }
 
     /// Takes a file that prepare has preserved.
     fn take_prepared(&mut self, id: FileId) -> Option<Taken<H>> {
-        if !self.files.get(id)?.registered {
+        if !self.files.get(id)?.as_outgoing()?.registered {
             return None;
         }
         self.take_live(id)
