@@ -6,14 +6,16 @@
 //! begin (`enter` for one file, `lock_session` for a whole session), which
 //! respect where the machine is in an update (`crate::update_state`).
 
+mod files;
+mod sessions;
+
 use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
 use crate::error::Error;
 use crate::failure::LastFailure;
-use crate::file_name::FileName;
-use crate::graph::{First, Graph, Order};
+use crate::graph::Graph;
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
@@ -21,9 +23,7 @@ use crate::mem::Vec;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
-use crate::session::{
-    Direction, File, Owner, RecordChain, Session, SessionChain, SessionKind, State,
-};
+use crate::session::{Direction, File, RecordChain, Session, SessionChain, State};
 use crate::table::hash::Hash;
 use crate::table::index::Index;
 use crate::table::list::List;
@@ -34,7 +34,8 @@ use crate::update_state::UpdateState;
 /// The engine. A host keeps one, under its lock.
 pub struct Engine<H: Host> {
     pub(crate) update: UpdateState,
-    /// Operations under way that run callbacks; a transition waits for none.
+    /// Operations under way that run callbacks. A transition starts only when this is
+    /// zero.
     pub(crate) busy: usize,
 
     pub(crate) handlers: Slab<kind::Handler, Handler<H>>,
@@ -89,7 +90,7 @@ pub struct Engine<H: Host> {
     pub(crate) subsystem_page: Option<H::Block>,
     pub(crate) record_chain: RecordChain<H>,
     pub(crate) records: usize,
-    /// The freeze that is written was an event.
+    /// The handover was frozen by FREEZE, not by reboot.
     pub(crate) by_event: bool,
     pub(crate) handover: Handover,
     /// Live updates so far in the chain of kernels.
@@ -167,7 +168,7 @@ impl<H: Host> Engine<H> {
         self.update.changeable()
     }
 
-    /// What failed last.
+    /// The last transition that failed.
     #[must_use]
     pub const fn last_failure(&self) -> Option<&LastFailure> {
         self.update.last_failure()
@@ -274,7 +275,7 @@ impl<H: Host> Engine<H> {
         self.mark_idle(id);
     }
 
-    /// Changes a session's state and keeps count of the unfinished.
+    /// Changes a session's state. Also updates `closed_pending`.
     pub(crate) fn set_state(&mut self, id: SessionId, state: State) {
         if let Some(session) = self.sessions.get_mut(id) {
             let before = core::mem::replace(&mut session.state, state);
@@ -285,253 +286,6 @@ impl<H: Host> Engine<H> {
                 self.closed_pending = self.closed_pending.saturating_add(1);
             }
         }
-    }
-
-    // Sessions by name.
-
-    fn name_hash(&self, direction: Direction, name: &SessionName) -> u32 {
-        self.hash.of_room(direction as u64, name.room())
-    }
-
-    pub(crate) fn find_session(
-        &self,
-        direction: Direction,
-        name: &SessionName,
-    ) -> Option<SessionId> {
-        let hash = self.name_hash(direction, name);
-        let slot = self.names.find(hash, |slot| {
-            self.sessions.at_slot(slot).is_some_and(|(_, session)| {
-                session.direction() == direction && session.name == *name
-            })
-        })?;
-        self.sessions.at_slot(slot).map(|(id, _)| id)
-    }
-
-    /// Adds an outgoing session whose name is not in use.
-    pub(crate) fn add_session(&mut self, kind: SessionKind) -> Result<SessionId, Error> {
-        let hash = self.name_hash(Direction::Outgoing, &kind.name);
-        self.add_session_hashed(kind, Direction::Outgoing, hash)
-    }
-
-    /// [`Self::add_session`] for a caller who knows the hash of the name.
-    pub(crate) fn add_session_hashed(
-        &mut self,
-        kind: SessionKind,
-        direction: Direction,
-        hash: u32,
-    ) -> Result<SessionId, Error> {
-        self.names.reserve(1)?;
-        let id = self.sessions.insert(Session::new(kind, direction))?;
-        self.names.insert(hash, id.slot)?;
-        let mut list = *self.list(direction);
-        list.push_back(&mut self.sessions, id);
-        *self.list_mut(direction) = list;
-        match direction {
-            Direction::Incoming => {
-                self.unfinished = self.unfinished.saturating_add(1);
-                if kind.closed {
-                    self.set_state(id, State::CLOSED_PENDING);
-                }
-            }
-            Direction::Outgoing if kind.has_record() => {
-                self.records = self.records.saturating_add(1);
-            }
-            Direction::Outgoing => {}
-        }
-        Ok(id)
-    }
-
-    /// Notes that an incoming session is finished: nothing of it is left but
-    /// perhaps its descriptor.
-    pub(crate) fn set_finished(&mut self, id: SessionId) {
-        let session = self.sessions.get_mut(id);
-        if let Some(incoming) = session.and_then(Session::incoming_mut) {
-            if !incoming.finished {
-                incoming.finished = true;
-                self.unfinished = self.unfinished.saturating_sub(1);
-            }
-        }
-    }
-
-    /// Takes a session out that has no files left.
-    pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
-        let (name, direction) = self.session_info(id)?;
-        self.set_finished(id);
-        // No longer counted as waiting to be finished, whatever it was.
-        self.set_state(id, State::Locked);
-        let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
-        if direction == Direction::Outgoing && has_record {
-            self.records = self.records.saturating_sub(1);
-        }
-        let hash = self.name_hash(direction, &name);
-        self.names.remove(hash, id.slot);
-        let mut list = *self.list(direction);
-        list.unlink(&mut self.sessions, id);
-        *self.list_mut(direction) = list;
-        self.sessions.remove(id)
-    }
-
-    // Files by token and by object.
-
-    fn token_hash(&self, session: SessionId, token: u64) -> u32 {
-        self.hash.of_words(&[session.to_bits(), token])
-    }
-
-    pub(crate) fn find_file(&self, session: SessionId, token: u64) -> Option<FileId> {
-        let hash = self.token_hash(session, token);
-        let slot = self.tokens.find(hash, |slot| {
-            self.files
-                .at_slot(slot)
-                .is_some_and(|(_, file)| file.session == session && file.token == token)
-        })?;
-        self.files.at_slot(slot).map(|(id, _)| id)
-    }
-
-    fn device_token_hash(&self, token: u64) -> u32 {
-        self.hash.of_words(&[token])
-    }
-
-    /// The file of a device session with a token.
-    pub(crate) fn find_device_file(&self, direction: Direction, token: u64) -> Option<FileId> {
-        let hash = self.device_token_hash(token);
-        let slot = self.device_tokens.find(hash, |slot| {
-            self.files.at_slot(slot).is_some_and(|(_, file)| {
-                let session = self.sessions.get(file.session);
-                file.token == token && session.is_some_and(|s| s.direction() == direction)
-            })
-        })?;
-        self.files.at_slot(slot).map(|(id, _)| id)
-    }
-
-    /// What a file is called.
-    pub(crate) fn file_name(&self, id: FileId) -> Option<FileName> {
-        let file = self.files.get(id)?;
-        let session = self.sessions.get(file.session)?;
-        Some(FileName {
-            session: session.name,
-            token: file.token,
-            of_device: session.owner == Owner::Device,
-        })
-    }
-
-    /// Whether a session is one of an open instance of the device, and where it
-    /// goes.
-    fn kind_of(&self, session: SessionId) -> Option<(Owner, Direction)> {
-        let session = self.sessions.get(session)?;
-        Some((session.owner, session.direction()))
-    }
-
-    /// Adds a file whose token is not in use in its session.
-    pub(crate) fn add_file(&mut self, file: File<H>) -> Result<FileId, Error> {
-        let (session, token) = (file.session, file.token);
-        let (owner, direction) = self.kind_of(session).ok_or(Error::NoSession)?;
-        let hash = self.token_hash(session, token);
-        self.tokens.reserve(1)?;
-        if owner == Owner::Device {
-            self.device_tokens.reserve(1)?;
-        }
-        self.graph.reserve_nodes(self.files.slots_after(1))?;
-        let id = self.files.insert(file)?;
-        self.graph.add_node(id)?;
-        self.tokens.insert(hash, id.slot)?;
-        if owner == Owner::Device {
-            let hash = self.device_token_hash(token);
-            self.device_tokens.insert(hash, id.slot)?;
-        }
-        if let Some(session) = self.sessions.get_mut(session) {
-            session.files.push_back(&mut self.files, id);
-        }
-        if direction == Direction::Outgoing {
-            self.records = self.records.saturating_add(1);
-        }
-        Ok(id)
-    }
-
-    /// Takes a file out of everything that knows it. What it held is the
-    /// caller's to drop, without the lock.
-    pub(crate) fn remove_file(&mut self, id: FileId) -> Option<File<H>> {
-        let (session, token) = self.files.get(id).map(|file| (file.session, file.token))?;
-        let name = self.file_name(id)?;
-        let (owner, direction) = self.kind_of(session)?;
-        self.unindex_object(id);
-        let edges = self.graph.edge_count();
-        let freed = self.graph.remove_node(id, name);
-        if direction == Direction::Outgoing {
-            // Its own record and those of what it needed.
-            let gone = edges.saturating_sub(self.graph.edge_count());
-            self.records = self.records.saturating_sub(gone.saturating_add(1));
-        }
-        if freed && self.closed_pending > 0 {
-            self.retry_wanted = true;
-        }
-        let hash = self.token_hash(session, token);
-        self.tokens.remove(hash, id.slot);
-        if owner == Owner::Device {
-            let hash = self.device_token_hash(token);
-            self.device_tokens.remove(hash, id.slot);
-        }
-        if let Some(session) = self.sessions.get_mut(session) {
-            session.files.unlink(&mut self.files, id);
-        }
-        let file = self.files.remove(id)?;
-        if let Some(handler) = file.handler {
-            self.release_handler(handler);
-        }
-        Some(file)
-    }
-
-    fn object_hash(&self, object: u64) -> u32 {
-        self.hash.of_words(&[object])
-    }
-
-    fn is_object_indexed(&self, object: u64) -> bool {
-        self.objects
-            .find(self.object_hash(object), |slot| {
-                self.files
-                    .at_slot(slot)
-                    .is_some_and(|(_, file)| file.object == Some(object))
-            })
-            .is_some()
-    }
-
-    /// Notes that a file stands for an object.
-    ///
-    /// # Errors
-    /// [`Error::AlreadyPreserved`] if another file does, [`Error::NoMemory`].
-    pub(crate) fn index_object(&mut self, id: FileId, object: u64) -> Result<(), Error> {
-        if self.is_object_indexed(object) {
-            return Err(Error::AlreadyPreserved);
-        }
-        let hash = self.object_hash(object);
-        self.objects.insert(hash, id.slot)?;
-        if let Some(file) = self.files.get_mut(id) {
-            file.object = Some(object);
-        }
-        Ok(())
-    }
-
-    pub(crate) fn unindex_object(&mut self, id: FileId) {
-        if let Some(object) = self.files.get_mut(id).and_then(|file| file.object.take()) {
-            let hash = self.object_hash(object);
-            self.objects.remove(hash, id.slot);
-        }
-    }
-
-    /// Puts the files of a session in order, dependencies first.
-    pub(crate) fn arrange_session(&mut self, session: SessionId) -> Order {
-        let first = self.sessions.get(session).and_then(|s| s.files.first);
-        let (mut next, files) = (first, &self.files);
-        let forward = core::iter::from_fn(move || {
-            let id = next?;
-            next = files.get(id)?.links.next;
-            Some(id)
-        });
-        self.graph.arrange(forward, First::Dependencies)
-    }
-
-    /// A page that the records no longer need; for the caller to drop.
-    pub(crate) fn surplus_record_page(&mut self) -> Option<H::Block> {
-        self.record_chain.surplus(self.records)
     }
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What can go wrong in an operation, and the errno it crosses the ABI with.
+//! The errors of operations, and the errno that each crosses the ABI with.
 
 use core::fmt;
 
@@ -93,7 +93,7 @@ pub enum Error {
     NoData,
     /// No FLB of this name was handed over or is preserved. ENOENT.
     NoFlb,
-    /// What the previous kernel left is refused. EIO.
+    /// The previous kernel's handover is refused. EIO.
     Refused(Refusal),
     /// The operation is not possible at this moment of the machine's life, for
     /// example sessions before the host has given memory for the root. EIO.

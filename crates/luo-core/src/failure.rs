@@ -19,21 +19,21 @@ pub enum Failure {
         file: FileName,
         /// The handler.
         handler: Compat,
-        /// What it said.
+        /// The error that it returned.
         errno: Errno,
     },
     /// A subsystem vetoed.
     Subsystem {
         /// Its name.
         name: Compat,
-        /// What it said.
+        /// The error that it returned.
         errno: Errno,
     },
     /// A file needs another that is not preserved. ENOLINK.
     Dependency {
         /// The file.
         file: FileName,
-        /// What it needs.
+        /// The file that it needs.
         on: FileName,
     },
     /// A session that nobody has claimed cannot be carried on to the next kernel.
@@ -95,7 +95,7 @@ impl From<Error> for Failure {
     }
 }
 
-/// What failed last.
+/// The last transition that failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LastFailure {
     /// The event, `None` for a reboot that ran the events by itself.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a file is called in messages and queries.
+//! The name of a file in messages and queries.
 
 use core::fmt;
 

@@ -32,7 +32,7 @@ use crate::table::index::Index;
 use crate::table::list::{Linked, Links};
 use crate::table::slab::Slab;
 
-/// What a file needs.
+/// The target of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     /// A file that is there.
@@ -46,7 +46,7 @@ enum Needs {}
 /// The role of the list in the file that is needed.
 enum NeededBy {}
 
-/// That `from` needs `target`.
+/// A dependency: `from` needs `target`.
 struct Edge {
     from: FileId,
     target: Target,
@@ -338,7 +338,7 @@ impl Graph {
         })
     }
 
-    /// Those who need a file, in the order of declaration.
+    /// The files that need a file, in the order of declaration.
     pub(crate) fn dependents(&self, id: FileId) -> impl Iterator<Item = FileId> + '_ {
         let mut next = self.nodes.get(id).and_then(|node| node.dependents.first);
         core::iter::from_fn(move || {

@@ -18,7 +18,7 @@ pub(crate) use read::{read_sessions, Draft, HandlerEntry};
 pub use refusal::{Area, BadRecord, PageError, Refusal};
 pub use write::RootPages;
 
-/// What the root of a handover says.
+/// The fields of the root of a handover.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RootFields {
     /// Live updates of the chain of kernels, this one included.
@@ -31,7 +31,7 @@ pub struct RootFields {
     pub supplement: Option<SupplementFields>,
 }
 
-/// What the root of the supplement says.
+/// The fields of the root of the supplement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SupplementFields {
     /// Its address.

@@ -10,7 +10,7 @@ use crate::handover::block::BlockMemory;
 use crate::handover::PageError;
 use crate::update::Report;
 
-/// What a handler gave when it preserved a file.
+/// The state that a handler saved when it preserved a file.
 pub struct Preserved<H: Host> {
     /// The handler's handle; reaches the next kernel.
     pub data: u64,
@@ -92,7 +92,7 @@ pub trait Host: Sized {
     type Handler: FileCallbacks<Self>;
     /// Keeps a callback table's owner from going away. Dropping it lets it go.
     type Pin;
-    /// What a handler remembers of a preserved file in this kernel.
+    /// The state that a handler keeps of a preserved file in this kernel.
     type Private;
     /// An FLB's table of callbacks. Two are equal if they are the same table.
     type Flb: FlbCallbacks<Self>;
@@ -141,8 +141,8 @@ pub trait Host: Sized {
     fn narrow(&self, file: Self::File, access: Access) -> Result<Self::File, Errno>;
 }
 
-// What takes part in an update, as the engine calls it. A value of these types is a table
-// of callbacks: two are equal if they are the same table. Callbacks run without the
+// The participants in an update, as the engine calls them. A value of these types is a
+// table of callbacks: two are equal if they are the same table. Callbacks run without the
 // engine's lock, except `pin`. They may sleep and may call `crate::ops` for FLBs.
 
 /// A file handler: saves one kind of file and restores it.

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Who takes part in an update beside files: handlers, FLBs and subsystems.
+//! File handlers, FLBs and subsystems: the participants in an update that are registered
+//! by drivers.
 
 pub(crate) mod flb;
 pub(crate) mod flb_life;

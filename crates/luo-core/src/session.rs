@@ -45,7 +45,7 @@ pub enum Direction {
     Incoming,
 }
 
-/// What is being done with a session as a whole.
+/// The state of a session as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
     /// Outgoing: files may be preserved.
@@ -84,7 +84,7 @@ pub enum Owner {
     Device,
 }
 
-/// What a new session is to be.
+/// The properties of a new session.
 #[derive(Clone, Copy)]
 pub(crate) struct SessionKind {
     pub(crate) name: SessionName,
@@ -123,7 +123,7 @@ pub(crate) struct Session<H: Host> {
     pub(crate) way: Way<H>,
 }
 
-/// What a session has because of where it goes.
+/// The part of a session that depends on where it goes.
 pub(crate) enum Way<H: Host> {
     Outgoing(OutgoingSession<H>),
     Incoming(IncomingSession),

@@ -17,7 +17,7 @@ use luo_abi::rfc::{Event, State};
 use crate::error::Error;
 use crate::failure::{Failure, LastFailure};
 
-/// What an event does.
+/// An event: where it is legal and where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
     /// The event.

@@ -47,7 +47,7 @@ impl Node {
 
 /// A node's part in the last walk that came by.
 pub(super) struct Visit {
-    /// That walk.
+    /// The walk that visited it.
     pub(super) mark: u64,
     /// The node the walk came from.
     pub(super) below: Option<FileId>,

@@ -8,9 +8,9 @@ use crate::id::FileId;
 /// Which files of an order come first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum First {
-    /// What is needed, then those who need it.
+    /// A file comes after all that it needs.
     Dependencies,
-    /// Those who need, then what they need.
+    /// A file comes before all that it needs.
     Dependents,
 }
 

@@ -18,7 +18,7 @@ pub trait BlockMemory {
     fn bytes(&mut self) -> &mut [u8];
 }
 
-/// What a reservation says.
+/// Whether there is room for a record.
 pub(crate) enum Room {
     /// There is room for the record.
     Ready,

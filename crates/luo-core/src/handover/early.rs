@@ -16,7 +16,7 @@ use crate::participant::subsystem::ArrivedSubsystem;
 use crate::table::hash::Digest;
 use crate::text::Compat;
 
-/// What is read at boot.
+/// All that is read at boot.
 pub(crate) struct Early<H: Host> {
     pub(crate) fields: RootFields,
     pub(crate) flbs: Vec<flb::Arrived<H>>,

@@ -27,7 +27,7 @@ pub enum Area {
     Flbs,
     /// The root of the supplement.
     Supplement,
-    /// What is read at boot: FLBs and subsystems together.
+    /// The FLBs and subsystems together, which are read at boot.
     Early,
     /// The page of subsystems.
     Subsystems,
@@ -50,7 +50,7 @@ impl fmt::Display for Area {
     }
 }
 
-/// What was found that is not right. Nothing of the handover was touched.
+/// Why a handover is refused. Nothing of it was touched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// The entry is shorter than a root.
@@ -65,7 +65,7 @@ pub enum Refusal {
     },
     /// An address does not lead to a preserved page.
     Page {
-        /// What should be there.
+        /// The kind of page that should be there.
         area: Area,
         /// The address.
         address: u64,
@@ -101,9 +101,9 @@ pub enum Refusal {
     FileCount {
         /// The session.
         session: SessionName,
-        /// What its record says.
+        /// The number that its record says.
         said: u64,
-        /// What its blocks hold; counting stops above `said`.
+        /// The number that its blocks hold; counting stops above `said`.
         found: u64,
     },
     /// Two files of a session have this token.
@@ -152,11 +152,11 @@ pub enum Refusal {
     /// A checksum is wrong: something between the previous kernel's last word and
     /// here changed a byte.
     Checksum {
-        /// What it is over.
+        /// The part of the handover that the checksum is over.
         area: Area,
-        /// What was written.
+        /// The checksum that was written.
         said: u64,
-        /// What the bytes give.
+        /// The checksum of the bytes that were found.
         found: u64,
     },
     /// The supplement belongs to another update.
@@ -170,9 +170,9 @@ pub enum Refusal {
     SupplementCount {
         /// Which.
         area: Area,
-        /// What the root says.
+        /// The number that the root says.
         said: u64,
-        /// What was found.
+        /// The number that was found.
         found: u64,
     },
     /// A subsystem's name is not one.

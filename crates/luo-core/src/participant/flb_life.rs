@@ -13,7 +13,7 @@ use crate::participant::flb::{Arrived, ArrivedState, Held, OutgoingState};
 use crate::participant::handler::Flb;
 use crate::text::Compat;
 
-/// Who uses an FLB.
+/// The kinds of users of an FLB.
 #[derive(Clone, Copy)]
 enum User {
     File,
@@ -82,7 +82,7 @@ fn acquire<H: Lock>(host: &H, id: FlbId) -> Result<bool, Error> {
         Ok((data, object)) => (OutgoingState::Live { data, object, pin }, 1, Ok(true)),
         Err(errno) => (OutgoingState::Idle, 0, Err(errno.into())),
     };
-    // What it replaces, or has no place for, is dropped without the lock.
+    // The old state, or the new one if the FLB is gone, is dropped without the lock.
     let old = host.now(|engine| {
         let old = match engine.flbs.get_mut(id) {
             Some(flb) => {
@@ -177,7 +177,7 @@ fn arrived<'a, H: Host>(engine: &'a mut Engine<H>, name: &Compat) -> Option<&'a 
     engine.arrived_flbs.iter_mut().find(same)
 }
 
-/// What a look at an incoming FLB says.
+/// The outcome of a look at an incoming FLB.
 enum Look<H: Host> {
     Live(Option<H::Object>),
     /// The caller is to retrieve it, with this handle.
@@ -291,7 +291,7 @@ fn obtain<H: Lock>(
 }
 
 fn set_arrived<H: Lock>(host: &H, name: &Compat, state: ArrivedState<H>, holders: u64) {
-    // What it replaces, or has no place for, is dropped without the lock.
+    // The old state, or the new one if the FLB is gone, is dropped without the lock.
     let old = host.now(|engine| match arrived(engine, name) {
         Some(flb) => {
             flb.holders = flb.holders.saturating_add(holders);

@@ -8,12 +8,12 @@ use crate::text::Compat;
 pub(crate) struct Subsystem<H: Host> {
     pub(crate) name: Compat,
     pub(crate) table: H::Subsystem,
-    /// What it said at prepare or freeze, from prepare to cancel, and what keeps
+    /// The number it returned at prepare or freeze, from prepare to cancel, and what keeps
     /// its owner there.
     pub(crate) prepared: Option<(u64, H::Pin)>,
 }
 
-/// What a subsystem of the previous kernel handed over.
+/// A number that a subsystem of the previous kernel handed over.
 pub(crate) struct ArrivedSubsystem {
     pub(crate) name: Compat,
     pub(crate) data: u64,

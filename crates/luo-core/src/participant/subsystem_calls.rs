@@ -63,7 +63,7 @@ impl<H: Host> Engine<H> {
         Poll::Ready(Ok(()))
     }
 
-    /// What a subsystem of this name handed over in the previous kernel, until it
+    /// The number that a subsystem of this name handed over in the previous kernel, until it
     /// has been told that the update is over.
     ///
     /// # Errors
@@ -76,7 +76,7 @@ impl<H: Host> Engine<H> {
     }
 }
 
-/// What a host needs to call one subsystem.
+/// A subsystem that is to be called.
 pub(crate) struct Call<H: Host> {
     pub(crate) name: Compat,
     pub(crate) table: H::Subsystem,

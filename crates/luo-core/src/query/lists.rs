@@ -1,33 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! Looking: what there is and how it stands, in the words of the ABI.
+//! Lists of sessions, files, dependencies and participants, in the words of the ABI.
 //!
 //! Lists are given in pages of limited size; the cursor of the next page is the id
 //! of the last entry, so that a list goes on where it was even if others change it
 //! meanwhile, and says so if that very entry is gone.
 
 use luo_abi::contract::{
-    DependencyInfo, Failure as FailureInfo, FileInfo, Info, ParticipantInfo, SessionInfo,
-    CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER, CAUSE_INTERNAL, CAUSE_NONE, CAUSE_SUBSYSTEM,
-    DEPENDENCY_ON_DEVICE, EVENT_REBOOT, FEATURE_ACCESS_MODE, FEATURE_CARRY, FEATURE_DEPENDENCIES,
-    FEATURE_RFC, FEATURE_SUBSYSTEMS, FILE_BUSY, FILE_FAILED, FILE_FROZEN, FILE_INCOMING,
-    FILE_MISSING, FILE_PRESERVED, FILE_REGISTERED, FILE_RETRIEVED, LIST_INCOMING, LIST_OUTGOING,
-    PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB, PARTICIPANT_SUBSYSTEM, SESSION_CLAIMED,
-    SESSION_CLOSED, SESSION_OF_DEVICE, SESSION_OPEN, SESSION_UNCLAIMED, SESSION_UNFINISHED,
+    DependencyInfo, FileInfo, ParticipantInfo, SessionInfo, FILE_MISSING, LIST_INCOMING,
+    LIST_OUTGOING, PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB, PARTICIPANT_SUBSYSTEM,
 };
-use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
-use luo_abi::supplement::{self, MAX_RECORDS, MAX_SUBSYSTEMS};
-use zerocopy::FromZeros;
 
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
-use crate::failure::{Failure, LastFailure};
-use crate::file_name::FileName;
 use crate::graph::Target;
 use crate::host::Host;
 use crate::id::{EdgeId, FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
-use crate::session::{Direction, FileWay, Owner, Progress, Session, Stage, State};
+use crate::query::entries::on_device;
+use crate::session::{Direction, Owner, Session};
 
 /// The most entries that one call gives, whatever room the caller has.
 pub const MAX_PAGE: usize = 128;
@@ -99,7 +90,7 @@ pub fn list_arrived_files<H: Lock>(
     Ok(page)
 }
 
-/// What a file of a session needs, in the order it was declared in.
+/// The dependencies of a file of a session, in the order they were declared in.
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::Stale`], [`Error::NoMemory`].
@@ -148,194 +139,7 @@ pub fn list_participants<H: Lock>(
     Ok(page)
 }
 
-/// A name in the room of a fixed size.
-fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
-    let mut room = [0; N];
-    // The last byte stays the terminator.
-    for (to, from) in room.iter_mut().take(N.saturating_sub(1)).zip(text) {
-        *to = *from;
-    }
-    room
-}
-
-fn count32(count: usize) -> u32 {
-    u32::try_from(count).unwrap_or(u32::MAX)
-}
-
 impl<H: Host> Engine<H> {
-    /// How everything stands. `implementation` names the host; `features` are
-    /// those it adds to the engine's.
-    #[must_use]
-    pub fn info(&self, implementation: &str, features: u64) -> Info {
-        let mut unclaimed = 0u64;
-        let mut session = self.incoming.first;
-        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            if current.state == State::UNCLAIMED {
-                unclaimed = unclaimed.saturating_add(1);
-            }
-            session = current.links.next;
-        }
-        Info {
-            size: count32(size_of::<Info>()),
-            state: self.state() as u32,
-            update_count: self.update_number,
-            state_changes: self.state_changes(),
-            features: FEATURE_RFC
-                | FEATURE_DEPENDENCIES
-                | FEATURE_SUBSYSTEMS
-                | FEATURE_CARRY
-                | FEATURE_ACCESS_MODE
-                | features,
-            outgoing: self.outgoing.len as u64,
-            incoming: self.unfinished as u64,
-            unclaimed,
-            files: self.files.len() as u64,
-            max_sessions: count32(MAX_SESSIONS),
-            max_files_per_session: count32(MAX_FILES_PER_SESSION),
-            max_records: count32(MAX_RECORDS),
-            max_subsystems: count32(MAX_SUBSYSTEMS),
-            handover_abi: in_room(&COMPATIBLE),
-            contract_abi: supplement::COMPATIBLE,
-            implementation: in_room(implementation.as_bytes()),
-        }
-    }
-
-    /// What failed last, in the words of the ABI.
-    #[must_use]
-    pub fn failure_info(&self) -> FailureInfo {
-        let mut info = FailureInfo::new_zeroed();
-        info.size = count32(size_of::<FailureInfo>());
-        info.cause = CAUSE_NONE;
-        let Some(LastFailure {
-            event,
-            failure,
-            sequence,
-        }) = self.last_failure()
-        else {
-            return info;
-        };
-        info.event = event.map_or(EVENT_REBOOT, |event| event as u32);
-        info.error = failure.errno().get().unsigned_abs();
-        info.sequence = *sequence;
-        let mut name_file = |file: &FileName| {
-            info.session = *file.session.room();
-            info.token = file.token;
-        };
-        match failure {
-            Failure::Handler { file, handler, .. } => {
-                name_file(file);
-                info.cause = CAUSE_HANDLER;
-                info.participant = *handler.room();
-            }
-            Failure::Subsystem { name, .. } => {
-                info.cause = CAUSE_SUBSYSTEM;
-                info.participant = *name.room();
-            }
-            Failure::Dependency { file, on } => {
-                name_file(file);
-                info.cause = CAUSE_DEPENDENCY;
-                info.on_session = *on.session.room();
-                info.on_token = on.token;
-                info.on_flags = on_device(on.of_device);
-            }
-            Failure::Carry {
-                session,
-                token,
-                why,
-            } => {
-                info.cause = CAUSE_CARRY;
-                info.session = *session.room();
-                info.token = token.unwrap_or(0);
-                if let Error::NotCarried(on) | Error::DependencyFailed { on, .. } = why {
-                    info.on_session = *on.session.room();
-                    info.on_token = on.token;
-                    info.on_flags = on_device(on.of_device);
-                }
-            }
-            Failure::Engine(_) => info.cause = CAUSE_INTERNAL,
-        }
-        info
-    }
-
-    /// One session, in the words of the ABI.
-    #[must_use]
-    pub fn describe_session(&self, id: SessionId) -> Option<SessionInfo> {
-        self.sessions
-            .get(id)
-            .map(|session| self.session_entry(session))
-    }
-
-    fn session_entry(&self, session: &Session<H>) -> SessionInfo {
-        let mut bytes = 0u64;
-        let mut file = session.files.first;
-        while let Some(current) = file.and_then(|id| self.files.get(id)) {
-            bytes = bytes.saturating_add(current.bytes);
-            file = current.links.next;
-        }
-        SessionInfo {
-            files: session.files.len as u64,
-            bytes,
-            direction: match session.direction() {
-                Direction::Outgoing => LIST_OUTGOING,
-                Direction::Incoming => LIST_INCOMING,
-            },
-            state: match (session.direction(), session.state) {
-                (Direction::Outgoing, _) if session.orphan || session.carries().is_some() => {
-                    SESSION_CLOSED
-                }
-                (Direction::Outgoing, _) => SESSION_OPEN,
-                (_, State::CLOSED_PENDING) => SESSION_UNFINISHED,
-                (_, State::Unclaimed { .. }) => SESSION_UNCLAIMED,
-                _ => SESSION_CLAIMED,
-            },
-            flags: match session.owner {
-                Owner::Device => SESSION_OF_DEVICE,
-                Owner::Program => 0,
-            },
-            reserved: 0,
-            name: *session.name.room(),
-        }
-    }
-
-    fn file_entry(&self, id: FileId) -> Option<FileInfo> {
-        let file = self.files.get(id)?;
-        let (status, error) = self.status_of(id);
-        let handler = file.handler.and_then(|id| self.handlers.get(id));
-        Some(FileInfo {
-            token: file.token,
-            bytes: file.bytes,
-            status,
-            error,
-            dependencies: count32(self.graph.dependency_count(id)),
-            dependents: count32(self.graph.dependent_count(id)),
-            handler: handler.map_or([0; 48], |handler| *handler.name.room()),
-        })
-    }
-
-    /// One of `FILE_*`, and an error number.
-    fn status_of(&self, id: FileId) -> (u32, u32) {
-        let Some(file) = self.files.get(id) else {
-            return (FILE_MISSING, 0);
-        };
-        let status = match &file.way {
-            FileWay::Outgoing(file) => match &file.stage {
-                Stage::Reserved | Stage::Registered(None) | Stage::Preserved(None) => FILE_BUSY,
-                Stage::Registered(Some(_)) => FILE_REGISTERED,
-                Stage::Preserved(Some(_)) if file.frozen => FILE_FROZEN,
-                Stage::Preserved(Some(_)) => FILE_PRESERVED,
-            },
-            FileWay::Incoming(file) => match file.arrived.as_ref().map(|file| &file.progress) {
-                Some(Progress::Waiting | Progress::Wide(_)) => FILE_INCOMING,
-                None | Some(Progress::Retrieving) => FILE_BUSY,
-                Some(Progress::Done(_)) => FILE_RETRIEVED,
-                Some(Progress::Failed(errno)) => {
-                    return (FILE_FAILED, errno.get().unsigned_abs());
-                }
-            },
-        };
-        (status, 0)
-    }
-
     fn page_of_files(
         &self,
         session: SessionId,
@@ -524,13 +328,5 @@ impl<H: Host> Engine<H> {
             }
         }
         Ok(())
-    }
-}
-
-const fn on_device(of_device: bool) -> u32 {
-    if of_device {
-        DEPENDENCY_ON_DEVICE
-    } else {
-        0
     }
 }

@@ -75,7 +75,7 @@ pub(crate) struct File<H: Host> {
     pub(crate) token: u64,
     /// Known from the moment a handler is found.
     pub(crate) handler: Option<HandlerId>,
-    /// What [`crate::FileCallbacks::object_id`] said, while the object counts as
+    /// The number that [`crate::FileCallbacks::object_id`] gave, while the object counts as
     /// preserved.
     pub(crate) object: Option<u64>,
     /// The handler's handle.
@@ -88,7 +88,7 @@ pub(crate) struct File<H: Host> {
     pub(crate) way: FileWay<H>,
 }
 
-/// What a file has because of where it goes.
+/// The part of a file that depends on where it goes.
 pub(crate) enum FileWay<H: Host> {
     Outgoing(OutgoingFile<H>),
     Incoming(IncomingFile<H>),

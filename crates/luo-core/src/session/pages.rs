@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::handover::block::Spares;
 use crate::lock::Lock;
 
-/// What comes of one try.
+/// The outcome of one try.
 enum Try<R> {
     Done(R),
     WantsBlock,
@@ -24,7 +24,7 @@ enum Try<R> {
 /// wants one more. What turns out not to be needed is dropped, without the lock.
 ///
 /// # Errors
-/// Those of `step`, and what the host's memory says.
+/// The errors of `step`, and those of the host's memory.
 pub(crate) fn with_pages<H: Lock, R>(
     host: &H,
     mut step: impl FnMut(&mut Engine<H>, &mut Spares<H::Block>) -> Poll<Result<Option<R>, Error>>,

@@ -54,7 +54,7 @@ pub(crate) fn add_file<H: Lock>(
 ) -> Result<(), Error> {
     let id = reserve(host, session, token)?;
     let filled = fill(id);
-    // Whatever a failed one held is dropped without the lock.
+    // If it failed, all that the file held is dropped without the lock.
     let undone = host.now(|engine| {
         engine.mark_idle(session);
         match filled {
@@ -104,7 +104,7 @@ pub(crate) fn find_source<H: Lock>(
     Ok((handler_id, source))
 }
 
-/// What is preserved, and the handler's handle.
+/// A preserved file, and the handler's handle.
 pub(crate) type Made<H> = (Live<H>, u64);
 
 /// Runs the FLBs' preserve and the handler's; gives the source back with the
@@ -263,7 +263,7 @@ type Removed<H> = (
     Option<<H as Host>::Block>,
 );
 
-/// What is preserved of a file, its handler, and the handler's handle.
+/// A preserved file, its handler, and the handler's handle.
 pub(crate) type Taken<H> = (Live<H>, Option<HandlerId>, u64);
 
 impl<H: Host> Engine<H> {
@@ -296,8 +296,8 @@ impl<H: Host> Engine<H> {
                         Ok(Some(id))
                     }
                     Err(why) => {
-                        // What it would have needed goes back to the caller, who
-                        // drops it.
+                        // The pages it would have needed go back to the caller, who
+                        // drops them.
                         if let Some(page) = self.surplus_file_page(session) {
                             spares.add(page);
                         }

@@ -21,7 +21,7 @@ pub(crate) fn end_incoming<H: Lock>(host: &H, id: SessionId) -> Result<(), Error
 }
 
 pub(crate) fn remove_locked<H: Lock>(host: &H, id: SessionId) {
-    // What the session held is dropped after the lock is.
+    // The session's pages are dropped without the lock.
     let gone = host.now(|engine| {
         engine.mark_idle(id);
         let session = engine.remove_session(id);

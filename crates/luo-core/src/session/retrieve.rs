@@ -147,7 +147,7 @@ fn run<H: Lock>(host: &H, job: Job<H>) -> Result<H::File, Error> {
     answer
 }
 
-/// What the handler is to restore.
+/// A file that its handler is to restore.
 struct Job<H: Host> {
     id: FileId,
     session: SessionId,
@@ -191,7 +191,7 @@ impl<H: Host> Engine<H> {
         Poll::Ready(Ok(id))
     }
 
-    /// What is to be restored for a file: what it needs, then itself.
+    /// The files to restore for one file: all that it needs, then the file itself.
     fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
         let files = &self.files;
         let done = |id: FileId| {

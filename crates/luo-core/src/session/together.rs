@@ -121,7 +121,7 @@ impl<H: Host> Engine<H> {
         self.unlock_session(id, State::CLOSED_PENDING);
     }
 
-    /// Those that are needed from outside leave the group.
+    /// Sessions whose files are needed from outside leave the group.
     fn exclude_needed(&mut self) -> Result<(), OutOfMemory> {
         let mut next = self.next_together(None);
         while let Some(id) = next {

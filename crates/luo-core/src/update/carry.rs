@@ -26,13 +26,13 @@ use crate::session::{Direction, File, Session, SessionKind, Source, State};
 use crate::update::takeover::take_over;
 use crate::update::Report;
 
-/// What becomes of sessions that nobody has claimed when the machine goes on to
-/// another kernel.
+/// The administrator's choice for sessions that nobody has claimed when the machine goes
+/// on to another kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclaimed {
     /// They are carried on; what cannot be carried vetoes the reboot.
     Carry,
-    /// What cannot be carried is discarded.
+    /// Sessions that cannot be carried are discarded.
     Discard,
 }
 
@@ -60,7 +60,7 @@ pub(crate) fn carry<H: Lock>(
             Unclaimed::Discard => Ok(()),
         };
     }
-    // What could not be carried by an earlier attempt may be now.
+    // A session that could not be carried by an earlier attempt may be carried now.
     host.now(|engine| {
         engine.leave_none_behind();
     });
@@ -257,7 +257,7 @@ impl<H: Host> Engine<H> {
                 incoming.left_behind = false;
             }
         }
-        // Those that wait for others go on with them.
+        // Closed sessions whose files others need go on with those others.
         let mut next = self.incoming.first;
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
             next = session.links.next;
@@ -298,7 +298,7 @@ impl<H: Host> Engine<H> {
         };
         loop {
             while let Some((id, entry)) = file.and_then(|id| Some((id, self.files.get(id)?))) {
-                // What somebody got on the device is theirs.
+                // A file that somebody got on the device is theirs.
                 if !entry.is_handed() {
                     return Some(id);
                 }
@@ -398,7 +398,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// What a file needs, behind `after`.
+    /// The next dependency of a file behind `after`.
     fn next_needed(&self, id: FileId, after: Option<EdgeId>) -> Option<(EdgeId, Target)> {
         match after {
             None => self.graph.dependencies(id).next(),

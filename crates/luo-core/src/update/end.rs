@@ -38,10 +38,10 @@ pub fn finish_update<H: Lock>(
     host: &H,
     mut released: impl FnMut(&FileName),
 ) -> Result<Report, Error> {
-    // What was never read is read now, to be released. What is refused cannot be
-    // and stays quarantined; that is known from the open. What could not be read for
-    // lack of memory would come to light after the end of the update, when nobody
-    // can release it any more.
+    // Sessions that were never read are read now, to be released. A refused handover
+    // cannot be read and stays quarantined; the open has said so. Sessions that could
+    // not be read for lack of memory would come to light after the end of the update,
+    // when nobody can release them any more.
     if let Err((Error::NoMemory, _)) = take_over(host) {
         return Err(Error::NoMemory);
     }
@@ -120,8 +120,8 @@ impl<H: Host> Engine<H> {
         self.sessions.get(id)?.links.next
     }
 
-    /// What becomes of an incoming session at FINISH. True if it goes, claimed
-    /// for that by this call.
+    /// Decides at FINISH whether an incoming session goes. If it does, this call has
+    /// locked it for that and answers true.
     fn close_finished(&mut self, id: SessionId) -> bool {
         let Some(session) = self.sessions.get(id) else {
             return false;

@@ -91,11 +91,11 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     Ok(())
 }
 
-/// What follows once files of the previous kernel are finished: sessions that
-/// waited for them are tried again, and the update ends if it was the last.
+/// Called after files of the previous kernel were finished: tries the sessions again
+/// that waited for them, and ends the update if this was the last session.
 pub(crate) fn after_finish<H: Lock>(host: &H) {
     while host.now(|engine| core::mem::take(&mut engine.retry_wanted)) {
-        // What still cannot be finished is tried and reported by the next open.
+        // A session that still cannot be finished is tried and reported by the next open.
         retry_closed(host, |_| ());
     }
     end_if_all_finished(host);

@@ -7,7 +7,7 @@ use crate::session::retry::retry_closed;
 use crate::update::leave::after_finish;
 use crate::update::takeover::take_over;
 
-/// What an open of the device brought about.
+/// The outcome of an open of the device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenReport {
     /// Sessions and files that this very open took over.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What a transition did, and how a log says it in one line.
+//! The outcome of a transition, and the line of the log about it.
 
 use core::fmt;
 
@@ -7,7 +7,7 @@ use luo_abi::rfc::{Event, State as MachineState};
 
 use crate::file_name::FileName;
 
-/// What a transition did.
+/// The outcome of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
     /// The event, `None` for what a reboot did by itself.

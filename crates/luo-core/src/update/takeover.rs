@@ -48,7 +48,7 @@ pub fn admit<H: Lock>(
                 // Tokens of the device are counted on, whatever is refused.
                 engine.update_number = number;
                 engine.write_empty();
-                // What is refused is there still, and so is the update.
+                // The refused handover stays in memory, so the update is not over.
                 engine.update.set_updated(true);
             });
             Err(why)
@@ -56,7 +56,7 @@ pub fn admit<H: Lock>(
     }
 }
 
-/// What an opener has to read.
+/// The handover that an opener has to read, and what it needs to know for that.
 struct Job<H: Host> {
     root: u64,
     fields: RootFields,

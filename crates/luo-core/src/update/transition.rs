@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! What prepare and freeze do, and how it is undone.
+//! The steps of prepare and freeze, and how they are undone.
 //!
 //! | step | order |
 //! |---|---|
@@ -151,8 +151,8 @@ pub(crate) fn freeze_all<H: Lock>(host: &H) -> Result<(), Failure> {
 /// Undoes all four steps, as far as they were done.
 pub(crate) fn undo_all<H: Lock>(host: &H) {
     cancel_subsystems(host);
-    // The order of freezing, from the end; without a memory of it: the same sets
-    // of files and dependencies give the same order.
+    // The reverse of the freeze order. The freeze order is not stored; recomputing it
+    // gives the same result.
     let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependents).last);
     while let Some(id) = next {
         unfreeze_file(host, id);
@@ -316,7 +316,7 @@ impl<H: Host> Engine<H> {
         self.take_live(id)
     }
 
-    /// Who says no, and about what.
+    /// The failure of a transition in which a file's handler returned an error.
     fn failure_of(&self, id: FileId, why: Error) -> Failure {
         let named: Option<(FileName, _)> = self.file_name(id).and_then(|name| {
             let handler = self.files.get(id)?.handler?;

@@ -177,7 +177,7 @@ impl<H: Host> Reader<'_, H> {
     }
 }
 
-/// What is wrong with a record, or with something else.
+/// Why a record is refused, or another error on the way.
 enum RecordError {
     Bad(BadRecord),
     Other(Error),

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Sessions by name.
+
+use super::Engine;
+use crate::error::Error;
+use crate::host::Host;
+use crate::id::SessionId;
+use crate::session::{Direction, Session, SessionKind, State};
+use crate::text::SessionName;
+
+impl<H: Host> Engine<H> {
+    fn name_hash(&self, direction: Direction, name: &SessionName) -> u32 {
+        self.hash.of_room(direction as u64, name.room())
+    }
+
+    pub(crate) fn find_session(
+        &self,
+        direction: Direction,
+        name: &SessionName,
+    ) -> Option<SessionId> {
+        let hash = self.name_hash(direction, name);
+        let slot = self.names.find(hash, |slot| {
+            self.sessions.at_slot(slot).is_some_and(|(_, session)| {
+                session.direction() == direction && session.name == *name
+            })
+        })?;
+        self.sessions.at_slot(slot).map(|(id, _)| id)
+    }
+
+    /// Adds an outgoing session whose name is not in use.
+    pub(crate) fn add_session(&mut self, kind: SessionKind) -> Result<SessionId, Error> {
+        let hash = self.name_hash(Direction::Outgoing, &kind.name);
+        self.add_session_hashed(kind, Direction::Outgoing, hash)
+    }
+
+    /// [`Self::add_session`] for a caller who knows the hash of the name.
+    pub(crate) fn add_session_hashed(
+        &mut self,
+        kind: SessionKind,
+        direction: Direction,
+        hash: u32,
+    ) -> Result<SessionId, Error> {
+        self.names.reserve(1)?;
+        let id = self.sessions.insert(Session::new(kind, direction))?;
+        self.names.insert(hash, id.slot)?;
+        let mut list = *self.list(direction);
+        list.push_back(&mut self.sessions, id);
+        *self.list_mut(direction) = list;
+        match direction {
+            Direction::Incoming => {
+                self.unfinished = self.unfinished.saturating_add(1);
+                if kind.closed {
+                    self.set_state(id, State::CLOSED_PENDING);
+                }
+            }
+            Direction::Outgoing if kind.has_record() => {
+                self.records = self.records.saturating_add(1);
+            }
+            Direction::Outgoing => {}
+        }
+        Ok(id)
+    }
+
+    /// Notes that an incoming session is finished: nothing of it is left but
+    /// perhaps its descriptor.
+    pub(crate) fn set_finished(&mut self, id: SessionId) {
+        let session = self.sessions.get_mut(id);
+        if let Some(incoming) = session.and_then(Session::incoming_mut) {
+            if !incoming.finished {
+                incoming.finished = true;
+                self.unfinished = self.unfinished.saturating_sub(1);
+            }
+        }
+    }
+
+    /// Takes a session out that has no files left.
+    pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
+        let (name, direction) = self.session_info(id)?;
+        self.set_finished(id);
+        // No longer counted as waiting to be finished, whatever it was.
+        self.set_state(id, State::Locked);
+        let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
+        if direction == Direction::Outgoing && has_record {
+            self.records = self.records.saturating_sub(1);
+        }
+        let hash = self.name_hash(direction, &name);
+        self.names.remove(hash, id.slot);
+        let mut list = *self.list(direction);
+        list.unlink(&mut self.sessions, id);
+        *self.list_mut(direction) = list;
+        self.sessions.remove(id)
+    }
+}
