@@ -123,8 +123,7 @@ impl Machine {
         }
         for handler in handlers {
             let name = Compat::try_from(handler.0.name()).map_err(|why| failed(why.into()))?;
-            let registered = machine.now(|engine| engine.register_handler(name, handler));
-            registered.map_err(failed)?;
+            machine.now(|engine| engine.register_handler(name, handler).map_err(failed))?;
         }
         for (at, &name) in machine.subsystems.iter().enumerate() {
             let table = Subsystem::Named(at);

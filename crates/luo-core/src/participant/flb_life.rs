@@ -326,9 +326,7 @@ fn leave<H: Lock>(host: &H, name: &Compat, table: &H::Flb, user: User) {
     // Its owner releases what was handed over through the restored object.
     if last && obtain(host, name, table, false).is_ok() {
         let live = host.now(|engine| {
-            let Some(flb) = arrived(engine, name) else {
-                return None;
-            };
+            let flb = arrived(engine, name)?;
             // Somebody may have come meanwhile.
             if !flb.is_unused() || !matches!(flb.state, ArrivedState::Live { .. }) {
                 return None;

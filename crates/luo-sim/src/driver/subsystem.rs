@@ -59,11 +59,11 @@ impl Subsystem {
     /// What it left in the previous kernel, as a text.
     fn left(self, machine: &Machine) -> Result<String, Errno> {
         let name = self.compat()?;
-        match machine.now(|engine| engine.subsystem_data(&name)) {
+        machine.now(|engine| match engine.subsystem_data(&name) {
             Ok(data) => Ok(format!("{data:#x}")),
             Err(Error::NoData) => Ok("none".to_owned()),
             Err(why) => Err(why.errno()),
-        }
+        })
     }
 }
 
