@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What comes over the border, checked as far as it can be.
+//! Arguments and results at the border to C, checked as far as they can be.
 
 use core::ffi::{c_char, c_int, c_void};
 use core::time::Duration;
@@ -14,10 +14,10 @@ use crate::error::{Failure, Outcome};
 /// Bytes of a session's name.
 const MAX_NAME: usize = 63;
 
-/// Runs a call; no panic leaves it.
+/// Runs a call, and keeps a panic from leaving it.
 pub(crate) fn call(run: impl FnOnce() -> Outcome) -> c_int {
-    // What a panic leaves behind is behind a handle that the caller can only free, or
-    // ask again; nothing here is unsafe because of a state that is half done.
+    // A panic leaves a half-done state behind a handle only, which the caller can free or
+    // ask again. No unsafe code here relies on such a state being whole.
     let outcome = catch_unwind(AssertUnwindSafe(run));
     let outcome = outcome.unwrap_or_else(|_| {
         let message = "libluo_client has failed in itself; please report it";
@@ -33,7 +33,7 @@ fn bad_address(what: &str) -> Failure {
     )
 }
 
-/// What a pointer leads to.
+/// A reference to the value that a pointer leads to.
 ///
 /// # Safety
 /// The rules of the crate.
@@ -46,7 +46,7 @@ pub(crate) unsafe fn shared<'a, T>(pointer: *const T, what: &str) -> Result<&'a 
     unsafe { pointer.as_ref() }.ok_or_else(|| bad_address(what))
 }
 
-/// What a pointer leads to, to be changed.
+/// A reference to the value that a pointer leads to, to be changed.
 ///
 /// # Safety
 /// The rules of the crate.
@@ -59,9 +59,10 @@ pub(crate) unsafe fn exclusive<'a, T>(pointer: *mut T, what: &str) -> Result<&'a
     unsafe { pointer.as_mut() }.ok_or_else(|| bad_address(what))
 }
 
-/// Where a result goes, which may be uninitialized.
+/// Room for a result, which may be uninitialized.
 ///
-/// It is made before the work is done, so that nothing is done whose result is lost.
+/// It is made before the work is done, so that no work is done whose result cannot be
+/// stored.
 pub(crate) struct Out<T>(*mut T);
 
 impl<T> Out<T> {
@@ -90,7 +91,7 @@ pub(crate) unsafe fn free<T>(pointer: *mut T) {
         return;
     }
     // SAFETY: by the rules it is a handle that was made here, as a box, and that was not
-    // freed; whoever frees it does not use it any more.
+    // freed; a caller that frees a handle does not use it any more.
     let freed = unsafe { Box::from_raw(pointer) };
     // A panic of a destructor does not go over the border either.
     let _ = catch_unwind(AssertUnwindSafe(|| drop(freed)));
@@ -212,7 +213,7 @@ pub(crate) fn give(fd: impl Into<OwnedFd>) -> c_int {
     fd.into().into_raw_fd()
 }
 
-/// Milliseconds; what is negative is no limit.
+/// A time of so many milliseconds; a negative number is no limit.
 pub(crate) fn limit(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What went wrong: an error number for the program, a message for people.
+//! Errors: a number for the program, a message for people.
 
 use core::cell::RefCell;
 use core::ffi::{c_char, c_int};
@@ -17,7 +17,7 @@ pub(crate) struct Failure {
     message: String,
 }
 
-/// What a call gives: a number that is not negative.
+/// The result of a call: a number that is not negative.
 pub(crate) type Outcome = Result<c_int, Failure>;
 
 thread_local! {
@@ -36,7 +36,7 @@ impl Failure {
     pub(crate) fn report(self) -> c_int {
         let text: Vec<u8> = self.message.bytes().filter(|&byte| byte != 0).collect();
         let text = CString::new(text).unwrap_or_default();
-        // A thread that is ending has nobody left to tell.
+        // This fails only while the thread ends, and then nobody reads the message.
         let _ = LAST.try_with(|last| *last.borrow_mut() = text);
         self.errno.saturating_neg()
     }

@@ -74,7 +74,7 @@ pub unsafe extern "C" fn luo_session_unpreserve_fd(session: c_int, token: u64) -
 }
 
 /// Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
-/// token; or what its handler says, which is final.
+/// token; or an error of its handler, which is final.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_session_retrieve_fd(session: c_int, token: u64) -> c_int {
     call(|| {
@@ -116,8 +116,8 @@ pub unsafe extern "C" fn luo_session_name(
     })
 }
 
-/// Ends a session of the previous kernel: what nobody retrieved is released. Gives 0, or
-/// EBUSY: a file cannot be let go of yet; EINVAL: it is for the next kernel.
+/// Ends a session of the previous kernel: files that nobody retrieved are released. Gives
+/// 0, or EBUSY: a file cannot be let go of yet; EINVAL: it is for the next kernel.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_session_finish(session: c_int) -> c_int {
     call(|| {
@@ -129,7 +129,7 @@ pub unsafe extern "C" fn luo_session_finish(session: c_int) -> c_int {
 }
 
 /// Loads the next kernel: an image, an initrd or -1 for none, and a command line. Gives
-/// 0, or what the kernel says. An agent does this for its workloads.
+/// 0, or an error of the kernel. An agent does this for its workloads.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_kexec_load(
     kernel: c_int,

@@ -32,7 +32,7 @@ fn handle(regions: Regions) -> *mut luo_regions {
     Box::into_raw(Box::new(luo_regions { regions }))
 }
 
-/// Makes regions, of which there are none. Gives 0. `luo_regions_free` frees them.
+/// Makes an empty set of regions. Gives 0. `luo_regions_free` frees it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_regions_new(regions: *mut *mut luo_regions) -> c_int {
     call(|| {
@@ -70,7 +70,7 @@ pub unsafe extern "C" fn luo_regions_create(
     })
 }
 
-/// Tells of a region. Gives 0, or ENOENT.
+/// Fills in the facts of a region. Gives 0, or ENOENT.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_regions_get(
     regions: *const luo_regions,
@@ -138,8 +138,8 @@ pub unsafe extern "C" fn luo_regions_metadata(
     })
 }
 
-/// Preserves all regions in a session, under tokens 0 to 4,096. Gives 0, or what
-/// `luo_session_preserve_fd` says; then it is undone.
+/// Preserves all regions in a session, under tokens 0 to 4,096. Gives 0, or an error of
+/// `luo_session_preserve_fd`; what was preserved is taken back then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_regions_preserve_into(
     regions: *const luo_regions,
@@ -155,7 +155,7 @@ pub unsafe extern "C" fn luo_regions_preserve_into(
 
 /// Takes all regions back from a session of the previous kernel. Gives 0, or ENOENT: it
 /// has none; EBADMSG: they are damaged; EPROTONOSUPPORT: they are of another version; or
-/// what `luo_session_retrieve_fd` says. Nothing is released then.
+/// an error of `luo_session_retrieve_fd`. Nothing is released then.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_regions_restore_from(
     session: c_int,

@@ -42,9 +42,9 @@ pub const LUO_PHASE_FREEZING: c_int = 3;
 pub const LUO_PHASE_FROZEN: c_int = 4;
 /// The machine is about to jump.
 pub const LUO_PHASE_JUMPING: c_int = 5;
-/// What was done is undone.
+/// The update is being undone.
 pub const LUO_PHASE_CANCELLING: c_int = 6;
-/// After the jump: workloads take back what is theirs.
+/// After the jump: workloads take back their sessions.
 pub const LUO_PHASE_UPDATED: c_int = 7;
 
 /// Bytes of an update's id, its end included.
@@ -58,7 +58,7 @@ pub struct luo_workload {
     workload: Workload,
 }
 
-/// What a workload is told next.
+/// An event: what the agent asks of a workload next.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct luo_event {
@@ -71,11 +71,11 @@ pub struct luo_event {
     pub deadline_ms: u64,
     /// The update's id, which the answer repeats.
     pub update: [c_char; LUO_UPDATE_SIZE],
-    /// Why an update is off; empty if nobody has said so. Longer ones are cut.
+    /// Why the update is off; empty if no reason was given. A longer reason is cut.
     pub reason: [c_char; LUO_REASON_SIZE],
 }
 
-/// A string of C with the bytes of another; none if it does not fit.
+/// A string of C with these bytes; `None` if they do not fit.
 fn field<const SIZE: usize>(text: &str) -> Option<[c_char; SIZE]> {
     let mut field = [0; SIZE];
     if text.len() >= SIZE || text.contains('\0') {
@@ -107,7 +107,7 @@ impl luo_event {
         })
     }
 
-    /// What an answer needs of it.
+    /// The event, as far as an answer needs it.
     fn read(&self) -> Result<Event, Failure> {
         let bad = |what| Failure::new(Errno::INVAL, format!("the event's {what} is not valid"));
         let kind = match self.kind {
@@ -144,7 +144,8 @@ unsafe fn with<T: Into<c_int>>(
 }
 
 /// Connects to the agent whose sockets lie in `folder` (NULL: the machine's) and becomes
-/// the workload `name`, which needs others: they are there before it, and stay longer.
+/// the workload `name`, which needs others: those are prepared and restored before it, and
+/// frozen after it.
 /// Gives 0, or ENOENT, ECONNREFUSED: there is no agent; EACCES: the policy forbids it;
 /// EBUSY: another connection is this workload; EAGAIN: an update is under way; EINVAL:
 /// not a name; EDQUOT: there are too many. `luo_workload_free` frees it.
@@ -253,7 +254,7 @@ pub unsafe extern "C" fn luo_workload_set_times(
 
 /// Makes a session for the next kernel, of which the agent keeps a copy. Gives its
 /// descriptor, or EACCES: the policy forbids it; EDQUOT: there are too many; EAGAIN: an
-/// update is under way; or what the kernel says.
+/// update is under way; or an error of the kernel.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_create_session(
     workload: *mut luo_workload,
@@ -321,8 +322,9 @@ fn failed(report: &Report) -> Failure {
     Failure::new(Errno::NOEXEC, lines.join("\n"))
 }
 
-/// Ends a session for the next kernel. What the caller does not hold itself is released.
-/// Gives 0, or ENOENT; EAGAIN: an update is under way.
+/// Ends a session for the next kernel: the workload and the agent close their copies. If
+/// the caller has no descriptor of it either, its files are released. Gives 0, or ENOENT;
+/// EAGAIN: an update is under way.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_drop_session(
     workload: *mut luo_workload,
@@ -337,12 +339,12 @@ pub unsafe extern "C" fn luo_workload_drop_session(
     }
 }
 
-/// Waits for what is to be done next, so many milliseconds at most; a negative number is
-/// no limit, and 0 does not wait. Gives 1, or 0: nothing yet.
+/// Waits for the next event, so many milliseconds at most; a negative number is no limit,
+/// and 0 does not wait. Gives 1, or 0: there is none yet.
 ///
 /// In an event loop: call it with 0 until it gives 0, then wait until the descriptor can
-/// be read. Do so after each other call as well: that ends the wait for an event, and an
-/// event may have come with its answer.
+/// be read. Do so after each other call as well: another call ends the wait for an event,
+/// and an event may have come with its answer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_next_event(
     workload: *mut luo_workload,
@@ -367,8 +369,8 @@ pub unsafe extern "C" fn luo_workload_next_event(
     }
 }
 
-/// Answers an event: what was asked for is done. Gives 0, or ESTALE: nobody expects it,
-/// because the update is over, or the answer is late.
+/// Answers an event: the workload has done what was asked for. Gives 0, or ESTALE: the
+/// answer is not expected, because the update is over, or it is late.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_ready(
     workload: *mut luo_workload,
@@ -383,8 +385,8 @@ pub unsafe extern "C" fn luo_workload_ready(
     }
 }
 
-/// Answers an event: it cannot be done, and the update has to be called off. The first
-/// 1,024 bytes of the reason are shown to the administrator. Gives as
+/// Answers an event: the workload cannot do it, and the update has to be called off. The
+/// first 1,024 bytes of the reason are shown to the administrator. Gives as
 /// `luo_workload_ready`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_veto(
@@ -403,10 +405,10 @@ pub unsafe extern "C" fn luo_workload_veto(
     }
 }
 
-/// Leaves, once ready: the agent holds the sessions and gives them back to the same
-/// identity. Gives 0, or ESTALE: the workload has not agreed to a prepare, or is asked to
-/// freeze already; EACCES: the agent has nothing that would keep the sessions if it died.
-/// What is left is to free it.
+/// Leaves the sessions with the agent, once the workload is ready. The agent gives them
+/// back to the same identity. Gives 0, or ESTALE: the workload has not agreed to a prepare,
+/// or is asked to freeze already; EACCES: the agent has nothing that would keep the
+/// sessions if it died. All that is left to do is to free it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_detach(workload: *mut luo_workload) -> c_int {
     // SAFETY: the caller keeps the rules of the crate.
@@ -418,8 +420,8 @@ pub unsafe extern "C" fn luo_workload_detach(workload: *mut luo_workload) -> c_i
     }
 }
 
-/// Ends being a workload; the agent lets go of its sessions. Gives 0, or EAGAIN: an update
-/// is under way. What is left is to free it.
+/// Ends the registration; the agent lets go of the workload's sessions. Gives 0, or EAGAIN:
+/// an update is under way. All that is left to do is to free it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_unregister(workload: *mut luo_workload) -> c_int {
     // SAFETY: the caller keeps the rules of the crate.
@@ -451,8 +453,8 @@ pub unsafe extern "C" fn luo_workload_claim(
     }
 }
 
-/// Serves again after an update: those who need this workload may go on. Gives 0, or
-/// ESTALE: there was no update.
+/// Tells the agent that the workload serves again after an update. Workloads that need it
+/// may go on then. Gives 0, or ESTALE: there was no update.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_restored(workload: *mut luo_workload) -> c_int {
     // SAFETY: the caller keeps the rules of the crate.
@@ -464,8 +466,8 @@ pub unsafe extern "C" fn luo_workload_restored(workload: *mut luo_workload) -> c
     }
 }
 
-/// Finishes a session of the previous kernel: what was not retrieved is released. Gives 0,
-/// or ENOENT; EBUSY: a file cannot be let go of yet.
+/// Finishes a session of the previous kernel: files that were not retrieved are released.
+/// Gives 0, or ENOENT; EBUSY: a file cannot be let go of yet.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_finish_session(
     workload: *mut luo_workload,
@@ -482,7 +484,7 @@ pub unsafe extern "C" fn luo_workload_finish_session(
 
 /// Connects again after ECONNRESET, registers, and gives the agent copies of all sessions
 /// and declared files again. It tries for so many milliseconds; a negative number is
-/// EINVAL. Gives 0, or what the last attempt met.
+/// EINVAL. Gives 0, or the error of the last attempt.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_reconnect(
     workload: *mut luo_workload,

@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The live update agent `luod`, from the side of those who speak with it.
+//! The live update agent `luod`, from the side of programs that talk to it.
 //!
 //! | type | socket | for |
 //! |---|---|---|
 //! | [`Agent`], [`Workload`] | `client` | programs that take part in updates |
-//! | [`Admin`] | `admin` | those who run updates |
-//! | [`Status`] | `status` | whoever looks |
+//! | [`Admin`] | `admin` | programs that run updates |
+//! | [`Status`] | `status` | programs that only look |
 //!
 //! # Time
 //!
 //! A call that does not wait for others has [`DEFAULT_TIMEOUT`], which `set_timeout`
-//! changes. A call that does ([`Workload::next_event`], [`Workload::claim`],
-//! [`Admin::prepare`], ...) takes as long as it takes: the agent has deadlines of its
-//! own; `set_patience` bounds it here too. Neither waits for an agent that is gone: that
+//! changes. A call that waits for others ([`Workload::next_event`], [`Workload::claim`],
+//! [`Admin::prepare`], ...) takes as long as they need: the agent has deadlines of its
+//! own, and `set_patience` sets one here. Neither waits for an agent that is gone: that
 //! is [`Error::AgentGone`], at once.
 //!
 //! # When the agent is lost
@@ -22,7 +22,7 @@
 //! [`Error::AgentGone`]. The
 //! sessions are still there: [`Workload::reconnect`] makes a new connection and gives the
 //! agent its copies again. An agent that was lost while it prepared or froze has called
-//! the update off: who stood still goes on, unless the machine jumps first.
+//! the update off: workloads that stood still go on, unless the machine jumps first.
 
 mod admin;
 mod caller;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a program links whose state is to survive a kernel update.
+//! The library for programs whose state is to survive a kernel update.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! |---|---|
 //! | [`kernel`] | `/dev/liveupdate`, typed: [`Device`], [`Session`], [`Token`], errors with errno |
 //! | [`agent`] | the live update agent `luod`: take part in updates, look at them, run them |
@@ -9,7 +9,7 @@
 //!
 //! A program that is alone on its machine needs [`kernel`] only. Where several go
 //! through an update together, each is a [`agent::Workload`]: the agent asks it to get
-//! ready and to stand still, it may refuse, and after the jump it gets back what is its.
+//! ready and to stand still, it may refuse, and after the jump it gets its sessions back.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/workload.rs")]

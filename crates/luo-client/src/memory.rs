@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Named memory that survives an update: regions in memfds, and a manifest that says
-//! what is where.
+//! Named memory that survives an update: regions in memfds, and a manifest that says under
+//! which token each region is.
 //!
-//! | token | what |
+//! | token | file |
 //! |---|---|
 //! | 0 ([`MANIFEST`]) | the [`Manifest`], in a sealed memfd |
 //! | 1 to 4,096 ([`LAST`]) | the regions |

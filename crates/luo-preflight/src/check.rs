@@ -3,7 +3,7 @@
 
 use luo_varlink::{Check, CheckStatus, Report};
 
-/// What was read, or why it could not be.
+/// A fact that was read, or the reason why it could not be read.
 pub type Known<T> = Result<T, String>;
 
 /// A report of these checks: ok if none has failed.
@@ -40,7 +40,7 @@ pub(crate) fn unknown(name: &str, why: impl Into<String>, remedy: &str) -> Check
     check(name, CheckStatus::Unknown, why, Some(remedy))
 }
 
-/// Bytes in words, rounded up to what says enough.
+/// Bytes in words, rounded up to a number of few digits.
 pub(crate) fn bytes(count: u64) -> String {
     match count {
         0..=9_999 => format!("{count} bytes"),

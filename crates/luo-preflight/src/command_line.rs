@@ -14,10 +14,11 @@ pub const COMMAND_LINE_SIZE: u64 = 2048;
 /// Bytes that the loader of x86 keeps free behind a command line.
 const KEPT_FREE: u64 = 30;
 
-/// The parameters of a command line with their values, up to `--`: what follows is the
-/// first process's.
+/// The parameters of a command line with their values, up to `--`: the words behind that
+/// are for the first process.
 ///
-/// Quotes keep spaces together; those around a value or a whole parameter go.
+/// Quotes keep words with spaces together. Quotes around a value, or around a whole
+/// parameter, are removed.
 #[must_use]
 pub fn parameters(line: &str) -> Vec<(&str, Option<&str>)> {
     let mut found = Vec::new();
@@ -54,16 +55,16 @@ fn is_space(c: char) -> bool {
     c.is_ascii_whitespace() || c == '\x0b' || c == '\u{a0}'
 }
 
-/// How a parameter that is on or off stands.
+/// The setting of a parameter that is on or off.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Switch {
-    /// What the last word that the kernel understands says; none if there is none.
+    /// The setting by the last value that the kernel understands; `None` if there is none.
     pub set: Option<bool>,
-    /// A word that the kernel does not understand, and ignores.
+    /// A value that the kernel does not understand, and ignores.
     pub ignored: Option<String>,
 }
 
-/// How a parameter stands that is on or off. In names, `-` and `_` are the same.
+/// Finds the setting of a parameter that is on or off. In names, `-` and `_` are the same.
 #[must_use]
 pub fn switch(line: &str, name: &str) -> Switch {
     let mut switch = Switch {
@@ -97,24 +98,24 @@ fn truth(value: &str) -> Option<bool> {
     }
 }
 
-/// What `kho_scratch=` asks for.
+/// The sizes that `kho_scratch=` asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ScratchSize {
-    /// Percent of what the kernel had reserved for itself at boot.
+    /// Percent of the memory that the kernel had reserved for itself at boot.
     Percent(u32),
-    /// Bytes.
+    /// Sizes in bytes.
     Bytes {
-        /// Of the area in low memory.
+        /// The size of the area in low memory.
         low: u64,
-        /// Of the area anywhere.
+        /// The size of the area anywhere.
         global: u64,
-        /// Of the area of each node.
+        /// The size of the area of each node.
         per_node: u64,
     },
 }
 
-/// The value of the last `kho_scratch=` that the kernel understands, if there is one;
-/// `Err` is one that it does not understand, and ignores.
+/// The last `kho_scratch=` that the kernel understands, if there is one. An `Err` is a
+/// value that it does not understand, and ignores.
 ///
 /// # Errors
 /// The value.
@@ -169,8 +170,8 @@ fn memory_size(text: &str) -> Option<u64> {
         .checked_mul(1 << shift)
 }
 
-/// What the kernel makes of a command line that it is given: its configuration may have
-/// one of its own.
+/// The command line that a kernel uses when it is given one: its configuration may have
+/// another one, which is added or used instead.
 #[must_use]
 pub fn effective(given: &str, config: Option<&Config>) -> String {
     let Some(config) = config else {

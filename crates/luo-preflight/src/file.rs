@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A descriptor that is to be preserved: whether the kernel takes it, and what that
-//! costs.
+//! A descriptor that is to be preserved: whether the kernel can preserve it, and how much
+//! memory that takes.
 //!
 //! The only type of file that Linux 7.3 preserves is the memfd: a file of shared memory
 //! without a name. All its pages are allocated then, holes too.
@@ -31,7 +31,7 @@ const MAX_PAGES: u64 = u32::MAX as u64;
 /// Bytes that the kernel allocates for each page while it preserves a file.
 const PER_PAGE: u64 = 24;
 
-/// What a descriptor stands for.
+/// The kind of object that a descriptor stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A memfd, or another file of shared memory without a name.
@@ -40,20 +40,20 @@ pub enum Kind {
     Named,
     /// A memfd of huge pages.
     HugeTlb,
-    /// A descriptor of O_PATH: it stands for a name.
+    /// A descriptor of O_PATH, which stands for a name only.
     Path,
     /// Something else, in words.
     Other(&'static str),
 }
 
-/// What is known of a file.
+/// The facts of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
-    /// What it is.
+    /// The kind of file.
     pub kind: Kind,
     /// The file itself: its device and its number there.
     pub object: (u64, u64),
-    /// Its bytes.
+    /// Its size in bytes.
     pub size: u64,
     /// Bytes of holes, in whole pages.
     pub holes: u64,
@@ -64,8 +64,8 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Bytes that are allocated when it is preserved: its holes, and what the kernel
-    /// writes of its pages. 0 for what is not preserved.
+    /// Bytes that are allocated when the file is preserved: its holes, and the kernel's
+    /// records of its pages. 0 for a file that cannot be preserved.
     #[must_use]
     pub const fn to_allocate(&self) -> u64 {
         match self.kind {
@@ -124,7 +124,7 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
     })
 }
 
-/// What a file is, by its file system's magic number, its type and its links.
+/// The kind of a file, by its file system's magic number, its type and its links.
 #[must_use]
 pub fn kind(magic: u64, file_type: FileType, links: u64) -> Kind {
     match (file_type, magic & 0xffff_ffff) {
@@ -162,7 +162,7 @@ fn holes(fd: &OwnedFd, size: u64, page: u64) -> Option<u64> {
         }
         let data = match rustix::fs::seek(fd, SeekFrom::Data(at)) {
             Ok(data) => data,
-            // From here on there is none.
+            // From here on there is no data.
             Err(Errno::NXIO) => end,
             Err(_) => return None,
         };
@@ -171,7 +171,7 @@ fn holes(fd: &OwnedFd, size: u64, page: u64) -> Option<u64> {
             return Some(holes);
         }
         at = match rustix::fs::seek(fd, SeekFrom::Hole(data)) {
-            // The end of the file counts as a hole, in the middle of a page maybe.
+            // The end of the file counts as a hole. It may be in the middle of a page.
             Ok(hole) => hole.checked_next_multiple_of(page)?,
             // The file has become shorter.
             Err(_) => return None,
@@ -265,8 +265,8 @@ fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
     }
 }
 
-/// Files by name: what all of them allocate, and checks of those that stand for the same
-/// object: `file-object`.
+/// Sums up what files allocate together, and checks that no two of them stand for the same
+/// object: `file-object`. The files have names for messages.
 #[must_use]
 pub fn together(files: &[(String, Facts)]) -> (u64, Vec<Check>) {
     let mut seen = BTreeMap::new();

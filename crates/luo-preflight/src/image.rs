@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel to jump into: what its image says of it.
+//! The kernel to jump into, as far as its image tells.
 //!
 //! ```text
 //! file -> [decompress] -> header -> payload -> decompress -> scan -> Contents
@@ -30,10 +30,10 @@ use source::read_up_to;
 
 use crate::limits::{MAX_DECOMPRESSED, MAX_IMAGE};
 
-/// What an image says of the kernel in it.
+/// The facts that an image tells of the kernel in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Image {
-    /// What kind of file it is.
+    /// The format of the file.
     pub format: Format,
     /// The machine it is for, in the words of `uname -m`, if it says.
     pub machine: Option<&'static str>,
@@ -43,22 +43,23 @@ pub struct Image {
     pub packed: Option<Compression>,
     /// Bytes of the file.
     pub file_bytes: u64,
-    /// What a loader has to know.
+    /// The facts that a loader needs.
     pub boot: Boot,
     /// Whether it carries a signature for secure boot, or one appended as modules do.
     pub signed: bool,
-    /// What was found in the decompressed kernel.
+    /// The findings in the decompressed kernel.
     pub contents: Contents,
 }
 
 /// Reads an image.
 ///
-/// `families` are those of the ABI strings to look for: `luo` for `luo-v5`, and so on.
+/// `families` are the families of the ABI strings to look for: `luo` for `luo-v5`, and so
+/// on.
 ///
 /// # Errors
-/// [`Error`]; nothing of the file is believed then.
+/// [`Error`]; nothing that was read of the file counts then.
 pub fn read_file(path: &Path, families: &[&str]) -> Result<Image, Error> {
-    // A FIFO would wait for somebody to write.
+    // The open does not block: that of a FIFO would wait for a writer.
     let flags = rustix::fs::OFlags::RDONLY
         | rustix::fs::OFlags::NONBLOCK
         | rustix::fs::OFlags::NOCTTY
@@ -135,7 +136,7 @@ fn tail<R: Read + Seek>(source: &mut R, file_bytes: u64) -> Result<Vec<u8>, Erro
     Ok(tail)
 }
 
-/// What reading an image takes beside its bytes.
+/// The limits of reading an image, and what it looks for.
 struct Job<'a> {
     file_bytes: u64,
     families: &'a [&'a str],
@@ -201,7 +202,7 @@ impl Job<'_> {
         let head = head(&mut decoder).map_err(|why| Error::Decompress { compression, why })?;
         let header = format::recognise(&head)?.ok_or(Error::NotAKernel)?;
         if header.payload.is_some() {
-            // It would have to be decompressed twice, and nothing boots such a file.
+            // Such a file would have to be decompressed twice, and nothing boots it.
             return Err(Error::NotAKernel);
         }
         let contents = self.scan(Cursor::new(head).chain(decoder), Some(compression))?;

@@ -1,21 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What can be told before a live update, without changing anything.
+//! Checks before a live update. They change nothing.
 //!
-//! Readers gather what there is to know, and never change anything:
+//! Readers gather the facts, and never change anything:
 //!
-//! | what | reader | gives |
+//! | subject | reader | gives |
 //! |---|---|---|
 //! | the running kernel | [`system::System::running`] | [`running::Running`] |
 //! | the kernel to jump into | [`image::read_file`] | [`image::Image`] |
 //! | a descriptor to be preserved | [`file::look`] | [`file::Facts`] |
 //!
-//! What is decided from that is pure: [`update::checks`] takes all of it, and
-//! [`file::checks`] a file by itself. Both give [`Check`]s, of which [`report`] makes what
-//! callers are answered. A check that failed means that an update would fail or lose
-//! something; it says what to do.
+//! Pure functions judge the facts: [`update::checks`] all of them, and [`file::checks`]
+//! those of a file by itself. Both give [`Check`]s, and [`report`] makes one report of
+//! them. A check that failed means that an update would fail or lose something, and names a
+//! remedy.
 //!
 //! This crate never opens `/dev/liveupdate`: one process at a time can have it, and
-//! the first open takes over what the previous kernel left.
+//! the first open takes over the sessions of the previous kernel.
 #![forbid(unsafe_code)]
 
 mod check;

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How much is read, and what is kept free.
+//! Limits: how much is read, and how much memory is kept free.
 
 /// Bytes of a kernel image.
 pub const MAX_IMAGE: u64 = 512 << 20;
 
-/// Bytes of a decompressed kernel. What is longer is not read on: it is no kernel.
+/// Bytes of a decompressed kernel. Reading stops there, for no kernel is that large.
 pub const MAX_DECOMPRESSED: u64 = 1 << 30;
 
 /// Bytes a decompressor may take for its dictionary. Kernels are packed with up to

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What an update needs of memory, against what the machine has.
+//! The memory that an update needs, and the memory that the machine has.
 
 use luo_varlink::Check;
 
@@ -9,9 +9,9 @@ use crate::limits::MEMORY_RESERVE;
 /// Bytes of memory, from `/proc/meminfo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Memory {
-    /// Of the machine.
+    /// Memory of the machine.
     pub total: u64,
-    /// That can be had without swapping.
+    /// Memory that can be had without swapping.
     pub available: u64,
 }
 
@@ -31,10 +31,10 @@ impl Memory {
     }
 }
 
-/// What an update allocates: bytes.
+/// Bytes that an update allocates.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Need {
-    /// For files: their holes, which are filled, and what the kernel writes of them.
+    /// For files: their holes, which are filled, and the kernel's records of them.
     pub files: u64,
     /// For the kernel to jump into and its initrd, while they are loaded and until the
     /// jump.
@@ -42,8 +42,8 @@ pub struct Need {
 }
 
 impl Need {
-    /// Of loading a kernel and its initrd: the files themselves while they are read,
-    /// and a copy in the kernel.
+    /// The bytes for loading a kernel and its initrd: the files themselves while they are
+    /// read, and a copy in the kernel.
     #[must_use]
     pub const fn of_image(image_bytes: u64, memory_bytes: u64, initrd_bytes: u64) -> u64 {
         let files = image_bytes.saturating_add(initrd_bytes);

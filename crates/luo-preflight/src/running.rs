@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The running kernel: whether it can hand over at all.
+//! The running kernel, and whether it can hand anything over.
 
 use luo_varlink::Check;
 
@@ -12,15 +12,15 @@ use crate::scratch::Area;
 /// How much the kernel is locked down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Lockdown {
-    /// Not at all, or it does not know the word.
+    /// The kernel is not locked down, or knows no lockdown.
     None,
-    /// Against changes of the running kernel.
+    /// Programs cannot change the running kernel.
     Integrity,
-    /// Against reading it, too.
+    /// Programs cannot read the running kernel's memory, either.
     Confidentiality,
 }
 
-/// What is known of the running kernel. Each `Err` says why something is not known.
+/// The facts of the running kernel. Each `Err` says why a fact is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Running {
     /// Its release, as `uname -r`.
@@ -35,26 +35,27 @@ pub struct Running {
     pub config: Known<Config>,
     /// Whether there is a `/dev/liveupdate`.
     pub has_device: bool,
-    /// The word in `/sys/kernel/liveupdate/state`; only this project's orchestrator has
-    /// one.
+    /// The word in `/sys/kernel/liveupdate/state`. Only this project's orchestrator has
+    /// that file.
     pub state: Known<String>,
     /// ABI strings that it would hand over, as far as debugfs shows them.
     pub strings: Vec<String>,
     /// Kexec HandOver's scratch areas.
     pub scratch: Known<Vec<Area>>,
-    /// Memory.
+    /// The machine's memory.
     pub memory: Known<Memory>,
     /// Whether a kernel to jump into is loaded.
     pub is_loaded: Known<bool>,
     /// Whether loading one is forbidden until the next boot.
     pub is_loading_disabled: Known<bool>,
-    /// Lockdown.
+    /// How much the kernel is locked down.
     pub lockdown: Known<Lockdown>,
 }
 
 impl Running {
-    /// The ABI strings that a target has to know: what the caller knows of the running
-    /// orchestrator, each replaced by what the kernel shows of the same family.
+    /// The ABI strings that a target has to know: those that the caller knows of the
+    /// running orchestrator, each replaced by the string that the kernel shows of the same
+    /// family.
     #[must_use]
     pub fn abi(&self, known: &[&str]) -> Vec<String> {
         let seen = |known: &&str| {
@@ -92,7 +93,7 @@ fn liveupdate(running: &Running) -> Check {
     failed(NAME, found, remedy)
 }
 
-/// What keeps the device from being there, the first cause first.
+/// The causes that keep the device from being there, the first cause first.
 fn why_no_device(running: &Running) -> (&'static str, &'static str) {
     let config = running.config.as_ref().ok();
     let line = running.command_line.as_deref().unwrap_or_default();

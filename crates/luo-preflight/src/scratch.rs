@@ -13,18 +13,18 @@ use crate::limits::EARLY_BOOT;
 pub struct Area {
     /// Its address, if it is known.
     pub start: Option<u64>,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
 }
 
-/// What has to lie together.
+/// A segment: memory that has to lie together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segment {
-    /// What it is, in words.
+    /// Its name, in words.
     pub what: &'static str,
-    /// Its bytes.
+    /// Its size in bytes.
     pub bytes: u64,
-    /// What its address is a multiple of.
+    /// Its alignment: its address is a multiple of this.
     pub alignment: u64,
     /// The lowest address it may have.
     pub lowest: u64,
@@ -38,8 +38,8 @@ const SMALL: [(&str, u64, u64); 3] = [
     ("the boot parameters", 64 << 10, 4096),
 ];
 
-/// What a kernel and its initrd need, in the order in which they are loaded. None if
-/// the image does not say how much memory it needs.
+/// The segments of a kernel and its initrd, in the order in which they are loaded. `None`
+/// if the image does not say how much memory it needs.
 #[must_use]
 pub fn segments(image: &Image, initrd_bytes: u64) -> Option<Vec<Segment>> {
     if !matches!(image.format, Format::BzImage | Format::Image) || image.boot.memory_bytes == 0 {
@@ -75,7 +75,7 @@ pub fn segments(image: &Image, initrd_bytes: u64) -> Option<Vec<Segment>> {
 /// # Errors
 /// The segment that finds no place.
 pub fn place(areas: &[Area], segments: &[Segment]) -> Result<u64, Segment> {
-    // High enough for each kernel, and a multiple of each alignment.
+    // This address is high enough for each kernel, and a multiple of each alignment.
     const ANYWHERE: u64 = 1 << 40;
     let mut free: Vec<(u64, u64)> = Vec::new();
     for area in areas {
@@ -101,7 +101,7 @@ fn take(free: &mut Vec<(u64, u64)>, segment: &Segment) -> Option<()> {
         .enumerate()
         .find_map(|(index, range)| Some((index, fit(range)?)))?;
     let (start, end) = free.get(index).copied()?;
-    // What is above stays in front: it is tried first.
+    // The range above stays in front, so that it is tried first.
     let above = (at.checked_add(segment.bytes)?, end);
     free.splice(index..=index, [above, (start, at)]);
     Some(())

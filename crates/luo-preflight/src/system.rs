@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Reads what the system says of itself. Where everything lies is known here only.
+//! Reads the facts that the system tells of itself. Only this file knows where they lie.
 
 use std::fs::File;
 use std::io::Read;
@@ -39,7 +39,7 @@ impl System {
         self.root.join(path)
     }
 
-    /// Up to `limit` bytes of a file; a longer one is not known.
+    /// The bytes of a file; a file longer than `limit` counts as not known.
     fn bytes(&self, path: &str, limit: usize) -> Known<Vec<u8>> {
         read(&self.path(path), limit).map_err(|why| format!("/{path}: {why}"))
     }
@@ -59,8 +59,8 @@ impl System {
         }
     }
 
-    /// All that is to be known of the running kernel. Nothing is opened that would
-    /// change something.
+    /// Gathers the facts of the running kernel. No file is opened whose open would change
+    /// something.
     #[must_use]
     pub fn running(&self) -> Running {
         let release = self.text("proc/sys/kernel/osrelease");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The kernel to jump into: whether it can be loaded, and whether it can read what the
-//! running one hands over.
+//! Checks of the kernel to jump into: whether it can be loaded, and whether it can read the
+//! formats that the running one hands over.
 
 use luo_varlink::Check;
 
@@ -8,7 +8,7 @@ use crate::check::{Known, failed, ok, unknown, warning};
 use crate::image::{Contents, Error, Format, Image, family_of};
 use crate::running::{Lockdown, Running};
 
-/// What happens otherwise.
+/// The consequence if a target cannot read a format.
 const LOST: &str = "it would not take over what is preserved, and lose it";
 
 /// The families that are looked for in an image: those of `abi`, and those without
@@ -26,7 +26,7 @@ pub fn families(abi: &[impl AsRef<str>]) -> Vec<&str> {
 /// Checks an image against the running kernel: `target-image`, `target-signature`,
 /// `target-pages`, `target-kho`, `target-luo`, `target-abi`.
 ///
-/// `abi` is what the running kernel hands over, each as `family-vN`.
+/// `abi` are the formats that the running kernel hands over, each as `family-vN`.
 #[must_use]
 pub fn checks(
     image: Result<&Image, &Error>,
@@ -147,7 +147,7 @@ fn luo(contents: &Contents) -> Check {
     what.check(contents)
 }
 
-/// What a target must have, whatever the version.
+/// The configuration that a target must have, whatever its version.
 struct Feature {
     name: &'static str,
     family: &'static str,
@@ -211,7 +211,8 @@ fn abi_checks(contents: &Contents, abi: &[impl AsRef<str>]) -> Vec<Check> {
     checks
 }
 
-/// What is wrong with the target's version of what the running kernel hands over.
+/// The fault of the target with a format that the running kernel hands over, if there is
+/// one.
 fn abi_check(contents: &Contents, ours: &str) -> Option<Check> {
     const NAME: &str = "target-abi";
     let remedy = format!("jump into a kernel that reads {ours}, or reboot normally once");
@@ -230,7 +231,7 @@ fn abi_check(contents: &Contents, ours: &str) -> Option<Check> {
     }
     let config = contents.config.as_ref();
     match family {
-        // Their own checks say it.
+        // These formats have checks of their own.
         "luo" | "kho" => None,
         "luo-contract" => Some(warning(
             NAME,
@@ -292,7 +293,7 @@ mod tests {
             abi(&["luo-v5", "kho-v3", "memfd-v1", "luo-contract-v2"], None),
             [Failed; 3]
         );
-        // One that reads several is fine.
+        // A target that reads several versions is fine.
         let several = ["luo-v5", "luo-v6", "kho-v4", "memfd-v2", "luo-contract-v1"];
         assert_eq!(abi(&several, None), [Good]);
     }

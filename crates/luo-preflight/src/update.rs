@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! All checks of an update, from all that was read.
+//! All checks of an update, made from all facts.
 
 use luo_varlink::Check;
 
@@ -15,7 +15,7 @@ use crate::{command_line, file, scratch, target};
 pub struct Update<'a> {
     /// The running kernel.
     pub running: &'a Running,
-    /// What it hands over, each as `family-vN`: see [`Running::abi`].
+    /// The formats that it hands over, each as `family-vN`: see [`Running::abi`].
     pub abi: &'a [String],
     /// The kernel to jump into.
     pub image: Result<&'a Image, &'a Error>,

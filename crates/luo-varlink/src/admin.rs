@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `org.liveupdate.Admin`: what administrators say. Root's socket only.
+//! `org.liveupdate.Admin`: the calls of administrators, on root's socket only.
 
 use serde::{Deserialize, Serialize};
 use zlink_core::introspect::{self, Type};
@@ -14,17 +14,18 @@ pub const INTERFACE: &str = "org.liveupdate.Admin";
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "method", content = "parameters")]
 pub enum Method {
-    /// In which order an update would ask, and what stands in the way. Changes nothing.
+    /// Gives the order in which an update would ask the workloads, and the obstacles. This
+    /// changes nothing.
     #[serde(rename = "org.liveupdate.Admin.Plan")]
     Plan,
-    /// Checks whether an update to a kernel would work. Changes nothing.
+    /// Checks whether an update to a kernel would work. This changes nothing.
     #[serde(rename = "org.liveupdate.Admin.Check")]
     Check {
         /// The kernel.
         target: Target,
     },
     /// Checks, loads the kernel, and asks all workloads to get ready. It returns when
-    /// all are, or when all is undone.
+    /// all are ready, or when all is undone.
     #[serde(rename = "org.liveupdate.Admin.Prepare")]
     Prepare {
         /// The kernel.
@@ -39,11 +40,11 @@ pub enum Method {
     /// Ends an update before the jump: all workloads go on.
     #[serde(rename = "org.liveupdate.Admin.Cancel")]
     Cancel {
-        /// Why, for the timeline.
+        /// The reason, for the timeline.
         reason: Option<String>,
     },
-    /// All of it: check, prepare, freeze, jump. With `more`, each line of the timeline
-    /// is a reply. The connection ends with the jump.
+    /// Runs all of an update: check, prepare, freeze, jump. With `more`, each line of the
+    /// timeline is a reply. The connection ends with the jump.
     #[serde(rename = "org.liveupdate.Admin.Update")]
     Update {
         /// The kernel.
@@ -53,16 +54,17 @@ pub enum Method {
     /// claimed are finished, which releases them.
     #[serde(rename = "org.liveupdate.Admin.Finish")]
     Finish {
-        /// Without it, sessions that nobody has claimed are an error.
+        /// Whether to release sessions that nobody has claimed. Otherwise they are an
+        /// error.
         release_unclaimed: bool,
     },
-    /// Releases a session that the agent holds for somebody who has left.
+    /// Releases a session that the agent holds for a workload that has left.
     #[serde(rename = "org.liveupdate.Admin.Release")]
     Release {
         /// The session's name.
         session: String,
     },
-    /// All sessions that the agent and the kernel know.
+    /// Lists all sessions that the agent and the kernel know.
     #[serde(rename = "org.liveupdate.Admin.ListSessions")]
     ListSessions,
 }
@@ -73,61 +75,61 @@ pub enum Method {
 pub enum Error {
     /// A check failed; nothing was changed.
     CheckFailed {
-        /// What was found.
+        /// The findings.
         report: Report,
     },
     /// A workload refused; all is undone.
     Vetoed {
         /// The workload.
         workload: String,
-        /// What it refused.
+        /// The step that it refused.
         step: Step,
-        /// Why.
+        /// The reason.
         reason: String,
     },
     /// A workload did not answer in time; all is undone.
     Late {
         /// The workload.
         workload: String,
-        /// What it did not answer.
+        /// The step that it did not answer.
         step: Step,
-        /// How long it had: milliseconds.
+        /// The time that it had, in milliseconds.
         deadline_ms: u64,
     },
     /// A workload's connection was lost; all is undone.
     Lost {
         /// The workload.
         workload: String,
-        /// In which step.
+        /// The step in which it was lost.
         step: Step,
     },
-    /// Not in this phase.
+    /// The call is not legal in this phase.
     Illegal {
-        /// What was asked for.
+        /// The event that was asked for.
         event: String,
-        /// Where the agent is.
+        /// The agent's phase.
         phase: Phase,
     },
     /// Somebody ended the update.
     Cancelled {
-        /// Why.
+        /// The reason.
         reason: String,
     },
-    /// What workloads need of each other cannot be met.
+    /// The needs of the workloads cannot be met.
     BadPlan {
-        /// What stands in the way.
+        /// The obstacles, in words.
         obstacles: Vec<String>,
     },
     /// The kernel refused; all is undone.
     Kernel {
         /// The call.
         call: String,
-        /// Its error number, positive; 0 if it has none.
+        /// The error number, positive; 0 if there is none.
         errno: i32,
-        /// In words, with what to do.
+        /// The error in words, with a remedy.
         message: String,
     },
-    /// Sessions that nobody has claimed are left.
+    /// There are sessions left that nobody has claimed.
     Unclaimed {
         /// Their names.
         sessions: Vec<String>,
@@ -197,7 +199,7 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// What [`Method::Plan`] answers.
+/// The answer to [`Method::Plan`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Planned {
@@ -205,15 +207,15 @@ pub struct Planned {
     pub plan: Plan,
 }
 
-/// What [`Method::Check`] answers.
+/// The answer to [`Method::Check`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Checked {
-    /// What was found; a check that failed is no error of the call.
+    /// The findings. A check that failed is no error of the call.
     pub report: Report,
 }
 
-/// What [`Method::Prepare`] answers.
+/// The answer to [`Method::Prepare`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Prepared {
@@ -221,15 +223,15 @@ pub struct Prepared {
     pub update: String,
 }
 
-/// What [`Method::Update`] answers, again and again.
+/// One of the many answers to [`Method::Update`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Progress {
-    /// What happened.
+    /// The event.
     pub event: TimelineEvent,
 }
 
-/// What [`Method::Finish`] answers.
+/// The answer to [`Method::Finish`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Finished {
@@ -237,7 +239,7 @@ pub struct Finished {
     pub released: Vec<String>,
 }
 
-/// What [`Method::ListSessions`] answers.
+/// The answer to [`Method::ListSessions`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Sessions {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `org.liveupdate.Client`: what workloads say.
+//! `org.liveupdate.Client`: the calls of workloads.
 //!
 //! A connection is one workload from [`Method::Register`] on. Calls are answered in
 //! their order. Descriptors travel with the reply, or the call, alone: index 0.
@@ -23,18 +23,19 @@ pub enum Method {
     /// identity may take its workload over again from a connection that is gone.
     #[serde(rename = "org.liveupdate.Client.Register")]
     Register {
-        /// 1 to 63 bytes; the policy says who may have which.
+        /// The name, of 1 to 63 bytes; the policy says which identity may have it.
         workload: String,
-        /// Workloads that must be there before this one, and stay longer.
+        /// Workloads that this one needs: they are prepared and restored before it, and
+        /// frozen after it.
         needs: Vec<String>,
     },
-    /// Ends being a workload: its sessions are closed as far as the agent holds them.
+    /// Ends the registration. The agent closes its copies of the workload's sessions.
     #[serde(rename = "org.liveupdate.Client.Unregister")]
     Unregister,
     /// Makes a session. Its descriptor comes with the reply; the agent keeps a copy.
     #[serde(rename = "org.liveupdate.Client.CreateSession")]
     CreateSession {
-        /// 1 to 63 bytes; the policy says who may have which.
+        /// The name, of 1 to 63 bytes; the policy says which identity may have it.
         name: String,
     },
     /// Gives the agent a copy of a session's descriptor again, after it was restarted.
@@ -44,7 +45,8 @@ pub enum Method {
         /// The session's name, as the kernel knows it.
         name: String,
     },
-    /// The agent closes its copy. What the workload does not hold itself is released.
+    /// Has the agent close its copy of a session. If the workload has no descriptor of it
+    /// either, its files are released.
     #[serde(rename = "org.liveupdate.Client.DropSession")]
     DropSession {
         /// The session's name.
@@ -57,11 +59,11 @@ pub enum Method {
     Declare {
         /// The session it is going to be in.
         session: String,
-        /// Its token there.
+        /// The token that the file is going to have there.
         token: u64,
     },
-    /// Waits for what is to be done next. A further call ends the wait, which is then
-    /// answered without an event.
+    /// Waits for the next event. A further call of the connection ends the wait, which is
+    /// then answered without an event.
     #[serde(rename = "org.liveupdate.Client.NextEvent")]
     NextEvent,
     /// Answers `prepare` or `freeze`.
@@ -69,13 +71,14 @@ pub enum Method {
     Answer {
         /// The update's id, from the event.
         update: String,
-        /// What is answered.
+        /// The step that is answered.
         step: Step,
-        /// Why not; none agrees.
+        /// The reason of a veto; without one the workload agrees.
         veto: Option<String>,
     },
-    /// Leaves, once ready: the agent holds the sessions and agrees to the rest, until
-    /// the same identity claims them.
+    /// Leaves the sessions with the agent, once the workload is ready. The agent agrees to
+    /// the rest of the update for it, and holds the sessions until the same identity claims
+    /// them.
     #[serde(rename = "org.liveupdate.Client.Detach")]
     Detach,
     /// Takes a session back, from the previous kernel or from the agent's custody. It
@@ -86,10 +89,12 @@ pub enum Method {
         /// The session's name.
         session: String,
     },
-    /// Serves again after an update: those who need it may go on.
+    /// Says that the workload serves again after an update. Workloads that need it may go
+    /// on then.
     #[serde(rename = "org.liveupdate.Client.Restored")]
     Restored,
-    /// Finishes a session of the previous kernel: what was not retrieved is released.
+    /// Finishes a session of the previous kernel: files that were not retrieved are
+    /// released.
     #[serde(rename = "org.liveupdate.Client.FinishSession")]
     FinishSession {
         /// The session's name.
@@ -101,31 +106,31 @@ pub enum Method {
 #[derive(Clone, Debug, PartialEq, Eq, ReplyError, introspect::ReplyError)]
 #[zlink(crate = "zlink_core", interface = "org.liveupdate.Client")]
 pub enum Error {
-    /// The policy, or who it belongs to, forbids it.
+    /// The policy forbids it, or it belongs to another identity.
     Denied {
         /// What is forbidden, and what would allow it.
         reason: String,
     },
-    /// A name that cannot be one.
+    /// A text is no name.
     BadName {
-        /// What is wrong with it.
+        /// The fault, in words.
         reason: String,
     },
-    /// Somebody is connected as this workload.
+    /// Another connection is this workload.
     WorkloadTaken {
         /// The workload.
         workload: String,
     },
-    /// First `Register`.
+    /// The connection is no workload: call `Register` first.
     NotRegistered,
-    /// Not now: an update is under way.
+    /// The call is not allowed now, because an update is under way.
     UpdateUnderWay {
-        /// Where the agent is.
+        /// The agent's phase.
         phase: Phase,
     },
-    /// Not now: there is nothing to be answered, left or restored.
+    /// The call is not expected now: there is nothing to answer, to leave or to restore.
     NotExpected {
-        /// What was not expected, and why.
+        /// The call that was not expected, and why.
         reason: String,
     },
     /// There is no session of this name that is the caller's.
@@ -135,21 +140,21 @@ pub enum Error {
     },
     /// A descriptor is missing, too many came, or it is not that session.
     BadDescriptor {
-        /// What is wrong with it.
+        /// The fault, in words.
         reason: String,
     },
     /// The kernel refused.
     Kernel {
         /// The call.
         call: String,
-        /// Its error number, positive.
+        /// The error number, positive.
         errno: i32,
-        /// In words, with what to do.
+        /// The error in words, with a remedy.
         message: String,
     },
     /// A limit of the policy or of the agent is reached.
     TooMany {
-        /// Which.
+        /// The limit, in words.
         limit: String,
     },
 }
@@ -183,33 +188,33 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// What [`Method::Register`] answers.
+/// The answer to [`Method::Register`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Registered {
-    /// Where the agent is.
+    /// The agent's phase.
     pub phase: Phase,
     /// Sessions that this workload can claim.
     pub claimable: Vec<String>,
 }
 
-/// What [`Method::Declare`] answers.
+/// The answer to [`Method::Declare`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Declared {
-    /// What the checks of this file have found.
+    /// The findings of the checks of this file.
     pub report: Report,
 }
 
-/// What [`Method::NextEvent`] answers.
+/// The answer to [`Method::NextEvent`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Next {
-    /// The event; none if the wait was ended by another call.
+    /// The event; `None` if another call has ended the wait.
     pub event: Option<Event>,
 }
 
-/// What [`Method::Claim`] answers, with the descriptor.
+/// The answer to [`Method::Claim`], beside the descriptor.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Claimed {

@@ -24,5 +24,5 @@ pub const STATUS: Interface = (
     include_str!("../interfaces/org.liveupdate.Status.varlink"),
 );
 
-/// All of them.
+/// All interfaces.
 pub const ALL: [Interface; 3] = [CLIENT, ADMIN, STATUS];

@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The Varlink interfaces of the live update agent `luod`, as data: who speaks with it
-//! and who implements it share these types and nothing else.
+//! The Varlink interfaces of the live update agent `luod`, as data: the agent and its
+//! clients share these types and nothing else.
 //!
 //! | module | interface | socket | for |
 //! |---|---|---|---|
 //! | [`client`] | `org.liveupdate.Client` | `client` (group `luo`) | workloads |
 //! | [`admin`] | `org.liveupdate.Admin` | `admin` (root) | `luoctl` and other tools |
-//! | [`status`] | `org.liveupdate.Status` | `status` (everyone) | whoever looks |
+//! | [`status`] | `org.liveupdate.Status` | `status` (everyone) | everybody, to look |
 //!
 //! The sockets lie in [`paths::RUNTIME`]. Each of the three also serves `Status`, and
 //! `org.varlink.service`, so that `varlinkctl introspect` works on all of them.
 //!
 //! The texts in `interfaces/` are the interfaces for programs in other languages; a test
-//! keeps them and the types here in step. [`limits`] has what a peer can rely on.
+//! keeps them and the types here in step. [`limits`] has the numbers that a peer can rely
+//! on.
 //!
 //! # How a workload takes part
 //!

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What peers can rely on, and must keep to.
+//! Limits that peers can rely on, and must keep to.
 
-/// Bytes of a call, its end included; who sends more is disconnected.
+/// Bytes of a call, its end included. A peer that sends more is disconnected.
 pub const MAX_CALL: usize = 64 * 1024;
 
 /// Bytes of a reply that a client has to expect.
@@ -13,11 +13,11 @@ pub const MAX_FDS: usize = 1;
 /// Bytes of a workload's name.
 pub const MAX_WORKLOAD_NAME: usize = 63;
 
-/// Workloads that one needs.
+/// Other workloads that a workload may need.
 pub const MAX_NEEDS: usize = 64;
 
 /// Bytes of a reason: of a veto, of a cancel. Longer ones are cut.
 pub const MAX_REASON: usize = 1024;
 
-/// Workloads altogether.
+/// Workloads that an agent knows at the same time.
 pub const MAX_WORKLOADS: usize = 10_000;

@@ -15,10 +15,10 @@ pub const CLIENT: &str = "client";
 /// The socket of administrators.
 pub const ADMIN: &str = "admin";
 
-/// The socket of whoever looks.
+/// The socket that everybody can connect to, to look.
 pub const STATUS: &str = "status";
 
-/// The folder of the sockets: what the environment says, or [`RUNTIME`].
+/// The folder of the sockets: the one that the environment names, or [`RUNTIME`].
 #[must_use]
 pub fn runtime() -> PathBuf {
     std::env::var_os(RUNTIME_VARIABLE).map_or_else(|| Path::new(RUNTIME).into(), PathBuf::from)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! `org.liveupdate.Status`: what everybody may see. Changes nothing.
+//! `org.liveupdate.Status`: calls that everybody may make. They change nothing.
 
 use serde::{Deserialize, Serialize};
 use zlink_core::introspect::{self, Type};
@@ -20,11 +20,11 @@ pub enum Method {
     /// The last updates, the newest first.
     #[serde(rename = "org.liveupdate.Status.GetHistory")]
     GetHistory {
-        /// So many at most.
+        /// The most updates to list.
         most: u32,
     },
-    /// With `more`: each line of the timeline, as it happens. First comes one that says
-    /// where the agent is now.
+    /// With `more`: each line of the timeline, as it happens. The first line tells the
+    /// present phase.
     #[serde(rename = "org.liveupdate.Status.Watch")]
     Watch,
 }
@@ -35,7 +35,7 @@ pub enum Method {
 pub enum Error {
     /// Too many watch already, or the watcher did not keep up.
     TooMany {
-        /// Which limit.
+        /// The limit, in words.
         limit: String,
     },
 }
@@ -50,7 +50,7 @@ impl core::fmt::Display for Error {
 
 impl core::error::Error for Error {}
 
-/// What [`Method::GetStatus`] answers.
+/// The answer to [`Method::GetStatus`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Current {
@@ -58,7 +58,7 @@ pub struct Current {
     pub status: Status,
 }
 
-/// What [`Method::GetHistory`] answers.
+/// The answer to [`Method::GetHistory`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct History {
@@ -66,11 +66,11 @@ pub struct History {
     pub updates: Vec<HistoryEntry>,
 }
 
-/// What [`Method::Watch`] answers, again and again.
+/// One of the many answers to [`Method::Watch`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Type)]
 #[zlink(crate = "zlink_core")]
 pub struct Watched {
-    /// What happened.
+    /// The event.
     pub event: TimelineEvent,
 }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What `--json` writes. Fields are added, never renamed or removed; who reads should
-//! pass over what it does not know.
+//! The documents that `--json` writes. Fields are added, never renamed or removed; a reader
+//! should pass over fields that it does not know.
 
 use luo_varlink::{
     HistoryEntry, Plan, Report, SessionInfo, Status, TimelineEvent, Workload, WorkloadState,

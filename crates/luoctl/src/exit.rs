@@ -22,20 +22,20 @@ pub enum Exit {
     Kernel,
     /// A file cannot be made.
     CannotCreate,
-    /// What was to be written could not be.
+    /// The output could not be written.
     Output,
     /// The agent did not answer in time.
     TimedOut,
     /// The agent is of another version.
     Protocol,
-    /// This user may not.
+    /// This user is not allowed to.
     Permission,
-    /// ^C for the second time.
+    /// ^C was pressed for the second time.
     Interrupted,
 }
 
 impl Exit {
-    /// All of them, in the order of their numbers.
+    /// All exit codes, in the order of their numbers.
     pub const ALL: [Self; 13] = [
         Self::Done,
         Self::Refused,
@@ -81,7 +81,7 @@ impl Exit {
         self.describe().0
     }
 
-    /// All of them as text, for the help and the man page.
+    /// All exit codes as text, for the help and the man page.
     #[must_use]
     pub fn table() -> String {
         let row = |exit: Self| {

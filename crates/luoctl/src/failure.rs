@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What went wrong, and what to do next.
+//! Errors of commands, each with what to do next.
 
 use std::io;
 
@@ -10,35 +10,35 @@ use serde_json::Value;
 use crate::document::{Failed, FailedInner};
 use crate::exit::Exit;
 
-/// Why a command has not done what it was to do.
+/// Why a command has failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// Standard output is not to be written to.
+    /// Standard output cannot be written to.
     Output(io::Error),
-    /// Something that is to be told.
+    /// An error that is to be told.
     Told(Box<Told>),
 }
 
-/// What is told of a failure.
+/// The message of a failure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Told {
     /// The exit code.
     pub exit: Exit,
     /// A word for programs.
     pub kind: &'static str,
-    /// What happened.
+    /// The error, in words.
     pub message: String,
     /// What to do next.
     pub next: Option<String>,
-    /// What the agent said, as it said it.
+    /// The agent's own error, as it came.
     pub refusal: Option<Value>,
 }
 
-/// What commands give.
+/// The result of a command.
 pub type Result<T = Exit> = core::result::Result<T, Failure>;
 
 impl Failure {
-    /// Something went wrong.
+    /// A failure with its message.
     #[must_use]
     pub fn new(exit: Exit, kind: &'static str, message: impl Into<String>) -> Self {
         Self::Told(Box::new(Told {
@@ -96,7 +96,7 @@ struct Kind {
     next: Option<&'static str>,
 }
 
-/// What an interface can refuse.
+/// A refusal of an interface.
 pub trait Refusal: core::error::Error + serde::Serialize + 'static {
     /// How the command ends, a word, and what to do next.
     fn told(&self) -> (Exit, &'static str, Option<&'static str>);

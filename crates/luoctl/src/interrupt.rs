@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! ^C while an update is under way: the first cancels it, the second leaves.
 //!
-//! Other signals end luoctl alone: the agent does what was begun to its end.
+//! Other signals end luoctl alone: the agent goes on with the update.
 
 use std::io;
 use std::path::Path;
@@ -17,14 +17,14 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::complain;
 
-/// As long as it is there, ^C cancels.
+/// As long as this value is there, ^C cancels.
 pub struct Cancels(Handle);
 
 impl Cancels {
     /// Has ^C cancel the update of the agent whose sockets lie in a folder.
     ///
     /// # Errors
-    /// No thread, no handler.
+    /// A thread, or a handler, cannot be had.
     pub fn on_interrupt(folder: &Path) -> Result<Self> {
         Self::wait(folder).map_err(|why| {
             let message = format!("^C cannot be waited for: {why}");
@@ -46,7 +46,7 @@ impl Cancels {
                         std::process::exit(i32::from(Exit::Interrupted.code()));
                     }
                     is_first = false;
-                    // It waits until all is undone, and the next ^C must not.
+                    // The cancel waits until all is undone. The next ^C must not wait.
                     let folder = folder.clone();
                     std::thread::spawn(move || cancel(&folder));
                     complain("luoctl: cancelling; ^C once more leaves");
@@ -69,10 +69,10 @@ fn cancel(folder: &Path) {
     }
 }
 
-/// Cancels. If nothing is under way, the agent may be about to read the call that this
-/// is to undo: it is asked again for a while.
+/// Cancels. If no update is under way, the agent may be about to read the very call that is
+/// to be cancelled, so this asks again for a while.
 fn cancel_soon(admin: &mut Admin) -> std::result::Result<(), Error<Refusal>> {
-    /// How long an agent takes at most to begin.
+    /// The time in which an agent begins an update at the latest.
     const PATIENCE: Duration = Duration::from_secs(5);
     /// How often it is asked.
     const EACH: Duration = Duration::from_millis(20);

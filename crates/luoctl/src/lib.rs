@@ -2,11 +2,11 @@
 //! The command `luoctl`: looks at the live update agent, and runs updates. It decides
 //! nothing; the agent does.
 //!
-//! | module | what it is |
+//! | module | contents |
 //! |---|---|
-//! | [`cli`], [`options`], [`command`] | what can be said: one definition for the command line, the man pages and the completions; a file for each command |
-//! | [`exit`], [`failure`] | exit codes; what went wrong, with what to do next |
-//! | [`document`] | what `--json` writes; its schemas lie in `schema/` |
+//! | [`cli`], [`options`], [`command`] | one definition for the command line, the man pages and the completions; a file for each command |
+//! | [`exit`], [`failure`] | exit codes; errors, with what to do next |
+//! | [`document`] | the documents that `--json` writes; their schemas lie in `schema/` |
 //! | [`graph`], [`timeline`] | pure functions that draw |
 //! | [`output`], [`table`], [`text`] | lines and columns for people |
 //! | [`man`] | the man pages |

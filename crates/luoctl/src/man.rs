@@ -6,7 +6,7 @@ use std::io;
 use clap::Command;
 use clap_mangen::Man;
 
-/// What the head of a page says of where it belongs.
+/// The manual that a page belongs to, as its head says.
 #[derive(Clone, Copy, Debug)]
 pub struct Section {
     /// The number.
@@ -30,7 +30,7 @@ pub const SYSTEM: Section = Section {
 /// The pages of a command and of its subcommands: each a file's name and its text.
 ///
 /// # Errors
-/// None in practice: it is written to memory.
+/// There are none in practice, for the page is written to memory.
 pub fn pages(command: Command, section: Section) -> io::Result<Vec<(String, String)>> {
     let mut pages = Vec::new();
     let mut command = command.disable_help_subcommand(true);
@@ -52,7 +52,7 @@ fn add(pages: &mut Vec<(String, String)>, command: &Command, section: Section) -
     let man = Man::new(command.clone())
         .section(section.number)
         .manual(section.manual)
-        // The day of a build is none of the reader's business.
+        // A page has no date, so that it is the same for each build.
         .date("");
     let mut text = Vec::new();
     man.render(&mut text)?;

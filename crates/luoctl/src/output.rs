@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Standard output: lines for people, or JSON for programs. Standard error: what went
-//! wrong.
+//! Standard output, with lines for people or JSON for programs; and standard error, with
+//! errors.
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
@@ -9,21 +9,21 @@ use serde::Serialize;
 
 use crate::text::plain_lines;
 
-/// What a piece of text is, for its colour.
+/// The meaning of a piece of text, for its colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Tone {
-    /// Nothing special.
+    /// Text without a special meaning.
     #[default]
     Plain,
     /// A heading.
     Head,
-    /// As it should be.
+    /// Something is as it should be.
     Good,
-    /// To be looked at.
+    /// Something should be looked at.
     Warn,
-    /// It went wrong.
+    /// Something went wrong.
     Bad,
-    /// Beside the point.
+    /// Something is beside the point.
     Dim,
 }
 
@@ -32,7 +32,7 @@ pub enum Tone {
 pub struct Paint(pub bool);
 
 impl Paint {
-    /// Only to a terminal, and to nobody who has said no.
+    /// Shows tones on a terminal only, and only if the user has not turned them off.
     #[must_use]
     pub fn choose(no_color: bool, is_terminal: bool) -> Self {
         let said_no = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
@@ -81,7 +81,7 @@ impl Output {
     /// Text, which ends with its own newline.
     ///
     /// # Errors
-    /// It cannot be written to.
+    /// Standard output cannot be written to.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
         self.to.write_all(text.as_bytes())?;
         self.to.flush()
@@ -90,7 +90,7 @@ impl Output {
     /// A line.
     ///
     /// # Errors
-    /// It cannot be written to.
+    /// Standard output cannot be written to.
     pub fn line(&mut self, line: impl Display) -> io::Result<()> {
         self.text(&format!("{line}\n"))
     }
@@ -98,7 +98,7 @@ impl Output {
     /// A document, over several lines.
     ///
     /// # Errors
-    /// It cannot be written to.
+    /// Standard output cannot be written to.
     pub fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string_pretty(document)?;
         self.line(text)
@@ -107,16 +107,16 @@ impl Output {
     /// A document on one line, where several come one after the other.
     ///
     /// # Errors
-    /// It cannot be written to.
+    /// Standard output cannot be written to.
     pub fn record(&mut self, document: &impl Serialize) -> io::Result<()> {
         let text = serde_json::to_string(document)?;
         self.line(text)
     }
 }
 
-/// A line on standard error, with words of others in it made plain. Whether anybody
-/// reads it changes nothing: ^C in a pipeline ends its readers too, and what luoctl has
-/// to do then, it does.
+/// Writes a line to standard error, with the words of others in it made plain. A failure to
+/// write it is ignored: ^C in a pipeline ends the readers too, and luoctl has still to
+/// cancel the update then.
 pub fn complain(line: impl Display) {
     let line = plain_lines(&line.to_string());
     let _ = writeln!(io::stderr(), "{line}");

@@ -6,14 +6,14 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The last moment that has a date of four digits: microseconds since 1970.
 const LAST: u64 = 253_402_300_799_000_000;
 
-/// What others said, on one line and without what a terminal would obey: a workload
-/// chooses its reasons, and an administrator reads them.
+/// A text of somebody else, on one line and without characters that a terminal would obey:
+/// a workload chooses its reasons, and an administrator reads them.
 #[must_use]
 pub fn plain(text: &str) -> String {
     let shown = |letter: char| match letter {
         '\n' | '\t' | '\r' => ' ',
-        // What turns the direction of writing, or breaks a line, can make a text look like
-        // another.
+        // Characters that turn the direction of writing, or break a line, can make a text
+        // look like another.
         '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => {
             '\u{fffd}'
         }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What has happened, as people read it. Pure functions of what the agent tells.
+//! Timelines, as people read them: pure functions of what the agent tells.
 
 use std::collections::BTreeMap;
 
@@ -9,12 +9,12 @@ use crate::output::{Paint, Tone};
 use crate::table::Table;
 use crate::text::{after, clock, date, plain, took};
 
-/// From where times are counted.
+/// The moment from which times are counted.
 #[derive(Clone, Copy, Debug)]
 pub enum Since {
     /// The time of day.
     Clock,
-    /// From a moment on: microseconds since 1970.
+    /// Times count from this moment: microseconds since 1970.
     Moment(u64),
 }
 
@@ -42,7 +42,7 @@ pub fn line(event: &TimelineEvent, since: Since, paint: Paint) -> String {
     let mut words = vec![event.kind.word().to_owned()];
     words.extend(event.workload.as_deref().map(plain));
     let mut text = words.join(" ");
-    // What has more lines is told in full as the reason of the end.
+    // A detail of more lines is told in full as the reason of the end.
     let detail = event.detail.as_deref();
     if let Some(detail) = detail.and_then(|detail| detail.lines().next()) {
         text += &match event.kind {
@@ -60,8 +60,8 @@ pub fn line(event: &TimelineEvent, since: Since, paint: Paint) -> String {
     format!("{time}    {}", paint.tone(tone, text))
 }
 
-/// An update that is over: what came of it, how long each phase and each workload took,
-/// and all that happened.
+/// An update that is over: its outcome, how long each phase and each workload took, and its
+/// timeline.
 #[must_use]
 pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
     let outcome = paint.tone(tone(entry.outcome), entry.outcome);
@@ -97,7 +97,7 @@ pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
     text
 }
 
-/// How long each phase took, to the next one.
+/// How long each phase took, up to the next one.
 fn phases(entry: &HistoryEntry) -> Option<Table> {
     let mut begins = begins(&entry.timeline);
     let (_, last) = *begins.last()?;
@@ -125,8 +125,8 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
     Some(table)
 }
 
-/// When each phase began. If the last lines before the jump did not come through it, the
-/// jump is taken to begin with the last that did.
+/// When each phase began. If the last lines before the jump were lost in it, the jump is
+/// taken to begin with the last line that was not.
 fn begins(timeline: &[TimelineEvent]) -> Vec<(Phase, u64)> {
     let mut begins = Vec::new();
     let mut previous = None;
@@ -146,7 +146,7 @@ fn begins(timeline: &[TimelineEvent]) -> Vec<(Phase, u64)> {
     begins
 }
 
-/// What one workload took.
+/// The times of one workload.
 #[derive(Clone, Debug, Default)]
 struct Times {
     prepare: Option<String>,

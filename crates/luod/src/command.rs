@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The command `luod`: what it is told, and how it starts and ends.
+//! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -53,14 +53,14 @@ enum Command {
     Supervise,
 }
 
-/// Its arguments and options, for man pages and completions.
+/// The arguments and options of `luod`, for man pages and completions.
 #[must_use]
 pub fn definition() -> clap::Command {
     Cli::command()
 }
 
-/// Runs the command. A program that has it built in says with which arguments it
-/// becomes `luod`, so that it can be started again.
+/// Runs the command. `prefix` are the arguments with which the running program becomes
+/// `luod`, if that is built into it, so that `luod supervise` can start it.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
     log();
@@ -78,7 +78,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
     }
 }
 
-/// To the journal if it listens, else to standard error.
+/// Sets up the log: to the journal if it listens, else to standard error.
 fn log() {
     let filter = tracing_subscriber::EnvFilter::try_from_default_env();
     let filter = filter.unwrap_or_else(|_| "info".into());
@@ -96,7 +96,8 @@ fn log() {
     }
 }
 
-/// Who keeps a session has a descriptor of it.
+/// Raises the limit of descriptors: the agent, and `luod supervise`, have one for each
+/// session that they keep.
 fn make_room_for_descriptors() {
     if let Err(why) = luo_sys::supervise::raise_descriptor_limit(DESCRIPTORS) {
         tracing::warn!("the limit of descriptors could not be raised: {why}");
@@ -170,8 +171,8 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     })
 }
 
-/// Keeps other agents out as long as it is there: a second one would take an update of
-/// the first for one that was interrupted, and cancel it.
+/// Keeps other agents out as long as the file that it gives is open. A second agent would
+/// take an update of the first for an interrupted one, and cancel it.
 async fn alone(runtime: &Path) -> Result<File> {
     /// How long an earlier process may take to be gone.
     const PATIENCE: Duration = Duration::from_secs(10);
@@ -189,7 +190,7 @@ async fn alone(runtime: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// A file's text; nothing if there is none.
+/// The text of a file, which is empty if there is no such file.
 fn read(path: &Path) -> Result<String> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(text),

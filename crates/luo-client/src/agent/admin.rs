@@ -56,13 +56,15 @@ impl Admin {
         Ok(Self { caller })
     }
 
-    /// How long the agent has for an answer that waits for nobody; none for ever.
+    /// Sets how long the agent has for an answer that waits for nobody; `None` sets no
+    /// limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.caller.times.timeout = timeout;
     }
 
-    /// How long to wait for one that does; none for ever. Who gives up leaves the update
-    /// to the agent: look at it with [`super::Status`].
+    /// Sets how long to wait for an answer that waits for others; `None` sets no limit. If
+    /// the time is over the agent goes on with the update: look at it with
+    /// [`super::Status`].
     pub fn set_patience(&mut self, patience: Option<Duration>) {
         self.caller.times.patience = patience;
     }
@@ -80,7 +82,7 @@ impl Admin {
         self.caller.receive_nothing(name, waits)
     }
 
-    /// In which order an update would ask, and what stands in the way.
+    /// The order in which an update would ask the workloads, and the obstacles.
     ///
     /// # Errors
     /// See [`Error`].
@@ -104,7 +106,8 @@ impl Admin {
     /// id. It returns when all are ready, or when all is undone.
     ///
     /// # Errors
-    /// [`Error::Refused`] with who or what stood in the way; all is undone then.
+    /// [`Error::Refused`] names the workload or the check that stood in the way; all is
+    /// undone then.
     pub fn prepare(&mut self, target: &Target) -> Result<String> {
         let target = target.clone();
         let prepared: Prepared = self.call("Prepare", Method::Prepare { target }, Waits::Others)?;
@@ -137,11 +140,11 @@ impl Admin {
         self.tell("Cancel", Method::Cancel { reason }, Waits::Others)
     }
 
-    /// All of it: check, prepare, freeze, jump. Gives each line of the timeline as it
-    /// happens; the connection ends with the jump.
+    /// Runs all of an update: check, prepare, freeze, jump. Gives each line of the timeline
+    /// as it happens; the connection ends with the jump.
     ///
     /// # Errors
-    /// See [`Error`]. What stood in the way is the last item.
+    /// See [`Error`]. The last item says what stood in the way.
     pub fn update(&mut self, target: &Target) -> Result<Timeline<'_, Refusal>> {
         let name = "Update";
         let target = target.clone();
@@ -150,8 +153,8 @@ impl Admin {
         Ok(Timeline::new(&mut self.caller, name))
     }
 
-    /// Ends an update after the jump before its deadline; gives the sessions that nobody
-    /// had claimed and that are released, which takes `release_unclaimed`.
+    /// Ends an update after the jump before its deadline. With `release_unclaimed`,
+    /// sessions that nobody has claimed are released; it gives their names.
     ///
     /// # Errors
     /// [`Refusal::Unclaimed`], [`Refusal::Illegal`].
@@ -161,7 +164,7 @@ impl Admin {
         Ok(finished.released)
     }
 
-    /// Releases a session that the agent holds for somebody who has left.
+    /// Releases a session that the agent holds for a workload that has left.
     ///
     /// # Errors
     /// [`Refusal::NoSuchSession`].

@@ -19,18 +19,18 @@ use super::line::Line;
 /// to.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A reply that says nothing.
+/// The parameters of a reply that has none.
 #[derive(Debug, Deserialize)]
 pub(super) struct Nothing {}
 
-/// Whom a call waits for.
+/// How long the reply to a call may take.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Waits {
-    /// For the agent's answer.
+    /// The call waits only for the agent itself.
     Agent,
-    /// For what others do.
+    /// The call waits for workloads, or for the kernel, too.
     Others,
-    /// Until then at most, and the wait can be taken up again.
+    /// The call waits until this moment at most, and the wait can be taken up again.
     Until(Option<Instant>),
 }
 
@@ -47,17 +47,17 @@ pub(super) struct Answer<P> {
 pub(super) struct Caller {
     connection: Connection<Line>,
     line: Line,
-    /// Nothing more can be said on it.
+    /// Whether the connection is over: no call can be sent on it any more.
     over: bool,
     pub(super) times: Times,
 }
 
-/// How long to wait, none for ever.
+/// How long to wait; `None` is no limit.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Times {
     pub(super) timeout: Option<Duration>,
     pub(super) patience: Option<Duration>,
-    /// When all calls together have to be done.
+    /// The moment by which all calls together have to be done.
     pub(super) end: Option<Instant>,
 }
 
@@ -133,7 +133,7 @@ impl Caller {
         Ok((reply.map_err(Error::Refused)?, fds.pop()))
     }
 
-    /// Waits for a reply that says something.
+    /// Waits for a reply with parameters.
     pub(super) fn receive<P, R>(
         &mut self,
         name: &'static str,
@@ -154,7 +154,7 @@ impl Caller {
         }
     }
 
-    /// Waits for a reply that says nothing.
+    /// Waits for a reply without parameters.
     pub(super) fn receive_nothing<R>(
         &mut self,
         name: &'static str,
@@ -182,7 +182,7 @@ impl Caller {
         }
     }
 
-    /// What the agent said is not of the interface.
+    /// Gives up the connection, because a reply is not of the interface.
     pub(super) fn nonsense<R>(&mut self, call: &'static str, found: impl Into<String>) -> Error<R>
     where
         R: core::error::Error + 'static,
@@ -203,9 +203,9 @@ impl Caller {
         self.line.set_deadline(both.into_iter().flatten().min());
     }
 
-    /// Sorts what zlink says, and gives up what cannot go on: of a message that was
-    /// sent or read in part nobody can tell where the next one begins, and a reply that
-    /// is late would be taken for that to the next call.
+    /// Sorts an error of zlink, and gives up a connection that cannot go on: after a
+    /// message that was sent or read in part nobody can tell where the next one begins, and
+    /// a late reply would be taken for the reply to the next call.
     fn failed<R>(&mut self, call: &'static str, waits: Waits, error: zlink_core::Error) -> Error<R>
     where
         R: core::error::Error + 'static,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What can go wrong between a program and the agent.
+//! Errors between a program and the agent.
 
 use std::io;
 use std::path::PathBuf;
@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use luo_varlink::{admin, client, status};
 use rustix::io::Errno;
 
-/// Why a call has failed. `R` is what the interface can refuse.
+/// Why a call has failed. `R` are the refusals of the interface.
 #[derive(Debug, thiserror::Error)]
 pub enum Error<R = client::Error>
 where
     R: core::error::Error + 'static,
 {
-    /// Nobody can be connected to.
+    /// The agent cannot be connected to.
     #[error("the live update agent cannot be reached at {}: {source}; is luod running?", path.display())]
     NoAgent {
         /// The socket.
@@ -44,12 +44,12 @@ where
         /// The error's name.
         error: String,
     },
-    /// What the agent says is not of the interface. The connection is over.
+    /// The agent's reply is not of the interface. The connection is over.
     #[error("the live update agent answers {call} with nonsense: {found}")]
     Protocol {
         /// The call.
         call: &'static str,
-        /// What is wrong with it.
+        /// What is wrong with the reply.
         found: String,
     },
     /// A system call of this process failed. The connection may be over because of that;
@@ -69,15 +69,14 @@ where
 /// The result of a workload's call.
 pub type Result<T> = core::result::Result<T, Error>;
 
-/// What an interface refuses, as an error number.
+/// A refusal that can be told as an error number.
 pub trait ErrorNumber: core::error::Error + 'static {
     /// The number, positive.
     fn errno(&self) -> i32;
 }
 
 impl<R: ErrorNumber> Error<R> {
-    /// The error number that says the same, positive. The table is the one of the C
-    /// header.
+    /// The error number that says the same, positive. The C header has the same table.
     #[must_use]
     pub fn errno(&self) -> i32 {
         let of = |source: &io::Error, other: Errno| {
@@ -97,7 +96,7 @@ impl<R: ErrorNumber> Error<R> {
     }
 }
 
-/// What the kernel refused has the kernel's number, if it is one.
+/// The number of a refusal by the kernel is the kernel's own, if it is a valid one.
 fn kernel(errno: i32) -> i32 {
     match errno {
         1..=4095 => errno,

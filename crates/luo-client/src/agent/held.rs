@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a workload holds, so that an agent that was restarted can be given it again.
+//! The copies of sessions and files that a workload keeps, so that it can give them to an
+//! agent that was restarted.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -20,7 +21,7 @@ struct Copies {
     declared: BTreeMap<Token, OwnedFd>,
 }
 
-/// What the agent is to be given, in order.
+/// A copy that the agent is to be given.
 #[derive(Debug)]
 pub(super) enum Gift {
     /// A session.
@@ -39,8 +40,8 @@ impl Held {
         Ok(())
     }
 
-    /// Keeps a copy of a file that was declared; of one for a session that is not here
-    /// there is nothing to keep.
+    /// Keeps a copy of a file that was declared for a session. If the session is not kept
+    /// here, neither is the file.
     pub(super) fn declare(&mut self, name: &SessionName, token: Token, file: OwnedFd) {
         if let Some(copies) = self.sessions.get_mut(name) {
             copies.declared.insert(token, file);
@@ -52,12 +53,13 @@ impl Held {
         self.sessions.remove(name);
     }
 
-    /// Closes all.
+    /// Closes all copies.
     pub(super) fn clear(&mut self) {
         self.sessions.clear();
     }
 
-    /// Copies of all, for the agent.
+    /// Copies of all sessions and files, for the agent, in the order in which it needs
+    /// them.
     pub(super) fn gifts(&self) -> io::Result<Vec<Gift>> {
         let mut gifts = Vec::new();
         for (name, copies) in &self.sessions {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A socket whose reads and writes block, until a deadline: zlink's connection runs on
-//! it without a runtime.
+//! A socket whose reads and writes block, until a deadline, so that zlink's connection runs
+//! on it without a runtime.
 
 use core::mem::MaybeUninit;
 use core::time::Duration;
@@ -31,12 +31,12 @@ pub(super) struct Line {
 #[derive(Debug)]
 struct Shared {
     socket: OwnedFd,
-    /// Until when reads and writes wait; none waits for ever.
+    /// The moment until which reads and writes wait; `None` is no limit.
     deadline: Mutex<Option<Instant>>,
 }
 
 impl Line {
-    /// Connects, within `timeout`: an agent that hangs accepts nobody.
+    /// Connects, within `timeout`, because an agent that hangs accepts no connection.
     pub(super) fn connect(path: &Path, timeout: Duration) -> io::Result<Self> {
         let address = SocketAddrUnix::new(path)?;
         let kind = SocketType::STREAM;
@@ -44,12 +44,13 @@ impl Line {
         let end = Instant::now().checked_add(timeout);
         loop {
             let left = end.map(|end| end.saturating_duration_since(Instant::now()));
-            // The only timeout that `connect` knows. Zero would be none.
+            // This is the only timeout that `connect` heeds. Zero would be no timeout.
             let left = left.unwrap_or(timeout).max(Duration::from_millis(1));
             set_socket_timeout(&socket, Timeout::Send, Some(left))?;
             match connect(&socket, &address) {
                 Ok(()) => break,
-                // With a timeout, a signal ends it, whatever its handler says.
+                // With a timeout a signal ends the call, even if its handler says
+                // SA_RESTART.
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => return Err(Errno::TIMEDOUT.into()),
                 Err(other) => return Err(other.into()),
@@ -60,7 +61,7 @@ impl Line {
         Ok(Self { shared })
     }
 
-    /// Until when reads and writes wait from now on.
+    /// Sets the moment until which reads and writes wait from now on.
     pub(super) fn set_deadline(&self, deadline: Option<Instant>) {
         let mut current = self.shared.deadline.lock();
         **current.as_mut().unwrap_or_else(PoisonError::get_mut) = deadline;
@@ -68,7 +69,7 @@ impl Line {
 
     /// Ends the connection, for both sides.
     pub(super) fn hang_up(&self) {
-        // It may be over already.
+        // If this fails the connection is over already.
         let _ = shutdown(&self.shared.socket, Shutdown::Both);
     }
 }
@@ -86,7 +87,7 @@ impl Shared {
         loop {
             let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
             let left = left.map(Timespec::try_from).transpose();
-            // A duration beyond what the kernel counts is as good as none.
+            // A duration that the kernel cannot count is as good as no limit.
             let left = left.unwrap_or(None);
             match poll(&mut [PollFd::new(&self.socket, flags)], left.as_ref()) {
                 Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
@@ -97,7 +98,7 @@ impl Shared {
         }
     }
 
-    /// Does what does not block as often as it takes.
+    /// Repeats a call that does not block until it is done, and waits in between.
     fn retry<T>(
         &self,
         flags: PollFlags,
@@ -132,7 +133,7 @@ impl Socket for Line {
     }
 }
 
-/// Where the agent's replies come from.
+/// The reading half: the agent's replies.
 #[derive(Debug)]
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -143,13 +144,13 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Counts what has come; says whether no message has more descriptors than any may.
-    /// What comes piece by piece, with one each time, would take all that this process
-    /// has before its end.
+    /// Counts bytes and descriptors that have come. Says whether the message is within the
+    /// limits: a message that comes piece by piece, each with a descriptor, would otherwise
+    /// take all descriptors of this process before its end.
     fn count(&mut self, read: &[u8], fds: usize) -> bool {
         let first = read.iter().position(|&byte| byte == 0);
         let last = read.iter().rposition(|&byte| byte == 0);
-        // They belong to the last byte.
+        // Descriptors belong to the last byte.
         let is_one_message = first.is_none_or(|end| end + 1 == read.len());
         let of_message = if is_one_message { self.fds + fds } else { fds };
         let is_over = last.is_some_and(|end| end + 1 == read.len());
@@ -190,7 +191,7 @@ fn receive(socket: &OwnedFd, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>, 
     Ok((received.bytes, received.fds, !received.is_cut))
 }
 
-/// Where calls go.
+/// The writing half: calls to the agent.
 #[derive(Debug)]
 pub(super) struct Writer {
     shared: Arc<Shared>,
@@ -203,7 +204,7 @@ impl WriteHalf for Writer {
         fds: &[impl AsFd],
         _credentials: Option<&PassedCredentials>,
     ) -> zlink_core::Result<()> {
-        // The agent would hang up.
+        // The agent would hang up on a longer call.
         if buffer.len() > MAX_CALL || fds.len() > MAX_FDS {
             return Err(io::Error::from(io::ErrorKind::ArgumentListTooLong).into());
         }
@@ -215,7 +216,7 @@ impl WriteHalf for Writer {
                 .shared
                 .retry(PollFlags::OUT, || send(socket, rest, &fds))?;
             rest = rest.get(sent..).unwrap_or_default();
-            // They go with the first byte.
+            // Descriptors go with the first byte.
             fds.clear();
         }
         Ok(())

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! After the agent was lost.
+//! Connecting again after the agent was lost.
 
 use core::time::Duration;
 use std::time::Instant;
@@ -16,7 +16,7 @@ use super::workload::{Workload, declare, text};
 /// The first pause between two attempts to connect again; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
-/// The longest one.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Workload {
@@ -25,10 +25,10 @@ impl Workload {
     /// pauses from 10 ms to 1 s between the attempts.
     ///
     /// An event that was not answered is void: if the agent was lost while it prepared
-    /// or froze, the update is off. What can be claimed now says the result.
+    /// or froze, the update is off. The result lists the sessions that can be claimed now.
     ///
     /// # Errors
-    /// What the last attempt met. It can be called again.
+    /// The error of the last attempt. It can be called again.
     pub fn reconnect(&mut self, within: Duration) -> Result<&Registered> {
         self.caller.hang_up();
         self.asked = false;
@@ -48,12 +48,12 @@ impl Workload {
         }
     }
 
-    /// One attempt. It either has all, or changes nothing.
+    /// Makes one attempt, which either succeeds as a whole or changes nothing.
     fn again(&mut self, end: Option<Instant>) -> Result<()> {
         let call = "reconnect";
         let gifts = self.held.gifts();
         let gifts = gifts.map_err(|source| Error::Os { call, source })?;
-        // An agent that hangs is not waited for to the end: the next one may not.
+        // An agent that hangs does not get all of the time: its successor may answer.
         let within = left(end).min(DEFAULT_TIMEOUT);
         let mut caller = Agent::connect_within(&self.folder, within)?.caller;
         let times = self.caller.times;
@@ -74,14 +74,14 @@ impl Workload {
     }
 }
 
-/// How much is left until then.
+/// The time that is left until `end`.
 fn left(end: Option<Instant>) -> Duration {
     end.map_or(Duration::MAX, |end| {
         end.saturating_duration_since(Instant::now())
     })
 }
 
-/// Gives the agent a copy of what a workload holds.
+/// Gives the agent a copy of a session, or of a file, that a workload holds.
 fn give(caller: &mut Caller, gift: Gift) -> Result<()> {
     match gift {
         Gift::Session(name, fd) => {
@@ -95,13 +95,13 @@ fn give(caller: &mut Caller, gift: Gift) -> Result<()> {
             let call = "Declare";
             let method = declare(&session, token)?;
             caller.send(call, &Call::new(method), Some(fd))?;
-            // What the checks found is looked at before each update.
+            // The report is not needed: the agent checks files before each update.
             caller.receive::<Declared, _>(call, Waits::Agent).map(drop)
         }
     }
 }
 
-/// Whether another attempt may go better.
+/// Whether another attempt may succeed.
 fn passes(error: &Error) -> bool {
     match error {
         Error::NoAgent { .. } | Error::AgentGone | Error::TimedOut { .. } => true,

@@ -47,13 +47,14 @@ impl Agent {
         })
     }
 
-    /// How long the agent has for an answer that waits for nobody; none for ever.
+    /// Sets how long the agent has for an answer that waits for nobody; `None` sets no
+    /// limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.caller.times.timeout = timeout;
     }
 
-    /// Becomes the workload `name`, which needs others: they are there before it, and
-    /// stay longer.
+    /// Makes this connection the workload `name`, which needs others: those are prepared
+    /// and restored before it, and frozen after it.
     ///
     /// # Errors
     /// Refused: [`Refusal::BadName`], [`Refusal::Denied`] by the policy,

@@ -14,7 +14,7 @@ use super::timeline::Timeline;
 
 type Result<T> = core::result::Result<T, Error<Refusal>>;
 
-/// A connection of somebody who looks. It changes nothing.
+/// A connection that can only look, and changes nothing.
 ///
 /// ```no_run
 /// use luo_client::agent::Status;
@@ -49,12 +49,12 @@ impl Status {
         Ok(Self { caller })
     }
 
-    /// How long the agent has for an answer; none for ever.
+    /// Sets how long the agent has for an answer; `None` sets no limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.caller.times.timeout = timeout;
     }
 
-    /// How long to wait for each line of [`Status::watch`]; none for ever.
+    /// Sets how long to wait for each line of [`Status::watch`]; `None` sets no limit.
     pub fn set_patience(&mut self, patience: Option<Duration>) {
         self.caller.times.patience = patience;
     }
@@ -83,10 +83,10 @@ impl Status {
         Ok(answer.parameters.updates)
     }
 
-    /// All that happens, from now on. The first line says where the agent is.
+    /// All events from now on, as lines. The first line tells the present phase.
     ///
     /// # Errors
-    /// See [`Error`]; too many who watch are refused by the first line.
+    /// See [`Error`]. If there are too many watchers the first line is a refusal.
     pub fn watch(&mut self) -> Result<Timeline<'_, Refusal>> {
         let name = "Watch";
         let call = Call::new(Method::Watch).set_more(true);

@@ -9,16 +9,16 @@ use luo_varlink::{Event, EventKind};
 use super::error::{Error, Result};
 use super::workload::Workload;
 
-/// The pause before an agent is connected to again that was lost before it asked for
+/// The pause before connecting again to an agent that was lost before it asked for
 /// anything.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// What went on when the agent was lost.
+/// How far things had come when the agent was lost.
 #[derive(Debug, Default)]
 struct Life {
     /// The update that is under way, as far as this workload was told.
     update: Option<String>,
-    /// The agent has said something since it was connected to.
+    /// Whether the agent has sent anything since it was connected to.
     has_heard: bool,
 }
 
@@ -28,17 +28,17 @@ impl Workload {
     /// others have [`Workload::try_event`].
     ///
     /// `act` does what [`EventKind`] says of the event. For a prepare and a freeze `Ok`
-    /// means that it is done, and an error is a veto with that reason. Of a cancel nobody
-    /// hears the result.
+    /// means that it is done, and an error is a veto with that reason. The result for a
+    /// cancel is ignored.
     ///
-    /// An agent that is lost is connected to again, for as long as `within` (see
-    /// [`Workload::reconnect`]); if that was in an update, the update is off, and `act`
-    /// hears of a cancel first. An answer that crosses with a cancel is no error.
+    /// If the agent is lost, this connects again, for as long as `within` (see
+    /// [`Workload::reconnect`]); if the agent was lost in an update, the update is off, and
+    /// `act` gets a cancel first. An answer that crosses with a cancel is no error.
     ///
     /// # Errors
-    /// It gives something back only if the agent could not be connected to again. The
-    /// sessions are still this program's then, and it can be called again: who ends loses
-    /// what only he has.
+    /// This returns only if it could not connect to the agent again. The program still has
+    /// its sessions then, and can call this again; if it ends instead, sessions that only
+    /// it holds are lost.
     pub fn take_part(
         &mut self,
         within: Duration,
@@ -51,7 +51,7 @@ impl Workload {
             };
             if let Some(update) = life.update.take() {
                 let reason = "the agent was lost, and with it the update";
-                // Nobody hears of what comes of it.
+                // The result for a cancel is ignored.
                 let _ = act(&Event {
                     kind: EventKind::Cancel,
                     update,
@@ -68,7 +68,7 @@ impl Workload {
         }
     }
 
-    /// One event, and the answer to it.
+    /// Waits for one event, and answers it.
     fn turn(
         &mut self,
         life: &mut Life,
@@ -87,7 +87,7 @@ impl Workload {
             (_, Err(reason)) => self.veto(&event, &reason),
         };
         match answered {
-            // It was late: a cancel is the next event.
+            // The answer was late: a cancel is the next event.
             Err(Error::Refused(Refusal::NotExpected { .. })) => Ok(()),
             answered => answered,
         }

@@ -11,7 +11,7 @@ use serde::de::DeserializeOwned;
 use super::caller::{Caller, Waits};
 use super::error::Error;
 
-/// What `Update` and `Watch` answer, again and again.
+/// One of the many replies to `Update` and `Watch`.
 #[derive(Debug, Deserialize)]
 struct Happened {
     event: TimelineEvent,

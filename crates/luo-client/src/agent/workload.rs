@@ -23,9 +23,9 @@ use super::role::Role;
 pub struct Claim {
     /// The session.
     pub session: Session,
-    /// Whether it came from the previous kernel: its files are to be retrieved, and then
-    /// [`Workload::finish_session`]. Else it was in the agent's custody: files may be
-    /// added.
+    /// Whether it came from the previous kernel: then its files are to be retrieved, and
+    /// [`Workload::finish_session`] ends it. Else it was in the agent's custody, and files
+    /// may be added.
     pub incoming: bool,
 }
 
@@ -55,31 +55,32 @@ pub struct Workload {
     pub(super) held: Held,
     /// The agent has been asked for an event, and has not answered.
     pub(super) asked: bool,
-    /// One that came while another call was made.
+    /// An event that came while another call was made.
     pub(super) event: Option<Event>,
 }
 
 impl Workload {
-    /// What the agent said when this workload registered: where it is, and which
-    /// sessions can be claimed.
+    /// The agent's answer when this workload registered: the phase, and the sessions that
+    /// can be claimed.
     #[must_use]
     pub fn registered(&self) -> &Registered {
         &self.registered
     }
 
-    /// Its name.
+    /// The workload's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.role.name
     }
 
-    /// How long the agent has for an answer that waits for nobody; none for ever.
+    /// Sets how long the agent has for an answer that waits for nobody; `None` sets no
+    /// limit.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.caller.times.timeout = timeout;
     }
 
-    /// How long [`Workload::claim`] waits; none for ever. The connection is given up
-    /// then.
+    /// Sets how long [`Workload::claim`] waits; `None` sets no limit. After that time the
+    /// connection is given up.
     pub fn set_patience(&mut self, patience: Option<Duration>) {
         self.caller.times.patience = patience;
     }
@@ -91,7 +92,7 @@ impl Workload {
         if core::mem::take(&mut self.asked) {
             match self.caller.receive::<Next, _>("NextEvent", Waits::Agent) {
                 Ok(answer) => self.event = answer.parameters.event,
-                // It will be said again to who asks again.
+                // The agent answers this error again when the event is asked for again.
                 Err(Error::Refused(_) | Error::Unknown { .. }) => {}
                 Err(error) => return Err(error),
             }
@@ -151,7 +152,8 @@ impl Workload {
     fn keep(&mut self, call: &'static str, name: &SessionName, session: &Session) -> Result<()> {
         let kept = self.held.keep(name, session);
         kept.map_err(|source| {
-            // The agent thinks that this workload has it: it is to let go of it.
+            // This workload could not keep a copy, and the agent takes it for a holder of
+            // the session. Hanging up has the agent close its copy.
             self.caller.hang_up();
             Error::Os { call, source }
         })
@@ -194,7 +196,7 @@ impl Workload {
         Ok(())
     }
 
-    /// Waits for what is to be done next, as long as it takes.
+    /// Waits for the next event, as long as it takes.
     ///
     /// # Errors
     /// See [`Error`].
@@ -206,7 +208,7 @@ impl Workload {
         }
     }
 
-    /// Waits for what is to be done next, so long at most. The connection goes on.
+    /// Waits for the next event, so long at most. If none comes the connection goes on.
     ///
     /// # Errors
     /// See [`Error`].
@@ -229,10 +231,10 @@ impl Workload {
         Ok(())
     }
 
-    /// What is to be done next, if that is known; asks for it if it was not asked for.
+    /// Gives the next event if one is there. Asks the agent for one, unless it was asked.
     ///
-    /// In an event loop: call it until there is nothing, then wait until the descriptor
-    /// can be read. Do so after each other call as well, because that ends the wait for
+    /// In an event loop: call it until it gives nothing, then wait until the descriptor can
+    /// be read. Do so after each other call as well, because another call ends the wait for
     /// an event, and an event may have come with its answer.
     ///
     /// ```no_run
@@ -269,7 +271,7 @@ impl Workload {
         }
     }
 
-    /// Answers an event: what was asked for is done.
+    /// Answers an event: this workload has done what was asked for.
     ///
     /// # Errors
     /// Refused: [`Refusal::NotExpected`], because the event is a cancel, the update is
@@ -278,8 +280,8 @@ impl Workload {
         self.answer(event, None)
     }
 
-    /// Answers an event: it cannot be done, and the update has to be called off. The
-    /// reason is shown to the administrator, its first 1,024 bytes.
+    /// Answers an event: this workload cannot do what was asked for, and the update has to
+    /// be called off. The first 1,024 bytes of the reason are shown to the administrator.
     ///
     /// # Errors
     /// As [`Workload::ready`].
@@ -301,8 +303,9 @@ impl Workload {
         self.tell("Answer", method, None)
     }
 
-    /// Leaves, once ready: the agent holds the sessions, agrees to the rest, and gives
-    /// them back to the same identity, before or after the jump. The connection is over.
+    /// Leaves the sessions with the agent, once this workload is ready. The agent agrees to
+    /// the rest of the update for it, and gives the sessions back to the same identity,
+    /// before or after the jump. The connection is over.
     ///
     /// # Errors
     /// Refused: [`Refusal::NotExpected`], because this workload has not agreed to a
@@ -314,8 +317,8 @@ impl Workload {
         Ok(())
     }
 
-    /// Ends being a workload. The copies that this workload and the agent have of its
-    /// sessions are closed, and with the last ones the sessions. The connection is over.
+    /// Ends the registration. The copies that this workload and the agent have of its
+    /// sessions are closed; a session ends with its last copy. The connection is over.
     ///
     /// # Errors
     /// Refused: [`Refusal::UpdateUnderWay`].
@@ -334,7 +337,7 @@ impl Workload {
     /// waits until the workloads that this one needs serve again.
     ///
     /// # Errors
-    /// Refused: [`Refusal::NoSuchSession`] if there is none that is this workload's,
+    /// Refused: [`Refusal::NoSuchSession`] if this workload has no such session,
     /// [`Refusal::Denied`], [`Refusal::Kernel`].
     pub fn claim(&mut self, name: &SessionName) -> Result<Claim> {
         let call = "Claim";
@@ -349,7 +352,8 @@ impl Workload {
         Ok(Claim { session, incoming })
     }
 
-    /// Serves again after an update: those who need this workload may go on.
+    /// Tells the agent that this workload serves again after an update. Workloads that need
+    /// it may go on then.
     ///
     /// # Errors
     /// Refused: [`Refusal::NotExpected`], because there was no update.
@@ -357,8 +361,8 @@ impl Workload {
         self.tell("Restored", Method::Restored, None)
     }
 
-    /// Finishes a session of the previous kernel: what was retrieved is this program's,
-    /// what was not is released.
+    /// Finishes a session of the previous kernel. Files that were retrieved are this
+    /// program's; the others are released.
     ///
     /// # Errors
     /// Refused: [`Refusal::NoSuchSession`], [`Refusal::Kernel`] with EBUSY if a file
@@ -379,14 +383,14 @@ pub(super) fn declare(session: &SessionName, token: Token) -> Result<Method> {
     })
 }
 
-/// As much of a reason as the agent takes.
+/// Cuts a reason to the length that the agent takes.
 pub(super) fn cut(reason: &str) -> &str {
     let mut ends = (0..=MAX_REASON.min(reason.len())).rev();
     let fits = ends.find_map(|end| reason.get(..end));
     fits.unwrap_or_default()
 }
 
-/// A name as the agent takes it.
+/// A session's name as the agent takes it: UTF-8.
 pub(super) fn text(name: &SessionName) -> Result<String> {
     match core::str::from_utf8(name.as_bytes()) {
         Ok(text) => Ok(text.into()),

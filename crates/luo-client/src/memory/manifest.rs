@@ -14,8 +14,8 @@
 //!                then the metadata, to the end
 //! ```
 //!
-//! It comes from another kernel, and from whoever could write there: nothing in it is
-//! believed before it is checked.
+//! A manifest comes from another kernel, and any program there may have written it. So
+//! nothing in it is believed before it is checked.
 
 use std::collections::BTreeSet;
 
@@ -31,7 +31,7 @@ pub const MANIFEST: Token = Token(0);
 /// The last token of a region; those above are free for other files.
 pub const LAST: Token = Token(MAX_REGIONS as u64);
 
-/// Regions in a session.
+/// The most regions in a session.
 pub const MAX_REGIONS: usize = 4096;
 
 /// Bytes of a region's name.
@@ -50,7 +50,7 @@ const HEADER: usize = 64;
 /// Bytes of an entry without its name.
 const ENTRY: usize = 18;
 
-/// What is where.
+/// The contents of a manifest.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Manifest {
     /// The regions, in the order of their names.
@@ -70,10 +70,10 @@ pub struct Entry {
     pub token: Token,
 }
 
-/// Why bytes are no manifest that can be used.
+/// Why a manifest cannot be used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It is something else.
+    /// The bytes are no manifest.
     #[error("it does not begin as a manifest does")]
     NotAManifest,
     /// It is of a version that this program cannot read.
@@ -88,7 +88,7 @@ pub enum Refusal {
     /// It is shorter or longer than it says, or than any can be.
     #[error("it has not the length that it says")]
     Length,
-    /// It is not what was written.
+    /// The digest does not fit: it is damaged.
     #[error("its checksum is wrong: it was damaged")]
     Checksum,
     /// A number is beyond what is allowed.
@@ -139,7 +139,7 @@ impl Manifest {
             return Err(Refusal::NotAManifest);
         }
         let version = header.u32().ok_or(Refusal::Length)?;
-        // Another version may have another form from here on.
+        // A manifest of another version may have another form from here on.
         if version != VERSION {
             return Err(Refusal::Version { found: version });
         }
@@ -158,7 +158,7 @@ impl Manifest {
     }
 
     fn body(mut body: Reader<'_>, count: u32, metadata: u64) -> Result<Self, Refusal> {
-        // Before anything is reserved for them.
+        // The number is checked before memory is reserved for the regions.
         let count = usize::try_from(count).map_err(|_| Refusal::TooMuch("regions"))?;
         if count > MAX_REGIONS {
             return Err(Refusal::TooMuch("regions"));
@@ -186,7 +186,7 @@ impl Manifest {
         let mut tokens = BTreeSet::new();
         let mut before: Option<&str> = None;
         for region in &self.regions {
-            // Strictly ascending: no name stands there twice.
+            // The names strictly ascend, so that none is there twice.
             if !is_name(&region.name) || before.is_some_and(|before| before >= &*region.name) {
                 return Err(Refusal::Region("name"));
             }
@@ -216,7 +216,7 @@ fn digest(covered: &[u8], body: &[u8]) -> [u8; 32] {
         .into()
 }
 
-/// What is left to be read.
+/// The bytes that are left to be read.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Regions, and how they get into a session and out of one.
+//! Regions: preserving them in a session, and restoring them from one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
@@ -16,7 +16,7 @@ use super::manifest::{
     is_name,
 };
 
-/// What can go wrong with regions.
+/// Errors with regions.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A system call failed.
@@ -45,13 +45,13 @@ pub enum Error {
     /// A region has this name.
     #[error("there is a region '{0}' already")]
     Exists(String),
-    /// Not a name of a region.
+    /// The text is no name of a region.
     #[error("a region's name has 1 to {MAX_NAME} bytes and no control characters")]
     BadName,
-    /// Not a size of a region.
+    /// The number is no size of a region.
     #[error("a region has 1 to 2^63 - 1 bytes")]
     BadSize,
-    /// There are as many regions as can be.
+    /// There are as many regions as a session can have.
     #[error("there can be {MAX_REGIONS} regions")]
     TooManyRegions,
     /// The metadata has too many bytes.
@@ -108,13 +108,13 @@ impl Region {
         &self.file
     }
 
-    /// Maps all of it, but for a last part that is no whole word of 8 bytes.
+    /// Maps all of the region, except a last part that is no whole word of 8 bytes.
     ///
     /// # Errors
     /// EINVAL: it has fewer than 8 bytes. ENOMEM.
     pub fn map(&self) -> luo_sys::Result<MappedFile> {
-        // What does not fit into the address space is refused as what does not fit into
-        // what is left of it.
+        // A size that does not fit into the address space is refused like one that does not
+        // fit into the rest of it.
         MappedFile::new(&self.file, usize::try_from(self.size).unwrap_or(usize::MAX))
     }
 }
@@ -133,7 +133,7 @@ pub struct Regions {
 }
 
 impl Regions {
-    /// None, and no metadata.
+    /// No regions, and no metadata.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -168,13 +168,13 @@ impl Regions {
         free.ok_or(Error::TooManyRegions)
     }
 
-    /// A region.
+    /// The region of a name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&Region> {
         self.regions.get(name)
     }
 
-    /// All of them, in the order of their names.
+    /// All regions, in the order of their names.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Region)> {
         self.regions
             .iter()
@@ -187,8 +187,8 @@ impl Regions {
         &self.metadata
     }
 
-    /// Sets the program's own bytes. They are written when the regions are preserved: who
-    /// has something to say at the last moment keeps it in a region.
+    /// Sets the program's own bytes. They are written when the regions are preserved: keep
+    /// in a region what may change until the last moment.
     ///
     /// # Errors
     /// [`Error::TooMuchMetadata`].
@@ -201,7 +201,7 @@ impl Regions {
         Ok(())
     }
 
-    /// What is where.
+    /// The manifest of these regions.
     #[must_use]
     pub fn manifest(&self) -> Manifest {
         let entry = |(name, region): (&str, &Region)| Entry {
@@ -215,13 +215,14 @@ impl Regions {
         }
     }
 
-    /// Preserves all regions, and the manifest last: a session that has one has all.
+    /// Preserves all regions, and the manifest last, so that a session with a manifest has
+    /// all regions.
     /// Regions can be written until the freeze.
     ///
     /// # Errors
-    /// What [`Session::preserve_fd`] says, for example EEXIST if the session has regions
-    /// already. What was preserved by this call is undone; on an orchestrator that cannot
-    /// do that (mainline's) it stays until the session is closed.
+    /// As [`Session::preserve_fd`], for example EEXIST if the session has regions already.
+    /// The files that this call has preserved are taken back; on an orchestrator that
+    /// cannot do that (mainline's) they stay until the session is closed.
     pub fn preserve_into(&self, session: &Session) -> Result<(), Error> {
         let manifest = sealed(&self.manifest().encode()?)?;
         let regions = self
@@ -232,7 +233,7 @@ impl Regions {
         for (file, token) in files {
             if let Err(error) = session.preserve_fd(file, token) {
                 for token in done.into_iter().rev() {
-                    // The first error is the one that says something.
+                    // The first error is reported: it says what went wrong.
                     let _ = session.unpreserve_fd(token);
                 }
                 return Err(error.into());
@@ -246,8 +247,8 @@ impl Regions {
     /// finished afterwards.
     ///
     /// # Errors
-    /// [`Error::NoManifest`], [`Error::Refused`], [`Error::Size`], or what
-    /// [`Session::retrieve_fd`] says. Nothing is released, and it can be tried again.
+    /// [`Error::NoManifest`], [`Error::Refused`], [`Error::Size`], or as
+    /// [`Session::retrieve_fd`]. Nothing is released, and it can be tried again.
     pub fn restore_from(session: &Session) -> Result<Self, Error> {
         let manifest = session.retrieve_fd(MANIFEST).map_err(|error| {
             if error.errno() == Errno::ENOENT {
@@ -286,7 +287,7 @@ fn sealed(contents: &[u8]) -> Result<File, Error> {
     Ok(file)
 }
 
-/// The bytes of a file that may be anything, if it can be a manifest.
+/// The bytes of a file, if its size is that of a manifest. The file may be anything.
 fn contents(file: OwnedFd) -> Result<Vec<u8>, Error> {
     let file = File::from(file);
     let about = file.metadata()?;

@@ -11,13 +11,13 @@ use super::source::Error;
 /// Bytes at the start of a file that headers are looked for in.
 pub(super) const HEAD: usize = 4096;
 
-/// What ends a file with a signature as modules have them.
+/// The last bytes of a file with a signature as modules have them.
 const APPENDED: &[u8] = b"~Module signature appended~\n";
 
 /// Bytes at the end of a file that are looked at.
 pub(super) const TAIL: u64 = 64;
 
-/// What kind of image it is.
+/// The format of an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// x86's bzImage.
@@ -41,18 +41,18 @@ impl fmt::Display for Format {
     }
 }
 
-/// What a loader has to know.
+/// The facts that a loader needs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Boot {
     /// Bytes of contiguous memory that the kernel is put into; 0 if it does not say.
     pub memory_bytes: u64,
-    /// What the address of that memory has to be a multiple of.
+    /// The alignment of that memory: its address is a multiple of this.
     pub alignment: u64,
     /// The lowest address for it.
     pub lowest: u64,
     /// Bytes of a command line, without the zero at the end, if the header says.
     pub max_command_line: Option<u64>,
-    /// Why the kernel's own loader would not take it.
+    /// The reason why the kernel's own loader would not take it, if there is one.
     pub unloadable: Option<&'static str>,
 }
 
@@ -63,12 +63,12 @@ pub(super) struct Payload {
     pub(super) length: u64,
 }
 
-/// What a header says.
+/// The facts in a header.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) format: Format,
     pub(super) machine: Option<&'static str>,
-    /// None: the file itself is the kernel.
+    /// `None` if the file itself is the kernel.
     pub(super) payload: Option<Payload>,
     pub(super) boot: Boot,
     pub(super) signed: bool,
@@ -102,7 +102,7 @@ pub(super) fn is_appended_signature(tail: &[u8]) -> bool {
     tail.ends_with(APPENDED)
 }
 
-/// What a file that begins with `head` is; `Ok(None)` if it is none of the formats.
+/// Recognises a file that begins with `head`; `Ok(None)` if it has none of the formats.
 pub(super) fn recognise(head: &[u8]) -> Result<Option<Header>, Error> {
     if has(head, 0x202, b"HdrS") {
         return bz_image(head).map(Some);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Finding in a kernel what says what it can read: in one pass, chunk by chunk.
+//! Looks in a kernel for its version, its configuration and the ABI strings of the formats
+//! that it can read: in one pass, chunk by chunk.
 
 use std::collections::BTreeSet;
 
@@ -11,27 +12,28 @@ use crate::limits::{MAX_FAMILIES, MAX_PACKED_CONFIG, MAX_STRINGS};
 /// Bytes that are looked at together.
 pub(super) const CHUNK: usize = 256 << 10;
 
-/// Bytes in which everything that is looked for lies, a configuration excepted.
+/// Bytes in which each string that is looked for has room. A configuration is longer.
 const WINDOW: usize = 512;
 
 /// Digits of a version.
 const MAX_DIGITS: usize = 9;
 
-/// What precedes an embedded configuration, and what follows it.
+/// The marks before and behind an embedded configuration.
 const CONFIG_START: &[u8] = b"IKCFG_ST";
 const CONFIG_END: &[u8] = b"IKCFG_ED";
 
-/// What begins like a configuration and is none; after so many no more are tried.
+/// How many times bytes may follow the mark that are no configuration, before the search
+/// for one is given up.
 const MAX_CONFIG_TRIES: u32 = 8;
 
-/// What was found in a kernel.
+/// The findings in a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Contents {
-    /// Its bytes, decompressed.
+    /// The size of the decompressed kernel in bytes.
     pub bytes: u64,
     /// The ABI strings of the families that were looked for, for example `luo-v5`.
     pub strings: BTreeSet<String>,
-    /// What it says of itself: `7.3.4 (user@host) ...`.
+    /// Its version banner: `7.3.4 (user@host) ...`.
     pub banner: Option<String>,
     /// Its configuration, if it is embedded.
     pub config: Option<Config>,
@@ -44,14 +46,14 @@ impl Contents {
         self.banner.as_deref()?.split_whitespace().next()
     }
 
-    /// The versions of a family that are in it.
+    /// The versions of a family that the kernel has.
     pub fn family<'a>(&'a self, family: &'a str) -> impl Iterator<Item = &'a str> {
         let strings = self.strings.iter().map(String::as_str);
         strings.filter(move |string| family_of(string) == Some(family))
     }
 }
 
-/// The family of an ABI string: what precedes `-v` and a number.
+/// The family of an ABI string: the part before `-v` and a number.
 pub(crate) fn family_of(string: &str) -> Option<&str> {
     let (family, version) = string.rsplit_once("-v")?;
     let is_number = !version.is_empty()
@@ -66,8 +68,8 @@ pub(super) struct Scanner {
     banner: Finder<'static>,
     config_start: Finder<'static>,
     config_end: Finder<'static>,
-    /// What is left of the previous chunk: up to one byte that was looked at, and
-    /// [`WINDOW`] that were not.
+    /// The rest of the previous chunk: at most one byte that was looked at, and [`WINDOW`]
+    /// bytes that were not.
     buffer: Vec<u8>,
     /// Bytes of `buffer` that were looked at.
     looked_at: usize,
@@ -106,13 +108,13 @@ impl Scanner {
         self.looked_at = self.looked_at.saturating_sub(gone);
     }
 
-    /// What was found.
+    /// The findings.
     pub(super) fn finish(mut self) -> Contents {
         self.look(self.buffer.len());
         self.found
     }
 
-    /// Looks at what begins before `end`.
+    /// Looks at the bytes before `end` for beginnings of what is looked for.
     fn look(&mut self, end: usize) {
         if end <= self.looked_at {
             return;
@@ -145,8 +147,8 @@ impl Scanner {
         self.looked_at = end;
     }
 
-    /// A configuration may begin here. One that is being taken goes on: of two that
-    /// overlap, the first is believed.
+    /// Begins to take a configuration. If one is being taken already, that goes on: of two
+    /// that overlap, the first is believed.
     fn begin_capture(&mut self, rest: &[u8]) {
         let is_wanted = self.found.config.is_none() && self.capture.is_none();
         if is_wanted && self.tries < MAX_CONFIG_TRIES {
@@ -174,7 +176,7 @@ impl Scanner {
 }
 
 /// The ABI string at `at`, if one stands there: not within a longer word, and with a
-/// zero behind it. What precedes it may be code: constants of eight bytes stand there.
+/// zero behind it. Code may precede it, for constants of eight bytes stand in code.
 fn string_at(buffer: &[u8], at: usize, digits: usize) -> Option<String> {
     let before = at.checked_sub(1).and_then(|at| buffer.get(at));
     if before.is_some_and(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(byte)) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What would be done. Changes nothing.
+//! Dry runs: they say what a command would do, and change nothing.
 
 use luo_varlink::{Phase, Step, Target};
 
@@ -43,7 +43,7 @@ pub(super) fn update(context: &mut Context, target: &Target) -> Result {
 /// A dry run of a step that is possible in some phases only.
 pub(super) fn step(context: &mut Context, command: &str, phases: &[Phase]) -> Result {
     let phase = context.status()?.get()?.phase;
-    // Whether this user may is a part of it.
+    // Connecting as an administrator checks that this user is allowed to.
     let mut admin = context.admin()?;
     if !phases.contains(&phase) {
         return Err(impossible(command, phase));

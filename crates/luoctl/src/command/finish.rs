@@ -37,7 +37,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     Ok(Exit::Done)
 }
 
-/// What a finish would meet now.
+/// A dry run: the sessions that a finish would meet now.
 fn rehearse(context: &mut Context, release: bool) -> Result {
     let unclaimed = unclaimed(context)?;
     let phase = context.status()?.get()?.phase;
@@ -63,7 +63,7 @@ fn unclaimed(context: &Context) -> Result<Vec<String>> {
         owner.is_some_and(|owner| owner.connected)
     };
     let is_unclaimed = |session: &SessionInfo| {
-        // Those that are no workload's are no affair of the agent's.
+        // The agent leaves sessions alone that belong to no workload.
         let owner = session.workload.as_deref();
         let is_held = session.custody != Custody::Kernel;
         session.incoming && owner.is_some_and(|owner| !(is_held && is_there(owner)))

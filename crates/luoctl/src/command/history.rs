@@ -12,7 +12,7 @@ use crate::table::Table;
 use crate::text::{date, plain, took};
 use crate::timeline;
 
-/// Updates that are looked through for one by its id: what the agent gives at most.
+/// Updates that are looked through for one by its id: the agent gives no more.
 const ALL: u32 = 1000;
 
 /// Lists the last updates, or shows the timeline of one. Everybody may.
@@ -55,7 +55,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     Ok(Exit::Done)
 }
 
-/// One is wanted, and one there must be.
+/// Checks that exactly one update fits.
 fn one(wanted: &str, found: &[HistoryEntry]) -> Result<()> {
     let problem = match found {
         [_] => return Ok(()),

@@ -19,7 +19,7 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     let mut admin = context.admin()?;
     let status = context.status()?.get()?;
     match admin.kexec() {
-        // Out of any other phase the agent does not jump: it has died then.
+        // Only a frozen update can jump. In another phase a lost agent has died.
         Ok(()) => update::jumping(context, status.update),
         Err(Error::AgentGone) if status.phase == Phase::Frozen => {
             update::jumping(context, status.update)

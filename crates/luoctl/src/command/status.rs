@@ -28,7 +28,7 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     Ok(Exit::Done)
 }
 
-/// What concerns the whole machine.
+/// The facts of the whole machine.
 pub(super) fn head(status: &Status, paint: Paint) -> String {
     let tone = match status.phase {
         Phase::Normal => Tone::Good,

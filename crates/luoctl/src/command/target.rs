@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Which kernel.
+//! The options that name the kernel to jump into.
 
 use std::path::{Path, PathBuf};
 
@@ -35,7 +35,7 @@ impl Args {
     }
 }
 
-/// The agent runs in another folder.
+/// An absolute path: the agent runs in another folder.
 fn absolute(path: &Path) -> Result<String> {
     let bad = |why: String| {
         let message = format!("{}: {why}", path.display());

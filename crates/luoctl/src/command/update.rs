@@ -29,7 +29,7 @@ struct Seen {
     began_us: Option<u64>,
     update: Option<String>,
     phase: Option<Phase>,
-    /// Nobody reads any more. What was begun goes on, and is waited for.
+    /// Nobody reads any more. The update goes on, and is waited for.
     is_quiet: bool,
 }
 
@@ -49,7 +49,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             Err(why) => return Err(why.into()),
         }
     }
-    // One that has said all it had to say, and nothing of a jump, has not jumped.
+    // If the timeline has ended without a line of a jump, the machine has not jumped.
     if seen.phase != Some(Phase::Jumping) {
         return Err(seen.lost());
     }

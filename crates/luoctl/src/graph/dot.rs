@@ -35,7 +35,7 @@ pub fn dot(graph: &Graph) -> String {
     text
 }
 
-/// A workload's name: a terminal may be what it is written to.
+/// A workload's name, made plain, because the text may be written to a terminal.
 fn identifier(name: &str) -> String {
     quote(&plain(name))
 }

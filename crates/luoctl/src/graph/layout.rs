@@ -42,7 +42,7 @@ pub fn of(status: &Status) -> Graph {
 /// How high each stands above those that need nobody. A workload that is in a circle, or
 /// needs one that is, stands nowhere.
 fn levels<'a>(nodes: &'a BTreeMap<&str, Node>) -> BTreeMap<&'a str, usize> {
-    // A need that is named twice is one.
+    // A need that is named twice counts once.
     let needs_of = |node: &'a Node| node.needs.iter().map(String::as_str).collect();
     let mut open: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     let mut needed_by: BTreeMap<&str, Vec<&str>> = BTreeMap::new();

@@ -38,7 +38,7 @@ fn width(node: &Node) -> usize {
 #[must_use]
 pub fn svg(graph: &Graph) -> String {
     let mut rows = rows(graph);
-    // Those that need others stand above; those in a circle, above all.
+    // Workloads that need others stand above those; workloads in a circle stand above all.
     rows.reverse();
     let row_width = |row: &[&Node]| {
         let boxes: usize = row.iter().map(|node| width(node)).sum();
@@ -97,7 +97,7 @@ fn arrow(from: &Place<'_>, to: &Place<'_>) -> String {
         let bend = (y2 - y1) / 2;
         format!("M{x1} {y1}C{x1} {} {x2} {} {x2} {y2}", y1 + bend, y2 - bend)
     } else {
-        // Both are in a circle: over the boxes.
+        // Both are in a circle, so the arrow goes over the boxes.
         let (y1, y2) = (from.top, to.top);
         let over = y1.min(y2).saturating_sub(MARGIN);
         format!("M{x1} {y1}C{x1} {over} {x2} {over} {x2} {y2}")

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A round of asking, run: `crate::decide::round` decides who is asked when, and what an answer
-//! means.
+//! Runs a round of asking. `crate::decide::round` decides which workload is asked when, and
+//! what an answer means.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::timeline::Line;
 use crate::decide::round::Round;
 
 impl Agent {
-    /// One round of asking.
+    /// Runs one round of asking.
     pub(super) async fn ask_all(&self, step: Step) -> Result<(), Error> {
         self.heed_doom()?;
         let (ear, mut said) = mpsc::unbounded_channel();
@@ -28,7 +28,7 @@ impl Agent {
             Round::new(step, &update.graph)
         };
         let result = self.listen(&mut round, &ear, &mut said).await;
-        // What is said from here on is for the next who looks.
+        // Later vetoes go to `update.doom`.
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.ear = None;
         }
@@ -71,7 +71,7 @@ impl Agent {
                 }
                 Ok(Some(Said::Left(name))) => self.note(TimelineKind::Left, Line::of(&name)),
                 Ok(Some(Said::Off(why))) => return Err(why),
-                // The round itself has an ear: there is always one.
+                // This cannot be: `ear` is a sender, and it is still there.
                 Ok(None) => {}
                 Err(_) => {
                     if let Some((name, patience)) = round.late(Instant::now()) {
@@ -108,7 +108,8 @@ impl Agent {
             workload.is_some_and(|workload| workload.state == WorkloadState::Left)
         };
         if is_away {
-            // Who has left has agreed to all that comes. The round listens.
+            // A workload that has left has agreed to all further steps. This cannot fail,
+            // for the round is listening.
             let _ = ear.send(Said::Agreed(name.to_owned()));
             return;
         }
@@ -117,7 +118,7 @@ impl Agent {
         self.note(TimelineKind::Asked, Line::of(name).with(step.word()));
     }
 
-    /// Tells a workload what is asked of it.
+    /// Asks a workload to take a step, by an event in its inbox.
     fn ask(&self, name: &str, step: Step, patience: Duration) {
         let mut state = self.state.borrow_mut();
         let update = state.update_id().unwrap_or_default().to_owned();
@@ -136,7 +137,7 @@ impl Agent {
         });
     }
 
-    /// The update's end, if it was decided while nobody listened.
+    /// Gives the reason that ends the update, if one came up while no round was listening.
     pub(super) fn heed_doom(&self) -> Result<(), Error> {
         let mut state = self.state.borrow_mut();
         let doom = state.update.as_mut().and_then(|update| update.doom.take());

@@ -8,11 +8,11 @@ use luo_varlink::limits::MAX_REASON;
 /// A connection that may be a workload.
 #[derive(Debug)]
 pub struct Caller {
-    /// Its number.
+    /// The number of the connection.
     pub connection: u64,
-    /// Who it is.
+    /// The identity of the peer.
     pub identity: Identity,
-    /// The workload that it is.
+    /// The workload that the connection is, once it has registered.
     pub workload: Option<String>,
 }
 
@@ -26,8 +26,8 @@ impl Caller {
     }
 }
 
-/// Cuts a text to what is kept of a reason. It is shown on terminals and in logs, so it
-/// is one line and commands nothing there.
+/// Cuts a reason to the length that is kept. It is shown on terminals and in logs, so
+/// control characters are replaced.
 pub(super) fn cut(text: &str) -> String {
     let fits = (0..=text.len().min(MAX_REASON)).rev();
     let kept = fits.into_iter().find_map(|end| text.get(..end));

@@ -10,7 +10,7 @@ use super::Agent;
 use super::caller::cut;
 
 impl Agent {
-    /// An administrator ends the update.
+    /// Ends the update for an administrator.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -27,8 +27,8 @@ impl Agent {
             state.update_id().map(str::to_owned)
         };
         self.heed().await;
-        // Who is in the middle of a step undoes it, and is waited for. The next update
-        // may have begun by then.
+        // A step that is under way is waited for: it undoes the update. Another update may
+        // have begun by the time this looks.
         loop {
             let changed = self.changed.notified();
             if self.state.borrow().update_id() != id.as_deref() {
@@ -38,7 +38,7 @@ impl Agent {
         }
     }
 
-    /// Undoes an update whose end was decided while nothing was under way.
+    /// Undoes an update that must end, if no step is under way that would do it.
     pub async fn heed(&self) {
         let doom = {
             let mut state = self.state.borrow_mut();
@@ -51,9 +51,8 @@ impl Agent {
         }
     }
 
-    /// Ends what is under way, for the agent is told to end: an update that has not
-    /// jumped is off. One that jumps through the service manager goes on, and so does
-    /// the agent until the jump.
+    /// Ends an update that is under way, because the agent is told to end. A jump through
+    /// the service manager is not stopped: then the agent goes on until the jump.
     pub async fn shut_down(&self) {
         loop {
             let changed = self.changed.notified();
@@ -63,12 +62,12 @@ impl Agent {
                 Phase::Jumping | Phase::Cancelling => changed.await,
                 _ => {
                     drop(changed);
-                    // Whatever it is by now, the next look tells.
+                    // If this is refused the phase has changed: the loop looks again.
                     let _ = self.cancel(Some("luod is told to end")).await;
                 }
             }
         }
-        // What is on its way from the kernel would be closed, and so finished.
+        // A session on its way from the kernel would be closed, and so finished.
         if !self.all_have_arrived().await {
             tracing::error!("the kernel does not answer: luod ends without its sessions");
         }

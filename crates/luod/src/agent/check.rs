@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is looked at before an update: the running kernel, the target, and the files
+//! The checks before an update: they look at the running kernel, the target, and the files
 //! that workloads have declared. The crate `luo-preflight` judges.
 
 use std::fs;
@@ -18,13 +18,13 @@ use super::timeline::Line;
 use crate::decide::config::Jump;
 use crate::kernel::{Probe, command_line};
 
-/// What the kernels' handlers write that the orchestrator does not tell of.
+/// The formats that the kernels' handlers write, which the orchestrator does not list.
 const HANDLERS: [&str; 2] = ["kho-v4", "memfd-v2"];
 
-/// The newest formats, for a kernel that does not tell.
+/// The newest handover format, for a kernel that does not tell its own.
 const NEWEST: &str = "luo-v5";
 
-/// What is looked at, gathered for the thread that looks.
+/// All that the checks look at, gathered for the thread that runs them.
 struct Subject {
     system: System,
     probe: Probe,
@@ -33,7 +33,7 @@ struct Subject {
 }
 
 impl Agent {
-    /// Looks at everything that an update to a kernel needs. Changes nothing.
+    /// Checks everything that an update to a kernel needs. This changes nothing.
     pub async fn check_target(&self, target: &Target) -> Report {
         let target = self.config.complete(target);
         self.check(&target).await
@@ -60,7 +60,7 @@ impl Agent {
             target: target.clone(),
             files: self.declared(),
         };
-        // Images are large: the other peers do not wait for them.
+        // Images are large, so another thread reads them while this one serves peers.
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         if self.config.jump == Jump::Systemctl {
@@ -86,8 +86,8 @@ impl Agent {
         luo_preflight::report(checks)
     }
 
-    /// The files that were declared. The pages of those that are preserved already are
-    /// there: for memory they do not count.
+    /// The files that were declared. Files that are preserved already have their pages, so
+    /// they do not count for the memory that an update needs.
     fn declared(&self) -> Vec<(String, Facts)> {
         let state = self.state.borrow();
         let all = state.sessions.iter().flat_map(|(session, held)| {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Sessions on their way back to their workloads, and their end.
+//! The calls about incoming sessions: a workload claims one ([`Agent::claim`]), and
+//! finishes it ([`Agent::finish_session`]).
 //!
 //! ```text
 //! with the kernel --retrieve--> with the agent, and the workload --finish--> gone
 //! ```
 //!
-//! To close a session of the previous kernel is to finish it. So what is taken from the
-//! kernel is kept here, whether who asked for it is still there or not.
+//! Closing the last descriptor of a session of the previous kernel finishes it. So the
+//! agent keeps each session that it has taken from the kernel, even if the workload that
+//! asked for it has gone.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -23,13 +25,13 @@ use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::{Kernel, duplicate};
 
-/// What a claim comes to.
+/// The next step of a claim.
 enum Turn {
-    /// Others have to serve first, or another call about it is under way.
+    /// Other workloads have to serve first, or another call about the session is under way.
     Wait,
-    /// The agent has it.
+    /// The agent has the session.
     Here(Claimed, OwnedFd),
-    /// The kernel has it. It counts as busy from here on.
+    /// The kernel has the session, which counts as busy from here on.
     Retrieve,
 }
 
@@ -52,7 +54,7 @@ impl Agent {
                 Turn::Retrieve => break,
             }
         }
-        // Who asked may go meanwhile. The session must not.
+        // The workload may go meanwhile, and this future with it. The session must not.
         let (agent, name) = (Rc::clone(self), name.to_owned());
         let taking =
             tokio::task::spawn_local(async move { agent.take_back(&workload, &name).await });
@@ -60,7 +62,7 @@ impl Agent {
         taken.unwrap_or_else(|_| Err(Failed::new("RETRIEVE_SESSION", Errno::EIO).into()))
     }
 
-    /// Whose turn it is.
+    /// Decides the next step of a claim.
     fn turn(&self, workload: &str, name: &str) -> Result<Turn, Error> {
         let mut state = self.state.borrow_mut();
         let missing = || Error::NoSuchSession {
@@ -97,8 +99,8 @@ impl Agent {
             let (name, place) = (name.to_owned(), self.store.place(name));
             let job = move |kernel: &mut dyn Kernel| {
                 let session = kernel.retrieve(&name)?;
-                // At once: were luod killed before, the kernel would take the session
-                // for closed, and so for finished.
+                // The store gets it at once: if luod were killed before, the kernel would
+                // see the session closed, and finish it.
                 let stored = place.fill(&session);
                 Ok((session, stored))
             };
@@ -115,7 +117,7 @@ impl Agent {
                 return Err(why.into());
             }
         };
-        // Even if no other descriptor can be had now, this one is kept.
+        // If no other descriptor can be made now, this one is kept all the same.
         let given = duplicate(&session);
         self.has(name, session, stored);
         self.note_owner(workload);
@@ -156,7 +158,7 @@ impl Agent {
 }
 
 /// Whether workloads that this one needs have to serve before it may have a session of
-/// the previous kernel. After the deadline nobody waits for anybody.
+/// the previous kernel. After the deadline no claim waits for other workloads.
 fn waits_for_others(state: &State, workload: &str, held: &Held) -> bool {
     let Some(restore) = state.restore.as_ref() else {
         return false;

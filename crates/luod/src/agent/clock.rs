@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// Microseconds since 1970.
 pub(super) fn now_us() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    // Before 1970 it is 1970.
+    // A clock before 1970 counts as 1970.
     since.map_or(0, micros)
 }
 

@@ -14,12 +14,12 @@ pub(super) struct Held {
     pub(super) incoming: bool,
     /// Files that are going to be preserved, by token.
     pub(super) declared: BTreeMap<u64, OwnedFd>,
-    /// A call of the kernel about it is under way. It is done to its end, whoever waits
-    /// for it.
+    /// A call of the kernel about it is under way. The call runs to its end, even if nobody
+    /// waits for it any more.
     pub(super) busy: bool,
-    /// It is in the descriptor store.
+    /// Whether the session is in the descriptor store.
     pub(super) stored: bool,
-    /// Its workload has asked for it since it connected.
+    /// Whether its workload has claimed it since the workload connected.
     pub(super) claimed: bool,
 }
 
@@ -37,7 +37,7 @@ impl Held {
     }
 }
 
-/// All of them.
+/// All sessions that the agent knows.
 #[derive(Default)]
 pub(super) struct Sessions {
     by_name: BTreeMap<String, Held>,
@@ -67,7 +67,7 @@ impl Sessions {
         self.by_name.get(name)
     }
 
-    /// Whose it is must stay as it is.
+    /// A session to be changed, except its `workload`: the index by workload relies on it.
     pub(super) fn get_mut(&mut self, name: &str) -> Option<&mut Held> {
         self.by_name.get_mut(name)
     }
@@ -76,7 +76,7 @@ impl Sessions {
         self.by_name.iter()
     }
 
-    /// Those of a workload.
+    /// The sessions of a workload.
     pub(super) fn of<'a>(
         &'a self,
         workload: &str,
@@ -85,12 +85,12 @@ impl Sessions {
         own.filter_map(|name| self.by_name.get_key_value(name))
     }
 
-    /// The names of those of a workload.
+    /// The names of the sessions of a workload.
     pub(super) fn names_of(&self, workload: &str) -> Vec<String> {
         self.of(workload).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Whether a call of the kernel about one of them is under way.
+    /// Whether a call of the kernel about any session is under way.
     pub(super) fn any_busy(&self) -> bool {
         self.by_name.values().any(|held| held.busy)
     }

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a workload has not been told of yet.
+//! The events that a workload has not been told of yet.
 //!
 //! ```text
 //! agent --put--> [ cancel, prepare, freeze ] --next--> the workload's connection
 //! ```
 //!
-//! It holds three events at most: an update asks for two steps, each once, and a cancel
-//! takes the place of all that is unread. A workload that has not heard of the steps has
-//! nothing of them to undo, and to serve on is all that a cancel asks for, of whichever
-//! update it is.
+//! An inbox holds three events at most: an update asks for two steps, each once, and a
+//! cancel takes the place of all unread events. A workload that has not heard of a step has
+//! nothing to undo of it. A cancel asks it only to serve on, and that is the same for every
+//! update.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -47,19 +47,21 @@ impl Inbox {
         let mut unread = self.0.unread.borrow_mut();
         let event = unread.pop_front();
         if unread.is_empty() {
-            // Its memory goes too: most of the time there is nothing to say.
+            // The memory is freed too: an inbox is empty most of the time.
             unread.shrink_to_fit();
         }
         event
     }
 
-    /// Waits for the next event. One waits at a time; who gives up has taken nothing.
+    /// Waits for the next event. Only one caller may wait at a time. A wait that is dropped
+    /// has taken no event.
     pub async fn next(&self) -> Event {
         loop {
             if let Some(event) = self.take() {
                 return event;
             }
-            // It may tell of an event that was taken since: then there is another turn.
+            // The notification may be of an event that was taken since: then this waits
+            // again.
             self.0.arrived.notified().await;
         }
     }
@@ -139,12 +141,12 @@ mod tests {
         {
             let mut waiting = pin!(inbox.next());
             assert!(poll(waiting.as_mut()).is_pending());
-            // Told of it, and gone before it looks.
+            // The waiter is notified, and dropped before it looks.
             inbox.put(event(EventKind::Prepare, "a"));
         }
         let mut again = pin!(inbox.next());
         assert!(poll(again.as_mut()).is_ready());
-        // What was taken without a wait wakes nobody for nothing.
+        // An event that was taken without a wait leaves no notification that wakes in vain.
         inbox.put(event(EventKind::Freeze, "a"));
         assert!(inbox.take().is_some());
         assert!(poll(pin!(inbox.next())).is_pending());

@@ -17,8 +17,7 @@ use crate::kernel::Kernel;
 use crate::manager::shutdown::Shutdown;
 
 impl Agent {
-    /// Jumps. There is something to give back only if that was refused; all is undone
-    /// then.
+    /// Jumps. It returns only if the jump was refused, and then the update has been undone.
     ///
     /// # Errors
     /// As [`Error`] says, always.
@@ -29,7 +28,7 @@ impl Agent {
                 return state.phase.illegal("kexec");
             }
         }
-        // Somebody may be lost since, and nobody have got round to say so.
+        // A workload may have been lost since, and its update not yet undone.
         if let Err(why) = self.heed_doom() {
             return self.undo(why).await;
         }
@@ -41,7 +40,8 @@ impl Agent {
         }
         let lines = self.since_the_record();
         let job = move |kernel: &mut dyn Kernel| {
-            // The next kernel's agent does not need it: it tells how the update went.
+            // The next kernel's agent can do without the tail, which only tells how the
+            // update went.
             if let Err(why) = kernel.seal(&|room| record::tail(&lines, room)) {
                 tracing::warn!("the end of the timeline is not handed over: {why}");
             }
@@ -49,31 +49,33 @@ impl Agent {
         };
         let failed = match self.kernel.run(job).await {
             Err(failed) => failed,
-            // The service manager shuts down, and that ends this process.
+            // The service manager shuts down, which ends this process.
             Ok(()) => self.no_shutdown().await,
         };
         self.undo(failed.into()).await
     }
 
-    /// A shutdown takes a while. Should luod be killed in it and started again, it goes on
-    /// from what is noted here: to cancel would turn the jump into a plain reboot.
+    /// Notes the jump before a shutdown, which takes a while. If luod is killed in it and
+    /// started again, it goes on from this note: a cancel would turn the jump into a plain
+    /// reboot.
     async fn be_ready_for_a_shutdown(&self) {
         if let Err(why) = self.notes.set_jumping() {
             tracing::error!("the jump cannot be noted, so luod must not be restarted now: {why}");
         }
         if let Some(session) = self.kernel.run(|kernel| kernel.own_session()).await {
-            // Whether it is in is said in the log; it matters only if luod is killed.
+            // If the store has no room the log says so. It matters only if luod is killed.
             let _ = self.store.put(OWN_SESSION, &session);
         }
     }
 
-    /// Waits while the service manager shuts down. It sets a limit to that, and kills
-    /// what does not end; who undoes the update meanwhile takes from services that have
-    /// ended what they have left. So only its word that nothing ends any more counts.
+    /// Waits while the service manager shuts down. The manager itself limits that time, and
+    /// kills services that do not end. To undo the update meanwhile would take away the
+    /// sessions of services that have ended already. So this returns only when the manager
+    /// says that no shutdown is under way any more.
     pub(super) async fn no_shutdown(&self) -> Failed {
-        /// How often it is asked.
+        /// How often the manager is asked.
         const EACH: Duration = Duration::from_secs(2);
-        /// How often it has to say so: the shutdown may be about to begin.
+        /// How many times in a row it has to say so: the shutdown may be about to begin.
         const TIMES: u32 = 3;
         let mut said = 0;
         while said < TIMES {
@@ -86,7 +88,7 @@ impl Agent {
         Failed::new("systemctl kexec", Errno::EAGAIN)
     }
 
-    /// What has happened since the record was written.
+    /// The lines of the timeline since the record was written.
     fn since_the_record(&self) -> Vec<Arc<TimelineEvent>> {
         let state = self.state.borrow();
         let update = state.update.as_ref();
@@ -94,15 +96,15 @@ impl Agent {
         lines.unwrap_or_default().to_vec()
     }
 
-    /// Lets those who watch hear of the jump before it: their connections end with it.
-    /// Who is slow is not waited for.
+    /// Gives watchers a moment to read of the jump before it ends their connections. Slow
+    /// watchers are not waited for.
     async fn all_have_heard(&self) {
         const PATIENCE: Duration = Duration::from_millis(50);
         let begun = Instant::now();
         while !self.timeline.is_empty() && begun.elapsed() < PATIENCE {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        // What they have heard they are about to write.
+        // The tasks that have taken the last line get to write it.
         tokio::task::yield_now().await;
     }
 }

@@ -6,8 +6,8 @@
 //! ```
 //!
 //! A session is in the descriptor store from before its workload gets to know of it until
-//! after the agent has let go of it. Who may ask for that is decided elsewhere (`session`,
-//! `claim`, `unclaimed`).
+//! after the agent has let go of it. The callers (`session`, `claim`, `unclaimed`,
+//! `workload`) have decided that it may come or go.
 
 use std::time::Duration;
 
@@ -22,13 +22,13 @@ use crate::decide::failed::Failed;
 const ARRIVAL: Duration = Duration::from_secs(10);
 
 impl Agent {
-    /// The agent has a session from here on, and the store too if it has room.
+    /// Takes a session in: the agent has it from here on, and the store too if it has room.
     pub(super) fn hold(&self, name: &str, session: Session) {
         let stored = self.store.put(name, &session);
         self.has(name, session, stored);
     }
 
-    /// The agent has a session from here on; `stored` says whether the store has it.
+    /// Takes a session in that has been put into the store before, as `stored` says.
     pub(super) fn has(&self, name: &str, session: Session, stored: bool) {
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.session = Some(session);
@@ -60,8 +60,8 @@ impl Agent {
         }
     }
 
-    /// A session could not be had from the kernel. One that the kernel does not have
-    /// will never be had.
+    /// Notes that the kernel did not give a session. If the kernel does not have it at all,
+    /// the session is forgotten; else it can be claimed again.
     pub(super) fn not_taken(&self, name: &str, why: &Failed) {
         if why.is_no_session() {
             tracing::error!(session = name, "the kernel does not have it: {why}");
@@ -74,7 +74,8 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
-    /// A session of the previous kernel is no concern of the agent's any more.
+    /// Forgets a session of the previous kernel that is finished, or that another process
+    /// has taken.
     pub(super) fn gone(&self, name: &str) {
         let held = self.state.borrow_mut().sessions.remove(name);
         if held.is_some_and(|held| held.session.is_some()) {
@@ -124,8 +125,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Waits until no session is on its way from or to the kernel; says if it came to
-    /// that in time.
+    /// Waits until no call of the kernel about a session is under way; says whether that
+    /// came about in time.
     pub(super) async fn all_have_arrived(&self) -> bool {
         let arrived = async {
             loop {
@@ -139,7 +140,7 @@ impl Agent {
         tokio::time::timeout(ARRIVAL, arrived).await.is_ok()
     }
 
-    /// A workload that has nothing left to wait for goes.
+    /// Forgets a workload that is gone, and closes the outgoing sessions that it leaves.
     pub(super) fn forget(&self, name: &str) {
         self.drop_outgoing(name);
         let mut state = self.state.borrow_mut();
@@ -149,12 +150,12 @@ impl Agent {
         });
         let keeps = state.sessions.of(name).next().is_some();
         match state.workloads.get_mut(name) {
-            // A session that could not be finished is kept for it: nobody else owns it.
+            // A session that could not be finished is kept: only this workload owns it.
             Some(workload) if keeps => {
                 workload.link = None;
                 workload.state = WorkloadState::Waiting;
             }
-            // Who takes part in an update is told of until it is over.
+            // The status lists the participants of an update until it is over.
             Some(_) if !in_record => drop(state.workloads.remove(name)),
             _ => {}
         }

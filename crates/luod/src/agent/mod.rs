@@ -12,11 +12,11 @@
 //! | `caller` | a connection, as the agent sees it |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
-//! | `timeline` | what has happened, for those who watch and for the history |
-//! | `view` | how the agent stands, for those who look |
-//! | `check` | what is looked at before an update |
+//! | `timeline` | lines of events, for watchers and for the history |
+//! | `view` | the status of the agent, and the list of sessions |
+//! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
-//! | `noted` | what is noted for an agent that is started anew |
+//! | `noted` | notes of sessions, for an agent that is started anew |
 //! | `keep` | the agent's copies of sessions: how they come and go |
 //! | `workload` | a workload registers, answers, leaves, is lost |
 //! | `session` | calls about outgoing sessions: make, attach, declare, drop, release |
@@ -29,7 +29,7 @@
 //! | `asking` | a round of asking |
 //! | `jump` | the jump |
 //! | `update` | prepare, freeze, and all of an update in a row |
-//! | `start` | what an earlier agent, or the previous kernel, has left |
+//! | `start` | the start: goes on from what an earlier agent, or the previous kernel, has left |
 
 mod access;
 mod asking;
@@ -81,11 +81,11 @@ use state::{Seen, State};
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
 
-/// What an agent is made of.
+/// The parts that an agent is made of.
 pub struct Parts {
     /// Its configuration.
     pub config: Config,
-    /// Who may own what.
+    /// The policy.
     pub policy: Policy,
     /// Its notes of this boot.
     pub notes: Notes,
@@ -106,14 +106,14 @@ pub struct Agent {
     kernel: Worker,
     probe: Probe,
     store: Store,
-    /// What is counted.
+    /// Counters for Prometheus.
     pub metrics: Metrics,
     state: RefCell<State>,
     /// The kernel, as it was last seen.
     seen: RefCell<Option<Seen>>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
-    /// Something has changed for those who wait in a claim.
+    /// Notifies all that wait for a change of the state: claims, cancels, the end.
     changed: Notify,
     timeline: broadcast::Sender<Arc<TimelineEvent>>,
     /// When the agent was started, for the rate of the processor's counter.
@@ -121,7 +121,7 @@ pub struct Agent {
 }
 
 impl Agent {
-    /// An agent that knows nothing yet; [`Agent::start`] finds out.
+    /// An agent that knows nothing yet; [`Agent::start`] finds out how things stand.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
         Rc::new(Self {
@@ -148,7 +148,7 @@ impl Agent {
         self.timeline.subscribe()
     }
 
-    /// How many users' connections there may be.
+    /// How many connections a user may have.
     #[must_use]
     pub fn connections_of_user(&self) -> usize {
         self.policy.limits.connections

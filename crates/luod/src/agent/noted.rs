@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is noted of sessions, for the agent that is started after a crash of this one.
+//! Notes of sessions, for the agent that is started after a crash of this one.
 
 use luo_varlink::WorkloadState;
 
@@ -7,7 +7,7 @@ use super::Agent;
 use crate::journal::notes::Owner;
 
 impl Agent {
-    /// Notes who has sessions in the store, for the agent that comes after a crash.
+    /// Notes a workload that has sessions in the store, or that it has none any more.
     pub(super) fn note_owner(&self, workload: &str) {
         let owner = {
             let state = self.state.borrow();
@@ -40,7 +40,7 @@ impl Agent {
         }
     }
 
-    /// A session of the previous kernel is finished.
+    /// Notes that a session of the previous kernel is finished.
     pub(super) fn finished(&self, session: &str) {
         if let Some(restore) = &mut self.state.borrow_mut().restore {
             restore.progress.finished.push(session.to_owned());

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The end of an update after the jump: when it is reached, and what is told of it.
+//! The end of an update after the jump: the condition for it, and its entry in the history.
 
 use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState};
 
@@ -9,8 +9,8 @@ use super::timeline::{Line, lines};
 use crate::kernel;
 
 impl Agent {
-    /// Ends the update if everybody has theirs back, or if the deadline has passed and
-    /// nothing is unclaimed.
+    /// Ends the update if every participant has its sessions back and serves, or if the
+    /// deadline has passed and no session is unclaimed.
     pub(super) fn end_if_over(&self) {
         let is_over = {
             let state = self.state.borrow();
@@ -38,7 +38,7 @@ impl Agent {
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");
         }
-        // The last line of the update's own timeline.
+        // This writes the last line of the update's own timeline.
         self.enter(Phase::Normal);
         let Some(restore) = self.state.borrow_mut().restore.take() else {
             return;
@@ -63,7 +63,7 @@ impl Agent {
             let names: Vec<_> = released.into_iter().collect();
             reasons.push(format!("nobody claimed: {}", names.join(", ")));
         }
-        // The clock was set anew in between: only moments tell how long it took.
+        // The jump has set the clock anew, so the time over it is measured by moments.
         let before = record.freeze.time_us.saturating_sub(record.began_us);
         let entry = HistoryEntry {
             update: record.update,
@@ -84,7 +84,8 @@ impl Agent {
         self.over(entry);
     }
 
-    /// Who is connected runs on; who is not, and has nothing here, is forgotten.
+    /// After the update connected workloads are running ones again, and those that are not
+    /// connected and have no session here are forgotten.
     fn settle_workloads(&self) {
         let gone: Vec<_> = {
             let mut state = self.state.borrow_mut();

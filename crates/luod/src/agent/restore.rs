@@ -32,7 +32,8 @@ fn behind_us(earlier: &Moment, now: &Moment) -> i64 {
 }
 
 impl Agent {
-    /// The machine has jumped: what the record tells of is waited for.
+    /// Begins to wait for the workloads and sessions that the record lists: the machine has
+    /// jumped.
     pub(super) fn begin_restore(&self, record: Record, progress: Progress) {
         let now = self.moment();
         {
@@ -71,7 +72,7 @@ impl Agent {
         self.enter(Phase::Updated);
     }
 
-    /// A workload serves again.
+    /// Notes that a workload serves again.
     ///
     /// # Errors
     /// As [`client::Error`] says.
@@ -84,7 +85,7 @@ impl Agent {
             let workload = state.workloads.get_mut(name);
             let workload = workload.ok_or(client::Error::NotRegistered)?;
             if workload.state == WorkloadState::Restored {
-                // It was started again since, and says so again.
+                // The workload was started again since, and reports again.
                 return Ok(());
             }
             let restoring = workload.state == WorkloadState::Restoring;

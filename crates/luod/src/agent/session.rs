@@ -61,7 +61,7 @@ impl Agent {
             return Err(Error::UpdateUnderWay { phase });
         }
         let known = state.workloads.get(workload).ok_or(Error::NotRegistered)?;
-        // Who has said that it is ready has no more to preserve.
+        // A workload that has said that it is ready has no more to preserve.
         if known.state == WorkloadState::Ready {
             return Err(Error::UpdateUnderWay { phase });
         }
@@ -81,7 +81,7 @@ impl Agent {
         Ok(())
     }
 
-    /// A workload gives the agent a copy of a session again.
+    /// Takes a copy of a session that a workload gives the agent again.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -93,7 +93,8 @@ impl Agent {
     ) -> Result<(), Error> {
         let workload = caller.workload()?.to_owned();
         self.check_name(&caller.identity, name)?;
-        // Asking the kernel is what tells a session from any other file.
+        // Only the kernel can tell a session from another file, so it is asked for the
+        // name.
         let session = Session::from_fd(fd);
         let kernels = session.name().map_err(|_| Error::BadDescriptor {
             reason: "it is not a session".to_owned(),
@@ -119,10 +120,10 @@ impl Agent {
                     reason: format!("session '{name}' is another workload's"),
                 });
             }
-            // It came out of the descriptor store already.
+            // The session came out of the descriptor store already.
             Some((true, true)) => return Ok(()),
-            // An earlier process of the agent gave it to the workload, and the record
-            // of the previous kernel still has it.
+            // An earlier process of the agent gave the session to the workload, and the
+            // record of the previous kernel still lists it.
             Some((true, false)) => {}
             None => self.reserve(caller, &workload, name)?,
         }
@@ -131,7 +132,7 @@ impl Agent {
         Ok(())
     }
 
-    /// The agent lets go of a session of a workload that is connected.
+    /// Lets go of a session of a workload that is connected.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -157,7 +158,7 @@ impl Agent {
         Ok(())
     }
 
-    /// A file is going to be preserved: looks at it.
+    /// Checks a file that is going to be preserved.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -204,7 +205,7 @@ impl Agent {
         Ok(())
     }
 
-    /// An administrator releases a session that is held for somebody who has left.
+    /// Releases for an administrator a session that is held for a workload that has left.
     ///
     /// # Errors
     /// As [`admin::Error`] says.
@@ -217,7 +218,8 @@ impl Agent {
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
             }
-            // Until the restoring is over the sessions of the previous kernel wait.
+            // Sessions of the previous kernel wait for their workloads until the update is
+            // over.
             let restoring = state.restore.is_some();
             let held = state.sessions.get(name);
             let held = held.filter(|held| !(held.busy || held.incoming && restoring));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What there is when an agent starts: an update that its predecessor did not end,
-//! sessions in the descriptor store, a record of the previous kernel.
+//! The start of an agent. It may find an update that its predecessor did not end, sessions
+//! in the descriptor store, and a record of the previous kernel, and goes on from there.
 
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
@@ -74,8 +74,8 @@ impl Agent {
         Ok(shutdown == Shutdown::UnderWay)
     }
 
-    /// Leaves all as it is for the jump to come. Only if the shutdown ends without one the
-    /// update is undone; whose session is here finds it then.
+    /// Leaves all as it is for the jump to come. Only if the shutdown ends without a jump
+    /// the update is undone, and workloads find their sessions here then.
     async fn go_on_jumping(self: &Rc<Self>, own: Option<Session>) {
         let id = self.notes.update().ok().flatten().unwrap_or_default();
         tracing::warn!(
@@ -98,7 +98,7 @@ impl Agent {
         });
     }
 
-    /// An update that an earlier process of this agent began in this boot is off.
+    /// Cancels an update that an earlier process of this agent began in this boot.
     async fn end_interrupted(&self) -> std::io::Result<()> {
         let Some(update) = self.notes.update()? else {
             if let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state {
@@ -130,8 +130,8 @@ impl Agent {
         Ok(())
     }
 
-    /// The record of the previous kernel: of an earlier process's notes, or from the
-    /// kernel. It is noted before anybody judges it.
+    /// Reads the record of the previous kernel, from the notes of an earlier process or
+    /// else from the kernel. The record is noted before it is judged.
     async fn read_record(&self) -> std::io::Result<()> {
         let bytes = match self.notes.record()? {
             Some(bytes) => Ok(Some(bytes)),
@@ -140,7 +140,8 @@ impl Agent {
                 if let Ok(Some(bytes)) = &taken
                     && let Err(why) = self.notes.set_record(Some(bytes))
                 {
-                    // To end here would close the record's session, and lose it.
+                    // luod goes on: if it ended here, the record's session would be closed,
+                    // and the record lost.
                     tracing::error!(
                         "the record cannot be noted, so luod must not be restarted now: {why}"
                     );
@@ -176,7 +177,7 @@ impl Agent {
         self.enter(Phase::Updated);
     }
 
-    /// A session out of the descriptor store.
+    /// Takes a session out of the descriptor store.
     fn adopt(&self, name: &str, fd: OwnedFd, owner: Option<&Owner>) {
         let session = Session::from_fd(fd);
         let is_it = session
@@ -185,7 +186,7 @@ impl Agent {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         if let (true, Some(held)) = (is_it, state.sessions.get_mut(name)) {
-            // The record told of it already.
+            // The session is listed in the record, too.
             held.session = Some(session);
             held.stored = true;
             return;
@@ -221,7 +222,8 @@ impl Agent {
             .or_insert_with(workload);
     }
 
-    /// Who does not connect again in time has lost its sessions.
+    /// Forgets, after a while, workloads that have not connected again since this process
+    /// was started.
     fn wait_for_the_lost(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         tokio::task::spawn_local(async move {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the agent knows.
+//! The state of the agent: data, without I/O.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::decide::record::{Moment, Record};
 use crate::journal::notes::Progress;
 use crate::kernel::Probe;
 
-/// All of it.
+/// The state of the agent.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) phase: Place,
@@ -43,8 +43,8 @@ impl Default for Place {
 }
 
 impl Place {
-    /// The state of the machine that a phase belongs to. What is on its way from one
-    /// to another is in neither: no event is legal then.
+    /// The state of the machine that a phase belongs to. A phase between two states belongs
+    /// to none, and no event is legal in it.
     fn state(self) -> Option<KernelState> {
         match self.0 {
             Phase::Normal => Some(KernelState::Normal),
@@ -78,7 +78,7 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    /// Whether its sessions are the agent's to keep though nobody is connected.
+    /// Whether the agent keeps its sessions though it is not connected.
     pub(super) fn is_away(&self) -> bool {
         matches!(
             self.state,
@@ -105,7 +105,7 @@ pub(super) struct Update {
     pub(super) began_us: u64,
     pub(super) timeline: Vec<Arc<TimelineEvent>>,
     pub(super) graph: Graph,
-    /// Who was asked, in order.
+    /// The workloads that were asked, in order.
     pub(super) asked_to_prepare: Vec<String>,
     pub(super) asked_to_freeze: Vec<String>,
     pub(super) freeze: Moment,
@@ -113,14 +113,14 @@ pub(super) struct Update {
     pub(super) room: usize,
     /// Lines of the timeline that are in it.
     pub(super) recorded: usize,
-    /// Where the round that is under way hears what is said.
+    /// The channel on which a round of asking listens, while one is under way.
     pub(super) ear: Option<mpsc::UnboundedSender<Said>>,
-    /// What ends the update, once there is something: said while nobody listened.
+    /// The reason that ends the update, if one came up while no round was listening.
     pub(super) doom: Option<admin::Error>,
 }
 
 impl Update {
-    /// One that begins now.
+    /// An update that begins now.
     pub(super) fn new(id: String, graph: Graph) -> Self {
         Self {
             id,
@@ -138,12 +138,12 @@ impl Update {
     }
 }
 
-/// What a round hears.
+/// A message to a round of asking.
 #[derive(Debug)]
 pub(super) enum Said {
     /// A workload agrees.
     Agreed(String),
-    /// One that has agreed leaves.
+    /// A workload that has agreed leaves.
     Left(String),
     /// The update is off.
     Off(admin::Error),
@@ -171,7 +171,7 @@ impl Restore {
 }
 
 impl State {
-    /// Who needs whom, now.
+    /// The graph of which workload needs which, as of now.
     pub(super) fn graph(&self) -> Graph {
         let workloads = self.workloads.iter();
         Graph::new(workloads.map(|(name, workload)| (name.as_str(), workload.needs.as_slice())))
@@ -202,11 +202,12 @@ impl State {
         })
     }
 
-    /// Ends the update that is under way, whoever listens.
+    /// Ends the update that is under way: by the round that listens, or if there is none by
+    /// the next that looks at `doom`.
     pub(super) fn doom(&mut self, why: admin::Error) {
         if let Some(update) = &mut self.update {
             match &update.ear {
-                // Who listens no more has heard of another end.
+                // If the round has stopped listening, another reason has ended the update.
                 Some(ear) => drop(ear.send(Said::Off(why))),
                 None => {
                     update.doom.get_or_insert(why);
@@ -225,7 +226,7 @@ pub(super) struct Seen {
     pub(super) changes: u64,
 }
 
-/// The state of a workload that is asked, and that has agreed.
+/// The state of a workload that is asked to take a step, and of one that has agreed.
 pub(super) fn states_of(step: Step) -> (WorkloadState, WorkloadState) {
     match step {
         Step::Prepare => (WorkloadState::Preparing, WorkloadState::Ready),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What has happened: a line for those who watch, one of the log, and one of the
-//! update's own timeline.
+//! Events of the agent. Each becomes a line for those who watch, a line of the log, and one
+//! of the update's own timeline.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,10 +13,10 @@ use super::state::Place;
 use crate::decide::record::Moment;
 use crate::manager::notify;
 
-/// Lines that a timeline keeps; what is beyond is only told.
+/// Lines that a timeline keeps. Later ones go to watchers and the log only.
 const MOST: usize = 100_000;
 
-/// A line that is about to be.
+/// The contents of a line that is about to be written.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Line {
     workload: Option<String>,
@@ -47,7 +47,7 @@ impl Line {
     }
 }
 
-/// The lines of a timeline for the history. Who watches may still have some of them.
+/// The lines of a timeline for the history. Watchers may still share some of them.
 pub(super) fn lines(timeline: Vec<Arc<TimelineEvent>>) -> Vec<TimelineEvent> {
     timeline.into_iter().map(Arc::unwrap_or_clone).collect()
 }
@@ -77,7 +77,7 @@ impl Agent {
             timeline.push(Arc::clone(&event));
         }
         log(&event);
-        // Nobody has to watch.
+        // This fails if nobody watches, which is fine.
         let _ = self.timeline.send(event);
     }
 
@@ -90,7 +90,7 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
-    /// Where the agent is now, as a line for a new watcher.
+    /// The phase that the agent is in, as a line for a new watcher.
     pub fn present(&self) -> TimelineEvent {
         let state = self.state.borrow();
         TimelineEvent {
@@ -112,7 +112,7 @@ impl Agent {
         let counted = ticks
             .zip(first)
             .and_then(|(now, first)| now.checked_sub(first));
-        // In less than this the rate is not known well enough to be of use.
+        // After a shorter time the rate is not known well enough to be of use.
         let rate = counted.filter(|_| seconds >= 0.05);
         Moment {
             time_us: now_us(),
@@ -121,7 +121,7 @@ impl Agent {
         }
     }
 
-    /// An update is over: it goes into the history.
+    /// Writes an update that is over into the history.
     pub(super) fn over(&self, entry: HistoryEntry) {
         self.metrics.over(&entry);
         if let Err(why) = self.history.add(&entry) {

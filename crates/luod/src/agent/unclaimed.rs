@@ -14,10 +14,10 @@ use super::state::State;
 use crate::decide::config::Unclaimed;
 use crate::decide::failed::Failed;
 
-/// After how long it is tried again to release what nobody has claimed.
+/// How long to wait before trying again to release sessions that nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Whether nobody has a session of the previous kernel: it is still there, or its
+/// Whether a session of the previous kernel is unclaimed: the kernel still has it, or its
 /// workload has gone again.
 fn is_unclaimed(state: &State, held: &Held) -> bool {
     let owner = state.workloads.get(&held.workload);
@@ -26,13 +26,13 @@ fn is_unclaimed(state: &State, held: &Held) -> bool {
 }
 
 impl Agent {
-    /// Ends the waiting at the deadline.
+    /// Starts the task that ends the waiting at the deadline.
     pub(super) fn watch_the_deadline(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(agent.config.restore_deadline.0).await;
             agent.deadline().await;
-            // What could not be released then is tried again: nothing waits for ever.
+            // A session that could not be released then is tried again and again.
             while agent.config.unclaimed == Unclaimed::Finish && agent.is_restoring() {
                 tokio::time::sleep(AGAIN).await;
                 let unclaimed = agent.unclaimed();
@@ -46,7 +46,7 @@ impl Agent {
         self.state.borrow().restore.is_some()
     }
 
-    /// Nobody waits for anybody any more.
+    /// Marks the deadline as passed: from here on no claim waits for other workloads.
     fn overdue(&self) {
         if let Some(restore) = &mut self.state.borrow_mut().restore {
             restore.overdue = true;
@@ -79,7 +79,7 @@ impl Agent {
         self.end_if_over();
     }
 
-    /// Sessions of the previous kernel that nobody has.
+    /// The sessions of the previous kernel that nobody has claimed.
     fn unclaimed(&self) -> Vec<String> {
         let state = self.state.borrow();
         let sessions = state.sessions.iter();
@@ -87,11 +87,12 @@ impl Agent {
         unclaimed.map(|(name, _)| name.clone()).collect()
     }
 
-    /// Finishes sessions that nobody has claimed. Gives those that are released.
+    /// Finishes sessions that nobody has claimed. Gives the names of those that it
+    /// released.
     async fn release_all(&self, names: &[String]) -> Vec<String> {
         let mut released = Vec::new();
         for name in names {
-            // Since they were listed somebody may have claimed this one.
+            // Since the list was made a workload may have claimed this one.
             let Some(is_here) = self.mark_unclaimed(name) else {
                 continue;
             };
@@ -133,7 +134,7 @@ impl Agent {
                         held.session = Some(session);
                     }
                 }
-                // Somebody took it without the agent, and has it.
+                // Another process has taken it from the kernel, without the agent.
                 Err(why) if why.is_taken() => {
                     self.gone(name);
                     return Err(why);
@@ -147,7 +148,7 @@ impl Agent {
         self.finish_held(name).await
     }
 
-    /// An administrator ends the update.
+    /// Ends the update for an administrator.
     ///
     /// # Errors
     /// As [`admin::Error`] says.
@@ -173,16 +174,17 @@ impl Agent {
         }
         let released = self.release_all(&unclaimed).await;
         self.overdue();
-        // What somebody claims at this very moment is over when it has come.
+        // A claim that is under way at this moment is waited for.
         self.all_have_arrived().await;
         self.end_if_over();
         Ok(released)
     }
 
-    /// Gives up a record that cannot be read. The sessions that it tells of are not
-    /// known: they stay with the kernel.
+    /// Gives up a record that cannot be read. The sessions that it lists are not known, so
+    /// they stay with the kernel.
     async fn give_up(&self) -> Result<Vec<String>, admin::Error> {
-        // Only one does it: to be here twice could end an update that has begun since.
+        // Only one caller gets beyond this: a second one could end an update that has begun
+        // since.
         if self.state.borrow_mut().unreadable.take().is_none() {
             return Ok(Vec::new());
         }

@@ -13,7 +13,7 @@ use crate::decide::round::unwinding;
 use crate::kernel;
 
 impl Agent {
-    /// Undoes all, and says why.
+    /// Undoes the whole update, and gives back the reason.
     pub(super) async fn undo(&self, why: Error) -> Error {
         let reason = why.to_string();
         let first = reason.lines().next().unwrap_or_default().to_owned();
@@ -33,7 +33,7 @@ impl Agent {
         if let Err(why) = self.notes.set_update(None) {
             tracing::error!("the notes: {why}");
         }
-        // The last line of the update's own timeline.
+        // This writes the last line of the update's own timeline.
         self.enter(Phase::Normal);
         let entry = {
             let mut state = self.state.borrow_mut();
@@ -53,7 +53,7 @@ impl Agent {
                 timeline: lines(update.timeline),
             })
         };
-        // Now that nothing is under way the sessions of those who are gone can go.
+        // No update is under way any more, so the sessions of lost workloads can go.
         for name in lost {
             self.forget(&name);
         }
@@ -63,7 +63,8 @@ impl Agent {
         why
     }
 
-    /// Tells all who were asked that the update is off; gives those who are gone.
+    /// Tells all workloads that were asked that the update is off; gives those that are
+    /// gone.
     fn tell_all(&self, reason: &str) -> Vec<String> {
         let mut state = self.state.borrow_mut();
         let Some(update) = &state.update else {

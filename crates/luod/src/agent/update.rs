@@ -29,7 +29,7 @@ use crate::decide::record::{Participant, Record};
 use crate::kernel::{self, Kernel};
 
 impl Agent {
-    /// In which order an update would ask.
+    /// The order in which an update would ask the workloads.
     #[must_use]
     pub fn plan(&self) -> Plan {
         let state = self.state.borrow();
@@ -138,7 +138,8 @@ impl Agent {
         Ok(())
     }
 
-    /// All of it. There is something to give back only if it failed; all is undone then.
+    /// Runs all of an update. It returns only if the update failed, and then the update has
+    /// been undone.
     ///
     /// # Errors
     /// As [`Error`] says, always.
@@ -152,7 +153,7 @@ impl Agent {
         self.jump().await
     }
 
-    /// Has the kernel do something that belongs to the update.
+    /// Has the kernel do its part of a step, and notes how long that took.
     async fn kernel_step(
         &self,
         what: &str,
@@ -164,7 +165,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Whether what workloads have preserved is within their limits, as far as the
+    /// Checks that what workloads have preserved is within their limits, as far as the
     /// kernel tells.
     async fn within_limits(&self) -> Result<(), Error> {
         let sessions = self.kernel.run(|kernel| kernel.sessions()).await?;
@@ -211,7 +212,7 @@ impl Agent {
         Ok(())
     }
 
-    /// What is left for the agent in the next kernel.
+    /// The record for the agent in the next kernel.
     fn record(&self) -> Record {
         let state = self.state.borrow();
         let participant = |(name, workload): (&String, &super::state::Workload)| Participant {
@@ -238,7 +239,7 @@ fn new_id() -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
     let random = random.unwrap_or_default();
     match random.trim() {
-        // Without `/proc` there is still the time.
+        // Without `/proc` the id is made of the time.
         "" => format!("update-{}", now_us()),
         uuid => uuid.to_owned(),
     }

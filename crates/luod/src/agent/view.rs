@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How the agent stands, for those who look.
+//! The status of the agent and the list of sessions, for those who ask.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,10 +13,10 @@ use super::state::{Seen, State};
 use crate::decide::failed::Failed;
 use crate::kernel::{self, Probe};
 
-/// How long what was seen of the kernel counts, if the agent has not changed it since.
+/// How long a look at the kernel counts as fresh, if the agent has not changed it since.
 const FRESH: Duration = Duration::from_millis(500);
 
-/// How long somebody who asks for the status waits for the kernel.
+/// How long a call for the status waits for the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
 
 impl Agent {
@@ -35,8 +35,9 @@ impl Agent {
         }
     }
 
-    /// The kernel as it stands. Everybody may ask, and the device has one opener at a
-    /// time: it is opened now and then only, and whoever has it is not waited for long.
+    /// The kernel as it stands. Everybody may ask for the status, but the device has one
+    /// opener at a time: so it is opened now and then only, and another opener is not
+    /// waited for long.
     async fn look_at_kernel(&self) -> Probe {
         let fresh = |seen: &Seen| seen.changes == self.changes.get() && seen.at.elapsed() < FRESH;
         let seen = self.seen.borrow().clone().filter(fresh);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Workloads: who they are, what they answer, how they leave and how they are lost.
+//! The calls of a workload about itself: it registers, answers, leaves its sessions with
+//! the agent, unregisters; and its connection ends.
 
 use luo_varlink::client::{Error, Registered};
 use luo_varlink::limits::{MAX_NEEDS, MAX_WORKLOADS};
@@ -12,7 +13,7 @@ use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
 use crate::decide::names;
 
-/// How somebody stands who has just registered.
+/// The state of a workload that has just registered.
 fn joined(state: &State, name: &str) -> WorkloadState {
     let restore = state.restore.as_ref();
     let restore = restore.filter(|restore| {
@@ -29,7 +30,7 @@ fn joined(state: &State, name: &str) -> WorkloadState {
 }
 
 impl Agent {
-    /// A connection becomes a workload, and hears of events in its inbox from here on.
+    /// Makes a connection a workload, which hears of events in its inbox from here on.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -122,7 +123,7 @@ impl Agent {
         result
     }
 
-    /// A workload answers.
+    /// Takes the answer of a workload.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -165,7 +166,7 @@ impl Agent {
             .map_err(|_| unexpected("the update is being cancelled"))
     }
 
-    /// A workload leaves its sessions with the agent.
+    /// Takes over the sessions of a workload that leaves.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -203,7 +204,7 @@ impl Agent {
         }
         caller.workload = None;
         self.note_owner(&name);
-        // A round that has not got round to what it said before hears this after it.
+        // The same channel keeps `Left` behind `Agreed`.
         let state = self.state.borrow();
         let ear = state.update.as_ref().and_then(|update| update.ear.clone());
         drop(state);
@@ -214,7 +215,7 @@ impl Agent {
         Ok(())
     }
 
-    /// A workload ends being one.
+    /// Ends the registration of a workload.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -229,15 +230,15 @@ impl Agent {
         Ok(())
     }
 
-    /// A connection is gone.
+    /// Notes that a connection is gone.
     pub fn disconnected(&self, caller: &mut Caller) {
         if let Some(name) = caller.workload.take() {
             self.part(&name, caller.connection);
         }
     }
 
-    /// A workload's connection ends. After the jump its incoming sessions wait for it;
-    /// else the agent's copies go, and the workload with them.
+    /// Parts from a workload whose connection ends. After the jump its incoming sessions
+    /// wait for it; else the agent closes its copies, and forgets the workload.
     fn part(&self, name: &str, connection: u64) {
         let mut borrowed = self.state.borrow_mut();
         let state = &mut *borrowed;
@@ -254,8 +255,8 @@ impl Agent {
             _ => Step::Prepare,
         };
         if state.phase.0 == Phase::Jumping {
-            // A shutdown ends it on the way to the jump. Should that not come to pass,
-            // it finds here what it has left.
+            // The shutdown before the jump has ended this workload. If the jump does not
+            // come to pass, the workload finds its sessions here.
             workload.state = WorkloadState::Left;
             drop(borrowed);
             self.note_owner(name);
@@ -263,7 +264,7 @@ impl Agent {
             return;
         }
         if state.update.is_some() {
-            // Its sessions go when all is unwound: nothing may change before.
+            // Its sessions go when the update has been undone: until then none may change.
             workload.state = WorkloadState::Lost;
             state.doom(admin::Error::Lost {
                 workload: name.to_owned(),

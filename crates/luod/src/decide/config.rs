@@ -38,7 +38,7 @@ pub struct Config {
     pub freeze_deadline: Seconds,
     /// Seconds.
     pub restore_deadline: Seconds,
-    /// What becomes of sessions that nobody has claimed by then.
+    /// The fate of sessions that nobody has claimed by the restore deadline.
     pub unclaimed: Unclaimed,
     /// How the machine jumps.
     pub jump: Jump,
@@ -46,7 +46,7 @@ pub struct Config {
     pub state_directory: PathBuf,
     /// The kernel to jump into if none is named.
     pub target: TargetConfig,
-    /// What is looked at before an update.
+    /// The checks before an update.
     pub checks: ChecksConfig,
     /// Deadlines of some workloads.
     pub workload: BTreeMap<String, Deadlines>,
@@ -72,7 +72,7 @@ impl TryFrom<f64> for Seconds {
     }
 }
 
-/// What becomes of sessions that nobody has claimed by the restore deadline.
+/// The fate of sessions that nobody has claimed by the restore deadline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unclaimed {
@@ -104,7 +104,7 @@ pub struct TargetConfig {
     pub command_line: Option<String>,
 }
 
-/// What is looked at before an update.
+/// The checks before an update.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ChecksConfig {
@@ -154,7 +154,7 @@ impl Config {
     /// Reads a configuration.
     ///
     /// # Errors
-    /// What is wrong with it, and where.
+    /// The text is no configuration; the error says where.
     pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
         toml::from_str(text)
     }
@@ -176,11 +176,11 @@ impl Config {
         own.unwrap_or(all).0
     }
 
-    /// A target with what was not named taken from here.
+    /// Completes a target: whatever it does not name is taken from here.
     #[must_use]
     pub fn complete(&self, target: &Target) -> Target {
         let named = target.image.is_some();
-        // An initrd belongs to an image: it is not taken for another one.
+        // An initrd belongs to its image, so it is not used with another image.
         let initrd = self.target.initrd.clone().filter(|_| !named);
         Target {
             image: target.image.clone().or_else(|| self.target.image.clone()),

@@ -24,7 +24,7 @@ const fn number(number: i32) -> Errno {
     }
 }
 
-/// What to do: call, error, remedy. The call is a part of its name.
+/// The remedy for each call and error.
 const REMEDIES: &[(&str, Errno, &str)] = &[
     (
         "open /dev/liveupdate",
@@ -123,7 +123,7 @@ impl Failed {
         }
     }
 
-    /// A failure of a file.
+    /// A failure with a file.
     #[must_use]
     pub fn io(what: &str, why: &std::io::Error) -> Self {
         let raw = why.raw_os_error().unwrap_or(Errno::EIO.get());
@@ -158,14 +158,14 @@ impl Failed {
         failed
     }
 
-    /// Whether it says that the previous kernel left no such session, or that the
+    /// Whether the kernel says that the previous kernel left no such session, or that the
     /// session is finished.
     #[must_use]
     pub fn is_no_session(&self) -> bool {
         self.call == "RETRIEVE_SESSION" && self.errno == Errno::ENOENT
     }
 
-    /// Whether it says that somebody has retrieved the session and holds it.
+    /// Whether the kernel says that another process has retrieved the session and holds it.
     #[must_use]
     pub fn is_taken(&self) -> bool {
         self.call == "RETRIEVE_SESSION" && self.errno == Errno::EINVAL

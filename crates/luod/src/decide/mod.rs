@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is decided, apart from what is done. Nothing here does I/O, waits or keeps a
-//! clock: what has happened comes in as arguments, and what is to be done comes out.
+//! Decisions, apart from the actions that follow from them. Nothing here does I/O, waits or
+//! reads a clock: events come in as arguments, and the next actions come out.
 //!
 //! | file | decides |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `policy` | which identity may own what |
 //! | `plan` | the order in which workloads are asked |
 //! | `round` | which workload is asked now, and what an answer means |
-//! | `record` | what one agent leaves for the next |
+//! | `record` | the record that one agent leaves for the next, and how it is judged |
 //! | `config` | deadlines, and how the machine jumps |
 //! | `failed` | what to do about an error of the kernel or of the service manager |
 

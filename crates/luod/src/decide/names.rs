@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Names of workloads and sessions: which are possible, and which are whose own.
+//! Names of workloads and sessions: which are possible, and which are an identity's own.
 //!
 //! The kernel takes any bytes. The agent's names go into files, units and the service
 //! manager's descriptor store, so they are plain: letters, digits, `.`, `_`, `@`, `-`.
@@ -16,16 +16,16 @@ const RESERVED: [&str; 2] = ["systemd", OWN_SESSION];
 /// Why a text is no name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadName {
-    /// Nothing.
+    /// It is empty.
     #[error("a name must not be empty")]
     Empty,
-    /// Too much.
+    /// It is too long.
     #[error("a name has at most {MAX_WORKLOAD_NAME} bytes")]
     TooLong,
-    /// Something else.
+    /// It has a character that no name may have.
     #[error("a name consists of letters, digits and . _ @ -, and begins with a letter or a digit")]
     Character,
-    /// Somebody else's.
+    /// It is reserved.
     #[error("the names 'systemd' and 'luod', and what begins with 'luod.', are reserved")]
     Reserved,
 }
@@ -50,7 +50,7 @@ pub fn check(name: &str) -> Result<(), BadName> {
 }
 
 /// The name that an identity owns without any policy: a service's is that of its unit,
-/// a user's is `uid-` and the number. What begins with it and a dot is its own too.
+/// a user's is `uid-` and the number. Names that begin with it and a dot are its own too.
 #[must_use]
 pub fn own(identity: &Identity) -> String {
     match &identity.unit {
@@ -59,7 +59,7 @@ pub fn own(identity: &Identity) -> String {
     }
 }
 
-/// Whether a name is an identity's own. Who is root, and no service, owns all.
+/// Whether a name is an identity's own. Root, if it is no service, owns all names.
 #[must_use]
 pub fn is_own(identity: &Identity, name: &str) -> bool {
     if identity.uid == 0 && identity.unit.is_none() {

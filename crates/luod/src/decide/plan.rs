@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who needs whom, and what order follows from that.
+//! The graph of which workload needs which, and the order in which they are asked.
 //!
 //! ```text
-//! prepare, restore    what is needed first
-//! freeze              those that need others first
+//! prepare, restore    needed workloads first
+//! freeze              workloads that need others first
 //! ```
 //!
 //! Workloads that do not need each other are asked at once.
@@ -48,7 +48,7 @@ impl Graph {
         }
     }
 
-    /// What makes an update impossible, in words.
+    /// The obstacles that make an update impossible, in words.
     #[must_use]
     pub fn obstacles(&self) -> Vec<String> {
         let mut obstacles = Vec::new();
@@ -69,7 +69,8 @@ impl Graph {
         obstacles
     }
 
-    /// Groups that can be asked at once, in order. Missing needs count as met.
+    /// Groups of workloads that can be asked at once, in order; and the workloads that are
+    /// stuck. A need that is not registered counts as met.
     fn levels(&self, step: Step) -> (Vec<Vec<String>>, BTreeSet<String>) {
         let mut open = self.predecessors(step);
         let known: BTreeSet<_> = open.keys().cloned().collect();

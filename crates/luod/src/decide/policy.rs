@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who may own what: the policy file.
+//! The policy file: which identity may own which names, and how much of each thing.
 //!
 //! ```toml
 //! [limits]                 # for everybody; these are the defaults
@@ -27,13 +27,13 @@ use crate::decide::names;
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Policy {
-    /// For everybody.
+    /// The limits of everybody.
     pub limits: Limits,
-    /// For some.
+    /// Rules for some identities.
     pub allow: Vec<Rule>,
 }
 
-/// How much one may have.
+/// How much one workload, or one user, may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
@@ -58,7 +58,7 @@ impl Default for Limits {
     }
 }
 
-/// Allows some more than their own.
+/// A rule that allows some identities more than their own names.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -90,13 +90,13 @@ impl Rule {
     }
 }
 
-/// Why a policy is none.
+/// Why a text is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPolicy {
-    /// It does not read.
+    /// It cannot be parsed.
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
-    /// A rule is for everybody, which nobody means.
+    /// A rule fits everybody, which is certainly a mistake.
     #[error("rule {0} of [[allow]] names neither unit nor uid nor gid")]
     ForEverybody(usize),
 }
@@ -123,7 +123,7 @@ impl Policy {
     /// Whether an identity may own a name.
     ///
     /// # Errors
-    /// What would allow it, in words.
+    /// The rule that would allow it, in words.
     pub fn may_own(&self, identity: &Identity, name: &str) -> Result<(), String> {
         let listed = |rule: &Rule| {
             let mut patterns = rule.names.iter();
@@ -139,7 +139,7 @@ impl Policy {
         ))
     }
 
-    /// How much an identity may have: the last rule that says so.
+    /// How much an identity may have. Of the rules that fit, the last one counts.
     #[must_use]
     pub fn limits(&self, identity: &Identity) -> Limits {
         self.rules(identity)

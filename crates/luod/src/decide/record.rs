@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What one agent leaves for the next: the record in a sealed memfd of the agent's own
-//! session, and beside the sockets for an agent that is started anew.
+//! The record that one agent leaves for the next, in a sealed memfd of the agent's own
+//! session. The next agent also keeps it in its notes, in case it is started anew.
 //!
 //! ```text
 //! 0   magic "LUODREC\0"      8 bytes
@@ -12,11 +12,11 @@
 //!     the tail               then zeros
 //! ```
 //!
-//! Nothing of it is believed before the digest fits. A version that is not ours is
-//! refused, and then nothing is touched: the agent that understands it can be started.
+//! Nothing in a record is believed before its digest fits. A record of another version is
+//! refused, and no session is touched then: the agent that wrote it can be started.
 //!
-//! The tail is what happened after the record was written, up to the jump: lines of the
-//! timeline, each so:
+//! The tail holds what happened after the record was written, up to the jump, as lines of
+//! the timeline:
 //!
 //! ```text
 //! 0   length of the text     u32, little endian; 0 ends the tail
@@ -24,8 +24,8 @@
 //! 36  the text: JSON
 //! ```
 //!
-//! It tells how the update went and decides nothing. So the first line that is not whole
-//! ends it, and an agent that knows no tail takes it for zeros.
+//! The tail tells how the update went, and nothing is decided from it. So a reader stops at
+//! the first line that is not whole, and an agent that knows no tail takes it for zeros.
 
 use std::sync::Arc;
 
@@ -48,7 +48,7 @@ const LINE_HEADER: usize = 36;
 /// Lines of a tail that are read.
 const MAX_TAIL: usize = 1024;
 
-/// What is left.
+/// A record.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// The update's id.
@@ -59,9 +59,9 @@ pub struct Record {
     pub freeze: Moment,
     /// The kernel's release.
     pub from_kernel: String,
-    /// Everybody who takes part, by name.
+    /// The workloads that take part, by name.
     pub participants: Vec<Participant>,
-    /// What has happened so far.
+    /// The timeline so far.
     pub timeline: Vec<Arc<TimelineEvent>>,
 }
 
@@ -89,7 +89,7 @@ impl Moment {
         let Some(ticks) = to.checked_sub(from).filter(|_| rate > 0.0) else {
             return by_clock;
         };
-        // A float's cast saturates.
+        // The cast of a float saturates.
         let by_ticks = (ticks as f64 / rate * 1e6) as u64;
         if by_ticks.abs_diff(by_clock) <= CLOCK_ERROR_US {
             by_ticks
@@ -99,7 +99,7 @@ impl Moment {
     }
 }
 
-/// How far the clock may be off after a kexec: it is set from one of whole seconds.
+/// How far the clock may be off after a kexec, which sets it from a clock of whole seconds.
 pub const CLOCK_ERROR_US: u64 = 2_500_000;
 
 /// A workload that takes part.
@@ -107,7 +107,7 @@ pub const CLOCK_ERROR_US: u64 = 2_500_000;
 pub struct Participant {
     /// Its name.
     pub name: String,
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// The workloads it needs.
     pub needs: Vec<String>,
@@ -118,27 +118,27 @@ pub struct Participant {
 /// Why a record cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum BadRecord {
-    /// Too short, or the first bytes are others.
+    /// It is too short, or its first bytes are not those of a record.
     #[error("it is no record of luod")]
     Magic,
-    /// Another version.
+    /// It has another version.
     #[error("it has version {0}, and this luod reads {VERSION} only: start the luod that wrote it")]
     Version(u32),
-    /// Longer than what is there, or than a record may be.
+    /// It says that it is longer than its memory, or than a record may be.
     #[error("it says that it has {0} bytes")]
     Length(u64),
-    /// Damage.
+    /// It is damaged.
     #[error("its digest does not fit: it is damaged")]
     Digest,
-    /// A digest that fits and a text that does not.
+    /// Its digest fits, and its text cannot be parsed.
     #[error("its text: {0}")]
     Text(#[from] serde_json::Error),
     /// A record does not fit into the memory that was set aside for it.
     #[error("it needs {needed} bytes, and {room} were set aside")]
     Room {
-        /// What it needs.
+        /// The bytes that it needs.
         needed: usize,
-        /// What there is.
+        /// The bytes that were set aside.
         room: usize,
     },
 }
@@ -332,7 +332,7 @@ pub(crate) mod tests {
         let read = Record::decode(&bytes).unwrap();
         assert_eq!(read.timeline.len(), 3);
         assert_eq!(read.timeline[1..], lines);
-        // Without a whole tail the record is as good: it tells less.
+        // Without a whole tail the record is as good, with fewer lines.
         for length in whole..end {
             let mut cut = bytes[..length].to_vec();
             cut.resize(end, 0);

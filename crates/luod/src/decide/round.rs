@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One round of asking: everybody is asked the same, in the order that the plan gives,
-//! and each has a deadline. It decides; who runs it does the talking.
+//! One round of asking: all workloads are asked the same, in the order that the plan gives,
+//! and each has a deadline. This module decides; `agent::asking` does the talking.
 //!
 //! ```text
 //! not asked --what is before it has agreed--> asked --answer--> agreed
@@ -19,17 +19,17 @@ use crate::decide::plan::Graph;
 #[derive(Clone, Debug)]
 pub struct Round {
     step: Step,
-    /// Not asked yet, each with how many before it have not agreed.
+    /// Workloads not asked yet, each with how many before it have not agreed.
     waiting: BTreeMap<String, usize>,
-    /// For each who come after it.
+    /// For each workload those that come after it.
     after: BTreeMap<String, Vec<String>>,
-    /// Those for whom nobody is left to wait for.
+    /// Workloads that need not wait for others any more.
     next: BTreeSet<String>,
-    /// Asked, each with its deadline.
+    /// Workloads that were asked, each with its deadline.
     asked: BTreeMap<String, (Instant, Duration)>,
-    /// The same, the next deadline first.
+    /// The same workloads, that with the next deadline first.
     deadlines: BTreeSet<(Instant, String)>,
-    /// In the order in which they were asked.
+    /// The workloads in the order in which they were asked.
     order: Vec<String>,
 }
 
@@ -60,20 +60,20 @@ impl Round {
         }
     }
 
-    /// What is asked.
+    /// The step that the workloads are asked to take.
     #[must_use]
     pub fn step(&self) -> Step {
         self.step
     }
 
-    /// Who is to be asked now. They count as asked from here on; `patience` says how
-    /// long each has.
+    /// Gives the workloads to be asked now. They count as asked from here on; `patience`
+    /// says how long each has.
     pub fn ask(&mut self, now: Instant, patience: impl Fn(&str) -> Duration) -> Vec<String> {
         let names: Vec<_> = std::mem::take(&mut self.next).into_iter().collect();
         for name in &names {
             self.waiting.remove(name);
             let patience = patience(name);
-            // What is beyond the clock's end is never late.
+            // A deadline beyond the end of the clock never comes.
             let deadline = now
                 .checked_add(patience)
                 .unwrap_or(now + Duration::from_secs(1 << 30));
@@ -84,7 +84,7 @@ impl Round {
         names
     }
 
-    /// Somebody has agreed. Says whether it was asked and had not answered.
+    /// Notes that a workload has agreed. Says whether it was asked and had not answered.
     pub fn agree(&mut self, name: &str) -> bool {
         let Some((deadline, _)) = self.asked.remove(name) else {
             return false;
@@ -101,19 +101,19 @@ impl Round {
         true
     }
 
-    /// Whether somebody was asked and has not answered.
+    /// Whether a workload was asked and has not answered.
     #[must_use]
     pub fn expects(&self, name: &str) -> bool {
         self.asked.contains_key(name)
     }
 
-    /// The next moment at which somebody is late.
+    /// The next moment at which a workload is late.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.first().map(|&(deadline, _)| deadline)
     }
 
-    /// Somebody who is late, and how long it had.
+    /// A workload that is late, and how long it had.
     #[must_use]
     pub fn late(&self, now: Instant) -> Option<(&str, Duration)> {
         let (deadline, name) = self.deadlines.first()?;
@@ -121,21 +121,21 @@ impl Round {
         (*deadline <= now).then_some((name.as_str(), patience))
     }
 
-    /// Whether everybody has agreed.
+    /// Whether all workloads have agreed.
     #[must_use]
     pub fn is_complete(&self) -> bool {
         self.waiting.is_empty() && self.asked.is_empty()
     }
 
-    /// Who was asked, the first first.
+    /// The workloads that were asked, the first first.
     #[must_use]
     pub fn order(&self) -> &[String] {
         &self.order
     }
 }
 
-/// In which order those who were asked are told that an update is off: the reverse of
-/// the order in which they were asked, those that stand still before the rest.
+/// The order in which workloads are told that an update is off: the reverse of the order in
+/// which they were asked, those that stand still before the rest.
 #[must_use]
 pub fn unwinding(prepare: &[String], freeze: &[String]) -> Vec<String> {
     let mut told = BTreeSet::new();

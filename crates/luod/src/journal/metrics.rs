@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is counted, for Prometheus.
+//! Counters and gauges for Prometheus.
 
 use std::sync::atomic::AtomicU64;
 
@@ -10,13 +10,13 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-/// Which phase.
+/// The label of a phase.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfPhase {
     phase: String,
 }
 
-/// How it ended.
+/// The label of an outcome.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfOutcome {
     outcome: String,
@@ -32,7 +32,7 @@ pub struct Metrics {
     registry: Registry,
     phase: Family<OfPhase, Gauge>,
     updates: Family<OfOutcome, Counter>,
-    // Families of one: before there was an update they are absent, and not 0.
+    // These are families of one, so that before the first update they are absent, not 0.
     blackout: Family<Alone, Seconds>,
     duration: Family<Alone, Seconds>,
     /// Connections that are open.
@@ -110,7 +110,7 @@ impl Metrics {
         }
     }
 
-    /// All of them, as Prometheus reads them.
+    /// All metrics, as Prometheus reads them.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the agent notes beside its sockets, for itself when it is started anew.
+//! Notes that the agent leaves beside its sockets for its next process in the same boot.
 //!
 //! ```text
 //! state/epoch               which boot the rest belongs to
 //! state/update              the id of the update that is under way before the jump
 //! state/jumping             is there if the service manager has been told to jump
 //! state/record              the record that the previous kernel handed over, as it came
-//! state/progress            what of it is done
-//! state/workloads/NAME      who has sessions in the descriptor store
+//! state/progress            how far the workloads of the record have come back
+//! state/workloads/NAME      a workload that has sessions in the descriptor store
 //! ```
 //!
 //! Another boot's notes are of no use and are removed. Each file is replaced whole.
@@ -28,24 +28,24 @@ pub struct Notes {
     folder: PathBuf,
 }
 
-/// Who has sessions in the descriptor store.
+/// A workload that has sessions in the descriptor store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
     /// Its name.
     pub workload: String,
-    /// Who it is.
+    /// Its identity.
     pub identity: Identity,
     /// The workloads it needs.
     pub needs: Vec<String>,
     /// Its sessions.
     pub sessions: Vec<String>,
-    /// Those of them that came from the previous kernel.
+    /// The sessions among them that came from the previous kernel.
     pub incoming: Vec<String>,
     /// Whether it has left.
     pub left: bool,
 }
 
-/// What is done of taking back.
+/// How far the workloads of the record have come back.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Workloads that serve again.
@@ -138,15 +138,15 @@ impl Notes {
         }
     }
 
-    /// What is done of it.
+    /// How far the workloads of the record have come back.
     ///
     /// # Errors
-    /// As the file system answers; it does not read.
+    /// As the file system answers; or the note cannot be parsed.
     pub fn progress(&self) -> io::Result<Progress> {
         Ok(self.read_json("progress")?.unwrap_or_default())
     }
 
-    /// Notes what is done of it.
+    /// Notes how far the workloads of the record have come back.
     ///
     /// # Errors
     /// As the file system answers.
@@ -154,7 +154,8 @@ impl Notes {
         self.write("progress", &serde_json::to_vec(progress)?)
     }
 
-    /// Everybody who has sessions in the store. What does not read is passed over.
+    /// All workloads that have sessions in the store. Notes that cannot be parsed are
+    /// passed over.
     ///
     /// # Errors
     /// As the file system answers.
@@ -173,7 +174,8 @@ impl Notes {
         Ok(owners)
     }
 
-    /// Notes one of them. The name has been checked: it is one of a file.
+    /// Notes a workload that has sessions in the store. Its name has been checked, so that
+    /// it can be the name of a file.
     ///
     /// # Errors
     /// As the file system answers.
@@ -182,7 +184,7 @@ impl Notes {
         self.write(&name, &serde_json::to_vec(owner)?)
     }
 
-    /// One of them has none any more.
+    /// Removes the note of a workload that has no sessions in the store any more.
     ///
     /// # Errors
     /// As the file system answers.
@@ -204,8 +206,8 @@ impl Notes {
         Ok(bytes.map(parse).transpose()?)
     }
 
-    /// The folder is in memory: what is there after a crash of the agent is whole, and
-    /// after one of the machine it is gone.
+    /// Replaces a file whole. The folder is in memory: it survives a crash of the agent,
+    /// and need not be synced, for a crash of the machine removes all of it.
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.folder.join(".new");
         fs::write(&new, bytes)?;

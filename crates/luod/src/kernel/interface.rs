@@ -23,8 +23,8 @@ pub struct Probe {
     pub contract_abi: Option<String>,
 }
 
-/// What the agent asks of a kernel, and of the service manager's shutdown, which is
-/// another way to jump. Each call may block.
+/// The calls that the agent makes of a kernel, and of the service manager's shutdown, which
+/// is another way to jump. Each call may block.
 pub trait Kernel {
     /// Finds out what orchestrator there is. This changes nothing, except that the first
     /// open after a jump takes the sessions over.

@@ -3,8 +3,8 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `protocol` | what the agent and its manager agree upon |
-//! | `notify` | what the manager is told of the agent |
+//! | `protocol` | the agreement between the agent and its manager |
+//! | `notify` | messages to the manager |
 //! | `shutdown` | the shutdown that `jump = "systemctl"` takes |
 //! | `store` | the descriptor store: what is in it outlives the agent |
 //! | `supervise` | the small manager itself |

@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the service manager is told of the agent: that it is up, how it stands, that it is
-//! alive.
+//! Messages to the service manager: the agent is up, how it stands, it is alive.
 
 use sd_notify::NotifyState;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the agent and its service manager agree upon beyond sd_notify(3): how many
+//! The agreement between the agent and its service manager beyond sd_notify(3): how many
 //! descriptors the manager keeps, and how an agent that `luod supervise` has started
-//! fetches what was kept of an earlier one.
+//! fetches those of an earlier one.
 
 use std::io;
 use std::mem::MaybeUninit;
@@ -38,7 +38,7 @@ pub(super) fn seqpacket() -> io::Result<OwnedFd> {
 /// another manager, or none, has started this process.
 ///
 /// # Errors
-/// It is there and does not answer.
+/// The manager is there and does not answer.
 pub(super) fn fetch() -> io::Result<Vec<(String, OwnedFd)>> {
     let Some(path) = std::env::var_os(SOCKET) else {
         return Ok(Vec::new());

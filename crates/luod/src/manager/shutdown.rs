@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The shutdown that `jump = "systemctl"` takes: begun, looked at, and whether the agent
-//! outlives it. At its end systemd kills all processes but those whose control group it
-//! has marked before, for `SurviveFinalKillSignal=`. An older systemd does not know that
-//! setting, and ignores it with nothing but a line in its log.
+//! The shutdown that `jump = "systemctl"` takes: beginning it, asking how it stands, and
+//! the check that the agent outlives it. At its end systemd kills all processes but those
+//! whose control group it has marked before, for `SurviveFinalKillSignal=`. An older
+//! systemd does not know that setting, and ignores it with nothing but a line in its log.
 //!
-//! An orchestrator with states keeps sessions that are closed while it is frozen. Mainline's
-//! does not, and ours is frozen by the jump itself while sessions of an earlier update wait.
+//! An orchestrator with states keeps sessions that are closed while it is frozen.
+//! Mainline's does not, and ours is frozen by the jump itself while sessions of an earlier
+//! update wait.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,23 +17,23 @@ use luo_varlink::{Check, CheckStatus};
 
 use crate::decide::failed::Failed;
 
-/// The mark.
+/// The attribute by which systemd marks such a control group.
 const MARK: &str = "user.survive_final_kill_signal";
 
 /// How the service manager's shutdown stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Shutdown {
-    /// It goes on.
+    /// The shutdown goes on.
     UnderWay,
-    /// There is none, or none any more.
+    /// No shutdown is under way, or none any more.
     Over,
-    /// The manager does not say: its end is near, or it is overburdened.
+    /// The manager does not answer: its end is near, or it is overburdened.
     #[default]
     Unknown,
 }
 
 impl Shutdown {
-    /// What the manager says of the machine, see systemctl(1) `is-system-running`.
+    /// Reads the manager's word for the machine, see systemctl(1) `is-system-running`.
     fn from_word(word: &str) -> Self {
         match word {
             "stopping" => Self::UnderWay,
@@ -60,7 +61,7 @@ pub fn begin() -> Result<(), Failed> {
 #[must_use]
 pub fn standing() -> Shutdown {
     let asked = Command::new("systemctl").arg("is-system-running").output();
-    // Its exit status says less than the word does.
+    // The word that it writes says more than its exit status.
     let said = asked.ok().map(|output| output.stdout);
     let said = said.and_then(|word| String::from_utf8(word).ok());
     Shutdown::from_word(said.as_deref().unwrap_or_default().trim())

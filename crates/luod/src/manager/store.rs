@@ -39,7 +39,8 @@ impl Keeper for Manager {
         let state = [
             NotifyState::FdStore,
             NotifyState::FdName(label),
-            // A session's descriptor is no stream: there is nothing for the manager to watch.
+            // A session's descriptor is no stream: there is nothing for the manager to
+            // watch.
             NotifyState::Custom("FDPOLL=0"),
         ];
         sd_notify::notify_with_fds(&state, &[fd])

@@ -147,7 +147,7 @@ fn watch(mut child: Child, sockets: &Sockets, kept: &mut Kept) -> io::Result<Exi
     }
 }
 
-/// Gives all that is kept to who asks.
+/// Gives all that is kept to the process that has connected.
 fn give(listener: &OwnedFd, kept: &[(String, OwnedFd)]) -> io::Result<()> {
     let socket = accept(listener)?;
     let timeout = Some(Duration::from_secs(5));
@@ -196,7 +196,7 @@ mod tests {
         assert_eq!(names, ["a", "b", "stored"]);
         kept.take("FDSTOREREMOVE=1\nFDNAME=a", vec![]);
         assert_eq!(kept.0.len(), 2);
-        // What comes along with another message is closed.
+        // Descriptors that come with another message are closed.
         kept.take("STATUS=x", vec![fd()]);
         assert_eq!(kept.0.len(), 2);
     }

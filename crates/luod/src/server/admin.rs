@@ -24,12 +24,12 @@ pub(super) async fn dispatch(
     if let Method::Update { target } = method {
         return update(served, target, asked.more).await.map(Some);
     }
-    // What is begun is done to its end, whether the administrator waits for it or not.
+    // A task of its own does the work to its end, even if the administrator goes.
     let (tell, told) = oneshot::channel();
     let agent = Rc::clone(served.agent);
     tokio::task::spawn_local(async move {
         let answer = answer(&agent, method).await;
-        // Who has gone does not want to know.
+        // If the administrator has gone, nobody wants the answer.
         let _ = tell.send(answer);
     });
     let answer = served.wait(false, told).await?;
@@ -66,8 +66,8 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
     }
 }
 
-/// All of an update, told line by line. If all goes well there is no end of it: the
-/// machine jumps.
+/// Runs all of an update, and writes each line of its timeline. If all goes well this does
+/// not return, for the machine jumps.
 async fn update(
     served: &mut Served<'_>,
     target: Target,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who is connected: how many connections a user has, and all together. Each costs a
+//! Counts the connections of each user, and of all users together. Each connection costs a
 //! descriptor and some memory, and both must last for everybody. Root has no limits.
 
 use std::cell::{Cell, RefCell};
@@ -11,12 +11,12 @@ use tokio::sync::Semaphore;
 
 use super::quiet::Quiet;
 
-/// Connections of all users but root. One user can be many: whoever may use user
-/// namespaces has thousands of numbers.
+/// Connections that all users but root may have together. One person can have many user
+/// numbers: user namespaces give thousands to anybody who may use them.
 const MOST: usize = 8192;
 
-/// Long answers that one user may be given at a time: somebody who does not read holds
-/// them in memory.
+/// Long answers that one user may be given at a time. An answer stays in memory until its
+/// peer has read it.
 const LONG: usize = 4;
 
 /// The book.
@@ -38,9 +38,9 @@ struct User {
 pub(super) struct Entry {
     book: Rc<Book>,
     user: u32,
-    /// Its number.
+    /// The number of the connection.
     pub(super) number: u64,
-    /// What the user's long answers take.
+    /// The permits for the user's long answers.
     pub(super) long: Arc<Semaphore>,
 }
 

@@ -61,7 +61,7 @@ async fn answer(
     let agent = Rc::clone(served.agent);
     let answer = match method {
         Method::Register { workload, needs } => {
-            // What an earlier workload of this connection has not heard is not for this one.
+            // Events for an earlier workload of this connection are not for this one.
             let inbox = Inbox::default();
             let registered = agent.register(&mut served.caller, &workload, needs, inbox.clone());
             if registered.is_ok() {
@@ -127,7 +127,7 @@ async fn claim(
         workload: served.caller.workload.clone(),
     };
     let claimed = served.wait(false, agent.claim(&caller, session)).await?;
-    // It does not yield, so there is an outcome.
+    // This wait does not yield, so there is an outcome.
     let claimed = claimed.unwrap_or(Err(Error::NotRegistered));
     Ok(claimed.map(|(claimed, fd)| with_fd(with(claimed), fd)))
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! One connection: its calls are answered in their order, each within a time.
+//! One connection from its begin to its end. Its calls are answered one after the other.
 
 use std::collections::VecDeque;
 use std::rc::Rc;
@@ -53,8 +53,8 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
     agent.heed().await;
 }
 
-/// Finds out who the peer is. Only the half that is read is kept: the other one would
-/// keep room for what is written, and the peer's process a descriptor.
+/// Finds out the identity of the peer. Only the reading half of the connection is kept: the
+/// other half would hold a buffer for writing, and a descriptor of the peer's process.
 async fn identify(
     stream: &Rc<UnixStream>,
 ) -> std::result::Result<(Identity, ReadConnection<Reader>), identity::Unknown> {
@@ -94,10 +94,10 @@ impl Served<'_> {
         }
     }
 
-    /// Does what is asked for. `None`: it has been answered already.
+    /// Does what a call asks for. Gives `None` if the call has been answered already.
     ///
-    /// Thousands of connections wait for an event most of the time. What else takes time
-    /// is boxed, so that their tasks are no larger than that.
+    /// Thousands of connections wait for an event most of the time. The futures of all
+    /// other waits are boxed, so that a task needs no more memory than that one wait.
     async fn dispatch(&mut self, asked: Asked) -> std::result::Result<Option<Result>, End> {
         let Some((interface, _)) = asked.method.rsplit_once('.') else {
             return Ok(Some(Err(not_found(&asked.method))));

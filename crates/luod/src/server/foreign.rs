@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Descriptors that peers send: which may be held here.
+//! Descriptors that peers send, and which of them may be held here.
 //!
-//! Closing a file of a file system in user space waits for that file system, and so does
-//! nearly all else that can be done with it; closing a socket can wait for its peer. Only
-//! what waits for nobody is taken in. The rest is closed by threads that may wait.
+//! Closing a file of a file system in user space waits for that file system, and so do
+//! nearly all other calls on it; closing a socket can wait for its peer. So only kinds of
+//! descriptors are taken in whose close waits for nobody. Threads that may wait close the
+//! rest.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,10 +17,10 @@ use rustix::net::{AddressFamily, sockopt::socket_domain};
 /// Threads that may wait at the same time.
 const MOST: usize = 64;
 
-/// How many do.
+/// Threads that wait now.
 static WAITING: AtomicUsize = AtomicUsize::new(0);
 
-/// Whether descriptors can be received at all: what comes may have to be closed.
+/// Whether descriptors can be received at all: a thread must be free to close them.
 pub(super) fn can_receive() -> bool {
     WAITING.load(Ordering::Relaxed) < MOST
 }
@@ -35,7 +36,7 @@ pub(super) fn admit(fds: Vec<OwnedFd>) -> Option<Vec<OwnedFd>> {
         drop(bad);
         WAITING.fetch_sub(1, Ordering::Relaxed);
     };
-    // If there can be no thread, the descriptor is closed here, for better or worse.
+    // If no thread can be started, the descriptors are closed here, even if that waits.
     let thread = std::thread::Builder::new().name("close".into());
     if thread.spawn(close).is_err() {
         WAITING.fetch_sub(1, Ordering::Relaxed);
@@ -43,7 +44,8 @@ pub(super) fn admit(fds: Vec<OwnedFd>) -> Option<Vec<OwnedFd>> {
     None
 }
 
-/// Nothing that is asked here is asked of a file system.
+/// Whether closing a descriptor waits for nobody. None of the calls here reaches a file
+/// system.
 fn waits_for_nobody(fd: &OwnedFd) -> bool {
     // A memfd, or another file of shared memory.
     if fcntl_get_seals(fd).is_ok() {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who is at the other end of a socket, in terms that mean the same after a reboot.
+//! The identity of a peer, in terms that mean the same after a reboot: the service, the
+//! user and the group, never a process number.
 
 use std::fs;
 use std::os::fd::BorrowedFd;
@@ -7,7 +8,7 @@ use std::os::fd::BorrowedFd;
 use luo_varlink::Identity;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// Why it cannot be told who somebody is.
+/// Why the identity of a peer cannot be told.
 #[derive(Debug, thiserror::Error)]
 pub enum Unknown {
     /// The socket does not say.
@@ -21,7 +22,7 @@ pub enum Unknown {
     Group(std::io::Error),
 }
 
-/// What a socket says of its peer.
+/// The facts that a socket tells of its peer.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer<'a> {
     /// Its process, as of the connect.
@@ -30,22 +31,23 @@ pub struct Peer<'a> {
     pub uid: u32,
     /// Its group, as of the connect.
     pub gid: u32,
-    /// The process itself: a number may be given anew, this not. From Linux 6.5 on.
+    /// The process itself. Its number may be given to another process, this descriptor
+    /// cannot. From Linux 6.5 on.
     pub process: Option<BorrowedFd<'a>>,
 }
 
-/// Finds out who a peer is.
+/// Finds out the identity of a peer.
 ///
 /// # Errors
-/// [`Unknown`]: then it is nobody.
+/// [`Unknown`]: such a peer is not served.
 pub fn of(peer: Peer<'_>) -> Result<Identity, Unknown> {
     let text = match fs::read_to_string(format!("/proc/{}/cgroup", peer.pid)) {
         Ok(text) => text,
-        // A kernel without control groups: nobody is a service.
+        // The kernel has no control groups, so no peer is a service.
         Err(_) if !fs::exists("/proc/self/cgroup").unwrap_or(true) => String::new(),
         Err(why) => return Err(Unknown::Group(why)),
     };
-    // Only if the process was there all the while is it its control group.
+    // The control group is that of the peer only if the process is still there now.
     if peer.process.is_some_and(has_ended) {
         return Err(Unknown::Gone);
     }
@@ -59,14 +61,14 @@ pub fn of(peer: Peer<'_>) -> Result<Identity, Unknown> {
 fn has_ended(process: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
     let now = Timespec::default();
-    // What cannot be told is taken for the worse.
+    // If the poll fails, the process is taken for one that has ended.
     !matches!(poll(&mut fds, Some(&now)), Ok(0))
 }
 
 /// The service in the text of `/proc/PID/cgroup`: the first part of the path in the
-/// unified hierarchy that is no slice, if it is a service of the machine. Whatever is
-/// below that the service, the user or the container names as it likes. Sessions and
-/// containers have changing names, so what is in them counts by its user only.
+/// unified hierarchy that is no slice, if it is a service of the machine. The service, the
+/// user or the container gives the groups below that whatever names it likes. Sessions and
+/// containers have changing names, so processes in them count by their user only.
 fn unit(text: &str) -> Option<String> {
     let unified = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let mut parts = unified.split('/');
@@ -98,7 +100,7 @@ mod tests {
                 "0::/user.slice/user-1000.slice/user@1000.service/app.slice/vm.service\n",
                 None,
             ),
-            // What a container or a service calls its own is not the machine's.
+            // A group below a container or a service has a name of their choice.
             (
                 "0::/machine.slice/machine-a.scope/system.slice/cache.service\n",
                 None,

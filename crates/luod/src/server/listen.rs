@@ -40,7 +40,8 @@ impl Sockets {
                 Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
                 _ => {}
             }
-            // Nobody may connect before the mode is as it must be.
+            // Until its mode is right the socket has a hidden name, so that nobody
+            // connects.
             let hidden = folder.join(format!(".{name}"));
             let _ = fs::remove_file(&hidden);
             let listener = UnixListener::bind(&hidden)?;
@@ -122,7 +123,7 @@ async fn accept(listener: &UnixListener, book: &Book) -> UnixStream {
         match listener.accept().await {
             Ok((stream, _)) => return stream,
             Err(why) => {
-                // For example no descriptor is left: others have to close some.
+                // For example, no descriptor is left until other peers close some.
                 book.quiet
                     .warn(&format!("a connection cannot be accepted: {why}"));
                 tokio::time::sleep(Duration::from_millis(100)).await;

@@ -15,7 +15,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Answers one request, whatever it asks for, with all metrics.
 pub(super) async fn answer(agent: &Agent, stream: UnixStream) {
-    // Who is slow gets nothing.
+    // A peer that is slow gets no answer.
     let _ = tokio::time::timeout(PATIENCE, exchange(agent, &stream)).await;
 }
 

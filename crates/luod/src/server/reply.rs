@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a call is answered with.
+//! Answers to calls, and refusals.
 
 use std::os::fd::OwnedFd;
 
@@ -46,14 +46,14 @@ impl From<status::Error> for Refusal {
 /// An answer: parameters, and the descriptor that goes along.
 #[derive(Debug, Default)]
 pub(super) struct Answer {
-    /// As they are written: a tree of values would take several times as much.
+    /// Parameters are kept as text: a tree of values would take several times the memory.
     pub(super) parameters: Option<Box<RawValue>>,
     pub(super) fd: Option<OwnedFd>,
-    /// What a long answer takes until it is written.
+    /// The permit of a long answer, held until it is written.
     pub(super) long: Option<OwnedSemaphorePermit>,
 }
 
-/// What comes of a call.
+/// The result of a call.
 pub(super) type Result<T = Answer> = std::result::Result<T, Refusal>;
 
 /// An answer without parameters.

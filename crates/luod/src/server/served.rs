@@ -28,7 +28,7 @@ use super::reply::{Answer, Refusal, Result};
 use super::socket::{self, Reader};
 use crate::agent::{Agent, Caller, Inbox};
 
-/// How long a peer may take to read what it is told.
+/// How long a peer may take to read an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// Calls that a peer may send ahead while one is answered.
@@ -38,7 +38,7 @@ const BACKLOG: usize = 16;
 /// written.
 const BACKLOG_BYTES: usize = 2 * MAX_CALL;
 
-/// A call, before anybody has looked what it is.
+/// A call as it arrives, before its method is known.
 #[derive(Debug, Deserialize)]
 struct Raw {
     method: String,
@@ -70,7 +70,7 @@ pub(super) enum End {
 pub(super) struct Served<'a> {
     pub(super) agent: &'a Rc<Agent>,
     pub(super) caller: Caller,
-    /// What the workload has not been told of yet.
+    /// The events that the workload has not been told of yet.
     pub(super) inbox: Inbox,
     pub(super) door: Door,
     pub(super) entry: &'a Entry,
@@ -91,8 +91,9 @@ impl End {
 }
 
 impl Served<'_> {
-    /// Waits for something, and sees if the peer goes meanwhile. What it sends ahead is
-    /// kept; with `yields`, that ends the wait: `None`.
+    /// Waits for something, and notices if the peer goes meanwhile. Calls that the peer
+    /// sends ahead are kept. With `yields`, such a call ends the wait, and this gives
+    /// `None`.
     pub(super) async fn wait<T>(
         &mut self,
         yields: bool,
@@ -117,7 +118,7 @@ impl Served<'_> {
         }
     }
 
-    /// What a long answer takes. Administrators' need nothing.
+    /// A permit for a long answer. Administrators need none.
     pub(super) async fn long(&mut self) -> std::result::Result<Option<OwnedSemaphorePermit>, End> {
         if self.door == Door::Admin {
             return Ok(None);
@@ -146,7 +147,7 @@ impl Served<'_> {
         }
     }
 
-    /// One of several answers.
+    /// Writes one of several answers to a call.
     pub(super) async fn tell(&mut self, event: &TimelineEvent) -> std::result::Result<(), End> {
         #[derive(Debug, Serialize)]
         struct Line<'a> {
@@ -200,12 +201,12 @@ impl Asked {
         self.method.len() + self.parameters.as_ref().map_or(0, String::len)
     }
 
-    /// Its parameters; a call without any may have an empty object.
+    /// The parameters of the call. A call without parameters may have an empty object.
     pub(super) fn parameters(&self) -> Option<Value> {
         serde_json::from_str(self.parameters.as_deref()?).ok()
     }
 
-    /// The call as one of an interface.
+    /// Reads the call as one of an interface.
     pub(super) fn read<M: DeserializeOwned>(&mut self, interface: &str) -> Result<M> {
         let known = interface::ALL.iter().find(|(name, _)| *name == interface);
         let method = &self.method;

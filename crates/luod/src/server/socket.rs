@@ -42,7 +42,7 @@ impl Socket for Peer {
     }
 }
 
-/// What has come of the message that is not complete yet.
+/// How much of an incomplete message has arrived.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Meter {
     bytes: usize,
@@ -50,7 +50,8 @@ struct Meter {
 }
 
 impl Meter {
-    /// Something has come. Says whether it is within the limits.
+    /// Counts bytes and descriptors that have arrived. Says whether the message is within
+    /// the limits.
     fn take(&mut self, bytes: &[u8], descriptors: usize) -> bool {
         // Descriptors come with the last byte of a read at the latest, and belong to the
         // message that is begun there, or to one that ends in it.
@@ -106,7 +107,7 @@ impl ReadHalf for Reader {
 /// Reads once, with the descriptors that come along.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, ReadResult)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_FDS))];
-    // Without room for them the kernel drops descriptors before they are ours.
+    // Where there is no room for them, the kernel drops descriptors by itself.
     let room = if foreign::can_receive() {
         &mut space[..]
     } else {
@@ -118,7 +119,7 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Read
     let Some(fds) = foreign::admit(received.fds) else {
         return refused("a descriptor of a kind that is not preserved came along");
     };
-    // More came than there was room for: the kernel has closed them.
+    // The kernel has closed those for which there was no room.
     if received.is_cut || count > MAX_FDS {
         return refused("too many descriptors came along");
     }

@@ -35,7 +35,7 @@ pub(super) async fn dispatch(
             let long = served.long().await?;
             let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
             let history = agent.history().clone();
-            // The file may be long and the disk slow: nobody else waits for it.
+            // The file may be long and the disk slow, so another thread reads it.
             let read = tokio::task::spawn_blocking(move || history.last(most)).await;
             let read = read.unwrap_or_else(|why| Err(std::io::Error::other(why)));
             let updates = read.unwrap_or_else(|why| {
@@ -52,7 +52,7 @@ pub(super) async fn dispatch(
     }
 }
 
-/// Tells of each line until the watcher goes, or is too far behind.
+/// Writes each line until the watcher goes, or is too far behind.
 async fn watch(served: &mut Served<'_>) -> std::result::Result<Result, End> {
     let agent = Rc::clone(served.agent);
     let mut lines = agent.watch();
