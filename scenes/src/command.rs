@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a program that has the scenes built in becomes when it is started by one.
+//! The roles that a program with the scenes built in takes when a scene starts it.
 
 use std::process::ExitCode;
 

@@ -26,7 +26,7 @@ use crate::stage::{PATIENCE, Stage};
 use process::Process;
 use share::{Answers, Share};
 
-/// Who comes, and to which agent.
+/// The crowd that comes, and the agent that it comes to.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Crowd {
     /// How many workloads.
@@ -44,14 +44,14 @@ pub struct Crowd {
     pub system: PathBuf,
 }
 
-/// What was measured.
+/// The measurements.
 #[derive(Clone, Debug)]
 pub struct Figures {
     clients: usize,
     prepare: Duration,
     freeze: Duration,
     cancel: Duration,
-    /// What the agent, and the crowd, had of the processors in prepare and freeze.
+    /// Processor time of the agent, and of the crowd, in prepare and freeze.
     agent: Spent,
     crowd: Spent,
     /// Of all answers of a member.
@@ -130,7 +130,7 @@ impl Figures {
 /// Has the crowd come, go through an update up to freeze, hear that it is off, and go.
 ///
 /// # Errors
-/// What did not go as it must.
+/// A fault, in words.
 pub fn run(crowd: &Crowd) -> Result<Figures> {
     luo_sys::supervise::raise_descriptor_limit(4 * crowd.clients as u64 + 1024)?;
     let mut stage = Stage::simulated(&crowd.folder, &crowd.system)?.with_limits(&limits(crowd));
@@ -147,7 +147,7 @@ pub fn run(crowd: &Crowd) -> Result<Figures> {
     Ok(figures)
 }
 
-/// What the policy has to allow for so many of one user, who need not be root.
+/// The policy that allows so many workloads of one user, who need not be root.
 fn limits(crowd: &Crowd) -> String {
     let (uid, connections) = (getuid().as_raw(), crowd.clients + 64);
     format!("connections = {connections}\n[[allow]]\nuid = {uid}\nnames = [\"crowd-*\"]\n")

@@ -5,12 +5,12 @@
 //!
 //! - [`member`] is a workload: it writes all the time, and knows after an update
 //!   whether each word is there.
-//! - [`stage`] starts the agent and members, and waits for what they say.
+//! - [`stage`] starts the agent and members, and waits for their words.
 //! - [`scene`] is the table of scenes.
 //! - [`crowd`] is many workloads at once: what the agent takes for them.
 //!
-//! A scene is a program that is run at each boot of a machine. It says one line a case;
-//! who runs it judges by those and by how it ends.
+//! A scene is a program that is run at each boot of a machine. It writes one line a case;
+//! its caller judges by those lines and by the exit code.
 #![forbid(unsafe_code)]
 
 pub mod command;

@@ -21,7 +21,7 @@ use luo_client::memory::Regions;
 use luo_client::{Session, SessionName};
 use luo_varlink::Step;
 
-/// What a member is to do.
+/// The part that a member plays.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub struct Member {
     /// Its name, which is its session's too.
@@ -146,7 +146,7 @@ struct Running<'a> {
 /// Runs until it has left, or is told to end.
 ///
 /// # Errors
-/// What it did not expect.
+/// Something that the member did not expect.
 pub fn run(member: &Member) -> Result<()> {
     let name = SessionName::new(&member.name)?;
     let needs: Vec<_> = member.needs.iter().map(String::as_str).collect();

@@ -57,10 +57,10 @@
 // The machine is about to jump.
 #define LUO_PHASE_JUMPING 5
 
-// What was done is undone.
+// The update is being undone.
 #define LUO_PHASE_CANCELLING 6
 
-// After the jump: workloads take back what is theirs.
+// After the jump: workloads take back their sessions.
 #define LUO_PHASE_UPDATED 7
 
 // Bytes of an update's id, its end included.
@@ -85,7 +85,7 @@ struct luo_region {
     int fd;
 };
 
-// What a workload is told next.
+// An event: what the agent asks of a workload next.
 struct luo_event {
     // One of `LUO_EVENT_*`.
     uint32_t kind;
@@ -96,7 +96,7 @@ struct luo_event {
     uint64_t deadline_ms;
     // The update's id, which the answer repeats.
     char update[LUO_UPDATE_SIZE];
-    // Why an update is off; empty if nobody has said so. Longer ones are cut.
+    // Why the update is off; empty if no reason was given. A longer reason is cut.
     char reason[LUO_REASON_SIZE];
 };
 
@@ -129,7 +129,7 @@ int luo_session_preserve_fd(int session, int fd, uint64_t token);
 int luo_session_unpreserve_fd(int session, uint64_t token);
 
 // Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
-// token; or what its handler says, which is final.
+// token; or an error of its handler, which is final.
 int luo_session_retrieve_fd(int session, uint64_t token);
 
 // Says that a file needs another of the same session. Gives 0, or ENOENT; ELOOP; EEXIST;
@@ -140,18 +140,18 @@ int luo_session_add_dependency(int session, uint64_t token, uint64_t on);
 // the name's length, or ERANGE: the buffer is too small; ENOTTY: not a session.
 int luo_session_name(int session, char *buffer, size_t size);
 
-// Ends a session of the previous kernel: what nobody retrieved is released. Gives 0, or
-// EBUSY: a file cannot be let go of yet; EINVAL: it is for the next kernel.
+// Ends a session of the previous kernel: files that nobody retrieved are released. Gives
+// 0, or EBUSY: a file cannot be let go of yet; EINVAL: it is for the next kernel.
 int luo_session_finish(int session);
 
 // Loads the next kernel: an image, an initrd or -1 for none, and a command line. Gives
-// 0, or what the kernel says. An agent does this for its workloads.
+// 0, or an error of the kernel. An agent does this for its workloads.
 int luo_kexec_load(int kernel, int initrd, const char *command_line);
 
 // Jumps into the kernel that was loaded. It returns only if that is refused.
 int luo_kexec_execute(void);
 
-// Makes regions, of which there are none. Gives 0. `luo_regions_free` frees them.
+// Makes an empty set of regions. Gives 0. `luo_regions_free` frees it.
 int luo_regions_new(struct luo_regions **regions);
 
 // Closes and frees regions; NULL is allowed. Mappings stay.
@@ -162,7 +162,7 @@ void luo_regions_free(struct luo_regions *regions);
 // 4,096.
 int luo_regions_create(struct luo_regions *regions, const char *name, uint64_t size);
 
-// Tells of a region. Gives 0, or ENOENT.
+// Fills in the facts of a region. Gives 0, or ENOENT.
 int luo_regions_get(const struct luo_regions *regions,
                     const char *name,
                     struct luo_region *region);
@@ -177,17 +177,18 @@ int luo_regions_set_metadata(struct luo_regions *regions,
 // ERANGE: the buffer is too small.
 int luo_regions_metadata(const struct luo_regions *regions, void *buffer, size_t size);
 
-// Preserves all regions in a session, under tokens 0 to 4,096. Gives 0, or what
-// `luo_session_preserve_fd` says; then it is undone.
+// Preserves all regions in a session, under tokens 0 to 4,096. Gives 0, or an error of
+// `luo_session_preserve_fd`; what was preserved is taken back then.
 int luo_regions_preserve_into(const struct luo_regions *regions, int session);
 
 // Takes all regions back from a session of the previous kernel. Gives 0, or ENOENT: it
 // has none; EBADMSG: they are damaged; EPROTONOSUPPORT: they are of another version; or
-// what `luo_session_retrieve_fd` says. Nothing is released then.
+// an error of `luo_session_retrieve_fd`. Nothing is released then.
 int luo_regions_restore_from(int session, struct luo_regions **regions);
 
 // Connects to the agent whose sockets lie in `folder` (NULL: the machine's) and becomes
-// the workload `name`, which needs others: they are there before it, and stay longer.
+// the workload `name`, which needs others: those are prepared and restored before it, and
+// frozen after it.
 // Gives 0, or ENOENT, ECONNREFUSED: there is no agent; EACCES: the policy forbids it;
 // EBUSY: another connection is this workload; EAGAIN: an update is under way; EINVAL:
 // not a name; EDQUOT: there are too many. `luo_workload_free` frees it.
@@ -221,7 +222,7 @@ int luo_workload_set_times(struct luo_workload *workload,
 
 // Makes a session for the next kernel, of which the agent keeps a copy. Gives its
 // descriptor, or EACCES: the policy forbids it; EDQUOT: there are too many; EAGAIN: an
-// update is under way; or what the kernel says.
+// update is under way; or an error of the kernel.
 int luo_workload_create_session(struct luo_workload *workload, const char *session);
 
 // Gives the agent a copy of a session that it does not have. Gives 0, or EBADF: it is
@@ -237,39 +238,40 @@ int luo_workload_declare(struct luo_workload *workload,
                          uint64_t token,
                          int fd);
 
-// Ends a session for the next kernel. What the caller does not hold itself is released.
-// Gives 0, or ENOENT; EAGAIN: an update is under way.
+// Ends a session for the next kernel: the workload and the agent close their copies. If
+// the caller has no descriptor of it either, its files are released. Gives 0, or ENOENT;
+// EAGAIN: an update is under way.
 int luo_workload_drop_session(struct luo_workload *workload, const char *session);
 
-// Waits for what is to be done next, so many milliseconds at most; a negative number is
-// no limit, and 0 does not wait. Gives 1, or 0: nothing yet.
+// Waits for the next event, so many milliseconds at most; a negative number is no limit,
+// and 0 does not wait. Gives 1, or 0: there is none yet.
 //
 // In an event loop: call it with 0 until it gives 0, then wait until the descriptor can
-// be read. Do so after each other call as well: that ends the wait for an event, and an
-// event may have come with its answer.
+// be read. Do so after each other call as well: another call ends the wait for an event,
+// and an event may have come with its answer.
 int luo_workload_next_event(struct luo_workload *workload,
                             int64_t timeout_ms,
                             struct luo_event *event);
 
-// Answers an event: what was asked for is done. Gives 0, or ESTALE: nobody expects it,
-// because the update is over, or the answer is late.
+// Answers an event: the workload has done what was asked for. Gives 0, or ESTALE: the
+// answer is not expected, because the update is over, or it is late.
 int luo_workload_ready(struct luo_workload *workload, const struct luo_event *event);
 
-// Answers an event: it cannot be done, and the update has to be called off. The first
-// 1,024 bytes of the reason are shown to the administrator. Gives as
+// Answers an event: the workload cannot do it, and the update has to be called off. The
+// first 1,024 bytes of the reason are shown to the administrator. Gives as
 // `luo_workload_ready`.
 int luo_workload_veto(struct luo_workload *workload,
                       const struct luo_event *event,
                       const char *reason);
 
-// Leaves, once ready: the agent holds the sessions and gives them back to the same
-// identity. Gives 0, or ESTALE: the workload has not agreed to a prepare, or is asked to
-// freeze already; EACCES: the agent has nothing that would keep the sessions if it died.
-// What is left is to free it.
+// Leaves the sessions with the agent, once the workload is ready. The agent gives them
+// back to the same identity. Gives 0, or ESTALE: the workload has not agreed to a prepare,
+// or is asked to freeze already; EACCES: the agent has nothing that would keep the
+// sessions if it died. All that is left to do is to free it.
 int luo_workload_detach(struct luo_workload *workload);
 
-// Ends being a workload; the agent lets go of its sessions. Gives 0, or EAGAIN: an update
-// is under way. What is left is to free it.
+// Ends the registration; the agent lets go of the workload's sessions. Gives 0, or EAGAIN:
+// an update is under way. All that is left to do is to free it.
 int luo_workload_unregister(struct luo_workload *workload);
 
 // Takes a session back, once the workloads that this one needs serve again. Gives its
@@ -277,17 +279,17 @@ int luo_workload_unregister(struct luo_workload *workload);
 // be retrieved; else 0: it was in the agent's custody. Or ENOENT, EACCES, ETIMEDOUT.
 int luo_workload_claim(struct luo_workload *workload, const char *session, int *incoming);
 
-// Serves again after an update: those who need this workload may go on. Gives 0, or
-// ESTALE: there was no update.
+// Tells the agent that the workload serves again after an update. Workloads that need it
+// may go on then. Gives 0, or ESTALE: there was no update.
 int luo_workload_restored(struct luo_workload *workload);
 
-// Finishes a session of the previous kernel: what was not retrieved is released. Gives 0,
-// or ENOENT; EBUSY: a file cannot be let go of yet.
+// Finishes a session of the previous kernel: files that were not retrieved are released.
+// Gives 0, or ENOENT; EBUSY: a file cannot be let go of yet.
 int luo_workload_finish_session(struct luo_workload *workload, const char *session);
 
 // Connects again after ECONNRESET, registers, and gives the agent copies of all sessions
 // and declared files again. It tries for so many milliseconds; a negative number is
-// EINVAL. Gives 0, or what the last attempt met.
+// EINVAL. Gives 0, or the error of the last attempt.
 int luo_workload_reconnect(struct luo_workload *workload, int64_t within_ms);
 
 #ifdef __cplusplus

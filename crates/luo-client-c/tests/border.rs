@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What comes over the border is checked, and what goes over it is what was meant.
+//! Arguments that come over the border are checked, and results go over it as they were
+//! meant.
 #![allow(
     clippy::undocumented_unsafe_blocks,
     reason = "each call is of the kind that the crate's rules allow, as a program in C makes it"

@@ -18,7 +18,7 @@ use zlink_core::{Call, Connection, Reply};
 
 use crate::wire::Stream;
 
-/// What is done with one connection.
+/// The script for one connection.
 pub(crate) type Script = Box<dyn FnOnce(Peer) + Send>;
 
 /// The agent. It must have served all its scripts when it is dropped.

@@ -14,7 +14,7 @@ use zlink_core::Reply;
 use crate::fake::{Fake, Peer};
 use crate::workload::{contents, file, name};
 
-/// What becomes of a call that is answered by a script, and of the next one.
+/// The results of a call that is answered by a script, and of the next call.
 fn answered(script: impl FnOnce(&mut Peer) + Send + 'static) -> (Error, Fake, Workload) {
     let fake = Fake::client(|mut peer| {
         peer.register("cache");

@@ -160,7 +160,7 @@ proptest! {
         prop_assert!(Manifest::parse(&bytes[..at.index(bytes.len())]).is_err());
     }
 
-    /// Whatever stands there, with a checksum that is right: it is refused, or it is what
+    /// Any bytes with a checksum that is right are refused, or they are what
     /// would be written.
     #[test]
     fn nothing_else_is_believed(body in vec(any::<u8>(), 0..200), count in 0u32..5,

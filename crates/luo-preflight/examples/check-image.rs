@@ -11,7 +11,7 @@ use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{image, report, target};
 
-/// What this project's orchestrator hands over.
+/// The formats that this project's orchestrator hands over.
 const ABI: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
 
 fn main() -> io::Result<ExitCode> {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is found in descriptors, with real ones.
+//! Facts and checks of real descriptors.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};

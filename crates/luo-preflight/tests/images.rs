@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is found in kernel images.
+//! Facts of kernel images.
 
 mod build;
 

@@ -82,7 +82,7 @@ fn image(kernel: &Kernel) -> Image {
     image::read(&mut Cursor::new(bytes), &target::families(&abi)).unwrap()
 }
 
-/// What is to be checked, besides the running kernel.
+/// The subjects of a check, besides the running kernel.
 struct Plan {
     image: Result<Image, Error>,
     initrd_bytes: u64,
@@ -503,7 +503,7 @@ fn nothing_of_the_system_is_changed() {
     assert_eq!(list(), before);
 }
 
-/// What this project's orchestrator writes is what these tests take for it.
+/// The formats in these tests are those that this project's orchestrator writes.
 #[test]
 fn the_abi_is_this_projects() {
     let text = |bytes: &[u8]| {

@@ -381,7 +381,7 @@ fn a_reader_that_has_gone_is_no_error() {
     let output = command.stderr(Stdio::piped()).output().unwrap();
     ends_with(&output, Exit::Done, &[]);
     assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
-    // What cannot be written for another reason is one.
+    // Output that cannot be written for another reason is an error.
     let full = fs::File::options().write(true).open("/dev/full").unwrap();
     let mut command = Command::new(LUOCTL);
     command.args(["completions", "bash"]).stdout(full);

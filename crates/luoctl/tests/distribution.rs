@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is installed beside the programs.
+//! The files that are installed beside the programs.
 
 use std::fs;
 use std::path::Path;

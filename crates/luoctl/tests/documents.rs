@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is published: man pages, schemas and completions. `LUO_UPDATE=1 cargo test -p luoctl
+//! The published documents: man pages, schemas and completions. `LUO_UPDATE=1 cargo test -p luoctl
 //! published` writes them anew; so does `cargo xtask man`.
 
 use std::collections::BTreeMap;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the tests run under the simulator: a machine at work, by a script.
+//! The program that the tests run under the simulator: a machine at work, by a script.
 //!
 //! ```text
 //! luod                            starts the agent
@@ -120,7 +120,7 @@ fn luoctl(line: &str, words: &[&str]) -> Result {
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    // What it writes comes at once, should the machine jump.
+    // Each line is written at once, because the machine may jump.
     let mut child = child;
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines() {
@@ -176,7 +176,7 @@ fn start_workload(words: &[&str]) -> Result<Child> {
     }
 }
 
-/// What a workload is to do.
+/// The part that a workload plays.
 struct Role<'a> {
     words: &'a [&'a str],
 }

@@ -65,7 +65,7 @@ impl Machine {
         }
     }
 
-    /// What happens in one more boot.
+    /// The script of one more boot.
     pub(crate) fn boot(mut self, script: &str) -> Self {
         self.boots.push(script.to_owned());
         self
@@ -129,7 +129,7 @@ pub(crate) fn settings() -> insta::Settings {
         ),
         (r" *\b\d+(\.\d+)? (us|ms|s)\b", " TIME"),
         (r"\d+ checks, \d+ failed", "CHECKS"),
-        // What is checked is the agent's affair.
+        // The agent decides which checks there are.
         (
             r"(?m)(^(ok|warning|unknown|failed) .*\n( +.*\n)*)+",
             "CHECKS\n",

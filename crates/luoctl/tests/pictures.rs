@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What is drawn: pure functions.
+//! Drawings, by pure functions.
 
 use luo_varlink::{
     HistoryEntry, Identity, Orchestrator, Outcome, Phase, Status, TimelineEvent, TimelineKind,
@@ -196,7 +196,7 @@ fn a_timeline_of_an_update() {
     insta::assert_snapshot!("timeline_completed", timeline::render(&completed(), PLAIN));
 }
 
-/// What one agent leaves for the next is sealed before it freezes the kernel.
+/// The record for the next agent is sealed before the agent freezes the kernel.
 #[test]
 fn the_jump_is_told_apart_though_nobody_could_note_it() {
     let mut entry = completed();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What a process has taken: processor time and memory, as `/proc` tells.
+//! The processor time and the memory that a process has taken, as `/proc` tells.
 
 use std::fs;
 use std::time::Duration;

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Checks that fail: nothing is changed, and it is said what to do.
+//! Checks that fail: nothing is changed, and the message says what to do.
 
 use std::os::fd::OwnedFd;
 
@@ -9,7 +9,7 @@ use luo_client::{SessionName, Token};
 use luo_varlink::Phase;
 use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 
-use super::{NAMES, start_all};
+use super::common::{NAMES, start_all};
 use crate::stage::Stage;
 
 /// More than the made-up machine has.

@@ -9,11 +9,11 @@ use std::thread::ScopedJoinHandle;
 use anyhow::{Context, Result, bail, ensure};
 use luo_varlink::{Custody, Phase, WorkloadState};
 
-use super::{NAMES, completed, jump, member, start_all};
+use super::common::{NAMES, all_is_there, completed, jump, member, newest, start_all};
 use crate::member::Member;
 use crate::stage::{Stage, until};
 
-/// Who is killed.
+/// The process that is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Victim {
     /// The agent.
@@ -22,7 +22,7 @@ pub enum Victim {
     Member(&'static str),
 }
 
-/// When.
+/// The point at which it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Point {
     /// No update is under way.
@@ -103,9 +103,9 @@ impl fmt::Display for Victim {
 /// A combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Kill {
-    /// Who.
+    /// The process that is killed.
     pub victim: Victim,
-    /// When.
+    /// The point at which it is killed.
     pub point: Point,
 }
 
@@ -125,7 +125,7 @@ impl FromStr for Kill {
     }
 }
 
-/// Everybody at each point. Who has left is no process that could be killed.
+/// Each process at each point. A workload that has left has no process to be killed.
 pub fn combinations() -> impl Iterator<Item = Kill> {
     let victims = [Victim::Agent].into_iter();
     let victims = victims.chain(NAMES.map(Victim::Member));
@@ -143,7 +143,7 @@ pub fn combinations() -> impl Iterator<Item = Kill> {
 }
 
 impl Kill {
-    /// Whose gate it is at.
+    /// The member at whose gate the update is stopped.
     fn witness(self) -> &'static str {
         match self.victim {
             // The batch is the last to be asked to prepare.
@@ -155,7 +155,7 @@ impl Kill {
     /// Up to the jump.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The fault, in words.
     pub fn before(self, stage: &Stage) -> Result<()> {
         stage.start_agent("")?;
         if self.point.is_after() {
@@ -204,7 +204,7 @@ impl Kill {
             self.kill(stage)?;
             drop(gate);
             let ended = ended(update);
-            // Who has answered may have been the last: then the call had its answer.
+            // The victim had answered, maybe as the last. Then the call had its answer.
             let waits = matches!(self.point, Point::Prepare | Point::Freeze);
             ensure!(
                 ended.is_err() || !waits,
@@ -251,7 +251,7 @@ impl Kill {
         if self.point == Point::Running {
             return Ok(());
         }
-        let reason = super::newest(stage)?.reason.unwrap_or_default();
+        let reason = newest(stage)?.reason.unwrap_or_default();
         let expected = match self.victim {
             Victim::Agent => "luod was restarted".to_owned(),
             Victim::Member(name) => format!("workload '{name}' was lost"),
@@ -263,10 +263,10 @@ impl Kill {
     /// From the jump on.
     ///
     /// # Errors
-    /// What went wrong.
+    /// The fault, in words.
     pub fn after(self, stage: &Stage) -> Result<()> {
         if !self.point.is_after() {
-            return super::all_is_there(stage);
+            return all_is_there(stage);
         }
         stage.start_agent("")?;
         stage.phase(Phase::Updated)?;
@@ -329,27 +329,4 @@ fn batch_has_left(stage: &Stage) -> Result<bool> {
         ensure!(held, "the agent does not hold its session: {sessions:?}");
     }
     Ok(has_left)
-}
-
-/// A scene of the table by its name, or a combination.
-///
-/// # Errors
-/// There is none.
-pub fn run(name: &str, stage: &Stage, is_after: bool) -> Result<()> {
-    if let Some(scene) = super::SCENES.iter().find(|scene| scene.name == name) {
-        return match is_after {
-            true => (scene.after)(stage),
-            false => (scene.before)(stage),
-        };
-    }
-    if let Some(check) = name.strip_prefix("check-") {
-        return super::check::refused(stage, check);
-    }
-    let Ok(kill) = name.parse::<Kill>() else {
-        bail!("there is no scene '{name}'");
-    };
-    match is_after {
-        true => kill.after(stage),
-        false => kill.before(stage),
-    }
 }

@@ -4,7 +4,7 @@
 use anyhow::{Context, Result, bail, ensure};
 use luo_varlink::{Outcome, Phase, Step};
 
-use super::{NAMES, jump, member, newest};
+use super::common::{NAMES, jump, member, newest, start_all};
 use crate::member::Member;
 use crate::stage::Stage;
 
@@ -16,8 +16,8 @@ pub(super) fn refused(stage: &Stage) -> Result<String> {
     }
 }
 
-/// After an update that did not come about: who was asked serves on, and the history
-/// says why.
+/// After an update that did not come about, the workloads that were asked serve on, and the
+/// history says why.
 fn goes_on(stage: &Stage, asked: &[&str], reason: &str) -> Result<()> {
     for name in asked {
         stage.hear(name, "cancel")?;
@@ -47,7 +47,7 @@ pub(super) fn veto(stage: &Stage) -> Result<()> {
         let expected = format!("workload 'web' vetoes at {step}: not while the backup runs");
         fails(stage, web, &expected)?;
     }
-    super::start_all(stage)?;
+    start_all(stage)?;
     jump(stage)
 }
 
@@ -62,7 +62,7 @@ pub(super) fn hung(stage: &Stage) -> Result<()> {
         let expected = format!("workload 'web' did not answer {step} within {millis} ms");
         fails(stage, web, &expected)?;
     }
-    super::start_all(stage)?;
+    start_all(stage)?;
     jump(stage)
 }
 
@@ -81,7 +81,7 @@ pub(super) fn excess(stage: &Stage) -> Result<()> {
     stage.limit("")?;
     stage.kill_agent()?;
     stage.agent_answers()?;
-    super::start_all(stage)?;
+    start_all(stage)?;
     jump(stage)
 }
 
@@ -140,6 +140,6 @@ pub(super) fn cancel(stage: &Stage) -> Result<()> {
     goes_on(stage, &NAMES, "the window has closed again")?;
     stage.all_run(&NAMES)?;
     end_all(stage)?;
-    super::start_all(stage)?;
+    start_all(stage)?;
     jump(stage)
 }

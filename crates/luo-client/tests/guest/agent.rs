@@ -53,7 +53,7 @@ fn accept(listener: &UnixListener) -> Result<Connection<Stream>> {
     Ok(Connection::new(Stream(stream)))
 }
 
-/// What happens to a workload before all goes well, one after the other.
+/// The mishaps of a workload before all goes well, one after the other.
 #[derive(Clone, Copy)]
 enum BadDay {
     /// Its first answer is not expected any more,
@@ -69,7 +69,7 @@ enum BadDay {
 struct Agent {
     listener: UnixListener,
     connection: Connection<Stream>,
-    /// What is to come of it.
+    /// The outcome that is expected.
     bad_day: Option<BadDay>,
     updated: bool,
     /// The session that came from the previous kernel.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What the tests run under the simulator.
+//! The program that the tests run under the simulator.
 #![forbid(unsafe_code)]
 
 mod agent;

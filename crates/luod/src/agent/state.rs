@@ -177,7 +177,7 @@ impl State {
         Graph::new(workloads.map(|(name, workload)| (name.as_str(), workload.needs.as_slice())))
     }
 
-    /// What makes an update impossible, in words.
+    /// The obstacles that make an update impossible, in words.
     pub(super) fn obstacles(&self) -> Vec<String> {
         let mut obstacles = self.graph().obstacles();
         let gone = self.workloads.iter().filter(|(_, workload)| {

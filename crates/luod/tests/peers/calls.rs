@@ -35,7 +35,7 @@ fn junk_ends_the_connection_and_nothing_else() {
         for door in ["client", "admin", "status"] {
             let mut peer = luod.connect(door);
             let _ = peer.send(bytes);
-            // What has no end is cut off by ours.
+            // Closing our end cuts off a call that has no end.
             let _ = peer.stream().shutdown(std::net::Shutdown::Write);
             let text = String::from_utf8_lossy(bytes);
             assert_eq!(peer.answer(), None, "{text}");

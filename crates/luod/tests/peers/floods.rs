@@ -56,7 +56,7 @@ fn who_never_reads_is_disconnected_and_others_are_served_meanwhile() {
     while full < deaf.len() {
         full = 0;
         for peer in &mut deaf {
-            // What was sent in part is junk, which is as good.
+            // A call that was sent in part is junk, which does as well.
             full += usize::from(peer.send(&describe).is_err());
         }
     }

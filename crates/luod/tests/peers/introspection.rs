@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! What `varlinkctl introspect` does, by zlink's own client.
+//! The calls of `varlinkctl introspect`, made by zlink's own client.
 
 use std::collections::BTreeMap;
 

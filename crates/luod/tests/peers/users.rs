@@ -87,7 +87,7 @@ fn a_user_has_so_many_connections() {
 fn knock(folder: &Path) {
     let client = |name: &str| format!("org.liveupdate.Client.{name}");
     let connect = || Raw::new(UnixStream::connect(folder.join("client")).unwrap());
-    // What the policy gives it.
+    // A user owns the names that begin with its number, and no others.
     let mut own = connect();
     assert!(own.register("uid-4711.x")["error"].is_null());
     for name in ["db", "uid-47110", "cache.service"] {
@@ -104,10 +104,10 @@ fn knock(folder: &Path) {
         json!({"session": "db.ram"}),
         &client("NoSuchSession"),
     );
-    // What another has.
+    // The policy allows this name, but another connection is that workload.
     let parameters = json!({"workload": "shared", "needs": []});
     connect().refused(&client("Register"), parameters, &client("WorkloadTaken"));
-    // Where it may not be at all.
+    // The socket of administrators is closed to this user.
     let why = UnixStream::connect(folder.join("admin")).unwrap_err();
     assert_eq!(why.kind(), std::io::ErrorKind::PermissionDenied);
 }

@@ -19,7 +19,7 @@ use crate::kernel::{Kernel, Probe};
 use crate::manager::shutdown::Shutdown;
 use crate::manager::store::Keeper;
 
-/// How it stands, for whoever asks.
+/// The facts of a made-up kernel.
 pub(crate) fn probe() -> Probe {
     Probe {
         orchestrator: Orchestrator::Contract,
@@ -42,25 +42,25 @@ impl Keeper for Shelf {
     }
 }
 
-/// What it knows.
+/// The state of the made-up kernel.
 #[derive(Default)]
 struct Ledger {
     /// Handed over, and not retrieved.
     incoming: BTreeSet<String>,
-    /// Held by somebody, or by nobody any more.
+    /// Open sessions, each with the end that sees whether a copy is left.
     open: BTreeMap<String, UnixStream>,
     finished: BTreeSet<String>,
     prepared: bool,
     tail: Vec<u8>,
-    /// What the service manager says; if it shuts down, it takes a jump upon itself.
+    /// The service manager's answer. While it shuts down, it takes a jump upon itself.
     shutdown: Shutdown,
-    /// How often it was asked for that.
+    /// How often it was asked how its shutdown stands.
     asked: u64,
-    /// What is to be refused next.
+    /// The calls that are to be refused next.
     refuse: BTreeSet<&'static str>,
 }
 
-/// A handle of it.
+/// A handle of a made-up kernel.
 #[derive(Clone, Default)]
 pub(crate) struct Fake(Arc<Mutex<Ledger>>);
 
@@ -122,7 +122,7 @@ impl Fake {
         Session::from_fd(OwnedFd::from(theirs))
     }
 
-    /// What was added to the record before the jump.
+    /// The bytes that were added to the record before the jump.
     pub(crate) fn tail(&self) -> Vec<u8> {
         self.lock().tail.clone()
     }
@@ -163,7 +163,7 @@ impl Kernel for Fake {
 
     fn finish(&self, session: &Session) -> Result<(), Failed> {
         self.refused("FINISH")?;
-        // Its name waits in it to be read.
+        // The session's name waits in its socket to be read.
         let mut name = [0; 64];
         let read = rustix::net::recv(session, &mut name[..], RecvFlags::PEEK)
             .unwrap()

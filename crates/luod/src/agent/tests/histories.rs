@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Whatever workloads and administrators do, in whatever order: a session has one
-//! owner, nothing is held for somebody who is forgotten, and it ends in NORMAL.
+//! Random histories of workloads and administrators. At any time a session has one owner,
+//! and nothing is held for a workload that is forgotten; each history ends in NORMAL.
 
 use luo_varlink::{EventKind, Step};
 use proptest::prelude::*;
 
 use super::*;
 
-/// What somebody does. Numbers are taken modulo what there is.
+/// An act of a workload or an administrator. Numbers are taken modulo the count of what
+/// there is.
 #[derive(Clone, Debug)]
 enum Act {
     Register(usize),
@@ -192,7 +193,7 @@ impl Stage {
         self.holds();
     }
 
-    /// What is true at any time.
+    /// Asserts the invariants that hold at any time.
     fn holds(&self) {
         let state = self.world.agent.state.borrow();
         for (name, held) in state.sessions.iter() {

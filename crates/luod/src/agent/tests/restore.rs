@@ -150,10 +150,10 @@ fn an_administrator_ends_the_wait_for_others() {
         });
         tokio::task::yield_now().await;
         assert!(!claim.is_finished(), "db has not served yet");
-        // What web waits for is unclaimed too, and goes.
+        // The session that web waits for is unclaimed too, and is released.
         let released = agent.finish(true).await.unwrap();
         assert!(released.contains(&"db".to_owned()));
-        // Whatever came first, the claim has an end.
+        // Whichever came first, the claim has an end.
         let _ = claim.await.unwrap();
     });
 }
@@ -195,7 +195,7 @@ fn a_session_that_its_workload_kept_is_attached_again() {
             "it is taken"
         );
         let copy: Session = session.try_clone().unwrap();
-        // What AttachSession does once the kernel has said that it is the session.
+        // This is the part of AttachSession after the kernel has named the session.
         agent.hold("db.ram", copy);
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.restored(&peer.caller).unwrap();
