@@ -3,7 +3,7 @@
 //! the descriptors that the agent stores, and starts it anew with them when it dies.
 //!
 //! The agent speaks systemd's protocol, see sd_notify(3), "FDSTORE=1". The new agent
-//! fetches what was kept from a socket of its own ([`super::protocol::fetch`]): one
+//! fetches what was kept from a socket of its own (`protocol::fetch`): one
 //! descriptor with each message, and the message is its name.
 
 use std::io;
