@@ -8,7 +8,7 @@
 //! ```
 //!
 //! Everything is streamed: a file of any size and content takes no more memory than
-//! [`limits`] allow, a decompressed kernel included.
+//! [`crate::limits`] allow, a decompressed kernel included.
 
 mod compression;
 mod decompress;
