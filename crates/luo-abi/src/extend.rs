@@ -18,6 +18,7 @@
 use core::mem::size_of;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
+use crate::bytes;
 use crate::errno::Errno;
 use crate::uapi::Argument;
 
@@ -60,11 +61,7 @@ where
         return Err(Errno::E2BIG);
     }
     let mut value = T::new_zeroed();
-    value
-        .as_mut_bytes()
-        .get_mut(..known)
-        .ok_or(Errno::EINVAL)?
-        .copy_from_slice(head);
+    bytes::copy(value.as_mut_bytes(), head);
     Ok(value)
 }
 

@@ -40,6 +40,7 @@
 #[cfg(test)]
 extern crate std;
 
+pub mod bytes;
 pub mod contract;
 pub mod errno;
 pub mod extend;

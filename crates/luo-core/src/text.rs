@@ -4,6 +4,7 @@
 use core::ffi::CStr;
 use core::fmt;
 
+use luo_abi::bytes;
 use luo_abi::handover::COMPAT_LENGTH;
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
@@ -45,10 +46,8 @@ impl<const N: usize> Text<N> {
             return Err(TextError::Empty);
         }
         let mut text = Self([0; N]);
-        // Always there: the name is shorter than its room.
-        if let Some(to) = text.0.get_mut(..name.to_bytes().len()) {
-            to.copy_from_slice(name.to_bytes());
-        }
+        // The name is shorter than its room, so all of it is copied.
+        bytes::copy(&mut text.0, name.to_bytes());
         Ok(text)
     }
 
@@ -96,7 +95,7 @@ impl fmt::Write for Room {
             return Err(fmt::Error);
         }
         let to = self.bytes.get_mut(self.used..end).ok_or(fmt::Error)?;
-        to.copy_from_slice(text.as_bytes());
+        bytes::copy(to, text.as_bytes());
         self.used = end;
         Ok(())
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The machine as a whole: how it stands, and the last failure.
 
+use luo_abi::bytes;
 use luo_abi::contract::{
     Failure as FailureInfo, Info, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER, CAUSE_INTERNAL,
     CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE, FEATURE_CARRY,
@@ -22,8 +23,8 @@ use crate::session::State;
 fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut room = [0; N];
     // The last byte stays the terminator.
-    for (to, from) in room.iter_mut().take(N.saturating_sub(1)).zip(text) {
-        *to = *from;
+    if let Some(to) = room.get_mut(..N.saturating_sub(1)) {
+        bytes::copy(to, text);
     }
     room
 }

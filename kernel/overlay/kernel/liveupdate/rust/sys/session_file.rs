@@ -8,6 +8,7 @@ use kernel::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
+use luo_abi::bytes;
 use luo_core::{SessionId, SessionName};
 
 use super::seq::Text;
@@ -19,13 +20,10 @@ const LINK_ROOM: usize = 128;
 /// Makes the file of a session. Dropping it closes the session.
 pub(crate) fn create(name: &SessionName, id: SessionId) -> Result<ARef<File>> {
     let mut room = [0u8; LINK_ROOM];
-    let (prefix, rest) = room.split_at_mut(PREFIX.len());
-    prefix.copy_from_slice(PREFIX);
-    // The name is 63 bytes at most, and the last byte of the room stays zero.
-    let name = name.as_bytes();
-    rest.get_mut(..name.len())
-        .ok_or(EINVAL)?
-        .copy_from_slice(name);
+    bytes::copy(&mut room, PREFIX);
+    // The name is 63 bytes at most, so it fits and the last byte of the room stays zero.
+    let rest = room.get_mut(PREFIX.len()..).ok_or(EINVAL)?;
+    bytes::copy(rest, name.as_bytes());
     // SAFETY: The text is terminated and copied by the callee; the operations
     // are static; they read the private data as the id that is stored here.
     let file = from_err_ptr(unsafe {

@@ -5,6 +5,7 @@ use core::ptr::NonNull;
 
 use kernel::bindings;
 use kernel::prelude::*;
+use luo_abi::bytes;
 use luo_abi::errno::Errno;
 use luo_abi::handover::COMPAT_LENGTH;
 
@@ -58,7 +59,7 @@ impl SubsystemTable {
         // SAFETY: By the type's invariant it is there, constant and terminated.
         let name = unsafe { CStr::from_char_ptr(self.raw().name) }.to_bytes_with_nul();
         let mut room = [0; COMPAT_LENGTH];
-        room.get_mut(..name.len())?.copy_from_slice(name);
+        bytes::copy(room.get_mut(..name.len())?, name);
         Some(room)
     }
 
