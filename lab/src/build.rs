@@ -10,6 +10,7 @@ pub mod kernel;
 pub mod make;
 pub mod overlay;
 pub mod package;
+pub mod panics;
 pub mod patches;
 pub mod selftests;
 pub mod source;

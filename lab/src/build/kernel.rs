@@ -11,6 +11,7 @@ use anyhow::{Context as _, Result, bail};
 use crate::build::kconfig;
 use crate::build::make::Make;
 use crate::build::overlay;
+use crate::build::panics;
 use crate::build::source::Source;
 use crate::build::variant::{VARIANTS, Variant};
 use crate::cache::{Cache, Key, forget_oldest_of};
@@ -80,6 +81,9 @@ impl<'a> Kernels<'a> {
             };
             configure(&make, variant, &config)?;
             compile(&make, variant)?;
+            if variant.rust {
+                panics::check(&make.build)?;
+            }
             for (file, from) in [
                 ("bzImage", "arch/x86/boot/bzImage"),
                 ("System.map", "System.map"),

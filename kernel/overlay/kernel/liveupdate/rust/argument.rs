@@ -35,20 +35,16 @@ where
     let from = UserPtr::from_addr(arg);
     let size: u32 = UserSlice::new(from, size_of::<u32>()).reader().read()?;
     let size = extend::admit::<T>(size).map_err(errno::to_kernel)?;
-    let reader = UserSlice::new(from, size).reader();
     let mut stack = [0u8; ON_STACK];
-    let mut heap = KVec::new();
+    let mut heap;
     let bytes = match stack.get_mut(..size) {
-        Some(bytes) => {
-            let mut reader = reader;
-            reader.read_slice(bytes)?;
-            &*bytes
-        }
+        Some(bytes) => bytes,
         None => {
-            reader.read_all(&mut heap, GFP_KERNEL)?;
-            heap.as_slice()
+            heap = KVec::from_elem(0u8, size, GFP_KERNEL)?;
+            heap.as_mut_slice()
         }
     };
+    UserSlice::new(from, size).reader().read_slice(bytes)?;
     let value = extend::decode(bytes).map_err(errno::to_kernel)?;
     Ok((value, Answer { to: from, size }))
 }

@@ -13,7 +13,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::prelude::*;
 use luo_abi::{handover, supplement};
-use luo_core::{ops, Error, Lock, RootPages};
+use luo_core::{ops, Error, Host as _, Lock, RootPages};
 
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
