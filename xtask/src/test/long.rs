@@ -2,7 +2,6 @@
 //! What only `cargo xtask test --all` runs. Scenarios of that kind say so in their table
 //! ([`luo_lab::run::scenario::When::All`]); kernels that only they boot come with them.
 
-use std::env;
 use std::process::Command;
 use std::time::Instant;
 
@@ -21,6 +20,9 @@ pub(super) const FUZZ_SECONDS: u32 = 30 * 60;
 /// `cargo xtask`.
 const BENCHMARKS: &[(&str, &[&str])] = &[("bench", &["bench"]), ("bench-agent", &["bench-agent"])];
 
+/// This very program, which is found here even if cargo has built it anew meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 /// Measures, each as one would by hand.
 ///
 /// # Errors
@@ -29,8 +31,8 @@ pub(super) fn benchmarks(wanted: &impl Fn(&str) -> bool, report: &mut Report) ->
     for (name, arguments) in BENCHMARKS.iter().filter(|(name, _)| wanted(name)) {
         show::line(&format!("\n==> cargo xtask {}", arguments.join(" ")));
         let began = Instant::now();
-        let status = Command::new(env::current_exe()?).args(*arguments).status();
-        let status = status.context("this very program")?;
+        let status = Command::new(OWN_PROGRAM).args(*arguments).status();
+        let status = status.context(OWN_PROGRAM)?;
         interrupt::check()?;
         let complaint = (!status.success()).then(|| format!("it ended with {status}, see above"));
         let mut counted = Tally::default();

@@ -115,7 +115,7 @@ impl Report {
         }
         show::line("");
         for stage in Stage::ALL {
-            if self.stages.iter().any(|(known, _)| *known == stage) {
+            if self.entries.iter().any(|entry| entry.stage == stage) {
                 let took = minutes(self.took(stage));
                 show::line(&format!("{:12} {took}", stage.title()));
             }
