@@ -189,6 +189,24 @@ mod tests {
     }
 
     #[test]
+    fn the_selftests_are_not_patched() {
+        let repo = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let series = series(repo).unwrap();
+        assert!(!series.is_empty());
+        for patch in series {
+            for path in touched(&String::from_utf8_lossy(&patch.text)) {
+                let theirs = ["tools/testing", "include/uapi", "arch/x86/include/uapi"];
+                assert!(
+                    !theirs.iter().any(|folder| path.starts_with(folder)),
+                    "{} changes {}: crate::build::selftests takes it as it was",
+                    patch.name,
+                    path.display()
+                );
+            }
+        }
+    }
+
+    #[test]
     fn a_patch_that_does_not_apply_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let root = dir.path().join("linux");

@@ -2,7 +2,8 @@
 //! The kernel tree's own selftests of the orchestrator, as static programs.
 //!
 //! Compiled with gcc directly: the selftests' Makefile writes objects into the
-//! source tree and wants the whole of kselftest around it.
+//! source tree and wants the whole of kselftest around it. Neither our patches nor our
+//! files touch them or the headers that they are made of.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -31,9 +32,12 @@ const FOLDER: &str = "tools/testing/selftests/liveupdate";
 /// # Errors
 /// The headers cannot be made or a program does not compile.
 pub fn build(cache: &Cache, tools: &Toolchain, source: &Source) -> Result<PathBuf> {
-    let key = source.key().add("programs", PROGRAMS.join(" ")).short();
+    let key = source
+        .pristine_key()
+        .add("programs", PROGRAMS.join(" "))
+        .short();
     cache.folder(&format!("selftests/{key}"), |dir| {
-        let laid = source.lay(cache)?;
+        let laid = source.as_it_is(cache)?;
         let headers = dir.join("headers");
         let make = Make {
             cache,

@@ -22,7 +22,7 @@ pub struct Source {
     pub overlay: Desired,
 }
 
-/// The source as it is compiled. Nobody else changes it while this lives.
+/// The source in the cache. Nobody else changes it while this lives.
 #[derive(Debug)]
 pub struct Laid {
     /// Where it is.
@@ -51,13 +51,30 @@ impl Source {
         })
     }
 
+    /// A key with Debian's part alone.
+    #[must_use]
+    pub fn pristine_key(&self) -> Key {
+        Key::default().add("linux", &self.deb.sha256)
+    }
+
     /// A key with what every kernel from this source depends on.
     #[must_use]
     pub fn key(&self) -> Key {
-        let key = Key::default().add("linux", &self.deb.sha256);
-        self.series
-            .iter()
-            .fold(key, |key, patch| key.add(&patch.name, &patch.text))
+        self.series.iter().fold(self.pristine_key(), |key, patch| {
+            key.add(&patch.name, &patch.text)
+        })
+    }
+
+    /// Unpacks the source where needed and leaves it as it is, with whatever checkout's
+    /// patches and files lie over it: for what is made of neither. Laying ours would make
+    /// the next kernel of that checkout wait for its compiler again.
+    ///
+    /// # Errors
+    /// It cannot be unpacked.
+    pub fn as_it_is(&self, cache: &Cache) -> Result<Laid> {
+        let lock = cache.lock("src")?;
+        let root = linux::unpacked(cache, &self.deb)?;
+        Ok(Laid { root, _lock: lock })
     }
 
     /// Unpacks the source where needed and lays patches and overlay over it.
