@@ -3,6 +3,7 @@
 
 use core::fmt;
 
+use luo_abi::calls::{CALLS, Origin};
 use luo_sys::Errno;
 
 use crate::check::{Absent, Mismatch, Unseen};
@@ -51,26 +52,11 @@ impl fmt::Display for Expect {
     }
 }
 
-/// The calls that mainline lacks, as `luo_sys` names them in errors.
-const BEYOND_MAINLINE: [&str; 17] = [
-    "FD_PRESERVE",
-    "FD_UNPRESERVE",
-    "FD_RESTORE",
-    "GET_STATE",
-    "EVENT_PREPARE",
-    "EVENT_FREEZE",
-    "EVENT_CANCEL",
-    "EVENT_FINISH",
-    "UNPRESERVE_FD",
-    "ADD_DEPENDENCY",
-    "DROP_DEPENDENCY",
-    "LIST_FILES",
-    "LIST_DEPENDENCIES",
-    "LIST_SESSIONS",
-    "LIST_PARTICIPANTS",
-    "GET_INFO",
-    "GET_FAILURE",
-];
+/// Whether mainline lacks a call, which `luo_sys` names in errors as the table does.
+fn beyond_mainline(word: &str) -> bool {
+    let mut calls = CALLS.iter();
+    calls.any(|call| call.word == word && call.origin != Origin::Mainline)
+}
 
 impl Expect {
     /// The reason.
@@ -91,7 +77,7 @@ impl Expect {
         let call = find::<luo_sys::Error>(error);
         match self {
             Self::Missing(_) => call.is_some_and(|call| {
-                BEYOND_MAINLINE.contains(&call.call())
+                beyond_mainline(call.call())
                     && matches!(call.errno(), Errno::ENOTTY | Errno::EINVAL)
             }),
             Self::Answers(errno, _) => call.is_some_and(|call| call.errno() == *errno),

@@ -3,7 +3,8 @@
 //! whole value.
 
 use anyhow::{Context as _, Result};
-use luo_abi::{contract, rfc, uapi};
+use luo_abi::calls::{CALLS, Kind};
+use luo_abi::{rfc, uapi};
 use luo_sys::raw::{self, Target};
 use luo_sys::{Errno, Session};
 use rustix::ioctl::opcode;
@@ -37,26 +38,6 @@ pub(super) const CASES: &[Case] = &[
 /// Numbers that belong to nobody, on neither file.
 const UNKNOWN: [u32; 9] = [0x02, 0x08, 0x3f, 0x44, 0x7f, 0x89, 0x90, 0xc0, 0xff];
 
-const OF_THE_DEVICE: [u32; 9] = [
-    uapi::CREATE_SESSION,
-    uapi::RETRIEVE_SESSION,
-    rfc::FD_PRESERVE,
-    rfc::GET_STATE,
-    rfc::EVENT_PREPARE,
-    rfc::EVENT_FINISH,
-    contract::LIST_SESSIONS,
-    contract::GET_INFO,
-    contract::GET_FAILURE,
-];
-
-const OF_A_SESSION: [u32; 5] = [
-    uapi::SESSION_PRESERVE_FD,
-    uapi::SESSION_RETRIEVE_FD,
-    uapi::SESSION_FINISH,
-    uapi::SESSION_GET_NAME,
-    contract::UNPRESERVE_FD,
-];
-
 fn session() -> Result<Session> {
     Ok(device()?.create_session(&name("calls"))?)
 }
@@ -74,16 +55,20 @@ fn unknown(target: &impl Target) -> Result<()> {
     all.try_for_each(|command| enotty(target, command))
 }
 
+/// The calls that are made on the other kind of descriptor only.
+fn foreign_to(kind: Kind) -> impl Iterator<Item = u32> {
+    let foreign = CALLS.iter().filter(move |call| !call.on.takes(kind));
+    foreign.map(|call| call.command)
+}
+
 fn session_calls(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
-    let mut all = OF_A_SESSION.into_iter();
-    all.try_for_each(|command| enotty(&device, command))
+    foreign_to(Kind::Device).try_for_each(|command| enotty(&device, command))
 }
 
 fn device_calls(_: &mut Context<'_>) -> Result<()> {
     let session = session()?;
-    let mut all = OF_THE_DEVICE.into_iter();
-    all.try_for_each(|command| enotty(&session, command))
+    foreign_to(Kind::Session).try_for_each(|command| enotty(&session, command))
 }
 
 fn other_types(_: &mut Context<'_>) -> Result<()> {

@@ -284,6 +284,18 @@ table! {
         "bad-address" EFAULT CONTRACT, |s| s.nowhere(&s.session, contract::LIST_FILES);
         "cursor-gone" ESTALE CONTRACT,
             |s| s.list(&s.session, contract::LIST_FILES, |odd| odd.cursor = u64::MAX);
+        "arrived-in-a-session" EINVAL CONTRACT, |s| {
+            s.list(&s.session, contract::LIST_FILES, |odd| odd.flags = contract::LIST_INCOMING)
+        };
+        "outgoing-of-the-device" EINVAL CONTRACT, |s| {
+            s.list(&s.device, contract::LIST_FILES, |odd| odd.flags = contract::LIST_OUTGOING)
+        };
+        "arrived-with-a-token" EINVAL CONTRACT,
+            |s| s.list_arrived(|odd| odd.token = 1);
+        "arrived-in-short-entries" EINVAL CONTRACT,
+            |s| s.list_arrived(|odd| odd.entry_size = 79);
+        "arrived-and-cursor-gone" ESTALE CONTRACT,
+            |s| s.list_arrived(|odd| odd.cursor = u64::MAX);
     }
     LIST_DEPENDENCIES {
         "token-unknown" ENOENT CONTRACT,
@@ -299,6 +311,10 @@ table! {
         });
         "bad-address" EFAULT CONTRACT,
             |s| s.nowhere(&s.session, contract::LIST_DEPENDENCIES);
+        "cursor-gone" ESTALE CONTRACT, |s| s.list(&s.session, contract::LIST_DEPENDENCIES, |odd| {
+            odd.token = 1;
+            odd.cursor = u64::MAX;
+        });
     }
     LIST_SESSIONS {
         "flags" EINVAL CONTRACT,
@@ -312,6 +328,8 @@ table! {
         "entries-nowhere" EFAULT CONTRACT,
             |s| s.list_nowhere(&s.device, contract::LIST_SESSIONS);
         "bad-address" EFAULT CONTRACT, |s| s.nowhere(&s.device, contract::LIST_SESSIONS);
+        "cursor-gone" ESTALE CONTRACT,
+            |s| s.list(&s.device, contract::LIST_SESSIONS, |odd| odd.cursor = u64::MAX);
     }
     LIST_PARTICIPANTS {
         "flags" EINVAL CONTRACT,

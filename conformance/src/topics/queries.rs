@@ -2,6 +2,7 @@
 //! What the orchestrator says when it is asked.
 
 use core::mem::size_of;
+use std::fs::File;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::contract::{self, FileInfo, List, SessionInfo};
@@ -9,15 +10,18 @@ use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
 use luo_abi::supplement::{self, MAX_SUBSYSTEMS};
 use luo_sys::raw::{self, Target};
 use luo_sys::{
-    Cause, Direction, Errno, FileStatus, ParticipantKind, SessionState, State, Token, Which,
+    Cause, Device, Direction, Errno, FileEntry, FileStatus, Needed, ParticipantKind, SessionState,
+    State, Token, Which,
 };
 use zerocopy::FromBytes;
 
-use super::tools::{LENGTH, NO_CONTRACT, enter, incoming, memory, retrieve, session, state_is};
+use super::tools::{
+    LENGTH, NO_CONTRACT, NO_RFC, enter, incoming, memory, retrieve, session, state_is, verify,
+};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
 use crate::difference::{absent, missing};
-use crate::forge::{self, HANDLER};
+use crate::forge::{self, Fault, HANDLER, ODD};
 use crate::look;
 
 pub(super) const CASES: &[Case] = &[
@@ -32,6 +36,25 @@ pub(super) const CASES: &[Case] = &[
     here("info", info).but(&[missing(NO_CONTRACT)]),
     here("failure-begins-with-none", failure).but(&[missing(NO_CONTRACT)]),
     shared("files-that-arrived", leave_files, arrived).but(&[missing(NO_CONTRACT)]),
+    here("device-files-that-are-new-did-not-arrive", not_arrived).but(&[missing(NO_CONTRACT)]),
+    shared(
+        "device-files-that-arrived",
+        leave_registered,
+        registered_arrived,
+    )
+    .but(&[missing(NO_RFC)]),
+    shared(
+        "device-files-that-arrived-page-by-page",
+        leave_many,
+        many_arrived,
+    )
+    .but(&[missing(NO_RFC)]),
+    shared(
+        "device-files-that-failed-to-arrive",
+        leave_failing,
+        failed_to_arrive,
+    )
+    .but(&[missing(NO_RFC)]),
     shared("sessions-incoming", leave_sessions, sessions_arrived).but(&[missing(NO_CONTRACT)]),
     shared("bytes-cross-the-kexec", leave_bytes, bytes).but(&[missing(NO_CONTRACT)]),
     alone("counts-while-updated", &[leave_counted, counted])
@@ -305,6 +328,121 @@ fn arrived(_: &mut Context<'_>) -> Result<()> {
     retrieve(&session, "list-arrived", 2)?;
     same("after", statuses()?, vec![(1, incoming), (2, retrieved)])?;
     Ok(session.finish()?)
+}
+
+fn not_arrived(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    same("files", device.list_arrived_files()?.len(), 0)?;
+    device.fd_preserve(memory("new", 1)?)?;
+    same("files", device.list_arrived_files()?.len(), 0)?;
+    same("files", device.list_files()?.len(), 1)
+}
+
+/// The files of other cases arrive on the device, too.
+fn arrived_under(device: &Device, token: Token) -> Result<FileEntry> {
+    let files = device.list_arrived_files()?;
+    let found = files.into_iter().find(|file| file.token == token);
+    found.with_context(|| format!("{token} is not listed"))
+}
+
+fn leave_registered(context: &mut Context<'_>) -> Result<()> {
+    let device = context.device()?;
+    let needs = device.fd_preserve(memory("device-arrived", 1)?)?;
+    let needed = device.fd_preserve(memory("device-arrived", 2)?)?;
+    device.add_dependency(needs, Needed::Here(needed))?;
+    context.note("needs", needs.0);
+    context.note("needed", needed.0);
+    Ok(())
+}
+
+/// The open of the device is another one: what arrived belongs to no open of it.
+fn registered_arrived(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let needs = Token(context.noted("needs")?);
+    let needed = Token(context.noted("needed")?);
+    for (token, dependencies, dependents) in [(needs, 1, 0), (needed, 0, 1)] {
+        let file = arrived_under(&device, token)?;
+        same("the status", file.status, FileStatus::Incoming)?;
+        same("the error", file.error, None)?;
+        same("the handler", file.handler.as_str(), "memfd-v2")?;
+        same("bytes", file.bytes, LENGTH.next_multiple_of(4096))?;
+        let counts = (file.dependencies, file.dependents);
+        same("the dependencies", counts, (dependencies, dependents))?;
+    }
+    same("files", device.list_files()?.len(), 0)?;
+    // What it needs is restored with it, and still to be had.
+    let file = File::from(device.fd_restore(needs)?);
+    verify(&file, "device-arrived", 1)?;
+    for token in [needs, needed] {
+        let file = arrived_under(&device, token)?;
+        same("the status", file.status, FileStatus::Retrieved)?;
+    }
+    let file = File::from(device.fd_restore(needed)?);
+    verify(&file, "device-arrived", 2)
+}
+
+fn leave_many(context: &mut Context<'_>) -> Result<()> {
+    let device = context.device()?;
+    for number in 1..=3 {
+        device.fd_preserve(memory("device-pages", number)?)?;
+    }
+    Ok(())
+}
+
+/// The pages together are the list, and a newer program's entries end in zeros.
+fn many_arrived(_: &mut Context<'_>) -> Result<()> {
+    const LONGER: u32 = FILE + 80;
+    let device = device()?;
+    let whole: Vec<_> = device.list_arrived_files()?;
+    ensure!(whole.len() >= 3, "only {} are listed", whole.len());
+    let asked = |capacity, entry_size| List {
+        flags: contract::LIST_INCOMING,
+        ..list(capacity, entry_size)
+    };
+    let mut argument = asked(2, LONGER);
+    let mut tokens = Vec::new();
+    loop {
+        let entries = call(&device, contract::LIST_FILES, &mut argument)?;
+        same("the total", argument.total, whole.len() as u64)?;
+        for index in 0..argument.count as usize {
+            let size = LONGER as usize;
+            tokens.push(Token(file_at(&entries, index, size)?.token));
+            let rest = &entries[index * size + FILE as usize..(index + 1) * size];
+            same("the rest", rest, &[0; 80])?;
+        }
+        let left = whole.len() - tokens.len();
+        same("whether it ends", argument.cursor == 0, left == 0)?;
+        if left == 0 {
+            break;
+        }
+        same("the count", argument.count, 2)?;
+    }
+    let expected: Vec<_> = whole.iter().map(|file| file.token).collect();
+    same("the tokens", tokens, expected)?;
+    let mut argument = asked(0, FILE);
+    call(&device, contract::LIST_FILES, &mut argument)?;
+    let counted = (argument.count, argument.total);
+    same("the count", counted, (0, whole.len() as u64))
+}
+
+fn leave_failing(context: &mut Context<'_>) -> Result<()> {
+    let token = context.device()?.fd_preserve(forge::open()?)?;
+    context.note("token", token.0);
+    Ok(())
+}
+
+fn failed_to_arrive(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let token = Token(context.noted("token")?);
+    let file = arrived_under(&device, token)?;
+    same("the status", file.status, FileStatus::Incoming)?;
+    same("the handler", file.handler.as_str(), HANDLER)?;
+    let fault = Fault::Retrieve(ODD).inject()?;
+    refused(device.fd_restore(token), ODD)?;
+    drop(fault);
+    let file = arrived_under(&device, token)?;
+    same("the status", file.status, FileStatus::Failed)?;
+    same("the error", file.error, Some(ODD))
 }
 
 fn leave_sessions(context: &mut Context<'_>) -> Result<()> {

@@ -18,7 +18,6 @@
 use core::mem::size_of;
 use zerocopy::{FromBytes, FromZeros, IntoBytes};
 
-use crate::bytes;
 use crate::errno::Errno;
 use crate::uapi::Argument;
 
@@ -44,24 +43,38 @@ pub const fn admit<T: Argument>(size: u32) -> Result<usize, Errno> {
     Ok(size)
 }
 
-/// Reads a `T` from the whole of what the user passed: `bytes` is as long as
-/// the size field says.
+/// Bytes behind the known part that are looked at together.
+const TAIL: usize = 64;
+
+/// Reads a `T` from a structure of `size` bytes, which [`admit`] has let through.
+/// `copy` fetches bytes of it, from an offset on. All of it is fetched before any of it
+/// is judged, so that a structure that cannot be read ends with the error of `copy`,
+/// whatever the readable part of it says.
 ///
 /// # Errors
-/// As the table in the module's documentation says.
-pub fn decode<T>(bytes: &[u8]) -> Result<T, Errno>
+/// Those of `copy`, and as the table in the module's documentation says.
+pub fn read<T>(
+    size: usize,
+    mut copy: impl FnMut(usize, &mut [u8]) -> Result<(), Errno>,
+) -> Result<T, Errno>
 where
     T: Argument + FromBytes + FromZeros + IntoBytes,
 {
-    let size = u32::try_from(bytes.len()).map_err(|_| Errno::E2BIG)?;
-    admit::<T>(size)?;
-    let known = bytes.len().min(size_of::<T>());
-    let (head, tail) = bytes.split_at_checked(known).ok_or(Errno::EINVAL)?;
-    if tail.iter().any(|&byte| byte != 0) {
+    let mut value = T::new_zeroed();
+    let known = answer_len::<T>(size);
+    let head = value.as_mut_bytes().get_mut(..known);
+    copy(0, head.ok_or(Errno::EINVAL)?)?;
+    let mut asks_for_more = false;
+    let mut tail = [0; TAIL];
+    for at in (known..size).step_by(TAIL) {
+        let length = TAIL.min(size.saturating_sub(at));
+        let part = tail.get_mut(..length).ok_or(Errno::EINVAL)?;
+        copy(at, part)?;
+        asks_for_more |= part.iter().any(|&byte| byte != 0);
+    }
+    if asks_for_more {
         return Err(Errno::E2BIG);
     }
-    let mut value = T::new_zeroed();
-    bytes::copy(value.as_mut_bytes(), head);
     Ok(value)
 }
 
@@ -91,6 +104,21 @@ mod tests {
         const MIN_SIZE: usize = 8;
     }
 
+    /// Reads a `T` from the whole of what the user passed: `bytes` is as long as the
+    /// size field says.
+    fn decode<T>(bytes: &[u8]) -> Result<T, Errno>
+    where
+        T: Argument + FromBytes + FromZeros + IntoBytes,
+    {
+        read(
+            admit::<T>(u32::try_from(bytes.len()).unwrap())?,
+            |at, to| {
+                to.copy_from_slice(&bytes[at..at + to.len()]);
+                Ok(())
+            },
+        )
+    }
+
     proptest! {
         /// The table of the module's documentation, spelled out independently.
         #[test]
@@ -108,6 +136,19 @@ mod tests {
                 let value = outcome.unwrap();
                 prop_assert_eq!(value.as_bytes(), padded.as_slice());
             }
+        }
+
+        /// A structure that cannot be read whole is not judged.
+        #[test]
+        fn what_cannot_be_read_is_not_judged(
+            bytes in proptest::collection::vec(any::<u8>(), 8..300), end in 0usize..300) {
+            let end = end.min(bytes.len() - 1);
+            let outcome = read::<Grown>(bytes.len(), |at, to| {
+                let from = bytes[..end].get(at..at + to.len()).ok_or(Errno::EFAULT)?;
+                to.copy_from_slice(from);
+                Ok(())
+            });
+            prop_assert_eq!(outcome, Err(Errno::EFAULT));
         }
 
         /// Growing a structure by zeros never changes what is read.

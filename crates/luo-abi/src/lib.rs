@@ -5,6 +5,7 @@
 //!   `/dev/liveupdate`: ioctl numbers and argument structures.
 //! - [`rfc`]: the calls of the original proposal (RFC v2), on the same device.
 //! - [`contract`]: the calls that neither has: dependencies, queries.
+//! - [`calls`]: all of these calls in one table, with what is true of each.
 //! - [`extend`]: the size-first rule by which those structures grow, as one
 //!   function.
 //! - [`handover`]: what one kernel leaves in memory for the next: the `luo-v5`
@@ -41,6 +42,7 @@
 extern crate std;
 
 pub mod bytes;
+pub mod calls;
 pub mod contract;
 pub mod errno;
 pub mod extend;

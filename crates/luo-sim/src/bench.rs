@@ -14,11 +14,12 @@ use luo_core::{Compat, ops};
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventFlags};
 
-use crate::call::{Call, Client, Done};
-use crate::calls;
+use crate::boot::Parts;
+use crate::call::{Call, Done};
+use crate::client::Client;
 use crate::error::Error;
 use crate::fault::{Fault, Faults};
-use crate::machine::{Machine, Parts};
+use crate::machine::Machine;
 use crate::memory::Handed;
 use crate::policy::Policy;
 use crate::stop::Stop;
@@ -207,10 +208,11 @@ impl Bench {
         let call = Call {
             machine,
             table: &self.table,
-            caller: &self.program,
-            argument,
+            client: &self.program,
+            object: &object,
+            file: &file,
         };
-        match calls::ioctl(&call, &object, &file, command) {
+        match call.run(command, argument) {
             Ok(Done::Value(_)) => Some(Ok(())),
             Ok(Done::Foreign | Done::Gone) => None,
             Err(errno) => Some(Err(errno)),

@@ -1,48 +1,27 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! A call of live update that is being handled, and what comes of it.
+//! An ioctl on a descriptor of ours, and what comes of it.
 
-use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use luo_abi::errno::Errno;
+use luo_calls::Caller;
+use luo_core::{SessionId, SessionName};
+use rustix::fs::OFlags;
 
+use crate::client::Client;
 use crate::machine::Machine;
-use crate::table::Table;
+use crate::memfd::File;
+use crate::table::{Object, Table};
 
-/// Whoever made a call: what is needed of its memory and of its descriptors.
-pub(crate) trait Client {
-    /// A copy of one of its descriptors.
-    ///
-    /// # Errors
-    /// EBADF: there is none. EPERM: something forbids to look.
-    fn descriptor(&self, fd: RawFd) -> Result<OwnedFd, Errno>;
-
-    /// Reads its memory.
-    ///
-    /// # Errors
-    /// EFAULT.
-    fn read(&self, address: u64, to: &mut [u8]) -> Result<(), Errno>;
-
-    /// Writes its memory.
-    ///
-    /// # Errors
-    /// EFAULT.
-    fn write(&self, address: u64, from: &[u8]) -> Result<(), Errno>;
-
-    /// Gives it a descriptor.
-    ///
-    /// # Errors
-    /// EMFILE: it has too many.
-    fn install(&self, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<RawFd, Errno>;
-}
-
-/// A call on a descriptor of ours.
+/// An ioctl on a descriptor of ours.
 pub(crate) struct Call<'a> {
     pub(crate) machine: &'a Machine,
     pub(crate) table: &'a Table,
-    pub(crate) caller: &'a dyn Client,
-    /// The address of its argument.
-    pub(crate) argument: u64,
+    pub(crate) client: &'a dyn Client,
+    pub(crate) object: &'a Object,
+    /// A copy of the descriptor.
+    pub(crate) file: &'a OwnedFd,
 }
 
 /// How a call has ended.
@@ -57,22 +36,68 @@ pub(crate) enum Done {
 }
 
 impl Call<'_> {
-    /// A descriptor of the caller's, as a file for the engine.
-    ///
-    /// # Errors
-    /// EBADF if there is none, it was opened with `O_PATH`, or can neither be read nor
-    /// written: it would come back with more.
-    pub(crate) fn file(&self, fd: RawFd) -> Result<crate::memfd::File, Errno> {
-        use rustix::fs::OFlags;
+    /// Does what the call asks for.
+    pub(crate) fn run(&self, command: u32, argument: u64) -> Result<Done, Errno> {
+        match self.object {
+            Object::Device(instance) => {
+                luo_calls::on_device(self.machine, self, &instance.calls, command, argument)?;
+            }
+            Object::Session(id) => {
+                luo_calls::on_session(self.machine, self, *id, command, argument)?;
+            }
+            Object::Participant(_) => return Err(Errno::ENOTTY),
+            Object::Unclaimed => return Ok(Done::Foreign),
+        }
+        Ok(Done::Value(0))
+    }
+}
+
+/// No descriptor can be set aside in another process: its number is known when
+/// something is installed, and that there is none is found out only then.
+impl Caller for Call<'_> {
+    type File = File;
+    type Slot = ();
+
+    fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+        self.client.read(from, to)
+    }
+
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), Errno> {
+        self.client.write(to, bytes)
+    }
+
+    fn file(&self, fd: i32) -> Result<File, Errno> {
         if fd < 0 {
             return Err(Errno::EBADF);
         }
-        let file = self.caller.descriptor(fd)?;
+        let file = self.client.descriptor(fd)?;
         let flags = rustix::fs::fcntl_getfl(&file).map_err(|_| Errno::EBADF)?;
         // Both access bits set mean neither reading nor writing.
         if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::ACCMODE {
             return Err(Errno::EBADF);
         }
         Ok(Arc::new(file))
+    }
+
+    fn reserve(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    fn number((): &()) -> i32 {
+        -1
+    }
+
+    fn install_file(&self, (): (), file: File) -> Result<i32, Errno> {
+        self.client.install(file.as_fd(), true)
+    }
+
+    fn install_session(&self, (): (), _: &SessionName, id: SessionId) -> Result<i32, Errno> {
+        self.table.give_session(self.client, id)
+    }
+
+    fn knows_state(&self) {
+        if let Object::Device(instance) = self.object {
+            instance.is_read(self.machine, self.file);
+        }
     }
 }

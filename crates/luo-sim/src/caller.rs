@@ -13,7 +13,7 @@ use luo_sys::process::{self, Process};
 use luo_sys::seccomp::{Listener, Notification};
 use rustix::thread::CapabilitySet;
 
-use crate::call::Client;
+use crate::client::Client;
 
 /// Bytes of the longest path.
 const PATH_MAX: usize = 4096;

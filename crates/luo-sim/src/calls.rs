@@ -27,10 +27,9 @@ use crate::filter::number;
 use crate::machine::Machine;
 use crate::path::{self, Place};
 use crate::reboot::{self, Loaded};
-use crate::session;
 use crate::stat::{self, Form};
 use crate::stop::End;
-use crate::table::{Object, Table};
+use crate::table::Table;
 
 /// A call that is ours.
 pub(crate) enum Ours {
@@ -130,20 +129,12 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
     }
 }
 
-/// An ioctl on a descriptor of ours; `file` is a copy of it.
-pub(crate) fn ioctl(
-    call: &Call<'_>,
-    object: &Object,
-    file: &OwnedFd,
-    command: u32,
-) -> Result<Done, Errno> {
-    match object {
-        Object::Device(instance) => instance.ioctl(call, file, command)?,
-        Object::Session(id) => session::ioctl(call, *id, command)?,
-        Object::Participant(_) => return Err(Errno::ENOTTY),
-        Object::Unclaimed => return Ok(Done::Foreign),
-    }
-    Ok(Done::Value(0))
+/// A call by name, or its number.
+fn ioctl_word(command: u32) -> String {
+    luo_abi::calls::Call::of(command).map_or_else(
+        || format!("ioctl({command:#x})"),
+        |call| call.word.to_owned(),
+    )
 }
 
 /// What calls are done with.
@@ -280,20 +271,18 @@ impl Service<'_> {
         let Some(object) = self.table.find(&file) else {
             return self.driver_ioctl(caller, &file, command, said);
         };
-        *said = format!(
-            "{} fd {}",
-            crate::words::call(command),
-            caller.fd_argument(0)
-        );
+        let word = ioctl_word(command);
+        *said = format!("{word} fd {}", caller.fd_argument(0));
         let call = Call {
             machine: self.machine,
             table: self.table,
-            caller,
-            argument: caller.argument(2),
+            client: caller,
+            object: &object,
+            file: &file,
         };
         // `file` goes before the caller is told: when it closes its own descriptor,
         // that may be the last.
-        ioctl(&call, &object, &file, command)
+        call.run(command, caller.argument(2))
     }
 
     /// An ioctl on a file that may be the test driver's.
@@ -305,16 +294,11 @@ impl Service<'_> {
         said: &mut String,
     ) -> Result<Done, Errno> {
         let found = self.machine.driver.as_ref();
-        let Some((driver, id)) = found.and_then(|driver| Some((driver, driver.find(file)?))) else {
+        let Some(found) = found.and_then(|driver| Some((driver, driver.find(file)?))) else {
             return Ok(Done::Foreign);
         };
-        let call = Call {
-            machine: self.machine,
-            table: self.table,
-            caller,
-            argument: caller.argument(2),
-        };
-        crate::driver::call(&call, driver, id, command, said)?;
+        let argument = caller.argument(2);
+        crate::driver::call(self.machine, caller, found, command, argument, said)?;
         Ok(Done::Value(0))
     }
 

@@ -4,14 +4,11 @@
 //!
 //! A text is a sealed memfd with what there was to say at the open.
 
-use core::fmt::Write as _;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
-use luo_abi::contract::{self, FileInfo, SessionInfo};
 use luo_abi::errno::Errno;
 use luo_abi::uapi::SESSION_LINK_PREFIX;
-use luo_core::ops::{self, Page};
-use luo_core::{Compat, SessionId, SessionName};
+use luo_core::SessionId;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketFlags;
 
@@ -73,7 +70,8 @@ pub(crate) fn open(
             let mut text =
                 std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", caller.thread()))
                     .unwrap_or_default();
-            describe(machine, id, &mut text);
+            // Writing to a string does not fail.
+            let _ = luo_calls::fdinfo::show(machine, id, &mut text);
             give_text(caller, &text, close_on_exec).map(Some)
         }
         Place::Folder | Place::Fd(_) => Ok(None),
@@ -165,65 +163,4 @@ pub(crate) fn link(
         }
         Object::Unclaimed | Object::Participant(_) => None,
     }
-}
-
-/// Adds what the Linux host shows of a session to the text.
-fn describe(machine: &Machine, id: SessionId, text: &mut String) {
-    let Some(session) = machine.look(|engine| engine.describe_session(id)) else {
-        return;
-    };
-    // Writing to a string does not fail.
-    let _ = show_session(text, &session);
-    let mut page = Page::empty();
-    loop {
-        match ops::list_files(machine, id, page.next, ops::MAX_PAGE) {
-            Ok(next) => page = next,
-            // A file that goes meanwhile ends what is shown.
-            Err(_) => return,
-        }
-        for file in page.entries.iter() {
-            let _ = show_file(text, file);
-        }
-        if page.next == 0 {
-            return;
-        }
-    }
-}
-
-fn show_session(to: &mut String, session: &SessionInfo) -> core::fmt::Result {
-    if let Ok(name) = SessionName::parse(&session.name) {
-        writeln!(to, "luo-name:      {name}")?;
-    }
-    let direction = match session.direction {
-        contract::LIST_OUTGOING => "outgoing",
-        _ => "incoming",
-    };
-    let state = match session.state {
-        contract::SESSION_OPEN => "open",
-        contract::SESSION_CLOSED => "closed",
-        contract::SESSION_UNCLAIMED => "unclaimed",
-        contract::SESSION_CLAIMED => "claimed",
-        _ => "unfinished",
-    };
-    writeln!(to, "luo-direction: {direction}")?;
-    writeln!(to, "luo-state:     {state}")?;
-    writeln!(to, "luo-files:     {}", session.files)
-}
-
-fn show_file(to: &mut String, file: &FileInfo) -> core::fmt::Result {
-    write!(to, "luo-file:      token {:#x}", file.token)?;
-    // A file whose handler is not found yet has none.
-    if let Ok(handler) = Compat::parse(&file.handler) {
-        write!(to, " handler {handler}")?;
-    }
-    let status = match file.status {
-        contract::FILE_REGISTERED => "registered",
-        contract::FILE_PRESERVED => "preserved",
-        contract::FILE_FROZEN => "frozen",
-        contract::FILE_INCOMING => "incoming",
-        contract::FILE_RETRIEVED => "retrieved",
-        contract::FILE_FAILED => "failed",
-        _ => "busy",
-    };
-    writeln!(to, " status {status} bytes {}", file.bytes)
 }

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
+use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
 
@@ -15,7 +16,9 @@ use crate::caller;
 use crate::driver::Driver;
 use crate::fault::Step;
 use crate::handler::Handler;
-use crate::machine::{LOOK, Machine, lock};
+use crate::lock::lock;
+use crate::log;
+use crate::machine::{LOOK, Machine};
 use crate::memfd::{self, File};
 use crate::memory::{Block, Kept};
 use crate::participant::{Never, Subsystem};
@@ -100,6 +103,23 @@ impl Lock for Machine {
     }
 }
 
+impl CallHost for Machine {
+    const IMPLEMENTATION: &'static str = "LUO in Rust, simulated";
+
+    fn many_openers(&self) -> bool {
+        self.policy.many_openers
+    }
+
+    fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {
+        let level = match level {
+            Level::Error => log::ERROR,
+            Level::Warning => log::WARNING,
+            Level::Info => log::INFO,
+        };
+        self.print(level, text);
+    }
+}
+
 impl Host for Machine {
     type File = File;
     type Handler = Handler;
@@ -117,51 +137,15 @@ impl Host for Machine {
 
     fn transition_ended(&self, report: &Report) {
         let begun = lock(&self.begun).take();
-        let took = begun.map_or(0, |begun| begun.elapsed().as_micros());
-        self.info(format_args!("{report} in {took} us"));
-        if report.stuck > 0 {
-            self.warn(format_args!(
-                "{} files are not let go of by their handlers, or needed by such; \
-                 each open of /dev/liveupdate tries again",
-                report.stuck
-            ));
-        }
-        if report.carried > 0 {
-            self.info(format_args!(
-                "{} sessions that nobody has claimed are carried on",
-                report.carried
-            ));
-        }
-        if report.lost > 0 {
-            self.warn(format_args!(
-                "{} sessions of the previous kernel are not finished; \
-                 they do not reach the next kernel",
-                report.lost
-            ));
-        }
-        if report.unread {
-            self.warn(format_args!(
-                "sessions of the previous kernel cannot be read; \
-                 they do not reach the next kernel"
-            ));
-        }
+        let micros = begun.map_or(0, |begun| begun.elapsed().as_micros());
+        let micros = u64::try_from(micros).unwrap_or(u64::MAX);
+        luo_calls::log::ended(self, report, micros);
         self.announce();
     }
 
     fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
         lock(&self.begun).take();
-        let word = event.map_or("reboot", Event::word);
-        self.warn(format_args!("{word} fails, {state} again: {why}"));
-        let is_refusal = matches!(
-            why,
-            Failure::Carry { .. } | Failure::Engine(luo_core::Error::Refused(_))
-        );
-        if event.is_none() && is_refusal {
-            self.warn(format_args!(
-                "to reboot all the same and lose it: \
-                 echo discard > /sys/kernel/liveupdate/unclaimed"
-            ));
-        }
+        luo_calls::log::failed(self, event, state, why);
         self.announce();
     }
 

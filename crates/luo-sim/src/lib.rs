@@ -45,13 +45,13 @@
 //! started goes on, and its calls that come here fail with ENOSYS.
 #![forbid(unsafe_code)]
 
-mod argument;
 #[cfg(feature = "fuzzing")]
 pub mod bench;
+mod boot;
 mod call;
 mod caller;
 mod calls;
-mod contract;
+mod client;
 mod device;
 mod driver;
 mod error;
@@ -61,6 +61,7 @@ mod filter;
 mod handler;
 mod hint;
 mod host;
+mod lock;
 mod log;
 mod machine;
 mod memfd;
@@ -72,9 +73,9 @@ mod program;
 mod random;
 mod reboot;
 mod run;
-mod session;
 mod signal;
 mod simulator;
+mod socket;
 mod stat;
 mod stop;
 mod supervisor;
@@ -82,7 +83,6 @@ pub mod system;
 mod table;
 mod trace;
 mod tree;
-mod words;
 
 pub use error::Error;
 pub use fault::{Action, BadFault, Damage, Fault, Help, Step};

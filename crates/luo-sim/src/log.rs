@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
-use crate::machine::lock;
+use crate::lock::lock;
 
 /// Levels of the kernel's log.
 pub(crate) const ERROR: u8 = 3;

@@ -10,25 +10,20 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::{Duration, Instant};
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
-use luo_core::ops;
-use luo_core::{Compat, Engine, Error, Host as _, Lock, RootPages};
+use luo_core::{Compat, Engine};
 
 use crate::caller;
-use crate::device::Instance;
 use crate::driver::Driver;
 use crate::fault::{Action, Faults, Step};
-use crate::handler::Handler;
-use crate::handler::forge::Forge;
-use crate::handler::memfd_kind::Memfd;
+use crate::lock::lock;
 use crate::log::Log;
 use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
-use crate::participant::Subsystem;
 use crate::policy::Policy;
 use crate::stop::{End, Stop};
 use crate::trace::Journal;
@@ -60,97 +55,16 @@ pub(crate) struct Machine {
     /// Counts what subsystems leave for themselves.
     pub(crate) subsystem_data: AtomicU64,
     /// Open instances of the device, to be told of changes.
-    watchers: Mutex<Vec<Weak<Instance>>>,
+    pub(crate) watchers: Mutex<Vec<Weak<dyn Watcher>>>,
 }
 
-/// What a machine is made of.
-pub(crate) struct Parts {
-    pub(crate) seed: (u64, u64),
-    pub(crate) handed: Option<Handed>,
-    pub(crate) policy: Policy,
-    pub(crate) faults: Faults,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) stop: Arc<Stop>,
-    pub(crate) subsystems: Vec<Compat>,
-    pub(crate) test_driver: bool,
-}
-
-/// A lock whose content is right even if somebody panicked with it: each change is
-/// one step of the engine, or one statement.
-pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+/// Whoever is told of changes of state.
+pub(crate) trait Watcher: Send + Sync {
+    /// The state may have changed.
+    fn changed(&self, machine: &Machine);
 }
 
 impl Machine {
-    /// Boots.
-    ///
-    /// # Errors
-    /// A subsystem's name is there twice; a fault that was asked for.
-    pub(crate) fn boot(parts: Parts) -> Result<Self, crate::Error> {
-        let entries = parts.handed.as_ref().map(Handed::entries);
-        let machine = Self {
-            engine: Mutex::new(Engine::new(parts.seed)),
-            stepped: Condvar::new(),
-            sleepers: AtomicUsize::new(0),
-            calls: Mutex::default(),
-            begun: Mutex::default(),
-            memory: Memory::new(parts.handed),
-            memfds: Memfds::default(),
-            policy: parts.policy,
-            faults: parts.faults,
-            journal: parts.journal,
-            log: Log::default(),
-            stop: parts.stop,
-            driver: parts.test_driver.then(Driver::default),
-            subsystems: parts.subsystems,
-            opened: Arc::default(),
-            subsystem_data: AtomicU64::new(0),
-            watchers: Mutex::default(),
-        };
-        if let Some([root, contract]) = entries {
-            match ops::admit(&machine, root, Some(contract)) {
-                Ok(root) => machine.info(format_args!(
-                    "the previous kernel handed over, live update number {}",
-                    root.update_number
-                )),
-                Err(why) => machine.refused(&why),
-            }
-        }
-        let failed = |why: Error| crate::Error::Engine(why.to_string());
-        let mut handlers = vec![Handler(&Memfd)];
-        if machine.driver.is_some() {
-            handlers.push(Handler(&Forge));
-        }
-        for handler in handlers {
-            let name = Compat::try_from(handler.0.name()).map_err(|why| failed(why.into()))?;
-            machine.now(|engine| engine.register_handler(name, handler).map_err(failed))?;
-        }
-        for (at, &name) in machine.subsystems.iter().enumerate() {
-            let table = Subsystem::Named(at);
-            let registered = machine.wait(|engine| engine.register_subsystem(name, &table));
-            registered.map_err(|_| crate::Error::Subsystem(name.to_string()))?;
-        }
-        machine.arm().map_err(|why| failed(why.into()))?;
-        Ok(machine)
-    }
-
-    /// Makes the root for the next kernel.
-    fn arm(&self) -> Result<(), Errno> {
-        let page = || self.alloc_block();
-        let mut pages = Some(RootPages {
-            root: page()?,
-            flbs: page()?,
-            supplement: page()?,
-            subsystems: page()?,
-        });
-        self.now(|engine| {
-            if let Some(pages) = pages.take() {
-                engine.arm(pages);
-            }
-        });
-        Ok(())
-    }
-
     /// Jumps: gives what is left for the next kernel.
     pub(crate) fn jump(self) -> Option<Handed> {
         let roots = self.look(|engine| engine.root_address().zip(engine.supplement_address()));
@@ -181,11 +95,11 @@ impl Machine {
         self.look(|engine| (engine.state(), engine.state_changes()))
     }
 
-    /// Adds an open instance of the device, to be told of changes.
-    pub(crate) fn watch(&self, instance: &Arc<Instance>) {
+    /// Adds one who is told of changes.
+    pub(crate) fn watch(&self, watcher: &Arc<dyn Watcher>) {
         let mut watchers = lock(&self.watchers);
-        watchers.retain(|instance| instance.strong_count() > 0);
-        watchers.push(Arc::downgrade(instance));
+        watchers.retain(|watcher| watcher.strong_count() > 0);
+        watchers.push(Arc::downgrade(watcher));
     }
 
     /// Tells those who watch that the state has changed.
@@ -194,8 +108,8 @@ impl Machine {
             .iter()
             .filter_map(Weak::upgrade)
             .collect();
-        for instance in watchers {
-            instance.tell(self);
+        for watcher in watchers {
+            watcher.changed(self);
         }
     }
 
@@ -246,35 +160,15 @@ impl Machine {
         self.subsystem_data.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Says once that the handover is refused and what that means.
-    pub(crate) fn refused(&self, why: &Error) {
-        let until = match why {
-            Error::Refused(refusal) if refusal.can_pass() => {
-                "an open after its handler has been registered"
-            }
-            _ => "the next reboot",
-        };
-        self.error(format_args!(
-            "{why}; its memory stays quarantined until {until}, \
-             and opening /dev/liveupdate fails with EIO"
-        ));
-    }
-
-    pub(crate) fn info(&self, text: core::fmt::Arguments<'_>) {
-        self.say(crate::log::INFO, text);
-    }
-
-    pub(crate) fn warn(&self, text: core::fmt::Arguments<'_>) {
-        self.say(crate::log::WARNING, text);
-    }
-
-    fn error(&self, text: core::fmt::Arguments<'_>) {
-        self.say(crate::log::ERROR, text);
-    }
-
-    fn say(&self, level: u8, text: core::fmt::Arguments<'_>) {
+    /// Writes a line of the orchestrator to the log, and to the trace.
+    pub(crate) fn print(&self, level: u8, text: core::fmt::Arguments<'_>) {
         self.log.print(level, "luo", text);
         self.note(0, "log", text, "");
+    }
+
+    /// A warning of the simulator's own.
+    pub(crate) fn warn(&self, text: core::fmt::Arguments<'_>) {
+        self.print(crate::log::WARNING, text);
     }
 }
 

@@ -9,7 +9,8 @@ use luo_core::ops;
 use crate::call::Done;
 use crate::caller::Caller;
 use crate::fault::Step;
-use crate::machine::{Machine, lock};
+use crate::lock::lock;
+use crate::machine::Machine;
 use crate::stop::End;
 
 /// The kernel that is loaded: its command line.

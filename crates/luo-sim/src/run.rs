@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use luo_core::Compat;
 use luo_sys::supervise::{self, DescriptorLimit, SpawnError, Tree};
 
+use crate::boot::Parts;
 use crate::error::Error;
 use crate::fault::{Fault, Faults, Step};
 use crate::filter::filter;
-use crate::machine::{Machine, Parts};
+use crate::machine::Machine;
 use crate::memory::Handed;
 use crate::policy::Policy;
 use crate::program::Program;

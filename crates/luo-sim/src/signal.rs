@@ -43,7 +43,7 @@ mod tests {
 
     #[test]
     fn a_ring_is_seen_until_it_is_quiet() {
-        let (ours, theirs) = crate::table::pair().unwrap();
+        let (ours, theirs) = crate::socket::pair().unwrap();
         for _ in 0..3 {
             assert_eq!(events(&theirs), PollFlags::empty());
             ring(&ours);

@@ -15,7 +15,7 @@ use luo_sys::supervise::{DescriptorLimit, raise_descriptor_limit};
 
 use crate::error::Error;
 use crate::fault::{Fault, Step};
-use crate::machine::lock;
+use crate::lock::lock;
 use crate::program::Program;
 use crate::run::{Plan, run};
 use crate::trace::{Event, Journal, Sinks};

@@ -10,7 +10,7 @@ use rustix::event::EventfdFlags;
 
 use crate::error::Error;
 use crate::fault::Step;
-use crate::machine::lock;
+use crate::lock::lock;
 
 /// Why a boot has ended.
 #[derive(Debug)]

@@ -12,14 +12,14 @@ use std::sync::{Arc, Mutex};
 use luo_abi::errno::Errno;
 use luo_core::SessionId;
 use rustix::event::epoll::{self, EventData, EventFlags};
-use rustix::fs::FileType;
-use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType};
+use rustix::net::Shutdown;
 
-use crate::call::Client;
+use crate::client::Client;
 use crate::device::Instance;
 use crate::driver::Participant;
-use crate::machine::{Machine, lock};
-use crate::session;
+use crate::lock::lock;
+use crate::machine::Machine;
+use crate::socket::{errno, may_be_ours, number, pair};
 
 /// What a descriptor is.
 #[derive(Clone)]
@@ -44,39 +44,6 @@ struct Entry {
 pub(crate) struct Table {
     epoll: Arc<OwnedFd>,
     entries: Mutex<HashMap<u64, Entry>>,
-}
-
-/// A pair of sockets that are closed when a program is executed.
-pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
-    rustix::net::socketpair(
-        AddressFamily::UNIX,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC,
-        None,
-    )
-}
-
-pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
-    match Errno::check(error.raw_os_error().wrapping_neg()) {
-        Err(errno) => errno,
-        Ok(_) => Errno::EIO,
-    }
-}
-
-/// The number by which a descriptor of a program is recognised.
-pub(crate) fn number(fd: &OwnedFd) -> Result<u64, Errno> {
-    rustix::fs::fstat(fd).map(|stat| stat.st_ino).map_err(errno)
-}
-
-/// Whether a file is of a kind that we give: those of other kinds have numbers of
-/// their own.
-pub(crate) fn may_be_ours(file: &OwnedFd) -> bool {
-    rustix::fs::fstat(file).is_ok_and(|stat| {
-        matches!(
-            FileType::from_raw_mode(stat.st_mode),
-            FileType::Socket | FileType::Fifo
-        )
-    })
 }
 
 impl Table {
@@ -215,13 +182,13 @@ impl Object {
     pub(crate) fn release(self, machine: &Machine) {
         match self {
             Self::Device(instance) => {
-                instance.release(machine);
+                instance.calls.close(machine);
                 drop(instance);
                 machine.note(0, "close", "device", "");
             }
             Self::Session(id) => {
                 let info = machine.look(|engine| engine.session_info(id));
-                session::release(machine, id);
+                luo_calls::close_session(machine, id);
                 if let Some((name, _)) = info {
                     machine.note(0, "close", format_args!("session \"{name}\""), "");
                 }

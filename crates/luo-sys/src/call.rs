@@ -10,12 +10,15 @@ use rustix::io::Errno;
 use rustix::ioctl::{Ioctl, IoctlOutput, Opcode};
 use zerocopy::{FromBytes, IntoBytes};
 
-/// Runs `command` on a device or session with a structure of its own.
+use crate::error::{Error, Result};
+
+/// Runs `command` on a device or session with a structure of its own. A failure names
+/// the call by [`luo_abi::calls::CALLS`], here and in the two that follow.
 ///
 /// `command` and `T` must be a pair of [`luo_abi::uapi`] or
 /// [`luo_abi::contract`] without an address in it; the structure's size
 /// field must hold at most its size, which is what bounds the kernel's copies.
-pub(crate) fn with_argument<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<(), Errno>
+pub(crate) fn with_argument<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<()>
 where
     T: Argument + FromBytes + IntoBytes,
 {
@@ -24,7 +27,8 @@ where
     // call. The kernel copies at most as many bytes as the structure's first
     // field says, which is its own size, in and out; any bytes it may write
     // are a valid `T` (`FromBytes`).
-    unsafe { with_pointer(fd, command, pointer.cast()) }.map(drop)
+    let done = unsafe { with_pointer(fd, command, pointer.cast()) };
+    done.map(drop).map_err(Error::of_command(command))
 }
 
 /// Runs a `command` whose value says how large its structure is: those of
@@ -32,7 +36,7 @@ where
 ///
 /// # Panics
 /// If the structure has another size: the two do not belong together.
-pub(crate) fn with_fixed<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<(), Errno>
+pub(crate) fn with_fixed<T>(fd: &impl AsFd, command: u32, argument: &mut T) -> Result<()>
 where
     T: FromBytes + IntoBytes,
 {
@@ -42,18 +46,20 @@ where
     // call. The kernel copies exactly as many bytes as the command's value
     // encodes, which was found to be the structure's size; any bytes it may
     // write are a valid `T` (`FromBytes`).
-    unsafe { with_pointer(fd, command, pointer.cast()) }.map(drop)
+    let done = unsafe { with_pointer(fd, command, pointer.cast()) };
+    done.map(drop).map_err(Error::of_command(command))
 }
 
 /// Runs a `command` that has no argument.
 ///
 /// # Panics
 /// If it has one.
-pub(crate) fn without_argument(fd: &impl AsFd, command: u32) -> Result<(), Errno> {
+pub(crate) fn without_argument(fd: &impl AsFd, command: u32) -> Result<()> {
     assert_eq!(encoded_size(command), 0, "{command:#x}");
     // SAFETY: the null page is mapped in no process of ours, so whatever an
     // implementation without this command does there ends in EFAULT.
-    unsafe { with_pointer(fd, command, core::ptr::null_mut()) }.map(drop)
+    let done = unsafe { with_pointer(fd, command, core::ptr::null_mut()) };
+    done.map(drop).map_err(Error::of_command(command))
 }
 
 /// The bits of a command's value that hold the size of its argument.
@@ -71,7 +77,7 @@ pub(crate) unsafe fn with_pointer(
     fd: &impl AsFd,
     command: u32,
     pointer: *mut c_void,
-) -> Result<i32, Errno> {
+) -> core::result::Result<i32, Errno> {
     // SAFETY: the caller vouches for the pointer; `Call` adds nothing to it.
     unsafe { rustix::ioctl::ioctl(fd, Call { command, pointer }) }
 }

@@ -9,7 +9,7 @@ use luo_abi::contract::{self, DEPENDENCY_ON_DEVICE, Dependency};
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
 use crate::call::with_argument;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::name::{SessionName, Token};
 
 /// The file that another needs.
@@ -36,13 +36,11 @@ impl fmt::Display for Needed {
 /// Says that `token` needs another file.
 pub(crate) fn add(fd: &impl AsFd, token: Token, on: Needed) -> Result<()> {
     with_argument(fd, contract::ADD_DEPENDENCY, &mut argument(token, on))
-        .map_err(Error::of("ADD_DEPENDENCY"))
 }
 
 /// Takes that back.
 pub(crate) fn drop(fd: &impl AsFd, token: Token, on: Needed) -> Result<()> {
     with_argument(fd, contract::DROP_DEPENDENCY, &mut argument(token, on))
-        .map_err(Error::of("DROP_DEPENDENCY"))
 }
 
 fn argument(token: Token, on: Needed) -> Dependency {

@@ -70,8 +70,7 @@ impl Device {
             fd: -1,
             name: *name.as_field(),
         };
-        with_argument(self, uapi::CREATE_SESSION, &mut argument)
-            .map_err(Error::of("CREATE_SESSION"))?;
+        with_argument(self, uapi::CREATE_SESSION, &mut argument)?;
         Ok(Session::from_fd(owned(argument.fd)))
     }
 
@@ -87,8 +86,7 @@ impl Device {
             fd: -1,
             name: *name.as_field(),
         };
-        with_argument(self, uapi::RETRIEVE_SESSION, &mut argument)
-            .map_err(Error::of("RETRIEVE_SESSION"))?;
+        with_argument(self, uapi::RETRIEVE_SESSION, &mut argument)?;
         Ok(Session::from_fd(owned(argument.fd)))
     }
 }

@@ -63,7 +63,16 @@ impl Device {
     /// ESTALE: they change faster than they can be listed. ENOTTY, or EINVAL in
     /// mainline: the implementation lacks the call.
     pub fn list_files(&self) -> Result<Vec<FileEntry>> {
-        files(self)
+        files(self, 0)
+    }
+
+    /// The files that were registered on the device in the previous kernel, by whomever,
+    /// whether they have been restored or not.
+    ///
+    /// # Errors
+    /// As [`Device::list_files`].
+    pub fn list_arrived_files(&self) -> Result<Vec<FileEntry>> {
+        files(self, contract::LIST_INCOMING)
     }
 
     /// What a file registered on this descriptor needs.
@@ -80,7 +89,6 @@ impl Device {
     /// As [`Device::list_files`].
     pub fn list_sessions(&self, which: Which) -> Result<Vec<SessionEntry>> {
         let query = Query {
-            call: "LIST_SESSIONS",
             command: contract::LIST_SESSIONS,
             flags: which.flags(),
             token: 0,
@@ -95,7 +103,6 @@ impl Device {
     /// As [`Device::list_files`].
     pub fn list_participants(&self) -> Result<Vec<ParticipantEntry>> {
         let query = Query {
-            call: "LIST_PARTICIPANTS",
             command: contract::LIST_PARTICIPANTS,
             flags: 0,
             token: 0,
@@ -111,7 +118,7 @@ impl Device {
     pub fn info(&self) -> Result<Info> {
         let mut argument = contract::Info::new_zeroed();
         argument.size = size_of::<contract::Info>() as u32;
-        with_argument(self, contract::GET_INFO, &mut argument).map_err(Error::of("GET_INFO"))?;
+        with_argument(self, contract::GET_INFO, &mut argument)?;
         Ok(argument.into())
     }
 
@@ -122,8 +129,7 @@ impl Device {
     pub fn failure(&self) -> Result<Failure> {
         let mut argument = contract::Failure::new_zeroed();
         argument.size = size_of::<contract::Failure>() as u32;
-        with_argument(self, contract::GET_FAILURE, &mut argument)
-            .map_err(Error::of("GET_FAILURE"))?;
+        with_argument(self, contract::GET_FAILURE, &mut argument)?;
         Ok(argument.into())
     }
 
@@ -143,11 +149,10 @@ impl Device {
     }
 }
 
-pub(crate) fn files(fd: &impl AsFd) -> Result<Vec<FileEntry>> {
+pub(crate) fn files(fd: &impl AsFd, flags: u32) -> Result<Vec<FileEntry>> {
     let query = Query {
-        call: "LIST_FILES",
         command: contract::LIST_FILES,
-        flags: 0,
+        flags,
         token: 0,
     };
     let entries = list::all::<contract::FileInfo>(fd, query)?;
@@ -156,7 +161,6 @@ pub(crate) fn files(fd: &impl AsFd) -> Result<Vec<FileEntry>> {
 
 pub(crate) fn dependencies(fd: &impl AsFd, token: Token) -> Result<Vec<DependencyEntry>> {
     let query = Query {
-        call: "LIST_DEPENDENCIES",
         command: contract::LIST_DEPENDENCIES,
         flags: 0,
         token: token.0,

@@ -27,7 +27,7 @@ impl Device {
             flags: 0,
             token: 0,
         };
-        with_fixed(self, rfc::FD_PRESERVE, &mut argument).map_err(Error::of("FD_PRESERVE"))?;
+        with_fixed(self, rfc::FD_PRESERVE, &mut argument)?;
         Ok(Token(argument.token))
     }
 
@@ -39,7 +39,7 @@ impl Device {
     /// - ENOTTY: the implementation lacks the call.
     pub fn fd_unpreserve(&self, token: Token) -> Result<()> {
         let mut argument = token.0;
-        with_fixed(self, rfc::FD_UNPRESERVE, &mut argument).map_err(Error::of("FD_UNPRESERVE"))
+        with_fixed(self, rfc::FD_UNPRESERVE, &mut argument)
     }
 
     /// Restores a file that was registered in the previous kernel. Each token
@@ -58,7 +58,7 @@ impl Device {
             flags: 0,
             token: token.0,
         };
-        with_fixed(self, rfc::FD_RESTORE, &mut argument).map_err(Error::of("FD_RESTORE"))?;
+        with_fixed(self, rfc::FD_RESTORE, &mut argument)?;
         Ok(owned(argument.fd))
     }
 
@@ -69,8 +69,9 @@ impl Device {
     /// mainline: the implementation lacks the call.
     pub fn state(&self) -> Result<State> {
         let mut number = u32::MAX;
-        with_fixed(self, rfc::GET_STATE, &mut number).map_err(Error::of("GET_STATE"))?;
-        State::from_number(number).ok_or_else(|| Error::of("GET_STATE")(rustix::io::Errno::IO))
+        with_fixed(self, rfc::GET_STATE, &mut number)?;
+        State::from_number(number)
+            .ok_or_else(|| Error::of_command(rfc::GET_STATE)(rustix::io::Errno::IO))
     }
 
     /// Asks everybody to get ready: normal to prepared.
@@ -83,7 +84,7 @@ impl Device {
     ///
     /// Then everything is undone and the state is normal.
     pub fn prepare(&self) -> Result<()> {
-        without_argument(self, rfc::EVENT_PREPARE).map_err(Error::of("EVENT_PREPARE"))
+        without_argument(self, rfc::EVENT_PREPARE)
     }
 
     /// The last step before the kexec: prepared to frozen.
@@ -91,7 +92,7 @@ impl Device {
     /// # Errors
     /// As [`Device::prepare`]; the state must be prepared.
     pub fn freeze(&self) -> Result<()> {
-        without_argument(self, rfc::EVENT_FREEZE).map_err(Error::of("EVENT_FREEZE"))
+        without_argument(self, rfc::EVENT_FREEZE)
     }
 
     /// Undoes prepare and freeze: back to normal.
@@ -99,7 +100,7 @@ impl Device {
     /// # Errors
     /// EINVAL: the state is neither prepared nor frozen. EAGAIN.
     pub fn cancel(&self) -> Result<()> {
-        without_argument(self, rfc::EVENT_CANCEL).map_err(Error::of("EVENT_CANCEL"))
+        without_argument(self, rfc::EVENT_CANCEL)
     }
 
     /// Ends the update: updated to normal. What nobody took back is released.
@@ -107,6 +108,6 @@ impl Device {
     /// # Errors
     /// EINVAL: the state is not updated. EAGAIN.
     pub fn finish_update(&self) -> Result<()> {
-        without_argument(self, rfc::EVENT_FINISH).map_err(Error::of("EVENT_FINISH"))
+        without_argument(self, rfc::EVENT_FINISH)
     }
 }

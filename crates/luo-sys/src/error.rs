@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a failed system call reports.
 
+use luo_abi::calls::Call;
 use luo_abi::errno::Errno;
 
 /// A system call that failed: which one, and with what error number.
@@ -33,6 +34,11 @@ impl Error {
             call,
             errno: translate(errno.raw_os_error()),
         }
+    }
+
+    /// The same for a command, whose name is in the table.
+    pub(crate) fn of_command(command: u32) -> impl FnOnce(rustix::io::Errno) -> Self {
+        Self::of(Call::of(command).map_or("ioctl", |call| call.word))
     }
 
     /// The error number that the C library left behind.
@@ -70,6 +76,12 @@ mod tests {
         assert_eq!(error.to_string(), "PRESERVE_FD: ENOENT");
         let io = std::io::Error::from(error);
         assert_eq!(io.kind(), std::io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn a_command_has_a_name() {
+        let error = Error::of_command(luo_abi::uapi::SESSION_FINISH)(rustix::io::Errno::BUSY);
+        assert_eq!(error.to_string(), "FINISH: EBUSY");
     }
 
     #[test]

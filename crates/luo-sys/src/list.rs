@@ -20,8 +20,6 @@ const ATTEMPTS: u32 = 16;
 /// A call that lists, and what of.
 #[derive(Clone, Copy)]
 pub(crate) struct Query {
-    /// The call's name in errors.
-    pub(crate) call: &'static str,
     pub(crate) command: u32,
     pub(crate) flags: u32,
     pub(crate) token: u64,
@@ -43,7 +41,7 @@ where
             break;
         }
     }
-    result.map_err(Error::of(query.call))
+    result.map_err(Error::of_command(query.command))
 }
 
 fn once<T>(fd: &impl AsFd, query: Query) -> core::result::Result<Vec<T>, Errno>

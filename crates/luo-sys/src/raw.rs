@@ -18,7 +18,8 @@
 use core::mem::offset_of;
 use std::os::fd::AsFd;
 
-use luo_abi::contract::{self, List};
+use luo_abi::calls::Call;
+use luo_abi::contract::List;
 use luo_abi::errno::Errno;
 use rustix::fs::OFlags;
 use zerocopy::{FromBytes, IntoBytes};
@@ -109,7 +110,7 @@ pub fn list(
     argument: &mut List,
     entries: &mut [u8],
 ) -> Result<i32> {
-    assert!(LISTS.contains(&command), "{command:#x} does not list");
+    assert!(lists(command), "{command:#x} does not list");
     let bytes = u64::from(argument.capacity) * u64::from(argument.entry_size);
     if bytes > Anonymous::LENGTH as u64 {
         return Err(Error::of("ioctl")(rustix::io::Errno::TOOBIG));
@@ -136,13 +137,10 @@ pub fn open_exclusive() -> Result<Device> {
     Device::open_with(OFlags::EXCL)
 }
 
-/// The calls with an address in their structure.
-const LISTS: [u32; 4] = [
-    contract::LIST_FILES,
-    contract::LIST_DEPENDENCIES,
-    contract::LIST_SESSIONS,
-    contract::LIST_PARTICIPANTS,
-];
+/// Whether a call has an address in its structure.
+fn lists(command: u32) -> bool {
+    Call::of(command).is_some_and(|call| call.list.is_some())
+}
 
 /// Asserts that the kernel will not follow an address in the argument. The
 /// page at null is mapped in no process of ours. What lies behind the bytes is
@@ -151,7 +149,7 @@ fn check_address(command: u32, argument: &[u8]) {
     let start = offset_of!(List, entries);
     let address = argument.iter().skip(start).take(size_of::<u64>());
     let null = address.into_iter().all(|&byte| byte == 0);
-    assert!(null || !LISTS.contains(&command), "use raw::list");
+    assert!(null || !lists(command), "use raw::list");
 }
 
 fn call(target: &impl Target, command: u32, mapping: &Anonymous) -> Result<i32> {
@@ -172,6 +170,7 @@ pub fn refused<T>(result: &Result<T>) -> Option<Errno> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use luo_abi::contract;
 
     /// `/dev/null` stands in: it has no ioctl of its own, and the generic
     /// FIONREAD reports ENOTTY for it.

@@ -48,7 +48,6 @@ impl Session {
             token: token.0,
         };
         with_argument(self, uapi::SESSION_PRESERVE_FD, &mut argument)
-            .map_err(Error::of("PRESERVE_FD"))
     }
 
     /// Takes back a file. A second call with the same token returns another
@@ -66,8 +65,7 @@ impl Session {
             fd: -1,
             token: token.0,
         };
-        with_argument(self, uapi::SESSION_RETRIEVE_FD, &mut argument)
-            .map_err(Error::of("RETRIEVE_FD"))?;
+        with_argument(self, uapi::SESSION_RETRIEVE_FD, &mut argument)?;
         Ok(owned(argument.fd))
     }
 
@@ -83,7 +81,7 @@ impl Session {
             size: size_of::<Finish>() as u32,
             reserved: 0,
         };
-        with_argument(self, uapi::SESSION_FINISH, &mut argument).map_err(Error::of("FINISH"))
+        with_argument(self, uapi::SESSION_FINISH, &mut argument)
     }
 
     /// The session's name, as the kernel knows it.
@@ -96,10 +94,9 @@ impl Session {
             reserved: 0,
             name: [0; SESSION_NAME_LENGTH],
         };
-        with_argument(self, uapi::SESSION_GET_NAME, &mut argument)
-            .map_err(Error::of("GET_NAME"))?;
+        with_argument(self, uapi::SESSION_GET_NAME, &mut argument)?;
         SessionName::from_field(&argument.name)
-            .map_err(|_| Error::of("GET_NAME")(rustix::io::Errno::IO))
+            .map_err(|_| Error::of_command(uapi::SESSION_GET_NAME)(rustix::io::Errno::IO))
     }
 
     /// The descriptor itself, for example to pass it on.

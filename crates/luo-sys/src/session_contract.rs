@@ -9,7 +9,7 @@ use crate::call::with_argument;
 use crate::dependency::{self, Needed};
 use crate::device_contract::{dependencies, files};
 use crate::entry::{DependencyEntry, FileEntry};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::name::Token;
 use crate::session::Session;
 
@@ -29,7 +29,6 @@ impl Session {
             token: token.0,
         };
         with_argument(self, contract::UNPRESERVE_FD, &mut argument)
-            .map_err(Error::of("UNPRESERVE_FD"))
     }
 
     /// Says that file `token` of this session needs another.
@@ -60,7 +59,7 @@ impl Session {
     /// # Errors
     /// As [`crate::Device::list_files`].
     pub fn list_files(&self) -> Result<Vec<FileEntry>> {
-        files(self)
+        files(self, 0)
     }
 
     /// What a file of this session needs.

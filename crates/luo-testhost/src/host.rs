@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
+use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
@@ -87,6 +88,8 @@ pub struct TestHost {
     pub turns: Option<Arc<dyn Turns>>,
     script: Mutex<Script>,
     pub arrived: Mutex<Arrived>,
+    /// Lines of the log.
+    pub said: Mutex<Vec<(Level, String)>>,
     /// The root that a previous kernel left, and its length.
     pub told: Option<(u64, usize)>,
     /// The same for what goes beside it.
@@ -112,6 +115,7 @@ impl TestHost {
             waiting: AtomicUsize::new(0),
             turns: None,
             script: Mutex::default(),
+            said: Mutex::default(),
             arrived: Mutex::new(Arrived {
                 pages: handed.pages,
                 ..Arrived::default()

@@ -15,6 +15,7 @@
 )]
 
 pub mod build;
+mod calls;
 pub mod host;
 pub mod ledger;
 pub mod memory;

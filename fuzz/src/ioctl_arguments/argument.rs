@@ -3,20 +3,11 @@
 
 use arbitrary::{Result, Unstructured};
 use core::ops::Range;
-use luo_abi::contract::{
-    ADD_DEPENDENCY, DROP_DEPENDENCY, Dependency, DependencyInfo, Failure, FileInfo, GET_FAILURE,
-    GET_INFO, Info, LIST_DEPENDENCIES, LIST_FILES, LIST_PARTICIPANTS, LIST_SESSIONS, List,
-    ParticipantInfo, SessionInfo, UNPRESERVE_FD, UnpreserveFd,
-};
+use luo_abi::calls::{CALLS, Call, Form, Name, When};
+use luo_abi::contract::{Dependency, List};
 use luo_abi::errno::Errno;
-use luo_abi::rfc::{
-    EVENT_CANCEL, EVENT_FINISH, EVENT_FREEZE, EVENT_PREPARE, FD_PRESERVE, FD_RESTORE,
-    FD_UNPRESERVE, GET_STATE, LiveupdateFd,
-};
-use luo_abi::uapi::{
-    CREATE_SESSION, CreateSession, Finish, GetName, PreserveFd, RETRIEVE_SESSION, RetrieveFd,
-    RetrieveSession, SESSION_FINISH, SESSION_GET_NAME, SESSION_PRESERVE_FD, SESSION_RETRIEVE_FD,
-};
+use luo_abi::rfc::LiveupdateFd;
+use luo_abi::uapi::{CreateSession, PreserveFd};
 use luo_core::ops::MAX_PAGE;
 use luo_sim::bench::BASE;
 use std::os::fd::RawFd;
@@ -31,57 +22,6 @@ const ENTRIES: usize = 5 << 10;
 /// What is in memory that nobody has written.
 const UNTOUCHED: u8 = 0xa5;
 
-/// How an argument begins.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
-    /// With its size.
-    Sized,
-    /// It has always the same size.
-    Fixed,
-}
-
-/// All calls that there are: command, form, and bytes of the structure as the host
-/// knows it.
-const COMMANDS: [(u32, Form, usize); 23] = {
-    use Form::{Fixed, Sized};
-    [
-        (CREATE_SESSION, Sized, size_of::<CreateSession>()),
-        (RETRIEVE_SESSION, Sized, size_of::<RetrieveSession>()),
-        (SESSION_PRESERVE_FD, Sized, size_of::<PreserveFd>()),
-        (SESSION_RETRIEVE_FD, Sized, size_of::<RetrieveFd>()),
-        (SESSION_FINISH, Sized, size_of::<Finish>()),
-        (SESSION_GET_NAME, Sized, size_of::<GetName>()),
-        (UNPRESERVE_FD, Sized, size_of::<UnpreserveFd>()),
-        (ADD_DEPENDENCY, Sized, size_of::<Dependency>()),
-        (DROP_DEPENDENCY, Sized, size_of::<Dependency>()),
-        (LIST_FILES, Sized, size_of::<List>()),
-        (LIST_DEPENDENCIES, Sized, size_of::<List>()),
-        (LIST_SESSIONS, Sized, size_of::<List>()),
-        (LIST_PARTICIPANTS, Sized, size_of::<List>()),
-        (GET_INFO, Sized, size_of::<Info>()),
-        (GET_FAILURE, Sized, size_of::<Failure>()),
-        (FD_PRESERVE, Fixed, size_of::<LiveupdateFd>()),
-        (FD_UNPRESERVE, Fixed, size_of::<u64>()),
-        (FD_RESTORE, Fixed, size_of::<LiveupdateFd>()),
-        (GET_STATE, Fixed, size_of::<u32>()),
-        (EVENT_PREPARE, Fixed, 0),
-        (EVENT_FREEZE, Fixed, 0),
-        (EVENT_CANCEL, Fixed, 0),
-        (EVENT_FINISH, Fixed, 0),
-    ]
-};
-
-/// Bytes of an entry of a list.
-const fn entry(command: u32) -> Option<usize> {
-    match command {
-        LIST_FILES => Some(size_of::<FileInfo>()),
-        LIST_DEPENDENCIES => Some(size_of::<DependencyInfo>()),
-        LIST_SESSIONS => Some(size_of::<SessionInfo>()),
-        LIST_PARTICIPANTS => Some(size_of::<ParticipantInfo>()),
-        _ => None,
-    }
-}
-
 pub(super) struct Argument {
     pub(super) command: u32,
     pub(super) address: u64,
@@ -93,11 +33,12 @@ pub(super) struct Argument {
 impl Argument {
     /// Composes one; `fd` is the descriptor it names.
     pub(super) fn read(bytes: &mut Unstructured<'_>, fd: RawFd) -> Result<Self> {
-        let which = usize::from(bytes.arbitrary::<u8>()?) % (COMMANDS.len() + 1);
-        let Some(&(command, form, length)) = COMMANDS.get(which) else {
+        let which = usize::from(bytes.arbitrary::<u8>()?) % (CALLS.len() + 1);
+        let Some(call) = CALLS.get(which) else {
             return Self::unknown(bytes);
         };
-        let mut argument = compose(command, fd, bytes)?;
+        let length = call.form.known();
+        let mut argument = compose(call, fd, bytes)?;
         argument.resize(length, 0);
         // A program that is older, or newer, or lies.
         let how = bytes.arbitrary::<u8>()?;
@@ -107,7 +48,7 @@ impl Argument {
             2 => length as u32 + u32::from(bytes.arbitrary::<u8>()?),
             _ => length as u32,
         };
-        if form == Form::Sized {
+        if let Form::Sized { .. } = call.form {
             argument.resize(length.max(size.min(4200) as usize), 0);
             argument[..4].copy_from_slice(&size.to_ne_bytes());
         }
@@ -117,7 +58,7 @@ impl Argument {
                 *byte = bytes.arbitrary()?;
             }
         }
-        Self::place(command, argument, bytes)
+        Self::place(call.command, argument, bytes)
     }
 
     /// A call that no host has, or that one with another size; with any argument.
@@ -155,9 +96,8 @@ impl Argument {
         memory
     }
 
-    fn known(&self) -> Option<(Form, usize)> {
-        let found = COMMANDS.iter().find(|(known, ..)| *known == self.command);
-        found.map(|&(_, form, length)| (form, length))
+    fn known(&self) -> Option<&'static Call> {
+        Call::of(self.command)
     }
 
     /// The word at an offset of the argument as the host sees it.
@@ -169,18 +109,19 @@ impl Argument {
 
     /// Where the host may write.
     fn answer(&self, before: &[u8]) -> [Range<u64>; 2] {
-        let Some((form, length)) = self.known() else {
+        let Some(call) = self.known() else {
             return [0..0, 0..0];
         };
-        let size = match form {
-            Form::Fixed => length,
-            Form::Sized => {
+        let size = match call.form {
+            Form::Nothing => 0,
+            Form::Fixed(length) => length,
+            Form::Sized { known, .. } => {
                 let size = self.word(before, 0).map_or(0, u32::from_ne_bytes);
-                length.min(size as usize)
+                known.min(size as usize)
             }
         };
         let own = self.address..self.address.saturating_add(size as u64);
-        let entries = entry(self.command).and_then(|_| {
+        let entries = call.list.and_then(|_| {
             let to = u64::from_ne_bytes(self.word(before, 16)?);
             let size = u64::from(u32::from_ne_bytes(self.word(before, 24)?));
             let room = u32::from_ne_bytes(self.word(before, 28)?);
@@ -207,23 +148,32 @@ impl Argument {
             return;
         };
         assert_ne!(said, Err(Errno::EIO), "{:#x}", self.command);
-        if self.known().is_none() {
-            assert_eq!(said, Err(Errno::ENOTTY), "{:#x}", self.command);
+        match (self.known(), said) {
+            (None, said) => assert_eq!(said, Err(Errno::ENOTTY), "{:#x}", self.command),
+            (Some(call), Err(errno)) => {
+                // Handlers say what they like. So does memory that is made to fail, of
+                // which a call that changes nothing wants none.
+                let by_fault = call.when != When::Always && super::ERRORS.contains(&errno);
+                let known = call.asks || by_fault || errno == Errno::ENOTTY;
+                assert!(
+                    known || call.may_answer(errno),
+                    "{} ends with {errno}",
+                    call.word
+                );
+            }
+            (Some(_), Ok(())) => {}
         }
     }
 
     /// The descriptor that a call gives when it succeeds.
     pub(super) fn descriptor_of(&self, after: &[u8]) -> Option<RawFd> {
-        let offset = match self.command {
-            CREATE_SESSION | RETRIEVE_SESSION | SESSION_RETRIEVE_FD => 4,
-            FD_RESTORE => 0,
-            _ => return None,
-        };
+        let offset = self.known()?.gives?;
         self.word(after, offset).map(RawFd::from_ne_bytes)
     }
 
     pub(super) fn retrieves(&self) -> bool {
-        matches!(self.command, SESSION_RETRIEVE_FD | FD_RESTORE)
+        let retrieves = |call: &Call| matches!(call.name, Name::RetrieveFd | Name::FdRestore);
+        self.known().is_some_and(retrieves)
     }
 }
 
@@ -250,23 +200,23 @@ fn token(bytes: &mut Unstructured<'_>) -> Result<u64> {
 }
 
 /// The structure of a call, its size left out.
-fn compose(command: u32, fd: RawFd, bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+fn compose(call: &Call, fd: RawFd, bytes: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let size = 0;
     let mut out = Vec::new();
-    match command {
-        CREATE_SESSION | RETRIEVE_SESSION => {
+    match call.name {
+        Name::CreateSession | Name::RetrieveSession => {
             let name = name(bytes)?;
             out.extend_from_slice(CreateSession { size, fd, name }.as_bytes());
         }
-        SESSION_PRESERVE_FD | SESSION_RETRIEVE_FD => {
+        Name::PreserveFd | Name::RetrieveFd => {
             let token = token(bytes)?;
             out.extend_from_slice(PreserveFd { size, fd, token }.as_bytes());
         }
-        UNPRESERVE_FD => {
+        Name::UnpreserveFd => {
             out.extend_from_slice(&[0; 8]);
             out.extend_from_slice(&token(bytes)?.to_ne_bytes());
         }
-        ADD_DEPENDENCY | DROP_DEPENDENCY => {
+        Name::AddDependency | Name::DropDependency => {
             let flags = u32::from(bytes.arbitrary::<u8>()? % 3);
             let on_session = match bytes.arbitrary::<u8>()? % 2 {
                 0 => [0; 64],
@@ -281,15 +231,15 @@ fn compose(command: u32, fd: RawFd, bytes: &mut Unstructured<'_>) -> Result<Vec<
             };
             out.extend_from_slice(dependency.as_bytes());
         }
-        FD_PRESERVE | FD_RESTORE => {
+        Name::FdPreserve | Name::FdRestore => {
             let flags = u32::from(bytes.arbitrary::<u8>()? == 0);
             let token = token(bytes)?;
             out.extend_from_slice(LiveupdateFd { fd, flags, token }.as_bytes());
         }
-        FD_UNPRESERVE => out.extend_from_slice(&token(bytes)?.to_ne_bytes()),
+        Name::FdUnpreserve => out.extend_from_slice(&token(bytes)?.to_ne_bytes()),
         _ => {
-            if let Some(entry) = entry(command) {
-                out.extend_from_slice(list(entry, bytes)?.as_bytes());
+            if let Some(entries) = call.list {
+                out.extend_from_slice(list(entries.size, bytes)?.as_bytes());
             }
         }
     }

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Ioctls of a program: descriptor, command, address and bytes are hostile.
 //!
-//! They take the way of a supervised program's calls through the simulator, and the
-//! engine behind it acts on them. What is checked:
+//! They take the way of a supervised program's calls through the simulator: the call
+//! layer that the kernel has, too, and the engine behind it. What is composed, and what
+//! may come of it, says the table of calls. What is checked:
 //!
 //! - nothing is written but the answer, within the size that the program gave;
 //! - who was told that it has a descriptor has one;
 //! - what no host knows gets ENOTTY, and nothing ever gets EIO: the engine's books
 //!   agree, and what one kernel leaves is taken over by the next;
+//! - a call ends with no error but those that the table has for it;
 //! - when all is closed, cancelled and finished, nothing is left.
 
 mod argument;

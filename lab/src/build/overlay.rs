@@ -16,6 +16,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("kernel/overlay", ""),
     ("crates/luo-abi/src", "kernel/liveupdate/rust/luo_abi"),
     ("crates/luo-core/src", "kernel/liveupdate/rust/luo_core"),
+    ("crates/luo-calls/src", "kernel/liveupdate/rust/luo_calls"),
 ];
 
 /// Where the tool that damages handover data sits in the tree.

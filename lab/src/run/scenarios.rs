@@ -71,7 +71,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Sce
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 462,
+            cases: 473,
             named: &[],
             kexecs: None,
         },

@@ -3,7 +3,7 @@
 
 use std::os::fd::AsRawFd as _;
 
-use luo_abi::contract::{Dependency, List};
+use luo_abi::contract::{Dependency, LIST_FILES, LIST_INCOMING, List};
 use luo_abi::rfc::LiveupdateFd;
 use luo_abi::uapi::{CreateSession, SESSION_NAME_LENGTH};
 use luo_sys::SessionName;
@@ -122,6 +122,14 @@ impl Stage {
         };
         odd(&mut argument);
         raw::list(target, command, &mut argument, &mut []).map(drop)
+    }
+
+    /// The same, of what was registered on the device in the previous kernel.
+    pub(super) fn list_arrived(&self, odd: impl FnOnce(&mut List)) -> luo_sys::Result<()> {
+        self.list(&self.device, LIST_FILES, |argument| {
+            argument.flags = LIST_INCOMING;
+            odd(argument);
+        })
     }
 
     /// The same, with the entries at null.

@@ -14,7 +14,7 @@ use crate::caller::Caller;
 use crate::driver::{Driver, State, fail_with};
 use crate::machine::Machine;
 use crate::memfd::File;
-use crate::table;
+use crate::socket;
 
 /// What the handler calls itself in a handover.
 pub(crate) const HANDLER: &str = "forge-v1";
@@ -34,8 +34,8 @@ impl State {
     /// Makes a file of an ID; what programs have let go of is forgotten.
     fn make(&mut self, id: u32) -> Result<OwnedFd, Errno> {
         self.files.retain(|_, (_, ours)| !is_closed(ours));
-        let (ours, theirs) = table::pair().map_err(table::errno)?;
-        let number = table::number(&theirs)?;
+        let (ours, theirs) = socket::pair().map_err(socket::errno)?;
+        let number = socket::number(&theirs)?;
         self.files.insert(number, (id, ours));
         Ok(theirs)
     }
@@ -63,10 +63,10 @@ impl Driver {
 
     /// The ID of a file, if it is one of the driver's.
     pub(crate) fn find(&self, file: &OwnedFd) -> Option<u32> {
-        if !table::may_be_ours(file) {
+        if !socket::may_be_ours(file) {
             return None;
         }
-        let number = table::number(file).ok()?;
+        let number = socket::number(file).ok()?;
         self.state().files.get(&number).map(|&(id, _)| id)
     }
 

@@ -21,24 +21,26 @@
 
 use luo_abi::errno::Errno;
 use luo_sys::test_driver::{GET, Parameter, SET};
+use zerocopy::{FromZeros as _, IntoBytes as _};
 
-use crate::argument::{read_fixed, write_fixed};
-use crate::call::Call;
+use crate::client::Client;
 use crate::driver::{Driver, Numbers, subsystem};
 use crate::machine::Machine;
 
-/// An ioctl on a file of the driver's.
+/// An ioctl on a file of the driver's, which has an ID.
 pub(crate) fn call(
-    call: &Call<'_>,
-    driver: &Driver,
-    id: u32,
+    machine: &Machine,
+    client: &dyn Client,
+    (driver, id): (&Driver, u32),
     command: u32,
+    argument: u64,
     said: &mut String,
 ) -> Result<(), Errno> {
     if command != SET && command != GET {
         return Err(Errno::ENOTTY);
     }
-    let parameter: Parameter = read_fixed(call.caller, call.argument)?;
+    let mut parameter = Parameter::new_zeroed();
+    client.read(argument, parameter.as_mut_bytes())?;
     if usize::try_from(parameter.size) != Ok(size_of::<Parameter>()) {
         return Err(Errno::EINVAL);
     }
@@ -47,12 +49,12 @@ pub(crate) fn call(
         let value = parameter.value().ok_or(Errno::EINVAL)?;
         let value = value.strip_suffix('\n').unwrap_or(value);
         *said = format!("test_driver {name} = {}", value.escape_debug());
-        return driver.set(call.machine, name, value);
+        return driver.set(machine, name, value);
     }
     *said = format!("test_driver {name}");
-    let value = driver.get(call.machine, id, name)?;
+    let value = driver.get(machine, id, name)?;
     let answer = Parameter::new(name, &value).map_err(|why| why.errno())?;
-    write_fixed(call.caller, call.argument, &answer)
+    client.write(argument, answer.as_bytes())
 }
 
 impl Numbers {

@@ -6,18 +6,17 @@
 //! early initcall      the host is made; the previous kernel's root is read
 //! initcalls           other subsystems register handlers, ask for FLBs
 //! late initcall       the root for the next kernel; /dev/liveupdate
-//! first open          the previous kernel's sessions (in `device`)
+//! first open          the previous kernel's sessions (in `luo_calls`)
 //! ```
 
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::prelude::*;
 use luo_abi::{handover, supplement};
-use luo_core::{ops, Error, Host as _, Lock, RootPages};
+use luo_core::{ops, Host as _, Lock, RootPages};
 
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
-use crate::say::Say;
 use crate::sys::kho::{self, Entry};
 use crate::sys::{device_file, sysfs};
 
@@ -66,29 +65,11 @@ pub(crate) fn early_init() -> Result {
 
 fn admit(linux: &Linux, root: (u64, usize), contract: Option<(u64, usize)>) {
     match ops::admit(linux, root, contract) {
-        Ok(root) => pr_info!(
-            "the previous kernel handed over, live update number {}\n",
-            root.update_number
-        ),
+        Ok(root) => luo_calls::log::admitted(linux, root.update_number),
         // The machine goes on: what was handed over is not touched, and the
         // device says EIO. A panic would lose what does not depend on it, too.
-        Err(why) => refused(&why),
+        Err(why) => luo_calls::log::refused(linux, &why),
     }
-}
-
-/// Says once that the handover is refused and what that means.
-pub(crate) fn refused(why: &Error) {
-    let until = match why {
-        Error::Refused(refusal) if refusal.can_pass() => {
-            "an open after its handler has been registered"
-        }
-        _ => "the next reboot",
-    };
-    pr_err!(
-        "{}; its memory stays quarantined until {until}, \
-         and opening /dev/liveupdate fails with EIO\n",
-        Say(why)
-    );
 }
 
 /// Makes the root for the next kernel known and the device available.

@@ -10,10 +10,12 @@ use kernel::sync::{new_mutex, static_lock_class, Mutex, MutexGuard, SetOnce};
 use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
+use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
 
 use crate::boot;
+use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler_table::{HandlerTable, PrivateData};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -21,7 +23,7 @@ use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, WaitQueue};
 use crate::sys::{file, kho, random};
-use crate::{errno, log};
+use crate::{errno, policy, state};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
 /// live update is enabled.
@@ -117,6 +119,22 @@ impl Lock for Linux {
     }
 }
 
+impl CallHost for Linux {
+    const IMPLEMENTATION: &'static str = "LUO in Rust, in the kernel";
+
+    fn many_openers(&self) -> bool {
+        policy::many_openers()
+    }
+
+    fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {
+        match level {
+            Level::Error => pr_err!("{}\n", Say(text)),
+            Level::Warning => pr_warn!("{}\n", Say(text)),
+            Level::Info => pr_info!("{}\n", Say(text)),
+        }
+    }
+}
+
 impl Host for Linux {
     type File = ARef<File>;
     type Handler = HandlerTable;
@@ -134,13 +152,15 @@ impl Host for Linux {
 
     fn transition_ended(&self, report: &Report) {
         let begun = self.begun.lock().take();
-        let took = begun.map_or(0, |begun| begun.elapsed().as_micros_ceil());
-        log::ended(report, took);
+        let micros = begun.map_or(0, |begun| begun.elapsed().as_micros_ceil());
+        luo_calls::log::ended(self, report, u64::try_from(micros).unwrap_or(0));
+        state::announce();
     }
 
     fn transition_failed(&self, event: Option<Event>, state: State, why: &Failure) {
         self.begun.lock().take();
-        log::failed(event, state, why);
+        luo_calls::log::failed(self, event, state, why);
+        state::announce();
     }
 
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {

@@ -1,34 +1,30 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The Live Update Orchestrator's host in the Linux kernel.
 //!
-//! The engine, `luo_core`, decides; this crate acts for it in the kernel:
+//! The engine, `luo_core`, decides; `luo_calls` knows what programs may call; this crate
+//! acts for both in the kernel:
 //!
 //! - [`host`]: the engine under its lock, and [`luo_core::Host`] for the kernel.
 //! - [`callbacks`]: file handlers, FLBs and subsystems, as the engine calls them.
 //! - [`boot`]: what happens at boot: parameter, previous kernel's root, device.
-//! - [`device`] and [`session`]: the ioctls of `/dev/liveupdate` and of a
-//!   session's descriptor, over [`argument`]; [`contract`] has those
-//!   that both take; [`fdinfo`] shows a session.
+//! - [`device`] and [`session`]: `/dev/liveupdate` and a session's descriptor, which
+//!   hand what is called to `luo_calls`; [`program`]: the process that calls.
 //! - [`state`]: where the machine is in an update, for those who watch.
 //! - [`policy`]: what the administrator decides.
 //! - [`reboot`]: what the reboot system call does.
-//! - [`log`]: what the log says of transitions.
 //! - [`registry`]: file handlers, FLBs and subsystems of others.
 //! - [`sys`]: everything unsafe, as safe wrappers.
 //!
 //! The C interface of `include/linux/liveupdate.h` is in [`sys::exports`]; the
 //! initcalls and the attributes in sysfs are in `luo_shim.c`.
 
-mod argument;
 mod boot;
 mod callbacks;
-mod contract;
 mod device;
 mod errno;
-mod fdinfo;
 mod host;
-mod log;
 mod policy;
+mod program;
 mod reboot;
 mod registry;
 mod say;

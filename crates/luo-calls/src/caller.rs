@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What is wanted of the program that calls.
+
+use luo_abi::errno::Errno;
+use luo_core::{SessionId, SessionName};
+
+/// The program that has made a call: its memory and its descriptors.
+pub trait Caller {
+    /// A reference to an open file, the engine's [`luo_core::Host::File`].
+    type File;
+    /// A free descriptor that is set aside. Dropping it gives it back.
+    type Slot;
+
+    /// Reads the program's memory, all of `to`.
+    ///
+    /// # Errors
+    /// EFAULT.
+    fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno>;
+
+    /// Writes the program's memory. Nothing is written if there are no bytes, whatever
+    /// the address.
+    ///
+    /// # Errors
+    /// EFAULT; some of the bytes may be written then.
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), Errno>;
+
+    /// The file behind one of the program's descriptors.
+    ///
+    /// # Errors
+    /// EBADF if there is none, it was opened with `O_PATH`, or can neither be read nor
+    /// written: it would come back with more.
+    fn file(&self, fd: i32) -> Result<Self::File, Errno>;
+
+    /// Sets a free descriptor of the program's aside.
+    ///
+    /// # Errors
+    /// EMFILE if there is none. A host that cannot set one aside says so at
+    /// [`Self::install_file`] or [`Self::install_session`] instead.
+    fn reserve(&self) -> Result<Self::Slot, Errno>;
+
+    /// The number of a descriptor that is set aside; -1 on a host that does not know it
+    /// before something is installed.
+    fn number(slot: &Self::Slot) -> i32;
+
+    /// Makes a file one of the program's, to be closed when it executes another, and
+    /// gives the number of the descriptor.
+    ///
+    /// # Errors
+    /// EMFILE.
+    fn install_file(&self, slot: Self::Slot, file: Self::File) -> Result<i32, Errno>;
+
+    /// The same for a session. If it fails, the session is as before: it has not been
+    /// closed.
+    ///
+    /// # Errors
+    /// EMFILE, ENOMEM, or what the host says.
+    fn install_session(
+        &self,
+        slot: Self::Slot,
+        name: &SessionName,
+        id: SessionId,
+    ) -> Result<i32, Errno>;
+
+    /// The program has just been told the state through this open of the device. A host
+    /// that signals changes by something that stays takes it away.
+    fn knows_state(&self) {}
+}

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What every host says in its log, in the same words.
+
+use luo_abi::rfc::{Event, State};
+use luo_core::ops::Report;
+use luo_core::{Error, Failure, SessionName};
+
+use crate::host::{CallHost, Level};
+
+/// Boot: the previous kernel has left something.
+pub fn admitted(host: &impl CallHost, update_number: u64) {
+    host.say(
+        Level::Info,
+        format_args!("the previous kernel handed over, live update number {update_number}"),
+    );
+}
+
+/// What the previous kernel left is refused: says once what that means.
+pub fn refused(host: &impl CallHost, why: &Error) {
+    let until = match why {
+        Error::Refused(refusal) if refusal.can_pass() => {
+            "an open after its handler has been registered"
+        }
+        _ => "the next reboot",
+    };
+    host.say(
+        Level::Error,
+        format_args!(
+            "{why}; its memory stays quarantined until {until}, \
+             and opening /dev/liveupdate fails with EIO"
+        ),
+    );
+}
+
+/// The previous kernel's sessions are there.
+pub(crate) fn took_over(host: &impl CallHost, sessions: usize, files: usize) {
+    host.say(
+        Level::Info,
+        format_args!("took over sessions: {sessions}, files: {files}"),
+    );
+}
+
+/// A session that was closed before could not be finished now either.
+pub(crate) fn still_unfinished(host: &impl CallHost, why: &Error) {
+    host.say(
+        Level::Warning,
+        format_args!("a closed session is not finished yet: {why}"),
+    );
+}
+
+/// A session is closed and cannot be finished. Nobody but the log can be told.
+pub(crate) fn closed_unfinished(host: &impl CallHost, name: &SessionName, why: &Error) {
+    host.say(
+        Level::Warning,
+        format_args!(
+            "session \"{name}\" was closed but is not finished: {why}; \
+             the next open of /dev/liveupdate tries again"
+        ),
+    );
+}
+
+/// A transition has ended well, after so many microseconds.
+pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
+    host.say(Level::Info, format_args!("{report} in {micros} us"));
+    if report.stuck > 0 {
+        host.say(
+            Level::Warning,
+            format_args!(
+                "{} files are not let go of by their handlers, or needed by such; \
+                 each open of /dev/liveupdate tries again",
+                report.stuck
+            ),
+        );
+    }
+    if report.carried > 0 {
+        host.say(
+            Level::Info,
+            format_args!(
+                "{} sessions that nobody has claimed are carried on",
+                report.carried
+            ),
+        );
+    }
+    if report.lost > 0 {
+        host.say(
+            Level::Warning,
+            format_args!(
+                "{} sessions of the previous kernel are not finished; \
+                 they do not reach the next kernel",
+                report.lost
+            ),
+        );
+    }
+    if report.unread {
+        host.say(
+            Level::Warning,
+            format_args!(
+                "sessions of the previous kernel cannot be read; \
+                 they do not reach the next kernel"
+            ),
+        );
+    }
+}
+
+/// A transition has failed and is undone; the state is `state`. `event` is `None` for
+/// what a reboot does.
+pub fn failed(host: &impl CallHost, event: Option<Event>, state: State, why: &Failure) {
+    let word = event.map_or("reboot", Event::word);
+    host.say(
+        Level::Warning,
+        format_args!("{word} fails, {state} again: {why}"),
+    );
+    let is_refusal = matches!(
+        why,
+        Failure::Carry { .. } | Failure::Engine(Error::Refused(_))
+    );
+    if event.is_none() && is_refusal {
+        host.say(
+            Level::Warning,
+            format_args!(
+                "to reboot all the same and lose it: \
+                 echo discard > /sys/kernel/liveupdate/unclaimed"
+            ),
+        );
+    }
+}

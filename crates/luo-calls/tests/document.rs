@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! docs/calls.md is in step with the table. `LUO_UPDATE=1 cargo test -p luo-calls
+//! document` writes it anew.
+
+use std::fmt::Write as _;
+
+use luo_abi::calls::{Call, Form, On, Origin, When, Who, CALLS};
+
+const HEAD: &str = "\
+# Calls
+
+All ioctls of `/dev/liveupdate` and of a session's descriptor. This page is written from
+the table that the kernel and the simulator dispatch by: `luo_abi::calls::CALLS`
+(`crates/luo-abi/src/calls.rs`); `cargo test` holds it to that.
+
+- *argument*: bytes. *Size first* begins with its size, and grows by the rules of
+  `luo_abi::extend`: shorter than the first form is EINVAL; longer than 4,096, or with
+  something behind what the orchestrator knows, E2BIG.
+- *legal in*: the states of the machine; in all others the call ends with the error that
+  is named. Whoever waits for a transition and is killed gets EAGAIN.
+- *may end with*: beside that, EFAULT for memory that cannot be read or written, ENOMEM,
+  and, where handlers or subsystems are asked (+), whatever they say.
+- A call that the descriptor does not take ends with ENOTTY.
+- Whoever holds a descriptor may make its calls: what is to be checked of a program is
+  checked when it opens the device.
+";
+
+fn states(call: &Call) -> String {
+    match call.when {
+        When::Always => "all".to_owned(),
+        When::In(states, errno) => {
+            let words: Vec<_> = states.iter().map(|state| state.word()).collect();
+            format!("{}; else {errno}", words.join(", ").to_uppercase())
+        }
+    }
+}
+
+fn errors(call: &Call) -> String {
+    let mut words: Vec<_> = call.errors.iter().map(ToString::to_string).collect();
+    if call.asks {
+        words.push("+".to_owned());
+    }
+    words.join(", ")
+}
+
+fn row(page: &mut String, call: &Call) {
+    let Who::Holder = call.who;
+    let on = match call.on {
+        On::Device => "device",
+        On::Session => "session",
+        On::Both => "device, session",
+    };
+    let argument = match call.form {
+        Form::Nothing => "none".to_owned(),
+        Form::Fixed(bytes) => bytes.to_string(),
+        Form::Sized { known, .. } => format!("{known}, size first"),
+    };
+    writeln!(
+        page,
+        "| {} | {:#X} | {on} | {argument} | {} | {} | {} |",
+        call.word,
+        call.command,
+        states(call),
+        errors(call),
+        call.does
+    )
+    .unwrap();
+}
+
+fn due() -> String {
+    let mut page = HEAD.to_owned();
+    for (origin, title) in [
+        (Origin::Mainline, "Mainline's"),
+        (Origin::Rfc, "The original proposal's"),
+        (Origin::Contract, "This project's own"),
+    ] {
+        write!(
+            page,
+            "\n## {title}\n\n\
+             | call | number | on | argument | legal in | may end with | what it does |\n\
+             |---|---|---|---|---|---|---|\n"
+        )
+        .unwrap();
+        for call in CALLS.iter().filter(|call| call.origin == origin) {
+            row(&mut page, call);
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_is_of_this_table() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/calls.md");
+    let due = due();
+    if std::env::var_os("LUO_UPDATE").is_some() {
+        std::fs::write(path, &due).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == due,
+        "docs/calls.md is out of step: `LUO_UPDATE=1 cargo test -p luo-calls document`"
+    );
+}

@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the table says of states is true.
+
+use luo_abi::calls::{Call, Kind, Name, When, CALLS};
+use luo_abi::contract::{Dependency, List, UnpreserveFd};
+use luo_abi::errno::Errno;
+use luo_abi::rfc::{Event, LiveupdateFd, State};
+use luo_abi::uapi::{CreateSession, PreserveFd};
+use luo_calls::{on_device, on_session, Instance};
+use luo_core::ops::{self, Unclaimed};
+use luo_core::{SessionId, SessionName};
+use luo_testhost::TestHost;
+use zerocopy::{FromZeros, IntoBytes};
+
+use crate::program::{Numbers, Program, BASE};
+
+/// A machine in a state. In NORMAL and PREPARED its session is an outgoing one, in the
+/// others one of the previous kernel, with a file under the token 1.
+struct Stage {
+    host: TestHost,
+    instance: Instance,
+    session: SessionId,
+    program: Program,
+}
+
+fn name() -> SessionName {
+    luo_testhost::name("vm")
+}
+
+/// A machine with the outgoing session, and a file that is registered on the device.
+fn cold() -> (TestHost, Instance, SessionId, Program) {
+    let host = TestHost::cold();
+    let instance = Instance::open(&host).unwrap();
+    let program = Program::new(Numbers::Early);
+    let session = host.create("vm");
+    host.preserve(session, 1, 1).unwrap();
+    let fd = program.open(host.new_file(0, 2));
+    let argument = LiveupdateFd {
+        fd,
+        flags: 0,
+        token: 0,
+    };
+    let registered = program.device(&host, &instance, luo_abi::rfc::FD_PRESERVE, &argument);
+    assert_eq!(registered, Ok(()));
+    (host, instance, session, program)
+}
+
+impl Stage {
+    fn new(state: State) -> Self {
+        let (host, instance, session, program) = cold();
+        if matches!(state, State::Normal | State::Prepared) {
+            if state == State::Prepared {
+                ops::prepare(&host).unwrap();
+            }
+            return Self {
+                host,
+                instance,
+                session,
+                program,
+            };
+        }
+        ops::reboot(&host, Unclaimed::Carry).unwrap();
+        host.begin_kexec();
+        drop((instance, program));
+        let host = TestHost::warm(host.kexec());
+        let instance = Instance::open(&host).unwrap();
+        let session = ops::retrieve_session(&host, &name()).unwrap();
+        if state == State::Frozen {
+            // A reboot that has not come about leaves the machine so.
+            ops::reboot(&host, Unclaimed::Discard).unwrap();
+        }
+        Self {
+            host,
+            instance,
+            session,
+            program: Program::new(Numbers::Early),
+        }
+    }
+
+    fn call(&self, call: &Call) -> Result<(), Errno> {
+        self.program.put(&self.argument(call));
+        let (host, program) = (&self.host, &self.program);
+        match call.on.takes(Kind::Session) {
+            true => on_session(host, program, self.session, call.command, BASE),
+            false => on_device(host, program, &self.instance, call.command, BASE),
+        }
+    }
+
+    /// An argument with which nothing is wrong.
+    fn argument(&self, call: &Call) -> Vec<u8> {
+        let size = call.form.known() as u32;
+        let fd = self.program.open(self.host.new_file(0, 77));
+        let mut other = [0; 64];
+        other[..5].copy_from_slice(b"other");
+        match call.name {
+            Name::CreateSession => {
+                let name = other;
+                CreateSession { size, fd, name }.as_bytes().to_vec()
+            }
+            Name::RetrieveSession => {
+                let name = *name().room();
+                CreateSession { size, fd, name }.as_bytes().to_vec()
+            }
+            Name::PreserveFd => PreserveFd { size, fd, token: 2 }.as_bytes().to_vec(),
+            Name::RetrieveFd => PreserveFd { size, fd, token: 1 }.as_bytes().to_vec(),
+            Name::UnpreserveFd => {
+                let mut argument = UnpreserveFd::new_zeroed();
+                (argument.size, argument.token) = (size, 1);
+                argument.as_bytes().to_vec()
+            }
+            Name::AddDependency | Name::DropDependency => {
+                let mut argument = Dependency::new_zeroed();
+                argument.size = size;
+                (argument.token, argument.on_token) = (1, 9);
+                argument.as_bytes().to_vec()
+            }
+            Name::FdPreserve => {
+                let argument = LiveupdateFd {
+                    fd,
+                    flags: 0,
+                    token: 0,
+                };
+                argument.as_bytes().to_vec()
+            }
+            Name::FdUnpreserve => 1u64.as_bytes().to_vec(),
+            Name::FdRestore => {
+                let argument = LiveupdateFd {
+                    fd: -1,
+                    flags: 0,
+                    token: 1,
+                };
+                argument.as_bytes().to_vec()
+            }
+            _ => {
+                let mut argument = vec![0; call.form.known()];
+                if call.list.is_some() {
+                    let mut list = List::new_zeroed();
+                    list.entry_size = 96;
+                    list.token = u64::from(call.name == Name::ListDependencies);
+                    argument.copy_from_slice(list.as_bytes());
+                }
+                if argument.len() > 4 {
+                    argument[..4].copy_from_slice(&size.to_ne_bytes());
+                }
+                argument
+            }
+        }
+    }
+}
+
+#[test]
+fn a_call_is_refused_in_the_states_that_the_table_says() {
+    for state in State::ALL {
+        for call in CALLS {
+            let stage = Stage::new(state);
+            let before = stage.host.engine(|engine| engine.state());
+            assert_eq!(before, state);
+            let outcome = stage.call(call);
+            let what = format!("{} in {state}", call.word);
+            match call.when.refusal(state) {
+                Some(errno) => assert_eq!(outcome, Err(errno), "{what}"),
+                None => {
+                    // Elsewhere it may be wrong for another reason, of which the table
+                    // knows.
+                    let known = outcome.is_ok_or(|&errno| call.may_answer(errno));
+                    assert!(known, "{what}: {outcome:?}");
+                    let When::In(_, refusal) = call.when else {
+                        continue;
+                    };
+                    let by_state = outcome == Err(refusal) && refusal == Errno::EBUSY;
+                    assert!(!by_state, "{what} is refused");
+                }
+            }
+        }
+    }
+}
+
+trait IsOkOr<E> {
+    fn is_ok_or(&self, judge: impl FnOnce(&E) -> bool) -> bool;
+}
+
+impl<T, E> IsOkOr<E> for Result<T, E> {
+    fn is_ok_or(&self, judge: impl FnOnce(&E) -> bool) -> bool {
+        self.as_ref().err().map_or(true, judge)
+    }
+}
+
+/// The engine has a table of the events of its own.
+#[test]
+fn an_event_is_legal_where_the_engine_says() {
+    let events = [
+        (Name::EventPrepare, Event::Prepare),
+        (Name::EventFreeze, Event::Freeze),
+        (Name::EventCancel, Event::Cancel),
+        (Name::EventFinish, Event::Finish),
+    ];
+    for (name, event) in events {
+        let call = CALLS.iter().find(|call| call.name == name).unwrap();
+        for state in State::ALL {
+            let legal = luo_core::transition(event, state).is_some();
+            assert_eq!(call.when.refusal(state).is_none(), legal, "{event} in {state}");
+        }
+    }
+}

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How a machine comes up.
+
+use std::sync::atomic::{AtomicU64, AtomicUsize};
+use std::sync::{Arc, Condvar, Mutex};
+
+use luo_abi::errno::Errno;
+use luo_core::ops;
+use luo_core::{Compat, Engine, Error, Host as _, Lock as _, RootPages};
+
+use crate::driver::Driver;
+use crate::fault::Faults;
+use crate::handler::Handler;
+use crate::handler::forge::Forge;
+use crate::handler::memfd_kind::Memfd;
+use crate::log::Log;
+use crate::machine::Machine;
+use crate::memfd::Memfds;
+use crate::memory::{Handed, Memory};
+use crate::participant::Subsystem;
+use crate::policy::Policy;
+use crate::stop::Stop;
+use crate::trace::Journal;
+
+/// What a machine is made of.
+pub(crate) struct Parts {
+    pub(crate) seed: (u64, u64),
+    pub(crate) handed: Option<Handed>,
+    pub(crate) policy: Policy,
+    pub(crate) faults: Faults,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) stop: Arc<Stop>,
+    pub(crate) subsystems: Vec<Compat>,
+    pub(crate) test_driver: bool,
+}
+
+impl Machine {
+    /// Boots.
+    ///
+    /// # Errors
+    /// A subsystem's name is there twice; a fault that was asked for.
+    pub(crate) fn boot(parts: Parts) -> Result<Self, crate::Error> {
+        let entries = parts.handed.as_ref().map(Handed::entries);
+        let machine = Self {
+            engine: Mutex::new(Engine::new(parts.seed)),
+            stepped: Condvar::new(),
+            sleepers: AtomicUsize::new(0),
+            calls: Mutex::default(),
+            begun: Mutex::default(),
+            memory: Memory::new(parts.handed),
+            memfds: Memfds::default(),
+            policy: parts.policy,
+            faults: parts.faults,
+            journal: parts.journal,
+            log: Log::default(),
+            stop: parts.stop,
+            driver: parts.test_driver.then(Driver::default),
+            subsystems: parts.subsystems,
+            opened: Arc::default(),
+            subsystem_data: AtomicU64::new(0),
+            watchers: Mutex::default(),
+        };
+        if let Some([root, contract]) = entries {
+            match ops::admit(&machine, root, Some(contract)) {
+                Ok(root) => luo_calls::log::admitted(&machine, root.update_number),
+                Err(why) => luo_calls::log::refused(&machine, &why),
+            }
+        }
+        let failed = |why: Error| crate::Error::Engine(why.to_string());
+        let mut handlers = vec![Handler(&Memfd)];
+        if machine.driver.is_some() {
+            handlers.push(Handler(&Forge));
+        }
+        for handler in handlers {
+            let name = Compat::try_from(handler.0.name()).map_err(|why| failed(why.into()))?;
+            machine.now(|engine| engine.register_handler(name, handler).map_err(failed))?;
+        }
+        for (at, &name) in machine.subsystems.iter().enumerate() {
+            let table = Subsystem::Named(at);
+            let registered = machine.wait(|engine| engine.register_subsystem(name, &table));
+            registered.map_err(|_| crate::Error::Subsystem(name.to_string()))?;
+        }
+        machine.arm().map_err(|why| failed(why.into()))?;
+        Ok(machine)
+    }
+
+    /// Makes the root for the next kernel.
+    fn arm(&self) -> Result<(), Errno> {
+        let page = || self.alloc_block();
+        let mut pages = Some(RootPages {
+            root: page()?,
+            flbs: page()?,
+            supplement: page()?,
+            subsystems: page()?,
+        });
+        self.now(|engine| {
+            if let Some(pages) = pages.take() {
+                engine.arm(pages);
+            }
+        });
+        Ok(())
+    }
+}

@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A host that programs call.
+
+use core::fmt;
+
+use luo_calls::{CallHost, Level};
+
+use crate::host::TestHost;
+
+impl CallHost for TestHost {
+    const IMPLEMENTATION: &'static str = "test host";
+
+    fn many_openers(&self) -> bool {
+        true
+    }
+
+    fn say(&self, level: Level, text: fmt::Arguments<'_>) {
+        self.said.lock().unwrap().push((level, text.to_string()));
+    }
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The calling process, as the call layer sees it: its memory and its descriptors.
+
+use kernel::fs::file::{flags, FileDescriptorReservation};
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::uaccess::{UserPtr, UserSlice};
+use luo_abi::errno::Errno;
+use luo_calls::Caller;
+use luo_core::{SessionId, SessionName};
+
+use crate::errno;
+use crate::sys::{file, session_file};
+
+/// The calling process.
+pub(crate) struct Program;
+
+/// So many bytes of its memory.
+fn memory(address: u64, length: usize) -> Result<UserSlice, Errno> {
+    let address = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
+    Ok(UserSlice::new(UserPtr::from_addr(address), length))
+}
+
+impl Caller for Program {
+    type File = ARef<File>;
+    type Slot = FileDescriptorReservation;
+
+    fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
+        let read = memory(from, to.len())?.reader().read_slice(to);
+        read.map_err(errno::of_kernel)
+    }
+
+    fn write(&self, to: u64, bytes: &[u8]) -> Result<(), Errno> {
+        let written = memory(to, bytes.len())?.writer().write_slice(bytes);
+        written.map_err(errno::of_kernel)
+    }
+
+    fn file(&self, fd: i32) -> Result<ARef<File>, Errno> {
+        file::get(fd).map_err(errno::of_kernel)
+    }
+
+    fn reserve(&self) -> Result<FileDescriptorReservation, Errno> {
+        let reserved = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC);
+        reserved.map_err(errno::of_kernel)
+    }
+
+    fn number(slot: &FileDescriptorReservation) -> i32 {
+        slot.reserved_fd() as i32
+    }
+
+    fn install_file(
+        &self,
+        slot: FileDescriptorReservation,
+        file: ARef<File>,
+    ) -> Result<i32, Errno> {
+        let number = Self::number(&slot);
+        slot.fd_install(file);
+        Ok(number)
+    }
+
+    fn install_session(
+        &self,
+        slot: FileDescriptorReservation,
+        name: &SessionName,
+        id: SessionId,
+    ) -> Result<i32, Errno> {
+        let file = session_file::create(name, id).map_err(errno::of_kernel)?;
+        self.install_file(slot, file)
+    }
+}
