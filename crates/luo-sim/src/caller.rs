@@ -7,6 +7,7 @@
 use std::cell::{Cell, OnceCell};
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
+use std::time::Duration;
 
 use luo_abi::errno::Errno;
 use luo_sys::process::{self, Process};
@@ -17,6 +18,9 @@ use crate::client::Client;
 
 /// Bytes of the longest path.
 const PATH_MAX: usize = 4096;
+
+/// How long a killable wait goes on before it looks whether its caller is there.
+pub(crate) const LOOK: Duration = Duration::from_millis(20);
 
 std::thread_local! {
     /// The call that this thread handles.

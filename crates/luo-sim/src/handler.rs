@@ -5,10 +5,10 @@ use luo_abi::errno::Errno;
 use luo_core::{FileCallbacks, Frozen, Incoming, Preserved};
 
 use crate::fault::Step;
-use crate::host::Pin;
 use crate::machine::Machine;
 use crate::memfd::{self, File};
 use crate::memory::Kept;
+use crate::participant::Pin;
 
 pub(crate) mod forge;
 pub(crate) mod memfd_kind;

@@ -12,19 +12,16 @@ use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
 
-use crate::caller;
+use crate::caller::{self, LOOK};
 use crate::driver::Driver;
 use crate::fault::Step;
 use crate::handler::Handler;
 use crate::lock::lock;
 use crate::log;
-use crate::machine::{LOOK, Machine};
+use crate::machine::Machine;
 use crate::memfd::{self, File};
 use crate::memory::{Block, Kept};
-use crate::participant::{Never, Subsystem};
-
-/// Nobody can go away: handlers and subsystems stay as long as the machine.
-pub(crate) struct Pin;
+use crate::participant::{Never, Pin, Subsystem};
 
 impl Machine {
     /// A callback: what goes wrong in it, and a note of it.

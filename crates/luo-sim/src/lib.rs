@@ -66,6 +66,7 @@ mod log;
 mod machine;
 mod memfd;
 mod memory;
+mod outcome;
 mod participant;
 mod path;
 mod policy;
@@ -86,6 +87,7 @@ mod tree;
 
 pub use error::Error;
 pub use fault::{Action, BadFault, Damage, Fault, Help, Step};
+pub use outcome::{Boot, Ending, Left, Outcome};
 pub use program::Program;
-pub use simulator::{Boot, Ending, Left, Outcome, Simulator};
+pub use simulator::Simulator;
 pub use trace::Event;

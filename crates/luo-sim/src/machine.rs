@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
@@ -171,6 +171,3 @@ impl Machine {
         self.print(crate::log::WARNING, text);
     }
 }
-
-/// How long a killable wait goes on before it looks whether its caller is there.
-pub(crate) const LOOK: Duration = Duration::from_millis(20);

@@ -6,8 +6,10 @@ use luo_core::{FlbCallbacks, SubsystemCallbacks};
 
 use crate::driver;
 use crate::fault::Step;
-use crate::host::Pin;
 use crate::machine::Machine;
+
+/// Nobody can go away: handlers and subsystems stay as long as the machine.
+pub(crate) struct Pin;
 
 /// A subsystem.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

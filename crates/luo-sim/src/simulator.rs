@@ -4,21 +4,19 @@
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
-use std::process::ExitStatus;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use luo_core::Compat;
 use luo_sys::descriptors;
 use luo_sys::supervise::{DescriptorLimit, raise_descriptor_limit};
 
 use crate::error::Error;
-use crate::fault::{Fault, Step};
+use crate::fault::Fault;
 use crate::lock::lock;
+use crate::outcome::Outcome;
 use crate::program::Program;
 use crate::run::{Plan, run};
-use crate::trace::{Event, Journal, Sinks};
+use crate::trace::{Journal, Sinks};
 
 /// Descriptors that the simulator asks to be allowed to have: one for each session
 /// and one for each preserved file.
@@ -215,84 +213,4 @@ fn programs_limit() -> Result<DescriptorLimit, Error> {
     let limit = raised.map_err(|why| Error::io("the limit of descriptors")(why.into()))?;
     *before = Some(limit);
     Ok(limit)
-}
-
-/// How a simulation has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Ending {
-    /// The command of the last boot has ended.
-    Exited(ExitStatus),
-    /// It has ended without a kexec, and boots were left to run.
-    NoKexec(ExitStatus),
-    /// The last boot has asked for another that was not to be.
-    NoMoreBoots,
-    /// A program has switched the machine off.
-    PowerOff,
-}
-
-/// How a boot was left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Left {
-    /// By kexec.
-    Kexec,
-    /// By a restart, or a fault that stands for a loss of power.
-    ColdBoot(Option<Step>),
-    /// It was the last.
-    Last,
-}
-
-/// A boot that is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Boot {
-    /// How it was left.
-    pub left: Left,
-    /// The time from the end of the freeze to the start of the next boot's command:
-    /// what the simulator itself takes for an update. Zero for the last boot.
-    pub gap: Duration,
-}
-
-/// What came of a simulation.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// How it ended.
-    pub ending: Ending,
-    /// The boots, in order.
-    pub boots: Vec<Boot>,
-    output: Vec<u8>,
-    /// All events, if they were to be kept.
-    pub trace: Vec<Event>,
-}
-
-impl Outcome {
-    /// Whether the last command succeeded, and all were run.
-    #[must_use]
-    pub fn success(&self) -> bool {
-        match self.ending {
-            Ending::Exited(status) => status.success(),
-            Ending::PowerOff => true,
-            Ending::NoKexec(_) | Ending::NoMoreBoots => false,
-        }
-    }
-
-    /// The exit code: the program's, 128 and the signal that killed it, or 1 if the
-    /// boots did not come about as they were to.
-    #[must_use]
-    pub fn code(&self) -> u8 {
-        let of = |status: ExitStatus| {
-            let code = status.code().or_else(|| Some(128 + status.signal()?));
-            code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
-        };
-        match self.ending {
-            Ending::Exited(status) => of(status),
-            Ending::NoKexec(status) => of(status).max(1),
-            Ending::NoMoreBoots => 1,
-            Ending::PowerOff => 0,
-        }
-    }
-
-    /// What the programs wrote, if it was captured.
-    #[must_use]
-    pub fn output(&self) -> String {
-        String::from_utf8_lossy(&self.output).into_owned()
-    }
 }

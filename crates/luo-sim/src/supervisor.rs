@@ -282,12 +282,12 @@ impl<'a> Supervisor<'a> {
             object.release(machine);
             driver.close_ends();
         });
-        driver.let_closes_end(machine);
+        driver.let_closes_end(&machine.stop);
     }
 
     fn handle(&self, call: Notification, ours: &Ours) {
         if let Some(driver) = &self.machine.driver {
-            driver.let_closes_end(self.machine);
+            driver.let_closes_end(&self.machine.stop);
         }
         let service = Service {
             machine: self.machine,

@@ -77,7 +77,7 @@ impl Driver {
 
     pub(crate) fn preserve(&self, machine: &Machine, file: &File) -> Result<u64, Errno> {
         let id = self.id(file);
-        self.enter(machine, &format!("preserve:{id}"));
+        self.enter(&machine.log, &machine.stop, &format!("preserve:{id}"));
         let mut state = self.state();
         if state.numbers.strike(id) {
             fail_with(state.numbers.preserve_errno)?;
@@ -87,13 +87,17 @@ impl Driver {
     }
 
     pub(crate) fn unpreserve(&self, machine: &Machine, file: &File) {
-        self.enter(machine, &format!("unpreserve:{}", self.id(file)));
+        self.enter(
+            &machine.log,
+            &machine.stop,
+            &format!("unpreserve:{}", self.id(file)),
+        );
         self.state().numbers.preserved -= 1;
     }
 
     pub(crate) fn freeze(&self, machine: &Machine, file: &File) -> Result<(), Errno> {
         let id = self.id(file);
-        self.enter(machine, &format!("freeze:{id}"));
+        self.enter(&machine.log, &machine.stop, &format!("freeze:{id}"));
         let mut state = self.state();
         let numbers = &mut state.numbers;
         if numbers.freeze_errno != 0 && numbers.strike(id) {
@@ -107,13 +111,17 @@ impl Driver {
     }
 
     pub(crate) fn unfreeze(&self, machine: &Machine, file: &File) {
-        self.enter(machine, &format!("unfreeze:{}", self.id(file)));
+        self.enter(
+            &machine.log,
+            &machine.stop,
+            &format!("unfreeze:{}", self.id(file)),
+        );
         self.state().numbers.frozen -= 1;
     }
 
     pub(crate) fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Errno> {
         let id = id_of(data);
-        self.enter(machine, &format!("retrieve:{id}"));
+        self.enter(&machine.log, &machine.stop, &format!("retrieve:{id}"));
         let mut state = self.state();
         if state.numbers.strike(id) {
             fail_with(state.numbers.retrieve_errno)?;
@@ -134,6 +142,10 @@ impl Driver {
     }
 
     pub(crate) fn finish(&self, machine: &Machine, data: u64) {
-        self.enter(machine, &format!("finish:{}", id_of(data)));
+        self.enter(
+            &machine.log,
+            &machine.stop,
+            &format!("finish:{}", id_of(data)),
+        );
     }
 }

@@ -30,9 +30,9 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 use luo_abi::errno::Errno;
 
-use crate::caller;
-use crate::log;
-use crate::machine::{LOOK, Machine};
+use crate::caller::{self, LOOK};
+use crate::log::{self, Log};
+use crate::stop::Stop;
 
 pub(crate) use forge::HANDLER;
 pub(crate) use parameter::call;
@@ -141,10 +141,10 @@ impl Driver {
 
     /// The begin of each callback, before it does anything: writes its word down, and
     /// waits if it is to wait, until it is not or the machine ends.
-    fn enter(&self, machine: &Machine, word: &str) {
+    fn enter(&self, log: &Log, stop: &Stop, word: &str) {
         let mut state = self.state();
         if state.print_calls {
-            machine.log.print(log::INFO, "luo_forge", word);
+            log.print(log::INFO, "luo_forge", word);
         }
         let space = usize::from(!state.calls.is_empty());
         if state.calls.len() + space + word.len() < LOG {
@@ -153,7 +153,7 @@ impl Driver {
             }
             state.calls.push_str(word);
         }
-        while state.hold == word && !machine.stop.is_asked() {
+        while state.hold == word && !stop.is_asked() {
             if state.held != word {
                 word.clone_into(&mut state.held);
                 self.changed.notify_all();
@@ -187,9 +187,9 @@ impl Driver {
 
     /// Waits until no last close is under way; not while a callback waits, which one
     /// of them may have to wait for.
-    pub(crate) fn let_closes_end(&self, machine: &Machine) {
+    pub(crate) fn let_closes_end(&self, stop: &Stop) {
         let mut state = self.state();
-        while state.closing > 0 && state.held.is_empty() && !machine.stop.is_asked() {
+        while state.closing > 0 && state.held.is_empty() && !stop.is_asked() {
             state = self.wait(state);
         }
     }

@@ -149,7 +149,7 @@ impl Driver {
     fn called(&self, machine: &Machine, which: Subsystem, what: &str, data: Option<u64>) {
         let word = format!("{what}:{}", which.name());
         if which != Subsystem::ForgeRust {
-            return self.enter(machine, &word);
+            return self.enter(&machine.log, &machine.stop, &word);
         }
         let with = data.map_or_else(String::new, |data| format!(" {data:#x}"));
         machine
