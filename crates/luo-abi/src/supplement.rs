@@ -12,7 +12,7 @@
 //!   Root { "luo-contract-v1", counts, digests, checksum, subsystems, records }
 //!            SubsystemRecord[count] (one page)  <------'          v
 //!                                          BlockHeader -> BlockHeader -> ...
-//!                                          FileRecord | EdgeRecord | SessionRecord
+//!                                          FileFacts | EdgeRecord | SessionFacts
 //! ```
 //!
 //! All digests are SipHash-1-3 with 64 bits of output under the key 0, over
@@ -62,17 +62,17 @@ pub struct Root {
     pub checksum: u64,
 }
 
-/// [`FileRecord::kind`].
+/// [`FileFacts::kind`].
 pub const KIND_FILE: u32 = 1;
 /// [`EdgeRecord::kind`].
 pub const KIND_EDGE: u32 = 2;
-/// [`SessionRecord::kind`].
+/// [`SessionFacts::kind`].
 pub const KIND_SESSION: u32 = 3;
 
 /// What is known of a file beside its `luo-v5` record: 64 bytes.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-pub struct FileRecord {
+pub struct FileFacts {
     /// [`KIND_FILE`].
     pub kind: u32,
     /// Its session: the position of the session's record.
@@ -107,9 +107,9 @@ pub struct EdgeRecord {
     pub reserved2: [u8; 32],
 }
 
-/// [`SessionRecord::flags`]: it is that of an open instance of the device.
+/// [`SessionFacts::flags`]: it is that of an open instance of the device.
 pub const SESSION_OF_DEVICE: u32 = 1;
-/// [`SessionRecord::flags`]: its owner has closed it; it is there because files of
+/// [`SessionFacts::flags`]: its owner has closed it; it is there because files of
 /// others need its files, and is finished as soon as those are.
 pub const SESSION_CLOSED: u32 = 2;
 
@@ -117,7 +117,7 @@ pub const SESSION_CLOSED: u32 = 2;
 /// with a flag have one.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-pub struct SessionRecord {
+pub struct SessionFacts {
     /// [`KIND_SESSION`].
     pub kind: u32,
     /// The session: the position of its record.
@@ -157,9 +157,9 @@ pub const MAX_SUBSYSTEMS: usize = 63;
 
 const _: () = {
     assert!(size_of::<Root>() == 88);
-    assert!(size_of::<FileRecord>() == RECORD_SIZE);
+    assert!(size_of::<FileFacts>() == RECORD_SIZE);
     assert!(size_of::<EdgeRecord>() == RECORD_SIZE);
-    assert!(size_of::<SessionRecord>() == RECORD_SIZE);
+    assert!(size_of::<SessionFacts>() == RECORD_SIZE);
     assert!(size_of::<SubsystemRecord>() == 56);
     assert!(MAX_SUBSYSTEMS * size_of::<SubsystemRecord>() <= BLOCK_SIZE);
     assert!(RECORDS_PER_BLOCK == 63);
@@ -176,8 +176,8 @@ mod tests {
         assert_eq!(offset_of!(Root, subsystems), 32);
         assert_eq!(offset_of!(Root, records), 48);
         assert_eq!(offset_of!(Root, checksum), 80);
-        assert_eq!(offset_of!(FileRecord, bytes), 16);
-        assert_eq!(offset_of!(FileRecord, access), 24);
+        assert_eq!(offset_of!(FileFacts, bytes), 16);
+        assert_eq!(offset_of!(FileFacts, access), 24);
         assert_eq!(offset_of!(EdgeRecord, on_session), 16);
         assert_eq!(offset_of!(EdgeRecord, on_token), 24);
         assert_eq!(offset_of!(SubsystemRecord, data), 48);

@@ -3,7 +3,7 @@
 
 use core::ffi::c_void;
 use core::mem::size_of;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, FromRawFd as _, OwnedFd, RawFd};
 
 use luo_abi::uapi::Argument;
 use rustix::io::Errno;
@@ -110,6 +110,14 @@ unsafe impl Ioctl for Call {
     ) -> rustix::io::Result<i32> {
         Ok(output)
     }
+}
+
+/// Takes ownership of a descriptor that a successful ioctl returned.
+pub(crate) fn owned(fd: RawFd) -> OwnedFd {
+    assert!(fd >= 0, "the kernel reported success without a descriptor");
+    // SAFETY: the kernel has just installed `fd` in this process for the
+    // caller of the ioctl, so nobody else knows or owns it.
+    unsafe { OwnedFd::from_raw_fd(fd) }
 }
 
 #[cfg(test)]

@@ -2,12 +2,12 @@
 //! An open `/dev/liveupdate`.
 
 use core::mem::size_of;
-use std::os::fd::{AsFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use luo_abi::uapi::{self, CreateSession, RetrieveSession};
 use rustix::fs::{Mode, OFlags};
 
-use crate::call::with_argument;
+use crate::call::{owned, with_argument};
 use crate::error::{Error, Result};
 use crate::name::SessionName;
 use crate::session::Session;
@@ -101,12 +101,4 @@ impl From<Device> for OwnedFd {
     fn from(device: Device) -> Self {
         device.fd
     }
-}
-
-/// Takes ownership of a descriptor that a successful ioctl returned.
-pub(crate) fn owned(fd: RawFd) -> OwnedFd {
-    assert!(fd >= 0, "the kernel reported success without a descriptor");
-    // SAFETY: the kernel has just installed `fd` in this process for the
-    // caller of the ioctl, so nobody else knows or owns it.
-    unsafe { OwnedFd::from_raw_fd(fd) }
 }

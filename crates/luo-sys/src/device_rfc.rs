@@ -5,8 +5,9 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use luo_abi::rfc::{self, LiveupdateFd, State};
 
-use crate::call::{with_fixed, without_argument};
-use crate::device::{Device, owned};
+use crate::call::{owned, with_fixed, without_argument};
+
+use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::name::Token;
 

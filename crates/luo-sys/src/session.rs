@@ -6,8 +6,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use luo_abi::uapi::{self, Finish, GetName, PreserveFd, RetrieveFd, SESSION_NAME_LENGTH};
 
-use crate::call::with_argument;
-use crate::device::owned;
+use crate::call::{owned, with_argument};
 use crate::error::{Error, Result};
 use crate::name::{SessionName, Token};
 

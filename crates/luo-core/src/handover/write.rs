@@ -5,9 +5,8 @@ use luo_abi::handover::{
     FileRecord, FlbHeader, FlbRecord, Root, SessionRecord, COMPATIBLE, COMPAT_LENGTH, MAX_FLBS,
 };
 use luo_abi::supplement::{
-    self, EdgeRecord, FileRecord as FileFacts, SessionRecord as SessionFacts, SubsystemRecord,
-    BY_EVENT, KIND_EDGE, KIND_FILE, KIND_SESSION, MAX_SUBSYSTEMS, SESSION_CLOSED,
-    SESSION_OF_DEVICE,
+    self, EdgeRecord, FileFacts, SessionFacts, SubsystemRecord, BY_EVENT, KIND_EDGE, KIND_FILE,
+    KIND_SESSION, MAX_SUBSYSTEMS, SESSION_CLOSED, SESSION_OF_DEVICE,
 };
 use zerocopy::{Immutable, IntoBytes};
 

@@ -3,9 +3,8 @@
 //! what `luo-v5` says of them.
 
 use luo_abi::supplement::{
-    EdgeRecord, FileRecord as FileFacts, SessionRecord as SessionFacts, KIND_EDGE, KIND_FILE,
-    KIND_SESSION, MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED,
-    SESSION_OF_DEVICE,
+    EdgeRecord, FileFacts, SessionFacts, KIND_EDGE, KIND_FILE, KIND_SESSION, MAX_RECORD_BLOCKS,
+    RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED, SESSION_OF_DEVICE,
 };
 use zerocopy::{FromBytes, Immutable};
 
