@@ -32,7 +32,7 @@ fn who_has_read_the_state_has_no_news() {
     assert_eq!(program.device(&host, &second, GET_INFO, &info), Ok(()));
     assert!(!second.has_news(changes(&host)));
     assert_eq!(program.told.get(), 2);
-    // Who cannot be told does not know.
+    // A program that could not be answered does not know the state.
     ops::cancel(&host).unwrap();
     program.writable.set(0);
     let read = program.device(&host, &first, GET_STATE, &0u32);

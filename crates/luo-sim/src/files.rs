@@ -42,7 +42,7 @@ pub(crate) fn open(
             let given = table.give_participant(machine, caller, close_on_exec);
             given.map(Some)
         }
-        // Who writes to the log writes to the real one.
+        // A program that writes to the log writes to the real one.
         Place::Log if access != OFlags::RDONLY => Ok(None),
         Place::Log => {
             let nonblocking = if flags.contains(OFlags::NONBLOCK) {

@@ -46,7 +46,7 @@ impl Log {
         let micros = state.booted.elapsed().as_micros();
         let record = format!("{level},{},{micros},-;{who}: {text}\n", state.number);
         state.number += 1;
-        // Who has closed it, or does not keep up, gets no more.
+        // A reader that has closed it, or does not keep up, gets no more.
         state.readers.retain(|reader| send(reader, &record));
         if state.records.len() == KEPT {
             state.records.pop_front();

@@ -58,7 +58,7 @@ pub(crate) struct Machine {
     pub(crate) watchers: Mutex<Vec<Weak<dyn Watcher>>>,
 }
 
-/// Whoever is told of changes of state.
+/// A listener that is told of changes of state.
 pub(crate) trait Watcher: Send + Sync {
     /// The state may have changed.
     fn changed(&self, machine: &Machine);

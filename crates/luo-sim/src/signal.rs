@@ -14,7 +14,7 @@ use rustix::net::{RecvFlags, SendFlags};
 pub(crate) fn ring(ours: &OwnedFd) {
     let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     if rustix::net::send(ours, b"!", flags | SendFlags::OOB).is_err() {
-        // Who has closed the other end does not want to know.
+        // A program that has closed the other end does not want to know.
         let _ = rustix::net::send(ours, b"!", flags);
     }
 }

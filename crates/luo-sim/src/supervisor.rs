@@ -248,8 +248,9 @@ impl<'a> Supervisor<'a> {
         Some(Job { call, ours })
     }
 
-    /// Who was killed while it waited for its turn is gone, with all its descriptors,
-    /// for whoever calls after that; here its call has copies of them until it sees it.
+    /// A program that was killed while it waited for its turn is gone, with all its
+    /// descriptors, for every call after that. Its own call still has copies of them here
+    /// until it sees that the program is gone.
     fn let_the_killed_go(&self) {
         let killed = || {
             let calls = lock(&self.machine.calls);
@@ -312,7 +313,7 @@ impl<'a> Supervisor<'a> {
     }
 
     fn answer(&self, id: u64, answer: Answer) {
-        // Who does not wait any more was killed.
+        // A caller that does not wait any more was killed, so an error here says nothing.
         let _ = self.listener.answer(id, answer);
     }
 }

@@ -56,7 +56,7 @@ pub(crate) struct Journal {
     wanted: bool,
 }
 
-/// Who wants to know.
+/// The places that a trace is written to.
 #[derive(Default)]
 pub(crate) struct Sinks {
     /// Lines on standard error.

@@ -21,7 +21,7 @@ pub(crate) fn kill(mut tree: Tree) {
     loop {
         for pid in descendants(init) {
             if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
-                // Whoever is gone already needs no signal.
+                // A process that is gone already needs no signal.
                 let _ = kill_process(pid, Signal::KILL);
             }
         }
