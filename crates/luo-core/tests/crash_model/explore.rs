@@ -6,7 +6,7 @@
 
 use std::any::Any;
 use std::collections::HashMap;
-use std::hash::Hasher;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::panic::{catch_unwind, AssertUnwindSafe};
 use std::sync::{Arc, Mutex};
 
@@ -16,7 +16,7 @@ use luo_core::mem::fault;
 use super::oracle::{Oracle, Rule, Verdict};
 use super::print::Print;
 use super::programs::{Act, Scene};
-use super::schedule::{run_as, Aborted, Asked, Beginning, Choice, Control, How, PROGRAMS};
+use super::schedule::{run_as, Asked, Beginning, Choice, Control, How, Over, PROGRAMS};
 use super::{Broken, Config};
 use crate::support::ledger::in_step;
 use crate::support::{Handed, TestHost};
@@ -90,14 +90,17 @@ pub struct Edge {
 
 type Key = (u64, Option<Choice>);
 
+/// Nobody chooses the keys to have them collide.
+type Map<K, V> = HashMap<K, V, BuildHasherDefault<Print>>;
+
 /// What is known: where each choice leads.
 #[derive(Default)]
 pub struct Edges(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    edges: HashMap<Key, Edge>,
-    nodes: HashMap<u64, Arc<Node>>,
+    edges: Map<Key, Edge>,
+    nodes: Map<u64, Arc<Node>>,
     /// States that were reached another way, some of them: where from, how, and how
     /// that was reached.
     again: Vec<(Arc<Node>, Vec<Choice>)>,
@@ -189,7 +192,7 @@ pub struct Explorer {
     /// The stacks of the programs, used again in each run.
     programs: Mutex<[Generator<'static, (), ()>; PROGRAMS]>,
     edges: Arc<Edges>,
-    origins: Mutex<HashMap<u64, Origin>>,
+    origins: Mutex<Map<u64, Origin>>,
 }
 
 /// One in so many states that were reached another way is looked at again.
@@ -216,7 +219,7 @@ impl Explorer {
                 stack
             })),
             edges: Arc::default(),
-            origins: Mutex::new(HashMap::from([(COLD, cold)])),
+            origins: Mutex::new(Map::from_iter([(COLD, cold)])),
         }
     }
 
@@ -420,7 +423,7 @@ fn program(host: &TestHost, control: &Control, me: usize) {
     if let Err(why) = ended {
         // It may have been in a step.
         in_step(|| ());
-        if !why.is::<Aborted>() {
+        if !why.is::<Over>() {
             control.panicked(text(&*why));
         }
     }

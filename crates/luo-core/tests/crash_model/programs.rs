@@ -7,7 +7,7 @@ use luo_core::ops::{self, Needed};
 use luo_core::{Error, SessionId};
 
 use super::oracle::Rule;
-use super::schedule::{Control, How, Place, Who, AGENT};
+use super::schedule::{Control, How, Over, Place, Who, AGENT};
 use super::Broken;
 use crate::support::{name, TestHost};
 
@@ -41,15 +41,16 @@ pub struct Scene<'a> {
 }
 
 impl Scene<'_> {
-    pub fn run(&self) {
-        self.control.begin(self.me);
+    /// From its first turn to its end, or to the end of the run.
+    pub fn run(&self) -> Result<(), Over> {
+        self.control.begin(self.me)?;
         let after = self.control.run().oracle.after;
         match self.me {
             AGENT => self.agent(),
             _ if after => self.client_after(),
             _ => self.client_before(),
-        }
-        self.control.leave(self.host, self.me);
+        }?;
+        self.control.leave(self.host, self.me)
     }
 
     fn wrong(&self, rule: Rule, what: String) {
@@ -64,7 +65,7 @@ impl Scene<'_> {
     }
 
     /// Between two calls; `at` is where in its program it is.
-    fn between(&self, at: u64) -> How {
+    fn between(&self, at: u64) -> Result<How, Over> {
         let killable = true;
         let place = Place::Between { at, killable };
         self.control.between(self.host, self.me, place)
@@ -75,13 +76,14 @@ impl Scene<'_> {
         self.control.config().across && matches!(why, Error::Needed { .. })
     }
 
-    fn client_before(&self) {
+    fn client_before(&self) -> Result<(), Over> {
         self.control.first(self.me);
         let session = match self.host.try_create(NAMES[self.me]) {
             Ok(session) => session,
             Err(why) => {
                 let closed = matches!(why, Error::Prepared | Error::Frozen);
-                return self.explain("create", why, closed);
+                self.explain("create", why, closed);
+                return Ok(());
             }
         };
         {
@@ -90,18 +92,20 @@ impl Scene<'_> {
             (client.made, client.session) = (true, Some(session));
         }
         let files = self.control.config().files[self.me];
-        let killed = (0..files).any(|file| {
-            let killed = self.between(30 + file as u64) == How::Kill;
-            if !killed {
-                self.preserve(session, file);
+        let mut killed = false;
+        for file in 0..files {
+            killed = self.between(30 + file as u64)? == How::Kill;
+            if killed {
+                break;
             }
-            killed
-        });
-        let killed = killed || self.depend(session);
+            self.preserve(session, file);
+        }
+        let killed = killed || self.depend(session)?;
         if !killed {
-            self.control.between(self.host, self.me, Place::Resting);
+            self.control.between(self.host, self.me, Place::Resting)?;
         }
         self.close_before(session);
+        Ok(())
     }
 
     fn preserve(&self, session: SessionId, file: usize) {
@@ -122,14 +126,14 @@ impl Scene<'_> {
     }
 
     /// Declares that a file needs another; true if it is killed before.
-    fn depend(&self, session: SessionId) -> bool {
+    fn depend(&self, session: SessionId) -> Result<bool, Over> {
         let on = match (self.control.config().depend, self.me) {
             (true, 0) => Needed::Here(TOKENS[1]),
             (true, _) if self.control.config().across => Needed::In(name(NAMES[0]), TOKENS[1]),
-            _ => return false,
+            _ => return Ok(false),
         };
-        if self.between(40) == How::Kill {
-            return true;
+        if self.between(40)? == How::Kill {
+            return Ok(true);
         }
         if let Err(why) = self.host.needs(session, TOKENS[0], on) {
             let told = self.control.run().oracle.clients[0].told;
@@ -138,7 +142,7 @@ impl Scene<'_> {
             let missing = missing && (told != [true; 2] || self.me != 0);
             self.explain("depend", why, closed || missing);
         }
-        false
+        Ok(false)
     }
 
     fn close_before(&self, session: SessionId) {
@@ -152,15 +156,15 @@ impl Scene<'_> {
         self.control.run().oracle.clients[self.me].closed = true;
     }
 
-    fn client_after(&self) {
+    fn client_after(&self) -> Result<(), Over> {
         self.control.first(self.me);
         let mut opened = self.host.open();
         let mut number = 10 + 20 * self.me as u32;
         while let Err((why, _)) = opened {
             let went = self.control.run().oracle.handler_went;
             self.explain("open", why, went && matches!(why, Error::Refused(_)));
-            if self.between(1 + u64::from(matches!(why, Error::Refused(_)))) == How::Kill {
-                return;
+            if self.between(1 + u64::from(matches!(why, Error::Refused(_))))? == How::Kill {
+                return Ok(());
             }
             // A handler that is registered makes it worth trying again.
             if matches!(why, Error::Refused(_)) {
@@ -169,8 +173,8 @@ impl Scene<'_> {
             }
             opened = self.host.open();
         }
-        if self.between(3) == How::Kill {
-            return;
+        if self.between(3)? == How::Kill {
+            return Ok(());
         }
         let handed = self.control.run().oracle.clients[self.me].handed;
         let session = match self.host.claim(NAMES[self.me]) {
@@ -181,7 +185,7 @@ impl Scene<'_> {
                 if !gone {
                     self.wrong(Rule::Lost, format!("claim of {}: {why}", self.me));
                 }
-                return;
+                return Ok(());
             }
         };
         if !handed {
@@ -192,25 +196,30 @@ impl Scene<'_> {
         let count = self.control.config().files[self.me];
         // The second client asks for its last file first.
         let order = (0..count).map(|at| if self.me == 0 { at } else { count - 1 - at });
-        let killed = order.into_iter().any(|file| loop {
-            if self.between(10 + file as u64) == How::Kill {
-                break true;
+        let mut killed = false;
+        'files: for file in order {
+            loop {
+                killed = self.between(10 + file as u64)? == How::Kill;
+                if killed {
+                    break 'files;
+                }
+                if let Ok(got) = self.retrieve(session, file) {
+                    files.extend(got);
+                    break;
+                }
             }
-            if let Ok(got) = self.retrieve(session, file) {
-                files.extend(got);
-                break false;
-            }
-        });
-        if !killed && self.between(20) == How::Well {
+        }
+        if !killed && self.between(20)? == How::Well {
             if let Err(why) = self.host.finish(session) {
                 self.explain("finish", why, self.is_needed(&why));
             }
-            self.between(21);
+            self.between(21)?;
         }
         if let Err(why) = self.host.close(session) {
             self.explain("close", why, self.is_needed(&why));
         }
         self.control.run().oracle.clients[self.me].closed = true;
+        Ok(())
     }
 
     /// Gets a file back; an error if that is to be tried again.
@@ -249,10 +258,10 @@ impl Scene<'_> {
         Ok(None)
     }
 
-    fn agent(&self) {
+    fn agent(&self) -> Result<(), Over> {
         let mut how = self.control.first(self.me);
         loop {
-            let How::Act(act) = how else { return };
+            let How::Act(act) = how else { return Ok(()) };
             let before = self.host.state();
             let errno = match act {
                 Act::Prepare => ops::prepare(self.host).map_err(|why| why.errno()).err(),
@@ -260,14 +269,14 @@ impl Scene<'_> {
                 Act::Reboot => self.host.reboot().map_err(|why| why.errno()).err(),
                 Act::Cancel => ops::cancel(self.host).map_err(|why| why.errno()).err(),
                 Act::Finish => self.host.finish_update().map_err(|why| why.errno()).err(),
-                Act::Jump | Act::Rest => return,
+                Act::Jump | Act::Rest => return Ok(()),
             };
             self.judge(act, before, errno);
             if act == Act::Cancel || errno.is_some() {
                 // It does not try again.
-                return;
+                return Ok(());
             }
-            how = self.control.between(self.host, self.me, Place::Deciding);
+            how = self.control.between(self.host, self.me, Place::Deciding)?;
         }
     }
 

@@ -162,8 +162,10 @@ pub struct Run {
     requests: u64,
 }
 
-/// Thrown to end a program.
-pub struct Aborted;
+/// The run is over, and the program ends where it stands: between two calls it returns,
+/// which costs a small part of a panic; in a call this is what it panics with.
+#[derive(Debug)]
+pub struct Over;
 
 pub struct Control {
     run: Mutex<Run>,
@@ -326,7 +328,12 @@ impl Control {
         run.turn = None;
     }
 
-    fn wait_for_turn<'a>(&'a self, mut run: MutexGuard<'a, Run>, me: Who) -> MutexGuard<'a, Run> {
+    /// Until it is a program's turn, or the run is over.
+    fn wait_for_turn<'a>(
+        &'a self,
+        mut run: MutexGuard<'a, Run>,
+        me: Who,
+    ) -> Result<MutexGuard<'a, Run>, Over> {
         while run.turn != Some(me) && !run.aborted {
             drop(run);
             #[allow(
@@ -337,8 +344,7 @@ impl Control {
             run = self.run();
         }
         if run.aborted {
-            drop(run);
-            std::panic::resume_unwind(Box::new(Aborted));
+            return Err(Over);
         }
         // What follows may be refused memory, or a handler.
         let how = run.programs[me].how;
@@ -347,7 +353,7 @@ impl Control {
             fault::fail_after(nth.into());
         }
         run.requests = fault::requests();
-        run
+        Ok(run)
     }
 
     /// A program stops at a place until it is its turn again.
@@ -357,31 +363,44 @@ impl Control {
         host: &TestHost,
         me: Who,
         place: Place,
-    ) -> MutexGuard<'a, Run> {
+    ) -> Result<MutexGuard<'a, Run>, Over> {
         let asked = fault::requests() - run.requests;
         run.asked.memory = u8::try_from(asked).unwrap();
         run.programs[me].place = place;
         self.dispatch(&mut run, host);
-        let mut run = self.wait_for_turn(run, me);
+        let mut run = self.wait_for_turn(run, me)?;
         let program = &mut run.programs[me];
         program.remember_how();
-        run
+        Ok(run)
+    }
+
+    /// A program in the middle of a call stops at a place until it is its turn again. If
+    /// the run is over, all that the call holds is let go of by a panic.
+    fn park_in_call<'a>(
+        &'a self,
+        run: MutexGuard<'a, Run>,
+        host: &TestHost,
+        me: Who,
+        place: Place,
+    ) -> MutexGuard<'a, Run> {
+        self.park(run, host, me, place)
+            .unwrap_or_else(|over| std::panic::resume_unwind(Box::new(over)))
     }
 
     /// A program waits for its very first turn.
-    pub fn begin(&self, me: Who) {
-        drop(self.wait_for_turn(self.run(), me));
+    pub fn begin(&self, me: Who) -> Result<(), Over> {
+        self.wait_for_turn(self.run(), me).map(drop)
     }
 
     /// A program is through.
-    pub fn leave(&self, host: &TestHost, me: Who) {
+    pub fn leave(&self, host: &TestHost, me: Who) -> Result<(), Over> {
         let mut run = self.run();
         run.programs[me].trace = 0;
-        drop(self.park(run, host, me, Place::Gone));
+        self.park(run, host, me, Place::Gone).map(drop)
     }
 
     /// A program is between two calls.
-    pub fn between(&self, host: &TestHost, me: Who, place: Place) -> How {
+    pub fn between(&self, host: &TestHost, me: Who, place: Place) -> Result<How, Over> {
         let mut run = self.run();
         let program = &mut run.programs[me];
         let at = match place {
@@ -389,11 +408,11 @@ impl Control {
             _ => 0,
         };
         (program.trace, program.faulted) = (at, false);
-        let mut run = self.park(run, host, me, place);
+        let mut run = self.park(run, host, me, place)?;
         run.programs[me].fresh = true;
         let how = run.programs[me].how;
         run.oracle.acted(how);
-        how
+        Ok(how)
     }
 
     /// The first call of a program has begun with its first turn.
@@ -417,7 +436,7 @@ impl Turns for Control {
         let Some(me) = ME.get() else { return };
         let mut run = self.run();
         if !std::mem::take(&mut run.programs[me].fresh) {
-            run = self.park(run, host, me, Place::Step(mark(place)));
+            run = self.park_in_call(run, host, me, Place::Step(mark(place)));
         }
         run.programs[me].looking = Look::new(mark(place), host);
     }
@@ -452,7 +471,7 @@ impl Turns for Control {
             killable,
             woken: false,
         };
-        let mut run = self.park(run, host, me, place);
+        let mut run = self.park_in_call(run, host, me, place);
         if run.programs[me].how == How::Kill {
             return Err(Errno::EAGAIN);
         }
@@ -462,7 +481,7 @@ impl Turns for Control {
 
     fn callback(&self, host: &TestHost, call: Call, object: u64) -> Result<(), Errno> {
         let Some(me) = ME.get() else { return Ok(()) };
-        let mut run = self.park(self.run(), host, me, Place::Callback(call, object));
+        let mut run = self.park_in_call(self.run(), host, me, Place::Callback(call, object));
         let vetoed = run.programs[me].how == How::Veto;
         let words = [call as u64, object, vetoed.into()];
         mix(&mut run.programs[me].trace, &words);
