@@ -66,11 +66,12 @@ pub fn verify(file: &File, length: u64, mut prng: Prng) -> Result<()> {
         let expected = &mut expected[..buffer.len()];
         prng.bytes(expected);
         file.read_exact_at(buffer, offset)?;
-        let differs = buffer.iter().zip(expected.iter()).position(|(a, b)| a != b);
-        match differs {
-            None => Ok(()),
-            Some(at) => anyhow::bail!("contents differ from byte {} on", offset + at as u64),
+        if buffer == expected {
+            return Ok(());
         }
+        let mut pairs = buffer.iter().zip(expected.iter());
+        let at = pairs.position(|(a, b)| a != b).unwrap_or_default();
+        anyhow::bail!("contents differ from byte {} on", offset + at as u64)
     })
 }
 

@@ -42,11 +42,10 @@ fn the_first_update_in_the_book_runs() {
     fs::write(folder.path().join("machine.sh"), script).unwrap();
     let bin = folder.path().join("bin");
     fs::create_dir(&bin).unwrap();
-    symlink(machine::luod(), bin.join("luod")).unwrap();
     symlink(LUOCTL, bin.join("luoctl")).unwrap();
-    let built = machine::luod().parent().unwrap();
-    symlink(built.join("luo-sim"), bin.join("luo-sim")).unwrap();
-    symlink(built.join("examples/workload"), bin.join("workload")).unwrap();
+    for name in ["luod", "luo-sim", "workload"] {
+        symlink(machine::program(name), bin.join(name)).unwrap();
+    }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
     let run = |arguments: &[&str]| {
         let mut command = Command::new(bin.join("luo-sim"));

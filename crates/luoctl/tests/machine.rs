@@ -2,8 +2,6 @@
 //! A machine with an agent, under the simulator.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
 use luo_sim::system::System;
 use luo_sim::{Outcome, Program, Simulator};
@@ -13,27 +11,13 @@ use tempfile::TempDir;
 const GUEST: &str = env!("CARGO_BIN_EXE_luoctl-guest");
 pub(crate) const LUOCTL: &str = env!("CARGO_BIN_EXE_luoctl");
 
-/// The agent of this build; beside it are the simulator and the example of the client
-/// library. Cargo builds another package's programs only when told.
-pub(crate) fn luod() -> &'static Path {
-    static LUOD: OnceLock<PathBuf> = OnceLock::new();
-    LUOD.get_or_init(|| {
-        let folder = Path::new(LUOCTL).parent().unwrap();
-        let mut cargo = Command::new(env!("CARGO"));
-        cargo.args(["build", "--quiet", "--package", "luod", "--bin", "luod"]);
-        cargo.args(["--package", "luo-sim", "--bin", "luo-sim"]);
-        cargo.args(["--package", "luo-client", "--example", "workload"]);
-        cargo.arg("--target-dir").arg(folder.parent().unwrap());
-        if folder.ends_with("release") {
-            cargo.arg("--release");
-        }
-        let status = cargo
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .status()
-            .unwrap();
-        assert!(status.success(), "luod does not build");
-        folder.join("luod")
-    })
+/// Another program of the machine: `luod`, `luo-sim` or `workload`. They are built with
+/// the tests: by `cargo test -p luoctl`, not by `--test luoctl` alone.
+pub(crate) fn program(name: &str) -> PathBuf {
+    let folder = Path::new(LUOCTL).parent().unwrap().join("examples");
+    let program = folder.join(format!("luoctl-test-{name}"));
+    assert!(program.exists(), "{} is not built", program.display());
+    program
 }
 
 /// A machine that is being put together.
@@ -92,7 +76,7 @@ impl Machine {
             let program = Program::new(GUEST)
                 .arg(script)
                 .env("LUOCTL_TEST_FOLDER", folder)
-                .env("LUOCTL_TEST_LUOD", luod())
+                .env("LUOCTL_TEST_LUOD", program("luod"))
                 .env("LUOCTL_TEST_LUOCTL", LUOCTL)
                 .env(paths::RUNTIME_VARIABLE, runtime);
             simulator = simulator.boot(program);
