@@ -9,6 +9,8 @@ mod bench_agent;
 mod checks;
 mod conformance;
 mod demo;
+#[cfg(test)]
+mod documents;
 mod fuzz;
 mod kernel;
 mod man;

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What docs/testing.md has to be pasted is true.
 
+use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The script in the document.
 fn script() -> String {
@@ -14,12 +16,19 @@ fn script() -> String {
     script.to_owned()
 }
 
+/// Set where the programs that the document speaks of are found.
+const IS_SET_UP: &str = "LUO_SIM_DOCUMENTS";
+
 /// A folder that is gone afterwards.
 struct Folder(std::path::PathBuf);
 
 impl Folder {
     fn new() -> Self {
-        let folder = std::env::temp_dir().join(format!("luo-sim-docs-{}", std::process::id()));
+        // Tests may run beside each other in one process.
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let own = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("luo-sim-docs-{}-{own}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
         std::fs::create_dir(&folder).unwrap();
         Self(folder)
     }
@@ -31,15 +40,18 @@ impl Drop for Folder {
     }
 }
 
-fn run(script: &str) -> (bool, String) {
+/// Runs a command where the reader's VMM and the simulator are found.
+fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> (bool, String) {
     let folder = Folder::new();
     symlink(env!("CARGO_BIN_EXE_luo-sim-vmm"), folder.0.join("my-vmm")).unwrap();
     let simulator = Path::new(env!("CARGO_BIN_EXE_luo-sim")).parent().unwrap();
+    let (folder_path, simulator) = (folder.0.display(), simulator.display());
     let path = std::env::var("PATH").unwrap_or_default();
-    let output = Command::new("/bin/sh")
-        .args(["-c", script])
+    let output = Command::new(program)
+        .args(arguments)
         .current_dir(&folder.0)
-        .env("PATH", format!("{}:{path}", simulator.display()))
+        .env("PATH", format!("{simulator}:{folder_path}:{path}"))
+        .env(IS_SET_UP, "yes")
         .output()
         .unwrap();
     let text = [output.stdout, output.stderr].concat();
@@ -50,7 +62,8 @@ fn run(script: &str) -> (bool, String) {
 #[test]
 fn the_script_runs_as_it_stands_and_finds_what_is_wrong() {
     let script = script();
-    let (good, text) = run(&script);
+    let shell = |script: &str| run("/bin/sh", &["-c", script]);
+    let (good, text) = shell(&script);
     assert!(good && text.contains("-- all of it is well"), "{text}");
     assert_eq!(
         text.matches("the guest is back, whole").count(),
@@ -62,6 +75,31 @@ fn the_script_runs_as_it_stands_and_finds_what_is_wrong() {
 
     // A VMM that takes nothing over does not get through.
     let broken = script.replacen("./my-vmm restore", "false", 1);
-    let (good, text) = run(&broken);
+    let (good, text) = shell(&broken);
     assert!(!good && !text.contains("all of it is well"), "{text}");
+}
+
+/// The Rust of the document, line by line; another test compares them.
+fn from_rust() -> Result<(), Box<dyn std::error::Error>> {
+    use luo_sim::{Program, Simulator};
+
+    let outcome = Simulator::new()
+        .boot(Program::shell("my-vmm start"))
+        .boot(Program::shell("my-vmm restore --expect-cold"))
+        .fault("1/retrieve=EIO".parse()?)
+        .capture()
+        .run()?;
+    assert!(outcome.success(), "{}", outcome.output());
+    Ok(())
+}
+
+#[test]
+fn the_rust_runs_as_it_stands() {
+    if std::env::var_os(IS_SET_UP).is_some() {
+        return from_rust().unwrap();
+    }
+    // This very test, in a process that finds the reader's VMM.
+    let arguments = ["--exact", "the_rust_runs_as_it_stands", "--nocapture"];
+    let (good, text) = run(std::env::current_exe().unwrap(), &arguments);
+    assert!(good && text.contains("1 passed"), "{text}");
 }

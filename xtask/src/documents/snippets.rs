@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Snippets between fences. Each is something that a test compiles, runs or reads:
+//!
+//! - Rust and C are lines of a file that is compiled and run by a test;
+//! - a script is the one of its document, which a test takes out of it and runs;
+//! - TOML is read by the agent's own parser, as configuration or as policy;
+//! - units of systemd have the lines of a unit that runs in the scenario `systemd`, but for
+//!   the reader's own program.
+
+use luod::decide::config::Config;
+use luod::decide::policy::Policy;
+
+use super::{documents, files, read};
+
+/// The folders with programs that tests compile and run.
+const PROGRAMS: [&str; 4] = [
+    "crates/luo-client/examples",
+    "crates/luo-client-c/examples",
+    "crates/luo-sim/examples",
+    "crates/luo-sim/tests",
+];
+
+/// The documents with a script, and the test that runs it.
+const SCRIPTS: [(&str, &str); 2] = [
+    ("docs/agent.md", "crates/luoctl/tests/book.rs"),
+    ("docs/testing.md", "crates/luo-sim/tests/documents.rs"),
+];
+
+/// The units of the scenario `systemd`.
+const UNITS: &str = "lab/guest/systemd";
+
+/// Whether the lines of one text follow each other in another one, indentation aside.
+fn has_lines(text: &str, snippet: &str) -> bool {
+    let lines = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| line.trim().to_owned());
+        lines.filter(|line| !line.is_empty()).collect()
+    };
+    let (text, snippet) = (lines(text), lines(snippet));
+    !snippet.is_empty() && text.windows(snippet.len()).any(|part| part == snippet)
+}
+
+/// What is wrong with a snippet.
+fn judge(document: &str, language: &str, body: &str) -> Result<(), String> {
+    match language {
+        "rust" | "c" => {
+            let extension = if language == "c" { "c" } else { "rs" };
+            let mut programs = PROGRAMS
+                .iter()
+                .flat_map(|folder| files(folder, &[extension]));
+            let found = programs.any(|path| has_lines(&read(&path), body));
+            found.then_some(()).ok_or_else(|| {
+                let folders = PROGRAMS.join(", ");
+                format!("no file of {folders} has these lines, so that no test runs them")
+            })
+        }
+        "sh" => {
+            let known = SCRIPTS.iter().any(|(path, _)| *path == document);
+            known
+                .then_some(())
+                .ok_or_else(|| "no test runs it".to_owned())
+        }
+        "toml" => {
+            let config = Config::parse(body).err().map(|error| error.to_string());
+            let policy = Policy::parse(body).err().map(|error| error.to_string());
+            match (config, policy) {
+                (Some(config), Some(policy)) => Err(format!(
+                    "it is no configuration ({config}) and no policy ({policy})"
+                )),
+                _ => Ok(()),
+            }
+        }
+        "ini" => {
+            let units = files(UNITS, &["service"]);
+            let runs = |line: &str| units.iter().any(|path| has_lines(&read(path), line));
+            let own = |line: &str| line.is_empty() || line.starts_with("ExecStart=");
+            let strange = body.lines().find(|line| !own(line) && !runs(line));
+            strange.map_or(Ok(()), |line| Err(format!("no unit of {UNITS} has {line}")))
+        }
+        other => Err(format!("nothing is known about snippets of {other:?}")),
+    }
+}
+
+#[test]
+fn each_snippet_in_the_documents_is_tested() {
+    let mut wrong = Vec::new();
+    let mut scripts = Vec::new();
+    let mut seen = 0;
+    for document in documents() {
+        for snippet in document.fenced() {
+            seen += 1;
+            if snippet.language == "sh" {
+                scripts.push(document.path.clone());
+            }
+            if let Err(why) = judge(&document.path, &snippet.language, &snippet.body) {
+                wrong.push(format!("{}:{}: {why}", document.path, snippet.line));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(seen >= 7, "only {seen} are found");
+    // The tests take the only one of their document.
+    assert_eq!(scripts, SCRIPTS.map(|(document, _)| document));
+    for (document, test) in SCRIPTS {
+        assert!(read(test).contains(document), "{test} has no {document}");
+    }
+}
+
+#[test]
+fn snippets_are_judged() {
+    let bad = |language: &str, body: &str| judge("docs/agent.md", language, body).is_err();
+    assert!(bad("rust", "fn nobody_has_written_this() {}\n"));
+    assert!(bad("toml", "[target]\nimages = 1\n") && bad("toml", "x ="));
+    assert!(bad("ini", "[Service]\nType=forking\n"));
+    assert!(bad("", "x") && judge("README.md", "sh", "true").is_err());
+    assert!(has_lines("a\n  b\n\nc\n", "b\nc") && !has_lines("a\nb\nc", "a\nc"));
+}
