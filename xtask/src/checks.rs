@@ -1,5 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The checks that need no virtual machine: format, lints, cargo's tests.
+//! The checks that need no virtual machine: format, lints, documentation, dependencies,
+//! cargo's tests.
+//!
+//! Lints and documentation come one after the other: both take what `cargo check` makes of
+//! the dependencies, which is compiled once. Tests and documentation tests share their
+//! flags and their features, so that the second compiles nothing anew.
+
+mod cargo_tests;
+mod dependencies;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,6 +16,7 @@ use anyhow::Result;
 use luo_lab_protocol::Outcome;
 use walkdir::WalkDir;
 
+use crate::show;
 use crate::tally::Tally;
 
 use luo_lab::cache::Cache;
@@ -24,13 +33,24 @@ pub(crate) enum Check {
     KernelFormat,
     /// `cargo clippy`, warnings being errors.
     Lints,
-    /// `cargo test`.
+    /// `cargo doc`, warnings being errors.
+    Documentation,
+    /// `cargo deny check`.
+    Dependencies,
+    /// `cargo nextest run` where it is installed, else `cargo test`.
     Tests,
 }
 
 impl Check {
     /// All of them, cheapest first.
-    pub(crate) const ALL: [Self; 4] = [Self::Format, Self::KernelFormat, Self::Lints, Self::Tests];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::Format,
+        Self::KernelFormat,
+        Self::Dependencies,
+        Self::Lints,
+        Self::Documentation,
+        Self::Tests,
+    ];
 
     /// The name in commands and reports.
     #[must_use]
@@ -39,16 +59,18 @@ impl Check {
             Self::Format => "format",
             Self::KernelFormat => "kernel-format",
             Self::Lints => "clippy",
+            Self::Documentation => "cargo-doc",
+            Self::Dependencies => "cargo-deny",
             Self::Tests => "cargo-test",
         }
     }
 
-    /// Runs it.
+    /// Runs it; with `all`, what it takes is compiled, however long that takes.
     ///
     /// # Errors
     /// A tool cannot be started, or a signal arrives. A check that fails is no
     /// error but a failure in the tally.
-    pub(crate) fn run(self, cache: &Cache, repo: &Path) -> Result<Tally> {
+    pub(crate) fn run(self, cache: &Cache, repo: &Path, all: bool) -> Result<Tally> {
         let mut tally = Tally::default();
         match self {
             Self::Format => {
@@ -72,7 +94,24 @@ impl Check {
                     "repair what clippy complains of",
                 )?);
             }
-            Self::Tests => return self.tests(cache, repo),
+            Self::Documentation => {
+                let mut command = cargo(repo, &["doc", "--workspace", "--no-deps"]);
+                command.env("RUSTDOCFLAGS", "-D warnings");
+                tally.add(self.one(cache, command, "repair what rustdoc complains of")?);
+            }
+            Self::Dependencies => match dependencies::command(cache, repo, all)? {
+                Ok(command) => tally.add(self.one(cache, command, "see deny.toml")?),
+                Err(why) => {
+                    let case = Case {
+                        name: self.name().to_owned(),
+                        outcome: Outcome::Skipped,
+                        detail: why,
+                    };
+                    show::case(&case);
+                    tally.add(case);
+                }
+            },
+            Self::Tests => return cargo_tests::run(cache, self.name(), repo),
         }
         Ok(tally)
     }
@@ -106,11 +145,6 @@ impl Check {
         let complaint = (!ok).then(|| format!("{remedy}:\n    {}", tail.join("\n    ")));
         Ok(Case::unless(self.name().to_owned(), complaint))
     }
-
-    fn tests(self, cache: &Cache, repo: &Path) -> Result<Tally> {
-        let command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
-        count(cache, self.name(), command)
-    }
 }
 
 /// The name of [`simulated_selftests`].
@@ -122,42 +156,17 @@ pub(crate) const SIMULATED_SELFTESTS: &str = "simulated-selftests";
 /// # Errors
 /// As [`Check::run`].
 pub(crate) fn simulated_selftests(cache: &Cache, repo: &Path, folder: &Path) -> Result<Tally> {
+    // The whole workspace, so that dependencies have the features that they have in the
+    // other tests, and are not compiled again.
     let arguments = [
         "test",
-        "--package=luo-sim",
-        "--features=kernel-selftests",
+        "--workspace",
+        "--features=luo-sim/kernel-selftests",
         "--test=selftests",
     ];
     let mut command = cargo(repo, &arguments);
     command.env("LUO_SELFTESTS", folder);
-    count(cache, SIMULATED_SELFTESTS, command)
-}
-
-/// Runs a `cargo test` and counts what it says.
-fn count(cache: &Cache, name: &str, mut command: Command) -> Result<Tally> {
-    let mut step = Step::new(name);
-    let mut lines = Vec::new();
-    let log = cache.log(name);
-    let (ok, tail) = process::to_log(&mut command, &log, |line| {
-        step.tick();
-        lines.extend(line.map(str::to_owned));
-    })?;
-    let mut tally = count_tests(&lines);
-    if !ok && tally.failures.is_empty() {
-        let detail = format!(
-            "it did not build or crashed; {} has it all:\n    {}",
-            log.display(),
-            tail.join("\n    ")
-        );
-        tally.failures.push(Case::failed(name, detail));
-    }
-    for failure in &mut tally.failures {
-        if failure.detail.is_empty() {
-            failure.detail = format!("see {}", log.display());
-        }
-    }
-    step.done_with(&tally.summary());
-    Ok(tally)
+    cargo_tests::count(cache, SIMULATED_SELFTESTS, command)
 }
 
 fn cargo(repo: &Path, arguments: &[&str]) -> Command {
@@ -175,69 +184,4 @@ fn rust_files(dir: &Path) -> Vec<PathBuf> {
         .map(walkdir::DirEntry::into_path)
         .filter(|path| path.extension().is_some_and(|ext| ext == "rs"))
         .collect()
-}
-
-/// Adds up `test result:` lines and names what failed.
-fn count_tests(lines: &[String]) -> Tally {
-    let mut tally = Tally::default();
-    let mut failed = 0;
-    let mut running = String::new();
-    for line in lines {
-        let line = line.trim();
-        if let Some(binary) = line
-            .strip_prefix("Running ")
-            .or_else(|| line.strip_prefix("Doc-tests "))
-        {
-            running = binary.split(" (").next().unwrap_or(binary).to_owned();
-        } else if let Some(result) = line.strip_prefix("test result: ") {
-            tally.passed += figure(result, "passed");
-            tally.skipped += figure(result, "ignored");
-            failed += figure(result, "failed");
-        } else if let Some(name) = line
-            .strip_prefix("test ")
-            .and_then(|rest| rest.strip_suffix(" ... FAILED"))
-        {
-            tally
-                .failures
-                .push(Case::failed(format!("cargo-test::{running}::{name}"), ""));
-        }
-    }
-    // A test that prints may break its own line; the sum tells.
-    while (tally.failures.len() as u64) < failed {
-        tally.failures.push(Case::failed("cargo-test::unnamed", ""));
-    }
-    tally
-}
-
-/// The number before `word` in `ok. 3 passed; 0 failed; …`.
-fn figure(result: &str, word: &str) -> u64 {
-    let parts = result
-        .split([';', '.'])
-        .filter_map(|part| part.trim().strip_suffix(word));
-    parts
-        .filter_map(|number| number.trim().parse::<u64>().ok())
-        .sum()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn results_add_up_over_binaries() {
-        let text = "     Running unittests src/lib.rs (target/debug/deps/x)\n\
-                    test a::b ... ok\n\
-                    test a::c ... FAILED\n\
-                    test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
-                    \n   Doc-tests luo_abi\n\
-                    test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n";
-        let lines: Vec<_> = text.lines().map(str::to_owned).collect();
-        let tally = count_tests(&lines);
-        assert_eq!(tally.summary(), "7 passed, 1 failed, 2 skipped");
-        assert_eq!(
-            tally.failures[0].name,
-            "cargo-test::unittests src/lib.rs::a::c"
-        );
-        assert!(!tally.is_good());
-    }
 }

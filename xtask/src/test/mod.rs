@@ -84,7 +84,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     report.stage(Stage::Checks, |report| {
         for check in Check::ALL.into_iter().filter(|check| wanted(check.name())) {
             let began = Instant::now();
-            let ran = check.run(&lab.cache, &lab.repo);
+            let ran = check.run(&lab.cache, &lab.repo, args.all);
             interrupt::check()?;
             match ran {
                 Ok(counted) => report.entry(Stage::Checks, check.name(), began, counted),

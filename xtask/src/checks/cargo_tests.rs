@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Cargo's tests, by nextest where it is installed, and what came of them.
+//!
+//! Nextest runs each test in a process of its own, the tests of all programs side by side,
+//! those that take long first (`.config/nextest.toml`). It runs no documentation tests;
+//! they follow.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+use luo_lab::cache::Cache;
+use luo_lab::judge::Case;
+use luo_lab::process;
+use luo_lab::progress::Step;
+
+use super::cargo;
+use crate::tally::Tally;
+
+/// Runs all of them.
+///
+/// # Errors
+/// As [`super::Check::run`].
+pub(super) fn run(cache: &Cache, name: &str, repo: &Path) -> Result<Tally> {
+    if !has_nextest(repo) {
+        let command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
+        return count(cache, name, command);
+    }
+    let arguments = ["nextest", "run", "--workspace", "--profile", "gate"];
+    let mut tally = count(cache, name, cargo(repo, &arguments))?;
+    let arguments = ["test", "--workspace", "--doc", "--no-fail-fast"];
+    let name = format!("{name}-doc");
+    tally.merge(count(cache, &name, cargo(repo, &arguments))?);
+    Ok(tally)
+}
+
+fn has_nextest(repo: &Path) -> bool {
+    let mut command = cargo(repo, &["nextest", "--version"]);
+    let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status();
+    status.is_ok_and(|status| status.success())
+}
+
+/// Runs a command that runs tests, and counts what it says.
+///
+/// # Errors
+/// As [`super::Check::run`].
+pub(super) fn count(cache: &Cache, name: &str, mut command: Command) -> Result<Tally> {
+    let mut step = Step::new(name);
+    let mut counter = Counter::default();
+    let log = cache.log(name);
+    let (ok, tail) = process::to_log(&mut command, &log, |line| {
+        step.tick();
+        if let Some(line) = line {
+            counter.read(line);
+        }
+    })?;
+    let mut tally = counter.tally();
+    let trouble = if !ok && tally.failures.is_empty() {
+        Some("it did not build or crashed")
+    } else if ok && tally.passed + tally.skipped == 0 && tally.failures.is_empty() {
+        Some("it ran no test, or its words are not understood")
+    } else {
+        None
+    };
+    if let Some(trouble) = trouble {
+        let detail = format!(
+            "{trouble}; {} has it all:\n    {}",
+            log.display(),
+            tail.join("\n    ")
+        );
+        tally.failures.push(Case::failed(name, detail));
+    }
+    for failure in &mut tally.failures {
+        if failure.detail.is_empty() {
+            failure.detail = format!("see {}", log.display());
+        }
+    }
+    step.done_with(&tally.summary());
+    Ok(tally)
+}
+
+/// Counts what `cargo test` and `cargo nextest run` say.
+#[derive(Default)]
+struct Counter {
+    passed: u64,
+    skipped: u64,
+    failed: u64,
+    /// The names of those that failed, each once.
+    names: Vec<String>,
+    /// The program that `cargo test` runs.
+    running: String,
+}
+
+impl Counter {
+    fn read(&mut self, line: &str) {
+        let line = line.trim();
+        if let Some(program) = line
+            .strip_prefix("Running ")
+            .or_else(|| line.strip_prefix("Doc-tests "))
+        {
+            program
+                .split(" (")
+                .next()
+                .unwrap_or(program)
+                .clone_into(&mut self.running);
+        } else if let Some(result) = line.strip_prefix("test result: ") {
+            self.passed += figure(result, "passed");
+            self.skipped += figure(result, "ignored");
+            self.failed += figure(result, "failed");
+        } else if let Some(name) = line
+            .strip_prefix("test ")
+            .and_then(|rest| rest.strip_suffix(" ... FAILED"))
+        {
+            self.name(format!("{}::{name}", self.running));
+        } else if let Some((_, result)) = summary(line) {
+            self.passed += figure(result, "passed");
+            self.skipped += figure(result, "skipped");
+            self.failed += BAD_ENDS
+                .map(|word| figure(result, word))
+                .iter()
+                .sum::<u64>();
+        } else if let Some(name) = bad_end(line) {
+            self.name(name.replacen(' ', "::", 1));
+        }
+    }
+
+    fn name(&mut self, name: String) {
+        if !self.names.contains(&name) {
+            self.names.push(name);
+        }
+    }
+
+    fn tally(self) -> Tally {
+        let named = self.names.into_iter();
+        let mut failures: Vec<_> = named
+            .map(|name| Case::failed(format!("cargo-test::{name}"), ""))
+            .collect();
+        // A test that prints may break its own line; the sum tells.
+        while (failures.len() as u64) < self.failed {
+            failures.push(Case::failed("cargo-test::unnamed", ""));
+        }
+        Tally {
+            passed: self.passed,
+            skipped: self.skipped,
+            failures,
+        }
+    }
+}
+
+/// How nextest says in its last line that tests did not pass. One that was not begun
+/// because of another one's failure is not among them.
+const BAD_ENDS: [&str; 3] = ["failed", "exec failed", "timed out"];
+
+/// The words of nextest's last line, `Summary [   0.1s] 3 tests run: 2 passed, …`, before
+/// and after the colon.
+fn summary(line: &str) -> Option<(&str, &str)> {
+    line.strip_prefix("Summary [")?.split_once(" run: ")
+}
+
+/// The test that nextest says did not pass: `FAIL [   0.1s] (1/2) package::program test`,
+/// with another word if it ended by a signal or took too long.
+fn bad_end(line: &str) -> Option<&str> {
+    let (word, rest) = line.split_once(" [")?;
+    let bad = ["FAIL", "TIMEOUT", "LEAK-FAIL", "XFAIL", "ABORT"].contains(&word);
+    if !bad && !word.starts_with("SIG") {
+        return None;
+    }
+    let (_, name) = rest.split_once("s] ")?;
+    Some(
+        match name
+            .strip_prefix('(')
+            .and_then(|name| name.split_once(") "))
+        {
+            Some((_, name)) => name,
+            None => name,
+        },
+    )
+}
+
+/// The number before `word` in `ok. 3 passed; 0 failed; …` or `3 passed (1 slow), 1 failed`.
+fn figure(result: &str, word: &str) -> u64 {
+    let parts = result.split([';', '.', ',', '(']);
+    let counts = parts.filter_map(|part| part.trim().strip_suffix(word));
+    counts
+        .filter_map(|number| number.trim().parse::<u64>().ok())
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tally(text: &str) -> Tally {
+        let mut counter = Counter::default();
+        text.lines().for_each(|line| counter.read(line));
+        counter.tally()
+    }
+
+    fn failures(tally: &Tally) -> Vec<&str> {
+        let failures = tally.failures.iter();
+        failures.map(|case| case.name.as_str()).collect()
+    }
+
+    #[test]
+    fn results_add_up_over_binaries() {
+        let tally = tally(
+            "     Running unittests src/lib.rs (target/debug/deps/x)\n\
+             test a::b ... ok\n\
+             test a::c ... FAILED\n\
+             test result: FAILED. 3 passed; 1 failed; 2 ignored; 0 measured; 0 filtered out; finished in 0.01s\n\
+             \n   Doc-tests luo_abi\n\
+             test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 1.20s\n",
+        );
+        assert_eq!(tally.summary(), "7 passed, 1 failed, 2 skipped");
+        let expected = ["cargo-test::unittests src/lib.rs::a::c"];
+        assert_eq!(failures(&tally), expected);
+        assert!(!tally.is_good());
+    }
+
+    #[test]
+    fn results_of_nextest_are_read_once() {
+        let tally = tally(
+            "    Starting 7 tests across 2 binaries (2 tests skipped)\n\
+             \x20       PASS [   0.003s] (1/7) a tests::b\n\
+             \x20       FAIL [   1.009s] (2/7) a::bin/a tests::c\n\
+             \x20    SIGABRT [   0.100s] (3/7) a d::e\n\
+             \x20    TIMEOUT [  60.009s] (4/7) a f\n\
+             ────────────\n\
+             \x20    Summary [ 849.543s] 7 tests run: 4 passed (1 slow), 2 failed, 1 timed out, 2 skipped\n\
+             \x20       FAIL [   1.009s] (2/7) a::bin/a tests::c\n\
+             \x20    SIGABRT [   0.100s] (3/7) a d::e\n\
+             \x20    TIMEOUT [  60.009s] (4/7) a f\n\
+             error: test run failed\n",
+        );
+        assert_eq!(tally.summary(), "4 passed, 3 failed, 2 skipped");
+        let expected = [
+            "cargo-test::a::bin/a::tests::c",
+            "cargo-test::a::d::e",
+            "cargo-test::a::f",
+        ];
+        assert_eq!(failures(&tally), expected);
+    }
+
+    #[test]
+    fn what_all_pass_is_good() {
+        let text = " Summary [   0.043s] 1 test run: 1 passed, 0 skipped\n";
+        assert!(tally(text).is_good());
+        assert!(!tally("nothing is said\n").is_good());
+    }
+
+    #[test]
+    fn a_failure_without_a_name_counts() {
+        let tally = tally(" Summary [   0.043s] 2/3 tests run: 1 passed, 1 failed, 0 skipped\n");
+        assert_eq!(failures(&tally), ["cargo-test::unnamed"]);
+    }
+}
