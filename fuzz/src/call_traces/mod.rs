@@ -2,7 +2,7 @@
 //! Histories: calls of three clients, with callbacks and memory that fail, and
 //! kexecs in between.
 //!
-//! Beside the machine goes a record of what its answers have promised ([`truth`]).
+//! Beside the machine goes a record of what its answers have promised (`truth`).
 //! What is checked after each call:
 //!
 //! - what fails has changed nothing, and nothing fails without a reason;

@@ -24,10 +24,11 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 12] = [
+const TESTS: [(&str, &str); 13] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
+    ("calls", "crates/luo-calls/tests"),
     ("client", "crates/luo-client/tests"),
     ("core", "crates/luo-core/tests"),
     ("core unit", "crates/luo-core/src"),
