@@ -298,7 +298,7 @@ mod tests {
             ]
         );
         assert!(
-            cases[0].detail.contains("no end within 90 s")
+            cases[0].detail.contains("no end within 240 s")
                 && cases[0].detail.contains("Kernel panic")
         );
     }
