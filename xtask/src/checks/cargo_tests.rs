@@ -89,12 +89,18 @@ struct Counter {
     names: Vec<String>,
     /// The program that `cargo test` runs.
     running: String,
+    /// Whether nextest speaks. It shows what a failed test printed, which has a result
+    /// line of its own in it that must not count again.
+    nextest: bool,
 }
 
 impl Counter {
     fn read(&mut self, line: &str) {
         let line = line.trim();
-        if let Some(program) = line
+        self.nextest |= line.starts_with("Starting ") && line.contains(" tests across ");
+        if self.nextest {
+            self.read_of_nextest(line);
+        } else if let Some(program) = line
             .strip_prefix("Running ")
             .or_else(|| line.strip_prefix("Doc-tests "))
         {
@@ -112,7 +118,13 @@ impl Counter {
             .and_then(|rest| rest.strip_suffix(" ... FAILED"))
         {
             self.name(format!("{}::{name}", self.running));
-        } else if let Some((_, result)) = summary(line) {
+        } else {
+            self.read_of_nextest(line);
+        }
+    }
+
+    fn read_of_nextest(&mut self, line: &str) {
+        if let Some((_, result)) = summary(line) {
             self.passed += figure(result, "passed");
             self.skipped += figure(result, "skipped");
             self.failed += BAD_ENDS
@@ -223,6 +235,9 @@ mod tests {
             "    Starting 7 tests across 2 binaries (2 tests skipped)\n\
              \x20       PASS [   0.003s] (1/7) a tests::b\n\
              \x20       FAIL [   1.009s] (2/7) a::bin/a tests::c\n\
+             \x20 stdout ───\n\
+             \x20   test tests::c ... FAILED\n\
+             \x20   test result: FAILED. 0 passed; 1 failed; 0 ignored; 0 measured; 6 filtered out; finished in 1.28s\n\
              \x20    SIGABRT [   0.100s] (3/7) a d::e\n\
              \x20    TIMEOUT [  60.009s] (4/7) a f\n\
              ────────────\n\
