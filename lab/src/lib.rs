@@ -19,7 +19,7 @@
 //!
 //! Below all of them are [`cache`], which keeps whatever takes time under a name made of
 //! its inputs, [`process`], [`progress`], [`interrupt`] and [`page`]. Above them
-//! are [`bench`] and [`lab`].
+//! are [`mod@bench`] and [`mod@lab`].
 #![forbid(unsafe_code)]
 
 pub mod bench;

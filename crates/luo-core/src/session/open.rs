@@ -97,7 +97,7 @@ pub fn retrieve_session<H: Lock>(host: &H, name: &SessionName) -> Result<Session
 
 /// Undoes [`retrieve_session`] for a caller who could not be told of it. The
 /// session keeps its files, can be retrieved again, and is finished by the next
-/// [`super::open_device`] if it was to be.
+/// [`crate::ops::open_device`] if it was to be.
 pub fn put_back_session<H: Lock>(host: &H, id: SessionId) {
     host.now(|engine| {
         let state = engine.sessions.get(id).map(|session| session.state);

@@ -18,7 +18,7 @@ use crate::id::SessionId;
 /// `answer` tells the caller the token, before anything is done: who cannot be told
 /// has registered nothing.
 ///
-/// Nothing is preserved before [`super::prepare`], but from here on nobody else
+/// Nothing is preserved before [`crate::ops::prepare`], but from here on nobody else
 /// can preserve the same object.
 ///
 /// # Errors

@@ -53,7 +53,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 ///
 /// An outgoing one is undone file by file, the last first. An incoming one is
 /// finished; if a handler does not let go, the session stays, can be retrieved
-/// again by its name, and is finished by the next [`super::open_device`].
+/// again by its name, and is finished by the next [`crate::ops::open_device`].
 /// While the machine is prepared or frozen an outgoing session stays untouched: it
 /// goes over to the next kernel, or away if the update is cancelled. So does, while
 /// it is frozen, an incoming one.
