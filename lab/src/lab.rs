@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow, bail};
 use luo_lab_protocol::Event;
 
+use crate::bench::counts::{self, Counts};
 use crate::build::artifact::Artifact;
 use crate::build::guest::Programs;
 use crate::build::initramfs::{self, Contents, Own};
@@ -19,8 +20,9 @@ use crate::cache::{Cache, forget_oldest};
 use crate::fetch::prereq;
 use crate::fetch::toolchain::Toolchain;
 use crate::interrupt;
+use crate::judge::{self, Case};
 use crate::run::qemu::{self, BootFiles, Machine, Recording, Stamped};
-use crate::run::scenario::Scenario;
+use crate::run::scenario::{Clock, Scenario};
 use crate::run::shell;
 
 /// How many console logs are kept.
@@ -151,6 +153,7 @@ impl Lab {
             files: self.boot_files(scenario)?,
             cmdline: scenario.kernel_cmdline(),
             memory: scenario.memory,
+            clock: scenario.clock,
             timeout: scenario.timeout,
             log: self.console_log(&scenario.name)?,
             show_console,
@@ -168,6 +171,39 @@ impl Lab {
         on_event: impl FnMut(&Stamped<Event>),
     ) -> Result<Recording> {
         qemu::run(&self.machine(scenario, show_console)?, on_event)
+    }
+
+    /// All cases of a run: see [`judge::cases`] and [`Self::counted`].
+    ///
+    /// # Errors
+    /// A console rule is no regular expression, or there are no counts to compare with.
+    pub fn cases(&self, scenario: &Scenario, recording: &Recording) -> Result<Vec<Case>> {
+        let mut cases = judge::cases(scenario, recording)?;
+        cases.extend(self.counted(scenario, recording)?);
+        Ok(cases)
+    }
+
+    /// A case for each count, if the run has counted instructions under a load.
+    ///
+    /// # Errors
+    /// There are no counts to compare with.
+    pub fn counted(&self, scenario: &Scenario, recording: &Recording) -> Result<Vec<Case>> {
+        let (Clock::Instructions, Some(load)) = (scenario.clock, scenario.load) else {
+            return Ok(Vec::new());
+        };
+        let run = counts::of(recording);
+        let agreed = Counts::read(&self.repo)?;
+        let compilers = self.compilers()?;
+        Ok(agreed.judge(&scenario.name, scenario.first, load, &run, &compilers))
+    }
+
+    /// The compilers that kernels are built with.
+    ///
+    /// # Errors
+    /// One of them is not to be had.
+    pub fn compilers(&self) -> Result<String> {
+        let tools = &self.base()?.tools;
+        Ok(format!("{}; {}", tools.gcc_version, tools.rustc_version))
     }
 
     /// Boots `variant` with a shell on the terminal and waits for its end. Every

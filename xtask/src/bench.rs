@@ -2,72 +2,124 @@
 //! `cargo xtask bench`: mainline's orchestrator and ours, measured in turn.
 
 use anyhow::{Result, bail};
+use luo_lab::bench::counts::{self, Counts};
 use luo_lab::bench::kernel::{Samples, VARIANTS};
-use luo_lab::judge;
+use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
 use luo_lab::page::Section;
+use luo_lab::run::load::{LOADS, Load, OF_THE_GATE};
+use luo_lab::run::qemu::Recording;
+use luo_lab::run::scenario::{Clock, Scenario};
 use luo_lab::run::scenarios;
 use luo_lab_protocol::Outcome;
 
 use crate::show;
 
+/// The kernels whose instructions the gate counts.
+const OF_TESTS: [&str; 2] = ["c", "rust"];
+
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How often each measurement is repeated; the median counts
+    /// How often times are taken; the median counts
     #[arg(long, default_value_t = 3)]
     repeats: u32,
-    /// Numbers of sessions to measure with
-    #[arg(long, value_delimiter = ',', default_values_t = scenarios::BENCH_SIZES.to_vec())]
-    sizes: Vec<u64>,
-    /// Replace the table in docs/benchmarks.md
+    /// Agree on the counts, the gate's too, and replace the tables in docs/benchmarks.md
     #[arg(long)]
     write: bool,
 }
 
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+    let mut bench = Bench {
+        lab,
+        good: true,
+        agreed: Counts::new(lab.compilers()?),
+        write: args.write,
+    };
     lab.kernels(&VARIANTS)?;
-    let mut samples = Samples::default();
-    let mut good = true;
-    for repeat in 1..=args.repeats {
-        for &n in &args.sizes {
+    if args.write {
+        lab.kernels(&OF_TESTS)?;
+        for variant in OF_TESTS {
+            bench.count(variant, OF_THE_GATE)?;
+        }
+    }
+    let mut counted = Samples::default();
+    for load in LOADS {
+        for variant in VARIANTS {
+            let recording = bench.count(variant, load)?;
+            counted.add(variant, load, &recording)?;
+        }
+    }
+    if counted.is_empty() {
+        bail!(
+            "nothing was measured: run `cargo xtask vm run count-bench-rust-2x2 --show-console` to see why"
+        );
+    }
+    let mut timed = Samples::default();
+    for _ in 0..args.repeats {
+        for load in LOADS {
             // In turn, so that a slow minute of the machine hits both.
             for variant in VARIANTS {
-                show::line(&format!(
-                    "{variant}, n = {n}, run {repeat} of {}",
-                    args.repeats
-                ));
-                let scenario = scenarios::bench(variant, n);
-                let recording = lab.run(&scenario, false, |_| {})?;
-                let cases = judge::cases(&scenario, &recording)?;
-                for case in cases.iter().filter(|case| case.outcome == Outcome::Failed) {
-                    good = false;
-                    show::case(case);
-                }
-                samples.add(variant, &recording)?;
+                let recording = bench.measure(variant, load, Clock::Host)?.1;
+                timed.add(variant, load, &recording)?;
             }
         }
     }
-    if samples.is_empty() {
-        bail!(
-            "nothing was measured: run `cargo xtask vm run bench-rust-100 --show-console` to see why"
-        );
-    }
-    let table = samples.table();
-    show::line(&format!("\n{table}"));
-    if args.write {
-        let sizes: Vec<_> = args.sizes.iter().map(u64::to_string).collect();
-        let command = format!(
-            "cargo xtask bench --repeats {} --sizes {} --write",
-            args.repeats,
-            sizes.join(",")
-        );
+    let (counted, timed) = (counted.table(), timed.ratios());
+    show::line(&format!("\n{counted}\n{timed}"));
+    if args.write && bench.good {
+        bench.agreed.write(&lab.repo)?;
         let section = format!(
-            "Made by `{command}`: medians of {} runs in QEMU without KVM (software emulation), kernels without\n\
-             debug checks. Ratios mean more than times.\n\n{table}",
+            "Made by `cargo xtask bench --write`. Instructions:\n\n{counted}\n\
+             Time, as ratios of medians of {} runs:\n\n{timed}",
             args.repeats
         );
         Section::KERNEL.write(&lab.repo, &section)?;
-        show::line("docs/benchmarks.md has the new table");
+        show::line("docs/benchmarks.md has the new tables, lab/golden the new counts");
     }
-    Ok(good)
+    Ok(bench.good)
+}
+
+struct Bench<'a> {
+    lab: &'a Lab,
+    /// Nothing has failed so far.
+    good: bool,
+    /// What has been counted, to be agreed on.
+    agreed: Counts,
+    write: bool,
+}
+
+impl Bench<'_> {
+    /// Counts instructions, and compares with what is agreed on unless that is to change.
+    fn count(&mut self, variant: &'static str, load: &'static Load) -> Result<Recording> {
+        let (scenario, recording) = self.measure(variant, load, Clock::Instructions)?;
+        if self.write {
+            self.agreed.agree(variant, load, counts::of(&recording));
+        } else {
+            let cases = self.lab.counted(&scenario, &recording)?;
+            self.failures(&cases);
+        }
+        Ok(recording)
+    }
+
+    /// One run, which has to go well.
+    fn measure(
+        &mut self,
+        variant: &'static str,
+        load: &'static Load,
+        clock: Clock,
+    ) -> Result<(Scenario, Recording)> {
+        let scenario = scenarios::bench(variant, load, clock);
+        show::line(&scenario.name);
+        let recording = self.lab.run(&scenario, false, |_| {})?;
+        let cases = judge::cases(&scenario, &recording)?;
+        self.failures(&cases);
+        Ok((scenario, recording))
+    }
+
+    fn failures(&mut self, cases: &[Case]) {
+        for case in cases.iter().filter(|case| case.outcome == Outcome::Failed) {
+            self.good = false;
+            show::case(case);
+        }
+    }
 }

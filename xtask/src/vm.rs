@@ -4,7 +4,7 @@
 use crate::tally::Tally;
 use anyhow::Result;
 use luo_lab::build::variant::{VARIANTS, Variant};
-use luo_lab::judge::{self, Case};
+use luo_lab::judge::Case;
 use luo_lab::lab::Lab;
 use luo_lab::run::scenario::{Scenario, When};
 use luo_lab::run::scenarios;
@@ -98,7 +98,7 @@ pub(crate) fn run_one(
         show::line(&format!("not an event: {line}"));
     }
     let mut tally = Tally::default();
-    let cases = judge::cases(scenario, &recording)?;
+    let cases = lab.cases(scenario, &recording)?;
     for case in &cases {
         show::case(case);
         tally.add(case.clone());

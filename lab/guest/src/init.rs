@@ -35,14 +35,16 @@ pub(crate) struct Guest {
     pub(crate) args: Args,
     /// The whole line, as the template for the next kernel's.
     pub(crate) line: CommandLine,
+    /// What the processor's counter said when this program began.
+    pub(crate) started: Option<u64>,
 }
 
 impl Guest {
-    /// Reads `/proc/cmdline`.
+    /// Reads `/proc/cmdline`; the program began at `started`.
     ///
     /// # Errors
     /// If a parameter cannot be read.
-    pub(crate) fn read() -> Result<Self> {
+    pub(crate) fn read(started: Option<u64>) -> Result<Self> {
         let line = CommandLine::parse(&fs::read_to_string("/proc/cmdline")?);
         let args = Args::parse(line.get(param::ARGS).unwrap_or_default())?;
         if args.text(FAILED_BEFORE).is_some() {
@@ -57,6 +59,7 @@ impl Guest {
                 .context(param::BOOT)?,
             args,
             line,
+            started,
         })
     }
 

@@ -27,6 +27,7 @@ mod scenario;
 use luo_conformance::{child, fill};
 
 fn main() {
+    let started = luo_sys::clock::ticks();
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(child::ARGUMENT) {
         child::run(args);
@@ -39,16 +40,16 @@ fn main() {
         luo_demo::workload::main();
     }
     init::panics_end_the_run();
-    init::end(run());
+    init::end(run(started));
 }
 
-fn run() -> anyhow::Result<()> {
+fn run(started: Option<u64>) -> anyhow::Result<()> {
     // In a guest that has an init of its own this is a service, and all is set up.
     let is_init = std::process::id() == 1;
     if is_init {
         init::mount()?;
     }
-    let guest = init::Guest::read()?;
+    let guest = init::Guest::read(started)?;
     port::open();
     init::announce(&guest);
     if is_init {

@@ -64,6 +64,9 @@ pub(crate) fn mark(name: &str) {
     send(&Event::Mark { name: name.into() });
 }
 
+/// The unit of figures that are read from the processor's counter.
+pub(crate) const TICKS: &str = "ticks";
+
 /// A figure.
 pub(crate) fn sample(metric: &str, n: u64, value: f64, unit: &str) {
     send(&Event::Sample {

@@ -10,6 +10,18 @@ pub(super) fn short(value: f64) -> String {
     }
 }
 
+/// A whole number, or millions with one digit behind the point.
+pub(super) fn thousands(value: f64) -> String {
+    if value >= 1e6 {
+        return format!("{:.1} M", value / 1e6);
+    }
+    let whole = value.round() as u64;
+    match (whole / 1000, whole % 1000) {
+        (0, rest) => rest.to_string(),
+        (thousands, rest) => format!("{thousands},{rest:03}"),
+    }
+}
+
 /// The middle value, of an even number the mean of the middle two.
 pub(super) fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
@@ -34,6 +46,12 @@ pub(super) fn extremes(values: &[f64]) -> Option<(f64, f64)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn large_numbers_read_well() {
+        let shown = [0.4, 451.0, 4_019.6, 405_000.0, 128_040_000.0].map(thousands);
+        assert_eq!(shown, ["0", "451", "4,020", "405,000", "128.0 M"]);
+    }
 
     #[test]
     fn medians() {

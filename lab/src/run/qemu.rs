@@ -17,6 +17,7 @@ use anyhow::{Context as _, Result, bail};
 use luo_lab_protocol::Event;
 
 use crate::interrupt;
+use crate::run::scenario::Clock;
 
 const POLL: Duration = Duration::from_millis(50);
 /// How long a guest may take to switch itself off after its last event.
@@ -42,6 +43,8 @@ pub struct Machine {
     pub cmdline: String,
     /// Memory in MiB.
     pub memory: u32,
+    /// How its time goes.
+    pub clock: Clock,
     /// When to give up.
     pub timeout: Duration,
     /// Where the console goes.
@@ -108,10 +111,17 @@ impl Recording {
 
 /// The arguments that every machine has.
 #[must_use]
-pub fn arguments(files: &BootFiles, cmdline: &str, memory: u32) -> Vec<String> {
+pub fn arguments(files: &BootFiles, cmdline: &str, memory: u32, clock: Clock) -> Vec<String> {
     let text = |path: &Path| path.display().to_string();
-    let fixed = "-accel tcg,thread=multi,tb-size=128 -cpu max -smp 2 -nodefaults -no-user-config -nographic -no-reboot";
-    let mut arguments: Vec<String> = fixed.split(' ').map(str::to_owned).collect();
+    let processors = match clock {
+        Clock::Host => "-accel tcg,thread=multi,tb-size=128 -smp 2",
+        Clock::Instructions => {
+            "-accel tcg,thread=single,tb-size=128 -smp 1 -icount shift=0,sleep=off"
+        }
+    };
+    let fixed = "-cpu max -nodefaults -no-user-config -nographic -no-reboot";
+    let words = processors.split(' ').chain(fixed.split(' '));
+    let mut arguments: Vec<String> = words.map(str::to_owned).collect();
     arguments.extend([
         "-m".into(),
         format!("{memory}M"),
@@ -253,7 +263,12 @@ struct Qemu {
 impl Qemu {
     fn start(machine: &Machine, events: &Path) -> Result<Self> {
         let mut command = Command::new(PROGRAM);
-        command.args(arguments(&machine.files, &machine.cmdline, machine.memory));
+        command.args(arguments(
+            &machine.files,
+            &machine.cmdline,
+            machine.memory,
+            machine.clock,
+        ));
         command.args(["-serial", "stdio", "-chardev"]);
         command
             .arg(format!("socket,id=events,path={}", events.display()))
@@ -382,6 +397,7 @@ mod tests {
             },
             cmdline: "x".repeat(CMDLINE_LIMIT + 1),
             memory: 1,
+            clock: Clock::Host,
             timeout: Duration::ZERO,
             log: PathBuf::from("/dev/null"),
             show_console: false,

@@ -7,6 +7,7 @@ use luo_lab_protocol::param;
 
 use crate::build::artifact::Artifact;
 use crate::build::variant::Variant;
+use crate::run::load::Load;
 
 /// Options that every guest gets. The scratch area is small and fixed because
 /// the default one is CMA and big: pages in it must be migrated before they
@@ -50,6 +51,10 @@ pub struct Scenario {
     pub memory: u32,
     /// When to give up.
     pub timeout: Duration,
+    /// How its time goes.
+    pub clock: Clock,
+    /// What it measures under, if it measures.
+    pub load: Option<&'static Load>,
     /// What must come of it.
     pub expect: Expect,
     /// Further kernel parameters; one with a known key replaces that.
@@ -61,6 +66,19 @@ pub struct Scenario {
     /// Seconds that it takes alone on a machine with two processors, measured. What
     /// takes long begins early, so that the others run beside it.
     pub cost: u32,
+}
+
+/// How the time of a machine goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Clock {
+    /// As the host's. The machine has two processors.
+    #[default]
+    Host,
+    /// By a nanosecond an instruction, and while the machine waits it jumps to when
+    /// something happens: the same work takes the same time on any host, however busy.
+    /// The machine has one processor, because those of two would have to wait for each
+    /// other all the time.
+    Instructions,
 }
 
 /// Which run of all tests a scenario is in.

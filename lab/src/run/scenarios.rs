@@ -6,7 +6,9 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::build::artifact::Artifact;
-use crate::run::scenario::{Expect, Rules, Scenario, When};
+use crate::build::variant::{Setup, Variant};
+use crate::run::load::{LOADS, Load, OF_THE_GATE};
+use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
 
 /// How many kexecs in a row the scenario `chain` does.
 pub const KEXECS: u32 = 50;
@@ -16,9 +18,6 @@ pub const LONG_CHAIN: u32 = 1_000;
 
 /// From this kexec of a chain on, its guest compares the memory that is in use.
 const CHAIN_SETTLED: u32 = 10;
-
-/// Sizes at which `cargo xtask bench` measures.
-pub const BENCH_SIZES: &[u64] = &[100, 2_000, 20_000];
 
 /// Software emulation on a busy machine is slow; a hang is slower.
 const BASE_TIMEOUT: Duration = Duration::from_secs(240);
@@ -37,6 +36,8 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         args: Vec::new(),
         memory: 2048,
         timeout: BASE_TIMEOUT,
+        clock: Clock::Host,
+        load: None,
         expect: Expect {
             cases: 1,
             named: &[],
@@ -300,6 +301,8 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             "the files of dist/ under a real systemd: nothing is lost, whatever ends the agent",
         ),
         systemd_many(),
+        bench("rust", OF_THE_GATE, Clock::Instructions),
+        bench("c", OF_THE_GATE, Clock::Instructions),
         Scenario {
             ..scenario(
                 "demo",
@@ -311,30 +314,46 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
     ]
 }
 
-/// A measurement of `variant` with `n` things.
+/// A measurement of a kernel under a load: of instructions, or of time.
 #[must_use]
-pub fn bench(variant: &'static str, n: u64) -> Scenario {
+pub fn bench(variant: &'static str, load: &'static Load, clock: Clock) -> Scenario {
+    let (kind, when, mut args) = match clock {
+        // The gate has kernels of tests only.
+        Clock::Instructions if is_of_the_gate(variant, load) => ("count", When::Always, vec![]),
+        Clock::Instructions => ("count", When::Asked, vec![]),
+        Clock::Host => ("time", When::Asked, vec![format!("warm:{WARM}")]),
+    };
+    args.extend(load.args.iter().map(|&arg| arg.to_owned()));
     Scenario {
-        first: variant,
-        next: vec![variant],
-        args: vec![format!("n:{n}")],
-        // A line on an emulated serial port costs milliseconds; what is measured
-        // is the orchestrator.
-        cmdline: &["loglevel=4"],
-        memory: 6144,
+        args,
+        // A line on an emulated serial port costs much; what is measured is the
+        // orchestrator.
+        cmdline: &["loglevel=4", "norandmaps"],
+        memory: 4096,
         timeout: Duration::from_secs(600),
+        clock,
+        load: Some(load),
         expect: Expect {
             cases: 0,
             named: &[],
-            kexecs: None,
+            kexecs: Some(1),
         },
-        when: When::Asked,
+        when,
         ..scenario(
-            &format!("{variant}-{n}"),
-            "bench",
-            "how long operations take",
+            &format!("{kind}-{variant}-{}", load.name),
+            load.guest,
+            "calls cost no more than they did",
         )
+        .kexec(variant, variant)
     }
+}
+
+/// Sessions that go before those that are measured in real time.
+const WARM: u64 = 64;
+
+fn is_of_the_gate(variant: &str, load: &Load) -> bool {
+    let setup = Variant::find(variant).map(|variant| variant.setup);
+    load == OF_THE_GATE && matches!(setup, Ok(Setup::Test))
 }
 
 /// Looks a scenario up, those of the bench included.
@@ -344,7 +363,10 @@ pub fn bench(variant: &'static str, n: u64) -> Scenario {
 pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
     let mut known = all(kexecs);
     for variant in ["bench-c", "bench-rust"] {
-        known.extend(BENCH_SIZES.iter().map(|&n| bench(variant, n)));
+        for load in LOADS {
+            known.push(bench(variant, load, Clock::Instructions));
+            known.push(bench(variant, load, Clock::Host));
+        }
     }
     let names: Vec<_> = known.iter().map(|scenario| scenario.name.clone()).collect();
     match known.into_iter().find(|scenario| scenario.name == name) {
@@ -359,14 +381,13 @@ pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::build::variant::Variant;
 
     #[test]
     fn every_scenario_can_be_run() {
         for scenario in all(KEXECS) {
             assert!(find(&scenario.name, KEXECS).is_ok());
             assert!(
-                scenario.expect.cases > 0,
+                scenario.expect.cases > 0 || scenario.load.is_some(),
                 "{} could pass without a case",
                 scenario.name
             );
@@ -374,6 +395,23 @@ mod tests {
                 Variant::find(variant).unwrap();
             }
         }
+    }
+
+    #[test]
+    fn machines_that_count_have_one_processor() {
+        let counted = bench("bench-c", OF_THE_GATE, Clock::Instructions);
+        assert_eq!(
+            (counted.name.as_str(), counted.when),
+            ("count-bench-c-100x1", When::Asked)
+        );
+        let of_the_gate = find("count-rust-100x1", KEXECS).unwrap();
+        assert_eq!(of_the_gate.clock, Clock::Instructions);
+        assert_eq!(of_the_gate.when, When::Always);
+        assert!(
+            of_the_gate
+                .kernel_cmdline()
+                .contains("luo.args=sessions:100")
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build::variant::Variant;
 use crate::run::qemu::{self, BootFiles};
-use crate::run::scenario::{Expect, Rules, Scenario, When};
+use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
 
 /// A boot of `variant` with a shell; every kernel in `with` is there to be kexec'd
 /// into.
@@ -24,6 +24,8 @@ pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenari
         args: Vec::new(),
         memory: 2048,
         timeout: Duration::MAX,
+        clock: Clock::Host,
+        load: None,
         expect: Expect::default(),
         cmdline: &[],
         console: Rules::default(),
@@ -43,6 +45,7 @@ pub fn run(scenario: &Scenario, files: &BootFiles) -> Result<()> {
             files,
             &scenario.kernel_cmdline(),
             scenario.memory,
+            scenario.clock,
         ))
         .args(["-serial", "mon:stdio", "-serial", "null"])
         .status()

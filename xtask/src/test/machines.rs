@@ -8,7 +8,7 @@ use std::sync::mpsc;
 
 use anyhow::{Context as _, Result};
 use luo_lab::interrupt;
-use luo_lab::judge::{self, Case};
+use luo_lab::judge::Case;
 use luo_lab::lab::Lab;
 use luo_lab::run::qemu::{self, Recording};
 use luo_lab::run::scenario::Scenario;
@@ -65,7 +65,7 @@ pub(super) fn run(
             let (scenario, ran) = receiver.recv().context("no machine is left")?;
             queue.ended(scenario);
             interrupt::check()?;
-            match ran.and_then(|recording| Ok((judge::cases(scenario, &recording)?, recording))) {
+            match ran.and_then(|recording| Ok((lab.cases(scenario, &recording)?, recording))) {
                 Ok((cases, recording)) => ended(scenario, cases, &recording, report),
                 Err(error) => could_not_run(scenario, &error, report),
             }

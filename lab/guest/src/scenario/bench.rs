@@ -1,141 +1,215 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How long each call takes, with many sessions and many files.
+//! How much each call takes, with few and with many sessions and files.
 //!
-//! `n` sessions without files, and one with `n` files of one page each: the
-//! two dimensions in which the cost of a look-up shows.
+//! Figures are in ticks of the processor's counter. Where the machine counts
+//! instructions, a tick is an instruction.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::Result;
-use luo_sys::{Device, Session, SessionName, Token};
+use anyhow::{Context, Result};
+use luo_sys::{Device, Session, SessionName, Token, clock};
 
 use crate::check::name;
 use crate::fill::{self, Prng};
 use crate::init::Guest;
 use crate::{kexec, port};
 
-const FULL: &str = "bench-full";
 const PAGE: u64 = 4096;
-
-/// Sessions and files that go before those that are measured, on each side: an
-/// emulated processor translates code when it runs first, and a hundred
-/// operations would measure little else. They travel along, so the first open
-/// takes over this many more.
-const WARM: u64 = 64;
-const WARM_FULL: &str = "warm-full";
 
 /// How long a kernel that has just booted is left alone: it still has work of
 /// its own, which would be counted with the calls.
 const SETTLE: Duration = Duration::from_secs(2);
 
+/// What the kernel's clock ticks in, and how far behind a tick a measurement begins: a
+/// short one shall not contain any, nor what the kernel does later for the one before.
+const TICK: Duration = Duration::from_millis(10);
+const BEHIND_TICK: Duration = Duration::from_micros(500);
+
 /// Measures this side, and after the kexec the other.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
-    let n: u64 = guest.args.get("n", 100)?;
+    let crowd = Crowd {
+        sessions: guest.args.get("sessions", 100)?,
+        files: guest.args.get("files", 1)?,
+        warm: guest.args.get("warm", 0)?,
+    };
     // A table of descriptors that grows waits for other processors; it never
     // shrinks, so one high number makes room for all.
-    let stdin = std::io::stdin();
-    let high = i32::try_from(3 * n + 1000)?;
-    drop(rustix::io::fcntl_dupfd_cloexec(stdin, high)?);
+    let all = (crowd.sessions + crowd.warm) * (crowd.files + 1);
+    let high = i32::try_from(2 * all + 1000)?;
+    drop(rustix::io::fcntl_dupfd_cloexec(std::io::stdin(), high)?);
     std::thread::sleep(SETTLE);
     if guest.boot == 0 {
-        before(guest, n)
+        before(guest, &crowd)
     } else {
-        after(n)
+        after(&crowd)
     }
 }
 
-fn before(guest: &Guest, n: u64) -> Result<()> {
-    let names = names("bench", n);
+/// Sessions and the files in each.
+struct Crowd {
+    sessions: u64,
+    files: u64,
+    /// Sessions of one file that go before those that are measured, on each side. An
+    /// emulated processor translates code when it runs first, and in real time a
+    /// hundred operations would measure little else.
+    warm: u64,
+}
+
+impl Crowd {
+    fn names(&self, kind: &str) -> Vec<SessionName> {
+        let count = if kind == WARM {
+            self.warm
+        } else {
+            self.sessions
+        };
+        let names = (0..count).map(|index| name(&format!("{kind}-{index:06}")));
+        names.collect()
+    }
+}
+
+const MEASURED: &str = "bench";
+const WARM: &str = "warm";
+
+fn before(guest: &Guest, crowd: &Crowd) -> Result<()> {
+    let mut figures = Figures::new(crowd.sessions);
+    let names = crowd.names(MEASURED);
     let mut files = Vec::new();
-    for token in 0..n {
+    for token in 0..crowd.sessions * crowd.files {
         files.push(fill::memfd("bench", PAGE, Prng::of(&[token]))?);
     }
     let device = Device::open()?;
-    let _warm = warm_before(&device)?;
+    let _warm = warm_before(&device, crowd)?;
     let mut sessions = Vec::with_capacity(names.len());
-    each("create", n, || {
+    figures.each("CREATE_SESSION", crowd.sessions, || {
         for name in &names {
             sessions.push(device.create_session(name)?);
         }
         Ok(())
     })?;
-    let full = device.create_session(&name(FULL))?;
-    each("preserve", n, || {
-        for (file, token) in files.iter().zip(0..) {
-            full.preserve_fd(file, Token(token))?;
+    figures.each("PRESERVE_FD", crowd.sessions * crowd.files, || {
+        let mut files = files.iter();
+        for session in &sessions {
+            for (token, file) in (0..crowd.files).zip(files.by_ref()) {
+                session.preserve_fd(file, Token(token))?;
+            }
         }
         Ok(())
     })?;
+    figures.tell();
     // The kernel holds the files now; the descriptors only cost memory.
     drop(files);
     kexec::go(guest, |_, _| ())
 }
 
-fn after(n: u64) -> Result<()> {
-    let names = names("bench", n);
-    let start = Instant::now();
-    let device = Device::open()?;
-    port::sample("first-open", n, nanoseconds(start.elapsed()), "ns");
-    warm_after(&device)?;
+fn after(crowd: &Crowd) -> Result<()> {
+    let mut figures = Figures::new(crowd.sessions);
+    let names = crowd.names(MEASURED);
+    let device = figures.each("first open", 1, || Ok(Device::open()?))?;
+    warm_after(&device, crowd)?;
     let mut sessions = Vec::with_capacity(names.len());
-    each("retrieve-session", n, || {
+    figures.each("RETRIEVE_SESSION", crowd.sessions, || {
         for name in &names {
             sessions.push(device.retrieve_session(name)?);
         }
         Ok(())
     })?;
-    let full = device.retrieve_session(&name(FULL))?;
-    let mut files = Vec::new();
-    each("retrieve-fd", n, || {
-        for token in 0..n {
-            files.push(full.retrieve_fd(Token(token))?);
+    let mut files = Vec::with_capacity(names.len() * usize::try_from(crowd.files)?);
+    figures.each("RETRIEVE_FD", crowd.sessions * crowd.files, || {
+        for session in &sessions {
+            for token in 0..crowd.files {
+                files.push(session.retrieve_fd(Token(token))?);
+            }
         }
         Ok(())
     })?;
-    each("finish", n, || Ok(full.finish()?))
-}
-
-/// What is warm stays until the kexec: the sessions' descriptors.
-fn warm_before(device: &Device) -> Result<Vec<Session>> {
-    let mut sessions = Vec::new();
-    for name in names("warm", WARM) {
-        sessions.push(device.create_session(&name)?);
+    // The last one may end the update as well.
+    let (last, others) = sessions.split_last().context("no session")?;
+    if !others.is_empty() {
+        figures.each("FINISH", crowd.sessions - 1, || {
+            others.iter().try_for_each(|session| Ok(session.finish()?))
+        })?;
     }
-    let full = device.create_session(&name(WARM_FULL))?;
-    for token in 0..WARM {
-        let file = fill::memfd("warm", PAGE, Prng::of(&[token]))?;
-        full.preserve_fd(&file, Token(token))?;
-    }
-    sessions.push(full);
-    Ok(sessions)
-}
-
-fn warm_after(device: &Device) -> Result<()> {
-    for name in names("warm", WARM) {
-        device.retrieve_session(&name)?.finish()?;
-    }
-    let full = device.retrieve_session(&name(WARM_FULL))?;
-    for token in 0..WARM {
-        full.retrieve_fd(Token(token))?;
-    }
-    Ok(full.finish()?)
-}
-
-fn names(kind: &str, n: u64) -> Vec<SessionName> {
-    (0..n)
-        .map(|index| name(&format!("{kind}-{index:06}")))
-        .collect()
-}
-
-/// Times `body`, which does something `n` times.
-fn each(metric: &str, n: u64, body: impl FnOnce() -> Result<()>) -> Result<()> {
-    let start = Instant::now();
-    body()?;
-    let total = nanoseconds(start.elapsed());
-    port::sample(metric, n, total / n.max(1) as f64, "ns/op");
+    figures.each("FINISH of the last session", 1, || Ok(last.finish()?))?;
+    figures.each("close of a finished session", crowd.sessions, || {
+        sessions.clear();
+        Ok(())
+    })?;
+    figures.tell();
     Ok(())
 }
 
-fn nanoseconds(duration: Duration) -> f64 {
-    duration.as_secs_f64() * 1e9
+/// What is warm stays until the kexec: the sessions' descriptors.
+fn warm_before(device: &Device, crowd: &Crowd) -> Result<Vec<Session>> {
+    let mut sessions = Vec::new();
+    for name in crowd.names(WARM) {
+        let session = device.create_session(&name)?;
+        let file = fill::memfd("warm", PAGE, Prng::of(&[]))?;
+        session.preserve_fd(&file, Token(0))?;
+        sessions.push(session);
+    }
+    Ok(sessions)
+}
+
+fn warm_after(device: &Device, crowd: &Crowd) -> Result<()> {
+    for name in crowd.names(WARM) {
+        let session = device.retrieve_session(&name)?;
+        session.retrieve_fd(Token(0))?;
+        session.finish()?;
+    }
+    Ok(())
+}
+
+/// Figures of one boot. They are told at its end: the host's port has interrupts, which
+/// would be counted with what is measured next.
+struct Figures {
+    n: u64,
+    taken: Vec<(&'static str, f64)>,
+}
+
+impl Figures {
+    const fn new(n: u64) -> Self {
+        Self {
+            n,
+            taken: Vec::new(),
+        }
+    }
+
+    /// Counts what `body` takes, which does something `count` times.
+    fn each<T>(
+        &mut self,
+        metric: &'static str,
+        count: u64,
+        body: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        quiet();
+        let start = ticks()?;
+        let done = body()?;
+        let total = ticks()? - start;
+        self.taken.push((metric, total as f64 / count as f64));
+        Ok(done)
+    }
+
+    fn tell(&self) {
+        for (metric, value) in &self.taken {
+            port::sample(metric, self.n, *value, port::TICKS);
+        }
+    }
+}
+
+/// The processor's counter.
+///
+/// # Errors
+/// It has none.
+pub(super) fn ticks() -> Result<u64> {
+    clock::ticks().context("this processor has no counter that programs may read")
+}
+
+/// Sleeps until the kernel has nothing else to do for a while.
+pub(super) fn quiet() {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let tick = TICK.as_nanos() as u64;
+    let into_tick = now.tv_nsec as u64 % tick;
+    // Over a whole tick at least, in which deferred work is done.
+    let left = Duration::from_nanos(2 * tick - into_tick);
+    std::thread::sleep(left + BEHIND_TICK);
 }

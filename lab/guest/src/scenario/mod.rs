@@ -2,6 +2,7 @@
 //! What a guest can be asked to do. One row of [`TABLE`], one file.
 
 mod bench;
+mod blackout;
 mod chain;
 mod conformance;
 mod contract;
@@ -27,6 +28,7 @@ pub(crate) type Scenario = fn(&Guest) -> Result<()>;
 /// Name, and what to run.
 const TABLE: &[(&str, Scenario)] = &[
     ("bench", bench::run),
+    ("blackout", blackout::run),
     ("chain", chain::run),
     ("conformance", conformance::run),
     ("contract", contract::run),

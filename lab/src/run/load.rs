@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The loads under which orchestrators are measured.
+
+/// A load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Load {
+    /// Its name in those of scenarios and counts.
+    pub name: &'static str,
+    /// What it is, for people.
+    pub words: &'static str,
+    /// The scenario in the guest.
+    pub guest: &'static str,
+    /// The scenario's arguments.
+    pub args: &'static [&'static str],
+}
+
+/// The loads, the smallest first.
+pub const LOADS: &[Load] = &[
+    Load {
+        name: "2x2",
+        words: "2 sessions of 2 files",
+        guest: "bench",
+        args: &["sessions:2", "files:2"],
+    },
+    Load {
+        name: "100x1",
+        words: "100 sessions of a file",
+        guest: "bench",
+        args: &["sessions:100"],
+    },
+    Load {
+        name: "2000x1",
+        words: "2,000 sessions of a file",
+        guest: "bench",
+        args: &["sessions:2000"],
+    },
+    Load {
+        name: "1x2000",
+        words: "a session of 2,000 files",
+        guest: "bench",
+        args: &["sessions:1", "files:2000"],
+    },
+    Load {
+        name: "16M",
+        words: "a file of 16 MiB",
+        guest: "blackout",
+        args: &["pages:4096"],
+    },
+];
+
+/// The load that the gate counts instructions of.
+pub const OF_THE_GATE: &Load = &LOADS[1];
