@@ -11,7 +11,7 @@
 //!
 //! ```text
 //! fetch                   build                                    run                judge
-//! prereq, apt ─ toolchain  source (patches, overlay, tree)          scenario(s)        console
+//! prereq, apt ─ toolchain  source (patches, overlay, tree)          load, scenario(s)  console
 //!      ├────── linux       kernel (variant, kconfig, make)          qemu ─ shell       verdict
 //!      └────── debian      guest, selftests, clients, systemd                          timeline
 //!                          └ initramfs

@@ -18,6 +18,11 @@ type Inner<T> = kernel::alloc::KVVec<T>;
 #[cfg(CONFIG_LIVEUPDATE_RUST)]
 use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL};
 
+/// Elements that the first request of an array makes room for at least, so that one
+/// which grows to a few does not ask for each. The standard library does the same.
+#[cfg(CONFIG_LIVEUPDATE_RUST)]
+const FEW: usize = 4;
+
 /// A request for memory was refused; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory;
@@ -45,10 +50,15 @@ impl<T> Vec<T> {
         #[cfg(not(CONFIG_LIVEUPDATE_RUST))]
         let grown = self.0.try_reserve(additional).map_err(|_| OutOfMemory);
         #[cfg(CONFIG_LIVEUPDATE_RUST)]
-        let grown = self
-            .0
-            .reserve(additional, GFP_KERNEL | __GFP_NOWARN)
-            .map_err(|_| OutOfMemory);
+        let grown = {
+            let additional = match self.0.capacity() {
+                0 => additional.max(FEW),
+                _ => additional,
+            };
+            self.0
+                .reserve(additional, GFP_KERNEL | __GFP_NOWARN)
+                .map_err(|_| OutOfMemory)
+        };
         grown
     }
 
@@ -109,8 +119,14 @@ impl<T: Clone> Vec<T> {
     pub fn filled(value: T, len: usize) -> Result<Self, OutOfMemory> {
         let mut all = Self::new();
         all.reserve(len)?;
+        // There is room for all of them now, so none has to ask.
+        #[cfg(not(CONFIG_LIVEUPDATE_RUST))]
+        all.0.resize(len, value);
+        #[cfg(CONFIG_LIVEUPDATE_RUST)]
         for _ in 0..len {
-            all.push(value.clone())?;
+            all.0
+                .push_within_capacity(value.clone())
+                .map_err(|_| OutOfMemory)?;
         }
         Ok(all)
     }

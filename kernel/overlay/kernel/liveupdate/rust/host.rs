@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The engine under its lock, and what the kernel supplies to it.
 
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Poll;
 
 use kernel::fs::File;
@@ -35,6 +36,9 @@ pub(crate) struct Linux {
     /// for can only come about by another step.
     #[pin]
     stepped: WaitQueue,
+    /// How many are in that queue, or have just left it. Changed only under the lock,
+    /// so that a step which finds none need not look at the queue.
+    sleepers: AtomicUsize,
     /// When the transition that is under way began.
     #[pin]
     begun: Mutex<Option<Instant<Monotonic>>>,
@@ -58,6 +62,7 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
         pin_init!(Linux {
             engine <- new_mutex!(Engine::new(seed), "luo_engine"),
             stepped <- WaitQueue::new(c"luo_stepped", static_lock_class!()),
+            sleepers: AtomicUsize::new(0),
             begun <- new_mutex!(None, "luo_begun"),
         }),
         GFP_KERNEL,
@@ -67,19 +72,33 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
 }
 
 impl Linux {
-    /// Runs a step. If it has to wait, gives the lock, which must be let go only
-    /// when we are in the queue.
+    /// Runs a step for a caller who has slept in the queue before, or has not. If it has
+    /// to wait, gives the lock, which must be let go only when we are in the queue.
     fn step<R>(
         &self,
+        slept: bool,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, MutexGuard<'_, Engine<Self>>> {
         let mut engine = self.engine.lock();
+        if slept {
+            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+        }
         match step(&mut engine) {
             Poll::Ready(done) => {
-                self.stepped.notify_all();
+                self.notify();
                 Ok(done)
             }
-            Poll::Pending => Err(engine),
+            Poll::Pending => {
+                self.sleepers.fetch_add(1, Ordering::Relaxed);
+                Err(engine)
+            }
+        }
+    }
+
+    /// Wakes those who wait for a step, with the lock held.
+    fn notify(&self) {
+        if self.sleepers.load(Ordering::Relaxed) > 0 {
+            self.stepped.notify_all();
         }
     }
 }
@@ -88,18 +107,20 @@ impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = self.engine.lock();
         let done = step(&mut engine);
-        self.stepped.notify_all();
+        self.notify();
         done
     }
 
     fn wait<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+        let mut slept = false;
         loop {
-            match self.step(&mut step) {
+            match self.step(slept, &mut step) {
                 Ok(done) => return done,
                 // No signal ends it: an operation that has begun must be ended,
                 // and what it waits for is in the hands of another that will end.
                 Err(engine) => self.stepped.wait(engine),
             }
+            slept = true;
         }
     }
 
@@ -107,14 +128,19 @@ impl Lock for Linux {
         &self,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
+        let mut slept = false;
         loop {
-            match self.step(&mut step) {
+            match self.step(slept, &mut step) {
                 Ok(done) => return Ok(done),
                 Err(engine) => {
-                    let waited = self.stepped.wait_killable(engine);
-                    waited.map_err(|Killed| Errno::EAGAIN)?;
+                    if let Err(Killed) = self.stepped.wait_killable(engine) {
+                        let _engine = self.engine.lock();
+                        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                        return Err(Errno::EAGAIN);
+                    }
                 }
             }
+            slept = true;
         }
     }
 }
