@@ -21,7 +21,7 @@ const OF_TESTS: [&str; 2] = ["c", "rust"];
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// How often times are taken; the median counts
-    #[arg(long, default_value_t = 3)]
+    #[arg(long, default_value_t = 1)]
     repeats: u32,
     /// Agree on the counts, the gate's too, and replace the tables in docs/benchmarks.md
     #[arg(long)]
@@ -70,7 +70,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         bench.agreed.write(&lab.repo)?;
         let section = format!(
             "Made by `cargo xtask bench --write`. Instructions:\n\n{counted}\n\
-             Time, as ratios of medians of {} runs:\n\n{timed}",
+             Time, as ratios of the medians of {} runs each:\n\n{timed}",
             args.repeats
         );
         Section::KERNEL.write(&lab.repo, &section)?;
