@@ -113,11 +113,13 @@ impl Lab {
     /// # Errors
     /// Something cannot be built.
     pub fn boot_files(&self, scenario: &Scenario) -> Result<BootFiles> {
-        let images = self.kernels(&scenario.variants())?;
+        let mut images = self.kernels(&scenario.variants())?;
         let kernel = images
             .get(scenario.first)
             .context("the first kernel is not among the images")?
             .clone();
+        // What is only booted does not have to be in memory, too.
+        images.retain(|name, _| scenario.next.contains(name));
         let programs = self.programs()?;
         if scenario.needs(Artifact::SystemdRoot) {
             let tree = systemd::root(&self.cache, &self.repo, programs)?;
@@ -137,6 +139,7 @@ impl Lab {
         let own = Own {
             init: &programs.guest(),
             kernels: &images,
+            shell: scenario.needs(Artifact::Shell),
             selftests,
             clients: clients.as_deref(),
         };

@@ -104,14 +104,18 @@ pub(crate) fn run_one(
         tally.add(case.clone());
     }
     show::line(&format!("\nconsole: {}", recording.log.display()));
-    show::line(&format!("took {:.1} s", recording.took.as_secs_f64()));
+    show::line(&format!(
+        "took {:.1} s, and {:.0} s of a processor",
+        recording.took.as_secs_f64(),
+        recording.processor.as_secs_f64()
+    ));
     show::line(&tally.summary());
     Ok((tally.is_good(), cases))
 }
 
 fn list() {
     show::line(
-        "Scenarios (cargo xtask vm run <scenario>), and what each takes alone on two processors:",
+        "Scenarios (cargo xtask vm run <scenario>), and for how long a processor is busy with each:",
     );
     for scenario in scenarios::all(scenarios::KEXECS) {
         let through = if scenario.next.is_empty() {

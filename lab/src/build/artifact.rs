@@ -8,6 +8,8 @@ pub enum Artifact {
     Selftests,
     /// Our own test programs in C ([`crate::build::clients`]).
     Clients,
+    /// A shell, for people.
+    Shell,
     /// A root of Debian's and our packages in place of our own init
     /// ([`crate::build::systemd`]).
     SystemdRoot,

@@ -65,6 +65,8 @@ pub struct Own<'a> {
     pub init: &'a Path,
     /// The kernels that the guest can kexec into.
     pub kernels: &'a Images,
+    /// Whether it has a shell.
+    pub shell: bool,
     /// The folder with selftest programs, if any are wanted.
     pub selftests: Option<&'a Path>,
     /// The folder with our own programs in C, if any are wanted.
@@ -117,11 +119,13 @@ impl Archive {
             self.add(folder, ModeFileType::Directory, 0o755, &[], None)?;
         }
         self.console()?;
-        let busybox = BUSYBOX.iter().map(Path::new).find(|path| path.exists());
-        self.program(
-            "bin/busybox",
-            busybox.context("busybox is missing: install the package busybox-static")?,
-        )?;
+        if own.shell {
+            let busybox = BUSYBOX.iter().map(Path::new).find(|path| path.exists());
+            self.program(
+                "bin/busybox",
+                busybox.context("busybox is missing: install the package busybox-static")?,
+            )?;
+        }
         self.program("init", own.init)?;
         self.kernels(own.kernels)?;
         for (place, folder, programs) in [

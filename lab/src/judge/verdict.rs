@@ -255,6 +255,7 @@ mod tests {
                 .collect(),
             ended,
             took: Duration::from_secs(3),
+            processor: Duration::from_secs(2),
             log: PathBuf::from("/log"),
         }
     }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 use luo_lab_protocol::Event;
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::interrupt;
 use crate::run::scenario::Clock;
@@ -86,6 +87,8 @@ pub struct Recording {
     pub ended: Ended,
     /// How long it ran.
     pub took: Duration,
+    /// How long a processor was busy with it, which does not depend on what else runs.
+    pub processor: Duration,
     /// Where the console was written.
     pub log: PathBuf,
 }
@@ -178,6 +181,7 @@ pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Resu
         console: Vec::new(),
         ended: Ended::Off,
         took: Duration::ZERO,
+        processor: Duration::ZERO,
         log: machine.log.clone(),
     };
     let mut events = None;
@@ -225,6 +229,7 @@ pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Resu
         }
         interrupt::check()?;
     }
+    recording.processor = qemu.wait()?;
     let failure = qemu.finish()?;
     if let (Ended::Off, Some(failure)) = (&recording.ended, failure.filter(|_| !said_done)) {
         recording.ended = Ended::Broken(failure);
@@ -312,6 +317,17 @@ impl Qemu {
         let _ = self.child.kill();
     }
 
+    /// Waits for the end, and leaves the process there for [`Self::finish`]; gives how
+    /// long a processor was busy with it.
+    fn wait(&self) -> Result<Duration> {
+        let pid = Pid::from_child(&self.child);
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        rustix::process::waitid(WaitId::Pid(pid), options)?;
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        processor_time(&stat, rustix::param::clock_ticks_per_second())
+            .context("/proc does not say what QEMU took")
+    }
+
     /// Waits for the end; gives what QEMU complained of if it failed.
     fn finish(&mut self) -> Result<Option<String>> {
         let status = self.child.wait()?;
@@ -323,6 +339,16 @@ impl Qemu {
         let failed = !status.success() && !self.killed;
         Ok(failed.then(|| format!("{PROGRAM} ended with {status}: {said}")))
     }
+}
+
+/// The time in user and in kernel mode in a process's `stat`.
+fn processor_time(stat: &str, ticks_per_second: u64) -> Option<Duration> {
+    // The name, in brackets, may have blanks in it. The times are fields 14 and 15.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    let ticks = ticks.map(str::parse::<u64>).sum::<Result<u64, _>>().ok()?;
+    let milliseconds = ticks.checked_mul(1000)?.checked_div(ticks_per_second)?;
+    Some(Duration::from_millis(milliseconds))
 }
 
 impl Drop for Qemu {
@@ -386,6 +412,13 @@ mod tests {
     #[test]
     fn escape_sequences_are_dropped() {
         assert_eq!(plain("\x1bc\x1b[?7l\x1b[2J\x1b[0mSea\tBIOS\r"), "Sea\tBIOS");
+    }
+
+    #[test]
+    fn processor_time_is_that_of_user_and_kernel() {
+        let stat = "7 (qemu (x) y) Z 1 2 3 4 5 6 7 8 9 10 150 75 0 0 20 0 1 0 5";
+        let time = processor_time(stat, 100);
+        assert_eq!(time, Some(Duration::from_millis(2250)));
     }
 
     #[test]

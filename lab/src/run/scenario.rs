@@ -63,8 +63,8 @@ pub struct Scenario {
     pub console: Rules,
     /// Which run of all tests it is in.
     pub when: When,
-    /// Seconds that it takes alone on a machine with two processors, measured. What
-    /// takes long begins early, so that the others run beside it.
+    /// Seconds for which a processor is busy with it, measured. What costs most begins
+    /// first, so that the others run beside it.
     pub cost: u32,
 }
 

@@ -282,7 +282,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             args: vec!["kind:all".to_owned()],
             cmdline: &["liveupdate=off"],
             // Less memory to fill when it looks whether anything was freed.
-            memory: 1024,
+            memory: 512,
             timeout: Duration::from_secs(900),
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::build::artifact::Artifact;
 use crate::build::variant::Variant;
 use crate::run::qemu::{self, BootFiles};
 use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
@@ -18,7 +19,7 @@ pub fn scenario(variant: &'static Variant, with: &[&'static Variant]) -> Scenari
         name: "shell".to_owned(),
         proves: "",
         guest: "shell",
-        needs: &[],
+        needs: &[Artifact::Shell],
         first: variant.name,
         next: with.iter().map(|variant| variant.name).collect(),
         args: Vec::new(),

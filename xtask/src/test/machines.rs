@@ -95,9 +95,10 @@ fn ended(scenario: &Scenario, cases: Vec<Case>, recording: &Recording, report: &
         }
     }
     show::line(&format!(
-        "{} took {:.1} s (alone about {} s)",
+        "{} took {:.1} s, and {:.0} s of a processor ({} as declared)",
         scenario.name,
         recording.took.as_secs_f64(),
+        recording.processor.as_secs_f64(),
         scenario.cost
     ));
     report.remember(Stage::Machines, &scenario.name, recording.took, result);
