@@ -66,8 +66,6 @@ table! {
         "name-without-end" EINVAL NORMAL, |s| s.named(uapi::CREATE_SESSION, &[b'x'; 64]);
         "name-taken" EEXIST NORMAL,
             |s| s.device.create_session(&name("outgoing")).map(drop);
-        "prepared" EBUSY PREPARED, |s| s.device.create_session(&name("new")).map(drop);
-        "frozen" EBUSY FROZEN, |s| s.device.create_session(&name("new")).map(drop);
         "no-descriptor" EMFILE EXHAUSTED,
             |s| s.device.create_session(&name("new")).map(drop);
         "bad-address" EFAULT NORMAL, |s| s.nowhere(&s.device, uapi::CREATE_SESSION);
@@ -97,8 +95,6 @@ table! {
         "token-taken" EEXIST NORMAL, |s| s.session.preserve_fd(&s.free, Token(1));
         "preserved" EBUSY NORMAL, |s| s.session.preserve_fd(&s.preserved, Token(3));
         "registered" EBUSY RFC, |s| s.session.preserve_fd(&s.registered, Token(3));
-        "prepared" EBUSY PREPARED, |s| s.session.preserve_fd(&s.free, Token(3));
-        "frozen" EBUSY FROZEN, |s| s.session.preserve_fd(&s.free, Token(3));
         "handler-fails" EFBIG failing(NORMAL, Fault::Preserve(ODD)),
             |s| s.session.preserve_fd(&s.registered, Token(3));
         "bad-address" EFAULT NORMAL, |s| s.nowhere(&s.session, uapi::SESSION_PRESERVE_FD);

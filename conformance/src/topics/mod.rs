@@ -14,6 +14,7 @@ mod fdinfo;
 mod finish;
 mod implicit;
 mod killed;
+mod late;
 mod lifetime;
 mod log;
 mod memfds;
@@ -64,6 +65,7 @@ pub const TOPICS: &[Topic] = &[
     topic("fdinfo", fdinfo::CASES),
     topic("log", log::CASES),
     topic("closing", closing::CASES),
+    topic("late", late::CASES),
     topic("implicit", implicit::CASES),
     topic("carry", carry::CASES),
     topic("scale", scale::CASES),

@@ -166,28 +166,33 @@ pub enum When {
     Always,
     /// These; in all others it ends with this error.
     In(&'static [State], Errno),
+    /// These; in all others it ends with this error for what took part in a prepare.
+    /// What came after it may be changed until the reboot freezes it.
+    OrLate(&'static [State], Errno),
 }
 
 impl When {
-    /// What a call ends with because the machine is in a state; `None` if it is legal
-    /// there.
+    /// What a call on something that took part in a prepare ends with because the
+    /// machine is in a state; `None` if it is legal there.
     #[must_use]
     pub fn refusal(self, state: State) -> Option<Errno> {
         match self {
-            Self::In(states, errno) if !states.contains(&state) => Some(errno),
-            Self::In(..) | Self::Always => None,
+            Self::In(states, errno) | Self::OrLate(states, errno) if !states.contains(&state) => {
+                Some(errno)
+            }
+            Self::In(..) | Self::OrLate(..) | Self::Always => None,
         }
     }
 }
 
-/// What is preserved may change; later it is fixed until the update is cancelled.
-const CHANGES: When = When::In(&[State::Normal, State::Updated], Errno::EBUSY);
+const UNFIXED: &[State] = &[State::Normal, State::Updated];
 
-/// What came from the previous kernel may be taken, up to the very end.
-const TAKES: When = When::In(
-    &[State::Normal, State::Prepared, State::Updated],
-    Errno::EBUSY,
-);
+/// What everybody is to agree to may change; later it is fixed until the update is
+/// cancelled.
+const REGISTERS: When = When::In(UNFIXED, Errno::EBUSY);
+
+/// What is preserved may change; later what took part is fixed.
+const CHANGES: When = When::OrLate(UNFIXED, Errno::EBUSY);
 
 /// One call.
 #[derive(Clone, Copy, Debug)]
@@ -292,8 +297,7 @@ pub const CALLS: &[Call] = {
     &[
         Call {
             form: Form::sized::<CreateSession>(),
-            when: CHANGES,
-            errors: &[E::EINVAL, E::EEXIST, E::EMFILE, E::ENOSPC],
+            errors: &[E::EBUSY, E::EINVAL, E::EEXIST, E::EMFILE, E::ENOSPC],
             gives: Some(offset_of!(CreateSession, fd)),
             does: "makes an outgoing session and gives its descriptor",
             ..call(
@@ -306,8 +310,7 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::sized::<RetrieveSession>(),
-            when: TAKES,
-            errors: &[E::ENOENT, E::EINVAL, E::EMFILE],
+            errors: &[E::EBUSY, E::ENOENT, E::EINVAL, E::EMFILE],
             gives: Some(offset_of!(RetrieveSession, fd)),
             does: "takes a session of the previous kernel by its name and gives its descriptor",
             ..call(
@@ -320,7 +323,6 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::sized::<PreserveFd>(),
-            when: CHANGES,
             errors: &[
                 E::EINVAL,
                 E::EBADF,
@@ -341,8 +343,7 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::sized::<RetrieveFd>(),
-            when: TAKES,
-            errors: &[E::EINVAL, E::ENOENT, E::EMFILE],
+            errors: &[E::EBUSY, E::EINVAL, E::ENOENT, E::EMFILE],
             asks: true,
             gives: Some(offset_of!(RetrieveFd, fd)),
             does: "restores a file of the previous kernel and gives a descriptor of it",
@@ -356,7 +357,6 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::sized::<Finish>(),
-            when: TAKES,
             errors: &[E::EINVAL, E::EBUSY],
             does: "ends a session of the previous kernel and lets go of all its files",
             ..call(N::Finish, "FINISH", SESSION_FINISH, Mainline, Session)
@@ -466,7 +466,7 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::Fixed(size_of::<LiveupdateFd>()),
-            when: CHANGES,
+            when: REGISTERS,
             errors: &[E::EINVAL, E::EBADF, E::ENOENT, E::EBUSY, E::ENOSPC],
             does: "registers a file of the caller's, to be preserved at prepare, and gives \
                    its token",
@@ -474,7 +474,7 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::Fixed(size_of::<u64>()),
-            when: CHANGES,
+            when: REGISTERS,
             errors: &[E::ENOENT],
             does: "takes a registration back",
             ..call(N::FdUnpreserve, "FD_UNPRESERVE", FD_UNPRESERVE, Rfc, Device)
@@ -550,7 +550,10 @@ impl Call {
                 matches!(errno, Errno::EFAULT | Errno::EINVAL | Errno::E2BIG)
             }
         };
-        let by_state = matches!(self.when, When::In(_, refusal) if refusal == errno);
+        let by_state = matches!(
+            self.when,
+            When::In(_, refusal) | When::OrLate(_, refusal) if refusal == errno
+        );
         by_form || by_state || errno == Errno::ENOMEM || self.errors.contains(&errno)
     }
 }

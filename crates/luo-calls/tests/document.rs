@@ -17,7 +17,9 @@ the table that the kernel and the simulator dispatch by: `luo_abi::calls::CALLS`
   `luo_abi::extend`: shorter than the first form is EINVAL; longer than 4,096, or with
   something behind what the orchestrator knows, E2BIG.
 - *legal in*: the states of the machine; in all others the call ends with the error that
-  is named. Whoever waits for a transition and is killed gets EAGAIN.
+  is named, some of them only for what took part in the prepare. Once a reboot has frozen
+  everything, the calls on sessions, other than queries, end with EBUSY. Whoever waits for a
+  transition and is killed gets EAGAIN.
 - *may end with*: beside that, EFAULT for memory that cannot be read or written, ENOMEM,
   and, where handlers or subsystems are asked (+), whatever they say.
 - A call that the descriptor does not take ends with ENOTTY.
@@ -31,6 +33,11 @@ fn states(call: &Call) -> String {
         When::In(states, errno) => {
             let words: Vec<_> = states.iter().map(|state| state.word()).collect();
             format!("{}; else {errno}", words.join(", ").to_uppercase())
+        }
+        When::OrLate(states, errno) => {
+            let words: Vec<_> = states.iter().map(|state| state.word()).collect();
+            let words = words.join(", ").to_uppercase();
+            format!("{words}; else {errno} for what took part")
         }
     }
 }

@@ -160,7 +160,8 @@ impl<H: Host> Engine<H> {
         self.update.changes()
     }
 
-    /// Whether what is preserved may change now.
+    /// Whether it may be changed now what everybody is to agree to: what is registered on
+    /// the device, and which subsystems there are.
     ///
     /// # Errors
     /// [`Error::Prepared`], [`Error::Frozen`]; pending during a transition.
@@ -222,10 +223,7 @@ impl<H: Host> Engine<H> {
         id: SessionId,
         direction: Direction,
     ) -> Poll<Result<&mut Session<H>, Error>> {
-        core::task::ready!(match direction {
-            Direction::Outgoing => self.update.changeable(),
-            Direction::Incoming => self.update.claimable(),
-        })?;
+        core::task::ready!(self.update.admits())?;
         match self.sessions.get_mut(id) {
             None => Poll::Ready(Err(Error::NoSession)),
             Some(session) if session.direction() != direction => {
@@ -256,7 +254,7 @@ impl<H: Host> Engine<H> {
     /// Takes a whole session for an operation, waiting for those on its files.
     /// Answers with the state it was in.
     pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<State, Error>> {
-        core::task::ready!(self.update.claimable())?;
+        core::task::ready!(self.update.admits())?;
         let Some(session) = self.sessions.get_mut(id) else {
             return Poll::Ready(Err(Error::NoSession));
         };

@@ -33,10 +33,12 @@ impl<H: Host> Engine<H> {
     /// All that decides how the engine goes on, as long as there is memory.
     pub fn fingerprint(&self, into: &mut impl Hasher) {
         kind(&self.state(), into);
+        let [updated, sealed] = self.update.flags();
         flags(
             &[
                 self.update.is_moving(),
-                self.update.is_updated(),
+                updated,
+                sealed,
                 self.retry_wanted,
                 self.gathered,
             ],
@@ -126,7 +128,10 @@ impl<H: Host> Engine<H> {
                 flags(&[session.orphan], into);
                 kind(&session.way, into);
                 match &session.way {
-                    Way::Outgoing(way) => flags(&[way.closed, way.carries.is_some()], into),
+                    Way::Outgoing(way) => {
+                        let took_part = self.update.took_part(way.made);
+                        flags(&[way.closed, way.carries.is_some(), took_part], into);
+                    }
                     Way::Incoming(way) => flags(
                         &[way.finished, way.together, way.left_behind, way.needed],
                         into,
@@ -144,7 +149,10 @@ impl<H: Host> Engine<H> {
         into.write_u64(file.object.unwrap_or_default());
         flags(&[file.handler.is_some(), file.object.is_some()], into);
         match &file.way {
-            FileWay::Outgoing(way) => flags(&[way.registered, way.frozen], into),
+            FileWay::Outgoing(way) => {
+                let took_part = self.update.took_part(way.made);
+                flags(&[way.registered, way.frozen, took_part], into);
+            }
             FileWay::Incoming(way) => flags(
                 &[way.lent_object.is_some(), way.handed, way.asked_for],
                 into,

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! outgoing:  Open -------------close------------> gone
-//!              '--close when prepared or frozen--> orphan --cancel--> gone
+//!              '--close of one that took part in a prepare--> orphan --cancel--> gone
 //!
 //! incoming:  Unclaimed --retrieve--> Claimed --finish--> Claimed, no files
 //!               ^                      |  '--close: all files let go--> gone
@@ -137,6 +137,8 @@ pub(crate) struct OutgoingSession<H: Host> {
     pub(crate) carries: Option<SessionId>,
     /// Its place among the records that were written last.
     pub(crate) position: u32,
+    /// The round it was made in, see `UpdateState::took_part`.
+    pub(crate) made: u64,
     /// Pages for the files' records.
     pub(crate) chain: FileChain<H>,
 }
@@ -155,13 +157,15 @@ pub(crate) struct IncomingSession {
 }
 
 impl<H: Host> Session<H> {
-    pub(crate) fn new(kind: SessionKind, direction: Direction) -> Self {
+    /// A session that is made in a round.
+    pub(crate) fn new(kind: SessionKind, direction: Direction, made: u64) -> Self {
         let (state, way) = match direction {
             Direction::Outgoing => {
                 let outgoing = OutgoingSession {
                     closed: kind.closed,
                     carries: None,
                     position: 0,
+                    made,
                     chain: Chain::new(),
                 };
                 (State::Open, Way::Outgoing(outgoing))

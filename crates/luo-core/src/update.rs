@@ -9,6 +9,7 @@
 //! | `end` | FINISH, and the end of an update by itself |
 //! | `reboot` | what the reboot system call does before a kexec |
 //! | `transition` | the steps that the above are made of, and their undoing |
+//! | `freeze` | those of them that freeze |
 //! | `carry` | sessions that nobody has claimed go on to the next kernel |
 //! | `takeover` | reading what the previous kernel left |
 //! | `open` | opening the device |
@@ -18,6 +19,7 @@
 pub(crate) mod carry;
 pub(crate) mod end;
 pub(crate) mod event;
+mod freeze;
 pub(crate) mod leave;
 pub(crate) mod open;
 pub(crate) mod reboot;

@@ -73,6 +73,12 @@ pub(crate) struct UpdateState {
     moving: bool,
     /// The previous kernel handed over and not all of it is finished.
     updated: bool,
+    /// A reboot has frozen everything and written it for the next kernel: all that is
+    /// missing is the jump.
+    sealed: bool,
+    /// Times that what is preserved was fixed. What is made afterwards has the new
+    /// number: that tells it from what took part.
+    rounds: u64,
     changes: u64,
     failures: u64,
     last_failure: Option<LastFailure>,
@@ -84,6 +90,8 @@ impl UpdateState {
             state: State::Normal,
             moving: false,
             updated: false,
+            sealed: false,
+            rounds: 0,
             changes: 0,
             failures: 0,
             last_failure: None,
@@ -98,9 +106,11 @@ impl UpdateState {
         self.moving
     }
 
+    /// Whether the previous kernel handed over and not all of it is finished; whether
+    /// all that is missing is the jump.
     #[cfg(feature = "fault-injection")]
-    pub(crate) const fn is_updated(&self) -> bool {
-        self.updated
+    pub(crate) const fn flags(&self) -> [bool; 2] {
+        [self.updated, self.sealed]
     }
 
     pub(crate) const fn changes(&self) -> u64 {
@@ -175,6 +185,22 @@ impl UpdateState {
         };
         self.set_state(state);
         self.moving = false;
+        self.sealed = false;
+        state
+    }
+
+    /// Ends a prepare that went well: all that is there now has taken part.
+    pub(crate) fn end_prepared(&mut self) -> State {
+        self.rounds = self.rounds.saturating_add(1);
+        self.end(State::Prepared)
+    }
+
+    /// Ends a reboot that went well: all that is there now is on its way, and nothing
+    /// comes after it.
+    pub(crate) fn end_sealed(&mut self) -> State {
+        self.rounds = self.rounds.saturating_add(1);
+        let state = self.end(State::Frozen);
+        self.sealed = true;
         state
     }
 
@@ -189,7 +215,30 @@ impl UpdateState {
         self.end(State::Normal)
     }
 
-    /// Whether what is preserved may change now.
+    /// The number of what is made now.
+    pub(crate) const fn round(&self) -> u64 {
+        self.rounds
+    }
+
+    /// Whether what was made in a round has taken part in what fixed it.
+    pub(crate) const fn took_part(&self, made: u64) -> bool {
+        made < self.rounds
+    }
+
+    /// Whether what was made in a round may change now: what came after the others had
+    /// agreed is not bound by that.
+    ///
+    /// # Errors
+    /// [`Error::Prepared`], [`Error::Frozen`].
+    pub(crate) const fn may_change(&self, made: u64) -> Result<(), Error> {
+        match self.state {
+            State::Prepared if self.took_part(made) => Err(Error::Prepared),
+            State::Frozen if self.took_part(made) => Err(Error::Frozen),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether it may be changed now what everybody is to agree to.
     ///
     /// # Errors
     /// [`Error::Prepared`], [`Error::Frozen`]; pending during a transition.
@@ -202,14 +251,15 @@ impl UpdateState {
         }
     }
 
-    /// Whether what came from the previous kernel may change now.
+    /// Whether sessions may be worked with now: they may up to the reboot that has
+    /// frozen everything.
     ///
     /// # Errors
     /// [`Error::Frozen`]; pending during a transition.
-    pub(crate) fn claimable(&self) -> Poll<Result<(), Error>> {
+    pub(crate) fn admits(&self) -> Poll<Result<(), Error>> {
         match self.state {
             _ if self.moving => Poll::Pending,
-            State::Frozen => Poll::Ready(Err(Error::Frozen)),
+            State::Frozen if self.sealed => Poll::Ready(Err(Error::Frozen)),
             _ => Poll::Ready(Ok(())),
         }
     }

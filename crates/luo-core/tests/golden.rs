@@ -68,6 +68,7 @@ fn scene() -> TestHost {
 fn frozen_by_event(host: TestHost) -> Handed {
     ops::prepare(&host).unwrap();
     ops::freeze(&host).unwrap();
+    host.reboot().unwrap();
     host.kexec()
 }
 

@@ -29,6 +29,7 @@ mod freeze;
 mod golden;
 mod hostile;
 mod interleave;
+mod late;
 mod limits;
 mod model;
 mod preserve;

@@ -190,6 +190,7 @@ fn a_file_is_seen_in_each_of_its_states() {
     assert_eq!(statuses(&host, device), [FILE_PRESERVED]);
     ops::freeze(&host).unwrap();
     assert_eq!(statuses(&host, device), [FILE_FROZEN]);
+    host.reboot().unwrap();
     let host = TestHost::opened(host.kexec());
     let vm = host.claim("vm").unwrap();
     assert_eq!(statuses(&host, vm), [FILE_INCOMING]);
@@ -262,7 +263,7 @@ fn a_session_is_seen_in_each_of_its_states() {
     ops::prepare(&host).unwrap();
     host.close(vm).unwrap();
     assert_eq!(state(&host, 0), (SESSION_CLOSED, 0));
-    ops::freeze(&host).unwrap();
+    host.reboot().unwrap();
     let host = TestHost::opened(host.kexec());
     assert_eq!(state(&host, 0), (SESSION_UNCLAIMED, 0));
     assert_eq!(state(&host, 1), (SESSION_UNCLAIMED, SESSION_OF_DEVICE));

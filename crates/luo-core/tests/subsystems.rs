@@ -61,6 +61,7 @@ fn what_is_left_is_there_at_boot_and_finished_once() {
     host.subsystem(3).unwrap();
     ops::prepare(&host).unwrap();
     ops::freeze(&host).unwrap();
+    host.reboot().unwrap();
     // Before the device is open, and before they are registered.
     let host = TestHost::warm(host.kexec());
     assert_eq!(data(&host, 1), Ok((1 + 0x2000) | FROZEN));

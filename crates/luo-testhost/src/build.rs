@@ -189,10 +189,11 @@ impl TestHost {
         ops::drop_dependency(self, session, token, on)
     }
 
-    /// A host that has everything another left, after the events.
+    /// A host that has everything another left, after the events and the reboot.
     pub fn next(self) -> Self {
         ops::prepare(&self).unwrap();
         ops::freeze(&self).unwrap();
+        self.reboot().unwrap();
         Self::opened(self.kexec())
     }
 

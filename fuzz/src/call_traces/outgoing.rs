@@ -20,13 +20,15 @@ impl World {
         let there = |session: &Outgoing| session.label == Some(label);
         match answer {
             Ok(id) => {
-                assert!(self.is_open());
+                assert!(!self.truth.sealed);
                 assert!(!self.truth.outgoing.iter().any(there), "a name twice");
+                let late = !self.is_open();
                 self.truth.outgoing.push(Outgoing {
                     id,
                     label: Some(label),
                     owner: Some(who),
                     files: Vec::new(),
+                    late,
                 });
             }
             Err(Error::SessionExists) => assert!(
@@ -82,7 +84,7 @@ impl World {
         let has_token = known.iter().any(|file| file.token == token);
         match answer {
             Ok(()) => {
-                assert!(self.is_open() && !has_token && kind < 2);
+                assert!(!self.truth.sealed && !has_token && kind < 2);
                 self.note_file(at, token, what);
             }
             Err(Error::TokenExists) => assert!(has_token),
@@ -93,6 +95,7 @@ impl World {
     }
 
     fn note_file(&mut self, at: usize, token: u64, what: What) {
+        let late = !self.is_open();
         self.truth.outgoing[at].files.push(File {
             token,
             object: what.object.0.into(),
@@ -100,6 +103,7 @@ impl World {
             access: access(what.access.0),
             needs: Vec::new(),
             restored: false,
+            late,
         });
         self.reached.preserved += 1;
     }
@@ -116,6 +120,7 @@ impl World {
                     label: None,
                     owner: Some(who),
                     files: Vec::new(),
+                    late: false,
                 });
                 self.truth.device_of(who)
             }
@@ -157,7 +162,8 @@ impl World {
         let known = files.iter().position(|file| file.token == token);
         match answer {
             Ok(()) => {
-                files.remove(known.expect("a file that was there"));
+                let file = files.remove(known.expect("a file that was there"));
+                assert!(self.is_open() || (file.late && !self.truth.sealed));
             }
             Err(Error::NoToken) => assert!(known.is_none()),
             Err(why) => self.excuse(&why),
@@ -249,7 +255,8 @@ impl World {
         let id: SessionId = self.truth.outgoing[at].id;
         let closed = ops::close_session(self.host(), id);
         assert_eq!(closed, Ok(()), "an outgoing session");
-        if self.is_open() {
+        let late = self.truth.outgoing[at].late && !self.truth.sealed;
+        if self.is_open() || late {
             self.truth.outgoing.remove(at);
         } else {
             // It is kept, and goes when the update is cancelled.

@@ -15,6 +15,8 @@ pub(super) struct File {
     pub(super) needs: Vec<(bool, String, u64)>,
     /// It was registered on a device in the previous kernel, and somebody got it.
     pub(super) restored: bool,
+    /// It was preserved when all had agreed to an update already.
+    pub(super) late: bool,
 }
 
 /// An outgoing session.
@@ -26,6 +28,8 @@ pub(super) struct Outgoing {
     /// The client that has it, `None` once it is closed.
     pub(super) owner: Option<usize>,
     pub(super) files: Vec<File>,
+    /// It was made when all had agreed to an update already.
+    pub(super) late: bool,
 }
 
 /// A session of the previous kernel.
@@ -63,6 +67,8 @@ pub(super) struct Truth {
     pub(super) incoming: Vec<Incoming>,
     /// The device is open: what arrived has been read.
     pub(super) opened: bool,
+    /// A reboot has frozen everything: nothing changes any more.
+    pub(super) sealed: bool,
     /// Something has failed while files were restored: that they do not come back
     /// is no wonder.
     pub(super) tainted: bool,
@@ -115,6 +121,23 @@ impl Truth {
     /// Closed sessions go with a return to a state in which nothing is kept.
     pub(super) fn settle(&mut self) {
         self.outgoing.retain(|session| session.owner.is_some());
+        self.sealed = false;
+        self.nobody_is_late();
+    }
+
+    /// A reboot has frozen everything.
+    pub(super) fn seal(&mut self) {
+        self.sealed = true;
+        self.nobody_is_late();
+    }
+
+    fn nobody_is_late(&mut self) {
+        for session in &mut self.outgoing {
+            session.late = false;
+            for file in &mut session.files {
+                file.late = false;
+            }
+        }
     }
 }
 

@@ -200,6 +200,7 @@ impl World {
         match answer {
             Ok(report) => {
                 assert_eq!(after, State::Frozen);
+                self.truth.seal();
                 self.truth.opened |= !report.unread;
                 self.reached.carried += report.carried as u32;
                 if before == State::Updated && !discard {
@@ -220,7 +221,7 @@ impl World {
             }
             Err(_) => {
                 let expected = match before {
-                    State::Prepared => State::Normal,
+                    State::Prepared | State::Frozen => State::Normal,
                     other => other,
                 };
                 assert_eq!(after, expected);
@@ -233,7 +234,8 @@ impl World {
     }
 
     fn kexec(&mut self) {
-        if self.state() != State::Frozen {
+        // The event alone has written nothing.
+        if !self.truth.sealed {
             return;
         }
         fault::disarm();
@@ -340,7 +342,7 @@ impl World {
             assert_eq!(tokens(&files), known);
             for (file, known) in files.iter().zip(&session.files) {
                 let expected = match (state, session.label) {
-                    (State::Frozen, _) => FILE_FROZEN,
+                    (State::Frozen, _) if !known.late => FILE_FROZEN,
                     (State::Normal | State::Updated, None) => FILE_REGISTERED,
                     _ => FILE_PRESERVED,
                 };

@@ -51,6 +51,12 @@ impl<H: Host> Engine<H> {
         })
     }
 
+    /// Whether an outgoing file may change now: what took part in a prepare may not.
+    pub(crate) fn may_change_file(&self, id: FileId) -> Result<(), Error> {
+        let file = self.files.get(id).and_then(File::as_outgoing);
+        file.map_or(Ok(()), |file| self.update.may_change(file.made))
+    }
+
     /// Whether a session is one of an open instance of the device, and where it
     /// goes.
     fn kind_of(&self, session: SessionId) -> Option<(Owner, Direction)> {

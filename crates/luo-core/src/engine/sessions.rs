@@ -41,7 +41,8 @@ impl<H: Host> Engine<H> {
         hash: u32,
     ) -> Result<SessionId, Error> {
         self.names.reserve(1)?;
-        let id = self.sessions.insert(Session::new(kind, direction))?;
+        let made = self.update.round();
+        let id = self.sessions.insert(Session::new(kind, direction, made))?;
         self.names.insert(hash, id.slot)?;
         let mut list = *self.list(direction);
         list.push_back(&mut self.sessions, id);

@@ -11,6 +11,8 @@ pub(crate) struct Subsystem<H: Host> {
     /// The number it returned at prepare or freeze, from prepare to cancel, and what keeps
     /// its owner there.
     pub(crate) prepared: Option<(u64, H::Pin)>,
+    /// It has had its last look, and is not asked again before a cancel.
+    pub(crate) frozen: bool,
 }
 
 /// A number that a subsystem of the previous kernel handed over.

@@ -42,6 +42,7 @@ impl<H: Host> Engine<H> {
             name,
             table: table.clone(),
             prepared: None,
+            frozen: false,
         });
         Poll::Ready(pushed.map_err(Error::from))
     }
@@ -81,6 +82,8 @@ pub(crate) struct Call<H: Host> {
     pub(crate) name: Compat,
     pub(crate) table: H::Subsystem,
     pub(crate) data: u64,
+    /// It has had its last look.
+    pub(crate) frozen: bool,
 }
 
 /// A subsystem that is kept from going away, or the name of one that is going.
@@ -96,6 +99,7 @@ pub(crate) fn pin_for_prepare<H: Lock>(host: &H, at: usize) -> Option<Pinned<H>>
                 name: entry.name,
                 table: entry.table.clone(),
                 data: 0,
+                frozen: false,
             };
             Ok((call, pin))
         })
@@ -111,21 +115,23 @@ pub(crate) fn prepared<H: Lock>(host: &H, at: usize) -> Option<Call<H>> {
                 name: entry.name,
                 table: entry.table.clone(),
                 data: *data,
+                frozen: entry.frozen,
             })
         })
     })
 }
 
-/// Notes what the subsystem at a place said; gives back what it said before.
+/// Notes what the subsystem at a place said at prepare, or that it was cancelled; gives
+/// back what it said before.
 pub(crate) fn set_prepared<H: Lock>(
     host: &H,
     at: usize,
     prepared: Option<(u64, H::Pin)>,
 ) -> Option<(u64, H::Pin)> {
     host.now(|engine| {
-        let entry = engine.subsystems.get_mut(at);
-
-        entry.and_then(|entry| core::mem::replace(&mut entry.prepared, prepared))
+        let entry = engine.subsystems.get_mut(at)?;
+        entry.frozen = false;
+        core::mem::replace(&mut entry.prepared, prepared)
     })
 }
 

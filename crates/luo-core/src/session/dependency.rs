@@ -33,9 +33,9 @@ pub enum Needed {
 ///
 /// # Errors
 /// [`Error::NoToken`] and [`Error::NoSession`] if one of the two is not there,
-/// [`Error::DependencyCycle`], [`Error::DependencyExists`],
-/// [`Error::WrongDirection`], [`Error::Prepared`], [`Error::Frozen`],
-/// [`Error::Full`], [`Error::NoMemory`].
+/// [`Error::DependencyCycle`], [`Error::DependencyExists`], [`Error::WrongDirection`],
+/// [`Error::Full`], [`Error::NoMemory`]; [`Error::Prepared`] and [`Error::Frozen`] for
+/// a first file that took part in the prepare.
 pub fn add_dependency<H: Lock>(
     host: &H,
     session: SessionId,
@@ -45,6 +45,7 @@ pub fn add_dependency<H: Lock>(
     declare(host, |engine| {
         ready!(engine.enter(session, Direction::Outgoing))?;
         let from = engine.find_file(session, token).ok_or(Error::NoToken)?;
+        engine.may_change_file(from)?;
         let on = engine.find_needed(session, on)?;
         Poll::Ready(Ok((from, on)))
     })
@@ -74,7 +75,8 @@ fn declare<H: Lock>(
 ///
 /// # Errors
 /// [`Error::NoToken`] if the first file is not there, [`Error::NoDependency`],
-/// [`Error::WrongDirection`], [`Error::Prepared`], [`Error::Frozen`].
+/// [`Error::WrongDirection`]; [`Error::Prepared`] and [`Error::Frozen`] for a first file
+/// that took part in the prepare.
 pub fn drop_dependency<H: Lock>(
     host: &H,
     session: SessionId,
@@ -142,6 +144,7 @@ impl<H: Host> Engine<H> {
         on: Needed,
     ) -> Result<Option<H::Block>, Error> {
         let from = self.find_file(session, token).ok_or(Error::NoToken)?;
+        self.may_change_file(from)?;
         let alive = self.find_needed(session, on).ok();
         let own = self.file_name(from).ok_or(Error::Inconsistent)?;
         let same = |target: &Target| match target {

@@ -101,6 +101,8 @@ pub(crate) struct OutgoingFile<H: Host> {
     pub(crate) registered: bool,
     /// Its handler has frozen it.
     pub(crate) frozen: bool,
+    /// The round it was made in, see `UpdateState::took_part`.
+    pub(crate) made: u64,
 }
 
 /// A file of the previous kernel.
@@ -117,12 +119,14 @@ pub(crate) struct IncomingFile<H: Host> {
 }
 
 impl<H: Host> File<H> {
-    /// A file for the next kernel, of which only the token is known.
-    pub(crate) fn outgoing(session: SessionId, token: u64) -> Self {
+    /// A file for the next kernel, of which only the token is known, and the round that
+    /// it was made in.
+    pub(crate) fn outgoing(session: SessionId, token: u64, made: u64) -> Self {
         let outgoing = OutgoingFile {
             stage: Stage::Reserved,
             registered: false,
             frozen: false,
+            made,
         };
         Self::new(session, token, FileWay::Outgoing(outgoing))
     }

@@ -13,15 +13,16 @@ use crate::session::pages::with_pages;
 use crate::session::{Direction, Owner, SessionKind, State};
 use crate::text::SessionName;
 
-/// Makes an outgoing session.
+/// Makes an outgoing session. One that is made when everybody has agreed to an update
+/// already goes along all the same: the reboot freezes it.
 ///
 /// # Errors
-/// [`Error::SessionExists`], [`Error::Full`] at 510,000 sessions,
-/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`], or what the host's
-/// memory says.
+/// [`Error::SessionExists`], [`Error::Full`] at 510,000 sessions, [`Error::Frozen`],
+/// [`Error::NoMemory`], or what the host's memory says.
 pub fn create_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
-    make(host, |engine, spares| {
-        engine.try_create(SessionKind::open(*name, Owner::Program), spares)
+    with_pages(host, |engine, spares| {
+        ready!(engine.update.admits())?;
+        Poll::Ready(engine.try_create(SessionKind::open(*name, Owner::Program), spares))
     })
 }
 
@@ -29,17 +30,18 @@ pub fn create_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId
 /// registered there. Its name is made up and unique over the chain of kernels.
 ///
 /// # Errors
-/// As [`create_session`].
+/// As [`create_session`], and [`Error::Prepared`].
 pub fn create_device_session<H: Lock>(host: &H) -> Result<SessionId, Error> {
     loop {
-        let made = make(host, |engine, spares| {
+        let made = with_pages(host, |engine, spares| {
+            ready!(engine.update.changeable())?;
             let number = engine.device_sessions;
             let name = SessionName::of_device(engine.update_number, number)?;
             let made = engine.try_create(SessionKind::open(name, Owner::Device), spares);
             if !matches!(made, Ok(None)) {
                 engine.device_sessions = number.checked_add(1).ok_or(Error::Full)?;
             }
-            made
+            Poll::Ready(made)
         });
         // Some program has taken such a name: the next number has another.
         if made != Err(Error::SessionExists) {
@@ -58,23 +60,13 @@ pub(crate) fn create_in_transition<H: Lock>(
     })
 }
 
-fn make<H: Lock>(
-    host: &H,
-    mut create: impl FnMut(&mut Engine<H>, &mut Spares<H::Block>) -> Result<Option<SessionId>, Error>,
-) -> Result<SessionId, Error> {
-    with_pages(host, |engine, spares| {
-        ready!(engine.update.changeable())?;
-        Poll::Ready(create(engine, spares))
-    })
-}
-
 /// Takes an incoming session by its name.
 ///
 /// # Errors
 /// [`Error::NoSession`], [`Error::AlreadyRetrieved`], [`Error::Frozen`].
 pub fn retrieve_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
     host.wait(|engine| {
-        ready!(engine.update.claimable())?;
+        ready!(engine.update.admits())?;
         let found = engine.find_session(Direction::Incoming, name);
         // The files of a device session are had by their tokens only.
         let found = found.filter(|&id| {

@@ -25,15 +25,15 @@ use crate::session::{Direction, File, Live, Source, Stage};
 /// # Errors
 /// [`Error::TokenExists`], [`Error::WrongDirection`], [`Error::NoHandler`],
 /// [`Error::AlreadyPreserved`], [`Error::Full`] at 630,000 files in a session,
-/// [`Error::Prepared`], [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an
-/// FLB or the handler says.
+/// [`Error::Frozen`], [`Error::NoMemory`]; what `open`, an FLB or the handler says.
 pub fn preserve_file<H: Lock>(
     host: &H,
     session: SessionId,
     token: u64,
     open: impl FnOnce() -> Result<H::File, Errno>,
 ) -> Result<(), Error> {
-    add_file(host, session, token, |id| {
+    let whenever = |_: &Engine<H>| Poll::Ready(Ok(()));
+    add_file(host, session, token, whenever, |id| {
         let (handler, source) = find_source(host, id, open)?;
         let live = preserve_source(host, handler, source).map_err(|(why, source)| {
             drop(source);
@@ -44,15 +44,20 @@ pub fn preserve_file<H: Lock>(
     })
 }
 
-/// Takes a token, runs `fill` for the file, and gives the token back if that
-/// fails.
+/// Takes a token as soon as `may` allows it, runs `fill` for the file, and gives the
+/// token back if that fails.
 pub(crate) fn add_file<H: Lock>(
     host: &H,
     session: SessionId,
     token: u64,
+    may: impl Fn(&Engine<H>) -> Poll<Result<(), Error>>,
     fill: impl FnOnce(FileId) -> Result<(), Error>,
 ) -> Result<(), Error> {
-    let id = reserve(host, session, token)?;
+    let id = with_pages(host, |engine, spares| {
+        ready!(may(engine))?;
+        ready!(engine.enter(session, Direction::Outgoing))?;
+        Poll::Ready(engine.reserve_file(session, token, spares))
+    })?;
     let filled = fill(id);
     // If it failed, all that the file held is dropped without the lock.
     let undone = host.now(|engine| {
@@ -64,13 +69,6 @@ pub(crate) fn add_file<H: Lock>(
     });
     drop(undone);
     filled
-}
-
-fn reserve<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<FileId, Error> {
-    with_pages(host, |engine, spares| {
-        ready!(engine.enter(session, Direction::Outgoing))?;
-        Poll::Ready(engine.reserve_file(session, token, spares))
-    })
 }
 
 /// Takes a token for a transition, which has everything for itself.
@@ -172,8 +170,8 @@ fn find_handler<H: Lock>(
 /// from now on.
 ///
 /// # Errors
-/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::NoSession`],
-/// [`Error::Prepared`], [`Error::Frozen`].
+/// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::NoSession`];
+/// [`Error::Prepared`] and [`Error::Frozen`] for a file that took part in the prepare.
 pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<(), Error> {
     // The whole session: nothing else is done with the file meanwhile.
     let (before, id) = host.wait(|engine| {
@@ -181,6 +179,7 @@ pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Res
         let Some(id) = engine.find_file(session, token) else {
             return Poll::Ready(Err(Error::NoToken));
         };
+        engine.may_change_file(id)?;
         engine.lock_session(session).map_ok(|before| (before, id))
     })?;
     remove_preserved(host, session, id);
@@ -289,7 +288,8 @@ impl<H: Host> Engine<H> {
         match self.make_room_for_file(session, spares)? {
             Room::WantsBlock => Ok(None),
             Room::Ready => {
-                let added = self.add_file(File::outgoing(session, token));
+                let made = self.update.round();
+                let added = self.add_file(File::outgoing(session, token, made));
                 match added {
                     Ok(id) => {
                         self.mark_busy(session);

@@ -33,7 +33,8 @@ pub fn register_file<H: Lock>(
 ) -> Result<u64, Error> {
     let token = host.now(|engine| engine.new_token())?;
     answer(token)?;
-    add_file(host, session, token, |id| {
+    let may = |engine: &Engine<H>| engine.update.changeable();
+    add_file(host, session, token, may, |id| {
         let (_, source) = find_source(host, id, open)?;
         host.now(|engine| {
             let file = engine.files.get_mut(id);

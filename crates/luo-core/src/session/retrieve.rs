@@ -82,7 +82,7 @@ fn follow<H: Lock>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
 /// Restores one file; `None` if it is gone.
 fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error> {
     let begun = host.wait(|engine| {
-        ready!(engine.update.claimable())?;
+        ready!(engine.update.admits())?;
         engine.begin_retrieve(id)
     })?;
     carry_out(host, begun)

@@ -3,8 +3,6 @@
 
 use core::task::Poll;
 
-use luo_abi::rfc::State as MachineState;
-
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
@@ -40,7 +38,7 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     let claimed = host.wait(|engine| {
         // It does not wait for the end of a freeze: an open of a device may hold
         // locks that handlers need meanwhile.
-        if engine.update.is_moving() || engine.state() == MachineState::Frozen {
+        if engine.update.admits() != Poll::Ready(Ok(())) {
             return Poll::Ready(Err(Error::Frozen));
         }
         match engine.sessions.get(id).map(|session| session.state) {

@@ -82,7 +82,7 @@ impl<H: Host> Engine<H> {
         // for it.
         if self.gathered
             || self.update.is_moving()
-            || self.update.claimable() != Poll::Ready(Ok(()))
+            || self.update.admits() != Poll::Ready(Ok(()))
             || self.closed_pending < 2
             || self.graph.edge_count() == 0
         {

@@ -12,9 +12,11 @@ use crate::lock::Lock;
 use crate::session::Direction;
 use crate::update::carry::uncarry;
 use crate::update::end::end_if_all_finished;
+use crate::update::freeze::{freeze_all, Whose};
 use crate::update::leave::close_session;
-use crate::update::transition::{begin, freeze_all, prepare_all, undo_all};
+use crate::update::transition::{begin, prepare_all, undo_all};
 use crate::update::Report;
+use crate::update_state::UpdateState;
 
 /// The PREPARE event: preserves what is registered on the device and asks all
 /// subsystems; what is preserved is fixed from then on.
@@ -26,13 +28,13 @@ use crate::update::Report;
 pub fn prepare<H: Lock>(host: &H) -> Result<Report, Failure> {
     let from = begin(host, Event::Prepare)?;
     match prepare_all(host) {
-        Ok(()) => Ok(end(host, Event::Prepare, from, MachineState::Prepared)),
+        Ok(()) => Ok(end(host, Event::Prepare, from, UpdateState::end_prepared)),
         Err(why) => Err(fail(host, Event::Prepare, why)),
     }
 }
 
-/// The FREEZE event: all handlers and subsystems take their last look, and the
-/// handover is written.
+/// The FREEZE event: the handlers of all that took part in the prepare, and all
+/// subsystems, take their last look. The reboot asks handlers again, and writes.
 ///
 /// # Errors
 /// As [`prepare`], legal in PREPARED; a veto cancels the whole update.
@@ -41,8 +43,10 @@ pub fn freeze<H: Lock>(host: &H) -> Result<Report, Failure> {
     host.now(|engine| {
         engine.by_event = true;
     });
-    match freeze_all(host) {
-        Ok(()) => Ok(end(host, Event::Freeze, from, MachineState::Frozen)),
+    match freeze_all(host, Whose::TookPart) {
+        Ok(()) => Ok(end(host, Event::Freeze, from, |update| {
+            update.end(MachineState::Frozen)
+        })),
         Err(why) => {
             host.now(|engine| {
                 engine.by_event = false;
@@ -66,16 +70,23 @@ pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
     });
     undo_all(host);
     uncarry(host);
-    let report = end(host, Event::Cancel, from, MachineState::Normal);
+    let report = end(host, Event::Cancel, from, |update| {
+        update.end(MachineState::Normal)
+    });
     close_orphans(host);
     Ok(report)
 }
 
-fn end<H: Lock>(host: &H, event: Event, from: MachineState, to: MachineState) -> Report {
+fn end<H: Lock>(
+    host: &H,
+    event: Event,
+    from: MachineState,
+    end: impl FnOnce(&mut UpdateState) -> MachineState,
+) -> Report {
     let mut report = Report::new(Some(event), from);
-    report.to = host.now(|engine| {
+    host.now(|engine| {
+        report.to = end(&mut engine.update);
         engine.count_outgoing(&mut report);
-        engine.update.end(to)
     });
     host.transition_ended(&report);
     report

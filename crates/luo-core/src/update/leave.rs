@@ -4,8 +4,6 @@
 
 use core::task::{ready, Poll};
 
-use luo_abi::rfc::State as MachineState;
-
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
@@ -15,7 +13,7 @@ use crate::session::finish::finish_locked;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::{end_incoming, remove_locked};
 use crate::session::retry::retry_closed;
-use crate::session::{Direction, State};
+use crate::session::{Direction, Session, State};
 use crate::text::SessionName;
 use crate::update::end::end_if_all_finished;
 
@@ -54,9 +52,9 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// An outgoing one is undone file by file, the last first. An incoming one is
 /// finished; if a handler does not let go, the session stays, can be retrieved
 /// again by its name, and is finished by the next [`crate::ops::open_device`].
-/// While the machine is prepared or frozen an outgoing session stays untouched: it
-/// goes over to the next kernel, or away if the update is cancelled. So does, while
-/// it is frozen, an incoming one.
+/// An outgoing session that took part in a prepare stays untouched until the update is
+/// cancelled, or goes over to the next kernel; one that was made afterwards is undone.
+/// Once a reboot has frozen everything, incoming sessions stay as well.
 ///
 /// # Errors
 /// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
@@ -64,7 +62,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     let claimed = host.wait(|engine| {
         let info = engine.session_info(id);
-        if engine.keeps(info.map(|(_, direction)| direction)) {
+        if engine.keeps(id) {
             engine.orphan(id);
             return Poll::Ready(Ok::<_, Error>(None));
         }
@@ -103,13 +101,16 @@ pub(crate) fn after_finish<H: Lock>(host: &H) {
 
 impl<H: Host> Engine<H> {
     /// Whether a session that is closed now stays because of an update.
-    fn keeps(&self, direction: Option<Direction>) -> bool {
-        !self.update.is_moving()
-            && match self.state() {
-                MachineState::Frozen => true,
-                MachineState::Prepared => direction == Some(Direction::Outgoing),
-                MachineState::Normal | MachineState::Updated => false,
-            }
+    fn keeps(&self, id: SessionId) -> bool {
+        let took_part = || {
+            let session = self.sessions.get(id).and_then(Session::outgoing);
+            session.is_some_and(|session| self.update.may_change(session.made).is_err())
+        };
+        match self.update.admits() {
+            Poll::Pending => false,
+            Poll::Ready(Err(_)) => true,
+            Poll::Ready(Ok(())) => took_part(),
+        }
     }
 
     fn orphan(&mut self, id: SessionId) {

@@ -5,7 +5,7 @@
 //! |---|---|
 //! | NORMAL | prepare and freeze |
 //! | PREPARED | freeze |
-//! | FROZEN | nothing: a reboot that did not come about may be tried again |
+//! | FROZEN | what is frozen is unfrozen, and all is frozen |
 //! | UPDATED | sessions that nobody has claimed are carried on; prepare and freeze |
 
 use luo_abi::rfc::{Event, State as MachineState};
@@ -17,34 +17,40 @@ use crate::host::Host;
 use crate::lock::Lock;
 use crate::update::carry::{carry, uncarry, Unclaimed};
 use crate::update::event::{close_orphans, fail};
-use crate::update::transition::{begin_reboot, freeze_all, prepare_all, undo_all};
+use crate::update::freeze::{freeze_all, unfreeze_files, Whose};
+use crate::update::transition::{begin_reboot, prepare_all, undo_all};
 use crate::update::Report;
 
 /// Gets everything ready for the next kernel, or nothing.
 ///
 /// # Errors
 /// [`Failure`]: the kexec does not take place; the state is the one it was in, or
-/// NORMAL if it was PREPARED, with everything usable. EAGAIN if the caller was
+/// NORMAL if it was PREPARED or FROZEN, with everything usable. EAGAIN if the caller was
 /// killed while it waited for a transition.
 pub fn reboot<H: Lock>(host: &H, unclaimed: Unclaimed) -> Result<Report, Failure> {
     let from = begin_reboot(host)?;
     let mut report = Report::new(None, from);
     let done = match from {
-        MachineState::Frozen => Ok(()),
-        MachineState::Prepared => freeze_all(host).inspect_err(|_| undo_all(host)),
+        MachineState::Frozen | MachineState::Prepared => {
+            // What a handler saw before user space was gone is not what is handed over.
+            unfreeze_files(host);
+            freeze_and_write(host).inspect_err(|_| uncarry(host))
+        }
         MachineState::Normal | MachineState::Updated => get_all_ready(host, unclaimed, &mut report),
     };
     match done {
         Ok(()) => {
-            report.to = host.now(|engine| {
+            host.now(|engine| {
+                report.to = engine.update.end_sealed();
                 engine.count_outgoing(&mut report);
                 engine.count_lost(&mut report);
-                engine.update.end(MachineState::Frozen)
             });
             host.transition_ended(&report);
             Ok(report)
         }
-        Err(why) if from == MachineState::Prepared => Err(fail(host, Event::Freeze, why)),
+        Err(why) if matches!(from, MachineState::Prepared | MachineState::Frozen) => {
+            Err(fail(host, Event::Freeze, why))
+        }
         Err(why) => {
             let state = host.now(|engine| engine.update.fail(None, why));
             host.transition_failed(None, state, &why);
@@ -62,8 +68,21 @@ fn get_all_ready<H: Lock>(
     let armed = host.now(|engine| engine.ready());
     armed?;
     carry(host, unclaimed, report)?;
-    let done = prepare_all(host).and_then(|()| freeze_all(host).inspect_err(|_| undo_all(host)));
+    let done = prepare_all(host).and_then(|()| freeze_and_write(host));
     done.inspect_err(|_| uncarry(host))
+}
+
+/// Freezes everything and writes it for the next kernel; if that fails, nothing of an
+/// update is left.
+fn freeze_and_write<H: Lock>(host: &H) -> Result<(), Failure> {
+    let frozen = freeze_all(host, Whose::All);
+    let written = frozen.and_then(|()| Ok(host.now(|engine| engine.write_all())?));
+    written.inspect_err(|_| {
+        host.now(|engine| {
+            engine.write_empty();
+        });
+        undo_all(host);
+    })
 }
 
 impl<H: Host> Engine<H> {

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! The steps of prepare and freeze, and how they are undone.
+//! The steps of prepare, and how they and those of freeze are undone.
 //!
 //! | step | order |
 //! |---|---|
 //! | 1. files are preserved (prepare) | dependencies first |
 //! | 2. subsystems prepare | as registered |
-//! | 3. files are frozen (freeze) | dependents first |
+//! | 3. files are frozen (freeze, in `update::freeze`) | dependents first |
 //! | 4. subsystems freeze | as registered |
 //!
 //! A veto or a cancel undoes them from the end: subsystems are cancelled, the last
@@ -18,17 +18,18 @@ use core::task::Poll;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State as MachineState};
 
-use crate::engine::{files_of, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::file_name::FileName;
-use crate::graph::{First, Order, Target};
-use crate::host::{FileCallbacks, Frozen, Host, SubsystemCallbacks};
+use crate::graph::First;
+use crate::host::{FileCallbacks, Host, SubsystemCallbacks};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::preserve::{install, preserve_source, put_back_source, undo_preserve, Taken};
-use crate::session::{File, Live, Source, Stage};
+use crate::session::{Source, Stage};
+use crate::update::freeze::{unfreeze_files, Whose};
 use crate::update::Report;
 
 /// Begins a transition and waits until nothing else is under way; answers with
@@ -82,8 +83,12 @@ fn begin_as<H: Lock>(
 
 /// Steps 1 and 2. On failure everything is as it was before.
 pub(crate) fn prepare_all<H: Lock>(host: &H) -> Result<(), Failure> {
-    host.now(|engine| engine.check_dependencies())?;
-    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependencies).first);
+    host.now(|engine| engine.check_dependencies(Whose::All))?;
+    let mut next = host.now(|engine| {
+        engine
+            .arrange_outgoing(Whose::All, First::Dependencies)
+            .first
+    });
     while let Some(id) = next {
         if let Err(why) = prepare_file(host, id) {
             let failure = host.now(|engine| engine.failure_of(id, why));
@@ -111,53 +116,10 @@ fn prepare_subsystems<H: Lock>(host: &H) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Steps 3 and 4. On failure, and on success, files and subsystems may be frozen:
-/// the caller undoes all with [`undo_all`].
-pub(crate) fn freeze_all<H: Lock>(host: &H) -> Result<(), Failure> {
-    host.now(|engine| engine.check_dependencies())?;
-    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependents).first);
-    while let Some(id) = next {
-        if let Err(errno) = freeze_file(host, id) {
-            return Err(host.now(|engine| engine.failure_of(id, errno.into())));
-        }
-        next = host.now(|engine| engine.graph.next_in_order(id));
-    }
-    let mut at = 0usize;
-    while let Some(call) = subsystem_calls::prepared(host, at) {
-        let data = call
-            .table
-            .freeze(host, call.data)
-            .map_err(|errno| Failure::Subsystem {
-                name: call.name,
-                errno,
-            })?;
-        host.now(|engine| {
-            let entry = engine.subsystems.get_mut(at);
-            if let Some((kept, _)) = entry.and_then(|entry| entry.prepared.as_mut()) {
-                *kept = data;
-            }
-        });
-        at = at.saturating_add(1);
-    }
-    Ok(host.now(|engine| {
-        let written = engine.write_all();
-        if written.is_err() {
-            engine.write_empty();
-        }
-        written
-    })?)
-}
-
 /// Undoes all four steps, as far as they were done.
 pub(crate) fn undo_all<H: Lock>(host: &H) {
     cancel_subsystems(host);
-    // The reverse of the freeze order. The freeze order is not stored; recomputing it
-    // gives the same result.
-    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependents).last);
-    while let Some(id) = next {
-        unfreeze_file(host, id);
-        next = host.now(|engine| engine.graph.prev_in_order(id));
-    }
+    unfreeze_files(host);
     unprepare_files(host);
 }
 
@@ -174,7 +136,11 @@ fn cancel_subsystems<H: Lock>(host: &H) {
 
 /// Lets go of the files that prepare has preserved; they are registered again.
 fn unprepare_files<H: Lock>(host: &H) {
-    let mut next = host.now(|engine| engine.arrange_outgoing(First::Dependencies).last);
+    let mut next = host.now(|engine| {
+        engine
+            .arrange_outgoing(Whose::All, First::Dependencies)
+            .last
+    });
     while let Some(id) = next {
         let prepared = host.now(|engine| engine.take_prepared(id));
         if let Some((live, handler, data)) = prepared {
@@ -208,97 +174,7 @@ fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
     }
 }
 
-fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
-    let taken = host.now(|engine| engine.take_live(id));
-    let Some((mut live, _, data)) = taken else {
-        return Err(Errno::EIO);
-    };
-    let outcome = live.freeze(host, data);
-    let (data, frozen) = match &outcome {
-        Ok(data) => (*data, true),
-        Err(_) => (data, false),
-    };
-    put_back(host, id, live, data, frozen);
-    outcome.map(|_| ())
-}
-
-fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
-    let taken = host.now(|engine| {
-        let frozen = engine.is_frozen(id);
-        if frozen {
-            engine.take_live(id)
-        } else {
-            None
-        }
-    });
-    if let Some((mut live, _, data)) = taken {
-        live.unfreeze(host, data);
-        put_back(host, id, live, data, false);
-    }
-}
-
-fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: bool) {
-    let old = host.now(|engine| {
-        if let Some(file) = engine.files.get_mut(id) {
-            file.data = data;
-            if let Some(outgoing) = file.as_outgoing_mut() {
-                outgoing.frozen = frozen;
-            }
-        }
-        engine.replace_stage(id, Stage::Preserved(Some(live)))
-    });
-    drop(old);
-}
-
-impl<H: Host> Live<H> {
-    fn freeze(&mut self, host: &H, data: u64) -> Result<u64, Errno> {
-        let (handler, file) = self.parts(data);
-        handler.freeze(host, file)
-    }
-
-    fn unfreeze(&mut self, host: &H, data: u64) {
-        let (handler, file) = self.parts(data);
-        handler.unfreeze(host, file);
-    }
-
-    fn parts(&mut self, data: u64) -> (&H::Handler, Frozen<'_, H>) {
-        let file = Frozen {
-            file: &self.source.file,
-            data,
-            private: &mut self.private,
-        };
-        (&self.source.handler, file)
-    }
-}
-
 impl<H: Host> Engine<H> {
-    /// Puts all outgoing files in order.
-    fn arrange_outgoing(&mut self, first: First) -> Order {
-        let all = files_of(&self.sessions, &self.files, &self.outgoing, |_| true);
-        self.graph.arrange(all, first)
-    }
-
-    fn is_frozen(&self, id: FileId) -> bool {
-        let file = self.files.get(id).and_then(File::as_outgoing);
-        file.is_some_and(|outgoing| outgoing.frozen)
-    }
-
-    /// Whether all that outgoing files need is there.
-    fn check_dependencies(&self) -> Result<(), Failure> {
-        if self.graph.edge_count() == 0 {
-            return Ok(());
-        }
-        for id in files_of(&self.sessions, &self.files, &self.outgoing, |_| true) {
-            for (_, target) in self.graph.dependencies(id) {
-                if let Target::Gone(on) = target {
-                    let file = self.file_name(id).ok_or(Error::Inconsistent)?;
-                    return Err(Failure::Dependency { file, on });
-                }
-            }
-        }
-        Ok(())
-    }
-
     fn take_registered(&mut self, id: FileId) -> Option<(Source<H>, HandlerId)> {
         let file = self.files.get_mut(id)?;
         let handler = file.handler?;
@@ -317,7 +193,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// The failure of a transition in which a file's handler returned an error.
-    fn failure_of(&self, id: FileId, why: Error) -> Failure {
+    pub(crate) fn failure_of(&self, id: FileId, why: Error) -> Failure {
         let named: Option<(FileName, _)> = self.file_name(id).and_then(|name| {
             let handler = self.files.get(id)?.handler?;
             Some((name, self.handlers.get(handler)?.name))
@@ -332,11 +208,17 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Counts what goes to the next kernel.
+    /// Counts what has taken part.
     pub(crate) fn count_outgoing(&self, report: &mut Report) {
-        report.sessions = self.outgoing.len;
-        let all = files_of(&self.sessions, &self.files, &self.outgoing, |_| true);
-        report.files = all.count();
+        let mut session = self.outgoing.first;
+        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
+            session = current.links.next;
+            let made = current.outgoing().map_or(0, |outgoing| outgoing.made);
+            if self.update.took_part(made) {
+                report.sessions = report.sessions.saturating_add(1);
+            }
+        }
+        report.files = self.outgoing_files(Whose::TookPart).count();
         report.subsystems = self.subsystems.len();
     }
 }

@@ -128,8 +128,8 @@ fn fails(layout: &Layout, start: Start, act: Act, call: Call, nth: usize) -> boo
     };
     assert_eq!(host.visible().state, state);
     // A freeze that fails in a reboot is a freeze.
-    let event = match (start, act) {
-        (Start::Prepared, None) => Some(Event::Freeze),
+    let event = match act {
+        _ if start.is_fixed() && act.is_none() => Some(Event::Freeze),
         _ => act,
     };
     let begins = format!("{} begins", word(act));
@@ -142,7 +142,7 @@ fn fails(layout: &Layout, start: Start, act: Act, call: Call, nth: usize) -> boo
         (last.event, last.failure, last.sequence),
         (event, failure, 1)
     );
-    if start != Start::Prepared {
+    if !start.is_fixed() {
         assert_eq!(seen(&scene), before);
     }
     again(&scene, layout, start, act, call);
@@ -160,8 +160,15 @@ fn again(scene: &Scene, layout: &Layout, start: Start, act: Act, call: Call) {
         return;
     }
     // From the beginning, which is NORMAL after a freeze that failed.
-    if start == Start::Prepared {
-        succeeds(scene, layout, Start::Normal, Some(Event::Prepare));
+    match start {
+        Start::Prepared | Start::Frozen => {
+            succeeds(scene, layout, Start::Normal, Some(Event::Prepare));
+        }
+        Start::FrozenByReboot => succeeds(scene, layout, Start::Normal, None),
+        Start::Normal | Start::Updated => {}
+    }
+    if start == Start::Frozen {
+        succeeds(scene, layout, Start::Prepared, Some(Event::Freeze));
     }
     succeeds(scene, layout, start, act);
 }

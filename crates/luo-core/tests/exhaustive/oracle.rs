@@ -37,6 +37,7 @@ fn word(call: Call) -> Option<&'static str> {
         Call::Preserve => "preserve",
         Call::Retrieve => "retrieve",
         Call::Freeze => "freeze",
+        Call::Unfreeze => "unfreeze",
         Call::CanFinish => "can_finish",
         Call::Finish => "finish",
         Call::SubsystemPrepare => "subsystem_prepare",
@@ -165,8 +166,15 @@ impl Layout {
                 }
                 steps
             }
-            (Start::Prepared | Start::Frozen | Start::FrozenByReboot, Some(Event::Cancel))
-            | (Start::Frozen | Start::FrozenByReboot, None) => Vec::new(),
+            // A subsystem has had its last look.
+            (Start::Frozen | Start::FrozenByReboot, None) => {
+                let order = self.dependents_first(&given);
+                let unfreeze = all(Call::Unfreeze, order.iter().rev().copied().collect());
+                unfreeze.chain(all(Call::Freeze, order)).collect()
+            }
+            (Start::Prepared | Start::Frozen | Start::FrozenByReboot, Some(Event::Cancel)) => {
+                Vec::new()
+            }
             _ => return None,
         })
     }
@@ -214,7 +222,11 @@ impl Layout {
             let log = lines(&self.finish_without(&steps, steps[at]));
             return Some(Expected { log, failure: None });
         }
-        let done = [self.done_before(start), steps[..at].to_vec()].concat();
+        let mut before = self.done_before(start);
+        if steps.iter().any(|step| step.call == Call::Unfreeze) {
+            before.retain(|step| step.call != Call::Freeze);
+        }
+        let done = [before, steps[..at].to_vec()].concat();
         let mut log = lines(&steps[..=at]);
         log.extend(self.undo(&done));
         let failure = match call {

@@ -52,6 +52,11 @@ impl Start {
         Self::Updated,
     ];
 
+    /// What is preserved is fixed: what fails now undoes it.
+    pub fn is_fixed(self) -> bool {
+        matches!(self, Self::Prepared | Self::Frozen | Self::FrozenByReboot)
+    }
+
     pub const fn state(self) -> State {
         match self {
             Self::Normal => State::Normal,

@@ -267,14 +267,16 @@ impl Machine {
 
     /// Answers the veto's errno, if there is one.
     pub fn freeze(&mut self, veto: Option<usize>) -> Expected {
-        if self.frozen {
-            return Ok(());
-        }
-        self.opened = true;
-        let mut left_behind = BTreeSet::new();
-        while let Err(label) = self.carry(&left_behind) {
-            self.uncarry();
-            left_behind.insert(label);
+        let again = self.frozen;
+        if again {
+            self.thaw();
+        } else {
+            self.opened = true;
+            let mut left_behind = BTreeSet::new();
+            while let Err(label) = self.carry(&left_behind) {
+                self.uncarry();
+                left_behind.insert(label);
+            }
         }
         let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
         for (at, &object) in objects.iter().enumerate() {
@@ -284,6 +286,10 @@ impl Machine {
                     self.log("unfreeze", object);
                 }
                 self.uncarry();
+                if again {
+                    self.frozen = false;
+                    self.close_orphans();
+                }
                 return Err(Errno::EPERM);
             }
         }
@@ -347,12 +353,20 @@ impl Machine {
         if !self.frozen {
             return;
         }
+        self.thaw();
+        self.frozen = false;
+        self.uncarry();
+        self.close_orphans();
+    }
+
+    fn thaw(&mut self) {
         let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
         for object in objects.into_iter().rev() {
             self.log("unfreeze", object);
         }
-        self.frozen = false;
-        self.uncarry();
+    }
+
+    fn close_orphans(&mut self) {
         while let Some(at) = self.outgoing.iter().position(|s| s.orphan) {
             self.close_outgoing(at);
         }

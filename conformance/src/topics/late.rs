@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What comes when everybody has agreed to an update already: mainline's calls work at
+//! any time. What took part in the prepare does not change.
+
+use std::io::{Seek as _, SeekFrom};
+
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::{Errno, Needed, State, Token};
+
+use super::tools::{
+    NO_DEPENDENCIES, NO_EVENTS, enter, incoming, is_free, is_held, memory, retrieve, session,
+    state_is, verify,
+};
+use crate::case::{Case, Context, alone, here};
+use crate::check::{device, name, refused, same};
+use crate::difference::missing;
+use crate::forge::{self, Fault};
+
+pub(super) const CASES: &[Case] = &[
+    here("session-in-prepared-is-its-owners", |context| {
+        own(context, State::Prepared)
+    })
+    .but(&[missing(NO_EVENTS)]),
+    here("session-in-frozen-is-its-owners", |context| {
+        own(context, State::Frozen)
+    })
+    .but(&[missing(NO_EVENTS)]),
+    here("file-beside-one-that-took-part", beside).but(&[missing(NO_EVENTS)]),
+    here("survives-a-cancel", survives).but(&[missing(NO_EVENTS)]),
+    here("stays-with-a-closed-session", closed).but(&[missing(NO_EVENTS)]),
+    here("is-not-asked-by-the-event", not_asked).but(&[missing(NO_EVENTS)]),
+    here("needs-what-took-part", needs).but(&[missing(NO_EVENTS)]),
+    alone("goes-over-from-prepared", &[leave_prepared, arrived]).but(&[missing(NO_EVENTS)]),
+    alone("goes-over-from-frozen", &[leave_frozen, arrived]).but(&[missing(NO_EVENTS)]),
+    alone("dependency-goes-over", &[leave_dependent, dependent]).but(&[missing(NO_DEPENDENCIES)]),
+    alone("sessions-of-the-previous-kernel", &[leave_stuck, taken]).but(&[missing(NO_EVENTS)]),
+    alone("frozen-anew-by-the-reboot", &[leave_moved, moved]).but(&[missing(NO_EVENTS)]),
+];
+
+/// As in any other state: preserved at once, taken back, and undone at the close.
+fn own(_: &mut Context<'_>, state: State) -> Result<()> {
+    let device = device()?;
+    let before = session(&device, "before", 1)?;
+    enter(&device, state)?;
+    let files = [memory("late", 1)?, memory("late", 2)?];
+    let late = device.create_session(&name("late"))?;
+    for (file, token) in files.iter().zip(1..) {
+        late.preserve_fd(file, Token(token))?;
+        is_held(file)?;
+    }
+    late.unpreserve_fd(Token(1))?;
+    is_free(&files[0])?;
+    drop(late);
+    is_free(&files[1])?;
+    device.create_session(&name("late"))?;
+    state_is(&device, state)?;
+    drop(before);
+    Ok(device.cancel()?)
+}
+
+fn beside(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let session = session(&device, "beside", 1)?;
+    enter(&device, State::Prepared)?;
+    let file = memory("beside", 2)?;
+    session.preserve_fd(&file, Token(2))?;
+    refused(session.unpreserve_fd(Token(1)), Errno::EBUSY)?;
+    session.unpreserve_fd(Token(2))?;
+    is_free(&file)?;
+    Ok(device.cancel()?)
+}
+
+/// Then it is one like any other, and takes part the next time.
+fn survives(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let before = session(&device, "before", 1)?;
+    for state in [State::Prepared, State::Frozen] {
+        enter(&device, state)?;
+        let files = [memory("survives", 1)?, memory("survives", 2)?];
+        let late = device.create_session(&name("late"))?;
+        late.preserve_fd(&files[0], Token(1))?;
+        before.preserve_fd(&files[1], Token(2))?;
+        device.cancel()?;
+        is_held(&files[0])?;
+        is_held(&files[1])?;
+        enter(&device, State::Prepared)?;
+        refused(late.unpreserve_fd(Token(1)), Errno::EBUSY)?;
+        refused(before.unpreserve_fd(Token(2)), Errno::EBUSY)?;
+        device.cancel()?;
+        before.unpreserve_fd(Token(2))?;
+    }
+    Ok(())
+}
+
+/// A session that took part is kept when it is closed, with all that is in it.
+fn closed(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let session = session(&device, "closed", 1)?;
+    enter(&device, State::Prepared)?;
+    let file = memory("closed", 2)?;
+    session.preserve_fd(&file, Token(2))?;
+    drop(session);
+    is_held(&file)?;
+    device.cancel()?;
+    is_free(&file)
+}
+
+/// Who comes late is frozen by the reboot alone, and cannot veto the event.
+fn not_asked(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let session = session(&device, "asked", 0)?;
+    session.preserve_fd(forge::open()?, Token(1))?;
+    enter(&device, State::Prepared)?;
+    session.preserve_fd(forge::open()?, Token(2))?;
+    device.freeze()?;
+    same("preserved and frozen", forge::counts()?, (2, 1))?;
+    device.cancel()?;
+    same("preserved and frozen", forge::counts()?, (2, 0))
+}
+
+fn needs(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let session = session(&device, "needs", 1)?;
+    enter(&device, State::Prepared)?;
+    session.preserve_fd(memory("needs", 2)?, Token(2))?;
+    session.add_dependency(Token(2), Needed::Here(Token(1)))?;
+    let back = session.add_dependency(Token(1), Needed::Here(Token(2)));
+    refused(back, Errno::EBUSY)?;
+    session.drop_dependency(Token(2), Needed::Here(Token(1)))?;
+    Ok(device.cancel()?)
+}
+
+fn leave(context: &mut Context<'_>, state: State) -> Result<()> {
+    let device = device()?;
+    let before = session(&device, "before", 1)?;
+    enter(&device, state)?;
+    before.preserve_fd(memory("before", 2)?, Token(2))?;
+    context.hold(session(&device, "late", 2)?);
+    context.hold(before);
+    Ok(())
+}
+
+fn leave_prepared(context: &mut Context<'_>) -> Result<()> {
+    leave(context, State::Prepared)
+}
+
+fn leave_frozen(context: &mut Context<'_>) -> Result<()> {
+    leave(context, State::Frozen)
+}
+
+fn arrived(_: &mut Context<'_>) -> Result<()> {
+    for text in ["before", "late"] {
+        let session = incoming(text)?;
+        retrieve(&session, text, 1)?;
+        retrieve(&session, text, 2)?;
+        session.finish()?;
+    }
+    Ok(())
+}
+
+fn leave_dependent(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let before = session(&device, "before", 1)?;
+    // What mainline lacks is said first.
+    before.list_dependencies(Token(1))?;
+    enter(&device, State::Prepared)?;
+    let late = session(&device, "late", 1)?;
+    late.add_dependency(Token(1), Needed::In(name("before"), Token(1)))?;
+    context.hold(late);
+    context.hold(before);
+    Ok(())
+}
+
+fn dependent(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let late = device.retrieve_session(&name("late"))?;
+    let needs = late.list_dependencies(Token(1))?;
+    ensure!(needs.len() == 1, "it needs {needs:?}");
+    let before = device.retrieve_session(&name("before"))?;
+    retrieve(&before, "before", 1)?;
+    retrieve(&late, "late", 1)?;
+    late.finish()?;
+    Ok(before.finish()?)
+}
+
+fn leave_stuck(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Normal)?;
+    let session = session(&device, "stuck", 0)?;
+    session.preserve_fd(forge::open()?, Token(7))?;
+    context.hold(session);
+    Ok(())
+}
+
+/// A session that outlives the event FINISH is retrieved from and finished while the
+/// machine is frozen.
+fn taken(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let fault = Fault::FinishRefusals(9).inject()?;
+    drop(device.retrieve_session(&name("stuck"))?);
+    device.finish_update()?;
+    drop(fault);
+    enter(&device, State::Frozen)?;
+    let session = device.retrieve_session(&name("stuck"))?;
+    session.retrieve_fd(Token(7))?;
+    session.finish()?;
+    drop(session);
+    device.cancel()?;
+    state_is(&device, State::Normal)
+}
+
+const MOVED: u64 = 777;
+
+/// What a handler saw at the event is not what arrives: its owner was still there.
+fn leave_moved(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let mut file = memory("moved", 1)?;
+    let session = session(&device, "moved", 0)?;
+    session.preserve_fd(&file, Token(1))?;
+    enter(&device, State::Frozen)?;
+    file.seek(SeekFrom::Start(MOVED))?;
+    context.hold((session, file));
+    Ok(())
+}
+
+fn moved(_: &mut Context<'_>) -> Result<()> {
+    let session = incoming("moved")?;
+    let mut file = std::fs::File::from(session.retrieve_fd(Token(1))?);
+    same("the position", file.stream_position()?, MOVED)?;
+    verify(&file, "moved", 1).context("the content")?;
+    Ok(session.finish()?)
+}
