@@ -15,6 +15,7 @@ mod decompress;
 mod format;
 mod scan;
 mod source;
+mod unpack;
 
 use std::fs::File;
 use std::io::{self, Cursor, Read, Seek, SeekFrom};
@@ -25,6 +26,7 @@ pub use format::{Boot, Format};
 pub use scan::Contents;
 pub(crate) use scan::family_of;
 pub use source::Error;
+pub use unpack::{Shell, Unpacked, unpack};
 
 use source::read_up_to;
 
@@ -37,6 +39,8 @@ pub struct Image {
     pub format: Format,
     /// The machine it is for, in the words of `uname -m`, if it says.
     pub machine: Option<&'static str>,
+    /// What the file was taken out of, the outermost first: see [`unpack`].
+    pub shells: Vec<Shell>,
     /// How the file as a whole is compressed.
     pub wrapped: Option<Compression>,
     /// How the kernel in it is compressed.
@@ -59,6 +63,21 @@ pub struct Image {
 /// # Errors
 /// [`Error`]; nothing that was read of the file counts then.
 pub fn read_file(path: &Path, families: &[&str]) -> Result<Image, Error> {
+    read(&mut open(path)?, families)
+}
+
+/// Reads an image that was taken out of what is around it.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_unpacked(unpacked: &mut Unpacked, families: &[&str]) -> Result<Image, Error> {
+    let mut image = read(&mut unpacked.kernel, families)?;
+    image.shells.clone_from(&unpacked.shells);
+    Ok(image)
+}
+
+/// Opens a regular file.
+fn open(path: &Path) -> Result<File, Error> {
     // The open does not block: that of a FIFO would wait for a writer.
     let flags = rustix::fs::OFlags::RDONLY
         | rustix::fs::OFlags::NONBLOCK
@@ -66,11 +85,11 @@ pub fn read_file(path: &Path, families: &[&str]) -> Result<Image, Error> {
         | rustix::fs::OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, rustix::fs::Mode::empty())
         .map_err(|errno| Error::Io(errno.into()))?;
-    let mut file = File::from(file);
+    let file = File::from(file);
     if !file.metadata().map_err(Error::Io)?.is_file() {
         return Err(Error::NotAFile);
     }
-    read(&mut file, families)
+    Ok(file)
 }
 
 /// Reads an image from what can be read and sought in.
@@ -148,6 +167,7 @@ impl Job<'_> {
         Image {
             format: header.format,
             machine: header.machine,
+            shells: Vec::new(),
             wrapped: None,
             packed: None,
             file_bytes: self.file_bytes,

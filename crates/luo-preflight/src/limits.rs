@@ -4,6 +4,9 @@
 /// Bytes of a kernel image.
 pub const MAX_IMAGE: u64 = 512 << 20;
 
+/// Shells around a kernel, one in another: a unified image, and compression in it.
+pub const MAX_SHELLS: usize = 3;
+
 /// Bytes of a decompressed kernel. Reading stops there, for no kernel is that large.
 pub const MAX_DECOMPRESSED: u64 = 1 << 30;
 

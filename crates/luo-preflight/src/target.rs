@@ -39,7 +39,13 @@ pub fn checks(
             let found = format!("the image cannot be looked into: {error}");
             let remedy = match error {
                 Error::Unsupported(_) => "build the kernel with another compression",
-                _ => "name the file that the boot loader would start, for example /boot/vmlinuz-*",
+                Error::Damaged(_) | Error::Decompress { .. } => {
+                    "copy or install the image again, and look whether its disk is full"
+                }
+                _ => {
+                    "name a kernel: /boot/vmlinuz-*, /usr/lib/modules/*/vmlinuz, or a unified \
+                     kernel image such as /efi/EFI/Linux/*.efi"
+                }
             };
             return vec![failed("target-image", found, remedy)];
         }
@@ -56,7 +62,10 @@ pub fn checks(
 fn loadable(image: &Image, machine: &Known<String>) -> Check {
     const NAME: &str = "target-image";
     let release = image.contents.release().unwrap_or("of unknown release");
-    let what = format!("the image is a kernel {release}, {}", image.format);
+    let mut what = format!("the image is a kernel {release}, {}", image.format);
+    for shell in image.shells.iter().rev() {
+        what.push_str(&format!(", in {shell}"));
+    }
     if let (Some(of_image), Ok(machine)) = (image.machine, machine)
         && of_image != machine
     {
@@ -346,6 +355,7 @@ mod tests {
         Image {
             format,
             machine,
+            shells: Vec::new(),
             wrapped: None,
             packed: None,
             file_bytes: 0,

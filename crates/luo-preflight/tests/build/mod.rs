@@ -180,3 +180,31 @@ pub(crate) fn sign(image: &mut [u8]) {
     put(image, 88 + 108, &6_u32.to_le_bytes());
     put(image, 88 + 112 + 4 * 8 + 4, &1000_u32.to_le_bytes());
 }
+
+/// A unified kernel image: an EFI program with these sections.
+pub(crate) fn unified(sections: &[(&str, &[u8])]) -> Vec<u8> {
+    const HEADERS: usize = 4096;
+    const OPTIONAL: usize = 240;
+    let mut bytes = vec![0; HEADERS];
+    put(&mut bytes, 0, b"MZ");
+    put(&mut bytes, 0x3c, &64_u32.to_le_bytes());
+    put(&mut bytes, 64, b"PE\0\0");
+    put(&mut bytes, 68, &0x8664_u16.to_le_bytes());
+    put(&mut bytes, 70, &(sections.len() as u16).to_le_bytes());
+    put(&mut bytes, 84, &(OPTIONAL as u16).to_le_bytes());
+    put(&mut bytes, 88, &0x20b_u16.to_le_bytes());
+    put(&mut bytes, 88 + 108, &16_u32.to_le_bytes());
+    for (index, (name, content)) in sections.iter().enumerate() {
+        let at = 88 + OPTIONAL + index * 40;
+        let start = bytes.len() as u32;
+        let filled = content.len().next_multiple_of(512);
+        put(&mut bytes, at, name.as_bytes());
+        put(&mut bytes, at + 8, &(content.len() as u32).to_le_bytes());
+        put(&mut bytes, at + 12, &start.to_le_bytes());
+        put(&mut bytes, at + 16, &(filled as u32).to_le_bytes());
+        put(&mut bytes, at + 20, &start.to_le_bytes());
+        bytes.extend(*content);
+        bytes.resize(start as usize + filled, 0);
+    }
+    bytes
+}

@@ -3,8 +3,9 @@
 //! that workloads have declared. The crate `luo-preflight` judges.
 
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 use luo_preflight::file::{self, Facts};
@@ -124,22 +125,30 @@ impl Subject {
     fn checks(&self) -> Vec<Check> {
         let running = self.system.running();
         let abi = running.abi(&self.known());
-        let path = self.target.image.as_deref().map(PathBuf::from);
-        let image = match &path {
-            Some(path) => image::read_file(path, &target::families(&abi)),
-            None => {
-                let mut checks = luo_preflight::running::checks(&running);
-                checks.push(no_target());
-                return checks;
-            }
+        let Some(path) = self.target.image.as_deref().map(Path::new) else {
+            let mut checks = luo_preflight::running::checks(&running);
+            checks.push(no_target());
+            return checks;
         };
-        let initrd = self.target.initrd.as_deref().map(Path::new);
-        let initrd_bytes = initrd.map_or(Ok(0), |path| {
-            fs::metadata(path)
-                .map(|file| file.len())
-                .map_err(|why| why.to_string())
-        });
-        let line = command_line(&self.target).unwrap_or_default();
+        let (image, unpacked) = match image::unpack(path) {
+            Ok(mut unpacked) => {
+                let image = image::read_unpacked(&mut unpacked, &target::families(&abi));
+                (image, Some(unpacked))
+            }
+            Err(why) => (Err(why), None),
+        };
+        let unpacked = unpacked.as_ref();
+        let bytes = |file: io::Result<fs::Metadata>| {
+            file.map(|file| file.len()).map_err(|why| why.to_string())
+        };
+        let own_initrd = unpacked.and_then(|unpacked| unpacked.initrd.as_ref());
+        let initrd_bytes = match (&self.target.initrd, own_initrd) {
+            (Some(path), _) => bytes(fs::metadata(path)),
+            (None, Some(own)) => bytes(own.metadata()),
+            (None, None) => Ok(0),
+        };
+        let own_line = unpacked.and_then(|unpacked| unpacked.command_line.as_deref());
+        let line = command_line(&self.target, own_line).unwrap_or_default();
         update::checks(&Update {
             running: &running,
             abi: &abi,
@@ -169,7 +178,7 @@ fn no_target() -> Check {
         name: "target-image".to_owned(),
         status: CheckStatus::Failed,
         found: "no kernel is named".to_owned(),
-        remedy: Some("name one with --image, or in [target] of the configuration".to_owned()),
+        remedy: Some("name one with --kernel, or in [target] of the configuration".to_owned()),
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
+use std::io;
+use std::path::Path;
 
+use luo_preflight::image;
 use luo_sys::{Errno, kexec};
 use luo_varlink::Target;
 
@@ -18,20 +21,32 @@ pub(super) fn load(target: &Target) -> Result<(), Failed> {
         return Err(Failed::new("the target's image", Errno::EINVAL));
     };
     let open = |path: &String| File::open(path).map_err(|why| Failed::io(path, &why));
-    let image = open(image)?;
-    let initrd = target.initrd.as_ref().map(open).transpose()?;
-    let line = CString::new(command_line(target)?)
-        .map_err(|_| Failed::new("the target's command line", Errno::EINVAL))?;
-    Ok(kexec::load(&image, initrd, &line)?)
+    let unpacked = image::unpack(Path::new(image)).map_err(|why| unreadable(image, &why))?;
+    let line = command_line(target, unpacked.command_line.as_deref())?;
+    let initrd = match &target.initrd {
+        Some(path) => Some(open(path)?),
+        None => unpacked.initrd,
+    };
+    let line =
+        CString::new(line).map_err(|_| Failed::new("the target's command line", Errno::EINVAL))?;
+    Ok(kexec::load(&unpacked.kernel, initrd, &line)?)
 }
 
-/// The target's command line: what was named, or the running kernel's.
+fn unreadable(path: &str, why: &image::Error) -> Failed {
+    match why {
+        image::Error::Io(why) => Failed::io(path, why),
+        why => Failed::io(path, &io::Error::other(why.to_string())),
+    }
+}
+
+/// The target's command line: what was named, or what the image brings along, or the
+/// running kernel's.
 ///
 /// # Errors
 /// `/proc` is not there.
-pub fn command_line(target: &Target) -> Result<String, Failed> {
-    if let Some(line) = &target.command_line {
-        return Ok(line.clone());
+pub fn command_line(target: &Target, of_image: Option<&str>) -> Result<String, Failed> {
+    if let Some(line) = target.command_line.as_deref().or(of_image) {
+        return Ok(line.to_owned());
     }
     let line = fs::read_to_string("/proc/cmdline");
     let line = line.map_err(|why| Failed::io("/proc/cmdline", &why))?;
@@ -54,6 +69,15 @@ mod tests {
     fn what_the_boot_loader_added_is_left_out() {
         let line = "BOOT_IMAGE=/vmlinuz root=/dev/sda1 ro liveupdate=on initrd=x\n";
         assert_eq!(reused(line), "root=/dev/sda1 ro liveupdate=on");
+    }
+
+    #[test]
+    fn the_line_that_is_named_comes_before_that_of_the_image() {
+        let mut target = Target::default();
+        let line = |target: &Target| command_line(target, Some("of the image")).unwrap();
+        assert_eq!(line(&target), "of the image");
+        target.command_line = Some("named".to_owned());
+        assert_eq!(line(&target), "named");
     }
 
     #[test]
