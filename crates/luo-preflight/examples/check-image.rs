@@ -42,6 +42,7 @@ fn main() -> io::Result<ExitCode> {
         image: image.as_ref(),
         initrd_bytes: initrd_bytes.as_ref().copied().map_err(String::as_str),
         command_line: command_line.as_deref().unwrap_or_default(),
+        missing: &System::default().missing(command_line.as_deref().unwrap_or_default()),
         files: &[],
     }));
     for check in &report.checks {

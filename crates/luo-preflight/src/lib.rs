@@ -20,6 +20,7 @@
 
 mod check;
 pub mod command_line;
+pub mod dangers;
 pub mod file;
 pub mod image;
 pub mod kconfig;

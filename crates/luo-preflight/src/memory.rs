@@ -11,8 +11,11 @@ use crate::limits::MEMORY_RESERVE;
 pub struct Memory {
     /// Memory of the machine.
     pub total: u64,
-    /// Memory that can be had without swapping.
+    /// Memory that can be had without swapping and may be preserved.
     pub available: u64,
+    /// Memory that is free besides, but only for what can be moved: Kexec HandOver's
+    /// scratch areas. What is preserved cannot lie there, nor what the kernel itself has.
+    pub movable: u64,
 }
 
 impl Memory {
@@ -24,9 +27,14 @@ impl Memory {
             let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
             kib.checked_mul(1024)
         };
+        // A kernel without such areas does not have the field. `CmaTotal` does not count the
+        // scratch areas, `CmaFree` and `MemAvailable` do.
+        let movable = field("CmaFree:").unwrap_or(0);
+        let available = field("MemAvailable:")?;
         Some(Self {
             total: field("MemTotal:")?,
-            available: field("MemAvailable:")?,
+            available: available.saturating_sub(movable),
+            movable: movable.min(available),
         })
     }
 }
@@ -67,7 +75,7 @@ pub fn check(memory: &Known<Memory>, need: Need) -> Check {
             return unknown(NAME, why, "mount /proc");
         }
     };
-    let needs = format!(
+    let mut needs = format!(
         "the update takes {} ({} for files, {} for the kernel); {} are available, of which {} \
          have to stay free",
         bytes(need.total()),
@@ -76,6 +84,12 @@ pub fn check(memory: &Known<Memory>, need: Need) -> Check {
         bytes(memory.available),
         bytes(MEMORY_RESERVE),
     );
+    if memory.movable > 0 {
+        needs.push_str(&format!(
+            "; {} more are free in scratch areas, where nothing that is preserved can lie",
+            bytes(memory.movable),
+        ));
+    }
     if need.total().saturating_add(MEMORY_RESERVE) > memory.available {
         let remedy = "free memory, or preserve less: holes of a memfd are filled when it is \
                       preserved";
@@ -97,6 +111,7 @@ mod tests {
         let expected = Memory {
             total: 2_048_000,
             available: 1_024_000,
+            movable: 0,
         };
         assert_eq!(Memory::parse(text), Some(expected));
         assert_eq!(Memory::parse("MemTotal: 2000 kB\n"), None);
@@ -106,11 +121,32 @@ mod tests {
     }
 
     #[test]
+    fn free_scratch_is_not_available() {
+        let text = "MemTotal: 2000000 kB\nMemAvailable: 1048576 kB\nCmaTotal: 32768 kB\n\
+                    CmaFree: 921600 kB\n";
+        let memory = Memory::parse(text).unwrap();
+        assert_eq!(memory.available, 124 << 20);
+        assert_eq!(memory.movable, 900 << 20);
+        let need = Need {
+            files: 705 << 20,
+            image: 21 << 20,
+        };
+        let check = check(&Ok(memory), need);
+        assert_eq!(check.status, CheckStatus::Failed);
+        assert!(check.found.contains("900 MiB more"), "{}", check.found);
+        // What is in use of an area may be more than what is available.
+        let text = "MemTotal: 9 kB\nMemAvailable: 1 kB\nCmaFree: 2 kB\n";
+        let memory = Memory::parse(text).unwrap();
+        assert_eq!((memory.available, memory.movable), (0, 1024));
+    }
+
+    #[test]
     fn the_reserve_stays_free() {
         let status = |files| {
             let memory = Ok(Memory {
                 total: 1 << 30,
                 available: 1 << 30,
+                movable: 0,
             });
             let need = Need { files, image: 1 };
             check(&memory, need).status

@@ -39,6 +39,19 @@ impl System {
         self.root.join(path)
     }
 
+    /// The files that a command line names and that are not there.
+    #[must_use]
+    pub fn missing(&self, command_line: &str) -> Vec<String> {
+        let paths = crate::dangers::paths(command_line).into_iter();
+        let missing = paths.filter(|(_, path)| {
+            let path = self.path(path.trim_start_matches('/'));
+            // A link counts: it may lead out of this tree.
+            path.symlink_metadata()
+                .is_err_and(|why| why.kind() == std::io::ErrorKind::NotFound)
+        });
+        missing.map(|(_, path)| path.to_owned()).collect()
+    }
+
     /// The bytes of a file; a file longer than `limit` counts as not known.
     fn bytes(&self, path: &str, limit: usize) -> Known<Vec<u8>> {
         read(&self.path(path), limit).map_err(|why| format!("/{path}: {why}"))

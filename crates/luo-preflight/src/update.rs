@@ -8,7 +8,7 @@ use crate::file::Facts;
 use crate::image::{Error, Image};
 use crate::memory::{self, Need};
 use crate::running::{self, Running};
-use crate::{command_line, file, scratch, target};
+use crate::{command_line, dangers, file, scratch, target};
 
 /// An update that is to be checked.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +23,9 @@ pub struct Update<'a> {
     pub initrd_bytes: Result<u64, &'a str>,
     /// The command line that it gets.
     pub command_line: &'a str,
+    /// Those of [`dangers::paths`] of the command line that are not there: see
+    /// [`crate::system::System::missing`].
+    pub missing: &'a [String],
     /// The files that are going to be preserved and are not yet, each with a name for
     /// messages.
     pub files: &'a [(String, Facts)],
@@ -34,6 +37,12 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
     let mut checks = running::checks(update.running);
     checks.extend(target::checks(update.image, update.running, update.abi));
     checks.extend(command_line::checks(update.command_line, update.image.ok()));
+    checks.extend(dangers::checks(
+        update.command_line,
+        update.running,
+        update.image.ok().and_then(|image| image.contents.release()),
+        update.missing,
+    ));
     if let Err(why) = update.initrd_bytes {
         let found = format!("the initrd cannot be read: {why}");
         checks.push(failed("target-initrd", found, "name a file that is there"));

@@ -24,6 +24,7 @@ fn page() -> u64 {
 
 fn memory(available: u64) -> Known<Memory> {
     Ok(Memory {
+        movable: 0,
         total: u64::MAX,
         available,
     })

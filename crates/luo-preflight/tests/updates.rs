@@ -108,6 +108,7 @@ impl Plan {
             image: self.image.as_ref(),
             initrd_bytes: Ok(self.initrd_bytes),
             command_line: self.command_line,
+            missing: &[],
             files: &self.files,
         }))
     }
@@ -155,6 +156,7 @@ fn the_system_is_read() {
     assert!(running.has_device);
     assert_eq!(running.strings, ["kho-v4", "luo-v5"]);
     let memory = Memory {
+        movable: 0,
         total: 2048 * MIB,
         available: 1024 * MIB,
     };
@@ -469,6 +471,7 @@ fn an_initrd_that_is_not_there_is_refused() {
         image: Ok(&image),
         initrd_bytes: Err("No such file or directory"),
         command_line: "liveupdate=on",
+        missing: &[],
         files: &[],
     }));
     assert_refused(&report, "target-initrd");

@@ -158,6 +158,7 @@ impl Subject {
                 .map(|bytes| *bytes)
                 .map_err(String::as_str),
             command_line: &line,
+            missing: &self.system.missing(&line),
             files: &self.files,
         })
     }

@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Words of the target's command line that spoil an update which would work otherwise:
+//! they hide memory, start another system than the one that is updated to, or start none
+//! of its services.
+
+use luo_varlink::Check;
+
+use crate::check::{failed, warning};
+use crate::command_line::parameters;
+use crate::running::Running;
+
+const NAME: &str = "target-command-line";
+
+/// Units of systemd in which no services are started, or the machine does not stay up.
+const WITHOUT_SERVICES: [&str; 8] = [
+    "rescue.target",
+    "emergency.target",
+    "basic.target",
+    "sysinit.target",
+    "poweroff.target",
+    "halt.target",
+    "reboot.target",
+    "kexec.target",
+];
+
+/// Words that mean such a unit.
+const WITHOUT_SERVICES_WORDS: [&str; 7] = ["rescue", "emergency", "single", "s", "S", "1", "-b"];
+
+/// The words that name files of the system that is started, with the paths.
+#[must_use]
+pub fn paths(line: &str) -> Vec<(&str, &str)> {
+    let words = parameters(line).into_iter();
+    words
+        .filter(|(name, _)| ["init", "ostree"].contains(name))
+        .filter_map(|(name, value)| Some((name, value.filter(|it| it.starts_with('/'))?)))
+        .collect()
+}
+
+/// Checks for such words: `target-command-line`.
+///
+/// `release` is that of the target, and `missing` are those of [`paths`] that are not
+/// there.
+#[must_use]
+pub fn checks(
+    line: &str,
+    running: &Running,
+    release: Option<&str>,
+    missing: &[String],
+) -> Vec<Check> {
+    let running_line = running.command_line.as_deref().unwrap_or_default();
+    let running_words = parameters(running_line);
+    let is_new = match (release, &running.release) {
+        (Some(target), Ok(running)) => target != running,
+        _ => false,
+    };
+    let words = parameters(line);
+    let found = words.iter().filter_map(|&(name, value)| {
+        let is_running = running_words.contains(&(name, value));
+        match (name, value) {
+            // The kernel that hands over has the same limit, so nothing lies beyond it.
+            ("mem" | "memmap", Some(_)) if is_running => None,
+            ("mem" | "memmap", Some(value)) => Some(hidden(name, value)),
+            ("init" | "ostree", Some(path)) if missing.iter().any(|it| it == path) => {
+                Some(gone(name, path))
+            }
+            ("init" | "ostree", Some(path)) if is_new && is_running => Some(old(name, path)),
+            ("systemd.unit" | "rd.systemd.unit", Some(unit)) => {
+                let is_one = WITHOUT_SERVICES.contains(&unit);
+                is_one.then(|| no_services(&format!("{name}={unit}")))
+            }
+            ("rd.break", _) => Some(no_services("rd.break")),
+            ("liveupdate_unclaimed", Some("discard")) => Some(discarded()),
+            (word, None) if WITHOUT_SERVICES_WORDS.contains(&word) => Some(no_services(word)),
+            _ => None,
+        }
+    });
+    found.collect()
+}
+
+fn hidden(name: &str, value: &str) -> Check {
+    failed(
+        NAME,
+        format!(
+            "{name}={value} hides memory from the target that the running kernel has: what is \
+             preserved there would be lost"
+        ),
+        &format!("remove {name}= from the command line"),
+    )
+}
+
+fn gone(name: &str, path: &str) -> Check {
+    warning(
+        NAME,
+        format!("{name}={path} is not there: the target would not find the system that it starts"),
+        "name the command line that belongs to the target, or see whether the path is one of \
+         another file system",
+    )
+}
+
+fn old(name: &str, path: &str) -> Check {
+    warning(
+        NAME,
+        format!(
+            "{name}={path} is that of the running system, and the target is another kernel: it \
+             would start the old system"
+        ),
+        "name the command line that belongs to the target, as its boot loader's entry has it",
+    )
+}
+
+fn no_services(word: &str) -> Check {
+    warning(
+        NAME,
+        format!("{word}: the target starts no services, and nobody takes back what is preserved"),
+        &format!("remove {word} from the command line"),
+    )
+}
+
+fn discarded() -> Check {
+    warning(
+        NAME,
+        "liveupdate_unclaimed=discard: sessions that nobody claims in the target are lost with \
+         the update after this one",
+        "write liveupdate_unclaimed=carry, or leave it out",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use luo_varlink::CheckStatus::{self, Failed, Warning};
+
+    use super::*;
+
+    fn look(line: &str, running_line: &str, missing: &[&str]) -> Vec<(CheckStatus, String)> {
+        let mut running = crate::system::System::at("/nonexistent").running();
+        running.command_line = Ok(running_line.to_owned());
+        running.release = Ok("7.3.4".to_owned());
+        let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
+        let checks = checks(line, &running, Some("7.3.5"), &missing);
+        checks.into_iter().map(|it| (it.status, it.found)).collect()
+    }
+
+    fn statuses(line: &str, running_line: &str) -> Vec<CheckStatus> {
+        let found = look(line, running_line, &[]);
+        found.into_iter().map(|(status, _)| status).collect()
+    }
+
+    #[test]
+    fn hidden_memory_is_lost_memory() {
+        assert_eq!(statuses("mem=2G", ""), [Failed]);
+        assert_eq!(statuses("memmap=4G$8G", "quiet"), [Failed]);
+        assert_eq!(statuses("mem=2G", "mem=4G"), [Failed]);
+        assert!(statuses("mem=2G", "quiet mem=2G").is_empty());
+        assert!(statuses("", "mem=2G").is_empty());
+        assert!(statuses("-- mem=2G", "").is_empty());
+    }
+
+    #[test]
+    fn the_old_system_is_not_what_is_updated_to() {
+        let old = "init=/nix/store/OLD/init";
+        assert_eq!(statuses(old, old), [Warning]);
+        assert!(statuses("init=/nix/store/NEW/init", old).is_empty());
+        let ostree = "ostree=/ostree/boot.1/fcos/a/0";
+        assert_eq!(statuses(ostree, ostree), [Warning]);
+        let found = look(old, "", &["/nix/store/OLD/init"]);
+        assert!(found[0].1.contains("is not there"), "{found:?}");
+        assert_eq!(
+            paths("init=/a ostree=/b init=c x=/d"),
+            [("init", "/a"), ("ostree", "/b")]
+        );
+    }
+
+    #[test]
+    fn a_system_without_services_claims_nothing() {
+        for line in [
+            "systemd.unit=rescue.target",
+            "single",
+            "emergency",
+            "rd.break",
+        ] {
+            assert_eq!(statuses(line, line), [Warning], "{line}");
+        }
+        assert!(statuses("systemd.unit=multi-user.target", "").is_empty());
+        assert_eq!(statuses("liveupdate_unclaimed=discard", ""), [Warning]);
+        assert!(statuses("liveupdate_unclaimed=carry quiet", "").is_empty());
+    }
+}
