@@ -222,12 +222,10 @@ impl<R: Refusal> From<Error<R>> for Failure {
 /// The agent cannot be connected to.
 fn unreachable_agent(message: String, why: &io::Error) -> Failure {
     match why.kind() {
-        io::ErrorKind::PermissionDenied => Failure::new(
-            Exit::Permission,
-            "permission",
-            message.replace("; is luod running?", ""),
-        )
-        .next("run it as root; `luoctl status`, `graph`, `history` and `watch` are for everybody"),
+        io::ErrorKind::PermissionDenied => Failure::new(Exit::Permission, "permission", message)
+            .next(
+                "run it as root; `luoctl status`, `graph`, `history` and `watch` are for everybody",
+            ),
         io::ErrorKind::TimedOut => Failure::new(Exit::Unavailable, "no-agent", message).next(
             "luod does not accept connections: `systemctl status luod` says whether it hangs",
         ),

@@ -29,15 +29,21 @@ use crate::server::{self, Sockets};
 /// Descriptors to have room for: two for each workload and some.
 const DESCRIPTORS: u64 = 65_536;
 
+/// The configuration that is read if no other is named.
+const CONFIG: &str = "/etc/luod/luod.toml";
+
+/// The policy that is read if no other is named.
+const POLICY: &str = "/etc/luod/policy.toml";
+
 /// The live update agent: takes workloads through a kernel update together.
 #[derive(Parser)]
 #[command(name = "luod", version)]
 struct Cli {
     /// The configuration; the default may be missing.
-    #[arg(long, value_name = "FILE", default_value = "/etc/luod/luod.toml")]
+    #[arg(long, value_name = "FILE", default_value = CONFIG)]
     config: PathBuf,
     /// Who may own what; the default may be missing.
-    #[arg(long, value_name = "FILE", default_value = "/etc/luod/policy.toml")]
+    #[arg(long, value_name = "FILE", default_value = POLICY)]
     policy: PathBuf,
     /// The folder of the sockets.
     #[arg(long, value_name = "FOLDER", env = paths::RUNTIME_VARIABLE, default_value = paths::RUNTIME)]
@@ -124,9 +130,9 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
 
 fn run(cli: &Cli) -> Result<ExitCode> {
     let (store, stored) = Store::take();
-    let config = Config::parse(&read(&cli.config)?);
+    let config = Config::parse(&read(&cli.config, CONFIG)?);
     let config = config.with_context(|| cli.config.display().to_string())?;
-    let policy = Policy::parse(&read(&cli.policy)?);
+    let policy = Policy::parse(&read(&cli.policy, POLICY)?);
     let policy = policy.with_context(|| cli.policy.display().to_string())?;
     make_room_for_descriptors();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -190,11 +196,14 @@ async fn alone(runtime: &Path) -> Result<File> {
     Ok(file)
 }
 
-/// The text of a file, which is empty if there is no such file.
-fn read(path: &Path) -> Result<String> {
+/// The text of a file. The default one may be missing, and is empty then; a file that was
+/// named has to be there.
+fn read(path: &Path, default: &str) -> Result<String> {
     match fs::read_to_string(path) {
         Ok(text) => Ok(text),
-        Err(why) if why.kind() == ErrorKind::NotFound => Ok(String::new()),
+        Err(why) if why.kind() == ErrorKind::NotFound && path == Path::new(default) => {
+            Ok(String::new())
+        }
         Err(why) => Err(why).with_context(|| path.display().to_string()),
     }
 }
@@ -208,5 +217,18 @@ async fn watchdog() {
     loop {
         times.tick().await;
         notify::alive();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_default_file_may_be_missing() {
+        let missing = "/nonexistent/luod.toml";
+        assert_eq!(read(Path::new(missing), missing).unwrap(), "");
+        let error = read(Path::new(missing), CONFIG).unwrap_err();
+        assert!(format!("{error:#}").starts_with(missing), "{error:#}");
     }
 }

@@ -24,12 +24,13 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 13] = [
+const TESTS: [(&str, &str); 14] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
     ("calls", "crates/luo-calls/tests"),
     ("client", "crates/luo-client/tests"),
+    ("client unit", "crates/luo-client/src"),
     ("core", "crates/luo-core/tests"),
     ("core unit", "crates/luo-core/src"),
     ("luoctl", "crates/luoctl/tests"),

@@ -2,7 +2,7 @@
 //! Errors between a program and the agent.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use luo_varlink::{admin, client, status};
 use rustix::io::Errno;
@@ -14,7 +14,7 @@ where
     R: core::error::Error + 'static,
 {
     /// The agent cannot be connected to.
-    #[error("the live update agent cannot be reached at {}: {source}; is luod running?", path.display())]
+    #[error("the live update agent cannot be reached at {}: {source}; {}", path.display(), hint(path, source))]
     NoAgent {
         /// The socket.
         path: PathBuf,
@@ -64,6 +64,18 @@ where
     /// A call of the kernel failed in this process.
     #[error(transparent)]
     Kernel(#[from] luo_sys::Error),
+}
+
+/// What to do when a socket cannot be connected to.
+fn hint(path: &Path, why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::PermissionDenied if path.ends_with("client") => {
+            "it is for root and for members of the group 'luo' (`usermod --append --groups luo \
+             USER`, or SupplementaryGroups=luo in the unit)"
+        }
+        io::ErrorKind::PermissionDenied => "it is for root only",
+        _ => "is luod running?",
+    }
 }
 
 /// The result of a workload's call.
@@ -143,5 +155,25 @@ impl ErrorNumber for status::Error {
         match self {
             Self::TooMany { .. } => Errno::DQUOT.raw_os_error(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_may_not_connect_is_told_the_group() {
+        let error = |socket: &str, kind: io::ErrorKind| {
+            let error: Error = Error::NoAgent {
+                path: PathBuf::from("/run/luod").join(socket),
+                source: kind.into(),
+            };
+            error.to_string()
+        };
+        let denied = io::ErrorKind::PermissionDenied;
+        assert!(error("client", denied).contains("members of the group 'luo'"));
+        assert!(error("admin", denied).ends_with("it is for root only"));
+        assert!(error("client", io::ErrorKind::NotFound).ends_with("is luod running?"));
     }
 }

@@ -16,7 +16,7 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 
 use super::Agent;
 use super::timeline::Line;
-use crate::decide::config::Jump;
+use crate::decide::config::{CHECKS, Jump};
 use crate::kernel::{Probe, command_line};
 
 /// The formats that the kernels' handlers write, which the orchestrator does not list.
@@ -24,6 +24,9 @@ const HANDLERS: [&str; 2] = ["kho-v4", "memfd-v2"];
 
 /// The newest handover format, for a kernel that does not tell its own.
 const NEWEST: &str = "luo-v5";
+
+/// The check that the checks themselves work, which cannot be ignored.
+const BROKEN: &str = "checks";
 
 /// All that the checks look at, gathered for the thread that runs them.
 struct Subject {
@@ -77,6 +80,11 @@ impl Agent {
     /// A report, with what the configuration says to ignore.
     fn judge(&self, mut checks: Vec<Check>) -> Report {
         for check in &mut checks {
+            debug_assert!(
+                CHECKS.contains(&check.name.as_str()) || check.name == BROKEN,
+                "{} is missing in the list of checks, so it cannot be ignored",
+                check.name
+            );
             if check.status == CheckStatus::Failed
                 && self.config.checks.ignore.contains(&check.name)
             {
@@ -194,7 +202,7 @@ fn obstacle(text: String) -> Check {
 
 fn broken(why: &tokio::task::JoinError) -> Check {
     Check {
-        name: "checks".to_owned(),
+        name: BROKEN.to_owned(),
         status: CheckStatus::Failed,
         found: format!("the checks themselves have failed: {why}"),
         remedy: Some("this is a bug of luod: please report it".to_owned()),

@@ -150,13 +150,103 @@ impl Default for Config {
     }
 }
 
+/// The names of all checks.
+pub const CHECKS: [&str; 21] = [
+    "file-kind",
+    "file-memory",
+    "file-object",
+    "file-seals",
+    "file-size",
+    "jump-shutdown",
+    "memory",
+    "running-image",
+    "running-kexec",
+    "running-liveupdate",
+    "running-state",
+    "scratch",
+    "target-abi",
+    "target-command-line",
+    "target-image",
+    "target-initrd",
+    "target-kho",
+    "target-luo",
+    "target-pages",
+    "target-signature",
+    "workloads",
+];
+
+/// Why a text is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum BadConfig {
+    /// It cannot be parsed.
+    #[error("{0}")]
+    Syntax(#[from] toml::de::Error),
+    /// A value that nobody means.
+    #[error("line {line}: {key}: {why}")]
+    Value {
+        /// The line that it stands in.
+        line: usize,
+        /// Its name.
+        key: &'static str,
+        /// What is wrong about it, and what to write.
+        why: String,
+    },
+}
+
+/// The line in which a key is set: the first that begins with it.
+fn line_of(text: &str, key: &str) -> usize {
+    let is_set = |line: &str| {
+        let rest = line.trim_start().strip_prefix(key);
+        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+    };
+    text.lines().position(is_set).map_or(1, |index| index + 1)
+}
+
 impl Config {
     /// Reads a configuration.
     ///
     /// # Errors
     /// The text is no configuration; the error says where.
-    pub fn parse(text: &str) -> Result<Self, toml::de::Error> {
-        toml::from_str(text)
+    pub fn parse(text: &str) -> Result<Self, BadConfig> {
+        let config: Self = toml::from_str(text)?;
+        config.validate().map_err(|(key, why)| BadConfig::Value {
+            line: line_of(text, key),
+            key,
+            why,
+        })?;
+        Ok(config)
+    }
+
+    /// Looks for values that can be parsed, and that nobody means.
+    fn validate(&self) -> Result<(), (&'static str, String)> {
+        let paths = [
+            ("state_directory", self.state_directory.to_str()),
+            ("root", self.checks.root.to_str()),
+            ("image", self.target.image.as_deref()),
+            ("initrd", self.target.initrd.as_deref()),
+        ];
+        for (key, path) in paths {
+            if path.is_some_and(|path| !path.starts_with('/')) {
+                let why = "a path begins with /, for luod runs in a folder of its own".to_owned();
+                return Err((key, why));
+            }
+        }
+        if let Some(line) = &self.target.command_line
+            && line.trim().is_empty()
+        {
+            let why = "an empty command line does not turn on live update; leave it out to take \
+                       that of the image or of the running kernel";
+            return Err(("command_line", why.to_owned()));
+        }
+        let mut ignored = self.checks.ignore.iter();
+        if let Some(unknown) = ignored.find(|name| !CHECKS.contains(&name.as_str())) {
+            let why = format!(
+                "there is no check {unknown:?}; the checks are {}",
+                CHECKS.join(", ")
+            );
+            return Err(("ignore", why));
+        }
+        Ok(())
     }
 
     /// How long a workload has for a step.
@@ -247,5 +337,30 @@ mod tests {
             assert!(Config::parse(text).is_err(), "{text}");
         }
         assert!(Config::parse("").is_ok());
+    }
+
+    #[test]
+    fn what_nobody_means_is_told_with_its_line() {
+        for (text, expected) in [
+            (
+                "\nstate_directory = \"\"",
+                "line 2: state_directory: a path begins with /",
+            ),
+            ("[target]\nimage = \"vmlinuz\"", "line 2: image: a path"),
+            ("[target]\nimage=\"\"", "line 2: image: a path"),
+            ("[target]\ninitrd = \"./initrd\"", "line 2: initrd: a path"),
+            (
+                "[target]\n\ncommand_line = \" \"",
+                "line 3: command_line: an empty",
+            ),
+            ("[checks]\nroot = \"root\"", "line 2: root: a path"),
+            (
+                "[checks]\nignore = [\"memory\", \"scrach\"]",
+                "line 2: ignore: there is no check \"scrach\"; the checks are file-kind",
+            ),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.starts_with(expected), "{text}: {error}");
+        }
     }
 }

@@ -15,6 +15,9 @@ pub struct Failed {
 
 const ENOEXEC: Errno = number(8);
 const EADDRNOTAVAIL: Errno = number(99);
+const EBADMSG: Errno = number(74);
+const ENOKEY: Errno = number(126);
+const EKEYREJECTED: Errno = number(129);
 
 /// An error number that the orchestrator's own interface does not have.
 const fn number(number: i32) -> Errno {
@@ -78,6 +81,25 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
         "kexec_file_load",
         ENOEXEC,
         "the image is not a kernel that this one can load",
+    ),
+    (
+        "kexec_file_load",
+        ENOKEY,
+        "the image is signed with a key that this kernel does not know: `cat /proc/keys` and \
+         `mokutil --list-enrolled` show those that it knows; install the distribution's own \
+         image, or enroll the key with `mokutil --import`",
+    ),
+    (
+        "kexec_file_load",
+        EKEYREJECTED,
+        "the image's signature does not fit it, or its key is revoked or has expired: install \
+         the image again; `dmesg` says more",
+    ),
+    (
+        "kexec_file_load",
+        EBADMSG,
+        "the image's signature cannot be read: the image is damaged, or was changed after it \
+         was signed; install it again, or sign it anew",
     ),
     (
         "kexec_file_load",
@@ -217,6 +239,18 @@ mod tests {
         );
         let other = Failed::new("RETRIEVE_SESSION", Errno::ENOMEM);
         assert_eq!(other.to_string(), "RETRIEVE_SESSION: ENOMEM");
+    }
+
+    #[test]
+    fn each_refusal_of_a_signature_has_its_own_remedy() {
+        for (errno, part) in [
+            (126, "a key that this kernel does not know"),
+            (129, "does not fit it"),
+            (74, "cannot be read"),
+        ] {
+            let failed = Failed::new("kexec_file_load", number(errno)).to_string();
+            assert!(failed.contains(part), "{failed}");
+        }
     }
 
     #[test]

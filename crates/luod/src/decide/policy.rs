@@ -99,6 +99,14 @@ pub enum BadPolicy {
     /// A rule fits everybody, which is certainly a mistake.
     #[error("rule {0} of [[allow]] names neither unit nor uid nor gid")]
     ForEverybody(usize),
+    /// A rule that allows nothing and limits nothing.
+    #[error(
+        "rule {0} of [[allow]] has neither names nor limits: add names = [\"...\"], or remove it"
+    )]
+    ForNothing(usize),
+    /// A pattern that fits nothing.
+    #[error("rule {0} of [[allow]] has an empty pattern: write a name, or * for all")]
+    Empty(usize),
 }
 
 impl Policy {
@@ -111,6 +119,14 @@ impl Policy {
         for (index, rule) in policy.allow.iter().enumerate() {
             if rule.unit.is_none() && rule.uid.is_none() && rule.gid.is_none() {
                 return Err(BadPolicy::ForEverybody(index + 1));
+            }
+            let limits = rule.sessions.is_some() || rule.files.is_some() || rule.bytes.is_some();
+            if rule.names.is_empty() && !limits {
+                return Err(BadPolicy::ForNothing(index + 1));
+            }
+            let patterns = rule.names.iter().chain(&rule.unit);
+            if patterns.into_iter().any(String::is_empty) {
+                return Err(BadPolicy::Empty(index + 1));
             }
         }
         Ok(policy)
@@ -134,8 +150,9 @@ impl Policy {
         }
         let own = names::own(identity);
         Err(format!(
-            "'{name}' is not {identity}'s own, which are '{own}' and '{own}.*'; a rule \
-             [[allow]] with names = [\"{name}\"] in the policy file would allow it"
+            "'{name}' is not {identity}'s own, which are '{own}' and '{own}.*'; these lines in \
+             the policy file would allow it:\n{}",
+            rule_for(identity, name)
         ))
     }
 
@@ -150,6 +167,16 @@ impl Policy {
                 ..limits
             })
     }
+}
+
+/// The rule that gives an identity a name, as it is written into the file.
+fn rule_for(identity: &Identity, name: &str) -> String {
+    let quoted = |text: &str| toml::Value::from(text).to_string();
+    let who = match &identity.unit {
+        Some(unit) => format!("unit = {}", quoted(unit)),
+        None => format!("uid = {}", identity.uid),
+    };
+    format!("[[allow]]\n{who}\nnames = [{}]", quoted(name))
 }
 
 #[cfg(test)]
@@ -210,7 +237,43 @@ mod tests {
     }
 
     #[test]
+    fn the_rule_that_is_named_allows_it() {
+        for who in [
+            identity(990, 990, Some("cache.service")),
+            identity(990, 990, Some("vmm@g\\x2d1.service")),
+            identity(1000, 100, None),
+        ] {
+            let refusal = Policy::default().may_own(&who, "vm-1").unwrap_err();
+            let (_, rule) = refusal.split_once(":\n").unwrap();
+            let policy = Policy::parse(rule).unwrap();
+            assert_eq!(policy.may_own(&who, "vm-1"), Ok(()), "{rule}");
+            assert!(policy.may_own(&identity(7, 7, None), "vm-1").is_err());
+        }
+    }
+
+    #[test]
     fn what_nobody_means_is_refused() {
+        for (text, expected) in [
+            (
+                "uid = 7",
+                "rule 1 of [[allow]] has neither names nor limits",
+            ),
+            (
+                "uid = 7\nnames = []",
+                "rule 1 of [[allow]] has neither names nor limits",
+            ),
+            (
+                "unit = \"\"\nnames = [\"x\"]",
+                "rule 1 of [[allow]] has an empty pattern",
+            ),
+            (
+                "uid = 7\nnames = [\"\"]",
+                "rule 1 of [[allow]] has an empty pattern",
+            ),
+        ] {
+            let error = Policy::parse(&format!("[[allow]]\n{text}")).unwrap_err();
+            assert!(error.to_string().starts_with(expected), "{text}: {error}");
+        }
         let error = Policy::parse("[[allow]]\nnames = [\"*\"]").unwrap_err();
         assert!(error.to_string().contains("rule 1"), "{error}");
         assert!(Policy::parse("[limits]\nsesions = 3").is_err());
