@@ -17,7 +17,7 @@
 //! ignore = ["target-signature"] # what these find is a warning, and stops nothing
 //! root = "/"                   # where /proc, /sys and /boot are looked for
 //!
-//! [workload.vm-7]              # other deadlines for one workload
+//! [workload.vm-7]              # other deadlines for one workload, or for ["vm-*"]
 //! prepare_deadline = 300
 //! ```
 
@@ -27,6 +27,7 @@ use std::time::Duration;
 
 use luo_varlink::{Step, Target};
 use serde::Deserialize;
+use wildmatch::WildMatch;
 
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -252,7 +253,13 @@ impl Config {
     /// How long a workload has for a step.
     #[must_use]
     pub fn patience(&self, workload: &str, step: Step) -> Duration {
-        let own = self.workload.get(workload);
+        // A workload's own entry comes before patterns, and of those the longest.
+        let own = self.workload.get(workload).or_else(|| {
+            let patterns = self.workload.iter();
+            let fitting = patterns.filter(|(name, _)| WildMatch::new(name).matches(workload));
+            let longest = fitting.max_by_key(|(name, _)| name.len());
+            longest.map(|(_, deadlines)| deadlines)
+        });
         let (own, all) = match step {
             Step::Prepare => (
                 own.and_then(|own| own.prepare_deadline),
@@ -310,6 +317,19 @@ mod tests {
         assert_eq!(seconds("vm-7", Step::Prepare), 300.0);
         assert_eq!(seconds("vm-7", Step::Freeze), 0.5);
         assert_eq!(seconds("other", Step::Prepare), 60.0);
+    }
+
+    #[test]
+    fn deadlines_go_by_patterns() {
+        let text = "[workload.\"vm-*\"]\nfreeze_deadline = 2\n\
+                    [workload.\"*\"]\nfreeze_deadline = 3\n\
+                    [workload.vm-7]\nfreeze_deadline = 4";
+        let config = Config::parse(text).unwrap();
+        let seconds = |workload| config.patience(workload, Step::Freeze).as_secs();
+        assert_eq!(
+            (seconds("vm-7"), seconds("vm-8"), seconds("cache")),
+            (4, 2, 3)
+        );
     }
 
     #[test]

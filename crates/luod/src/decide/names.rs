@@ -2,7 +2,8 @@
 //! Names of workloads and sessions: which are possible, and which are an identity's own.
 //!
 //! The kernel takes any bytes. The agent's names go into files, units and the service
-//! manager's descriptor store, so they are plain: letters, digits, `.`, `_`, `@`, `-`.
+//! manager's descriptor store, so they are plain: letters, digits, `.`, `_`, `@`, `-`, and `\`,
+//! with which `systemd-escape` writes other characters in the names of units.
 
 use luo_varlink::Identity;
 use luo_varlink::limits::MAX_WORKLOAD_NAME;
@@ -23,7 +24,9 @@ pub enum BadName {
     #[error("a name has at most {MAX_WORKLOAD_NAME} bytes")]
     TooLong,
     /// It has a character that no name may have.
-    #[error("a name consists of letters, digits and . _ @ -, and begins with a letter or a digit")]
+    #[error(
+        "a name consists of letters, digits and . _ @ - \\, and begins with a letter or a digit"
+    )]
     Character,
     /// It is reserved.
     #[error("the names 'systemd' and 'luod', and what begins with 'luod.', are reserved")]
@@ -35,7 +38,7 @@ pub enum BadName {
 /// # Errors
 /// [`BadName`]
 pub fn check(name: &str) -> Result<(), BadName> {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-".contains(&byte);
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"._@-\\".contains(&byte);
     match name.bytes().next() {
         None => return Err(BadName::Empty),
         Some(_) if name.len() > MAX_WORKLOAD_NAME => return Err(BadName::TooLong),
@@ -110,6 +113,16 @@ mod tests {
         }
         // Root or not: it is confined to its own.
         assert!(!is_own(&identity(0, Some("cache.service")), "other"));
+    }
+
+    #[test]
+    fn a_service_can_have_its_own_name_however_it_is_escaped() {
+        let vmm = identity(0, Some("vmm@g\\x2d1.service"));
+        let own = own(&vmm);
+        assert_eq!(check(&own), Ok(()));
+        assert!(is_own(&vmm, &own) && is_own(&vmm, &format!("{own}.ram")));
+        // Two units never own the same name.
+        assert!(!is_own(&vmm, "vmm@g-1"));
     }
 
     #[test]
