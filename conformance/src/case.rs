@@ -12,6 +12,7 @@ use luo_sys::Device;
 
 use crate::difference::Differs;
 use crate::implementation::Implementation;
+use crate::look::SYSFS;
 
 /// Cases about one thing.
 #[derive(Clone, Copy, Debug)]
@@ -191,12 +192,22 @@ impl<'a> Context<'a> {
         self.parameters.push((name, value));
     }
 
-    /// Asks for a kexec that must be refused.
+    /// Asks for a kexec that must be refused, of a machine where what cannot go with a
+    /// reboot vetoes it, as always on mainline.
     ///
     /// # Errors
     /// No kernel can be loaded.
     pub fn refused_kexec(&self) -> Result<luo_sys::Error> {
-        self.machine.refused_kexec(&self.case)
+        let path = format!("{SYSFS}/reboot");
+        let can_choose = std::fs::exists(&path)?;
+        if can_choose {
+            std::fs::write(&path, "veto").context("veto")?;
+        }
+        let refused = self.machine.refused_kexec(&self.case);
+        if can_choose {
+            std::fs::write(&path, "lose").context("lose")?;
+        }
+        refused
     }
 
     pub(crate) fn into_held(self) -> (Luggage, Parameters) {

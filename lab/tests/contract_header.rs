@@ -61,7 +61,8 @@ fn layouts() -> String {
         "liveupdate_info" = Info {
             size state update_count state_changes features outgoing incoming unclaimed
             files max_sessions max_files_per_session max_records max_subsystems
-            handover_abi contract_abi implementation
+            handover_abi contract_abi implementation lost_files lost_sessions
+            lost_subsystems lost_flags
         }
         "liveupdate_failure" = Failure {
             size event error cause sequence token on_token session on_session
@@ -115,6 +116,8 @@ fn values() -> String {
         "LIVEUPDATE_FILE_RETRIEVED" = FILE_RETRIEVED;
         "LIVEUPDATE_FILE_FAILED" = FILE_FAILED;
         "LIVEUPDATE_FILE_MISSING" = FILE_MISSING;
+        "LIVEUPDATE_FILE_LOST" = FILE_LOST;
+        "LIVEUPDATE_LOST_UNREAD" = LOST_UNREAD;
         "LIVEUPDATE_SESSION_OPEN" = SESSION_OPEN;
         "LIVEUPDATE_SESSION_CLOSED" = SESSION_CLOSED;
         "LIVEUPDATE_SESSION_UNCLAIMED" = SESSION_UNCLAIMED;

@@ -32,13 +32,13 @@ pub(super) const CASES: &[Case] = &[
     .but(&[missing(NO_RFC)]),
     alone("claimed-stays-behind", &[leave, claim_one, one_left])
         .but(&[answers(Errno::ENOENT, DROPPED)]),
-    alone("new-one-of-the-same-name-vetoes", &[leave, same_name]).but(&[answers(
-        Errno::EFBIG,
-        "mainline drops the old one and goes on",
-    )]),
+    alone(
+        "new-one-of-the-same-name-supersedes",
+        &[leave, same_name, new_one],
+    ),
     alone("what-cannot-go-on-vetoes", &[leave_forge, veto]).but(&[missing(NO_RFC)]),
     alone(
-        "discard-lets-go-of-what-cannot",
+        "discard-loses-even-where-all-else-vetoes",
         &[leave_mixed, discard, gone],
     )
     .but(&[absent(NO_SYSFS)]),
@@ -129,22 +129,20 @@ fn one_left(_: &mut Context<'_>) -> Result<()> {
     Ok(session.finish()?)
 }
 
-/// Two sessions of one name cannot both be handed over.
+/// Two sessions of one name cannot both be handed over: the old one, which nobody has
+/// asked for, gives way.
 fn same_name(context: &mut Context<'_>) -> Result<()> {
-    let device = device()?;
-    let new = session(&device, "carry", 1)?;
-    // Were the name no obstacle, this would be: the kexec must not happen.
-    let forge = forge::open()?;
-    new.preserve_fd(&forge, Token(7))?;
-    let fault = Fault::Freeze(ODD).inject()?;
-    let error = context.refused_kexec()?;
-    drop(fault);
-    refused::<()>(Err(error), Errno::EEXIST)?;
-    state_is(&device, State::Updated)?;
-    let old = device.retrieve_session(&name("carry"))?;
-    retrieve(&old, "carry", 2)?;
-    old.finish()?;
-    Ok(device.retrieve_session(&name("carry-too"))?.finish()?)
+    let new = device()?.create_session(&name("carry"))?;
+    new.preserve_fd(memory("new", 1)?, Token(1))?;
+    context.hold(new);
+    Ok(())
+}
+
+fn new_one(_: &mut Context<'_>) -> Result<()> {
+    let session = incoming("carry")?;
+    retrieve(&session, "new", 1)?;
+    refused(session.retrieve_fd(Token(2)), Errno::ENOENT)?;
+    Ok(session.finish()?)
 }
 
 fn leave_forge(context: &mut Context<'_>) -> Result<()> {
@@ -176,7 +174,7 @@ fn veto(context: &mut Context<'_>) -> Result<()> {
     state_is(&device, State::Normal)
 }
 
-/// One that can go on and one that cannot, because its handler vetoes.
+/// One that can go on and one of which a file cannot, because its handler vetoes.
 fn leave_mixed(context: &mut Context<'_>) -> Result<()> {
     look::sysfs("unclaimed")?;
     let device = device()?;
@@ -188,7 +186,10 @@ fn leave_mixed(context: &mut Context<'_>) -> Result<()> {
 }
 
 fn discard(context: &mut Context<'_>) -> Result<()> {
-    fs::write(format!("{SYSFS}/unclaimed"), "discard")?;
+    for (file, word) in [("unclaimed", "discard"), ("reboot", "veto")] {
+        fs::write(format!("{SYSFS}/{file}"), word)?;
+        same("the word", look::sysfs(file)?, format!("{word}\n"))?;
+    }
     context.hold(Fault::Preserve(ODD).inject()?);
     Ok(())
 }
@@ -196,7 +197,10 @@ fn discard(context: &mut Context<'_>) -> Result<()> {
 fn gone(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     state_is(&device, State::Updated)?;
-    refused(device.retrieve_session(&name("carry")), Errno::ENOENT)?;
+    let session = device.retrieve_session(&name("carry"))?;
+    refused(session.retrieve_fd(Token(7)), Errno::ENOTRECOVERABLE)?;
+    retrieve(&session, "carry", 1)?;
+    session.finish()?;
     let session = device.retrieve_session(&name("carry-too"))?;
     retrieve(&session, "carry-too", 1)?;
     session.finish()?;

@@ -2,6 +2,7 @@
 //! How a program and a kernel of different age agree on a structure.
 
 use anyhow::{Context as _, Result};
+use luo_abi::calls::Call;
 use luo_abi::extend::MAX_SIZE;
 use luo_abi::{contract, uapi};
 use luo_sys::{Errno, Session, raw};
@@ -154,6 +155,11 @@ fn taken(row: Sized, size: usize) -> Result<()> {
     judged.with_context(|| format!("{size} bytes"))
 }
 
+/// Bytes that this version knows; `size` is that of the first form.
+fn known(row: Sized) -> usize {
+    Call::of(row.command).map_or(row.size, |call| call.form.known())
+}
+
 /// Its first form is as short as it gets.
 fn short(row: Sized) -> Result<()> {
     for size in [0, 1, 4, 8, row.size - 1] {
@@ -165,7 +171,8 @@ fn short(row: Sized) -> Result<()> {
 
 /// The program is newer than the kernel, and wants nothing of what is new.
 fn longer(row: Sized) -> Result<()> {
-    for size in [row.size + 1, row.size + 8, 1000, MAX_SIZE] {
+    let known = known(row);
+    for size in [row.size + 1, known + 1, known + 8, 1000, MAX_SIZE] {
         taken(row, size)?;
     }
     Ok(())
@@ -173,8 +180,9 @@ fn longer(row: Sized) -> Result<()> {
 
 /// It wants what the kernel does not know.
 fn more(row: Sized) -> Result<()> {
-    for size in [row.size + 1, row.size + 8, MAX_SIZE] {
-        for at in [row.size, size - 1] {
+    let known = known(row);
+    for size in [known + 1, known + 8, MAX_SIZE] {
+        for at in [known, size - 1] {
             let mut bytes = argument(row, size);
             bytes[at] = 1;
             let result = call(row, bytes)?;

@@ -17,6 +17,7 @@ mod killed;
 mod late;
 mod lifetime;
 mod log;
+mod lost;
 mod memfds;
 mod names;
 mod poll;
@@ -68,6 +69,7 @@ pub const TOPICS: &[Topic] = &[
     topic("late", late::CASES),
     topic("implicit", implicit::CASES),
     topic("carry", carry::CASES),
+    topic("lost", lost::CASES),
     topic("scale", scale::CASES),
 ];
 

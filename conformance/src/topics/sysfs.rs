@@ -10,21 +10,31 @@ use luo_sys::{Errno, State};
 use super::tools::{NO_SYSFS, enter};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{Absent, Mismatch, device, same};
-use crate::difference::{Expect, absent, simulated};
+use crate::difference::{Differs, Expect, absent, simulated};
 use crate::look::{SYSFS, sysfs};
 
 pub(super) const CASES: &[Case] = &[
     here("state-is-a-word", word).but(&[absent(NO_SYSFS)]),
     here("update-count-is-that-of-info", update_count).but(&[absent(NO_SYSFS)]),
     here("state-is-read-only", read_only).but(&[absent(NO_SYSFS)]),
-    here("unclaimed-takes-two-words", unclaimed).but(&[
-        absent(NO_SYSFS),
-        simulated(Expect::Accepts(
-            "write goes to a pipe, so it cannot be refused: a warning in the log",
-        )),
-    ]),
+    here("unclaimed-takes-two-words", |_| {
+        two_words("unclaimed", ["carry", "discard"])
+    })
+    .but(TWO_WORDS),
+    here("reboot-takes-two-words", |_| {
+        two_words("reboot", ["lose", "veto"])
+    })
+    .but(TWO_WORDS),
     shared("state-after-an-update", leave, updated).but(&[absent(NO_SYSFS)]),
     alone("unclaimed-by-parameter", &[discard_wanted, discard]).but(&[absent(NO_SYSFS)]),
+    alone("reboot-by-parameter", &[veto_wanted, veto]).but(&[absent(NO_SYSFS)]),
+];
+
+const TWO_WORDS: &[Differs] = &[
+    absent(NO_SYSFS),
+    simulated(Expect::Accepts(
+        "write goes to a pipe, so it cannot be refused: a warning in the log",
+    )),
 ];
 
 fn word(_: &mut Context<'_>) -> Result<()> {
@@ -57,18 +67,16 @@ fn read_only(_: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-fn unclaimed(_: &mut Context<'_>) -> Result<()> {
-    same("by default", sysfs("unclaimed")?.as_str(), "carry\n")?;
-    let path = format!("{SYSFS}/unclaimed");
-    for word in ["discard", "carry", "discard\n", "carry\n"] {
+/// A choice, the default first.
+fn two_words(file: &str, [first, second]: [&str; 2]) -> Result<()> {
+    let by_default = format!("{first}\n");
+    same("by default", sysfs(file)?, by_default.clone())?;
+    let path = format!("{SYSFS}/{file}");
+    for word in [second, first, &format!("{second}\n"), &by_default] {
         fs::write(&path, word)?;
-        same(
-            "the word",
-            sysfs("unclaimed")?,
-            format!("{}\n", word.trim()),
-        )?;
+        same("the word", sysfs(file)?, format!("{}\n", word.trim()))?;
     }
-    for word in ["", "drop", "carry on", "carr"] {
+    for word in ["", "drop", &format!("{first} on"), &first[..3]] {
         let Err(error) = fs::write(&path, word) else {
             // Nothing written is no write to the kernel.
             if word.is_empty() {
@@ -79,7 +87,7 @@ fn unclaimed(_: &mut Context<'_>) -> Result<()> {
         };
         same("the error", error.raw_os_error(), Some(Errno::EINVAL.get()))?;
     }
-    same("the word", sysfs("unclaimed")?.as_str(), "carry\n")
+    same("the word", sysfs(file)?, by_default)
 }
 
 fn leave(context: &mut Context<'_>) -> Result<()> {
@@ -103,4 +111,14 @@ fn discard_wanted(context: &mut Context<'_>) -> Result<()> {
 
 fn discard(_: &mut Context<'_>) -> Result<()> {
     same("the word", sysfs("unclaimed")?.as_str(), "discard\n")
+}
+
+fn veto_wanted(context: &mut Context<'_>) -> Result<()> {
+    sysfs("reboot")?;
+    context.boot_with("liveupdate_reboot", "veto");
+    Ok(())
+}
+
+fn veto(_: &mut Context<'_>) -> Result<()> {
+    same("the word", sysfs("reboot")?.as_str(), "veto\n")
 }

@@ -343,7 +343,13 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::sized::<RetrieveFd>(),
-            errors: &[E::EBUSY, E::EINVAL, E::ENOENT, E::EMFILE],
+            errors: &[
+                E::EBUSY,
+                E::EINVAL,
+                E::ENOENT,
+                E::EMFILE,
+                E::ENOTRECOVERABLE,
+            ],
             asks: true,
             gives: Some(offset_of!(RetrieveFd, fd)),
             does: "restores a file of the previous kernel and gives a descriptor of it",
@@ -482,7 +488,7 @@ pub const CALLS: &[Call] = {
         Call {
             form: Form::Fixed(size_of::<LiveupdateFd>()),
             when: When::In(&[State::Updated], E::EBUSY),
-            errors: &[E::EINVAL, E::ENOENT, E::EMFILE],
+            errors: &[E::EINVAL, E::ENOENT, E::EMFILE, E::ENOTRECOVERABLE],
             asks: true,
             gives: Some(offset_of!(LiveupdateFd, fd)),
             does: "restores a file that was registered in the previous kernel and gives a \

@@ -134,6 +134,8 @@ pub const FILE_RETRIEVED: u32 = 5;
 pub const FILE_FAILED: u32 = 6;
 /// [`DependencyInfo::status`] only: it is not there any more.
 pub const FILE_MISSING: u32 = 7;
+/// A reboot could not hand it over; [`FileInfo::error`] says why.
+pub const FILE_LOST: u32 = 8;
 
 /// One file: 80 bytes.
 #[repr(C)]
@@ -239,7 +241,7 @@ pub const FEATURE_MANY_OPENERS: u64 = 32;
 /// The access mode of a file comes back as it was.
 pub const FEATURE_ACCESS_MODE: u64 = 64;
 
-/// Argument of [`GET_INFO`]: 184 bytes.
+/// Argument of [`GET_INFO`]: 208 bytes, the first form 184.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Info {
@@ -276,7 +278,19 @@ pub struct Info {
     pub contract_abi: [u8; 16],
     /// Out: name and version of the implementation, zero-terminated.
     pub implementation: [u8; 72],
+    /// Out: files that the reboot which brought the machine here could not hand over.
+    pub lost_files: u64,
+    /// Out: the same for whole sessions.
+    pub lost_sessions: u64,
+    /// Out: the same for subsystems.
+    pub lost_subsystems: u32,
+    /// Out: [`LOST_UNREAD`] or 0.
+    pub lost_flags: u32,
 }
+
+/// [`Info::lost_flags`]: there were sessions that could not be read; nobody knows how
+/// many.
+pub const LOST_UNREAD: u32 = 1;
 
 /// [`Failure::cause`]: no transition has failed.
 pub const CAUSE_NONE: u32 = 0;
@@ -335,6 +349,7 @@ pub const fn file_status_word(status: u32) -> &'static str {
         FILE_RETRIEVED => "retrieved",
         FILE_FAILED => "failed",
         FILE_MISSING => "missing",
+        FILE_LOST => "lost",
         _ => "busy",
     }
 }
@@ -366,21 +381,22 @@ macro_rules! sizes {
     };
 }
 
+/// Sizes of arguments: of the first form, and now.
 macro_rules! arguments {
-    ($($name:ident: $size:literal;)*) => {
+    ($($name:ident: $first:literal, $size:literal;)*) => {
         $(impl Argument for $name {
-            const MIN_SIZE: usize = $size;
+            const MIN_SIZE: usize = $first;
         })*
         sizes! { $($name: $size;)* }
     };
 }
 
 arguments! {
-    UnpreserveFd: 16;
-    Dependency: 88;
-    List: 56;
-    Info: 184;
-    Failure: 224;
+    UnpreserveFd: 16, 16;
+    Dependency: 88, 88;
+    List: 56, 56;
+    Info: 184, 208;
+    Failure: 224, 224;
 }
 
 sizes! {

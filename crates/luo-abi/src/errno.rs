@@ -75,6 +75,8 @@ errnos! {
     EOPNOTSUPP = 95;
     /// The entry that a list was to go on from is gone.
     ESTALE = 116;
+    /// The file could not be handed over: it is lost.
+    ENOTRECOVERABLE = 131;
 }
 
 impl Errno {

@@ -12,8 +12,15 @@
 //!   Root { "luo-contract-v1", counts, digests, checksum, subsystems, records }
 //!            SubsystemRecord[count] (one page)  <------'          v
 //!                                          BlockHeader -> BlockHeader -> ...
-//!                                          FileFacts | EdgeRecord | SessionFacts
+//!                                          FileFacts | EdgeRecord | SessionFacts | LostFile
 //! ```
+//!
+//! Behind the root, in its page, stands [`Losses`]: what the reboot could not hand over,
+//! in numbers. All zero, which is what a kernel without it leaves, is nothing.
+//!
+//! The version says what has to be understood. A kind of record that a kernel does not
+//! know refuses the handover, by its number: a guess could give somebody too much, or in
+//! the wrong order. [`KIND_LOST`] is there only if something was lost.
 //!
 //! All digests are SipHash-1-3 with 64 bits of output under the key 0, over
 //! little-endian words: they find damage, not forgery. Who can write to handed-over
@@ -62,12 +69,37 @@ pub struct Root {
     pub checksum: u64,
 }
 
+/// Bytes of the root, and of what stands behind it.
+pub const ROOT_LENGTH: usize = size_of::<Root>().saturating_add(size_of::<Losses>());
+
+/// [`Losses::flags`]: there were sessions that could not be read, and so are lost.
+pub const LOST_UNREAD: u64 = 1;
+
+/// What could not be handed over: 40 bytes behind the root, all zero for nothing.
+#[repr(C, packed)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+pub struct Losses {
+    /// Files, those of whole sessions not counted.
+    pub files: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Subsystems.
+    pub subsystems: u64,
+    /// [`LOST_UNREAD`] or 0.
+    pub flags: u64,
+    /// Over all fields before this one.
+    pub checksum: u64,
+}
+
 /// [`FileFacts::kind`].
 pub const KIND_FILE: u32 = 1;
 /// [`EdgeRecord::kind`].
 pub const KIND_EDGE: u32 = 2;
 /// [`SessionFacts::kind`].
 pub const KIND_SESSION: u32 = 3;
+
+/// [`LostFile::kind`].
+pub const KIND_LOST: u32 = 4;
 
 /// What is known of a file beside its `luo-v5` record: 64 bytes.
 #[repr(C, packed)]
@@ -128,6 +160,22 @@ pub struct SessionFacts {
     pub reserved: [u8; 52],
 }
 
+/// A file that could not be handed over: 64 bytes. `luo-v5` does not know it.
+#[repr(C, packed)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+pub struct LostFile {
+    /// [`KIND_LOST`].
+    pub kind: u32,
+    /// Its session: the position of the session's record.
+    pub session: u32,
+    /// Its token.
+    pub token: u64,
+    /// The error number that says why, positive.
+    pub error: u32,
+    /// Zero.
+    pub reserved: [u8; 44],
+}
+
 /// One subsystem: 56 bytes.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
@@ -160,6 +208,8 @@ const _: () = {
     assert!(size_of::<FileFacts>() == RECORD_SIZE);
     assert!(size_of::<EdgeRecord>() == RECORD_SIZE);
     assert!(size_of::<SessionFacts>() == RECORD_SIZE);
+    assert!(size_of::<LostFile>() == RECORD_SIZE);
+    assert!(ROOT_LENGTH == 128);
     assert!(size_of::<SubsystemRecord>() == 56);
     assert!(MAX_SUBSYSTEMS * size_of::<SubsystemRecord>() <= BLOCK_SIZE);
     assert!(RECORDS_PER_BLOCK == 63);

@@ -3,15 +3,50 @@
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Error, Failure, SessionName};
+use luo_core::{Error, Failure, Losses, RootFields, SessionName};
 
 use crate::host::{CallHost, Level};
 
 /// Boot: the previous kernel has left something.
-pub fn admitted(host: &impl CallHost, update_number: u64) {
+pub fn admitted(host: &impl CallHost, root: &RootFields) {
     host.say(
         Level::Info,
-        format_args!("the previous kernel handed over, live update number {update_number}"),
+        format_args!(
+            "the previous kernel handed over, live update number {}",
+            root.update_number
+        ),
+    );
+    if let Some(losses) = root.supplement.map(|supplement| supplement.losses) {
+        lost_in_all(host, &losses, "were lost in the update");
+    }
+}
+
+/// The most lines of what one reboot loses. What comes behind is in the sum.
+const LOST_LINES: u64 = 16;
+
+/// A reboot goes on without something, after `before` others.
+pub fn lost(host: &impl CallHost, before: u64, why: &Failure) {
+    if before < LOST_LINES {
+        host.say(Level::Error, format_args!("lost in the reboot: {why}"));
+    }
+}
+
+/// All that a reboot has lost, in one line.
+fn lost_in_all(host: &impl CallHost, losses: &Losses, when: &str) {
+    if !losses.any() {
+        return;
+    }
+    let unread = if losses.unread {
+        ", and sessions that could not be read,"
+    } else {
+        ""
+    };
+    host.say(
+        Level::Error,
+        format_args!(
+            "{} files, {} sessions and {} subsystems{unread} {when}",
+            losses.files, losses.sessions, losses.subsystems
+        ),
     );
 }
 
@@ -81,6 +116,15 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
             ),
         );
     }
+    if report.superseded > 0 {
+        host.say(
+            Level::Warning,
+            format_args!(
+                "{} sessions that nobody has claimed give way to new ones of their names",
+                report.superseded
+            ),
+        );
+    }
     if report.lost > 0 {
         host.say(
             Level::Warning,
@@ -91,15 +135,7 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
             ),
         );
     }
-    if report.unread {
-        host.say(
-            Level::Warning,
-            format_args!(
-                "sessions of the previous kernel cannot be read; \
-                 they do not reach the next kernel"
-            ),
-        );
-    }
+    lost_in_all(host, &report.losses, "do not reach the next kernel");
 }
 
 /// A transition has failed and is undone; the state is `state`. `event` is `None` for
@@ -118,8 +154,7 @@ pub fn failed(host: &impl CallHost, event: Option<Event>, state: State, why: &Fa
         host.say(
             Level::Warning,
             format_args!(
-                "to reboot all the same and lose it: \
-                 echo discard > /sys/kernel/liveupdate/unclaimed"
+                "to reboot all the same and lose it: echo lose > /sys/kernel/liveupdate/reboot"
             ),
         );
     }

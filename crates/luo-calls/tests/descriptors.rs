@@ -7,7 +7,6 @@ use luo_abi::uapi::{
     CreateSession, RetrieveFd, CREATE_SESSION, RETRIEVE_SESSION, SESSION_RETRIEVE_FD,
 };
 use luo_calls::Instance;
-use luo_core::ops::{self, Unclaimed};
 use luo_testhost::{Handed, TestHost};
 
 use crate::program::{Numbers, Program, Thing};
@@ -47,7 +46,7 @@ fn handed() -> Handed {
     let registered = program.device(&host, &instance, FD_PRESERVE, &argument);
     assert_eq!(registered, Ok(()));
     assert_eq!(program.argument::<LiveupdateFd>().token, 1);
-    ops::reboot(&host, Unclaimed::Carry).unwrap();
+    host.reboot().unwrap();
     host.begin_kexec();
     drop((instance, program));
     host.kexec()

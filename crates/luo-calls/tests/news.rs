@@ -5,7 +5,7 @@ use luo_abi::contract::{Info, GET_INFO};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{State, GET_STATE};
 use luo_calls::{close_session, Instance, Level};
-use luo_core::ops::{self, Unclaimed};
+use luo_core::ops;
 use luo_testhost::{Call, TestHost};
 use zerocopy::FromZeros;
 
@@ -46,7 +46,7 @@ fn the_log_says_what_nobody_can_be_told() {
     let host = TestHost::cold();
     let session = host.create("vm");
     host.preserve(session, 1, 1).unwrap();
-    ops::reboot(&host, Unclaimed::Carry).unwrap();
+    host.reboot().unwrap();
     let host = TestHost::warm(host.kexec());
     let said = || std::mem::take(&mut *host.said.lock().unwrap());
     let _first = Instance::open(&host).unwrap();

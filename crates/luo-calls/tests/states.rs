@@ -7,7 +7,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, LiveupdateFd, State};
 use luo_abi::uapi::{CreateSession, PreserveFd};
 use luo_calls::{on_device, on_session, Instance};
-use luo_core::ops::{self, Unclaimed};
+use luo_core::ops;
 use luo_core::{SessionId, SessionName};
 use luo_testhost::TestHost;
 use zerocopy::{FromZeros, IntoBytes};
@@ -62,7 +62,7 @@ impl Stage {
                 program,
             };
         }
-        ops::reboot(&host, Unclaimed::Carry).unwrap();
+        host.reboot().unwrap();
         host.begin_kexec();
         drop((instance, program));
         let host = TestHost::warm(host.kexec());

@@ -19,6 +19,7 @@ use crate::graph::Graph;
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
+use crate::losses::Losses;
 use crate::mem::Vec;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
@@ -95,6 +96,10 @@ pub struct Engine<H: Host> {
     pub(crate) handover: Handover,
     /// Live updates so far in the chain of kernels.
     pub(crate) update_number: u64,
+    /// What the last reboot of this kernel has lost, if the jump has not come about.
+    pub(crate) losses: Losses,
+    /// What the reboot that brought the machine here has lost.
+    pub(crate) lost_before: Losses,
 }
 
 impl<H: Host> Engine<H> {
@@ -138,6 +143,8 @@ impl<H: Host> Engine<H> {
             by_event: false,
             handover: Handover::Nothing,
             update_number: 0,
+            losses: Losses::NONE,
+            lost_before: Losses::NONE,
         }
     }
 

@@ -72,6 +72,9 @@ pub enum Error {
         /// Its handler's error.
         errno: Errno,
     },
+    /// The reboot could not hand the file over, because of this error.
+    /// ENOTRECOVERABLE.
+    Lost(Errno),
     /// A file that this one needs is not carried on. ENOLINK.
     NotCarried(FileName),
     /// The entry that a list was to go on from is gone. ESTALE.
@@ -133,6 +136,7 @@ impl Error {
             Self::DependencyCycle => Errno::ELOOP,
             Self::DependencyFailed { errno, .. } => *errno,
             Self::NotCarried(_) => Errno::ENOLINK,
+            Self::Lost(_) => Errno::ENOTRECOVERABLE,
             Self::Stale => Errno::ESTALE,
             Self::Full => Errno::ENOSPC,
             Self::OwnerGone => Errno::ENODEV,
@@ -174,6 +178,7 @@ impl fmt::Display for Error {
             Self::DependencyFailed { on, errno } => {
                 write!(f, "{on}, which is needed, cannot be restored: {errno}")
             }
+            Self::Lost(errno) => write!(f, "lost in the reboot: {errno}"),
             Self::NotCarried(on) => write!(f, "{on}, which is needed, is not carried on"),
             Self::Stale => f.write_str("the entry to go on from is gone"),
             Self::CannotFinish { token, handler } => {

@@ -133,7 +133,13 @@ impl<H: Host> Engine<H> {
                         flags(&[way.closed, way.carries.is_some(), took_part], into);
                     }
                     Way::Incoming(way) => flags(
-                        &[way.finished, way.together, way.left_behind, way.needed],
+                        &[
+                            way.finished,
+                            way.together,
+                            way.left_behind,
+                            way.superseded,
+                            way.needed,
+                        ],
                         into,
                     ),
                 }
@@ -151,10 +157,18 @@ impl<H: Host> Engine<H> {
         match &file.way {
             FileWay::Outgoing(way) => {
                 let took_part = self.update.took_part(way.made);
-                flags(&[way.registered, way.frozen, took_part], into);
+                flags(
+                    &[way.registered, way.frozen, took_part, way.lost.is_some()],
+                    into,
+                );
             }
             FileWay::Incoming(way) => flags(
-                &[way.lent_object.is_some(), way.handed, way.asked_for],
+                &[
+                    way.lost.is_some(),
+                    way.lent_object.is_some(),
+                    way.handed,
+                    way.asked_for,
+                ],
                 into,
             ),
         }

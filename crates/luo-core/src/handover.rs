@@ -13,8 +13,10 @@ mod refusal;
 mod supplement;
 mod write;
 
+use crate::losses::Losses;
+
 pub(crate) use early::{read_early, Early};
-pub(crate) use read::{read_sessions, Draft, HandlerEntry};
+pub(crate) use read::{read_sessions, Draft, FileDraft, HandlerEntry};
 pub use refusal::{Area, BadRecord, PageError, Refusal};
 pub use write::RootPages;
 
@@ -46,6 +48,8 @@ pub struct SupplementFields {
     pub record_count: u64,
     /// Over sessions, files and records.
     pub digest: u64,
+    /// What the reboot has lost.
+    pub losses: Losses,
 }
 
 /// How far the taking over is.

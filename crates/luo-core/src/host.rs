@@ -115,6 +115,10 @@ pub trait Host: Sized {
     /// who and why.
     fn transition_failed(&self, _event: Option<Event>, _state: State, _why: &Failure) {}
 
+    /// A reboot goes on without something, after so many others: the host says what and
+    /// why. Called without the lock, once for each file, session or subsystem.
+    fn lost(&self, _before: u64, _why: &Failure) {}
+
     /// A zeroed page for the next kernel.
     ///
     /// # Errors

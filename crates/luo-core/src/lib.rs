@@ -61,6 +61,7 @@ mod handover;
 mod host;
 mod id;
 mod lock;
+mod losses;
 pub mod mem;
 pub mod ops;
 mod participant;
@@ -83,6 +84,7 @@ pub use host::{
 };
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
+pub use losses::Losses;
 pub use session::{Direction, Owner};
 pub use text::{Compat, SessionName, Text, TextError};
 pub use update_state::{transition, Transition, TRANSITIONS};

@@ -17,7 +17,7 @@ pub(crate) mod dependency;
 mod file;
 pub(crate) mod finish;
 pub(crate) mod open;
-mod pages;
+pub(crate) mod pages;
 pub(crate) mod preserve;
 pub(crate) mod register;
 pub(crate) mod remove;
@@ -34,7 +34,7 @@ use crate::id::{kind, SessionId};
 use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
 
-pub(crate) use file::{Arrived, File, FileWay, Live, Progress, Source, Stage};
+pub(crate) use file::{Arrived, File, FileWay, Live, Lost, Progress, Source, Stage};
 
 /// Where a session goes to or comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -152,6 +152,8 @@ pub(crate) struct IncomingSession {
     pub(crate) together: bool,
     /// It is not carried on to the next kernel, because it cannot be.
     pub(crate) left_behind: bool,
+    /// It is not carried on, because a new session has its name.
+    pub(crate) superseded: bool,
     /// It was closed, and files of other sessions need its files.
     pub(crate) needed: bool,
 }

@@ -10,6 +10,8 @@
 //! | `reboot` | what the reboot system call does before a kexec |
 //! | `transition` | the steps that the above are made of, and their undoing |
 //! | `freeze` | those of them that freeze |
+//! | `files` | what they do with one file |
+//! | `loss` | what cannot go with a reboot is lost alone |
 //! | `carry` | sessions that nobody has claimed go on to the next kernel |
 //! | `takeover` | reading what the previous kernel left |
 //! | `open` | opening the device |
@@ -19,8 +21,10 @@
 pub(crate) mod carry;
 pub(crate) mod end;
 pub(crate) mod event;
+mod files;
 mod freeze;
 pub(crate) mod leave;
+pub(crate) mod loss;
 pub(crate) mod open;
 pub(crate) mod reboot;
 mod report;

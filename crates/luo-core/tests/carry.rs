@@ -141,13 +141,13 @@ fn a_file_that_somebody_got_on_the_device_is_theirs() {
 }
 
 /// One of the ways in which "vm" cannot be carried on; `why` is what is told.
-fn obstacle(place: impl Fn(&TestHost), token: Option<u64>, why: Error) {
+fn obstacle(place: impl Fn(&TestHost), why: Error) {
     let (host, _) = scene();
     place(&host);
     let before = host.visible();
     let failure = Failure::Carry {
         session: name("vm"),
-        token,
+        token: Some(2),
         why,
     };
     assert_eq!(host.reboot().err(), Some(failure), "{failure}");
@@ -156,10 +156,12 @@ fn obstacle(place: impl Fn(&TestHost), token: Option<u64>, why: Error) {
     let mut after = host.visible();
     after.counts.files = before.counts.files;
     assert_eq!(after, before);
-    // The rest is as it was; and goes on if that one may be left behind.
+    // The rest is as it was; and goes on if that file may be lost, and the one that
+    // needs it.
     let report = host.freeze().unwrap();
-    assert_eq!((report.carried, report.lost), (2, 1));
-    // What was left behind once is not forgotten.
+    assert_eq!((report.carried, report.lost), (3, 0));
+    assert_eq!(report.losses.files, 2);
+    // What was lost once is not forgotten.
     ops::cancel(&host).unwrap();
     assert_eq!(host.state(), State::Updated);
     let session = host.claim("vm").unwrap();
@@ -171,44 +173,62 @@ fn obstacle(place: impl Fn(&TestHost), token: Option<u64>, why: Error) {
 
 #[test]
 fn what_cannot_be_carried_vetoes_by_name() {
-    let same_name = |host: &TestHost| {
-        host.create("vm");
-    };
-    obstacle(same_name, None, Error::SessionExists);
     let is_preserved = |host: &TestHost| {
         let session = host.create("other");
         host.preserve(session, 1, 12).unwrap();
     };
-    obstacle(is_preserved, Some(2), Error::AlreadyPreserved);
+    obstacle(is_preserved, Error::AlreadyPreserved);
     let failed = |host: &TestHost| {
         let session = host.claim("vm").unwrap();
         host.fail(Call::Retrieve, 0, Errno::EFBIG);
         assert!(host.retrieve(session, 2).is_err());
         ops::put_back_session(host, session);
     };
-    obstacle(failed, Some(2), Error::Host(Errno::EFBIG));
+    obstacle(failed, Error::Host(Errno::EFBIG));
 }
 
 #[test]
 fn what_can_be_carried_later_is() {
     let (host, _) = scene();
     let in_the_way = host.create("vm");
-    assert_eq!(host.freeze().unwrap().carried, 2);
+    let report = host.reboot().unwrap();
+    assert_eq!((report.carried, report.superseded), (2, 1));
     ops::cancel(&host).unwrap();
     host.close(in_the_way).unwrap();
     let report = host.reboot().unwrap();
     assert_eq!((report.carried, report.lost), (3, 0));
 }
 
+/// A new session takes the place of one of the same name that nobody has claimed.
 #[test]
-fn what_needs_one_that_is_left_behind_is_left_behind() {
+fn a_new_session_supersedes_one_of_its_name() {
+    let (host, _) = scene();
+    let new = host.create("vm");
+    host.preserve(new, 7, 70).unwrap();
+    let report = host.reboot().unwrap();
+    assert_eq!((report.carried, report.superseded, report.lost), (2, 1, 0));
+    assert!(!report.losses.any());
+    let host = updated(host);
+    let vm = host.claim("vm").unwrap();
+    assert_eq!(host.retrieve(vm, 7).unwrap().object, 70);
+    assert_eq!(host.retrieve(vm, 1).err(), Some(Error::NoToken));
+}
+
+#[test]
+fn what_needs_a_file_of_one_that_is_superseded_is_lost() {
     let (host, _) = scene();
     host.create("cache");
-    // "vm" needs a file of "cache".
+    // The first of "vm" needs a file of "cache".
+    assert_eq!(host.reboot().unwrap_err().errno(), Errno::ENOLINK);
     let report = host.freeze().unwrap();
-    assert_eq!((report.carried, report.lost), (1, 2));
+    assert_eq!((report.carried, report.superseded, report.lost), (2, 1, 0));
+    assert_eq!(report.losses.files, 1);
     let host = updated(host);
-    assert_eq!(host.visible().incoming, 2);
+    assert_eq!(host.visible().incoming, 3);
+    let vm = host.claim("vm").unwrap();
+    let lost = Error::Lost(Errno::ENOLINK);
+    assert_eq!(host.retrieve(vm, 1).err(), Some(lost));
+    assert_eq!(host.retrieve(vm, 2).unwrap().object, 12);
 }
 
 #[test]
@@ -342,7 +362,7 @@ fn a_closed_one_that_is_needed_goes_on() {
 }
 
 #[test]
-fn names_that_are_taken_are_left_behind_alone() {
+fn names_that_are_taken_are_superseded_alone() {
     let host = TestHost::cold();
     for number in 0..6 {
         let session = host.create(&format!("vm-{number}"));
@@ -353,8 +373,8 @@ fn names_that_are_taken_are_left_behind_alone() {
         host.create(&format!("vm-{number}"));
     }
     host.take_log();
-    let report = host.freeze().unwrap();
-    assert_eq!((report.carried, report.lost), (4, 2));
+    let report = host.reboot().unwrap();
+    assert_eq!((report.carried, report.superseded), (4, 2));
     let log = host.take_log();
     let preserved = log.iter().filter(|line| line.starts_with("preserve "));
     assert_eq!(preserved.count(), 4, "nothing is undone and done again");

@@ -166,7 +166,7 @@ fn flb_pages_hold_what_files_depend_on_only() {
 #[test]
 fn sessions_that_cannot_be_read_are_told() {
     let host = TestHost::cold();
-    assert!(!host.freeze().unwrap().unread);
+    assert!(!host.freeze().unwrap().losses.any());
     let mut handed = handed(&[("vm", &[(1, 10)])]).plain();
     handed.set_bytes(handed.files(0), 16, b"handler-9");
     let host = TestHost::warm(handed);
@@ -174,5 +174,5 @@ fn sessions_that_cannot_be_read_are_told() {
     let why = host.reboot().unwrap_err();
     assert!(matches!(why, Failure::Engine(Error::Refused(_))), "{why}");
     assert_eq!(host.visible().state, State::Updated);
-    assert!(host.freeze().unwrap().unread);
+    assert!(host.freeze().unwrap().losses.unread);
 }

@@ -79,7 +79,7 @@ fn what_is_written_is_the_golden_file() {
     assert_eq!(listing(&handed.pages), listing(&golden));
     assert_eq!(handed.pages, golden);
     assert_eq!((handed.root, handed.len), (0x10_0000, 32));
-    assert_eq!(handed.contract, Some((0x10_2000, 88)));
+    assert_eq!(handed.contract, Some((0x10_2000, 128)));
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod hostile;
 mod interleave;
 mod late;
 mod limits;
+mod lost;
 mod model;
 mod preserve;
 mod queries;

@@ -289,7 +289,7 @@ fn info_counts() {
     let info = host.engine(|engine| engine.info("test 1.0", 1 << 40));
     assert_eq!((info.state, info.update_count), (State::Updated as u32, 1));
     assert_eq!((info.outgoing, info.incoming, info.unclaimed), (1, 2, 1));
-    assert_eq!((info.files, info.size), (2, 184));
+    assert_eq!((info.files, info.size), (2, 208));
     assert_eq!(text(&info.implementation), "test 1.0");
     assert_eq!(text(&info.handover_abi), "luo-v5");
     assert_eq!(text(&info.contract_abi), "luo-contract-v1");
@@ -349,10 +349,10 @@ fn the_last_failure_is_told_in_the_words_of_the_abi() {
 #[test]
 fn what_cannot_be_carried_is_told_too() {
     let host = TestHost::opened(handed(&[("vm", &[(1, 10)])]));
-    host.create("vm");
+    host.fail(Call::Retrieve, 0, Errno::EFBIG);
     assert!(host.reboot().is_err());
     let told = host.engine(|engine| engine.failure_info());
-    assert_eq!((told.cause, told.error), (CAUSE_CARRY, 17));
+    assert_eq!((told.cause, told.error, told.token), (CAUSE_CARRY, 27, 1));
     assert_eq!(text(&told.session), "vm");
     let host = TestHost::boot(None, false);
     assert!(host.reboot().is_err());

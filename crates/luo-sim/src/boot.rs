@@ -62,7 +62,7 @@ impl Machine {
         };
         if let Some([root, contract]) = entries {
             match ops::admit(&machine, root, Some(contract)) {
-                Ok(root) => luo_calls::log::admitted(&machine, root.update_number),
+                Ok(root) => luo_calls::log::admitted(&machine, &root),
                 Err(why) => luo_calls::log::refused(&machine, &why),
             }
         }

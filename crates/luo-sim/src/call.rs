@@ -46,7 +46,7 @@ impl Call<'_> {
                 luo_calls::on_session(self.machine, self, *id, command, argument)?;
             }
             Object::Participant(_) => return Err(Errno::ENOTTY),
-            Object::Unclaimed => return Ok(Done::Foreign),
+            Object::Choice(_) => return Ok(Done::Foreign),
         }
         Ok(Done::Value(0))
     }

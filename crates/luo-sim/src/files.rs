@@ -54,10 +54,10 @@ pub(crate) fn open(
             let reader = reader.map_err(|_| Errno::ENOMEM)?;
             caller.install(reader.as_fd(), close_on_exec).map(Some)
         }
-        Place::Unclaimed if access == OFlags::WRONLY => {
-            table.give_unclaimed(caller, close_on_exec).map(Some)
+        Place::Choice(choice) if access == OFlags::WRONLY => {
+            table.give_choice(caller, choice, close_on_exec).map(Some)
         }
-        Place::State | Place::UpdateCount | Place::Unclaimed | Place::CommandLine => {
+        Place::State | Place::UpdateCount | Place::Choice(_) | Place::CommandLine => {
             if access != OFlags::RDONLY {
                 return Err(Errno::EACCES);
             }
@@ -108,7 +108,7 @@ fn attribute(machine: &Machine, place: Place) -> String {
             let count = machine.look(luo_core::Engine::update_number);
             format!("{count}\n")
         }
-        Place::Unclaimed => format!("{}\n", machine.policy.unclaimed_word()),
+        Place::Choice(choice) => format!("{}\n", machine.policy.word(choice)),
         Place::CommandLine => format!("{}\n", machine.policy.command_line),
         _ => format!("{}\n", machine.state().0),
     }
@@ -143,7 +143,7 @@ fn session_of(table: &Table, caller: &Caller<'_>, fd: RawFd) -> Option<SessionId
     let file = caller.descriptor(fd).ok()?;
     match table.find(&file)? {
         Object::Session(id) => Some(id),
-        Object::Device(_) | Object::Unclaimed | Object::Participant(_) => None,
+        Object::Device(_) | Object::Choice(_) | Object::Participant(_) => None,
     }
 }
 
@@ -161,6 +161,6 @@ pub(crate) fn link(
             let (name, _) = machine.look(|engine| engine.session_info(id))?;
             Some([SESSION_LINK_PREFIX.as_bytes(), name.as_bytes()].concat())
         }
-        Object::Unclaimed | Object::Participant(_) => None,
+        Object::Choice(_) | Object::Participant(_) => None,
     }
 }

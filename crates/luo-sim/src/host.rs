@@ -146,6 +146,10 @@ impl Host for Machine {
         self.announce();
     }
 
+    fn lost(&self, before: u64, why: &Failure) {
+        luo_calls::log::lost(self, before, why);
+    }
+
     fn alloc_block(&self) -> Result<Block, Errno> {
         self.reach(Step::Page)?;
         Ok(self.memory.block())

@@ -34,7 +34,7 @@ impl Handed {
     pub(crate) fn entries(&self) -> [(u64, usize); 2] {
         [
             (self.root, size_of::<Root>()),
-            (self.contract, size_of::<supplement::Root>()),
+            (self.contract, supplement::ROOT_LENGTH),
         ]
     }
 }

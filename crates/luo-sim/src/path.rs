@@ -7,6 +7,7 @@ use luo_abi::uapi::DEVICE_PATH;
 
 use crate::caller::Caller;
 use crate::driver;
+use crate::policy::Choice;
 
 /// A path that the simulator answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub(crate) enum Place {
     State,
     /// `/sys/kernel/liveupdate/update_count`.
     UpdateCount,
-    /// `/sys/kernel/liveupdate/unclaimed`.
-    Unclaimed,
+    /// `/sys/kernel/liveupdate/unclaimed` and its like.
+    Choice(Choice),
     /// `/proc/PID/fdinfo/FD` of the caller.
     FdInfo(RawFd),
     /// `/proc/PID/fd/FD` of the caller, as a link.
@@ -45,7 +46,7 @@ impl Place {
     }
 }
 
-const FIXED: [(&str, Place); 9] = [
+const FIXED: [(&str, Place); 10] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
     (driver::FORGE, Place::Forge),
@@ -54,7 +55,14 @@ const FIXED: [(&str, Place); 9] = [
     ("/sys/kernel/liveupdate", Place::Folder),
     ("/sys/kernel/liveupdate/state", Place::State),
     ("/sys/kernel/liveupdate/update_count", Place::UpdateCount),
-    ("/sys/kernel/liveupdate/unclaimed", Place::Unclaimed),
+    (
+        "/sys/kernel/liveupdate/unclaimed",
+        Place::Choice(Choice::Unclaimed),
+    ),
+    (
+        "/sys/kernel/liveupdate/reboot",
+        Place::Choice(Choice::Reboot),
+    ),
 ];
 
 /// The `AT_FDCWD` of a relative path.

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use luo_core::ops::Unclaimed;
+use luo_core::ops::{self, Obstacle, Unclaimed};
 
 /// The choices of one kernel.
 #[derive(Debug)]
@@ -13,9 +13,37 @@ pub(crate) struct Policy {
     pub(crate) command_line: String,
     /// `liveupdate=`.
     pub(crate) enabled: bool,
-    discard: AtomicBool,
+    /// By [`Choice`]: it is the second word.
+    second: [AtomicBool; 2],
     /// `liveupdate_openers=many`.
     pub(crate) many_openers: bool,
+}
+
+/// What can be decided anew while the machine runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// `unclaimed`: what becomes of sessions that nobody has claimed.
+    Unclaimed,
+    /// `reboot`: what becomes of a reboot when something cannot go.
+    Reboot,
+}
+
+impl Choice {
+    /// The name in the folder; with `liveupdate_` before it that of the parameter.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Unclaimed => "unclaimed",
+            Self::Reboot => "reboot",
+        }
+    }
+
+    /// The words, the default first.
+    pub(crate) const fn words(self) -> [&'static str; 2] {
+        match self {
+            Self::Unclaimed => ["carry", "discard"],
+            Self::Reboot => ["lose", "veto"],
+        }
+    }
 }
 
 /// A choice of two words, the default first.
@@ -26,7 +54,6 @@ fn choose(words: [&str; 2], word: &str) -> Option<bool> {
         .map(|at| at == 1)
 }
 
-const UNCLAIMED: [&str; 2] = ["carry", "discard"];
 const OPENERS: [&str; 2] = ["one", "many"];
 
 impl Policy {
@@ -37,33 +64,49 @@ impl Policy {
             let mut words = command_line.split_ascii_whitespace().rev();
             words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
         };
-        let chosen = |name, words| value(name).and_then(|word| choose(words, word));
+        let chosen = |name: &str, words| value(name).and_then(|word| choose(words, word));
+        let second = [Choice::Unclaimed, Choice::Reboot].map(|choice| {
+            let name = format!("liveupdate_{}", choice.name());
+            AtomicBool::new(chosen(&name, choice.words()).unwrap_or(false))
+        });
         Self {
             command_line: command_line.to_owned(),
             enabled: !matches!(value("liveupdate"), Some("off" | "0" | "n" | "no" | "N")),
-            discard: AtomicBool::new(chosen("liveupdate_unclaimed", UNCLAIMED).unwrap_or(false)),
+            second,
             many_openers: chosen("liveupdate_openers", OPENERS).unwrap_or(false),
         }
     }
 
-    pub(crate) fn unclaimed(&self) -> Unclaimed {
-        if self.discard.load(Ordering::Relaxed) {
-            Unclaimed::Discard
-        } else {
-            Unclaimed::Carry
+    fn is_second(&self, choice: Choice) -> bool {
+        self.second[choice as usize].load(Ordering::Relaxed)
+    }
+
+    /// What a reboot does with what cannot go.
+    pub(crate) fn of_reboot(&self) -> ops::Policy {
+        ops::Policy {
+            obstacle: if self.is_second(Choice::Reboot) {
+                Obstacle::Vetoes
+            } else {
+                Obstacle::IsLost
+            },
+            unclaimed: if self.is_second(Choice::Unclaimed) {
+                Unclaimed::Discard
+            } else {
+                Unclaimed::Carry
+            },
         }
     }
 
-    pub(crate) fn unclaimed_word(&self) -> &'static str {
-        UNCLAIMED[usize::from(self.discard.load(Ordering::Relaxed))]
+    pub(crate) fn word(&self, choice: Choice) -> &'static str {
+        choice.words()[usize::from(self.is_second(choice))]
     }
 
     /// Decides it anew, as a line; false if it is not known.
-    pub(crate) fn set_unclaimed(&self, line: &str) -> bool {
+    pub(crate) fn set(&self, choice: Choice, line: &str) -> bool {
         let word = line.strip_suffix('\n').unwrap_or(line);
-        let chosen = choose(UNCLAIMED, word);
-        if let Some(discard) = chosen {
-            self.discard.store(discard, Ordering::Relaxed);
+        let chosen = choose(choice.words(), word);
+        if let Some(second) = chosen {
+            self.second[choice as usize].store(second, Ordering::Relaxed);
         }
         chosen.is_some()
     }
@@ -77,25 +120,33 @@ mod tests {
     fn a_command_line_decides() {
         let policy = Policy::of("quiet");
         assert!(policy.enabled && !policy.many_openers);
-        assert_eq!(policy.unclaimed(), Unclaimed::Carry);
-        let policy =
-            Policy::of("liveupdate=on liveupdate_unclaimed=discard liveupdate_openers=many");
-        assert!(policy.enabled && policy.many_openers);
-        assert_eq!(policy.unclaimed_word(), "discard");
-        assert!(!Policy::of("liveupdate=off").enabled);
-        assert_eq!(
-            Policy::of("liveupdate_unclaimed=drop").unclaimed_word(),
-            "carry"
+        let by_default = ops::Policy {
+            obstacle: Obstacle::IsLost,
+            unclaimed: Unclaimed::Carry,
+        };
+        assert_eq!(policy.of_reboot(), by_default);
+        let policy = Policy::of(
+            "liveupdate=on liveupdate_unclaimed=discard liveupdate_openers=many \
+             liveupdate_reboot=veto",
         );
+        assert!(policy.enabled && policy.many_openers);
+        assert_eq!(policy.word(Choice::Unclaimed), "discard");
+        assert_eq!(policy.of_reboot().obstacle, Obstacle::Vetoes);
+        assert!(!Policy::of("liveupdate=off").enabled);
+        let policy = Policy::of("liveupdate_unclaimed=drop liveupdate_reboot=no");
+        assert_eq!(policy.of_reboot(), by_default);
     }
 
     #[test]
     fn a_word_is_known_or_refused() {
-        let policy = Policy::of("");
-        assert!(policy.set_unclaimed("discard\n"));
-        assert!(!policy.set_unclaimed("drop") && !policy.set_unclaimed(""));
-        assert_eq!(policy.unclaimed(), Unclaimed::Discard);
-        assert!(policy.set_unclaimed("carry"));
-        assert_eq!(policy.unclaimed(), Unclaimed::Carry);
+        for choice in [Choice::Unclaimed, Choice::Reboot] {
+            let policy = Policy::of("");
+            let [first, second] = choice.words();
+            assert!(policy.set(choice, &format!("{second}\n")));
+            assert!(!policy.set(choice, "drop") && !policy.set(choice, ""));
+            assert_eq!(policy.word(choice), second);
+            assert!(policy.set(choice, first));
+            assert_eq!(policy.word(choice), first);
+        }
     }
 }

@@ -118,8 +118,8 @@ fn get_ready(machine: &Machine, loaded: &Loaded) -> Result<(), Errno> {
         return Err(Errno::EINVAL);
     }
     if machine.policy.enabled {
-        let unclaimed = machine.policy.unclaimed();
-        ops::reboot(machine, unclaimed).map_err(|why| why.errno())?;
+        let policy = machine.policy.of_reboot();
+        ops::reboot(machine, policy).map_err(|why| why.errno())?;
     }
     machine.reach(Step::Kexec)
 }

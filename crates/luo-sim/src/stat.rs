@@ -53,7 +53,7 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         Place::Folder => (4, (DIRECTORY | 0o755, None, 0, 2)),
         Place::State => (5, attribute(0o444)),
         Place::UpdateCount => (6, attribute(0o444)),
-        Place::Unclaimed => (7, attribute(0o644)),
+        Place::Choice(choice) => (7 + choice as u64, attribute(0o644)),
         _ => return None,
     };
     machine.policy.enabled.then_some(Status {

@@ -19,6 +19,7 @@ use crate::device::Instance;
 use crate::driver::Participant;
 use crate::lock::lock;
 use crate::machine::Machine;
+use crate::policy::Choice;
 use crate::socket::{errno, may_be_ours, number, pair};
 
 /// What a descriptor is.
@@ -28,8 +29,8 @@ pub(crate) enum Object {
     Device(Arc<Instance>),
     /// A session.
     Session(SessionId),
-    /// `/sys/kernel/liveupdate/unclaimed`, to be written.
-    Unclaimed,
+    /// `/sys/kernel/liveupdate/unclaimed` or its like, to be written.
+    Choice(Choice),
     /// The test driver's participant.
     Participant(Participant),
 }
@@ -68,7 +69,7 @@ impl Table {
     fn add(&self, object: Object, ours: OwnedFd, theirs: &OwnedFd) -> Result<u64, Errno> {
         let number = number(theirs)?;
         let flags = match object {
-            Object::Unclaimed => EventFlags::IN | EventFlags::HUP,
+            Object::Choice(_) => EventFlags::IN | EventFlags::HUP,
             _ => EventFlags::HUP,
         };
         let data = EventData::new_u64(number);
@@ -124,10 +125,11 @@ impl Table {
         self.or_forget(number, caller.install(theirs.as_fd(), true))
     }
 
-    /// Opens `unclaimed` for a caller who is going to write to it.
-    pub(crate) fn give_unclaimed(
+    /// Opens a choice for a caller who is going to write to it.
+    pub(crate) fn give_choice(
         &self,
         caller: &dyn Client,
+        choice: Choice,
         close_on_exec: bool,
     ) -> Result<RawFd, Errno> {
         let (read, write) = rustix::pipe::pipe_with(
@@ -135,7 +137,7 @@ impl Table {
         )
         .map_err(errno)?;
         // Both ends of a pipe have one number, and no other socket has it.
-        let number = self.add(Object::Unclaimed, read, &write)?;
+        let number = self.add(Object::Choice(choice), read, &write)?;
         self.or_forget(number, caller.install(write.as_fd(), close_on_exec))
     }
 
@@ -149,8 +151,8 @@ impl Table {
         let object = lock(&self.entries)
             .get(&number)
             .map(|entry| entry.object.clone());
-        if let Some(Object::Unclaimed) = object {
-            self.read_unclaimed(machine, number);
+        if let Some(Object::Choice(choice)) = object {
+            self.read_choice(machine, number, choice);
         }
         closed
             .then(|| self.forget(number))
@@ -158,7 +160,7 @@ impl Table {
             .map(|entry| entry.object)
     }
 
-    fn read_unclaimed(&self, machine: &Machine, number: u64) {
+    fn read_choice(&self, machine: &Machine, number: u64, choice: Choice) {
         let entries = lock(&self.entries);
         let Some(entry) = entries.get(&number) else {
             return;
@@ -167,11 +169,13 @@ impl Table {
         let read = rustix::io::read(&entry.ours, &mut text).unwrap_or(0);
         drop(entries);
         let line = String::from_utf8_lossy(&text[..read]);
-        if read > 0 && !machine.policy.set_unclaimed(&line) {
+        if read > 0 && !machine.policy.set(choice, &line) {
+            let [first, second] = choice.words();
             machine.warn(format_args!(
-                "'{}' was written to unclaimed, which is carry or discard: \
+                "'{}' was written to {}, which is {first} or {second}: \
                  a kernel would have answered EINVAL",
-                line.trim_end().escape_debug()
+                line.trim_end().escape_debug(),
+                choice.name()
             ));
         }
     }
@@ -194,7 +198,7 @@ impl Object {
                 }
             }
             Self::Participant(participant) => participant.release(machine),
-            Self::Unclaimed => {}
+            Self::Choice(_) => {}
         }
     }
 }

@@ -71,7 +71,7 @@ fn the_script_runs_as_it_stands_and_finds_what_is_wrong() {
         "{text}"
     );
     assert_eq!(text.matches("and the guest goes on").count(), 1, "{text}");
-    assert_eq!(text.matches("the guest starts cold").count(), 7, "{text}");
+    assert_eq!(text.matches("the guest starts cold").count(), 8, "{text}");
 
     // A VMM that takes nothing over does not get through.
     let broken = script.replacen("./my-vmm restore", "false", 1);

@@ -12,7 +12,8 @@ fn fault(text: &str) -> Fault {
 #[test]
 fn a_veto_leaves_everything_usable() {
     for veto in ["0/freeze:1=EBUSY", "0/freeze:3=EBUSY", "0/kexec=EBUSY"] {
-        let outcome = scenario(&["veto"], 2).fault(fault(veto)).run().unwrap();
+        let simulator = scenario(&["veto"], 2).parameters("liveupdate_reboot=veto");
+        let outcome = simulator.fault(fault(veto)).run().unwrap();
         // The jump itself fails frozen, which is not the veto of a handler.
         if veto.contains("kexec") {
             assert!(!outcome.success());

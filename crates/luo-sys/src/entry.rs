@@ -49,6 +49,8 @@ numbers! {
         Failed = contract::FILE_FAILED,
         /// Needed by another, and not there any more.
         Missing = contract::FILE_MISSING,
+        /// The reboot could not hand it over.
+        Lost = contract::FILE_LOST,
     }
 }
 

@@ -42,6 +42,14 @@ pub struct Info {
     pub contract_abi: String,
     /// Name and version of the implementation.
     pub implementation: String,
+    /// Files that the reboot which brought the machine here could not hand over.
+    pub lost_files: u64,
+    /// The same for whole sessions.
+    pub lost_sessions: u64,
+    /// The same for subsystems.
+    pub lost_subsystems: u32,
+    /// There were sessions that could not be read, and so are lost.
+    pub lost_unread: bool,
 }
 
 impl From<contract::Info> for Info {
@@ -62,6 +70,10 @@ impl From<contract::Info> for Info {
             handover_abi: text(&info.handover_abi),
             contract_abi: text(&info.contract_abi),
             implementation: text(&info.implementation),
+            lost_files: info.lost_files,
+            lost_sessions: info.lost_sessions,
+            lost_subsystems: info.lost_subsystems,
+            lost_unread: info.lost_flags & contract::LOST_UNREAD != 0,
         }
     }
 }

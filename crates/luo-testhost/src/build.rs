@@ -2,7 +2,7 @@
 //! Short ways to bring a host where a test begins.
 
 use luo_abi::rfc::State;
-use luo_core::ops::{self, Needed, OpenReport, Report, Unclaimed};
+use luo_core::ops::{self, Needed, Obstacle, OpenReport, Policy, Report, Unclaimed};
 use luo_core::{
     Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName,
 };
@@ -138,14 +138,28 @@ impl TestHost {
         ops::finish_session(self, session)
     }
 
-    /// What a reboot does, with sessions that nobody claimed left behind.
+    /// What a reboot does where obstacles veto, but for those of sessions that nobody
+    /// claimed.
     pub fn freeze(&self) -> Result<Report, Failure> {
-        ops::reboot(self, Unclaimed::Discard)
+        self.reboot_as(Obstacle::Vetoes, Unclaimed::Discard)
     }
 
-    /// What a reboot does.
+    /// What a reboot does where obstacles veto.
     pub fn reboot(&self) -> Result<Report, Failure> {
-        ops::reboot(self, Unclaimed::Carry)
+        self.reboot_as(Obstacle::Vetoes, Unclaimed::Carry)
+    }
+
+    /// What a reboot does by default: what cannot go is lost alone.
+    pub fn reboot_or_lose(&self) -> Result<Report, Failure> {
+        self.reboot_as(Obstacle::IsLost, Unclaimed::Carry)
+    }
+
+    fn reboot_as(&self, obstacle: Obstacle, unclaimed: Unclaimed) -> Result<Report, Failure> {
+        let policy = Policy {
+            obstacle,
+            unclaimed,
+        };
+        ops::reboot(self, policy)
     }
 
     /// Undoes it.

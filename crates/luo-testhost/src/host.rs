@@ -337,6 +337,11 @@ impl Host for TestHost {
         self.script().transitions.push(line);
     }
 
+    fn lost(&self, before: u64, why: &Failure) {
+        assert_unlocked("lost");
+        self.script().lost.push((before, *why));
+    }
+
     fn alloc_block(&self) -> Result<TestBlock, Errno> {
         self.called(Call::AllocBlock, 0, "")?;
         self.memory()?;

@@ -75,7 +75,7 @@ pub struct Handed {
 impl Handed {
     pub fn new(root: u64, contract: u64, pages: Pages, next_address: u64) -> Self {
         Self {
-            contract: Some((contract, size_of::<supplement::Root>())),
+            contract: Some((contract, supplement::ROOT_LENGTH)),
             ..Self::of_c(root, pages, next_address)
         }
     }

@@ -54,6 +54,8 @@ pub struct Script {
     pub log: Vec<String>,
     /// What the engine told of transitions.
     pub transitions: Vec<String>,
+    /// What it told is lost, and after how many others.
+    pub lost: Vec<(u64, luo_core::Failure)>,
 }
 
 impl Script {

@@ -126,6 +126,7 @@ impl World {
             Err(Error::NoToken) => assert!(released || !self.truth.opened, "a file is lost"),
             Err(Error::AlreadyRestored) => assert!(known.restored || released),
             Err(Error::NotUpdated) => assert_ne!(self.state(), State::Updated),
+            Err(Error::Lost(_)) => assert!(released),
             Err(Error::Frozen) => assert_eq!(self.state(), State::Frozen),
             Err(why) => assert!(self.truth.tainted && is_of_trouble(&why), "{why}"),
         }

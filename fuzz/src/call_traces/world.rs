@@ -7,7 +7,7 @@ use luo_abi::contract::{FILE_FROZEN, FILE_PRESERVED, FILE_REGISTERED, FileInfo, 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::mem::fault;
-use luo_core::ops::{self, Unclaimed};
+use luo_core::ops;
 use luo_core::{Direction, Error, Failure, SessionName};
 use luo_testhost::build::Visible;
 use luo_testhost::{Call, TestHost, name};
@@ -189,31 +189,30 @@ impl World {
 
     fn reboot(&mut self, discard: bool) {
         let before = self.state();
-        let unclaimed = if discard {
-            Unclaimed::Discard
-        } else {
-            Unclaimed::Carry
-        };
         self.truth.tainted |= self.is_troubled();
-        let answer = ops::reboot(self.host(), unclaimed);
+        let answer = if discard {
+            self.host().freeze()
+        } else {
+            self.host().reboot()
+        };
         let after = self.state();
         match answer {
             Ok(report) => {
                 assert_eq!(after, State::Frozen);
                 self.truth.seal();
-                self.truth.opened |= !report.unread;
+                self.truth.opened |= !report.losses.unread;
                 self.reached.carried += report.carried as u32;
                 if before == State::Updated && !discard {
                     let unclaimed = self.truth.incoming.iter();
                     let unclaimed = unclaimed.filter(|session| session.is_unclaimed());
                     let unclaimed: Vec<_> = unclaimed.collect();
                     assert!(
-                        unclaimed.len() <= report.carried,
+                        unclaimed.len() <= report.carried + report.superseded,
                         "one is not carried on: {unclaimed:?} {report:?}"
                     );
                 }
                 if discard && before != State::Frozen {
-                    // Whatever could not be carried on is left behind.
+                    // Whatever could not be carried on is lost.
                     for session in &mut self.truth.incoming {
                         session.released = true;
                     }

@@ -92,7 +92,7 @@ fn go_on(host: TestHost) {
         assert_eq!(now.len(), before.len(), "a veto has lost a session");
         return end(host, &[]);
     };
-    assert_eq!((report.lost, report.unread), (0, false));
+    assert_eq!((report.lost, report.losses.unread), (0, false));
     let carried = report.carried;
     let (next, admitted) = boot(host.kexec());
     assert_eq!(admitted, Ok(()));

@@ -3,6 +3,7 @@
 
 mod records;
 
+use luo_abi::errno::Errno;
 use luo_abi::handover::{
     BlockHeader, FileRecord, SessionRecord, FILES_PER_BLOCK, MAX_BLOCKS, SESSIONS_PER_BLOCK,
 };
@@ -14,7 +15,7 @@ use super::{Refusal, RootFields};
 use crate::error::Error;
 use crate::graph::Graph;
 use crate::host::{Access, FileCallbacks, Host};
-use crate::id::{FileId, HandlerId};
+use crate::id::{FileId, HandlerId, SessionId};
 use crate::mem::Vec;
 use crate::session::{Direction, Owner, SessionKind};
 use crate::table::hash::{Digest, Hash};
@@ -43,7 +44,8 @@ pub(crate) struct SessionDraft {
 
 /// A file that was read.
 pub(crate) struct FileDraft<H: Host> {
-    session: usize,
+    /// The place of its session.
+    pub(crate) session: usize,
     pub(crate) token: u64,
     pub(crate) data: u64,
     pub(crate) handler: HandlerId,
@@ -55,14 +57,27 @@ pub(crate) struct FileDraft<H: Host> {
     has_facts: bool,
 }
 
+/// A file that the previous kernel could not hand over.
+pub(crate) struct LostDraft {
+    /// The place of its session.
+    pub(crate) session: usize,
+    pub(crate) token: u64,
+    pub(crate) why: Errno,
+    /// The place of its record.
+    at: u64,
+}
+
 /// All that was read, not yet part of an engine.
 pub(crate) struct Draft<H: Host> {
     pub(crate) sessions: Vec<SessionDraft>,
     pub(crate) files: Vec<FileDraft<H>>,
+    pub(crate) lost: Vec<LostDraft>,
     /// Which file needs which, by their places; in the order of declaration.
     pub(crate) edges: Vec<(usize, usize)>,
+    /// Room for the ids of the sessions, by their places.
+    pub(crate) session_ids: Vec<Option<SessionId>>,
     /// Room for the ids of the files, by their places, if there are edges.
-    pub(crate) ids: Vec<FileId>,
+    pub(crate) ids: Vec<Option<FileId>>,
     /// The pages it was read from.
     pub(crate) pages: Vec<u64>,
 }
@@ -86,6 +101,8 @@ pub(crate) fn read_sessions<H: Host>(
         draft: Draft {
             sessions: Vec::new(),
             files: Vec::new(),
+            lost: Vec::new(),
+            session_ids: Vec::new(),
             edges: Vec::new(),
             ids: Vec::new(),
             pages: Vec::new(),
@@ -93,6 +110,7 @@ pub(crate) fn read_sessions<H: Host>(
         graph: Graph::new(hash),
         nodes: 0,
         device_tokens: Index::new(),
+        lost_tokens: Index::new(),
         digest: Digest::new(),
         records: 0,
         update_number: fields.update_number,
@@ -110,6 +128,8 @@ pub(crate) fn read_sessions<H: Host>(
     if let Some(supplement) = &fields.supplement {
         reader.supplement(supplement)?;
     }
+    let sessions = reader.draft.sessions.len();
+    reader.draft.session_ids.reserve(sessions)?;
     if !reader.draft.edges.is_empty() {
         let files = reader.draft.files.len();
         reader.draft.ids.reserve(files)?;
@@ -143,6 +163,8 @@ struct Reader<'a, H: Host> {
     nodes: usize,
     /// Files of device sessions by token; slots count `draft.files`.
     device_tokens: Index,
+    /// Lost files by session and token; slots count `draft.lost`.
+    lost_tokens: Index,
     digest: Digest,
     /// Records that were read.
     records: u64,

@@ -210,6 +210,8 @@ pub enum BadRecord {
     Access,
     /// It has no flag, or an unknown one.
     Flags,
+    /// It gives no error, or none that there is.
+    Error,
     /// A token of the device that no kernel before this one can have given, or
     /// that is there twice.
     Token,
@@ -225,6 +227,7 @@ impl fmt::Display for BadRecord {
             Self::File => "names no file",
             Self::Access => "gives an unknown access",
             Self::Flags => "has no flag that is known",
+            Self::Error => "gives no error that there is",
             Self::Token => "has a device token that cannot be",
             Self::Duplicate => "says again what another one says",
         })

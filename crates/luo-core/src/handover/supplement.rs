@@ -2,7 +2,9 @@
 //! The supplement, which stands beside `luo-v5` and only our own kernels read: its root
 //! and the subsystems, which are read at boot. The format is `luo_abi::supplement`.
 
-use luo_abi::supplement::{Root, SubsystemRecord, BY_EVENT, COMPATIBLE, MAX_SUBSYSTEMS};
+use luo_abi::supplement::{
+    self, Root, SubsystemRecord, BY_EVENT, COMPATIBLE, LOST_UNREAD, MAX_SUBSYSTEMS, ROOT_LENGTH,
+};
 use zerocopy::IntoBytes;
 
 use super::page::{offset_of_record, page, record};
@@ -10,6 +12,7 @@ use super::refusal::{Area, Refusal};
 use super::SupplementFields;
 use crate::error::Error;
 use crate::host::Host;
+use crate::losses::Losses;
 use crate::mem::Vec;
 use crate::participant::subsystem::ArrivedSubsystem;
 use crate::table::hash::Digest;
@@ -22,6 +25,35 @@ pub(super) fn checksum(root: &Root) -> u64 {
     let before = bytes.len().saturating_sub(size_of::<u64>());
     digest.absorb_bytes(bytes.get(..before).unwrap_or(bytes));
     digest.finish()
+}
+
+/// The checksum of what was lost: over all that stands before it.
+pub(super) fn losses_checksum(losses: &supplement::Losses) -> u64 {
+    let mut digest = Digest::new();
+    let bytes = losses.as_bytes();
+    let before = bytes.len().saturating_sub(size_of::<u64>());
+    digest.absorb_bytes(bytes.get(..before).unwrap_or(bytes));
+    digest.finish()
+}
+
+/// Reads what the reboot has lost, behind the root. A kernel that does not know of it
+/// leaves a shorter one.
+fn read_losses(root_page: &[u8], len: usize) -> Result<Losses, Error> {
+    if len < ROOT_LENGTH {
+        return Ok(Losses::NONE);
+    }
+    let found: supplement::Losses =
+        record(root_page, size_of::<Root>()).ok_or(Error::Inconsistent)?;
+    if found.as_bytes().iter().all(|&byte| byte == 0) {
+        return Ok(Losses::NONE);
+    }
+    verify(Area::Supplement, found.checksum, losses_checksum(&found))?;
+    Ok(Losses {
+        files: found.files,
+        sessions: found.sessions,
+        subsystems: found.subsystems,
+        unread: found.flags & LOST_UNREAD != 0,
+    })
 }
 
 /// Reads the root at `address`, of which the KHO tree says it has `len` bytes,
@@ -58,6 +90,7 @@ pub(super) fn read<H: Host>(
         records: root.records,
         record_count: root.record_count,
         digest: root.digest,
+        losses: read_losses(bytes.as_ref(), len)?,
     };
     Ok((fields, subsystems))
 }

@@ -5,19 +5,21 @@ use luo_abi::handover::{
     FileRecord, FlbHeader, FlbRecord, Root, SessionRecord, COMPATIBLE, COMPAT_LENGTH, MAX_FLBS,
 };
 use luo_abi::supplement::{
-    self, EdgeRecord, FileFacts, SessionFacts, SubsystemRecord, BY_EVENT, KIND_EDGE, KIND_FILE,
-    KIND_SESSION, MAX_SUBSYSTEMS, SESSION_CLOSED, SESSION_OF_DEVICE,
+    self, EdgeRecord, FileFacts, LostFile, SessionFacts, SubsystemRecord, BY_EVENT, KIND_EDGE,
+    KIND_FILE, KIND_LOST, KIND_SESSION, LOST_UNREAD, MAX_SUBSYSTEMS, SESSION_CLOSED,
+    SESSION_OF_DEVICE,
 };
-use zerocopy::{Immutable, IntoBytes};
+use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use super::page::{absorb_session, offset_of_record};
-use super::supplement::checksum;
+use super::supplement::{checksum, losses_checksum};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::graph::Target;
 use crate::handover::block::{put, BlockMemory};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
+use crate::losses::Losses;
 use crate::participant::flb::OutgoingState;
 use crate::session::{Owner, Session};
 use crate::table::hash::Digest;
@@ -38,6 +40,19 @@ pub struct RootPages<B> {
 /// device where nothing is registered.
 fn is_written<H: Host>(session: &Session<H>) -> bool {
     session.owner == Owner::Program || session.files.len > 0
+}
+
+/// What was lost, as the next kernel reads it; all zero for nothing.
+fn losses_as_written(losses: &Losses) -> supplement::Losses {
+    let mut written = supplement::Losses::new_zeroed();
+    if losses.any() {
+        written.files = losses.files;
+        written.sessions = losses.sessions;
+        written.subsystems = losses.subsystems;
+        written.flags = if losses.unread { LOST_UNREAD } else { 0 };
+        written.checksum = losses_checksum(&written);
+    }
+    written
 }
 
 /// Over what is written, as the next kernel will read it.
@@ -204,6 +219,17 @@ impl<H: Host> Engine<H> {
             while let Some(id) = file {
                 let entry = self.files.get(id).ok_or(Error::Inconsistent)?;
                 file = entry.links.next;
+                if let Some(errno) = entry.lost_by() {
+                    let record = LostFile {
+                        kind: KIND_LOST,
+                        session: position,
+                        token: entry.token,
+                        error: errno.get().unsigned_abs(),
+                        reserved: [0; 44],
+                    };
+                    self.write_record(&mut at, &record, late)?;
+                    continue;
+                }
                 let record = FileFacts {
                     kind: KIND_FILE,
                     session: position,
@@ -222,8 +248,12 @@ impl<H: Host> Engine<H> {
             let position = current.outgoing().map_or(0, |outgoing| outgoing.position);
             session = current.links.next;
             while let Some(id) = file {
-                self.write_edges(position, id, &mut at, late)?;
-                file = self.files.get(id).and_then(|file| file.links.next);
+                let entry = self.files.get(id).ok_or(Error::Inconsistent)?;
+                file = entry.links.next;
+                // What a lost file needs does not matter any more.
+                if entry.lost_by().is_none() {
+                    self.write_edges(position, id, &mut at, late)?;
+                }
             }
         }
         Ok(at)
@@ -289,8 +319,10 @@ impl<H: Host> Engine<H> {
             checksum: 0,
         };
         root.checksum = checksum(&root);
+        let losses = losses_as_written(&self.losses);
         if let Some(page) = &mut self.supplement {
             put(page.bytes(), 0, &root);
+            put(page.bytes(), size_of::<supplement::Root>(), &losses);
         }
     }
 
@@ -299,13 +331,23 @@ impl<H: Host> Engine<H> {
         let mut written = SessionRecord {
             name: *session.name.room(),
             files: 0,
-            file_count: session.files.len as u64,
+            file_count: 0,
         };
+        let mut file = session.files.first;
+        while let Some(current) = file.and_then(|id| self.files.get(id)) {
+            file = current.links.next;
+            let goes = u64::from(current.lost_by().is_none());
+            written.file_count = written.file_count.saturating_add(goes);
+        }
         absorb_session(late, &written);
         let mut file = session.files.first;
         let mut at = 0usize;
         while let Some(current) = file {
             let current = self.files.get(current).ok_or(Error::Inconsistent)?;
+            file = current.links.next;
+            if current.lost_by().is_some() {
+                continue;
+            }
             let handler = current.handler.and_then(|id| self.handlers.get(id));
             let compatible: [u8; COMPAT_LENGTH] = *handler.ok_or(Error::Inconsistent)?.name.room();
             let record = FileRecord {
@@ -317,7 +359,6 @@ impl<H: Host> Engine<H> {
             outgoing.chain.write(at, &record)?;
             late.absorb_bytes(record.as_bytes());
             at = at.saturating_add(1);
-            file = current.links.next;
         }
         let outgoing = session.outgoing_mut().ok_or(Error::Inconsistent)?;
         written.files = outgoing.chain.link(at);

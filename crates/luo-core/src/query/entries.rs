@@ -3,8 +3,8 @@
 
 use luo_abi::contract::{
     FileInfo, SessionInfo, DEPENDENCY_ON_DEVICE, FILE_BUSY, FILE_FAILED, FILE_FROZEN,
-    FILE_INCOMING, FILE_MISSING, FILE_PRESERVED, FILE_REGISTERED, FILE_RETRIEVED, LIST_INCOMING,
-    LIST_OUTGOING, SESSION_CLAIMED, SESSION_CLOSED, SESSION_OF_DEVICE, SESSION_OPEN,
+    FILE_INCOMING, FILE_LOST, FILE_MISSING, FILE_PRESERVED, FILE_REGISTERED, FILE_RETRIEVED,
+    LIST_INCOMING, LIST_OUTGOING, SESSION_CLAIMED, SESSION_CLOSED, SESSION_OF_DEVICE, SESSION_OPEN,
     SESSION_UNCLAIMED, SESSION_UNFINISHED,
 };
 
@@ -87,6 +87,13 @@ impl<H: Host> Engine<H> {
         let Some(file) = self.files.get(id) else {
             return (FILE_MISSING, 0);
         };
+        let lost = match &file.way {
+            FileWay::Outgoing(_) => file.lost_by(),
+            FileWay::Incoming(file) => file.lost,
+        };
+        if let Some(errno) = lost {
+            return (FILE_LOST, errno.get().unsigned_abs());
+        }
         let status = match &file.way {
             FileWay::Outgoing(file) => match &file.stage {
                 Stage::Reserved | Stage::Registered(None) | Stage::Preserved(None) => FILE_BUSY,

@@ -5,7 +5,7 @@ use luo_abi::bytes;
 use luo_abi::contract::{
     Failure as FailureInfo, Info, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER, CAUSE_INTERNAL,
     CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE, FEATURE_CARRY,
-    FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SUBSYSTEMS,
+    FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SUBSYSTEMS, LOST_UNREAD,
 };
 use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
 use luo_abi::supplement::{self, MAX_RECORDS, MAX_SUBSYSTEMS};
@@ -64,6 +64,14 @@ impl<H: Host> Engine<H> {
             handover_abi: in_room(&COMPATIBLE),
             contract_abi: supplement::COMPATIBLE,
             implementation: in_room(implementation.as_bytes()),
+            lost_files: self.lost_before.files,
+            lost_sessions: self.lost_before.sessions,
+            lost_subsystems: u32::try_from(self.lost_before.subsystems).unwrap_or(u32::MAX),
+            lost_flags: if self.lost_before.unread {
+                LOST_UNREAD
+            } else {
+                0
+            },
         }
     }
 

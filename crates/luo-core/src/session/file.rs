@@ -103,12 +103,25 @@ pub(crate) struct OutgoingFile<H: Host> {
     pub(crate) frozen: bool,
     /// The round it was made in, see `UpdateState::took_part`.
     pub(crate) made: u64,
+    /// A reboot could not hand it over.
+    pub(crate) lost: Option<Lost>,
+}
+
+/// Since when a file is lost, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// The last reboot of this kernel has lost it.
+    Now(Errno),
+    /// A reboot before this kernel had. Its owner has still to be told.
+    Before(Errno),
 }
 
 /// A file of the previous kernel.
 pub(crate) struct IncomingFile<H: Host> {
-    /// `None` while an operation has it in its hands.
+    /// `None` while an operation has it in its hands, and if it is lost.
     pub(crate) arrived: Option<Arrived<H>>,
+    /// The reboot could not hand it over.
+    pub(crate) lost: Option<Errno>,
     /// The object, while a copy that carries the file on has it.
     pub(crate) lent_object: Option<u64>,
     /// Of the device: somebody has got it.
@@ -127,14 +140,25 @@ impl<H: Host> File<H> {
             registered: false,
             frozen: false,
             made,
+            lost: None,
         };
         Self::new(session, token, FileWay::Outgoing(outgoing))
     }
 
     /// A file of the previous kernel.
     pub(crate) fn incoming(session: SessionId, token: u64, arrived: Arrived<H>) -> Self {
+        Self::of_before(session, token, Ok(arrived))
+    }
+
+    /// A file that the previous kernel could not hand over, because of an error.
+    pub(crate) fn lost(session: SessionId, token: u64, why: Errno) -> Self {
+        Self::of_before(session, token, Err(why))
+    }
+
+    fn of_before(session: SessionId, token: u64, arrived: Result<Arrived<H>, Errno>) -> Self {
         let incoming = IncomingFile {
-            arrived: Some(arrived),
+            lost: arrived.as_ref().err().copied(),
+            arrived: arrived.ok(),
             lent_object: None,
             handed: false,
             asked_for: false,
@@ -181,6 +205,13 @@ impl<H: Host> File<H> {
         match &mut self.way {
             FileWay::Outgoing(_) => None,
             FileWay::Incoming(incoming) => Some(incoming),
+        }
+    }
+
+    /// Why a file for the next kernel is lost, if it is.
+    pub(crate) fn lost_by(&self) -> Option<Errno> {
+        match self.as_outgoing()?.lost? {
+            Lost::Now(errno) | Lost::Before(errno) => Some(errno),
         }
     }
 

@@ -43,6 +43,9 @@ pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
 /// not got it back: what it kept is released here.
 pub(crate) fn finish_file<H: Lock>(host: &H, id: FileId) -> bool {
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
+        // Of a file that was lost there is nothing to release.
+        let gone = host.now(|engine| engine.remove_file(id));
+        drop(gone);
         return false;
     };
     let given = taken.owned && matches!(taken.arrived.progress, Progress::Done(_));

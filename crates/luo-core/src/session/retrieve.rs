@@ -20,8 +20,8 @@ use crate::session::{Direction, File, Progress, State};
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
-/// [`Error::NoMemory`], [`Error::DependencyFailed`]; or what the handler said, then
-/// and each time after: a handler that failed is not asked again.
+/// [`Error::NoMemory`], [`Error::DependencyFailed`], [`Error::Lost`]; or what the handler
+/// said, then and each time after: a handler that failed is not asked again.
 pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
     let plan = host.wait(|engine| {
         ready!(engine.enter(session, Direction::Incoming))?;
@@ -40,8 +40,8 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
 ///
 /// # Errors
 /// [`Error::NotUpdated`], [`Error::NoToken`], [`Error::AlreadyRestored`],
-/// [`Error::NoMemory`], [`Error::DependencyFailed`]; or what the handler said, then
-/// and each time after.
+/// [`Error::NoMemory`], [`Error::DependencyFailed`], [`Error::Lost`]; or what the handler
+/// said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
     let (id, plan) = host.wait(|engine| {
         let id = ready!(engine.restorable(token))?;
@@ -218,6 +218,9 @@ impl<H: Host> Engine<H> {
         };
         let (data, access) = (file.data, file.access);
         let incoming = file.as_incoming_mut();
+        if let Some(errno) = incoming.as_ref().and_then(|file| file.lost) {
+            return Poll::Ready(Err(Error::Lost(errno)));
+        }
         let Some(arrived) = incoming.and_then(|file| file.arrived.as_mut()) else {
             return Poll::Ready(Err(Error::Inconsistent));
         };

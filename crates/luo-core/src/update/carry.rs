@@ -6,13 +6,15 @@
 //! inside the kernel, what files need first, and preserved again in an outgoing
 //! session of the same name with the same tokens and dependencies. If the reboot
 //! fails, those sessions go and the incoming ones are there as before, to be
-//! claimed, their files restored already. A session that was closed and could not be
+//! claimed, their files restored already. A new session of the same name takes the place
+//! of one that nobody has claimed. A session that was closed and could not be
 //! finished because a file of another needs it goes on with that one, closed.
 
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::graph::{First, Order, Target};
+use crate::handover::Handover;
 use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{EdgeId, FileId, HandlerId, SessionId};
 use crate::lock::Lock;
@@ -22,7 +24,8 @@ use crate::session::preserve::{
     install, preserve_source, remove_preserved, reserve_in_transition, trim_records,
 };
 use crate::session::retrieve::retrieve_in_transition;
-use crate::session::{Direction, File, Session, SessionKind, Source, State};
+use crate::session::{Direction, File, Lost, Session, SessionKind, Source, State};
+use crate::update::loss::{tell, Obstacle};
 use crate::update::takeover::take_over;
 use crate::update::Report;
 
@@ -30,121 +33,114 @@ use crate::update::Report;
 /// on to another kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unclaimed {
-    /// They are carried on; what cannot be carried vetoes the reboot.
+    /// They are carried on; what cannot be carried is dealt with as all that cannot go.
     Carry,
-    /// Sessions that cannot be carried are discarded.
+    /// What cannot be carried is lost, even where other obstacles veto.
     Discard,
 }
 
-/// Why one session cannot be carried on.
-struct Obstacle {
-    session: SessionId,
-    token: Option<u64>,
-    why: Error,
-}
-
-/// Carries on all sessions that nobody has claimed, or none.
+/// Carries on all sessions that nobody has claimed. What cannot be carried is lost alone,
+/// or fails all of it.
 ///
 /// # Errors
-/// [`Failure::Carry`] names the first that cannot be, [`Failure::Engine`] if the
-/// previous kernel's sessions cannot be read. Not with [`Unclaimed::Discard`],
-/// which leaves behind what cannot be carried.
+/// Only where an obstacle vetoes: [`Failure::Carry`] names the first session that cannot
+/// be carried, [`Failure::Engine`] says why the previous kernel's sessions cannot be read.
 pub(crate) fn carry<H: Lock>(
     host: &H,
-    unclaimed: Unclaimed,
+    obstacle: Obstacle,
     report: &mut Report,
 ) -> Result<(), Failure> {
     if let Err((why, _)) = take_over(host) {
-        return match unclaimed {
-            Unclaimed::Carry => Err(why.into()),
-            Unclaimed::Discard => Ok(()),
-        };
-    }
-    // A session that could not be carried by an earlier attempt may be carried now.
-    host.now(|engine| {
-        engine.leave_none_behind();
-    });
-    // Each turn leaves at least one more session behind, or is the last.
-    while let Err(obstacle) = carry_all(host, unclaimed, report) {
-        uncarry(host);
-        match unclaimed {
-            Unclaimed::Carry => return Err(host.now(|e| e.cannot_carry(&obstacle))),
-            Unclaimed::Discard => leave_behind(host, obstacle.session),
+        if obstacle == Obstacle::Vetoes {
+            return Err(why.into());
         }
+        return Ok(());
     }
-    Ok(())
-}
-
-fn leave_behind<H: Lock>(host: &H, id: SessionId) {
-    host.now(|engine| {
-        let session = engine.sessions.get_mut(id);
-        if let Some(incoming) = session.and_then(Session::incoming_mut) {
-            incoming.left_behind = true;
-        }
-    });
+    carry_all(host, obstacle, report).inspect_err(|_| uncarry(host))
 }
 
 /// All that can be checked is checked before the first file is restored: what fails
 /// to be restored is lost to its owner as well.
-fn carry_all<H: Lock>(host: &H, unclaimed: Unclaimed, report: &mut Report) -> Result<(), Obstacle> {
-    report.carried = 0;
+fn carry_all<H: Lock>(host: &H, obstacle: Obstacle, report: &mut Report) -> Result<(), Failure> {
+    host.now(|engine| {
+        engine.look_who_stays();
+    });
     let mut session = host.now(|engine| engine.next_carried(None));
     while let Some(id) = session {
-        session = host.now(|engine| engine.next_carried(Some(id)));
-        match (carry_session(host, id), unclaimed) {
-            (Ok(()), _) => report.carried = report.carried.saturating_add(1),
-            // Nothing has been done for it yet, so nothing is to be undone.
-            (Err(_), Unclaimed::Discard) => leave_behind(host, id),
-            (Err(why), Unclaimed::Carry) => {
-                return Err(Obstacle {
-                    session: id,
-                    token: None,
-                    why,
-                });
+        if let Err(why) = carry_session(host, id) {
+            let why = host.now(|engine| engine.cannot_carry(id, None, why));
+            if obstacle == Obstacle::Vetoes {
+                return Err(why);
             }
+            tell(host, &why);
+            host.now(|engine| engine.leave_behind(id));
+        } else {
+            report.carried = report.carried.saturating_add(1);
         }
+        session = host.now(|engine| engine.next_carried(Some(id)));
     }
     if report.carried == 0 {
         return Ok(());
     }
     // The tokens first, so that the files stand in the order they stood in.
-    let mut next = host.now(|engine| engine.next_carried_file(None));
-    while let Some(id) = next {
-        next = host.now(|engine| engine.next_carried_file(Some(id)));
-        if let Some(place) = host.now(|engine| engine.place_of(id)) {
-            let reserved = reserve_in_transition(host, place.to, place.token);
-            reserved.map_err(|why| Obstacle {
-                session: place.from,
-                token: Some(place.token),
-                why,
-            })?;
-        }
-    }
+    each_carried(host, |id, place| {
+        let reserved = reserve_in_transition(host, place.to, place.token);
+        reserved.map(drop).or_else(|why| {
+            let why = host.now(|engine| engine.cannot_carry(place.from, Some(place.token), why));
+            // There is no place to tell it in: it is counted.
+            obstacle.decide(host, id, why)?;
+            host.now(|engine| engine.losses.files = engine.losses.files.saturating_add(1));
+            Ok(())
+        })
+    })?;
     // Then what they need: it may be what is not carried on.
-    let mut next = host.now(|engine| engine.next_carried_file(None));
-    while let Some(id) = next {
-        next = host.now(|engine| engine.next_carried_file(Some(id)));
-        if let Some(place) = host.now(|engine| engine.place_of(id)) {
-            carry_dependencies(host, id, &place).map_err(|why| Obstacle {
-                session: place.from,
-                token: Some(place.token),
-                why,
-            })?;
-        }
-    }
+    each_carried(host, |id, place| {
+        cannot_go(host, obstacle, place, carry_dependencies(host, id, place))
+    })?;
     let mut next = host.now(|engine| engine.arrange_carried().first);
     while let Some(id) = next {
         next = host.now(|engine| engine.graph.next_in_order(id));
         // Always there: nobody else changes anything now.
         if let Some(place) = host.now(|engine| engine.place_of(id)) {
-            carry_file(host, id, &place).map_err(|why| Obstacle {
-                session: place.from,
-                token: Some(place.token),
-                why,
-            })?;
+            cannot_go(host, obstacle, &place, carry_file(host, id, &place))?;
         }
     }
     Ok(())
+}
+
+/// Does something for each file that is carried on.
+fn each_carried<H: Lock>(
+    host: &H,
+    mut step: impl FnMut(FileId, &Place) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut next = host.now(|engine| engine.next_carried_file(None));
+    while let Some(id) = next {
+        next = host.now(|engine| engine.next_carried_file(Some(id)));
+        if let Some(place) = host.now(|engine| engine.place_of(id)) {
+            step(id, &place)?;
+        }
+    }
+    Ok(())
+}
+
+/// Decides about a file of which a step of the carrying has failed.
+fn cannot_go<H: Lock>(
+    host: &H,
+    obstacle: Obstacle,
+    place: &Place,
+    outcome: Result<(), Error>,
+) -> Result<(), Failure> {
+    let Err(why) = outcome else {
+        return Ok(());
+    };
+    let (why, copy) = host.now(|engine| {
+        let why = engine.cannot_carry(place.from, Some(place.token), why);
+        (why, engine.find_file(place.to, place.token))
+    });
+    match copy {
+        Some(copy) => obstacle.decide(host, copy, why),
+        None => Err(why),
+    }
 }
 
 /// Makes the outgoing session that carries an incoming one on.
@@ -167,14 +163,21 @@ fn carry_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Restores a file and preserves it again; what it needs is carried already.
+/// Restores a file and preserves it again; what it needs is carried already, or lost.
 fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error> {
+    let Some(copy) = host.now(|engine| engine.find_file(place.to, place.token)) else {
+        return Ok(());
+    };
+    if host.now(|engine| engine.pass_on_loss(id, copy)) {
+        return Ok(());
+    }
+    if let Some(Failure::Dependency { on, .. }) = host.now(|engine| engine.missed_by(copy)) {
+        return Err(Error::NotCarried(on));
+    }
     let file = retrieve_in_transition(host, id)?;
     let source = host.now(|engine| engine.source_of(host, id, &file));
     let (handler, source) = source.ok_or(Error::OwnerGone)?;
     let bytes = source.handler.bytes(host, &source.file);
-    let copy = host.now(|engine| engine.find_file(place.to, place.token));
-    let copy = copy.ok_or(Error::Inconsistent)?;
     host.now(|engine| engine.move_object(id, copy, handler, bytes, place.access))?;
     let made = preserve_source(host, handler, source).map_err(|(why, source)| {
         drop(source);
@@ -186,8 +189,9 @@ fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
 
 /// Declares what a file's copy needs, in the order it was declared in.
 fn carry_dependencies<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error> {
-    let copy = host.now(|engine| engine.find_file(place.to, place.token));
-    let copy = copy.ok_or(Error::Inconsistent)?;
+    let Some(copy) = host.now(|engine| engine.find_file(place.to, place.token)) else {
+        return Ok(());
+    };
     let mut last = None;
     while let Some((edge, on)) = host.now(|engine| engine.next_needed(id, last)) {
         let on = host.now(|engine| engine.copy_of(on))?;
@@ -233,43 +237,64 @@ fn is_carried<H: Host>(session: &Session<H>) -> bool {
     session.incoming().is_some_and(|incoming| {
         let wanted = session.state == State::UNCLAIMED
             || (session.state == State::CLOSED_PENDING && incoming.needed);
-        wanted && !incoming.left_behind && !incoming.finished
+        let stays = incoming.left_behind || incoming.superseded;
+        wanted && !stays && !incoming.finished
     })
 }
 
 impl<H: Host> Engine<H> {
-    fn cannot_carry(&self, obstacle: &Obstacle) -> Failure {
-        match self.session_info(obstacle.session) {
+    fn cannot_carry(&self, session: SessionId, token: Option<u64>, why: Error) -> Failure {
+        match self.session_info(session) {
             Some((session, _)) => Failure::Carry {
                 session,
-                token: obstacle.token,
-                why: obstacle.why,
+                token,
+                why,
             },
-            None => Failure::Engine(obstacle.why),
+            None => Failure::Engine(why),
         }
     }
 
-    fn leave_none_behind(&mut self) {
-        let mut next = self.incoming.first;
-        while let Some(session) = next.and_then(|id| self.sessions.get_mut(id)) {
-            next = session.links.next;
-            if let Some(incoming) = session.incoming_mut() {
-                incoming.left_behind = false;
-            }
+    fn leave_behind(&mut self, id: SessionId) {
+        let session = self.sessions.get_mut(id);
+        if let Some(incoming) = session.and_then(Session::incoming_mut) {
+            incoming.left_behind = true;
+            self.losses.sessions = self.losses.sessions.saturating_add(1);
         }
-        // Closed sessions whose files others need go on with those others.
+    }
+
+    /// Notes which incoming sessions stay behind because a new one has their name, and
+    /// which that are closed go on with those that need their files.
+    fn look_who_stays(&mut self) {
         let mut next = self.incoming.first;
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
             next = session.links.next;
-            if session.state != State::CLOSED_PENDING {
-                continue;
-            }
-            let needed = self.needed_elsewhere(id).is_err();
+            let name = session.name;
+            let superseded = self.find_session(Direction::Outgoing, &name).is_some();
+            let closed = session.state == State::CLOSED_PENDING;
+            let needed = closed && self.needed_elsewhere(id).is_err();
             let session = self.sessions.get_mut(id);
             if let Some(incoming) = session.and_then(Session::incoming_mut) {
+                // It may have been in the way of an earlier attempt only.
+                incoming.left_behind = false;
+                incoming.superseded = superseded;
                 incoming.needed = needed;
             }
         }
+    }
+
+    /// A file that an earlier reboot has lost is so in the next kernel, too. True if it
+    /// is such a one, or its copy is lost already.
+    fn pass_on_loss(&mut self, id: FileId, copy: FileId) -> bool {
+        let before = self.files.get(id).and_then(File::as_incoming);
+        let before = before.and_then(|file| file.lost);
+        let copy = self.files.get_mut(copy).and_then(File::as_outgoing_mut);
+        let Some(copy) = copy else {
+            return false;
+        };
+        if let Some(errno) = before {
+            copy.lost = Some(Lost::Before(errno));
+        }
+        copy.lost.is_some()
     }
 
     /// The next incoming session behind `after` that is to be carried on.
@@ -419,15 +444,47 @@ impl<H: Host> Engine<H> {
     }
 
     /// The outgoing session that carries an incoming one on.
-    pub(crate) fn carrier_of(&self, id: SessionId) -> Option<SessionId> {
+    fn carrier_of(&self, id: SessionId) -> Option<SessionId> {
         let (name, _) = self.session_info(id)?;
         let to = self.find_session(Direction::Outgoing, &name)?;
         let carries = self.sessions.get(to)?.carries();
         (carries == Some(id)).then_some(to)
     }
 
+    /// Counts the incoming sessions that end with this kernel.
+    pub(crate) fn count_left(&self, report: &mut Report) {
+        let mut session = self.incoming.first;
+        while let Some((id, current)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            session = current.links.next;
+            if current.is_finished() || self.carrier_of(id).is_some() {
+                continue;
+            }
+            let superseded = current
+                .incoming()
+                .is_some_and(|incoming| incoming.superseded);
+            let count = if superseded && current.state == State::UNCLAIMED {
+                &mut report.superseded
+            } else {
+                &mut report.lost
+            };
+            *count = count.saturating_add(1);
+        }
+    }
+
+    /// Whether the previous kernel left sessions that were not read.
+    pub(crate) fn leaves_unread(&self) -> bool {
+        match self.handover {
+            Handover::Nothing | Handover::Working | Handover::Taken => false,
+            Handover::Refused(_) => true,
+            Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
+                fields.sessions != 0
+            }
+        }
+    }
+
     /// The last session made to carry another on, and that one. They were made
-    /// after all others: nobody makes sessions during a transition or in FROZEN.
+    /// after all others: nobody makes sessions during a transition, or when the reboot
+    /// has frozen everything.
     fn last_carrier(&self) -> Option<(SessionId, SessionId)> {
         let id = self.outgoing.last?;
         let from = self.sessions.get(id)?.carries()?;

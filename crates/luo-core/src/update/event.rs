@@ -9,11 +9,14 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
+use crate::losses::Losses;
 use crate::session::Direction;
 use crate::update::carry::uncarry;
 use crate::update::end::end_if_all_finished;
-use crate::update::freeze::{freeze_all, Whose};
+use crate::update::files::Whose;
+use crate::update::freeze::freeze_all;
 use crate::update::leave::close_session;
+use crate::update::loss::Obstacle;
 use crate::update::transition::{begin, prepare_all, undo_all};
 use crate::update::Report;
 use crate::update_state::UpdateState;
@@ -27,7 +30,8 @@ use crate::update_state::UpdateState;
 /// EAGAIN if the caller was killed while it waited for another transition.
 pub fn prepare<H: Lock>(host: &H) -> Result<Report, Failure> {
     let from = begin(host, Event::Prepare)?;
-    match prepare_all(host) {
+    host.now(|engine| engine.losses = Losses::NONE);
+    match prepare_all(host, Obstacle::Vetoes) {
         Ok(()) => Ok(end(host, Event::Prepare, from, UpdateState::end_prepared)),
         Err(why) => Err(fail(host, Event::Prepare, why)),
     }
@@ -43,7 +47,7 @@ pub fn freeze<H: Lock>(host: &H) -> Result<Report, Failure> {
     host.now(|engine| {
         engine.by_event = true;
     });
-    match freeze_all(host, Whose::TookPart) {
+    match freeze_all(host, Whose::TookPart, Obstacle::Vetoes) {
         Ok(()) => Ok(end(host, Event::Freeze, from, |update| {
             update.end(MachineState::Frozen)
         })),
@@ -70,6 +74,7 @@ pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
     });
     undo_all(host);
     uncarry(host);
+    host.now(|engine| engine.losses = Losses::NONE);
     let report = end(host, Event::Cancel, from, |update| {
         update.end(MachineState::Normal)
     });

@@ -10,40 +10,53 @@
 
 use luo_abi::rfc::{Event, State as MachineState};
 
-use crate::engine::Engine;
 use crate::failure::Failure;
-use crate::handover::Handover;
-use crate::host::Host;
 use crate::lock::Lock;
+use crate::losses::Losses;
 use crate::update::carry::{carry, uncarry, Unclaimed};
 use crate::update::event::{close_orphans, fail};
-use crate::update::freeze::{freeze_all, unfreeze_files, Whose};
+use crate::update::files::{unfreeze_files, Whose};
+use crate::update::freeze::freeze_all;
+use crate::update::loss::{regain, trim_lost, Obstacle};
 use crate::update::transition::{begin_reboot, prepare_all, undo_all};
 use crate::update::Report;
 
-/// Gets everything ready for the next kernel, or nothing.
+/// What the administrator wants of a reboot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// What becomes of the reboot when something cannot go.
+    pub obstacle: Obstacle,
+    /// Whether sessions that nobody has claimed can be such an obstacle.
+    pub unclaimed: Unclaimed,
+}
+
+/// Gets everything ready for the next kernel. What cannot go is lost alone, and the host
+/// is told of each, or fails the reboot.
 ///
 /// # Errors
 /// [`Failure`]: the kexec does not take place; the state is the one it was in, or
 /// NORMAL if it was PREPARED or FROZEN, with everything usable. EAGAIN if the caller was
-/// killed while it waited for a transition.
-pub fn reboot<H: Lock>(host: &H, unclaimed: Unclaimed) -> Result<Report, Failure> {
+/// killed while it waited for a transition. If what cannot go is lost, only that, and
+/// errors of the engine itself.
+pub fn reboot<H: Lock>(host: &H, policy: Policy) -> Result<Report, Failure> {
     let from = begin_reboot(host)?;
     let mut report = Report::new(None, from);
     let done = match from {
         MachineState::Frozen | MachineState::Prepared => {
             // What a handler saw before user space was gone is not what is handed over.
             unfreeze_files(host);
-            freeze_and_write(host).inspect_err(|_| uncarry(host))
+            regain(host);
+            freeze_and_write(host, policy.obstacle).inspect_err(|_| uncarry(host))
         }
-        MachineState::Normal | MachineState::Updated => get_all_ready(host, unclaimed, &mut report),
+        MachineState::Normal | MachineState::Updated => get_all_ready(host, policy, &mut report),
     };
     match done {
         Ok(()) => {
             host.now(|engine| {
                 report.to = engine.update.end_sealed();
                 engine.count_outgoing(&mut report);
-                engine.count_lost(&mut report);
+                engine.count_left(&mut report);
+                report.losses = engine.losses;
             });
             host.transition_ended(&report);
             Ok(report)
@@ -60,47 +73,36 @@ pub fn reboot<H: Lock>(host: &H, unclaimed: Unclaimed) -> Result<Report, Failure
     }
 }
 
-fn get_all_ready<H: Lock>(
-    host: &H,
-    unclaimed: Unclaimed,
-    report: &mut Report,
-) -> Result<(), Failure> {
-    let armed = host.now(|engine| engine.ready());
-    armed?;
-    carry(host, unclaimed, report)?;
-    let done = prepare_all(host).and_then(|()| freeze_and_write(host));
+fn get_all_ready<H: Lock>(host: &H, policy: Policy, report: &mut Report) -> Result<(), Failure> {
+    host.now(|engine| {
+        engine.losses = Losses::NONE;
+        engine.ready()
+    })?;
+    let of_carried = match policy.unclaimed {
+        Unclaimed::Carry => policy.obstacle,
+        Unclaimed::Discard => Obstacle::IsLost,
+    };
+    carry(host, of_carried, report)?;
+    let done = prepare_all(host, policy.obstacle);
+    let done = done.and_then(|()| freeze_and_write(host, policy.obstacle));
     done.inspect_err(|_| uncarry(host))
 }
 
 /// Freezes everything and writes it for the next kernel; if that fails, nothing of an
 /// update is left.
-fn freeze_and_write<H: Lock>(host: &H) -> Result<(), Failure> {
-    let frozen = freeze_all(host, Whose::All);
-    let written = frozen.and_then(|()| Ok(host.now(|engine| engine.write_all())?));
+fn freeze_and_write<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), Failure> {
+    let frozen = freeze_all(host, Whose::All, obstacle);
+    let written = frozen.and_then(|()| {
+        trim_lost(host);
+        Ok(host.now(|engine| {
+            engine.losses.unread = engine.leaves_unread();
+            engine.write_all()
+        })?)
+    });
     written.inspect_err(|_| {
         host.now(|engine| {
             engine.write_empty();
         });
         undo_all(host);
     })
-}
-
-impl<H: Host> Engine<H> {
-    /// Counts the incoming sessions that end with this kernel.
-    fn count_lost(&self, report: &mut Report) {
-        let mut session = self.incoming.first;
-        while let Some((id, current)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if !current.is_finished() && self.carrier_of(id).is_none() {
-                report.lost = report.lost.saturating_add(1);
-            }
-            session = current.links.next;
-        }
-        report.unread = match self.handover {
-            Handover::Nothing | Handover::Working | Handover::Taken => false,
-            Handover::Refused(_) => true,
-            Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
-                fields.sessions != 0
-            }
-        };
-    }
 }

@@ -6,6 +6,7 @@ use core::fmt;
 use luo_abi::rfc::{Event, State as MachineState};
 
 use crate::file_name::FileName;
+use crate::losses::Losses;
 
 /// The outcome of a transition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,12 +31,14 @@ pub struct Report {
     pub stuck: usize,
     /// Reboot: incoming sessions that nobody had claimed and that are carried on.
     pub carried: usize,
+    /// Reboot: incoming sessions that nobody had claimed and that a new session of the
+    /// same name replaces.
+    pub superseded: usize,
     /// Reboot: incoming sessions that do not reach the next kernel: not finished
-    /// by those who claimed them, or discarded.
+    /// by those who claimed them, or not to be carried on.
     pub lost: usize,
-    /// Reboot: the previous kernel left sessions that could not be read and are
-    /// discarded.
-    pub unread: bool,
+    /// Reboot: what could not go.
+    pub losses: Losses,
 }
 
 impl Report {
@@ -51,8 +54,9 @@ impl Report {
             released_first: [None; 4],
             stuck: 0,
             carried: 0,
+            superseded: 0,
             lost: 0,
-            unread: false,
+            losses: Losses::NONE,
         }
     }
 }

@@ -10,10 +10,12 @@ use core::task::Poll;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
-    read_early, read_sessions, Draft, Early, HandlerEntry, Handover, Refusal, RootFields,
+    read_early, read_sessions, Draft, Early, FileDraft, HandlerEntry, Handover, Refusal, RootFields,
 };
 use crate::host::{FileCallbacks, Host};
+use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
+use crate::losses::Losses;
 use crate::mem::Vec;
 use crate::session::{Arrived, Direction, File, Progress};
 use crate::table::hash::Hash;
@@ -135,6 +137,8 @@ impl<H: Host> Engine<H> {
         self.arrived_flbs = early.flbs;
         self.arrived_subsystems = early.subsystems;
         self.handover = Handover::Waiting { root, fields };
+        let lost = fields.supplement.map(|supplement| supplement.losses);
+        self.lost_before = lost.unwrap_or(Losses::NONE);
         // A plain kexec leaves a root as well, with nothing to finish.
         let by_event = fields
             .supplement
@@ -205,7 +209,8 @@ impl<H: Host> Engine<H> {
             self.handover = Handover::Waiting { root, fields };
             return Err((None, draft));
         }
-        let counts = (draft.sessions.len(), draft.files.len());
+        let files = draft.files.len().saturating_add(draft.lost.len());
+        let counts = (draft.sessions.len(), files);
         if let Err(why) = self.reserve_arrivals(counts, draft.edges.len()) {
             self.handover = job.after_failure(&why);
             return Err((Some(why), draft));
@@ -233,41 +238,53 @@ impl<H: Host> Engine<H> {
     /// Makes what was read part of the engine; gives back the pages it was on.
     fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
         self.had_sessions = !draft.sessions.is_empty();
+        let mut session_ids = draft.session_ids;
+        for session in draft.sessions {
+            let added = self.add_session_hashed(session.kind, Direction::Incoming, session.hash);
+            // There is memory for it, and room here.
+            let _ = session_ids.push(added.ok());
+        }
         // Only where there are dependencies: room for the ids is set aside then.
         let wanted = !draft.edges.is_empty();
         let mut ids = draft.ids;
-        let mut files = draft.files.into_iter();
-        for session in draft.sessions {
-            let (kind, hash) = (session.kind, session.hash);
-            let Ok(id) = self.add_session_hashed(kind, Direction::Incoming, hash) else {
-                continue;
-            };
-            for draft in files.by_ref().take(session.files) {
-                if let Some(handler) = self.handlers.get_mut(draft.handler) {
-                    handler.files = handler.files.saturating_add(1);
-                }
-                let arrived = Arrived {
-                    handler: draft.table,
-                    pin: draft.pin,
-                    progress: Progress::Waiting,
-                };
-                let mut file = File::incoming(id, draft.token, arrived);
-                file.handler = Some(draft.handler);
-                file.data = draft.data;
-                file.bytes = draft.bytes;
-                file.access = draft.access;
-                // Memory for it is set aside.
-                if let (Ok(id), true) = (self.add_file(file), wanted) {
-                    let _ = ids.push(id);
-                }
+        for draft in draft.files {
+            // By its place: a file can be in no session but its own.
+            let session = session_ids.get(draft.session).copied().flatten();
+            let id = session.and_then(|session| self.install_file(session, draft));
+            if wanted {
+                let _ = ids.push(id);
+            }
+        }
+        for lost in draft.lost {
+            let session = session_ids.get(lost.session).copied().flatten();
+            if let Some(session) = session {
+                let _ = self.add_file(File::lost(session, lost.token, lost.why));
             }
         }
         for (from, on) in draft.edges {
-            if let (Some(&from), Some(&on)) = (ids.get(from), ids.get(on)) {
+            if let (Some(Some(from)), Some(Some(on))) = (ids.get(from), ids.get(on)) {
                 // There is memory, and there was no cycle.
-                let _ = self.graph.adopt(from, on);
+                let _ = self.graph.adopt(*from, *on);
             }
         }
         draft.pages
+    }
+
+    fn install_file(&mut self, session: SessionId, draft: FileDraft<H>) -> Option<FileId> {
+        if let Some(handler) = self.handlers.get_mut(draft.handler) {
+            handler.files = handler.files.saturating_add(1);
+        }
+        let arrived = Arrived {
+            handler: draft.table,
+            pin: draft.pin,
+            progress: Progress::Waiting,
+        };
+        let mut file = File::incoming(session, draft.token, arrived);
+        file.handler = Some(draft.handler);
+        file.data = draft.data;
+        file.bytes = draft.bytes;
+        file.access = draft.access;
+        // Memory for it is set aside.
+        self.add_file(file).ok()
     }
 }

@@ -21,15 +21,13 @@ use luo_abi::rfc::{Event, State as MachineState};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::file_name::FileName;
 use crate::graph::First;
-use crate::host::{FileCallbacks, Host, SubsystemCallbacks};
-use crate::id::{FileId, HandlerId};
+use crate::host::{Host, SubsystemCallbacks};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
-use crate::session::preserve::{install, preserve_source, put_back_source, undo_preserve, Taken};
-use crate::session::{Source, Stage};
-use crate::update::freeze::{unfreeze_files, Whose};
+use crate::session::preserve::{put_back_source, undo_preserve};
+use crate::update::files::{prepare_file, unfreeze_files, Whose};
+use crate::update::loss::{lose_subsystem, regain, Obstacle};
 use crate::update::Report;
 
 /// Begins a transition and waits until nothing else is under way; answers with
@@ -82,37 +80,57 @@ fn begin_as<H: Lock>(
 }
 
 /// Steps 1 and 2. On failure everything is as it was before.
-pub(crate) fn prepare_all<H: Lock>(host: &H) -> Result<(), Failure> {
-    host.now(|engine| engine.check_dependencies(Whose::All))?;
+pub(crate) fn prepare_all<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), Failure> {
+    if obstacle == Obstacle::Vetoes {
+        host.now(|engine| engine.check_dependencies(Whose::All))?;
+    }
     let mut next = host.now(|engine| {
         engine
             .arrange_outgoing(Whose::All, First::Dependencies)
             .first
     });
     while let Some(id) = next {
-        if let Err(why) = prepare_file(host, id) {
-            let failure = host.now(|engine| engine.failure_of(id, why));
-            unprepare_files(host);
-            return Err(failure);
+        let missed = match obstacle {
+            Obstacle::Vetoes => None,
+            Obstacle::IsLost => host.now(|engine| engine.missed_by(id)),
+        };
+        let prepared = match missed {
+            Some(why) => Err(why),
+            None => {
+                prepare_file(host, id).map_err(|why| host.now(|engine| engine.failure_of(id, why)))
+            }
+        };
+        if let Err(why) = prepared {
+            obstacle
+                .decide(host, id, why)
+                .inspect_err(|_| unprepare_files(host))?;
         }
         next = host.now(|engine| engine.graph.next_in_order(id));
     }
-    prepare_subsystems(host).inspect_err(|_| {
-        cancel_subsystems(host);
-        unprepare_files(host);
-    })
+    let count = host.now(|engine| engine.subsystems.len());
+    for at in 0..count {
+        if let Err(why) = prepare_subsystem(host, at) {
+            if obstacle == Obstacle::IsLost {
+                lose_subsystem(host, at, &why);
+                continue;
+            }
+            cancel_subsystems(host);
+            unprepare_files(host);
+            return Err(why);
+        }
+    }
+    Ok(())
 }
 
-fn prepare_subsystems<H: Lock>(host: &H) -> Result<(), Failure> {
-    let mut at = 0usize;
-    while let Some(pinned) = subsystem_calls::pin_for_prepare(host, at) {
-        let veto = |name, errno| Failure::Subsystem { name, errno };
-        let (call, pin) = pinned.map_err(|name| veto(name, Errno::ENODEV))?;
-        let data = call.table.prepare(host);
-        let data = data.map_err(|errno| veto(call.name, errno))?;
-        drop(subsystem_calls::set_prepared(host, at, Some((data, pin))));
-        at = at.saturating_add(1);
-    }
+fn prepare_subsystem<H: Lock>(host: &H, at: usize) -> Result<(), Failure> {
+    let Some(pinned) = subsystem_calls::pin_for_prepare(host, at) else {
+        return Ok(());
+    };
+    let veto = |name, errno| Failure::Subsystem { name, errno };
+    let (call, pin) = pinned.map_err(|name| veto(name, Errno::ENODEV))?;
+    let data = call.table.prepare(host);
+    let data = data.map_err(|errno| veto(call.name, errno))?;
+    drop(subsystem_calls::set_prepared(host, at, Some((data, pin))));
     Ok(())
 }
 
@@ -121,6 +139,7 @@ pub(crate) fn undo_all<H: Lock>(host: &H) {
     cancel_subsystems(host);
     unfreeze_files(host);
     unprepare_files(host);
+    regain(host);
 }
 
 fn cancel_subsystems<H: Lock>(host: &H) {
@@ -151,63 +170,7 @@ fn unprepare_files<H: Lock>(host: &H) {
     }
 }
 
-/// Preserves a registered file; nothing happens to one that is preserved.
-fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
-    let Some((source, handler)) = host.now(|engine| engine.take_registered(id)) else {
-        return Ok(());
-    };
-    let bytes = source.handler.bytes(host, &source.file);
-    match preserve_source(host, handler, source) {
-        Ok(made) => {
-            install(host, id, made);
-            host.now(|engine| {
-                if let Some(file) = engine.files.get_mut(id) {
-                    file.bytes = bytes;
-                }
-            });
-            Ok(())
-        }
-        Err((why, source)) => {
-            put_back_source(host, id, source);
-            Err(why)
-        }
-    }
-}
-
 impl<H: Host> Engine<H> {
-    fn take_registered(&mut self, id: FileId) -> Option<(Source<H>, HandlerId)> {
-        let file = self.files.get_mut(id)?;
-        let handler = file.handler?;
-        match &mut file.as_outgoing_mut()?.stage {
-            Stage::Registered(source) => Some((source.take()?, handler)),
-            _ => None,
-        }
-    }
-
-    /// Takes a file that prepare has preserved.
-    fn take_prepared(&mut self, id: FileId) -> Option<Taken<H>> {
-        if !self.files.get(id)?.as_outgoing()?.registered {
-            return None;
-        }
-        self.take_live(id)
-    }
-
-    /// The failure of a transition in which a file's handler returned an error.
-    pub(crate) fn failure_of(&self, id: FileId, why: Error) -> Failure {
-        let named: Option<(FileName, _)> = self.file_name(id).and_then(|name| {
-            let handler = self.files.get(id)?.handler?;
-            Some((name, self.handlers.get(handler)?.name))
-        });
-        match (named, why) {
-            (Some((file, handler)), Error::Host(errno)) => Failure::Handler {
-                file,
-                handler,
-                errno,
-            },
-            _ => Failure::Engine(why),
-        }
-    }
-
     /// Counts what has taken part.
     pub(crate) fn count_outgoing(&self, report: &mut Report) {
         let mut session = self.outgoing.first;
@@ -218,7 +181,8 @@ impl<H: Host> Engine<H> {
                 report.sessions = report.sessions.saturating_add(1);
             }
         }
-        report.files = self.outgoing_files(Whose::TookPart).count();
+        let files = self.outgoing_files(Whose::TookPart);
+        report.files = files.filter(|&id| !self.is_lost(id)).count();
         report.subsystems = self.subsystems.len();
     }
 }

@@ -22,6 +22,8 @@ pub struct Outgoing {
     pub orphan: bool,
     /// Carries an incoming session of the same name on.
     pub carrier: bool,
+    /// Tokens of files that could not be carried on.
+    pub lost: Vec<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -33,6 +35,8 @@ pub struct Incoming {
     pub pending: bool,
     pub orphan: bool,
     pub finished: bool,
+    /// Tokens of files that the previous kernel could not hand over.
+    pub lost: Vec<u64>,
 }
 
 impl Incoming {
@@ -112,6 +116,7 @@ impl Machine {
             files: Vec::new(),
             orphan: false,
             carrier: false,
+            lost: Vec::new(),
         });
         Ok(())
     }
@@ -183,6 +188,9 @@ impl Machine {
             return Err(Errno::EBUSY);
         }
         let label = self.incoming[at].label;
+        if self.incoming[at].lost.contains(&token) {
+            return Err(Errno::ENOTRECOVERABLE);
+        }
         let found = self.incoming[at].files.iter_mut().find(|f| f.0 .0 == token);
         let Some(((_, object, _), retrieval)) = found else {
             return Err(Errno::ENOENT);
@@ -233,6 +241,7 @@ impl Machine {
             self.forget((true, label, token));
         }
         self.incoming[at].files.clear();
+        self.incoming[at].lost.clear();
         Ok(())
     }
 
@@ -272,11 +281,7 @@ impl Machine {
             self.thaw();
         } else {
             self.opened = true;
-            let mut left_behind = BTreeSet::new();
-            while let Err(label) = self.carry(&left_behind) {
-                self.uncarry();
-                left_behind.insert(label);
-            }
+            self.carry();
         }
         let objects: Vec<u64> = self.files_out().map(|file| file.1).collect();
         for (at, &object) in objects.iter().enumerate() {
@@ -297,10 +302,15 @@ impl Machine {
         Ok(())
     }
 
-    /// Carries on what nobody has claimed; else the label of the session that
-    /// cannot be.
-    fn carry(&mut self, left_behind: &BTreeSet<u8>) -> Result<(), u8> {
-        let carried = |s: &&Incoming| s.is_carried() && !left_behind.contains(&s.label);
+    /// Whether a new session takes the place of an incoming one that nobody has claimed.
+    pub fn is_superseded(&self, session: &Incoming) -> bool {
+        let mut new = self.outgoing.iter().filter(|s| !s.carrier);
+        session.is_carried() && new.any(|s| s.label == session.label)
+    }
+
+    /// Carries on what nobody has claimed. A file that cannot be is lost alone.
+    fn carry(&mut self) {
+        let carried = |s: &&Incoming| s.is_carried() && !self.is_superseded(s);
         let labels: Vec<u8> = self
             .incoming
             .iter()
@@ -309,25 +319,25 @@ impl Machine {
             .collect();
         let first = self.outgoing.len();
         for &label in &labels {
-            if self.create(label).is_err() {
-                return Err(label);
-            }
+            self.create(label).unwrap();
             self.outgoing.last_mut().unwrap().carrier = true;
         }
         for (at, &label) in labels.iter().enumerate() {
             let from = self.incoming.iter().position(|s| s.label == label).unwrap();
+            self.outgoing[first + at].lost = self.incoming[from].lost.clone();
             for (file, _) in self.incoming[from].files.clone() {
                 let (token, object, _) = file;
-                self.retrieve(from, token, false).map_err(|_| label)?;
                 let mine = (object, (true, label, token));
-                let Some(known) = self.objects.iter().position(|entry| *entry == mine) else {
-                    return Err(label);
+                let restored = self.retrieve(from, token, false).is_ok();
+                let known = self.objects.iter().position(|entry| *entry == mine);
+                let Some(known) = known.filter(|_| restored) else {
+                    self.outgoing[first + at].lost.push(token);
+                    continue;
                 };
                 self.objects.remove(known);
                 self.preserve(first + at, file, None).unwrap();
             }
         }
-        Ok(())
     }
 
     pub fn carries(&self, label: u8) -> bool {
@@ -390,6 +400,7 @@ impl Machine {
             pending: false,
             orphan: false,
             finished: false,
+            lost: session.lost,
         };
         let had_sessions = !self.outgoing.is_empty();
         Self {

@@ -214,7 +214,7 @@ impl World {
             assert_eq!(report.sessions, model.outgoing.len());
             assert_eq!(report.files, model.files_out().count());
             let carried = |s: &Incoming| model.carries(s.label);
-            let lost = |s: &&Incoming| !s.finished && !carried(s);
+            let lost = |s: &&Incoming| !s.finished && !carried(s) && !model.is_superseded(s);
             assert_eq!(report.lost, model.incoming.iter().filter(lost).count());
         }
     }
@@ -318,15 +318,17 @@ impl World {
         let chains = model
             .outgoing
             .iter()
-            .filter(|s| !s.files.is_empty())
+            .filter(|s| !s.files.is_empty() || !s.lost.is_empty())
             .count();
-        let records = out.div_ceil(63);
+        let lost_out: usize = model.outgoing.iter().map(|s| s.lost.len()).sum();
+        let lost_in: usize = known.iter().map(|s| s.lost.len()).sum();
+        let records = (out + lost_out).div_ceil(63);
         let blocks = 4 + usize::from(!model.outgoing.is_empty()) + chains + records;
         let expected = Visible {
             state: model.state(),
             outgoing: model.outgoing.len(),
             incoming: known.len(),
-            files: out + files_in().count(),
+            files: out + files_in().count() + lost_out + lost_in,
             counts: Counts {
                 files: (out + done.count()) as isize,
                 pins: (out + files_in().count() + flbs) as isize,

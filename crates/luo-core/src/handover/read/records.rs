@@ -2,13 +2,14 @@
 //! Reading the supplement's records: what sessions, files and dependencies are beyond
 //! what `luo-v5` says of them.
 
+use luo_abi::errno::Errno;
 use luo_abi::supplement::{
-    EdgeRecord, FileFacts, SessionFacts, KIND_EDGE, KIND_FILE, KIND_SESSION, MAX_RECORD_BLOCKS,
-    RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED, SESSION_OF_DEVICE,
+    EdgeRecord, FileFacts, LostFile, SessionFacts, KIND_EDGE, KIND_FILE, KIND_LOST, KIND_SESSION,
+    MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED, SESSION_OF_DEVICE,
 };
 use zerocopy::{FromBytes, Immutable};
 
-use super::{Reader, Walk};
+use super::{LostDraft, Reader, Walk};
 use crate::error::Error;
 use crate::graph::First;
 use crate::handover::page::record;
@@ -54,7 +55,7 @@ impl<H: Host> Reader<'_, H> {
         let digest = core::mem::replace(&mut self.digest, Digest::new());
         verify(Area::Records, fields.digest, digest.finish())?;
         self.look_for_cycle()?;
-        Ok(())
+        self.check_lost_of_device()
     }
 
     fn record(&mut self, found: &[u8; RECORD_SIZE]) -> Result<(), Error> {
@@ -63,6 +64,7 @@ impl<H: Host> Reader<'_, H> {
             KIND_SESSION => read_as(found).map(|record| self.session_facts(&record)),
             KIND_FILE => read_as(found).map(|record| self.facts(&record)),
             KIND_EDGE => read_as(found).map(|record| self.edge(&record)),
+            KIND_LOST => read_as(found).map(|record| self.lost(&record)),
             _ => Some(Err(BadRecord::Kind.into())),
         };
         done.ok_or(Error::Inconsistent)?.map_err(|why| match why {
@@ -119,6 +121,75 @@ impl<H: Host> Reader<'_, H> {
         }
         file.bytes = found.bytes;
         file.access = access;
+        Ok(())
+    }
+
+    /// A file that is not among those of `luo-v5`.
+    fn lost(&mut self, found: &LostFile) -> Result<(), RecordError> {
+        let (session, token) = (found.session as usize, found.token);
+        match self.place(found.session, token) {
+            Err(RecordError::Bad(BadRecord::File)) => {}
+            Err(why) => return Err(why),
+            Ok(_) => return Err(BadRecord::Duplicate.into()),
+        }
+        let error = i32::try_from(found.error).ok().and_then(i32::checked_neg);
+        let Some(Err(why)) = error.map(Errno::check) else {
+            return Err(BadRecord::Error.into());
+        };
+        let hash = self.hash.of_words(&[session as u64, token]);
+        let lost = &self.draft.lost;
+        let same = |slot: u32| {
+            lost.get(slot as usize)
+                .is_some_and(|lost| lost.session == session && lost.token == token)
+        };
+        if self.lost_tokens.find(hash, same).is_some() {
+            return Err(BadRecord::Duplicate.into());
+        }
+        let slot = u32::try_from(self.draft.lost.len()).map_err(|_| Error::NoMemory)?;
+        self.draft.lost.push(LostDraft {
+            session,
+            token,
+            why,
+            at: self.records,
+        })?;
+        self.lost_tokens.insert(hash, slot)?;
+        Ok(())
+    }
+
+    /// Lost files of the device have tokens of kernels before, and each its own. Which
+    /// sessions are those of the device is known when all records are read.
+    fn check_lost_of_device(&mut self) -> Result<(), Error> {
+        let base = self.draft.files.len();
+        for at in 0..self.draft.lost.len() {
+            let Some(lost) = self.draft.lost.get(at) else {
+                break;
+            };
+            let (session, token, record) = (lost.session, lost.token, lost.at);
+            let session = self.draft.sessions.get(session);
+            if session.is_none_or(|session| session.kind.owner != Owner::Device) {
+                continue;
+            }
+            let hash = self.hash.of_words(&[token]);
+            let (files, lost) = (&self.draft.files, &self.draft.lost);
+            let same = |slot: u32| {
+                let slot = slot as usize;
+                match slot.checked_sub(base) {
+                    None => files.get(slot).is_some_and(|file| file.token == token),
+                    Some(at) => lost.get(at).is_some_and(|lost| lost.token == token),
+                }
+            };
+            let known = self.device_tokens.find(hash, same).is_some();
+            if known || token >> 32 >= self.update_number {
+                return Err(Refusal::Record {
+                    at: record,
+                    kind: KIND_LOST,
+                    why: BadRecord::Token,
+                }
+                .into());
+            }
+            let slot = u32::try_from(base.saturating_add(at)).map_err(|_| Error::NoMemory)?;
+            self.device_tokens.insert(hash, slot)?;
+        }
         Ok(())
     }
 

@@ -259,6 +259,7 @@ struct liveupdate_list {
  * @LIVEUPDATE_FILE_RETRIEVED: Restored.
  * @LIVEUPDATE_FILE_FAILED: Its handler could not restore it.
  * @LIVEUPDATE_FILE_MISSING: Needed by another, and not there any more.
+ * @LIVEUPDATE_FILE_LOST: The reboot could not hand it over.
  */
 enum liveupdate_file_status {
 	LIVEUPDATE_FILE_BUSY = 0,
@@ -269,6 +270,7 @@ enum liveupdate_file_status {
 	LIVEUPDATE_FILE_RETRIEVED = 5,
 	LIVEUPDATE_FILE_FAILED = 6,
 	LIVEUPDATE_FILE_MISSING = 7,
+	LIVEUPDATE_FILE_LOST = 8,
 };
 
 /**
@@ -396,6 +398,9 @@ struct liveupdate_participant_info {
 #define LIVEUPDATE_FEATURE_MANY_OPENERS		(1ULL << 5)
 #define LIVEUPDATE_FEATURE_ACCESS_MODE		(1ULL << 6)
 
+/* liveupdate_info.lost_flags: there were sessions that could not be read */
+#define LIVEUPDATE_LOST_UNREAD			(1U << 0)
+
 /**
  * struct liveupdate_info - ioctl(LIVEUPDATE_IOCTL_GET_INFO)
  * @size: Input; sizeof(struct liveupdate_info)
@@ -416,6 +421,11 @@ struct liveupdate_participant_info {
  * @handover_abi: Output; the handover format, null-terminated.
  * @contract_abi: Output; the format of what is handed over beside it.
  * @implementation: Output; name and version of the implementation.
+ * @lost_files: Output; files that the reboot which brought the machine here could not
+ *	hand over.
+ * @lost_sessions: Output; the same for whole sessions.
+ * @lost_subsystems: Output; the same for subsystems.
+ * @lost_flags: Output; %LIVEUPDATE_LOST_UNREAD or 0.
  *
  * On the device. Return: 0.
  */
@@ -436,6 +446,10 @@ struct liveupdate_info {
 	__u8		handover_abi[16];
 	__u8		contract_abi[16];
 	__u8		implementation[72];
+	__aligned_u64	lost_files;
+	__aligned_u64	lost_sessions;
+	__u32		lost_subsystems;
+	__u32		lost_flags;
 };
 
 #define LIVEUPDATE_IOCTL_GET_INFO \

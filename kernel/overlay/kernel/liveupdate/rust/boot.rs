@@ -65,7 +65,7 @@ pub(crate) fn early_init() -> Result {
 
 fn admit(linux: &Linux, root: (u64, usize), contract: Option<(u64, usize)>) {
     match ops::admit(linux, root, contract) {
-        Ok(root) => luo_calls::log::admitted(linux, root.update_number),
+        Ok(root) => luo_calls::log::admitted(linux, &root),
         // The machine goes on: what was handed over is not touched, and the
         // device says EIO. A panic would lose what does not depend on it, too.
         Err(why) => luo_calls::log::refused(linux, &why),
@@ -116,6 +116,6 @@ fn prepare_root(linux: &Linux) -> Result {
 /// Makes both roots known to the next kernel, or neither.
 fn make_known(root: u64, contract: u64) -> Result {
     kho::add(Entry::Luo, root, size_of::<handover::Root>())?;
-    kho::add(Entry::Contract, contract, size_of::<supplement::Root>())
+    kho::add(Entry::Contract, contract, supplement::ROOT_LENGTH)
         .inspect_err(|_| kho::remove(root))
 }

@@ -189,6 +189,10 @@ impl Host for Linux {
         state::announce();
     }
 
+    fn lost(&self, before: u64, why: &Failure) {
+        luo_calls::log::lost(self, before, why);
+    }
+
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {
         PreservedPage::new().map_err(errno::of_kernel)
     }

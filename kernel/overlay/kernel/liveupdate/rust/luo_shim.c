@@ -30,6 +30,12 @@ static int __init luo_shim_unclaimed_parameter(char *value)
 }
 early_param("liveupdate_unclaimed", luo_shim_unclaimed_parameter);
 
+static int __init luo_shim_reboot_parameter(char *value)
+{
+	return luo_rust_set_reboot(value);
+}
+early_param("liveupdate_reboot", luo_shim_reboot_parameter);
+
 static int __init luo_shim_openers_parameter(char *value)
 {
 	return luo_rust_set_openers(value);
@@ -67,10 +73,24 @@ static ssize_t unclaimed_store(struct kobject *kobj, struct kobj_attribute *attr
 }
 static struct kobj_attribute luo_shim_unclaimed = __ATTR_RW(unclaimed);
 
+static ssize_t reboot_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *page)
+{
+	return luo_rust_show_reboot(page);
+}
+
+static ssize_t reboot_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *text, size_t count)
+{
+	return luo_rust_store_reboot(text, count);
+}
+static struct kobj_attribute luo_shim_reboot = __ATTR_RW(reboot);
+
 static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_state.attr,
 	&luo_shim_update_count.attr,
 	&luo_shim_unclaimed.attr,
+	&luo_shim_reboot.attr,
 	NULL,
 };
 

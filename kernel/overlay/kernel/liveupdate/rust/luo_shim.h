@@ -14,6 +14,7 @@ void luo_shim_notify_state(void);
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);
 int luo_rust_set_unclaimed(const char *word);
+int luo_rust_set_reboot(const char *word);
 int luo_rust_set_openers(const char *word);
 int luo_rust_early_init(void);
 int luo_rust_late_init(void);
@@ -23,5 +24,7 @@ ssize_t luo_rust_show_state(char *page);
 ssize_t luo_rust_show_update_count(char *page);
 ssize_t luo_rust_show_unclaimed(char *page);
 ssize_t luo_rust_store_unclaimed(const char *text, size_t count);
+ssize_t luo_rust_show_reboot(char *page);
+ssize_t luo_rust_store_reboot(const char *text, size_t count);
 
 #endif /* _LUO_SHIM_H */

@@ -3,8 +3,12 @@
 //!
 //! ```text
 //! liveupdate_unclaimed=carry    sessions nobody has claimed go on to the next
-//!                               kernel, or the reboot fails (default)
-//! liveupdate_unclaimed=discard  they go if they can, and are lost if not
+//!                               kernel; what of them cannot is dealt with as all
+//!                               that cannot (default)
+//! liveupdate_unclaimed=discard  what of them cannot is lost, even with
+//!                               liveupdate_reboot=veto
+//! liveupdate_reboot=lose        what cannot go with a reboot is lost alone (default)
+//! liveupdate_reboot=veto        it fails the reboot
 //! liveupdate_openers=one        one may have /dev/liveupdate open (default)
 //! liveupdate_openers=many       many may, each with files of its own
 //! ```
@@ -13,6 +17,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use kernel::prelude::*;
 use kernel::str::BStr;
+use luo_core::ops::{Obstacle, Policy, Unclaimed};
 
 /// A choice of two words. False, the first word, is the default.
 struct Choice {
@@ -66,11 +71,23 @@ impl Choice {
 }
 
 static UNCLAIMED: Choice = Choice::new("liveupdate_unclaimed", ["carry", "discard"]);
+static REBOOT: Choice = Choice::new("liveupdate_reboot", ["lose", "veto"]);
 static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "many"]);
 
-/// Whether a reboot may lose sessions that it cannot carry on.
-pub(crate) fn may_discard() -> bool {
-    UNCLAIMED.second.load(Ordering::Relaxed)
+/// What a reboot does with what cannot go.
+pub(crate) fn of_reboot() -> Policy {
+    Policy {
+        obstacle: if REBOOT.second.load(Ordering::Relaxed) {
+            Obstacle::Vetoes
+        } else {
+            Obstacle::IsLost
+        },
+        unclaimed: if UNCLAIMED.second.load(Ordering::Relaxed) {
+            Unclaimed::Discard
+        } else {
+            Unclaimed::Carry
+        },
+    }
 }
 
 /// Whether more than one may have the device open.
@@ -94,6 +111,24 @@ pub(crate) fn set_unclaimed(word: &[u8]) -> Result {
 /// The boot parameter `liveupdate_unclaimed`.
 pub(crate) fn unclaimed_at_boot(word: &[u8]) -> Result {
     UNCLAIMED.choose_at_boot(word)
+}
+
+/// What becomes of a reboot when something cannot go, as a word.
+pub(crate) fn reboot() -> &'static str {
+    REBOOT.word()
+}
+
+/// Decides it anew.
+///
+/// # Errors
+/// EINVAL if the word is not known.
+pub(crate) fn set_reboot(word: &[u8]) -> Result {
+    REBOOT.choose(word)
+}
+
+/// The boot parameter `liveupdate_reboot`.
+pub(crate) fn reboot_at_boot(word: &[u8]) -> Result {
+    REBOOT.choose_at_boot(word)
 }
 
 /// The boot parameter `liveupdate_openers`.

@@ -2,7 +2,7 @@
 //! What the reboot system call does before the kexec.
 
 use kernel::prelude::*;
-use luo_core::ops::{self, Unclaimed};
+use luo_core::ops;
 
 use crate::errno;
 use crate::host::linux;
@@ -11,18 +11,14 @@ use crate::policy;
 /// See `liveupdate_reboot()`.
 ///
 /// # Errors
-/// The first veto, a dependency that is missing (ENOLINK), or what keeps an
-/// unclaimed session from being carried on; the kexec does not take place.
+/// Where the administrator has it so, the first veto, a dependency that is missing
+/// (ENOLINK), or what keeps an unclaimed session from being carried on; else errors of the
+/// orchestrator itself. The kexec does not take place.
 pub(crate) fn get_ready() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let unclaimed = if policy::may_discard() {
-        Unclaimed::Discard
-    } else {
-        Unclaimed::Carry
-    };
-    match ops::reboot(linux, unclaimed) {
+    match ops::reboot(linux, policy::of_reboot()) {
         Ok(_) => Ok(()),
         Err(why) => Err(errno::to_kernel(why.errno())),
     }

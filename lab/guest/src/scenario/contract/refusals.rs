@@ -2,6 +2,8 @@
 //! What refuses an update, by event and by reboot: who is called, what is undone,
 //! and who is told.
 
+use std::fs;
+
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_conformance::forge::{self, Fault, HANDLER, ODD};
 use luo_sys::{Cause, Errno, State, Tried};
@@ -11,9 +13,16 @@ use super::set_up::{FIRST, SECOND, SetUp, TWO, called};
 use crate::check::{name, refused, same};
 use crate::{kexec, kmsg};
 
+/// What becomes of a reboot when something cannot go.
+const REBOOT: &str = "/sys/kernel/liveupdate/reboot";
+
 /// Runs the cases. Each leaves the machine normal and the set-up as it was.
 pub(super) fn run(set_up: &mut SetUp) {
     let s = &*set_up;
+    // By default a reboot would go on without what vetoes.
+    SUITE.case("a-veto-may-refuse-the-reboot", || {
+        fs::write(REBOOT, "veto").context(REBOOT)
+    });
     SUITE.case("handler-vetoes-prepare", || handler_prepare(s));
     SUITE.case("subsystem-vetoes-prepare", || subsystem_prepare(s));
     SUITE.case("handler-vetoes-freeze", || handler_freeze(s));

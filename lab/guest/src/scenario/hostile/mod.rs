@@ -41,8 +41,8 @@ const KIND: &str = "kind";
 /// Argument for the next kernel: it was booted only to switch the
 /// orchestrator off.
 const RESTARTED: &str = "restarted";
-/// What is to become of sessions that cannot be carried on.
-const UNCLAIMED: &str = "/sys/kernel/liveupdate/unclaimed";
+/// What is to become of a reboot when something cannot go.
+const REBOOT: &str = "/sys/kernel/liveupdate/reboot";
 /// Argument for the next kernel: the pages that were forged.
 const PAGES: &str = "pages";
 
@@ -74,11 +74,13 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     }
     kexec::load(guest, |line, _| line.set("liveupdate", "off"))?;
     if matches!(kind.expected, Expected::Refused) {
-        // What cannot be read cannot be carried on: nothing is lost unasked.
+        // What cannot be read cannot be carried on: where the administrator has it so,
+        // nothing is lost unasked.
+        fs::write(REBOOT, "veto").context(REBOOT)?;
         SUITE.case(format!("{}-vetoes-the-reboot", kind.name), || {
             refused::<()>(Err(kexec::jump()), Errno::EIO)
         });
-        fs::write(UNCLAIMED, "discard").context(UNCLAIMED)?;
+        fs::write(REBOOT, "lose").context(REBOOT)?;
     }
     Err(kexec::jump().into())
 }

@@ -53,6 +53,15 @@ unsafe extern "C" fn luo_rust_set_unclaimed(word: *const c_char) -> c_int {
 ///
 /// `word` is null or terminated.
 #[no_mangle]
+unsafe extern "C" fn luo_rust_set_reboot(word: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::reboot_at_boot(unsafe { word_of(word) }))
+}
+
+/// # Safety
+///
+/// `word` is null or terminated.
+#[no_mangle]
 unsafe extern "C" fn luo_rust_set_openers(word: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
     ret(policy::openers_at_boot(unsafe { word_of(word) }))

@@ -81,10 +81,38 @@ unsafe extern "C" fn luo_rust_show_unclaimed(page: *mut c_char) -> isize {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_store_unclaimed(text: *const c_char, count: usize) -> isize {
     // SAFETY: By the caller's promise.
+    unsafe { store(text, count, policy::set_unclaimed) }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_reboot(page: *mut c_char) -> isize {
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", policy::reboot())) }
+}
+
+/// # Safety
+///
+/// `text` has `count` bytes.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_store_reboot(text: *const c_char, count: usize) -> isize {
+    // SAFETY: By the caller's promise.
+    unsafe { store(text, count, policy::set_reboot) }
+}
+
+/// Lets `choose` have the word that was written to an attribute.
+///
+/// # Safety
+///
+/// `text` has `count` bytes.
+unsafe fn store(text: *const c_char, count: usize, choose: fn(&[u8]) -> Result) -> isize {
+    // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
     // `echo` ends its line.
     let word = text.strip_suffix(b"\n").unwrap_or(text);
-    match policy::set_unclaimed(word) {
+    match choose(word) {
         Ok(()) => count as isize,
         Err(why) => ret(Err(why)) as isize,
     }

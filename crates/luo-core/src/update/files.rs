@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The steps of a transition for one file, and files in order.
+
+use luo_abi::errno::Errno;
+
+use crate::engine::{files_of, Engine};
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::file_name::FileName;
+use crate::graph::{First, Order};
+use crate::host::{FileCallbacks, Frozen, Host};
+use crate::id::{FileId, HandlerId};
+use crate::lock::Lock;
+use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
+use crate::session::{File, Live, Source, Stage};
+use crate::update_state::UpdateState;
+
+/// Which outgoing files are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Whose {
+    /// Those that were there when what is preserved was fixed.
+    TookPart,
+    /// Those that are frozen.
+    Frozen,
+    /// Those that a reboot has lost.
+    Lost,
+    /// All.
+    All,
+}
+
+impl Whose {
+    fn means<H: Host>(self, file: &File<H>, update: &UpdateState) -> bool {
+        let Some(file) = file.as_outgoing() else {
+            return false;
+        };
+        match self {
+            Self::TookPart => update.took_part(file.made),
+            Self::Frozen => file.frozen,
+            Self::Lost => file.lost.is_some(),
+            Self::All => true,
+        }
+    }
+}
+
+/// Preserves a registered file; nothing happens to one that is preserved.
+pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
+    let Some((source, handler)) = host.now(|engine| engine.take_registered(id)) else {
+        return Ok(());
+    };
+    let bytes = source.handler.bytes(host, &source.file);
+    match preserve_source(host, handler, source) {
+        Ok(made) => {
+            install(host, id, made);
+            host.now(|engine| {
+                if let Some(file) = engine.files.get_mut(id) {
+                    file.bytes = bytes;
+                }
+            });
+            Ok(())
+        }
+        Err((why, source)) => {
+            put_back_source(host, id, source);
+            Err(why)
+        }
+    }
+}
+
+/// Unfreezes all files that are frozen, the last frozen first.
+pub(crate) fn unfreeze_files<H: Lock>(host: &H) {
+    // The freeze order is not stored: of those that were frozen, recomputing it gives the
+    // same result.
+    let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
+    let mut next = host.now(frozen).last;
+    while let Some(id) = next {
+        unfreeze_file(host, id);
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+    }
+}
+
+/// Freezes a file; nothing happens to one that is lost.
+pub(crate) fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
+    let taken = host.now(|engine| engine.take_live(id));
+    let Some((mut live, _, data)) = taken else {
+        let is_lost = host.now(|engine| engine.is_lost(id));
+        return if is_lost { Ok(()) } else { Err(Errno::EIO) };
+    };
+    let outcome = live.freeze(host, data);
+    let (data, frozen) = match &outcome {
+        Ok(data) => (*data, true),
+        Err(_) => (data, false),
+    };
+    put_back(host, id, live, data, frozen);
+    outcome.map(|_| ())
+}
+
+pub(crate) fn unfreeze_file<H: Lock>(host: &H, id: FileId) {
+    if let Some((mut live, _, data)) = host.now(|engine| engine.take_live(id)) {
+        live.unfreeze(host, data);
+        put_back(host, id, live, data, false);
+    }
+}
+
+fn put_back<H: Lock>(host: &H, id: FileId, live: Live<H>, data: u64, frozen: bool) {
+    let old = host.now(|engine| {
+        if let Some(file) = engine.files.get_mut(id) {
+            file.data = data;
+            if let Some(outgoing) = file.as_outgoing_mut() {
+                outgoing.frozen = frozen;
+            }
+        }
+        engine.replace_stage(id, Stage::Preserved(Some(live)))
+    });
+    drop(old);
+}
+
+impl<H: Host> Live<H> {
+    fn freeze(&mut self, host: &H, data: u64) -> Result<u64, Errno> {
+        let (handler, file) = self.parts(data);
+        handler.freeze(host, file)
+    }
+
+    fn unfreeze(&mut self, host: &H, data: u64) {
+        let (handler, file) = self.parts(data);
+        handler.unfreeze(host, file);
+    }
+
+    fn parts(&mut self, data: u64) -> (&H::Handler, Frozen<'_, H>) {
+        let file = Frozen {
+            file: &self.source.file,
+            data,
+            private: &mut self.private,
+        };
+        (&self.source.handler, file)
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Outgoing files, session by session.
+    pub(crate) fn outgoing_files(&self, whose: Whose) -> impl Iterator<Item = FileId> + '_ {
+        let all = files_of(&self.sessions, &self.files, &self.outgoing, |_| true);
+        let means = move |file| whose.means(file, &self.update);
+        all.filter(move |&id| self.files.get(id).is_some_and(means))
+    }
+
+    /// Whether a file for the next kernel is lost.
+    pub(crate) fn is_lost(&self, id: FileId) -> bool {
+        let file = self.files.get(id).and_then(File::as_outgoing);
+        file.is_some_and(|file| file.lost.is_some())
+    }
+
+    /// Puts outgoing files in order.
+    pub(crate) fn arrange_outgoing(&mut self, whose: Whose, first: First) -> Order {
+        let (files, update) = (&self.files, &self.update);
+        let all = files_of(&self.sessions, files, &self.outgoing, |_| true);
+        let means = |id: &FileId| files.get(*id).is_some_and(|file| whose.means(file, update));
+        self.graph.arrange(all.filter(means), first)
+    }
+
+    fn take_registered(&mut self, id: FileId) -> Option<(Source<H>, HandlerId)> {
+        let file = self.files.get_mut(id)?;
+        let handler = file.handler?;
+        match &mut file.as_outgoing_mut()?.stage {
+            Stage::Registered(source) => Some((source.take()?, handler)),
+            _ => None,
+        }
+    }
+
+    /// Takes a file that prepare has preserved.
+    pub(crate) fn take_prepared(&mut self, id: FileId) -> Option<Taken<H>> {
+        if !self.files.get(id)?.as_outgoing()?.registered {
+            return None;
+        }
+        self.take_live(id)
+    }
+
+    /// The failure of a transition in which a file's handler returned an error.
+    pub(crate) fn failure_of(&self, id: FileId, why: Error) -> Failure {
+        let named: Option<(FileName, _)> = self.file_name(id).and_then(|name| {
+            let handler = self.files.get(id)?.handler?;
+            Some((name, self.handlers.get(handler)?.name))
+        });
+        match (named, why) {
+            (Some((file, handler)), Error::Host(errno)) => Failure::Handler {
+                file,
+                handler,
+                errno,
+            },
+            _ => Failure::Engine(why),
+        }
+    }
+}

@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What cannot go with a reboot is lost alone: the file, and those that need it. Nobody is
+//! left then who could act on a refusal, and without the jump all would be lost.
+//!
+//! A lost file keeps its place, so that the next kernel can tell its owner, and is let go
+//! of, so that its memory is the next kernel's. If the jump does not come about, it is
+//! preserved again.
+
+use core::task::Poll;
+
+use luo_abi::errno::Errno;
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::failure::Failure;
+use crate::graph::{First, Target};
+use crate::handover::block::Spares;
+use crate::host::{Host, SubsystemCallbacks};
+use crate::id::{FileId, SessionId};
+use crate::lock::Lock;
+use crate::participant::subsystem_calls;
+use crate::session::pages::with_pages;
+use crate::session::preserve::{put_back_source, remove_preserved, undo_preserve};
+use crate::session::{File, Lost, Session, Stage};
+use crate::update::files::{prepare_file, unfreeze_file, Whose};
+
+/// What becomes of a reboot when something cannot go to the next kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It is lost, alone, and the reboot goes on.
+    IsLost,
+    /// The reboot fails.
+    Vetoes,
+}
+
+impl Obstacle {
+    /// Decides about a file that cannot go: an error if the reboot fails by it.
+    pub(crate) fn decide<H: Lock>(self, host: &H, id: FileId, why: Failure) -> Result<(), Failure> {
+        match self {
+            Self::Vetoes => Err(why),
+            Self::IsLost => {
+                tell(host, &why);
+                host.now(|engine| engine.lose(id, why.errno()));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Tells the host what is lost.
+pub(crate) fn tell<H: Lock>(host: &H, why: &Failure) {
+    let before = host.now(|engine| engine.losses.count());
+    host.lost(before, why);
+}
+
+/// Loses all files that need what is not there, or is lost.
+pub(crate) fn lose_those_who_miss<H: Lock>(host: &H) {
+    if host.now(|engine| engine.graph.edge_count()) == 0 {
+        return;
+    }
+    // What is needed comes first, so one pass finds all.
+    let order = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::All, First::Dependencies);
+    let mut next = host.now(order).first;
+    while let Some(id) = next {
+        if let Some(why) = host.now(|engine| engine.missed_by(id)) {
+            // It never fails the reboot.
+            let _ = Obstacle::IsLost.decide(host, id, why);
+        }
+        next = host.now(|engine| engine.graph.next_in_order(id));
+    }
+}
+
+/// Lets go of the files that are lost: those that need others first.
+pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
+    if host.now(|engine| engine.losses.files) == 0 {
+        return;
+    }
+    let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
+    let mut next = host.now(frozen).last;
+    while let Some(id) = next {
+        if host.now(|engine| engine.is_lost(id)) {
+            unfreeze_file(host, id);
+        }
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+    }
+    let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
+    let mut next = host.now(lost).last;
+    while let Some(id) = next {
+        if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
+            let source = undo_preserve(host, handler, live, data);
+            put_back_source(host, id, source);
+        }
+        next = host.now(|engine| engine.graph.prev_in_order(id));
+    }
+}
+
+/// Gives back the pages that the records of lost files do not need: the next kernel would
+/// find them preserved and named by nobody.
+pub(crate) fn trim_lost<H: Lock>(host: &H) {
+    let lost = host.now(|engine| engine.outgoing_files(Whose::Lost).count());
+    if lost == 0 {
+        return;
+    }
+    let mut session = host.now(|engine| engine.outgoing.first);
+    while let Some(id) = session {
+        let kept = host.now(|engine| engine.count_kept(id));
+        while let Some(page) = host.now(|engine| engine.surplus_beyond(id, kept)) {
+            drop(page);
+        }
+        session = host.now(|engine| engine.sessions.get(id).and_then(|s| s.links.next));
+    }
+    let records = host.now(|engine| engine.count_records_to_write());
+    while let Some(page) = host.now(|engine| engine.record_chain.surplus(records)) {
+        drop(page);
+    }
+}
+
+/// The jump has not come about: what a reboot has lost is preserved again. What cannot
+/// be is gone, and its owner's token is free.
+pub(crate) fn regain<H: Lock>(host: &H) {
+    let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
+    let mut next = host.now(lost).first;
+    while let Some(id) = next {
+        // It may be gone afterwards.
+        next = host.now(|engine| engine.graph.next_in_order(id));
+        let again = match host.now(|engine| engine.find_again(id)) {
+            Again::WithItsSession => continue,
+            again => again,
+        };
+        let room = with_pages(host, |engine, spares| {
+            Poll::Ready(engine.make_room_again(id, spares))
+        });
+        let regained = room.and_then(|()| match again {
+            Again::Preserved => prepare_file(host, id),
+            _ => Ok(()),
+        });
+        if let Err(why) = regained {
+            let (why, session) = host.now(|engine| {
+                let session = engine.files.get(id).map(|file| file.session);
+                (engine.failure_of(id, why), session)
+            });
+            tell(host, &why);
+            if let Some(session) = session {
+                remove_preserved(host, session, id);
+            }
+        }
+    }
+}
+
+/// Loses a subsystem that is prepared, or was not.
+pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
+    tell(host, why);
+    if let Some(call) = subsystem_calls::prepared(host, at) {
+        call.table.cancel(host, call.data);
+    }
+    drop(subsystem_calls::set_prepared(host, at, None));
+    host.now(|engine| engine.losses.subsystems = engine.losses.subsystems.saturating_add(1));
+}
+
+impl<H: Host> Engine<H> {
+    fn lose(&mut self, id: FileId, errno: Errno) {
+        let file = self.files.get_mut(id).and_then(File::as_outgoing_mut);
+        if let Some(file) = file.filter(|file| file.lost.is_none()) {
+            file.lost = Some(Lost::Now(errno));
+            self.losses.files = self.losses.files.saturating_add(1);
+        }
+    }
+
+    /// Why a file that is not lost cannot go, if something that it needs does not.
+    pub(crate) fn missed_by(&self, id: FileId) -> Option<Failure> {
+        let on = self
+            .graph
+            .dependencies(id)
+            .find_map(|(_, target)| match target {
+                Target::Gone(name) => Some(name),
+                Target::File(on) if self.is_lost(on) => self.file_name(on),
+                Target::File(_) => None,
+            })?;
+        if self.is_lost(id) {
+            return None;
+        }
+        let file = self.file_name(id)?;
+        Some(Failure::Dependency { file, on })
+    }
+
+    /// How many files of a session go to the next kernel.
+    fn count_kept(&self, id: SessionId) -> usize {
+        let mut next = self
+            .sessions
+            .get(id)
+            .and_then(|session| session.files.first);
+        let mut kept = 0usize;
+        while let Some(file) = next.and_then(|id| self.files.get(id)) {
+            next = file.links.next;
+            kept = kept.saturating_add(usize::from(file.lost_by().is_none()));
+        }
+        kept
+    }
+
+    /// A page that so many files of a session do not need.
+    fn surplus_beyond(&mut self, id: SessionId, files: usize) -> Option<H::Block> {
+        let session = self.sessions.get_mut(id)?;
+        session.outgoing_mut()?.chain.surplus(files)
+    }
+
+    /// Records of the supplement, but for what lost files need.
+    fn count_records_to_write(&self) -> usize {
+        let lost = self.outgoing_files(Whose::Lost);
+        let edges = lost.map(|id| self.graph.dependency_count(id));
+        self.records.saturating_sub(edges.sum())
+    }
+
+    /// Sees to it that there are pages for all files of a file's session, and all records;
+    /// `None` if one is wanted first.
+    fn make_room_again(
+        &mut self,
+        id: FileId,
+        spares: &mut Spares<H::Block>,
+    ) -> Result<Option<()>, Error> {
+        let session = self.files.get(id).map(|file| file.session);
+        let session = session.and_then(|id| self.sessions.get_mut(id));
+        let session = session.ok_or(Error::NoSession)?;
+        let files = session.files.len;
+        let outgoing = session.outgoing_mut().ok_or(Error::WrongDirection)?;
+        while outgoing.chain.wants(files)? {
+            let Some(page) = spares.take() else {
+                return Ok(None);
+            };
+            outgoing.chain.give(Some(page));
+        }
+        while self.record_chain.wants(self.records)? {
+            let Some(page) = spares.take() else {
+                return Ok(None);
+            };
+            self.record_chain.give(Some(page));
+        }
+        Ok(Some(()))
+    }
+
+    /// Takes the mark off a lost file.
+    fn find_again(&mut self, id: FileId) -> Again {
+        let Some(file) = self.files.get(id) else {
+            return Again::WithItsSession;
+        };
+        // One that carries on what came from the previous kernel goes with its session.
+        let session = self.sessions.get(file.session).and_then(Session::outgoing);
+        if session.is_none_or(|session| session.carries.is_some()) {
+            return Again::WithItsSession;
+        }
+        let file = self.files.get_mut(id).and_then(File::as_outgoing_mut);
+        let Some(file) = file else {
+            return Again::WithItsSession;
+        };
+        if matches!(file.lost.take(), Some(Lost::Now(_))) {
+            self.losses.files = self.losses.files.saturating_sub(1);
+        }
+        if !file.registered && matches!(file.stage, Stage::Registered(Some(_))) {
+            Again::Preserved
+        } else {
+            Again::Registered
+        }
+    }
+}
+
+/// What becomes of a lost file when the jump does not come about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Again {
+    /// It goes with its session, which carries another on.
+    WithItsSession,
+    /// It is registered on the device, as it was.
+    Registered,
+    /// It is to be preserved again.
+    Preserved,
+}
