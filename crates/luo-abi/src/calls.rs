@@ -123,6 +123,21 @@ impl On {
 pub enum Who {
     /// Whoever has the descriptor. What is to be checked was checked at the open.
     Holder,
+    /// Who may administer the machine when the call is made (CAP_SYS_ADMIN): it moves
+    /// or shows the whole machine. For others it ends with EACCES.
+    Administrator,
+}
+
+impl Who {
+    /// What the call ends with for a caller that may administer the machine, or may
+    /// not; `None` if it may be made.
+    #[must_use]
+    pub const fn refusal(self, privileged: bool) -> Option<Errno> {
+        match self {
+            Self::Administrator if !privileged => Some(Errno::EACCES),
+            Self::Administrator | Self::Holder => None,
+        }
+    }
 }
 
 /// The form of an argument.
@@ -213,7 +228,7 @@ pub struct Call {
     pub form: Form,
     /// When it is legal.
     pub when: When,
-    /// What it may end with beside what [`Self::form`] and [`Self::when`] imply.
+    /// What it may end with beside what [`Self::form`], [`Self::when`] and [`Self::who`] imply.
     pub errors: &'static [Errno],
     /// Handlers or subsystems are asked, and an error of theirs is passed on as it is.
     pub asks: bool,
@@ -435,6 +450,7 @@ pub const CALLS: &[Call] = {
             )
         },
         Call {
+            who: Who::Administrator,
             form: Form::sized::<List>(),
             errors: &[E::EINVAL, E::ESTALE],
             list: Some(Entries::of::<SessionInfo>().on_device(LIST_OUTGOING | LIST_INCOMING)),
@@ -448,6 +464,7 @@ pub const CALLS: &[Call] = {
             )
         },
         Call {
+            who: Who::Administrator,
             form: Form::sized::<List>(),
             errors: &[E::EINVAL],
             list: Some(Entries::of::<ParticipantInfo>()),
@@ -466,11 +483,13 @@ pub const CALLS: &[Call] = {
             ..call(N::GetInfo, "GET_INFO", GET_INFO, Contract, Device)
         },
         Call {
+            who: Who::Administrator,
             form: Form::sized::<Failure>(),
             does: "tells why the last transition failed",
             ..call(N::GetFailure, "GET_FAILURE", GET_FAILURE, Contract, Device)
         },
         Call {
+            who: Who::Administrator,
             form: Form::Fixed(size_of::<LiveupdateFd>()),
             when: REGISTERS,
             errors: &[E::EINVAL, E::EBADF, E::ENOENT, E::EBUSY, E::ENOSPC],
@@ -479,6 +498,7 @@ pub const CALLS: &[Call] = {
             ..call(N::FdPreserve, "FD_PRESERVE", FD_PRESERVE, Rfc, Device)
         },
         Call {
+            who: Who::Administrator,
             form: Form::Fixed(size_of::<u64>()),
             when: REGISTERS,
             errors: &[E::ENOENT],
@@ -486,6 +506,7 @@ pub const CALLS: &[Call] = {
             ..call(N::FdUnpreserve, "FD_UNPRESERVE", FD_UNPRESERVE, Rfc, Device)
         },
         Call {
+            who: Who::Administrator,
             form: Form::Fixed(size_of::<LiveupdateFd>()),
             when: When::In(&[State::Updated], E::EBUSY),
             errors: &[E::EINVAL, E::ENOENT, E::EMFILE, E::ENOTRECOVERABLE],
@@ -501,6 +522,7 @@ pub const CALLS: &[Call] = {
             ..call(N::GetState, "GET_STATE", GET_STATE, Rfc, Device)
         },
         Call {
+            who: Who::Administrator,
             when: When::In(&[State::Normal], E::EINVAL),
             errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN],
             asks: true,
@@ -508,6 +530,7 @@ pub const CALLS: &[Call] = {
             ..call(N::EventPrepare, "EVENT_PREPARE", EVENT_PREPARE, Rfc, Device)
         },
         Call {
+            who: Who::Administrator,
             when: When::In(&[State::Prepared], E::EINVAL),
             errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN],
             asks: true,
@@ -515,12 +538,14 @@ pub const CALLS: &[Call] = {
             ..call(N::EventFreeze, "EVENT_FREEZE", EVENT_FREEZE, Rfc, Device)
         },
         Call {
+            who: Who::Administrator,
             when: When::In(&[State::Prepared, State::Frozen], E::EINVAL),
             errors: &[E::EAGAIN],
             does: "undoes prepare, and freeze",
             ..call(N::EventCancel, "EVENT_CANCEL", EVENT_CANCEL, Rfc, Device)
         },
         Call {
+            who: Who::Administrator,
             when: When::In(&[State::Updated], E::EINVAL),
             errors: &[E::EAGAIN],
             does: "ends the update in the next kernel",
@@ -560,7 +585,8 @@ impl Call {
             self.when,
             When::In(_, refusal) | When::OrLate(_, refusal) if refusal == errno
         );
-        by_form || by_state || errno == Errno::ENOMEM || self.errors.contains(&errno)
+        let by_caller = self.who.refusal(false) == Some(errno);
+        by_form || by_state || by_caller || errno == Errno::ENOMEM || self.errors.contains(&errno)
     }
 }
 

@@ -4,12 +4,25 @@
 use luo_abi::errno::Errno;
 use luo_core::{SessionId, SessionName};
 
+/// Who makes a call, as it is when the call is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The effective user, as the first user namespace numbers it.
+    pub uid: u32,
+    /// It may administer the machine: CAP_SYS_ADMIN in the first user namespace.
+    pub privileged: bool,
+}
+
 /// The program that has made a call: its memory and its descriptors.
 pub trait Caller {
     /// A reference to an open file, the engine's [`luo_core::Host::File`].
     type File;
     /// A free descriptor that is set aside. Dropping it gives it back.
     type Slot;
+
+    /// Who it is now. A descriptor may have been passed on and privileges dropped since
+    /// it was opened, so the opener's identity says nothing about the caller's.
+    fn identity(&self) -> Identity;
 
     /// Reads the program's memory, all of `to`.
     ///

@@ -2,7 +2,7 @@
 //! From a command to what is done for it: the table says which commands a descriptor
 //! takes, and here is a line for each.
 
-use luo_abi::calls::{Call, Kind, Name};
+use luo_abi::calls::{Call, Kind, Name, Who};
 use luo_abi::errno::Errno;
 use luo_core::{ops, SessionId};
 
@@ -11,6 +11,24 @@ use crate::device::event;
 use crate::host::CallHost;
 use crate::instance::Instance;
 use crate::request::Request;
+
+/// The call of a command, if this caller may make it. It is refused before its argument
+/// is looked at, so that a refusal says nothing about the machine.
+///
+/// # Errors
+/// ENOTTY if there is none on this kind of descriptor, EACCES if it takes privileges
+/// that the caller does not have.
+fn admit<C: Caller>(caller: &C, command: u32, kind: Kind) -> Result<&'static Call, Errno> {
+    let call = Call::on(command, kind)?;
+    match call.who {
+        // Most calls: who the caller is need not be found out.
+        Who::Holder => Ok(call),
+        Who::Administrator => match call.who.refusal(caller.identity().privileged) {
+            Some(refusal) => Err(refusal),
+            None => Ok(call),
+        },
+    }
+}
 
 /// An ioctl on the device. `argument` is the address that the program gave.
 ///
@@ -28,7 +46,7 @@ where
     H: CallHost,
     C: Caller<File = H::File>,
 {
-    let call = Call::on(command, Kind::Device)?;
+    let call = admit(caller, command, Kind::Device)?;
     let request = Request {
         host,
         caller,
@@ -77,7 +95,7 @@ where
     H: CallHost,
     C: Caller<File = H::File>,
 {
-    let call = Call::on(command, Kind::Session)?;
+    let call = admit(caller, command, Kind::Session)?;
     let request = Request {
         host,
         caller,

@@ -51,7 +51,7 @@ pub mod log;
 mod request;
 mod session;
 
-pub use caller::Caller;
+pub use caller::{Caller, Identity};
 pub use dispatch::{on_device, on_session};
 pub use host::{CallHost, Level};
 pub use instance::Instance;

@@ -44,6 +44,10 @@ fn states(call: &Call) -> String {
 
 fn errors(call: &Call) -> String {
     let mut words: Vec<_> = call.errors.iter().map(ToString::to_string).collect();
+    match call.who {
+        Who::Holder => {}
+        Who::Administrator => words.push("EACCES without CAP_SYS_ADMIN".to_owned()),
+    }
     if call.asks {
         words.push("+".to_owned());
     }
@@ -51,7 +55,6 @@ fn errors(call: &Call) -> String {
 }
 
 fn row(page: &mut String, call: &Call) {
-    let Who::Holder = call.who;
     let on = match call.on {
         On::Device => "device",
         On::Session => "session",

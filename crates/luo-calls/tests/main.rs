@@ -8,3 +8,4 @@ mod lists;
 mod news;
 mod program;
 mod states;
+mod who;

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 
 use luo_abi::errno::Errno;
-use luo_calls::{on_device, on_session, Caller, Instance};
+use luo_calls::{on_device, on_session, Caller, Identity, Instance};
 use luo_core::{SessionId, SessionName};
 use luo_testhost::host::TestFile;
 use luo_testhost::TestHost;
@@ -42,6 +42,8 @@ pub struct Program {
     pub room: Cell<usize>,
     /// How often it was told the state.
     pub told: Cell<u32>,
+    /// Who it is; the administrator at first.
+    pub identity: Cell<Identity>,
 }
 
 /// A descriptor that is set aside.
@@ -56,6 +58,10 @@ impl Program {
             descriptors: RefCell::default(),
             room: Cell::new(8),
             told: Cell::new(0),
+            identity: Cell::new(Identity {
+                uid: 0,
+                privileged: true,
+            }),
         }
     }
 
@@ -130,6 +136,10 @@ impl Program {
 impl Caller for Program {
     type File = TestFile;
     type Slot = Slot;
+
+    fn identity(&self) -> Identity {
+        self.identity.get()
+    }
 
     fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
         let range = self.range(from, to.len())?;

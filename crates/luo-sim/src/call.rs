@@ -5,7 +5,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 
 use luo_abi::errno::Errno;
-use luo_calls::Caller;
+use luo_calls::{Caller, Identity};
 use luo_core::{SessionId, SessionName};
 use rustix::fs::OFlags;
 
@@ -57,6 +57,10 @@ impl Call<'_> {
 impl Caller for Call<'_> {
     type File = File;
     type Slot = ();
+
+    fn identity(&self) -> Identity {
+        self.client.identity()
+    }
 
     fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
         self.client.read(from, to)

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use luo_abi::errno::Errno;
+use luo_calls::Identity;
 use luo_sys::process::{self, Process};
 use luo_sys::seccomp::{Listener, Notification};
 use rustix::thread::CapabilitySet;
@@ -209,6 +210,18 @@ impl<'a> Caller<'a> {
 }
 
 impl Client for Caller<'_> {
+    fn identity(&self) -> Identity {
+        let thread = self.call.thread;
+        let users = status(thread, "Uid:");
+        // The real user stands first, the effective one second.
+        let effective = users.and_then(|users| users.split_whitespace().nth(1)?.parse().ok());
+        Identity {
+            // Whoever cannot be looked at is nobody that owns anything.
+            uid: effective.unwrap_or(u32::MAX),
+            privileged: self.has(CapabilitySet::SYS_ADMIN),
+        }
+    }
+
     fn descriptor(&self, fd: RawFd) -> Result<OwnedFd, Errno> {
         Caller::descriptor(self, fd).map_err(|error| error.errno())
     }

@@ -4,9 +4,13 @@
 use std::os::fd::{BorrowedFd, OwnedFd, RawFd};
 
 use luo_abi::errno::Errno;
+use luo_calls::Identity;
 
 /// A program that has made a call: what is needed of its memory and of its descriptors.
 pub(crate) trait Client {
+    /// Who it is now.
+    fn identity(&self) -> Identity;
+
     /// A copy of one of its descriptors.
     ///
     /// # Errors

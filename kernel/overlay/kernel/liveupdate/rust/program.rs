@@ -7,11 +7,11 @@ use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use kernel::uaccess::{UserPtr, UserSlice};
 use luo_abi::errno::Errno;
-use luo_calls::Caller;
+use luo_calls::{Caller, Identity};
 use luo_core::{SessionId, SessionName};
 
 use crate::errno;
-use crate::sys::{file, session_file};
+use crate::sys::{file, session_file, task};
 
 /// The calling process.
 pub(crate) struct Program;
@@ -25,6 +25,13 @@ fn memory(address: u64, length: usize) -> Result<UserSlice, Errno> {
 impl Caller for Program {
     type File = ARef<File>;
     type Slot = FileDescriptorReservation;
+
+    fn identity(&self) -> Identity {
+        Identity {
+            uid: task::effective_user(),
+            privileged: task::is_administrator(),
+        }
+    }
 
     fn read(&self, from: u64, to: &mut [u8]) -> Result<(), Errno> {
         let read = memory(from, to.len())?.reader().read_slice(to);

@@ -10,3 +10,11 @@ pub(crate) fn is_administrator() -> bool {
     // SAFETY: Called from system calls, as a task that runs.
     unsafe { bindings::capable(bindings::CAP_SYS_ADMIN as c_int) }
 }
+
+/// The calling task's effective user, as the first user namespace numbers it.
+pub(crate) fn effective_user() -> u32 {
+    let first = &raw mut bindings::init_user_ns;
+    // SAFETY: Called from system calls, as a task that runs, whose credentials nobody
+    // else changes. The first user namespace is always there.
+    unsafe { bindings::from_kuid(first, bindings::current_euid()) }
+}
