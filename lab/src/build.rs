@@ -8,6 +8,7 @@ pub mod initramfs;
 pub mod kconfig;
 pub mod kernel;
 pub mod make;
+pub mod objtool;
 pub mod overlay;
 pub mod package;
 pub mod panics;

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::build::kconfig;
 use crate::build::make::Make;
+use crate::build::objtool;
 use crate::build::overlay;
 use crate::build::panics;
 use crate::build::source::Source;
@@ -83,6 +84,7 @@ impl<'a> Kernels<'a> {
             compile(&make, variant)?;
             if variant.rust {
                 panics::check(&make.build)?;
+                objtool::check(&make.build)?;
             }
             for (file, from) in [
                 ("bzImage", "arch/x86/boot/bzImage"),

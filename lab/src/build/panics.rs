@@ -13,7 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use object::{Object as _, ObjectSymbol as _};
 
 /// The folder of our object files in a build folder.
-const OBJECTS: &str = "kernel/liveupdate/rust";
+pub(crate) const OBJECTS: &str = "kernel/liveupdate/rust";
 
 /// Checks all object files of the orchestrator in a build folder.
 ///
