@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The examples, in Rust and in C, do what they say: under the simulator, over updates.
+//! The examples, in Rust, C and Python, do what they say: under the simulator, over updates.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -96,4 +97,48 @@ fn memory_goes_over_a_kexec_in_c() {
     let program = program.to_str().unwrap();
     let output = simulate(Program::new(program).args([program]), 2);
     assert_eq!(output, "hello from guest-7\n");
+}
+
+/// The folder of the Python package.
+fn python() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../python")
+}
+
+#[test]
+fn the_workload_in_python_counts_its_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    // Programs are started with the environment of the machine's first process, so the
+    // example is told by a script where the package is.
+    let script = folder.path().join("workload");
+    let text = format!(
+        "#!/bin/sh\nPYTHONPATH='{0}/src' PYTHONDONTWRITEBYTECODE=1 exec python3 '{0}/examples/workload.py'\n",
+        python().display()
+    );
+    fs::write(&script, text).unwrap();
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).unwrap();
+    counts(&script);
+}
+
+#[test]
+fn the_python_package_keeps_to_the_wire() {
+    let done = Command::new("python3")
+        .args(["-m", "unittest", "discover", "--start-directory", "tests"])
+        .env("PYTHONPATH", "src")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(python())
+        .output()
+        .expect("Python 3.9 or newer, which these tests take, runs as `python3`");
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    assert!(said.contains("Ran 6 tests"), "{said}");
+}
+
+#[test]
+fn the_python_example_is_the_one_that_its_page_shows() {
+    let page = fs::read_to_string(python().join("README.md")).unwrap();
+    let example = fs::read_to_string(python().join("examples/workload.py")).unwrap();
+    let (_, shown) = page.split_once("```python\n").unwrap();
+    let (shown, _) = shown.split_once("```").unwrap();
+    let head = "#!/usr/bin/env python3\n# SPDX-License-Identifier: MIT OR Apache-2.0\n";
+    assert_eq!(example, format!("{head}{shown}"));
 }

@@ -68,13 +68,29 @@ pub fn ensure(cache: &Cache) -> Result<()> {
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_fuzzing(cache: &Cache) -> Result<()> {
-    let mut compiler = Command::new("g++");
-    let there = compiler.arg("--version").output();
+    ensure_program(cache, "g++", "g++", "it compiles libFuzzer")
+}
+
+/// Sees to it that there is Python, for the tests of the package in `python/`.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_python(cache: &Cache) -> Result<()> {
+    ensure_program(
+        cache,
+        "python3",
+        "python3",
+        "the client for Python is tested",
+    )
+}
+
+fn ensure_program(cache: &Cache, program: &str, package: &str, why: &str) -> Result<()> {
+    let there = Command::new(program).arg("--version").output();
     if there.is_ok_and(|ran| ran.status.success()) {
         return Ok(());
     }
-    eprintln!("g++ is missing: it compiles libFuzzer");
-    install(cache, &["g++"])
+    eprintln!("{program} is missing: {why}");
+    install(cache, &[package])
 }
 
 /// Names of the packages among [`PACKAGES`] that are fully installed.

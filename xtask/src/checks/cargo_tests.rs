@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 use luo_lab::cache::Cache;
+use luo_lab::fetch::prereq;
 use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
@@ -22,6 +23,7 @@ use crate::tally::Tally;
 /// # Errors
 /// As [`super::Check::run`].
 pub(super) fn run(cache: &Cache, name: &str, repo: &Path) -> Result<Tally> {
+    prereq::ensure_python(cache)?;
     if !has_nextest(repo) {
         let command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
         return count(cache, name, command);

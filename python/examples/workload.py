@@ -1,0 +1,36 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Counts how often it was started, over any number of kernels."""
+
+import mmap
+import os
+
+from luo_client import FREEZE, PREPARE, AgentGone, Late, Workload
+
+TOKEN = 1
+
+workload = Workload.register("counter")
+if "counter" in workload.claimable:
+    session, _ = workload.claim("counter")
+    memory = session.retrieve(TOKEN)
+    workload.restored()
+    workload.finish_session("counter")
+else:
+    memory = os.memfd_create("starts")
+    os.ftruncate(memory, mmap.PAGESIZE)
+
+starts = mmap.mmap(memory, mmap.PAGESIZE)
+starts[0] += 1
+print("start", starts[0], flush=True)
+
+workload.create_session("counter").preserve(memory, TOKEN)
+while True:
+    try:
+        event = workload.next_event()
+        if event.kind in (PREPARE, FREEZE):
+            # Before an answer to a freeze, a program that serves others stops doing so.
+            workload.ready(event)
+    except Late:
+        pass  # The answer crossed with a cancel, which is the next event.
+    except AgentGone:
+        workload.reconnect()

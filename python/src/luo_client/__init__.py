@@ -1,0 +1,24 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Live updates of the Linux kernel, for programs that are to survive them.
+
+`Workload` takes part in updates that the agent `luod` runs. `Device` and `Session` are
+the kernel's own interface, `/dev/liveupdate`.
+"""
+
+from .errors import AgentGone, CallFailed, Late, ProtocolError
+from .kernel import Device, Session
+from .workload import CANCEL, FREEZE, PREPARE, Event, Workload
+
+__all__ = [
+    "CANCEL",
+    "FREEZE",
+    "PREPARE",
+    "AgentGone",
+    "CallFailed",
+    "Device",
+    "Event",
+    "Late",
+    "ProtocolError",
+    "Session",
+    "Workload",
+]

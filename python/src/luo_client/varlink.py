@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""Calls over a Unix socket: JSON, a zero byte at the end, descriptors beside it."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import socket
+import time
+from collections import deque
+from typing import Any, Optional
+
+from .errors import AgentGone, CallFailed, Late, ProtocolError
+
+# A reply is never longer. A longer one is not the agent's.
+MAX_REPLY = 16 * 1024 * 1024
+# Descriptors that may come with one read. The agent sends one with a message.
+MAX_FDS = 4
+# How much is read at once.
+PART = 64 * 1024
+
+
+class Connection:
+    """One connection. Calls are answered in their order."""
+
+    def __init__(self, path: str, interface: str, timeout: float) -> None:
+        self._interface = interface
+        self._buffer = bytearray()
+        self._fds: deque[int] = deque()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            self._socket.settimeout(timeout)
+            self._socket.connect(path)
+            self._socket.settimeout(None)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+        while self._fds:
+            os.close(self._fds.popleft())
+
+    def send(self, method: str, parameters: dict, fd: Optional[int] = None) -> None:
+        """Sends a call; a descriptor travels with its first byte."""
+        call = {"method": f"{self._interface}.{method}"}
+        if parameters:
+            call["parameters"] = parameters
+        data = json.dumps(call).encode() + b"\0"
+        try:
+            sent = socket.send_fds(self._socket, [data], [] if fd is None else [fd])
+            self._socket.sendall(data[sent:])
+        except (BrokenPipeError, ConnectionResetError) as error:
+            raise AgentGone("the connection to the agent is lost") from error
+
+    def receive(self, timeout: Optional[float] = None) -> Optional[dict]:
+        """The next reply's values; `None` if none has come after `timeout` seconds.
+
+        Raises `CallFailed` if the reply is an error.
+        """
+        message = self._message(timeout)
+        if message is None:
+            return None
+        try:
+            reply = json.loads(message)
+            parameters = reply.get("parameters") or {}
+            error = reply.get("error")
+        except (ValueError, AttributeError) as why:
+            raise ProtocolError("the agent's reply is no JSON object") from why
+        if error is None:
+            return parameters
+        name = str(error).rpartition(".")[2]
+        raise (Late if name == "NotExpected" else CallFailed)(name, parameters)
+
+    def take_fd(self) -> int:
+        """The descriptor that came with the last reply. It is the caller's now."""
+        if not self._fds:
+            raise ProtocolError("the agent's reply came without a descriptor")
+        return self._fds.popleft()
+
+    def _message(self, timeout: Optional[float]) -> Optional[bytes]:
+        until = None if timeout is None else time.monotonic() + timeout
+        while True:
+            end = self._buffer.find(b"\0")
+            if end >= 0:
+                message = bytes(self._buffer[:end])
+                del self._buffer[: end + 1]
+                return message
+            if len(self._buffer) > MAX_REPLY:
+                raise ProtocolError(f"the agent's reply is longer than {MAX_REPLY} bytes")
+            if until is not None:
+                left = max(0.0, until - time.monotonic())
+                if not select.select([self._socket], [], [], left)[0]:
+                    return None
+            self._read()
+
+    def _read(self) -> None:
+        try:
+            data, fds, flags, _ = socket.recv_fds(
+                self._socket, PART, MAX_FDS, socket.MSG_CMSG_CLOEXEC
+            )
+        except ConnectionResetError as error:
+            raise AgentGone("the connection to the agent is lost") from error
+        self._fds.extend(fds)
+        if flags & socket.MSG_CTRUNC:
+            raise ProtocolError("the agent sent more descriptors than one a message")
+        if not data:
+            raise AgentGone("the agent has closed the connection")
+        self._buffer += data
+
+
+def checked(parameters: dict, key: str, kind: type) -> Any:
+    """A value of a reply, which has to be of that kind."""
+    value = parameters.get(key)
+    if not isinstance(value, kind):
+        raise ProtocolError(f"the agent's reply has no {key!r} of the right kind")
+    return value
