@@ -132,13 +132,3 @@ fn the_python_package_keeps_to_the_wire() {
     assert!(done.status.success(), "{said}");
     assert!(said.contains("Ran 6 tests"), "{said}");
 }
-
-#[test]
-fn the_python_example_is_the_one_that_its_page_shows() {
-    let page = fs::read_to_string(python().join("README.md")).unwrap();
-    let example = fs::read_to_string(python().join("examples/workload.py")).unwrap();
-    let (_, shown) = page.split_once("```python\n").unwrap();
-    let (shown, _) = shown.split_once("```").unwrap();
-    let head = "#!/usr/bin/env python3\n# SPDX-License-Identifier: MIT OR Apache-2.0\n";
-    assert_eq!(example, format!("{head}{shown}"));
-}

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Snippets between fences. Each is something that a test compiles, runs or reads:
 //!
-//! - Rust and C are lines of a file that is compiled and run by a test;
+//! - Rust, C and Python are lines of a file that is compiled and run by a test;
 //! - a script is the one of its document, which a test takes out of it and runs;
 //! - TOML is read by the agent's own parser, as configuration or as policy;
 //! - units of systemd have the lines of a unit that runs in the scenario `systemd`, but for
@@ -13,9 +13,10 @@ use luod::decide::policy::Policy;
 use super::{documents, files, read};
 
 /// The folders with programs that tests compile and run.
-const PROGRAMS: [&str; 4] = [
+const PROGRAMS: [&str; 5] = [
     "crates/luo-client/examples",
     "crates/luo-client-c/examples",
+    "python/examples",
     "crates/luo-sim/examples",
     "crates/luo-sim/tests",
 ];
@@ -42,8 +43,12 @@ fn has_lines(text: &str, snippet: &str) -> bool {
 /// What is wrong with a snippet.
 fn judge(document: &str, language: &str, body: &str) -> Result<(), String> {
     match language {
-        "rust" | "c" => {
-            let extension = if language == "c" { "c" } else { "rs" };
+        "rust" | "c" | "python" => {
+            let extension = match language {
+                "c" => "c",
+                "python" => "py",
+                _ => "rs",
+            };
             let mut programs = PROGRAMS
                 .iter()
                 .flat_map(|folder| files(folder, &[extension]));
