@@ -53,7 +53,9 @@ class Connection:
         data = json.dumps(call).encode() + b"\0"
         try:
             sent = socket.send_fds(self._socket, [data], [] if fd is None else [fd])
-            self._socket.sendall(data[sent:])
+            # An agent that has answered and hung up is no failure of a whole call.
+            if sent < len(data):
+                self._socket.sendall(data[sent:])
         except (BrokenPipeError, ConnectionResetError) as error:
             raise AgentGone("the connection to the agent is lost") from error
 
