@@ -40,8 +40,8 @@ impl Choice {
     /// The words, the default first.
     pub(crate) const fn words(self) -> [&'static str; 2] {
         match self {
-            Self::Unclaimed => ["carry", "discard"],
-            Self::Reboot => ["lose", "veto"],
+            Self::Unclaimed => Unclaimed::WORDS,
+            Self::Reboot => Obstacle::WORDS,
         }
     }
 }
@@ -84,16 +84,8 @@ impl Policy {
     /// What a reboot does with what cannot go.
     pub(crate) fn of_reboot(&self) -> ops::Policy {
         ops::Policy {
-            obstacle: if self.is_second(Choice::Reboot) {
-                Obstacle::Vetoes
-            } else {
-                Obstacle::IsLost
-            },
-            unclaimed: if self.is_second(Choice::Unclaimed) {
-                Unclaimed::Discard
-            } else {
-                Unclaimed::Carry
-            },
+            obstacle: Obstacle::of(self.is_second(Choice::Reboot)),
+            unclaimed: Unclaimed::of(self.is_second(Choice::Unclaimed)),
         }
     }
 

@@ -68,7 +68,7 @@ pub fn ensure(cache: &Cache) -> Result<()> {
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_fuzzing(cache: &Cache) -> Result<()> {
-    ensure_program(cache, "g++", "g++", "it compiles libFuzzer")
+    ensure_program(cache, "g++", "it compiles libFuzzer")
 }
 
 /// Sees to it that there is Python, for the tests of the package in `python/`.
@@ -76,21 +76,17 @@ pub fn ensure_fuzzing(cache: &Cache) -> Result<()> {
 /// # Errors
 /// As [`ensure`].
 pub fn ensure_python(cache: &Cache) -> Result<()> {
-    ensure_program(
-        cache,
-        "python3",
-        "python3",
-        "the client for Python is tested",
-    )
+    ensure_program(cache, "python3", "the client for Python is tested")
 }
 
-fn ensure_program(cache: &Cache, program: &str, package: &str, why: &str) -> Result<()> {
+/// A program whose package has its name.
+fn ensure_program(cache: &Cache, program: &str, why: &str) -> Result<()> {
     let there = Command::new(program).arg("--version").output();
     if there.is_ok_and(|ran| ran.status.success()) {
         return Ok(());
     }
     eprintln!("{program} is missing: {why}");
-    install(cache, &[package])
+    install(cache, &[program])
 }
 
 /// Names of the packages among [`PACKAGES`] that are fully installed.

@@ -5,7 +5,7 @@
 use luo_abi::supplement::{
     self, Root, SubsystemRecord, BY_EVENT, COMPATIBLE, LOST_UNREAD, MAX_SUBSYSTEMS, ROOT_LENGTH,
 };
-use zerocopy::IntoBytes;
+use zerocopy::{Immutable, IntoBytes};
 
 use super::page::{offset_of_record, page, record};
 use super::refusal::{Area, Refusal};
@@ -18,19 +18,10 @@ use crate::participant::subsystem::ArrivedSubsystem;
 use crate::table::hash::Digest;
 use crate::text::Compat;
 
-/// The checksum of a root: over all that stands before it.
-pub(super) fn checksum(root: &Root) -> u64 {
+/// The checksum of a structure whose last field it is: over all that stands before it.
+pub(super) fn checksum<T: IntoBytes + Immutable>(of: &T) -> u64 {
     let mut digest = Digest::new();
-    let bytes = root.as_bytes();
-    let before = bytes.len().saturating_sub(size_of::<u64>());
-    digest.absorb_bytes(bytes.get(..before).unwrap_or(bytes));
-    digest.finish()
-}
-
-/// The checksum of what was lost: over all that stands before it.
-pub(super) fn losses_checksum(losses: &supplement::Losses) -> u64 {
-    let mut digest = Digest::new();
-    let bytes = losses.as_bytes();
+    let bytes = of.as_bytes();
     let before = bytes.len().saturating_sub(size_of::<u64>());
     digest.absorb_bytes(bytes.get(..before).unwrap_or(bytes));
     digest.finish()
@@ -47,7 +38,7 @@ fn read_losses(root_page: &[u8], len: usize) -> Result<Losses, Error> {
     if found.as_bytes().iter().all(|&byte| byte == 0) {
         return Ok(Losses::NONE);
     }
-    verify(Area::Supplement, found.checksum, losses_checksum(&found))?;
+    verify(Area::Supplement, found.checksum, checksum(&found))?;
     Ok(Losses {
         files: found.files,
         sessions: found.sessions,

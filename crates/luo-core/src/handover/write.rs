@@ -12,7 +12,7 @@ use luo_abi::supplement::{
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
 use super::page::{absorb_session, offset_of_record};
-use super::supplement::{checksum, losses_checksum};
+use super::supplement::checksum;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::graph::Target;
@@ -50,7 +50,7 @@ fn losses_as_written(losses: &Losses) -> supplement::Losses {
         written.sessions = losses.sessions;
         written.subsystems = losses.subsystems;
         written.flags = if losses.unread { LOST_UNREAD } else { 0 };
-        written.checksum = losses_checksum(&written);
+        written.checksum = checksum(&written);
     }
     written
 }
@@ -327,18 +327,13 @@ impl<H: Host> Engine<H> {
     }
 
     fn write_session(&mut self, id: SessionId, late: &mut Digest) -> Result<SessionRecord, Error> {
+        let kept = self.count_kept(id);
         let session = self.sessions.get_mut(id).ok_or(Error::Inconsistent)?;
         let mut written = SessionRecord {
             name: *session.name.room(),
             files: 0,
-            file_count: 0,
+            file_count: kept as u64,
         };
-        let mut file = session.files.first;
-        while let Some(current) = file.and_then(|id| self.files.get(id)) {
-            file = current.links.next;
-            let goes = u64::from(current.lost_by().is_none());
-            written.file_count = written.file_count.saturating_add(goes);
-        }
         absorb_session(late, &written);
         let mut file = session.files.first;
         let mut at = 0usize;

@@ -39,6 +39,21 @@ pub enum Unclaimed {
     Discard,
 }
 
+impl Unclaimed {
+    /// The words by which an administrator chooses, the default first.
+    pub const WORDS: [&'static str; 2] = ["carry", "discard"];
+
+    /// What is chosen by the first or the second word.
+    #[must_use]
+    pub const fn of(second: bool) -> Self {
+        if second {
+            Self::Discard
+        } else {
+            Self::Carry
+        }
+    }
+}
+
 /// Carries on all sessions that nobody has claimed. What cannot be carried is lost alone,
 /// or fails all of it.
 ///

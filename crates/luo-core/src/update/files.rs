@@ -144,8 +144,8 @@ impl<H: Host> Engine<H> {
 
     /// Whether a file for the next kernel is lost.
     pub(crate) fn is_lost(&self, id: FileId) -> bool {
-        let file = self.files.get(id).and_then(File::as_outgoing);
-        file.is_some_and(|file| file.lost.is_some())
+        let file = self.files.get(id);
+        file.is_some_and(|file| file.lost_by().is_some())
     }
 
     /// Puts outgoing files in order.

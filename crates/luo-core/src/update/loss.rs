@@ -34,6 +34,19 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// The words by which an administrator chooses, the default first.
+    pub const WORDS: [&'static str; 2] = ["lose", "veto"];
+
+    /// What is chosen by the first or the second word.
+    #[must_use]
+    pub const fn of(second: bool) -> Self {
+        if second {
+            Self::Vetoes
+        } else {
+            Self::IsLost
+        }
+    }
+
     /// Decides about a file that cannot go: an error if the reboot fails by it.
     pub(crate) fn decide<H: Lock>(self, host: &H, id: FileId, why: Failure) -> Result<(), Failure> {
         match self {
@@ -184,7 +197,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// How many files of a session go to the next kernel.
-    fn count_kept(&self, id: SessionId) -> usize {
+    pub(crate) fn count_kept(&self, id: SessionId) -> usize {
         let mut next = self
             .sessions
             .get(id)

@@ -20,7 +20,7 @@ use kernel::str::BStr;
 use luo_core::ops::{Obstacle, Policy, Unclaimed};
 
 /// A choice of two words. False, the first word, is the default.
-struct Choice {
+pub(crate) struct Choice {
     name: &'static str,
     words: [&'static str; 2],
     second: AtomicBool,
@@ -35,18 +35,25 @@ impl Choice {
         }
     }
 
-    fn word(&self) -> &'static str {
+    fn is_second(&self) -> bool {
+        self.second.load(Ordering::Relaxed)
+    }
+
+    /// What is chosen.
+    pub(crate) fn word(&self) -> &'static str {
         let [first, second] = self.words;
-        if self.second.load(Ordering::Relaxed) {
+        if self.is_second() {
             second
         } else {
             first
         }
     }
 
+    /// Decides it anew.
+    ///
     /// # Errors
     /// EINVAL if it is neither of the words.
-    fn choose(&self, word: &[u8]) -> Result {
+    pub(crate) fn choose(&self, word: &[u8]) -> Result {
         let [first, second] = self.words;
         let is_second = word == second.as_bytes();
         if !is_second && word != first.as_bytes() {
@@ -57,7 +64,7 @@ impl Choice {
     }
 
     /// [`Self::choose`] by a boot parameter, which has only the log to answer in.
-    fn choose_at_boot(&self, word: &[u8]) -> Result {
+    pub(crate) fn choose_at_boot(&self, word: &[u8]) -> Result {
         self.choose(word).inspect_err(|_| {
             let [first, second] = self.words;
             pr_err!(
@@ -70,68 +77,22 @@ impl Choice {
     }
 }
 
-static UNCLAIMED: Choice = Choice::new("liveupdate_unclaimed", ["carry", "discard"]);
-static REBOOT: Choice = Choice::new("liveupdate_reboot", ["lose", "veto"]);
-static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "many"]);
+/// What happens to sessions that nobody has claimed.
+pub(crate) static UNCLAIMED: Choice = Choice::new("liveupdate_unclaimed", Unclaimed::WORDS);
+/// What becomes of a reboot when something cannot go.
+pub(crate) static REBOOT: Choice = Choice::new("liveupdate_reboot", Obstacle::WORDS);
+/// How many may have the device open.
+pub(crate) static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "many"]);
 
 /// What a reboot does with what cannot go.
 pub(crate) fn of_reboot() -> Policy {
     Policy {
-        obstacle: if REBOOT.second.load(Ordering::Relaxed) {
-            Obstacle::Vetoes
-        } else {
-            Obstacle::IsLost
-        },
-        unclaimed: if UNCLAIMED.second.load(Ordering::Relaxed) {
-            Unclaimed::Discard
-        } else {
-            Unclaimed::Carry
-        },
+        obstacle: Obstacle::of(REBOOT.is_second()),
+        unclaimed: Unclaimed::of(UNCLAIMED.is_second()),
     }
 }
 
 /// Whether more than one may have the device open.
 pub(crate) fn many_openers() -> bool {
-    OPENERS.second.load(Ordering::Relaxed)
-}
-
-/// What happens to sessions that nobody has claimed, as a word.
-pub(crate) fn unclaimed() -> &'static str {
-    UNCLAIMED.word()
-}
-
-/// Decides it anew.
-///
-/// # Errors
-/// EINVAL if the word is not known.
-pub(crate) fn set_unclaimed(word: &[u8]) -> Result {
-    UNCLAIMED.choose(word)
-}
-
-/// The boot parameter `liveupdate_unclaimed`.
-pub(crate) fn unclaimed_at_boot(word: &[u8]) -> Result {
-    UNCLAIMED.choose_at_boot(word)
-}
-
-/// What becomes of a reboot when something cannot go, as a word.
-pub(crate) fn reboot() -> &'static str {
-    REBOOT.word()
-}
-
-/// Decides it anew.
-///
-/// # Errors
-/// EINVAL if the word is not known.
-pub(crate) fn set_reboot(word: &[u8]) -> Result {
-    REBOOT.choose(word)
-}
-
-/// The boot parameter `liveupdate_reboot`.
-pub(crate) fn reboot_at_boot(word: &[u8]) -> Result {
-    REBOOT.choose_at_boot(word)
-}
-
-/// The boot parameter `liveupdate_openers`.
-pub(crate) fn openers_at_boot(word: &[u8]) -> Result {
-    OPENERS.choose_at_boot(word)
+    OPENERS.is_second()
 }

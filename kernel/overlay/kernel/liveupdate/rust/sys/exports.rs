@@ -46,7 +46,7 @@ unsafe fn word_of<'a>(word: *const c_char) -> &'a [u8] {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_set_unclaimed(word: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
-    ret(policy::unclaimed_at_boot(unsafe { word_of(word) }))
+    ret(policy::UNCLAIMED.choose_at_boot(unsafe { word_of(word) }))
 }
 
 /// # Safety
@@ -55,7 +55,7 @@ unsafe extern "C" fn luo_rust_set_unclaimed(word: *const c_char) -> c_int {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_set_reboot(word: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
-    ret(policy::reboot_at_boot(unsafe { word_of(word) }))
+    ret(policy::REBOOT.choose_at_boot(unsafe { word_of(word) }))
 }
 
 /// # Safety
@@ -64,7 +64,7 @@ unsafe extern "C" fn luo_rust_set_reboot(word: *const c_char) -> c_int {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_set_openers(word: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
-    ret(policy::openers_at_boot(unsafe { word_of(word) }))
+    ret(policy::OPENERS.choose_at_boot(unsafe { word_of(word) }))
 }
 
 /// Early initcall.

@@ -12,6 +12,7 @@ use kernel::prelude::*;
 use kernel::str::Formatter;
 
 use super::exports::ret;
+use crate::policy::Choice;
 use crate::say::Say;
 use crate::{policy, state};
 
@@ -72,7 +73,7 @@ unsafe extern "C" fn luo_rust_show_update_count(page: *mut c_char) -> isize {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_show_unclaimed(page: *mut c_char) -> isize {
     // SAFETY: By the caller's promise.
-    unsafe { show(page, fmt!("{}\n", policy::unclaimed())) }
+    unsafe { show(page, fmt!("{}\n", policy::UNCLAIMED.word())) }
 }
 
 /// # Safety
@@ -81,7 +82,7 @@ unsafe extern "C" fn luo_rust_show_unclaimed(page: *mut c_char) -> isize {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_store_unclaimed(text: *const c_char, count: usize) -> isize {
     // SAFETY: By the caller's promise.
-    unsafe { store(text, count, policy::set_unclaimed) }
+    unsafe { store(text, count, &policy::UNCLAIMED) }
 }
 
 /// # Safety
@@ -90,7 +91,7 @@ unsafe extern "C" fn luo_rust_store_unclaimed(text: *const c_char, count: usize)
 #[no_mangle]
 unsafe extern "C" fn luo_rust_show_reboot(page: *mut c_char) -> isize {
     // SAFETY: By the caller's promise.
-    unsafe { show(page, fmt!("{}\n", policy::reboot())) }
+    unsafe { show(page, fmt!("{}\n", policy::REBOOT.word())) }
 }
 
 /// # Safety
@@ -99,20 +100,20 @@ unsafe extern "C" fn luo_rust_show_reboot(page: *mut c_char) -> isize {
 #[no_mangle]
 unsafe extern "C" fn luo_rust_store_reboot(text: *const c_char, count: usize) -> isize {
     // SAFETY: By the caller's promise.
-    unsafe { store(text, count, policy::set_reboot) }
+    unsafe { store(text, count, &policy::REBOOT) }
 }
 
-/// Lets `choose` have the word that was written to an attribute.
+/// Decides a choice by the word that was written to its attribute.
 ///
 /// # Safety
 ///
 /// `text` has `count` bytes.
-unsafe fn store(text: *const c_char, count: usize, choose: fn(&[u8]) -> Result) -> isize {
+unsafe fn store(text: *const c_char, count: usize, choice: &Choice) -> isize {
     // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
     // `echo` ends its line.
     let word = text.strip_suffix(b"\n").unwrap_or(text);
-    match choose(word) {
+    match choice.choose(word) {
         Ok(()) => count as isize,
         Err(why) => ret(Err(why)) as isize,
     }
