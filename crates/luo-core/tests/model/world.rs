@@ -318,7 +318,7 @@ impl World {
         let chains = model
             .outgoing
             .iter()
-            .filter(|s| !s.files.is_empty() || !s.lost.is_empty())
+            .filter(|s| !s.files.is_empty())
             .count();
         let lost_out: usize = model.outgoing.iter().map(|s| s.lost.len()).sum();
         let lost_in: usize = known.iter().map(|s| s.lost.len()).sum();

@@ -116,6 +116,5 @@ fn prepare_root(linux: &Linux) -> Result {
 /// Makes both roots known to the next kernel, or neither.
 fn make_known(root: u64, contract: u64) -> Result {
     kho::add(Entry::Luo, root, size_of::<handover::Root>())?;
-    kho::add(Entry::Contract, contract, supplement::ROOT_LENGTH)
-        .inspect_err(|_| kho::remove(root))
+    kho::add(Entry::Contract, contract, supplement::ROOT_LENGTH).inspect_err(|_| kho::remove(root))
 }
