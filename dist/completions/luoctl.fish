@@ -124,11 +124,14 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l dry-run -d 'Ch
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -s h -l help -d 'Print help'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s n -l most -d 'Lists so many' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s f -l format -d 'What to show the one update as' -r -f -a "text\t'Lines'
+svg\t'A picture, for any browser'"
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s o -l output -d 'Writes to a file' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l until -d 'Ends when the agent is in this phase' -r -f -a "normal\t''
 preparing\t''
 prepared\t''

@@ -34,9 +34,11 @@ pub mod client;
 pub mod interface;
 pub mod limits;
 pub mod paths;
+mod phases;
 pub mod status;
 mod types;
 
+pub use phases::PhaseTime;
 pub use types::{
     Check, CheckStatus, Custody, Event, EventKind, HistoryEntry, Identity, Orchestrator, Outcome,
     Phase, Plan, PlanStep, Report, SessionInfo, Status, Step, Target, TimelineEvent, TimelineKind,

@@ -30,6 +30,24 @@ pub fn plain_lines(text: &str) -> String {
     lines.join("\n")
 }
 
+/// As [`plain`], as it stands in XML.
+#[must_use]
+pub fn xml(text: &str) -> String {
+    let mut escaped = String::new();
+    for letter in plain(text).chars() {
+        match letter {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            // XML has no way to write these.
+            '\u{fffe}' | '\u{ffff}' => escaped.push('\u{fffd}'),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
 /// A time that something took.
 #[must_use]
 pub fn took(us: u64) -> String {
@@ -120,6 +138,10 @@ mod tests {
         );
         assert_eq!(plain("a\u{61c}b\u{2028}c"), "a\u{fffd}b\u{fffd}c");
         assert_eq!(plain_lines("a\n  b\x07"), "a\n  b\u{fffd}");
+        assert_eq!(
+            xml("<a b=\"&\">\u{ffff}"),
+            "&lt;a b=&quot;&amp;&quot;&gt;\u{fffd}"
+        );
     }
 
     #[test]

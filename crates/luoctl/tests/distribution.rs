@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The files that are installed beside the programs.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use luo_varlink::{Identity, Target};
 use luod::decide::config::{Config, Unclaimed};
 use luod::decide::policy::{Limits, Policy};
+use luod::journal::metrics::Metrics;
 
 fn dist(path: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist");
@@ -109,5 +111,73 @@ fn packages_name_files_that_are_there() {
             let path = folder.join(package).join(source);
             assert!(path.exists(), "{package}: {source}");
         }
+    }
+}
+
+/// Names of metrics in a text: `luod_` and what follows, without what a histogram or the
+/// exposition adds.
+fn metrics_in(text: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let words = text.split(|letter: char| !is_part(letter));
+    let names = words.filter(|word| word.starts_with("luod_"));
+    let base = |name: &str| {
+        let suffixes = ["_bucket", "_sum", "_count", "_total", "_info"];
+        let end = suffixes.iter().find_map(|end| name.strip_suffix(end));
+        end.unwrap_or(name).to_owned()
+    };
+    names.map(base).collect()
+}
+
+#[test]
+fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
+    let metrics = Metrics::default();
+    metrics.count([].into_iter(), [].into_iter());
+    // A family is there once it has a member.
+    metrics.over(&crate::pictures::completed());
+    let there = metrics.text();
+    let help = there
+        .lines()
+        .filter_map(|line| line.strip_prefix("# HELP "));
+    let there: BTreeSet<_> = help
+        .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
+        .collect();
+    let board = dist("grafana/luod.json");
+    let _: serde_json::Value = serde_json::from_str(&board).unwrap();
+    for (file, text) in [
+        ("dashboard", board),
+        ("alerts", dist("prometheus/luod.rules.yml")),
+        ("tests of alerts", dist("prometheus/luod.rules.test.yml")),
+    ] {
+        let asked = metrics_in(&text);
+        assert!(asked.len() > 2, "{file}: {asked:?}");
+        let missing: Vec<_> = asked.difference(&there).collect();
+        assert!(
+            missing.is_empty(),
+            "{file} asks for {missing:?} of {there:?}"
+        );
+    }
+    let pages =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/agent.md"));
+    let told = metrics_in(&pages.unwrap());
+    let untold: Vec<_> = there.difference(&told).collect();
+    assert!(
+        untold.is_empty(),
+        "docs/agent.md does not tell of {untold:?}"
+    );
+}
+
+/// `promtool` is in Debian's package `prometheus`.
+#[test]
+#[ignore = "takes promtool; `cargo test -p luoctl promtool -- --ignored`"]
+fn promtool_agrees_with_the_alerts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/prometheus");
+    for arguments in [
+        ["check", "rules", "luod.rules.yml"],
+        ["test", "rules", "luod.rules.test.yml"],
+    ] {
+        let mut promtool = std::process::Command::new("promtool");
+        let ended = promtool.args(arguments).current_dir(&folder).output();
+        let ended = ended.expect("promtool is not installed");
+        assert!(ended.status.success(), "{ended:?}");
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Drawings, by pure functions.
 
+use std::fs;
+
 use luo_varlink::{
     HistoryEntry, Identity, Orchestrator, Outcome, Phase, Status, TimelineEvent, TimelineKind,
     Workload, WorkloadState,
@@ -148,7 +150,8 @@ fn of(workload: &str, took: u64, event: TimelineEvent) -> TimelineEvent {
     }
 }
 
-fn completed() -> HistoryEntry {
+/// An update that has all phases.
+pub fn completed() -> HistoryEntry {
     use Phase::{Freezing, Frozen, Jumping, Prepared, Preparing, Updated};
     use TimelineKind::{Agreed, Asked, Claimed, Finished, Kernel, Left, Over, Restored};
     let phase = |at, phase| event(at, phase, TimelineKind::Phase);
@@ -242,6 +245,129 @@ fn a_timeline_of_a_veto() {
     );
 }
 
+/// Reads a picture as a browser would: it must be well-formed, and nothing in it may stand
+/// outside of it.
+fn looked_at(svg: &str) -> roxmltree::Document<'_> {
+    let picture = roxmltree::Document::parse(svg).unwrap_or_else(|why| panic!("{why}: {svg}"));
+    let number = |node: roxmltree::Node<'_, '_>, name: &str| -> u64 {
+        let text = node.attribute(name).unwrap_or("0");
+        text.parse()
+            .unwrap_or_else(|why| panic!("{name}={text}: {why}"))
+    };
+    let root = picture.root_element();
+    let (width, height) = (number(root, "width"), number(root, "height"));
+    for node in root.descendants() {
+        let right = number(node, "x") + number(node, "width");
+        let bottom = number(node, "y") + number(node, "height");
+        assert!(
+            right <= width && bottom <= height,
+            "{node:?} of {width}x{height}"
+        );
+    }
+    picture
+}
+
+/// The titles of all bars.
+fn bars(picture: &roxmltree::Document<'_>) -> Vec<String> {
+    let bars = picture
+        .descendants()
+        .filter(|node| node.has_tag_name("rect"));
+    let titles = bars.filter_map(|bar| bar.first_element_child()?.text().map(str::to_owned));
+    titles.collect()
+}
+
+#[test]
+fn an_update_as_a_picture() {
+    let svg = timeline::svg(&completed());
+    let picture = looked_at(&svg);
+    assert_eq!(
+        bars(&picture),
+        [
+            "kernel: preparing: kernel, 40.0 ms (the kernel is loaded)",
+            "cache: preparing: agreed, 12.3 ms",
+            "cache: freezing: agreed, 450 us",
+            "cache: stood still for 1.19 s",
+            "cache: updated: restored, 100.0 ms",
+            "web: preparing: agreed, 800 us",
+            "web: stood still for 2.12 s",
+            "web: updated: restored, 100.5 ms",
+        ]
+    );
+    assert!(svg.contains(">blackout 1.30 s<"), "{svg}");
+    insta::assert_snapshot!("timeline_svg", svg);
+}
+
+/// Debian's package `chromium`. The bars are asked for as the browser has laid them out.
+#[test]
+#[ignore = "takes chromium; `cargo test -p luoctl a_browser -- --ignored`"]
+fn a_browser_draws_the_picture() {
+    let folder = tempfile::tempdir().unwrap();
+    let page = folder.path().join("page.html");
+    // Chromium prints the page after its script, which writes what it sees of the picture.
+    let script = "<script>\
+        const seen = [...document.querySelectorAll('svg rect > title')].map(title => {\
+            const box = title.parentNode.getBoundingClientRect();\
+            return box.width >= 3 && box.height > 0 && box.right <= innerWidth;\
+        });\
+        document.title = `${seen.filter(Boolean).length} of ${seen.length} bars`;\
+        </script>";
+    let svg = timeline::svg(&completed());
+    fs::write(
+        &page,
+        format!("<!doctype html><body style='margin:0'>{svg}{script}"),
+    )
+    .unwrap();
+    let chromium = std::process::Command::new("chromium")
+        .args([
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--window-size=1000,600",
+        ])
+        .arg("--dump-dom")
+        .arg(&page)
+        .output()
+        .expect("chromium is not installed");
+    let page = String::from_utf8_lossy(&chromium.stdout);
+    assert!(page.contains("8 of 8 bars"), "{page}");
+}
+
+#[test]
+fn what_went_wrong_is_in_the_picture() {
+    let mut entry = completed();
+    entry.outcome = Outcome::Incomplete;
+    let is_back = |event: &TimelineEvent| {
+        event.kind == TimelineKind::Restored && event.workload.as_deref() == Some("web")
+    };
+    entry.timeline.retain(|event| !is_back(event));
+    let svg = timeline::svg(&entry);
+    let found = bars(&looked_at(&svg));
+    assert!(
+        found.contains(&"web: has not come back".to_owned()),
+        "{found:?}"
+    );
+    // A workload's words are data.
+    let hostile = TimelineEvent {
+        detail: Some("</title><script>\x1b[31m]]>\u{ffff}".into()),
+        ..of(
+            "<b>&\"",
+            0,
+            event(60_000, Phase::Preparing, TimelineKind::Vetoed),
+        )
+    };
+    entry.timeline.insert(4, hostile);
+    entry.reason = Some("two\nlines".into());
+    let svg = timeline::svg(&entry);
+    let found = bars(&looked_at(&svg));
+    assert!(
+        found
+            .iter()
+            .any(|bar| bar.starts_with("<b>&\": preparing: vetoed")),
+        "{found:?}"
+    );
+    assert!(!svg.contains("<script"), "{svg}");
+}
+
 #[test]
 fn times_out_of_all_range_are_drawn() {
     let mut entry = completed();
@@ -252,8 +378,10 @@ fn times_out_of_all_range_are_drawn() {
         event.took_us = Some(u64::MAX);
     }
     assert!(timeline::render(&entry, PLAIN).contains("9999-12-31"));
+    looked_at(&timeline::svg(&entry));
     let line = timeline::line(&entry.timeline[0], Since::Clock, PLAIN);
     assert!(line.ends_with("preparing"), "{line}");
     entry.timeline.clear();
+    looked_at(&timeline::svg(&entry));
     assert!(timeline::render(&entry, PLAIN).ends_with("7.3.5\n"));
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl history`
 
+use std::path::PathBuf;
+
+use clap::ValueEnum;
 use luo_varlink::HistoryEntry;
 
 use super::context::Context;
@@ -24,10 +27,35 @@ pub struct Args {
     /// Lists so many.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     most: u32,
+    /// What to show the one update as.
+    #[arg(
+        long,
+        short,
+        value_enum,
+        default_value_t,
+        requires = "update",
+        conflicts_with = "json"
+    )]
+    format: Format,
+    /// Writes to a file.
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// Lines.
+    #[default]
+    Text,
+    /// A picture, for any browser.
+    Svg,
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
-    let paint = context.out.paint;
+    let paint = match args.output {
+        Some(_) => Paint(false),
+        None => context.out.paint,
+    };
     let mut status = context.status()?;
     let updates = match args.update.as_deref() {
         None => status.history(args.most)?,
@@ -42,16 +70,27 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if let Some(wanted) = &args.update {
         one(wanted, &updates)?;
     }
-    if context.json {
-        context.out.document(&History { updates })?;
-        return Ok(Exit::Done);
-    }
-    let text = match (&args.update, updates.first()) {
-        (Some(_), Some(entry)) => timeline::render(entry, paint),
-        (_, None) => "no update has been made\n".to_owned(),
-        (None, Some(_)) => list(&updates, paint),
+    let text = match (&args.update, updates.first(), args.format) {
+        _ if context.json => return written(context, args, &json(&History { updates })?),
+        (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
+        (Some(_), Some(entry), Format::Svg) => timeline::svg(entry),
+        (_, None, _) => "no update has been made\n".to_owned(),
+        (None, Some(_), _) => list(&updates, paint),
     };
-    context.out.text(&text)?;
+    written(context, args, &text)
+}
+
+fn json(history: &History) -> Result<String> {
+    let text = serde_json::to_string_pretty(history).map_err(std::io::Error::from)?;
+    Ok(text + "\n")
+}
+
+/// Writes it where it was asked for.
+fn written(context: &mut Context, args: &Args, text: &str) -> Result {
+    match &args.output {
+        Some(path) => std::fs::write(path, text).map_err(|why| Failure::file(path, &why))?,
+        None => context.out.text(text)?,
+    }
     Ok(Exit::Done)
 }
 

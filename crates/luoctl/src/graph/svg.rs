@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::layout::{rows, word};
 use crate::document::{Graph, Node};
-use crate::text::plain;
+use crate::text::xml;
 
 /// Pixels.
 const LETTER: usize = 8;
@@ -117,7 +117,7 @@ fn draw_box(place: &Place<'_>) -> String {
         (_, None) => ("#fdd", "#c00"),
         _ => ("#eef4ff", "#246"),
     };
-    let (x, name, state) = (place.middle(), escape(&node.name), word(node));
+    let (x, name, state) = (place.middle(), xml(&node.name), word(node));
     format!(
         "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{BOX_HEIGHT}\" rx=\"6\" \
          fill=\"{fill}\" stroke=\"{stroke}\"/>\n\
@@ -127,12 +127,4 @@ fn draw_box(place: &Place<'_>) -> String {
         top + 18,
         top + 35
     )
-}
-
-/// A text as XML has it.
-fn escape(text: &str) -> String {
-    let text = plain(text).replace('&', "&amp;");
-    text.replace('<', "&lt;")
-        .replace('>', "&gt;")
-        .replace('"', "&quot;")
 }

@@ -35,6 +35,16 @@ impl Agent {
         }
     }
 
+    /// All metrics, with what stands now. The kernel is not asked.
+    pub fn metrics_text(&self) -> String {
+        let state = self.state.borrow();
+        let sessions = state.sessions.iter();
+        let custodies = sessions.map(|(_, held)| custody(&state, held));
+        let states = state.workloads.values().map(|workload| workload.state);
+        self.metrics.count(states, custodies);
+        self.metrics.text()
+    }
+
     /// The kernel as it stands. Everybody may ask for the status, but the device has one
     /// opener at a time: so it is opened now and then only, and another opener is not
     /// waited for long.
@@ -110,19 +120,24 @@ fn workloads(state: &State) -> Vec<Workload> {
 }
 
 fn info(state: &State, name: &str, held: &Held) -> SessionInfo {
-    let owner = state.workloads.get(&held.workload);
-    let has_left =
-        owner.is_some_and(|owner| matches!(owner.state, WorkloadState::Left | WorkloadState::Lost));
     SessionInfo {
         name: name.to_owned(),
         workload: Some(held.workload.clone()),
-        custody: match (&held.session, has_left) {
-            (None, _) => Custody::Kernel,
-            (Some(_), true) => Custody::Agent,
-            (Some(_), false) => Custody::Shared,
-        },
+        custody: custody(state, held),
         incoming: held.incoming,
         files: None,
         bytes: None,
+    }
+}
+
+/// Who has a session.
+fn custody(state: &State, held: &Held) -> Custody {
+    let owner = state.workloads.get(&held.workload);
+    let has_left =
+        owner.is_some_and(|owner| matches!(owner.state, WorkloadState::Left | WorkloadState::Lost));
+    match (&held.session, has_left) {
+        (None, _) => Custody::Kernel,
+        (Some(_), true) => Custody::Agent,
+        (Some(_), false) => Custody::Shared,
     }
 }

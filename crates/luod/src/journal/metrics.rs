@@ -3,11 +3,13 @@
 
 use std::sync::atomic::AtomicU64;
 
-use luo_varlink::{HistoryEntry, Phase};
+use luo_varlink::{Custody, HistoryEntry, Phase, WorkloadState};
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
-use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
 /// The label of a phase.
@@ -20,6 +22,34 @@ struct OfPhase {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct OfOutcome {
     outcome: String,
+}
+
+/// The label of how a workload stands.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfState {
+    state: String,
+}
+
+/// The label of who has a session.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct OfCustody {
+    custody: String,
+}
+
+/// Upper ends of a histogram's ranges, in seconds: a simulated jump takes milliseconds, a
+/// machine with firmware in its way minutes.
+const RANGES: [f64; 12] = [
+    0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
+];
+
+/// Makes a histogram with [`RANGES`].
+#[derive(Clone, Copy, Debug)]
+struct Ranges;
+
+impl MetricConstructor<Histogram> for Ranges {
+    fn new_metric(&self) -> Histogram {
+        Histogram::new(RANGES)
+    }
 }
 
 /// No label at all.
@@ -35,6 +65,10 @@ pub struct Metrics {
     // These are families of one, so that before the first update they are absent, not 0.
     blackout: Family<Alone, Seconds>,
     duration: Family<Alone, Seconds>,
+    blackouts: Histogram,
+    phases: Family<OfPhase, Histogram, Ranges>,
+    workloads: Family<OfState, Gauge>,
+    sessions: Family<OfCustody, Gauge>,
     /// Connections that are open.
     pub connections: Gauge,
     /// Connections that were closed because the peer broke a rule.
@@ -49,6 +83,10 @@ impl Default for Metrics {
             updates: Family::default(),
             blackout: Family::default(),
             duration: Family::default(),
+            blackouts: Ranges.new_metric(),
+            phases: Family::new_with_constructor(Ranges),
+            workloads: Family::default(),
+            sessions: Family::default(),
             connections: Gauge::default(),
             misbehaved: Counter::default(),
         };
@@ -68,6 +106,31 @@ impl Default for Metrics {
             "last_update_seconds",
             "How long the last update took in all",
             metrics.duration.clone(),
+        );
+        registry.register(
+            "blackout_seconds",
+            "Blackouts since the agent has started, one for each jump",
+            metrics.blackouts.clone(),
+        );
+        registry.register(
+            "phase_seconds",
+            "How long the phases of updates took that are over",
+            metrics.phases.clone(),
+        );
+        registry.register(
+            "workloads",
+            "Workloads that are registered, by how they stand",
+            metrics.workloads.clone(),
+        );
+        registry.register(
+            "sessions",
+            "Sessions that the agent knows, by who has them",
+            metrics.sessions.clone(),
+        );
+        registry.register(
+            "build",
+            "The agent that runs",
+            Info::new([("version", env!("CARGO_PKG_VERSION"))]),
         );
         registry.register(
             "connections",
@@ -107,6 +170,41 @@ impl Metrics {
         self.duration.get_or_create(&[]).set(seconds(entry.took_us));
         if let Some(blackout) = entry.blackout_us {
             self.blackout.get_or_create(&[]).set(seconds(blackout));
+            self.blackouts.observe(seconds(blackout));
+        }
+        for time in entry.phases() {
+            let label = OfPhase {
+                phase: time.phase.word().to_owned(),
+            };
+            let phase = self.phases.get_or_create(&label);
+            phase.observe(seconds(time.took()));
+        }
+    }
+
+    /// Counts workloads and sessions as they stand. Each state and each custody is there,
+    /// if with 0, so that a rule about it finds something.
+    pub fn count(
+        &self,
+        workloads: impl Iterator<Item = WorkloadState>,
+        sessions: impl Iterator<Item = Custody>,
+    ) {
+        let of_state = |state: WorkloadState| OfState {
+            state: state.word().to_owned(),
+        };
+        let of_custody = |custody: Custody| OfCustody {
+            custody: custody.word().to_owned(),
+        };
+        for &state in WorkloadState::ALL {
+            self.workloads.get_or_create(&of_state(state)).set(0);
+        }
+        for &custody in Custody::ALL {
+            self.sessions.get_or_create(&of_custody(custody)).set(0);
+        }
+        for state in workloads {
+            self.workloads.get_or_create(&of_state(state)).inc();
+        }
+        for custody in sessions {
+            self.sessions.get_or_create(&of_custody(custody)).inc();
         }
     }
 
@@ -144,6 +242,37 @@ mod tests {
         assert!(has(&metrics, "luod_last_blackout_seconds 0.25"));
         assert!(has(&metrics, "luod_last_update_seconds 3.5"));
         assert!(has(&metrics, "luod_updates_total{outcome=\"completed\"} 1"));
+        assert!(has(&metrics, "luod_blackout_seconds_bucket{le=\"0.25\"} 1"));
+        assert!(has(&metrics, "luod_blackout_seconds_bucket{le=\"0.1\"} 0"));
+    }
+
+    #[test]
+    fn workloads_and_sessions_are_counted_as_they_stand() {
+        use WorkloadState::{Left, Running};
+        let metrics = Metrics::default();
+        let count = |states: &[WorkloadState]| {
+            metrics.count(states.iter().copied(), [Custody::Agent].into_iter());
+            metrics.text()
+        };
+        let text = count(&[Running, Running, Left]);
+        assert!(
+            text.contains("luod_workloads{state=\"running\"} 2\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("luod_sessions{custody=\"agent\"} 1\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("luod_sessions{custody=\"kernel\"} 0\n"),
+            "{text}"
+        );
+        let text = count(&[]);
+        assert!(
+            text.contains("luod_workloads{state=\"running\"} 0\n"),
+            "{text}"
+        );
+        assert!(text.contains("luod_build_info{version="), "{text}");
     }
 
     #[test]

@@ -31,7 +31,7 @@ async fn exchange(agent: &Agent, stream: &UnixStream) -> std::io::Result<()> {
             Err(why) => return Err(why),
         }
     }
-    let body = agent.metrics.text();
+    let body = agent.metrics_text();
     let head = "HTTP/1.1 200 OK\r\n\
                 Content-Type: application/openmetrics-text; version=1.0.0; charset=utf-8\r\n\
                 Connection: close\r\n";

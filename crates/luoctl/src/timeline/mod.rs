@@ -1,9 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Timelines, as people read them: pure functions of what the agent tells.
 
+mod lanes;
+mod svg;
+
+pub use svg::svg;
+
 use std::collections::BTreeMap;
 
-use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind};
+use luo_varlink::{HistoryEntry, Outcome, Phase, PhaseTime, TimelineEvent, TimelineKind};
 
 use crate::output::{Paint, Tone};
 use crate::table::Table;
@@ -99,15 +104,12 @@ pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
 
 /// How long each phase took, up to the next one.
 fn phases(entry: &HistoryEntry) -> Option<Table> {
-    let mut begins = begins(&entry.timeline);
-    let (_, last) = *begins.last()?;
-    let end = entry.began_us.saturating_add(entry.took_us).max(last);
-    begins.push((Phase::Normal, end));
+    let times = entry.phases();
+    if times.is_empty() {
+        return None;
+    }
     let mut table = Table::new(&["PHASE", ">TOOK", ""]);
-    for pair in begins.windows(2) {
-        let [(phase, begin), (_, end)] = *pair else {
-            continue;
-        };
+    for PhaseTime { phase, begin, end } in times {
         let meaning = match phase {
             Phase::Preparing => "checks, loading, asking all to get ready",
             Phase::Prepared => "all are ready and run on",
@@ -116,34 +118,12 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
             Phase::Jumping => "from kernel to kernel, until luod was up again",
             Phase::Cancelling => "undoing",
             Phase::Updated => "workloads take back what is theirs",
-            // The end is no phase of an update.
-            Phase::Normal => continue,
+            Phase::Normal => "",
         };
         let time = took(end.saturating_sub(begin));
         table.row([phase.to_string(), time, meaning.to_owned()]);
     }
     Some(table)
-}
-
-/// When each phase began. If the last lines before the jump were lost in it, the jump is
-/// taken to begin with the last line that was not.
-fn begins(timeline: &[TimelineEvent]) -> Vec<(Phase, u64)> {
-    let mut begins = Vec::new();
-    let mut previous = None;
-    for event in timeline {
-        if event.kind == TimelineKind::Phase {
-            let last = begins.last().map(|&(phase, _)| phase);
-            if event.phase == Phase::Updated
-                && last.is_some_and(|phase| phase != Phase::Jumping)
-                && let Some(time) = previous
-            {
-                begins.push((Phase::Jumping, time));
-            }
-            begins.push((event.phase, event.time_us));
-        }
-        previous = Some(event.time_us);
-    }
-    begins
 }
 
 /// The times of one workload.
