@@ -47,6 +47,18 @@ fn published(folder: &Path, files: &BTreeMap<String, String>) {
     }
 }
 
+/// The keys of a configuration file, also those that stand in it as comments.
+fn keys(file: &str) -> Vec<String> {
+    let line = |line: &str| {
+        let key = line.trim_start_matches('#').split_once(" = ")?.0;
+        let is_key = key
+            .chars()
+            .all(|letter| letter.is_ascii_lowercase() || letter == '_');
+        is_key.then(|| key.to_owned())
+    };
+    file.lines().filter_map(line).collect()
+}
+
 #[test]
 fn published_man_pages_are_in_step() {
     let all = [
@@ -57,17 +69,41 @@ fn published_man_pages_are_in_step() {
     let pages = all
         .into_iter()
         .flat_map(|(command, section)| man::pages(command, section).unwrap());
-    let pages: BTreeMap<_, _> = pages.collect();
+    let pages: BTreeMap<_, _> = pages.chain(man::file_pages()).collect();
     for name in [
         "luoctl.1",
         "luoctl-update.1",
         "luod.8",
         "luod-supervise.8",
         "luo-sim.1",
+        "luod.toml.5",
+        "luod-policy.5",
     ] {
         assert!(pages.contains_key(name), "{name} in {:?}", pages.keys());
     }
     assert!(pages["luoctl.1"].contains("the agent cannot be reached"));
+    // Each page that another one names is there.
+    for (page, text) in &pages {
+        let also = text.split(".SH \"SEE ALSO\"\n").nth(1).unwrap_or_default();
+        for name in also.split(", ").filter(|name| !name.trim().is_empty()) {
+            let name = name.trim().replace("\\fI", "").replace("\\fR", "");
+            let name = name.replace("\\-", "-").replace('(', ".").replace(')', "");
+            assert!(pages.contains_key(&name), "{page} names {name}");
+        }
+    }
+    assert!(pages["luoctl.1"].contains(".SH \"SEE ALSO\""));
+    for (page, file) in [
+        ("luod.toml.5", "luod.toml"),
+        ("luod-policy.5", "policy.toml"),
+    ] {
+        let file = fs::read_to_string(in_project("dist/luod").join(file)).unwrap();
+        for key in keys(&file) {
+            assert!(
+                pages[page].contains(&key.replace('-', "\\-")),
+                "{page} has no {key}"
+            );
+        }
+    }
     published(&in_project("docs/man"), &pages);
 }
 

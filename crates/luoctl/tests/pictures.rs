@@ -151,7 +151,7 @@ fn of(workload: &str, took: u64, event: TimelineEvent) -> TimelineEvent {
 }
 
 /// An update that has all phases.
-pub fn completed() -> HistoryEntry {
+pub(crate) fn completed() -> HistoryEntry {
     use Phase::{Freezing, Frozen, Jumping, Prepared, Preparing, Updated};
     use TimelineKind::{Agreed, Asked, Claimed, Finished, Kernel, Left, Over, Restored};
     let phase = |at, phase| event(at, phase, TimelineKind::Phase);

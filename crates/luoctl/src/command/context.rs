@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The context that all commands run in.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use luo_client::agent::{Admin, Status};
 
@@ -40,6 +40,14 @@ impl Context {
     /// A connection that can only look.
     pub(super) fn status(&self) -> Result<Status> {
         Status::connect_to(&self.folder).map_err(Failure::from)
+    }
+
+    /// Writes a text to a file, or to standard output.
+    pub(super) fn write(&mut self, path: Option<&Path>, text: &str) -> Result<()> {
+        match path {
+            Some(path) => std::fs::write(path, text).map_err(|why| Failure::file(path, &why)),
+            None => Ok(self.out.text(text)?),
+        }
     }
 
     /// Says that something is done.

@@ -7,7 +7,7 @@ use clap::ValueEnum;
 
 use super::context::Context;
 use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::Result;
 use crate::graph;
 use crate::output::Paint;
 
@@ -49,9 +49,6 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         Format::Dot => graph::dot(&graph),
         Format::Svg => graph::svg(&graph),
     };
-    match &args.output {
-        Some(path) => std::fs::write(path, text).map_err(|why| Failure::file(path, &why))?,
-        None => context.out.text(&text)?,
-    }
+    context.write(args.output.as_deref(), &text)?;
     Ok(Exit::Done)
 }

@@ -71,27 +71,19 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         one(wanted, &updates)?;
     }
     let text = match (&args.update, updates.first(), args.format) {
-        _ if context.json => return written(context, args, &json(&History { updates })?),
+        _ if context.json => json(&History { updates })?,
         (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
         (Some(_), Some(entry), Format::Svg) => timeline::svg(entry),
         (_, None, _) => "no update has been made\n".to_owned(),
         (None, Some(_), _) => list(&updates, paint),
     };
-    written(context, args, &text)
+    context.write(args.output.as_deref(), &text)?;
+    Ok(Exit::Done)
 }
 
 fn json(history: &History) -> Result<String> {
     let text = serde_json::to_string_pretty(history).map_err(std::io::Error::from)?;
     Ok(text + "\n")
-}
-
-/// Writes it where it was asked for.
-fn written(context: &mut Context, args: &Args, text: &str) -> Result {
-    match &args.output {
-        Some(path) => std::fs::write(path, text).map_err(|why| Failure::file(path, &why))?,
-        None => context.out.text(text)?,
-    }
-    Ok(Exit::Done)
 }
 
 /// Checks that exactly one update fits.

@@ -1,10 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Man pages, out of the definitions of the command lines.
+//!
+//! | file | what |
+//! |---|---|
+//! | `parts` | what stands on a page beside the command line |
+//! | `files` | the pages of the configuration files |
+
+mod files;
+mod parts;
 
 use std::io;
 
 use clap::Command;
 use clap_mangen::Man;
+use roff::Roff;
+
+pub use files::file_pages;
+use parts::{end, entries, examples, see_also};
 
 /// The manual that a page belongs to, as its head says.
 #[derive(Clone, Copy, Debug)]
@@ -35,11 +47,16 @@ pub fn pages(command: Command, section: Section) -> io::Result<Vec<(String, Stri
     let mut pages = Vec::new();
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    add(&mut pages, &command, section)?;
+    add(&mut pages, &command, section, None)?;
     Ok(pages)
 }
 
-fn add(pages: &mut Vec<(String, String)>, command: &Command, section: Section) -> io::Result<()> {
+fn add(
+    pages: &mut Vec<(String, String)>,
+    command: &Command,
+    section: Section,
+    above: Option<&str>,
+) -> io::Result<()> {
     let name = command.get_display_name().unwrap_or(command.get_name());
     let name = name.to_owned();
     let subcommands: Vec<_> = command
@@ -47,7 +64,7 @@ fn add(pages: &mut Vec<(String, String)>, command: &Command, section: Section) -
         .filter(|sub| !sub.is_hide_set())
         .collect();
     for subcommand in &subcommands {
-        add(pages, subcommand, section)?;
+        add(pages, subcommand, section, Some(&name))?;
     }
     let man = Man::new(command.clone())
         .section(section.number)
@@ -56,7 +73,28 @@ fn add(pages: &mut Vec<(String, String)>, command: &Command, section: Section) -
         .date("");
     let mut text = Vec::new();
     man.render(&mut text)?;
-    let text = String::from_utf8_lossy(&text).into_owned();
+    let mut text = String::from_utf8_lossy(&text).into_owned();
+    text += &rest(&name, above, section);
     pages.push((format!("{name}.{}", section.number), text));
     Ok(())
+}
+
+/// What follows after the command line.
+fn rest(name: &str, above: Option<&str>, section: Section) -> String {
+    let end = end(name);
+    let mut page = Roff::new();
+    entries(&mut page, "SIGNALS", end.signals);
+    entries(&mut page, "FILES", end.files);
+    examples(&mut page, end.examples);
+    let above = above.map(|above| format!("{above}({})", section.number));
+    let mut see: Vec<_> = above.into_iter().collect();
+    see.extend(end.see.iter().map(|&name| name.to_owned()));
+    // Whoever reads of luoctl looks for the agent, too.
+    if name.starts_with("luoctl") {
+        see.push("luod(8)".to_owned());
+    }
+    if !see.is_empty() {
+        see_also(&mut page, &see);
+    }
+    page.render()
 }

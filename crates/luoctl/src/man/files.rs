@@ -1,0 +1,198 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pages of the two configuration files.
+
+use roff::{Roff, roman};
+
+use super::parts::{Entry, entries, examples, see_also};
+
+/// A file's page.
+struct Page {
+    name: &'static str,
+    what: &'static str,
+    path: &'static str,
+    /// What is to be known before the keys.
+    words: &'static [&'static str],
+    /// Tables of the file, each with its keys; the first has none.
+    tables: &'static [(&'static str, &'static [Entry])],
+    examples: &'static [Entry],
+    see: &'static [&'static str],
+}
+
+const PAGES: [Page; 2] = [
+    Page {
+        name: "luod.toml",
+        what: "configuration of the live update agent",
+        path: "/etc/luod/luod.toml",
+        words: &[
+            "TOML, all of it optional. A word that is not listed here is an error, told with its \
+             line. Times are seconds from 0.001 to 604800, with fractions. The agent reads the \
+             file when it starts; restarting it loses no session (luod(8)).",
+        ],
+        tables: &[
+            (
+                "KEYS",
+                &[
+                    (
+                        "prepare_deadline = 60",
+                        "How long a workload has to get ready. One that does not answer in time ends the \
+                         update, and everything runs on.",
+                    ),
+                    (
+                        "freeze_deadline = 10",
+                        "How long a workload has to stand still.",
+                    ),
+                    (
+                        "restore_deadline = 120",
+                        "After the jump: how long sessions wait to be claimed.",
+                    ),
+                    (
+                        "unclaimed = \"finish\"",
+                        "What becomes of sessions that nobody has claimed by then: \"finish\" releases what is \
+                         in them, \"keep\" waits until somebody claims them or `luoctl finish --release`.",
+                    ),
+                    (
+                        "jump = \"direct\"",
+                        "\"direct\": the agent calls reboot(2) as soon as all stand still; what is no workload \
+                         is not told. \"systemctl\": `systemctl kexec`, which stops all services before; takes \
+                         systemd 255 or newer.",
+                    ),
+                    (
+                        "state_directory = \"/var/lib/luod\"",
+                        "Where the history is: an absolute path.",
+                    ),
+                ],
+            ),
+            (
+                "[target]",
+                &[
+                    (
+                        "image = PATH",
+                        "The kernel that an update jumps into if it names none.",
+                    ),
+                    (
+                        "initrd = PATH",
+                        "Its initrd. It is not taken for another kernel than that image.",
+                    ),
+                    (
+                        "command_line = TEXT",
+                        "Its command line; without it the running kernel's is taken, but for what the boot \
+                         loader has added.",
+                    ),
+                ],
+            ),
+            (
+                "[checks]",
+                &[
+                    (
+                        "ignore = [NAMES]",
+                        "Checks whose failure is a warning only: names as `luoctl check` prints them.",
+                    ),
+                    (
+                        "root = \"/\"",
+                        "Where /proc, /sys and /boot are looked for, for simulations.",
+                    ),
+                ],
+            ),
+            (
+                "[workload.NAME]",
+                &[(
+                    "prepare_deadline, freeze_deadline",
+                    "Other deadlines for a workload, or with a pattern like [workload.\"vm-*\"] for all \
+                         whose names fit; the longest pattern counts.",
+                )],
+            ),
+        ],
+        examples: &[(
+            "Guests get five minutes to get ready, and two seconds to stand still.",
+            "[target]\nimage = \"/boot/vmlinuz\"\ninitrd = \"/boot/initrd.img\"\n\n[workload.\"vm-*\"]\n\
+             prepare_deadline = 300\nfreeze_deadline = 2",
+        )],
+        see: &["luod(8)", "luod-policy(5)", "luoctl-check(1)"],
+    },
+    Page {
+        name: "luod-policy",
+        what: "who may own which workloads and sessions",
+        path: "/etc/luod/policy.toml",
+        words: &[
+            "TOML, all of it optional. Who may connect at all are root and the members of the group \
+             luo.",
+            "Without any rule a service owns the name of its unit and all that begins with it and a \
+             dot (cache.service: `cache`, `cache.index`), a user outside of services `uid-1000` and \
+             `uid-1000.*`, and root outside of services every name. A rule allows some more. Who is \
+             refused is told the rule that would allow it.",
+        ],
+        tables: &[
+            (
+                "[limits]",
+                &[
+                    ("sessions = 16", "Sessions of a workload."),
+                    (
+                        "files = 1024",
+                        "Files in the sessions of a workload, where the kernel tells of them.",
+                    ),
+                    (
+                        "bytes = 0",
+                        "Bytes of memory that those keep, where the kernel tells of them; 0 is no limit.",
+                    ),
+                    (
+                        "connections = 256",
+                        "Connections of one user; root has no limit.",
+                    ),
+                ],
+            ),
+            (
+                "[[allow]]",
+                &[
+                    (
+                        "unit = PATTERN, uid = NUMBER, gid = NUMBER",
+                        "Whom the rule is for: one of the three or more, and all that are named must fit. \
+                         Patterns have * and ?.",
+                    ),
+                    (
+                        "names = [PATTERNS]",
+                        "Names of workloads and sessions that they may own besides their own.",
+                    ),
+                    (
+                        "sessions, files, bytes = NUMBER",
+                        "Other limits than everybody's.",
+                    ),
+                ],
+            ),
+        ],
+        examples: &[(
+            "Each vmm@N.service may own guests, with 64 GiB each.",
+            "[[allow]]\nunit = \"vmm@*.service\"\nnames = [\"vm-*\"]\nsessions = 64\nbytes = 68719476736",
+        )],
+        see: &["luod(8)", "luod.toml(5)", "luoctl-sessions(1)"],
+    },
+];
+
+/// The pages: each a file's name and its text.
+#[must_use]
+pub fn file_pages() -> Vec<(String, String)> {
+    PAGES.iter().map(render).collect()
+}
+
+fn render(page: &Page) -> (String, String) {
+    let mut text = Roff::new();
+    let version = concat!("luod ", env!("CARGO_PKG_VERSION"));
+    text.control("TH", [page.name, "5", "", version, "File Formats"]);
+    text.control("SH", ["NAME"]);
+    text.text([roman(format!("{} - {}", page.name, page.what))]);
+    text.control("SH", ["SYNOPSIS"]);
+    text.text([roman(page.path)]);
+    text.control("SH", ["DESCRIPTION"]);
+    for (at, words) in page.words.iter().enumerate() {
+        if at > 0 {
+            text.control("PP", []);
+        }
+        text.text([roman(*words)]);
+    }
+    for (title, keys) in page.tables {
+        entries(&mut text, title, keys);
+    }
+    examples(&mut text, page.examples);
+    let see: Vec<_> = page.see.iter().map(|&name| name.to_owned()).collect();
+    see_also(&mut text, &see);
+    (format!("{}.5", page.name), text.to_roff())
+}

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What stands on a man page beside the command line: files, signals, examples, other pages.
+
+use roff::{Roff, bold, italic, roman};
+
+/// A word, and what it means.
+pub(super) type Entry = (&'static str, &'static str);
+
+/// The end of a page.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct End {
+    /// Paths.
+    pub(super) files: &'static [Entry],
+    /// Signals that are obeyed.
+    pub(super) signals: &'static [Entry],
+    /// What somebody wants, and the commands or lines that do it.
+    pub(super) examples: &'static [Entry],
+    /// Other pages, as `luod(8)`.
+    pub(super) see: &'static [&'static str],
+}
+
+const AGENT_FILES: &[Entry] = &[
+    (
+        "/etc/luod/luod.toml",
+        "The configuration, see luod.toml(5).",
+    ),
+    (
+        "/etc/luod/policy.toml",
+        "Who may own what, see luod-policy(5).",
+    ),
+    (
+        "/run/luod/workload, admin, status, metrics",
+        "The sockets: of workloads (root and the group luo), of administrators (root), of \
+         everybody, and of Prometheus.",
+    ),
+    (
+        "/var/lib/luod",
+        "The history, a line of JSON for each update.",
+    ),
+    ("/dev/liveupdate", "The kernel's orchestrator."),
+];
+
+/// What is known of a page beyond its command line.
+pub(super) fn end(page: &str) -> End {
+    match page {
+        "luoctl" => End {
+            files: AGENT_FILES,
+            examples: &[
+                ("Would an update work? Nothing is changed.", "luoctl check"),
+                ("Update to the kernel of luod.toml.", "luoctl update"),
+                ("Why did it not happen?", "luoctl history last"),
+                ("Who is waited for?", "luoctl status"),
+                ("End an update; all go on as before.", "luoctl cancel"),
+            ],
+            see: &["luoctl-check(1)", "luoctl-update(1)", "luoctl-history(1)"],
+            ..End::default()
+        },
+        "luoctl-check" => End {
+            examples: &[
+                ("Check the kernel of luod.toml.", "luoctl check"),
+                (
+                    "Check another one.",
+                    "luoctl check --kernel /boot/vmlinuz-7.3.5 --initrd /boot/initrd.img-7.3.5",
+                ),
+                (
+                    "For a script: names of what failed.",
+                    "luoctl check --json | jq -r '.report.checks[]|select(.status==\"failed\").name'",
+                ),
+            ],
+            see: &["luoctl-plan(1)", "luoctl-update(1)", "luod.toml(5)"],
+            ..End::default()
+        },
+        "luoctl-update" => End {
+            examples: &[
+                ("See what would be done.", "luoctl update --dry-run"),
+                ("Do it.", "luoctl update"),
+                ("Afterwards: what came of it.", "luoctl history last"),
+            ],
+            see: &["luoctl-check(1)", "luoctl-cancel(1)", "luoctl-history(1)"],
+            ..End::default()
+        },
+        "luoctl-cancel" => End {
+            examples: &[("End the update that is under way.", "luoctl cancel")],
+            see: &["luoctl-status(1)", "luoctl-update(1)"],
+            ..End::default()
+        },
+        "luoctl-history" => End {
+            files: &[(
+                "/var/lib/luod",
+                "The history, a line of JSON for each update.",
+            )],
+            examples: &[
+                ("The last ten updates.", "luoctl history"),
+                ("All about the last one.", "luoctl history last"),
+                (
+                    "The same as a picture.",
+                    "luoctl history last --format svg --output update.svg",
+                ),
+            ],
+            see: &["luoctl-watch(1)"],
+            ..End::default()
+        },
+        "luoctl-release" => End {
+            examples: &[
+                (
+                    "Which sessions has nobody but the agent?",
+                    "luoctl sessions",
+                ),
+                (
+                    "Release one, with all that is in it.",
+                    "luoctl release vm-7",
+                ),
+            ],
+            see: &["luoctl-sessions(1)", "luoctl-finish(1)"],
+            ..End::default()
+        },
+        "luoctl-finish" => End {
+            examples: &[
+                ("Who has not come back?", "luoctl status"),
+                (
+                    "Wait no longer, and lose what nobody has claimed.",
+                    "luoctl finish --release",
+                ),
+            ],
+            see: &["luoctl-sessions(1)", "luoctl-release(1)"],
+            ..End::default()
+        },
+        "luod" => End {
+            files: AGENT_FILES,
+            signals: &[(
+                "TERM",
+                "The agent ends; under systemd its sessions stay in the descriptor store.",
+            )],
+            examples: &[
+                (
+                    "Start it, now and at each boot.",
+                    "systemctl enable --now luod",
+                ),
+                (
+                    "What it says of one workload.",
+                    "journalctl -u luod F_WORKLOAD=vm-7",
+                ),
+            ],
+            see: &[
+                "luoctl(1)",
+                "luod.toml(5)",
+                "luod-policy(5)",
+                "luod-supervise(8)",
+            ],
+        },
+        "luod-supervise" => End {
+            see: &["luod.toml(5)"],
+            ..End::default()
+        },
+        _ => End::default(),
+    }
+}
+
+/// Adds a section of entries, each with its words.
+pub(super) fn entries(page: &mut Roff, title: &str, entries: &[Entry]) {
+    if entries.is_empty() {
+        return;
+    }
+    page.control("SH", [title]);
+    for (word, words) in entries {
+        page.control("TP", []);
+        page.text([bold(*word)]);
+        page.text([roman(*words)]);
+    }
+}
+
+/// Adds examples: what is wanted, and how.
+pub(super) fn examples(page: &mut Roff, all: &[Entry]) {
+    if all.is_empty() {
+        return;
+    }
+    page.control("SH", ["EXAMPLES"]);
+    for (wanted, lines) in all {
+        page.control("PP", []);
+        page.text([roman(*wanted)]);
+        page.control("PP", []);
+        page.control("RS", ["4"]);
+        page.control("nf", []);
+        for line in lines.lines() {
+            page.text([roman(line)]);
+        }
+        page.control("fi", []);
+        page.control("RE", []);
+    }
+}
+
+/// Adds the names of other pages.
+pub(super) fn see_also(page: &mut Roff, pages: &[String]) {
+    page.control("SH", ["SEE ALSO"]);
+    let mut line = Vec::new();
+    for (at, name) in pages.iter().enumerate() {
+        if at > 0 {
+            line.push(roman(", "));
+        }
+        line.push(italic(name.as_str()));
+    }
+    page.text(line);
+}
