@@ -9,12 +9,6 @@ use std::process::Command;
 use luo_sim::{Program, Simulator};
 use tempfile::TempDir;
 
-/// Where cargo has put this program and what it depends on.
-fn built() -> PathBuf {
-    let own = std::env::current_exe().unwrap();
-    own.parent().unwrap().into()
-}
-
 fn simulate(program: Program, boots: usize) -> String {
     let outcome = Simulator::new()
         .each_boot(program)
@@ -32,7 +26,7 @@ fn simulate(program: Program, boots: usize) -> String {
 #[track_caller]
 fn counts(program: &Path) {
     assert!(program.exists(), "{} is not built", program.display());
-    let guest = env!("CARGO_BIN_EXE_luo-client-guest");
+    let guest = crate::guest();
     let program = program.to_str().unwrap();
     let output = simulate(Program::new(guest).args(["agent", "3", program]), 3);
     // Between the end of the agent and its own the simulator leaves a workload a moment
@@ -66,14 +60,14 @@ fn compile(name: &str, into: &TempDir, library: &[&str]) -> PathBuf {
 #[test]
 fn the_workload_in_rust_counts_its_starts() {
     // Built with the tests: `cargo test -p luo-client`, not `--test client` alone.
-    counts(&built().join("../examples/workload"));
+    counts(&crate::built().join("../examples/workload"));
 }
 
 #[test]
 fn the_workload_in_c_counts_its_starts() {
     let folder = tempfile::tempdir().unwrap();
     // As it is installed: by the name that programs link, and by that they look for.
-    let shared = built().join("libluo_client_c.so");
+    let shared = crate::built().join("libluo_client_c.so");
     for name in ["libluo_client.so", "libluo_client.so.0"] {
         std::os::unix::fs::symlink(&shared, folder.path().join(name)).unwrap();
     }
@@ -91,7 +85,7 @@ fn the_workload_in_c_counts_its_starts() {
 #[test]
 fn memory_goes_over_a_kexec_in_c() {
     let folder = tempfile::tempdir().unwrap();
-    let library = built().join("libluo_client_c.a");
+    let library = crate::built().join("libluo_client_c.a");
     let library = [library.to_str().unwrap(), "-lpthread", "-ldl", "-lm"];
     let program = compile("kernel", &folder, &library);
     let program = program.to_str().unwrap();

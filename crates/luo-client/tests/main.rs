@@ -10,3 +10,19 @@ mod regions;
 mod tools;
 mod wire;
 mod workload;
+
+use std::path::PathBuf;
+
+/// The folder of this program, in which cargo has put what it has built.
+fn built() -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    own.parent().unwrap().into()
+}
+
+/// The program that runs under the simulator. It is built with the tests: by `cargo test
+/// -p luo-client`, not by `--test client` alone.
+fn guest() -> PathBuf {
+    let program = built().join("../examples/luo-client-guest");
+    assert!(program.exists(), "{} is not built", program.display());
+    program
+}

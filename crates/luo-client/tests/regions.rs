@@ -50,7 +50,7 @@ fn tokens_are_the_first_that_are_free() {
 /// A scenario of the guest, once at each boot.
 #[track_caller]
 fn simulate(scenario: &str) {
-    let guest = env!("CARGO_BIN_EXE_luo-client-guest");
+    let guest = crate::guest();
     let outcome = Simulator::new()
         .each_boot(Program::new(guest).args([scenario]))
         .at_most(2)

@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command `luo-sim`.
 
+mod built;
+
 use std::io::Write as _;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Output};
 
 const SIM: &str = env!("CARGO_BIN_EXE_luo-sim");
-const GUEST: &str = env!("CARGO_BIN_EXE_luo-sim-guest");
+
+/// The test program, as a path.
+fn guest() -> String {
+    built::program("luo-sim-guest").to_str().unwrap().to_owned()
+}
 
 fn sim(arguments: &[&str]) -> Output {
     Command::new(SIM).args(arguments).output().unwrap()
@@ -18,7 +24,10 @@ fn text(bytes: &[u8]) -> String {
 
 #[test]
 fn a_command_for_each_boot() {
-    let first = format!("{GUEST} hold vm <&- & sleep 0; echo one; exec {SIM} kexec");
+    let first = format!(
+        "{} hold vm <&- & sleep 0; echo one; exec {SIM} kexec",
+        guest()
+    );
     let output = sim(&["run", "--boot", &first, "--boot", "echo two; exit 3"]);
     assert_eq!(output.status.code(), Some(3), "{}", text(&output.stderr));
     assert!(text(&output.stdout).ends_with("two\n"));
@@ -26,7 +35,7 @@ fn a_command_for_each_boot() {
 
 #[test]
 fn the_same_program_at_each_boot() {
-    let output = sim(&["run", "--boots", "2", "--times", "--", GUEST, "cycle"]);
+    let output = sim(&["run", "--boots", "2", "--times", "--", &guest(), "cycle"]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("boot 0 to 1: "));
 }
@@ -35,7 +44,15 @@ fn the_same_program_at_each_boot() {
 fn the_trace_is_lines_of_json() {
     let path = std::env::temp_dir().join(format!("luo-sim-{}.json", std::process::id()));
     let file = path.to_str().unwrap();
-    let output = sim(&["run", "--trace", "--trace-json", file, "--", GUEST, "cycle"]);
+    let output = sim(&[
+        "run",
+        "--trace",
+        "--trace-json",
+        file,
+        "--",
+        &guest(),
+        "cycle",
+    ]);
     assert!(output.status.success(), "{}", text(&output.stderr));
     let trace = std::fs::read_to_string(&path).unwrap();
     std::fs::remove_file(&path).unwrap();
@@ -95,7 +112,7 @@ fn an_ordinary_user_can_simulate() {
         std::fs::copy(from, &to).unwrap();
         to
     };
-    let (sim, guest) = (copy(SIM, "sim"), copy(GUEST, "guest"));
+    let (sim, guest) = (copy(SIM, "sim"), copy(&guest(), "guest"));
     let mut command = Command::new(sim);
     command
         .args(["run", "--boots", "2", "--"])
@@ -126,7 +143,7 @@ fn twenty_thousand_sessions() {
         std::io::stdout().lock().write_all(said.as_bytes()).unwrap();
     }
     let output = Command::new(SIM)
-        .args(["run", "--boots", "2", "--", GUEST, "sessions"])
+        .args(["run", "--boots", "2", "--", &guest(), "sessions"])
         .arg(count.to_string())
         .output()
         .unwrap();
@@ -145,7 +162,7 @@ fn without(call: i64) -> Output {
     // The filter is the thread's and what it starts, and goes with it.
     let filtered = std::thread::spawn(move || {
         apply_filter(&program).unwrap();
-        sim(&["run", "--boots", "2", "--", GUEST, "cycle"])
+        sim(&["run", "--boots", "2", "--", &guest(), "cycle"])
     });
     filtered.join().unwrap()
 }

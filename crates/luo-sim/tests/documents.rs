@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What docs/testing.md has to be pasted is true.
 
+mod built;
+
 use std::ffi::OsStr;
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -43,7 +45,7 @@ impl Drop for Folder {
 /// Runs a command where the reader's VMM and the simulator are found.
 fn run(program: impl AsRef<OsStr>, arguments: &[&str]) -> (bool, String) {
     let folder = Folder::new();
-    symlink(env!("CARGO_BIN_EXE_luo-sim-vmm"), folder.0.join("my-vmm")).unwrap();
+    symlink(built::program("luo-sim-vmm"), folder.0.join("my-vmm")).unwrap();
     let simulator = Path::new(env!("CARGO_BIN_EXE_luo-sim")).parent().unwrap();
     let (folder_path, simulator) = (folder.0.display(), simulator.display());
     let path = std::env::var("PATH").unwrap_or_default();

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The simulator as a library.
 
+mod built;
 mod faults;
 mod programs;
 
@@ -8,7 +9,7 @@ use luo_sim::{Outcome, Program, Simulator};
 
 /// The test program in a scenario.
 fn guest(arguments: &[&str]) -> Program {
-    Program::new(env!("CARGO_BIN_EXE_luo-sim-guest")).args(arguments)
+    Program::new(built::program("luo-sim-guest")).args(arguments)
 }
 
 /// A simulation with the same scenario at each boot, of which there are some.

@@ -62,7 +62,8 @@ fn a_change_of_state_can_be_polled_for() {
 /// A daemon holds the sessions: nothing of the first boot is left in the second.
 #[test]
 fn daemons_are_of_the_machine_and_end_with_it() {
-    let guest = env!("CARGO_BIN_EXE_luo-sim-guest");
+    let guest = crate::built::program("luo-sim-guest");
+    let guest = guest.display();
     let sim = env!("CARGO_BIN_EXE_luo-sim");
     let first = format!(
         "{{ sleep 600 | setsid {guest} hold daemon & }} | head -n 1; \

@@ -181,3 +181,33 @@ fn promtool_agrees_with_the_alerts() {
         assert!(ended.status.success(), "{ended:?}");
     }
 }
+
+/// What `cargo install` would install of this project: no program of a test.
+#[test]
+fn only_what_is_meant_to_be_installed_is() {
+    let metadata = std::process::Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .output()
+        .unwrap();
+    assert!(metadata.status.success(), "{metadata:?}");
+    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let mut programs = BTreeSet::new();
+    for package in metadata["packages"].as_array().unwrap() {
+        let manifest = package["manifest_path"].as_str().unwrap();
+        if !manifest.contains("/crates/") {
+            continue;
+        }
+        for target in package["targets"].as_array().unwrap() {
+            if target["kind"][0] == "bin" {
+                programs.insert(target["name"].as_str().unwrap().to_owned());
+            }
+        }
+    }
+    assert_eq!(Vec::from_iter(programs), ["luo-sim", "luoctl", "luod"]);
+}

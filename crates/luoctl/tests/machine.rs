@@ -8,14 +8,17 @@ use luo_sim::{Outcome, Program, Simulator};
 use luo_varlink::paths;
 use tempfile::TempDir;
 
-const GUEST: &str = env!("CARGO_BIN_EXE_luoctl-guest");
 pub(crate) const LUOCTL: &str = env!("CARGO_BIN_EXE_luoctl");
 
 /// Another program of the machine: `luod`, `luo-sim` or `workload`. They are built with
 /// the tests: by `cargo test -p luoctl`, not by `--test luoctl` alone.
 pub(crate) fn program(name: &str) -> PathBuf {
+    built(&format!("luoctl-test-{name}"))
+}
+
+fn built(name: &str) -> PathBuf {
     let folder = Path::new(LUOCTL).parent().unwrap().join("examples");
-    let program = folder.join(format!("luoctl-test-{name}"));
+    let program = folder.join(name);
     assert!(program.exists(), "{} is not built", program.display());
     program
 }
@@ -73,7 +76,7 @@ impl Machine {
         for (number, script) in self.boots.iter().enumerate() {
             // A folder of a boot's own, as on a machine.
             let runtime = folder.join(format!("run-{number}"));
-            let program = Program::new(GUEST)
+            let program = Program::new(built("luoctl-guest"))
                 .arg(script)
                 .env("LUOCTL_TEST_FOLDER", folder)
                 .env("LUOCTL_TEST_LUOD", program("luod"))
