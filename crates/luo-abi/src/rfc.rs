@@ -71,7 +71,8 @@ pub enum State {
     Normal = 0,
     /// Everybody has agreed and the set of what is preserved is fixed.
     Prepared = 1,
-    /// Everything is written down for the next kernel.
+    /// Nobody touches what is preserved any more. The reboot freezes everything anew, and
+    /// writes it down for the next kernel.
     Frozen = 2,
     /// The previous kernel handed over, and not all of it is finished.
     Updated = 3,

@@ -23,8 +23,8 @@ the table that the kernel and the simulator dispatch by: `luo_abi::calls::CALLS`
 - *may end with*: beside that, EFAULT for memory that cannot be read or written, ENOMEM,
   and, where handlers or subsystems are asked (+), whatever they say.
 - A call that the descriptor does not take ends with ENOTTY.
-- Whoever holds a descriptor may make its calls: what is to be checked of a program is
-  checked when it opens the device.
+- Whoever holds a descriptor may make its calls, whoever opened it, but for those that end
+  with EACCES: these move or show the whole machine, and take CAP_SYS_ADMIN at the call.
 ";
 
 fn states(call: &Call) -> String {

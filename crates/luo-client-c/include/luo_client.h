@@ -125,7 +125,7 @@ int luo_device_retrieve_session(int device, const char *name);
 int luo_session_preserve_fd(int session, int fd, uint64_t token);
 
 // Takes one file back out of a session for the next kernel. Gives 0, or ENOENT; EBUSY:
-// the state is prepared or frozen; ENOTTY, EINVAL: the kernel cannot do that.
+// the file took part in a prepare; ENOTTY, EINVAL: the kernel cannot do that.
 int luo_session_unpreserve_fd(int session, uint64_t token);
 
 // Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
@@ -133,7 +133,7 @@ int luo_session_unpreserve_fd(int session, uint64_t token);
 int luo_session_retrieve_fd(int session, uint64_t token);
 
 // Says that a file needs another of the same session. Gives 0, or ENOENT; ELOOP; EEXIST;
-// EBUSY: the state is prepared or frozen; ENOTTY, EINVAL: the kernel cannot do that.
+// EBUSY: the file took part in a prepare; ENOTTY, EINVAL: the kernel cannot do that.
 int luo_session_add_dependency(int session, uint64_t token, uint64_t on);
 
 // Writes a session's name and a zero into a buffer, which takes up to 64 bytes. Gives

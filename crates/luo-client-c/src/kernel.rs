@@ -62,7 +62,7 @@ pub unsafe extern "C" fn luo_session_preserve_fd(session: c_int, fd: c_int, toke
 }
 
 /// Takes one file back out of a session for the next kernel. Gives 0, or ENOENT; EBUSY:
-/// the state is prepared or frozen; ENOTTY, EINVAL: the kernel cannot do that.
+/// the file took part in a prepare; ENOTTY, EINVAL: the kernel cannot do that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_session_unpreserve_fd(session: c_int, token: u64) -> c_int {
     call(|| {
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn luo_session_retrieve_fd(session: c_int, token: u64) -> 
 }
 
 /// Says that a file needs another of the same session. Gives 0, or ENOENT; ELOOP; EEXIST;
-/// EBUSY: the state is prepared or frozen; ENOTTY, EINVAL: the kernel cannot do that.
+/// EBUSY: the file took part in a prepare; ENOTTY, EINVAL: the kernel cannot do that.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_session_add_dependency(session: c_int, token: u64, on: u64) -> c_int {
     call(|| {

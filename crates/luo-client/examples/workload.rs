@@ -2,9 +2,10 @@
 //! Counts how often it was started, over any number of kernels.
 use std::time::Duration;
 
+use anyhow::Context;
 use luo_client::{SessionName, agent::Agent, memory::Regions};
 
-fn main() -> Result<(), Box<dyn std::error::Error>> {
+fn main() -> anyhow::Result<()> {
     let name = SessionName::new("counter")?;
     let mut workload = Agent::connect()?.register("counter", &[])?;
     let mut regions = Regions::new();
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     } else {
         regions.create("starts", 8)?;
     }
-    let starts = regions.get("starts").ok_or("no such region")?.map()?;
+    let starts = regions.get("starts").context("no region `starts`")?.map()?;
     starts.store(0, starts.load(0)? + 1)?;
     println!("start {}", starts.load(0)?);
     regions.preserve_into(&workload.create_session(&name)?)?;

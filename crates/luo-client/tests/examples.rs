@@ -57,6 +57,23 @@ fn compile(name: &str, into: &TempDir, library: &[&str]) -> PathBuf {
     program
 }
 
+/// Where there is no agent a reader's first run fails: by a sentence, not by a structure.
+#[test]
+fn the_workload_in_rust_fails_by_a_sentence() {
+    let folder = TempDir::new().unwrap();
+    let done = Command::new(crate::built().join("../examples/workload"))
+        .env("LUOD_RUNTIME_DIRECTORY", folder.path())
+        .env_remove("RUST_BACKTRACE")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(
+        !done.status.success() && said.starts_with("Error: "),
+        "{said}"
+    );
+    assert!(!said.contains(['{', '}', '"']), "{said}");
+}
+
 #[test]
 fn the_workload_in_rust_counts_its_starts() {
     // Built with the tests: `cargo test -p luo-client`, not `--test client` alone.

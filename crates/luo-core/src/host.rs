@@ -84,7 +84,6 @@ impl Access {
 }
 
 /// A host of the engine.
-///
 pub trait Host: Sized {
     /// A reference to an open file. Dropping it gives it back.
     type File: Clone;

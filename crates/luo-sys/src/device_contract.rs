@@ -86,7 +86,7 @@ impl Device {
     /// The sessions, those of device instances included.
     ///
     /// # Errors
-    /// As [`Device::list_files`].
+    /// As [`Device::list_files`]. EACCES without CAP_SYS_ADMIN.
     pub fn list_sessions(&self, which: Which) -> Result<Vec<SessionEntry>> {
         let query = Query {
             command: contract::LIST_SESSIONS,

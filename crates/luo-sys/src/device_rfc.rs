@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The device's calls of the original proposal, see [`luo_abi::rfc`].
+//! The device's calls of the original proposal, see [`luo_abi::rfc`]. All but
+//! [`Device::state`] take CAP_SYS_ADMIN, else they end with EACCES.
 
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
@@ -50,6 +51,7 @@ impl Device {
     /// - EBUSY: the state is not updated.
     /// - ENOENT: nothing was registered under this token.
     /// - EINVAL: it is restored already.
+    /// - ENOTRECOVERABLE: the reboot could not hand it over.
     /// - EMFILE, ENFILE, and whatever the file's handler reports, which is
     ///   final.
     /// - ENOTTY: the implementation lacks the call.

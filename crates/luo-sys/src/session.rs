@@ -56,6 +56,7 @@ impl Session {
     /// - EINVAL: this is an outgoing session.
     /// - ENOENT: nothing was preserved under this token, or the session is
     ///   finished.
+    /// - ENOTRECOVERABLE: the reboot could not hand it over.
     /// - ENOMEM, EMFILE, ENFILE, and whatever the file's handler reports; a
     ///   handler's failure is final.
     pub fn retrieve_fd(&self, token: Token) -> Result<OwnedFd> {

@@ -20,7 +20,7 @@ impl Session {
     /// # Errors
     /// - ENOENT: there is no such token.
     /// - EINVAL: this is a retrieved session.
-    /// - EBUSY: the state is prepared or frozen.
+    /// - EBUSY: the file took part in a prepare.
     /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
     pub fn unpreserve_fd(&self, token: Token) -> Result<()> {
         let mut argument = UnpreserveFd {
@@ -39,7 +39,7 @@ impl Session {
     /// - EEXIST: that is declared already.
     /// - ENOSPC: there are as many dependencies as can be handed over.
     /// - EINVAL: this is a retrieved session.
-    /// - EBUSY: the state is prepared or frozen.
+    /// - EBUSY: the file took part in a prepare.
     /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
     pub fn add_dependency(&self, token: Token, on: Needed) -> Result<()> {
         dependency::add(self, token, on)

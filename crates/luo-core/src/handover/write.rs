@@ -68,8 +68,8 @@ impl<H: Host> Engine<H> {
     /// them. Until then there can be no sessions.
     ///
     /// The two roots have `size_of::<luo_abi::handover::Root>()` and
-    /// `size_of::<luo_abi::supplement::Root>()` bytes at the start of their pages;
-    /// the host makes both known to the next kernel.
+    /// [`luo_abi::supplement::ROOT_LENGTH`] bytes at the start of their pages; the host makes
+    /// both known to the next kernel.
     pub fn arm(&mut self, pages: RootPages<H::Block>) {
         self.root = Some(pages.root);
         self.flb_page = Some(pages.flbs);

@@ -33,7 +33,7 @@ pub(crate) fn retry_closed<H: Lock>(host: &H, mut report: impl FnMut(&Error)) ->
 /// go. Nothing happens to one that somebody has retrieved meanwhile.
 ///
 /// # Errors
-/// As [`close_session`], and [`Error::Frozen`].
+/// As [`crate::update::leave::close_session`], and [`Error::Frozen`].
 fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     let claimed = host.wait(|engine| {
         // It does not wait for the end of a freeze: an open of a device may hold

@@ -25,7 +25,7 @@ use crate::update::Report;
 /// Dependents go before what they need, files before subsystems. `released` is
 /// told of each file whose memory is released.
 ///
-/// It cannot fail: a file that its handler does not let go of stays with its
+/// No handler can make it fail: a file that its handler does not let go of stays with its
 /// session, which is tried again at each open of the device, and does not keep
 /// the machine in this state.
 ///

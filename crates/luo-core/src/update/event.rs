@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! The events PREPARE, FREEZE and CANCEL. FINISH is in `end_of_update`.
+//! The events PREPARE, FREEZE and CANCEL. FINISH is in `end`.
 
 use luo_abi::rfc::{Event, State as MachineState};
 

@@ -7,6 +7,9 @@
  * nor mainline has: dependencies between files, and queries.
  *
  * All are told apart by their whole value. An unknown one gets -ENOTTY.
+ *
+ * What moves or shows the whole machine takes CAP_SYS_ADMIN at the call, else -EACCES: the
+ * events, the FD calls, LIST_SESSIONS, LIST_PARTICIPANTS and GET_FAILURE.
  */
 #ifndef _UAPI_LINUX_LIVEUPDATE_CONTRACT_H
 #define _UAPI_LINUX_LIVEUPDATE_CONTRACT_H
@@ -20,7 +23,8 @@
  * @LIVEUPDATE_STATE_NORMAL: Nothing is under way.
  * @LIVEUPDATE_STATE_PREPARED: Everybody has agreed, and the set of what is preserved
  *	is fixed.
- * @LIVEUPDATE_STATE_FROZEN: Everything is written down for the next kernel.
+ * @LIVEUPDATE_STATE_FROZEN: Nobody touches what is preserved any more. The reboot freezes
+ *	everything anew, and writes it down for the next kernel.
  * @LIVEUPDATE_STATE_UPDATED: The previous kernel handed over, and not all of it is
  *	finished.
  */
@@ -85,8 +89,8 @@ struct liveupdate_fd {
  *
  * Once: of many who ask, one gets it. State updated, else -EBUSY.
  *
- * Return: 0. -ENOENT, unknown token; -EINVAL, restored already, or flags; else what
- * the file's handler answers, the same each time.
+ * Return: 0. -ENOENT, unknown token; -EINVAL, restored already, or flags;
+ * -ENOTRECOVERABLE, the reboot could not hand it over; else what the file's handler answers, the same each time.
  */
 #define LIVEUPDATE_IOCTL_FD_RESTORE \
 	_IOWR(LIVEUPDATE_IOCTL_TYPE, 0x02, struct liveupdate_fd)
@@ -164,7 +168,7 @@ enum {
  * Takes one file back out of an outgoing session. Who needs it, misses it from now
  * on. On a session.
  *
- * Return: 0. -ENOENT; -EINVAL, a retrieved session; -EBUSY, prepared or frozen.
+ * Return: 0. -ENOENT; -EINVAL, a retrieved session; -EBUSY, the file took part in a prepare.
  */
 struct liveupdate_unpreserve_fd {
 	__u32		size;
@@ -194,7 +198,7 @@ struct liveupdate_unpreserve_fd {
  *
  * Return: 0. -ENOENT, a file is not there, or for DROP the dependency; -ELOOP, a
  * file would need itself; -EEXIST; -ENOSPC; -EINVAL, a retrieved session or flags;
- * -EBUSY, prepared or frozen.
+ * -EBUSY, the file that needs another took part in a prepare.
  */
 struct liveupdate_dependency {
 	__u32		size;
@@ -220,7 +224,8 @@ struct liveupdate_dependency {
 /**
  * struct liveupdate_list - all calls that list
  * @size: Input; sizeof(struct liveupdate_list)
- * @flags: Input; for LIVEUPDATE_IOCTL_LIST_SESSIONS what to list, else zero.
+ * @flags: Input; what to list, for LIVEUPDATE_IOCTL_LIST_SESSIONS and on the device for
+ *	LIVEUPDATE_IOCTL_LIST_FILES; else zero.
  * @cursor: Input; 0 to begin, then what the last call said. Output; 0 at the end.
  * @entries: Input; address of an array of entries.
  * @entry_size: Input; sizeof an entry as the program knows it. What the kernel does
