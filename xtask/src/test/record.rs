@@ -43,6 +43,12 @@ pub(super) struct Run {
     stamp: PathBuf,
 }
 
+/// Whether tests have been compiled there: cargo builds examples with them only.
+fn has_tests(target: &Path) -> bool {
+    let examples = fs::read_dir(target.join("debug/examples"));
+    examples.is_ok_and(|mut all| all.next().is_some())
+}
+
 impl Run {
     /// Looks at what is there, before anything is built.
     ///
@@ -55,7 +61,10 @@ impl Run {
         let passed = fs::read_to_string(&stamp).ok();
         let found = if content.is_some() && passed == content {
             Found::All
-        } else if target.join("guest").exists() || lab.cache.path("images").exists() {
+        } else if target.join("guest").exists()
+            || lab.cache.path("images").exists()
+            || has_tests(&target)
+        {
             Found::Some
         } else {
             Found::Nothing
