@@ -38,6 +38,7 @@ pub mod participant;
 pub mod results;
 pub mod run;
 mod topics;
+mod user;
 pub mod waiting;
 
 pub use case::{Case, Context, Course, Machine, Topic};

@@ -54,6 +54,9 @@ fn an_error_that_is_in_the_table_has_a_case() {
                 ),
                 // Whatever is lost has a topic of its own.
                 Errno::ENOTRECOVERABLE => true,
+                // And whose a session is, and files of others that are not there yet.
+                Errno::ENAMETOOLONG | Errno::EDQUOT | Errno::ENOTCONN => true,
+                Errno::EACCES => call.name == Name::AddDependency,
                 _ => false,
             };
             if elsewhere {

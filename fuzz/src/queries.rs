@@ -24,7 +24,9 @@ fn all<T: Copy>(mut page: impl FnMut(u64, usize) -> Result<Page<T>, Error>) -> V
 }
 
 pub(crate) fn sessions(host: &TestHost, which: u32) -> Vec<SessionInfo> {
-    all(|cursor, room| ops::list_sessions(host, which, cursor, room))
+    all(|cursor, room| {
+        ops::list_sessions(host, luo_core::Actor::Administrator, which, cursor, room)
+    })
 }
 
 pub(crate) fn files(host: &TestHost, session: SessionId) -> Vec<FileInfo> {
@@ -37,7 +39,16 @@ pub(crate) fn arrived(host: &TestHost) -> Vec<FileInfo> {
 }
 
 pub(crate) fn dependencies(host: &TestHost, session: SessionId, token: u64) -> Vec<DependencyInfo> {
-    all(|cursor, room| ops::list_dependencies(host, session, token, cursor, room))
+    all(|cursor, room| {
+        ops::list_dependencies(
+            host,
+            luo_core::Actor::Administrator,
+            session,
+            token,
+            cursor,
+            room,
+        )
+    })
 }
 
 /// A name as it stands in its room.

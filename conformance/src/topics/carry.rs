@@ -89,10 +89,11 @@ fn dependent(_: &mut Context<'_>) -> Result<()> {
     let needs = dependent.list_dependencies(Token(1))?;
     ensure!(needs.len() == 1, "it needs {needs:?}");
     same("its session", needs[0].session, Some(name("carry-too")))?;
-    retrieve(&dependent, "carry", 1)?;
+    refused(dependent.retrieve_fd(Token(1)), Errno::ENOTCONN)?;
     let status = needed.list_files()?[0].status;
-    same("what it needs", status, FileStatus::Retrieved)?;
+    same("what it needs", status, FileStatus::Incoming)?;
     retrieve(&needed, "carry-too", 1)?;
+    retrieve(&dependent, "carry", 1)?;
     dependent.finish()?;
     Ok(needed.finish()?)
 }

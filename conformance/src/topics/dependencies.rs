@@ -36,6 +36,7 @@ pub(super) const CASES: &[Case] = &[
         needed_first,
     )
     .but(&[missing(NO_DEPENDENCIES)]),
+    shared("anothers-is-not-restored", leave_pair, others_wait).but(&[missing(NO_DEPENDENCIES)]),
     shared("finish-waits-for-dependents", leave_pair, finish_waits)
         .but(&[missing(NO_DEPENDENCIES)]),
     shared("close-waits-for-dependents", leave_pair, close_waits).but(&[missing(NO_DEPENDENCIES)]),
@@ -188,7 +189,7 @@ fn flags(_: &mut Context<'_>) -> Result<()> {
     session.add_dependency(Token(1), here_is(2))?;
     session.drop_dependency(Token(1), here_is(2))?;
     for (flags, on_session) in [
-        (2, [0; 64]),
+        (4, [0; 64]),
         (1 << 31, [0; 64]),
         (DEPENDENCY_ON_DEVICE, *name("flags").as_field()),
         (0, [b'x'; 64]),
@@ -199,6 +200,8 @@ fn flags(_: &mut Context<'_>) -> Result<()> {
             token: 1,
             on_token: 2,
             on_session,
+            session_fd: 0,
+            reserved: 0,
         };
         let result = raw::ioctl(&session, contract::ADD_DEPENDENCY, argument.as_mut_bytes());
         refused(result, Errno::EINVAL).with_context(|| format!("flags {flags:#x}"))?;
@@ -364,6 +367,9 @@ fn needed_first(_: &mut Context<'_>) -> Result<()> {
     let first = incoming("chain-first")?;
     same("before", statuses(&first)?, vec![Incoming; 3])?;
     same("what 1 needs", needs(&first, 1)?, vec![(2, Incoming)])?;
+    let second = incoming("chain-second")?;
+    retrieve(&second, "chain-second", 1)?;
+    // What is needed of the same session comes with it.
     retrieve(&first, "chain-first", 1)?;
     same(
         "after",
@@ -371,13 +377,34 @@ fn needed_first(_: &mut Context<'_>) -> Result<()> {
         vec![Retrieved, Retrieved, Incoming],
     )?;
     same("what 2 needs", needs(&first, 2)?, vec![(1, Retrieved)])?;
-    // They stay with their sessions, for their owners.
-    let second = incoming("chain-second")?;
     same("after", statuses(&second)?, vec![Retrieved, Incoming])?;
-    retrieve(&second, "chain-second", 1)?;
     retrieve(&first, "chain-first", 2)?;
     first.finish()?;
     Ok(second.finish()?)
+}
+
+/// A call restores files of its own session alone: who needs one of another waits until
+/// that one's holder has taken it back, and is told so.
+fn others_wait(context: &mut Context<'_>) -> Result<()> {
+    use FileStatus::{Incoming, Retrieved};
+    let [dependent_name, needed_name] = pair_name(context)?;
+    let dependent = incoming(&dependent_name)?;
+    let error = |of: &Session| -> Result<_> { Ok(of.list_files()?[0].error) };
+    same("before", error(&dependent)?, None)?;
+    for _ in 0..2 {
+        refused(dependent.retrieve_fd(Token(1)), Errno::ENOTCONN)?;
+    }
+    same("the file", statuses(&dependent)?, vec![Incoming])?;
+    same("its error", error(&dependent)?, Some(Errno::ENOTCONN))?;
+    same("what it needs", needs(&dependent, 1)?, vec![(1, Incoming)])?;
+    let needed = incoming(&needed_name)?;
+    same("the others", statuses(&needed)?, vec![Incoming; 2])?;
+    retrieve(&needed, &needed_name, 1)?;
+    same("what it needs", needs(&dependent, 1)?, vec![(1, Retrieved)])?;
+    retrieve(&dependent, &dependent_name, 1)?;
+    same("its error", error(&dependent)?, None)?;
+    dependent.finish()?;
+    Ok(needed.finish()?)
 }
 
 fn finish_waits(context: &mut Context<'_>) -> Result<()> {
@@ -401,6 +428,7 @@ fn close_waits(context: &mut Context<'_>) -> Result<()> {
         same("the session", found.map(|session| session.state), wanted)
     };
     is(Some(luo_sys::SessionState::Unfinished))?;
+    // It is nobody's any more, so its file is restored for who needs it.
     let dependent = incoming(&dependent_name)?;
     retrieve(&dependent, &dependent_name, 1)?;
     dependent.finish()?;

@@ -1,18 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who may open the device.
+//! How often, and how, the device may be opened. Who may: `owners`.
 
 use anyhow::Result;
 use luo_sys::{Device, Errno, raw};
-use rustix::thread::CapabilitySet;
 
 use super::tools::memory;
 use crate::case::{Case, Context, alone, here};
-use crate::check::{device, name, refused, skip};
+use crate::check::{device, name, refused};
 use crate::difference::{accepts, answers};
 
 pub(super) const CASES: &[Case] = &[
-    here("without-cap-sys-admin-is-eacces", capability)
-        .but(&[accepts("mainline looks at the mode of the file only")]),
     here("o-excl-is-einval", exclusive).but(&[accepts("mainline ignores the flag")]),
     here("second-open-is-ebusy", second_open),
     here("open-again-after-close", again),
@@ -21,21 +18,6 @@ pub(super) const CASES: &[Case] = &[
         "mainline has one opener and no such parameter",
     )]),
 ];
-
-/// Capabilities belong to a thread, so a thread of its own can lack one.
-fn capability(_: &mut Context<'_>) -> Result<()> {
-    let without = || -> Result<()> {
-        let mut sets = rustix::thread::capabilities(None)?;
-        if !sets.effective.contains(CapabilitySet::SYS_ADMIN) {
-            return Err(skip("whoever runs this has no capability to lack"));
-        }
-        sets.effective.remove(CapabilitySet::SYS_ADMIN);
-        rustix::thread::set_capabilities(None, sets)?;
-        refused(Device::open(), Errno::EACCES)
-    };
-    let ended = std::thread::spawn(without).join();
-    ended.map_err(|_| anyhow::anyhow!("the thread panicked"))?
-}
 
 fn exclusive(_: &mut Context<'_>) -> Result<()> {
     refused(raw::open_exclusive(), Errno::EINVAL)

@@ -217,7 +217,21 @@ table! {
     }
     ADD_DEPENDENCY {
         "flags" EINVAL CONTRACT,
-            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.flags = 2);
+            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.flags = 4);
+        "reserved" EINVAL CONTRACT,
+            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.reserved = 1);
+        "descriptor-without-flag" EINVAL CONTRACT,
+            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.session_fd = 3);
+        "no-descriptor" EBADF CONTRACT,
+            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| {
+            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
+            odd.session_fd = -1;
+        });
+        "no-session" EINVAL CONTRACT,
+            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| {
+            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
+            odd.session_fd = 0;
+        });
         "name-without-end" EINVAL CONTRACT,
             |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.on_session = [b'x'; 64]);
         "session-and-device" EINVAL CONTRACT,
@@ -253,7 +267,21 @@ table! {
     }
     DROP_DEPENDENCY {
         "flags" EINVAL CONTRACT,
-            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| odd.flags = 2);
+            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| odd.flags = 4);
+        "reserved" EINVAL CONTRACT,
+            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| odd.reserved = 1);
+        "descriptor-without-flag" EINVAL CONTRACT,
+            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| odd.session_fd = 3);
+        "no-descriptor" EBADF CONTRACT,
+            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| {
+            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
+            odd.session_fd = -1;
+        });
+        "no-session" EINVAL CONTRACT,
+            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| {
+            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
+            odd.session_fd = 0;
+        });
         "incoming" EINVAL CONTRACT_CLAIMED,
             |s| s.session.drop_dependency(Token(1), Needed::Here(Token(2)));
         "token-unknown" ENOENT CONTRACT,

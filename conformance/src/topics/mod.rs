@@ -20,6 +20,7 @@ mod log;
 mod lost;
 mod memfds;
 mod names;
+mod owners;
 mod poll;
 mod preserve;
 mod queries;
@@ -44,6 +45,7 @@ pub const TOPICS: &[Topic] = &[
     topic("extension", extension::CASES),
     topic("errors", errors::CASES),
     topic("names", names::CASES),
+    topic("owners", owners::CASES),
     topic("preserve", preserve::CASES),
     topic("lifetime", lifetime::CASES),
     topic("retrieve", retrieve::CASES),

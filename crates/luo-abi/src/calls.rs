@@ -312,7 +312,15 @@ pub const CALLS: &[Call] = {
     &[
         Call {
             form: Form::sized::<CreateSession>(),
-            errors: &[E::EBUSY, E::EINVAL, E::EEXIST, E::EMFILE, E::ENOSPC],
+            errors: &[
+                E::EBUSY,
+                E::EINVAL,
+                E::EEXIST,
+                E::EMFILE,
+                E::ENOSPC,
+                E::ENAMETOOLONG,
+                E::EDQUOT,
+            ],
             gives: Some(offset_of!(CreateSession, fd)),
             does: "makes an outgoing session and gives its descriptor",
             ..call(
@@ -345,6 +353,7 @@ pub const CALLS: &[Call] = {
                 E::EEXIST,
                 E::EBUSY,
                 E::ENOSPC,
+                E::EDQUOT,
             ],
             asks: true,
             does: "preserves a file of the caller's under a token",
@@ -364,6 +373,7 @@ pub const CALLS: &[Call] = {
                 E::ENOENT,
                 E::EMFILE,
                 E::ENOTRECOVERABLE,
+                E::ENOTCONN,
             ],
             asks: true,
             gives: Some(offset_of!(RetrieveFd, fd)),
@@ -385,7 +395,8 @@ pub const CALLS: &[Call] = {
         Call {
             form: Form::sized::<GetName>(),
             errors: &[E::EINVAL],
-            does: "tells the session's name",
+            does: "tells the session's name, to a caller of the session's own user the short \
+                   one",
             ..call(N::GetName, "GET_NAME", SESSION_GET_NAME, Mainline, Session)
         },
         Call {
@@ -404,7 +415,17 @@ pub const CALLS: &[Call] = {
         Call {
             form: Form::sized::<Dependency>(),
             when: CHANGES,
-            errors: &[E::EINVAL, E::ENOENT, E::EEXIST, E::ELOOP, E::ENOSPC],
+            errors: &[
+                E::EINVAL,
+                E::ENOENT,
+                E::EEXIST,
+                E::ELOOP,
+                E::ENOSPC,
+                E::EBADF,
+                E::EACCES,
+                E::ENAMETOOLONG,
+                E::EDQUOT,
+            ],
             does: "declares that a file needs another",
             ..call(
                 N::AddDependency,
@@ -417,7 +438,7 @@ pub const CALLS: &[Call] = {
         Call {
             form: Form::sized::<Dependency>(),
             when: CHANGES,
-            errors: &[E::EINVAL, E::ENOENT],
+            errors: &[E::EINVAL, E::ENOENT, E::EBADF],
             does: "takes such a declaration back",
             ..call(
                 N::DropDependency,
@@ -450,11 +471,11 @@ pub const CALLS: &[Call] = {
             )
         },
         Call {
-            who: Who::Administrator,
             form: Form::sized::<List>(),
             errors: &[E::EINVAL, E::ESTALE],
             list: Some(Entries::of::<SessionInfo>().on_device(LIST_OUTGOING | LIST_INCOMING)),
-            does: "lists the sessions, of LIST_OUTGOING, of LIST_INCOMING, or all",
+            does: "lists the sessions, of LIST_OUTGOING, of LIST_INCOMING, or all; without \
+                   CAP_SYS_ADMIN those of the caller's user",
             ..call(
                 N::ListSessions,
                 "LIST_SESSIONS",
@@ -479,7 +500,8 @@ pub const CALLS: &[Call] = {
         },
         Call {
             form: Form::sized::<Info>(),
-            does: "tells what this orchestrator is and how it stands",
+            does: "tells what this orchestrator is and how it stands; without CAP_SYS_ADMIN \
+                   the counts are those of the caller's user, and nothing of what was lost",
             ..call(N::GetInfo, "GET_INFO", GET_INFO, Contract, Device)
         },
         Call {
@@ -509,7 +531,13 @@ pub const CALLS: &[Call] = {
             who: Who::Administrator,
             form: Form::Fixed(size_of::<LiveupdateFd>()),
             when: When::In(&[State::Updated], E::EBUSY),
-            errors: &[E::EINVAL, E::ENOENT, E::EMFILE, E::ENOTRECOVERABLE],
+            errors: &[
+                E::EINVAL,
+                E::ENOENT,
+                E::EMFILE,
+                E::ENOTRECOVERABLE,
+                E::ENOTCONN,
+            ],
             asks: true,
             gives: Some(offset_of!(LiveupdateFd, fd)),
             does: "restores a file that was registered in the previous kernel and gives a \

@@ -66,20 +66,31 @@ pub struct UnpreserveFd {
 /// registered on the device, and `on_token` alone names it.
 pub const DEPENDENCY_ON_DEVICE: u32 = 1;
 
-/// Argument of [`ADD_DEPENDENCY`] and [`DROP_DEPENDENCY`]: 88 bytes.
+/// [`Dependency::flags`]: the file that is needed is in the outgoing session of which
+/// `session_fd` is a descriptor. To show it is the way to have a file need one of a session
+/// that is not the caller's own.
+pub const DEPENDENCY_BY_DESCRIPTOR: u32 = 2;
+
+/// Argument of [`ADD_DEPENDENCY`] and [`DROP_DEPENDENCY`]: 96 bytes, the first form 88.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
 pub struct Dependency {
     /// In: bytes of this structure as the program knows it.
     pub size: u32,
-    /// In: 0 or [`DEPENDENCY_ON_DEVICE`].
+    /// In: 0, [`DEPENDENCY_ON_DEVICE`] or [`DEPENDENCY_BY_DESCRIPTOR`].
     pub flags: u32,
     /// In: the file that needs the other; of this descriptor's session.
     pub token: u64,
     /// In: the file that is needed.
     pub on_token: u64,
-    /// In: the outgoing session it is in; all zero for this descriptor's own.
+    /// In: the outgoing session it is in, as the caller calls it; all zero for this
+    /// descriptor's own, and with a flag.
     pub on_session: [u8; SESSION_NAME_LENGTH],
+    /// In: a descriptor of the session it is in, with [`DEPENDENCY_BY_DESCRIPTOR`]; else
+    /// zero.
+    pub session_fd: i32,
+    /// In: must be zero.
+    pub reserved: u32,
 }
 
 /// [`List::flags`] of [`LIST_SESSIONS`]: those for the next kernel.
@@ -147,7 +158,9 @@ pub struct FileInfo {
     pub bytes: u64,
     /// One of `FILE_*`.
     pub status: u32,
-    /// An error number, positive, or 0.
+    /// An error number, positive, or 0. Of a file that was asked for and is
+    /// [`FILE_INCOMING`] still: ENOTCONN, it needs one of another session that is not
+    /// restored; [`LIST_DEPENDENCIES`] shows which.
     pub error: u32,
     /// Files it needs.
     pub dependencies: u32,
@@ -393,7 +406,7 @@ macro_rules! arguments {
 
 arguments! {
     UnpreserveFd: 16, 16;
-    Dependency: 88, 88;
+    Dependency: 88, 96;
     List: 56, 56;
     Info: 184, 208;
     Failure: 224, 224;

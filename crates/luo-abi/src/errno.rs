@@ -65,6 +65,8 @@ errnos! {
     EFBIG = 27;
     /// A named limit is reached.
     ENOSPC = 28;
+    /// The name is too long.
+    ENAMETOOLONG = 36;
     /// A file would need itself, by way of others.
     ELOOP = 40;
     /// No data: nothing was handed over.
@@ -73,8 +75,12 @@ errnos! {
     ENOLINK = 67;
     /// Live update is switched off.
     EOPNOTSUPP = 95;
+    /// A file needs another that who has its session has not taken back yet.
+    ENOTCONN = 107;
     /// The entry that a list was to go on from is gone.
     ESTALE = 116;
+    /// The user has as much as a user may have.
+    EDQUOT = 122;
     /// The file could not be handed over: it is lost.
     ENOTRECOVERABLE = 131;
 }

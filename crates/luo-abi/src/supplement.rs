@@ -145,8 +145,16 @@ pub const SESSION_OF_DEVICE: u32 = 1;
 /// others need its files, and is finished as soon as those are.
 pub const SESSION_CLOSED: u32 = 2;
 
+/// [`SessionFacts::flags`]: it is that of a user without privileges, whose number is in
+/// [`SessionFacts::user`]; the session's name begins with `uid:`, the number and a colon.
+pub const SESSION_OF_USER: u32 = 4;
+/// [`SessionFacts::flags`]: it came from an orchestrator that does not record owners, and is
+/// nobody's. Of three, one at most is set: this, [`SESSION_OF_USER`], [`SESSION_OF_DEVICE`].
+pub const SESSION_OF_NOBODY: u32 = 8;
+
 /// What is known of a session beside its `luo-v5` record: 64 bytes. Only sessions
-/// with a flag have one.
+/// with a flag have one. Kernels from before owners were recorded refuse a flag that they
+/// do not know.
 #[repr(C, packed)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub struct SessionFacts {
@@ -156,8 +164,10 @@ pub struct SessionFacts {
     pub session: u32,
     /// `SESSION_*`.
     pub flags: u32,
+    /// The user, for [`SESSION_OF_USER`]; else zero.
+    pub user: u32,
     /// Zero.
-    pub reserved: [u8; 52],
+    pub reserved: [u8; 48],
 }
 
 /// A file that could not be handed over: 64 bytes. `luo-v5` does not know it.

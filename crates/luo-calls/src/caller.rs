@@ -2,7 +2,7 @@
 //! What is wanted of the program that calls.
 
 use luo_abi::errno::Errno;
-use luo_core::{SessionId, SessionName};
+use luo_core::{Actor, SessionId, SessionName};
 
 /// Who makes a call, as it is when the call is made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,6 +11,18 @@ pub struct Identity {
     pub uid: u32,
     /// It may administer the machine: CAP_SYS_ADMIN in the first user namespace.
     pub privileged: bool,
+}
+
+impl Identity {
+    /// On whose behalf the engine acts.
+    #[must_use]
+    pub const fn actor(self) -> Actor {
+        if self.privileged {
+            Actor::Administrator
+        } else {
+            Actor::User(self.uid)
+        }
+    }
 }
 
 /// The program that has made a call: its memory and its descriptors.
@@ -44,6 +56,13 @@ pub trait Caller {
     /// written: it would come back with more.
     fn file(&self, fd: i32) -> Result<Self::File, Errno>;
 
+    /// The session behind one of the program's descriptors. It may be closed by the time
+    /// that it is looked for.
+    ///
+    /// # Errors
+    /// EBADF if there is no such descriptor, EINVAL if it is not one of a session.
+    fn session(&self, fd: i32) -> Result<SessionId, Errno>;
+
     /// Sets a free descriptor of the program's aside.
     ///
     /// # Errors
@@ -62,7 +81,9 @@ pub trait Caller {
     /// EMFILE.
     fn install_file(&self, slot: Self::Slot, file: Self::File) -> Result<i32, Errno>;
 
-    /// The same for a session. If it fails, the session is as before: it has not been
+    /// The same for a session. Its full name is what everybody reads of the descriptor in
+    /// `/proc`: a manager with privileges that keeps it for a user asks for it by that
+    /// after the update. If it fails, the session is as before: it has not been
     /// closed.
     ///
     /// # Errors

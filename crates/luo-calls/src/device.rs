@@ -7,7 +7,7 @@ use luo_abi::contract::{Failure, Info, FEATURE_MANY_OPENERS, FEATURE_POLL};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::LiveupdateFd;
 use luo_abi::uapi::{CreateSession, RetrieveSession};
-use luo_core::{ops, Error, SessionName};
+use luo_core::{ops, Actor, Error, SessionId, SessionName};
 
 use crate::caller::Caller;
 use crate::host::CallHost;
@@ -24,8 +24,9 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         // A program that cannot be answered has made nothing. The descriptor is none
         // before the call has succeeded.
         answer.write(&call)?;
-        let id = ops::create_session(self.host, &name).map_err(|why| why.errno())?;
-        let installed = self.caller.install_session(slot, &name, id);
+        let by = self.actor();
+        let id = ops::create_session(self.host, by, &name).map_err(|why| why.errno())?;
+        let installed = self.install_session(slot, by, &name, id);
         let fd = installed.inspect_err(|_| {
             // It has no files yet: closing it cannot fail.
             let _ = ops::close_session(self.host, id);
@@ -41,16 +42,35 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         let name = SessionName::parse(&call.name).map_err(|_| Errno::ENOENT)?;
         let slot = self.caller.reserve()?;
         call.fd = C::number(&slot);
-        let id = ops::retrieve_session(self.host, &name).map_err(|why| why.errno())?;
+        let by = self.actor();
+        let id = ops::retrieve_session(self.host, by, &name).map_err(|why| why.errno())?;
         // A program that cannot be told gets nothing, and the session is there for
         // another try. Told before the descriptor is made: closing that would close
         // the session.
         let installed = answer
             .write(&call)
-            .and_then(|()| self.caller.install_session(slot, &name, id));
+            .and_then(|()| self.install_session(slot, by, &name, id));
         let fd = installed.inspect_err(|_| ops::put_back_session(self.host, id))?;
         answer.amend(&mut call, |call| &mut call.fd, fd);
         Ok(())
+    }
+
+    /// Gives the caller the descriptor of a session that it calls by a name.
+    fn install_session(
+        &self,
+        slot: C::Slot,
+        by: Actor,
+        name: &SessionName,
+        id: SessionId,
+    ) -> Result<i32, Errno> {
+        let full = match by {
+            Actor::Administrator => *name,
+            Actor::User(_) => {
+                let info = self.host.now(|engine| engine.session_info(id));
+                info.ok_or(Errno::EINVAL)?.0
+            }
+        };
+        self.caller.install_session(slot, &full, id)
     }
 
     /// FD_PRESERVE.
@@ -118,9 +138,10 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         } else {
             0
         };
+        let by = self.actor();
         let mut info = self
             .host
-            .now(|engine| engine.info(H::IMPLEMENTATION, FEATURE_POLL | many));
+            .now(|engine| engine.info(by, H::IMPLEMENTATION, FEATURE_POLL | many));
         info.size = call.size;
         answer.write(&info)?;
         self.told_state(instance, info.state_changes);

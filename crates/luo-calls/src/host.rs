@@ -16,6 +16,10 @@ pub enum Level {
     Info,
 }
 
+/// The words by which an administrator chooses who may open the device: whom the mode of
+/// its file admits, which is the default, or of those only who may administer the machine.
+pub const OPEN_WORDS: [&str; 2] = ["mode", "admin"];
+
 /// A host that programs call.
 pub trait CallHost: Lock {
     /// What this orchestrator calls itself: [`luo_abi::contract::Info::implementation`].
@@ -23,6 +27,10 @@ pub trait CallHost: Lock {
 
     /// Whether more than one may have the device open.
     fn many_openers(&self) -> bool;
+
+    /// Whether only who may administer the machine may open the device, whatever the mode
+    /// of its file.
+    fn opens_strictly(&self) -> bool;
 
     /// Writes a line to the log. Called without the engine's lock.
     fn say(&self, level: Level, text: fmt::Arguments<'_>);

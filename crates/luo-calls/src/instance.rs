@@ -4,44 +4,48 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use luo_abi::errno::Errno;
-use luo_core::{ops, SessionId};
+use luo_core::{ops, Opener, SessionId};
 
+use crate::caller::Identity;
 use crate::host::CallHost;
 use crate::log;
 
-/// An open instance of the device. Whether there may be another is the host's business.
+/// An open instance of the device.
 pub struct Instance {
     /// The number of changes of state that its owner knows of.
     seen: AtomicU64,
     /// The session of the files that are registered here: the bits of its id, 0
     /// before there is one.
     session: AtomicU64,
+    /// Who must have closed it before another may open the device, if there may be only
+    /// one.
+    opener: Option<Opener>,
 }
 
 impl Instance {
-    /// Opens the device: the first open takes over what the previous kernel left, and
-    /// each one finishes what could not be finished at its close.
+    /// Opens the device for a caller whom the mode of its file admits: the first open takes
+    /// over what the previous kernel left, and each one finishes what could not be finished
+    /// at its close. Whoever opens it has to close it.
     ///
     /// # Errors
-    /// EIO if the handover was refused, ENOMEM.
-    pub fn open<H: CallHost>(host: &H) -> Result<Self, Errno> {
-        let opened = ops::open_device(host, |why| log::still_unfinished(host, why));
-        match opened {
-            Ok(report) => {
-                if let Some((sessions, files)) = report.taken_over {
-                    log::took_over(host, sessions, files);
-                }
-            }
-            Err((why, is_new)) => {
-                if is_new {
-                    log::refused(host, &why);
-                }
-                return Err(why.errno());
-            }
+    /// EACCES if the administrator has it so that only who may administer the machine may;
+    /// EBUSY if another has it open, see [`luo_core::Engine::enter_device`]; EIO if the
+    /// handover was refused, ENOMEM.
+    pub fn open<H: CallHost>(host: &H, caller: Identity) -> Result<Self, Errno> {
+        if host.opens_strictly() && !caller.privileged {
+            return Err(Errno::EACCES);
         }
+        let opener = if host.many_openers() {
+            None
+        } else {
+            let entered = host.now(|engine| engine.enter_device(caller.actor()));
+            Some(entered.map_err(|why| why.errno())?)
+        };
+        take_over(host).inspect_err(|_| leave(host, opener))?;
         Ok(Self {
             seen: AtomicU64::new(host.now(|engine| engine.state_changes())),
             session: AtomicU64::new(0),
+            opener,
         })
     }
 
@@ -51,6 +55,8 @@ impl Instance {
             // Its session is an outgoing one, the close of which nobody can refuse.
             let _ = ops::close_session(host, id);
         }
+        // Last: the next opener finds this instance closed.
+        leave(host, self.opener);
     }
 
     /// Whether the state has changed since the owner last read it; `changes` is the
@@ -97,5 +103,31 @@ impl Instance {
                 Ok(SessionId::from_bits(theirs))
             }
         }
+    }
+}
+
+/// Takes over what the previous kernel left, and tries again to finish what was closed.
+fn take_over<H: CallHost>(host: &H) -> Result<(), Errno> {
+    let opened = ops::open_device(host, |why| log::still_unfinished(host, why));
+    match opened {
+        Ok(report) => {
+            if let Some((sessions, files)) = report.taken_over {
+                log::took_over(host, sessions, files);
+            }
+            Ok(())
+        }
+        Err((why, is_new)) => {
+            if is_new {
+                log::refused(host, &why);
+            }
+            Err(why.errno())
+        }
+    }
+}
+
+/// The opener does not have the device open any more.
+fn leave<H: CallHost>(host: &H, opener: Option<Opener>) {
+    if let Some(opener) = opener {
+        host.now(|engine| engine.leave_device(opener));
     }
 }

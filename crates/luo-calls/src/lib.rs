@@ -18,7 +18,7 @@
 //! - [`log`]: what every host says in its log; [`fdinfo`]: what it shows of a session.
 //!
 //! It decides nothing about what is preserved; that is the engine's. It knows no device
-//! node and no file: who may open the device, and how a descriptor is made, is the host's.
+//! node and no file: whom its mode admits, and how a descriptor is made, is the host's.
 //!
 //! The kernel compiles these very files, so they use `core`, zerocopy, `luo-abi` and
 //! `luo-core` only, never panic, and ask for no memory.
@@ -53,6 +53,6 @@ mod session;
 
 pub use caller::{Caller, Identity};
 pub use dispatch::{on_device, on_session};
-pub use host::{CallHost, Level};
+pub use host::{CallHost, Level, OPEN_WORDS};
 pub use instance::Instance;
 pub use session::close_session;

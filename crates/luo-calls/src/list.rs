@@ -9,7 +9,7 @@ use luo_abi::contract::{List, LIST_INCOMING};
 use luo_abi::errno::Errno;
 use luo_abi::extend;
 use luo_core::ops::{self, Page};
-use luo_core::{Error, SessionId};
+use luo_core::{Actor, Error, SessionId};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::caller::Caller;
@@ -30,6 +30,8 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     /// LIST_FILES of the device: what is registered there, or was in the previous kernel.
     pub(crate) fn list_device_files(&self, id: Option<SessionId>) -> Result<(), Errno> {
         self.list(Kind::Device, |call, room| match (call.flags, id) {
+            // They are the administrator's.
+            (LIST_INCOMING, _) if self.actor() != Actor::Administrator => Ok(Page::empty()),
             (LIST_INCOMING, _) => ops::list_arrived_files(self.host, call.cursor, room),
             // Nothing is registered on a device without a session.
             (_, None) => Ok(Page::empty()),
@@ -42,14 +44,14 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         self.list(on, |call, room| {
             // On a device without a session no file has this token.
             let id = id.ok_or(Error::NoToken)?;
-            ops::list_dependencies(self.host, id, call.token, call.cursor, room)
+            ops::list_dependencies(self.host, self.actor(), id, call.token, call.cursor, room)
         })
     }
 
     /// LIST_SESSIONS.
     pub(crate) fn list_sessions(&self) -> Result<(), Errno> {
         self.list(Kind::Device, |call, room| {
-            ops::list_sessions(self.host, call.flags, call.cursor, room)
+            ops::list_sessions(self.host, self.actor(), call.flags, call.cursor, room)
         })
     }
 

@@ -7,6 +7,7 @@ use luo_abi::calls::Call;
 use luo_abi::errno::Errno;
 use luo_abi::extend;
 use luo_abi::uapi::Argument;
+use luo_core::Actor;
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::caller::Caller;
@@ -59,6 +60,11 @@ impl<'a, H, C: Caller> Request<'a, H, C> {
         let mut value = T::new_zeroed();
         self.caller.read(self.argument, value.as_mut_bytes())?;
         Ok((value, self.answer(size_of::<T>())))
+    }
+
+    /// On whose behalf the engine is to act.
+    pub(crate) fn actor(&self) -> Actor {
+        self.caller.identity().actor()
     }
 
     /// The place for an answer of a size, where the argument is.

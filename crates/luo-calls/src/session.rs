@@ -74,7 +74,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         }
         let info = self.host.now(|engine| engine.session_info(id));
         let (name, _) = info.ok_or(Errno::EINVAL)?;
-        call.name = *name.room();
+        call.name = *self.actor().name_of(&name).room();
         answer.write(&call)
     }
 }

@@ -9,7 +9,7 @@ use luo_calls::{on_device, on_session, Instance};
 use luo_core::SessionId;
 use luo_testhost::TestHost;
 
-use crate::program::{Numbers, Program, BASE, LENGTH};
+use crate::program::{Numbers, Program, ADMINISTRATOR, BASE, LENGTH};
 
 struct Stage {
     host: TestHost,
@@ -22,7 +22,7 @@ impl Stage {
     fn new() -> Self {
         let host = TestHost::cold();
         Self {
-            instance: Instance::open(&host).unwrap(),
+            instance: Instance::open(&host, ADMINISTRATOR).unwrap(),
             session: host.create("vm"),
             host,
             program: Program::new(Numbers::Early),

@@ -9,7 +9,7 @@ use luo_abi::uapi::{
 use luo_calls::Instance;
 use luo_testhost::{Handed, TestHost};
 
-use crate::program::{Numbers, Program, Thing};
+use crate::program::{Numbers, Program, Thing, ADMINISTRATOR};
 
 const BOTH: [Numbers; 2] = [Numbers::Early, Numbers::Late];
 
@@ -35,7 +35,7 @@ fn handed() -> Handed {
     let host = TestHost::cold();
     let session = host.create("vm");
     host.preserve(session, 1, 1).unwrap();
-    let instance = Instance::open(&host).unwrap();
+    let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
     let program = Program::new(Numbers::Early);
     let fd = program.open(host.new_file(0, 2));
     let argument = LiveupdateFd {
@@ -53,14 +53,15 @@ fn handed() -> Handed {
 }
 
 fn outgoing(host: &TestHost) -> u64 {
-    host.engine(|engine| engine.info("", 0)).outgoing
+    host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0))
+        .outgoing
 }
 
 #[test]
 fn the_answer_has_the_number_of_the_descriptor() {
     for numbers in BOTH {
         let (host, program) = (TestHost::warm(handed()), Program::new(numbers));
-        let instance = Instance::open(&host).unwrap();
+        let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
         let device = |command, text| {
             let done = program.device(&host, &instance, command, &named(text));
             assert_eq!(done, Ok(()), "{numbers:?}");
@@ -94,7 +95,7 @@ fn what_cannot_be_given_has_not_happened() {
         for (room, writable, errno) in [(0, usize::MAX, Errno::EMFILE), (8, 0, Errno::EFAULT)] {
             let host = TestHost::warm(handed());
             let program = Program::new(numbers);
-            let instance = Instance::open(&host).unwrap();
+            let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
             let odd = |call: &dyn Fn() -> Result<(), Errno>| {
                 let before = program.descriptors.borrow().len();
                 let (old, size) = (program.room.get(), program.writable.get());
@@ -134,7 +135,7 @@ fn what_cannot_be_given_has_not_happened() {
 #[test]
 fn no_descriptor_comes_before_a_name_that_is_taken() {
     let (host, program) = (TestHost::cold(), Program::new(Numbers::Early));
-    let instance = Instance::open(&host).unwrap();
+    let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
     host.create("vm");
     program.room.set(0);
     let done = program.device(&host, &instance, CREATE_SESSION, &named("vm"));

@@ -9,7 +9,7 @@ use luo_core::ops;
 use luo_testhost::{Call, TestHost};
 use zerocopy::FromZeros;
 
-use crate::program::{Numbers, Program};
+use crate::program::{Numbers, Program, ADMINISTRATOR};
 
 fn changes(host: &TestHost) -> u64 {
     host.engine(|engine| engine.state_changes())
@@ -18,7 +18,10 @@ fn changes(host: &TestHost) -> u64 {
 #[test]
 fn who_has_read_the_state_has_no_news() {
     let (host, program) = (TestHost::cold(), Program::new(Numbers::Early));
-    let (first, second) = (Instance::open(&host), Instance::open(&host));
+    let (first, second) = (
+        Instance::open(&host, ADMINISTRATOR),
+        Instance::open(&host, ADMINISTRATOR),
+    );
     let (first, second) = (first.unwrap(), second.unwrap());
     assert!(!first.has_news(changes(&host)));
     ops::prepare(&host).unwrap();
@@ -49,10 +52,15 @@ fn the_log_says_what_nobody_can_be_told() {
     host.reboot().unwrap();
     let host = TestHost::warm(host.kexec());
     let said = || std::mem::take(&mut *host.said.lock().unwrap());
-    let _first = Instance::open(&host).unwrap();
+    let _first = Instance::open(&host, ADMINISTRATOR).unwrap();
     let took_over = "took over sessions: 1, files: 1".to_owned();
     assert_eq!(said(), [(Level::Info, took_over)]);
-    let session = ops::retrieve_session(&host, &luo_testhost::name("vm")).unwrap();
+    let session = ops::retrieve_session(
+        &host,
+        luo_core::Actor::Administrator,
+        &luo_testhost::name("vm"),
+    )
+    .unwrap();
     host.fail(Call::CanFinish, 0, Errno::EBUSY);
     close_session(&host, session);
     let warned = said();
@@ -62,7 +70,11 @@ fn the_log_says_what_nobody_can_be_told() {
         "{warned:?}"
     );
     // The next open tries again, and this time it succeeds.
-    let _second = Instance::open(&host).unwrap();
+    let _second = Instance::open(&host, ADMINISTRATOR).unwrap();
     assert_eq!(said(), []);
-    assert_eq!(host.engine(|engine| engine.info("", 0)).incoming, 0);
+    assert_eq!(
+        host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0))
+            .incoming,
+        0
+    );
 }

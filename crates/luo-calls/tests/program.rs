@@ -16,6 +16,12 @@ pub const BASE: u64 = 0x1000;
 /// Bytes of it.
 pub const LENGTH: usize = 16 << 10;
 
+/// Who may do everything.
+pub const ADMINISTRATOR: Identity = Identity {
+    uid: 0,
+    privileged: true,
+};
+
 /// When a host knows the number of a descriptor that it is going to give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Numbers {
@@ -58,10 +64,7 @@ impl Program {
             descriptors: RefCell::default(),
             room: Cell::new(8),
             told: Cell::new(0),
-            identity: Cell::new(Identity {
-                uid: 0,
-                privileged: true,
-            }),
+            identity: Cell::new(ADMINISTRATOR),
         }
     }
 
@@ -163,6 +166,14 @@ impl Caller for Program {
         match self.descriptors.borrow().get(&fd) {
             Some(Thing::File(file)) => Ok(file.clone()),
             _ => Err(Errno::EBADF),
+        }
+    }
+
+    fn session(&self, fd: i32) -> Result<SessionId, Errno> {
+        match self.descriptors.borrow().get(&fd) {
+            Some(Thing::Session(id)) => Ok(*id),
+            Some(Thing::File(_)) => Err(Errno::EINVAL),
+            None => Err(Errno::EBADF),
         }
     }
 

@@ -12,7 +12,7 @@ use luo_core::{SessionId, SessionName};
 use luo_testhost::TestHost;
 use zerocopy::{FromZeros, IntoBytes};
 
-use crate::program::{Numbers, Program, BASE};
+use crate::program::{Numbers, Program, ADMINISTRATOR, BASE};
 
 /// A machine in a state. In UPDATED its session is one of the previous kernel, else an
 /// outgoing one, with a file under the token 1 that takes part in the update.
@@ -30,7 +30,7 @@ fn name() -> SessionName {
 /// A machine with the outgoing session, and a file that is registered on the device.
 fn cold() -> (TestHost, Instance, SessionId, Program) {
     let host = TestHost::cold();
-    let instance = Instance::open(&host).unwrap();
+    let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
     let program = Program::new(Numbers::Early);
     let session = host.create("vm");
     host.preserve(session, 1, 1).unwrap();
@@ -66,8 +66,9 @@ impl Stage {
         host.begin_kexec();
         drop((instance, program));
         let host = TestHost::warm(host.kexec());
-        let instance = Instance::open(&host).unwrap();
-        let session = ops::retrieve_session(&host, &name()).unwrap();
+        let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
+        let session =
+            ops::retrieve_session(&host, luo_core::Actor::Administrator, &name()).unwrap();
         Self {
             host,
             instance,

@@ -7,7 +7,7 @@ use luo_calls::{on_device, on_session, Identity, Instance};
 use luo_core::ops;
 use luo_testhost::TestHost;
 
-use crate::program::{Numbers, Program};
+use crate::program::{Numbers, Program, ADMINISTRATOR};
 
 /// An address that is not the program's.
 const NOWHERE: u64 = 0;
@@ -15,7 +15,7 @@ const NOWHERE: u64 = 0;
 #[test]
 fn what_moves_or_shows_the_machine_is_refused_before_its_argument_is_read() {
     let host = TestHost::cold();
-    let instance = Instance::open(&host).unwrap();
+    let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
     let session = host.create("vm");
     let program = Program::new(Numbers::Early);
     program.identity.set(Identity {

@@ -13,6 +13,7 @@ use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
+use crate::account::{Account, Quotas};
 use crate::error::Error;
 use crate::failure::LastFailure;
 use crate::graph::Graph;
@@ -76,6 +77,14 @@ pub struct Engine<H: Host> {
     pub(crate) objects: Index,
     /// Files of device sessions by token, in both directions.
     pub(crate) device_tokens: Index,
+
+    /// What each user has who has anything, and the same by the user.
+    pub(crate) accounts: Slab<kind::Account, Account>,
+    pub(crate) users: Index,
+    pub(crate) quotas: Quotas,
+    /// A program with privileges has the device open.
+    pub(crate) opened: bool,
+
     /// Device sessions and tokens made in this kernel.
     pub(crate) device_sessions: u32,
     pub(crate) device_files: u32,
@@ -131,6 +140,10 @@ impl<H: Host> Engine<H> {
             tokens: Index::new(),
             objects: Index::new(),
             device_tokens: Index::new(),
+            accounts: Slab::new(),
+            users: Index::new(),
+            quotas: Quotas::DEFAULT,
+            opened: false,
             device_sessions: 0,
             device_files: 0,
             chain: SessionChain::<H>::new(),

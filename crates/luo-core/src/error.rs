@@ -6,6 +6,7 @@ use core::fmt;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
+use crate::account::Quota;
 use crate::file_name::FileName;
 use crate::handover::Refusal;
 use crate::mem::OutOfMemory;
@@ -18,6 +19,12 @@ pub enum Error {
     NoMemory,
     /// The name is empty or not terminated. EINVAL.
     BadName(TextError),
+    /// The name does not fit with the user in front of it. ENAMETOOLONG.
+    NameTooLong,
+    /// The user has as much as a user may have. EDQUOT.
+    OverQuota(Quota),
+    /// Somebody has the device open. EBUSY.
+    DeviceBusy,
     /// An outgoing session has this name already. EEXIST.
     SessionExists,
     /// No incoming session has this name. ENOENT.
@@ -52,6 +59,12 @@ pub enum Error {
     NotUpdated,
     /// Somebody has the file already. EINVAL.
     AlreadyRestored,
+    /// The file that is to be needed is in a session of which the caller has neither the
+    /// descriptor nor is the owner. EACCES.
+    NoConsent,
+    /// A file that this one needs is in another session, and who has that one has not
+    /// taken it back yet. ENOTCONN.
+    Awaits(FileName),
     /// The file would need itself, by way of others. ELOOP.
     DependencyCycle,
     /// It is known already that the file needs the other. EEXIST.
@@ -119,6 +132,10 @@ impl Error {
             | Self::WrongDirection
             | Self::Illegal { .. }
             | Self::NotRegistered => Errno::EINVAL,
+            Self::NameTooLong => Errno::ENAMETOOLONG,
+            Self::OverQuota(_) => Errno::EDQUOT,
+            Self::NoConsent => Errno::EACCES,
+            Self::Awaits(_) => Errno::ENOTCONN,
             Self::SessionExists | Self::TokenExists | Self::NameTaken | Self::DependencyExists => {
                 Errno::EEXIST
             }
@@ -127,7 +144,8 @@ impl Error {
             | Self::NoHandler
             | Self::NoFlb
             | Self::NoDependency => Errno::ENOENT,
-            Self::AlreadyPreserved
+            Self::DeviceBusy
+            | Self::AlreadyPreserved
             | Self::Prepared
             | Self::Frozen
             | Self::NotUpdated
@@ -152,6 +170,11 @@ impl fmt::Display for Error {
         match self {
             Self::NoMemory => f.write_str("out of memory"),
             Self::BadName(why) => write!(f, "the name is {why}"),
+            Self::NameTooLong => f.write_str("the name is too long with its user in front"),
+            Self::OverQuota(quota) => write!(f, "the user has as many {quota} as a user may"),
+            Self::DeviceBusy => f.write_str("the device is open already"),
+            Self::NoConsent => f.write_str("the other session is not the caller's"),
+            Self::Awaits(on) => write!(f, "{on}, which is needed, is not taken back yet"),
             Self::SessionExists => f.write_str("a session of this name exists"),
             Self::NoSession => f.write_str("no session of this name"),
             Self::AlreadyRetrieved => f.write_str("the session is retrieved already"),

@@ -16,7 +16,7 @@ mod write;
 use crate::losses::Losses;
 
 pub(crate) use early::{read_early, Early};
-pub(crate) use read::{read_sessions, Draft, FileDraft, HandlerEntry};
+pub(crate) use read::{read_sessions, Draft, FileDraft, HandlerEntry, SessionDraft};
 pub use refusal::{Area, BadRecord, PageError, Refusal};
 pub use write::RootPages;
 

@@ -71,6 +71,8 @@ pub mod kind {
     pub enum Flb {}
     /// A file's need of another.
     pub enum Edge {}
+    /// What a user has.
+    pub enum Account {}
 }
 
 /// Names a session.
@@ -81,5 +83,7 @@ pub type FileId = Id<kind::File>;
 pub type HandlerId = Id<kind::Handler>;
 /// Names a registered file-lifecycle-bound global.
 pub type FlbId = Id<kind::Flb>;
+/// Names what a user has.
+pub(crate) type AccountId = Id<kind::Account>;
 /// Names a file's need of another.
 pub type EdgeId = Id<kind::Edge>;

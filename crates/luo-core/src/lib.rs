@@ -14,8 +14,8 @@
 //! - [`Engine`]: the state all operations share; a host only stores it.
 //! - [`Refusal`]: why data of the previous kernel was not taken over.
 //!
-//! It is not a policy: it knows nothing of users, deadlines or devices, and it
-//! never looks into a handler's data.
+//! It is not a policy: it knows nothing of deadlines or devices, and it never looks
+//! into a handler's data. Of users it knows their numbers: whose a session is.
 //!
 //! The kernel compiles these very files, so they use `core`, zerocopy and
 //! `luo-abi` only, never panic, and get memory through [`mem`] alone, where
@@ -50,6 +50,7 @@
 #[cfg(any(test, feature = "fault-injection"))]
 extern crate std;
 
+mod account;
 mod engine;
 mod error;
 mod failure;
@@ -64,6 +65,7 @@ mod lock;
 mod losses;
 pub mod mem;
 pub mod ops;
+mod owner;
 mod participant;
 mod query;
 mod session;
@@ -72,6 +74,7 @@ mod text;
 mod update;
 mod update_state;
 
+pub use account::{Opener, Quota, Quotas};
 pub use engine::Engine;
 pub use error::Error;
 pub use failure::{Failure, LastFailure};
@@ -85,6 +88,7 @@ pub use host::{
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
 pub use losses::Losses;
-pub use session::{Direction, Owner};
+pub use owner::{Actor, Owner};
+pub use session::Direction;
 pub use text::{Compat, SessionName, Text, TextError};
 pub use update_state::{transition, Transition, TRANSITIONS};

@@ -30,7 +30,8 @@ use luo_abi::supplement::{MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK};
 
 use crate::handover::block::Chain;
 use crate::host::Host;
-use crate::id::{kind, SessionId};
+use crate::id::{kind, AccountId, SessionId};
+use crate::owner::Owner;
 use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
 
@@ -75,15 +76,6 @@ pub(crate) type FileChain<H> = Chain<<H as Host>::Block, FILES_PER_BLOCK>;
 pub(crate) type SessionChain<H> = Chain<<H as Host>::Block, SESSIONS_PER_BLOCK>;
 pub(crate) type RecordChain<H> = Chain<<H as Host>::Block, RECORDS_PER_BLOCK, MAX_RECORD_BLOCKS>;
 
-/// Whose session it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Owner {
-    /// A program's, under the name it chose.
-    Program,
-    /// An open instance's of the device: the files registered there.
-    Device,
-}
-
 /// The properties of a new session.
 #[derive(Clone, Copy)]
 pub(crate) struct SessionKind {
@@ -105,7 +97,7 @@ impl SessionKind {
 
     /// Whether this session needs a record in the supplement.
     pub(crate) fn has_record(&self) -> bool {
-        self.owner == Owner::Device || self.closed
+        self.owner != Owner::Root || self.closed
     }
 }
 
@@ -120,6 +112,9 @@ pub(crate) struct Session<H: Host> {
     pub(crate) orphan: bool,
     pub(crate) files: List<kind::File>,
     pub(crate) links: Links<kind::Session>,
+    /// What its user has, if it is a user's, and its neighbours there.
+    pub(crate) account: Option<AccountId>,
+    pub(crate) own: Links<kind::Session>,
     pub(crate) way: Way<H>,
 }
 
@@ -160,7 +155,12 @@ pub(crate) struct IncomingSession {
 
 impl<H: Host> Session<H> {
     /// A session that is made in a round.
-    pub(crate) fn new(kind: SessionKind, direction: Direction, made: u64) -> Self {
+    pub(crate) fn new(
+        kind: SessionKind,
+        account: Option<AccountId>,
+        direction: Direction,
+        made: u64,
+    ) -> Self {
         let (state, way) = match direction {
             Direction::Outgoing => {
                 let outgoing = OutgoingSession {
@@ -182,6 +182,8 @@ impl<H: Host> Session<H> {
             orphan: false,
             files: List::new(),
             links: Links::new(),
+            account,
+            own: Links::new(),
             way,
         }
     }

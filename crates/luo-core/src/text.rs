@@ -15,6 +15,8 @@ pub enum TextError {
     Empty,
     /// No terminating zero within the room.
     Unterminated,
+    /// It begins with its user twice.
+    Prefix,
 }
 
 impl fmt::Display for TextError {
@@ -22,6 +24,7 @@ impl fmt::Display for TextError {
         f.write_str(match self {
             Self::Empty => "empty",
             Self::Unterminated => "not terminated",
+            Self::Prefix => "one with its user in front twice",
         })
     }
 }
@@ -66,6 +69,16 @@ impl<const N: usize> Text<N> {
 }
 
 impl SessionName {
+    /// Two parts as one name; `None` if that is none.
+    pub(crate) fn joined(first: &[u8], second: &[u8]) -> Option<Self> {
+        let mut room = Room {
+            bytes: [0; SESSION_NAME_LENGTH],
+            used: 0,
+        };
+        room.add(first).and_then(|()| room.add(second)).ok()?;
+        Self::parse(&room.bytes).ok()
+    }
+
     /// The name of the session of an open instance of the device: how many updates
     /// there were before, and a number.
     ///
@@ -88,16 +101,22 @@ struct Room {
     used: usize,
 }
 
-impl fmt::Write for Room {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let end = self.used.saturating_add(text.len());
+impl Room {
+    fn add(&mut self, part: &[u8]) -> fmt::Result {
+        let end = self.used.saturating_add(part.len());
         if end >= self.bytes.len() {
             return Err(fmt::Error);
         }
         let to = self.bytes.get_mut(self.used..end).ok_or(fmt::Error)?;
-        bytes::copy(to, text.as_bytes());
+        bytes::copy(to, part);
         self.used = end;
         Ok(())
+    }
+}
+
+impl fmt::Write for Room {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.add(text.as_bytes())
     }
 }
 

@@ -64,16 +64,16 @@ fn they_arrive_after_any_number_of_updates() {
     // In the order they were preserved in.
     assert_eq!(known, [(1, 11 * 4096, 2), (2, 12 * 4096, 0)]);
     host.take_log();
+    // What is needed of another session is for that one's owner to take back.
+    assert!(matches!(host.retrieve(vm, 1), Err(Error::Awaits(_))));
+    let other = host.claim("cache").unwrap();
+    assert!(matches!(host.retrieve(other, 2), Err(Error::Awaits(_))));
+    assert_eq!(host.restore(device).unwrap().object, 30);
+    host.retrieve(other, 2).unwrap();
     host.retrieve(vm, 1).unwrap();
     let log = ["retrieve 30", "retrieve 22", "retrieve 12", "retrieve 11"];
-    let mut got = host.take_log();
-    got.sort();
-    let mut log = log.map(String::from);
-    log.sort();
-    assert_eq!(got, log);
+    assert_eq!(host.take_log(), log);
     assert_eq!(host.retrieve(vm, 2).unwrap().access, Access::ReadOnly);
-    assert_eq!(host.restore(device).unwrap().object, 30);
-    let other = host.claim("cache").unwrap();
     assert_eq!(host.retrieve(other, 1).unwrap().object, 21);
     for session in [vm, other] {
         host.close(session).unwrap();
@@ -262,14 +262,16 @@ fn a_failed_reboot_leaves_all_claimable() {
             }
             assert_eq!(outcome.unwrap_err().errno(), Errno::EIO);
             assert_eq!(host.visible().outgoing, 0);
-            let vm = host.claim("vm").unwrap();
-            assert_eq!(host.retrieve(vm, 1).unwrap().object, 11);
+            let (vm, other) = (host.claim("vm").unwrap(), host.claim("cache").unwrap());
             assert_eq!(host.restore(device).unwrap().object, 30);
+            assert_eq!(host.retrieve(other, 2).unwrap().object, 22);
+            assert_eq!(host.retrieve(vm, 1).unwrap().object, 11);
             // Their objects are theirs: nobody else can preserve them.
             let session = host.create("new");
             assert_eq!(host.preserve(session, 1, 11), Err(Error::AlreadyPreserved));
             host.close(session).unwrap();
             host.close(vm).unwrap();
+            host.close(other).unwrap();
             host.finish_update().unwrap();
             assert_eq!(host.counts(), TestHost::cold().counts());
         }
@@ -344,7 +346,7 @@ fn a_closed_one_that_is_needed_goes_on() {
     let (vm, other) = (host.create("vm"), host.create("cache"));
     host.preserve(vm, 1, 1).unwrap();
     host.preserve(other, 2, 2).unwrap();
-    ops::add_dependency(&host, vm, 1, cache(2)).unwrap();
+    ops::add_dependency(&host, luo_core::Actor::Administrator, vm, 1, cache(2)).unwrap();
     let mut host = TestHost::opened(host.update());
     let other = host.claim("cache").unwrap();
     host.close(other).unwrap_err();

@@ -168,16 +168,21 @@ fn the_order_goes_across_sessions() {
     assert_eq!(host.take_log(), log.into_iter().rev().collect::<Vec<_>>());
     let host = host.next();
     let session = host.claim("vm").unwrap();
+    let other = host.claim("cache").unwrap();
+    // Each call restores files of its own session alone.
+    let awaits = |on| Some(Error::Awaits(on));
+    assert_eq!(host.retrieve(session, 1).err(), awaits(named("cache", 2)));
+    assert_eq!(host.retrieve(other, 2).err(), awaits(named("vm", 3)));
+    assert_eq!(Error::Awaits(named("vm", 3)).errno(), Errno::ENOTCONN);
+    assert!(host.take_log().is_empty());
+    host.retrieve(session, 3).unwrap();
+    assert_eq!(host.retrieve(session, 1).err(), awaits(named("cache", 2)));
+    host.retrieve(other, 2).unwrap();
     host.retrieve(session, 1).unwrap();
     assert_eq!(
         host.take_log(),
         ["retrieve 13", "retrieve 22", "retrieve 11"]
     );
-    // They are with their sessions, for their owners.
-    let other = host.claim("cache").unwrap();
-    host.retrieve(other, 2).unwrap();
-    host.retrieve(session, 3).unwrap();
-    assert!(host.take_log().is_empty());
     host.finish_update().unwrap();
     let finished = |line: &String| line.starts_with("finish");
     let log: Vec<_> = host.take_log().into_iter().filter(finished).collect();
@@ -213,7 +218,9 @@ fn a_dependency_that_cannot_be_restored_fails_its_dependents() {
     host.needs(vm_id, 2, cache(1)).unwrap();
     let host = host.next();
     let session = host.claim("vm").unwrap();
+    let other = host.claim("cache").unwrap();
     host.fail(Call::Retrieve, 0, Errno::EFBIG);
+    assert_eq!(host.retrieve(other, 1).err(), Some(Errno::EFBIG.into()));
     let on = named("cache", 1);
     let errno = Errno::EFBIG;
     let why = Error::DependencyFailed { on, errno };
@@ -323,7 +330,10 @@ fn the_graph_travels_and_is_carried_on() {
         host.reboot().unwrap();
         host = TestHost::opened(host.kexec());
     }
-    let session = host.claim("vm").unwrap();
+    let (session, other) = (host.claim("vm").unwrap(), host.claim("cache").unwrap());
+    host.retrieve(session, 3).unwrap();
+    host.restore(token).unwrap();
+    host.retrieve(other, 1).unwrap();
     host.retrieve(session, 1).unwrap();
     let log = ["retrieve 13", "retrieve 30", "retrieve 21", "retrieve 11"];
     assert_eq!(host.take_log(), log);
@@ -337,8 +347,21 @@ fn one_on_the_device_is_dropped_by_the_name_it_was_declared_by() {
     let session = host.create("vm");
     host.preserve(session, 1, 1).unwrap();
     let (called, _) = host.engine(|engine| engine.session_info(device)).unwrap();
-    ops::add_dependency(&host, session, 1, Needed::In(called, token)).unwrap();
+    ops::add_dependency(
+        &host,
+        luo_core::Actor::Administrator,
+        session,
+        1,
+        Needed::In(called, token),
+    )
+    .unwrap();
     host.close(device).unwrap();
-    let dropped = ops::drop_dependency(&host, session, 1, Needed::In(called, token));
+    let dropped = ops::drop_dependency(
+        &host,
+        luo_core::Actor::Administrator,
+        session,
+        1,
+        Needed::In(called, token),
+    );
     assert_eq!(dropped, Ok(()));
 }

@@ -116,7 +116,7 @@ fn a_file_is_given_once() {
     assert_eq!(Error::AlreadyRestored.errno(), Errno::EINVAL);
     assert_eq!(host.restore(7777).err(), Some(Error::NoToken));
     // It cannot be had by the name of a session.
-    let name = host.engine(|engine| engine.info("", 0).incoming);
+    let name = host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0).incoming);
     assert_eq!(name, 1);
     assert_eq!(host.claim("liveupdate-device:0.0"), Err(Error::NoSession));
 }

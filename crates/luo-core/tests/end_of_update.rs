@@ -24,8 +24,6 @@ fn what_was_not_reclaimed_is_released_and_named() {
     host.preserve(cache, 1, 30).unwrap();
     let kept = host.register_file(device, 40).unwrap();
     host.register_file(device, 50).unwrap();
-    // 10 needs 30: it is restored for it, but not for its owner.
-    host.needs(vm, 1, Needed::In(name("cache"), 1)).unwrap();
     let host = host.next();
     let vm = host.claim("vm").unwrap();
     host.retrieve(vm, 1).unwrap();
@@ -201,7 +199,14 @@ fn a_close_that_waits_for_nobody_any_more_is_tried_again() {
     let (vm, cache) = (host.create("vm"), host.create("cache"));
     host.preserve(vm, 1, 1).unwrap();
     host.preserve(cache, 1, 2).unwrap();
-    ops::add_dependency(&host, vm, 1, Needed::In(name("cache"), 1)).unwrap();
+    ops::add_dependency(
+        &host,
+        luo_core::Actor::Administrator,
+        vm,
+        1,
+        Needed::In(name("cache"), 1),
+    )
+    .unwrap();
     let handed = host.update();
     let mut interrupted = false;
     for step in 1..20 {

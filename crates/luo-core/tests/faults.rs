@@ -199,7 +199,8 @@ fn register() {
 fn claiming_needs_no_memory() {
     let host = TestHost::opened(handed(&[("vm", &[])]));
     fault::fail_after(0);
-    let session = ops::retrieve_session(&host, &name("vm")).unwrap();
+    let session =
+        ops::retrieve_session(&host, luo_core::Actor::Administrator, &name("vm")).unwrap();
     host.finish(session).unwrap();
     host.close(session).unwrap();
     assert!(fault::disarm());

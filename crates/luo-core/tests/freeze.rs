@@ -140,7 +140,7 @@ fn a_reboot_takes_over_and_nothing_changes_in_a_frozen_machine() {
     assert_eq!(host.open().unwrap().taken_over, None);
     assert_eq!(host.preserve(session, 1, 1), Err(Error::Frozen));
     assert_eq!(host.finish(session), Err(Error::WrongDirection));
-    let outcome = ops::retrieve_session(&host, &name("vm"));
+    let outcome = ops::retrieve_session(&host, luo_core::Actor::Administrator, &name("vm"));
     assert_eq!(outcome, Err(Error::Frozen));
     assert_eq!(Error::Frozen.errno(), Errno::EBUSY);
 }

@@ -60,8 +60,22 @@ fn scene() -> TestHost {
     ops::preserve_file(&host, vm, 2, read_only).unwrap();
     let device = ops::create_device_session(&host).unwrap();
     let token = host.register_file(device, 40).unwrap();
-    ops::add_dependency(&host, vm, 2, Needed::Here(1)).unwrap();
-    ops::add_dependency(&host, cache, 0xff, Needed::OnDevice(token)).unwrap();
+    ops::add_dependency(
+        &host,
+        luo_core::Actor::Administrator,
+        vm,
+        2,
+        Needed::Here(1),
+    )
+    .unwrap();
+    ops::add_dependency(
+        &host,
+        luo_core::Actor::Administrator,
+        cache,
+        0xff,
+        Needed::OnDevice(token),
+    )
+    .unwrap();
     host
 }
 

@@ -132,7 +132,8 @@ fn a_late_file_may_need_what_took_part_and_not_the_other_way_round() {
     host.reboot().unwrap();
     assert_eq!(host.take_log(), ["freeze 20", "freeze 10"]);
     let next = TestHost::opened(host.kexec());
-    let late = next.claim("late").unwrap();
+    let (vm, late) = (next.claim("vm").unwrap(), next.claim("late").unwrap());
+    next.retrieve(vm, 1).unwrap();
     next.retrieve(late, 1).unwrap();
     assert_eq!(next.take_log(), ["retrieve 10", "retrieve 20"]);
 }

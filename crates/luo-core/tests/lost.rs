@@ -88,7 +88,7 @@ fn a_file_that_cannot_be_frozen_is_lost_with_those_that_need_it() {
     let told = [(1, FILE_LOST, 67), (2, FILE_LOST, 67), (3, 3, 0)];
     assert_eq!(statuses(&host, vm), told);
     let host = TestHost::opened(host.kexec());
-    let info = host.engine(|engine| engine.info("", 0));
+    let info = host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0));
     assert_eq!((info.lost_files, info.lost_sessions), (3, 0));
     let vm = host.claim("vm").unwrap();
     let told = [
@@ -157,7 +157,8 @@ fn after_the_events_too() {
         let report = host.reboot_or_lose().unwrap();
         assert_eq!((report.losses, report.files), (files_lost(1), 4));
         let host = TestHost::opened(host.kexec());
-        let vm = host.claim("vm").unwrap();
+        let (vm, other) = (host.claim("vm").unwrap(), host.claim("cache").unwrap());
+        assert_eq!(host.retrieve(other, 2).unwrap().object, 22);
         assert_eq!(host.retrieve(vm, 1).unwrap().object, 11);
         let why = host.retrieve(vm, 3).err();
         assert_eq!(why, Some(Error::Lost(Errno::EFBIG)));
@@ -243,7 +244,7 @@ fn a_subsystem_is_lost_alone() {
             |number| next.engine(|engine| engine.subsystem_data(&compat("subsystem", number)));
         assert_eq!(data(2), Err(Error::NoData));
         assert!(data(1).is_ok() && data(3).is_ok());
-        let info = next.engine(|engine| engine.info("", 0));
+        let info = next.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0));
         assert_eq!(info.lost_subsystems, 1);
     }
 }
@@ -265,7 +266,7 @@ fn what_cannot_be_carried_is_lost_alone() {
     let report = host.reboot_or_lose().unwrap();
     assert_eq!((report.carried, report.losses), (2, Losses::NONE));
     let host = TestHost::opened(host.kexec());
-    let info = host.engine(|engine| engine.info("", 0));
+    let info = host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0));
     assert_eq!(info.lost_files, 0);
     let vm = host.claim("vm").unwrap();
     let why = host.retrieve(vm, 1).err();
@@ -288,7 +289,11 @@ fn a_handover_that_cannot_be_read_is_lost_and_told() {
     let report = host.reboot_or_lose().unwrap();
     assert!(report.losses.unread);
     let host = TestHost::opened(host.kexec());
-    assert!(host.engine(|engine| engine.info("", 0)).lost_flags != 0);
+    assert!(
+        host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0))
+            .lost_flags
+            != 0
+    );
     assert!(host.claim("new").is_ok());
 }
 

@@ -33,6 +33,7 @@ mod late;
 mod limits;
 mod lost;
 mod model;
+mod owners;
 mod preserve;
 mod queries;
 mod races;

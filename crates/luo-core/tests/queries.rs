@@ -39,7 +39,7 @@ fn all<T>(room: usize, page: impl Fn(u64, usize) -> Page<T>) -> Vec<T> {
 
 fn sessions(host: &TestHost, which: u32, room: usize) -> Vec<SessionInfo> {
     all(room, |cursor, room| {
-        ops::list_sessions(host, which, cursor, room).unwrap()
+        ops::list_sessions(host, luo_core::Actor::Administrator, which, cursor, room).unwrap()
     })
 }
 
@@ -91,7 +91,8 @@ fn lists_are_whole_whatever_the_room() {
         let tokens: Vec<_> = files(&host, vm, room).iter().map(|f| f.token).collect();
         assert_eq!(tokens, (0..9).collect::<Vec<_>>());
         let needed: Vec<DependencyInfo> = all(room, |cursor, room| {
-            ops::list_dependencies(&host, vm, 0, cursor, room).unwrap()
+            ops::list_dependencies(&host, luo_core::Actor::Administrator, vm, 0, cursor, room)
+                .unwrap()
         });
         let needed: Vec<_> = needed.iter().map(|d| (d.token, text(&d.session))).collect();
         let expected: Vec<_> = (1..9).map(|at| (at, "vm".to_string())).collect();
@@ -116,7 +117,7 @@ fn lists_are_whole_whatever_the_room() {
     assert_eq!((page.entries.len(), page.next, page.total), (0, 0, 9));
     let page = ops::list_participants(&host, 0, 0).unwrap();
     assert_eq!((page.entries.len(), page.next, page.total), (0, 0, 4));
-    let page = ops::list_sessions(&host, 0, 0, 0).unwrap();
+    let page = ops::list_sessions(&host, luo_core::Actor::Administrator, 0, 0, 0).unwrap();
     assert_eq!((page.entries.len(), page.next, page.total), (0, 0, 9));
 }
 
@@ -144,8 +145,12 @@ fn a_cursor_whose_entry_is_gone_is_stale() {
     host.needs(vm, 0, Needed::Here(2)).unwrap();
     host.needs(vm, 3, Needed::Here(2)).unwrap();
     let first = ops::list_files(&host, vm, 0, 2).unwrap().next;
-    let need = ops::list_dependencies(&host, vm, 0, 0, 1).unwrap().next;
-    let session = ops::list_sessions(&host, 0, 0, 1).unwrap().next;
+    let need = ops::list_dependencies(&host, luo_core::Actor::Administrator, vm, 0, 0, 1)
+        .unwrap()
+        .next;
+    let session = ops::list_sessions(&host, luo_core::Actor::Administrator, 0, 0, 1)
+        .unwrap()
+        .next;
     // Others may come and go meanwhile.
     ops::unpreserve_file(&host, vm, 0).unwrap();
     host.preserve(vm, 9, 9).unwrap();
@@ -161,15 +166,16 @@ fn a_cursor_whose_entry_is_gone_is_stale() {
     // Of another list, or gone.
     let token = ops::list_files(&host, vm, 0, 1).unwrap().next;
     stale(ops::list_files(&host, other, token, 9).err());
-    stale(ops::list_dependencies(&host, vm, 3, need, 9).err());
+    stale(ops::list_dependencies(&host, luo_core::Actor::Administrator, vm, 3, need, 9).err());
     host.close(vm).unwrap();
-    stale(ops::list_sessions(&host, 0, session, 9).err());
+    stale(ops::list_sessions(&host, luo_core::Actor::Administrator, 0, session, 9).err());
     assert_eq!(Error::Stale.errno(), Errno::ESTALE);
     assert_eq!(
         ops::list_files(&host, vm, 0, 9).err(),
         Some(Error::NoSession)
     );
-    let outcome = ops::list_dependencies(&host, other, 7, 0, 9).err();
+    let outcome =
+        ops::list_dependencies(&host, luo_core::Actor::Administrator, other, 7, 0, 9).err();
     assert_eq!(outcome, Some(Error::NoToken));
 }
 
@@ -203,7 +209,7 @@ fn a_file_is_seen_in_each_of_its_states() {
     assert_eq!(text(&file.handler), "handler-0");
     host.fail(Call::Retrieve, 0, Errno::EFBIG);
     assert!(host.restore(token).is_err());
-    let device = host.engine(|engine| engine.info("", 0).unclaimed);
+    let device = host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0).unclaimed);
     assert_eq!(device, 1);
 }
 
@@ -230,7 +236,7 @@ fn dependencies_are_seen_with_what_is_missing() {
     }
     host.needs(vm, 1, Needed::OnDevice(token)).unwrap();
     ops::unpreserve_file(&host, other, 5).unwrap();
-    let page = ops::list_dependencies(&host, vm, 1, 0, 9).unwrap();
+    let page = ops::list_dependencies(&host, luo_core::Actor::Administrator, vm, 1, 0, 9).unwrap();
     let seen: Vec<_> = page
         .entries
         .iter()
@@ -286,7 +292,8 @@ fn info_counts() {
     host.claim("a").unwrap();
     let vm = host.create("vm");
     host.preserve(vm, 1, 20).unwrap();
-    let info = host.engine(|engine| engine.info("test 1.0", 1 << 40));
+    let info =
+        host.engine(|engine| engine.info(luo_core::Actor::Administrator, "test 1.0", 1 << 40));
     assert_eq!((info.state, info.update_count), (State::Updated as u32, 1));
     assert_eq!((info.outgoing, info.incoming, info.unclaimed), (1, 2, 1));
     assert_eq!((info.files, info.size), (2, 208));
@@ -295,7 +302,8 @@ fn info_counts() {
     assert_eq!(text(&info.contract_abi), "luo-contract-v1");
     assert_ne!(info.features & (1 << 40), 0);
     // What is too long is cut, and terminated.
-    let info = host.engine(|engine| engine.info(&"x".repeat(100), 0));
+    let info =
+        host.engine(|engine| engine.info(luo_core::Actor::Administrator, &"x".repeat(100), 0));
     assert_eq!(text(&info.implementation).len(), 71);
 }
 
@@ -370,7 +378,7 @@ fn nothing_waits_for_a_transition_to_look() {
             assert_eq!(sessions(host, 0, 9).len(), 2);
             assert!(files(host, vm, 9).is_empty());
             ops::list_participants(host, 0, 9).unwrap();
-            host.engine(|engine| engine.info("", 0));
+            host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0));
         }
     });
     ops::prepare(&host).unwrap();

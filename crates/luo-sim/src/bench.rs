@@ -232,7 +232,9 @@ impl Bench {
     /// # Errors
     /// ENODEV: the machine did not come up again.
     pub fn held(&self) -> Result<Held, Errno> {
-        let info = self.machine()?.look(|engine| engine.info("", 0));
+        let info = self
+            .machine()?
+            .look(|engine| engine.info(luo_core::Actor::Administrator, "", 0));
         let count = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
         Ok(Held {
             outgoing: count(info.outgoing),

@@ -56,10 +56,12 @@ impl Machine {
             stop: parts.stop,
             driver: parts.test_driver.then(Driver::default),
             subsystems: parts.subsystems,
-            opened: Arc::default(),
+            device_file: Mutex::default(),
             subsystem_data: AtomicU64::new(0),
             watchers: Mutex::default(),
         };
+        let quotas = machine.policy.quotas;
+        machine.now(|engine| engine.set_quotas(quotas));
         if let Some([root, contract]) = entries {
             match ops::admit(&machine, root, Some(contract)) {
                 Ok(root) => luo_calls::log::admitted(&machine, &root),

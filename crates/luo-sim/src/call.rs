@@ -83,6 +83,14 @@ impl Caller for Call<'_> {
         Ok(Arc::new(file))
     }
 
+    fn session(&self, fd: i32) -> Result<SessionId, Errno> {
+        let file = self.client.descriptor(fd)?;
+        match self.table.find(&file) {
+            Some(Object::Session(id)) => Ok(id),
+            _ => Err(Errno::EINVAL),
+        }
+    }
+
     fn reserve(&self) -> Result<(), Errno> {
         Ok(())
     }

@@ -203,6 +203,15 @@ impl<'a> Caller<'a> {
         bits.is_none_or(|bits| bits & capability.bits() == capability.bits())
     }
 
+    /// The groups it is in: the effective one first.
+    pub(crate) fn groups(&self) -> Vec<u32> {
+        let numbers = |text: &str| text.split_whitespace().map(str::parse).collect::<Vec<_>>();
+        let thread = self.call.thread;
+        let effective = status(thread, "Gid:").and_then(|text| numbers(&text).into_iter().nth(1));
+        let others = status(thread, "Groups:").map_or_else(Vec::new, |text| numbers(&text));
+        effective.into_iter().chain(others).flatten().collect()
+    }
+
     /// The process it belongs to.
     pub(crate) fn leader(&self) -> u32 {
         leader(self.call.thread)

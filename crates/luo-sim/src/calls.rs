@@ -6,6 +6,7 @@
 //! | open, openat, openat2 | the path is one of [`crate::path`] |
 //! | ioctl | its type is 0xBA and the descriptor is ours |
 //! | stat, lstat, newfstatat, statx, access, faccessat, faccessat2 | the same, and it is no path that the real machine has anyway |
+//! | chmod, chown and their like | the path is the device's |
 //! | readlink, readlinkat | it is `/proc/PID/fd/FD` of a descriptor of ours |
 //! | ftruncate, fallocate | the file is a memfd that is preserved |
 //! | reboot, kexec_load, kexec_file_load | always |
@@ -26,6 +27,7 @@ use crate::files;
 use crate::filter::number;
 use crate::machine::Machine;
 use crate::path::{self, Place};
+use crate::permissions;
 use crate::reboot::{self, Loaded};
 use crate::stat::{self, Form};
 use crate::stop::End;
@@ -39,6 +41,10 @@ pub(crate) enum Ours {
     Stat(Place, Form, u64),
     /// With what is wanted.
     Access(Place, u64),
+    /// Of the device, with the new mode.
+    ChangeMode(u32),
+    /// Of the device, with the new user and group.
+    ChangeOwners(u32, u32),
     Ioctl,
     Resize,
     Reboot,
@@ -98,6 +104,18 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
             caller.argument(path + 1),
         ))
     };
+    let is_device = |directory: RawFd, path: usize| {
+        let path = caller.path(caller.argument(path))?;
+        (path::resolve(caller, directory, &path)? == Place::Device).then_some(())
+    };
+    let mode = |directory: RawFd, path: usize| {
+        let changed = Ours::ChangeMode(caller.argument(path + 1) as u32);
+        is_device(directory, path).map(|()| changed)
+    };
+    let owners = |directory: RawFd, path: usize| {
+        let [user, group] = [path + 1, path + 2].map(|at| caller.argument(at) as u32);
+        is_device(directory, path).map(|()| Ours::ChangeOwners(user, group))
+    };
     /// The `AT_FDCWD` of calls without a directory.
     const CURRENT: RawFd = -100;
     match number {
@@ -116,6 +134,12 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
         _ if number == number::FACCESSAT || number == number::FACCESSAT2 => {
             access(caller.fd_argument(0), 1)
         }
+        _ if number == number::CHMOD => mode(CURRENT, 0),
+        _ if number == number::FCHMODAT || number == number::FCHMODAT2 => {
+            mode(caller.fd_argument(0), 1)
+        }
+        _ if number == number::CHOWN || number == number::LCHOWN => owners(CURRENT, 0),
+        _ if number == number::FCHOWNAT => owners(caller.fd_argument(0), 1),
         _ if number == number::READLINK => link(CURRENT, 0),
         _ if number == number::READLINKAT => link(caller.fd_argument(0), 1),
         _ if number == number::FTRUNCATE || number == number::FALLOCATE => {
@@ -193,6 +217,16 @@ impl Service<'_> {
                 *said = format!("access {place:?}");
                 let told = stat::access(self.machine, caller, place, wanted)?;
                 Ok(if told { Done::Value(0) } else { Done::Foreign })
+            }
+            Ours::ChangeMode(mode) => {
+                *said = format!("chmod {mode:o}");
+                permissions::change_mode(self.machine, caller, mode)?;
+                Ok(Done::Value(0))
+            }
+            Ours::ChangeOwners(user, group) => {
+                *said = format!("chown {user} {group}");
+                permissions::change_owners(self.machine, caller, user, group)?;
+                Ok(Done::Value(0))
             }
             Ours::Ioctl => self.ioctl(caller, said),
             Ours::Resize => {

@@ -13,6 +13,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketFlags;
 
 use crate::caller::Caller;
+use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
 use crate::table::{Object, Table};
@@ -84,7 +85,6 @@ fn open_device(
     caller: &Caller<'_>,
     flags: OFlags,
 ) -> Result<RawFd, Errno> {
-    use rustix::thread::CapabilitySet;
     /// Not a directory, which the ABI does not name.
     const ENOTDIR: i32 = -20;
     if flags.contains(OFlags::DIRECTORY) {
@@ -93,7 +93,12 @@ fn open_device(
     if flags.contains(OFlags::CREATE | OFlags::EXCL) {
         return Err(Errno::EEXIST);
     }
-    if !caller.has(CapabilitySet::SYS_ADMIN) {
+    let wanted = match flags & OFlags::ACCMODE {
+        OFlags::RDONLY => 4,
+        OFlags::WRONLY => 2,
+        _ => 6,
+    };
+    if !lock(&machine.device_file).admit(caller, wanted) {
         return Err(Errno::EACCES);
     }
     if flags.contains(OFlags::EXCL) {
@@ -108,7 +113,7 @@ fn attribute(machine: &Machine, place: Place) -> String {
             let count = machine.look(luo_core::Engine::update_number);
             format!("{count}\n")
         }
-        Place::Choice(choice) => format!("{}\n", machine.policy.word(choice)),
+        Place::Choice(choice) => format!("{}\n", machine.chosen(choice)),
         Place::CommandLine => format!("{}\n", machine.policy.command_line),
         _ => format!("{}\n", machine.state().0),
     }

@@ -34,15 +34,21 @@ pub(crate) mod number {
         ACCESS: Some(21), None;
         READLINK: Some(89), None;
         FTRUNCATE: Some(77), Some(46);
+        CHMOD: Some(90), None;
+        CHOWN: Some(92), None;
+        LCHOWN: Some(94), None;
         REBOOT: Some(169), Some(142);
         KEXEC_LOAD: Some(246), Some(104);
         OPENAT: Some(257), Some(56);
+        FCHOWNAT: Some(260), Some(54);
         READLINKAT: Some(267), Some(78);
+        FCHMODAT: Some(268), Some(53);
         FACCESSAT: Some(269), Some(48);
         FALLOCATE: Some(285), Some(47);
         KEXEC_FILE_LOAD: Some(320), Some(294);
         OPENAT2: Some(437), Some(437);
         FACCESSAT2: Some(439), Some(439);
+        FCHMODAT2: Some(452), Some(452);
     }
 
     // Those are looked at more closely.

@@ -107,6 +107,10 @@ impl CallHost for Machine {
         self.policy.many_openers
     }
 
+    fn opens_strictly(&self) -> bool {
+        self.policy.opens_strictly
+    }
+
     fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {
         let level = match level {
             Level::Error => log::ERROR,

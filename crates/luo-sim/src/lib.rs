@@ -69,6 +69,7 @@ mod memory;
 mod outcome;
 mod participant;
 mod path;
+mod permissions;
 mod policy;
 mod program;
 mod random;

@@ -9,13 +9,13 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::time::Instant;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
-use luo_core::{Compat, Engine};
+use luo_core::{Compat, Engine, Lock as _, Quotas};
 
 use crate::caller;
 use crate::driver::Driver;
@@ -24,7 +24,8 @@ use crate::lock::lock;
 use crate::log::Log;
 use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
-use crate::policy::Policy;
+use crate::permissions::Permissions;
+use crate::policy::{Choice, Policy};
 use crate::stop::{End, Stop};
 use crate::trace::Journal;
 
@@ -50,8 +51,8 @@ pub(crate) struct Machine {
     pub(crate) driver: Option<Driver>,
     /// Names of the subsystems; the engine knows them by their place.
     pub(crate) subsystems: Vec<Compat>,
-    /// Set while the only one who may has the device open.
-    pub(crate) opened: Arc<AtomicBool>,
+    /// Who may open the device, by the mode of its file.
+    pub(crate) device_file: Mutex<Permissions>,
     /// Counts what subsystems leave for themselves.
     pub(crate) subsystem_data: AtomicU64,
     /// Open instances of the device, to be told of changes.
@@ -73,6 +74,32 @@ impl Machine {
         memory.prepare_jump(root, contract);
         drop(self);
         memory.jump()
+    }
+
+    /// What is chosen, as a word.
+    pub(crate) fn chosen(&self, choice: Choice) -> String {
+        match choice {
+            Choice::User(quota) => self.look(|engine| engine.quotas().get(quota).to_string()),
+            Choice::Of(word) => self.policy.word(word).to_owned(),
+        }
+    }
+
+    /// Decides it anew, as a line; false if it cannot be that.
+    pub(crate) fn choose(&self, choice: Choice, line: &str) -> bool {
+        match choice {
+            Choice::Of(word) => self.policy.set(word, line),
+            Choice::User(quota) => {
+                let number = Quotas::number(line.as_bytes());
+                if let Some(number) = number {
+                    self.now(|engine| {
+                        let mut quotas = engine.quotas();
+                        quotas.set(quota, number);
+                        engine.set_quotas(quotas);
+                    });
+                }
+                number.is_some()
+            }
+        }
     }
 
     /// Notes whether the call that this thread handles waits for its turn.

@@ -4,10 +4,11 @@
 use std::os::fd::RawFd;
 
 use luo_abi::uapi::DEVICE_PATH;
+use luo_core::Quota;
 
 use crate::caller::Caller;
 use crate::driver;
-use crate::policy::Choice;
+use crate::policy::{Choice, Word};
 
 /// A path that the simulator answers for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +47,11 @@ impl Place {
     }
 }
 
-const FIXED: [(&str, Place); 10] = [
+const fn of_user(quota: Quota) -> Place {
+    Place::Choice(Choice::User(quota))
+}
+
+const FIXED: [(&str, Place); 14] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
     (driver::FORGE, Place::Forge),
@@ -57,12 +62,22 @@ const FIXED: [(&str, Place); 10] = [
     ("/sys/kernel/liveupdate/update_count", Place::UpdateCount),
     (
         "/sys/kernel/liveupdate/unclaimed",
-        Place::Choice(Choice::Unclaimed),
+        Place::Choice(Choice::Of(Word::Unclaimed)),
     ),
     (
         "/sys/kernel/liveupdate/reboot",
-        Place::Choice(Choice::Reboot),
+        Place::Choice(Choice::Of(Word::Reboot)),
     ),
+    (
+        "/sys/kernel/liveupdate/user_sessions",
+        of_user(Quota::Sessions),
+    ),
+    ("/sys/kernel/liveupdate/user_files", of_user(Quota::Files)),
+    (
+        "/sys/kernel/liveupdate/user_dependencies",
+        of_user(Quota::Dependencies),
+    ),
+    ("/sys/kernel/liveupdate/user_bytes", of_user(Quota::Bytes)),
 ];
 
 /// The `AT_FDCWD` of a relative path.

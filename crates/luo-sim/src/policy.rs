@@ -4,7 +4,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use luo_calls::OPEN_WORDS;
 use luo_core::ops::{self, Obstacle, Unclaimed};
+use luo_core::{Quota, Quotas};
 
 /// The choices of one kernel.
 #[derive(Debug)]
@@ -13,22 +15,53 @@ pub(crate) struct Policy {
     pub(crate) command_line: String,
     /// `liveupdate=`.
     pub(crate) enabled: bool,
-    /// By [`Choice`]: it is the second word.
+    /// By [`Word`]: it is the second word.
     second: [AtomicBool; 2],
     /// `liveupdate_openers=many`.
     pub(crate) many_openers: bool,
+    /// `liveupdate_open=admin`.
+    pub(crate) opens_strictly: bool,
+    /// `liveupdate_user`: what the engine begins with.
+    pub(crate) quotas: Quotas,
 }
 
 /// What can be decided anew while the machine runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
+    /// One of two words.
+    Of(Word),
+    /// How much each user may have of something.
+    User(Quota),
+}
+
+impl Choice {
+    /// The name in the folder.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Of(word) => word.name().to_owned(),
+            Self::User(quota) => format!("user_{quota}"),
+        }
+    }
+
+    /// What it can be.
+    pub(crate) fn form(self) -> String {
+        match self {
+            Self::Of(word) => word.words().join(" or "),
+            Self::User(_) => "a number".to_owned(),
+        }
+    }
+}
+
+/// What can be one of two words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Word {
     /// `unclaimed`: what becomes of sessions that nobody has claimed.
     Unclaimed,
     /// `reboot`: what becomes of a reboot when something cannot go.
     Reboot,
 }
 
-impl Choice {
+impl Word {
     /// The name in the folder; with `liveupdate_` before it that of the parameter.
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -65,7 +98,7 @@ impl Policy {
             words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
         };
         let chosen = |name: &str, words| value(name).and_then(|word| choose(words, word));
-        let second = [Choice::Unclaimed, Choice::Reboot].map(|choice| {
+        let second = [Word::Unclaimed, Word::Reboot].map(|choice| {
             let name = format!("liveupdate_{}", choice.name());
             AtomicBool::new(chosen(&name, choice.words()).unwrap_or(false))
         });
@@ -74,27 +107,31 @@ impl Policy {
             enabled: !matches!(value("liveupdate"), Some("off" | "0" | "n" | "no" | "N")),
             second,
             many_openers: chosen("liveupdate_openers", OPENERS).unwrap_or(false),
+            opens_strictly: chosen("liveupdate_open", OPEN_WORDS).unwrap_or(false),
+            quotas: value("liveupdate_user")
+                .and_then(|text| Quotas::DEFAULT.parse(text.as_bytes()))
+                .unwrap_or(Quotas::DEFAULT),
         }
     }
 
-    fn is_second(&self, choice: Choice) -> bool {
+    fn is_second(&self, choice: Word) -> bool {
         self.second[choice as usize].load(Ordering::Relaxed)
     }
 
     /// What a reboot does with what cannot go.
     pub(crate) fn of_reboot(&self) -> ops::Policy {
         ops::Policy {
-            obstacle: Obstacle::of(self.is_second(Choice::Reboot)),
-            unclaimed: Unclaimed::of(self.is_second(Choice::Unclaimed)),
+            obstacle: Obstacle::of(self.is_second(Word::Reboot)),
+            unclaimed: Unclaimed::of(self.is_second(Word::Unclaimed)),
         }
     }
 
-    pub(crate) fn word(&self, choice: Choice) -> &'static str {
+    pub(crate) fn word(&self, choice: Word) -> &'static str {
         choice.words()[usize::from(self.is_second(choice))]
     }
 
     /// Decides it anew, as a line; false if it is not known.
-    pub(crate) fn set(&self, choice: Choice, line: &str) -> bool {
+    pub(crate) fn set(&self, choice: Word, line: &str) -> bool {
         let word = line.strip_suffix('\n').unwrap_or(line);
         let chosen = choose(choice.words(), word);
         if let Some(second) = chosen {
@@ -122,16 +159,22 @@ mod tests {
              liveupdate_reboot=veto",
         );
         assert!(policy.enabled && policy.many_openers);
-        assert_eq!(policy.word(Choice::Unclaimed), "discard");
+        assert_eq!(policy.word(Word::Unclaimed), "discard");
         assert_eq!(policy.of_reboot().obstacle, Obstacle::Vetoes);
         assert!(!Policy::of("liveupdate=off").enabled);
+        let policy = Policy::of("liveupdate_open=admin liveupdate_user=sessions=2,bytes=9");
+        assert!(policy.opens_strictly);
+        assert_eq!((policy.quotas.sessions, policy.quotas.bytes), (2, 9));
+        let policy = Policy::of("liveupdate_open=all liveupdate_user=sessions");
+        assert!(!policy.opens_strictly);
+        assert_eq!(policy.quotas, Quotas::DEFAULT);
         let policy = Policy::of("liveupdate_unclaimed=drop liveupdate_reboot=no");
         assert_eq!(policy.of_reboot(), by_default);
     }
 
     #[test]
     fn a_word_is_known_or_refused() {
-        for choice in [Choice::Unclaimed, Choice::Reboot] {
+        for choice in [Word::Unclaimed, Word::Reboot] {
             let policy = Policy::of("");
             let [first, second] = choice.words();
             assert!(policy.set(choice, &format!("{second}\n")));

@@ -3,10 +3,14 @@
 
 use luo_abi::errno::Errno;
 use rustix::thread::CapabilitySet;
+use zerocopy::IntoBytes as _;
 
 use crate::caller::Caller;
+use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
+use crate::permissions::Permissions;
+use crate::policy::Choice;
 
 /// From `linux/stat.h`.
 const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -39,12 +43,25 @@ struct Status {
     minor: Option<u32>,
     size: u64,
     links: u32,
+    /// User and group.
+    owners: [u32; 2],
 }
 
 /// Of one of our paths; `None` if it is not in this machine, or there anyway.
 fn status(machine: &Machine, place: Place) -> Option<Status> {
     let driver = machine.driver.is_some();
-    let device = |minor| (CHARACTER_DEVICE | 0o600, Some(FIRST_MINOR + minor), 0, 1);
+    let file = match place {
+        Place::Device => *lock(&machine.device_file),
+        _ => Permissions::default(),
+    };
+    let device = |minor| {
+        (
+            CHARACTER_DEVICE | file.mode,
+            Some(FIRST_MINOR + minor),
+            0,
+            1,
+        )
+    };
     let attribute = |access| (REGULAR | access, None, ATTRIBUTE, 1);
     let (number, (mode, minor, size, links)) = match place {
         Place::Device => (1, device(0)),
@@ -53,7 +70,8 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         Place::Folder => (4, (DIRECTORY | 0o755, None, 0, 2)),
         Place::State => (5, attribute(0o444)),
         Place::UpdateCount => (6, attribute(0o444)),
-        Place::Choice(choice) => (7 + choice as u64, attribute(0o644)),
+        Place::Choice(Choice::Of(word)) => (7 + word as u64, attribute(0o644)),
+        Place::Choice(Choice::User(quota)) => (16 + quota as u64, attribute(0o644)),
         _ => return None,
     };
     machine.policy.enabled.then_some(Status {
@@ -62,6 +80,7 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         minor,
         size,
         links,
+        owners: [file.user, file.group],
     })
 }
 
@@ -82,10 +101,12 @@ impl Status {
         let x86 = cfg!(target_arch = "x86_64");
         let (length, mode) = if x86 { (144, 24) } else { (128, 16) };
         let (links, device) = if x86 { (16, 40) } else { (20, 32) };
+        let owners = if x86 { 28 } else { 24 };
         let mut to = Layout(vec![0; length]);
         to.put(8, &self.number.to_ne_bytes());
         to.put(links, &self.links.to_ne_bytes());
         to.put(mode, &self.mode.to_ne_bytes());
+        to.put(owners, self.owners.as_bytes());
         let encoded = self.minor.map_or(0, |minor| {
             u64::from(minor & 0xff | MISC << 8 | (minor & !0xff) << 12)
         });
@@ -103,6 +124,7 @@ impl Status {
         to.put(0, &BASIC.to_ne_bytes());
         to.put(4, &4096u32.to_ne_bytes());
         to.put(16, &self.links.to_ne_bytes());
+        to.put(20, self.owners.as_bytes());
         to.put(28, &(self.mode as u16).to_ne_bytes());
         to.put(32, &self.number.to_ne_bytes());
         to.put(40, &self.size.to_ne_bytes());
@@ -150,11 +172,16 @@ pub(crate) fn access(
         return Ok(false);
     };
     let is_device = status.minor.is_some();
-    let may_write = status.mode & 0o200 != 0;
+    let admits = match place {
+        // The lower bits of a mode mean what those of the call mean.
+        Place::Device => lock(&machine.device_file).admit(caller, wanted as u32 & 7),
+        _ => caller.has(CapabilitySet::SYS_ADMIN),
+    };
+    let may_write = is_device || status.mode & 0o200 != 0;
     let may_execute = status.mode & 0o100 != 0;
     if wanted & MAY_WRITE != 0 && !may_write
         || wanted & MAY_EXECUTE != 0 && !may_execute
-        || wanted != 0 && is_device && !caller.has(CapabilitySet::SYS_ADMIN)
+        || wanted != 0 && is_device && !admits
     {
         return Err(Errno::EACCES);
     }
@@ -171,12 +198,14 @@ mod tests {
         minor: Some(300),
         size: 0,
         links: 1,
+        owners: [0, 7],
     };
 
     #[test]
     fn a_device_has_its_number_in_both() {
         let statx = DEVICE.statx();
         assert_eq!(statx[128..136], [10, 0, 0, 0, 44, 1, 0, 0]);
+        assert_eq!(statx[20..28], [0, 0, 0, 0, 7, 0, 0, 0]);
         let stat = DEVICE.stat();
         let at = if cfg!(target_arch = "x86_64") { 40 } else { 32 };
         let encoded = u64::from_ne_bytes(stat[at..at + 8].try_into().unwrap());

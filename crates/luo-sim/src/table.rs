@@ -93,9 +93,12 @@ impl Table {
     ) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
         let bell = ours.try_clone().map_err(|_| Errno::ENOMEM)?;
-        let instance = Instance::open(machine, bell)?;
-        let number = self.add(Object::Device(instance), ours, &theirs)?;
-        self.or_forget(number, caller.install(theirs.as_fd(), close_on_exec))
+        let instance = Instance::open(machine, caller.identity(), bell)?;
+        let added = self.add(Object::Device(Arc::clone(&instance)), ours, &theirs);
+        let given = added.and_then(|number| {
+            self.or_forget(number, caller.install(theirs.as_fd(), close_on_exec))
+        });
+        given.inspect_err(|_| instance.calls.close(machine))
     }
 
     /// Opens the test driver's participant for a caller.
@@ -169,13 +172,12 @@ impl Table {
         let read = rustix::io::read(&entry.ours, &mut text).unwrap_or(0);
         drop(entries);
         let line = String::from_utf8_lossy(&text[..read]);
-        if read > 0 && !machine.policy.set(choice, &line) {
-            let [first, second] = choice.words();
+        if read > 0 && !machine.choose(choice, &line) {
             machine.warn(format_args!(
-                "'{}' was written to {}, which is {first} or {second}: \
-                 a kernel would have answered EINVAL",
+                "'{}' was written to {}, which is {}: a kernel would have answered EINVAL",
                 line.trim_end().escape_debug(),
-                choice.name()
+                choice.name(),
+                choice.form()
             ));
         }
     }

@@ -3,9 +3,9 @@
 
 use core::fmt;
 use core::mem::size_of;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-use luo_abi::contract::{self, DEPENDENCY_ON_DEVICE, Dependency};
+use luo_abi::contract::{self, DEPENDENCY_BY_DESCRIPTOR, DEPENDENCY_ON_DEVICE, Dependency};
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
 use crate::call::with_argument;
@@ -33,6 +33,19 @@ impl fmt::Display for Needed {
     }
 }
 
+/// Says that `token` needs file `on` of the session of which `session` is a descriptor.
+pub(crate) fn add_of(
+    fd: &impl AsFd,
+    token: Token,
+    session: BorrowedFd<'_>,
+    on: Token,
+) -> Result<()> {
+    let mut argument = argument(token, Needed::Here(on));
+    argument.flags = DEPENDENCY_BY_DESCRIPTOR;
+    argument.session_fd = session.as_raw_fd();
+    with_argument(fd, contract::ADD_DEPENDENCY, &mut argument)
+}
+
 /// Says that `token` needs another file.
 pub(crate) fn add(fd: &impl AsFd, token: Token, on: Needed) -> Result<()> {
     with_argument(fd, contract::ADD_DEPENDENCY, &mut argument(token, on))
@@ -55,5 +68,7 @@ fn argument(token: Token, on: Needed) -> Dependency {
         token: token.0,
         on_token: on_token.0,
         on_session,
+        session_fd: 0,
+        reserved: 0,
     }
 }

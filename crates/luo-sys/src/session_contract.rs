@@ -2,6 +2,7 @@
 //! A session's calls beyond mainline, see [`luo_abi::contract`].
 
 use core::mem::size_of;
+use std::os::fd::AsFd as _;
 
 use luo_abi::contract::{self, UnpreserveFd};
 
@@ -34,7 +35,10 @@ impl Session {
     /// Says that file `token` of this session needs another.
     ///
     /// # Errors
-    /// - ENOENT: one of the two is not there.
+    /// - ENOENT: one of the two is not there, or the session is another user's.
+    /// - EACCES: the session is not the caller's; [`Session::add_dependency_of`] takes its
+    ///   descriptor.
+    /// - EDQUOT: the user has as many dependencies as a user may.
     /// - ELOOP: the other needs this one, directly or not, or is this one.
     /// - EEXIST: that is declared already.
     /// - ENOSPC: there are as many dependencies as can be handed over.
@@ -43,6 +47,15 @@ impl Session {
     /// - ENOTTY, or EINVAL in mainline: the implementation lacks the call.
     pub fn add_dependency(&self, token: Token, on: Needed) -> Result<()> {
         dependency::add(self, token, on)
+    }
+
+    /// Says that file `token` of this session needs file `on` of another, whoever that one
+    /// belongs to: to have its descriptor is to have its consent.
+    ///
+    /// # Errors
+    /// As [`Session::add_dependency`]. EINVAL also: the other is a retrieved session.
+    pub fn add_dependency_of(&self, token: Token, other: &Session, on: Token) -> Result<()> {
+        dependency::add_of(self, token, other.as_fd(), on)
     }
 
     /// Takes a dependency back, one that is missing included.

@@ -99,11 +99,11 @@ impl TestHost {
     }
 
     pub fn create(&self, text: &str) -> SessionId {
-        ops::create_session(self, &name(text)).unwrap()
+        ops::create_session(self, luo_core::Actor::Administrator, &name(text)).unwrap()
     }
 
     pub fn try_create(&self, text: &str) -> Result<SessionId, Error> {
-        ops::create_session(self, &name(text))
+        ops::create_session(self, luo_core::Actor::Administrator, &name(text))
     }
 
     /// Preserves a file of kind 0.
@@ -127,7 +127,7 @@ impl TestHost {
     }
 
     pub fn claim(&self, text: &str) -> Result<SessionId, Error> {
-        ops::retrieve_session(self, &name(text))
+        ops::retrieve_session(self, luo_core::Actor::Administrator, &name(text))
     }
 
     pub fn retrieve(&self, session: SessionId, token: u64) -> Result<TestFile, Error> {
@@ -196,11 +196,11 @@ impl TestHost {
     }
 
     pub fn needs(&self, session: SessionId, token: u64, on: Needed) -> Result<(), Error> {
-        ops::add_dependency(self, session, token, on)
+        ops::add_dependency(self, luo_core::Actor::Administrator, session, token, on)
     }
 
     pub fn drops(&self, session: SessionId, token: u64, on: Needed) -> Result<(), Error> {
-        ops::drop_dependency(self, session, token, on)
+        ops::drop_dependency(self, luo_core::Actor::Administrator, session, token, on)
     }
 
     /// A host that has everything another left, after the events and the reboot.

@@ -14,6 +14,10 @@ impl CallHost for TestHost {
         true
     }
 
+    fn opens_strictly(&self) -> bool {
+        false
+    }
+
     fn say(&self, level: Level, text: fmt::Arguments<'_>) {
         self.said.lock().unwrap().push((level, text.to_string()));
     }

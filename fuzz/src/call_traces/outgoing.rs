@@ -16,7 +16,8 @@ fn access(number: u8) -> Access {
 impl World {
     pub(super) fn create(&mut self, who: usize, label: u8) {
         let name = session_name(label);
-        let answer = self.whole(|host| ops::create_session(host, &name));
+        let answer =
+            self.whole(|host| ops::create_session(host, luo_core::Actor::Administrator, &name));
         let there = |session: &Outgoing| session.label == Some(label);
         match answer {
             Ok(id) => {
@@ -207,7 +208,9 @@ impl World {
         };
         let (id, token) = (self.truth.outgoing[at].id, self.token_of(at, mine.token.0));
         let (needed, listed) = self.needed(at, on);
-        let answer = self.whole(|host| ops::add_dependency(host, id, token, needed));
+        let answer = self.whole(|host| {
+            ops::add_dependency(host, luo_core::Actor::Administrator, id, token, needed)
+        });
         match answer {
             Ok(()) => {
                 let needs = self.its_needs(at, token).expect("a file that was there");
@@ -229,7 +232,9 @@ impl World {
         };
         let (id, token) = (self.truth.outgoing[at].id, self.token_of(at, mine.token.0));
         let (needed, listed) = self.needed(at, on);
-        let answer = self.whole(|host| ops::drop_dependency(host, id, token, needed));
+        let answer = self.whole(|host| {
+            ops::drop_dependency(host, luo_core::Actor::Administrator, id, token, needed)
+        });
         match answer {
             Ok(()) => {
                 let needs = self.its_needs(at, token).expect("a file that was there");

@@ -28,9 +28,10 @@ fn take_back(host: &TestHost) -> Vec<SessionId> {
             continue;
         }
         let name = SessionName::parse(&session.name).expect("a name that was taken over");
-        let id = ops::retrieve_session(host, &name).expect("a session that is listed");
+        let id = ops::retrieve_session(host, luo_core::Actor::Administrator, &name)
+            .expect("a session that is listed");
         assert_eq!(
-            ops::retrieve_session(host, &name),
+            ops::retrieve_session(host, luo_core::Actor::Administrator, &name),
             Err(Error::AlreadyRetrieved)
         );
         let files = queries::files(host, id);

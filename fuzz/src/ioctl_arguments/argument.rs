@@ -228,6 +228,8 @@ fn compose(call: &Call, fd: RawFd, bytes: &mut Unstructured<'_>) -> Result<Vec<u
                 token: token(bytes)?,
                 on_token: token(bytes)?,
                 on_session,
+                session_fd: 0,
+                reserved: 0,
             };
             out.extend_from_slice(dependency.as_bytes());
         }

@@ -96,6 +96,8 @@ impl Stage {
             token: 1,
             on_token: 2,
             on_session: [0; SESSION_NAME_LENGTH],
+            session_fd: 0,
+            reserved: 0,
         };
         odd(&mut argument);
         raw::ioctl(&self.session, command, argument.as_mut_bytes()).map(drop)

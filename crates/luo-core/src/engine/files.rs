@@ -7,7 +7,8 @@ use crate::file_name::FileName;
 use crate::graph::{First, Order};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
-use crate::session::{Direction, File, Owner};
+use crate::owner::Owner;
+use crate::session::{Direction, File};
 
 impl<H: Host> Engine<H> {
     fn token_hash(&self, session: SessionId, token: u64) -> u32 {
@@ -66,7 +67,7 @@ impl<H: Host> Engine<H> {
 
     /// Adds a file whose token is not in use in its session.
     pub(crate) fn add_file(&mut self, file: File<H>) -> Result<FileId, Error> {
-        let (session, token) = (file.session, file.token);
+        let (session, token, bytes) = (file.session, file.token, file.bytes);
         let (owner, direction) = self.kind_of(session).ok_or(Error::NoSession)?;
         let hash = self.token_hash(session, token);
         self.tokens.reserve(1)?;
@@ -84,6 +85,10 @@ impl<H: Host> Engine<H> {
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.push_back(&mut self.files, id);
         }
+        if let Some(account) = self.payer(session) {
+            account.files = account.files.saturating_add(1);
+            account.bytes = account.bytes.saturating_add(bytes);
+        }
         if direction == Direction::Outgoing {
             self.records = self.records.saturating_add(1);
         }
@@ -99,9 +104,10 @@ impl<H: Host> Engine<H> {
         self.unindex_object(id);
         let edges = self.graph.edge_count();
         let freed = self.graph.remove_node(id, name);
+        // What it needed.
+        let gone = edges.saturating_sub(self.graph.edge_count());
         if direction == Direction::Outgoing {
-            // Its own record and those of what it needed.
-            let gone = edges.saturating_sub(self.graph.edge_count());
+            // Its own record and those.
             self.records = self.records.saturating_sub(gone.saturating_add(1));
         }
         if freed && self.closed_pending > 0 {
@@ -117,10 +123,36 @@ impl<H: Host> Engine<H> {
             session.files.unlink(&mut self.files, id);
         }
         let file = self.files.remove(id)?;
+        if let Some(account) = self.payer(session) {
+            account.files = account.files.saturating_sub(1);
+            account.bytes = account.bytes.saturating_sub(file.bytes);
+            account.dependencies = account.dependencies.saturating_sub(gone as u64);
+        }
         if let Some(handler) = file.handler {
             self.release_handler(handler);
         }
         Some(file)
+    }
+
+    /// Notes that a file needs one more than before.
+    pub(crate) fn note_dependency(&mut self, from: FileId) {
+        let session = self.files.get(from).map(|file| file.session);
+        if let Some(account) = session.and_then(|session| self.payer(session)) {
+            account.dependencies = account.dependencies.saturating_add(1);
+        }
+    }
+
+    /// Notes how much memory a file keeps, and whose it is.
+    pub(crate) fn set_bytes(&mut self, id: FileId, bytes: u64) {
+        let Some(file) = self.files.get_mut(id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut file.bytes, bytes);
+        let session = file.session;
+        if let Some(account) = self.payer(session) {
+            let others = account.bytes.saturating_sub(before);
+            account.bytes = others.saturating_add(bytes);
+        }
     }
 
     fn object_hash(&self, object: u64) -> u32 {

@@ -41,9 +41,14 @@ impl<H: Host> Engine<H> {
         hash: u32,
     ) -> Result<SessionId, Error> {
         self.names.reserve(1)?;
+        self.sessions.reserve(1)?;
+        // Behind it nothing fails: an account without a session would stay.
+        let account = self.account_for(kind.owner)?;
         let made = self.update.round();
-        let id = self.sessions.insert(Session::new(kind, direction, made))?;
+        let session = Session::new(kind, account, direction, made);
+        let id = self.sessions.insert(session)?;
         self.names.insert(hash, id.slot)?;
+        self.enlist(id, direction);
         let mut list = *self.list(direction);
         list.push_back(&mut self.sessions, id);
         *self.list_mut(direction) = list;
@@ -89,6 +94,7 @@ impl<H: Host> Engine<H> {
         let mut list = *self.list(direction);
         list.unlink(&mut self.sessions, id);
         *self.list_mut(direction) = list;
+        self.delist(id, direction);
         self.sessions.remove(id)
     }
 }

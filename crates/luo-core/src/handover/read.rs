@@ -17,7 +17,8 @@ use crate::graph::Graph;
 use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::mem::Vec;
-use crate::session::{Direction, Owner, SessionKind};
+use crate::owner::Owner;
+use crate::session::{Direction, SessionKind};
 use crate::table::hash::{Digest, Hash};
 use crate::table::index::Index;
 use crate::text::{Compat, SessionName};
@@ -40,6 +41,8 @@ pub(crate) struct SessionDraft {
     /// The place of its first file, and how many it has; they stand together.
     first: usize,
     pub(crate) files: usize,
+    /// The supplement has said something of it.
+    has_facts: bool,
 }
 
 /// A file that was read.
@@ -112,6 +115,7 @@ pub(crate) fn read_sessions<H: Host>(
         device_tokens: Index::new(),
         lost_tokens: Index::new(),
         digest: Digest::new(),
+        has_supplement: fields.supplement.is_some(),
         records: 0,
         update_number: fields.update_number,
     };
@@ -166,6 +170,7 @@ struct Reader<'a, H: Host> {
     /// Lost files by session and token; slots count `draft.lost`.
     lost_tokens: Index,
     digest: Digest,
+    has_supplement: bool,
     /// Records that were read.
     records: u64,
     update_number: u64,
@@ -250,10 +255,11 @@ impl<H: Host> Reader<'_, H> {
         let session = self.draft.sessions.len();
         let slot = u32::try_from(session).map_err(|_| Error::NoMemory)?;
         self.draft.sessions.push(SessionDraft {
-            kind: SessionKind::open(name, Owner::Program),
+            kind: SessionKind::open(name, self.unnamed_owner(&name)),
             hash,
             first: self.draft.files.len(),
             files: 0,
+            has_facts: false,
         })?;
         self.names.insert(hash, slot)?;
 
@@ -283,6 +289,16 @@ impl<H: Host> Reader<'_, H> {
             draft.files = usize::try_from(found).map_err(|_| Error::NoMemory)?;
         }
         Ok(())
+    }
+
+    /// The owner of a session of which the supplement says nothing. Before owners were
+    /// recorded a session of an orchestrator with a supplement was made with privileges.
+    fn unnamed_owner(&self, name: &SessionName) -> Owner {
+        if self.has_supplement {
+            Owner::of_name(name)
+        } else {
+            Owner::of_unknown(name)
+        }
     }
 
     fn file(&mut self, session: usize, name: &SessionName, found: FileRecord) -> Result<(), Error> {

@@ -210,6 +210,8 @@ pub enum BadRecord {
     Access,
     /// It has no flag, or an unknown one.
     Flags,
+    /// It says another owner of a session than the session's name.
+    Owner,
     /// It gives no error, or none that there is.
     Error,
     /// A token of the device that no kernel before this one can have given, or
@@ -227,6 +229,7 @@ impl fmt::Display for BadRecord {
             Self::File => "names no file",
             Self::Access => "gives an unknown access",
             Self::Flags => "has no flag that is known",
+            Self::Owner => "gives an owner that the session's name does not give",
             Self::Error => "gives no error that there is",
             Self::Token => "has a device token that cannot be",
             Self::Duplicate => "says again what another one says",

@@ -7,7 +7,7 @@ use luo_abi::handover::{
 use luo_abi::supplement::{
     self, EdgeRecord, FileFacts, LostFile, SessionFacts, SubsystemRecord, BY_EVENT, KIND_EDGE,
     KIND_FILE, KIND_LOST, KIND_SESSION, LOST_UNREAD, MAX_SUBSYSTEMS, SESSION_CLOSED,
-    SESSION_OF_DEVICE,
+    SESSION_OF_DEVICE, SESSION_OF_NOBODY, SESSION_OF_USER,
 };
 use zerocopy::{FromZeros, Immutable, IntoBytes};
 
@@ -20,8 +20,9 @@ use crate::handover::block::{put, BlockMemory};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::losses::Losses;
+use crate::owner::Owner;
 use crate::participant::flb::OutgoingState;
-use crate::session::{Owner, Session};
+use crate::session::Session;
 use crate::table::hash::Digest;
 
 /// The pages that a handover begins with.
@@ -39,7 +40,7 @@ pub struct RootPages<B> {
 /// Whether the next kernel is to see a session: not that of an open instance of the
 /// device where nothing is registered.
 fn is_written<H: Host>(session: &Session<H>) -> bool {
-    session.owner == Owner::Program || session.files.len > 0
+    session.owner != Owner::Device || session.files.len > 0
 }
 
 /// What was lost, as the next kernel reads it; all zero for nothing.
@@ -203,16 +204,19 @@ impl<H: Host> Engine<H> {
             session = current.links.next;
             let kind = current.kind();
             if kind.has_record() && is_written(current) {
-                let of_device = match kind.owner {
+                let whose = match kind.owner {
                     Owner::Device => SESSION_OF_DEVICE,
-                    Owner::Program => 0,
+                    Owner::User(_) => SESSION_OF_USER,
+                    Owner::Nobody => SESSION_OF_NOBODY,
+                    Owner::Root => 0,
                 };
                 let closed = if kind.closed { SESSION_CLOSED } else { 0 };
                 let record = SessionFacts {
                     kind: KIND_SESSION,
                     session: position,
-                    flags: of_device | closed,
-                    reserved: [0; 52],
+                    flags: whose | closed,
+                    user: kind.owner.user().unwrap_or(0),
+                    reserved: [0; 48],
                 };
                 self.write_record(&mut at, &record, late)?;
             }

@@ -8,10 +8,13 @@ use luo_abi::contract::{
     SESSION_UNCLAIMED, SESSION_UNFINISHED,
 };
 
+use luo_abi::errno::Errno;
+
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
-use crate::session::{Direction, FileWay, Owner, Progress, Session, Stage, State};
+use crate::owner::Owner;
+use crate::session::{Direction, FileWay, Progress, Session, Stage, State};
 
 /// A count as far as 32 bits show it.
 pub(crate) fn count32(count: usize) -> u32 {
@@ -60,7 +63,7 @@ impl<H: Host> Engine<H> {
             },
             flags: match session.owner {
                 Owner::Device => SESSION_OF_DEVICE,
-                Owner::Program => 0,
+                Owner::Root | Owner::User(_) | Owner::Nobody => 0,
             },
             reserved: 0,
             name: *session.name.room(),
@@ -102,6 +105,9 @@ impl<H: Host> Engine<H> {
                 Stage::Preserved(Some(_)) => FILE_PRESERVED,
             },
             FileWay::Incoming(file) => match file.arrived.as_ref().map(|file| &file.progress) {
+                Some(Progress::Waiting | Progress::Wide(_)) if file.awaits => {
+                    return (FILE_INCOMING, Errno::ENOTCONN.get().unsigned_abs());
+                }
                 Some(Progress::Waiting | Progress::Wide(_)) => FILE_INCOMING,
                 None | Some(Progress::Retrieving) => FILE_BUSY,
                 Some(Progress::Done(_)) => FILE_RETRIEVED,

@@ -16,8 +16,10 @@ use crate::error::Error;
 use crate::failure::{Failure, LastFailure};
 use crate::file_name::FileName;
 use crate::host::Host;
+use crate::losses::Losses;
+use crate::owner::Actor;
 use crate::query::entries::{count32, on_device};
-use crate::session::State;
+use crate::session::{Direction, State};
 
 /// A name in the room of a fixed size.
 fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
@@ -30,18 +32,16 @@ fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
 }
 
 impl<H: Host> Engine<H> {
-    /// How everything stands. `implementation` names the host; `features` are
+    /// How everything stands; the counts are of what the caller is shown. `implementation` names the host; `features` are
     /// those it adds to the engine's.
     #[must_use]
-    pub fn info(&self, implementation: &str, features: u64) -> Info {
-        let mut unclaimed = 0u64;
-        let mut session = self.incoming.first;
-        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            if current.state == State::UNCLAIMED {
-                unclaimed = unclaimed.saturating_add(1);
-            }
-            session = current.links.next;
-        }
+    pub fn info(&self, by: Actor, implementation: &str, features: u64) -> Info {
+        let unclaimed = self.count_incoming(by, |session| session.state == State::UNCLAIMED);
+        // Of what was lost nobody knows whose it was.
+        let lost = match by {
+            Actor::Administrator => self.lost_before,
+            Actor::User(_) => Losses::NONE,
+        };
         Info {
             size: count32(size_of::<Info>()),
             state: self.state() as u32,
@@ -53,10 +53,10 @@ impl<H: Host> Engine<H> {
                 | FEATURE_CARRY
                 | FEATURE_ACCESS_MODE
                 | features,
-            outgoing: self.outgoing.len as u64,
-            incoming: self.unfinished as u64,
-            unclaimed,
-            files: self.files.len() as u64,
+            outgoing: self.count_for(by, Direction::Outgoing),
+            incoming: self.count_for(by, Direction::Incoming),
+            unclaimed: unclaimed as u64,
+            files: self.files_for(by),
             max_sessions: count32(MAX_SESSIONS),
             max_files_per_session: count32(MAX_FILES_PER_SESSION),
             max_records: count32(MAX_RECORDS),
@@ -64,14 +64,10 @@ impl<H: Host> Engine<H> {
             handover_abi: in_room(&COMPATIBLE),
             contract_abi: supplement::COMPATIBLE,
             implementation: in_room(implementation.as_bytes()),
-            lost_files: self.lost_before.files,
-            lost_sessions: self.lost_before.sessions,
-            lost_subsystems: u32::try_from(self.lost_before.subsystems).unwrap_or(u32::MAX),
-            lost_flags: if self.lost_before.unread {
-                LOST_UNREAD
-            } else {
-                0
-            },
+            lost_files: lost.files,
+            lost_sessions: lost.sessions,
+            lost_subsystems: u32::try_from(lost.subsystems).unwrap_or(u32::MAX),
+            lost_flags: if lost.unread { LOST_UNREAD } else { 0 },
         }
     }
 

@@ -9,6 +9,7 @@ use luo_abi::contract::{
     DependencyInfo, FileInfo, ParticipantInfo, SessionInfo, FILE_MISSING, LIST_INCOMING,
     LIST_OUTGOING, PARTICIPANT_FILE_HANDLER, PARTICIPANT_FLB, PARTICIPANT_SUBSYSTEM,
 };
+use luo_abi::uapi::SESSION_NAME_LENGTH;
 
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
@@ -17,8 +18,10 @@ use crate::host::Host;
 use crate::id::{EdgeId, FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
+use crate::owner::{Actor, Owner};
 use crate::query::entries::on_device;
-use crate::session::{Direction, Owner, Session};
+use crate::session::{Direction, Session};
+use crate::text::SessionName;
 
 /// The most entries that one call gives, whatever room the caller has.
 pub const MAX_PAGE: usize = 128;
@@ -90,12 +93,14 @@ pub fn list_arrived_files<H: Lock>(
     Ok(page)
 }
 
-/// The dependencies of a file of a session, in the order they were declared in.
+/// The dependencies of a file of a session, in the order they were declared in. Sessions
+/// are named as the caller calls them.
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::Stale`], [`Error::NoMemory`].
 pub fn list_dependencies<H: Lock>(
     host: &H,
+    by: Actor,
     session: SessionId,
     token: u64,
     cursor: u64,
@@ -106,22 +111,38 @@ pub fn list_dependencies<H: Lock>(
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
         engine.page_of_dependencies(id, cursor, room, &mut page)
     })?;
+    for entry in page.entries.iter_mut() {
+        entry.session = name_for(by, &entry.session);
+    }
     Ok(page)
 }
 
-/// All sessions that are not finished, the outgoing ones first; `which` is [`LIST_OUTGOING`],
+/// What a caller calls the session of an entry.
+fn name_for(by: Actor, name: &[u8; SESSION_NAME_LENGTH]) -> [u8; SESSION_NAME_LENGTH] {
+    match (by, SessionName::parse(name)) {
+        (Actor::User(_), Ok(full)) => *by.name_of(&full).room(),
+        _ => *name,
+    }
+}
+
+/// All sessions that are not finished, the outgoing ones first; of a user's program those of
+/// the user alone, by the short names. `which` is [`LIST_OUTGOING`],
 /// [`LIST_INCOMING`] or both, 0 for both.
 ///
 /// # Errors
 /// [`Error::Stale`], [`Error::NoMemory`].
 pub fn list_sessions<H: Lock>(
     host: &H,
+    by: Actor,
     which: u32,
     cursor: u64,
     room: usize,
 ) -> Result<Page<SessionInfo>, Error> {
     let mut page = Page::with_room(room)?;
-    host.now(|engine| engine.page_of_sessions(which, cursor, room, &mut page))?;
+    host.now(|engine| engine.page_of_sessions(by, which, cursor, room, &mut page))?;
+    for entry in page.entries.iter_mut() {
+        entry.name = name_for(by, &entry.name);
+    }
     Ok(page)
 }
 
@@ -245,45 +266,42 @@ impl<H: Host> Engine<H> {
 
     fn page_of_sessions(
         &self,
+        by: Actor,
         which: u32,
         cursor: u64,
         room: usize,
         page: &mut Page<SessionInfo>,
     ) -> Result<(), Error> {
         let wanted = |bit: u32| which == 0 || which & bit != 0;
-        let lists = [
-            (LIST_OUTGOING, &self.outgoing, Direction::Outgoing),
-            (LIST_INCOMING, &self.incoming, Direction::Incoming),
-        ];
         let mut start = None;
         if cursor != 0 {
             let session = self.sessions.get(SessionId::from_bits(cursor));
+            let session = session.filter(|session| by.sees(session.owner));
             let session = session.ok_or(Error::Stale)?;
-            start = Some((session.direction(), session.links.next));
+            start = Some((session.direction(), Self::behind(by, session)));
         }
         let mut last = 0;
-        for (bit, list, direction) in lists {
+        for (bit, direction) in [
+            (LIST_OUTGOING, Direction::Outgoing),
+            (LIST_INCOMING, Direction::Incoming),
+        ] {
             if !wanted(bit) {
                 continue;
             }
-            // Of a finished session only the descriptor is left.
-            let count = match direction {
-                Direction::Outgoing => list.len,
-                Direction::Incoming => self.unfinished,
-            };
-            page.total = page.total.saturating_add(count as u64);
+            page.total = page.total.saturating_add(self.count_for(by, direction));
+            let first = self.first_for(by, direction);
             let mut next = match start {
-                None => list.first,
+                None => first,
                 // The list of the cursor goes on; one before it is through.
                 Some((at, next)) if at == direction => next,
-                Some((Direction::Outgoing, _)) => list.first,
+                Some((Direction::Outgoing, _)) => first,
                 Some((Direction::Incoming, _)) => None,
             };
             while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
                 if page.next != 0 {
                     break;
                 }
-                next = session.links.next;
+                next = Self::behind(by, session);
                 if session.is_finished() {
                     continue;
                 }

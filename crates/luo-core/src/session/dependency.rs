@@ -3,6 +3,7 @@
 
 use core::task::{ready, Poll};
 
+use crate::account::Quota;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::file_name::FileName;
@@ -11,6 +12,7 @@ use crate::handover::block::{Room, Spares};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
+use crate::owner::{Actor, Owner};
 use crate::session::pages::with_pages;
 use crate::session::Direction;
 use crate::text::SessionName;
@@ -22,6 +24,8 @@ pub enum Needed {
     Here(u64),
     /// One of another outgoing session.
     In(SessionName, u64),
+    /// One of another outgoing session of which the caller has shown the descriptor.
+    Of(SessionId, u64),
     /// One that was registered on the device.
     OnDevice(u64),
 }
@@ -31,22 +35,32 @@ pub enum Needed {
 /// It is preserved and restored after that one, and frozen and let go of before
 /// it. If that one is not there at prepare or freeze, the whole update fails.
 ///
+/// What a file of another session has to wait for, its session has to agree to: the caller
+/// shows its descriptor, or is the user that it belongs to; or the caller has privileges, and
+/// both sessions are the administrator's, or one user's.
+///
 /// # Errors
+/// [`Error::NoConsent`], [`Error::OverQuota`];
 /// [`Error::NoToken`] and [`Error::NoSession`] if one of the two is not there,
 /// [`Error::DependencyCycle`], [`Error::DependencyExists`], [`Error::WrongDirection`],
 /// [`Error::Full`], [`Error::NoMemory`]; [`Error::Prepared`] and [`Error::Frozen`] for
 /// a first file that took part in the prepare.
 pub fn add_dependency<H: Lock>(
     host: &H,
+    by: Actor,
     session: SessionId,
     token: u64,
     on: Needed,
 ) -> Result<(), Error> {
+    let on = on.as_called_by(by)?;
     declare(host, |engine| {
         ready!(engine.enter(session, Direction::Outgoing))?;
         let from = engine.find_file(session, token).ok_or(Error::NoToken)?;
         engine.may_change_file(from)?;
-        let on = engine.find_needed(session, on)?;
+        let needed = engine.find_needed(session, on)?;
+        engine.consents(by, from, needed, on)?;
+        engine.may_hold(session, Quota::Dependencies, 1)?;
+        let on = needed;
         Poll::Ready(Ok((from, on)))
     })
 }
@@ -71,7 +85,8 @@ fn declare<H: Lock>(
     })
 }
 
-/// Takes a dependency back, also one on a file that is gone.
+/// Takes a dependency back, also one on a file that is gone. Another's session is named as
+/// [`crate::ops::list_dependencies`] shows it.
 ///
 /// # Errors
 /// [`Error::NoToken`] if the first file is not there, [`Error::NoDependency`],
@@ -79,16 +94,34 @@ fn declare<H: Lock>(
 /// that took part in the prepare.
 pub fn drop_dependency<H: Lock>(
     host: &H,
+    by: Actor,
     session: SessionId,
     token: u64,
     on: Needed,
 ) -> Result<(), Error> {
+    let own = on.as_called_by(by);
     let page = host.wait(|engine| {
         ready!(engine.enter(session, Direction::Outgoing))?;
-        Poll::Ready(engine.withdraw(session, token, on))
+        let own = own.and_then(|own| engine.withdraw(session, token, own));
+        Poll::Ready(match own {
+            Err(Error::NoDependency | Error::NameTooLong | Error::BadName(_)) => {
+                engine.withdraw(session, token, on)
+            }
+            own => own,
+        })
     })?;
     drop(page);
     Ok(())
+}
+
+impl Needed {
+    /// With the full name of the session that a caller names.
+    fn as_called_by(self, by: Actor) -> Result<Self, Error> {
+        Ok(match self {
+            Self::In(name, token) => Self::In(by.full_name(&name)?, token),
+            other => other,
+        })
+    }
 }
 
 /// Whether a file that is gone, and so known by its name only, is the one that is
@@ -100,6 +133,8 @@ fn is_meant(gone: &FileName, on: &Needed, own: &FileName) -> bool {
             ..*own
         }),
         Needed::In(session, token) => gone.session == *session && gone.token == *token,
+        // The session is there, so its files are known by more than their names.
+        Needed::Of(..) => false,
         Needed::OnDevice(token) => gone.of_device && gone.token == *token,
     }
 }
@@ -113,9 +148,43 @@ impl<H: Host> Engine<H> {
                 let other = other.ok_or(Error::NoSession)?;
                 self.find_file(other, token).ok_or(Error::NoToken)
             }
+            Needed::Of(other, token) => match self.sessions.get(other) {
+                None => Err(Error::NoSession),
+                Some(other) if other.direction() != Direction::Outgoing => {
+                    Err(Error::WrongDirection)
+                }
+                Some(_) => self.find_file(other, token).ok_or(Error::NoToken),
+            },
             Needed::OnDevice(token) => self
                 .find_device_file(Direction::Outgoing, token)
                 .ok_or(Error::NoToken),
+        }
+    }
+
+    /// Whether a caller may have a file need another.
+    ///
+    /// # Errors
+    /// [`Error::NoConsent`]; [`Error::NoToken`] for a file of the device, of which who may
+    /// not administer the machine learns nothing.
+    fn consents(&self, by: Actor, from: FileId, on: FileId, named: Needed) -> Result<(), Error> {
+        let session = |id: FileId| self.files.get(id).map(|file| file.session);
+        let owner = |id| self.sessions.get(session(id)?).map(|session| session.owner);
+        if matches!(named, Needed::Of(..)) || session(from) == session(on) {
+            return Ok(());
+        }
+        let (Some(of), Some(other)) = (owner(from), owner(on)) else {
+            return Err(Error::Inconsistent);
+        };
+        let agrees = match by {
+            Actor::User(user) => other == Owner::User(user),
+            Actor::Administrator => {
+                of == other || (of.is_administrator() && other.is_administrator())
+            }
+        };
+        match (agrees, by, other) {
+            (true, ..) => Ok(()),
+            (false, Actor::User(_), Owner::Device) => Err(Error::NoToken),
+            (false, ..) => Err(Error::NoConsent),
         }
     }
 
@@ -133,6 +202,7 @@ impl<H: Host> Engine<H> {
         self.graph.declare(from, on)?;
         self.record_chain.give(spares.take_if(wanted));
         self.records = records;
+        self.note_dependency(from);
         Ok(Room::Ready)
     }
 
@@ -155,6 +225,9 @@ impl<H: Host> Engine<H> {
         let target = declared.find(same).ok_or(Error::NoDependency)?;
         drop(declared);
         self.graph.withdraw(from, &target);
+        if let Some(account) = self.payer(session) {
+            account.dependencies = account.dependencies.saturating_sub(1);
+        }
         self.records = self.records.saturating_sub(1);
         Ok(self.surplus_record_page())
     }

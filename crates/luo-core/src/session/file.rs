@@ -129,6 +129,9 @@ pub(crate) struct IncomingFile<H: Host> {
     /// Of a program: its owner has asked for it. One that is restored for others, or to
     /// be carried on, is not.
     pub(crate) asked_for: bool,
+    /// It was asked for and not restored, because it needs one of another session that is
+    /// not.
+    pub(crate) awaits: bool,
 }
 
 impl<H: Host> File<H> {
@@ -162,6 +165,7 @@ impl<H: Host> File<H> {
             lent_object: None,
             handed: false,
             asked_for: false,
+            awaits: false,
         };
         Self::new(session, token, FileWay::Incoming(incoming))
     }

@@ -3,26 +3,39 @@
 
 use core::task::{ready, Poll};
 
+use crate::account::Quota;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
+use crate::owner::{Actor, Owner};
 use crate::session::pages::with_pages;
-use crate::session::{Direction, Owner, SessionKind, State};
+use crate::session::{Direction, SessionKind, State};
 use crate::text::SessionName;
 
-/// Makes an outgoing session. One that is made when everybody has agreed to an update
+/// Makes an outgoing session, which is the caller's, or that of the user whose name for it
+/// a caller with privileges gives. One that is made when everybody has agreed to an update
 /// already goes along all the same: the reboot freezes it.
 ///
 /// # Errors
 /// [`Error::SessionExists`], [`Error::Full`] at 510,000 sessions, [`Error::Frozen`],
-/// [`Error::NoMemory`], or what the host's memory says.
-pub fn create_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
+/// [`Error::NoMemory`], or what the host's memory says; for a user's session
+/// [`Error::NameTooLong`], [`Error::BadName`], [`Error::OverQuota`].
+pub fn create_session<H: Lock>(
+    host: &H,
+    by: Actor,
+    name: &SessionName,
+) -> Result<SessionId, Error> {
+    let name = by.full_name(name)?;
+    let kind = SessionKind::open(name, by.owns(&name));
     with_pages(host, |engine, spares| {
         ready!(engine.update.admits())?;
-        Poll::Ready(engine.try_create(SessionKind::open(*name, Owner::Program), spares))
+        if engine.find_session(Direction::Outgoing, &name).is_none() {
+            engine.may_have(kind.owner, Quota::Sessions, 1)?;
+        }
+        Poll::Ready(engine.try_create(kind, spares))
     })
 }
 
@@ -60,20 +73,23 @@ pub(crate) fn create_in_transition<H: Lock>(
     })
 }
 
-/// Takes an incoming session by its name.
+/// Takes an incoming session by its name: the caller's own, or, if there is none of that
+/// name, one that is nobody's. A caller with privileges takes any, by its full name.
 ///
 /// # Errors
-/// [`Error::NoSession`], [`Error::AlreadyRetrieved`], [`Error::Frozen`].
-pub fn retrieve_session<H: Lock>(host: &H, name: &SessionName) -> Result<SessionId, Error> {
+/// [`Error::NoSession`], also if it is another's; [`Error::AlreadyRetrieved`],
+/// [`Error::Frozen`].
+pub fn retrieve_session<H: Lock>(
+    host: &H,
+    by: Actor,
+    name: &SessionName,
+) -> Result<SessionId, Error> {
+    // A name that no session of the caller's can have may be one that is nobody's.
+    let own = by.full_name(name).ok();
     host.wait(|engine| {
         ready!(engine.update.admits())?;
-        let found = engine.find_session(Direction::Incoming, name);
-        // The files of a device session are had by their tokens only.
-        let found = found.filter(|&id| {
-            let session = engine.sessions.get(id);
-            session.is_some_and(|session| session.owner == Owner::Program)
-        });
-        let Some(id) = found else {
+        let own = own.and_then(|own| engine.find_arrived(by, &own));
+        let Some(id) = own.or_else(|| engine.find_arrived(by, name)) else {
             return Poll::Ready(Err(Error::NoSession));
         };
         match engine.sessions.get(id).map(|session| session.state) {
@@ -100,6 +116,18 @@ pub fn put_back_session<H: Lock>(host: &H, id: SessionId) {
 }
 
 impl<H: Host> Engine<H> {
+    /// The incoming session of a full name, if somebody may have it.
+    fn find_arrived(&self, by: Actor, name: &SessionName) -> Option<SessionId> {
+        let id = self.find_session(Direction::Incoming, name)?;
+        let may = match (self.sessions.get(id)?.owner, by) {
+            // The files of a device session are had by their tokens only.
+            (Owner::Device, _) => false,
+            (Owner::Nobody, _) | (_, Actor::Administrator) => true,
+            (owner, Actor::User(user)) => owner == Owner::User(user),
+        };
+        may.then_some(id)
+    }
+
     /// Makes a session, or `None` if a page is wanted first.
     pub(crate) fn try_create(
         &mut self,

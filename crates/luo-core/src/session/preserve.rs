@@ -5,6 +5,7 @@ use core::task::{ready, Poll};
 
 use luo_abi::errno::Errno;
 
+use crate::account::Quota;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
@@ -56,6 +57,9 @@ pub(crate) fn add_file<H: Lock>(
     let id = with_pages(host, |engine, spares| {
         ready!(may(engine))?;
         ready!(engine.enter(session, Direction::Outgoing))?;
+        if engine.find_file(session, token).is_none() {
+            engine.may_hold(session, Quota::Files, 1)?;
+        }
         Poll::Ready(engine.reserve_file(session, token, spares))
     })?;
     let filled = fill(id);
@@ -339,6 +343,9 @@ impl<H: Host> Engine<H> {
         bytes: u64,
         access: Access,
     ) -> Result<(), Error> {
+        let session = self.files.get(id).map(|file| file.session);
+        let session = session.ok_or(Error::Inconsistent)?;
+        self.may_hold(session, Quota::Bytes, bytes)?;
         // It may have been unregistered since it was found.
         let entry = self.handlers.get_mut(handler);
         let entry = entry.filter(|entry| entry.registered);
@@ -347,11 +354,11 @@ impl<H: Host> Engine<H> {
         match self.files.get_mut(id) {
             Some(file) => {
                 file.handler = Some(handler);
-                file.bytes = bytes;
                 file.access = access;
             }
             None => return Err(Error::Inconsistent),
         }
+        self.set_bytes(id, bytes);
         // `busy` counts every retrieval in progress and this call, so one place is
         // reserved for each.
         self.objects.reserve(self.busy)?;

@@ -1,6 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Retrieving files of the previous kernel, what they need first.
+//!
+//! A call restores files of its own session alone. Restoring charges the caller, and a
+//! handler that fails has destroyed what it was to restore: whoever has a session must not
+//! do that to files of another. A file that needs one of another session can be restored as
+//! soon as that one is. A session that was closed and is there for those who need its files
+//! is nobody's any more: its files are restored for them.
 
+use core::cell::Cell;
 use core::task::{ready, Poll};
 
 use luo_abi::rfc::State as MachineState;
@@ -14,14 +21,14 @@ use crate::mem::Vec;
 use crate::session::{Direction, File, Progress, State};
 
 /// Restores the file that was preserved under a token, and before it all that it
-/// needs, directly or not; those stay with their sessions for their owners. Asked
-/// again, it gives the same file again; of several who ask at once, one does the
+/// needs, directly or not, in its session. What it needs of others has to be restored
+/// already. Asked again, it gives the same file again; of several who ask at once, one does the
 /// work.
 ///
 /// # Errors
 /// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
-/// [`Error::NoMemory`], [`Error::DependencyFailed`], [`Error::Lost`]; or what the handler
-/// said, then and each time after: a handler that failed is not asked again.
+/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
+/// what the handler said, then and each time after: a handler that failed is not asked again.
 pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
     let plan = host.wait(|engine| {
         ready!(engine.enter(session, Direction::Incoming))?;
@@ -36,12 +43,13 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
 }
 
 /// Restores a file that was registered on the device in the previous kernel, and
-/// before it all that it needs. It is given once: to one of those who ask.
+/// before it all that it needs of what was registered with it. It is given once: to one of
+/// those who ask.
 ///
 /// # Errors
 /// [`Error::NotUpdated`], [`Error::NoToken`], [`Error::AlreadyRestored`],
-/// [`Error::NoMemory`], [`Error::DependencyFailed`], [`Error::Lost`]; or what the handler
-/// said, then and each time after.
+/// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
+/// what the handler said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
     let (id, plan) = host.wait(|engine| {
         let id = ready!(engine.restorable(token))?;
@@ -191,15 +199,56 @@ impl<H: Host> Engine<H> {
         Poll::Ready(Ok(id))
     }
 
-    /// The files to restore for one file: all that it needs, then the file itself.
+    /// The files to restore for one file: all that it needs in its session, then the file
+    /// itself.
+    ///
+    /// # Errors
+    /// Those of [`Self::hindrance`], if it needs one of another session that is not
+    /// restored; [`Error::NoMemory`].
     fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
-        let files = &self.files;
-        let done = |id: FileId| {
-            let file = files.get(id).and_then(File::as_incoming);
-            let arrived = file.and_then(|file| file.arrived.as_ref());
-            arrived.is_some_and(|arrived| matches!(arrived.progress, Progress::Done(_)))
+        let (files, sessions) = (&self.files, &self.sessions);
+        let session = files.get(id).map(|file| file.session);
+        let missed = Cell::new(None);
+        let leaves_out = |id: FileId| {
+            let file = files.get(id);
+            let arrived = file.and_then(|file| file.as_incoming()?.arrived.as_ref());
+            let done = arrived.is_some_and(|file| matches!(file.progress, Progress::Done(_)));
+            let of = file.map(|file| file.session);
+            let is_closed = of
+                .and_then(|of| sessions.get(of))
+                .is_some_and(|of| of.state == State::CLOSED_PENDING);
+            let elsewhere = !done && !is_closed && of != session;
+            if elsewhere {
+                missed.set(missed.get().or(Some(id)));
+            }
+            done || elsewhere
         };
-        Ok(self.graph.closure(id, done)?)
+        let plan = self.graph.closure(id, leaves_out)?;
+        let missed = missed.get();
+        let file = self.files.get_mut(id);
+        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+            incoming.awaits = missed.is_some();
+        }
+        match missed {
+            Some(missed) => Err(self.hindrance(missed)),
+            None => Ok(plan),
+        }
+    }
+
+    /// Why files that need one of another session cannot be restored.
+    fn hindrance(&self, on: FileId) -> Error {
+        let incoming = self.files.get(on).and_then(File::as_incoming);
+        let failed = incoming.and_then(|file| match file.arrived.as_ref()?.progress {
+            Progress::Failed(errno) => Some(errno),
+            _ => None,
+        });
+        match (failed, incoming.and_then(|file| file.lost)) {
+            (Some(errno), _) => self.dependency_failed(on, errno.into()),
+            (None, Some(errno)) => Error::Lost(errno),
+            (None, None) => self
+                .file_name(on)
+                .map_or(Error::Inconsistent, Error::Awaits),
+        }
     }
 
     fn begin_retrieve(&mut self, id: FileId) -> Poll<Result<Begun<H>, Error>> {

@@ -174,6 +174,7 @@ fn carry_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         if let Some(outgoing) = session.and_then(Session::outgoing_mut) {
             outgoing.carries = Some(id);
         }
+        engine.note_carrier(made);
     });
     Ok(())
 }
@@ -409,8 +410,8 @@ impl<H: Host> Engine<H> {
         entry.files = entry.files.saturating_add(1);
         let copy = self.files.get_mut(to).ok_or(Error::Inconsistent)?;
         copy.handler = Some(handler);
-        copy.bytes = bytes;
         copy.access = access;
+        self.set_bytes(to, bytes);
         // A file whose object was indexed by somebody else has none.
         let object = self.files.get(from).and_then(|file| file.object);
         let object = object.ok_or(Error::AlreadyPreserved)?;

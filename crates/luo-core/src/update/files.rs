@@ -52,9 +52,7 @@ pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
         Ok(made) => {
             install(host, id, made);
             host.now(|engine| {
-                if let Some(file) = engine.files.get_mut(id) {
-                    file.bytes = bytes;
-                }
+                engine.set_bytes(id, bytes);
             });
             Ok(())
         }

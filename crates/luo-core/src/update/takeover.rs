@@ -10,7 +10,8 @@ use core::task::Poll;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
-    read_early, read_sessions, Draft, Early, FileDraft, HandlerEntry, Handover, Refusal, RootFields,
+    read_early, read_sessions, Draft, Early, FileDraft, HandlerEntry, Handover, Refusal,
+    RootFields, SessionDraft,
 };
 use crate::host::{FileCallbacks, Host};
 use crate::id::{FileId, SessionId};
@@ -211,7 +212,10 @@ impl<H: Host> Engine<H> {
         }
         let files = draft.files.len().saturating_add(draft.lost.len());
         let counts = (draft.sessions.len(), files);
-        if let Err(why) = self.reserve_arrivals(counts, draft.edges.len()) {
+        let of_users = |session: &SessionDraft| session.kind.owner.user().is_some();
+        let users = draft.sessions.iter().filter(|session| of_users(session));
+        let users = users.count();
+        if let Err(why) = self.reserve_arrivals(counts, users, draft.edges.len()) {
             self.handover = job.after_failure(&why);
             return Err((Some(why), draft));
         }
@@ -223,8 +227,11 @@ impl<H: Host> Engine<H> {
     fn reserve_arrivals(
         &mut self,
         (sessions, files): (usize, usize),
+        users: usize,
         edges: usize,
     ) -> Result<(), Error> {
+        self.accounts.reserve(users)?;
+        self.users.reserve(users)?;
         self.graph.reserve_nodes(self.files.slots_after(files))?;
         self.graph.reserve_edges(edges)?;
         self.device_tokens.reserve(files)?;
@@ -265,6 +272,7 @@ impl<H: Host> Engine<H> {
             if let (Some(Some(from)), Some(Some(on))) = (ids.get(from), ids.get(on)) {
                 // There is memory, and there was no cycle.
                 let _ = self.graph.adopt(*from, *on);
+                self.note_dependency(*from);
             }
         }
         draft.pages

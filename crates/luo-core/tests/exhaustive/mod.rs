@@ -283,7 +283,7 @@ fn missing(layout: &Layout, act: Act, object: u64) {
         assert_eq!((last.event, last.failure), (act, failure));
         let needed = scene.needed(layout, by, object);
         let (session, token) = (scene.session_of(layout, by), scene.name(by).token);
-        ops::drop_dependency(host, session, token, needed).unwrap();
+        ops::drop_dependency(host, luo_core::Actor::Administrator, session, token, needed).unwrap();
     }
     let to = success(act, State::Normal);
     assert_eq!(scene.act(act), Ok(to));

@@ -157,7 +157,14 @@ impl Scene {
             let session = scene.session_of(layout, from);
             let needed = scene.needed(layout, from, on);
             let token = scene.name(from).token;
-            ops::add_dependency(&scene.host, session, token, needed).unwrap();
+            ops::add_dependency(
+                &scene.host,
+                luo_core::Actor::Administrator,
+                session,
+                token,
+                needed,
+            )
+            .unwrap();
         }
         scene
     }

@@ -179,7 +179,11 @@ impl World {
     }
 
     fn claim(&mut self, label: u8) -> (Result<(), Error>, Expected) {
-        let answer = ops::retrieve_session(self.host(), &name(&text(label)));
+        let answer = ops::retrieve_session(
+            self.host(),
+            luo_core::Actor::Administrator,
+            &name(&text(label)),
+        );
         if let Ok(id) = answer {
             self.held.retain(|(of, _)| *of != label);
             self.held.push((label, id));

@@ -6,6 +6,7 @@ use luo_abi::errno::Errno;
 use luo_abi::supplement::{
     EdgeRecord, FileFacts, LostFile, SessionFacts, KIND_EDGE, KIND_FILE, KIND_LOST, KIND_SESSION,
     MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK, RECORD_SIZE, SESSION_CLOSED, SESSION_OF_DEVICE,
+    SESSION_OF_NOBODY, SESSION_OF_USER,
 };
 use zerocopy::{FromBytes, Immutable};
 
@@ -19,7 +20,7 @@ use crate::handover::{Refusal, SupplementFields};
 use crate::host::{Access, Host};
 use crate::id::FileId;
 use crate::mem::OutOfMemory;
-use crate::session::Owner;
+use crate::owner::Owner;
 use crate::table::hash::Digest;
 
 impl<H: Host> Reader<'_, H> {
@@ -78,22 +79,35 @@ impl<H: Host> Reader<'_, H> {
         })
     }
 
-    /// A session is one of the device, or was closed.
+    /// A session is one of the device, a user's or nobody's, or was closed.
     fn session_facts(&mut self, found: &SessionFacts) -> Result<(), RecordError> {
         let session = self.draft.sessions.get_mut(found.session as usize);
         let session = session.ok_or(BadRecord::Session)?;
-        if session.kind.has_record() {
+        if core::mem::replace(&mut session.has_facts, true) {
             return Err(BadRecord::Duplicate.into());
         }
         let flags = found.flags;
-        if flags == 0 || flags & !(SESSION_OF_DEVICE | SESSION_CLOSED) != 0 {
-            return Err(BadRecord::Flags.into());
+        let owner = match flags & !SESSION_CLOSED {
+            0 if flags != 0 => Owner::Root,
+            SESSION_OF_DEVICE => Owner::Device,
+            SESSION_OF_USER => Owner::User(found.user),
+            SESSION_OF_NOBODY => Owner::Nobody,
+            _ => return Err(BadRecord::Flags.into()),
+        };
+        let said = owner.user().unwrap_or(0) == found.user;
+        // A session that was closed before owners were recorded says nothing of them.
+        let owner = match owner {
+            Owner::Root => session.kind.owner,
+            _ => owner,
+        };
+        if !said || !owner.fits(&session.kind.name) {
+            return Err(BadRecord::Owner.into());
         }
         session.kind.closed = flags & SESSION_CLOSED != 0;
-        if flags & SESSION_OF_DEVICE == 0 {
+        session.kind.owner = owner;
+        if owner != Owner::Device {
             return Ok(());
         }
-        session.kind.owner = Owner::Device;
         // Its tokens are those of kernels before.
         let (first, files) = (session.first, session.files);
         for place in first..first.saturating_add(files) {

@@ -182,23 +182,34 @@ struct liveupdate_unpreserve_fd {
 /* The file that is needed was registered on the device; its token alone names it */
 #define LIVEUPDATE_DEPENDENCY_ON_DEVICE		(1U << 0)
 
+/* The file that is needed is in the session that @session_fd is a descriptor of */
+#define LIVEUPDATE_DEPENDENCY_BY_DESCRIPTOR	(1U << 1)
+
 /**
  * struct liveupdate_dependency - ioctl(LIVEUPDATE_IOCTL_ADD_DEPENDENCY) and
  *	ioctl(LIVEUPDATE_IOCTL_DROP_DEPENDENCY)
  * @size: Input; sizeof(struct liveupdate_dependency)
- * @flags: Input; 0 or %LIVEUPDATE_DEPENDENCY_ON_DEVICE.
+ * @flags: Input; 0, %LIVEUPDATE_DEPENDENCY_ON_DEVICE or
+ *	%LIVEUPDATE_DEPENDENCY_BY_DESCRIPTOR.
  * @token: Input; the file that needs another, of this descriptor.
  * @on_token: Input; the file that is needed.
  * @on_session: Input; the outgoing session that one is in, all zero for this
- *	descriptor's own.
+ *	descriptor's own, and with a flag.
+ * @session_fd: Input; with %LIVEUPDATE_DEPENDENCY_BY_DESCRIPTOR a descriptor of the
+ *	outgoing session that one is in, else zero.
+ * @reserved: Input; must be zero.
  *
  * What is needed is preserved and restored before, frozen, cancelled and finished
  * after the file that needs it. If it is not there at prepare or freeze, the whole
  * update fails with -ENOLINK. On a session and on the device.
  *
+ * A session that is not the caller's own has to be shown: by its descriptor, or by its
+ * name if the caller has CAP_SYS_ADMIN and both sessions are the administrator's.
+ *
  * Return: 0. -ENOENT, a file is not there, or for DROP the dependency; -ELOOP, a
  * file would need itself; -EEXIST; -ENOSPC; -EINVAL, a retrieved session or flags;
- * -EBUSY, the file that needs another took part in a prepare.
+ * -EBUSY, the file that needs another took part in a prepare; -EACCES, the other
+ * session is not the caller's; -EDQUOT, the user has as many as a user may; -EBADF.
  */
 struct liveupdate_dependency {
 	__u32		size;
@@ -206,6 +217,8 @@ struct liveupdate_dependency {
 	__aligned_u64	token;
 	__aligned_u64	on_token;
 	__u8		on_session[LIVEUPDATE_SESSION_NAME_LENGTH];
+	__s32		session_fd;
+	__u32		reserved;
 };
 
 #define LIVEUPDATE_IOCTL_ADD_DEPENDENCY \

@@ -1,50 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! `/dev/liveupdate`: who may open it.
-
-use core::sync::atomic::{AtomicBool, Ordering};
+//! An open instance of `/dev/liveupdate`.
 
 use kernel::prelude::*;
+use luo_calls::Caller as _;
 
 use crate::errno;
 use crate::host::linux;
-use crate::policy;
 use crate::program::Program;
 use crate::state;
-use crate::sys::task;
-
-/// Set while the only one who may has the device open.
-static OPEN: AtomicBool = AtomicBool::new(false);
-
-/// The one who has the device open, if there may be only one.
-struct Opener {
-    only: bool,
-}
-
-impl Opener {
-    fn new() -> Result<Self> {
-        if policy::many_openers() {
-            return Ok(Self { only: false });
-        }
-        match OPEN.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Ok(Self { only: true }),
-            Err(_) => Err(EBUSY),
-        }
-    }
-}
-
-impl Drop for Opener {
-    fn drop(&mut self) {
-        if self.only {
-            OPEN.store(false, Ordering::Release);
-        }
-    }
-}
 
 /// An open instance of the device. Dropping it is the release.
 pub(crate) struct Instance {
     calls: luo_calls::Instance,
-    // Dropped last: the next opener finds this instance closed.
-    _opener: Opener,
 }
 
 impl Drop for Instance {
@@ -56,24 +23,19 @@ impl Drop for Instance {
 }
 
 impl Instance {
-    /// Opens the device, exclusively or not.
+    /// Opens the device, exclusively or not, for a program whom the mode of its file
+    /// admits.
     ///
     /// # Errors
-    /// EACCES for who may not administer the machine, EINVAL for an exclusive
-    /// open, EBUSY if there may be no more openers, EIO if the handover was
-    /// refused.
+    /// EINVAL for an exclusive open, and those of [`luo_calls::Instance::open`].
     pub(crate) fn open(exclusive: bool) -> Result<Self> {
-        if !task::is_administrator() {
-            return Err(EACCES);
-        }
         if exclusive {
             return Err(EINVAL);
         }
         let linux = linux().ok_or(ENODEV)?;
-        let opener = Opener::new()?;
+        let opened = luo_calls::Instance::open(linux, Program.identity());
         Ok(Self {
-            calls: luo_calls::Instance::open(linux).map_err(errno::to_kernel)?,
-            _opener: opener,
+            calls: opened.map_err(errno::to_kernel)?,
         })
     }
 

@@ -68,6 +68,9 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
         GFP_KERNEL,
     )?;
     LINUX.populate(made);
+    if let Some(linux) = linux() {
+        linux.now(|engine| engine.set_quotas(policy::quotas()));
+    }
     linux().ok_or(EINVAL)
 }
 
@@ -150,6 +153,10 @@ impl CallHost for Linux {
 
     fn many_openers(&self) -> bool {
         policy::many_openers()
+    }
+
+    fn opens_strictly(&self) -> bool {
+        policy::opens_strictly()
     }
 
     fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {

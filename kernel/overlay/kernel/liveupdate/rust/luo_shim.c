@@ -42,6 +42,18 @@ static int __init luo_shim_openers_parameter(char *value)
 }
 early_param("liveupdate_openers", luo_shim_openers_parameter);
 
+static int __init luo_shim_open_parameter(char *value)
+{
+	return luo_rust_set_open(value);
+}
+early_param("liveupdate_open", luo_shim_open_parameter);
+
+static int __init luo_shim_user_parameter(char *value)
+{
+	return luo_rust_set_user(value);
+}
+early_param("liveupdate_user", luo_shim_user_parameter);
+
 /* Drivers ask for handed-over FLBs in their own initcalls: be before them. */
 early_initcall(luo_rust_early_init);
 late_initcall(luo_rust_late_init);
@@ -86,11 +98,35 @@ static ssize_t reboot_store(struct kobject *kobj, struct kobj_attribute *attr,
 }
 static struct kobj_attribute luo_shim_reboot = __ATTR_RW(reboot);
 
+#define LUO_SHIM_USER(_name, _quota)						\
+static ssize_t _name##_show(struct kobject *kobj,				\
+			    struct kobj_attribute *attr, char *page)		\
+{										\
+	return luo_rust_show_user(_quota, page);				\
+}										\
+										\
+static ssize_t _name##_store(struct kobject *kobj,				\
+			     struct kobj_attribute *attr, const char *text,	\
+			     size_t count)					\
+{										\
+	return luo_rust_store_user(_quota, text, count);			\
+}										\
+static struct kobj_attribute luo_shim_##_name = __ATTR_RW(_name)
+
+LUO_SHIM_USER(user_sessions, LUO_SHIM_USER_SESSIONS);
+LUO_SHIM_USER(user_files, LUO_SHIM_USER_FILES);
+LUO_SHIM_USER(user_dependencies, LUO_SHIM_USER_DEPENDENCIES);
+LUO_SHIM_USER(user_bytes, LUO_SHIM_USER_BYTES);
+
 static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_state.attr,
 	&luo_shim_update_count.attr,
 	&luo_shim_unclaimed.attr,
 	&luo_shim_reboot.attr,
+	&luo_shim_user_sessions.attr,
+	&luo_shim_user_files.attr,
+	&luo_shim_user_dependencies.attr,
+	&luo_shim_user_bytes.attr,
 	NULL,
 };
 

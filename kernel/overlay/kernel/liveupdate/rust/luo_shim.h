@@ -16,6 +16,8 @@ void luo_rust_enable(bool on);
 int luo_rust_set_unclaimed(const char *word);
 int luo_rust_set_reboot(const char *word);
 int luo_rust_set_openers(const char *word);
+int luo_rust_set_open(const char *word);
+int luo_rust_set_user(const char *text);
 int luo_rust_early_init(void);
 int luo_rust_late_init(void);
 
@@ -26,5 +28,15 @@ ssize_t luo_rust_show_unclaimed(char *page);
 ssize_t luo_rust_store_unclaimed(const char *text, size_t count);
 ssize_t luo_rust_show_reboot(char *page);
 ssize_t luo_rust_store_reboot(const char *text, size_t count);
+
+/* What each user may have; in the order of luo_core's Quota::ALL. */
+enum luo_shim_quota {
+	LUO_SHIM_USER_SESSIONS,
+	LUO_SHIM_USER_FILES,
+	LUO_SHIM_USER_DEPENDENCIES,
+	LUO_SHIM_USER_BYTES,
+};
+ssize_t luo_rust_show_user(unsigned int quota, char *page);
+ssize_t luo_rust_store_user(unsigned int quota, const char *text, size_t count);
 
 #endif /* _LUO_SHIM_H */

@@ -11,13 +11,19 @@
 //! liveupdate_reboot=veto        it fails the reboot
 //! liveupdate_openers=one        one may have /dev/liveupdate open (default)
 //! liveupdate_openers=many       many may, each with files of its own
+//! liveupdate_open=mode          whom the mode of its file admits may open
+//!                               /dev/liveupdate (default)
+//! liveupdate_open=admin         of those, who has CAP_SYS_ADMIN may
+//! liveupdate_user=sessions=N,files=N,dependencies=N,bytes=N
+//!                               how much each user without CAP_SYS_ADMIN may have
 //! ```
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kernel::prelude::*;
 use kernel::str::BStr;
 use luo_core::ops::{Obstacle, Policy, Unclaimed};
+use luo_core::{Quota, Quotas};
 
 /// A choice of two words. False, the first word, is the default.
 pub(crate) struct Choice {
@@ -83,6 +89,49 @@ pub(crate) static UNCLAIMED: Choice = Choice::new("liveupdate_unclaimed", Unclai
 pub(crate) static REBOOT: Choice = Choice::new("liveupdate_reboot", Obstacle::WORDS);
 /// How many may have the device open.
 pub(crate) static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "many"]);
+
+/// Who may open the device.
+pub(crate) static OPEN: Choice = Choice::new("liveupdate_open", luo_calls::OPEN_WORDS);
+
+/// Whether only who may administer the machine may open the device.
+pub(crate) fn opens_strictly() -> bool {
+    OPEN.is_second()
+}
+
+/// How much each user may have, before there is an engine to keep it: by [`Quota::ALL`].
+static QUOTAS: [AtomicU64; Quota::ALL.len()] =
+    [const { AtomicU64::new(UNCHANGED) }; Quota::ALL.len()];
+
+/// The boot parameter says nothing of it.
+const UNCHANGED: u64 = u64::MAX;
+
+/// Decides how much each user may have, by the boot parameter.
+pub(crate) fn choose_quotas_at_boot(text: &[u8]) -> Result {
+    let Some(chosen) = quotas().parse(text) else {
+        pr_err!(
+            "liveupdate_user={} is not understood, and changes nothing: it is \
+             sessions=N,files=N,dependencies=N,bytes=N, or some of these\n",
+            BStr::from_bytes(text)
+        );
+        return Err(EINVAL);
+    };
+    for (quota, place) in Quota::ALL.into_iter().zip(&QUOTAS) {
+        place.store(chosen.get(quota), Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// How much each user may have, as it was decided at boot.
+pub(crate) fn quotas() -> Quotas {
+    let mut quotas = Quotas::DEFAULT;
+    for (quota, place) in Quota::ALL.into_iter().zip(&QUOTAS) {
+        match place.load(Ordering::Relaxed) {
+            UNCHANGED => {}
+            number => quotas.set(quota, number),
+        }
+    }
+    quotas
+}
 
 /// What a reboot does with what cannot go.
 pub(crate) fn of_reboot() -> Policy {

@@ -47,6 +47,10 @@ impl Caller for Program {
         file::get(fd).map_err(errno::of_kernel)
     }
 
+    fn session(&self, fd: i32) -> Result<SessionId, Errno> {
+        session_file::of_descriptor(fd).map_err(errno::of_kernel)
+    }
+
     fn reserve(&self) -> Result<FileDescriptorReservation, Errno> {
         let reserved = FileDescriptorReservation::get_unused_fd_flags(flags::O_CLOEXEC);
         reserved.map_err(errno::of_kernel)

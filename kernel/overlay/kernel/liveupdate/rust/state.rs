@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Where the machine is in an update, for those who watch.
+//! Where the machine is in an update, for those who watch, and how much users may have.
 
 use luo_abi::rfc::State;
-use luo_core::Lock;
+use luo_core::{Lock, Quota};
 
 use crate::host::linux;
 use crate::sys::{device_file, sysfs};
@@ -24,4 +24,20 @@ pub(crate) fn announce() {
 /// Live updates that brought the machine here, 0 after a cold boot.
 pub(crate) fn update_count() -> u64 {
     linux().map_or(0, |linux| linux.now(|engine| engine.update_number()))
+}
+
+/// How much of something each user may have.
+pub(crate) fn quota(of: &Quota) -> Option<u64> {
+    linux().map(|linux| linux.now(|engine| engine.quotas().get(*of)))
+}
+
+/// Decides how much of something each user may have.
+pub(crate) fn set_quota(of: Quota, number: u64) {
+    if let Some(linux) = linux() {
+        linux.now(|engine| {
+            let mut quotas = engine.quotas();
+            quotas.set(of, number);
+            engine.set_quotas(quotas);
+        });
+    }
 }

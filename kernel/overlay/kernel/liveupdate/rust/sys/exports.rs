@@ -67,6 +67,24 @@ unsafe extern "C" fn luo_rust_set_openers(word: *const c_char) -> c_int {
     ret(policy::OPENERS.choose_at_boot(unsafe { word_of(word) }))
 }
 
+/// # Safety
+///
+/// `word` is null or terminated.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_set_open(word: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::OPEN.choose_at_boot(unsafe { word_of(word) }))
+}
+
+/// # Safety
+///
+/// `text` is null or terminated.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_set_user(text: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::choose_quotas_at_boot(unsafe { word_of(text) }))
+}
+
 /// Early initcall.
 #[no_mangle]
 extern "C" fn luo_rust_early_init() -> c_int {

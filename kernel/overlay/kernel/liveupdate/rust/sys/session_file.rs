@@ -5,6 +5,7 @@
 use kernel::bindings;
 use kernel::error::from_err_ptr;
 use kernel::ffi::{c_int, c_long, c_uint, c_ulong, c_void};
+use kernel::fs::file::LocalFile;
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
@@ -38,6 +39,22 @@ pub(crate) fn create(name: &SessionName, id: SessionId) -> Result<ARef<File>> {
     // SAFETY: The file is new: its one reference is ours, and nobody is in
     // `fdget_pos` with it.
     Ok(unsafe { ARef::from_raw(file.cast()) })
+}
+
+/// The session behind a descriptor of the calling process.
+///
+/// # Errors
+/// EBADF if there is no such descriptor, EINVAL if it is not one of a session.
+pub(crate) fn of_descriptor(fd: i32) -> Result<SessionId> {
+    let fd = u32::try_from(fd).map_err(|_| EBADF)?;
+    let file = LocalFile::fget(fd)?;
+    // SAFETY: An open file has operations, which never change.
+    let operations = unsafe { (*file.as_ptr()).f_op };
+    if !core::ptr::eq(operations, Operations::table()) {
+        return Err(EINVAL);
+    }
+    // SAFETY: Only files that `create` made have this table.
+    Ok(unsafe { Operations::id(file.as_ptr()) })
 }
 
 /// What `readlink` shows before the name, behind `anon_inode:`.

@@ -5,11 +5,12 @@ use core::slice;
 
 use kernel::bindings;
 use kernel::error::to_result;
-use kernel::ffi::c_char;
+use kernel::ffi::{c_char, c_uint};
 use kernel::fmt::{self, Write as _};
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::str::Formatter;
+use luo_core::{Quota, Quotas};
 
 use super::exports::ret;
 use crate::policy::Choice;
@@ -101,6 +102,37 @@ unsafe extern "C" fn luo_rust_show_reboot(page: *mut c_char) -> isize {
 unsafe extern "C" fn luo_rust_store_reboot(text: *const c_char, count: usize) -> isize {
     // SAFETY: By the caller's promise.
     unsafe { store(text, count, &policy::REBOOT) }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_user(quota: c_uint, page: *mut c_char) -> isize {
+    let number = Quota::ALL.get(quota as usize).and_then(state::quota);
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", number.unwrap_or(0))) }
+}
+
+/// # Safety
+///
+/// `text` has `count` bytes.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_store_user(
+    quota: c_uint,
+    text: *const c_char,
+    count: usize,
+) -> isize {
+    // SAFETY: By the caller's promise.
+    let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
+    let quota = Quota::ALL.get(quota as usize);
+    match quota.zip(Quotas::number(text)) {
+        Some((quota, number)) => {
+            state::set_quota(*quota, number);
+            count as isize
+        }
+        None => ret(Err(EINVAL)) as isize,
+    }
 }
 
 /// Decides a choice by the word that was written to its attribute.

@@ -1,0 +1,435 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who may open the device, and whose a session is.
+
+use std::fs;
+use std::os::fd::{AsFd, AsRawFd};
+
+use anyhow::{Context as _, Result, ensure};
+use luo_abi::calls::{CALLS, Kind, Who};
+use luo_abi::uapi::SESSION_LINK_PREFIX;
+use luo_sys::{Device, Errno, FileStatus, Needed, Session, Token, Which, raw};
+
+use super::tools::{NO_RFC, NO_SYSFS, incoming, memory, retrieve};
+use crate::case::{Case, Context, alone, here, shared};
+use crate::check::{device, name, refused, same};
+use crate::difference::{absent, accepts, answers, missing};
+use crate::look::{SYSFS, fdinfo, sysfs};
+use crate::user::{Delegated, USERS, as_user, without_privileges};
+
+const NO_OWNERS: &str = "mainline knows no owners: whoever may open the device has all sessions";
+const ONE_OPENER: &str = "mainline has one opener, whoever it is";
+
+pub(super) const CASES: &[Case] = &[
+    here("who-may-open-follows-the-mode", mode),
+    here(
+        "a-descriptor-without-privileges-moves-nothing",
+        moves_nothing,
+    )
+    .but(&[missing(NO_RFC)]),
+    here("openers-of-several-users", openers).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    here("names-are-a-users-own", own_names).but(&[answers(Errno::EEXIST, NO_OWNERS)]),
+    here("a-name-must-fit-with-the-user", long_name).but(&[accepts(NO_OWNERS)]),
+    here("the-administrator-acts-for-a-user", on_behalf).but(&[accepts(NO_OWNERS)]),
+    here("what-procfs-says-is-the-full-name", full_name).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    here("a-user-sees-its-own-sessions", sees_own).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    here("quotas-have-defaults", defaults).but(&[absent(NO_SYSFS)]),
+    here("quotas-are-a-users", quotas).but(&[absent(NO_SYSFS)]),
+    here("given-back-room-is-there-again", room_again).but(&[absent(NO_SYSFS)]),
+    here("consent-to-a-dependency", consent).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    shared("a-user-takes-its-session-back", leave, taken_back)
+        .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    shared(
+        "the-administrator-takes-a-users-session",
+        leave_for_root,
+        taken_by_root,
+    )
+    .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    alone("by-parameter", &[parameters_wanted, parameters]).but(&[accepts(NO_OWNERS)]),
+];
+
+/// Creates a session as a user, and closes the device.
+fn create(user: u32, text: &str) -> Result<Session> {
+    as_user(user, || Ok(Device::open()?.create_session(&name(text))?))
+}
+
+fn full(user: u32, text: &str) -> String {
+    format!("uid:{user}:{text}")
+}
+
+fn mode(_: &mut Context<'_>) -> Result<()> {
+    let [user, _] = USERS;
+    as_user(user, || refused(Device::open(), Errno::EACCES)).context("by default")?;
+    {
+        let _delegated = Delegated::new()?;
+        as_user(user, || Ok(Device::open().map(drop)?)).context("delegated")?;
+    }
+    as_user(user, || refused(Device::open(), Errno::EACCES)).context("not any more")?;
+    // Who owns the file and lacks the capability is such a user.
+    without_privileges(|| Ok(Device::open().map(drop)?)).context("without CAP_SYS_ADMIN")
+}
+
+fn moves_nothing(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    without_privileges(|| {
+        for call in CALLS {
+            if call.who == Who::Administrator && call.on.takes(Kind::Device) {
+                let result = raw::ioctl(&device, call.command, &mut [0; 256]);
+                refused(result, Errno::EACCES).context(call.word)?;
+            }
+        }
+        Ok(())
+    })
+}
+
+fn openers(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let root = device()?;
+    let [one, other] = USERS;
+    let first = as_user(one, || Ok(Device::open()?)).context("a user")?;
+    as_user(one, || refused(Device::open(), Errno::EBUSY)).context("the same user")?;
+    let _second = as_user(other, || Ok(Device::open()?)).context("another user")?;
+    refused(Device::open(), Errno::EBUSY).context("the administrator, twice")?;
+    drop(root);
+    drop(device().context("with users there")?);
+    drop(first);
+    as_user(one, || Ok(Device::open().map(drop)?)).context("after the close")
+}
+
+fn own_names(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [one, other] = USERS;
+    let sessions = [create(one, "vm")?, create(other, "vm")?];
+    let _root = device()?.create_session(&name("vm"))?;
+    for (user, session) in USERS.into_iter().zip(&sessions) {
+        let own = as_user(user, || Ok(session.name()?))?;
+        same("what the user calls it", own, name("vm"))?;
+        let known = session.name()?;
+        same("what it is called", known, name(&full(user, "vm")))?;
+    }
+    let foreign = as_user(one, || Ok(sessions[1].name()?))?;
+    same(
+        "what another user calls it",
+        foreign,
+        name(&full(other, "vm")),
+    )?;
+    // By either name it is the same session.
+    as_user(one, || {
+        let device = Device::open()?;
+        for taken in ["vm", &full(one, "vm")] {
+            refused(device.create_session(&name(taken)), Errno::EEXIST)?;
+        }
+        let twice = full(one, &full(one, "vm"));
+        refused(device.create_session(&name(&twice)), Errno::EINVAL)?;
+        // Another user's name is one among the user's own.
+        let odd = device.create_session(&name(&full(other, "vm")))?;
+        same("its name", odd.name()?, name(&full(other, "vm")))
+    })
+}
+
+fn long_name(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let longest = "x".repeat(63 - full(user, "").len());
+    create(user, &longest)?;
+    let longer = format!("{longest}x");
+    as_user(user, || {
+        refused(
+            Device::open()?.create_session(&name(&longer)),
+            Errno::ENAMETOOLONG,
+        )
+    })
+}
+
+fn on_behalf(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let _made = device()?.create_session(&name(&full(user, "made for you")))?;
+    as_user(user, || {
+        let device = Device::open()?;
+        refused(device.create_session(&name("made for you")), Errno::EEXIST)
+    })
+}
+
+/// A manager with privileges that keeps the descriptor for a user reads there by which name
+/// it can take the session back.
+fn full_name(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let _root = device()?;
+    let [user, _] = USERS;
+    let session = create(user, "kept")?;
+    let fd = session.as_fd().as_raw_fd();
+    let link = fs::read_link(format!("/proc/self/fd/{fd}"))?;
+    let link = link.to_string_lossy().into_owned();
+    let known = full(user, "kept");
+    same("the link", link, format!("{SESSION_LINK_PREFIX}{known}"))?;
+    let lines = fdinfo(&session)?;
+    let found = lines.into_iter().find(|(key, _)| key == "name");
+    same("fdinfo", found.map(|(_, value)| value), Some(known))
+}
+
+fn sees_own(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let root = device()?;
+    let before = root.info()?;
+    let _roots = root.create_session(&name("of root"))?;
+    let [one, other] = USERS;
+    let _anothers = create(other, "of another")?;
+    let _own = as_user(one, || {
+        let device = Device::open()?;
+        let own = device.create_session(&name("own"))?;
+        own.preserve_fd(memory("own", 1)?, Token(1))?;
+        let listed = device.list_sessions(Which::All)?;
+        let names: Vec<_> = listed.iter().map(|session| session.name).collect();
+        same("what is listed", names, vec![Some(name("own"))])?;
+        let info = device.info()?;
+        let counts = (info.outgoing, info.incoming, info.files);
+        same("the counts", counts, (1, 0, 1))?;
+        ensure!(
+            device.list_arrived_files()?.is_empty(),
+            "files of the device are listed"
+        );
+        Ok(own)
+    })?;
+    let info = root.info()?;
+    same("all sessions", info.outgoing, before.outgoing + 3)?;
+    let listed = root.list_sessions(Which::Outgoing)?;
+    let known = Some(name(&full(one, "own")));
+    ensure!(
+        listed.iter().any(|session| session.name == known),
+        "the administrator does not see it"
+    );
+    Ok(())
+}
+
+/// A quota of users that is another until it is dropped.
+struct Quota {
+    file: String,
+    before: String,
+}
+
+impl Quota {
+    fn set(what: &str, number: u64) -> Result<Self> {
+        let before = sysfs(&format!("user_{what}"))?;
+        let file = format!("{SYSFS}/user_{what}");
+        fs::write(&file, number.to_string()).context("a quota")?;
+        let seen = sysfs(&format!("user_{what}"))?;
+        same("the quota", seen, format!("{number}\n"))?;
+        Ok(Self { file, before })
+    }
+}
+
+impl Drop for Quota {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.file, self.before.trim());
+    }
+}
+
+fn defaults(_: &mut Context<'_>) -> Result<()> {
+    for (what, number) in [
+        ("sessions", 64u64),
+        ("files", 4096),
+        ("dependencies", 16_384),
+        ("bytes", 1 << 30),
+    ] {
+        same(what, sysfs(&format!("user_{what}"))?, format!("{number}\n"))?;
+    }
+    Ok(())
+}
+
+fn quotas(_: &mut Context<'_>) -> Result<()> {
+    let _few = [
+        Quota::set("sessions", 2)?,
+        Quota::set("files", 3)?,
+        Quota::set("dependencies", 1)?,
+        Quota::set("bytes", 3 * 4096)?,
+    ];
+    let _delegated = Delegated::new()?;
+    let [one, other] = USERS;
+    let small = || luo_sys::memfd::create("small", 4096);
+    let _held = as_user(one, || {
+        let device = Device::open()?;
+        let first = device.create_session(&name("first"))?;
+        let second = device.create_session(&name("second"))?;
+        refused(device.create_session(&name("third")), Errno::EDQUOT)?;
+        refused(device.create_session(&name("first")), Errno::EEXIST)?;
+        first.preserve_fd(small()?, Token(1))?;
+        second.preserve_fd(small()?, Token(1))?;
+        let large = luo_sys::memfd::create("large", 2 * 4096)?;
+        refused(first.preserve_fd(&large, Token(2)), Errno::EDQUOT)?;
+        first.preserve_fd(small()?, Token(2))?;
+        refused(second.preserve_fd(small()?, Token(2)), Errno::EDQUOT)?;
+        first.add_dependency(Token(1), Needed::Here(Token(2)))?;
+        let more = second.add_dependency(Token(1), Needed::In(name("first"), Token(2)));
+        refused(more, Errno::EDQUOT)?;
+        Ok((first, second))
+    })?;
+    // Another user has as much, and the administrator has no quota.
+    let _others = create(other, "first")?;
+    let device = device()?;
+    let mut roots = Vec::new();
+    for number in 0..3 {
+        let session = device.create_session(&name(&format!("of root {number}")))?;
+        session.preserve_fd(memory("of root", number)?, Token(1))?;
+        roots.push(session);
+    }
+    Ok(())
+}
+
+fn room_again(_: &mut Context<'_>) -> Result<()> {
+    let _few = [
+        Quota::set("sessions", 1)?,
+        Quota::set("files", 2)?,
+        Quota::set("dependencies", 1)?,
+        Quota::set("bytes", 2 * 4096)?,
+    ];
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let small = || luo_sys::memfd::create("small", 4096);
+    as_user(user, || {
+        let device = Device::open()?;
+        for _ in 0..3 {
+            let session = device.create_session(&name("again"))?;
+            for _ in 0..3 {
+                session.preserve_fd(small()?, Token(1))?;
+                session.preserve_fd(small()?, Token(2))?;
+                let on = Needed::Here(Token(2));
+                session.add_dependency(Token(1), on)?;
+                session.drop_dependency(Token(1), on)?;
+                session.add_dependency(Token(1), on)?;
+                session.unpreserve_fd(Token(2))?;
+                session.unpreserve_fd(Token(1))?;
+            }
+            session.preserve_fd(small()?, Token(1))?;
+        }
+        Ok(())
+    })
+}
+
+/// What a file of another session has to wait for, who has that one has to agree to.
+fn consent(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [one, other] = USERS;
+    let device = device()?;
+    let make = |device: &Device, text: &str| -> Result<Session> {
+        let session = device.create_session(&name(text))?;
+        session.preserve_fd(memory(text, 1)?, Token(1))?;
+        Ok(session)
+    };
+    let (root, root_two) = (make(&device, "root")?, make(&device, "root two")?);
+    let (own, own_two) = as_user(one, || {
+        let device = Device::open()?;
+        Ok((make(&device, "own")?, make(&device, "own two")?))
+    })?;
+    let others = as_user(other, || make(&Device::open()?, "other"))?;
+    let on = |text: &str| Needed::In(name(text), Token(1));
+    as_user(one, || {
+        // Of others nothing is seen, by whatever name.
+        for text in ["root", "other", &full(other, "other")] {
+            refused(own.add_dependency(Token(1), on(text)), Errno::ENOENT)?;
+        }
+        own.add_dependency(Token(1), on("own two"))?;
+        refused(
+            own.add_dependency(Token(1), on(&full(one, "own two"))),
+            Errno::EEXIST,
+        )?;
+        // Who shows a descriptor has it.
+        own.add_dependency_of(Token(1), &others, Token(1))?;
+        let listed = own.list_dependencies(Token(1))?;
+        let names: Vec<_> = listed.iter().map(|entry| entry.session).collect();
+        let expected = [name("own two"), name(&full(other, "other"))];
+        same("their names", names, expected.map(Some).to_vec())?;
+        own.drop_dependency(Token(1), on(&full(other, "other")))?;
+        own.drop_dependency(Token(1), on("own two"))?;
+        // Having a session of the administrator's does not open the others.
+        refused(root.add_dependency(Token(1), on("root two")), Errno::ENOENT)
+    })?;
+    // The administrator decides about the administrator's, not for users.
+    root.add_dependency(Token(1), on("root two"))?;
+    let users = on(&full(one, "own"));
+    refused(root.add_dependency(Token(1), users), Errno::EACCES)?;
+    refused(own.add_dependency(Token(1), on("root")), Errno::EACCES)?;
+    own.add_dependency(Token(1), on(&full(one, "own two")))?;
+    root.add_dependency_of(Token(1), &own_two, Token(1))?;
+    let none = root.add_dependency_of(Token(1), &own_two, Token(9));
+    refused(none, Errno::ENOENT)?;
+    drop((root, root_two));
+    Ok(())
+}
+
+/// A user's session with one file.
+fn leave_as(context: &mut Context<'_>, text: &'static str) -> Result<()> {
+    // Of all cases that share the jump.
+    let _root = context.device()?;
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let session = create(user, text)?;
+    as_user(user, || {
+        session.preserve_fd(memory(text, 1)?, Token(1))?;
+        Ok(())
+    })?;
+    context.hold(session);
+    Ok(())
+}
+
+fn leave(context: &mut Context<'_>) -> Result<()> {
+    leave_as(context, "left by a user")
+}
+
+fn taken_back(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [user, other] = USERS;
+    let text = "left by a user";
+    let known = full(user, text);
+    let session = name(text);
+    refused(device()?.retrieve_session(&session), Errno::ENOENT)?;
+    as_user(other, || {
+        let device = Device::open()?;
+        refused(device.retrieve_session(&session), Errno::ENOENT)?;
+        refused(device.retrieve_session(&name(&known)), Errno::ENOENT)
+    })?;
+    as_user(user, || {
+        let device = Device::open()?;
+        let listed = device.list_sessions(Which::Incoming)?;
+        let found = listed.iter().filter(|found| found.name == Some(session));
+        same("how often it is listed", found.count(), 1)?;
+        let taken = device.retrieve_session(&session)?;
+        same("its name", taken.name()?, session)?;
+        retrieve(&taken, text, 1)?;
+        Ok(taken.finish()?)
+    })
+}
+
+fn leave_for_root(context: &mut Context<'_>) -> Result<()> {
+    leave_as(context, "kept for a user")
+}
+
+fn taken_by_root(_: &mut Context<'_>) -> Result<()> {
+    let [user, _] = USERS;
+    let session = incoming(&full(user, "kept for a user"))?;
+    let statuses: Vec<_> = session.list_files()?.iter().map(|f| f.status).collect();
+    same("its file", statuses, vec![FileStatus::Incoming])?;
+    retrieve(&session, "kept for a user", 1)?;
+    Ok(session.finish()?)
+}
+
+fn parameters_wanted(context: &mut Context<'_>) -> Result<()> {
+    context.boot_with("liveupdate_open", "admin");
+    context.boot_with("liveupdate_user", "sessions=5,bytes=8192");
+    Ok(())
+}
+
+fn parameters(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    as_user(user, || refused(Device::open(), Errno::EACCES))?;
+    without_privileges(|| refused(Device::open(), Errno::EACCES))?;
+    drop(device()?);
+    for (what, number) in [
+        ("sessions", "5\n"),
+        ("files", "4096\n"),
+        ("bytes", "8192\n"),
+    ] {
+        same(what, sysfs(&format!("user_{what}"))?.as_str(), number)?;
+    }
+    Ok(())
+}
