@@ -12,6 +12,7 @@ mod extension;
 mod faults;
 mod fdinfo;
 mod finish;
+mod image;
 mod implicit;
 mod killed;
 mod late;
@@ -70,6 +71,7 @@ pub const TOPICS: &[Topic] = &[
     topic("closing", closing::CASES),
     topic("late", late::CASES),
     topic("implicit", implicit::CASES),
+    topic("image", image::CASES),
     topic("carry", carry::CASES),
     topic("lost", lost::CASES),
     topic("scale", scale::CASES),

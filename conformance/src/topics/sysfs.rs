@@ -25,6 +25,10 @@ pub(super) const CASES: &[Case] = &[
         two_words("reboot", ["lose", "veto"])
     })
     .but(TWO_WORDS),
+    here("legacy-takes-two-words", |_| {
+        two_words("legacy", ["refuse", "boot"])
+    })
+    .but(TWO_WORDS),
     shared("state-after-an-update", leave, updated).but(&[absent(NO_SYSFS)]),
     alone("unclaimed-by-parameter", &[discard_wanted, discard]).but(&[absent(NO_SYSFS)]),
     alone("reboot-by-parameter", &[veto_wanted, veto]).but(&[absent(NO_SYSFS)]),
@@ -55,7 +59,7 @@ fn update_count(_: &mut Context<'_>) -> Result<()> {
 }
 
 fn read_only(_: &mut Context<'_>) -> Result<()> {
-    for file in ["state", "update_count"] {
+    for file in ["state", "update_count", "image"] {
         sysfs(file)?;
         let path = format!("{SYSFS}/{file}");
         let Ok(found) = fs::metadata(&path) else {

@@ -317,6 +317,8 @@ pub const CAUSE_DEPENDENCY: u32 = 3;
 pub const CAUSE_CARRY: u32 = 4;
 /// The orchestrator itself could not, for example for lack of memory.
 pub const CAUSE_INTERNAL: u32 = 5;
+/// The image that is loaded takes nothing over.
+pub const CAUSE_IMAGE: u32 = 6;
 
 /// [`Failure::event`]: the reboot system call, before prepare and freeze.
 pub const EVENT_REBOOT: u32 = 4;

@@ -150,6 +150,15 @@ pub fn failed(host: &impl CallHost, event: Option<Event>, state: State, why: &Fa
         why,
         Failure::Carry { .. } | Failure::Engine(Error::Refused(_))
     );
+    if matches!(why, Failure::Image { .. }) {
+        host.say(
+            Level::Warning,
+            format_args!(
+                "load it with kexec_file_load (kexec -s); to reboot all the same and lose \
+                 everything: echo boot > /sys/kernel/liveupdate/legacy"
+            ),
+        );
+    }
     if event.is_none() && is_refusal {
         host.say(
             Level::Warning,

@@ -45,6 +45,13 @@ pub enum Failure {
         /// Why.
         why: Error,
     },
+    /// The image that is loaded takes nothing over. EOPNOTSUPP.
+    Image {
+        /// Files that would be lost.
+        files: usize,
+        /// Subsystems that have got ready for nothing.
+        subsystems: usize,
+    },
     /// The engine cannot.
     Engine(Error),
 }
@@ -56,6 +63,7 @@ impl Failure {
         match self {
             Self::Handler { errno, .. } | Self::Subsystem { errno, .. } => *errno,
             Self::Dependency { .. } => Errno::ENOLINK,
+            Self::Image { .. } => Errno::EOPNOTSUPP,
             Self::Carry { why, .. } | Self::Engine(why) => why.errno(),
         }
     }
@@ -84,6 +92,11 @@ impl fmt::Display for Failure {
                 }
                 write!(f, ": {why}")
             }
+            Self::Image { files, subsystems } => write!(
+                f,
+                "the image was loaded by kexec_load and takes nothing over: \
+                 {files} files and {subsystems} subsystems would be lost"
+            ),
             Self::Engine(why) => write!(f, "{why}"),
         }
     }

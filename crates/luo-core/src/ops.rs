@@ -40,6 +40,7 @@ pub use crate::session::retrieve::{put_back_file, restore_file, retrieve_file};
 pub use crate::update::carry::Unclaimed;
 pub use crate::update::end::finish_update;
 pub use crate::update::event::{cancel, freeze, prepare};
+pub use crate::update::image::{Image, Legacy};
 pub use crate::update::leave::{close_session, finish_session};
 pub use crate::update::loss::Obstacle;
 pub use crate::update::open::{open_device, OpenReport};

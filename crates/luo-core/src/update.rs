@@ -11,6 +11,7 @@
 //! | `transition` | the steps that the above are made of, and their undoing |
 //! | `freeze` | those of them that freeze |
 //! | `files` | what they do with one file |
+//! | `image` | the image that a reboot jumps into may take nothing over |
 //! | `loss` | what cannot go with a reboot is lost alone |
 //! | `carry` | sessions that nobody has claimed go on to the next kernel |
 //! | `takeover` | reading what the previous kernel left |
@@ -23,6 +24,7 @@ pub(crate) mod end;
 pub(crate) mod event;
 mod files;
 mod freeze;
+pub(crate) mod image;
 pub(crate) mod leave;
 pub(crate) mod loss;
 pub(crate) mod open;

@@ -206,13 +206,24 @@ impl UpdateState {
 
     /// Ends a transition that failed, everything undone.
     pub(crate) fn fail(&mut self, event: Option<Event>, failure: Failure) -> State {
+        self.note_failure(event, failure);
+        self.end(State::Normal)
+    }
+
+    /// Ends a transition that is refused before it has done anything: the state is the
+    /// one it began in.
+    pub(crate) fn refuse(&mut self, event: Option<Event>, failure: Failure) {
+        self.note_failure(event, failure);
+        self.give_up();
+    }
+
+    fn note_failure(&mut self, event: Option<Event>, failure: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some(LastFailure {
             event,
             failure,
             sequence: self.failures,
         });
-        self.end(State::Normal)
     }
 
     /// The number of what is made now.

@@ -28,6 +28,7 @@ mod flb_outgoing;
 mod freeze;
 mod golden;
 mod hostile;
+mod image;
 mod interleave;
 mod late;
 mod limits;

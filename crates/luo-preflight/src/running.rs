@@ -46,6 +46,9 @@ pub struct Running {
     pub memory: Known<Memory>,
     /// Whether a kernel to jump into is loaded.
     pub is_loaded: Known<bool>,
+    /// What kind it is, as this project's orchestrator shows it in
+    /// `/sys/kernel/liveupdate/image`.
+    pub image: Known<String>,
     /// Whether loading one is forbidden until the next boot.
     pub is_loading_disabled: Known<bool>,
     /// How much the kernel is locked down.
@@ -172,6 +175,13 @@ fn loaded(running: &Running) -> Check {
     const NAME: &str = "running-image";
     match running.is_loaded {
         Ok(false) => ok(NAME, "no kernel to jump into is loaded"),
+        Ok(true) if running.image.as_deref() == Ok("legacy") => warning(
+            NAME,
+            "a kernel to jump into is loaded already, by kexec_load (kexec -c): it takes \
+             nothing over, and while something is preserved no reboot goes into it; the \
+             update replaces it",
+            "load it with kexec_file_load (kexec -s), or unload it with kexec -u",
+        ),
         Ok(true) => warning(
             NAME,
             "a kernel to jump into is loaded already; the update replaces it",
@@ -203,6 +213,7 @@ mod tests {
             scratch: Err("no".into()),
             memory: Err("no".into()),
             is_loaded: Ok(false),
+            image: Err("no file".into()),
             is_loading_disabled: Ok(false),
             lockdown: Ok(Lockdown::None),
         }
@@ -281,6 +292,22 @@ mod tests {
         };
         assert_eq!(status(&unseen, "running-kexec"), Unknown);
         assert_eq!(status(&unseen, "running-image"), Unknown);
+    }
+
+    #[test]
+    fn an_image_that_takes_nothing_over_is_told() {
+        let found = |image: &str| {
+            let running = Running {
+                is_loaded: Ok(true),
+                image: Ok(image.into()),
+                ..running()
+            };
+            let check = loaded(&running);
+            assert_eq!(check.status, Warning);
+            check.found
+        };
+        assert!(found("legacy").contains("takes nothing over"));
+        assert!(!found("handover").contains("takes nothing over"));
     }
 
     #[test]

@@ -88,6 +88,7 @@ impl System {
             is_loaded: self
                 .flag("sys/kernel/kexec/loaded")
                 .or_else(|_| self.flag("sys/kernel/kexec_loaded")),
+            image: self.text("sys/kernel/liveupdate/image"),
             is_loading_disabled: self.flag("proc/sys/kernel/kexec_load_disabled"),
             lockdown: self.lockdown(),
             machine: self.text("proc/sys/kernel/arch"),

@@ -250,7 +250,8 @@ impl Bench {
     /// The veto; the program goes on.
     pub fn reboot(&mut self) -> Result<(), Errno> {
         let machine = self.machine()?;
-        ops::reboot(machine, machine.policy.of_reboot()).map_err(|why| why.errno())?;
+        ops::reboot(machine, machine.policy.of_reboot(), ops::Image::Handover)
+            .map_err(|why| why.errno())?;
         self.program = Program::default();
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|_| Errno::EMFILE)?;
         self.epoll = Arc::new(epoll);

@@ -204,7 +204,8 @@ impl Service<'_> {
         match *ours {
             Ours::Open(place, flags) => {
                 *said = format!("open {place:?}");
-                let opened = files::open(self.machine, self.table, caller, place, flags)?;
+                let opened =
+                    files::open(self.machine, self.table, self.loaded, caller, place, flags)?;
                 Ok(opened.map_or(Done::Foreign, |fd| Done::Value(fd.into())))
             }
             Ours::Link(fd) => self.link(caller, fd, said),
@@ -250,11 +251,7 @@ impl Service<'_> {
                 if !caller.has(CapabilitySet::SYS_BOOT) {
                     return Err(Errno::EPERM);
                 }
-                self.machine.warn(format_args!(
-                    "kexec_load loads an image that cannot take anything over; \
-                     use kexec_file_load (kexec -s)"
-                ));
-                Err(Errno::EOPNOTSUPP)
+                reboot::load_legacy(self.loaded, caller)
             }
             Ours::KexecFileLoad => {
                 "kexec_file_load".clone_into(said);

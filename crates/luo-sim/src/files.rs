@@ -16,12 +16,14 @@ use crate::caller::Caller;
 use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
+use crate::reboot::Loaded;
 use crate::table::{Object, Table};
 
 /// An open of one of our paths.
 pub(crate) fn open(
     machine: &Machine,
     table: &Table,
+    loaded: &Loaded,
     caller: &Caller<'_>,
     place: Place,
     flags: OFlags,
@@ -58,11 +60,15 @@ pub(crate) fn open(
         Place::Choice(choice) if access == OFlags::WRONLY => {
             table.give_choice(caller, choice, close_on_exec).map(Some)
         }
-        Place::State | Place::UpdateCount | Place::Choice(_) | Place::CommandLine => {
+        Place::State
+        | Place::UpdateCount
+        | Place::Image
+        | Place::Choice(_)
+        | Place::CommandLine => {
             if access != OFlags::RDONLY {
                 return Err(Errno::EACCES);
             }
-            give_text(caller, &attribute(machine, place), close_on_exec).map(Some)
+            give_text(caller, &attribute(machine, loaded, place), close_on_exec).map(Some)
         }
         Place::FdInfo(fd) => {
             let Some(id) = session_of(table, caller, fd) else {
@@ -107,8 +113,9 @@ fn open_device(
     table.give_device(machine, caller, flags.contains(OFlags::CLOEXEC))
 }
 
-fn attribute(machine: &Machine, place: Place) -> String {
+fn attribute(machine: &Machine, loaded: &Loaded, place: Place) -> String {
     match place {
+        Place::Image => format!("{}\n", loaded.image().word()),
         Place::UpdateCount => {
             let count = machine.look(luo_core::Engine::update_number);
             format!("{count}\n")

@@ -29,6 +29,8 @@ pub(crate) enum Place {
     State,
     /// `/sys/kernel/liveupdate/update_count`.
     UpdateCount,
+    /// `/sys/kernel/liveupdate/image`.
+    Image,
     /// `/sys/kernel/liveupdate/unclaimed` and its like.
     Choice(Choice),
     /// `/proc/PID/fdinfo/FD` of the caller.
@@ -51,7 +53,7 @@ const fn of_user(quota: Quota) -> Place {
     Place::Choice(Choice::User(quota))
 }
 
-const FIXED: [(&str, Place); 14] = [
+const FIXED: [(&str, Place); 16] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
     (driver::FORGE, Place::Forge),
@@ -78,6 +80,11 @@ const FIXED: [(&str, Place); 14] = [
         of_user(Quota::Dependencies),
     ),
     ("/sys/kernel/liveupdate/user_bytes", of_user(Quota::Bytes)),
+    (
+        "/sys/kernel/liveupdate/legacy",
+        Place::Choice(Choice::Of(Word::Legacy)),
+    ),
+    ("/sys/kernel/liveupdate/image", Place::Image),
 ];
 
 /// The `AT_FDCWD` of a relative path.

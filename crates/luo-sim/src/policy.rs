@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use luo_calls::OPEN_WORDS;
-use luo_core::ops::{self, Obstacle, Unclaimed};
+use luo_core::ops::{self, Legacy, Obstacle, Unclaimed};
 use luo_core::{Quota, Quotas};
 
 /// The choices of one kernel.
@@ -16,7 +16,7 @@ pub(crate) struct Policy {
     /// `liveupdate=`.
     pub(crate) enabled: bool,
     /// By [`Word`]: it is the second word.
-    second: [AtomicBool; 2],
+    second: [AtomicBool; 3],
     /// `liveupdate_openers=many`.
     pub(crate) many_openers: bool,
     /// `liveupdate_open=admin`.
@@ -59,14 +59,19 @@ pub(crate) enum Word {
     Unclaimed,
     /// `reboot`: what becomes of a reboot when something cannot go.
     Reboot,
+    /// `legacy`: what becomes of a reboot into an image that takes nothing over.
+    Legacy,
 }
 
 impl Word {
+    const ALL: [Self; 3] = [Self::Unclaimed, Self::Reboot, Self::Legacy];
+
     /// The name in the folder; with `liveupdate_` before it that of the parameter.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Unclaimed => "unclaimed",
             Self::Reboot => "reboot",
+            Self::Legacy => "legacy",
         }
     }
 
@@ -75,6 +80,7 @@ impl Word {
         match self {
             Self::Unclaimed => Unclaimed::WORDS,
             Self::Reboot => Obstacle::WORDS,
+            Self::Legacy => Legacy::WORDS,
         }
     }
 }
@@ -98,7 +104,7 @@ impl Policy {
             words.find_map(|word| word.strip_prefix(name)?.strip_prefix('='))
         };
         let chosen = |name: &str, words| value(name).and_then(|word| choose(words, word));
-        let second = [Word::Unclaimed, Word::Reboot].map(|choice| {
+        let second = Word::ALL.map(|choice| {
             let name = format!("liveupdate_{}", choice.name());
             AtomicBool::new(chosen(&name, choice.words()).unwrap_or(false))
         });
@@ -123,6 +129,7 @@ impl Policy {
         ops::Policy {
             obstacle: Obstacle::of(self.is_second(Word::Reboot)),
             unclaimed: Unclaimed::of(self.is_second(Word::Unclaimed)),
+            legacy: Legacy::of(self.is_second(Word::Legacy)),
         }
     }
 
@@ -152,15 +159,17 @@ mod tests {
         let by_default = ops::Policy {
             obstacle: Obstacle::IsLost,
             unclaimed: Unclaimed::Carry,
+            legacy: Legacy::Refused,
         };
         assert_eq!(policy.of_reboot(), by_default);
         let policy = Policy::of(
             "liveupdate=on liveupdate_unclaimed=discard liveupdate_openers=many \
-             liveupdate_reboot=veto",
+             liveupdate_reboot=veto liveupdate_legacy=boot",
         );
         assert!(policy.enabled && policy.many_openers);
         assert_eq!(policy.word(Word::Unclaimed), "discard");
         assert_eq!(policy.of_reboot().obstacle, Obstacle::Vetoes);
+        assert_eq!(policy.of_reboot().legacy, Legacy::Booted);
         assert!(!Policy::of("liveupdate=off").enabled);
         let policy = Policy::of("liveupdate_open=admin liveupdate_user=sessions=2,bytes=9");
         assert!(policy.opens_strictly);
@@ -174,7 +183,7 @@ mod tests {
 
     #[test]
     fn a_word_is_known_or_refused() {
-        for choice in [Word::Unclaimed, Word::Reboot] {
+        for choice in Word::ALL {
             let policy = Policy::of("");
             let [first, second] = choice.words();
             assert!(policy.set(choice, &format!("{second}\n")));

@@ -4,7 +4,7 @@
 use std::sync::Mutex;
 
 use luo_abi::errno::Errno;
-use luo_core::ops;
+use luo_core::ops::{self, Image};
 
 use crate::call::Done;
 use crate::caller::Caller;
@@ -13,13 +13,30 @@ use crate::lock::lock;
 use crate::machine::Machine;
 use crate::stop::End;
 
-/// The kernel that is loaded: its command line.
+/// A kernel to jump into.
+pub(crate) enum Kernel {
+    /// One that takes over what is preserved, and its command line.
+    Handover(String),
+    /// One that does not.
+    Legacy,
+}
+
+/// The kernel that is loaded.
 #[derive(Default)]
-pub(crate) struct Loaded(Mutex<Option<String>>);
+pub(crate) struct Loaded(Mutex<Option<Kernel>>);
 
 impl Loaded {
-    pub(crate) fn take(&self) -> Option<String> {
+    pub(crate) fn take(&self) -> Option<Kernel> {
         lock(&self.0).take()
+    }
+
+    /// What is loaded, as the engine and `/sys/kernel/liveupdate/image` know it.
+    pub(crate) fn image(&self) -> Image {
+        match *lock(&self.0) {
+            None => Image::None,
+            Some(Kernel::Handover(_)) => Image::Handover,
+            Some(Kernel::Legacy) => Image::Legacy,
+        }
     }
 }
 
@@ -68,7 +85,28 @@ pub(crate) fn load(loaded: &Loaded, caller: &Caller<'_>, said: &mut String) -> R
     let line = String::from_utf8_lossy(&line).into_owned();
     said.push(' ');
     said.push_str(&line.escape_debug().to_string());
-    *lock(&loaded.0) = Some(line);
+    *lock(&loaded.0) = Some(Kernel::Handover(line));
+    Ok(Done::Value(0))
+}
+
+/// From `linux/kexec.h`: flags of kexec_load; the upper half names an architecture.
+const LOAD_ON_CRASH: u64 = 1;
+const LOAD_FLAGS: u64 = 0xffff_0000;
+/// The most segments of an image.
+const SEGMENTS: u64 = 16;
+
+/// kexec_load: an image that knows of no handover. What is in its segments does not matter.
+pub(crate) fn load_legacy(loaded: &Loaded, caller: &Caller<'_>) -> Result<Done, Errno> {
+    let (segments, flags) = (caller.argument(1), caller.argument(3));
+    // A kernel for after a panic, or one to come back from, is another thing.
+    if flags & LOAD_ON_CRASH != 0 {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if flags & !LOAD_FLAGS != 0 || segments > SEGMENTS {
+        return Err(Errno::EINVAL);
+    }
+    let kernel = (segments > 0).then_some(Kernel::Legacy);
+    *lock(&loaded.0) = kernel;
     Ok(Done::Value(0))
 }
 
@@ -114,12 +152,13 @@ pub(crate) fn reboot(
 }
 
 fn get_ready(machine: &Machine, loaded: &Loaded) -> Result<(), Errno> {
-    if lock(&loaded.0).is_none() {
+    let image = loaded.image();
+    if image == Image::None {
         return Err(Errno::EINVAL);
     }
     if machine.policy.enabled {
         let policy = machine.policy.of_reboot();
-        ops::reboot(machine, policy).map_err(|why| why.errno())?;
+        ops::reboot(machine, policy, image).map_err(|why| why.errno())?;
     }
     machine.reach(Step::Kexec)
 }

@@ -19,7 +19,7 @@ use crate::outcome::{Boot, Ending, Left};
 use crate::policy::Policy;
 use crate::program::Program;
 use crate::random::Random;
-use crate::reboot::Loaded;
+use crate::reboot::{Kernel, Loaded};
 use crate::stop::{End, Stop};
 use crate::supervisor::Supervisor;
 use crate::trace::Journal;
@@ -87,7 +87,11 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<(Ending, Vec<Boot>), Error> {
                     }
                     left
                 });
-                parameters = ended.loaded.unwrap_or_default();
+                parameters = match ended.loaded {
+                    Some(Kernel::Handover(line)) => line,
+                    // Nobody said what its command line is: it boots as this one did.
+                    Some(Kernel::Legacy) | None => parameters,
+                };
                 (Left::Kexec, None)
             }
             End::Restart => (Left::ColdBoot(None), None),
@@ -134,8 +138,8 @@ struct Power<'a> {
 struct Ended {
     end: End,
     handed: Option<Handed>,
-    /// The command line of the kernel that was loaded.
-    loaded: Option<String>,
+    /// The kernel that was loaded.
+    loaded: Option<Kernel>,
     /// When its command began.
     began: Instant,
     /// When its end was decided.
@@ -175,15 +179,19 @@ impl Power<'_> {
         // Somebody has asked: else nobody would have stopped.
         let asked = stop.take();
         let (end, at) = asked.unwrap_or_else(|| (End::PowerOff, Instant::now()));
+        let loaded = loaded.take();
         let handed = match end {
-            // A kernel without live update leaves nothing.
-            End::Kexec if machine.policy.enabled => machine.jump(),
+            // A kernel without live update leaves nothing, and an image that was loaded by
+            // kexec_load finds nothing.
+            End::Kexec if machine.policy.enabled && !matches!(loaded, Some(Kernel::Legacy)) => {
+                machine.jump()
+            }
             _ => None,
         };
         Ok(Ended {
             end,
             handed,
-            loaded: loaded.take(),
+            loaded,
             began,
             at,
         })

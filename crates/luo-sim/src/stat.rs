@@ -70,7 +70,8 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         Place::Folder => (4, (DIRECTORY | 0o755, None, 0, 2)),
         Place::State => (5, attribute(0o444)),
         Place::UpdateCount => (6, attribute(0o444)),
-        Place::Choice(Choice::Of(word)) => (7 + word as u64, attribute(0o644)),
+        Place::Image => (7, attribute(0o444)),
+        Place::Choice(Choice::Of(word)) => (8 + word as u64, attribute(0o644)),
         Place::Choice(Choice::User(quota)) => (16 + quota as u64, attribute(0o644)),
         _ => return None,
     };

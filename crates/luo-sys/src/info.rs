@@ -93,6 +93,8 @@ numbers! {
         Carry = contract::CAUSE_CARRY,
         /// The orchestrator itself could not.
         Internal = contract::CAUSE_INTERNAL,
+        /// The image that is loaded takes nothing over.
+        Image = contract::CAUSE_IMAGE,
     }
 }
 

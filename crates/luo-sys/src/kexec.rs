@@ -51,6 +51,49 @@ pub fn unload() -> Result<()> {
     call(-1, -1, c"", KEXEC_FILE_UNLOAD)
 }
 
+/// `struct kexec_segment` of `linux/kexec.h`.
+#[repr(C)]
+struct Segment {
+    buffer: *const libc::c_void,
+    buffer_bytes: usize,
+    address: usize,
+    bytes: usize,
+}
+
+/// Loads a page as an image that takes nothing over, as `kexec -c` does: for tests of what
+/// is refused with such an image. It is no kernel: a jump into it hangs the machine.
+/// [`unload`] drops it.
+///
+/// # Errors
+/// - EPERM: without the capability, or kexec is switched off.
+/// - ENOSYS: the kernel knows kexec_file_load only.
+/// - EADDRNOTAVAIL: there is no memory at the address.
+/// - EBUSY, ENOMEM.
+pub fn load_legacy(page: &[u8; 4096], address: usize) -> Result<()> {
+    let segment = Segment {
+        buffer: page.as_ptr().cast(),
+        buffer_bytes: page.len(),
+        address,
+        bytes: page.len(),
+    };
+    let (segments, flags): (libc::c_ulong, libc::c_ulong) = (1, 0);
+    // SAFETY: the kernel reads one segment at the pointer and the page that it names, both
+    // of which are borrowed for the call, and writes nothing into this process.
+    let ret = unsafe {
+        libc::syscall(
+            libc::SYS_kexec_load,
+            address,
+            segments,
+            &raw const segment,
+            flags,
+        )
+    };
+    match ret {
+        0 => Ok(()),
+        _ => Err(Error::last("kexec_load")),
+    }
+}
+
 fn call(kernel: i32, initrd: i32, command_line: &CStr, flags: libc::c_ulong) -> Result<()> {
     // SAFETY: the kernel reads `cmdline_len` bytes at the pointer, which is
     // the length of the borrowed string with its terminating zero, and writes

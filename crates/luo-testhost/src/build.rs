@@ -2,7 +2,7 @@
 //! Short ways to bring a host where a test begins.
 
 use luo_abi::rfc::State;
-use luo_core::ops::{self, Needed, Obstacle, OpenReport, Policy, Report, Unclaimed};
+use luo_core::ops::{self, Image, Legacy, Needed, Obstacle, OpenReport, Policy, Report, Unclaimed};
 use luo_core::{
     Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName,
 };
@@ -141,25 +141,41 @@ impl TestHost {
     /// What a reboot does where obstacles veto, but for those of sessions that nobody
     /// claimed.
     pub fn freeze(&self) -> Result<Report, Failure> {
-        self.reboot_as(Obstacle::Vetoes, Unclaimed::Discard)
+        self.reboot_as(Obstacle::Vetoes, Unclaimed::Discard, Image::Handover)
     }
 
     /// What a reboot does where obstacles veto.
     pub fn reboot(&self) -> Result<Report, Failure> {
-        self.reboot_as(Obstacle::Vetoes, Unclaimed::Carry)
+        self.reboot_as(Obstacle::Vetoes, Unclaimed::Carry, Image::Handover)
     }
 
     /// What a reboot does by default: what cannot go is lost alone.
     pub fn reboot_or_lose(&self) -> Result<Report, Failure> {
-        self.reboot_as(Obstacle::IsLost, Unclaimed::Carry)
+        self.reboot_as(Obstacle::IsLost, Unclaimed::Carry, Image::Handover)
     }
 
-    fn reboot_as(&self, obstacle: Obstacle, unclaimed: Unclaimed) -> Result<Report, Failure> {
+    /// What a reboot into an image that takes nothing over does.
+    pub fn reboot_into_legacy(&self, legacy: Legacy) -> Result<Report, Failure> {
+        let policy = Policy {
+            obstacle: Obstacle::IsLost,
+            unclaimed: Unclaimed::Carry,
+            legacy,
+        };
+        ops::reboot(self, policy, Image::Legacy)
+    }
+
+    fn reboot_as(
+        &self,
+        obstacle: Obstacle,
+        unclaimed: Unclaimed,
+        image: Image,
+    ) -> Result<Report, Failure> {
         let policy = Policy {
             obstacle,
             unclaimed,
+            legacy: Legacy::Refused,
         };
-        ops::reboot(self, policy)
+        ops::reboot(self, policy, image)
     }
 
     /// Undoes it.

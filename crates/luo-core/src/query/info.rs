@@ -3,8 +3,8 @@
 
 use luo_abi::bytes;
 use luo_abi::contract::{
-    Failure as FailureInfo, Info, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER, CAUSE_INTERNAL,
-    CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE, FEATURE_CARRY,
+    Failure as FailureInfo, Info, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER, CAUSE_IMAGE,
+    CAUSE_INTERNAL, CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE, FEATURE_CARRY,
     FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SUBSYSTEMS, LOST_UNREAD,
 };
 use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
@@ -123,6 +123,7 @@ impl<H: Host> Engine<H> {
                     info.on_flags = on_device(on.of_device);
                 }
             }
+            Failure::Image { .. } => info.cause = CAUSE_IMAGE,
             Failure::Engine(_) => info.cause = CAUSE_INTERNAL,
         }
         info

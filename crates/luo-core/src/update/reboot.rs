@@ -14,9 +14,11 @@ use crate::failure::Failure;
 use crate::lock::Lock;
 use crate::losses::Losses;
 use crate::update::carry::{carry, uncarry, Unclaimed};
+use crate::update::end::end_if_all_finished;
 use crate::update::event::{close_orphans, fail};
 use crate::update::files::{unfreeze_files, Whose};
 use crate::update::freeze::freeze_all;
+use crate::update::image::{Image, Legacy};
 use crate::update::loss::{regain, trim_lost, Obstacle};
 use crate::update::transition::{begin_reboot, prepare_all, undo_all};
 use crate::update::Report;
@@ -28,18 +30,25 @@ pub struct Policy {
     pub obstacle: Obstacle,
     /// Whether sessions that nobody has claimed can be such an obstacle.
     pub unclaimed: Unclaimed,
+    /// What becomes of the reboot when the image takes nothing over.
+    pub legacy: Legacy,
 }
 
-/// Gets everything ready for the next kernel. What cannot go is lost alone, and the host
+/// Gets everything ready for the next kernel, which is in `image`. What cannot go is lost alone, and the host
 /// is told of each, or fails the reboot.
 ///
 /// # Errors
 /// [`Failure`]: the kexec does not take place; the state is the one it was in, or
 /// NORMAL if it was PREPARED or FROZEN, with everything usable. EAGAIN if the caller was
-/// killed while it waited for a transition. If what cannot go is lost, only that, and
+/// killed while it waited for a transition. [`Failure::Image`]: the state is the one it
+/// was in, and nobody was asked. If what cannot go is lost, only that, and
 /// errors of the engine itself.
-pub fn reboot<H: Lock>(host: &H, policy: Policy) -> Result<Report, Failure> {
+pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report, Failure> {
     let from = begin_reboot(host)?;
+    policy
+        .legacy
+        .decide(host, image)
+        .inspect_err(|why| refuse(host, from, why))?;
     let mut report = Report::new(None, from);
     let done = match from {
         MachineState::Frozen | MachineState::Prepared => {
@@ -71,6 +80,14 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy) -> Result<Report, Failure> {
             Err(why)
         }
     }
+}
+
+/// Ends a reboot for which nothing was done.
+fn refuse<H: Lock>(host: &H, state: MachineState, why: &Failure) {
+    host.now(|engine| engine.update.refuse(None, *why));
+    host.transition_failed(None, state, why);
+    // The last session may have been finished while the reboot waited.
+    end_if_all_finished(host);
 }
 
 fn get_all_ready<H: Lock>(host: &H, policy: Policy, report: &mut Report) -> Result<(), Failure> {

@@ -174,6 +174,7 @@ impl Failed {
             Cause::Handler => format!("handler {} vetoes{session}", failure.participant),
             Cause::Subsystem => format!("subsystem {} vetoes", failure.participant),
             Cause::Dependency => format!("a file{session} needs one that is not preserved"),
+            Cause::Image => "the image that is loaded takes nothing over".to_owned(),
             _ => format!("the orchestrator refuses{session}"),
         };
         failed.message = format!("{}: {who}; `dmesg | grep luo` says more", failed.errno);

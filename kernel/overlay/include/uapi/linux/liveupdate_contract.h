@@ -481,6 +481,7 @@ struct liveupdate_info {
  * @LIVEUPDATE_CAUSE_DEPENDENCY: A file needs another that is not there.
  * @LIVEUPDATE_CAUSE_CARRY: A session that nobody claimed cannot be carried on.
  * @LIVEUPDATE_CAUSE_INTERNAL: The orchestrator itself could not.
+ * @LIVEUPDATE_CAUSE_IMAGE: The image that is loaded takes nothing over.
  */
 enum liveupdate_cause {
 	LIVEUPDATE_CAUSE_NONE = 0,
@@ -489,6 +490,7 @@ enum liveupdate_cause {
 	LIVEUPDATE_CAUSE_DEPENDENCY = 3,
 	LIVEUPDATE_CAUSE_CARRY = 4,
 	LIVEUPDATE_CAUSE_INTERNAL = 5,
+	LIVEUPDATE_CAUSE_IMAGE = 6,
 };
 
 /* liveupdate_failure.event: the reboot system call, before prepare and freeze */

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
  * The part of the orchestrator that C macros force: boot parameters, two
- * initcalls, the attributes in sysfs, and the in-kernel test's hook, which is an
- * inline function when the test is not built.
+ * initcalls, the attributes in sysfs, the in-kernel test's hook, which is an
+ * inline function when the test is not built, and a look at the image that is
+ * loaded, which is a bit field behind a lock of kexec's own.
  */
 #include <linux/init.h>
 #include <linux/kobject.h>
@@ -10,6 +11,7 @@
 #include <linux/liveupdate.h>
 #include <linux/sysfs.h>
 
+#include "../../kexec_internal.h"
 #include "../luo_internal.h"
 #include "luo_shim.h"
 
@@ -35,6 +37,12 @@ static int __init luo_shim_reboot_parameter(char *value)
 	return luo_rust_set_reboot(value);
 }
 early_param("liveupdate_reboot", luo_shim_reboot_parameter);
+
+static int __init luo_shim_legacy_parameter(char *value)
+{
+	return luo_rust_set_legacy(value);
+}
+early_param("liveupdate_legacy", luo_shim_legacy_parameter);
 
 static int __init luo_shim_openers_parameter(char *value)
 {
@@ -118,6 +126,26 @@ LUO_SHIM_USER(user_files, LUO_SHIM_USER_FILES);
 LUO_SHIM_USER(user_dependencies, LUO_SHIM_USER_DEPENDENCIES);
 LUO_SHIM_USER(user_bytes, LUO_SHIM_USER_BYTES);
 
+static ssize_t legacy_show(struct kobject *kobj, struct kobj_attribute *attr,
+			   char *page)
+{
+	return luo_rust_show_legacy(page);
+}
+
+static ssize_t legacy_store(struct kobject *kobj, struct kobj_attribute *attr,
+			    const char *text, size_t count)
+{
+	return luo_rust_store_legacy(text, count);
+}
+static struct kobj_attribute luo_shim_legacy = __ATTR_RW(legacy);
+
+static ssize_t image_show(struct kobject *kobj, struct kobj_attribute *attr,
+			  char *page)
+{
+	return luo_rust_show_image(page);
+}
+static struct kobj_attribute luo_shim_image = __ATTR_RO(image);
+
 static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_state.attr,
 	&luo_shim_update_count.attr,
@@ -127,6 +155,8 @@ static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_user_files.attr,
 	&luo_shim_user_dependencies.attr,
 	&luo_shim_user_bytes.attr,
+	&luo_shim_legacy.attr,
+	&luo_shim_image.attr,
 	NULL,
 };
 
@@ -160,6 +190,25 @@ void luo_shim_notify_state(void)
 {
 	if (luo_shim_folder)
 		sysfs_notify(luo_shim_folder, NULL, "state");
+}
+
+/* The caller holds the lock of kexec. */
+enum luo_image luo_shim_image_to_boot(void)
+{
+	if (!kexec_image)
+		return LUO_IMAGE_NONE;
+	return kexec_image->file_mode ? LUO_IMAGE_HANDOVER : LUO_IMAGE_LEGACY;
+}
+
+enum luo_image luo_shim_image_now(void)
+{
+	enum luo_image image;
+
+	if (!kexec_trylock())
+		return LUO_IMAGE_BUSY;
+	image = luo_shim_image_to_boot();
+	kexec_unlock();
+	return image;
 }
 
 void luo_shim_test_register(struct liveupdate_file_handler *fh)

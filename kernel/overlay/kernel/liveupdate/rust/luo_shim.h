@@ -6,15 +6,29 @@
 
 struct liveupdate_file_handler;
 
+/* What is loaded for the next kexec. */
+enum luo_image {
+	LUO_IMAGE_NONE,
+	/* By kexec_file_load: it takes over what is preserved. */
+	LUO_IMAGE_HANDOVER,
+	/* By kexec_load: it takes nothing over. */
+	LUO_IMAGE_LEGACY,
+	/* Somebody loads one right now. */
+	LUO_IMAGE_BUSY,
+};
+
 /* From C, for Rust. */
 void luo_shim_test_register(struct liveupdate_file_handler *fh);
 int luo_shim_create_sysfs(void);
 void luo_shim_notify_state(void);
+enum luo_image luo_shim_image_to_boot(void);
+enum luo_image luo_shim_image_now(void);
 
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);
 int luo_rust_set_unclaimed(const char *word);
 int luo_rust_set_reboot(const char *word);
+int luo_rust_set_legacy(const char *word);
 int luo_rust_set_openers(const char *word);
 int luo_rust_set_open(const char *word);
 int luo_rust_set_user(const char *text);
@@ -28,6 +42,9 @@ ssize_t luo_rust_show_unclaimed(char *page);
 ssize_t luo_rust_store_unclaimed(const char *text, size_t count);
 ssize_t luo_rust_show_reboot(char *page);
 ssize_t luo_rust_store_reboot(const char *text, size_t count);
+ssize_t luo_rust_show_legacy(char *page);
+ssize_t luo_rust_store_legacy(const char *text, size_t count);
+ssize_t luo_rust_show_image(char *page);
 
 /* What each user may have; in the order of luo_core's Quota::ALL. */
 enum luo_shim_quota {

@@ -9,6 +9,10 @@
 //!                               liveupdate_reboot=veto
 //! liveupdate_reboot=lose        what cannot go with a reboot is lost alone (default)
 //! liveupdate_reboot=veto        it fails the reboot
+//! liveupdate_legacy=refuse      a reboot into an image that kexec_load has loaded, which
+//!                               takes nothing over, is refused while something is
+//!                               preserved (default)
+//! liveupdate_legacy=boot        it goes on, and all of that is lost
 //! liveupdate_openers=one        one may have /dev/liveupdate open (default)
 //! liveupdate_openers=many       many may, each with files of its own
 //! liveupdate_open=mode          whom the mode of its file admits may open
@@ -22,7 +26,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use kernel::prelude::*;
 use kernel::str::BStr;
-use luo_core::ops::{Obstacle, Policy, Unclaimed};
+use luo_core::ops::{Legacy, Obstacle, Policy, Unclaimed};
 use luo_core::{Quota, Quotas};
 
 /// A choice of two words. False, the first word, is the default.
@@ -87,6 +91,8 @@ impl Choice {
 pub(crate) static UNCLAIMED: Choice = Choice::new("liveupdate_unclaimed", Unclaimed::WORDS);
 /// What becomes of a reboot when something cannot go.
 pub(crate) static REBOOT: Choice = Choice::new("liveupdate_reboot", Obstacle::WORDS);
+/// What becomes of a reboot into an image that takes nothing over.
+pub(crate) static LEGACY: Choice = Choice::new("liveupdate_legacy", Legacy::WORDS);
 /// How many may have the device open.
 pub(crate) static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "many"]);
 
@@ -133,11 +139,12 @@ pub(crate) fn quotas() -> Quotas {
     quotas
 }
 
-/// What a reboot does with what cannot go.
+/// What the administrator wants of a reboot.
 pub(crate) fn of_reboot() -> Policy {
     Policy {
         obstacle: Obstacle::of(REBOOT.is_second()),
         unclaimed: Unclaimed::of(UNCLAIMED.is_second()),
+        legacy: Legacy::of(LEGACY.is_second()),
     }
 }
 

@@ -7,18 +7,20 @@ use luo_core::ops;
 use crate::errno;
 use crate::host::linux;
 use crate::policy;
+use crate::sys::kexec;
 
 /// See `liveupdate_reboot()`.
 ///
 /// # Errors
 /// Where the administrator has it so, the first veto, a dependency that is missing
 /// (ENOLINK), or what keeps an unclaimed session from being carried on; else errors of the
-/// orchestrator itself. The kexec does not take place.
+/// orchestrator itself. EOPNOTSUPP if the image takes nothing over and something is
+/// preserved. The kexec does not take place.
 pub(crate) fn get_ready() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    match ops::reboot(linux, policy::of_reboot()) {
+    match ops::reboot(linux, policy::of_reboot(), kexec::image_to_boot()) {
         Ok(_) => Ok(()),
         Err(why) => Err(errno::to_kernel(why.errno())),
     }

@@ -6,6 +6,7 @@ pub(crate) mod exports;
 pub(crate) mod file;
 pub(crate) mod flb;
 pub(crate) mod handler_table;
+pub(crate) mod kexec;
 pub(crate) mod kho;
 pub(crate) mod module;
 pub(crate) mod random;

@@ -62,6 +62,15 @@ unsafe extern "C" fn luo_rust_set_reboot(word: *const c_char) -> c_int {
 ///
 /// `word` is null or terminated.
 #[no_mangle]
+unsafe extern "C" fn luo_rust_set_legacy(word: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::LEGACY.choose_at_boot(unsafe { word_of(word) }))
+}
+
+/// # Safety
+///
+/// `word` is null or terminated.
+#[no_mangle]
 unsafe extern "C" fn luo_rust_set_openers(word: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
     ret(policy::OPENERS.choose_at_boot(unsafe { word_of(word) }))

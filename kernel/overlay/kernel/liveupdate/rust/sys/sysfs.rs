@@ -13,6 +13,7 @@ use kernel::str::Formatter;
 use luo_core::{Quota, Quotas};
 
 use super::exports::ret;
+use super::kexec;
 use crate::policy::Choice;
 use crate::say::Say;
 use crate::{policy, state};
@@ -102,6 +103,36 @@ unsafe extern "C" fn luo_rust_show_reboot(page: *mut c_char) -> isize {
 unsafe extern "C" fn luo_rust_store_reboot(text: *const c_char, count: usize) -> isize {
     // SAFETY: By the caller's promise.
     unsafe { store(text, count, &policy::REBOOT) }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_legacy(page: *mut c_char) -> isize {
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", policy::LEGACY.word())) }
+}
+
+/// # Safety
+///
+/// `text` has `count` bytes.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_store_legacy(text: *const c_char, count: usize) -> isize {
+    // SAFETY: By the caller's promise.
+    unsafe { store(text, count, &policy::LEGACY) }
+}
+
+/// # Safety
+///
+/// `page` is the page that sysfs gave to a show function.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_show_image(page: *mut c_char) -> isize {
+    let Some(image) = kexec::image_now() else {
+        return ret(Err(EBUSY)) as isize;
+    };
+    // SAFETY: By the caller's promise.
+    unsafe { show(page, fmt!("{}\n", image.word())) }
 }
 
 /// # Safety

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! The image that a reboot jumps into: whether it takes over what is preserved.
+//!
+//! The system call kexec_load loads an image without telling it where the handover is.
+//! Behind such a jump everything that is preserved is lost, and no participant could know.
+
+use crate::engine::Engine;
+use crate::failure::Failure;
+use crate::host::Host;
+use crate::lock::Lock;
+use crate::participant::subsystem::Subsystem;
+use crate::session::State;
+use crate::update::files::Whose;
+use crate::update::takeover::take_over;
+
+/// What is loaded for the next kexec.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Image {
+    /// Nothing.
+    None,
+    /// An image that takes over what is preserved.
+    Handover,
+    /// An image that takes nothing over.
+    Legacy,
+}
+
+impl Image {
+    /// The word for it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Handover => "handover",
+            Self::Legacy => "legacy",
+        }
+    }
+}
+
+/// What becomes of a reboot into an image that takes nothing over while something is
+/// preserved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Legacy {
+    /// It is refused.
+    Refused,
+    /// It goes on, and everything is lost.
+    Booted,
+}
+
+impl Legacy {
+    /// The words by which an administrator chooses, the default first.
+    pub const WORDS: [&'static str; 2] = ["refuse", "boot"];
+
+    /// What is chosen by the first or the second word.
+    #[must_use]
+    pub const fn of(second: bool) -> Self {
+        if second {
+            Self::Booted
+        } else {
+            Self::Refused
+        }
+    }
+
+    /// Decides about a reboot into `image`, before anything is done for it.
+    ///
+    /// # Errors
+    /// [`Failure::Image`] if something would be lost with everything else, and that is not
+    /// what the administrator wants.
+    pub(crate) fn decide<H: Lock>(self, host: &H, image: Image) -> Result<(), Failure> {
+        if image != Image::Legacy {
+            return Ok(());
+        }
+        // What the previous kernel left would be carried on. If it cannot be read it
+        // is lost either way.
+        let _ = take_over(host);
+        let (files, subsystems) = host.now(|engine| engine.count_preserved());
+        if files == 0 && subsystems == 0 {
+            return Ok(());
+        }
+        let why = Failure::Image { files, subsystems };
+        match self {
+            Self::Refused => Err(why),
+            Self::Booted => {
+                host.lost(0, &why);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Files that a reboot would hand over, those that nobody has claimed included, and
+    /// subsystems that have got ready for it.
+    fn count_preserved(&self) -> (usize, usize) {
+        let mut files = self.outgoing_files(Whose::All).count();
+        let mut next = self.incoming.first;
+        while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+            next = session.links.next;
+            if session.state == State::UNCLAIMED {
+                files = files.saturating_add(session.files.len);
+            }
+        }
+        let ready = |entry: &&Subsystem<H>| entry.prepared.is_some();
+        (files, self.subsystems.iter().filter(ready).count())
+    }
+}
