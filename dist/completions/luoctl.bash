@@ -40,6 +40,9 @@ _luoctl() {
             luoctl,history)
                 cmd="luoctl__subcmd__history"
                 ;;
+            luoctl,hold)
+                cmd="luoctl__subcmd__hold"
+                ;;
             luoctl,inspect)
                 cmd="luoctl__subcmd__inspect"
                 ;;
@@ -63,6 +66,9 @@ _luoctl() {
                 ;;
             luoctl,status)
                 cmd="luoctl__subcmd__status"
+                ;;
+            luoctl,take)
+                cmd="luoctl__subcmd__take"
                 ;;
             luoctl,update)
                 cmd="luoctl__subcmd__update"
@@ -94,6 +100,9 @@ _luoctl() {
             luoctl__subcmd__help,history)
                 cmd="luoctl__subcmd__help__subcmd__history"
                 ;;
+            luoctl__subcmd__help,hold)
+                cmd="luoctl__subcmd__help__subcmd__hold"
+                ;;
             luoctl__subcmd__help,inspect)
                 cmd="luoctl__subcmd__help__subcmd__inspect"
                 ;;
@@ -118,6 +127,9 @@ _luoctl() {
             luoctl__subcmd__help,status)
                 cmd="luoctl__subcmd__help__subcmd__status"
                 ;;
+            luoctl__subcmd__help,take)
+                cmd="luoctl__subcmd__help__subcmd__take"
+                ;;
             luoctl__subcmd__help,update)
                 cmd="luoctl__subcmd__help__subcmd__update"
                 ;;
@@ -131,7 +143,7 @@ _luoctl() {
 
     case "${cmd}" in
         luoctl)
-            opts="-h -V --json --dry-run --no-color --runtime-directory --help --version status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help"
+            opts="-h -V --json --dry-run --no-color --runtime-directory --help --version status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -289,7 +301,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__help)
-            opts="status sessions graph check plan prepare freeze kexec cancel update finish release history watch inspect completions schema help"
+            opts="status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -401,6 +413,20 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__help__subcmd__history)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        luoctl__subcmd__help__subcmd__hold)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -526,6 +552,20 @@ _luoctl() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        luoctl__subcmd__help__subcmd__take)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         luoctl__subcmd__help__subcmd__update)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -585,6 +625,24 @@ _luoctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --runtime-directory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        luoctl__subcmd__hold)
+            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -735,6 +793,24 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__status)
+            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --runtime-directory)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        luoctl__subcmd__take)
             opts="-h --json --dry-run --no-color --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

@@ -264,10 +264,11 @@ int luo_workload_veto(struct luo_workload *workload,
                       const struct luo_event *event,
                       const char *reason);
 
-// Leaves the sessions with the agent, once the workload is ready. The agent gives them
-// back to the same identity. Gives 0, or ESTALE: the workload has not agreed to a prepare,
-// or is asked to freeze already; EACCES: the agent has nothing that would keep the
-// sessions if it died. All that is left to do is to free it.
+// Leaves the sessions with the agent, which gives them back to the same identity: in an
+// update once the workload is ready, else at any time. Gives 0, or ESTALE: the workload is
+// asked to prepare and has not agreed, or is asked to freeze, or has a session of the
+// previous kernel that it has not finished; EACCES: the agent has nothing that would keep
+// the sessions if it died. All that is left to do is to free it.
 int luo_workload_detach(struct luo_workload *workload);
 
 // Ends the registration; the agent lets go of the workload's sessions. Gives 0, or EAGAIN:

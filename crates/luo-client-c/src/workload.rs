@@ -405,10 +405,11 @@ pub unsafe extern "C" fn luo_workload_veto(
     }
 }
 
-/// Leaves the sessions with the agent, once the workload is ready. The agent gives them
-/// back to the same identity. Gives 0, or ESTALE: the workload has not agreed to a prepare,
-/// or is asked to freeze already; EACCES: the agent has nothing that would keep the
-/// sessions if it died. All that is left to do is to free it.
+/// Leaves the sessions with the agent, which gives them back to the same identity: in an
+/// update once the workload is ready, else at any time. Gives 0, or ESTALE: the workload is
+/// asked to prepare and has not agreed, or is asked to freeze, or has a session of the
+/// previous kernel that it has not finished; EACCES: the agent has nothing that would keep
+/// the sessions if it died. All that is left to do is to free it.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_detach(workload: *mut luo_workload) -> c_int {
     // SAFETY: the caller keeps the rules of the crate.

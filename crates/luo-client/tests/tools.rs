@@ -178,6 +178,7 @@ fn status() -> luo_varlink::Status {
         kernel_release: "7.3.4".into(),
         version: "0.1.0".into(),
         workloads: vec![],
+        warnings: None,
     }
 }
 
@@ -188,7 +189,10 @@ fn whoever_looks_sees() {
         peer.expect(Method::GetStatus);
         peer.reply(Current { status: status() });
         peer.expect(Method::GetHistory { most: 3 });
-        peer.reply(History { updates: vec![] });
+        peer.reply(History {
+            updates: vec![],
+            problems: None,
+        });
         let (call, _) = peer.next::<Method>().unwrap();
         assert!(matches!(call.method(), Method::Watch) && call.more());
         for _ in 0..2 {

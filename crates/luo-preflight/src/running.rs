@@ -138,10 +138,13 @@ fn state(running: &Running) -> Option<Check> {
     let found = format!("the orchestrator is in the state {state}");
     Some(match state {
         "normal" => ok(NAME, found),
-        "updated" => failed(
+        "updated" => warning(
             NAME,
-            format!("{found}: sessions of the last update are not finished"),
-            "wait until all workloads have taken back what is theirs, or finish their sessions",
+            format!(
+                "{found}: sessions of the last update are not finished. What nobody has \
+                 claimed is carried on"
+            ),
+            "an update is possible; `luoctl sessions` says whose they are",
         ),
         _ => failed(
             NAME,
@@ -258,7 +261,7 @@ mod tests {
 
     #[test]
     fn an_update_begins_in_normal_only() {
-        for (state, expected) in [("normal", Good), ("updated", Failed), ("frozen", Failed)] {
+        for (state, expected) in [("normal", Good), ("updated", Warning), ("frozen", Failed)] {
             let running = Running {
                 state: Ok(state.into()),
                 ..running()

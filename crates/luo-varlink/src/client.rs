@@ -76,9 +76,10 @@ pub enum Method {
         /// The reason of a veto; without one the workload agrees.
         veto: Option<String>,
     },
-    /// Leaves the sessions with the agent, once the workload is ready. The agent agrees to
-    /// the rest of the update for it, and holds the sessions until the same identity claims
-    /// them.
+    /// Leaves the sessions with the agent, which holds them until the same identity claims
+    /// them: in an update once the workload is ready, and the agent agrees to the rest for
+    /// it; or while no update is under way, and then they go through each update that
+    /// comes, and nobody waits for the workload after it.
     #[serde(rename = "org.liveupdate.Client.Detach")]
     Detach,
     /// Takes a session back, from the previous kernel or from the agent's custody. It

@@ -64,6 +64,9 @@ pub struct Current {
 pub struct History {
     /// The updates.
     pub updates: Vec<HistoryEntry>,
+    /// What of the history cannot be read, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub problems: Option<Vec<String>>,
 }
 
 /// One of the many answers to [`Method::Watch`].

@@ -298,6 +298,9 @@ pub struct Status {
     pub version: String,
     /// The workloads, by name.
     pub workloads: Vec<Workload>,
+    /// What an administrator should look at, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<String>>,
 }
 
 /// A line of an update's timeline.

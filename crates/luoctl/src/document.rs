@@ -95,6 +95,9 @@ pub struct Finished {
 pub struct History {
     /// The updates, the newest first.
     pub updates: Vec<HistoryEntry>,
+    /// What of the history cannot be read, or could not be written, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
 }
 
 /// `luoctl inspect`.

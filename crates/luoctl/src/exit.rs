@@ -12,6 +12,8 @@ pub enum Exit {
     Refused,
     /// The command line makes no sense.
     Usage,
+    /// The history cannot be read.
+    Damaged,
     /// There is no such session, workload or update.
     NotFound,
     /// The agent cannot be reached, or was lost.
@@ -36,10 +38,11 @@ pub enum Exit {
 
 impl Exit {
     /// All exit codes, in the order of their numbers.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Done,
         Self::Refused,
         Self::Usage,
+        Self::Damaged,
         Self::NotFound,
         Self::Unavailable,
         Self::Internal,
@@ -62,6 +65,7 @@ impl Exit {
                 "a check failed, or an update was refused, vetoed or cancelled; all is as before",
             ),
             Self::Usage => (64, "the command line makes no sense"),
+            Self::Damaged => (65, "the history cannot be read"),
             Self::NotFound => (66, "there is no such session, workload or update"),
             Self::Unavailable => (69, "the agent cannot be reached, or was lost"),
             Self::Internal => (70, "a fault of luoctl itself"),

@@ -4,7 +4,7 @@
 use std::io;
 
 use luo_client::agent::Error;
-use luo_varlink::{admin, status};
+use luo_varlink::{admin, client, status};
 use serde_json::Value;
 
 use crate::document::{Failed, FailedInner};
@@ -156,6 +156,24 @@ impl Refusal for admin::Error {
                 "no-such-session",
                 "`luoctl sessions` lists all; one in custody has `agent` there",
             ),
+        }
+    }
+}
+
+impl Refusal for client::Error {
+    fn told(&self) -> (Exit, &'static str, Option<&'static str>) {
+        let looks = Some("`luoctl status` says where the agent is, and who is registered");
+        match self {
+            Self::Denied { .. } => (Exit::Permission, "denied", None),
+            Self::BadName { .. } => (Exit::Usage, "bad-name", None),
+            Self::UpdateUnderWay { .. } => (Exit::Refused, "update-under-way", looks),
+            Self::NoSuchSession { .. } => (
+                Exit::NotFound,
+                "no-such-session",
+                Some("`luoctl sessions` lists all, with their owners"),
+            ),
+            Self::Kernel { .. } => (Exit::Kernel, "kernel", None),
+            _ => (Exit::Refused, "refused", looks),
         }
     }
 }

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! ^C while an update is under way: the first cancels it, the second leaves.
+//! ^C while an update is under way: the first asks the agent to cancel it, the second leaves
+//! without its answer.
 //!
 //! Other signals end luoctl alone: the agent goes on with the update.
 
 use std::io;
 use std::path::Path;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use luo_client::agent::{Admin, Error};
@@ -17,8 +19,52 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::complain;
 
+/// How long the second ^C waits until the agent has been asked, and the end of the update
+/// until it has answered.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How far a cancel has come.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Stage {
+    /// Nobody wants one.
+    #[default]
+    None,
+    /// It is wanted, and the agent has not got it yet.
+    Wanted,
+    /// The agent has it.
+    Sent,
+    /// The agent has answered, or cannot.
+    Answered,
+}
+
+/// A cancel, for the threads that have to do with it.
+#[derive(Clone, Default)]
+struct Cancel(Arc<(Mutex<Stage>, Condvar)>);
+
+impl Cancel {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.0.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn set(&self, stage: Stage) {
+        *self.stage() = stage;
+        self.0.1.notify_all();
+    }
+
+    /// Waits until it has come beyond a stage, or the time is over. Gives the stage.
+    fn beyond(&self, passed: Stage) -> Stage {
+        let still = |stage: &mut Stage| *stage == passed;
+        let waited = self.0.1.wait_timeout_while(self.stage(), PATIENCE, still);
+        let (stage, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *stage
+    }
+}
+
 /// As long as this value is there, ^C cancels.
-pub struct Cancels(Handle);
+pub struct Cancels {
+    handle: Handle,
+    cancel: Cancel,
+}
 
 impl Cancels {
     /// Has ^C cancel the update of the agent whose sockets lie in a folder.
@@ -36,50 +82,79 @@ impl Cancels {
         let mut signals = Signals::new([SIGINT])?;
         let handle = signals.handle();
         let folder = folder.to_owned();
+        let cancel = Cancel::default();
+        let ours = cancel.clone();
         std::thread::Builder::new()
             .name("interrupt".to_owned())
             .spawn(move || {
-                let mut is_first = true;
                 for _ in &mut signals {
-                    if !is_first {
-                        complain("luoctl: the agent goes on; `luoctl status` says where it is");
-                        std::process::exit(i32::from(Exit::Interrupted.code()));
+                    if *ours.stage() != Stage::None {
+                        leave(&ours);
                     }
-                    is_first = false;
+                    ours.set(Stage::Wanted);
                     // The cancel waits until all is undone. The next ^C must not wait.
-                    let folder = folder.clone();
-                    std::thread::spawn(move || cancel(&folder));
-                    complain("luoctl: cancelling; ^C once more leaves");
+                    let (folder, ours) = (folder.clone(), ours.clone());
+                    std::thread::spawn(move || ask(&folder, &ours));
+                    complain("luoctl: luod is asked to cancel; ^C once more does not wait for it");
                 }
             })?;
-        Ok(Self(handle))
+        Ok(Self { handle, cancel })
+    }
+
+    /// Says, once the machine jumps, that a cancel that was asked for has come too late.
+    pub fn tell_of_the_jump(&self) {
+        if *self.cancel.stage() != Stage::None {
+            complain("luoctl: it was not cancelled: that came too late, and the machine jumps");
+        }
     }
 }
 
 impl Drop for Cancels {
     fn drop(&mut self) {
-        self.0.close();
+        self.handle.close();
     }
 }
 
-fn cancel(folder: &Path) {
-    let cancelled = Admin::connect_to(folder).and_then(|mut admin| cancel_soon(&mut admin));
-    if let Err(why) = cancelled {
-        complain(format_args!("luoctl: it could not be cancelled: {why}"));
+/// Leaves at the second ^C, and says what is known of the first.
+fn leave(cancel: &Cancel) -> ! {
+    complain(match cancel.beyond(Stage::Wanted) {
+        Stage::None | Stage::Wanted => {
+            "luoctl: luod could not be asked to cancel, so the agent goes on with the update; \
+             `luoctl status` says where it is"
+        }
+        Stage::Sent => {
+            "luoctl: luod has been asked to cancel and has not answered, so the agent goes on \
+             without luoctl: it cancels unless the machine has jumped by then; `luoctl history` \
+             says what came of it"
+        }
+        Stage::Answered => "luoctl: luod has answered; `luoctl history` says what came of it",
+    });
+    std::process::exit(i32::from(Exit::Interrupted.code()));
+}
+
+fn ask(folder: &Path, cancel: &Cancel) {
+    let cancelled = Admin::connect_to(folder).and_then(|mut admin| cancel_soon(&mut admin, cancel));
+    // If the agent is gone, the jump may have ended the connection: the end of the update
+    // says so.
+    match cancelled {
+        Ok(()) | Err(Error::AgentGone) => {}
+        Err(why) => complain(format_args!("luoctl: it could not be cancelled: {why}")),
     }
+    cancel.set(Stage::Answered);
 }
 
 /// Cancels. If no update is under way, the agent may be about to read the very call that is
 /// to be cancelled, so this asks again for a while.
-fn cancel_soon(admin: &mut Admin) -> std::result::Result<(), Error<Refusal>> {
+fn cancel_soon(admin: &mut Admin, cancel: &Cancel) -> std::result::Result<(), Error<Refusal>> {
     /// The time in which an agent begins an update at the latest.
     const PATIENCE: Duration = Duration::from_secs(5);
     /// How often it is asked.
     const EACH: Duration = Duration::from_millis(20);
     let begun = Instant::now();
     loop {
-        let cancelled = admin.cancel(Some("interrupted by ^C in luoctl"));
-        match cancelled {
+        admin.send_cancel(Some("interrupted by ^C in luoctl"))?;
+        cancel.set(Stage::Sent);
+        match admin.cancelled() {
             Err(Error::Refused(Refusal::Illegal { phase, .. }))
                 if phase == Phase::Normal && begun.elapsed() < PATIENCE =>
             {

@@ -72,6 +72,36 @@ fn an_agent_that_does_not_run() {
     );
 }
 
+/// What `luoctl history` says of an agent's answer.
+fn history(answer: &Value) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("status")).unwrap();
+    let reply = json!({ "parameters": answer }).to_string() + "\0";
+    let agent = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_call(&stream);
+        stream.write_all(reply.as_bytes()).unwrap();
+    });
+    let output = luoctl(folder.path(), &["history", "last"]);
+    agent.join().unwrap();
+    output
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_not_an_empty_one() {
+    let why = "the history cannot be read: Permission denied";
+    let output = history(&json!({ "updates": [], "problems": [why] }));
+    ends_with(&output, Exit::Damaged, &[why, "may have been made"]);
+    assert!(output.stdout.is_empty());
+
+    let update = json!({ "update": "u-1", "outcome": "completed", "reason": null,
+        "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+        "to_kernel": "b", "timeline": [] });
+    let output = history(&json!({ "updates": [update], "problems": ["line 4: junk"] }));
+    ends_with(&output, Exit::Done, &["line 4: junk"]);
+    assert!(text(&output.stdout).contains("u-1"));
+}
+
 /// How a process stands, as proc(5) has it.
 fn state_of(pid: u32) -> char {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
@@ -342,6 +372,27 @@ fn interrupted_twice_it_leaves() {
         .unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(130), "{error}");
     assert!(error.contains("the agent goes on"), "{error}");
+    assert!(error.contains("has not answered"), "{error}");
+}
+
+/// The machine may jump before the agent has come to the cancel.
+#[test]
+fn interrupted_too_late_it_says_so() {
+    let mut updating = Updating::begin(Stdio::piped());
+    updating.interrupt();
+    let (cancel, _) = updating.agent.accept().unwrap();
+    is_cancel(&cancel);
+    let event = json!({ "update": "u1", "time_us": 1, "phase": "jumping", "kind": "phase",
+        "workload": null, "took_us": null, "detail": null });
+    let reply = json!({ "parameters": { "event": event }, "continues": true });
+    let mut update = updating.update;
+    update.write_all(format!("{reply}\0").as_bytes()).unwrap();
+    drop((update, cancel, updating.agent));
+    let mut error = String::new();
+    let stderr = updating.child.stderr.as_mut().unwrap();
+    stderr.read_to_string(&mut error).unwrap();
+    assert_eq!(updating.child.wait().unwrap().code(), Some(0), "{error}");
+    assert!(error.contains("it was not cancelled"), "{error}");
 }
 
 #[test]

@@ -19,12 +19,14 @@
 use std::env;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use luo_client::agent::{Agent, Event, EventKind, Workload};
 use luo_client::kernel::memfd;
-use luo_client::{SessionName, Token};
+use luo_client::{Session, SessionName, Token};
 
 type Result<T = ()> = core::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -33,9 +35,35 @@ fn main() -> Result {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["workload", name, words @ ..] => workload(name, words),
+        ["preserve", word] => preserve(word),
+        ["retrieve"] => retrieve(),
         [script] => machine(script),
         _ => Err("luoctl-guest SCRIPT".into()),
     }
+}
+
+/// The session that `luoctl hold` and `luoctl take` give a command.
+fn given() -> Result<Session> {
+    Ok(Session::from_fd(io::stdin().as_fd().try_clone_to_owned()?))
+}
+
+/// Preserves a word in the session that it is given, unless the word is `nothing`.
+fn preserve(word: &str) -> Result {
+    if word == "nothing" {
+        return Err("there is nothing to preserve".into());
+    }
+    let memory = memfd::create("word", 64)?;
+    memory.write_all_at(word.as_bytes(), 0)?;
+    Ok(given()?.preserve_fd(memory, Token(7))?)
+}
+
+/// Writes the word of the session that it is given.
+fn retrieve() -> Result {
+    let mut word = [0; 64];
+    File::from(given()?.retrieve_fd(Token(7))?).read_exact_at(&mut word, 0)?;
+    let word = String::from_utf8_lossy(&word);
+    println!("{}", word.trim_end_matches('\0'));
+    Ok(())
 }
 
 /// Where the agent's files lie, and the agent.
@@ -97,10 +125,16 @@ fn agent() -> Result<Child> {
     Ok(child)
 }
 
+/// `guest` stands for this program itself.
 fn command(words: &[&str]) -> Command {
     let program = env::var_os("LUOCTL_TEST_LUOCTL").unwrap_or_default();
     let mut command = Command::new(program);
-    command.args(words);
+    for word in words {
+        match *word {
+            "guest" => command.arg(env::current_exe().unwrap_or_default()),
+            word => command.arg(word),
+        };
+    }
     command
 }
 

@@ -125,6 +125,7 @@ pub(crate) fn settings() -> insta::Settings {
         (r"uid \d+, gid \d+(, [^ \n]+\.service)?", "WHO"),
         (r#""(uid|gid)": \d+"#, r#""$1": 0"#),
         (r#""unit": ("[^"]*"|null)"#, r#""unit": null"#),
+        (r"/[^ ]*/luoctl-guest", "GUEST"),
         (r"/tmp/[.\w]+/", "FOLDER/"),
     ] {
         settings.add_filter(pattern, text);

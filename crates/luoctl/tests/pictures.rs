@@ -37,6 +37,7 @@ fn status(workloads: Vec<Workload>) -> Status {
         kernel_release: "7.3.4".into(),
         version: "0.1.0".into(),
         workloads,
+        warnings: None,
     }
 }
 

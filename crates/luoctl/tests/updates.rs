@@ -215,6 +215,36 @@ fn custody_can_be_ended() {
 }
 
 #[test]
+fn a_script_leaves_a_session_and_takes_it_back() {
+    let before = "
+        luod
+        luoctl hold dump -- guest preserve nothing
+        luoctl hold dump -- guest preserve yellow
+        luoctl hold other -- guest preserve green
+        luoctl sessions
+        luoctl take other -- guest preserve nothing
+        luoctl release other
+        jump luoctl update
+    ";
+    let between = "
+        luod
+        wait normal
+        luoctl status
+        luoctl check
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        wait normal
+        luoctl history
+        luoctl take dump -- guest retrieve
+        luoctl sessions
+    ";
+    let machine = Machine::new("").boot(before).boot(between).boot(after);
+    compare!("a_script_leaves_a_session_and_takes_it_back", machine.run());
+}
+
+#[test]
 fn interrupted_it_cancels() {
     let script = "
         luod

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::thread::ScopedJoinHandle;
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_varlink::{Custody, Phase, WorkloadState};
+use luo_varlink::{Custody, Phase, TimelineKind};
 
 use super::common::{NAMES, all_is_there, completed, jump, member, newest, start_all};
 use crate::member::Member;
@@ -226,14 +226,15 @@ impl Kill {
     fn recover(self, stage: &Stage) -> Result<()> {
         stage.agent_answers()?;
         stage.phase(Phase::Normal)?;
-        let has_left = self.victim != Victim::Member("batch") && batch_has_left(stage)?;
+        let has_left = self.batch_has_left(stage)?;
         let present: Vec<_> = NAMES
             .into_iter()
             .filter(|name| !(has_left && *name == "batch"))
             .collect();
         match self.victim {
             Victim::Agent => {
-                for name in &present {
+                // The batch has said so already.
+                for name in present.iter().filter(|name| **name != "batch") {
                     stage.hear(name, "back")?;
                 }
             }
@@ -258,6 +259,37 @@ impl Kill {
         };
         ensure!(reason.contains(&expected), "the history says: {reason}");
         Ok(())
+    }
+
+    /// Whether the batch has left by now. If so, the agent holds its session. Only the batch
+    /// itself can tell: its word to the agent may be on its way still.
+    fn batch_has_left(self, stage: &Stage) -> Result<bool> {
+        let words: &[&str] = match self.victim {
+            Victim::Agent => &["left", "back"],
+            Victim::Member("batch") => return Ok(false),
+            Victim::Member(_) if self.point == Point::Running => return Ok(false),
+            Victim::Member(_) => {
+                let timeline = newest(stage)?.timeline;
+                let mut lines = timeline.iter();
+                let is_asked = lines.any(|line| {
+                    line.kind == TimelineKind::Asked && line.workload.as_deref() == Some("batch")
+                });
+                if !is_asked {
+                    return Ok(false);
+                }
+                &["left", "cancel"]
+            }
+        };
+        if !stage.hear_one_of("batch", words)?.starts_with("left") {
+            return Ok(false);
+        }
+        stage.ended("batch")?;
+        let sessions = stage.admin()?.sessions()?;
+        let held = sessions
+            .iter()
+            .any(|session| session.name == "batch" && session.custody == Custody::Agent);
+        ensure!(held, "the agent does not hold its session: {sessions:?}");
+        Ok(true)
     }
 
     /// From the jump on.
@@ -307,26 +339,4 @@ impl Kill {
         completed(stage)?;
         stage.all_run(&NAMES)
     }
-}
-
-/// Whether the batch has left by now. If so, the agent holds its session.
-fn batch_has_left(stage: &Stage) -> Result<bool> {
-    let mut has_left = false;
-    until("that the batch has left, or stays", || {
-        let status = stage.status()?;
-        let mut workloads = status.workloads.iter();
-        let batch = workloads.find(|workload| workload.name == "batch");
-        has_left = batch.is_some_and(|batch| batch.state == WorkloadState::Left);
-        Ok(has_left
-            || batch.is_some_and(|batch| batch.state == WorkloadState::Running && batch.connected))
-    })?;
-    if has_left {
-        stage.ended("batch")?;
-        let sessions = stage.admin()?.sessions()?;
-        let held = sessions
-            .iter()
-            .any(|session| session.name == "batch" && session.custody == Custody::Agent);
-        ensure!(held, "the agent does not hold its session: {sessions:?}");
-    }
-    Ok(has_left)
 }

@@ -52,15 +52,15 @@ impl Actor {
         })
     }
 
-    /// Waits until it says a word, from now on; gives the whole line.
-    pub(super) fn hear(&mut self, word: &str) -> Result<String> {
+    /// Waits until it says one of some words, from now on; gives the whole line.
+    pub(super) fn hear(&mut self, words: &[&str]) -> Result<String> {
         let end = Instant::now() + PATIENCE;
         loop {
             let rest = end.saturating_duration_since(Instant::now());
             match self.said.recv_timeout(rest) {
                 Ok(line) => {
                     self.heard.push(line.clone());
-                    if line.split(' ').next() == Some(word) {
+                    if line.split(' ').next().is_some_and(|word| words.contains(&word)) {
                         return Ok(line);
                     }
                 }
@@ -70,8 +70,9 @@ impl Actor {
                         RecvTimeoutError::Disconnected => "before it ended",
                     };
                     bail!(
-                        "{} did not say '{word}' {ended}; it said {:?}",
+                        "{} did not say {} {ended}; it said {:?}",
                         self.name,
+                        words.join(" or "),
                         self.heard
                     );
                 }

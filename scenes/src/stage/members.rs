@@ -33,9 +33,17 @@ impl Stage {
     /// # Errors
     /// It does not, or says that something is wrong.
     pub fn hear(&self, name: &str, word: &str) -> Result<String> {
+        self.hear_one_of(name, &[word])
+    }
+
+    /// Waits until a member says one of some words, from now on; gives the whole line.
+    ///
+    /// # Errors
+    /// As [`Stage::hear`].
+    pub fn hear_one_of(&self, name: &str, words: &[&str]) -> Result<String> {
         let mut members = lock(&self.members);
         let actor = members.get_mut(name).with_context(|| name.to_owned())?;
-        actor.hear(word)
+        actor.hear(words)
     }
 
     /// Waits until a member is at its gate, and leaves it there. Dropping what this

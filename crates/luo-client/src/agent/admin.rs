@@ -18,6 +18,8 @@ use super::workload::cut;
 
 type Result<T> = core::result::Result<T, Error<Refusal>>;
 
+const CANCEL: &str = "Cancel";
+
 /// A connection of an administrator.
 ///
 /// Calls that wait for workloads or for the kernel are bounded by the agent's deadlines,
@@ -136,8 +138,27 @@ impl Admin {
     /// # Errors
     /// [`Refusal::Illegal`]: no update is under way.
     pub fn cancel(&mut self, reason: Option<&str>) -> Result<()> {
+        self.send_cancel(reason)?;
+        self.cancelled()
+    }
+
+    /// The first half of [`Admin::cancel`]: the agent has the call when this returns. It
+    /// cancels then even if nobody waits for the answer.
+    ///
+    /// # Errors
+    /// [`Error::AgentGone`].
+    pub fn send_cancel(&mut self, reason: Option<&str>) -> Result<()> {
         let reason = reason.map(|reason| cut(reason).into());
-        self.tell("Cancel", Method::Cancel { reason }, Waits::Others)
+        let call = Call::new(Method::Cancel { reason });
+        self.caller.send(CANCEL, &call, None)
+    }
+
+    /// The second half of [`Admin::cancel`]: waits until all is undone.
+    ///
+    /// # Errors
+    /// As [`Admin::cancel`].
+    pub fn cancelled(&mut self) -> Result<()> {
+        self.caller.receive_nothing(CANCEL, Waits::Others)
     }
 
     /// Runs all of an update: check, prepare, freeze, jump. Gives each line of the timeline

@@ -76,11 +76,19 @@ impl Status {
     /// # Errors
     /// See [`Error`].
     pub fn history(&mut self, most: u32) -> Result<Vec<HistoryEntry>> {
+        self.past(most).map(|past| past.updates)
+    }
+
+    /// The last updates, and what of the history cannot be read.
+    ///
+    /// # Errors
+    /// See [`Error`].
+    pub fn past(&mut self, most: u32) -> Result<History> {
         let name = "GetHistory";
         let call = Call::new(Method::GetHistory { most });
         self.caller.send(name, &call, None)?;
         let answer = self.caller.receive::<History, _>(name, Waits::Agent)?;
-        Ok(answer.parameters.updates)
+        Ok(answer.parameters)
     }
 
     /// All events from now on, as lines. The first line tells the present phase.

@@ -303,14 +303,16 @@ impl Workload {
         self.tell("Answer", method, None)
     }
 
-    /// Leaves the sessions with the agent, once this workload is ready. The agent agrees to
-    /// the rest of the update for it, and gives the sessions back to the same identity,
-    /// before or after the jump. The connection is over.
+    /// Leaves the sessions with the agent, which gives them back to the same identity, before
+    /// or after the jump. In an update this is possible once this workload is ready; the agent
+    /// agrees to the rest for it. While no update is under way the sessions go through each
+    /// update that comes, until they are claimed. The connection is over.
     ///
     /// # Errors
-    /// Refused: [`Refusal::NotExpected`], because this workload has not agreed to a
-    /// prepare, or is asked to freeze already; [`Refusal::Denied`], because the agent has
-    /// nothing that would keep the sessions if it died.
+    /// Refused: [`Refusal::NotExpected`], because this workload is asked to prepare and has
+    /// not agreed, or is asked to freeze, or has a session of the previous kernel that it has
+    /// not finished; [`Refusal::Denied`], because the agent has nothing that would keep the
+    /// sessions if it died.
     pub fn detach(&mut self) -> Result<()> {
         self.tell("Detach", Method::Detach, None)?;
         self.leave();

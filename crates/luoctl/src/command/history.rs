@@ -10,7 +10,7 @@ use super::context::Context;
 use crate::document::History;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::output::{Paint, Tone};
+use crate::output::{Paint, Tone, complain};
 use crate::table::Table;
 use crate::text::{date, plain, took};
 use crate::timeline;
@@ -57,21 +57,28 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         None => context.out.paint,
     };
     let mut status = context.status()?;
-    let updates = match args.update.as_deref() {
-        None => status.history(args.most)?,
-        Some("last") => status.history(1)?,
-        Some(id) => {
-            let mut all = status.history(ALL)?;
-            all.retain(|entry| entry.update.starts_with(id));
-            all.truncate(2);
-            all
-        }
+    let most = match args.update.as_deref() {
+        None => args.most,
+        Some("last") => 1,
+        Some(_) => ALL,
     };
+    let past = status.past(most)?;
+    let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
+    if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
+        updates.retain(|entry| entry.update.starts_with(id));
+        updates.truncate(2);
+    }
+    if updates.is_empty() && !problems.is_empty() {
+        return Err(unreadable(&problems));
+    }
+    for problem in &problems {
+        complain(format_args!("luoctl: {}", plain(problem)));
+    }
     if let Some(wanted) = &args.update {
         one(wanted, &updates)?;
     }
     let text = match (&args.update, updates.first(), args.format) {
-        _ if context.json => json(&History { updates })?,
+        _ if context.json => json(&History { updates, problems })?,
         (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
         (Some(_), Some(entry), Format::Svg) => timeline::svg(entry),
         (_, None, _) => "no update has been made\n".to_owned(),
@@ -84,6 +91,13 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 fn json(history: &History) -> Result<String> {
     let text = serde_json::to_string_pretty(history).map_err(std::io::Error::from)?;
     Ok(text + "\n")
+}
+
+/// Nothing can be told, and that does not mean that nothing has happened.
+fn unreadable(problems: &[String]) -> Failure {
+    let first = problems.first().map(String::as_str).unwrap_or_default();
+    Failure::new(Exit::Damaged, "history", plain(first))
+        .next("updates may have been made; `journalctl -u luod` tells of them")
 }
 
 /// Checks that exactly one update fits.

@@ -10,6 +10,7 @@ mod finish;
 mod freeze;
 mod graph;
 mod history;
+mod hold;
 mod inspect;
 mod kexec;
 mod plan;
@@ -59,6 +60,10 @@ pub enum Command {
     Finish(finish::Args),
     /// Releases a session that the agent holds for a workload that has left.
     Release(release::Args),
+    /// Makes a session for a command, and leaves it with luod.
+    Hold(hold::Hold),
+    /// Takes a session back that was left with luod, for a command.
+    Take(hold::Take),
     /// Lists the last updates, or shows the timeline of one.
     History(history::Args),
     /// Shows what happens, as it happens.
@@ -119,6 +124,8 @@ fn dispatch(context: &mut Context, command: &Command) -> Result {
         Command::Update(args) => update::run(context, args),
         Command::Finish(args) => finish::run(context, args),
         Command::Release(args) => release::run(context, args),
+        Command::Hold(args) => hold::hold(context, args),
+        Command::Take(args) => hold::take(context, args),
         Command::History(args) => history::run(context, args),
         Command::Watch(args) => watch::run(context, args),
         Command::Inspect(args) => inspect::run(context, args),

@@ -52,7 +52,11 @@ pub(super) fn head(status: &Status, paint: Paint) -> String {
             format!("\nkernel  {release}, with live update, {state}")
         }
     };
-    text + &format!("\nagent   luod {}\n", plain(&status.version))
+    text += &format!("\nagent   luod {}\n", plain(&status.version));
+    for warning in status.warnings.iter().flatten() {
+        text += &format!("{} {}\n", paint.tone(Tone::Warn, "warning"), plain(warning));
+    }
+    text
 }
 
 fn workloads(status: &Status, paint: Paint) -> String {

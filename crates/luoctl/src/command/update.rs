@@ -15,8 +15,8 @@ use crate::interrupt::Cancels;
 use crate::timeline::{self, Since};
 
 /// All of an update: check, prepare, freeze, jump; each line of the timeline as it
-/// happens. The connection ends with the jump, which is success. ^C cancels, and ^C once
-/// more leaves it to the agent. Takes root.
+/// happens. The connection ends with the jump, which is success. ^C has luod cancel, and is
+/// answered; ^C once more does not wait for the answer. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -39,7 +39,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         return dry::update(context, &target);
     }
     let mut admin = context.admin()?;
-    let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let cancels = Cancels::on_interrupt(&context.folder)?;
     let mut seen = Seen::default();
     for event in admin.update(&target)? {
         match event {
@@ -53,6 +53,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if seen.phase != Some(Phase::Jumping) {
         return Err(seen.lost());
     }
+    cancels.tell_of_the_jump();
     if seen.is_quiet {
         return Ok(Exit::Done);
     }

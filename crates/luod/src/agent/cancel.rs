@@ -2,6 +2,8 @@
 //! An update that somebody ends before the jump: an administrator, a lost workload, or
 //! the end of the agent itself. How it is undone is in `undo`.
 
+use std::sync::Arc;
+
 use luo_sys::Event as KernelEvent;
 use luo_varlink::Phase;
 use luo_varlink::admin::Error;
@@ -9,30 +11,48 @@ use luo_varlink::admin::Error;
 use super::Agent;
 use super::caller::cut;
 
+/// An update that ends.
+#[derive(Debug)]
+pub struct Ending(Option<String>);
+
 impl Agent {
     /// Ends the update for an administrator.
     ///
     /// # Errors
     /// As [`Error`] says.
     pub async fn cancel(&self, reason: Option<&str>) -> Result<(), Error> {
+        let ending = self.call_off(reason)?;
+        self.until_undone(ending).await;
+        Ok(())
+    }
+
+    /// Decides that the update ends: no jump comes after this. It is undone by and by.
+    ///
+    /// # Errors
+    /// As [`Error`] says: there is nothing to end, or it is decided that the machine jumps.
+    pub fn call_off(&self, reason: Option<&str>) -> Result<Ending, Error> {
         let reason = cut(reason.unwrap_or("an administrator said so"));
-        let id = {
-            let mut state = self.state.borrow_mut();
-            let phase = state.phase;
-            let is_moving = matches!(phase.0, Phase::Preparing | Phase::Freezing);
-            if !is_moving {
-                phase.allows(KernelEvent::Cancel)?;
-            }
-            state.doom(Error::Cancelled { reason });
-            state.update_id().map(str::to_owned)
-        };
+        let mut state = self.state.borrow_mut();
+        let phase = state.phase;
+        let gate = state.update.as_ref().map(|update| Arc::clone(&update.gate));
+        match phase.0 {
+            Phase::Preparing | Phase::Freezing => {}
+            Phase::Jumping if gate.is_some_and(|gate| gate.call_off()) => {}
+            _ => phase.allows(KernelEvent::Cancel)?,
+        }
+        state.doom(Error::Cancelled { reason });
+        Ok(Ending(state.update_id().map(str::to_owned)))
+    }
+
+    /// Waits until an update that ends is undone.
+    pub async fn until_undone(&self, Ending(id): Ending) {
         self.heed().await;
         // A step that is under way is waited for: it undoes the update. Another update may
         // have begun by the time this looks.
         loop {
             let changed = self.changed.notified();
             if self.state.borrow().update_id() != id.as_deref() {
-                return Ok(());
+                return;
             }
             changed.await;
         }

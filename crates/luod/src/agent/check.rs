@@ -70,11 +70,30 @@ impl Agent {
         if self.config.jump == Jump::Systemctl {
             checks.push(crate::manager::shutdown::check(&self.config.checks.root));
         }
-        let obstacles = self.state.borrow().obstacles();
+        checks.extend(self.check_history().await);
+        let obstacles = self.obstacles();
         let checks = checks
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
         self.judge(checks.collect())
+    }
+
+    /// Whether the update could be written down when it is over.
+    async fn check_history(&self) -> Option<Check> {
+        let history = self.history.clone();
+        let writable = tokio::task::spawn_blocking(move || history.is_writable()).await;
+        let why = match writable {
+            Ok(Ok(())) => return None,
+            Ok(Err(why)) => why.to_string(),
+            Err(why) => why.to_string(),
+        };
+        let folder = self.config.state_directory.display();
+        Some(Check {
+            name: "history".to_owned(),
+            status: CheckStatus::Warning,
+            found: format!("what becomes of an update cannot be written to {folder}: {why}"),
+            remedy: Some("make room there, or name another state_directory".to_owned()),
+        })
     }
 
     /// A report, with what the configuration says to ignore.

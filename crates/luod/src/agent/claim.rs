@@ -71,10 +71,12 @@ impl Agent {
         let held = state.sessions.get(name);
         let held = held.filter(|held| held.workload == workload);
         let held = held.ok_or_else(missing)?;
-        if held.busy || waits_for_others(&state, workload, held) {
+        let waits = held.busy || waits_for_others(&state, workload, held);
+        let held = state.sessions.get_mut(name).ok_or_else(missing)?;
+        held.wanted = true;
+        if waits {
             return Ok(Turn::Wait);
         }
-        let held = state.sessions.get_mut(name).ok_or_else(missing)?;
         let Some(session) = &held.session else {
             held.busy = true;
             return Ok(Turn::Retrieve);
@@ -82,7 +84,11 @@ impl Agent {
         let fd = duplicate(session)?;
         let incoming = held.incoming;
         let is_first = !std::mem::replace(&mut held.claimed, true);
+        let was_parked = std::mem::take(&mut held.parked);
         drop(state);
+        if was_parked {
+            self.note_owner(workload);
+        }
         if is_first {
             self.note(TimelineKind::Claimed, Line::of(workload).with(name));
         }
@@ -120,11 +126,14 @@ impl Agent {
         // If no other descriptor can be made now, this one is kept all the same.
         let given = duplicate(&session);
         self.has(name, session, stored);
-        self.note_owner(workload);
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.claimed = true;
+            held.parked = false;
         }
+        self.note_owner(workload);
         self.note(TimelineKind::Claimed, Line::of(workload).with(name));
+        // After the deadline this may have been the last that was waited for.
+        self.end_if_over();
         Ok((Claimed { incoming: true }, given?))
     }
 
@@ -170,7 +179,8 @@ fn waits_for_others(state: &State, workload: &str, held: &Held) -> bool {
     let own = participants.iter().find(|known| known.name == workload);
     own.is_some_and(|own| {
         own.needs.iter().any(|need| {
-            let takes_part = participants.iter().any(|known| known.name == *need);
+            let mut others = participants.iter();
+            let takes_part = others.any(|known| known.name == *need && !known.is_parked());
             takes_part && !restore.progress.restored.contains(need)
         })
     })

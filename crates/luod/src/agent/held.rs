@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::fd::OwnedFd;
 
 use luo_sys::Session;
+use luo_varlink::WorkloadState;
 
 /// A session that the agent knows.
 pub(super) struct Held {
@@ -21,6 +22,11 @@ pub(super) struct Held {
     pub(super) stored: bool,
     /// Whether its workload has claimed it since the workload connected.
     pub(super) claimed: bool,
+    /// Whether a claim of its workload waits for it. The claim is lost if the workload goes.
+    pub(super) wanted: bool,
+    /// Its workload has left it while no update was under way. It is kept, over updates too,
+    /// until somebody of the same identity claims it or an administrator releases it.
+    pub(super) parked: bool,
 }
 
 impl Held {
@@ -33,6 +39,8 @@ impl Held {
             busy: false,
             stored: false,
             claimed: false,
+            wanted: false,
+            parked: false,
         }
     }
 }
@@ -88,6 +96,17 @@ impl Sessions {
     /// The names of the sessions of a workload.
     pub(super) fn names_of(&self, workload: &str) -> Vec<String> {
         self.of(workload).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// The state of a workload that is not connected, by what it has here: it has left all
+    /// of that, or is waited for. None if it has nothing.
+    pub(super) fn state_of_absent(&self, workload: &str) -> Option<WorkloadState> {
+        let mut own = self.of(workload).peekable();
+        own.peek()?;
+        match own.all(|(_, held)| held.parked) {
+            true => Some(WorkloadState::Left),
+            false => Some(WorkloadState::Waiting),
+        }
     }
 
     /// Whether a call of the kernel about any session is under way.

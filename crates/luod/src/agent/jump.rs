@@ -45,12 +45,31 @@ impl Agent {
             if let Err(why) = kernel.seal(&|room| record::tail(&lines, room)) {
                 tracing::warn!("the end of the timeline is not handed over: {why}");
             }
-            kernel.jump(how)
+            if how == Jump::Direct {
+                kernel.settle();
+            }
         };
-        let failed = match self.kernel.run(job).await {
-            Err(failed) => failed,
+        self.kernel.run(job).await;
+        // What administrators have sent by now counts.
+        self.unread.is_over().await;
+        let gate = {
+            let state = self.state.borrow();
+            state.update.as_ref().map(|update| Arc::clone(&update.gate))
+        };
+        // Nothing comes between this decision and the jump: who cancels is told.
+        let job = move |kernel: &mut dyn Kernel| {
+            let jumps = gate.is_some_and(|gate| gate.jump());
+            jumps.then(|| kernel.jump(how))
+        };
+        let jumped = self.kernel.run(job).await;
+        if let Err(why) = self.heed_doom() {
+            return self.undo(why).await;
+        }
+        let failed = match jumped {
+            Some(Err(failed)) => failed,
             // The service manager shuts down, which ends this process.
-            Ok(()) => self.no_shutdown().await,
+            Some(Ok(())) => self.no_shutdown().await,
+            None => Failed::new("the jump", Errno::EAGAIN),
         };
         self.undo(failed.into()).await
     }

@@ -12,7 +12,7 @@
 use std::time::Duration;
 
 use luo_sys::Session;
-use luo_varlink::{TimelineKind, WorkloadState};
+use luo_varlink::TimelineKind;
 
 use super::Agent;
 use super::timeline::Line;
@@ -47,12 +47,13 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
-    /// Closes the agent's copies of a workload's outgoing sessions.
+    /// Closes the agent's copies of a workload's outgoing sessions, but for those that it
+    /// has left.
     pub(super) fn drop_outgoing(&self, workload: &str) {
         let names: Vec<_> = {
             let state = self.state.borrow();
             let own = state.sessions.of(workload);
-            let outgoing = own.filter(|(_, held)| !held.incoming);
+            let outgoing = own.filter(|(_, held)| !(held.incoming || held.parked));
             outgoing.map(|(name, _)| name.clone()).collect()
         };
         for name in &names {
@@ -125,6 +126,32 @@ impl Agent {
         Ok(())
     }
 
+    /// Finishes a session of the previous kernel that nobody claims, which is marked as
+    /// busy. `is_here` says whether the agent has it.
+    pub(super) async fn release_incoming(&self, name: &str, is_here: bool) -> Result<(), Failed> {
+        if !is_here {
+            let wanted = name.to_owned();
+            let taken = self.kernel.run(move |kernel| kernel.retrieve(&wanted));
+            match taken.await {
+                Ok(session) => {
+                    if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                        held.session = Some(session);
+                    }
+                }
+                // Another process has taken it from the kernel, without the agent.
+                Err(why) if why.is_taken() => {
+                    self.gone(name);
+                    return Err(why);
+                }
+                Err(why) => {
+                    self.not_taken(name, &why);
+                    return Err(why);
+                }
+            }
+        }
+        self.finish_held(name).await
+    }
+
     /// Waits until no call of the kernel about a session is under way; says whether that
     /// came about in time.
     pub(super) async fn all_have_arrived(&self) -> bool {
@@ -148,15 +175,16 @@ impl Agent {
             let mut participants = restore.record.participants.iter();
             participants.any(|participant| participant.name == name)
         });
-        let keeps = state.sessions.of(name).next().is_some();
-        match state.workloads.get_mut(name) {
-            // A session that could not be finished is kept: only this workload owns it.
-            Some(workload) if keeps => {
+        let away = state.sessions.state_of_absent(name);
+        match (state.workloads.get_mut(name), away) {
+            // What it has left is kept, and so is a session that could not be finished: only
+            // this workload owns it.
+            (Some(workload), Some(away)) => {
                 workload.link = None;
-                workload.state = WorkloadState::Waiting;
+                workload.state = away;
             }
             // The status lists the participants of an update until it is over.
-            Some(_) if !in_record => drop(state.workloads.remove(name)),
+            (Some(_), None) if !in_record => drop(state.workloads.remove(name)),
             _ => {}
         }
         drop(state);

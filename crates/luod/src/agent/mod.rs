@@ -10,6 +10,7 @@
 //! | `held` | sessions, by name and by workload |
 //! | `inbox` | the events that a workload has not been told of yet |
 //! | `caller` | a connection, as the agent sees it |
+//! | `unread` | what administrators have sent and nobody has read |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
 //! | `timeline` | lines of events, for watchers and for the history |
@@ -18,9 +19,9 @@
 //! | `access` | which names an identity may have |
 //! | `noted` | notes of sessions, for an agent that is started anew |
 //! | `keep` | the agent's copies of sessions: how they come and go |
+//! | `over` | the end of an update after the jump |
 //! | `workload` | a workload registers, answers, leaves, is lost |
 //! | `session` | calls about outgoing sessions: make, attach, declare, drop, release |
-//! | `over` | the end of an update after the jump |
 //! | `claim` | calls about incoming sessions: claim, finish |
 //! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
 //! | `restore` | after the jump: the record's workloads come back |
@@ -53,6 +54,7 @@ mod tests;
 mod timeline;
 mod unclaimed;
 mod undo;
+mod unread;
 mod update;
 mod view;
 mod workload;
@@ -77,6 +79,7 @@ pub use caller::Caller;
 pub use inbox::Inbox;
 
 use state::{Seen, State};
+use unread::Unread;
 
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
@@ -115,6 +118,8 @@ pub struct Agent {
     changes: Cell<u64>,
     /// Notifies all that wait for a change of the state: claims, cancels, the end.
     changed: Notify,
+    /// The sockets of administrators.
+    pub unread: Unread,
     timeline: broadcast::Sender<Arc<TimelineEvent>>,
     /// When the agent was started, for the rate of the processor's counter.
     started: (Instant, Option<u64>),
@@ -137,6 +142,7 @@ impl Agent {
             seen: RefCell::default(),
             changes: Cell::default(),
             changed: Notify::new(),
+            unread: Unread::default(),
             timeline: broadcast::channel(BEHIND).0,
             started: (Instant::now(), luo_sys::clock::ticks()),
         })

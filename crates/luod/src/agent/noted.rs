@@ -4,6 +4,7 @@
 use luo_varlink::WorkloadState;
 
 use super::Agent;
+use super::held::Held;
 use crate::journal::notes::Owner;
 
 impl Agent {
@@ -13,11 +14,14 @@ impl Agent {
             let state = self.state.borrow();
             let held: Vec<_> = {
                 let all = state.sessions.of(workload);
-                all.filter(|(_, held)| held.session.is_some()).collect()
+                let kept = |held: &Held| held.session.is_some() || held.parked;
+                all.filter(|(_, held)| kept(held)).collect()
             };
             let sessions: Vec<_> = held.iter().map(|(name, _)| (*name).clone()).collect();
             let incoming = held.iter().filter(|(_, held)| held.incoming);
             let incoming = incoming.map(|(name, _)| (*name).clone()).collect();
+            let parked = held.iter().filter(|(_, held)| held.parked);
+            let parked = parked.map(|(name, _)| (*name).clone()).collect();
             let known = state
                 .workloads
                 .get(workload)
@@ -29,6 +33,7 @@ impl Agent {
                 sessions,
                 incoming,
                 left: known.state == WorkloadState::Left,
+                parked,
             })
         };
         let noted = match owner {

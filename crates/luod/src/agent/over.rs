@@ -1,12 +1,38 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The end of an update after the jump: the condition for it, and its entry in the history.
 
-use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState};
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind, WorkloadState};
 
 use super::Agent;
-use super::state::Restore;
+use super::state::{Late, Restore};
 use super::timeline::{Line, lines};
 use crate::kernel;
+
+/// The outcome of an update after the jump, and what there is to say of it.
+fn told(
+    missing: &BTreeSet<String>,
+    released: &BTreeSet<String>,
+    came: &[String],
+) -> (Outcome, Option<String>) {
+    let mut reasons = Vec::new();
+    let names = |all: &BTreeSet<String>| all.iter().cloned().collect::<Vec<_>>().join(", ");
+    if !missing.is_empty() {
+        reasons.push(format!("these have not come back: {}", names(missing)));
+    }
+    if !released.is_empty() {
+        reasons.push(format!("nobody claimed: {}", names(released)));
+    }
+    let outcome = match reasons.is_empty() {
+        true => Outcome::Completed,
+        false => Outcome::Incomplete,
+    };
+    reasons.extend_from_slice(came);
+    let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
+    (outcome, reason)
+}
 
 impl Agent {
     /// Ends the update if every participant has its sessions back and serves, or if the
@@ -17,11 +43,12 @@ impl Agent {
             let Some(restore) = &state.restore else {
                 return;
             };
-            let mut incoming = state.sessions.iter().filter(|(_, held)| held.incoming);
-            let participants = restore.record.participants.iter();
+            // Nobody is expected to come for what was left while no update was under way.
+            let incoming = state.sessions.iter().filter(|(_, held)| held.incoming);
+            let mut incoming = incoming.filter(|(_, held)| !held.parked);
+            let mut participants = restore.record.participants.iter();
             let all_serve = participants
-                .clone()
-                .all(|known| restore.progress.restored.contains(&known.name));
+                .all(|known| known.is_parked() || restore.progress.restored.contains(&known.name));
             if restore.overdue {
                 incoming.all(|(_, held)| held.session.is_some() && !held.busy)
             } else {
@@ -48,31 +75,21 @@ impl Agent {
             progress,
             timeline,
             released,
+            behind_us,
             ..
         } = restore;
         let missing = record.participants.iter();
-        let missing: Vec<_> = missing
-            .filter(|known| !progress.restored.contains(&known.name))
+        let missing: BTreeSet<_> = missing
+            .filter(|known| !known.is_parked() && !progress.restored.contains(&known.name))
             .map(|known| known.name.clone())
             .collect();
-        let mut reasons = Vec::new();
-        if !missing.is_empty() {
-            reasons.push(format!("these did not come back: {}", missing.join(", ")));
-        }
-        if !released.is_empty() {
-            let names: Vec<_> = released.into_iter().collect();
-            reasons.push(format!("nobody claimed: {}", names.join(", ")));
-        }
         // The jump has set the clock anew, so the time over it is measured by moments.
         let before = record.freeze.time_us.saturating_sub(record.began_us);
+        let (outcome, reason) = told(&missing, &released, &[]);
         let entry = HistoryEntry {
             update: record.update,
-            outcome: if reasons.is_empty() {
-                Outcome::Completed
-            } else {
-                Outcome::Incomplete
-            },
-            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
+            outcome,
+            reason,
             began_us: record.began_us,
             took_us: before.saturating_add(record.freeze.until(&self.moment())),
             blackout_us: progress.last.map(|last| record.freeze.until(&last)),
@@ -80,17 +97,73 @@ impl Agent {
             to_kernel: kernel::release(),
             timeline: lines(timeline),
         };
-        self.settle_workloads();
+        self.settle_workloads(&missing);
+        if !missing.is_empty() {
+            self.state.borrow_mut().late = Some(Late {
+                entry: entry.clone(),
+                freeze: record.freeze,
+                ended: Instant::now(),
+                missing,
+                released,
+                came: Vec::new(),
+                behind_us,
+            });
+        }
         self.over(entry);
     }
 
+    /// Takes a workload that serves again only after its update has ended into the books:
+    /// the history says of an update what is known of it at last. Says whether the workload
+    /// was waited for.
+    pub(super) fn came_late(&self, name: &str) -> bool {
+        let now = self.moment();
+        let amended = {
+            let mut state = self.state.borrow_mut();
+            let phase = state.phase.0;
+            let Some(late) = &mut state.late else {
+                return false;
+            };
+            if !late.missing.remove(name) {
+                return false;
+            }
+            let seconds = late.ended.elapsed().as_secs_f64();
+            let came = format!("{name} served again {seconds:.1} s after the end of the update");
+            late.came.push(came);
+            let entry = &mut late.entry;
+            (entry.outcome, entry.reason) = told(&late.missing, &late.released, &late.came);
+            entry.blackout_us = Some(late.freeze.until(&now));
+            let before = late.freeze.time_us.saturating_sub(entry.began_us);
+            entry.took_us = before.saturating_add(late.freeze.until(&now));
+            entry.timeline.push(TimelineEvent {
+                update: entry.update.clone(),
+                time_us: now.time_us.saturating_add_signed(late.behind_us),
+                phase,
+                kind: TimelineKind::Restored,
+                workload: Some(name.to_owned()),
+                took_us: None,
+                detail: Some("late".to_owned()),
+            });
+            let entry = entry.clone();
+            if late.missing.is_empty() {
+                state.late = None;
+            }
+            entry
+        };
+        tracing::warn!(workload = name, "it serves again, late");
+        self.metrics.amended(&amended);
+        self.write_history(&amended);
+        true
+    }
+
     /// After the update connected workloads are running ones again, and those that are not
-    /// connected and have no session here are forgotten.
-    fn settle_workloads(&self) {
+    /// connected and have no session here are forgotten. Those that have not come back yet
+    /// go on with that.
+    fn settle_workloads(&self, missing: &BTreeSet<String>) {
         let gone: Vec<_> = {
             let mut state = self.state.borrow_mut();
-            for workload in state.workloads.values_mut() {
-                if workload.link.is_some() {
+            for (name, workload) in &mut state.workloads {
+                let restores = workload.state == WorkloadState::Restoring && missing.contains(name);
+                if workload.link.is_some() && !restores {
                     workload.state = WorkloadState::Running;
                 }
             }

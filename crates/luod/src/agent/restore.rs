@@ -43,7 +43,10 @@ impl Agent {
                 let name = &participant.name;
                 for session in &participant.sessions {
                     if !progress.finished.contains(session) {
-                        let held = Held::new(name, None, true);
+                        let held = Held {
+                            parked: participant.parked.contains(session),
+                            ..Held::new(name, None, true)
+                        };
                         state.sessions.insert(session, held);
                     }
                 }
@@ -51,10 +54,10 @@ impl Agent {
                 let workload = Workload {
                     identity: participant.identity.clone(),
                     needs: participant.needs.clone(),
-                    state: if restored {
-                        WorkloadState::Restored
-                    } else {
-                        WorkloadState::Waiting
+                    state: match restored {
+                        true => WorkloadState::Restored,
+                        false if participant.is_parked() => WorkloadState::Left,
+                        false => WorkloadState::Waiting,
                     },
                     link: None,
                 };
@@ -80,8 +83,8 @@ impl Agent {
         let name = caller.workload()?;
         let moment = self.moment();
         {
-            let mut state = self.state.borrow_mut();
-            let state = &mut *state;
+            let mut borrowed = self.state.borrow_mut();
+            let state = &mut *borrowed;
             let workload = state.workloads.get_mut(name);
             let workload = workload.ok_or(client::Error::NotRegistered)?;
             if workload.state == WorkloadState::Restored {
@@ -89,10 +92,16 @@ impl Agent {
                 return Ok(());
             }
             let restoring = workload.state == WorkloadState::Restoring;
-            let restore = state.restore.as_mut().filter(|_| restoring);
-            let restore = restore.ok_or_else(|| client::Error::NotExpected {
-                reason: "no update has ended in which this workload took part".to_owned(),
-            })?;
+            let Some(restore) = state.restore.as_mut().filter(|_| restoring) else {
+                let is_its = |held: &Held| held.incoming && held.session.is_some();
+                let has_its = state.sessions.of(name).any(|(_, held)| is_its(held));
+                // Whatever it is asked in an update that goes on is not answered by this.
+                if restoring {
+                    workload.state = WorkloadState::Running;
+                }
+                drop(borrowed);
+                return self.restored_late(name, has_its || restoring);
+            };
             workload.state = WorkloadState::Restored;
             if !restore.progress.restored.iter().any(|known| known == name) {
                 restore.progress.restored.push(name.to_owned());
@@ -104,5 +113,18 @@ impl Agent {
         self.changed.notify_waiters();
         self.end_if_over();
         Ok(())
+    }
+
+    /// A workload serves again, and no update waits for it any more. Its data is as good as
+    /// before, so this is no error for whoever has a session of the previous kernel, even
+    /// one that was started again since.
+    fn restored_late(&self, name: &str, has_its: bool) -> Result<(), client::Error> {
+        if self.came_late(name) || has_its {
+            self.changed.notify_waiters();
+            return Ok(());
+        }
+        Err(client::Error::NotExpected {
+            reason: "no update has ended in which this workload took part".to_owned(),
+        })
     }
 }

@@ -213,7 +213,7 @@ impl Agent {
         let missing = || admin::Error::NoSuchSession {
             session: name.to_owned(),
         };
-        let (workload, incoming) = {
+        let (workload, incoming, is_here) = {
             let mut state = self.state.borrow_mut();
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
@@ -222,11 +222,13 @@ impl Agent {
             // over.
             let restoring = state.restore.is_some();
             let held = state.sessions.get(name);
-            let held = held.filter(|held| !(held.busy || held.incoming && restoring));
+            let waits = |held: &Held| held.incoming && restoring && !held.parked;
+            let held = held.filter(|held| !(held.busy || waits(held)));
             let held = held.ok_or_else(missing)?;
             let owner = state.workloads.get(&held.workload);
             owner.filter(|owner| owner.is_away()).ok_or_else(missing)?;
-            let found = (held.workload.clone(), held.incoming);
+            let is_here = held.session.is_some();
+            let found = (held.workload.clone(), held.incoming, is_here);
             if let Some(held) = state.sessions.get_mut(name).filter(|held| held.incoming) {
                 held.busy = true;
             }
@@ -234,11 +236,12 @@ impl Agent {
         };
         tracing::warn!(session = name, workload, "released by an administrator");
         if incoming {
-            self.finish_held(name).await?;
+            self.release_incoming(name, is_here).await?;
         } else {
             self.let_go(name);
         }
         let is_last = self.state.borrow().sessions.of(&workload).next().is_none();
+        self.end_if_over();
         if is_last {
             self.forget(&workload);
         } else {

@@ -17,7 +17,7 @@ use super::state::{Update, Workload};
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;
-use crate::journal::notes::Owner;
+use crate::journal::notes::{Begun, Owner};
 use crate::kernel;
 use crate::manager::shutdown::Shutdown;
 
@@ -53,6 +53,7 @@ impl Agent {
             }
             self.adopt(&name, fd, by_session.get(name.as_str()).copied());
         }
+        self.find_the_parked(&owners);
         if jumps {
             self.go_on_jumping(own).await;
         }
@@ -77,7 +78,9 @@ impl Agent {
     /// Leaves all as it is for the jump to come. Only if the shutdown ends without a jump
     /// the update is undone, and workloads find their sessions here then.
     async fn go_on_jumping(self: &Rc<Self>, own: Option<Session>) {
-        let id = self.notes.update().ok().flatten().unwrap_or_default();
+        let begun = self.notes.update().ok().flatten();
+        let began_us = begun.as_ref().and_then(|begun| begun.began_us);
+        let id = begun.map(|begun| begun.id).unwrap_or_default();
         tracing::warn!(
             update = id,
             "luod was restarted while the machine shuts down for the jump, and waits for that"
@@ -87,7 +90,10 @@ impl Agent {
             for workload in state.workloads.values_mut() {
                 workload.state = WorkloadState::Left;
             }
-            state.update = Some(Update::new(id, Graph::default()));
+            let began_us = began_us.unwrap_or_else(now_us);
+            let update = Update::new(id, began_us, Graph::default());
+            update.gate.jump();
+            state.update = Some(update);
         }
         self.kernel.run(move |kernel| kernel.go_on(own)).await;
         self.enter(Phase::Jumping);
@@ -100,7 +106,7 @@ impl Agent {
 
     /// Cancels an update that an earlier process of this agent began in this boot.
     async fn end_interrupted(&self) -> std::io::Result<()> {
-        let Some(update) = self.notes.update()? else {
+        let Some(Begun { id, began_us }) = self.notes.update()? else {
             if let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state {
                 tracing::warn!(
                     "the kernel is {state}, and not by luod: whoever did that has to cancel it \
@@ -110,18 +116,19 @@ impl Agent {
             return Ok(());
         };
         tracing::warn!(
-            update,
+            update = id,
             "luod was restarted in an update, which is cancelled"
         );
         self.kernel.run(|kernel| kernel.abandon()).await;
         self.notes.set_update(None)?;
         let release = kernel::release();
+        let (now, began_us) = (now_us(), began_us.unwrap_or_else(now_us));
         self.over(HistoryEntry {
-            update,
+            update: id,
             outcome: Outcome::Cancelled,
             reason: Some("luod was restarted".to_owned()),
-            began_us: now_us(),
-            took_us: 0,
+            began_us,
+            took_us: now.saturating_sub(began_us),
             blackout_us: None,
             from_kernel: release.clone(),
             to_kernel: release,
@@ -203,23 +210,34 @@ impl Agent {
         let incoming = owner.incoming.iter().any(|known| known == name);
         let held = Held {
             stored: true,
+            parked: owner.parked.iter().any(|known| known == name),
             ..Held::new(&owner.workload, Some(session), incoming)
         };
         state.sessions.insert(name, held);
-        let workload = || Workload {
-            identity: owner.identity.clone(),
-            needs: owner.needs.clone(),
-            state: if owner.left {
-                WorkloadState::Left
-            } else {
-                WorkloadState::Lost
-            },
-            link: None,
-        };
-        state
-            .workloads
-            .entry(owner.workload.clone())
-            .or_insert_with(workload);
+        let workloads = state.workloads.entry(owner.workload.clone());
+        workloads.or_insert_with(|| known_by(owner));
+    }
+
+    /// Finds the sessions of the previous kernel that were left long ago: the kernel has
+    /// them, and the record that has listed them may be gone.
+    fn find_the_parked(&self, owners: &[Owner]) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        for owner in owners {
+            let parked = owner.parked.iter();
+            for name in parked.filter(|name| owner.incoming.contains(name)) {
+                if state.sessions.get(name).is_some() {
+                    continue;
+                }
+                let held = Held {
+                    parked: true,
+                    ..Held::new(&owner.workload, None, true)
+                };
+                state.sessions.insert(name, held);
+                let workloads = state.workloads.entry(owner.workload.clone());
+                workloads.or_insert_with(|| known_by(owner));
+            }
+        }
     }
 
     /// Forgets, after a while, workloads that have not connected again since this process
@@ -250,5 +268,18 @@ impl Agent {
                 agent.forget(&name);
             }
         });
+    }
+}
+
+/// A workload that is known by a note alone.
+fn known_by(owner: &Owner) -> Workload {
+    Workload {
+        identity: owner.identity.clone(),
+        needs: owner.needs.clone(),
+        state: match owner.left {
+            true => WorkloadState::Left,
+            false => WorkloadState::Lost,
+        },
+        link: None,
     }
 }

@@ -7,12 +7,14 @@ use std::time::Instant;
 
 use luo_core::transition;
 use luo_sys::{Event as KernelEvent, State as KernelState};
-use luo_varlink::{Event, Identity, Phase, Step, TimelineEvent, WorkloadState, admin};
+use luo_varlink::{
+    Event, HistoryEntry, Identity, Phase, Step, TimelineEvent, WorkloadState, admin,
+};
 use tokio::sync::mpsc;
 
-use super::clock::now_us;
 use super::held::Sessions;
 use super::inbox::Inbox;
+use crate::decide::gate::Gate;
 use crate::decide::plan::Graph;
 use crate::decide::record::{Moment, Record};
 use crate::journal::notes::Progress;
@@ -26,6 +28,8 @@ pub(super) struct State {
     pub(super) update: Option<Update>,
     /// The update after the jump.
     pub(super) restore: Option<Restore>,
+    /// The last update, while workloads of it are late.
+    pub(super) late: Option<Late>,
     /// Why the previous kernel's record cannot be read. Nothing of it is touched then.
     pub(super) unreadable: Option<String>,
     pub(super) workloads: BTreeMap<String, Workload>,
@@ -117,14 +121,16 @@ pub(super) struct Update {
     pub(super) ear: Option<mpsc::UnboundedSender<Said>>,
     /// The reason that ends the update, if one came up while no round was listening.
     pub(super) doom: Option<admin::Error>,
+    /// The last decision: whether it is called off or the machine jumps.
+    pub(super) gate: Arc<Gate>,
 }
 
 impl Update {
-    /// An update that begins now.
-    pub(super) fn new(id: String, graph: Graph) -> Self {
+    /// An update that has begun.
+    pub(super) fn new(id: String, began_us: u64, graph: Graph) -> Self {
         Self {
             id,
-            began_us: now_us(),
+            began_us,
             timeline: Vec::new(),
             graph,
             asked_to_prepare: Vec::new(),
@@ -134,6 +140,7 @@ impl Update {
             recorded: 0,
             ear: None,
             doom: None,
+            gate: Arc::default(),
         }
     }
 }
@@ -160,6 +167,24 @@ pub(super) struct Restore {
     pub(super) overdue: bool,
     /// Microseconds by which this kernel's clock is behind the previous one's: a kernel
     /// sets its own from one of whole seconds.
+    pub(super) behind_us: i64,
+}
+
+/// An update that has ended without some of its workloads, which may still come back.
+pub(super) struct Late {
+    /// What the history says of it.
+    pub(super) entry: HistoryEntry,
+    /// When the first workload was asked to stand still.
+    pub(super) freeze: Moment,
+    /// The end of the update.
+    pub(super) ended: Instant,
+    /// The workloads that have not come back.
+    pub(super) missing: BTreeSet<String>,
+    /// Sessions that were released because nobody claimed them.
+    pub(super) released: BTreeSet<String>,
+    /// Those that have come back since, in words.
+    pub(super) came: Vec<String>,
+    /// As in [`Restore`].
     pub(super) behind_us: i64,
 }
 

@@ -3,6 +3,7 @@
 
 mod fake;
 mod histories;
+mod parked;
 mod restore;
 mod shutdown;
 mod update;
@@ -199,6 +200,7 @@ fn record(participants: &[(&str, &[&str], &[&str])]) -> Record {
             identity: identity(990),
             needs: strings(needs),
             sessions: strings(sessions),
+            parked: Vec::new(),
         });
     Record {
         update: "u-1".into(),

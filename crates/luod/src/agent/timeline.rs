@@ -124,7 +124,13 @@ impl Agent {
     /// Writes an update that is over into the history.
     pub(super) fn over(&self, entry: HistoryEntry) {
         self.metrics.over(&entry);
-        if let Err(why) = self.history.add(&entry) {
+        self.write_history(&entry);
+    }
+
+    /// Writes an entry of the history, which takes the place of an earlier one of the same
+    /// update.
+    pub(super) fn write_history(&self, entry: &HistoryEntry) {
+        if let Err(why) = self.history.add(entry) {
             tracing::error!(
                 update = entry.update,
                 "the history cannot be written to {}: {why}",

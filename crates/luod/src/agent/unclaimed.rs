@@ -12,18 +12,28 @@ use super::Agent;
 use super::held::Held;
 use super::state::State;
 use crate::decide::config::Unclaimed;
-use crate::decide::failed::Failed;
 
 /// How long to wait before trying again to release sessions that nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// Whether a session of the previous kernel is unclaimed: the kernel still has it, or its
-/// workload has gone again.
+/// Whether a session of the previous kernel is unclaimed: its workload has gone again, or
+/// the kernel still has it and no claim waits for it. Nobody is expected to claim what was
+/// left while no update was under way.
 fn is_unclaimed(state: &State, held: &Held) -> bool {
     let owner = state.workloads.get(&held.workload);
     let connected = owner.is_some_and(|owner| owner.link.is_some());
-    held.incoming && !held.busy && (held.session.is_none() || !connected)
+    let is_its = connected && (held.session.is_some() || held.wanted);
+    held.incoming && !held.busy && !held.parked && !is_its
 }
+
+/// Whether nobody has claimed a session by the deadline. One that was claimed is kept, for
+/// its workload may be on its way again: only an administrator gives it up.
+fn is_nobodys(state: &State, held: &Held) -> bool {
+    held.session.is_none() && is_unclaimed(state, held)
+}
+
+/// A choice among sessions.
+type Which = fn(&State, &Held) -> bool;
 
 impl Agent {
     /// Starts the task that ends the waiting at the deadline.
@@ -35,8 +45,8 @@ impl Agent {
             // A session that could not be released then is tried again and again.
             while agent.config.unclaimed == Unclaimed::Finish && agent.is_restoring() {
                 tokio::time::sleep(AGAIN).await;
-                let unclaimed = agent.unclaimed();
-                agent.release_all(&unclaimed).await;
+                let unclaimed = agent.unclaimed(is_nobodys);
+                agent.release_all(&unclaimed, is_nobodys).await;
                 agent.end_if_over();
             }
         });
@@ -59,7 +69,7 @@ impl Agent {
             return;
         }
         self.overdue();
-        let unclaimed = self.unclaimed();
+        let unclaimed = self.unclaimed(is_nobodys);
         if !unclaimed.is_empty() {
             let names = unclaimed.join(", ");
             match self.config.unclaimed {
@@ -68,11 +78,14 @@ impl Agent {
                      `luoctl finish --release` releases them"
                 ),
                 Unclaimed::Finish => {
-                    tracing::error!(
-                        "the deadline has passed, and nobody has claimed: {names}. They are \
-                         released, with all that is in them"
-                    );
-                    self.release_all(&unclaimed).await;
+                    let released = self.release_all(&unclaimed, is_nobodys).await;
+                    if !released.is_empty() {
+                        tracing::error!(
+                            "the deadline has passed, and nobody had claimed: {}. They are \
+                             released, with all that was in them",
+                            released.join(", ")
+                        );
+                    }
                 }
             }
         }
@@ -80,23 +93,23 @@ impl Agent {
     }
 
     /// The sessions of the previous kernel that nobody has claimed.
-    fn unclaimed(&self) -> Vec<String> {
+    fn unclaimed(&self, which: Which) -> Vec<String> {
         let state = self.state.borrow();
         let sessions = state.sessions.iter();
-        let unclaimed = sessions.filter(|(_, held)| is_unclaimed(&state, held));
+        let unclaimed = sessions.filter(|(_, held)| which(&state, held));
         unclaimed.map(|(name, _)| name.clone()).collect()
     }
 
     /// Finishes sessions that nobody has claimed. Gives the names of those that it
     /// released.
-    async fn release_all(&self, names: &[String]) -> Vec<String> {
+    async fn release_all(&self, names: &[String], which: Which) -> Vec<String> {
         let mut released = Vec::new();
         for name in names {
             // Since the list was made a workload may have claimed this one.
-            let Some(is_here) = self.mark_unclaimed(name) else {
+            let Some(is_here) = self.mark_unclaimed(name, which) else {
                 continue;
             };
-            match self.release_one(name, is_here).await {
+            match self.release_incoming(name, is_here).await {
                 Ok(()) => {
                     tracing::warn!(session = name, "released: nobody has claimed it");
                     if let Some(restore) = &mut self.state.borrow_mut().restore {
@@ -113,39 +126,15 @@ impl Agent {
     }
 
     /// Marks a session as busy if nobody has claimed it; says whether the agent has it.
-    fn mark_unclaimed(&self, name: &str) -> Option<bool> {
+    fn mark_unclaimed(&self, name: &str, which: Which) -> Option<bool> {
         let mut state = self.state.borrow_mut();
         let held = state.sessions.get(name)?;
-        if !is_unclaimed(&state, held) {
+        if !which(&state, held) {
             return None;
         }
         let held = state.sessions.get_mut(name)?;
         held.busy = true;
         Some(held.session.is_some())
-    }
-
-    async fn release_one(&self, name: &str, is_here: bool) -> Result<(), Failed> {
-        if !is_here {
-            let wanted = name.to_owned();
-            let taken = self.kernel.run(move |kernel| kernel.retrieve(&wanted));
-            match taken.await {
-                Ok(session) => {
-                    if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                        held.session = Some(session);
-                    }
-                }
-                // Another process has taken it from the kernel, without the agent.
-                Err(why) if why.is_taken() => {
-                    self.gone(name);
-                    return Err(why);
-                }
-                Err(why) => {
-                    self.not_taken(name, &why);
-                    return Err(why);
-                }
-            }
-        }
-        self.finish_held(name).await
     }
 
     /// Ends the update for an administrator.
@@ -166,13 +155,13 @@ impl Agent {
                 });
             }
         }
-        let unclaimed = self.unclaimed();
+        let unclaimed = self.unclaimed(is_unclaimed);
         if !unclaimed.is_empty() && !release_unclaimed {
             return Err(admin::Error::Unclaimed {
                 sessions: unclaimed,
             });
         }
-        let released = self.release_all(&unclaimed).await;
+        let released = self.release_all(&unclaimed, is_unclaimed).await;
         self.overdue();
         // A claim that is under way at this moment is waited for.
         self.all_have_arrived().await;

@@ -26,15 +26,17 @@ use super::state::Update;
 use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::decide::record::{Participant, Record};
+use crate::journal::notes::Begun;
 use crate::kernel::{self, Kernel};
 
 impl Agent {
     /// The order in which an update would ask the workloads.
     #[must_use]
     pub fn plan(&self) -> Plan {
+        let obstacles = self.obstacles();
         let state = self.state.borrow();
         Plan {
-            obstacles: state.obstacles(),
+            obstacles,
             ..state.graph().plan()
         }
     }
@@ -54,18 +56,22 @@ impl Agent {
     }
 
     fn begin(&self) -> Result<String, Error> {
-        let id = new_id();
+        let (id, now) = (new_id(), now_us());
+        self.state.borrow().phase.allows(KernelEvent::Prepare)?;
+        let obstacles = self.obstacles();
+        if !obstacles.is_empty() {
+            return Err(Error::BadPlan { obstacles });
+        }
         {
             let mut state = self.state.borrow_mut();
-            state.phase.allows(KernelEvent::Prepare)?;
             let graph = state.graph();
-            let obstacles = state.obstacles();
-            if !obstacles.is_empty() {
-                return Err(Error::BadPlan { obstacles });
-            }
-            state.update = Some(Update::new(id.clone(), graph));
+            state.update = Some(Update::new(id.clone(), now, graph));
         }
-        if let Err(why) = self.notes.set_update(Some(&id)) {
+        let begun = Begun {
+            id: id.clone(),
+            began_us: Some(now),
+        };
+        if let Err(why) = self.notes.set_update(Some(&begun)) {
             tracing::error!("the update cannot be noted: {why}");
         }
         self.enter(Phase::Preparing);
@@ -215,11 +221,17 @@ impl Agent {
     /// The record for the agent in the next kernel.
     fn record(&self) -> Record {
         let state = self.state.borrow();
+        let parked = |workload: &str| {
+            let own = state.sessions.of(workload);
+            let parked = own.filter(|(_, held)| held.parked);
+            parked.map(|(session, _)| session.clone()).collect()
+        };
         let participant = |(name, workload): (&String, &super::state::Workload)| Participant {
             name: name.clone(),
             identity: workload.identity.clone(),
             needs: workload.needs.clone(),
             sessions: state.sessions.names_of(name),
+            parked: parked(name),
         };
         let participants = state.workloads.iter().map(participant).collect();
         let update = state.update.as_ref();

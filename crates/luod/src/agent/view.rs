@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use luo_sys::{Direction, SessionState};
-use luo_varlink::{Custody, SessionInfo, Status, Workload, WorkloadState};
+use luo_varlink::{Custody, Orchestrator, SessionInfo, Status, Workload, WorkloadState};
 
 use super::Agent;
 use super::held::Held;
@@ -32,6 +32,7 @@ impl Agent {
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state),
+            warnings: self.warnings(),
         }
     }
 
@@ -43,6 +44,16 @@ impl Agent {
         let states = state.workloads.values().map(|workload| workload.state);
         self.metrics.count(states, custodies);
         self.metrics.text()
+    }
+
+    /// What an administrator should look at, in words.
+    fn warnings(&self) -> Option<Vec<String>> {
+        let unwritten = self.history.count_unwritten();
+        let warning = format!(
+            "{unwritten} updates that are over could not be written to {}",
+            self.config.state_directory.display()
+        );
+        (unwritten > 0).then(|| vec![warning])
     }
 
     /// The kernel as it stands. Everybody may ask for the status, but the device has one
@@ -70,6 +81,24 @@ impl Agent {
                 last.unwrap_or_else(|| self.probe.clone())
             }
         }
+    }
+
+    /// The obstacles that make an update impossible, in words.
+    pub(super) fn obstacles(&self) -> Vec<String> {
+        let state = self.state.borrow();
+        let mut obstacles = state.obstacles();
+        // Mainline's orchestrator drops what the kernel before has left and nobody has taken.
+        let is_mainline = self.probe.orchestrator == Orchestrator::Mainline;
+        let waiting = state.sessions.iter();
+        let waiting = waiting.filter(|(_, held)| held.parked && held.incoming && is_mainline);
+        obstacles.extend(waiting.map(|(name, held)| {
+            let owner = &held.workload;
+            format!(
+                "session '{name}' of the previous kernel waits for '{owner}', and this kernel \
+                 would drop it in the jump: start '{owner}', or release it with `luoctl release`"
+            )
+        }));
+        obstacles
     }
 
     /// All sessions that the agent and the kernel know.

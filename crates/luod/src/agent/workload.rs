@@ -8,6 +8,7 @@ use luo_varlink::{Phase, Step, TimelineKind, WorkloadState, admin};
 
 use super::Agent;
 use super::caller::{Caller, cut};
+use super::held::Held;
 use super::inbox::Inbox;
 use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
@@ -27,6 +28,54 @@ fn joined(state: &State, name: &str) -> WorkloadState {
         Some(_) => WorkloadState::Restoring,
         None => WorkloadState::Running,
     }
+}
+
+/// Has a workload leave, if it may.
+fn leave(state: &mut State, name: &str) -> Result<(), Error> {
+    let first = |which: fn(&Held) -> bool| {
+        let mut own = state.sessions.of(name);
+        let found = own.find(|(_, held)| which(held));
+        found.map(|(session, _)| session.clone())
+    };
+    if let Some(lost) = first(|held| !(held.stored || held.parked)) {
+        return Err(Error::Denied {
+            reason: format!(
+                "session '{lost}' could not be put into the descriptor store, so a crash of \
+                 luod would lose it: has the store room (FileDescriptorStoreMax=)?"
+            ),
+        });
+    }
+    let unfinished = first(|held| held.incoming && !held.parked);
+    let is_quiet = state.update.is_none();
+    let workload = state.workloads.get_mut(name).ok_or(Error::NotRegistered)?;
+    match (workload.state, unfinished) {
+        (WorkloadState::Ready, _) => {}
+        (WorkloadState::Running | WorkloadState::Restored, None) if is_quiet => {
+            for session in state.sessions.names_of(name) {
+                if let Some(held) = state.sessions.get_mut(&session) {
+                    held.parked = true;
+                }
+            }
+        }
+        (_, Some(session)) if is_quiet => {
+            return Err(Error::NotExpected {
+                reason: format!(
+                    "session '{session}' came from the previous kernel: claim it, and finish it, \
+                     before you leave"
+                ),
+            });
+        }
+        _ => {
+            return Err(Error::NotExpected {
+                reason: "in an update a workload leaves after it has agreed to prepare, and \
+                         before it is asked to freeze"
+                    .to_owned(),
+            });
+        }
+    }
+    workload.state = WorkloadState::Left;
+    workload.link = None;
+    Ok(())
 }
 
 impl Agent {
@@ -117,6 +166,7 @@ impl Agent {
             for session in state.sessions.names_of(name) {
                 if let Some(held) = state.sessions.get_mut(&session) {
                     held.claimed = false;
+                    held.wanted = false;
                 }
             }
         }
@@ -166,7 +216,8 @@ impl Agent {
             .map_err(|_| unexpected("the update is being cancelled"))
     }
 
-    /// Takes over the sessions of a workload that leaves.
+    /// Takes over the sessions of a workload that leaves: in an update once it is ready, or
+    /// while none is under way.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -180,27 +231,13 @@ impl Agent {
             });
         }
         {
-            let mut borrowed = self.state.borrow_mut();
-            let state = &mut *borrowed;
-            let mut own = state.sessions.of(&name);
-            if let Some((lost, _)) = own.find(|(_, held)| !held.stored) {
-                return Err(Error::Denied {
-                    reason: format!(
-                        "session '{lost}' could not be put into the descriptor store, so a crash \
-                         of luod would lose it: has the store room (FileDescriptorStoreMax=)?"
-                    ),
-                });
+            let mut state = self.state.borrow_mut();
+            if state.sessions.of(&name).next().is_none() && state.update.is_none() {
+                // There is nothing to be kept.
+                drop(state);
+                return self.unregister(caller);
             }
-            let workload = state.workloads.get_mut(&name).ok_or(Error::NotRegistered)?;
-            if workload.state != WorkloadState::Ready {
-                return Err(Error::NotExpected {
-                    reason: "a workload leaves after it has agreed to prepare, and before it \
-                             is asked to freeze"
-                        .to_owned(),
-                });
-            }
-            workload.state = WorkloadState::Left;
-            workload.link = None;
+            leave(&mut state, &name)?;
         }
         caller.workload = None;
         self.note_owner(&name);
@@ -212,6 +249,8 @@ impl Agent {
         if !heard {
             self.note(TimelineKind::Left, Line::of(&name));
         }
+        self.changed.notify_waiters();
+        self.end_if_over();
         Ok(())
     }
 
@@ -272,15 +311,6 @@ impl Agent {
             });
             drop(borrowed);
             self.note(TimelineKind::Lost, Line::of(name));
-            self.changed.notify_waiters();
-            return;
-        }
-        if state.sessions.of(name).any(|(_, held)| held.incoming) {
-            if let Some(workload) = state.workloads.get_mut(name) {
-                workload.state = WorkloadState::Waiting;
-            }
-            drop(borrowed);
-            self.drop_outgoing(name);
             self.changed.notify_waiters();
             return;
         }

@@ -152,12 +152,13 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 21] = [
+pub const CHECKS: [&str; 22] = [
     "file-kind",
     "file-memory",
     "file-object",
     "file-seals",
     "file-size",
+    "history",
     "jump-shutdown",
     "memory",
     "running-image",

@@ -8,12 +8,14 @@
 //! | `policy` | which identity may own what |
 //! | `plan` | the order in which workloads are asked |
 //! | `round` | which workload is asked now, and what an answer means |
+//! | `gate` | whether an update is called off or the machine jumps |
 //! | `record` | the record that one agent leaves for the next, and how it is judged |
 //! | `config` | deadlines, and how the machine jumps |
 //! | `failed` | what to do about an error of the kernel or of the service manager |
 
 pub mod config;
 pub mod failed;
+pub mod gate;
 pub mod names;
 pub mod plan;
 pub mod policy;

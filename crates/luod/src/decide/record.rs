@@ -113,6 +113,19 @@ pub struct Participant {
     pub needs: Vec<String>,
     /// Its sessions.
     pub sessions: Vec<String>,
+    /// The sessions among them that it has left while no update was under way: nobody is
+    /// expected to claim them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parked: Vec<String>,
+}
+
+impl Participant {
+    /// Whether it is not expected to come back: all that it has it has left before.
+    #[must_use]
+    pub fn is_parked(&self) -> bool {
+        let mut sessions = self.sessions.iter();
+        !self.parked.is_empty() && sessions.all(|session| self.parked.contains(session))
+    }
 }
 
 /// Why a record cannot be read.
@@ -279,6 +292,7 @@ pub(crate) mod tests {
                 },
                 needs: vec!["db".into()],
                 sessions: vec!["cache".into(), "cache.index".into()],
+                parked: vec![],
             }],
             timeline: vec![Arc::new(TimelineEvent {
                 update: "u-1".into(),

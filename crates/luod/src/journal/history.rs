@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The updates that are over: one line of JSON each.
 
+use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use luo_varlink::HistoryEntry;
-use serde::de::IgnoredAny;
 
 /// The file in the state directory.
 const FILE: &str = "history.jsonl";
@@ -20,10 +22,30 @@ const MAX_LINE: usize = 4 << 20;
 /// Bytes of lines that one question is answered with, the newest lines.
 const MAX_ANSWER: usize = 4 << 20;
 
+/// Lines that cannot be read of which one answer tells.
+const MAX_PROBLEMS: usize = 8;
+
+/// Updates that are kept in memory while the disk takes none.
+const MAX_UNWRITTEN: usize = 64;
+
+/// Bytes that a usual entry has at most.
+const TRIAL: usize = 64 << 10;
+
+/// What the history tells.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The updates, the newest first.
+    pub updates: Vec<HistoryEntry>,
+    /// What cannot be read of it, in words.
+    pub problems: Vec<String>,
+}
+
 /// The history of one machine.
 #[derive(Clone, Debug)]
 pub struct History {
     path: PathBuf,
+    /// Updates that the disk has not taken yet, the oldest first.
+    unwritten: Arc<Mutex<Vec<HistoryEntry>>>,
 }
 
 impl History {
@@ -32,62 +54,168 @@ impl History {
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             path: directory.join(FILE),
+            unwritten: Arc::default(),
         }
     }
 
-    /// Adds an update, and has it on the disk.
+    /// Adds an update, and has it on the disk. If there is an entry of the same update, this
+    /// one takes its place. What the disk does not take is kept in memory, told of, and
+    /// written before the next update is.
     ///
     /// # Errors
     /// The directory cannot be written to.
     pub fn add(&self, entry: &HistoryEntry) -> io::Result<()> {
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
+        let mut unwritten = self.unwritten();
+        unwritten.retain(|known| known.update != entry.update);
+        if unwritten.len() >= MAX_UNWRITTEN {
+            unwritten.remove(0);
         }
+        unwritten.push(entry.clone());
+        while let Some(first) = unwritten.first() {
+            self.write(first)?;
+            unwritten.remove(0);
+        }
+        Ok(())
+    }
+
+    /// The number of updates that the disk has not taken.
+    #[must_use]
+    pub fn count_unwritten(&self) -> usize {
+        self.unwritten().len()
+    }
+
+    fn unwritten(&self) -> MutexGuard<'_, Vec<HistoryEntry>> {
+        self.unwritten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self, entry: &HistoryEntry) -> io::Result<()> {
+        let folder = self.folder();
+        fs::create_dir_all(folder)?;
         if fs::metadata(&self.path).is_ok_and(|file| file.len() >= MAX_FILE) {
             fs::rename(&self.path, self.path.with_extension("jsonl.old"))?;
         }
-        let mut line = serde_json::to_vec(entry)?;
-        line.push(b'\n');
         let mut file = OpenOptions::new()
             .create(true)
             .append(true)
+            .read(true)
             .open(&self.path)?;
-        file.write_all(&line)?;
-        file.sync_data()
+        let length = file.metadata()?.len();
+        let mut line = Vec::new();
+        // What a crash or a full disk has cut off must not swallow this line too.
+        if length > 0 && last_byte(&file, length)? != b'\n' {
+            line.push(b'\n');
+        }
+        serde_json::to_writer(&mut line, entry)?;
+        line.push(b'\n');
+        if let Err(why) = file.write_all(&line) {
+            // Half a line is of no use, and takes the room of a whole one.
+            let _ = file.set_len(length);
+            return Err(why);
+        }
+        file.sync_data()?;
+        // A new file is there after a crash only if its folder is on the disk too.
+        match length {
+            0 => File::open(folder)?.sync_all(),
+            _ => Ok(()),
+        }
     }
 
-    /// The last updates, the newest first. Lines that do not read are passed over:
-    /// another version may have written them, or a crash have cut them off.
+    fn folder(&self) -> &Path {
+        self.path.parent().unwrap_or(Path::new("."))
+    }
+
+    /// Whether an update could be written down now: the folder can be written to, and the
+    /// disk has room for one.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn is_writable(&self) -> io::Result<()> {
+        let folder = self.folder();
+        fs::create_dir_all(folder)?;
+        OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&self.path)?;
+        let trial = folder.join(".trial");
+        let written = fs::write(&trial, [b'\n'; TRIAL]);
+        let removed = fs::remove_file(&trial);
+        written.and(removed)
+    }
+
+    /// The last updates, the newest first. Lines that do not read are named and passed
+    /// over: another version may have written them, or a crash have cut them off.
     ///
     /// # Errors
     /// The file is there and cannot be read.
-    pub fn last(&self, most: usize) -> io::Result<Vec<HistoryEntry>> {
+    pub fn last(&self, most: usize) -> io::Result<Past> {
+        let mut past = self.on_the_disk(most)?;
+        for entry in self.unwritten().iter() {
+            let update = &entry.update;
+            past.problems.push(format!(
+                "update {update} could not be written down: it is lost if luod ends now"
+            ));
+            past.updates.retain(|known| known.update != *update);
+            past.updates.insert(0, entry.clone());
+        }
+        past.updates.truncate(most);
+        Ok(past)
+    }
+
+    fn on_the_disk(&self, most: usize) -> io::Result<Past> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Past::default()),
             Err(error) => return Err(error),
         };
         // Lines stay lines until it is known that they are wanted.
-        let mut lines = std::collections::VecDeque::new();
+        let mut lines: VecDeque<(String, Vec<u8>)> = VecDeque::new();
+        let mut past = Past::default();
         let mut held = 0;
         let mut reader = BufReader::new(file);
-        loop {
+        for number in 1_u64.. {
             let mut line = Vec::new();
             if reader.read_until(b'\n', &mut line)? == 0 {
                 break;
             }
-            if line.len() > MAX_LINE || serde_json::from_slice::<IgnoredAny>(&line).is_err() {
-                continue;
-            }
+            let entry = match line.len() {
+                length if length > MAX_LINE => Err(format!("it has {length} bytes")),
+                _ => serde_json::from_slice::<HistoryEntry>(&line).map_err(|why| why.to_string()),
+            };
+            let update = match entry {
+                Ok(entry) => entry.update,
+                Err(_) if line.trim_ascii().is_empty() => continue,
+                Err(why) => {
+                    let file = self.path.display();
+                    past.problems.push(format!("{file}, line {number}: {why}"));
+                    continue;
+                }
+            };
             held += line.len();
-            lines.push_back(line);
+            match lines.iter_mut().find(|(known, _)| *known == update) {
+                Some((_, earlier)) => {
+                    held -= earlier.len();
+                    *earlier = line;
+                }
+                None => lines.push_back((update, line)),
+            }
             while lines.len() > most || held > MAX_ANSWER {
-                held -= lines.pop_front().map_or(0, |line| line.len());
+                held -= lines.pop_front().map_or(0, |(_, line)| line.len());
             }
         }
-        let read = |line: &Vec<u8>| serde_json::from_slice(line).ok();
-        Ok(lines.iter().rev().filter_map(read).collect())
+        past.problems.truncate(MAX_PROBLEMS);
+        let read = |(_, line): &(String, Vec<u8>)| serde_json::from_slice(line).ok();
+        past.updates = lines.iter().rev().filter_map(read).collect();
+        Ok(past)
     }
+}
+
+/// The last byte of a file that is not empty.
+fn last_byte(file: &File, length: u64) -> io::Result<u8> {
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, length.saturating_sub(1))?;
+    Ok(byte[0])
 }
 
 #[cfg(test)]
@@ -109,26 +237,87 @@ mod tests {
         }
     }
 
+    fn names(past: &Past) -> Vec<&str> {
+        let names = past.updates.iter().map(|entry| entry.update.as_str());
+        names.collect()
+    }
+
+    fn append(history: &History, bytes: &[u8]) {
+        let file = OpenOptions::new().append(true).open(&history.path);
+        file.unwrap().write_all(bytes).unwrap();
+    }
+
     #[test]
-    fn the_newest_comes_first_and_damage_is_passed_over() {
-        let directory = std::env::temp_dir().join(format!("luod-history-{}", std::process::id()));
-        let history = History::in_directory(&directory);
-        assert!(history.last(5).unwrap().is_empty());
+    fn the_newest_comes_first_and_damage_is_named_and_passed_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::in_directory(&folder.path().join("state"));
+        assert!(history.last(5).unwrap().updates.is_empty());
         for update in ["one", "two", "three"] {
             history.add(&entry(update)).unwrap();
         }
-        let mut file = OpenOptions::new()
-            .append(true)
-            .open(directory.join(FILE))
-            .unwrap();
-        file.write_all(b"{\"update\":\"half").unwrap();
-        let names: Vec<_> = history
-            .last(2)
-            .unwrap()
-            .into_iter()
-            .map(|entry| entry.update)
-            .collect();
-        fs::remove_dir_all(&directory).unwrap();
-        assert_eq!(names, ["three", "two"]);
+        append(&history, b"{\"update\":\"half");
+        let past = history.last(2).unwrap();
+        assert_eq!(names(&past), ["three", "two"]);
+        assert!(past.problems[0].contains("line 4: "), "{:?}", past.problems);
+        // What is torn swallows nothing, and what is no entry takes no entry's place.
+        history.add(&entry("four")).unwrap();
+        append(&history, b"{\"some\": \"thing\"}\n\n");
+        let past = history.last(1).unwrap();
+        assert_eq!(names(&past), ["four"]);
+        assert_eq!(past.problems.len(), 2, "{:?}", past.problems);
+    }
+
+    #[test]
+    fn a_later_entry_of_an_update_takes_the_place_of_the_first() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::in_directory(folder.path());
+        history.add(&entry("one")).unwrap();
+        history.add(&entry("two")).unwrap();
+        let later = HistoryEntry {
+            reason: Some("late".into()),
+            ..entry("one")
+        };
+        history.add(&later).unwrap();
+        let past = history.last(5).unwrap();
+        assert_eq!(names(&past), ["two", "one"]);
+        assert_eq!(past.updates[1], later);
+        assert!(past.problems.is_empty());
+    }
+
+    #[test]
+    fn what_the_disk_does_not_take_is_told_of_and_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let history = History::in_directory(&state);
+        history.add(&entry("one")).unwrap();
+        let file = fs::read(&history.path).unwrap();
+        // Somebody has put a file where the folder was.
+        fs::remove_dir_all(&state).unwrap();
+        fs::write(&state, "").unwrap();
+        assert!(history.add(&entry("two")).is_err());
+        assert!(history.clone().last(5).is_err());
+        fs::remove_file(&state).unwrap();
+        fs::create_dir(&state).unwrap();
+        fs::write(&history.path, file).unwrap();
+        let past = history.last(5).unwrap();
+        assert_eq!(names(&past), ["two", "one"]);
+        assert!(past.problems[0].contains("update two"), "{past:?}");
+        history.add(&entry("three")).unwrap();
+        let past = History::in_directory(&state).last(5).unwrap();
+        assert_eq!(names(&past), ["three", "two", "one"]);
+        assert!(past.problems.is_empty());
+    }
+
+    #[test]
+    fn a_folder_that_is_none_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("file"), "").unwrap();
+        let history = History::in_directory(&folder.path().join("file"));
+        assert!(history.add(&entry("one")).is_err());
+        assert!(history.is_writable().is_err());
+        assert!(history.last(5).is_err());
+        let good = History::in_directory(&folder.path().join("new"));
+        good.is_writable().unwrap();
+        assert!(good.last(5).unwrap().updates.is_empty());
     }
 }

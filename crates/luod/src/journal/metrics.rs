@@ -166,6 +166,11 @@ impl Metrics {
             outcome: entry.outcome.word().to_owned(),
         };
         self.updates.get_or_create(&label).inc();
+        self.amended(entry);
+    }
+
+    /// More is known of the last update.
+    pub fn amended(&self, entry: &HistoryEntry) {
         let seconds = |us: u64| us as f64 / 1e6;
         self.duration.get_or_create(&[]).set(seconds(entry.took_us));
         if let Some(blackout) = entry.blackout_us {

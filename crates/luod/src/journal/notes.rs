@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! state/epoch               which boot the rest belongs to
-//! state/update              the id of the update that is under way before the jump
+//! state/update              the update that is under way before the jump: its id, and when
+//!                           it began
 //! state/jumping             is there if the service manager has been told to jump
 //! state/record              the record that the previous kernel handed over, as it came
 //! state/progress            how far the workloads of the record have come back
@@ -28,6 +29,15 @@ pub struct Notes {
     folder: PathBuf,
 }
 
+/// An update that has begun.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    /// Its id.
+    pub id: String,
+    /// When it began: microseconds since 1970. None if an earlier version noted it.
+    pub began_us: Option<u64>,
+}
+
 /// A workload that has sessions in the descriptor store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Owner {
@@ -37,12 +47,15 @@ pub struct Owner {
     pub identity: Identity,
     /// The workloads it needs.
     pub needs: Vec<String>,
-    /// Its sessions.
+    /// Its sessions in the store, and those of the previous kernel that it left long ago.
     pub sessions: Vec<String>,
     /// The sessions among them that came from the previous kernel.
     pub incoming: Vec<String>,
     /// Whether it has left.
     pub left: bool,
+    /// The sessions among them that it has left while no update was under way.
+    #[serde(default)]
+    pub parked: Vec<String>,
 }
 
 /// How far the workloads of the record have come back.
@@ -81,18 +94,28 @@ impl Notes {
     ///
     /// # Errors
     /// As the file system answers.
-    pub fn update(&self) -> io::Result<Option<String>> {
-        let text = self.read("update")?;
-        Ok(text.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+    pub fn update(&self) -> io::Result<Option<Begun>> {
+        let Some(bytes) = self.read("update")? else {
+            return Ok(None);
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let mut words = text.split_whitespace();
+        let id = words.next().unwrap_or_default().to_owned();
+        // An earlier version has noted the id alone.
+        let began_us = words.next().and_then(|word| word.parse().ok());
+        Ok(Some(Begun { id, began_us }))
     }
 
     /// Notes the update that is under way.
     ///
     /// # Errors
     /// As the file system answers.
-    pub fn set_update(&self, update: Option<&str>) -> io::Result<()> {
+    pub fn set_update(&self, update: Option<&Begun>) -> io::Result<()> {
         match update {
-            Some(update) => self.write("update", update.as_bytes()),
+            Some(Begun { id, began_us }) => {
+                let began_us = began_us.map(|time| time.to_string()).unwrap_or_default();
+                self.write("update", format!("{id} {began_us}\n").as_bytes())
+            }
             None => {
                 self.remove("jumping")?;
                 self.remove("update")
@@ -251,21 +274,29 @@ mod tests {
             sessions: vec!["cache".into()],
             incoming: vec![],
             left: true,
+            parked: vec![],
         };
         notes.set_owner(&owner).unwrap();
-        notes.set_update(Some("u-1")).unwrap();
+        let begun = Begun {
+            id: "u-1".into(),
+            began_us: Some(7),
+        };
+        notes.set_update(Some(&begun)).unwrap();
         notes.set_record(Some(b"bytes")).unwrap();
         assert!(!notes.is_jumping().unwrap());
         notes.set_jumping().unwrap();
         assert!(notes.is_jumping().unwrap());
         notes.set_update(None).unwrap();
         assert!(!notes.is_jumping().unwrap());
-        notes.set_update(Some("u-1")).unwrap();
+        fs::write(runtime.join("state/update"), "u-0").unwrap();
+        let of_old = notes.update().unwrap().unwrap();
+        assert_eq!((of_old.id.as_str(), of_old.began_us), ("u-0", None));
+        notes.set_update(Some(&begun)).unwrap();
         fs::write(runtime.join("state/workloads/junk"), "{").unwrap();
 
         let again = Notes::open(&runtime).unwrap();
         assert_eq!(again.owners().unwrap(), [owner]);
-        assert_eq!(again.update().unwrap().as_deref(), Some("u-1"));
+        assert_eq!(again.update().unwrap(), Some(begun));
         assert_eq!(again.record().unwrap().as_deref(), Some(&b"bytes"[..]));
         assert_eq!(again.progress().unwrap(), Progress::default());
 

@@ -84,6 +84,9 @@ pub trait Kernel {
     /// As the kernel answers. The record can be read without a tail too.
     fn seal(&self, tail: &dyn Fn(usize) -> Vec<u8>) -> Result<(), Failed>;
 
+    /// Has all on the disks that programs have written: a direct jump does not.
+    fn settle(&mut self);
+
     /// Jumps. It returns if the service manager jumps later, at the end of its shutdown.
     ///
     /// # Errors

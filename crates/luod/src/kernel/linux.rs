@@ -180,13 +180,14 @@ impl Kernel for Linux {
         self.loaded = true;
     }
 
+    fn settle(&mut self) {
+        // A kexec unmounts nothing and writes nothing back, so that is done here.
+        rustix::fs::sync();
+    }
+
     fn jump(&mut self, how: Jump) -> Result<(), Failed> {
         match how {
-            Jump::Direct => {
-                // A kexec unmounts nothing and writes nothing back, so that is done here.
-                rustix::fs::sync();
-                Err(kexec::execute().into())
-            }
+            Jump::Direct => Err(kexec::execute().into()),
             Jump::Systemctl => shutdown::begin(),
         }
     }

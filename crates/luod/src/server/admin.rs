@@ -24,11 +24,25 @@ pub(super) async fn dispatch(
     if let Method::Update { target } = method {
         return update(served, target, asked.more).await.map(Some);
     }
+    // An update is called off as soon as that is read.
+    let ending = match &method {
+        Method::Cancel { reason } => match served.agent.call_off(reason.as_deref()) {
+            Ok(ending) => Some(ending),
+            Err(why) => return Ok(Some(Err(why.into()))),
+        },
+        _ => None,
+    };
     // A task of its own does the work to its end, even if the administrator goes.
     let (tell, told) = oneshot::channel();
     let agent = Rc::clone(served.agent);
     tokio::task::spawn_local(async move {
-        let answer = answer(&agent, method).await;
+        let answer = match ending {
+            Some(ending) => {
+                agent.until_undone(ending).await;
+                Ok(done())
+            }
+            None => answer(&agent, method).await,
+        };
         // If the administrator has gone, nobody wants the answer.
         let _ = tell.send(answer);
     });

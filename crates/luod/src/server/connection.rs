@@ -21,7 +21,10 @@ use crate::agent::{Agent, Caller, Inbox};
 /// Serves a connection to its end.
 pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: UnixStream) {
     let stream = Rc::new(stream);
-    let (identity, reading) = match identify(&stream).await {
+    if door == Door::Admin {
+        agent.unread.watch(&stream);
+    }
+    let (identity, reading) = match identify(&stream, door).await {
         Ok(known) => known,
         Err(why) => {
             entry.warn(&format!("a connection is closed: {why}"));
@@ -57,16 +60,27 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
 /// other half would hold a buffer for writing, and a descriptor of the peer's process.
 async fn identify(
     stream: &Rc<UnixStream>,
+    door: Door,
 ) -> std::result::Result<(Identity, ReadConnection<Reader>), identity::Unknown> {
     let mut connection = Connection::new(Peer::new(Rc::clone(stream)));
     let peer = connection.peer_credentials().await;
     let peer = peer.map_err(identity::Unknown::Socket)?;
-    let identity = identity::of(identity::Peer {
+    let peer = identity::Peer {
         pid: peer.process_id().as_raw_nonzero().get(),
         uid: peer.unix_user_id().as_raw(),
         gid: peer.unix_primary_group_id().as_raw(),
         process: peer.process_fd(),
-    })?;
+    };
+    let identity = match identity::of(peer) {
+        // Who may connect there is an administrator. What one has said before it went, a
+        // cancel for example, is done all the same.
+        Err(_) if door == Door::Admin => Identity {
+            uid: peer.uid,
+            gid: peer.gid,
+            unit: None,
+        },
+        identity => identity?,
+    };
     let (reading, _) = connection.split();
     Ok((identity, reading))
 }

@@ -9,6 +9,7 @@ use zlink_core::varlink_service;
 
 use super::reply::{Answer, Result, with};
 use super::served::{Asked, End, Served};
+use crate::journal::history::Past;
 
 /// Updates that one call lists.
 const MOST: usize = 1000;
@@ -38,13 +39,18 @@ pub(super) async fn dispatch(
             // The file may be long and the disk slow, so another thread reads it.
             let read = tokio::task::spawn_blocking(move || history.last(most)).await;
             let read = read.unwrap_or_else(|why| Err(std::io::Error::other(why)));
-            let updates = read.unwrap_or_else(|why| {
+            let Past { updates, problems } = read.unwrap_or_else(|why| {
                 tracing::error!("the history: {why}");
-                Vec::new()
+                let problem = format!("the history cannot be read: {why}");
+                Past {
+                    problems: vec![problem],
+                    ..Past::default()
+                }
             });
+            let problems = (!problems.is_empty()).then_some(problems);
             Ok(Some(Ok(Answer {
                 long,
-                ..with(History { updates })
+                ..with(History { updates, problems })
             })))
         }
         Method::Watch if !asked.more => Ok(Some(Err(varlink_service::Error::ExpectedMore.into()))),

@@ -51,11 +51,16 @@ struct Ledger {
     open: BTreeMap<String, UnixStream>,
     finished: BTreeSet<String>,
     prepared: bool,
+    record: Vec<u8>,
     tail: Vec<u8>,
     /// The service manager's answer. While it shuts down, it takes a jump upon itself.
     shutdown: Shutdown,
     /// How often it was asked how its shutdown stands.
     asked: u64,
+    /// Where an administrator writes when the kernel is about to jump.
+    late: Option<UnixStream>,
+    /// How often it was told to jump.
+    jumps: u64,
     /// The calls that are to be refused next.
     refuse: BTreeSet<&'static str>,
 }
@@ -122,6 +127,11 @@ impl Fake {
         Session::from_fd(OwnedFd::from(theirs))
     }
 
+    /// The record, as it was last written.
+    pub(crate) fn record(&self) -> Vec<u8> {
+        self.lock().record.clone()
+    }
+
     /// The bytes that were added to the record before the jump.
     pub(crate) fn tail(&self) -> Vec<u8> {
         self.lock().tail.clone()
@@ -130,6 +140,16 @@ impl Fake {
     /// Says how the service manager's shutdown stands.
     pub(crate) fn shuts_down(&self, how: Shutdown) {
         self.lock().shutdown = how;
+    }
+
+    /// Has an administrator write something when all is written for the jump.
+    pub(crate) fn writes_late(&self, line: UnixStream) {
+        self.lock().late = Some(line);
+    }
+
+    /// How often it was told to jump.
+    pub(crate) fn jumps(&self) -> u64 {
+        self.lock().jumps
     }
 
     /// How often it was asked how the shutdown stands.
@@ -188,7 +208,8 @@ impl Kernel for Fake {
         Ok(())
     }
 
-    fn freeze(&mut self, _record: &[u8]) -> Result<(), Failed> {
+    fn freeze(&mut self, record: &[u8]) -> Result<(), Failed> {
+        self.lock().record = record.to_vec();
         self.refused("FREEZE")
     }
 
@@ -211,7 +232,15 @@ impl Kernel for Fake {
         ledger.shutdown
     }
 
+    fn settle(&mut self) {
+        let mut ledger = self.lock();
+        if let Some(mut line) = ledger.late.take() {
+            line.write_all(b"cancel").unwrap();
+        }
+    }
+
     fn jump(&mut self, _how: Jump) -> Result<(), Failed> {
+        self.lock().jumps += 1;
         if self.lock().shutdown == Shutdown::UnderWay {
             return Ok(());
         }

@@ -286,3 +286,115 @@ fn times_go_on_where_the_previous_kernel_stopped() {
         assert!(since >= 1_000_000, "{since} us");
     });
 }
+
+/// A world after the jump whose deadline is five seconds away.
+fn hurried(kernel: Fake, participants: &[(&str, &[&str], &[&str])]) -> World {
+    let world = World::with(OPEN, kernel, "restore_deadline = 5|");
+    let agent = &world.agent;
+    agent.begin_restore(record(participants), Progress::default());
+    agent.watch_the_deadline();
+    world
+}
+
+fn last(world: &World) -> luo_varlink::HistoryEntry {
+    world.agent.history().last(1).unwrap().updates.remove(0)
+}
+
+#[test]
+fn who_is_late_loses_nothing() {
+    run_fast(async {
+        let world = hurried(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        assert_eq!(world.phase(), Phase::Normal, "the deadline ends the update");
+        let entry = last(&world);
+        assert_eq!(entry.outcome, luo_varlink::Outcome::Incomplete);
+        assert_eq!(entry.reason.unwrap(), "these have not come back: db");
+
+        agent.restored(&peer.caller).unwrap();
+        let entry = last(&world);
+        assert_eq!(entry.outcome, luo_varlink::Outcome::Completed);
+        let reason = entry.reason.unwrap();
+        assert!(reason.starts_with("db served again"), "{reason}");
+        assert!(entry.blackout_us.is_some());
+        assert_eq!(agent.history().last(9).unwrap().updates.len(), 1);
+        agent.restored(&peer.caller).unwrap();
+
+        // Whoever is started again afterwards is as welcome.
+        agent.disconnected(&mut peer.caller);
+        let mut peer = Peer::new(2, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert!(agent.plan().obstacles.is_empty());
+        assert!(agent.restored(&peer.caller).is_err(), "it has nothing left");
+    });
+}
+
+#[test]
+fn who_waits_for_one_that_does_not_come_back_gets_its_own_at_the_deadline() {
+    run_fast(async {
+        let two: &[(&str, &[&str], &[&str])] = &[
+            ("store", &["store"], &[]),
+            ("a", &["a"], &["store"]),
+            ("vm", &["vm"], &["store"]),
+        ];
+        let world = hurried(Fake::with_incoming(&["store", "a", "vm"]), two);
+        let agent = &world.agent;
+        let mut a = Peer::new(1, 990);
+        a.register(&world, "a", &["store"]).unwrap();
+        let mut vm = Peer::new(2, 990);
+        vm.register(&world, "vm", &["store"]).unwrap();
+        let (one, other) = tokio::join!(agent.claim(&a.caller, "a"), agent.claim(&vm.caller, "vm"));
+        assert!(one.is_ok() && other.is_ok());
+        agent.restored(&a.caller).unwrap();
+        agent.restored(&vm.caller).unwrap();
+        until(|| world.phase() == Phase::Normal).await;
+        assert_eq!(world.kernel.finished(), ["store".to_owned()].into());
+        let reason = last(&world).reason.unwrap();
+        assert!(reason.contains("nobody claimed: store"), "{reason}");
+        assert!(!reason.contains("vm:"), "{reason}");
+    });
+}
+
+#[test]
+fn what_was_claimed_once_is_not_released_at_the_deadline() {
+    run_fast(async {
+        let world = hurried(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        // It is started again, and the deadline passes in that moment.
+        agent.disconnected(&mut peer.caller);
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(world.kernel.finished().is_empty());
+        let mut peer = Peer::new(2, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).unwrap();
+        assert_eq!(last(&world).outcome, luo_varlink::Outcome::Completed);
+    });
+}
+
+#[test]
+fn what_nobody_claims_is_released_at_the_deadline() {
+    run_fast(async {
+        let world = hurried(Fake::with_incoming(&["db.ram"]), ONE);
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        // The clock goes on while this sleeps, and the kernel then has its own time.
+        tokio::time::sleep(std::time::Duration::from_secs(7)).await;
+        until(|| world.phase() == Phase::Normal).await;
+        assert!(world.kernel.finished().contains("db.ram"));
+        world.agent.restored(&peer.caller).unwrap();
+        let entry = last(&world);
+        assert_eq!(entry.outcome, luo_varlink::Outcome::Incomplete);
+        assert!(entry.reason.unwrap().contains("nobody claimed: db.ram"));
+    });
+}

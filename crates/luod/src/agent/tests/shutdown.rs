@@ -6,7 +6,9 @@ use std::time::Duration;
 use luo_varlink::Outcome;
 use luo_varlink::admin::Error as Refusal;
 
+use super::super::clock::now_us;
 use super::*;
+use crate::journal::notes::Begun;
 use crate::manager::shutdown::Shutdown;
 
 /// Lets time pass until something has come about.
@@ -59,6 +61,14 @@ fn a_manager_that_refuses_undoes_all() {
     });
 }
 
+/// An update that began ten seconds ago.
+fn begun() -> Begun {
+    Begun {
+        id: "u-1".into(),
+        began_us: Some(now_us() - 10_000_000),
+    }
+}
+
 /// luod is killed in the shutdown, and started again with what it has noted.
 async fn restarted(shutdown: Shutdown) -> World {
     let (before, _peer) = frozen_in(World::with_manager(Fake::default())).await;
@@ -72,7 +82,7 @@ async fn restarted(shutdown: Shutdown) -> World {
 
     let world = World::with_manager(before.kernel.clone());
     let agent = &world.agent;
-    agent.notes.set_update(Some("u-1")).unwrap();
+    agent.notes.set_update(Some(&begun())).unwrap();
     agent.notes.set_jumping().unwrap();
     agent.start(Vec::new()).await.unwrap();
     world
@@ -93,7 +103,7 @@ fn luod_that_is_killed_in_a_shutdown_does_not_cancel_the_jump() {
         world.kernel.shuts_down(Shutdown::Over);
         in_time(|| world.phase() == Phase::Normal).await;
         assert!(!world.kernel.is_prepared());
-        let newest = world.agent.history().last(1).unwrap().remove(0);
+        let newest = world.agent.history().last(1).unwrap().updates.remove(0);
         assert_eq!(newest.outcome, Outcome::Cancelled);
     });
 }
@@ -105,5 +115,8 @@ fn luod_that_is_killed_and_finds_no_shutdown_cancels() {
         assert_eq!(world.phase(), Phase::Normal);
         assert!(!world.kernel.is_prepared());
         assert!(!world.agent.notes.is_jumping().unwrap());
+        let newest = world.agent.history().last(1).unwrap().updates.remove(0);
+        assert_eq!(newest.reason.as_deref(), Some("luod was restarted"));
+        assert!(newest.took_us >= 10_000_000, "{} us", newest.took_us);
     });
 }

@@ -21,6 +21,63 @@ fn a_refused_jump_undoes_all() {
 }
 
 #[test]
+fn a_cancel_is_taken_until_it_is_decided_that_the_machine_jumps() {
+    run(async {
+        let (world, mut peer) = frozen().await;
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        until(|| world.phase() == Phase::Jumping).await;
+        let (cancelled, why, ()) =
+            tokio::join!(world.agent.cancel(Some("wait")), jump, async { drop(gate) });
+        assert!(cancelled.is_ok(), "{cancelled:?}");
+        assert!(matches!(why.unwrap(), Refusal::Cancelled { .. }));
+        assert_eq!(world.kernel.jumps(), 0);
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_cancel_that_was_sent_and_not_read_counts() {
+    run(async {
+        let (world, _peer) = frozen().await;
+        let (ours, theirs) = std::os::unix::net::UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let line = Rc::new(tokio::net::UnixStream::from_std(ours).unwrap());
+        let agent = Rc::clone(&world.agent);
+        agent.unread.watch(&line);
+        let reader = tokio::task::spawn_local(async move {
+            line.readable().await.unwrap();
+            agent.call_off(None).unwrap();
+            let _ = line.try_read(&mut [0; 64]);
+            line
+        });
+        world.kernel.writes_late(theirs);
+        let why = world.agent.jump().await;
+        assert!(matches!(why, Refusal::Cancelled { .. }), "{why}");
+        assert_eq!(world.kernel.jumps(), 0);
+        reader.await.unwrap();
+    });
+}
+
+#[test]
+fn a_cancel_that_comes_too_late_is_told_so() {
+    run_fast(async {
+        let (world, _peer) = frozen_in(World::with_manager(Fake::default())).await;
+        world
+            .kernel
+            .shuts_down(crate::manager::shutdown::Shutdown::UnderWay);
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        until(|| world.kernel.jumps() == 1).await;
+        let refused = world.agent.cancel(None).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Illegal { .. }), "{refused}");
+        jump.abort();
+    });
+}
+
+#[test]
 fn the_next_kernel_hears_of_all_up_to_the_jump() {
     run(async {
         let (world, _peer) = frozen().await;
@@ -69,7 +126,7 @@ fn the_account_of_an_update_has_its_end() {
         };
         let (refused, ()) = tokio::join!(freeze, vetoes);
         assert!(refused.is_err());
-        let entry = world.agent.history().last(1).unwrap().remove(0);
+        let entry = world.agent.history().last(1).unwrap().updates.remove(0);
         let last = entry.timeline.last().unwrap();
         assert_eq!(
             (last.kind, last.phase),

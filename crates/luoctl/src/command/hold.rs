@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luoctl hold` and `luoctl take`: sessions for scripts, and for programs that run once.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use luo_client::agent::{Agent, EventKind, Workload};
+use luo_client::{Session, SessionName};
+use luo_varlink::client::Error as Refusal;
+
+use super::context::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Result};
+use crate::text::plain;
+
+/// How often it is looked whether the command has ended, while luod is listened to.
+const EACH: Duration = Duration::from_millis(50);
+
+/// Makes a session, gives it to a command as its standard input, and leaves it with luod
+/// when the command has succeeded. The session goes through each update that comes, until
+/// `luoctl take` or `luoctl release`. Takes the right to the name, as for any workload.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Hold {
+    /// The name of the workload and of its session.
+    name: String,
+    /// The command, which preserves files in the session.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+/// Takes back a session that was left with luod, and gives it to a command as its standard
+/// input. When the command has succeeded, the session is over; else it is kept.
+#[derive(clap::Args, Clone, Debug)]
+pub struct Take {
+    /// The name of the workload and of its session.
+    name: String,
+    /// The command, which retrieves the files of the session.
+    #[arg(last = true, required = true)]
+    command: Vec<String>,
+}
+
+pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
+    let name = session_name(&args.name)?;
+    if context.dry_run {
+        let text = format!("session '{name}' would be made; nothing was done");
+        return context.done("hold", &text);
+    }
+    let mut workload = register(context, &args.name)?;
+    let session = workload.create_session(&name)?;
+    let ended = run(&mut workload, &args.command, &session);
+    drop(session);
+    if let Err(why) = ended {
+        // A session that is dropped with its workload is dropped all the same.
+        let _ = workload.drop_session(&name);
+        return Err(why);
+    }
+    workload.detach()?;
+    context.done("hold", &format!("session '{name}' is left with luod"))
+}
+
+pub(super) fn take(context: &mut Context, args: &Take) -> Result {
+    let name = session_name(&args.name)?;
+    if context.dry_run {
+        let text = format!("session '{name}' would be taken back; nothing was done");
+        return context.done("take", &text);
+    }
+    let mut workload = register(context, &args.name)?;
+    let claim = workload.claim(&name)?;
+    let ended = run(&mut workload, &args.command, &claim.session);
+    drop(claim.session);
+    if let Err(why) = ended {
+        if !claim.incoming {
+            // It is left with luod as before. One of the previous kernel is kept anyhow.
+            workload.detach()?;
+        }
+        return Err(why);
+    }
+    if claim.incoming {
+        workload.restored()?;
+        workload.finish_session(&name)?;
+    } else {
+        workload.drop_session(&name)?;
+    }
+    context.done("take", &format!("session '{name}' is taken back, and over"))
+}
+
+fn session_name(name: &str) -> Result<SessionName> {
+    SessionName::new(name).map_err(|why| {
+        let message = format!("'{}' is no session's name: {why}", plain(name));
+        Failure::new(Exit::Usage, "bad-name", message)
+    })
+}
+
+fn register(context: &Context, name: &str) -> Result<Workload> {
+    Ok(Agent::connect_to(&context.folder)?.register(name, &[])?)
+}
+
+/// Runs a command to its end. An update that comes meanwhile is refused: what the command
+/// preserves is not whole yet.
+fn run(workload: &mut Workload, command: &[String], session: &Session) -> Result<()> {
+    let mut child = start(command, session)?;
+    loop {
+        let ended = child.try_wait().map_err(|why| failed(command, &why))?;
+        match ended {
+            Some(status) if status.success() => return Ok(()),
+            Some(status) => return Err(failed(command, &status)),
+            None => {}
+        }
+        let event = workload.next_event_within(EACH)?;
+        let Some(event) = event.filter(|event| event.kind != EventKind::Cancel) else {
+            continue;
+        };
+        let reason = format!("'{}' runs still", command.join(" "));
+        match workload.veto(&event, &reason) {
+            // The update is over by now.
+            Ok(()) | Err(luo_client::agent::Error::Refused(Refusal::NotExpected { .. })) => {}
+            Err(why) => return Err(why.into()),
+        }
+    }
+}
+
+fn start(command: &[String], session: &Session) -> Result<Child> {
+    let copy = session.try_clone().map_err(|why| failed(command, &why))?;
+    let mut words = command.iter();
+    Command::new(words.next().map_or("", String::as_str))
+        .args(words)
+        .stdin(Stdio::from(copy.into_fd()))
+        .spawn()
+        .map_err(|why| failed(command, &why))
+}
+
+fn failed(command: &[String], why: &dyn std::fmt::Display) -> Failure {
+    let command = command.first().map(String::as_str).unwrap_or_default();
+    let message = format!("{}: {why}", plain(command));
+    Failure::new(Exit::Refused, "command", message)
+}

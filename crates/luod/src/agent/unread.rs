@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The sockets of administrators, and whether there is something on them that nobody has
+//! read yet. A cancel that has been sent counts, even if luod had no time to look at it:
+//! so all is read before the jump.
+
+use std::cell::RefCell;
+use std::os::fd::AsFd;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long administrators are read from before the jump. One that sends without an end
+/// does not keep the machine from it.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// The sockets.
+#[derive(Default)]
+pub struct Unread(RefCell<Vec<Weak<dyn AsFd>>>);
+
+impl Unread {
+    /// Adds a socket, which is looked at as long as somebody has it.
+    pub fn watch<T: AsFd + 'static>(&self, socket: &Rc<T>) {
+        let socket: Weak<T> = Rc::downgrade(socket);
+        let mut all = self.0.borrow_mut();
+        all.retain(|known| known.strong_count() > 0);
+        all.push(socket);
+    }
+
+    /// Whether there is something unread.
+    fn is_there(&self) -> bool {
+        let all: Vec<Rc<dyn AsFd>> = {
+            let all = self.0.borrow();
+            all.iter().filter_map(Weak::upgrade).collect()
+        };
+        let flags = PollFlags::IN;
+        let fds = all.iter().map(|socket| socket.as_fd());
+        let fds = fds.map(|fd| PollFd::from_borrowed_fd(fd, flags));
+        let mut fds: Vec<_> = fds.collect();
+        let now = Timespec::default();
+        // If this cannot be told, nothing is waited for.
+        matches!(poll(&mut fds, Some(&now)), Ok(1..))
+    }
+
+    /// Waits until all has been read.
+    pub(super) async fn is_over(&self) {
+        let begun = Instant::now();
+        while self.is_there() && begun.elapsed() < PATIENCE {
+            // The tasks that read get their turn.
+            tokio::task::yield_now().await;
+        }
+    }
+}
