@@ -60,7 +60,11 @@ impl Actor {
             match self.said.recv_timeout(rest) {
                 Ok(line) => {
                     self.heard.push(line.clone());
-                    if line.split(' ').next().is_some_and(|word| words.contains(&word)) {
+                    if line
+                        .split(' ')
+                        .next()
+                        .is_some_and(|word| words.contains(&word))
+                    {
                         return Ok(line);
                     }
                 }
