@@ -9,7 +9,7 @@ use luo_abi::calls::{CALLS, Kind, Who};
 use luo_abi::uapi::SESSION_LINK_PREFIX;
 use luo_sys::{Device, Errno, FileStatus, Needed, Session, Token, Which, raw};
 
-use super::tools::{NO_RFC, NO_SYSFS, incoming, memory, retrieve};
+use super::tools::{NO_CONTRACT, NO_SYSFS, incoming, memory, retrieve};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
 use crate::difference::{absent, accepts, answers, missing};
@@ -25,13 +25,13 @@ pub(super) const CASES: &[Case] = &[
         "a-descriptor-without-privileges-moves-nothing",
         moves_nothing,
     )
-    .but(&[missing(NO_RFC)]),
+    .but(&[answers(Errno::EINVAL, NO_CONTRACT)]),
     here("openers-of-several-users", openers).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
     here("names-are-a-users-own", own_names).but(&[answers(Errno::EEXIST, NO_OWNERS)]),
     here("a-name-must-fit-with-the-user", long_name).but(&[accepts(NO_OWNERS)]),
     here("the-administrator-acts-for-a-user", on_behalf).but(&[accepts(NO_OWNERS)]),
     here("what-procfs-says-is-the-full-name", full_name).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
-    here("a-user-sees-its-own-sessions", sees_own).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    here("a-user-sees-its-own-sessions", sees_own).but(&[missing(NO_CONTRACT)]),
     here("quotas-have-defaults", defaults).but(&[absent(NO_SYSFS)]),
     here("quotas-are-a-users", quotas).but(&[absent(NO_SYSFS)]),
     here("given-back-room-is-there-again", room_again).but(&[absent(NO_SYSFS)]),

@@ -19,7 +19,7 @@
 //!
 //! # What it is not
 //!
-//! It refuses rather than pretends: `kexec_load`, kernels for after a panic, and
+//! It refuses rather than pretends: kernels for after a panic, and
 //! files other than memfds are refused with the errno of the kernel. It is no
 //! boundary of security: a program that wants to can tell it from a kernel, and get
 //! around it. It does not show, or shows differently:
