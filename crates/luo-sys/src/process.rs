@@ -53,6 +53,10 @@ impl Process {
     /// # Errors
     /// EBADF: it has no such descriptor. EPERM: not allowed. ESRCH: it has ended.
     pub fn descriptor(&self, fd: RawFd) -> Result<OwnedFd> {
+        // The number is the program's, and rustix takes none below zero.
+        if fd < 0 {
+            return Err(Error::of("pidfd_getfd")(rustix::io::Errno::BADF));
+        }
         rustix::process::pidfd_getfd(&self.fd, fd, PidfdGetfdFlags::empty())
             .map_err(Error::of("pidfd_getfd"))
     }
