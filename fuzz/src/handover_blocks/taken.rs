@@ -23,6 +23,7 @@ pub(super) fn check(host: TestHost, then: Then) {
 /// Claims each session and retrieves each file.
 fn take_back(host: &TestHost) -> Vec<SessionId> {
     let mut claimed = Vec::new();
+    let mut open = Vec::new();
     for session in queries::sessions(host, LIST_INCOMING) {
         if session.flags & SESSION_OF_DEVICE != 0 || session.state == SESSION_UNFINISHED {
             continue;
@@ -38,18 +39,41 @@ fn take_back(host: &TestHost) -> Vec<SessionId> {
         assert_eq!(files.len() as u64, session.files);
         for file in files {
             queries::dependencies(host, id, file.token);
-            let restored = host
-                .retrieve(id, file.token)
-                .expect("a file that is listed");
-            drop(restored);
+            open.push((id, file.token));
         }
         claimed.push(id);
     }
-    for file in queries::arrived(host) {
-        // Of two with one token the first is given.
-        let _ = ops::restore_file(host, file.token);
-    }
+    restore(host, open);
     claimed
+}
+
+/// Restores all files. What needs a file of another session waits until that one is
+/// restored; each round gets further, or nothing is left but what waits for a file of the
+/// device whose token another one has.
+fn restore(host: &TestHost, mut open: Vec<(SessionId, u64)>) {
+    loop {
+        for file in queries::arrived(host) {
+            // Of two with one token the first is given.
+            let _ = ops::restore_file(host, file.token);
+        }
+        let before = open.len();
+        let mut only_for_device = true;
+        open.retain(|&(id, token)| match host.retrieve(id, token) {
+            Ok(restored) => {
+                drop(restored);
+                false
+            }
+            Err(Error::Awaits(on)) => {
+                only_for_device &= on.of_device;
+                true
+            }
+            Err(why) => panic!("a file that is listed: {why}"),
+        });
+        if open.len() == before {
+            assert!(open.is_empty() || only_for_device, "nothing goes on");
+            return;
+        }
+    }
 }
 
 fn end(host: TestHost, sessions: &[SessionId]) {
