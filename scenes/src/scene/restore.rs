@@ -23,7 +23,8 @@ pub(super) fn unclaimed(stage: &Stage) -> Result<()> {
     );
     let reason = entry.reason.unwrap_or_default();
     ensure!(
-        reason.contains("did not come back: batch") && reason.contains("nobody claimed: batch"),
+        reason.contains("these have not come back: batch")
+            && reason.contains("nobody claimed: batch"),
         "the reason is: {reason}"
     );
     // The released session is gone: its name is free, and there is nothing to claim.
