@@ -26,6 +26,7 @@ pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
 
 fn accepted(sessions: &[Session], needs: &[(FileName, FileName)]) -> Result<()> {
     let device = device()?;
+    let mut claimed = Vec::new();
     for (expected, tokens) in sessions {
         let session = device.retrieve_session(&name(expected))?;
         same("the name", session.name()?, name(expected))?;
@@ -38,11 +39,18 @@ fn accepted(sessions: &[Session], needs: &[(FileName, FileName)]) -> Result<()> 
             let found: Vec<_> = found.map(|entry| (entry.session, entry.token)).collect();
             same("what it needs", found, wanted)?;
         }
+        claimed.push((session, *tokens));
+    }
+    // Those that stand first need those behind them: these are taken back before them, and
+    // finished after them.
+    for (session, tokens) in claimed.iter().rev() {
         for &token in *tokens {
             session
                 .retrieve_fd(Token(token))
                 .with_context(|| format!("token {token:#x}"))?;
         }
+    }
+    for (session, _) in &claimed {
         session.finish()?;
     }
     same("the number of refusals", refusals()?.len(), 0)?;
