@@ -166,15 +166,8 @@ impl Metrics {
             outcome: entry.outcome.word().to_owned(),
         };
         self.updates.get_or_create(&label).inc();
-        self.amended(entry);
-    }
-
-    /// More is known of the last update.
-    pub fn amended(&self, entry: &HistoryEntry) {
         let seconds = |us: u64| us as f64 / 1e6;
-        self.duration.get_or_create(&[]).set(seconds(entry.took_us));
         if let Some(blackout) = entry.blackout_us {
-            self.blackout.get_or_create(&[]).set(seconds(blackout));
             self.blackouts.observe(seconds(blackout));
         }
         for time in entry.phases() {
@@ -183,6 +176,17 @@ impl Metrics {
             };
             let phase = self.phases.get_or_create(&label);
             phase.observe(seconds(time.took()));
+        }
+        self.amended(entry);
+    }
+
+    /// More is known of the last update. The histograms have counted it already: what they
+    /// have counted cannot be taken back.
+    pub fn amended(&self, entry: &HistoryEntry) {
+        let seconds = |us: u64| us as f64 / 1e6;
+        self.duration.get_or_create(&[]).set(seconds(entry.took_us));
+        if let Some(blackout) = entry.blackout_us {
+            self.blackout.get_or_create(&[]).set(seconds(blackout));
         }
     }
 
@@ -233,7 +237,7 @@ mod tests {
         let has = |metrics: &Metrics, line: &str| metrics.text().lines().any(|is| is == line);
         let text = metrics.text();
         assert!(!text.contains("\nluod_last_"), "{text}");
-        metrics.over(&HistoryEntry {
+        let entry = HistoryEntry {
             update: "u-1".into(),
             outcome: luo_varlink::Outcome::Completed,
             reason: None,
@@ -243,12 +247,20 @@ mod tests {
             from_kernel: "a".into(),
             to_kernel: "b".into(),
             timeline: Vec::new(),
-        });
+        };
+        metrics.over(&entry);
         assert!(has(&metrics, "luod_last_blackout_seconds 0.25"));
         assert!(has(&metrics, "luod_last_update_seconds 3.5"));
         assert!(has(&metrics, "luod_updates_total{outcome=\"completed\"} 1"));
         assert!(has(&metrics, "luod_blackout_seconds_bucket{le=\"0.25\"} 1"));
         assert!(has(&metrics, "luod_blackout_seconds_bucket{le=\"0.1\"} 0"));
+        // A workload that comes back late makes no second update of it.
+        metrics.amended(&HistoryEntry {
+            blackout_us: Some(4_000_000),
+            ..entry
+        });
+        assert!(has(&metrics, "luod_last_blackout_seconds 4.0"));
+        assert!(has(&metrics, "luod_blackout_seconds_count 1"));
     }
 
     #[test]
