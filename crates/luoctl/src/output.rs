@@ -66,6 +66,14 @@ pub struct Output {
     pub paint: Paint,
 }
 
+/// A document as JSON, for people too.
+///
+/// # Errors
+/// There are none in practice, for our documents can be written.
+pub fn json(document: &impl Serialize) -> io::Result<String> {
+    Ok(serde_json::to_string_pretty(document)? + "\n")
+}
+
 impl Output {
     /// Standard output.
     #[must_use]
@@ -100,8 +108,7 @@ impl Output {
     /// # Errors
     /// Standard output cannot be written to.
     pub fn document(&mut self, document: &impl Serialize) -> io::Result<()> {
-        let text = serde_json::to_string_pretty(document)?;
-        self.line(text)
+        self.text(&json(document)?)
     }
 
     /// A document on one line, where several come one after the other.

@@ -9,7 +9,7 @@ use super::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::graph;
-use crate::output::Paint;
+use crate::output::{Paint, json};
 
 /// Draws which workload needs which: as text, for Graphviz, or as a picture. Everybody
 /// may.
@@ -41,10 +41,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         None => context.out.paint,
     };
     let text = match args.format {
-        _ if context.json => {
-            let json = serde_json::to_string_pretty(&graph);
-            json.map_err(std::io::Error::from)? + "\n"
-        }
+        _ if context.json => json(&graph)?,
         Format::Text => graph::text(&graph, paint),
         Format::Dot => graph::dot(&graph),
         Format::Svg => graph::svg(&graph),

@@ -10,7 +10,7 @@ use super::context::Context;
 use crate::document::History;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
-use crate::output::{Paint, Tone, complain};
+use crate::output::{Paint, Tone, complain, json};
 use crate::table::Table;
 use crate::text::{date, plain, took};
 use crate::timeline;
@@ -86,11 +86,6 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     };
     context.write(args.output.as_deref(), &text)?;
     Ok(Exit::Done)
-}
-
-fn json(history: &History) -> Result<String> {
-    let text = serde_json::to_string_pretty(history).map_err(std::io::Error::from)?;
-    Ok(text + "\n")
 }
 
 /// Nothing can be told, and that does not mean that nothing has happened.

@@ -86,6 +86,15 @@ impl Lane {
         });
     }
 
+    /// What was asked for ends with an event. Where nobody has noted the asking, the event
+    /// says how long it took.
+    fn answered(&mut self, event: &TimelineEvent, meaning: Meaning) {
+        let at = event.time_us;
+        let began = at.saturating_sub(event.took_us.unwrap_or(0));
+        let from = self.asked.take().unwrap_or(began);
+        self.bar(from, at, meaning, words(event, at.saturating_sub(from)));
+    }
+
     /// It stands still no more, at a time.
     fn stir(&mut self, at: u64) {
         if let Some(since) = self.still.take() {
@@ -96,30 +105,17 @@ impl Lane {
 
     fn add(&mut self, event: &TimelineEvent, updated: Option<u64>) {
         let at = event.time_us;
-        let began = event.took_us.map_or(at, |took| at.saturating_sub(took));
         match event.kind {
             TimelineKind::Asked => self.asked = Some(at),
             TimelineKind::Agreed => {
-                let from = self.asked.take().unwrap_or(began);
-                self.bar(
-                    from,
-                    at,
-                    Meaning::Step,
-                    words(event, at.saturating_sub(from)),
-                );
+                self.answered(event, Meaning::Step);
                 if matches!(event.phase, Phase::Freezing | Phase::Frozen) {
                     self.still = Some(at);
                 }
             }
             TimelineKind::Left => self.still = self.still.or(Some(at)),
             TimelineKind::Vetoed | TimelineKind::Late | TimelineKind::Lost => {
-                let from = self.asked.take().unwrap_or(began);
-                self.bar(
-                    from,
-                    at,
-                    Meaning::Trouble,
-                    words(event, at.saturating_sub(from)),
-                );
+                self.answered(event, Meaning::Trouble);
             }
             TimelineKind::Restored => {
                 if let Some(updated) = updated.filter(|_| !self.is_back) {
@@ -174,13 +170,7 @@ pub(super) fn lanes(entry: &HistoryEntry) -> Lanes {
             }
         }
         if event.kind == TimelineKind::Kernel {
-            let took = event.took_us.unwrap_or(0);
-            kernel.bar(
-                at.saturating_sub(took),
-                at,
-                Meaning::Kernel,
-                words(event, took),
-            );
+            kernel.answered(event, Meaning::Kernel);
         }
         if let Some(workload) = &event.workload {
             workloads.entry(workload).or_default().add(event, updated);
