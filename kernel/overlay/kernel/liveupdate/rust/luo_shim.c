@@ -26,35 +26,18 @@ static int __init luo_shim_parameter(char *value)
 }
 early_param("liveupdate", luo_shim_parameter);
 
-static int __init luo_shim_unclaimed_parameter(char *value)
-{
-	return luo_rust_set_unclaimed(value);
-}
-early_param("liveupdate_unclaimed", luo_shim_unclaimed_parameter);
+#define LUO_SHIM_PARAMETER(_name, _choice)					\
+static int __init luo_shim_##_name##_parameter(char *value)			\
+{										\
+	return luo_rust_set_choice(_choice, value);				\
+}										\
+early_param("liveupdate_" #_name, luo_shim_##_name##_parameter)
 
-static int __init luo_shim_reboot_parameter(char *value)
-{
-	return luo_rust_set_reboot(value);
-}
-early_param("liveupdate_reboot", luo_shim_reboot_parameter);
-
-static int __init luo_shim_legacy_parameter(char *value)
-{
-	return luo_rust_set_legacy(value);
-}
-early_param("liveupdate_legacy", luo_shim_legacy_parameter);
-
-static int __init luo_shim_openers_parameter(char *value)
-{
-	return luo_rust_set_openers(value);
-}
-early_param("liveupdate_openers", luo_shim_openers_parameter);
-
-static int __init luo_shim_open_parameter(char *value)
-{
-	return luo_rust_set_open(value);
-}
-early_param("liveupdate_open", luo_shim_open_parameter);
+LUO_SHIM_PARAMETER(unclaimed, LUO_CHOICE_UNCLAIMED);
+LUO_SHIM_PARAMETER(reboot, LUO_CHOICE_REBOOT);
+LUO_SHIM_PARAMETER(legacy, LUO_CHOICE_LEGACY);
+LUO_SHIM_PARAMETER(openers, LUO_CHOICE_OPENERS);
+LUO_SHIM_PARAMETER(open, LUO_CHOICE_OPEN);
 
 static int __init luo_shim_user_parameter(char *value)
 {
@@ -80,64 +63,29 @@ static ssize_t update_count_show(struct kobject *kobj,
 }
 static struct kobj_attribute luo_shim_update_count = __ATTR_RO(update_count);
 
-static ssize_t unclaimed_show(struct kobject *kobj, struct kobj_attribute *attr,
-			      char *page)
-{
-	return luo_rust_show_unclaimed(page);
-}
-
-static ssize_t unclaimed_store(struct kobject *kobj, struct kobj_attribute *attr,
-			       const char *text, size_t count)
-{
-	return luo_rust_store_unclaimed(text, count);
-}
-static struct kobj_attribute luo_shim_unclaimed = __ATTR_RW(unclaimed);
-
-static ssize_t reboot_show(struct kobject *kobj, struct kobj_attribute *attr,
-			   char *page)
-{
-	return luo_rust_show_reboot(page);
-}
-
-static ssize_t reboot_store(struct kobject *kobj, struct kobj_attribute *attr,
-			    const char *text, size_t count)
-{
-	return luo_rust_store_reboot(text, count);
-}
-static struct kobj_attribute luo_shim_reboot = __ATTR_RW(reboot);
-
-#define LUO_SHIM_USER(_name, _quota)						\
+/* An attribute that Rust knows as number _which of its kind. */
+#define LUO_SHIM_ATTRIBUTE(_name, _kind, _which)				\
 static ssize_t _name##_show(struct kobject *kobj,				\
 			    struct kobj_attribute *attr, char *page)		\
 {										\
-	return luo_rust_show_user(_quota, page);				\
+	return luo_rust_show_##_kind(_which, page);				\
 }										\
 										\
 static ssize_t _name##_store(struct kobject *kobj,				\
 			     struct kobj_attribute *attr, const char *text,	\
 			     size_t count)					\
 {										\
-	return luo_rust_store_user(_quota, text, count);			\
+	return luo_rust_store_##_kind(_which, text, count);			\
 }										\
 static struct kobj_attribute luo_shim_##_name = __ATTR_RW(_name)
 
-LUO_SHIM_USER(user_sessions, LUO_SHIM_USER_SESSIONS);
-LUO_SHIM_USER(user_files, LUO_SHIM_USER_FILES);
-LUO_SHIM_USER(user_dependencies, LUO_SHIM_USER_DEPENDENCIES);
-LUO_SHIM_USER(user_bytes, LUO_SHIM_USER_BYTES);
-
-static ssize_t legacy_show(struct kobject *kobj, struct kobj_attribute *attr,
-			   char *page)
-{
-	return luo_rust_show_legacy(page);
-}
-
-static ssize_t legacy_store(struct kobject *kobj, struct kobj_attribute *attr,
-			    const char *text, size_t count)
-{
-	return luo_rust_store_legacy(text, count);
-}
-static struct kobj_attribute luo_shim_legacy = __ATTR_RW(legacy);
+LUO_SHIM_ATTRIBUTE(unclaimed, choice, LUO_CHOICE_UNCLAIMED);
+LUO_SHIM_ATTRIBUTE(reboot, choice, LUO_CHOICE_REBOOT);
+LUO_SHIM_ATTRIBUTE(legacy, choice, LUO_CHOICE_LEGACY);
+LUO_SHIM_ATTRIBUTE(user_sessions, user, LUO_SHIM_USER_SESSIONS);
+LUO_SHIM_ATTRIBUTE(user_files, user, LUO_SHIM_USER_FILES);
+LUO_SHIM_ATTRIBUTE(user_dependencies, user, LUO_SHIM_USER_DEPENDENCIES);
+LUO_SHIM_ATTRIBUTE(user_bytes, user, LUO_SHIM_USER_BYTES);
 
 static ssize_t image_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *page)

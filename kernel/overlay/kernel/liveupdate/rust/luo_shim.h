@@ -17,6 +17,15 @@ enum luo_image {
 	LUO_IMAGE_BUSY,
 };
 
+/* What an administrator chooses by one of two words. */
+enum luo_choice {
+	LUO_CHOICE_UNCLAIMED,
+	LUO_CHOICE_REBOOT,
+	LUO_CHOICE_LEGACY,
+	LUO_CHOICE_OPENERS,
+	LUO_CHOICE_OPEN,
+};
+
 /* From C, for Rust. */
 void luo_shim_test_register(struct liveupdate_file_handler *fh);
 int luo_shim_create_sysfs(void);
@@ -26,11 +35,7 @@ enum luo_image luo_shim_image_now(void);
 
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);
-int luo_rust_set_unclaimed(const char *word);
-int luo_rust_set_reboot(const char *word);
-int luo_rust_set_legacy(const char *word);
-int luo_rust_set_openers(const char *word);
-int luo_rust_set_open(const char *word);
+int luo_rust_set_choice(unsigned int choice, const char *word);
 int luo_rust_set_user(const char *text);
 int luo_rust_early_init(void);
 int luo_rust_late_init(void);
@@ -38,13 +43,9 @@ int luo_rust_late_init(void);
 /* From Rust, for C: sysfs. */
 ssize_t luo_rust_show_state(char *page);
 ssize_t luo_rust_show_update_count(char *page);
-ssize_t luo_rust_show_unclaimed(char *page);
-ssize_t luo_rust_store_unclaimed(const char *text, size_t count);
-ssize_t luo_rust_show_reboot(char *page);
-ssize_t luo_rust_store_reboot(const char *text, size_t count);
-ssize_t luo_rust_show_legacy(char *page);
-ssize_t luo_rust_store_legacy(const char *text, size_t count);
 ssize_t luo_rust_show_image(char *page);
+ssize_t luo_rust_show_choice(unsigned int choice, char *page);
+ssize_t luo_rust_store_choice(unsigned int choice, const char *text, size_t count);
 
 /* What each user may have; in the order of luo_core's Quota::ALL. */
 enum luo_shim_quota {

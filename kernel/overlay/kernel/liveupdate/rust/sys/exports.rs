@@ -6,12 +6,13 @@
 //! subsystems that live at least as long as they are registered.
 
 use kernel::bindings;
-use kernel::ffi::{c_char, c_int, c_void};
+use kernel::ffi::{c_char, c_int, c_uint, c_void};
 use kernel::prelude::*;
 
 use super::flb::FlbTable;
 use super::handler_table::HandlerTable;
 use super::subsystem::SubsystemTable;
+use crate::policy::Choice;
 use crate::{boot, policy, reboot, registry};
 
 pub(super) fn ret(result: Result) -> c_int {
@@ -40,49 +41,27 @@ unsafe fn word_of<'a>(word: *const c_char) -> &'a [u8] {
     unsafe { CStr::from_char_ptr(word) }.to_bytes()
 }
 
-/// # Safety
-///
-/// `word` is null or terminated.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_set_unclaimed(word: *const c_char) -> c_int {
-    // SAFETY: By the caller's promise.
-    ret(policy::UNCLAIMED.choose_at_boot(unsafe { word_of(word) }))
+/// The choice that the shim means.
+pub(super) fn choice_of(choice: c_uint) -> Option<&'static Choice> {
+    Some(match choice {
+        bindings::luo_choice_LUO_CHOICE_UNCLAIMED => &policy::UNCLAIMED,
+        bindings::luo_choice_LUO_CHOICE_REBOOT => &policy::REBOOT,
+        bindings::luo_choice_LUO_CHOICE_LEGACY => &policy::LEGACY,
+        bindings::luo_choice_LUO_CHOICE_OPENERS => &policy::OPENERS,
+        bindings::luo_choice_LUO_CHOICE_OPEN => &policy::OPEN,
+        _ => return None,
+    })
 }
 
 /// # Safety
 ///
 /// `word` is null or terminated.
 #[no_mangle]
-unsafe extern "C" fn luo_rust_set_reboot(word: *const c_char) -> c_int {
+unsafe extern "C" fn luo_rust_set_choice(choice: c_uint, word: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
-    ret(policy::REBOOT.choose_at_boot(unsafe { word_of(word) }))
-}
-
-/// # Safety
-///
-/// `word` is null or terminated.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_set_legacy(word: *const c_char) -> c_int {
-    // SAFETY: By the caller's promise.
-    ret(policy::LEGACY.choose_at_boot(unsafe { word_of(word) }))
-}
-
-/// # Safety
-///
-/// `word` is null or terminated.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_set_openers(word: *const c_char) -> c_int {
-    // SAFETY: By the caller's promise.
-    ret(policy::OPENERS.choose_at_boot(unsafe { word_of(word) }))
-}
-
-/// # Safety
-///
-/// `word` is null or terminated.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_set_open(word: *const c_char) -> c_int {
-    // SAFETY: By the caller's promise.
-    ret(policy::OPEN.choose_at_boot(unsafe { word_of(word) }))
+    let word = unsafe { word_of(word) };
+    let chosen = choice_of(choice).ok_or(EINVAL);
+    ret(chosen.and_then(|choice| choice.choose_at_boot(word)))
 }
 
 /// # Safety

@@ -12,11 +12,10 @@ use kernel::prelude::*;
 use kernel::str::Formatter;
 use luo_core::{Quota, Quotas};
 
-use super::exports::ret;
+use super::exports::{choice_of, ret};
 use super::kexec;
-use crate::policy::Choice;
 use crate::say::Say;
-use crate::{policy, state};
+use crate::state;
 
 /// Makes the folder and its attributes.
 ///
@@ -73,54 +72,32 @@ unsafe extern "C" fn luo_rust_show_update_count(page: *mut c_char) -> isize {
 ///
 /// `page` is the page that sysfs gave to a show function.
 #[no_mangle]
-unsafe extern "C" fn luo_rust_show_unclaimed(page: *mut c_char) -> isize {
+unsafe extern "C" fn luo_rust_show_choice(choice: c_uint, page: *mut c_char) -> isize {
+    let Some(choice) = choice_of(choice) else {
+        return ret(Err(EINVAL)) as isize;
+    };
     // SAFETY: By the caller's promise.
-    unsafe { show(page, fmt!("{}\n", policy::UNCLAIMED.word())) }
+    unsafe { show(page, fmt!("{}\n", choice.word())) }
 }
 
 /// # Safety
 ///
 /// `text` has `count` bytes.
 #[no_mangle]
-unsafe extern "C" fn luo_rust_store_unclaimed(text: *const c_char, count: usize) -> isize {
+unsafe extern "C" fn luo_rust_store_choice(
+    choice: c_uint,
+    text: *const c_char,
+    count: usize,
+) -> isize {
     // SAFETY: By the caller's promise.
-    unsafe { store(text, count, &policy::UNCLAIMED) }
-}
-
-/// # Safety
-///
-/// `page` is the page that sysfs gave to a show function.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_show_reboot(page: *mut c_char) -> isize {
-    // SAFETY: By the caller's promise.
-    unsafe { show(page, fmt!("{}\n", policy::REBOOT.word())) }
-}
-
-/// # Safety
-///
-/// `text` has `count` bytes.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_store_reboot(text: *const c_char, count: usize) -> isize {
-    // SAFETY: By the caller's promise.
-    unsafe { store(text, count, &policy::REBOOT) }
-}
-
-/// # Safety
-///
-/// `page` is the page that sysfs gave to a show function.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_show_legacy(page: *mut c_char) -> isize {
-    // SAFETY: By the caller's promise.
-    unsafe { show(page, fmt!("{}\n", policy::LEGACY.word())) }
-}
-
-/// # Safety
-///
-/// `text` has `count` bytes.
-#[no_mangle]
-unsafe extern "C" fn luo_rust_store_legacy(text: *const c_char, count: usize) -> isize {
-    // SAFETY: By the caller's promise.
-    unsafe { store(text, count, &policy::LEGACY) }
+    let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
+    // `echo` ends its line.
+    let word = text.strip_suffix(b"\n").unwrap_or(text);
+    let chosen = choice_of(choice).ok_or(EINVAL);
+    match chosen.and_then(|choice| choice.choose(word)) {
+        Ok(()) => count as isize,
+        Err(why) => ret(Err(why)) as isize,
+    }
 }
 
 /// # Safety
@@ -163,21 +140,5 @@ unsafe extern "C" fn luo_rust_store_user(
             count as isize
         }
         None => ret(Err(EINVAL)) as isize,
-    }
-}
-
-/// Decides a choice by the word that was written to its attribute.
-///
-/// # Safety
-///
-/// `text` has `count` bytes.
-unsafe fn store(text: *const c_char, count: usize, choice: &Choice) -> isize {
-    // SAFETY: By the caller's promise.
-    let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
-    // `echo` ends its line.
-    let word = text.strip_suffix(b"\n").unwrap_or(text);
-    match choice.choose(word) {
-        Ok(()) => count as isize,
-        Err(why) => ret(Err(why)) as isize,
     }
 }
