@@ -15,6 +15,7 @@ use std::os::fd::AsRawFd as _;
 use luo_abi::{contract, rfc, uapi};
 use luo_sys::{Errno, Needed, Token, raw};
 
+use self::odd::by_descriptor;
 use self::stage::{
     CLAIMED, CLAIMED_EXHAUSTED, CONTRACT, CONTRACT_CLAIMED, EXHAUSTED, FROZEN, HANDED_OVER, NORMAL,
     PREPARED, RFC, Setting, UNCLAIMED, UNCLAIMED_EXHAUSTED, UPDATED, UPDATED_EXHAUSTED, failing,
@@ -223,15 +224,9 @@ table! {
         "descriptor-without-flag" EINVAL CONTRACT,
             |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.session_fd = 3);
         "no-descriptor" EBADF CONTRACT,
-            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| {
-            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
-            odd.session_fd = -1;
-        });
+            |s| s.dependency(contract::ADD_DEPENDENCY, by_descriptor(-1));
         "no-session" EINVAL CONTRACT,
-            |s| s.dependency(contract::ADD_DEPENDENCY, |odd| {
-            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
-            odd.session_fd = 0;
-        });
+            |s| s.dependency(contract::ADD_DEPENDENCY, by_descriptor(0));
         "name-without-end" EINVAL CONTRACT,
             |s| s.dependency(contract::ADD_DEPENDENCY, |odd| odd.on_session = [b'x'; 64]);
         "session-and-device" EINVAL CONTRACT,
@@ -273,15 +268,9 @@ table! {
         "descriptor-without-flag" EINVAL CONTRACT,
             |s| s.dependency(contract::DROP_DEPENDENCY, |odd| odd.session_fd = 3);
         "no-descriptor" EBADF CONTRACT,
-            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| {
-            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
-            odd.session_fd = -1;
-        });
+            |s| s.dependency(contract::DROP_DEPENDENCY, by_descriptor(-1));
         "no-session" EINVAL CONTRACT,
-            |s| s.dependency(contract::DROP_DEPENDENCY, |odd| {
-            odd.flags = contract::DEPENDENCY_BY_DESCRIPTOR;
-            odd.session_fd = 0;
-        });
+            |s| s.dependency(contract::DROP_DEPENDENCY, by_descriptor(0));
         "incoming" EINVAL CONTRACT_CLAIMED,
             |s| s.session.drop_dependency(Token(1), Needed::Here(Token(2)));
         "token-unknown" ENOENT CONTRACT,

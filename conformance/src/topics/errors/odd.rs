@@ -3,7 +3,7 @@
 
 use std::os::fd::AsRawFd as _;
 
-use luo_abi::contract::{Dependency, LIST_FILES, LIST_INCOMING, List};
+use luo_abi::contract::{DEPENDENCY_BY_DESCRIPTOR, Dependency, LIST_FILES, LIST_INCOMING, List};
 use luo_abi::rfc::LiveupdateFd;
 use luo_abi::uapi::{CreateSession, SESSION_NAME_LENGTH};
 use luo_sys::SessionName;
@@ -141,6 +141,14 @@ impl Stage {
         argument[24] = 96;
         argument[28] = 1;
         raw::ioctl(target, command, &mut argument).map(drop)
+    }
+}
+
+/// Names the session of the file that is needed by a descriptor.
+pub(super) fn by_descriptor(fd: i32) -> impl FnOnce(&mut Dependency) {
+    move |odd| {
+        odd.flags = DEPENDENCY_BY_DESCRIPTOR;
+        odd.session_fd = fd;
     }
 }
 
