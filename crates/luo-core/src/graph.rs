@@ -20,7 +20,7 @@ mod order;
 mod tests;
 mod walk;
 
-use self::node::{Node, Nodes};
+use self::node::{Along, NeededBy, Needs, Node, Nodes};
 pub(crate) use self::order::{First, Order};
 
 use crate::error::Error;
@@ -40,11 +40,6 @@ pub(crate) enum Target {
     /// A file that went, under the name it had: the dependency is missing.
     Gone(FileName),
 }
-
-/// The role of the list in the file that needs.
-enum Needs {}
-/// The role of the list in the file that is needed.
-enum NeededBy {}
 
 /// A dependency: `from` needs `target`.
 struct Edge {
@@ -66,15 +61,6 @@ impl Linked<kind::Edge, NeededBy> for Edge {
     fn links(&mut self) -> &mut Links<kind::Edge> {
         &mut self.needed_by
     }
-}
-
-/// A way along the edges.
-#[derive(Clone, Copy)]
-enum Along {
-    /// From a file to what it needs.
-    Needs,
-    /// From a file to those who need it.
-    NeededBy,
 }
 
 /// The files and what they need.

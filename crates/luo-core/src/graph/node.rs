@@ -1,10 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The nodes: a file's lists of edges, and its part in walks and orders.
 
-use super::{Along, NeededBy, Needs};
 use crate::id::{kind, EdgeId, FileId};
 use crate::mem::Vec;
 use crate::table::list::List;
+
+/// The role of the list in the file that needs.
+pub(super) enum Needs {}
+/// The role of the list in the file that is needed.
+pub(super) enum NeededBy {}
+
+/// A way along the edges.
+#[derive(Clone, Copy)]
+pub(super) enum Along {
+    /// From a file to what it needs.
+    Needs,
+    /// From a file to those who need it.
+    NeededBy,
+}
 
 pub(super) struct Node {
     /// Whose node this is; the slot may be used again.

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Orders of files that their dependencies ask for.
 
-use super::node::{Nodes, Place};
-use super::{Along, Graph};
+use super::node::{Along, Nodes, Place};
+use super::Graph;
 use crate::id::FileId;
 
 /// Which files of an order come first.

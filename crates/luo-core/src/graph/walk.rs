@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Walks along the edges: is there a path, and what is all that a file needs?
 
-use super::node::Visit;
-use super::{Along, Graph};
+use super::node::{Along, Visit};
+use super::Graph;
 use crate::id::FileId;
 use crate::mem::{OutOfMemory, Vec};
 
