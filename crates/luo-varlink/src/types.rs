@@ -178,6 +178,9 @@ words! {
         Completed = "completed",
         /// The machine runs the new kernel; something was not taken back.
         Incomplete = "incomplete",
+        /// The machine runs the new kernel, and jumped by somebody else's hand before the
+        /// workloads stood still; all have theirs back.
+        Unfrozen = "unfrozen",
         /// Nothing has changed: somebody refused, was late or was lost.
         Cancelled = "cancelled",
         /// Nothing has changed: a check failed.

@@ -7,6 +7,7 @@
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
 //! interrupt PHASE luoctl ARGS     runs it, and interrupts it once the agent is in a phase
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
+//! kexec                           jumps without luod
 //! wait WHAT                       until `luoctl status` has that
 //! ```
 //!
@@ -94,6 +95,7 @@ fn machine(script: &str) -> Result {
                 ["luoctl", words @ ..] => jump(words)?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
+            "kexec" => kexec()?,
             "wait" => wait(&words.join(" "))?,
             _ => return Err(format!("no such line: {line}").into()),
         }
@@ -174,6 +176,13 @@ fn luoctl(line: &str, words: &[&str]) -> Result {
 /// It does not come back.
 fn jump(words: &[&str]) -> Result {
     let output = command(words).output()?;
+    Err(format!("no jump: {output:?}").into())
+}
+
+/// Somebody else's jump. It does not come back.
+fn kexec() -> Result {
+    let program = env::var_os("LUOCTL_TEST_SIMULATOR").ok_or("no simulator")?;
+    let output = Command::new(program).arg("kexec").output()?;
     Err(format!("no jump: {output:?}").into())
 }
 

@@ -81,6 +81,7 @@ impl Machine {
                 .env("LUOCTL_TEST_FOLDER", folder)
                 .env("LUOCTL_TEST_LUOD", program("luod"))
                 .env("LUOCTL_TEST_LUOCTL", LUOCTL)
+                .env("LUOCTL_TEST_SIMULATOR", program("luo-sim"))
                 .env(paths::RUNTIME_VARIABLE, runtime);
             simulator = simulator.boot(program);
         }

@@ -245,6 +245,25 @@ fn a_script_leaves_a_session_and_takes_it_back() {
 }
 
 #[test]
+fn somebody_else_jumps() {
+    let before = "
+        luod
+        workload cache
+        luoctl --json prepare
+        kexec
+    ";
+    let after = "
+        luod
+        luoctl sessions
+        workload cache claim
+        wait normal
+        luoctl history
+    ";
+    let machine = Machine::new("").boot(before).boot(after);
+    compare!("somebody_else_jumps", machine.run());
+}
+
+#[test]
 fn interrupted_it_cancels() {
     let script = "
         luod

@@ -29,7 +29,7 @@ pub fn tone(outcome: Outcome) -> Tone {
     match outcome {
         Outcome::Completed => Tone::Good,
         Outcome::Incomplete => Tone::Bad,
-        Outcome::Cancelled | Outcome::Refused => Tone::Warn,
+        Outcome::Unfrozen | Outcome::Cancelled | Outcome::Refused => Tone::Warn,
     }
 }
 

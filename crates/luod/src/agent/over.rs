@@ -13,6 +13,7 @@ use crate::kernel;
 
 /// The outcome of an update after the jump, and what there is to say of it.
 fn told(
+    frozen: bool,
     missing: &BTreeSet<String>,
     released: &BTreeSet<String>,
     came: &[String],
@@ -26,9 +27,14 @@ fn told(
         reasons.push(format!("nobody claimed: {}", names(released)));
     }
     let outcome = match reasons.is_empty() {
-        true => Outcome::Completed,
+        true if frozen => Outcome::Completed,
+        true => Outcome::Unfrozen,
         false => Outcome::Incomplete,
     };
+    if !frozen {
+        let text = "the machine jumped by somebody else's hand, before the workloads stood still";
+        reasons.push(text.to_owned());
+    }
     reasons.extend_from_slice(came);
     let reason = (!reasons.is_empty()).then(|| reasons.join("; "));
     (outcome, reason)
@@ -85,14 +91,17 @@ impl Agent {
             .collect();
         // The jump has set the clock anew, so the time over it is measured by moments.
         let before = record.freeze.time_us.saturating_sub(record.began_us);
-        let (outcome, reason) = told(&missing, &released, &[]);
+        let (outcome, reason) = told(record.frozen, &missing, &released, &[]);
         let entry = HistoryEntry {
             update: record.update,
             outcome,
             reason,
             began_us: record.began_us,
             took_us: before.saturating_add(record.freeze.until(&self.moment())),
-            blackout_us: progress.last.map(|last| record.freeze.until(&last)),
+            blackout_us: progress
+                .last
+                .filter(|_| record.frozen)
+                .map(|last| record.freeze.until(&last)),
             from_kernel: record.from_kernel,
             to_kernel: kernel::release(),
             timeline: lines(timeline),
@@ -102,6 +111,7 @@ impl Agent {
             self.state.borrow_mut().late = Some(Late {
                 entry: entry.clone(),
                 freeze: record.freeze,
+                frozen: record.frozen,
                 ended: Instant::now(),
                 missing,
                 released,
@@ -130,8 +140,9 @@ impl Agent {
             let came = format!("{name} served again {seconds:.1} s after the end of the update");
             late.came.push(came);
             let entry = &mut late.entry;
-            (entry.outcome, entry.reason) = told(&late.missing, &late.released, &late.came);
-            entry.blackout_us = Some(late.freeze.until(&now));
+            (entry.outcome, entry.reason) =
+                told(late.frozen, &late.missing, &late.released, &late.came);
+            entry.blackout_us = late.frozen.then(|| late.freeze.until(&now));
             let before = late.freeze.time_us.saturating_sub(entry.began_us);
             entry.took_us = before.saturating_add(late.freeze.until(&now));
             entry.timeline.push(TimelineEvent {

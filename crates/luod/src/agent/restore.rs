@@ -36,6 +36,12 @@ impl Agent {
     /// jumped.
     pub(super) fn begin_restore(&self, record: Record, progress: Progress) {
         let now = self.moment();
+        if !record.frozen {
+            tracing::warn!(
+                update = record.update,
+                "the machine jumped by somebody else's hand, before the workloads stood still"
+            );
+        }
         {
             let mut state = self.state.borrow_mut();
             let state = &mut *state;

@@ -8,7 +8,7 @@ use std::time::Instant;
 use luo_core::transition;
 use luo_sys::{Event as KernelEvent, State as KernelState};
 use luo_varlink::{
-    Event, HistoryEntry, Identity, Phase, Step, TimelineEvent, WorkloadState, admin,
+    Event, HistoryEntry, Identity, Phase, Step, Target, TimelineEvent, WorkloadState, admin,
 };
 use tokio::sync::mpsc;
 
@@ -113,7 +113,9 @@ pub(super) struct Update {
     pub(super) asked_to_prepare: Vec<String>,
     pub(super) asked_to_freeze: Vec<String>,
     pub(super) freeze: Moment,
-    /// Bytes set aside for the record.
+    /// The kernel to jump into.
+    pub(super) target: Target,
+    /// Bytes set aside for the record that is written once all stand still.
     pub(super) room: usize,
     /// Lines of the timeline that are in it.
     pub(super) recorded: usize,
@@ -136,6 +138,7 @@ impl Update {
             asked_to_prepare: Vec::new(),
             asked_to_freeze: Vec::new(),
             freeze: Moment::default(),
+            target: Target::default(),
             room: 0,
             recorded: 0,
             ear: None,
@@ -176,6 +179,8 @@ pub(super) struct Late {
     pub(super) entry: HistoryEntry,
     /// When the first workload was asked to stand still.
     pub(super) freeze: Moment,
+    /// Whether the workloads stood still when the machine jumped.
+    pub(super) frozen: bool,
     /// The end of the update.
     pub(super) ended: Instant,
     /// The workloads that have not come back.

@@ -206,6 +206,7 @@ fn record(participants: &[(&str, &[&str], &[&str])]) -> Record {
         update: "u-1".into(),
         began_us: 1,
         freeze: Moment::default(),
+        frozen: true,
         from_kernel: "before".into(),
         participants: participants.collect(),
         timeline: Vec::new(),

@@ -3,10 +3,15 @@
 //! a row with [`Agent::update`].
 //!
 //! ```text
-//! prepare   check -> load -> ask all (what is needed first) -> the kernel prepares
-//! freeze    ask all (those that need others first) -> the record -> the kernel freezes
+//! prepare   check -> try to load -> ask all (what is needed first) -> a record
+//!           -> the kernel prepares
+//! freeze    load -> ask all (those that need others first) -> the record
+//!           -> the kernel freezes
 //! jump      see `jump`
 //! ```
+//!
+//! While a kernel is loaded, whoever reboots the machine jumps into it (`systemctl reboot`
+//! does). So it is loaded as late as can be, and nobody stands still while that lasts.
 //!
 //! Enter at [`Agent::prepare`] and [`Agent::freeze`]. Each of them first asks the engine's
 //! table whether the step is legal (`state::Place::allows`), and if any part of it fails
@@ -85,19 +90,30 @@ impl Agent {
             return Err(Error::CheckFailed { report });
         }
         self.heed_doom()?;
-        self.kernel_step("the kernel is loaded", move |kernel| kernel.load(&target))
-            .await?;
+        if let Some(update) = &mut self.state.borrow_mut().update {
+            update.target = target.clone();
+        }
+        self.kernel_step("the kernel can be loaded", move |kernel| {
+            kernel.try_load(&target)
+        })
+        .await?;
         self.ask_all(Step::Prepare).await?;
         self.within_limits().await?;
-        let room = {
-            let room = self.record().room_for();
-            if let Some(update) = &mut self.state.borrow_mut().update {
-                update.room = room;
-            }
-            room
+        let moment = self.moment();
+        let record = Record {
+            freeze: moment,
+            frozen: false,
+            ..self.record()
         };
-        self.kernel_step("the kernel is prepared", move |kernel| kernel.prepare(room))
-            .await?;
+        let room = record.room_for();
+        if let Some(update) = &mut self.state.borrow_mut().update {
+            update.room = room;
+        }
+        let record = encode(&record, room)?;
+        self.kernel_step("the kernel is prepared", move |kernel| {
+            kernel.prepare(&record, room)
+        })
+        .await?;
         self.heed_doom()?;
         self.enter(Phase::Prepared);
         Ok(())
@@ -109,10 +125,6 @@ impl Agent {
     /// As [`Error`] says; all is undone then.
     pub async fn freeze(&self) -> Result<(), Error> {
         self.state.borrow().phase.allows(KernelEvent::Freeze)?;
-        let moment = self.moment();
-        if let Some(update) = &mut self.state.borrow_mut().update {
-            update.freeze = moment;
-        }
         self.enter(Phase::Freezing);
         match self.stand_still().await {
             Ok(()) => Ok(()),
@@ -121,6 +133,19 @@ impl Agent {
     }
 
     async fn stand_still(&self) -> Result<(), Error> {
+        let target = {
+            let state = self.state.borrow();
+            let update = state.update.as_ref();
+            update
+                .map(|update| update.target.clone())
+                .unwrap_or_default()
+        };
+        self.kernel_step("the kernel is loaded", move |kernel| kernel.load(&target))
+            .await?;
+        let moment = self.moment();
+        if let Some(update) = &mut self.state.borrow_mut().update {
+            update.freeze = moment;
+        }
         self.ask_all(Step::Freeze).await?;
         let room = self
             .state
@@ -132,11 +157,7 @@ impl Agent {
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.recorded = record.timeline.len();
         }
-        let record = record.encode(room).map_err(|why| Error::Kernel {
-            call: "the record".to_owned(),
-            errno: 0,
-            message: why.to_string(),
-        })?;
+        let record = encode(&record, room)?;
         self.kernel_step("the kernel is frozen", move |kernel| kernel.freeze(&record))
             .await?;
         self.heed_doom()?;
@@ -239,11 +260,20 @@ impl Agent {
             update: update.map_or_else(String::new, |update| update.id.clone()),
             began_us: update.map_or(0, |update| update.began_us),
             freeze: update.map(|update| update.freeze).unwrap_or_default(),
+            frozen: true,
             from_kernel: kernel::release(),
             participants,
             timeline: update.map_or_else(Vec::new, |update| update.timeline.clone()),
         }
     }
+}
+
+fn encode(record: &Record, room: usize) -> Result<Vec<u8>, Error> {
+    record.encode(room).map_err(|why| Error::Kernel {
+        call: "the record".to_owned(),
+        errno: 0,
+        message: why.to_string(),
+    })
 }
 
 /// An id that no other update has.

@@ -9,8 +9,13 @@
 //! 16  length of the text     u64
 //! 24  SHA-256 of the text    32 bytes
 //! 56  the text: JSON
-//!     the tail               then zeros
+//!     another record, or the tail, then zeros
 //! ```
+//!
+//! The first record is written once the kernel is prepared, so that a jump by somebody else's
+//! hand finds one. A second whole one is written behind it once all workloads stand still.
+//! The last that is whole counts, so that a jump in the middle of writing finds the first;
+//! an agent that knows one record only takes the first, which lists the same sessions.
 //!
 //! Nothing in a record is believed before its digest fits. A record of another version is
 //! refused, and no session is touched then: the agent that wrote it can be started.
@@ -45,6 +50,9 @@ const HEADER: usize = 56;
 /// Bytes of a line of the tail before its text.
 const LINE_HEADER: usize = 36;
 
+/// Records that are read, one behind the other.
+const MAX_RECORDS: usize = 4;
+
 /// Lines of a tail that are read.
 const MAX_TAIL: usize = 1024;
 
@@ -55,14 +63,27 @@ pub struct Record {
     pub update: String,
     /// When it began: microseconds since 1970.
     pub began_us: u64,
-    /// When the first workload was asked to stand still.
+    /// When the first workload was asked to stand still; in a record of workloads that run on,
+    /// when it was written.
     pub freeze: Moment,
+    /// Whether the workloads stand still.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub frozen: bool,
     /// The kernel's release.
     pub from_kernel: String,
     /// The workloads that take part, by name.
     pub participants: Vec<Participant>,
     /// The timeline so far.
     pub timeline: Vec<Arc<TimelineEvent>>,
+}
+
+const fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+const fn is_true(what: &bool) -> bool {
+    *what
 }
 
 /// A moment, by clocks that survive a kexec.
@@ -190,11 +211,24 @@ impl Record {
         Ok(bytes)
     }
 
-    /// Reads a record.
+    /// Reads a record: the last that is whole.
     ///
     /// # Errors
     /// [`BadRecord`]
     pub fn decode(bytes: &[u8]) -> Result<Self, BadRecord> {
+        let (mut record, mut rest) = Self::read_one(bytes)?;
+        for _ in 1..MAX_RECORDS {
+            let Ok((later, behind)) = Self::read_one(rest) else {
+                break;
+            };
+            (record, rest) = (later, behind);
+        }
+        record.timeline.extend(read_tail(rest));
+        Ok(record)
+    }
+
+    /// Reads the record at the beginning of bytes; gives what is behind it.
+    fn read_one(bytes: &[u8]) -> Result<(Self, &[u8]), BadRecord> {
         let (magic, rest) = bytes.split_first_chunk().ok_or(BadRecord::Magic)?;
         if magic != MAGIC {
             return Err(BadRecord::Magic);
@@ -211,15 +245,12 @@ impl Record {
         let text = usize::try_from(length)
             .ok()
             .filter(|&length| length <= MAX_LENGTH);
-        let text = text.and_then(|length| rest.get(..length));
-        let text = text.ok_or(BadRecord::Length(length))?;
+        let split = text.and_then(|length| rest.split_at_checked(length));
+        let (text, behind) = split.ok_or(BadRecord::Length(length))?;
         if Sha256::digest(text).as_slice() != digest || reserved != &[0; 4] {
             return Err(BadRecord::Digest);
         }
-        let mut record: Self = serde_json::from_slice(text)?;
-        let tail = rest.get(text.len()..).unwrap_or_default();
-        record.timeline.extend(read_tail(tail));
-        Ok(record)
+        Ok((serde_json::from_slice(text)?, behind))
     }
 }
 
@@ -282,6 +313,7 @@ pub(crate) mod tests {
                 ticks: Some(9),
                 ticks_per_second: Some(1e9),
             },
+            frozen: true,
             from_kernel: "7.3.4".into(),
             participants: vec![Participant {
                 name: "cache".into(),
@@ -311,6 +343,33 @@ pub(crate) mod tests {
         let mut bytes = record().encode(record().room_for()).unwrap();
         bytes.resize(bytes.len() + 100, 0);
         assert_eq!(Record::decode(&bytes).unwrap(), record());
+    }
+
+    #[test]
+    fn the_last_that_is_whole_counts() {
+        let first = Record {
+            frozen: false,
+            ..record()
+        };
+        let mut bytes = first.encode(MAX_LENGTH).unwrap();
+        let alone = bytes.len();
+        bytes.extend(record().encode(MAX_LENGTH).unwrap());
+        let both = bytes.len();
+        bytes.extend(tail(&[jumping()], MAX_LENGTH));
+        let read = Record::decode(&bytes).unwrap();
+        assert!(read.frozen);
+        assert_eq!(read.timeline.len(), 2);
+        // A jump in the middle of writing.
+        for length in alone..both {
+            let mut cut = bytes[..length].to_vec();
+            cut.resize(bytes.len(), 0);
+            assert_eq!(Record::decode(&cut).unwrap(), first, "{length} bytes");
+        }
+        for bit in alone * 8..both * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert_eq!(Record::decode(&damaged).unwrap(), first, "bit {bit}");
+        }
     }
 
     #[test]

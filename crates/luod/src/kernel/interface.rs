@@ -57,21 +57,28 @@ pub trait Kernel {
     /// As the kernel answers.
     fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed>;
 
-    /// Loads the kernel to jump into.
+    /// Finds out whether the kernel to jump into can be loaded: loads it, and drops it again.
+    ///
+    /// # Errors
+    /// As [`Kernel::load`].
+    fn try_load(&mut self, target: &Target) -> Result<(), Failed>;
+
+    /// Loads the kernel to jump into. As long as it is loaded, the service manager is kept
+    /// from shutting down as far as it lets itself be.
     ///
     /// # Errors
     /// A file cannot be opened; as the kernel answers.
     fn load(&mut self, target: &Target) -> Result<(), Failed>;
 
-    /// Sets `room` bytes of memory aside for the record, once all workloads are ready,
-    /// and has an orchestrator with states prepare.
+    /// Writes a record, once all workloads are ready, in case somebody else jumps, with
+    /// `room` bytes behind it for the next; and has an orchestrator with states prepare.
     ///
     /// # Errors
     /// As the kernel answers; [`Kernel::undo`] cleans up.
-    fn prepare(&mut self, room: usize) -> Result<(), Failed>;
+    fn prepare(&mut self, record: &[u8], room: usize) -> Result<(), Failed>;
 
-    /// Writes the record, once all workloads stand still, and has an orchestrator with
-    /// states freeze.
+    /// Writes the record behind the first, once all workloads stand still, and has an
+    /// orchestrator with states freeze.
     ///
     /// # Errors
     /// As the kernel answers; [`Kernel::undo`] cleans up.

@@ -19,6 +19,7 @@ use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::record::MAX_LENGTH;
+use crate::manager::inhibit::Inhibitor;
 use crate::manager::shutdown::{self, Shutdown};
 
 /// The record's token in the agent's own session.
@@ -47,6 +48,33 @@ pub struct Linux {
     /// handed over, or that of an earlier process of the agent.
     received: Option<Session>,
     loaded: bool,
+    /// Keeps others from shutting down while a kernel is loaded.
+    inhibitor: Option<Inhibitor>,
+}
+
+impl Own {
+    /// Writes a record behind what is written.
+    fn append(&mut self, record: &[u8]) -> Result<(), Failed> {
+        let end = self.written.checked_add(record.len());
+        let end = end.filter(|end| *end <= self.room);
+        let end = end.ok_or_else(|| Failed::new("the record", Errno::ENOSPC))?;
+        let written = self.record.write_all_at(record, self.written as u64);
+        written.map_err(|why| Failed::io("the record", &why))?;
+        self.written = end;
+        Ok(())
+    }
+}
+
+impl Linux {
+    /// Drops the kernel that was loaded, if there is one.
+    fn unload(&mut self) {
+        if std::mem::take(&mut self.loaded)
+            && let Err(why) = kexec::unload()
+        {
+            tracing::warn!("the kernel that was loaded stays loaded, and a reboot jumps: {why}");
+        }
+        self.inhibitor = None;
+    }
 }
 
 impl Kernel for Linux {
@@ -97,7 +125,15 @@ impl Kernel for Linux {
         }
     }
 
+    fn try_load(&mut self, target: &Target) -> Result<(), Failed> {
+        image::load(target)?;
+        self.loaded = true;
+        self.unload();
+        Ok(())
+    }
+
     fn load(&mut self, target: &Target) -> Result<(), Failed> {
+        self.inhibitor = Inhibitor::take();
         image::load(target)?;
         self.loaded = true;
         // This writes most of what other programs have written to the disks now, so that
@@ -106,19 +142,22 @@ impl Kernel for Linux {
         Ok(())
     }
 
-    fn prepare(&mut self, room: usize) -> Result<(), Failed> {
+    fn prepare(&mut self, record: &[u8], room: usize) -> Result<(), Failed> {
         let device = open()?;
         let name = session_name(OWN_SESSION)?;
         let session = device.create_session(&name)?;
-        let record = memfd::create("luod-record", room as u64)?;
-        memfd::add_seals(&record, memfd::Seals::GROW | memfd::Seals::SHRINK)?;
-        session.preserve_fd(&record, RECORD)?;
-        self.own = Some(Own {
+        let room = record.len().saturating_add(room).min(MAX_LENGTH);
+        let memory = memfd::create("luod-record", room as u64)?;
+        memfd::add_seals(&memory, memfd::Seals::GROW | memfd::Seals::SHRINK)?;
+        let mut own = Own {
             session,
-            record,
+            record: memory,
             room,
             written: 0,
-        });
+        };
+        own.append(record)?;
+        own.session.preserve_fd(&own.record, RECORD)?;
+        self.own = Some(own);
         // While sessions of an earlier update wait to be claimed, the state is UPDATED and
         // prepare would be refused: the kernel prepares in the jump then.
         if device.state() == Ok(State::Normal) {
@@ -128,11 +167,9 @@ impl Kernel for Linux {
     }
 
     fn freeze(&mut self, record: &[u8]) -> Result<(), Failed> {
-        let own = self.own.as_mut().filter(|own| record.len() <= own.room);
-        let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOSPC))?;
-        let written = own.record.write_all_at(record, 0);
-        written.map_err(|why| Failed::io("the record", &why))?;
-        own.written = record.len();
+        let own = self.own.as_mut();
+        let own = own.ok_or_else(|| Failed::new("the record", Errno::ENOENT))?;
+        own.append(record)?;
         let device = open()?;
         if device.state() == Ok(State::Prepared) {
             device.freeze().map_err(|why| refused(why, &device))?;
@@ -157,12 +194,7 @@ impl Kernel for Linux {
         cancel();
         self.own = None;
         self.received = None;
-        if std::mem::take(&mut self.loaded) {
-            // If this fails the image stays loaded, which does no harm.
-            if let Err(why) = kexec::unload() {
-                tracing::warn!("the kernel that was loaded stays loaded: {why}");
-            }
-        }
+        self.unload();
     }
 
     fn abandon(&self) {
@@ -188,7 +220,11 @@ impl Kernel for Linux {
     fn jump(&mut self, how: Jump) -> Result<(), Failed> {
         match how {
             Jump::Direct => Err(kexec::execute().into()),
-            Jump::Systemctl => shutdown::begin(),
+            Jump::Systemctl => {
+                // It would keep this very shutdown from beginning.
+                self.inhibitor = None;
+                shutdown::begin()
+            }
         }
     }
 

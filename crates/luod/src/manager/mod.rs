@@ -5,10 +5,12 @@
 //! |---|---|
 //! | `protocol` | the agreement between the agent and its manager |
 //! | `notify` | messages to the manager |
+//! | `inhibit` | a lock that keeps others from shutting down |
 //! | `shutdown` | the shutdown that `jump = "systemctl"` takes |
 //! | `store` | the descriptor store: what is in it outlives the agent |
 //! | `supervise` | the small manager itself |
 
+pub mod inhibit;
 pub mod notify;
 mod protocol;
 pub mod shutdown;

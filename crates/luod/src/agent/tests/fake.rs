@@ -51,6 +51,7 @@ struct Ledger {
     open: BTreeMap<String, UnixStream>,
     finished: BTreeSet<String>,
     prepared: bool,
+    loaded: bool,
     record: Vec<u8>,
     tail: Vec<u8>,
     /// The service manager's answer. While it shuts down, it takes a jump upon itself.
@@ -127,7 +128,12 @@ impl Fake {
         Session::from_fd(OwnedFd::from(theirs))
     }
 
-    /// The record, as it was last written.
+    /// Whether a kernel is loaded.
+    pub(crate) fn is_loaded(&self) -> bool {
+        self.lock().loaded
+    }
+
+    /// The records, as they were written.
     pub(crate) fn record(&self) -> Vec<u8> {
         self.lock().record.clone()
     }
@@ -198,18 +204,25 @@ impl Kernel for Fake {
         Ok(None)
     }
 
-    fn load(&mut self, _target: &Target) -> Result<(), Failed> {
+    fn try_load(&mut self, _target: &Target) -> Result<(), Failed> {
         self.refused("kexec_file_load")
     }
 
-    fn prepare(&mut self, _room: usize) -> Result<(), Failed> {
+    fn load(&mut self, _target: &Target) -> Result<(), Failed> {
+        self.refused("kexec_file_load")?;
+        self.lock().loaded = true;
+        Ok(())
+    }
+
+    fn prepare(&mut self, record: &[u8], _room: usize) -> Result<(), Failed> {
+        self.lock().record = record.to_vec();
         self.refused("PREPARE")?;
         self.lock().prepared = true;
         Ok(())
     }
 
     fn freeze(&mut self, record: &[u8]) -> Result<(), Failed> {
-        self.lock().record = record.to_vec();
+        self.lock().record.extend_from_slice(record);
         self.refused("FREEZE")
     }
 
@@ -223,7 +236,8 @@ impl Kernel for Fake {
     }
 
     fn abandon(&self) {
-        self.lock().prepared = false;
+        let mut ledger = self.lock();
+        (ledger.prepared, ledger.loaded) = (false, false);
     }
 
     fn shutdown(&self) -> Shutdown {

@@ -21,6 +21,60 @@ fn a_refused_jump_undoes_all() {
 }
 
 #[test]
+fn no_kernel_is_loaded_while_workloads_run_on() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        assert!(!world.kernel.is_loaded());
+        let freeze = world.agent.freeze();
+        let asked = async {
+            let event = peer.heard().await;
+            assert!(
+                world.kernel.is_loaded(),
+                "it is loaded before anybody stands still"
+            );
+            let agent = &world.agent;
+            let caller = &peer.caller;
+            agent
+                .answer(caller, &event.update, Step::Freeze, None)
+                .unwrap();
+        };
+        let (done, ()) = tokio::join!(freeze, asked);
+        done.unwrap();
+        world.agent.cancel(None).await.unwrap();
+        assert!(!world.kernel.is_loaded());
+
+        // One that cannot be loaded any more undoes all.
+        let (world, mut peer) = prepared().await;
+        world.kernel.refuse("kexec_file_load");
+        assert!(world.agent.freeze().await.is_err());
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_jump_by_somebody_else_finds_a_record() {
+    run(async {
+        let (before, _peer) = prepared().await;
+        let record = Record::decode(&before.kernel.record()).unwrap();
+        assert!(!record.frozen);
+        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+        let agent = &world.agent;
+        agent.begin_restore(record, Progress::default());
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        let entry = agent.history().last(1).unwrap().updates.remove(0);
+        assert_eq!(entry.outcome, luo_varlink::Outcome::Unfrozen);
+        assert!(entry.reason.unwrap().contains("somebody else"));
+        assert_eq!(entry.blackout_us, None);
+        assert!(entry.took_us < 60_000_000, "{} us", entry.took_us);
+    });
+}
+
+#[test]
 fn a_cancel_is_taken_until_it_is_decided_that_the_machine_jumps() {
     run(async {
         let (world, mut peer) = frozen().await;

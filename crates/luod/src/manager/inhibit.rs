@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A lock that keeps others from shutting the machine down while a kernel is loaded: any
+//! reboot would be a jump then. systemd-inhibit(1) has the lock as long as the program
+//! below it runs, which ends with the last of this process that holds the other end of its
+//! standard input.
+
+use std::io::{Read, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// How long the manager has to grant it.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The lock.
+#[derive(Debug)]
+pub struct Inhibitor {
+    child: Child,
+    /// Its end ends the program, and so the lock.
+    input: Option<ChildStdin>,
+}
+
+impl Inhibitor {
+    /// Takes the lock. Without systemd there is none, and if systemd does not grant it the
+    /// update goes on.
+    #[must_use]
+    pub fn take() -> Option<Self> {
+        if !Path::new("/run/systemd/system").is_dir() {
+            return None;
+        }
+        let mut command = Command::new("systemd-inhibit");
+        command.args([
+            "--what=shutdown",
+            "--mode=block",
+            "--who=luod",
+            "--why=a live update is under way, and any reboot would jump into its kernel",
+            "cat",
+        ]);
+        match Self::by(command) {
+            Ok(lock) => Some(lock),
+            Err(why) => {
+                tracing::warn!("systemd-inhibit: {why}: a reboot now would jump");
+                None
+            }
+        }
+    }
+
+    /// Runs a program that has the lock once it echoes what it reads.
+    fn by(mut command: Command) -> std::io::Result<Self> {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let (input, output) = (child.stdin.take(), child.stdout.take());
+        let mut lock = Self { child, input };
+        let (Some(input), Some(mut output)) = (&mut lock.input, output) else {
+            return Err(std::io::Error::other("there is no pipe"));
+        };
+        input.write_all(b"\n")?;
+        let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
+        let patience = Timespec::try_from(PATIENCE).unwrap_or_default();
+        let answered = poll(&mut fds, Some(&patience))? > 0;
+        match answered.then(|| output.read(&mut [0])).transpose()? {
+            Some(1..) => Ok(lock),
+            Some(0) => Err(std::io::Error::other("it is refused")),
+            None => Err(std::io::Error::other("it is not granted in time")),
+        }
+    }
+}
+
+impl Drop for Inhibitor {
+    fn drop(&mut self) {
+        self.input = None;
+        // The program below ends by itself; what waits for it need not be waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lock_is_there_until_it_is_dropped() {
+        let lock = Inhibitor::by(Command::new("cat")).unwrap();
+        let pid = lock.child.id();
+        assert!(Path::new(&format!("/proc/{pid}")).exists());
+        drop(lock);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn who_does_not_grant_it_is_told_apart() {
+        assert!(Inhibitor::by(Command::new("true")).is_err());
+        assert!(Inhibitor::by(Command::new("/nonexistent")).is_err());
+    }
+}
