@@ -47,6 +47,7 @@ where
     C: Caller<File = H::File>,
 {
     let call = admit(caller, command, Kind::Device)?;
+    instance.catch_up(host, caller)?;
     let request = Request {
         host,
         caller,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What one open of the device knows.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use luo_abi::errno::Errno;
 use luo_core::{ops, Opener, SessionId};
 
-use crate::caller::Identity;
+use crate::caller::{Caller, Identity};
 use crate::host::CallHost;
 use crate::log;
 
@@ -17,20 +17,23 @@ pub struct Instance {
     /// The session of the files that are registered here: the bits of its id, 0
     /// before there is one.
     session: AtomicU64,
+    /// What has to be done before the first call has been.
+    caught_up: AtomicBool,
     /// Who must have closed it before another may open the device, if there may be only
     /// one.
     opener: Option<Opener>,
 }
 
 impl Instance {
-    /// Opens the device for a caller whom the mode of its file admits: the first open takes
-    /// over what the previous kernel left, and each one finishes what could not be finished
-    /// at its close. Whoever opens it has to close it.
+    /// Opens the device for a caller whom the mode of its file admits, and does no more: a
+    /// host may open all its devices under one lock, and callbacks of handlers may need
+    /// that very lock. The rest comes with [`Self::catch_up`]. Whoever opens it has to
+    /// close it.
     ///
     /// # Errors
     /// EACCES if the administrator has it so that only who may administer the machine may;
     /// EBUSY if another has it open, see [`luo_core::Engine::enter_device`]; EIO if the
-    /// handover was refused, ENOMEM.
+    /// handover is known to be refused, ENOMEM.
     pub fn open<H: CallHost>(host: &H, caller: Identity) -> Result<Self, Errno> {
         if host.opens_strictly() && !caller.privileged {
             return Err(Errno::EACCES);
@@ -41,12 +44,52 @@ impl Instance {
             let entered = host.now(|engine| engine.enter_device(caller.actor()));
             Some(entered.map_err(|why| why.errno())?)
         };
-        take_over(host).inspect_err(|_| leave(host, opener))?;
+        let refused = host.now(|engine| engine.check_not_refused());
+        refused.map_err(|why| {
+            leave(host, opener);
+            why.errno()
+        })?;
         Ok(Self {
             seen: AtomicU64::new(host.now(|engine| engine.state_changes())),
             session: AtomicU64::new(0),
+            caught_up: AtomicBool::new(false),
             opener,
         })
+    }
+
+    /// What comes before the first call on this instance: the first instance of all takes
+    /// over what the previous kernel left, and each finishes what could not be finished at
+    /// its close.
+    ///
+    /// # Errors
+    /// EIO if the handover is refused, ENOMEM, EAGAIN if the caller was killed while it
+    /// waited.
+    pub(crate) fn catch_up<H: CallHost>(
+        &self,
+        host: &H,
+        caller: &impl Caller,
+    ) -> Result<(), Errno> {
+        if self.caught_up.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let by = caller.identity().actor();
+        let done = ops::catch_up(host, by, |why| log::still_unfinished(host, why));
+        match done {
+            Ok(report) => {
+                if let Some((sessions, files)) = report.taken_over {
+                    log::took_over(host, sessions, files);
+                }
+                // Two threads may both have done it; there was nothing left for the second.
+                self.caught_up.store(true, Ordering::Release);
+                Ok(())
+            }
+            Err((why, is_new)) => {
+                if is_new {
+                    log::refused(host, &why);
+                }
+                Err(why.errno())
+            }
+        }
     }
 
     /// The last close of the device's descriptor.
@@ -102,25 +145,6 @@ impl Instance {
                 let _ = ops::close_session(host, made);
                 Ok(SessionId::from_bits(theirs))
             }
-        }
-    }
-}
-
-/// Takes over what the previous kernel left, and tries again to finish what was closed.
-fn take_over<H: CallHost>(host: &H) -> Result<(), Errno> {
-    let opened = ops::open_device(host, |why| log::still_unfinished(host, why));
-    match opened {
-        Ok(report) => {
-            if let Some((sessions, files)) = report.taken_over {
-                log::took_over(host, sessions, files);
-            }
-            Ok(())
-        }
-        Err((why, is_new)) => {
-            if is_new {
-                log::refused(host, &why);
-            }
-            Err(why.errno())
         }
     }
 }

@@ -62,7 +62,7 @@ pub fn refused(host: &impl CallHost, why: &Error) {
         Level::Error,
         format_args!(
             "{why}; its memory stays quarantined until {until}, \
-             and opening /dev/liveupdate fails with EIO"
+             and /dev/liveupdate says EIO"
         ),
     );
 }
@@ -89,7 +89,7 @@ pub(crate) fn closed_unfinished(host: &impl CallHost, name: &SessionName, why: &
         Level::Warning,
         format_args!(
             "session \"{name}\" was closed but is not finished: {why}; \
-             the next open of /dev/liveupdate tries again"
+             whoever opens /dev/liveupdate next tries again"
         ),
     );
 }
@@ -102,7 +102,7 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
             Level::Warning,
             format_args!(
                 "{} files are not let go of by their handlers, or needed by such; \
-                 each open of /dev/liveupdate tries again",
+                 whoever opens /dev/liveupdate tries again",
                 report.stuck
             ),
         );

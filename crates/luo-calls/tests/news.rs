@@ -4,12 +4,17 @@
 use luo_abi::contract::{Info, GET_INFO};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{State, GET_STATE};
-use luo_calls::{close_session, Instance, Level};
+use luo_calls::{close_session, Identity, Instance, Level};
 use luo_core::ops;
 use luo_testhost::{Call, TestHost};
 use zerocopy::FromZeros;
 
 use crate::program::{Numbers, Program, ADMINISTRATOR};
+
+const USER: Identity = Identity {
+    uid: 1000,
+    privileged: false,
+};
 
 fn changes(host: &TestHost) -> u64 {
     host.engine(|engine| engine.state_changes())
@@ -52,7 +57,11 @@ fn the_log_says_what_nobody_can_be_told() {
     host.reboot().unwrap();
     let host = TestHost::warm(host.kexec());
     let said = || std::mem::take(&mut *host.said.lock().unwrap());
-    let _first = Instance::open(&host, ADMINISTRATOR).unwrap();
+    let program = Program::new(Numbers::Early);
+    let first = Instance::open(&host, ADMINISTRATOR).unwrap();
+    // An open only opens: the host may have locks then that callbacks need.
+    assert_eq!((said(), host.take_log()), (vec![], vec![]));
+    program.device(&host, &first, GET_STATE, &0u32).unwrap();
     let took_over = "took over sessions: 1, files: 1".to_owned();
     assert_eq!(said(), [(Level::Info, took_over)]);
     let session = ops::retrieve_session(
@@ -69,8 +78,20 @@ fn the_log_says_what_nobody_can_be_told() {
             if text.starts_with("session \"vm\" was closed but is not finished: ")),
         "{warned:?}"
     );
-    // The next open tries again, and this time it succeeds.
-    let _second = Instance::open(&host, ADMINISTRATOR).unwrap();
+    // It is not tried again by one who has the device open already, nor by an open.
+    host.take_log();
+    program.device(&host, &first, GET_STATE, &0u32).unwrap();
+    let second = Instance::open(&host, ADMINISTRATOR).unwrap();
+    assert_eq!(host.take_log(), [""; 0]);
+    // A user's calls run no callbacks of others.
+    let stranger = Instance::open(&host, USER).unwrap();
+    let user = Program::new(Numbers::Early);
+    user.identity.set(USER);
+    user.device(&host, &stranger, GET_STATE, &0u32).unwrap();
+    assert_eq!(host.take_log(), [""; 0]);
+    // The first call on the next one tries again, and this time it succeeds.
+    program.device(&host, &second, GET_STATE, &0u32).unwrap();
+    assert_ne!(host.take_log(), [""; 0]);
     assert_eq!(said(), []);
     assert_eq!(
         host.engine(|engine| engine.info(luo_core::Actor::Administrator, "", 0))

@@ -6,6 +6,7 @@
 //! begin (`enter` for one file, `lock_session` for a whole session), which
 //! respect where the machine is in an update (`crate::update_state`).
 
+mod accounts;
 mod files;
 mod sessions;
 
@@ -13,7 +14,7 @@ use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
-use crate::account::{Account, Quotas};
+use crate::account::Account;
 use crate::error::Error;
 use crate::failure::LastFailure;
 use crate::graph::Graph;
@@ -25,6 +26,7 @@ use crate::mem::Vec;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
+use crate::quota::Quotas;
 use crate::session::{Direction, File, RecordChain, Session, SessionChain, State};
 use crate::table::hash::Hash;
 use crate::table::index::Index;
@@ -55,8 +57,9 @@ pub struct Engine<H: Host> {
     pub(crate) incoming: List<kind::Session>,
     /// Incoming sessions that were closed without being finished.
     pub(crate) closed_pending: usize,
-    /// Incoming sessions that are not finished.
-    pub(crate) unfinished: usize,
+    /// Incoming sessions that are not finished, whoever has them. The update ends when
+    /// there is none left.
+    pub(crate) incoming_left: usize,
     /// The previous kernel handed sessions over.
     pub(crate) had_sessions: bool,
     /// A file that an unfinished session waited for is gone: trying again to
@@ -129,7 +132,7 @@ impl<H: Host> Engine<H> {
             outgoing: List::new(),
             incoming: List::new(),
             closed_pending: 0,
-            unfinished: 0,
+            incoming_left: 0,
             had_sessions: false,
             retry_wanted: false,
             gathered: false,

@@ -6,10 +6,10 @@ use core::fmt;
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
-use crate::account::Quota;
 use crate::file_name::FileName;
 use crate::handover::Refusal;
 use crate::mem::OutOfMemory;
+use crate::quota::Quota;
 use crate::text::{Compat, TextError};
 
 /// Why an operation did not happen. Whatever it had begun is undone.

@@ -49,7 +49,7 @@ impl<H: Host> Engine<H> {
             flags(&[registrations == self.registrations], into);
         }
         into.write_usize(self.closed_pending);
-        into.write_usize(self.unfinished);
+        into.write_usize(self.incoming_left);
         into.write_usize(self.busy);
         self.hash_sessions(
             into,

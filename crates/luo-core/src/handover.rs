@@ -57,7 +57,7 @@ pub struct SupplementFields {
 pub(crate) enum Handover {
     /// Nothing was handed over.
     Nothing,
-    /// The root is read; the sessions wait for the first open of the device.
+    /// The root is read; the sessions wait for the first call on the device.
     Waiting { root: u64, fields: RootFields },
     /// The sessions are being read; others wait.
     Working,

@@ -6,7 +6,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
 use crate::failure::Failure;
-use crate::handover::block::BlockMemory;
+use crate::handover::block::{BlockMemory, HandedMemory};
 use crate::handover::PageError;
 use crate::update::Report;
 
@@ -102,7 +102,7 @@ pub trait Host: Sized {
     /// A page that reaches the next kernel. Dropping it takes it back.
     type Block: BlockMemory;
     /// A page that came from the previous kernel, readable.
-    type Page: AsRef<[u8]>;
+    type Page: HandedMemory;
 
     /// A transition begins, `None` for what a reboot does. Called without the lock,
     /// as are the two that follow.

@@ -68,18 +68,20 @@ pub mod ops;
 mod owner;
 mod participant;
 mod query;
+mod quota;
 mod session;
 mod table;
 mod text;
 mod update;
 mod update_state;
+mod walk;
 
-pub use account::{Opener, Quota, Quotas};
+pub use account::Opener;
 pub use engine::Engine;
 pub use error::Error;
 pub use failure::{Failure, LastFailure};
 pub use file_name::FileName;
-pub use handover::block::BlockMemory;
+pub use handover::block::{BlockMemory, HandedMemory};
 pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
 pub use host::{
     Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval,
@@ -89,6 +91,7 @@ pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
 pub use losses::Losses;
 pub use owner::{Actor, Owner};
+pub use quota::{Quota, Quotas};
 pub use session::Direction;
 pub use text::{Compat, SessionName, Text, TextError};
 pub use update_state::{transition, Transition, TRANSITIONS};

@@ -19,7 +19,7 @@
 //! | [`prepare`], [`freeze`], [`cancel`], [`finish_update`] | the events |
 //! | [`list_files`] and its kin | the queries |
 //! | [`admit`] | boot: a previous kernel left something |
-//! | [`open_device`] | open of the device |
+//! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
@@ -38,12 +38,12 @@ pub use crate::session::preserve::{preserve_file, unpreserve_file};
 pub use crate::session::register::register_file;
 pub use crate::session::retrieve::{put_back_file, restore_file, retrieve_file};
 pub use crate::update::carry::Unclaimed;
+pub use crate::update::catch_up::{catch_up, CaughtUp};
 pub use crate::update::end::finish_update;
 pub use crate::update::event::{cancel, freeze, prepare};
 pub use crate::update::image::{Image, Legacy};
 pub use crate::update::leave::{close_session, finish_session};
 pub use crate::update::loss::Obstacle;
-pub use crate::update::open::{open_device, OpenReport};
 pub use crate::update::reboot::{reboot, Policy};
 pub use crate::update::takeover::admit;
 pub use crate::update::Report;

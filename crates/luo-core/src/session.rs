@@ -52,7 +52,7 @@ pub(crate) enum State {
     /// Outgoing: files may be preserved.
     Open,
     /// Incoming: nobody holds it. `finish_pending` if it was closed but a
-    /// handler did not let go; the next open of the device tries again.
+    /// handler did not let go; whoever opens the device next tries again.
     Unclaimed { finish_pending: bool },
     /// Incoming: somebody holds it. `finish_pending` as it was before, for a
     /// session that is put back.

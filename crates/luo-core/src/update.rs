@@ -15,11 +15,12 @@
 //! | `loss` | what cannot go with a reboot is lost alone |
 //! | `carry` | sessions that nobody has claimed go on to the next kernel |
 //! | `takeover` | reading what the previous kernel left |
-//! | `open` | opening the device |
+//! | `catch_up` | what comes before the first call on an open descriptor |
 //! | `leave` | finishing and closing a session |
 //! | `report` | what a transition did, as a log says it |
 
 pub(crate) mod carry;
+pub(crate) mod catch_up;
 pub(crate) mod end;
 pub(crate) mod event;
 mod files;
@@ -27,7 +28,6 @@ mod freeze;
 pub(crate) mod image;
 pub(crate) mod leave;
 pub(crate) mod loss;
-pub(crate) mod open;
 pub(crate) mod reboot;
 mod report;
 pub(crate) mod takeover;

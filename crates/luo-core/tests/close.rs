@@ -8,11 +8,11 @@ use crate::support::{handed, Call, TestHost};
 /// Opens the device and says which tokens were reported.
 fn open(host: &TestHost) -> (usize, Vec<u64>) {
     let mut tokens = Vec::new();
-    let report = ops::open_device(host, |why| match why {
+    let report = ops::catch_up(host, luo_core::Actor::Administrator, |why| match why {
         Error::CannotFinish { token, .. } => tokens.push(*token),
         other => panic!("{other}"),
     });
-    (report.unwrap().unfinished, tokens)
+    (report.unwrap().closed_pending, tokens)
 }
 
 #[test]
@@ -98,8 +98,8 @@ fn an_open_while_frozen_marks_nothing_for_later() {
     assert!(host.close(session).is_err());
     host.freeze().unwrap();
     let mut reported = Vec::new();
-    let report = ops::open_device(&host, |why| reported.push(*why)).unwrap();
-    assert_eq!((report.unfinished, reported), (1, vec![Error::Frozen]));
+    let report = ops::catch_up(&host, luo_core::Actor::Administrator, |why| reported.push(*why)).unwrap();
+    assert_eq!((report.closed_pending, reported), (1, vec![Error::Frozen]));
     // Unfreezing is not the time to finish it: somebody may have it by then.
     host.script().stuck.clear();
     host.take_log();

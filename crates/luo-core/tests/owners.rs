@@ -6,7 +6,7 @@ use luo_abi::supplement::{KIND_SESSION, SESSION_OF_NOBODY, SESSION_OF_USER};
 use luo_core::ops::{self, Needed};
 use luo_core::{Actor, BadRecord, Error, Quota, Quotas, Refusal, SessionId, SessionName};
 
-use crate::support::{name, Handed, TestHost};
+use crate::support::{name, Call, Handed, TestHost};
 
 const ALICE: Actor = Actor::User(1000);
 const BOB: Actor = Actor::User(1001);
@@ -311,4 +311,49 @@ fn one_opener_of_each_kind() {
     leave(root);
     assert!(enter(ALICE).is_ok() && enter(ROOT).is_ok());
     leave(bob);
+}
+
+/// What of a user's cannot go is lost alone, at the reboot: no user keeps the machine from
+/// its update, even where the administrator has the reboot veto.
+#[test]
+fn no_file_of_a_users_vetoes() {
+    let host = TestHost::cold();
+    let own = create(&host, ALICE, "own").unwrap();
+    for token in [1, 2, 3] {
+        host.preserve(own, token, token).unwrap();
+    }
+    host.needs(own, 1, Needed::Here(2)).unwrap();
+    let vm = create(&host, ROOT, "vm").unwrap();
+    host.preserve(vm, 1, 10).unwrap();
+    ops::unpreserve_file(&host, own, 2).unwrap();
+    ops::prepare(&host).unwrap();
+    // The first misses what it needs, the third's handler refuses, each time.
+    host.fail(Call::Freeze, 1, Errno::EFBIG);
+    ops::freeze(&host).unwrap();
+    host.fail(Call::Freeze, 0, Errno::EFBIG);
+    let report = host.reboot().unwrap();
+    assert_eq!(report.losses.files, 2);
+    let host = TestHost::opened(host.kexec());
+    let own = claim(&host, ALICE, "own").unwrap();
+    for (token, why) in [(1, Errno::ENOLINK), (3, Errno::EFBIG)] {
+        let lost = host.retrieve(own, token).map(|file| file.object);
+        assert_eq!(lost, Err(Error::Lost(why)));
+    }
+    let vm = claim(&host, ROOT, "vm").unwrap();
+    assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
+}
+
+/// Mended before the reboot, it goes.
+#[test]
+fn a_users_file_that_was_passed_over_may_be_mended() {
+    let host = TestHost::cold();
+    let own = create(&host, ALICE, "own").unwrap();
+    host.preserve(own, 1, 1).unwrap();
+    ops::prepare(&host).unwrap();
+    host.fail(Call::Freeze, 0, Errno::EFBIG);
+    ops::freeze(&host).unwrap();
+    assert_eq!(host.reboot().unwrap().losses.files, 0);
+    let host = TestHost::opened(host.kexec());
+    let own = claim(&host, ALICE, "own").unwrap();
+    assert_eq!(host.retrieve(own, 1).unwrap().object, 1);
 }

@@ -15,7 +15,7 @@
 //! remedy.
 //!
 //! This crate never opens `/dev/liveupdate`: one process at a time can have it, and
-//! the first open takes over the sessions of the previous kernel.
+//! the first call on the device takes over the sessions of the previous kernel.
 #![forbid(unsafe_code)]
 
 mod check;

@@ -89,17 +89,13 @@ impl Machine {
     /// Makes the root for the next kernel.
     fn arm(&self) -> Result<(), Errno> {
         let page = || self.alloc_block();
-        let mut pages = Some(RootPages {
+        let pages = RootPages {
             root: page()?,
             flbs: page()?,
             supplement: page()?,
             subsystems: page()?,
-        });
-        self.now(|engine| {
-            if let Some(pages) = pages.take() {
-                engine.arm(pages);
-            }
-        });
+        };
+        self.now(|engine| engine.arm(pages));
         Ok(())
     }
 }

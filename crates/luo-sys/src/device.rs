@@ -21,8 +21,9 @@ pub struct Device {
 }
 
 impl Device {
-    /// Opens `/dev/liveupdate`. The first open after a live update reads what
-    /// the previous kernel handed over.
+    /// Opens `/dev/liveupdate`. What the previous kernel handed over is
+    /// read now on mainline, and before the first call on this orchestrator, so both can
+    /// say that it could not be taken over.
     ///
     /// # Errors
     /// - EBUSY: somebody holds the device.

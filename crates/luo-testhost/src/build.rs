@@ -2,7 +2,7 @@
 //! Short ways to bring a host where a test begins.
 
 use luo_abi::rfc::State;
-use luo_core::ops::{self, Image, Legacy, Needed, Obstacle, OpenReport, Policy, Report, Unclaimed};
+use luo_core::ops::{self, CaughtUp, Image, Legacy, Needed, Obstacle, Policy, Report, Unclaimed};
 use luo_core::{
     Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName,
 };
@@ -235,8 +235,8 @@ impl TestHost {
         self.engine(|engine| engine.last_failure().copied())
     }
 
-    pub fn open(&self) -> Result<OpenReport, (Error, bool)> {
-        ops::open_device(self, |_| ())
+    pub fn open(&self) -> Result<CaughtUp, (Error, bool)> {
+        ops::catch_up(self, luo_core::Actor::Administrator, |_| ())
     }
 
     pub fn get_incoming(&self, flb: u32) -> Result<Option<TestObject>, Error> {

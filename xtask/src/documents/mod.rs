@@ -4,8 +4,10 @@
 //! - `links`: each relative link leads to a file, and to a heading where it names one.
 //! - `commands`: each command line of ours parses with the program's own definition.
 //! - `snippets`: each fenced snippet is what a test compiles or runs.
+//! - `circles`: the rooms of ARCHITECTURE.md have an order.
 //! - `specification`: each proof that SPECIFICATION.md names is there.
 
+mod circles;
 mod commands;
 mod links;
 mod snippets;

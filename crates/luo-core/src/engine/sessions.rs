@@ -54,7 +54,7 @@ impl<H: Host> Engine<H> {
         *self.list_mut(direction) = list;
         match direction {
             Direction::Incoming => {
-                self.unfinished = self.unfinished.saturating_add(1);
+                self.incoming_left = self.incoming_left.saturating_add(1);
                 if kind.closed {
                     self.set_state(id, State::CLOSED_PENDING);
                 }
@@ -74,7 +74,7 @@ impl<H: Host> Engine<H> {
         if let Some(incoming) = session.and_then(Session::incoming_mut) {
             if !incoming.finished {
                 incoming.finished = true;
-                self.unfinished = self.unfinished.saturating_sub(1);
+                self.incoming_left = self.incoming_left.saturating_sub(1);
             }
         }
     }

@@ -10,6 +10,26 @@ use zerocopy::{Immutable, IntoBytes};
 use crate::error::Error;
 use crate::mem::Vec;
 
+/// A page that came from the previous kernel. That kernel may have been wrong, and what is
+/// on the page may belong to a driver as well, who writes to it: nobody looks at the page
+/// but through copies, and each byte is looked at once.
+pub trait HandedMemory {
+    /// Copies bytes out of the page, all of `to`; false if there are not so many.
+    fn copy(&self, offset: usize, to: &mut [u8]) -> bool;
+}
+
+/// A page of a host that knows that nobody writes to it.
+impl<T: AsRef<[u8]>> HandedMemory for T {
+    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
+        let bytes = self.as_ref().get(offset..);
+        let Some(from) = bytes.and_then(|bytes| bytes.get(..to.len())) else {
+            return false;
+        };
+        luo_abi::bytes::copy(to, from);
+        true
+    }
+}
+
 /// A page of [`BLOCK_SIZE`] bytes that reaches the next kernel.
 pub trait BlockMemory {
     /// Where the next kernel finds it: its physical address.

@@ -63,7 +63,7 @@ fn read_root<H: Host>(host: &H, address: u64, len: usize) -> Result<RootFields, 
         return Err(Refusal::RootTooShort { len });
     }
     let page = page(host, Area::Root, address)?;
-    let root: Root = record(page.as_ref(), 0).ok_or(Refusal::RootTooShort { len })?;
+    let root: Root = record(&page, 0).ok_or(Refusal::RootTooShort { len })?;
     if root.compatible != COMPATIBLE {
         return Err(Refusal::Version {
             found: root.compatible,
@@ -87,15 +87,14 @@ fn read_flbs<H: Host>(
         return Ok(all);
     }
     let page = page(host, Area::Flbs, address)?;
-    let bytes = page.as_ref();
-    let header: FlbHeader = record(bytes, 0).ok_or(Error::Inconsistent)?;
+    let header: FlbHeader = record(&page, 0).ok_or(Error::Inconsistent)?;
     let (pages, count) = (header.pages, header.count);
     if pages != 1 || count > MAX_FLBS as u64 {
         return Err(Refusal::FlbHeader { pages, count }.into());
     }
     for at in 0..MAX_FLBS.min(usize::try_from(count).unwrap_or(MAX_FLBS)) {
         let offset = offset_of_record::<FlbRecord>(size_of::<FlbHeader>(), at);
-        let found: FlbRecord = record(bytes, offset).ok_or(Error::Inconsistent)?;
+        let found: FlbRecord = record(&page, offset).ok_or(Error::Inconsistent)?;
         digest.absorb_bytes(found.as_bytes());
         let name = Compat::parse(&found.name).map_err(Refusal::FlbName)?;
         if all.iter().any(|other| other.name == name) {

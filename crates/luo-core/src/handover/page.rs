@@ -2,8 +2,9 @@
 //! Pages of a handover and records in them.
 
 use luo_abi::handover::SessionRecord;
-use zerocopy::FromBytes;
+use zerocopy::{FromBytes, IntoBytes};
 
+use crate::handover::block::HandedMemory;
 use crate::handover::refusal::{Area, PageError, Refusal};
 use crate::host::Host;
 use crate::table::hash::Digest;
@@ -25,7 +26,11 @@ pub(super) fn offset_of_record<R>(header: usize, at: usize) -> usize {
     at.saturating_mul(size_of::<R>()).saturating_add(header)
 }
 
-pub(super) fn record<R: FromBytes>(page: &[u8], offset: usize) -> Option<R> {
-    let (record, _) = R::read_from_prefix(page.get(offset..)?).ok()?;
-    Some(record)
+/// The record that begins at an offset of a page, if it ends on it.
+pub(super) fn record<R: FromBytes + IntoBytes>(
+    page: &impl HandedMemory,
+    offset: usize,
+) -> Option<R> {
+    let mut record = R::new_zeroed();
+    page.copy(offset, record.as_mut_bytes()).then_some(record)
 }

@@ -178,7 +178,7 @@ struct Reader<'a, H: Host> {
 
 impl<H: Host> Reader<'_, H> {
     /// Hands each record of a chain of blocks to `take`.
-    fn walk<R: FromBytes>(
+    fn walk<R: FromBytes + IntoBytes>(
         &mut self,
         Walk {
             area,
@@ -195,8 +195,7 @@ impl<H: Host> Reader<'_, H> {
             }
             self.visit(area, address)?;
             let page = page(self.host, area, address)?;
-            let bytes = page.as_ref();
-            let header: BlockHeader = record(bytes, 0).ok_or(Error::Inconsistent)?;
+            let header: BlockHeader = record(&page, 0).ok_or(Error::Inconsistent)?;
             let (next, count) = (header.next, header.count);
             let bad_count = Refusal::BlockCount {
                 area,
@@ -215,7 +214,7 @@ impl<H: Host> Reader<'_, H> {
             }
             for at in 0..count {
                 let offset = offset_of_record::<R>(size_of::<BlockHeader>(), at);
-                take(self, record(bytes, offset).ok_or(Error::Inconsistent)?)?;
+                take(self, record(&page, offset).ok_or(Error::Inconsistent)?)?;
             }
             address = next;
         }

@@ -7,6 +7,7 @@ use luo_abi::supplement::{
 };
 use zerocopy::{Immutable, IntoBytes};
 
+use super::block::HandedMemory;
 use super::page::{offset_of_record, page, record};
 use super::refusal::{Area, Refusal};
 use super::SupplementFields;
@@ -29,7 +30,7 @@ pub(super) fn checksum<T: IntoBytes + Immutable>(of: &T) -> u64 {
 
 /// Reads what the reboot has lost, behind the root. A kernel that does not know of it
 /// leaves a shorter one.
-fn read_losses(root_page: &[u8], len: usize) -> Result<Losses, Error> {
+fn read_losses(root_page: &impl HandedMemory, len: usize) -> Result<Losses, Error> {
     if len < ROOT_LENGTH {
         return Ok(Losses::NONE);
     }
@@ -59,8 +60,8 @@ pub(super) fn read<H: Host>(
     if len < size_of::<Root>() {
         return Err(Refusal::RootTooShort { len }.into());
     }
-    let bytes = page(host, Area::Supplement, address)?;
-    let root: Root = record(bytes.as_ref(), 0).ok_or(Refusal::RootTooShort { len })?;
+    let root_page = page(host, Area::Supplement, address)?;
+    let root: Root = record(&root_page, 0).ok_or(Refusal::RootTooShort { len })?;
     // The version first: another one may have its checksum elsewhere.
     if root.compatible != COMPATIBLE {
         let found = root.compatible;
@@ -81,7 +82,7 @@ pub(super) fn read<H: Host>(
         records: root.records,
         record_count: root.record_count,
         digest: root.digest,
-        losses: read_losses(bytes.as_ref(), len)?,
+        losses: read_losses(&root_page, len)?,
     };
     Ok((fields, subsystems))
 }
@@ -102,10 +103,10 @@ fn read_subsystems<H: Host>(
     if count == 0 {
         return Ok(all);
     }
-    let bytes = page(host, Area::Subsystems, address)?;
+    let records = page(host, Area::Subsystems, address)?;
     for at in 0..count {
         let offset = offset_of_record::<SubsystemRecord>(0, at);
-        let found: SubsystemRecord = record(bytes.as_ref(), offset).ok_or(Error::Inconsistent)?;
+        let found: SubsystemRecord = record(&records, offset).ok_or(Error::Inconsistent)?;
         early.absorb_bytes(found.as_bytes());
         let name = Compat::parse(&found.name).map_err(Refusal::SubsystemName)?;
         if all.iter().any(|other| other.name == name) {

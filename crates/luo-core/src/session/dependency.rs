@@ -3,7 +3,6 @@
 
 use core::task::{ready, Poll};
 
-use crate::account::Quota;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::file_name::FileName;
@@ -13,6 +12,7 @@ use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::owner::{Actor, Owner};
+use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::Direction;
 use crate::text::SessionName;

@@ -8,6 +8,7 @@ use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb_life::finish_flbs;
 use crate::session::{Arrived, File, Progress};
+use crate::walk::backwards;
 
 /// Finishes a session that the caller has for itself.
 pub(crate) fn finish_locked<H: Lock>(host: &H, session: SessionId) -> Result<(), Error> {
@@ -21,11 +22,10 @@ pub(crate) fn finish_locked<H: Lock>(host: &H, session: SessionId) -> Result<(),
         next = host.now(|engine| engine.next_file(id));
     }
     // From the end: dependents first, and else the last first.
-    next = host.now(|engine| engine.arrange_session(session).last);
-    while let Some(id) = next {
-        next = host.now(|engine| engine.graph.prev_in_order(id));
+    let order = |engine: &mut Engine<H>| engine.arrange_session(session);
+    backwards(host, order, |id| {
         finish_file(host, id);
-    }
+    });
     Ok(())
 }
 

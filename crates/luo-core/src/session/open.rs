@@ -3,7 +3,6 @@
 
 use core::task::{ready, Poll};
 
-use crate::account::Quota;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
@@ -11,6 +10,7 @@ use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::owner::{Actor, Owner};
+use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, SessionKind, State};
 use crate::text::SessionName;
@@ -105,7 +105,7 @@ pub fn retrieve_session<H: Lock>(
 
 /// Undoes [`retrieve_session`] for a caller who could not be told of it. The
 /// session keeps its files, can be retrieved again, and is finished by the next
-/// [`crate::ops::open_device`] if it was to be.
+/// [`crate::ops::catch_up`] if it was to be.
 pub fn put_back_session<H: Lock>(host: &H, id: SessionId) {
     host.now(|engine| {
         let state = engine.sessions.get(id).map(|session| session.state);

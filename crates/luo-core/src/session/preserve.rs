@@ -5,7 +5,6 @@ use core::task::{ready, Poll};
 
 use luo_abi::errno::Errno;
 
-use crate::account::Quota;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
@@ -14,8 +13,10 @@ use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb::Held;
 use crate::participant::flb_life::{acquire_flbs, release_flbs};
+use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, File, Live, Source, Stage};
+use crate::walk::backwards;
 
 /// Preserves a file in an outgoing session under a token.
 ///
@@ -193,17 +194,14 @@ pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Res
     Ok(())
 }
 
-/// Undoes all files of an outgoing session that the caller has claimed: those
+/// Undoes all files of an outgoing session that the caller has locked: those
 /// that need others before what they need, else the last first.
 pub(crate) fn unpreserve_all<H: Lock>(host: &H, session: SessionId) {
-    let mut next = host.now(|engine| engine.arrange_session(session).last);
-    while let Some(id) = next {
-        next = host.now(|engine| engine.graph.prev_in_order(id));
-        remove_preserved(host, session, id);
-    }
+    let order = |engine: &mut Engine<H>| engine.arrange_session(session);
+    backwards(host, order, |id| remove_preserved(host, session, id));
 }
 
-/// Undoes one file of a session that the caller has claimed, or of one that
+/// Undoes one file of a session that the caller has locked, or of one that
 /// nobody else can get at.
 pub(crate) fn remove_preserved<H: Lock>(host: &H, session: SessionId, id: FileId) {
     if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {

@@ -8,25 +8,31 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
+use crate::owner::Actor;
 use crate::session::remove::end_incoming;
 use crate::session::together::finish_together;
 use crate::session::State;
 
-/// Tries again to finish each session that was closed while it could not be;
+/// Tries again to finish each session that was closed while it could not be; a user those
+/// of the user's own: what another's handler does takes nobody's time but its owner's.
 /// `report` is told of those that still cannot. Answers with how many.
-pub(crate) fn retry_closed<H: Lock>(host: &H, mut report: impl FnMut(&Error)) -> usize {
-    let mut unfinished = 0usize;
-    finish_together(host);
-    let mut next = host.now(|engine| engine.next_closed_pending(None));
+pub(crate) fn retry_closed<H: Lock>(
+    host: &H,
+    by: Actor,
+    mut report: impl FnMut(&Error),
+) -> usize {
+    let mut closed_pending = 0usize;
+    finish_together(host, by);
+    let mut next = host.now(|engine| engine.next_closed_pending(by, None));
     while let Some(id) = next {
         // Looked up first: the session may be gone afterwards.
-        next = host.now(|engine| engine.next_closed_pending(Some(id)));
+        next = host.now(|engine| engine.next_closed_pending(by, Some(id)));
         if let Err(why) = retry_close(host, id) {
             report(&why);
-            unfinished = unfinished.saturating_add(1);
+            closed_pending = closed_pending.saturating_add(1);
         }
     }
-    unfinished
+    closed_pending
 }
 
 /// Tries again to finish a session that was closed while a handler did not let
@@ -35,9 +41,9 @@ pub(crate) fn retry_closed<H: Lock>(host: &H, mut report: impl FnMut(&Error)) ->
 /// # Errors
 /// As [`crate::update::leave::close_session`], and [`Error::Frozen`].
 fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let claimed = host.wait(|engine| {
-        // It does not wait for the end of a freeze: an open of a device may hold
-        // locks that handlers need meanwhile.
+    let locked = host.wait(|engine| {
+        // It does not wait for the end of a freeze: the caller may have been closing
+        // another session, and a close must not wait so long.
         if engine.update.admits() != Poll::Ready(Ok(())) {
             return Poll::Ready(Err(Error::Frozen));
         }
@@ -47,7 +53,7 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             _ => Poll::Ready(Ok::<_, Error>(false)),
         }
     })?;
-    if claimed {
+    if locked {
         end_incoming(host, id)
     } else {
         Ok(())
@@ -55,18 +61,19 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 }
 
 impl<H: Host> Engine<H> {
-    /// The next incoming session behind `after` that waits to be finished.
-    fn next_closed_pending(&self, after: Option<SessionId>) -> Option<SessionId> {
+    /// The next incoming session behind `after` that waits to be finished and that a
+    /// caller may try.
+    fn next_closed_pending(&self, by: Actor, after: Option<SessionId>) -> Option<SessionId> {
         if self.closed_pending == 0 {
             return None;
         }
         let mut next = match after {
-            // One that is gone has no successor: the next open sees the rest.
+            // One that is gone has no successor: the next who opens the device sees the rest.
             Some(after) => self.sessions.get(after)?.links.next,
             None => self.incoming.first,
         };
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if session.state == State::CLOSED_PENDING {
+            if session.state == State::CLOSED_PENDING && by.sees(session.owner) {
                 return Some(id);
             }
             next = session.links.next;

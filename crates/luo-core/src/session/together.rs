@@ -16,31 +16,31 @@ use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::{OutOfMemory, Vec};
+use crate::owner::Actor;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
 use crate::session::{Session, State};
+use crate::walk::backwards;
 
 /// Finishes, of the sessions that were closed while they could not be, those that
 /// can be. It waits for nobody.
-pub(crate) fn finish_together<H: Lock>(host: &H) {
-    if !host.now(|engine| engine.gather_closed()) {
+pub(crate) fn finish_together<H: Lock>(host: &H, by: Actor) {
+    if !host.now(|engine| engine.gather_closed(by)) {
         return;
     }
     // Nobody else touches them now; whoever leaves the group can be had again.
     if exclude_who_cannot(host).is_ok() {
         // From the end: dependents first, and else the last first.
-        let mut file = host.now(|engine| engine.arrange_together().last);
-        while let Some(id) = file {
-            file = host.now(|engine| engine.graph.prev_in_order(id));
+        backwards(host, Engine::arrange_together, |id| {
             finish_file(host, id);
-        }
+        });
         let mut session = host.now(|engine| engine.next_together(None));
         while let Some(id) = session {
             session = host.now(|engine| engine.next_together(Some(id)));
             remove_locked(host, id);
         }
     }
-    // For want of memory all are there still: the next open tries again.
+    // For want of memory all are there still: the next who opens the device tries again.
     host.now(|engine| {
         engine.disband();
     });
@@ -75,9 +75,9 @@ fn is_together<H: Host>(session: &Session<H>) -> bool {
 }
 
 impl<H: Host> Engine<H> {
-    /// Takes all closed sessions that wait to be finished into a group, if it can
-    /// make a difference. True if there is a group to be dealt with.
-    fn gather_closed(&mut self) -> bool {
+    /// Takes all closed sessions that wait to be finished, as far as a caller may try
+    /// them, into a group, if it can make a difference. True if there is a group to be dealt with.
+    fn gather_closed(&mut self, by: Actor) -> bool {
         // One group at a time; and a transition must not wait for one that waits
         // for it.
         if self.gathered
@@ -92,7 +92,8 @@ impl<H: Host> Engine<H> {
         let mut next = self.incoming.first;
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get_mut(id)?))) {
             next = session.links.next;
-            if session.state == State::CLOSED_PENDING && session.busy == 0 {
+            let waits = session.state == State::CLOSED_PENDING && session.busy == 0;
+            if waits && by.sees(session.owner) {
                 if let Some(incoming) = session.incoming_mut() {
                     incoming.together = true;
                 }

@@ -28,6 +28,7 @@ use crate::session::{Direction, File, Lost, Session, SessionKind, Source, State}
 use crate::update::loss::{tell, Obstacle};
 use crate::update::takeover::take_over;
 use crate::update::Report;
+use crate::walk::{backwards, try_forwards};
 
 /// The administrator's choice for sessions that nobody has claimed when the machine goes
 /// on to another kernel.
@@ -84,7 +85,7 @@ fn carry_all<H: Lock>(host: &H, obstacle: Obstacle, report: &mut Report) -> Resu
     while let Some(id) = session {
         if let Err(why) = carry_session(host, id) {
             let why = host.now(|engine| engine.cannot_carry(id, None, why));
-            if obstacle == Obstacle::Vetoes {
+            if obstacle.about(host, Some(id)) == Obstacle::Vetoes {
                 return Err(why);
             }
             tell(host, &why);
@@ -112,15 +113,13 @@ fn carry_all<H: Lock>(host: &H, obstacle: Obstacle, report: &mut Report) -> Resu
     each_carried(host, |id, place| {
         cannot_go(host, obstacle, place, carry_dependencies(host, id, place))
     })?;
-    let mut next = host.now(|engine| engine.arrange_carried().first);
-    while let Some(id) = next {
-        next = host.now(|engine| engine.graph.next_in_order(id));
+    try_forwards(host, Engine::arrange_carried, |id| {
         // Always there: nobody else changes anything now.
-        if let Some(place) = host.now(|engine| engine.place_of(id)) {
-            cannot_go(host, obstacle, &place, carry_file(host, id, &place))?;
+        match host.now(|engine| engine.place_of(id)) {
+            Some(place) => cannot_go(host, obstacle, &place, carry_file(host, id, &place)),
+            None => Ok(()),
         }
-    }
-    Ok(())
+    })
 }
 
 /// Does something for each file that is carried on.
@@ -154,6 +153,7 @@ fn cannot_go<H: Lock>(
     });
     match copy {
         Some(copy) => obstacle.decide(host, copy, why),
+        // Without a copy there is nothing to lose but what the engine itself lacks.
         None => Err(why),
     }
 }
@@ -219,14 +219,12 @@ fn carry_dependencies<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<()
 
 /// Undoes [`carry`]: the incoming sessions are as they were.
 pub(crate) fn uncarry<H: Lock>(host: &H) {
-    let mut next = host.now(|engine| engine.arrange_copies().last);
-    while let Some(id) = next {
-        next = host.now(|engine| engine.graph.prev_in_order(id));
+    backwards(host, Engine::arrange_copies, |id| {
         let session = host.now(|engine| engine.files.get(id).map(|f| f.session));
         if let Some(session) = session {
             remove_preserved(host, session, id);
         }
-    }
+    });
     while let Some((id, from)) = host.now(|engine| engine.last_carrier()) {
         let gone = host.now(|engine| {
             let session = engine.remove_session(id);

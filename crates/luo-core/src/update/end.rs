@@ -20,18 +20,19 @@ use crate::session::State;
 use crate::update::takeover::take_over;
 use crate::update::transition::begin;
 use crate::update::Report;
+use crate::walk::backwards;
 
 /// The FINISH event: ends the update and releases whatever was not reclaimed.
 /// Dependents go before what they need, files before subsystems. `released` is
 /// told of each file whose memory is released.
 ///
 /// No handler can make it fail: a file that its handler does not let go of stays with its
-/// session, which is tried again at each open of the device, and does not keep
+/// session, which is tried again whenever a program opens the device, and does not keep
 /// the machine in this state.
 ///
 /// # Errors
 /// [`Error::Illegal`] in any state but UPDATED; [`Error::NoMemory`] if the previous
-/// kernel's sessions were not read yet, which an open of the device does; EAGAIN if
+/// kernel's sessions could not be read; EAGAIN if
 /// the caller was killed while it waited for another transition. Nothing has happened
 /// then.
 pub fn finish_update<H: Lock>(
@@ -46,19 +47,16 @@ pub fn finish_update<H: Lock>(
         return Err(Error::NoMemory);
     }
     let from = begin(host, Event::Finish)?;
-    let order = host.now(|engine| engine.arrange_all_arrived());
     let mut report = Report::new(Some(Event::Finish), from);
     // From the end: dependents first, and of files that are free of each other the
     // last first.
-    let mut next = order.last;
-    while let Some(id) = next {
-        next = host.now(|engine| engine.graph.prev_in_order(id));
+    backwards(host, Engine::arrange_all_arrived, |id| {
         let name = host.now(|engine| engine.file_name(id));
         // One that is needed by what stays has to stay as well.
         let needed = host.now(|engine| engine.graph.dependent_count(id) > 0);
         if needed || !can_finish(host, id) {
             report.stuck = report.stuck.saturating_add(1);
-            continue;
+            return;
         }
         report.files = report.files.saturating_add(1);
         if finish_file(host, id) {
@@ -70,7 +68,7 @@ pub fn finish_update<H: Lock>(
             }
             report.released = report.released.saturating_add(1);
         }
-    }
+    });
     let mut session = host.now(|engine| engine.incoming.first);
     while let Some(id) = session {
         report.sessions = report.sessions.saturating_add(1);
@@ -147,7 +145,7 @@ impl<H: Host> Engine<H> {
     /// Whether there were sessions of the previous kernel and all are finished.
     fn has_finished(&self) -> bool {
         self.state() == MachineState::Updated
-            && self.unfinished == 0
+            && self.incoming_left == 0
             && self.had_sessions
             && matches!(self.handover, Handover::Taken)
     }

@@ -13,8 +13,7 @@ use crate::losses::Losses;
 use crate::session::Direction;
 use crate::update::carry::uncarry;
 use crate::update::end::end_if_all_finished;
-use crate::update::files::Whose;
-use crate::update::freeze::freeze_all;
+use crate::update::freeze::{freeze_all, Asked};
 use crate::update::leave::close_session;
 use crate::update::loss::Obstacle;
 use crate::update::transition::{begin, prepare_all, undo_all};
@@ -47,7 +46,7 @@ pub fn freeze<H: Lock>(host: &H) -> Result<Report, Failure> {
     host.now(|engine| {
         engine.by_event = true;
     });
-    match freeze_all(host, Whose::TookPart, Obstacle::Vetoes) {
+    match freeze_all(host, Asked::ByEvent) {
         Ok(()) => Ok(end(host, Event::Freeze, from, |update| {
             update.end(MachineState::Frozen)
         })),
@@ -113,8 +112,8 @@ pub(crate) fn close_orphans<H: Lock>(host: &H) {
         // once: held again meanwhile, it waits for the next cancel.
         next = host.now(|engine| engine.next_orphan(Some(id)));
         if host.now(|engine| engine.take_orphan(id)) {
-            // An incoming one that cannot be finished stays pending; the next
-            // open of the device tries again and reports.
+            // An incoming one that cannot be finished stays pending; whoever opens the
+            // device next tries again and reports.
             let _ = close_session(host, id);
         }
     }

@@ -14,6 +14,7 @@ use crate::lock::Lock;
 use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
 use crate::session::{File, Live, Source, Stage};
 use crate::update_state::UpdateState;
+use crate::walk::backwards;
 
 /// Which outgoing files are meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,11 +69,7 @@ pub(crate) fn unfreeze_files<H: Lock>(host: &H) {
     // The freeze order is not stored: of those that were frozen, recomputing it gives the
     // same result.
     let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
-    let mut next = host.now(frozen).last;
-    while let Some(id) = next {
-        unfreeze_file(host, id);
-        next = host.now(|engine| engine.graph.prev_in_order(id));
-    }
+    backwards(host, frozen, |id| unfreeze_file(host, id));
 }
 
 /// Freezes a file; nothing happens to one that is lost.

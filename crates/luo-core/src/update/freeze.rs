@@ -11,44 +11,62 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::graph::{First, Target};
 use crate::host::{Host, SubsystemCallbacks};
+use crate::id::FileId;
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::update::files::{freeze_file, Whose};
 use crate::update::loss::{let_go_of_lost, lose_subsystem, lose_those_who_miss, Obstacle};
+use crate::walk::try_forwards;
+
+/// What asks for a freeze.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Asked {
+    /// The event: whatever cannot go refuses it. A user's file does not: its owner may
+    /// mend it, and the reboot asks again.
+    ByEvent,
+    /// The reboot.
+    ByReboot(Obstacle),
+}
 
 /// Freezes files and subsystems. On failure, and on success, files and subsystems may
 /// be frozen: the caller undoes all with `undo_all`.
-pub(crate) fn freeze_all<H: Lock>(
-    host: &H,
-    whose: Whose,
-    obstacle: Obstacle,
-) -> Result<(), Failure> {
-    match obstacle {
-        Obstacle::Vetoes => host.now(|engine| engine.check_dependencies(whose))?,
-        Obstacle::IsLost => {
-            lose_those_who_miss(host);
+pub(crate) fn freeze_all<H: Lock>(host: &H, asked: Asked) -> Result<(), Failure> {
+    let whose = match asked {
+        Asked::ByEvent => {
+            host.now(|engine| engine.check_dependencies(Whose::TookPart))?;
+            Whose::TookPart
+        }
+        Asked::ByReboot(obstacle) => {
+            lose_those_who_miss(host, obstacle)?;
+            let_go_of_lost(host);
+            Whose::All
+        }
+    };
+    let order = |engine: &mut Engine<H>| engine.arrange_outgoing(whose, First::Dependents);
+    try_forwards(host, order, |id| match freeze_file(host, id) {
+        Ok(()) => Ok(()),
+        Err(errno) => {
+            let why = host.now(|engine| engine.failure_of(id, errno.into()));
+            match asked {
+                Asked::ByEvent if host.now(|engine| engine.is_users(id)) => Ok(()),
+                Asked::ByEvent => Err(why),
+                Asked::ByReboot(obstacle) => obstacle.decide(host, id, why),
+            }
+        }
+    })?;
+    if let Asked::ByReboot(obstacle) = asked {
+        if host.now(|engine| engine.losses.files) > 0 {
+            // With those that were frozen already and need what turned out to be lost.
+            lose_those_who_miss(host, obstacle)?;
             let_go_of_lost(host);
         }
-    }
-    let mut next = host.now(|engine| engine.arrange_outgoing(whose, First::Dependents).first);
-    while let Some(id) = next {
-        if let Err(errno) = freeze_file(host, id) {
-            let why = host.now(|engine| engine.failure_of(id, errno.into()));
-            obstacle.decide(host, id, why)?;
-        }
-        next = host.now(|engine| engine.graph.next_in_order(id));
-    }
-    if obstacle == Obstacle::IsLost && host.now(|engine| engine.losses.files) > 0 {
-        // With those that were frozen already and need what turned out to be lost.
-        lose_those_who_miss(host);
-        let_go_of_lost(host);
     }
     let count = host.now(|engine| engine.subsystems.len());
     for at in 0..count {
         if let Err(why) = freeze_subsystem(host, at) {
-            match obstacle {
-                Obstacle::Vetoes => return Err(why),
-                Obstacle::IsLost => lose_subsystem(host, at, &why),
+            match asked {
+                Asked::ByReboot(Obstacle::IsLost) => lose_subsystem(host, at, &why),
+                Asked::ByEvent | Asked::ByReboot(Obstacle::Vetoes) => return Err(why),
             }
         }
     }
@@ -69,12 +87,18 @@ fn freeze_subsystem<H: Lock>(host: &H, at: usize) -> Result<(), Failure> {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether all that outgoing files need is there.
+    /// Whether a file is in a session of a user's who has no privileges.
+    fn is_users(&self, id: FileId) -> bool {
+        self.session_of(id).is_some_and(|id| self.is_of_user(id))
+    }
+
+    /// Whether all that outgoing files need is there. Users' files are not asked: no user
+    /// can keep the machine from its update.
     pub(crate) fn check_dependencies(&self, whose: Whose) -> Result<(), Failure> {
         if self.graph.edge_count() == 0 {
             return Ok(());
         }
-        for id in self.outgoing_files(whose) {
+        for id in self.outgoing_files(whose).filter(|&id| !self.is_users(id)) {
             for (_, target) in self.graph.dependencies(id) {
                 if let Target::Gone(on) = target {
                     let file = self.file_name(id).ok_or(Error::Inconsistent)?;

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
+use crate::owner::Actor;
 use crate::session::finish::finish_locked;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::{end_incoming, remove_locked};
@@ -51,7 +52,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 ///
 /// An outgoing one is undone file by file, the last first. An incoming one is
 /// finished; if a handler does not let go, the session stays, can be retrieved
-/// again by its name, and is finished by the next [`crate::ops::open_device`].
+/// again by its name, and is finished by the next [`crate::ops::catch_up`].
 /// An outgoing session that took part in a prepare stays untouched until the update is
 /// cancelled, or goes over to the next kernel; one that was made afterwards is undone.
 /// Once a reboot has frozen everything, incoming sessions stay as well.
@@ -60,7 +61,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
 /// somebody: whoever closed the descriptor will not look.
 pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let claimed = host.wait(|engine| {
+    let locked = host.wait(|engine| {
         let info = engine.session_info(id);
         if engine.keeps(id) {
             engine.orphan(id);
@@ -69,7 +70,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         ready!(engine.lock_session(id))?;
         Poll::Ready(Ok(info.map(|(_, direction)| direction)))
     })?;
-    match claimed {
+    match locked {
         None => return Ok(()),
         Some(Direction::Outgoing) => unpreserve_all(host, id),
         Some(Direction::Incoming) => {
@@ -93,8 +94,9 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// that waited for them, and ends the update if this was the last session.
 pub(crate) fn after_finish<H: Lock>(host: &H) {
     while host.now(|engine| core::mem::take(&mut engine.retry_wanted)) {
-        // A session that still cannot be finished is tried and reported by the next open.
-        retry_closed(host, |_| ());
+        // A session that still cannot be finished is tried again and reported when the
+        // next program has opened the device.
+        retry_closed(host, Actor::Administrator, |_| ());
     }
     end_if_all_finished(host);
 }

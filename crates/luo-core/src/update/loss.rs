@@ -23,6 +23,7 @@ use crate::session::pages::with_pages;
 use crate::session::preserve::{put_back_source, remove_preserved, undo_preserve};
 use crate::session::{File, Lost, Session, Stage};
 use crate::update::files::{prepare_file, unfreeze_file, Whose};
+use crate::walk::{backwards, forwards, try_forwards};
 
 /// What becomes of a reboot when something cannot go to the next kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,13 +50,24 @@ impl Obstacle {
 
     /// Decides about a file that cannot go: an error if the reboot fails by it.
     pub(crate) fn decide<H: Lock>(self, host: &H, id: FileId, why: Failure) -> Result<(), Failure> {
-        match self {
+        match self.about(host, host.now(|engine| engine.session_of(id))) {
             Self::Vetoes => Err(why),
             Self::IsLost => {
                 tell(host, &why);
                 host.now(|engine| engine.lose(id, why.errno()));
                 Ok(())
             }
+        }
+    }
+
+    /// What it is if something of a session cannot go: no user without privileges can keep
+    /// the machine from its update, whatever the administrator has chosen.
+    pub(crate) fn about<H: Lock>(self, host: &H, session: Option<SessionId>) -> Self {
+        let of_user = session.is_some_and(|id| host.now(|engine| engine.is_of_user(id)));
+        if of_user {
+            Self::IsLost
+        } else {
+            self
         }
     }
 }
@@ -66,21 +78,21 @@ pub(crate) fn tell<H: Lock>(host: &H, why: &Failure) {
     host.lost(before, why);
 }
 
-/// Loses all files that need what is not there, or is lost.
-pub(crate) fn lose_those_who_miss<H: Lock>(host: &H) {
+/// Decides about all files that need what is not there, or is lost.
+pub(crate) fn lose_those_who_miss<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), Failure> {
     if host.now(|engine| engine.graph.edge_count()) == 0 {
-        return;
+        return Ok(());
     }
     // What is needed comes first, so one pass finds all.
     let order = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::All, First::Dependencies);
-    let mut next = host.now(order).first;
-    while let Some(id) = next {
-        if let Some(why) = host.now(|engine| engine.missed_by(id)) {
-            // It never fails the reboot.
-            let _ = Obstacle::IsLost.decide(host, id, why);
-        }
-        next = host.now(|engine| engine.graph.next_in_order(id));
-    }
+    try_forwards(
+        host,
+        order,
+        |id| match host.now(|engine| engine.missed_by(id)) {
+            Some(why) => obstacle.decide(host, id, why),
+            None => Ok(()),
+        },
+    )
 }
 
 /// Lets go of the files that are lost: those that need others first.
@@ -89,22 +101,18 @@ pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
         return;
     }
     let frozen = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Frozen, First::Dependents);
-    let mut next = host.now(frozen).last;
-    while let Some(id) = next {
+    backwards(host, frozen, |id| {
         if host.now(|engine| engine.is_lost(id)) {
             unfreeze_file(host, id);
         }
-        next = host.now(|engine| engine.graph.prev_in_order(id));
-    }
+    });
     let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
-    let mut next = host.now(lost).last;
-    while let Some(id) = next {
+    backwards(host, lost, |id| {
         if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
             let source = undo_preserve(host, handler, live, data);
             put_back_source(host, id, source);
         }
-        next = host.now(|engine| engine.graph.prev_in_order(id));
-    }
+    });
 }
 
 /// Gives back the pages that the records of lost files do not need: the next kernel would
@@ -132,12 +140,9 @@ pub(crate) fn trim_lost<H: Lock>(host: &H) {
 /// be is gone, and its owner's token is free.
 pub(crate) fn regain<H: Lock>(host: &H) {
     let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
-    let mut next = host.now(lost).first;
-    while let Some(id) = next {
-        // It may be gone afterwards.
-        next = host.now(|engine| engine.graph.next_in_order(id));
+    forwards(host, lost, |id| {
         let again = match host.now(|engine| engine.find_again(id)) {
-            Again::WithItsSession => continue,
+            Again::WithItsSession => return,
             again => again,
         };
         let room = with_pages(host, |engine, spares| {
@@ -157,7 +162,7 @@ pub(crate) fn regain<H: Lock>(host: &H) {
                 remove_preserved(host, session, id);
             }
         }
-    }
+    });
 }
 
 /// Loses a subsystem that is prepared, or was not.
@@ -171,6 +176,17 @@ pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
 }
 
 impl<H: Host> Engine<H> {
+    /// Whether a session is a user's who has no privileges.
+    pub(crate) fn is_of_user(&self, id: SessionId) -> bool {
+        let session = self.sessions.get(id);
+        session.is_some_and(|session| session.owner.user().is_some())
+    }
+
+    /// The session of a file.
+    pub(crate) fn session_of(&self, id: FileId) -> Option<SessionId> {
+        self.files.get(id).map(|file| file.session)
+    }
+
     fn lose(&mut self, id: FileId, errno: Errno) {
         let file = self.files.get_mut(id).and_then(File::as_outgoing_mut);
         if let Some(file) = file.filter(|file| file.lost.is_none()) {

@@ -16,8 +16,8 @@ use crate::losses::Losses;
 use crate::update::carry::{carry, uncarry, Unclaimed};
 use crate::update::end::end_if_all_finished;
 use crate::update::event::{close_orphans, fail};
-use crate::update::files::{unfreeze_files, Whose};
-use crate::update::freeze::freeze_all;
+use crate::update::files::unfreeze_files;
+use crate::update::freeze::{freeze_all, Asked};
 use crate::update::image::{Image, Legacy};
 use crate::update::loss::{regain, trim_lost, Obstacle};
 use crate::update::transition::{begin_reboot, prepare_all, undo_all};
@@ -108,7 +108,7 @@ fn get_all_ready<H: Lock>(host: &H, policy: Policy, report: &mut Report) -> Resu
 /// Freezes everything and writes it for the next kernel; if that fails, nothing of an
 /// update is left.
 fn freeze_and_write<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), Failure> {
-    let frozen = freeze_all(host, Whose::All, obstacle);
+    let frozen = freeze_all(host, Asked::ByReboot(obstacle));
     let written = frozen.and_then(|()| {
         trim_lost(host);
         Ok(host.now(|engine| {

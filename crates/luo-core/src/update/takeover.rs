@@ -2,8 +2,8 @@
 //! Taking over what the previous kernel left.
 //!
 //! The root and the FLBs are read at boot, because drivers ask for FLBs early.
-//! The sessions are read when the device is opened first: by then handlers are
-//! registered. Nothing is given to the allocator until all of it is taken over.
+//! The sessions are read before the first call of a program that has opened the device: by
+//! then handlers are registered. Nothing is given to the allocator until all of it is taken over.
 
 use core::task::Poll;
 
@@ -71,9 +71,24 @@ struct Job<H: Host> {
 /// Takes over the sessions of the previous kernel, if that has not been done:
 /// how many, and how many files.
 pub(crate) fn take_over<H: Lock>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
+    take_over_by(host, || host.wait(|engine| engine.begin_takeover(host)))
+}
+
+/// [`take_over`] for a caller who may be killed while another is at it.
+pub(crate) fn take_over_killable<H: Lock>(
+    host: &H,
+) -> Result<Option<(usize, usize)>, (Error, bool)> {
+    take_over_by(host, || {
+        host.wait_killable(|engine| engine.begin_takeover(host))?
+    })
+}
+
+fn take_over_by<H: Lock>(
+    host: &H,
+    begin: impl Fn() -> Result<Option<Job<H>>, Error>,
+) -> Result<Option<(usize, usize)>, (Error, bool)> {
     loop {
-        let job = host.wait(|engine| engine.begin_takeover(host));
-        let Some(job) = job.map_err(|why| (why, false))? else {
+        let Some(job) = begin().map_err(|why| (why, false))? else {
             return Ok(None);
         };
         if let Some(counts) = attempt(host, &job)? {

@@ -29,6 +29,7 @@ use crate::session::preserve::{put_back_source, undo_preserve};
 use crate::update::files::{prepare_file, unfreeze_files, Whose};
 use crate::update::loss::{lose_subsystem, regain, Obstacle};
 use crate::update::Report;
+use crate::walk::{backwards, try_forwards};
 
 /// Begins a transition and waits until nothing else is under way; answers with
 /// the state it begins in.
@@ -84,12 +85,8 @@ pub(crate) fn prepare_all<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), F
     if obstacle == Obstacle::Vetoes {
         host.now(|engine| engine.check_dependencies(Whose::All))?;
     }
-    let mut next = host.now(|engine| {
-        engine
-            .arrange_outgoing(Whose::All, First::Dependencies)
-            .first
-    });
-    while let Some(id) = next {
+    let order = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::All, First::Dependencies);
+    let prepared = try_forwards(host, order, |id| {
         let missed = match obstacle {
             Obstacle::Vetoes => None,
             Obstacle::IsLost => host.now(|engine| engine.missed_by(id)),
@@ -100,13 +97,9 @@ pub(crate) fn prepare_all<H: Lock>(host: &H, obstacle: Obstacle) -> Result<(), F
                 prepare_file(host, id).map_err(|why| host.now(|engine| engine.failure_of(id, why)))
             }
         };
-        if let Err(why) = prepared {
-            obstacle
-                .decide(host, id, why)
-                .inspect_err(|_| unprepare_files(host))?;
-        }
-        next = host.now(|engine| engine.graph.next_in_order(id));
-    }
+        prepared.or_else(|why| obstacle.decide(host, id, why))
+    });
+    prepared.inspect_err(|_| unprepare_files(host))?;
     let count = host.now(|engine| engine.subsystems.len());
     for at in 0..count {
         if let Err(why) = prepare_subsystem(host, at) {
@@ -155,19 +148,14 @@ fn cancel_subsystems<H: Lock>(host: &H) {
 
 /// Lets go of the files that prepare has preserved; they are registered again.
 fn unprepare_files<H: Lock>(host: &H) {
-    let mut next = host.now(|engine| {
-        engine
-            .arrange_outgoing(Whose::All, First::Dependencies)
-            .last
-    });
-    while let Some(id) = next {
+    let order = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::All, First::Dependencies);
+    backwards(host, order, |id| {
         let prepared = host.now(|engine| engine.take_prepared(id));
         if let Some((live, handler, data)) = prepared {
             let source = undo_preserve(host, handler, live, data);
             put_back_source(host, id, source);
         }
-        next = host.now(|engine| engine.graph.prev_in_order(id));
-    }
+    });
 }
 
 impl<H: Host> Engine<H> {

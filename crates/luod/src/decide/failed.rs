@@ -27,6 +27,11 @@ const fn number(number: i32) -> Errno {
     }
 }
 
+/// What is handed over is read when the device is opened, or before the first call.
+const NOT_TAKEN_OVER: &str = "what the previous kernel handed over could not be taken over: \
+                              `dmesg | grep luo` says why; it stays quarantined until the next \
+                              reboot";
+
 /// The remedy for each call and error.
 const REMEDIES: &[(&str, Errno, &str)] = &[
     (
@@ -40,12 +45,11 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
         "this kernel has no live update: boot one with CONFIG_LIVEUPDATE=y and \
          'kho=on liveupdate=on' on its command line",
     ),
-    (
-        "open /dev/liveupdate",
-        Errno::EIO,
-        "what the previous kernel handed over could not be taken over: `dmesg | grep luo` \
-         says why; it stays quarantined until the next reboot",
-    ),
+    ("open /dev/liveupdate", Errno::EIO, NOT_TAKEN_OVER),
+    ("GET_INFO", Errno::EIO, NOT_TAKEN_OVER),
+    ("LIST_SESSIONS", Errno::EIO, NOT_TAKEN_OVER),
+    ("CREATE_SESSION", Errno::EIO, NOT_TAKEN_OVER),
+    ("RETRIEVE_SESSION", Errno::EIO, NOT_TAKEN_OVER),
     (
         "open /dev/liveupdate",
         Errno::EACCES,

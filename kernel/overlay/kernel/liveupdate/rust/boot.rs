@@ -6,7 +6,7 @@
 //! early initcall      the host is made; the previous kernel's root is read
 //! initcalls           other subsystems register handlers, ask for FLBs
 //! late initcall       the root for the next kernel; /dev/liveupdate
-//! first open          the previous kernel's sessions (in `luo_calls`)
+//! first call          the previous kernel's sessions (in `luo_calls`)
 //! ```
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -58,13 +58,13 @@ pub(crate) fn early_init() -> Result {
         pr_err!("live update is off: no memory for it ({why:?})\n");
     })?;
     if let Some(root) = handed_over {
-        admit(linux, root, kho::incoming(Entry::Contract));
+        admit(linux, root, kho::incoming(Entry::Supplement));
     }
     Ok(())
 }
 
-fn admit(linux: &Linux, root: (u64, usize), contract: Option<(u64, usize)>) {
-    match ops::admit(linux, root, contract) {
+fn admit(linux: &Linux, root: (u64, usize), supplement: Option<(u64, usize)>) {
+    match ops::admit(linux, root, supplement) {
         Ok(root) => luo_calls::log::admitted(linux, &root),
         // The machine goes on: what was handed over is not touched, and the
         // device says EIO. A panic would lose what does not depend on it, too.
@@ -90,22 +90,20 @@ pub(crate) fn late_init() -> Result {
 
 fn prepare_root(linux: &Linux) -> Result {
     let page = || linux.alloc_block().map_err(errno::to_kernel);
-    let mut pages = Some(RootPages {
+    let pages = RootPages {
         root: page()?,
         flbs: page()?,
         supplement: page()?,
         subsystems: page()?,
-    });
+    };
     let addresses = linux.now(|engine| {
-        if let Some(pages) = pages.take() {
-            engine.arm(pages);
-        }
+        engine.arm(pages);
         let root = engine.root_address();
         root.zip(engine.supplement_address())
     });
     let added = addresses
         .ok_or(EINVAL)
-        .and_then(|(root, contract)| make_known(root, contract));
+        .and_then(|(root, supplement)| make_known(root, supplement));
     if added.is_err() {
         let pages = linux.now(|engine| engine.disarm());
         drop(pages);
@@ -114,7 +112,7 @@ fn prepare_root(linux: &Linux) -> Result {
 }
 
 /// Makes both roots known to the next kernel, or neither.
-fn make_known(root: u64, contract: u64) -> Result {
+fn make_known(root: u64, beside: u64) -> Result {
     kho::add(Entry::Luo, root, size_of::<handover::Root>())?;
-    kho::add(Entry::Contract, contract, supplement::ROOT_LENGTH).inspect_err(|_| kho::remove(root))
+    kho::add(Entry::Supplement, beside, supplement::ROOT_LENGTH).inspect_err(|_| kho::remove(root))
 }

@@ -64,6 +64,13 @@ pub(crate) fn wake_pollers() {
 /// successful open to the release.
 struct Operations;
 
+/// The compiler does not see through the pointer in the file that all who have the
+/// descriptor use one instance, and that the last of them drops it.
+const _: () = {
+    const fn is_shared<T: Send + Sync>() {}
+    is_shared::<Instance>();
+};
+
 impl Operations {
     const TABLE: bindings::file_operations = bindings::file_operations {
         open: Some(Self::open),

@@ -7,7 +7,7 @@ use kernel::bindings;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::prelude::*;
 use luo_abi::handover::BLOCK_SIZE;
-use luo_core::{BlockMemory, PageError};
+use luo_core::{BlockMemory, HandedMemory, PageError};
 
 /// An entry in KHO's root tree.
 #[derive(Clone, Copy)]
@@ -15,7 +15,7 @@ pub(crate) enum Entry {
     /// What mainline's orchestrator has too.
     Luo,
     /// What goes beside it.
-    Contract,
+    Supplement,
 }
 
 impl Entry {
@@ -23,7 +23,7 @@ impl Entry {
     const fn name(self) -> &'static CStr {
         match self {
             Self::Luo => c"LUO",
-            Self::Contract => c"LUO-CONTRACT",
+            Self::Supplement => c"LUO-CONTRACT",
         }
     }
 }
@@ -117,9 +117,10 @@ unsafe impl Send for PreservedPage {}
 ///
 /// # Invariants
 ///
-/// Points to a page that KHO keeps from the allocator, so nobody writes to it,
-/// until it is given away by [`give_to_allocator`]. The engine reads pages
-/// before it gives any away, and keeps no `HandedPage` over that.
+/// Points to a page in the linear mapping that the previous kernel has preserved: memory,
+/// which stays mapped whatever becomes of it. KHO keeps it from the allocator until it is
+/// given away by [`give_to_allocator`], which the engine does after it has read all pages.
+/// A driver to whom a wrong handover gives the same page may write to it at any time.
 pub(crate) struct HandedPage(NonNull<u8>);
 
 impl HandedPage {
@@ -142,10 +143,38 @@ impl HandedPage {
     }
 }
 
-impl AsRef<[u8]> for HandedPage {
-    fn as_ref(&self) -> &[u8] {
-        // SAFETY: By the type's invariant these bytes are there and do not change.
-        unsafe { core::slice::from_raw_parts(self.0.as_ptr(), BLOCK_SIZE) }
+/// What is copied in one piece where it can be.
+const WORD: usize = size_of::<u64>();
+
+impl HandedMemory for HandedPage {
+    fn copy(&self, offset: usize, to: &mut [u8]) -> bool {
+        if offset
+            .checked_add(to.len())
+            .is_none_or(|end| end > BLOCK_SIZE)
+        {
+            return false;
+        }
+        // Records are words, at multiples of a word.
+        let words = to.len() % WORD == 0 && offset % WORD == 0;
+        let mut at = offset;
+        if words {
+            for word in to.chunks_exact_mut(WORD) {
+                // SAFETY: By the type's invariant the page is mapped; the word is on it and
+                // aligned. It may change meanwhile, hence the volatile read of it.
+                let found = unsafe { self.0.as_ptr().add(at).cast::<u64>().read_volatile() };
+                if let Ok(word) = <&mut [u8; WORD]>::try_from(word) {
+                    *word = found.to_ne_bytes();
+                }
+                at = at.wrapping_add(WORD);
+            }
+        } else {
+            for byte in to {
+                // SAFETY: As above.
+                *byte = unsafe { self.0.as_ptr().add(at).read_volatile() };
+                at = at.wrapping_add(1);
+            }
+        }
+        true
     }
 }
 

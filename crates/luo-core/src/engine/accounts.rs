@@ -1,0 +1,225 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Who has how much, and whether it may be more.
+
+use crate::account::{Account, Opener};
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::host::Host;
+use crate::id::{AccountId, SessionId};
+use crate::owner::{Actor, Owner};
+use crate::quota::{Quota, Quotas};
+use crate::session::{Direction, Session};
+
+impl<H: Host> Engine<H> {
+    /// How much each user may have.
+    #[must_use]
+    pub const fn quotas(&self) -> Quotas {
+        self.quotas
+    }
+
+    /// Decides how much each user may have.
+    pub fn set_quotas(&mut self, quotas: Quotas) {
+        self.quotas = quotas;
+    }
+
+    fn user_hash(&self, user: u32) -> u32 {
+        self.hash.of_words(&[user.into()])
+    }
+
+    /// The account of a user who has anything.
+    pub(crate) fn find_account(&self, user: u32) -> Option<AccountId> {
+        let slot = self.users.find(self.user_hash(user), |slot| {
+            let account = self.accounts.at_slot(slot);
+            account.is_some_and(|(_, account)| account.user == user)
+        })?;
+        self.accounts.at_slot(slot).map(|(id, _)| id)
+    }
+
+    /// The account of a user, made if there is none.
+    fn make_account(&mut self, user: u32) -> Result<AccountId, Error> {
+        if let Some(id) = self.find_account(user) {
+            return Ok(id);
+        }
+        self.users.reserve(1)?;
+        let id = self.accounts.insert(Account::new(user))?;
+        self.users.insert(self.user_hash(user), id.slot)?;
+        Ok(id)
+    }
+
+    /// Forgets a user who has nothing any more.
+    fn trim_account(&mut self, id: AccountId) {
+        let account = self.accounts.get(id).filter(|account| account.is_empty());
+        let Some(user) = account.map(|account| account.user) else {
+            return;
+        };
+        self.users.remove(self.user_hash(user), id.slot);
+        self.accounts.remove(id);
+    }
+
+    /// Finds or makes the account for a session that is to be added.
+    pub(crate) fn account_for(&mut self, owner: Owner) -> Result<Option<AccountId>, Error> {
+        let user = owner.user();
+        user.map(|user| self.make_account(user)).transpose()
+    }
+
+    /// Puts a new session among those of its user.
+    pub(crate) fn enlist(&mut self, id: SessionId, direction: Direction) {
+        let account = self.sessions.get(id).and_then(|session| session.account);
+        let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) else {
+            return;
+        };
+        let list = account.list_mut(direction);
+        list.push_back(&mut self.sessions, id);
+    }
+
+    /// Takes a session that goes from among those of its user.
+    pub(crate) fn delist(&mut self, id: SessionId, direction: Direction) {
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        let (of, carries) = (session.account, session.carries().is_some());
+        if let Some((of, account)) = of.and_then(|of| Some((of, self.accounts.get_mut(of)?))) {
+            account.carriers = account.carriers.saturating_sub(carries.into());
+            let list = account.list_mut(direction);
+            list.unlink(&mut self.sessions, id);
+            self.trim_account(of);
+        }
+    }
+
+    /// Notes that a session carries on another: only that other one counts.
+    pub(crate) fn note_carrier(&mut self, id: SessionId) {
+        let account = self.sessions.get(id).and_then(|session| session.account);
+        if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
+            account.carriers = account.carriers.saturating_add(1);
+        }
+    }
+
+    /// The account that what is in a session counts for.
+    pub(crate) fn payer(&mut self, session: SessionId) -> Option<&mut Account> {
+        let session = self.sessions.get(session)?;
+        if session.carries().is_some() {
+            return None;
+        }
+        self.accounts.get_mut(session.account?)
+    }
+
+    /// Whether an owner may have so much more of something.
+    ///
+    /// # Errors
+    /// [`Error::OverQuota`].
+    pub(crate) fn may_have(&self, owner: Owner, quota: Quota, more: u64) -> Result<(), Error> {
+        let Some(user) = owner.user() else {
+            return Ok(());
+        };
+        let used = self
+            .account_of(user)
+            .map_or(0, |account| account.used(quota));
+        // Nothing more is always allowed, whatever the quota has become.
+        if more == 0 || used.saturating_add(more) <= self.quotas.get(quota) {
+            Ok(())
+        } else {
+            Err(Error::OverQuota(quota))
+        }
+    }
+
+    /// [`Self::may_have`] for the owner of a session.
+    pub(crate) fn may_hold(
+        &self,
+        session: SessionId,
+        quota: Quota,
+        more: u64,
+    ) -> Result<(), Error> {
+        let owner = self.sessions.get(session).map(|session| session.owner);
+        self.may_have(owner.unwrap_or(Owner::Root), quota, more)
+    }
+
+    /// What a user has, if anything.
+    fn account_of(&self, user: u32) -> Option<&Account> {
+        self.find_account(user).and_then(|id| self.accounts.get(id))
+    }
+
+    /// The first session of a direction that a caller is shown.
+    pub(crate) fn first_for(&self, by: Actor, direction: Direction) -> Option<SessionId> {
+        match by {
+            Actor::Administrator => self.list(direction).first,
+            Actor::User(user) => self.account_of(user)?.list(direction).first,
+        }
+    }
+
+    /// The session behind one that a caller is shown, among those that are.
+    pub(crate) const fn behind(by: Actor, session: &Session<H>) -> Option<SessionId> {
+        match by {
+            Actor::Administrator => session.links.next,
+            Actor::User(_) => session.own.next,
+        }
+    }
+
+    /// How many sessions of a direction a caller is shown. Of a finished one only the
+    /// descriptor is left.
+    pub(crate) fn count_for(&self, by: Actor, direction: Direction) -> u64 {
+        let count = match (by, direction) {
+            (Actor::Administrator, Direction::Outgoing) => self.outgoing.len,
+            (Actor::Administrator, Direction::Incoming) => self.incoming_left,
+            (Actor::User(user), Direction::Outgoing) => self
+                .account_of(user)
+                .map_or(0, |account| account.list(Direction::Outgoing).len),
+            (Actor::User(_), Direction::Incoming) => {
+                self.count_incoming(by, |session| !session.is_finished())
+            }
+        };
+        count as u64
+    }
+
+    /// How many incoming sessions that a caller is shown are such.
+    pub(crate) fn count_incoming(&self, by: Actor, is_such: impl Fn(&Session<H>) -> bool) -> usize {
+        let mut next = self.first_for(by, Direction::Incoming);
+        let mut count = 0usize;
+        while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+            count = count.saturating_add(is_such(session).into());
+            next = Self::behind(by, session);
+        }
+        count
+    }
+
+    /// How many files a caller has, or the machine.
+    pub(crate) fn files_for(&self, by: Actor) -> u64 {
+        match by {
+            Actor::Administrator => self.files.len() as u64,
+            Actor::User(user) => self.account_of(user).map_or(0, |account| account.files),
+        }
+    }
+
+    /// Lets a program have the device open. Of those with privileges there is one at a
+    /// time, and one of each user.
+    ///
+    /// # Errors
+    /// [`Error::DeviceBusy`], [`Error::NoMemory`].
+    pub fn enter_device(&mut self, actor: Actor) -> Result<Opener, Error> {
+        let opened = match actor {
+            Actor::Administrator => &mut self.opened,
+            Actor::User(user) => {
+                let id = self.make_account(user)?;
+                &mut self.accounts.get_mut(id).ok_or(Error::Inconsistent)?.opened
+            }
+        };
+        if core::mem::replace(opened, true) {
+            return Err(Error::DeviceBusy);
+        }
+        Ok(Opener(actor))
+    }
+
+    /// That program does not have it open any more.
+    pub fn leave_device(&mut self, Opener(actor): Opener) {
+        match actor {
+            Actor::Administrator => self.opened = false,
+            Actor::User(user) => {
+                if let Some(id) = self.find_account(user) {
+                    if let Some(account) = self.accounts.get_mut(id) {
+                        account.opened = false;
+                    }
+                    self.trim_account(id);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! How much a user without privileges may have.
+
+use core::fmt;
+
+/// How much each user without privileges may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quotas {
+    /// Sessions.
+    pub sessions: u64,
+    /// Files in all of them.
+    pub files: u64,
+    /// Dependencies of those files.
+    pub dependencies: u64,
+    /// Bytes of memory that the files keep.
+    pub bytes: u64,
+}
+
+/// One of the numbers of [`Quotas`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// [`Quotas::sessions`].
+    Sessions,
+    /// [`Quotas::files`].
+    Files,
+    /// [`Quotas::dependencies`].
+    Dependencies,
+    /// [`Quotas::bytes`].
+    Bytes,
+}
+
+impl Quota {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Sessions, Self::Files, Self::Dependencies, Self::Bytes];
+
+    /// Its word in the boot parameter. Its file in `/sys/kernel/liveupdate` is named
+    /// `user_` and this.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Sessions => "sessions",
+            Self::Files => "files",
+            Self::Dependencies => "dependencies",
+            Self::Bytes => "bytes",
+        }
+    }
+}
+
+impl fmt::Display for Quota {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Quotas {
+    /// Sessions that a user may have if the administrator does not say otherwise.
+    pub const SESSIONS: u64 = 64;
+    /// The same for files.
+    pub const FILES: u64 = 4096;
+    /// The same for dependencies.
+    pub const DEPENDENCIES: u64 = 16_384;
+    /// The same for bytes: 1 GiB.
+    pub const BYTES: u64 = 1 << 30;
+
+    /// What users may have if the administrator does not say otherwise.
+    pub const DEFAULT: Self = Self {
+        sessions: Self::SESSIONS,
+        files: Self::FILES,
+        dependencies: Self::DEPENDENCIES,
+        bytes: Self::BYTES,
+    };
+
+    /// One of the numbers.
+    #[must_use]
+    pub const fn get(&self, quota: Quota) -> u64 {
+        match quota {
+            Quota::Sessions => self.sessions,
+            Quota::Files => self.files,
+            Quota::Dependencies => self.dependencies,
+            Quota::Bytes => self.bytes,
+        }
+    }
+
+    /// Changes one of the numbers.
+    pub const fn set(&mut self, quota: Quota, value: u64) {
+        match quota {
+            Quota::Sessions => self.sessions = value,
+            Quota::Files => self.files = value,
+            Quota::Dependencies => self.dependencies = value,
+            Quota::Bytes => self.bytes = value,
+        }
+    }
+
+    /// Reads a number as it is written to a file in sysfs: digits, and perhaps the end of
+    /// the line.
+    #[must_use]
+    pub fn number(text: &[u8]) -> Option<u64> {
+        let digits = text.strip_suffix(b"\n").unwrap_or(text);
+        if digits.is_empty() {
+            return None;
+        }
+        let mut number = 0u64;
+        for &digit in digits {
+            let digit = digit.checked_sub(b'0').filter(|&digit| digit < 10)?;
+            number = number.checked_mul(10)?.checked_add(digit.into())?;
+        }
+        Some(number)
+    }
+
+    /// Reads the boot parameter: words and numbers, as in `sessions=8,bytes=4096`; what is
+    /// not named stays as it is.
+    #[must_use]
+    pub fn parse(mut self, text: &[u8]) -> Option<Self> {
+        for part in text.split(|&byte| byte == b',') {
+            let at = part.iter().position(|&byte| byte == b'=')?;
+            let (word, number) = part.split_at_checked(at)?;
+            let number = Self::number(number.strip_prefix(b"=")?)?;
+            let mut all = Quota::ALL.iter();
+            let quota = all.find(|quota| quota.word().as_bytes() == word)?;
+            self.set(*quota, number);
+        }
+        Some(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_boot_parameter_names_what_it_changes() {
+        let all = Quotas::DEFAULT;
+        let few = all.parse(b"sessions=8,bytes=4096").unwrap();
+        assert_eq!((few.sessions, few.bytes), (8, 4096));
+        assert_eq!((few.files, few.dependencies), (all.files, all.dependencies));
+        for odd in [
+            "",
+            "sessions",
+            "sessions=",
+            "sessions=x",
+            "sessions=1,",
+            "vms=1",
+            "sessions=-1",
+            "sessions=1 ",
+            "bytes=18446744073709551616",
+        ] {
+            assert_eq!(all.parse(odd.as_bytes()), None, "{odd}");
+        }
+        assert_eq!(Quotas::number(b"12\n"), Some(12));
+        assert_eq!(Quotas::number(b"\n"), None);
+    }
+}

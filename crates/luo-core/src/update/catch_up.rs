@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What is to be done before somebody who has opened the device makes the first call.
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::handover::Handover;
+use crate::host::Host;
+use crate::lock::Lock;
+use crate::owner::Actor;
+use crate::session::retry::retry_closed;
+use crate::update::leave::after_finish;
+use crate::update::takeover::take_over_killable;
+
+/// The outcome of [`catch_up`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CaughtUp {
+    /// Sessions and files that were taken over by this.
+    pub taken_over: Option<(usize, usize)>,
+    /// Closed sessions of the caller's that could not be finished still.
+    pub closed_pending: usize,
+}
+
+/// To be called before the first call on an open descriptor of the device: takes over the
+/// sessions of the previous kernel if that has not been done, and tries again to finish
+/// those that were closed while a handler did not let go; of a user only the user's own.
+/// `report` is told of each of those that still cannot be finished.
+///
+/// Not to be called while the device is being opened: it waits for others and runs
+/// callbacks of handlers, and a host may have locks then that those need, too.
+///
+/// # Errors
+/// [`Error::Refused`]: `true` beside it if this very call found out, so that
+/// the host says so once. [`Error::NoMemory`], and EAGAIN if the caller was killed while it
+/// waited: nothing is lost, call again.
+pub fn catch_up<H: Lock>(
+    host: &H,
+    by: Actor,
+    report: impl FnMut(&Error),
+) -> Result<CaughtUp, (Error, bool)> {
+    let taken_over = take_over_killable(host)?;
+    let closed_pending = retry_closed(host, by, report);
+    after_finish(host);
+    Ok(CaughtUp {
+        taken_over,
+        closed_pending,
+    })
+}
+
+impl<H: Host> Engine<H> {
+    /// Whether what the previous kernel left is known to be refused for good: then the
+    /// device cannot be opened.
+    ///
+    /// # Errors
+    /// [`Error::Refused`].
+    pub const fn check_not_refused(&self) -> Result<(), Error> {
+        match self.handover {
+            Handover::Refused(why) => Err(Error::Refused(why)),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! No two files of the engine or of the agent need each other, not even through others:
+//! who reads a file reads those below it, and never the same one again. ARCHITECTURE.md
+//! shows the rooms in that order.
+//!
+//! A file needs another if it names something of it, in a `use` or by its whole path. A
+//! name that a file only passes on (`pub use`) belongs to the file that it comes from.
+//! Tests may need what they like.
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use petgraph::algo::tarjan_scc;
+use petgraph::graphmap::DiGraphMap;
+use syn::visit::{self, Visit};
+use syn::{Item, ItemUse, Path, UseTree, Visibility};
+
+/// A module by its path in the crate: `["update", "carry"]`.
+type Module = Vec<String>;
+
+/// The modules of a crate that are files of their own.
+struct Crate {
+    files: BTreeMap<Module, syn::File>,
+    /// What a module passes on: the name, and where it says that it is.
+    passed_on: BTreeMap<Module, BTreeMap<String, Vec<String>>>,
+}
+
+impl Crate {
+    /// Reads the sources below a folder of the project.
+    fn read(folder: &str) -> Self {
+        let mut files = BTreeMap::new();
+        for path in super::files(folder, &["rs"]) {
+            let inside = path.strip_prefix(folder).unwrap().trim_start_matches('/');
+            let inside = inside.strip_suffix(".rs").unwrap();
+            let mut module: Module = inside.split('/').map(str::to_owned).collect();
+            if matches!(
+                module.last().map(String::as_str),
+                Some("mod" | "lib" | "main")
+            ) {
+                module.pop();
+            }
+            if module.iter().any(|part| part == "tests" || part == "fake") {
+                continue;
+            }
+            let text = fs::read_to_string(super::root().join(&path)).unwrap();
+            let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
+            files.insert(module, file);
+        }
+        let passed_on = files
+            .iter()
+            .map(|(module, file)| (module.clone(), passed_on(file)))
+            .collect();
+        Self { files, passed_on }
+    }
+
+    /// The file that a path leads to which stands in a module, if it is one of the crate's.
+    fn resolve(&self, from: &[String], path: &[String]) -> Option<Module> {
+        self.follow(from, path, 0)
+    }
+
+    fn follow(&self, from: &[String], path: &[String], depth: usize) -> Option<Module> {
+        // Who passes a name on to who passes it on comes to an end, or to nothing.
+        if depth > 8 {
+            return None;
+        }
+        let mut at = from.to_vec();
+        let mut rest = path;
+        let (first, behind) = rest.split_first()?;
+        match first.as_str() {
+            "crate" => (at, rest) = (Module::new(), behind),
+            "self" => rest = behind,
+            "super" => {
+                while let Some(("super", behind)) =
+                    rest.split_first().map(|(part, behind)| (part.as_str(), behind))
+                {
+                    at.pop()?;
+                    rest = behind;
+                }
+            }
+            _ => {
+                let mut child = at.clone();
+                child.push(first.clone());
+                if !self.files.contains_key(&child) {
+                    return None;
+                }
+            }
+        }
+        while let Some((part, behind)) = rest.split_first() {
+            at.push(part.clone());
+            if !self.files.contains_key(&at) {
+                at.pop();
+                break;
+            }
+            rest = behind;
+        }
+        let name = rest.first().filter(|_| at != from);
+        let passed = name.and_then(|name| self.passed_on.get(&at)?.get(name));
+        match passed {
+            Some(path) => self.follow(&at, path, depth + 1).or(Some(at)),
+            None => Some(at),
+        }
+    }
+
+    /// The groups of files that need each other.
+    fn circles(&self) -> Vec<Vec<String>> {
+        let modules: Vec<&Module> = self.files.keys().collect();
+        let place = |module: &Module| modules.binary_search(&module).ok();
+        let mut graph = DiGraphMap::<usize, ()>::new();
+        for (at, module) in modules.iter().enumerate() {
+            graph.add_node(at);
+            let mut named = Named::default();
+            named.visit_file(&self.files[*module]);
+            for path in &named.paths {
+                // The root of a crate passes names on and needs nothing itself.
+                let needed = self.resolve(module, path).filter(|to| !to.is_empty());
+                if let Some(to) = needed.and_then(|to| place(&to)).filter(|&to| to != at) {
+                    graph.add_edge(at, to, ());
+                }
+            }
+        }
+        let mut circles: Vec<Vec<String>> = tarjan_scc(&graph)
+            .into_iter()
+            .filter(|group| group.len() > 1)
+            .map(|group| group.into_iter().map(|at| modules[at].join("::")).collect())
+            .collect();
+        circles.iter_mut().for_each(|circle| circle.sort());
+        circles
+    }
+}
+
+/// The paths that a file names outside of its tests.
+#[derive(Default)]
+struct Named {
+    paths: Vec<Vec<String>>,
+}
+
+impl<'ast> Visit<'ast> for Named {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if !is_for_tests(item) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'ast ItemUse) {
+        if matches!(item.vis, Visibility::Inherited) {
+            leaves(&item.tree, &mut Vec::new(), &mut self.paths);
+        }
+    }
+
+    fn visit_path(&mut self, path: &'ast Path) {
+        let parts: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
+        if matches!(parts[0].as_str(), "crate" | "self" | "super") && parts.len() > 1 {
+            self.paths.push(parts);
+        }
+        visit::visit_path(self, path);
+    }
+
+    // `pub(crate)` and `pub(in …)` have paths that name nothing which is needed.
+    fn visit_visibility(&mut self, _: &'ast Visibility) {}
+}
+
+fn is_for_tests(item: &Item) -> bool {
+    let attributes = match item {
+        Item::Mod(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Struct(item) => &item.attrs,
+        _ => return false,
+    };
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg")
+            && attribute
+                .parse_args::<Path>()
+                .is_ok_and(|what| what.is_ident("test"))
+    })
+}
+
+/// The names that a file passes on.
+fn passed_on(file: &syn::File) -> BTreeMap<String, Vec<String>> {
+    let mut paths = Vec::new();
+    for item in &file.items {
+        if let Item::Use(item) = item
+            && !matches!(item.vis, Visibility::Inherited)
+        {
+            leaves(&item.tree, &mut Vec::new(), &mut paths);
+        }
+    }
+    let named = paths.into_iter();
+    named
+        .filter_map(|path| Some((path.last()?.clone(), path)))
+        .collect()
+}
+
+/// The paths of a `use`, one for each name.
+fn leaves(tree: &UseTree, before: &mut Vec<String>, into: &mut Vec<Vec<String>>) {
+    match tree {
+        UseTree::Path(path) => {
+            before.push(path.ident.to_string());
+            leaves(&path.tree, before, into);
+            before.pop();
+        }
+        UseTree::Group(group) => {
+            for tree in &group.items {
+                leaves(tree, before, into);
+            }
+        }
+        UseTree::Name(name) => one(name.ident.to_string(), before, into),
+        UseTree::Rename(name) => one(name.ident.to_string(), before, into),
+        UseTree::Glob(_) => into.push(before.clone()),
+    }
+}
+
+fn one(name: String, before: &[String], into: &mut Vec<Vec<String>>) {
+    let mut path = before.to_vec();
+    // `use a::{self}` names `a`.
+    if name != "self" || path.is_empty() {
+        path.push(name);
+    }
+    into.push(path);
+}
+
+#[test]
+fn no_two_files_of_the_engine_need_each_other() {
+    let engine = Crate::read("crates/luo-core/src");
+    assert!(engine.files.len() > 50);
+    assert_eq!(engine.circles(), [[""; 0]; 0]);
+}
+
+#[test]
+fn no_two_files_of_the_agent_need_each_other() {
+    let agent = Crate::read("crates/luod/src");
+    assert!(agent.files.len() > 50);
+    assert_eq!(agent.circles(), [[""; 0]; 0]);
+}
+
+/// The test finds what it looks for: in a crate of three files, by a `use`, a path and a
+/// name that is passed on.
+#[test]
+fn a_circle_is_found() {
+    let of = |files: &[(&str, &str)]| {
+        let files: BTreeMap<Module, syn::File> = files
+            .iter()
+            .map(|(module, text)| {
+                let module = module.split("::").map(str::to_owned).collect();
+                (module, syn::parse_file(text).unwrap())
+            })
+            .collect();
+        let passed_on = files
+            .iter()
+            .map(|(module, file)| (module.clone(), passed_on(file)))
+            .collect();
+        Crate { files, passed_on }.circles()
+    };
+    let found = of(&[
+        ("a", "pub use b::Thing; mod b; fn f() {}"),
+        ("a::b", "use crate::c::Other; pub struct Thing;"),
+        ("c", "pub struct Other; fn g(_: crate::a::Thing) {}"),
+    ]);
+    assert_eq!(found, [["a::b", "c"]]);
+    let none = of(&[
+        ("a", "pub struct One; #[cfg(test)] mod tests { use crate::b::Two; }"),
+        ("b", "use crate::a::One; pub(in crate::b) struct Two;"),
+    ]);
+    assert!(none.is_empty());
+}
