@@ -16,6 +16,9 @@ use crate::difference::missing;
 /// Files of the chain: each needs the next.
 const CHAIN: u64 = 10_000;
 
+/// Dependencies that a file may have, and files that may need it.
+const OF_A_FILE: u64 = 16_384;
+
 /// Sessions that go over a kexec.
 const SESSIONS: u64 = 10_000;
 
@@ -27,6 +30,8 @@ pub(super) const CASES: &[Case] = &[
     ),
     alone("ten-thousand-files-in-a-chain-come-back", &[leave, arrive])
         .but(&[missing(NO_DEPENDENCIES)]),
+    here("one-dependency-too-many-is-enospc", one_too_many).but(&[missing(NO_DEPENDENCIES)]),
+    here("one-dependent-too-many-is-enospc", one_too_many_need_it).but(&[missing(NO_DEPENDENCIES)]),
 ];
 
 /// Lets this process have that many descriptors.
@@ -126,6 +131,43 @@ fn leave(context: &mut Context<'_>) -> Result<()> {
     enter(&device, State::Prepared)?;
     context.hold(session);
     Ok(())
+}
+
+/// One file and, behind it, one more than may be at the other end of its dependencies.
+fn star() -> Result<Session> {
+    let session = device()?.create_session(&name("star"))?;
+    for token in 0..=OF_A_FILE + 1 {
+        session.preserve_fd(memfd::create("star", 0)?, Token(token))?;
+    }
+    Ok(session)
+}
+
+fn one_too_many(_: &mut Context<'_>) -> Result<()> {
+    let session = star()?;
+    let needs = |token| session.add_dependency(Token(0), Needed::Here(Token(token)));
+    for token in 1..=OF_A_FILE {
+        needs(token)?;
+    }
+    refused(needs(OF_A_FILE + 1), Errno::ENOSPC)?;
+    // There is room again when one goes, be it dropped or missing.
+    session.drop_dependency(Token(0), Needed::Here(Token(1)))?;
+    needs(OF_A_FILE + 1)?;
+    session.unpreserve_fd(Token(2))?;
+    refused(needs(1), Errno::ENOSPC)?;
+    session.drop_dependency(Token(0), Needed::Here(Token(2)))?;
+    Ok(needs(1)?)
+}
+
+fn one_too_many_need_it(_: &mut Context<'_>) -> Result<()> {
+    let session = star()?;
+    let is_needed_by = |token| session.add_dependency(Token(token), Needed::Here(Token(0)));
+    for token in 1..=OF_A_FILE {
+        is_needed_by(token)?;
+    }
+    refused(is_needed_by(OF_A_FILE + 1), Errno::ENOSPC)?;
+    // A dependent that goes takes what it has declared along.
+    session.unpreserve_fd(Token(1))?;
+    Ok(is_needed_by(OF_A_FILE + 1)?)
 }
 
 /// The first file needs all others, so asking for it restores them.

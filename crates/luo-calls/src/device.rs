@@ -95,7 +95,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     pub(crate) fn unregister_file(&self, instance: &Instance) -> Result<(), Errno> {
         let (token, _) = self.read_fixed::<u64>()?;
         // The state comes first, even if nothing is registered.
-        let changeable = self.host.wait(|engine| engine.may_change());
+        let changeable = self.host.wait_killable(|engine| engine.may_change())?;
         changeable.map_err(|why| why.errno())?;
         let id = instance.session().ok_or(Errno::ENOENT)?;
         ops::unpreserve_file(self.host, id, token).map_err(|why| why.errno())

@@ -67,6 +67,7 @@ impl Stage {
         drop((instance, program));
         let host = TestHost::warm(host.kexec());
         let instance = Instance::open(&host, ADMINISTRATOR).unwrap();
+        ops::catch_up(&host, luo_core::Actor::Administrator, |_| ()).unwrap();
         let session =
             ops::retrieve_session(&host, luo_core::Actor::Administrator, &name()).unwrap();
         Self {

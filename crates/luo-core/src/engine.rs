@@ -34,6 +34,7 @@ use crate::table::list::List;
 use crate::table::slab::Slab;
 use crate::text::SessionName;
 use crate::update_state::UpdateState;
+use crate::waits::{Topic, Woken};
 
 /// The engine. A host keeps one, under its lock.
 pub struct Engine<H: Host> {
@@ -54,12 +55,14 @@ pub struct Engine<H: Host> {
 
     pub(crate) sessions: Slab<kind::Session, Session<H>>,
     pub(crate) outgoing: List<kind::Session>,
+    /// Incoming sessions that are not finished.
     pub(crate) incoming: List<kind::Session>,
+    /// Incoming sessions that are finished: only their descriptors are left.
+    pub(crate) finished: List<kind::Session>,
     /// Incoming sessions that were closed without being finished.
     pub(crate) closed_pending: usize,
-    /// Incoming sessions that are not finished, whoever has them. The update ends when
-    /// there is none left.
-    pub(crate) incoming_left: usize,
+    /// Incoming sessions that nobody has claimed or closed.
+    pub(crate) unclaimed: usize,
     /// The previous kernel handed sessions over.
     pub(crate) had_sessions: bool,
     /// A file that an unfinished session waited for is gone: trying again to
@@ -131,8 +134,9 @@ impl<H: Host> Engine<H> {
             sessions: Slab::new(),
             outgoing: List::new(),
             incoming: List::new(),
+            finished: List::new(),
             closed_pending: 0,
-            incoming_left: 0,
+            unclaimed: 0,
             had_sessions: false,
             retry_wanted: false,
             gathered: false,
@@ -207,7 +211,10 @@ impl<H: Host> Engine<H> {
     /// How many sessions there are of a direction.
     #[must_use]
     pub const fn session_count(&self, direction: Direction) -> usize {
-        self.list(direction).len
+        match direction {
+            Direction::Outgoing => self.outgoing.len,
+            Direction::Incoming => self.incoming.len.saturating_add(self.finished.len),
+        }
     }
 
     /// How many files there are in all sessions.
@@ -222,6 +229,18 @@ impl<H: Host> Engine<H> {
         self.sessions
             .get(id)
             .map(|session| (session.name, session.direction()))
+    }
+
+    /// The queue in which a caller waits whose step has just said [`Poll::Pending`].
+    #[must_use]
+    pub fn queue(&self) -> usize {
+        self.update.waits.take_queue()
+    }
+
+    /// The queues in which those wait whose condition a step can have changed. To be
+    /// asked for after each step that ran to its end, before the lock is let go.
+    pub fn take_woken(&mut self) -> Woken {
+        self.update.waits.take_woken()
     }
 
     pub(crate) const fn list(&self, direction: Direction) -> &List<kind::Session> {
@@ -253,7 +272,7 @@ impl<H: Host> Engine<H> {
                 Poll::Ready(Err(Error::WrongDirection))
             }
             Some(session) => match session.state {
-                State::Locked => Poll::Pending,
+                State::Locked => self.update.waits.pend(Topic::Session(id)),
                 State::Unclaimed { .. } => Poll::Ready(Err(Error::NoSession)),
                 State::Open | State::Claimed { .. } => Poll::Ready(Ok(session)),
             },
@@ -268,9 +287,20 @@ impl<H: Host> Engine<H> {
     }
 
     pub(crate) fn mark_idle(&mut self, id: SessionId) {
-        self.busy = self.busy.saturating_sub(1);
+        self.end_operation();
         if let Some(session) = self.sessions.get_mut(id) {
             session.busy = session.busy.saturating_sub(1);
+            if session.busy == 0 {
+                self.update.waits.wake(Topic::Session(id));
+            }
+        }
+    }
+
+    /// One operation less is under way.
+    pub(crate) fn end_operation(&mut self) {
+        self.busy = self.busy.saturating_sub(1);
+        if self.busy == 0 {
+            self.update.waits.wake(Topic::Idle);
         }
     }
 
@@ -282,7 +312,7 @@ impl<H: Host> Engine<H> {
             return Poll::Ready(Err(Error::NoSession));
         };
         if session.busy > 0 || session.state == State::Locked {
-            return Poll::Pending;
+            return self.update.waits.pend(Topic::Session(id));
         }
         let before = session.state;
         self.set_state(id, State::Locked);
@@ -296,15 +326,26 @@ impl<H: Host> Engine<H> {
         self.mark_idle(id);
     }
 
-    /// Changes a session's state. Also updates `closed_pending`.
+    /// Changes a session's state. Also updates `closed_pending` and `unclaimed`.
     pub(crate) fn set_state(&mut self, id: SessionId, state: State) {
         if let Some(session) = self.sessions.get_mut(id) {
             let before = core::mem::replace(&mut session.state, state);
-            if before == State::CLOSED_PENDING {
-                self.closed_pending = self.closed_pending.saturating_sub(1);
+            if before == State::Locked {
+                self.update.waits.wake(Topic::Session(id));
             }
-            if state == State::CLOSED_PENDING {
-                self.closed_pending = self.closed_pending.saturating_add(1);
+            match before {
+                State::CLOSED_PENDING => {
+                    self.closed_pending = self.closed_pending.saturating_sub(1);
+                }
+                State::UNCLAIMED => self.unclaimed = self.unclaimed.saturating_sub(1),
+                _ => {}
+            }
+            match state {
+                State::CLOSED_PENDING => {
+                    self.closed_pending = self.closed_pending.saturating_add(1);
+                }
+                State::UNCLAIMED => self.unclaimed = self.unclaimed.saturating_add(1),
+                _ => {}
             }
         }
     }
@@ -318,8 +359,16 @@ pub(crate) fn files_of<'a, H: Host>(
     list: &List<kind::Session>,
     wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
 ) -> impl Iterator<Item = FileId> + Clone + 'a {
-    let mut session = list.first;
-    let mut file: Option<FileId> = None;
+    files_from(sessions, files, (list.first, None), wanted)
+}
+
+/// [`files_of`] from a file of a session on, and with a session behind that one.
+pub(crate) fn files_from<'a, H: Host>(
+    sessions: &'a Slab<kind::Session, Session<H>>,
+    files: &'a Slab<kind::File, File<H>>,
+    (mut session, mut file): (Option<SessionId>, Option<FileId>),
+    wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
+) -> impl Iterator<Item = FileId> + Clone + 'a {
     core::iter::from_fn(move || loop {
         if let Some(id) = file {
             file = files.get(id)?.links.next;

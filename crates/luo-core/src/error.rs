@@ -65,6 +65,12 @@ pub enum Error {
     /// A file that this one needs is in another session, and who has that one has not
     /// taken it back yet. ENOTCONN.
     Awaits(FileName),
+    /// A file has as many dependencies or dependents, or a session as many dependencies,
+    /// as one may have. ENOSPC.
+    TooManyDependencies,
+    /// Whether the file would need itself cannot be told in as many steps as a call may
+    /// take. ENOSPC.
+    TooDense,
     /// The file would need itself, by way of others. ELOOP.
     DependencyCycle,
     /// It is known already that the file needs the other. EEXIST.
@@ -156,7 +162,7 @@ impl Error {
             Self::NotCarried(_) => Errno::ENOLINK,
             Self::Lost(_) => Errno::ENOTRECOVERABLE,
             Self::Stale => Errno::ESTALE,
-            Self::Full => Errno::ENOSPC,
+            Self::Full | Self::TooManyDependencies | Self::TooDense => Errno::ENOSPC,
             Self::OwnerGone => Errno::ENODEV,
             Self::NoData => Errno::ENODATA,
             Self::Refused(_) | Self::NotReady | Self::Inconsistent => Errno::EIO,
@@ -189,6 +195,8 @@ impl fmt::Display for Error {
             Self::Illegal { event, state } => write!(f, "no {event} in state {state}"),
             Self::NotUpdated => f.write_str("nothing to restore in this state"),
             Self::AlreadyRestored => f.write_str("the file is restored already"),
+            Self::TooManyDependencies => f.write_str("as many dependencies as there may be"),
+            Self::TooDense => f.write_str("too many dependencies to look for a cycle"),
             Self::DependencyCycle => f.write_str("the file would need itself"),
             Self::DependencyExists => f.write_str("the dependency is declared already"),
             Self::NoDependency => f.write_str("no such dependency"),

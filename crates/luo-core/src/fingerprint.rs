@@ -49,7 +49,6 @@ impl<H: Host> Engine<H> {
             flags(&[registrations == self.registrations], into);
         }
         into.write_usize(self.closed_pending);
-        into.write_usize(self.incoming_left);
         into.write_usize(self.busy);
         self.hash_sessions(
             into,
@@ -110,7 +109,11 @@ impl<H: Host> Engine<H> {
         wanted: impl Fn(&Session<H>) -> bool,
         more: impl Fn(&Self, &Session<H>, &mut S),
     ) {
-        for first in [self.outgoing.first, self.incoming.first] {
+        for first in [
+            self.outgoing.first,
+            self.incoming.first,
+            self.finished.first,
+        ] {
             let mut next = first;
             while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
                 next = session.links.next;
@@ -195,7 +198,11 @@ impl<H: Host> Engine<H> {
     /// How much room there is until memory is asked for the next time: where that can
     /// fail, it decides as well.
     pub fn rooms(&self, into: &mut impl Hasher) {
-        for first in [self.outgoing.first, self.incoming.first] {
+        for first in [
+            self.outgoing.first,
+            self.incoming.first,
+            self.finished.first,
+        ] {
             let mut next = first;
             while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
                 into.write_usize(shape(session)[1]);

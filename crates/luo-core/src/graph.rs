@@ -22,6 +22,7 @@ mod walk;
 
 use self::node::{Along, NeededBy, Needs, Node, Nodes};
 pub(crate) use self::order::{First, Order};
+pub use self::walk::MAX_SEARCH;
 
 use crate::error::Error;
 use crate::file_name::FileName;
@@ -31,6 +32,10 @@ use crate::table::hash::Hash;
 use crate::table::index::Index;
 use crate::table::list::{Linked, Links};
 use crate::table::slab::Slab;
+
+/// Dependencies that a file may have declared, and files that may need it: as many steps
+/// it takes to remove it.
+pub const MAX_DEPENDENCIES_PER_FILE: usize = 16_384;
 
 /// The target of a dependency.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,25 +102,34 @@ impl Graph {
         [nodes, self.edges.shape(), self.index.shape()]
     }
 
-    /// Makes sure that nodes of files in the first `slots` slots ask for no
-    /// memory.
-    pub(crate) fn reserve_nodes(&mut self, slots: usize) -> Result<(), OutOfMemory> {
-        let there = self.nodes.slots.len();
-        self.nodes.slots.reserve(slots.saturating_sub(there))
+    /// Makes sure that the node of the next file of a slab asks for no memory.
+    pub(crate) fn reserve_node<T>(
+        &mut self,
+        files: &Slab<kind::File, T>,
+    ) -> Result<(), OutOfMemory> {
+        self.nodes.slots.reserve_at(files.last_with_next())
+    }
+
+    /// Makes sure that the nodes of all files that a slab has room for ask for no memory.
+    pub(crate) fn reserve_nodes<T>(
+        &mut self,
+        files: &Slab<kind::File, T>,
+    ) -> Result<(), OutOfMemory> {
+        for segment in files.segments_with_room() {
+            self.nodes.slots.reserve_segment(segment)?;
+        }
+        Ok(())
+    }
+
+    /// Gives room back after a file has gone.
+    pub(crate) fn give_back_room<T>(&mut self, files: &Slab<kind::File, T>, slot: u32) {
+        self.nodes.slots.follow(files, slot);
     }
 
     /// Makes the node of a new file. A file that had the slot before must have
     /// been removed.
     pub(crate) fn add_node(&mut self, id: FileId) -> Result<(), OutOfMemory> {
-        let at = id.slot as usize;
-        self.reserve_nodes(at.checked_add(1).ok_or(OutOfMemory)?)?;
-        while self.nodes.slots.len() <= at {
-            self.nodes.slots.push(None)?;
-        }
-        if let Some(slot) = self.nodes.slots.get_mut(at) {
-            *slot = Some(Node::new(id));
-        }
-        Ok(())
+        self.nodes.slots.set(id.slot, Some(Node::new(id)))
     }
 
     /// Whether a file has a node.
@@ -150,9 +164,8 @@ impl Graph {
             self.lose_target(at, gone);
         }
         self.nodes.leave_order(id);
-        if let Some(slot) = self.nodes.slots.get_mut(id.slot as usize) {
-            *slot = None;
-        }
+        // The slot is there, so nothing is asked for.
+        let _ = self.nodes.slots.set(id.slot, None);
         needed
     }
 
@@ -161,6 +174,9 @@ impl Graph {
         self.leave_target(id);
         if let Some(edge) = self.edges.get_mut(id) {
             edge.target = Target::Gone(gone);
+            if let Some(node) = self.nodes.get_mut(edge.from) {
+                node.missing = node.missing.saturating_add(1);
+            }
         }
     }
 
@@ -180,7 +196,8 @@ impl Graph {
     /// Makes sure that `additional` declarations in a row ask for no memory.
     pub(crate) fn reserve_edges(&mut self, additional: usize) -> Result<(), OutOfMemory> {
         self.edges.reserve(additional)?;
-        self.index.reserve(additional)
+        let segments = self.edges.segments_with_room();
+        self.index.reserve_segments(segments, additional)
     }
 
     /// Declares that `from` needs `on`.
@@ -192,7 +209,8 @@ impl Graph {
     /// # Errors
     /// [`Error::NoToken`] if one of them has no node,
     /// [`Error::DependencyCycle`] if `on` is `from` or needs it, directly or not,
-    /// [`Error::DependencyExists`], [`Error::NoMemory`]. Nothing has changed.
+    /// [`Error::DependencyExists`], [`Error::TooManyDependencies`], [`Error::TooDense`],
+    /// [`Error::NoMemory`]. Nothing has changed.
     pub(crate) fn declare(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
         if !self.has_node(from) || !self.has_node(on) {
             return Err(Error::NoToken);
@@ -200,7 +218,12 @@ impl Graph {
         if self.find(from, on).is_some() {
             return Err(Error::DependencyExists);
         }
-        if self.needs(on, from) {
+        if self.dependency_count(from) >= MAX_DEPENDENCIES_PER_FILE
+            || self.dependent_count(on) >= MAX_DEPENDENCIES_PER_FILE
+        {
+            return Err(Error::TooManyDependencies);
+        }
+        if self.needs(on, from)? {
             return Err(Error::DependencyCycle);
         }
         self.link(from, on)
@@ -224,7 +247,8 @@ impl Graph {
     }
 
     fn link(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
-        self.reserve_edges(1)?;
+        self.edges.reserve(1)?;
+        self.index.reserve_at(self.edges.last_with_next())?;
         let id = self.edges.insert(Edge {
             from,
             target: Target::File(on),
@@ -243,8 +267,9 @@ impl Graph {
 
     /// Takes a dependency back. True if there was such a one.
     ///
-    /// Constant time if the target is there; a missing one is looked for among
-    /// all that `from` needs, and of several of the same name the first goes.
+    /// Constant time if the target is there; a missing one is looked for among all that
+    /// `from` needs, [`MAX_DEPENDENCIES_PER_FILE`] at most, and of several of the same
+    /// name the first goes.
     pub(crate) fn withdraw(&mut self, from: FileId, on: &Target) -> bool {
         let edge = match on {
             Target::File(on) => self.find(from, *on),
@@ -262,9 +287,13 @@ impl Graph {
             return;
         };
         if let Some(node) = self.nodes.get_mut(edge.from) {
+            if let Target::Gone(_) = edge.target {
+                node.missing = node.missing.saturating_sub(1);
+            }
             node.dependencies.unlink(&mut self.edges, id);
         }
         self.edges.remove(id);
+        self.index.follow(&self.edges, id.slot);
     }
 
     /// The hash under which an edge is in the index.
@@ -337,6 +366,11 @@ impl Graph {
     /// How much a file needs, missing dependencies included.
     pub(crate) fn dependency_count(&self, id: FileId) -> usize {
         self.nodes.get(id).map_or(0, |node| node.dependencies.len)
+    }
+
+    /// How many of those are missing.
+    pub(crate) fn missing_count(&self, id: FileId) -> usize {
+        self.nodes.get(id).map_or(0, |node| node.missing)
     }
 
     /// How many need a file.

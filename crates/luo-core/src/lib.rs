@@ -74,6 +74,7 @@ mod table;
 mod text;
 mod update;
 mod update_state;
+mod waits;
 mod walk;
 
 pub use account::Opener;
@@ -95,3 +96,4 @@ pub use quota::{Quota, Quotas};
 pub use session::Direction;
 pub use text::{Compat, SessionName, Text, TextError};
 pub use update_state::{transition, Transition, TRANSITIONS};
+pub use waits::{Woken, QUEUES};

@@ -10,14 +10,23 @@ use crate::host::Host;
 
 /// A host that keeps an engine.
 ///
-/// A step runs under the lock and must not sleep or call back. A host lets the steps
-/// that wait look again each time another step has run to its end.
+/// A step runs under the lock and must not sleep or call back.
+///
+/// A host has [`QUEUES`](crate::QUEUES) queues. A caller whose step has to wait sleeps in
+/// the one that [`Engine::queue`] names; after each step that ran to its end the host
+/// wakes those that [`Engine::take_woken`] names, whose steps look again. Waking more is
+/// harmless; waking fewer leaves somebody asleep for ever.
+///
+/// Operations that have done nothing yet wait by [`Self::wait_killable`], which a caller
+/// who is killed leaves. One that has begun must be ended, so it cannot be left; it may
+/// wait for long, for as long as a callback of another takes, and no host takes that for
+/// an error.
 pub trait Lock: Host {
     /// Runs a step under the engine's lock.
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R;
 
     /// Runs a step under the engine's lock. While it says [`Poll::Pending`], the host
-    /// waits until another step has run and then runs it again.
+    /// waits until its queue is woken and then runs it again.
     fn wait<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R;
 
     /// [`Self::wait`] for a caller who may be killed meanwhile.

@@ -13,10 +13,17 @@ type Inner<T> = alloc::vec::Vec<T>;
 #[cfg(CONFIG_LIVEUPDATE_RUST)]
 type Inner<T> = kernel::alloc::KVVec<T>;
 
-// A request that is too large is refused without a warning in the log: its size
-// may come from a damaged handover.
 #[cfg(CONFIG_LIVEUPDATE_RUST)]
-use kernel::alloc::flags::{__GFP_NOWARN, GFP_KERNEL};
+use kernel::alloc::flags::{__GFP_NORETRY, __GFP_NOWARN, GFP_KERNEL_ACCOUNT};
+
+/// How memory is asked for. It is charged to the caller's memory cgroup. A request that
+/// cannot be met fails: nobody is killed for it, and nobody waits for long, because the
+/// engine's lock may be held. It fails without a warning in the log, because its size may
+/// come from a damaged handover.
+#[cfg(CONFIG_LIVEUPDATE_RUST)]
+fn flags() -> kernel::alloc::Flags {
+    GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN
+}
 
 /// Elements that the first request of an array makes room for at least, so that one
 /// which grows to a few does not ask for each. The standard library does the same.
@@ -55,15 +62,13 @@ impl<T> Vec<T> {
                 0 => additional.max(FEW),
                 _ => additional,
             };
-            self.0
-                .reserve(additional, GFP_KERNEL | __GFP_NOWARN)
-                .map_err(|_| OutOfMemory)
+            self.0.reserve(additional, flags()).map_err(|_| OutOfMemory)
         };
         grown
     }
 
     /// Elements that can be pushed without asking for memory.
-    fn spare(&self) -> usize {
+    pub(crate) fn spare(&self) -> usize {
         self.0.capacity().saturating_sub(self.0.len())
     }
 
@@ -108,6 +113,25 @@ impl<T> Vec<T> {
         #[cfg(CONFIG_LIVEUPDATE_RUST)]
         let removed = self.0.remove(at).ok();
         removed
+    }
+}
+
+impl<T> Vec<T> {
+    /// Elements that are worth giving room back for.
+    const FEW_TO_KEEP: usize = 64;
+
+    /// Gives room back if the array has room for many times its elements. It keeps its
+    /// room where that takes memory which there is not.
+    pub(crate) fn shrink(&mut self) {
+        let room = self.len().saturating_add(self.spare());
+        if room <= Self::FEW_TO_KEEP || self.len() > room / 4 {
+            return;
+        }
+        let wanted = self.len().saturating_mul(2);
+        #[cfg(not(CONFIG_LIVEUPDATE_RUST))]
+        self.0.shrink_to(wanted);
+        #[cfg(CONFIG_LIVEUPDATE_RUST)]
+        let _ = self.0.shrink_to(wanted, flags());
     }
 }
 

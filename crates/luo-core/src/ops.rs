@@ -23,6 +23,7 @@
 //! | [`reboot`] | reboot by kexec |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
+pub use crate::graph::{MAX_DEPENDENCIES_PER_FILE, MAX_SEARCH};
 pub use crate::participant::flb_life::{
     flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing,
 };
@@ -30,7 +31,9 @@ pub use crate::query::lists::{
     list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,
     MAX_PAGE,
 };
-pub use crate::session::dependency::{add_dependency, drop_dependency, Needed};
+pub use crate::session::dependency::{
+    add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
+};
 pub use crate::session::open::{
     create_device_session, create_session, put_back_session, retrieve_session,
 };

@@ -110,6 +110,10 @@ pub(crate) struct Session<H: Host> {
     /// Its descriptor was closed while prepared or frozen; the session goes when that
     /// is undone.
     pub(crate) orphan: bool,
+    /// Dependencies that its files have declared, missing ones included.
+    pub(crate) dependencies: usize,
+    /// Bytes of memory that its files keep, as far as known.
+    pub(crate) bytes: u128,
     pub(crate) files: List<kind::File>,
     pub(crate) links: Links<kind::Session>,
     /// What its user has, if it is a user's, and its neighbours there.
@@ -180,6 +184,8 @@ impl<H: Host> Session<H> {
             state,
             busy: 0,
             orphan: false,
+            dependencies: 0,
+            bytes: 0,
             files: List::new(),
             links: Links::new(),
             account,

@@ -4,4 +4,5 @@
 pub(crate) mod hash;
 pub(crate) mod index;
 pub(crate) mod list;
+pub(crate) mod segments;
 pub(crate) mod slab;

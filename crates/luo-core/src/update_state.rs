@@ -16,6 +16,7 @@ use luo_abi::rfc::{Event, State};
 
 use crate::error::Error;
 use crate::failure::{Failure, LastFailure};
+use crate::waits::{Topic, Waits};
 
 /// An event: where it is legal and where it leads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +83,8 @@ pub(crate) struct UpdateState {
     changes: u64,
     failures: u64,
     last_failure: Option<LastFailure>,
+    /// Who waits for what; most wait for the end of a transition.
+    pub(crate) waits: Waits,
 }
 
 impl UpdateState {
@@ -95,6 +98,7 @@ impl UpdateState {
             changes: 0,
             failures: 0,
             last_failure: None,
+            waits: Waits::new(),
         }
     }
 
@@ -152,7 +156,7 @@ impl UpdateState {
     /// transition is under way.
     pub(crate) fn begin(&mut self, event: Event) -> Poll<Result<(), Error>> {
         if self.moving {
-            return Poll::Pending;
+            return self.waits.pend(Topic::Transition);
         }
         let state = self.state;
         if transition(event, state).is_none() {
@@ -165,7 +169,7 @@ impl UpdateState {
     /// Begins what a reboot does, whatever the state.
     pub(crate) fn begin_reboot(&mut self) -> Poll<()> {
         if self.moving {
-            return Poll::Pending;
+            return self.waits.pend(Topic::Transition);
         }
         self.moving = true;
         Poll::Ready(())
@@ -173,7 +177,7 @@ impl UpdateState {
 
     /// Gives a transition up before it has done anything.
     pub(crate) fn give_up(&mut self) {
-        self.moving = false;
+        self.stop();
     }
 
     /// Ends a transition in a state. "Normal" is where the machine rests: Updated
@@ -184,8 +188,8 @@ impl UpdateState {
             other => other,
         };
         self.set_state(state);
-        self.moving = false;
         self.sealed = false;
+        self.stop();
         state
     }
 
@@ -202,6 +206,11 @@ impl UpdateState {
         let state = self.end(State::Frozen);
         self.sealed = true;
         state
+    }
+
+    fn stop(&mut self) {
+        self.moving = false;
+        self.waits.wake(Topic::Transition);
     }
 
     /// Ends a transition that failed, everything undone.
@@ -255,7 +264,7 @@ impl UpdateState {
     /// [`Error::Prepared`], [`Error::Frozen`]; pending during a transition.
     pub(crate) fn changeable(&self) -> Poll<Result<(), Error>> {
         match self.state {
-            _ if self.moving => Poll::Pending,
+            _ if self.moving => self.waits.pend(Topic::Transition),
             State::Normal | State::Updated => Poll::Ready(Ok(())),
             State::Prepared => Poll::Ready(Err(Error::Prepared)),
             State::Frozen => Poll::Ready(Err(Error::Frozen)),
@@ -269,7 +278,7 @@ impl UpdateState {
     /// [`Error::Frozen`]; pending during a transition.
     pub(crate) fn admits(&self) -> Poll<Result<(), Error>> {
         match self.state {
-            _ if self.moving => Poll::Pending,
+            _ if self.moving => self.waits.pend(Topic::Transition),
             State::Frozen if self.sealed => Poll::Ready(Err(Error::Frozen)),
             _ => Poll::Ready(Ok(())),
         }

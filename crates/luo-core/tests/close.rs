@@ -98,7 +98,10 @@ fn an_open_while_frozen_marks_nothing_for_later() {
     assert!(host.close(session).is_err());
     host.freeze().unwrap();
     let mut reported = Vec::new();
-    let report = ops::catch_up(&host, luo_core::Actor::Administrator, |why| reported.push(*why)).unwrap();
+    let report = ops::catch_up(&host, luo_core::Actor::Administrator, |why| {
+        reported.push(*why)
+    })
+    .unwrap();
     assert_eq!((report.closed_pending, reported), (1, vec![Error::Frozen]));
     // Unfreezing is not the time to finish it: somebody may have it by then.
     host.script().stuck.clear();

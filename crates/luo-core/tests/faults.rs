@@ -37,8 +37,8 @@ fn many(count: u64, each: impl Fn(u64)) {
 
 #[test]
 fn create() {
-    // The 52nd wants a page, the 13th a larger index.
-    for sessions in [0, 12, 51, 102] {
+    // The 52nd wants a page, the 17th room for its place.
+    for sessions in [0, 16, 51, 102] {
         let scene = || {
             let host = TestHost::cold();
             many(sessions, |at| {
@@ -79,8 +79,9 @@ fn retrieve() {
         (host, session)
     };
     // The handler's own failure is final, so only the engine's requests are
-    // tried: the plan and the index, before the handler is asked.
-    for requests in 0..2 {
+    // tried: the plan, and two each for the index's links and buckets, before the
+    // handler is asked.
+    for requests in 0..5 {
         let (host, session) = scene();
         let before = host.visible();
         fault::fail_after(requests);
@@ -90,7 +91,7 @@ fn retrieve() {
         assert!(host.retrieve(session, 7).is_ok());
     }
     let (host, session) = scene();
-    fault::fail_after(3);
+    fault::fail_after(6);
     assert!(host.retrieve(session, 7).is_ok());
     assert!(fault::disarm(), "nothing is asked for after the handler");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Named limits, and sizes that show whether a look-up walks.
 
+use luo_core::ops::{self, Needed, MAX_DEPENDENCIES_PER_SESSION};
 use luo_core::{Error, SessionId};
 
 use crate::support::{compat, TestHandler, TestHost};
@@ -50,6 +51,35 @@ fn flbs() {
     for flb in (0..64).filter(|&flb| flb != 62) {
         assert!(next.get_incoming(flb).is_ok(), "{}", compat("flb", flb));
     }
+}
+
+/// One session cannot use up the records that are there for all.
+#[test]
+fn dependencies_of_a_session() {
+    const SIDE: u64 = 512;
+    let host = TestHost::cold();
+    let [session, other] = ["vm", "other"].map(|text| host.create(text));
+    for token in 0..=2 * SIDE {
+        host.preserve(session, token, token).unwrap();
+    }
+    let needs = |from, on| host.needs(session, from, Needed::Here(on));
+    for from in 0..SIDE {
+        for on in SIDE..2 * SIDE {
+            needs(from, on).unwrap();
+        }
+    }
+    assert_eq!(SIDE * SIDE, MAX_DEPENDENCIES_PER_SESSION as u64);
+    assert_eq!(needs(0, 2 * SIDE), Err(Error::TooManyDependencies));
+    // Another has its own.
+    for token in 0..2 {
+        host.preserve(other, token, 10 * SIDE + token).unwrap();
+    }
+    host.needs(other, 0, Needed::Here(1)).unwrap();
+    // What goes gives room back; a target that goes is missed by each that needs it.
+    ops::unpreserve_file(&host, session, 2 * SIDE - 1).unwrap();
+    assert_eq!(needs(0, 2 * SIDE), Err(Error::TooManyDependencies));
+    ops::unpreserve_file(&host, session, 0).unwrap();
+    needs(1, 2 * SIDE).unwrap();
 }
 
 #[test]

@@ -44,5 +44,6 @@ mod scale;
 mod sessions;
 mod subsystems;
 mod takeover;
+mod waits;
 
 use luo_testhost as support;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a machine comes up.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 
 use luo_abi::errno::Errno;
 use luo_core::ops;
@@ -43,8 +43,7 @@ impl Machine {
         let entries = parts.handed.as_ref().map(Handed::entries);
         let machine = Self {
             engine: Mutex::new(Engine::new(parts.seed)),
-            stepped: Condvar::new(),
-            sleepers: AtomicUsize::new(0),
+            queues: crate::queues::Queues::new(),
             calls: Mutex::default(),
             begun: Mutex::default(),
             memory: Memory::new(parts.handed),

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the simulator supplies to the engine.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
@@ -38,14 +37,6 @@ impl Machine {
         told
     }
 
-    /// Wakes who waits for a step; with the engine's lock held, under which alone
-    /// their number changes.
-    fn notify(&self) {
-        if self.sleepers.load(Ordering::Relaxed) > 0 {
-            self.stepped.notify_all();
-        }
-    }
-
     /// The test driver, for what is registered only if it is there.
     pub(crate) fn driver(&self) -> Result<&Driver, Errno> {
         self.driver.as_ref().ok_or(Errno::ENODEV)
@@ -56,7 +47,7 @@ impl Lock for Machine {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = lock(&self.engine);
         let done = step(&mut engine);
-        self.notify();
+        self.queues.wake(&mut engine);
         done
     }
 
@@ -64,14 +55,11 @@ impl Lock for Machine {
         let mut engine = lock(&self.engine);
         loop {
             if let Poll::Ready(done) = step(&mut engine) {
-                self.notify();
+                self.queues.wake(&mut engine);
                 return done;
             }
             let _waits = self.driver.as_ref().and_then(Driver::waits);
-            self.sleepers.fetch_add(1, Ordering::Relaxed);
-            let woken = self.stepped.wait(engine);
-            engine = woken.unwrap_or_else(PoisonError::into_inner);
-            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            engine = self.queues.sleep(engine, None);
         }
     }
 
@@ -83,16 +71,13 @@ impl Lock for Machine {
         loop {
             if let Poll::Ready(done) = step(&mut engine) {
                 self.waits_for_turn(false);
-                self.notify();
+                self.queues.wake(&mut engine);
                 return Ok(done);
             }
             self.waits_for_turn(true);
             let _waits = self.driver.as_ref().and_then(Driver::waits);
             // Nobody wakes us when the caller dies: look now and then.
-            self.sleepers.fetch_add(1, Ordering::Relaxed);
-            let woken = self.stepped.wait_timeout(engine, LOOK);
-            engine = woken.unwrap_or_else(PoisonError::into_inner).0;
-            self.sleepers.fetch_sub(1, Ordering::Relaxed);
+            engine = self.queues.sleep(engine, Some(LOOK));
             if !caller::is_waiting() {
                 return Err(Errno::EAGAIN);
             }

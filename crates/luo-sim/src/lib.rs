@@ -72,6 +72,7 @@ mod path;
 mod permissions;
 mod policy;
 mod program;
+mod queues;
 mod random;
 mod reboot;
 mod run;

@@ -9,8 +9,8 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use luo_abi::errno::Errno;
@@ -26,16 +26,15 @@ use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
 use crate::permissions::Permissions;
 use crate::policy::{Choice, Policy};
+use crate::queues::Queues;
 use crate::stop::{End, Stop};
 use crate::trace::Journal;
 
 /// One simulated kernel.
 pub(crate) struct Machine {
     pub(crate) engine: Mutex<Engine<Self>>,
-    /// Notified after each step that ran to its end.
-    pub(crate) stepped: Condvar,
-    /// Those who wait for that.
-    pub(crate) sleepers: AtomicUsize,
+    /// Where those wait whose step has to wait for another.
+    pub(crate) queues: Queues,
     /// Calls that are handled, by their numbers, and whether each waits for its turn,
     /// which ends when its caller is killed.
     pub(crate) calls: Mutex<BTreeMap<u64, bool>>,

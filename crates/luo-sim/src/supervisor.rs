@@ -258,7 +258,7 @@ impl<'a> Supervisor<'a> {
             waiting.any(|(&id, _)| !self.listener.is_waiting(id))
         };
         while killed() && !self.machine.stop.is_asked() {
-            self.machine.stepped.notify_all();
+            self.machine.queues.wake_all();
             std::thread::yield_now();
         }
     }

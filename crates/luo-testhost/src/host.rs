@@ -14,7 +14,7 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError, QUEUES};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -74,7 +74,16 @@ pub struct TestPrivate {
 
 pub struct TestHost {
     engine: Mutex<Engine<Self>>,
+    /// All wait here, whatever their queue, and look again after each step: a step that
+    /// can go on although nobody has woken its queue is an error of the engine.
     stepped: Condvar,
+    /// How often each queue was woken.
+    woken: [AtomicU64; QUEUES],
+    /// Callers who wait in each queue.
+    queued: [AtomicU64; QUEUES],
+    /// Wake-ups that a host would have made: callers who waited in a queue when it was
+    /// woken.
+    pub wake_ups: AtomicU64,
     /// Whether other threads can end a wait.
     threaded: bool,
     /// Whoever can be killed while waiting is.
@@ -109,6 +118,9 @@ impl TestHost {
         Self {
             engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
             stepped: Condvar::new(),
+            woken: std::array::from_fn(|_| AtomicU64::new(0)),
+            queued: std::array::from_fn(|_| AtomicU64::new(0)),
+            wake_ups: AtomicU64::new(0),
             threaded,
             kills: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
@@ -150,7 +162,9 @@ impl TestHost {
     /// Looks at the engine.
     pub fn engine<R>(&self, look: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = self.engine.lock().unwrap();
-        in_step(|| look(&mut engine))
+        let seen = in_step(|| look(&mut engine));
+        self.wake(&mut engine);
+        seen
     }
 
     pub fn counts(&self) -> Counts {
@@ -248,22 +262,33 @@ impl TestHost {
     ) -> Result<R, Errno> {
         if let Some(turns) = &self.turns {
             turns.step(self, place);
+            let mut slept: Option<Sleep<'_>> = None;
             loop {
-                let answer = in_step(|| step(&mut self.engine.lock().unwrap()));
+                let mut engine = self.engine.lock().unwrap();
+                let answer = in_step(|| step(&mut engine));
                 if let Poll::Ready(answer) = answer {
+                    slept.iter().for_each(Sleep::assert_woken);
+                    self.wake(&mut engine);
                     turns.stepped();
                     return Ok(answer);
                 }
+                // One that sleeps on sleeps in the queue of its last look.
+                slept = Some(self.sleep(&engine));
+                drop(engine);
                 turns.wait(self, killable)?;
             }
         }
         let _ = self.called(Call::Step, 0, "");
         let mut engine = self.engine.lock().unwrap();
+        let mut slept: Option<Sleep<'_>> = None;
         loop {
             if let Poll::Ready(answer) = in_step(|| step(&mut engine)) {
+                slept.iter().for_each(Sleep::assert_woken);
+                self.wake(&mut engine);
                 self.stepped.notify_all();
                 return Ok(answer);
             }
+            slept = Some(self.sleep(&engine));
             assert!(self.threaded, "would block, and nobody is there to end it");
             self.waiting.fetch_add(1, Ordering::SeqCst);
             let wait = self.stepped.wait_timeout(engine, Duration::from_secs(20));
@@ -271,6 +296,49 @@ impl TestHost {
             self.waiting.fetch_sub(1, Ordering::SeqCst);
             assert!(!wait.timed_out(), "a wait that nobody ends");
             engine = next;
+        }
+    }
+}
+
+/// A caller's sleep in a queue.
+struct Sleep<'a> {
+    host: &'a TestHost,
+    queue: usize,
+    /// How often the queue had been woken.
+    woken: u64,
+}
+
+impl Sleep<'_> {
+    fn assert_woken(&self) {
+        let woken = self.host.woken[self.queue].load(Ordering::SeqCst);
+        assert_ne!(woken, self.woken, "nobody woke queue {}", self.queue);
+    }
+}
+
+impl Drop for Sleep<'_> {
+    fn drop(&mut self) {
+        self.host.queued[self.queue].fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+impl TestHost {
+    /// A step has to wait.
+    fn sleep(&self, engine: &Engine<Self>) -> Sleep<'_> {
+        let queue = engine.queue();
+        self.queued[queue].fetch_add(1, Ordering::SeqCst);
+        Sleep {
+            host: self,
+            queue,
+            woken: self.woken[queue].load(Ordering::SeqCst),
+        }
+    }
+
+    /// A step has run to its end.
+    fn wake(&self, engine: &mut Engine<Self>) {
+        for queue in engine.take_woken() {
+            self.woken[queue].fetch_add(1, Ordering::SeqCst);
+            let callers = self.queued[queue].load(Ordering::SeqCst);
+            self.wake_ups.fetch_add(callers, Ordering::SeqCst);
         }
     }
 }

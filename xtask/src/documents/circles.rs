@@ -70,8 +70,9 @@ impl Crate {
             "crate" => (at, rest) = (Module::new(), behind),
             "self" => rest = behind,
             "super" => {
-                while let Some(("super", behind)) =
-                    rest.split_first().map(|(part, behind)| (part.as_str(), behind))
+                while let Some(("super", behind)) = rest
+                    .split_first()
+                    .map(|(part, behind)| (part.as_str(), behind))
                 {
                     at.pop()?;
                     rest = behind;
@@ -259,7 +260,10 @@ fn a_circle_is_found() {
     ]);
     assert_eq!(found, [["a::b", "c"]]);
     let none = of(&[
-        ("a", "pub struct One; #[cfg(test)] mod tests { use crate::b::Two; }"),
+        (
+            "a",
+            "pub struct One; #[cfg(test)] mod tests { use crate::b::Two; }",
+        ),
         ("b", "use crate::a::One; pub(in crate::b) struct Two;"),
     ]);
     assert!(none.is_empty());

@@ -40,7 +40,8 @@ impl<H: Host> Engine<H> {
         if let Some(id) = self.find_account(user) {
             return Ok(id);
         }
-        self.users.reserve(1)?;
+        self.accounts.reserve(1)?;
+        self.users.reserve_at(self.accounts.last_with_next())?;
         let id = self.accounts.insert(Account::new(user))?;
         self.users.insert(self.user_hash(user), id.slot)?;
         Ok(id)
@@ -54,6 +55,7 @@ impl<H: Host> Engine<H> {
         };
         self.users.remove(self.user_hash(user), id.slot);
         self.accounts.remove(id);
+        self.users.follow(&self.accounts, id.slot);
     }
 
     /// Finds or makes the account for a session that is to be added.
@@ -159,7 +161,7 @@ impl<H: Host> Engine<H> {
     pub(crate) fn count_for(&self, by: Actor, direction: Direction) -> u64 {
         let count = match (by, direction) {
             (Actor::Administrator, Direction::Outgoing) => self.outgoing.len,
-            (Actor::Administrator, Direction::Incoming) => self.incoming_left,
+            (Actor::Administrator, Direction::Incoming) => self.incoming.len,
             (Actor::User(user), Direction::Outgoing) => self
                 .account_of(user)
                 .map_or(0, |account| account.list(Direction::Outgoing).len),

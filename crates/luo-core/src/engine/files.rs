@@ -10,6 +10,15 @@ use crate::id::{FileId, SessionId};
 use crate::owner::Owner;
 use crate::session::{Direction, File};
 
+/// How the files of a session are gone through from the end.
+#[derive(Clone, Copy)]
+pub(crate) enum Backwards {
+    /// None needs another of the session: as they are listed.
+    AsListed,
+    /// In the order that their dependencies ask for.
+    InOrder,
+}
+
 impl<H: Host> Engine<H> {
     fn token_hash(&self, session: SessionId, token: u64) -> u32 {
         self.hash.of_words(&[session.to_bits(), token])
@@ -67,14 +76,16 @@ impl<H: Host> Engine<H> {
 
     /// Adds a file whose token is not in use in its session.
     pub(crate) fn add_file(&mut self, file: File<H>) -> Result<FileId, Error> {
-        let (session, token, bytes) = (file.session, file.token, file.bytes);
+        let (session, token) = (file.session, file.token);
         let (owner, direction) = self.kind_of(session).ok_or(Error::NoSession)?;
         let hash = self.token_hash(session, token);
-        self.tokens.reserve(1)?;
+        self.files.reserve(1)?;
+        let last = self.files.last_with_next();
+        self.tokens.reserve_at(last)?;
         if owner == Owner::Device {
-            self.device_tokens.reserve(1)?;
+            self.device_tokens.reserve_at(last)?;
         }
-        self.graph.reserve_nodes(self.files.slots_after(1))?;
+        self.graph.reserve_node(&self.files)?;
         let id = self.files.insert(file)?;
         self.graph.add_node(id)?;
         self.tokens.insert(hash, id.slot)?;
@@ -87,7 +98,6 @@ impl<H: Host> Engine<H> {
         }
         if let Some(account) = self.payer(session) {
             account.files = account.files.saturating_add(1);
-            account.bytes = account.bytes.saturating_add(bytes);
         }
         if direction == Direction::Outgoing {
             self.records = self.records.saturating_add(1);
@@ -106,6 +116,8 @@ impl<H: Host> Engine<H> {
         let freed = self.graph.remove_node(id, name);
         // What it needed.
         let gone = edges.saturating_sub(self.graph.edge_count());
+        self.count_dependencies(session, |count| count.saturating_sub(gone));
+        self.set_bytes(id, 0);
         if direction == Direction::Outgoing {
             // Its own record and those.
             self.records = self.records.saturating_sub(gone.saturating_add(1));
@@ -123,10 +135,9 @@ impl<H: Host> Engine<H> {
             session.files.unlink(&mut self.files, id);
         }
         let file = self.files.remove(id)?;
+        self.give_back_room(id);
         if let Some(account) = self.payer(session) {
             account.files = account.files.saturating_sub(1);
-            account.bytes = account.bytes.saturating_sub(file.bytes);
-            account.dependencies = account.dependencies.saturating_sub(gone as u64);
         }
         if let Some(handler) = file.handler {
             self.release_handler(handler);
@@ -134,24 +145,13 @@ impl<H: Host> Engine<H> {
         Some(file)
     }
 
-    /// Notes that a file needs one more than before.
-    pub(crate) fn note_dependency(&mut self, from: FileId) {
-        let session = self.files.get(from).map(|file| file.session);
-        if let Some(account) = session.and_then(|session| self.payer(session)) {
-            account.dependencies = account.dependencies.saturating_add(1);
-        }
-    }
-
-    /// Notes how much memory a file keeps, and whose it is.
-    pub(crate) fn set_bytes(&mut self, id: FileId, bytes: u64) {
-        let Some(file) = self.files.get_mut(id) else {
-            return;
-        };
-        let before = core::mem::replace(&mut file.bytes, bytes);
-        let session = file.session;
-        if let Some(account) = self.payer(session) {
-            let others = account.bytes.saturating_sub(before);
-            account.bytes = others.saturating_add(bytes);
+    /// What is kept beside the files goes with their room.
+    fn give_back_room(&mut self, gone: FileId) {
+        if !self.files.has_segment_of(gone.slot) {
+            self.graph.give_back_room(&self.files, gone.slot);
+            for index in [&mut self.tokens, &mut self.objects, &mut self.device_tokens] {
+                index.follow(&self.files, gone.slot);
+            }
         }
     }
 
@@ -178,7 +178,7 @@ impl<H: Host> Engine<H> {
             return Err(Error::AlreadyPreserved);
         }
         let hash = self.object_hash(object);
-        self.objects.insert(hash, id.slot)?;
+        self.objects.insert_reserved(hash, id.slot)?;
         if let Some(file) = self.files.get_mut(id) {
             file.object = Some(object);
         }
@@ -192,8 +192,63 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Changes the count of what the files of a session need, and its user's with it.
+    pub(crate) fn count_dependencies(
+        &mut self,
+        session: SessionId,
+        change: impl FnOnce(usize) -> usize,
+    ) {
+        let Some(entry) = self.sessions.get_mut(session) else {
+            return;
+        };
+        let before = entry.dependencies;
+        let after = change(before);
+        entry.dependencies = after;
+        if let Some(account) = self.payer(session) {
+            let others = account.dependencies.saturating_sub(before as u64);
+            account.dependencies = others.saturating_add(after as u64);
+        }
+    }
+
+    /// Notes how much memory a file keeps, and whose it is.
+    pub(crate) fn set_bytes(&mut self, id: FileId, bytes: u64) {
+        let Some(file) = self.files.get_mut(id) else {
+            return;
+        };
+        let before = core::mem::replace(&mut file.bytes, bytes);
+        let of = file.session;
+        if let Some(session) = self.sessions.get_mut(of) {
+            let others = session.bytes.saturating_sub(before.into());
+            session.bytes = others.saturating_add(bytes.into());
+        }
+        if let Some(account) = self.payer(of) {
+            let others = account.bytes.saturating_sub(before);
+            account.bytes = others.saturating_add(bytes);
+        }
+    }
+
+    /// The last file of a session, and the way from there to its first: dependents first,
+    /// and else the last first.
+    pub(crate) fn backwards(&mut self, session: SessionId) -> (Option<FileId>, Backwards) {
+        let Some(entry) = self.sessions.get(session) else {
+            return (None, Backwards::AsListed);
+        };
+        match entry.dependencies {
+            0 => (entry.files.last, Backwards::AsListed),
+            _ => (self.arrange_session(session).last, Backwards::InOrder),
+        }
+    }
+
+    /// The file before one, on such a way.
+    pub(crate) fn before(&self, id: FileId, way: Backwards) -> Option<FileId> {
+        match way {
+            Backwards::AsListed => self.files.get(id)?.links.prev,
+            Backwards::InOrder => self.graph.prev_in_order(id),
+        }
+    }
+
     /// Puts the files of a session in order, dependencies first.
-    pub(crate) fn arrange_session(&mut self, session: SessionId) -> Order {
+    fn arrange_session(&mut self, session: SessionId) -> Order {
         let first = self.sessions.get(session).and_then(|s| s.files.first);
         let (mut next, files) = (first, &self.files);
         let forward = core::iter::from_fn(move || {

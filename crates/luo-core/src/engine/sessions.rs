@@ -7,6 +7,7 @@ use crate::host::Host;
 use crate::id::SessionId;
 use crate::session::{Direction, Session, SessionKind, State};
 use crate::text::SessionName;
+use crate::waits::Topic;
 
 impl<H: Host> Engine<H> {
     fn name_hash(&self, direction: Direction, name: &SessionName) -> u32 {
@@ -40,8 +41,8 @@ impl<H: Host> Engine<H> {
         direction: Direction,
         hash: u32,
     ) -> Result<SessionId, Error> {
-        self.names.reserve(1)?;
         self.sessions.reserve(1)?;
+        self.names.reserve_at(self.sessions.last_with_next())?;
         // Behind it nothing fails: an account without a session would stay.
         let account = self.account_for(kind.owner)?;
         let made = self.update.round();
@@ -54,7 +55,7 @@ impl<H: Host> Engine<H> {
         *self.list_mut(direction) = list;
         match direction {
             Direction::Incoming => {
-                self.incoming_left = self.incoming_left.saturating_add(1);
+                self.unclaimed = self.unclaimed.saturating_add(1);
                 if kind.closed {
                     self.set_state(id, State::CLOSED_PENDING);
                 }
@@ -72,9 +73,9 @@ impl<H: Host> Engine<H> {
     pub(crate) fn set_finished(&mut self, id: SessionId) {
         let session = self.sessions.get_mut(id);
         if let Some(incoming) = session.and_then(Session::incoming_mut) {
-            if !incoming.finished {
-                incoming.finished = true;
-                self.incoming_left = self.incoming_left.saturating_sub(1);
+            if !core::mem::replace(&mut incoming.finished, true) {
+                self.incoming.unlink(&mut self.sessions, id);
+                self.finished.push_back(&mut self.sessions, id);
             }
         }
     }
@@ -82,19 +83,25 @@ impl<H: Host> Engine<H> {
     /// Takes a session out that has no files left.
     pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
         let (name, direction) = self.session_info(id)?;
-        self.set_finished(id);
         // No longer counted as waiting to be finished, whatever it was.
         self.set_state(id, State::Locked);
+        self.update.waits.wake(Topic::Session(id));
         let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
         if direction == Direction::Outgoing && has_record {
             self.records = self.records.saturating_sub(1);
         }
         let hash = self.name_hash(direction, &name);
         self.names.remove(hash, id.slot);
-        let mut list = *self.list(direction);
+        let is_finished = self.sessions.get(id).is_some_and(Session::is_finished);
+        let list = match (direction, is_finished) {
+            (Direction::Outgoing, _) => &mut self.outgoing,
+            (Direction::Incoming, false) => &mut self.incoming,
+            (Direction::Incoming, true) => &mut self.finished,
+        };
         list.unlink(&mut self.sessions, id);
-        *self.list_mut(direction) = list;
         self.delist(id, direction);
-        self.sessions.remove(id)
+        let session = self.sessions.remove(id);
+        self.names.follow(&self.sessions, id.slot);
+        session
     }
 }

@@ -2,8 +2,8 @@
 //! The nodes: a file's lists of edges, and its part in walks and orders.
 
 use crate::id::{kind, EdgeId, FileId};
-use crate::mem::Vec;
 use crate::table::list::List;
+use crate::table::slab::Beside;
 
 /// The role of the list in the file that needs.
 pub(super) enum Needs {}
@@ -24,6 +24,8 @@ pub(super) struct Node {
     pub(super) file: FileId,
     pub(super) dependencies: List<kind::Edge, Needs>,
     pub(super) dependents: List<kind::Edge, NeededBy>,
+    /// Dependencies on files that are gone.
+    pub(super) missing: usize,
     pub(super) visit: Visit,
     pub(super) place: Place,
 }
@@ -34,6 +36,7 @@ impl Node {
             file,
             dependencies: List::new(),
             dependents: List::new(),
+            missing: 0,
             // No walk and no set has the number 0.
             visit: Visit {
                 mark: 0,
@@ -82,7 +85,7 @@ pub(super) struct Place {
 
 /// The nodes, by the slots of their files.
 pub(super) struct Nodes {
-    pub(super) slots: Vec<Option<Node>>,
+    pub(super) slots: Beside<Node>,
     /// How often a node was looked at: what a test takes for the time.
     #[cfg(test)]
     pub(super) visits: core::cell::Cell<usize>,
@@ -91,7 +94,7 @@ pub(super) struct Nodes {
 impl Nodes {
     pub(super) const fn new() -> Self {
         Self {
-            slots: Vec::new(),
+            slots: Beside::new(),
             #[cfg(test)]
             visits: core::cell::Cell::new(0),
         }
@@ -104,17 +107,11 @@ impl Nodes {
 
     pub(super) fn get(&self, id: FileId) -> Option<&Node> {
         self.count_visit();
-        match self.slots.get(id.slot as usize) {
-            Some(Some(node)) if node.file == id => Some(node),
-            _ => None,
-        }
+        self.slots.get(id.slot).filter(|node| node.file == id)
     }
 
     pub(super) fn get_mut(&mut self, id: FileId) -> Option<&mut Node> {
         self.count_visit();
-        match self.slots.get_mut(id.slot as usize) {
-            Some(Some(node)) if node.file == id => Some(node),
-            _ => None,
-        }
+        self.slots.get_mut(id.slot).filter(|node| node.file == id)
     }
 }

@@ -387,18 +387,27 @@ fn an_edge_of_another_file_is_no_place_to_go_on_from() {
     assert!(graph.dependencies_after(files[2], edge).is_none());
 }
 
+/// That there is no memory for another bucket of the index is no failure.
 #[test]
-fn what_is_reserved_asks_for_no_memory() {
-    let (mut graph, files) = files(100);
-    graph.reserve_edges(99).unwrap();
-    let far = FileId::from_bits((1 << 32) | 499);
-    graph.reserve_nodes(500).unwrap();
-    fault::fail_after(0);
-    for pair in files.windows(2) {
-        graph.declare(pair[0], pair[1]).unwrap();
+fn what_is_reserved_does_not_fail_for_want_of_memory() {
+    for refused in 0..3 {
+        let (mut graph, files) = files(100);
+        graph.reserve_edges(99).unwrap();
+        let mut slab: Slab<kind::File, ()> = Slab::new();
+        for _ in 0..499 {
+            slab.insert(()).unwrap();
+        }
+        slab.reserve(1).unwrap();
+        let far = FileId::from_bits((1 << 32) | slab.next_slot() as u64);
+        graph.reserve_node(&slab).unwrap();
+        fault::fail_after(refused);
+        for pair in files.windows(2) {
+            graph.declare(pair[0], pair[1]).unwrap();
+        }
+        graph.add_node(far).unwrap();
+        fault::disarm();
+        assert_eq!(graph.edge_count(), 99);
     }
-    graph.add_node(far).unwrap();
-    assert!(fault::disarm());
 }
 
 #[test]
@@ -563,5 +572,71 @@ mod cost {
             assert!(declared <= 2 * EACH * MANY, "{declared} visits");
             all_else_is_linear(graph, &files, hub);
         }
+    }
+
+    /// Two halves, each of which is dense: an edge between them is looked at from both
+    /// sides, for so long only.
+    #[test]
+    fn the_search_for_a_cycle_is_bounded() {
+        const SIDE: usize = 600;
+        let (mut graph, files) = files(2 * SIDE);
+        let (upper, lower) = files.split_at(SIDE);
+        for side in [upper, lower] {
+            for (at, &from) in side.iter().enumerate() {
+                for &on in &side[at + 1..] {
+                    // It is known that there is no cycle.
+                    graph.adopt(from, on).unwrap();
+                }
+            }
+        }
+        let before = graph.edge_count();
+        let refused = visits(&mut graph, |graph| {
+            let declared = graph.declare(upper[SIDE - 1], lower[0]);
+            assert_eq!(declared, Err(Error::TooDense));
+        });
+        assert!(refused <= EACH * MAX_SEARCH, "{refused} visits");
+        assert_eq!(graph.edge_count(), before);
+        // Where one side is small nothing is refused.
+        graph.declare(lower[SIDE - 1], upper[0]).unwrap_err();
+        graph.declare(upper[0], lower[SIDE - 1]).unwrap();
+    }
+
+    #[test]
+    fn a_file_has_so_many_dependencies_and_dependents_only() {
+        let (mut graph, files) = files(MAX_DEPENDENCIES_PER_FILE + 2);
+        let (hub, others) = files.split_first().unwrap();
+        let (&one_more, others) = others.split_last().unwrap();
+        for inward in [false, true] {
+            for &other in others {
+                let (from, on) = if inward { (other, *hub) } else { (*hub, other) };
+                graph.declare(from, on).unwrap();
+            }
+            let (from, on) = if inward {
+                (one_more, *hub)
+            } else {
+                (*hub, one_more)
+            };
+            assert_eq!(graph.declare(from, on), Err(Error::TooManyDependencies));
+            let removed = visits(&mut graph, |graph| {
+                graph.remove_node(*hub, gone(0));
+            });
+            assert!(
+                removed <= EACH * MAX_DEPENDENCIES_PER_FILE,
+                "{removed} visits"
+            );
+            graph.add_node(*hub).unwrap();
+        }
+    }
+
+    #[test]
+    fn a_dependency_is_taken_back_in_few_steps() {
+        let (mut graph, files) = files(MANY);
+        for &on in &files[1..] {
+            graph.declare(files[0], on).unwrap();
+        }
+        let most = visits(&mut graph, |graph| {
+            assert!(graph.withdraw(files[0], &Target::File(files[MANY - 1])));
+        });
+        assert!(most <= EACH, "{most} visits");
     }
 }

@@ -3,8 +3,14 @@
 
 use super::node::{Along, Visit};
 use super::Graph;
+use crate::error::Error;
 use crate::id::FileId;
 use crate::mem::{OutOfMemory, Vec};
+
+/// Steps that a search for a cycle takes at most, along an edge or back each. It ends
+/// when either side of the new edge has been seen, so only an edge between two parts of
+/// the graph that both have thousands of edges can take so many.
+pub const MAX_SEARCH: usize = 65_536;
 
 /// A walk in depth along the edges. It enters each node once.
 struct Walk {
@@ -77,23 +83,27 @@ impl Graph {
     }
 
     /// True if `from` is `on`, or needs it, directly or not.
-    pub(super) fn needs(&mut self, from: FileId, on: FileId) -> bool {
+    ///
+    /// # Errors
+    /// [`Error::TooDense`] if that takes more than [`MAX_SEARCH`] steps.
+    pub(super) fn needs(&mut self, from: FileId, on: FileId) -> Result<bool, Error> {
         if from == on {
-            return true;
+            return Ok(true);
         }
         let (down, up) = (self.new_mark(), self.new_mark());
         let mut down_walk = self.walk(from, Along::Needs, down, Some(up));
         let mut up_walk = self.walk(on, Along::NeededBy, up, Some(down));
         // If there is a path, the walks meet on it before one of them ends.
-        loop {
+        for _ in 0..MAX_SEARCH / 2 {
             for walk in [&mut down_walk, &mut up_walk] {
                 match self.step(walk) {
                     Step::On | Step::Left(_) => {}
-                    Step::Met => return true,
-                    Step::Done => return false,
+                    Step::Met => return Ok(true),
+                    Step::Done => return Ok(false),
                 }
             }
         }
+        Err(Error::TooDense)
     }
 
     /// A file and all that it needs, directly or not: dependencies first, the

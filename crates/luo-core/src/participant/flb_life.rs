@@ -12,6 +12,7 @@ use crate::lock::Lock;
 use crate::participant::flb::{Arrived, ArrivedState, Held, OutgoingState};
 use crate::participant::handler::Flb;
 use crate::text::Compat;
+use crate::waits::Topic;
 
 /// The kinds of users of an FLB.
 #[derive(Clone, Copy)]
@@ -63,7 +64,7 @@ fn acquire<H: Lock>(host: &H, id: FlbId) -> Result<bool, Error> {
             return Poll::Ready(Err(false));
         };
         match flb.outgoing.state {
-            OutgoingState::Working => Poll::Pending,
+            OutgoingState::Working => engine.update.waits.pend(Topic::Flbs),
             OutgoingState::Live { .. } => {
                 flb.outgoing.files = flb.outgoing.files.saturating_add(1);
                 Poll::Ready(Err(true))
@@ -84,6 +85,7 @@ fn acquire<H: Lock>(host: &H, id: FlbId) -> Result<bool, Error> {
     };
     // The old state, or the new one if the FLB is gone, is dropped without the lock.
     let old = host.now(|engine| {
+        engine.update.waits.wake(Topic::Flbs);
         let old = match engine.flbs.get_mut(id) {
             Some(flb) => {
                 flb.outgoing.files = files;
@@ -104,7 +106,7 @@ fn release<H: Lock>(host: &H, id: FlbId, user: User) {
             return Poll::Ready(None);
         };
         if matches!(flb.outgoing.state, OutgoingState::Working) {
-            return Poll::Pending;
+            return engine.update.waits.pend(Topic::Flbs);
         }
         let count = match user {
             User::File => &mut flb.outgoing.files,
@@ -122,6 +124,7 @@ fn release<H: Lock>(host: &H, id: FlbId, user: User) {
     };
     table.unpreserve(host, data, object);
     host.now(|engine| {
+        engine.update.waits.wake(Topic::Flbs);
         if let Some(flb) = engine.flbs.get_mut(id) {
             flb.outgoing.state = OutgoingState::Idle;
         }
@@ -149,7 +152,7 @@ pub fn flb_get_outgoing<H: Lock>(host: &H, table: &H::Flb) -> Result<H::Object, 
             return Poll::Ready(Err(Error::NoFlb));
         };
         match &flb.outgoing.state {
-            OutgoingState::Working => Poll::Pending,
+            OutgoingState::Working => engine.update.waits.pend(Topic::Flbs),
             OutgoingState::Live {
                 object: Some(object),
                 ..
@@ -257,7 +260,7 @@ fn obtain<H: Lock>(
             return Poll::Ready(Err(Error::NoFlb));
         };
         Poll::Ready(match &flb.state {
-            ArrivedState::Working => return Poll::Pending,
+            ArrivedState::Working => return engine.update.waits.pend(Topic::Flbs),
             ArrivedState::Live { object, .. } => {
                 flb.holders = flb.holders.saturating_add(holders);
                 Ok(Look::<H>::Live(given(object)))
@@ -292,12 +295,15 @@ fn obtain<H: Lock>(
 
 fn set_arrived<H: Lock>(host: &H, name: &Compat, state: ArrivedState<H>, holders: u64) {
     // The old state, or the new one if the FLB is gone, is dropped without the lock.
-    let old = host.now(|engine| match arrived(engine, name) {
-        Some(flb) => {
-            flb.holders = flb.holders.saturating_add(holders);
-            core::mem::replace(&mut flb.state, state)
+    let old = host.now(|engine| {
+        engine.update.waits.wake(Topic::Flbs);
+        match arrived(engine, name) {
+            Some(flb) => {
+                flb.holders = flb.holders.saturating_add(holders);
+                core::mem::replace(&mut flb.state, state)
+            }
+            None => state,
         }
-        None => state,
     });
     drop(old);
 }
@@ -309,7 +315,7 @@ fn count_down<H: Lock>(host: &H, name: &Compat, user: User) -> bool {
             return Poll::Ready(false);
         };
         if matches!(flb.state, ArrivedState::Working) {
-            return Poll::Pending;
+            return engine.update.waits.pend(Topic::Flbs);
         }
         let count = match user {
             User::File => &mut flb.files,

@@ -39,15 +39,9 @@ impl<H: Host> Engine<H> {
     }
 
     pub(crate) fn session_entry(&self, session: &Session<H>) -> SessionInfo {
-        let mut bytes = 0u64;
-        let mut file = session.files.first;
-        while let Some(current) = file.and_then(|id| self.files.get(id)) {
-            bytes = bytes.saturating_add(current.bytes);
-            file = current.links.next;
-        }
         SessionInfo {
             files: session.files.len as u64,
-            bytes,
+            bytes: u64::try_from(session.bytes).unwrap_or(u64::MAX),
             direction: match session.direction() {
                 Direction::Outgoing => LIST_OUTGOING,
                 Direction::Incoming => LIST_INCOMING,

@@ -36,7 +36,10 @@ impl<H: Host> Engine<H> {
     /// those it adds to the engine's.
     #[must_use]
     pub fn info(&self, by: Actor, implementation: &str, features: u64) -> Info {
-        let unclaimed = self.count_incoming(by, |session| session.state == State::UNCLAIMED);
+        let unclaimed = match by {
+            Actor::Administrator => self.unclaimed,
+            Actor::User(_) => self.count_incoming(by, |session| session.state == State::UNCLAIMED),
+        };
         // Of what was lost nobody knows whose it was.
         let lost = match by {
             Actor::Administrator => self.lost_before,

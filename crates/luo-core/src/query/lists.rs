@@ -11,7 +11,7 @@ use luo_abi::contract::{
 };
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
-use crate::engine::{files_of, Engine};
+use crate::engine::{files_from, Engine};
 use crate::error::Error;
 use crate::graph::Target;
 use crate::host::Host;
@@ -198,14 +198,28 @@ impl<H: Host> Engine<H> {
         page: &mut Page<FileInfo>,
     ) -> Result<(), Error> {
         let of_device = |session: &Session<H>| session.owner == Owner::Device;
-        let all = files_of(&self.sessions, &self.files, &self.incoming, of_device);
-        page.total = all.clone().count() as u64;
-        let mut rest = all.peekable();
-        if cursor != 0 {
-            let last = FileId::from_bits(cursor);
-            // It may have been finished since.
-            rest.find(|&id| id == last).ok_or(Error::Stale)?;
+        let mut session = self.incoming.first;
+        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
+            if of_device(current) {
+                page.total = page.total.saturating_add(current.files.len as u64);
+            }
+            session = current.links.next;
         }
+        let from = match cursor {
+            0 => (self.incoming.first, None),
+            bits => {
+                let file = self.files.get(FileId::from_bits(bits));
+                let file = file.ok_or(Error::Stale)?;
+                let session = self.sessions.get(file.session);
+                let arrived = |session: &&Session<H>| {
+                    session.direction() == Direction::Incoming && of_device(session)
+                };
+                // It may have been finished since.
+                let session = session.filter(arrived).ok_or(Error::Stale)?;
+                (session.links.next, file.links.next)
+            }
+        };
+        let rest = files_from(&self.sessions, &self.files, from, of_device);
         let mut last = 0;
         for id in rest {
             let entry = self.file_entry(id).ok_or(Error::Inconsistent)?;
@@ -276,7 +290,8 @@ impl<H: Host> Engine<H> {
         let mut start = None;
         if cursor != 0 {
             let session = self.sessions.get(SessionId::from_bits(cursor));
-            let session = session.filter(|session| by.sees(session.owner));
+            let shown = |s: &&Session<H>| by.sees(s.owner) && !s.is_finished();
+            let session = session.filter(shown);
             let session = session.ok_or(Error::Stale)?;
             start = Some((session.direction(), Self::behind(by, session)));
         }

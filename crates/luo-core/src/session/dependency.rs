@@ -17,6 +17,9 @@ use crate::session::pages::with_pages;
 use crate::session::Direction;
 use crate::text::SessionName;
 
+/// Dependencies that the files of a session may have declared, all together.
+pub const MAX_DEPENDENCIES_PER_SESSION: usize = 262_144;
+
 /// Which file is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Needed {
@@ -43,8 +46,9 @@ pub enum Needed {
 /// [`Error::NoConsent`], [`Error::OverQuota`];
 /// [`Error::NoToken`] and [`Error::NoSession`] if one of the two is not there,
 /// [`Error::DependencyCycle`], [`Error::DependencyExists`], [`Error::WrongDirection`],
-/// [`Error::Full`], [`Error::NoMemory`]; [`Error::Prepared`] and [`Error::Frozen`] for
-/// a first file that took part in the prepare.
+/// [`Error::TooManyDependencies`], [`Error::TooDense`], [`Error::Full`],
+/// [`Error::NoMemory`]; [`Error::Prepared`] and [`Error::Frozen`] for a first file that
+/// took part in the prepare.
 pub fn add_dependency<H: Lock>(
     host: &H,
     by: Actor,
@@ -53,8 +57,11 @@ pub fn add_dependency<H: Lock>(
     on: Needed,
 ) -> Result<(), Error> {
     let on = on.as_called_by(by)?;
-    declare(host, |engine| {
-        ready!(engine.enter(session, Direction::Outgoing))?;
+    declare(host, Engine::declare_new, |engine| {
+        let entry = ready!(engine.enter(session, Direction::Outgoing))?;
+        if entry.dependencies >= MAX_DEPENDENCIES_PER_SESSION {
+            return Poll::Ready(Err(Error::TooManyDependencies));
+        }
         let from = engine.find_file(session, token).ok_or(Error::NoToken)?;
         engine.may_change_file(from)?;
         let needed = engine.find_needed(session, on)?;
@@ -65,22 +72,27 @@ pub fn add_dependency<H: Lock>(
     })
 }
 
-/// [`add_dependency`] for a transition, which has everything for itself.
+/// Declares for a copy what is known of the original, in a transition, which has
+/// everything for itself.
 pub(crate) fn declare_in_transition<H: Lock>(
     host: &H,
     from: FileId,
     on: FileId,
 ) -> Result<(), Error> {
-    declare(host, |_| Poll::Ready(Ok((from, on))))
+    declare(host, Engine::declare_known, |_| Poll::Ready(Ok((from, on))))
 }
+
+/// Adds an edge to the graph.
+type Declare<H> = fn(&mut Engine<H>, FileId, FileId) -> Result<(), Error>;
 
 fn declare<H: Lock>(
     host: &H,
+    declare: Declare<H>,
     mut find: impl FnMut(&mut Engine<H>) -> Poll<Result<(FileId, FileId), Error>>,
 ) -> Result<(), Error> {
     with_pages(host, |engine, spares| {
         let (from, on) = ready!(find(engine))?;
-        let room = engine.try_declare(from, on, spares)?;
+        let room = engine.try_declare(declare, from, on, spares)?;
         Poll::Ready(Ok(matches!(room, Room::Ready).then_some(())))
     })
 }
@@ -100,7 +112,7 @@ pub fn drop_dependency<H: Lock>(
     on: Needed,
 ) -> Result<(), Error> {
     let own = on.as_called_by(by);
-    let page = host.wait(|engine| {
+    let page = host.wait_killable(|engine| {
         ready!(engine.enter(session, Direction::Outgoing))?;
         let own = own.and_then(|own| engine.withdraw(session, token, own));
         Poll::Ready(match own {
@@ -109,7 +121,7 @@ pub fn drop_dependency<H: Lock>(
             }
             own => own,
         })
-    })?;
+    })??;
     drop(page);
     Ok(())
 }
@@ -188,8 +200,17 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    fn declare_new(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
+        self.graph.declare(from, on)
+    }
+
+    fn declare_known(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
+        self.graph.adopt(from, on)
+    }
+
     fn try_declare(
         &mut self,
+        declare: Declare<H>,
         from: FileId,
         on: FileId,
         spares: &mut Spares<H::Block>,
@@ -199,10 +220,12 @@ impl<H: Host> Engine<H> {
         if usize::from(wanted) > spares.len() {
             return Ok(Room::WantsBlock);
         }
-        self.graph.declare(from, on)?;
+        declare(self, from, on)?;
+        if let Some(session) = self.files.get(from).map(|file| file.session) {
+            self.count_dependencies(session, |count| count.saturating_add(1));
+        }
         self.record_chain.give(spares.take_if(wanted));
         self.records = records;
-        self.note_dependency(from);
         Ok(Room::Ready)
     }
 
@@ -217,17 +240,24 @@ impl<H: Host> Engine<H> {
         self.may_change_file(from)?;
         let alive = self.find_needed(session, on).ok();
         let own = self.file_name(from).ok_or(Error::Inconsistent)?;
-        let same = |target: &Target| match target {
-            Target::File(on) => Some(*on) == alive,
+        let gone = |target: &Target| match target {
+            Target::File(_) => false,
             Target::Gone(gone) => is_meant(gone, &on, &own),
         };
-        let mut declared = self.graph.dependencies(from).map(|(_, target)| target);
-        let target = declared.find(same).ok_or(Error::NoDependency)?;
-        drop(declared);
-        self.graph.withdraw(from, &target);
-        if let Some(account) = self.payer(session) {
-            account.dependencies = account.dependencies.saturating_sub(1);
+        // One that is missing was declared before one that has its name now.
+        let missing = match self.graph.missing_count(from) {
+            0 => None,
+            _ => {
+                let mut declared = self.graph.dependencies(from).map(|(_, target)| target);
+                declared.find(gone)
+            }
+        };
+        let target = missing.or(alive.map(Target::File));
+        let target = target.ok_or(Error::NoDependency)?;
+        if !self.graph.withdraw(from, &target) {
+            return Err(Error::NoDependency);
         }
+        self.count_dependencies(session, |count| count.saturating_sub(1));
         self.records = self.records.saturating_sub(1);
         Ok(self.surplus_record_page())
     }

@@ -8,41 +8,60 @@ use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb_life::finish_flbs;
 use crate::session::{Arrived, File, Progress};
-use crate::walk::backwards;
 
 /// Finishes a session that the caller has for itself.
 pub(crate) fn finish_locked<H: Lock>(host: &H, session: SessionId) -> Result<(), Error> {
-    host.now(|engine| engine.needed_elsewhere(session))?;
+    let mut next = host.now(|engine| {
+        engine.needed_elsewhere(session)?;
+        Ok::<_, Error>(engine.first_file(session))
+    })?;
+    if next.is_none() {
+        return Ok(());
+    }
     // First all are asked, then all are finished: the session as a whole.
-    let mut next = host.now(|engine| engine.first_file(session));
     while let Some(id) = next {
-        if !can_finish(host, id) {
+        let (agreed, behind) = ask(host, id);
+        if !agreed {
             return Err(host.now(|engine| engine.cannot_finish(id)));
         }
-        next = host.now(|engine| engine.next_file(id));
+        next = behind;
     }
-    // From the end: dependents first, and else the last first.
-    let order = |engine: &mut Engine<H>| engine.arrange_session(session);
-    backwards(host, order, |id| {
-        finish_file(host, id);
-    });
+    let (mut next, way) = host.now(|engine| engine.backwards(session));
+    while let Some(id) = next {
+        let taken;
+        (taken, next) = host.now(|engine| (engine.take_arrived(id), engine.before(id, way)));
+        finish_or_forget(host, id, taken);
+    }
     Ok(())
 }
 
 /// Asks a file's handler whether it lets go. Its session is locked.
 pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
+    ask(host, id).0
+}
+
+/// [`can_finish`]; also gives the file behind it in its session.
+fn ask<H: Lock>(host: &H, id: FileId) -> (bool, Option<FileId>) {
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
-        return true;
+        return (true, host.now(|engine| engine.next_file(id)));
     };
     let agreed = taken.arrived.handler.can_finish(host, &taken.view());
-    host.now(|engine| engine.put_arrived(id, taken.arrived));
-    agreed
+    let next = host.now(|engine| {
+        engine.put_arrived(id, taken.arrived);
+        engine.next_file(id)
+    });
+    (agreed, next)
 }
 
 /// Finishes a file and takes it out. Its session is locked. True if its owner had
 /// not got it back: what it kept is released here.
 pub(crate) fn finish_file<H: Lock>(host: &H, id: FileId) -> bool {
-    let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
+    let taken = host.now(|engine| engine.take_arrived(id));
+    finish_or_forget(host, id, taken)
+}
+
+fn finish_or_forget<H: Lock>(host: &H, id: FileId, taken: Option<Taken<H>>) -> bool {
+    let Some(taken) = taken else {
         // Of a file that was lost there is nothing to release.
         let gone = host.now(|engine| engine.remove_file(id));
         drop(gone);

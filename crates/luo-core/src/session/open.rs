@@ -14,6 +14,7 @@ use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, SessionKind, State};
 use crate::text::SessionName;
+use crate::waits::Topic;
 
 /// Makes an outgoing session, which is the caller's, or that of the user whose name for it
 /// a caller with privileges gives. One that is made when everybody has agreed to an update
@@ -86,21 +87,21 @@ pub fn retrieve_session<H: Lock>(
 ) -> Result<SessionId, Error> {
     // A name that no session of the caller's can have may be one that is nobody's.
     let own = by.full_name(name).ok();
-    host.wait(|engine| {
+    host.wait_killable(|engine| {
         ready!(engine.update.admits())?;
         let own = own.and_then(|own| engine.find_arrived(by, &own));
         let Some(id) = own.or_else(|| engine.find_arrived(by, name)) else {
             return Poll::Ready(Err(Error::NoSession));
         };
         match engine.sessions.get(id).map(|session| session.state) {
-            Some(State::Locked) => Poll::Pending,
+            Some(State::Locked) => engine.update.waits.pend(Topic::Session(id)),
             Some(State::Unclaimed { finish_pending }) => {
                 engine.set_state(id, State::Claimed { finish_pending });
                 Poll::Ready(Ok(id))
             }
             _ => Poll::Ready(Err(Error::AlreadyRetrieved)),
         }
-    })
+    })?
 }
 
 /// Undoes [`retrieve_session`] for a caller who could not be told of it. The

@@ -33,7 +33,7 @@ pub(crate) fn with_pages<H: Lock, R>(
         let mut spares = Spares::new();
         let mut held = false;
         let outcome = loop {
-            let tried = host.wait(|engine| match step(engine, &mut spares) {
+            let tried = host.wait_killable(|engine| match step(engine, &mut spares) {
                 Poll::Pending if held => Poll::Ready(Ok(Try::GiveBack)),
                 Poll::Pending => Poll::Pending,
                 Poll::Ready(Err(why)) => Poll::Ready(Err(why)),
@@ -46,7 +46,8 @@ pub(crate) fn with_pages<H: Lock, R>(
                     Poll::Ready(Ok(Try::WantsBlock))
                 }
             });
-            match tried {
+            // Killed, it has no pages: who has some does not wait.
+            match tried.unwrap_or_else(|errno| Err(errno.into())) {
                 Ok(Try::Done(done)) => break Some(Ok(done)),
                 Ok(Try::GiveBack) => break None,
                 Ok(Try::WantsBlock) => match host.alloc_block() {
@@ -59,7 +60,7 @@ pub(crate) fn with_pages<H: Lock, R>(
         drop(spares);
         if held {
             host.now(|engine| {
-                engine.busy = engine.busy.saturating_sub(1);
+                engine.end_operation();
             });
         }
         if let Some(outcome) = outcome {

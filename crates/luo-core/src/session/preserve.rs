@@ -16,7 +16,6 @@ use crate::participant::flb_life::{acquire_flbs, release_flbs};
 use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, File, Live, Source, Stage};
-use crate::walk::backwards;
 
 /// Preserves a file in an outgoing session under a token.
 ///
@@ -179,14 +178,14 @@ fn find_handler<H: Lock>(
 /// [`Error::Prepared`] and [`Error::Frozen`] for a file that took part in the prepare.
 pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<(), Error> {
     // The whole session: nothing else is done with the file meanwhile.
-    let (before, id) = host.wait(|engine| {
+    let (before, id) = host.wait_killable(|engine| {
         ready!(engine.enter(session, Direction::Outgoing))?;
         let Some(id) = engine.find_file(session, token) else {
             return Poll::Ready(Err(Error::NoToken));
         };
         engine.may_change_file(id)?;
         engine.lock_session(session).map_ok(|before| (before, id))
-    })?;
+    })??;
     remove_preserved(host, session, id);
     host.now(|engine| {
         engine.unlock_session(session, before);
@@ -197,8 +196,11 @@ pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Res
 /// Undoes all files of an outgoing session that the caller has locked: those
 /// that need others before what they need, else the last first.
 pub(crate) fn unpreserve_all<H: Lock>(host: &H, session: SessionId) {
-    let order = |engine: &mut Engine<H>| engine.arrange_session(session);
-    backwards(host, order, |id| remove_preserved(host, session, id));
+    let (mut next, way) = host.now(|engine| engine.backwards(session));
+    while let Some(id) = next {
+        next = host.now(|engine| engine.before(id, way));
+        remove_preserved(host, session, id);
+    }
 }
 
 /// Undoes one file of a session that the caller has locked, or of one that
@@ -357,9 +359,7 @@ impl<H: Host> Engine<H> {
             None => return Err(Error::Inconsistent),
         }
         self.set_bytes(id, bytes);
-        // `busy` counts every retrieval in progress and this call, so one place is
-        // reserved for each.
-        self.objects.reserve(self.busy)?;
+        self.objects.reserve_at(self.files.last_beside(id.slot))?;
         // On failure the file is removed, and its handler released with it.
         self.index_object(id, object)
     }

@@ -27,8 +27,12 @@ pub(crate) fn remove_locked<H: Lock>(host: &H, id: SessionId) {
         let session = engine.remove_session(id);
         let outgoing = engine.outgoing.len;
         let page = engine.chain.surplus(outgoing);
-        (session, page)
+        (session, page, engine.surplus_record_page())
     });
+    let (_, _, record_page) = &gone;
+    let more = record_page.is_some();
     drop(gone);
-    trim_records(host);
+    if more {
+        trim_records(host);
+    }
 }

@@ -19,6 +19,7 @@ use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
 use crate::session::{Direction, File, Progress, State};
+use crate::waits::Topic;
 
 /// Restores the file that was preserved under a token, and before it all that it
 /// needs, directly or not, in its session. What it needs of others has to be restored
@@ -30,7 +31,7 @@ use crate::session::{Direction, File, Progress, State};
 /// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after: a handler that failed is not asked again.
 pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
-    let plan = host.wait(|engine| {
+    let plan = host.wait_killable(|engine| {
         ready!(engine.enter(session, Direction::Incoming))?;
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
         let file = engine.files.get_mut(id);
@@ -38,7 +39,7 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
             incoming.asked_for = true;
         }
         Poll::Ready(engine.plan(id))
-    })?;
+    })??;
     follow(host, plan)
 }
 
@@ -51,10 +52,10 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
 /// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
-    let (id, plan) = host.wait(|engine| {
+    let (id, plan) = host.wait_killable(|engine| {
         let id = ready!(engine.restorable(token))?;
         Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
-    })?;
+    })??;
     let file = follow(host, plan)?;
     // Between the look above and here somebody else may have got it, or a reboot
     // may have come that carries it on.
@@ -89,10 +90,10 @@ fn follow<H: Lock>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
 
 /// Restores one file; `None` if it is gone.
 fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error> {
-    let begun = host.wait(|engine| {
+    let begun = host.wait_killable(|engine| {
         ready!(engine.update.admits())?;
         engine.begin_retrieve(id)
-    })?;
+    })??;
     carry_out(host, begun)
 }
 
@@ -186,7 +187,7 @@ impl<H: Host> Engine<H> {
     /// The file of the device with a token, if it can be given to somebody now.
     fn restorable(&self, token: u64) -> Poll<Result<FileId, Error>> {
         if self.update.is_moving() {
-            return Poll::Pending;
+            return self.update.waits.pend(Topic::Transition);
         }
         if self.state() != MachineState::Updated {
             return Poll::Ready(Err(Error::NotUpdated));
@@ -257,11 +258,10 @@ impl<H: Host> Engine<H> {
         };
         match self.sessions.get(session).map(|session| session.state) {
             None => return Poll::Ready(Ok(Begun::Gone)),
-            Some(State::Locked) => return Poll::Pending,
+            Some(State::Locked) => return self.update.waits.pend(Topic::Session(session)),
             Some(_) => {}
         }
-        // One for this file and one for each that is being retrieved already.
-        self.objects.reserve(self.busy.saturating_add(1))?;
+        self.objects.reserve_at(self.files.last_beside(id.slot))?;
         let Some(file) = self.files.get_mut(id) else {
             return Poll::Ready(Ok(Begun::Gone));
         };
@@ -274,7 +274,7 @@ impl<H: Host> Engine<H> {
             return Poll::Ready(Err(Error::Inconsistent));
         };
         match &arrived.progress {
-            Progress::Retrieving => Poll::Pending,
+            Progress::Retrieving => self.update.waits.pend(Topic::File(id)),
             Progress::Done(file) => Poll::Ready(Ok(Begun::There(file.clone()))),
             Progress::Failed(errno) => Poll::Ready(Err((*errno).into())),
             Progress::Waiting | Progress::Wide(_) => {
@@ -299,6 +299,7 @@ impl<H: Host> Engine<H> {
     fn set_progress(&mut self, id: FileId, progress: Progress<H>) {
         if let Some(old) = self.files.get_mut(id).and_then(File::progress_mut) {
             *old = progress;
+            self.update.waits.wake(Topic::File(id));
         }
     }
 

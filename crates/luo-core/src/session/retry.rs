@@ -12,15 +12,12 @@ use crate::owner::Actor;
 use crate::session::remove::end_incoming;
 use crate::session::together::finish_together;
 use crate::session::State;
+use crate::waits::Topic;
 
 /// Tries again to finish each session that was closed while it could not be; a user those
 /// of the user's own: what another's handler does takes nobody's time but its owner's.
 /// `report` is told of those that still cannot. Answers with how many.
-pub(crate) fn retry_closed<H: Lock>(
-    host: &H,
-    by: Actor,
-    mut report: impl FnMut(&Error),
-) -> usize {
+pub(crate) fn retry_closed<H: Lock>(host: &H, by: Actor, mut report: impl FnMut(&Error)) -> usize {
     let mut closed_pending = 0usize;
     finish_together(host, by);
     let mut next = host.now(|engine| engine.next_closed_pending(by, None));
@@ -48,7 +45,7 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             return Poll::Ready(Err(Error::Frozen));
         }
         match engine.sessions.get(id).map(|session| session.state) {
-            Some(State::Locked) => Poll::Pending,
+            Some(State::Locked) => engine.update.waits.pend(Topic::Session(id)),
             Some(State::CLOSED_PENDING) => engine.lock_session(id).map_ok(|_| true),
             _ => Poll::Ready(Ok::<_, Error>(false)),
         }

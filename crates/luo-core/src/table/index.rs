@@ -1,149 +1,282 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Look-up by key in constant expected time, whatever a peer chooses as keys.
 //!
-//! An open-addressing table of slots. The keys stay where the objects are; the
-//! caller compares. The hash is keyed with numbers that only the host knows, so
-//! that nobody can choose names or tokens that collide.
+//! A hash table with chains whose links are beside the objects, by their slots. The keys
+//! stay where the objects are; the caller compares. The hash is keyed with numbers that
+//! only the host knows, so that nobody can choose names or tokens that collide.
+//!
+//! The table grows and shrinks by one bucket at a time (Litwin's linear hashing): an
+//! insert splits one bucket and a removal joins some, so that none waits for a table to be
+//! built anew. An insert for which room was reserved always succeeds: if others have used
+//! the room for one more bucket and there is no memory for another, the chains are longer
+//! for a while.
 
-use crate::mem::{OutOfMemory, Vec};
+use crate::mem::OutOfMemory;
+use crate::table::segments::{Segments, SEGMENT};
+use crate::table::slab::{reserve_segment, Slab};
 
-/// Marks an empty cell; no slab uses this slot.
-const EMPTY: u32 = u32::MAX;
-/// Cells of the smallest table; a power of two.
-const SMALLEST: usize = 16;
+/// Marks the end of a chain; no slab uses this slot.
+const END: u32 = u32::MAX;
+/// Buckets of the smallest table; a power of two.
+const SMALLEST: usize = 8;
+/// Buckets that are joined with others when an entry goes from a table that is almost
+/// empty: as many as make them vanish with the entries.
+const JOINS: usize = 4;
 
 #[derive(Clone, Copy)]
-struct Cell {
+struct Link {
     hash: u32,
-    slot: u32,
+    next: u32,
 }
+
+const UNUSED: Link = Link { hash: 0, next: END };
 
 /// A set of slots that can be found by the hash of their key.
 ///
 /// # Invariants
-/// The number of cells is 0 or a power of two, at least a quarter of them is
-/// empty, and each entry stands at or behind the place of its hash with no
-/// empty cell between.
+/// An entry is in the chain of the bucket of its hash. There are no buckets or
+/// [`SMALLEST`] of them at least.
 pub(crate) struct Index {
-    cells: Vec<Cell>,
+    /// The first slot of each bucket's chain.
+    buckets: Segments<u32>,
+    /// How many buckets there are.
+    count: usize,
+    links: Segments<Link>,
     len: usize,
+    /// Entries that were moved to another bucket: what a test takes for the time.
+    #[cfg(test)]
+    moves: usize,
 }
 
 impl Index {
     pub(crate) const fn new() -> Self {
         Self {
-            cells: Vec::new(),
+            buckets: Segments::new(),
+            count: 0,
+            links: Segments::new(),
             len: 0,
+            #[cfg(test)]
+            moves: 0,
         }
     }
 
-    /// Cells and entries: when memory is asked for next.
+    /// Buckets, room for them and for links: when memory is asked for next. How many links
+    /// there are depends on the order in which objects went, and decides nothing.
     #[cfg(feature = "fault-injection")]
     pub(crate) fn shape(&self) -> [usize; 2] {
-        [self.cells.len(), self.len]
+        let ([_, links], [_, buckets]) = (self.links.shape(), self.buckets.shape());
+        [links, self.count.wrapping_shl(16) | buckets]
     }
 
-    fn mask(&self) -> usize {
-        self.cells.len().saturating_sub(1)
+    /// The bucket of a hash.
+    fn bucket_of(&self, hash: u32) -> usize {
+        bucket(hash, self.count)
+    }
+
+    fn first_in(&self, bucket: usize) -> u32 {
+        self.buckets.get(bucket).copied().unwrap_or(END)
+    }
+
+    fn link(&self, slot: u32) -> Link {
+        self.links.get(slot as usize).copied().unwrap_or(UNUSED)
     }
 
     /// The slot with this hash for which `same` holds.
     pub(crate) fn find(&self, hash: u32, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
-        let mut at = hash as usize & self.mask();
-        loop {
-            let cell = self.cells.get(at)?;
-            if cell.slot == EMPTY {
-                return None;
+        let mut slot = self.first_in(self.bucket_of(hash));
+        while slot != END {
+            let link = self.links.get(slot as usize)?;
+            if link.hash == hash && same(slot) {
+                return Some(slot);
             }
-            if cell.hash == hash && same(cell.slot) {
-                return Some(cell.slot);
-            }
-            at = at.wrapping_add(1) & self.mask();
+            slot = link.next;
         }
+        None
     }
 
-    /// Makes sure that `additional` inserts in a row ask for no memory.
-    pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
-        let wanted = self.len.checked_add(additional).ok_or(OutOfMemory)?;
-        // Never more than three quarters full.
-        let cells = wanted
-            .checked_mul(4)
-            .ok_or(OutOfMemory)?
-            .div_ceil(3)
-            .checked_next_power_of_two()
-            .ok_or(OutOfMemory)?
-            .max(SMALLEST);
-        if cells <= self.cells.len() {
-            return Ok(());
-        }
-        let empty = Cell {
-            hash: 0,
-            slot: EMPTY,
-        };
-        let old = core::mem::replace(&mut self.cells, Vec::filled(empty, cells)?);
-        for cell in old.into_iter().filter(|cell| cell.slot != EMPTY) {
-            self.place(cell);
+    /// Makes sure that an insert of a slot, or of one before it, asks for no memory.
+    pub(crate) fn reserve_at(&mut self, slot: usize) -> Result<(), OutOfMemory> {
+        self.links.reserve_at(slot)?;
+        self.begin()?;
+        if self.len >= self.count {
+            self.buckets.reserve_at(self.count)?;
         }
         Ok(())
     }
 
-    fn place(&mut self, cell: Cell) {
-        let mask = self.mask();
-        let mut at = cell.hash as usize & mask;
-        while let Some(place) = self.cells.get_mut(at) {
-            if place.slot == EMPTY {
-                *place = cell;
-                return;
-            }
-            at = at.wrapping_add(1) & mask;
+    /// Makes sure that inserts of slots of some segments, `additional` altogether, ask for
+    /// no memory.
+    pub(crate) fn reserve_segments(
+        &mut self,
+        segments: impl Iterator<Item = usize>,
+        additional: usize,
+    ) -> Result<(), OutOfMemory> {
+        if additional == 0 {
+            return Ok(());
         }
+        for segment in segments {
+            reserve_segment(&mut self.links, segment)?;
+        }
+        self.begin()?;
+        let last = self.len.saturating_add(additional).saturating_sub(1);
+        let whole = (self.count / SEGMENT)..(last / SEGMENT);
+        for segment in whole {
+            reserve_segment(&mut self.buckets, segment)?;
+        }
+        if last >= self.count {
+            self.buckets.reserve_at(last)?;
+        }
+        Ok(())
+    }
+
+    /// Makes the smallest table.
+    fn begin(&mut self) -> Result<(), OutOfMemory> {
+        if self.count == 0 {
+            self.buckets.extend_to(SMALLEST.saturating_sub(1), || END)?;
+            self.count = SMALLEST;
+        }
+        Ok(())
     }
 
     /// Adds a slot that is not in the index yet.
     pub(crate) fn insert(&mut self, hash: u32, slot: u32) -> Result<(), OutOfMemory> {
-        self.reserve(1)?;
-        self.place(Cell { hash, slot });
+        self.reserve_at(slot as usize)?;
+        self.insert_reserved(hash, slot)
+    }
+
+    /// [`Self::insert`] for a slot that there is room for.
+    pub(crate) fn insert_reserved(&mut self, hash: u32, slot: u32) -> Result<(), OutOfMemory> {
+        self.begin()?;
+        *self.links.extend_to(slot as usize, || UNUSED)? = Link { hash, next: END };
         self.len = self.len.saturating_add(1);
+        if self.len > self.count {
+            self.split();
+        }
+        self.put(hash, slot);
         Ok(())
+    }
+
+    /// Puts a slot into its bucket.
+    fn put(&mut self, hash: u32, slot: u32) {
+        let bucket = self.bucket_of(hash);
+        if let Some(first) = self.buckets.get_mut(bucket) {
+            let next = core::mem::replace(first, slot);
+            if let Some(link) = self.links.get_mut(slot as usize) {
+                link.next = next;
+            }
+        }
+    }
+
+    /// Puts each slot of a chain into its bucket.
+    fn put_all(&mut self, mut slot: u32) {
+        while slot != END {
+            let link = self.link(slot);
+            self.put(link.hash, slot);
+            #[cfg(test)]
+            {
+                self.moves += 1;
+            }
+            slot = link.next;
+        }
+    }
+
+    fn take_chain(&mut self, bucket: usize) -> u32 {
+        let first = self.buckets.get_mut(bucket);
+        first.map_or(END, |first| core::mem::replace(first, END))
+    }
+
+    /// Adds a bucket, if there is memory for it.
+    fn split(&mut self) {
+        let added = self.count;
+        if self.buckets.extend_to(added, || END).is_err() {
+            return;
+        }
+        // The entries that belong there were in the bucket without its highest bit.
+        let chain = self.take_chain(without_highest_bit(added));
+        self.take_chain(added);
+        self.count = added.saturating_add(1);
+        self.put_all(chain);
+    }
+
+    /// Takes the last bucket away.
+    fn join(&mut self) {
+        let last = self.count.saturating_sub(1);
+        let chain = self.take_chain(last);
+        self.count = last;
+        self.put_all(chain);
+        if last % SEGMENT == 0 {
+            self.buckets.give_back_and_trim(last / SEGMENT);
+        }
     }
 
     /// Takes a slot out; nothing happens if it is not there.
     pub(crate) fn remove(&mut self, hash: u32, slot: u32) {
-        let mask = self.mask();
-        let mut hole = hash as usize & mask;
-        loop {
-            match self.cells.get(hole) {
-                None => return,
-                Some(cell) if cell.slot == EMPTY => return,
-                Some(cell) if cell.slot == slot => break,
-                Some(_) => hole = hole.wrapping_add(1) & mask,
+        let bucket = self.bucket_of(hash);
+        let mut at = self.first_in(bucket);
+        let mut before = None;
+        while at != slot {
+            if at == END {
+                return;
+            }
+            before = Some(at);
+            at = self.link(at).next;
+        }
+        if slot == END {
+            return;
+        }
+        let next = self.link(slot).next;
+        match before {
+            None => {
+                if let Some(first) = self.buckets.get_mut(bucket) {
+                    *first = next;
+                }
+            }
+            Some(before) => {
+                if let Some(link) = self.links.get_mut(before as usize) {
+                    link.next = next;
+                }
             }
         }
         self.len = self.len.saturating_sub(1);
-        // Entries behind the hole that may stand in it move up, so that no
-        // search stops short of them.
-        let mut at = hole;
-        loop {
-            at = at.wrapping_add(1) & mask;
-            let Some(&cell) = self.cells.get(at) else {
-                return;
-            };
-            if cell.slot == EMPTY {
-                break;
-            }
-            let home = cell.hash as usize & mask;
-            let from_home = at.wrapping_sub(home) & mask;
-            let from_hole = at.wrapping_sub(hole) & mask;
-            if from_home >= from_hole {
-                if let Some(place) = self.cells.get_mut(hole) {
-                    *place = cell;
-                }
-                hole = at;
+        for _ in 0..JOINS {
+            if self.count > SMALLEST && self.len < self.count / JOINS {
+                self.join();
             }
         }
-        if let Some(place) = self.cells.get_mut(hole) {
-            place.slot = EMPTY;
+    }
+
+    /// Follows the slab whose objects are found here, one of which has gone.
+    pub(crate) fn follow<K, O>(&mut self, slab: &Slab<K, O>, slot: u32) {
+        if !slab.has_segment_of(slot) {
+            self.links.give_back_and_trim(slot as usize / SEGMENT);
         }
+    }
+
+    /// Places there is room for, in buckets and links.
+    #[cfg(test)]
+    fn room(&self) -> usize {
+        self.buckets.room() + self.links.room()
+    }
+}
+
+/// The bucket of a hash among `count`, which is not 0: as many of its low bits as make the
+/// number of a bucket that there is.
+fn bucket(hash: u32, count: usize) -> usize {
+    let mask = usize::MAX
+        .checked_shr(count.saturating_sub(1).leading_zeros())
+        .unwrap_or(0);
+    let bucket = hash as usize & mask;
+    if bucket < count {
+        bucket
+    } else {
+        bucket & (mask >> 1)
+    }
+}
+
+const fn without_highest_bit(bucket: usize) -> usize {
+    match bucket.checked_ilog2() {
+        Some(bit) => bucket & !1usize.wrapping_shl(bit),
+        None => 0,
     }
 }
 
@@ -153,6 +286,45 @@ mod tests {
     use crate::table::hash::Hash;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    #[test]
+    fn a_bucket_for_each_hash() {
+        assert_eq!((0..16).map(|hash| bucket(hash, 8)).max(), Some(7));
+        assert_eq!(bucket(8, 9), 8);
+        assert_eq!(bucket(9, 9), 1);
+        assert_eq!(bucket(u32::MAX, 12), 7);
+        assert_eq!((without_highest_bit(8), without_highest_bit(13)), (0, 5));
+    }
+
+    /// No insert and no removal moves more than a few entries, and room comes and goes
+    /// with the entries.
+    #[test]
+    fn the_work_of_a_call_and_the_room_are_bounded() {
+        const MANY: u32 = 50_000;
+        let hash = Hash::new((1, 2));
+        let of = |key: u32| hash.of_words(&[key.into()]);
+        let mut index = Index::new();
+        let mut most = 0;
+        let mut slab: Slab<crate::id::kind::File, ()> = Slab::new();
+        let ids: Vec<_> = (0..MANY).map(|_| slab.insert(()).unwrap()).collect();
+        let mut call = |index: &mut Index, call: &mut dyn FnMut(&mut Index)| {
+            let before = index.moves;
+            call(index);
+            most = most.max(index.moves - before);
+        };
+        for key in 0..MANY {
+            call(&mut index, &mut |index| index.insert(of(key), key).unwrap());
+        }
+        assert_eq!(index.count, MANY as usize);
+        for id in ids {
+            call(&mut index, &mut |index| index.remove(of(id.slot), id.slot));
+            slab.remove(id);
+            index.follow(&slab, id.slot);
+        }
+        assert!(most <= 16, "{most} entries");
+        assert!(index.room() <= 4 * SEGMENT, "{}", index.room());
+    }
 
     proptest! {
         /// An index is a map from key to slot, collisions or not.

@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Objects that keep their place: look-up by id in constant time.
+//!
+//! The slots are in segments. Those segments that take more objects are in a list, the
+//! missing ones at its end. A segment whose last object goes is given back, but for the
+//! first one and one more, so that nobody who makes and removes an object over and over
+//! asks for memory each time.
 
 use crate::id::Id;
-use crate::mem::{OutOfMemory, Vec};
+use crate::mem::OutOfMemory;
+use crate::table::segments::{Segments, SEGMENT};
 
-/// No slot; also the bound on how many slots there can be.
+/// No slot and no segment; also the bound on how many slots there can be.
 const NONE: u32 = u32::MAX;
+
+/// Segments whose slots all have a number that is not [`NONE`].
+const MOST: u32 = NONE / SEGMENT as u32;
 
 enum Content<T> {
     Used(T),
-    /// A free slot, and the next one in the chain of free slots.
+    /// A free slot, and the next one in the chain of free slots of its segment.
     Free(u32),
 }
 
@@ -18,20 +27,63 @@ struct Slot<T> {
     content: Content<T>,
 }
 
+/// What a slab knows of a segment.
+struct Room {
+    /// Objects in it.
+    used: u32,
+    /// The first of its free slots.
+    free: u32,
+    /// Neighbours in the list of the segments that take more objects.
+    prev: u32,
+    next: u32,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        Self {
+            used: 0,
+            free: NONE,
+            prev: NONE,
+            next: NONE,
+        }
+    }
+}
+
 /// Objects of kind `K`, each in a slot that is used again once it is free.
+///
+/// # Invariants
+/// A segment is in the list if it holds fewer objects than it takes. No missing one is
+/// before one that is there. There are others only if the first one has its full size, so
+/// the first of the list takes an object without memory if any does. `room` counts the
+/// objects that those take which are there.
 pub(crate) struct Slab<K, T> {
-    slots: Vec<Slot<T>>,
-    first_free: u32,
+    slots: Segments<Slot<T>, Room>,
+    first: u32,
+    last: u32,
     len: usize,
+    room: usize,
+    /// The generation of new slots: above all that those had whose segments were given
+    /// back, so that no id ever names another object.
+    generation: u32,
+    /// A segment that was kept when its last object went.
+    kept: u32,
     kind: core::marker::PhantomData<fn() -> K>,
+}
+
+const fn segment_of(slot: u32) -> usize {
+    slot as usize / SEGMENT
 }
 
 impl<K, T> Slab<K, T> {
     pub(crate) const fn new() -> Self {
         Self {
-            slots: Vec::new(),
-            first_free: NONE,
+            slots: Segments::new(),
+            first: NONE,
+            last: NONE,
             len: 0,
+            room: 0,
+            generation: 1,
+            kept: NONE,
             kind: core::marker::PhantomData,
         }
     }
@@ -47,41 +99,195 @@ impl<K, T> Slab<K, T> {
         self.slots.shape()
     }
 
-    /// Makes sure that `additional` inserts in a row ask for no memory.
-    pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
-        let free = self.slots.len().saturating_sub(self.len);
-        self.slots.reserve(additional.saturating_sub(free))
+    /// Slots there is room for.
+    #[cfg(test)]
+    pub(crate) fn slots(&self) -> usize {
+        self.slots.room()
     }
 
-    /// How many slots there are at most after `additional` more inserts.
-    pub(crate) fn slots_after(&self, additional: usize) -> usize {
-        let free = self.slots.len().saturating_sub(self.len);
-        let more = additional.saturating_sub(free);
-        self.slots.len().saturating_add(more)
+    /// Makes sure that `additional` inserts in a row ask for no memory.
+    pub(crate) fn reserve(&mut self, additional: usize) -> Result<(), OutOfMemory> {
+        while self.room < additional {
+            let wanted = additional.saturating_sub(self.room);
+            self.grow(wanted)?;
+        }
+        Ok(())
+    }
+
+    /// Makes room for one more object at least: in the first segment, in one that is
+    /// missing, or in a new one.
+    fn grow(&mut self, wanted: usize) -> Result<(), OutOfMemory> {
+        let first = self.slots.elements(0).len();
+        let grows_first = first.saturating_add(self.slots.spare(0)) < SEGMENT;
+        let segment = if grows_first {
+            0
+        } else if self.is_missing(self.last) {
+            self.last
+        } else {
+            u32::try_from(self.slots.len()).map_err(|_| OutOfMemory)?
+        };
+        // Above that the number of a slot would not fit.
+        if segment >= MOST {
+            return Err(OutOfMemory);
+        }
+        let before = self.slots.spare(segment as usize);
+        let listed = (segment as usize) < self.slots.len();
+        // Beside the room that there is: without it nothing would grow.
+        let wanted = before.saturating_add(wanted);
+        let reserved = self.slots.reserve(segment as usize, wanted);
+        if reserved.is_err() {
+            // An entry that was made for it in the directory is that of a missing one.
+            if !listed && (segment as usize) < self.slots.len() {
+                self.link_back(segment);
+            }
+            return reserved;
+        }
+        let more = self.slots.spare(segment as usize).saturating_sub(before);
+        self.room = self.room.saturating_add(more);
+        // To the front, where it is before all that are missing.
+        if listed {
+            self.unlink(segment);
+        }
+        self.link_front(segment);
+        Ok(())
+    }
+
+    fn is_missing(&self, segment: u32) -> bool {
+        let segment = segment as usize;
+        segment < self.slots.len()
+            && self.slots.elements(segment).is_empty()
+            && self.slots.spare(segment) == 0
+    }
+
+    fn link_front(&mut self, segment: u32) {
+        let next = core::mem::replace(&mut self.first, segment);
+        if let Some(room) = self.slots.about_mut(segment as usize) {
+            (room.prev, room.next) = (NONE, next);
+        }
+        match self.slots.about_mut(next as usize) {
+            Some(after) => after.prev = segment,
+            None => self.last = segment,
+        }
+    }
+
+    fn link_back(&mut self, segment: u32) {
+        let prev = core::mem::replace(&mut self.last, segment);
+        if let Some(room) = self.slots.about_mut(segment as usize) {
+            (room.prev, room.next) = (prev, NONE);
+        }
+        match self.slots.about_mut(prev as usize) {
+            Some(before) => before.next = segment,
+            None => self.first = segment,
+        }
+    }
+
+    /// Takes a segment out of the list, in which it is.
+    fn unlink(&mut self, segment: u32) {
+        let Some(room) = self.slots.about_mut(segment as usize) else {
+            return;
+        };
+        let (prev, next) = (room.prev, room.next);
+        (room.prev, room.next) = (NONE, NONE);
+        match self.slots.about_mut(prev as usize) {
+            Some(before) => before.next = next,
+            None if self.first == segment => self.first = next,
+            None => {}
+        }
+        match self.slots.about_mut(next as usize) {
+            Some(after) => after.prev = prev,
+            None if self.last == segment => self.last = prev,
+            None => {}
+        }
+    }
+
+    /// The slot that the next object gets; there is room for one.
+    pub(crate) fn next_slot(&self) -> usize {
+        let segment = self.first as usize;
+        let base = segment.saturating_mul(SEGMENT);
+        match self.slots.about(segment) {
+            Some(room) if room.free != NONE => room.free as usize,
+            _ => base.saturating_add(self.slots.elements(segment).len()),
+        }
+    }
+
+    /// Up to which slot what is kept beside the objects needs room for the next object:
+    /// the last one of its segment then. That next slot itself would do, but which one it
+    /// is depends on the order in which objects went, and whether memory is asked for must
+    /// not.
+    pub(crate) fn last_with_next(&self) -> usize {
+        let segment = self.first as usize;
+        let there = self.slots.elements(segment).len();
+        let reused = self
+            .slots
+            .about(segment)
+            .is_some_and(|room| room.free != NONE);
+        let slots = if reused {
+            there
+        } else {
+            there.saturating_add(1)
+        };
+        let base = segment.saturating_mul(SEGMENT);
+        base.saturating_add(slots).saturating_sub(1)
+    }
+
+    /// The same for an object that is there: the last slot of its segment.
+    pub(crate) fn last_beside(&self, slot: u32) -> usize {
+        let segment = segment_of(slot);
+        let there = self.slots.elements(segment).len();
+        let base = segment.saturating_mul(SEGMENT);
+        base.saturating_add(there).saturating_sub(1)
+    }
+
+    /// The segments in which objects get slots as long as no memory is asked for.
+    pub(crate) fn segments_with_room(&self) -> impl Iterator<Item = usize> + '_ {
+        let mut next = self.first;
+        core::iter::from_fn(move || {
+            let segment = next;
+            next = self.slots.about(segment as usize)?.next;
+            (!self.is_missing(segment)).then_some(segment as usize)
+        })
+    }
+
+    /// Whether the segment of a slot is there.
+    pub(crate) fn has_segment_of(&self, slot: u32) -> bool {
+        let segment = segment_of(slot);
+        segment == 0 || !self.slots.elements(segment).is_empty()
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Result<Id<K>, OutOfMemory> {
+        if self.room == 0 {
+            self.grow(1)?;
+        }
+        let (segment, at) = (self.first as usize, self.next_slot());
+        let slot = u32::try_from(at).map_err(|_| OutOfMemory)?;
         let content = Content::Used(value);
-        let id = if let Some(slot) = self.slots.get_mut(self.first_free as usize) {
-            let id = Id::new(self.first_free, slot.generation);
+        let mut generation = self.generation;
+        let mut free = NONE;
+        if let Some(slot) = self.slots.get_mut(at) {
+            generation = slot.generation;
             if let Content::Free(next) = slot.content {
-                self.first_free = next;
+                free = next;
             }
             slot.content = content;
-            id
         } else {
-            let at = u32::try_from(self.slots.len()).map_err(|_| OutOfMemory)?;
-            if at == NONE {
-                return Err(OutOfMemory);
-            }
-            self.slots.push(Slot {
-                generation: 1,
-                content,
-            })?;
-            Id::new(at, 1)
-        };
+            self.slots.push(
+                segment,
+                Slot {
+                    generation,
+                    content,
+                },
+            )?;
+        }
         self.len = self.len.saturating_add(1);
-        Ok(id)
+        self.room = self.room.saturating_sub(1);
+        if let Some(room) = self.slots.about_mut(segment) {
+            room.free = free;
+            room.used = room.used.saturating_add(1);
+            if room.used as usize >= SEGMENT {
+                self.unlink(self.first);
+            }
+        }
+        Ok(Id::new(slot, generation))
     }
 
     pub(crate) fn get(&self, id: Id<K>) -> Option<&T> {
@@ -116,26 +322,68 @@ impl<K, T> Slab<K, T> {
     }
 
     pub(crate) fn remove(&mut self, id: Id<K>) -> Option<T> {
+        let segment = segment_of(id.slot);
+        let free = self.slots.about(segment)?.free;
         let slot = self.slots.get_mut(id.slot as usize)?;
         if slot.generation != id.generation || matches!(slot.content, Content::Free(_)) {
             return None;
         }
-        let content = core::mem::replace(&mut slot.content, Content::Free(self.first_free));
-        self.first_free = id.slot;
+        let content = core::mem::replace(&mut slot.content, Content::Free(free));
         // Wrapping past 0 would make the bits of an id all zero.
         slot.generation = slot.generation.checked_add(1).unwrap_or(1);
         self.len = self.len.saturating_sub(1);
+        self.room = self.room.saturating_add(1);
+        if let Some(room) = self.slots.about_mut(segment) {
+            room.free = id.slot;
+            let was_full = room.used as usize >= SEGMENT;
+            room.used = room.used.saturating_sub(1);
+            let used = room.used;
+            // It cuts nothing off: the segment of a slot is below 2^32.
+            let segment = segment as u32;
+            if was_full {
+                self.link_front(segment);
+            }
+            if used == 0 && segment != 0 {
+                self.keep_or_give_back(segment);
+            }
+        }
         match content {
             Content::Used(value) => Some(value),
             Content::Free(_) => None,
         }
     }
 
+    /// The last object of a segment has gone. Of two that are empty the one behind goes.
+    fn keep_or_give_back(&mut self, segment: u32) {
+        let other = core::mem::replace(&mut self.kept, segment);
+        let is_empty = |room: &Room| room.used == 0;
+        if other == segment || !self.slots.about(other as usize).is_some_and(is_empty) {
+            return;
+        }
+        self.kept = other.min(segment);
+        let goes = other.max(segment);
+        let highest = self.slots.elements(goes as usize).iter();
+        let highest = highest.map(|slot| slot.generation).max();
+        self.generation = self.generation.max(highest.unwrap_or(1));
+        self.slots.give_back(goes as usize);
+        self.room = self.room.saturating_sub(SEGMENT);
+        self.unlink(goes);
+        if let Some(room) = self.slots.about_mut(goes as usize) {
+            *room = Room::default();
+        }
+        self.link_back(goes);
+        while self.slots.last_if_missing().is_some() {
+            // As above: a segment's number.
+            self.unlink((self.slots.len() as u32).saturating_sub(1));
+            self.slots.pop();
+        }
+    }
+
     /// All objects in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<K>, &T)> {
-        self.slots.iter().zip(0u32..).filter_map(|(slot, at)| {
+        self.slots.iter().filter_map(|(at, slot)| {
             if let Content::Used(value) = &slot.content {
-                Some((Id::new(at, slot.generation), value))
+                Some((Id::new(u32::try_from(at).ok()?, slot.generation), value))
             } else {
                 None
             }
@@ -143,14 +391,96 @@ impl<K, T> Slab<K, T> {
     }
 }
 
+/// Values by the slots of a slab's objects, in segments that come and go with its own.
+pub(crate) struct Beside<T> {
+    values: Segments<Option<T>>,
+}
+
+impl<T> Beside<T> {
+    pub(crate) const fn new() -> Self {
+        Self {
+            values: Segments::new(),
+        }
+    }
+
+    /// Room for values: how many there are depends on the order in which objects went, and
+    /// decides nothing.
+    #[cfg(feature = "fault-injection")]
+    pub(crate) fn shape(&self) -> [usize; 2] {
+        let [_, room] = self.values.shape();
+        [0, room]
+    }
+
+    pub(crate) fn get(&self, slot: u32) -> Option<&T> {
+        self.values.get(slot as usize)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        self.values.get_mut(slot as usize)?.as_mut()
+    }
+
+    /// Makes sure that a value for a slot asks for no memory.
+    pub(crate) fn reserve_at(&mut self, slot: usize) -> Result<(), OutOfMemory> {
+        self.values.reserve_at(slot)
+    }
+
+    /// [`Self::reserve_at`] for all slots of a segment.
+    pub(crate) fn reserve_segment(&mut self, segment: usize) -> Result<(), OutOfMemory> {
+        reserve_segment(&mut self.values, segment)
+    }
+
+    pub(crate) fn set(&mut self, slot: u32, value: Option<T>) -> Result<(), OutOfMemory> {
+        *self.values.extend_to(slot as usize, || None)? = value;
+        Ok(())
+    }
+
+    /// Follows the slab, one of whose objects has gone.
+    pub(crate) fn follow<K, O>(&mut self, slab: &Slab<K, O>, slot: u32) {
+        if !slab.has_segment_of(slot) {
+            self.values.give_back_and_trim(segment_of(slot));
+        }
+    }
+}
+
+/// Makes room for all elements of a segment.
+pub(crate) fn reserve_segment<T>(
+    values: &mut Segments<T>,
+    segment: usize,
+) -> Result<(), OutOfMemory> {
+    let last = segment
+        .saturating_mul(SEGMENT)
+        .saturating_add(SEGMENT)
+        .saturating_sub(1);
+    values.reserve_at(last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::id::kind;
+    use proptest::prelude::*;
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    type Files<T> = Slab<kind::File, T>;
+
+    /// The first segment has room for some, and more are to come.
+    #[test]
+    fn room_is_added_to_room() {
+        for there in 1..2 * SEGMENT {
+            let mut slab: Files<usize> = Slab::new();
+            for at in 0..there {
+                slab.insert(at).unwrap();
+            }
+            let wanted = slab.room + 1;
+            slab.reserve(wanted).unwrap();
+            assert!(slab.room >= wanted);
+        }
+    }
 
     #[test]
     fn a_stale_id_names_nothing() {
-        let mut slab: Slab<kind::File, &str> = Slab::new();
+        let mut slab: Files<&str> = Slab::new();
         let first = slab.insert("first").unwrap();
         assert_eq!(slab.remove(first), Some("first"));
         let second = slab.insert("second").unwrap();
@@ -161,5 +491,73 @@ mod tests {
         assert_eq!(slab.len(), 1);
         assert_ne!(second.to_bits(), 0);
         assert_eq!(Id::from_bits(second.to_bits()), second);
+    }
+
+    #[test]
+    fn room_is_given_back_and_no_id_comes_again() {
+        let mut slab: Files<usize> = Slab::new();
+        let mut old = Vec::new();
+        for round in 0..3 {
+            let ids: Vec<_> = (0..10 * SEGMENT)
+                .map(|at| slab.insert(at).unwrap())
+                .collect();
+            assert!(ids.iter().all(|id| !old.contains(id)), "{round}");
+            for id in &ids {
+                slab.remove(*id).unwrap();
+            }
+            assert!(slab.slots() <= 2 * SEGMENT, "{} slots", slab.slots());
+            old.extend(ids);
+        }
+        assert_eq!(slab.len(), 0);
+    }
+
+    #[test]
+    fn what_is_reserved_asks_for_no_memory() {
+        for (there, more) in [(0, 1), (0, 1000), (5, 300), (200, 1), (500, 129)] {
+            let mut slab: Files<u8> = Slab::new();
+            let ids: Vec<_> = (0..there).map(|_| slab.insert(0).unwrap()).collect();
+            for id in ids.iter().step_by(3) {
+                slab.remove(*id);
+            }
+            slab.reserve(more).unwrap();
+            let room = slab.slots();
+            for _ in 0..more {
+                let next = slab.next_slot();
+                assert!(slab
+                    .segments_with_room()
+                    .any(|segment| segment == next / SEGMENT));
+                assert_eq!(slab.insert(1).unwrap().slot as usize, next);
+            }
+            assert_eq!(slab.slots(), room);
+        }
+    }
+
+    proptest! {
+        /// A slab is a map from id to object.
+        #[test]
+        fn behaves_like_a_map(steps in proptest::collection::vec((0u8..3, 0usize..400), 0..40)) {
+            let mut slab: Files<usize> = Slab::new();
+            let mut model: BTreeMap<u64, usize> = BTreeMap::new();
+            for (step, (what, at)) in steps.into_iter().enumerate() {
+                match what {
+                    // Many at once, so that there are segments.
+                    0 => for _ in 0..at {
+                        model.insert(slab.insert(step).unwrap().to_bits(), step);
+                    },
+                    1 => if let Some((&bits, &value)) = model.iter().nth(at) {
+                        model.remove(&bits);
+                        prop_assert_eq!(slab.remove(Id::from_bits(bits)), Some(value));
+                    },
+                    _ => for _ in 0..at {
+                        let Some((bits, value)) = model.pop_first() else { break };
+                        prop_assert_eq!(slab.remove(Id::from_bits(bits)), Some(value));
+                    },
+                }
+                prop_assert_eq!(slab.len(), model.len());
+            }
+            let all: BTreeMap<_, _> = slab.iter().map(|(id, &value)| (id.to_bits(), value)).collect();
+            prop_assert_eq!(&all, &model);
+            prop_assert!(all.iter().all(|(&bits, value)| slab.get(Id::from_bits(bits)) == Some(value)));
+        }
     }
 }

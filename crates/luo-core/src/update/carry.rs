@@ -413,6 +413,7 @@ impl<H: Host> Engine<H> {
         // A file whose object was indexed by somebody else has none.
         let object = self.files.get(from).and_then(|file| file.object);
         let object = object.ok_or(Error::AlreadyPreserved)?;
+        self.objects.reserve_at(self.files.last_beside(to.slot))?;
         self.unindex_object(from);
         let file = self.files.get_mut(from);
         if let Some(incoming) = file.and_then(File::as_incoming_mut) {
@@ -470,7 +471,7 @@ impl<H: Host> Engine<H> {
         let mut session = self.incoming.first;
         while let Some((id, current)) = session.and_then(|id| Some((id, self.sessions.get(id)?))) {
             session = current.links.next;
-            if current.is_finished() || self.carrier_of(id).is_some() {
+            if self.carrier_of(id).is_some() {
                 continue;
             }
             let superseded = current

@@ -69,7 +69,9 @@ pub fn finish_update<H: Lock>(
             report.released = report.released.saturating_add(1);
         }
     });
-    let mut session = host.now(|engine| engine.incoming.first);
+    // Those that are finished already count, too.
+    let (finished, mut session) = host.now(|engine| (engine.finished.len, engine.incoming.first));
+    report.sessions = report.sessions.saturating_add(finished);
     while let Some(id) = session {
         report.sessions = report.sessions.saturating_add(1);
         session = host.now(|engine| engine.next_session(id));
@@ -143,9 +145,9 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether there were sessions of the previous kernel and all are finished.
-    fn has_finished(&self) -> bool {
+    pub(crate) fn has_finished(&self) -> bool {
         self.state() == MachineState::Updated
-            && self.incoming_left == 0
+            && self.incoming.len == 0
             && self.had_sessions
             && matches!(self.handover, Handover::Taken)
     }

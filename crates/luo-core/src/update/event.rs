@@ -124,13 +124,20 @@ pub(crate) fn close_orphans<H: Lock>(host: &H) {
 impl<H: Host> Engine<H> {
     /// The next orphan behind `after`, the outgoing ones first.
     fn next_orphan(&self, after: Option<SessionId>) -> Option<SessionId> {
-        let (mut next, mut direction) = match after {
-            None => (self.outgoing.first, Direction::Outgoing),
+        let lists = [&self.outgoing, &self.incoming, &self.finished];
+        let (mut next, at) = match after {
+            None => (self.outgoing.first, 0usize),
             Some(id) => {
                 let session = self.sessions.get(id)?;
-                (session.links.next, session.direction())
+                let at = match (session.direction(), session.is_finished()) {
+                    (Direction::Outgoing, _) => 0,
+                    (Direction::Incoming, false) => 1,
+                    (Direction::Incoming, true) => 2,
+                };
+                (session.links.next, at)
             }
         };
+        let mut behind = lists.iter().skip(at.saturating_add(1));
         loop {
             while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
                 if session.orphan {
@@ -138,10 +145,7 @@ impl<H: Host> Engine<H> {
                 }
                 next = session.links.next;
             }
-            if direction == Direction::Incoming {
-                return None;
-            }
-            (next, direction) = (self.incoming.first, Direction::Incoming);
+            next = behind.next()?.first;
         }
     }
 

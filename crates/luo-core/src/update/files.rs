@@ -52,9 +52,7 @@ pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
     match preserve_source(host, handler, source) {
         Ok(made) => {
             install(host, id, made);
-            host.now(|engine| {
-                engine.set_bytes(id, bytes);
-            });
+            host.now(|engine| engine.set_bytes(id, bytes));
             Ok(())
         }
         Err((why, source)) => {

@@ -27,24 +27,27 @@ use crate::update::end::end_if_all_finished;
 /// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
 /// [`Error::WrongDirection`], [`Error::Frozen`].
 pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let before = host.wait(|engine| {
+    let before = host.wait_killable(|engine| {
         let direction = engine.session_info(id).map(|(_, direction)| direction);
         if direction == Some(Direction::Outgoing) {
             return Poll::Ready(Err(Error::WrongDirection));
         }
         engine.lock_session(id)
-    })?;
+    })??;
     let outcome = match before {
         State::Claimed { .. } => finish_locked(host, id),
         _ => Err(Error::NoSession),
     };
-    host.now(|engine| {
+    let more = host.now(|engine| {
         if outcome.is_ok() {
             engine.set_finished(id);
         }
         engine.unlock_session(id, before);
+        engine.is_more_to_do()
     });
-    after_finish(host);
+    if more {
+        after_finish(host);
+    }
     outcome
 }
 
@@ -82,7 +85,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             }
             after_finish(host);
             // It may have been finished together with others.
-            let gone = host.now(|engine| engine.sessions.get(id).is_none());
+            let gone = ended.is_ok() || host.now(|engine| engine.sessions.get(id).is_none());
             return if gone { Ok(()) } else { ended };
         }
     }
@@ -93,6 +96,9 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// Called after files of the previous kernel were finished: tries the sessions again
 /// that waited for them, and ends the update if this was the last session.
 pub(crate) fn after_finish<H: Lock>(host: &H) {
+    if !host.now(|engine| engine.is_more_to_do()) {
+        return;
+    }
     while host.now(|engine| core::mem::take(&mut engine.retry_wanted)) {
         // A session that still cannot be finished is tried again and reported when the
         // next program has opened the device.
@@ -113,6 +119,11 @@ impl<H: Host> Engine<H> {
             Poll::Ready(Err(_)) => true,
             Poll::Ready(Ok(())) => took_part(),
         }
+    }
+
+    /// Whether sessions are to be tried again, or the update is to end.
+    fn is_more_to_do(&self) -> bool {
+        self.retry_wanted || self.has_finished()
     }
 
     fn orphan(&mut self, id: SessionId) {

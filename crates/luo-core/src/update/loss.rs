@@ -85,14 +85,12 @@ pub(crate) fn lose_those_who_miss<H: Lock>(host: &H, obstacle: Obstacle) -> Resu
     }
     // What is needed comes first, so one pass finds all.
     let order = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::All, First::Dependencies);
-    try_forwards(
-        host,
-        order,
-        |id| match host.now(|engine| engine.missed_by(id)) {
+    try_forwards(host, order, |id| {
+        match host.now(|engine| engine.missed_by(id)) {
             Some(why) => obstacle.decide(host, id, why),
             None => Ok(()),
-        },
-    )
+        }
+    })
 }
 
 /// Lets go of the files that are lost: those that need others first.

@@ -20,6 +20,7 @@ use crate::losses::Losses;
 use crate::mem::Vec;
 use crate::session::{Arrived, Direction, File, Progress};
 use crate::table::hash::Hash;
+use crate::waits::Topic;
 
 /// Reads the root that the previous kernel left, address and length by its own
 /// account, with its FLBs; and, if it left one, the root of the supplement,
@@ -105,7 +106,7 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<Option<(usize, usize)>, (E
         Ok(draft) => draft,
         Err(why) => {
             host.now(|engine| {
-                engine.handover = job.after_failure(&why);
+                engine.set_handover(job.after_failure(&why));
             });
             return Err((why, matches!(why, Error::Refused(_))));
         }
@@ -170,7 +171,7 @@ impl<H: Host> Engine<H> {
     fn begin_takeover(&mut self, host: &H) -> Poll<Result<Option<Job<H>>, Error>> {
         let (root, fields) = match self.handover {
             Handover::Nothing | Handover::Taken => return Poll::Ready(Ok(None)),
-            Handover::Working => return Poll::Pending,
+            Handover::Working => return self.update.waits.pend(Topic::Takeover),
             Handover::Refused(why) => return Poll::Ready(Err(why.into())),
             Handover::Incomplete {
                 why, registrations, ..
@@ -202,6 +203,12 @@ impl<H: Host> Engine<H> {
         })))
     }
 
+    /// An attempt at it is over.
+    fn set_handover(&mut self, handover: Handover) {
+        self.handover = handover;
+        self.update.waits.wake(Topic::Takeover);
+    }
+
     /// Whether the handlers of all files that were read are still there.
     fn knows(&self, draft: &Draft<H>) -> bool {
         let mut files = draft.files.iter();
@@ -222,7 +229,7 @@ impl<H: Host> Engine<H> {
     ) -> Result<Vec<u64>, (Option<Error>, Draft<H>)> {
         if !self.knows(&draft) {
             let (root, fields) = (job.root, job.fields);
-            self.handover = Handover::Waiting { root, fields };
+            self.set_handover(Handover::Waiting { root, fields });
             return Err((None, draft));
         }
         let files = draft.files.len().saturating_add(draft.lost.len());
@@ -231,10 +238,10 @@ impl<H: Host> Engine<H> {
         let users = draft.sessions.iter().filter(|session| of_users(session));
         let users = users.count();
         if let Err(why) = self.reserve_arrivals(counts, users, draft.edges.len()) {
-            self.handover = job.after_failure(&why);
+            self.set_handover(job.after_failure(&why));
             return Err((Some(why), draft));
         }
-        self.handover = Handover::Taken;
+        self.set_handover(Handover::Taken);
         Ok(self.install(draft))
     }
 
@@ -246,14 +253,17 @@ impl<H: Host> Engine<H> {
         edges: usize,
     ) -> Result<(), Error> {
         self.accounts.reserve(users)?;
-        self.users.reserve(users)?;
-        self.graph.reserve_nodes(self.files.slots_after(files))?;
-        self.graph.reserve_edges(edges)?;
-        self.device_tokens.reserve(files)?;
-        self.sessions.reserve(sessions)?;
-        self.names.reserve(sessions)?;
+        let segments = self.accounts.segments_with_room();
+        self.users.reserve_segments(segments, users)?;
         self.files.reserve(files)?;
-        self.tokens.reserve(files)?;
+        self.graph.reserve_nodes(&self.files)?;
+        self.graph.reserve_edges(edges)?;
+        for index in [&mut self.tokens, &mut self.device_tokens] {
+            index.reserve_segments(self.files.segments_with_room(), files)?;
+        }
+        self.sessions.reserve(sessions)?;
+        let segments = self.sessions.segments_with_room();
+        self.names.reserve_segments(segments, sessions)?;
         Ok(())
     }
 
@@ -286,8 +296,11 @@ impl<H: Host> Engine<H> {
         for (from, on) in draft.edges {
             if let (Some(Some(from)), Some(Some(on))) = (ids.get(from), ids.get(on)) {
                 // There is memory, and there was no cycle.
-                let _ = self.graph.adopt(*from, *on);
-                self.note_dependency(*from);
+                let adopted = self.graph.adopt(*from, *on);
+                let session = self.files.get(*from).map(|file| file.session);
+                if let (Ok(()), Some(session)) = (adopted, session) {
+                    self.count_dependencies(session, |count| count.saturating_add(1));
+                }
             }
         }
         draft.pages
@@ -305,9 +318,10 @@ impl<H: Host> Engine<H> {
         let mut file = File::incoming(session, draft.token, arrived);
         file.handler = Some(draft.handler);
         file.data = draft.data;
-        file.bytes = draft.bytes;
         file.access = draft.access;
         // Memory for it is set aside.
-        self.add_file(file).ok()
+        let id = self.add_file(file).ok()?;
+        self.set_bytes(id, draft.bytes);
+        Some(id)
     }
 }

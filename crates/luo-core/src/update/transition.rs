@@ -29,6 +29,7 @@ use crate::session::preserve::{put_back_source, undo_preserve};
 use crate::update::files::{prepare_file, unfreeze_files, Whose};
 use crate::update::loss::{lose_subsystem, regain, Obstacle};
 use crate::update::Report;
+use crate::waits::Topic;
 use crate::walk::{backwards, try_forwards};
 
 /// Begins a transition and waits until nothing else is under way; answers with
@@ -63,7 +64,7 @@ fn begin_as<H: Lock>(
         }
         // From here on nothing new begins; what is under way ends first.
         if engine.busy > 0 {
-            return Poll::Pending;
+            return engine.update.waits.pend(Topic::Idle);
         }
         Poll::Ready(Ok(()))
     });

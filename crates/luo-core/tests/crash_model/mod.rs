@@ -268,7 +268,7 @@ fn the_finish_event_at_any_time() {
         ..ONE_FILE
     };
     let files = [1, 0];
-    check(Config { files, ..config }, 150_000);
+    check(Config { files, ..config }, 120_000);
     if whole() {
         check(config, 400_000);
     }

@@ -612,7 +612,9 @@ impl Control {
                     if woken {
                         add(who, How::Well);
                     }
-                    if killable {
+                    // A client that is killed in a wait is as one that is killed before
+                    // the call.
+                    if killable && who == AGENT {
                         add(who, How::Kill);
                     }
                 }

@@ -242,7 +242,8 @@ impl World {
         let files = self.model.incoming.iter().map(|s| s.files.len()).sum();
         let counts = (self.model.incoming.len(), files);
         let mut told = 0;
-        let report = ops::catch_up(self.host(), luo_core::Actor::Administrator, |_| told += 1).unwrap();
+        let report =
+            ops::catch_up(self.host(), luo_core::Actor::Administrator, |_| told += 1).unwrap();
         assert_eq!(report.taken_over, fresh.then_some(counts));
         assert_eq!(report.closed_pending, self.model.open());
         assert_eq!(report.closed_pending, told);

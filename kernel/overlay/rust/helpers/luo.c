@@ -4,6 +4,8 @@
  */
 #include <linux/fs.h>
 #include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sched/signal.h>
 
@@ -15,6 +17,27 @@ __rust_helper void *rust_helper_phys_to_virt(phys_addr_t phys)
 __rust_helper phys_addr_t rust_helper_virt_to_phys(void *virt)
 {
 	return virt_to_phys(virt);
+}
+
+/*
+ * kho_alloc_preserve() of a page, which kho_unpreserve_free() takes back, but charged
+ * to the caller's memory cgroup, and failing rather than waking the OOM killer.
+ */
+__rust_helper void *rust_helper_luo_alloc_preserved_page(void)
+{
+	const gfp_t gfp = GFP_KERNEL_ACCOUNT | __GFP_RETRY_MAYFAIL |
+			  __GFP_NOWARN | __GFP_ZERO;
+	struct folio *folio = folio_alloc(gfp, 0);
+	int err;
+
+	if (!folio)
+		return ERR_PTR(-ENOMEM);
+	err = kho_preserve_folio(folio);
+	if (err) {
+		folio_put(folio);
+		return ERR_PTR(err);
+	}
+	return folio_address(folio);
 }
 
 /* A real function or an inline one, as CONFIG_MODULE_UNLOAD has it. */

@@ -13,7 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError, QUEUES};
 
 use crate::boot;
 use crate::say::Say;
@@ -32,12 +32,11 @@ use crate::{errno, policy, state};
 pub(crate) struct Linux {
     #[pin]
     engine: Mutex<Engine<Linux>>,
-    /// Notified after each step that ran to its end: what a waiting step waits
-    /// for can only come about by another step.
+    /// Where those wait whose step has to wait for another, by the engine's numbers.
     #[pin]
-    stepped: WaitQueue,
-    /// How many are in that queue, or have just left it. Changed only under the lock,
-    /// so that a step which finds none need not look at the queue.
+    queues: [WaitQueue; QUEUES],
+    /// How many are in those queues, or have just left one. Changed only under the lock,
+    /// so that a step which finds none need not look at a queue.
     sleepers: AtomicUsize,
     /// When the transition that is under way began.
     #[pin]
@@ -61,7 +60,9 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     let made = KBox::pin_init(
         pin_init!(Linux {
             engine <- new_mutex!(Engine::new(seed), "luo_engine"),
-            stepped <- WaitQueue::new(c"luo_stepped", static_lock_class!()),
+            queues <- pin_init::pin_init_array_from_fn(|_| {
+                WaitQueue::new(c"luo_steps", static_lock_class!())
+            }),
             sleepers: AtomicUsize::new(0),
             begun <- new_mutex!(None, "luo_begun"),
         }),
@@ -88,7 +89,7 @@ impl Linux {
         }
         match step(&mut engine) {
             Poll::Ready(done) => {
-                self.notify();
+                self.wake(&mut engine);
                 Ok(done)
             }
             Poll::Pending => {
@@ -98,11 +99,20 @@ impl Linux {
         }
     }
 
-    /// Wakes those who wait for a step, with the lock held.
-    fn notify(&self) {
+    /// A step has run to its end: wakes those whose condition it can have changed.
+    fn wake(&self, engine: &mut Engine<Self>) {
+        let woken = engine.take_woken();
         if self.sleepers.load(Ordering::Relaxed) > 0 {
-            self.stepped.notify_all();
+            for queue in woken.filter_map(|queue| self.queues.get(queue)) {
+                queue.notify_all();
+            }
         }
+    }
+
+    /// The queue for a step that has just said that it has to wait.
+    fn queue(&self, engine: &Engine<Self>) -> &WaitQueue {
+        let [first, ..] = &self.queues;
+        self.queues.get(engine.queue()).unwrap_or(first)
     }
 }
 
@@ -110,7 +120,7 @@ impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = self.engine.lock();
         let done = step(&mut engine);
-        self.notify();
+        self.wake(&mut engine);
         done
     }
 
@@ -121,7 +131,7 @@ impl Lock for Linux {
                 Ok(done) => return done,
                 // No signal ends it: an operation that has begun must be ended,
                 // and what it waits for is in the hands of another that will end.
-                Err(engine) => self.stepped.wait(engine),
+                Err(engine) => self.queue(&engine).wait(engine),
             }
             slept = true;
         }
@@ -136,7 +146,7 @@ impl Lock for Linux {
             match self.step(slept, &mut step) {
                 Ok(done) => return Ok(done),
                 Err(engine) => {
-                    if let Err(Killed) = self.stepped.wait_killable(engine) {
+                    if let Err(Killed) = self.queue(&engine).wait_killable(engine) {
                         let _engine = self.engine.lock();
                         self.sleepers.fetch_sub(1, Ordering::Relaxed);
                         return Err(Errno::EAGAIN);

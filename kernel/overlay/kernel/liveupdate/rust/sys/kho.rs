@@ -77,14 +77,15 @@ pub(crate) fn remove(address: u64) {
 ///
 /// # Invariants
 ///
-/// Points to a page of `kho_alloc_preserve()` that nobody else refers to.
+/// Points to a page of `luo_alloc_preserved_page()` that nobody else refers to.
 pub(crate) struct PreservedPage(NonNull<u8>);
 
 impl PreservedPage {
-    /// A zeroed page.
+    /// A zeroed page, charged to the caller's memory cgroup. No OOM killer makes room for
+    /// it.
     pub(crate) fn new() -> Result<Self> {
         // SAFETY: May sleep, and is called from contexts that may.
-        let page = from_err_ptr(unsafe { bindings::kho_alloc_preserve(BLOCK_SIZE) })?;
+        let page = from_err_ptr(unsafe { bindings::luo_alloc_preserved_page() })?;
         // INVARIANT: Just allocated.
         NonNull::new(page.cast()).map(Self).ok_or(ENOMEM)
     }

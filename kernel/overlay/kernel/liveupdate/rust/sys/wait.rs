@@ -58,9 +58,10 @@ impl WaitQueue {
     }
 
     /// Lets the mutex go and sleeps until somebody notifies. May wake up for no
-    /// reason; no signal ends it.
+    /// reason; no signal ends it. It may take long without being an error, so the
+    /// detector of hung tasks does not look at those who wait here.
     pub(crate) fn wait<T>(&self, held: MutexGuard<'_, T>) {
-        self.sleep(held, bindings::TASK_UNINTERRUPTIBLE);
+        self.sleep(held, bindings::TASK_IDLE);
     }
 
     /// Like [`Self::wait`], ended also by a signal that kills the task.
