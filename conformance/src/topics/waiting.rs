@@ -11,12 +11,12 @@ use std::thread::{Scope, scope};
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::{contract, rfc, uapi};
 use luo_sys::{
-    Device, Errno, Event, FileStatus, Needed, Session, SessionState, State, Token, Which,
+    Cause, Device, Errno, Event, FileStatus, Needed, Session, SessionState, State, Token, Which,
 };
 use rustix::process::Signal;
 
 use super::tools::{NO_EVENTS, NO_RFC, enter, is_free, is_held, memory, session, state_is};
-use crate::case::{Case, Context, here, shared};
+use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
 use crate::child::{Child, send};
 use crate::difference::{Differs, Expect, missing, simulated};
@@ -52,6 +52,16 @@ pub(super) const CASES: &[Case] = &[
     here("who-is-killed-waiting-is-gone", killed).but(&[missing(NO_EVENTS)]),
     here("who-is-killed-first-in-line-lets-others-go", killed_first).but(&[missing(NO_EVENTS)]),
     here("a-signal-that-does-not-kill-ends-no-wait", stopped).but(&[missing(NO_EVENTS)]),
+    alone(
+        "a-call-that-does-not-end-is-named",
+        &[impatient_wanted, busy],
+    )
+    .but(&[missing(NO_EVENTS)]),
+    alone(
+        "an-event-that-does-not-end-is-told",
+        &[impatient_wanted, twice],
+    )
+    .but(&[missing(NO_EVENTS)]),
     shared("of-two-who-retrieve-both-get-it", leave_named, retrieve_two),
     shared(
         "of-two-who-restore-one-gets-it",
@@ -415,6 +425,63 @@ fn stopped(_: &mut Context<'_>) -> Result<()> {
     state_is(&device, State::Frozen)?;
     child.signal(Signal::CONT)?;
     same("what it got", child.ended()?.code(), Some(0))?;
+    Ok(device.cancel()?)
+}
+
+/// So that the cases need not wait for long.
+fn impatient_wanted(context: &mut Context<'_>) -> Result<()> {
+    context.boot_with("liveupdate_patience", "1");
+    Ok(())
+}
+
+/// A call on a session does not end: who waits for it is told whose it is, and what waited
+/// behind the event goes on.
+fn busy(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let session = session(&device, "slow", 0)?;
+    let file = forge::open()?;
+    let id = forge::id(&file)?;
+    scope(|scope| {
+        let hold = Hold::on(format!("preserve:{id}"))?;
+        let preserve = Caller::begin(scope, || session.preserve_fd(&file, Token(1)))?;
+        hold.reached()?;
+        let prepare = Caller::begin(scope, || device.prepare())?;
+        refused(prepare.outcome()?, Errno::EBUSY)?;
+        let create = Caller::begin(scope, || {
+            device.failure().and_then(|failure| {
+                let made = device.create_session(&name("behind"))?;
+                Ok((failure, made))
+            })
+        })?;
+        let (failure, _made) = create.outcome()??;
+        same("the cause", failure.cause, Cause::Busy)?;
+        same("whose call it is", failure.session, Some(name("slow")))?;
+        hold.holds()?;
+        drop(hold);
+        Ok::<_, anyhow::Error>(preserve.outcome()??)
+    })?;
+    enter(&device, State::Frozen)?;
+    Ok(device.cancel()?)
+}
+
+/// A handler does not return from the prepare: who wants to cancel is told.
+fn twice(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let id = ready(&device, PREPARE)?;
+    scope(|scope| {
+        let hold = Hold::on(format!("preserve:{id}"))?;
+        let prepare = Caller::begin(scope, || device.prepare())?;
+        hold.reached()?;
+        let cancel = Caller::begin(scope, || device.cancel())?;
+        refused(cancel.outcome()?, Errno::EBUSY)?;
+        let failure = Caller::begin(scope, || device.failure())?.outcome()??;
+        same("the cause", failure.cause, Cause::Busy)?;
+        same("a session", failure.session, None)?;
+        hold.holds()?;
+        drop(hold);
+        Ok::<_, anyhow::Error>(prepare.outcome()??)
+    })?;
+    state_is(&device, State::Prepared)?;
     Ok(device.cancel()?)
 }
 

@@ -552,7 +552,7 @@ pub const CALLS: &[Call] = {
         Call {
             who: Who::Administrator,
             when: When::In(&[State::Normal], E::EINVAL),
-            errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN],
+            errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN, E::EBUSY],
             asks: true,
             does: "asks everybody to get ready",
             ..call(N::EventPrepare, "EVENT_PREPARE", EVENT_PREPARE, Rfc, Device)
@@ -560,7 +560,7 @@ pub const CALLS: &[Call] = {
         Call {
             who: Who::Administrator,
             when: When::In(&[State::Prepared], E::EINVAL),
-            errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN],
+            errors: &[E::ENOLINK, E::ENOSPC, E::EAGAIN, E::EBUSY],
             asks: true,
             does: "is the last step before the kexec",
             ..call(N::EventFreeze, "EVENT_FREEZE", EVENT_FREEZE, Rfc, Device)
@@ -568,14 +568,14 @@ pub const CALLS: &[Call] = {
         Call {
             who: Who::Administrator,
             when: When::In(&[State::Prepared, State::Frozen], E::EINVAL),
-            errors: &[E::EAGAIN],
+            errors: &[E::EAGAIN, E::EBUSY],
             does: "undoes prepare, and freeze",
             ..call(N::EventCancel, "EVENT_CANCEL", EVENT_CANCEL, Rfc, Device)
         },
         Call {
             who: Who::Administrator,
             when: When::In(&[State::Updated], E::EINVAL),
-            errors: &[E::EAGAIN],
+            errors: &[E::EAGAIN, E::EBUSY],
             does: "ends the update in the next kernel",
             ..call(N::EventFinish, "EVENT_FINISH", EVENT_FINISH, Rfc, Device)
         },

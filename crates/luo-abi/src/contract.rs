@@ -319,6 +319,9 @@ pub const CAUSE_CARRY: u32 = 4;
 pub const CAUSE_INTERNAL: u32 = 5;
 /// The image that is loaded takes nothing over.
 pub const CAUSE_IMAGE: u32 = 6;
+/// Something is under way and does not end: a call on `session`, or, if it is empty,
+/// another transition.
+pub const CAUSE_BUSY: u32 = 7;
 
 /// [`Failure::event`]: the reboot system call, before prepare and freeze.
 pub const EVENT_REBOOT: u32 = 4;

@@ -10,7 +10,7 @@ use crate::file_name::FileName;
 use crate::handover::Refusal;
 use crate::mem::OutOfMemory;
 use crate::quota::Quota;
-use crate::text::{Compat, TextError};
+use crate::text::{Compat, SessionName, TextError};
 
 /// Why an operation did not happen. Whatever it had begun is undone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,6 +25,9 @@ pub enum Error {
     OverQuota(Quota),
     /// Somebody has the device open. EBUSY.
     DeviceBusy,
+    /// Something is under way and does not end: a call on this session, or a transition.
+    /// EBUSY.
+    Busy(Option<SessionName>),
     /// An outgoing session has this name already. EEXIST.
     SessionExists,
     /// No incoming session has this name. ENOENT.
@@ -151,6 +154,7 @@ impl Error {
             | Self::NoFlb
             | Self::NoDependency => Errno::ENOENT,
             Self::DeviceBusy
+            | Self::Busy(_)
             | Self::AlreadyPreserved
             | Self::Prepared
             | Self::Frozen
@@ -179,6 +183,13 @@ impl fmt::Display for Error {
             Self::NameTooLong => f.write_str("the name is too long with its user in front"),
             Self::OverQuota(quota) => write!(f, "the user has as many {quota} as a user may"),
             Self::DeviceBusy => f.write_str("the device is open already"),
+            Self::Busy(Some(session)) => {
+                write!(
+                    f,
+                    "a call on session \"{session}\" is under way and does not end"
+                )
+            }
+            Self::Busy(None) => f.write_str("another transition is under way and does not end"),
             Self::NoConsent => f.write_str("the other session is not the caller's"),
             Self::Awaits(on) => write!(f, "{on}, which is needed, is not taken back yet"),
             Self::SessionExists => f.write_str("a session of this name exists"),

@@ -37,4 +37,12 @@ pub trait Lock: Host {
     fn wait_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
         Ok(self.wait(step))
     }
+
+    /// [`Self::wait_killable`] for as long as the host has patience: for what waits for
+    /// operations of others, whose holders may see to it that they do not end.
+    ///
+    /// # Errors
+    /// EAGAIN as there; EBUSY if the patience has ended before the wait.
+    fn wait_patiently<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>)
+        -> Result<R, Errno>;
 }

@@ -226,7 +226,7 @@ impl UpdateState {
         self.give_up();
     }
 
-    fn note_failure(&mut self, event: Option<Event>, failure: Failure) {
+    pub(crate) fn note_failure(&mut self, event: Option<Event>, failure: Failure) {
         self.failures = self.failures.saturating_add(1);
         self.last_failure = Some(LastFailure {
             event,

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::thread;
 
-use luo_core::ops;
+use luo_abi::errno::Errno;
+use luo_abi::rfc::State;
+use luo_core::{ops, Error};
 
-use crate::support::{Call, TestHost};
+use crate::support::{name, Call, TestHost};
 
 const FILES: u64 = 50;
 const WAITERS: usize = 8;
@@ -79,4 +81,52 @@ fn who_waits_for_a_session_is_not_woken_by_another() {
     // are left.
     let most = WAITERS * (WAITERS + 1);
     assert!(host.wake_ups.load(Ordering::SeqCst) <= most as u64);
+}
+
+/// In the first callback of a kind: what `meanwhile` does.
+fn during(host: &TestHost, call: Call, meanwhile: impl FnOnce(&TestHost) + Send + 'static) {
+    let mut meanwhile = Some(meanwhile);
+    host.set_hook(move |host, at, _| {
+        if at == call {
+            if let Some(meanwhile) = meanwhile.take() {
+                host.impatient.store(true, Ordering::SeqCst);
+                meanwhile(host);
+                host.impatient.store(false, Ordering::SeqCst);
+            }
+        }
+    });
+}
+
+/// Whose call does not end is named, and whatever waited behind the event goes on.
+#[test]
+fn a_transition_does_not_wait_for_ever_for_a_call() {
+    let host = TestHost::cold_as(true);
+    let [busy, other] = ["busy", "other"].map(|text| host.create(text));
+    during(&host, Call::Preserve, move |host| {
+        let why = Error::Busy(Some(name("busy")));
+        for event in [ops::prepare as fn(&TestHost) -> _, |host| host.reboot()] {
+            assert_eq!(event(host), Err(why.into()));
+            assert_eq!(why.errno(), Errno::EBUSY);
+            assert_eq!(host.last_failure().unwrap().failure, why.into());
+            assert_eq!(host.state(), State::Normal);
+        }
+        host.engine(|engine| assert!(!engine.is_moving()));
+        host.create("more");
+    });
+    host.preserve(busy, 1, 1).unwrap();
+    host.preserve(other, 1, 2).unwrap();
+    ops::prepare(&host).unwrap();
+}
+
+#[test]
+fn an_event_does_not_wait_for_ever_for_another() {
+    let host = TestHost::cold_as(true);
+    let device = host.device();
+    host.register_file(device, 1).unwrap();
+    during(&host, Call::Preserve, |host| {
+        assert_eq!(ops::cancel(host), Err(Error::Busy(None)));
+    });
+    ops::prepare(&host).unwrap();
+    assert_eq!(host.state(), State::Prepared);
+    ops::cancel(&host).unwrap();
 }

@@ -63,8 +63,23 @@ impl Lock for Machine {
         }
     }
 
-    fn wait_killable<R>(
+    fn wait_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
+        self.wait_until(None, step)
+    }
+
+    fn wait_patiently<R>(
         &self,
+        step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        self.wait_until(Some(Instant::now() + self.policy.patience), step)
+    }
+}
+
+impl Machine {
+    /// Runs a step for a caller who may be killed, and who waits until a moment at most.
+    fn wait_until<R>(
+        &self,
+        end: Option<Instant>,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         let mut engine = lock(&self.engine);
@@ -74,10 +89,15 @@ impl Lock for Machine {
                 self.queues.wake(&mut engine);
                 return Ok(done);
             }
+            let left = end.map_or(LOOK, |end| end.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                self.waits_for_turn(false);
+                return Err(Errno::EBUSY);
+            }
             self.waits_for_turn(true);
             let _waits = self.driver.as_ref().and_then(Driver::waits);
             // Nobody wakes us when the caller dies: look now and then.
-            engine = self.queues.sleep(engine, Some(LOOK));
+            engine = self.queues.sleep(engine, Some(left.min(LOOK)));
             if !caller::is_waiting() {
                 return Err(Errno::EAGAIN);
             }

@@ -3,6 +3,7 @@
 //! `/sys/kernel/liveupdate`. Words and meaning are those of the Linux host.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use luo_calls::OPEN_WORDS;
 use luo_core::ops::{self, Legacy, Obstacle, Unclaimed};
@@ -23,6 +24,8 @@ pub(crate) struct Policy {
     pub(crate) opens_strictly: bool,
     /// `liveupdate_user`: what the engine begins with.
     pub(crate) quotas: Quotas,
+    /// `liveupdate_patience`: for how long a transition waits for what is under way.
+    pub(crate) patience: Duration,
 }
 
 /// What can be decided anew while the machine runs.
@@ -117,6 +120,12 @@ impl Policy {
             quotas: value("liveupdate_user")
                 .and_then(|text| Quotas::DEFAULT.parse(text.as_bytes()))
                 .unwrap_or(Quotas::DEFAULT),
+            patience: Duration::from_secs(
+                value("liveupdate_patience")
+                    .and_then(|text| ops::parse_patience(text.as_bytes()))
+                    .unwrap_or(ops::PATIENCE)
+                    .into(),
+            ),
         }
     }
 

@@ -95,6 +95,9 @@ numbers! {
         Internal = contract::CAUSE_INTERNAL,
         /// The image that is loaded takes nothing over.
         Image = contract::CAUSE_IMAGE,
+        /// Something is under way and does not end: a call on the session that is named,
+        /// or else another transition.
+        Busy = contract::CAUSE_BUSY,
     }
 }
 

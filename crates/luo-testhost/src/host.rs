@@ -88,6 +88,8 @@ pub struct TestHost {
     threaded: bool,
     /// Whoever can be killed while waiting is.
     pub kills: AtomicBool,
+    /// Who waits for what is under way gives up at once.
+    pub impatient: AtomicBool,
     /// What was handed over is not of this host's making: FLBs and subsystems do not
     /// look at what was left for them.
     pub foreign: AtomicBool,
@@ -123,6 +125,7 @@ impl TestHost {
             wake_ups: AtomicU64::new(0),
             threaded,
             kills: AtomicBool::new(false),
+            impatient: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             turns: None,
@@ -371,6 +374,23 @@ impl Lock for TestHost {
         };
         let outcome = self.turn(Location::caller(), true, step)?;
         outcome.ok_or(Errno::EAGAIN)
+    }
+
+    #[track_caller]
+    fn wait_patiently<R>(
+        &self,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        if !self.impatient.load(Ordering::SeqCst) {
+            return self.wait_killable(step);
+        }
+        // The patience ends at once.
+        let step = |engine: &mut Engine<Self>| match step(engine) {
+            Poll::Pending => Poll::Ready(None),
+            other => other.map(Some),
+        };
+        let outcome = self.turn(Location::caller(), true, step)?;
+        outcome.ok_or(Errno::EBUSY)
     }
 }
 

@@ -3,9 +3,9 @@
 
 use luo_abi::bytes;
 use luo_abi::contract::{
-    Failure as FailureInfo, Info, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER, CAUSE_IMAGE,
-    CAUSE_INTERNAL, CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE, FEATURE_CARRY,
-    FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SUBSYSTEMS, LOST_UNREAD,
+    Failure as FailureInfo, Info, CAUSE_BUSY, CAUSE_CARRY, CAUSE_DEPENDENCY, CAUSE_HANDLER,
+    CAUSE_IMAGE, CAUSE_INTERNAL, CAUSE_NONE, CAUSE_SUBSYSTEM, EVENT_REBOOT, FEATURE_ACCESS_MODE,
+    FEATURE_CARRY, FEATURE_DEPENDENCIES, FEATURE_RFC, FEATURE_SUBSYSTEMS, LOST_UNREAD,
 };
 use luo_abi::handover::{COMPATIBLE, MAX_FILES_PER_SESSION, MAX_SESSIONS};
 use luo_abi::supplement::{self, MAX_RECORDS, MAX_SUBSYSTEMS};
@@ -127,6 +127,12 @@ impl<H: Host> Engine<H> {
                 }
             }
             Failure::Image { .. } => info.cause = CAUSE_IMAGE,
+            Failure::Engine(Error::Busy(session)) => {
+                info.cause = CAUSE_BUSY;
+                if let Some(session) = session {
+                    info.session = *session.room();
+                }
+            }
             Failure::Engine(_) => info.cause = CAUSE_INTERNAL,
         }
         info

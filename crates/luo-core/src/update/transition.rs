@@ -26,6 +26,8 @@ use crate::host::{Host, SubsystemCallbacks};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::preserve::{put_back_source, undo_preserve};
+use crate::session::State;
+use crate::text::SessionName;
 use crate::update::files::{prepare_file, unfreeze_files, Whose};
 use crate::update::loss::{lose_subsystem, regain, Obstacle};
 use crate::update::Report;
@@ -36,9 +38,10 @@ use crate::walk::{backwards, try_forwards};
 /// the state it begins in.
 ///
 /// # Errors
-/// [`Error::Illegal`]; EAGAIN if the caller was killed while it waited.
+/// [`Error::Illegal`]; EAGAIN if the caller was killed while it waited; [`Error::Busy`] if
+/// it waited for too long, which counts as a transition that has failed.
 pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<MachineState, Error> {
-    begin_as(host, |engine| engine.update.begin(event))?;
+    begin_as(host, Some(event), |engine| engine.update.begin(event))?;
     let from = host.now(|engine| engine.state());
     host.transition_begun(Some(event));
     Ok(from)
@@ -46,7 +49,7 @@ pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<MachineState, Err
 
 /// [`begin`] for a reboot, in any state.
 pub(crate) fn begin_reboot<H: Lock>(host: &H) -> Result<MachineState, Error> {
-    begin_as(host, |engine| engine.update.begin_reboot().map(Ok))?;
+    begin_as(host, None, |engine| engine.update.begin_reboot().map(Ok))?;
     let from = host.now(|engine| engine.state());
     host.transition_begun(None);
     Ok(from)
@@ -54,10 +57,11 @@ pub(crate) fn begin_reboot<H: Lock>(host: &H) -> Result<MachineState, Error> {
 
 fn begin_as<H: Lock>(
     host: &H,
+    event: Option<Event>,
     mut begin: impl FnMut(&mut Engine<H>) -> Poll<Result<(), Error>>,
 ) -> Result<(), Error> {
     let mut begun = false;
-    let waited = host.wait_killable(|engine| {
+    let waited = host.wait_patiently(|engine| {
         if !begun {
             core::task::ready!(begin(engine))?;
             begun = true;
@@ -71,12 +75,14 @@ fn begin_as<H: Lock>(
     match waited {
         Ok(outcome) => outcome,
         Err(errno) => {
-            if begun {
-                host.now(|engine| {
-                    engine.update.give_up();
-                });
+            let (why, state) = host.now(|engine| {
+                let why = engine.why_given_up(event, begun, errno);
+                (why, engine.state())
+            });
+            if let Error::Busy(_) = why {
+                host.transition_failed(event, state, &why.into());
             }
-            Err(errno.into())
+            Err(why)
         }
     }
 }
@@ -160,6 +166,37 @@ fn unprepare_files<H: Lock>(host: &H) {
 }
 
 impl<H: Host> Engine<H> {
+    /// Gives a transition up that has waited in vain, and says what for. What waited
+    /// behind it goes on.
+    fn why_given_up(&mut self, event: Option<Event>, begun: bool, errno: Errno) -> Error {
+        let why = match errno {
+            Errno::EBUSY if begun => Error::Busy(self.who_is_busy()),
+            Errno::EBUSY => Error::Busy(None),
+            _ => errno.into(),
+        };
+        if let Error::Busy(_) = why {
+            self.update.note_failure(event, why.into());
+        }
+        if begun {
+            self.update.give_up();
+        }
+        why
+    }
+
+    /// The first session with a call under way.
+    fn who_is_busy(&self) -> Option<SessionName> {
+        for list in [&self.outgoing, &self.incoming, &self.finished] {
+            let mut next = list.first;
+            while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+                if session.busy > 0 || session.state == State::Locked {
+                    return Some(session.name);
+                }
+                next = session.links.next;
+            }
+        }
+        None
+    }
+
     /// Counts what has taken part.
     pub(crate) fn count_outgoing(&self, report: &mut Report) {
         let mut session = self.outgoing.first;

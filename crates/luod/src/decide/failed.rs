@@ -178,6 +178,10 @@ impl Failed {
             Cause::Handler => format!("handler {} vetoes{session}", failure.participant),
             Cause::Subsystem => format!("subsystem {} vetoes", failure.participant),
             Cause::Dependency => format!("a file{session} needs one that is not preserved"),
+            Cause::Busy if failure.session.is_some() => {
+                format!("a call{session} does not end: whoever holds it has to be stopped")
+            }
+            Cause::Busy => "another transition is under way and does not end".to_owned(),
             Cause::Image => "the image that is loaded takes nothing over".to_owned(),
             _ => format!("the orchestrator refuses{session}"),
         };

@@ -482,6 +482,8 @@ struct liveupdate_info {
  * @LIVEUPDATE_CAUSE_CARRY: A session that nobody claimed cannot be carried on.
  * @LIVEUPDATE_CAUSE_INTERNAL: The orchestrator itself could not.
  * @LIVEUPDATE_CAUSE_IMAGE: The image that is loaded takes nothing over.
+ * @LIVEUPDATE_CAUSE_BUSY: Something is under way and does not end: a call on the
+ *                         session, or, if none is named, another transition.
  */
 enum liveupdate_cause {
 	LIVEUPDATE_CAUSE_NONE = 0,
@@ -491,6 +493,7 @@ enum liveupdate_cause {
 	LIVEUPDATE_CAUSE_CARRY = 4,
 	LIVEUPDATE_CAUSE_INTERNAL = 5,
 	LIVEUPDATE_CAUSE_IMAGE = 6,
+	LIVEUPDATE_CAUSE_BUSY = 7,
 };
 
 /* liveupdate_failure.event: the reboot system call, before prepare and freeze */

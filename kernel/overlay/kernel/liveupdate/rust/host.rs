@@ -22,7 +22,7 @@ use crate::sys::handler_table::{HandlerTable, PrivateData};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
-use crate::sys::wait::{Killed, WaitQueue};
+use crate::sys::wait::{Killed, Patience, WaitQueue};
 use crate::sys::{file, kho, random};
 use crate::{errno, policy, state};
 
@@ -147,6 +147,33 @@ impl Lock for Linux {
                 Ok(done) => return Ok(done),
                 Err(engine) => {
                     if let Err(Killed) = self.queue(&engine).wait_killable(engine) {
+                        let _engine = self.engine.lock();
+                        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                        return Err(Errno::EAGAIN);
+                    }
+                }
+            }
+            slept = true;
+        }
+    }
+
+    fn wait_patiently<R>(
+        &self,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        let mut patience = Patience::of_seconds(policy::patience());
+        let mut slept = false;
+        loop {
+            match self.step(slept, &mut step) {
+                Ok(done) => return Ok(done),
+                Err(engine) if patience.is_over() => {
+                    self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                    drop(engine);
+                    return Err(Errno::EBUSY);
+                }
+                Err(engine) => {
+                    let queue = self.queue(&engine);
+                    if let Err(Killed) = queue.wait_patiently(engine, &mut patience) {
                         let _engine = self.engine.lock();
                         self.sleepers.fetch_sub(1, Ordering::Relaxed);
                         return Err(Errno::EAGAIN);

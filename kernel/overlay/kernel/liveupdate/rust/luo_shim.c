@@ -45,6 +45,12 @@ static int __init luo_shim_user_parameter(char *value)
 }
 early_param("liveupdate_user", luo_shim_user_parameter);
 
+static int __init luo_shim_patience_parameter(char *value)
+{
+	return luo_rust_set_patience(value);
+}
+early_param("liveupdate_patience", luo_shim_patience_parameter);
+
 /* Drivers ask for handed-over FLBs in their own initcalls: be before them. */
 early_initcall(luo_rust_early_init);
 late_initcall(luo_rust_late_init);

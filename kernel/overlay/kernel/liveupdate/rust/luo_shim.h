@@ -37,6 +37,7 @@ enum luo_image luo_shim_image_now(void);
 void luo_rust_enable(bool on);
 int luo_rust_set_choice(unsigned int choice, const char *word);
 int luo_rust_set_user(const char *text);
+int luo_rust_set_patience(const char *text);
 int luo_rust_early_init(void);
 int luo_rust_late_init(void);
 

@@ -20,13 +20,15 @@
 //! liveupdate_open=admin         of those, who has CAP_SYS_ADMIN may
 //! liveupdate_user=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much each user without CAP_SYS_ADMIN may have
+//! liveupdate_patience=N         for how many seconds a transition waits for what is under
+//!                               way
 //! ```
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use kernel::prelude::*;
 use kernel::str::BStr;
-use luo_core::ops::{Legacy, Obstacle, Policy, Unclaimed};
+use luo_core::ops::{self, Legacy, Obstacle, Policy, Unclaimed};
 use luo_core::{Quota, Quotas};
 
 /// A choice of two words. False, the first word, is the default.
@@ -137,6 +139,30 @@ pub(crate) fn quotas() -> Quotas {
         }
     }
     quotas
+}
+
+/// For how many seconds a transition waits for what is under way.
+static PATIENCE: AtomicU32 = AtomicU32::new(ops::PATIENCE);
+
+/// Decides it, by the boot parameter.
+pub(crate) fn choose_patience_at_boot(text: &[u8]) -> Result {
+    let Some(seconds) = ops::parse_patience(text) else {
+        pr_err!(
+            "liveupdate_patience={} is unknown: it is a number of seconds from 1 to {}, and \
+             stays {}\n",
+            BStr::from_bytes(text),
+            ops::MOST_PATIENCE,
+            patience()
+        );
+        return Err(EINVAL);
+    };
+    PATIENCE.store(seconds, Ordering::Relaxed);
+    Ok(())
+}
+
+/// For how many seconds a transition waits for what is under way.
+pub(crate) fn patience() -> u32 {
+    PATIENCE.load(Ordering::Relaxed)
 }
 
 /// What the administrator wants of a reboot.

@@ -73,6 +73,15 @@ unsafe extern "C" fn luo_rust_set_user(text: *const c_char) -> c_int {
     ret(policy::choose_quotas_at_boot(unsafe { word_of(text) }))
 }
 
+/// # Safety
+///
+/// `text` is null or terminated.
+#[no_mangle]
+unsafe extern "C" fn luo_rust_set_patience(text: *const c_char) -> c_int {
+    // SAFETY: By the caller's promise.
+    ret(policy::choose_patience_at_boot(unsafe { word_of(text) }))
+}
+
 /// Early initcall.
 #[no_mangle]
 extern "C" fn luo_rust_early_init() -> c_int {

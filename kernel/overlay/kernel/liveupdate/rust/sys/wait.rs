@@ -9,9 +9,10 @@
 use core::marker::PhantomPinned;
 
 use kernel::bindings;
-use kernel::ffi::c_int;
+use kernel::ffi::{c_int, c_long};
 use kernel::prelude::*;
 use kernel::sync::{LockClassKey, MutexGuard};
+use kernel::time::msecs_to_jiffies;
 use kernel::types::Opaque;
 
 /// Tasks that wait for something which is protected by a mutex.
@@ -31,6 +32,23 @@ unsafe impl Sync for WaitQueue {}
 
 /// The task was killed while it waited.
 pub(crate) struct Killed;
+
+/// How long a task may sleep still, in ticks of the kernel's clock.
+#[derive(Clone, Copy)]
+pub(crate) struct Patience(c_long);
+
+impl Patience {
+    /// So many seconds of it.
+    pub(crate) fn of_seconds(seconds: u32) -> Self {
+        let ticks = msecs_to_jiffies(seconds.saturating_mul(1000));
+        Self(c_long::try_from(ticks).unwrap_or(c_long::MAX))
+    }
+
+    /// Whether there is none left.
+    pub(crate) fn is_over(self) -> bool {
+        self.0 <= 0
+    }
+}
 
 impl WaitQueue {
     /// An initialiser of a queue without waiters.
@@ -61,7 +79,7 @@ impl WaitQueue {
     /// reason; no signal ends it. It may take long without being an error, so the
     /// detector of hung tasks does not look at those who wait here.
     pub(crate) fn wait<T>(&self, held: MutexGuard<'_, T>) {
-        self.sleep(held, bindings::TASK_IDLE);
+        self.sleep(held, bindings::TASK_IDLE, c_long::MAX);
     }
 
     /// Like [`Self::wait`], ended also by a signal that kills the task.
@@ -69,7 +87,21 @@ impl WaitQueue {
     /// # Errors
     /// [`Killed`] if there is such a signal, whatever else has happened.
     pub(crate) fn wait_killable<T>(&self, held: MutexGuard<'_, T>) -> Result<(), Killed> {
-        self.sleep(held, bindings::TASK_KILLABLE);
+        let mut without_end = Patience(c_long::MAX);
+        self.wait_patiently(held, &mut without_end)
+    }
+
+    /// Like [`Self::wait_killable`], ended also by the end of a patience, from which the
+    /// time goes that has been slept.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) fn wait_patiently<T>(
+        &self,
+        held: MutexGuard<'_, T>,
+        patience: &mut Patience,
+    ) -> Result<(), Killed> {
+        patience.0 = self.sleep(held, bindings::TASK_KILLABLE, patience.0);
         // SAFETY: `current` is a task that runs.
         let killed = unsafe { bindings::luo_fatal_signal_pending(bindings::get_current()) };
         if killed {
@@ -79,7 +111,9 @@ impl WaitQueue {
         }
     }
 
-    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32) {
+    /// Sleeps for so many ticks at most, `c_long::MAX` for no end; gives those that are
+    /// left.
+    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32, ticks: c_long) -> c_long {
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
         // SAFETY: The entry is valid for writes.
         unsafe { bindings::init_wait(entry.get()) };
@@ -92,8 +126,9 @@ impl WaitQueue {
         drop(held);
         // SAFETY: No spinlock is held. If there was a notification meanwhile, or
         // for a killable state a fatal signal, this returns at once.
-        unsafe { bindings::schedule() };
+        let left = unsafe { bindings::schedule_timeout(ticks) };
         // SAFETY: The pair given to `prepare_to_wait`.
         unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
+        left
     }
 }
