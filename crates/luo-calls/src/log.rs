@@ -54,7 +54,7 @@ fn lost_in_all(host: &impl CallHost, losses: &Losses, when: &str) {
 pub fn refused(host: &impl CallHost, why: &Error) {
     let until = match why {
         Error::Refused(refusal) if refusal.can_pass() => {
-            "an open after its handler has been registered"
+            "a call after its handler has been registered"
         }
         _ => "the next reboot",
     };
@@ -89,7 +89,7 @@ pub(crate) fn closed_unfinished(host: &impl CallHost, name: &SessionName, why: &
         Level::Warning,
         format_args!(
             "session \"{name}\" was closed but is not finished: {why}; \
-             whoever opens /dev/liveupdate next tries again"
+             the first call on the next open of /dev/liveupdate tries again"
         ),
     );
 }
@@ -102,7 +102,7 @@ pub fn ended(host: &impl CallHost, report: &Report, micros: u64) {
             Level::Warning,
             format_args!(
                 "{} files are not let go of by their handlers, or needed by such; \
-                 whoever opens /dev/liveupdate tries again",
+                 the first call on each open of /dev/liveupdate tries again",
                 report.stuck
             ),
         );

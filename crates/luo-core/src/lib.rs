@@ -67,6 +67,7 @@ pub mod mem;
 pub mod ops;
 mod owner;
 mod participant;
+mod patience;
 mod query;
 mod quota;
 mod session;

@@ -18,9 +18,8 @@ use crate::host::Host;
 /// harmless; waking fewer leaves somebody asleep for ever.
 ///
 /// Operations that have done nothing yet wait by [`Self::wait_killable`], which a caller
-/// who is killed leaves. One that has begun must be ended, so it cannot be left; it may
-/// wait for long, for as long as a callback of another takes, and no host takes that for
-/// an error.
+/// who is killed leaves. One that has begun must be ended, so it cannot be left. It may wait
+/// as long as a callback of another takes; a host must not report it as hung.
 pub trait Lock: Host {
     /// Runs a step under the engine's lock.
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R;
@@ -38,8 +37,8 @@ pub trait Lock: Host {
         Ok(self.wait(step))
     }
 
-    /// [`Self::wait_killable`] for as long as the host has patience: for what waits for
-    /// operations of others, whose holders may see to it that they do not end.
+    /// [`Self::wait_killable`] for as long as the host has patience. Transitions use it: they
+    /// wait for calls of other programs, which a program can prolong at will.
     ///
     /// # Errors
     /// EAGAIN as there; EBUSY if the patience has ended before the wait.

@@ -24,24 +24,10 @@
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
 pub use crate::graph::{MAX_DEPENDENCIES_PER_FILE, MAX_SEARCH};
-/// For how many seconds a transition waits for what is under way, if the administrator does
-/// not say otherwise by the parameter `liveupdate_patience`: longer than a call takes that
-/// preserves what a large machine has.
-pub const PATIENCE: u32 = 60;
-/// The most that the parameter can say: an hour.
-pub const MOST_PATIENCE: u32 = 3600;
-
-/// What the parameter says: a number of seconds from 1 to [`MOST_PATIENCE`].
-#[must_use]
-pub fn parse_patience(text: &[u8]) -> Option<u32> {
-    let seconds = crate::Quotas::number(text)?;
-    let seconds = u32::try_from(seconds).ok()?;
-    (1..=MOST_PATIENCE).contains(&seconds).then_some(seconds)
-}
-
 pub use crate::participant::flb_life::{
     flb_get_incoming, flb_get_outgoing, flb_put_incoming, flb_put_outgoing,
 };
+pub use crate::patience::{parse_patience, MOST_PATIENCE, PATIENCE};
 pub use crate::query::lists::{
     list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,
     MAX_PAGE,

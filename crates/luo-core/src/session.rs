@@ -11,7 +11,7 @@
 //! ```
 //!
 //! A session is *busy* while an operation on it runs its callbacks; what needs
-//! the session for itself (finish, close, freeze) waits until it is not.
+//! the session for itself (finish, close, unpreserve) waits until it is not.
 
 pub(crate) mod dependency;
 mod file;
@@ -52,7 +52,7 @@ pub(crate) enum State {
     /// Outgoing: files may be preserved.
     Open,
     /// Incoming: nobody holds it. `finish_pending` if it was closed but a
-    /// handler did not let go; whoever opens the device next tries again.
+    /// handler did not let go; the first call on the next open descriptor tries again.
     Unclaimed { finish_pending: bool },
     /// Incoming: somebody holds it. `finish_pending` as it was before, for a
     /// session that is put back.

@@ -27,7 +27,7 @@ pub struct Transition {
     pub from: &'static [State],
     /// The state it leads to.
     pub success: State,
-    /// The state after a veto, everything undone; `None` if it cannot fail.
+    /// The state after a veto, everything undone; `None` if no participant can make it fail.
     pub failure: Option<State>,
 }
 
@@ -83,7 +83,8 @@ pub(crate) struct UpdateState {
     changes: u64,
     failures: u64,
     last_failure: Option<LastFailure>,
-    /// Who waits for what; most wait for the end of a transition.
+    /// What the step that runs now has said about waiting and waking. It is here because most
+    /// steps that wait do so for a transition.
     pub(crate) waits: Waits,
 }
 

@@ -16,7 +16,8 @@ use crate::id::{FileId, SessionId};
 /// How many queues there are.
 pub const QUEUES: usize = 64;
 
-/// The queue of steps that did not say what they wait for: each step wakes it.
+/// The queue of steps that did not say what they wait for, which is a safety net: each
+/// step that ends wakes it. Queues 1 to 4 are in [`Topic::queue`].
 const ANY: u8 = 0;
 /// The first of the queues that sessions and files share.
 const FIRST_SHARED: u32 = 5;
@@ -33,7 +34,7 @@ pub(crate) enum Topic {
     Takeover,
     /// A callback of an FLB returns.
     Flbs,
-    /// Nobody has the session for himself any more, or works on a file of it.
+    /// The session is unlocked, or the last operation on one of its files has ended.
     Session(SessionId),
     /// The handler has restored the file, or has failed.
     File(FileId),
@@ -47,8 +48,8 @@ impl Topic {
             Self::Takeover => 3,
             Self::Flbs => 4,
             Self::Session(id) => shared(id.slot),
-            // Files of neighbouring slots are restored at once: not in the queue of
-            // the session whose slot is theirs.
+            // The numbers of slots begin at 0 for sessions and for files. The distance keeps
+            // the first file out of the queue of the first session.
             Self::File(id) => shared(id.slot.wrapping_add(SHARED / 2)),
         }
     }
@@ -61,7 +62,7 @@ const fn shared(slot: u32) -> u8 {
 
 /// What the step that runs has said.
 pub(crate) struct Waits {
-    /// The queue of what it waits for.
+    /// The queue of what it waits for. In a cell, so that steps which only look can wait.
     at: Cell<u8>,
     /// The queues of what it has changed, a bit for each.
     woken: u64,

@@ -65,7 +65,7 @@ impl<H: Host> Engine<H> {
             return None;
         }
         let mut next = match after {
-            // One that is gone has no successor: the next who opens the device sees the rest.
+            // One that is gone has no successor: the next call that looks sees the rest.
             Some(after) => self.sessions.get(after)?.links.next,
             None => self.incoming.first,
         };

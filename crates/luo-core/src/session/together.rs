@@ -40,7 +40,7 @@ pub(crate) fn finish_together<H: Lock>(host: &H, by: Actor) {
             remove_locked(host, id);
         }
     }
-    // For want of memory all are there still: the next who opens the device tries again.
+    // For want of memory all are there still: the first call on the next open descriptor tries again.
     host.now(|engine| {
         engine.disband();
     });

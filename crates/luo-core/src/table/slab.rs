@@ -52,10 +52,11 @@ impl Default for Room {
 /// Objects of kind `K`, each in a slot that is used again once it is free.
 ///
 /// # Invariants
-/// A segment is in the list if it holds fewer objects than it takes. No missing one is
-/// before one that is there. There are others only if the first one has its full size, so
-/// the first of the list takes an object without memory if any does. `room` counts the
-/// objects that those take which are there.
+/// - A segment is in the list if it holds fewer objects than it takes.
+/// - Missing segments are behind all that are there.
+/// - There are segments behind the first one only once that has its full size. So the first
+///   of the list takes an object without memory if any does.
+/// - `room` counts the objects that fit without memory.
 pub(crate) struct Slab<K, T> {
     slots: Segments<Slot<T>, Room>,
     first: u32,
@@ -63,7 +64,7 @@ pub(crate) struct Slab<K, T> {
     len: usize,
     room: usize,
     /// The generation of new slots: above all that those had whose segments were given
-    /// back, so that no id ever names another object.
+    /// back, so that no id names another object before a slot was used 2^32 times.
     generation: u32,
     /// A segment that was kept when its last object went.
     kept: u32,
@@ -210,10 +211,10 @@ impl<K, T> Slab<K, T> {
         }
     }
 
-    /// Up to which slot what is kept beside the objects needs room for the next object:
-    /// the last one of its segment then. That next slot itself would do, but which one it
-    /// is depends on the order in which objects went, and whether memory is asked for must
-    /// not.
+    /// The highest slot for which arrays beside the slab need room before the next insert:
+    /// the last slot in use of that segment after it, not the slot that the object will
+    /// get. Which one that is depends on the order in which objects went, and whether
+    /// memory is asked for must not.
     pub(crate) fn last_with_next(&self) -> usize {
         let segment = self.first as usize;
         let there = self.slots.elements(segment).len();
@@ -230,7 +231,7 @@ impl<K, T> Slab<K, T> {
         base.saturating_add(slots).saturating_sub(1)
     }
 
-    /// The same for an object that is there: the last slot of its segment.
+    /// [`Self::last_with_next`] for an object that has its slot already.
     pub(crate) fn last_beside(&self, slot: u32) -> usize {
         let segment = segment_of(slot);
         let there = self.slots.elements(segment).len();
@@ -248,7 +249,7 @@ impl<K, T> Slab<K, T> {
         })
     }
 
-    /// Whether the segment of a slot is there.
+    /// Whether the segment of a slot is there; the first one always counts as there.
     pub(crate) fn has_segment_of(&self, slot: u32) -> bool {
         let segment = segment_of(slot);
         segment == 0 || !self.slots.elements(segment).is_empty()
@@ -353,7 +354,8 @@ impl<K, T> Slab<K, T> {
         }
     }
 
-    /// The last object of a segment has gone. Of two that are empty the one behind goes.
+    /// The last object of a segment has gone. One empty segment is kept, so that an insert and
+    /// a removal in turn ask for no memory; of two the one behind goes back.
     fn keep_or_give_back(&mut self, segment: u32) {
         let other = core::mem::replace(&mut self.kept, segment);
         let is_empty = |room: &Room| room.used == 0;

@@ -29,8 +29,8 @@ pub struct CaughtUp {
 /// callbacks of handlers, and a host may have locks then that those need, too.
 ///
 /// # Errors
-/// [`Error::Refused`]: `true` beside it if this very call found out, so that
-/// the host says so once. [`Error::NoMemory`], and EAGAIN if the caller was killed while it
+/// [`Error::Refused`]: `true` beside it if this call was the one that found out: the host
+/// says so then, and only then. [`Error::NoMemory`], and EAGAIN if the caller was killed while it
 /// waited: nothing is lost, call again.
 pub fn catch_up<H: Lock>(
     host: &H,
@@ -48,7 +48,8 @@ pub fn catch_up<H: Lock>(
 
 impl<H: Host> Engine<H> {
     /// Whether what the previous kernel left is known to be refused for good: then the
-    /// device cannot be opened.
+    /// device cannot be opened. A refusal that can pass, for want of a handler, does not
+    /// count: each call tries again.
     ///
     /// # Errors
     /// [`Error::Refused`].

@@ -27,20 +27,20 @@ use crate::walk::backwards;
 /// told of each file whose memory is released.
 ///
 /// No handler can make it fail: a file that its handler does not let go of stays with its
-/// session, which is tried again whenever a program opens the device, and does not keep
+/// session, which is tried again before the first call on each newly opened descriptor, and does not keep
 /// the machine in this state.
 ///
 /// # Errors
 /// [`Error::Illegal`] in any state but UPDATED; [`Error::NoMemory`] if the previous
 /// kernel's sessions could not be read; EAGAIN if
-/// the caller was killed while it waited for another transition. Nothing has happened
-/// then.
+/// the caller was killed while it waited, [`Error::Busy`] if it waited in vain. Nothing is
+/// finished then.
 pub fn finish_update<H: Lock>(
     host: &H,
     mut released: impl FnMut(&FileName),
 ) -> Result<Report, Error> {
     // Sessions that were never read are read now, to be released. A refused handover
-    // cannot be read and stays quarantined; the open has said so. Sessions that could
+    // cannot be read and stays quarantined; the first call has said so. Sessions that could
     // not be read for lack of memory would come to light after the end of the update,
     // when nobody can release them any more.
     if let Err((Error::NoMemory, _)) = take_over(host) {

@@ -26,7 +26,8 @@ use crate::update_state::UpdateState;
 /// # Errors
 /// [`Failure`]: who vetoes, or which dependency is missing; the state is NORMAL
 /// again and everything as it was. [`Error::Illegal`] in any state but NORMAL;
-/// EAGAIN if the caller was killed while it waited for another transition.
+/// EAGAIN if the caller was killed while it waited for another transition, [`Error::Busy`] if
+/// it waited in vain; nothing has happened then.
 pub fn prepare<H: Lock>(host: &H) -> Result<Report, Failure> {
     let from = begin(host, Event::Prepare)?;
     host.now(|engine| engine.losses = Losses::NONE);
@@ -65,7 +66,8 @@ pub fn freeze<H: Lock>(host: &H) -> Result<Report, Failure> {
 ///
 /// # Errors
 /// [`Error::Illegal`] in NORMAL and UPDATED; EAGAIN if the caller was killed while
-/// it waited for another transition. Nothing has happened then.
+/// it waited for another transition, [`Error::Busy`] if it waited in vain. Nothing has
+/// happened then.
 pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
     let from = begin(host, Event::Cancel)?;
     host.now(|engine| {
@@ -112,8 +114,8 @@ pub(crate) fn close_orphans<H: Lock>(host: &H) {
         // once: held again meanwhile, it waits for the next cancel.
         next = host.now(|engine| engine.next_orphan(Some(id)));
         if host.now(|engine| engine.take_orphan(id)) {
-            // An incoming one that cannot be finished stays pending; whoever opens the
-            // device next tries again and reports.
+            // An incoming one that cannot be finished stays pending; the first call on
+            // the next open descriptor tries again and reports.
             let _ = close_session(host, id);
         }
     }

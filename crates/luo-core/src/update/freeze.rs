@@ -21,15 +21,15 @@ use crate::walk::try_forwards;
 /// What asks for a freeze.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// The event: whatever cannot go refuses it. A user's file does not: its owner may
-    /// mend it, and the reboot asks again.
+    /// The event: a veto refuses it, but for a file of a user without privileges. That one
+    /// stays as it is, its owner may mend it, and the reboot asks again.
     ByEvent,
     /// The reboot.
     ByReboot(Obstacle),
 }
 
-/// Freezes files and subsystems. On failure, and on success, files and subsystems may
-/// be frozen: the caller undoes all with `undo_all`.
+/// Freezes files and subsystems. On failure some may be frozen already: the caller calls
+/// `undo_all`.
 pub(crate) fn freeze_all<H: Lock>(host: &H, asked: Asked) -> Result<(), Failure> {
     let whose = match asked {
         Asked::ByEvent => {

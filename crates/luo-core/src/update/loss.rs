@@ -163,7 +163,7 @@ pub(crate) fn regain<H: Lock>(host: &H) {
     });
 }
 
-/// Loses a subsystem that is prepared, or was not.
+/// Loses a subsystem: cancels it if it has prepared, and counts it.
 pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
     tell(host, why);
     if let Some(call) = subsystem_calls::prepared(host, at) {

@@ -34,15 +34,15 @@ pub struct Policy {
     pub legacy: Legacy,
 }
 
-/// Gets everything ready for the next kernel, which is in `image`. What cannot go is lost alone, and the host
-/// is told of each, or fails the reboot.
+/// Gets everything ready for the next kernel, which is in `image`. What cannot go is lost
+/// alone, and the host is told of each, or fails the reboot.
 ///
 /// # Errors
 /// [`Failure`]: the kexec does not take place; the state is the one it was in, or
 /// NORMAL if it was PREPARED or FROZEN, with everything usable. EAGAIN if the caller was
-/// killed while it waited for a transition. [`Failure::Image`]: the state is the one it
-/// was in, and nobody was asked. If what cannot go is lost, only that, and
-/// errors of the engine itself.
+/// killed while it waited for a transition, [`Error::Busy`] if it waited in vain.
+/// [`Failure::Image`]: the state is the one it was in, and nobody was asked. With
+/// [`Obstacle::IsLost`] a file or a subsystem that cannot go is no error.
 pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report, Failure> {
     let from = begin_reboot(host)?;
     policy

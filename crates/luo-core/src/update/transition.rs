@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! The steps of prepare, and how they and those of freeze are undone.
+//! How each transition begins; the steps of prepare, and how they and those of freeze are
+//! undone.
 //!
 //! | step | order |
 //! |---|---|
-//! | 1. files are preserved (prepare) | dependencies first |
+//! | 1. files registered on the device are preserved (prepare); others are already | dependencies first |
 //! | 2. subsystems prepare | as registered |
 //! | 3. files are frozen (freeze, in `update::freeze`) | dependents first |
 //! | 4. subsystems freeze | as registered |
@@ -60,6 +61,7 @@ fn begin_as<H: Lock>(
     event: Option<Event>,
     mut begin: impl FnMut(&mut Engine<H>) -> Poll<Result<(), Error>>,
 ) -> Result<(), Error> {
+    // The step may run again: the transition begins once, then only the wait goes on.
     let mut begun = false;
     let waited = host.wait_patiently(|engine| {
         if !begun {
@@ -197,7 +199,7 @@ impl<H: Host> Engine<H> {
         None
     }
 
-    /// Counts what has taken part.
+    /// Counts what has taken part, lost files left out; all subsystems that are registered.
     pub(crate) fn count_outgoing(&self, report: &mut Report) {
         let mut session = self.outgoing.first;
         while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
