@@ -178,7 +178,7 @@ impl<H: Host> Engine<H> {
             return Err(Error::AlreadyPreserved);
         }
         let hash = self.object_hash(object);
-        self.objects.insert_reserved(hash, id.slot)?;
+        self.objects.insert(hash, id.slot)?;
         if let Some(file) = self.files.get_mut(id) {
             file.object = Some(object);
         }

@@ -19,6 +19,9 @@ use crate::table::slab::{reserve_segment, Slab};
 const END: u32 = u32::MAX;
 /// Buckets of the smallest table; a power of two.
 const SMALLEST: usize = 8;
+/// Entries for each bucket. With more the chains would be long, with fewer each insert
+/// would split a bucket.
+const LOAD: usize = 2;
 /// Buckets that are joined with others when an entry goes from a table that is almost
 /// empty: as many as make them vanish with the entries.
 const JOINS: usize = 4;
@@ -98,7 +101,7 @@ impl Index {
     pub(crate) fn reserve_at(&mut self, slot: usize) -> Result<(), OutOfMemory> {
         self.links.reserve_at(slot)?;
         self.begin()?;
-        if self.len >= self.count {
+        if self.len >= self.most() {
             self.buckets.reserve_at(self.count)?;
         }
         Ok(())
@@ -118,7 +121,8 @@ impl Index {
             reserve_segment(&mut self.links, segment)?;
         }
         self.begin()?;
-        let last = self.len.saturating_add(additional).saturating_sub(1);
+        let entries = self.len.saturating_add(additional);
+        let last = entries.div_ceil(LOAD).saturating_sub(1);
         let whole = (self.count / SEGMENT)..(last / SEGMENT);
         for segment in whole {
             reserve_segment(&mut self.buckets, segment)?;
@@ -127,6 +131,11 @@ impl Index {
             self.buckets.reserve_at(last)?;
         }
         Ok(())
+    }
+
+    /// With more entries than these there is another bucket.
+    fn most(&self) -> usize {
+        self.count.saturating_mul(LOAD)
     }
 
     /// Makes the smallest table.
@@ -138,18 +147,12 @@ impl Index {
         Ok(())
     }
 
-    /// Adds a slot that is not in the index yet.
+    /// Adds a slot that is not in the index yet. On failure it is as it was.
     pub(crate) fn insert(&mut self, hash: u32, slot: u32) -> Result<(), OutOfMemory> {
-        self.reserve_at(slot as usize)?;
-        self.insert_reserved(hash, slot)
-    }
-
-    /// [`Self::insert`] for a slot that there is room for.
-    pub(crate) fn insert_reserved(&mut self, hash: u32, slot: u32) -> Result<(), OutOfMemory> {
         self.begin()?;
         *self.links.extend_to(slot as usize, || UNUSED)? = Link { hash, next: END };
         self.len = self.len.saturating_add(1);
-        if self.len > self.count {
+        if self.len > self.most() {
             self.split();
         }
         self.put(hash, slot);
@@ -193,7 +196,6 @@ impl Index {
         }
         // The entries that belong there were in the bucket without its highest bit.
         let chain = self.take_chain(without_highest_bit(added));
-        self.take_chain(added);
         self.count = added.saturating_add(1);
         self.put_all(chain);
     }
@@ -316,7 +318,7 @@ mod tests {
         for key in 0..MANY {
             call(&mut index, &mut |index| index.insert(of(key), key).unwrap());
         }
-        assert_eq!(index.count, MANY as usize);
+        assert_eq!(index.count, MANY as usize / LOAD);
         for id in ids {
             call(&mut index, &mut |index| index.remove(of(id.slot), id.slot));
             slab.remove(id);

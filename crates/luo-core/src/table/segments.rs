@@ -111,14 +111,22 @@ impl<T, M: Default> Segments<T, M> {
     pub(crate) fn extend_to(
         &mut self,
         at: usize,
-        mut fill: impl FnMut() -> T,
+        fill: impl FnMut() -> T,
     ) -> Result<&mut T, OutOfMemory> {
+        // Most often it is there, from one that had its place before.
+        if self.get(at).is_none() {
+            self.fill_to(at, fill)?;
+        }
+        self.get_mut(at).ok_or(OutOfMemory)
+    }
+
+    fn fill_to(&mut self, at: usize, mut fill: impl FnMut() -> T) -> Result<(), OutOfMemory> {
         self.reserve_at(at)?;
         let segment = self.directory.get_mut(at / SEGMENT).ok_or(OutOfMemory)?;
         while segment.elements.len() <= at % SEGMENT {
             segment.elements.push(fill())?;
         }
-        segment.elements.get_mut(at % SEGMENT).ok_or(OutOfMemory)
+        Ok(())
     }
 
     /// Gives a segment back. What is in it is dropped.
