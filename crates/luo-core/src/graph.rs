@@ -121,9 +121,9 @@ impl Graph {
         Ok(())
     }
 
-    /// Gives room back after a file has gone.
-    pub(crate) fn give_back_room<T>(&mut self, files: &Slab<kind::File, T>, slot: u32) {
-        self.nodes.slots.follow(files, slot);
+    /// Gives back the room for the nodes of a segment of files that was given back.
+    pub(crate) fn give_back_room(&mut self, segment: usize) {
+        self.nodes.slots.give_back(segment);
     }
 
     /// Makes the node of a new file. A file that had the slot before must have
@@ -293,7 +293,9 @@ impl Graph {
             node.dependencies.unlink(&mut self.edges, id);
         }
         self.edges.remove(id);
-        self.index.follow(&self.edges, id.slot);
+        if let Some(segment) = self.edges.take_gone() {
+            self.index.give_back(segment);
+        }
     }
 
     /// The hash under which an edge is in the index.

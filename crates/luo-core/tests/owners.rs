@@ -231,6 +231,30 @@ fn bytes_count_until_they_are_let_go_of() {
     host.preserve(session, 2, 4).unwrap();
 }
 
+/// A file may grow between the look at its size and the handler's.
+#[test]
+fn what_a_file_has_grown_counts_too() {
+    let host = TestHost::cold();
+    let session = create(&host, ALICE, "vm").unwrap();
+    let all = Quotas {
+        bytes: 8192,
+        ..Quotas::DEFAULT
+    };
+    host.engine(|engine| engine.set_quotas(all));
+    host.set_hook(|host, call, _| {
+        if call == Call::Preserve {
+            host.script().grown = 1 << 30;
+        }
+    });
+    let grown = host.preserve(session, 1, 1);
+    assert_eq!(grown, Err(Error::OverQuota(Quota::Bytes)));
+    assert_eq!(host.visible().files, 0);
+    assert!(host.take_log().contains(&"unpreserve 1".to_owned()));
+    host.script().grown = 0;
+    host.set_hook(|_, _, _| ());
+    host.preserve(session, 1, 2).unwrap();
+}
+
 /// What has arrived counts, so a user does not have more after each update. A copy that
 /// carries it on does not count once more, or the update could be refused.
 #[test]
@@ -356,4 +380,31 @@ fn a_users_file_that_was_passed_over_may_be_mended() {
     let host = TestHost::opened(host.kexec());
     let own = claim(&host, ALICE, "own").unwrap();
     assert_eq!(host.retrieve(own, 1).unwrap().object, 1);
+}
+
+/// The holder of what is needed has died: another user restores it as little as before. It
+/// can be retrieved again by its name.
+#[test]
+fn a_closed_session_is_restored_for_its_own_user_alone() {
+    let host = TestHost::cold();
+    let vm = create(&host, ROOT, "vm").unwrap();
+    host.preserve(vm, 1, 10).unwrap();
+    let own = create(&host, ALICE, "own").unwrap();
+    let other = create(&host, ROOT, "other").unwrap();
+    for id in [own, other] {
+        host.preserve(id, 1, 11 + u64::from(id == other)).unwrap();
+    }
+    let needs = |by, id| ops::add_dependency(&host, by, id, 1, Needed::Of(vm, 1));
+    needs(ALICE, own).unwrap();
+    needs(ROOT, other).unwrap();
+    let host = TestHost::opened(host.update());
+    let vm = claim(&host, ROOT, "vm").unwrap();
+    assert!(host.close(vm).is_err());
+    let own = claim(&host, ALICE, "own").unwrap();
+    let awaits = host.retrieve(own, 1).map(|file| file.object);
+    assert!(matches!(awaits, Err(Error::Awaits(_))), "{awaits:?}");
+    assert!(!host.take_log().contains(&"retrieve 10".to_owned()));
+    let other = claim(&host, ROOT, "other").unwrap();
+    assert_eq!(host.retrieve(other, 1).unwrap().object, 12);
+    assert_eq!(host.retrieve(own, 1).unwrap().object, 11);
 }

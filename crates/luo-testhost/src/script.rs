@@ -48,6 +48,8 @@ struct Failure {
 #[derive(Default)]
 pub struct Script {
     failures: Vec<Failure>,
+    /// Bytes by which files are larger than their objects say.
+    pub grown: u64,
     /// Objects that `can_finish` says no to.
     pub stuck: BTreeSet<u64>,
     pub hook: Option<Hook>,

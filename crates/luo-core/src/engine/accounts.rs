@@ -55,7 +55,9 @@ impl<H: Host> Engine<H> {
         };
         self.users.remove(self.user_hash(user), id.slot);
         self.accounts.remove(id);
-        self.users.follow(&self.accounts, id.slot);
+        if let Some(segment) = self.accounts.take_gone() {
+            self.users.give_back(segment);
+        }
     }
 
     /// Finds or makes the account for a session that is to be added.

@@ -122,7 +122,7 @@ impl<H: Host> Engine<H> {
             // Its own record and those.
             self.records = self.records.saturating_sub(gone.saturating_add(1));
         }
-        if freed && self.closed_pending > 0 {
+        if freed && direction == Direction::Incoming && self.closed_pending > 0 {
             self.retry_wanted = true;
         }
         let hash = self.token_hash(session, token);
@@ -135,7 +135,7 @@ impl<H: Host> Engine<H> {
             session.files.unlink(&mut self.files, id);
         }
         let file = self.files.remove(id)?;
-        self.give_back_room(id);
+        self.give_back_room();
         if let Some(account) = self.payer(session) {
             account.files = account.files.saturating_sub(1);
         }
@@ -146,11 +146,11 @@ impl<H: Host> Engine<H> {
     }
 
     /// What is kept beside the files goes with their room.
-    fn give_back_room(&mut self, gone: FileId) {
-        if !self.files.has_segment_of(gone.slot) {
-            self.graph.give_back_room(&self.files, gone.slot);
+    fn give_back_room(&mut self) {
+        if let Some(segment) = self.files.take_gone() {
+            self.graph.give_back_room(segment);
             for index in [&mut self.tokens, &mut self.objects, &mut self.device_tokens] {
-                index.follow(&self.files, gone.slot);
+                index.give_back(segment);
             }
         }
     }
@@ -178,7 +178,7 @@ impl<H: Host> Engine<H> {
             return Err(Error::AlreadyPreserved);
         }
         let hash = self.object_hash(object);
-        self.objects.insert(hash, id.slot)?;
+        self.objects.insert_reserved(hash, id.slot)?;
         if let Some(file) = self.files.get_mut(id) {
             file.object = Some(object);
         }

@@ -101,7 +101,9 @@ impl<H: Host> Engine<H> {
         list.unlink(&mut self.sessions, id);
         self.delist(id, direction);
         let session = self.sessions.remove(id);
-        self.names.follow(&self.sessions, id.slot);
+        if let Some(segment) = self.sessions.take_gone() {
+            self.names.give_back(segment);
+        }
         session
     }
 }

@@ -36,11 +36,17 @@ pub fn preserve_file<H: Lock>(
     let whenever = |_: &Engine<H>| Poll::Ready(Ok(()));
     add_file(host, session, token, whenever, |id| {
         let (handler, source) = find_source(host, id, open)?;
-        let live = preserve_source(host, handler, source).map_err(|(why, source)| {
+        let (live, data) = preserve_source(host, handler, source).map_err(|(why, source)| {
             drop(source);
             why
         })?;
-        install(host, id, live);
+        // It may have grown until the handler fixed its size.
+        let bytes = live.source.handler.bytes(host, &live.source.file);
+        if let Err(why) = host.now(|engine| engine.grow(id, bytes)) {
+            drop(undo_preserve(host, Some(handler), live, data));
+            return Err(why);
+        }
+        install(host, id, (live, data));
         Ok(())
     })
 }
@@ -362,6 +368,18 @@ impl<H: Host> Engine<H> {
         self.objects.reserve_at(self.files.last_beside(id.slot))?;
         // On failure the file is removed, and its handler released with it.
         self.index_object(id, object)
+    }
+
+    /// Notes how many bytes a file keeps that counted for some already.
+    ///
+    /// # Errors
+    /// [`Error::OverQuota`].
+    fn grow(&mut self, id: FileId, bytes: u64) -> Result<(), Error> {
+        let file = self.files.get(id).ok_or(Error::Inconsistent)?;
+        let (session, more) = (file.session, bytes.saturating_sub(file.bytes));
+        self.may_hold(session, Quota::Bytes, more)?;
+        self.set_bytes(id, bytes);
+        Ok(())
     }
 
     /// Takes what is preserved of a file out, so that callbacks can have it

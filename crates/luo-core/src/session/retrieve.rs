@@ -209,15 +209,18 @@ impl<H: Host> Engine<H> {
     fn plan(&mut self, id: FileId) -> Result<Vec<FileId>, Error> {
         let (files, sessions) = (&self.files, &self.sessions);
         let session = files.get(id).map(|file| file.session);
+        let owner = session.and_then(|id| sessions.get(id)).map(|of| of.owner);
         let missed = Cell::new(None);
         let leaves_out = |id: FileId| {
             let file = files.get(id);
             let arrived = file.and_then(|file| file.as_incoming()?.arrived.as_ref());
             let done = arrived.is_some_and(|file| matches!(file.progress, Progress::Done(_)));
             let of = file.map(|file| file.session);
+            // Of another user's it is restored by nobody else, closed or not: a failure
+            // would be final for whoever retrieves it again.
             let is_closed = of
                 .and_then(|of| sessions.get(of))
-                .is_some_and(|of| of.state == State::CLOSED_PENDING);
+                .is_some_and(|of| of.state == State::CLOSED_PENDING && Some(of.owner) == owner);
             let elsewhere = !done && !is_closed && of != session;
             if elsewhere {
                 missed.set(missed.get().or(Some(id)));

@@ -68,6 +68,8 @@ pub(crate) struct Slab<K, T> {
     generation: u32,
     /// A segment that was kept when its last object went.
     kept: u32,
+    /// The segment that was given back last, if nobody has asked for it since.
+    gone: u32,
     kind: core::marker::PhantomData<fn() -> K>,
 }
 
@@ -85,6 +87,7 @@ impl<K, T> Slab<K, T> {
             room: 0,
             generation: 1,
             kept: NONE,
+            gone: NONE,
             kind: core::marker::PhantomData,
         }
     }
@@ -249,10 +252,11 @@ impl<K, T> Slab<K, T> {
         })
     }
 
-    /// Whether the segment of a slot is there; the first one always counts as there.
-    pub(crate) fn has_segment_of(&self, slot: u32) -> bool {
-        let segment = segment_of(slot);
-        segment == 0 || !self.slots.elements(segment).is_empty()
+    /// The segment that the last removal has given back, if it has: what is kept beside its
+    /// objects goes too. It need not be the segment of the object that was removed.
+    pub(crate) fn take_gone(&mut self) -> Option<usize> {
+        let gone = core::mem::replace(&mut self.gone, NONE);
+        (gone != NONE).then_some(gone as usize)
     }
 
     pub(crate) fn insert(&mut self, value: T) -> Result<Id<K>, OutOfMemory> {
@@ -368,6 +372,7 @@ impl<K, T> Slab<K, T> {
         let highest = highest.map(|slot| slot.generation).max();
         self.generation = self.generation.max(highest.unwrap_or(1));
         self.slots.give_back(goes as usize);
+        self.gone = goes;
         self.room = self.room.saturating_sub(SEGMENT);
         self.unlink(goes);
         if let Some(room) = self.slots.about_mut(goes as usize) {
@@ -436,11 +441,9 @@ impl<T> Beside<T> {
         Ok(())
     }
 
-    /// Follows the slab, one of whose objects has gone.
-    pub(crate) fn follow<K, O>(&mut self, slab: &Slab<K, O>, slot: u32) {
-        if !slab.has_segment_of(slot) {
-            self.values.give_back_and_trim(segment_of(slot));
-        }
+    /// Gives back the room beside a segment that the slab has given back.
+    pub(crate) fn give_back(&mut self, segment: usize) {
+        self.values.give_back_and_trim(segment);
     }
 }
 

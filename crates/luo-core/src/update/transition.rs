@@ -81,7 +81,8 @@ fn begin_as<H: Lock>(
                 let why = engine.why_given_up(event, begun, errno);
                 (why, engine.state())
             });
-            if let Error::Busy(_) = why {
+            // If another transition is under way, it has the host's attention.
+            if let (Error::Busy(_), true) = (why, begun) {
                 host.transition_failed(event, state, &why.into());
             }
             Err(why)

@@ -27,9 +27,10 @@ impl FileCallbacks<TestHost> for TestHandler {
         told.is_ok() && file.kind == self.0
     }
 
-    fn bytes(&self, _: &TestHost, file: &TestFile) -> u64 {
+    fn bytes(&self, host: &TestHost, file: &TestFile) -> u64 {
         assert_unlocked("bytes");
-        file.object.wrapping_mul(4096)
+        let grown = host.script().grown;
+        file.object.wrapping_mul(4096).wrapping_add(grown)
     }
 
     fn preserve(&self, host: &TestHost, file: &TestFile) -> Result<Preserved<TestHost>, Errno> {
