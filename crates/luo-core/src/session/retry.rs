@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::owner::Actor;
 use crate::session::remove::end_incoming;
 use crate::session::together::finish_together;
-use crate::session::State;
+use crate::session::{Direction, State};
 use crate::waits::Topic;
 
 /// Tries again to finish each session that was closed while it could not be; a user those
@@ -66,14 +66,14 @@ impl<H: Host> Engine<H> {
         }
         let mut next = match after {
             // One that is gone has no successor: the next call that looks sees the rest.
-            Some(after) => self.sessions.get(after)?.links.next,
-            None => self.incoming.first,
+            Some(after) => Self::behind(by, self.sessions.get(after)?),
+            None => self.first_for(by, Direction::Incoming),
         };
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if session.state == State::CLOSED_PENDING && by.sees(session.owner) {
+            if session.state == State::CLOSED_PENDING {
                 return Some(id);
             }
-            next = session.links.next;
+            next = Self::behind(by, session);
         }
         None
     }

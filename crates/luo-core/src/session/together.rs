@@ -19,7 +19,7 @@ use crate::mem::{OutOfMemory, Vec};
 use crate::owner::Actor;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
-use crate::session::{Session, State};
+use crate::session::{Direction, Session, State};
 use crate::walk::backwards;
 
 /// Finishes, of the sessions that were closed while they could not be, those that
@@ -89,11 +89,10 @@ impl<H: Host> Engine<H> {
             return false;
         }
         self.gathered = true;
-        let mut next = self.incoming.first;
+        let mut next = self.first_for(by, Direction::Incoming);
         while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get_mut(id)?))) {
-            next = session.links.next;
-            let waits = session.state == State::CLOSED_PENDING && session.busy == 0;
-            if waits && by.sees(session.owner) {
+            next = Self::behind(by, session);
+            if session.state == State::CLOSED_PENDING && session.busy == 0 {
                 if let Some(incoming) = session.incoming_mut() {
                     incoming.together = true;
                 }
