@@ -47,6 +47,9 @@ pub struct Image {
     pub packed: Option<Compression>,
     /// Bytes of the file.
     pub file_bytes: u64,
+    /// Whether its header says how long it is. If not, one whose end is missing cannot be
+    /// told from a whole one.
+    pub length_is_known: bool,
     /// The facts that a loader needs.
     pub boot: Boot,
     /// Whether it carries a signature for secure boot, or one appended as modules do.
@@ -155,6 +158,16 @@ fn tail<R: Read + Seek>(source: &mut R, file_bytes: u64) -> Result<Vec<u8>, Erro
     Ok(tail)
 }
 
+/// The last four bytes of a payload, as a number.
+fn last_word<R: Read + Seek>(source: &mut R, payload: format::Payload) -> Result<u32, Error> {
+    let end = payload.start.saturating_add(payload.length);
+    let at = SeekFrom::Start(end.saturating_sub(4));
+    source.seek(at).map_err(Error::Io)?;
+    let mut word = [0; 4];
+    source.read_exact(&mut word).map_err(Error::Io)?;
+    Ok(u32::from_le_bytes(word))
+}
+
 /// The limits of reading an image, and what it looks for.
 struct Job<'a> {
     file_bytes: u64,
@@ -171,6 +184,7 @@ impl Job<'_> {
             wrapped: None,
             packed: None,
             file_bytes: self.file_bytes,
+            length_is_known: header.least.is_some(),
             boot: header.boot,
             signed: header.signed,
             contents,
@@ -183,6 +197,9 @@ impl Job<'_> {
         source: &mut R,
         header: &format::Header,
     ) -> Result<Image, Error> {
+        if header.least.is_some_and(|least| least > self.file_bytes) {
+            return Err(Error::Damaged("it is shorter than its header says"));
+        }
         let Some(payload) = header.payload else {
             source.rewind().map_err(Error::Io)?;
             let contents = self.scan(source, None)?;
@@ -211,6 +228,16 @@ impl Job<'_> {
             }
             None => self.scan(whole, None)?,
         };
+        if header.format == Format::BzImage && packed.is_some() {
+            // Not every compression has a checksum, but each payload ends with its length
+            // unpacked.
+            let said = last_word(source, payload)?;
+            if u64::from(said) != contents.bytes & u64::from(u32::MAX) {
+                return Err(Error::Damaged(
+                    "unpacked it has not the length that it should have",
+                ));
+            }
+        }
         let mut image = self.image(header, contents);
         image.packed = packed;
         Ok(image)

@@ -66,6 +66,9 @@ fn loadable(image: &Image, machine: &Known<String>) -> Check {
     for shell in image.shells.iter().rev() {
         what.push_str(&format!(", in {shell}"));
     }
+    if !image.length_is_known {
+        what.push_str("; whether its end is missing cannot be told");
+    }
     if let (Some(of_image), Ok(machine)) = (image.machine, machine)
         && of_image != machine
     {
@@ -359,6 +362,7 @@ mod tests {
             wrapped: None,
             packed: None,
             file_bytes: 0,
+            length_is_known: true,
             boot: Boot::default(),
             signed: false,
             contents: Contents::default(),

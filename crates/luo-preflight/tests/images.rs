@@ -105,6 +105,45 @@ fn signatures_are_seen() {
 }
 
 #[test]
+fn an_image_whose_end_is_missing_is_no_image() {
+    let damaged = |bytes: &[u8], what: &str| {
+        let read = read(bytes);
+        assert!(matches!(read, Err(Error::Damaged(_))), "{what}: {read:?}");
+    };
+    let kernel = Kernel::ours().bytes();
+    for compression in COMPRESSIONS {
+        let whole = build::bz_image(&build::payload(compression, &kernel));
+        read(&whole).unwrap();
+        for missing in [1, 16, 60, 99] {
+            damaged(&whole[..whole.len() - missing], &format!("{compression} -{missing}"));
+        }
+        let mut signed = whole.clone();
+        build::sign(&mut signed);
+        read(&signed).unwrap();
+        for missing in [16, 999] {
+            damaged(&signed[..signed.len() - missing], &format!("signed {compression}"));
+        }
+        // One that says that it is another kernel's length, unpacked.
+        let mut other = whole.clone();
+        let payload = build::payload(compression, &kernel).len();
+        other[build::SETUP + build::BEFORE_PAYLOAD + payload - 1] ^= 1;
+        assert!(read(&other).is_err(), "{compression}");
+    }
+}
+
+#[test]
+fn a_unified_image_whose_end_is_missing_is_no_image() {
+    let kernel = build::bz_image(&Kernel::ours().bytes());
+    let whole = build::unified(&[(".linux", &kernel), (".other", &[7; 5000])]);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("linux.efi");
+    std::fs::write(&path, &whole).unwrap();
+    image::unpack(&path).unwrap();
+    std::fs::write(&path, &whole[..whole.len() - 600]).unwrap();
+    assert!(matches!(image::unpack(&path), Err(Error::Damaged(_))));
+}
+
+#[test]
 fn headers_that_the_loader_refuses_are_seen() {
     let spoil = |at: usize, byte: u8| {
         let mut bytes = build::bz_image(&Kernel::ours().bytes());

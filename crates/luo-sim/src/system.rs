@@ -111,6 +111,9 @@ impl System {
         const BEFORE: usize = 100;
         let payload = gzip(&self.unpacked()?)?;
         let length = u32::try_from(payload.len()).map_err(io::Error::other)?;
+        // The length of the protected-mode code is in units of 16 bytes.
+        let code = (BEFORE + payload.len()).next_multiple_of(16);
+        let units = u32::try_from(code / 16).map_err(io::Error::other)?;
         let mut bytes = vec![0; SETUP + BEFORE];
         let mut put = |at: usize, what: &[u8]| {
             if let Some(place) = bytes.get_mut(at..at + what.len()) {
@@ -118,6 +121,7 @@ impl System {
             }
         };
         put(0x1f1, &[4]);
+        put(0x1f4, &units.to_le_bytes());
         put(0x1fe, &[0x55, 0xaa]);
         put(0x202, b"HdrS");
         put(0x206, &0x020f_u16.to_le_bytes());
@@ -130,7 +134,7 @@ impl System {
         put(0x258, &(16_u64 << 20).to_le_bytes());
         put(0x260, &(20_u32 << 20).to_le_bytes());
         bytes.extend(payload);
-        bytes.extend([0; 100]);
+        bytes.resize(SETUP + code, 0);
         Ok(bytes)
     }
 

@@ -72,6 +72,8 @@ pub(super) struct Header {
     pub(super) payload: Option<Payload>,
     pub(super) boot: Boot,
     pub(super) signed: bool,
+    /// Bytes that the file has at least, if the header says: a shorter one is cut off.
+    pub(super) least: Option<u64>,
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -149,6 +151,9 @@ fn bz_image(head: &[u8]) -> Result<Header, Error> {
         } else {
             None
         };
+        // In units of 16 bytes. What has been copied in part only is shorter.
+        let code = u64::from(u32_at(head, 0x1f4)?).checked_mul(16)?;
+        let least = real_mode.checked_add(code)?.max(certificates_end(head));
         let boot = Boot {
             memory_bytes: u64::from(u32_at(head, 0x260)?).next_multiple_of(4096),
             alignment: u32_at(head, 0x230)?.into(),
@@ -157,15 +162,16 @@ fn bz_image(head: &[u8]) -> Result<Header, Error> {
             unloadable,
         };
         let machine = (xloadflags & KERNEL_64 != 0).then_some("x86_64");
-        Some((payload, boot, machine))
+        Some((payload, boot, machine, least))
     };
-    let (payload, boot, machine) = fields().ok_or(Error::Damaged("its header is cut off"))?;
+    let (payload, boot, machine, least) = fields().ok_or(Error::Damaged("its header is cut off"))?;
     Ok(Header {
         format: Format::BzImage,
         machine,
         payload: Some(payload),
         boot,
         signed: is_pe_signed(head),
+        least: Some(least),
     })
 }
 
@@ -180,6 +186,7 @@ fn efi_zboot(head: &[u8]) -> Option<Header> {
         payload: Some(payload),
         boot: Boot::default(),
         signed: is_pe_signed(head),
+        least: pe_end(head),
     })
 }
 
@@ -199,6 +206,7 @@ fn flat(head: &[u8], machine: &'static str, alignment: u64) -> Header {
             unloadable,
         },
         signed: is_pe_signed(head),
+        least: pe_end(head),
     }
 }
 
@@ -221,6 +229,7 @@ fn elf(head: &[u8]) -> Header {
         payload: None,
         boot: Boot::default(),
         signed: false,
+        least: None,
     }
 }
 
@@ -243,17 +252,44 @@ fn pe_machine(head: &[u8]) -> Option<&'static str> {
     }
 }
 
-/// Whether a PE file has a table of certificates.
-fn is_pe_signed(head: &[u8]) -> bool {
+/// The table of certificates of a PE file: its place in the file, and its length.
+fn certificates(head: &[u8]) -> Option<(u64, u64)> {
     const PE32_PLUS: u16 = 0x20b;
     const CERTIFICATES: u32 = 4;
-    let size = || {
-        let optional = pe(head)?.checked_add(24)?;
-        let directories = optional.checked_add(108)?;
-        let is_plus = u16_at(head, optional)? == PE32_PLUS;
-        let has_entry = u32_at(head, directories)? > CERTIFICATES;
-        let entry = directories.checked_add(4 + 4 * 8)?;
-        (is_plus && has_entry).then_some(u32_at(head, entry.checked_add(4)?)?)
-    };
-    size().is_some_and(|size| size > 0)
+    let optional = pe(head)?.checked_add(24)?;
+    let directories = optional.checked_add(108)?;
+    let is_plus = u16_at(head, optional)? == PE32_PLUS;
+    let has_entry = u32_at(head, directories)? > CERTIFICATES;
+    let entry = directories.checked_add(4 + 4 * 8)?;
+    let start = u32_at(head, entry)?;
+    let length = u32_at(head, entry.checked_add(4)?)?;
+    (is_plus && has_entry && length > 0).then_some((start.into(), length.into()))
+}
+
+fn is_pe_signed(head: &[u8]) -> bool {
+    certificates(head).is_some()
+}
+
+/// Where the certificates of a PE file end; 0 if it has none.
+fn certificates_end(head: &[u8]) -> u64 {
+    certificates(head).map_or(0, |(start, length)| start.saturating_add(length))
+}
+
+/// Where a PE file ends at the earliest, by its sections and its certificates.
+pub(super) fn pe_end(head: &[u8]) -> Option<u64> {
+    const SECTION: usize = 40;
+    let at = pe(head)?;
+    let count = u16_at(head, at.checked_add(6)?)?;
+    let optional = u16_at(head, at.checked_add(20)?)?;
+    let table = at.checked_add(24)?.checked_add(optional.into())?;
+    let mut end = certificates_end(head);
+    for number in 0..usize::from(count) {
+        let section = table.checked_add(number.checked_mul(SECTION)?)?;
+        let length = u32_at(head, section.checked_add(16)?)?;
+        let start = u32_at(head, section.checked_add(20)?)?;
+        if length > 0 {
+            end = end.max(u64::from(start).saturating_add(length.into()));
+        }
+    }
+    Some(end)
 }

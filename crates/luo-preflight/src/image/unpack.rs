@@ -89,6 +89,9 @@ impl Unpacked {
         let length = length(&mut self.kernel)?;
         let head = head(&mut self.kernel).map_err(Error::Io)?;
         if let Some(sections) = Sections::of(&self.kernel, &head)? {
+            if format::pe_end(&head).is_some_and(|end| end > length) {
+                return Err(Error::Damaged("it is shorter than its header says"));
+            }
             self.unified(&sections, length)?;
             return Ok(Some(Shell::Unified));
         }

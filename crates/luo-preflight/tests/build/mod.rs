@@ -145,6 +145,9 @@ pub(crate) fn bz_image(payload: &[u8]) -> Vec<u8> {
     put(&mut bytes, 0x260, &(20_u32 << 20).to_le_bytes());
     bytes.extend(payload);
     bytes.extend([0; 100]);
+    bytes.resize(SETUP + (bytes.len() - SETUP).next_multiple_of(16), 0);
+    let units = ((bytes.len() - SETUP) / 16) as u32;
+    put(&mut bytes, 0x1f4, &units.to_le_bytes());
     bytes
 }
 
@@ -171,13 +174,16 @@ pub(crate) fn efi_zboot(payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Makes a bzImage a PE file with a table of certificates.
-pub(crate) fn sign(image: &mut [u8]) {
+/// Makes a bzImage a PE file with a table of certificates behind it.
+pub(crate) fn sign(image: &mut Vec<u8>) {
+    let end = image.len() as u32;
+    image.extend([0x5a; 1000]);
     put(image, 0, b"MZ");
     put(image, 0x3c, &64_u32.to_le_bytes());
     put(image, 64, b"PE\0\0");
     put(image, 88, &0x20b_u16.to_le_bytes());
     put(image, 88 + 108, &6_u32.to_le_bytes());
+    put(image, 88 + 112 + 4 * 8, &end.to_le_bytes());
     put(image, 88 + 112 + 4 * 8 + 4, &1000_u32.to_le_bytes());
 }
 
