@@ -80,7 +80,7 @@ pub fn read_unpacked(unpacked: &mut Unpacked, families: &[&str]) -> Result<Image
 }
 
 /// Opens a regular file.
-fn open(path: &Path) -> Result<File, Error> {
+pub(crate) fn open(path: &Path) -> Result<File, Error> {
     // The open does not block: that of a FIFO would wait for a writer.
     let flags = rustix::fs::OFlags::RDONLY
         | rustix::fs::OFlags::NONBLOCK

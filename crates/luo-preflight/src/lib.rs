@@ -23,6 +23,7 @@ pub mod command_line;
 pub mod dangers;
 pub mod file;
 pub mod image;
+pub mod initrd;
 pub mod kconfig;
 pub mod limits;
 pub mod memory;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Reads the facts that the system tells of itself. Only this file knows where they lie.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -219,6 +219,26 @@ impl System {
         let count = count.filter(|count| *count <= MAX_SCRATCH_AREAS);
         count.ok_or_else(|| format!("/{path} says {text:?}"))
     }
+
+    /// The processes that have the device open, as far as this process may see that: their
+    /// names and numbers.
+    #[must_use]
+    pub fn holders(&self) -> Vec<String> {
+        let Ok(processes) = fs::read_dir(self.root.join("proc")) else {
+            return Vec::new();
+        };
+        let holder = |process: fs::DirEntry| {
+            let number: u32 = process.file_name().to_str()?.parse().ok()?;
+            let mut files = fs::read_dir(process.path().join("fd")).ok()?.flatten();
+            files.find(|file| {
+                let target = fs::read_link(file.path());
+                target.is_ok_and(|target| target == Path::new("/dev/liveupdate"))
+            })?;
+            let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            Some(format!("{} ({number})", name.trim()))
+        };
+        processes.flatten().filter_map(holder).collect()
+    }
 }
 
 fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
@@ -233,4 +253,25 @@ fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
         return Err(format!("it has more than {limit} bytes"));
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_the_device_is_found() {
+        let root = tempfile::tempdir().unwrap();
+        let fd = |process: &str, target: &str| {
+            let folder = root.path().join("proc").join(process);
+            fs::create_dir_all(folder.join("fd")).unwrap();
+            fs::write(folder.join("comm"), "criu\n").unwrap();
+            std::os::unix::fs::symlink(target, folder.join("fd/5")).unwrap();
+        };
+        fd("12", "/dev/null");
+        fd("34", "/dev/liveupdate");
+        fd("self", "/dev/liveupdate");
+        assert_eq!(System::at(root.path()).holders(), ["criu (34)"]);
+        assert!(System::at("/nonexistent").holders().is_empty());
+    }
 }

@@ -44,8 +44,9 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
         update.missing,
     ));
     if let Err(why) = update.initrd_bytes {
-        let found = format!("the initrd cannot be read: {why}");
-        checks.push(failed("target-initrd", found, "name a file that is there"));
+        let found = format!("the initrd cannot be used: {why}");
+        let remedy = "name a file as /boot/initrd.img-*, and install it again if it is damaged";
+        checks.push(failed("target-initrd", found, remedy));
     }
     let initrd_bytes = update.initrd_bytes.unwrap_or(0);
     let mut need = Need::default();

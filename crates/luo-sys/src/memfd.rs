@@ -4,6 +4,7 @@
 use std::fs::File;
 
 use rustix::fs::{MemfdFlags, SealFlags};
+use rustix::process::{Resource, getrlimit};
 
 use crate::error::{Error, Result};
 
@@ -24,8 +25,13 @@ pub use rustix::fs::SealFlags as Seals;
 ///
 /// # Errors
 /// EINVAL: the name has a zero byte or more than 249 bytes. EFBIG: the length
-/// is beyond the file system's limit. ENOMEM, EMFILE, ENFILE.
+/// is beyond the file system's limit, or beyond what this process may write
+/// (`RLIMIT_FSIZE`, of which the kernel would tell by a signal that ends the
+/// process). ENOMEM, EMFILE, ENFILE.
 pub fn create(name: &str, length: u64) -> Result<File> {
+    if getrlimit(Resource::Fsize).current.is_some_and(|most| length > most) {
+        return Err(Error::of("ftruncate")(rustix::io::Errno::FBIG));
+    }
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .map_err(Error::of("memfd_create"))?;
     rustix::fs::ftruncate(&fd, length).map_err(Error::of("ftruncate"))?;
@@ -61,6 +67,17 @@ mod tests {
         add_seals(&file, Seals::GROW | Seals::SHRINK).unwrap();
         assert_eq!(seals(&file).unwrap(), Seals::GROW | Seals::SHRINK);
         assert!(file.set_len(1).is_err());
+    }
+
+    #[test]
+    fn a_limit_of_the_process_is_an_error_and_not_its_end() {
+        use rustix::process::{Rlimit, setrlimit};
+        let before = getrlimit(Resource::Fsize);
+        let current = Some(1 << 40);
+        setrlimit(Resource::Fsize, Rlimit { current, ..before }).unwrap();
+        let error = create("test", (1 << 40) + 1).unwrap_err();
+        setrlimit(Resource::Fsize, before).unwrap();
+        assert_eq!(error.errno(), luo_abi::errno::Errno::EFBIG);
     }
 
     #[test]

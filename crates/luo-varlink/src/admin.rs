@@ -63,6 +63,10 @@ pub enum Method {
     Release {
         /// The session's name.
         session: String,
+        /// Whether it may be one of the previous kernel that nobody has claimed and that
+        /// the agent knows nothing of.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        force: Option<bool>,
     },
     /// Lists all sessions that the agent and the kernel know.
     #[serde(rename = "org.liveupdate.Admin.ListSessions")]
@@ -268,6 +272,10 @@ pub trait Admin {
         &mut self,
         release_unclaimed: bool,
     ) -> zlink_core::Result<Result<Finished, Error>>;
-    async fn release(&mut self, session: &str) -> zlink_core::Result<Result<(), Error>>;
+    async fn release(
+        &mut self,
+        session: &str,
+        force: Option<bool>,
+    ) -> zlink_core::Result<Result<(), Error>>;
     async fn list_sessions(&mut self) -> zlink_core::Result<Result<Sessions, Error>>;
 }

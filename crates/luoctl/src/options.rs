@@ -20,6 +20,15 @@ pub struct Options {
     /// environment.
     #[arg(long, global = true)]
     pub no_color: bool,
+    /// How long the agent may take for an answer that waits for nobody else.
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        default_value_t = 30.0,
+        value_parser = seconds
+    )]
+    pub timeout: f64,
     /// The folder of the agent's sockets.
     #[arg(
         long,
@@ -30,4 +39,12 @@ pub struct Options {
         hide_env_values = true
     )]
     pub runtime_directory: PathBuf,
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "a number of seconds".to_owned())?;
+    match (0.001..=604_800.0).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err("0.001 to 604800 seconds".to_owned()),
+    }
 }

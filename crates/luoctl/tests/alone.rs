@@ -396,6 +396,18 @@ fn interrupted_too_late_it_says_so() {
 }
 
 #[test]
+fn an_agent_that_hangs_is_told_of_at_once_and_waited_for_as_long_as_one_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let _listener = UnixListener::bind(folder.path().join("status")).unwrap();
+    let begun = Instant::now();
+    let output = luoctl(folder.path(), &["status", "--timeout", "2.5"]);
+    assert!(begun.elapsed() < Duration::from_secs(20));
+    ends_with(&output, Exit::TimedOut, &["does not answer yet", "2.5 s"]);
+    let output = luoctl(folder.path(), &["status", "--timeout", "0"]);
+    ends_with(&output, Exit::Usage, &[]);
+}
+
+#[test]
 fn nonsense_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let all: [&[&str]; 6] = [

@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
 use rustix::fs::{FlockOperation, flock};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -110,6 +111,16 @@ fn make_room_for_descriptors() {
     }
 }
 
+/// Raises the limit of a file's length as far as it goes: the kernel ends a process that
+/// writes beyond it.
+fn make_room_for_files() {
+    let mut limit = getrlimit(Resource::Fsize);
+    limit.current = limit.maximum;
+    if let Err(why) = setrlimit(Resource::Fsize, limit) {
+        tracing::warn!("the limit of a file's length could not be raised: {why}");
+    }
+}
+
 fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
     make_room_for_descriptors();
     let program = std::env::current_exe().context("the program itself")?;
@@ -135,6 +146,7 @@ fn run(cli: &Cli) -> Result<ExitCode> {
     let policy = Policy::parse(&read(&cli.policy, POLICY)?);
     let policy = policy.with_context(|| cli.policy.display().to_string())?;
     make_room_for_descriptors();
+    make_room_for_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -186,10 +198,18 @@ async fn alone(runtime: &Path) -> Result<File> {
     let path = runtime.join(".lock");
     let file = File::create(&path).with_context(|| path.display().to_string())?;
     let begun = Instant::now();
+    let mut is_told = false;
     while let Err(why) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
         if begun.elapsed() > PATIENCE {
             let why = anyhow::Error::new(why);
             return Err(why.context(format!("another luod runs in {}", runtime.display())));
+        }
+        if !std::mem::replace(&mut is_told, true) {
+            tracing::warn!(
+                "another luod runs in {}: its end is waited for, {} s at most",
+                runtime.display(),
+                PATIENCE.as_secs()
+            );
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

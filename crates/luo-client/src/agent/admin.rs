@@ -190,8 +190,18 @@ impl Admin {
     /// # Errors
     /// [`Refusal::NoSuchSession`].
     pub fn release(&mut self, session: &str) -> Result<()> {
-        let session = session.into();
-        self.tell("Release", Method::Release { session }, Waits::Agent)
+        let (session, force) = (session.into(), None);
+        self.tell("Release", Method::Release { session, force }, Waits::Agent)
+    }
+
+    /// Releases any session of the previous kernel that nobody has claimed, even one that the
+    /// agent knows nothing of.
+    ///
+    /// # Errors
+    /// [`Refusal::NoSuchSession`], [`Refusal::Kernel`].
+    pub fn release_by_force(&mut self, session: &str) -> Result<()> {
+        let (session, force) = (session.into(), Some(true));
+        self.tell("Release", Method::Release { session, force }, Waits::Agent)
     }
 
     /// All sessions that the agent and the kernel know.

@@ -24,6 +24,9 @@ pub enum Error {
     /// No format is recognised.
     #[error("it is no Linux kernel image")]
     NotAKernel,
+    /// It begins as nothing that a kernel unpacks as its initrd.
+    #[error("it is no archive that a kernel unpacks (cpio, also compressed)")]
+    NotAnArchive,
     /// Its header points out of the file.
     #[error("it is damaged or cut off: {0}")]
     Damaged(&'static str),

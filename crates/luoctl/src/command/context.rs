@@ -2,6 +2,8 @@
 //! The context that all commands run in.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
 
 use luo_client::agent::{Admin, Status};
 
@@ -9,7 +11,10 @@ use crate::document::Done;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::options::Options;
-use crate::output::Output;
+use crate::output::{Output, complain};
+
+/// How long an answer takes at most that is not worth a word.
+const MOMENT: Duration = Duration::from_secs(2);
 
 /// The output to write to, and the folder of the agent to ask.
 pub(super) struct Context {
@@ -17,8 +22,15 @@ pub(super) struct Context {
     pub(super) json: bool,
     pub(super) dry_run: bool,
     pub(super) folder: PathBuf,
+    timeout: Duration,
     /// The definition of the command line.
     pub(super) definition: fn() -> clap::Command,
+}
+
+/// Whoever has this waits for luod.
+pub(super) struct Impatience {
+    /// Its end ends the waiting.
+    _done: mpsc::Sender<()>,
 }
 
 impl Context {
@@ -28,18 +40,38 @@ impl Context {
             json: options.json,
             dry_run: options.dry_run,
             folder: options.runtime_directory.clone(),
+            timeout: Duration::from_secs_f64(options.timeout),
             definition,
         }
     }
 
     /// A connection of an administrator.
     pub(super) fn admin(&self) -> Result<Admin> {
-        Admin::connect_to(&self.folder).map_err(Failure::from)
+        let mut admin = Admin::connect_to(&self.folder)?;
+        admin.set_timeout(Some(self.timeout));
+        Ok(admin)
     }
 
     /// A connection that can only look.
     pub(super) fn status(&self) -> Result<Status> {
-        Status::connect_to(&self.folder).map_err(Failure::from)
+        let mut status = Status::connect_to(&self.folder)?;
+        status.set_timeout(Some(self.timeout));
+        Ok(status)
+    }
+
+    /// Says after a moment, as long as what this gives is there, that luod does not answer.
+    pub(super) fn impatient(&self) -> Impatience {
+        let (done, waits) = mpsc::channel::<()>();
+        let timeout = self.timeout;
+        std::thread::spawn(move || {
+            if waits.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+                complain(format_args!(
+                    "luoctl: luod does not answer yet; it has {} s (--timeout)",
+                    timeout.as_secs_f64()
+                ));
+            }
+        });
+        Impatience { _done: done }
     }
 
     /// Writes a text to a file, or to standard output.

@@ -14,6 +14,10 @@ use crate::text::plain;
 pub struct Args {
     /// The session.
     session: String,
+    /// Also one of the previous kernel that nobody has claimed and that luod knows nothing
+    /// of: another program's.
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
@@ -22,7 +26,9 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if context.dry_run {
         let sessions = admin.sessions()?;
         let is_held = |known: &luo_varlink::SessionInfo| {
-            known.name == args.session && known.custody == Custody::Agent
+            let is_foreign = known.workload.is_none() && known.custody == Custody::Kernel;
+            let is_held = known.custody == Custody::Agent || args.force && is_foreign;
+            known.name == args.session && is_held
         };
         if !sessions.iter().any(is_held) {
             let message = format!("there is no session '{name}' in the agent's custody");
@@ -32,6 +38,9 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         let text = format!("session '{name}' would be released; nothing was done");
         return context.done("release", &text);
     }
-    admin.release(&args.session)?;
+    match args.force {
+        true => admin.release_by_force(&args.session)?,
+        false => admin.release(&args.session)?,
+    }
     context.done("release", &format!("session '{name}' is released"))
 }

@@ -11,12 +11,14 @@ use std::time::Instant;
 use luo_preflight::file::{self, Facts};
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
-use luo_preflight::{image, target};
+use luo_preflight::{image, initrd, target};
 use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind};
+use rustix::process::{Resource, getrlimit};
 
 use super::Agent;
 use super::timeline::Line;
 use crate::decide::config::{CHECKS, Jump};
+use crate::decide::record::MAX_LENGTH;
 use crate::kernel::{Probe, command_line};
 
 /// The formats that the kernels' handlers write, which the orchestrator does not list.
@@ -70,12 +72,62 @@ impl Agent {
         if self.config.jump == Jump::Systemctl {
             checks.push(crate::manager::shutdown::check(&self.config.checks.root));
         }
+        self.name_foreign(&mut checks).await;
+        checks.extend(self.check_device().await);
+        checks.extend(check_limit(getrlimit(Resource::Fsize).current));
         checks.extend(self.check_history().await);
         let obstacles = self.obstacles();
         let checks = checks
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
         self.judge(checks.collect())
+    }
+
+    /// Names the sessions of the previous kernel that are not this agent's, where a check
+    /// warns of them.
+    async fn name_foreign(&self, checks: &mut [Check]) {
+        let mut checks = checks.iter_mut();
+        let check = checks.find(|check| {
+            check.name == "running-state" && check.status == CheckStatus::Warning
+        });
+        let Some(check) = check else {
+            return;
+        };
+        let Ok(sessions) = self.sessions().await else {
+            return;
+        };
+        let foreign = sessions.iter().filter(|session| session.incoming);
+        let names: Vec<_> = foreign
+            .map(|session| match &session.workload {
+                Some(workload) => format!("{} (of {workload})", session.name),
+                None => format!("{} (of a program that luod does not know)", session.name),
+            })
+            .collect();
+        if !names.is_empty() {
+            check.found.push_str(&format!(". These are: {}", names.join(", ")));
+        }
+    }
+
+    /// Whether the device can be had. Who has it keeps the update from beginning.
+    async fn check_device(&self) -> Option<Check> {
+        let free = self.kernel.run(|kernel| kernel.is_free()).await;
+        let why = free.err()?;
+        let root = self.config.checks.root.clone();
+        let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
+        let holders = holders.unwrap_or_default();
+        let (who, remedy) = match holders.is_empty() {
+            true => (String::new(), "`fuser /dev/liveupdate` says who has it; end that program"),
+            false => (
+                format!("; it is open in {}", holders.join(", ")),
+                "wait for that program, or end it",
+            ),
+        };
+        Some(Check {
+            name: "running-device".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!("/dev/liveupdate cannot be had: {}{who}", why.errno()),
+            remedy: Some(remedy.to_owned()),
+        })
     }
 
     /// Whether the update could be written down when it is over.
@@ -165,12 +217,17 @@ impl Subject {
             Err(why) => (Err(why), None),
         };
         let unpacked = unpacked.as_ref();
+        let named = |path: &String| {
+            let looked = initrd::look(Path::new(path));
+            let length = looked.map(|(_, length)| length);
+            length.map_err(|why| format!("{path}: {why}"))
+        };
         let bytes = |file: io::Result<fs::Metadata>| {
             file.map(|file| file.len()).map_err(|why| why.to_string())
         };
         let own_initrd = unpacked.and_then(|unpacked| unpacked.initrd.as_ref());
         let initrd_bytes = match (&self.target.initrd, own_initrd) {
-            (Some(path), _) => bytes(fs::metadata(path)),
+            (Some(path), _) => named(path),
             (None, Some(own)) => bytes(own.metadata()),
             (None, None) => Ok(0),
         };
@@ -201,6 +258,20 @@ impl Subject {
     }
 }
 
+/// Whether luod may write files as long as a record can be.
+fn check_limit(limit: Option<u64>) -> Option<Check> {
+    let limit = limit.filter(|limit| *limit < MAX_LENGTH as u64)?;
+    Some(Check {
+        name: "file-limit".to_owned(),
+        status: CheckStatus::Failed,
+        found: format!(
+            "luod may write files of {limit} bytes only, and the record for the next kernel has \
+             up to {MAX_LENGTH}"
+        ),
+        remedy: Some("set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)".to_owned()),
+    })
+}
+
 fn no_target() -> Check {
     Check {
         name: "target-image".to_owned(),
@@ -225,5 +296,19 @@ fn broken(why: &tokio::task::JoinError) -> Check {
         status: CheckStatus::Failed,
         found: format!("the checks themselves have failed: {why}"),
         remedy: Some("this is a bug of luod: please report it".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_would_end_luod_is_told() {
+        assert_eq!(check_limit(None), None);
+        assert_eq!(check_limit(Some(u64::MAX)), None);
+        let failed = check_limit(Some(1024)).unwrap();
+        assert_eq!(failed.status, CheckStatus::Failed);
+        assert!(CHECKS.contains(&failed.name.as_str()));
     }
 }

@@ -13,12 +13,13 @@ use std::os::fd::OwnedFd;
 
 use luo_sys::Session;
 use luo_varlink::client::{Declared, Error};
-use luo_varlink::{Phase, WorkloadState, admin};
+use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
 
 use super::Agent;
 use super::caller::Caller;
 use super::held::Held;
 use super::state::State;
+use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::duplicate;
 
@@ -203,6 +204,40 @@ impl Agent {
             return Err(Error::TooMany { limit });
         }
         Ok(())
+    }
+
+    /// Releases for an administrator a session, with `force` also one of the previous kernel
+    /// that nobody has claimed and that this agent knows nothing of.
+    ///
+    /// # Errors
+    /// As [`admin::Error`] says.
+    pub async fn release_or_force(&self, name: &str, force: bool) -> Result<(), admin::Error> {
+        {
+            let state = self.state.borrow();
+            if !force || state.sessions.get(name).is_some() {
+                drop(state);
+                return self.release(name).await;
+            }
+            if state.update.is_some() {
+                return Err(state.phase.illegal("release"));
+            }
+        }
+        let wanted = name.to_owned();
+        let finishing = self.kernel.run(move |kernel| {
+            let session = kernel.retrieve(&wanted)?;
+            kernel.finish(&session)
+        });
+        match finishing.await {
+            Ok(()) => {
+                tracing::warn!(session = name, "released by an administrator, by force");
+                self.note(TimelineKind::Finished, Line::text(name));
+                Ok(())
+            }
+            Err(why) if why.is_no_session() => Err(admin::Error::NoSuchSession {
+                session: name.to_owned(),
+            }),
+            Err(why) => Err(why.into()),
+        }
     }
 
     /// Releases for an administrator a session that is held for a workload that has left.

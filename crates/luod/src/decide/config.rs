@@ -152,8 +152,9 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 22] = [
+pub const CHECKS: [&str; 24] = [
     "file-kind",
+    "file-limit",
     "file-memory",
     "file-object",
     "file-seals",
@@ -161,6 +162,7 @@ pub const CHECKS: [&str; 22] = [
     "history",
     "jump-shutdown",
     "memory",
+    "running-device",
     "running-image",
     "running-kexec",
     "running-liveupdate",

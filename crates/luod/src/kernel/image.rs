@@ -2,11 +2,11 @@
 //! Loading the kernel to jump into.
 
 use std::ffi::CString;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::Path;
 
-use luo_preflight::image;
+use luo_preflight::{image, initrd};
 use luo_sys::{Errno, kexec};
 use luo_varlink::Target;
 
@@ -20,11 +20,14 @@ pub(super) fn load(target: &Target) -> Result<(), Failed> {
     let Some(image) = &target.image else {
         return Err(Failed::new("the target's image", Errno::EINVAL));
     };
-    let open = |path: &String| File::open(path).map_err(|why| Failed::io(path, &why));
     let unpacked = image::unpack(Path::new(image)).map_err(|why| unreadable(image, &why))?;
     let line = command_line(target, unpacked.command_line.as_deref())?;
     let initrd = match &target.initrd {
-        Some(path) => Some(open(path)?),
+        Some(path) => {
+            let looked = initrd::look(Path::new(path));
+            let (file, _) = looked.map_err(|why| unreadable(path, &why))?;
+            Some(file)
+        }
         None => unpacked.initrd,
     };
     let line =

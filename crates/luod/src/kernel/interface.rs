@@ -33,6 +33,12 @@ pub trait Kernel {
     /// The device is there and cannot be opened.
     fn probe(&self) -> Result<Probe, Failed>;
 
+    /// Finds out whether somebody else has the device, for longer than a moment.
+    ///
+    /// # Errors
+    /// It is open elsewhere, or cannot be opened.
+    fn is_free(&self) -> Result<(), Failed>;
+
     /// Makes a session.
     ///
     /// # Errors

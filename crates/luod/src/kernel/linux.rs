@@ -28,6 +28,9 @@ const RECORD: Token = Token(0);
 /// How long the device may be somebody else's.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// How long others have it who only look.
+const MOMENT: Duration = Duration::from_millis(500);
+
 /// How often it is tried in that time.
 const AGAIN: Duration = Duration::from_millis(5);
 
@@ -103,6 +106,15 @@ impl Kernel for Linux {
             Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => {
                 Ok(none(Orchestrator::Mainline))
             }
+            Err(why) => Err(why.into()),
+        }
+    }
+
+    fn is_free(&self) -> Result<(), Failed> {
+        match open_within(MOMENT) {
+            Ok(_) => Ok(()),
+            // That there is none is told elsewhere.
+            Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => Ok(()),
             Err(why) => Err(why.into()),
         }
     }
@@ -292,10 +304,14 @@ fn session_name(name: &str) -> Result<SessionName, Failed> {
 
 /// Opens the device. If somebody else has it open, that is tried for a while.
 fn open() -> luo_sys::Result<Device> {
+    open_within(PATIENCE)
+}
+
+fn open_within(patience: Duration) -> luo_sys::Result<Device> {
     let begun = Instant::now();
     loop {
         match Device::open() {
-            Err(why) if why.errno() == Errno::EBUSY && begun.elapsed() < PATIENCE => {
+            Err(why) if why.errno() == Errno::EBUSY && begun.elapsed() < patience => {
                 std::thread::sleep(AGAIN);
             }
             opened => return opened,

@@ -72,7 +72,10 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
             let released = agent.finish(release_unclaimed).await?;
             Ok(with(Finished { released }))
         }
-        Method::Release { session } => agent.release(&session).await.map(|()| done()),
+        Method::Release { session, force } => {
+            let force = force == Some(true);
+            agent.release_or_force(&session, force).await.map(|()| done())
+        }
         Method::ListSessions => {
             let sessions = agent.sessions().await?;
             Ok(with(Sessions { sessions }))

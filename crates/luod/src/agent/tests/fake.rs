@@ -169,6 +169,10 @@ impl Kernel for Fake {
         Ok(probe())
     }
 
+    fn is_free(&self) -> Result<(), Failed> {
+        self.refused("open /dev/liveupdate")
+    }
+
     fn create(&self, name: &str) -> Result<Session, Failed> {
         self.refused("CREATE_SESSION")?;
         if self.held().contains(name) {

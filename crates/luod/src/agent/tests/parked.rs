@@ -116,6 +116,19 @@ fn who_comes_back_and_does_not_claim_it_loses_nothing() {
 }
 
 #[test]
+fn what_is_nobodys_here_is_released_by_force_only() {
+    run(async {
+        let world = World::new(OPEN, Fake::with_incoming(&["svc"]));
+        let agent = &world.agent;
+        assert!(agent.release_or_force("svc", false).await.is_err());
+        assert!(world.kernel.incoming().contains("svc"));
+        agent.release_or_force("svc", true).await.unwrap();
+        assert!(world.kernel.finished().contains("svc"));
+        assert!(agent.release_or_force("svc", true).await.is_err());
+    });
+}
+
+#[test]
 fn an_administrator_releases_it() {
     run(async {
         let world = parked().await;

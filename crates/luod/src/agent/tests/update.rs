@@ -21,6 +21,25 @@ fn a_refused_jump_undoes_all() {
 }
 
 #[test]
+fn nobody_is_asked_while_somebody_else_has_the_device() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        world.kernel.refuse("open /dev/liveupdate");
+        let refused = world.agent.prepare(&world.target).await.unwrap_err();
+        let Refusal::CheckFailed { report } = refused else {
+            panic!("{refused}");
+        };
+        let failed = |name| {
+            let mut checks = report.checks.iter();
+            let check = checks.find(|check| check.name == name).unwrap();
+            check.status == luo_varlink::CheckStatus::Failed
+        };
+        assert!(failed("running-device"));
+        assert!(peer.inbox.take().is_none());
+    });
+}
+
+#[test]
 fn no_kernel_is_loaded_while_workloads_run_on() {
     run(async {
         let (world, mut peer) = prepared().await;
