@@ -24,6 +24,7 @@ use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
 use crate::kernel::{Linux, Worker};
 use crate::manager::notify;
+use crate::manager::supervise::BAD_CONFIG;
 use crate::manager::store::Store;
 use crate::server::{self, Sockets};
 
@@ -49,14 +50,31 @@ struct Cli {
     /// The folder of the sockets.
     #[arg(long, value_name = "FOLDER", env = paths::RUNTIME_VARIABLE, default_value = paths::RUNTIME)]
     runtime_directory: PathBuf,
+    /// Reads the configuration and the policy, says what is wrong with them, and ends.
+    #[arg(long)]
+    check_config: bool,
     #[command(subcommand)]
     command: Option<Command>,
+}
+
+impl Cli {
+    fn settings(&self) -> Result<(Config, Policy)> {
+        let config = Config::parse(&read(&self.config, CONFIG)?);
+        let config = config.with_context(|| self.config.display().to_string())?;
+        let policy = Policy::parse(&read(&self.policy, POLICY)?);
+        let policy = policy.with_context(|| self.policy.display().to_string())?;
+        Ok((config, policy))
+    }
 }
 
 #[derive(Subcommand)]
 enum Command {
     /// Runs the agent as a small service manager would: starts it again when it dies,
     /// and keeps its sessions meanwhile. For machines without systemd.
+    ///
+    /// An agent that cannot be started is tried again ten times, ever more slowly, and then given
+    /// up; one whose configuration cannot be used at once (exit code 78). As long as sessions
+    /// are kept that would be lost, it is tried for ever.
     Supervise,
 }
 
@@ -72,15 +90,38 @@ pub fn definition() -> clap::Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
     log();
     let cli = Cli::parse_from(arguments);
+    if cli.check_config {
+        return check_config(&cli);
+    }
     let done = match cli.command {
         Some(Command::Supervise) => supervise(&cli, prefix),
-        None => run(&cli),
+        None => match cli.settings() {
+            Ok((config, policy)) => run(&cli, config, policy),
+            Err(why) => {
+                tracing::error!("luod ends: {why:#}");
+                return ExitCode::from(BAD_CONFIG);
+            }
+        },
     };
     match done {
         Ok(code) => code,
         Err(why) => {
             tracing::error!("luod ends: {why:#}");
             ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says whether the configuration and the policy can be used.
+fn check_config(cli: &Cli) -> ExitCode {
+    match cli.settings() {
+        Ok(_) => {
+            println!("the configuration and the policy can be used");
+            ExitCode::SUCCESS
+        }
+        Err(why) => {
+            eprintln!("luod: {why:#}");
+            ExitCode::from(BAD_CONFIG)
         }
     }
 }
@@ -139,12 +180,8 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
     Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
 }
 
-fn run(cli: &Cli) -> Result<ExitCode> {
+fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
     let (store, stored) = Store::take();
-    let config = Config::parse(&read(&cli.config, CONFIG)?);
-    let config = config.with_context(|| cli.config.display().to_string())?;
-    let policy = Policy::parse(&read(&cli.policy, POLICY)?);
-    let policy = policy.with_context(|| cli.policy.display().to_string())?;
     make_room_for_descriptors();
     make_room_for_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -153,6 +190,10 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         .context("the runtime")?;
     let local = tokio::task::LocalSet::new();
     local.block_on(&runtime, async {
+        // From here on none of these ends the process by itself.
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
         let _alone = alone(&cli.runtime_directory).await?;
         let sockets = Sockets::bind(&cli.runtime_directory)
             .with_context(|| cli.runtime_directory.display().to_string())?;
@@ -176,17 +217,30 @@ fn run(cli: &Cli) -> Result<ExitCode> {
         tokio::task::spawn_local(watchdog());
         notify::ready(agent.present().phase.word());
         let serving = server::serve(Rc::clone(&agent), sockets);
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        tokio::select! {
-            () = serving => {}
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        tokio::pin!(serving);
+        loop {
+            tokio::select! {
+                () = &mut serving => break,
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hangup.recv() => reload(cli, &agent),
+            }
         }
         tracing::info!("luod is told to end");
         agent.shut_down().await;
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// Reads configuration and policy anew. If they cannot be used all stays as it was.
+fn reload(cli: &Cli, agent: &Agent) {
+    match cli.settings() {
+        Ok((config, policy)) => {
+            agent.reload(config, policy);
+            tracing::info!("the configuration and the policy were read again");
+        }
+        Err(why) => tracing::error!("all stays as it was: {why:#}"),
+    }
 }
 
 /// Keeps other agents out as long as the file that it gives is open. A second agent would

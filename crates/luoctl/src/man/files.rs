@@ -26,7 +26,9 @@ const PAGES: [Page; 2] = [
         words: &[
             "TOML, all of it optional. A word that is not listed here is an error, told with its \
              line. Times are seconds from 0.001 to 604800, with fractions. The agent reads the \
-             file when it starts; restarting it loses no session (luod(8)).",
+             file when it starts and when it gets HUP (`systemctl reload luod`); but for \
+             state_directory all of it counts as soon as no update is under way. \
+             `luod --check-config` says whether the file can be used (luod(8)).",
         ],
         tables: &[
             (

@@ -127,11 +127,23 @@ pub(super) fn end(page: &str) -> End {
         },
         "luod" => End {
             files: AGENT_FILES,
-            signals: &[(
-                "TERM",
-                "The agent ends; under systemd its sessions stay in the descriptor store.",
-            )],
+            signals: &[
+                (
+                    "TERM, INT",
+                    "The agent ends; under systemd its sessions stay in the descriptor store.",
+                ),
+                (
+                    "HUP",
+                    "The agent reads luod.toml and policy.toml again. The policy counts at once, the \
+                     configuration when no update is under way, but for state_directory. What \
+                     cannot be used changes nothing, and the log says why.",
+                ),
+            ],
             examples: &[
+                (
+                    "Change the configuration while it runs.",
+                    "luod --check-config && systemctl reload luod",
+                ),
                 (
                     "Start it, now and at each boot.",
                     "systemctl enable --now luod",
@@ -149,6 +161,17 @@ pub(super) fn end(page: &str) -> End {
             ],
         },
         "luod-supervise" => End {
+            signals: &[
+                (
+                    "TERM, INT",
+                    "Passed on to the agent, which is not started again; then this program ends, \
+                     and with it what it has kept.",
+                ),
+                (
+                    "HUP",
+                    "Passed on to the agent. If that waits to be started again, it is at once.",
+                ),
+            ],
             see: &["luod.toml(5)"],
             ..End::default()
         },

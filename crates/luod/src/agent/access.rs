@@ -15,7 +15,7 @@ impl Agent {
         names::check(name).map_err(|why| Error::BadName {
             reason: format!("'{}': {why}", name.escape_default()),
         })?;
-        let allowed = self.policy.may_own(identity, name);
+        let allowed = self.policy().may_own(identity, name);
         allowed.map_err(|reason| Error::Denied { reason })
     }
 

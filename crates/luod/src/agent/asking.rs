@@ -53,7 +53,7 @@ impl Agent {
         let mut since = BTreeMap::new();
         loop {
             let now = Instant::now();
-            for name in round.ask(now, |name| self.config.patience(name, step)) {
+            for name in round.ask(now, |name| self.config().patience(name, step)) {
                 since.insert(name.clone(), now);
                 self.ask_one(&name, step, ear);
             }
@@ -113,7 +113,7 @@ impl Agent {
             let _ = ear.send(Said::Agreed(name.to_owned()));
             return;
         }
-        let patience = self.config.patience(name, step);
+        let patience = self.config().patience(name, step);
         self.ask(name, step, patience);
         self.note(TimelineKind::Asked, Line::of(name).with(step.word()));
     }

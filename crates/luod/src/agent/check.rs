@@ -41,7 +41,7 @@ struct Subject {
 impl Agent {
     /// Checks everything that an update to a kernel needs. This changes nothing.
     pub async fn check_target(&self, target: &Target) -> Report {
-        let target = self.config.complete(target);
+        let target = self.config().complete(target);
         self.check(&target).await
     }
 
@@ -61,7 +61,7 @@ impl Agent {
     /// Looks at the running kernel, the target and all files that were declared.
     async fn look(&self, target: &Target) -> Report {
         let subject = Subject {
-            system: System::at(&self.config.checks.root),
+            system: System::at(&self.config().checks.root),
             probe: self.probe.clone(),
             target: target.clone(),
             files: self.declared(),
@@ -69,8 +69,8 @@ impl Agent {
         // Images are large, so another thread reads them while this one serves peers.
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
-        if self.config.jump == Jump::Systemctl {
-            checks.push(crate::manager::shutdown::check(&self.config.checks.root));
+        if self.config().jump == Jump::Systemctl {
+            checks.push(crate::manager::shutdown::check(&self.config().checks.root));
         }
         self.name_foreign(&mut checks).await;
         checks.extend(self.check_device().await);
@@ -112,7 +112,7 @@ impl Agent {
     async fn check_device(&self) -> Option<Check> {
         let free = self.kernel.run(|kernel| kernel.is_free()).await;
         let why = free.err()?;
-        let root = self.config.checks.root.clone();
+        let root = self.config().checks.root.clone();
         let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
         let holders = holders.unwrap_or_default();
         let (who, remedy) = match holders.is_empty() {
@@ -139,7 +139,8 @@ impl Agent {
             Ok(Err(why)) => why.to_string(),
             Err(why) => why.to_string(),
         };
-        let folder = self.config.state_directory.display();
+        let config = self.config();
+        let folder = config.state_directory.display();
         Some(Check {
             name: "history".to_owned(),
             status: CheckStatus::Warning,
@@ -157,7 +158,7 @@ impl Agent {
                 check.name
             );
             if check.status == CheckStatus::Failed
-                && self.config.checks.ignore.contains(&check.name)
+                && self.config().checks.ignore.contains(&check.name)
             {
                 check.status = CheckStatus::Warning;
                 check.found.push_str(" (ignored, says the configuration)");
@@ -182,7 +183,7 @@ impl Agent {
 
     /// Looks at a file that is going to be preserved.
     pub(super) fn check_file(&self, session: &str, token: u64, fd: &OwnedFd) -> Report {
-        let system = System::at(&self.config.checks.root);
+        let system = System::at(&self.config().checks.root);
         let checks = match file::look(fd) {
             Ok(facts) => file::checks(&name_of(session, token), &facts, &system.running().memory),
             Err(why) => vec![Check {

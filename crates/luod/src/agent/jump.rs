@@ -34,7 +34,7 @@ impl Agent {
         }
         self.enter(Phase::Jumping);
         self.all_have_heard().await;
-        let how = self.config.jump;
+        let how = self.config().jump;
         if how == Jump::Systemctl {
             self.be_ready_for_a_shutdown().await;
         }

@@ -13,6 +13,7 @@
 //! | `unread` | what administrators have sent and nobody has read |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
+//! | `settings` | the configuration and the policy, which may be read anew |
 //! | `timeline` | lines of events, for watchers and for the history |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
@@ -47,6 +48,7 @@ mod noted;
 mod over;
 mod restore;
 mod session;
+mod settings;
 mod start;
 mod state;
 #[cfg(test)]
@@ -102,8 +104,10 @@ pub struct Parts {
 
 /// The agent.
 pub struct Agent {
-    config: Config,
-    policy: Policy,
+    config: RefCell<Rc<Config>>,
+    /// A configuration that counts from the end of the update on.
+    next_config: RefCell<Option<Config>>,
+    policy: RefCell<Rc<Policy>>,
     history: History,
     notes: Notes,
     kernel: Worker,
@@ -131,8 +135,9 @@ impl Agent {
     pub fn new(parts: Parts) -> Rc<Self> {
         Rc::new(Self {
             history: History::in_directory(&parts.config.state_directory),
-            config: parts.config,
-            policy: parts.policy,
+            config: RefCell::new(Rc::new(parts.config)),
+            next_config: RefCell::default(),
+            policy: RefCell::new(Rc::new(parts.policy)),
             notes: parts.notes,
             kernel: parts.kernel,
             probe: parts.probe,
@@ -157,7 +162,7 @@ impl Agent {
     /// How many connections a user may have.
     #[must_use]
     pub fn connections_of_user(&self) -> usize {
-        self.policy.limits.connections
+        self.policy().limits.connections
     }
 
     /// The history.

@@ -69,7 +69,7 @@ impl Agent {
         if state.sessions.get(name).is_some() {
             return Err(Failed::new("CREATE_SESSION", luo_sys::Errno::EEXIST).into());
         }
-        let limit = self.policy.limits(&caller.identity).sessions;
+        let limit = self.policy().limits(&caller.identity).sessions;
         if state.sessions.of(workload).count() >= limit {
             let limit = format!("{limit} sessions of a workload; the policy file says so");
             return Err(Error::TooMany { limit });
@@ -191,7 +191,7 @@ impl Agent {
             let own = state.sessions.of(workload);
             own.map(|(_, held)| held.declared.len()).sum()
         };
-        let limit = self.policy.limits(&caller.identity).files;
+        let limit = self.policy().limits(&caller.identity).files;
         if count(workload) as u64 >= limit {
             let limit = format!("{limit} files of a workload; the policy file says so");
             return Err(Error::TooMany { limit });

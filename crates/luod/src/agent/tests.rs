@@ -5,6 +5,7 @@ mod fake;
 mod histories;
 mod parked;
 mod restore;
+mod settings;
 mod shutdown;
 mod update;
 

@@ -85,6 +85,9 @@ impl Agent {
     pub(super) fn enter(&self, phase: Phase) {
         self.state.borrow_mut().phase = Place(phase);
         self.note(TimelineKind::Phase, Line::default());
+        if phase == Phase::Normal {
+            self.take_next_config();
+        }
         self.metrics.phase(phase);
         notify::status(&format!("{phase}"));
         self.changed.notify_waiters();
@@ -134,7 +137,7 @@ impl Agent {
             tracing::error!(
                 update = entry.update,
                 "the history cannot be written to {}: {why}",
-                self.config.state_directory.display()
+                self.config().state_directory.display()
             );
         }
     }

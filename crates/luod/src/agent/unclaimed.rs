@@ -40,10 +40,10 @@ impl Agent {
     pub(super) fn watch_the_deadline(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(agent.config.restore_deadline.0).await;
+            tokio::time::sleep(agent.config().restore_deadline.0).await;
             agent.deadline().await;
             // A session that could not be released then is tried again and again.
-            while agent.config.unclaimed == Unclaimed::Finish && agent.is_restoring() {
+            while agent.config().unclaimed == Unclaimed::Finish && agent.is_restoring() {
                 tokio::time::sleep(AGAIN).await;
                 let unclaimed = agent.unclaimed(is_nobodys);
                 agent.release_all(&unclaimed, is_nobodys).await;
@@ -72,7 +72,7 @@ impl Agent {
         let unclaimed = self.unclaimed(is_nobodys);
         if !unclaimed.is_empty() {
             let names = unclaimed.join(", ");
-            match self.config.unclaimed {
+            match self.config().unclaimed {
                 Unclaimed::Keep => tracing::warn!(
                     "the deadline has passed, and nobody has claimed: {names}. They are kept; \
                      `luoctl finish --release` releases them"

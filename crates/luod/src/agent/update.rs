@@ -84,7 +84,7 @@ impl Agent {
     }
 
     async fn get_ready(&self, target: &Target) -> Result<(), Error> {
-        let target = self.config.complete(target);
+        let target = self.config().complete(target);
         let report = self.check(&target).await;
         if !report.ok {
             return Err(Error::CheckFailed { report });
@@ -214,7 +214,7 @@ impl Agent {
         }
         for (name, workload) in &state.workloads {
             let sum = sums.get(name.as_str()).copied().unwrap_or_default();
-            let limits = self.policy.limits(&workload.identity);
+            let limits = self.policy().limits(&workload.identity);
             let excess = match sum {
                 (files, _) if files > limits.files => {
                     format!(

@@ -51,7 +51,7 @@ impl Agent {
         let unwritten = self.history.count_unwritten();
         let warning = format!(
             "{unwritten} updates that are over could not be written to {}",
-            self.config.state_directory.display()
+            self.config().state_directory.display()
         );
         (unwritten > 0).then(|| vec![warning])
     }

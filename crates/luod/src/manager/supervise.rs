@@ -6,10 +6,10 @@
 //! fetches what was kept from a socket of its own (`protocol::fetch`): one
 //! descriptor with each message, and the message is its name.
 
-use std::io;
+use std::io::{self, Read};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
@@ -21,15 +21,40 @@ use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::protocol::{MOST, ROOM, SOCKET, seqpacket, take};
 
-/// An agent that dies so soon after its start is not started again at once.
+/// The exit code of an agent whose configuration or policy cannot be used: to start it again
+/// does not help. It is that of sysexits.h.
+pub const BAD_CONFIG: u8 = 78;
+
+/// An agent that dies so soon after its start is not started again at once; nor is one that
+/// has never been up.
 const SOON: Duration = Duration::from_secs(1);
 
-/// How long it waits then.
+/// How long it waits then; twice as long each time in a row.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// The longest such time.
+const MAX_PAUSE: Duration = Duration::from_secs(30);
+
+/// How often in a row that is tried if nothing is kept that would be lost.
+const TIMES: u32 = 10;
+
+/// How long to wait before an agent is started again that has failed so many times in a row;
+/// `None` to give up. As long as sessions are kept it is tried for ever.
+fn pause(times: u32, keeps: bool, is_config: bool) -> Option<Duration> {
+    if (is_config || times >= TIMES) && !keeps {
+        return None;
+    }
+    let factor = 1_u32.checked_shl(times.saturating_sub(1));
+    Some(PAUSE.saturating_mul(factor.unwrap_or(u32::MAX)).min(MAX_PAUSE))
+}
 
 /// The descriptors that are kept, by name.
 #[derive(Default)]
-struct Kept(Vec<(String, OwnedFd)>);
+struct Kept {
+    fds: Vec<(String, OwnedFd)>,
+    /// The agent that runs now has said that it is up.
+    is_up: bool,
+}
 
 impl Kept {
     /// Takes a message of the agent.
@@ -39,17 +64,18 @@ impl Kept {
             let mut values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
             values.next()
         };
+        self.is_up |= field("READY") == Some("1");
         let name = field("FDNAME").unwrap_or("stored");
         if field("FDSTORE") == Some("1") {
             for fd in fds {
-                if self.0.len() >= MOST {
+                if self.fds.len() >= MOST {
                     tracing::error!("{MOST} descriptors are kept already: '{name}' is not");
                     return;
                 }
-                self.0.push((name.to_owned(), fd));
+                self.fds.push((name.to_owned(), fd));
             }
         } else if field("FDSTOREREMOVE") == Some("1") {
-            self.0.retain(|(known, _)| known != name);
+            self.fds.retain(|(known, _)| known != name);
         }
     }
 }
@@ -91,42 +117,134 @@ impl Drop for Sockets {
     }
 }
 
-/// Runs a command, and again whenever it dies of a signal or fails, until it succeeds.
+/// The signals that are passed on, each with a pipe that has a byte when it has come.
+struct Signals([(Signal, UnixStream); 3]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        let pipe = |signal: Signal| {
+            let (ours, theirs) = UnixStream::pair()?;
+            ours.set_nonblocking(true)?;
+            signal_hook::low_level::pipe::register(signal.as_raw(), theirs)?;
+            Ok::<_, io::Error>((signal, ours))
+        };
+        Ok(Self([
+            pipe(Signal::TERM)?,
+            pipe(Signal::INT)?,
+            pipe(Signal::HUP)?,
+        ]))
+    }
+
+    /// Those that have come since.
+    fn come(&mut self) -> Vec<Signal> {
+        let mut come = Vec::new();
+        for (signal, pipe) in &mut self.0 {
+            // The pipe does not block. However often a signal has come, it counts once.
+            if matches!(pipe.read(&mut [0; 64]), Ok(1..)) {
+                come.push(*signal);
+            }
+        }
+        come
+    }
+
+    /// Waits until a time is over; says whether it was told to end before. HUP ends the
+    /// waiting: the administrator has mended something.
+    fn ends_within(&mut self, time: Duration) -> io::Result<bool> {
+        let begun = Instant::now();
+        loop {
+            let come = self.come();
+            if come.iter().any(|signal| ends(*signal)) {
+                return Ok(true);
+            }
+            let left = time.saturating_sub(begun.elapsed());
+            if left.is_zero() || !come.is_empty() {
+                return Ok(false);
+            }
+            let left = Timespec::try_from(left).unwrap_or_default();
+            let mut fds = self.0.each_ref().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN));
+            match poll(&mut fds, Some(&left)) {
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+    }
+}
+
+/// Whether a signal says to end.
+fn ends(signal: Signal) -> bool {
+    signal != Signal::HUP
+}
+
+/// How an agent has ended.
+struct Ended {
+    status: ExitStatus,
+    /// It was told to.
+    was_told: bool,
+}
+
+/// Runs a command, and again whenever it dies of a signal or fails, until it succeeds or
+/// there is no hope. SIGTERM, SIGINT and SIGHUP are passed on to it; after the first two it
+/// is not started again.
 ///
 /// # Errors
 /// The command cannot be started; the sockets cannot be made.
 pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
+    let mut signals = Signals::new()?;
     let sockets = Sockets::bind(runtime)?;
     let mut kept = Kept::default();
+    let mut times = 0;
     loop {
         let begun = Instant::now();
+        kept.is_up = false;
         let child = Command::new(program)
             .args(arguments)
             .env("NOTIFY_SOCKET", &sockets.paths[0])
             .env(SOCKET, &sockets.paths[1])
             .env(ROOM, MOST.to_string())
             .spawn()?;
-        let status = watch(child, &sockets, &mut kept)?;
-        if status.success() {
+        let Ended { status, was_told } = watch(child, &sockets, &mut kept, &mut signals)?;
+        if status.success() || was_told {
             return Ok(status);
         }
-        tracing::warn!("luod has ended ({status}): it is started again");
-        if begun.elapsed() < SOON {
-            std::thread::sleep(PAUSE);
+        if kept.is_up && begun.elapsed() >= SOON {
+            times = 0;
+            tracing::warn!("luod has ended ({status}): it is started again");
+            continue;
+        }
+        times += 1;
+        let is_config = status.code() == Some(i32::from(BAD_CONFIG));
+        let Some(pause) = pause(times, !kept.fds.is_empty(), is_config) else {
+            tracing::error!("luod has ended ({status}): to start it again does not help");
+            return Ok(status);
+        };
+        let seconds = pause.as_secs_f64();
+        tracing::warn!("luod has ended ({status}): it is started again in {seconds} s");
+        if signals.ends_within(pause)? {
+            return Ok(status);
         }
     }
 }
 
 /// Takes messages until the child has ended, and then those that are left.
-fn watch(mut child: Child, sockets: &Sockets, kept: &mut Kept) -> io::Result<ExitStatus> {
+fn watch(
+    mut child: Child,
+    sockets: &Sockets,
+    kept: &mut Kept,
+    signals: &mut Signals,
+) -> io::Result<Ended> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
+    let mut was_told = false;
     loop {
+        let [(_, one), (_, two), (_, three)] = &signals.0;
         let mut fds = [
             PollFd::new(&sockets.notify, PollFlags::IN),
             PollFd::new(&process, PollFlags::IN),
             PollFd::new(&sockets.store, PollFlags::IN),
+            PollFd::new(one, PollFlags::IN),
+            PollFd::new(two, PollFlags::IN),
+            PollFd::new(three, PollFlags::IN),
         ];
         match poll(&mut fds, None::<&Timespec>) {
             Err(rustix::io::Errno::INTR) => continue,
@@ -136,12 +254,18 @@ fn watch(mut child: Child, sockets: &Sockets, kept: &mut Kept) -> io::Result<Exi
             }
             Ok(_) => {}
         }
-        let [_, ended, asked] = fds.map(|fd| !fd.revents().is_empty());
+        let [_, ended, asked, ..] = fds.map(|fd| !fd.revents().is_empty());
+        for signal in signals.come() {
+            was_told |= ends(signal);
+            // If it has ended, there is nobody to be told.
+            let _ = pidfd_send_signal(&process, signal);
+        }
         while receive(&sockets.notify, kept)? {}
         if ended {
-            return child.wait();
+            let status = child.wait()?;
+            return Ok(Ended { status, was_told });
         }
-        if asked && let Err(why) = give(&sockets.store, &kept.0) {
+        if asked && let Err(why) = give(&sockets.store, &kept.fds) {
             tracing::error!("what was kept could not be given: {why}");
         }
     }
@@ -192,12 +316,38 @@ mod tests {
         kept.take("FDSTORE=1\nFDNAME=b", vec![fd()]);
         kept.take("READY=1\nSTATUS=normal", vec![]);
         kept.take("FDSTORE=1", vec![fd()]);
-        let names: Vec<_> = kept.0.iter().map(|(name, _)| name.as_str()).collect();
+        let names: Vec<_> = kept.fds.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["a", "b", "stored"]);
         kept.take("FDSTOREREMOVE=1\nFDNAME=a", vec![]);
-        assert_eq!(kept.0.len(), 2);
+        assert_eq!(kept.fds.len(), 2);
         // Descriptors that come with another message are closed.
         kept.take("STATUS=x", vec![fd()]);
-        assert_eq!(kept.0.len(), 2);
+        assert_eq!(kept.fds.len(), 2);
+    }
+
+    #[test]
+    fn one_that_cannot_be_started_is_given_up() {
+        let pauses: Vec<_> = (1..)
+            .map_while(|times| pause(times, false, false))
+            .map(|pause| pause.as_millis())
+            .collect();
+        assert_eq!(
+            pauses,
+            [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]
+        );
+        assert_eq!(pause(1, false, true), None);
+        // Not while sessions would be lost by that.
+        for times in [1, 10, 100, u32::MAX] {
+            assert!(pause(times, true, true).is_some_and(|pause| pause <= MAX_PAUSE));
+        }
+    }
+
+    #[test]
+    fn the_agent_says_that_it_is_up() {
+        let mut kept = Kept::default();
+        kept.take("STATUS=normal", vec![]);
+        assert!(!kept.is_up);
+        kept.take("READY=1\nSTATUS=normal", vec![]);
+        assert!(kept.is_up);
     }
 }

@@ -7,4 +7,5 @@ mod calls;
 mod descriptors;
 mod floods;
 mod introspection;
+mod supervise;
 mod users;

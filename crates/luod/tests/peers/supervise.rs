@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! `luod supervise`, signals, and configurations that cannot be used.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus};
+use std::time::Instant;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use crate::agent::{PATIENCE, Raw, open_policy, until};
+
+/// A folder with a configuration and a policy, and the program that uses them.
+struct Started {
+    child: Child,
+    folder: tempfile::TempDir,
+}
+
+fn folder(config: &str, policy: &str) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let config = format!("state_directory = {state:?}\n{config}");
+    fs::write(folder.path().join("luod.toml"), config).unwrap();
+    fs::write(folder.path().join("policy.toml"), policy).unwrap();
+    folder
+}
+
+fn command(folder: &Path, more: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_luod"));
+    command
+        .arg("--config")
+        .arg(folder.join("luod.toml"))
+        .arg("--policy")
+        .arg(folder.join("policy.toml"))
+        .arg("--runtime-directory")
+        .arg(folder.join("run"))
+        .args(more)
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM")
+        .env_remove("RUST_LOG");
+    command
+}
+
+impl Started {
+    fn new(config: &str, policy: &str, more: &[&str]) -> Self {
+        let folder = folder(config, policy);
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = command(folder.path(), more).stderr(log).spawn().unwrap();
+        Self { child, folder }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.path("log")).unwrap()
+    }
+
+    fn wait_until_up(&self) {
+        until("luod", || self.log().contains("is up") && self.connect().is_some());
+    }
+
+    fn connect(&self) -> Option<Raw> {
+        let stream = std::os::unix::net::UnixStream::connect(self.path("run/client"));
+        stream.ok().map(Raw::new)
+    }
+
+    fn register(&self, name: &str) -> Value {
+        self.connect().unwrap().register(name)
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// The agent that `luod supervise` has started.
+    fn agent(&self) -> Pid {
+        let id = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap();
+        Pid::from_raw(children.trim().parse().unwrap()).unwrap()
+    }
+
+    fn ends(&mut self) -> ExitStatus {
+        let begun = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn is_there(process: Pid) -> bool {
+    Path::new(&format!("/proc/{}", process.as_raw_nonzero())).exists()
+}
+
+#[test]
+fn who_ends_the_supervisor_ends_the_agent() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut started = Started::new("", &open_policy(), &["supervise"]);
+        started.wait_until_up();
+        let agent = started.agent();
+        started.signal(signal);
+        assert!(started.ends().success(), "{}", started.log());
+        assert!(!is_there(agent));
+        assert!(started.log().contains("luod is told to end"));
+    }
+}
+
+#[test]
+fn an_agent_that_dies_is_started_again() {
+    let mut started = Started::new("", &open_policy(), &["supervise"]);
+    started.wait_until_up();
+    let agent = started.agent();
+    kill_process(agent, Signal::KILL).unwrap();
+    until("another agent", || !is_there(agent) && started.log().matches("is up").count() == 2);
+    started.signal(Signal::TERM);
+    assert!(started.ends().success());
+}
+
+#[test]
+fn a_configuration_that_cannot_be_used_is_said_once() {
+    let mut started = Started::new("prepare_dedline = 3", "", &["supervise"]);
+    assert_eq!(started.ends().code(), Some(78));
+    let log = started.log();
+    assert_eq!(log.matches("prepare_dedline").count(), 2, "{log}");
+    assert_eq!(log.matches("luod ends").count(), 1, "{log}");
+}
+
+#[test]
+fn the_configuration_can_be_checked() {
+    let check = |config: &str, policy: &str| {
+        let folder = folder(config, policy);
+        let output = command(folder.path(), &["--check-config"]).output().unwrap();
+        let text = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(text).unwrap())
+    };
+    let (code, text) = check("", &open_policy());
+    assert_eq!(code, Some(0), "{text}");
+    let (code, text) = check("[checks]\nignore = [\"x\"]", "");
+    assert_eq!(code, Some(78));
+    assert!(text.contains("luod.toml: line 3: ignore: there is no check"), "{text}");
+    let (code, text) = check("", "[[allow]]\nuid = 7");
+    assert_eq!(code, Some(78));
+    assert!(text.contains("policy.toml: rule 1"), "{text}");
+}
+
+#[test]
+fn hup_reads_all_again_and_ends_nobody() {
+    for more in [&[][..], &["supervise"]] {
+        let mut started = Started::new("", "", more);
+        started.wait_until_up();
+        // Root owns every name without any rule.
+        if !rustix::process::getuid().is_root() {
+            let refused = started.register("first");
+            assert_eq!(refused["error"], "org.liveupdate.Client.Denied");
+        }
+        fs::write(started.path("policy.toml"), open_policy()).unwrap();
+        started.signal(Signal::HUP);
+        until("the new policy", || started.log().contains("were read again"));
+        assert!(started.register("second")["error"].is_null());
+
+        fs::write(started.path("policy.toml"), "nonsense").unwrap();
+        started.signal(Signal::HUP);
+        until("a word about it", || started.log().contains("all stays as it was"));
+        assert!(started.register("third")["error"].is_null());
+        started.signal(Signal::TERM);
+        assert!(started.ends().success());
+    }
+}
