@@ -189,7 +189,7 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
         .build()
         .context("the runtime")?;
     let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, async {
+    let done = local.block_on(&runtime, async {
         // From here on none of these ends the process by itself.
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
@@ -229,7 +229,10 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
         tracing::info!("luod is told to end");
         agent.shut_down().await;
         Ok(ExitCode::SUCCESS)
-    })
+    });
+    // A thread that reads a file of a dead disk is not waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// Reads configuration and policy anew. If they cannot be used all stays as it was.

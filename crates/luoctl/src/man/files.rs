@@ -44,6 +44,12 @@ const PAGES: [Page; 2] = [
                         "How long a workload has to stand still.",
                     ),
                     (
+                        "kernel_deadline = 120",
+                        "How long the kernel has for a step, and the checks: to load the next one, to \
+                         prepare, to freeze, to write to the disks. What takes longer ends the \
+                         update, and everything runs on.",
+                    ),
+                    (
                         "restore_deadline = 120",
                         "After the jump: how long sessions wait to be claimed.",
                     ),

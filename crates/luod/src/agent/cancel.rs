@@ -41,7 +41,10 @@ impl Agent {
             _ => phase.allows(KernelEvent::Cancel)?,
         }
         state.doom(Error::Cancelled { reason });
-        Ok(Ending(state.update_id().map(str::to_owned)))
+        let ending = Ending(state.update_id().map(str::to_owned));
+        drop(state);
+        self.changed.notify_waiters();
+        Ok(ending)
     }
 
     /// Waits until an update that ends is undone.

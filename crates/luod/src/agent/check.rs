@@ -110,6 +110,14 @@ impl Agent {
 
     /// Whether the device can be had. Who has it keeps the update from beginning.
     async fn check_device(&self) -> Option<Check> {
+        if let Err(why) = self.heed_hang("the kernel") {
+            return Some(Check {
+                name: "running-device".to_owned(),
+                status: CheckStatus::Failed,
+                found: why.to_string(),
+                remedy: Some("`dmesg` may say what it waits for".to_owned()),
+            });
+        }
         let free = self.kernel.run(|kernel| kernel.is_free()).await;
         let why = free.err()?;
         let root = self.config().checks.root.clone();

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Times, as timelines have them.
 
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
 
 /// Microseconds since 1970.
 pub(super) fn now_us() -> u64 {
@@ -12,4 +15,23 @@ pub(super) fn now_us() -> u64 {
 
 pub(super) fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Ends after a time, as the machine counts it. The runtime's own clock is not asked: while
+/// the kernel's thread is at work and nothing else happens, that of the tests would run ahead.
+pub(super) async fn after(time: Duration) {
+    let (tell, told) = oneshot::channel();
+    // Who does not wait any more drops this, and the thread ends.
+    let (_waits, gone) = mpsc::channel::<()>();
+    let thread = std::thread::Builder::new().name("deadline".into());
+    let begun = thread.spawn(move || {
+        if gone.recv_timeout(time) == Err(RecvTimeoutError::Timeout) {
+            let _ = tell.send(());
+        }
+    });
+    match begun {
+        Ok(_) => drop(told.await),
+        // There can be no more threads.
+        Err(_) => tokio::time::sleep(time).await,
+    }
 }

@@ -49,7 +49,10 @@ impl Agent {
                 kernel.settle();
             }
         };
-        self.kernel.run(job).await;
+        let settled = self.in_time("sync", self.kernel.run(job)).await;
+        if let Err(why) = settled {
+            return self.undo(why).await;
+        }
         // What administrators have sent by now counts.
         self.unread.is_over().await;
         let gate = {

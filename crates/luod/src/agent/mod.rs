@@ -26,6 +26,7 @@
 //! | `claim` | calls about incoming sessions: claim, finish |
 //! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
 //! | `restore` | after the jump: the record's workloads come back |
+//! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
 //! | `undo` | how an update is undone |
 //! | `cancel` | an update that somebody ends before the jump |
 //! | `asking` | a round of asking |
@@ -51,6 +52,7 @@ mod session;
 mod settings;
 mod start;
 mod state;
+mod step;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -64,6 +66,7 @@ mod workload;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use luo_varlink::TimelineEvent;
@@ -120,6 +123,8 @@ pub struct Agent {
     seen: RefCell<Option<Seen>>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
+    /// The kernel does not answer, and has to undo its part of an update: whether it has.
+    hanging: RefCell<Option<Arc<AtomicBool>>>,
     /// Notifies all that wait for a change of the state: claims, cancels, the end.
     changed: Notify,
     /// The sockets of administrators.
@@ -146,6 +151,7 @@ impl Agent {
             state: RefCell::default(),
             seen: RefCell::default(),
             changes: Cell::default(),
+            hanging: RefCell::default(),
             changed: Notify::new(),
             unread: Unread::default(),
             timeline: broadcast::channel(BEHIND).0,

@@ -34,6 +34,7 @@ impl Agent {
     pub async fn create_session(&self, caller: &Caller, name: &str) -> Result<OwnedFd, Error> {
         let workload = caller.workload()?.to_owned();
         self.check_name(&caller.identity, name)?;
+        self.heed_hang("CREATE_SESSION")?;
         self.reserve(caller, &workload, name)?;
         let made = {
             let name = name.to_owned();
@@ -222,6 +223,7 @@ impl Agent {
                 return Err(state.phase.illegal("release"));
             }
         }
+        self.heed_hang("RETRIEVE_SESSION")?;
         let wanted = name.to_owned();
         let finishing = self.kernel.run(move |kernel| {
             let session = kernel.retrieve(&wanted)?;

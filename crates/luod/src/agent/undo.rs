@@ -27,7 +27,7 @@ impl Agent {
             _ => self.note(TimelineKind::Over, Line::text(&reason)),
         }
         self.enter(Phase::Cancelling);
-        self.kernel.run(|kernel| kernel.undo()).await;
+        self.undo_kernel().await;
         self.store.remove(OWN_SESSION);
         let lost = self.tell_all(&first);
         if let Err(why) = self.notes.set_update(None) {

@@ -19,20 +19,17 @@
 //! somebody ends an update from outside in `cancel`, and what happens in the next kernel
 //! in `restore`.
 
-use std::time::Instant;
-
 use luo_sys::{Direction, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{Phase, Plan, Step, Target, TimelineKind};
+use luo_varlink::{Phase, Plan, Step, Target};
 
 use super::Agent;
 use super::clock::now_us;
 use super::state::Update;
-use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::Begun;
-use crate::kernel::{self, Kernel};
+use crate::kernel;
 
 impl Agent {
     /// The order in which an update would ask the workloads.
@@ -63,6 +60,7 @@ impl Agent {
     fn begin(&self) -> Result<String, Error> {
         let (id, now) = (new_id(), now_us());
         self.state.borrow().phase.allows(KernelEvent::Prepare)?;
+        self.heed_hang("PREPARE")?;
         let obstacles = self.obstacles();
         if !obstacles.is_empty() {
             return Err(Error::BadPlan { obstacles });
@@ -85,7 +83,7 @@ impl Agent {
 
     async fn get_ready(&self, target: &Target) -> Result<(), Error> {
         let target = self.config().complete(target);
-        let report = self.check(&target).await;
+        let report = self.in_time("the checks", self.check(&target)).await?;
         if !report.ok {
             return Err(Error::CheckFailed { report });
         }
@@ -93,10 +91,9 @@ impl Agent {
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.target = target.clone();
         }
-        self.kernel_step("the kernel can be loaded", move |kernel| {
-            kernel.try_load(&target)
-        })
-        .await?;
+        let what = "the kernel can be loaded";
+        self.kernel_step("kexec_file_load", what, move |kernel| kernel.try_load(&target))
+            .await?;
         self.ask_all(Step::Prepare).await?;
         self.within_limits().await?;
         let moment = self.moment();
@@ -110,10 +107,9 @@ impl Agent {
             update.room = room;
         }
         let record = encode(&record, room)?;
-        self.kernel_step("the kernel is prepared", move |kernel| {
-            kernel.prepare(&record, room)
-        })
-        .await?;
+        let what = "the kernel is prepared";
+        self.kernel_step("PREPARE", what, move |kernel| kernel.prepare(&record, room))
+            .await?;
         self.heed_doom()?;
         self.enter(Phase::Prepared);
         Ok(())
@@ -140,7 +136,8 @@ impl Agent {
                 .map(|update| update.target.clone())
                 .unwrap_or_default()
         };
-        self.kernel_step("the kernel is loaded", move |kernel| kernel.load(&target))
+        let what = "the kernel is loaded";
+        self.kernel_step("kexec_file_load", what, move |kernel| kernel.load(&target))
             .await?;
         let moment = self.moment();
         if let Some(update) = &mut self.state.borrow_mut().update {
@@ -158,7 +155,8 @@ impl Agent {
             update.recorded = record.timeline.len();
         }
         let record = encode(&record, room)?;
-        self.kernel_step("the kernel is frozen", move |kernel| kernel.freeze(&record))
+        let what = "the kernel is frozen";
+        self.kernel_step("FREEZE", what, move |kernel| kernel.freeze(&record))
             .await?;
         self.heed_doom()?;
         self.enter(Phase::Frozen);
@@ -180,22 +178,11 @@ impl Agent {
         self.jump().await
     }
 
-    /// Has the kernel do its part of a step, and notes how long that took.
-    async fn kernel_step(
-        &self,
-        what: &str,
-        job: impl FnOnce(&mut dyn Kernel) -> Result<(), Failed> + Send + 'static,
-    ) -> Result<(), Error> {
-        let begun = Instant::now();
-        self.kernel.run(job).await?;
-        self.note(TimelineKind::Kernel, Line::text(what).took(begun.elapsed()));
-        Ok(())
-    }
-
     /// Checks that what workloads have preserved is within their limits, as far as the
     /// kernel tells.
     async fn within_limits(&self) -> Result<(), Error> {
-        let sessions = self.kernel.run(|kernel| kernel.sessions()).await?;
+        let listing = self.kernel.run(|kernel| kernel.sessions());
+        let sessions = self.in_time("LIST_SESSIONS", listing).await??;
         let Some(entries) = sessions else {
             return Ok(());
         };

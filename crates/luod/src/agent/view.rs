@@ -106,6 +106,7 @@ impl Agent {
     /// # Errors
     /// The kernel does not answer.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, Failed> {
+        self.heed_hang("LIST_SESSIONS")?;
         let kernels = self.kernel.run(|kernel| kernel.sessions()).await?;
         let state = self.state.borrow();
         let own = state.sessions.iter();

@@ -4,6 +4,7 @@
 //! ```toml
 //! prepare_deadline = 60        # seconds a workload has to get ready
 //! freeze_deadline = 10         # seconds a workload has to stand still
+//! kernel_deadline = 120        # seconds that the kernel has for a step
 //! restore_deadline = 120       # seconds after the jump, then what is unclaimed is finished
 //! unclaimed = "finish"         # or "keep": wait for ever
 //! jump = "direct"              # or "systemctl": through `systemctl kexec`
@@ -37,6 +38,8 @@ pub struct Config {
     pub prepare_deadline: Seconds,
     /// Seconds.
     pub freeze_deadline: Seconds,
+    /// Seconds.
+    pub kernel_deadline: Seconds,
     /// Seconds.
     pub restore_deadline: Seconds,
     /// The fate of sessions that nobody has claimed by the restore deadline.
@@ -140,6 +143,7 @@ impl Default for Config {
         Self {
             prepare_deadline: seconds(60),
             freeze_deadline: seconds(10),
+            kernel_deadline: seconds(120),
             restore_deadline: seconds(120),
             unclaimed: Unclaimed::Finish,
             jump: Jump::Direct,

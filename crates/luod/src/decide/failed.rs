@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why the kernel, or the service manager, did not do something, and what to do about it.
 
+use std::time::Duration;
+
 use luo_sys::{Cause, Errno, Failure};
 use luo_varlink::{admin, client};
 
@@ -16,6 +18,7 @@ pub struct Failed {
 const ENOEXEC: Errno = number(8);
 const EADDRNOTAVAIL: Errno = number(99);
 const EBADMSG: Errno = number(74);
+const ETIMEDOUT: Errno = number(110);
 const ENOKEY: Errno = number(126);
 const EKEYREJECTED: Errno = number(129);
 
@@ -146,6 +149,32 @@ impl Failed {
                 Some((_, _, remedy)) => format!("{errno}: {remedy}"),
                 None => errno.to_string(),
             },
+        }
+    }
+
+    /// A call that has not come back in time.
+    #[must_use]
+    pub fn late(call: &str, patience: Duration) -> Self {
+        let seconds = patience.as_secs_f64();
+        Self {
+            call: call.to_owned(),
+            errno: ETIMEDOUT,
+            message: format!(
+                "it has not come back within {seconds} s: `dmesg` may say what it waits for; \
+                 `kernel_deadline` in luod.toml is that time"
+            ),
+        }
+    }
+
+    /// A call that is not made, because an earlier one hangs.
+    #[must_use]
+    pub fn hangs(call: &str) -> Self {
+        Self {
+            call: call.to_owned(),
+            errno: Errno::EBUSY,
+            message: "a call that was made for an update that is off has not come back yet: try \
+                      again when it has; `dmesg` may say what it waits for"
+                .to_owned(),
         }
     }
 

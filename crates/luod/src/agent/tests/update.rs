@@ -6,6 +6,7 @@ use luo_varlink::{EventKind, Step, TimelineEvent, TimelineKind};
 use std::sync::Arc;
 
 use super::*;
+use crate::decide::config::Seconds;
 
 #[test]
 fn a_refused_jump_undoes_all() {
@@ -68,6 +69,72 @@ fn no_kernel_is_loaded_while_workloads_run_on() {
         assert!(world.agent.freeze().await.is_err());
         assert_eq!(peer.heard().await.kind, EventKind::Cancel);
         assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let target = world.target.clone();
+        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        until(|| world.phase() == Phase::Preparing).await;
+        world.agent.cancel(Some("enough")).await.unwrap();
+        let refused = prepare.await.unwrap().unwrap_err();
+        assert!(matches!(refused, Refusal::Cancelled { .. }), "{refused}");
+        assert_eq!(world.phase(), Phase::Normal);
+
+        // The kernel may yet do what it was asked for, and has to undo it before the next.
+        let refused = world.agent.prepare(&world.target).await.unwrap_err();
+        assert!(refused.to_string().contains("has not come back yet"), "{refused}");
+        let report = world.agent.check_target(&world.target).await;
+        assert!(!report.ok);
+        let refused = world.agent.create_session(&peer.caller, "db.2").await.unwrap_err();
+        assert!(matches!(refused, Error::Kernel { .. }), "{refused}");
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        let prepare = world.agent.prepare(&world.target);
+        let (done, ()) = tokio::join!(prepare, agrees(&world, &mut peer, Step::Prepare));
+        done.unwrap();
+    });
+}
+
+#[test]
+fn a_step_of_the_kernel_has_a_deadline() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        let mut config = Config::clone(&world.agent.config());
+        config.kernel_deadline = Seconds(Duration::from_millis(50));
+        world.agent.config.replace(Rc::new(config));
+        let gate = world.hold().await;
+        let late = world.agent.freeze().await.unwrap_err();
+        assert!(late.to_string().contains("within 0.05 s"), "{late}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        assert!(!world.kernel.is_prepared());
+        assert!(!world.kernel.is_loaded());
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_before_the_jump_ends_the_update() {
+    run(async {
+        let (world, mut peer) = frozen().await;
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        until(|| world.phase() == Phase::Jumping).await;
+        world.agent.cancel(None).await.unwrap();
+        let why = jump.await.unwrap();
+        assert!(matches!(why, Refusal::Cancelled { .. }), "{why}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        assert_eq!(world.kernel.jumps(), 0);
     });
 }
 

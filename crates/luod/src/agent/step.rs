@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel's steps of an update. A call of the kernel may take for ever: a disk is dead, or
+//! a driver. So each step has a deadline and can be called off, and what it was called off in is
+//! not waited for. It is undone as soon as the kernel answers; until then no update begins.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use luo_varlink::TimelineKind;
+use luo_varlink::admin::Error;
+
+use super::Agent;
+use super::clock::after;
+use super::timeline::Line;
+use crate::decide::failed::Failed;
+use crate::kernel::Kernel;
+
+/// How long an update that is off waits for the kernel.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+impl Agent {
+    /// Waits for a part of an update in which no workload is asked: until its deadline, or
+    /// until the update is off.
+    pub(super) async fn in_time<T>(
+        &self,
+        call: &str,
+        part: impl Future<Output = T>,
+    ) -> Result<T, Error> {
+        let patience = self.config().kernel_deadline.0;
+        tokio::select! {
+            biased;
+            done = part => Ok(done),
+            why = self.doomed() => Err(why),
+            () = after(patience) => Err(Failed::late(call, patience).into()),
+        }
+    }
+
+    /// Has the kernel do its part of a step, and notes how long that took.
+    pub(super) async fn kernel_step(
+        &self,
+        call: &str,
+        what: &str,
+        job: impl FnOnce(&mut dyn Kernel) -> Result<(), Failed> + Send + 'static,
+    ) -> Result<(), Error> {
+        let begun = Instant::now();
+        self.in_time(call, self.kernel.run(job)).await??;
+        self.note(TimelineKind::Kernel, Line::text(what).took(begun.elapsed()));
+        Ok(())
+    }
+
+    /// Has the kernel undo its part of an update, and waits for that as long as it makes sense.
+    pub(super) async fn undo_kernel(&self) {
+        let undone = Arc::new(AtomicBool::new(false));
+        let is_undone = Arc::clone(&undone);
+        let undoing = self.kernel.run(move |kernel| {
+            kernel.undo();
+            is_undone.store(true, Ordering::Release);
+        });
+        let patience = PATIENCE.min(self.config().kernel_deadline.0);
+        tokio::select! {
+            biased;
+            () = undoing => {}
+            () = after(patience) => {
+                tracing::error!(
+                    "the kernel does not answer: what it was asked for is undone as soon as it does"
+                );
+                self.hanging.replace(Some(undone));
+            }
+        }
+    }
+
+    /// Refuses a call of the kernel while that hangs in one of an update that is off.
+    pub(super) fn heed_hang(&self, call: &str) -> Result<(), Failed> {
+        let mut hanging = self.hanging.borrow_mut();
+        match &*hanging {
+            Some(undone) if !undone.load(Ordering::Acquire) => Err(Failed::hangs(call)),
+            _ => {
+                *hanging = None;
+                Ok(())
+            }
+        }
+    }
+
+    /// Waits until something ends the update.
+    async fn doomed(&self) -> Error {
+        loop {
+            let changed = self.changed.notified();
+            if let Err(why) = self.heed_doom() {
+                return why;
+            }
+            changed.await;
+        }
+    }
+}
