@@ -261,6 +261,9 @@ pub struct Workload {
     pub needs: Vec<String>,
     /// Its sessions.
     pub sessions: Vec<String>,
+    /// If it is waited for: milliseconds that are left until it is late.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_ms: Option<u64>,
 }
 
 /// A session, for those who look.

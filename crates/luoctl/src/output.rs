@@ -4,6 +4,7 @@
 
 use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
@@ -91,6 +92,7 @@ impl Output {
     /// # Errors
     /// Standard output cannot be written to.
     pub fn text(&mut self, text: &str) -> io::Result<()> {
+        let _alone = clear();
         self.to.write_all(text.as_bytes())?;
         self.to.flush()
     }
@@ -126,7 +128,28 @@ impl Output {
 /// cancel the update then.
 pub fn complain(line: impl Display) {
     let line = plain_lines(&line.to_string());
+    let _alone = clear();
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Whether a passing line stands on the terminal.
+static PASSING: Mutex<bool> = Mutex::new(false);
+
+/// Shows a line on the terminal of standard error until anything else is written, in place of
+/// the one before.
+pub fn pass(line: impl Display) {
+    let mut stands = PASSING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = write!(io::stderr(), "\r\x1b[K{}", plain_lines(&line.to_string()));
+    *stands = true;
+}
+
+/// Takes a passing line away. As long as what this gives is there, none is shown.
+pub fn clear() -> MutexGuard<'static, bool> {
+    let mut stands = PASSING.lock().unwrap_or_else(PoisonError::into_inner);
+    if std::mem::take(&mut *stands) {
+        let _ = write!(io::stderr(), "\r\x1b[K");
+    }
+    stands
 }
 
 #[cfg(test)]

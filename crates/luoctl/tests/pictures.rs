@@ -25,6 +25,7 @@ fn workload(name: &str, needs: &[&str], state: WorkloadState) -> Workload {
         connected: true,
         needs: needs.iter().map(|&need| need.into()).collect(),
         sessions: vec![name.into()],
+        left_ms: None,
     }
 }
 

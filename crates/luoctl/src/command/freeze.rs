@@ -5,6 +5,7 @@ use luo_varlink::Phase;
 
 use super::context::Context;
 use super::dry;
+use super::waiting::Waiting;
 use crate::failure::Result;
 use crate::interrupt::Cancels;
 
@@ -19,7 +20,9 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     }
     let mut admin = context.admin()?;
     let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let waiting = Waiting::begin(context);
     admin.freeze()?;
+    drop(waiting);
     context.done(
         "freeze",
         "all stand still; next `luoctl kexec`, or `luoctl cancel`",

@@ -21,6 +21,7 @@ mod sessions;
 mod status;
 mod target;
 mod update;
+mod waiting;
 mod watch;
 
 use std::io;

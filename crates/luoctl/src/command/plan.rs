@@ -45,12 +45,13 @@ pub(super) fn render(plan: &Plan, paint: Paint) -> String {
         number += 1;
         text += &format!("{number:>3}  {what}\n");
     };
-    line("check, and load the kernel".to_owned());
+    line("check, and try to load the kernel".to_owned());
     let mut is_prepared = false;
     for step in &plan.steps {
         if step.step == Step::Freeze && !is_prepared {
             is_prepared = true;
             line("the kernel prepares".to_owned());
+            line("load the kernel to jump into".to_owned());
         }
         let workloads = list(&step.workloads);
         line(match step.step {

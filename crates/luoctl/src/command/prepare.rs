@@ -2,6 +2,7 @@
 //! `luoctl prepare`
 
 use super::context::Context;
+use super::waiting::Waiting;
 use super::{dry, target};
 use crate::document::Prepared;
 use crate::exit::Exit;
@@ -23,7 +24,9 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     }
     let mut admin = context.admin()?;
     let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let waiting = Waiting::begin(context);
     let update = admin.prepare(&target)?;
+    drop(waiting);
     if context.json {
         context.out.document(&Prepared { update })?;
     } else {

@@ -73,6 +73,9 @@ fn workloads(status: &Status, paint: Paint) -> String {
         if !workload.connected && !is_away {
             state += ", not connected";
         }
+        if let Some(left_ms) = workload.left_ms {
+            state += &format!(", {} s left", left_ms.div_ceil(1000));
+        }
         table.row([
             (workload.name.clone(), Tone::Plain),
             (state, tone(workload.state)),

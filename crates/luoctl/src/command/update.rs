@@ -7,6 +7,7 @@ use luo_client::agent::Error;
 use luo_varlink::{Phase, TimelineEvent};
 
 use super::context::Context;
+use super::waiting::Waiting;
 use super::{dry, target};
 use crate::document::{Jumping, Line};
 use crate::exit::Exit;
@@ -41,7 +42,9 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let mut admin = context.admin()?;
     let cancels = Cancels::on_interrupt(&context.folder)?;
     let mut seen = Seen::default();
+    let waiting = Waiting::begin(context);
     for event in admin.update(&target)? {
+        waiting.heard();
         match event {
             Ok(event) => seen.tell(context, event)?,
             Err(Error::AgentGone) if seen.phase == Some(Phase::Jumping) => break,
@@ -49,6 +52,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             Err(why) => return Err(why.into()),
         }
     }
+    drop(waiting);
     // If the timeline has ended without a line of a jump, the machine has not jumped.
     if seen.phase != Some(Phase::Jumping) {
         return Err(seen.lost());

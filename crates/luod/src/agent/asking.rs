@@ -126,6 +126,7 @@ impl Agent {
             return;
         };
         workload.state = states_of(step).0;
+        workload.late_at = Instant::now().checked_add(patience);
         workload.tell(Event {
             kind: match step {
                 Step::Prepare => EventKind::Prepare,

@@ -66,6 +66,7 @@ impl Agent {
                         false => WorkloadState::Waiting,
                     },
                     link: None,
+                    late_at: None,
                 };
                 state.workloads.insert(name.clone(), workload);
             }
@@ -75,6 +76,7 @@ impl Agent {
                 record,
                 progress,
                 released: Default::default(),
+                until: None,
                 overdue: false,
             });
         }

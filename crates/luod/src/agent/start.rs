@@ -281,5 +281,6 @@ fn known_by(owner: &Owner) -> Workload {
             false => WorkloadState::Lost,
         },
         link: None,
+        late_at: None,
     }
 }

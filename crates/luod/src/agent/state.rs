@@ -79,6 +79,8 @@ pub(super) struct Workload {
     pub(super) needs: Vec<String>,
     pub(super) state: WorkloadState,
     pub(super) link: Option<Link>,
+    /// When it is late with its answer, if it was asked.
+    pub(super) late_at: Option<Instant>,
 }
 
 impl Workload {
@@ -166,7 +168,9 @@ pub(super) struct Restore {
     pub(super) timeline: Vec<Arc<TimelineEvent>>,
     /// Sessions that were released because nobody claimed them.
     pub(super) released: BTreeSet<String>,
-    /// The deadline has passed.
+    /// The deadline.
+    pub(super) until: Option<Instant>,
+    /// It has passed.
     pub(super) overdue: bool,
     /// Microseconds by which this kernel's clock is behind the previous one's: a kernel
     /// sets its own from one of whole seconds.

@@ -3,7 +3,7 @@
 //! deadline, or when an administrator finishes the update.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use luo_sys::Event as KernelEvent;
 use luo_varlink::{Phase, admin};
@@ -39,8 +39,12 @@ impl Agent {
     /// Starts the task that ends the waiting at the deadline.
     pub(super) fn watch_the_deadline(self: &Rc<Self>) {
         let agent = Rc::clone(self);
+        let patience = self.config().restore_deadline.0;
+        if let Some(restore) = &mut self.state.borrow_mut().restore {
+            restore.until = Instant::now().checked_add(patience);
+        }
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(agent.config().restore_deadline.0).await;
+            tokio::time::sleep(patience).await;
             agent.deadline().await;
             // A session that could not be released then is tried again and again.
             while agent.config().unclaimed == Unclaimed::Finish && agent.is_restoring() {

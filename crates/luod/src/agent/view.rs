@@ -145,8 +145,24 @@ fn workloads(state: &State) -> Vec<Workload> {
         connected: workload.link.is_some(),
         needs: workload.needs.clone(),
         sessions: state.sessions.names_of(name),
+        left_ms: late_at(state, workload).map(|at| {
+            let left = at.saturating_duration_since(Instant::now());
+            u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
+        }),
     };
     state.workloads.iter().map(of).collect()
+}
+
+/// When a workload is late that is waited for.
+fn late_at(state: &State, workload: &super::state::Workload) -> Option<Instant> {
+    match workload.state {
+        WorkloadState::Preparing | WorkloadState::Freezing => workload.late_at,
+        WorkloadState::Waiting | WorkloadState::Restoring => {
+            let restore = state.restore.as_ref();
+            restore.filter(|restore| !restore.overdue)?.until
+        }
+        _ => None,
+    }
 }
 
 fn info(state: &State, name: &str, held: &Held) -> SessionInfo {

@@ -157,6 +157,7 @@ impl Agent {
                     needs,
                     state: joined,
                     link,
+                    late_at: None,
                 };
                 state.workloads.insert(name.to_owned(), workload);
                 Ok(phase)

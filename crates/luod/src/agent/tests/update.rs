@@ -4,6 +4,7 @@
 use luo_varlink::admin::Error as Refusal;
 use luo_varlink::{EventKind, Step, TimelineEvent, TimelineKind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::*;
 use crate::decide::config::Seconds;
@@ -135,6 +136,34 @@ fn a_disk_that_hangs_before_the_jump_ends_the_update() {
         drop(gate);
         until(|| world.agent.heed_hang("x").is_ok()).await;
         assert_eq!(world.kernel.jumps(), 0);
+    });
+}
+
+#[test]
+fn who_is_waited_for_is_told_with_what_is_left() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let left = async |world: &World| {
+            let status = world.agent.status().await;
+            status.workloads.first().unwrap().left_ms
+        };
+        assert_eq!(left(&world).await, None);
+        let agent = Rc::clone(&world.agent);
+        let target = world.target.clone();
+        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        let event = peer.heard().await;
+        let ms = left(&world).await.unwrap();
+        assert!((500_000..=600_000).contains(&ms), "{ms}");
+        let agent = &world.agent;
+        let caller = &peer.caller;
+        agent.answer(caller, &event.update, Step::Prepare, None).unwrap();
+        prepare.await.unwrap().unwrap();
+        assert_eq!(left(&world).await, None);
+
+        let world = restoring(Fake::with_incoming(&["db.ram"]), &[("db", &["db.ram"], &[])]);
+        world.agent.watch_the_deadline();
+        let ms = left(&world).await.unwrap();
+        assert!((100_000..=120_000).contains(&ms), "{ms}");
     });
 }
 
