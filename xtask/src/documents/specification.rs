@@ -24,7 +24,7 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 14] = [
+const TESTS: [(&str, &str); 15] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -34,6 +34,7 @@ const TESTS: [(&str, &str); 14] = [
     ("core", "crates/luo-core/tests"),
     ("core unit", "crates/luo-core/src"),
     ("luoctl", "crates/luoctl/tests"),
+    ("luoctl unit", "crates/luoctl/src"),
     ("luod", "crates/luod/tests"),
     ("luod unit", "crates/luod/src"),
     ("preflight", "crates/luo-preflight/tests"),

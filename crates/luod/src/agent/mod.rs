@@ -15,6 +15,7 @@
 //! | here | [`Agent`] itself: the state and all that it works with |
 //! | `settings` | the configuration and the policy, which may be read anew |
 //! | `timeline` | lines of events, for watchers and for the history |
+//! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
@@ -26,7 +27,6 @@
 //! | `claim` | calls about incoming sessions: claim, finish |
 //! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
 //! | `restore` | after the jump: the record's workloads come back |
-//! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
 //! | `undo` | how an update is undone |
 //! | `cancel` | an update that somebody ends before the jump |
 //! | `asking` | a round of asking |

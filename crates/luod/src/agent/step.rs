@@ -93,4 +93,11 @@ impl Agent {
             changed.await;
         }
     }
+
+    /// Gives the reason that ends the update, if one came up while no round was listening.
+    pub(super) fn heed_doom(&self) -> Result<(), Error> {
+        let mut state = self.state.borrow_mut();
+        let doom = state.update.as_mut().and_then(|update| update.doom.take());
+        doom.map_or(Ok(()), Err)
+    }
 }
