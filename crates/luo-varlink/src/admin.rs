@@ -49,6 +49,9 @@ pub enum Method {
     Update {
         /// The kernel.
         target: Target,
+        /// Where a picture of the update is written when it is over: an absolute path.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        report: Option<String>,
     },
     /// Ends an update after the jump before its deadline. Sessions that nobody has
     /// claimed are finished, which releases them.

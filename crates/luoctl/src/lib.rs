@@ -8,7 +8,7 @@
 //! | [`exit`], [`failure`] | exit codes; errors, with what to do next |
 //! | [`document`] | the documents that `--json` writes; their schemas lie in `schema/` |
 //! | [`graph`], [`timeline`] | pure functions that draw |
-//! | [`output`], [`table`], [`text`] | lines and columns for people |
+//! | [`output`], [`table`], [`text`] | lines and columns for people; `text` is that of `luo-timeline` |
 //! | [`man`] | the man pages |
 //!
 //! Enter at [`cli::Cli::run`].
@@ -25,5 +25,6 @@ pub mod man;
 pub mod options;
 pub mod output;
 pub mod table;
-pub mod text;
 pub mod timeline;
+
+pub use luo_timeline::text;

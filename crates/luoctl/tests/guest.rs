@@ -8,6 +8,7 @@
 //! interrupt PHASE luoctl ARGS     runs it, and interrupts it once the agent is in a phase
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! kexec                           jumps without luod
+//! begins FILE                     writes the first word of a file
 //! wait WHAT                       until `luoctl status` has that
 //! ```
 //!
@@ -75,6 +76,8 @@ fn folder() -> Result<PathBuf> {
 /// Runs a script to its end.
 fn machine(script: &str) -> Result {
     let mut children = Vec::new();
+    // FOLDER stands for that of the agent's files.
+    let script = script.replace("FOLDER", &folder()?.display().to_string());
     for line in script
         .lines()
         .map(str::trim)
@@ -96,6 +99,7 @@ fn machine(script: &str) -> Result {
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "kexec" => kexec()?,
+            "begins" => begins(&words.join(" "))?,
             "wait" => wait(&words.join(" "))?,
             _ => return Err(format!("no such line: {line}").into()),
         }
@@ -184,6 +188,13 @@ fn kexec() -> Result {
     let program = env::var_os("LUOCTL_TEST_SIMULATOR").ok_or("no simulator")?;
     let output = Command::new(program).arg("kexec").output()?;
     Err(format!("no jump: {output:?}").into())
+}
+
+fn begins(path: &str) -> Result {
+    let text = std::fs::read_to_string(path)?;
+    let word = text.split_whitespace().next().unwrap_or_default();
+    println!("{} begins with {word}", path.rsplit('/').next().unwrap_or_default());
+    Ok(())
 }
 
 /// As ^C would.

@@ -245,6 +245,25 @@ fn a_script_leaves_a_session_and_takes_it_back() {
 }
 
 #[test]
+fn a_report_is_there_when_it_is_over() {
+    let before = "
+        luod
+        workload cache
+        luoctl update --report update.svg
+        luoctl update --report /nonexistent/update.svg
+        jump luoctl update --report FOLDER/update.svg
+    ";
+    let after = "
+        luod
+        workload cache claim
+        wait normal
+        begins FOLDER/update.svg
+    ";
+    let machine = Machine::new("").boot(before).boot(after);
+    compare!("a_report_is_there_when_it_is_over", machine.run());
+}
+
+#[test]
 fn somebody_else_jumps() {
     let before = "
         luod

@@ -167,9 +167,22 @@ impl Admin {
     /// # Errors
     /// See [`Error`]. The last item says what stood in the way.
     pub fn update(&mut self, target: &Target) -> Result<Timeline<'_, Refusal>> {
+        self.update_with_report(target, None)
+    }
+
+    /// The same. The agent, or after the jump the next one, writes a picture of the update
+    /// (SVG) to the file `report` when it is over; the path is absolute.
+    ///
+    /// # Errors
+    /// As [`Admin::update`]. If the file cannot be written there, a check fails.
+    pub fn update_with_report(
+        &mut self,
+        target: &Target,
+        report: Option<&str>,
+    ) -> Result<Timeline<'_, Refusal>> {
         let name = "Update";
-        let target = target.clone();
-        let call = Call::new(Method::Update { target }).set_more(true);
+        let (target, report) = (target.clone(), report.map(str::to_owned));
+        let call = Call::new(Method::Update { target, report }).set_more(true);
         self.caller.send(name, &call, None)?;
         Ok(Timeline::new(&mut self.caller, name))
     }

@@ -2,6 +2,7 @@
 //! `luoctl update`
 
 use std::io;
+use std::path::PathBuf;
 
 use luo_client::agent::Error;
 use luo_varlink::{Phase, TimelineEvent};
@@ -22,6 +23,28 @@ use crate::timeline::{self, Since};
 pub struct Args {
     #[command(flatten)]
     target: target::Args,
+    /// Writes a picture of the update (SVG) to this file when it is over, after the jump too.
+    /// luod does, so the path is absolute, and luod's unit has to allow it: it does so for
+    /// /var/lib/luod.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+}
+
+impl Args {
+    fn report(&self) -> Result<Option<&str>> {
+        let Some(path) = &self.report else {
+            return Ok(None);
+        };
+        match path.to_str().filter(|_| path.is_absolute()) {
+            Some(text) => Ok(Some(text)),
+            None => {
+                let message = format!("{}: it has to be an absolute path", path.display());
+                Err(Failure::new(Exit::Usage, "usage", message).next(
+                    "luod writes the report, in the next kernel; /var/lib/luod is where it may",
+                ))
+            }
+        }
+    }
 }
 
 /// How far an update has come.
@@ -36,6 +59,7 @@ struct Seen {
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let target = args.target.target()?;
+    let report = args.report()?;
     if context.dry_run {
         return dry::update(context, &target);
     }
@@ -43,7 +67,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let cancels = Cancels::on_interrupt(&context.folder)?;
     let mut seen = Seen::default();
     let waiting = Waiting::begin(context);
-    for event in admin.update(&target)? {
+    for event in admin.update_with_report(&target, report)? {
         waiting.heard();
         match event {
             Ok(event) => seen.tell(context, event)?,

@@ -74,6 +74,10 @@ pub(super) fn end(page: &str) -> End {
             examples: &[
                 ("See what would be done.", "luoctl update --dry-run"),
                 ("Do it.", "luoctl update"),
+                (
+                    "Do it, and have a picture of it afterwards.",
+                    "luoctl update --report /var/lib/luod/update.svg",
+                ),
                 ("Afterwards: what came of it.", "luoctl history last"),
             ],
             see: &["luoctl-check(1)", "luoctl-cancel(1)", "luoctl-history(1)"],

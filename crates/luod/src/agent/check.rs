@@ -5,7 +5,7 @@
 use std::fs;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use luo_preflight::file::{self, Facts};
@@ -19,6 +19,7 @@ use super::Agent;
 use super::timeline::Line;
 use crate::decide::config::{CHECKS, Jump};
 use crate::decide::record::MAX_LENGTH;
+use crate::journal::picture;
 use crate::kernel::{Probe, command_line};
 
 /// The formats that the kernels' handlers write, which the orchestrator does not list.
@@ -76,6 +77,7 @@ impl Agent {
         checks.extend(self.check_device().await);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
         checks.extend(self.check_history().await);
+        checks.extend(self.check_report().await);
         let obstacles = self.obstacles();
         let checks = checks
             .into_iter()
@@ -154,6 +156,28 @@ impl Agent {
             status: CheckStatus::Warning,
             found: format!("what becomes of an update cannot be written to {folder}: {why}"),
             remedy: Some("make room there, or name another state_directory".to_owned()),
+        })
+    }
+
+    /// Whether the picture of the update could be written that somebody wants.
+    async fn check_report(&self) -> Option<Check> {
+        let path = self.state.borrow().update.as_ref()?.report.clone()?;
+        let wanted = PathBuf::from(&path);
+        let checked = tokio::task::spawn_blocking(move || picture::check(&wanted)).await;
+        let why = match checked {
+            Ok(Ok(())) => return None,
+            Ok(Err(why)) => why.to_string(),
+            Err(why) => why.to_string(),
+        };
+        Some(Check {
+            name: "report".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!("the report cannot be written to {path}: {why}"),
+            remedy: Some(
+                "name a file in a folder that luod may write to: its unit allows /var/lib/luod, \
+                 and what ReadWritePaths= names beside it"
+                    .to_owned(),
+            ),
         })
     }
 

@@ -110,6 +110,7 @@ impl Agent {
         if !missing.is_empty() {
             self.state.borrow_mut().late = Some(Late {
                 entry: entry.clone(),
+                report: record.report.clone(),
                 freeze: record.freeze,
                 frozen: record.frozen,
                 ended: Instant::now(),
@@ -119,7 +120,7 @@ impl Agent {
                 behind_us,
             });
         }
-        self.over(entry);
+        self.over(&entry, record.report.as_deref());
     }
 
     /// Takes a workload that serves again only after its update has ended into the books:
@@ -127,7 +128,7 @@ impl Agent {
     /// was waited for.
     pub(super) fn came_late(&self, name: &str) -> bool {
         let now = self.moment();
-        let amended = {
+        let (amended, report) = {
             let mut state = self.state.borrow_mut();
             let phase = state.phase.0;
             let Some(late) = &mut state.late else {
@@ -154,15 +155,15 @@ impl Agent {
                 took_us: None,
                 detail: Some("late".to_owned()),
             });
-            let entry = entry.clone();
+            let told = (entry.clone(), late.report.clone());
             if late.missing.is_empty() {
                 state.late = None;
             }
-            entry
+            told
         };
         tracing::warn!(workload = name, "it serves again, late");
         self.metrics.amended(&amended);
-        self.write_history(&amended);
+        self.write_history(&amended, report.as_deref());
         true
     }
 

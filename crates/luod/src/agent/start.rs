@@ -80,6 +80,7 @@ impl Agent {
     async fn go_on_jumping(self: &Rc<Self>, own: Option<Session>) {
         let begun = self.notes.update().ok().flatten();
         let began_us = begun.as_ref().and_then(|begun| begun.began_us);
+        let report = begun.as_ref().and_then(|begun| begun.report.clone());
         let id = begun.map(|begun| begun.id).unwrap_or_default();
         tracing::warn!(
             update = id,
@@ -91,7 +92,10 @@ impl Agent {
                 workload.state = WorkloadState::Left;
             }
             let began_us = began_us.unwrap_or_else(now_us);
-            let update = Update::new(id, began_us, Graph::default());
+            let update = Update {
+                report,
+                ..Update::new(id, began_us, Graph::default())
+            };
             update.gate.jump();
             state.update = Some(update);
         }
@@ -106,7 +110,12 @@ impl Agent {
 
     /// Cancels an update that an earlier process of this agent began in this boot.
     async fn end_interrupted(&self) -> std::io::Result<()> {
-        let Some(Begun { id, began_us }) = self.notes.update()? else {
+        let Some(Begun {
+            id,
+            began_us,
+            report,
+        }) = self.notes.update()?
+        else {
             if let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state {
                 tracing::warn!(
                     "the kernel is {state}, and not by luod: whoever did that has to cancel it \
@@ -123,7 +132,7 @@ impl Agent {
         self.notes.set_update(None)?;
         let release = kernel::release();
         let (now, began_us) = (now_us(), began_us.unwrap_or_else(now_us));
-        self.over(HistoryEntry {
+        let entry = HistoryEntry {
             update: id,
             outcome: Outcome::Cancelled,
             reason: Some("luod was restarted".to_owned()),
@@ -133,7 +142,8 @@ impl Agent {
             from_kernel: release.clone(),
             to_kernel: release,
             timeline: Vec::new(),
-        });
+        };
+        self.over(&entry, report.as_deref());
         Ok(())
     }
 

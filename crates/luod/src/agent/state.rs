@@ -117,6 +117,8 @@ pub(super) struct Update {
     pub(super) freeze: Moment,
     /// The kernel to jump into.
     pub(super) target: Target,
+    /// Where a picture of it is wanted when it is over.
+    pub(super) report: Option<String>,
     /// Bytes set aside for the record that is written once all stand still.
     pub(super) room: usize,
     /// Lines of the timeline that are in it.
@@ -141,6 +143,7 @@ impl Update {
             asked_to_freeze: Vec::new(),
             freeze: Moment::default(),
             target: Target::default(),
+            report: None,
             room: 0,
             recorded: 0,
             ear: None,
@@ -181,6 +184,8 @@ pub(super) struct Restore {
 pub(super) struct Late {
     /// What the history says of it.
     pub(super) entry: HistoryEntry,
+    /// Where a picture of it is wanted.
+    pub(super) report: Option<String>,
     /// When the first workload was asked to stand still.
     pub(super) freeze: Moment,
     /// Whether the workloads stood still when the machine jumped.

@@ -31,7 +31,7 @@ struct World {
     agent: Rc<Agent>,
     kernel: Fake,
     target: Target,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl World {
@@ -73,7 +73,7 @@ impl World {
                 initrd: None,
                 command_line: Some("liveupdate=on kho=on".into()),
             },
-            _folder: folder,
+            folder,
         }
     }
 
@@ -209,6 +209,7 @@ fn record(participants: &[(&str, &[&str], &[&str])]) -> Record {
         freeze: Moment::default(),
         frozen: true,
         from_kernel: "before".into(),
+        report: None,
         participants: participants.collect(),
         timeline: Vec::new(),
     }

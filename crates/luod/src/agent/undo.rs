@@ -38,7 +38,7 @@ impl Agent {
         let entry = {
             let mut state = self.state.borrow_mut();
             let update = state.update.take();
-            update.map(|update| HistoryEntry {
+            update.map(|update| (update.report, HistoryEntry {
                 update: update.id,
                 outcome: match why {
                     Error::CheckFailed { .. } => Outcome::Refused,
@@ -51,14 +51,14 @@ impl Agent {
                 from_kernel: kernel::release(),
                 to_kernel: kernel::release(),
                 timeline: lines(update.timeline),
-            })
+            }))
         };
         // No update is under way any more, so the sessions of lost workloads can go.
         for name in lost {
             self.forget(&name);
         }
-        if let Some(entry) = entry {
-            self.over(entry);
+        if let Some((report, entry)) = entry {
+            self.over(&entry, report.as_deref());
         }
         why
     }

@@ -49,7 +49,15 @@ impl Agent {
     /// # Errors
     /// As [`Error`] says; all is undone then.
     pub async fn prepare(&self, target: &Target) -> Result<String, Error> {
-        let id = self.begin()?;
+        self.prepare_and_report(target, None).await
+    }
+
+    async fn prepare_and_report(
+        &self,
+        target: &Target,
+        report: Option<&str>,
+    ) -> Result<String, Error> {
+        let id = self.begin(report)?;
         let result = match self.get_ready(target).await {
             Ok(()) => Ok(()),
             Err(why) => Err(self.undo(why).await),
@@ -57,7 +65,7 @@ impl Agent {
         result.map(|()| id)
     }
 
-    fn begin(&self) -> Result<String, Error> {
+    fn begin(&self, report: Option<&str>) -> Result<String, Error> {
         let (id, now) = (new_id(), now_us());
         self.state.borrow().phase.allows(KernelEvent::Prepare)?;
         self.heed_hang("PREPARE")?;
@@ -68,11 +76,15 @@ impl Agent {
         {
             let mut state = self.state.borrow_mut();
             let graph = state.graph();
-            state.update = Some(Update::new(id.clone(), now, graph));
+            state.update = Some(Update {
+                report: report.map(str::to_owned),
+                ..Update::new(id.clone(), now, graph)
+            });
         }
         let begun = Begun {
             id: id.clone(),
             began_us: Some(now),
+            report: report.map(str::to_owned),
         };
         if let Err(why) = self.notes.set_update(Some(&begun)) {
             tracing::error!("the update cannot be noted: {why}");
@@ -164,12 +176,12 @@ impl Agent {
     }
 
     /// Runs all of an update. It returns only if the update failed, and then the update has
-    /// been undone.
+    /// been undone. `report` says where a picture of it is wanted when it is over.
     ///
     /// # Errors
     /// As [`Error`] says, always.
-    pub async fn update(&self, target: &Target) -> Error {
-        if let Err(why) = self.prepare(target).await {
+    pub async fn update(&self, target: &Target, report: Option<&str>) -> Error {
+        if let Err(why) = self.prepare_and_report(target, report).await {
             return why;
         }
         if let Err(why) = self.freeze().await {
@@ -246,6 +258,7 @@ impl Agent {
         Record {
             update: update.map_or_else(String::new, |update| update.id.clone()),
             began_us: update.map_or(0, |update| update.began_us),
+            report: update.and_then(|update| update.report.clone()),
             freeze: update.map(|update| update.freeze).unwrap_or_default(),
             frozen: true,
             from_kernel: kernel::release(),

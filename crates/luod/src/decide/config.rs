@@ -156,7 +156,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 24] = [
+pub const CHECKS: [&str; 25] = [
     "file-kind",
     "file-limit",
     "file-memory",
@@ -166,6 +166,7 @@ pub const CHECKS: [&str; 24] = [
     "history",
     "jump-shutdown",
     "memory",
+    "report",
     "running-device",
     "running-image",
     "running-kexec",

@@ -71,6 +71,9 @@ pub struct Record {
     pub frozen: bool,
     /// The kernel's release.
     pub from_kernel: String,
+    /// Where a picture of the update is wanted when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
     /// The workloads that take part, by name.
     pub participants: Vec<Participant>,
     /// The timeline so far.
@@ -315,6 +318,7 @@ pub(crate) mod tests {
             },
             frozen: true,
             from_kernel: "7.3.4".into(),
+            report: None,
             participants: vec![Participant {
                 name: "cache".into(),
                 identity: Identity {

@@ -5,8 +5,10 @@
 //! |---|---|
 //! | `notes` | for the agent itself, if it is started anew in the same boot |
 //! | `history` | the updates that are over, for administrators |
+//! | `picture` | an update that is over as a picture, where that is wanted |
 //! | `metrics` | counters and gauges, for Prometheus |
 
 pub mod history;
 pub mod metrics;
 pub mod notes;
+pub mod picture;

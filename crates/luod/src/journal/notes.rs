@@ -36,6 +36,8 @@ pub struct Begun {
     pub id: String,
     /// When it began: microseconds since 1970. None if an earlier version noted it.
     pub began_us: Option<u64>,
+    /// Where a picture of it is wanted when it is over.
+    pub report: Option<String>,
 }
 
 /// A workload that has sessions in the descriptor store.
@@ -99,11 +101,17 @@ impl Notes {
             return Ok(None);
         };
         let text = String::from_utf8_lossy(&bytes);
-        let mut words = text.split_whitespace();
+        let mut lines = text.lines();
+        let mut words = lines.next().unwrap_or_default().split_whitespace();
         let id = words.next().unwrap_or_default().to_owned();
         // An earlier version has noted the id alone.
         let began_us = words.next().and_then(|word| word.parse().ok());
-        Ok(Some(Begun { id, began_us }))
+        let report = lines.next().map(str::to_owned);
+        Ok(Some(Begun {
+            id,
+            began_us,
+            report,
+        }))
     }
 
     /// Notes the update that is under way.
@@ -112,9 +120,15 @@ impl Notes {
     /// As the file system answers.
     pub fn set_update(&self, update: Option<&Begun>) -> io::Result<()> {
         match update {
-            Some(Begun { id, began_us }) => {
+            Some(Begun {
+                id,
+                began_us,
+                report,
+            }) => {
                 let began_us = began_us.map(|time| time.to_string()).unwrap_or_default();
-                self.write("update", format!("{id} {began_us}\n").as_bytes())
+                let report = report.iter().map(|path| format!("{path}\n"));
+                let report: String = report.collect();
+                self.write("update", format!("{id} {began_us}\n{report}").as_bytes())
             }
             None => {
                 self.remove("jumping")?;
@@ -280,6 +294,7 @@ mod tests {
         let begun = Begun {
             id: "u-1".into(),
             began_us: Some(7),
+            report: Some("/var/lib/luod/a picture.svg".into()),
         };
         notes.set_update(Some(&begun)).unwrap();
         notes.set_record(Some(b"bytes")).unwrap();

@@ -21,8 +21,9 @@ pub(super) async fn dispatch(
         Ok(method) => method,
         Err(refusal) => return Ok(Some(Err(refusal))),
     };
-    if let Method::Update { target } = method {
-        return update(served, target, asked.more).await.map(Some);
+    if let Method::Update { target, report } = method {
+        let wanted = (target, report);
+        return update(served, wanted, asked.more).await.map(Some);
     }
     // An update is called off as soon as that is read.
     let ending = match &method {
@@ -67,7 +68,7 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
         Method::Freeze => agent.freeze().await.map(|()| done()),
         Method::Kexec => Err(agent.jump().await),
         Method::Cancel { reason } => agent.cancel(reason.as_deref()).await.map(|()| done()),
-        Method::Update { target } => Err(agent.update(&target).await),
+        Method::Update { target, report } => Err(agent.update(&target, report.as_deref()).await),
         Method::Finish { release_unclaimed } => {
             let released = agent.finish(release_unclaimed).await?;
             Ok(with(Finished { released }))
@@ -87,14 +88,14 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
 /// not return, for the machine jumps.
 async fn update(
     served: &mut Served<'_>,
-    target: Target,
+    (target, report): (Target, Option<String>),
     more: bool,
 ) -> std::result::Result<Result, End> {
     let agent = Rc::clone(served.agent);
     let mut lines = agent.watch();
     let (tell, mut told) = oneshot::channel();
     tokio::task::spawn_local(async move {
-        let _ = tell.send(agent.update(&target).await);
+        let _ = tell.send(agent.update(&target, report.as_deref()).await);
     });
     loop {
         let next = async {

@@ -66,6 +66,7 @@ fn begun() -> Begun {
     Begun {
         id: "u-1".into(),
         began_us: Some(now_us() - 10_000_000),
+        report: None,
     }
 }
 

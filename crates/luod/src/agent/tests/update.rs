@@ -168,6 +168,61 @@ fn who_is_waited_for_is_told_with_what_is_left() {
 }
 
 #[test]
+fn a_report_is_written_whatever_comes_of_the_update() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let path = world.folder.path().join("update.svg");
+        let report = path.to_str();
+        let update = world.agent.update(&world.target, report);
+        let vetoes = async {
+            let event = peer.heard().await;
+            let (agent, caller) = (&world.agent, &peer.caller);
+            agent.answer(caller, &event.update, Step::Prepare, Some("no")).unwrap();
+        };
+        tokio::join!(update, vetoes);
+        let picture = std::fs::read_to_string(&path).unwrap();
+        assert!(picture.contains("cancelled"), "{picture}");
+
+        // One that cannot be written is found out before anybody is asked.
+        let bad = world.folder.path().join("missing/update.svg");
+        let refused = world.agent.update(&world.target, bad.to_str()).await;
+        assert!(matches!(refused, Refusal::CheckFailed { .. }), "{refused}");
+        assert!(refused.to_string().contains("the report cannot be written"), "{refused}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert!(peer.inbox.take().is_none());
+    });
+}
+
+#[test]
+fn a_report_is_written_in_the_next_kernel() {
+    run(async {
+        let (before, mut peer) = with_one().await;
+        let path = before.folder.path().join("update.svg");
+        let update = before.agent.update(&before.target, path.to_str());
+        let agrees = async {
+            agrees(&before, &mut peer, Step::Prepare).await;
+            agrees(&before, &mut peer, Step::Freeze).await;
+        };
+        // The made-up kernel refuses the jump after all was written.
+        tokio::join!(update, agrees);
+        std::fs::remove_file(&path).unwrap();
+        let record = Record::decode(&before.kernel.record()).unwrap();
+        assert!(record.frozen);
+
+        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+        let agent = &world.agent;
+        agent.begin_restore(record, Progress::default());
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        let picture = std::fs::read_to_string(&path).unwrap();
+        assert!(picture.contains("completed"), "{picture}");
+    });
+}
+
+#[test]
 fn a_jump_by_somebody_else_finds_a_record() {
     run(async {
         let (before, _peer) = prepared().await;

@@ -9,7 +9,7 @@ use crate::text::took;
 
 /// What a bar stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Meaning {
+pub(crate) enum Meaning {
     /// The kernel does something.
     Kernel,
     /// A workload was asked and has agreed.
@@ -23,7 +23,7 @@ pub(super) enum Meaning {
 }
 
 impl Meaning {
-    pub(super) const ALL: [Self; 5] = [
+    pub(crate) const ALL: [Self; 5] = [
         Self::Kernel,
         Self::Step,
         Self::Still,
@@ -32,7 +32,7 @@ impl Meaning {
     ];
 
     /// For people.
-    pub(super) fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Self::Kernel => "the kernel is at work",
             Self::Step => "gets ready",
@@ -45,21 +45,21 @@ impl Meaning {
 
 /// A stretch of time in a lane.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Bar {
+pub(crate) struct Bar {
     /// Microseconds since 1970.
-    pub(super) from: u64,
-    pub(super) to: u64,
-    pub(super) meaning: Meaning,
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    pub(crate) meaning: Meaning,
     /// All that is known about it.
-    pub(super) words: String,
+    pub(crate) words: String,
 }
 
 /// The lanes by name, the kernel's among them if it has any; and from when to when not all
 /// served, if there was a jump.
-pub(super) struct Lanes {
-    pub(super) kernel: Vec<Bar>,
-    pub(super) workloads: BTreeMap<String, Vec<Bar>>,
-    pub(super) blackout: Option<(u64, u64)>,
+pub(crate) struct Lanes {
+    pub(crate) kernel: Vec<Bar>,
+    pub(crate) workloads: BTreeMap<String, Vec<Bar>>,
+    pub(crate) blackout: Option<(u64, u64)>,
 }
 
 /// A lane that grows.
@@ -153,7 +153,7 @@ fn words(event: &TimelineEvent, lasted: u64) -> String {
 }
 
 /// Sorts an update's timeline into lanes.
-pub(super) fn lanes(entry: &HistoryEntry) -> Lanes {
+pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
     let mut kernel = Lane::default();
     let mut workloads: BTreeMap<&str, Lane> = BTreeMap::new();
     let (mut updated, mut asked, mut served) = (None, None, None);

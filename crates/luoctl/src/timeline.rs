@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Timelines, as people read them: pure functions of what the agent tells.
 
-mod lanes;
-mod svg;
-
-pub use svg::svg;
+pub use luo_timeline::svg;
 
 use std::collections::BTreeMap;
 

@@ -6,7 +6,7 @@
 
 use luo_varlink::{HistoryEntry, Outcome, PhaseTime};
 
-use super::lanes::{Bar, Lanes, Meaning, lanes};
+use crate::lanes::{Bar, Lanes, Meaning, lanes};
 use crate::text::{date, plain, took, xml};
 
 /// Pixels.

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An update that is over, as a picture; and times, sizes and the words of others as people
+//! read them. `luoctl` shows both, and `luod` writes the picture that `luoctl update --report`
+//! has asked for. Pure functions: nothing is read or written here.
+//!
+//! | file | contents |
+//! |---|---|
+//! | [`text`] | times, sizes, words |
+//! | `lanes` | what each workload did, and when |
+//! | `svg` | the picture |
+#![forbid(unsafe_code)]
+
+mod lanes;
+mod svg;
+pub mod text;
+
+pub use svg::svg;
