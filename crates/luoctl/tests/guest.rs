@@ -5,6 +5,7 @@
 //! luod                            starts the agent
 //! workload NAME [WORDS]           starts a workload, and waits until it is registered
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
+//! terminal ANSWER luoctl ARGS     runs it on a terminal, and answers what it asks
 //! interrupt PHASE luoctl ARGS     runs it, and interrupts it once the agent is in a phase
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! kexec                           jumps without luod
@@ -20,7 +21,7 @@
 
 use std::env;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
@@ -92,6 +93,10 @@ fn machine(script: &str) -> Result {
             "luoctl" => luoctl(line, &words)?,
             "interrupt" => match words.as_slice() {
                 [phase, "luoctl", words @ ..] => interrupt(line, phase, words)?,
+                _ => return Err(format!("no such line: {line}").into()),
+            },
+            "terminal" => match words.as_slice() {
+                [answer, "luoctl", words @ ..] => terminal(line, answer, words)?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "jump" => match words.as_slice() {
@@ -194,6 +199,39 @@ fn begins(path: &str) -> Result {
     let text = std::fs::read_to_string(path)?;
     let word = text.split_whitespace().next().unwrap_or_default();
     println!("{} begins with {word}", path.rsplit('/').next().unwrap_or_default());
+    Ok(())
+}
+
+/// As somebody at a terminal would.
+fn terminal(line: &str, answer: &str, words: &[&str]) -> Result {
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    grantpt(&ours)?;
+    unlockpt(&ours)?;
+    let path = ptsname(&ours, Vec::new())?.into_string()?;
+    let theirs = File::options().read(true).write(true).open(path)?;
+    let mut child = command(words)
+        .env("NO_COLOR", "1")
+        .stdin(theirs.try_clone()?)
+        .stdout(theirs.try_clone()?)
+        .stderr(theirs)
+        .spawn()?;
+    let mut ours = File::from(ours);
+    let mut seen = String::new();
+    let mut is_answered = false;
+    loop {
+        let mut bytes = [0; 4096];
+        // The end of the last that has it open is EIO.
+        let Ok(length @ 1..) = ours.read(&mut bytes) else {
+            break;
+        };
+        seen += &String::from_utf8_lossy(&bytes[..length]);
+        if seen.contains("[y/N]") && !is_answered {
+            is_answered = true;
+            writeln!(ours, "{answer}")?;
+        }
+    }
+    println!("$ {line}\n{seen}[exit {:?}]\n", child.wait()?.code());
     Ok(())
 }
 

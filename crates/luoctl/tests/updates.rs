@@ -264,6 +264,34 @@ fn a_report_is_there_when_it_is_over() {
 }
 
 #[test]
+fn on_a_terminal_it_asks_and_says_who_is_waited_for() {
+    let script = "
+        luod
+        workload cache hang=freeze
+        terminal n luoctl update
+        luoctl history
+        terminal yes luoctl update
+        terminal - luoctl update --yes
+        terminal - luoctl update --kernel /nonexistent
+    ";
+    let machine = Machine::new("freeze_deadline = 3").boot(script);
+    let output = machine.run();
+    let parts: Vec<_> = output.split("$ ").skip(1).collect();
+    let [no, history, yes, unasked, impossible] = parts.as_slice() else {
+        panic!("{output}");
+    };
+    // What will happen is said before anybody is asked.
+    let (before, after) = no.split_once("go on? [y/N]").unwrap();
+    assert!(before.contains("an update can begin") && before.contains("freeze  cache"), "{no}");
+    assert!(after.contains("nothing was done") && after.ends_with("[exit Some(1)]\n\n"), "{no}");
+    assert!(history.contains("no update has been made"), "{history}");
+    assert!(yes.contains("[y/N]") && yes.contains("did not answer"), "{yes}");
+    assert!(yes.contains("  waiting for cache, ") && yes.contains(" s left"), "{yes}");
+    assert!(!unasked.contains("[y/N]") && unasked.contains("did not answer"), "{unasked}");
+    assert!(!impossible.contains("[y/N]") && impossible.contains("obstacle"), "{impossible}");
+}
+
+#[test]
 fn somebody_else_jumps() {
     let before = "
         luod

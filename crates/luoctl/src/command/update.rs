@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl update`
 
-use std::io;
+use std::io::{self, BufRead, IsTerminal};
 use std::path::PathBuf;
 
 use luo_client::agent::Error;
@@ -17,7 +17,7 @@ use crate::interrupt::Cancels;
 use crate::timeline::{self, Since};
 
 /// All of an update: check, prepare, freeze, jump; each line of the timeline as it
-/// happens. The connection ends with the jump, which is success. ^C has luod cancel, and is
+/// happens. On a terminal it says before what will happen, and asks. The connection ends with the jump, which is success. ^C has luod cancel, and is
 /// answered; ^C once more does not wait for the answer. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
@@ -28,6 +28,9 @@ pub struct Args {
     /// /var/lib/luod.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
+    /// Does not ask. Where no terminal is nobody is asked anyhow.
+    #[arg(long, short)]
+    yes: bool,
 }
 
 impl Args {
@@ -63,6 +66,16 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if context.dry_run {
         return dry::update(context, &target);
     }
+    if !args.yes && !context.json && is_at_a_terminal() {
+        match dry::update(context, &target)? {
+            Exit::Done => {}
+            refused => return Ok(refused),
+        }
+        if !agrees(context)? {
+            context.out.line("nothing was done")?;
+            return Ok(Exit::Refused);
+        }
+    }
     let mut admin = context.admin()?;
     let cancels = Cancels::on_interrupt(&context.folder)?;
     let mut seen = Seen::default();
@@ -86,6 +99,21 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         return Ok(Exit::Done);
     }
     jumping(context, seen.update)
+}
+
+fn is_at_a_terminal() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// Asks whoever has seen what will happen.
+fn agrees(context: &mut Context) -> Result<bool> {
+    context
+        .out
+        .text("\nthe machine jumps into another kernel; go on? [y/N] ")?;
+    let mut answer = String::new();
+    io::stdin().lock().read_line(&mut answer)?;
+    let answer = answer.trim().to_lowercase();
+    Ok(matches!(answer.as_str(), "y" | "yes"))
 }
 
 impl Seen {
