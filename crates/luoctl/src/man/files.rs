@@ -126,7 +126,8 @@ const PAGES: [Page; 2] = [
              luo.",
             "Without any rule a service owns the name of its unit and all that begins with it and a \
              dot (cache.service: `cache`, `cache.index`), a user outside of services `uid-1000` and \
-             `uid-1000.*`, and root outside of services every name. A rule allows some more. Who is \
+             `uid-1000.*`, and root outside of units every name; a scope (machine-qemu*.scope, \
+             docker-*.scope) nothing. A rule allows some more. Who is \
              refused is told the rule that would allow it.",
         ],
         tables: &[

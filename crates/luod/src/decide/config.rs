@@ -247,6 +247,10 @@ impl Config {
                        that of the image or of the running kernel";
             return Err(("command_line", why.to_owned()));
         }
+        if self.workload.contains_key("") {
+            let why = "a workload has a name, or write a pattern like \"vm-*\"".to_owned();
+            return Err(("[workload.\"\"", why));
+        }
         let mut ignored = self.checks.ignore.iter();
         if let Some(unknown) = ignored.find(|name| !CHECKS.contains(&name.as_str())) {
             let why = format!(

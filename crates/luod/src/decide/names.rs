@@ -62,9 +62,29 @@ pub fn own(identity: &Identity) -> String {
     }
 }
 
-/// Whether a name is an identity's own. Root, if it is no service, owns all names.
+/// Whether an identity is a scope: processes that a container's or a guest's manager has put
+/// together. A scope has another name each time, so it owns what a rule gives it, and nothing
+/// by its name.
+#[must_use]
+pub fn is_scope(identity: &Identity) -> bool {
+    let unit = identity.unit.as_deref();
+    unit.is_some_and(|unit| unit.ends_with(".scope"))
+}
+
+/// Whether what one identity has left may be another's: it is the same, or both are scopes of
+/// the same user. That such a one may own the name is asked of the policy besides.
+#[must_use]
+pub fn is_same(left: &Identity, now: &Identity) -> bool {
+    let is_user = (left.uid, left.gid) == (now.uid, now.gid);
+    is_user && (left.unit == now.unit || is_scope(left) && is_scope(now))
+}
+
+/// Whether a name is an identity's own. Root, if it is no unit, owns all names.
 #[must_use]
 pub fn is_own(identity: &Identity, name: &str) -> bool {
+    if is_scope(identity) {
+        return false;
+    }
     if identity.uid == 0 && identity.unit.is_none() {
         return true;
     }
@@ -123,6 +143,21 @@ mod tests {
         assert!(is_own(&vmm, &own) && is_own(&vmm, &format!("{own}.ram")));
         // Two units never own the same name.
         assert!(!is_own(&vmm, "vmm@g-1"));
+    }
+
+    #[test]
+    fn a_scope_owns_nothing_by_its_name() {
+        let scope = identity(0, Some("machine-qemu\\x2d1\\x2dguest.scope"));
+        for name in ["anything", "machine-qemu\\x2d1\\x2dguest", "uid-0"] {
+            assert!(!is_own(&scope, name), "{name}");
+        }
+        let later = identity(0, Some("machine-qemu\\x2d2\\x2dguest.scope"));
+        assert!(is_same(&scope, &later) && is_same(&scope, &scope));
+        assert!(!is_same(&scope, &identity(7, later.unit.as_deref())));
+        for other in [None, Some("cache.service")] {
+            assert!(!is_same(&scope, &identity(0, other)));
+            assert!(!is_same(&identity(0, other), &scope));
+        }
     }
 
     #[test]

@@ -17,6 +17,8 @@
 //! Without a file a service owns the names that begin with its own, see
 //! [`crate::decide::names::own`].
 
+use std::fmt;
+
 use luo_varlink::Identity;
 use serde::Deserialize;
 use wildmatch::WildMatch;
@@ -97,16 +99,43 @@ pub enum BadPolicy {
     #[error("{0}")]
     Syntax(#[from] toml::de::Error),
     /// A rule fits everybody, which is certainly a mistake.
-    #[error("rule {0} of [[allow]] names neither unit nor uid nor gid")]
-    ForEverybody(usize),
+    #[error("{0} names neither unit nor uid nor gid: say whom it is for")]
+    ForEverybody(Which),
     /// A rule that allows nothing and limits nothing.
-    #[error(
-        "rule {0} of [[allow]] has neither names nor limits: add names = [\"...\"], or remove it"
-    )]
-    ForNothing(usize),
+    #[error("{0} has neither names nor limits: add names = [\"...\"], or remove it")]
+    ForNothing(Which),
     /// A pattern that fits nothing.
-    #[error("rule {0} of [[allow]] has an empty pattern: write a name, or * for all")]
-    Empty(usize),
+    #[error("{0} has an empty pattern: write a name, or * for all")]
+    Empty(Which),
+}
+
+/// A rule, as it is found in the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Which {
+    /// Counted from 1.
+    number: usize,
+    /// Where it begins, if it has a table of its own.
+    line: Option<usize>,
+}
+
+impl Which {
+    fn of(text: &str, index: usize) -> Self {
+        let begins = |line: &str| line.trim_start().starts_with("[[allow]]");
+        let mut lines = text.lines().enumerate().filter(|(_, line)| begins(line));
+        Self {
+            number: index + 1,
+            line: lines.nth(index).map(|(at, _)| at + 1),
+        }
+    }
+}
+
+impl fmt::Display for Which {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        write!(f, "rule {} of [[allow]]", self.number)
+    }
 }
 
 impl Policy {
@@ -118,15 +147,15 @@ impl Policy {
         let policy: Self = toml::from_str(text)?;
         for (index, rule) in policy.allow.iter().enumerate() {
             if rule.unit.is_none() && rule.uid.is_none() && rule.gid.is_none() {
-                return Err(BadPolicy::ForEverybody(index + 1));
+                return Err(BadPolicy::ForEverybody(Which::of(text, index)));
             }
             let limits = rule.sessions.is_some() || rule.files.is_some() || rule.bytes.is_some();
             if rule.names.is_empty() && !limits {
-                return Err(BadPolicy::ForNothing(index + 1));
+                return Err(BadPolicy::ForNothing(Which::of(text, index)));
             }
             let patterns = rule.names.iter().chain(&rule.unit);
             if patterns.into_iter().any(String::is_empty) {
-                return Err(BadPolicy::Empty(index + 1));
+                return Err(BadPolicy::Empty(Which::of(text, index)));
             }
         }
         Ok(policy)
@@ -148,10 +177,19 @@ impl Policy {
         if names::is_own(identity, name) || self.rules(identity).any(listed) {
             return Ok(());
         }
-        let own = names::own(identity);
+        let own = match names::is_scope(identity) {
+            // Its rule is to fit the next one, too.
+            true => "of which a scope has none, for its own changes; with a * for what changes \
+                     in it"
+                .to_owned(),
+            false => {
+                let own = names::own(identity);
+                format!("which are '{own}' and '{own}.*';")
+            }
+        };
         Err(format!(
-            "'{name}' is not {identity}'s own, which are '{own}' and '{own}.*'; these lines in \
-             the policy file would allow it:\n{}",
+            "'{name}' is not {identity}'s own, {own} these lines in the policy file would allow \
+             it:\n{}",
             rule_for(identity, name)
         ))
     }
@@ -242,6 +280,7 @@ mod tests {
             identity(990, 990, Some("cache.service")),
             identity(990, 990, Some("vmm@g\\x2d1.service")),
             identity(1000, 100, None),
+            identity(0, 0, Some("machine-qemu\\x2d1\\x2dguest.scope")),
         ] {
             let refusal = Policy::default().may_own(&who, "vm-1").unwrap_err();
             let (_, rule) = refusal.split_once(":\n").unwrap();
@@ -256,26 +295,30 @@ mod tests {
         for (text, expected) in [
             (
                 "uid = 7",
-                "rule 1 of [[allow]] has neither names nor limits",
+                "line 2: rule 1 of [[allow]] has neither names nor limits",
             ),
             (
                 "uid = 7\nnames = []",
-                "rule 1 of [[allow]] has neither names nor limits",
+                "line 2: rule 1 of [[allow]] has neither names nor limits",
             ),
             (
                 "unit = \"\"\nnames = [\"x\"]",
-                "rule 1 of [[allow]] has an empty pattern",
+                "line 2: rule 1 of [[allow]] has an empty pattern",
             ),
             (
                 "uid = 7\nnames = [\"\"]",
-                "rule 1 of [[allow]] has an empty pattern",
+                "line 2: rule 1 of [[allow]] has an empty pattern",
             ),
         ] {
-            let error = Policy::parse(&format!("[[allow]]\n{text}")).unwrap_err();
+            let error = Policy::parse(&format!("\n[[allow]]\n{text}")).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{text}: {error}");
         }
-        let error = Policy::parse("[[allow]]\nnames = [\"*\"]").unwrap_err();
-        assert!(error.to_string().contains("rule 1"), "{error}");
+        let text = "[[allow]]\nuid = 7\nnames = [\"a\"]\n\n[[allow]]\nnames = [\"*\"]";
+        let error = Policy::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with("line 5: rule 2 of [[allow]] names neither"), "{error}");
+        let text = "allow = [{names = [\"*\"]}]";
+        let error = Policy::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with("rule 1 of [[allow]] names neither"), "{error}");
         assert!(Policy::parse("[limits]\nsesions = 3").is_err());
         assert!(Policy::parse("allow = 3").is_err());
     }

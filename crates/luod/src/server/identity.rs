@@ -65,18 +65,23 @@ fn has_ended(process: BorrowedFd<'_>) -> bool {
     !matches!(poll(&mut fds, Some(&now)), Ok(0))
 }
 
-/// The service in the text of `/proc/PID/cgroup`: the first part of the path in the
-/// unified hierarchy that is no slice, if it is a service of the machine. The service, the
-/// user or the container gives the groups below that whatever names it likes. Sessions and
-/// containers have changing names, so processes in them count by their user only.
+/// The unit in the text of `/proc/PID/cgroup`: the first part of the path in the unified
+/// hierarchy that is no slice, if it is a service or a scope of the machine. The service, the
+/// user or the container gives the groups below that whatever names it likes. Those in a
+/// user's sessions and units count by their user only.
 fn unit(text: &str) -> Option<String> {
     let unified = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let mut parts = unified.split('/');
+    let is_users = unified.starts_with("user.slice/");
     let first = parts.find(|part| !part.ends_with(".slice"))?;
-    let name = first.strip_suffix(".service")?;
-    // The manager of a user is not a service of the machine.
-    let is_own = !name.is_empty() && !name.starts_with("user@");
-    is_own.then(|| first.to_owned())
+    let is_unit = match first.rsplit_once('.')? {
+        ("", _) => false,
+        // The manager of a user is not a service of the machine.
+        (name, "service") => !name.starts_with("user@"),
+        (name, "scope") => !is_users && name != "init",
+        _ => false,
+    };
+    is_unit.then(|| first.to_owned())
 }
 
 #[cfg(test)]
@@ -103,8 +108,13 @@ mod tests {
             // A group below a container or a service has a name of their choice.
             (
                 "0::/machine.slice/machine-a.scope/system.slice/cache.service\n",
-                None,
+                Some("machine-a.scope"),
             ),
+            (
+                "0::/machine.slice/machine-qemu\\x2d1\\x2dguest.scope/libvirt/emulator\n",
+                Some("machine-qemu\\x2d1\\x2dguest.scope"),
+            ),
+            ("0::/init.scope\n", None),
             (
                 "0::/system.slice/vmm.service/cache.service\n",
                 Some("vmm.service"),

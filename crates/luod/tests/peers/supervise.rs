@@ -153,7 +153,7 @@ fn the_configuration_can_be_checked() {
     assert!(text.contains("luod.toml: line 3: ignore: there is no check"), "{text}");
     let (code, text) = check("", "[[allow]]\nuid = 7");
     assert_eq!(code, Some(78));
-    assert!(text.contains("policy.toml: rule 1"), "{text}");
+    assert!(text.contains("policy.toml: line 1: rule 1"), "{text}");
 }
 
 #[test]

@@ -40,3 +40,31 @@ fn an_update_ends_by_the_configuration_that_it_began_with() {
         assert_eq!(world.agent.history().last(1).unwrap().updates.len(), 1);
     });
 }
+
+#[test]
+fn the_next_scope_gets_what_one_has_left() {
+    run(async {
+        let rule = "[[allow]]\nunit = \"machine-qemu*.scope\"\nnames = [\"vm*\"]\n";
+        let scope = |connection, unit: &str| {
+            let mut peer = Peer::new(connection, 0);
+            peer.caller.identity.unit = Some(unit.to_owned());
+            peer
+        };
+        let world = World::new(rule, Fake::with_incoming(&["vm.ram"]));
+        let mut record = record(&[("vm", &["vm.ram"], &[])]);
+        let left = scope(1, "machine-qemu\\x2d1\\x2dguest.scope");
+        record.participants[0].identity = left.caller.identity.clone();
+        world.agent.begin_restore(record, Progress::default());
+        // Neither root itself nor a scope that no rule names.
+        let mut root = Peer::new(2, 0);
+        let refused = root.register(&world, "vm", &[]).unwrap_err();
+        assert!(refused.to_string().contains("has sessions of"), "{refused}");
+        let mut other = scope(3, "docker-0123.scope");
+        let refused = other.register(&world, "vm", &[]).unwrap_err();
+        assert!(refused.to_string().contains("of which a scope has none"), "{refused}");
+        let mut next = scope(4, "machine-qemu\\x2d2\\x2dguest.scope");
+        next.register(&world, "vm", &[]).unwrap();
+        let (claimed, _) = world.agent.claim(&next.caller, "vm.ram").await.unwrap();
+        assert!(claimed.incoming);
+    });
+}
