@@ -202,11 +202,11 @@ pub enum BadConfig {
     },
 }
 
-/// The line in which a key is set: the first that begins with it.
+/// The line in which a key is set, or a table begins: the first that begins with it.
 fn line_of(text: &str, key: &str) -> usize {
     let is_set = |line: &str| {
         let rest = line.trim_start().strip_prefix(key);
-        rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']']))
     };
     text.lines().position(is_set).map_or(1, |index| index + 1)
 }
@@ -384,6 +384,10 @@ mod tests {
             (
                 "[target]\n\ncommand_line = \" \"",
                 "line 3: command_line: an empty",
+            ),
+            (
+                "\n\n[workload.\"\"]\nfreeze_deadline = 3",
+                "line 3: [workload.\"\": a workload has a name",
             ),
             ("[checks]\nroot = \"root\"", "line 2: root: a path"),
             (
