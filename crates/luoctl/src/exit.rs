@@ -32,13 +32,15 @@ pub enum Exit {
     Protocol,
     /// This user is not allowed to.
     Permission,
+    /// Luod's configuration cannot be used.
+    Config,
     /// ^C was pressed for the second time.
     Interrupted,
 }
 
 impl Exit {
     /// All exit codes, in the order of their numbers.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Done,
         Self::Refused,
         Self::Usage,
@@ -52,6 +54,7 @@ impl Exit {
         Self::TimedOut,
         Self::Protocol,
         Self::Permission,
+        Self::Config,
         Self::Interrupted,
     ];
 
@@ -75,6 +78,7 @@ impl Exit {
             Self::TimedOut => (75, "the agent did not answer in time; try again"),
             Self::Protocol => (76, "the agent is of another version"),
             Self::Permission => (77, "this user may not"),
+            Self::Config => (78, "luod's configuration cannot be used"),
             Self::Interrupted => (130, "interrupted for the second time; the agent goes on"),
         }
     }

@@ -292,6 +292,29 @@ fn on_a_terminal_it_asks_and_says_who_is_waited_for() {
 }
 
 #[test]
+fn a_check_without_luod() {
+    let script = "
+        luoctl check
+        luoctl check --offline --config FOLDER/luod.toml
+        luoctl check --offline --config FOLDER/luod.toml --kernel /nonexistent
+        luoctl check --offline --config FOLDER/policy.toml
+        luoctl check --config FOLDER/luod.toml
+    ";
+    let output = Machine::new("").boot(script).run();
+    let parts: Vec<_> = output.split("$ ").skip(1).collect();
+    let [online, offline, bad, config, not_alone] = parts.as_slice() else {
+        panic!("{output}");
+    };
+    assert!(online.contains("[exit Some(69)]"), "{online}");
+    assert!(offline.contains("ok       target-image:"), "{offline}");
+    assert!(offline.contains("unknown  workloads: luod was not asked"), "{offline}");
+    assert!(offline.contains("an update can begin\n") && !offline.contains("[exit"), "{offline}");
+    assert!(bad.contains("failed   target-image:") && bad.contains("[exit Some(1)]"), "{bad}");
+    assert!(config.contains("policy.toml") && config.contains("[exit Some(78)]"), "{config}");
+    assert!(not_alone.contains("--offline"), "{not_alone}");
+}
+
+#[test]
 fn somebody_else_jumps() {
     let before = "
         luod

@@ -32,7 +32,7 @@ use crate::server::{self, Sockets};
 const DESCRIPTORS: u64 = 65_536;
 
 /// The configuration that is read if no other is named.
-const CONFIG: &str = "/etc/luod/luod.toml";
+pub const CONFIG: &str = "/etc/luod/luod.toml";
 
 /// The policy that is read if no other is named.
 const POLICY: &str = "/etc/luod/policy.toml";
@@ -57,10 +57,18 @@ struct Cli {
     command: Option<Command>,
 }
 
+/// Reads a configuration. The default file may be missing.
+///
+/// # Errors
+/// It cannot be read or used.
+pub fn config(path: &Path) -> Result<Config> {
+    let config = Config::parse(&read(path, CONFIG)?);
+    config.with_context(|| path.display().to_string())
+}
+
 impl Cli {
     fn settings(&self) -> Result<(Config, Policy)> {
-        let config = Config::parse(&read(&self.config, CONFIG)?);
-        let config = config.with_context(|| self.config.display().to_string())?;
+        let config = config(&self.config)?;
         let policy = Policy::parse(&read(&self.policy, POLICY)?);
         let policy = policy.with_context(|| self.policy.display().to_string())?;
         Ok((config, policy))

@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl check`
 
-use luo_varlink::{CheckStatus, Report};
+use std::path::{Path, PathBuf};
+
+use luo_varlink::{CheckStatus, Report, Target};
 
 use super::context::Context;
 use super::target;
 use crate::document::Checked;
 use crate::exit::Exit;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::output::{Paint, Tone};
 use crate::text::{count, plain_lines};
 
@@ -16,11 +18,21 @@ use crate::text::{count, plain_lines};
 pub struct Args {
     #[command(flatten)]
     target: target::Args,
+    /// Checks without luod: the running kernel, the target and the memory, by luod's
+    /// configuration, and no workloads.
+    #[arg(long)]
+    offline: bool,
+    /// Luod's configuration, with --offline.
+    #[arg(long, value_name = "FILE", default_value = luod::command::CONFIG, requires = "offline")]
+    config: PathBuf,
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let target = args.target.target()?;
-    let report = context.admin()?.check(&target)?;
+    let report = match args.offline {
+        true => offline(&args.config, &target)?,
+        false => context.admin()?.check(&target)?,
+    };
     let exit = verdict(&report);
     if context.json {
         context.out.document(&Checked { report, plan: None })?;
@@ -29,6 +41,14 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         context.out.text(&text)?;
     }
     Ok(exit)
+}
+
+fn offline(path: &Path, target: &Target) -> Result<Report> {
+    let config = luod::command::config(path).map_err(|why| {
+        let message = format!("{why:#}");
+        Failure::new(Exit::Config, "config", message).next("luod does not start with it, either")
+    })?;
+    Ok(luod::agent::offline(&config, target))
 }
 
 /// How a report ends the command.

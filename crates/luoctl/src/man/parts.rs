@@ -63,6 +63,10 @@ pub(super) fn end(page: &str) -> End {
                     "luoctl check --kernel /boot/vmlinuz-7.3.5 --initrd /boot/initrd.img-7.3.5",
                 ),
                 (
+                    "Check where luod does not run.",
+                    "luoctl check --offline --kernel /boot/vmlinuz-7.3.5",
+                ),
+                (
                     "For a script: names of what failed.",
                     "luoctl check --json | jq -r '.report.checks[]|select(.status==\"failed\").name'",
                 ),

@@ -17,10 +17,10 @@ use rustix::process::{Resource, getrlimit};
 
 use super::Agent;
 use super::timeline::Line;
-use crate::decide::config::{CHECKS, Jump};
+use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
 use crate::journal::picture;
-use crate::kernel::{Probe, command_line};
+use crate::kernel::{Kernel, Linux, Probe, command_line};
 
 /// The formats that the kernels' handlers write, which the orchestrator does not list.
 const HANDLERS: [&str; 2] = ["kho-v4", "memfd-v2"];
@@ -37,6 +37,47 @@ struct Subject {
     probe: Probe,
     target: Target,
     files: Vec<(String, Facts)>,
+}
+
+/// The checks without an agent, by its configuration: they know no workloads and no files that
+/// those have declared.
+#[must_use]
+pub fn offline(config: &Config, target: &Target) -> Report {
+    let kernel = Linux::default();
+    let none = Probe {
+        orchestrator: Orchestrator::None,
+        state: None,
+        handover_abi: None,
+        contract_abi: None,
+    };
+    let (probe, unknown) = match kernel.is_free().and_then(|()| kernel.probe()) {
+        Ok(probe) => (probe, None),
+        Err(why) => (none, Some(why)),
+    };
+    let root = &config.checks.root;
+    let subject = Subject {
+        system: System::at(root),
+        probe,
+        target: config.complete(target),
+        files: Vec::new(),
+    };
+    let mut checks = subject.checks();
+    if config.jump == Jump::Systemctl {
+        checks.push(crate::manager::shutdown::check(root));
+    }
+    checks.extend(unknown.map(|why| Check {
+        name: "running-device".to_owned(),
+        status: CheckStatus::Unknown,
+        found: why.to_string(),
+        remedy: None,
+    }));
+    checks.push(Check {
+        name: "workloads".to_owned(),
+        status: CheckStatus::Unknown,
+        found: "luod was not asked, so who takes part, and what that takes, is not known".to_owned(),
+        remedy: Some("`luoctl check` without --offline asks it".to_owned()),
+    });
+    judge(config, checks)
 }
 
 impl Agent {
@@ -82,7 +123,7 @@ impl Agent {
         let checks = checks
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
-        self.judge(checks.collect())
+        judge(&self.config(), checks.collect())
     }
 
     /// Names the sessions of the previous kernel that are not this agent's, where a check
@@ -181,24 +222,6 @@ impl Agent {
         })
     }
 
-    /// A report, with what the configuration says to ignore.
-    fn judge(&self, mut checks: Vec<Check>) -> Report {
-        for check in &mut checks {
-            debug_assert!(
-                CHECKS.contains(&check.name.as_str()) || check.name == BROKEN,
-                "{} is missing in the list of checks, so it cannot be ignored",
-                check.name
-            );
-            if check.status == CheckStatus::Failed
-                && self.config().checks.ignore.contains(&check.name)
-            {
-                check.status = CheckStatus::Warning;
-                check.found.push_str(" (ignored, says the configuration)");
-            }
-        }
-        luo_preflight::report(checks)
-    }
-
     /// The files that were declared. Files that are preserved already have their pages, so
     /// they do not count for the memory that an update needs.
     fn declared(&self) -> Vec<(String, Facts)> {
@@ -225,8 +248,24 @@ impl Agent {
                 remedy: Some("preserve a memfd".to_owned()),
             }],
         };
-        self.judge(checks)
+        judge(&self.config(), checks)
     }
+}
+
+/// A report, with what the configuration says to ignore.
+fn judge(config: &Config, mut checks: Vec<Check>) -> Report {
+    for check in &mut checks {
+        debug_assert!(
+            CHECKS.contains(&check.name.as_str()) || check.name == BROKEN,
+            "{} is missing in the list of checks, so it cannot be ignored",
+            check.name
+        );
+        if check.status == CheckStatus::Failed && config.checks.ignore.contains(&check.name) {
+            check.status = CheckStatus::Warning;
+            check.found.push_str(" (ignored, says the configuration)");
+        }
+    }
+    luo_preflight::report(checks)
 }
 
 fn name_of(session: &str, token: u64) -> String {

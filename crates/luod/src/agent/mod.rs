@@ -81,6 +81,7 @@ use crate::kernel::{Probe, Worker};
 use crate::manager::store::Store;
 
 pub use caller::Caller;
+pub use check::offline;
 pub use inbox::Inbox;
 
 use state::{Seen, State};
