@@ -140,6 +140,26 @@ fn a_disk_that_hangs_before_the_jump_ends_the_update() {
 }
 
 #[test]
+fn an_initrd_that_is_none_is_found_out_before_anybody_is_asked() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    run(async {
+        let (mut world, mut peer) = with_one().await;
+        let fifo = world.folder.path().join("fifo");
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        let empty = world.folder.path().join("empty");
+        std::fs::write(&empty, "").unwrap();
+        let folder = world.folder.path().to_owned();
+        for path in [fifo, empty, folder, "/dev/zero".into()] {
+            world.target.initrd = path.to_str().map(str::to_owned);
+            let refused = world.agent.prepare(&world.target).await.unwrap_err();
+            assert!(matches!(refused, Refusal::CheckFailed { .. }), "{path:?}: {refused}");
+            assert!(refused.to_string().contains("target-initrd"), "{path:?}: {refused}");
+            assert!(peer.inbox.take().is_none());
+        }
+    });
+}
+
+#[test]
 fn who_is_waited_for_is_told_with_what_is_left() {
     run(async {
         let (world, mut peer) = with_one().await;
