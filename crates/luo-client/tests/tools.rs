@@ -128,7 +128,13 @@ fn an_update_is_followed_to_its_end() {
     let refusal = veto.clone();
     let fake = serve(paths::ADMIN, |mut peer| {
         let (call, _) = peer.next::<admin::Method>().unwrap();
-        assert_eq!(call.method(), &admin::Method::Update { target: target(), report: None });
+        assert_eq!(
+            call.method(),
+            &admin::Method::Update {
+                target: target(),
+                report: None
+            }
+        );
         assert!(call.more());
         for kind in [TimelineKind::Phase, TimelineKind::Asked] {
             peer.reply_more(Progress { event: line(kind) });

@@ -31,7 +31,9 @@ fn judge(source: &mut impl Read) -> Result<(), Error> {
     let mut limited = source.take(2 * PADDING as u64);
     limited.read_to_end(&mut head).map_err(Error::Io)?;
     let begin = head.iter().take(PADDING).position(|byte| *byte != 0);
-    let archive = begin.and_then(|begin| head.get(begin..)).unwrap_or_default();
+    let archive = begin
+        .and_then(|begin| head.get(begin..))
+        .unwrap_or_default();
     let is_archive = ARCHIVES.iter().any(|magic| archive.starts_with(magic));
     match is_archive || Compression::recognise(archive).is_some() {
         true => Ok(()),
@@ -51,7 +53,11 @@ mod tests {
     fn what_the_kernel_unpacks_is_one() {
         assert!(is_one(b"070701 and so on"));
         assert!(is_one(b"\0\0\0\0070702 and so on"));
-        for compressed in [&b"\x1f\x8b\x08"[..], b"\x28\xb5\x2f\xfd", b"\x02\x21\x4c\x18"] {
+        for compressed in [
+            &b"\x1f\x8b\x08"[..],
+            b"\x28\xb5\x2f\xfd",
+            b"\x02\x21\x4c\x18",
+        ] {
             assert!(is_one(compressed));
         }
         for other in [&b""[..], b"070707", b"#!/bin/sh", &[0; 20_000], b"\x7fELF"] {

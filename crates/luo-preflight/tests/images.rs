@@ -115,13 +115,19 @@ fn an_image_whose_end_is_missing_is_no_image() {
         let whole = build::bz_image(&build::payload(compression, &kernel));
         read(&whole).unwrap();
         for missing in [1, 16, 60, 99] {
-            damaged(&whole[..whole.len() - missing], &format!("{compression} -{missing}"));
+            damaged(
+                &whole[..whole.len() - missing],
+                &format!("{compression} -{missing}"),
+            );
         }
         let mut signed = whole.clone();
         build::sign(&mut signed);
         read(&signed).unwrap();
         for missing in [16, 999] {
-            damaged(&signed[..signed.len() - missing], &format!("signed {compression}"));
+            damaged(
+                &signed[..signed.len() - missing],
+                &format!("signed {compression}"),
+            );
         }
         // One that says that it is another kernel's length, unpacked.
         let mut other = whole.clone();

@@ -29,7 +29,10 @@ pub use rustix::fs::SealFlags as Seals;
 /// (`RLIMIT_FSIZE`, of which the kernel would tell by a signal that ends the
 /// process). ENOMEM, EMFILE, ENFILE.
 pub fn create(name: &str, length: u64) -> Result<File> {
-    if getrlimit(Resource::Fsize).current.is_some_and(|most| length > most) {
+    if getrlimit(Resource::Fsize)
+        .current
+        .is_some_and(|most| length > most)
+    {
         return Err(Error::of("ftruncate")(rustix::io::Errno::FBIG));
     }
     let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)

@@ -198,7 +198,10 @@ fn kexec() -> Result {
 fn begins(path: &str) -> Result {
     let text = std::fs::read_to_string(path)?;
     let word = text.split_whitespace().next().unwrap_or_default();
-    println!("{} begins with {word}", path.rsplit('/').next().unwrap_or_default());
+    println!(
+        "{} begins with {word}",
+        path.rsplit('/').next().unwrap_or_default()
+    );
     Ok(())
 }
 

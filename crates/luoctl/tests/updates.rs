@@ -282,13 +282,31 @@ fn on_a_terminal_it_asks_and_says_who_is_waited_for() {
     };
     // What will happen is said before anybody is asked.
     let (before, after) = no.split_once("go on? [y/N]").unwrap();
-    assert!(before.contains("an update can begin") && before.contains("freeze  cache"), "{no}");
-    assert!(after.contains("nothing was done") && after.ends_with("[exit Some(1)]\n\n"), "{no}");
+    assert!(
+        before.contains("an update can begin") && before.contains("freeze  cache"),
+        "{no}"
+    );
+    assert!(
+        after.contains("nothing was done") && after.ends_with("[exit Some(1)]\n\n"),
+        "{no}"
+    );
     assert!(history.contains("no update has been made"), "{history}");
-    assert!(yes.contains("[y/N]") && yes.contains("did not answer"), "{yes}");
-    assert!(yes.contains("  waiting for cache, ") && yes.contains(" s left"), "{yes}");
-    assert!(!unasked.contains("[y/N]") && unasked.contains("did not answer"), "{unasked}");
-    assert!(!impossible.contains("[y/N]") && impossible.contains("obstacle"), "{impossible}");
+    assert!(
+        yes.contains("[y/N]") && yes.contains("did not answer"),
+        "{yes}"
+    );
+    assert!(
+        yes.contains("  waiting for cache, ") && yes.contains(" s left"),
+        "{yes}"
+    );
+    assert!(
+        !unasked.contains("[y/N]") && unasked.contains("did not answer"),
+        "{unasked}"
+    );
+    assert!(
+        !impossible.contains("[y/N]") && impossible.contains("obstacle"),
+        "{impossible}"
+    );
 }
 
 #[test]
@@ -307,10 +325,22 @@ fn a_check_without_luod() {
     };
     assert!(online.contains("[exit Some(69)]"), "{online}");
     assert!(offline.contains("ok       target-image:"), "{offline}");
-    assert!(offline.contains("unknown  workloads: luod was not asked"), "{offline}");
-    assert!(offline.contains("an update can begin\n") && !offline.contains("[exit"), "{offline}");
-    assert!(bad.contains("failed   target-image:") && bad.contains("[exit Some(1)]"), "{bad}");
-    assert!(config.contains("policy.toml") && config.contains("[exit Some(78)]"), "{config}");
+    assert!(
+        offline.contains("unknown  workloads: luod was not asked"),
+        "{offline}"
+    );
+    assert!(
+        offline.contains("an update can begin\n") && !offline.contains("[exit"),
+        "{offline}"
+    );
+    assert!(
+        bad.contains("failed   target-image:") && bad.contains("[exit Some(1)]"),
+        "{bad}"
+    );
+    assert!(
+        config.contains("policy.toml") && config.contains("[exit Some(78)]"),
+        "{config}"
+    );
     assert!(not_alone.contains("--offline"), "{not_alone}");
 }
 

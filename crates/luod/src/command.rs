@@ -24,8 +24,8 @@ use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
 use crate::kernel::{Linux, Worker};
 use crate::manager::notify;
-use crate::manager::supervise::BAD_CONFIG;
 use crate::manager::store::Store;
+use crate::manager::supervise::BAD_CONFIG;
 use crate::server::{self, Sockets};
 
 /// Descriptors to have room for: two for each workload and some.

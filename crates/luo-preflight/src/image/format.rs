@@ -164,7 +164,8 @@ fn bz_image(head: &[u8]) -> Result<Header, Error> {
         let machine = (xloadflags & KERNEL_64 != 0).then_some("x86_64");
         Some((payload, boot, machine, least))
     };
-    let (payload, boot, machine, least) = fields().ok_or(Error::Damaged("its header is cut off"))?;
+    let (payload, boot, machine, least) =
+        fields().ok_or(Error::Damaged("its header is cut off"))?;
     Ok(Header {
         format: Format::BzImage,
         machine,

@@ -88,13 +88,20 @@ fn waited_for(workloads: &[Workload]) -> Option<String> {
     let mut asked: Vec<_> = asked.collect();
     asked.sort();
     let (left_ms, _) = asked.first()?;
-    let names: Vec<_> = asked.iter().take(NAMES).map(|(_, name)| plain(name)).collect();
+    let names: Vec<_> = asked
+        .iter()
+        .take(NAMES)
+        .map(|(_, name)| plain(name))
+        .collect();
     let more = match asked.len().saturating_sub(NAMES) {
         0 => String::new(),
         more => format!(" and {more} more"),
     };
     let seconds = left_ms.div_ceil(1000);
-    Some(format!("waiting for {}{more}, {seconds} s left", names.join(", ")))
+    Some(format!(
+        "waiting for {}{more}, {seconds} s left",
+        names.join(", ")
+    ))
 }
 
 #[cfg(test)]
@@ -129,6 +136,9 @@ mod tests {
         all.push(workload("cache", Some(900)));
         assert_eq!(said(&all), "waiting for cache, vm, 1 s left");
         all.extend([workload("x\x1b", Some(50_000)), workload("y", Some(60_000))]);
-        assert_eq!(said(&all), "waiting for cache, vm, x\u{fffd} and 1 more, 1 s left");
+        assert_eq!(
+            said(&all),
+            "waiting for cache, vm, x\u{fffd} and 1 more, 1 s left"
+        );
     }
 }

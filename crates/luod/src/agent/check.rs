@@ -74,7 +74,8 @@ pub fn offline(config: &Config, target: &Target) -> Report {
     checks.push(Check {
         name: "workloads".to_owned(),
         status: CheckStatus::Unknown,
-        found: "luod was not asked, so who takes part, and what that takes, is not known".to_owned(),
+        found: "luod was not asked, so who takes part, and what that takes, is not known"
+            .to_owned(),
         remedy: Some("`luoctl check` without --offline asks it".to_owned()),
     });
     judge(config, checks)
@@ -130,9 +131,8 @@ impl Agent {
     /// warns of them.
     async fn name_foreign(&self, checks: &mut [Check]) {
         let mut checks = checks.iter_mut();
-        let check = checks.find(|check| {
-            check.name == "running-state" && check.status == CheckStatus::Warning
-        });
+        let check = checks
+            .find(|check| check.name == "running-state" && check.status == CheckStatus::Warning);
         let Some(check) = check else {
             return;
         };
@@ -147,7 +147,9 @@ impl Agent {
             })
             .collect();
         if !names.is_empty() {
-            check.found.push_str(&format!(". These are: {}", names.join(", ")));
+            check
+                .found
+                .push_str(&format!(". These are: {}", names.join(", ")));
         }
     }
 
@@ -167,7 +169,10 @@ impl Agent {
         let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
         let holders = holders.unwrap_or_default();
         let (who, remedy) = match holders.is_empty() {
-            true => (String::new(), "`fuser /dev/liveupdate` says who has it; end that program"),
+            true => (
+                String::new(),
+                "`fuser /dev/liveupdate` says who has it; end that program",
+            ),
             false => (
                 format!("; it is open in {}", holders.join(", ")),
                 "wait for that program, or end it",

@@ -38,20 +38,25 @@ impl Agent {
         let entry = {
             let mut state = self.state.borrow_mut();
             let update = state.update.take();
-            update.map(|update| (update.report, HistoryEntry {
-                update: update.id,
-                outcome: match why {
-                    Error::CheckFailed { .. } => Outcome::Refused,
-                    _ => Outcome::Cancelled,
-                },
-                reason: Some(reason),
-                began_us: update.began_us,
-                took_us: now_us().saturating_sub(update.began_us),
-                blackout_us: None,
-                from_kernel: kernel::release(),
-                to_kernel: kernel::release(),
-                timeline: lines(update.timeline),
-            }))
+            update.map(|update| {
+                (
+                    update.report,
+                    HistoryEntry {
+                        update: update.id,
+                        outcome: match why {
+                            Error::CheckFailed { .. } => Outcome::Refused,
+                            _ => Outcome::Cancelled,
+                        },
+                        reason: Some(reason),
+                        began_us: update.began_us,
+                        took_us: now_us().saturating_sub(update.began_us),
+                        blackout_us: None,
+                        from_kernel: kernel::release(),
+                        to_kernel: kernel::release(),
+                        timeline: lines(update.timeline),
+                    },
+                )
+            })
         };
         // No update is under way any more, so the sessions of lost workloads can go.
         for name in lost {

@@ -104,8 +104,10 @@ impl Agent {
             update.target = target.clone();
         }
         let what = "the kernel can be loaded";
-        self.kernel_step("kexec_file_load", what, move |kernel| kernel.try_load(&target))
-            .await?;
+        self.kernel_step("kexec_file_load", what, move |kernel| {
+            kernel.try_load(&target)
+        })
+        .await?;
         self.ask_all(Step::Prepare).await?;
         self.within_limits().await?;
         let moment = self.moment();

@@ -136,12 +136,14 @@ impl Agent {
             Some(known) if known.link.is_some() => Err(Error::WorkloadTaken {
                 workload: name.to_owned(),
             }),
-            Some(known) if !names::is_same(&known.identity, &caller.identity) => Err(Error::Denied {
-                reason: format!(
-                    "workload '{name}' has sessions of {}, and this is {}",
-                    known.identity, caller.identity
-                ),
-            }),
+            Some(known) if !names::is_same(&known.identity, &caller.identity) => {
+                Err(Error::Denied {
+                    reason: format!(
+                        "workload '{name}' has sessions of {}, and this is {}",
+                        known.identity, caller.identity
+                    ),
+                })
+            }
             Some(known) => {
                 // A scope has another name each time.
                 known.identity = caller.identity.clone();

@@ -315,10 +315,16 @@ mod tests {
         }
         let text = "[[allow]]\nuid = 7\nnames = [\"a\"]\n\n[[allow]]\nnames = [\"*\"]";
         let error = Policy::parse(text).unwrap_err().to_string();
-        assert!(error.starts_with("line 5: rule 2 of [[allow]] names neither"), "{error}");
+        assert!(
+            error.starts_with("line 5: rule 2 of [[allow]] names neither"),
+            "{error}"
+        );
         let text = "allow = [{names = [\"*\"]}]";
         let error = Policy::parse(text).unwrap_err().to_string();
-        assert!(error.starts_with("rule 1 of [[allow]] names neither"), "{error}");
+        assert!(
+            error.starts_with("rule 1 of [[allow]] names neither"),
+            "{error}"
+        );
         assert!(Policy::parse("[limits]\nsesions = 3").is_err());
         assert!(Policy::parse("allow = 3").is_err());
     }

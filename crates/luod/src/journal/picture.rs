@@ -17,7 +17,9 @@ fn unfinished(path: &Path) -> io::Result<PathBuf> {
     if path.is_dir() {
         return Err(ErrorKind::IsADirectory.into());
     }
-    let name = path.file_name().ok_or_else(|| refused("it names no file"))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| refused("it names no file"))?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     hidden.push(".luod");
@@ -55,7 +57,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("update.svg");
         check(&path).unwrap();
-        assert!(fs::read_dir(&folder).unwrap().next().is_none(), "nothing is left");
+        assert!(
+            fs::read_dir(&folder).unwrap().next().is_none(),
+            "nothing is left"
+        );
         assert!(check(folder.path()).is_err());
         assert!(check(Path::new("update.svg")).is_err());
         assert!(check(Path::new("/")).is_err());

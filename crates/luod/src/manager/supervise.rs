@@ -45,7 +45,11 @@ fn pause(times: u32, keeps: bool, is_config: bool) -> Option<Duration> {
         return None;
     }
     let factor = 1_u32.checked_shl(times.saturating_sub(1));
-    Some(PAUSE.saturating_mul(factor.unwrap_or(u32::MAX)).min(MAX_PAUSE))
+    Some(
+        PAUSE
+            .saturating_mul(factor.unwrap_or(u32::MAX))
+            .min(MAX_PAUSE),
+    )
 }
 
 /// The descriptors that are kept, by name.
@@ -161,7 +165,10 @@ impl Signals {
                 return Ok(false);
             }
             let left = Timespec::try_from(left).unwrap_or_default();
-            let mut fds = self.0.each_ref().map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN));
+            let mut fds = self
+                .0
+                .each_ref()
+                .map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN));
             match poll(&mut fds, Some(&left)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(why) => return Err(why.into()),

@@ -75,7 +75,10 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
         }
         Method::Release { session, force } => {
             let force = force == Some(true);
-            agent.release_or_force(&session, force).await.map(|()| done())
+            agent
+                .release_or_force(&session, force)
+                .await
+                .map(|()| done())
         }
         Method::ListSessions => {
             let sessions = agent.sessions().await?;

@@ -59,7 +59,9 @@ impl Started {
     }
 
     fn wait_until_up(&self) {
-        until("luod", || self.log().contains("is up") && self.connect().is_some());
+        until("luod", || {
+            self.log().contains("is up") && self.connect().is_some()
+        });
     }
 
     fn connect(&self) -> Option<Raw> {
@@ -88,7 +90,11 @@ impl Started {
             if let Some(status) = self.child.try_wait().unwrap() {
                 return status;
             }
-            assert!(begun.elapsed() < PATIENCE, "it does not end:\n{}", self.log());
+            assert!(
+                begun.elapsed() < PATIENCE,
+                "it does not end:\n{}",
+                self.log()
+            );
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
     }
@@ -124,7 +130,9 @@ fn an_agent_that_dies_is_started_again() {
     started.wait_until_up();
     let agent = started.agent();
     kill_process(agent, Signal::KILL).unwrap();
-    until("another agent", || !is_there(agent) && started.log().matches("is up").count() == 2);
+    until("another agent", || {
+        !is_there(agent) && started.log().matches("is up").count() == 2
+    });
     started.signal(Signal::TERM);
     assert!(started.ends().success());
 }
@@ -142,7 +150,9 @@ fn a_configuration_that_cannot_be_used_is_said_once() {
 fn the_configuration_can_be_checked() {
     let check = |config: &str, policy: &str| {
         let folder = folder(config, policy);
-        let output = command(folder.path(), &["--check-config"]).output().unwrap();
+        let output = command(folder.path(), &["--check-config"])
+            .output()
+            .unwrap();
         let text = [output.stdout, output.stderr].concat();
         (output.status.code(), String::from_utf8(text).unwrap())
     };
@@ -150,7 +160,10 @@ fn the_configuration_can_be_checked() {
     assert_eq!(code, Some(0), "{text}");
     let (code, text) = check("[checks]\nignore = [\"x\"]", "");
     assert_eq!(code, Some(78));
-    assert!(text.contains("luod.toml: line 3: ignore: there is no check"), "{text}");
+    assert!(
+        text.contains("luod.toml: line 3: ignore: there is no check"),
+        "{text}"
+    );
     let (code, text) = check("", "[[allow]]\nuid = 7");
     assert_eq!(code, Some(78));
     assert!(text.contains("policy.toml: line 1: rule 1"), "{text}");
@@ -168,12 +181,16 @@ fn hup_reads_all_again_and_ends_nobody() {
         }
         fs::write(started.path("policy.toml"), open_policy()).unwrap();
         started.signal(Signal::HUP);
-        until("the new policy", || started.log().contains("were read again"));
+        until("the new policy", || {
+            started.log().contains("were read again")
+        });
         assert!(started.register("second")["error"].is_null());
 
         fs::write(started.path("policy.toml"), "nonsense").unwrap();
         started.signal(Signal::HUP);
-        until("a word about it", || started.log().contains("all stays as it was"));
+        until("a word about it", || {
+            started.log().contains("all stays as it was")
+        });
         assert!(started.register("third")["error"].is_null());
         started.signal(Signal::TERM);
         assert!(started.ends().success());

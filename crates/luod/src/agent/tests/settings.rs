@@ -30,7 +30,10 @@ fn a_policy_counts_at_once() {
 fn an_update_ends_by_the_configuration_that_it_began_with() {
     run(async {
         let (world, _peer) = prepared().await;
-        let other = config(&world, "freeze_deadline = 3\nstate_directory = \"/nonexistent\"");
+        let other = config(
+            &world,
+            "freeze_deadline = 3\nstate_directory = \"/nonexistent\"",
+        );
         let freeze = |world: &World| world.agent.config().patience("db", Step::Freeze).as_secs();
         world.agent.reload(other, Policy::parse(OPEN).unwrap());
         assert_eq!(freeze(&world), 600);
@@ -61,7 +64,10 @@ fn the_next_scope_gets_what_one_has_left() {
         assert!(refused.to_string().contains("has sessions of"), "{refused}");
         let mut other = scope(3, "docker-0123.scope");
         let refused = other.register(&world, "vm", &[]).unwrap_err();
-        assert!(refused.to_string().contains("of which a scope has none"), "{refused}");
+        assert!(
+            refused.to_string().contains("of which a scope has none"),
+            "{refused}"
+        );
         let mut next = scope(4, "machine-qemu\\x2d2\\x2dguest.scope");
         next.register(&world, "vm", &[]).unwrap();
         let (claimed, _) = world.agent.claim(&next.caller, "vm.ram").await.unwrap();

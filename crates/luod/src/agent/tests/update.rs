@@ -89,10 +89,17 @@ fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
 
         // The kernel may yet do what it was asked for, and has to undo it before the next.
         let refused = world.agent.prepare(&world.target).await.unwrap_err();
-        assert!(refused.to_string().contains("has not come back yet"), "{refused}");
+        assert!(
+            refused.to_string().contains("has not come back yet"),
+            "{refused}"
+        );
         let report = world.agent.check_target(&world.target).await;
         assert!(!report.ok);
-        let refused = world.agent.create_session(&peer.caller, "db.2").await.unwrap_err();
+        let refused = world
+            .agent
+            .create_session(&peer.caller, "db.2")
+            .await
+            .unwrap_err();
         assert!(matches!(refused, Error::Kernel { .. }), "{refused}");
         drop(gate);
         until(|| world.agent.heed_hang("x").is_ok()).await;
@@ -152,8 +159,14 @@ fn an_initrd_that_is_none_is_found_out_before_anybody_is_asked() {
         for path in [fifo, empty, folder, "/dev/zero".into()] {
             world.target.initrd = path.to_str().map(str::to_owned);
             let refused = world.agent.prepare(&world.target).await.unwrap_err();
-            assert!(matches!(refused, Refusal::CheckFailed { .. }), "{path:?}: {refused}");
-            assert!(refused.to_string().contains("target-initrd"), "{path:?}: {refused}");
+            assert!(
+                matches!(refused, Refusal::CheckFailed { .. }),
+                "{path:?}: {refused}"
+            );
+            assert!(
+                refused.to_string().contains("target-initrd"),
+                "{path:?}: {refused}"
+            );
             assert!(peer.inbox.take().is_none());
         }
     });
@@ -176,11 +189,16 @@ fn who_is_waited_for_is_told_with_what_is_left() {
         assert!((500_000..=600_000).contains(&ms), "{ms}");
         let agent = &world.agent;
         let caller = &peer.caller;
-        agent.answer(caller, &event.update, Step::Prepare, None).unwrap();
+        agent
+            .answer(caller, &event.update, Step::Prepare, None)
+            .unwrap();
         prepare.await.unwrap().unwrap();
         assert_eq!(left(&world).await, None);
 
-        let world = restoring(Fake::with_incoming(&["db.ram"]), &[("db", &["db.ram"], &[])]);
+        let world = restoring(
+            Fake::with_incoming(&["db.ram"]),
+            &[("db", &["db.ram"], &[])],
+        );
         world.agent.watch_the_deadline();
         let ms = left(&world).await.unwrap();
         assert!((100_000..=120_000).contains(&ms), "{ms}");
@@ -197,7 +215,9 @@ fn a_report_is_written_whatever_comes_of_the_update() {
         let vetoes = async {
             let event = peer.heard().await;
             let (agent, caller) = (&world.agent, &peer.caller);
-            agent.answer(caller, &event.update, Step::Prepare, Some("no")).unwrap();
+            agent
+                .answer(caller, &event.update, Step::Prepare, Some("no"))
+                .unwrap();
         };
         tokio::join!(update, vetoes);
         let picture = std::fs::read_to_string(&path).unwrap();
@@ -207,7 +227,10 @@ fn a_report_is_written_whatever_comes_of_the_update() {
         let bad = world.folder.path().join("missing/update.svg");
         let refused = world.agent.update(&world.target, bad.to_str()).await;
         assert!(matches!(refused, Refusal::CheckFailed { .. }), "{refused}");
-        assert!(refused.to_string().contains("the report cannot be written"), "{refused}");
+        assert!(
+            refused.to_string().contains("the report cannot be written"),
+            "{refused}"
+        );
         assert_eq!(peer.heard().await.kind, EventKind::Cancel);
         assert!(peer.inbox.take().is_none());
     });
