@@ -143,12 +143,16 @@ _luoctl() {
 
     case "${cmd}" in
         luoctl)
-            opts="-h -V --json --dry-run --no-color --runtime-directory --help --version status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help"
+            opts="-h -V --json --dry-run --no-color --timeout --runtime-directory --help --version status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -161,13 +165,17 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__cancel)
-            opts="-h --reason --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --reason --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --reason)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -183,7 +191,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__check)
-            opts="-h --kernel --initrd --command-line --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --kernel --initrd --command-line --offline --config --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -201,6 +209,14 @@ _luoctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -213,12 +229,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__completions)
-            opts="-h --json --dry-run --no-color --runtime-directory --help bash elvish fish powershell zsh"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help bash elvish fish powershell zsh"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -231,12 +251,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__finish)
-            opts="-h --release --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --release --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -249,12 +273,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__freeze)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -267,7 +295,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__graph)
-            opts="-f -o -h --format --output --json --dry-run --no-color --runtime-directory --help"
+            opts="-f -o -h --format --output --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -286,6 +314,10 @@ _luoctl() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -595,7 +627,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__history)
-            opts="-n -f -o -h --most --format --output --json --dry-run --no-color --runtime-directory --help"
+            opts="-n -f -o -h --most --format --output --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -625,6 +657,10 @@ _luoctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -637,12 +673,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__hold)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -655,12 +695,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__inspect)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -673,12 +717,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__kexec)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -691,12 +739,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__plan)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -709,7 +761,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__prepare)
-            opts="-h --kernel --initrd --command-line --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --kernel --initrd --command-line --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -724,6 +776,10 @@ _luoctl() {
                     return 0
                     ;;
                 --command-line)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -739,12 +795,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__release)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --force --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -757,12 +817,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__schema)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -775,12 +839,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__sessions)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -793,12 +861,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__status)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -811,12 +883,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__take)
-            opts="-h --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -829,7 +905,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__update)
-            opts="-h --kernel --initrd --command-line --json --dry-run --no-color --runtime-directory --help"
+            opts="-y -h --kernel --initrd --command-line --report --yes --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -847,6 +923,14 @@ _luoctl() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --report)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --runtime-directory)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
@@ -859,7 +943,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__watch)
-            opts="-h --until --json --dry-run --no-color --runtime-directory --help"
+            opts="-h --until --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -867,6 +951,10 @@ _luoctl() {
             case "${prev}" in
                 --until)
                     COMPREPLY=($(compgen -W "normal preparing prepared freezing frozen jumping cancelling updated" -- "${cur}"))
+                    return 0
+                    ;;
+                --timeout)
+                    COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --runtime-directory)

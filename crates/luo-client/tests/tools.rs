@@ -93,6 +93,7 @@ fn an_administrator_goes_step_by_step() {
         });
         peer.expect(Method::Release {
             session: "s2".into(),
+            force: None,
         });
         peer.done();
         peer.expect(Method::ListSessions);

@@ -122,7 +122,14 @@ fn calls<M: DeserializeOwned + serde::Serialize>(text: Interface) -> usize {
         }
         let understood: M = serde_json::from_value(call.clone())
             .unwrap_or_else(|why| panic!("{}: {why}", method.name()));
-        assert_eq!(serde_json::to_value(understood).unwrap(), call);
+        let mut said = serde_json::to_value(understood).unwrap();
+        // A parameter that is null may be left out.
+        for call in [&mut said, &mut call] {
+            if let Some(parameters) = call["parameters"].as_object_mut() {
+                parameters.retain(|_, value| !value.is_null());
+            }
+        }
+        assert_eq!(said, call);
         count += 1;
     }
     count

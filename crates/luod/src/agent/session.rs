@@ -213,12 +213,12 @@ impl Agent {
     /// # Errors
     /// As [`admin::Error`] says.
     pub async fn release_or_force(&self, name: &str, force: bool) -> Result<(), admin::Error> {
+        let is_ours = self.state.borrow().sessions.get(name).is_some();
+        if is_ours || !force {
+            return self.release(name).await;
+        }
         {
             let state = self.state.borrow();
-            if !force || state.sessions.get(name).is_some() {
-                drop(state);
-                return self.release(name).await;
-            }
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
             }

@@ -26,7 +26,6 @@ use luo_varlink::{Phase, Plan, Step, Target};
 use super::Agent;
 use super::clock::now_us;
 use super::state::Update;
-use crate::decide::failed::Failed;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::Begun;
 use crate::kernel;

@@ -188,7 +188,7 @@ pub const CHECKS: [&str; 25] = [
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
     /// It cannot be parsed.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// A value that nobody means.
     #[error("line {line}: {key}: {why}")]

@@ -96,7 +96,7 @@ impl Rule {
 #[derive(Debug, thiserror::Error)]
 pub enum BadPolicy {
     /// It cannot be parsed.
-    #[error("{0}")]
+    #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// A rule fits everybody, which is certainly a mistake.
     #[error("{0} names neither unit nor uid nor gid: say whom it is for")]

@@ -25,7 +25,7 @@ fn a_refused_jump_undoes_all() {
 #[test]
 fn nobody_is_asked_while_somebody_else_has_the_device() {
     run(async {
-        let (world, mut peer) = with_one().await;
+        let (world, peer) = with_one().await;
         world.kernel.refuse("open /dev/liveupdate");
         let refused = world.agent.prepare(&world.target).await.unwrap_err();
         let Refusal::CheckFailed { report } = refused else {
@@ -150,7 +150,7 @@ fn a_disk_that_hangs_before_the_jump_ends_the_update() {
 fn an_initrd_that_is_none_is_found_out_before_anybody_is_asked() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};
     run(async {
-        let (mut world, mut peer) = with_one().await;
+        let (mut world, peer) = with_one().await;
         let fifo = world.folder.path().join("fifo");
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
         let empty = world.folder.path().join("empty");
