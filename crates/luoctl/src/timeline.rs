@@ -108,9 +108,9 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
     let mut table = Table::new(&["PHASE", ">TOOK", ""]);
     for PhaseTime { phase, begin, end } in times {
         let meaning = match phase {
-            Phase::Preparing => "checks, loading, asking all to get ready",
+            Phase::Preparing => "checks, asking all to get ready",
             Phase::Prepared => "all are ready and run on",
-            Phase::Freezing => "asking all to stand still",
+            Phase::Freezing => "loading, asking all to stand still",
             Phase::Frozen => "all stand still",
             Phase::Jumping => "from kernel to kernel, until luod was up again",
             Phase::Cancelling => "undoing",
