@@ -47,10 +47,17 @@ fn an_error_that_is_in_the_table_has_a_case() {
                 Errno::ENOSPC | Errno::EAGAIN => true,
                 // What is needed cannot go once everything is prepared.
                 Errno::ENOLINK => call.name == Name::EventFreeze,
-                // Once the reboot has frozen everything nobody is there who could call.
+                // Once the reboot has frozen everything nobody is there who could call; and
+                // that an event waits in vain is of the topic of waiting.
                 Errno::EBUSY => matches!(
                     call.name,
-                    Name::CreateSession | Name::RetrieveSession | Name::RetrieveFd
+                    Name::CreateSession
+                        | Name::RetrieveSession
+                        | Name::RetrieveFd
+                        | Name::EventPrepare
+                        | Name::EventFreeze
+                        | Name::EventCancel
+                        | Name::EventFinish
                 ),
                 // Whatever is lost has a topic of its own.
                 Errno::ENOTRECOVERABLE => true,

@@ -52,7 +52,7 @@ mod tests {
     #[test]
     fn what_the_kernel_unpacks_is_one() {
         assert!(is_one(b"070701 and so on"));
-        assert!(is_one(b"\0\0\0\0070702 and so on"));
+        assert!(is_one(b"\0\0\0\x00070702 and so on"));
         for compressed in [
             &b"\x1f\x8b\x08"[..],
             b"\x28\xb5\x2f\xfd",
