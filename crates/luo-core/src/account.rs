@@ -14,7 +14,7 @@ use crate::quota::Quota;
 use crate::session::{Direction, Session};
 use crate::table::list::{Linked, Links, List};
 
-/// The role of a session in the list of its user's.
+/// The role of a session in the list of its user's, or of those that arrived on the device.
 pub(crate) enum Own {}
 
 impl<H: Host> Linked<kind::Session, Own> for Session<H> {

@@ -14,7 +14,7 @@ use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
-use crate::account::Account;
+use crate::account::{Account, Own};
 use crate::error::Error;
 use crate::failure::LastFailure;
 use crate::graph::Graph;
@@ -59,6 +59,10 @@ pub struct Engine<H: Host> {
     pub(crate) incoming: List<kind::Session>,
     /// Incoming sessions that are finished: only their descriptors are left.
     pub(crate) finished: List<kind::Session>,
+    /// Those of the device among the incoming sessions that are not finished.
+    pub(crate) of_device: List<kind::Session, Own>,
+    /// Files of those.
+    pub(crate) files_of_device: usize,
     /// Incoming sessions that were closed without being finished.
     pub(crate) closed_pending: usize,
     /// Incoming sessions that nobody has claimed or closed.
@@ -135,6 +139,8 @@ impl<H: Host> Engine<H> {
             outgoing: List::new(),
             incoming: List::new(),
             finished: List::new(),
+            of_device: List::new(),
+            files_of_device: 0,
             closed_pending: 0,
             unclaimed: 0,
             had_sessions: false,
@@ -359,16 +365,8 @@ pub(crate) fn files_of<'a, H: Host>(
     list: &List<kind::Session>,
     wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
 ) -> impl Iterator<Item = FileId> + Clone + 'a {
-    files_from(sessions, files, (list.first, None), wanted)
-}
-
-/// [`files_of`] from a file of a session on, and with a session behind that one.
-pub(crate) fn files_from<'a, H: Host>(
-    sessions: &'a Slab<kind::Session, Session<H>>,
-    files: &'a Slab<kind::File, File<H>>,
-    (mut session, mut file): (Option<SessionId>, Option<FileId>),
-    wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
-) -> impl Iterator<Item = FileId> + Clone + 'a {
+    let mut session = list.first;
+    let mut file: Option<FileId> = None;
     core::iter::from_fn(move || loop {
         if let Some(id) = file {
             file = files.get(id)?.links.next;

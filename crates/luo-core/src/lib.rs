@@ -62,6 +62,7 @@ mod handover;
 mod host;
 mod id;
 mod lock;
+pub mod looks;
 mod losses;
 pub mod mem;
 pub mod ops;

@@ -234,6 +234,11 @@ impl<H: Host> Session<H> {
         self.incoming().is_some_and(|incoming| incoming.finished)
     }
 
+    /// Whether it is of the previous kernel and the device's.
+    pub(crate) fn arrived_on_device(&self) -> bool {
+        self.owner == Owner::Device && self.direction() == Direction::Incoming
+    }
+
     /// The incoming session that it carries on, if it does.
     pub(crate) fn carries(&self) -> Option<SessionId> {
         self.outgoing()?.carries

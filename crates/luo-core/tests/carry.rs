@@ -381,3 +381,37 @@ fn names_that_are_taken_are_superseded_alone() {
     let preserved = log.iter().filter(|line| line.starts_with("preserve "));
     assert_eq!(preserved.count(), 4, "nothing is undone and done again");
 }
+
+/// What cannot be carried on costs nobody else another attempt.
+#[test]
+fn each_file_is_tried_once_whoever_fails() {
+    const SESSIONS: usize = 200;
+    for discard in [false, true] {
+        let host = TestHost::cold();
+        for number in 0..SESSIONS as u64 {
+            let session = host.create(&format!("{number}"));
+            host.preserve(session, 1, number).unwrap();
+        }
+        host.reboot().unwrap();
+        let host = TestHost::warm(host.kexec());
+        host.open().unwrap();
+        host.take_log();
+        // Each second one.
+        for _ in 0..SESSIONS / 2 {
+            host.fail(Call::Preserve, 1, Errno::EFBIG);
+        }
+        let report = if discard {
+            host.freeze()
+        } else {
+            host.reboot_or_lose()
+        };
+        let report = report.unwrap();
+        assert_eq!(report.carried, SESSIONS);
+        assert_eq!(report.losses.files, SESSIONS as u64 / 2);
+        let log = host.take_log();
+        for callback in ["retrieve ", "preserve "] {
+            let calls = log.iter().filter(|line| line.starts_with(callback));
+            assert_eq!(calls.count(), SESSIONS, "{callback}");
+        }
+    }
+}

@@ -45,5 +45,6 @@ mod sessions;
 mod subsystems;
 mod takeover;
 mod waits;
+mod work;
 
 use luo_testhost as support;

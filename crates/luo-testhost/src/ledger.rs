@@ -5,16 +5,26 @@ use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
+use luo_core::looks;
+
 thread_local! {
     static IN_STEP: Cell<bool> = const { Cell::new(false) };
+    static LONGEST: Cell<u64> = const { Cell::new(0) };
 }
 
 /// Runs `step` as one that holds the engine's lock.
 pub fn in_step<R>(step: impl FnOnce() -> R) -> R {
     IN_STEP.set(true);
+    let before = looks::taken();
     let answer = step();
+    LONGEST.set(LONGEST.get().max(looks::taken().wrapping_sub(before)));
     IN_STEP.set(false);
     answer
+}
+
+/// What the longest step of this thread has looked at since this was asked last.
+pub fn take_longest() -> u64 {
+    LONGEST.take()
 }
 
 /// Whether this thread holds the engine's lock.

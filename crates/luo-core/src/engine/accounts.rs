@@ -66,9 +66,17 @@ impl<H: Host> Engine<H> {
         user.map(|user| self.make_account(user)).transpose()
     }
 
-    /// Puts a new session among those of its user.
+    /// Puts a new session among those of its user, or among those that arrived on the
+    /// device.
     pub(crate) fn enlist(&mut self, id: SessionId, direction: Direction) {
-        let account = self.sessions.get(id).and_then(|session| session.account);
+        let Some(session) = self.sessions.get(id) else {
+            return;
+        };
+        if session.arrived_on_device() {
+            self.of_device.push_back(&mut self.sessions, id);
+            return;
+        }
+        let account = session.account;
         let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) else {
             return;
         };
@@ -76,11 +84,15 @@ impl<H: Host> Engine<H> {
         list.push_back(&mut self.sessions, id);
     }
 
-    /// Takes a session that goes from among those of its user.
+    /// Takes a session that goes from among those of its user, or of the device's.
     pub(crate) fn delist(&mut self, id: SessionId, direction: Direction) {
         let Some(session) = self.sessions.get(id) else {
             return;
         };
+        if session.arrived_on_device() && !session.is_finished() {
+            self.of_device.unlink(&mut self.sessions, id);
+            return;
+        }
         let (of, carries) = (session.account, session.carries().is_some());
         if let Some((of, account)) = of.and_then(|of| Some((of, self.accounts.get_mut(of)?))) {
             account.carriers = account.carriers.saturating_sub(carries.into());

@@ -99,8 +99,12 @@ impl<H: Host> Engine<H> {
         if let Some(account) = self.payer(session) {
             account.files = account.files.saturating_add(1);
         }
-        if direction == Direction::Outgoing {
-            self.records = self.records.saturating_add(1);
+        match (direction, owner) {
+            (Direction::Outgoing, _) => self.records = self.records.saturating_add(1),
+            (Direction::Incoming, Owner::Device) => {
+                self.files_of_device = self.files_of_device.saturating_add(1);
+            }
+            (Direction::Incoming, _) => {}
         }
         Ok(id)
     }
@@ -118,9 +122,15 @@ impl<H: Host> Engine<H> {
         let gone = edges.saturating_sub(self.graph.edge_count());
         self.count_dependencies(session, |count| count.saturating_sub(gone));
         self.set_bytes(id, 0);
-        if direction == Direction::Outgoing {
-            // Its own record and those.
-            self.records = self.records.saturating_sub(gone.saturating_add(1));
+        match (direction, owner) {
+            (Direction::Outgoing, _) => {
+                // Its own record and those.
+                self.records = self.records.saturating_sub(gone.saturating_add(1));
+            }
+            (Direction::Incoming, Owner::Device) => {
+                self.files_of_device = self.files_of_device.saturating_sub(1);
+            }
+            (Direction::Incoming, _) => {}
         }
         if freed && direction == Direction::Incoming && self.closed_pending > 0 {
             self.retry_wanted = true;

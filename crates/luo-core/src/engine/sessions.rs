@@ -76,6 +76,10 @@ impl<H: Host> Engine<H> {
             if !core::mem::replace(&mut incoming.finished, true) {
                 self.incoming.unlink(&mut self.sessions, id);
                 self.finished.push_back(&mut self.sessions, id);
+                let session = self.sessions.get(id);
+                if session.is_some_and(Session::arrived_on_device) {
+                    self.of_device.unlink(&mut self.sessions, id);
+                }
             }
         }
     }

@@ -11,14 +11,14 @@ use luo_abi::contract::{
 };
 use luo_abi::uapi::SESSION_NAME_LENGTH;
 
-use crate::engine::{files_from, Engine};
+use crate::engine::Engine;
 use crate::error::Error;
 use crate::graph::Target;
 use crate::host::Host;
 use crate::id::{EdgeId, FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
-use crate::owner::{Actor, Owner};
+use crate::owner::Actor;
 use crate::query::entries::on_device;
 use crate::session::{Direction, Session};
 use crate::text::SessionName;
@@ -197,39 +197,36 @@ impl<H: Host> Engine<H> {
         room: usize,
         page: &mut Page<FileInfo>,
     ) -> Result<(), Error> {
-        let of_device = |session: &Session<H>| session.owner == Owner::Device;
-        let mut session = self.incoming.first;
-        while let Some(current) = session.and_then(|id| self.sessions.get(id)) {
-            if of_device(current) {
-                page.total = page.total.saturating_add(current.files.len as u64);
-            }
-            session = current.links.next;
-        }
-        let from = match cursor {
-            0 => (self.incoming.first, None),
+        page.total = self.files_of_device as u64;
+        let (mut session, mut file) = match cursor {
+            0 => (self.of_device.first, None),
             bits => {
                 let file = self.files.get(FileId::from_bits(bits));
                 let file = file.ok_or(Error::Stale)?;
                 let session = self.sessions.get(file.session);
-                let arrived = |session: &&Session<H>| {
-                    session.direction() == Direction::Incoming && of_device(session)
-                };
                 // It may have been finished since.
+                let arrived = |session: &&Session<H>| session.arrived_on_device();
                 let session = session.filter(arrived).ok_or(Error::Stale)?;
-                (session.links.next, file.links.next)
+                (session.own.next, file.links.next)
             }
         };
-        let rest = files_from(&self.sessions, &self.files, from, of_device);
         let mut last = 0;
-        for id in rest {
+        loop {
+            let Some(id) = file else {
+                let Some(next) = session.and_then(|id| self.sessions.get(id)) else {
+                    return Ok(());
+                };
+                (session, file) = (next.own.next, next.files.first);
+                continue;
+            };
             let entry = self.file_entry(id).ok_or(Error::Inconsistent)?;
             if !page.add(room, entry)? {
                 page.next = last;
                 return Ok(());
             }
             last = id.to_bits();
+            file = self.files.get(id).and_then(|file| file.links.next);
         }
-        Ok(())
     }
 
     fn page_of_dependencies(

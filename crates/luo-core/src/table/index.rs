@@ -11,6 +11,7 @@
 //! the room for one more bucket and there is no memory for another, the chains are longer
 //! for a while.
 
+use crate::looks::look;
 use crate::mem::OutOfMemory;
 use crate::table::segments::{Segments, SEGMENT};
 use crate::table::slab::reserve_segment;
@@ -88,6 +89,7 @@ impl Index {
     pub(crate) fn find(&self, hash: u32, mut same: impl FnMut(u32) -> bool) -> Option<u32> {
         let mut slot = self.first_in(self.bucket_of(hash));
         while slot != END {
+            look();
             let link = self.links.get(slot as usize)?;
             if link.hash == hash && same(slot) {
                 return Some(slot);
@@ -183,6 +185,7 @@ impl Index {
     /// Puts each slot of a chain into its bucket.
     fn put_all(&mut self, mut slot: u32) {
         while slot != END {
+            look();
             let link = self.link(slot);
             self.put(link.hash, slot);
             #[cfg(test)]
@@ -230,6 +233,7 @@ impl Index {
             if at == END {
                 return;
             }
+            look();
             before = Some(at);
             at = self.link(at).next;
         }

@@ -7,6 +7,7 @@
 //! asks for memory each time.
 
 use crate::id::Id;
+use crate::looks::look;
 use crate::mem::OutOfMemory;
 use crate::table::segments::{Segments, SEGMENT};
 
@@ -296,6 +297,7 @@ impl<K, T> Slab<K, T> {
     }
 
     pub(crate) fn get(&self, id: Id<K>) -> Option<&T> {
+        look();
         match self.slots.get(id.slot as usize) {
             Some(Slot {
                 generation,
@@ -306,6 +308,7 @@ impl<K, T> Slab<K, T> {
     }
 
     pub(crate) fn get_mut(&mut self, id: Id<K>) -> Option<&mut T> {
+        look();
         match self.slots.get_mut(id.slot as usize) {
             Some(Slot {
                 generation,
@@ -317,6 +320,7 @@ impl<K, T> Slab<K, T> {
 
     /// The object in a slot, whatever its generation, with its id.
     pub(crate) fn at_slot(&self, slot: u32) -> Option<(Id<K>, &T)> {
+        look();
         match self.slots.get(slot as usize) {
             Some(Slot {
                 generation,
@@ -389,6 +393,7 @@ impl<K, T> Slab<K, T> {
     /// All objects in the order of their slots.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Id<K>, &T)> {
         self.slots.iter().filter_map(|(at, slot)| {
+            look();
             if let Content::Used(value) = &slot.content {
                 Some((Id::new(u32::try_from(at).ok()?, slot.generation), value))
             } else {
@@ -419,10 +424,12 @@ impl<T> Beside<T> {
     }
 
     pub(crate) fn get(&self, slot: u32) -> Option<&T> {
+        look();
         self.values.get(slot as usize)?.as_ref()
     }
 
     pub(crate) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        look();
         self.values.get_mut(slot as usize)?.as_mut()
     }
 
