@@ -31,9 +31,12 @@ impl Agent {
     /// The notes cannot be read.
     pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
         let jumps = self.jumps_still().await?;
+        let is_own = |(name, _): &(String, OwnedFd)| name == OWN_SESSION;
+        let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
+        let mut own = own.into_iter().map(|(_, fd)| Session::from_fd(fd)).next();
         if !jumps {
             self.end_interrupted().await?;
-            self.read_record().await?;
+            self.read_record(own.take()).await?;
         }
         let owners = self.notes.owners()?;
         let by_session: BTreeMap<_, _> = owners
@@ -45,12 +48,7 @@ impl Agent {
                     .map(move |session| (session.as_str(), owner))
             })
             .collect();
-        let mut own = None;
         for (name, fd) in stored {
-            if jumps && name == OWN_SESSION {
-                own = Some(Session::from_fd(fd));
-                continue;
-            }
             self.adopt(&name, fd, by_session.get(name.as_str()).copied());
         }
         self.find_the_parked(&owners);
@@ -148,12 +146,14 @@ impl Agent {
     }
 
     /// Reads the record of the previous kernel, from the notes of an earlier process or
-    /// else from the kernel. The record is noted before it is judged.
-    async fn read_record(&self) -> std::io::Result<()> {
+    /// else from the kernel. The record is noted before it is judged. `kept` is the agent's
+    /// own session if the descriptor store has it; it goes from there unless there is a
+    /// record in it that nobody can read.
+    async fn read_record(&self, kept: Option<Session>) -> std::io::Result<()> {
         let bytes = match self.notes.record()? {
             Some(bytes) => Ok(Some(bytes)),
             None => {
-                let taken = self.kernel.run(|kernel| kernel.take_record()).await;
+                let taken = self.kernel.run(|kernel| kernel.take_record(kept)).await;
                 if let Ok(Some(bytes)) = &taken
                     && let Err(why) = self.notes.set_record(Some(bytes))
                 {
@@ -182,6 +182,9 @@ impl Agent {
             }
             Err(why) => self.cannot_read(&why.to_string()),
         }
+        if self.state.borrow().unreadable.is_none() {
+            self.store.remove(OWN_SESSION);
+        }
         Ok(())
     }
 
@@ -209,6 +212,10 @@ impl Agent {
             return;
         }
         let Some(owner) = owner.filter(|_| is_it) else {
+            if state.unreadable.is_some() {
+                // It may be one of those that the record lists. The store keeps it.
+                return;
+            }
             tracing::error!(
                 session = name,
                 "the descriptor store has it, and nobody's it is: it is closed"

@@ -12,6 +12,7 @@ use super::Agent;
 use super::held::Held;
 use super::state::State;
 use crate::decide::config::Unclaimed;
+use crate::decide::names::OWN_SESSION;
 
 /// How long to wait before trying again to release sessions that nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -182,6 +183,7 @@ impl Agent {
             return Ok(Vec::new());
         }
         self.kernel.run(|kernel| kernel.finish_record()).await;
+        self.store.remove(OWN_SESSION);
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");
         }

@@ -244,8 +244,9 @@ impl Kernel for Linux {
         shutdown::standing()
     }
 
-    fn take_record(&mut self) -> Result<Option<Vec<u8>>, Failed> {
-        let session = match self.retrieve(OWN_SESSION) {
+    fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
+        let kept = kept.filter(is_of_previous);
+        let session = match kept.map_or_else(|| self.retrieve(OWN_SESSION), Ok) {
             Ok(session) => session,
             Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => return Ok(None),
             Err(why) => return Err(why),
@@ -266,6 +267,13 @@ impl Kernel for Linux {
     fn finish(&self, session: &Session) -> Result<(), Failed> {
         Ok(session.finish()?)
     }
+}
+
+/// Whether a session comes from the previous kernel, and is not finished yet.
+fn is_of_previous(session: &Session) -> bool {
+    let taken = session.retrieve_fd(RECORD);
+    // From one for the next kernel there is nothing to be had, whatever the token.
+    !taken.is_err_and(|why| matches!(why.errno(), Errno::EINVAL | Errno::ENOENT))
 }
 
 /// Has a prepared or frozen orchestrator cancel.

@@ -270,7 +270,7 @@ impl Kernel for Fake {
 
     fn go_on(&mut self, _own: Option<Session>) {}
 
-    fn take_record(&mut self) -> Result<Option<Vec<u8>>, Failed> {
+    fn take_record(&mut self, _kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
         self.refused("RETRIEVE_SESSION")?;
         Ok(None)
     }
