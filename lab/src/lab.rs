@@ -121,9 +121,13 @@ impl Lab {
         // What is only booted does not have to be in memory, too.
         images.retain(|name, _| scenario.next.contains(name));
         let programs = self.programs()?;
-        if scenario.needs(Artifact::SystemdRoot) {
-            let tree = systemd::root(&self.cache, &self.repo, programs)?;
-            let initrd = initramfs::build(&self.cache, &Contents::Root(&tree, &images))?;
+        if let Some(release) = scenario.systemd() {
+            let tree = systemd::root(&self.cache, &self.repo, programs, release)?;
+            let initrd = initramfs::build(
+                &self.cache,
+                &Contents::Root(&tree, &images),
+                scenario.initrd,
+            )?;
             return Ok(BootFiles { kernel, initrd });
         }
         let selftests = if scenario.needs(Artifact::Selftests) {
@@ -143,7 +147,7 @@ impl Lab {
             selftests,
             clients: clients.as_deref(),
         };
-        let initrd = initramfs::build(&self.cache, &Contents::Own(own))?;
+        let initrd = initramfs::build(&self.cache, &Contents::Own(own), scenario.initrd)?;
         Ok(BootFiles { kernel, initrd })
     }
 

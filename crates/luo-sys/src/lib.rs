@@ -14,6 +14,7 @@
 //! | [`clock`] | a counter that goes on over a kexec |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
+//! | [`unanswered`] | memory whose pages come late, for tests |
 //! | [`supervise`], [`seccomp`], [`process`], [`descriptors`] | what a simulator needs of the kernel |
 //!
 //! There is no policy here: no retry (but of a list that changed under the
@@ -64,6 +65,7 @@ mod session_contract;
 pub mod supervise;
 pub mod test_driver;
 mod text;
+pub mod unanswered;
 
 pub use dependency::Needed;
 pub use device::Device;

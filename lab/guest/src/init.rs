@@ -13,7 +13,7 @@ use rustix::mount::MountFlags;
 use rustix::process::{Resource, Rlimit};
 
 use crate::command_line::{Args, CommandLine};
-use crate::port;
+use crate::{leaks, port};
 
 /// Open files that a benchmark with 20,000 sessions and as many memfds needs,
 /// with room; also the kernel's default ceiling.
@@ -157,6 +157,7 @@ pub(crate) fn end(result: Result<()>) -> ! {
     if let Err(error) = result {
         port::case("guest::error", Outcome::Failed, format!("{error:#}"));
     }
+    leaks::look(true);
     power_off()
 }
 

@@ -3,7 +3,7 @@
 
 use std::ffi::CString;
 use std::fs::{self, File};
-use std::io::Seek;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
@@ -11,7 +11,7 @@ use luo_lab_protocol::{KERNEL_DIR, param};
 
 use crate::command_line::{Args, CommandLine};
 use crate::init::Guest;
-use crate::port;
+use crate::{leaks, port};
 
 /// The initramfs that this kernel was booted with. The kernel keeps it because
 /// `retain_initrd` is on its command line.
@@ -33,6 +33,7 @@ pub(crate) fn load(guest: &Guest, edit: impl FnOnce(&mut CommandLine, &mut Args)
 /// Jumps. Returns only if the kernel refused, with the reason. Whoever holds
 /// sessions must hold them until here.
 pub(crate) fn jump() -> luo_sys::Error {
+    leaks::look(false);
     port::flush();
     rustix::fs::sync();
     luo_sys::kexec::execute()
@@ -86,16 +87,63 @@ fn pick(list: &str, boot: u32) -> Option<&str> {
 pub(crate) fn initrd() -> Result<File> {
     let mut source = File::open(INITRD).context(INITRD)?;
     let mut copy = luo_sys::memfd::create("initrd", 0)?;
-    if std::io::copy(&mut source, &mut copy)? == 0 {
+    if copy_without_zeros(&mut source, &mut copy)? == 0 {
         bail!("{INITRD} is empty");
     }
     copy.rewind()?;
     Ok(copy)
 }
 
+/// Copies up to the last block that is not all zeros, and gives the length.
+fn copy_without_zeros(source: &mut File, copy: &mut File) -> Result<u64> {
+    let mut block = vec![0; 1 << 16];
+    let mut skipped = 0;
+    loop {
+        let length = source.read(&mut block)?;
+        let Some(read) = block.get(..length).filter(|read| !read.is_empty()) else {
+            return Ok(copy.stream_position()?);
+        };
+        if read.iter().all(|&byte| byte == 0) {
+            skipped += length as i64;
+            continue;
+        }
+        copy.seek(SeekFrom::Current(skipped))?;
+        skipped = 0;
+        copy.write_all(read)?;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn zeros_at_the_end_stay_behind_and_others_come_along() {
+        let file = |bytes: &[u8]| {
+            let mut file = luo_sys::memfd::create("test", 0).unwrap();
+            file.write_all(bytes).unwrap();
+            file.rewind().unwrap();
+            file
+        };
+        let mut bytes = vec![1; 100_000];
+        bytes.resize(300_000, 0);
+        bytes.extend([2; 5]);
+        let whole = bytes.len();
+        bytes.resize(1_000_000, 0);
+        let (mut source, mut copy) = (file(&bytes), file(&[]));
+        let length = copy_without_zeros(&mut source, &mut copy).unwrap();
+        let mut copied = Vec::new();
+        copy.rewind().unwrap();
+        copy.read_to_end(&mut copied).unwrap();
+        assert_eq!(copied.len() as u64, length);
+        assert!(copied.len() >= whole && copied.len() < whole + (1 << 16));
+        assert_eq!(copied, bytes[..copied.len()]);
+        let mut nothing = file(&[]);
+        assert_eq!(
+            copy_without_zeros(&mut file(&[0; 9]), &mut nothing).unwrap(),
+            0
+        );
+    }
 
     #[test]
     fn the_list_begins_again_at_its_end() {

@@ -9,9 +9,10 @@
 //! - [`init`]: mounts, limits, and the ways out: done, failed, hung.
 //! - [`port`]: the events to the host. [`command_line`]: the way in.
 //! - [`kexec`]: the way to the next kernel.
+//! - [`leaks`]: what a kernel with a checker of leaks has found at its end.
 //! - [`check`], [`fill`], [`kmsg`], [`memory`], [`forge`]: what scenarios are made of; some
 //!   of it comes from `luo-conformance`.
-//! - [`scenario`]: the table, one file each.
+//! - [`scenario`]: the table, one file each. [`service`]: services of one of them.
 #![forbid(unsafe_code)]
 
 mod check;
@@ -20,9 +21,11 @@ mod forge;
 mod init;
 mod kexec;
 mod kmsg;
+mod leaks;
 mod memory;
 mod port;
 mod scenario;
+mod service;
 
 use luo_conformance::{child, fill};
 
@@ -38,6 +41,16 @@ fn main() {
     }
     if std::env::args().nth(1).as_deref() == Some(luo_demo::workload::ARGUMENT) {
         luo_demo::workload::main();
+    }
+    if std::env::args().nth(1).as_deref() == Some(service::ARGUMENT) {
+        if let Err(error) = service::run(std::env::args().nth(2).as_deref()) {
+            eprintln!("{error:#}");
+            std::process::exit(1);
+        }
+        return;
+    }
+    if std::env::args().nth(1).as_deref() == Some(scenario::HOSTILE_CLIENT) {
+        return scenario::be_hostile(&std::env::args().nth(2).unwrap_or_default());
     }
     init::panics_end_the_run();
     init::end(run(started));

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What takes time to build and what not every guest needs.
 
+use crate::fetch::debian::Release;
+
 /// Something that a guest has only if its scenario asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Artifact {
@@ -12,5 +14,5 @@ pub enum Artifact {
     Shell,
     /// A root of Debian's and our packages in place of our own init
     /// ([`crate::build::systemd`]).
-    SystemdRoot,
+    SystemdRoot(Release),
 }

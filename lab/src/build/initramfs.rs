@@ -73,17 +73,26 @@ pub struct Own<'a> {
     pub clients: Option<&'a Path>,
 }
 
-/// Writes the archive, named by its content, and gives its path.
+/// Writes the archive, named by its content, and gives its path. It has `least` MiB at
+/// least.
 ///
 /// # Errors
 /// A file cannot be read or the archive cannot be written.
-pub fn build(cache: &Cache, contents: &Contents<'_>) -> Result<PathBuf> {
+pub fn build(cache: &Cache, contents: &Contents<'_>, least: u32) -> Result<PathBuf> {
     let archive = archive(contents)?;
-    let key = Key::default().add("archive", &archive).short();
+    let key = Key::default().add("archive", &archive);
+    let key = match least {
+        0 => key,
+        _ => key.add("least", least.to_string()),
+    };
+    let key = key.short();
     let folder = cache.path("initramfs");
     let path = folder.join(format!("{key}.cpio"));
     if !path.exists() {
         write_whole(&path, &archive)?;
+        let file = fs::File::options().write(true).open(&path)?;
+        // The kernel takes zeros after an archive for nothing, and the file has a hole.
+        file.set_len((u64::from(least) << 20).max(archive.len() as u64))?;
     }
     // The time is that of the last use, and this one is in use now.
     fs::File::open(&path)?.set_modified(SystemTime::now())?;

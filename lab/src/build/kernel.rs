@@ -14,9 +14,10 @@ use crate::build::objtool;
 use crate::build::overlay;
 use crate::build::panics;
 use crate::build::source::Source;
-use crate::build::variant::{VARIANTS, Variant};
+use crate::build::variant::{Compiler, VARIANTS, Variant};
 use crate::cache::{Cache, Key, forget_oldest_of};
-use crate::fetch::toolchain::Toolchain;
+use crate::fetch::prereq;
+use crate::fetch::toolchain::{LLVM, Toolchain};
 
 /// How many images of a variant are kept, each of some ten megabytes: neither a change of
 /// branch nor another checkout should rebuild one, and a disk should not fill.
@@ -73,10 +74,14 @@ impl<'a> Kernels<'a> {
         let config = self.config(variant)?;
         let name = self.name(variant, &config);
         let folder = self.cache.folder(&name, |dir| {
+            if variant.setup.compiler() == Compiler::Clang {
+                prereq::ensure_clang(self.cache)?;
+            }
             let laid = self.source.lay(self.cache)?;
             let make = Make {
                 cache: self.cache,
                 tools: self.tools,
+                compiler: variant.setup.compiler(),
                 source: laid.root.clone(),
                 build: self.cache.path(variant.setup.build_folder()),
             };
@@ -122,9 +127,12 @@ impl<'a> Kernels<'a> {
             .fold(self.source.key(), |key, (symbol, value)| {
                 key.add(symbol, value)
             });
+        let key = key.add("localversion", variant.local_version());
+        let key = match variant.setup.compiler() {
+            Compiler::Gcc => key.add("gcc", &self.tools.gcc_version),
+            Compiler::Clang => key.add("clang", LLVM),
+        };
         let key = key
-            .add("localversion", variant.local_version())
-            .add("gcc", &self.tools.gcc_version)
             .add("rustc", &self.tools.rustc_version)
             .add("bindgen", self.tools.bindgen_version());
         overlay::key(&self.source.overlay, variant.rust, key)
@@ -223,6 +231,8 @@ mod tests {
             ("kernel/config/rust.config", "CONFIG_RUST=y\n"),
             ("kernel/config/systemd.config", "CONFIG_CGROUPS=y\n"),
             ("kernel/config/test.config", "CONFIG_TEST=y\n"),
+            ("kernel/config/debug.config", "CONFIG_CHECK=y\n"),
+            ("kernel/config/kasan.config", "CONFIG_KASAN=y\n"),
             ("kernel/overlay/lib/x.c", "x"),
             ("kernel/patches/0001-x.patch", "patch"),
             ("crates/luo-core/src/lib.rs", engine),

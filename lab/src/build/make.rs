@@ -7,8 +7,9 @@ use std::process::Command;
 
 use anyhow::Result;
 
+use crate::build::variant::Compiler;
 use crate::cache::{Cache, write_whole};
-use crate::fetch::toolchain::Toolchain;
+use crate::fetch::toolchain::{LLVM, Toolchain};
 use crate::process;
 use crate::progress::{Step, Unit};
 
@@ -19,6 +20,8 @@ pub struct Make<'a> {
     pub cache: &'a Cache,
     /// The tools.
     pub tools: &'a Toolchain,
+    /// The compiler of C.
+    pub compiler: Compiler,
     /// The source tree.
     pub source: PathBuf,
     /// The build folder (`O=`).
@@ -53,6 +56,9 @@ impl Make<'_> {
             .arg(&self.source)
             .arg(format!("O={}", self.build.display()))
             .arg(format!("-j{jobs}"));
+        if self.compiler == Compiler::Clang {
+            command.arg(format!("LLVM=-{LLVM}"));
+        }
         command
     }
 

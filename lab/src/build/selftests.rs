@@ -12,6 +12,7 @@ use anyhow::Result;
 
 use crate::build::make::Make;
 use crate::build::source::Source;
+use crate::build::variant::Compiler;
 use crate::cache::Cache;
 use crate::fetch::toolchain::Toolchain;
 use crate::process;
@@ -42,6 +43,7 @@ pub fn build(cache: &Cache, tools: &Toolchain, source: &Source) -> Result<PathBu
         let make = Make {
             cache,
             tools,
+            compiler: Compiler::Gcc,
             source: laid.root.clone(),
             build: headers.clone(),
         };

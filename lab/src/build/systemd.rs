@@ -11,10 +11,12 @@ use crate::build::guest::Programs;
 use crate::build::initramfs::{Node, Tree};
 use crate::build::package;
 use crate::cache::Cache;
-use crate::fetch::debian;
+use crate::fetch::debian::{self, Release};
 
 /// Folder in the repository with what belongs to the test alone.
 const OWN: &str = "lab/guest/systemd";
+/// As that, of tests with a release that keeps descriptor stores over a kexec.
+const OWN_STORES: &str = "lab/guest/systemd-stores";
 
 /// Files of the packages that the guest has: an initramfs is in memory, twice while it
 /// is handed over, and a service that is not there starts nothing.
@@ -81,7 +83,7 @@ const EMPTY: &[&str] = &["dev", "kernels", "proc", "root", "run", "sys", "tmp", 
 ///
 /// # Errors
 /// A package is not to be had; a file cannot be read.
-pub fn root(cache: &Cache, repo: &Path, programs: &Programs) -> Result<Tree> {
+pub fn root(cache: &Cache, repo: &Path, programs: &Programs, release: Release) -> Result<Tree> {
     let mut tree = Tree::new();
     for folder in EMPTY {
         tree.insert((*folder).to_owned(), Node::Folder);
@@ -89,12 +91,15 @@ pub fn root(cache: &Cache, repo: &Path, programs: &Programs) -> Result<Tree> {
     for (name, target) in LINKS {
         tree.insert((*name).to_owned(), Node::Link((*target).to_owned()));
     }
-    add_all(&mut tree, &debian::root(cache)?, is_kept)?;
+    add_all(&mut tree, &debian::root(cache, release)?, is_kept)?;
     for asset in package::assets(repo, &["luod", "luoctl"], &programs.folder)? {
         let (from, mode) = (asset.from, asset.mode);
         tree.insert(asset.place, Node::File { from, mode });
     }
     add_all(&mut tree, &repo.join(OWN), |_| true)?;
+    if release == Release::KeepsStores {
+        add_all(&mut tree, &repo.join(OWN_STORES), |_| true)?;
+    }
     let (from, mode) = (programs.guest(), 0o755);
     tree.insert("usr/bin/luo-guest".to_owned(), Node::File { from, mode });
     Ok(tree)

@@ -25,6 +25,11 @@ pub enum Setup {
     Test,
     /// For measurements: none of that.
     Bench,
+    /// As for tests, and checkers of locks, objects, pages and leaks, and allocations
+    /// that fail on request.
+    Debug,
+    /// As for tests, and a checker of each access to memory.
+    Kasan,
 }
 
 impl Setup {
@@ -32,11 +37,16 @@ impl Setup {
     #[must_use]
     pub fn fragments(self, forge: bool) -> Vec<&'static str> {
         let mut names = vec!["base.config", "rust.config"];
-        if self == Self::Test {
+        if self != Self::Bench {
             names.extend(["systemd.config", "test.config"]);
             if forge {
                 names.push("forge.config");
             }
+        }
+        match self {
+            Self::Test | Self::Bench => {}
+            Self::Debug => names.push("debug.config"),
+            Self::Kasan => names.push("kasan.config"),
         }
         names
     }
@@ -49,12 +59,33 @@ impl Setup {
         match self {
             Self::Test => "build/test",
             Self::Bench => "build/bench",
+            Self::Debug => "build/debug",
+            Self::Kasan => "build/kasan",
+        }
+    }
+
+    /// The compiler of its C part.
+    #[must_use]
+    pub const fn compiler(self) -> Compiler {
+        match self {
+            Self::Test | Self::Bench | Self::Debug => Compiler::Gcc,
+            Self::Kasan => Compiler::Clang,
         }
     }
 }
 
+/// A compiler of C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Compiler {
+    /// The machine's.
+    Gcc,
+    /// LLVM's, with its assembler and linker.
+    Clang,
+}
+
 /// In the order in which they are built: a variant differs little from the one before
-/// it. Those of the benchmarks come last and are built when benchmarks are asked for.
+/// it. Those of the benchmarks and of the checkers come last and are built when they are
+/// asked for.
 pub const VARIANTS: &[Variant] = &[
     Variant {
         name: "c",
@@ -85,6 +116,18 @@ pub const VARIANTS: &[Variant] = &[
         purpose: "mainline's orchestrator without checks",
         rust: false,
         setup: Setup::Bench,
+    },
+    Variant {
+        name: "debug",
+        purpose: "the orchestrator in Rust under checkers of locks, objects and leaks",
+        rust: true,
+        setup: Setup::Debug,
+    },
+    Variant {
+        name: "kasan",
+        purpose: "the orchestrator in Rust under a checker of each access to memory",
+        rust: true,
+        setup: Setup::Kasan,
     },
 ];
 
@@ -152,6 +195,7 @@ mod tests {
         assert!(Setup::Test.fragments(true).contains(&"forge.config"));
         assert!(!Setup::Test.fragments(false).contains(&"forge.config"));
         assert!(!Setup::Bench.fragments(true).contains(&"forge.config"));
+        assert!(Setup::Kasan.fragments(true).contains(&"forge.config"));
     }
 
     #[test]
@@ -159,6 +203,9 @@ mod tests {
         let folders: Vec<_> = VARIANTS.iter().map(|v| v.setup.build_folder()).collect();
         let mut changes = folders.clone();
         changes.dedup();
-        assert_eq!(changes, ["build/test", "build/bench"]);
+        assert_eq!(
+            changes,
+            ["build/test", "build/bench", "build/debug", "build/kasan"]
+        );
     }
 }

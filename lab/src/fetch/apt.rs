@@ -24,6 +24,8 @@ pub enum Suite {
     Backports,
     /// Everything else.
     Stable,
+    /// What the next stable one will have: services that are newer than any release.
+    Unstable,
 }
 
 impl Suite {
@@ -33,6 +35,7 @@ impl Suite {
         match self {
             Self::Backports => "trixie-backports",
             Self::Stable => "trixie",
+            Self::Unstable => "sid",
         }
     }
 }

@@ -9,6 +9,7 @@ use std::process::Command;
 use anyhow::{Result, bail};
 
 use crate::cache::Cache;
+use crate::fetch::toolchain::LLVM;
 use crate::process;
 use crate::progress::Step;
 
@@ -87,6 +88,31 @@ fn ensure_program(cache: &Cache, program: &str, why: &str) -> Result<()> {
     }
     eprintln!("{program} is missing: {why}");
     install(cache, &[program])
+}
+
+/// Sees to it that there is a Clang for kernels that take it, and what goes with it.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_clang(cache: &Cache) -> Result<()> {
+    let tools = [("clang", "clang"), ("ld.lld", "lld"), ("llvm-nm", "llvm")];
+    let is_missing = |program: &str| {
+        let mut command = Command::new(format!("{program}-{LLVM}"));
+        let ran = command.arg("--version").output();
+        !ran.is_ok_and(|ran| ran.status.success())
+    };
+    let missing = tools.iter().filter(|(program, _)| is_missing(program));
+    let names: Vec<_> = missing
+        .map(|(_, package)| format!("{package}-{LLVM}"))
+        .collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    eprintln!(
+        "{} missing: a kernel with a checker of memory accesses is compiled with Clang",
+        names.join(", ")
+    );
+    install(cache, &names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// Names of the packages among [`PACKAGES`] that are fully installed.

@@ -22,6 +22,10 @@ const BINDGEN: &str = "0.72.1";
 /// Of the package `libclang1-19`.
 const LIBCLANG: &str = "/usr/lib/llvm-19/lib";
 
+/// The release of Clang for kernels that take it: rustc's own LLVM is of a newer one, and
+/// what the two have to agree on has not changed since.
+pub const LLVM: &str = "19";
+
 /// The tools that compile a kernel.
 #[derive(Clone, Debug)]
 pub struct Toolchain {

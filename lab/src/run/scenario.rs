@@ -7,6 +7,7 @@ use luo_lab_protocol::param;
 
 use crate::build::artifact::Artifact;
 use crate::build::variant::Variant;
+use crate::fetch::debian::Release;
 use crate::run::load::Load;
 
 /// Options that every guest gets. The scratch area is small and fixed because
@@ -49,6 +50,8 @@ pub struct Scenario {
     pub args: Vec<String>,
     /// Memory in MiB.
     pub memory: u32,
+    /// MiB that its initramfs has at least: what is missing is zeros at its end.
+    pub initrd: u32,
     /// When to give up.
     pub timeout: Duration,
     /// How its time goes.
@@ -58,7 +61,7 @@ pub struct Scenario {
     /// What must come of it.
     pub expect: Expect,
     /// Further kernel parameters; one with a known key replaces that.
-    pub cmdline: &'static [&'static str],
+    pub cmdline: Vec<&'static str>,
     /// What the console must and must not say.
     pub console: Rules,
     /// Which run of all tests it is in.
@@ -119,6 +122,15 @@ impl Scenario {
     #[must_use]
     pub fn needs(&self, artifact: Artifact) -> bool {
         self.needs.contains(&artifact)
+    }
+
+    /// The release of systemd that its guest runs, if it runs one.
+    #[must_use]
+    pub fn systemd(&self) -> Option<Release> {
+        self.needs.iter().find_map(|artifact| match artifact {
+            Artifact::SystemdRoot(release) => Some(*release),
+            _ => None,
+        })
     }
 
     /// Every kernel it needs, the first one included, each once.

@@ -7,11 +7,16 @@ use anyhow::{Result, bail};
 
 use crate::build::artifact::Artifact;
 use crate::build::variant::{Setup, Variant};
+use crate::fetch::debian::Release;
+use crate::run::checked;
 use crate::run::load::{LOADS, Load, OF_THE_GATE};
 use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
 
 /// How many kexecs in a row the scenario `chain` does.
 pub const KEXECS: u32 = 50;
+
+/// What the scenario `chain` costs with so many.
+const COST_OF_KEXECS: u32 = 159;
 
 /// As that, of the scenario `chain-long`.
 pub const LONG_CHAIN: u32 = 1_000;
@@ -35,6 +40,7 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         next: Vec::new(),
         args: Vec::new(),
         memory: 2048,
+        initrd: 0,
         timeout: BASE_TIMEOUT,
         clock: Clock::Host,
         load: None,
@@ -43,7 +49,7 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
             named: &[],
             kexecs: Some(0),
         },
-        cmdline: &[],
+        cmdline: Vec::new(),
         console: Rules::default(),
         when: When::Always,
         cost: 0,
@@ -65,7 +71,7 @@ impl Scenario {
 }
 
 /// The behaviour tests of `conformance/`, on one implementation.
-fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Scenario {
+fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
     let name = format!("conformance-{on}");
     Scenario {
         first,
@@ -78,6 +84,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str) -> Sce
         },
         // Two dozen cases have kexecs of their own.
         timeout: Duration::from_secs(900),
+        cost,
         ..scenario(
             &name,
             "conformance",
@@ -110,7 +117,7 @@ fn scenes(on: &'static str, first: &'static str, next: &'static str) -> Scenario
 /// A guest that runs systemd, with our packages' files in it.
 fn systemd(name: &str, proves: &'static str) -> Scenario {
     Scenario {
-        needs: &[Artifact::SystemdRoot],
+        needs: &[Artifact::SystemdRoot(Release::Stable)],
         next: vec!["rust-next", "rust"],
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
@@ -118,7 +125,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
             named: &["completed-after-systemctl", "completed-after-direct"],
             kexecs: Some(2),
         },
-        cmdline: &[
+        cmdline: vec![
             // The initramfs has to fit into it, too.
             "kho_scratch=32M,160M,32M",
             // All that systemd says is to be seen, from its first word to its last.
@@ -158,12 +165,38 @@ fn systemd_many() -> Scenario {
     }
 }
 
+/// Updates under a systemd that keeps descriptor stores over a kexec, into these kernels.
+fn systemd_stores(name: &str, first: &'static str, next: Vec<&'static str>, hops: u32) -> Scenario {
+    Scenario {
+        needs: &[Artifact::SystemdRoot(Release::KeepsStores)],
+        args: vec!["part:stores".to_owned(), format!("hops:{hops}")],
+        first,
+        next,
+        expect: Expect {
+            cases: 20,
+            named: &[
+                "systemd-keeps-stores",
+                "tenant-after-1-systemctl",
+                "tenant-after-2-direct",
+            ],
+            kexecs: Some(hops),
+        },
+        when: When::All,
+        ..systemd(
+            name,
+            "a systemd that keeps descriptor stores, its sessions for services and one of an \
+             ordinary user go through updates with those of the agent",
+        )
+    }
+}
+
 /// `kexecs` updates in a row, between two kernels in turn.
 fn chain(name: &str, kexecs: u32) -> Scenario {
     Scenario {
         next: vec!["rust-next", "rust"],
         args: vec![format!("kexecs:{kexecs}")],
         timeout: BASE_TIMEOUT + PER_KEXEC * kexecs,
+        cost: COST_OF_KEXECS * kexecs / KEXECS,
         expect: Expect {
             cases: 1,
             named: if kexecs > CHAIN_SETTLED {
@@ -184,6 +217,24 @@ fn chain(name: &str, kexecs: u32) -> Scenario {
 /// Every scenario of the tests, and the demo.
 #[must_use]
 pub fn all(kexecs: u32) -> Vec<Scenario> {
+    let mut all = plain(kexecs);
+    all.extend(checked::scenarios(&plain(checked::KEXECS)));
+    all.push(Scenario {
+        first: "debug",
+        when: When::All,
+        timeout: BASE_TIMEOUT * 6,
+        ..scenario(
+            "debug-failing",
+            "failing",
+            "each allocation of a call fails in turn, and nothing of the call is left",
+        )
+        .cases(7)
+    });
+    all
+}
+
+/// Those without a checker.
+fn plain(kexecs: u32) -> Vec<Scenario> {
     vec![
         Scenario {
             needs: &[Artifact::Selftests],
@@ -238,8 +289,8 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             )
             .kexec("rust", "c")
         },
-        conformance("rust", "rust", "rust-next"),
-        conformance("c", "c", "c"),
+        conformance("rust", "rust", "rust-next", 187),
+        conformance("c", "c", "c", 66),
         scenario(
             "contract",
             "contract",
@@ -280,10 +331,11 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
-            cmdline: &["liveupdate=off"],
+            cmdline: vec!["liveupdate=off"],
             // Less memory to fill when it looks whether anything was freed.
             memory: 512,
             timeout: Duration::from_secs(900),
+            cost: 291,
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.
                 cases: 81,
@@ -296,11 +348,51 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
                 "damaged handover data is refused with a message and no crash",
             )
         },
+        Scenario {
+            expect: Expect {
+                cases: 9,
+                named: &["update-goes-on-under-attack", "memory-is-there"],
+                kexecs: Some(1),
+            },
+            memory: 3072,
+            timeout: BASE_TIMEOUT * 3,
+            when: When::All,
+            ..scenario(
+                "hostile-client",
+                "hostile-client",
+                "a user's program tries all at once; a guest's session goes through an update \
+                 undisturbed",
+            )
+            .kexec("rust", "rust-next")
+        },
+        memory(
+            "memory-8g",
+            8192,
+            1024,
+            "a file of 1 GiB above the first 4 GiB of a machine",
+        ),
+        memory(
+            "memory-800m",
+            800,
+            192,
+            "a file of a quarter of a small machine's memory",
+        ),
+        Scenario {
+            initrd: 300,
+            ..memory(
+                "memory-initrd",
+                1024,
+                192,
+                "a machine of 1 GiB with an initrd of 300 MiB",
+            )
+        },
         systemd(
             "systemd",
             "the files of dist/ under a real systemd: nothing is lost, whatever ends the agent",
         ),
         systemd_many(),
+        systemd_stores("systemd-stores", "rust", vec!["rust-next", "rust"], 3),
+        systemd_stores("systemd-stores-c", "c", vec!["rust", "c"], 2),
         bench("rust", OF_THE_GATE, Clock::Instructions),
         bench("c", OF_THE_GATE, Clock::Instructions),
         Scenario {
@@ -312,6 +404,21 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
             .kexec("rust", "rust-next")
         },
     ]
+}
+
+/// A file of `file` MiB goes over a kexec of a machine that has `memory` MiB.
+fn memory(name: &str, memory: u32, file: u32, proves: &'static str) -> Scenario {
+    Scenario {
+        memory,
+        args: vec![format!("mib:{file}")],
+        expect: Expect {
+            cases: 2,
+            named: &["comes-back"],
+            kexecs: Some(1),
+        },
+        when: When::All,
+        ..scenario(name, "memory", proves).kexec("rust", "rust-next")
+    }
 }
 
 /// A measurement of a kernel under a load: of instructions, or of time.
@@ -329,7 +436,7 @@ pub fn bench(variant: &'static str, load: &'static Load, clock: Clock) -> Scenar
         // A line on an emulated serial port costs much; what is measured is the
         // orchestrator. The timer of the local interrupt controller does not pass the
         // kernel's test here, which takes most of the machine's time.
-        cmdline: &["loglevel=4", "norandmaps", "nolapic_timer"],
+        cmdline: vec!["loglevel=4", "norandmaps", "nolapic_timer"],
         memory: 2048,
         timeout: Duration::from_secs(600),
         clock,

@@ -14,7 +14,7 @@ use luo_lab::interrupt;
 use luo_lab::judge::Case;
 use luo_lab::lab::Lab;
 use luo_lab::run::scenario::{Scenario, When};
-use luo_lab::run::scenarios;
+use luo_lab::run::{checked, scenarios};
 use luo_lab_protocol::Outcome;
 
 use crate::checks::{self, Check};
@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// Add what this run takes to docs/verification.md
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "filter"])]
     record: bool,
+    /// Only what `--all` has in kernels with checkers and in machines of other sizes; each
+    /// scenario is written to docs/verification.md
+    #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "record"])]
+    checkers: bool,
     /// Only checks and scenarios whose name contains one of these
     filter: Vec<String>,
 }
@@ -74,6 +78,9 @@ impl Args {
 }
 
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+    if args.checkers {
+        return checkers(lab, args);
+    }
     let run = record::Run::begin(lab)?;
     let wanted = |name: &str| args.wants(name);
     let scenarios = args.scenarios();
@@ -145,6 +152,21 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     Ok(report.tally.is_good())
 }
 
+/// Runs what is under checkers, and writes down what came of each.
+fn checkers(lab: &Lab, args: &Args) -> Result<bool> {
+    let all = scenarios::all(args.kexecs).into_iter();
+    let scenarios: Vec<_> = all
+        .filter(|scenario| checked::is_one(scenario) && args.wants(&scenario.name))
+        .collect();
+    let mut report = Report::default();
+    report.stage(Stage::Machines, |report| {
+        machines::run(lab, &scenarios, args.jobs, report)
+    })?;
+    report.close();
+    record::record_checkers(lab, &report)?;
+    Ok(report.tally.is_good())
+}
+
 /// Counts what `--no-vm` leaves out.
 fn skip(scenarios: &[Scenario], report: &mut Report) {
     show::line(&format!(
@@ -191,6 +213,7 @@ mod tests {
             jobs: 1,
             all,
             record: false,
+            checkers: false,
             filter: filter.iter().map(|&part| part.to_owned()).collect(),
         }
     }

@@ -159,6 +159,38 @@ pub(super) fn record_all(lab: &Lab, report: &Report) -> Result<()> {
     Ok(())
 }
 
+/// Puts each scenario that has run in place of its last run under checkers.
+///
+/// # Errors
+/// The page cannot be written.
+pub(super) fn record_checkers(lab: &Lab, report: &Report) -> Result<()> {
+    let (date, commit) = (date()?, commit(&lab.repo)?);
+    let mut table = Section::CHECKERS.read(&lab.repo)?;
+    for entry in &report.entries {
+        let cells = [&date, &commit, &minutes(entry.took), &entry.result];
+        let cells = cells.map(String::as_str).join(" | ");
+        table = with_scenario(&table, &entry.name, &cells);
+    }
+    Section::CHECKERS.write(&lab.repo, &table)?;
+    show::line(&format!("{} has these runs", Section::CHECKERS.document()));
+    Ok(())
+}
+
+/// The table with a scenario's row put in place of an earlier one.
+fn with_scenario(table: &str, name: &str, cells: &str) -> String {
+    const HEAD: &str = "| Scenario | Date | Commit | Took | Result |\n|---|---|---|--:|---|";
+    let begin = format!("| {name} |");
+    let of_a_scenario = |line: &&str| line.starts_with("| ") && !line.starts_with("| Scenario");
+    let others = table.lines().filter(of_a_scenario);
+    let mut rows: Vec<_> = others
+        .filter(|line| !line.starts_with(&begin))
+        .map(str::to_owned)
+        .collect();
+    rows.push(format!("{begin} {cells} |"));
+    rows.sort();
+    format!("{HEAD}\n{}", rows.join("\n"))
+}
+
 /// The table with one row more, and of each kind the last ones only.
 fn with_row(table: &str, kind: &str, row: &str) -> String {
     const HEAD: &str = "| | Date | Commit | Machine | Whole | Checks | Fuzz | Machines | Result |\n\
@@ -259,6 +291,16 @@ mod tests {
         }
         let rows: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(rows, ["| cold | 2 |", "| warm | 3 |", "| warm | 4 |"]);
+    }
+
+    #[test]
+    fn a_scenario_has_one_row() {
+        let mut table = "No run has been recorded.".to_owned();
+        for (name, cells) in [("b", "1"), ("a", "2"), ("b", "3"), ("bb", "4")] {
+            table = with_scenario(&table, name, cells);
+        }
+        let rows: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(rows, ["| a | 2 |", "| b | 3 |", "| bb | 4 |"]);
     }
 
     #[test]

@@ -7,9 +7,12 @@ mod chain;
 mod conformance;
 mod contract;
 mod demo;
+mod failing;
 mod flb;
 mod handover;
 mod hostile;
+mod hostile_client;
+mod memory;
 mod rfc_client;
 mod scenes;
 mod selftest;
@@ -20,6 +23,8 @@ mod unclaimed;
 use anyhow::{Context, Result};
 
 use crate::init::Guest;
+
+pub(crate) use hostile_client::{ARGUMENT as HOSTILE_CLIENT, main as be_hostile};
 
 /// A scenario: runs in each kernel of the chain, and returns in the last one.
 /// An error ends the run as failed.
@@ -33,8 +38,11 @@ const TABLE: &[(&str, Scenario)] = &[
     ("conformance", conformance::run),
     ("contract", contract::run),
     ("demo", demo::run),
+    ("failing", failing::run),
     ("handover", handover::run),
     ("hostile", hostile::run),
+    ("hostile-client", hostile_client::run),
+    ("memory", memory::run),
     ("rfc-client", rfc_client::run),
     ("scenes", scenes::run),
     ("selftests", selftest::run),

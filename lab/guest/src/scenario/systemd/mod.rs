@@ -9,12 +9,14 @@
 //! | second | that update's end; then the agent jumps itself |
 //! | third | that update's end |
 //!
-//! With `part:many` it is one boot, in which the descriptor store has many sessions.
+//! With `part:many` it is one boot, in which the descriptor store has many sessions; with
+//! `part:stores` it is [`stores`].
 
 mod agent;
 mod lost;
 mod manager;
 mod many;
+mod stores;
 mod up;
 
 use anyhow::{Context, Result, bail};
@@ -36,6 +38,9 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         case("many-sessions", many::sessions_come_back);
         return Ok(());
     }
+    if guest.args.text("part") == Some("stores") {
+        return stores::run(guest).with_context(|| format!("luod said:\n{}", journal(LUOD, 30)));
+    }
     let done = match guest.boot {
         0 => up::cases()
             .and_then(|()| lost::cases(guest))
@@ -56,8 +61,8 @@ fn case(name: &str, body: impl FnOnce() -> Result<()>) {
 /// `luoctl update`. It does not come back if all goes well.
 fn update(guest: &Guest, jump: &str) -> Result<()> {
     configure(guest, jump)?;
-    let running: Vec<_> = match guest.boot {
-        0 => vec!["cache", "web"],
+    let running: Vec<_> = match (guest.boot, guest.args.text("part")) {
+        (0, None) => vec!["cache", "web"],
         _ => WORKLOADS.to_vec(),
     };
     all_run(&running)?;
@@ -88,18 +93,7 @@ fn after(jump: &str) -> Result<()> {
     });
     for unit in WORKLOADS {
         case(&named(&format!("{unit}-has-its-memory")), || {
-            // It says so only if each word is there.
-            until("that it has verified", || {
-                Ok(journal(unit, 1000)
-                    .lines()
-                    .any(|line| line.starts_with("verified ")))
-            })
-            .with_context(|| journal(unit, 30))?;
-            same(
-                "its unit",
-                property(unit, "ActiveState")?.as_str(),
-                "active",
-            )
+            has_its_memory(unit)
         });
     }
     case(&named("nothing-is-left"), || {
@@ -111,4 +105,16 @@ fn after(jump: &str) -> Result<()> {
             .with_context(|| systemctl(&["--failed", "--plain"]).unwrap_or_default())
     });
     Ok(())
+}
+
+/// That a workload of the agent has its memory, each word of it.
+fn has_its_memory(unit: &str) -> Result<()> {
+    until("that it has verified", || {
+        Ok(journal(unit, 1000)
+            .lines()
+            .any(|line| line.starts_with("verified ")))
+    })
+    .with_context(|| journal(unit, 30))?;
+    let state = property(unit, "ActiveState")?;
+    same("its unit", state.as_str(), "active")
 }

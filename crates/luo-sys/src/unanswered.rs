@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Memory whose first page is not there until somebody says so.
+//!
+//! For tests: a program that writes such memory to a file stops in the middle of the
+//! write, with the file's lock held, for as long as another wants. A file system in user
+//! space that is slow, or hostile, does the same.
+
+use core::ffi::c_void;
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+use zerocopy::IntoBytes as _;
+use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+use crate::anonymous::{Access, Anonymous};
+use crate::call::{owned, with_pointer};
+use crate::error::{Error, Result};
+
+/// Who may open this may leave faults of the kernel unanswered.
+pub const DEVICE: &str = "/dev/userfaultfd";
+
+/// Makes a descriptor, with flags as of `open`.
+const NEW: u32 = 0xaa00;
+/// Agrees on the interface.
+const API: u32 = 0xc018_aa3f;
+/// Faults of a range are told instead of resolved.
+const REGISTER: u32 = 0xc020_aa00;
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Api {
+    api: u64,
+    features: u64,
+    ioctls: u64,
+}
+
+#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Register {
+    start: u64,
+    length: u64,
+    mode: u64,
+    ioctls: u64,
+}
+
+/// A page that is not there yet.
+pub struct Unanswered {
+    memory: Anonymous,
+    /// While it is open, who touches the page waits.
+    faults: Mutex<Option<OwnedFd>>,
+}
+
+// SAFETY: the mapping belongs to the process, not to a thread; nobody writes to it.
+unsafe impl Send for Unanswered {}
+// SAFETY: as above: it is only ever read, by the kernel.
+unsafe impl Sync for Unanswered {}
+
+impl Unanswered {
+    /// Whether this kernel has such memory.
+    #[must_use]
+    pub fn is_there() -> bool {
+        Path::new(DEVICE).exists()
+    }
+
+    /// Such memory.
+    ///
+    /// # Errors
+    /// ENOENT, EACCES: the device is not there, or not for this program. ENOMEM, EMFILE.
+    pub fn new() -> Result<Self> {
+        let call = "userfaultfd";
+        let device = rustix::fs::open(
+            DEVICE,
+            rustix::fs::OFlags::RDWR | rustix::fs::OFlags::CLOEXEC,
+            rustix::fs::Mode::empty(),
+        )
+        .map_err(Error::of(DEVICE))?;
+        let memory = Anonymous::with(&[], Access::ReadWrite).map_err(Error::of("mmap"))?;
+        let flags = rustix::fs::OFlags::CLOEXEC.bits() as usize;
+        // SAFETY: this command takes flags in place of an address.
+        let made = unsafe { with_pointer(&device, NEW, core::ptr::without_provenance_mut(flags)) };
+        let faults = owned(made.map_err(Error::of(call))?);
+        let mut api = Api {
+            api: 0xaa,
+            features: 0,
+            ioctls: 0,
+        };
+        structure(&faults, API, api.as_mut_bytes()).map_err(Error::of(call))?;
+        let mut register = Register {
+            start: memory.pointer().expose_provenance() as u64,
+            length: Anonymous::LENGTH as u64,
+            // Pages that are missing.
+            mode: 1,
+            ioctls: 0,
+        };
+        structure(&faults, REGISTER, register.as_mut_bytes()).map_err(Error::of(call))?;
+        Ok(Self {
+            memory,
+            faults: Mutex::new(Some(faults)),
+        })
+    }
+
+    /// Writes a byte of it to the beginning of a file. It does not come back before
+    /// [`Self::answer`], or the end of the process.
+    ///
+    /// # Errors
+    /// As of `write`.
+    pub fn write_to(&self, file: &File) -> Result<usize> {
+        // SAFETY: the mapping is readable, longer than a byte, alive while `self` is
+        // borrowed, and nobody writes to it: what it holds is zeros.
+        let bytes = unsafe { core::slice::from_raw_parts(self.memory.pointer().cast::<u8>(), 1) };
+        rustix::io::pwrite(file, bytes, 0).map_err(Error::of("pwrite"))
+    }
+
+    /// From now on its pages are there.
+    pub fn answer(&self) {
+        drop(
+            self.faults
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
+    }
+}
+
+/// Calls with a structure of the command's size.
+fn structure(
+    fd: &impl AsFd,
+    command: u32,
+    bytes: &mut [u8],
+) -> core::result::Result<i32, rustix::io::Errno> {
+    let pointer: *mut c_void = bytes.as_mut_ptr().cast();
+    // SAFETY: the kernel reads and writes one structure of the command at the pointer,
+    // which comes from an exclusive borrow of its bytes; it keeps no address of it. What
+    // it notes of the range is memory that lives as long as the descriptor.
+    unsafe { with_pointer(fd, command, pointer) }
+}

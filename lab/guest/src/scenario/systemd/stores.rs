@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A systemd that keeps descriptor stores over a kexec, and our agent beside it: both
+//! make sessions, and both jump. Ways to keep memory are those of [`crate::service`]; the
+//! agent's workloads go along.
+//!
+//! A jump by `systemctl kexec` is systemd's, which puts the descriptor stores away when
+//! all services have ended. One by the agent itself is none of systemd's: what is in
+//! descriptor stores alone does not come along then, and what is in sessions does.
+
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+use anyhow::{Context, Result, ensure};
+use luo_scenes::stage::until;
+use luo_varlink::{Outcome, Phase};
+
+use super::agent::{WORKLOADS, all_run, completed, sessions, status};
+use super::manager::{journal, run as run_program, succeed, systemctl};
+use super::{case, has_its_memory, update};
+use crate::check::same;
+use crate::init::Guest;
+use crate::port;
+
+const SERVICES: [&str; 3] = ["keeper", "store", "tenant"];
+
+/// How the machine jumps out of each boot.
+const JUMPS: [&str; 3] = ["systemctl", "direct", "systemctl"];
+
+/// The first release that keeps descriptor stores.
+const KEEPS: u32 = 261;
+
+/// Runs a boot's part.
+pub(super) fn run(guest: &Guest) -> Result<()> {
+    let hops: u32 = guest.args.get("hops", 3)?;
+    let jump = |boot: u32| JUMPS.get(boot as usize).context("too many hops");
+    match guest.boot.checked_sub(1) {
+        None => first(),
+        Some(before) => after(guest.boot, jump(before)?),
+    }
+    if guest.boot >= hops {
+        return Ok(());
+    }
+    update(guest, jump(guest.boot)?)
+}
+
+fn first() {
+    case("systemd-keeps-stores", || {
+        let version = succeed("systemctl", &["--version"])?;
+        let line = version.lines().next().unwrap_or_default();
+        port::progress(line);
+        let number: u32 = line.split(' ').nth(1).context("no version")?.parse()?;
+        ensure!(number >= KEEPS, "{line}");
+        Ok(())
+    });
+    case("device-is-delegated", || {
+        let mode = fs::metadata("/dev/liveupdate")?.mode() & 0o777;
+        same("the mode", mode, 0o666)
+    });
+    for service in SERVICES {
+        case(&format!("{service}-is-ready"), || is_ready(service));
+    }
+    case("workloads-run", || all_run(&WORKLOADS));
+}
+
+/// What is to be seen after a jump.
+fn after(boot: u32, jump: &str) {
+    let named = |what: &str| format!("{what}-after-{boot}-{jump}");
+    case(&named("completed"), || {
+        let entry = completed()?;
+        same("the outcome", entry.outcome, Outcome::Completed)?;
+        port::progress(format!(
+            "jump = {jump}: blackout {} ms",
+            entry.blackout_us.context("no blackout")? / 1000
+        ));
+        same("the phase", status()?.phase, Phase::Normal)
+    });
+    for unit in WORKLOADS {
+        case(&named(unit), || has_its_memory(unit));
+    }
+    for service in SERVICES {
+        case(&named(service), || {
+            let of = boot.checked_sub(1).context("the first boot")?;
+            let by_systemd = jump == "systemctl";
+            // Nobody but systemd knows what is in its stores, or what its sessions
+            // are called.
+            let comes = by_systemd || service == "tenant";
+            is_ready(service)?;
+            let said = journal(service, 100);
+            let expected = match comes {
+                true => format!("verified memory of boot {of}"),
+                false if service == "store" => "nothing has come".to_owned(),
+                false => return Ok(()),
+            };
+            ensure!(said.lines().any(|line| line == expected), "{said}");
+            Ok(())
+        });
+    }
+    case(&named("incoming"), || {
+        let incoming = sessions()?.into_iter().filter(|one| one.incoming);
+        let names: Vec<_> = incoming.map(|one| one.name).collect();
+        match jump {
+            "systemctl" => same("sessions of the previous kernel", names, vec![]),
+            // That of `keeper`, which waits for an administrator.
+            _ => same("how many sessions nobody claimed", names.len(), 1)
+                .with_context(|| format!("{names:?}")),
+        }
+    });
+    case(&named("system"), || {
+        let (_, state) = run_program("systemctl", &["is-system-running", "--wait"])?;
+        same("the system", state.as_str(), "running")
+            .with_context(|| systemctl(&["--failed", "--plain"]).unwrap_or_default())
+    });
+}
+
+/// Waits until a service has kept this boot's memory.
+fn is_ready(service: &str) -> Result<()> {
+    until("that it is ready", || {
+        Ok(journal(service, 100).lines().any(|line| line == "ready"))
+    })
+    .with_context(|| journal(service, 100))
+}
