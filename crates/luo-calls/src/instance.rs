@@ -27,7 +27,7 @@ pub struct Instance {
 impl Instance {
     /// Opens the device for a caller whom the mode of its file admits, and does no more: a
     /// host may open all its devices under one lock, and callbacks of handlers may need
-    /// that very lock. The rest comes with [`Self::catch_up`]. Whoever opens it has to
+    /// that very lock. The rest comes with the first call. Whoever opens it has to
     /// close it.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ mod argument;
 
 use arbitrary::{Result, Unstructured};
 use luo_abi::errno::Errno;
-use luo_abi::rfc::{EVENT_CANCEL, EVENT_FINISH};
+use luo_abi::rfc::{EVENT_CANCEL, EVENT_FINISH, GET_STATE};
 use luo_sim::bench::{BASE, Bench, Held};
 use luo_sim::{Action, Fault, Step};
 use luo_sys::memfd;
@@ -218,7 +218,11 @@ impl Run<'_> {
             if self.bench.held() == Ok(nothing) {
                 return;
             }
-            let _ = self.open();
+            // It is tried again before the first call on a newly opened device.
+            if let Some(device) = self.open() {
+                let _ = self.bench.ioctl(device, GET_STATE, BASE);
+                self.bench.close(device);
+            }
         }
         assert_eq!(self.bench.held(), Ok(nothing), "left over");
     }

@@ -46,8 +46,7 @@ pub fn finish_update<H: Lock>(
     if let Err((Error::NoMemory, _)) = take_over(host) {
         return Err(Error::NoMemory);
     }
-    // The last session may have been finished while this waited.
-    let from = begin(host, Event::Finish).inspect_err(|_| end_if_all_finished(host))?;
+    let from = begin(host, Event::Finish)?;
     let mut report = Report::new(Some(Event::Finish), from);
     // From the end: dependents first, and of files that are free of each other the
     // last first.

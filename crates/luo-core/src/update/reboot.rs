@@ -44,8 +44,7 @@ pub struct Policy {
 /// [`Failure::Image`]: the state is the one it was in, and nobody was asked. With
 /// [`Obstacle::IsLost`] a file or a subsystem that cannot go is no error.
 pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report, Failure> {
-    // The last session may have been finished while this waited.
-    let from = begin_reboot(host).inspect_err(|_| end_if_all_finished(host))?;
+    let from = begin_reboot(host)?;
     policy
         .legacy
         .decide(host, image)
