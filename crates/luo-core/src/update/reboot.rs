@@ -40,7 +40,7 @@ pub struct Policy {
 /// # Errors
 /// [`Failure`]: the kexec does not take place; the state is the one it was in, or
 /// NORMAL if it was PREPARED or FROZEN, with everything usable. EAGAIN if the caller was
-/// killed while it waited for a transition, [`Error::Busy`] if it waited in vain.
+/// killed while it waited for a transition, [`crate::Error::Busy`] if it waited in vain.
 /// [`Failure::Image`]: the state is the one it was in, and nobody was asked. With
 /// [`Obstacle::IsLost`] a file or a subsystem that cannot go is no error.
 pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report, Failure> {
