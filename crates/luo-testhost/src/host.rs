@@ -346,6 +346,24 @@ impl TestHost {
     }
 }
 
+impl TestHost {
+    /// Runs a step for a caller who can be killed; with an error, for one that would get it
+    /// at once in place of a wait.
+    #[track_caller]
+    fn turn_unless<R>(
+        &self,
+        gives_up: Option<Errno>,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        let step = |engine: &mut Engine<Self>| match (step(engine), gives_up) {
+            (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
+            (Poll::Pending, Some(errno)) => Poll::Ready(Err(errno)),
+            (Poll::Pending, None) => Poll::Pending,
+        };
+        self.turn(Location::caller(), true, step)?
+    }
+}
+
 impl Lock for TestHost {
     #[track_caller]
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
@@ -363,34 +381,20 @@ impl Lock for TestHost {
     }
 
     #[track_caller]
-    fn wait_killable<R>(
-        &self,
-        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<R, Errno> {
-        let kills = self.kills.load(Ordering::SeqCst);
-        let step = |engine: &mut Engine<Self>| match step(engine) {
-            Poll::Pending if kills => Poll::Ready(None),
-            other => other.map(Some),
-        };
-        let outcome = self.turn(Location::caller(), true, step)?;
-        outcome.ok_or(Errno::EAGAIN)
+    fn wait_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
+        let is_killed = self.kills.load(Ordering::SeqCst);
+        self.turn_unless(is_killed.then_some(Errno::EAGAIN), step)
     }
 
     #[track_caller]
     fn wait_patiently<R>(
         &self,
-        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+        step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
-        if !self.impatient.load(Ordering::SeqCst) {
-            return self.wait_killable(step);
+        if self.impatient.load(Ordering::SeqCst) {
+            return self.turn_unless(Some(Errno::EBUSY), step);
         }
-        // The patience ends at once.
-        let step = |engine: &mut Engine<Self>| match step(engine) {
-            Poll::Pending => Poll::Ready(None),
-            other => other.map(Some),
-        };
-        let outcome = self.turn(Location::caller(), true, step)?;
-        outcome.ok_or(Errno::EBUSY)
+        self.wait_killable(step)
     }
 }
 

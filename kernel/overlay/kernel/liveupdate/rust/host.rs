@@ -114,6 +114,35 @@ impl Linux {
         let [first, ..] = &self.queues;
         self.queues.get(engine.queue()).unwrap_or(first)
     }
+
+    /// Runs a step for a caller who may be killed, and who waits for as long as a patience
+    /// lasts.
+    fn wait_with<R>(
+        &self,
+        mut patience: Patience,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        let mut slept = false;
+        loop {
+            match self.step(slept, &mut step) {
+                Ok(done) => return Ok(done),
+                Err(engine) if patience.is_over() => {
+                    self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                    drop(engine);
+                    return Err(Errno::EBUSY);
+                }
+                Err(engine) => {
+                    let queue = self.queue(&engine);
+                    if let Err(Killed) = queue.wait_killable(engine, &mut patience) {
+                        let _engine = self.engine.lock();
+                        self.sleepers.fetch_sub(1, Ordering::Relaxed);
+                        return Err(Errno::EAGAIN);
+                    }
+                }
+            }
+            slept = true;
+        }
+    }
 }
 
 impl Lock for Linux {
@@ -137,51 +166,15 @@ impl Lock for Linux {
         }
     }
 
-    fn wait_killable<R>(
-        &self,
-        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<R, Errno> {
-        let mut slept = false;
-        loop {
-            match self.step(slept, &mut step) {
-                Ok(done) => return Ok(done),
-                Err(engine) => {
-                    if let Err(Killed) = self.queue(&engine).wait_killable(engine) {
-                        let _engine = self.engine.lock();
-                        self.sleepers.fetch_sub(1, Ordering::Relaxed);
-                        return Err(Errno::EAGAIN);
-                    }
-                }
-            }
-            slept = true;
-        }
+    fn wait_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
+        self.wait_with(Patience::WITHOUT_END, step)
     }
 
     fn wait_patiently<R>(
         &self,
-        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+        step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
-        let mut patience = Patience::of_seconds(policy::patience());
-        let mut slept = false;
-        loop {
-            match self.step(slept, &mut step) {
-                Ok(done) => return Ok(done),
-                Err(engine) if patience.is_over() => {
-                    self.sleepers.fetch_sub(1, Ordering::Relaxed);
-                    drop(engine);
-                    return Err(Errno::EBUSY);
-                }
-                Err(engine) => {
-                    let queue = self.queue(&engine);
-                    if let Err(Killed) = queue.wait_patiently(engine, &mut patience) {
-                        let _engine = self.engine.lock();
-                        self.sleepers.fetch_sub(1, Ordering::Relaxed);
-                        return Err(Errno::EAGAIN);
-                    }
-                }
-            }
-            slept = true;
-        }
+        self.wait_with(Patience::of_seconds(policy::patience()), step)
     }
 }
 

@@ -38,6 +38,9 @@ pub(crate) struct Killed;
 pub(crate) struct Patience(c_long);
 
 impl Patience {
+    /// The kernel's own word for a sleep that no time ends.
+    pub(crate) const WITHOUT_END: Self = Self(c_long::MAX);
+
     /// So many seconds of it.
     pub(crate) fn of_seconds(seconds: u32) -> Self {
         let ticks = msecs_to_jiffies(seconds.saturating_mul(1000));
@@ -79,29 +82,20 @@ impl WaitQueue {
     /// reason; no signal ends it. It may take long without being an error, so the
     /// detector of hung tasks does not look at those who wait here.
     pub(crate) fn wait<T>(&self, held: MutexGuard<'_, T>) {
-        self.sleep(held, bindings::TASK_IDLE, c_long::MAX);
+        self.sleep(held, bindings::TASK_IDLE, Patience::WITHOUT_END);
     }
 
-    /// Like [`Self::wait`], ended also by a signal that kills the task.
+    /// Like [`Self::wait`], ended also by a signal that kills the task, and by the end of a
+    /// patience, from which the time goes that has been slept.
     ///
     /// # Errors
     /// [`Killed`] if there is such a signal, whatever else has happened.
-    pub(crate) fn wait_killable<T>(&self, held: MutexGuard<'_, T>) -> Result<(), Killed> {
-        let mut without_end = Patience(c_long::MAX);
-        self.wait_patiently(held, &mut without_end)
-    }
-
-    /// Like [`Self::wait_killable`], ended also by the end of a patience, from which the
-    /// time goes that has been slept.
-    ///
-    /// # Errors
-    /// As there.
-    pub(crate) fn wait_patiently<T>(
+    pub(crate) fn wait_killable<T>(
         &self,
         held: MutexGuard<'_, T>,
         patience: &mut Patience,
     ) -> Result<(), Killed> {
-        patience.0 = self.sleep(held, bindings::TASK_KILLABLE, patience.0);
+        *patience = self.sleep(held, bindings::TASK_KILLABLE, *patience);
         // SAFETY: `current` is a task that runs.
         let killed = unsafe { bindings::luo_fatal_signal_pending(bindings::get_current()) };
         if killed {
@@ -111,9 +105,8 @@ impl WaitQueue {
         }
     }
 
-    /// Sleeps for so many ticks at most, `c_long::MAX` for no end; gives those that are
-    /// left.
-    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32, ticks: c_long) -> c_long {
+    /// Sleeps for as long as a patience lasts at most; gives what is left of it.
+    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32, patience: Patience) -> Patience {
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
         // SAFETY: The entry is valid for writes.
         unsafe { bindings::init_wait(entry.get()) };
@@ -126,9 +119,9 @@ impl WaitQueue {
         drop(held);
         // SAFETY: No spinlock is held. If there was a notification meanwhile, or
         // for a killable state a fatal signal, this returns at once.
-        let left = unsafe { bindings::schedule_timeout(ticks) };
+        let left = unsafe { bindings::schedule_timeout(patience.0) };
         // SAFETY: The pair given to `prepare_to_wait`.
         unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
-        left
+        Patience(left)
     }
 }
