@@ -11,7 +11,8 @@ use std::thread::{Scope, scope};
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::{contract, rfc, uapi};
 use luo_sys::{
-    Cause, Device, Errno, Event, FileStatus, Needed, Session, SessionState, State, Token, Which,
+    Cause, Device, Errno, Event, FileStatus, Needed, Session, SessionName, SessionState, State,
+    Token, Which,
 };
 use rustix::process::Signal;
 
@@ -434,32 +435,42 @@ fn impatient_wanted(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// A call on a session does not end: who waits for it is told whose it is, and what waited
-/// behind the event goes on.
+/// Holds a call up in the callback of a file. An event that waits for it is told that it waits
+/// in vain, and for whom; what waited behind the event goes on.
+fn in_vain(
+    device: &Device,
+    file: u32,
+    call: impl Fn() -> luo_sys::Result<()> + Copy + Send,
+    event: Event,
+    whose: Option<SessionName>,
+) -> Result<()> {
+    scope(|scope| {
+        let hold = Hold::on(format!("preserve:{file}"))?;
+        let held = Caller::begin(scope, call)?;
+        hold.reached()?;
+        let waits = Caller::begin(scope, move || send(device, event))?;
+        refused(waits.outcome()?, Errno::EBUSY)?;
+        let failure = Caller::begin(scope, || device.failure())?.outcome()??;
+        same("the cause", failure.cause, Cause::Busy)?;
+        same("whose call it is", failure.session, whose)?;
+        if whose.is_some() {
+            let behind = Caller::begin(scope, || device.create_session(&name("behind")))?;
+            behind.outcome()?.context("behind the event")?;
+        }
+        hold.holds()?;
+        drop(hold);
+        Ok(held.outcome()??)
+    })
+}
+
+/// A call on a session does not end.
 fn busy(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let session = session(&device, "slow", 0)?;
     let file = forge::open()?;
-    let id = forge::id(&file)?;
-    scope(|scope| {
-        let hold = Hold::on(format!("preserve:{id}"))?;
-        let preserve = Caller::begin(scope, || session.preserve_fd(&file, Token(1)))?;
-        hold.reached()?;
-        let prepare = Caller::begin(scope, || device.prepare())?;
-        refused(prepare.outcome()?, Errno::EBUSY)?;
-        let create = Caller::begin(scope, || {
-            device.failure().and_then(|failure| {
-                let made = device.create_session(&name("behind"))?;
-                Ok((failure, made))
-            })
-        })?;
-        let (failure, _made) = create.outcome()??;
-        same("the cause", failure.cause, Cause::Busy)?;
-        same("whose call it is", failure.session, Some(name("slow")))?;
-        hold.holds()?;
-        drop(hold);
-        Ok::<_, anyhow::Error>(preserve.outcome()??)
-    })?;
+    let preserve = || session.preserve_fd(&file, Token(1));
+    let whose = Some(name("slow"));
+    in_vain(&device, forge::id(&file)?, preserve, Event::Prepare, whose)?;
     enter(&device, State::Frozen)?;
     Ok(device.cancel()?)
 }
@@ -468,19 +479,7 @@ fn busy(_: &mut Context<'_>) -> Result<()> {
 fn twice(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let id = ready(&device, PREPARE)?;
-    scope(|scope| {
-        let hold = Hold::on(format!("preserve:{id}"))?;
-        let prepare = Caller::begin(scope, || device.prepare())?;
-        hold.reached()?;
-        let cancel = Caller::begin(scope, || device.cancel())?;
-        refused(cancel.outcome()?, Errno::EBUSY)?;
-        let failure = Caller::begin(scope, || device.failure())?.outcome()??;
-        same("the cause", failure.cause, Cause::Busy)?;
-        same("a session", failure.session, None)?;
-        hold.holds()?;
-        drop(hold);
-        Ok::<_, anyhow::Error>(prepare.outcome()??)
-    })?;
+    in_vain(&device, id, || device.prepare(), Event::Cancel, None)?;
     state_is(&device, State::Prepared)?;
     Ok(device.cancel()?)
 }
