@@ -189,12 +189,7 @@ impl Agent {
     /// Whether the update could be written down when it is over.
     async fn check_history(&self) -> Option<Check> {
         let history = self.history.clone();
-        let writable = tokio::task::spawn_blocking(move || history.is_writable()).await;
-        let why = match writable {
-            Ok(Ok(())) => return None,
-            Ok(Err(why)) => why.to_string(),
-            Err(why) => why.to_string(),
-        };
+        let why = fails(move || history.is_writable()).await?;
         let config = self.config();
         let folder = config.state_directory.display();
         Some(Check {
@@ -209,12 +204,7 @@ impl Agent {
     async fn check_report(&self) -> Option<Check> {
         let path = self.state.borrow().update.as_ref()?.report.clone()?;
         let wanted = PathBuf::from(&path);
-        let checked = tokio::task::spawn_blocking(move || picture::check(&wanted)).await;
-        let why = match checked {
-            Ok(Ok(())) => return None,
-            Ok(Err(why)) => why.to_string(),
-            Err(why) => why.to_string(),
-        };
+        let why = fails(move || picture::check(&wanted)).await?;
         Some(Check {
             name: "report".to_owned(),
             status: CheckStatus::Failed,
@@ -254,6 +244,14 @@ impl Agent {
             }],
         };
         judge(&self.config(), checks)
+    }
+}
+
+/// Why something fails that may take long, if it does.
+async fn fails(trial: impl FnOnce() -> io::Result<()> + Send + 'static) -> Option<String> {
+    match tokio::task::spawn_blocking(trial).await {
+        Ok(tried) => tried.err().map(|why| why.to_string()),
+        Err(why) => Some(why.to_string()),
     }
 }
 

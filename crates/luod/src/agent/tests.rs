@@ -155,12 +155,20 @@ async fn with_one_in(world: World) -> (World, Peer) {
     (world, peer)
 }
 
+/// Answers an event, with a reason to veto.
+fn answers(world: &World, peer: &Peer, event: &Event, step: Step, veto: Option<&str>) {
+    let answered = world.agent.answer(&peer.caller, &event.update, step, veto);
+    answered.unwrap();
+}
+
 async fn agrees(world: &World, peer: &mut Peer, step: Step) {
     let event = peer.heard().await;
-    let agent = &world.agent;
-    agent
-        .answer(&peer.caller, &event.update, step, None)
-        .unwrap();
+    answers(world, peer, &event, step, None);
+}
+
+async fn vetoes(world: &World, peer: &mut Peer, step: Step) {
+    let event = peer.heard().await;
+    answers(world, peer, &event, step, Some("no"));
 }
 
 async fn with_one() -> (World, Peer) {
@@ -219,6 +227,19 @@ fn restoring(kernel: Fake, participants: &[(&str, &[&str], &[&str])]) -> World {
     let world = World::new(OPEN, kernel);
     let agent = &world.agent;
     agent.begin_restore(record(participants), Progress::default());
+    world
+}
+
+/// A world behind the jump of one workload, which has taken back its session and finished it.
+async fn behind(record: Record) -> World {
+    let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+    let agent = &world.agent;
+    agent.begin_restore(record, Progress::default());
+    let mut peer = Peer::new(1, 990);
+    peer.register(&world, "db", &[]).unwrap();
+    agent.claim(&peer.caller, "db.ram").await.unwrap();
+    agent.restored(&peer.caller).unwrap();
+    agent.finish_session(&peer.caller, "db.ram").await.unwrap();
     world
 }
 

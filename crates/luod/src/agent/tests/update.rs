@@ -53,11 +53,7 @@ fn no_kernel_is_loaded_while_workloads_run_on() {
                 world.kernel.is_loaded(),
                 "it is loaded before anybody stands still"
             );
-            let agent = &world.agent;
-            let caller = &peer.caller;
-            agent
-                .answer(caller, &event.update, Step::Freeze, None)
-                .unwrap();
+            answers(&world, &peer, &event, Step::Freeze, None);
         };
         let (done, ()) = tokio::join!(freeze, asked);
         done.unwrap();
@@ -187,11 +183,7 @@ fn who_is_waited_for_is_told_with_what_is_left() {
         let event = peer.heard().await;
         let ms = left(&world).await.unwrap();
         assert!((500_000..=600_000).contains(&ms), "{ms}");
-        let agent = &world.agent;
-        let caller = &peer.caller;
-        agent
-            .answer(caller, &event.update, Step::Prepare, None)
-            .unwrap();
+        answers(&world, &peer, &event, Step::Prepare, None);
         prepare.await.unwrap().unwrap();
         assert_eq!(left(&world).await, None);
 
@@ -212,14 +204,7 @@ fn a_report_is_written_whatever_comes_of_the_update() {
         let path = world.folder.path().join("update.svg");
         let report = path.to_str();
         let update = world.agent.update(&world.target, report);
-        let vetoes = async {
-            let event = peer.heard().await;
-            let (agent, caller) = (&world.agent, &peer.caller);
-            agent
-                .answer(caller, &event.update, Step::Prepare, Some("no"))
-                .unwrap();
-        };
-        tokio::join!(update, vetoes);
+        tokio::join!(update, vetoes(&world, &mut peer, Step::Prepare));
         let picture = std::fs::read_to_string(&path).unwrap();
         assert!(picture.contains("cancelled"), "{picture}");
 
@@ -252,14 +237,7 @@ fn a_report_is_written_in_the_next_kernel() {
         let record = Record::decode(&before.kernel.record()).unwrap();
         assert!(record.frozen);
 
-        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
-        let agent = &world.agent;
-        agent.begin_restore(record, Progress::default());
-        let mut peer = Peer::new(1, 990);
-        peer.register(&world, "db", &[]).unwrap();
-        agent.claim(&peer.caller, "db.ram").await.unwrap();
-        agent.restored(&peer.caller).unwrap();
-        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        behind(record).await;
         let picture = std::fs::read_to_string(&path).unwrap();
         assert!(picture.contains("completed"), "{picture}");
     });
@@ -271,15 +249,8 @@ fn a_jump_by_somebody_else_finds_a_record() {
         let (before, _peer) = prepared().await;
         let record = Record::decode(&before.kernel.record()).unwrap();
         assert!(!record.frozen);
-        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
-        let agent = &world.agent;
-        agent.begin_restore(record, Progress::default());
-        let mut peer = Peer::new(1, 990);
-        peer.register(&world, "db", &[]).unwrap();
-        agent.claim(&peer.caller, "db.ram").await.unwrap();
-        agent.restored(&peer.caller).unwrap();
-        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
-        let entry = agent.history().last(1).unwrap().updates.remove(0);
+        let world = behind(record).await;
+        let entry = world.agent.history().last(1).unwrap().updates.remove(0);
         assert_eq!(entry.outcome, luo_varlink::Outcome::Unfrozen);
         assert!(entry.reason.unwrap().contains("somebody else"));
         assert_eq!(entry.blackout_us, None);
@@ -384,14 +355,7 @@ fn the_account_of_an_update_has_its_end() {
     run(async {
         let (world, mut peer) = prepared().await;
         let freeze = world.agent.freeze();
-        let vetoes = async {
-            let event = peer.heard().await;
-            let agent = &world.agent;
-            agent
-                .answer(&peer.caller, &event.update, Step::Freeze, Some("no"))
-                .unwrap();
-        };
-        let (refused, ()) = tokio::join!(freeze, vetoes);
+        let (refused, ()) = tokio::join!(freeze, vetoes(&world, &mut peer, Step::Freeze));
         assert!(refused.is_err());
         let entry = world.agent.history().last(1).unwrap().updates.remove(0);
         let last = entry.timeline.last().unwrap();
