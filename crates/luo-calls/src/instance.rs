@@ -4,7 +4,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use luo_abi::errno::Errno;
-use luo_core::{ops, Opener, SessionId};
+use luo_core::{ops, Error, Opener, SessionId};
 
 use crate::caller::{Caller, Identity};
 use crate::host::CallHost;
@@ -44,13 +44,16 @@ impl Instance {
             let entered = host.now(|engine| engine.enter_device(caller.actor()));
             Some(entered.map_err(|why| why.errno())?)
         };
-        let refused = host.now(|engine| engine.check_not_refused());
-        refused.map_err(|why| {
+        let changes = host.now(|engine| {
+            engine.check_not_refused()?;
+            Ok::<_, Error>(engine.state_changes())
+        });
+        let changes = changes.map_err(|why| {
             leave(host, opener);
             why.errno()
         })?;
         Ok(Self {
-            seen: AtomicU64::new(host.now(|engine| engine.state_changes())),
+            seen: AtomicU64::new(changes),
             session: AtomicU64::new(0),
             caught_up: AtomicBool::new(false),
             opener,

@@ -85,7 +85,8 @@ fn carry_all<H: Lock>(host: &H, obstacle: Obstacle, report: &mut Report) -> Resu
     while let Some(id) = session {
         if let Err(why) = carry_session(host, id) {
             let why = host.now(|engine| engine.cannot_carry(id, None, why));
-            if obstacle.about(host, Some(id)) == Obstacle::Vetoes {
+            let is_users = host.now(|engine| engine.is_of_user(id));
+            if obstacle.about(is_users) == Obstacle::Vetoes {
                 return Err(why);
             }
             tell(host, &why);

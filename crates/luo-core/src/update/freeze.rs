@@ -11,7 +11,6 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::graph::{First, Target};
 use crate::host::{Host, SubsystemCallbacks};
-use crate::id::FileId;
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::update::files::{freeze_file, Whose};
@@ -87,11 +86,6 @@ fn freeze_subsystem<H: Lock>(host: &H, at: usize) -> Result<(), Failure> {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether a file is in a session of a user's who has no privileges.
-    fn is_users(&self, id: FileId) -> bool {
-        self.session_of(id).is_some_and(|id| self.is_of_user(id))
-    }
-
     /// Whether all that outgoing files need is there. Users' files are not asked: no user
     /// can keep the machine from its update.
     pub(crate) fn check_dependencies(&self, whose: Whose) -> Result<(), Failure> {

@@ -50,7 +50,7 @@ impl Obstacle {
 
     /// Decides about a file that cannot go: an error if the reboot fails by it.
     pub(crate) fn decide<H: Lock>(self, host: &H, id: FileId, why: Failure) -> Result<(), Failure> {
-        match self.about(host, host.now(|engine| engine.session_of(id))) {
+        match self.about(host.now(|engine| engine.is_users(id))) {
             Self::Vetoes => Err(why),
             Self::IsLost => {
                 tell(host, &why);
@@ -60,11 +60,10 @@ impl Obstacle {
         }
     }
 
-    /// What it is if something of a session cannot go: no user without privileges can keep
-    /// the machine from its update, whatever the administrator has chosen.
-    pub(crate) fn about<H: Lock>(self, host: &H, session: Option<SessionId>) -> Self {
-        let of_user = session.is_some_and(|id| host.now(|engine| engine.is_of_user(id)));
-        if of_user {
+    /// What it is about something that is a user's, or is not: no user without privileges
+    /// can keep the machine from its update, whatever the administrator has chosen.
+    pub(crate) fn about(self, is_users: bool) -> Self {
+        if is_users {
             Self::IsLost
         } else {
             self
@@ -180,9 +179,10 @@ impl<H: Host> Engine<H> {
         session.is_some_and(|session| session.owner.user().is_some())
     }
 
-    /// The session of a file.
-    pub(crate) fn session_of(&self, id: FileId) -> Option<SessionId> {
-        self.files.get(id).map(|file| file.session)
+    /// [`Self::is_of_user`] of a file's session.
+    pub(crate) fn is_users(&self, id: FileId) -> bool {
+        let file = self.files.get(id);
+        file.is_some_and(|file| self.is_of_user(file.session))
     }
 
     fn lose(&mut self, id: FileId, errno: Errno) {
