@@ -52,10 +52,6 @@ pub(crate) fn run(service: Option<&str>) -> Result<()> {
 /// Says so, and waits for the machine's end.
 fn ready() -> Result<()> {
     println!("ready");
-    until("the end", || Ok(false)).or_else(|_| loop_for_ever())
-}
-
-fn loop_for_ever() -> Result<()> {
     loop {
         std::thread::park();
     }

@@ -46,6 +46,10 @@ impl Crate {
             let file = syn::parse_file(&text).unwrap_or_else(|error| panic!("{path}: {error}"));
             files.insert(module, file);
         }
+        Self::of(files)
+    }
+
+    fn of(files: BTreeMap<Module, syn::File>) -> Self {
         let passed_on = files
             .iter()
             .map(|(module, file)| (module.clone(), passed_on(file)))
@@ -247,11 +251,7 @@ fn a_circle_is_found() {
                 (module, syn::parse_file(text).unwrap())
             })
             .collect();
-        let passed_on = files
-            .iter()
-            .map(|(module, file)| (module.clone(), passed_on(file)))
-            .collect();
-        Crate { files, passed_on }.circles()
+        Crate::of(files).circles()
     };
     let found = of(&[
         ("a", "pub use b::Thing; mod b; fn f() {}"),
