@@ -253,6 +253,23 @@ fn no_page_is_reached_twice() {
     }
 }
 
+/// What is given back to the allocator has been preserved, records on it or not.
+#[test]
+fn a_page_without_records_has_to_be_there() {
+    let root = good().supplement();
+    for nowhere in [0x5000, 0x5001, u64::MAX] {
+        let refusal = sealed(|handed| {
+            handed.set_word(root, 32, nowhere);
+            handed.set_word(root, 40, 0);
+        });
+        let area = Area::Subsystems;
+        assert!(
+            matches!(refusal, Refusal::Page { area: found, address, .. } if found == area && address == nowhere),
+            "{refusal}"
+        );
+    }
+}
+
 #[test]
 fn subsystems_have_names_of_their_own() {
     let page = good().subsystems();

@@ -224,6 +224,8 @@ impl<H: Host> Reader<'_, H> {
         Err(Refusal::ChainTooLong { area }.into())
     }
 
+    /// Marks a page that is given back with the others: one that has been read or is now,
+    /// so that it is one that the previous kernel has preserved.
     fn visit(&mut self, area: Area, address: u64) -> Result<(), Error> {
         let hash = self.hash.of_words(&[address]);
         let pages = &self.draft.pages;

@@ -100,7 +100,8 @@ fn read_subsystems<H: Host>(
         let found = 0;
         return Err(Refusal::SupplementCount { area, said, found }.into());
     }
-    if count == 0 {
+    // A page without records is looked at as well, because it will be given back.
+    if address == 0 {
         return Ok(all);
     }
     let records = page(host, Area::Subsystems, address)?;
