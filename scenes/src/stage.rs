@@ -26,7 +26,7 @@ use anyhow::{Context, Result, bail};
 use luo_varlink::{Target, paths};
 use rustix::process::{Signal, kill_process};
 
-pub use wait::{PATIENCE, until};
+pub use wait::{PATIENCE, until, within};
 
 use actor::Actor;
 use children::child_of;

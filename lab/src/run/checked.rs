@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Scenarios of the tests once more, in kernels whose checkers look on, and in machines
-//! of other sizes.
+//! Scenarios of the tests once more, in kernels whose checkers look on, and those that
+//! are written down beside them.
 
 use crate::run::scenario::{Scenario, When};
 
@@ -30,11 +30,16 @@ const MEMORY: u32 = 1024;
 /// Their kernels are big, and the next one has to fit into the scratch area.
 const SCRATCH: &str = "kho_scratch=64M,256M,64M";
 
-/// Whether a scenario is one of a kernel with checkers, or of a machine of another size.
+/// Scenarios without a checker whose last run is written down by name as well, beside
+/// those in machines of other sizes.
+const BESIDE: &[&str] = &["hostile-client", "systemd-stores", "systemd-stores-c"];
+
+/// Whether a scenario's last run is written down by its name.
 #[must_use]
 pub fn is_one(scenario: &Scenario) -> bool {
     let of_size = scenario.name.starts_with("memory-");
-    of_size || CHECKED.contains(&scenario.first)
+    let is_beside = BESIDE.contains(&scenario.name.as_str());
+    of_size || is_beside || CHECKED.contains(&scenario.first)
 }
 
 /// Those of `plain` that run under checkers, in each of their kernels.

@@ -165,13 +165,13 @@ fn systemd_many() -> Scenario {
     }
 }
 
-/// Updates under a systemd that keeps descriptor stores over a kexec, into these kernels.
-fn systemd_stores(name: &str, first: &'static str, next: Vec<&'static str>, hops: u32) -> Scenario {
+/// Updates under a systemd that keeps descriptor stores over a kexec, into our kernels.
+fn systemd_stores() -> Scenario {
+    /// Jumps by systemd, by the agent, and by systemd again.
+    const HOPS: u32 = 3;
     Scenario {
         needs: &[Artifact::SystemdRoot(Release::KeepsStores)],
-        args: vec!["part:stores".to_owned(), format!("hops:{hops}")],
-        first,
-        next,
+        args: vec!["part:stores".to_owned(), format!("hops:{HOPS}")],
         expect: Expect {
             cases: 20,
             named: &[
@@ -179,14 +179,32 @@ fn systemd_stores(name: &str, first: &'static str, next: Vec<&'static str>, hops
                 "tenant-after-1-systemctl",
                 "tenant-after-2-direct",
             ],
-            kexecs: Some(hops),
+            kexecs: Some(HOPS),
         },
-        when: When::All,
+        cost: 75,
         ..systemd(
-            name,
+            "systemd-stores",
             "a systemd that keeps descriptor stores, its sessions for services and one of an \
              ordinary user go through updates with those of the agent",
         )
+    }
+}
+
+/// As that, from mainline's kernel to ours and back.
+fn systemd_stores_c() -> Scenario {
+    const HOPS: u32 = 2;
+    let ours = systemd_stores();
+    Scenario {
+        name: "systemd-stores-c".to_owned(),
+        args: vec!["part:stores".to_owned(), format!("hops:{HOPS}")],
+        first: "c",
+        next: vec!["rust", "c"],
+        expect: Expect {
+            kexecs: Some(HOPS),
+            ..ours.expect.clone()
+        },
+        when: When::All,
+        ..ours
     }
 }
 
@@ -391,8 +409,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             "the files of dist/ under a real systemd: nothing is lost, whatever ends the agent",
         ),
         systemd_many(),
-        systemd_stores("systemd-stores", "rust", vec!["rust-next", "rust"], 3),
-        systemd_stores("systemd-stores-c", "c", vec!["rust", "c"], 2),
+        systemd_stores(),
+        systemd_stores_c(),
         bench("rust", OF_THE_GATE, Clock::Instructions),
         bench("c", OF_THE_GATE, Clock::Instructions),
         Scenario {

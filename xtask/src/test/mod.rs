@@ -40,8 +40,8 @@ pub(crate) struct Args {
     /// Add what this run takes to docs/verification.md
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "filter"])]
     record: bool,
-    /// Only what `--all` has in kernels with checkers and in machines of other sizes; each
-    /// scenario is written to docs/verification.md
+    /// Only kernels with checkers, machines of other sizes, systemd's descriptor stores and
+    /// the hostile client; each scenario is written to docs/verification.md
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "record"])]
     checkers: bool,
     /// Only checks and scenarios whose name contains one of these
@@ -152,7 +152,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     Ok(report.tally.is_good())
 }
 
-/// Runs what is under checkers, and writes down what came of each.
+/// Runs what is written down by name: what is under checkers, and what is beside that.
 fn checkers(lab: &Lab, args: &Args) -> Result<bool> {
     let all = scenarios::all(args.kexecs).into_iter();
     let scenarios: Vec<_> = all

@@ -263,15 +263,14 @@ impl Evil {
             let Some(token) = self.preserve(&session, 1) else {
                 break;
             };
-            for &on in &tokens {
-                if session.add_dependency(token, Needed::Here(on)).is_err() {
-                    break;
-                }
-            }
-            // The longest search for a circle is the one that finds it at its end.
-            if let Some(&first) = tokens.first() {
+            let needs = |on: &Token| session.add_dependency(token, Needed::Here(*on)).is_ok();
+            // As many as it may have: the first refusal ends it.
+            let needed = tokens.iter().take_while(|on| needs(on)).count();
+            // The longest search for a circle is the one that finds it at its end. There is
+            // one only if the file does need the first.
+            if let Some(&first) = tokens.first().filter(|_| needed > 0) {
                 let circle = session.add_dependency(first, Needed::Here(token));
-                ensure!(circle.is_err() || tokens.len() == 1, "a circle");
+                must_fail("a circle", circle)?;
             }
             tokens.push(token);
         }

@@ -21,9 +21,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use luo_scenes::stage::until;
+use luo_scenes::stage::{until, within};
 use luo_sys::unanswered::{self, Unanswered};
 use luo_sys::{Device, FileStatus, Needed, Session, SessionEntry, State, Token, Which};
 
@@ -55,6 +56,10 @@ const BYTES: u64 = 128 << 20;
 
 /// Names that others will want.
 const WANTED: [&str; 2] = ["systemd", "luod"];
+
+/// How long it may take until the hostile program has tried all: each of its attacks takes
+/// the processors from the others, and a checker slows all of them down.
+const PATIENCE: Duration = Duration::from_secs(600);
 
 /// How often the machine prepares, freezes and takes it back under attack.
 const ROUNDS: u32 = 10;
@@ -216,7 +221,7 @@ impl Evil {
 
     /// Waits until it has tried each attack once.
     fn has_tried_all(&self) -> Result<()> {
-        until("that it has tried all", || {
+        within(PATIENCE, "that it has tried all", || {
             let said = lock(&self.said);
             let tried = said.iter().filter(|line| line.starts_with(evil::TRIED));
             Ok(tried.count() == self.attacks)

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
 use luo_scenes::stage::until;
-use luo_varlink::{Outcome, Phase};
+use luo_varlink::{Orchestrator, Outcome, Phase};
 
 use super::agent::{WORKLOADS, all_run, completed, sessions, status};
 use super::manager::{journal, run as run_program, succeed, systemctl};
@@ -98,12 +98,14 @@ fn after(boot: u32, jump: &str) {
     case(&named("incoming"), || {
         let incoming = sessions()?.into_iter().filter(|one| one.incoming);
         let names: Vec<_> = incoming.map(|one| one.name).collect();
-        match jump {
-            "systemctl" => same("sessions of the previous kernel", names, vec![]),
-            // That of `keeper`, which waits for an administrator.
-            _ => same("how many sessions nobody claimed", names.len(), 1)
-                .with_context(|| format!("{names:?}")),
-        }
+        // That of `keeper` waits for an administrator then. Mainline lists no sessions.
+        let waits = jump == "direct" && status()?.orchestrator != Orchestrator::Mainline;
+        same(
+            "sessions that nobody claimed",
+            names.len(),
+            usize::from(waits),
+        )
+        .with_context(|| format!("{names:?}"))
     });
     case(&named("system"), || {
         let (_, state) = run_program("systemctl", &["is-system-running", "--wait"])?;
