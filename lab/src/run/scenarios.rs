@@ -241,6 +241,13 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         first: "debug",
         when: When::All,
         timeout: BASE_TIMEOUT * 6,
+        console: Rules {
+            // Mainline's handler of memfds lets vmalloc() tell of its failure, with a trace
+            // and the registers of the call. A fault of ours begins with other words.
+            must: &["vmalloc error: .*vm_struct allocation failed"],
+            must_not: &[],
+            allowed: &["Call Trace:$", "RIP: 0033:"],
+        },
         ..scenario(
             "debug-failing",
             "failing",
