@@ -2,7 +2,7 @@
 //! Runs the behaviour tests under the simulator, and prints a line for each case:
 //!
 //! ```text
-//! luo-sim run --test-driver --boots 1000 -- luo-conformance
+//! luo-sim run --test-driver --at-most 1000 -- luo-conformance
 //! ```
 //!
 //! What the next boot has to know stands on its kernel's command line.

@@ -18,7 +18,7 @@ use crate::boot::Parts;
 use crate::call::{Call, Done};
 use crate::client::Client;
 use crate::error::Error;
-use crate::fault::{Fault, Faults};
+use crate::fault::{Asked, Fault, Faults};
 use crate::machine::Machine;
 use crate::memory::Handed;
 use crate::policy::Policy;
@@ -271,7 +271,7 @@ fn boot(faults: &[Fault], boot: usize, handed: Option<Handed>) -> Result<Machine
         seed: (1, 2),
         handed,
         policy: Policy::of("liveupdate_openers=many"),
-        faults: Faults::new(faults, boot),
+        faults: Faults::new(&Asked::new(faults), boot),
         journal: Arc::new(Journal::new(Sinks::default())),
         stop: Arc::new(Stop::new().map_err(Error::system("eventfd"))?),
         subsystems: vec![name],

@@ -131,6 +131,38 @@ impl<'a> Caller<'a> {
         self.process()?.descriptor(fd)
     }
 
+    /// A copy of a descriptor of a process.
+    ///
+    /// # Errors
+    /// As [`Caller::descriptor`].
+    pub(crate) fn descriptor_of(&self, whose: u32, fd: RawFd) -> Result<OwnedFd, luo_sys::Error> {
+        if whose == self.call.thread || whose == self.leader() {
+            return self.descriptor(fd);
+        }
+        Process::open(leader(whose))?.descriptor(fd)
+    }
+
+    /// The files that a part of its memory is mapped from, each as
+    /// [`crate::memfd::object_of`] numbers it.
+    pub(crate) fn mapped(&self, address: u64, length: u64) -> Vec<u64> {
+        let maps = std::fs::read_to_string(format!("/proc/{}/maps", self.call.thread));
+        let maps = maps.unwrap_or_default();
+        let end = address.saturating_add(length);
+        let object = |line: &str| {
+            let mut words = line.split_whitespace();
+            let (from, to) = words.next()?.split_once('-')?;
+            let (from, to) = (u64::from_str_radix(from, 16), u64::from_str_radix(to, 16));
+            let (from, to) = (from.ok()?, to.ok()?);
+            let (major, minor) = words.nth(2)?.split_once(':')?;
+            let major = u32::from_str_radix(major, 16).ok()?;
+            let minor = u32::from_str_radix(minor, 16).ok()?;
+            let inode = words.next()?.parse().ok().filter(|inode| *inode != 0)?;
+            let is_there = from < end && address < to;
+            is_there.then(|| crate::memfd::object_of(rustix::fs::makedev(major, minor), inode))
+        };
+        maps.lines().filter_map(object).collect()
+    }
+
     /// Reads its memory.
     ///
     /// # Errors

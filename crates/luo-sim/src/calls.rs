@@ -8,7 +8,8 @@
 //! | stat, lstat, newfstatat, statx, access, faccessat, faccessat2 | the same, and it is no path that the real machine has anyway |
 //! | chmod, chown and their like | the path is the device's |
 //! | readlink, readlinkat | it is `/proc/PID/fd/FD` of a descriptor of ours |
-//! | ftruncate, fallocate | the file is a memfd that is preserved |
+//! | ftruncate, fallocate, madvise(MADV_REMOVE) | the file is a memfd that is preserved |
+//! | fstatfs | the descriptor is ours |
 //! | reboot, kexec_load, kexec_file_load | always |
 //!
 //! All others are carried out by the kernel, as if we had not been asked.
@@ -26,7 +27,7 @@ use crate::fault::Step;
 use crate::files;
 use crate::filter::number;
 use crate::machine::Machine;
-use crate::path::{self, Place};
+use crate::path::{self, Links, Place};
 use crate::permissions;
 use crate::reboot::{self, Loaded};
 use crate::stat::{self, Form};
@@ -36,7 +37,8 @@ use crate::table::Table;
 /// A call that is ours.
 pub(crate) enum Ours {
     Open(Place, OFlags),
-    Link(RawFd),
+    /// Of a process.
+    Link(u32, RawFd),
     /// With the address of the answer.
     Stat(Place, Form, u64),
     /// With what is wanted.
@@ -47,6 +49,10 @@ pub(crate) enum Ours {
     ChangeOwners(u32, u32),
     Ioctl,
     Resize,
+    /// With an address, and how many bytes from there.
+    Remove(u64, u64),
+    /// Of a descriptor, with the address of the answer.
+    FileSystem(RawFd, u64),
     Reboot,
     KexecLoad,
     KexecFileLoad,
@@ -70,44 +76,42 @@ impl Ours {
 /// Whether a call is ours, as far as can be told quickly.
 pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
     let number = Some(caller.call().number);
+    let resolve = |directory: RawFd, path: usize, links| {
+        let path = caller.path(caller.argument(path))?;
+        path::resolve(caller, directory, &path, links)
+    };
     let open = |directory: RawFd, path: usize, flags: u64| {
         let flags = OFlags::from_bits_retain(flags as u32);
         // Such an open never reaches a driver.
         if flags.contains(OFlags::PATH) {
             return None;
         }
-        let path = caller.path(caller.argument(path))?;
-        let place = path::resolve(caller, directory, &path)?;
-        (!matches!(place, Place::Fd(_))).then_some(Ours::Open(place, flags))
+        let links = Links::of(flags.contains(OFlags::NOFOLLOW));
+        let place = resolve(directory, path, links)?;
+        (!matches!(place, Place::Fd(..))).then_some(Ours::Open(place, flags))
     };
-    let link = |directory: RawFd, path: usize| {
-        let path = caller.path(caller.argument(path))?;
-        match path::resolve(caller, directory, &path)? {
-            Place::Fd(fd) => Some(Ours::Link(fd)),
-            _ => None,
-        }
+    let link = |directory: RawFd, path: usize| match resolve(directory, path, Links::Kept)? {
+        Place::Fd(whose, fd) => Some(Ours::Link(whose, fd)),
+        _ => None,
     };
-    let place = |directory: RawFd, path: usize| {
-        let path = caller.path(caller.argument(path))?;
-        path::resolve(caller, directory, &path).filter(|place| !place.is_real())
+    let place = |directory: RawFd, path: usize, links| {
+        resolve(directory, path, links).filter(|place| !place.is_real())
     };
-    let stat = |directory: RawFd, path: usize, form, to: usize| {
-        Some(Ours::Stat(
-            place(directory, path)?,
-            form,
-            caller.argument(to),
-        ))
+    let stat = |directory: RawFd, path: usize, form, to: usize, links| {
+        let place = place(directory, path, links)?;
+        Some(Ours::Stat(place, form, caller.argument(to)))
     };
     let access = |directory: RawFd, path: usize| {
-        Some(Ours::Access(
-            place(directory, path)?,
-            caller.argument(path + 1),
-        ))
+        let place = place(directory, path, Links::Followed)?;
+        Some(Ours::Access(place, caller.argument(path + 1)))
     };
     let is_device = |directory: RawFd, path: usize| {
-        let path = caller.path(caller.argument(path))?;
-        (path::resolve(caller, directory, &path)? == Place::Device).then_some(())
+        let place = resolve(directory, path, Links::Followed)?;
+        (place == Place::Device).then_some(())
     };
+    /// `AT_SYMLINK_NOFOLLOW`.
+    const KEEPS_LINKS: u64 = 0x100;
+    let links = |flags: usize| Links::of(caller.argument(flags) & KEEPS_LINKS != 0);
     let mode = |directory: RawFd, path: usize| {
         let changed = Ours::ChangeMode(caller.argument(path + 1) as u32);
         is_device(directory, path).map(|()| changed)
@@ -127,9 +131,10 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
             caller.read(caller.argument(2), &mut how).ok()?;
             open(caller.fd_argument(0), 1, u64::from_ne_bytes(how))
         }
-        _ if number == number::STAT || number == number::LSTAT => stat(CURRENT, 0, Form::Stat, 1),
-        Some(number::NEWFSTATAT) => stat(caller.fd_argument(0), 1, Form::Stat, 2),
-        Some(number::STATX) => stat(caller.fd_argument(0), 1, Form::Statx, 4),
+        _ if number == number::STAT => stat(CURRENT, 0, Form::Stat, 1, Links::Followed),
+        _ if number == number::LSTAT => stat(CURRENT, 0, Form::Stat, 1, Links::Kept),
+        Some(number::NEWFSTATAT) => stat(caller.fd_argument(0), 1, Form::Stat, 2, links(3)),
+        Some(number::STATX) => stat(caller.fd_argument(0), 1, Form::Statx, 4, links(2)),
         _ if number == number::ACCESS => access(CURRENT, 0),
         _ if number == number::FACCESSAT || number == number::FACCESSAT2 => {
             access(caller.fd_argument(0), 1)
@@ -144,6 +149,13 @@ pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
         _ if number == number::READLINKAT => link(caller.fd_argument(0), 1),
         _ if number == number::FTRUNCATE || number == number::FALLOCATE => {
             machine.memfds.is_any_fixed().then_some(Ours::Resize)
+        }
+        Some(number::MADVISE) => {
+            let range = Ours::Remove(caller.argument(0), caller.argument(1));
+            machine.memfds.is_any_fixed().then_some(range)
+        }
+        _ if number == number::FSTATFS => {
+            Some(Ours::FileSystem(caller.fd_argument(0), caller.argument(1)))
         }
         _ if number == number::REBOOT => Some(Ours::Reboot),
         _ if number == number::KEXEC_LOAD => Some(Ours::KexecLoad),
@@ -208,7 +220,7 @@ impl Service<'_> {
                     files::open(self.machine, self.table, self.loaded, caller, place, flags)?;
                 Ok(opened.map_or(Done::Foreign, |fd| Done::Value(fd.into())))
             }
-            Ours::Link(fd) => self.link(caller, fd, said),
+            Ours::Link(whose, fd) => self.link(caller, whose, fd, said),
             Ours::Stat(place, form, to) => {
                 *said = format!("stat {place:?}");
                 let told = stat::tell(self.machine, caller, place, form, to)?;
@@ -237,6 +249,22 @@ impl Service<'_> {
                     Ok(file) if self.machine.memfds.is_fixed(&file) => self.resize(caller, &file),
                     _ => Ok(Done::Foreign),
                 }
+            }
+            Ours::Remove(address, length) => {
+                "remove".clone_into(said);
+                let mapped = caller.mapped(address, length);
+                let mut mapped = mapped.into_iter();
+                match mapped.any(|object| self.machine.memfds.is_fixed_object(object)) {
+                    true => Err(Errno::EPERM),
+                    false => Ok(Done::Foreign),
+                }
+            }
+            Ours::FileSystem(fd, to) => {
+                *said = format!("fstatfs fd {fd}");
+                let file = caller.descriptor(fd);
+                let object = file.ok().and_then(|file| self.table.find(&file));
+                let told = stat::tell_file_system(caller, object.as_ref(), to)?;
+                Ok(if told { Done::Value(0) } else { Done::Foreign })
             }
             Ours::Reboot => {
                 let command = caller.argument(2) as u32;
@@ -273,9 +301,15 @@ impl Service<'_> {
         Err(Errno::EPERM)
     }
 
-    fn link(&self, caller: &Caller<'_>, fd: RawFd, said: &mut String) -> Result<Done, Errno> {
+    fn link(
+        &self,
+        caller: &Caller<'_>,
+        whose: u32,
+        fd: RawFd,
+        said: &mut String,
+    ) -> Result<Done, Errno> {
         *said = format!("readlink {fd}");
-        let Some(text) = files::link(self.machine, self.table, caller, fd) else {
+        let Some(text) = files::link(self.machine, self.table, caller, whose, fd) else {
             return Ok(Done::Foreign);
         };
         let at = usize::from(Some(caller.call().number) == number::READLINKAT);

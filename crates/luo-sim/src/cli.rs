@@ -16,7 +16,8 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Subcommands {
-    /// Runs commands from boot to boot; the exit status is that of the last.
+    /// Runs commands from boot to boot; the exit status is that of the last, and 1 if that
+    /// would be 0 and not all boots and faults came about.
     Run(Run),
     /// Under `luo-sim run`: loads a kernel and jumps. Returns only if that is refused.
     Kexec(Kexec),
@@ -33,10 +34,14 @@ pub(crate) struct Run {
     /// A line for the shell, for one boot; once for each boot, in order.
     #[arg(long = "boot", value_name = "CMD", conflicts_with = "program")]
     pub(crate) boots: Vec<OsString>,
-    /// Ends after so many boots.
+    /// Runs so many boots; it is an error if the machine ends before the last.
     #[arg(long = "boots", value_name = "N")]
-    pub(crate) most: Option<usize>,
-    /// Has something go wrong: [BOOT/]STEP[:N]=ACTION. 'help' lists what can.
+    pub(crate) exactly: Option<usize>,
+    /// Ends after so many boots, if the machine has not ended before.
+    #[arg(long, value_name = "N", conflicts_with = "exactly")]
+    pub(crate) at_most: Option<usize>,
+    /// Has something go wrong: [BOOT/]STEP[:N]=ACTION. 'help' lists what can. It is an
+    /// error if it does not come about.
     #[arg(long = "fault", value_name = "FAULT")]
     pub(crate) faults: Vec<String>,
     /// What random choices follow from.

@@ -8,7 +8,8 @@
 
 use core::fmt;
 use core::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use luo_abi::errno::Errno;
@@ -235,6 +236,57 @@ impl FromStr for Fault {
     }
 }
 
+/// As it is asked for.
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(boot) = self.boot {
+            write!(f, "{boot}/")?;
+        }
+        let (word, place) = match self.kind {
+            Kind::At(step, n, action) => {
+                match n {
+                    Some(n) => write!(f, "{}:{n}=", step.word())?,
+                    None => write!(f, "{}:*=", step.word())?,
+                }
+                return match action {
+                    Action::Fail(errno) => match errno.name() {
+                        Some(name) => f.write_str(name),
+                        None => write!(f, "{}", errno.get()),
+                    },
+                    Action::Crash => f.write_str("crash"),
+                    Action::Delay(time) => write!(f, "delay:{}", time.as_millis()),
+                };
+            }
+            Kind::Handover(Damage::Flip(bit)) => ("flip", bit),
+            Kind::Handover(Damage::Truncate(page)) => ("truncate", page),
+        };
+        match place {
+            Some(place) => write!(f, "handover={word}:{place}"),
+            None => write!(f, "handover={word}"),
+        }
+    }
+}
+
+/// Faults that were asked for, and which of them have come about in any boot.
+#[derive(Clone)]
+pub(crate) struct Asked(Arc<[(Fault, AtomicBool)]>);
+
+impl Asked {
+    pub(crate) fn new(faults: &[Fault]) -> Self {
+        let all = faults.iter().map(|&fault| (fault, AtomicBool::new(false)));
+        Self(all.collect())
+    }
+
+    /// Those that have not come about.
+    pub(crate) fn unfired(&self) -> Vec<Fault> {
+        let left = self
+            .0
+            .iter()
+            .filter(|(_, fired)| !fired.load(Ordering::Relaxed));
+        left.map(|&(fault, _)| fault).collect()
+    }
+}
+
 /// The list that `--fault help` prints.
 #[derive(Clone, Copy, Debug)]
 pub struct Help;
@@ -267,51 +319,69 @@ impl fmt::Display for Help {
 
 /// The faults of one boot.
 pub(crate) struct Faults {
-    list: Vec<Fault>,
+    asked: Asked,
+    boot: usize,
     /// How often each step was reached.
     times: Mutex<[u64; Step::ALL.len()]>,
 }
 
 impl Faults {
-    pub(crate) fn new(all: &[Fault], boot: usize) -> Self {
-        let here = |fault: &&Fault| fault.boot.is_none_or(|in_boot| in_boot == boot);
+    pub(crate) fn new(asked: &Asked, boot: usize) -> Self {
         Self {
-            list: all.iter().filter(here).copied().collect(),
+            asked: asked.clone(),
+            boot,
             times: Mutex::default(),
         }
     }
 
+    /// Those of this boot.
+    fn here(&self) -> impl Iterator<Item = (Kind, &AtomicBool)> {
+        let is_here = |fault: &Fault| fault.boot.is_none_or(|boot| boot == self.boot);
+        let all = self.asked.0.iter().filter(move |(fault, _)| is_here(fault));
+        all.map(|(fault, fired)| (fault.kind, fired))
+    }
+
     /// A step is reached: what happens.
     pub(crate) fn reached(&self, step: Step) -> Option<Action> {
-        if self.list.is_empty() {
-            return None;
-        }
+        self.here().next()?;
         let mut times = self.times.lock().unwrap_or_else(PoisonError::into_inner);
         let counter = &mut times[step as usize];
         *counter += 1;
         let now = *counter;
-        self.list.iter().find_map(|fault| match fault.kind {
-            Kind::At(at, n, action) if at == step && n.is_none_or(|n| n == now) => Some(action),
+        self.here().find_map(|(kind, fired)| match kind {
+            Kind::At(at, n, action) if at == step && n.is_none_or(|n| n == now) => {
+                fired.store(true, Ordering::Relaxed);
+                Some(action)
+            }
             _ => None,
         })
     }
 
     /// Whether any step may take longer.
     pub(crate) fn can_delay(&self) -> bool {
-        let delays = |fault: &Fault| matches!(fault.kind, Kind::At(_, _, Action::Delay(_)));
-        self.list.iter().any(delays)
+        let delays = |(kind, _)| matches!(kind, Kind::At(_, _, Action::Delay(_)));
+        self.here().any(delays)
     }
 
     /// Damages what is handed over; says what was done.
     pub(crate) fn damage(&self, handed: &mut Handed, random: &mut Random) -> Vec<String> {
-        let damages = self.list.iter().filter_map(|fault| match fault.kind {
-            Kind::Handover(damage) => Some(damage),
+        let damages = self.here().filter_map(|(kind, fired)| match kind {
+            Kind::Handover(damage) => Some((damage, fired)),
             Kind::At(..) => None,
         });
         damages
-            .map(|damage| match damage {
-                Damage::Flip(bit) => flip(handed, bit, random),
-                Damage::Truncate(page) => truncate(handed, page, random),
+            .map(|(damage, fired)| {
+                let done = match damage {
+                    Damage::Flip(bit) => flip(handed, bit, random),
+                    Damage::Truncate(page) => truncate(handed, page, random),
+                };
+                match done {
+                    Ok(said) => {
+                        fired.store(true, Ordering::Relaxed);
+                        said
+                    }
+                    Err(said) => said,
+                }
             })
             .collect()
     }
@@ -324,14 +394,15 @@ fn used(page: &[u8]) -> usize {
         .map_or(0, |at| at + 1)
 }
 
-fn flip(handed: &mut Handed, bit: Option<u64>, random: &mut Random) -> String {
+/// Says what was done, or as an error why nothing was.
+fn flip(handed: &mut Handed, bit: Option<u64>, random: &mut Random) -> Result<String, String> {
     let bits: u64 = handed
         .pages
         .values()
         .map(|page| used(page) as u64 * 8)
         .sum();
     let Some(chosen) = bit.or_else(|| random.below(bits)) else {
-        return "nothing to flip".to_owned();
+        return Err("nothing to flip".to_owned());
     };
     let mut left = chosen;
     for (address, page) in &mut handed.pages {
@@ -339,26 +410,32 @@ fn flip(handed: &mut Handed, bit: Option<u64>, random: &mut Random) -> String {
         if left < here {
             let at = (left / 8) as usize;
             page[at] ^= 1 << (left % 8);
-            return format!("bit {chosen}: byte {at} of the page at {address:#x}");
+            return Ok(format!(
+                "bit {chosen}: byte {at} of the page at {address:#x}"
+            ));
         }
         left -= here;
     }
-    format!("there is no bit {chosen}")
+    Err(format!("there is no bit {chosen}"))
 }
 
-fn truncate(handed: &mut Handed, page: Option<u64>, random: &mut Random) -> String {
+/// As [`flip`].
+fn truncate(handed: &mut Handed, page: Option<u64>, random: &mut Random) -> Result<String, String> {
     let count = handed.pages.len() as u64;
     let Some(first) = page.or_else(|| random.below(count)) else {
-        return "nothing to truncate".to_owned();
+        return Err("nothing to truncate".to_owned());
     };
     let lost: Vec<u64> = handed.pages.keys().copied().skip(first as usize).collect();
     for address in &lost {
         handed.pages.remove(address);
     }
-    format!(
+    if lost.is_empty() {
+        return Err(format!("there is no page {first}"));
+    }
+    Ok(format!(
         "{} of {count} pages are lost, from number {first} on",
         lost.len()
-    )
+    ))
 }
 
 #[cfg(test)]
@@ -406,12 +483,42 @@ mod tests {
     #[test]
     fn the_nth_time_is_struck_and_no_other() {
         let all = [parsed("freeze:2=EBUSY"), parsed("1/preserve:*=EIO")];
-        let faults = Faults::new(&all, 0);
+        let asked = Asked::new(&all);
+        let faults = Faults::new(&asked, 0);
         let told: Vec<_> = (0..3).map(|_| faults.reached(Step::Freeze)).collect();
         assert_eq!(told, [None, Some(Action::Fail(Errno::EBUSY)), None]);
         assert_eq!(faults.reached(Step::Preserve), None);
-        let later = Faults::new(&all, 1);
+        assert_eq!(asked.unfired(), [all[1]]);
+        let later = Faults::new(&asked, 1);
         assert!((0..3).all(|_| later.reached(Step::Preserve).is_some()));
+        assert!(asked.unfired().is_empty());
+    }
+
+    #[test]
+    fn damage_to_what_is_not_there_has_not_come_about() {
+        for text in ["handover=flip:99999", "handover=truncate:7"] {
+            let asked = Asked::new(&[parsed(text)]);
+            let mut handed = Handed::default();
+            handed.pages.insert(0x1000, vec![1; 4096].into());
+            let said = Faults::new(&asked, 0).damage(&mut handed, &mut Random::new(0));
+            assert!(said[0].starts_with("there is no"), "{said:?}");
+            assert_eq!(asked.unfired().len(), 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn faults_read_as_they_are_asked_for() {
+        for text in [
+            "freeze:2=EBUSY",
+            "1/retrieve:1=EIO",
+            "call:*=delay:50",
+            "kexec:1=crash",
+            "freeze:1=77",
+            "handover=flip",
+            "0/handover=truncate:3",
+        ] {
+            assert_eq!(parsed(text).to_string(), text);
+        }
     }
 
     #[test]
@@ -422,7 +529,7 @@ mod tests {
             handed.pages.insert(0x2000, vec![0; 4096].into());
             handed
         };
-        let faults = Faults::new(&[parsed("handover=flip")], 0);
+        let faults = Faults::new(&Asked::new(&[parsed("handover=flip")]), 0);
         let run = |seed| {
             let mut handed = handed();
             let said = faults.damage(&mut handed, &mut Random::new(seed));
@@ -432,7 +539,7 @@ mod tests {
         assert_ne!(run(3), run(4));
         assert_ne!(run(3).1, handed().pages);
         let mut short = handed();
-        let faults = Faults::new(&[parsed("handover=truncate:1")], 0);
+        let faults = Faults::new(&Asked::new(&[parsed("handover=truncate:1")]), 0);
         faults.damage(&mut short, &mut Random::new(0));
         assert_eq!(short.pages.keys().collect::<Vec<_>>(), [&0x1000]);
     }

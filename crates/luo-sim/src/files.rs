@@ -70,19 +70,25 @@ pub(crate) fn open(
             }
             give_text(caller, &attribute(machine, loaded, place), close_on_exec).map(Some)
         }
-        Place::FdInfo(fd) => {
-            let Some(id) = session_of(table, caller, fd) else {
+        Place::FdInfo(whose, fd) => {
+            let Some(id) = session_of(table, caller, whose, fd) else {
                 return Ok(None);
             };
             let mut text =
-                std::fs::read_to_string(format!("/proc/{}/fdinfo/{fd}", caller.thread()))
-                    .unwrap_or_default();
+                std::fs::read_to_string(format!("/proc/{whose}/fdinfo/{fd}")).unwrap_or_default();
             // Writing to a string does not fail.
             let _ = luo_calls::fdinfo::show(machine, id, &mut text);
             give_text(caller, &text, close_on_exec).map(Some)
         }
-        Place::Folder | Place::Fd(_) => Ok(None),
+        Place::InFile => Err(not_a_folder()),
+        Place::Folder | Place::Fd(..) => Ok(None),
     }
+}
+
+/// ENOTDIR, which the ABI does not name.
+pub(crate) fn not_a_folder() -> Errno {
+    const ENOTDIR: i32 = -20;
+    Errno::check(ENOTDIR).err().unwrap_or(Errno::EINVAL)
 }
 
 fn open_device(
@@ -91,10 +97,8 @@ fn open_device(
     caller: &Caller<'_>,
     flags: OFlags,
 ) -> Result<RawFd, Errno> {
-    /// Not a directory, which the ABI does not name.
-    const ENOTDIR: i32 = -20;
     if flags.contains(OFlags::DIRECTORY) {
-        return Err(Errno::check(ENOTDIR).err().unwrap_or(Errno::EINVAL));
+        return Err(not_a_folder());
     }
     if flags.contains(OFlags::CREATE | OFlags::EXCL) {
         return Err(Errno::EEXIST);
@@ -151,8 +155,8 @@ fn text_file(text: &str) -> std::io::Result<OwnedFd> {
     )?)
 }
 
-fn session_of(table: &Table, caller: &Caller<'_>, fd: RawFd) -> Option<SessionId> {
-    let file = caller.descriptor(fd).ok()?;
+fn session_of(table: &Table, caller: &Caller<'_>, whose: u32, fd: RawFd) -> Option<SessionId> {
+    let file = caller.descriptor_of(whose, fd).ok()?;
     match table.find(&file)? {
         Object::Session(id) => Some(id),
         Object::Device(_) | Object::Choice(_) | Object::Participant(_) => None,
@@ -164,9 +168,10 @@ pub(crate) fn link(
     machine: &Machine,
     table: &Table,
     caller: &Caller<'_>,
+    whose: u32,
     fd: RawFd,
 ) -> Option<Vec<u8>> {
-    let file = caller.descriptor(fd).ok()?;
+    let file = caller.descriptor_of(whose, fd).ok()?;
     match table.find(&file)? {
         Object::Device(_) => Some(luo_abi::uapi::DEVICE_PATH.into()),
         Object::Session(id) => {

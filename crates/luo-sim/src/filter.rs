@@ -34,6 +34,7 @@ pub(crate) mod number {
         ACCESS: Some(21), None;
         READLINK: Some(89), None;
         FTRUNCATE: Some(77), Some(46);
+        FSTATFS: Some(138), Some(44);
         CHMOD: Some(90), None;
         CHOWN: Some(92), None;
         LCHOWN: Some(94), None;
@@ -55,17 +56,22 @@ pub(crate) mod number {
     #[cfg(target_arch = "x86_64")]
     mod closely {
         pub(crate) const IOCTL: i32 = 16;
+        pub(crate) const MADVISE: i32 = 28;
         pub(crate) const NEWFSTATAT: i32 = 262;
         pub(crate) const STATX: i32 = 332;
     }
     #[cfg(not(target_arch = "x86_64"))]
     mod closely {
         pub(crate) const IOCTL: i32 = 29;
+        pub(crate) const MADVISE: i32 = 233;
         pub(crate) const NEWFSTATAT: i32 = 79;
         pub(crate) const STATX: i32 = 291;
     }
-    pub(crate) use closely::{IOCTL, NEWFSTATAT, STATX};
+    pub(crate) use closely::{IOCTL, MADVISE, NEWFSTATAT, STATX};
 }
+
+/// The advice of madvise that takes pages out of a file, `MADV_REMOVE`.
+const REMOVE: u64 = 9;
 
 /// A flag of newfstatat and statx: with it they are fstat, on a descriptor.
 const EMPTY_PATH: u64 = 0x1000;
@@ -105,6 +111,7 @@ fn compile(target: TargetArch) -> Result<BpfProgram, seccompiler::BackendError> 
         always.map(|&number| (number.into(), Vec::new())).collect();
     let closely = [
         (number::IOCTL, bits(1, 0xff00, u64::from(IOCTL_TYPE << 8))?),
+        (number::MADVISE, bits(2, u32::MAX.into(), REMOVE)?),
         (number::NEWFSTATAT, bits(3, EMPTY_PATH, 0)?),
         (number::STATX, bits(2, EMPTY_PATH, 0)?),
     ];

@@ -27,13 +27,16 @@
 //! | | the kernel | here |
 //! |---|---|---|
 //! | `readdir` of the folders of our paths, `chdir` into them | there | not there: opening works, `stat` and `access` do |
-//! | a session's or the device's descriptor | a file of its own kind | a socket: `read`, `write`, `fstat`, `POLLOUT`, `F_GETFL` are those of a socket |
+//! | a session's or the device's descriptor | a file of its own kind | a socket: `write`, `fstat`, `F_GETFL` are those of a socket (`fstatfs`, links and fdinfo are the kernel's); reading a session ends at once, where the kernel says EINVAL |
+//! | `O_PATH`, `statfs`, `utimensat`, inotify and io_uring's open with our paths | there | ENOENT: there is no file of that kind to be given, and what io_uring does no filter sees |
+//! | `realpath` of our paths, and links to them | there | links are followed at open, `stat` and `access`; `lstat` and `readlink` see the real machine's |
+//! | signal handlers without `SA_RESTART` | `open`, `stat`, `access`, `readlink` of ordinary files are not interrupted | EINTR, if the signal comes before the call has got here (1.5 % of them at 5,000 signals a second): the kernel lets nobody ask for more |
 //! | `/sys/kernel/liveupdate/state` | current at each read, `POLLPRI` | as of the open |
 //! | `close` during a transition | waits for its end | returns at once; the session's end comes with the transition's |
 //! | an unknown word written to `unclaimed` | EINVAL | a warning in the log |
 //! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
 //! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
-//! | a memfd that comes back | a new inode, without holes | the same inode, holes stay holes |
+//! | a memfd that comes back | a new inode, without holes and name, of mode 0777, its retriever's; seals that were added after it was preserved and the file's flags are lost | the same inode, with its name, mode, owner and seals; holes stay holes. With `F_SEAL_EXEC` (`MFD_NOEXEC_SEAL`, `vm.memfd_noexec`) it is sealed against writing, as the kernel does it |
 //! | FLBs, drivers, memory accounting | there | none |
 //! | opening a file, `stat`, `access`, `readlink` | | some 30 us longer, whatever file it is |
 //! | programs of another word size | work | are killed by the filter (SIGSYS) |

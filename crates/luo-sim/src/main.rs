@@ -5,6 +5,7 @@
 mod cli;
 
 use std::fs::File;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -12,6 +13,13 @@ use clap::Parser;
 use cli::{Cli, Kexec, Run, Subcommands};
 use luo_sim::system::System;
 use luo_sim::{Ending, Fault, Help, Left, Outcome, Program, Simulator};
+
+/// Writes to standard error. If that cannot be written to, nobody can be told.
+macro_rules! complain {
+    ($($what:tt)*) => {
+        drop(writeln!(std::io::stderr().lock(), $($what)*))
+    };
+}
 
 fn main() -> ExitCode {
     let done = match Cli::parse().command {
@@ -23,7 +31,7 @@ fn main() -> ExitCode {
             .map(|()| ExitCode::SUCCESS),
     };
     done.unwrap_or_else(|why| {
-        eprintln!("luo-sim: {why:#}");
+        complain!("luo-sim: {why:#}");
         ExitCode::from(70)
     })
 }
@@ -40,8 +48,11 @@ fn simulate(run: Run) -> Result<ExitCode> {
     if let Some((program, arguments)) = run.program.split_first() {
         simulator = simulator.each_boot(Program::new(program).args(arguments));
     }
-    if let Some(most) = run.most {
+    if let Some(most) = run.at_most {
         simulator = simulator.at_most(most);
+    }
+    if let Some(boots) = run.exactly {
+        simulator = simulator.exactly(boots);
     }
     for fault in run.faults {
         let parsed: Fault = fault.parse().with_context(|| fault.clone())?;
@@ -64,15 +75,24 @@ fn simulate(run: Run) -> Result<ExitCode> {
     if run.times {
         report(&outcome);
     }
+    let last = outcome.boots.len().saturating_sub(1);
     match outcome.ending {
-        Ending::NoKexec(_) => eprintln!(
-            "luo-sim: boot {} ended without a kexec; the boots after it were not run",
-            outcome.boots.len() - 1
-        ),
+        Ending::NoKexec(_) => {
+            complain!("luo-sim: boot {last} ended without a kexec; no boot after it was run");
+        }
+        Ending::TooEarly => {
+            complain!("luo-sim: boot {last} switched the machine off; no boot after it was run");
+        }
         Ending::NoMoreBoots => {
-            eprintln!("luo-sim: a further boot was asked for, and there is none")
+            complain!("luo-sim: a further boot was asked for, and there is none")
         }
         Ending::Exited(_) | Ending::PowerOff => {}
+    }
+    for fault in &outcome.unfired {
+        complain!("luo-sim: the fault {fault} did not come about, so nothing was tested by it");
+    }
+    if let Some(why) = &outcome.trace_lost {
+        complain!("luo-sim: the trace is not complete: {why}");
     }
     Ok(ExitCode::from(outcome.code()))
 }
@@ -81,7 +101,7 @@ fn report(outcome: &Outcome) {
     for (number, boot) in outcome.boots.iter().enumerate() {
         if boot.left != Left::Last {
             let millis = boot.gap.as_secs_f64() * 1e3;
-            eprintln!("luo-sim: boot {number} to {}: {millis:.1} ms", number + 1);
+            complain!("luo-sim: boot {number} to {}: {millis:.1} ms", number + 1);
         }
     }
 }

@@ -32,7 +32,10 @@ const SEALS: SealFlags = SealFlags::SEAL
     .union(SealFlags::GROW)
     .union(SealFlags::WRITE)
     .union(SealFlags::FUTURE_WRITE)
-    .union(SealFlags::from_bits_retain(0x20)); // F_SEAL_EXEC
+    .union(EXEC);
+
+/// `F_SEAL_EXEC`.
+const EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
 /// An open file of a supervised program.
 pub(crate) type File = Arc<OwnedFd>;
@@ -55,7 +58,12 @@ pub(crate) fn is_memfd(file: &OwnedFd) -> bool {
 
 /// Which object a file stands for.
 pub(crate) fn object_id(file: &OwnedFd) -> u64 {
-    rustix::fs::fstat(file).map_or(0, |stat| stat.st_ino ^ stat.st_dev.rotate_left(40))
+    rustix::fs::fstat(file).map_or(0, |stat| object_of(stat.st_dev, stat.st_ino))
+}
+
+/// The same of a device and a number on it.
+pub(crate) fn object_of(device: u64, inode: u64) -> u64 {
+    inode ^ device.rotate_left(40)
 }
 
 fn size(file: &OwnedFd) -> Result<u64, Errno> {
@@ -181,6 +189,11 @@ impl Memfds {
         is_memfd(file) && self.fixed().contains_key(&object_id(file))
     }
 
+    /// The same for an object.
+    pub(crate) fn is_fixed_object(&self, object: u64) -> bool {
+        self.fixed().contains_key(&object)
+    }
+
     /// Whether any file must not be resized now.
     pub(crate) fn is_any_fixed(&self) -> bool {
         !self.fixed().is_empty()
@@ -225,6 +238,15 @@ impl Memfds {
         let record = Record::read(&page)?;
         if size(&file)? != record.size {
             return Err(Errno::EINVAL);
+        }
+        let seals = SealFlags::from_bits_retain(record.seals);
+        if seals.contains(EXEC) {
+            // The kernel makes a file that is executable, and adds the seals: of such a file
+            // this one means that nothing of it changes any more. Here it has the seal
+            // already, so what follows from it is added.
+            let follow = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
+            let follow = follow | SealFlags::FUTURE_WRITE;
+            rustix::fs::fcntl_add_seals(&file, follow).map_err(errno)?;
         }
         let opened = reopen(&file, Access::Full)?;
         rustix::fs::seek(&opened, SeekFrom::Start(record.position)).map_err(errno)?;
@@ -299,6 +321,23 @@ mod tests {
         assert_eq!(&text[..3], b"llo");
         // It is given once.
         assert!(memfds.retrieve(&memory, address).is_err());
+    }
+
+    /// As the kernel does it: see `mm/memfd.c`, on `F_SEAL_EXEC`.
+    #[test]
+    fn memory_that_must_not_be_executed_comes_back_sealed() {
+        let flags = rustix::fs::MemfdFlags::NOEXEC_SEAL | rustix::fs::MemfdFlags::CLOEXEC;
+        let file: File = Arc::new(rustix::fs::memfd_create("x", flags).unwrap());
+        rustix::io::write(&file, b"hello").unwrap();
+        let (memory, memfds) = (Memory::default(), Memfds::default());
+        let (address, mut kept) = memfds.preserve(&memory, &file).unwrap();
+        memfds.freeze(&file, &mut kept).unwrap();
+        memory.prepare_jump(0, 0);
+        drop(kept);
+        let memory = Memory::new(memory.jump());
+        let arrived = memfds.retrieve(&memory, address).unwrap();
+        assert_eq!(rustix::fs::fcntl_get_seals(&arrived).unwrap().bits(), 0x3e);
+        assert!(rustix::io::write(&arrived, b"x").is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use crate::fault::Step;
+use crate::fault::{Fault, Step};
 use crate::trace::Event;
 
 /// How a simulation has ended.
@@ -19,6 +19,8 @@ pub enum Ending {
     NoMoreBoots,
     /// A program has switched the machine off.
     PowerOff,
+    /// The same, and boots were left to run.
+    TooEarly,
 }
 
 /// How a boot was left.
@@ -50,35 +52,39 @@ pub struct Outcome {
     /// The boots, in order.
     pub boots: Vec<Boot>,
     pub(crate) output: Vec<u8>,
+    /// Faults that were asked for and have not come about: whatever was to be tested by
+    /// them was not.
+    pub unfired: Vec<Fault>,
+    /// Why a part of the trace could not be written, if one could not.
+    pub trace_lost: Option<String>,
     /// All events, if they were to be kept.
     pub trace: Vec<Event>,
 }
 
 impl Outcome {
-    /// Whether the last command succeeded, and all were run.
+    /// Whether the last command succeeded, and all came about that was asked for: boots,
+    /// faults, and a trace.
     #[must_use]
     pub fn success(&self) -> bool {
-        match self.ending {
-            Ending::Exited(status) => status.success(),
-            Ending::PowerOff => true,
-            Ending::NoKexec(_) | Ending::NoMoreBoots => false,
-        }
+        self.code() == 0
     }
 
-    /// The exit code: the program's, 128 and the signal that killed it, or 1 if the
-    /// boots did not come about as they were to.
+    /// The exit code: the program's, 128 and the signal that killed it, or 1 if that would
+    /// be 0, and boots, faults or the trace did not come about as they were to.
     #[must_use]
     pub fn code(&self) -> u8 {
         let of = |status: ExitStatus| {
             let code = status.code().or_else(|| Some(128 + status.signal()?));
             code.and_then(|code| u8::try_from(code).ok()).unwrap_or(1)
         };
-        match self.ending {
+        let is_missing = !self.unfired.is_empty() || self.trace_lost.is_some();
+        let code = match self.ending {
             Ending::Exited(status) => of(status),
             Ending::NoKexec(status) => of(status).max(1),
-            Ending::NoMoreBoots => 1,
+            Ending::NoMoreBoots | Ending::TooEarly => 1,
             Ending::PowerOff => 0,
-        }
+        };
+        code.max(u8::from(is_missing))
     }
 
     /// What the programs wrote, if it was captured.

@@ -33,10 +33,30 @@ pub(crate) enum Place {
     Image,
     /// `/sys/kernel/liveupdate/unclaimed` and its like.
     Choice(Choice),
-    /// `/proc/PID/fdinfo/FD` of the caller.
-    FdInfo(RawFd),
-    /// `/proc/PID/fd/FD` of the caller, as a link.
-    Fd(RawFd),
+    /// `/proc/PID/fdinfo/FD` of a process.
+    FdInfo(u32, RawFd),
+    /// `/proc/PID/fd/FD` of a process, as a link.
+    Fd(u32, RawFd),
+    /// A path on from one of our files, as if that were a folder.
+    InFile,
+}
+
+/// Whether a link at the end of a path is followed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Links {
+    /// It is.
+    Followed,
+    /// The link itself is meant.
+    Kept,
+}
+
+impl Links {
+    pub(crate) const fn of(are_kept: bool) -> Self {
+        match are_kept {
+            true => Self::Kept,
+            false => Self::Followed,
+        }
+    }
 }
 
 impl Place {
@@ -44,7 +64,7 @@ impl Place {
     pub(crate) const fn is_real(self) -> bool {
         matches!(
             self,
-            Self::Log | Self::CommandLine | Self::FdInfo(_) | Self::Fd(_)
+            Self::Log | Self::CommandLine | Self::FdInfo(..) | Self::Fd(..)
         )
     }
 }
@@ -90,50 +110,122 @@ const FIXED: [(&str, Place); 16] = [
 /// The `AT_FDCWD` of a relative path.
 const CURRENT: RawFd = -100;
 
+/// Links that are followed one after the other, as the kernel's limit is 40.
+const MOST_LINKS: usize = 40;
+
 /// Looks at a path that a caller gave, relative to one of its directories.
-pub(crate) fn resolve(caller: &Caller<'_>, directory: RawFd, path: &[u8]) -> Option<Place> {
+pub(crate) fn resolve(
+    caller: &Caller<'_>,
+    directory: RawFd,
+    path: &[u8],
+    links: Links,
+) -> Option<Place> {
     let path = core::str::from_utf8(path).ok()?;
-    let absolute = if path.starts_with('/') {
-        clean(path)
-    } else {
-        // Worth looking for only if it ends like one of ours.
-        let last = path.rsplit('/').next()?;
-        let known = FIXED.iter().any(|(fixed, _)| fixed.ends_with(last));
-        if last.is_empty() || !(known || last.parse::<RawFd>().is_ok()) {
-            return None;
-        }
-        let thread = caller.thread();
-        let link = match directory {
-            CURRENT => format!("/proc/{thread}/cwd"),
-            fd => format!("/proc/{thread}/fd/{fd}"),
-        };
-        let base = std::fs::read_link(link).ok()?;
-        clean(&format!("{}/{path}", base.to_str()?))
+    let thread = caller.thread();
+    let base = match directory {
+        CURRENT => format!("/proc/{thread}/cwd"),
+        fd => format!("/proc/{thread}/fd/{fd}"),
     };
-    let own = |number: u32| number == caller.thread() || number == caller.leader();
-    classify(&absolute, own)
+    let is_absolute = path.starts_with('/');
+    let numbers = |number: &str| match number {
+        "self" => Some(caller.leader()),
+        "thread-self" => Some(thread),
+        number => number.parse().ok(),
+    };
+    let absolute = |path: &str| {
+        if is_absolute {
+            return Some(path.to_owned());
+        }
+        let base = std::fs::read_link(&base).ok()?;
+        Some(format!("{}/{path}", base.to_str()?))
+    };
+    // Worth looking for by its name only if it ends like one of ours.
+    if is_absolute || may_be_ours(path) {
+        let absolute = absolute(path)?;
+        if let Some(place) = place(&absolute, numbers) {
+            return Some(place);
+        }
+        let (folder, last) = absolute.trim_end_matches('/').rsplit_once('/')?;
+        if may_be_ours(last) {
+            // The folder may be named by way of links.
+            let root = format!("/proc/{thread}/root");
+            let folder = std::fs::canonicalize(format!("{root}{folder}/")).ok()?;
+            let rest = absolute.get(folder_end(&absolute)..)?;
+            let found = place(&format!("{}/{rest}", folder.to_str()?), numbers);
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+    if links == Links::Kept {
+        return None;
+    }
+    // With a slash at its end a link has to lead to a folder.
+    let bare = path.trim_end_matches('/');
+    let slash = path.get(bare.len()..)?;
+    let real = match is_absolute {
+        true => format!("/proc/{thread}/root{bare}"),
+        false => format!("{base}/{bare}"),
+    };
+    let mut target = std::fs::read_link(real).ok()?;
+    let absolute = absolute(bare)?;
+    let mut folder = std::path::Path::new(&absolute).parent()?.to_owned();
+    for _ in 0..MOST_LINKS {
+        let next = folder.join(&target);
+        if let Some(place) = place(&format!("{}{slash}", next.to_str()?), numbers) {
+            return Some(place);
+        }
+        next.parent()?.clone_into(&mut folder);
+        let real = format!("/proc/{thread}/root{}", next.to_str()?);
+        target = std::fs::read_link(real).ok()?;
+    }
+    None
 }
 
-/// `own` says whether a number is the caller's.
-fn classify(path: &str, own: impl Fn(u32) -> bool) -> Option<Place> {
+/// Where the last part of a path begins, a slash behind it included.
+fn folder_end(path: &str) -> usize {
+    path.trim_end_matches('/').rfind('/').map_or(0, |at| at + 1)
+}
+
+/// Whether the last part of a path is the last part of one of ours, or a number.
+fn may_be_ours(path: &str) -> bool {
+    let last = path.trim_end_matches('/').rsplit('/').next();
+    let last = last.unwrap_or_default();
+    let is_last = |fixed: &str| fixed.rsplit('/').next() == Some(last);
+    let known = FIXED.iter().any(|(fixed, _)| is_last(fixed));
+    known || last.parse::<RawFd>().is_ok()
+}
+
+/// The place of an absolute path as it was written. `numbers` gives the process that a
+/// folder of `/proc` is about.
+fn place(path: &str, numbers: impl Fn(&str) -> Option<u32>) -> Option<Place> {
+    let found = classify(&clean(path), numbers)?;
+    let is_folder = found == Place::Folder;
+    let goes_on = path.ends_with('/') || path.ends_with("/.");
+    match goes_on && !is_folder && !found.is_real() {
+        true => Some(Place::InFile),
+        false => Some(found),
+    }
+}
+
+fn classify(path: &str, numbers: impl Fn(&str) -> Option<u32>) -> Option<Place> {
     if let Some((_, place)) = FIXED.iter().find(|(fixed, _)| *fixed == path) {
         return Some(*place);
     }
     let mut parts = path.strip_prefix("/proc/")?.split('/');
-    let whose = parts.next()?;
+    let mut whose = numbers(parts.next()?)?;
     let mut kind = parts.next()?;
-    let is_own = matches!(whose, "self" | "thread-self") || whose.parse().is_ok_and(&own);
     if kind == "task" {
-        parts.next()?.parse().ok().filter(|&thread| own(thread))?;
+        whose = parts.next()?.parse().ok()?;
         kind = parts.next()?;
     }
     let fd = parts.next()?.parse().ok()?;
-    if !is_own || parts.next().is_some() {
+    if parts.next().is_some() {
         return None;
     }
     match kind {
-        "fdinfo" => Some(Place::FdInfo(fd)),
-        "fd" => Some(Place::Fd(fd)),
+        "fdinfo" => Some(Place::FdInfo(whose, fd)),
+        "fd" => Some(Place::Fd(whose, fd)),
         _ => None,
     }
 }
@@ -156,7 +248,10 @@ mod tests {
     use super::*;
 
     fn place(path: &str) -> Option<Place> {
-        classify(&clean(path), |number| number == 42)
+        super::place(path, |number| match number {
+            "self" => Some(42),
+            number => number.parse().ok(),
+        })
     }
 
     #[test]
@@ -164,9 +259,22 @@ mod tests {
         assert_eq!(place("/dev/liveupdate"), Some(Place::Device));
         assert_eq!(place("//dev/./x/../liveupdate"), Some(Place::Device));
         assert_eq!(place("/sys/kernel/liveupdate/state"), Some(Place::State));
-        assert_eq!(place("/proc/self/fdinfo/7"), Some(Place::FdInfo(7)));
-        assert_eq!(place("/proc/42/fd/7"), Some(Place::Fd(7)));
-        assert_eq!(place("/proc/42/task/42/fdinfo/7"), Some(Place::FdInfo(7)));
+        assert_eq!(place("/sys/kernel/liveupdate/"), Some(Place::Folder));
+        assert_eq!(place("/proc/self/fdinfo/7"), Some(Place::FdInfo(42, 7)));
+        assert_eq!(place("/proc/43/fd/7"), Some(Place::Fd(43, 7)));
+        let of_thread = place("/proc/42/task/44/fdinfo/7");
+        assert_eq!(of_thread, Some(Place::FdInfo(44, 7)));
+    }
+
+    #[test]
+    fn our_files_are_no_folders() {
+        for path in [
+            "/dev/liveupdate/",
+            "/dev/liveupdate/.",
+            "/sys/kernel/liveupdate/state/",
+        ] {
+            assert_eq!(place(path), Some(Place::InFile), "{path}");
+        }
     }
 
     #[test]
@@ -174,15 +282,17 @@ mod tests {
         for path in [
             "/dev/liveupdate/x",
             "/dev/liveupdates",
-            "/proc/43/fdinfo/7",
+            "/proc/x/fdinfo/7",
             "/proc/self/fdinfo",
             "/proc/self/fdinfo/x",
-            "/proc/42/task/43/fdinfo/7",
+            "/proc/42/task/x/fdinfo/7",
             "/sys/kernel/liveupdates",
             "/",
             "",
         ] {
             assert_eq!(place(path), None, "{path}");
         }
+        assert!(may_be_ours("state") && may_be_ours("x/liveupdate/") && may_be_ours("7"));
+        assert!(!may_be_ours("") && !may_be_ours("x/hosts"));
     }
 }

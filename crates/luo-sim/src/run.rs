@@ -11,7 +11,7 @@ use luo_sys::supervise::{self, DescriptorLimit, SpawnError, Tree};
 
 use crate::boot::Parts;
 use crate::error::Error;
-use crate::fault::{Fault, Faults, Step};
+use crate::fault::{Asked, Faults, Step};
 use crate::filter::filter;
 use crate::machine::Machine;
 use crate::memory::Handed;
@@ -33,7 +33,9 @@ pub(crate) struct Plan<'a> {
     pub(crate) boots: Vec<Program>,
     pub(crate) again: Option<Program>,
     pub(crate) most: Option<usize>,
-    pub(crate) faults: Vec<Fault>,
+    /// Whether there are to be that many.
+    pub(crate) all: bool,
+    pub(crate) faults: Asked,
     pub(crate) seed: u64,
     pub(crate) parameters: String,
     pub(crate) subsystems: Vec<Compat>,
@@ -49,6 +51,11 @@ impl Plan<'_> {
         let wanted = self.most.is_none_or(|most| boot < most);
         let program = self.boots.get(boot).or(self.again.as_ref());
         program.filter(|_| wanted)
+    }
+
+    /// Whether boots after this one are missing of those that are to be.
+    fn is_short(&self, boot: usize) -> bool {
+        self.all && self.most.is_some_and(|most| boot + 1 < most)
     }
 }
 
@@ -96,9 +103,10 @@ pub(crate) fn run(plan: &Plan<'_>) -> Result<(Ending, Vec<Boot>), Error> {
             }
             End::Restart => (Left::ColdBoot(None), None),
             End::Crash(step) => (Left::ColdBoot(Some(step)), None),
+            End::PowerOff if plan.is_short(boot) => (Left::Last, Some(Ending::TooEarly)),
             End::PowerOff => (Left::Last, Some(Ending::PowerOff)),
             End::Exited(status) => {
-                let more = boot + 1 < plan.boots.len();
+                let more = boot + 1 < plan.boots.len() || plan.is_short(boot);
                 let ending = if more {
                     Ending::NoKexec
                 } else {

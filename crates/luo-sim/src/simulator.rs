@@ -11,7 +11,7 @@ use luo_sys::descriptors;
 use luo_sys::supervise::{DescriptorLimit, raise_descriptor_limit};
 
 use crate::error::Error;
-use crate::fault::Fault;
+use crate::fault::{Asked, Fault};
 use crate::lock::lock;
 use crate::outcome::Outcome;
 use crate::program::Program;
@@ -42,6 +42,7 @@ pub struct Simulator {
     boots: Vec<Program>,
     again: Option<Program>,
     most: Option<usize>,
+    all: bool,
     faults: Vec<Fault>,
     seed: u64,
     parameters: String,
@@ -75,14 +76,24 @@ impl Simulator {
         self
     }
 
-    /// Ends the simulation when that many boots have ended.
+    /// Runs that many boots, no more and no fewer: if a command ends without a kexec
+    /// before the last, that is no success.
     #[must_use]
-    pub fn at_most(mut self, boots: usize) -> Self {
+    pub fn exactly(mut self, boots: usize) -> Self {
         self.most = Some(boots);
+        self.all = true;
         self
     }
 
-    /// Has something go wrong.
+    /// Ends the simulation when that many boots have ended, if it has not ended before.
+    #[must_use]
+    pub fn at_most(mut self, boots: usize) -> Self {
+        self.most = Some(boots);
+        self.all = false;
+        self
+    }
+
+    /// Has something go wrong. If it does not come about, that is no success.
     #[must_use]
     pub fn fault(mut self, fault: Fault) -> Self {
         self.faults.push(fault);
@@ -174,11 +185,13 @@ impl Simulator {
         let output = output.transpose();
         let output = output.map_err(|why| Error::io("the programs' output")(why.into()))?;
         let journal = Arc::new(Journal::new(self.sinks));
+        let faults = Asked::new(&self.faults);
         let (ending, boots) = run(&Plan {
             boots: self.boots,
             again: self.again,
             most: self.most,
-            faults: self.faults,
+            all: self.all,
+            faults: faults.clone(),
             seed: self.seed,
             parameters: self.parameters,
             subsystems,
@@ -196,6 +209,8 @@ impl Simulator {
             ending,
             boots,
             output: output.map_err(Error::io("the programs' output"))?,
+            unfired: faults.unfired(),
+            trace_lost: journal.lost(),
             trace: journal.take(),
         })
     }

@@ -6,11 +6,13 @@ use rustix::thread::CapabilitySet;
 use zerocopy::IntoBytes as _;
 
 use crate::caller::Caller;
+use crate::files::not_a_folder;
 use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
 use crate::permissions::Permissions;
 use crate::policy::Choice;
+use crate::table::Object;
 
 /// From `linux/stat.h`.
 const CHARACTER_DEVICE: u32 = 0o020_000;
@@ -148,6 +150,9 @@ pub(crate) fn tell(
     form: Form,
     to: u64,
 ) -> Result<bool, Errno> {
+    if place == Place::InFile && machine.policy.enabled {
+        return Err(not_a_folder());
+    }
     let Some(status) = status(machine, place) else {
         return Ok(false);
     };
@@ -156,6 +161,34 @@ pub(crate) fn tell(
         Form::Statx => status.statx(),
     };
     caller.write(to, &bytes)?;
+    Ok(true)
+}
+
+/// Answers an fstatfs of a descriptor; false if it is not ours.
+///
+/// # Errors
+/// EFAULT.
+pub(crate) fn tell_file_system(
+    caller: &Caller<'_>,
+    object: Option<&Object>,
+    to: u64,
+) -> Result<bool, Errno> {
+    // From `linux/magic.h`: a device is in devtmpfs.
+    const TMPFS: u64 = 0x0102_1994;
+    const ANONYMOUS: u64 = 0x0904_1934;
+    let magic = match object {
+        Some(Object::Session(_)) => ANONYMOUS,
+        Some(Object::Device(_)) => TMPFS,
+        _ => return Ok(false),
+    };
+    // `struct statfs` of all 64-bit architectures: kind, size of a block, counts, longest
+    // name, size of a fragment.
+    let mut answer = Layout(vec![0; 120]);
+    answer.put(0, &magic.to_ne_bytes());
+    answer.put(8, &4096_u64.to_ne_bytes());
+    answer.put(64, &255_u64.to_ne_bytes());
+    answer.put(72, &4096_u64.to_ne_bytes());
+    caller.write(to, &answer.0)?;
     Ok(true)
 }
 
@@ -169,6 +202,9 @@ pub(crate) fn access(
     place: Place,
     wanted: u64,
 ) -> Result<bool, Errno> {
+    if place == Place::InFile && machine.policy.enabled {
+        return Err(not_a_folder());
+    }
     let Some(status) = status(machine, place) else {
         return Ok(false);
     };

@@ -80,7 +80,7 @@ impl System {
         );
         let lengths = areas([self.scratch; 3]);
         let starts = areas([0x200_0000, 0x7000_0000, 0x6000_0000]);
-        let files: [(&str, &[u8]); 12] = [
+        let files: [(&str, &[u8]); 14] = [
             ("proc/sys/kernel/osrelease", b"7.3.4-simulated\n"),
             ("proc/sys/kernel/arch", b"x86_64\n"),
             ("proc/cmdline", b"liveupdate=on\n"),
@@ -91,6 +91,14 @@ impl System {
             ("sys/kernel/security/lsm", b"capability"),
             ("sys/kernel/debug/kho/out/scratch_len", lengths.as_bytes()),
             ("sys/kernel/debug/kho/out/scratch_phys", starts.as_bytes()),
+            (
+                "sys/kernel/debug/kho/out/fdt",
+                b"\xd0\x0d\xfe\xed\0kho-v4\0",
+            ),
+            (
+                "sys/kernel/debug/kho/out/sub_fdts/LUO",
+                &luo_abi::handover::COMPATIBLE,
+            ),
             ("dev/liveupdate", b""),
             ("boot/vmlinuz", &self.kernel()?),
         ];

@@ -124,6 +124,9 @@ impl Table {
     /// Gives a caller the descriptor of a session.
     pub(crate) fn give_session(&self, caller: &dyn Client, id: SessionId) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
+        // Nothing is ever sent: a read ends at once, and a poll says so, as the kernel's does
+        // of a file without a poll of its own.
+        rustix::net::shutdown(&ours, Shutdown::Write).map_err(errno)?;
         let number = self.add(Object::Session(id), ours, &theirs)?;
         self.or_forget(number, caller.install(theirs.as_fd(), true))
     }

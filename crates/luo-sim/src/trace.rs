@@ -65,6 +65,8 @@ pub(crate) struct Sinks {
     pub(crate) json: Option<Arc<File>>,
     /// All of it, for the caller of the library.
     pub(crate) kept: Option<Vec<Event>>,
+    /// Why something could not be written, the first time.
+    pub(crate) lost: Option<String>,
 }
 
 impl Journal {
@@ -112,21 +114,28 @@ impl Journal {
             state,
         };
         let mut sinks = self.sinks();
-        if sinks.lines {
-            // Nobody to tell if standard error is closed.
-            let _ = writeln!(std::io::stderr().lock(), "luo-sim: {event}");
+        if sinks.lines
+            && let Err(why) = writeln!(std::io::stderr().lock(), "luo-sim: {event}")
+        {
+            sinks.lines = false;
+            sinks.lost.get_or_insert(format!("standard error: {why}"));
         }
         if let Some(file) = &sinks.json {
             let mut file: &File = file;
             let line = serde_json::to_string(&event).unwrap_or_default();
             if let Err(why) = writeln!(file, "{line}") {
-                let _ = writeln!(std::io::stderr().lock(), "luo-sim: the trace ends: {why}");
                 sinks.json = None;
+                sinks.lost.get_or_insert(why.to_string());
             }
         }
         if let Some(kept) = &mut sinks.kept {
             kept.push(event);
         }
+    }
+
+    /// Why a part of the trace could not be written.
+    pub(crate) fn lost(&self) -> Option<String> {
+        self.sinks().lost.clone()
     }
 
     /// All events so far, for the caller of the library.

@@ -91,6 +91,44 @@ fn faults_are_listed_and_checked() {
     assert!(text(&output.stderr).contains("there is no step 'melt'"));
 }
 
+/// A test that tests nothing is no success.
+#[test]
+fn what_did_not_come_about_is_an_error() {
+    let failed = |arguments: &[&str], says: &str| {
+        let output = sim(arguments);
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains(says), "{arguments:?}: {said}");
+    };
+    failed(
+        &["run", "--boots", "2", "--", "true"],
+        "boot 0 ended without a kexec",
+    );
+    failed(
+        &["run", "--fault", "freeze=EBUSY", "--", "true"],
+        "the fault freeze:1=EBUSY did not come about",
+    );
+    let fault = ["run", "--boots", "2", "--fault", "1/kexec=crash", "--"];
+    failed(
+        &[&fault[..], &[&guest(), "cycle"]].concat(),
+        "the fault 1/kexec:1=crash did not come about",
+    );
+    failed(
+        &["run", "--trace-json", "/dev/full", "--", &guest(), "wait"],
+        "the trace is not complete",
+    );
+    let bounded = sim(&["run", "--at-most", "2", "--", "true"]);
+    assert!(bounded.status.success(), "{}", text(&bounded.stderr));
+}
+
+#[test]
+fn a_trace_that_nobody_can_be_told_is_an_error() {
+    let full = std::fs::File::create("/dev/full").unwrap();
+    let mut command = Command::new(SIM);
+    command.args(["run", "--trace", "--", &guest(), "wait"]);
+    assert_eq!(command.stderr(full).status().unwrap().code(), Some(1));
+}
+
 #[test]
 fn outside_of_a_simulation_nothing_is_loaded() {
     let output = Command::new(SIM)

@@ -49,6 +49,31 @@ fn our_paths_can_be_opened() {
     succeed(scenario(&["paths"], 1));
 }
 
+/// As a balloon does it: the kernel refuses, and the page stays.
+#[test]
+fn pages_are_not_taken_out_of_preserved_memory() {
+    let script = r#"
+import fcntl, mmap, os, struct
+memory = os.memfd_create("ram")
+os.ftruncate(memory, 2 * mmap.PAGESIZE)
+view = mmap.mmap(memory, 2 * mmap.PAGESIZE)
+view[0] = 0xaa
+view.madvise(mmap.MADV_REMOVE, mmap.PAGESIZE, mmap.PAGESIZE)
+device = os.open("/dev/liveupdate", os.O_RDWR)
+made = bytearray(struct.pack("=Ii64s", 72, -1, b"vm"))
+fcntl.ioctl(device, 0xba00, made)
+session = struct.unpack("=Ii64s", made)[1]
+fcntl.ioctl(session, 0xba40, struct.pack("=IiQ", 16, memory, 1))
+try:
+    view.madvise(mmap.MADV_REMOVE, 0, mmap.PAGESIZE)
+    print("taken")
+except PermissionError:
+    print("refused", hex(view[0]))
+"#;
+    let simulator = Simulator::new().boot(Program::new("python3").args(["-c", script]));
+    assert_eq!(succeed(simulator.capture()).output(), "refused 0xaa\n");
+}
+
 #[test]
 fn the_loaded_command_line_is_the_next_kernels() {
     succeed(scenario(&["parameters"], 4));
@@ -108,6 +133,11 @@ fn boots_that_do_not_come_about_are_told() {
     assert!(!outcome.success() && outcome.code() == 1);
     let outcome = scenario(&["cycle"], 1).run().unwrap();
     assert_eq!(outcome.ending, Ending::NoMoreBoots);
+    let outcome = scenario(&["exit", "0"], 9).exactly(2).run().unwrap();
+    assert!(matches!(outcome.ending, Ending::NoKexec(_)));
+    assert!(!outcome.success());
+    let outcome = scenario(&["reboots"], 9).exactly(9).run().unwrap();
+    assert_eq!((outcome.ending, outcome.code()), (Ending::TooEarly, 1));
 }
 
 #[test]

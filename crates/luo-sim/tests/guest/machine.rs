@@ -86,6 +86,8 @@ pub(crate) fn paths() -> Result<()> {
             ensure!(text.contains(line), "{line:?} is not in {text}");
         }
     }
+    from_elsewhere(fd)?;
+    other_ways(&device, &session)?;
     let other = fs::read_to_string("/proc/self/fdinfo/0")?;
     ensure!(!other.contains("luo-"), "{other}");
     device.prepare()?;
@@ -99,6 +101,67 @@ pub(crate) fn paths() -> Result<()> {
     let length = log.read(&mut record)?;
     let record = String::from_utf8_lossy(&record[..length]).into_owned();
     ensure!(record.contains(";luo: "), "{record}");
+    Ok(())
+}
+
+/// Another process sees what a descriptor of this one is.
+fn from_elsewhere(fd: i32) -> Result<()> {
+    let pid = std::process::id();
+    let shown = |program: &str, path: String| -> Result<String> {
+        let output = std::process::Command::new(program).arg(path).output()?;
+        ensure!(output.status.success(), "{output:?}");
+        Ok(String::from_utf8(output.stdout)?)
+    };
+    let text = shown("cat", format!("/proc/{pid}/fdinfo/{fd}"))?;
+    ensure!(text.contains("luo-name:      a name\n"), "{text}");
+    let link = shown("readlink", format!("/proc/{pid}/fd/{fd}"))?;
+    same(
+        "the link",
+        link.trim_end(),
+        "anon_inode:[luo_session] a name",
+    )
+}
+
+/// Other ways to the device, which is open already, and what its descriptors are.
+fn other_ways(device: &Device, session: &luo_sys::Session) -> Result<()> {
+    let magic = |fd: std::os::fd::BorrowedFd<'_>| rustix::fs::fstatfs(fd).map(|fs| fs.f_type);
+    same("the device", magic(device.as_fd())?, 0x0102_1994)?;
+    same("a session", magic(session.as_fd())?, 0x0904_1934)?;
+    same(
+        "reading a session",
+        rustix::io::read(session, &mut [0; 8]),
+        Ok(0),
+    )?;
+    let folder = std::env::temp_dir().join(format!("luo-sim-ways-{}", std::process::id()));
+    fs::create_dir(&folder)?;
+    let done = ways(&folder);
+    fs::remove_dir_all(&folder)?;
+    done
+}
+
+/// Links in a folder lead to the device.
+fn ways(folder: &std::path::Path) -> Result<()> {
+    let path = |name: &str| folder.join(name);
+    std::os::unix::fs::symlink("/dev/liveupdate", path("device"))?;
+    std::os::unix::fs::symlink("device", path("again"))?;
+    std::os::unix::fs::symlink("/dev", path("dev"))?;
+    let why = |path: &std::path::Path| {
+        let opened = fs::File::open(path);
+        opened.err().and_then(|why| why.raw_os_error())
+    };
+    const EBUSY: Option<i32> = Some(16);
+    const ENOTDIR: Option<i32> = Some(20);
+    for way in ["device", "again", "dev/liveupdate"] {
+        same(way, why(&path(way)), EBUSY)?;
+    }
+    for way in ["/proc/self/root/dev/liveupdate", "/dev/../dev/liveupdate"] {
+        same(way, why(way.as_ref()), EBUSY)?;
+    }
+    same("as a folder", why("/dev/liveupdate/".as_ref()), ENOTDIR)?;
+    same("a link to it as a folder", why(&path("device/")), ENOTDIR)?;
+    let seen = fs::metadata(path("again"))?;
+    ensure!(seen.file_type().is_char_device(), "{seen:?}");
+    ensure!(path("device").is_symlink(), "it is no link");
     Ok(())
 }
 
