@@ -4,9 +4,10 @@
 use luo_abi::calls::Call;
 use luo_abi::errno::Errno;
 
-/// A system call that failed: which one, and with what error number.
+/// A system call that failed: which one, and with what error number. In words, numbers that
+/// few programs meet come with what they mean.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{call}: {errno}")]
+#[error("{call}: {errno}{}{}", hint(*errno).map_or("", |_| ": "), hint(*errno).unwrap_or_default())]
 pub struct Error {
     call: &'static str,
     errno: Errno,
@@ -51,6 +52,24 @@ impl Error {
     }
 }
 
+/// What an error number means that only this interface has in this sense.
+#[must_use]
+pub const fn hint(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::EDQUOT => Some(
+            "this user has as many sessions, files, dependencies or bytes as a user may have; \
+             /sys/kernel/liveupdate/user_* say how many",
+        ),
+        Errno::ENOTCONN => Some(
+            "the file needs one that its owner has not taken back yet; try again when that is there",
+        ),
+        Errno::ENOTRECOVERABLE => Some(
+            "the reboot could not hand the file over, and it is lost; this kernel's log says why",
+        ),
+        _ => None,
+    }
+}
+
 impl From<Error> for std::io::Error {
     fn from(error: Error) -> Self {
         Self::from_raw_os_error(error.errno.get())
@@ -76,6 +95,21 @@ mod tests {
         assert_eq!(error.to_string(), "PRESERVE_FD: ENOENT");
         let io = std::io::Error::from(error);
         assert_eq!(io.kind(), std::io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_few_have_met_is_explained() {
+        for (errno, part) in [
+            (rustix::io::Errno::DQUOT, "user_*"),
+            (rustix::io::Errno::NOTCONN, "its owner"),
+            (rustix::io::Errno::NOTRECOVERABLE, "it is lost"),
+        ] {
+            let error = Error::of("RETRIEVE_FD")(errno).to_string();
+            assert!(
+                error.starts_with("RETRIEVE_FD: E") && error.contains(part),
+                "{error}"
+            );
+        }
     }
 
     #[test]

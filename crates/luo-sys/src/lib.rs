@@ -8,6 +8,7 @@
 //! | [`FileEntry`], [`SessionEntry`], ... | what the lists list |
 //! | [`Info`], [`Failure`] | how the orchestrator stands, and why it failed |
 //! | [`memfd`] | memory that a session can preserve |
+//! | [`cached`] | which pages of a file are in memory |
 //! | [`message`] | messages over local sockets, with descriptors |
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
@@ -41,6 +42,7 @@
 #![deny(clippy::undocumented_unsafe_blocks)]
 
 mod anonymous;
+pub mod cached;
 mod call;
 pub mod clock;
 mod dependency;
@@ -74,7 +76,7 @@ pub use entry::{
     DependencyEntry, Direction, FileEntry, FileStatus, ParticipantEntry, ParticipantKind,
     SessionEntry, SessionState,
 };
-pub use error::{Error, Result};
+pub use error::{Error, Result, hint};
 pub use info::{Cause, Failure, Info, Tried};
 pub use luo_abi::errno::Errno;
 pub use luo_abi::rfc::{Event, State};

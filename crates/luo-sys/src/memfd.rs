@@ -13,6 +13,10 @@ pub use rustix::fs::SealFlags as Seals;
 /// Creates a memfd of `length` bytes that can be sealed; its descriptor is
 /// `O_CLOEXEC`.
 ///
+/// Where the machine lets it, the memfd is one that may be executed, even if
+/// `vm.memfd_noexec` says that others are not: one that may not comes back from an update
+/// sealed against every change.
+///
 /// ```
 /// use luo_sys::memfd::{self, Seals};
 ///
@@ -35,7 +39,11 @@ pub fn create(name: &str, length: u64) -> Result<File> {
     {
         return Err(Error::of("ftruncate")(rustix::io::Errno::FBIG));
     }
-    let fd = rustix::fs::memfd_create(name, MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    // Kernels before 6.3 do not know the word (EINVAL), and some machines forbid it
+    // (EACCES).
+    let fd = rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC)
+        .or_else(|_| rustix::fs::memfd_create(name, flags))
         .map_err(Error::of("memfd_create"))?;
     rustix::fs::ftruncate(&fd, length).map_err(Error::of("ftruncate"))?;
     Ok(File::from(fd))
