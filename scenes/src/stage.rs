@@ -77,6 +77,7 @@ impl Stage {
             image: Some(system.join("boot/vmlinuz").display().to_string()),
             initrd: None,
             command_line: Some("liveupdate=on kho=on".to_owned()),
+            ..Target::default()
         };
         Self::new(folder, target, system)
     }
@@ -155,6 +156,7 @@ impl Stage {
             image,
             initrd,
             command_line,
+            ..
         } = &self.target;
         let options = [
             ("--kernel", image),

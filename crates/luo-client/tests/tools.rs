@@ -16,6 +16,7 @@ fn target() -> Target {
         image: Some("/boot/vmlinuz".into()),
         initrd: None,
         command_line: Some("quiet".into()),
+        ..Target::default()
     }
 }
 

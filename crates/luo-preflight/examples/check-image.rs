@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use luo_preflight::abi::Abi;
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{image, report, target};
@@ -30,8 +31,8 @@ fn main() -> io::Result<ExitCode> {
     let running = System::default().running();
     let command_line = arguments.next();
     let command_line = command_line.or(running.command_line.clone().ok());
-    let abi = running.abi(&ABI);
-    let image = image::read_file(Path::new(&path), &target::families(&abi));
+    let abi = Abi::of(&ABI, &running.strings, || Err("it is told".to_owned()));
+    let image = image::read_file(Path::new(&path), &target::families(&abi.known));
     match &image {
         Ok(image) => show(&mut out, image)?,
         Err(why) => writeln!(out, "{path}: {why}")?,
@@ -39,6 +40,7 @@ fn main() -> io::Result<ExitCode> {
     let report = report(update::checks(&Update {
         running: &running,
         abi: &abi,
+        handlers: None,
         image: image.as_ref(),
         initrd_bytes: initrd_bytes.as_ref().copied().map_err(String::as_str),
         command_line: command_line.as_deref().unwrap_or_default(),

@@ -2,8 +2,9 @@
 //! A descriptor that is to be preserved: whether the kernel can preserve it, and how much
 //! memory that takes.
 //!
-//! The only type of file that Linux 7.3 preserves is the memfd: a file of shared memory
-//! without a name. All its pages are allocated then, holes too.
+//! Which types of files it preserves is the kernel's to say. Linux 7.3 alone preserves
+//! memfds: files of shared memory without a name. All their pages are allocated then, holes
+//! too, and what was swapped out is read in.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -25,6 +26,10 @@ const ANON_INODE_MAGIC: u64 = 0x0904_1934;
 /// The seals that `memfd-v2` knows: seal, shrink, grow, write, future write, exec.
 pub const KNOWN_SEALS: u32 = 0x3f;
 
+/// `F_SEAL_WRITE` and `F_SEAL_EXEC`.
+const WRITE: u32 = 0x8;
+const EXEC: u32 = 0x20;
+
 /// Pages of a file that can be preserved: as many as an unsigned int counts.
 const MAX_PAGES: u64 = u32::MAX as u64;
 
@@ -42,6 +47,8 @@ pub enum Kind {
     HugeTlb,
     /// A descriptor of O_PATH, which stands for a name only.
     Path,
+    /// A device, or an object of the kernel, in words. Handlers of such are under way.
+    Object(&'static str),
     /// Something else, in words.
     Other(&'static str),
 }
@@ -57,6 +64,8 @@ pub struct Facts {
     pub size: u64,
     /// Bytes of holes, in whole pages.
     pub holes: u64,
+    /// Bytes that are swapped out, in whole pages; `None` if that cannot be told.
+    pub swapped: Option<u64>,
     /// Bytes of a page.
     pub page: u64,
     /// Its seals; 0 if it cannot have any.
@@ -64,14 +73,19 @@ pub struct Facts {
 }
 
 impl Facts {
-    /// Bytes that are allocated when the file is preserved: its holes, and the kernel's
-    /// records of its pages. 0 for a file that cannot be preserved.
+    /// Bytes that are allocated when the file is preserved: its holes, what is swapped out
+    /// of it, for all pages have to be there, and the kernel's records of its pages. 0 for
+    /// a file that cannot be preserved.
     #[must_use]
     pub const fn to_allocate(&self) -> u64 {
         match self.kind {
             Kind::Memfd => {
                 let records = self.pages().saturating_mul(PER_PAGE);
-                self.holes.saturating_add(records)
+                let swapped = match self.swapped {
+                    Some(swapped) => swapped,
+                    None => 0,
+                };
+                self.holes.saturating_add(swapped).saturating_add(records)
             }
             _ => 0,
         }
@@ -103,6 +117,11 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let allocated = u64::try_from(stat.st_blocks).unwrap_or(0);
     let allocated = allocated.saturating_mul(512);
+    let swapped = match kind {
+        Kind::Memfd => luo_sys::cached::pages(fd).ok(),
+        _ => None,
+    };
+    let swapped = swapped.map(|pages| pages.evicted.saturating_mul(page));
     let (holes, seals) = match kind {
         Kind::Memfd => {
             let whole = size.checked_next_multiple_of(page).unwrap_or(size);
@@ -119,6 +138,7 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
         object: (stat.st_dev as u64, stat.st_ino as u64),
         size,
         holes,
+        swapped,
         page,
         seals,
     })
@@ -132,14 +152,14 @@ pub fn kind(magic: u64, file_type: FileType, links: u64) -> Kind {
         (FileType::RegularFile, TMPFS_MAGIC) if links == 0 => Kind::Memfd,
         (FileType::RegularFile, TMPFS_MAGIC) => Kind::Named,
         (_, SECRETMEM_MAGIC) => Kind::Other("secret memory"),
-        (_, ANON_INODE_MAGIC) => Kind::Other("an object of the kernel without a file"),
+        (_, ANON_INODE_MAGIC) => Kind::Object("an object of the kernel without a file"),
         (FileType::RegularFile, _) => Kind::Other("a file on a file system"),
         (FileType::Directory, _) => Kind::Other("a folder"),
         (FileType::Fifo, _) => Kind::Other("a pipe"),
         (FileType::Socket, _) => Kind::Other("a socket"),
-        (FileType::CharacterDevice, _) => Kind::Other("a character device"),
+        (FileType::CharacterDevice, _) => Kind::Object("a character device"),
         (FileType::BlockDevice, _) => Kind::Other("a block device"),
-        _ => Kind::Other("an object of the kernel"),
+        _ => Kind::Object("an object of the kernel"),
     }
 }
 
@@ -186,9 +206,16 @@ fn holes(fd: &OwnedFd, size: u64, page: u64) -> Option<u64> {
 /// Checks a file by itself: `file-kind`, `file-size`, `file-seals`, `file-memory`.
 ///
 /// `name` says in words which file it is, for example `token 0x7 of session "vm"`.
+/// `handlers` are the formats of the handlers that the kernel has; `None` if it does not
+/// say.
 #[must_use]
-pub fn checks(name: &str, facts: &Facts, memory: &Known<Memory>) -> Vec<Check> {
-    let mut checks = vec![kind_check(name, facts.kind)];
+pub fn checks(
+    name: &str,
+    facts: &Facts,
+    memory: &Known<Memory>,
+    handlers: Option<&[String]>,
+) -> Vec<Check> {
+    let mut checks = vec![kind_check(name, facts.kind, handlers)];
     if facts.kind != Kind::Memfd {
         return checks;
     }
@@ -207,60 +234,112 @@ pub fn checks(name: &str, facts: &Facts, memory: &Known<Memory>) -> Vec<Check> {
         );
         checks.push(failed("file-seals", found, "do not set these seals"));
     }
+    if facts.seals & EXEC != 0 && facts.seals & WRITE == 0 {
+        let found = format!(
+            "{name} must not be executed (F_SEAL_EXEC, by MFD_NOEXEC_SEAL or vm.memfd_noexec): the \
+             next kernel's handler gives it back sealed against writing and resizing"
+        );
+        checks.push(failed("file-seals", found, "create it with MFD_EXEC"));
+    }
     checks.push(memory_check(name, facts, memory));
     checks
 }
 
-fn kind_check(name: &str, kind: Kind) -> Check {
+/// Whether the kernel preserves a kind of file, by the handlers that it has.
+#[must_use]
+pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check {
     const NAME: &str = "file-kind";
-    const REFUSED: &str = "the kernel refuses it (ENOENT)";
-    match kind {
-        Kind::Memfd => ok(NAME, format!("{name} is a memfd")),
-        Kind::HugeTlb => failed(
-            NAME,
-            format!("{name} is a memfd of huge pages (hugetlb): {REFUSED}"),
+    let is_memfds = |handler: &String| crate::image::family_of(handler) == Some("memfd");
+    let list = handlers.map(|all| all.join(", ")).unwrap_or_default();
+    let has_memfds = handlers.is_none_or(|all| all.iter().any(is_memfds));
+    let has_others = handlers.is_some_and(|all| !all.iter().all(is_memfds));
+    let (what, remedy) = match kind {
+        Kind::Memfd if has_memfds => return ok(NAME, format!("{name} is a memfd")),
+        Kind::Memfd => {
+            let found = format!("{name} is a memfd, and the kernel has no handler for it");
+            return failed(NAME, found, "build it with CONFIG_LIVEUPDATE_MEMFD=y");
+        }
+        Kind::Path => {
+            let found = format!("{name} was opened with O_PATH: the kernel refuses it (EBADF)");
+            return failed(NAME, found, "open the file itself");
+        }
+        Kind::HugeTlb => (
+            "a memfd of huge pages (hugetlb)",
             "create it without MFD_HUGETLB; transparent huge pages are fine",
         ),
-        Kind::Named => failed(
-            NAME,
-            format!("{name} is a file of shared memory with a name: {REFUSED}"),
+        Kind::Named => (
+            "a file of shared memory with a name",
             "use memfd_create, or unlink it",
         ),
-        Kind::Path => failed(
-            NAME,
-            format!("{name} was opened with O_PATH: the kernel refuses it (EBADF)"),
-            "open the file itself",
-        ),
-        Kind::Other(what) => failed(
-            NAME,
-            format!("{name} is {what}: {REFUSED}"),
+        Kind::Object(what) | Kind::Other(what) => (
+            what,
             "preserve memfds only: write into one what the next program needs to make it anew",
+        ),
+    };
+    let found = format!("{name} is {what}");
+    match handlers {
+        Some(_) if has_others => unknown(
+            NAME,
+            format!(
+                "{found}; the kernel has handlers of {list}, and whether one takes it shows when it is preserved"
+            ),
+            remedy,
+        ),
+        Some([]) => failed(
+            NAME,
+            format!("{found}: the kernel has no handlers, and refuses it (ENOENT)"),
+            remedy,
+        ),
+        Some(_) => failed(
+            NAME,
+            format!("{found}: the kernel has a handler of {list} only, and refuses it (ENOENT)"),
+            remedy,
+        ),
+        None if matches!(kind, Kind::Object(_)) => unknown(
+            NAME,
+            format!(
+                "{found}; which handlers it has mainline's orchestrator does not say. That of Linux 7.3 has one for memfds only"
+            ),
+            remedy,
+        ),
+        None => failed(
+            NAME,
+            format!("{found}: the kernel refuses it (ENOENT)"),
+            remedy,
         ),
     }
 }
 
 fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
     const NAME: &str = "file-memory";
-    const REMEDY: &str = "make it smaller, or free memory: holes are filled when it is preserved";
+    const REMEDY: &str = "make it smaller, or free memory: holes are filled when it is \
+                          preserved, and what is swapped out is read in";
     let takes = facts.to_allocate();
+    let swapped = match facts.swapped {
+        Some(0) => String::new(),
+        Some(swapped) => format!(", {} swapped out", bytes(swapped)),
+        None => ", an unknown part swapped out".to_owned(),
+    };
     let found = format!(
-        "preserving {name} ({}, of which {} are holes) allocates {}",
+        "preserving {name} ({}, of which {} are holes{swapped}) allocates {}",
         bytes(facts.size),
         bytes(facts.holes),
         bytes(takes),
     );
+    let is_filled = facts.holes > 0 || facts.swapped.is_some_and(|swapped| swapped > 0);
     match memory {
         Ok(memory) if takes.saturating_add(MEMORY_RESERVE) > memory.available => failed(
             NAME,
             format!("{found}; {} are available", bytes(memory.available)),
             REMEDY,
         ),
-        Err(why) if facts.holes > 0 => unknown(
+        Err(why) if is_filled => unknown(
             NAME,
             format!("{found}; it is not known how much is available: {why}"),
             REMEDY,
         ),
         _ if facts.holes > 0 => warning(NAME, found, "fill it yourself to know it in advance"),
+        _ if is_filled => warning(NAME, found, "have it read in before, or run without swap"),
         _ => ok(NAME, found),
     }
 }

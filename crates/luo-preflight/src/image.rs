@@ -26,6 +26,7 @@ pub use format::{Boot, Format};
 pub use scan::Contents;
 pub(crate) use scan::family_of;
 pub use source::Error;
+pub(crate) use unpack::without_name;
 pub use unpack::{Shell, Unpacked, unpack};
 
 use source::read_up_to;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The initrd of a target: a regular file that begins as what the kernel unpacks does.
+//! The initrd of a target: a regular file that begins as what the kernel unpacks does, or
+//! several of them, one behind the other.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
-use crate::image::{Compression, Error, open};
+use crate::image::{Compression, Error, open, without_name};
 
 /// Bytes at the beginning that may be zero: the kernel passes over them.
 const PADDING: usize = 4096;
@@ -22,8 +23,40 @@ pub fn look(path: &Path) -> Result<(File, u64), Error> {
     let mut file = open(path)?;
     let length = file.metadata().map_err(Error::Io)?.len();
     judge(&mut file)?;
-    io::Seek::rewind(&mut file).map_err(Error::Io)?;
+    file.rewind().map_err(Error::Io)?;
     Ok((file, length))
+}
+
+/// Puts initrds together, as boot loaders do. Gives what the kernel gets, with its length;
+/// `None` if there are none.
+///
+/// # Errors
+/// As [`look`], with the path that it is about.
+pub fn together<'a>(paths: &[&'a Path]) -> Result<Option<(File, u64)>, (&'a Path, Error)> {
+    let (first, more) = match *paths {
+        [] => return Ok(None),
+        [only] => return look(only).map(Some).map_err(|why| (only, why)),
+        [first, ref more @ ..] => (first, more),
+    };
+    let mut all = without_name().map_err(|why| (first, why))?;
+    let mut length = 0;
+    for &path in [first].iter().chain(more) {
+        length = append(&mut all, length, path).map_err(|why| (path, why))?;
+    }
+    all.rewind().map_err(|why| (first, Error::Io(why)))?;
+    Ok(Some((all, length)))
+}
+
+/// Puts one behind what is there; gives the length of all.
+fn append(all: &mut File, length: u64, path: &Path) -> Result<u64, Error> {
+    let (mut file, _) = look(path)?;
+    // The kernel looks for the next archive at a multiple of four.
+    let padding = usize::try_from(length.wrapping_neg() & 3).unwrap_or(0);
+    let zeros = [0; 3];
+    let zeros = zeros.get(..padding).unwrap_or_default();
+    all.write_all(zeros).map_err(Error::Io)?;
+    let copied = io::copy(&mut file, all).map_err(Error::Io)?;
+    Ok(length.saturating_add(padding as u64).saturating_add(copied))
 }
 
 fn judge(source: &mut impl Read) -> Result<(), Error> {
@@ -63,6 +96,27 @@ mod tests {
         for other in [&b""[..], b"070707", b"#!/bin/sh", &[0; 20_000], b"\x7fELF"] {
             assert!(!is_one(other), "{other:?}");
         }
+    }
+
+    #[test]
+    fn several_are_put_one_behind_the_other() {
+        let folder = tempfile::tempdir().unwrap();
+        let put = |name: &str, content: &str| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, content).unwrap();
+            path
+        };
+        let microcode = put("microcode", "070701 microcode");
+        let (odd, bad) = (put("odd", "070702 odd"), put("bad", "#!/bin/sh"));
+        let (mut file, length) = together(&[&odd, &microcode]).unwrap().unwrap();
+        let mut all = String::new();
+        file.read_to_string(&mut all).unwrap();
+        assert_eq!(all, "070702 odd\0\0070701 microcode");
+        assert_eq!(length, 28);
+        assert!(together(&[]).unwrap().is_none());
+        let (path, why) = together(&[&odd, &bad]).unwrap_err();
+        assert_eq!(path, bad);
+        assert!(matches!(why, Error::NotAnArchive));
     }
 
     #[test]

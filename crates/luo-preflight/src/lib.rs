@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | the running kernel | [`system::System::running`] | [`running::Running`] |
 //! | the kernel to jump into | [`image::read_file`] | [`image::Image`] |
+//! | what the boot loader would start | [`entry::named`], [`entry::default`] | [`entry::Entry`] |
 //! | a descriptor to be preserved | [`file::look`] | [`file::Facts`] |
 //!
 //! Pure functions judge the facts: [`update::checks`] all of them, and [`file::checks`]
@@ -18,9 +19,11 @@
 //! the first call on the device takes over the sessions of the previous kernel.
 #![forbid(unsafe_code)]
 
+pub mod abi;
 mod check;
 pub mod command_line;
 pub mod dangers;
+pub mod entry;
 pub mod file;
 pub mod image;
 pub mod initrd;

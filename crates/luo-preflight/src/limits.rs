@@ -43,3 +43,6 @@ pub const MEMORY_RESERVE: u64 = 64 << 20;
 /// Bytes of scratch memory that the next kernel needs until it has found its own
 /// memory, beside itself and its initrd.
 pub const EARLY_BOOT: u64 = 16 << 20;
+
+/// Entries of boot loaders.
+pub const MAX_ENTRIES: usize = 1024;

@@ -99,6 +99,23 @@ pub fn check(memory: &Known<Memory>, need: Need) -> Check {
     }
 }
 
+/// Checks that a workload can take back what it preserves: `workload-memory`. Memory that is
+/// taken back counts for the control group of who takes it.
+#[must_use]
+pub fn check_group(workload: &str, group: &str, takes: u64, limit: Option<u64>) -> Option<Check> {
+    let limit = limit.filter(|limit| takes > *limit)?;
+    Some(failed(
+        "workload-memory",
+        format!(
+            "workload '{workload}' takes {} back after the jump, and its control group {group} \
+             may have {} only: what does not fit is lost",
+            bytes(takes),
+            bytes(limit),
+        ),
+        "raise MemoryMax= of its unit, or of the slice that it is in",
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use luo_varlink::CheckStatus;
@@ -138,6 +155,16 @@ mod tests {
         let text = "MemTotal: 9 kB\nMemAvailable: 1 kB\nCmaFree: 2 kB\n";
         let memory = Memory::parse(text).unwrap();
         assert_eq!((memory.available, memory.movable), (0, 1024));
+    }
+
+    #[test]
+    fn what_is_taken_back_counts_for_the_unit() {
+        let check = |limit| check_group("vm", "/vm.service", 4 << 30, limit);
+        assert_eq!(check(None), None);
+        assert_eq!(check(Some(4 << 30)), None);
+        let failed = check(Some((4 << 30) - 1)).unwrap();
+        assert_eq!(failed.status, CheckStatus::Failed);
+        assert!(failed.found.contains("4096 MiB"), "{}", failed.found);
     }
 
     #[test]

@@ -55,22 +55,6 @@ pub struct Running {
     pub lockdown: Known<Lockdown>,
 }
 
-impl Running {
-    /// The ABI strings that a target has to know: those that the caller knows of the
-    /// running orchestrator, each replaced by the string that the kernel shows of the same
-    /// family.
-    #[must_use]
-    pub fn abi(&self, known: &[&str]) -> Vec<String> {
-        let seen = |known: &&str| {
-            let family = crate::image::family_of(known);
-            let mut seen = self.strings.iter();
-            seen.find(|seen| family.is_some() && crate::image::family_of(seen) == family)
-                .map_or_else(|| known.to_string(), String::clone)
-        };
-        known.iter().map(seen).collect()
-    }
-}
-
 /// Checks the running kernel: `running-liveupdate`, `running-state`, `running-kexec`,
 /// `running-image`.
 #[must_use]
@@ -311,14 +295,5 @@ mod tests {
         };
         assert!(found("legacy").contains("takes nothing over"));
         assert!(!found("handover").contains("takes nothing over"));
-    }
-
-    #[test]
-    fn what_the_kernel_shows_is_believed() {
-        let running = Running {
-            strings: vec!["kho-v9".into(), "other-v1".into()],
-            ..running()
-        };
-        assert_eq!(running.abi(&["luo-v5", "kho-v4"]), ["luo-v5", "kho-v9"]);
     }
 }

@@ -118,7 +118,11 @@ impl System {
         Ok(Config::parse(&text))
     }
 
-    fn memory(&self) -> Known<Memory> {
+    /// The machine's memory.
+    ///
+    /// # Errors
+    /// `/proc` does not say it.
+    pub fn memory(&self) -> Known<Memory> {
         let text = self.text("proc/meminfo")?;
         Memory::parse(&text).ok_or_else(|| "/proc/meminfo has no MemAvailable".to_string())
     }
@@ -154,6 +158,62 @@ impl System {
             abi_strings(&bytes, &[family]).into_iter().next()
         });
         strings.collect()
+    }
+
+    /// The ABI strings of some families in the running kernel's own image, if that is where
+    /// distributions put it. An image of the same release that was built anew is another.
+    ///
+    /// # Errors
+    /// There is no such image.
+    pub fn own_strings(&self, families: &[&str]) -> Known<Vec<String>> {
+        let release = self.text("proc/sys/kernel/osrelease")?;
+        let version = self.text("proc/version")?;
+        let mut places = vec![
+            format!("boot/vmlinuz-{release}"),
+            format!("usr/lib/modules/{release}/vmlinuz"),
+            format!("lib/modules/{release}/vmlinuz"),
+            format!("boot/Image-{release}"),
+        ];
+        places.retain(|_| !release.contains('/'));
+        let line = self.text("proc/cmdline").unwrap_or_default();
+        if let Some((_, Some(named))) = crate::command_line::parameters(&line)
+            .into_iter()
+            .find(|(name, _)| *name == "BOOT_IMAGE")
+        {
+            // GRUB names its disk before the path.
+            let path = named.rsplit(')').next().unwrap_or(named);
+            let path = path.trim_start_matches('/').to_owned();
+            places.extend([format!("boot/{path}"), path]);
+        }
+        let own = |place: &String| {
+            let mut unpacked = crate::image::unpack(&self.path(place)).ok()?;
+            let image = crate::image::read_unpacked(&mut unpacked, families).ok()?;
+            let banner = format!("Linux version {}", image.contents.banner?);
+            version
+                .starts_with(&banner)
+                .then(|| image.contents.strings.into_iter().collect())
+        };
+        let found = places.iter().find_map(own);
+        found.ok_or_else(|| {
+            format!(
+                "debugfs does not show it, and none of /{} is the running kernel's image",
+                places.join(", /")
+            )
+        })
+    }
+
+    /// The least limit of memory of a control group and of those that it is in.
+    #[must_use]
+    pub fn memory_limit(&self, group: &str) -> Option<u64> {
+        if group.split('/').any(|part| part == "..") {
+            return None;
+        }
+        let parts: Vec<_> = group.split('/').filter(|part| !part.is_empty()).collect();
+        let limits = (1..=parts.len()).filter_map(|count| {
+            let path = format!("sys/fs/cgroup/{}/memory.max", parts.get(..count)?.join("/"));
+            self.text(&path).ok()?.parse().ok()
+        });
+        limits.min()
     }
 
     /// The scratch areas, from debugfs or else, without addresses, from the command
@@ -241,7 +301,7 @@ impl System {
     }
 }
 
-fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|why| why.to_string())?;
     let mut bytes = Vec::new();

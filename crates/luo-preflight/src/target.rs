@@ -4,6 +4,7 @@
 
 use luo_varlink::Check;
 
+use crate::abi::Abi;
 use crate::check::{Known, failed, ok, unknown, warning};
 use crate::image::{Contents, Error, Format, Image, family_of};
 use crate::running::{Lockdown, Running};
@@ -26,13 +27,9 @@ pub fn families(abi: &[impl AsRef<str>]) -> Vec<&str> {
 /// Checks an image against the running kernel: `target-image`, `target-signature`,
 /// `target-pages`, `target-kho`, `target-luo`, `target-abi`.
 ///
-/// `abi` are the formats that the running kernel hands over, each as `family-vN`.
+/// `abi` are the formats that the running kernel hands over.
 #[must_use]
-pub fn checks(
-    image: Result<&Image, &Error>,
-    running: &Running,
-    abi: &[impl AsRef<str>],
-) -> Vec<Check> {
+pub fn checks(image: Result<&Image, &Error>, running: &Running, abi: &Abi) -> Vec<Check> {
     let image = match image {
         Ok(image) => image,
         Err(error) => {
@@ -200,26 +197,26 @@ impl Feature {
     }
 }
 
-fn abi_checks(contents: &Contents, abi: &[impl AsRef<str>]) -> Vec<Check> {
+fn abi_checks(contents: &Contents, abi: &Abi) -> Vec<Check> {
     const NAME: &str = "target-abi";
-    let problems = abi
-        .iter()
-        .filter_map(|ours| abi_check(contents, ours.as_ref()));
-    let mut checks: Vec<_> = problems.collect();
-    if checks.is_empty() {
-        let ours = abi.iter().map(AsRef::as_ref).collect::<Vec<_>>().join(", ");
-        checks.push(match ours.is_empty() {
-            true => unknown(
-                NAME,
-                "it is not known what the running kernel hands over",
-                "check with a kernel that has /dev/liveupdate",
-            ),
-            false => ok(
-                NAME,
-                format!("the target reads what is handed over: {ours}"),
-            ),
-        });
+    let known = abi.known.iter();
+    let mut checks: Vec<_> = known.filter_map(|ours| abi_check(contents, ours)).collect();
+    if checks.is_empty() && !abi.known.is_empty() {
+        let ours = abi.known.join(", ");
+        checks.push(ok(
+            NAME,
+            format!("the target reads what is handed over: {ours}"),
+        ));
     }
+    let not_known = abi.unknown.iter().map(|(family, why)| {
+        unknown(
+            NAME,
+            format!("which {family}-v* the running kernel hands over is not known: {why}"),
+            "mount debugfs at /sys/kernel/debug, or have the running kernel's image as \
+             /boot/vmlinuz-RELEASE or /usr/lib/modules/RELEASE/vmlinuz",
+        )
+    });
+    checks.extend(not_known);
     checks
 }
 
@@ -289,8 +286,15 @@ mod tests {
 
     const OURS: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
 
+    fn ours() -> Abi {
+        Abi {
+            known: OURS.map(str::to_owned).into(),
+            unknown: Vec::new(),
+        }
+    }
+
     fn abi(strings: &[&str], config: Option<&str>) -> Vec<CheckStatus> {
-        let checks = abi_checks(&contents(strings, config), &OURS);
+        let checks = abi_checks(&contents(strings, config), &ours());
         checks.iter().map(|check| check.status).collect()
     }
 
@@ -329,8 +333,17 @@ mod tests {
         );
         let module = abi_check(&contents(&OURS, None), "vfio-v1").unwrap();
         assert_eq!(module.status, Unknown);
-        let none: [&str; 0] = [];
-        assert_eq!(abi_checks(&contents(&OURS, None), &none)[0].status, Unknown);
+    }
+
+    #[test]
+    fn what_is_not_known_is_not_guessed() {
+        let mut abi = ours();
+        abi.known.remove(1);
+        abi.unknown.push(("kho".into(), "no image".into()));
+        let checks = abi_checks(&contents(&OURS, None), &abi);
+        let statuses: Vec<_> = checks.iter().map(|check| check.status).collect();
+        assert_eq!(statuses, [Good, Unknown]);
+        assert!(checks[1].found.contains("kho-v*"), "{}", checks[1].found);
     }
 
     #[test]

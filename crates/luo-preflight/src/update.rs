@@ -3,6 +3,7 @@
 
 use luo_varlink::Check;
 
+use crate::abi::Abi;
 use crate::check::failed;
 use crate::file::Facts;
 use crate::image::{Error, Image};
@@ -15,8 +16,10 @@ use crate::{command_line, dangers, file, scratch, target};
 pub struct Update<'a> {
     /// The running kernel.
     pub running: &'a Running,
-    /// The formats that it hands over, each as `family-vN`: see [`Running::abi`].
-    pub abi: &'a [String],
+    /// The formats that it hands over.
+    pub abi: &'a Abi,
+    /// The file handlers that it has, by their formats; `None` if it does not say.
+    pub handlers: Option<&'a [String]>,
     /// The kernel to jump into.
     pub image: Result<&'a Image, &'a Error>,
     /// Bytes of its initrd: 0 if it gets none. `Err` says why they are not known.
@@ -55,7 +58,12 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
         need.image = Need::of_image(image.file_bytes, image.boot.memory_bytes, initrd_bytes);
     }
     for (name, facts) in update.files {
-        checks.extend(file::checks(name, facts, &update.running.memory));
+        checks.extend(file::checks(
+            name,
+            facts,
+            &update.running.memory,
+            update.handlers,
+        ));
     }
     let (files, same) = file::together(update.files);
     checks.extend(same);

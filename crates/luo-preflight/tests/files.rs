@@ -38,7 +38,8 @@ fn status(checks: &[Check], name: &str) -> CheckStatus {
 
 fn kind_of(fd: impl AsFd) -> Kind {
     let facts = look(fd).unwrap();
-    let checks = checks("it", &facts, &memory(u64::MAX));
+    let handlers = ["memfd-v2".to_owned()];
+    let checks = checks("it", &facts, &memory(u64::MAX), Some(&handlers));
     let expected = match facts.kind {
         Kind::Memfd => CheckStatus::Ok,
         _ => CheckStatus::Failed,
@@ -54,7 +55,7 @@ fn a_full_memfd_is_fine() {
     let facts = look(&file).unwrap();
     assert_eq!(facts.kind, Kind::Memfd);
     assert_eq!((facts.size, facts.holes), (10_000, 0));
-    let checks = checks("it", &facts, &memory(u64::MAX));
+    let checks = checks("it", &facts, &memory(u64::MAX), None);
     assert!(
         checks.iter().all(|check| check.status == CheckStatus::Ok),
         "{checks:?}"
@@ -65,7 +66,7 @@ fn a_full_memfd_is_fine() {
 fn an_empty_memfd_is_fine() {
     let facts = look(memfd()).unwrap();
     assert_eq!((facts.size, facts.holes, facts.to_allocate()), (0, 0, 0));
-    let checks = checks("it", &facts, &memory(MEMORY_RESERVE));
+    let checks = checks("it", &facts, &memory(MEMORY_RESERVE), None);
     assert!(
         checks.iter().all(|check| check.status == CheckStatus::Ok),
         "{checks:?}"
@@ -105,12 +106,12 @@ fn a_sparse_memfd_larger_than_memory_is_refused() {
     file.set_len(1 << 40).unwrap();
     let facts = look(&file).unwrap();
     assert_eq!(facts.holes, 1 << 40);
-    let found = checks("it", &facts, &memory(1 << 39));
+    let found = checks("it", &facts, &memory(1 << 39), None);
     assert_eq!(status(&found, "file-memory"), CheckStatus::Failed);
     // There is enough, but it is said.
-    let found = checks("it", &facts, &memory(1 << 42));
+    let found = checks("it", &facts, &memory(1 << 42), None);
     assert_eq!(status(&found, "file-memory"), CheckStatus::Warning);
-    let found = checks("it", &facts, &Err("no /proc".into()));
+    let found = checks("it", &facts, &Err("no /proc".into()), None);
     assert_eq!(status(&found, "file-memory"), CheckStatus::Unknown);
 }
 
@@ -121,11 +122,17 @@ fn the_records_of_pages_are_counted_and_the_reserve_stays() {
         object: (1, 1),
         size: 1024 * page(),
         holes: 0,
+        swapped: Some(0),
         page: page(),
         seals: 0,
     };
     assert_eq!(facts.to_allocate(), 1024 * 24);
-    let status_with = |available| status(&checks("it", &facts, &memory(available)), "file-memory");
+    let status_with = |available| {
+        status(
+            &checks("it", &facts, &memory(available), None),
+            "file-memory",
+        )
+    };
     assert_eq!(status_with(MEMORY_RESERVE + 1024 * 24), CheckStatus::Ok);
     assert_eq!(
         status_with(MEMORY_RESERVE + 1024 * 24 - 1),
@@ -140,12 +147,18 @@ fn a_file_of_more_pages_than_an_int_counts_is_refused() {
         object: (1, 1),
         size: pages * 4096,
         holes: 0,
+        swapped: Some(0),
         page: 4096,
         seals: 0,
     };
-    let found = checks("it", &facts(u64::from(u32::MAX) + 1), &memory(u64::MAX));
+    let found = checks(
+        "it",
+        &facts(u64::from(u32::MAX) + 1),
+        &memory(u64::MAX),
+        None,
+    );
     assert_eq!(status(&found, "file-size"), CheckStatus::Failed);
-    let found = checks("it", &facts(u64::from(u32::MAX)), &memory(u64::MAX));
+    let found = checks("it", &facts(u64::from(u32::MAX)), &memory(u64::MAX), None);
     assert!(found.iter().all(|check| check.name != "file-size"));
 }
 
@@ -156,15 +169,28 @@ fn seals_are_those_of_the_handler() {
     rustix::fs::fcntl_add_seals(&file, known).unwrap();
     let facts = look(&file).unwrap();
     assert_eq!(facts.seals, known.bits());
-    let found = checks("it", &facts, &memory(u64::MAX));
+    let found = checks("it", &facts, &memory(u64::MAX), None);
     assert!(found.iter().all(|check| check.status == CheckStatus::Ok));
     // No kernel has this one yet.
     let unknown = Facts {
         seals: 0x40,
         ..facts
     };
-    let found = checks("it", &unknown, &memory(u64::MAX));
+    let found = checks("it", &unknown, &memory(u64::MAX), None);
     assert_eq!(status(&found, "file-seals"), CheckStatus::Failed);
+}
+
+/// The kernel's handler makes one that may be executed, and adds the seals to it.
+#[test]
+fn memory_that_must_not_be_executed_would_come_back_sealed() {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::NOEXEC_SEAL;
+    let file = rustix::fs::memfd_create("ram", flags).unwrap();
+    let found = checks("it", &look(&file).unwrap(), &memory(u64::MAX), None);
+    assert_eq!(status(&found, "file-seals"), CheckStatus::Failed);
+    // What is not written any more anyway loses nothing.
+    rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE).unwrap();
+    let found = checks("it", &look(&file).unwrap(), &memory(u64::MAX), None);
+    assert!(found.iter().all(|check| check.name != "file-seals"));
 }
 
 #[test]
@@ -176,11 +202,11 @@ fn other_kinds_are_refused() {
     assert_eq!(kind_of(socket), Kind::Other("a socket"));
     assert_eq!(kind_of(File::open("/").unwrap()), Kind::Other("a folder"));
     let null = File::open("/dev/null").unwrap();
-    assert_eq!(kind_of(null), Kind::Other("a character device"));
+    assert_eq!(kind_of(null), Kind::Object("a character device"));
     let path: OwnedFd = rustix::fs::open("/", OFlags::PATH, Mode::empty()).unwrap();
     assert_eq!(kind_of(path), Kind::Path);
     let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
-    assert!(matches!(kind_of(event), Kind::Other(_)));
+    assert!(matches!(kind_of(event), Kind::Object(_)));
     let proc = File::open("/proc/self/status").unwrap();
     assert_eq!(kind_of(proc), Kind::Other("a file on a file system"));
 }
@@ -217,13 +243,14 @@ fn a_hugetlb_memfd_is_refused() {
                 object: (1, 1),
                 size: 2 * MIB,
                 holes: 0,
+                swapped: Some(0),
                 page: page(),
                 seals: 0,
             }
         }
     };
     assert_eq!(facts.kind, Kind::HugeTlb);
-    let found = checks("the memfd \"ram\"", &facts, &memory(u64::MAX));
+    let found = checks("the memfd \"ram\"", &facts, &memory(u64::MAX), None);
     assert_eq!(status(&found, "file-kind"), CheckStatus::Failed);
     assert!(found[0].found.contains("hugetlb") && found[0].found.contains("\"ram\""));
     assert!(found[0].remedy.as_deref().unwrap().contains("MFD_HUGETLB"));
@@ -245,4 +272,51 @@ fn files_count_together_and_once() {
     let (total, found) = together(&same);
     assert_eq!(total, one);
     assert_eq!(status(&found, "file-object"), CheckStatus::Failed);
+}
+
+/// All its pages have to be there when it is preserved.
+#[test]
+fn what_is_swapped_out_is_read_in() {
+    let facts = Facts {
+        kind: Kind::Memfd,
+        object: (1, 1),
+        size: 200 * MIB,
+        holes: 0,
+        swapped: Some(112 * MIB),
+        page: page(),
+        seals: 0,
+    };
+    assert!(facts.to_allocate() > 112 * MIB);
+    let status_with = |available| {
+        let found = checks("it", &facts, &memory(available), None);
+        status(&found, "file-memory")
+    };
+    assert_eq!(status_with(128 * MIB), CheckStatus::Failed);
+    assert_eq!(status_with(1024 * MIB), CheckStatus::Warning);
+    // Of one that is there, nothing is.
+    let mut file = memfd();
+    file.write_all(&vec![1; 3 * page() as usize]).unwrap();
+    assert_eq!(look(&file).unwrap().swapped, Some(0));
+}
+
+/// The kernel says what it can carry.
+#[test]
+fn which_kinds_are_preserved_is_asked_of_the_kernel() {
+    let check = |kind, handlers: Option<&[&str]>| {
+        let handlers: Option<Vec<String>> =
+            handlers.map(|all| all.iter().map(ToString::to_string).collect());
+        file::kind_check("it", kind, handlers.as_deref()).status
+    };
+    let device = Kind::Object("a character device");
+    assert_eq!(check(device, Some(&["memfd-v2"])), CheckStatus::Failed);
+    assert_eq!(check(device, Some(&[])), CheckStatus::Failed);
+    let with_vfio = ["memfd-v2", "vfio-v1"];
+    assert_eq!(check(device, Some(&with_vfio)), CheckStatus::Unknown);
+    assert_eq!(check(Kind::HugeTlb, Some(&with_vfio)), CheckStatus::Unknown);
+    assert_eq!(check(Kind::Path, Some(&with_vfio)), CheckStatus::Failed);
+    // Mainline does not say.
+    assert_eq!(check(device, None), CheckStatus::Unknown);
+    assert_eq!(check(Kind::HugeTlb, None), CheckStatus::Failed);
+    assert_eq!(check(Kind::Memfd, None), CheckStatus::Ok);
+    assert_eq!(check(Kind::Memfd, Some(&["vfio-v1"])), CheckStatus::Failed);
 }

@@ -8,6 +8,7 @@ use std::io::Cursor;
 use std::path::Path;
 
 use build::Kernel;
+use luo_preflight::abi::{Abi, FAMILIES};
 use luo_preflight::file::{Facts, Kind};
 use luo_preflight::image::{self, Compression, Error, Image};
 use luo_preflight::memory::Memory;
@@ -82,6 +83,15 @@ fn image(kernel: &Kernel) -> Image {
     image::read(&mut Cursor::new(bytes), &target::families(&abi)).unwrap()
 }
 
+/// What it hands over, if the orchestrator tells all of it.
+fn abi(running: &Running) -> Abi {
+    Abi::of(
+        &ABI,
+        &running.strings,
+        || Err("it is not needed".to_owned()),
+    )
+}
+
 /// The subjects of a check, besides the running kernel.
 struct Plan {
     image: Result<Image, Error>,
@@ -101,10 +111,11 @@ impl Plan {
     }
 
     fn check(&self, running: &Running) -> Report {
-        let abi = running.abi(&ABI);
+        let abi = abi(running);
         report(update::checks(&Update {
             running,
             abi: &abi,
+            handlers: None,
             image: self.image.as_ref(),
             initrd_bytes: Ok(self.initrd_bytes),
             command_line: self.command_line,
@@ -141,6 +152,7 @@ fn memfd(kind: Kind, size: u64, holes: u64) -> Facts {
         object: (1, size),
         size,
         holes,
+        swapped: Some(0),
         page: 4096,
         seals: 0,
     }
@@ -249,6 +261,62 @@ fn without_debugfs_the_command_line_tells_the_scratch_areas() {
     let areas = running(&folder).scratch.unwrap();
     let sizes: Vec<_> = areas.iter().map(|area| area.bytes / MIB).collect();
     assert_eq!(sizes, [32, 64, 32, 32, 32]);
+}
+
+/// Linux 6.19 to 7.2 with mainline's orchestrator, which tells nothing, and without debugfs.
+#[test]
+fn without_debugfs_the_running_kernels_image_tells_the_formats() {
+    let folder = machine();
+    let root = folder.path();
+    let none: [&str; 0] = [];
+    let abi = || {
+        let system = System::at(root);
+        Abi::of(&none, &system.running().strings, || {
+            system.own_strings(&FAMILIES)
+        })
+    };
+    fs::remove_dir_all(root.join("sys/kernel/debug")).unwrap();
+    assert!(abi().known.is_empty() && abi().unknown.len() == 3);
+    let own = Kernel {
+        strings: vec!["luo-v3", "kho-v2", "memfd-v1"],
+        release: "7.3.4-now",
+        ..Kernel::ours()
+    };
+    let bytes = build::bz_image(&build::payload(Compression::Zstd, &own.bytes()));
+    put(root, "boot/vmlinuz-7.3.4-now", &bytes);
+    // Another build of the same release.
+    put(root, "proc/version", "Linux version 7.3.4-now (b@c) #2\n");
+    assert!(abi().known.is_empty());
+    put(root, "proc/version", "Linux version 7.3.4-now (a@b) #1\n");
+    assert_eq!(abi().known, ["kho-v2", "memfd-v1", "luo-v3"]);
+    // Where GRUB says that it is.
+    fs::remove_file(root.join("boot/vmlinuz-7.3.4-now")).unwrap();
+    put(root, "boot/old/linux", &bytes);
+    put(
+        root,
+        "proc/cmdline",
+        "BOOT_IMAGE=(hd0,gpt2)/old/linux quiet\n",
+    );
+    assert_eq!(abi().known, ["kho-v2", "memfd-v1", "luo-v3"]);
+}
+
+#[test]
+fn the_least_limit_of_memory_counts() {
+    let folder = machine();
+    let root = folder.path();
+    put(root, "sys/fs/cgroup/system.slice/memory.max", "2097152\n");
+    put(
+        root,
+        "sys/fs/cgroup/system.slice/a.service/memory.max",
+        "max\n",
+    );
+    put(root, "sys/fs/cgroup/b.service/memory.max", "4096\n");
+    let limit = |group: &str| System::at(root).memory_limit(group);
+    assert_eq!(limit("/system.slice/a.service"), Some(2 << 20));
+    assert_eq!(limit("/b.service"), Some(4096));
+    assert_eq!(limit("/c.service"), None);
+    assert_eq!(limit("/../b.service"), None);
+    assert_eq!(limit("/"), None);
 }
 
 #[test]
@@ -466,11 +534,12 @@ fn a_machine_in_the_middle_of_an_update_is_refused() {
 #[test]
 fn an_initrd_that_is_not_there_is_refused() {
     let running = running(&machine());
-    let abi = running.abi(&ABI);
+    let abi = abi(&running);
     let image = image(&Kernel::ours());
     let report = report(update::checks(&Update {
         running: &running,
         abi: &abi,
+        handlers: None,
         image: Ok(&image),
         initrd_bytes: Err("No such file or directory"),
         command_line: "liveupdate=on",

@@ -367,6 +367,13 @@ pub struct Target {
     pub initrd: Option<String>,
     /// The command line; the running kernel's if there is none.
     pub command_line: Option<String>,
+    /// Paths of initrds behind that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub more_initrds: Option<Vec<String>>,
+    /// Name of an entry of the boot loader, in place of the image: what is not named here
+    /// is taken from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub entry: Option<String>,
 }
 
 /// One thing that was checked.

@@ -279,7 +279,7 @@ fn length(file: &mut File) -> Result<u64, Error> {
 }
 
 /// A file in memory, for this process alone.
-fn without_name() -> Result<File, Error> {
+pub(crate) fn without_name() -> Result<File, Error> {
     let flags = MemfdFlags::CLOEXEC;
     // Where programs in memory are forbidden, a file has to say that it is none; kernels
     // before 6.3 do not know the word.

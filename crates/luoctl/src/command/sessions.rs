@@ -34,9 +34,14 @@ pub(super) fn table(sessions: &[SessionInfo], paint: Paint) -> String {
     let mut table = Table::new(&head);
     for session in sessions {
         let unknown = || "-".to_owned();
+        let of_user = || user(&session.name).map(|user| format!("(user {user})"));
         table.row([
             session.name.clone(),
-            session.workload.clone().unwrap_or_else(unknown),
+            session
+                .workload
+                .clone()
+                .or_else(of_user)
+                .unwrap_or_else(unknown),
             held_by(session).to_owned(),
             from(session).to_owned(),
             session
@@ -46,6 +51,12 @@ pub(super) fn table(sessions: &[SessionInfo], paint: Paint) -> String {
         ]);
     }
     table.render(paint)
+}
+
+/// The user that a session is known to be of by its name, as the kernel lists it.
+fn user(name: &str) -> Option<u32> {
+    let (user, _) = name.strip_prefix("uid:")?.split_once(':')?;
+    user.parse().ok()
 }
 
 pub(super) fn held_by(session: &SessionInfo) -> &'static str {
@@ -62,5 +73,28 @@ pub(super) fn from(session: &SessionInfo) -> &'static str {
         "previous kernel"
     } else {
         "this kernel"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_session_is_told_as_such() {
+        assert_eq!(user("uid:1000:vm"), Some(1000));
+        for other in ["vm", "uid:", "uid:x:vm", "uid:1000"] {
+            assert_eq!(user(other), None, "{other}");
+        }
+        let session = SessionInfo {
+            name: "uid:1000:vm".to_owned(),
+            workload: None,
+            custody: Custody::Kernel,
+            incoming: true,
+            files: None,
+            bytes: None,
+        };
+        let table = table(&[session], Paint::default());
+        assert!(table.contains("(user 1000)"), "{table}");
     }
 }

@@ -8,16 +8,21 @@ use luo_varlink::Target;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 
-/// The kernel to jump into; what is not named is taken from luod.toml.
+/// The kernel to jump into; what is not named is taken from luod.toml, and what that does
+/// not name is what the boot loader would start.
 #[derive(clap::Args, Clone, Debug)]
 #[group(skip)]
 pub(super) struct Args {
     /// The kernel's image.
     #[arg(long, value_name = "IMAGE")]
     kernel: Option<PathBuf>,
-    /// Its initrd. That of luod.toml is not taken for another kernel.
+    /// An entry of the boot loader that names the kernel, by its name without `.conf`.
+    #[arg(long, value_name = "NAME", conflicts_with = "kernel")]
+    entry: Option<String>,
+    /// Its initrd; once for each, in order. Those of luod.toml are not taken for another
+    /// kernel.
     #[arg(long, value_name = "FILE")]
-    initrd: Option<PathBuf>,
+    initrd: Vec<PathBuf>,
     /// Its command line; the running kernel's if there is none.
     #[arg(long, value_name = "LINE")]
     command_line: Option<String>,
@@ -26,11 +31,16 @@ pub(super) struct Args {
 impl Args {
     /// As the agent takes it.
     pub(super) fn target(&self) -> Result<Target> {
-        let path = |path: &Option<PathBuf>| path.as_deref().map(absolute).transpose();
+        let initrds = self.initrd.iter().map(|path| absolute(path));
+        let mut initrds = initrds.collect::<Result<Vec<_>>>()?.into_iter();
+        let initrd = initrds.next();
+        let more: Vec<_> = initrds.collect();
         Ok(Target {
-            image: path(&self.kernel)?,
-            initrd: path(&self.initrd)?,
+            image: self.kernel.as_deref().map(absolute).transpose()?,
+            initrd,
+            more_initrds: Some(more).filter(|more| !more.is_empty()),
             command_line: self.command_line.clone(),
+            entry: self.entry.clone(),
         })
     }
 }

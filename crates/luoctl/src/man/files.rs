@@ -75,11 +75,19 @@ const PAGES: [Page; 2] = [
                 &[
                     (
                         "image = PATH",
-                        "The kernel that an update jumps into if it names none.",
+                        "The kernel that an update jumps into if it names none. Without image and entry \
+                         it is the boot loader's default entry: that of systemd-boot or, in Fedora and its \
+                         relatives, of GRUB; else /boot/vmlinuz with /boot/initrd.img.",
                     ),
                     (
-                        "initrd = PATH",
-                        "Its initrd. It is not taken for another kernel than that image.",
+                        "entry = NAME",
+                        "An entry of the boot loader in place of an image: the name of its file in \
+                         loader/entries without .conf, or in EFI/Linux without .efi. Its initrds and its \
+                         command line are taken unless others are named.",
+                    ),
+                    (
+                        "initrd = PATH, initrd = [PATHS]",
+                        "Its initrds, in order. They are not taken for another kernel than that image.",
                     ),
                     (
                         "command_line = TEXT",

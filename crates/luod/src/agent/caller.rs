@@ -14,6 +14,8 @@ pub struct Caller {
     pub identity: Identity,
     /// The workload that the connection is, once it has registered.
     pub workload: Option<String>,
+    /// The control group of the peer, as a path.
+    pub group: Option<String>,
 }
 
 impl Caller {

@@ -3,30 +3,26 @@
 //! that workloads have declared. The crate `luo-preflight` judges.
 
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
-use luo_preflight::file::{self, Facts};
+use luo_preflight::abi::{Abi, FAMILIES};
+use luo_preflight::file::{self, Facts, Kind};
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
-use luo_preflight::{image, initrd, target};
+use luo_preflight::{image, initrd, memory, target};
+use luo_sys::{ParticipantEntry, ParticipantKind};
 use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind};
 use rustix::process::{Resource, getrlimit};
 
-use super::Agent;
+use super::{Agent, OwnStrings};
 use super::timeline::Line;
 use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
 use crate::journal::picture;
-use crate::kernel::{Kernel, Linux, Probe, command_line};
-
-/// The formats that the kernels' handlers write, which the orchestrator does not list.
-const HANDLERS: [&str; 2] = ["kho-v4", "memfd-v2"];
-
-/// The newest handover format, for a kernel that does not tell its own.
-const NEWEST: &str = "luo-v5";
+use crate::kernel::{Kernel, Linux, Probe, command_line, initrds, resolve};
 
 /// The check that the checks themselves work, which cannot be ignored.
 const BROKEN: &str = "checks";
@@ -35,8 +31,58 @@ const BROKEN: &str = "checks";
 struct Subject {
     system: System,
     probe: Probe,
+    participants: Option<Vec<ParticipantEntry>>,
+    own: OwnStrings,
     target: Target,
     files: Vec<(String, Facts)>,
+    /// Workloads with their control groups, and bytes of the files that they have declared.
+    groups: Vec<(String, String, u64)>,
+}
+
+/// A kernel to jump into that is complete, and what is to be said of where it comes from.
+pub(super) struct Settled {
+    pub(super) target: Target,
+    entry: Option<Check>,
+}
+
+impl Settled {
+    /// Completes a target by the entry that it names, or by the boot loader's own.
+    fn of(target: Target, root: &Path) -> Self {
+        if target.image.is_some() {
+            let entry = None;
+            return Self { target, entry };
+        }
+        let check = |status, found, remedy: Option<&str>| Check {
+            name: "target-entry".to_owned(),
+            status,
+            found,
+            remedy: remedy.map(str::to_owned),
+        };
+        match resolve(target.clone(), root) {
+            Ok(target) => {
+                let name = target.entry.as_deref().unwrap_or_default();
+                let image = target.image.as_deref().unwrap_or_default();
+                let found = format!("the boot entry {name} is taken: {image}");
+                let entry = Some(check(CheckStatus::Ok, found, None));
+                Self { target, entry }
+            }
+            Err(why) => {
+                let remedy = "name a kernel (--kernel), or a boot entry (--entry), or either in \
+                              [target] of the configuration";
+                let entry = Some(check(CheckStatus::Failed, why.to_string(), Some(remedy)));
+                Self { target, entry }
+            }
+        }
+    }
+}
+
+/// Puts what is said of the entry before what is said of the image.
+fn put_entry(checks: &mut Vec<Check>, entry: Option<Check>) {
+    let place = checks
+        .iter()
+        .position(|check| check.name.starts_with("target-"));
+    let place = place.unwrap_or(checks.len());
+    checks.splice(place..place, entry);
 }
 
 /// The checks without an agent, by its configuration: they know no workloads and no files that
@@ -55,13 +101,22 @@ pub fn offline(config: &Config, target: &Target) -> Report {
         Err(why) => (none, Some(why)),
     };
     let root = &config.checks.root;
+    let settled = Settled::of(config.complete(target), root);
+    let participants = match probe.orchestrator {
+        Orchestrator::Contract => kernel.participants().ok().flatten(),
+        _ => None,
+    };
     let subject = Subject {
         system: System::at(root),
         probe,
-        target: config.complete(target),
+        participants,
+        own: OwnStrings::default(),
+        target: settled.target,
         files: Vec::new(),
+        groups: Vec::new(),
     };
     let mut checks = subject.checks();
+    put_entry(&mut checks, settled.entry);
     if config.jump == Jump::Systemctl {
         checks.push(crate::manager::shutdown::check(root));
     }
@@ -84,13 +139,25 @@ pub fn offline(config: &Config, target: &Target) -> Report {
 impl Agent {
     /// Checks everything that an update to a kernel needs. This changes nothing.
     pub async fn check_target(&self, target: &Target) -> Report {
-        let target = self.config().complete(target);
-        self.check(&target).await
+        let settled = self.settle(target).await;
+        self.check(&settled).await
     }
 
-    pub(super) async fn check(&self, target: &Target) -> Report {
+    /// Completes a target by the configuration, and by the boot loader's entry.
+    pub(super) async fn settle(&self, target: &Target) -> Settled {
+        let target = self.config().complete(target);
+        let root = self.config().checks.root.clone();
+        let kept = target.clone();
+        let settled = tokio::task::spawn_blocking(move || Settled::of(target, &root)).await;
+        settled.unwrap_or_else(|why| Settled {
+            target: kept,
+            entry: Some(broken(&why)),
+        })
+    }
+
+    pub(super) async fn check(&self, settled: &Settled) -> Report {
         let begun = Instant::now();
-        let report = self.look(target).await;
+        let report = self.look(settled).await;
         let failed = report.checks.iter();
         let failed = failed.filter(|check| check.status == CheckStatus::Failed);
         let text = format!("{} checks, {} failed", report.checks.len(), failed.count());
@@ -102,16 +169,20 @@ impl Agent {
     }
 
     /// Looks at the running kernel, the target and all files that were declared.
-    async fn look(&self, target: &Target) -> Report {
+    async fn look(&self, settled: &Settled) -> Report {
         let subject = Subject {
             system: System::at(&self.config().checks.root),
             probe: self.probe.clone(),
-            target: target.clone(),
+            participants: self.participants().await,
+            own: Arc::clone(&self.own_strings),
+            target: settled.target.clone(),
             files: self.declared(),
+            groups: self.groups(),
         };
         // Images are large, so another thread reads them while this one serves peers.
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
+        put_entry(&mut checks, settled.entry.clone());
         if self.config().jump == Jump::Systemctl {
             checks.push(crate::manager::shutdown::check(&self.config().checks.root));
         }
@@ -231,20 +302,68 @@ impl Agent {
         all.collect()
     }
 
+    /// What takes part in updates, if the kernel says it.
+    async fn participants(&self) -> Option<Vec<ParticipantEntry>> {
+        if self.probe.orchestrator != Orchestrator::Contract {
+            return None;
+        }
+        let all = self.kernel.run(|kernel| kernel.participants()).await;
+        // Why it cannot be asked is told by another check.
+        all.ok().flatten()
+    }
+
+    /// The workloads that are connected, with their control groups, and the bytes of what
+    /// they have declared.
+    fn groups(&self) -> Vec<(String, String, u64)> {
+        let state = self.state.borrow();
+        let all = state.workloads.iter().filter_map(|(name, workload)| {
+            let group = workload.link.as_ref()?.group.clone()?;
+            let sessions = state.sessions.of(name);
+            let files = sessions.flat_map(|(_, held)| held.declared.values());
+            let sizes = files.filter_map(|fd| Some(file::look(fd).ok()?.size));
+            Some((name.clone(), group, sizes.fold(0, u64::saturating_add)))
+        });
+        all.collect()
+    }
+
     /// Looks at a file that is going to be preserved.
-    pub(super) fn check_file(&self, session: &str, token: u64, fd: &OwnedFd) -> Report {
+    pub(super) async fn check_file(&self, session: &str, token: u64, fd: &OwnedFd) -> Report {
         let system = System::at(&self.config().checks.root);
-        let checks = match file::look(fd) {
-            Ok(facts) => file::checks(&name_of(session, token), &facts, &system.running().memory),
+        let name = name_of(session, token);
+        let facts = file::look(fd);
+        // Of memfds it is known without asking.
+        let participants = match &facts {
+            Ok(facts) if facts.kind != Kind::Memfd => self.participants().await,
+            _ => None,
+        };
+        let handlers = participants.map(|all| handlers(&all));
+        let checks = match facts {
+            Ok(facts) => file::checks(&name, &facts, &system.memory(), handlers.as_deref()),
             Err(why) => vec![Check {
                 name: "file-kind".to_owned(),
                 status: CheckStatus::Failed,
-                found: format!("{}: {why}", name_of(session, token)),
+                found: format!("{name}: {why}"),
                 remedy: Some("preserve a memfd".to_owned()),
             }],
         };
         judge(&self.config(), checks)
     }
+
+    /// The same for a file of a kind that is not taken in here.
+    pub(super) async fn check_kind(&self, session: &str, token: u64, kind: Kind) -> Report {
+        let handlers = self.participants().await.map(|all| handlers(&all));
+        let name = name_of(session, token);
+        let check = file::kind_check(&name, kind, handlers.as_deref());
+        judge(&self.config(), vec![check])
+    }
+}
+
+/// The file handlers among what takes part.
+fn handlers(all: &[ParticipantEntry]) -> Vec<String> {
+    let handlers = all
+        .iter()
+        .filter(|entry| entry.kind == ParticipantKind::FileHandler);
+    handlers.map(|entry| entry.name.clone()).collect()
 }
 
 /// Why something fails that may take long, if it does.
@@ -278,39 +397,29 @@ fn name_of(session: &str, token: u64) -> String {
 impl Subject {
     fn checks(&self) -> Vec<Check> {
         let running = self.system.running();
-        let abi = running.abi(&self.known());
+        let own = || self.own.get_or_init(|| self.system.own_strings(&FAMILIES));
+        let abi = Abi::of(&self.told(), &running.strings, || own().clone());
         let Some(path) = self.target.image.as_deref().map(Path::new) else {
-            let mut checks = luo_preflight::running::checks(&running);
-            checks.push(no_target());
-            return checks;
+            return luo_preflight::running::checks(&running);
         };
         let (image, unpacked) = match image::unpack(path) {
             Ok(mut unpacked) => {
-                let image = image::read_unpacked(&mut unpacked, &target::families(&abi));
+                let families = target::families(&abi.known);
+                let image = image::read_unpacked(&mut unpacked, &families);
                 (image, Some(unpacked))
             }
             Err(why) => (Err(why), None),
         };
         let unpacked = unpacked.as_ref();
-        let named = |path: &String| {
-            let looked = initrd::look(Path::new(path));
-            let length = looked.map(|(_, length)| length);
-            length.map_err(|why| format!("{path}: {why}"))
-        };
-        let bytes = |file: io::Result<fs::Metadata>| {
-            file.map(|file| file.len()).map_err(|why| why.to_string())
-        };
         let own_initrd = unpacked.and_then(|unpacked| unpacked.initrd.as_ref());
-        let initrd_bytes = match (&self.target.initrd, own_initrd) {
-            (Some(path), _) => named(path),
-            (None, Some(own)) => bytes(own.metadata()),
-            (None, None) => Ok(0),
-        };
+        let initrd_bytes = self.initrd_bytes(own_initrd);
         let own_line = unpacked.and_then(|unpacked| unpacked.command_line.as_deref());
         let line = command_line(&self.target, own_line).unwrap_or_default();
-        update::checks(&Update {
+        let handlers = self.participants.as_deref().map(handlers);
+        let mut checks = update::checks(&Update {
             running: &running,
             abi: &abi,
+            handlers: handlers.as_deref(),
             image: image.as_ref(),
             initrd_bytes: initrd_bytes
                 .as_ref()
@@ -319,17 +428,41 @@ impl Subject {
             command_line: &line,
             missing: &self.system.missing(&line),
             files: &self.files,
-        })
+        });
+        checks.extend(self.groups.iter().filter_map(|(workload, group, takes)| {
+            let limit = self.system.memory_limit(group);
+            memory::check_group(workload, group, *takes, limit)
+        }));
+        checks
     }
 
-    /// The formats that the running kernel hands over.
-    fn known(&self) -> Vec<&str> {
-        let mut known = HANDLERS.to_vec();
-        known.push(self.probe.handover_abi.as_deref().unwrap_or(NEWEST));
-        if self.probe.orchestrator == Orchestrator::Contract {
-            known.extend(self.probe.contract_abi.as_deref());
+    /// Bytes of the initrds that are named, or else of the image's own.
+    fn initrd_bytes(&self, own: Option<&fs::File>) -> Result<u64, String> {
+        match (initrd::together(&initrds(&self.target)), own) {
+            (Ok(Some((_, bytes))), _) => Ok(bytes),
+            (Ok(None), Some(own)) => own
+                .metadata()
+                .map(|file| file.len())
+                .map_err(|why| why.to_string()),
+            (Ok(None), None) => Ok(0),
+            (Err((path, why)), _) => Err(format!("{}: {why}", path.display())),
         }
-        known
+    }
+
+    /// The formats that the orchestrator says it hands over, and those of its handlers that
+    /// have a file to hand over.
+    fn told(&self) -> Vec<&str> {
+        let mut told: Vec<&str> = self.probe.handover_abi.as_deref().into_iter().collect();
+        if self.probe.orchestrator == Orchestrator::Contract {
+            told.extend(self.probe.contract_abi.as_deref());
+        }
+        let handlers = self.participants.iter().flatten();
+        let in_use = handlers.filter(|entry| {
+            let is_handler = entry.kind == ParticipantKind::FileHandler;
+            is_handler && (entry.files > 0 || entry.name.starts_with("memfd-v"))
+        });
+        told.extend(in_use.map(|entry| entry.name.as_str()));
+        told
     }
 }
 
@@ -345,15 +478,6 @@ fn check_limit(limit: Option<u64>) -> Option<Check> {
         ),
         remedy: Some("set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)".to_owned()),
     })
-}
-
-fn no_target() -> Check {
-    Check {
-        name: "target-image".to_owned(),
-        status: CheckStatus::Failed,
-        found: "no kernel is named".to_owned(),
-        remedy: Some("name one with --kernel, or in [target] of the configuration".to_owned()),
-    }
 }
 
 fn obstacle(text: String) -> Check {

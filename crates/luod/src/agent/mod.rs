@@ -65,8 +65,8 @@ mod workload;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use luo_varlink::TimelineEvent;
@@ -83,12 +83,16 @@ use crate::manager::store::Store;
 pub use caller::Caller;
 pub use check::offline;
 pub use inbox::Inbox;
+pub use session::Declaration;
 
 use state::{Seen, State};
 use unread::Unread;
 
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
+
+/// The formats that stand in the running kernel's own image, once they have been read.
+type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;
 
 /// The parts that an agent is made of.
 pub struct Parts {
@@ -116,6 +120,7 @@ pub struct Agent {
     notes: Notes,
     kernel: Worker,
     probe: Probe,
+    own_strings: OwnStrings,
     store: Store,
     /// Counters for Prometheus.
     pub metrics: Metrics,
@@ -147,6 +152,7 @@ impl Agent {
             notes: parts.notes,
             kernel: parts.kernel,
             probe: parts.probe,
+            own_strings: OwnStrings::default(),
             store: parts.store,
             metrics: Metrics::default(),
             state: RefCell::default(),

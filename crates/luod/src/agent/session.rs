@@ -11,6 +11,7 @@
 
 use std::os::fd::OwnedFd;
 
+use luo_preflight::file::Kind;
 use luo_sys::Session;
 use luo_varlink::client::{Declared, Error};
 use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
@@ -22,6 +23,15 @@ use super::state::State;
 use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::duplicate;
+
+/// A file that a workload is going to preserve.
+#[derive(Debug)]
+pub enum Declaration {
+    /// The file.
+    File(OwnedFd),
+    /// One of a kind that is not taken in, because its close may wait for somebody.
+    NotTaken(Kind),
+}
 
 /// Files that the workloads of one user may have declared.
 const MAX_DECLARED: usize = 8192;
@@ -164,22 +174,28 @@ impl Agent {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn declare(
+    pub async fn declare(
         &self,
         caller: &Caller,
         session: &str,
         token: u64,
-        fd: OwnedFd,
+        file: Declaration,
     ) -> Result<Declared, Error> {
         let workload = caller.workload()?;
-        {
+        let may = || {
             let state = self.state.borrow();
             self.own(&state, workload, session)?;
-            self.may_declare(&state, caller, workload)?;
-        }
-        let report = self.check_file(session, token, &fd);
+            self.may_declare(&state, caller, workload)
+        };
+        may()?;
+        let report = match &file {
+            Declaration::File(fd) => self.check_file(session, token, fd).await,
+            Declaration::NotTaken(kind) => self.check_kind(session, token, *kind).await,
+        };
+        // Others may have come while the kernel was asked.
+        may()?;
         let mut state = self.state.borrow_mut();
-        if let Some(held) = state.sessions.get_mut(session) {
+        if let (Some(held), Declaration::File(fd)) = (state.sessions.get_mut(session), file) {
             held.declared.insert(token, fd);
         }
         Ok(Declared { report })

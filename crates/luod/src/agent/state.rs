@@ -103,6 +103,8 @@ impl Workload {
 pub(super) struct Link {
     pub(super) connection: u64,
     pub(super) inbox: Inbox,
+    /// Its control group, as a path.
+    pub(super) group: Option<String>,
 }
 
 /// An update before the jump.

@@ -72,6 +72,7 @@ impl World {
                 image: Some(image),
                 initrd: None,
                 command_line: Some("liveupdate=on kho=on".into()),
+                ..Target::default()
             },
             folder,
         }
@@ -125,6 +126,7 @@ impl Peer {
             connection,
             identity: identity(uid),
             workload: None,
+            group: None,
         };
         Self {
             caller,

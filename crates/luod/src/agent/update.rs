@@ -93,11 +93,12 @@ impl Agent {
     }
 
     async fn get_ready(&self, target: &Target) -> Result<(), Error> {
-        let target = self.config().complete(target);
-        let report = self.in_time("the checks", self.check(&target)).await?;
+        let settled = self.settle(target).await;
+        let report = self.in_time("the checks", self.check(&settled)).await?;
         if !report.ok {
             return Err(Error::CheckFailed { report });
         }
+        let target = settled.target;
         self.heed_doom()?;
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.target = target.clone();

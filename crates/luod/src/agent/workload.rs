@@ -129,6 +129,7 @@ impl Agent {
         let link = Some(Link {
             connection: caller.connection,
             inbox,
+            group: caller.group.clone(),
         });
         let full = state.workloads.len() >= MAX_WORKLOADS;
         let joined = joined(&state, name);

@@ -9,10 +9,11 @@
 //! unclaimed = "finish"         # or "keep": wait for ever
 //! jump = "direct"              # or "systemctl": through `systemctl kexec`
 //!
-//! [target]                     # what an update without arguments jumps into
-//! image = "/boot/vmlinuz"
-//! initrd = "/boot/initrd.img"
+//! [target]                     # what an update without arguments jumps into; if nothing is
+//! image = "/boot/vmlinuz"      # named, what the boot loader would start
+//! initrd = "/boot/initrd.img"  # or ["/boot/microcode.img", "/boot/initrd.img"]
 //! command_line = "..."         # the running kernel's if there is none
+//! # entry = "fedora-7.3.4"     # an entry of the boot loader, in place of the image
 //!
 //! [checks]
 //! ignore = ["target-signature"] # what these find is a warning, and stops nothing
@@ -102,10 +103,33 @@ pub enum Jump {
 pub struct TargetConfig {
     /// The image.
     pub image: Option<String>,
-    /// The initrd.
-    pub initrd: Option<String>,
+    /// The initrd, or several, in order.
+    pub initrd: Paths,
     /// The command line.
     pub command_line: Option<String>,
+    /// An entry of the boot loader, in place of the image.
+    pub entry: Option<String>,
+}
+
+/// A path, or a list of paths.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "OneOrMore")]
+pub struct Paths(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a path, or a list of paths, is expected here")]
+enum OneOrMore {
+    One(String),
+    More(Vec<String>),
+}
+
+impl From<OneOrMore> for Paths {
+    fn from(paths: OneOrMore) -> Self {
+        Self(match paths {
+            OneOrMore::One(path) => vec![path],
+            OneOrMore::More(paths) => paths,
+        })
+    }
 }
 
 /// The checks before an update.
@@ -156,7 +180,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 25] = [
+pub const CHECKS: [&str; 27] = [
     "file-kind",
     "file-limit",
     "file-memory",
@@ -175,12 +199,14 @@ pub const CHECKS: [&str; 25] = [
     "scratch",
     "target-abi",
     "target-command-line",
+    "target-entry",
     "target-image",
     "target-initrd",
     "target-kho",
     "target-luo",
     "target-pages",
     "target-signature",
+    "workload-memory",
     "workloads",
 ];
 
@@ -232,13 +258,18 @@ impl Config {
             ("state_directory", self.state_directory.to_str()),
             ("root", self.checks.root.to_str()),
             ("image", self.target.image.as_deref()),
-            ("initrd", self.target.initrd.as_deref()),
         ];
-        for (key, path) in paths {
+        let initrds = self.target.initrd.0.iter();
+        let initrds = initrds.map(|path| ("initrd", Some(path.as_str())));
+        for (key, path) in paths.into_iter().chain(initrds) {
             if path.is_some_and(|path| !path.starts_with('/')) {
                 let why = "a path begins with /, for luod runs in a folder of its own".to_owned();
                 return Err((key, why));
             }
+        }
+        if self.target.image.is_some() && self.target.entry.is_some() {
+            let why = "an entry has its own image: name one of the two".to_owned();
+            return Err(("entry", why));
         }
         if let Some(line) = &self.target.command_line
             && line.trim().is_empty()
@@ -288,17 +319,23 @@ impl Config {
     /// Completes a target: whatever it does not name is taken from here.
     #[must_use]
     pub fn complete(&self, target: &Target) -> Target {
-        let named = target.image.is_some();
+        let mut all = target.clone();
         // An initrd belongs to its image, so it is not used with another image.
-        let initrd = self.target.initrd.clone().filter(|_| !named);
-        Target {
-            image: target.image.clone().or_else(|| self.target.image.clone()),
-            initrd: target.initrd.clone().or(initrd),
-            command_line: target
-                .command_line
-                .clone()
-                .or_else(|| self.target.command_line.clone()),
+        if all.image.is_none() && all.entry.is_none() {
+            all.image.clone_from(&self.target.image);
+            all.entry.clone_from(&self.target.entry);
+            if all.initrd.is_none() {
+                let mut initrds = self.target.initrd.0.iter().cloned();
+                all.initrd = initrds.next();
+                all.more_initrds = Some(initrds.collect()).filter(|all: &Vec<_>| !all.is_empty());
+            }
         }
+        // An entry that was named has a command line of its own.
+        if target.entry.is_none() {
+            let line = self.target.command_line.clone();
+            all.command_line = all.command_line.or(line);
+        }
+        all
     }
 }
 
@@ -357,6 +394,28 @@ mod tests {
     }
 
     #[test]
+    fn several_initrds_and_an_entry_are_taken() {
+        let text = "[target]\nimage = \"/a\"\ninitrd = [\"/u\", \"/b\", \"/c\"]";
+        let all = Config::parse(text).unwrap().complete(&Target::default());
+        assert_eq!(all.initrd.as_deref(), Some("/u"));
+        assert_eq!(all.more_initrds, Some(vec!["/b".into(), "/c".into()]));
+        let config = Config::parse("[target]\nentry = \"a\"\ncommand_line = \"x\"").unwrap();
+        let all = config.complete(&Target::default());
+        assert_eq!(all.entry.as_deref(), Some("a"));
+        assert_eq!(all.command_line.as_deref(), Some("x"));
+        let other = Target {
+            entry: Some("b".into()),
+            ..Target::default()
+        };
+        // It has its own command line.
+        assert_eq!(config.complete(&other), other);
+        let bad = Config::parse("[target]\ninitrd = 3")
+            .unwrap_err()
+            .to_string();
+        assert!(bad.contains("a list of paths"), "{bad}");
+    }
+
+    #[test]
     fn nonsense_is_refused() {
         for text in [
             "prepare_deadline = -1",
@@ -381,6 +440,10 @@ mod tests {
             ("[target]\nimage = \"vmlinuz\"", "line 2: image: a path"),
             ("[target]\nimage=\"\"", "line 2: image: a path"),
             ("[target]\ninitrd = \"./initrd\"", "line 2: initrd: a path"),
+            (
+                "[target]\nimage = \"/a\"\nentry = \"b\"",
+                "line 3: entry: an entry has its own image",
+            ),
             (
                 "[target]\n\ncommand_line = \" \"",
                 "line 3: command_line: an empty",

@@ -142,11 +142,12 @@ impl Failed {
     pub fn new(call: &str, errno: Errno) -> Self {
         let mut remedies = REMEDIES.iter();
         let remedy = remedies.find(|(part, known, _)| call == *part && *known == errno);
+        let remedy = remedy.map(|(_, _, remedy)| *remedy);
         Self {
             call: call.to_owned(),
             errno,
-            message: match remedy {
-                Some((_, _, remedy)) => format!("{errno}: {remedy}"),
+            message: match remedy.or_else(|| luo_sys::hint(errno)) {
+                Some(remedy) => format!("{errno}: {remedy}"),
                 None => errno.to_string(),
             },
         }
@@ -275,6 +276,8 @@ mod tests {
             failed.to_string().contains("handed over no session"),
             "{failed}"
         );
+        let quota = Failed::new("CREATE_SESSION", Errno::EDQUOT).to_string();
+        assert!(quota.contains("/sys/kernel/liveupdate/user_*"), "{quota}");
         let other = Failed::new("RETRIEVE_SESSION", Errno::ENOMEM);
         assert_eq!(other.to_string(), "RETRIEVE_SESSION: ENOMEM");
     }

@@ -10,6 +10,7 @@ use luo_preflight::{image, initrd};
 use luo_sys::{Errno, kexec};
 use luo_varlink::Target;
 
+use super::target::initrds;
 use crate::decide::failed::Failed;
 
 /// Loads it.
@@ -22,14 +23,9 @@ pub(super) fn load(target: &Target) -> Result<(), Failed> {
     };
     let unpacked = image::unpack(Path::new(image)).map_err(|why| unreadable(image, &why))?;
     let line = command_line(target, unpacked.command_line.as_deref())?;
-    let initrd = match &target.initrd {
-        Some(path) => {
-            let looked = initrd::look(Path::new(path));
-            let (file, _) = looked.map_err(|why| unreadable(path, &why))?;
-            Some(file)
-        }
-        None => unpacked.initrd,
-    };
+    let named = initrd::together(&initrds(target));
+    let named = named.map_err(|(path, why)| unreadable(&path.display().to_string(), &why))?;
+    let initrd = named.map(|(file, _)| file).or(unpacked.initrd);
     let line =
         CString::new(line).map_err(|_| Failed::new("the target's command line", Errno::EINVAL))?;
     Ok(kexec::load(&unpacked.kernel, initrd, &line)?)

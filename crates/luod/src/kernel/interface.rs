@@ -3,7 +3,7 @@
 
 use std::os::fd::OwnedFd;
 
-use luo_sys::{Session, SessionEntry, State};
+use luo_sys::{ParticipantEntry, Session, SessionEntry, State};
 use luo_varlink::{Orchestrator, Target};
 
 use crate::decide::config::Jump;
@@ -68,6 +68,12 @@ pub trait Kernel {
     /// # Errors
     /// As [`Kernel::load`].
     fn try_load(&mut self, target: &Target) -> Result<(), Failed>;
+
+    /// What takes part in updates; `None` if the kernel has no call that lists it.
+    ///
+    /// # Errors
+    /// As the kernel answers. Somebody else has the device; that is not waited for.
+    fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed>;
 
     /// Loads the kernel to jump into. As long as it is loaded, the service manager is kept
     /// from shutting down as far as it lets itself be.

@@ -9,7 +9,8 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use luo_sys::{
-    Device, Errno, Session, SessionEntry, SessionName, State, Token, Which, kexec, memfd,
+    Device, Errno, ParticipantEntry, Session, SessionEntry, SessionName, State, Token, Which,
+    kexec, memfd,
 };
 use luo_varlink::{Orchestrator, Target};
 
@@ -142,6 +143,14 @@ impl Kernel for Linux {
         self.loaded = true;
         self.unload();
         Ok(())
+    }
+
+    fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed> {
+        match open_within(MOMENT).and_then(|device| device.list_participants()) {
+            Ok(all) => Ok(Some(all)),
+            Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => Ok(None),
+            Err(why) => Err(why.into()),
+        }
     }
 
     fn load(&mut self, target: &Target) -> Result<(), Failed> {

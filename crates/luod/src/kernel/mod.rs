@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `interface` | [`Kernel`], the trait: all that the agent asks of a kernel |
 //! | `image` | loading the kernel to jump into |
+//! | `target` | what the boot loader's entry says of the target |
 //! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
 //! | `worker` | the thread |
 //!
@@ -14,9 +15,11 @@
 mod image;
 mod interface;
 mod linux;
+mod target;
 mod worker;
 
 pub use image::command_line;
 pub use interface::{Kernel, Probe, duplicate};
 pub use linux::{Linux, release};
+pub use target::{initrds, resolve};
 pub use worker::Worker;

@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use luo_varlink::client::{Error, INTERFACE, Method, Next};
 
+use super::foreign;
 use super::reply::{Answer, Refusal, Result, done, with, with_fd};
 use super::served::{Asked, End, Served};
 use crate::agent::Inbox;
@@ -83,7 +84,12 @@ async fn answer(
         },
         Method::DropSession { name } => agent.drop_session(&served.caller, &name).map(|()| done()),
         Method::Declare { session, token } => match fd {
-            Some(fd) => agent.declare(&served.caller, &session, token, fd).map(with),
+            Some(fd) => {
+                // Boxed: see `Served::dispatch`.
+                let file = foreign::declaration(fd);
+                let declared = Box::pin(agent.declare(&served.caller, &session, token, file));
+                declared.await.map(with)
+            }
             None => Err(Error::NotRegistered),
         },
         Method::NextEvent => return next_event(served).await,
@@ -125,6 +131,7 @@ async fn claim(
         connection: served.caller.connection,
         identity: served.caller.identity.clone(),
         workload: served.caller.workload.clone(),
+        group: None,
     };
     let claimed = served.wait(false, agent.claim(&caller, session)).await?;
     // This wait does not yield, so there is an outcome.

@@ -24,7 +24,7 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
     if door == Door::Admin {
         agent.unread.watch(&stream);
     }
-    let (identity, reading) = match identify(&stream, door).await {
+    let (identity, group, reading) = match identify(&stream, door).await {
         Ok(known) => known,
         Err(why) => {
             entry.warn(&format!("a connection is closed: {why}"));
@@ -37,6 +37,7 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
             connection: entry.number,
             identity,
             workload: None,
+            group,
         },
         inbox: Inbox::default(),
         door,
@@ -61,7 +62,7 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
 async fn identify(
     stream: &Rc<UnixStream>,
     door: Door,
-) -> std::result::Result<(Identity, ReadConnection<Reader>), identity::Unknown> {
+) -> std::result::Result<(Identity, Option<String>, ReadConnection<Reader>), identity::Unknown> {
     let mut connection = Connection::new(Peer::new(Rc::clone(stream)));
     let peer = connection.peer_credentials().await;
     let peer = peer.map_err(identity::Unknown::Socket)?;
@@ -81,8 +82,9 @@ async fn identify(
         },
         identity => identity?,
     };
+    let group = identity::group(peer.pid);
     let (reading, _) = connection.split();
-    Ok((identity, reading))
+    Ok((identity, group, reading))
 }
 
 impl Served<'_> {

@@ -4,15 +4,19 @@
 //! Closing a file of a file system in user space waits for that file system, and so do
 //! nearly all other calls on it; closing a socket can wait for its peer. So only kinds of
 //! descriptors are taken in whose close waits for nobody. Threads that may wait close the
-//! rest.
+//! rest. In the place of one that is not taken in comes a memfd whose name says what it
+//! was, so that its sender gets an answer. Who sends such a memfd gets that answer, too.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::{AtFlags, FileType, StatxFlags, fcntl_get_seals, statx};
+use luo_preflight::file::Kind;
+use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_get_seals, fcntl_getfl, statx};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
+
+use crate::agent::Declaration;
 
 /// Threads that may wait at the same time.
 const MOST: usize = 64;
@@ -25,15 +29,46 @@ pub(super) fn can_receive() -> bool {
     WAITING.load(Ordering::Relaxed) < MOST
 }
 
-/// Whether all of them may be held. If not, all are closed.
+/// How the names of memfds begin that stand for descriptors that were not taken in.
+const NOT_TAKEN: &str = "luod-not-taken:";
+
+/// The kinds that are not taken in, with their words in those names.
+const KINDS: [(&str, Kind); 6] = [
+    ("path", Kind::Path),
+    (
+        "file",
+        Kind::Other("a file on a file system, or secret memory"),
+    ),
+    ("folder", Kind::Other("a folder")),
+    ("block", Kind::Other("a block device")),
+    ("socket", Kind::Other("a socket")),
+    ("other", Kind::Object("an object of the kernel")),
+];
+
+/// Makes them such that all may be held. If that is not possible, all are closed.
 pub(super) fn admit(fds: Vec<OwnedFd>) -> Option<Vec<OwnedFd>> {
-    let (good, bad): (Vec<_>, Vec<_>) = fds.into_iter().partition(waits_for_nobody);
-    if bad.is_empty() {
-        return Some(good);
+    let mut bad = Vec::new();
+    let mut all = Vec::new();
+    for fd in fds {
+        if waits_for_nobody(&fd) {
+            all.push(Some(fd));
+        } else {
+            let name = format!("{NOT_TAKEN}{}", word(&fd));
+            all.push(luo_sys::memfd::create(&name, 0).ok().map(OwnedFd::from));
+            bad.push(fd);
+        }
     }
+    if !bad.is_empty() {
+        close(bad);
+    }
+    all.into_iter().collect()
+}
+
+/// Has a thread close them, for that may wait.
+fn close(fds: Vec<OwnedFd>) {
     WAITING.fetch_add(1, Ordering::Relaxed);
     let close = move || {
-        drop(bad);
+        drop(fds);
         WAITING.fetch_sub(1, Ordering::Relaxed);
     };
     // If no thread can be started, the descriptors are closed here, even if that waits.
@@ -41,7 +76,38 @@ pub(super) fn admit(fds: Vec<OwnedFd>) -> Option<Vec<OwnedFd>> {
     if thread.spawn(close).is_err() {
         WAITING.fetch_sub(1, Ordering::Relaxed);
     }
-    None
+}
+
+/// The word for the kind of a descriptor that is not taken in. None of the calls here
+/// reaches a file system.
+fn word(fd: &OwnedFd) -> &'static str {
+    if fcntl_getfl(fd).is_ok_and(|flags| flags.contains(OFlags::PATH)) {
+        return "path";
+    }
+    if socket_domain(fd).is_ok() {
+        return "socket";
+    }
+    match file_type(fd.as_fd()) {
+        Some(FileType::RegularFile) => "file",
+        Some(FileType::Directory) => "folder",
+        Some(FileType::BlockDevice) => "block",
+        _ => "other",
+    }
+}
+
+/// What a workload declares by a descriptor: a file, or what stands for one.
+pub(super) fn declaration(fd: OwnedFd) -> Declaration {
+    let target = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
+    let target = target.unwrap_or_default();
+    let name = target
+        .to_str()
+        .and_then(|target| target.strip_prefix("/memfd:"));
+    let kind = name.and_then(|name| name.strip_prefix(NOT_TAKEN));
+    let word = kind.and_then(|kind| kind.split(' ').next());
+    match KINDS.iter().find(|(known, _)| Some(*known) == word) {
+        Some((_, kind)) => Declaration::NotTaken(*kind),
+        None => Declaration::File(fd),
+    }
 }
 
 /// Whether closing a descriptor waits for nobody. None of the calls here reaches a file
@@ -66,12 +132,13 @@ fn is_anonymous(fd: BorrowedFd<'_>) -> bool {
 }
 
 fn is_device(fd: BorrowedFd<'_>) -> bool {
+    file_type(fd) == Some(FileType::CharacterDevice)
+}
+
+fn file_type(fd: BorrowedFd<'_>) -> Option<FileType> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_DONT_SYNC;
-    let stat = statx(fd, c"", flags, StatxFlags::TYPE);
-    stat.is_ok_and(|stat| {
-        let mode = u32::from(stat.stx_mode);
-        FileType::from_raw_mode(mode) == FileType::CharacterDevice
-    })
+    let stat = statx(fd, c"", flags, StatxFlags::TYPE).ok()?;
+    Some(FileType::from_raw_mode(u32::from(stat.stx_mode)))
 }
 
 #[cfg(test)]
@@ -98,10 +165,31 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_not_taken_closes_all() {
-        let null = || OwnedFd::from(fs::File::open("/dev/null").unwrap());
-        let folder = OwnedFd::from(fs::File::open("/").unwrap());
-        assert_eq!(admit(vec![null()]).map(|fds| fds.len()), Some(1));
-        assert!(admit(vec![null(), folder]).is_none());
+    fn for_one_that_is_not_taken_something_stands() {
+        let open = |path: &str| OwnedFd::from(fs::File::open(path).unwrap());
+        let path = rustix::fs::open("/", OFlags::PATH, rustix::fs::Mode::empty()).unwrap();
+        let net = std::net::UdpSocket::bind(("127.0.0.1", 0)).unwrap();
+        let sent = vec![
+            open("/dev/null"),
+            open("/proc/self/status"),
+            open("/"),
+            path,
+            net.into(),
+        ];
+        let admitted = admit(sent).unwrap();
+        let kinds: Vec<_> = admitted.into_iter().map(declaration).collect();
+        assert!(matches!(kinds[0], Declaration::File(_)));
+        let kinds = kinds[1..].iter().map(|kind| match kind {
+            Declaration::NotTaken(kind) => *kind,
+            Declaration::File(fd) => panic!("{fd:?} was taken in"),
+        });
+        let words = ["file", "folder", "path", "socket"];
+        let expected = words.map(|word| KINDS.iter().find(|(known, _)| *known == word));
+        let expected: Vec<_> = expected
+            .into_iter()
+            .flatten()
+            .map(|(_, kind)| *kind)
+            .collect();
+        assert_eq!(kinds.collect::<Vec<_>>(), expected);
     }
 }

@@ -58,6 +58,14 @@ pub fn of(peer: Peer<'_>) -> Result<Identity, Unknown> {
     })
 }
 
+/// The control group of a process, as a path in the unified hierarchy. It is no part of the
+/// identity: it says what limits there are.
+pub fn group(pid: i32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let unified = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    Some(unified.to_owned())
+}
+
 fn has_ended(process: BorrowedFd<'_>) -> bool {
     let mut fds = [PollFd::from_borrowed_fd(process, PollFlags::IN)];
     let now = Timespec::default();

@@ -117,7 +117,7 @@ fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, Read
     let refused = |why| Err(io::Error::new(io::ErrorKind::InvalidData, why));
     let count = received.fds.len();
     let Some(fds) = foreign::admit(received.fds) else {
-        return refused("a descriptor of a kind that is not preserved came along");
+        return refused("no descriptor is left for what came along");
     };
     // The kernel has closed those for which there was no room.
     if received.is_cut || count > MAX_FDS {

@@ -107,7 +107,11 @@ fn what_can_keep_its_holder_waiting_is_not_taken() {
     for fd in [socket.as_fd(), file.as_fd(), folder.as_fd()] {
         let mut peer = registered(&luod);
         peer.send_with(&attach(), &[fd]);
-        assert_eq!(peer.answer(), None);
+        // It is answered all the same, and the connection goes on.
+        assert_eq!(peer.answer().unwrap()["error"], BAD);
+        peer.send_with(&attach(), &[fd]);
+        assert_eq!(peer.answer().unwrap()["error"], BAD);
+        drop(peer);
         until("its place", || luod.descriptors() == before);
     }
 }

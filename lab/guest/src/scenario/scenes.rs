@@ -68,6 +68,7 @@ pub(crate) fn stage_in(guest: &Guest, folder: &Path) -> Result<Stage> {
         image: Some(image.display().to_string()),
         initrd: Some(INITRD.to_owned()),
         command_line: Some(guest.next_line(|_, _| ()).to_line()?),
+        ..Target::default()
     };
     Stage::new(folder, target, Path::new("/"))
 }

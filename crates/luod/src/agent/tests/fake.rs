@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use luo_sys::{Errno, Session, SessionEntry};
+use luo_sys::{Errno, ParticipantEntry, ParticipantKind, Session, SessionEntry};
 use luo_varlink::{Orchestrator, Target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
@@ -171,6 +171,14 @@ impl Kernel for Fake {
 
     fn is_free(&self) -> Result<(), Failed> {
         self.refused("open /dev/liveupdate")
+    }
+
+    fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed> {
+        Ok(Some(vec![ParticipantEntry {
+            name: "memfd-v2".to_owned(),
+            kind: ParticipantKind::FileHandler,
+            files: 0,
+        }]))
     }
 
     fn create(&self, name: &str) -> Result<Session, Failed> {

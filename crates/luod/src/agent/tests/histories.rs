@@ -105,6 +105,7 @@ impl Stage {
             connection: caller.connection,
             identity: caller.identity.clone(),
             workload: caller.workload.clone(),
+            group: None,
         }
     }
 

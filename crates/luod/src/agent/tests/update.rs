@@ -6,6 +6,10 @@ use luo_varlink::{EventKind, Step, TimelineEvent, TimelineKind};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::agent::Declaration;
+use luo_preflight::file::Kind;
+use luo_varlink::CheckStatus;
+
 use super::*;
 use crate::decide::config::Seconds;
 
@@ -568,6 +572,50 @@ fn a_connection_that_registers_again_hears_nothing_old() {
     });
 }
 
+/// The check of a name in a report.
+fn found<'a>(report: &'a luo_varlink::Report, name: &str) -> &'a luo_varlink::Check {
+    let mut checks = report.checks.iter();
+    let check = checks.find(|check| check.name == name);
+    check.unwrap_or_else(|| panic!("{name} in {report:?}"))
+}
+
+#[test]
+fn a_file_of_a_kind_that_is_not_taken_in_is_answered() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        drop(agent.create_session(&peer.caller, "db").await.unwrap());
+        for kind in [Kind::Path, Kind::Other("a folder"), Kind::Object("a device")] {
+            let file = Declaration::NotTaken(kind);
+            let declared = agent.declare(&peer.caller, "db", 1, file).await.unwrap();
+            let check = found(&declared.report, "file-kind");
+            assert_eq!(check.status, CheckStatus::Failed, "{check:?}");
+        }
+    });
+}
+
+#[test]
+fn where_nothing_is_named_the_boot_loaders_entry_is_taken() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let report = world.agent.check_target(&Target::default()).await;
+        let check = found(&report, "target-entry");
+        assert_eq!(check.status, CheckStatus::Ok);
+        assert!(check.found.contains("boot/vmlinuz"), "{check:?}");
+        let named = Target {
+            entry: Some("nobody".to_owned()),
+            ..Target::default()
+        };
+        let report = world.agent.check_target(&named).await;
+        let check = found(&report, "target-entry");
+        assert!(!report.ok && check.found.contains("nobody"), "{check:?}");
+        // Nothing is said of an image that nobody knows.
+        assert!(report.checks.iter().all(|check| check.name != "target-image"));
+    });
+}
+
 #[test]
 fn declared_files_are_limited_by_user() {
     run(async {
@@ -583,12 +631,15 @@ fn declared_files_are_limited_by_user() {
             .unwrap_err();
         assert!(matches!(refused, Error::TooMany { .. }), "{refused}");
         let memfd = Arc::new(luo_sys::memfd::create("x", 4096).unwrap());
-        let fd = || memfd.try_clone().unwrap().into();
+        let declare = async |session: &str, token| {
+            let file = Declaration::File(memfd.try_clone().unwrap().into());
+            agent.declare(&peer.caller, session, token, file).await
+        };
         for token in 0..2 {
-            agent.declare(&peer.caller, "db", token, fd()).unwrap();
+            declare("db", token).await.unwrap();
         }
-        let refused = agent.declare(&peer.caller, "db", 2, fd()).unwrap_err();
+        let refused = declare("db", 2).await.unwrap_err();
         assert!(matches!(refused, Error::TooMany { .. }), "{refused}");
-        assert!(agent.declare(&peer.caller, "other", 0, fd()).is_err());
+        assert!(declare("other", 0).await.is_err());
     });
 }

@@ -1,0 +1,271 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Entries of the boot loader: which kernel it would start, with what initrds and what
+//! command line.
+//!
+//! Two kinds are known, as the Boot Loader Specification has them: text files below
+//! `loader/entries` (systemd-boot, and GRUB in Fedora and its relatives), and unified
+//! kernel images below `EFI/Linux`. Other distributions have no entries; there is a kernel
+//! at a fixed place.
+
+mod grub;
+mod order;
+mod parse;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use wildmatch::WildMatch;
+
+use crate::limits::{MAX_ENTRIES, MAX_SMALL_FILE};
+use grub::Environment;
+use parse::Text;
+
+/// Where boot partitions are mounted. What stands first comes first where two have the
+/// same entry.
+const BOOTS: [&str; 3] = ["boot", "efi", "boot/efi"];
+
+/// Where a kernel without an entry is, and its initrd.
+const FIXED: [(&str, &str); 1] = [("boot/vmlinuz", "boot/initrd.img")];
+
+/// The variable of systemd-boot that names the entry that was chosen as the default.
+const CHOSEN: &str =
+    "sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// An entry.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name: that of its file, without `.conf` or `.efi`, and without a count of
+    /// attempts.
+    pub name: String,
+    /// The kernel's image.
+    pub kernel: PathBuf,
+    /// Its initrds, in order. A unified kernel image has its own in it.
+    pub initrds: Vec<PathBuf>,
+    /// Its command line, if the entry says one.
+    pub command_line: Option<String>,
+    sort_key: Option<String>,
+    machine: Option<String>,
+    version: Option<String>,
+    /// Whether the boot loader has given it up: no attempt is left.
+    is_given_up: bool,
+}
+
+/// Why there is no entry to be taken.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum NoEntry {
+    /// None has this name.
+    #[error("there is no boot entry {name:?}; {}", listed(.there))]
+    Name {
+        /// The name that was asked for.
+        name: String,
+        /// The names that there are.
+        there: Vec<String>,
+    },
+    /// It cannot be used.
+    #[error("the boot entry {name:?} cannot be used: {why}")]
+    Unusable {
+        /// Its name.
+        name: String,
+        /// What is wrong about it.
+        why: String,
+    },
+    /// There is neither an entry nor a kernel at a place that is known.
+    #[error(
+        "there is no boot entry (/boot/loader/entries/*.conf, EFI/Linux/*.efi), and no /boot/vmlinuz"
+    )]
+    None,
+}
+
+fn listed(names: &[String]) -> String {
+    match names {
+        [] => "there are none".to_owned(),
+        names => format!("there are {}", names.join(", ")),
+    }
+}
+
+/// Finds an entry by its name, with or without `.conf` or `.efi`.
+///
+/// # Errors
+/// [`NoEntry`]
+pub fn named(root: &Path, name: &str) -> Result<Entry, NoEntry> {
+    let wanted = order::bare(name).0;
+    let mut all = all(root);
+    let at = all.iter().position(|found| found.name() == wanted);
+    let Some(at) = at else {
+        let there = all.iter().map(|found| found.name().to_owned());
+        return Err(NoEntry::Name {
+            name: name.to_owned(),
+            there: there.collect(),
+        });
+    };
+    all.swap_remove(at).read(root, &Environment::read(root))
+}
+
+/// The entry that the boot loader would start if nobody chose one. Without entries the
+/// kernel at a fixed place.
+///
+/// # Errors
+/// [`NoEntry`]
+pub fn default(root: &Path) -> Result<Entry, NoEntry> {
+    let environment = Environment::read(root);
+    let read = |found: Found| found.read(root, &environment);
+    let (good, bad): (Vec<_>, Vec<_>) = all(root).into_iter().map(read).partition(Result::is_ok);
+    let mut good: Vec<Entry> = good.into_iter().flatten().collect();
+    good.sort_by(order::compare);
+    let pattern = chosen(root)
+        .or_else(|| configured(root))
+        .or_else(|| environment.get("saved_entry").map(str::to_owned));
+    let position = pattern.and_then(|pattern| {
+        let pattern = WildMatch::new(order::bare(&pattern).0);
+        good.iter().position(|entry| pattern.matches(&entry.name))
+    });
+    if !good.is_empty() {
+        return Ok(good.swap_remove(position.unwrap_or(0)));
+    }
+    if let Some(Err(why)) = bad.into_iter().next() {
+        return Err(why);
+    }
+    let mut fixed = FIXED.iter().map(|(kernel, initrd)| {
+        let initrd = root.join(initrd);
+        Entry {
+            name: (*kernel).to_owned(),
+            kernel: root.join(kernel),
+            initrds: Vec::from_iter(initrd.exists().then_some(initrd)),
+            ..Entry::default()
+        }
+    });
+    fixed
+        .find(|entry| entry.kernel.exists())
+        .ok_or(NoEntry::None)
+}
+
+/// A file of an entry.
+enum Found {
+    Text { boot: &'static str, path: PathBuf },
+    Unified(PathBuf),
+}
+
+impl Found {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Text { path, .. } | Self::Unified(path) => path,
+        }
+    }
+
+    fn name(&self) -> &str {
+        let name = self.path().file_name().and_then(|name| name.to_str());
+        order::bare(name.unwrap_or_default()).0
+    }
+
+    fn is_given_up(&self) -> bool {
+        let name = self.path().file_name().and_then(|name| name.to_str());
+        order::bare(name.unwrap_or_default()).1
+    }
+
+    fn read(self, root: &Path, environment: &Environment) -> Result<Entry, NoEntry> {
+        let (name, is_given_up) = (self.name().to_owned(), self.is_given_up());
+        let (boot, path) = match self {
+            Self::Unified(kernel) => {
+                return Ok(Entry {
+                    name,
+                    kernel,
+                    is_given_up,
+                    ..Entry::default()
+                });
+            }
+            Self::Text { boot, path } => (boot, path),
+        };
+        let unusable = |why: String| NoEntry::Unusable {
+            name: name.clone(),
+            why,
+        };
+        let text = small(&path).map_err(unusable)?;
+        let text = Text::parse(&text);
+        let kernel = text
+            .kernel
+            .ok_or_else(|| unusable("it names no kernel".to_owned()))?;
+        // A path begins at the partition that the entry is on. Where that is the root's, it
+        // is the root's path.
+        let file = |path: &str| {
+            let relative = path.trim_start_matches('/');
+            let mut places = [root.join(boot).join(relative), root.join(relative)].into_iter();
+            let found = places.find(|place| place.exists());
+            found.ok_or_else(|| unusable(format!("{path} is not there")))
+        };
+        let initrds = text.initrds.iter();
+        let initrds = initrds.flat_map(|line| environment.words(line));
+        Ok(Entry {
+            kernel: file(&kernel)?,
+            initrds: initrds.map(|path| file(&path)).collect::<Result<_, _>>()?,
+            command_line: text.options.map(|line| environment.expanded(&line)),
+            sort_key: text.sort_key,
+            machine: text.machine,
+            version: text.version,
+            name,
+            is_given_up,
+        })
+    }
+}
+
+/// All entries that there are, each name once.
+fn all(root: &Path) -> Vec<Found> {
+    let mut all: Vec<Found> = Vec::new();
+    let mut add = |found: Found| {
+        let is_new = all.iter().all(|known| known.name() != found.name());
+        if is_new && !found.name().is_empty() && all.len() < MAX_ENTRIES {
+            all.push(found);
+        }
+    };
+    for boot in BOOTS {
+        let base = root.join(boot);
+        for path in files(&base.join("loader/entries"), "conf") {
+            add(Found::Text { boot, path });
+        }
+        for path in files(&base.join("EFI/Linux"), "efi") {
+            add(Found::Unified(path));
+        }
+    }
+    all
+}
+
+fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let mut found: Vec<_> = paths
+        .filter(|path| {
+            let its = path.extension().and_then(|its| its.to_str());
+            its.is_some_and(|its| its.eq_ignore_ascii_case(extension))
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+/// The text of a small file.
+fn small(path: &Path) -> Result<String, String> {
+    let bytes = crate::system::read(path, MAX_SMALL_FILE)?;
+    String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
+}
+
+/// The default that somebody has chosen in the boot loader, or by `bootctl set-default`.
+fn chosen(root: &Path) -> Option<String> {
+    let bytes = crate::system::read(&root.join(CHOSEN), MAX_SMALL_FILE).ok()?;
+    // Four bytes of attributes, and UTF-16 with a zero at the end.
+    let words = bytes.get(4..)?.chunks_exact(2);
+    let words = words.map(|word| u16::from_le_bytes([word[0], word[1]]));
+    let words: Vec<u16> = words.take_while(|word| *word != 0).collect();
+    String::from_utf16(&words)
+        .ok()
+        .filter(|name| !name.is_empty())
+}
+
+/// The default that `loader.conf` names.
+fn configured(root: &Path) -> Option<String> {
+    BOOTS.iter().find_map(|boot| {
+        let text = small(&root.join(boot).join("loader/loader.conf")).ok()?;
+        let value = parse::lines(&text)
+            .filter(|(key, _)| *key == "default")
+            .last();
+        value.map(|(_, value)| value.to_owned())
+    })
+}

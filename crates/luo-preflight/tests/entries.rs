@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Boot entries as distributions have them.
+
+use std::fs;
+use std::path::Path;
+
+use luo_preflight::entry::{self, NoEntry};
+use tempfile::TempDir;
+
+fn put(root: &Path, path: &str, content: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, content).unwrap();
+}
+
+/// A machine with two entries of systemd-boot, on a boot partition.
+fn with_entries() -> TempDir {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    for version in ["6.9.4", "6.19.1"] {
+        put(root, &format!("boot/id/{version}/linux"), "kernel");
+        put(root, &format!("boot/id/{version}/initrd"), "initrd");
+        let text = format!(
+            "title Fedora\nsort-key fedora\nversion {version}\nlinux /id/{version}/linux\n\
+             initrd /id/{version}/initrd\noptions root=LABEL=a liveupdate=on\n"
+        );
+        put(
+            root,
+            &format!("boot/loader/entries/id-{version}.conf"),
+            text,
+        );
+    }
+    folder
+}
+
+#[test]
+fn an_entry_is_found_by_its_name() {
+    let folder = with_entries();
+    let root = folder.path();
+    for name in ["id-6.9.4", "id-6.9.4.conf"] {
+        let entry = entry::named(root, name).unwrap();
+        assert_eq!(entry.kernel, root.join("boot/id/6.9.4/linux"));
+        assert_eq!(entry.initrds, [root.join("boot/id/6.9.4/initrd")]);
+        let line = entry.command_line.as_deref();
+        assert_eq!(line, Some("root=LABEL=a liveupdate=on"));
+    }
+    let why = entry::named(root, "id-7").unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "there is no boot entry \"id-7\"; there are id-6.19.1, id-6.9.4"
+    );
+}
+
+#[test]
+fn the_newest_is_the_default_unless_somebody_has_chosen() {
+    let folder = with_entries();
+    let root = folder.path();
+    let name = || entry::default(root).unwrap().name;
+    assert_eq!(name(), "id-6.19.1");
+    put(
+        root,
+        "boot/grub2/grubenv",
+        "# GRUB Environment Block\nsaved_entry=id-6.9.4\n##",
+    );
+    assert_eq!(name(), "id-6.9.4");
+    put(
+        root,
+        "boot/loader/loader.conf",
+        "timeout 3\ndefault id-6.1*\n",
+    );
+    assert_eq!(name(), "id-6.19.1");
+    let mut chosen = vec![7, 0, 0, 0];
+    chosen.extend("id-6.9.4.conf\0".encode_utf16().flat_map(u16::to_le_bytes));
+    put(
+        root,
+        "sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f",
+        chosen,
+    );
+    assert_eq!(name(), "id-6.9.4");
+}
+
+#[test]
+fn an_entry_without_attempts_left_comes_last() {
+    let folder = with_entries();
+    let entries = folder.path().join("boot/loader/entries");
+    let newest = entries.join("id-6.19.1.conf");
+    fs::rename(&newest, entries.join("id-6.19.1+0-3.conf")).unwrap();
+    assert_eq!(entry::default(folder.path()).unwrap().name, "id-6.9.4");
+    assert_eq!(
+        entry::named(folder.path(), "id-6.19.1").unwrap().name,
+        "id-6.19.1"
+    );
+}
+
+/// Fedora with /boot on the root's file system, and GRUB's variables.
+#[test]
+fn grub_has_paths_of_the_root_and_variables() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    put(root, "boot/vmlinuz-1", "kernel");
+    put(root, "boot/initramfs-1.img", "initrd");
+    put(root, "boot/microcode.img", "initrd");
+    put(root, "boot/grub2/grubenv", "kernelopts=root=/dev/vda1 ro\n");
+    put(
+        root,
+        "boot/loader/entries/a.conf",
+        "linux /boot/vmlinuz-1\ninitrd /boot/microcode.img $tuned_initrd\n\
+         initrd /boot/initramfs-1.img\noptions $kernelopts $tuned_params quiet\n",
+    );
+    let entry = entry::default(root).unwrap();
+    assert_eq!(entry.kernel, root.join("boot/vmlinuz-1"));
+    let initrds = ["boot/microcode.img", "boot/initramfs-1.img"].map(|path| root.join(path));
+    assert_eq!(entry.initrds, initrds);
+    assert_eq!(
+        entry.command_line.as_deref(),
+        Some("root=/dev/vda1 ro quiet")
+    );
+}
+
+#[test]
+fn a_unified_image_is_an_entry() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    put(root, "efi/EFI/Linux/arch-6.18.efi", "kernel");
+    put(root, "efi/EFI/Linux/arch-6.19.efi", "kernel");
+    let entry = entry::default(root).unwrap();
+    assert_eq!(entry.kernel, root.join("efi/EFI/Linux/arch-6.19.efi"));
+    assert_eq!((entry.initrds.len(), entry.command_line), (0, None));
+}
+
+#[test]
+fn without_entries_there_is_a_kernel_at_a_fixed_place() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    assert_eq!(entry::default(root), Err(NoEntry::None));
+    put(root, "boot/vmlinuz", "kernel");
+    assert!(entry::default(root).unwrap().initrds.is_empty());
+    put(root, "boot/initrd.img", "initrd");
+    let entry = entry::default(root).unwrap();
+    assert_eq!(entry.initrds, [root.join("boot/initrd.img")]);
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_says_why() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    put(root, "boot/loader/entries/a.conf", "title x\n");
+    let why = entry::named(root, "a").unwrap_err().to_string();
+    assert!(why.contains("it names no kernel"), "{why}");
+    put(root, "boot/loader/entries/a.conf", "linux /gone\n");
+    let why = entry::default(root).unwrap_err().to_string();
+    assert!(why.contains("/gone is not there"), "{why}");
+    // A good one is taken in its place.
+    put(root, "boot/here", "kernel");
+    put(root, "boot/loader/entries/b.conf", "linux /here\n");
+    assert_eq!(entry::default(root).unwrap().name, "b");
+}

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The kernel to jump into, with what the boot loader's entry says of it.
+
+use std::path::{Path, PathBuf};
+
+use luo_preflight::entry::{self, NoEntry};
+use luo_varlink::Target;
+
+/// A target whose image is known: if none is named, that of the entry which is named, or
+/// which the boot loader would start. `root` is where `/boot` is looked for.
+///
+/// # Errors
+/// There is no such entry.
+pub fn resolve(target: Target, root: &Path) -> Result<Target, NoEntry> {
+    if target.image.is_some() {
+        return Ok(target);
+    }
+    let found = match &target.entry {
+        Some(name) => entry::named(root, name)?,
+        None => entry::default(root)?,
+    };
+    let text = |path: PathBuf| {
+        let text = path.into_os_string().into_string();
+        text.map_err(|path| NoEntry::Unusable {
+            name: found.name.clone(),
+            why: format!(
+                "{}: only paths in UTF-8 are taken",
+                Path::new(&path).display()
+            ),
+        })
+    };
+    let mut initrds = Vec::new();
+    for initrd in found.initrds.clone() {
+        initrds.push(text(initrd)?);
+    }
+    let image = text(found.kernel.clone())?;
+    let (initrd, more_initrds) = match target.initrd {
+        Some(named) => (Some(named), target.more_initrds),
+        None => {
+            let mut initrds = initrds.into_iter();
+            let first = initrds.next();
+            let more: Vec<_> = initrds.collect();
+            (first, Some(more).filter(|more| !more.is_empty()))
+        }
+    };
+    Ok(Target {
+        image: Some(image),
+        initrd,
+        more_initrds,
+        command_line: target.command_line.or(found.command_line),
+        entry: Some(found.name),
+    })
+}
+
+/// The initrds of a target, in order.
+#[must_use]
+pub fn initrds(target: &Target) -> Vec<&Path> {
+    let more = target.more_initrds.iter().flatten();
+    let all = target.initrd.iter().chain(more);
+    all.map(Path::new).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_named_comes_before_what_the_entry_says() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let put = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        assert_eq!(resolve(Target::default(), root), Err(NoEntry::None));
+        put("boot/linux", "kernel");
+        put("boot/a.img", "initrd");
+        put("boot/b.img", "initrd");
+        let text = "linux /linux\ninitrd /a.img\ninitrd /b.img\noptions liveupdate=on\n";
+        put("boot/loader/entries/x.conf", text);
+        let here = |path: &str| Some(root.join(path).display().to_string());
+        let all = resolve(Target::default(), root).unwrap();
+        assert_eq!(
+            (&all.image, &all.initrd),
+            (&here("boot/linux"), &here("boot/a.img"))
+        );
+        assert_eq!(initrds(&all).len(), 2);
+        assert_eq!(all.command_line.as_deref(), Some("liveupdate=on"));
+        assert_eq!(all.entry.as_deref(), Some("x"));
+        let named = Target {
+            initrd: Some("/c.img".into()),
+            command_line: Some("quiet".into()),
+            entry: Some("x.conf".into()),
+            ..Target::default()
+        };
+        let all = resolve(named, root).unwrap();
+        assert_eq!(initrds(&all), [Path::new("/c.img")]);
+        assert_eq!(all.command_line.as_deref(), Some("quiet"));
+        let image = Target {
+            image: Some("/other".into()),
+            ..Target::default()
+        };
+        assert_eq!(resolve(image.clone(), root), Ok(image));
+    }
+}
