@@ -191,13 +191,17 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__check)
-            opts="-h --kernel --initrd --command-line --offline --config --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-h --kernel --entry --initrd --command-line --offline --config --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --kernel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --entry)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -761,13 +765,17 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__prepare)
-            opts="-h --kernel --initrd --command-line --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-h --kernel --entry --initrd --command-line --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --kernel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --entry)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
@@ -905,13 +913,17 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__update)
-            opts="-y -h --kernel --initrd --command-line --report --yes --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-y -h --kernel --entry --initrd --command-line --report --yes --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
                 --kernel)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --entry)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

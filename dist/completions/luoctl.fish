@@ -74,7 +74,8 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l dry-run -d 'Chan
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l kernel -d 'The kernel\'s image' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l initrd -d 'Its initrd. That of luod.toml is not taken for another kernel' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l config -d 'Luod\'s configuration, with --offline' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
@@ -91,7 +92,8 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l dry-run -d 'Chang
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -s h -l help -d 'Print help'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l kernel -d 'The kernel\'s image' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l initrd -d 'Its initrd. That of luod.toml is not taken for another kernel' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
@@ -119,7 +121,8 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l dry-run -d 'Cha
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -s h -l help -d 'Print help'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l kernel -d 'The kernel\'s image' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd. That of luod.toml is not taken for another kernel' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l report -d 'Writes a picture of the update (SVG) to this file when it is over, after the jump too. luod does, so the path is absolute, and luod\'s unit has to allow it: it does so for /var/lib/luod' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r

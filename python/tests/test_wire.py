@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The client against a made-up agent: what goes over the wire, and hostile answers."""
 
+import errno
 import json
 import os
 import socket
@@ -8,7 +9,8 @@ import tempfile
 import threading
 import unittest
 
-from luo_client import PREPARE, AgentGone, CallFailed, Late, ProtocolError, Workload
+from luo_client import PREPARE, AgentGone, CallFailed, Late, ProtocolError, Session, Workload
+from luo_client.kernel import failed
 
 
 class Agent:
@@ -138,6 +140,27 @@ class Wire(unittest.TestCase):
         with self.assertRaises(AgentGone):
             workload.restored()
             workload.restored()
+
+
+class Kernel(unittest.TestCase):
+    def test_errors_say_which_call_and_what_it_means_here(self):
+        number = 0xBA << 8 | 0x41
+        for code, words in (
+            (errno.EDQUOT, "user_"),
+            (errno.ENOTCONN, "its owner"),
+            (errno.ENOTRECOVERABLE, "it is lost"),
+            (errno.ENOENT, "No such file"),
+        ):
+            error = failed(number, OSError(code, os.strerror(code)))
+            self.assertEqual(error.errno, code)
+            self.assertIn("RETRIEVE_FD: ", str(error))
+            self.assertIn(words, str(error))
+        self.assertIsInstance(error, FileNotFoundError)
+
+    def test_a_file_that_is_no_session_is_told_as_one(self):
+        with open("/dev/null") as null, Session(os.dup(null.fileno())) as session:
+            with self.assertRaisesRegex(OSError, "GET_NAME: "):
+                session.name
 
 
 if __name__ == "__main__":

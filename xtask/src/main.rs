@@ -12,6 +12,7 @@ mod demo;
 #[cfg(test)]
 mod documents;
 mod fuzz;
+mod install_c;
 mod kernel;
 mod man;
 mod programs;
@@ -54,6 +55,8 @@ enum Command {
     Fuzz(fuzz::Args),
     /// Write man pages, completions and JSON schemas anew, from their definitions
     Man,
+    /// Install the library for programs in C, with its header and for pkg-config
+    InstallC(install_c::Args),
     /// Measure mainline's orchestrator and ours side by side
     Bench(bench::Args),
     /// Measure what the agent takes for a thousand workloads
@@ -70,6 +73,7 @@ fn main() -> ExitCode {
         Command::Conformance(args) => conformance::run(&lab, &args),
         Command::Fuzz(args) => fuzz::run(&lab, &args),
         Command::Man => man::run(),
+        Command::InstallC(args) => install_c::run(&args),
         Command::Bench(args) => bench::run(&lab, &args),
         Command::BenchAgent(args) => bench_agent::run(&lab, &args),
     });

@@ -129,7 +129,9 @@ int luo_session_preserve_fd(int session, int fd, uint64_t token);
 int luo_session_unpreserve_fd(int session, uint64_t token);
 
 // Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
-// token; or an error of its handler, which is final.
+// token; ENOTCONN: it needs a file that its owner has not taken back yet, so try again;
+// ENOTRECOVERABLE: the reboot could not hand it over, and it is lost; or an error of its
+// handler, which is final.
 int luo_session_retrieve_fd(int session, uint64_t token);
 
 // Says that a file needs another of the same session. Gives 0, or ENOENT; ELOOP; EEXIST;

@@ -74,7 +74,9 @@ pub unsafe extern "C" fn luo_session_unpreserve_fd(session: c_int, token: u64) -
 }
 
 /// Takes back a file. Gives its descriptor, or ENOENT: nothing was preserved under this
-/// token; or an error of its handler, which is final.
+/// token; ENOTCONN: it needs a file that its owner has not taken back yet, so try again;
+/// ENOTRECOVERABLE: the reboot could not hand it over, and it is lost; or an error of its
+/// handler, which is final.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_session_retrieve_fd(session: c_int, token: u64) -> c_int {
     call(|| {

@@ -99,6 +99,82 @@ fn the_workload_in_c_counts_its_starts() {
     counts(&program);
 }
 
+/// As docs/integrate.md says it, from a checkout and a file to a program that runs.
+#[test]
+fn a_program_in_c_is_built_from_nothing() {
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let checkout = checkout.canonicalize().unwrap();
+    let book = fs::read_to_string(checkout.join("docs/integrate.md")).unwrap();
+    let fenced = |language: &str| {
+        let (_, rest) = book.split_once(&format!("```{language}\n")).unwrap();
+        rest.split_once("```").unwrap().0.to_owned()
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    fs::write(path.join("workload.c"), fenced("c")).unwrap();
+    std::os::unix::fs::symlink(&checkout, path.join("luo-rust")).unwrap();
+    // What is built for tests is there already.
+    let script = fenced("sh").replace("install-c ", "install-c --debug ");
+    assert!(script.contains("--debug"), "{script}");
+    let done = Command::new("sh")
+        .args(["-e", "-c", &script])
+        .current_dir(path)
+        .env("HOME", path)
+        .env("CARGO_HOME", cargo_home())
+        .env("RUSTUP_HOME", rustup_home())
+        .env_remove("PKG_CONFIG_PATH")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    let needs = Command::new("ldd")
+        .arg(path.join("workload"))
+        .output()
+        .unwrap();
+    let needs = String::from_utf8_lossy(&needs.stdout).into_owned();
+    assert!(needs.contains("luo/lib/libluo_client.so.0"), "{needs}");
+    counts(&path.join("workload"));
+}
+
+/// Where cargo and rustup keep their things, unless their variables say it.
+fn home(variable: &str, folder: &str) -> PathBuf {
+    let named = std::env::var_os(variable).map(PathBuf::from);
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap()).join(folder);
+    named.unwrap_or_else(home)
+}
+
+fn cargo_home() -> PathBuf {
+    home("CARGO_HOME", ".cargo")
+}
+
+fn rustup_home() -> PathBuf {
+    home("RUSTUP_HOME", ".rustup")
+}
+
+#[test]
+fn the_workload_in_go_counts_its_starts() {
+    let folder = tempfile::tempdir().unwrap();
+    let program = folder.path().join("workload");
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/go/main.go");
+    let done = Command::new("go")
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(source)
+        .env("CGO_ENABLED", "0")
+        .env("GOCACHE", folder.path().join("cache"))
+        .output();
+    let done = match done {
+        Err(why) if why.kind() == std::io::ErrorKind::NotFound => {
+            eprintln!("NOT RUN: there is no Go here");
+            return;
+        }
+        done => done.unwrap(),
+    };
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{said}");
+    counts(&program);
+}
+
 #[test]
 fn memory_goes_over_a_kexec_in_c() {
     let folder = tempfile::tempdir().unwrap();
@@ -141,5 +217,5 @@ fn the_python_package_keeps_to_the_wire() {
         .expect("Python 3.9 or newer, which these tests take, runs as `python3`");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
-    assert!(said.contains("Ran 6 tests"), "{said}");
+    assert!(said.contains("Ran 8 tests"), "{said}");
 }

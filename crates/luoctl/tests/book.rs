@@ -33,22 +33,129 @@ fn the_programs_in_the_book_are_those_that_are_tested() {
     }
 }
 
-#[test]
-fn the_first_update_in_the_book_runs() {
-    let book = project("docs/agent.md");
-    let (_, script) = book.split_once("```sh\n").unwrap();
-    let (script, _) = script.split_once("```").unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    fs::write(folder.path().join("machine.sh"), script).unwrap();
-    let bin = folder.path().join("bin");
+/// What stands between two fences of a language.
+fn fenced<'a>(book: &'a str, language: &str) -> &'a str {
+    let (_, rest) = book.split_once(&format!("```{language}\n")).unwrap();
+    rest.split_once("```").unwrap().0
+}
+
+/// A folder with programs, to be put in front of PATH.
+fn programs(folder: &Path) -> String {
+    let bin = folder.join("bin");
     fs::create_dir(&bin).unwrap();
     symlink(LUOCTL, bin.join("luoctl")).unwrap();
     for name in ["luod", "luo-sim", "workload"] {
         symlink(machine::program(name), bin.join(name)).unwrap();
     }
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").unwrap());
+    format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
+}
+
+/// The way of docs/walkthrough.md, but for the building: that is this test's.
+#[test]
+fn the_walkthrough_ends_with_a_picture() {
+    let book = project("docs/walkthrough.md");
+    let folder = tempfile::tempdir().unwrap();
+    let save = |name: &str, language| {
+        fs::write(folder.path().join(name), fenced(&book, language)).unwrap();
+    };
+    save("guestbook.py", "python");
+    save("machine.sh", "sh");
+    let lines = book.lines().filter_map(|line| line.strip_prefix("    "));
+    let is_prose = |line: &&str| line.starts_with(' ') || line.is_empty();
+    // Programs and scripts between fences are indented, too.
+    let (_, last) = book.split_once("## 4.").unwrap();
+    let steps = lines.filter(|line| !is_prose(line) && last.contains(&format!("    {line}\n")));
+    let steps: Vec<_> = steps.collect();
+    assert_eq!(steps.len(), 2, "{steps:?}");
+    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut command = Command::new("sh");
+    let output = command
+        .args(["-e", "-c", &steps.join("\n")])
+        .current_dir(folder.path())
+        .env("PATH", programs(folder.path()))
+        .env("LUO", checkout.canonicalize().unwrap())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    for words in [
+        "visitors so far: 100\n",
+        "agreed guestbook",
+        "visitors so far: 200\n",
+        "outcome   completed",
+    ] {
+        assert!(said.contains(words), "'{words}' in {said}");
+    }
+    let picture = fs::read_to_string(folder.path().join("update.svg")).unwrap();
+    for words in ["<svg", "guestbook", "blackout", "</svg>"] {
+        assert!(picture.contains(words), "'{words}' in {picture}");
+    }
+    // It can be built as the first lines say.
+    for name in ["luod", "luoctl", "luo-sim"] {
+        assert!(book.contains(&format!("--package {name}")), "{name}");
+    }
+}
+
+/// systemd's own client of Varlink speaks with luod as the book says.
+#[test]
+fn varlinkctl_does_what_the_book_says() {
+    if Command::new("varlinkctl")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        eprintln!("NOT RUN: there is no varlinkctl here (systemd 255 or newer)");
+        return;
+    }
+    let book = project("docs/agent.md");
+    let lines = book.lines().filter_map(|line| line.strip_prefix("    "));
+    let calls = lines.filter(|line| line.starts_with("varlinkctl "));
+    let calls = calls.map(|line| line.replace("/run/luod/", "$LUOD_RUNTIME_DIRECTORY/"));
+    let calls = calls.map(|line| match line.contains(".Watch") {
+        true => format!("timeout 1 {line} || :"),
+        false => line,
+    });
+    let calls: Vec<_> = calls.collect();
+    assert_eq!(calls.len(), 5);
+    let (machine, _) = fenced(&book, "sh").split_once("if [ ").unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!(
+        "{machine}\nif [ \"$boot\" = normal ]; then\n{}\nfi\n",
+        calls.join("\n")
+    );
+    fs::write(folder.path().join("machine.sh"), script).unwrap();
+    let output = Command::new("sh")
+        .args(["-e", "-c"])
+        .arg("luo-sim system system; luo-sim run --boots 2 -- sh machine.sh")
+        .current_dir(folder.path())
+        .env("PATH", programs(folder.path()))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (said, complained) = (text(&output.stdout), text(&output.stderr));
+    assert!(output.status.success(), "{said}{complained}");
+    for words in [
+        "interface org.liveupdate.Status",
+        "kernel_release",
+        "target-abi",
+        "jumping",
+    ] {
+        assert!(said.contains(words), "'{words}' in {said}{complained}");
+    }
+}
+
+#[test]
+fn the_first_update_in_the_book_runs() {
+    let book = project("docs/agent.md");
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("machine.sh"), fenced(&book, "sh")).unwrap();
+    let path = programs(folder.path());
     let run = |arguments: &[&str]| {
-        let mut command = Command::new(bin.join("luo-sim"));
+        let mut command = Command::new(machine::program("luo-sim"));
         command
             .args(arguments)
             .current_dir(folder.path())

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import struct
@@ -20,6 +21,32 @@ _NAMED = struct.Struct("=Ii64s")
 _FILE = struct.Struct("=IiQ")
 _PLAIN = struct.Struct("=II")
 _NAME = struct.Struct("=II64s")
+
+
+_CALLS = {
+    _CREATE_SESSION: "CREATE_SESSION",
+    _RETRIEVE_SESSION: "RETRIEVE_SESSION",
+    _PRESERVE_FD: "PRESERVE_FD",
+    _RETRIEVE_FD: "RETRIEVE_FD",
+    _FINISH: "FINISH",
+    _GET_NAME: "GET_NAME",
+}
+
+# What numbers mean that only this interface has in this sense.
+_MEANINGS = {
+    errno.EDQUOT: "this user has as many sessions, files or bytes as a user may have; "
+    "/sys/kernel/liveupdate/user_* say how many",
+    errno.ENOTCONN: "the file needs one that its owner has not taken back yet; try again when "
+    "that is there",
+    errno.ENOTRECOVERABLE: "the reboot could not hand the file over, and it is lost; this "
+    "kernel's log says why",
+}
+
+
+def failed(number: int, why: OSError) -> OSError:
+    """An error of the kernel with the call that failed, and what the number means here."""
+    meaning = _MEANINGS.get(why.errno, why.strerror)
+    return OSError(why.errno, f"{_CALLS[number]}: {meaning}")
 
 
 class _Descriptor:
@@ -49,7 +76,10 @@ class _Descriptor:
 
     def _call(self, number: int, kind: struct.Struct, *values) -> tuple:
         argument = bytearray(kind.pack(kind.size, *values))
-        fcntl.ioctl(self.fileno(), number, argument)
+        try:
+            fcntl.ioctl(self.fileno(), number, argument)
+        except OSError as why:
+            raise failed(number, why) from None
         return kind.unpack(argument)
 
 
@@ -77,7 +107,11 @@ class Session(_Descriptor):
 
 
 class Device(_Descriptor):
-    """The device. One program at a time may have it open."""
+    """The device. One program of each user at a time may have it open.
+
+    Where an administrator lets users open it, a user's sessions are its own: they are listed
+    as `uid:<number>:<name>`, by which an administrator may name them, too.
+    """
 
     @classmethod
     def open(cls, path: str = "/dev/liveupdate") -> "Device":

@@ -5,6 +5,7 @@
 //! - `commands`: each command line of ours parses with the program's own definition.
 //! - `snippets`: each fenced snippet is what a test compiles or runs.
 //! - `circles`: the rooms of ARCHITECTURE.md have an order.
+//! - `trouble`: what docs/trouble.md quotes is what programs say.
 //! - `specification`: each proof that SPECIFICATION.md names is there.
 
 mod circles;
@@ -13,6 +14,7 @@ mod links;
 mod snippets;
 mod specification;
 mod tests_of;
+mod trouble;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -22,9 +22,11 @@ const PROGRAMS: [&str; 5] = [
 ];
 
 /// The documents with a script, and the test that runs it.
-const SCRIPTS: [(&str, &str); 2] = [
+const SCRIPTS: [(&str, &str); 4] = [
     ("docs/agent.md", "crates/luoctl/tests/book.rs"),
+    ("docs/integrate.md", "crates/luo-client/tests/examples.rs"),
     ("docs/testing.md", "crates/luo-sim/tests/documents.rs"),
+    ("docs/walkthrough.md", "crates/luoctl/tests/book.rs"),
 ];
 
 /// The units of the scenario `systemd`.

@@ -17,8 +17,8 @@ use luo_sys::{ParticipantEntry, ParticipantKind};
 use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind};
 use rustix::process::{Resource, getrlimit};
 
-use super::{Agent, OwnStrings};
 use super::timeline::Line;
+use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
 use crate::journal::picture;

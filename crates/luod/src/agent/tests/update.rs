@@ -587,7 +587,11 @@ fn a_file_of_a_kind_that_is_not_taken_in_is_answered() {
         let mut peer = Peer::new(1, 990);
         peer.register(&world, "db", &[]).unwrap();
         drop(agent.create_session(&peer.caller, "db").await.unwrap());
-        for kind in [Kind::Path, Kind::Other("a folder"), Kind::Object("a device")] {
+        for kind in [
+            Kind::Path,
+            Kind::Other("a folder"),
+            Kind::Object("a device"),
+        ] {
             let file = Declaration::NotTaken(kind);
             let declared = agent.declare(&peer.caller, "db", 1, file).await.unwrap();
             let check = found(&declared.report, "file-kind");
@@ -612,7 +616,12 @@ fn where_nothing_is_named_the_boot_loaders_entry_is_taken() {
         let check = found(&report, "target-entry");
         assert!(!report.ok && check.found.contains("nobody"), "{check:?}");
         // Nothing is said of an image that nobody knows.
-        assert!(report.checks.iter().all(|check| check.name != "target-image"));
+        assert!(
+            report
+                .checks
+                .iter()
+                .all(|check| check.name != "target-image")
+        );
     });
 }
 

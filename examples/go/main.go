@@ -1,0 +1,206 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+
+// Counts how often it was started, over any number of kernels.
+package main
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"time"
+	"unsafe"
+)
+
+const (
+	name  = "counter"
+	token = 1
+)
+
+// A connection to luod: JSON with a zero byte behind it, and descriptors beside it.
+type agent struct {
+	*net.UnixConn
+	buffer []byte
+	fds    []int
+}
+
+// The error of an answer that came too late. The next event says why.
+var errLate = errors.New("nothing waits for this answer any more")
+
+func (a *agent) call(method string, parameters, reply any, fds ...int) error {
+	method = "org.liveupdate.Client." + method
+	message, err := json.Marshal(map[string]any{"method": method, "parameters": parameters})
+	if err != nil {
+		return err
+	}
+	var along []byte
+	if len(fds) > 0 {
+		along = syscall.UnixRights(fds...)
+	}
+	if _, _, err := a.WriteMsgUnix(append(message, 0), along, nil); err != nil {
+		return err
+	}
+	message, err = a.receive()
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Error      string
+		Parameters json.RawMessage
+	}{Parameters: []byte("{}")}
+	if err := json.Unmarshal(message, &answer); err != nil {
+		return err
+	}
+	switch {
+	case strings.HasSuffix(answer.Error, ".NotExpected"):
+		return errLate
+	case answer.Error != "":
+		log.Fatalf("%s: %s %s", method, answer.Error, answer.Parameters)
+	case reply != nil:
+		return json.Unmarshal(answer.Parameters, reply)
+	}
+	return nil
+}
+
+func (a *agent) receive() ([]byte, error) {
+	for {
+		if end := bytes.IndexByte(a.buffer, 0); end >= 0 {
+			message := a.buffer[:end]
+			a.buffer = a.buffer[end+1:]
+			return message, nil
+		}
+		part, along := make([]byte, 65536), make([]byte, 64)
+		read, alongRead, _, _, err := a.ReadMsgUnix(part, along)
+		if err == nil && read == 0 {
+			err = io.EOF
+		}
+		if err != nil {
+			return nil, err
+		}
+		a.buffer = append(a.buffer, part[:read]...)
+		messages, err := syscall.ParseSocketControlMessage(along[:alongRead])
+		if err != nil {
+			return nil, err
+		}
+		for i := range messages {
+			fds, err := syscall.ParseUnixRights(&messages[i])
+			if err != nil {
+				return nil, err
+			}
+			a.fds = append(a.fds, fds...)
+		}
+	}
+}
+
+// The descriptor that came with the last answer.
+func (a *agent) taken() int {
+	fd := a.fds[len(a.fds)-1]
+	a.fds = nil
+	syscall.CloseOnExec(fd)
+	return fd
+}
+
+// Registers, and says which sessions of the previous kernel can be claimed.
+func register() (*agent, []string, error) {
+	folder := os.Getenv("LUOD_RUNTIME_DIRECTORY")
+	if folder == "" {
+		folder = "/run/luod"
+	}
+	address := &net.UnixAddr{Net: "unix", Name: folder + "/client"}
+	connection, err := net.DialUnix("unix", nil, address)
+	if err != nil {
+		return nil, nil, err
+	}
+	a := &agent{UnixConn: connection}
+	var registered struct{ Claimable []string }
+	err = a.call("Register", map[string]any{"workload": name, "needs": []string{}}, &registered)
+	return a, registered.Claimable, err
+}
+
+// Preserves a file in a session (PRESERVE_FD), or takes it back (RETRIEVE_FD).
+func ioctl(session int, command uintptr, fd int) int {
+	argument := struct {
+		size  uint32
+		fd    int32
+		token uint64
+	}{16, int32(fd), token}
+	pointer := uintptr(unsafe.Pointer(&argument))
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(session), command, pointer)
+	if errno != 0 {
+		log.Fatalf("ioctl %#x: %v", command, errno)
+	}
+	return int(argument.fd)
+}
+
+// Memory of a page, in a file without a name.
+func memory() int {
+	number := map[string]uintptr{"amd64": 319, "arm64": 279, "riscv64": 279}[runtime.GOARCH]
+	label := []byte("starts\x00")
+	fd, _, errno := syscall.Syscall(number, uintptr(unsafe.Pointer(&label[0])), 1, 0)
+	if errno != 0 {
+		log.Fatal("memfd_create: ", errno)
+	}
+	must(syscall.Ftruncate(int(fd), 4096))
+	return int(fd)
+}
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+func main() {
+	const preserve, retrieve = 0xba40, 0xba41
+	a, claimable, err := register()
+	must(err)
+	var file int
+	if len(claimable) > 0 {
+		must(a.call("Claim", map[string]any{"session": name}, nil))
+		session := a.taken()
+		file = ioctl(session, retrieve, -1)
+		must(a.call("Restored", struct{}{}, nil))
+		must(a.call("FinishSession", map[string]any{"name": name}, nil))
+		must(syscall.Close(session))
+	} else {
+		file = memory()
+	}
+	starts, err := syscall.Mmap(file, 0, 4096, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	must(err)
+	count := binary.LittleEndian.Uint64(starts) + 1
+	binary.LittleEndian.PutUint64(starts, count)
+	fmt.Println("start", count)
+
+	must(a.call("CreateSession", map[string]any{"name": name}, nil))
+	session := a.taken()
+	ioctl(session, preserve, file)
+	for {
+		var next struct {
+			Event *struct{ Kind, Update string }
+		}
+		err := a.call("NextEvent", struct{}{}, &next)
+		if err == nil && next.Event != nil && next.Event.Kind != "cancel" {
+			// Before an answer to a freeze, a program that serves others stops doing so.
+			answer := map[string]any{"update": next.Event.Update, "step": next.Event.Kind, "veto": nil}
+			err = a.call("Answer", answer, nil)
+		}
+		// Without the agent it runs on: the session is still there, and luod starts again.
+		for err != nil && err != errLate {
+			time.Sleep(100 * time.Millisecond)
+			again, _, failed := register()
+			if err = failed; err == nil {
+				a.Close()
+				a = again
+				err = a.call("AttachSession", map[string]any{"name": name}, nil, session)
+			}
+		}
+	}
+}

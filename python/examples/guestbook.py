@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: MIT OR Apache-2.0
+"""A guest book that is kept in memory: who opens its FIFO is a visitor."""
+
+import mmap
+import os
+
+from luo_client import FREEZE, PREPARE, AgentGone, Late, Workload
+
+TOKEN = 1
+
+workload = Workload.register("guestbook")
+if "guestbook" in workload.claimable:
+    # After the jump: the memory comes back.
+    session, _ = workload.claim("guestbook")
+    memory = session.retrieve(TOKEN)
+    workload.restored()
+    workload.finish_session("guestbook")
+else:
+    # A first start: memory that can be preserved.
+    memory = os.memfd_create("guestbook")
+    os.ftruncate(memory, mmap.PAGESIZE)
+
+book = mmap.mmap(memory, mmap.PAGESIZE)
+visitors = int.from_bytes(book[:8], "little") + 100
+book[:8] = visitors.to_bytes(8, "little")
+print("visitors so far:", visitors, flush=True)
+
+workload.create_session("guestbook").preserve(memory, TOKEN)
+while True:
+    try:
+        event = workload.next_event()
+        if event.kind in (PREPARE, FREEZE):
+            # Before an answer to a freeze a real guest book would close its door.
+            workload.ready(event)
+    except Late:
+        pass  # The answer crossed with a cancel, which is the next event.
+    except AgentGone:
+        workload.reconnect()
