@@ -37,7 +37,11 @@ var errLate = errors.New("nothing waits for this answer any more")
 
 func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	method = "org.liveupdate.Client." + method
-	message, err := json.Marshal(map[string]any{"method": method, "parameters": parameters})
+	asked := map[string]any{"method": method}
+	if parameters != nil {
+		asked["parameters"] = parameters
+	}
+	message, err := json.Marshal(asked)
 	if err != nil {
 		return err
 	}
@@ -167,7 +171,7 @@ func main() {
 		must(a.call("Claim", map[string]any{"session": name}, nil))
 		session := a.taken()
 		file = ioctl(session, retrieve, -1)
-		must(a.call("Restored", struct{}{}, nil))
+		must(a.call("Restored", nil, nil))
 		must(a.call("FinishSession", map[string]any{"name": name}, nil))
 		must(syscall.Close(session))
 	} else {
@@ -186,7 +190,7 @@ func main() {
 		var next struct {
 			Event *struct{ Kind, Update string }
 		}
-		err := a.call("NextEvent", struct{}{}, &next)
+		err := a.call("NextEvent", nil, &next)
 		if err == nil && next.Event != nil && next.Event.Kind != "cancel" {
 			// Before an answer to a freeze, a program that serves others stops doing so.
 			answer := map[string]any{"update": next.Event.Update, "step": next.Event.Kind, "veto": nil}

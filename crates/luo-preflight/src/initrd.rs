@@ -111,7 +111,7 @@ mod tests {
         let (mut file, length) = together(&[&odd, &microcode]).unwrap().unwrap();
         let mut all = String::new();
         file.read_to_string(&mut all).unwrap();
-        assert_eq!(all, "070702 odd\0\0070701 microcode");
+        assert_eq!(all, "070702 odd\0\x00070701 microcode");
         assert_eq!(length, 28);
         assert!(together(&[]).unwrap().is_none());
         let (path, why) = together(&[&odd, &bad]).unwrap_err();

@@ -24,7 +24,7 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 15] = [
+const TESTS: [(&str, &str); 18] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -35,11 +35,14 @@ const TESTS: [(&str, &str); 15] = [
     ("core unit", "crates/luo-core/src"),
     ("luoctl", "crates/luoctl/tests"),
     ("luoctl unit", "crates/luoctl/src"),
+    ("luo-sys unit", "crates/luo-sys/src"),
     ("luod", "crates/luod/tests"),
     ("luod unit", "crates/luod/src"),
     ("preflight", "crates/luo-preflight/tests"),
     ("preflight unit", "crates/luo-preflight/src"),
     ("sim", "crates/luo-sim/tests"),
+    ("sim unit", "crates/luo-sim/src"),
+    ("xtask unit", "xtask/src"),
 ];
 
 /// The other ones: the suite's cases, scenarios of virtual machines, scenes.

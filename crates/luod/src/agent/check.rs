@@ -3,6 +3,7 @@
 //! that workloads have declared. The crate `luo-preflight` judges.
 
 use std::fs;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -226,16 +227,20 @@ impl Agent {
 
     /// Whether the device can be had. Who has it keeps the update from beginning.
     async fn check_device(&self) -> Option<Check> {
-        if let Err(why) = self.heed_hang("the kernel") {
-            return Some(Check {
-                name: "running-device".to_owned(),
-                status: CheckStatus::Failed,
-                found: why.to_string(),
-                remedy: Some("`dmesg` may say what it waits for".to_owned()),
-            });
-        }
-        let free = self.kernel.run(|kernel| kernel.is_free()).await;
-        let why = free.err()?;
+        let why = match self
+            .ask_kernel("the kernel", |kernel| kernel.is_free())
+            .await
+        {
+            Ok(free) => free.err()?,
+            Err(hangs) => {
+                return Some(Check {
+                    name: "running-device".to_owned(),
+                    status: CheckStatus::Failed,
+                    found: hangs.to_string(),
+                    remedy: Some("`dmesg` may say what it waits for".to_owned()),
+                });
+            }
+        };
         let root = self.config().checks.root.clone();
         let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
         let holders = holders.unwrap_or_default();
@@ -307,9 +312,9 @@ impl Agent {
         if self.probe.orchestrator != Orchestrator::Contract {
             return None;
         }
-        let all = self.kernel.run(|kernel| kernel.participants()).await;
+        let asked = self.ask_kernel("LIST_PARTICIPANTS", |kernel| kernel.participants());
         // Why it cannot be asked is told by another check.
-        all.ok().flatten()
+        asked.await.ok()?.ok().flatten()
     }
 
     /// The workloads that are connected, with their control groups, and the bytes of what

@@ -17,7 +17,7 @@ use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::Kernel;
 
-/// How long an update that is off waits for the kernel.
+/// How long the kernel is waited for where no update depends on its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Agent {
@@ -48,6 +48,22 @@ impl Agent {
         self.in_time(call, self.kernel.run(job)).await??;
         self.note(TimelineKind::Kernel, Line::text(what).took(begun.elapsed()));
         Ok(())
+    }
+
+    /// Asks the kernel for something that changes nothing. Who asks is not kept waiting by a
+    /// call that hangs.
+    pub(super) async fn ask_kernel<T: Send + 'static>(
+        &self,
+        call: &str,
+        question: impl FnOnce(&mut dyn Kernel) -> T + Send + 'static,
+    ) -> Result<T, Failed> {
+        self.heed_hang(call)?;
+        let patience = PATIENCE.min(self.config().kernel_deadline.0);
+        tokio::select! {
+            biased;
+            told = self.kernel.run(question) => Ok(told),
+            () = after(patience) => Err(Failed::busy(call)),
+        }
     }
 
     /// Has the kernel undo its part of an update, and waits for that as long as it makes sense.

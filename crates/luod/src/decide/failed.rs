@@ -179,6 +179,18 @@ impl Failed {
         }
     }
 
+    /// A question that the kernel's thread does not get to.
+    #[must_use]
+    pub fn busy(call: &str) -> Self {
+        Self {
+            call: call.to_owned(),
+            errno: Errno::EBUSY,
+            message: "the kernel is at work on something else, or hangs in it: try again; \
+                      `dmesg` may say what it waits for"
+                .to_owned(),
+        }
+    }
+
     /// A failure with a file.
     #[must_use]
     pub fn io(what: &str, why: &std::io::Error) -> Self {

@@ -5,8 +5,8 @@
 //! | file | concern |
 //! |---|---|
 //! | `interface` | [`Kernel`], the trait: all that the agent asks of a kernel |
-//! | `image` | loading the kernel to jump into |
 //! | `target` | what the boot loader's entry says of the target |
+//! | `image` | loading the kernel to jump into |
 //! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
 //! | `worker` | the thread |
 //!

@@ -101,6 +101,9 @@ fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
             .await
             .unwrap_err();
         assert!(matches!(refused, Error::Kernel { .. }), "{refused}");
+        let link = Declaration::NotTaken(Kind::Path);
+        let told = world.agent.declare(&peer.caller, "db.ram", 9, link).await;
+        told.expect("who declares is answered");
         drop(gate);
         until(|| world.agent.heed_hang("x").is_ok()).await;
         let prepare = world.agent.prepare(&world.target);
@@ -117,6 +120,8 @@ fn a_step_of_the_kernel_has_a_deadline() {
         config.kernel_deadline = Seconds(Duration::from_millis(50));
         world.agent.config.replace(Rc::new(config));
         let gate = world.hold().await;
+        // Who only asks something is answered meanwhile.
+        world.agent.check_kind("db.ram", 9, Kind::Path).await;
         let late = world.agent.freeze().await.unwrap_err();
         assert!(late.to_string().contains("within 0.05 s"), "{late}");
         assert_eq!(peer.heard().await.kind, EventKind::Cancel);
