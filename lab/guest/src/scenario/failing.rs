@@ -58,8 +58,8 @@ pub(crate) fn run(_guest: &Guest) -> Result<()> {
         ("preserve-fd", Box::new(|| preserved(&session, &file))),
         ("add-dependency", Box::new(|| needs(&session))),
         ("fd-preserve", Box::new(|| registered(&device, &file))),
-        ("prepare", Box::new(|| prepared(&device))),
-        ("freeze", Box::new(|| frozen(&device))),
+        ("prepare", Box::new(|| prepared(&device, &file))),
+        ("freeze", Box::new(|| frozen(&device, &file))),
         ("list-sessions", Box::new(|| listed(&device))),
     ];
     for (call, once) in calls {
@@ -160,21 +160,26 @@ fn registered(device: &Device, file: &File) -> Result<luo_sys::Result<()>> {
     Ok(result.map(drop))
 }
 
-fn prepared(device: &Device) -> Result<luo_sys::Result<()>> {
+/// A file of the device's is preserved in prepare.
+fn prepared(device: &Device, file: &File) -> Result<luo_sys::Result<()>> {
+    let token = device.fd_preserve(file)?;
     let result = watched(|| device.prepare())?;
     if result.is_ok() {
         device.cancel()?;
     }
+    device.fd_unpreserve(token)?;
     Ok(result)
 }
 
-fn frozen(device: &Device) -> Result<luo_sys::Result<()>> {
+fn frozen(device: &Device, file: &File) -> Result<luo_sys::Result<()>> {
+    let token = device.fd_preserve(file)?;
     device.prepare()?;
     let result = watched(|| device.freeze())?;
     // A freeze that fails takes the prepare back, too.
     if result.is_ok() {
         device.cancel()?;
     }
+    device.fd_unpreserve(token)?;
     Ok(result)
 }
 
