@@ -22,6 +22,9 @@ pub(crate) enum Command {
         /// The kernel tree's selftests, too
         #[arg(long)]
         selftests: bool,
+        /// The guest's programs, too
+        #[arg(long)]
+        programs: bool,
     },
     /// Remove kernels and the build folder
     Clean {
@@ -42,6 +45,7 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
         Command::Prepare {
             variants,
             selftests,
+            programs,
         } => {
             // First what the checks of cargo need.
             if selftests {
@@ -49,6 +53,9 @@ pub(crate) fn run(lab: &Lab, command: Command) -> Result<bool> {
             }
             let names: Vec<_> = variants.iter().map(String::as_str).collect();
             lab.kernels(&names)?;
+            if programs {
+                lab.programs()?;
+            }
         }
         Command::Clean { all } => lab.clean(all)?,
     }

@@ -58,8 +58,12 @@ pub fn build(cache: &Cache, repo: &Path) -> Result<Programs> {
     ]);
     command.arg(&target).current_dir(repo);
     command
-        .env("RUSTFLAGS", "-C target-feature=+crt-static")
-        // Each kexec copies them twice and adds up a checksum over them twice.
+        // Each kexec copies them twice and adds up a checksum over them twice: they are small.
+        .env(
+            "RUSTFLAGS",
+            "-C target-feature=+crt-static -C relocation-model=static -C force-unwind-tables=no",
+        )
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "s")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     let mut step = Step::counting("compile the guest's programs", Unit::Things("crates"), None);

@@ -94,7 +94,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
 }
 
 /// The scenes of `luo-scenes`: the agent and several workloads.
-fn scenes(on: &'static str, first: &'static str, next: &'static str) -> Scenario {
+fn scenes(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
     /// Scenes, each over a kexec of its own.
     const SCENES: u32 = 8;
     Scenario {
@@ -106,6 +106,7 @@ fn scenes(on: &'static str, first: &'static str, next: &'static str) -> Scenario
             named: &[],
             kexecs: Some(SCENES),
         },
+        cost,
         ..scenario(
             &format!("scenes-{on}"),
             "scenes",
@@ -119,6 +120,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
     Scenario {
         needs: &[Artifact::SystemdRoot(Release::Stable)],
         next: vec!["rust-next", "rust"],
+        cost: 125,
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
             cases: 24,
@@ -346,8 +348,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             .kexec("rust", "rust-next")
             .cases(24)
         },
-        scenes("rust", "rust", "rust-next"),
-        scenes("c", "c", "c"),
+        scenes("rust", "rust", "rust-next", 84),
+        scenes("c", "c", "c", 77),
         chain("chain", kexecs),
         Scenario {
             when: When::All,

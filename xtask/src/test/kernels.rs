@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Kernels are compiled beside the checks of cargo, by a process of their own: they take
-//! longest on a fresh machine, and compiling, linking and testing leave gaps that another
-//! can fill.
+//! Kernels, and what runs on them, are compiled beside the checks of cargo, by a process of
+//! their own: they take longest on a fresh machine, and linking, testing and fuzzing leave
+//! gaps that another can fill.
 
 use std::env;
 use std::process::Command;
@@ -37,7 +37,7 @@ impl Beside {
         let Some(process) = self.0 else {
             return Ok(());
         };
-        let mut step = Step::new("wait for kernels");
+        let mut step = Step::new("wait for kernels and programs");
         match process.wait(&mut step)? {
             true => step.done(),
             false => step.done_with("not all could be built"),
@@ -59,6 +59,9 @@ fn try_start(lab: &Lab, scenarios: &[Scenario], selftests: bool) -> Result<Optio
     command.args(["kernel", "prepare"]).args(variants);
     if selftests {
         command.arg("--selftests");
+    }
+    if !scenarios.is_empty() {
+        command.arg("--programs");
     }
     let log = lab.cache.log("kernels-beside");
     let process = Background::start(&command, &log)?;

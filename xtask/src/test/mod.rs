@@ -118,11 +118,11 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
 
     report.stage(Stage::Machines, |report| match beside {
         Some(beside) => {
+            beside.wait()?;
             if !scenarios.is_empty() {
                 // Whoever cannot be booted without them says why they are not there.
                 let _ = lab.programs();
             }
-            beside.wait()?;
             machines::run(lab, &scenarios, args.jobs, report)
         }
         None => {
