@@ -18,7 +18,8 @@ use rustix::process::{Pid, Signal};
 
 use crate::case::Luggage;
 use crate::check::name;
-use crate::waiting::{Call, sleeps_in, until};
+use crate::patience::until;
+use crate::waiting::{Call, sleeps_in};
 
 /// The first argument that makes a program such a process.
 pub const ARGUMENT: &str = "--conformance-child";

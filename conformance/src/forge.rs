@@ -17,7 +17,7 @@ use luo_sys::{Errno, test_driver};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::check::{same, skip};
-use crate::waiting::{PATIENCE, until};
+use crate::patience::{PATIENCE, until};
 
 /// The device node.
 pub const DEVICE: &str = "/dev/luo_forge";

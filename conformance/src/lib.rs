@@ -35,6 +35,7 @@ pub mod journey;
 pub mod kmsg;
 pub mod look;
 pub mod participant;
+mod patience;
 pub mod results;
 pub mod run;
 mod topics;

@@ -6,15 +6,12 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::sync::mpsc;
 use std::thread::{Scope, ScopedJoinHandle};
-use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use crate::check::seen;
 use crate::forge;
-
-/// How long something may take that must happen: far longer than it takes.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+use crate::patience::until;
 
 /// A system call, as far as it is recognised from outside.
 #[derive(Clone, Copy, Debug)]
@@ -37,19 +34,6 @@ impl Call {
         let seen = seen.and_then(|text| text.strip_prefix("0x"));
         seen.and_then(|text| u64::from_str_radix(text, 16).ok()) == Some(expected)
     }
-}
-
-/// Looks again and again whether something has come about.
-///
-/// # Errors
-/// If it does not, or cannot be seen.
-pub fn until(what: &str, mut seen: impl FnMut() -> Result<bool>) -> Result<()> {
-    let begun = Instant::now();
-    while !seen()? {
-        ensure!(begun.elapsed() < PATIENCE, "{what} does not come about");
-        std::thread::yield_now();
-    }
-    Ok(())
 }
 
 /// Whether a task, by its number, sleeps in a call, which is not answered yet.

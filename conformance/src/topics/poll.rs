@@ -15,7 +15,7 @@ use crate::check::{Absent, device, same, seen};
 use crate::difference::{Differs, Expect, absent, missing, simulated};
 use crate::implementation::Implementation;
 use crate::look::SYSFS;
-use crate::waiting::PATIENCE;
+use crate::patience::PATIENCE;
 
 pub(super) const CASES: &[Case] = &[
     here("device-tells-of-a-change", device_tells).but(&[missing(NO_EVENTS)]),

@@ -23,7 +23,8 @@ use crate::child::{Child, send};
 use crate::difference::{Differs, Expect, missing, simulated};
 use crate::forge::{self, Fault, Hold, ODD, Subsystems};
 use crate::look;
-use crate::waiting::{Call, Caller, PATIENCE, until};
+use crate::patience::{PATIENCE, until};
+use crate::waiting::{Call, Caller};
 
 pub(super) const CASES: &[Case] = &[
     here("prepare-keeps-no-query-waiting", |_| queries(PREPARE)).but(&[missing(NO_EVENTS)]),
