@@ -243,7 +243,7 @@ impl Kernel for Linux {
             Jump::Direct => Err(kexec::execute().into()),
             Jump::Systemctl => {
                 // It would keep this very shutdown from beginning.
-                self.inhibitor = None;
+                self.inhibitor.take().map(Inhibitor::release);
                 shutdown::begin()
             }
         }

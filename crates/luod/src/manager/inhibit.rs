@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
@@ -48,6 +48,24 @@ impl Inhibitor {
         }
     }
 
+    /// Gives the lock back, and waits until the manager has noticed: until then it refuses this
+    /// very process's shutdown, too.
+    pub fn release(self) {
+        let pid = self.child.id().to_string();
+        drop(self);
+        let begun = Instant::now();
+        while begun.elapsed() < PATIENCE {
+            let arguments = ["--list", "--no-legend", "--no-pager"];
+            let asked = Command::new("systemd-inhibit").args(arguments).output();
+            // Who cannot be asked holds nothing up that this could wait for.
+            let is_listed = asked.is_ok_and(|output| lists(&output.stdout, &pid));
+            if !is_listed {
+                return;
+            }
+        }
+        tracing::warn!("systemd-inhibit: the lock is not given back yet");
+    }
+
     /// Runs a program that has the lock once it echoes what it reads.
     fn by(mut command: Command) -> std::io::Result<Self> {
         let mut child = command
@@ -72,6 +90,13 @@ impl Inhibitor {
     }
 }
 
+/// Whether the manager's list has a lock of a process: `luod 0 root 812 systemd-inhibit ...`.
+fn lists(list: &[u8], pid: &str) -> bool {
+    let list = String::from_utf8_lossy(list);
+    let mut lines = list.lines().map(|line| line.split_whitespace().skip(1));
+    lines.any(|mut words| words.any(|word| word == pid))
+}
+
 impl Drop for Inhibitor {
     fn drop(&mut self) {
         self.input = None;
@@ -92,6 +117,15 @@ mod tests {
         assert!(Path::new(&format!("/proc/{pid}")).exists());
         drop(lock);
         assert!(!Path::new(&format!("/proc/{pid}")).exists());
+    }
+
+    #[test]
+    fn a_lock_is_found_in_the_list() {
+        let list = b"luod 0 root 812 systemd-inhibit shutdown a live update block\n\
+                     812 0 root 7 x sleep - delay\n";
+        assert!(lists(list, "812") && lists(list, "7"));
+        assert!(!lists(list, "81") && !lists(b"812 a b 9 c d e f", "812"));
+        assert!(!lists(b"", "812"));
     }
 
     #[test]
