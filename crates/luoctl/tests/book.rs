@@ -50,37 +50,56 @@ fn programs(folder: &Path) -> String {
     format!("{}:{}", bin.display(), std::env::var("PATH").unwrap())
 }
 
-/// The way of docs/walkthrough.md, but for the building: that is this test's.
+/// The folder of somebody who follows docs/walkthrough.md, but for the building: that is this
+/// test's.
+struct Walk {
+    book: String,
+    folder: tempfile::TempDir,
+    path: String,
+}
+
+impl Walk {
+    fn begin() -> Self {
+        let book = project("docs/walkthrough.md");
+        let folder = tempfile::tempdir().unwrap();
+        for (name, language) in [("guestbook.py", "python"), ("machine.sh", "sh")] {
+            fs::write(folder.path().join(name), fenced(&book, language)).unwrap();
+        }
+        let path = programs(folder.path());
+        Self { book, folder, path }
+    }
+
+    /// Runs lines of a shell; gives what they have said, and whether all went well.
+    fn run(&self, lines: &str) -> (String, bool) {
+        let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let output = Command::new("sh")
+            .args(["-e", "-c", lines])
+            .current_dir(self.folder.path())
+            .env("PATH", &self.path)
+            .env("LUO", checkout.canonicalize().unwrap())
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (said, output.status.success())
+    }
+}
+
 #[test]
 fn the_walkthrough_ends_with_a_picture() {
-    let book = project("docs/walkthrough.md");
-    let folder = tempfile::tempdir().unwrap();
-    let save = |name: &str, language| {
-        fs::write(folder.path().join(name), fenced(&book, language)).unwrap();
-    };
-    save("guestbook.py", "python");
-    save("machine.sh", "sh");
-    let lines = book.lines().filter_map(|line| line.strip_prefix("    "));
+    let walk = Walk::begin();
+    let lines = walk.book.lines();
+    let lines = lines.filter_map(|line| line.strip_prefix("    "));
     let is_prose = |line: &&str| line.starts_with(' ') || line.is_empty();
     // Programs and scripts between fences are indented, too.
-    let (_, last) = book.split_once("## 4.").unwrap();
+    let (_, last) = walk.book.split_once("## 4.").unwrap();
     let steps = lines.filter(|line| !is_prose(line) && last.contains(&format!("    {line}\n")));
     let steps: Vec<_> = steps.collect();
     assert_eq!(steps.len(), 2, "{steps:?}");
-    let checkout = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let mut command = Command::new("sh");
-    let output = command
-        .args(["-e", "-c", &steps.join("\n")])
-        .current_dir(folder.path())
-        .env("PATH", programs(folder.path()))
-        .env("LUO", checkout.canonicalize().unwrap())
-        .env("PYTHONDONTWRITEBYTECODE", "1")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let (said, complained) = (text(&output.stdout), text(&output.stderr));
-    assert!(output.status.success(), "{said}{complained}");
+    let (said, is_well) = walk.run(&steps.join("\n"));
+    assert!(is_well, "{said}");
     for words in [
         "visitors so far: 100\n",
         "agreed guestbook",
@@ -89,14 +108,42 @@ fn the_walkthrough_ends_with_a_picture() {
     ] {
         assert!(said.contains(words), "'{words}' in {said}");
     }
-    let picture = fs::read_to_string(folder.path().join("update.svg")).unwrap();
+    let picture = fs::read_to_string(walk.folder.path().join("update.svg")).unwrap();
     for words in ["<svg", "guestbook", "blackout", "</svg>"] {
         assert!(picture.contains(words), "'{words}' in {picture}");
     }
     // It can be built as the first lines say.
     for name in ["luod", "luoctl", "luo-sim"] {
-        assert!(book.contains(&format!("--package {name}")), "{name}");
+        let package = format!("--package {name}");
+        assert!(walk.book.contains(&package), "{name}");
     }
+}
+
+/// What goes wrong on purpose ends, and says what was promised.
+#[test]
+fn what_else_the_walkthrough_tries_ends_as_it_says() {
+    let walk = Walk::begin();
+    let (_, rest) = walk.book.split_once("## What else to try").unwrap();
+    let quoted = rest.split('`').skip(1).step_by(2);
+    let tries: Vec<_> = quoted
+        .filter(|words| words.starts_with("luo-sim run --fault"))
+        .collect();
+    let [crash, flip] = tries.as_slice() else {
+        panic!("{tries:?}");
+    };
+    let (said, _) = walk.run("luo-sim system system");
+    assert!(said.is_empty(), "{said}");
+    let (said, is_well) = walk.run(crash);
+    assert!(is_well, "{said}");
+    let visitors: Vec<_> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("visitors so far: "))
+        .collect();
+    assert_eq!(visitors, ["100", "100", "200"], "{said}");
+    fs::remove_dir_all(walk.folder.path().join("run")).unwrap();
+    let (said, is_well) = walk.run(flip);
+    assert!(!is_well, "{said}");
+    assert!(said.contains("could not be taken over"), "{said}");
 }
 
 /// systemd's own client of Varlink speaks with luod as the book says.
