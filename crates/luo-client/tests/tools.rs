@@ -200,6 +200,7 @@ fn whoever_looks_sees() {
         peer.reply(History {
             updates: vec![],
             problems: None,
+            unwritten: None,
         });
         let (call, _) = peer.next::<Method>().unwrap();
         assert!(matches!(call.method(), Method::Watch) && call.more());

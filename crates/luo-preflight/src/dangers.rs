@@ -70,6 +70,9 @@ pub fn checks(
             }
             ("rd.break", _) => Some(no_services("rd.break")),
             ("liveupdate_unclaimed", Some("discard")) => Some(discarded()),
+            ("nokexec", _) | ("sysctl.kernel.kexec_load_disabled", Some("1")) => {
+                Some(the_last(name))
+            }
             (word, None) if WITHOUT_SERVICES_WORDS.contains(&word) => Some(no_services(word)),
             _ => None,
         }
@@ -112,6 +115,17 @@ fn no_services(word: &str) -> Check {
     warning(
         NAME,
         format!("{word}: the target starts no services, and nobody takes back what is preserved"),
+        &format!("remove {word} from the command line"),
+    )
+}
+
+fn the_last(word: &str) -> Check {
+    warning(
+        NAME,
+        format!(
+            "{word}: the target loads no kernel itself, so the update after this one takes a \
+             normal boot"
+        ),
         &format!("remove {word} from the command line"),
     )
 }
@@ -183,5 +197,13 @@ mod tests {
         assert!(statuses("systemd.unit=multi-user.target", "").is_empty());
         assert_eq!(statuses("liveupdate_unclaimed=discard", ""), [Warning]);
         assert!(statuses("liveupdate_unclaimed=carry quiet", "").is_empty());
+    }
+
+    #[test]
+    fn a_target_that_loads_no_kernel_is_the_last() {
+        for line in ["nokexec", "sysctl.kernel.kexec_load_disabled=1"] {
+            assert_eq!(statuses(line, line), [Warning], "{line}");
+        }
+        assert!(statuses("sysctl.kernel.kexec_load_disabled=0", "").is_empty());
     }
 }

@@ -67,6 +67,9 @@ pub struct History {
     /// What of the history cannot be read, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub problems: Option<Vec<String>>,
+    /// How many of the updates are in the agent's memory only: the disk does not take them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unwritten: Option<i64>,
 }
 
 /// One of the many answers to [`Method::Watch`].

@@ -68,7 +68,10 @@ impl Exit {
                 "a check failed, or an update was refused, vetoed or cancelled; all is as before",
             ),
             Self::Usage => (64, "the command line makes no sense"),
-            Self::Damaged => (65, "the history cannot be read"),
+            Self::Damaged => (
+                65,
+                "the history cannot be read, or the disk does not take all of it",
+            ),
             Self::NotFound => (66, "there is no such session, workload or update"),
             Self::Unavailable => (69, "the agent cannot be reached, or was lost"),
             Self::Internal => (70, "a fault of luoctl itself"),

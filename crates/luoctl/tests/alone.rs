@@ -100,6 +100,11 @@ fn a_history_that_cannot_be_read_is_not_an_empty_one() {
     let output = history(&json!({ "updates": [update], "problems": ["line 4: junk"] }));
     ends_with(&output, Exit::Done, &["line 4: junk"]);
     assert!(text(&output.stdout).contains("u-1"));
+
+    let full = "update u-1 could not be written down";
+    let output = history(&json!({ "updates": [update], "problems": [full], "unwritten": 1 }));
+    ends_with(&output, Exit::Damaged, &[full]);
+    assert!(text(&output.stdout).contains("u-1"));
 }
 
 /// How a process stands, as proc(5) has it.

@@ -107,6 +107,20 @@ fn packages_name_files_that_are_there() {
         let assets = all.flat_map(|deb| deb["assets"].as_array().unwrap());
         let assets: Vec<_> = assets.collect();
         assert!(assets.len() > 3, "{package}");
+        let licence = deb["license-file"][0].as_str().unwrap();
+        let licence = fs::read_to_string(folder.join(package).join(licence)).unwrap();
+        assert!(
+            licence.starts_with("Format: https://www.debian.org/"),
+            "{package}"
+        );
+        let changelogs = assets.iter().filter(|asset| {
+            let place = asset[1].as_str().unwrap();
+            place.starts_with("usr/share/doc/") && place.ends_with("/changelog")
+        });
+        let packages = 1 + deb
+            .get("variants")
+            .map_or(0, |all| all.as_table().unwrap().len());
+        assert_eq!(changelogs.count(), packages, "{package}");
         for asset in assets {
             let source = asset[0].as_str().unwrap();
             let is_built = source.starts_with("target/") || source.starts_with("../../target/");
@@ -185,6 +199,62 @@ fn promtool_agrees_with_the_alerts() {
         let ended = ended.expect("promtool is not installed");
         assert!(ended.status.success(), "{ended:?}");
     }
+}
+
+/// What is said of a crate where crates are looked for.
+#[test]
+fn each_crate_says_what_it_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut crates = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path().join("Cargo.toml");
+        if path.ends_with("luo-testhost/Cargo.toml") {
+            // It is for the tests of this project alone.
+            continue;
+        }
+        let manifest: toml::Table = fs::read_to_string(&path).unwrap().parse().unwrap();
+        for key in [
+            "description",
+            "license",
+            "readme",
+            "keywords",
+            "categories",
+            "rust-version",
+            "version",
+        ] {
+            let is_said = manifest["package"].get(key).is_some();
+            assert!(is_said, "{}: {key}", path.display());
+        }
+        crates += 1;
+    }
+    assert!(crates > 10, "only {crates}");
+}
+
+/// What takes the newest compiler is said in the first lines that a reader sees.
+#[test]
+fn the_readme_says_which_rust_builds_all() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let newest = [
+        "xtask",
+        "lab",
+        "crates/luod",
+        "crates/luo-sim",
+        "conformance",
+    ]
+    .map(|of| {
+        let text = fs::read_to_string(root.join(of).join("Cargo.toml")).unwrap();
+        let manifest: toml::Table = text.parse().unwrap();
+        let version = manifest["package"]["rust-version"]
+            .as_str()
+            .map(str::to_owned);
+        let minor = version.and_then(|all| all.strip_prefix("1.")?.parse::<u32>().ok());
+        // What is inherited is the least of all.
+        minor.unwrap_or(0)
+    });
+    let newest = newest.into_iter().max().unwrap();
+    let readme = fs::read_to_string(root.join("README.md")).unwrap();
+    let first: String = readme.lines().take(12).collect::<Vec<_>>().join(" ");
+    assert!(first.contains(&format!("Rust 1.{newest}")), "{first}");
 }
 
 /// What `cargo install` would install of this project: no program of a test.

@@ -63,6 +63,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         Some(_) => ALL,
     };
     let past = status.past(most)?;
+    let is_kept = past.unwritten.is_none();
     let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
     if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
         updates.retain(|entry| entry.update.starts_with(id));
@@ -85,7 +86,11 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         (None, Some(_), _) => list(&updates, paint),
     };
     context.write(args.output.as_deref(), &text)?;
-    Ok(Exit::Done)
+    Ok(match is_kept {
+        true => Exit::Done,
+        // All was told, and some of it may never be told again.
+        false => Exit::Damaged,
+    })
 }
 
 /// Nothing can be told, and that does not mean that nothing has happened.

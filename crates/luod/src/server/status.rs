@@ -36,6 +36,7 @@ pub(super) async fn dispatch(
             let long = served.long().await?;
             let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
             let history = agent.history().clone();
+            let unwritten = i64::try_from(history.count_unwritten()).unwrap_or(i64::MAX);
             // The file may be long and the disk slow, so another thread reads it.
             let read = tokio::task::spawn_blocking(move || history.last(most)).await;
             let read = read.unwrap_or_else(|why| Err(std::io::Error::other(why)));
@@ -50,7 +51,11 @@ pub(super) async fn dispatch(
             let problems = (!problems.is_empty()).then_some(problems);
             Ok(Some(Ok(Answer {
                 long,
-                ..with(History { updates, problems })
+                ..with(History {
+                    updates,
+                    problems,
+                    unwritten: (unwritten > 0).then_some(unwritten),
+                })
             })))
         }
         Method::Watch if !asked.more => Ok(Some(Err(varlink_service::Error::ExpectedMore.into()))),

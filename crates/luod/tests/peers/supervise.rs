@@ -196,3 +196,22 @@ fn hup_reads_all_again_and_ends_nobody() {
         assert!(started.ends().success());
     }
 }
+
+#[test]
+fn a_second_luod_says_at_once_whom_it_waits_for() {
+    let first = Started::new("", &open_policy(), &[]);
+    first.wait_until_up();
+    let log = first.path("second.log");
+    let said = || fs::read_to_string(&log).unwrap();
+    let mut second = command(first.folder.path(), &[]);
+    let mut second = second.stderr(File::create(&log).unwrap()).spawn().unwrap();
+    until("a word about it", || {
+        said().contains("its end is waited for")
+    });
+    assert!(!said().contains("is up"), "{}", said());
+    // It has the place as soon as that is free.
+    first.signal(Signal::TERM);
+    until("the second", || said().contains("is up"));
+    kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
+    assert!(second.wait().unwrap().success(), "{}", said());
+}
