@@ -13,7 +13,7 @@ use super::tools::{NO_CONTRACT, NO_SYSFS, incoming, memory, retrieve};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
 use crate::difference::{absent, accepts, answers, missing};
-use crate::look::{SYSFS, fdinfo, sysfs};
+use crate::look::{SYSFS, fdinfo, session, sysfs};
 use crate::user::{Delegated, USERS, as_user, without_privileges};
 
 const NO_OWNERS: &str = "mainline knows no owners: whoever may open the device has all sessions";
@@ -42,6 +42,12 @@ pub(super) const CASES: &[Case] = &[
         "the-administrator-takes-a-users-session",
         leave_for_root,
         taken_by_root,
+    )
+    .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
+    shared(
+        "a-finish-tries-its-owners-sessions-alone",
+        leave_needed,
+        tried_by_its_owner,
     )
     .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
     alone("by-parameter", &[parameters_wanted, parameters]).but(&[accepts(NO_OWNERS)]),
@@ -410,6 +416,49 @@ fn taken_by_root(_: &mut Context<'_>) -> Result<()> {
     same("its file", statuses, vec![FileStatus::Incoming])?;
     retrieve(&session, "kept for a user", 1)?;
     Ok(session.finish()?)
+}
+
+/// A file of one user's needs one of another's, who has agreed.
+fn leave_needed(context: &mut Context<'_>) -> Result<()> {
+    // Of all cases that share the jump.
+    let _root = context.device()?;
+    let _delegated = Delegated::new()?;
+    let [one, other] = USERS;
+    let needed = create(other, "needed")?;
+    as_user(other, || {
+        Ok(needed.preserve_fd(memory("needed", 1)?, Token(1))?)
+    })?;
+    let needs = create(one, "needs")?;
+    as_user(one, || {
+        needs.preserve_fd(memory("needs", 1)?, Token(1))?;
+        Ok(needs.add_dependency_of(Token(1), &needed, Token(1))?)
+    })?;
+    context.hold(needed);
+    context.hold(needs);
+    Ok(())
+}
+
+fn tried_by_its_owner(_: &mut Context<'_>) -> Result<()> {
+    // Its first call, which tries everybody's, comes before there is one to try.
+    let root = device()?;
+    let _delegated = Delegated::new()?;
+    let [one, other] = USERS;
+    let known = full(other, "needed");
+    let waits = || Ok::<_, anyhow::Error>(session(&root, Which::Incoming, &known)?.is_some());
+    ensure!(waits()?, "it has not arrived");
+    as_user(other, || {
+        drop(Device::open()?.retrieve_session(&name("needed"))?);
+        Ok(())
+    })?;
+    ensure!(waits()?, "it was finished while it is needed");
+    as_user(one, || {
+        let needs = Device::open()?.retrieve_session(&name("needs"))?;
+        Ok(needs.finish()?)
+    })?;
+    ensure!(waits()?, "another user's FINISH has finished it");
+    as_user(other, || Ok(Device::open()?.state().map(drop)?))?;
+    ensure!(!waits()?, "it is still there");
+    Ok(())
 }
 
 fn parameters_wanted(context: &mut Context<'_>) -> Result<()> {

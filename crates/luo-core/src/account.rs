@@ -35,6 +35,8 @@ pub(crate) struct Account {
     pub(crate) files: u64,
     pub(crate) dependencies: u64,
     pub(crate) bytes: u64,
+    /// A file that a closed session of the user's waited for is gone.
+    pub(crate) retry_wanted: bool,
 }
 
 impl Account {
@@ -48,6 +50,7 @@ impl Account {
             files: 0,
             dependencies: 0,
             bytes: 0,
+            retry_wanted: false,
         }
     }
 

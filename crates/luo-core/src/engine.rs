@@ -27,6 +27,7 @@ use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
 use crate::quota::Quotas;
+use crate::session::scope::Retries;
 use crate::session::{Direction, File, RecordChain, Session, SessionChain, State};
 use crate::table::hash::Hash;
 use crate::table::index::Index;
@@ -69,11 +70,11 @@ pub struct Engine<H: Host> {
     pub(crate) unclaimed: usize,
     /// The previous kernel handed sessions over.
     pub(crate) had_sessions: bool,
-    /// A file that an unfinished session waited for is gone: trying again to
-    /// finish sessions is worth it.
-    pub(crate) retry_wanted: bool,
-    /// Closed sessions are being finished together.
-    pub(crate) gathered: bool,
+    /// Files that unfinished sessions waited for are gone: trying again to finish sessions
+    /// is worth it.
+    pub(crate) retries: Retries,
+    /// Groups of closed sessions that are being finished together: a bit for each.
+    pub(crate) groups: u32,
     pub(crate) files: Slab<kind::File, File<H>>,
     /// Which file needs which.
     pub(crate) graph: Graph,
@@ -144,8 +145,8 @@ impl<H: Host> Engine<H> {
             closed_pending: 0,
             unclaimed: 0,
             had_sessions: false,
-            retry_wanted: false,
-            gathered: false,
+            retries: Retries::NONE,
+            groups: 0,
             files: Slab::new(),
             graph: Graph::new(Hash::new(seed)),
             hash: Hash::new(seed),
@@ -365,7 +366,19 @@ pub(crate) fn files_of<'a, H: Host>(
     list: &List<kind::Session>,
     wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
 ) -> impl Iterator<Item = FileId> + Clone + 'a {
-    let mut session = list.first;
+    let behind = |session: &Session<H>| session.links.next;
+    files_along(sessions, files, list.first, behind, wanted)
+}
+
+/// [`files_of`] a list that is given by its first session and the way to the next.
+pub(crate) fn files_along<'a, H: Host>(
+    sessions: &'a Slab<kind::Session, Session<H>>,
+    files: &'a Slab<kind::File, File<H>>,
+    first: Option<SessionId>,
+    behind: impl Fn(&Session<H>) -> Option<SessionId> + Clone + 'a,
+    wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
+) -> impl Iterator<Item = FileId> + Clone + 'a {
+    let mut session = first;
     let mut file: Option<FileId> = None;
     core::iter::from_fn(move || loop {
         if let Some(id) = file {
@@ -373,7 +386,7 @@ pub(crate) fn files_of<'a, H: Host>(
             return Some(id);
         }
         let current = sessions.get(session?)?;
-        session = current.links.next;
+        session = behind(current);
         if wanted(current) {
             file = current.files.first;
         }

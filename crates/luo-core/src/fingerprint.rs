@@ -39,8 +39,8 @@ impl<H: Host> Engine<H> {
                 self.update.is_moving(),
                 updated,
                 sealed,
-                self.retry_wanted,
-                self.gathered,
+                self.retries.of_any,
+                self.retries.of_no_user,
             ],
             into,
         );
@@ -79,7 +79,9 @@ impl<H: Host> Engine<H> {
     pub fn outline(&self, into: &mut impl Hasher) {
         let wanted = |session: &Session<H>| {
             session.orphan
-                || session.incoming().is_some_and(|incoming| incoming.together)
+                || session
+                    .incoming()
+                    .is_some_and(|incoming| incoming.together.is_some())
                 || session.state == State::CLOSED_PENDING
         };
         self.hash_sessions(into, wanted, |_, _, _| ());
@@ -138,7 +140,7 @@ impl<H: Host> Engine<H> {
                     Way::Incoming(way) => flags(
                         &[
                             way.finished,
-                            way.together,
+                            way.together.is_some(),
                             way.left_behind,
                             way.superseded,
                             way.needed,

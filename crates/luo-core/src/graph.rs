@@ -139,21 +139,16 @@ impl Graph {
 
     /// A file goes: what it needs is forgotten, and those who need it miss it
     /// from now on, under the name `gone`. Needs no memory and O(its edges).
-    ///
-    /// True if the file needed others that are there: each has one dependent
-    /// less.
-    pub(crate) fn remove_node(&mut self, id: FileId, gone: FileName) -> bool {
+    pub(crate) fn remove_node(&mut self, id: FileId, gone: FileName) {
         let Some(node) = self.nodes.get(id) else {
-            return false;
+            return;
         };
         let (mut next, mut dependent) = (node.dependencies.first, node.dependents.first);
-        let mut needed = false;
         while let Some(at) = next {
             let Some(edge) = self.edges.get(at) else {
                 break;
             };
             next = edge.needs.next;
-            needed |= matches!(edge.target, Target::File(_));
             self.remove_edge(at);
         }
         while let Some(at) = dependent {
@@ -166,7 +161,6 @@ impl Graph {
         self.nodes.leave_order(id);
         // The slot is there, so nothing is asked for.
         let _ = self.nodes.slots.set(id.slot, None);
-        needed
     }
 
     /// The target of an edge goes.

@@ -23,6 +23,7 @@ pub(crate) mod register;
 pub(crate) mod remove;
 pub(crate) mod retrieve;
 pub(crate) mod retry;
+pub(crate) mod scope;
 mod together;
 
 use luo_abi::handover::{FILES_PER_BLOCK, SESSIONS_PER_BLOCK};
@@ -147,8 +148,8 @@ pub(crate) struct OutgoingSession<H: Host> {
 pub(crate) struct IncomingSession {
     /// Its files are let go of; only its descriptor is left.
     pub(crate) finished: bool,
-    /// It was closed and is being finished with others, see `together`.
-    pub(crate) together: bool,
+    /// The group of closed sessions that it is being finished with, see `together`.
+    pub(crate) together: Option<u32>,
     /// It is not carried on to the next kernel, because it cannot be.
     pub(crate) left_behind: bool,
     /// It is not carried on, because a new session has its name.

@@ -2,6 +2,7 @@
 //! Whose a session is: in this kernel, in the next, and through one that records no owners.
 
 use luo_abi::errno::Errno;
+use luo_abi::rfc::State;
 use luo_abi::supplement::{KIND_SESSION, SESSION_OF_NOBODY, SESSION_OF_USER};
 use luo_core::ops::{self, Needed};
 use luo_core::{Actor, BadRecord, Error, Quota, Quotas, Refusal, SessionId, SessionName};
@@ -407,4 +408,105 @@ fn a_closed_session_is_restored_for_its_own_user_alone() {
     let other = claim(&host, ROOT, "other").unwrap();
     assert_eq!(host.retrieve(other, 1).unwrap().object, 12);
     assert_eq!(host.retrieve(own, 1).unwrap().object, 11);
+}
+
+/// Alice's file needs one of Bob's, who has shown his session. In the next kernel Bob has
+/// closed it, and it waits.
+fn waits_for_alice() -> (TestHost, SessionId) {
+    let host = TestHost::cold();
+    let bobs = create(&host, BOB, "bobs").unwrap();
+    host.preserve(bobs, 1, 20).unwrap();
+    let own = create(&host, ALICE, "own").unwrap();
+    host.preserve(own, 1, 10).unwrap();
+    ops::add_dependency(&host, ALICE, own, 1, Needed::Of(bobs, 1)).unwrap();
+    for (by, object) in [(BOB, 21), (ROOT, 22)] {
+        let more = create(&host, by, "more").unwrap();
+        host.preserve(more, 1, object).unwrap();
+    }
+    let host = TestHost::opened(host.update());
+    let bobs = claim(&host, BOB, "bobs").unwrap();
+    assert!(matches!(host.close(bobs), Err(Error::Needed { .. })));
+    let own = claim(&host, ALICE, "own").unwrap();
+    host.take_log();
+    (host, own)
+}
+
+/// Objects whose handlers were asked whether they let go.
+fn asked(host: &TestHost) -> Vec<String> {
+    let log = host.take_log();
+    log.into_iter()
+        .filter_map(|line| Some(line.strip_prefix("can_finish ")?.to_owned()))
+        .collect()
+}
+
+#[test]
+fn a_finish_runs_no_handler_of_another_owners_session() {
+    let (host, own) = waits_for_alice();
+    host.finish(own).unwrap();
+    assert_eq!(asked(&host), ["10"]);
+    let more = claim(&host, ROOT, "more").unwrap();
+    host.finish(more).unwrap();
+    assert_eq!(asked(&host), ["22"]);
+    // Bob's next one finds it.
+    let more = claim(&host, BOB, "more").unwrap();
+    host.finish(more).unwrap();
+    assert_eq!(asked(&host), ["21", "20"]);
+    assert_eq!(host.state(), State::Normal);
+}
+
+#[test]
+fn a_close_runs_no_handler_of_another_owners_session() {
+    let (host, own) = waits_for_alice();
+    host.close(own).unwrap();
+    assert_eq!(asked(&host), ["10"]);
+    let catch_up = |by| ops::catch_up(&host, by, |_| ()).unwrap();
+    assert_eq!(catch_up(ALICE).closed_pending, 0);
+    assert_eq!(asked(&host), [""; 0]);
+    assert_eq!(catch_up(BOB).closed_pending, 0);
+    assert_eq!(asked(&host), ["20"]);
+}
+
+#[test]
+fn the_administrators_first_call_tries_everybodys() {
+    let (host, own) = waits_for_alice();
+    host.close(own).unwrap();
+    assert_eq!(asked(&host), ["10"]);
+    host.open().unwrap();
+    assert_eq!(asked(&host), ["20"]);
+}
+
+/// Two sessions of each that need each other: they are finished in one go, while a handler
+/// of another owner's takes its time.
+#[test]
+fn groups_of_several_owners_are_finished_side_by_side() {
+    let host = TestHost::cold();
+    for (by, first) in [(ALICE, 10), (BOB, 20)] {
+        let [one, two] = ["one", "two"].map(|text| create(&host, by, text).unwrap());
+        for (id, object) in [(one, first), (two, first + 2)] {
+            host.preserve(id, 1, object).unwrap();
+            host.preserve(id, 2, object + 1).unwrap();
+        }
+        let add = |id, on| ops::add_dependency(&host, by, id, 1, Needed::Of(on, 2));
+        add(one, two).unwrap();
+        add(two, one).unwrap();
+    }
+    let host = TestHost::opened(host.update());
+    let close = |by, text: &str| {
+        let id = claim(&host, by, text).unwrap();
+        let _ = host.close(id);
+    };
+    close(ALICE, "one");
+    close(BOB, "one");
+    let bobs = claim(&host, BOB, "two").unwrap();
+    let mut closed = false;
+    host.set_hook(move |host, call, object| {
+        // Alice's are a group already.
+        let in_group = ops::list_sessions(host, ALICE, 0, 0, 9).unwrap().total == 2;
+        if call == Call::Finish && object < 20 && in_group && !closed {
+            closed = true;
+            host.close(bobs).unwrap();
+        }
+    });
+    close(ALICE, "two");
+    assert_eq!((host.visible().incoming, host.state()), (0, State::Normal));
 }

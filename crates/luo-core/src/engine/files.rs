@@ -116,8 +116,11 @@ impl<H: Host> Engine<H> {
         let name = self.file_name(id)?;
         let (owner, direction) = self.kind_of(session)?;
         self.unindex_object(id);
+        if direction == Direction::Incoming && self.closed_pending > 0 {
+            self.want_retries_of_needed(id);
+        }
         let edges = self.graph.edge_count();
-        let freed = self.graph.remove_node(id, name);
+        self.graph.remove_node(id, name);
         // What it needed.
         let gone = edges.saturating_sub(self.graph.edge_count());
         self.count_dependencies(session, |count| count.saturating_sub(gone));
@@ -131,9 +134,6 @@ impl<H: Host> Engine<H> {
                 self.files_of_device = self.files_of_device.saturating_sub(1);
             }
             (Direction::Incoming, _) => {}
-        }
-        if freed && direction == Direction::Incoming && self.closed_pending > 0 {
-            self.retry_wanted = true;
         }
         let hash = self.token_hash(session, token);
         self.tokens.remove(hash, id.slot);

@@ -116,8 +116,7 @@ impl Model {
         Ok(())
     }
 
-    fn remove(&mut self, id: FileId, gone: FileName) -> bool {
-        let needed = !self.needed(id).is_empty();
+    fn remove(&mut self, id: FileId, gone: FileName) {
         self.files.retain(|file| *file != id);
         self.edges.retain(|(from, _)| *from != id);
         for (_, target) in &mut self.edges {
@@ -125,7 +124,6 @@ impl Model {
                 *target = Target::Gone(gone);
             }
         }
-        needed
     }
 
     /// Those before and those behind a file, if these come first.
@@ -189,9 +187,9 @@ impl Pair {
         if let Some(id) = self.at[at].take() {
             // A file of the same place has the same name again.
             let gone = gone(at as u64);
-            let needed = self.model.remove(id, gone);
+            self.model.remove(id, gone);
             fault::fail_after(0);
-            assert_eq!(self.graph.remove_node(id, gone), needed);
+            self.graph.remove_node(id, gone);
             assert!(fault::disarm(), "removing asks for no memory");
             self.slab.remove(id);
         } else {
@@ -353,7 +351,7 @@ fn a_missing_dependency_keeps_its_place_and_its_name() {
         graph.declare(a, on).unwrap();
     }
     let edge = graph.dependencies(a).nth(1).unwrap().0;
-    assert!(!graph.remove_node(c, gone(3)));
+    graph.remove_node(c, gone(3));
     let expected = [Target::File(b), Target::Gone(gone(3)), Target::File(d)];
     assert!(graph.dependencies(a).map(|(_, target)| target).eq(expected));
     assert_eq!(graph.closure(a, |_| false).unwrap()[..], [b, d, a]);
@@ -375,7 +373,7 @@ fn a_missing_dependency_keeps_its_place_and_its_name() {
     assert!(graph.dependencies_after(a, edge).is_some());
     assert!(graph.withdraw(a, &Target::Gone(gone(3))));
     assert!(graph.dependencies_after(a, edge).is_none());
-    assert!(graph.remove_node(a, gone(1)));
+    graph.remove_node(a, gone(1));
     assert_eq!(graph.edge_count(), 0);
 }
 

@@ -8,22 +8,26 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
-use crate::owner::Actor;
 use crate::session::remove::end_incoming;
+use crate::session::scope::Scope;
 use crate::session::together::finish_together;
-use crate::session::{Direction, State};
+use crate::session::State;
 use crate::waits::Topic;
 
-/// Tries again to finish each session that was closed while it could not be; a user those
-/// of the user's own: what another's handler does takes nobody's time but its owner's.
+/// Tries again to finish each session of a scope that was closed while it could not be:
+/// what another's handler does takes nobody's time but its owner's.
 /// `report` is told of those that still cannot. Answers with how many.
-pub(crate) fn retry_closed<H: Lock>(host: &H, by: Actor, mut report: impl FnMut(&Error)) -> usize {
+pub(crate) fn retry_closed<H: Lock>(
+    host: &H,
+    scope: Scope,
+    mut report: impl FnMut(&Error),
+) -> usize {
     let mut closed_pending = 0usize;
-    finish_together(host, by);
-    let mut next = host.now(|engine| engine.next_closed_pending(by, None));
+    finish_together(host, scope);
+    let mut next = host.now(|engine| engine.next_closed_pending(scope, None));
     while let Some(id) = next {
         // Looked up first: the session may be gone afterwards.
-        next = host.now(|engine| engine.next_closed_pending(by, Some(id)));
+        next = host.now(|engine| engine.next_closed_pending(scope, Some(id)));
         if let Err(why) = retry_close(host, id) {
             report(&why);
             closed_pending = closed_pending.saturating_add(1);
@@ -58,23 +62,13 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 }
 
 impl<H: Host> Engine<H> {
-    /// The next incoming session behind `after` that waits to be finished and that a
-    /// caller may try.
-    fn next_closed_pending(&self, by: Actor, after: Option<SessionId>) -> Option<SessionId> {
+    /// The next incoming session of a scope behind `after` that waits to be finished.
+    fn next_closed_pending(&self, scope: Scope, after: Option<SessionId>) -> Option<SessionId> {
         if self.closed_pending == 0 {
             return None;
         }
-        let mut next = match after {
-            // One that is gone has no successor: the next call that looks sees the rest.
-            Some(after) => Self::behind(by, self.sessions.get(after)?),
-            None => self.first_for(by, Direction::Incoming),
-        };
-        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if session.state == State::CLOSED_PENDING {
-                return Some(id);
-            }
-            next = Self::behind(by, session);
-        }
-        None
+        self.next_within(scope, after, |session| {
+            session.state == State::CLOSED_PENDING
+        })
     }
 }

@@ -7,60 +7,65 @@
 //! and wait are tried as a group: whoever is needed from outside leaves it, and
 //! whoever has a handler that does not let go, and then whatever those need; what
 //! is left is finished file by file. All of it is O(files and dependencies).
+//! There may be several groups at once, of different owners.
 
 use core::task::Poll;
 
-use crate::engine::{files_of, Engine};
+use crate::engine::{files_along, Engine};
 use crate::graph::{First, Order, Target};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::{OutOfMemory, Vec};
-use crate::owner::Actor;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
+use crate::session::scope::Scope;
 use crate::session::{Direction, Session, State};
 use crate::walk::backwards;
 
-/// Finishes, of the sessions that were closed while they could not be, those that
-/// can be. It waits for nobody.
-pub(crate) fn finish_together<H: Lock>(host: &H, by: Actor) {
-    if !host.now(|engine| engine.gather_closed(by)) {
+/// Finishes, of the sessions of a scope that were closed while they could not be, those
+/// that can be. It waits for nobody.
+pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
+    let Some(group) = host.now(|engine| engine.gather_closed(scope)) else {
         return;
-    }
+    };
     // Nobody else touches them now; whoever leaves the group can be had again.
-    if exclude_who_cannot(host).is_ok() {
+    if exclude_who_cannot(host, group).is_ok() {
         // From the end: dependents first, and else the last first.
-        backwards(host, Engine::arrange_together, |id| {
-            finish_file(host, id);
-        });
-        let mut session = host.now(|engine| engine.next_together(None));
+        backwards(
+            host,
+            |engine| engine.arrange_together(group),
+            |id| {
+                finish_file(host, id);
+            },
+        );
+        let mut session = host.now(|engine| engine.next_together(group, None));
         while let Some(id) = session {
-            session = host.now(|engine| engine.next_together(Some(id)));
+            session = host.now(|engine| engine.next_together(group, Some(id)));
             remove_locked(host, id);
         }
     }
     // For want of memory all are there still: the first call on the next open descriptor tries again.
     host.now(|engine| {
-        engine.disband();
+        engine.disband(group);
     });
 }
 
-fn exclude_who_cannot<H: Lock>(host: &H) -> Result<(), OutOfMemory> {
-    host.now(|engine| engine.exclude_needed())?;
-    let mut session = host.now(|engine| engine.next_together(None));
+fn exclude_who_cannot<H: Lock>(host: &H, group: Group) -> Result<(), OutOfMemory> {
+    host.now(|engine| engine.exclude_needed(group))?;
+    let mut session = host.now(|engine| engine.next_together(group, None));
     while let Some(id) = session {
-        session = host.now(|engine| engine.next_together(Some(id)));
-        if !all_let_go(host, id) {
-            host.now(|engine| engine.exclude(id))?;
+        session = host.now(|engine| engine.next_together(group, Some(id)));
+        if !all_let_go(host, group, id) {
+            host.now(|engine| engine.exclude(group, id))?;
         }
     }
     Ok(())
 }
 
 /// Asks the handlers of all files of a session that is in the group.
-fn all_let_go<H: Lock>(host: &H, id: SessionId) -> bool {
-    let mut file = host.now(|engine| engine.first_together(id));
+fn all_let_go<H: Lock>(host: &H, group: Group, id: SessionId) -> bool {
+    let mut file = host.now(|engine| engine.first_together(group, id));
     while let Some(id) = file {
         file = host.now(|engine| engine.files.get(id).and_then(|f| f.links.next));
         if !can_finish(host, id) {
@@ -70,73 +75,95 @@ fn all_let_go<H: Lock>(host: &H, id: SessionId) -> bool {
     true
 }
 
-fn is_together<H: Host>(session: &Session<H>) -> bool {
-    session.incoming().is_some_and(|incoming| incoming.together)
+/// Sessions that are being finished together, all of one scope.
+#[derive(Clone, Copy)]
+struct Group {
+    number: u32,
+    scope: Scope,
+}
+
+impl Group {
+    fn has<H: Host>(self, session: &Session<H>) -> bool {
+        let group = session.incoming().and_then(|incoming| incoming.together);
+        group == Some(self.number)
+    }
+
+    /// Its bit in the set of all groups.
+    const fn bit(self) -> u32 {
+        1u32.wrapping_shl(self.number)
+    }
 }
 
 impl<H: Host> Engine<H> {
-    /// Takes all closed sessions that wait to be finished, as far as a caller may try
-    /// them, into a group, if it can make a difference. True if there is a group to be dealt with.
-    fn gather_closed(&mut self, by: Actor) -> bool {
-        // One group at a time; and a transition must not wait for one that waits
-        // for it.
-        if self.gathered
-            || self.update.is_moving()
+    /// Takes all closed sessions of a scope that wait to be finished into a group, if it
+    /// can make a difference. `None` if there is nothing to be dealt with.
+    fn gather_closed(&mut self, scope: Scope) -> Option<Group> {
+        self.begin_retry(scope);
+        // A transition must not wait for a group that waits for it.
+        if self.update.is_moving()
             || self.update.admits() != Poll::Ready(Ok(()))
             || self.closed_pending < 2
             || self.graph.edge_count() == 0
         {
-            return false;
+            return None;
         }
-        self.gathered = true;
-        let mut next = self.first_for(by, Direction::Incoming);
-        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get_mut(id)?))) {
-            next = Self::behind(by, session);
-            if session.state == State::CLOSED_PENDING && session.busy == 0 {
-                if let Some(incoming) = session.incoming_mut() {
-                    incoming.together = true;
-                }
-                self.set_state(id, State::Locked);
-                self.mark_busy(id);
+        let number = self.groups.trailing_ones();
+        // With so many at once, somebody is at it already.
+        if number >= u32::BITS {
+            return None;
+        }
+        let group = Group { number, scope };
+        self.groups |= group.bit();
+        let waits =
+            |session: &Session<H>| session.state == State::CLOSED_PENDING && session.busy == 0;
+        let mut next = self.next_within(scope, None, waits);
+        while let Some(id) = next {
+            next = self.next_within(scope, Some(id), waits);
+            let session = self.sessions.get_mut(id);
+            if let Some(incoming) = session.and_then(Session::incoming_mut) {
+                incoming.together = Some(number);
             }
+            self.set_state(id, State::Locked);
+            self.mark_busy(id);
         }
-        true
+        Some(group)
     }
 
     /// Everybody leaves the group.
-    fn disband(&mut self) {
-        let mut next = self.next_together(None);
+    fn disband(&mut self, group: Group) {
+        let mut next = self.next_together(group, None);
         while let Some(id) = next {
-            next = self.next_together(Some(id));
+            next = self.next_together(group, Some(id));
             self.leave(id);
         }
-        self.gathered = false;
+        self.groups &= !group.bit();
     }
 
     fn leave(&mut self, id: SessionId) {
         let session = self.sessions.get_mut(id);
         if let Some(incoming) = session.and_then(Session::incoming_mut) {
-            incoming.together = false;
+            incoming.together = None;
         }
         self.unlock_session(id, State::CLOSED_PENDING);
     }
 
     /// Sessions whose files are needed from outside leave the group.
-    fn exclude_needed(&mut self) -> Result<(), OutOfMemory> {
-        let mut next = self.next_together(None);
+    fn exclude_needed(&mut self, group: Group) -> Result<(), OutOfMemory> {
+        let mut next = self.next_together(group, None);
         while let Some(id) = next {
-            next = self.next_together(Some(id));
-            if self.is_needed_outside(id) {
-                self.exclude(id)?;
+            next = self.next_together(group, Some(id));
+            if self.is_needed_outside(group, id) {
+                self.exclude(group, id)?;
             }
         }
         Ok(())
     }
 
-    fn is_needed_outside(&self, session: SessionId) -> bool {
-        let mut next = self.first_together(session);
+    fn is_needed_outside(&self, group: Group, session: SessionId) -> bool {
+        let mut next = self.first_together(group, session);
         while let Some(id) = next {
-            if self.graph.dependents(id).any(|by| !self.in_group(by)) {
+            let mut dependents = self.graph.dependents(id);
+            if dependents.any(|by| !self.in_group(group, by)) {
                 return true;
             }
             next = self.files.get(id).and_then(|file| file.links.next);
@@ -144,27 +171,27 @@ impl<H: Host> Engine<H> {
         false
     }
 
-    fn in_group(&self, file: FileId) -> bool {
+    fn in_group(&self, group: Group, file: FileId) -> bool {
         let session = self.files.get(file).map(|file| file.session);
         let session = session.and_then(|id| self.sessions.get(id));
-        session.is_some_and(is_together)
+        session.is_some_and(|session| group.has(session))
     }
 
     /// A session leaves the group, and with it all that it needs, directly or not.
-    fn exclude(&mut self, session: SessionId) -> Result<(), OutOfMemory> {
+    fn exclude(&mut self, group: Group, session: SessionId) -> Result<(), OutOfMemory> {
         let mut leaving = Vec::new();
         leaving.push(session)?;
         while let Some(id) = leaving.pop() {
             // It may have been put there twice.
-            let mut next = self.first_together(id);
-            if self.sessions.get(id).is_some_and(is_together) {
+            let mut next = self.first_together(group, id);
+            if self.sessions.get(id).is_some_and(|of| group.has(of)) {
                 self.leave(id);
             }
             while let Some(file) = next {
                 let targets = self.graph.dependencies(file).map(|(_, target)| target);
                 for target in targets {
                     let Target::File(on) = target else { continue };
-                    if let (true, Some(on)) = (self.in_group(on), self.files.get(on)) {
+                    if let (true, Some(on)) = (self.in_group(group, on), self.files.get(on)) {
                         leaving.push(on.session)?;
                     }
                 }
@@ -175,32 +202,25 @@ impl<H: Host> Engine<H> {
     }
 
     /// The first file of a session that is in the group.
-    fn first_together(&self, id: SessionId) -> Option<FileId> {
-        let session = self.sessions.get(id).filter(|s| is_together(s))?;
+    fn first_together(&self, group: Group, id: SessionId) -> Option<FileId> {
+        let session = self.sessions.get(id).filter(|of| group.has(of))?;
         session.files.first
     }
 
     /// The next session behind `after` that is in the group.
-    fn next_together(&self, after: Option<SessionId>) -> Option<SessionId> {
-        let mut next = match after {
-            Some(after) => self.sessions.get(after)?.links.next,
-            None => self.incoming.first,
-        };
-        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
-            if is_together(session) {
-                return Some(id);
-            }
-            next = session.links.next;
-        }
-        None
+    fn next_together(&self, group: Group, after: Option<SessionId>) -> Option<SessionId> {
+        self.next_within(group.scope, after, |session| group.has(session))
     }
 
-    fn arrange_together(&mut self) -> Order {
-        let all = files_of(
+    fn arrange_together(&mut self, group: Group) -> Order {
+        let by = group.scope.actor();
+        let first = self.first_for(by, Direction::Incoming);
+        let all = files_along(
             &self.sessions,
             &self.files,
-            &self.incoming,
-            is_together::<H>,
+            first,
+            move |session| Self::behind(by, session),
+            move |session| group.has(session),
         );
         self.graph.arrange(all, First::Dependencies)
     }

@@ -8,6 +8,7 @@ use crate::host::Host;
 use crate::lock::Lock;
 use crate::owner::Actor;
 use crate::session::retry::retry_closed;
+use crate::session::scope::Scope;
 use crate::update::leave::after_finish;
 use crate::update::takeover::take_over_killable;
 
@@ -38,8 +39,9 @@ pub fn catch_up<H: Lock>(
     report: impl FnMut(&Error),
 ) -> Result<CaughtUp, (Error, bool)> {
     let taken_over = take_over_killable(host)?;
-    let closed_pending = retry_closed(host, by, report);
-    after_finish(host);
+    let scope = Scope::of_actor(by);
+    let closed_pending = retry_closed(host, scope, report);
+    after_finish(host, scope);
     Ok(CaughtUp {
         taken_over,
         closed_pending,

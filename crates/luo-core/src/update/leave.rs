@@ -9,19 +9,20 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
-use crate::owner::Actor;
 use crate::session::finish::finish_locked;
 use crate::session::preserve::unpreserve_all;
 use crate::session::remove::{end_incoming, remove_locked};
 use crate::session::retry::retry_closed;
+use crate::session::scope::Scope;
 use crate::session::{Direction, Session, State};
 use crate::text::SessionName;
 use crate::update::end::end_if_all_finished;
 
 /// Finishes a retrieved session: all files, those that need others before what
 /// they need, or, if one handler does not let go yet, none. The session itself
-/// stays until it is closed; to finish it again changes nothing. If it was the
-/// last one, the update is over.
+/// stays until it is closed; to finish it again changes nothing. Closed sessions of the
+/// same owner that waited for it are finished, too. If it was the last one, the update is
+/// over.
 ///
 /// # Errors
 /// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
@@ -38,15 +39,17 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         State::Claimed { .. } => finish_locked(host, id),
         _ => Err(Error::NoSession),
     };
-    let more = host.now(|engine| {
+    let (more, scope) = host.now(|engine| {
         if outcome.is_ok() {
             engine.set_finished(id);
         }
+        // Once it is unlocked it may go.
+        let scope = engine.scope_of(id);
         engine.unlock_session(id, before);
-        engine.is_more_to_do()
+        (engine.is_more_to_do(scope), scope)
     });
     if more {
-        after_finish(host);
+        after_finish(host, scope);
     }
     outcome
 }
@@ -71,19 +74,20 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             return Poll::Ready(Ok::<_, Error>(None));
         }
         ready!(engine.lock_session(id))?;
-        Poll::Ready(Ok(info.map(|(_, direction)| direction)))
+        let scope = engine.scope_of(id);
+        Poll::Ready(Ok(info.map(|(_, direction)| (direction, scope))))
     })?;
     match locked {
         None => return Ok(()),
-        Some(Direction::Outgoing) => unpreserve_all(host, id),
-        Some(Direction::Incoming) => {
+        Some((Direction::Outgoing, _)) => unpreserve_all(host, id),
+        Some((Direction::Incoming, scope)) => {
             let ended = end_incoming(host, id);
             if let Err(Error::Needed { by, .. }) = &ended {
                 host.now(|engine| {
-                    engine.want_retry(id, &by.session);
+                    engine.look_for_retry(id, &by.session);
                 });
             }
-            after_finish(host);
+            after_finish(host, scope);
             // It may have been finished together with others.
             let gone = ended.is_ok() || host.now(|engine| engine.sessions.get(id).is_none());
             return if gone { Ok(()) } else { ended };
@@ -93,16 +97,17 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     Ok(())
 }
 
-/// Called after files of the previous kernel were finished: tries the sessions again
-/// that waited for them, and ends the update if this was the last session.
-pub(crate) fn after_finish<H: Lock>(host: &H) {
-    if !host.now(|engine| engine.is_more_to_do()) {
+/// Called after files of the previous kernel were finished: tries the sessions of a scope
+/// again that waited for them, and ends the update if this was the last session. Those of
+/// other owners are tried when they call.
+pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
+    if !host.now(|engine| engine.is_more_to_do(scope)) {
         return;
     }
-    while host.now(|engine| core::mem::take(&mut engine.retry_wanted)) {
+    while host.now(|engine| engine.is_retry_wanted(scope)) {
         // A session that still cannot be finished is tried again and reported when the
         // next program has opened the device.
-        retry_closed(host, Actor::Administrator, |_| ());
+        retry_closed(host, scope, |_| ());
     }
     end_if_all_finished(host);
 }
@@ -122,8 +127,8 @@ impl<H: Host> Engine<H> {
     }
 
     /// Whether sessions are to be tried again, or the update is to end.
-    fn is_more_to_do(&self) -> bool {
-        self.retry_wanted || self.has_finished()
+    fn is_more_to_do(&self, scope: Scope) -> bool {
+        self.is_retry_wanted(scope) || self.has_finished()
     }
 
     fn orphan(&mut self, id: SessionId) {
@@ -135,10 +140,12 @@ impl<H: Host> Engine<H> {
     /// A session that was closed is needed by another. If that one was closed as
     /// well, the two may have to be finished together; if it has been finished
     /// since, nobody else knows that this one waits.
-    fn want_retry(&mut self, id: SessionId, other: &SessionName) {
-        self.retry_wanted |= self.needed_elsewhere(id).is_ok();
+    fn look_for_retry(&mut self, id: SessionId, other: &SessionName) {
         let other = self.find_session(Direction::Incoming, other);
         let other = other.and_then(|id| self.sessions.get(id));
-        self.retry_wanted |= other.is_some_and(|other| other.state == State::CLOSED_PENDING);
+        let is_closed = other.is_some_and(|other| other.state == State::CLOSED_PENDING);
+        if is_closed || self.needed_elsewhere(id).is_ok() {
+            self.want_retry(id);
+        }
     }
 }

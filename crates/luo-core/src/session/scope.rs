@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Whose closed sessions a call tries to finish.
+//!
+//! To finish a session runs handlers, which may take long. So a call on a session, or of a
+//! user's, tries those of the same owner only: nobody works for another. Those that waited
+//! for another owner's are tried when their own owner calls, or who administers the machine.
+
+use crate::account::Account;
+use crate::engine::Engine;
+use crate::graph::Target;
+use crate::host::Host;
+use crate::id::{kind, AccountId, FileId, SessionId};
+use crate::owner::{Actor, Owner};
+use crate::session::{Direction, Session};
+use crate::table::slab::Slab;
+
+/// Whose incoming sessions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// Everybody's.
+    All,
+    /// A user's.
+    User(u32),
+    /// Those that are no user's.
+    NoUsers,
+}
+
+impl Scope {
+    /// Those that somebody may see.
+    pub(crate) const fn of_actor(by: Actor) -> Self {
+        match by {
+            Actor::Administrator => Self::All,
+            Actor::User(user) => Self::User(user),
+        }
+    }
+
+    /// Those of the owner of a session.
+    pub(crate) const fn of_owner(owner: Owner) -> Self {
+        match owner.user() {
+            Some(user) => Self::User(user),
+            None => Self::NoUsers,
+        }
+    }
+
+    fn covers(self, owner: Owner) -> bool {
+        self == Self::All || self == Self::of_owner(owner)
+    }
+
+    /// Who has a list of them.
+    pub(crate) const fn actor(self) -> Actor {
+        match self {
+            Self::All | Self::NoUsers => Actor::Administrator,
+            Self::User(user) => Actor::User(user),
+        }
+    }
+}
+
+/// Whose closed sessions waited for a file that is gone. Each user's account says the same
+/// for that user.
+#[derive(Clone, Copy)]
+pub(crate) struct Retries {
+    /// Anybody's.
+    pub(crate) of_any: bool,
+    /// Some that are no user's.
+    pub(crate) of_no_user: bool,
+}
+
+impl Retries {
+    pub(crate) const NONE: Self = Self {
+        of_any: false,
+        of_no_user: false,
+    };
+
+    fn want(&mut self, accounts: &mut Slab<kind::Account, Account>, of: Option<AccountId>) {
+        self.of_any = true;
+        match of {
+            None => self.of_no_user = true,
+            Some(of) => {
+                if let Some(account) = accounts.get_mut(of) {
+                    account.retry_wanted = true;
+                }
+            }
+        }
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// The first incoming session of a scope behind `after` for which `is_such` holds. One
+    /// that is gone has no successor: the next call that looks sees the rest.
+    pub(crate) fn next_within(
+        &self,
+        scope: Scope,
+        after: Option<SessionId>,
+        is_such: impl Fn(&Session<H>) -> bool,
+    ) -> Option<SessionId> {
+        let by = scope.actor();
+        let mut next = match after {
+            Some(after) => Self::behind(by, self.sessions.get(after)?),
+            None => self.first_for(by, Direction::Incoming),
+        };
+        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            if scope.covers(session.owner) && is_such(session) {
+                return Some(id);
+            }
+            next = Self::behind(by, session);
+        }
+        None
+    }
+
+    /// The scope of a session's owner.
+    pub(crate) fn scope_of(&self, id: SessionId) -> Scope {
+        let session = self.sessions.get(id);
+        Scope::of_owner(session.map_or(Owner::Root, |session| session.owner))
+    }
+
+    /// Notes that it is worth trying again to finish the closed sessions of a session's
+    /// owner.
+    pub(crate) fn want_retry(&mut self, of: SessionId) {
+        let owner = self.sessions.get(of).map(|session| session.account);
+        self.retries.want(&mut self.accounts, owner.flatten());
+    }
+
+    /// Notes the same for the owners of what a file needs in other sessions, because the
+    /// file goes.
+    pub(crate) fn want_retries_of_needed(&mut self, by: FileId) {
+        let session = self.files.get(by).map(|file| file.session);
+        for (_, target) in self.graph.dependencies(by) {
+            let Target::File(on) = target else { continue };
+            let of = self.files.get(on).map(|file| file.session);
+            if of != session {
+                let owner = of.and_then(|of| self.sessions.get(of)?.account);
+                self.retries.want(&mut self.accounts, owner);
+            }
+        }
+    }
+
+    /// Whether it is worth trying those of a scope again.
+    pub(crate) fn is_retry_wanted(&self, scope: Scope) -> bool {
+        match scope {
+            _ if !self.retries.of_any => false,
+            Scope::All => true,
+            Scope::NoUsers => self.retries.of_no_user,
+            Scope::User(user) => {
+                let account = self.find_account(user).and_then(|id| self.accounts.get(id));
+                account.is_some_and(|account| account.retry_wanted)
+            }
+        }
+    }
+
+    /// Those of a scope are tried now: it is not worth it again until another file goes.
+    pub(crate) fn begin_retry(&mut self, scope: Scope) {
+        match scope {
+            // Who has a note of its own tries once too often then, at worst.
+            Scope::All => self.retries = Retries::NONE,
+            Scope::NoUsers => self.retries.of_no_user = false,
+            Scope::User(user) => {
+                let id = self.find_account(user);
+                if let Some(account) = id.and_then(|id| self.accounts.get_mut(id)) {
+                    account.retry_wanted = false;
+                }
+            }
+        }
+    }
+}
