@@ -13,6 +13,7 @@ use super::tools::{NO_CONTRACT, NO_SYSFS, incoming, memory, retrieve};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
 use crate::difference::{absent, accepts, answers, missing};
+use crate::kmsg::{Message, Reader};
 use crate::look::{SYSFS, fdinfo, session, sysfs};
 use crate::user::{Delegated, USERS, as_user, without_privileges};
 
@@ -34,6 +35,7 @@ pub(super) const CASES: &[Case] = &[
     here("a-user-sees-its-own-sessions", sees_own).but(&[missing(NO_CONTRACT)]),
     here("quotas-have-defaults", defaults).but(&[absent(NO_SYSFS)]),
     here("quotas-are-a-users", quotas).but(&[absent(NO_SYSFS)]),
+    here("quotas-are-for-all-users-together", quotas_together).but(&[absent(NO_SYSFS)]),
     here("given-back-room-is-there-again", room_again).but(&[absent(NO_SYSFS)]),
     here("consent-to-a-dependency", consent).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
     shared("a-user-takes-its-session-back", leave, taken_back)
@@ -215,10 +217,14 @@ struct Quota {
 
 impl Quota {
     fn set(what: &str, number: u64) -> Result<Self> {
-        let before = sysfs(&format!("user_{what}"))?;
-        let file = format!("{SYSFS}/user_{what}");
+        Self::set_file(&format!("user_{what}"), number)
+    }
+
+    fn set_file(name: &str, number: u64) -> Result<Self> {
+        let before = sysfs(name)?;
+        let file = format!("{SYSFS}/{name}");
         fs::write(&file, number.to_string()).context("a quota")?;
-        let seen = sysfs(&format!("user_{what}"))?;
+        let seen = sysfs(name)?;
         same("the quota", seen, format!("{number}\n"))?;
         Ok(Self { file, before })
     }
@@ -238,7 +244,52 @@ fn defaults(_: &mut Context<'_>) -> Result<()> {
         ("bytes", 1 << 30),
     ] {
         same(what, sysfs(&format!("user_{what}"))?, format!("{number}\n"))?;
+        let together = format!("{}\n", 64 * number);
+        same(what, sysfs(&format!("users_{what}"))?, together)?;
     }
+    Ok(())
+}
+
+/// Who has several numbers has several quotas, and no more than all users together may
+/// have. The log says so once.
+fn quotas_together(_: &mut Context<'_>) -> Result<()> {
+    let _few = [
+        Quota::set_file("users_sessions", 2)?,
+        Quota::set_file("users_files", 2)?,
+        Quota::set_file("users_dependencies", 0)?,
+        Quota::set_file("users_bytes", 3 * 4096)?,
+    ];
+    let _delegated = Delegated::new()?;
+    let [one, other] = USERS;
+    let small = || luo_sys::memfd::create("small", 4096);
+    let sessions = [create(one, "first")?, create(other, "first")?];
+    sessions[0].preserve_fd(small()?, Token(1))?;
+    let mut log = Reader::from_now()?;
+    for user in USERS {
+        as_user(user, || {
+            let device = Device::open()?;
+            refused(device.create_session(&name("second")), Errno::EDQUOT)?;
+            refused(device.create_session(&name("first")), Errno::EEXIST)
+        })?;
+    }
+    let large = luo_sys::memfd::create("large", 3 * 4096)?;
+    refused(sessions[1].preserve_fd(&large, Token(1)), Errno::EDQUOT)?;
+    sessions[1].preserve_fd(small()?, Token(1))?;
+    refused(sessions[0].preserve_fd(small()?, Token(2)), Errno::EDQUOT)?;
+    let needs = sessions[0].add_dependency_of(Token(1), &sessions[1], Token(1));
+    refused(needs, Errno::EDQUOT)?;
+    let own = log.read()?.into_iter().filter(Message::is_luo);
+    let told = own.filter(|message| message.text.contains("users together"));
+    same("lines of the log", told.count(), 4)?;
+    // The administrator has no quota.
+    let device = device()?;
+    let roots = device.create_session(&name("of root"))?;
+    roots.preserve_fd(memory("of root", 1)?, Token(1))?;
+    // What one has given back another may have.
+    let [first, second] = sessions;
+    drop(first);
+    create(other, "second").map(drop)?;
+    drop(second);
     Ok(())
 }
 
@@ -464,6 +515,7 @@ fn tried_by_its_owner(_: &mut Context<'_>) -> Result<()> {
 fn parameters_wanted(context: &mut Context<'_>) -> Result<()> {
     context.boot_with("liveupdate_open", "admin");
     context.boot_with("liveupdate_user", "sessions=5,bytes=8192");
+    context.boot_with("liveupdate_users", "sessions=7");
     Ok(())
 }
 
@@ -473,12 +525,14 @@ fn parameters(_: &mut Context<'_>) -> Result<()> {
     as_user(user, || refused(Device::open(), Errno::EACCES))?;
     without_privileges(|| refused(Device::open(), Errno::EACCES))?;
     drop(device()?);
-    for (what, number) in [
-        ("sessions", "5\n"),
-        ("files", "4096\n"),
-        ("bytes", "8192\n"),
+    for (file, number) in [
+        ("user_sessions", "5\n"),
+        ("user_files", "4096\n"),
+        ("user_bytes", "8192\n"),
+        ("users_sessions", "7\n"),
+        ("users_files", "262144\n"),
     ] {
-        same(what, sysfs(&format!("user_{what}"))?.as_str(), number)?;
+        same(file, sysfs(file)?.as_str(), number)?;
     }
     Ok(())
 }

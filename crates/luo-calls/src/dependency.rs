@@ -16,7 +16,8 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     pub(crate) fn add_dependency(&self, id: Option<SessionId>) -> Result<(), Errno> {
         let (token, on) = self.read_dependency()?;
         let id = id.ok_or(Errno::ENOENT)?;
-        ops::add_dependency(self.host, self.actor(), id, token, on).map_err(|why| why.errno())
+        ops::add_dependency(self.host, self.actor(), id, token, on)
+            .map_err(|why| self.refusal(&why))
     }
 
     /// DROP_DEPENDENCY.

@@ -25,7 +25,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         // before the call has succeeded.
         answer.write(&call)?;
         let by = self.actor();
-        let id = ops::create_session(self.host, by, &name).map_err(|why| why.errno())?;
+        let id = ops::create_session(self.host, by, &name).map_err(|why| self.refusal(&why))?;
         let installed = self.install_session(slot, by, &name, id);
         let fd = installed.inspect_err(|_| {
             // It has no files yet: closing it cannot fail.

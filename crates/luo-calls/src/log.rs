@@ -3,7 +3,7 @@
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Error, Failure, Losses, RootFields, SessionName};
+use luo_core::{Error, Failure, Losses, RootFields, SessionName, Whom};
 
 use crate::host::{CallHost, Level};
 
@@ -73,6 +73,26 @@ pub(crate) fn took_over(host: &impl CallHost, sessions: usize, files: usize) {
         Level::Info,
         format_args!("took over sessions: {sessions}, files: {files}"),
     );
+}
+
+/// Users together have as much of something as they may. It is said once, because who
+/// runs into it again and again must not fill the log.
+pub(crate) fn users_over_quota(host: &impl CallHost, why: &Error) {
+    if let Error::UsersOverQuota(quota) = why {
+        let Some(most) = host.now(|engine| {
+            let most = engine.quotas(Whom::Together).get(*quota);
+            engine.tells_of_users(*quota).then_some(most)
+        }) else {
+            return;
+        };
+        host.say(
+            Level::Warning,
+            format_args!(
+                "{why}: users_{quota} in /sys/kernel/liveupdate is {most}; more is EDQUOT for \
+                 all of them, and is not said again"
+            ),
+        );
+    }
 }
 
 /// A session that was closed before could not be finished now either.

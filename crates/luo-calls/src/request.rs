@@ -7,10 +7,12 @@ use luo_abi::calls::Call;
 use luo_abi::errno::Errno;
 use luo_abi::extend;
 use luo_abi::uapi::Argument;
-use luo_core::Actor;
+use luo_core::{Actor, Error};
 use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use crate::caller::Caller;
+use crate::host::CallHost;
+use crate::log;
 
 /// A call that is being handled.
 pub(crate) struct Request<'a, H, C> {
@@ -74,6 +76,15 @@ impl<'a, H, C: Caller> Request<'a, H, C> {
             to: self.argument,
             size,
         }
+    }
+}
+
+impl<H: CallHost, C> Request<'_, H, C> {
+    /// The errno of what may have been refused because users together have so much; the
+    /// administrator is told of that.
+    pub(crate) fn refusal(&self, why: &Error) -> Errno {
+        log::users_over_quota(self.host, why);
+        why.errno()
     }
 }
 

@@ -29,7 +29,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
         // for a page of the program's.
         answer.write(&call)?;
         let open = || self.caller.file(call.fd);
-        ops::preserve_file(self.host, id, call.token, open).map_err(|why| why.errno())
+        ops::preserve_file(self.host, id, call.token, open).map_err(|why| self.refusal(&why))
     }
 
     /// UNPRESERVE_FD.

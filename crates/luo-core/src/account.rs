@@ -6,6 +6,9 @@
 //! [`Quotas`](crate::Quotas). What came from the previous kernel counts until it is
 //! finished; a copy that carries it on to the next does not count once more. What is there
 //! already is never taken away: a quota says what may be added.
+//!
+//! A user is a number of the first user namespace. Whoever has several, by /etc/subuid and
+//! user namespaces, has an account for each; what all have together is bounded as well.
 
 use crate::host::Host;
 use crate::id::kind;
@@ -23,6 +26,40 @@ impl<H: Host> Linked<kind::Session, Own> for Session<H> {
     }
 }
 
+/// How much somebody has of what there are quotas for.
+#[derive(Clone, Copy)]
+pub(crate) struct Used {
+    /// Sessions, without those that carry others on.
+    pub(crate) sessions: u64,
+    pub(crate) files: u64,
+    pub(crate) dependencies: u64,
+    pub(crate) bytes: u64,
+}
+
+impl Used {
+    pub(crate) const NOTHING: Self = Self {
+        sessions: 0,
+        files: 0,
+        dependencies: 0,
+        bytes: 0,
+    };
+
+    pub(crate) const fn get(&self, quota: Quota) -> u64 {
+        match quota {
+            Quota::Sessions => self.sessions,
+            Quota::Files => self.files,
+            Quota::Dependencies => self.dependencies,
+            Quota::Bytes => self.bytes,
+        }
+    }
+
+    /// Records in the handover, as soon as all of it goes there.
+    pub(crate) const fn records(&self) -> u64 {
+        let sessions_and_files = self.sessions.saturating_add(self.files);
+        sessions_and_files.saturating_add(self.dependencies)
+    }
+}
+
 /// What a user has.
 pub(crate) struct Account {
     pub(crate) user: u32,
@@ -30,11 +67,7 @@ pub(crate) struct Account {
     pub(crate) opened: bool,
     outgoing: List<kind::Session, Own>,
     incoming: List<kind::Session, Own>,
-    /// Sessions that carry others on: those count already.
-    pub(crate) carriers: usize,
-    pub(crate) files: u64,
-    pub(crate) dependencies: u64,
-    pub(crate) bytes: u64,
+    pub(crate) used: Used,
     /// A file that a closed session of the user's waited for is gone.
     pub(crate) retry_wanted: bool,
 }
@@ -46,10 +79,7 @@ impl Account {
             opened: false,
             outgoing: List::new(),
             incoming: List::new(),
-            carriers: 0,
-            files: 0,
-            dependencies: 0,
-            bytes: 0,
+            used: Used::NOTHING,
             retry_wanted: false,
         }
     }
@@ -70,19 +100,6 @@ impl Account {
 
     pub(crate) fn is_empty(&self) -> bool {
         !self.opened && self.outgoing.len == 0 && self.incoming.len == 0
-    }
-
-    /// How much of a quota is used.
-    pub(crate) fn used(&self, quota: Quota) -> u64 {
-        match quota {
-            Quota::Sessions => {
-                let all = self.outgoing.len.saturating_add(self.incoming.len);
-                all.saturating_sub(self.carriers) as u64
-            }
-            Quota::Files => self.files,
-            Quota::Dependencies => self.dependencies,
-            Quota::Bytes => self.bytes,
-        }
     }
 }
 

@@ -14,7 +14,7 @@ use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
-use crate::account::{Account, Own};
+use crate::account::{Account, Own, Used};
 use crate::error::Error;
 use crate::failure::LastFailure;
 use crate::graph::Graph;
@@ -26,7 +26,7 @@ use crate::mem::Vec;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
-use crate::quota::Quotas;
+use crate::quota::{Quota, Quotas};
 use crate::session::scope::Retries;
 use crate::session::{Direction, File, RecordChain, Session, SessionChain, State};
 use crate::table::hash::Hash;
@@ -93,6 +93,11 @@ pub struct Engine<H: Host> {
     pub(crate) accounts: Slab<kind::Account, Account>,
     pub(crate) users: Index,
     pub(crate) quotas: Quotas,
+    /// What all users have together, how much that may be, and for which of it the host
+    /// has said already that it is reached: by `Quota`.
+    pub(crate) users_used: Used,
+    pub(crate) users_quotas: Quotas,
+    pub(crate) users_told: [bool; Quota::ALL.len()],
     /// A program with privileges has the device open.
     pub(crate) opened: bool,
 
@@ -157,6 +162,9 @@ impl<H: Host> Engine<H> {
             accounts: Slab::new(),
             users: Index::new(),
             quotas: Quotas::DEFAULT,
+            users_used: Used::NOTHING,
+            users_quotas: Quotas::TOGETHER,
+            users_told: [false; Quota::ALL.len()],
             opened: false,
             device_sessions: 0,
             device_files: 0,

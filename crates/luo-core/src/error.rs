@@ -23,6 +23,8 @@ pub enum Error {
     NameTooLong,
     /// The user has as much as a user may have. EDQUOT.
     OverQuota(Quota),
+    /// All users without privileges together have as much as they may. EDQUOT.
+    UsersOverQuota(Quota),
     /// Somebody has the device open. EBUSY.
     DeviceBusy,
     /// Something is under way and does not end: a call on this session, or a transition.
@@ -142,7 +144,7 @@ impl Error {
             | Self::Illegal { .. }
             | Self::NotRegistered => Errno::EINVAL,
             Self::NameTooLong => Errno::ENAMETOOLONG,
-            Self::OverQuota(_) => Errno::EDQUOT,
+            Self::OverQuota(_) | Self::UsersOverQuota(_) => Errno::EDQUOT,
             Self::NoConsent => Errno::EACCES,
             Self::Awaits(_) => Errno::ENOTCONN,
             Self::SessionExists | Self::TokenExists | Self::NameTaken | Self::DependencyExists => {
@@ -182,6 +184,9 @@ impl fmt::Display for Error {
             Self::BadName(why) => write!(f, "the name is {why}"),
             Self::NameTooLong => f.write_str("the name is too long with its user in front"),
             Self::OverQuota(quota) => write!(f, "the user has as many {quota} as a user may"),
+            Self::UsersOverQuota(quota) => {
+                write!(f, "users together have as many {quota} as they may")
+            }
             Self::DeviceBusy => f.write_str("the device is open already"),
             Self::Busy(Some(session)) => {
                 write!(

@@ -6,6 +6,8 @@
 //! name from the administrator or from another user, and an orchestrator that knows no
 //! owners carries the owner in the name.
 //!
+//! A user is a number of the first user namespace, whatever it is called in another one.
+//!
 //! | caller | says | means |
 //! |---|---|---|
 //! | administrator | `vm` | `vm` |

@@ -1,9 +1,57 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! How much a user without privileges may have.
+//! How much a user without privileges may have, and all such users together.
+//!
+//! A quota for each user alone bounds nobody who has many numbers: a user with a range in
+//! /etc/subuid is as many users as that has numbers. So there is a second one, for all
+//! together, and a part of what there is for all that no quota can give away: it is there
+//! for who administers the machine.
 
 use core::fmt;
 
-/// How much each user without privileges may have.
+use luo_abi::handover::MAX_SESSIONS;
+use luo_abi::supplement::MAX_RECORDS;
+
+/// The most sessions that users can have together, whatever their quota is: half of those
+/// there are.
+pub const MOST_SESSIONS_OF_USERS: u64 = MAX_SESSIONS as u64 / 2;
+/// The most records that users can have together, likewise. Each of their sessions, files
+/// and dependencies takes one.
+pub const MOST_RECORDS_OF_USERS: u64 = MAX_RECORDS as u64 / 2;
+
+/// Whom a quota bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whom {
+    /// Each user without privileges.
+    Each,
+    /// All of them together.
+    Together,
+}
+
+impl Whom {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Each, Self::Together];
+
+    /// What the names of its files in `/sys/kernel/liveupdate` begin with, and what its boot
+    /// parameter has behind `liveupdate_`.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Each => "user",
+            Self::Together => "users",
+        }
+    }
+
+    /// What applies if the administrator does not say otherwise.
+    #[must_use]
+    pub const fn default(self) -> Quotas {
+        match self {
+            Self::Each => Quotas::DEFAULT,
+            Self::Together => Quotas::TOGETHER,
+        }
+    }
+}
+
+/// How much users without privileges may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quotas {
     /// Sessions.
@@ -34,7 +82,7 @@ impl Quota {
     pub const ALL: [Self; 4] = [Self::Sessions, Self::Files, Self::Dependencies, Self::Bytes];
 
     /// Its word in the boot parameter. Its file in `/sys/kernel/liveupdate` is named
-    /// `user_` and this.
+    /// [`Whom::word`], `_` and this.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
@@ -62,12 +110,24 @@ impl Quotas {
     /// The same for bytes: 1 GiB.
     pub const BYTES: u64 = 1 << 30;
 
-    /// What users may have if the administrator does not say otherwise.
+    /// How many users can have all that one may have, before they have all that users may
+    /// have together.
+    pub const USERS: u64 = 64;
+
+    /// What each user may have if the administrator does not say otherwise.
     pub const DEFAULT: Self = Self {
         sessions: Self::SESSIONS,
         files: Self::FILES,
         dependencies: Self::DEPENDENCIES,
         bytes: Self::BYTES,
+    };
+
+    /// What all users may have together if the administrator does not say otherwise.
+    pub const TOGETHER: Self = Self {
+        sessions: Self::SESSIONS.saturating_mul(Self::USERS),
+        files: Self::FILES.saturating_mul(Self::USERS),
+        dependencies: Self::DEPENDENCIES.saturating_mul(Self::USERS),
+        bytes: Self::BYTES.saturating_mul(Self::USERS),
     };
 
     /// One of the numbers.
@@ -122,6 +182,14 @@ impl Quotas {
         Some(self)
     }
 }
+
+// What users may have by default fits into what they can have at all.
+const _: () = {
+    let all = Quotas::TOGETHER;
+    assert!(all.sessions <= MOST_SESSIONS_OF_USERS);
+    let records = all.sessions.saturating_add(all.files);
+    assert!(records.saturating_add(all.dependencies) <= MOST_RECORDS_OF_USERS);
+};
 
 #[cfg(test)]
 mod tests {

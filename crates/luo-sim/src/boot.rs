@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use luo_abi::errno::Errno;
 use luo_core::ops;
-use luo_core::{Compat, Engine, Error, Host as _, Lock as _, RootPages};
+use luo_core::{Compat, Engine, Error, Host as _, Lock as _, RootPages, Whom};
 
 use crate::driver::Driver;
 use crate::fault::Faults;
@@ -59,8 +59,9 @@ impl Machine {
             subsystem_data: AtomicU64::new(0),
             watchers: Mutex::default(),
         };
-        let quotas = machine.policy.quotas;
-        machine.now(|engine| engine.set_quotas(quotas));
+        for (whom, quotas) in Whom::ALL.into_iter().zip(machine.policy.quotas) {
+            machine.now(|engine| engine.set_quotas(whom, quotas));
+        }
         if let Some([root, contract]) = entries {
             match ops::admit(&machine, root, Some(contract)) {
                 Ok(root) => luo_calls::log::admitted(&machine, &root),

@@ -78,7 +78,9 @@ impl Machine {
     /// What is chosen, as a word.
     pub(crate) fn chosen(&self, choice: Choice) -> String {
         match choice {
-            Choice::User(quota) => self.look(|engine| engine.quotas().get(quota).to_string()),
+            Choice::Users(whom, quota) => {
+                self.look(|engine| engine.quotas(whom).get(quota).to_string())
+            }
             Choice::Of(word) => self.policy.word(word).to_owned(),
         }
     }
@@ -87,13 +89,13 @@ impl Machine {
     pub(crate) fn choose(&self, choice: Choice, line: &str) -> bool {
         match choice {
             Choice::Of(word) => self.policy.set(word, line),
-            Choice::User(quota) => {
+            Choice::Users(whom, quota) => {
                 let number = Quotas::number(line.as_bytes());
                 if let Some(number) = number {
                     self.now(|engine| {
-                        let mut quotas = engine.quotas();
+                        let mut quotas = engine.quotas(whom);
                         quotas.set(quota, number);
-                        engine.set_quotas(quotas);
+                        engine.set_quotas(whom, quotas);
                     });
                 }
                 number.is_some()

@@ -4,7 +4,7 @@
 use std::os::fd::RawFd;
 
 use luo_abi::uapi::DEVICE_PATH;
-use luo_core::Quota;
+use luo_core::{Quota, Whom};
 
 use crate::caller::Caller;
 use crate::driver;
@@ -70,10 +70,14 @@ impl Place {
 }
 
 const fn of_user(quota: Quota) -> Place {
-    Place::Choice(Choice::User(quota))
+    Place::Choice(Choice::Users(Whom::Each, quota))
 }
 
-const FIXED: [(&str, Place); 16] = [
+const fn of_users(quota: Quota) -> Place {
+    Place::Choice(Choice::Users(Whom::Together, quota))
+}
+
+const FIXED: [(&str, Place); 20] = [
     (DEVICE_PATH, Place::Device),
     ("/dev/kmsg", Place::Log),
     (driver::FORGE, Place::Forge),
@@ -100,6 +104,16 @@ const FIXED: [(&str, Place); 16] = [
         of_user(Quota::Dependencies),
     ),
     ("/sys/kernel/liveupdate/user_bytes", of_user(Quota::Bytes)),
+    (
+        "/sys/kernel/liveupdate/users_sessions",
+        of_users(Quota::Sessions),
+    ),
+    ("/sys/kernel/liveupdate/users_files", of_users(Quota::Files)),
+    (
+        "/sys/kernel/liveupdate/users_dependencies",
+        of_users(Quota::Dependencies),
+    ),
+    ("/sys/kernel/liveupdate/users_bytes", of_users(Quota::Bytes)),
     (
         "/sys/kernel/liveupdate/legacy",
         Place::Choice(Choice::Of(Word::Legacy)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use luo_calls::OPEN_WORDS;
 use luo_core::ops::{self, Legacy, Obstacle, Unclaimed};
-use luo_core::{Quota, Quotas};
+use luo_core::{Quota, Quotas, Whom};
 
 /// The choices of one kernel.
 #[derive(Debug)]
@@ -22,8 +22,9 @@ pub(crate) struct Policy {
     pub(crate) many_openers: bool,
     /// `liveupdate_open=admin`.
     pub(crate) opens_strictly: bool,
-    /// `liveupdate_user`: what the engine begins with.
-    pub(crate) quotas: Quotas,
+    /// `liveupdate_user` and `liveupdate_users`: what the engine begins with, by
+    /// [`Whom::ALL`].
+    pub(crate) quotas: [Quotas; 2],
     /// `liveupdate_patience`: for how long a transition waits for what is under way.
     pub(crate) patience: Duration,
 }
@@ -33,8 +34,8 @@ pub(crate) struct Policy {
 pub(crate) enum Choice {
     /// One of two words.
     Of(Word),
-    /// How much each user may have of something.
-    User(Quota),
+    /// How much users may have of something.
+    Users(Whom, Quota),
 }
 
 impl Choice {
@@ -42,7 +43,7 @@ impl Choice {
     pub(crate) fn name(self) -> String {
         match self {
             Self::Of(word) => word.name().to_owned(),
-            Self::User(quota) => format!("user_{quota}"),
+            Self::Users(whom, quota) => format!("{}_{quota}", whom.word()),
         }
     }
 
@@ -50,7 +51,7 @@ impl Choice {
     pub(crate) fn form(self) -> String {
         match self {
             Self::Of(word) => word.words().join(" or "),
-            Self::User(_) => "a number".to_owned(),
+            Self::Users(..) => "a number".to_owned(),
         }
     }
 }
@@ -117,9 +118,12 @@ impl Policy {
             second,
             many_openers: chosen("liveupdate_openers", OPENERS).unwrap_or(false),
             opens_strictly: chosen("liveupdate_open", OPEN_WORDS).unwrap_or(false),
-            quotas: value("liveupdate_user")
-                .and_then(|text| Quotas::DEFAULT.parse(text.as_bytes()))
-                .unwrap_or(Quotas::DEFAULT),
+            quotas: Whom::ALL.map(|whom| {
+                let default = whom.default();
+                value(&format!("liveupdate_{}", whom.word()))
+                    .and_then(|text| default.parse(text.as_bytes()))
+                    .unwrap_or(default)
+            }),
             patience: Duration::from_secs(
                 value("liveupdate_patience")
                     .and_then(|text| ops::parse_patience(text.as_bytes()))
@@ -180,12 +184,16 @@ mod tests {
         assert_eq!(policy.of_reboot().obstacle, Obstacle::Vetoes);
         assert_eq!(policy.of_reboot().legacy, Legacy::Booted);
         assert!(!Policy::of("liveupdate=off").enabled);
-        let policy = Policy::of("liveupdate_open=admin liveupdate_user=sessions=2,bytes=9");
+        let policy = Policy::of(
+            "liveupdate_open=admin liveupdate_user=sessions=2,bytes=9 liveupdate_users=files=7",
+        );
         assert!(policy.opens_strictly);
-        assert_eq!((policy.quotas.sessions, policy.quotas.bytes), (2, 9));
+        let [each, together] = policy.quotas;
+        assert_eq!((each.sessions, each.bytes), (2, 9));
+        assert_eq!((each.files, together.files), (Quotas::FILES, 7));
         let policy = Policy::of("liveupdate_open=all liveupdate_user=sessions");
         assert!(!policy.opens_strictly);
-        assert_eq!(policy.quotas, Quotas::DEFAULT);
+        assert_eq!(policy.quotas, [Quotas::DEFAULT, Quotas::TOGETHER]);
         let policy = Policy::of("liveupdate_unclaimed=drop liveupdate_reboot=no");
         assert_eq!(policy.of_reboot(), by_default);
     }

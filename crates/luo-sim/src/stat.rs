@@ -74,7 +74,9 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         Place::UpdateCount => (6, attribute(0o444)),
         Place::Image => (7, attribute(0o444)),
         Place::Choice(Choice::Of(word)) => (8 + word as u64, attribute(0o644)),
-        Place::Choice(Choice::User(quota)) => (16 + quota as u64, attribute(0o644)),
+        Place::Choice(Choice::Users(whom, quota)) => {
+            (16 + 8 * whom as u64 + quota as u64, attribute(0o644))
+        }
         _ => return None,
     };
     machine.policy.enabled.then_some(Status {

@@ -1,25 +1,41 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Who has how much, and whether it may be more.
 
-use crate::account::{Account, Opener};
+use crate::account::{Account, Opener, Used};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::{AccountId, SessionId};
 use crate::owner::{Actor, Owner};
-use crate::quota::{Quota, Quotas};
+use crate::quota::{Quota, Quotas, Whom, MOST_RECORDS_OF_USERS, MOST_SESSIONS_OF_USERS};
 use crate::session::{Direction, Session};
 
 impl<H: Host> Engine<H> {
-    /// How much each user may have.
+    /// How much users may have.
     #[must_use]
-    pub const fn quotas(&self) -> Quotas {
-        self.quotas
+    pub const fn quotas(&self, whom: Whom) -> Quotas {
+        match whom {
+            Whom::Each => self.quotas,
+            Whom::Together => self.users_quotas,
+        }
     }
 
-    /// Decides how much each user may have.
-    pub fn set_quotas(&mut self, quotas: Quotas) {
-        self.quotas = quotas;
+    /// Decides how much users may have.
+    pub fn set_quotas(&mut self, whom: Whom, quotas: Quotas) {
+        match whom {
+            Whom::Each => self.quotas = quotas,
+            Whom::Together => {
+                self.users_quotas = quotas;
+                self.users_told = [false; Quota::ALL.len()];
+            }
+        }
+    }
+
+    /// Whether it has still to be told that users together have as much as they may: once,
+    /// until the administrator decides anew.
+    pub fn tells_of_users(&mut self, quota: Quota) -> bool {
+        let told = self.users_told.get_mut(quota as usize);
+        told.is_some_and(|told| !core::mem::replace(told, true))
     }
 
     fn user_hash(&self, user: u32) -> u32 {
@@ -82,6 +98,7 @@ impl<H: Host> Engine<H> {
         };
         let list = account.list_mut(direction);
         list.push_back(&mut self.sessions, id);
+        self.charge(id, |used| used.sessions = used.sessions.saturating_add(1));
     }
 
     /// Takes a session that goes from among those of its user, or of the device's.
@@ -93,49 +110,64 @@ impl<H: Host> Engine<H> {
             self.of_device.unlink(&mut self.sessions, id);
             return;
         }
-        let (of, carries) = (session.account, session.carries().is_some());
+        let of = session.account;
+        self.charge(id, |used| used.sessions = used.sessions.saturating_sub(1));
         if let Some((of, account)) = of.and_then(|of| Some((of, self.accounts.get_mut(of)?))) {
-            account.carriers = account.carriers.saturating_sub(carries.into());
             let list = account.list_mut(direction);
             list.unlink(&mut self.sessions, id);
             self.trim_account(of);
         }
     }
 
-    /// Notes that a session carries on another: only that other one counts.
-    pub(crate) fn note_carrier(&mut self, id: SessionId) {
-        let account = self.sessions.get(id).and_then(|session| session.account);
-        if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
-            account.carriers = account.carriers.saturating_add(1);
+    /// Notes that a new session carries on another: only that other one counts.
+    pub(crate) fn note_carrier(&mut self, id: SessionId, carries: SessionId) {
+        self.charge(id, |used| used.sessions = used.sessions.saturating_sub(1));
+        let session = self.sessions.get_mut(id);
+        if let Some(outgoing) = session.and_then(Session::outgoing_mut) {
+            outgoing.carries = Some(carries);
         }
     }
 
-    /// The account that what is in a session counts for.
-    pub(crate) fn payer(&mut self, session: SessionId) -> Option<&mut Account> {
-        let session = self.sessions.get(session)?;
-        if session.carries().is_some() {
-            return None;
+    /// Changes what the user of a session has, and with it what all users have. What is in
+    /// a session that carries on another counts there already.
+    pub(crate) fn charge(&mut self, session: SessionId, change: impl Fn(&mut Used)) {
+        let session = self.sessions.get(session);
+        let session = session.filter(|session| session.carries().is_none());
+        let account = session.and_then(|session| session.account);
+        if let Some(account) = account.and_then(|id| self.accounts.get_mut(id)) {
+            change(&mut account.used);
+            change(&mut self.users_used);
         }
-        self.accounts.get_mut(session.account?)
     }
 
     /// Whether an owner may have so much more of something.
     ///
     /// # Errors
-    /// [`Error::OverQuota`].
+    /// [`Error::OverQuota`], [`Error::UsersOverQuota`].
     pub(crate) fn may_have(&self, owner: Owner, quota: Quota, more: u64) -> Result<(), Error> {
-        let Some(user) = owner.user() else {
+        // Nothing more is always allowed, whatever the quota has become.
+        let (Some(user), 1..) = (owner.user(), more) else {
             return Ok(());
         };
-        let used = self
-            .account_of(user)
-            .map_or(0, |account| account.used(quota));
-        // Nothing more is always allowed, whatever the quota has become.
-        if more == 0 || used.saturating_add(more) <= self.quotas.get(quota) {
-            Ok(())
-        } else {
-            Err(Error::OverQuota(quota))
+        let own = self.account_of(user);
+        let own = own.map_or(0, |account| account.used.get(quota));
+        if own.saturating_add(more) > self.quotas.get(quota) {
+            return Err(Error::OverQuota(quota));
         }
+        let all = &self.users_used;
+        let is_over = |used: u64, most: u64| used.saturating_add(more) > most;
+        let over_most = match quota {
+            Quota::Bytes => false,
+            Quota::Sessions => {
+                is_over(all.sessions, MOST_SESSIONS_OF_USERS)
+                    || is_over(all.records(), MOST_RECORDS_OF_USERS)
+            }
+            Quota::Files | Quota::Dependencies => is_over(all.records(), MOST_RECORDS_OF_USERS),
+        };
+        if over_most || is_over(all.get(quota), self.users_quotas.get(quota)) {
+            return Err(Error::UsersOverQuota(quota));
+        }
+        Ok(())
     }
 
     /// [`Self::may_have`] for the owner of a session.
@@ -201,7 +233,9 @@ impl<H: Host> Engine<H> {
     pub(crate) fn files_for(&self, by: Actor) -> u64 {
         match by {
             Actor::Administrator => self.files.len() as u64,
-            Actor::User(user) => self.account_of(user).map_or(0, |account| account.files),
+            Actor::User(user) => self
+                .account_of(user)
+                .map_or(0, |account| account.used.files),
         }
     }
 

@@ -96,9 +96,7 @@ impl<H: Host> Engine<H> {
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.push_back(&mut self.files, id);
         }
-        if let Some(account) = self.payer(session) {
-            account.files = account.files.saturating_add(1);
-        }
+        self.charge(session, |used| used.files = used.files.saturating_add(1));
         match (direction, owner) {
             (Direction::Outgoing, _) => self.records = self.records.saturating_add(1),
             (Direction::Incoming, Owner::Device) => {
@@ -146,9 +144,7 @@ impl<H: Host> Engine<H> {
         }
         let file = self.files.remove(id)?;
         self.give_back_room();
-        if let Some(account) = self.payer(session) {
-            account.files = account.files.saturating_sub(1);
-        }
+        self.charge(session, |used| used.files = used.files.saturating_sub(1));
         if let Some(handler) = file.handler {
             self.release_handler(handler);
         }
@@ -214,10 +210,10 @@ impl<H: Host> Engine<H> {
         let before = entry.dependencies;
         let after = change(before);
         entry.dependencies = after;
-        if let Some(account) = self.payer(session) {
-            let others = account.dependencies.saturating_sub(before as u64);
-            account.dependencies = others.saturating_add(after as u64);
-        }
+        self.charge(session, |used| {
+            let others = used.dependencies.saturating_sub(before as u64);
+            used.dependencies = others.saturating_add(after as u64);
+        });
     }
 
     /// Notes how much memory a file keeps, and whose it is.
@@ -231,10 +227,10 @@ impl<H: Host> Engine<H> {
             let others = session.bytes.saturating_sub(before.into());
             session.bytes = others.saturating_add(bytes.into());
         }
-        if let Some(account) = self.payer(of) {
-            let others = account.bytes.saturating_sub(before);
-            account.bytes = others.saturating_add(bytes);
-        }
+        self.charge(of, |used| {
+            let others = used.bytes.saturating_sub(before);
+            used.bytes = others.saturating_add(bytes);
+        });
     }
 
     /// The last file of a session, and the way from there to its first: dependents first,

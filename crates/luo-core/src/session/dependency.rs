@@ -43,7 +43,7 @@ pub enum Needed {
 /// both sessions are the administrator's, or one user's.
 ///
 /// # Errors
-/// [`Error::NoConsent`], [`Error::OverQuota`];
+/// [`Error::NoConsent`], [`Error::OverQuota`], [`Error::UsersOverQuota`];
 /// [`Error::NoToken`] and [`Error::NoSession`] if one of the two is not there,
 /// [`Error::DependencyCycle`], [`Error::DependencyExists`], [`Error::WrongDirection`],
 /// [`Error::TooManyDependencies`], [`Error::TooDense`], [`Error::Full`],

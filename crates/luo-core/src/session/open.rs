@@ -23,7 +23,8 @@ use crate::waits::Topic;
 /// # Errors
 /// [`Error::SessionExists`], [`Error::Full`] at 510,000 sessions, [`Error::Frozen`],
 /// [`Error::NoMemory`], or what the host's memory says; for a user's session
-/// [`Error::NameTooLong`], [`Error::BadName`], [`Error::OverQuota`].
+/// [`Error::NameTooLong`], [`Error::BadName`], [`Error::OverQuota`],
+/// [`Error::UsersOverQuota`].
 pub fn create_session<H: Lock>(
     host: &H,
     by: Actor,

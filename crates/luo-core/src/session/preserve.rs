@@ -373,7 +373,7 @@ impl<H: Host> Engine<H> {
     /// Notes how many bytes a file keeps that counted for some already.
     ///
     /// # Errors
-    /// [`Error::OverQuota`].
+    /// [`Error::OverQuota`], [`Error::UsersOverQuota`].
     fn grow(&mut self, id: FileId, bytes: u64) -> Result<(), Error> {
         let file = self.files.get(id).ok_or(Error::Inconsistent)?;
         let (session, more) = (file.session, bytes.saturating_sub(file.bytes));

@@ -171,11 +171,7 @@ fn carry_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     });
     let made = create_in_transition(host, kind.ok_or(Error::Inconsistent)?)?;
     host.now(|engine| {
-        let session = engine.sessions.get_mut(made);
-        if let Some(outgoing) = session.and_then(Session::outgoing_mut) {
-            outgoing.carries = Some(id);
-        }
-        engine.note_carrier(made);
+        engine.note_carrier(made, id);
     });
     Ok(())
 }

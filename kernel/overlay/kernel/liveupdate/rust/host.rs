@@ -13,7 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError, QUEUES};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError, Whom, QUEUES};
 
 use crate::boot;
 use crate::say::Say;
@@ -70,7 +70,9 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     )?;
     LINUX.populate(made);
     if let Some(linux) = linux() {
-        linux.now(|engine| engine.set_quotas(policy::quotas()));
+        for whom in Whom::ALL {
+            linux.now(|engine| engine.set_quotas(whom, policy::quotas(whom)));
+        }
     }
     linux().ok_or(EINVAL)
 }

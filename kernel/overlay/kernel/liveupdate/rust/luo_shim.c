@@ -41,9 +41,15 @@ LUO_SHIM_PARAMETER(open, LUO_CHOICE_OPEN);
 
 static int __init luo_shim_user_parameter(char *value)
 {
-	return luo_rust_set_user(value);
+	return luo_rust_set_users(LUO_SHIM_EACH_USER, value);
 }
 early_param("liveupdate_user", luo_shim_user_parameter);
+
+static int __init luo_shim_users_parameter(char *value)
+{
+	return luo_rust_set_users(LUO_SHIM_ALL_USERS, value);
+}
+early_param("liveupdate_users", luo_shim_users_parameter);
 
 static int __init luo_shim_patience_parameter(char *value)
 {
@@ -92,6 +98,10 @@ LUO_SHIM_ATTRIBUTE(user_sessions, user, LUO_SHIM_USER_SESSIONS);
 LUO_SHIM_ATTRIBUTE(user_files, user, LUO_SHIM_USER_FILES);
 LUO_SHIM_ATTRIBUTE(user_dependencies, user, LUO_SHIM_USER_DEPENDENCIES);
 LUO_SHIM_ATTRIBUTE(user_bytes, user, LUO_SHIM_USER_BYTES);
+LUO_SHIM_ATTRIBUTE(users_sessions, user, LUO_SHIM_USERS_SESSIONS);
+LUO_SHIM_ATTRIBUTE(users_files, user, LUO_SHIM_USERS_FILES);
+LUO_SHIM_ATTRIBUTE(users_dependencies, user, LUO_SHIM_USERS_DEPENDENCIES);
+LUO_SHIM_ATTRIBUTE(users_bytes, user, LUO_SHIM_USERS_BYTES);
 
 static ssize_t image_show(struct kobject *kobj, struct kobj_attribute *attr,
 			  char *page)
@@ -109,6 +119,10 @@ static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_user_files.attr,
 	&luo_shim_user_dependencies.attr,
 	&luo_shim_user_bytes.attr,
+	&luo_shim_users_sessions.attr,
+	&luo_shim_users_files.attr,
+	&luo_shim_users_dependencies.attr,
+	&luo_shim_users_bytes.attr,
 	&luo_shim_legacy.attr,
 	&luo_shim_image.attr,
 	NULL,

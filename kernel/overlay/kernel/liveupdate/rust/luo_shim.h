@@ -36,7 +36,7 @@ enum luo_image luo_shim_image_now(void);
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);
 int luo_rust_set_choice(unsigned int choice, const char *word);
-int luo_rust_set_user(const char *text);
+int luo_rust_set_users(unsigned int whom, const char *text);
 int luo_rust_set_patience(const char *text);
 int luo_rust_early_init(void);
 int luo_rust_late_init(void);
@@ -48,12 +48,22 @@ ssize_t luo_rust_show_image(char *page);
 ssize_t luo_rust_show_choice(unsigned int choice, char *page);
 ssize_t luo_rust_store_choice(unsigned int choice, const char *text, size_t count);
 
-/* What each user may have; in the order of luo_core's Quota::ALL. */
+/* Whom quotas bound; in the order of luo_core's Whom::ALL. */
+enum luo_shim_whom {
+	LUO_SHIM_EACH_USER,
+	LUO_SHIM_ALL_USERS,
+};
+
+/* What they may have; for each of those in the order of luo_core's Quota::ALL. */
 enum luo_shim_quota {
 	LUO_SHIM_USER_SESSIONS,
 	LUO_SHIM_USER_FILES,
 	LUO_SHIM_USER_DEPENDENCIES,
 	LUO_SHIM_USER_BYTES,
+	LUO_SHIM_USERS_SESSIONS,
+	LUO_SHIM_USERS_FILES,
+	LUO_SHIM_USERS_DEPENDENCIES,
+	LUO_SHIM_USERS_BYTES,
 };
 ssize_t luo_rust_show_user(unsigned int quota, char *page);
 ssize_t luo_rust_store_user(unsigned int quota, const char *text, size_t count);

@@ -20,6 +20,8 @@
 //! liveupdate_open=admin         of those, who has CAP_SYS_ADMIN may
 //! liveupdate_user=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much each user without CAP_SYS_ADMIN may have
+//! liveupdate_users=sessions=N,files=N,dependencies=N,bytes=N
+//!                               how much all of them may have together
 //! liveupdate_patience=N         for how many seconds a transition waits for what is under
 //!                               way
 //! ```
@@ -29,7 +31,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::prelude::*;
 use kernel::str::BStr;
 use luo_core::ops::{self, Legacy, Obstacle, Policy, Unclaimed};
-use luo_core::{Quota, Quotas};
+use luo_core::{Quota, Quotas, Whom};
 
 /// A choice of two words. False, the first word, is the default.
 pub(crate) struct Choice {
@@ -106,33 +108,41 @@ pub(crate) fn opens_strictly() -> bool {
     OPEN.is_second()
 }
 
-/// How much each user may have, before there is an engine to keep it: by [`Quota::ALL`].
-static QUOTAS: [AtomicU64; Quota::ALL.len()] =
-    [const { AtomicU64::new(UNCHANGED) }; Quota::ALL.len()];
+/// How much users may have, before there is an engine to keep it: by [`Whom::ALL`] and
+/// [`Quota::ALL`].
+static QUOTAS: [[AtomicU64; Quota::ALL.len()]; Whom::ALL.len()] =
+    [const { [const { AtomicU64::new(UNCHANGED) }; Quota::ALL.len()] }; Whom::ALL.len()];
 
 /// The boot parameter says nothing of it.
 const UNCHANGED: u64 = u64::MAX;
 
-/// Decides how much each user may have, by the boot parameter.
-pub(crate) fn choose_quotas_at_boot(text: &[u8]) -> Result {
-    let Some(chosen) = quotas().parse(text) else {
+/// Where that is for some of the users.
+fn places(whom: Whom) -> impl Iterator<Item = (Quota, &'static AtomicU64)> {
+    let of_whom = QUOTAS.get(whom as usize).into_iter().flatten();
+    Quota::ALL.into_iter().zip(of_whom)
+}
+
+/// Decides how much users may have, by the boot parameter.
+pub(crate) fn choose_quotas_at_boot(whom: Whom, text: &[u8]) -> Result {
+    let Some(chosen) = quotas(whom).parse(text) else {
         pr_err!(
-            "liveupdate_user={} is not understood, and changes nothing: it is \
+            "liveupdate_{}={} is not understood, and changes nothing: it is \
              sessions=N,files=N,dependencies=N,bytes=N, or some of these\n",
+            whom.word(),
             BStr::from_bytes(text)
         );
         return Err(EINVAL);
     };
-    for (quota, place) in Quota::ALL.into_iter().zip(&QUOTAS) {
+    for (quota, place) in places(whom) {
         place.store(chosen.get(quota), Ordering::Relaxed);
     }
     Ok(())
 }
 
-/// How much each user may have, as it was decided at boot.
-pub(crate) fn quotas() -> Quotas {
-    let mut quotas = Quotas::DEFAULT;
-    for (quota, place) in Quota::ALL.into_iter().zip(&QUOTAS) {
+/// How much users may have, as it was decided at boot.
+pub(crate) fn quotas(whom: Whom) -> Quotas {
+    let mut quotas = whom.default();
+    for (quota, place) in places(whom) {
         match place.load(Ordering::Relaxed) {
             UNCHANGED => {}
             number => quotas.set(quota, number),

@@ -2,7 +2,7 @@
 //! Where the machine is in an update, for those who watch, and how much users may have.
 
 use luo_abi::rfc::State;
-use luo_core::{Lock, Quota};
+use luo_core::{Lock, Quota, Whom};
 
 use crate::host::linux;
 use crate::sys::{device_file, sysfs};
@@ -26,18 +26,18 @@ pub(crate) fn update_count() -> u64 {
     linux().map_or(0, |linux| linux.now(|engine| engine.update_number()))
 }
 
-/// How much of something each user may have.
-pub(crate) fn quota(of: &Quota) -> Option<u64> {
-    linux().map(|linux| linux.now(|engine| engine.quotas().get(*of)))
+/// How much of something users may have.
+pub(crate) fn quota(whom: Whom, of: Quota) -> Option<u64> {
+    linux().map(|linux| linux.now(|engine| engine.quotas(whom).get(of)))
 }
 
-/// Decides how much of something each user may have.
-pub(crate) fn set_quota(of: Quota, number: u64) {
+/// Decides how much of something users may have.
+pub(crate) fn set_quota(whom: Whom, of: Quota, number: u64) {
     if let Some(linux) = linux() {
         linux.now(|engine| {
-            let mut quotas = engine.quotas();
+            let mut quotas = engine.quotas(whom);
             quotas.set(of, number);
-            engine.set_quotas(quotas);
+            engine.set_quotas(whom, quotas);
         });
     }
 }

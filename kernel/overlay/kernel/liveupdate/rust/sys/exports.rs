@@ -8,6 +8,7 @@
 use kernel::bindings;
 use kernel::ffi::{c_char, c_int, c_uint, c_void};
 use kernel::prelude::*;
+use luo_core::Whom;
 
 use super::flb::FlbTable;
 use super::handler_table::HandlerTable;
@@ -68,9 +69,11 @@ unsafe extern "C" fn luo_rust_set_choice(choice: c_uint, word: *const c_char) ->
 ///
 /// `text` is null or terminated.
 #[no_mangle]
-unsafe extern "C" fn luo_rust_set_user(text: *const c_char) -> c_int {
+unsafe extern "C" fn luo_rust_set_users(whom: c_uint, text: *const c_char) -> c_int {
     // SAFETY: By the caller's promise.
-    ret(policy::choose_quotas_at_boot(unsafe { word_of(text) }))
+    let text = unsafe { word_of(text) };
+    let whom = Whom::ALL.get(whom as usize).ok_or(EINVAL);
+    ret(whom.and_then(|whom| policy::choose_quotas_at_boot(*whom, text)))
 }
 
 /// # Safety

@@ -10,7 +10,7 @@ use kernel::fmt::{self, Write as _};
 use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::str::Formatter;
-use luo_core::{Quota, Quotas};
+use luo_core::{Quota, Quotas, Whom};
 
 use super::exports::{choice_of, ret};
 use super::kexec;
@@ -112,12 +112,21 @@ unsafe extern "C" fn luo_rust_show_image(page: *mut c_char) -> isize {
     unsafe { show(page, fmt!("{}\n", image.word())) }
 }
 
+/// The quota with a number of the shim's: first those of each user, then those of all
+/// together.
+fn quota_of(number: c_uint) -> Option<(Whom, Quota)> {
+    let mut all = Whom::ALL
+        .into_iter()
+        .flat_map(|whom| Quota::ALL.into_iter().map(move |quota| (whom, quota)));
+    all.nth(number as usize)
+}
+
 /// # Safety
 ///
 /// `page` is the page that sysfs gave to a show function.
 #[no_mangle]
 unsafe extern "C" fn luo_rust_show_user(quota: c_uint, page: *mut c_char) -> isize {
-    let number = Quota::ALL.get(quota as usize).and_then(state::quota);
+    let number = quota_of(quota).and_then(|(whom, quota)| state::quota(whom, quota));
     // SAFETY: By the caller's promise.
     unsafe { show(page, fmt!("{}\n", number.unwrap_or(0))) }
 }
@@ -133,10 +142,9 @@ unsafe extern "C" fn luo_rust_store_user(
 ) -> isize {
     // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
-    let quota = Quota::ALL.get(quota as usize);
-    match quota.zip(Quotas::number(text)) {
-        Some((quota, number)) => {
-            state::set_quota(*quota, number);
+    match quota_of(quota).zip(Quotas::number(text)) {
+        Some(((whom, quota), number)) => {
+            state::set_quota(whom, quota, number);
             count as isize
         }
         None => ret(Err(EINVAL)) as isize,
