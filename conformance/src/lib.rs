@@ -39,7 +39,7 @@ mod patience;
 pub mod results;
 pub mod run;
 mod topics;
-mod user;
+pub mod user;
 pub mod waiting;
 
 pub use case::{Case, Context, Course, Machine, Topic};

@@ -12,11 +12,14 @@ use rustix::thread::{self, CapabilitySet};
 use crate::check::skip;
 
 /// Two users that are nobody else here.
-pub(crate) const USERS: [u32; 2] = [61_001, 61_002];
+pub const USERS: [u32; 2] = [61_001, 61_002];
 
 /// Does something as a user without privileges: who a program is, is a property of a
 /// thread.
-pub(crate) fn as_user<T: Send>(user: u32, does: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+///
+/// # Errors
+/// Those of what is done; that it cannot become that user.
+pub fn as_user<T: Send>(user: u32, does: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     in_thread(move || {
         let group = Gid::from_raw(user);
         let user = Uid::from_raw(user);
@@ -49,10 +52,15 @@ fn in_thread<T: Send>(does: impl FnOnce() -> Result<T> + Send) -> Result<T> {
 }
 
 /// While it is there, everybody may open the device.
-pub(crate) struct Delegated(());
+#[derive(Debug)]
+pub struct Delegated(());
 
 impl Delegated {
-    pub(crate) fn new() -> Result<Self> {
+    /// Lets everybody open it.
+    ///
+    /// # Errors
+    /// Its mode cannot be changed.
+    pub fn new() -> Result<Self> {
         set_mode(0o666)?;
         Ok(Self(()))
     }

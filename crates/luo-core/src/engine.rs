@@ -23,6 +23,7 @@ use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
 use crate::losses::Losses;
 use crate::mem::Vec;
+use crate::owner::Unowned;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
@@ -98,6 +99,8 @@ pub struct Engine<H: Host> {
     pub(crate) users_used: Used,
     pub(crate) users_quotas: Quotas,
     pub(crate) users_told: [bool; Quota::ALL.len()],
+    /// Who may take back what is nobody's.
+    pub(crate) unowned: Unowned,
     /// A program with privileges has the device open.
     pub(crate) opened: bool,
 
@@ -165,6 +168,7 @@ impl<H: Host> Engine<H> {
             users_used: Used::NOTHING,
             users_quotas: Quotas::TOGETHER,
             users_told: [false; Quota::ALL.len()],
+            unowned: Unowned::Administrator,
             opened: false,
             device_sessions: 0,
             device_files: 0,
@@ -181,6 +185,11 @@ impl<H: Host> Engine<H> {
             losses: Losses::NONE,
             lost_before: Losses::NONE,
         }
+    }
+
+    /// Decides who may take back what is nobody's.
+    pub fn set_unowned(&mut self, unowned: Unowned) {
+        self.unowned = unowned;
     }
 
     /// Where the machine is in an update.

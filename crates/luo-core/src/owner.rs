@@ -47,6 +47,30 @@ pub enum Owner {
     Device,
 }
 
+/// Who may take back a session that is [`Owner::Nobody`]'s.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unowned {
+    /// Who administers the machine: it may well have been the administrator's.
+    Administrator,
+    /// Whoever may open the device, as on mainline.
+    Anybody,
+}
+
+impl Unowned {
+    /// The words for them, in this order. The first is the default.
+    pub const WORDS: [&'static str; 2] = ["admin", "anybody"];
+
+    /// The one with the second word, or with the first.
+    #[must_use]
+    pub const fn of(second: bool) -> Self {
+        if second {
+            Self::Anybody
+        } else {
+            Self::Administrator
+        }
+    }
+}
+
 impl Owner {
     /// The owner of a session that is made with privileges under a name.
     pub(crate) fn of_name(name: &SessionName) -> Self {

@@ -6,7 +6,7 @@ use luo_abi::rfc::State;
 use luo_abi::supplement::{KIND_SESSION, SESSION_OF_NOBODY, SESSION_OF_USER};
 use luo_core::ops::{self, Needed};
 use luo_core::{
-    Actor, BadRecord, Error, Quota, Quotas, Refusal, SessionId, SessionName, Whom,
+    Actor, BadRecord, Error, Quota, Quotas, Refusal, SessionId, SessionName, Unowned, Whom,
     MOST_SESSIONS_OF_USERS,
 };
 
@@ -121,8 +121,13 @@ fn through_mainline_the_name_carries_the_owner() {
             host = TestHost::opened(host.kexec());
         }
         taken_back_by_their_owners(&host);
-        // The administrator's is nobody's now, in the kernel after it, too.
+        // The administrator's is nobody's now, in the kernel after it, too, and for the
+        // administrator.
         let stranger = Actor::User(5);
+        assert_eq!(claim(&host, stranger, "vm"), Err(Error::NoSession));
+        let nobodys = claim(&host, ROOT, "vm").unwrap();
+        ops::put_back_session(&host, nobodys);
+        host.engine(|engine| engine.set_unowned(Unowned::Anybody));
         let nobodys = claim(&host, stranger, "vm").unwrap();
         assert_eq!(host.retrieve(nobodys, 1).unwrap().object, 10);
         ops::put_back_session(&host, nobodys);

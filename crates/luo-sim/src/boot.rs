@@ -59,6 +59,8 @@ impl Machine {
             subsystem_data: AtomicU64::new(0),
             watchers: Mutex::default(),
         };
+        let unowned = machine.policy.unowned;
+        machine.now(|engine| engine.set_unowned(unowned));
         for (whom, quotas) in Whom::ALL.into_iter().zip(machine.policy.quotas) {
             machine.now(|engine| engine.set_quotas(whom, quotas));
         }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use luo_calls::OPEN_WORDS;
 use luo_core::ops::{self, Legacy, Obstacle, Unclaimed};
-use luo_core::{Quota, Quotas, Whom};
+use luo_core::{Quota, Quotas, Unowned, Whom};
 
 /// The choices of one kernel.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct Policy {
     pub(crate) many_openers: bool,
     /// `liveupdate_open=admin`.
     pub(crate) opens_strictly: bool,
+    /// `liveupdate_unowned`: who may take back what is nobody's.
+    pub(crate) unowned: Unowned,
     /// `liveupdate_user` and `liveupdate_users`: what the engine begins with, by
     /// [`Whom::ALL`].
     pub(crate) quotas: [Quotas; 2],
@@ -118,6 +120,7 @@ impl Policy {
             second,
             many_openers: chosen("liveupdate_openers", OPENERS).unwrap_or(false),
             opens_strictly: chosen("liveupdate_open", OPEN_WORDS).unwrap_or(false),
+            unowned: Unowned::of(chosen("liveupdate_unowned", Unowned::WORDS).unwrap_or(false)),
             quotas: Whom::ALL.map(|whom| {
                 let default = whom.default();
                 value(&format!("liveupdate_{}", whom.word()))
@@ -188,6 +191,12 @@ mod tests {
             "liveupdate_open=admin liveupdate_user=sessions=2,bytes=9 liveupdate_users=files=7",
         );
         assert!(policy.opens_strictly);
+        assert_eq!(policy.unowned, Unowned::Administrator);
+        let policy = Policy::of(&format!(
+            "{} liveupdate_unowned=anybody",
+            policy.command_line
+        ));
+        assert_eq!(policy.unowned, Unowned::Anybody);
         let [each, together] = policy.quotas;
         assert_eq!((each.sessions, each.bytes), (2, 9));
         assert_eq!((each.files, together.files), (Quotas::FILES, 7));

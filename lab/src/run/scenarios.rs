@@ -297,12 +297,19 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             )
             .kexec("rust", "rust-next")
         },
-        scenario(
-            "handover-c-to-rust",
-            "handover",
-            "mainline's C kernel hands over to ours",
-        )
-        .kexec("c", "rust"),
+        Scenario {
+            expect: Expect {
+                cases: 1,
+                named: &["not-for-users"],
+                kexecs: Some(1),
+            },
+            ..scenario(
+                "handover-c-to-rust",
+                "handover",
+                "mainline's C kernel hands over to ours",
+            )
+            .kexec("c", "rust")
+        },
         Scenario {
             expect: Expect {
                 cases: 1,

@@ -9,7 +9,7 @@ use crate::handover::block::{Room, Spares};
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
-use crate::owner::{Actor, Owner};
+use crate::owner::{Actor, Owner, Unowned};
 use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, SessionKind, State};
@@ -76,7 +76,8 @@ pub(crate) fn create_in_transition<H: Lock>(
 }
 
 /// Takes an incoming session by its name: the caller's own, or, if there is none of that
-/// name, one that is nobody's. A caller with privileges takes any, by its full name.
+/// name and the administrator lets everybody have those, one that is nobody's. A caller with
+/// privileges takes any, by its full name.
 ///
 /// # Errors
 /// [`Error::NoSession`], also if it is another's; [`Error::AlreadyRetrieved`],
@@ -124,7 +125,8 @@ impl<H: Host> Engine<H> {
         let may = match (self.sessions.get(id)?.owner, by) {
             // The files of a device session are had by their tokens only.
             (Owner::Device, _) => false,
-            (Owner::Nobody, _) | (_, Actor::Administrator) => true,
+            (_, Actor::Administrator) => true,
+            (Owner::Nobody, Actor::User(_)) => self.unowned == Unowned::Anybody,
             (owner, Actor::User(user)) => owner == Owner::User(user),
         };
         may.then_some(id)

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use anyhow::{Context as _, Result};
+use luo_conformance::user::{Delegated, USERS, as_user};
 use luo_sys::memfd::{self, Seals};
 use luo_sys::{Device, Errno, Session, Token};
 
@@ -102,6 +103,10 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         let token = Token(guest.args.get(TOKEN, 0)?);
         SUITE.case("file-of-the-device", || registered(&device, token, seed));
     }
+    // Mainline's has one opener, and gives sessions to whom it is.
+    if device.state().is_ok() {
+        SUITE.case("not-for-users", not_for_users);
+    }
     retrieve_all(&device, seed);
     SUITE.case("preserve-again", || preserve_again(&device));
     Ok(())
@@ -159,6 +164,19 @@ fn registered(device: &Device, token: Token, seed: u64) -> Result<()> {
         Errno::ENOENT,
     )
     .context("it is finished")
+}
+
+/// They are the administrator's, or may have been: no user takes them.
+fn not_for_users() -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    as_user(user, || {
+        let device = Device::open()?;
+        for plan in PLANS {
+            refused(device.retrieve_session(&name(plan.session)), Errno::ENOENT)?;
+        }
+        Ok(())
+    })
 }
 
 /// Takes everything back in the opposite order.

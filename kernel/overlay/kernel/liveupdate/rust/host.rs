@@ -70,6 +70,7 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     )?;
     LINUX.populate(made);
     if let Some(linux) = linux() {
+        linux.now(|engine| engine.set_unowned(policy::unowned()));
         for whom in Whom::ALL {
             linux.now(|engine| engine.set_quotas(whom, policy::quotas(whom)));
         }

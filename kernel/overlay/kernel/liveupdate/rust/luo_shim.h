@@ -24,6 +24,7 @@ enum luo_choice {
 	LUO_CHOICE_LEGACY,
 	LUO_CHOICE_OPENERS,
 	LUO_CHOICE_OPEN,
+	LUO_CHOICE_UNOWNED,
 };
 
 /* From C, for Rust. */

@@ -18,6 +18,10 @@
 //! liveupdate_open=mode          whom the mode of its file admits may open
 //!                               /dev/liveupdate (default)
 //! liveupdate_open=admin         of those, who has CAP_SYS_ADMIN may
+//! liveupdate_unowned=admin      sessions of which no owner is known, for they have come
+//!                               from mainline's orchestrator, are for who has
+//!                               CAP_SYS_ADMIN (default)
+//! liveupdate_unowned=anybody    whoever may open the device takes them back
 //! liveupdate_user=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much each user without CAP_SYS_ADMIN may have
 //! liveupdate_users=sessions=N,files=N,dependencies=N,bytes=N
@@ -31,7 +35,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::prelude::*;
 use kernel::str::BStr;
 use luo_core::ops::{self, Legacy, Obstacle, Policy, Unclaimed};
-use luo_core::{Quota, Quotas, Whom};
+use luo_core::{Quota, Quotas, Unowned, Whom};
 
 /// A choice of two words. False, the first word, is the default.
 pub(crate) struct Choice {
@@ -103,6 +107,9 @@ pub(crate) static OPENERS: Choice = Choice::new("liveupdate_openers", ["one", "m
 /// Who may open the device.
 pub(crate) static OPEN: Choice = Choice::new("liveupdate_open", luo_calls::OPEN_WORDS);
 
+/// Who may take back what is nobody's.
+pub(crate) static UNOWNED: Choice = Choice::new("liveupdate_unowned", Unowned::WORDS);
+
 /// Whether only who may administer the machine may open the device.
 pub(crate) fn opens_strictly() -> bool {
     OPEN.is_second()
@@ -173,6 +180,11 @@ pub(crate) fn choose_patience_at_boot(text: &[u8]) -> Result {
 /// For how many seconds a transition waits for what is under way.
 pub(crate) fn patience() -> u32 {
     PATIENCE.load(Ordering::Relaxed)
+}
+
+/// Who may take back what is nobody's.
+pub(crate) fn unowned() -> Unowned {
+    Unowned::of(UNOWNED.is_second())
 }
 
 /// What the administrator wants of a reboot.
