@@ -10,6 +10,8 @@ mod accounts;
 mod files;
 mod sessions;
 
+pub(crate) use self::files::Backwards;
+
 use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;

@@ -79,9 +79,8 @@ fn retrieve() {
         (host, session)
     };
     // The handler's own failure is final, so only the engine's requests are
-    // tried: the plan, and two each for the index's links and buckets, before the
-    // handler is asked.
-    for requests in 0..5 {
+    // tried: the plan, and the index's links, before the handler is asked.
+    for requests in 0..2 {
         let (host, session) = scene();
         let before = host.visible();
         fault::fail_after(requests);
@@ -91,7 +90,7 @@ fn retrieve() {
         assert!(host.retrieve(session, 7).is_ok());
     }
     let (host, session) = scene();
-    fault::fail_after(6);
+    fault::fail_after(3);
     assert!(host.retrieve(session, 7).is_ok());
     assert!(fault::disarm(), "nothing is asked for after the handler");
 }

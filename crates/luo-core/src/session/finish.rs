@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Letting go of the files of an incoming session.
 
-use crate::engine::Engine;
+use crate::engine::{Backwards, Engine};
 use crate::error::Error;
 use crate::host::{FileCallbacks, Host, Incoming};
 use crate::id::{FileId, HandlerId, SessionId};
@@ -9,80 +9,83 @@ use crate::lock::Lock;
 use crate::participant::flb_life::finish_flbs;
 use crate::session::{Arrived, File, Progress};
 
-/// Finishes a session that the caller has for itself.
-pub(crate) fn finish_locked<H: Lock>(host: &H, session: SessionId) -> Result<(), Error> {
-    let mut next = host.now(|engine| {
-        engine.needed_elsewhere(session)?;
-        Ok::<_, Error>(engine.first_file(session))
-    })?;
-    if next.is_none() {
-        return Ok(());
-    }
+/// Finishes a session that the caller has for itself, from where `Engine::begin_finish` has
+/// begun. Each step ends with one file and begins with the next: with few files, going in
+/// and out of the engine is most of the work.
+pub(crate) fn finish_begun<H: Lock>(
+    host: &H,
+    session: SessionId,
+    begun: Result<Finishing<H>, Error>,
+) -> Result<(), Error> {
+    let mut finishing = begun?;
     // First all are asked, then all are finished: the session as a whole.
-    while let Some(id) = next {
-        let (agreed, behind) = ask(host, id);
-        if !agreed {
-            return Err(host.now(|engine| engine.cannot_finish(id)));
+    loop {
+        finishing = match finishing {
+            Finishing::Asked(id, taken) => {
+                let agreed = taken.arrived.handler.can_finish(host, &taken.view());
+                host.now(|engine| engine.answered(session, id, taken, agreed))?
+            }
+            Finishing::Agreed(id, taken, next, way) => {
+                let held = taken.map(|taken| let_go(host, taken));
+                let (gone, next) = host.now(|engine| {
+                    let gone = engine.remove_file(id);
+                    (gone, engine.begin_letting_go(next, way))
+                });
+                drop(gone);
+                drop(held);
+                next
+            }
+            Finishing::Done => return Ok(()),
         }
-        next = behind;
     }
-    let (mut next, way) = host.now(|engine| engine.backwards(session));
-    while let Some(id) = next {
-        let taken;
-        (taken, next) = host.now(|engine| (engine.take_arrived(id), engine.before(id, way)));
-        finish_or_forget(host, id, taken);
-    }
-    Ok(())
+}
+
+/// How far the finishing of a session is, with a file in the hands of who does it.
+pub(crate) enum Finishing<H: Host> {
+    /// The handler of a file is to be asked.
+    Asked(FileId, Taken<H>),
+    /// All have agreed: the handler of a file is to let go, and then that of the file before
+    /// it. Of one that was lost there is nothing to release.
+    Agreed(FileId, Option<Taken<H>>, Option<FileId>, Backwards),
+    /// There is no file left.
+    Done,
 }
 
 /// Asks a file's handler whether it lets go. Its session is locked.
 pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
-    ask(host, id).0
-}
-
-/// [`can_finish`]; also gives the file behind it in its session.
-fn ask<H: Lock>(host: &H, id: FileId) -> (bool, Option<FileId>) {
     let Some(taken) = host.now(|engine| engine.take_arrived(id)) else {
-        return (true, host.now(|engine| engine.next_file(id)));
+        return true;
     };
     let agreed = taken.arrived.handler.can_finish(host, &taken.view());
-    let next = host.now(|engine| {
-        engine.put_arrived(id, taken.arrived);
-        engine.next_file(id)
-    });
-    (agreed, next)
+    host.now(|engine| engine.put_arrived(id, taken.arrived));
+    agreed
 }
 
 /// Finishes a file and takes it out. Its session is locked. True if its owner had
 /// not got it back: what it kept is released here.
 pub(crate) fn finish_file<H: Lock>(host: &H, id: FileId) -> bool {
     let taken = host.now(|engine| engine.take_arrived(id));
-    finish_or_forget(host, id, taken)
+    let released = taken.as_ref().is_some_and(|taken| !taken.is_given());
+    let held = taken.map(|taken| let_go(host, taken));
+    let gone = host.now(|engine| engine.remove_file(id));
+    drop(gone);
+    drop(held);
+    released
 }
 
-fn finish_or_forget<H: Lock>(host: &H, id: FileId, taken: Option<Taken<H>>) -> bool {
-    let Some(taken) = taken else {
-        // Of a file that was lost there is nothing to release.
-        let gone = host.now(|engine| engine.remove_file(id));
-        drop(gone);
-        return false;
-    };
-    let given = taken.owned && matches!(taken.arrived.progress, Progress::Done(_));
+/// The handler lets go. The file and then the pin on its handler's owner, which come back,
+/// go when the engine has forgotten the file.
+fn let_go<H: Lock>(host: &H, taken: Taken<H>) -> (Progress<H>, H::Pin) {
     taken.arrived.handler.finish(host, &taken.view());
     if let Some(handler) = taken.with_flbs {
         finish_flbs(host, handler);
     }
-    let gone = host.now(|engine| engine.remove_file(id));
-    drop(gone);
-    // The file and then the pin on its handler's owner go last.
     let Arrived { pin, progress, .. } = taken.arrived;
-    drop(progress);
-    drop(pin);
-    !given
+    (progress, pin)
 }
 
 /// An incoming file in the hands of an operation.
-struct Taken<H: Host> {
+pub(crate) struct Taken<H: Host> {
     data: u64,
     /// Its owner has asked for it.
     owned: bool,
@@ -92,6 +95,11 @@ struct Taken<H: Host> {
 }
 
 impl<H: Host> Taken<H> {
+    /// Whether its owner has got it back.
+    const fn is_given(&self) -> bool {
+        self.owned && matches!(self.arrived.progress, Progress::Done(_))
+    }
+
     fn view(&self) -> Incoming<'_, H> {
         Incoming {
             data: self.data,
@@ -111,6 +119,54 @@ impl<H: Host> Engine<H> {
 
     fn next_file(&self, before: FileId) -> Option<FileId> {
         self.files.get(before)?.links.next
+    }
+
+    /// Begins to finish a session that the caller has for itself.
+    ///
+    /// # Errors
+    /// [`Error::Needed`].
+    pub(crate) fn begin_finish(&mut self, session: SessionId) -> Result<Finishing<H>, Error> {
+        self.needed_elsewhere(session)?;
+        Ok(self.ask_from(session, self.first_file(session)))
+    }
+
+    /// Asks for a file of a session, or for those behind it if it was lost. When there are
+    /// no more, all have agreed.
+    fn ask_from(&mut self, session: SessionId, mut next: Option<FileId>) -> Finishing<H> {
+        while let Some(id) = next {
+            if let Some(taken) = self.take_arrived(id) {
+                return Finishing::Asked(id, taken);
+            }
+            next = self.next_file(id);
+        }
+        let (last, way) = self.backwards(session);
+        self.begin_letting_go(last, way)
+    }
+
+    /// A handler has answered.
+    fn answered(
+        &mut self,
+        session: SessionId,
+        id: FileId,
+        taken: Taken<H>,
+        agreed: bool,
+    ) -> Result<Finishing<H>, Error> {
+        self.put_arrived(id, taken.arrived);
+        if !agreed {
+            return Err(self.cannot_finish(id));
+        }
+        Ok(self.ask_from(session, self.next_file(id)))
+    }
+
+    /// The next file that is let go of.
+    fn begin_letting_go(&mut self, next: Option<FileId>, way: Backwards) -> Finishing<H> {
+        match next {
+            None => Finishing::Done,
+            Some(id) => {
+                let taken = self.take_arrived(id);
+                Finishing::Agreed(id, taken, self.before(id, way), way)
+            }
+        }
     }
 
     /// Whether a file of another session needs one of this session.

@@ -1,16 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Removing sessions that an operation has for itself.
 
+use crate::engine::Engine;
 use crate::error::Error;
+use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
-use crate::session::finish::finish_locked;
+use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::trim_records;
-use crate::session::State;
+use crate::session::{Session, State};
 
-/// Finishes and removes an incoming session that the caller has for itself.
-pub(crate) fn end_incoming<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    if let Err(why) = finish_locked(host, id) {
+/// Finishes and removes an incoming session that the caller has for itself, from where
+/// `Engine::begin_finish` has begun.
+pub(crate) fn end_incoming<H: Lock>(
+    host: &H,
+    id: SessionId,
+    begun: Result<Finishing<H>, Error>,
+) -> Result<(), Error> {
+    if let Err(why) = finish_begun(host, id, begun) {
         host.now(|engine| {
             engine.unlock_session(id, State::CLOSED_PENDING);
         });
@@ -21,18 +28,34 @@ pub(crate) fn end_incoming<H: Lock>(host: &H, id: SessionId) -> Result<(), Error
 }
 
 pub(crate) fn remove_locked<H: Lock>(host: &H, id: SessionId) {
-    // The session's pages are dropped without the lock.
-    let gone = host.now(|engine| {
-        engine.mark_idle(id);
-        let session = engine.remove_session(id);
-        let outgoing = engine.outgoing.len;
-        let page = engine.chain.surplus(outgoing);
-        (session, page, engine.surplus_record_page())
-    });
+    let gone = host.now(|engine| engine.take_out(id));
+    drop_out(host, gone);
+}
+
+/// A session that was removed, and pages that nobody needs any more: for the caller to drop
+/// without the lock, by [`drop_out`].
+pub(crate) type Out<H> = (
+    Option<Session<H>>,
+    Option<<H as Host>::Block>,
+    Option<<H as Host>::Block>,
+);
+
+pub(crate) fn drop_out<H: Lock>(host: &H, gone: Out<H>) {
     let (_, _, record_page) = &gone;
     let more = record_page.is_some();
     drop(gone);
     if more {
         trim_records(host);
+    }
+}
+
+impl<H: Host> Engine<H> {
+    /// Removes a session that has no files and that the caller has for itself.
+    pub(crate) fn take_out(&mut self, id: SessionId) -> Out<H> {
+        self.mark_idle(id);
+        let session = self.remove_session(id);
+        let outgoing = self.outgoing.len;
+        let page = self.chain.surplus(outgoing);
+        (session, page, self.surplus_record_page())
     }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Trying again to finish sessions that were closed while they could not be.
 
-use core::task::Poll;
+use core::task::{ready, Poll};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -23,6 +23,14 @@ pub(crate) fn retry_closed<H: Lock>(
     mut report: impl FnMut(&Error),
 ) -> usize {
     let mut closed_pending = 0usize;
+    // Most often there are none.
+    let none = host.now(|engine| {
+        engine.begin_retry(scope);
+        engine.closed_pending == 0
+    });
+    if none {
+        return closed_pending;
+    }
     finish_together(host, scope);
     let mut next = host.now(|engine| engine.next_closed_pending(scope, None));
     while let Some(id) = next {
@@ -42,7 +50,7 @@ pub(crate) fn retry_closed<H: Lock>(
 /// # Errors
 /// As [`crate::update::leave::close_session`], and [`Error::Frozen`].
 fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let locked = host.wait(|engine| {
+    let begun = host.wait(|engine| {
         // It does not wait for the end of a freeze: the caller may have been closing
         // another session, and a close must not wait so long.
         if engine.update.admits() != Poll::Ready(Ok(())) {
@@ -50,15 +58,14 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         }
         match engine.sessions.get(id).map(|session| session.state) {
             Some(State::Locked) => engine.update.waits.pend(Topic::Session(id)),
-            Some(State::CLOSED_PENDING) => engine.lock_session(id).map_ok(|_| true),
-            _ => Poll::Ready(Ok::<_, Error>(false)),
+            Some(State::CLOSED_PENDING) => {
+                ready!(engine.lock_session(id))?;
+                Poll::Ready(Ok(Some(engine.begin_finish(id))))
+            }
+            _ => Poll::Ready(Ok::<_, Error>(None)),
         }
     })?;
-    if locked {
-        end_incoming(host, id)
-    } else {
-        Ok(())
-    }
+    begun.map_or(Ok(()), |begun| end_incoming(host, id, begun))
 }
 
 impl<H: Host> Engine<H> {

@@ -98,7 +98,6 @@ impl<H: Host> Engine<H> {
     /// Takes all closed sessions of a scope that wait to be finished into a group, if it
     /// can make a difference. `None` if there is nothing to be dealt with.
     fn gather_closed(&mut self, scope: Scope) -> Option<Group> {
-        self.begin_retry(scope);
         // A transition must not wait for a group that waits for it.
         if self.update.is_moving()
             || self.update.admits() != Poll::Ready(Ok(()))

@@ -38,10 +38,13 @@ const UNUSED: Link = Link { hash: 0, next: END };
 /// A set of slots that can be found by the hash of their key.
 ///
 /// # Invariants
-/// An entry is in the chain of the bucket of its hash. There are no buckets or
-/// [`SMALLEST`] of them at least.
+/// An entry is in the chain of the bucket of its hash. There are [`SMALLEST`] buckets at
+/// least.
 pub(crate) struct Index {
-    /// The first slot of each bucket's chain.
+    /// The first slot of the chain of each of the first buckets: a table of a few entries
+    /// asks for no memory for its buckets.
+    few: [u32; SMALLEST],
+    /// The same of the buckets behind those.
     buckets: Segments<u32>,
     /// How many buckets there are.
     count: usize,
@@ -55,8 +58,9 @@ pub(crate) struct Index {
 impl Index {
     pub(crate) const fn new() -> Self {
         Self {
+            few: [END; SMALLEST],
             buckets: Segments::new(),
-            count: 0,
+            count: SMALLEST,
             links: Segments::new(),
             len: 0,
             #[cfg(test)]
@@ -78,7 +82,23 @@ impl Index {
     }
 
     fn first_in(&self, bucket: usize) -> u32 {
-        self.buckets.get(bucket).copied().unwrap_or(END)
+        let first = match bucket.checked_sub(SMALLEST) {
+            None => self.few.get(bucket),
+            Some(behind) => self.buckets.get(behind),
+        };
+        first.copied().unwrap_or(END)
+    }
+
+    fn first_in_mut(&mut self, bucket: usize) -> Option<&mut u32> {
+        match bucket.checked_sub(SMALLEST) {
+            None => self.few.get_mut(bucket),
+            Some(behind) => self.buckets.get_mut(behind),
+        }
+    }
+
+    /// Makes sure that a bucket behind all there are asks for no memory.
+    fn reserve_bucket(&mut self, bucket: usize) -> Result<(), OutOfMemory> {
+        self.buckets.reserve_at(behind_few(bucket))
     }
 
     fn link(&self, slot: u32) -> Link {
@@ -102,9 +122,8 @@ impl Index {
     /// Makes sure that an insert of a slot, or of one before it, asks for no memory.
     pub(crate) fn reserve_at(&mut self, slot: usize) -> Result<(), OutOfMemory> {
         self.links.reserve_at(slot)?;
-        self.begin()?;
         if self.len >= self.most() {
-            self.buckets.reserve_at(self.count)?;
+            self.reserve_bucket(self.count)?;
         }
         Ok(())
     }
@@ -122,15 +141,14 @@ impl Index {
         for segment in segments {
             reserve_segment(&mut self.links, segment)?;
         }
-        self.begin()?;
         let entries = self.len.saturating_add(additional);
         let last = entries.div_ceil(LOAD).saturating_sub(1);
-        let whole = (self.count / SEGMENT)..(last / SEGMENT);
-        for segment in whole {
-            reserve_segment(&mut self.buckets, segment)?;
-        }
         if last >= self.count {
-            self.buckets.reserve_at(last)?;
+            let whole = (behind_few(self.count) / SEGMENT)..(behind_few(last) / SEGMENT);
+            for segment in whole {
+                reserve_segment(&mut self.buckets, segment)?;
+            }
+            self.reserve_bucket(last)?;
         }
         Ok(())
     }
@@ -140,20 +158,10 @@ impl Index {
         self.count.saturating_mul(LOAD)
     }
 
-    /// Makes the smallest table.
-    fn begin(&mut self) -> Result<(), OutOfMemory> {
-        if self.count == 0 {
-            self.buckets.extend_to(SMALLEST.saturating_sub(1), || END)?;
-            self.count = SMALLEST;
-        }
-        Ok(())
-    }
-
     /// Adds a slot that is not in the index yet. On failure it is as it was.
     pub(crate) fn insert(&mut self, hash: u32, slot: u32) -> Result<(), OutOfMemory> {
-        self.begin()?;
         if self.len >= self.most() {
-            self.buckets.reserve_at(self.count)?;
+            self.reserve_bucket(self.count)?;
         }
         self.insert_reserved(hash, slot)
     }
@@ -161,7 +169,6 @@ impl Index {
     /// [`Self::insert`] for a slot that there is room for: it succeeds even if others have
     /// used up the room for another bucket.
     pub(crate) fn insert_reserved(&mut self, hash: u32, slot: u32) -> Result<(), OutOfMemory> {
-        self.begin()?;
         *self.links.extend_to(slot as usize, || UNUSED)? = Link { hash, next: END };
         self.len = self.len.saturating_add(1);
         if self.len > self.most() {
@@ -174,7 +181,7 @@ impl Index {
     /// Puts a slot into its bucket.
     fn put(&mut self, hash: u32, slot: u32) {
         let bucket = self.bucket_of(hash);
-        if let Some(first) = self.buckets.get_mut(bucket) {
+        if let Some(first) = self.first_in_mut(bucket) {
             let next = core::mem::replace(first, slot);
             if let Some(link) = self.links.get_mut(slot as usize) {
                 link.next = next;
@@ -197,14 +204,14 @@ impl Index {
     }
 
     fn take_chain(&mut self, bucket: usize) -> u32 {
-        let first = self.buckets.get_mut(bucket);
+        let first = self.first_in_mut(bucket);
         first.map_or(END, |first| core::mem::replace(first, END))
     }
 
     /// Adds a bucket, if there is memory for it.
     fn split(&mut self) {
         let added = self.count;
-        if self.buckets.extend_to(added, || END).is_err() {
+        if self.buckets.extend_to(behind_few(added), || END).is_err() {
             return;
         }
         // The entries that belong there were in the bucket without its highest bit.
@@ -219,8 +226,9 @@ impl Index {
         let chain = self.take_chain(last);
         self.count = last;
         self.put_all(chain);
-        if last % SEGMENT == 0 {
-            self.buckets.give_back_and_trim(last / SEGMENT);
+        let behind = behind_few(last);
+        if behind % SEGMENT == 0 {
+            self.buckets.give_back_and_trim(behind / SEGMENT);
         }
     }
 
@@ -243,7 +251,7 @@ impl Index {
         let next = self.link(slot).next;
         match before {
             None => {
-                if let Some(first) = self.buckets.get_mut(bucket) {
+                if let Some(first) = self.first_in_mut(bucket) {
                     *first = next;
                 }
             }
@@ -272,6 +280,11 @@ impl Index {
     fn room(&self) -> usize {
         self.buckets.room() + self.links.room()
     }
+}
+
+/// The place of a bucket among those behind the first few.
+const fn behind_few(bucket: usize) -> usize {
+    bucket.saturating_sub(SMALLEST)
 }
 
 /// The bucket of a hash among `count`, which is not 0: as many of its low bits as make the

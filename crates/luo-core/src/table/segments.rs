@@ -5,7 +5,8 @@
 //! to the allocator as a whole or not at all. These consist of segments of the same
 //! number of elements. To grow takes one more segment, charged to whoever needs it; one
 //! that is not needed is given back. Only the first segment is grown by copies, so that a
-//! few elements take little room, and the directory: a bounded amount each.
+//! few elements take little room, and the directory: a bounded amount each. The first
+//! segment is not in the directory: a table that has no more asks for memory once.
 
 use crate::mem::{OutOfMemory, Vec};
 
@@ -17,52 +18,85 @@ struct Segment<T, M> {
     about: M,
 }
 
+impl<T, M: Default> Segment<T, M> {
+    fn missing() -> Self {
+        Self {
+            elements: Vec::new(),
+            about: M::default(),
+        }
+    }
+}
+
 /// The segments, each with an `M` that says something about it. One may be missing: it has
 /// no elements and no room then.
 pub(crate) struct Segments<T, M = ()> {
+    /// `None` if there is no segment at all.
+    first: Option<Segment<T, M>>,
+    /// Those behind the first.
     directory: Vec<Segment<T, M>>,
 }
 
 impl<T, M: Default> Segments<T, M> {
     pub(crate) const fn new() -> Self {
         Self {
+            first: None,
             directory: Vec::new(),
         }
     }
 
     /// How many segments there are, with those that are missing between others.
     pub(crate) fn len(&self) -> usize {
-        self.directory.len()
+        match self.first {
+            None => 0,
+            Some(_) => self.directory.len().saturating_add(1),
+        }
+    }
+
+    fn segment(&self, number: usize) -> Option<&Segment<T, M>> {
+        match number.checked_sub(1) {
+            None => self.first.as_ref(),
+            Some(behind) => self.directory.get(behind),
+        }
+    }
+
+    fn segment_mut(&mut self, number: usize) -> Option<&mut Segment<T, M>> {
+        match number.checked_sub(1) {
+            None => self.first.as_mut(),
+            Some(behind) => self.directory.get_mut(behind),
+        }
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment<T, M>> {
+        self.first.iter().chain(self.directory.iter())
     }
 
     pub(crate) fn get(&self, at: usize) -> Option<&T> {
-        let segment = self.directory.get(at / SEGMENT)?;
-        segment.elements.get(at % SEGMENT)
+        self.segment(at / SEGMENT)?.elements.get(at % SEGMENT)
     }
 
     pub(crate) fn get_mut(&mut self, at: usize) -> Option<&mut T> {
-        let segment = self.directory.get_mut(at / SEGMENT)?;
+        let segment = self.segment_mut(at / SEGMENT)?;
         segment.elements.get_mut(at % SEGMENT)
     }
 
     /// What is said about a segment.
     pub(crate) fn about(&self, segment: usize) -> Option<&M> {
-        Some(&self.directory.get(segment)?.about)
+        Some(&self.segment(segment)?.about)
     }
 
     pub(crate) fn about_mut(&mut self, segment: usize) -> Option<&mut M> {
-        Some(&mut self.directory.get_mut(segment)?.about)
+        Some(&mut self.segment_mut(segment)?.about)
     }
 
     /// The elements of a segment; none if it is missing.
     pub(crate) fn elements(&self, segment: usize) -> &[T] {
-        let segment = self.directory.get(segment);
+        let segment = self.segment(segment);
         segment.map_or(&[], |segment| &segment.elements)
     }
 
     /// How many elements more a segment takes without asking for memory.
     pub(crate) fn spare(&self, segment: usize) -> usize {
-        let segment = self.directory.get(segment);
+        let segment = self.segment(segment);
         let elements = segment.map(|segment| &segment.elements);
         elements.map_or(0, |elements| {
             elements.spare().min(SEGMENT.saturating_sub(elements.len()))
@@ -72,13 +106,11 @@ impl<T, M: Default> Segments<T, M> {
     /// Makes room for `additional` elements more in a segment, or for as many as it takes
     /// altogether: a segment behind the first has room for all at once.
     pub(crate) fn reserve(&mut self, segment: usize, additional: usize) -> Result<(), OutOfMemory> {
-        while self.directory.len() <= segment {
-            self.directory.push(Segment {
-                elements: Vec::new(),
-                about: M::default(),
-            })?;
+        self.first.get_or_insert_with(Segment::missing);
+        while self.len() <= segment {
+            self.directory.push(Segment::missing())?;
         }
-        let Some(Segment { elements, .. }) = self.directory.get_mut(segment) else {
+        let Some(Segment { elements, .. }) = self.segment_mut(segment) else {
             return Err(OutOfMemory);
         };
         let left = SEGMENT.saturating_sub(elements.len());
@@ -91,7 +123,7 @@ impl<T, M: Default> Segments<T, M> {
         let segment = at / SEGMENT;
         let there = self.elements(segment).len();
         let wanted = (at % SEGMENT).saturating_add(1).saturating_sub(there);
-        if wanted <= self.spare(segment) && segment < self.directory.len() {
+        if wanted <= self.spare(segment) && segment < self.len() {
             return Ok(());
         }
         self.reserve(segment, wanted)
@@ -102,7 +134,7 @@ impl<T, M: Default> Segments<T, M> {
         if self.spare(segment) == 0 {
             self.reserve(segment, 1)?;
         }
-        let segment = self.directory.get_mut(segment).ok_or(OutOfMemory)?;
+        let segment = self.segment_mut(segment).ok_or(OutOfMemory)?;
         segment.elements.push(element)
     }
 
@@ -122,7 +154,7 @@ impl<T, M: Default> Segments<T, M> {
 
     fn fill_to(&mut self, at: usize, mut fill: impl FnMut() -> T) -> Result<(), OutOfMemory> {
         self.reserve_at(at)?;
-        let segment = self.directory.get_mut(at / SEGMENT).ok_or(OutOfMemory)?;
+        let segment = self.segment_mut(at / SEGMENT).ok_or(OutOfMemory)?;
         while segment.elements.len() <= at % SEGMENT {
             segment.elements.push(fill())?;
         }
@@ -131,20 +163,22 @@ impl<T, M: Default> Segments<T, M> {
 
     /// Gives a segment back. What is in it is dropped.
     pub(crate) fn give_back(&mut self, segment: usize) {
-        if let Some(segment) = self.directory.get_mut(segment) {
+        if let Some(segment) = self.segment_mut(segment) {
             segment.elements = Vec::new();
         }
     }
 
     /// Whether the last segment is missing, with what is said about it.
     pub(crate) fn last_if_missing(&self) -> Option<&M> {
-        let last = self.directory.last()?;
+        let last = self.directory.last().or(self.first.as_ref())?;
         (last.elements.is_empty() && last.elements.spare() == 0).then_some(&last.about)
     }
 
     /// Forgets the last segment, which is missing.
     pub(crate) fn pop(&mut self) {
-        self.directory.pop();
+        if self.directory.pop().is_none() {
+            self.first = None;
+        }
         self.directory.shrink();
     }
 
@@ -158,29 +192,25 @@ impl<T, M: Default> Segments<T, M> {
 
     /// All elements, with their places.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, &T)> {
-        self.directory
-            .iter()
-            .enumerate()
-            .flat_map(|(number, segment)| {
-                let first = number.saturating_mul(SEGMENT);
-                let elements = segment.elements.iter().enumerate();
-                elements.map(move |(at, element)| (first.saturating_add(at), element))
-            })
+        self.segments().enumerate().flat_map(|(number, segment)| {
+            let first = number.saturating_mul(SEGMENT);
+            let elements = segment.elements.iter().enumerate();
+            elements.map(move |(at, element)| (first.saturating_add(at), element))
+        })
     }
 
     /// Elements of the first segment and room in it: when a small machine asks for memory
     /// next.
     #[cfg(feature = "fault-injection")]
     pub(crate) fn shape(&self) -> [usize; 2] {
-        let first = self.directory.first();
+        let first = self.first.as_ref();
         first.map_or([0; 2], |segment| segment.elements.shape())
     }
 
     /// Elements there is room for in all.
     #[cfg(test)]
     pub(crate) fn room(&self) -> usize {
-        let segments = self.directory.iter();
-        segments
+        self.segments()
             .map(|segment| segment.elements.len() + segment.elements.spare())
             .sum()
     }

@@ -9,9 +9,9 @@ use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
 use crate::lock::Lock;
-use crate::session::finish::finish_locked;
+use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::unpreserve_all;
-use crate::session::remove::{end_incoming, remove_locked};
+use crate::session::remove::{drop_out, end_incoming, remove_locked, Out};
 use crate::session::retry::retry_closed;
 use crate::session::scope::Scope;
 use crate::session::{Direction, Session, State};
@@ -28,17 +28,19 @@ use crate::update::end::end_if_all_finished;
 /// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
 /// [`Error::WrongDirection`], [`Error::Frozen`].
 pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let before = host.wait_killable(|engine| {
-        let direction = engine.session_info(id).map(|(_, direction)| direction);
+    let (before, begun) = host.wait_killable(|engine| {
+        let direction = engine.sessions.get(id).map(Session::direction);
         if direction == Some(Direction::Outgoing) {
             return Poll::Ready(Err(Error::WrongDirection));
         }
-        engine.lock_session(id)
+        let before = ready!(engine.lock_session(id))?;
+        let begun = match before {
+            State::Claimed { .. } => engine.begin_finish(id),
+            _ => Err(Error::NoSession),
+        };
+        Poll::Ready(Ok((before, begun)))
     })??;
-    let outcome = match before {
-        State::Claimed { .. } => finish_locked(host, id),
-        _ => Err(Error::NoSession),
-    };
+    let outcome = finish_begun(host, id, begun);
     let (more, scope) = host.now(|engine| {
         if outcome.is_ok() {
             engine.set_finished(id);
@@ -67,21 +69,37 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
 /// somebody: whoever closed the descriptor will not look.
 pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let locked = host.wait(|engine| {
-        let info = engine.session_info(id);
+    let closing = host.wait(|engine| {
+        let session = engine.sessions.get(id);
+        let direction = session.map(Session::direction);
         if engine.keeps(id) {
             engine.orphan(id);
-            return Poll::Ready(Ok::<_, Error>(None));
+            return Poll::Ready(Ok::<_, Error>(Closing::Kept));
         }
         ready!(engine.lock_session(id))?;
         let scope = engine.scope_of(id);
-        Poll::Ready(Ok(info.map(|(_, direction)| (direction, scope))))
+        Poll::Ready(Ok(match direction {
+            None => Closing::Kept,
+            Some(Direction::Outgoing) => Closing::Undone,
+            Some(Direction::Incoming) if engine.has_no_files(id) => {
+                let gone = engine.take_out(id);
+                Closing::Gone(gone, engine.is_more_to_do(scope).then_some(scope))
+            }
+            Some(Direction::Incoming) => Closing::Ended(engine.begin_finish(id), scope),
+        }))
     })?;
-    match locked {
-        None => return Ok(()),
-        Some((Direction::Outgoing, _)) => unpreserve_all(host, id),
-        Some((Direction::Incoming, scope)) => {
-            let ended = end_incoming(host, id);
+    match closing {
+        Closing::Kept => return Ok(()),
+        Closing::Gone(gone, more) => {
+            drop_out(host, gone);
+            if let Some(scope) = more {
+                after_finish(host, scope);
+            }
+            return Ok(());
+        }
+        Closing::Undone => unpreserve_all(host, id),
+        Closing::Ended(begun, scope) => {
+            let ended = end_incoming(host, id, begun);
             if let Err(Error::Needed { by, .. }) = &ended {
                 host.now(|engine| {
                     engine.look_for_retry(id, &by.session);
@@ -95,6 +113,18 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     }
     remove_locked(host, id);
     Ok(())
+}
+
+/// What becomes of a session that is closed.
+enum Closing<H: Host> {
+    /// Nothing yet.
+    Kept,
+    /// It had nothing any more and is gone. With a scope there is more to do.
+    Gone(Out<H>, Option<Scope>),
+    /// An outgoing one.
+    Undone,
+    /// An incoming one, whose finishing has begun.
+    Ended(Result<Finishing<H>, Error>, Scope),
 }
 
 /// Called after files of the previous kernel were finished: tries the sessions of a scope
@@ -129,6 +159,11 @@ impl<H: Host> Engine<H> {
     /// Whether sessions are to be tried again, or the update is to end.
     fn is_more_to_do(&self, scope: Scope) -> bool {
         self.is_retry_wanted(scope) || self.has_finished()
+    }
+
+    fn has_no_files(&self, id: SessionId) -> bool {
+        let session = self.sessions.get(id);
+        session.is_some_and(|session| session.files.len == 0)
     }
 
     fn orphan(&mut self, id: SessionId) {
