@@ -7,7 +7,7 @@ use luo_sys::{Errno, Needed, Token};
 use super::tools::{NO_EVENTS, memory, session};
 use crate::case::{Case, Context, alone, here};
 use crate::check::{device, refused};
-use crate::difference::missing;
+use crate::difference::{answers, missing};
 use crate::forge::{self, Fault, HANDLER, ODD, Subsystems};
 use crate::kmsg::Reader;
 
@@ -17,6 +17,10 @@ pub(super) const CASES: &[Case] = &[
     here("a-subsystem-is-named", subsystem).but(&[missing(NO_EVENTS)]),
     here("a-missing-dependency-names-both", dependency).but(&[missing(NO_EVENTS)]),
     here("what-is-illegal-is-no-transition", illegal).but(&[missing(NO_EVENTS)]),
+    alone("closes-do-not-fill-it", &[leave_what_refuses, close_often]).but(&[answers(
+        Errno::EINVAL,
+        "mainline keeps what it cannot finish where nobody can reach it",
+    )]),
     alone("finish-says-what-it-released", &[leave, released]).but(&[missing(NO_EVENTS)]),
 ];
 
@@ -135,4 +139,40 @@ fn released(_: &mut Context<'_>) -> Result<()> {
         "0x1",
     ];
     one_line(&mut log, &words)
+}
+
+/// Leaves a session whose handler will not let go of its file.
+fn leave_what_refuses(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let session = session(&device, "refuses", 0)?;
+    session.preserve_fd(forge::open()?, Token(1))?;
+    context.hold(session);
+    Ok(())
+}
+
+/// Closing what cannot be finished is told in the log, and not each time: a program that
+/// does it over and over pushes nobody's lines out of it.
+fn close_often(_: &mut Context<'_>) -> Result<()> {
+    const CLOSES: u32 = 200;
+    const MOST: usize = 64;
+    let device = device()?;
+    let refuses = crate::check::name("refuses");
+    let mut log = Reader::from_now()?;
+    let fault = Fault::FinishRefusals(CLOSES).inject()?;
+    for _ in 0..CLOSES {
+        drop(device.retrieve_session(&refuses)?);
+    }
+    let told = lines(&mut log)?;
+    let told = told
+        .iter()
+        .filter(|line| line.contains("was closed"))
+        .count();
+    ensure!(
+        (1..=MOST).contains(&told),
+        "{told} lines of {CLOSES} closes"
+    );
+    drop(fault);
+    let session = device.retrieve_session(&refuses)?;
+    session.retrieve_fd(Token(1))?;
+    Ok(session.finish()?)
 }

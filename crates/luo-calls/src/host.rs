@@ -20,6 +20,11 @@ pub enum Level {
 /// its file admits, which is the default, or of those only who may administer the machine.
 pub const OPEN_WORDS: [&str; 2] = ["mode", "admin"];
 
+/// The most lines of [`CallHost::say_now_and_then`] in [`LINES_SECONDS`].
+pub const LINES: u32 = 32;
+/// In how many seconds they are the most.
+pub const LINES_SECONDS: u64 = 10;
+
 /// A host that programs call.
 pub trait CallHost: Lock {
     /// What this orchestrator calls itself: [`luo_abi::contract::Info::implementation`].
@@ -34,4 +39,8 @@ pub trait CallHost: Lock {
 
     /// Writes a line to the log. Called without the engine's lock.
     fn say(&self, level: Level, text: fmt::Arguments<'_>);
+
+    /// Writes a line that a program can cause as often as it likes: [`LINES`] of them and
+    /// no more in [`LINES_SECONDS`], so that none pushes others' lines out of the log.
+    fn say_now_and_then(&self, level: Level, text: fmt::Arguments<'_>);
 }

@@ -53,6 +53,6 @@ mod session;
 
 pub use caller::{Caller, Identity};
 pub use dispatch::{on_device, on_session};
-pub use host::{CallHost, Level, OPEN_WORDS};
+pub use host::{CallHost, Level, LINES, LINES_SECONDS, OPEN_WORDS};
 pub use instance::Instance;
 pub use session::close_session;

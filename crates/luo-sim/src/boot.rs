@@ -46,6 +46,7 @@ impl Machine {
             queues: crate::queues::Queues::new(),
             calls: Mutex::default(),
             begun: Mutex::default(),
+            lines: Mutex::default(),
             memory: Memory::new(parts.handed),
             memfds: Memfds::default(),
             policy: parts.policy,

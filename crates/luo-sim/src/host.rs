@@ -3,11 +3,11 @@
 
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
-use luo_calls::{CallHost, Level};
+use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
 
@@ -123,6 +123,21 @@ impl CallHost for Machine {
             Level::Info => log::INFO,
         };
         self.print(level, text);
+    }
+
+    fn say_now_and_then(&self, level: Level, text: core::fmt::Arguments<'_>) {
+        let is_said = {
+            let mut lines = lock(&self.lines);
+            let is_over = |begun: Instant| begun.elapsed() >= Duration::from_secs(LINES_SECONDS);
+            let (begun, said) = lines
+                .filter(|(begun, _)| !is_over(*begun))
+                .unwrap_or((Instant::now(), 0));
+            *lines = Some((begun, said.saturating_add(1)));
+            said < LINES
+        };
+        if is_said {
+            self.say(level, text);
+        }
     }
 }
 

@@ -46,6 +46,8 @@ pub(crate) struct Machine {
     pub(crate) faults: Faults,
     pub(crate) journal: Arc<Journal>,
     pub(crate) log: Log,
+    /// Since when lines that programs cause are counted, and how many there were.
+    pub(crate) lines: Mutex<Option<(Instant, u32)>>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) driver: Option<Driver>,
     /// Names of the subsystems; the engine knows them by their place.

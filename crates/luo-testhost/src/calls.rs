@@ -21,4 +21,9 @@ impl CallHost for TestHost {
     fn say(&self, level: Level, text: fmt::Arguments<'_>) {
         self.said.lock().unwrap().push((level, text.to_string()));
     }
+
+    /// Each line, so that a test can count them.
+    fn say_now_and_then(&self, level: Level, text: fmt::Arguments<'_>) {
+        self.say(level, text);
+    }
 }

@@ -7,6 +7,7 @@ use luo_abi::errno::Errno;
 use luo_core::{FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, SubsystemCallbacks};
 
 use crate::host::Linux;
+use crate::sys::account;
 use crate::sys::file;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler_table::HandlerTable;
@@ -66,7 +67,8 @@ impl FlbCallbacks<Linux> for FlbTable {
     }
 
     fn preserve(&self, _: &Linux) -> Result<(u64, Option<FlbObject>), Errno> {
-        FlbTable::preserve(self)
+        // The object is one of all sessions that need it, and of none.
+        account::of_machine(|| FlbTable::preserve(self))
     }
 
     fn unpreserve(&self, _: &Linux, data: u64, object: Option<FlbObject>) {
@@ -74,7 +76,7 @@ impl FlbCallbacks<Linux> for FlbTable {
     }
 
     fn retrieve(&self, _: &Linux, data: u64) -> Result<Option<FlbObject>, Errno> {
-        FlbTable::retrieve(self, data)
+        account::of_machine(|| FlbTable::retrieve(self, data))
     }
 
     fn finish(&self, _: &Linux, object: Option<FlbObject>) {

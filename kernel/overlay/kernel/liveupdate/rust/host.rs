@@ -23,7 +23,7 @@ use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, WaitQueue};
-use crate::sys::{file, kho, random};
+use crate::sys::{file, kho, log, random};
 use crate::{errno, policy, state};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
@@ -197,6 +197,12 @@ impl CallHost for Linux {
             Level::Error => pr_err!("{}\n", Say(text)),
             Level::Warning => pr_warn!("{}\n", Say(text)),
             Level::Info => pr_info!("{}\n", Say(text)),
+        }
+    }
+
+    fn say_now_and_then(&self, level: Level, text: core::fmt::Arguments<'_>) {
+        if log::may_say_more() {
+            self.say(level, text);
         }
     }
 }

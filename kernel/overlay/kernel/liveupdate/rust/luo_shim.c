@@ -2,13 +2,17 @@
 /*
  * The part of the orchestrator that C macros force: boot parameters, two
  * initcalls, the attributes in sysfs, the in-kernel test's hook, which is an
- * inline function when the test is not built, and a look at the image that is
- * loaded, which is a bit field behind a lock of kexec's own.
+ * inline function when the test is not built, a look at the image that is
+ * loaded, which is a bit field behind a lock of kexec's own, the control group
+ * that memory is charged to, and a limit on lines of the log.
  */
 #include <linux/init.h>
 #include <linux/kobject.h>
 #include <linux/kstrtox.h>
 #include <linux/liveupdate.h>
+#include <linux/memcontrol.h>
+#include <linux/ratelimit.h>
+#include <linux/sched/mm.h>
 #include <linux/sysfs.h>
 
 #include "../../kexec_internal.h"
@@ -178,6 +182,28 @@ enum luo_image luo_shim_image_now(void)
 	image = luo_shim_image_to_boot();
 	kexec_unlock();
 	return image;
+}
+
+/* What was charged before goes back to luo_shim_charge_again(). */
+struct mem_cgroup *luo_shim_charge_machine(void)
+{
+	return set_active_memcg(root_mem_cgroup);
+}
+
+void luo_shim_charge_again(struct mem_cgroup *before)
+{
+	set_active_memcg(before);
+}
+
+/*
+ * Whether one more line goes into the log of those that a program can cause: as
+ * many in as long a time as luo_calls says (LINES, LINES_SECONDS).
+ */
+bool luo_shim_may_say_more(void)
+{
+	static DEFINE_RATELIMIT_STATE(lines, 10 * HZ, 32);
+
+	return __ratelimit(&lines);
 }
 
 void luo_shim_test_register(struct liveupdate_file_handler *fh)

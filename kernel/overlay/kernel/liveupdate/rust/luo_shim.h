@@ -5,6 +5,7 @@
 #include <linux/types.h>
 
 struct liveupdate_file_handler;
+struct mem_cgroup;
 
 /* What is loaded for the next kexec. */
 enum luo_image {
@@ -33,6 +34,9 @@ int luo_shim_create_sysfs(void);
 void luo_shim_notify_state(void);
 enum luo_image luo_shim_image_to_boot(void);
 enum luo_image luo_shim_image_now(void);
+struct mem_cgroup *luo_shim_charge_machine(void);
+void luo_shim_charge_again(struct mem_cgroup *before);
+bool luo_shim_may_say_more(void);
 
 /* From Rust, for C: boot. A parameter without a value is NULL. */
 void luo_rust_enable(bool on);

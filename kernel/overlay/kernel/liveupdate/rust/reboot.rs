@@ -7,7 +7,7 @@ use luo_core::ops;
 use crate::errno;
 use crate::host::linux;
 use crate::policy;
-use crate::sys::kexec;
+use crate::sys::{account, kexec};
 
 /// See `liveupdate_reboot()`.
 ///
@@ -20,7 +20,9 @@ pub(crate) fn get_ready() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    match ops::reboot(linux, policy::of_reboot(), kexec::image_to_boot()) {
+    // Sessions of all are carried on here, whoever it is that reboots the machine.
+    let reboot = || ops::reboot(linux, policy::of_reboot(), kexec::image_to_boot());
+    match account::of_machine(reboot) {
         Ok(_) => Ok(()),
         Err(why) => Err(errno::to_kernel(why.errno())),
     }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! Everything unsafe, as safe wrappers; each says on which invariant it rests.
 
+pub(crate) mod account;
 pub(crate) mod device_file;
 pub(crate) mod exports;
 pub(crate) mod file;
@@ -8,6 +9,7 @@ pub(crate) mod flb;
 pub(crate) mod handler_table;
 pub(crate) mod kexec;
 pub(crate) mod kho;
+pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod random;
 pub(crate) mod seq;

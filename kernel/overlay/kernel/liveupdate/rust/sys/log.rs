@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The kernel's log has little room, which no program may fill.
+
+use kernel::bindings;
+
+/// Whether one more line may go into the log of those that a program can cause as often as
+/// it likes. How many did not is said there.
+pub(crate) fn may_say_more() -> bool {
+    // SAFETY: May be called in any context.
+    unsafe { bindings::luo_shim_may_say_more() }
+}
