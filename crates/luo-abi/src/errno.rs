@@ -35,8 +35,6 @@ errnos! {
     EPERM = 1;
     /// No such session, token, handler or object.
     ENOENT = 2;
-    /// Interrupted by a signal.
-    EINTR = 4;
     /// The handover data could not be taken over.
     EIO = 5;
     /// Argument list too long; in this ABI: a structure with unknown, non-zero fields.
@@ -106,13 +104,6 @@ impl Errno {
             _ if ret >= -MAX_ERRNO => Err(Self(ret.wrapping_neg())),
             _ => Err(Self::EIO),
         }
-    }
-
-    /// Whether it is one of the numbers by which code in the kernel says that a signal has
-    /// interrupted it: ERESTARTSYS to `ERESTART_RESTARTBLOCK`. They do not cross the ABI.
-    #[must_use]
-    pub const fn is_restart(self) -> bool {
-        matches!(self.0, 512..=514 | 516)
     }
 
     /// The value a kernel function returns for this error.

@@ -203,8 +203,7 @@ pub trait FlbCallbacks<H: Host>: Clone + PartialEq {
     /// Restores an FLB's object.
     ///
     /// # Errors
-    /// The FLB's. After ENOMEM, EAGAIN, EINTR and the numbers by which a system call is
-    /// begun anew it is tried again when somebody else asks, else never.
+    /// The FLB's; it is not tried again.
     fn retrieve(&self, host: &H, data: u64) -> Result<Option<H::Object>, Errno>;
     /// Releases a restored FLB.
     fn finish(&self, host: &H, object: Option<H::Object>);

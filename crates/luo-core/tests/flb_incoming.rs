@@ -95,41 +95,6 @@ fn one_that_failed_is_not_tried_again() {
     assert_eq!(host.counts().pins, 0);
 }
 
-/// Its callback ran for whoever asked first: that one's full cgroup or signal is not for
-/// all who come after.
-#[test]
-fn what_failed_because_of_who_asked_is_tried_for_the_next() {
-    let by_signal = Errno::check(-512).unwrap_err();
-    for passing in [Errno::ENOMEM, Errno::EINTR, Errno::EAGAIN, by_signal] {
-        let host = scene();
-        host.fail(Call::FlbRetrieve, 0, passing);
-        assert_eq!(host.get_incoming(1).err(), Some(Error::Host(passing)));
-        // Who got nothing holds nothing.
-        assert_eq!(host.counts().objects, 0);
-        assert_eq!(host.get_incoming(1).unwrap().unwrap().flb, 1);
-        assert_eq!(host.take_log(), ["flb_retrieve 1", "flb_retrieve 1"]);
-        host.put_incoming(1);
-        let session = host.claim("vm").unwrap();
-        host.close(session).unwrap();
-        assert_eq!(host.take_log().last().unwrap(), "flb_finish 1");
-        assert_eq!(host.counts().pins, 0);
-    }
-}
-
-/// The last file finishes it even if those who asked before got nothing.
-#[test]
-fn the_last_file_tries_again() {
-    let host = scene();
-    host.fail(Call::FlbRetrieve, 0, Errno::ENOMEM);
-    assert!(host.get_incoming(1).is_err());
-    let session = host.claim("vm").unwrap();
-    host.close(session).unwrap();
-    let log = host.take_log();
-    let flbs: Vec<_> = log.iter().filter(|line| line.contains("flb")).collect();
-    assert_eq!(flbs, ["flb_retrieve 1", "flb_retrieve 1", "flb_finish 1"]);
-    assert_eq!(host.get_incoming(1).err(), Some(Error::NoData));
-}
-
 #[test]
 fn an_owner_that_is_going_away_may_come_back() {
     let host = scene();

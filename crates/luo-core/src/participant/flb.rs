@@ -8,7 +8,6 @@
 //! ```text
 //! outgoing:  Idle --first file--> Working --preserve()--> Live --last user--> Working --> Idle
 //! incoming:  Waiting --asked--> Working --retrieve()--> Live | Failed
-//!               ^                  '--no memory, or a signal: back
 //!               '-----last file and holder gone-----> Working --finish()--> Finished
 //! ```
 
@@ -107,22 +106,8 @@ pub(crate) enum ArrivedState<H: Host> {
         object: Option<H::Object>,
         pin: H::Pin,
     },
-    /// Its callback has refused for good.
     Failed(Errno),
     Finished,
-}
-
-impl<H: Host> ArrivedState<H> {
-    /// The state after its callback has failed. An FLB is everybody's: what failed because
-    /// of who asked first, whose memory cgroup is full or who was killed, does not fail
-    /// for the next one.
-    pub(crate) const fn after_failure(why: Errno) -> Self {
-        match why {
-            Errno::ENOMEM | Errno::EINTR | Errno::EAGAIN => Self::Waiting,
-            _ if why.is_restart() => Self::Waiting,
-            _ => Self::Failed(why),
-        }
-    }
 }
 
 impl<H: Host> Arrived<H> {

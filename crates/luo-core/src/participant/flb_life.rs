@@ -188,8 +188,7 @@ enum Look<H: Host> {
 }
 
 /// A driver takes the object of an FLB that was handed over; the first one
-/// causes it to be retrieved. See `liveupdate_flb_get_incoming`. If that fails for want of
-/// memory or by a signal, the next one tries again.
+/// causes it to be retrieved. See `liveupdate_flb_get_incoming`.
 ///
 /// # Errors
 /// [`Error::NoData`] if nothing was handed over or the FLB is finished,
@@ -286,7 +285,7 @@ fn obtain<H: Lock>(
                 let given = given(&object);
                 (ArrivedState::Live { object, pin }, Ok(given))
             }
-            Err(errno) => (ArrivedState::after_failure(errno), Err(errno.into())),
+            Err(errno) => (ArrivedState::Failed(errno), Err(errno.into())),
         },
     };
     let holders = if outcome.is_ok() { holders } else { 0 };
