@@ -24,6 +24,7 @@ use crate::difference::{Differs, Expect, missing, simulated};
 use crate::forge::{self, Fault, Hold, ODD, Subsystems};
 use crate::look;
 use crate::patience::{PATIENCE, until};
+use crate::user::{Delegated, USERS, as_user};
 use crate::waiting::{Call, Caller};
 
 pub(super) const CASES: &[Case] = &[
@@ -64,6 +65,7 @@ pub(super) const CASES: &[Case] = &[
         &[impatient_wanted, twice],
     )
     .but(&[missing(NO_EVENTS)]),
+    here("no-event-waits-for-a-users-call", of_a_user).but(&[missing(NO_EVENTS)]),
     shared("of-two-who-retrieve-both-get-it", leave_named, retrieve_two),
     shared(
         "of-two-who-restore-one-gets-it",
@@ -473,6 +475,37 @@ fn busy(_: &mut Context<'_>) -> Result<()> {
     let whose = Some(name("slow"));
     in_vain(&device, forge::id(&file)?, preserve, Event::Prepare, whose)?;
     enter(&device, State::Frozen)?;
+    Ok(device.cancel()?)
+}
+
+/// A user's call does not end: each event passes over it, and it goes on afterwards.
+fn of_a_user(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Normal)?;
+    let [user, _] = USERS;
+    let file = forge::open()?;
+    let delegated = Delegated::new()?;
+    let session = as_user(user, || Ok(Device::open()?.create_session(&name("slow"))?))?;
+    drop(delegated);
+    let callback = format!("preserve:{}", forge::id(&file)?);
+    let device = &device;
+    scope(|scope| {
+        let hold = Hold::on(callback)?;
+        let preserve = || as_user(user, || Ok(session.preserve_fd(&file, Token(1))?));
+        let held = Caller::begin(scope, preserve)?;
+        hold.reached()?;
+        let events = [Event::Prepare, Event::Freeze, Event::Cancel, Event::Prepare];
+        for event in events {
+            let sent = Caller::begin(scope, move || send(device, event))?;
+            sent.outcome()?.with_context(|| format!("{event:?}"))?;
+        }
+        hold.holds()?;
+        drop(hold);
+        held.outcome()?
+    })?;
+    // It was not there when the others had agreed: its owner may take it back.
+    same("files", session.list_files()?.len(), 1)?;
+    session.unpreserve_fd(Token(1))?;
     Ok(device.cancel()?)
 }
 

@@ -37,6 +37,10 @@ pub trait CallHost: Lock {
     /// of its file.
     fn opens_strictly(&self) -> bool;
 
+    /// The device has been opened, and what the previous kernel left will be wanted: a host
+    /// whose worker takes it over may have it begin. It must not wait for that.
+    fn takeover_is_near(&self) {}
+
     /// Writes a line to the log. Called without the engine's lock.
     fn say(&self, level: Level, text: fmt::Arguments<'_>);
 

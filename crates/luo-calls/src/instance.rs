@@ -9,6 +9,7 @@ use luo_core::{ops, Error, Opener, SessionId};
 use crate::caller::{Caller, Identity};
 use crate::host::CallHost;
 use crate::log;
+use crate::takeover;
 
 /// An open instance of the device.
 pub struct Instance {
@@ -46,12 +47,15 @@ impl Instance {
         };
         let changes = host.now(|engine| {
             engine.check_not_refused()?;
-            Ok::<_, Error>(engine.state_changes())
+            Ok::<_, Error>((engine.state_changes(), engine.wants_takeover()))
         });
-        let changes = changes.map_err(|why| {
+        let (changes, wants_takeover) = changes.map_err(|why| {
             leave(host, opener);
             why.errno()
         })?;
+        if wants_takeover {
+            host.takeover_is_near();
+        }
         Ok(Self {
             seen: AtomicU64::new(changes),
             session: AtomicU64::new(0),
@@ -60,13 +64,12 @@ impl Instance {
         })
     }
 
-    /// What comes before the first call on this instance: the first instance of all takes
-    /// over what the previous kernel left, and each finishes what could not be finished at
-    /// its close.
+    /// What comes before the first call on this instance: what the previous kernel left has to
+    /// be taken over, and each finishes what could not be finished at its close.
     ///
     /// # Errors
     /// EIO if the handover is refused, ENOMEM, EAGAIN if the caller was killed while it
-    /// waited.
+    /// waited, EBUSY if that took too long.
     pub(crate) fn catch_up<H: CallHost>(
         &self,
         host: &H,
@@ -77,22 +80,12 @@ impl Instance {
         }
         let by = caller.identity().actor();
         let done = ops::catch_up(host, by, |why| log::still_unfinished(host, why));
-        match done {
-            Ok(report) => {
-                if let Some((sessions, files)) = report.taken_over {
-                    log::took_over(host, sessions, files);
-                }
-                // Two threads may both have done it; there was nothing left for the second.
-                self.caught_up.store(true, Ordering::Release);
-                Ok(())
-            }
-            Err((why, is_new)) => {
-                if is_new {
-                    log::refused(host, &why);
-                }
-                Err(why.errno())
-            }
-        }
+        let taken_over = done.map(|report| report.taken_over);
+        takeover::say(host, &taken_over);
+        taken_over.map_err(|(why, _)| why.errno())?;
+        // Two threads may both have done it; there was nothing left for the second.
+        self.caught_up.store(true, Ordering::Release);
+        Ok(())
     }
 
     /// The last close of the device's descriptor.

@@ -9,6 +9,7 @@
 mod accounts;
 mod files;
 mod sessions;
+pub(crate) mod under_way;
 
 pub(crate) use self::files::Backwards;
 
@@ -37,15 +38,15 @@ use crate::table::index::Index;
 use crate::table::list::List;
 use crate::table::slab::Slab;
 use crate::text::SessionName;
+use crate::under_way::UnderWay;
 use crate::update_state::UpdateState;
 use crate::waits::{Topic, Woken};
 
 /// The engine. A host keeps one, under its lock.
 pub struct Engine<H: Host> {
     pub(crate) update: UpdateState,
-    /// Operations under way that run callbacks. A transition starts only when this is
-    /// zero.
-    pub(crate) busy: usize,
+    /// Operations under way that run callbacks.
+    pub(crate) under_way: UnderWay,
 
     pub(crate) handlers: Slab<kind::Handler, Handler<H>>,
     /// Counts registrations, to tell whether looking for a handler again is
@@ -124,6 +125,8 @@ pub struct Engine<H: Host> {
     /// The handover was frozen by FREEZE, not by reboot.
     pub(crate) by_event: bool,
     pub(crate) handover: Handover,
+    /// Attempts to take it over that have ended.
+    pub(crate) takeovers: u64,
     /// Live updates so far in the chain of kernels.
     pub(crate) update_number: u64,
     /// What the last reboot of this kernel has lost, if the jump has not come about.
@@ -139,7 +142,7 @@ impl<H: Host> Engine<H> {
     pub const fn new(seed: (u64, u64)) -> Self {
         Self {
             update: UpdateState::new(),
-            busy: 0,
+            under_way: UnderWay::NONE,
             handlers: Slab::new(),
             registrations: 0,
             flbs: Slab::new(),
@@ -183,6 +186,7 @@ impl<H: Host> Engine<H> {
             records: 0,
             by_event: false,
             handover: Handover::Nothing,
+            takeovers: 0,
             update_number: 0,
             losses: Losses::NONE,
             lost_before: Losses::NONE,
@@ -302,31 +306,6 @@ impl<H: Host> Engine<H> {
                 State::Unclaimed { .. } => Poll::Ready(Err(Error::NoSession)),
                 State::Open | State::Claimed { .. } => Poll::Ready(Ok(session)),
             },
-        }
-    }
-
-    pub(crate) fn mark_busy(&mut self, id: SessionId) {
-        self.busy = self.busy.saturating_add(1);
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.busy = session.busy.saturating_add(1);
-        }
-    }
-
-    pub(crate) fn mark_idle(&mut self, id: SessionId) {
-        self.end_operation();
-        if let Some(session) = self.sessions.get_mut(id) {
-            session.busy = session.busy.saturating_sub(1);
-            if session.busy == 0 {
-                self.update.waits.wake(Topic::Session(id));
-            }
-        }
-    }
-
-    /// One operation less is under way.
-    pub(crate) fn end_operation(&mut self) {
-        self.busy = self.busy.saturating_sub(1);
-        if self.busy == 0 {
-            self.update.waits.wake(Topic::Idle);
         }
     }
 

@@ -36,6 +36,11 @@ pub enum Failure {
         /// The file that it needs.
         on: FileName,
     },
+    /// A call has the file in its hands and does not end. EBUSY.
+    UnderWay {
+        /// The file.
+        file: FileName,
+    },
     /// A session that nobody has claimed cannot be carried on to the next kernel.
     Carry {
         /// The session.
@@ -63,6 +68,7 @@ impl Failure {
         match self {
             Self::Handler { errno, .. } | Self::Subsystem { errno, .. } => *errno,
             Self::Dependency { .. } => Errno::ENOLINK,
+            Self::UnderWay { .. } => Errno::EBUSY,
             Self::Image { .. } => Errno::EOPNOTSUPP,
             Self::Carry { why, .. } | Self::Engine(why) => why.errno(),
         }
@@ -80,6 +86,9 @@ impl fmt::Display for Failure {
             Self::Subsystem { name, errno } => write!(f, "subsystem {name} vetoes: {errno}"),
             Self::Dependency { file, on } => {
                 write!(f, "{file} needs {on}, which is not preserved")
+            }
+            Self::UnderWay { file } => {
+                write!(f, "a call that does not end has {file} in its hands")
             }
             Self::Carry {
                 session,

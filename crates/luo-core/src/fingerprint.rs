@@ -33,10 +33,11 @@ impl<H: Host> Engine<H> {
     /// All that decides how the engine goes on, as long as there is memory.
     pub fn fingerprint(&self, into: &mut impl Hasher) {
         kind(&self.state(), into);
-        let [updated, sealed] = self.update.flags();
+        let [updated, sealed, working] = self.update.flags();
         flags(
             &[
                 self.update.is_moving(),
+                working,
                 updated,
                 sealed,
                 self.retries.of_any,
@@ -49,7 +50,8 @@ impl<H: Host> Engine<H> {
             flags(&[registrations == self.registrations], into);
         }
         into.write_usize(self.closed_pending);
-        into.write_usize(self.busy);
+        into.write_usize(self.under_way.awaited);
+        into.write_usize(self.under_way.others);
         self.hash_sessions(
             into,
             |_| true,
@@ -161,7 +163,7 @@ impl<H: Host> Engine<H> {
         flags(&[file.handler.is_some(), file.object.is_some()], into);
         match &file.way {
             FileWay::Outgoing(way) => {
-                let took_part = self.update.took_part(way.made);
+                let took_part = way.made.is_some_and(|made| self.update.took_part(made));
                 flags(
                     &[way.registered, way.frozen, took_part, way.lost.is_some()],
                     into,

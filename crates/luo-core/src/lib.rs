@@ -74,10 +74,12 @@ mod quota;
 mod session;
 mod table;
 mod text;
+mod under_way;
 mod update;
 mod update_state;
 mod waits;
 mod walk;
+mod within;
 
 pub use account::Opener;
 pub use engine::Engine;
@@ -91,7 +93,7 @@ pub use host::{
     SubsystemCallbacks,
 };
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
-pub use lock::Lock;
+pub use lock::{Lock, TakenOver};
 pub use losses::Losses;
 pub use owner::{Actor, Owner, Unowned};
 pub use quota::{Quota, Quotas, Whom, MOST_RECORDS_OF_USERS, MOST_SESSIONS_OF_USERS};

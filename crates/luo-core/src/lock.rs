@@ -6,7 +6,12 @@ use core::task::Poll;
 use luo_abi::errno::Errno;
 
 use crate::engine::Engine;
+use crate::error::Error;
 use crate::host::Host;
+
+/// How many sessions and files were taken over, if any were by this; or why not, and whether
+/// it is this which has found that out.
+pub type TakenOver = Result<Option<(usize, usize)>, (Error, bool)>;
 
 /// A host that keeps an engine.
 ///
@@ -44,4 +49,10 @@ pub trait Lock: Host {
     /// EAGAIN as there; EBUSY if the patience has ended before the wait.
     fn wait_patiently<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>)
         -> Result<R, Errno>;
+
+    /// What the previous kernel left is wanted. A host has a worker of its own call
+    /// [`crate::ops::take_over`], gives `None` at once, and the caller waits until the worker has
+    /// ended: who comes first, and may be anybody, neither does the work nor is charged for it.
+    /// One to which that does not matter calls it itself and gives what came of it.
+    fn bring_over(&self) -> Option<TakenOver>;
 }

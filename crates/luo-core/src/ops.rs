@@ -19,6 +19,7 @@
 //! | [`prepare`], [`freeze`], [`cancel`], [`finish_update`] | the events |
 //! | [`list_files`] and its kin | the queries |
 //! | [`admit`] | boot: a previous kernel left something |
+//! | [`take_over`] | the sessions that the previous kernel left are wanted |
 //! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
@@ -49,5 +50,5 @@ pub use crate::update::image::{Image, Legacy};
 pub use crate::update::leave::{close_session, finish_session};
 pub use crate::update::loss::Obstacle;
 pub use crate::update::reboot::{reboot, Policy};
-pub use crate::update::takeover::admit;
+pub use crate::update::takeover::{admit, take_over};
 pub use crate::update::Report;

@@ -23,7 +23,7 @@ pub(crate) mod carry;
 pub(crate) mod catch_up;
 pub(crate) mod end;
 pub(crate) mod event;
-mod files;
+pub(crate) mod files;
 mod freeze;
 pub(crate) mod image;
 pub(crate) mod leave;

@@ -72,6 +72,9 @@ pub(crate) struct UpdateState {
     state: State,
     /// A transition is under way.
     moving: bool,
+    /// It has what it waited for: it changes things, and calls that it did not wait for
+    /// stand still.
+    working: bool,
     /// The previous kernel handed over and not all of it is finished.
     updated: bool,
     /// A reboot has frozen everything and written it for the next kernel: all that is
@@ -93,6 +96,7 @@ impl UpdateState {
         Self {
             state: State::Normal,
             moving: false,
+            working: false,
             updated: false,
             sealed: false,
             rounds: 0,
@@ -112,10 +116,10 @@ impl UpdateState {
     }
 
     /// Whether the previous kernel handed over and not all of it is finished; whether
-    /// all that is missing is the jump.
+    /// all that is missing is the jump; whether a transition works.
     #[cfg(feature = "fault-injection")]
-    pub(crate) const fn flags(&self) -> [bool; 2] {
-        [self.updated, self.sealed]
+    pub(crate) const fn flags(&self) -> [bool; 3] {
+        [self.updated, self.sealed, self.working]
     }
 
     pub(crate) const fn changes(&self) -> u64 {
@@ -176,6 +180,26 @@ impl UpdateState {
         Poll::Ready(())
     }
 
+    /// The transition that has begun waits for nobody any more.
+    pub(crate) fn work(&mut self) {
+        self.working = true;
+    }
+
+    /// Whether everything is frozen and written: calls that are under way still stand still,
+    /// so it is no use to wait for them.
+    pub(crate) const fn is_sealed(&self) -> bool {
+        self.sealed
+    }
+
+    /// Whether a call that is under way may change something now. While a transition works,
+    /// it may not; nor may it change what is written for the next kernel.
+    pub(crate) fn may_go_on(&self) -> Poll<()> {
+        if self.working || self.sealed {
+            return self.waits.pend(Topic::Transition);
+        }
+        Poll::Ready(())
+    }
+
     /// Gives a transition up before it has done anything.
     pub(crate) fn give_up(&mut self) {
         self.stop();
@@ -211,6 +235,7 @@ impl UpdateState {
 
     fn stop(&mut self) {
         self.moving = false;
+        self.working = false;
         self.waits.wake(Topic::Transition);
     }
 

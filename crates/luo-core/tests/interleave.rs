@@ -25,6 +25,8 @@ struct Scene {
     new: SessionId,
     /// Outgoing, empty.
     spare: SessionId,
+    /// Outgoing, of a user, with two files of which the first needs the second.
+    hers: SessionId,
     /// What is to be closed at the end.
     held: Mutex<Vec<SessionId>>,
     /// Objects of the incoming FLB that a driver holds until the end.
@@ -65,7 +67,12 @@ impl Scene {
         let (new, spare) = (host.create("new"), host.create("spare"));
         host.preserve(new, 1, 10).unwrap();
         host.preserve_kind(new, 2, 1, 11).unwrap();
-        let held = Mutex::new(vec![old, new, spare]);
+        let alice = luo_core::Actor::User(1000);
+        let hers = ops::create_session(&host, alice, &name("hers")).unwrap();
+        host.preserve(hers, 1, 12).unwrap();
+        host.preserve(hers, 2, 13).unwrap();
+        host.needs(hers, 1, Needed::Here(2)).unwrap();
+        let held = Mutex::new(vec![old, new, spare, hers]);
         if frozen {
             host.freeze().unwrap();
             for session in [old, spare] {
@@ -77,6 +84,7 @@ impl Scene {
             old,
             new,
             spare,
+            hers,
             held,
             objects: Mutex::default(),
         }
@@ -135,6 +143,15 @@ const OPERATIONS: &[Operation] = &[
     }),
     ("preserve elsewhere", |scene| {
         let _ = scene.host.preserve(scene.spare, 50, 500);
+    }),
+    ("preserve of a user's", |scene| {
+        let _ = scene.host.preserve(scene.hers, 50, 500);
+    }),
+    ("unpreserve of a user's", |scene| {
+        let _ = ops::unpreserve_file(&scene.host, scene.hers, 2);
+    }),
+    ("close of a user's", |scene| {
+        let _ = scene.host.close(scene.hers);
     }),
     ("preserve that fails", |scene| {
         let open = || Err(Errno::EBADF);

@@ -44,6 +44,7 @@ mod scale;
 mod sessions;
 mod subsystems;
 mod takeover;
+mod under_way;
 mod waits;
 mod work;
 

@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Taking over what the previous kernel left.
 
+use std::sync::atomic::Ordering;
+use std::thread;
+
 use luo_abi::errno::Errno;
-use luo_core::{Error, Refusal, RootFields};
+use luo_core::ops;
+use luo_core::{Actor, Error, Refusal, RootFields};
 
 use crate::support::{compat, handed, name, Call, Handed, TestHandler, TestHost};
 
@@ -176,4 +180,76 @@ fn chains_of_several_blocks_are_read() {
     for object in 0..127 {
         assert_eq!(host.retrieve(session, object).unwrap().object, object);
     }
+}
+
+/// A machine whose worker takes over, and not who comes first.
+fn with_worker() -> TestHost {
+    let host = TestHost::warm_as(two_sessions(), true);
+    host.has_worker.store(true, Ordering::SeqCst);
+    host
+}
+
+#[test]
+fn who_comes_first_waits_for_the_worker() {
+    let host = &with_worker();
+    let alice = Actor::User(1000);
+    // Neither for ever nor after it was killed.
+    for (flag, errno) in [
+        (&host.kills, Errno::EAGAIN),
+        (&host.impatient, Errno::EBUSY),
+    ] {
+        flag.store(true, Ordering::SeqCst);
+        let why = (Error::Host(errno), false);
+        assert_eq!(ops::catch_up(host, alice, |_| ()), Err(why));
+        assert_eq!(host.finish_update(), Err(why.0));
+        flag.store(false, Ordering::SeqCst);
+    }
+    assert!(host.engine(|engine| engine.wants_takeover()));
+    thread::scope(|scope| {
+        let first = scope.spawn(|| ops::catch_up(host, alice, |_| ()));
+        let finish = scope.spawn(|| host.finish_update());
+        while host.waiting.load(Ordering::SeqCst) < 2 {
+            thread::yield_now();
+        }
+        assert_eq!(ops::take_over(host), Ok(Some((2, 3))));
+        // What is taken over is told of once.
+        assert_eq!(first.join().unwrap().unwrap().taken_over, None);
+        assert_eq!(finish.join().unwrap().unwrap().files, 3);
+    });
+    assert!(!host.engine(|engine| engine.wants_takeover()));
+    assert_eq!(host.arrived_pages(), 0);
+}
+
+#[test]
+fn who_waits_for_the_worker_hears_why_it_failed() {
+    let mut handed = two_sessions();
+    handed.set_bytes(handed.sessions(), 0, &[0xff; 8]);
+    let host = &TestHost::warm_as(handed, true);
+    host.has_worker.store(true, Ordering::SeqCst);
+    thread::scope(|scope| {
+        let first = scope.spawn(|| host.open());
+        while host.waiting.load(Ordering::SeqCst) < 1 {
+            thread::yield_now();
+        }
+        assert!(matches!(
+            ops::take_over(host),
+            Err((Error::Refused(_), true))
+        ));
+        let told = first.join().unwrap();
+        assert!(matches!(told, Err((Error::Refused(_), false))), "{told:?}");
+    });
+}
+
+/// The reboot goes on without what nobody could read in time, and says so.
+#[test]
+fn the_reboot_does_not_wait_for_ever_for_the_worker() {
+    let host = with_worker();
+    let more = host.create("more");
+    host.preserve(more, 1, 1).unwrap();
+    host.impatient.store(true, Ordering::SeqCst);
+    assert!(host.reboot().is_err());
+    let report = host.reboot_or_lose().unwrap();
+    assert!(report.losses.unread);
+    let host = TestHost::opened(host.kexec());
+    assert_eq!(host.visible().files, 1);
 }

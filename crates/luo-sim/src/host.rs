@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
-use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError};
+use luo_core::ops::{self, Report};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError, TakenOver};
 
 use crate::caller::{self, LOOK};
 use crate::driver::Driver;
@@ -72,6 +72,11 @@ impl Lock for Machine {
         step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         self.wait_until(Some(Instant::now() + self.policy.patience), step)
+    }
+
+    /// Nobody is charged for anything here.
+    fn bring_over(&self) -> Option<TakenOver> {
+        Some(ops::take_over(self))
     }
 }
 

@@ -13,8 +13,8 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
-use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError, QUEUES};
+use luo_core::ops::{self, Report};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError, QUEUES, TakenOver};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -90,6 +90,8 @@ pub struct TestHost {
     pub kills: AtomicBool,
     /// Who waits for what is under way gives up at once.
     pub impatient: AtomicBool,
+    /// Somebody else takes over what was handed over, not who needs it.
+    pub has_worker: AtomicBool,
     /// What was handed over is not of this host's making: FLBs and subsystems do not
     /// look at what was left for them.
     pub foreign: AtomicBool,
@@ -126,6 +128,7 @@ impl TestHost {
             threaded,
             kills: AtomicBool::new(false),
             impatient: AtomicBool::new(false),
+            has_worker: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
             turns: None,
@@ -395,6 +398,13 @@ impl Lock for TestHost {
             return self.turn_unless(Some(Errno::EBUSY), step);
         }
         self.wait_killable(step)
+    }
+
+    fn bring_over(&self) -> Option<TakenOver> {
+        if self.has_worker.load(Ordering::SeqCst) {
+            return None;
+        }
+        Some(ops::take_over(self))
     }
 }
 

@@ -389,6 +389,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 kexecs: Some(1),
             },
             memory: 3072,
+            // A call of the user's never ends: the reboot waits that long for it.
+            cmdline: vec!["liveupdate_patience=10"],
             timeout: BASE_TIMEOUT * 3,
             when: When::All,
             ..scenario(

@@ -64,7 +64,8 @@ impl<H: Host> Engine<H> {
     /// Whether an outgoing file may change now: what took part in a prepare may not.
     pub(crate) fn may_change_file(&self, id: FileId) -> Result<(), Error> {
         let file = self.files.get(id).and_then(File::as_outgoing);
-        file.map_or(Ok(()), |file| self.update.may_change(file.made))
+        let made = file.and_then(|file| file.made);
+        made.map_or(Ok(()), |made| self.update.may_change(made))
     }
 
     /// Whether a session is one of an open instance of the device, and where it

@@ -22,8 +22,10 @@ use crate::id::{FileId, SessionId};
 use crate::losses::Losses;
 use crate::owner::Owner;
 use crate::participant::flb::OutgoingState;
-use crate::session::Session;
+use crate::session::{File, Session, Stage};
 use crate::table::hash::Digest;
+use crate::under_way::Waiter;
+use crate::update::files::Whose;
 
 /// The pages that a handover begins with.
 pub struct RootPages<B> {
@@ -365,10 +367,17 @@ impl<H: Host> Engine<H> {
     }
 
     fn write_flbs(&mut self, early: &mut Digest) -> Result<(), Error> {
+        // What calls have in their hands counts for an FLB and does not go.
+        let holders = match self.under_way.count_for(Waiter::Reboot) {
+            0 => None,
+            _ => Some(self.count_holders()),
+        };
         let page = self.flb_page.as_mut().ok_or(Error::NotReady)?;
         let mut count = 0usize;
-        for (_, flb) in self.flbs.iter() {
-            if flb.outgoing.files == 0 {
+        for (id, flb) in self.flbs.iter() {
+            let counted = holders.and_then(|all| all.get(usize::try_from(id.slot).ok()?).copied());
+            let files = counted.unwrap_or(flb.outgoing.files);
+            if files == 0 {
                 continue;
             }
             let OutgoingState::Live { data, .. } = flb.outgoing.state else {
@@ -377,7 +386,7 @@ impl<H: Host> Engine<H> {
             let record = FlbRecord {
                 name: *flb.name.room(),
                 data,
-                count: flb.outgoing.files,
+                count: files,
             };
             let offset = count
                 .saturating_mul(size_of::<FlbRecord>())
@@ -390,6 +399,24 @@ impl<H: Host> Engine<H> {
         }
         self.write_flb_header(count as u64);
         Ok(())
+    }
+
+    /// For each slot of an FLB, how many files that go hold the FLB in it.
+    fn count_holders(&self) -> [u64; MAX_FLBS] {
+        let mut holders = [0u64; MAX_FLBS];
+        for id in self.outgoing_files(Whose::All) {
+            let file = self.files.get(id).filter(|file| file.lost_by().is_none());
+            let Some(Stage::Preserved(Some(live))) = file
+                .and_then(File::as_outgoing)
+                .map(|outgoing| &outgoing.stage)
+            else {
+                continue;
+            };
+            for (slot, count) in (0u32..).zip(&mut holders) {
+                *count = count.saturating_add(live.flbs.contains_slot(slot).into());
+            }
+        }
+        holders
     }
 
     fn write_flb_header(&mut self, count: u64) {

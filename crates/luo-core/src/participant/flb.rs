@@ -29,20 +29,25 @@ pub(crate) struct Held(u64);
 impl Held {
     pub(crate) const NONE: Self = Self(0);
 
-    fn bit(id: FlbId) -> u64 {
-        1u64.checked_shl(id.slot).unwrap_or(0)
+    fn bit(slot: u32) -> u64 {
+        1u64.checked_shl(slot).unwrap_or(0)
     }
 
     pub(crate) fn contains(self, id: FlbId) -> bool {
-        self.0 & Self::bit(id) != 0
+        self.contains_slot(id.slot)
+    }
+
+    /// Whether the FLB in a slot is among them.
+    pub(crate) fn contains_slot(self, slot: u32) -> bool {
+        self.0 & Self::bit(slot) != 0
     }
 
     pub(crate) fn insert(&mut self, id: FlbId) {
-        self.0 |= Self::bit(id);
+        self.0 |= Self::bit(id.slot);
     }
 
     pub(crate) fn remove(&mut self, id: FlbId) {
-        self.0 &= !Self::bit(id);
+        self.0 &= !Self::bit(id.slot);
     }
 }
 

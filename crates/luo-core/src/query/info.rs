@@ -126,6 +126,10 @@ impl<H: Host> Engine<H> {
                     info.on_flags = on_device(on.of_device);
                 }
             }
+            Failure::UnderWay { file } => {
+                name_file(file);
+                info.cause = CAUSE_BUSY;
+            }
             Failure::Image { .. } => info.cause = CAUSE_IMAGE,
             Failure::Engine(Error::Busy(session)) => {
                 info.cause = CAUSE_BUSY;

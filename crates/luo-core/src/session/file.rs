@@ -101,8 +101,9 @@ pub(crate) struct OutgoingFile<H: Host> {
     pub(crate) registered: bool,
     /// Its handler has frozen it.
     pub(crate) frozen: bool,
-    /// The round it was made in, see `UpdateState::took_part`.
-    pub(crate) made: u64,
+    /// The round it was made in, see `UpdateState::took_part`; `None` as long as the call
+    /// that makes it is under way.
+    pub(crate) made: Option<u64>,
     /// A reboot could not hand it over.
     pub(crate) lost: Option<Lost>,
 }
@@ -112,6 +113,8 @@ pub(crate) struct OutgoingFile<H: Host> {
 pub(crate) enum Lost {
     /// The last reboot of this kernel has lost it.
     Now(Errno),
+    /// The last reboot of this kernel has left it in the hands of a call that did not end.
+    InHands,
     /// A reboot before this kernel had. Its owner has still to be told.
     Before(Errno),
 }
@@ -135,14 +138,13 @@ pub(crate) struct IncomingFile<H: Host> {
 }
 
 impl<H: Host> File<H> {
-    /// A file for the next kernel, of which only the token is known, and the round that
-    /// it was made in.
-    pub(crate) fn outgoing(session: SessionId, token: u64, made: u64) -> Self {
+    /// A file for the next kernel, of which only the token is known.
+    pub(crate) fn outgoing(session: SessionId, token: u64) -> Self {
         let outgoing = OutgoingFile {
             stage: Stage::Reserved,
             registered: false,
             frozen: false,
-            made,
+            made: None,
             lost: None,
         };
         Self::new(session, token, FileWay::Outgoing(outgoing))
@@ -216,6 +218,7 @@ impl<H: Host> File<H> {
     pub(crate) fn lost_by(&self) -> Option<Errno> {
         match self.as_outgoing()?.lost? {
             Lost::Now(errno) | Lost::Before(errno) => Some(errno),
+            Lost::InHands => Some(Errno::EBUSY),
         }
     }
 

@@ -8,6 +8,7 @@ use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb_life::finish_flbs;
 use crate::session::{Arrived, File, Progress};
+use crate::within::Within;
 
 /// Finishes a session that the caller has for itself, from where `Engine::begin_finish` has
 /// begun. Each step ends with one file and begins with the next: with few files, going in
@@ -27,7 +28,7 @@ pub(crate) fn finish_begun<H: Lock>(
             }
             Finishing::Agreed(id, taken, next, way) => {
                 let held = taken.map(|taken| let_go(host, taken));
-                let (gone, next) = host.now(|engine| {
+                let (gone, next) = Within::Call.step(host, |engine| {
                     let gone = engine.remove_file(id);
                     (gone, engine.begin_letting_go(next, way))
                 });
@@ -63,11 +64,11 @@ pub(crate) fn can_finish<H: Lock>(host: &H, id: FileId) -> bool {
 
 /// Finishes a file and takes it out. Its session is locked. True if its owner had
 /// not got it back: what it kept is released here.
-pub(crate) fn finish_file<H: Lock>(host: &H, id: FileId) -> bool {
+pub(crate) fn finish_file<H: Lock>(host: &H, within: Within, id: FileId) -> bool {
     let taken = host.now(|engine| engine.take_arrived(id));
     let released = taken.as_ref().is_some_and(|taken| !taken.is_given());
     let held = taken.map(|taken| let_go(host, taken));
-    let gone = host.now(|engine| engine.remove_file(id));
+    let gone = within.step(host, |engine| engine.remove_file(id));
     drop(gone);
     drop(held);
     released

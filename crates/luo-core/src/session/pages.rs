@@ -2,7 +2,7 @@
 //! Steps that want pages for the next kernel first.
 //!
 //! Pages are got without the lock. Whoever has one in hand that is in no chain yet
-//! counts as busy, so that no transition ends meanwhile: the next kernel would find
+//! counts as under way, and the reboot waits for it: the next kernel would find
 //! the page preserved and named by nobody, and could never free it.
 
 use core::task::Poll;
@@ -41,7 +41,7 @@ pub(crate) fn with_pages<H: Lock, R>(
                 Poll::Ready(Ok(None)) => {
                     if !held {
                         held = true;
-                        engine.busy = engine.busy.saturating_add(1);
+                        engine.begin_with_pages();
                     }
                     Poll::Ready(Ok(Try::WantsBlock))
                 }
@@ -60,7 +60,7 @@ pub(crate) fn with_pages<H: Lock, R>(
         drop(spares);
         if held {
             host.now(|engine| {
-                engine.end_operation();
+                engine.end_with_pages();
             });
         }
         if let Some(outcome) = outcome {

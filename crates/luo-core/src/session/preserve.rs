@@ -16,6 +16,7 @@ use crate::participant::flb_life::{acquire_flbs, release_flbs};
 use crate::quota::Quota;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, File, Live, Source, Stage};
+use crate::within::Within;
 
 /// Preserves a file in an outgoing session under a token.
 ///
@@ -46,10 +47,12 @@ pub fn preserve_file<H: Lock>(
             drop(undo_preserve(host, Some(handler), live, data));
             return Err(why);
         }
-        install(host, id, (live, data));
-        Ok(())
+        Ok((Stage::Preserved(Some(live)), data))
     })
 }
+
+/// What a file consists of once it is filled, and its handler's handle.
+pub(crate) type Filled<H> = (Stage<H>, u64);
 
 /// Takes a token as soon as `may` allows it, runs `fill` for the file, and gives the
 /// token back if that fails.
@@ -58,7 +61,7 @@ pub(crate) fn add_file<H: Lock>(
     session: SessionId,
     token: u64,
     may: impl Fn(&Engine<H>) -> Poll<Result<(), Error>>,
-    fill: impl FnOnce(FileId) -> Result<(), Error>,
+    fill: impl FnOnce(FileId) -> Result<Filled<H>, Error>,
 ) -> Result<(), Error> {
     let id = with_pages(host, |engine, spares| {
         ready!(may(engine))?;
@@ -69,16 +72,18 @@ pub(crate) fn add_file<H: Lock>(
         Poll::Ready(engine.reserve_file(session, token, spares))
     })?;
     let filled = fill(id);
-    // If it failed, all that the file held is dropped without the lock.
-    let undone = host.now(|engine| {
+    let outcome = filled.as_ref().map(|_| ()).map_err(|why| *why);
+    let mut filled = filled.ok();
+    // What the file held, if it failed, is dropped without the lock.
+    let undone = Within::Call.step(host, |engine| {
         engine.mark_idle(session);
-        match filled {
-            Ok(()) => None,
-            Err(_) => Some(engine.remove_outgoing_file(session, id)),
+        match filled.take() {
+            Some(filled) => (Some(engine.fill(id, filled)), None),
+            None => (None, Some(engine.remove_outgoing_file(session, id))),
         }
     });
     drop(undone);
-    filled
+    outcome
 }
 
 /// Takes a token for a transition, which has everything for itself.
@@ -142,18 +147,12 @@ pub(crate) fn preserve_source<H: Lock>(
     }
 }
 
-/// Makes a file a preserved one.
+/// Makes a file a preserved one, in a transition.
 pub(crate) fn install<H: Lock>(host: &H, id: FileId, (live, data): Made<H>) {
-    let old = host.now(|engine| {
-        if let Some(file) = engine.files.get_mut(id) {
-            file.data = data;
-        }
-        engine.replace_stage(id, Stage::Preserved(Some(live)))
-    });
-    drop(old);
+    drop(host.now(|engine| engine.fill(id, (Stage::Preserved(Some(live)), data))));
 }
 
-/// Makes a file a registered one again.
+/// Makes a file a registered one again, in a transition.
 pub(crate) fn put_back_source<H: Lock>(host: &H, id: FileId, source: Source<H>) {
     drop(host.now(|engine| engine.replace_stage(id, Stage::Registered(Some(source)))));
 }
@@ -192,10 +191,8 @@ pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Res
         engine.may_change_file(id)?;
         engine.lock_session(session).map_ok(|before| (before, id))
     })??;
-    remove_preserved(host, session, id);
-    host.now(|engine| {
-        engine.unlock_session(session, before);
-    });
+    remove_preserved(host, Within::Call, session, id);
+    Within::Call.step(host, |engine| engine.unlock_session(session, before));
     Ok(())
 }
 
@@ -205,21 +202,21 @@ pub(crate) fn unpreserve_all<H: Lock>(host: &H, session: SessionId) {
     let (mut next, way) = host.now(|engine| engine.backwards(session));
     while let Some(id) = next {
         next = host.now(|engine| engine.before(id, way));
-        remove_preserved(host, session, id);
+        remove_preserved(host, Within::Call, session, id);
     }
 }
 
 /// Undoes one file of a session that the caller has locked, or of one that
 /// nobody else can get at.
-pub(crate) fn remove_preserved<H: Lock>(host: &H, session: SessionId, id: FileId) {
+pub(crate) fn remove_preserved<H: Lock>(host: &H, within: Within, session: SessionId, id: FileId) {
     if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
         // The file and then the pin on its handler's owner go last.
         let source = undo_preserve(host, handler, live, data);
-        let gone = host.now(|engine| engine.remove_outgoing_file(session, id));
+        let gone = within.step(host, |engine| engine.remove_outgoing_file(session, id));
         drop(gone);
         drop(source);
     } else {
-        let gone = host.now(|engine| {
+        let gone = within.step(host, |engine| {
             let source = engine.take_source(id);
             (engine.remove_outgoing_file(session, id), source)
         });
@@ -285,6 +282,19 @@ impl<H: Host> Engine<H> {
         }
     }
 
+    /// Gives a file what it consists of; from here on it is there. What it consisted of
+    /// before comes back as from [`Self::replace_stage`].
+    fn fill(&mut self, id: FileId, (stage, data): Filled<H>) -> Stage<H> {
+        let round = self.update.round();
+        if let Some(file) = self.files.get_mut(id) {
+            file.data = data;
+            if let Some(outgoing) = file.as_outgoing_mut() {
+                outgoing.made = outgoing.made.or(Some(round));
+            }
+        }
+        self.replace_stage(id, stage)
+    }
+
     /// Takes a token, or `None` if a page is wanted first.
     pub(crate) fn reserve_file(
         &mut self,
@@ -298,8 +308,7 @@ impl<H: Host> Engine<H> {
         match self.make_room_for_file(session, spares)? {
             Room::WantsBlock => Ok(None),
             Room::Ready => {
-                let made = self.update.round();
-                let added = self.add_file(File::outgoing(session, token, made));
+                let added = self.add_file(File::outgoing(session, token));
                 match added {
                     Ok(id) => {
                         self.mark_busy(session);

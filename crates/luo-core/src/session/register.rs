@@ -4,8 +4,8 @@
 use luo_abi::errno::Errno;
 
 use crate::lock::Lock;
-use crate::session::preserve::{add_file, find_source, put_back_source};
-use crate::session::File;
+use crate::session::preserve::{add_file, find_source};
+use crate::session::{File, Stage};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -42,8 +42,7 @@ pub fn register_file<H: Lock>(
                 outgoing.registered = true;
             }
         });
-        put_back_source(host, id, source);
-        Ok(())
+        Ok((Stage::Registered(Some(source)), 0))
     })?;
     Ok(token)
 }

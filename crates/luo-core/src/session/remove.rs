@@ -9,6 +9,7 @@ use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::trim_records;
 use crate::session::{Session, State};
+use crate::within::Within;
 
 /// Finishes and removes an incoming session that the caller has for itself, from where
 /// `Engine::begin_finish` has begun.
@@ -18,17 +19,23 @@ pub(crate) fn end_incoming<H: Lock>(
     begun: Result<Finishing<H>, Error>,
 ) -> Result<(), Error> {
     if let Err(why) = finish_begun(host, id, begun) {
-        host.now(|engine| {
+        Within::Call.step(host, |engine| {
             engine.unlock_session(id, State::CLOSED_PENDING);
+            // What needed it may have been finished since; who did so has passed this one by.
+            let is_free =
+                matches!(why, Error::Needed { .. }) && engine.needed_elsewhere(id).is_ok();
+            if is_free {
+                engine.want_retry(id);
+            }
         });
         return Err(why);
     }
-    remove_locked(host, id);
+    remove_locked(host, Within::Call, id);
     Ok(())
 }
 
-pub(crate) fn remove_locked<H: Lock>(host: &H, id: SessionId) {
-    let gone = host.now(|engine| engine.take_out(id));
+pub(crate) fn remove_locked<H: Lock>(host: &H, within: Within, id: SessionId) {
+    let gone = within.step(host, |engine| engine.take_out(id));
     drop_out(host, gone);
 }
 

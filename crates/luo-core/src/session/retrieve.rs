@@ -10,6 +10,7 @@
 use core::cell::Cell;
 use core::task::{ready, Poll};
 
+use luo_abi::errno::Errno;
 use luo_abi::rfc::State as MachineState;
 
 use crate::engine::Engine;
@@ -20,6 +21,7 @@ use crate::lock::Lock;
 use crate::mem::Vec;
 use crate::session::{Direction, File, Progress, State};
 use crate::waits::Topic;
+use crate::within::Within;
 
 /// Restores the file that was preserved under a token, and before it all that it
 /// needs, directly or not, in its session. What it needs of others has to be restored
@@ -94,30 +96,32 @@ fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error>
         ready!(engine.update.admits())?;
         engine.begin_retrieve(id)
     })??;
-    carry_out(host, begun)
+    carry_out(host, Within::Call, begun)
 }
 
 /// Restores one file for a transition, which has everything for itself.
 pub(crate) fn retrieve_in_transition<H: Lock>(host: &H, id: FileId) -> Result<H::File, Error> {
-    let begun = host.wait(|engine| engine.begin_retrieve(id))?;
-    carry_out(host, begun)?.ok_or(Error::NoToken)
+    // It waits for no call: one that is at it still does not end.
+    let begun = host.now(|engine| match engine.begin_retrieve(id) {
+        Poll::Ready(begun) => begun,
+        Poll::Pending => Err(Errno::EBUSY.into()),
+    })?;
+    carry_out(host, Within::Transition, begun)?.ok_or(Error::NoToken)
 }
 
-fn carry_out<H: Lock>(host: &H, begun: Begun<H>) -> Result<Option<H::File>, Error> {
+fn carry_out<H: Lock>(host: &H, within: Within, begun: Begun<H>) -> Result<Option<H::File>, Error> {
     let job = match begun {
         Begun::Gone => return Ok(None),
         Begun::There(file) => return Ok(Some(file)),
         Begun::Retrieve(job) => job,
     };
     let session = job.session;
-    let outcome = run(host, job);
-    host.now(|engine| {
-        engine.mark_idle(session);
-    });
+    let outcome = run(host, within, job);
+    within.step(host, |engine| engine.mark_idle(session));
     outcome.map(Some)
 }
 
-fn run<H: Lock>(host: &H, job: Job<H>) -> Result<H::File, Error> {
+fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error> {
     let Job {
         id,
         handler,
@@ -145,8 +149,11 @@ fn run<H: Lock>(host: &H, job: Job<H>) -> Result<H::File, Error> {
         _ => None,
     };
     let answer = answer.map_err(Error::from);
-    host.now(|engine| {
-        engine.set_progress(id, progress);
+    let mut progress = Some(progress);
+    within.step(host, |engine| {
+        if let Some(progress) = progress.take() {
+            engine.set_progress(id, progress);
+        }
         if let Some(object) = object {
             // Memory for it was set aside at the beginning. A handler that
             // gives an object which is preserved already keeps it so.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Trying again to finish sessions that were closed while they could not be.
 
-use core::task::{ready, Poll};
+use core::task::Poll;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -12,7 +12,6 @@ use crate::session::remove::end_incoming;
 use crate::session::scope::Scope;
 use crate::session::together::finish_together;
 use crate::session::State;
-use crate::waits::Topic;
 
 /// Tries again to finish each session of a scope that was closed while it could not be:
 /// what another's handler does takes nobody's time but its owner's.
@@ -50,19 +49,22 @@ pub(crate) fn retry_closed<H: Lock>(
 /// # Errors
 /// As [`crate::update::leave::close_session`], and [`Error::Frozen`].
 fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let begun = host.wait(|engine| {
-        // It does not wait for the end of a freeze: the caller may have been closing
-        // another session, and a close must not wait so long.
+    let begun = host.now(|engine| {
+        // It waits neither for the end of a freeze, because the caller may have been closing
+        // another session, and a close must not wait so long; nor for a call that has this
+        // session in its hands, which may be another's and take for ever. That one tries
+        // itself, or restores a file for somebody who needs the session still.
         if engine.update.admits() != Poll::Ready(Ok(())) {
-            return Poll::Ready(Err(Error::Frozen));
+            return Err(Error::Frozen);
         }
-        match engine.sessions.get(id).map(|session| session.state) {
-            Some(State::Locked) => engine.update.waits.pend(Topic::Session(id)),
-            Some(State::CLOSED_PENDING) => {
-                ready!(engine.lock_session(id))?;
-                Poll::Ready(Ok(Some(engine.begin_finish(id))))
-            }
-            _ => Poll::Ready(Ok::<_, Error>(None)),
+        let session = engine.sessions.get(id);
+        let waits = session.is_some_and(|s| s.state == State::CLOSED_PENDING && s.busy == 0);
+        if !waits {
+            return Ok(None);
+        }
+        match engine.lock_session(id) {
+            Poll::Ready(locked) => locked.map(|_| Some(engine.begin_finish(id))),
+            Poll::Pending => Ok(None),
         }
     })?;
     begun.map_or(Ok(()), |begun| end_incoming(host, id, begun))

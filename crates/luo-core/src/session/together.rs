@@ -9,7 +9,7 @@
 //! is left is finished file by file. All of it is O(files and dependencies).
 //! There may be several groups at once, of different owners.
 
-use core::task::Poll;
+use core::task::{ready, Poll};
 
 use crate::engine::{files_along, Engine};
 use crate::graph::{First, Order, Target};
@@ -22,6 +22,7 @@ use crate::session::remove::remove_locked;
 use crate::session::scope::Scope;
 use crate::session::{Direction, Session, State};
 use crate::walk::backwards;
+use crate::within::Within;
 
 /// Finishes, of the sessions of a scope that were closed while they could not be, those
 /// that can be. It waits for nobody.
@@ -36,28 +37,32 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
             host,
             |engine| engine.arrange_together(group),
             |id| {
-                finish_file(host, id);
+                finish_file(host, Within::Call, id);
             },
         );
         let mut session = host.now(|engine| engine.next_together(group, None));
         while let Some(id) = session {
             session = host.now(|engine| engine.next_together(group, Some(id)));
-            remove_locked(host, id);
+            remove_locked(host, Within::Call, id);
         }
     }
     // For want of memory all are there still: the first call on the next open descriptor tries again.
-    host.now(|engine| {
+    host.wait(|engine| {
+        if engine.next_together(group, None).is_some() {
+            ready!(engine.update.may_go_on());
+        }
         engine.disband(group);
+        Poll::Ready(())
     });
 }
 
 fn exclude_who_cannot<H: Lock>(host: &H, group: Group) -> Result<(), OutOfMemory> {
-    host.now(|engine| engine.exclude_needed(group))?;
+    Within::Call.step(host, |engine| engine.exclude_needed(group))?;
     let mut session = host.now(|engine| engine.next_together(group, None));
     while let Some(id) = session {
         session = host.now(|engine| engine.next_together(group, Some(id)));
         if !all_let_go(host, group, id) {
-            host.now(|engine| engine.exclude(group, id))?;
+            Within::Call.step(host, |engine| engine.exclude(group, id))?;
         }
     }
     Ok(())

@@ -26,9 +26,10 @@ use crate::session::preserve::{
 use crate::session::retrieve::retrieve_in_transition;
 use crate::session::{Direction, File, Lost, Session, SessionKind, Source, State};
 use crate::update::loss::{tell, Obstacle};
-use crate::update::takeover::take_over;
+use crate::update::takeover::bring_over;
 use crate::update::Report;
 use crate::walk::{backwards, try_forwards};
+use crate::within::Within;
 
 /// The administrator's choice for sessions that nobody has claimed when the machine goes
 /// on to another kernel.
@@ -66,7 +67,7 @@ pub(crate) fn carry<H: Lock>(
     obstacle: Obstacle,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    if let Err((why, _)) = take_over(host) {
+    if let Err((why, _)) = bring_over(host) {
         if obstacle == Obstacle::Vetoes {
             return Err(why.into());
         }
@@ -219,7 +220,7 @@ pub(crate) fn uncarry<H: Lock>(host: &H) {
     backwards(host, Engine::arrange_copies, |id| {
         let session = host.now(|engine| engine.files.get(id).map(|f| f.session));
         if let Some(session) = session {
-            remove_preserved(host, session, id);
+            remove_preserved(host, Within::Transition, session, id);
         }
     });
     while let Some((id, from)) = host.now(|engine| engine.last_carrier()) {
@@ -486,8 +487,9 @@ impl<H: Host> Engine<H> {
     /// Whether the previous kernel left sessions that were not read.
     pub(crate) fn leaves_unread(&self) -> bool {
         match self.handover {
-            Handover::Nothing | Handover::Working | Handover::Taken => false,
-            Handover::Refused(_) => true,
+            Handover::Nothing | Handover::Taken => false,
+            // Somebody is at it and does not come to an end.
+            Handover::Working | Handover::Refused(_) => true,
             Handover::Waiting { fields, .. } | Handover::Incomplete { fields, .. } => {
                 fields.sessions != 0
             }

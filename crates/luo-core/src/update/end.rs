@@ -16,11 +16,13 @@ use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
-use crate::session::State;
-use crate::update::takeover::take_over;
+use crate::session::{Session, State};
+use crate::under_way::Waiter;
+use crate::update::takeover::bring_over;
 use crate::update::transition::begin;
 use crate::update::Report;
 use crate::walk::backwards;
+use crate::within::Within;
 
 /// The FINISH event: ends the update and releases whatever was not reclaimed.
 /// Dependents go before what they need, files before subsystems. `released` is
@@ -32,7 +34,7 @@ use crate::walk::backwards;
 ///
 /// # Errors
 /// [`Error::Illegal`] in any state but UPDATED; [`Error::NoMemory`] if the previous
-/// kernel's sessions could not be read; EAGAIN if
+/// kernel's sessions could not be read, EBUSY if that takes too long; EAGAIN if
 /// the caller was killed while it waited, [`Error::Busy`] if it waited in vain. Nothing is
 /// finished then.
 pub fn finish_update<H: Lock>(
@@ -40,14 +42,17 @@ pub fn finish_update<H: Lock>(
     mut released: impl FnMut(&FileName),
 ) -> Result<Report, Error> {
     // Sessions that were never read are read now, to be released. A refused handover
-    // cannot be read and stays quarantined; the first call has said so. Sessions that could
-    // not be read for lack of memory would come to light after the end of the update,
-    // when nobody can release them any more.
-    if let Err((Error::NoMemory, _)) = take_over(host) {
-        return Err(Error::NoMemory);
+    // cannot be read and stays quarantined; the log has said so. Sessions that could
+    // not be read for lack of memory or of time would come to light after the end of the
+    // update, when nobody can release them any more.
+    match bring_over(host) {
+        Ok(_) | Err((Error::Refused(_), _)) => {}
+        Err((why, _)) => return Err(why),
     }
-    let from = begin(host, Event::Finish)?;
+    // The last session may have been finished while the event waited.
+    let from = begin(host, Event::Finish).inspect_err(|_| end_if_all_finished(host))?;
     let mut report = Report::new(Some(Event::Finish), from);
+    report.stuck = host.now(|engine| engine.count_busy_arrived());
     // From the end: dependents first, and of files that are free of each other the
     // last first.
     backwards(host, Engine::arrange_all_arrived, |id| {
@@ -59,7 +64,7 @@ pub fn finish_update<H: Lock>(
             return;
         }
         report.files = report.files.saturating_add(1);
-        if finish_file(host, id) {
+        if finish_file(host, Within::Transition, id) {
             if let Some(name) = &name {
                 released(name);
             }
@@ -76,7 +81,7 @@ pub fn finish_update<H: Lock>(
         report.sessions = report.sessions.saturating_add(1);
         session = host.now(|engine| engine.next_session(id));
         if host.now(|engine| engine.close_finished(id)) {
-            remove_locked(host, id);
+            remove_locked(host, Within::Transition, id);
         }
     }
     end(host, report)
@@ -110,10 +115,21 @@ fn end<H: Lock>(host: &H, mut report: Report) -> Result<Report, Error> {
 }
 
 impl<H: Host> Engine<H> {
-    /// Puts all files of the previous kernel in order, dependencies first.
+    /// Puts all files of the previous kernel in order, dependencies first, but for those
+    /// of sessions with a call under way.
     fn arrange_all_arrived(&mut self) -> Order {
-        let all = files_of(&self.sessions, &self.files, &self.incoming, |_| true);
+        let is_idle = |session: &Session<H>| session.busy == 0;
+        let all = files_of(&self.sessions, &self.files, &self.incoming, is_idle);
         self.graph.arrange(all, First::Dependencies)
+    }
+
+    /// How many files of the previous kernel are in sessions with a call under way.
+    fn count_busy_arrived(&self) -> usize {
+        if self.under_way.count_for(Waiter::Reboot) == 0 {
+            return 0;
+        }
+        let is_busy = |session: &Session<H>| session.busy > 0;
+        files_of(&self.sessions, &self.files, &self.incoming, is_busy).count()
     }
 
     fn next_session(&self, id: SessionId) -> Option<SessionId> {

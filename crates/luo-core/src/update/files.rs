@@ -3,6 +3,7 @@
 
 use luo_abi::errno::Errno;
 
+use crate::engine::under_way::is_taken;
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
 use crate::failure::Failure;
@@ -12,7 +13,7 @@ use crate::host::{FileCallbacks, Frozen, Host};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
-use crate::session::{File, Live, Source, Stage};
+use crate::session::{File, Live, Lost, Session, Source, Stage};
 use crate::update_state::UpdateState;
 use crate::walk::backwards;
 
@@ -23,7 +24,7 @@ pub(crate) enum Whose {
     TookPart,
     /// Those that are frozen.
     Frozen,
-    /// Those that a reboot has lost.
+    /// Those that a reboot has lost, and that no call has in its hands.
     Lost,
     /// All.
     All,
@@ -35,9 +36,9 @@ impl Whose {
             return false;
         };
         match self {
-            Self::TookPart => update.took_part(file.made),
+            Self::TookPart => file.made.is_some_and(|made| update.took_part(made)),
             Self::Frozen => file.frozen,
-            Self::Lost => file.lost.is_some(),
+            Self::Lost => file.lost.is_some_and(|lost| lost != Lost::InHands),
             Self::All => true,
         }
     }
@@ -141,10 +142,13 @@ impl<H: Host> Engine<H> {
         file.is_some_and(|file| file.lost_by().is_some())
     }
 
-    /// Puts outgoing files in order.
+    /// Puts outgoing files in order, but for those of sessions that a call has for itself:
+    /// it may be going along them. Of those only what is frozen is meant, which no call
+    /// goes along.
     pub(crate) fn arrange_outgoing(&mut self, whose: Whose, first: First) -> Order {
         let (files, update) = (&self.files, &self.update);
-        let all = files_of(&self.sessions, files, &self.outgoing, |_| true);
+        let is_meant = |session: &Session<H>| whose == Whose::Frozen || !is_taken(session);
+        let all = files_of(&self.sessions, files, &self.outgoing, is_meant);
         let means = |id: &FileId| files.get(*id).is_some_and(|file| whose.means(file, update));
         self.graph.arrange(all.filter(means), first)
     }

@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::participant::subsystem::Subsystem;
 use crate::session::State;
 use crate::update::files::Whose;
-use crate::update::takeover::take_over;
+use crate::update::takeover::bring_over;
 
 /// What is loaded for the next kexec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +71,7 @@ impl Legacy {
         }
         // What the previous kernel left would be carried on. If it cannot be read it
         // is lost either way.
-        let _ = take_over(host);
+        let _ = bring_over(host);
         let (files, subsystems) = host.now(|engine| engine.count_preserved());
         if files == 0 && subsystems == 0 {
             return Ok(());

@@ -17,6 +17,7 @@ use crate::session::scope::Scope;
 use crate::session::{Direction, Session, State};
 use crate::text::SessionName;
 use crate::update::end::end_if_all_finished;
+use crate::within::Within;
 
 /// Finishes a retrieved session: all files, those that need others before what
 /// they need, or, if one handler does not let go yet, none. The session itself
@@ -41,7 +42,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         Poll::Ready(Ok((before, begun)))
     })??;
     let outcome = finish_begun(host, id, begun);
-    let (more, scope) = host.now(|engine| {
+    let (more, scope) = Within::Call.step(host, |engine| {
         if outcome.is_ok() {
             engine.set_finished(id);
         }
@@ -111,7 +112,7 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             return if gone { Ok(()) } else { ended };
         }
     }
-    remove_locked(host, id);
+    remove_locked(host, Within::Call, id);
     Ok(())
 }
 

@@ -8,8 +8,6 @@
 
 use core::task::Poll;
 
-use luo_abi::errno::Errno;
-
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
@@ -22,8 +20,10 @@ use crate::participant::subsystem_calls;
 use crate::session::pages::with_pages;
 use crate::session::preserve::{put_back_source, remove_preserved, undo_preserve};
 use crate::session::{File, Lost, Session, Stage};
+use crate::under_way::Waiter;
 use crate::update::files::{prepare_file, unfreeze_file, Whose};
 use crate::walk::{backwards, forwards, try_forwards};
+use crate::within::Within;
 
 /// What becomes of a reboot when something cannot go to the next kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Obstacle {
             Self::Vetoes => Err(why),
             Self::IsLost => {
                 tell(host, &why);
-                host.now(|engine| engine.lose(id, why.errno()));
+                host.now(|engine| engine.lose(id, Lost::Now(why.errno())));
                 Ok(())
             }
         }
@@ -92,6 +92,35 @@ pub(crate) fn lose_those_who_miss<H: Lock>(host: &H, obstacle: Obstacle) -> Resu
     })
 }
 
+/// Loses what calls have in their hands that do not end. It stays as it is: nobody else may
+/// touch it.
+pub(crate) fn lose_what_is_in_hands<H: Lock>(host: &H) {
+    each_in_hands(host, |id| {
+        if let Some(file) = host.now(|engine| engine.file_name(id)) {
+            tell(host, &Failure::UnderWay { file });
+            host.now(|engine| engine.lose(id, Lost::InHands));
+        }
+    });
+}
+
+/// Does something for each file for the next kernel that a call has in its hands. A copy
+/// that carries a file on is in nobody's: nobody has its session.
+fn each_in_hands<H: Lock>(host: &H, mut step: impl FnMut(FileId)) {
+    let waiter = Waiter::Reboot;
+    if host.now(|engine| engine.under_way.count_for(waiter)) == 0 {
+        return;
+    }
+    let mut session = host.now(|engine| engine.next_busy(None));
+    while let Some(of) = session {
+        let mut file = host.now(|engine| engine.next_in_hands(of, None));
+        while let Some(id) = file {
+            step(id);
+            file = host.now(|engine| engine.next_in_hands(of, Some(id)));
+        }
+        session = host.now(|engine| engine.next_busy(Some(of)));
+    }
+}
+
 /// Lets go of the files that are lost: those that need others first.
 pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
     if host.now(|engine| engine.losses.files) == 0 {
@@ -121,7 +150,7 @@ pub(crate) fn trim_lost<H: Lock>(host: &H) {
     }
     let mut session = host.now(|engine| engine.outgoing.first);
     while let Some(id) = session {
-        let kept = host.now(|engine| engine.count_kept(id));
+        let kept = host.now(|engine| engine.count_with_room(id));
         while let Some(page) = host.now(|engine| engine.surplus_beyond(id, kept)) {
             drop(page);
         }
@@ -136,6 +165,7 @@ pub(crate) fn trim_lost<H: Lock>(host: &H) {
 /// The jump has not come about: what a reboot has lost is preserved again. What cannot
 /// be is gone, and its owner's token is free.
 pub(crate) fn regain<H: Lock>(host: &H) {
+    each_in_hands(host, |id| host.now(|engine| engine.leave_in_hands(id)));
     let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
     forwards(host, lost, |id| {
         let again = match host.now(|engine| engine.find_again(id)) {
@@ -156,7 +186,7 @@ pub(crate) fn regain<H: Lock>(host: &H) {
             });
             tell(host, &why);
             if let Some(session) = session {
-                remove_preserved(host, session, id);
+                remove_preserved(host, Within::Transition, session, id);
             }
         }
     });
@@ -185,11 +215,20 @@ impl<H: Host> Engine<H> {
         file.is_some_and(|file| self.is_of_user(file.session))
     }
 
-    fn lose(&mut self, id: FileId, errno: Errno) {
+    fn lose(&mut self, id: FileId, why: Lost) {
         let file = self.files.get_mut(id).and_then(File::as_outgoing_mut);
         if let Some(file) = file.filter(|file| file.lost.is_none()) {
-            file.lost = Some(Lost::Now(errno));
+            file.lost = Some(why);
             self.losses.files = self.losses.files.saturating_add(1);
+        }
+    }
+
+    /// The jump has not come about: the call that has a file in its hands goes on with it.
+    fn leave_in_hands(&mut self, id: FileId) {
+        let file = self.files.get_mut(id).and_then(File::as_outgoing_mut);
+        if let Some(file) = file.filter(|file| file.lost == Some(Lost::InHands)) {
+            file.lost = None;
+            self.losses.files = self.losses.files.saturating_sub(1);
         }
     }
 
@@ -212,6 +251,16 @@ impl<H: Host> Engine<H> {
 
     /// How many files of a session go to the next kernel.
     pub(crate) fn count_kept(&self, id: SessionId) -> usize {
+        self.count_files(id, |lost| lost.is_none())
+    }
+
+    /// How many files of a session keep their room: what is in somebody's hands is to have
+    /// it still if the jump does not come about, when nobody could be told that there is none.
+    fn count_with_room(&self, id: SessionId) -> usize {
+        self.count_files(id, |lost| lost.is_none_or(|lost| lost == Lost::InHands))
+    }
+
+    fn count_files(&self, id: SessionId, is_such: impl Fn(Option<Lost>) -> bool) -> usize {
         let mut next = self
             .sessions
             .get(id)
@@ -219,7 +268,8 @@ impl<H: Host> Engine<H> {
         let mut kept = 0usize;
         while let Some(file) = next.and_then(|id| self.files.get(id)) {
             next = file.links.next;
-            kept = kept.saturating_add(usize::from(file.lost_by().is_none()));
+            let lost = file.as_outgoing().and_then(|file| file.lost);
+            kept = kept.saturating_add(usize::from(is_such(lost)));
         }
         kept
     }

@@ -19,7 +19,7 @@ use crate::update::event::{close_orphans, fail};
 use crate::update::files::unfreeze_files;
 use crate::update::freeze::{freeze_all, Asked};
 use crate::update::image::{Image, Legacy};
-use crate::update::loss::{regain, trim_lost, Obstacle};
+use crate::update::loss::{lose_what_is_in_hands, regain, trim_lost, Obstacle};
 use crate::update::transition::{begin_reboot, prepare_all, undo_all};
 use crate::update::Report;
 
@@ -40,11 +40,15 @@ pub struct Policy {
 /// # Errors
 /// [`Failure`]: the kexec does not take place; the state is the one it was in, or
 /// NORMAL if it was PREPARED or FROZEN, with everything usable. EAGAIN if the caller was
-/// killed while it waited for a transition, [`crate::Error::Busy`] if it waited in vain.
+/// killed while it waited for a transition, [`crate::Error::Busy`] if it waited in vain for
+/// another transition, or, with [`Obstacle::Vetoes`], for a call on a session of the
+/// administrator's.
 /// [`Failure::Image`]: the state is the one it was in, and nobody was asked. With
-/// [`Obstacle::IsLost`] a file or a subsystem that cannot go is no error.
+/// [`Obstacle::IsLost`] a file or a subsystem that cannot go is no error, nor is what a call
+/// that does not end has in its hands.
 pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report, Failure> {
-    let from = begin_reboot(host)?;
+    // The last session may have been finished while the reboot waited.
+    let from = begin_reboot(host, policy.obstacle).inspect_err(|_| end_if_all_finished(host))?;
     policy
         .legacy
         .decide(host, image)
@@ -55,6 +59,7 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
             // What a handler saw before user space was gone is not what is handed over.
             unfreeze_files(host);
             regain(host);
+            lose_what_is_in_hands(host);
             freeze_and_write(host, policy.obstacle).inspect_err(|_| uncarry(host))
         }
         MachineState::Normal | MachineState::Updated => get_all_ready(host, policy, &mut report),
@@ -95,6 +100,7 @@ fn get_all_ready<H: Lock>(host: &H, policy: Policy, report: &mut Report) -> Resu
         engine.losses = Losses::NONE;
         engine.ready()
     })?;
+    lose_what_is_in_hands(host);
     let of_carried = match policy.unclaimed {
         Unclaimed::Carry => policy.obstacle,
         Unclaimed::Discard => Obstacle::IsLost,

@@ -2,8 +2,10 @@
 //! Taking over what the previous kernel left.
 //!
 //! The root and the FLBs are read at boot, because drivers ask for FLBs early.
-//! The sessions are read before the first call of a program that has opened the device: by
-//! then handlers are registered. Nothing is given to the allocator until all of it is taken over.
+//! The sessions are read once a program has opened the device: by then handlers are
+//! registered. How long that takes depends on what was handed over and not on who comes first,
+//! so a host has it done by a worker of its own ([`Lock::bring_over`]), for which callers wait.
+//! Nothing is given to the allocator until all of it is taken over.
 
 use core::task::Poll;
 
@@ -15,7 +17,7 @@ use crate::handover::{
 };
 use crate::host::{FileCallbacks, Host};
 use crate::id::{FileId, SessionId};
-use crate::lock::Lock;
+use crate::lock::{Lock, TakenOver};
 use crate::losses::Losses;
 use crate::mem::Vec;
 use crate::session::{Arrived, Direction, File, Progress};
@@ -69,27 +71,46 @@ struct Job<H: Host> {
     handlers: Vec<HandlerEntry<H>>,
 }
 
+/// Sees to it that the sessions of the previous kernel are taken over, by whomever the host
+/// has do it.
+///
+/// # Errors
+/// Those of [`take_over`], also if a worker has got them.
+pub(crate) fn bring_over<H: Lock>(host: &H) -> TakenOver {
+    let is_known = |why| (why, false);
+    let tries = match host.now(|engine| engine.look_at_takeover()) {
+        Look::Over(outcome) => return outcome.map(|()| None).map_err(is_known),
+        Look::Wanted { tries } => tries,
+    };
+    if let Some(outcome) = host.bring_over() {
+        return outcome;
+    }
+    let waited = host.wait_patiently(|engine| match engine.look_at_takeover() {
+        Look::Over(outcome) => Poll::Ready(outcome),
+        // One that has ended meanwhile was not the last word, so it had no memory.
+        Look::Wanted { tries: now } if now != tries && engine.is_untouched() => {
+            Poll::Ready(Err(Error::NoMemory))
+        }
+        Look::Wanted { .. } => engine.update.waits.pend(Topic::Takeover),
+    });
+    waited
+        .unwrap_or_else(|errno| Err(errno.into()))
+        .map(|()| None)
+        .map_err(is_known)
+}
+
 /// Takes over the sessions of the previous kernel, if that has not been done:
-/// how many, and how many files.
-pub(crate) fn take_over<H: Lock>(host: &H) -> Result<Option<(usize, usize)>, (Error, bool)> {
-    take_over_by(host, || host.wait(|engine| engine.begin_takeover(host)))
-}
-
-/// [`take_over`] for a caller who may be killed while another is at it.
-pub(crate) fn take_over_killable<H: Lock>(
-    host: &H,
-) -> Result<Option<(usize, usize)>, (Error, bool)> {
-    take_over_by(host, || {
-        host.wait_killable(|engine| engine.begin_takeover(host))?
-    })
-}
-
-fn take_over_by<H: Lock>(
-    host: &H,
-    begin: impl Fn() -> Result<Option<Job<H>>, Error>,
-) -> Result<Option<(usize, usize)>, (Error, bool)> {
+/// how many, and how many files. For the worker of a host; see [`Lock::bring_over`].
+///
+/// # Errors
+/// [`Error::Refused`]: `true` beside it if this call was the one that found out;
+/// [`Error::NoMemory`]. If another is at it, EAGAIN if the caller was killed while it waited,
+/// EBUSY if it waited for too long.
+pub fn take_over<H: Lock>(host: &H) -> TakenOver {
     loop {
-        let Some(job) = begin().map_err(|why| (why, false))? else {
+        let begun = host.wait_patiently(|engine| engine.begin_takeover(host));
+        let begun = begun.unwrap_or_else(|errno| Err(errno.into()));
+        let Some(job) = begun.map_err(|why| (why, false))? else {
             return Ok(None);
         };
         if let Some(counts) = attempt(host, &job)? {
@@ -98,9 +119,17 @@ fn take_over_by<H: Lock>(
     }
 }
 
+/// What there is to be done about the taking over.
+enum Look {
+    /// Nothing, or nothing any more that could change this outcome.
+    Over(Result<(), Error>),
+    /// It is to be tried, or somebody is at it; so many tries have ended.
+    Wanted { tries: u64 },
+}
+
 /// Reads and installs; `None` if a handler was unregistered meanwhile, which
 /// makes reading again worth it.
-fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<Option<(usize, usize)>, (Error, bool)> {
+fn attempt<H: Lock>(host: &H, job: &Job<H>) -> TakenOver {
     let read = read_sessions(host, job.hash, &job.handlers, job.root, &job.fields);
     let draft = match read {
         Ok(draft) => draft,
@@ -203,9 +232,37 @@ impl<H: Host> Engine<H> {
         })))
     }
 
+    /// Whether what the previous kernel left is still to be taken over: a host that has a
+    /// worker for it may begin early.
+    #[must_use]
+    pub fn wants_takeover(&self) -> bool {
+        matches!(self.look_at_takeover(), Look::Wanted { .. })
+    }
+
+    fn look_at_takeover(&self) -> Look {
+        match self.handover {
+            Handover::Nothing | Handover::Taken => Look::Over(Ok(())),
+            Handover::Refused(why) => Look::Over(Err(why.into())),
+            Handover::Incomplete {
+                why, registrations, ..
+            } if registrations == self.registrations => Look::Over(Err(why.into())),
+            Handover::Incomplete { .. } | Handover::Waiting { .. } | Handover::Working => {
+                Look::Wanted {
+                    tries: self.takeovers,
+                }
+            }
+        }
+    }
+
+    /// Whether nobody is at it, and no handler is missing as far as known.
+    fn is_untouched(&self) -> bool {
+        matches!(self.handover, Handover::Waiting { .. })
+    }
+
     /// An attempt at it is over.
     fn set_handover(&mut self, handover: Handover) {
         self.handover = handover;
+        self.takeovers = self.takeovers.wrapping_add(1);
         self.update.waits.wake(Topic::Takeover);
     }
 
@@ -229,7 +286,9 @@ impl<H: Host> Engine<H> {
     ) -> Result<Vec<u64>, (Option<Error>, Draft<H>)> {
         if !self.knows(&draft) {
             let (root, fields) = (job.root, job.fields);
-            self.set_handover(Handover::Waiting { root, fields });
+            // Whoever waits for the outcome waits on: it is read again at once.
+            self.handover = Handover::Waiting { root, fields };
+            self.update.waits.wake(Topic::Takeover);
             return Err((None, draft));
         }
         let files = draft.files.len().saturating_add(draft.lost.len());

@@ -27,8 +27,7 @@ use crate::host::{Host, SubsystemCallbacks};
 use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::preserve::{put_back_source, undo_preserve};
-use crate::session::State;
-use crate::text::SessionName;
+use crate::under_way::Waiter;
 use crate::update::files::{prepare_file, unfreeze_files, Whose};
 use crate::update::loss::{lose_subsystem, regain, Obstacle};
 use crate::update::Report;
@@ -42,15 +41,20 @@ use crate::walk::{backwards, try_forwards};
 /// [`Error::Illegal`]; EAGAIN if the caller was killed while it waited; [`Error::Busy`] if
 /// it waited for too long, which counts as a transition that has failed.
 pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<MachineState, Error> {
-    begin_as(host, Some(event), |engine| engine.update.begin(event))?;
+    begin_as(host, Some(event), Obstacle::Vetoes, |engine| {
+        engine.update.begin(event)
+    })?;
     let from = host.now(|engine| engine.state());
     host.transition_begun(Some(event));
     Ok(from)
 }
 
-/// [`begin`] for a reboot, in any state.
-pub(crate) fn begin_reboot<H: Lock>(host: &H) -> Result<MachineState, Error> {
-    begin_as(host, None, |engine| engine.update.begin_reboot().map(Ok))?;
+/// [`begin`] for a reboot, in any state. It waits for all calls; for those that do not end,
+/// not for ever: then it goes on without what they have in their hands, or it is given up.
+pub(crate) fn begin_reboot<H: Lock>(host: &H, obstacle: Obstacle) -> Result<MachineState, Error> {
+    begin_as(host, None, obstacle, |engine| {
+        engine.update.begin_reboot().map(Ok)
+    })?;
     let from = host.now(|engine| engine.state());
     host.transition_begun(None);
     Ok(from)
@@ -59,8 +63,10 @@ pub(crate) fn begin_reboot<H: Lock>(host: &H) -> Result<MachineState, Error> {
 fn begin_as<H: Lock>(
     host: &H,
     event: Option<Event>,
+    obstacle: Obstacle,
     mut begin: impl FnMut(&mut Engine<H>) -> Poll<Result<(), Error>>,
 ) -> Result<(), Error> {
+    let waiter = Waiter::of(event);
     // The step may run again: the transition begins once, then only the wait goes on.
     let mut begun = false;
     let waited = host.wait_patiently(|engine| {
@@ -68,14 +74,17 @@ fn begin_as<H: Lock>(
             core::task::ready!(begin(engine))?;
             begun = true;
         }
-        // From here on nothing new begins; what is under way ends first.
-        if engine.busy > 0 {
+        // From here on nothing new begins; what is under way ends first. If everything is
+        // sealed it stands still already, and would not end.
+        if engine.under_way.count_for(waiter) > 0 && !engine.update.is_sealed() {
             return engine.update.waits.pend(Topic::Idle);
         }
+        engine.update.work();
         Poll::Ready(Ok(()))
     });
     match waited {
         Ok(outcome) => outcome,
+        Err(Errno::EBUSY) if begun && host.now(|engine| engine.goes_without(obstacle)) => Ok(()),
         Err(errno) => {
             let (why, state) = host.now(|engine| {
                 let why = engine.why_given_up(event, begun, errno);
@@ -169,11 +178,23 @@ fn unprepare_files<H: Lock>(host: &H) {
 }
 
 impl<H: Host> Engine<H> {
+    /// Whether a transition that has waited in vain goes on without what calls have in their
+    /// hands: it works from here on then. No user's call is a veto, whatever the
+    /// administrator has chosen.
+    fn goes_without(&mut self, obstacle: Obstacle) -> bool {
+        let goes = obstacle == Obstacle::IsLost || self.under_way.awaited == 0;
+        if goes {
+            self.update.work();
+        }
+        goes
+    }
+
     /// Gives a transition up that has waited in vain, and says what for. What waited
     /// behind it goes on.
     fn why_given_up(&mut self, event: Option<Event>, begun: bool, errno: Errno) -> Error {
+        let waiter = Waiter::of(event);
         let why = match errno {
-            Errno::EBUSY if begun => Error::Busy(self.who_is_busy()),
+            Errno::EBUSY if begun => Error::Busy(self.who_is_busy(waiter)),
             Errno::EBUSY => Error::Busy(None),
             _ => errno.into(),
         };
@@ -184,20 +205,6 @@ impl<H: Host> Engine<H> {
             self.update.give_up();
         }
         why
-    }
-
-    /// The first session with a call under way.
-    fn who_is_busy(&self) -> Option<SessionName> {
-        for list in [&self.outgoing, &self.incoming, &self.finished] {
-            let mut next = list.first;
-            while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
-                if session.busy > 0 || session.state == State::Locked {
-                    return Some(session.name);
-                }
-                next = session.links.next;
-            }
-        }
-        None
     }
 
     /// Counts what has taken part, lost files left out; all subsystems that are registered.

@@ -290,7 +290,17 @@ impl Scene<'_> {
         if let Some(errno) = errno {
             self.explain("transition", (act, errno), killed || late || missing);
         }
+        // Who is killed while it waits has ended nothing; but the last session may have been
+        // finished meanwhile, and the update with it. That it has, if nothing is left, is
+        // looked at when all are at rest.
+        let info = |engine: &mut luo_core::Engine<TestHost>| {
+            engine.info(luo_core::Actor::Administrator, "", 0)
+        };
+        let is_over = state == State::Normal
+            && self.host.arrived_pages() == 0
+            && self.host.engine(info).incoming == 0;
         let to = match (act, errno) {
+            (Act::Finish, Some(Errno::EAGAIN)) if is_over => State::Normal,
             (_, Some(Errno::EAGAIN)) => before,
             (_, Some(_)) | (Act::Cancel | Act::Finish, None) => State::Normal,
             (Act::Prepare, None) => State::Prepared,

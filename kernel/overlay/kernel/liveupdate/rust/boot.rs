@@ -6,7 +6,7 @@
 //! early initcall      the host is made; the previous kernel's root is read
 //! initcalls           other subsystems register handlers, ask for FLBs
 //! late initcall       the root for the next kernel; /dev/liveupdate
-//! first call          the previous kernel's sessions (in `luo_calls`)
+//! first open          the previous kernel's sessions (by the worker in `takeover`)
 //! ```
 
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +19,7 @@ use crate::errno;
 use crate::host::{linux, set_up, Linux};
 use crate::sys::kho::{self, Entry};
 use crate::sys::{device_file, sysfs};
+use crate::takeover;
 
 /// Whether live update is on: the boot parameter, unless something at boot made
 /// it impossible.
@@ -77,7 +78,9 @@ pub(crate) fn late_init() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let ready = prepare_root(linux).and_then(|()| device_file::register());
+    let ready = takeover::set_up()
+        .and_then(|()| prepare_root(linux))
+        .and_then(|()| device_file::register());
     // Nobody's work depends on it.
     if let (Ok(()), Err(why)) = (&ready, sysfs::create()) {
         pr_warn!("there is no /sys/kernel/liveupdate: {why:?}\n");

@@ -13,7 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError, Whom, QUEUES};
+use luo_core::{Access, Engine, Failure, Host, Lock, PageError, TakenOver, Whom, QUEUES};
 
 use crate::boot;
 use crate::say::Say;
@@ -24,7 +24,7 @@ use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, WaitQueue};
 use crate::sys::{file, kho, log, random};
-use crate::{errno, policy, state};
+use crate::{errno, policy, state, takeover};
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
 /// live update is enabled.
@@ -179,6 +179,11 @@ impl Lock for Linux {
     ) -> Result<R, Errno> {
         self.wait_with(Patience::of_seconds(policy::patience()), step)
     }
+
+    fn bring_over(&self) -> Option<TakenOver> {
+        takeover::begin();
+        None
+    }
 }
 
 impl CallHost for Linux {
@@ -190,6 +195,10 @@ impl CallHost for Linux {
 
     fn opens_strictly(&self) -> bool {
         policy::opens_strictly()
+    }
+
+    fn takeover_is_near(&self) {
+        takeover::begin();
     }
 
     fn say(&self, level: Level, text: core::fmt::Arguments<'_>) {

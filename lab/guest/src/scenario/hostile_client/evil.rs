@@ -64,6 +64,8 @@ pub(super) enum Attack {
     /// It holds a file's lock, for as long as a page does not come, while it has that file
     /// preserved and taken back.
     Fault,
+    /// It preserves a file whose lock it holds for ever: the page never comes.
+    Hang,
     /// It takes back what is not its own, under all names it can think of.
     Others,
     /// It takes its own sessions back, and lets them go, out of order.
@@ -71,7 +73,7 @@ pub(super) enum Attack {
 }
 
 impl Attack {
-    const BEFORE: [Self; 9] = [
+    const BEFORE: [Self; 10] = [
         Self::Dependencies,
         Self::Missing,
         Self::Sessions,
@@ -81,6 +83,7 @@ impl Attack {
         Self::Machine,
         Self::Storm,
         Self::Fault,
+        Self::Hang,
     ];
     const AFTER: [Self; 4] = [Self::Others, Self::Own, Self::Machine, Self::Storm];
 }
@@ -92,7 +95,8 @@ pub(super) fn attacks(when: &str) -> impl Iterator<Item = Attack> {
         _ => &Attack::BEFORE,
     };
     // No kernel but those with checkers can leave a fault unanswered.
-    let can = |attack: &Attack| *attack != Attack::Fault || Unanswered::is_there();
+    let faults = [Attack::Fault, Attack::Hang];
+    let can = move |attack: &Attack| !faults.contains(attack) || Unanswered::is_there();
     all.iter().copied().filter(can)
 }
 
@@ -140,7 +144,7 @@ impl Evil {
                         if let Err(error) = self.once(attack, round) {
                             self.tell(attack, &error);
                         }
-                        if round == 0 {
+                        if round == 0 && attack != Attack::Hang {
                             println!("{TRIED}{attack:?}");
                         }
                     }
@@ -168,6 +172,7 @@ impl Evil {
             Attack::Machine => self.machine(),
             Attack::Storm => self.storm(),
             Attack::Fault => self.fault(),
+            Attack::Hang => self.hang(),
             Attack::Others => self.others(),
             Attack::Own => self.own(round),
         }
@@ -356,6 +361,22 @@ impl Evil {
             std::thread::sleep(LATE);
             page.answer();
             let _ = (writes.join(), preserves.join());
+        });
+        Ok(())
+    }
+
+    fn hang(&self) -> Result<()> {
+        let Some(session) = self.session("hang") else {
+            return Ok(());
+        };
+        let page = Unanswered::new()?;
+        let file = memfd::create("evil", 4096)?;
+        std::thread::scope(|scope| {
+            // Neither comes back before the program is killed.
+            scope.spawn(|| page.write_to(&file));
+            scope.spawn(|| session.preserve_fd(&file, Token(1)));
+            std::thread::sleep(LATE);
+            println!("{TRIED}{:?}", Attack::Hang);
         });
         Ok(())
     }

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Which sessions and files calls that are under way have in their hands; see
+//! `crate::under_way`.
+
+use crate::engine::Engine;
+use crate::host::Host;
+use crate::id::{FileId, SessionId};
+use crate::session::{File, Session, Stage, State};
+use crate::text::SessionName;
+use crate::under_way::Waiter;
+use crate::waits::Topic;
+
+impl<H: Host> Engine<H> {
+    /// Whether events wait for a call on a session.
+    fn is_awaited(&self, id: SessionId) -> bool {
+        let session = self.sessions.get(id);
+        session.is_some_and(|session| session.owner.is_administrator())
+    }
+
+    pub(crate) fn mark_busy(&mut self, id: SessionId) {
+        if self.is_awaited(id) {
+            self.under_way.awaited = self.under_way.awaited.saturating_add(1);
+        } else {
+            self.under_way.others = self.under_way.others.saturating_add(1);
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.busy = session.busy.saturating_add(1);
+        }
+    }
+
+    pub(crate) fn mark_idle(&mut self, id: SessionId) {
+        if self.is_awaited(id) {
+            self.under_way.awaited = self.under_way.awaited.saturating_sub(1);
+            if self.under_way.awaited == 0 {
+                self.update.waits.wake(Topic::Idle);
+            }
+        } else {
+            self.end_with_pages();
+        }
+        if let Some(session) = self.sessions.get_mut(id) {
+            session.busy = session.busy.saturating_sub(1);
+            if session.busy == 0 {
+                self.update.waits.wake(Topic::Session(id));
+            }
+        }
+    }
+
+    /// Somebody has pages in hand from now on that are in no chain.
+    pub(crate) fn begin_with_pages(&mut self) {
+        self.under_way.others = self.under_way.others.saturating_add(1);
+    }
+
+    /// One less of those who concern the reboot alone is under way.
+    pub(crate) fn end_with_pages(&mut self) {
+        self.under_way.others = self.under_way.others.saturating_sub(1);
+        if self.under_way.count_for(Waiter::Reboot) == 0 {
+            self.update.waits.wake(Topic::Idle);
+        }
+    }
+
+    /// The first session with a call under way that one waits for.
+    pub(crate) fn who_is_busy(&self, waiter: Waiter) -> Option<SessionName> {
+        for list in [&self.outgoing, &self.incoming, &self.finished] {
+            let mut next = list.first;
+            while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
+                let concerns = waiter == Waiter::Reboot || session.owner.is_administrator();
+                if session.busy > 0 && concerns {
+                    return Some(session.name);
+                }
+                next = session.links.next;
+            }
+        }
+        None
+    }
+
+    /// The next outgoing session behind `after` with calls under way.
+    pub(crate) fn next_busy(&self, after: Option<SessionId>) -> Option<SessionId> {
+        let mut next = match after {
+            None => self.outgoing.first,
+            Some(id) => self.sessions.get(id)?.links.next,
+        };
+        while let Some((id, session)) = next.and_then(|id| Some((id, self.sessions.get(id)?))) {
+            if session.busy > 0 {
+                return Some(id);
+            }
+            next = session.links.next;
+        }
+        None
+    }
+
+    /// The next file of a session behind `after` that a call has in its hands: all, if it has
+    /// the whole session.
+    pub(crate) fn next_in_hands(&self, of: SessionId, after: Option<FileId>) -> Option<FileId> {
+        let session = self.sessions.get(of)?;
+        let mut next = match after {
+            None => session.files.first,
+            Some(id) => self.files.get(id)?.links.next,
+        };
+        let is_whole = session.state == State::Locked;
+        while let Some((id, file)) = next.and_then(|id| Some((id, self.files.get(id)?))) {
+            let is_reserved = |file: &File<H>| {
+                let stage = file.as_outgoing().map(|file| &file.stage);
+                matches!(stage, Some(Stage::Reserved))
+            };
+            if is_whole || is_reserved(file) {
+                return Some(id);
+            }
+            next = file.links.next;
+        }
+        None
+    }
+}
+
+/// Whether a transition passes over a session for the next kernel: a call has it for itself.
+pub(crate) fn is_taken<H: Host>(session: &Session<H>) -> bool {
+    session.state == State::Locked
+}

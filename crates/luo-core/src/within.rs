@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Steps of calls that a transition may not have waited for.
+//!
+//! A transition waits for calls only as far as they concern it, and the reboot not for ever.
+//! So a call may still be in a callback of a handler when a transition works. What it does
+//! next to the engine has to wait then: the transition has passed over what the call has in
+//! its hands, and everything else must stay as the transition found it.
+
+use core::task::{ready, Poll};
+
+use crate::engine::Engine;
+use crate::lock::Lock;
+
+/// What a step belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Within {
+    /// A call of a program, which stands still while a transition works.
+    Call,
+    /// The transition that works.
+    Transition,
+}
+
+impl Within {
+    /// Runs a step under the engine's lock, as soon as it may change something.
+    #[cfg_attr(feature = "fault-injection", track_caller)]
+    pub(crate) fn step<H: Lock, R>(self, host: &H, mut step: impl FnMut(&mut Engine<H>) -> R) -> R {
+        host.wait(|engine| {
+            if self == Self::Call {
+                ready!(engine.update.may_go_on());
+            }
+            Poll::Ready(step(engine))
+        })
+    }
+}
