@@ -243,7 +243,9 @@ impl Kernel for Linux {
             Jump::Direct => Err(kexec::execute().into()),
             Jump::Systemctl => {
                 // It would keep this very shutdown from beginning.
-                self.inhibitor.take().map(Inhibitor::release);
+                if let Some(inhibitor) = self.inhibitor.take() {
+                    inhibitor.release();
+                }
                 shutdown::begin()
             }
         }
