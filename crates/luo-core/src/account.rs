@@ -11,11 +11,12 @@
 //! user namespaces, has an account for each; what all have together is bounded as well.
 
 use crate::host::Host;
-use crate::id::kind;
+use crate::id::{kind, AccountId};
 use crate::owner::Actor;
 use crate::quota::Quota;
 use crate::session::{Direction, Session};
 use crate::table::list::{Linked, Links, List};
+use crate::table::slab::Slab;
 
 /// The role of a session in the list of its user's, or of those that arrived on the device.
 pub(crate) enum Own {}
@@ -106,3 +107,37 @@ impl Account {
 /// A program that has the device open, as far as others must not have it then.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opener(pub(crate) Actor);
+
+/// Whose closed sessions waited for a file that is gone. Each user's account says the same
+/// for that user.
+#[derive(Clone, Copy)]
+pub(crate) struct Retries {
+    /// Anybody's.
+    pub(crate) of_any: bool,
+    /// Some that are no user's.
+    pub(crate) of_no_user: bool,
+}
+
+impl Retries {
+    pub(crate) const NONE: Self = Self {
+        of_any: false,
+        of_no_user: false,
+    };
+
+    /// It is worth trying those of an account, or of nobody's, again.
+    pub(crate) fn want(
+        &mut self,
+        accounts: &mut Slab<kind::Account, Account>,
+        of: Option<AccountId>,
+    ) {
+        self.of_any = true;
+        match of {
+            None => self.of_no_user = true,
+            Some(of) => {
+                if let Some(account) = accounts.get_mut(of) {
+                    account.retry_wanted = true;
+                }
+            }
+        }
+    }
+}

@@ -17,7 +17,7 @@ use core::task::Poll;
 
 use luo_abi::rfc::State as MachineState;
 
-use crate::account::{Account, Own, Used};
+use crate::account::{Account, Own, Retries, Used};
 use crate::error::Error;
 use crate::failure::LastFailure;
 use crate::graph::Graph;
@@ -31,7 +31,6 @@ use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
 use crate::quota::{Quota, Quotas};
-use crate::session::scope::Retries;
 use crate::session::{Direction, File, RecordChain, Session, SessionChain, State};
 use crate::table::hash::Hash;
 use crate::table::index::Index;

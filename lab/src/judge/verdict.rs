@@ -275,6 +275,7 @@ mod tests {
             boot("7.3.4-luo-c", "1"),
             boot("7.3.4-luo-rust", "2"),
             case("handover::preserve-again", Outcome::Passed),
+            case("handover::not-for-users", Outcome::Passed),
             Event::Done { ok: true },
         ];
         let cases = cases(&scenario, &recording(events, &["fine"], Ended::Off)).unwrap();

@@ -5,14 +5,13 @@
 //! user's, tries those of the same owner only: nobody works for another. Those that waited
 //! for another owner's are tried when their own owner calls, or who administers the machine.
 
-use crate::account::Account;
+use crate::account::Retries;
 use crate::engine::Engine;
 use crate::graph::Target;
 use crate::host::Host;
-use crate::id::{kind, AccountId, FileId, SessionId};
+use crate::id::{FileId, SessionId};
 use crate::owner::{Actor, Owner};
 use crate::session::{Direction, Session};
-use crate::table::slab::Slab;
 
 /// Whose incoming sessions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,35 +50,6 @@ impl Scope {
         match self {
             Self::All | Self::NoUsers => Actor::Administrator,
             Self::User(user) => Actor::User(user),
-        }
-    }
-}
-
-/// Whose closed sessions waited for a file that is gone. Each user's account says the same
-/// for that user.
-#[derive(Clone, Copy)]
-pub(crate) struct Retries {
-    /// Anybody's.
-    pub(crate) of_any: bool,
-    /// Some that are no user's.
-    pub(crate) of_no_user: bool,
-}
-
-impl Retries {
-    pub(crate) const NONE: Self = Self {
-        of_any: false,
-        of_no_user: false,
-    };
-
-    fn want(&mut self, accounts: &mut Slab<kind::Account, Account>, of: Option<AccountId>) {
-        self.of_any = true;
-        match of {
-            None => self.of_no_user = true,
-            Some(of) => {
-                if let Some(account) = accounts.get_mut(of) {
-                    account.retry_wanted = true;
-                }
-            }
         }
     }
 }
