@@ -15,6 +15,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 /// How long the manager has to grant it.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How much of what systemd-inhibit(1) says against it is read, in bytes.
+const MOST_SAID: u64 = 512;
+
 /// The lock.
 #[derive(Debug)]
 pub struct Inhibitor {
@@ -71,21 +74,40 @@ impl Inhibitor {
         let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()?;
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let mut lock = Self { child, input };
         let (Some(input), Some(mut output)) = (&mut lock.input, output) else {
             return Err(std::io::Error::other("there is no pipe"));
         };
-        input.write_all(b"\n")?;
+        // If it has ended already, what it has said tells more than this.
+        let _ = input.write_all(b"\n");
         let mut fds = [PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
         let patience = Timespec::try_from(PATIENCE).unwrap_or_default();
         let answered = poll(&mut fds, Some(&patience))? > 0;
         match answered.then(|| output.read(&mut [0])).transpose()? {
             Some(1..) => Ok(lock),
-            Some(0) => Err(std::io::Error::other("it is refused")),
+            Some(0) => Err(std::io::Error::other(lock.why_refused())),
             None => Err(std::io::Error::other("it is not granted in time")),
+        }
+    }
+}
+
+impl Inhibitor {
+    /// What the program has said when it ended without a lock.
+    fn why_refused(&mut self) -> String {
+        let mut said = Vec::new();
+        if let Some(errors) = self.child.stderr.take() {
+            // It has ended, or is about to: its other output is closed.
+            let _ = errors.take(MOST_SAID).read_to_end(&mut said);
+        }
+        let said = String::from_utf8_lossy(&said);
+        let said = said.lines().next().unwrap_or_default().trim();
+        if said.is_empty() {
+            "it ends without the lock and says nothing".to_owned()
+        } else {
+            said.to_owned()
         }
     }
 }
@@ -130,7 +152,12 @@ mod tests {
 
     #[test]
     fn who_does_not_grant_it_is_told_apart() {
-        assert!(Inhibitor::by(Command::new("true")).is_err());
+        let silent = Inhibitor::by(Command::new("true")).unwrap_err();
+        assert!(silent.to_string().contains("says nothing"), "{silent}");
+        let mut refused = Command::new("sh");
+        refused.args(["-c", "echo Access denied >&2; echo more >&2; exit 1"]);
+        let refused = Inhibitor::by(refused).unwrap_err();
+        assert_eq!(refused.to_string(), "Access denied");
         assert!(Inhibitor::by(Command::new("/nonexistent")).is_err());
     }
 }
