@@ -7,6 +7,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
 use crate::image::{Compression, Error, open, without_name};
+use crate::limits::MAX_IMAGE;
 
 /// Bytes at the beginning that may be zero: the kernel passes over them.
 const PADDING: usize = 4096;
@@ -28,10 +29,11 @@ pub fn look(path: &Path) -> Result<(File, u64), Error> {
 }
 
 /// Puts initrds together, as boot loaders do. Gives what the kernel gets, with its length;
-/// `None` if there are none.
+/// `None` if there are none. Several are copied into memory, so together they are not longer
+/// than [`MAX_IMAGE`].
 ///
 /// # Errors
-/// As [`look`], with the path that it is about.
+/// As [`look`], with the path that it is about; [`Error::TooLong`].
 pub fn together<'a>(paths: &[&'a Path]) -> Result<Option<(File, u64)>, (&'a Path, Error)> {
     let (first, more) = match *paths {
         [] => return Ok(None),
@@ -49,13 +51,18 @@ pub fn together<'a>(paths: &[&'a Path]) -> Result<Option<(File, u64)>, (&'a Path
 
 /// Puts one behind what is there; gives the length of all.
 fn append(all: &mut File, length: u64, path: &Path) -> Result<u64, Error> {
-    let (mut file, _) = look(path)?;
+    let (file, more) = look(path)?;
+    // What grows meanwhile is not read on.
+    let room = MAX_IMAGE.saturating_sub(length);
+    if more > room {
+        return Err(Error::TooLong(length.saturating_add(more)));
+    }
     // The kernel looks for the next archive at a multiple of four.
     let padding = usize::try_from(length.wrapping_neg() & 3).unwrap_or(0);
     let zeros = [0; 3];
     let zeros = zeros.get(..padding).unwrap_or_default();
     all.write_all(zeros).map_err(Error::Io)?;
-    let copied = io::copy(&mut file, all).map_err(Error::Io)?;
+    let copied = io::copy(&mut file.take(room), all).map_err(Error::Io)?;
     Ok(length.saturating_add(padding as u64).saturating_add(copied))
 }
 
@@ -114,6 +121,14 @@ mod tests {
         assert_eq!(all, "070702 odd\0\x00070701 microcode");
         assert_eq!(length, 28);
         assert!(together(&[]).unwrap().is_none());
+        // Nothing of a giant is copied.
+        let giant = folder.path().join("giant");
+        std::fs::copy(&odd, &giant).unwrap();
+        let file = File::options().write(true).open(&giant).unwrap();
+        file.set_len(8 << 40).unwrap();
+        let (path, why) = together(&[&odd, &giant]).unwrap_err();
+        assert_eq!(path, giant);
+        assert!(matches!(why, Error::TooLong(bytes) if bytes > 8 << 40));
         let (path, why) = together(&[&odd, &bad]).unwrap_err();
         assert_eq!(path, bad);
         assert!(matches!(why, Error::NotAnArchive));
