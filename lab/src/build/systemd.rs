@@ -35,6 +35,23 @@ const PROGRAMS: &[&str] = &[
     "usr/lib/systemd/systemd-sysctl",
 ];
 
+/// logind, and the bus over which it is asked. Where systemd keeps descriptor stores the
+/// tests do without.
+const LOGIND: &[&str] = &[
+    // What has the lock of luod's runs it.
+    "usr/bin/cat",
+    "usr/bin/dbus-daemon",
+    "usr/bin/systemd-inhibit",
+    "usr/lib/systemd/systemd-logind",
+];
+const LOGIND_UNITS: &[&str] = &[
+    "dbus-org.freedesktop.login1.service",
+    "dbus.service",
+    "dbus.socket",
+    "systemd-logind.service",
+];
+const LOGIND_FOLDERS: &[&str] = &["usr/share/dbus-1/"];
+
 /// Units beside targets and slices.
 const UNITS: &[&str] = &[
     // The checks read the scratch areas there.
@@ -91,7 +108,10 @@ pub fn root(cache: &Cache, repo: &Path, programs: &Programs, release: Release) -
     for (name, target) in LINKS {
         tree.insert((*name).to_owned(), Node::Link((*target).to_owned()));
     }
-    add_all(&mut tree, &debian::root(cache, release)?, is_kept)?;
+    let has_logind = release == Release::Stable;
+    add_all(&mut tree, &debian::root(cache, release)?, |place| {
+        is_kept(place) || has_logind && is_of_logind(place)
+    })?;
     for asset in package::assets(repo, &["luod", "luoctl"], &programs.folder)? {
         let (from, mode) = (asset.from, asset.mode);
         tree.insert(asset.place, Node::File { from, mode });
@@ -135,11 +155,25 @@ fn add_all(tree: &mut Tree, folder: &Path, wanted: impl Fn(&str) -> bool) -> Res
     Ok(())
 }
 
-/// Whether the guest has a file of Debian's.
+/// The unit that a file is, or a link to.
+fn unit(place: &str) -> Option<&str> {
+    let path = place.strip_prefix(UNIT_FOLDER)?;
+    // `sysinit.target.wants/systemd-journald.service` is a link to a unit.
+    Some(path.rsplit('/').next().unwrap_or(path))
+}
+
+/// Whether a guest with logind has a file of Debian's for it.
+fn is_of_logind(place: &str) -> bool {
+    unit(place).is_some_and(|name| LOGIND_UNITS.contains(&name))
+        || LOGIND.contains(&place)
+        || LOGIND_FOLDERS
+            .iter()
+            .any(|folder| place.starts_with(folder))
+}
+
+/// Whether each guest has a file of Debian's.
 fn is_kept(place: &str) -> bool {
-    if let Some(unit) = place.strip_prefix(UNIT_FOLDER) {
-        // `sysinit.target.wants/systemd-journald.service` is a link to a unit.
-        let name = unit.rsplit('/').next().unwrap_or(unit);
+    if let Some(name) = unit(place) {
         let is_group = [".target", ".slice"]
             .iter()
             .any(|kind| name.ends_with(kind));
@@ -180,6 +214,13 @@ mod tests {
             "etc/systemd/system.conf",
         ] {
             assert!(!is_kept(left), "{left}");
+        }
+        for kept in [
+            "usr/lib/systemd/systemd-logind",
+            "usr/lib/systemd/system/multi-user.target.wants/systemd-logind.service",
+            "usr/share/dbus-1/system.conf",
+        ] {
+            assert!(is_of_logind(kept), "{kept}");
         }
     }
 }

@@ -59,7 +59,16 @@ impl Release {
     /// Packages beside the common ones.
     const fn further(self) -> &'static [&'static str] {
         match self {
-            Self::Stable => &[],
+            // logind, whose locks keep others from shutting down, is asked over the bus.
+            Self::Stable => &[
+                "coreutils",
+                "dbus",
+                "dbus-daemon",
+                "dbus-system-bus-common",
+                "libdbus-1-3",
+                "libexpat1",
+                "libsystemd0",
+            ],
             // libmount is linked with it there.
             Self::KeepsStores => &["libsystemd0"],
         }

@@ -123,7 +123,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
         cost: 125,
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
-            cases: 24,
+            cases: 30,
             named: &["completed-after-systemctl", "completed-after-direct"],
             kexecs: Some(2),
         },

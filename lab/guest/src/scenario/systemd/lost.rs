@@ -4,6 +4,7 @@
 use std::fs;
 
 use anyhow::{Result, ensure};
+use luo_client::agent::Agent;
 use luo_scenes::stage::until;
 use luo_varlink::{CheckStatus, Phase, Target, WorkloadState};
 use rustix::process::Signal;
@@ -17,13 +18,20 @@ use crate::init::Guest;
 /// Those who run when one has left.
 const RUNNING: [&str; 2] = ["cache", "web"];
 
+const CONFIGURATION: &str = "/etc/luod/luod.toml";
+const POLICY: &str = "/etc/luod/policy.toml";
+
 const DROP_IN: &str = "/run/systemd/system/luod.service.d";
 
 pub(super) fn cases(guest: &Guest) -> Result<()> {
     configure(guest, "systemctl")?;
     case("check", check);
     case("what-a-shutdown-would-end-is-refused", would_end);
+    case("reloaded", reloaded);
+    case("what-cannot-be-used-is-not-reloaded", not_reloaded);
+    case("where-no-report-can-be-written-nobody-is-asked", no_report);
     case("one-leaves", leaves);
+    case("other-shutdowns-are-refused", inhibited);
     case("killed", || survives(|| signal(Signal::KILL)));
     case("restarted", || {
         survives(|| systemctl(&["restart", LUOD]).map(drop))
@@ -67,6 +75,67 @@ fn drop_in(text: &str) -> Result<()> {
 fn no_drop_in() -> Result<()> {
     fs::remove_dir_all(DROP_IN)?;
     systemctl(&["daemon-reload"]).map(drop)
+}
+
+/// `systemctl reload` has the process that runs take the policy over.
+fn reloaded() -> Result<()> {
+    const NAME: &str = "guest-of-the-test";
+    let register = || Agent::connect()?.register(NAME, &[]);
+    let policy = fs::read_to_string(POLICY)?;
+    let pid = main_pid()?;
+    ensure!(register().is_err(), "{NAME} is allowed before");
+    let rule = format!("[[allow]]\nunit = \"luo-test.service\"\nnames = [{NAME:?}]\n");
+    fs::write(POLICY, format!("{policy}\n{rule}"))?;
+    systemctl(&["reload", LUOD])?;
+    until("the new policy", || Ok(register().is_ok()))?;
+    fs::write(POLICY, policy)?;
+    systemctl(&["reload", LUOD])?;
+    until("the old policy", || Ok(register().is_err()))?;
+    same("luod's process", main_pid()?, pid)?;
+    all_run(&WORKLOADS)
+}
+
+/// A configuration that cannot be used fails the reload, and luod runs on by the one it has.
+fn not_reloaded() -> Result<()> {
+    let pid = main_pid()?;
+    let before = fs::read_to_string(CONFIGURATION)?;
+    fs::write(CONFIGURATION, "jump = \"sideways\"\n")?;
+    let (output, text) = run("systemctl", &["reload", LUOD])?;
+    fs::write(CONFIGURATION, before)?;
+    ensure!(!output.status.success(), "it is taken: {text}");
+    same("luod's process", main_pid()?, pid)?;
+    same(
+        "its unit",
+        property(LUOD, "ActiveState")?.as_str(),
+        "active",
+    )?;
+    systemctl(&["reload", LUOD])?;
+    all_run(&WORKLOADS)
+}
+
+/// Where the unit lets luod write nothing, a report is refused before the update begins.
+fn no_report() -> Result<()> {
+    let (output, text) = run("luoctl", &["update", "--report", "/root/update.svg"])?;
+    same("the exit code", output.status.code(), Some(1))?;
+    ensure!(text.contains("/root/update.svg"), "{text}");
+    ensure!(text.contains("/var/lib/luod"), "{text}");
+    all_run(&WORKLOADS)
+}
+
+/// While a kernel is loaded, systemd refuses to shut down: that would be a jump.
+fn inhibited() -> Result<()> {
+    let locks = || succeed("systemd-inhibit", &["--list", "--no-legend", "--no-pager"]);
+    let is_luods = |text: &str| text.lines().any(|line| line.starts_with("luod "));
+    succeed("luoctl", &["prepare"])?;
+    ensure!(!is_luods(&locks()?), "before a kernel is loaded");
+    succeed("luoctl", &["freeze"])?;
+    let listed = locks()?;
+    ensure!(is_luods(&listed), "{listed}");
+    let (output, text) = run("systemctl", &["reboot"])?;
+    ensure!(!output.status.success(), "it shuts down: {text}");
+    succeed("luoctl", &["cancel"])?;
+    until("the lock's end", || Ok(!is_luods(&locks()?)))?;
+    all_run(&RUNNING)
 }
 
 /// One leaves at prepare, and the update is off: the agent alone has its session.

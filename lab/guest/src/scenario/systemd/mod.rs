@@ -19,7 +19,7 @@ mod many;
 mod stores;
 mod up;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use luo_scenes::stage::until;
 use luo_varlink::{Outcome, Phase};
 
@@ -31,6 +31,9 @@ use agent::{WORKLOADS, all_run, completed, configure, sessions, status};
 use manager::{LUOD, journal, property, run as run_program, succeed, systemctl};
 
 const SUITE: Suite = Suite::new("systemd");
+
+/// Where the picture of an update is to be, in whichever kernel it ends.
+const REPORT: &str = "/var/lib/luod/update.svg";
 
 /// Runs a boot's part.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
@@ -68,7 +71,7 @@ fn update(guest: &Guest, jump: &str) -> Result<()> {
     all_run(&running)?;
     port::progress(format!("luoctl update, jump = {jump}"));
     port::flush();
-    let (output, text) = run_program("luoctl", &["update"])?;
+    let (output, text) = run_program("luoctl", &["update", "--report", REPORT])?;
     if output.status.success() {
         // The machine is on its way, and with it goes this process.
         until("the jump", || Ok(false))?;
@@ -90,6 +93,14 @@ fn after(jump: &str) -> Result<()> {
         ));
         succeed("luoctl", &["history", "last"])?;
         same("the phase", status()?.phase, Phase::Normal)
+    });
+    case(&named("the-report-is-there"), || {
+        let picture = std::fs::read_to_string(REPORT)?;
+        ensure!(
+            picture.starts_with("<svg") && picture.contains("completed"),
+            "{picture}"
+        );
+        Ok(())
     });
     for unit in WORKLOADS {
         case(&named(&format!("{unit}-has-its-memory")), || {
