@@ -120,7 +120,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
     Scenario {
         needs: &[Artifact::SystemdRoot(Release::Stable)],
         next: vec!["rust-next", "rust"],
-        cost: 125,
+        cost: 240,
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
             cases: 30,
