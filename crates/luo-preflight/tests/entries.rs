@@ -1,17 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Boot entries as distributions have them.
 
+mod tree;
+
 use std::fs;
 use std::path::Path;
 
 use luo_preflight::entry::{self, NoEntry};
 use tempfile::TempDir;
-
-fn put(root: &Path, path: &str, content: impl AsRef<[u8]>) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
-}
+use tree::put;
 
 /// A machine with two entries of systemd-boot, on a boot partition.
 fn with_entries() -> TempDir {

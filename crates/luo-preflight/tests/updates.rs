@@ -2,10 +2,10 @@
 //! All checks of an update, from a tree of files like that of a real system.
 
 mod build;
+mod tree;
 
 use std::fs;
 use std::io::Cursor;
-use std::path::Path;
 
 use build::Kernel;
 use luo_preflight::abi::{Abi, FAMILIES};
@@ -18,15 +18,10 @@ use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{CheckStatus, Report, report, target};
 use tempfile::TempDir;
+use tree::put;
 
 const MIB: u64 = 1 << 20;
 const ABI: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
-
-fn put(root: &Path, path: &str, content: impl AsRef<[u8]>) {
-    let path = root.join(path);
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    fs::write(path, content).unwrap();
-}
 
 /// A machine of 2 GiB with a kernel that has all that is needed.
 fn machine() -> TempDir {
