@@ -4,7 +4,6 @@
 mod tree;
 
 use std::fs;
-use std::path::Path;
 
 use luo_preflight::entry::{self, NoEntry};
 use tempfile::TempDir;
