@@ -9,7 +9,6 @@ use luo_core::{ops, Error, Opener, SessionId};
 use crate::caller::{Caller, Identity};
 use crate::host::CallHost;
 use crate::log;
-use crate::takeover;
 
 /// An open instance of the device.
 pub struct Instance {
@@ -79,10 +78,8 @@ impl Instance {
             return Ok(());
         }
         let by = caller.identity().actor();
-        let done = ops::catch_up(host, by, |why| log::still_unfinished(host, why));
-        let taken_over = done.map(|report| report.taken_over);
-        takeover::say(host, &taken_over);
-        taken_over.map_err(|(why, _)| why.errno())?;
+        ops::catch_up(host, by, |why| log::still_unfinished(host, why))
+            .map_err(|why| why.errno())?;
         // Two threads may both have done it; there was nothing left for the second.
         self.caught_up.store(true, Ordering::Release);
         Ok(())

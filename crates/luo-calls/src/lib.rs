@@ -12,7 +12,6 @@
 //! - [`on_device`] and [`on_session`]: an ioctl.
 //! - [`Instance`]: what one open of the device knows.
 //! - [`close_session`]: the last close of a session's descriptor.
-//! - [`take_over`]: what a host's worker does for the first who open the device.
 //! - [`Caller`]: what is wanted of the program that calls. A host implements it over its
 //!   own way to reach a program's memory and descriptors.
 //! - [`CallHost`]: what is wanted of a host beside [`luo_core::Host`].
@@ -51,11 +50,9 @@ mod list;
 pub mod log;
 mod request;
 mod session;
-mod takeover;
 
 pub use caller::{Caller, Identity};
 pub use dispatch::{on_device, on_session};
 pub use host::{CallHost, Level, LINES, LINES_SECONDS, OPEN_WORDS};
 pub use instance::Instance;
 pub use session::close_session;
-pub use takeover::take_over;

@@ -68,7 +68,7 @@ pub fn refused(host: &impl CallHost, why: &Error) {
 }
 
 /// The previous kernel's sessions are there.
-pub(crate) fn took_over(host: &impl CallHost, sessions: usize, files: usize) {
+pub fn took_over(host: &impl CallHost, sessions: usize, files: usize) {
     host.say(
         Level::Info,
         format_args!("took over sessions: {sessions}, files: {files}"),

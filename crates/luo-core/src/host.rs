@@ -5,6 +5,7 @@
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 
+use crate::error::Error;
 use crate::failure::Failure;
 use crate::handover::block::{BlockMemory, HandedMemory};
 use crate::handover::PageError;
@@ -117,6 +118,13 @@ pub trait Host: Sized {
     /// A reboot goes on without something, after so many others: the host says what and
     /// why. Called without the lock, once for each file, session or subsystem.
     fn lost(&self, _before: u64, _why: &Failure) {}
+
+    /// So many sessions and files of the previous kernel's are taken over. Called without the
+    /// lock, as is the next, before those who wait for it go on: what they do next is in a
+    /// log behind it.
+    fn taken_over(&self, _sessions: usize, _files: usize) {}
+    /// What the previous kernel left cannot be read. Called once for each reason that is new.
+    fn handover_refused(&self, _why: &Error) {}
 
     /// A zeroed page for the next kernel.
     ///

@@ -9,10 +9,6 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
 
-/// How many sessions and files were taken over, if any were by this; or why not, and whether
-/// it is this which has found that out.
-pub type TakenOver = Result<Option<(usize, usize)>, (Error, bool)>;
-
 /// A host that keeps an engine.
 ///
 /// A step runs under the lock and must not sleep or call back.
@@ -54,5 +50,5 @@ pub trait Lock: Host {
     /// [`crate::ops::take_over`], gives `None` at once, and the caller waits until the worker has
     /// ended: who comes first, and may be anybody, neither does the work nor is charged for it.
     /// One to which that does not matter calls it itself and gives what came of it.
-    fn bring_over(&self) -> Option<TakenOver>;
+    fn bring_over(&self) -> Option<Result<(), Error>>;
 }

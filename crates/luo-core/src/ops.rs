@@ -43,7 +43,7 @@ pub use crate::session::preserve::{preserve_file, unpreserve_file};
 pub use crate::session::register::register_file;
 pub use crate::session::retrieve::{put_back_file, restore_file, retrieve_file};
 pub use crate::update::carry::Unclaimed;
-pub use crate::update::catch_up::{catch_up, CaughtUp};
+pub use crate::update::catch_up::catch_up;
 pub use crate::update::end::finish_update;
 pub use crate::update::event::{cancel, freeze, prepare};
 pub use crate::update::image::{Image, Legacy};

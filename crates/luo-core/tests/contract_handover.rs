@@ -86,7 +86,7 @@ fn boot(handed: Handed) -> Option<Refusal> {
     host.register(0);
     let admitted = host.admit();
     host.arm();
-    let outcome = host.open().map_err(|(why, _)| why);
+    let outcome = host.open();
     let refusal = match (admitted, outcome) {
         (Ok(_), Ok(_)) => return None,
         (Err(why), opened) => {

@@ -143,7 +143,7 @@ fn open_device() {
     let scene = || (TestHost::warm(several_sessions()), several_sessions().pages);
     let requests = each_failure(scene, |host, pages| {
         let outcome = host.open();
-        if let Err((why, _)) = outcome {
+        if let Err(why) = outcome {
             assert_eq!(host.arrived.lock().unwrap().pages, *pages);
             return Err(why);
         }

@@ -137,7 +137,9 @@ fn a_reboot_takes_over_and_nothing_changes_in_a_frozen_machine() {
     let host = TestHost::warm(handed(&[("vm", &[(7, 70)])]));
     let session = host.create("next");
     assert_eq!(host.freeze().unwrap().carried, 1);
-    assert_eq!(host.open().unwrap().taken_over, None);
+    assert_eq!(host.taken_over(), Some((1, 1)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), None);
     assert_eq!(host.preserve(session, 1, 1), Err(Error::Frozen));
     assert_eq!(host.finish(session), Err(Error::WrongDirection));
     let outcome = ops::retrieve_session(&host, luo_core::Actor::Administrator, &name("vm"));

@@ -133,7 +133,8 @@ fn what_mainline_writes_is_taken_over() {
     let known = host.engine(|engine| engine.register_handler(memfd, TestHandler(0)));
     assert_eq!(known, Ok(()));
     assert_eq!(host.admit().unwrap().update_number, 2);
-    assert_eq!(host.open().unwrap().taken_over, Some((3, 3)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), Some((3, 3)));
     let systemd = host.claim("systemd").unwrap();
     assert_eq!(host.retrieve(systemd, 0).unwrap().object, 0xdead_e000);
     let criu = host.claim("criu").unwrap();

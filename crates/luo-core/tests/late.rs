@@ -196,6 +196,6 @@ fn what_came_from_the_previous_kernel_is_had_in_every_state() {
     let host = leftover();
     ops::prepare(&host).unwrap();
     ops::freeze(&host).unwrap();
-    assert_eq!(host.open().unwrap().closed_pending, 0);
+    assert_eq!(host.open().unwrap(), 0);
     assert_eq!(host.visible().incoming, 0);
 }

@@ -43,9 +43,9 @@ fn refused(damage: impl FnOnce(&mut Handed), at_boot: bool) -> Refusal {
     host.arm();
     assert_eq!(boot.is_err(), at_boot);
     let before = host.visible();
-    let (why, first) = host.open().unwrap_err();
+    let why = host.open().unwrap_err();
     assert_eq!(why.errno(), Errno::EIO);
-    assert_eq!(first, !at_boot);
+    assert_eq!(host.refusals().len(), usize::from(!at_boot));
     if at_boot {
         assert_eq!(boot, Err(why));
         assert_eq!(host.get_incoming(1).err(), Some(why));
@@ -53,7 +53,8 @@ fn refused(damage: impl FnOnce(&mut Handed), at_boot: bool) -> Refusal {
     // For good, and told as news once; another handler changes nothing.
     let reads = host.arrived.lock().unwrap().reads;
     host.register(1);
-    assert_eq!(host.open(), Err((why, false)));
+    assert_eq!(host.open(), Err(why));
+    assert_eq!(host.refusals(), []);
     assert_eq!(host.arrived.lock().unwrap().reads, reads);
     // Nothing is taken over and nothing is given away.
     assert_eq!(host.visible(), before);
@@ -240,7 +241,7 @@ fn only_a_missing_handler_can_pass() {
     let mut handed = good();
     handed.set_bytes(handed.files(0), record(0), b"handler-9\0");
     let host = TestHost::warm(handed);
-    let (why, _) = host.open().unwrap_err();
+    let why = host.open().unwrap_err();
     assert!(matches!(why, Error::Refused(refusal) if refusal.can_pass()));
     host.register(9);
     host.open().unwrap();
@@ -254,7 +255,7 @@ fn memory_that_is_short_at_boot_refuses_for_good() {
     assert!(!fault::disarm());
     host.arm();
     let why = Error::Refused(Refusal::NoMemory);
-    assert_eq!(host.open(), Err((why, false)));
+    assert_eq!(host.open(), Err(why));
     assert_eq!(host.get_incoming(1).err(), Some(why));
     assert_eq!(host.arrived_pages(), good().pages.len());
 }
@@ -276,7 +277,7 @@ fn a_chain_that_is_too_long_is_not_followed() {
     }
     handed.pages.insert(address(10_001), block);
     let host = TestHost::warm(handed);
-    let (why, _) = host.open().unwrap_err();
+    let why = host.open().unwrap_err();
     let area = Area::Sessions;
     assert_eq!(why, Error::Refused(Refusal::ChainTooLong { area }));
     // The root and the FLBs at boot, and no more blocks than the limit.
@@ -295,7 +296,8 @@ fn an_empty_block_behind_a_full_one_is_passed_over() {
     host.register(0);
     host.admit().unwrap();
     host.arm();
-    assert_eq!(host.open().unwrap().taken_over, Some((3, 3)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), Some((3, 3)));
     // The empty page is given away with the rest.
     assert!(host.arrived.lock().unwrap().pages.is_empty());
     // One with a successor is no end of a chain, and is refused.

@@ -107,9 +107,9 @@ fn a_session_that_is_put_back_is_still_to_be_finished_if_it_was() {
     assert!(host.close(id).is_err());
     let again = host.claim("vm").unwrap();
     ops::put_back_session(&host, again);
-    assert_eq!(host.open().unwrap().closed_pending, 1);
+    assert_eq!(host.open().unwrap(), 1);
     host.script().stuck.clear();
-    assert_eq!(host.open().unwrap().closed_pending, 0);
+    assert_eq!(host.open().unwrap(), 0);
     assert_eq!(host.visible().incoming, 0);
 }
 

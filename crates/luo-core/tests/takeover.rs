@@ -34,19 +34,21 @@ fn the_first_open_takes_over_and_gives_the_pages_away() {
     // Nothing is taken or given away at boot.
     assert_eq!(host.arrived_pages(), pages);
     assert_eq!(host.claim("a"), Err(Error::NoSession));
-    let report = host.open().unwrap();
-    assert_eq!(report.taken_over, Some((2, 3)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), Some((2, 3)));
     assert_eq!(host.arrived_pages(), 0);
     let visible = host.visible();
     assert_eq!((visible.incoming, visible.files), (2, 3));
     assert_eq!(visible.counts.pins, 3);
-    assert_eq!(host.open().unwrap().taken_over, None);
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), None);
 }
 
 #[test]
 fn a_cold_machine_opens_too() {
     let host = TestHost::cold();
-    assert_eq!(host.open().unwrap().taken_over, None);
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), None);
 }
 
 #[test]
@@ -87,20 +89,24 @@ fn an_unknown_handler_is_waited_for() {
     });
     assert_eq!(why.errno(), Errno::EIO);
     let before = host.visible();
-    assert_eq!(host.open(), Err((why, true)));
+    assert_eq!(host.open(), Err(why));
+    assert_eq!(host.refusals(), [why]);
     // Nothing has changed: it is not even read again.
     let reads = host.arrived.lock().unwrap().reads;
-    assert_eq!(host.open(), Err((why, false)));
+    assert_eq!(host.open(), Err(why));
+    assert_eq!(host.refusals(), []);
     assert_eq!(host.arrived.lock().unwrap().reads, reads);
     // Another handler makes it worth reading, to no avail.
     host.register(1);
-    assert_eq!(host.open(), Err((why, true)));
+    assert_eq!(host.open(), Err(why));
+    assert_eq!(host.refusals(), [why]);
     assert_eq!(host.visible(), before);
     assert_eq!(host.arrived.lock().unwrap().pages, pages);
     // Sessions for the next kernel can be made all the same.
     host.create("next");
     host.register(0);
-    assert_eq!(host.open().unwrap().taken_over, Some((2, 3)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), Some((2, 3)));
     assert_eq!(host.arrived_pages(), 0);
 }
 
@@ -110,12 +116,13 @@ fn a_handler_whose_owner_is_going_counts_as_unknown() {
     let before = host.visible();
     // Two pins for the reading, then one a file.
     host.fail(Call::PinHandler, 4, Errno::ENODEV);
-    let (why, first) = host.open().unwrap_err();
+    let why = host.open().unwrap_err();
     let Error::Refused(Refusal::UnknownHandler { session, token, .. }) = why else {
         panic!("{why}");
     };
-    assert_eq!((session, token, first), (name("b"), 1, true));
+    assert_eq!((session, token), (name("b"), 1));
     assert_eq!(host.visible(), before);
+    assert_eq!(host.refusals(), [why]);
     host.register(2);
     assert!(host.open().is_ok());
 }
@@ -128,7 +135,7 @@ fn a_handler_that_goes_while_sessions_are_read_is_missed() {
             let _ = host.engine(|engine| engine.unregister_handler(&TestHandler(0)));
         }
     });
-    let (why, _) = host.open().unwrap_err();
+    let why = host.open().unwrap_err();
     assert!(matches!(
         why,
         Error::Refused(Refusal::UnknownHandler { .. })
@@ -136,16 +143,18 @@ fn a_handler_that_goes_while_sessions_are_read_is_missed() {
     assert_eq!(host.counts().pins, 0);
     host.set_hook(|_, _, _| ());
     host.register(0);
-    assert_eq!(host.open().unwrap().taken_over, Some((2, 3)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), Some((2, 3)));
 }
 
 #[test]
 fn memory_that_is_short_is_not_the_end() {
     let host = TestHost::warm(two_sessions());
     luo_core::mem::fault::fail_after(3);
-    assert_eq!(host.open(), Err((Error::NoMemory, false)));
+    assert_eq!(host.open(), Err(Error::NoMemory));
     assert!(!luo_core::mem::fault::disarm());
-    assert_eq!(host.open().unwrap().taken_over, Some((2, 3)));
+    host.open().unwrap();
+    assert_eq!(host.taken_over(), Some((2, 3)));
 }
 
 #[test]
@@ -199,9 +208,9 @@ fn who_comes_first_waits_for_the_worker() {
         (&host.impatient, Errno::EBUSY),
     ] {
         flag.store(true, Ordering::SeqCst);
-        let why = (Error::Host(errno), false);
+        let why = Error::Host(errno);
         assert_eq!(ops::catch_up(host, alice, |_| ()), Err(why));
-        assert_eq!(host.finish_update(), Err(why.0));
+        assert_eq!(host.finish_update(), Err(why));
         flag.store(false, Ordering::SeqCst);
     }
     assert!(host.engine(|engine| engine.wants_takeover()));
@@ -211,9 +220,9 @@ fn who_comes_first_waits_for_the_worker() {
         while host.waiting.load(Ordering::SeqCst) < 2 {
             thread::yield_now();
         }
-        assert_eq!(ops::take_over(host), Ok(Some((2, 3))));
-        // What is taken over is told of once.
-        assert_eq!(first.join().unwrap().unwrap().taken_over, None);
+        assert_eq!(ops::take_over(host), Ok(()));
+        assert_eq!(host.taken_over(), Some((2, 3)));
+        assert_eq!(first.join().unwrap(), Ok(0));
         assert_eq!(finish.join().unwrap().unwrap().files, 3);
     });
     assert!(!host.engine(|engine| engine.wants_takeover()));
@@ -231,12 +240,9 @@ fn who_waits_for_the_worker_hears_why_it_failed() {
         while host.waiting.load(Ordering::SeqCst) < 1 {
             thread::yield_now();
         }
-        assert!(matches!(
-            ops::take_over(host),
-            Err((Error::Refused(_), true))
-        ));
+        assert!(matches!(ops::take_over(host), Err(Error::Refused(_))));
         let told = first.join().unwrap();
-        assert!(matches!(told, Err((Error::Refused(_), false))), "{told:?}");
+        assert!(matches!(told, Err(Error::Refused(_))), "{told:?}");
     });
 }
 

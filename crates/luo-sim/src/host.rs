@@ -9,7 +9,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
 use luo_core::ops::{self, Report};
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError, TakenOver};
+use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError};
 
 use crate::caller::{self, LOOK};
 use crate::driver::Driver;
@@ -75,7 +75,7 @@ impl Lock for Machine {
     }
 
     /// Nobody is charged for anything here.
-    fn bring_over(&self) -> Option<TakenOver> {
+    fn bring_over(&self) -> Option<Result<(), Error>> {
         Some(ops::take_over(self))
     }
 }
@@ -177,6 +177,14 @@ impl Host for Machine {
 
     fn lost(&self, before: u64, why: &Failure) {
         luo_calls::log::lost(self, before, why);
+    }
+
+    fn taken_over(&self, sessions: usize, files: usize) {
+        luo_calls::log::took_over(self, sessions, files);
+    }
+
+    fn handover_refused(&self, why: &Error) {
+        luo_calls::log::refused(self, why);
     }
 
     fn alloc_block(&self) -> Result<Block, Errno> {

@@ -2,7 +2,7 @@
 //! Short ways to bring a host where a test begins.
 
 use luo_abi::rfc::State;
-use luo_core::ops::{self, CaughtUp, Image, Legacy, Needed, Obstacle, Policy, Report, Unclaimed};
+use luo_core::ops::{self, Image, Legacy, Needed, Obstacle, Policy, Report, Unclaimed};
 use luo_core::{
     Compat, Direction, Error, Failure, Host as _, Lock, RootPages, SessionId, SessionName,
 };
@@ -235,8 +235,21 @@ impl TestHost {
         self.engine(|engine| engine.last_failure().copied())
     }
 
-    pub fn open(&self) -> Result<CaughtUp, (Error, bool)> {
+    /// How many of the administrator's closed sessions cannot be finished still.
+    pub fn open(&self) -> Result<usize, Error> {
         ops::catch_up(self, luo_core::Actor::Administrator, |_| ())
+    }
+
+    /// Why what was handed over cannot be read, as told since this was asked last.
+    pub fn refusals(&self) -> Vec<Error> {
+        std::mem::take(&mut self.script().refusals)
+    }
+
+    /// How many sessions and files were taken over since this was asked last.
+    pub fn taken_over(&self) -> Option<(usize, usize)> {
+        let taken = std::mem::take(&mut self.script().taken_over);
+        assert!(taken.len() < 2, "taken over twice: {taken:?}");
+        taken.first().copied()
     }
 
     pub fn get_incoming(&self, flb: u32) -> Result<Option<TestObject>, Error> {

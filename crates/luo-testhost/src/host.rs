@@ -14,7 +14,7 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::ops::{self, Report};
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError, QUEUES, TakenOver};
+use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, QUEUES};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -367,6 +367,13 @@ impl TestHost {
     }
 }
 
+impl TestHost {
+    /// Whoever waits for the previous kernel's sessions waits still.
+    fn nobody_has_seen_it(&self) {
+        assert!(self.engine(|engine| engine.wants_takeover()));
+    }
+}
+
 impl Lock for TestHost {
     #[track_caller]
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
@@ -400,7 +407,7 @@ impl Lock for TestHost {
         self.wait_killable(step)
     }
 
-    fn bring_over(&self) -> Option<TakenOver> {
+    fn bring_over(&self) -> Option<Result<(), Error>> {
         if self.has_worker.load(Ordering::SeqCst) {
             return None;
         }
@@ -442,6 +449,20 @@ impl Host for TestHost {
     fn lost(&self, before: u64, why: &Failure) {
         assert_unlocked("lost");
         self.script().lost.push((before, *why));
+    }
+
+    fn taken_over(&self, sessions: usize, files: usize) {
+        assert_unlocked("taken_over");
+        self.nobody_has_seen_it();
+        self.script().taken_over.push((sessions, files));
+        luo_calls::log::took_over(self, sessions, files);
+    }
+
+    fn handover_refused(&self, why: &Error) {
+        assert_unlocked("handover_refused");
+        self.nobody_has_seen_it();
+        self.script().refusals.push(*why);
+        luo_calls::log::refused(self, why);
     }
 
     fn alloc_block(&self) -> Result<TestBlock, Errno> {

@@ -282,7 +282,7 @@ impl World {
         self.truth.tainted |= self.is_troubled();
         match self.host().open() {
             Ok(_) => self.truth.opened = true,
-            Err((why, _)) => assert!(self.is_troubled(), "{why}"),
+            Err(why) => assert!(self.is_troubled(), "{why}"),
         }
     }
 

@@ -67,7 +67,7 @@ pub(crate) fn carry<H: Lock>(
     obstacle: Obstacle,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    if let Err((why, _)) = bring_over(host) {
+    if let Err(why) = bring_over(host) {
         if obstacle == Obstacle::Vetoes {
             return Err(why.into());
         }

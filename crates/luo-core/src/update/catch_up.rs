@@ -12,41 +12,23 @@ use crate::session::scope::Scope;
 use crate::update::leave::after_finish;
 use crate::update::takeover::bring_over;
 
-/// The outcome of [`catch_up`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct CaughtUp {
-    /// Sessions and files that were taken over by this very call: not by a worker of the
-    /// host's.
-    pub taken_over: Option<(usize, usize)>,
-    /// Closed sessions of the caller's that could not be finished still.
-    pub closed_pending: usize,
-}
-
 /// To be called before the first call on an open descriptor of the device: sees to it that
 /// the sessions of the previous kernel are taken over ([`Lock::bring_over`]), and tries again to finish
 /// those that were closed while a handler did not let go; of a user only the user's own.
-/// `report` is told of each of those that still cannot be finished.
+/// `report` is told of each of those that still cannot be finished; how many these are is given.
 ///
 /// Not to be called while the device is being opened: it waits for others and runs
 /// callbacks of handlers, and a host may have locks then that those need, too.
 ///
 /// # Errors
-/// [`Error::Refused`]: `true` beside it if this call was the one that found out: the host
-/// says so then, and only then. [`Error::NoMemory`]; EAGAIN if the caller was killed while it
+/// [`Error::Refused`], [`Error::NoMemory`]; EAGAIN if the caller was killed while it
 /// waited, EBUSY if it waited for too long: nothing is lost, call again.
-pub fn catch_up<H: Lock>(
-    host: &H,
-    by: Actor,
-    report: impl FnMut(&Error),
-) -> Result<CaughtUp, (Error, bool)> {
-    let taken_over = bring_over(host)?;
+pub fn catch_up<H: Lock>(host: &H, by: Actor, report: impl FnMut(&Error)) -> Result<usize, Error> {
+    bring_over(host)?;
     let scope = Scope::of_actor(by);
     let closed_pending = retry_closed(host, scope, report);
     after_finish(host, scope);
-    Ok(CaughtUp {
-        taken_over,
-        closed_pending,
-    })
+    Ok(closed_pending)
 }
 
 impl<H: Host> Engine<H> {

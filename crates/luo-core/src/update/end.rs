@@ -46,8 +46,8 @@ pub fn finish_update<H: Lock>(
     // not be read for lack of memory or of time would come to light after the end of the
     // update, when nobody can release them any more.
     match bring_over(host) {
-        Ok(_) | Err((Error::Refused(_), _)) => {}
-        Err((why, _)) => return Err(why),
+        Ok(()) | Err(Error::Refused(_)) => {}
+        Err(why) => return Err(why),
     }
     // The last session may have been finished while the event waited.
     let from = begin(host, Event::Finish).inspect_err(|_| end_if_all_finished(host))?;

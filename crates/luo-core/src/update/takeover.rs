@@ -17,7 +17,7 @@ use crate::handover::{
 };
 use crate::host::{FileCallbacks, Host};
 use crate::id::{FileId, SessionId};
-use crate::lock::{Lock, TakenOver};
+use crate::lock::Lock;
 use crate::losses::Losses;
 use crate::mem::Vec;
 use crate::session::{Arrived, Direction, File, Progress};
@@ -76,10 +76,9 @@ struct Job<H: Host> {
 ///
 /// # Errors
 /// Those of [`take_over`], also if a worker has got them.
-pub(crate) fn bring_over<H: Lock>(host: &H) -> TakenOver {
-    let is_known = |why| (why, false);
+pub(crate) fn bring_over<H: Lock>(host: &H) -> Result<(), Error> {
     let tries = match host.now(|engine| engine.look_at_takeover()) {
-        Look::Over(outcome) => return outcome.map(|()| None).map_err(is_known),
+        Look::Over(outcome) => return outcome,
         Look::Wanted { tries } => tries,
     };
     if let Some(outcome) = host.bring_over() {
@@ -93,28 +92,25 @@ pub(crate) fn bring_over<H: Lock>(host: &H) -> TakenOver {
         }
         Look::Wanted { .. } => engine.update.waits.pend(Topic::Takeover),
     });
-    waited
-        .unwrap_or_else(|errno| Err(errno.into()))
-        .map(|()| None)
-        .map_err(is_known)
+    waited.unwrap_or_else(|errno| Err(errno.into()))
 }
 
-/// Takes over the sessions of the previous kernel, if that has not been done:
-/// how many, and how many files. For the worker of a host; see [`Lock::bring_over`].
+/// Takes over the sessions of the previous kernel, if that has not been done. For the worker
+/// of a host; see [`Lock::bring_over`]. The host is told what came of it
+/// ([`Host::taken_over`], [`Host::handover_refused`]) before anybody else sees it.
 ///
 /// # Errors
-/// [`Error::Refused`]: `true` beside it if this call was the one that found out;
-/// [`Error::NoMemory`]. If another is at it, EAGAIN if the caller was killed while it waited,
-/// EBUSY if it waited for too long.
-pub fn take_over<H: Lock>(host: &H) -> TakenOver {
+/// [`Error::Refused`], [`Error::NoMemory`]. If another is at it, EAGAIN if the caller was
+/// killed while it waited, EBUSY if it waited for too long.
+pub fn take_over<H: Lock>(host: &H) -> Result<(), Error> {
     loop {
         let begun = host.wait_patiently(|engine| engine.begin_takeover(host));
         let begun = begun.unwrap_or_else(|errno| Err(errno.into()));
-        let Some(job) = begun.map_err(|why| (why, false))? else {
-            return Ok(None);
+        let Some(job) = begun? else {
+            return Ok(());
         };
-        if let Some(counts) = attempt(host, &job)? {
-            return Ok(Some(counts));
+        if attempt(host, &job)? {
+            return Ok(());
         }
     }
 }
@@ -127,17 +123,18 @@ enum Look {
     Wanted { tries: u64 },
 }
 
-/// Reads and installs; `None` if a handler was unregistered meanwhile, which
+/// Reads and installs; `false` if a handler was unregistered meanwhile, which
 /// makes reading again worth it.
-fn attempt<H: Lock>(host: &H, job: &Job<H>) -> TakenOver {
+fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     let read = read_sessions(host, job.hash, &job.handlers, job.root, &job.fields);
     let draft = match read {
         Ok(draft) => draft,
         Err(why) => {
-            host.now(|engine| {
-                engine.set_handover(job.after_failure(&why));
-            });
-            return Err((why, matches!(why, Error::Refused(_))));
+            if matches!(why, Error::Refused(_)) {
+                host.handover_refused(&why);
+            }
+            host.now(|engine| engine.set_handover(job.after_failure(&why)));
+            return Err(why);
         }
     };
     let counts = (draft.sessions.len(), draft.files.len());
@@ -147,8 +144,8 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> TakenOver {
             // The pins in it go without the lock.
             drop(draft);
             return match why {
-                Some(why) => Err((why, false)),
-                None => Ok(None),
+                Some(why) => Err(why),
+                None => Ok(false),
             };
         }
     };
@@ -156,7 +153,10 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> TakenOver {
     for page in pages {
         host.free_page(page);
     }
-    Ok(Some(counts))
+    let (sessions, files) = counts;
+    host.taken_over(sessions, files);
+    host.now(|engine| engine.set_handover(Handover::Taken));
+    Ok(true)
 }
 
 impl<H: Host> Job<H> {
@@ -272,9 +272,9 @@ impl<H: Host> Engine<H> {
         files.all(|file| self.handlers.get(file.handler).is_some())
     }
 
-    /// Makes what was read part of the engine and gives back the pages it was on. If
-    /// that is not possible the draft comes back: with an error, or with none if it
-    /// is to be read again.
+    /// Makes what was read part of the engine and gives back the pages it was on; nobody
+    /// looks at it before the attempt is over. If that is not possible the draft comes back:
+    /// with an error, or with none if it is to be read again.
     #[allow(
         clippy::type_complexity,
         reason = "the draft is there to be dropped without the lock"
@@ -300,7 +300,6 @@ impl<H: Host> Engine<H> {
             self.set_handover(job.after_failure(&why));
             return Err((Some(why), draft));
         }
-        self.set_handover(Handover::Taken);
         Ok(self.install(draft))
     }
 

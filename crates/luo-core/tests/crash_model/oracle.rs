@@ -189,7 +189,7 @@ impl Oracle {
 
     /// Looks whether just what was handed over has come, in a machine of its own.
     pub fn arrived(&mut self, host: &TestHost) -> Result<(), Verdict> {
-        if let Err((why, _)) = host.open() {
+        if let Err(why) = host.open() {
             return verdict(Rule::Lost, format!("handed over, and refused: {why}"));
         }
         let mut files = 0;
@@ -265,7 +265,7 @@ impl Oracle {
                 return verdict(Rule::State, format!("finish: {why}"));
             }
         }
-        if let Err((why, _)) = host.open() {
+        if let Err(why) = host.open() {
             return verdict(Rule::Leaked, format!("open: {why}"));
         }
         Ok(())

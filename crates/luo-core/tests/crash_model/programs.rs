@@ -160,7 +160,7 @@ impl Scene<'_> {
         self.control.first(self.me);
         let mut opened = self.host.open();
         let mut number = 10 + 20 * self.me as u32;
-        while let Err((why, _)) = opened {
+        while let Err(why) = opened {
             let went = self.control.run().oracle.handler_went;
             self.explain("open", why, went && matches!(why, Error::Refused(_)));
             if self.between(1 + u64::from(matches!(why, Error::Refused(_))))? == How::Kill {

@@ -13,7 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Failure, Host, Lock, PageError, TakenOver, Whom, QUEUES};
+use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Whom, QUEUES};
 
 use crate::boot;
 use crate::say::Say;
@@ -180,7 +180,7 @@ impl Lock for Linux {
         self.wait_with(Patience::of_seconds(policy::patience()), step)
     }
 
-    fn bring_over(&self) -> Option<TakenOver> {
+    fn bring_over(&self) -> Option<Result<(), Error>> {
         takeover::begin();
         None
     }
@@ -246,6 +246,14 @@ impl Host for Linux {
 
     fn lost(&self, before: u64, why: &Failure) {
         luo_calls::log::lost(self, before, why);
+    }
+
+    fn taken_over(&self, sessions: usize, files: usize) {
+        luo_calls::log::took_over(self, sessions, files);
+    }
+
+    fn handover_refused(&self, why: &Error) {
+        luo_calls::log::refused(self, why);
     }
 
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {

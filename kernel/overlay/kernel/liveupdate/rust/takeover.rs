@@ -7,6 +7,7 @@
 use kernel::prelude::*;
 use kernel::sync::{Arc, SetOnce};
 use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
+use luo_core::ops;
 
 use crate::host::linux;
 
@@ -25,7 +26,8 @@ impl WorkItem for Worker {
 
     fn run(_: Arc<Self>) {
         if let Some(linux) = linux() {
-            luo_calls::take_over(linux);
+            // Those who wait get the outcome, and the log has it.
+            let _ = ops::take_over(linux);
         }
     }
 }
