@@ -73,8 +73,8 @@ pub enum Error {
     /// A file has as many dependencies or dependents, or a session as many dependencies,
     /// as one may have. ENOSPC.
     TooManyDependencies,
-    /// Whether the file would need itself cannot be told in as many steps as a call may
-    /// take. ENOSPC.
+    /// There are more dependencies to go along than a call may: whether the file would need
+    /// itself cannot be told, or it is to be restored with too many others. ENOSPC.
     TooDense,
     /// The file would need itself, by way of others. ELOOP.
     DependencyCycle,
@@ -212,7 +212,7 @@ impl fmt::Display for Error {
             Self::NotUpdated => f.write_str("nothing to restore in this state"),
             Self::AlreadyRestored => f.write_str("the file is restored already"),
             Self::TooManyDependencies => f.write_str("as many dependencies as there may be"),
-            Self::TooDense => f.write_str("too many dependencies to look for a cycle"),
+            Self::TooDense => f.write_str("too many dependencies to go along in one call"),
             Self::DependencyCycle => f.write_str("the file would need itself"),
             Self::DependencyExists => f.write_str("the dependency is declared already"),
             Self::NoDependency => f.write_str("no such dependency"),

@@ -21,7 +21,7 @@ mod tests;
 mod walk;
 
 use self::node::{Along, NeededBy, Needs, Node, Nodes};
-pub(crate) use self::order::{First, Order};
+pub(crate) use self::order::{Arranging, Budget, First, Order};
 pub use self::walk::MAX_SEARCH;
 
 use crate::error::Error;

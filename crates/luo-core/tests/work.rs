@@ -109,6 +109,105 @@ fn life(others: u64) -> Vec<(&'static str, u64)> {
     std::mem::take(&mut costs.0)
 }
 
+/// Chains of files of one session, each as long as a call may restore: file 0 needs file 1,
+/// and so on.
+fn chains(host: &TestHost, session: SessionId, objects: u64, files: u64) {
+    for token in 0..files {
+        host.preserve(session, token, objects + token).unwrap();
+        if token % 300 > 0 {
+            host.needs(session, token - 1, Needed::Here(token)).unwrap();
+        }
+    }
+}
+
+/// The end of sessions that have so many files, with and without dependencies.
+fn end_of(files: u64) -> Vec<(&'static str, u64)> {
+    let mut costs = Costs(Vec::new());
+    let cold = TestHost::cold();
+    let undone = cold.create("undone");
+    chains(&cold, undone, 100_000, files);
+    costs.of("undo", || cold.close(undone).unwrap());
+    for (at, text) in ["finished", "closed", "free"].into_iter().enumerate() {
+        let session = cold.create(text);
+        let objects = 100_000 * at as u64;
+        match text {
+            "free" => {
+                for token in 0..files {
+                    cold.preserve(session, token, objects + token).unwrap();
+                }
+            }
+            _ => chains(&cold, session, objects, files),
+        }
+    }
+    // These two need each other, and can be finished together only.
+    let pair = ["one", "other"].map(|text| cold.create(text));
+    for (session, objects) in pair.into_iter().zip([300_000, 400_000]) {
+        chains(&cold, session, objects, files);
+        cold.preserve(session, 1_000_000, objects + 90_000).unwrap();
+    }
+    let [one, other] = pair;
+    cold.needs(one, 0, Needed::Of(other, 1_000_000)).unwrap();
+    cold.needs(other, 0, Needed::Of(one, 1_000_000)).unwrap();
+    cold.reboot().unwrap();
+    let host = TestHost::opened(cold.kexec());
+    let [finished, closed, free] =
+        ["finished", "closed", "free"].map(|text| host.claim(text).unwrap());
+    costs.of("retrieve", || host.retrieve(finished, 0).unwrap());
+    costs.of("finish", || host.finish(finished).unwrap());
+    costs.of("close", || host.close(closed).unwrap());
+    costs.of("finish what is free", || host.finish(free).unwrap());
+    let [one, other] = ["one", "other"].map(|text| host.claim(text).unwrap());
+    assert!(host.close(one).is_err());
+    costs.of("together", || host.close(other).unwrap());
+    for gone in ["one", "other"] {
+        assert_eq!(host.claim(gone), Err(luo_core::Error::NoSession));
+    }
+    costs.0
+}
+
+#[test]
+fn what_a_session_has_makes_no_step_of_its_end_longer() {
+    let few = end_of(600);
+    let many = end_of(6000);
+    for ((call, few), (_, many)) in few.into_iter().zip(many) {
+        println!("{call}: {few}, {many}");
+        assert!(many <= few + CHAINS, "{call}: {few}, {many}");
+    }
+}
+
+/// What a call may go along while it has the lock is bounded, and what is more can be had
+/// piece by piece.
+#[test]
+fn a_file_that_needs_too_much_is_restored_after_what_it_needs() {
+    const FILES: u64 = 40_000;
+    let cold = TestHost::cold();
+    let session = cold.create("vm");
+    for token in 0..FILES {
+        cold.preserve(session, token, token).unwrap();
+        if token > 0 {
+            cold.needs(session, token, Needed::Here(token - 1)).unwrap();
+        }
+    }
+    cold.reboot().unwrap();
+    let host = TestHost::opened(cold.kexec());
+    let session = host.claim("vm").unwrap();
+    let mut costs = Costs(Vec::new());
+    costs.of("refused", || {
+        assert_eq!(
+            host.retrieve(session, FILES - 1).err(),
+            Some(luo_core::Error::TooDense)
+        );
+    });
+    // A few looks at each step of the walk.
+    assert!(costs.0[0].1 < 8 * ops::MAX_SEARCH as u64, "{:?}", costs.0);
+    // Nothing was restored, so nothing is lost, and the first half goes.
+    assert_eq!(host.visible().counts.files, 0);
+    for token in [FILES / 2, FILES - 1] {
+        assert_eq!(host.retrieve(session, token).unwrap().object, token);
+    }
+    host.finish(session).unwrap();
+}
+
 #[test]
 fn what_others_have_makes_no_step_longer() {
     let few = life(300);

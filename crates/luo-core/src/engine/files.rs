@@ -4,9 +4,10 @@
 use super::Engine;
 use crate::error::Error;
 use crate::file_name::FileName;
-use crate::graph::{First, Order};
+use crate::graph::{Arranging, Budget, First};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
+use crate::lock::Lock;
 use crate::owner::Owner;
 use crate::session::{Direction, File};
 
@@ -17,6 +18,37 @@ pub(crate) enum Backwards {
     AsListed,
     /// In the order that their dependencies ask for.
     InOrder,
+}
+
+/// An order of files that is being made.
+pub(crate) struct Ordering {
+    arranging: Arranging,
+    /// The first of those that are to be taken in still.
+    next: Option<FileId>,
+}
+
+/// The last file of a session that the caller has for itself, and the way from there to its
+/// first: dependents first, and else the last first.
+pub(crate) fn backwards_in<H: Lock>(host: &H, session: SessionId) -> (Option<FileId>, Backwards) {
+    let listed = host.now(|engine| engine.last_if_listed(session));
+    listed.unwrap_or_else(|| (arrange_session(host, session), Backwards::InOrder))
+}
+
+/// Puts the files of a session that the caller has for itself in order, dependencies first, in
+/// stretches; gives the last.
+pub(crate) fn arrange_session<H: Lock>(host: &H, session: SessionId) -> Option<FileId> {
+    let first = |engine: &Engine<H>| engine.sessions.get(session)?.files.first;
+    let behind = |engine: &Engine<H>, id| engine.files.get(id)?.links.next;
+    let mut ordering = host.now(|engine| engine.begin_ordering(first(engine)));
+    while !host.now(|engine| engine.go_on_ordering(&mut ordering, behind)) {}
+    ordering.last()
+}
+
+impl Ordering {
+    /// The last file of it, once it is made.
+    pub(crate) const fn last(&self) -> Option<FileId> {
+        self.arranging.order().last
+    }
 }
 
 impl<H: Host> Engine<H> {
@@ -234,15 +266,12 @@ impl<H: Host> Engine<H> {
         });
     }
 
-    /// The last file of a session, and the way from there to its first: dependents first,
-    /// and else the last first.
-    pub(crate) fn backwards(&mut self, session: SessionId) -> (Option<FileId>, Backwards) {
-        let Some(entry) = self.sessions.get(session) else {
-            return (None, Backwards::AsListed);
-        };
-        match entry.dependencies {
-            0 => (entry.files.last, Backwards::AsListed),
-            _ => (self.arrange_session(session).last, Backwards::InOrder),
+    /// The last file of a session, if none of its files has to be before another.
+    pub(crate) fn last_if_listed(&self, session: SessionId) -> Option<(Option<FileId>, Backwards)> {
+        match self.sessions.get(session) {
+            None => Some((None, Backwards::AsListed)),
+            Some(entry) if entry.dependencies == 0 => Some((entry.files.last, Backwards::AsListed)),
+            Some(_) => None,
         }
     }
 
@@ -254,16 +283,30 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Puts the files of a session in order, dependencies first.
-    fn arrange_session(&mut self, session: SessionId) -> Order {
-        let first = self.sessions.get(session).and_then(|s| s.files.first);
-        let (mut next, files) = (first, &self.files);
-        let forward = core::iter::from_fn(move || {
-            let id = next?;
-            next = files.get(id)?.links.next;
-            Some(id)
-        });
-        self.graph.arrange(forward, First::Dependencies)
+    /// Begins to put files in order, dependencies first: from `first` on.
+    pub(crate) fn begin_ordering(&mut self, first: Option<FileId>) -> Ordering {
+        Ordering {
+            arranging: self.graph.begin_arranging(First::Dependencies),
+            next: first,
+        }
+    }
+
+    /// Goes on with an order for a stretch; `behind` gives the file behind one. True if it
+    /// is made.
+    pub(crate) fn go_on_ordering(
+        &mut self,
+        ordering: &mut Ordering,
+        behind: impl Fn(&Self, FileId) -> Option<FileId>,
+    ) -> bool {
+        let mut budget = Budget::of_a_stretch();
+        while let Some(id) = ordering.next {
+            if !budget.has_room_for(0) {
+                return false;
+            }
+            self.graph.take_in(&mut ordering.arranging, id);
+            ordering.next = behind(self, id);
+        }
+        self.graph.arrange_on(&mut ordering.arranging, &mut budget)
     }
 
     /// A page that the records no longer need; for the caller to drop.

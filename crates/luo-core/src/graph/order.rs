@@ -33,6 +33,52 @@ impl Order {
     };
 }
 
+/// An order that is being made a stretch at a time. Nobody else arranges or removes files of
+/// it meanwhile, and between these no dependency comes or goes.
+pub(crate) struct Arranging {
+    back: Along,
+    forth: Along,
+    set: u64,
+    given: Order,
+    /// Whether it is known of all that were given how many have to come before them.
+    counted: bool,
+    /// The file whose turn it is, of those that were given.
+    turn: Option<FileId>,
+    /// A file that has its place, and has not released those that wait for it yet.
+    placed: Option<FileId>,
+    order: Order,
+}
+
+impl Arranging {
+    /// The order, once it is made.
+    pub(crate) const fn order(&self) -> Order {
+        self.order
+    }
+}
+
+/// What a stretch may still look at: files, and what they need or what needs them.
+pub(crate) struct Budget(usize);
+
+impl Budget {
+    /// A file and what needs it, or what it needs, are to be looked at. The first is, however
+    /// many there are: see [`super::MAX_DEPENDENCIES_PER_FILE`].
+    pub(crate) fn has_room_for(&mut self, others: usize) -> bool {
+        let room = self.0 > 0;
+        self.0 = self.0.saturating_sub(others.saturating_add(1));
+        room
+    }
+
+    /// Files and their neighbours that a call looks at before it gives up the engine's lock
+    /// for a moment.
+    pub(crate) const fn of_a_stretch() -> Self {
+        Self(128)
+    }
+
+    const fn without_end() -> Self {
+        Self(usize::MAX)
+    }
+}
+
 impl Nodes {
     /// Appends a node to an order.
     fn append(&mut self, order: &mut Order, id: FileId) {
@@ -84,54 +130,94 @@ impl Graph {
     ///
     /// Orders of disjoint sets of files may exist at once.
     pub(crate) fn arrange(&mut self, files: impl Iterator<Item = FileId>, first: First) -> Order {
+        let mut arranging = self.begin_arranging(first);
+        for id in files {
+            self.take_in(&mut arranging, id);
+        }
+        self.arrange_on(&mut arranging, &mut Budget::without_end());
+        arranging.order
+    }
+
+    /// Begins an order as [`Self::arrange`] makes one, for files that are to be taken in.
+    pub(crate) fn begin_arranging(&mut self, first: First) -> Arranging {
         let (back, forth) = match first {
             First::Dependencies => (Along::Needs, Along::NeededBy),
             First::Dependents => (Along::NeededBy, Along::Needs),
         };
-        let set = self.new_mark();
-        let given = self.gather(files, set);
-        let mut next = given.first;
-        while let Some(id) = next {
-            self.count_waits(id, back);
-            next = self.next_in_order(id);
+        Arranging {
+            back,
+            forth,
+            set: self.new_mark(),
+            given: Order::EMPTY,
+            counted: false,
+            turn: None,
+            placed: None,
+            order: Order::EMPTY,
         }
-        let mut order = Order::EMPTY;
-        let mut next = given.first;
-        while let Some(id) = next {
-            let Some(node) = self.nodes.get_mut(id) else {
+    }
+
+    /// Takes a file into the set, linked as given.
+    pub(crate) fn take_in(&mut self, arranging: &mut Arranging, id: FileId) {
+        match self.nodes.get_mut(id) {
+            Some(node) if node.place.set != arranging.set => {
+                node.place.set = arranging.set;
+                node.place.waits = 0;
+                node.place.passed = false;
+                self.nodes.append(&mut arranging.given, id);
+                arranging.turn = arranging.given.first;
+            }
+            _ => {}
+        }
+    }
+
+    /// Goes on with an order that has all its files, for a stretch. True if it is made.
+    pub(crate) fn arrange_on(&mut self, arranging: &mut Arranging, budget: &mut Budget) -> bool {
+        while !arranging.counted {
+            let Some(id) = arranging.turn else {
+                arranging.turn = arranging.given.first;
+                arranging.counted = true;
                 break;
             };
-            next = node.place.next;
+            if !budget.has_room_for(self.count(id, arranging.back)) {
+                return false;
+            }
+            self.count_waits(id, arranging.back);
+            arranging.turn = self.next_in_order(id);
+        }
+        loop {
+            // The order is its own queue: what a file releases is appended.
+            if let Some(id) = arranging.placed {
+                if !budget.has_room_for(self.count(id, arranging.forth)) {
+                    return false;
+                }
+                self.release(id, arranging.forth, &mut arranging.order);
+                arranging.placed = self.next_in_order(id);
+                continue;
+            }
+            let Some(id) = arranging.turn else {
+                return true;
+            };
+            if !budget.has_room_for(0) {
+                return false;
+            }
+            let Some(node) = self.nodes.get_mut(id) else {
+                return true;
+            };
+            arranging.turn = node.place.next;
             if node.place.waits > 0 {
                 node.place.passed = true;
                 continue;
             }
-            // The order is its own queue: what a file releases is appended.
-            self.nodes.append(&mut order, id);
-            let mut placed = Some(id);
-            while let Some(id) = placed {
-                self.release(id, forth, &mut order);
-                placed = self.next_in_order(id);
-            }
+            self.nodes.append(&mut arranging.order, id);
+            arranging.placed = Some(id);
         }
-        order
     }
 
-    /// Makes the files a set, linked as given.
-    fn gather(&mut self, files: impl Iterator<Item = FileId>, set: u64) -> Order {
-        let mut given = Order::EMPTY;
-        for id in files {
-            match self.nodes.get_mut(id) {
-                Some(node) if node.place.set != set => {
-                    node.place.set = set;
-                    node.place.waits = 0;
-                    node.place.passed = false;
-                    self.nodes.append(&mut given, id);
-                }
-                _ => {}
-            }
+    fn count(&self, id: FileId, along: Along) -> usize {
+        match along {
+            Along::Needs => self.dependency_count(id),
+            Along::NeededBy => self.dependent_count(id),
         }
-        given
     }
 
     /// Counts the files of the set that have to come before one of them.

@@ -5,11 +5,12 @@ use super::node::{Along, Visit};
 use super::Graph;
 use crate::error::Error;
 use crate::id::FileId;
-use crate::mem::{OutOfMemory, Vec};
+use crate::mem::Vec;
 
-/// Steps that a search for a cycle takes at most, along an edge or back each. It ends
+/// Steps that a walk takes at most, along an edge or back each. The search for a cycle ends
 /// when either side of the new edge has been seen, so only an edge between two parts of
-/// the graph that both have thousands of edges can take so many.
+/// the graph that both have thousands of edges can take so many; and a file that needs
+/// thousands of others has to be restored after some of those.
 pub const MAX_SEARCH: usize = 65_536;
 
 /// A walk in depth along the edges. It enters each node once.
@@ -109,15 +110,18 @@ impl Graph {
     /// A file and all that it needs, directly or not: dependencies first, the
     /// file last. Missing ones are left out, and so are those that are `done` and
     /// what only those need. O(these files and their dependencies).
+    ///
+    /// # Errors
+    /// [`Error::TooDense`] if it takes more than [`MAX_SEARCH`] steps; [`Error::NoMemory`].
     pub(crate) fn closure(
         &mut self,
         id: FileId,
         done: impl Fn(FileId) -> bool,
-    ) -> Result<Vec<FileId>, OutOfMemory> {
+    ) -> Result<Vec<FileId>, Error> {
         let mark = self.new_mark();
         let mut walk = self.walk(id, Along::Needs, mark, None);
         let mut closure = Vec::new();
-        loop {
+        for _ in 0..MAX_SEARCH {
             // One that is done is left at once: nothing below it is wanted.
             let top = walk.top.filter(|&top| top != id && done(top));
             if let Some(node) = top.and_then(|top| self.nodes.get_mut(top)) {
@@ -130,5 +134,6 @@ impl Graph {
                 Step::Met | Step::Done => return Ok(closure),
             }
         }
+        Err(Error::TooDense)
     }
 }

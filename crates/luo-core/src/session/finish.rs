@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Letting go of the files of an incoming session.
 
-use crate::engine::{Backwards, Engine};
+use crate::engine::{arrange_session, Backwards, Engine};
 use crate::error::Error;
+use crate::graph::Budget;
 use crate::host::{FileCallbacks, Host, Incoming};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
@@ -22,6 +23,12 @@ pub(crate) fn finish_begun<H: Lock>(
     // First all are asked, then all are finished: the session as a whole.
     loop {
         finishing = match finishing {
+            Finishing::ToLook(from) => host.now(|engine| engine.look_from(session, Some(from)))?,
+            Finishing::ToAsk(from) => host.now(|engine| engine.ask_from(session, Some(from))),
+            Finishing::ToArrange => {
+                let last = arrange_session(host, session);
+                host.now(|engine| engine.begin_letting_go(last, Backwards::InOrder))
+            }
             Finishing::Asked(id, taken) => {
                 let agreed = taken.arrived.handler.can_finish(host, &taken.view());
                 host.now(|engine| engine.answered(session, id, taken, agreed))?
@@ -43,6 +50,12 @@ pub(crate) fn finish_begun<H: Lock>(
 
 /// How far the finishing of a session is, with a file in the hands of who does it.
 pub(crate) enum Finishing<H: Host> {
+    /// Whether others need files of the session is to be looked at from this one on.
+    ToLook(FileId),
+    /// The handlers of files are to be asked from this one on.
+    ToAsk(FileId),
+    /// All have agreed, and the files need each other: they are to be put in order.
+    ToArrange,
     /// The handler of a file is to be asked.
     Asked(FileId, Taken<H>),
     /// All have agreed: the handler of a file is to let go, and then that of the file before
@@ -127,21 +140,45 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`Error::Needed`].
     pub(crate) fn begin_finish(&mut self, session: SessionId) -> Result<Finishing<H>, Error> {
-        self.needed_elsewhere(session)?;
+        let first = self.first_file(session);
+        if self.graph.edge_count() == 0 {
+            return Ok(self.ask_from(session, first));
+        }
+        self.look_from(session, first)
+    }
+
+    /// Looks for a stretch whether others need files of the session, from one on, and asks
+    /// if there is none left. Nothing that arrived comes to need anything any more.
+    fn look_from(
+        &mut self,
+        session: SessionId,
+        from: Option<FileId>,
+    ) -> Result<Finishing<H>, Error> {
+        if let Some(from) = from {
+            if let Some(behind) = self.needed_elsewhere(session, from)? {
+                return Ok(Finishing::ToLook(behind));
+            }
+        }
         Ok(self.ask_from(session, self.first_file(session)))
     }
 
     /// Asks for a file of a session, or for those behind it if it was lost. When there are
     /// no more, all have agreed.
     fn ask_from(&mut self, session: SessionId, mut next: Option<FileId>) -> Finishing<H> {
+        let mut budget = Budget::of_a_stretch();
         while let Some(id) = next {
             if let Some(taken) = self.take_arrived(id) {
                 return Finishing::Asked(id, taken);
             }
+            if !budget.has_room_for(0) {
+                return Finishing::ToAsk(id);
+            }
             next = self.next_file(id);
         }
-        let (last, way) = self.backwards(session);
-        self.begin_letting_go(last, way)
+        match self.last_if_listed(session) {
+            Some((last, way)) => self.begin_letting_go(last, way),
+            None => Finishing::ToArrange,
+        }
     }
 
     /// A handler has answered.
@@ -170,25 +207,46 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether a file of another session needs one of this session.
-    pub(crate) fn needed_elsewhere(&self, session: SessionId) -> Result<(), Error> {
-        if self.graph.edge_count() == 0 {
-            return Ok(());
-        }
-        let mut next = self.first_file(session);
+    /// Whether a file of another session needs one of a stretch of this session's, which
+    /// begins at `first`; gives the one behind it.
+    ///
+    /// # Errors
+    /// [`Error::Needed`].
+    pub(crate) fn needed_elsewhere(
+        &self,
+        session: SessionId,
+        first: FileId,
+    ) -> Result<Option<FileId>, Error> {
+        let mut next = Some(first);
+        let mut budget = Budget::of_a_stretch();
         while let Some((id, file)) = next.and_then(|id| Some((id, self.files.get(id)?))) {
-            let elsewhere = |by: &FileId| {
-                let by = self.files.get(*by);
-                by.is_some_and(|by| by.session != session)
-            };
-            if let Some(by) = self.graph.dependents(id).find(elsewhere) {
+            if !budget.has_room_for(self.graph.dependent_count(id)) {
+                return Ok(Some(id));
+            }
+            if let Some(by) = self.who_needs(session, id) {
                 let token = file.token;
                 let by = self.file_name(by).ok_or(Error::Inconsistent)?;
                 return Err(Error::Needed { token, by });
             }
             next = file.links.next;
         }
-        Ok(())
+        Ok(None)
+    }
+
+    /// A file of another session that needs a file of this one.
+    fn who_needs(&self, session: SessionId, id: FileId) -> Option<FileId> {
+        let elsewhere = |by: &FileId| {
+            let by = self.files.get(*by);
+            by.is_some_and(|by| by.session != session)
+        };
+        self.graph.dependents(id).find(elsewhere)
+    }
+
+    /// Whether nobody elsewhere needs the file of a session any more that has kept it from
+    /// being finished.
+    pub(crate) fn is_free_now(&self, session: SessionId, token: u64) -> bool {
+        let file = self.find_file(session, token);
+        file.and_then(|id| self.who_needs(session, id)).is_none()
     }
 
     /// Takes an incoming file's insides out, so that callbacks can have them

@@ -5,7 +5,7 @@ use core::task::{ready, Poll};
 
 use luo_abi::errno::Errno;
 
-use crate::engine::Engine;
+use crate::engine::{backwards_in, Engine};
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
 use crate::host::{Access, FileCallbacks, Frozen, Host, Preserved};
@@ -199,7 +199,7 @@ pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Res
 /// Undoes all files of an outgoing session that the caller has locked: those
 /// that need others before what they need, else the last first.
 pub(crate) fn unpreserve_all<H: Lock>(host: &H, session: SessionId) {
-    let (mut next, way) = host.now(|engine| engine.backwards(session));
+    let (mut next, way) = backwards_in(host, session);
     while let Some(id) = next {
         next = host.now(|engine| engine.before(id, way));
         remove_preserved(host, Within::Call, session, id);

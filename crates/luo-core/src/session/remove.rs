@@ -22,9 +22,7 @@ pub(crate) fn end_incoming<H: Lock>(
         Within::Call.step(host, |engine| {
             engine.unlock_session(id, State::CLOSED_PENDING);
             // What needed it may have been finished since; who did so has passed this one by.
-            let is_free =
-                matches!(why, Error::Needed { .. }) && engine.needed_elsewhere(id).is_ok();
-            if is_free {
+            if matches!(why, Error::Needed { token, .. } if engine.is_free_now(id, token)) {
                 engine.want_retry(id);
             }
         });

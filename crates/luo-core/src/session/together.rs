@@ -6,13 +6,15 @@
 //! files; one at a time, neither could ever be finished. So those that are closed
 //! and wait are tried as a group: whoever is needed from outside leaves it, and
 //! whoever has a handler that does not let go, and then whatever those need; what
-//! is left is finished file by file. All of it is O(files and dependencies).
+//! is left is finished file by file. All of it is O(files and dependencies), in stretches
+//! between which the engine's lock is given up: files that arrived come to need nothing any
+//! more, and nobody else touches those of the group.
 //! There may be several groups at once, of different owners.
 
 use core::task::{ready, Poll};
 
-use crate::engine::{files_along, Engine};
-use crate::graph::{First, Order, Target};
+use crate::engine::{Backwards, Engine};
+use crate::graph::{Budget, Target};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
@@ -20,8 +22,7 @@ use crate::mem::{OutOfMemory, Vec};
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
 use crate::session::scope::Scope;
-use crate::session::{Direction, Session, State};
-use crate::walk::backwards;
+use crate::session::{Session, State};
 use crate::within::Within;
 
 /// Finishes, of the sessions of a scope that were closed while they could not be, those
@@ -33,13 +34,11 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
     // Nobody else touches them now; whoever leaves the group can be had again.
     if exclude_who_cannot(host, group).is_ok() {
         // From the end: dependents first, and else the last first.
-        backwards(
-            host,
-            |engine| engine.arrange_together(group),
-            |id| {
-                finish_file(host, Within::Call, id);
-            },
-        );
+        let mut next = arrange_together(host, group);
+        while let Some(id) = next {
+            next = host.now(|engine| engine.before(id, Backwards::InOrder));
+            finish_file(host, Within::Call, id);
+        }
         let mut session = host.now(|engine| engine.next_together(group, None));
         while let Some(id) = session {
             session = host.now(|engine| engine.next_together(group, Some(id)));
@@ -57,15 +56,67 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
 }
 
 fn exclude_who_cannot<H: Lock>(host: &H, group: Group) -> Result<(), OutOfMemory> {
-    Within::Call.step(host, |engine| engine.exclude_needed(group))?;
+    each_together(host, group, |id| is_needed_outside(host, group, id))?;
+    each_together(host, group, |id| !all_let_go(host, group, id))
+}
+
+/// Excludes those sessions of the group for which `leaves` holds.
+fn each_together<H: Lock>(
+    host: &H,
+    group: Group,
+    leaves: impl Fn(SessionId) -> bool,
+) -> Result<(), OutOfMemory> {
     let mut session = host.now(|engine| engine.next_together(group, None));
     while let Some(id) = session {
-        session = host.now(|engine| engine.next_together(group, Some(id)));
-        if !all_let_go(host, group, id) {
-            Within::Call.step(host, |engine| engine.exclude(group, id))?;
+        if leaves(id) {
+            exclude(host, group, id)?;
         }
+        session = host.now(|engine| {
+            // One that has left may be gone by now, or finished: then from the beginning.
+            let there = engine.sessions.get(id).filter(|s| !s.is_finished());
+            engine.next_together(group, there.map(|_| id))
+        });
     }
     Ok(())
+}
+
+/// Whether files of a session in the group are needed from outside.
+fn is_needed_outside<H: Lock>(host: &H, group: Group, session: SessionId) -> bool {
+    let mut next = host.now(|engine| engine.first_together(group, session));
+    while let Some(first) = next {
+        match host.now(|engine| engine.needed_outside(group, first)) {
+            Some(behind) => next = behind,
+            None => return true,
+        }
+    }
+    false
+}
+
+/// A session leaves the group, and with it all that it needs, directly or not.
+fn exclude<H: Lock>(host: &H, group: Group, session: SessionId) -> Result<(), OutOfMemory> {
+    let mut leaving = Vec::new();
+    leaving.push(session)?;
+    while let Some(id) = leaving.pop() {
+        // It may have been put there twice.
+        let mut next = host.now(|engine| engine.first_together(group, id));
+        while let Some(first) = next {
+            next = host.now(|engine| engine.note_needed(group, first, &mut leaving))?;
+        }
+        // Last: nobody else has touched its files until now.
+        Within::Call.step(host, |engine| engine.leave_together(group, id));
+    }
+    Ok(())
+}
+
+/// Puts the files of the group in order; gives the last.
+fn arrange_together<H: Lock>(host: &H, group: Group) -> Option<FileId> {
+    let mut ordering = host.now(|engine| {
+        let first = engine.first_from(group, engine.next_together(group, None));
+        engine.begin_ordering(first)
+    });
+    let behind = |engine: &Engine<H>, id| engine.behind_together(group, id);
+    while !host.now(|engine| engine.go_on_ordering(&mut ordering, behind)) {}
+    ordering.last()
 }
 
 /// Asks the handlers of all files of a session that is in the group.
@@ -151,28 +202,22 @@ impl<H: Host> Engine<H> {
         self.unlock_session(id, State::CLOSED_PENDING);
     }
 
-    /// Sessions whose files are needed from outside leave the group.
-    fn exclude_needed(&mut self, group: Group) -> Result<(), OutOfMemory> {
-        let mut next = self.next_together(group, None);
+    /// Looks from a file on whether files of its session are needed from outside the group:
+    /// the file behind the stretch that is not, or `None` if one is.
+    fn needed_outside(&self, group: Group, first: FileId) -> Option<Option<FileId>> {
+        let mut next = Some(first);
+        let mut budget = Budget::of_a_stretch();
         while let Some(id) = next {
-            next = self.next_together(group, Some(id));
-            if self.is_needed_outside(group, id) {
-                self.exclude(group, id)?;
+            if !budget.has_room_for(self.graph.dependent_count(id)) {
+                break;
             }
-        }
-        Ok(())
-    }
-
-    fn is_needed_outside(&self, group: Group, session: SessionId) -> bool {
-        let mut next = self.first_together(group, session);
-        while let Some(id) = next {
             let mut dependents = self.graph.dependents(id);
             if dependents.any(|by| !self.in_group(group, by)) {
-                return true;
+                return None;
             }
             next = self.files.get(id).and_then(|file| file.links.next);
         }
-        false
+        Some(next)
     }
 
     fn in_group(&self, group: Group, file: FileId) -> bool {
@@ -181,28 +226,38 @@ impl<H: Host> Engine<H> {
         session.is_some_and(|session| group.has(session))
     }
 
-    /// A session leaves the group, and with it all that it needs, directly or not.
-    fn exclude(&mut self, group: Group, session: SessionId) -> Result<(), OutOfMemory> {
-        let mut leaving = Vec::new();
-        leaving.push(session)?;
-        while let Some(id) = leaving.pop() {
-            // It may have been put there twice.
-            let mut next = self.first_together(group, id);
-            if self.sessions.get(id).is_some_and(|of| group.has(of)) {
-                self.leave(id);
+    /// Notes from a file on the sessions of the group whose files those of its session need;
+    /// gives the file behind the stretch.
+    fn note_needed(
+        &self,
+        group: Group,
+        first: FileId,
+        leaving: &mut Vec<SessionId>,
+    ) -> Result<Option<FileId>, OutOfMemory> {
+        let own = self.files.get(first).map(|file| file.session);
+        let mut next = Some(first);
+        let mut budget = Budget::of_a_stretch();
+        while let Some(id) = next {
+            if !budget.has_room_for(self.graph.dependency_count(id)) {
+                break;
             }
-            while let Some(file) = next {
-                let targets = self.graph.dependencies(file).map(|(_, target)| target);
-                for target in targets {
-                    let Target::File(on) = target else { continue };
-                    if let (true, Some(on)) = (self.in_group(group, on), self.files.get(on)) {
-                        leaving.push(on.session)?;
-                    }
+            for (_, target) in self.graph.dependencies(id) {
+                let Target::File(on) = target else { continue };
+                let of = self.files.get(on).map(|file| file.session);
+                if let Some(of) = of.filter(|_| of != own && self.in_group(group, on)) {
+                    leaving.push(of)?;
                 }
-                next = self.files.get(file).and_then(|file| file.links.next);
             }
+            next = self.files.get(id).and_then(|file| file.links.next);
         }
-        Ok(())
+        Ok(next)
+    }
+
+    /// A session leaves the group, if it is in it.
+    fn leave_together(&mut self, group: Group, id: SessionId) {
+        if self.sessions.get(id).is_some_and(|of| group.has(of)) {
+            self.leave(id);
+        }
     }
 
     /// The first file of a session that is in the group.
@@ -216,16 +271,21 @@ impl<H: Host> Engine<H> {
         self.next_within(group.scope, after, |session| group.has(session))
     }
 
-    fn arrange_together(&mut self, group: Group) -> Order {
-        let by = group.scope.actor();
-        let first = self.first_for(by, Direction::Incoming);
-        let all = files_along(
-            &self.sessions,
-            &self.files,
-            first,
-            move |session| Self::behind(by, session),
-            move |session| group.has(session),
-        );
-        self.graph.arrange(all, First::Dependencies)
+    /// The first file of the first session from one on in the group that has any.
+    fn first_from(&self, group: Group, mut session: Option<SessionId>) -> Option<FileId> {
+        while let Some(id) = session {
+            if let Some(file) = self.first_together(group, id) {
+                return Some(file);
+            }
+            session = self.next_together(group, Some(id));
+        }
+        None
+    }
+
+    /// The file behind one of the group.
+    fn behind_together(&self, group: Group, id: FileId) -> Option<FileId> {
+        let file = self.files.get(id)?;
+        let next = || self.first_from(group, self.next_together(group, Some(file.session)));
+        file.links.next.or_else(next)
     }
 }

@@ -283,7 +283,7 @@ impl<H: Host> Engine<H> {
             let name = session.name;
             let superseded = self.find_session(Direction::Outgoing, &name).is_some();
             let closed = session.state == State::CLOSED_PENDING;
-            let needed = closed && self.needed_elsewhere(id).is_err();
+            let needed = closed && self.is_needed_elsewhere(id);
             let session = self.sessions.get_mut(id);
             if let Some(incoming) = session.and_then(Session::incoming_mut) {
                 // It may have been in the way of an earlier attempt only.
@@ -292,6 +292,17 @@ impl<H: Host> Engine<H> {
                 incoming.needed = needed;
             }
         }
+    }
+
+    fn is_needed_elsewhere(&self, id: SessionId) -> bool {
+        let mut next = self.sessions.get(id).and_then(|s| s.files.first);
+        while let Some(first) = next.filter(|_| self.graph.edge_count() > 0) {
+            match self.needed_elsewhere(id, first) {
+                Ok(behind) => next = behind,
+                Err(_) => return true,
+            }
+        }
+        false
     }
 
     /// A file that an earlier reboot has lost is so in the next kernel, too. True if it

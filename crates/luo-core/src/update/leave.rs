@@ -174,13 +174,11 @@ impl<H: Host> Engine<H> {
     }
 
     /// A session that was closed is needed by another. If that one was closed as
-    /// well, the two may have to be finished together; if it has been finished
-    /// since, nobody else knows that this one waits.
+    /// well, the two may have to be finished together.
     fn look_for_retry(&mut self, id: SessionId, other: &SessionName) {
         let other = self.find_session(Direction::Incoming, other);
         let other = other.and_then(|id| self.sessions.get(id));
-        let is_closed = other.is_some_and(|other| other.state == State::CLOSED_PENDING);
-        if is_closed || self.needed_elsewhere(id).is_ok() {
+        if other.is_some_and(|other| other.state == State::CLOSED_PENDING) {
             self.want_retry(id);
         }
     }
