@@ -138,8 +138,9 @@ impl Graph {
     }
 
     /// A file goes: what it needs is forgotten, and those who need it miss it
-    /// from now on, under the name `gone`. Needs no memory and O(its edges).
-    pub(crate) fn remove_node(&mut self, id: FileId, gone: FileName) {
+    /// from now on, under the name `gone`, which may be absent if there are none. Needs no
+    /// memory and O(its edges).
+    pub(crate) fn remove_node(&mut self, id: FileId, gone: Option<FileName>) {
         let Some(node) = self.nodes.get(id) else {
             return;
         };
@@ -156,7 +157,9 @@ impl Graph {
                 break;
             };
             dependent = edge.needed_by.next;
-            self.lose_target(at, gone);
+            if let Some(gone) = gone {
+                self.lose_target(at, gone);
+            }
         }
         self.nodes.leave_order(id);
         // The slot is there, so nothing is asked for.
@@ -180,7 +183,7 @@ impl Graph {
             return;
         };
         if let Target::File(on) = edge.target {
-            self.index.remove(self.key(edge.from, on), id.slot);
+            self.index.remove(id.slot);
             if let Some(node) = self.nodes.get_mut(on) {
                 node.dependents.unlink(&mut self.edges, id);
             }

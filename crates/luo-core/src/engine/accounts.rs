@@ -65,11 +65,10 @@ impl<H: Host> Engine<H> {
 
     /// Forgets a user who has nothing any more.
     fn trim_account(&mut self, id: AccountId) {
-        let account = self.accounts.get(id).filter(|account| account.is_empty());
-        let Some(user) = account.map(|account| account.user) else {
+        if !self.accounts.get(id).is_some_and(Account::is_empty) {
             return;
-        };
-        self.users.remove(self.user_hash(user), id.slot);
+        }
+        self.users.remove(id.slot);
         self.accounts.remove(id);
         if let Some(segment) = self.accounts.take_gone() {
             self.users.give_back(segment);

@@ -143,8 +143,10 @@ impl<H: Host> Engine<H> {
     /// Takes a file out of everything that knows it. What it held is the
     /// caller's to drop, without the lock.
     pub(crate) fn remove_file(&mut self, id: FileId) -> Option<File<H>> {
-        let (session, token) = self.files.get(id).map(|file| (file.session, file.token))?;
-        let name = self.file_name(id)?;
+        let session = self.files.get(id).map(|file| file.session)?;
+        // Those who need it will miss it under its name.
+        let needed = self.graph.dependent_count(id) > 0;
+        let name = if needed { self.file_name(id) } else { None };
         let (owner, direction) = self.kind_of(session)?;
         self.unindex_object(id);
         if direction == Direction::Incoming && self.closed_pending > 0 {
@@ -166,11 +168,9 @@ impl<H: Host> Engine<H> {
             }
             (Direction::Incoming, _) => {}
         }
-        let hash = self.token_hash(session, token);
-        self.tokens.remove(hash, id.slot);
+        self.tokens.remove(id.slot);
         if owner == Owner::Device {
-            let hash = self.device_token_hash(token);
-            self.device_tokens.remove(hash, id.slot);
+            self.device_tokens.remove(id.slot);
         }
         if let Some(session) = self.sessions.get_mut(session) {
             session.files.unlink(&mut self.files, id);
@@ -225,9 +225,10 @@ impl<H: Host> Engine<H> {
     }
 
     pub(crate) fn unindex_object(&mut self, id: FileId) {
-        if let Some(object) = self.files.get_mut(id).and_then(|file| file.object.take()) {
-            let hash = self.object_hash(object);
-            self.objects.remove(hash, id.slot);
+        if let Some(file) = self.files.get_mut(id) {
+            if file.object.take().is_some() {
+                self.objects.remove(id.slot);
+            }
         }
     }
 

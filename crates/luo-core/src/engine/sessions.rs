@@ -86,7 +86,7 @@ impl<H: Host> Engine<H> {
 
     /// Takes a session out that has no files left.
     pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
-        let (name, direction) = self.session_info(id)?;
+        let direction = self.sessions.get(id).map(Session::direction)?;
         // No longer counted as waiting to be finished, whatever it was.
         self.set_state(id, State::Locked);
         self.update.waits.wake(Topic::Session(id));
@@ -94,8 +94,7 @@ impl<H: Host> Engine<H> {
         if direction == Direction::Outgoing && has_record {
             self.records = self.records.saturating_sub(1);
         }
-        let hash = self.name_hash(direction, &name);
-        self.names.remove(hash, id.slot);
+        self.names.remove(id.slot);
         let is_finished = self.sessions.get(id).is_some_and(Session::is_finished);
         let list = match (direction, is_finished) {
             (Direction::Outgoing, _) => &mut self.outgoing,

@@ -189,7 +189,7 @@ impl Pair {
             let gone = gone(at as u64);
             self.model.remove(id, gone);
             fault::fail_after(0);
-            self.graph.remove_node(id, gone);
+            self.graph.remove_node(id, Some(gone));
             assert!(fault::disarm(), "removing asks for no memory");
             self.slab.remove(id);
         } else {
@@ -307,7 +307,7 @@ proptest! {
         if let [_, mid, _, ..] = one[..] {
             let mut left = listed(&pair.graph, order);
             if order.first != Some(mid) && order.last != Some(mid) {
-                pair.graph.remove_node(mid, gone(0));
+                pair.graph.remove_node(mid, Some(gone(0)));
                 left.retain(|id| *id != mid);
                 let len = order.len - 1;
                 prop_assert_eq!(listed(&pair.graph, Order { len, ..order }), left);
@@ -351,7 +351,7 @@ fn a_missing_dependency_keeps_its_place_and_its_name() {
         graph.declare(a, on).unwrap();
     }
     let edge = graph.dependencies(a).nth(1).unwrap().0;
-    graph.remove_node(c, gone(3));
+    graph.remove_node(c, Some(gone(3)));
     let expected = [Target::File(b), Target::Gone(gone(3)), Target::File(d)];
     assert!(graph.dependencies(a).map(|(_, target)| target).eq(expected));
     assert_eq!(graph.closure(a, |_| false).unwrap()[..], [b, d, a]);
@@ -373,7 +373,7 @@ fn a_missing_dependency_keeps_its_place_and_its_name() {
     assert!(graph.dependencies_after(a, edge).is_some());
     assert!(graph.withdraw(a, &Target::Gone(gone(3))));
     assert!(graph.dependencies_after(a, edge).is_none());
-    graph.remove_node(a, gone(1));
+    graph.remove_node(a, Some(gone(1)));
     assert_eq!(graph.edge_count(), 0);
 }
 
@@ -417,7 +417,7 @@ fn what_goes_makes_room() {
         graph.declare(files[0], files[1]).unwrap();
         assert!(graph.withdraw(files[0], &Target::File(files[1])));
         graph.declare(files[0], files[1]).unwrap();
-        graph.remove_node(files[1], gone(1));
+        graph.remove_node(files[1], Some(gone(1)));
         assert!(graph.withdraw(files[0], &Target::Gone(gone(1))));
         graph.add_node(files[1]).unwrap();
     }
@@ -457,7 +457,7 @@ fn a_name_of_the_device_is_its_token() {
         ..gone(7)
     };
     graph.declare(files[0], files[1]).unwrap();
-    graph.remove_node(files[1], on_device("one"));
+    graph.remove_node(files[1], Some(on_device("one")));
     assert!(!graph.withdraw(files[0], &Target::Gone(gone(7))));
     assert!(graph.withdraw(files[0], &Target::Gone(on_device("other"))));
 }
@@ -467,7 +467,7 @@ fn of_two_that_are_missing_under_one_name_the_first_is_taken_back() {
     let (mut graph, files) = files(3);
     for &on in &files[1..] {
         graph.declare(files[0], on).unwrap();
-        graph.remove_node(on, gone(7));
+        graph.remove_node(on, Some(gone(7)));
     }
     let edges: Vec<_> = graph.dependencies(files[0]).collect();
     assert!(graph.withdraw(files[0], &Target::Gone(gone(7))));
@@ -511,7 +511,7 @@ mod cost {
         });
         is_linear(&mut graph, |graph| {
             for (&file, token) in files.iter().zip(0..) {
-                graph.remove_node(file, gone(token));
+                graph.remove_node(file, Some(gone(token)));
             }
         });
         assert_eq!(graph.edge_count(), 0);
@@ -616,7 +616,7 @@ mod cost {
             };
             assert_eq!(graph.declare(from, on), Err(Error::TooManyDependencies));
             let removed = visits(&mut graph, |graph| {
-                graph.remove_node(*hub, gone(0));
+                graph.remove_node(*hub, Some(gone(0)));
             });
             assert!(
                 removed <= EACH * MAX_DEPENDENCIES_PER_FILE,
