@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use luo_preflight::abi::Abi;
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
-use luo_preflight::{image, report, target};
+use luo_preflight::{image, initrd, report, target};
 
 /// The formats that this project's orchestrator hands over.
 const ABI: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
@@ -23,11 +23,8 @@ fn main() -> io::Result<ExitCode> {
         return Ok(ExitCode::from(2));
     };
     let initrd = arguments.next();
-    let initrd_bytes = match &initrd {
-        Some(path) => std::fs::metadata(path).map(|file| file.len()),
-        None => Ok(0),
-    };
-    let initrd_bytes = initrd_bytes.map_err(|why| why.to_string());
+    let paths: Vec<&Path> = initrd.as_deref().map(Path::new).into_iter().collect();
+    let initrd = initrd::read(&paths, &initrd::Stop::default());
     let running = System::default().running();
     let command_line = arguments.next();
     let command_line = command_line.or(running.command_line.clone().ok());
@@ -42,7 +39,7 @@ fn main() -> io::Result<ExitCode> {
         abi: &abi,
         handlers: None,
         image: image.as_ref(),
-        initrd_bytes: initrd_bytes.as_ref().copied().map_err(String::as_str),
+        initrd: initrd.as_ref().map(Option::as_ref),
         command_line: command_line.as_deref().unwrap_or_default(),
         missing: &System::default().missing(command_line.as_deref().unwrap_or_default()),
         files: &[],

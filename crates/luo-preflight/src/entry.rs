@@ -27,9 +27,14 @@ const BOOTS: [&str; 3] = ["boot", "efi", "boot/efi"];
 /// Where a kernel without an entry is, and its initrd.
 const FIXED: [(&str, &str); 1] = [("boot/vmlinuz", "boot/initrd.img")];
 
-/// The variable of systemd-boot that names the entry that was chosen as the default.
+/// The variable of systemd-boot that names the entry that was chosen as the default, in the
+/// boot loader or by `bootctl set-default`.
 const CHOSEN: &str =
     "sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
+
+/// The one that names the entry that was started last.
+const LAST: &str =
+    "sys/firmware/efi/efivars/LoaderEntryLastBooted-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
 
 /// An entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -98,31 +103,52 @@ pub fn named(root: &Path, name: &str) -> Result<Entry, NoEntry> {
             there: there.collect(),
         });
     };
-    all.swap_remove(at).read(root, &Environment::read(root))
+    let found = all.swap_remove(at);
+    found.read(root, &Environment::read(root)).usable()
+}
+
+/// What the boot loader would start if nobody chose.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chosen {
+    /// Its entry.
+    pub entry: Entry,
+    /// What comes before it and cannot be taken, each with the reason.
+    pub passed_over: Vec<String>,
 }
 
 /// The entry that the boot loader would start if nobody chose one. Without entries the
 /// kernel at a fixed place.
 ///
 /// # Errors
-/// [`NoEntry`]
-pub fn default(root: &Path) -> Result<Entry, NoEntry> {
+/// [`NoEntry`]; one that is named as the default and cannot be used is replaced by no other.
+pub fn default(root: &Path) -> Result<Chosen, NoEntry> {
     let environment = Environment::read(root);
     let read = |found: Found| found.read(root, &environment);
-    let (good, bad): (Vec<_>, Vec<_>) = all(root).into_iter().map(read).partition(Result::is_ok);
-    let mut good: Vec<Entry> = good.into_iter().flatten().collect();
-    good.sort_by(order::compare);
-    let pattern = chosen(root)
-        .or_else(|| configured(root))
-        .or_else(|| environment.get("saved_entry").map(str::to_owned));
-    let position = pattern.and_then(|pattern| {
-        let pattern = WildMatch::new(order::bare(&pattern).0);
-        good.iter().position(|entry| pattern.matches(&entry.name))
-    });
-    if !good.is_empty() {
-        return Ok(good.swap_remove(position.unwrap_or(0)));
+    let mut all: Vec<Read> = all(root).into_iter().map(read).collect();
+    all.sort_by(|a, b| order::compare(&a.entry, &b.entry));
+    let mut passed_over = Vec::new();
+    if let Some(name) = default_name(root, &environment) {
+        let pattern = WildMatch::new(order::bare(&name).0);
+        let named = |read: &Read| pattern.matches(&read.entry.name);
+        if let Some(at) = all.iter().position(named) {
+            let entry = all.swap_remove(at).usable()?;
+            return Ok(Chosen { entry, passed_over });
+        }
+        passed_over.push(format!(
+            "the default entry {name:?} that the boot loader is told is not among its entries"
+        ));
     }
-    if let Some(Err(why)) = bad.into_iter().next() {
+    let mut unusable = None;
+    for read in all {
+        match read.usable() {
+            Ok(entry) => return Ok(Chosen { entry, passed_over }),
+            Err(why) => {
+                passed_over.push(why.to_string());
+                unusable.get_or_insert(why);
+            }
+        }
+    }
+    if let Some(why) = unusable {
         return Err(why);
     }
     let mut fixed = FIXED.iter().map(|(kernel, initrd)| {
@@ -134,9 +160,45 @@ pub fn default(root: &Path) -> Result<Entry, NoEntry> {
             ..Entry::default()
         }
     });
-    fixed
-        .find(|entry| entry.kernel.exists())
-        .ok_or(NoEntry::None)
+    let entry = fixed.find(|entry| entry.kernel.exists());
+    let entry = entry.ok_or(NoEntry::None)?;
+    Ok(Chosen { entry, passed_over })
+}
+
+/// The name of the default entry, or a pattern of names, if somebody has set it.
+fn default_name(root: &Path, environment: &Environment) -> Option<String> {
+    /// The one that was started last.
+    const SAVED: &str = "@saved";
+    /// The first one, by its number.
+    const FIRST: &str = "0";
+    let variable = |path| variable(&root.join(path));
+    let name = variable(CHOSEN)
+        .or_else(|| configured(root))
+        .or_else(|| environment.get("saved_entry").map(str::to_owned))?;
+    let name = match name.as_str() {
+        SAVED => variable(LAST)?,
+        _ => name,
+    };
+    Some(name).filter(|name| !name.is_empty() && name != FIRST)
+}
+
+/// An entry that was read.
+struct Read {
+    entry: Entry,
+    /// Why it cannot be used.
+    trouble: Option<String>,
+}
+
+impl Read {
+    fn usable(self) -> Result<Entry, NoEntry> {
+        match self.trouble {
+            None => Ok(self.entry),
+            Some(why) => Err(NoEntry::Unusable {
+                name: self.entry.name,
+                why,
+            }),
+        }
+    }
 }
 
 /// A file of an entry.
@@ -162,48 +224,52 @@ impl Found {
         order::bare(name.unwrap_or_default()).1
     }
 
-    fn read(self, root: &Path, environment: &Environment) -> Result<Entry, NoEntry> {
-        let (name, is_given_up) = (self.name().to_owned(), self.is_given_up());
-        let (boot, path) = match self {
+    fn read(self, root: &Path, environment: &Environment) -> Read {
+        let mut entry = Entry {
+            name: self.name().to_owned(),
+            is_given_up: self.is_given_up(),
+            ..Entry::default()
+        };
+        let trouble = match self {
             Self::Unified(kernel) => {
-                return Ok(Entry {
-                    name,
-                    kernel,
-                    is_given_up,
-                    ..Entry::default()
-                });
+                entry.kernel = kernel;
+                None
             }
-            Self::Text { boot, path } => (boot, path),
+            Self::Text { boot, path } => entry.fill(boot, &path, root, environment).err(),
         };
-        let unusable = |why: String| NoEntry::Unusable {
-            name: name.clone(),
-            why,
-        };
-        let text = small(&path).map_err(unusable)?;
-        let text = Text::parse(&text);
-        let kernel = text
-            .kernel
-            .ok_or_else(|| unusable("it names no kernel".to_owned()))?;
+        Read { entry, trouble }
+    }
+}
+
+impl Entry {
+    /// Takes in what the file of an entry says; its place in the order even where it cannot be
+    /// used.
+    fn fill(
+        &mut self,
+        boot: &str,
+        path: &Path,
+        root: &Path,
+        environment: &Environment,
+    ) -> Result<(), String> {
+        let text = Text::parse(&small(path)?);
+        self.sort_key = text.sort_key;
+        self.machine = text.machine;
+        self.version = text.version;
+        let kernel = text.kernel.ok_or("it names no kernel")?;
         // A path begins at the partition that the entry is on. Where that is the root's, it
         // is the root's path.
         let file = |path: &str| {
             let relative = path.trim_start_matches('/');
             let mut places = [root.join(boot).join(relative), root.join(relative)].into_iter();
             let found = places.find(|place| place.exists());
-            found.ok_or_else(|| unusable(format!("{path} is not there")))
+            found.ok_or_else(|| format!("{path} is not there"))
         };
+        self.kernel = file(&kernel)?;
         let initrds = text.initrds.iter();
         let initrds = initrds.flat_map(|line| environment.words(line));
-        Ok(Entry {
-            kernel: file(&kernel)?,
-            initrds: initrds.map(|path| file(&path)).collect::<Result<_, _>>()?,
-            command_line: text.options.map(|line| environment.expanded(&line)),
-            sort_key: text.sort_key,
-            machine: text.machine,
-            version: text.version,
-            name,
-            is_given_up,
-        })
+        self.initrds = initrds.map(|path| file(&path)).collect::<Result<_, _>>()?;
+        self.command_line = text.options.map(|line| environment.expanded(&line));
+        Ok(())
     }
 }
 
@@ -247,9 +313,9 @@ fn small(path: &Path) -> Result<String, String> {
     String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
 }
 
-/// The default that somebody has chosen in the boot loader, or by `bootctl set-default`.
-fn chosen(root: &Path) -> Option<String> {
-    let bytes = crate::system::read(&root.join(CHOSEN), MAX_SMALL_FILE).ok()?;
+/// A text that is a variable of the firmware.
+fn variable(path: &Path) -> Option<String> {
+    let bytes = crate::system::read(path, MAX_SMALL_FILE).ok()?;
     // Four bytes of attributes, and UTF-16 with a zero at the end.
     let words = bytes.get(4..)?.chunks_exact(2);
     let words = words.map(|word| u16::from_le_bytes([word[0], word[1]]));

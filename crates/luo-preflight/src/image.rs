@@ -59,6 +59,28 @@ pub struct Image {
     pub contents: Contents,
 }
 
+#[cfg(test)]
+impl Image {
+    /// One of which nothing is known but its configuration.
+    pub(crate) fn of_config(config: &str) -> Self {
+        Self {
+            format: Format::BzImage,
+            machine: None,
+            shells: Vec::new(),
+            wrapped: None,
+            packed: None,
+            file_bytes: 0,
+            length_is_known: true,
+            boot: Boot::default(),
+            signed: false,
+            contents: Contents {
+                config: Some(crate::kconfig::Config::parse(config)),
+                ..Contents::default()
+            },
+        }
+    }
+}
+
 /// Reads an image.
 ///
 /// `families` are the families of the ABI strings to look for: `luo` for `luo-v5`, and so

@@ -1,13 +1,30 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The initrd of a target: a regular file that begins as what the kernel unpacks does, or
-//! several of them, one behind the other.
+//! The initrd of a target: a regular file, or several of them, one behind the other.
+//!
+//! A check [reads](read) all of it, as the kernel will: one whose end is missing would be
+//! jumped into like any other, and the new kernel would find no root. Who loads it
+//! [puts the files together](together).
+
+mod boot_config;
+mod check;
+mod cpio;
+mod packed;
+mod source;
+#[cfg(test)]
+mod tests;
+mod walk;
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
 
+pub(crate) use check::check;
+pub use source::Stop;
+pub use walk::Archive;
+
 use crate::image::{Compression, Error, open, without_name};
-use crate::limits::MAX_IMAGE;
+use crate::limits::{MAX_IMAGE, MAX_INITRD};
+use source::Part;
 
 /// Bytes at the beginning that may be zero: the kernel passes over them.
 const PADDING: usize = 4096;
@@ -26,6 +43,84 @@ pub fn look(path: &Path) -> Result<(File, u64), Error> {
     judge(&mut file)?;
     file.rewind().map_err(Error::Io)?;
     Ok((file, length))
+}
+
+/// Why an initrd cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {why}")]
+pub struct Unusable {
+    /// Which one.
+    pub path: String,
+    /// What is wrong with it.
+    pub why: Error,
+}
+
+/// Reads initrds that come one behind the other to their end; `None` if there are none. It
+/// takes little memory, and as long as unpacking them takes.
+///
+/// # Errors
+/// One cannot be read, or the kernel would not unpack it to its end.
+pub fn read(paths: &[&Path], stop: &Stop) -> Result<Option<Archive>, Unusable> {
+    let mut all: Option<Archive> = None;
+    for (at, path) in paths.iter().enumerate() {
+        let unusable = |why| Unusable {
+            path: path.display().to_string(),
+            why,
+        };
+        let is_last = at.saturating_add(1) == paths.len();
+        let (file, bytes) = look(path).map_err(unusable)?;
+        if paths.len() > 1 && bytes > MAX_IMAGE {
+            return Err(unusable(Error::TooLong(bytes)));
+        }
+        let next = read_one(&file, is_last, stop).map_err(unusable)?;
+        all = Some(match all.take() {
+            Some(before) => before.and(next),
+            None => next,
+        });
+        let bytes = all.as_ref().map_or(0, |all| all.bytes);
+        if paths.len() > 1 && bytes > MAX_IMAGE {
+            return Err(unusable(Error::TooLong(bytes)));
+        }
+    }
+    Ok(all)
+}
+
+/// Reads an initrd that lies in a file to its end.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_file(file: &File, stop: &Stop) -> Result<Archive, Error> {
+    read_one(file, true, stop)
+}
+
+fn read_one(file: &File, is_last: bool, stop: &Stop) -> Result<Archive, Error> {
+    let bytes = file.metadata().map_err(Error::Io)?.len();
+    if bytes > MAX_INITRD {
+        return Err(Error::TooLongToLoad(bytes));
+    }
+    let boot_config = match is_last {
+        true => boot_config::length(file, bytes).map_err(Error::Io)?,
+        false => None,
+    };
+    let end = bytes.saturating_sub(boot_config.unwrap_or(0));
+    let found = walk::walk(Part { file, at: 0, end }, stop)?;
+    let behind = |at, why| Err(Error::Archive { at, why });
+    match (is_last, found.junk) {
+        (false, Some(at)) => behind(
+            at,
+            "behind its archive stands what is none, and the kernel unpacks nothing of what follows",
+        ),
+        (false, None) if found.is_endless => behind(
+            end,
+            "LZ4 has no end: the kernel takes the initrd behind it for a part of it. Put this one \
+             last",
+        ),
+        _ => Ok(Archive {
+            bytes,
+            boot_config,
+            ..found
+        }),
+    }
 }
 
 /// Puts initrds together, as boot loaders do. Gives what the kernel gets, with its length;
@@ -78,76 +173,5 @@ fn judge(source: &mut impl Read) -> Result<(), Error> {
     match is_archive || Compression::recognise(archive).is_some() {
         true => Ok(()),
         false => Err(Error::NotAnArchive),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn is_one(bytes: &[u8]) -> bool {
-        judge(&mut io::Cursor::new(bytes)).is_ok()
-    }
-
-    #[test]
-    fn what_the_kernel_unpacks_is_one() {
-        assert!(is_one(b"070701 and so on"));
-        assert!(is_one(b"\0\0\0\x00070702 and so on"));
-        for compressed in [
-            &b"\x1f\x8b\x08"[..],
-            b"\x28\xb5\x2f\xfd",
-            b"\x02\x21\x4c\x18",
-        ] {
-            assert!(is_one(compressed));
-        }
-        for other in [&b""[..], b"070707", b"#!/bin/sh", &[0; 20_000], b"\x7fELF"] {
-            assert!(!is_one(other), "{other:?}");
-        }
-    }
-
-    #[test]
-    fn several_are_put_one_behind_the_other() {
-        let folder = tempfile::tempdir().unwrap();
-        let put = |name: &str, content: &str| {
-            let path = folder.path().join(name);
-            std::fs::write(&path, content).unwrap();
-            path
-        };
-        let microcode = put("microcode", "070701 microcode");
-        let (odd, bad) = (put("odd", "070702 odd"), put("bad", "#!/bin/sh"));
-        let (mut file, length) = together(&[&odd, &microcode]).unwrap().unwrap();
-        let mut all = String::new();
-        file.read_to_string(&mut all).unwrap();
-        assert_eq!(all, "070702 odd\0\x00070701 microcode");
-        assert_eq!(length, 28);
-        assert!(together(&[]).unwrap().is_none());
-        // Nothing of a giant is copied.
-        let giant = folder.path().join("giant");
-        std::fs::copy(&odd, &giant).unwrap();
-        let file = File::options().write(true).open(&giant).unwrap();
-        file.set_len(8 << 40).unwrap();
-        let (path, why) = together(&[&odd, &giant]).unwrap_err();
-        assert_eq!(path, giant);
-        assert!(matches!(why, Error::TooLong(bytes) if bytes > 8 << 40));
-        let (path, why) = together(&[&odd, &bad]).unwrap_err();
-        assert_eq!(path, bad);
-        assert!(matches!(why, Error::NotAnArchive));
-    }
-
-    #[test]
-    fn only_a_regular_file_is_one_and_nothing_is_waited_for() {
-        let folder = tempfile::tempdir().unwrap();
-        let fifo = folder.path().join("fifo");
-        let kind = rustix::fs::FileType::Fifo;
-        let mode = rustix::fs::Mode::RUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
-        for path in [&fifo, folder.path(), Path::new("/dev/zero")] {
-            assert!(matches!(look(path), Err(Error::NotAFile)), "{path:?}");
-        }
-        let file = folder.path().join("initrd");
-        std::fs::write(&file, "070701 and so on").unwrap();
-        assert_eq!(look(&file).unwrap().1, 16);
-        std::fs::write(&file, "").unwrap();
-        assert!(matches!(look(&file), Err(Error::NotAnArchive)));
     }
 }

@@ -7,7 +7,8 @@
 //! |---|---|---|
 //! | the running kernel | [`system::System::running`] | [`running::Running`] |
 //! | the kernel to jump into | [`image::read_file`] | [`image::Image`] |
-//! | what the boot loader would start | [`entry::named`], [`entry::default`] | [`entry::Entry`] |
+//! | its initrd | [`initrd::read`] | [`initrd::Archive`] |
+//! | what the boot loader would start | [`entry::named`], [`entry::default`] | [`entry::Entry`], [`entry::Chosen`] |
 //! | a descriptor to be preserved | [`file::look`] | [`file::Facts`] |
 //!
 //! Pure functions judge the facts: [`update::checks`] all of them, and [`file::checks`]

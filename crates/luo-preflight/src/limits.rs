@@ -4,6 +4,12 @@
 /// Bytes of a kernel image.
 pub const MAX_IMAGE: u64 = 512 << 20;
 
+/// Bytes of an initrd: `kexec_file_load` reads no longer file.
+pub const MAX_INITRD: u64 = 4 << 30;
+
+/// Bytes that an initrd unpacks to. Reading stops there.
+pub const MAX_INITRD_UNPACKED: u64 = 16 << 30;
+
 /// Shells around a kernel, one in another: a unified image, and compression in it.
 pub const MAX_SHELLS: usize = 3;
 

@@ -4,12 +4,12 @@
 use luo_varlink::Check;
 
 use crate::abi::Abi;
-use crate::check::failed;
 use crate::file::Facts;
 use crate::image::{Error, Image};
+use crate::initrd::{Archive, Unusable};
 use crate::memory::{self, Need};
 use crate::running::{self, Running};
-use crate::{command_line, dangers, file, scratch, target};
+use crate::{command_line, dangers, file, initrd, scratch, target};
 
 /// An update that is to be checked.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +22,8 @@ pub struct Update<'a> {
     pub handlers: Option<&'a [String]>,
     /// The kernel to jump into.
     pub image: Result<&'a Image, &'a Error>,
-    /// Bytes of its initrd: 0 if it gets none. `Err` says why they are not known.
-    pub initrd_bytes: Result<u64, &'a str>,
+    /// Its initrd, if it gets one.
+    pub initrd: Result<Option<&'a Archive>, &'a Unusable>,
     /// The command line that it gets.
     pub command_line: &'a str,
     /// Those of [`dangers::paths`] of the command line that are not there: see
@@ -46,12 +46,11 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
         update.image.ok().and_then(|image| image.contents.release()),
         update.missing,
     ));
-    if let Err(why) = update.initrd_bytes {
-        let found = format!("the initrd cannot be used: {why}");
-        let remedy = "name a file as /boot/initrd.img-*, and install it again if it is damaged";
-        checks.push(failed("target-initrd", found, remedy));
-    }
-    let initrd_bytes = update.initrd_bytes.unwrap_or(0);
+    checks.extend(initrd::check(update.initrd, update.image.ok()));
+    let initrd_bytes = match update.initrd {
+        Ok(Some(archive)) => archive.bytes,
+        Ok(None) | Err(_) => 0,
+    };
     let mut need = Need::default();
     if let Ok(image) = update.image {
         checks.push(scratch::check(&update.running.scratch, image, initrd_bytes));

@@ -51,7 +51,7 @@ fn an_entry_is_found_by_its_name() {
 fn the_newest_is_the_default_unless_somebody_has_chosen() {
     let folder = with_entries();
     let root = folder.path();
-    let name = || entry::default(root).unwrap().name;
+    let name = || entry::default(root).unwrap().entry.name;
     assert_eq!(name(), "id-6.19.1");
     put(
         root,
@@ -81,7 +81,10 @@ fn an_entry_without_attempts_left_comes_last() {
     let entries = folder.path().join("boot/loader/entries");
     let newest = entries.join("id-6.19.1.conf");
     fs::rename(&newest, entries.join("id-6.19.1+0-3.conf")).unwrap();
-    assert_eq!(entry::default(folder.path()).unwrap().name, "id-6.9.4");
+    assert_eq!(
+        entry::default(folder.path()).unwrap().entry.name,
+        "id-6.9.4"
+    );
     assert_eq!(
         entry::named(folder.path(), "id-6.19.1").unwrap().name,
         "id-6.19.1"
@@ -103,7 +106,7 @@ fn grub_has_paths_of_the_root_and_variables() {
         "linux /boot/vmlinuz-1\ninitrd /boot/microcode.img $tuned_initrd\n\
          initrd /boot/initramfs-1.img\noptions $kernelopts $tuned_params quiet\n",
     );
-    let entry = entry::default(root).unwrap();
+    let entry = entry::default(root).unwrap().entry;
     assert_eq!(entry.kernel, root.join("boot/vmlinuz-1"));
     let initrds = ["boot/microcode.img", "boot/initramfs-1.img"].map(|path| root.join(path));
     assert_eq!(entry.initrds, initrds);
@@ -119,7 +122,7 @@ fn a_unified_image_is_an_entry() {
     let root = folder.path();
     put(root, "efi/EFI/Linux/arch-6.18.efi", "kernel");
     put(root, "efi/EFI/Linux/arch-6.19.efi", "kernel");
-    let entry = entry::default(root).unwrap();
+    let entry = entry::default(root).unwrap().entry;
     assert_eq!(entry.kernel, root.join("efi/EFI/Linux/arch-6.19.efi"));
     assert_eq!((entry.initrds.len(), entry.command_line), (0, None));
 }
@@ -130,9 +133,9 @@ fn without_entries_there_is_a_kernel_at_a_fixed_place() {
     let root = folder.path();
     assert_eq!(entry::default(root), Err(NoEntry::None));
     put(root, "boot/vmlinuz", "kernel");
-    assert!(entry::default(root).unwrap().initrds.is_empty());
+    assert!(entry::default(root).unwrap().entry.initrds.is_empty());
     put(root, "boot/initrd.img", "initrd");
-    let entry = entry::default(root).unwrap();
+    let entry = entry::default(root).unwrap().entry;
     assert_eq!(entry.initrds, [root.join("boot/initrd.img")]);
 }
 
@@ -146,8 +149,51 @@ fn an_entry_that_cannot_be_used_says_why() {
     put(root, "boot/loader/entries/a.conf", "linux /gone\n");
     let why = entry::default(root).unwrap_err().to_string();
     assert!(why.contains("/gone is not there"), "{why}");
-    // A good one is taken in its place.
+    // A good one is taken in its place where nobody has named it, and that is said.
     put(root, "boot/here", "kernel");
+    put(root, "boot/loader/entries/0.conf", "linux /here\n");
+    let taken = entry::default(root).unwrap();
+    assert_eq!((&*taken.entry.name, taken.passed_over.len()), ("0", 1));
+    assert!(taken.passed_over[0].contains("/gone is not there"));
+    // What comes behind it is no matter.
     put(root, "boot/loader/entries/b.conf", "linux /here\n");
-    assert_eq!(entry::default(root).unwrap().name, "b");
+    let taken = entry::default(root).unwrap();
+    assert_eq!((&*taken.entry.name, taken.passed_over.len()), ("b", 0));
+}
+
+/// The boot loader would start the one that is named, or fail: another kernel is none that
+/// anybody has asked for.
+#[test]
+fn a_default_that_is_named_is_replaced_by_no_other() {
+    let folder = with_entries();
+    let root = folder.path();
+    put(root, "boot/loader/loader.conf", "default new\n");
+    let taken = entry::default(root).unwrap();
+    assert_eq!(taken.entry.name, "id-6.19.1");
+    assert!(taken.passed_over[0].contains("\"new\""), "{taken:?}");
+    let text = "linux /id/6.9.4/linux\ninitrd /gone.img\n";
+    put(root, "boot/loader/entries/new.conf", text);
+    for default in ["new", "new.conf", "ne*"] {
+        put(
+            root,
+            "boot/loader/loader.conf",
+            format!("default {default}\n"),
+        );
+        let why = entry::default(root).unwrap_err().to_string();
+        assert!(why.contains("\"new\""), "{why}");
+        assert!(why.contains("/gone.img is not there"), "{why}");
+    }
+    // Without its name it comes last.
+    put(root, "boot/loader/loader.conf", "timeout 3\n");
+    assert!(entry::default(root).unwrap().passed_over.is_empty());
+    put(root, "boot/loader/loader.conf", "default @saved\n");
+    assert!(entry::default(root).unwrap().passed_over.is_empty());
+    let mut last = vec![7, 0, 0, 0];
+    last.extend("id-6.9.4.conf\0".encode_utf16().flat_map(u16::to_le_bytes));
+    put(
+        root,
+        "sys/firmware/efi/efivars/LoaderEntryLastBooted-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f",
+        last,
+    );
+    assert_eq!(entry::default(root).unwrap().entry.name, "id-6.9.4");
 }

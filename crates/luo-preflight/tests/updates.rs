@@ -11,6 +11,7 @@ use build::Kernel;
 use luo_preflight::abi::{Abi, FAMILIES};
 use luo_preflight::file::{Facts, Kind};
 use luo_preflight::image::{self, Compression, Error, Image};
+use luo_preflight::initrd::{Archive, Unusable};
 use luo_preflight::memory::Memory;
 use luo_preflight::running::{Lockdown, Running};
 use luo_preflight::scratch::Area;
@@ -112,7 +113,10 @@ impl Plan {
             abi: &abi,
             handlers: None,
             image: self.image.as_ref(),
-            initrd_bytes: Ok(self.initrd_bytes),
+            initrd: Ok(Some(&Archive {
+                bytes: self.initrd_bytes,
+                ..Archive::default()
+            })),
             command_line: self.command_line,
             missing: &[],
             files: &self.files,
@@ -536,7 +540,10 @@ fn an_initrd_that_is_not_there_is_refused() {
         abi: &abi,
         handlers: None,
         image: Ok(&image),
-        initrd_bytes: Err("No such file or directory"),
+        initrd: Err(&Unusable {
+            path: "/boot/initrd.img".to_owned(),
+            why: Error::NotAFile,
+        }),
         command_line: "liveupdate=on",
         missing: &[],
         files: &[],

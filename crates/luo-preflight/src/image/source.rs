@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use super::compression::Compression;
 #[cfg(doc)]
 use crate::limits::MAX_DECOMPRESSED;
-use crate::limits::MAX_IMAGE;
+use crate::limits::{MAX_IMAGE, MAX_INITRD};
 
 /// Why an image could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +21,9 @@ pub enum Error {
     /// It is longer than [`MAX_IMAGE`].
     #[error("it has {0} bytes, more than the {limit} that are read", limit = MAX_IMAGE)]
     TooLong(u64),
+    /// `kexec_file_load` reads no file of this length.
+    #[error("it has {0} bytes, more than the {limit} that the kernel loads", limit = MAX_INITRD)]
+    TooLongToLoad(u64),
     /// No format is recognised.
     #[error("it is no Linux kernel image")]
     NotAKernel,
@@ -30,6 +33,14 @@ pub enum Error {
     /// Its header points out of the file.
     #[error("it is damaged or cut off: {0}")]
     Damaged(&'static str),
+    /// The kernel would not unpack it to its end.
+    #[error("at byte {at}: {why}")]
+    Archive {
+        /// The part of it that is bad begins here, or the bad place is here.
+        at: u64,
+        /// What is wrong there.
+        why: &'static str,
+    },
     /// Its compression is not supported.
     #[error("it is compressed with {0}, which cannot be looked into")]
     Unsupported(&'static str),

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use luo_preflight::abi::{Abi, FAMILIES};
 use luo_preflight::file::{self, Facts, Kind};
+use luo_preflight::initrd::{Archive, Stop, Unusable};
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{image, initrd, memory, target};
@@ -38,6 +39,18 @@ struct Subject {
     files: Vec<(String, Facts)>,
     /// Workloads with their control groups, and bytes of the files that they have declared.
     groups: Vec<(String, String, u64)>,
+    /// Ends the reading of initrds once nobody waits for it.
+    stop: Stop,
+}
+
+/// Ends reading with whoever waits for it: the checks of an update that is called off, or
+/// whose deadline is over.
+struct StopAtEnd(Stop);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
 }
 
 /// A kernel to jump into that is complete, and what is to be said of where it comes from.
@@ -60,11 +73,20 @@ impl Settled {
             remedy: remedy.map(str::to_owned),
         };
         match resolve(target.clone(), root) {
-            Ok(target) => {
+            Ok((target, passed_over)) => {
                 let name = target.entry.as_deref().unwrap_or_default();
                 let image = target.image.as_deref().unwrap_or_default();
                 let found = format!("the boot entry {name} is taken: {image}");
-                let entry = Some(check(CheckStatus::Ok, found, None));
+                let entry = match passed_over.is_empty() {
+                    true => check(CheckStatus::Ok, found, None),
+                    false => {
+                        let found = format!("{found}; {}", passed_over.join("; "));
+                        let remedy = "look whether that is the kernel that you want; --entry \
+                                      names another";
+                        check(CheckStatus::Warning, found, Some(remedy))
+                    }
+                };
+                let entry = Some(entry);
                 Self { target, entry }
             }
             Err(why) => {
@@ -115,6 +137,7 @@ pub fn offline(config: &Config, target: &Target) -> Report {
         target: settled.target,
         files: Vec::new(),
         groups: Vec::new(),
+        stop: Stop::default(),
     };
     let mut checks = subject.checks();
     put_entry(&mut checks, settled.entry);
@@ -171,6 +194,7 @@ impl Agent {
 
     /// Looks at the running kernel, the target and all files that were declared.
     async fn look(&self, settled: &Settled) -> Report {
+        let stop = StopAtEnd(Stop::default());
         let subject = Subject {
             system: System::at(&self.config().checks.root),
             probe: self.probe.clone(),
@@ -179,9 +203,11 @@ impl Agent {
             target: settled.target.clone(),
             files: self.declared(),
             groups: self.groups(),
+            stop: stop.0.clone(),
         };
         // Images are large, so another thread reads them while this one serves peers.
         let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
+        drop(stop);
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         put_entry(&mut checks, settled.entry.clone());
         if self.config().jump == Jump::Systemctl {
@@ -417,7 +443,7 @@ impl Subject {
         };
         let unpacked = unpacked.as_ref();
         let own_initrd = unpacked.and_then(|unpacked| unpacked.initrd.as_ref());
-        let initrd_bytes = self.initrd_bytes(own_initrd);
+        let initrd = self.initrd(own_initrd);
         let own_line = unpacked.and_then(|unpacked| unpacked.command_line.as_deref());
         let line = command_line(&self.target, own_line).unwrap_or_default();
         let handlers = self.participants.as_deref().map(handlers);
@@ -426,10 +452,7 @@ impl Subject {
             abi: &abi,
             handlers: handlers.as_deref(),
             image: image.as_ref(),
-            initrd_bytes: initrd_bytes
-                .as_ref()
-                .map(|bytes| *bytes)
-                .map_err(String::as_str),
+            initrd: initrd.as_ref().map(Option::as_ref),
             command_line: &line,
             missing: &self.system.missing(&line),
             files: &self.files,
@@ -441,17 +464,20 @@ impl Subject {
         checks
     }
 
-    /// Bytes of the initrds that are named, or else of the image's own.
-    fn initrd_bytes(&self, own: Option<&fs::File>) -> Result<u64, String> {
-        match (initrd::together(&initrds(&self.target)), own) {
-            (Ok(Some((_, bytes))), _) => Ok(bytes),
-            (Ok(None), Some(own)) => own
-                .metadata()
-                .map(|file| file.len())
-                .map_err(|why| why.to_string()),
-            (Ok(None), None) => Ok(0),
-            (Err((path, why)), _) => Err(format!("{}: {why}", path.display())),
-        }
+    /// The initrds that are named, or else the image's own.
+    fn initrd(&self, own: Option<&fs::File>) -> Result<Option<Archive>, Unusable> {
+        let named = initrd::read(&initrds(&self.target), &self.stop)?;
+        let (None, Some(own)) = (&named, own) else {
+            return Ok(named);
+        };
+        let read = initrd::read_file(own, &self.stop);
+        read.map(Some).map_err(|why| Unusable {
+            path: format!(
+                "the one in {}",
+                self.target.image.as_deref().unwrap_or_default()
+            ),
+            why,
+        })
     }
 
     /// The formats that the orchestrator says it hands over, and those of its handlers that
@@ -506,6 +532,30 @@ fn broken(why: &tokio::task::JoinError) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn another_entry_than_the_default_is_taken_with_a_warning_or_not_at_all() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        let put = |path: &str, text: &str| {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let settled = || Settled::of(Target::default(), root);
+        put("boot/linux", "kernel");
+        put("boot/loader/entries/old.conf", "linux /linux\n");
+        put("boot/loader/entries/older.conf", "linux /gone\n");
+        let taken = settled();
+        let entry = taken.entry.unwrap();
+        assert_eq!(entry.status, CheckStatus::Warning);
+        assert!(entry.found.contains("/gone is not there"), "{entry:?}");
+        assert_eq!(taken.target.entry.as_deref(), Some("old"));
+        put("boot/loader/loader.conf", "default older\n");
+        let refused = settled();
+        assert_eq!(refused.entry.unwrap().status, CheckStatus::Failed);
+        assert_eq!(refused.target.image, None);
+    }
 
     #[test]
     fn a_limit_that_would_end_luod_is_told() {

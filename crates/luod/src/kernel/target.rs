@@ -7,17 +7,21 @@ use luo_preflight::entry::{self, NoEntry};
 use luo_varlink::Target;
 
 /// A target whose image is known: if none is named, that of the entry which is named, or
-/// which the boot loader would start. `root` is where `/boot` is looked for.
+/// which the boot loader would start; and what was passed over to find it, in sentences.
+/// `root` is where `/boot` is looked for.
 ///
 /// # Errors
 /// There is no such entry.
-pub fn resolve(target: Target, root: &Path) -> Result<Target, NoEntry> {
+pub fn resolve(target: Target, root: &Path) -> Result<(Target, Vec<String>), NoEntry> {
     if target.image.is_some() {
-        return Ok(target);
+        return Ok((target, Vec::new()));
     }
-    let found = match &target.entry {
-        Some(name) => entry::named(root, name)?,
-        None => entry::default(root)?,
+    let (found, passed_over) = match &target.entry {
+        Some(name) => (entry::named(root, name)?, Vec::new()),
+        None => {
+            let chosen = entry::default(root)?;
+            (chosen.entry, chosen.passed_over)
+        }
     };
     let text = |path: PathBuf| {
         let text = path.into_os_string().into_string();
@@ -43,13 +47,14 @@ pub fn resolve(target: Target, root: &Path) -> Result<Target, NoEntry> {
             (first, Some(more).filter(|more| !more.is_empty()))
         }
     };
-    Ok(Target {
+    let target = Target {
         image: Some(image),
         initrd,
         more_initrds,
         command_line: target.command_line.or(found.command_line),
         entry: Some(found.name),
-    })
+    };
+    Ok((target, passed_over))
 }
 
 /// The initrds of a target, in order.
@@ -80,7 +85,7 @@ mod tests {
         let text = "linux /linux\ninitrd /a.img\ninitrd /b.img\noptions liveupdate=on\n";
         put("boot/loader/entries/x.conf", text);
         let here = |path: &str| Some(root.join(path).display().to_string());
-        let all = resolve(Target::default(), root).unwrap();
+        let (all, _) = resolve(Target::default(), root).unwrap();
         assert_eq!(
             (&all.image, &all.initrd),
             (&here("boot/linux"), &here("boot/a.img"))
@@ -94,13 +99,13 @@ mod tests {
             entry: Some("x.conf".into()),
             ..Target::default()
         };
-        let all = resolve(named, root).unwrap();
+        let (all, _) = resolve(named, root).unwrap();
         assert_eq!(initrds(&all), [Path::new("/c.img")]);
         assert_eq!(all.command_line.as_deref(), Some("quiet"));
         let image = Target {
             image: Some("/other".into()),
             ..Target::default()
         };
-        assert_eq!(resolve(image.clone(), root), Ok(image));
+        assert_eq!(resolve(image.clone(), root), Ok((image, Vec::new())));
     }
 }

@@ -160,8 +160,11 @@ fn an_initrd_that_is_none_is_found_out_before_anybody_is_asked() {
         mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
         let empty = world.folder.path().join("empty");
         std::fs::write(&empty, "").unwrap();
+        // The beginning of an archive, as a copy leaves it whose disk is full.
+        let cut = world.folder.path().join("cut");
+        std::fs::write(&cut, "070701").unwrap();
         let folder = world.folder.path().to_owned();
-        for path in [fifo, empty, folder, "/dev/zero".into()] {
+        for path in [fifo, empty, cut, folder, "/dev/zero".into()] {
             world.target.initrd = path.to_str().map(str::to_owned);
             let refused = world.agent.prepare(&world.target).await.unwrap_err();
             assert!(
