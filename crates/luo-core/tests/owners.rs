@@ -473,6 +473,40 @@ fn no_file_of_a_users_vetoes() {
     assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
 }
 
+/// A handler that lets go of a file may wait for a lock which its user holds: in the reboot none
+/// is asked to, and if the jump does not come about the file is as it was.
+#[test]
+fn a_users_lost_file_is_let_go_of_by_nobody() {
+    let host = TestHost::cold();
+    let own = create(&host, ALICE, "own").unwrap();
+    for token in [1, 2, 3] {
+        host.preserve(own, token, token).unwrap();
+    }
+    host.needs(own, 1, Needed::Here(2)).unwrap();
+    ops::unpreserve_file(&host, own, 2).unwrap();
+    host.take_log();
+    for event in [None, Some(ops::freeze::<TestHost>)] {
+        if let Some(freeze) = event {
+            ops::prepare(&host).unwrap();
+            freeze(&host).unwrap();
+        }
+        host.fail(Call::Freeze, 0, Errno::EFBIG);
+        assert_eq!(host.reboot().unwrap().losses.files, 2);
+        ops::cancel(&host).unwrap();
+        let log = host.take_log();
+        let touches =
+            |line: &&String| line.starts_with("unpreserve") || line.starts_with("preserve");
+        assert_eq!(log.iter().find(touches), None, "{log:?}");
+    }
+    ops::drop_dependency(&host, ALICE, own, 1, Needed::Here(2)).unwrap();
+    assert_eq!(host.reboot().unwrap().losses.files, 0);
+    let host = TestHost::opened(host.kexec());
+    let own = claim(&host, ALICE, "own").unwrap();
+    for token in [1, 3] {
+        assert_eq!(host.retrieve(own, token).unwrap().object, token);
+    }
+}
+
 /// Mended before the reboot, it goes.
 #[test]
 fn a_users_file_that_was_passed_over_may_be_mended() {

@@ -367,11 +367,10 @@ impl<H: Host> Engine<H> {
     }
 
     fn write_flbs(&mut self, early: &mut Digest) -> Result<(), Error> {
-        // What calls have in their hands counts for an FLB and does not go.
-        let holders = match self.under_way.count_for(Waiter::Reboot) {
-            0 => None,
-            _ => Some(self.count_holders()),
-        };
+        // What is lost and stays preserved, and what calls have in their hands, counts for an FLB
+        // and does not go.
+        let all_go = self.losses.files == 0 && self.under_way.count_for(Waiter::Reboot) == 0;
+        let holders = (!all_go).then(|| self.count_holders());
         let page = self.flb_page.as_mut().ok_or(Error::NotReady)?;
         let mut count = 0usize;
         for (id, flb) in self.flbs.iter() {

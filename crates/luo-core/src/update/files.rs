@@ -73,10 +73,12 @@ pub(crate) fn unfreeze_files<H: Lock>(host: &H) {
 
 /// Freezes a file; nothing happens to one that is lost.
 pub(crate) fn freeze_file<H: Lock>(host: &H, id: FileId) -> Result<(), Errno> {
+    if host.now(|engine| engine.is_lost(id)) {
+        return Ok(());
+    }
     let taken = host.now(|engine| engine.take_live(id));
     let Some((mut live, _, data)) = taken else {
-        let is_lost = host.now(|engine| engine.is_lost(id));
-        return if is_lost { Ok(()) } else { Err(Errno::EIO) };
+        return Err(Errno::EIO);
     };
     let outcome = live.freeze(host, data);
     let (data, frozen) = match &outcome {

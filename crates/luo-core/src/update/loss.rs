@@ -4,7 +4,7 @@
 //!
 //! A lost file keeps its place, so that the next kernel can tell its owner, and is let go
 //! of, so that its memory is the next kernel's. If the jump does not come about, it is
-//! preserved again.
+//! preserved again. One of a user's without privileges stays preserved meanwhile.
 
 use core::task::Poll;
 
@@ -121,7 +121,9 @@ fn each_in_hands<H: Lock>(host: &H, mut step: impl FnMut(FileId)) {
     }
 }
 
-/// Lets go of the files that are lost: those that need others first.
+/// Lets go of the files that are lost: those that need others first. Users' files stay as they
+/// are: their handlers may wait for a lock that a user can hold for as long as it likes, and
+/// nobody waits for a user here. Their memory is unused in the next kernel.
 pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
     if host.now(|engine| engine.losses.files) == 0 {
         return;
@@ -134,7 +136,13 @@ pub(crate) fn let_go_of_lost<H: Lock>(host: &H) {
     });
     let lost = |engine: &mut Engine<H>| engine.arrange_outgoing(Whose::Lost, First::Dependencies);
     backwards(host, lost, |id| {
-        if let Some((live, handler, data)) = host.now(|engine| engine.take_live(id)) {
+        let taken = host.now(|engine| {
+            if engine.stays_with_its_user(id) {
+                return None;
+            }
+            engine.take_live(id)
+        });
+        if let Some((live, handler, data)) = taken {
             let source = undo_preserve(host, handler, live, data);
             put_back_source(host, id, source);
         }
@@ -213,6 +221,16 @@ impl<H: Host> Engine<H> {
     pub(crate) fn is_users(&self, id: FileId) -> bool {
         let file = self.files.get(id);
         file.is_some_and(|file| self.is_of_user(file.session))
+    }
+
+    /// Whether a file is a user's, and not a copy that carries one on, which no user has.
+    fn stays_with_its_user(&self, id: FileId) -> bool {
+        let session = self.files.get(id).map(|file| file.session);
+        let session = session.and_then(|id| self.sessions.get(id));
+        session.is_some_and(|session| {
+            let carries = session.outgoing().is_some_and(|out| out.carries.is_some());
+            session.owner.user().is_some() && !carries
+        })
     }
 
     fn lose(&mut self, id: FileId, why: Lost) {
