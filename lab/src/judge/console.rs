@@ -18,6 +18,8 @@ const TROUBLE: &[&str] = &[
     "unchecked MSR",
     "Kernel stack is corrupted",
     "hung_task",
+    // Work on a queue that is going away.
+    "enqueued on deprecated",
 ];
 
 /// The first line that tells of trouble and is not allowed.

@@ -18,3 +18,4 @@ pub(crate) mod subsystem;
 pub(crate) mod sysfs;
 pub(crate) mod task;
 pub(crate) mod wait;
+pub(crate) mod workqueue;

@@ -6,10 +6,11 @@
 
 use kernel::prelude::*;
 use kernel::sync::{Arc, SetOnce};
-use kernel::workqueue::{self, impl_has_work, new_work, Work, WorkItem};
+use kernel::workqueue::{impl_has_work, new_work, Work, WorkItem};
 use luo_core::ops;
 
 use crate::host::linux;
+use crate::sys::workqueue;
 
 #[pin_data]
 struct Worker {
@@ -50,6 +51,6 @@ pub(crate) fn set_up() -> Result {
 pub(crate) fn begin() {
     if let Some(worker) = WORKER.as_ref() {
         // One that is queued already has not begun: it will see what this caller means.
-        let _ = workqueue::system_unbound().enqueue(worker.clone());
+        let _ = workqueue::system_dfl().enqueue(worker.clone());
     }
 }
