@@ -26,9 +26,9 @@ use crate::error::Error;
 use crate::fault::Step;
 use crate::files;
 use crate::filter::number;
+use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::{self, Links, Place};
-use crate::permissions;
 use crate::reboot::{self, Loaded};
 use crate::stat::{self, Form};
 use crate::stop::End;
@@ -233,12 +233,12 @@ impl Service<'_> {
             }
             Ours::ChangeMode(mode) => {
                 *said = format!("chmod {mode:o}");
-                permissions::change_mode(self.machine, caller, mode)?;
+                lock(&self.machine.device_file).change_mode(caller, mode)?;
                 Ok(Done::Value(0))
             }
             Ours::ChangeOwners(user, group) => {
                 *said = format!("chown {user} {group}");
-                permissions::change_owners(self.machine, caller, user, group)?;
+                lock(&self.machine.device_file).change_owners(caller, user, group)?;
                 Ok(Done::Value(0))
             }
             Ours::Ioctl => self.ioctl(caller, said),

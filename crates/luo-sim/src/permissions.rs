@@ -7,8 +7,6 @@ use rustix::thread::CapabilitySet;
 
 use crate::caller::Caller;
 use crate::client::Client as _;
-use crate::lock::lock;
-use crate::machine::Machine;
 
 /// The bits of a mode that can be changed.
 const BITS: u32 = 0o7777;
@@ -51,42 +49,40 @@ impl Permissions {
         caller.has(CapabilitySet::DAC_OVERRIDE)
             || self.admits(caller.identity().uid, &caller.groups(), wanted)
     }
-}
 
-/// Changes the mode of the device's file.
-///
-/// # Errors
-/// EPERM if it is not the caller's.
-pub(crate) fn change_mode(machine: &Machine, caller: &Caller<'_>, mode: u32) -> Result<(), Errno> {
-    let mut file = lock(&machine.device_file);
-    if caller.identity().uid != file.user && !caller.has(CapabilitySet::FOWNER) {
-        return Err(Errno::EPERM);
+    /// Changes the mode.
+    ///
+    /// # Errors
+    /// EPERM if the file is not the caller's.
+    pub(crate) fn change_mode(&mut self, caller: &Caller<'_>, mode: u32) -> Result<(), Errno> {
+        if caller.identity().uid != self.user && !caller.has(CapabilitySet::FOWNER) {
+            return Err(Errno::EPERM);
+        }
+        self.mode = mode & BITS;
+        Ok(())
     }
-    file.mode = mode & BITS;
-    Ok(())
-}
 
-/// Changes the owners of the device's file; `u32::MAX` leaves one as it is.
-///
-/// # Errors
-/// EPERM if the caller may not.
-pub(crate) fn change_owners(
-    machine: &Machine,
-    caller: &Caller<'_>,
-    user: u32,
-    group: u32,
-) -> Result<(), Errno> {
-    if !caller.has(CapabilitySet::CHOWN) {
-        return Err(Errno::EPERM);
+    /// Changes the owners; `u32::MAX` leaves one as it is.
+    ///
+    /// # Errors
+    /// EPERM if the caller may not.
+    pub(crate) fn change_owners(
+        &mut self,
+        caller: &Caller<'_>,
+        user: u32,
+        group: u32,
+    ) -> Result<(), Errno> {
+        if !caller.has(CapabilitySet::CHOWN) {
+            return Err(Errno::EPERM);
+        }
+        if user != u32::MAX {
+            self.user = user;
+        }
+        if group != u32::MAX {
+            self.group = group;
+        }
+        Ok(())
     }
-    let mut file = lock(&machine.device_file);
-    if user != u32::MAX {
-        file.user = user;
-    }
-    if group != u32::MAX {
-        file.group = group;
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,9 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use luo_core::{Engine, QUEUES};
-
-use crate::machine::Machine;
+use luo_core::{Engine, Host, QUEUES};
 
 /// The queues that the engine knows by numbers.
 pub(crate) struct Queues {
@@ -16,7 +14,7 @@ pub(crate) struct Queues {
     sleepers: AtomicUsize,
 }
 
-type Guard<'a> = MutexGuard<'a, Engine<Machine>>;
+type Guard<'a, H> = MutexGuard<'a, Engine<H>>;
 
 impl Queues {
     pub(crate) fn new() -> Self {
@@ -27,7 +25,7 @@ impl Queues {
     }
 
     /// A step has run to its end: wakes those whose condition it can have changed.
-    pub(crate) fn wake(&self, engine: &mut Guard<'_>) {
+    pub(crate) fn wake<H: Host>(&self, engine: &mut Guard<'_, H>) {
         let woken = engine.take_woken();
         if self.sleepers.load(Ordering::Relaxed) > 0 {
             for queue in woken {
@@ -44,7 +42,11 @@ impl Queues {
     }
 
     /// A step has to wait: sleeps where it is woken, for `most` at most.
-    pub(crate) fn sleep<'a>(&self, engine: Guard<'a>, most: Option<Duration>) -> Guard<'a> {
+    pub(crate) fn sleep<'a, H: Host>(
+        &self,
+        engine: Guard<'a, H>,
+        most: Option<Duration>,
+    ) -> Guard<'a, H> {
         let queue = &self.queues[engine.queue()];
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         let engine = match most {
