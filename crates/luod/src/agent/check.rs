@@ -216,6 +216,7 @@ impl Agent {
         self.name_foreign(&mut checks).await;
         checks.extend(self.check_device().await);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
+        checks.extend(self.check_notes().await);
         checks.extend(self.check_history().await);
         checks.extend(self.check_report().await);
         let obstacles = self.obstacles();
@@ -285,6 +286,21 @@ impl Agent {
             status: CheckStatus::Failed,
             found: format!("/dev/liveupdate cannot be had: {}{who}", why.errno()),
             remedy: Some(remedy.to_owned()),
+        })
+    }
+
+    /// Whether luod can note what it has to know if it is started again.
+    async fn check_notes(&self) -> Option<Check> {
+        let notes = self.notes.clone();
+        let why = fails(move || notes.reserve()).await?;
+        let folder = self.notes.folder().display();
+        Some(Check {
+            name: "notes".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!(
+                "luod has no room in {folder} to note what a restart of it must not lose: {why}"
+            ),
+            remedy: Some("make room there: `du -x` says who has filled it".to_owned()),
         })
     }
 

@@ -64,7 +64,8 @@ mod view;
 mod workload;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::future::Future;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -112,6 +113,8 @@ pub struct Parts {
 
 /// The agent.
 pub struct Agent {
+    /// For tasks that go on when whoever began them does not wait.
+    me: Weak<Self>,
     config: RefCell<Rc<Config>>,
     /// A configuration that counts from the end of the update on.
     next_config: RefCell<Option<Config>>,
@@ -144,7 +147,8 @@ impl Agent {
     /// An agent that knows nothing yet; [`Agent::start`] finds out how things stand.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             history: History::in_directory(&parts.config.state_directory),
             config: RefCell::new(Rc::new(parts.config)),
             next_config: RefCell::default(),
@@ -164,6 +168,13 @@ impl Agent {
             timeline: broadcast::channel(BEHIND).0,
             started: (Instant::now(), luo_sys::clock::ticks()),
         })
+    }
+
+    /// Begins something that nobody here waits for.
+    fn begin_task<T: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Self>) -> T) {
+        if let Some(agent) = self.me.upgrade() {
+            tokio::task::spawn_local(task(agent));
+        }
     }
 
     /// The lines of timelines from now on.

@@ -82,8 +82,12 @@ impl Agent {
             timeline,
             released,
             behind_us,
+            is_unnoted,
             ..
         } = restore;
+        if is_unnoted {
+            self.begin_task(async |agent| agent.drop_kernels_record().await);
+        }
         let missing = record.participants.iter();
         let missing: BTreeSet<_> = missing
             .filter(|known| !known.is_parked() && !progress.restored.contains(&known.name))

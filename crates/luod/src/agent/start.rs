@@ -148,8 +148,9 @@ impl Agent {
     /// Reads the record of the previous kernel, from the notes of an earlier process or
     /// else from the kernel. The record is noted before it is judged. `kept` is the agent's
     /// own session if the descriptor store has it; it goes from there unless there is a
-    /// record in it that nobody can read.
-    async fn read_record(&self, kept: Option<Session>) -> std::io::Result<()> {
+    /// record in it that nobody can read, or that cannot be noted.
+    async fn read_record(self: &Rc<Self>, kept: Option<Session>) -> std::io::Result<()> {
+        let mut unnoted = None;
         let bytes = match self.notes.record()? {
             Some(bytes) => Ok(Some(bytes)),
             None => {
@@ -157,24 +158,27 @@ impl Agent {
                 if let Ok(Some(bytes)) = &taken
                     && let Err(why) = self.notes.set_record(Some(bytes))
                 {
-                    // luod goes on: if it ended here, the record's session would be closed,
-                    // and the record lost.
-                    tracing::error!(
-                        "the record cannot be noted, so luod must not be restarted now: {why}"
-                    );
+                    self.keep_record_in_store(&why).await;
+                    unnoted = Some(bytes.clone());
                 }
                 taken
             }
         };
+        let is_noted = unnoted.is_none();
         match bytes.map(|bytes| bytes.map(|bytes| Record::decode(&bytes))) {
             Ok(None) => {}
             Ok(Some(Ok(record))) => {
-                self.kernel.run(|kernel| kernel.finish_record()).await;
+                if is_noted {
+                    self.kernel.run(|kernel| kernel.finish_record()).await;
+                }
                 let progress = self.notes.progress().unwrap_or_else(|why| {
                     tracing::error!("what is taken back already cannot be told: {why}");
                     Default::default()
                 });
                 self.begin_restore(record, progress);
+                if let Some(bytes) = unnoted {
+                    self.note_record_later(bytes);
+                }
             }
             Ok(Some(Err(why))) => self.cannot_read(&why.to_string()),
             Err(why) if self.probe.orchestrator == luo_varlink::Orchestrator::None => {
@@ -182,7 +186,7 @@ impl Agent {
             }
             Err(why) => self.cannot_read(&why.to_string()),
         }
-        if self.state.borrow().unreadable.is_none() {
+        if is_noted && self.state.borrow().unreadable.is_none() {
             self.store.remove(OWN_SESSION);
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! The agent without sockets, on a made-up kernel.
 
 mod fake;
+mod full;
 mod histories;
 mod parked;
 mod restore;

@@ -122,7 +122,8 @@ pub trait Kernel {
     /// update: a prepared or frozen orchestrator cancels, and no image stays loaded.
     fn abandon(&self);
 
-    /// A copy of the agent's own session, if there is one.
+    /// A copy of the agent's own session, if there is one: for the next kernel, or the one
+    /// whose record was taken and is not finished.
     fn own_session(&self) -> Option<Session>;
 
     /// Goes on in an update whose jump an earlier process of the agent has begun: a

@@ -225,7 +225,8 @@ impl Kernel for Linux {
     }
 
     fn own_session(&self) -> Option<Session> {
-        self.own.as_ref()?.session.try_clone().ok()
+        let own = self.own.as_ref().map(|own| &own.session);
+        own.or(self.received.as_ref())?.try_clone().ok()
     }
 
     fn go_on(&mut self, own: Option<Session>) {

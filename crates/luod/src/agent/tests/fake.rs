@@ -54,6 +54,8 @@ struct Ledger {
     loaded: bool,
     record: Vec<u8>,
     tail: Vec<u8>,
+    /// The record that was handed over.
+    handed_over: Option<Vec<u8>>,
     /// The service manager's answer. While it shuts down, it takes a jump upon itself.
     shutdown: Shutdown,
     /// How often it was asked how its shutdown stands.
@@ -143,6 +145,11 @@ impl Fake {
         self.lock().tail.clone()
     }
 
+    /// Hands a record over.
+    pub(crate) fn hands_over(&self, record: Vec<u8>) {
+        self.lock().handed_over = Some(record);
+    }
+
     /// Says how the service manager's shutdown stands.
     pub(crate) fn shuts_down(&self, how: Shutdown) {
         self.lock().shutdown = how;
@@ -151,6 +158,11 @@ impl Fake {
     /// Has an administrator write something when all is written for the jump.
     pub(crate) fn writes_late(&self, line: UnixStream) {
         self.lock().late = Some(line);
+    }
+
+    /// Whether a record that was handed over is not finished.
+    pub(crate) fn has_record(&self) -> bool {
+        self.lock().handed_over.is_some()
     }
 
     /// How often it was told to jump.
@@ -280,8 +292,10 @@ impl Kernel for Fake {
 
     fn take_record(&mut self, _kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
         self.refused("RETRIEVE_SESSION")?;
-        Ok(None)
+        Ok(self.lock().handed_over.clone())
     }
 
-    fn finish_record(&mut self) {}
+    fn finish_record(&mut self) {
+        self.lock().handed_over = None;
+    }
 }
