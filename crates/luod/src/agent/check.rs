@@ -20,6 +20,7 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 use rustix::process::{Resource, getrlimit};
 
 use super::timeline::Line;
+use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
 use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
@@ -213,6 +214,7 @@ impl Agent {
         if self.config().jump == Jump::Systemctl {
             checks.push(crate::manager::shutdown::check(&self.config().checks.root));
         }
+        self.check_state(&mut checks).await;
         self.name_foreign(&mut checks).await;
         checks.extend(self.check_device().await);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
@@ -224,6 +226,42 @@ impl Agent {
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
         judge(&self.config(), checks.collect())
+    }
+
+    /// Whether the kernel is in an update already, whoever began it. It is asked itself:
+    /// what the files of the machine say may be of another one.
+    async fn check_state(&self, checks: &mut Vec<Check>) {
+        let probing = self.ask_kernel("GET_STATE", |kernel| kernel.probe());
+        // That it cannot be asked is told by another check.
+        let Ok(Ok(probe)) = probing.await else {
+            return;
+        };
+        let Some(check) = self.in_another_update(&probe) else {
+            return;
+        };
+        let known = checks.iter().position(|known| known.name == check.name);
+        match known.and_then(|known| checks.get_mut(known)) {
+            Some(known) => *known = check,
+            None => checks.push(check),
+        }
+    }
+
+    fn in_another_update(&self, probe: &Probe) -> Option<Check> {
+        let state = in_update(probe)?;
+        let is_ours = !self.is_at_rest();
+        let (whose, remedy) = match is_ours {
+            true => (
+                "in an update of this luod",
+                "wait for its end, or cancel it: `luoctl cancel`",
+            ),
+            false => (UNKNOWN_UPDATE, CANCEL_BY_FORCE),
+        };
+        Some(Check {
+            name: "running-state".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!("the kernel is {state}, {whose}"),
+            remedy: Some(remedy.to_owned()),
+        })
     }
 
     /// Names the sessions of the previous kernel that are not this agent's, where a check

@@ -7,13 +7,14 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use luo_sys::{Session, State as KernelState};
+use luo_sys::{Session, SessionState, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
 use super::clock::now_us;
 use super::held::Held;
 use super::state::{Update, Workload};
+use super::update::new_id;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;
@@ -35,7 +36,7 @@ impl Agent {
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
         let mut own = own.into_iter().map(|(_, fd)| Session::from_fd(fd)).next();
         if !jumps {
-            self.end_interrupted().await?;
+            self.end_interrupted(own.is_some()).await?;
             self.read_record(own.take()).await?;
         }
         let owners = self.notes.owners()?;
@@ -107,21 +108,22 @@ impl Agent {
     }
 
     /// Cancels an update that an earlier process of this agent began in this boot.
-    async fn end_interrupted(&self) -> std::io::Result<()> {
-        let Some(Begun {
+    /// `own` says whether the descriptor store has the agent's own session.
+    async fn end_interrupted(&self, own: bool) -> std::io::Result<()> {
+        let begun = match self.notes.update()? {
+            Some(begun) => begun,
+            None if !own && self.is_unnoted_update().await => Begun {
+                id: new_id(),
+                began_us: None,
+                report: None,
+            },
+            None => return Ok(()),
+        };
+        let Begun {
             id,
             began_us,
             report,
-        }) = self.notes.update()?
-        else {
-            if let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state {
-                tracing::warn!(
-                    "the kernel is {state}, and not by luod: whoever did that has to cancel it \
-                     before luod can update"
-                );
-            }
-            return Ok(());
-        };
+        } = begun;
         tracing::warn!(
             update = id,
             "luod was restarted in an update, which is cancelled"
@@ -143,6 +145,29 @@ impl Agent {
         };
         self.over(&entry, report.as_deref());
         Ok(())
+    }
+
+    /// Whether the kernel is in an update that an agent began and nobody has noted: that
+    /// agent's own session is closed. One that is open is another agent's, and so may be
+    /// what the kernel is in without any.
+    async fn is_unnoted_update(&self) -> bool {
+        let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state else {
+            return false;
+        };
+        let listed = self.kernel.run(|kernel| kernel.sessions()).await;
+        let mut sessions = listed.ok().flatten().into_iter().flatten();
+        let is_ours = sessions.any(|entry| {
+            let name = entry.name.map(|name| name.to_string());
+            let is_closed = entry.state == SessionState::Closed;
+            is_closed && !entry.of_device && name.as_deref() == Some(OWN_SESSION)
+        });
+        if !is_ours {
+            tracing::warn!(
+                "the kernel is {state}, and not by this luod: whoever did that has to cancel it \
+                 before luod can update, or an administrator with `luoctl cancel --force`"
+            );
+        }
+        is_ours
     }
 
     /// Reads the record of the previous kernel, from the notes of an earlier process or

@@ -2,6 +2,7 @@
 //! The agent without sockets, on a made-up kernel.
 
 mod fake;
+mod foreign;
 mod full;
 mod histories;
 mod parked;
@@ -63,7 +64,7 @@ impl World {
             policy: Policy::parse(policy).unwrap(),
             notes: notes(folder.path()),
             kernel: Worker::start(kernel.clone()).unwrap(),
-            probe: fake::probe(),
+            probe: kernel.probe().unwrap(),
             store: Store::of(fake::Shelf),
         });
         Self {

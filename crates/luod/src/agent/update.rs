@@ -279,7 +279,7 @@ fn encode(record: &Record, room: usize) -> Result<Vec<u8>, Error> {
 }
 
 /// An id that no other update has.
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
     let random = random.unwrap_or_default();
     match random.trim() {
