@@ -120,5 +120,6 @@ impl Agent {
         if !self.all_have_arrived().await {
             tracing::error!("the kernel does not answer: luod ends without its sessions");
         }
+        self.until_written().await;
     }
 }

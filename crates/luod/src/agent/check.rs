@@ -3,7 +3,6 @@
 //! that workloads have declared. The crate `luo-preflight` judges.
 
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -21,6 +20,7 @@ use rustix::process::{Resource, getrlimit};
 
 use super::timeline::Line;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
+use super::written::fails;
 use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
@@ -183,9 +183,20 @@ impl Agent {
     pub(super) async fn check(&self, settled: &Settled) -> Report {
         let begun = Instant::now();
         let report = self.look(settled).await;
-        let failed = report.checks.iter();
-        let failed = failed.filter(|check| check.status == CheckStatus::Failed);
-        let text = format!("{} checks, {} failed", report.checks.len(), failed.count());
+        let names = |status| {
+            let those = report
+                .checks
+                .iter()
+                .filter(move |check| check.status == status);
+            those.map(|check| check.name.as_str()).collect::<Vec<_>>()
+        };
+        let failed = names(CheckStatus::Failed).len();
+        let mut text = format!("{} checks, {failed} failed", report.checks.len());
+        let mut warn = names(CheckStatus::Warning);
+        warn.dedup();
+        if !warn.is_empty() {
+            text.push_str(&format!(", warnings: {}", warn.join(", ")));
+        }
         self.note(
             TimelineKind::Checked,
             Line::text(text).took(begun.elapsed()),
@@ -449,14 +460,6 @@ fn handlers(all: &[ParticipantEntry]) -> Vec<String> {
         .iter()
         .filter(|entry| entry.kind == ParticipantKind::FileHandler);
     handlers.map(|entry| entry.name.clone()).collect()
-}
-
-/// Why something fails that may take long, if it does.
-async fn fails(trial: impl FnOnce() -> io::Result<()> + Send + 'static) -> Option<String> {
-    match tokio::task::spawn_blocking(trial).await {
-        Ok(tried) => tried.err().map(|why| why.to_string()),
-        Err(why) => Some(why.to_string()),
-    }
 }
 
 /// A report, with what the configuration says to ignore.

@@ -15,6 +15,7 @@ use super::clock::now_us;
 use super::held::Held;
 use super::state::{Update, Workload};
 use super::update::new_id;
+use super::written::Source;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;
@@ -31,12 +32,13 @@ impl Agent {
     /// # Errors
     /// The notes cannot be read.
     pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
+        let unwritten = self.go_on_writing();
         let jumps = self.jumps_still().await?;
         let is_own = |(name, _): &(String, OwnedFd)| name == OWN_SESSION;
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
         let mut own = own.into_iter().map(|(_, fd)| Session::from_fd(fd)).next();
         if !jumps {
-            self.end_interrupted(own.is_some()).await?;
+            self.end_interrupted(own.is_some(), &unwritten).await?;
             self.read_record(own.take()).await?;
         }
         let owners = self.notes.owners()?;
@@ -108,8 +110,9 @@ impl Agent {
     }
 
     /// Cancels an update that an earlier process of this agent began in this boot.
-    /// `own` says whether the descriptor store has the agent's own session.
-    async fn end_interrupted(&self, own: bool) -> std::io::Result<()> {
+    /// `own` says whether the descriptor store has the agent's own session, `unwritten` which
+    /// updates were over.
+    async fn end_interrupted(&self, own: bool, unwritten: &[String]) -> std::io::Result<()> {
         let begun = match self.notes.update()? {
             Some(begun) => begun,
             None if !own && self.is_unnoted_update().await => Begun {
@@ -124,12 +127,16 @@ impl Agent {
             began_us,
             report,
         } = begun;
+        // The agent was ended when all was undone but for this note.
+        let is_written = unwritten.contains(&id);
         tracing::warn!(
             update = id,
             "luod was restarted in an update, which is cancelled"
         );
         self.kernel.run(|kernel| kernel.abandon()).await;
-        self.notes.set_update(None)?;
+        if is_written {
+            return self.notes.set_update(None);
+        }
         let release = kernel::release();
         let (now, began_us) = (now_us(), began_us.unwrap_or_else(now_us));
         let entry = HistoryEntry {
@@ -143,7 +150,7 @@ impl Agent {
             to_kernel: release,
             timeline: Vec::new(),
         };
-        self.over(&entry, report.as_deref());
+        self.over(entry, report, Source::Update);
         Ok(())
     }
 

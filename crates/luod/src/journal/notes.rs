@@ -8,6 +8,7 @@
 //! state/jumping             is there if the service manager has been told to jump
 //! state/record              the record that the previous kernel handed over, as it came
 //! state/progress            how far the workloads of the record have come back
+//! state/unwritten           updates that are over, and that the history does not have yet
 //! state/workloads/NAME      a workload that has sessions in the descriptor store
 //! ```
 //!
@@ -23,7 +24,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use luo_varlink::Identity;
+use luo_varlink::{HistoryEntry, Identity};
 use rustix::process::{Resource, getrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -35,6 +36,9 @@ const RESERVE: &str = ".reserve";
 
 /// Bytes of that: some hundred notes, of a page each.
 const ROOM: u64 = 1 << 20;
+
+/// Bytes of updates that are noted with all that happened in them.
+const MAX_UNWRITTEN: usize = 4 << 20;
 
 /// The notes of one boot.
 #[derive(Clone, Debug)]
@@ -266,6 +270,33 @@ impl Notes {
         self.write("progress", &serde_json::to_vec(progress)?)
     }
 
+    /// The updates that are over, and that the history did not have.
+    ///
+    /// # Errors
+    /// As the file system answers; or the note cannot be parsed.
+    pub fn unwritten(&self) -> io::Result<Vec<HistoryEntry>> {
+        Ok(self.read_json("unwritten")?.unwrap_or_default())
+    }
+
+    /// Notes the updates that are over, and that the history does not have yet. Where there is
+    /// no room for all that happened in them, what came of them is noted.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_unwritten(&self, mut entries: Vec<HistoryEntry>) -> io::Result<()> {
+        if entries.is_empty() {
+            return self.remove("unwritten");
+        }
+        let whole = serde_json::to_vec(&entries)?;
+        if whole.len() <= MAX_UNWRITTEN && self.write("unwritten", &whole).is_ok() {
+            return Ok(());
+        }
+        for entry in &mut entries {
+            entry.timeline.clear();
+        }
+        self.write("unwritten", &serde_json::to_vec(&entries)?)
+    }
+
     /// All workloads that have sessions in the store. Notes that cannot be parsed are
     /// passed over.
     ///
@@ -456,6 +487,7 @@ mod tests {
         full();
         let again = Notes::open(runtime.path()).unwrap();
         assert!(again.is_jumping().unwrap());
+        fs::remove_file(state.join(".new")).unwrap();
         // No note is written without the word for which boot it is of.
         full();
         fs::remove_file(state.join("epoch")).unwrap();

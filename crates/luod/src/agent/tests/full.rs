@@ -2,6 +2,8 @@
 //! What luod does where there is no room for its notes, or for the history.
 
 use std::fs;
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use luo_varlink::admin::Error as Refusal;
@@ -99,5 +101,124 @@ fn the_kernels_record_stays_until_it_is_noted() {
         }
         assert!(agent.notes.record().unwrap().is_some());
         assert_eq!(world.phase(), Phase::Updated);
+    });
+}
+
+/// Makes a file of the folder of the history.
+fn spoil_history(world: &World) -> std::path::PathBuf {
+    let state = world.agent.config().state_directory.clone();
+    fs::write(&state, "").unwrap();
+    state
+}
+
+/// An agent that is started after another one, with its notes.
+async fn again(world: &World, state: &Path) -> World {
+    let next = World::new(OPEN, world.kernel.clone());
+    let copy = |name: &str| {
+        let from = world.folder.path().join("run/state").join(name);
+        let to = next.folder.path().join("run/state").join(name);
+        let _ = fs::copy(from, to);
+    };
+    for name in ["unwritten", "update", "record"] {
+        copy(name);
+    }
+    next.agent.reload(
+        Config {
+            state_directory: state.to_owned(),
+            ..Config::clone(&next.agent.config())
+        },
+        crate::decide::policy::Policy::parse(OPEN).unwrap(),
+    );
+    next.agent.start(Vec::new()).await.unwrap();
+    next
+}
+
+#[test]
+fn what_the_disk_does_not_take_outlives_luod() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let agent = &world.agent;
+        let state = spoil_history(&world);
+        let prepare = agent.prepare(&world.target);
+        let (done, ()) = tokio::join!(prepare, vetoes(&world, &mut peer, Step::Prepare));
+        done.unwrap_err();
+        let entry = agent.history().unwritten().remove(0);
+        let checked = entry
+            .timeline
+            .iter()
+            .filter_map(|line| line.detail.as_deref());
+        assert!(
+            checked
+                .clone()
+                .any(|text| text.contains("warnings:") && text.contains("history")),
+            "{entry:?}"
+        );
+        assert!(agent.notes.update().unwrap().is_none());
+        assert_eq!(agent.history().count_unwritten(), 1);
+        let past = agent.past(5).await;
+        assert!(past.problems[0].contains("cannot be read"), "{past:?}");
+
+        // luod is killed, and the next finds it, whole.
+        let next = again(&world, &state).await;
+        assert_eq!(next.agent.history().unwritten(), [entry.clone()]);
+        next.agent.until_written().await;
+        assert!(
+            next.agent.notes.unwritten().unwrap().is_empty(),
+            "it is written"
+        );
+        assert_eq!(next.agent.past(5).await.updates, [entry]);
+    });
+}
+
+#[test]
+fn where_there_is_no_room_at_all_the_record_stays() {
+    run(async {
+        let record = record(&[("db", &["db.ram"], &[])]);
+        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+        let agent = &world.agent;
+        let bytes = record.encode(1 << 20).unwrap();
+        agent.notes.set_record(Some(&bytes)).unwrap();
+        agent.begin_restore(record, Progress::default());
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        agent.restored(&peer.caller).unwrap();
+        fill_notes(&world);
+        let state = spoil_history(&world);
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        agent.until_written().await;
+        assert_eq!(world.phase(), Phase::Normal);
+        assert!(agent.notes.record().unwrap().is_some());
+        let fate = agent.history().last(5);
+        assert!(fate.is_err(), "{fate:?}");
+        fs::remove_file(&state).unwrap();
+        let past = agent.past(5).await;
+        assert!(
+            past.problems[0].contains("is lost if luod ends"),
+            "{past:?}"
+        );
+    });
+}
+
+/// A folder that hangs is made of a file system that does not answer; a thread that does not
+/// come back looks the same.
+#[test]
+fn a_disk_that_hangs_keeps_nobody_waiting() {
+    run_fast(async {
+        let (world, _peer) = with_one().await;
+        let agent = &world.agent;
+        let (gate, closed) = std::sync::mpsc::channel::<()>();
+        let hangs = super::super::written::fails(move || {
+            let _ = closed.recv();
+            Ok(())
+        });
+        let why = hangs.await.unwrap();
+        assert!(why.contains("does not answer"), "{why}");
+        drop(gate);
+        // All threads that read hang.
+        let readers = Arc::clone(&agent.readers);
+        let _readers = readers.acquire_many(8).await.unwrap();
+        let past = agent.past(5).await;
+        assert!(past.problems[0].contains("does not answer"), "{past:?}");
     });
 }
