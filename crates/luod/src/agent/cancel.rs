@@ -104,10 +104,25 @@ impl Agent {
     /// the service manager is not stopped: then the agent goes on until the jump.
     pub async fn shut_down(&self) {
         loop {
+            self.end_update().await;
+            // A session on its way from the kernel would be closed, and so finished.
+            if !self.all_have_arrived().await {
+                tracing::error!("the kernel does not answer: luod ends without its sessions");
+            }
+            self.until_written().await;
+            // Somebody may have begun another meanwhile.
+            if matches!(self.state.borrow().phase.0, Phase::Normal | Phase::Updated) {
+                return;
+            }
+        }
+    }
+
+    async fn end_update(&self) {
+        loop {
             let changed = self.changed.notified();
             let phase = self.state.borrow().phase.0;
             match phase {
-                Phase::Normal | Phase::Updated => break,
+                Phase::Normal | Phase::Updated => return,
                 Phase::Jumping | Phase::Cancelling => changed.await,
                 _ => {
                     drop(changed);
@@ -116,10 +131,5 @@ impl Agent {
                 }
             }
         }
-        // A session on its way from the kernel would be closed, and so finished.
-        if !self.all_have_arrived().await {
-            tracing::error!("the kernel does not answer: luod ends without its sessions");
-        }
-        self.until_written().await;
     }
 }

@@ -20,7 +20,6 @@ use rustix::process::{Resource, getrlimit};
 
 use super::timeline::Line;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
-use super::written::fails;
 use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
@@ -225,9 +224,13 @@ impl Agent {
         if self.config().jump == Jump::Systemctl {
             checks.push(crate::manager::shutdown::check(&self.config().checks.root));
         }
-        self.check_state(&mut checks).await;
+        let device = self.check_device().await;
+        // Whoever has the device keeps it from being asked.
+        if device.is_none() {
+            self.check_state(&mut checks).await;
+        }
         self.name_foreign(&mut checks).await;
-        checks.extend(self.check_device().await);
+        checks.extend(device);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
         checks.extend(self.check_notes().await);
         checks.extend(self.check_history().await);
@@ -341,7 +344,7 @@ impl Agent {
     /// Whether luod can note what it has to know if it is started again.
     async fn check_notes(&self) -> Option<Check> {
         let notes = self.notes.clone();
-        let why = fails(move || notes.reserve()).await?;
+        let why = self.fails(move || notes.reserve()).await?;
         let folder = self.notes.folder().display();
         Some(Check {
             name: "notes".to_owned(),
@@ -356,7 +359,7 @@ impl Agent {
     /// Whether the update could be written down when it is over.
     async fn check_history(&self) -> Option<Check> {
         let history = self.history.clone();
-        let why = fails(move || history.is_writable()).await?;
+        let why = self.fails(move || history.is_writable()).await?;
         let config = self.config();
         let folder = config.state_directory.display();
         Some(Check {
@@ -371,7 +374,7 @@ impl Agent {
     async fn check_report(&self) -> Option<Check> {
         let path = self.state.borrow().update.as_ref()?.report.clone()?;
         let wanted = PathBuf::from(&path);
-        let why = fails(move || picture::check(&wanted)).await?;
+        let why = self.fails(move || picture::check(&wanted)).await?;
         Some(Check {
             name: "report".to_owned(),
             status: CheckStatus::Failed,

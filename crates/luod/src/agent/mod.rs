@@ -95,8 +95,8 @@ use unread::Unread;
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
 
-/// Threads that may read the history at the same time.
-const READERS: usize = 8;
+/// Threads that may hang in a disk, of a kind.
+const THREADS: usize = 8;
 
 /// The formats that stand in the running kernel's own image, once they have been read.
 type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;
@@ -148,6 +148,8 @@ pub struct Agent {
     pictures: RefCell<BTreeMap<String, Option<HistoryEntry>>>,
     /// Threads that may read the history at the same time.
     readers: Arc<Semaphore>,
+    /// Threads that may try whether something can be written.
+    trials: Arc<Semaphore>,
     /// Notifies all that wait for a change of the state: claims, cancels, the end.
     changed: Notify,
     /// The sockets of administrators.
@@ -180,7 +182,8 @@ impl Agent {
             writes: Cell::default(),
             tries_again: Cell::default(),
             pictures: RefCell::default(),
-            readers: Arc::new(Semaphore::new(READERS)),
+            readers: Arc::new(Semaphore::new(THREADS)),
+            trials: Arc::new(Semaphore::new(THREADS)),
             changed: Notify::new(),
             unread: Unread::default(),
             timeline: broadcast::channel(BEHIND).0,

@@ -244,6 +244,7 @@ async fn behind(record: Record) -> World {
     agent.claim(&peer.caller, "db.ram").await.unwrap();
     agent.restored(&peer.caller).unwrap();
     agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+    agent.until_written().await;
     world
 }
 

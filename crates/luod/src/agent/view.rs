@@ -81,8 +81,13 @@ impl Agent {
     /// Whether this agent has nothing to do with what state the kernel is in: it may have
     /// begun an update, and has not had the kernel prepare.
     pub(super) fn is_at_rest(&self) -> bool {
-        let phase = self.state.borrow().phase.0;
-        matches!(phase, Phase::Normal | Phase::Preparing | Phase::Updated)
+        let state = self.state.borrow();
+        match (state.phase.0, &state.update) {
+            (Phase::Normal | Phase::Updated, _) => true,
+            // The room of the record is known right before.
+            (Phase::Preparing, Some(update)) => update.room == 0,
+            _ => false,
+        }
     }
 
     /// The kernel as it stands. Everybody may ask for the status, but the device has one

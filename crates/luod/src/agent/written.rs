@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use luo_varlink::HistoryEntry;
+use tokio::sync::Semaphore;
 
 use super::Agent;
 use super::clock::after;
@@ -59,22 +60,37 @@ async fn in_time<T: Send + 'static>(
 }
 
 /// Has a thread do something that may hang.
-pub(super) async fn on_a_thread<T: Send + 'static>(
+async fn on_a_thread<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let done = tokio::task::spawn_blocking(work).await;
     done.unwrap_or_else(|why| Err(io::Error::other(why)))
 }
 
-/// Why something fails that may hang, if it does.
-pub(super) async fn fails(
-    trial: impl FnOnce() -> io::Result<()> + Send + 'static,
-) -> Option<String> {
-    let tried = in_time(PATIENCE, on_a_thread(trial)).await;
-    tried.err().map(|why| why.to_string())
+/// The same, where only so many threads may hang in it.
+async fn on_a_thread_of<T: Send + 'static>(
+    threads: &Arc<Semaphore>,
+    work: impl FnOnce() -> io::Result<T> + Send + 'static,
+) -> io::Result<T> {
+    let threads = Arc::clone(threads);
+    let thread = threads.acquire_owned().await.map_err(io::Error::other)?;
+    on_a_thread(move || {
+        let _thread = thread;
+        work()
+    })
+    .await
 }
 
 impl Agent {
+    /// Why something fails that may hang, if it does.
+    pub(super) async fn fails(
+        &self,
+        trial: impl FnOnce() -> io::Result<()> + Send + 'static,
+    ) -> Option<String> {
+        let tried = in_time(PATIENCE, on_a_thread_of(&self.trials, trial)).await;
+        tried.err().map(|why| why.to_string())
+    }
+
     /// Writes an update down that is over, and draws it where that is wanted. It is in the
     /// notes when this returns, in place of what they have of it; the rest is done by and by.
     pub(super) fn over(&self, entry: HistoryEntry, report: Option<String>, source: Source) {
@@ -82,11 +98,12 @@ impl Agent {
             self.metrics.over(&entry);
         }
         self.history.put(&entry);
-        let is_noted = self.note_unwritten();
-        if is_noted {
-            self.drop_source(source);
+        if self.note_unwritten() {
+            self.drop_source(source, &entry.update);
+            self.begin_writing(None);
+        } else {
+            self.begin_writing(Some((source, entry.update.clone())));
         }
-        self.begin_writing(Some(source).filter(|_| !is_noted));
         if let Some(path) = report {
             let is_at_it = self.pictures.borrow().contains_key(&path);
             self.pictures.borrow_mut().insert(path.clone(), Some(entry));
@@ -126,9 +143,13 @@ impl Agent {
     }
 
     /// Drops what the notes have of an update that is written down.
-    fn drop_source(&self, source: Source) {
+    fn drop_source(&self, source: Source, update: &str) {
         let dropped = match source {
-            Source::Update => self.notes.set_update(None),
+            // Another may have begun since.
+            Source::Update => self.notes.update().and_then(|known| match known {
+                Some(known) if known.id != update => Ok(()),
+                _ => self.notes.set_update(None),
+            }),
             Source::Record => self.notes.set_record(None),
             Source::Amended => Ok(()),
         };
@@ -138,8 +159,8 @@ impl Agent {
     }
 
     /// Has a thread write what is to be written. `source` is what the notes have to drop
-    /// then.
-    fn begin_writing(&self, source: Option<Source>) {
+    /// then, of which update.
+    fn begin_writing(&self, source: Option<(Source, String)>) {
         self.writes.set(self.writes.get() + 1);
         self.begin_task(async move |agent| agent.write(source).await);
     }
@@ -149,7 +170,7 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
-    async fn write(self: Rc<Self>, source: Option<Source>) {
+    async fn write(self: Rc<Self>, source: Option<(Source, String)>) {
         let mut is_first = true;
         loop {
             let history = self.history.clone();
@@ -167,8 +188,8 @@ impl Agent {
                 Ok(false) => {}
                 Ok(true) => {
                     self.note_unwritten();
-                    if let Some(source) = source {
-                        self.drop_source(source);
+                    if let Some((source, update)) = &source {
+                        self.drop_source(*source, update);
                     }
                 }
                 Err(why) => self.cannot_write(why),
@@ -244,20 +265,14 @@ impl Agent {
 
     /// The last updates, the newest first. A disk that hangs is not waited for.
     pub async fn past(&self, most: usize) -> Past {
-        let (history, readers) = (self.history.clone(), Arc::clone(&self.readers));
-        let read = async {
-            let reader = readers.acquire_owned().await.map_err(io::Error::other)?;
-            on_a_thread(move || {
-                let _reader = reader;
-                history.last(most)
-            })
-            .await
-        };
+        let history = self.history.clone();
+        let read = on_a_thread_of(&self.readers, move || history.last(most));
         in_time(READING, read).await.unwrap_or_else(|why| {
             tracing::error!("the history: {why}");
+            let unwritten = self.history.unwritten().into_iter().rev();
             Past {
                 problems: vec![format!("the history cannot be read: {why}")],
-                ..Past::default()
+                updates: unwritten.take(most).collect(),
             }
         })
     }
