@@ -24,7 +24,7 @@ function __fish_luoctl_using_subcommand
     contains -- $cmd[1] $argv
 end
 
-complete -c luoctl -n "__fish_luoctl_needs_command" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_needs_command" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_needs_command" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_needs_command" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_needs_command" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
@@ -51,13 +51,13 @@ complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "inspect" -d 'Shows ev
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "completions" -d 'Writes completions for a shell'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "schema" -d 'Writes the JSON schema of what `--json` writes'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
-complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
@@ -67,7 +67,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s f -l format -d '
 dot\t'For Graphviz'
 svg\t'A picture'"
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s o -l output -d 'Writes to a file' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
@@ -78,14 +78,14 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l entry -d 'An ent
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l config -d 'Luod\'s configuration, with --offline' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l offline -d 'Checks without luod: the running kernel, the target and the memory, by luod\'s configuration, and no workloads'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
@@ -95,28 +95,27 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l kernel -d 'The
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
-complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -s h -l help -d 'Print help'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l reason -d 'Why, for the timeline and the workloads' -r
-complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l force -d 'Also what another program has had the kernel prepare or freeze, or a luod that is gone. The kernel that is loaded for it is unloaded'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
@@ -126,34 +125,34 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l entry -d 'An en
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l report -d 'Writes a picture of the update (SVG) to this file when it is over, after the jump too. luod does, so the path is absolute, and luod\'s unit has to allow it: it does so for /var/lib/luod' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s y -l yes -d 'Does not ask. Where no terminal is nobody is asked anyhow'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l release -d 'Releases sessions that nobody has claimed, with all that is in them'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l force -d 'Also one of the previous kernel that nobody has claimed and that luod knows nothing of: another program\'s'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
@@ -163,7 +162,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s n -l most -d '
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s f -l format -d 'What to show the one update as' -r -f -a "text\t'Lines'
 svg\t'A picture, for any browser'"
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s o -l output -d 'Writes to a file' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
@@ -177,25 +176,25 @@ frozen\t''
 jumping\t''
 cancelling\t''
 updated\t''"
-complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -s h -l help -d 'Print help'
-complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l timeout -d 'How long the agent may take for an answer that waits for nobody else' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'

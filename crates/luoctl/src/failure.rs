@@ -244,7 +244,7 @@ fn unreachable_agent(message: String, why: &io::Error) -> Failure {
             .next(
                 "run it as root; `luoctl status`, `graph`, `history` and `watch` are for everybody",
             ),
-        io::ErrorKind::TimedOut => Failure::new(Exit::Unavailable, "no-agent", message).next(
+        io::ErrorKind::TimedOut => Failure::new(Exit::TimedOut, "timed-out", message).next(
             "luod does not accept connections: `systemctl status luod` says whether it hangs",
         ),
         _ => Failure::new(Exit::Unavailable, "no-agent", message).next(

@@ -20,7 +20,8 @@ pub struct Options {
     /// environment.
     #[arg(long, global = true)]
     pub no_color: bool,
-    /// How long the agent may take for an answer that waits for nobody else.
+    /// How long the agent may answer nothing before it is given up. One that may be in the
+    /// middle of an update is waited for.
     #[arg(
         long,
         global = true,

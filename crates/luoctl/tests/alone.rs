@@ -412,6 +412,133 @@ fn an_agent_that_hangs_is_told_of_at_once_and_waited_for_as_long_as_one_says() {
     ends_with(&output, Exit::Usage, &[]);
 }
 
+/// An agent that answers nobody, or for a while only those who ask whether it is there.
+struct Hangs {
+    folder: tempfile::TempDir,
+    admin: UnixListener,
+    _client: UnixListener,
+    status: UnixListener,
+}
+
+impl Hangs {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bind = |name: &str| UnixListener::bind(folder.path().join(name)).unwrap();
+        let (admin, client, status) = (bind("admin"), bind("client"), bind("status"));
+        Self {
+            folder,
+            admin,
+            _client: client,
+            status,
+        }
+    }
+
+    /// Answers so many questions whether it is there, in a thread of its own.
+    fn answers(&self, pings: usize) {
+        let status = self.status.try_clone().unwrap();
+        std::thread::spawn(move || {
+            for _ in 0..pings {
+                let (mut stream, _) = status.accept().unwrap();
+                let call = read_call(&stream);
+                assert!(call.contains("org.varlink.service.GetInfo"), "{call}");
+                // Who asked may have gone.
+                let _ = stream.write_all(b"{\"parameters\":{\"vendor\":\"x\"}}\0");
+            }
+        });
+    }
+
+    fn start(&self, arguments: &[&str]) -> Child {
+        let mut command = Command::new(LUOCTL);
+        command.arg("--runtime-directory").arg(self.folder.path());
+        command.args(["--timeout", "2.5", "--json"]).args(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    }
+}
+
+/// Of an agent that hangs nothing is asked that it could do later, when nobody waits for it.
+#[test]
+fn whatever_is_asked_of_an_agent_that_hangs_it_is_told_and_given_up() {
+    let hangs = Hangs::new();
+    let all: [&[&str]; 9] = [
+        &["check"],
+        &["prepare"],
+        &["freeze"],
+        &["kexec"],
+        &["update", "--yes"],
+        &["update", "--dry-run"],
+        &["finish"],
+        &["hold", "a", "--", "true"],
+        &["take", "a", "--", "true"],
+    ];
+    let children = all.map(|arguments| (arguments, hangs.start(arguments)));
+    for (arguments, child) in children {
+        let output = child.wait_with_output().unwrap();
+        ends_with(&output, Exit::TimedOut, &["does not answer yet", "2.5 s"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(document["error"]["kind"], "timed-out", "{arguments:?}");
+    }
+    hangs.admin.set_nonblocking(true).unwrap();
+    while let Ok((mut stream, _)) = hangs.admin.accept() {
+        let mut sent = Vec::new();
+        stream.read_to_end(&mut sent).unwrap();
+        assert!(sent.is_empty(), "{}", text(&sent));
+    }
+}
+
+#[test]
+fn a_cancel_is_left_with_an_agent_that_hangs() {
+    let hangs = Hangs::new();
+    let output = hangs.start(&["cancel"]).wait_with_output().unwrap();
+    let words = ["does not answer yet", "has been asked to cancel"];
+    ends_with(&output, Exit::TimedOut, &words);
+    is_cancel(&hangs.admin.accept().unwrap().0);
+}
+
+#[test]
+fn an_agent_that_is_busy_is_waited_for() {
+    let hangs = Hangs::new();
+    hangs.answers(usize::MAX);
+    let child = hangs.start(&["check"]);
+    let (mut admin, _) = hangs.admin.accept().unwrap();
+    read_call(&admin);
+    // Longer than it has to answer whether it is there.
+    std::thread::sleep(Duration::from_millis(5500));
+    admin
+        .write_all(b"{\"parameters\":{\"report\":{\"ok\":true,\"checks\":[]}}}\0")
+        .unwrap();
+    let output = child.wait_with_output().unwrap();
+    ends_with(&output, Exit::Done, &[]);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_agent_that_hangs_in_the_middle_is_given_up_where_nothing_is_under_way() {
+    let hangs = Hangs::new();
+    hangs.answers(1);
+    let output = hangs.start(&["check"]).wait_with_output().unwrap();
+    ends_with(&output, Exit::TimedOut, &["nothing was changed"]);
+    // An update may be under way, so its end is waited for.
+    let hangs = Hangs::new();
+    hangs.answers(1);
+    let mut child = hangs.start(&["update", "--yes"]);
+    let (mut admin, _) = hangs.admin.accept().unwrap();
+    read_call(&admin);
+    let mut said = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    stderr.read_line(&mut said).unwrap();
+    assert!(said.contains("it is waited for"), "{said}");
+    std::thread::sleep(Duration::from_secs(3));
+    assert_eq!(child.try_wait().unwrap(), None);
+    let cancelled = json!({ "error": "org.liveupdate.Admin.Cancelled",
+        "parameters": { "reason": "somebody" } });
+    admin
+        .write_all(format!("{cancelled}\0").as_bytes())
+        .unwrap();
+    let code = child.wait().unwrap().code();
+    assert_eq!(code, Some(i32::from(Exit::Refused.code())));
+}
+
 #[test]
 fn nonsense_is_refused() {
     let folder = tempfile::tempdir().unwrap();

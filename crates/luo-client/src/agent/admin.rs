@@ -2,6 +2,7 @@
 //! Running updates.
 
 use core::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use luo_varlink::admin::{
@@ -54,7 +55,15 @@ impl Admin {
     /// # Errors
     /// [`Error::NoAgent`].
     pub fn connect_to(folder: &Path) -> Result<Self> {
-        let caller = Caller::connect(&folder.join(paths::ADMIN), DEFAULT_TIMEOUT)?;
+        Self::connect_within(folder, DEFAULT_TIMEOUT)
+    }
+
+    /// The same, within a time: an agent that hangs accepts no connection.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect_within(folder: &Path, within: Duration) -> Result<Self> {
+        let caller = Caller::connect(&folder.join(paths::ADMIN), within)?;
         Ok(Self { caller })
     }
 
@@ -142,28 +151,14 @@ impl Admin {
         self.cancelled()
     }
 
-    /// The same, also for an update that another program has begun in the kernel, or that the
-    /// agent does not know of any more.
-    ///
-    /// # Errors
-    /// [`Refusal::Illegal`]: the kernel is in no update. [`Refusal::Kernel`].
-    pub fn cancel_by_force(&mut self, reason: Option<&str>) -> Result<()> {
-        self.send_cancel_of(reason, Some(true))?;
-        self.cancelled()
-    }
-
     /// The first half of [`Admin::cancel`]: the agent has the call when this returns. It
     /// cancels then even if nobody waits for the answer.
     ///
     /// # Errors
     /// [`Error::AgentGone`].
     pub fn send_cancel(&mut self, reason: Option<&str>) -> Result<()> {
-        self.send_cancel_of(reason, None)
-    }
-
-    fn send_cancel_of(&mut self, reason: Option<&str>, force: Option<bool>) -> Result<()> {
         let reason = reason.map(|reason| cut(reason).into());
-        let call = Call::new(Method::Cancel { reason, force });
+        let call = Call::new(Method::Cancel { reason });
         self.caller.send(CANCEL, &call, None)
     }
 
@@ -238,5 +233,11 @@ impl Admin {
     pub fn sessions(&mut self) -> Result<Vec<SessionInfo>> {
         let all: Sessions = self.call("ListSessions", Method::ListSessions, Waits::Agent)?;
         Ok(all.sessions)
+    }
+}
+
+impl AsFd for Admin {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.caller.as_fd()
     }
 }

@@ -40,7 +40,11 @@ impl Agent {
         Self::connect_within(folder, DEFAULT_TIMEOUT)
     }
 
-    pub(super) fn connect_within(folder: &Path, within: Duration) -> Result<Self> {
+    /// The same, within a time: an agent that hangs accepts no connection.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect_within(folder: &Path, within: Duration) -> Result<Self> {
         Ok(Self {
             caller: Caller::connect(&folder.join(paths::CLIENT), within)?,
             folder: folder.into(),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use luo_varlink::status::{Current, Error as Refusal, History, Method};
 use luo_varlink::{HistoryEntry, paths};
+use serde::Serialize;
 use zlink_core::Call;
 
 use super::caller::{Caller, DEFAULT_TIMEOUT, Waits};
@@ -45,7 +46,15 @@ impl Status {
     /// # Errors
     /// [`Error::NoAgent`].
     pub fn connect_to(folder: &Path) -> Result<Self> {
-        let caller = Caller::connect(&folder.join(paths::STATUS), DEFAULT_TIMEOUT)?;
+        Self::connect_within(folder, DEFAULT_TIMEOUT)
+    }
+
+    /// The same, within a time: an agent that hangs accepts no connection.
+    ///
+    /// # Errors
+    /// [`Error::NoAgent`].
+    pub fn connect_within(folder: &Path, within: Duration) -> Result<Self> {
+        let caller = Caller::connect(&folder.join(paths::STATUS), within)?;
         Ok(Self { caller })
     }
 
@@ -57,6 +66,23 @@ impl Status {
     /// Sets how long to wait for each line of [`Status::watch`]; `None` sets no limit.
     pub fn set_patience(&mut self, patience: Option<Duration>) {
         self.caller.times.patience = patience;
+    }
+
+    /// Asks for an answer that costs nothing: an agent that is busy gives it, one that hangs
+    /// does not.
+    ///
+    /// # Errors
+    /// [`Error::TimedOut`] if it hangs; see [`Error`].
+    pub fn ping(&mut self) -> Result<()> {
+        #[derive(Debug, Serialize)]
+        #[serde(tag = "method")]
+        enum Service {
+            #[serde(rename = "org.varlink.service.GetInfo")]
+            GetInfo,
+        }
+        let name = "GetInfo";
+        self.caller.send(name, &Call::new(Service::GetInfo), None)?;
+        self.caller.receive_nothing(name, Waits::Agent)
     }
 
     /// How the agent and the machine stand.

@@ -3,10 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
+use luo_client::agent::Admin;
 use luo_varlink::{CheckStatus, Report, Target};
 
 use super::context::Context;
 use super::target;
+use super::vigil::Vigil;
 use crate::document::Checked;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -31,7 +33,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let target = args.target.target()?;
     let report = match args.offline {
         true => offline(&args.config, &target)?,
-        false => context.admin()?.check(&target)?,
+        false => ask(context, &mut context.admin_awake()?, &target)?,
     };
     let exit = verdict(&report);
     if context.json {
@@ -41,6 +43,15 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         context.out.text(&text)?;
     }
     Ok(exit)
+}
+
+/// Has luod check. It may take long, but not without answering others meanwhile.
+pub(super) fn ask(context: &Context, admin: &mut Admin, target: &Target) -> Result<Report> {
+    let vigil = Vigil::with_end(context, admin);
+    let checked = admin.check(target);
+    let next = "`systemctl status luod` says whether it hangs; `luoctl check --offline` checks \
+                without it";
+    vigil.outcome(checked, "nothing was changed", next)
 }
 
 fn offline(path: &Path, target: &Target) -> Result<Report> {

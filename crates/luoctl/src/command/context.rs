@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use luo_client::agent::{Admin, Status};
 
+use super::pulse::{MOMENT, Pulse, given_up, pulse};
 use crate::document::Done;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::options::Options;
 use crate::output::{Output, complain};
-
-/// How long an answer takes at most that is not worth a word.
-const MOMENT: Duration = Duration::from_secs(2);
 
 /// The output to write to, and the folder of the agent to ask.
 pub(super) struct Context {
@@ -22,7 +20,7 @@ pub(super) struct Context {
     pub(super) json: bool,
     pub(super) dry_run: bool,
     pub(super) folder: PathBuf,
-    timeout: Duration,
+    pub(super) timeout: Duration,
     /// The definition of the command line.
     pub(super) definition: fn() -> clap::Command,
 }
@@ -47,14 +45,26 @@ impl Context {
 
     /// A connection of an administrator.
     pub(super) fn admin(&self) -> Result<Admin> {
-        let mut admin = Admin::connect_to(&self.folder)?;
+        let mut admin = Admin::connect_within(&self.folder, self.timeout)?;
         admin.set_timeout(Some(self.timeout));
         Ok(admin)
     }
 
+    /// The same, for a call that waits for others, or that begins something: luod is looked at
+    /// first, so that nothing is left with one that hangs.
+    pub(super) fn admin_awake(&self) -> Result<Admin> {
+        let _impatience = self.impatient();
+        let admin = self.admin()?;
+        match pulse(&self.folder, self.timeout) {
+            Pulse::Answers | Pulse::Unknown => Ok(admin),
+            Pulse::Hangs => Err(given_up(self.timeout, "nothing was asked of it")
+                .next("`systemctl status luod` says whether it hangs")),
+        }
+    }
+
     /// A connection that can only look.
     pub(super) fn status(&self) -> Result<Status> {
-        let mut status = Status::connect_to(&self.folder)?;
+        let mut status = Status::connect_within(&self.folder, self.timeout)?;
         status.set_timeout(Some(self.timeout));
         Ok(status)
     }

@@ -12,9 +12,9 @@ use crate::text::list;
 
 /// A dry run of prepare and update: what a check finds, and the plan.
 pub(super) fn update(context: &mut Context, target: &Target) -> Result {
-    let mut admin = context.admin()?;
+    let mut admin = context.admin_awake()?;
     let phase = context.status()?.get()?.phase;
-    let report = admin.check(target)?;
+    let report = check::ask(context, &mut admin, target)?;
     let plan = admin.plan()?;
     let exit = match (check::verdict(&report), plan::verdict(&plan)) {
         (Exit::Done, Exit::Done) => Exit::Done,
@@ -42,6 +42,7 @@ pub(super) fn update(context: &mut Context, target: &Target) -> Result {
 
 /// A dry run of a step that is possible in some phases only.
 pub(super) fn step(context: &mut Context, command: &str, phases: &[Phase]) -> Result {
+    let _impatience = context.impatient();
     let phase = context.status()?.get()?.phase;
     // Connecting as an administrator checks that this user is allowed to.
     let mut admin = context.admin()?;

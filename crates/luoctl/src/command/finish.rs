@@ -6,6 +6,7 @@ use luo_varlink::{Custody, Phase, SessionInfo, admin};
 
 use super::context::Context;
 use super::dry;
+use super::vigil::Vigil;
 use crate::document::Finished;
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -24,7 +25,13 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if context.dry_run {
         return rehearse(context, args.release);
     }
-    let released = context.admin()?.finish(args.release)?;
+    let mut admin = context.admin_awake()?;
+    let vigil = Vigil::with_end(context, &admin);
+    let finished = admin.finish(args.release);
+    let left = "it has the call, and carries it out as soon as it goes on";
+    let next = "`luoctl status` says whether the update is over";
+    let released = vigil.outcome(finished, left, next)?;
+    drop(vigil);
     if context.json {
         context.out.document(&Finished { released })?;
     } else {

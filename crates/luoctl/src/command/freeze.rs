@@ -5,6 +5,7 @@ use luo_varlink::Phase;
 
 use super::context::Context;
 use super::dry;
+use super::vigil::Vigil;
 use super::waiting::Waiting;
 use crate::failure::Result;
 use crate::interrupt::Cancels;
@@ -18,11 +19,12 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     if context.dry_run {
         return dry::step(context, "freeze", &[Phase::Prepared]);
     }
-    let mut admin = context.admin()?;
+    let mut admin = context.admin_awake()?;
     let _cancels = Cancels::on_interrupt(&context.folder)?;
     let waiting = Waiting::begin(context);
+    let vigil = Vigil::begin(context);
     admin.freeze()?;
-    drop(waiting);
+    drop((waiting, vigil));
     context.done(
         "freeze",
         "all stand still; next `luoctl kexec`, or `luoctl cancel`",

@@ -5,6 +5,7 @@ use luo_client::agent::Error;
 use luo_varlink::Phase;
 
 use super::context::Context;
+use super::vigil::Vigil;
 use super::{dry, update};
 use crate::failure::Result;
 
@@ -16,8 +17,9 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     if context.dry_run {
         return dry::step(context, "kexec", &[Phase::Frozen]);
     }
-    let mut admin = context.admin()?;
+    let mut admin = context.admin_awake()?;
     let status = context.status()?.get()?;
+    let _vigil = Vigil::begin(context);
     match admin.kexec() {
         // Only a frozen update can jump. In another phase a lost agent has died.
         Ok(()) => update::jumping(context, status.update),

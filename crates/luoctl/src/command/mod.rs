@@ -15,12 +15,14 @@ mod inspect;
 mod kexec;
 mod plan;
 mod prepare;
+mod pulse;
 mod release;
 mod schema;
 mod sessions;
 mod status;
 mod target;
 mod update;
+mod vigil;
 mod waiting;
 mod watch;
 

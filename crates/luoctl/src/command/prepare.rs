@@ -2,6 +2,7 @@
 //! `luoctl prepare`
 
 use super::context::Context;
+use super::vigil::Vigil;
 use super::waiting::Waiting;
 use super::{dry, target};
 use crate::document::Prepared;
@@ -22,11 +23,12 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if context.dry_run {
         return dry::update(context, &target);
     }
-    let mut admin = context.admin()?;
+    let mut admin = context.admin_awake()?;
     let _cancels = Cancels::on_interrupt(&context.folder)?;
     let waiting = Waiting::begin(context);
+    let vigil = Vigil::begin(context);
     let update = admin.prepare(&target)?;
-    drop(waiting);
+    drop((waiting, vigil));
     if context.json {
         context.out.document(&Prepared { update })?;
     } else {

@@ -8,6 +8,7 @@ use luo_client::agent::Error;
 use luo_varlink::{Phase, TimelineEvent};
 
 use super::context::Context;
+use super::vigil::Vigil;
 use super::waiting::Waiting;
 use super::{dry, target};
 use crate::document::{Jumping, Line};
@@ -76,10 +77,11 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             return Ok(Exit::Refused);
         }
     }
-    let mut admin = context.admin()?;
+    let mut admin = context.admin_awake()?;
     let cancels = Cancels::on_interrupt(&context.folder)?;
     let mut seen = Seen::default();
     let waiting = Waiting::begin(context);
+    let vigil = Vigil::begin(context);
     for event in admin.update_with_report(&target, report)? {
         waiting.heard();
         match event {
@@ -89,7 +91,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             Err(why) => return Err(why.into()),
         }
     }
-    drop(waiting);
+    drop((waiting, vigil));
     // If the timeline has ended without a line of a jump, the machine has not jumped.
     if seen.phase != Some(Phase::Jumping) {
         return Err(seen.lost());

@@ -4,17 +4,17 @@
 
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use luo_client::agent::{Admin, Error, Status};
+use luo_client::agent::{Admin, Error};
 
-use super::context::{Context, MOMENT};
-use crate::exit::Exit;
-use crate::failure::{Failure, Refusal, Result};
+use super::context::Context;
+use super::pulse::{MOMENT, Pulse, given_up, pulse};
+use crate::failure::{Refusal, Result};
 use crate::output::complain;
 
 /// How often luod is asked whether it answers.
@@ -76,38 +76,6 @@ impl Vigil {
             }
             result => Ok(result?),
         }
-    }
-}
-
-/// The end of a command whose luod hangs.
-pub(super) fn given_up(timeout: Duration, left: &str) -> Failure {
-    let message = format!(
-        "luod does not answer, and is given up after {} s (--timeout): {left}",
-        timeout.as_secs_f64()
-    );
-    Failure::new(Exit::TimedOut, "timed-out", message)
-}
-
-/// Whether luod answers anybody within a time.
-pub(super) enum Pulse {
-    Answers,
-    Hangs,
-    /// It is not there, or cannot be asked: whoever waits for it finds that out.
-    Unknown,
-}
-
-pub(super) fn pulse(folder: &Path, within: Duration) -> Pulse {
-    let asked = Status::connect_within(folder, within).and_then(|mut status| {
-        status.set_timeout(Some(within));
-        status.ping()
-    });
-    match asked {
-        Ok(()) => Pulse::Answers,
-        Err(Error::TimedOut { .. }) => Pulse::Hangs,
-        Err(Error::NoAgent { source, .. }) if source.kind() == std::io::ErrorKind::TimedOut => {
-            Pulse::Hangs
-        }
-        Err(_) => Pulse::Unknown,
     }
 }
 

@@ -62,7 +62,7 @@ fn say(heard: &Mutex<Instant>, end: &mpsc::Receiver<()>, folder: &Path) {
     let on_terminal = io::stderr().is_terminal();
     let each = if on_terminal { ON_TERMINAL } else { IN_LOG };
     while end.recv_timeout(each) == Err(RecvTimeoutError::Timeout) {
-        let Ok(mut status) = Status::connect_to(folder) else {
+        let Ok(mut status) = Status::connect_within(folder, PATIENCE) else {
             continue;
         };
         status.set_timeout(Some(PATIENCE));
