@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
 use rustix::fs::{FlockOperation, flock};
@@ -19,9 +19,10 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, Parts};
-use crate::decide::config::Config;
+use crate::decide::config::{BadConfig, Config};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
+use crate::journal::regular;
 use crate::kernel::{Linux, Worker};
 use crate::manager::notify;
 use crate::manager::store::Store;
@@ -30,6 +31,9 @@ use crate::server::{self, Sockets};
 
 /// Descriptors to have room for: two for each workload and some.
 const DESCRIPTORS: u64 = 65_536;
+
+/// Bytes of a configuration, or of a policy.
+const MAX_TEXT: u64 = 1 << 20;
 
 /// The configuration that is read if no other is named.
 pub const CONFIG: &str = "/etc/luod/luod.toml";
@@ -62,7 +66,14 @@ struct Cli {
 /// # Errors
 /// It cannot be read or used.
 pub fn config(path: &Path) -> Result<Config> {
-    let config = Config::parse(&read(path, CONFIG)?);
+    let text = read(path, CONFIG)?;
+    let config = Config::parse(&text).and_then(|config| {
+        // A folder may come and go; without this one nothing can be checked.
+        match config.checks.root.is_dir() {
+            true => Ok(config),
+            false => Err(BadConfig::value(&text, "root", "there is no such folder")),
+        }
+    });
     config.with_context(|| path.display().to_string())
 }
 
@@ -128,7 +139,7 @@ fn check_config(cli: &Cli) -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(why) => {
-            eprintln!("luod: {why:#}");
+            eprintln!("luod: it cannot be used: {why:#}");
             ExitCode::from(BAD_CONFIG)
         }
     }
@@ -202,7 +213,15 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut hangup = signal(SignalKind::hangup())?;
-        let _alone = alone(&cli.runtime_directory).await?;
+        let alone = tokio::select! {
+            alone = alone(&cli.runtime_directory) => Some(alone?),
+            _ = terminate.recv() => None,
+            _ = interrupt.recv() => None,
+        };
+        let Some(_alone) = alone else {
+            tracing::info!("luod is told to end, and has not begun");
+            return Ok(ExitCode::SUCCESS);
+        };
         let sockets = Sockets::bind(&cli.runtime_directory)
             .with_context(|| cli.runtime_directory.display().to_string())?;
         let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
@@ -265,9 +284,15 @@ async fn alone(runtime: &Path) -> Result<File> {
     let begun = Instant::now();
     let mut is_told = false;
     while let Err(why) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        if why != rustix::io::Errno::WOULDBLOCK {
+            return Err(why).with_context(|| path.display().to_string());
+        }
         if begun.elapsed() > PATIENCE {
-            let why = anyhow::Error::new(why);
-            return Err(why.context(format!("another luod runs in {}", runtime.display())));
+            let runtime = runtime.display();
+            bail!(
+                "another luod runs in {runtime}, and has not ended; end it, or name another \
+                 --runtime-directory"
+            );
         }
         if !std::mem::replace(&mut is_told, true) {
             tracing::warn!(
@@ -284,7 +309,7 @@ async fn alone(runtime: &Path) -> Result<File> {
 /// The text of a file. The default one may be missing, and is empty then; a file that was
 /// named has to be there.
 fn read(path: &Path, default: &str) -> Result<String> {
-    match fs::read_to_string(path) {
+    match regular::read(path, MAX_TEXT) {
         Ok(text) => Ok(text),
         Err(why) if why.kind() == ErrorKind::NotFound && path == Path::new(default) => {
             Ok(String::new())

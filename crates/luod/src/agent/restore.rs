@@ -78,7 +78,6 @@ impl Agent {
                 released: Default::default(),
                 until: None,
                 overdue: false,
-                is_unnoted: false,
             });
         }
         self.enter(Phase::Updated);

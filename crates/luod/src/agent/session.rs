@@ -19,7 +19,6 @@ use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
 use super::Agent;
 use super::caller::Caller;
 use super::held::Held;
-use super::noted::owner;
 use super::state::State;
 use super::timeline::Line;
 use crate::decide::failed::Failed;
@@ -55,11 +54,7 @@ impl Agent {
         match given {
             Ok((fd, session)) => {
                 self.hold(name, session);
-                let owner = owner(&self.state.borrow(), &workload);
-                if let Err(why) = self.note_as(&workload, owner.as_ref()) {
-                    self.let_go(name);
-                    return Err(why.into());
-                }
+                self.note_owner(&workload);
                 Ok(fd)
             }
             Err(why) => {

@@ -24,12 +24,14 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
 use luo_varlink::{Step, Target};
 use serde::Deserialize;
 use wildmatch::WildMatch;
+
+use super::names;
 
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -180,7 +182,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 28] = [
+pub const CHECKS: [&str; 27] = [
     "file-kind",
     "file-limit",
     "file-memory",
@@ -190,7 +192,6 @@ pub const CHECKS: [&str; 28] = [
     "history",
     "jump-shutdown",
     "memory",
-    "notes",
     "report",
     "running-device",
     "running-image",
@@ -223,7 +224,7 @@ pub enum BadConfig {
         /// The line that it stands in.
         line: usize,
         /// Its name.
-        key: &'static str,
+        key: String,
         /// What is wrong about it, and what to write.
         why: String,
     },
@@ -238,6 +239,27 @@ fn line_of(text: &str, key: &str) -> usize {
     text.lines().position(is_set).map_or(1, |index| index + 1)
 }
 
+/// A name as it stands in the header of a table.
+fn header(name: &str) -> String {
+    let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+    match !name.is_empty() && name.bytes().all(is_bare) {
+        true => name.to_owned(),
+        false => toml::Value::from(name).to_string(),
+    }
+}
+
+impl BadConfig {
+    /// A value that was written as `key = ...` in a text.
+    #[must_use]
+    pub fn value(text: &str, key: &str, why: impl Into<String>) -> Self {
+        Self::Value {
+            line: line_of(text, key),
+            key: key.to_owned(),
+            why: why.into(),
+        }
+    }
+}
+
 impl Config {
     /// Reads a configuration.
     ///
@@ -245,16 +267,27 @@ impl Config {
     /// The text is no configuration; the error says where.
     pub fn parse(text: &str) -> Result<Self, BadConfig> {
         let config: Self = toml::from_str(text)?;
-        config.validate().map_err(|(key, why)| BadConfig::Value {
-            line: line_of(text, key),
-            key,
-            why,
-        })?;
+        let valid = config.validate();
+        valid.map_err(|(key, why)| BadConfig::value(text, &key, why))?;
         Ok(config)
     }
 
-    /// Looks for values that can be parsed, and that nobody means.
-    fn validate(&self) -> Result<(), (&'static str, String)> {
+    /// Looks for values that can be parsed, and that nobody means or that can never work. Gives
+    /// the key, and what is wrong.
+    fn validate(&self) -> Result<(), (String, String)> {
+        self.validate_paths()
+            .and_then(|()| self.validate_others())
+            .map_err(|(key, why)| (key.to_owned(), why))?;
+        for name in self.workload.keys() {
+            names::check_pattern(name).map_err(|why| {
+                let why = format!("{why}, or write a pattern like \"vm-*\"");
+                (format!("[workload.{}", header(name)), why)
+            })?;
+        }
+        Ok(())
+    }
+
+    fn validate_paths(&self) -> Result<(), (&'static str, String)> {
         let paths = [
             ("state_directory", self.state_directory.to_str()),
             ("root", self.checks.root.to_str()),
@@ -267,7 +300,32 @@ impl Config {
                 let why = "a path begins with /, for luod runs in a folder of its own".to_owned();
                 return Err((key, why));
             }
+            let parts = path.map(|path| Path::new(path).components());
+            if parts.is_some_and(|mut parts| parts.any(|part| part == Component::ParentDir)) {
+                return Err((key, "write the path without ..".to_owned()));
+            }
         }
+        let texts = [
+            ("image", self.target.image.as_deref()),
+            ("entry", self.target.entry.as_deref()),
+            ("command_line", self.target.command_line.as_deref()),
+            ("state_directory", self.state_directory.to_str()),
+            ("root", self.checks.root.to_str()),
+        ];
+        let initrds = self.target.initrd.0.iter();
+        let initrds = initrds.map(|path| ("initrd", Some(path.as_str())));
+        let mut texts = texts.into_iter().chain(initrds);
+        let bad = texts.find(|(_, text)| text.is_some_and(|text| text.contains('\0')));
+        match bad {
+            Some((key, _)) => Err((
+                key,
+                "no path and no command line has a NUL in it".to_owned(),
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn validate_others(&self) -> Result<(), (&'static str, String)> {
         if self.target.image.is_some() && self.target.entry.is_some() {
             let why = "an entry has its own image: name one of the two".to_owned();
             return Err(("entry", why));
@@ -278,10 +336,6 @@ impl Config {
             let why = "an empty command line does not turn on live update; leave it out to take \
                        that of the image or of the running kernel";
             return Err(("command_line", why.to_owned()));
-        }
-        if self.workload.contains_key("") {
-            let why = "a workload has a name, or write a pattern like \"vm-*\"".to_owned();
-            return Err(("[workload.\"\"", why));
         }
         let mut ignored = self.checks.ignore.iter();
         if let Some(unknown) = ignored.find(|name| !CHECKS.contains(&name.as_str())) {
@@ -451,7 +505,31 @@ mod tests {
             ),
             (
                 "\n\n[workload.\"\"]\nfreeze_deadline = 3",
-                "line 3: [workload.\"\": a workload has a name",
+                "line 3: [workload.\"\": a name must not be empty, or write a pattern",
+            ),
+            (
+                "\n[workload.\"sp ace\"]\nfreeze_deadline = 3",
+                "line 2: [workload.\"sp ace\": a name consists of letters",
+            ),
+            (
+                "[workload.\"[a-\"]\nfreeze_deadline = 3",
+                "line 1: [workload.\"[a-\": a name consists of letters",
+            ),
+            (
+                "[workload.systemd]\nfreeze_deadline = 3",
+                "line 1: [workload.systemd: the names 'systemd'",
+            ),
+            (
+                "state_directory = \"/../../tmp/x\"",
+                "line 1: state_directory: write the path without ..",
+            ),
+            (
+                "[target]\nimage = \"/a\\u0000b\"",
+                "line 2: image: no path and no command line has a NUL",
+            ),
+            (
+                "[target]\ncommand_line = \"a\\u0000b\"",
+                "line 2: command_line: no path and no command line has a NUL",
             ),
             ("[checks]\nroot = \"root\"", "line 2: root: a path"),
             (

@@ -52,6 +52,24 @@ pub fn check(name: &str) -> Result<(), BadName> {
     Ok(())
 }
 
+/// Checks a pattern of names, with `*` and `?`: whether any name could fit it.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_pattern(pattern: &str) -> Result<(), BadName> {
+    // The shortest that fits.
+    let mut name = pattern.replace('*', "").replace('?', "a");
+    let begins = name.starts_with(|letter: char| letter.is_ascii_alphanumeric());
+    if pattern.starts_with('*') && !begins {
+        name.insert(0, 'a');
+    }
+    match check(&name) {
+        // A longer one is not.
+        Err(BadName::Reserved) if pattern.contains('*') && !name.starts_with("luod.") => Ok(()),
+        checked => checked,
+    }
+}
+
 /// The name that an identity owns without any policy: a service's is that of its unit,
 /// a user's is `uid-` and the number. Names that begin with it and a dot are its own too.
 #[must_use]
@@ -104,6 +122,19 @@ mod tests {
             uid,
             gid: uid,
             unit: unit.map(str::to_owned),
+        }
+    }
+
+    #[test]
+    fn a_pattern_is_one_if_a_name_can_fit() {
+        let longest = "a".repeat(MAX_WORKLOAD_NAME);
+        let good = ["*", "?", "vm-*", "*-vm", "a", "systemd*", "luo?", &longest];
+        let longest = [format!("{longest}*"), format!("*{longest}")];
+        for pattern in good.into_iter().chain(longest.iter().map(String::as_str)) {
+            assert_eq!(check_pattern(pattern), Ok(()), "{pattern}");
+        }
+        for pattern in ["", "[a-", "a b*", "luod", "luod.*", "-", "-*", "*/"] {
+            assert!(check_pattern(pattern).is_err(), "{pattern}");
         }
     }
 

@@ -82,6 +82,28 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Refuses what can be written, and could never have an effect.
+    fn can_work(&self, which: impl Fn() -> Which) -> Result<(), BadPolicy> {
+        /// What the kernel takes for "none" in place of a user or a group.
+        const NONE: u32 = u32::MAX;
+        if [self.uid, self.gid].contains(&Some(NONE)) {
+            return Err(BadPolicy::Nobody(which()));
+        }
+        for pattern in &self.names {
+            names::check_pattern(pattern)
+                .map_err(|why| BadPolicy::Pattern(which(), pattern.clone(), why))?;
+        }
+        let none = match (self.sessions, self.files) {
+            (Some(0), _) => "sessions",
+            (_, Some(0)) => "files",
+            _ => return Ok(()),
+        };
+        match self.names.is_empty() {
+            true => Ok(()),
+            false => Err(BadPolicy::Useless(which(), none)),
+        }
+    }
+
     fn fits(&self, identity: &Identity) -> bool {
         let unit = self.unit.as_ref().is_none_or(|pattern| {
             let unit = identity.unit.as_ref();
@@ -107,6 +129,28 @@ pub enum BadPolicy {
     /// A pattern that fits nothing.
     #[error("{0} has an empty pattern: write a name, or * for all")]
     Empty(Which),
+    /// A pattern that no name fits.
+    #[error("{0} has the pattern {1:?}, which no name fits: {2}")]
+    Pattern(Which, String, names::BadName),
+    /// A user or a group that cannot be.
+    #[error("{0} is for 4294967295, which is no user and no group (-1): write another number")]
+    Nobody(Which),
+    /// Names that could be registered and never preserve anything.
+    #[error(
+        "{0} allows names, and no {1}: a workload with such a name could preserve nothing; \
+         remove the names, or the limit"
+    )]
+    Useless(Which, &'static str),
+    /// A limit that lets nobody in.
+    #[error("line {line}: [limits] has {what} = 0, {why}")]
+    Limit {
+        /// The line that it stands in.
+        line: usize,
+        /// Its name.
+        what: &'static str,
+        /// What comes of it, and what to write.
+        why: &'static str,
+    },
 }
 
 /// A rule, as it is found in the file.
@@ -157,8 +201,38 @@ impl Policy {
             if patterns.into_iter().any(String::is_empty) {
                 return Err(BadPolicy::Empty(Which::of(text, index)));
             }
+            rule.can_work(|| Which::of(text, index))?;
         }
+        policy.limits_can_work(text)?;
         Ok(policy)
+    }
+
+    fn limits_can_work(&self, text: &str) -> Result<(), BadPolicy> {
+        const FOR_ALL: &str = "and no rule has more: no workload could preserve anything";
+        let Limits {
+            sessions,
+            files,
+            connections,
+            bytes: _,
+        } = self.limits;
+        let by_rule = |limit: fn(&Rule) -> bool| self.allow.iter().any(limit);
+        let has_sessions = sessions > 0 || by_rule(|rule| rule.sessions > Some(0));
+        let has_files = files > 0 || by_rule(|rule| rule.files > Some(0));
+        let (what, why) = match (has_sessions, has_files, connections) {
+            (false, ..) => ("sessions", FOR_ALL),
+            (_, false, _) => ("files", FOR_ALL),
+            (.., 0) => (
+                "connections",
+                "so nobody but root could connect: write at least 1",
+            ),
+            _ => return Ok(()),
+        };
+        let is_set = |line: &str| {
+            let rest = line.trim_start().strip_prefix(what);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
+        };
+        let line = text.lines().position(is_set).map_or(1, |index| index + 1);
+        Err(BadPolicy::Limit { line, what, why })
     }
 
     fn rules<'a>(&'a self, identity: &'a Identity) -> impl Iterator<Item = &'a Rule> {
@@ -309,6 +383,18 @@ mod tests {
                 "uid = 7\nnames = [\"\"]",
                 "line 2: rule 1 of [[allow]] has an empty pattern",
             ),
+            (
+                "uid = 4294967295\nnames = [\"x\"]",
+                "line 2: rule 1 of [[allow]] is for 4294967295",
+            ),
+            (
+                "uid = 7\nnames = [\"x\", \"[a-\"]",
+                "line 2: rule 1 of [[allow]] has the pattern \"[a-\", which no name fits",
+            ),
+            (
+                "uid = 7\nnames = [\"x\"]\nsessions = 0",
+                "line 2: rule 1 of [[allow]] allows names, and no sessions",
+            ),
         ] {
             let error = Policy::parse(&format!("\n[[allow]]\n{text}")).unwrap_err();
             assert!(error.to_string().starts_with(expected), "{text}: {error}");
@@ -326,6 +412,18 @@ mod tests {
             "{error}"
         );
         assert!(Policy::parse("[limits]\nsesions = 3").is_err());
+        let none = Policy::parse("[limits]\n\nsessions = 0")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            none.starts_with("line 3: [limits] has sessions = 0"),
+            "{none}"
+        );
+        assert!(Policy::parse("[limits]\nconnections = 0").is_err());
+        // Nothing for all, and something for some, and the other way round.
+        let rule = "[[allow]]\nuid = 7\nsessions = 3";
+        assert!(Policy::parse(&format!("[limits]\nsessions = 0\n{rule}")).is_ok());
+        assert!(Policy::parse("[[allow]]\nuid = 7\nsessions = 0").is_ok());
         assert!(Policy::parse("allow = 3").is_err());
     }
 }

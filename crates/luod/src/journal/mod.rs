@@ -3,12 +3,14 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | `regular` | opens files that administrators name, if they are files |
 //! | `notes` | for the agent itself, if it is started anew in the same boot |
-//! | `picture` | an update that is over as a picture, where that is wanted |
 //! | `history` | the updates that are over, for administrators |
+//! | `picture` | an update that is over as a picture, where that is wanted |
 //! | `metrics` | counters and gauges, for Prometheus |
 
 pub mod history;
 pub mod metrics;
 pub mod notes;
 pub mod picture;
+pub mod regular;

@@ -38,6 +38,11 @@ const MAX_PAUSE: Duration = Duration::from_secs(30);
 /// How often in a row that is tried if nothing is kept that would be lost.
 const TIMES: u32 = 10;
 
+/// How long an agent that is told to end may take, as in the unit for systemd
+/// (`TimeoutStopSec=`). Then it is killed: it hangs, and a jump that is under way goes on
+/// without it.
+const GRACE: Duration = Duration::from_secs(90);
+
 /// How long to wait before an agent is started again that has failed so many times in a row;
 /// `None` to give up. As long as sessions are kept it is tried for ever.
 fn pause(times: u32, keeps: bool, is_config: bool) -> Option<Duration> {
@@ -196,6 +201,15 @@ struct Ended {
 /// # Errors
 /// The command cannot be started; the sockets cannot be made.
 pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
+    run_with(GRACE, program, arguments, runtime)
+}
+
+fn run_with(
+    grace: Duration,
+    program: &Path,
+    arguments: &[String],
+    runtime: &Path,
+) -> io::Result<ExitStatus> {
     let mut signals = Signals::new()?;
     let sockets = Sockets::bind(runtime)?;
     let mut kept = Kept::default();
@@ -209,7 +223,7 @@ pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<E
             .env(SOCKET, &sockets.paths[1])
             .env(ROOM, MOST.to_string())
             .spawn()?;
-        let Ended { status, was_told } = watch(child, &sockets, &mut kept, &mut signals)?;
+        let Ended { status, was_told } = watch(child, &sockets, &mut kept, &mut signals, grace)?;
         if status.success() || was_told {
             return Ok(status);
         }
@@ -238,11 +252,13 @@ fn watch(
     sockets: &Sockets,
     kept: &mut Kept,
     signals: &mut Signals,
+    grace: Duration,
 ) -> io::Result<Ended> {
     let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
     let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
     let process = pidfd_open(pid, PidfdFlags::empty())?;
-    let mut was_told = false;
+    let mut told: Option<Instant> = None;
+    let mut is_killed = false;
     loop {
         let [(_, one), (_, two), (_, three)] = &signals.0;
         let mut fds = [
@@ -253,7 +269,10 @@ fn watch(
             PollFd::new(two, PollFlags::IN),
             PollFd::new(three, PollFlags::IN),
         ];
-        match poll(&mut fds, None::<&Timespec>) {
+        let left = told.filter(|_| !is_killed);
+        let left = left.map(|told| grace.saturating_sub(told.elapsed()));
+        let left = left.and_then(|left| Timespec::try_from(left).ok());
+        match poll(&mut fds, left.as_ref()) {
             Err(rustix::io::Errno::INTR) => continue,
             Err(why) => {
                 let _ = pidfd_send_signal(&process, Signal::TERM);
@@ -263,14 +282,23 @@ fn watch(
         }
         let [_, ended, asked, ..] = fds.map(|fd| !fd.revents().is_empty());
         for signal in signals.come() {
-            was_told |= ends(signal);
+            if ends(signal) {
+                told.get_or_insert_with(Instant::now);
+            }
             // If it has ended, there is nobody to be told.
             let _ = pidfd_send_signal(&process, signal);
         }
         while receive(&sockets.notify, kept)? {}
         if ended {
             let status = child.wait()?;
+            let was_told = told.is_some();
             return Ok(Ended { status, was_told });
+        }
+        if told.is_some_and(|told| told.elapsed() >= grace) && !is_killed {
+            is_killed = true;
+            let seconds = grace.as_secs_f64();
+            tracing::error!("luod was told to end {seconds} s ago, and hangs: it is killed");
+            let _ = pidfd_send_signal(&process, Signal::KILL);
         }
         if asked && let Err(why) = give(&sockets.store, &kept.fds) {
             tracing::error!("what was kept could not be given: {why}");
@@ -347,6 +375,29 @@ mod tests {
         for times in [1, 10, 100, u32::MAX] {
             assert!(pause(times, true, true).is_some_and(|pause| pause <= MAX_PAUSE));
         }
+    }
+
+    #[test]
+    fn one_that_does_not_end_when_it_is_told_to_is_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let runtime = folder.path().to_owned();
+        let script = "trap '' TERM; : > \"$0\"; while :; do sleep 0.01; done";
+        let deaf = folder.path().join("deaf");
+        let arguments = ["-c", script, deaf.to_str().unwrap()].map(str::to_owned);
+        let running = std::thread::spawn(move || {
+            let grace = Duration::from_millis(300);
+            run_with(grace, Path::new("/bin/sh"), &arguments, &runtime).unwrap()
+        });
+        while !deaf.exists() {
+            std::thread::yield_now();
+        }
+        // By now this process has a handler for it.
+        let told = Instant::now();
+        rustix::process::kill_process(rustix::process::getpid(), Signal::TERM).unwrap();
+        let status = running.join().unwrap();
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()));
+        assert!(told.elapsed() >= Duration::from_millis(300));
     }
 
     #[test]

@@ -164,9 +164,40 @@ fn the_configuration_can_be_checked() {
         text.contains("luod.toml: line 3: ignore: there is no check"),
         "{text}"
     );
+    let (code, text) = check("[checks]\nroot = \"/nonexistent\"", "");
+    assert_eq!(code, Some(78));
+    assert!(
+        text.contains("luod.toml: line 3: root: there is no such folder"),
+        "{text}"
+    );
     let (code, text) = check("", "[[allow]]\nuid = 7");
     assert_eq!(code, Some(78));
     assert!(text.contains("policy.toml: line 1: rule 1"), "{text}");
+}
+
+/// Neither at the start nor, worse, while luod serves.
+#[test]
+fn a_configuration_that_is_no_file_keeps_nobody_waiting() {
+    let folder = folder("", "");
+    for name in ["luod.toml", "policy.toml"] {
+        let path = folder.path().join(name);
+        let good = fs::read(&path).unwrap();
+        fs::remove_file(&path).unwrap();
+        let kind = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &path, kind, mode, 0).unwrap();
+        let mut check = command(folder.path(), &["--check-config"]);
+        let output = check.output().unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        let text = String::from_utf8(output.stderr).unwrap();
+        assert!(text.contains("it is no regular file"), "{text}");
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &path).unwrap();
+        let mut check = command(folder.path(), &["--check-config"]);
+        assert_eq!(check.output().unwrap().status.code(), Some(78));
+        fs::remove_file(&path).unwrap();
+        fs::write(&path, good).unwrap();
+    }
 }
 
 #[test]
@@ -209,6 +240,20 @@ fn a_second_luod_says_at_once_whom_it_waits_for() {
         said().contains("its end is waited for")
     });
     assert!(!said().contains("is up"), "{}", said());
+    // While it waits it heeds signals.
+    let third_log = first.path("third.log");
+    let third_said = || fs::read_to_string(&third_log).unwrap();
+    let mut third = command(first.folder.path(), &[]);
+    let mut third = third
+        .stderr(File::create(&third_log).unwrap())
+        .spawn()
+        .unwrap();
+    until("a word of the third", || {
+        third_said().contains("its end is waited for")
+    });
+    kill_process(Pid::from_child(&third), Signal::TERM).unwrap();
+    assert!(third.wait().unwrap().success(), "{}", third_said());
+    assert!(third_said().contains("has not begun"), "{}", third_said());
     // It has the place as soon as that is free.
     first.signal(Signal::TERM);
     until("the second", || said().contains("is up"));

@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Files that administrators name, opened as files: a FIFO or a device in their place is not
+//! waited for, and nothing is read without an end.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::OFlags;
+
+/// Opens a regular file, at once.
+///
+/// # Errors
+/// It cannot be opened, or is something else.
+pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let opened = options.custom_flags(flags.cast_signed()).open(path);
+    let file = opened.map_err(|why| match why.raw_os_error() {
+        // A FIFO that nobody reads.
+        Some(number) if number == rustix::io::Errno::NXIO.raw_os_error() => other(),
+        _ => why,
+    })?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(other()),
+    }
+}
+
+/// Reads a text of so many bytes at most.
+///
+/// # Errors
+/// As [`open`]; it is longer, or no text.
+pub fn read(path: &Path, most: u64) -> io::Result<String> {
+    let file = open(path, OpenOptions::new().read(true))?;
+    let mut text = String::new();
+    // A file of /proc says no length, so the bytes are counted.
+    let count = file
+        .take(most.saturating_add(1))
+        .read_to_string(&mut text)?;
+    match count as u64 > most {
+        true => {
+            let why = format!("it is longer than the {most} bytes that are read");
+            Err(io::Error::other(why))
+        }
+        false => Ok(text),
+    }
+}
+
+fn other() -> io::Error {
+    io::Error::other("it is no regular file")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_no_file_or_has_no_end_is_refused_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        let kind = rustix::fs::FileType::Fifo;
+        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, kind, mode, 0).unwrap();
+        for path in [&fifo, folder.path(), Path::new("/dev/zero")] {
+            let why = read(path, 10).unwrap_err().to_string();
+            assert!(why.contains("no regular file"), "{path:?}: {why}");
+        }
+        let append = open(&fifo, OpenOptions::new().append(true)).unwrap_err();
+        assert!(append.to_string().contains("no regular file"), "{append}");
+        let file = folder.path().join("file");
+        std::fs::write(&file, "0123456789").unwrap();
+        assert_eq!(read(&file, 10).unwrap(), "0123456789");
+        assert!(read(&file, 9).is_err());
+    }
+}
