@@ -165,7 +165,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__cancel)
-            opts="-h --reason --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-h --reason --force --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

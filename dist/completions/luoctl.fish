@@ -116,6 +116,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -s h -l help -d 'Pr
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l reason -d 'Why, for the timeline and the workloads' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l force -d 'Also what another program has had the kernel prepare or freeze, or a luod that is gone. The kernel that is loaded for it is unloaded'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'

@@ -75,15 +75,20 @@ fn an_administrator_goes_step_by_step() {
         });
         peer.expect(Method::Cancel {
             reason: Some("lunch".into()),
+            force: None,
         });
         peer.done();
-        peer.expect(Method::Cancel { reason: None });
+        peer.expect(Method::Cancel {
+            reason: None,
+            force: None,
+        });
         peer.refuse(admin::Error::Illegal {
             event: "cancel".into(),
             phase: Phase::Normal,
         });
         peer.expect(Method::Cancel {
             reason: Some("ä".repeat(limits::MAX_REASON / 2)),
+            force: None,
         });
         peer.done();
         peer.expect(Method::Finish {

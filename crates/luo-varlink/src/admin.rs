@@ -42,6 +42,10 @@ pub enum Method {
     Cancel {
         /// The reason, for the timeline.
         reason: Option<String>,
+        /// Whether it may be one that another program has begun in the kernel, or one that
+        /// the agent does not know of any more.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        force: Option<bool>,
     },
     /// Runs all of an update: check, prepare, freeze, jump. With `more`, each line of the
     /// timeline is a reply. The connection ends with the jump.
@@ -263,7 +267,11 @@ pub trait Admin {
     async fn prepare(&mut self, target: Target) -> zlink_core::Result<Result<Prepared, Error>>;
     async fn freeze(&mut self) -> zlink_core::Result<Result<(), Error>>;
     async fn kexec(&mut self) -> zlink_core::Result<Result<(), Error>>;
-    async fn cancel(&mut self, reason: Option<&str>) -> zlink_core::Result<Result<(), Error>>;
+    async fn cancel(
+        &mut self,
+        reason: Option<&str>,
+        force: Option<bool>,
+    ) -> zlink_core::Result<Result<(), Error>>;
     #[zlink(more)]
     async fn update(
         &mut self,

@@ -9,6 +9,8 @@
 //! interrupt PHASE luoctl ARGS     runs it, and interrupts it once the agent is in a phase
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! kexec                           jumps without luod
+//! forgets                         the agent loses its note of the update, and is killed
+//! other prepares                  another program has the kernel prepare
 //! begins FILE                     writes the first word of a file
 //! wait WHAT                       until `luoctl status` has that
 //! ```
@@ -24,6 +26,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
+use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
@@ -40,6 +43,7 @@ fn main() -> Result {
         ["workload", name, words @ ..] => workload(name, words),
         ["preserve", word] => preserve(word),
         ["retrieve"] => retrieve(),
+        ["outlive", then @ ..] => outlive(then),
         [script] => machine(script),
         _ => Err("luoctl-guest SCRIPT".into()),
     }
@@ -67,6 +71,40 @@ fn retrieve() -> Result {
     let word = String::from_utf8_lossy(&word);
     println!("{}", word.trim_end_matches('\0'));
     Ok(())
+}
+
+/// The agent loses its note of the update, and is killed.
+fn forgets() -> Result {
+    std::fs::remove_file(luo_varlink::paths::runtime().join("state/update"))?;
+    restart()
+}
+
+/// Outlives the agent, and does something then.
+fn outlive(then: &[&str]) -> Result {
+    restart()?;
+    match then {
+        ["preserve", word] => preserve(word),
+        ["retrieve"] => retrieve(),
+        _ => Err("outlive preserve|retrieve".into()),
+    }
+}
+
+/// Kills the agent, whose supervisor starts it again.
+fn restart() -> Result {
+    let process = || -> Result<i32> {
+        let stream = UnixStream::connect(luo_varlink::paths::runtime().join("status"))?;
+        Ok(rustix::net::sockopt::socket_peercred(&stream)?
+            .pid
+            .as_raw_nonzero()
+            .get())
+    };
+    let before = process()?;
+    let kill = format!("kill -KILL {before}");
+    Command::new("/bin/sh").arg("-c").arg(kill).status()?;
+    while process().map_or(true, |now| now == before) {
+        std::thread::yield_now();
+    }
+    wait("phase")
 }
 
 /// Where the agent's files lie, and the agent.
@@ -104,6 +142,8 @@ fn machine(script: &str) -> Result {
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "kexec" => kexec()?,
+            "forgets" => forgets()?,
+            "other" => luo_client::kernel::Device::open()?.prepare()?,
             "begins" => begins(&words.join(" "))?,
             "wait" => wait(&words.join(" "))?,
             _ => return Err(format!("no such line: {line}").into()),

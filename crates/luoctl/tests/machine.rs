@@ -116,7 +116,10 @@ pub(crate) fn settings() -> insta::Settings {
             r#""$1": 0"#,
         ),
         (r" *\b\d+(\.\d+)? (us|ms|s)\b", " TIME"),
-        (r"\d+ checks, \d+ failed", "CHECKS"),
+        (
+            r"\d+ checks, \d+ failed(, warnings: [a-z-]+(, [a-z-]+)*)?",
+            "CHECKS",
+        ),
         // The agent decides which checks there are.
         (
             r"(?m)(^(ok|warning|unknown|failed) .*\n( +.*\n)*)+",

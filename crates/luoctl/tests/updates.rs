@@ -245,6 +245,93 @@ fn a_script_leaves_a_session_and_takes_it_back() {
 }
 
 #[test]
+fn a_script_outlives_luod() {
+    let before = "
+        luod
+        luoctl hold dump -- guest outlive preserve yellow
+        luoctl hold other -- guest outlive preserve green
+        luoctl release other
+        luoctl sessions
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        wait normal
+        luoctl take dump -- guest outlive retrieve
+        luoctl sessions
+        luoctl cancel --force
+    ";
+    let output = Machine::new("").boot(before).boot(after).run();
+    for name in ["dump", "other"] {
+        let left = format!("session '{name}' is left with luod");
+        assert!(output.contains(&left), "{output}");
+    }
+    assert!(output.contains("session 'other' is released"), "{output}");
+    assert_eq!(
+        output.matches("runs on, and luod is connected to").count(),
+        3
+    );
+    assert!(output.contains("yellow"), "{output}");
+    assert!(output.contains("is taken back, and over"), "{output}");
+    // There is nothing to cancel, by force neither.
+    assert_eq!(output.matches("[exit").count(), 1, "{output}");
+}
+
+#[test]
+fn an_update_of_another_program_is_cancelled_by_force() {
+    let script = "
+        luod
+        other prepares
+        luoctl status
+        luoctl check
+        luoctl cancel
+        luoctl --dry-run cancel --force
+        luoctl cancel --force
+        luoctl check
+        luoctl prepare
+        luoctl cancel --force
+    ";
+    let output = Machine::new("").boot(script).run();
+    assert!(output.contains("the kernel is prepared, and not by this luod: another"));
+    assert!(
+        output.contains("failed   running-state: the kernel is prepared"),
+        "{output}"
+    );
+    assert!(output.contains("if no other program is about to jump: `luoctl cancel --force`"));
+    assert!(
+        output.contains("and would cancel that; nothing was done"),
+        "{output}"
+    );
+    assert_eq!(
+        output
+            .matches("the update is off; all workloads go on")
+            .count(),
+        2
+    );
+    assert_eq!(
+        output.matches("[exit").count(),
+        2,
+        "check and cancel: {output}"
+    );
+}
+
+#[test]
+fn an_update_that_luod_has_lost_its_note_of_is_over_when_it_is_back() {
+    let script = "
+        luod
+        luoctl prepare
+        forgets
+        luoctl history
+        luoctl check
+        luoctl prepare
+        luoctl cancel
+    ";
+    let output = Machine::new("").boot(script).run();
+    assert!(output.contains("cancelled"), "{output}");
+    assert!(!output.contains("[exit"), "{output}");
+}
+
+#[test]
 fn a_report_is_there_when_it_is_over() {
     let before = "
         luod

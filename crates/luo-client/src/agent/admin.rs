@@ -151,14 +151,28 @@ impl Admin {
         self.cancelled()
     }
 
+    /// The same, also for an update that another program has begun in the kernel, or that the
+    /// agent does not know of any more.
+    ///
+    /// # Errors
+    /// [`Refusal::Illegal`]: the kernel is in no update. [`Refusal::Kernel`].
+    pub fn cancel_by_force(&mut self, reason: Option<&str>) -> Result<()> {
+        self.send_cancel_of(reason, Some(true))?;
+        self.cancelled()
+    }
+
     /// The first half of [`Admin::cancel`]: the agent has the call when this returns. It
     /// cancels then even if nobody waits for the answer.
     ///
     /// # Errors
     /// [`Error::AgentGone`].
     pub fn send_cancel(&mut self, reason: Option<&str>) -> Result<()> {
+        self.send_cancel_of(reason, None)
+    }
+
+    fn send_cancel_of(&mut self, reason: Option<&str>, force: Option<bool>) -> Result<()> {
         let reason = reason.map(|reason| cut(reason).into());
-        let call = Call::new(Method::Cancel { reason });
+        let call = Call::new(Method::Cancel { reason, force });
         self.caller.send(CANCEL, &call, None)
     }
 

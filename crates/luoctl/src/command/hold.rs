@@ -4,21 +4,29 @@
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use luo_client::agent::{Agent, EventKind, Workload};
+use luo_client::agent::{self, Agent, EventKind, Workload};
 use luo_client::{Session, SessionName};
 use luo_varlink::client::Error as Refusal;
 
 use super::context::Context;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::output::complain;
 use crate::text::plain;
 
 /// How often it is looked whether the command has ended, while luod is listened to.
 const EACH: Duration = Duration::from_millis(50);
 
+/// How long one attempt takes to connect to luod again while the command runs.
+const ATTEMPT: Duration = Duration::from_secs(2);
+
+/// How long luod may be gone when the command has ended.
+const BACK: Duration = Duration::from_secs(60);
+
 /// Makes a session, gives it to a command as its standard input, and leaves it with luod
 /// when the command has succeeded. The session goes through each update that comes, until
-/// `luoctl take` or `luoctl release`. Takes the right to the name, as for any workload.
+/// `luoctl take` or `luoctl release`. luod may be started again meanwhile. Takes the right to the
+/// name, as for any workload.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Hold {
     /// The name of the workload and of its session.
@@ -54,7 +62,7 @@ pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
         let _ = workload.drop_session(&name);
         return Err(why);
     }
-    workload.detach()?;
+    surely(&mut workload, &args.command, Workload::detach)?;
     context.done("hold", &format!("session '{name}' is left with luod"))
 }
 
@@ -68,18 +76,23 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
     let claim = workload.claim(&name)?;
     let ended = run(&mut workload, &args.command, &claim.session);
     drop(claim.session);
+    let command = &args.command;
     if let Err(why) = ended {
         if !claim.incoming {
             // It is left with luod as before. One of the previous kernel is kept anyhow.
-            workload.detach()?;
+            surely(&mut workload, command, Workload::detach)?;
         }
         return Err(why);
     }
     if claim.incoming {
-        workload.restored()?;
-        workload.finish_session(&name)?;
+        surely(&mut workload, command, Workload::restored)?;
+        surely(&mut workload, command, |workload| {
+            workload.finish_session(&name)
+        })?;
     } else {
-        workload.drop_session(&name)?;
+        surely(&mut workload, command, |workload| {
+            workload.drop_session(&name)
+        })?;
     }
     context.done("take", &format!("session '{name}' is taken back, and over"))
 }
@@ -99,9 +112,11 @@ fn register(context: &Context, name: &str) -> Result<Workload> {
 }
 
 /// Runs a command to its end. An update that comes meanwhile is refused: what the command
-/// preserves is not whole yet.
+/// preserves is not whole yet. A luod that is gone is waited for while the command runs on.
 fn run(workload: &mut Workload, command: &[String], session: &Session) -> Result<()> {
     let mut child = start(command, session)?;
+    let mut is_gone = false;
+    let mut is_told = false;
     loop {
         let ended = child.try_wait().map_err(|why| failed(command, &why))?;
         match ended {
@@ -109,16 +124,61 @@ fn run(workload: &mut Workload, command: &[String], session: &Session) -> Result
             Some(status) => return Err(failed(command, &status)),
             None => {}
         }
-        let event = workload.next_event_within(EACH)?;
-        let Some(event) = event.filter(|event| event.kind != EventKind::Cancel) else {
-            continue;
-        };
-        match workload.veto(&event, &reason(command)) {
-            // The update is over by now.
-            Ok(()) | Err(luo_client::agent::Error::Refused(Refusal::NotExpected { .. })) => {}
-            Err(why) => return Err(why.into()),
+        if is_gone {
+            match workload.reconnect(ATTEMPT) {
+                Ok(_) => is_gone = false,
+                // The command is not left alone: it is waited for, and then luod once more.
+                Err(_) => std::thread::sleep(EACH),
+            }
+        } else if let Err(why) = refuse_updates(workload, command) {
+            is_gone = true;
+            if !std::mem::replace(&mut is_told, true) {
+                let word = first(command);
+                complain(format_args!(
+                    "luoctl: {why}; '{word}' runs on, and luod is connected to again"
+                ));
+            }
         }
     }
+}
+
+/// Refuses an update, if one comes in a while.
+fn refuse_updates(workload: &mut Workload, command: &[String]) -> agent::Result<()> {
+    let event = workload.next_event_within(EACH)?;
+    let Some(event) = event.filter(|event| event.kind != EventKind::Cancel) else {
+        return Ok(());
+    };
+    match workload.veto(&event, &reason(command)) {
+        // The update is over by now.
+        Err(agent::Error::Refused(Refusal::NotExpected { .. })) => Ok(()),
+        answered => answered,
+    }
+}
+
+/// Makes a call when the command has ended. A luod that is gone may be back soon.
+fn surely(
+    workload: &mut Workload,
+    command: &[String],
+    mut call: impl FnMut(&mut Workload) -> agent::Result<()>,
+) -> Result<()> {
+    let lost = match call(workload) {
+        Ok(()) => return Ok(()),
+        Err(why @ (agent::Error::Refused(_) | agent::Error::Unknown { .. })) => {
+            return Err(why.into());
+        }
+        Err(lost) => lost,
+    };
+    let word = first(command);
+    complain(format_args!("luoctl: {lost}; luod is waited for"));
+    let again = workload.reconnect(BACK).map(drop);
+    again.and_then(|()| call(workload)).map_err(|why| {
+        let message = format!(
+            "'{word}' has ended, and luod could not be told: {why}; nobody keeps its session \
+             any more, unless luod has it from before"
+        );
+        Failure::new(Exit::Unavailable, "agent-gone", message)
+            .next("`luoctl sessions` says what there is when luod is back; run the command again")
+    })
 }
 
 fn start(command: &[String], session: &Session) -> Result<Child> {
@@ -136,13 +196,13 @@ fn reason(command: &[String]) -> String {
     format!("'{}' runs still", first(command))
 }
 
-/// The name of a command, without its arguments.
-fn first(command: &[String]) -> &str {
-    command.first().map_or("", String::as_str)
+/// The first word of a command: the others may be nobody's business.
+fn first(command: &[String]) -> String {
+    plain(command.first().map(String::as_str).unwrap_or_default())
 }
 
 fn failed(command: &[String], why: &dyn std::fmt::Display) -> Failure {
-    let message = format!("{}: {why}", plain(first(command)));
+    let message = format!("{}: {why}", first(command));
     Failure::new(Exit::Refused, "command", message)
 }
 

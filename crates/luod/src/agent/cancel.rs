@@ -5,11 +5,12 @@
 use std::sync::Arc;
 
 use luo_sys::Event as KernelEvent;
-use luo_varlink::Phase;
 use luo_varlink::admin::Error;
+use luo_varlink::{Phase, TimelineKind};
 
 use super::Agent;
 use super::caller::cut;
+use super::timeline::Line;
 
 /// An update that ends.
 #[derive(Debug)]
@@ -23,6 +24,31 @@ impl Agent {
     pub async fn cancel(&self, reason: Option<&str>) -> Result<(), Error> {
         let ending = self.call_off(reason)?;
         self.until_undone(ending).await;
+        Ok(())
+    }
+
+    /// Has the kernel cancel an update that this agent does not know of: another program has
+    /// begun it, or an agent that has lost its notes. If this agent is in one, that ends.
+    ///
+    /// # Errors
+    /// As [`Error`] says: the kernel is in no update, or cannot cancel it.
+    pub async fn cancel_by_force(&self, reason: Option<&str>) -> Result<(), Error> {
+        if self.state.borrow().update.is_some() {
+            return self.cancel(reason).await;
+        }
+        let cancelled = self
+            .ask_kernel("CANCEL", |kernel| kernel.cancel())
+            .await??;
+        let Some(was) = cancelled else {
+            return Err(self
+                .state
+                .borrow()
+                .phase
+                .illegal(KernelEvent::Cancel.word()));
+        };
+        let reason = cut(reason.unwrap_or("an administrator said so"));
+        let text = format!("cancelled by force, and it was {was}: {reason}");
+        self.note(TimelineKind::Kernel, Line::text(text));
         Ok(())
     }
 
@@ -78,10 +104,25 @@ impl Agent {
     /// the service manager is not stopped: then the agent goes on until the jump.
     pub async fn shut_down(&self) {
         loop {
+            self.end_update().await;
+            // A session on its way from the kernel would be closed, and so finished.
+            if !self.all_have_arrived().await {
+                tracing::error!("the kernel does not answer: luod ends without its sessions");
+            }
+            self.until_written().await;
+            // Somebody may have begun another meanwhile.
+            if matches!(self.state.borrow().phase.0, Phase::Normal | Phase::Updated) {
+                return;
+            }
+        }
+    }
+
+    async fn end_update(&self) {
+        loop {
             let changed = self.changed.notified();
             let phase = self.state.borrow().phase.0;
             match phase {
-                Phase::Normal | Phase::Updated => break,
+                Phase::Normal | Phase::Updated => return,
                 Phase::Jumping | Phase::Cancelling => changed.await,
                 _ => {
                     drop(changed);
@@ -89,10 +130,6 @@ impl Agent {
                     let _ = self.cancel(Some("luod is told to end")).await;
                 }
             }
-        }
-        // A session on its way from the kernel would be closed, and so finished.
-        if !self.all_have_arrived().await {
-            tracing::error!("the kernel does not answer: luod ends without its sessions");
         }
     }
 }

@@ -3,7 +3,6 @@
 //! that workloads have declared. The crate `luo-preflight` judges.
 
 use std::fs;
-use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +19,7 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 use rustix::process::{Resource, getrlimit};
 
 use super::timeline::Line;
+use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
 use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
 use crate::decide::record::MAX_LENGTH;
@@ -182,9 +182,20 @@ impl Agent {
     pub(super) async fn check(&self, settled: &Settled) -> Report {
         let begun = Instant::now();
         let report = self.look(settled).await;
-        let failed = report.checks.iter();
-        let failed = failed.filter(|check| check.status == CheckStatus::Failed);
-        let text = format!("{} checks, {} failed", report.checks.len(), failed.count());
+        let names = |status| {
+            let those = report
+                .checks
+                .iter()
+                .filter(move |check| check.status == status);
+            those.map(|check| check.name.as_str()).collect::<Vec<_>>()
+        };
+        let failed = names(CheckStatus::Failed).len();
+        let mut text = format!("{} checks, {failed} failed", report.checks.len());
+        let mut warn = names(CheckStatus::Warning);
+        warn.dedup();
+        if !warn.is_empty() {
+            text.push_str(&format!(", warnings: {}", warn.join(", ")));
+        }
         self.note(
             TimelineKind::Checked,
             Line::text(text).took(begun.elapsed()),
@@ -213,9 +224,15 @@ impl Agent {
         if self.config().jump == Jump::Systemctl {
             checks.push(crate::manager::shutdown::check(&self.config().checks.root));
         }
+        let device = self.check_device().await;
+        // Whoever has the device keeps it from being asked.
+        if device.is_none() {
+            self.check_state(&mut checks).await;
+        }
         self.name_foreign(&mut checks).await;
-        checks.extend(self.check_device().await);
+        checks.extend(device);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
+        checks.extend(self.check_notes().await);
         checks.extend(self.check_history().await);
         checks.extend(self.check_report().await);
         let obstacles = self.obstacles();
@@ -223,6 +240,42 @@ impl Agent {
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
         judge(&self.config(), checks.collect())
+    }
+
+    /// Whether the kernel is in an update already, whoever began it. It is asked itself:
+    /// what the files of the machine say may be of another one.
+    async fn check_state(&self, checks: &mut Vec<Check>) {
+        let probing = self.ask_kernel("GET_STATE", |kernel| kernel.probe());
+        // That it cannot be asked is told by another check.
+        let Ok(Ok(probe)) = probing.await else {
+            return;
+        };
+        let Some(check) = self.in_another_update(&probe) else {
+            return;
+        };
+        let known = checks.iter().position(|known| known.name == check.name);
+        match known.and_then(|known| checks.get_mut(known)) {
+            Some(known) => *known = check,
+            None => checks.push(check),
+        }
+    }
+
+    fn in_another_update(&self, probe: &Probe) -> Option<Check> {
+        let state = in_update(probe)?;
+        let is_ours = !self.is_at_rest();
+        let (whose, remedy) = match is_ours {
+            true => (
+                "in an update of this luod",
+                "wait for its end, or cancel it: `luoctl cancel`",
+            ),
+            false => (UNKNOWN_UPDATE, CANCEL_BY_FORCE),
+        };
+        Some(Check {
+            name: "running-state".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!("the kernel is {state}, {whose}"),
+            remedy: Some(remedy.to_owned()),
+        })
     }
 
     /// Names the sessions of the previous kernel that are not this agent's, where a check
@@ -288,10 +341,25 @@ impl Agent {
         })
     }
 
+    /// Whether luod can note what it has to know if it is started again.
+    async fn check_notes(&self) -> Option<Check> {
+        let notes = self.notes.clone();
+        let why = self.fails(move || notes.reserve()).await?;
+        let folder = self.notes.folder().display();
+        Some(Check {
+            name: "notes".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!(
+                "luod has no room in {folder} to note what a restart of it must not lose: {why}"
+            ),
+            remedy: Some("make room there: `du -x` says who has filled it".to_owned()),
+        })
+    }
+
     /// Whether the update could be written down when it is over.
     async fn check_history(&self) -> Option<Check> {
         let history = self.history.clone();
-        let why = fails(move || history.is_writable()).await?;
+        let why = self.fails(move || history.is_writable()).await?;
         let config = self.config();
         let folder = config.state_directory.display();
         Some(Check {
@@ -306,7 +374,7 @@ impl Agent {
     async fn check_report(&self) -> Option<Check> {
         let path = self.state.borrow().update.as_ref()?.report.clone()?;
         let wanted = PathBuf::from(&path);
-        let why = fails(move || picture::check(&wanted)).await?;
+        let why = self.fails(move || picture::check(&wanted)).await?;
         Some(Check {
             name: "report".to_owned(),
             status: CheckStatus::Failed,
@@ -395,14 +463,6 @@ fn handlers(all: &[ParticipantEntry]) -> Vec<String> {
         .iter()
         .filter(|entry| entry.kind == ParticipantKind::FileHandler);
     handlers.map(|entry| entry.name.clone()).collect()
-}
-
-/// Why something fails that may take long, if it does.
-async fn fails(trial: impl FnOnce() -> io::Result<()> + Send + 'static) -> Option<String> {
-    match tokio::task::spawn_blocking(trial).await {
-        Ok(tried) => tried.err().map(|why| why.to_string()),
-        Err(why) => Some(why.to_string()),
-    }
 }
 
 /// A report, with what the configuration says to ignore.

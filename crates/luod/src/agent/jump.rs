@@ -35,8 +35,10 @@ impl Agent {
         self.enter(Phase::Jumping);
         self.all_have_heard().await;
         let how = self.config().jump;
-        if how == Jump::Systemctl {
-            self.be_ready_for_a_shutdown().await;
+        if how == Jump::Systemctl
+            && let Err(why) = self.be_ready_for_a_shutdown().await
+        {
+            return self.undo(why.into()).await;
         }
         let lines = self.since_the_record();
         let job = move |kernel: &mut dyn Kernel| {
@@ -80,14 +82,14 @@ impl Agent {
     /// Notes the jump before a shutdown, which takes a while. If luod is killed in it and
     /// started again, it goes on from this note: a cancel would turn the jump into a plain
     /// reboot.
-    async fn be_ready_for_a_shutdown(&self) {
-        if let Err(why) = self.notes.set_jumping() {
-            tracing::error!("the jump cannot be noted, so luod must not be restarted now: {why}");
-        }
+    async fn be_ready_for_a_shutdown(&self) -> Result<(), Failed> {
+        let noted = self.notes.set_jumping();
+        noted.map_err(|why| self.unnoted(&why))?;
         if let Some(session) = self.kernel.run(|kernel| kernel.own_session()).await {
             // If the store has no room the log says so. It matters only if luod is killed.
             let _ = self.store.put(OWN_SESSION, &session);
         }
+        Ok(())
     }
 
     /// Waits while the service manager shuts down. The manager itself limits that time, and

@@ -16,10 +16,11 @@
 //! | `settings` | the configuration and the policy, which may be read anew |
 //! | `timeline` | lines of events, for watchers and for the history |
 //! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
+//! | `noted` | notes of sessions, for an agent that is started anew |
+//! | `written` | updates that are over are written down: notes, history, pictures |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
-//! | `noted` | notes of sessions, for an agent that is started anew |
 //! | `keep` | the agent's copies of sessions: how they come and go |
 //! | `over` | the end of an update after the jump |
 //! | `workload` | a workload registers, answers, leaves, is lost |
@@ -62,15 +63,18 @@ mod unread;
 mod update;
 mod view;
 mod workload;
+mod written;
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::rc::{Rc, Weak};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-use luo_varlink::TimelineEvent;
-use tokio::sync::{Notify, broadcast};
+use luo_varlink::{HistoryEntry, TimelineEvent};
+use tokio::sync::{Notify, Semaphore, broadcast};
 
 use crate::decide::config::Config;
 use crate::decide::policy::Policy;
@@ -90,6 +94,9 @@ use unread::Unread;
 
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
+
+/// Threads that may hang in a disk, of a kind.
+const THREADS: usize = 8;
 
 /// The formats that stand in the running kernel's own image, once they have been read.
 type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;
@@ -112,6 +119,8 @@ pub struct Parts {
 
 /// The agent.
 pub struct Agent {
+    /// For tasks that go on when whoever began them does not wait.
+    me: Weak<Self>,
     config: RefCell<Rc<Config>>,
     /// A configuration that counts from the end of the update on.
     next_config: RefCell<Option<Config>>,
@@ -131,6 +140,16 @@ pub struct Agent {
     changes: Cell<u64>,
     /// The kernel does not answer, and has to undo its part of an update: whether it has.
     hanging: RefCell<Option<Arc<AtomicBool>>>,
+    /// Tasks that write what is over, and are not late.
+    writes: Cell<usize>,
+    /// A task waits to try a disk again.
+    tries_again: Cell<bool>,
+    /// Pictures that a task is at, and what to draw after that.
+    pictures: RefCell<BTreeMap<String, Option<HistoryEntry>>>,
+    /// Threads that may read the history at the same time.
+    readers: Arc<Semaphore>,
+    /// Threads that may try whether something can be written.
+    trials: Arc<Semaphore>,
     /// Notifies all that wait for a change of the state: claims, cancels, the end.
     changed: Notify,
     /// The sockets of administrators.
@@ -144,7 +163,8 @@ impl Agent {
     /// An agent that knows nothing yet; [`Agent::start`] finds out how things stand.
     #[must_use]
     pub fn new(parts: Parts) -> Rc<Self> {
-        Rc::new(Self {
+        Rc::new_cyclic(|me| Self {
+            me: Weak::clone(me),
             history: History::in_directory(&parts.config.state_directory),
             config: RefCell::new(Rc::new(parts.config)),
             next_config: RefCell::default(),
@@ -159,11 +179,23 @@ impl Agent {
             seen: RefCell::default(),
             changes: Cell::default(),
             hanging: RefCell::default(),
+            writes: Cell::default(),
+            tries_again: Cell::default(),
+            pictures: RefCell::default(),
+            readers: Arc::new(Semaphore::new(THREADS)),
+            trials: Arc::new(Semaphore::new(THREADS)),
             changed: Notify::new(),
             unread: Unread::default(),
             timeline: broadcast::channel(BEHIND).0,
             started: (Instant::now(), luo_sys::clock::ticks()),
         })
+    }
+
+    /// Begins something that nobody here waits for.
+    fn begin_task<T: Future<Output = ()> + 'static>(&self, task: impl FnOnce(Rc<Self>) -> T) {
+        if let Some(agent) = self.me.upgrade() {
+            tokio::task::spawn_local(task(agent));
+        }
     }
 
     /// The lines of timelines from now on.

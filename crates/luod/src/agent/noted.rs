@@ -1,48 +1,123 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Notes of sessions, for the agent that is started after a crash of this one.
 
+use std::rc::Rc;
+use std::time::Duration;
+
 use luo_varlink::WorkloadState;
 
 use super::Agent;
 use super::held::Held;
+use super::state::State;
+use crate::decide::failed::Failed;
+use crate::decide::names::OWN_SESSION;
 use crate::journal::notes::Owner;
 
+/// How long to wait before a record that could not be noted is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
+
+/// What there is to note of a workload; nothing if it has no sessions here.
+pub(super) fn owner(state: &State, workload: &str) -> Option<Owner> {
+    let kept = |held: &Held| held.session.is_some() || held.parked;
+    let held: Vec<_> = {
+        let all = state.sessions.of(workload);
+        all.filter(|(_, held)| kept(held)).collect()
+    };
+    let names = |which: fn(&Held) -> bool| {
+        let some = held.iter().filter(|(_, held)| which(held));
+        some.map(|(name, _)| (*name).clone()).collect::<Vec<_>>()
+    };
+    let known = state.workloads.get(workload);
+    known.filter(|_| !held.is_empty()).map(|known| Owner {
+        workload: workload.to_owned(),
+        identity: known.identity.clone(),
+        needs: known.needs.clone(),
+        sessions: names(|_| true),
+        incoming: names(|held| held.incoming),
+        left: known.state == WorkloadState::Left,
+        parked: names(|held| held.parked),
+    })
+}
+
 impl Agent {
-    /// Notes a workload that has sessions in the store, or that it has none any more.
+    /// Notes a workload that has sessions in the store, or that it has none any more. What
+    /// has come about already is kept in memory if it cannot be noted.
     pub(super) fn note_owner(&self, workload: &str) {
-        let owner = {
-            let state = self.state.borrow();
-            let held: Vec<_> = {
-                let all = state.sessions.of(workload);
-                let kept = |held: &Held| held.session.is_some() || held.parked;
-                all.filter(|(_, held)| kept(held)).collect()
-            };
-            let sessions: Vec<_> = held.iter().map(|(name, _)| (*name).clone()).collect();
-            let incoming = held.iter().filter(|(_, held)| held.incoming);
-            let incoming = incoming.map(|(name, _)| (*name).clone()).collect();
-            let parked = held.iter().filter(|(_, held)| held.parked);
-            let parked = parked.map(|(name, _)| (*name).clone()).collect();
-            let known = state
-                .workloads
-                .get(workload)
-                .filter(|_| !sessions.is_empty());
-            known.map(|known| Owner {
-                workload: workload.to_owned(),
-                identity: known.identity.clone(),
-                needs: known.needs.clone(),
-                sessions,
-                incoming,
-                left: known.state == WorkloadState::Left,
-                parked,
-            })
-        };
+        let owner = owner(&self.state.borrow(), workload);
+        if let Err(why) = self.note_as(workload, owner.as_ref()) {
+            tracing::error!(workload, "{why}");
+        }
+    }
+
+    /// Notes a workload as it is or is about to be.
+    ///
+    /// # Errors
+    /// It cannot be noted: what relies on it is refused then.
+    pub(super) fn note_as(&self, workload: &str, owner: Option<&Owner>) -> Result<(), Failed> {
         let noted = match owner {
-            Some(owner) => self.notes.set_owner(&owner),
+            Some(owner) => self.notes.set_owner(owner),
             None => self.notes.remove_owner(workload),
         };
-        if let Err(why) = noted {
-            tracing::error!(workload, "it cannot be noted who owns its sessions: {why}");
+        noted.map_err(|why| self.unnoted(&why))
+    }
+
+    pub(super) fn unnoted(&self, why: &std::io::Error) -> Failed {
+        Failed::unnoted(self.notes.folder(), why)
+    }
+
+    /// Has the descriptor store keep the session of a record that cannot be noted: an agent
+    /// that is started again reads it there.
+    pub(super) async fn keep_record_in_store(&self, why: &std::io::Error) {
+        let why = self.unnoted(why);
+        let session = self.kernel.run(|kernel| kernel.own_session()).await;
+        if session.is_some_and(|session| self.store.put(OWN_SESSION, &session)) {
+            tracing::error!("the record of the previous kernel: {why}");
+        } else {
+            // luod goes on: if it ended here, the record's session would be closed, and the
+            // record lost.
+            tracing::error!(
+                "the record of the previous kernel, so luod must not be restarted now: {why}"
+            );
         }
+    }
+
+    /// Notes a record as soon as there is room for it. Until then its session is not
+    /// finished.
+    pub(super) fn note_record_later(self: &Rc<Self>, bytes: Vec<u8>) {
+        if let Some(restore) = &mut self.state.borrow_mut().restore {
+            restore.is_unnoted = true;
+        }
+        let agent = Rc::clone(self);
+        let waits = |agent: &Self| {
+            let state = agent.state.borrow();
+            state
+                .restore
+                .as_ref()
+                .is_some_and(|restore| restore.is_unnoted)
+        };
+        tokio::task::spawn_local(async move {
+            loop {
+                tokio::time::sleep(AGAIN).await;
+                if !waits(&agent) {
+                    return;
+                }
+                if agent.notes.set_record(Some(&bytes)).is_ok() {
+                    break;
+                }
+            }
+            if let Some(restore) = &mut agent.state.borrow_mut().restore {
+                restore.is_unnoted = false;
+            }
+            tracing::info!("the record of the previous kernel is noted");
+            agent.note_progress();
+            agent.drop_kernels_record().await;
+        });
+    }
+
+    /// Finishes the record's session, which the descriptor store may have, too.
+    pub(super) async fn drop_kernels_record(&self) {
+        self.kernel.run(|kernel| kernel.finish_record()).await;
+        self.store.remove(OWN_SESSION);
     }
 
     /// Notes that a session of the previous kernel is finished.

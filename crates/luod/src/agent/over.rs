@@ -9,6 +9,7 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind, Wor
 use super::Agent;
 use super::state::{Late, Restore};
 use super::timeline::{Line, lines};
+use super::written::Source;
 use crate::kernel;
 
 /// The outcome of an update after the jump, and what there is to say of it.
@@ -68,9 +69,6 @@ impl Agent {
 
     fn end(&self) {
         self.note(TimelineKind::Over, Line::default());
-        if let Err(why) = self.notes.set_record(None) {
-            tracing::error!("the notes: {why}");
-        }
         // This writes the last line of the update's own timeline.
         self.enter(Phase::Normal);
         let Some(restore) = self.state.borrow_mut().restore.take() else {
@@ -82,8 +80,12 @@ impl Agent {
             timeline,
             released,
             behind_us,
+            is_unnoted,
             ..
         } = restore;
+        if is_unnoted {
+            self.begin_task(async |agent| agent.drop_kernels_record().await);
+        }
         let missing = record.participants.iter();
         let missing: BTreeSet<_> = missing
             .filter(|known| !known.is_parked() && !progress.restored.contains(&known.name))
@@ -120,7 +122,7 @@ impl Agent {
                 behind_us,
             });
         }
-        self.over(&entry, record.report.as_deref());
+        self.over(entry, record.report, Source::Record);
     }
 
     /// Takes a workload that serves again only after its update has ended into the books:
@@ -163,7 +165,7 @@ impl Agent {
         };
         tracing::warn!(workload = name, "it serves again, late");
         self.metrics.amended(&amended);
-        self.write_history(&amended, report.as_deref());
+        self.over(amended, report, Source::Amended);
         true
     }
 

@@ -78,6 +78,7 @@ impl Agent {
                 released: Default::default(),
                 until: None,
                 overdue: false,
+                is_unnoted: false,
             });
         }
         self.enter(Phase::Updated);

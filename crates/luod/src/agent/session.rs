@@ -19,6 +19,7 @@ use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
 use super::Agent;
 use super::caller::Caller;
 use super::held::Held;
+use super::noted::owner;
 use super::state::State;
 use super::timeline::Line;
 use crate::decide::failed::Failed;
@@ -54,7 +55,11 @@ impl Agent {
         match given {
             Ok((fd, session)) => {
                 self.hold(name, session);
-                self.note_owner(&workload);
+                let owner = owner(&self.state.borrow(), &workload);
+                if let Err(why) = self.note_as(&workload, owner.as_ref()) {
+                    self.let_go(name);
+                    return Err(why.into());
+                }
                 Ok(fd)
             }
             Err(why) => {

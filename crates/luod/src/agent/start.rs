@@ -7,13 +7,15 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use luo_sys::{Session, State as KernelState};
+use luo_sys::{Session, SessionState, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
 use super::clock::now_us;
 use super::held::Held;
 use super::state::{Update, Workload};
+use super::update::new_id;
+use super::written::Source;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;
@@ -30,12 +32,13 @@ impl Agent {
     /// # Errors
     /// The notes cannot be read.
     pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
+        let unwritten = self.go_on_writing();
         let jumps = self.jumps_still().await?;
         let is_own = |(name, _): &(String, OwnedFd)| name == OWN_SESSION;
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
         let mut own = own.into_iter().map(|(_, fd)| Session::from_fd(fd)).next();
         if !jumps {
-            self.end_interrupted().await?;
+            self.end_interrupted(own.is_some(), &unwritten).await?;
             self.read_record(own.take()).await?;
         }
         let owners = self.notes.owners()?;
@@ -107,27 +110,33 @@ impl Agent {
     }
 
     /// Cancels an update that an earlier process of this agent began in this boot.
-    async fn end_interrupted(&self) -> std::io::Result<()> {
-        let Some(Begun {
+    /// `own` says whether the descriptor store has the agent's own session, `unwritten` which
+    /// updates were over.
+    async fn end_interrupted(&self, own: bool, unwritten: &[String]) -> std::io::Result<()> {
+        let begun = match self.notes.update()? {
+            Some(begun) => begun,
+            None if !own && self.is_unnoted_update().await => Begun {
+                id: new_id(),
+                began_us: None,
+                report: None,
+            },
+            None => return Ok(()),
+        };
+        let Begun {
             id,
             began_us,
             report,
-        }) = self.notes.update()?
-        else {
-            if let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state {
-                tracing::warn!(
-                    "the kernel is {state}, and not by luod: whoever did that has to cancel it \
-                     before luod can update"
-                );
-            }
-            return Ok(());
-        };
+        } = begun;
+        // The agent was ended when all was undone but for this note.
+        let is_written = unwritten.contains(&id);
         tracing::warn!(
             update = id,
             "luod was restarted in an update, which is cancelled"
         );
         self.kernel.run(|kernel| kernel.abandon()).await;
-        self.notes.set_update(None)?;
+        if is_written {
+            return self.notes.set_update(None);
+        }
         let release = kernel::release();
         let (now, began_us) = (now_us(), began_us.unwrap_or_else(now_us));
         let entry = HistoryEntry {
@@ -141,15 +150,39 @@ impl Agent {
             to_kernel: release,
             timeline: Vec::new(),
         };
-        self.over(&entry, report.as_deref());
+        self.over(entry, report, Source::Update);
         Ok(())
+    }
+
+    /// Whether the kernel is in an update that an agent began and nobody has noted: that
+    /// agent's own session is closed. One that is open is another agent's, and so may be
+    /// what the kernel is in without any.
+    async fn is_unnoted_update(&self) -> bool {
+        let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state else {
+            return false;
+        };
+        let listed = self.kernel.run(|kernel| kernel.sessions()).await;
+        let mut sessions = listed.ok().flatten().into_iter().flatten();
+        let is_ours = sessions.any(|entry| {
+            let name = entry.name.map(|name| name.to_string());
+            let is_closed = entry.state == SessionState::Closed;
+            is_closed && !entry.of_device && name.as_deref() == Some(OWN_SESSION)
+        });
+        if !is_ours {
+            tracing::warn!(
+                "the kernel is {state}, and not by this luod: whoever did that has to cancel it \
+                 before luod can update, or an administrator with `luoctl cancel --force`"
+            );
+        }
+        is_ours
     }
 
     /// Reads the record of the previous kernel, from the notes of an earlier process or
     /// else from the kernel. The record is noted before it is judged. `kept` is the agent's
     /// own session if the descriptor store has it; it goes from there unless there is a
-    /// record in it that nobody can read.
-    async fn read_record(&self, kept: Option<Session>) -> std::io::Result<()> {
+    /// record in it that nobody can read, or that cannot be noted.
+    async fn read_record(self: &Rc<Self>, kept: Option<Session>) -> std::io::Result<()> {
+        let mut unnoted = None;
         let bytes = match self.notes.record()? {
             Some(bytes) => Ok(Some(bytes)),
             None => {
@@ -157,24 +190,27 @@ impl Agent {
                 if let Ok(Some(bytes)) = &taken
                     && let Err(why) = self.notes.set_record(Some(bytes))
                 {
-                    // luod goes on: if it ended here, the record's session would be closed,
-                    // and the record lost.
-                    tracing::error!(
-                        "the record cannot be noted, so luod must not be restarted now: {why}"
-                    );
+                    self.keep_record_in_store(&why).await;
+                    unnoted = Some(bytes.clone());
                 }
                 taken
             }
         };
+        let is_noted = unnoted.is_none();
         match bytes.map(|bytes| bytes.map(|bytes| Record::decode(&bytes))) {
             Ok(None) => {}
             Ok(Some(Ok(record))) => {
-                self.kernel.run(|kernel| kernel.finish_record()).await;
+                if is_noted {
+                    self.kernel.run(|kernel| kernel.finish_record()).await;
+                }
                 let progress = self.notes.progress().unwrap_or_else(|why| {
                     tracing::error!("what is taken back already cannot be told: {why}");
                     Default::default()
                 });
                 self.begin_restore(record, progress);
+                if let Some(bytes) = unnoted {
+                    self.note_record_later(bytes);
+                }
             }
             Ok(Some(Err(why))) => self.cannot_read(&why.to_string()),
             Err(why) if self.probe.orchestrator == luo_varlink::Orchestrator::None => {
@@ -182,7 +218,7 @@ impl Agent {
             }
             Err(why) => self.cannot_read(&why.to_string()),
         }
-        if self.state.borrow().unreadable.is_none() {
+        if is_noted && self.state.borrow().unreadable.is_none() {
             self.store.remove(OWN_SESSION);
         }
         Ok(())

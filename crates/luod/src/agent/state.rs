@@ -177,6 +177,8 @@ pub(super) struct Restore {
     pub(super) until: Option<Instant>,
     /// It has passed.
     pub(super) overdue: bool,
+    /// Whether the record could not be noted yet: its session is kept then.
+    pub(super) is_unnoted: bool,
     /// Microseconds by which this kernel's clock is behind the previous one's: a kernel
     /// sets its own from one of whole seconds.
     pub(super) behind_us: i64,

@@ -2,6 +2,8 @@
 //! The agent without sockets, on a made-up kernel.
 
 mod fake;
+mod foreign;
+mod full;
 mod histories;
 mod parked;
 mod restore;
@@ -62,7 +64,7 @@ impl World {
             policy: Policy::parse(policy).unwrap(),
             notes: notes(folder.path()),
             kernel: Worker::start(kernel.clone()).unwrap(),
-            probe: fake::probe(),
+            probe: kernel.probe().unwrap(),
             store: Store::of(fake::Shelf),
         });
         Self {
@@ -242,6 +244,7 @@ async fn behind(record: Record) -> World {
     agent.claim(&peer.caller, "db.ram").await.unwrap();
     agent.restored(&peer.caller).unwrap();
     agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+    agent.until_written().await;
     world
 }
 

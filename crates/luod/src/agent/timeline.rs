@@ -2,17 +2,15 @@
 //! Events of the agent. Each becomes a line for those who watch, a line of the log, and one
 //! of the update's own timeline.
 
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use luo_varlink::{HistoryEntry, Phase, TimelineEvent, TimelineKind};
+use luo_varlink::{Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
 use super::clock::{micros, now_us};
 use super::state::Place;
 use crate::decide::record::Moment;
-use crate::journal::picture;
 use crate::manager::notify;
 
 /// Lines that a timeline keeps. Later ones go to watchers and the log only.
@@ -123,32 +121,6 @@ impl Agent {
             time_us: now_us(),
             ticks,
             ticks_per_second: rate.map(|ticks| ticks as f64 / seconds),
-        }
-    }
-
-    /// Writes an update that is over into the history, and as a picture where that is wanted.
-    pub(super) fn over(&self, entry: &HistoryEntry, report: Option<&str>) {
-        self.metrics.over(entry);
-        self.write_history(entry, report);
-    }
-
-    /// Writes an entry of the history, and the picture, which take the place of earlier ones of
-    /// the same update.
-    pub(super) fn write_history(&self, entry: &HistoryEntry, report: Option<&str>) {
-        if let Err(why) = self.history.add(entry) {
-            tracing::error!(
-                update = entry.update,
-                "the history cannot be written to {}: {why}",
-                self.config().state_directory.display()
-            );
-        }
-        if let Some(path) = report
-            && let Err(why) = picture::write(Path::new(path), entry)
-        {
-            tracing::error!(
-                update = entry.update,
-                "the picture cannot be written to {path}: {why}"
-            );
         }
     }
 }

@@ -8,6 +8,7 @@ use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, 
 use super::Agent;
 use super::clock::now_us;
 use super::timeline::{Line, lines};
+use super::written::Source;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::round::unwinding;
 use crate::kernel;
@@ -30,9 +31,6 @@ impl Agent {
         self.undo_kernel().await;
         self.store.remove(OWN_SESSION);
         let lost = self.tell_all(&first);
-        if let Err(why) = self.notes.set_update(None) {
-            tracing::error!("the notes: {why}");
-        }
         // This writes the last line of the update's own timeline.
         self.enter(Phase::Normal);
         let entry = {
@@ -63,7 +61,8 @@ impl Agent {
             self.forget(&name);
         }
         if let Some((report, entry)) = entry {
-            self.over(&entry, report.as_deref());
+            self.over(entry, report, Source::Update);
+            self.until_written().await;
         }
         why
     }

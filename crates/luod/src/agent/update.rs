@@ -72,6 +72,14 @@ impl Agent {
         if !obstacles.is_empty() {
             return Err(Error::BadPlan { obstacles });
         }
+        let begun = Begun {
+            id: id.clone(),
+            began_us: Some(now),
+            report: report.map(str::to_owned),
+        };
+        // An agent that is started again has to know what to undo.
+        let noted = self.notes.set_update(Some(&begun));
+        noted.map_err(|why| self.unnoted(&why))?;
         {
             let mut state = self.state.borrow_mut();
             let graph = state.graph();
@@ -79,14 +87,6 @@ impl Agent {
                 report: report.map(str::to_owned),
                 ..Update::new(id.clone(), now, graph)
             });
-        }
-        let begun = Begun {
-            id: id.clone(),
-            began_us: Some(now),
-            report: report.map(str::to_owned),
-        };
-        if let Err(why) = self.notes.set_update(Some(&begun)) {
-            tracing::error!("the update cannot be noted: {why}");
         }
         self.enter(Phase::Preparing);
         Ok(id)
@@ -279,7 +279,7 @@ fn encode(record: &Record, room: usize) -> Result<Vec<u8>, Error> {
 }
 
 /// An id that no other update has.
-fn new_id() -> String {
+pub(super) fn new_id() -> String {
     let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid");
     let random = random.unwrap_or_default();
     match random.trim() {

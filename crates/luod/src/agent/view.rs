@@ -4,14 +4,28 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use luo_sys::{Direction, SessionState};
-use luo_varlink::{Custody, Orchestrator, SessionInfo, Status, Workload, WorkloadState};
+use luo_sys::{Direction, SessionState, State as KernelState};
+use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, WorkloadState};
 
 use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State};
 use crate::decide::failed::Failed;
 use crate::kernel::{self, Probe};
+
+/// Who may have begun an update that this agent has not.
+pub(super) const UNKNOWN_UPDATE: &str = "and not by this luod: another program has begun an \
+                                         update, or a luod that is gone";
+
+/// What to do about that.
+pub(super) const CANCEL_BY_FORCE: &str = "wait until the other program has ended its update; if \
+                                          there is none that would: `luoctl cancel --force`";
+
+/// The state of a kernel that is in an update already.
+pub(super) fn in_update(probe: &Probe) -> Option<KernelState> {
+    let state = probe.state?;
+    matches!(state, KernelState::Prepared | KernelState::Frozen).then_some(state)
+}
 
 /// How long a look at the kernel counts as fresh, if the agent has not changed it since.
 const FRESH: Duration = Duration::from_millis(500);
@@ -32,7 +46,7 @@ impl Agent {
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state),
-            warnings: self.warnings(),
+            warnings: self.warnings(&probe),
         }
     }
 
@@ -47,13 +61,33 @@ impl Agent {
     }
 
     /// What an administrator should look at, in words.
-    fn warnings(&self) -> Option<Vec<String>> {
+    fn warnings(&self, probe: &Probe) -> Option<Vec<String>> {
+        let mut warnings = Vec::new();
         let unwritten = self.history.count_unwritten();
-        let warning = format!(
-            "{unwritten} updates that are over could not be written to {}",
-            self.config().state_directory.display()
-        );
-        (unwritten > 0).then(|| vec![warning])
+        if unwritten > 0 {
+            warnings.push(format!(
+                "{unwritten} updates that are over could not be written to {}",
+                self.config().state_directory.display()
+            ));
+        }
+        if let Some(state) = in_update(probe).filter(|_| self.is_at_rest()) {
+            warnings.push(format!(
+                "the kernel is {state}, {UNKNOWN_UPDATE}: {CANCEL_BY_FORCE}"
+            ));
+        }
+        (!warnings.is_empty()).then_some(warnings)
+    }
+
+    /// Whether this agent has nothing to do with what state the kernel is in: it may have
+    /// begun an update, and has not had the kernel prepare.
+    pub(super) fn is_at_rest(&self) -> bool {
+        let state = self.state.borrow();
+        match (state.phase.0, &state.update) {
+            (Phase::Normal | Phase::Updated, _) => true,
+            // The room of the record is known right before.
+            (Phase::Preparing, Some(update)) => update.room == 0,
+            _ => false,
+        }
     }
 
     /// The kernel as it stands. Everybody may ask for the status, but the device has one

@@ -10,9 +10,11 @@ use super::Agent;
 use super::caller::{Caller, cut};
 use super::held::Held;
 use super::inbox::Inbox;
+use super::noted::owner;
 use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
 use crate::decide::names;
+use crate::journal::notes::Owner;
 
 /// The state of a workload that has just registered.
 fn joined(state: &State, name: &str) -> WorkloadState {
@@ -30,8 +32,8 @@ fn joined(state: &State, name: &str) -> WorkloadState {
     }
 }
 
-/// Has a workload leave, if it may.
-fn leave(state: &mut State, name: &str) -> Result<(), Error> {
+/// How a workload leaves that may: what there is to note of it. Nothing is changed yet.
+fn leaves(state: &State, name: &str) -> Result<Option<Owner>, Error> {
     let first = |which: fn(&Held) -> bool| {
         let mut own = state.sessions.of(name);
         let found = own.find(|(_, held)| which(held));
@@ -47,16 +49,10 @@ fn leave(state: &mut State, name: &str) -> Result<(), Error> {
     }
     let unfinished = first(|held| held.incoming && !held.parked);
     let is_quiet = state.update.is_none();
-    let workload = state.workloads.get_mut(name).ok_or(Error::NotRegistered)?;
-    match (workload.state, unfinished) {
-        (WorkloadState::Ready, _) => {}
-        (WorkloadState::Running | WorkloadState::Restored, None) if is_quiet => {
-            for session in state.sessions.names_of(name) {
-                if let Some(held) = state.sessions.get_mut(&session) {
-                    held.parked = true;
-                }
-            }
-        }
+    let workload = state.workloads.get(name).ok_or(Error::NotRegistered)?;
+    let parks = match (workload.state, unfinished) {
+        (WorkloadState::Ready, _) => false,
+        (WorkloadState::Running | WorkloadState::Restored, None) if is_quiet => true,
         (_, Some(session)) if is_quiet => {
             return Err(Error::NotExpected {
                 reason: format!(
@@ -72,10 +68,29 @@ fn leave(state: &mut State, name: &str) -> Result<(), Error> {
                     .to_owned(),
             });
         }
+    };
+    let known = owner(state, name);
+    Ok(known.map(|known| Owner {
+        left: true,
+        parked: match parks {
+            true => known.sessions.clone(),
+            false => known.parked,
+        },
+        ..known
+    }))
+}
+
+/// Has a workload leave, as it is noted.
+fn leave(state: &mut State, name: &str, owner: Option<&Owner>) {
+    for session in owner.iter().flat_map(|owner| &owner.parked) {
+        if let Some(held) = state.sessions.get_mut(session) {
+            held.parked = true;
+        }
     }
-    workload.state = WorkloadState::Left;
-    workload.link = None;
-    Ok(())
+    if let Some(workload) = state.workloads.get_mut(name) {
+        workload.state = WorkloadState::Left;
+        workload.link = None;
+    }
 }
 
 impl Agent {
@@ -248,10 +263,12 @@ impl Agent {
                 drop(state);
                 return self.unregister(caller);
             }
-            leave(&mut state, &name)?;
+            let owner = leaves(&state, &name)?;
+            // Nobody but the note knows of it if luod dies: without it the workload stays.
+            self.note_as(&name, owner.as_ref())?;
+            leave(&mut state, &name, owner.as_ref());
         }
         caller.workload = None;
-        self.note_owner(&name);
         // The same channel keeps `Left` behind `Agreed`.
         let state = self.state.borrow();
         let ear = state.update.as_ref().and_then(|update| update.ear.clone());

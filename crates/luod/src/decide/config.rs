@@ -182,7 +182,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 27] = [
+pub const CHECKS: [&str; 28] = [
     "file-kind",
     "file-limit",
     "file-memory",
@@ -192,6 +192,7 @@ pub const CHECKS: [&str; 27] = [
     "history",
     "jump-shutdown",
     "memory",
+    "notes",
     "report",
     "running-device",
     "running-image",

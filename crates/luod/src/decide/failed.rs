@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Why the kernel, or the service manager, did not do something, and what to do about it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use luo_sys::{Cause, Errno, Failure};
@@ -201,6 +202,17 @@ impl Failed {
             errno,
             message: why.to_string(),
         }
+    }
+
+    /// A note that cannot be written, without which a restart of luod would lose something.
+    #[must_use]
+    pub fn unnoted(folder: &Path, why: &std::io::Error) -> Self {
+        let mut failed = Self::io("the notes", why);
+        failed.message = format!(
+            "luod cannot note this in {}, so its restart would lose it: make room there: {why}",
+            folder.display()
+        );
+        failed
     }
 
     /// An event that the kernel refused. `failure` is what the orchestrator reports of the

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use luo_varlink::HistoryEntry;
 
-use super::regular;
+use super::{picture, regular};
 
 /// The file in the state directory.
 const FILE: &str = "history.jsonl";
@@ -45,12 +45,30 @@ pub struct Past {
     pub problems: Vec<String>,
 }
 
-/// The history of one machine.
+/// An update that the disk has not taken yet.
+#[derive(Clone, Debug)]
+struct Unwritten {
+    entry: HistoryEntry,
+    /// Why not; nothing as long as it is tried for the first time.
+    why: Option<String>,
+}
+
+/// What is to be written.
+#[derive(Debug, Default)]
+struct Queue {
+    /// The updates, the oldest first.
+    entries: Vec<Unwritten>,
+    /// A thread is at it.
+    is_writing: bool,
+    /// The agent's notes have them too.
+    are_noted: bool,
+}
+
+/// The history of one machine. A disk may hang for ever: no lock is held while one is asked.
 #[derive(Clone, Debug)]
 pub struct History {
     path: PathBuf,
-    /// Updates that the disk has not taken yet, the oldest first.
-    unwritten: Arc<Mutex<Vec<HistoryEntry>>>,
+    queue: Arc<Mutex<Queue>>,
 }
 
 impl History {
@@ -59,51 +77,104 @@ impl History {
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             path: directory.join(FILE),
-            unwritten: Arc::default(),
+            queue: Arc::default(),
         }
     }
 
-    /// Adds an update, and has it on the disk. If there is an entry of the same update, this
-    /// one takes its place. What the disk does not take is kept in memory, told of, and
-    /// written before the next update is.
+    /// Adds an update that is to be written. If there is an entry of the same update, this one
+    /// takes its place. What the disk does not take is kept in memory and told of.
+    pub fn put(&self, entry: &HistoryEntry) {
+        let mut queue = self.queue();
+        let entries = &mut queue.entries;
+        entries.retain(|known| known.entry.update != entry.update);
+        if entries.len() >= MAX_UNWRITTEN {
+            entries.remove(0);
+        }
+        entries.push(Unwritten {
+            entry: entry.clone(),
+            why: None,
+        });
+    }
+
+    /// Has all that is to be written on the disk. It may take for ever. Says whether it has
+    /// done so: not if another thread is at it, which does it all.
     ///
     /// # Errors
     /// The directory cannot be written to.
-    pub fn add(&self, entry: &HistoryEntry) -> io::Result<()> {
-        let mut unwritten = self.unwritten();
-        unwritten.retain(|known| known.update != entry.update);
-        if unwritten.len() >= MAX_UNWRITTEN {
-            unwritten.remove(0);
+    pub fn write(&self) -> io::Result<bool> {
+        {
+            let mut queue = self.queue();
+            if queue.is_writing {
+                return Ok(false);
+            }
+            queue.is_writing = true;
         }
-        unwritten.push(entry.clone());
-        while let Some(first) = unwritten.first() {
-            self.write(first)?;
-            unwritten.remove(0);
+        loop {
+            let next = {
+                let mut queue = self.queue();
+                let next = queue.entries.first().map(|first| first.entry.clone());
+                queue.is_writing = next.is_some();
+                next
+            };
+            let Some(entry) = next else {
+                return Ok(true);
+            };
+            if let Err(why) = self.append(&entry) {
+                self.queue().is_writing = false;
+                self.is_not_taken(&why.to_string());
+                return Err(why);
+            }
+            // It may have been amended meanwhile.
+            let entries = &mut self.queue().entries;
+            entries.retain(|known| known.entry != entry);
         }
-        Ok(())
+    }
+
+    /// Notes why the disk has not taken what is to be written.
+    pub fn is_not_taken(&self, why: &str) {
+        for known in &mut self.queue().entries {
+            known.why = Some(why.to_owned());
+        }
+    }
+
+    /// The updates that are to be written, the oldest first.
+    #[must_use]
+    pub fn unwritten(&self) -> Vec<HistoryEntry> {
+        let queue = self.queue();
+        queue
+            .entries
+            .iter()
+            .map(|known| known.entry.clone())
+            .collect()
+    }
+
+    /// Notes whether an agent that is started again finds what is to be written.
+    pub fn are_noted(&self, are_noted: bool) {
+        self.queue().are_noted = are_noted;
     }
 
     /// The number of updates that the disk has not taken.
     #[must_use]
     pub fn count_unwritten(&self) -> usize {
-        self.unwritten().len()
+        let queue = self.queue();
+        queue
+            .entries
+            .iter()
+            .filter(|known| known.why.is_some())
+            .count()
     }
 
-    fn unwritten(&self) -> MutexGuard<'_, Vec<HistoryEntry>> {
-        self.unwritten
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn write(&self, entry: &HistoryEntry) -> io::Result<()> {
+    fn append(&self, entry: &HistoryEntry) -> io::Result<()> {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
         if fs::metadata(&self.path).is_ok_and(|file| file.len() >= MAX_FILE) {
             fs::rename(&self.path, self.path.with_extension("jsonl.old"))?;
         }
-        let mut options = OpenOptions::new();
-        options.create(true).append(true).read(true);
-        let mut file = regular::open(&self.path, &mut options)?;
+        let mut file = self.open(OpenOptions::new().create(true).append(true).read(true))?;
         let length = file.metadata()?.len();
         let mut line = Vec::new();
         // What a crash or a full disk has cut off must not swallow this line too.
@@ -125,6 +196,11 @@ impl History {
         }
     }
 
+    /// Opens the file. What is no file is not waited for.
+    fn open(&self, options: &mut OpenOptions) -> io::Result<File> {
+        regular::open(&self.path, options)
+    }
+
     fn folder(&self) -> &Path {
         self.path.parent().unwrap_or(Path::new("."))
     }
@@ -137,9 +213,9 @@ impl History {
     pub fn is_writable(&self) -> io::Result<()> {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
-        regular::open(&self.path, OpenOptions::new().create(true).append(true))?;
+        self.open(OpenOptions::new().create(true).append(true).read(true))?;
         let trial = folder.join(".trial");
-        let written = fs::write(&trial, [b'\n'; TRIAL]);
+        let written = picture::create(&trial).and_then(|mut file| file.write_all(&[b'\n'; TRIAL]));
         let removed = fs::remove_file(&trial);
         written.and(removed)
     }
@@ -151,11 +227,18 @@ impl History {
     /// The file is there and cannot be read.
     pub fn last(&self, most: usize) -> io::Result<Past> {
         let mut past = self.on_the_disk(most)?;
-        for entry in self.unwritten().iter() {
+        let queue = self.queue();
+        let fate = match queue.are_noted {
+            true => "luod keeps it in its notes, which end with this boot",
+            false => "it is lost if luod ends now",
+        };
+        for Unwritten { entry, why } in &queue.entries {
             let update = &entry.update;
-            past.problems.push(format!(
-                "update {update} could not be written down: it is lost if luod ends now"
-            ));
+            past.problems.extend(
+                why.as_ref().map(|why| {
+                    format!("update {update} could not be written down ({why}): {fate}")
+                }),
+            );
             past.updates.retain(|known| known.update != *update);
             past.updates.insert(0, entry.clone());
         }
@@ -164,7 +247,7 @@ impl History {
     }
 
     fn on_the_disk(&self, most: usize) -> io::Result<Past> {
-        let file = match regular::open(&self.path, OpenOptions::new().read(true)) {
+        let file = match self.open(OpenOptions::new().read(true)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Past::default()),
             Err(error) => return Err(error),
@@ -219,8 +302,8 @@ impl History {
         }
         let more = bad.saturating_sub(MAX_PROBLEMS as u64);
         if more > 0 {
-            let file = self.path.display();
-            past.problems.push(format!("{file}: and {more} more lines"));
+            let problem = format!("{more} more lines of it cannot be read");
+            past.problems.push(problem);
         }
         let read = |(_, line): &(String, Vec<u8>)| serde_json::from_slice(line).ok();
         past.updates = lines.iter().rev().filter_map(read).collect();
@@ -254,6 +337,11 @@ mod tests {
         }
     }
 
+    fn add(history: &History, entry: &HistoryEntry) -> io::Result<bool> {
+        history.put(entry);
+        history.write()
+    }
+
     fn names(past: &Past) -> Vec<&str> {
         let names = past.updates.iter().map(|entry| entry.update.as_str());
         names.collect()
@@ -270,14 +358,14 @@ mod tests {
         let history = History::in_directory(&folder.path().join("state"));
         assert!(history.last(5).unwrap().updates.is_empty());
         for update in ["one", "two", "three"] {
-            history.add(&entry(update)).unwrap();
+            add(&history, &entry(update)).unwrap();
         }
         append(&history, b"{\"update\":\"half");
         let past = history.last(2).unwrap();
         assert_eq!(names(&past), ["three", "two"]);
         assert!(past.problems[0].contains("line 4: "), "{:?}", past.problems);
         // What is torn swallows nothing, and what is no entry takes no entry's place.
-        history.add(&entry("four")).unwrap();
+        add(&history, &entry("four")).unwrap();
         append(&history, b"{\"some\": \"thing\"}\n\n");
         let past = history.last(1).unwrap();
         assert_eq!(names(&past), ["four"]);
@@ -285,50 +373,26 @@ mod tests {
     }
 
     #[test]
-    fn of_many_bad_lines_the_first_are_told_and_the_others_counted() {
+    fn a_history_without_an_end_is_not_read() {
         let folder = tempfile::tempdir().unwrap();
         let history = History::in_directory(folder.path());
-        history.add(&entry("one")).unwrap();
-        append(&history, &b"x\n".repeat(100_000));
-        history.add(&entry("two")).unwrap();
-        let past = history.last(5).unwrap();
-        assert_eq!(names(&past), ["two", "one"]);
-        assert_eq!(past.problems.len(), MAX_PROBLEMS + 1);
-        let last = past.problems.last().unwrap();
-        assert!(last.ends_with("and 99992 more lines"), "{last}");
-        // A file without an end is not read.
-        let file = OpenOptions::new().write(true).open(&history.path);
-        file.unwrap().set_len(MAX_READ + 1).unwrap();
-        assert!(history.last(5).is_err());
-    }
-
-    #[test]
-    fn what_is_no_file_is_told_at_once() {
-        let folder = tempfile::tempdir().unwrap();
-        let history = History::in_directory(folder.path());
-        let kind = rustix::fs::FileType::Fifo;
-        let mode = rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR;
-        rustix::fs::mknodat(rustix::fs::CWD, &history.path, kind, mode, 0).unwrap();
-        for why in [
-            history.last(5).unwrap_err(),
-            history.is_writable().unwrap_err(),
-            history.add(&entry("one")).unwrap_err(),
-        ] {
-            assert!(why.to_string().contains("no regular file"), "{why}");
-        }
+        let file = File::create(&history.path).unwrap();
+        file.set_len(MAX_READ + 1).unwrap();
+        let why = history.last(5).unwrap_err().to_string();
+        assert!(why.contains("more than"), "{why}");
     }
 
     #[test]
     fn a_later_entry_of_an_update_takes_the_place_of_the_first() {
         let folder = tempfile::tempdir().unwrap();
         let history = History::in_directory(folder.path());
-        history.add(&entry("one")).unwrap();
-        history.add(&entry("two")).unwrap();
+        add(&history, &entry("one")).unwrap();
+        add(&history, &entry("two")).unwrap();
         let later = HistoryEntry {
             reason: Some("late".into()),
             ..entry("one")
         };
-        history.add(&later).unwrap();
+        add(&history, &later).unwrap();
         let past = history.last(5).unwrap();
         assert_eq!(names(&past), ["two", "one"]);
         assert_eq!(past.updates[1], later);
@@ -340,12 +404,12 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let state = folder.path().join("state");
         let history = History::in_directory(&state);
-        history.add(&entry("one")).unwrap();
+        add(&history, &entry("one")).unwrap();
         let file = fs::read(&history.path).unwrap();
         // Somebody has put a file where the folder was.
         fs::remove_dir_all(&state).unwrap();
         fs::write(&state, "").unwrap();
-        assert!(history.add(&entry("two")).is_err());
+        assert!(add(&history, &entry("two")).is_err());
         assert!(history.clone().last(5).is_err());
         fs::remove_file(&state).unwrap();
         fs::create_dir(&state).unwrap();
@@ -353,7 +417,7 @@ mod tests {
         let past = history.last(5).unwrap();
         assert_eq!(names(&past), ["two", "one"]);
         assert!(past.problems[0].contains("update two"), "{past:?}");
-        history.add(&entry("three")).unwrap();
+        add(&history, &entry("three")).unwrap();
         let past = History::in_directory(&state).last(5).unwrap();
         assert_eq!(names(&past), ["three", "two", "one"]);
         assert!(past.problems.is_empty());
@@ -364,11 +428,69 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("file"), "").unwrap();
         let history = History::in_directory(&folder.path().join("file"));
-        assert!(history.add(&entry("one")).is_err());
+        assert!(add(&history, &entry("one")).is_err());
         assert!(history.is_writable().is_err());
         assert!(history.last(5).is_err());
         let good = History::in_directory(&folder.path().join("new"));
         good.is_writable().unwrap();
         assert!(good.last(5).unwrap().updates.is_empty());
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::in_directory(folder.path());
+        for name in [FILE, ".trial"] {
+            let path = folder.path().join(name);
+            mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        }
+        assert!(history.is_writable().is_err());
+        assert!(history.last(5).is_err());
+        assert!(add(&history, &entry("one")).is_err());
+        fs::remove_file(&history.path).unwrap();
+        history.is_writable().unwrap();
+        let past = history.last(5).unwrap();
+        assert!(
+            past.problems[0].contains("is lost if luod ends"),
+            "{past:?}"
+        );
+        history.are_noted(true);
+        let past = history.last(5).unwrap();
+        assert!(past.problems[0].contains("in its notes"), "{past:?}");
+    }
+
+    #[test]
+    fn of_many_bad_lines_some_are_named_and_all_counted() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::in_directory(folder.path());
+        add(&history, &entry("one")).unwrap();
+        append(&history, "x\n".repeat(100_000).as_bytes());
+        let past = history.last(5).unwrap();
+        assert_eq!(names(&past), ["one"]);
+        assert_eq!(past.problems.len(), MAX_PROBLEMS + 1);
+        assert!(past.problems[MAX_PROBLEMS].starts_with("99992 more"));
+    }
+
+    #[test]
+    fn who_asks_while_a_disk_hangs_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::in_directory(folder.path());
+        // A thread is at it, and does not come back.
+        history.queue().is_writing = true;
+        assert!(!add(&history, &entry("one")).unwrap());
+        assert_eq!(
+            (history.count_unwritten(), history.unwritten().len()),
+            (0, 1)
+        );
+        assert!(
+            history.last(5).unwrap().problems.is_empty(),
+            "it is being written"
+        );
+        history.is_not_taken("the disk does not answer");
+        assert_eq!(history.count_unwritten(), 1);
+        let past = history.last(5).unwrap();
+        assert!(past.problems[0].contains("does not answer"), "{past:?}");
+        assert_eq!(names(&past), ["one"]);
     }
 }

@@ -5,8 +5,8 @@
 //! |---|---|
 //! | `regular` | opens files that administrators name, if they are files |
 //! | `notes` | for the agent itself, if it is started anew in the same boot |
-//! | `history` | the updates that are over, for administrators |
 //! | `picture` | an update that is over as a picture, where that is wanted |
+//! | `history` | the updates that are over, for administrators |
 //! | `metrics` | counters and gauges, for Prometheus |
 
 pub mod history;

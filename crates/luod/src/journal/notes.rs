@@ -8,25 +8,53 @@
 //! state/jumping             is there if the service manager has been told to jump
 //! state/record              the record that the previous kernel handed over, as it came
 //! state/progress            how far the workloads of the record have come back
+//! state/unwritten           updates that are over, and that the history does not have yet
 //! state/workloads/NAME      a workload that has sessions in the descriptor store
 //! ```
 //!
 //! Another boot's notes are of no use and are removed. Each file is replaced whole.
+//!
+//! The folder is in memory, which others may fill. `state/.reserve` holds some of that for
+//! notes alone: it makes way for a note that finds no room. Where that is gone too, a note
+//! fails, and whatever relies on it is refused.
 
-use std::fs;
-use std::io::{self, ErrorKind};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use luo_varlink::Identity;
+use luo_varlink::{HistoryEntry, Identity};
+use rustix::process::{Resource, getrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::decide::record::Moment;
 
+/// The file that holds room for notes.
+const RESERVE: &str = ".reserve";
+
+/// Bytes of that: some hundred notes, of a page each.
+const ROOM: u64 = 1 << 20;
+
+/// Bytes of updates that are noted with all that happened in them.
+const MAX_UNWRITTEN: usize = 4 << 20;
+
 /// The notes of one boot.
 #[derive(Clone, Debug)]
 pub struct Notes {
     folder: PathBuf,
+    epoch: String,
+    /// Whether the folder says which boot its notes are of. None is written before.
+    is_of_this_boot: Arc<AtomicBool>,
+}
+
+/// Whether an error says that there is no room.
+fn is_full(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge
+    )
 }
 
 /// An update that has begun.
@@ -72,24 +100,75 @@ pub struct Progress {
 }
 
 impl Notes {
-    /// Opens the notes of this boot in the folder of the sockets.
+    /// Opens the notes of this boot in the folder of the sockets. If there is no room for
+    /// them, that is said, and each note is tried again when it is due.
     ///
     /// # Errors
-    /// The folder cannot be written to.
+    /// The folder cannot be read, or cannot be written to for another reason.
     pub fn open(runtime: &Path) -> io::Result<Self> {
         let notes = Self {
             folder: runtime.join("state"),
+            epoch: epoch(),
+            is_of_this_boot: Arc::default(),
         };
-        let epoch = epoch();
-        if notes.read("epoch")?.as_deref() != Some(epoch.as_bytes()) {
+        if notes.read("epoch")?.as_deref() == Some(notes.epoch.as_bytes()) {
+            notes.is_of_this_boot.store(true, Ordering::Relaxed);
+        } else {
             match fs::remove_dir_all(&notes.folder) {
                 Err(why) if why.kind() != ErrorKind::NotFound => return Err(why),
                 _ => {}
             }
         }
-        fs::create_dir_all(notes.folder.join("workloads"))?;
-        notes.write("epoch", epoch.as_bytes())?;
+        match notes.reserve() {
+            Err(why) if is_full(&why) => tracing::error!(
+                "there is no room for notes, and what needs one is refused: make room in {}: {why}",
+                notes.folder.display()
+            ),
+            reserved => reserved?,
+        }
         Ok(notes)
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Has room for notes to come, whoever fills the folder's file system meanwhile.
+    ///
+    /// # Errors
+    /// There is no room.
+    pub fn reserve(&self) -> io::Result<()> {
+        self.begin()?;
+        let path = self.folder.join(RESERVE);
+        if fs::metadata(&path).is_ok_and(|file| file.len() == ROOM) {
+            return Ok(());
+        }
+        // Who writes more than it may is ended by a signal.
+        if getrlimit(Resource::Fsize)
+            .current
+            .is_some_and(|most| most < ROOM)
+        {
+            return Err(ErrorKind::FileTooLarge.into());
+        }
+        let fill = |mut file| io::copy(&mut io::repeat(0).take(ROOM), &mut file);
+        let filled = File::create(&path).and_then(fill).map(drop);
+        if filled.is_err() {
+            // Half of it is not told from all of it by who looks next.
+            let _ = fs::remove_file(&path);
+        }
+        filled
+    }
+
+    /// Has the folder, and in it the word for which boot it is.
+    fn begin(&self) -> io::Result<()> {
+        fs::create_dir_all(self.folder.join("workloads"))?;
+        if !self.is_of_this_boot.load(Ordering::Relaxed) {
+            self.replace("epoch", self.epoch.as_bytes())?;
+            self.is_of_this_boot.store(true, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// The update that was under way.
@@ -191,6 +270,33 @@ impl Notes {
         self.write("progress", &serde_json::to_vec(progress)?)
     }
 
+    /// The updates that are over, and that the history did not have.
+    ///
+    /// # Errors
+    /// As the file system answers; or the note cannot be parsed.
+    pub fn unwritten(&self) -> io::Result<Vec<HistoryEntry>> {
+        Ok(self.read_json("unwritten")?.unwrap_or_default())
+    }
+
+    /// Notes the updates that are over, and that the history does not have yet. Where there is
+    /// no room for all that happened in them, what came of them is noted.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_unwritten(&self, mut entries: Vec<HistoryEntry>) -> io::Result<()> {
+        if entries.is_empty() {
+            return self.remove("unwritten");
+        }
+        let whole = serde_json::to_vec(&entries)?;
+        if whole.len() <= MAX_UNWRITTEN && self.write("unwritten", &whole).is_ok() {
+            return Ok(());
+        }
+        for entry in &mut entries {
+            entry.timeline.clear();
+        }
+        self.write("unwritten", &serde_json::to_vec(&entries)?)
+    }
+
     /// All workloads that have sessions in the store. Notes that cannot be parsed are
     /// passed over.
     ///
@@ -198,7 +304,11 @@ impl Notes {
     /// As the file system answers.
     pub fn owners(&self) -> io::Result<Vec<Owner>> {
         let mut owners = Vec::new();
-        for entry in fs::read_dir(self.folder.join("workloads"))? {
+        let entries = match fs::read_dir(self.folder.join("workloads")) {
+            Err(why) if why.kind() == ErrorKind::NotFound => return Ok(owners),
+            entries => entries?,
+        };
+        for entry in entries {
             let name = entry?.file_name();
             let Some(name) = name.to_str().filter(|name| !name.starts_with('.')) else {
                 continue;
@@ -243,12 +353,31 @@ impl Notes {
         Ok(bytes.map(parse).transpose()?)
     }
 
+    /// Replaces a file whole. If there is no room, the reserve makes way for it.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let write = || {
+            self.begin()?;
+            self.replace(name, bytes)
+        };
+        match write() {
+            Err(why) if is_full(&why) && fs::remove_file(self.folder.join(RESERVE)).is_ok() => {
+                write()
+            }
+            written => written,
+        }
+    }
+
     /// Replaces a file whole. The folder is in memory: it survives a crash of the agent,
     /// and need not be synced, for a crash of the machine removes all of it.
-    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.folder.join(".new");
-        fs::write(&new, bytes)?;
-        fs::rename(new, self.folder.join(name))
+        let written = fs::write(&new, bytes);
+        let replaced = written.and_then(|()| fs::rename(&new, self.folder.join(name)));
+        if replaced.is_err() {
+            // Half a note holds room that others need.
+            let _ = fs::remove_file(&new);
+        }
+        replaced
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
@@ -321,5 +450,55 @@ mod tests {
         assert_eq!(other.update().unwrap(), None);
         assert_eq!(other.record().unwrap(), None);
         fs::remove_dir_all(&runtime).unwrap();
+    }
+
+    #[test]
+    fn what_is_reserved_makes_way_for_notes() {
+        let runtime = tempfile::tempdir().unwrap();
+        let notes = Notes::open(runtime.path()).unwrap();
+        let at = |name: &str| runtime.path().join("state").join(name);
+        assert_eq!(fs::metadata(at(RESERVE)).unwrap().len(), ROOM);
+        // There is no room for the next note.
+        std::os::unix::fs::symlink("/dev/full", at(".new")).unwrap();
+        notes.set_record(Some(b"bytes")).unwrap();
+        assert_eq!(notes.record().unwrap().as_deref(), Some(&b"bytes"[..]));
+        assert!(!at(RESERVE).exists());
+        // Nor is there for the one after that, and nothing makes way for it.
+        std::os::unix::fs::symlink("/dev/full", at(".new")).unwrap();
+        assert!(is_full(&notes.set_record(Some(b"others")).unwrap_err()));
+        assert_eq!(notes.record().unwrap().as_deref(), Some(&b"bytes"[..]));
+        assert!(!at(".new").exists());
+        notes.reserve().unwrap();
+        assert_eq!(fs::metadata(at(RESERVE)).unwrap().len(), ROOM);
+    }
+
+    #[test]
+    fn where_there_is_no_room_notes_open_and_fail_until_there_is() {
+        let runtime = tempfile::tempdir().unwrap();
+        let state = runtime.path().join("state");
+        Notes::open(runtime.path()).unwrap().set_jumping().unwrap();
+        let full = || {
+            let _ = fs::remove_file(state.join(RESERVE));
+            for name in [RESERVE, ".new"] {
+                std::os::unix::fs::symlink("/dev/full", state.join(name)).unwrap();
+            }
+        };
+        // What is the same need not be written.
+        full();
+        let again = Notes::open(runtime.path()).unwrap();
+        assert!(again.is_jumping().unwrap());
+        fs::remove_file(state.join(".new")).unwrap();
+        // No note is written without the word for which boot it is of.
+        full();
+        fs::remove_file(state.join("epoch")).unwrap();
+        let of_none = Notes {
+            folder: state.clone(),
+            epoch: epoch(),
+            is_of_this_boot: Arc::default(),
+        };
+        assert!(is_full(&of_none.reserve().unwrap_err()));
+        assert!(!state.join("epoch").exists());
+        of_none.set_record(Some(b"bytes")).unwrap();
+        assert!(state.join("epoch").exists());
     }
 }

@@ -36,7 +36,7 @@ fn unfinished(path: &Path) -> io::Result<PathBuf> {
 /// Makes the file that has that name until it is whole. Nothing that is there is opened: it may
 /// be a link to another file, or wait for a reader. What an agent that was ended has left is
 /// taken away first.
-fn create(unfinished: &Path) -> io::Result<File> {
+pub(super) fn create(unfinished: &Path) -> io::Result<File> {
     let new = || {
         let mut options = File::options();
         options.write(true).create_new(true);

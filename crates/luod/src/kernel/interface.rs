@@ -122,7 +122,16 @@ pub trait Kernel {
     /// update: a prepared or frozen orchestrator cancels, and no image stays loaded.
     fn abandon(&self);
 
-    /// A copy of the agent's own session, if there is one.
+    /// Has an orchestrator that is prepared or frozen cancel, whoever had it prepare, and
+    /// drops the image that is loaded for that. Gives the state that it was in; nothing if
+    /// there was nothing to cancel.
+    ///
+    /// # Errors
+    /// As the kernel answers.
+    fn cancel(&mut self) -> Result<Option<State>, Failed>;
+
+    /// A copy of the agent's own session, if there is one: for the next kernel, or the one
+    /// whose record was taken and is not finished.
     fn own_session(&self) -> Option<Session>;
 
     /// Goes on in an update whose jump an earlier process of the agent has begun: a

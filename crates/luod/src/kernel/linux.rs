@@ -212,20 +212,30 @@ impl Kernel for Linux {
     }
 
     fn undo(&mut self) {
-        cancel();
+        cancel_or_log();
         self.own = None;
         self.received = None;
         self.unload();
     }
 
     fn abandon(&self) {
-        cancel();
+        cancel_or_log();
         // If no image is loaded, or this one cannot be unloaded, nothing is lost.
         let _ = kexec::unload();
     }
 
+    fn cancel(&mut self) -> Result<Option<State>, Failed> {
+        let was = cancel()?;
+        if was.is_some() {
+            // If no image is loaded, or this one cannot be unloaded, nothing is lost.
+            let _ = kexec::unload();
+        }
+        Ok(was)
+    }
+
     fn own_session(&self) -> Option<Session> {
-        self.own.as_ref()?.session.try_clone().ok()
+        let own = self.own.as_ref().map(|own| &own.session);
+        own.or(self.received.as_ref())?.try_clone().ok()
     }
 
     fn go_on(&mut self, own: Option<Session>) {
@@ -287,14 +297,19 @@ fn is_of_previous(session: &Session) -> bool {
     !taken.is_err_and(|why| matches!(why.errno(), Errno::EINVAL | Errno::ENOENT))
 }
 
-/// Has a prepared or frozen orchestrator cancel.
-fn cancel() {
-    let cancelled = open().and_then(|device| match device.state() {
-        Ok(State::Prepared | State::Frozen) => device.cancel(),
-        _ => Ok(()),
-    });
-    match cancelled {
-        Ok(()) => {}
+/// Has a prepared or frozen orchestrator cancel. Gives the state that it was in.
+fn cancel() -> luo_sys::Result<Option<State>> {
+    let device = open()?;
+    match device.state() {
+        Ok(state @ (State::Prepared | State::Frozen)) => device.cancel().map(|_| Some(state)),
+        // Mainline's has no states.
+        _ => Ok(None),
+    }
+}
+
+fn cancel_or_log() {
+    match cancel() {
+        Ok(_) => {}
         Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {}
         Err(why) => tracing::error!("the kernel's update could not be cancelled: {why}"),
     }

@@ -27,8 +27,10 @@ pub(super) async fn dispatch(
     }
     // An update is called off as soon as that is read.
     let ending = match &method {
-        Method::Cancel { reason } => match served.agent.call_off(reason.as_deref()) {
+        Method::Cancel { reason, force } => match served.agent.call_off(reason.as_deref()) {
             Ok(ending) => Some(ending),
+            // None of this agent's: the kernel may be in another.
+            Err(_) if *force == Some(true) => None,
             Err(why) => return Ok(Some(Err(why.into()))),
         },
         _ => None,
@@ -67,7 +69,10 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
         }
         Method::Freeze => agent.freeze().await.map(|()| done()),
         Method::Kexec => Err(agent.jump().await),
-        Method::Cancel { reason } => agent.cancel(reason.as_deref()).await.map(|()| done()),
+        Method::Cancel { reason, .. } => agent
+            .cancel_by_force(reason.as_deref())
+            .await
+            .map(|()| done()),
         Method::Update { target, report } => Err(agent.update(&target, report.as_deref()).await),
         Method::Finish { release_unclaimed } => {
             let released = agent.finish(release_unclaimed).await?;

@@ -35,19 +35,9 @@ pub(super) async fn dispatch(
         Method::GetHistory { most } => {
             let long = served.long().await?;
             let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
-            let history = agent.history().clone();
-            let unwritten = i64::try_from(history.count_unwritten()).unwrap_or(i64::MAX);
-            // The file may be long and the disk slow, so another thread reads it.
-            let read = tokio::task::spawn_blocking(move || history.last(most)).await;
-            let read = read.unwrap_or_else(|why| Err(std::io::Error::other(why)));
-            let Past { updates, problems } = read.unwrap_or_else(|why| {
-                tracing::error!("the history: {why}");
-                let problem = format!("the history cannot be read: {why}");
-                Past {
-                    problems: vec![problem],
-                    ..Past::default()
-                }
-            });
+            let Past { updates, problems } = agent.past(most).await;
+            let unwritten = agent.history().count_unwritten();
+            let unwritten = i64::try_from(unwritten).unwrap_or(i64::MAX);
             let problems = (!problems.is_empty()).then_some(problems);
             Ok(Some(Ok(Answer {
                 long,

@@ -8,7 +8,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use luo_sys::{Errno, ParticipantEntry, ParticipantKind, Session, SessionEntry};
+use luo_sys::{
+    Direction, Errno, ParticipantEntry, ParticipantKind, Session, SessionEntry, SessionName,
+    SessionState, State as KernelState,
+};
 use luo_varlink::{Orchestrator, Target};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::RecvFlags;
@@ -51,9 +54,15 @@ struct Ledger {
     open: BTreeMap<String, UnixStream>,
     finished: BTreeSet<String>,
     prepared: bool,
+    /// The state that another program has brought it into.
+    foreign: Option<KernelState>,
+    /// Sessions that it lists as closed.
+    closed: Vec<&'static str>,
     loaded: bool,
     record: Vec<u8>,
     tail: Vec<u8>,
+    /// The record that was handed over.
+    handed_over: Option<Vec<u8>>,
     /// The service manager's answer. While it shuts down, it takes a jump upon itself.
     shutdown: Shutdown,
     /// How often it was asked how its shutdown stands.
@@ -143,6 +152,23 @@ impl Fake {
         self.lock().tail.clone()
     }
 
+    /// Is brought into a state by somebody else, with sessions that are closed by now.
+    pub(crate) fn is_brought_into(&self, state: KernelState, closed: &[&'static str]) {
+        let mut ledger = self.lock();
+        ledger.foreign = Some(state);
+        ledger.closed = closed.to_vec();
+    }
+
+    /// The state that somebody else has brought it into.
+    pub(crate) fn foreign(&self) -> Option<KernelState> {
+        self.lock().foreign
+    }
+
+    /// Hands a record over.
+    pub(crate) fn hands_over(&self, record: Vec<u8>) {
+        self.lock().handed_over = Some(record);
+    }
+
     /// Says how the service manager's shutdown stands.
     pub(crate) fn shuts_down(&self, how: Shutdown) {
         self.lock().shutdown = how;
@@ -151,6 +177,11 @@ impl Fake {
     /// Has an administrator write something when all is written for the jump.
     pub(crate) fn writes_late(&self, line: UnixStream) {
         self.lock().late = Some(line);
+    }
+
+    /// Whether a record that was handed over is not finished.
+    pub(crate) fn has_record(&self) -> bool {
+        self.lock().handed_over.is_some()
     }
 
     /// How often it was told to jump.
@@ -166,7 +197,10 @@ impl Fake {
 
 impl Kernel for Fake {
     fn probe(&self) -> Result<Probe, Failed> {
-        Ok(probe())
+        Ok(Probe {
+            state: self.lock().foreign,
+            ..probe()
+        })
     }
 
     fn is_free(&self) -> Result<(), Failed> {
@@ -213,7 +247,16 @@ impl Kernel for Fake {
     }
 
     fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
-        Ok(None)
+        let closed = self.lock().closed.clone();
+        let entry = |name: &&str| SessionEntry {
+            name: SessionName::new(*name).ok(),
+            files: 1,
+            bytes: 0,
+            direction: Direction::Outgoing,
+            state: SessionState::Closed,
+            of_device: false,
+        };
+        Ok((!closed.is_empty()).then(|| closed.iter().map(entry).collect()))
     }
 
     fn try_load(&mut self, _target: &Target) -> Result<(), Failed> {
@@ -250,6 +293,8 @@ impl Kernel for Fake {
     fn abandon(&self) {
         let mut ledger = self.lock();
         (ledger.prepared, ledger.loaded) = (false, false);
+        ledger.foreign = None;
+        ledger.closed.clear();
     }
 
     fn shutdown(&self) -> Shutdown {
@@ -272,6 +317,14 @@ impl Kernel for Fake {
         }
         Err(Failed::new("reboot(KEXEC)", Errno::EINVAL))
     }
+
+    fn cancel(&mut self) -> Result<Option<KernelState>, Failed> {
+        self.refused("CANCEL")?;
+        let mut ledger = self.lock();
+        ledger.closed.clear();
+        Ok(ledger.foreign.take())
+    }
+
     fn own_session(&self) -> Option<Session> {
         None
     }
@@ -280,8 +333,10 @@ impl Kernel for Fake {
 
     fn take_record(&mut self, _kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
         self.refused("RETRIEVE_SESSION")?;
-        Ok(None)
+        Ok(self.lock().handed_over.clone())
     }
 
-    fn finish_record(&mut self) {}
+    fn finish_record(&mut self) {
+        self.lock().handed_over = None;
+    }
 }

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A kernel that is in an update that luod does not know of.
+
+use luo_sys::State as KernelState;
+use luo_varlink::admin::Error as Refusal;
+use luo_varlink::{CheckStatus, Outcome};
+
+use super::*;
+use crate::decide::names::OWN_SESSION;
+
+fn running_state(report: &luo_varlink::Report) -> Option<&luo_varlink::Check> {
+    let mut checks = report.checks.iter();
+    checks.find(|check| check.name == "running-state")
+}
+
+#[test]
+fn an_update_of_another_program_is_told_and_can_be_cancelled_by_force() {
+    run(async {
+        for state in [KernelState::Prepared, KernelState::Frozen] {
+            let world = World::new(OPEN, Fake::default());
+            let agent = &world.agent;
+            world.kernel.is_brought_into(state, &["theirs"]);
+            let report = agent.check_target(&world.target).await;
+            let check = running_state(&report).unwrap();
+            assert_eq!(check.status, CheckStatus::Failed);
+            let remedy = check.remedy.as_deref().unwrap();
+            assert!(remedy.contains("luoctl cancel --force"), "{remedy}");
+            let refused = agent.prepare(&world.target).await.unwrap_err();
+            assert!(matches!(refused, Refusal::CheckFailed { .. }), "{refused}");
+            // A failed update of luod's undoes what is luod's: this stays for the test.
+            world.kernel.is_brought_into(state, &["theirs"]);
+            let warnings = agent.status().await.warnings.unwrap();
+            assert!(warnings[0].contains(&state.to_string()), "{warnings:?}");
+
+            let refused = agent.cancel(None).await.unwrap_err();
+            assert!(matches!(refused, Refusal::Illegal { .. }), "{refused}");
+            assert_eq!(world.kernel.foreign(), Some(state), "not without force");
+            agent.cancel_by_force(None).await.unwrap();
+            assert_eq!(world.kernel.foreign(), None);
+            let report = agent.check_target(&world.target).await;
+            assert!(running_state(&report).is_none_or(|check| check.status == CheckStatus::Ok));
+            assert!(agent.status().await.warnings.is_none());
+            agent.prepare(&world.target).await.unwrap();
+            // By force an update of its own ends as any other.
+            agent.cancel_by_force(None).await.unwrap();
+            assert_eq!(world.phase(), Phase::Normal);
+            let refused = agent.cancel_by_force(None).await.unwrap_err();
+            assert!(matches!(refused, Refusal::Illegal { .. }), "{refused}");
+        }
+    });
+}
+
+#[test]
+fn an_update_that_luod_has_lost_its_note_of_is_cancelled_at_its_start() {
+    run(async {
+        for (closed, is_ours) in [(OWN_SESSION, true), ("theirs", false)] {
+            let kernel = Fake::default();
+            kernel.is_brought_into(KernelState::Prepared, &[closed]);
+            let world = World::new(OPEN, kernel.clone());
+            world.agent.start(Vec::new()).await.unwrap();
+            assert_eq!(kernel.foreign().is_none(), is_ours, "{closed}");
+            let updates = world.agent.history().last(1).unwrap().updates;
+            let outcome = updates.first().map(|entry| entry.outcome);
+            assert_eq!(outcome, is_ours.then_some(Outcome::Cancelled));
+        }
+    });
+}
