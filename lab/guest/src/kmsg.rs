@@ -3,7 +3,7 @@
 
 use anyhow::{Context, Result};
 
-pub(crate) use luo_conformance::kmsg::Reader;
+pub(crate) use luo_conformance::kmsg::{Message, Reader};
 
 /// Lets every message through to the console, which the host reads.
 ///

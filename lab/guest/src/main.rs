@@ -10,11 +10,13 @@
 //! - [`port`]: the events to the host. [`command_line`]: the way in.
 //! - [`kexec`]: the way to the next kernel.
 //! - [`leaks`]: what a kernel with a checker of leaks has found at its end.
+//! - [`program`]: programs of users. [`cgroup`]: who is charged for memory.
 //! - [`check`], [`fill`], [`kmsg`], [`memory`], [`forge`]: what scenarios are made of; some
 //!   of it comes from `luo-conformance`.
 //! - [`scenario`]: the table, one file each. [`service`]: services of one of them.
 #![forbid(unsafe_code)]
 
+mod cgroup;
 mod check;
 mod command_line;
 mod forge;
@@ -24,6 +26,7 @@ mod kmsg;
 mod leaks;
 mod memory;
 mod port;
+mod program;
 mod scenario;
 mod service;
 
@@ -51,6 +54,9 @@ fn main() {
     }
     if std::env::args().nth(1).as_deref() == Some(scenario::HOSTILE_CLIENT) {
         return scenario::be_hostile(&std::env::args().nth(2).unwrap_or_default());
+    }
+    if std::env::args().nth(1).as_deref() == Some(scenario::ACCOUNTS_HOLDER) {
+        return scenario::hold(&std::env::args().nth(2).unwrap_or_default());
     }
     init::panics_end_the_run();
     init::end(run(started));

@@ -100,6 +100,22 @@ fn store(boot: u64, passed: Vec<(String, OwnedFd)>) -> Result<()> {
     keep(&format!("{LABEL}{boot}"), memory(boot)?)
 }
 
+/// What a service says before its session's name.
+pub(crate) const ITS_SESSION: &str = "its session is ";
+
+/// Does what an administrator does for a session that waits in a kernel: takes it back by its
+/// name, and looks at the memory of the boot that left it, byte by byte.
+///
+/// # Errors
+/// It is not there, or other bytes are.
+pub(crate) fn claim(called: &str, of: u32) -> Result<()> {
+    let session = open()?.retrieve_session(&name(called))?;
+    let of = of.into();
+    let fd = session.retrieve_fd(Token(FIRST + of)).context("retrieve")?;
+    fill::verify(&File::from(fd), LENGTH, contents(of))?;
+    session.finish().context("finish")
+}
+
 /// Takes an earlier boot's memory out of a session, if it is one of an earlier boot.
 fn take(session: &Session, boot: u64) -> Result<bool> {
     for of in (0..boot).rev() {
@@ -131,7 +147,7 @@ fn keeper(boot: u64, passed: Vec<(String, OwnedFd)>) -> Result<()> {
         .find(|(label, _)| label == WORK)
         .context("systemd has handed out no session")?;
     let session = Session::from_fd(fd);
-    println!("its session is {}", session.name()?);
+    println!("{ITS_SESSION}{}", session.name()?);
     if take(&session, boot)? {
         // systemd makes another session for the next start if this one is not there.
         return forget(WORK);
@@ -196,7 +212,7 @@ fn tenant(boot: u64, passed: Vec<(String, OwnedFd)>) -> Result<()> {
     };
     match session {
         Some(session) => {
-            println!("its session is {}", session.name()?);
+            println!("{ITS_SESSION}{}", session.name()?);
             if !take(&session, boot)? {
                 bail!("its session has come, and nothing in it");
             }

@@ -9,7 +9,10 @@ use luo_lab_protocol::{Event, Outcome};
 use crate::build::variant::Variant;
 use crate::judge::console;
 use crate::run::qemu::{Ended, Recording};
-use crate::run::scenario::Scenario;
+use crate::run::scenario::{Expect, Scenario};
+
+/// What guests report of a kernel with a checker of leaks, in each scenario.
+const NO_LEAKS: &str = "no-leaks";
 
 /// How much of a console is shown for a scenario that did not end well.
 const TAIL_LINES: usize = 25;
@@ -59,7 +62,7 @@ impl Case {
 pub fn cases(scenario: &Scenario, recording: &Recording) -> Result<Vec<Case>> {
     let mut cases = guest_cases(scenario, recording);
     let own = |what: &str| format!("{}::{what}", scenario.name);
-    let few = too_few(scenario, &cases);
+    let few = too_few(scenario, &cases).or_else(|| unexpected(scenario, &cases));
     cases.push(Case::unless(
         own("ran to its end"),
         unfinished(scenario, recording, &cases).or(few),
@@ -160,6 +163,29 @@ fn too_few(scenario: &Scenario, cases: &[Case]) -> Option<String> {
         .filter(|name| !reported(name))
         .collect();
     (!missing.is_empty()).then(|| format!("these cases were not reported: {}", missing.join(", ")))
+}
+
+/// What a scenario has reported beside what it must, or twice, if it says what that is.
+fn unexpected(scenario: &Scenario, cases: &[Case]) -> Option<String> {
+    let Expect { named, exactly, .. } = scenario.expect;
+    if !exactly {
+        return None;
+    }
+    let mut left = named.to_vec();
+    let mut surplus = Vec::new();
+    for case in cases {
+        let short = case.name.split_once("::").map_or("", |(_, short)| short);
+        match left.iter().position(|name| *name == short) {
+            Some(at) => drop(left.swap_remove(at)),
+            None => surplus.push(short),
+        }
+    }
+    // A checker that has found nothing says so.
+    surplus.retain(|name| *name != NO_LEAKS);
+    (!surplus.is_empty()).then(|| {
+        let surplus = surplus.join(", ");
+        format!("these cases were reported and not expected, or twice: {surplus}")
+    })
 }
 
 /// Whether each boot was the kernel that it should have been.
@@ -281,6 +307,22 @@ mod tests {
         let cases = cases(&scenario, &recording(events, &["fine"], Ended::Off)).unwrap();
         assert!(failures(&cases).is_empty(), "{cases:?}");
         assert_eq!(cases[0].name, "handover-c-to-rust::preserve-again");
+    }
+
+    #[test]
+    fn no_other_case_and_none_twice() {
+        let mut scenario = scenarios::find("demo", 1).unwrap();
+        scenario.expect.named = &["a", "b"];
+        scenario.expect.exactly = true;
+        let complaint = |names: &[&str]| {
+            let case = |name: &&str| Case::unless(format!("demo::{name}"), None);
+            let cases: Vec<_> = names.iter().map(case).collect();
+            too_few(&scenario, &cases).or_else(|| unexpected(&scenario, &cases))
+        };
+        assert_eq!(complaint(&["b", "no-leaks", "a"]), None);
+        assert!(complaint(&["a", "c"]).unwrap().ends_with("reported: b"));
+        assert!(complaint(&["a", "b", "c"]).unwrap().ends_with("twice: c"));
+        assert!(complaint(&["a", "b", "a"]).unwrap().ends_with("twice: a"));
     }
 
     #[test]

@@ -54,10 +54,12 @@ pub fn scenarios(plain: &[Scenario]) -> Vec<Scenario> {
     CHECKED.iter().flat_map(under).collect()
 }
 
-fn run(scenario: &Scenario, kernel: &'static str) -> Scenario {
+/// A scenario in such a kernel.
+pub(super) fn run(scenario: &Scenario, kernel: &'static str) -> Scenario {
     let timeout = scenario.timeout * SLOWER;
     let mut args = scenario.args.clone();
     args.push(format!("timeout:{}", timeout.as_secs()));
+    args.push(format!("slower:{SLOWER}"));
     let mut cmdline = scenario.cmdline.clone();
     cmdline.push(SCRATCH);
     Scenario {

@@ -118,6 +118,8 @@ pub struct Expect {
     pub cases: usize,
     /// Cases that must be among them.
     pub named: &'static [&'static str],
+    /// Whether those are all, each reported once.
+    pub exactly: bool,
     /// How many times it goes through kexec, if that is fixed.
     pub kexecs: Option<u32>,
 }

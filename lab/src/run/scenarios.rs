@@ -47,6 +47,7 @@ fn scenario(name: &str, guest: &'static str, proves: &'static str) -> Scenario {
         expect: Expect {
             cases: 1,
             named: &[],
+            exactly: false,
             kexecs: Some(0),
         },
         cmdline: Vec::new(),
@@ -80,6 +81,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         expect: Expect {
             cases: 473,
             named: &[],
+            exactly: false,
             kexecs: None,
         },
         // Two dozen cases have kexecs of their own.
@@ -104,6 +106,7 @@ fn scenes(on: &'static str, first: &'static str, next: &'static str, cost: u32) 
         expect: Expect {
             cases: SCENES as usize,
             named: &[],
+            exactly: false,
             kexecs: Some(SCENES),
         },
         cost,
@@ -125,6 +128,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
         expect: Expect {
             cases: 30,
             named: &["completed-after-systemctl", "completed-after-direct"],
+            exactly: false,
             kexecs: Some(2),
         },
         cmdline: vec![
@@ -155,6 +159,7 @@ fn systemd_many() -> Scenario {
         expect: Expect {
             cases: 1,
             named: &["many-sessions"],
+            exactly: false,
             kexecs: Some(0),
         },
         console: Rules::default(),
@@ -167,6 +172,82 @@ fn systemd_many() -> Scenario {
     }
 }
 
+/// All that the scenario of the hostile client reports.
+const HOSTILE_CLIENT: &[&str] = &[
+    "each-attack-is-tried",
+    "calls-that-never-end-are-among-them",
+    "update-goes-on-under-attack",
+    "nothing-is-let-through",
+    "what-is-shared-is-preserved-once",
+    "nothing-is-left-when-it-is-killed",
+    "many-numbers-have-no-more-than-users-together",
+    "who-holds-an-administrators-session-delays-for-a-bounded-time",
+    "nobody-else-is-charged",
+    // In the next kernel.
+    "the-reboot-ends-in-time",
+    "each-attack-is-tried-after",
+    "closed-ones-of-others-are-let-alone",
+    "a-full-group-takes-nothing-of-others",
+    "memory-is-there",
+    "memory-of-the-other-user-is-there",
+    "the-log-is-not-flooded",
+    "update-ends",
+    "nothing-is-let-through-after",
+];
+
+/// All that the scenario of memory cgroups reports.
+const ACCOUNTS: &[&str] = &[
+    "what-a-user-holds-is-charged-to-its-group",
+    "a-full-group-is-told-and-nobody-is-killed",
+    // Two kernels later.
+    "a-full-group-loses-nothing-that-it-carries-on",
+    "who-takes-back-is-charged",
+];
+
+/// All that the scenario with descriptor stores reports, kernel by kernel.
+const STORES: &[&str] = &[
+    // In the first kernel.
+    "systemd-keeps-stores",
+    "device-is-delegated",
+    "keeper-is-ready",
+    "store-is-ready",
+    "tenant-is-ready",
+    "workloads-run",
+    // In the second kernel.
+    "completed-after-1-systemctl",
+    "cache-after-1-systemctl",
+    "leaver-after-1-systemctl",
+    "web-after-1-systemctl",
+    "keeper-after-1-systemctl",
+    "store-after-1-systemctl",
+    "tenant-after-1-systemctl",
+    "incoming-after-1-systemctl",
+    "system-after-1-systemctl",
+    // In the third.
+    "completed-after-2-direct",
+    "cache-after-2-direct",
+    "leaver-after-2-direct",
+    "web-after-2-direct",
+    "keeper-after-2-direct",
+    "store-after-2-direct",
+    "tenant-after-2-direct",
+    "incoming-after-2-direct",
+    "system-after-2-direct",
+    // In the fourth.
+    "completed-after-3-systemctl",
+    "cache-after-3-systemctl",
+    "leaver-after-3-systemctl",
+    "web-after-3-systemctl",
+    "keeper-after-3-systemctl",
+    "store-after-3-systemctl",
+    "tenant-after-3-systemctl",
+    "incoming-after-3-systemctl",
+    "system-after-3-systemctl",
+];
+
+/// As that, with one update less.
+const STORES_TWO_HOPS: &[&str] = STORES.split_at(STORES.len() - 9).0;
+
 /// Updates under a systemd that keeps descriptor stores over a kexec, into our kernels.
 fn systemd_stores() -> Scenario {
     /// Jumps by systemd, by the agent, and by systemd again.
@@ -175,12 +256,9 @@ fn systemd_stores() -> Scenario {
         needs: &[Artifact::SystemdRoot(Release::KeepsStores)],
         args: vec!["part:stores".to_owned(), format!("hops:{HOPS}")],
         expect: Expect {
-            cases: 20,
-            named: &[
-                "systemd-keeps-stores",
-                "tenant-after-1-systemctl",
-                "tenant-after-2-direct",
-            ],
+            cases: STORES.len(),
+            named: STORES,
+            exactly: true,
             kexecs: Some(HOPS),
         },
         cost: 75,
@@ -202,6 +280,8 @@ fn systemd_stores_c() -> Scenario {
         first: "c",
         next: vec!["rust", "c"],
         expect: Expect {
+            cases: STORES_TWO_HOPS.len(),
+            named: STORES_TWO_HOPS,
             kexecs: Some(HOPS),
             ..ours.expect.clone()
         },
@@ -224,6 +304,7 @@ fn chain(name: &str, kexecs: u32) -> Scenario {
             } else {
                 &[]
             },
+            exactly: false,
             kexecs: Some(kexecs),
         },
         ..scenario(
@@ -257,7 +338,30 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         )
         .cases(7)
     });
+    all.extend(checked::CHECKED.iter().map(|kernel| accounts(kernel)));
     all
+}
+
+/// Who is charged for memory. Kernels with checkers have memory cgroups.
+fn accounts(kernel: &'static str) -> Scenario {
+    let scenario = Scenario {
+        expect: Expect {
+            cases: ACCOUNTS.len(),
+            named: ACCOUNTS,
+            exactly: true,
+            kexecs: Some(2),
+        },
+        memory: 1024,
+        cost: 60,
+        ..scenario(
+            "accounts",
+            "accounts",
+            "who holds it is charged for it, a full memory cgroup hurts itself alone, and what is \
+             carried on is charged to nobody",
+        )
+        .kexec(kernel, kernel)
+    };
+    checked::run(&scenario, kernel)
 }
 
 /// Those without a checker.
@@ -278,6 +382,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                     "luo_stress_sessions",
                     "flb",
                 ],
+                exactly: false,
                 kexecs: Some(1),
             },
             console: Rules {
@@ -301,6 +406,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 cases: 1,
                 named: &["not-for-users"],
+                exactly: false,
                 kexecs: Some(1),
             },
             ..scenario(
@@ -314,6 +420,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 cases: 1,
                 named: &["file-of-the-device"],
+                exactly: false,
                 kexecs: Some(1),
             },
             ..scenario(
@@ -337,6 +444,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             expect: Expect {
                 cases: 8,
                 named: &[],
+                exactly: false,
                 kexecs: Some(3),
             },
             ..scenario(
@@ -374,6 +482,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 // Each kind, and that those which are refused veto a reboot.
                 cases: 81,
                 named: &[],
+                exactly: false,
                 kexecs: None,
             },
             ..scenario(
@@ -384,8 +493,9 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             expect: Expect {
-                cases: 9,
-                named: &["update-goes-on-under-attack", "memory-is-there"],
+                cases: HOSTILE_CLIENT.len(),
+                named: HOSTILE_CLIENT,
+                exactly: true,
                 kexecs: Some(1),
             },
             memory: 3072,
@@ -450,6 +560,7 @@ fn memory(name: &str, memory: u32, file: u32, proves: &'static str) -> Scenario 
         expect: Expect {
             cases: 2,
             named: &["comes-back"],
+            exactly: false,
             kexecs: Some(1),
         },
         when: When::All,
@@ -480,6 +591,7 @@ pub fn bench(variant: &'static str, load: &'static Load, clock: Clock) -> Scenar
         expect: Expect {
             cases: 0,
             named: &[],
+            exactly: false,
             kexecs: Some(1),
         },
         when,

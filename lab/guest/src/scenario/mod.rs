@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a guest can be asked to do. One row of [`TABLE`], one file.
 
+mod accounts;
 mod bench;
 mod blackout;
 mod chain;
@@ -24,6 +25,7 @@ use anyhow::{Context, Result};
 
 use crate::init::Guest;
 
+pub(crate) use accounts::{ARGUMENT as ACCOUNTS_HOLDER, main as hold};
 pub(crate) use hostile_client::{ARGUMENT as HOSTILE_CLIENT, main as be_hostile};
 
 /// A scenario: runs in each kernel of the chain, and returns in the last one.
@@ -32,6 +34,7 @@ pub(crate) type Scenario = fn(&Guest) -> Result<()>;
 
 /// Name, and what to run.
 const TABLE: &[(&str, Scenario)] = &[
+    ("accounts", accounts::run),
     ("bench", bench::run),
     ("blackout", blackout::run),
     ("chain", chain::run),

@@ -3,28 +3,30 @@
 //!
 //! It makes its sessions itself, so what a user may have binds it. It says when it has tried
 //! an attack, and tells of each call that was let through and must not have been; what is
-//! refused, or is harmless, it keeps for itself.
+//! refused, or is harmless, it keeps for itself. Some sessions it has from the beginning to the
+//! end, for the next kernel.
 
 use std::collections::BTreeSet;
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::fs::File;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use luo_sys::unanswered::Unanswered;
 use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 
+use super::inherited::taken;
 use super::{GUEST, LENGTHS, OTHER, WANTED};
 use crate::check::name;
 
 /// The argument that makes this program the hostile one; [`BEFORE`] or [`AFTER`] follows.
 pub(crate) const ARGUMENT: &str = "hostile-client-itself";
 
-/// In the kernel that is left.
+/// Which part it plays: in the kernel that is left,
 pub(super) const BEFORE: &str = "before";
-/// In the one that is entered.
+/// and in the one that is entered. Further ones are in [`super::programs`].
 pub(super) const AFTER: &str = "after";
 
 /// What it says once each has been tried.
@@ -38,6 +40,14 @@ const DENSE: u64 = 256;
 const STORM: u64 = 32;
 /// Bytes of a big file.
 const BIG: u64 = 16 << 20;
+
+/// Its session with a file that needs one of the administrator's, who has passed that session on.
+pub(super) const NEEDY: &str = "needy";
+/// Its session with memory that the administrator shares with it.
+const SQUATS: &str = "squats";
+/// Its session whose close is told in the log, because [`FLOOD_BY`] needs it.
+const FLOOD: &str = "flood";
+const FLOOD_BY: &str = "flood-by";
 /// How long a page does not come: far longer than a step of an update takes.
 const LATE: Duration = Duration::from_millis(50);
 
@@ -66,14 +76,19 @@ pub(super) enum Attack {
     Fault,
     /// It preserves a file whose lock it holds for ever: the page never comes.
     Hang,
+    /// It has a file whose lock it holds for ever, and which the reboot has to lose: the file
+    /// needs another that is not there.
+    Lock,
     /// It takes back what is not its own, under all names it can think of.
     Others,
     /// It takes its own sessions back, and lets them go, out of order.
     Own,
+    /// It has the kernel tell of it in the log, as often as it can.
+    Flood,
 }
 
 impl Attack {
-    const BEFORE: [Self; 10] = [
+    const BEFORE: [Self; 11] = [
         Self::Dependencies,
         Self::Missing,
         Self::Sessions,
@@ -84,8 +99,17 @@ impl Attack {
         Self::Storm,
         Self::Fault,
         Self::Hang,
+        Self::Lock,
     ];
-    const AFTER: [Self; 4] = [Self::Others, Self::Own, Self::Machine, Self::Storm];
+    /// Those that tell by themselves that they have been tried, and have no end.
+    const ENDLESS: [Self; 2] = [Self::Hang, Self::Lock];
+    const AFTER: [Self; 5] = [
+        Self::Others,
+        Self::Own,
+        Self::Machine,
+        Self::Storm,
+        Self::Flood,
+    ];
 }
 
 /// The attacks of a kernel.
@@ -94,38 +118,49 @@ pub(super) fn attacks(when: &str) -> impl Iterator<Item = Attack> {
         AFTER => &Attack::AFTER,
         _ => &Attack::BEFORE,
     };
-    // No kernel but those with checkers can leave a fault unanswered.
-    let faults = [Attack::Fault, Attack::Hang];
+    // Not each kernel can leave a fault unanswered.
+    let faults = [Attack::Fault, Attack::Hang, Attack::Lock];
     let can = move |attack: &Attack| !faults.contains(attack) || Unanswered::is_there();
     all.iter().copied().filter(can)
 }
 
 /// Is the hostile program.
-pub(crate) fn main(when: &str) {
-    match begin() {
-        Ok(evil) => evil.attack(when),
-        Err(error) => println!("{LET_THROUGH}nothing, it could not begin: {error:#}"),
+pub(super) fn main(when: &str) -> Result<()> {
+    let evil = begin()?;
+    if when == BEFORE {
+        evil.settle()?;
     }
+    evil.attack(when);
+    Ok(())
 }
 
 struct Evil {
     device: Device,
     /// What it has inherited: a device that the administrator has opened, in the first
-    /// kernel.
+    /// kernel,
     inherited: Device,
+    /// memory that it may read,
+    shared: Option<File>,
+    /// and a session.
+    passed: Option<Session>,
     /// The next token.
     next: AtomicU64,
     /// Which attacks have been told of.
     told: Mutex<BTreeSet<Attack>>,
+    /// The sessions that it has to the end.
+    held: Mutex<Vec<Session>>,
 }
 
 fn begin() -> Result<Evil> {
-    let inherited: OwnedFd = std::io::stdin().as_fd().try_clone_to_owned()?;
+    let mut fds = taken()?;
     Ok(Evil {
         device: Device::open()?,
-        inherited: Device::from_fd(inherited),
+        inherited: Device::from_fd(fds.next().context("no device is inherited")?),
+        shared: fds.next().map(File::from),
+        passed: fds.next().map(Session::from_fd),
         next: AtomicU64::new(1),
         told: Mutex::default(),
+        held: Mutex::default(),
     })
 }
 
@@ -144,13 +179,39 @@ impl Evil {
                         if let Err(error) = self.once(attack, round) {
                             self.tell(attack, &error);
                         }
-                        if round == 0 && attack != Attack::Hang {
+                        if round == 0 && !Attack::ENDLESS.contains(&attack) {
                             println!("{TRIED}{attack:?}");
                         }
                     }
                 });
             }
         });
+    }
+
+    /// Makes the sessions that it has to the end.
+    fn settle(&self) -> Result<()> {
+        let one = Token(1);
+        let session = |called: &str, length| -> Result<Session> {
+            let session = self.device.create_session(&name(called))?;
+            if length > 0 {
+                session.preserve_fd(memfd::create(called, length)?, one)?;
+            }
+            Ok(session)
+        };
+        let squats = session(SQUATS, 0)?;
+        // Whoever can read a file can preserve it.
+        let shared = self.shared.as_ref().context("no memory is shared")?;
+        squats.preserve_fd(shared, one).context("what is shared")?;
+        let (flood, flood_by) = (session(FLOOD, 1)?, session(FLOOD_BY, 1)?);
+        let on = Needed::In(name(FLOOD), one);
+        flood_by.add_dependency(one, on).context(FLOOD)?;
+        let needy = session(NEEDY, 4096)?;
+        // Its descriptor is the consent of the administrator's session.
+        let passed = self.passed.as_ref().context("no session is passed on")?;
+        needy.add_dependency_of(one, passed, one).context(NEEDY)?;
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.extend([squats, flood, flood_by, needy]);
+        Ok(())
     }
 
     fn tell(&self, attack: Attack, error: &anyhow::Error) {
@@ -173,8 +234,10 @@ impl Evil {
             Attack::Storm => self.storm(),
             Attack::Fault => self.fault(),
             Attack::Hang => self.hang(),
+            Attack::Lock => self.lock(),
             Attack::Others => self.others(),
             Attack::Own => self.own(round),
+            Attack::Flood => self.flood(),
         }
     }
 
@@ -381,6 +444,28 @@ impl Evil {
         Ok(())
     }
 
+    fn lock(&self) -> Result<()> {
+        let Some(session) = self.session("locked") else {
+            return Ok(());
+        };
+        let (needs, gone) = (Token(1), Token(2));
+        let page = Unanswered::new()?;
+        let file = memfd::create("evil", 4096)?;
+        let preserved = session.preserve_fd(&file, needs);
+        let other = preserved.and_then(|()| session.preserve_fd(memfd::create("evil", 1)?, gone));
+        let declared = other.and_then(|()| session.add_dependency(needs, Needed::Here(gone)));
+        if declared.and_then(|()| session.unpreserve_fd(gone)).is_err() {
+            // Others have what it may have.
+            return Ok(());
+        }
+        std::thread::scope(|scope| {
+            scope.spawn(|| page.write_to(&file));
+            std::thread::sleep(LATE);
+            println!("{TRIED}{:?}", Attack::Lock);
+        });
+        Ok(())
+    }
+
     fn others(&self) -> Result<()> {
         for called in WANTED.into_iter().chain([GUEST, OTHER]) {
             let taken = self.device.retrieve_session(&name(called));
@@ -399,7 +484,9 @@ impl Evil {
             Err(error) if error.errno() == Errno::ESTALE => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        for called in sessions.into_iter().filter_map(|session| session.name) {
+        let kept = [FLOOD, FLOOD_BY, NEEDY].map(name);
+        let names = sessions.into_iter().filter_map(|session| session.name);
+        for called in names.filter(|name| !kept.contains(name)) {
             let Ok(session) = self.device.retrieve_session(&called) else {
                 continue;
             };
@@ -411,6 +498,16 @@ impl Evil {
             if round % 2 == 0 {
                 let _ = session.finish();
             }
+        }
+        Ok(())
+    }
+
+    /// A session that another needs is closed and cannot be finished, which is a line of the
+    /// log each time.
+    fn flood(&self) -> Result<()> {
+        const TIMES: u32 = 100;
+        for _ in 0..TIMES {
+            drop(self.device.retrieve_session(&name(FLOOD)));
         }
         Ok(())
     }

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Programs of a user's: this one, started again with a part to play. Such a program says what
+//! it does, a line at a time.
+
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use luo_scenes::stage::within;
+
+/// One that runs. It is killed when this is dropped.
+pub(crate) struct Program {
+    child: Child,
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+impl Program {
+    /// Starts it as a user, with arguments and what it inherits.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub(crate) fn begin(user: u32, arguments: &[&str], inherits: impl Into<Stdio>) -> Result<Self> {
+        let mut child = Command::new("/proc/self/exe")
+            .args(arguments)
+            .stdin(inherits)
+            .stdout(Stdio::piped())
+            .uid(user)
+            .gid(user)
+            .spawn()
+            .with_context(|| format!("{arguments:?}"))?;
+        let said = Arc::<Mutex<Vec<String>>>::default();
+        let lines = BufReader::new(child.stdout.take().context("no output")?).lines();
+        let heard = Arc::clone(&said);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                lock(&heard).push(line);
+            }
+        });
+        Ok(Self { child, said })
+    }
+
+    /// What it has said that begins so.
+    pub(crate) fn has_said(&self, begin: &str) -> Vec<String> {
+        let said = lock(&self.said);
+        let lines = said.iter().filter(|line| line.starts_with(begin));
+        lines.cloned().collect()
+    }
+
+    /// Waits until it has said so many lines that begin so; gives the last.
+    ///
+    /// # Errors
+    /// It does not, or has ended.
+    pub(crate) fn says(&mut self, begin: &str, lines: usize, patience: Duration) -> Result<String> {
+        let mut last = None;
+        within(patience, begin, || {
+            let heard = self.has_said(begin);
+            last = heard.last().cloned();
+            ensure!(heard.len() >= lines || self.runs()?, "it has ended");
+            Ok(heard.len() >= lines)
+        })
+        .with_context(|| format!("it said {:?}", lock(&self.said)))?;
+        Ok(last.unwrap_or_default())
+    }
+
+    /// Whether it has not ended.
+    ///
+    /// # Errors
+    /// The kernel does not tell.
+    pub(crate) fn runs(&mut self) -> Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Kills it, and waits until it is gone.
+    ///
+    /// # Errors
+    /// It has ended before, and been waited for.
+    pub(crate) fn kill(&mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        // Not waited for: what it waits for may be ours.
+        let _ = self.child.kill();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

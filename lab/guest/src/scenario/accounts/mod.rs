@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who is charged for memory: a user's program and the administrator's are in control groups
+//! of their own.
+//!
+//! | file | who |
+//! |---|---|
+//! | here | the administrator, who also makes the updates |
+//! | [`holder`] | a user's program |
+//!
+//! | kernel | what is seen in it |
+//! |---|---|
+//! | first | what the user's program holds is charged to its group, which gets it back; when the group is full, the program hears ENOMEM and nobody is killed |
+//! | second | nobody takes anything back; the administrator's group has room for a part of it when the machine jumps |
+//! | third | all has come along; who takes it back is charged for it |
+
+mod holder;
+
+use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt as _;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use luo_scenes::stage::within;
+use luo_sys::{Device, Needed, Token};
+
+use crate::cgroup::{Group, INEXACT};
+use crate::check::{Suite, device, name, same};
+use crate::fill::{self, Prng};
+use crate::init::Guest;
+use crate::program::Program;
+use crate::{kexec, port};
+
+pub(crate) use holder::{ARGUMENT, main};
+
+const SUITE: Suite = Suite::new("accounts");
+
+/// The user.
+const UID: u32 = 3001;
+
+/// How long the user's program may take for what it is told to do.
+const PATIENCE: Duration = Duration::from_secs(200);
+
+/// What it has: 63 sessions without a file, and one with these.
+const FILES: u64 = 4096;
+/// What each of half of them needs of the other half.
+const NEEDS: u64 = 40;
+/// More than a user may have by default, and as much as that.
+const DEPENDENCIES: u64 = 100_000;
+/// Bytes that all of that takes at the least: a number for each dependency and its back link,
+/// and the name of each file and session.
+const AT_LEAST: u64 = FILES / 2 * NEEDS * 16 + (FILES + 63) * 64;
+
+/// The sessions that nobody takes back, and the bytes in each. The user's comes first.
+const LEFT: [(&str, u64); 2] = [("uid:3001:left", 96 << 20), ("vm", 8 << 20)];
+/// What the administrator's group may be charged for at the jump: less than is carried on.
+const ROOM: u64 = 48 << 20;
+
+/// Runs a kernel's part.
+pub(crate) fn run(guest: &Guest) -> Result<()> {
+    let groups = Groups::new()?;
+    groups.administrator.enter()?;
+    match guest.boot {
+        0 => first(guest, &groups),
+        1 => second(guest, &groups),
+        _ => third(&groups),
+    }
+}
+
+struct Groups {
+    user: Group,
+    administrator: Group,
+}
+
+impl Groups {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            user: Group::new("user")?,
+            administrator: Group::new("administrator")?,
+        })
+    }
+
+    /// Starts the user's program in its group.
+    fn start(&self, part: &str) -> Result<Program> {
+        let start = || Program::begin(UID, &[ARGUMENT, part], File::open("/dev/null")?);
+        self.user.inside(&self.administrator, start)
+    }
+
+    /// Asserts that the kernel has killed nobody for want of memory.
+    fn nobody_is_killed(&self) -> Result<()> {
+        for group in [&self.user, &self.administrator] {
+            same("who was killed", group.times("oom_kill")?, 0)?;
+        }
+        Ok(())
+    }
+}
+
+fn contents(at: usize) -> Prng {
+    Prng::of(&[11, at as u64])
+}
+
+fn first(guest: &Guest, groups: &Groups) -> Result<()> {
+    fs::set_permissions("/dev/liveupdate", fs::Permissions::from_mode(0o666))?;
+    let quota = "/sys/kernel/liveupdate/user_dependencies";
+    fs::write(quota, DEPENDENCIES.to_string()).context(quota)?;
+    let device = device()?;
+    SUITE.case("what-a-user-holds-is-charged-to-its-group", || {
+        holds(groups)
+    });
+    SUITE.case("a-full-group-is-told-and-nobody-is-killed", || {
+        is_full(&device, groups)
+    });
+    let mut held = Vec::new();
+    for (at, (called, length)) in LEFT.into_iter().enumerate() {
+        let session = device.create_session(&name(called))?;
+        session.preserve_fd(fill::memfd("left", length, contents(at))?, Token(1))?;
+        held.push(session);
+    }
+    kexec::go(guest, |_, _| ())
+}
+
+/// Waits for the user's program to do something, and gives by how much more each group is
+/// charged afterwards.
+fn costs(
+    groups: &Groups,
+    program: &mut Program,
+    until: &str,
+    begin: impl FnOnce() -> Result<()>,
+) -> Result<(u64, u64)> {
+    let (user, own) = (groups.user.charged()?, groups.administrator.charged()?);
+    begin()?;
+    program.says(until, 1, PATIENCE)?;
+    let user = groups.user.charged()?.saturating_sub(user);
+    let own = groups.administrator.charged()?.saturating_sub(own);
+    port::progress(format!(
+        "{until}: the user's {user}, the administrator's {own}"
+    ));
+    Ok((user, own))
+}
+
+fn holds(groups: &Groups) -> Result<()> {
+    let mut program = groups.start(holder::HOLDS)?;
+    program.says(holder::READY, 1, PATIENCE)?;
+    let before = groups.user.charged()?;
+    let (user, own) = costs(groups, &mut program, holder::DONE, go)?;
+    ensure!(user >= AT_LEAST, "{user} of {AT_LEAST} bytes");
+    ensure!(own <= INEXACT, "the administrator is charged {own} bytes");
+    fs::remove_file(holder::GO)?;
+    program.kill()?;
+    within(PATIENCE, "that it is charged no more", || {
+        Ok(groups.user.charged()? <= before)
+    })
+    .with_context(|| format!("{:?}", groups.user.charged()))
+}
+
+/// The program goes on.
+fn go() -> Result<()> {
+    fs::write(holder::GO, "").context(holder::GO)
+}
+
+fn is_full(device: &Device, groups: &Groups) -> Result<()> {
+    /// How often the program is refused, at the least.
+    const TIMES: u64 = 20;
+    /// What its group has room for.
+    const LITTLE: u64 = 2 << 20;
+    let mut program = groups.start(holder::FILLS)?;
+    program.says(holder::READY, 1, PATIENCE)?;
+    let before = groups.user.times("max")?;
+    groups.user.limit(Some(groups.user.charged()? + LITTLE))?;
+    go()?;
+    within(PATIENCE, "that the group is full", || {
+        ensure!(program.runs()?, "it has ended");
+        Ok(groups.user.times("max")? >= before + TIMES)
+    })?;
+    // All others go on, and so does an update.
+    let session = device.create_session(&name("vm"))?;
+    for token in 1..=64 {
+        let file = luo_sys::memfd::create("vm", 4096)?;
+        session.preserve_fd(file, Token(token))?;
+    }
+    session.add_dependency(Token(1), Needed::Here(Token(2)))?;
+    device.prepare().context("prepare")?;
+    device.freeze().context("freeze")?;
+    device.cancel().context("cancel")?;
+    ensure!(program.runs()?, "it was killed");
+    groups.nobody_is_killed()?;
+    groups.user.limit(None)?;
+    let said = program.says(holder::DONE, 1, PATIENCE)?;
+    port::progress(&said);
+    groups.nobody_is_killed()?;
+    fs::remove_file(holder::GO)?;
+    program.kill()
+}
+
+/// What has come is handed on, in a group that has no room for it.
+fn second(guest: &Guest, groups: &Groups) -> Result<()> {
+    // The next kernel and its initramfs are nobody's here.
+    kexec::load(guest, |_, _| ())?;
+    let charged = groups.administrator.charged()?;
+    port::progress(format!("the administrator's group is charged {charged}"));
+    groups.administrator.limit(Some(charged + ROOM))?;
+    Err(kexec::jump().into())
+}
+
+fn third(groups: &Groups) -> Result<()> {
+    fs::set_permissions("/dev/liveupdate", fs::Permissions::from_mode(0o666))?;
+    SUITE.case("a-full-group-loses-nothing-that-it-carries-on", || {
+        let device = device()?;
+        let session = device.retrieve_session(&name("vm"))?;
+        let file = File::from(session.retrieve_fd(Token(1))?);
+        fill::verify(&file, LEFT[1].1, contents(1))?;
+        Ok(session.finish()?)
+    });
+    SUITE.case("who-takes-back-is-charged", || {
+        let mut program = groups.start(holder::TAKES)?;
+        program.says(holder::READY, 1, PATIENCE)?;
+        let (user, own) = costs(groups, &mut program, holder::DONE, go)?;
+        ensure!(user + INEXACT >= LEFT[0].1, "{user} bytes");
+        ensure!(own <= INEXACT, "the administrator is charged {own} bytes");
+        fs::remove_file(holder::GO)?;
+        program.kill()
+    });
+    Ok(())
+}

@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The next kernel: the hostile program opens the device first, and asks for everything.
+
+use std::fs::{self, File};
+use std::os::fd::AsFd as _;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result, ensure};
+use luo_calls::{LINES, LINES_SECONDS};
+use luo_sys::{Device, SessionState, State, Token, Which};
+
+use super::{
+    ARGUMENT, BASE, Evil, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES,
+    PATIENCE, SUITE, UID, contents, evil, inherited, programs,
+};
+use crate::cgroup::Group;
+use crate::check::{device, name, same};
+use crate::fill;
+use crate::init::Guest;
+use crate::kmsg::{Message, Reader};
+use crate::port;
+use crate::program::Program;
+
+/// Bytes that a group has room for which is full.
+const LITTLE: u64 = 512 << 10;
+
+pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()> {
+    SUITE.case("the-reboot-ends-in-time", || {
+        let jumped = guest.args.get(JUMPED, 0_u64)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        let took = Duration::from_secs(now.saturating_sub(jumped));
+        port::progress(format!("from the load to here it took {took:?}"));
+        ensure!(took <= bound, "{took:?} of {bound:?}");
+        Ok(())
+    });
+    let mut log = Reader::from_now()?;
+    let begun = Instant::now();
+    // It has no descriptor of the administrator's yet.
+    let nothing = File::open("/dev/null")?;
+    let mut evil = Evil::begin(groups, &[nothing.as_fd()], evil::AFTER)?;
+    SUITE.case("each-attack-is-tried-after", || evil.has_tried_all());
+    let device = device()?;
+    SUITE.case("closed-ones-of-others-are-let-alone", || {
+        let base = device.retrieve_session(&name(BASE))?;
+        base.retrieve_fd(Token(1))?;
+        drop(base);
+        // The hostile program closes and finishes its own all the time.
+        for _ in 0..100 {
+            same(
+                "the closed session",
+                state_of(&device, BASE)?,
+                Some(SessionState::Closed),
+            )?;
+        }
+        Ok(())
+    });
+    SUITE.case("a-full-group-takes-nothing-of-others", || {
+        let guest = groups.guest();
+        if let Ok(guest) = guest {
+            is_full(&device, guest)?;
+        }
+        let session = device.retrieve_session(&name(PASSED))?;
+        let file = File::from(session.retrieve_fd(Token(1))?);
+        fill::verify(&file, PASSED_BYTES, contents(PASSED_BYTES))?;
+        same("who was killed", guest?.times("oom_kill")?, 0)
+    });
+    SUITE.case("memory-is-there", || {
+        let session = device.retrieve_session(&name(GUEST))?;
+        for (token, length) in (0..).zip(LENGTHS).collect::<Vec<_>>().into_iter().rev() {
+            let file = File::from(session.retrieve_fd(Token(token))?);
+            fill::verify(&file, length, contents(token))?;
+        }
+        session.finish().context("finish")?;
+        same("the closed session", state_of(&device, BASE)?, None)
+    });
+    SUITE.case("memory-of-the-other-user-is-there", || {
+        let session = device.retrieve_session(&name(OTHER))?;
+        let file = File::from(session.retrieve_fd(Token(1))?);
+        fill::verify(&file, OTHERS, contents(OTHERS))?;
+        session.finish().context("finish")
+    });
+    SUITE.case("the-log-is-not-flooded", || {
+        let told = log.read()?;
+        let spans = begun.elapsed().as_secs() / LINES_SECONDS + 2;
+        let closed = |message: &&Message| message.is_luo() && message.text.contains("closed");
+        let lines = told.iter().filter(closed).count() as u64;
+        port::progress(format!("{lines} lines in {:?}", begun.elapsed()));
+        let most = u64::from(LINES) * spans;
+        ensure!((1..=most).contains(&lines), "{lines} lines of {most}");
+        Ok(())
+    });
+    SUITE.case("update-ends", || {
+        // It ends by itself with the last session that has come, which may be one of the
+        // hostile program's.
+        let finished = device.finish_update();
+        same("the state", device.info()?.state, Some(State::Normal))
+            .with_context(|| format!("{finished:?}"))
+    });
+    SUITE.case("nothing-is-let-through-after", || evil.was_let_nowhere());
+    evil.program.kill()
+}
+
+fn state_of(device: &Device, called: &str) -> Result<Option<SessionState>> {
+    let mut sessions = device.list_sessions(Which::Incoming)?.into_iter();
+    let found = sessions.find(|session| session.name == Some(name(called)));
+    Ok(found.map(|session| session.state))
+}
+
+/// A program whose group is full asks for what needs another's.
+fn is_full(device: &Device, guest: &Group) -> Result<()> {
+    let quota = "/sys/kernel/liveupdate/user_dependencies";
+    fs::write(quota, "1000000").context(quota)?;
+    let full = Group::new("full")?;
+    let stdin = inherited::pass(&[device.as_fd()])?;
+    let arguments = [ARGUMENT, programs::IS_FULL];
+    let begin = || Program::begin(UID, &arguments, stdin);
+    let mut program = full.inside(guest, begin)?;
+    program.says(programs::READY, 1, PATIENCE)?;
+    full.limit(Some(full.charged()? + LITTLE))?;
+    fs::write(programs::GO, "")?;
+    program.says(evil::TRIED, 1, PATIENCE)?;
+    let through = program.has_said(evil::LET_THROUGH);
+    ensure!(through.is_empty(), "{through:?}");
+    ensure!(full.times("max")? > 0, "it was never full");
+    same("who was killed", full.times("oom_kill")?, 0)?;
+    program.kill()
+}
