@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use wildmatch::WildMatch;
 
 use crate::limits::{MAX_ENTRIES, MAX_SMALL_FILE};
+use crate::system::{read, small_text};
 use grub::Environment;
 use parse::Text;
 
@@ -251,7 +252,7 @@ impl Entry {
         root: &Path,
         environment: &Environment,
     ) -> Result<(), String> {
-        let text = Text::parse(&small(path)?);
+        let text = Text::parse(&small_text(path)?);
         self.sort_key = text.sort_key;
         self.machine = text.machine;
         self.version = text.version;
@@ -307,15 +308,9 @@ fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     found
 }
 
-/// The text of a small file.
-fn small(path: &Path) -> Result<String, String> {
-    let bytes = crate::system::read(path, MAX_SMALL_FILE)?;
-    String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
-}
-
 /// A text that is a variable of the firmware.
 fn variable(path: &Path) -> Option<String> {
-    let bytes = crate::system::read(path, MAX_SMALL_FILE).ok()?;
+    let bytes = read(path, MAX_SMALL_FILE).ok()?;
     // Four bytes of attributes, and UTF-16 with a zero at the end.
     let words = bytes.get(4..)?.chunks_exact(2);
     let words = words.map(|word| u16::from_le_bytes([word[0], word[1]]));
@@ -328,7 +323,7 @@ fn variable(path: &Path) -> Option<String> {
 /// The default that `loader.conf` names.
 fn configured(root: &Path) -> Option<String> {
     BOOTS.iter().find_map(|boot| {
-        let text = small(&root.join(boot).join("loader/loader.conf")).ok()?;
+        let text = small_text(&root.join(boot).join("loader/loader.conf")).ok()?;
         let value = parse::lines(&text)
             .filter(|(key, _)| *key == "default")
             .last();

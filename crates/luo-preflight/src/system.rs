@@ -315,6 +315,12 @@ pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
     Ok(bytes)
 }
 
+/// The text of a small file.
+pub(crate) fn small_text(path: &Path) -> Result<String, String> {
+    let bytes = read(path, MAX_SMALL_FILE)?;
+    String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -81,9 +81,6 @@ fn files() -> impl Iterator<Item = OwnedFd> {
         .map(|file| file.try_clone().expect("a descriptor"))
 }
 
-/// None of them says EIO: what says so is wrong.
-const ERRORS: [Errno; 4] = [Errno::ENOMEM, Errno::EBUSY, Errno::EPERM, Errno::EINVAL];
-
 /// What goes wrong in handlers, and with memory.
 fn faults(bytes: &mut Unstructured<'_>) -> Result<Vec<Fault>> {
     let count = bytes.arbitrary::<u8>()? % 4;
@@ -93,7 +90,7 @@ fn faults(bytes: &mut Unstructured<'_>) -> Result<Vec<Fault>> {
     for _ in 0..count {
         let step = *bytes.choose(&steps)?;
         let time = u64::from(bytes.arbitrary::<u8>()? % 16) + 1;
-        let fail = Action::Fail(*bytes.choose(&ERRORS)?);
+        let fail = Action::Fail(*bytes.choose(&argument::ERRORS)?);
         // The first four pages are the machine's own.
         let time = if step == Step::Page { time + 4 } else { time };
         faults.push(Fault::at(step, Some(time), fail));

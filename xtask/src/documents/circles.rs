@@ -240,6 +240,7 @@ fn no_two_files_of_the_rest_need_each_other() {
         ("crates/luo-abi/src", 5),
         ("crates/luo-calls/src", 8),
         ("crates/luo-client/src", 5),
+        ("crates/luo-preflight/src", 20),
         ("crates/luo-sim/src", 20),
         ("crates/luo-sys/src", 5),
         ("crates/luo-timeline/src", 2),

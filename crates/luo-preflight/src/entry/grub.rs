@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::system::small_text;
+
 /// Where GRUB keeps its variables.
 const PLACES: [&str; 2] = ["boot/grub2/grubenv", "boot/grub/grubenv"];
 
@@ -14,7 +16,7 @@ pub(super) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
     pub(super) fn read(root: &Path) -> Self {
-        let mut texts = PLACES.iter().map(|place| super::small(&root.join(place)));
+        let mut texts = PLACES.iter().map(|place| small_text(&root.join(place)));
         let text = texts.find_map(Result::ok).unwrap_or_default();
         Self::parse(&text)
     }
