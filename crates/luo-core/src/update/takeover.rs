@@ -149,13 +149,13 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
             };
         }
     };
-    // Everything is taken over: only now are the pages given away.
-    for page in pages {
-        host.free_page(page);
-    }
     let (sessions, files) = counts;
     host.taken_over(sessions, files);
     host.now(|engine| engine.set_handover(Handover::Taken));
+    // Everything is taken over: only now are the pages given away. Nobody waits for that.
+    for page in pages {
+        host.free_page(page);
+    }
     Ok(true)
 }
 
