@@ -143,7 +143,7 @@ impl Refusal for admin::Error {
             Self::Kernel { .. } => kind(
                 Exit::Kernel,
                 "kernel",
-                "all is undone; `journalctl -u luod` and `dmesg | grep luo` say more",
+                "what luod had begun is undone; `journalctl -u luod` and `dmesg | grep luo` say more",
             ),
             Self::Unclaimed { .. } => kind(
                 Exit::Refused,

@@ -22,7 +22,7 @@
 #![forbid(unsafe_code)]
 
 use std::env;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
@@ -31,7 +31,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use luo_client::agent::{Agent, Event, EventKind, Workload};
-use luo_client::kernel::memfd;
+use luo_client::kernel::{Device, memfd};
 use luo_client::{Session, SessionName, Token};
 
 type Result<T = ()> = core::result::Result<T, Box<dyn std::error::Error>>;
@@ -115,6 +115,7 @@ fn folder() -> Result<PathBuf> {
 /// Runs a script to its end.
 fn machine(script: &str) -> Result {
     let mut children = Vec::new();
+    let mut held: Option<Device> = None;
     // FOLDER stands for that of the agent's files.
     let script = script.replace("FOLDER", &folder()?.display().to_string());
     for line in script
@@ -143,17 +144,33 @@ fn machine(script: &str) -> Result {
             },
             "kexec" => kexec()?,
             "forgets" => forgets()?,
-            "other" => luo_client::kernel::Device::open()?.prepare()?,
+            "other" => match words.as_slice() {
+                ["keeps"] => held = Some(prepared()?),
+                ["leaves"] => held = None,
+                _ => drop(prepared()?),
+            },
+            "state" => println!(
+                "{}",
+                fs::read_to_string("/sys/kernel/liveupdate/state")?.trim()
+            ),
             "begins" => begins(&words.join(" "))?,
             "wait" => wait(&words.join(" "))?,
             _ => return Err(format!("no such line: {line}").into()),
         }
     }
+    drop(held);
     for mut child in children {
         child.kill()?;
         child.wait()?;
     }
     Ok(())
+}
+
+/// Another program has the kernel prepare.
+fn prepared() -> Result<Device> {
+    let device = Device::open()?;
+    device.prepare()?;
+    Ok(device)
 }
 
 fn agent() -> Result<Child> {

@@ -225,10 +225,7 @@ impl Agent {
             checks.push(crate::manager::shutdown::check(&self.config().checks.root));
         }
         let device = self.check_device().await;
-        // Whoever has the device keeps it from being asked.
-        if device.is_none() {
-            self.check_state(&mut checks).await;
-        }
+        self.check_state(&mut checks).await;
         self.name_foreign(&mut checks).await;
         checks.extend(device);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));

@@ -5,6 +5,7 @@
 //! shutdown): it is opened for each operation and closed after it.
 
 use std::fs::File;
+use std::mem;
 use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,10 @@ const RECORD: Token = Token(0);
 /// How long the device may be somebody else's.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// What cannot be done while another program has the device open: the check `running-device`
+/// says which one.
+const HELD: &str = "/dev/liveupdate, which another program has open (`luoctl check` says which)";
+
 /// How long others have it who only look.
 const MOMENT: Duration = Duration::from_millis(500);
 
@@ -52,6 +57,8 @@ pub struct Linux {
     /// handed over, or that of an earlier process of the agent.
     received: Option<Session>,
     loaded: bool,
+    /// Whether this agent, or the one before it, has brought the kernel into an update.
+    asked: bool,
     /// Keeps others from shutting down while a kernel is loaded.
     inhibitor: Option<Inhibitor>,
 }
@@ -89,10 +96,18 @@ impl Kernel for Linux {
             handover_abi: None,
             contract_abi: None,
         };
-        let device = match open() {
+        let device = match open_within(MOMENT) {
             Ok(device) => device,
             Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {
                 return Ok(none(Orchestrator::None));
+            }
+            // Who has it may be in an update with it.
+            Err(why) if why.errno() == Errno::EBUSY => {
+                let state = told_state().ok_or(why)?;
+                return Ok(Probe {
+                    state: Some(state),
+                    ..none(Orchestrator::Contract)
+                });
             }
             Err(why) => return Err(why.into()),
         };
@@ -183,6 +198,7 @@ impl Kernel for Linux {
         // prepare would be refused: the kernel prepares in the jump then.
         if device.state() == Ok(State::Normal) {
             device.prepare().map_err(|why| refused(why, &device))?;
+            self.asked = true;
         }
         Ok(())
     }
@@ -212,7 +228,10 @@ impl Kernel for Linux {
     }
 
     fn undo(&mut self) {
-        cancel_or_log();
+        // An update that another program has begun is not this agent's to undo.
+        if mem::take(&mut self.asked) {
+            cancel_or_log();
+        }
         self.own = None;
         self.received = None;
         self.unload();
@@ -225,7 +244,10 @@ impl Kernel for Linux {
     }
 
     fn cancel(&mut self) -> Result<Option<State>, Failed> {
-        let was = cancel()?;
+        let was = cancel(MOMENT).map_err(|why| match why.errno() {
+            Errno::EBUSY => Failed::new(HELD, Errno::EBUSY),
+            _ => why.into(),
+        })?;
         if was.is_some() {
             // If no image is loaded, or this one cannot be unloaded, nothing is lost.
             let _ = kexec::unload();
@@ -241,6 +263,7 @@ impl Kernel for Linux {
     fn go_on(&mut self, own: Option<Session>) {
         self.received = own;
         self.loaded = true;
+        self.asked = true;
     }
 
     fn settle(&mut self) {
@@ -249,6 +272,8 @@ impl Kernel for Linux {
     }
 
     fn jump(&mut self, how: Jump) -> Result<(), Failed> {
+        // If it does not come about, the kernel may be frozen all the same.
+        self.asked = true;
         match how {
             Jump::Direct => Err(kexec::execute().into()),
             Jump::Systemctl => {
@@ -298,8 +323,8 @@ fn is_of_previous(session: &Session) -> bool {
 }
 
 /// Has a prepared or frozen orchestrator cancel. Gives the state that it was in.
-fn cancel() -> luo_sys::Result<Option<State>> {
-    let device = open()?;
+fn cancel(patience: Duration) -> luo_sys::Result<Option<State>> {
+    let device = open_within(patience)?;
     match device.state() {
         Ok(state @ (State::Prepared | State::Frozen)) => device.cancel().map(|_| Some(state)),
         // Mainline's has no states.
@@ -308,7 +333,7 @@ fn cancel() -> luo_sys::Result<Option<State>> {
 }
 
 fn cancel_or_log() {
-    match cancel() {
+    match cancel(PATIENCE) {
         Ok(_) => {}
         Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {}
         Err(why) => tracing::error!("the kernel's update could not be cancelled: {why}"),
@@ -337,6 +362,18 @@ fn session_name(name: &str) -> Result<SessionName, Failed> {
 }
 
 /// Opens the device. If somebody else has it open, that is tried for a while.
+/// The state as the kernel tells everybody, whoever has the device; `None` if it does not.
+fn told_state() -> Option<State> {
+    let told = std::fs::read_to_string("/sys/kernel/liveupdate/state").ok()?;
+    let states = [
+        State::Normal,
+        State::Prepared,
+        State::Frozen,
+        State::Updated,
+    ];
+    states.into_iter().find(|state| state.word() == told.trim())
+}
+
 fn open() -> luo_sys::Result<Device> {
     open_within(PATIENCE)
 }
