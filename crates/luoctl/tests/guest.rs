@@ -6,11 +6,13 @@
 //! workload NAME [WORDS]           starts a workload, and waits until it is registered
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
 //! terminal ANSWER luoctl ARGS     runs it on a terminal, and answers what it asks
-//! interrupt PHASE luoctl ARGS     runs it, and interrupts it once the agent is in a phase
+//! interrupt MOMENT luoctl ARGS    runs it, and interrupts it once it has printed such a line
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! kexec                           jumps without luod
 //! forgets                         the agent loses its note of the update, and is killed
-//! other prepares                  another program has the kernel prepare
+//! other prepares                  another program has the kernel prepare, and ends
+//! other keeps, other leaves       the same, but it has the device open until it leaves
+//! state                           writes how the kernel says that it stands
 //! begins FILE                     writes the first word of a file
 //! wait WHAT                       until `luoctl status` has that
 //! ```
@@ -131,7 +133,7 @@ fn machine(script: &str) -> Result {
             "workload" => children.push(start_workload(&words)?),
             "luoctl" => luoctl(line, &words)?,
             "interrupt" => match words.as_slice() {
-                [phase, "luoctl", words @ ..] => interrupt(line, phase, words)?,
+                [moment, "luoctl", words @ ..] => interrupt(line, moment, words)?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "terminal" => match words.as_slice() {
@@ -147,7 +149,8 @@ fn machine(script: &str) -> Result {
             "other" => match words.as_slice() {
                 ["keeps"] => held = Some(prepared()?),
                 ["leaves"] => held = None,
-                _ => drop(prepared()?),
+                ["prepares"] => drop(prepared()?),
+                _ => return Err(format!("no such line: {line}").into()),
             },
             "state" => println!(
                 "{}",
@@ -296,20 +299,33 @@ fn terminal(line: &str, answer: &str, words: &[&str]) -> Result {
 }
 
 /// As ^C would.
-fn interrupt(line: &str, phase: &str, words: &[&str]) -> Result {
-    let child = command(words)
+/// `moment` is a line that the command prints, with dashes for its blanks.
+fn interrupt(line: &str, moment: &str, words: &[&str]) -> Result {
+    let mut child = command(words)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
-    wait(phase)?;
+    let mut said = BufReader::new(child.stdout.take().ok_or("no pipe")?);
+    let moment = moment.replace('-', " ");
+    let mut output = String::new();
+    loop {
+        let before = output.len();
+        if said.read_line(&mut output)? == 0 {
+            return Err(format!("'{moment}' was not said, but: {output}").into());
+        }
+        if output[before..].contains(&moment) {
+            break;
+        }
+    }
     let kill = format!("kill -INT {}", child.id());
     Command::new("/bin/sh").arg("-c").arg(kill).status()?;
-    let output = child.wait_with_output()?;
+    said.read_to_string(&mut output)?;
+    let ended = child.wait_with_output()?;
     let mut out = io::stdout();
     writeln!(out, "$ {line}")?;
-    out.write_all(&output.stdout)?;
-    out.write_all(&output.stderr)?;
-    writeln!(out, "[exit {:?}]\n", output.status.code())?;
+    out.write_all(output.as_bytes())?;
+    out.write_all(&ended.stderr)?;
+    writeln!(out, "[exit {:?}]\n", ended.status.code())?;
     Ok(())
 }
 

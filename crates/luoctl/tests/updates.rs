@@ -506,7 +506,7 @@ fn interrupted_it_cancels() {
     let script = "
         luod
         workload cache hang=freeze
-        interrupt freezing luoctl update
+        interrupt asked-cache-to-freeze luoctl update
         luoctl status
         luoctl history
     ";

@@ -290,8 +290,8 @@ async fn alone(runtime: &Path) -> Result<File> {
         if begun.elapsed() > PATIENCE {
             let runtime = runtime.display();
             bail!(
-                "another luod runs in {runtime}, and has not ended; end it, or name another \
-                 --runtime-directory"
+                "another luod runs in {runtime}, and has not ended: end it first. There is one for \
+                 a machine: another would jump without asking the workloads of this one"
             );
         }
         if !std::mem::replace(&mut is_told, true) {
