@@ -84,7 +84,9 @@ impl Agent {
         let fd = duplicate(session)?;
         let incoming = held.incoming;
         let is_first = !std::mem::replace(&mut held.claimed, true);
-        let was_parked = std::mem::take(&mut held.parked);
+        // One of the previous kernel is in custody until it is finished: whoever goes before
+        // that leaves it as it was.
+        let was_parked = !incoming && std::mem::take(&mut held.parked);
         drop(state);
         if was_parked {
             self.note_owner(workload);
@@ -128,7 +130,6 @@ impl Agent {
         self.has(name, session, stored);
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.claimed = true;
-            held.parked = false;
         }
         self.note_owner(workload);
         self.note(TimelineKind::Claimed, Line::of(workload).with(name));

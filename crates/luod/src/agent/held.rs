@@ -25,7 +25,8 @@ pub(super) struct Held {
     /// Whether a claim of its workload waits for it. The claim is lost if the workload goes.
     pub(super) wanted: bool,
     /// Its workload has left it while no update was under way. It is kept, over updates too,
-    /// until somebody of the same identity claims it or an administrator releases it.
+    /// until somebody of the same identity claims it (and finishes it, if it came from the
+    /// previous kernel) or an administrator releases it.
     pub(super) parked: bool,
 }
 

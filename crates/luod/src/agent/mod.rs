@@ -142,6 +142,8 @@ pub struct Agent {
     hanging: RefCell<Option<Arc<AtomicBool>>>,
     /// Tasks that write what is over, and are not late.
     writes: Cell<usize>,
+    /// A task waits to try the end of an update again.
+    ends_later: Cell<bool>,
     /// A task waits to try a disk again.
     tries_again: Cell<bool>,
     /// Pictures that a task is at, and what to draw after that.
@@ -180,6 +182,7 @@ impl Agent {
             changes: Cell::default(),
             hanging: RefCell::default(),
             writes: Cell::default(),
+            ends_later: Cell::default(),
             tries_again: Cell::default(),
             pictures: RefCell::default(),
             readers: Arc::new(Semaphore::new(THREADS)),

@@ -49,6 +49,24 @@ impl Agent {
         }
     }
 
+    /// Notes the workloads that have left something for good; says whether all are noted.
+    pub(super) fn note_the_parked(&self) -> bool {
+        let owners: Vec<_> = {
+            let state = self.state.borrow();
+            let owners = state.workloads.keys();
+            let owners = owners.filter_map(|name| owner(&state, name));
+            owners.filter(|owner| !owner.parked.is_empty()).collect()
+        };
+        let mut all = true;
+        for owner in &owners {
+            if let Err(why) = self.note_as(&owner.workload, Some(owner)) {
+                tracing::error!(workload = owner.workload, "{why}");
+                all = false;
+            }
+        }
+        all
+    }
+
     /// Notes a workload as it is or is about to be.
     ///
     /// # Errors

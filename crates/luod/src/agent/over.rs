@@ -2,7 +2,7 @@
 //! The end of an update after the jump: the condition for it, and its entry in the history.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind, WorkloadState};
 
@@ -11,6 +11,9 @@ use super::state::{Late, Restore};
 use super::timeline::{Line, lines};
 use super::written::Source;
 use crate::kernel;
+
+/// How long to wait before the end of an update that could not be noted is tried again.
+const AGAIN: Duration = Duration::from_secs(10);
 
 /// The outcome of an update after the jump, and what there is to say of it.
 fn told(
@@ -62,8 +65,19 @@ impl Agent {
                 all_serve && incoming.next().is_none()
             }
         };
-        if is_over {
+        if !is_over {
+            return;
+        }
+        // The record goes with the update, and what nobody is waited for stands in it: an agent
+        // that is started anew finds that in the notes alone from here on.
+        if self.note_the_parked() {
             self.end();
+        } else if !self.ends_later.replace(true) {
+            self.begin_task(async |agent| {
+                tokio::time::sleep(AGAIN).await;
+                agent.ends_later.set(false);
+                agent.end_if_over();
+            });
         }
     }
 
@@ -169,13 +183,18 @@ impl Agent {
         true
     }
 
-    /// After the update connected workloads are running ones again, and those that are not
-    /// connected and have no session here are forgotten. Those that have not come back yet
-    /// go on with that.
+    /// After the update connected workloads are running ones again, those that are not
+    /// connected stand as what they have here says, and those that have nothing are forgotten.
+    /// Those that have not come back yet go on with that.
     fn settle_workloads(&self, missing: &BTreeSet<String>) {
         let gone: Vec<_> = {
             let mut state = self.state.borrow_mut();
+            let state = &mut *state;
             for (name, workload) in &mut state.workloads {
+                let away = state.sessions.state_of_absent(name);
+                if let (None, Some(away)) = (&workload.link, away) {
+                    workload.state = away;
+                }
                 let restores = workload.state == WorkloadState::Restoring && missing.contains(name);
                 if workload.link.is_some() && !restores {
                     workload.state = WorkloadState::Running;

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use luo_sys::{Session, SessionState, State as KernelState};
+use luo_sys::{Direction, Session, SessionState, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
@@ -26,22 +26,47 @@ use crate::manager::shutdown::Shutdown;
 /// How long workloads have to connect again after the agent was started anew.
 const REATTACH: Duration = Duration::from_secs(30);
 
+/// What the descriptor store has of an earlier process.
+pub(super) struct Stored {
+    /// The name that it has there.
+    pub(super) name: String,
+    pub(super) session: Session,
+    /// Whether it is the session of that name.
+    pub(super) is_it: bool,
+}
+
 impl Agent {
     /// Finds out how things stand, and goes on from there.
     ///
     /// # Errors
     /// The notes cannot be read.
     pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
+        let named = stored.into_iter().map(|(name, fd)| {
+            let session = Session::from_fd(fd);
+            let known = session.name();
+            let is_it = known.is_ok_and(|known| known.as_bytes() == name.as_bytes());
+            Stored {
+                name,
+                session,
+                is_it,
+            }
+        });
+        self.start_with(named.collect()).await
+    }
+
+    /// The same, after the kernel has named what the descriptor store has.
+    pub(super) async fn start_with(self: &Rc<Self>, stored: Vec<Stored>) -> std::io::Result<()> {
         let unwritten = self.go_on_writing();
+        // They are read before anything is noted: a note takes the place of an earlier one.
+        let owners = self.notes.owners()?;
         let jumps = self.jumps_still().await?;
-        let is_own = |(name, _): &(String, OwnedFd)| name == OWN_SESSION;
+        let is_own = |stored: &Stored| stored.name == OWN_SESSION;
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
-        let mut own = own.into_iter().map(|(_, fd)| Session::from_fd(fd)).next();
+        let mut own = own.into_iter().map(|own| own.session).next();
         if !jumps {
             self.end_interrupted(own.is_some(), &unwritten).await?;
             self.read_record(own.take()).await?;
         }
-        let owners = self.notes.owners()?;
         let by_session: BTreeMap<_, _> = owners
             .iter()
             .flat_map(|owner| {
@@ -51,10 +76,15 @@ impl Agent {
                     .map(move |session| (session.as_str(), owner))
             })
             .collect();
-        for (name, fd) in stored {
-            self.adopt(&name, fd, by_session.get(name.as_str()).copied());
+        for stored in stored {
+            let owner = by_session.get(stored.name.as_str()).copied();
+            self.adopt(stored, owner);
         }
         self.find_the_parked(&owners);
+        self.leave_the_left();
+        // What nobody is expected to claim stands in the record alone, which goes with the end
+        // of the update. A note that fails is made up for before that.
+        self.note_the_parked();
         if jumps {
             self.go_on_jumping(own).await;
         }
@@ -63,6 +93,9 @@ impl Agent {
             self.watch_the_deadline();
             self.end_if_over();
         }
+        self.begin_task(async |agent| {
+            agent.tell_unowned().await;
+        });
         Ok(())
     }
 
@@ -234,11 +267,13 @@ impl Agent {
     }
 
     /// Takes a session out of the descriptor store.
-    fn adopt(&self, name: &str, fd: OwnedFd, owner: Option<&Owner>) {
-        let session = Session::from_fd(fd);
-        let is_it = session
-            .name()
-            .is_ok_and(|known| known.as_bytes() == name.as_bytes());
+    fn adopt(&self, stored: Stored, owner: Option<&Owner>) {
+        let Stored {
+            name,
+            session,
+            is_it,
+        } = stored;
+        let name = name.as_str();
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         if let (true, Some(held)) = (is_it, state.sessions.get_mut(name)) {
@@ -293,6 +328,49 @@ impl Agent {
         }
     }
 
+    /// Workloads that have left all they have in an update whose record lists them with
+    /// something else.
+    fn leave_the_left(&self) {
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        for (name, workload) in &mut state.workloads {
+            let away = state.sessions.state_of_absent(name);
+            if workload.link.is_none() && away == Some(WorkloadState::Left) {
+                workload.state = WorkloadState::Left;
+            }
+        }
+    }
+
+    /// Tells of sessions of the previous kernel that nobody has claimed and nobody here owns:
+    /// no workload gets them from this agent. Gives their names.
+    pub(super) async fn tell_unowned(&self) -> Vec<String> {
+        if self.state.borrow().unreadable.is_some() {
+            return Vec::new();
+        }
+        let listed = self.kernel.run(|kernel| kernel.sessions()).await;
+        let mut unowned = Vec::new();
+        for entry in listed.ok().flatten().into_iter().flatten() {
+            let is_left = entry.direction == Direction::Incoming
+                && entry.state == SessionState::Unclaimed
+                && !entry.of_device;
+            let Some(name) = entry.name.filter(|_| is_left) else {
+                continue;
+            };
+            let name = name.to_string();
+            if name != OWN_SESSION && self.state.borrow().sessions.get(&name).is_none() {
+                unowned.push(name);
+            }
+        }
+        if !unowned.is_empty() {
+            tracing::error!(
+                "the kernel has sessions of the previous one whose owner luod does not know: {}. \
+                 No workload gets them from luod; `luoctl release --force` gives one up",
+                unowned.join(", ")
+            );
+        }
+        unowned
+    }
+
     /// Forgets, after a while, workloads that have not connected again since this process
     /// was started.
     fn wait_for_the_lost(self: &Rc<Self>) {
@@ -308,8 +386,13 @@ impl Agent {
             }
             let lost: Vec<_> = {
                 let state = agent.state.borrow();
-                let lost = state.workloads.iter().filter(|(_, workload)| {
-                    workload.state == WorkloadState::Lost && workload.link.is_none()
+                // One that the record lists has a state of its own, and is lost all the same
+                // with what it has made since.
+                let lost = state.workloads.iter().filter(|(name, workload)| {
+                    let mut own = state.sessions.of(name);
+                    let is_lost = workload.state == WorkloadState::Lost
+                        || own.any(|(_, held)| !(held.incoming || held.parked));
+                    is_lost && workload.link.is_none() && workload.state != WorkloadState::Left
                 });
                 lost.map(|(name, _)| name.clone()).collect()
             };

@@ -25,6 +25,7 @@ use luo_varlink::{Phase, Plan, Step, Target};
 
 use super::Agent;
 use super::clock::now_us;
+use super::held::Held;
 use super::state::Update;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::Begun;
@@ -245,7 +246,9 @@ impl Agent {
         let state = self.state.borrow();
         let parked = |workload: &str| {
             let own = state.sessions.of(workload);
-            let parked = own.filter(|(_, held)| held.parked);
+            // No kernel carries on what somebody has taken from it: that would be missed.
+            let is_carried = |held: &Held| !(held.incoming && held.session.is_some());
+            let parked = own.filter(|(_, held)| held.parked && is_carried(held));
             parked.map(|(session, _)| session.clone()).collect()
         };
         let participant = |(name, workload): (&String, &super::state::Workload)| Participant {

@@ -125,11 +125,28 @@ impl Agent {
         let is_mainline = self.probe.orchestrator == Orchestrator::Mainline;
         let waiting = state.sessions.iter();
         let waiting = waiting.filter(|(_, held)| held.parked && held.incoming && is_mainline);
+        let waiting = waiting.filter(|(_, held)| held.session.is_none());
         obstacles.extend(waiting.map(|(name, held)| {
             let owner = &held.workload;
             format!(
                 "session '{name}' of the previous kernel waits for '{owner}', and this kernel \
                  would drop it in the jump: start '{owner}', or release it with `luoctl release`"
+            )
+        }));
+        // No kernel carries on what was taken from it once. Who is connected may veto.
+        let is_there = |name: &str| {
+            let owner = state.workloads.get(name);
+            owner.is_some_and(|owner| owner.link.is_some())
+        };
+        let taken = state.sessions.iter().filter(|(_, held)| {
+            held.parked && held.incoming && held.session.is_some() && !is_there(&held.workload)
+        });
+        obstacles.extend(taken.map(|(name, held)| {
+            let owner = &held.workload;
+            format!(
+                "session '{name}' of the previous kernel was taken back and not finished, so no \
+                 kernel carries it on: have '{owner}' take it again (`luoctl take`), or release \
+                 it with `luoctl release`"
             )
         }));
         obstacles

@@ -47,7 +47,7 @@ fn leaves(state: &State, name: &str) -> Result<Option<Owner>, Error> {
             ),
         });
     }
-    let unfinished = first(|held| held.incoming && !held.parked);
+    let unfinished = first(|held| held.incoming && (held.claimed || !held.parked));
     let is_quiet = state.update.is_none();
     let workload = state.workloads.get(name).ok_or(Error::NotRegistered)?;
     let parks = match (workload.state, unfinished) {

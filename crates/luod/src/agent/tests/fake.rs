@@ -56,6 +56,8 @@ struct Ledger {
     prepared: bool,
     /// The state that another program has brought it into.
     foreign: Option<KernelState>,
+    /// Whether it lists what it has been handed over, too.
+    lists_incoming: bool,
     /// Sessions that it lists as closed.
     closed: Vec<&'static str>,
     loaded: bool,
@@ -164,6 +166,11 @@ impl Fake {
         self.lock().foreign
     }
 
+    /// Lists from here on what was handed over, and nobody has retrieved.
+    pub(crate) fn lists_incoming(&self) {
+        self.lock().lists_incoming = true;
+    }
+
     /// Hands a record over.
     pub(crate) fn hands_over(&self, record: Vec<u8>) {
         self.lock().handed_over = Some(record);
@@ -247,16 +254,22 @@ impl Kernel for Fake {
     }
 
     fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
-        let closed = self.lock().closed.clone();
-        let entry = |name: &&str| SessionEntry {
-            name: SessionName::new(*name).ok(),
+        let ledger = self.lock();
+        let entry = |name: &str, direction, state| SessionEntry {
+            name: SessionName::new(name).ok(),
             files: 1,
             bytes: 0,
-            direction: Direction::Outgoing,
-            state: SessionState::Closed,
+            direction,
+            state,
             of_device: false,
         };
-        Ok((!closed.is_empty()).then(|| closed.iter().map(entry).collect()))
+        let closed = ledger.closed.iter();
+        let closed = closed.map(|name| entry(name, Direction::Outgoing, SessionState::Closed));
+        let incoming = ledger.incoming.iter().filter(|_| ledger.lists_incoming);
+        let incoming =
+            incoming.map(|name| entry(name, Direction::Incoming, SessionState::Unclaimed));
+        let all: Vec<_> = closed.chain(incoming).collect();
+        Ok((!all.is_empty()).then_some(all))
     }
 
     fn try_load(&mut self, _target: &Target) -> Result<(), Failed> {

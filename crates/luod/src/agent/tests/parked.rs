@@ -6,6 +6,7 @@ use std::time::Duration;
 use luo_varlink::{Outcome, WorkloadState};
 
 use super::*;
+use crate::agent::start::Stored;
 
 /// A world in which a workload has left its session while no update was under way.
 async fn parked() -> World {
@@ -135,5 +136,211 @@ fn an_administrator_releases_it() {
         world.agent.release("db.ram").await.unwrap();
         assert!(world.kernel.held().is_empty());
         assert_eq!(state(&world), None);
+    });
+}
+
+/// luod is killed, and the next one finds its notes, and in the descriptor store the kernel's
+/// copies of `stored`.
+async fn again(world: &World, stored: &[&str]) -> World {
+    let next = World::with(OPEN, world.kernel.clone(), "restore_deadline = 5|");
+    let (from, to) = (world.folder.path(), next.folder.path());
+    let (from, to) = (from.join("run/state"), to.join("run/state"));
+    for name in ["record", "progress"] {
+        let _ = std::fs::copy(from.join(name), to.join(name));
+    }
+    for note in std::fs::read_dir(from.join("workloads")).unwrap() {
+        let note = note.unwrap();
+        std::fs::copy(note.path(), to.join("workloads").join(note.file_name())).unwrap();
+    }
+    let copies = stored.iter().map(|name| {
+        let state = world.agent.state.borrow();
+        let session = state.sessions.get(name).unwrap().session.as_ref();
+        Stored {
+            name: (*name).to_owned(),
+            session: session.unwrap().try_clone().unwrap(),
+            is_it: true,
+        }
+    });
+    let copies: Vec<_> = copies.collect();
+    next.agent.start_with(copies).await.unwrap();
+    next
+}
+
+/// A world behind the jump that was handed a record, as luod starts in it.
+async fn jumped(record: &Record, sessions: &[&str]) -> World {
+    let kernel = Fake::with_incoming(sessions);
+    kernel.hands_over(record.encode(1 << 20).unwrap());
+    let world = World::with(OPEN, kernel, "restore_deadline = 5|");
+    world.agent.start(Vec::new()).await.unwrap();
+    world
+}
+
+async fn takes(world: &World, connection: u64) -> Peer {
+    let mut peer = Peer::new(connection, 990);
+    peer.register(world, "db", &[]).unwrap();
+    let agent = &world.agent;
+    agent.claim(&peer.caller, "db.ram").await.unwrap();
+    peer
+}
+
+#[test]
+fn every_luod_that_is_started_after_the_jump_knows_of_it() {
+    run_fast(async {
+        let record = frozen_record().await;
+        let mut world = jumped(&record, &["db.ram"]).await;
+        for _ in 0..3 {
+            assert_eq!(world.phase(), Phase::Normal);
+            assert_eq!(state(&world), Some(WorkloadState::Left));
+            world.agent.until_written().await;
+            assert!(world.agent.notes.record().unwrap().is_none());
+            let mut other = Peer::new(1, 991);
+            assert!(other.register(&world, "db", &[]).is_err());
+            world = again(&world, &[]).await;
+        }
+        let peer = takes(&world, 2).await;
+        let agent = &world.agent;
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert!(agent.notes.owners().unwrap().is_empty());
+    });
+}
+
+#[test]
+fn it_is_known_in_each_phase_after_the_jump() {
+    run_fast(async {
+        let mut record = frozen_record().await;
+        let mut waits = super::record(&[("web", &["web"], &[])]);
+        record.participants.append(&mut waits.participants);
+        let world = jumped(&record, &["db.ram", "web"]).await;
+        assert_eq!(world.phase(), Phase::Updated);
+        let world = again(&world, &[]).await;
+        assert_eq!(world.phase(), Phase::Updated);
+        assert_eq!(state(&world), Some(WorkloadState::Left));
+        // web does not come back, and is released at the deadline.
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        until(|| world.phase() == Phase::Normal).await;
+        assert_eq!(world.kernel.finished(), ["web".to_owned()].into());
+        world.agent.until_written().await;
+        let world = again(&world, &[]).await;
+        assert_eq!(world.phase(), Phase::Normal);
+        assert_eq!(state(&world), Some(WorkloadState::Left));
+        assert!(world.agent.plan().obstacles.is_empty());
+    });
+}
+
+#[test]
+fn who_has_left_a_part_and_is_missing_has_left() {
+    run_fast(async {
+        let mut record = frozen_record().await;
+        record.participants[0].sessions.push("db.log".to_owned());
+        let world = jumped(&record, &["db.ram", "db.log"]).await;
+        assert_eq!(state(&world), Some(WorkloadState::Waiting));
+        tokio::time::sleep(Duration::from_secs(7)).await;
+        until(|| world.phase() == Phase::Normal).await;
+        assert_eq!(world.kernel.finished(), ["db.log".to_owned()].into());
+        assert_eq!(state(&world), Some(WorkloadState::Left));
+        assert!(world.agent.plan().obstacles.is_empty());
+        world.agent.until_written().await;
+        let world = again(&world, &[]).await;
+        assert_eq!(state(&world), Some(WorkloadState::Left));
+    });
+}
+
+#[test]
+fn an_update_does_not_end_before_it_is_noted() {
+    run_fast(async {
+        let record = frozen_record().await;
+        let kernel = Fake::with_incoming(&["db.ram"]);
+        kernel.hands_over(record.encode(1 << 20).unwrap());
+        let world = World::new(OPEN, kernel);
+        let agent = &world.agent;
+        let full = world.folder.path().join("run/state/.new");
+        std::fs::create_dir(&full).unwrap();
+        agent.start(Vec::new()).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(world.phase(), Phase::Updated);
+        std::fs::remove_dir(&full).unwrap();
+        tokio::time::sleep(Duration::from_secs(11)).await;
+        assert_eq!(world.phase(), Phase::Normal);
+        assert_eq!(agent.notes.owners().unwrap()[0].parked, ["db.ram"]);
+    });
+}
+
+#[test]
+fn what_could_not_be_taken_back_stays_in_custody() {
+    run_fast(async {
+        let record = frozen_record().await;
+        let mut world = jumped(&record, &["db.ram"]).await;
+        for connection in 1..4 {
+            let mut peer = takes(&world, connection).await;
+            let refused = world.agent.detach(&mut peer.caller).unwrap_err();
+            assert!(refused.to_string().contains("finish it"), "{refused}");
+            world.agent.disconnected(&mut peer.caller);
+            assert_eq!(state(&world), Some(WorkloadState::Left));
+            assert!(world.kernel.finished().is_empty());
+            // The kernel carries on only what nobody has taken from it.
+            let obstacles = world.agent.plan().obstacles;
+            assert!(obstacles[0].contains("`luoctl take`"), "{obstacles:?}");
+            assert_eq!(obstacles.len(), 1);
+            world = again(&world, &["db.ram"]).await;
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            assert!(world.kernel.held().contains("db.ram"));
+            assert_eq!(state(&world), Some(WorkloadState::Left));
+        }
+        let peer = takes(&world, 9).await;
+        let agent = &world.agent;
+        agent.restored(&peer.caller).unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert!(agent.plan().obstacles.is_empty());
+    });
+}
+
+#[test]
+fn what_a_workload_has_claimed_is_its_own_over_a_restart() {
+    run_fast(async {
+        let two: &[(&str, &[&str], &[&str])] = &[("db", &["db.ram"], &[]), ("web", &["web"], &[])];
+        let world = jumped(&super::record(two), &["db.ram", "web"]).await;
+        let peer = takes(&world, 1).await;
+        world.agent.restored(&peer.caller).unwrap();
+        drop(
+            world
+                .agent
+                .create_session(&peer.caller, "db.2")
+                .await
+                .unwrap(),
+        );
+        // Restoring, with db connected no more, and web waited for.
+        let world = again(&world, &["db.ram", "db.2"]).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        until(|| world.phase() == Phase::Normal).await;
+        assert_eq!(world.kernel.finished(), ["web".to_owned()].into());
+        assert!(world.agent.state.borrow().sessions.get("db.2").is_none());
+        assert_eq!(state(&world), Some(WorkloadState::Waiting));
+        world.agent.until_written().await;
+        // The update is over, and db is late.
+        let world = again(&world, &["db.ram"]).await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(state(&world), Some(WorkloadState::Waiting));
+        let peer = takes(&world, 2).await;
+        world.agent.restored(&peer.caller).unwrap();
+        let agent = &world.agent;
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert!(agent.plan().obstacles.is_empty());
+    });
+}
+
+#[test]
+fn what_nobody_owns_is_told() {
+    run(async {
+        let kernel = Fake::with_incoming(&["nobodys"]);
+        kernel.lists_incoming();
+        let world = World::new(OPEN, kernel);
+        world.agent.start(Vec::new()).await.unwrap();
+        assert_eq!(world.agent.tell_unowned().await, ["nobodys"]);
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        world.kernel.refuse("RETRIEVE_SESSION");
+        assert!(world.agent.release_or_force("nobodys", true).await.is_err());
+        world.agent.release_or_force("nobodys", true).await.unwrap();
+        assert!(world.agent.tell_unowned().await.is_empty());
     });
 }
