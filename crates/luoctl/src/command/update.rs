@@ -18,8 +18,10 @@ use crate::interrupt::Cancels;
 use crate::timeline::{self, Since};
 
 /// All of an update: check, prepare, freeze, jump; each line of the timeline as it
-/// happens. On a terminal it says before what will happen, and asks. The connection ends with the jump, which is success. ^C has luod cancel, and is
-/// answered; ^C once more does not wait for the answer. Takes root.
+/// happens. On a terminal it says before what will happen, and asks. The connection ends with
+/// the jump, which is success. ^C has luod cancel, and is answered; ^C once more does not wait
+/// for the answer. If luoctl ends by anything else, a lost terminal say, the update goes on;
+/// `luoctl cancel` ends it. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
