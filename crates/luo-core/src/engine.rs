@@ -363,19 +363,7 @@ pub(crate) fn files_of<'a, H: Host>(
     list: &List<kind::Session>,
     wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
 ) -> impl Iterator<Item = FileId> + Clone + 'a {
-    let behind = |session: &Session<H>| session.links.next;
-    files_along(sessions, files, list.first, behind, wanted)
-}
-
-/// [`files_of`] a list that is given by its first session and the way to the next.
-pub(crate) fn files_along<'a, H: Host>(
-    sessions: &'a Slab<kind::Session, Session<H>>,
-    files: &'a Slab<kind::File, File<H>>,
-    first: Option<SessionId>,
-    behind: impl Fn(&Session<H>) -> Option<SessionId> + Clone + 'a,
-    wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
-) -> impl Iterator<Item = FileId> + Clone + 'a {
-    let mut session = first;
+    let mut session = list.first;
     let mut file: Option<FileId> = None;
     core::iter::from_fn(move || loop {
         if let Some(id) = file {
@@ -383,7 +371,7 @@ pub(crate) fn files_along<'a, H: Host>(
             return Some(id);
         }
         let current = sessions.get(session?)?;
-        session = behind(current);
+        session = current.links.next;
         if wanted(current) {
             file = current.files.first;
         }

@@ -273,7 +273,6 @@ mod tests {
     use luo_varlink::CheckStatus::{self, Failed, Ok as Good, Unknown, Warning};
 
     use super::*;
-    use crate::image::Boot;
     use crate::kconfig::Config;
 
     fn contents(strings: &[&str], config: Option<&str>) -> Contents {
@@ -371,14 +370,8 @@ mod tests {
         Image {
             format,
             machine,
-            shells: Vec::new(),
-            wrapped: None,
-            packed: None,
-            file_bytes: 0,
-            length_is_known: true,
-            boot: Boot::default(),
-            signed: false,
             contents: Contents::default(),
+            ..Image::of_config("")
         }
     }
 

@@ -4,12 +4,34 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_scenes::stage::within;
+
+/// A program has what it needs for its part, and waits for [`GO`].
+pub(crate) const READY: &str = "ready";
+/// A file that is there when a program may go on.
+pub(crate) const GO: &str = "/tmp/go";
+/// How long a program waits before it looks again.
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
+
+/// In a program: waits until it may go on.
+pub(crate) fn wait_to_go() {
+    while !Path::new(GO).exists() {
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// In a program: until it is killed.
+pub(crate) fn stay() -> ! {
+    loop {
+        std::thread::park();
+    }
+}
 
 /// One that runs. It is killed when this is dropped.
 pub(crate) struct Program {

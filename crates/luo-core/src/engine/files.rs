@@ -4,7 +4,7 @@
 use super::Engine;
 use crate::error::Error;
 use crate::file_name::FileName;
-use crate::graph::{Arranging, Budget, First};
+use crate::graph::{Arranging, Budget, First, Graph};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
@@ -282,6 +282,29 @@ impl<H: Host> Engine<H> {
             Backwards::AsListed => self.files.get(id)?.links.prev,
             Backwards::InOrder => self.graph.prev_in_order(id),
         }
+    }
+
+    /// Looks at the files of a session from one on, for a stretch, and at as many neighbours of
+    /// each as `neighbours` counts. Gives the file behind the stretch.
+    ///
+    /// # Errors
+    /// The first of `look`, which ends it.
+    pub(crate) fn look_along<E>(
+        &self,
+        first: FileId,
+        neighbours: impl Fn(&Graph, FileId) -> usize,
+        mut look: impl FnMut(FileId, &File<H>) -> Result<(), E>,
+    ) -> Result<Option<FileId>, E> {
+        let mut next = Some(first);
+        let mut budget = Budget::of_a_stretch();
+        while let Some((id, file)) = next.and_then(|id| Some((id, self.files.get(id)?))) {
+            if !budget.has_room_for(neighbours(&self.graph, id)) {
+                return Ok(Some(id));
+            }
+            look(id, file)?;
+            next = file.links.next;
+        }
+        Ok(None)
     }
 
     /// Begins to put files in order, dependencies first: from `first` on.

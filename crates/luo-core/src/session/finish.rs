@@ -3,7 +3,7 @@
 
 use crate::engine::{arrange_session, Backwards, Engine};
 use crate::error::Error;
-use crate::graph::Budget;
+use crate::graph::{Budget, Graph};
 use crate::host::{FileCallbacks, Host, Incoming};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
@@ -217,20 +217,14 @@ impl<H: Host> Engine<H> {
         session: SessionId,
         first: FileId,
     ) -> Result<Option<FileId>, Error> {
-        let mut next = Some(first);
-        let mut budget = Budget::of_a_stretch();
-        while let Some((id, file)) = next.and_then(|id| Some((id, self.files.get(id)?))) {
-            if !budget.has_room_for(self.graph.dependent_count(id)) {
-                return Ok(Some(id));
-            }
-            if let Some(by) = self.who_needs(session, id) {
-                let token = file.token;
-                let by = self.file_name(by).ok_or(Error::Inconsistent)?;
-                return Err(Error::Needed { token, by });
-            }
-            next = file.links.next;
-        }
-        Ok(None)
+        self.look_along(first, Graph::dependent_count, |id, file| {
+            let Some(by) = self.who_needs(session, id) else {
+                return Ok(());
+            };
+            let token = file.token;
+            let by = self.file_name(by).ok_or(Error::Inconsistent)?;
+            Err(Error::Needed { token, by })
+        })
     }
 
     /// A file of another session that needs a file of this one.

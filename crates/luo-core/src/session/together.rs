@@ -14,7 +14,7 @@
 use core::task::{ready, Poll};
 
 use crate::engine::{Backwards, Engine};
-use crate::graph::{Budget, Target};
+use crate::graph::{Graph, Target};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
@@ -85,8 +85,8 @@ fn is_needed_outside<H: Lock>(host: &H, group: Group, session: SessionId) -> boo
     let mut next = host.now(|engine| engine.first_together(group, session));
     while let Some(first) = next {
         match host.now(|engine| engine.needed_outside(group, first)) {
-            Some(behind) => next = behind,
-            None => return true,
+            Ok(behind) => next = behind,
+            Err(()) => return true,
         }
     }
     false
@@ -203,21 +203,15 @@ impl<H: Host> Engine<H> {
     }
 
     /// Looks from a file on whether files of its session are needed from outside the group:
-    /// the file behind the stretch that is not, or `None` if one is.
-    fn needed_outside(&self, group: Group, first: FileId) -> Option<Option<FileId>> {
-        let mut next = Some(first);
-        let mut budget = Budget::of_a_stretch();
-        while let Some(id) = next {
-            if !budget.has_room_for(self.graph.dependent_count(id)) {
-                break;
-            }
+    /// the file behind the stretch that is not, or an error if one is.
+    fn needed_outside(&self, group: Group, first: FileId) -> Result<Option<FileId>, ()> {
+        self.look_along(first, Graph::dependent_count, |id, _| {
             let mut dependents = self.graph.dependents(id);
-            if dependents.any(|by| !self.in_group(group, by)) {
-                return None;
+            match dependents.any(|by| !self.in_group(group, by)) {
+                true => Err(()),
+                false => Ok(()),
             }
-            next = self.files.get(id).and_then(|file| file.links.next);
-        }
-        Some(next)
+        })
     }
 
     fn in_group(&self, group: Group, file: FileId) -> bool {
@@ -234,23 +228,17 @@ impl<H: Host> Engine<H> {
         first: FileId,
         leaving: &mut Vec<SessionId>,
     ) -> Result<Option<FileId>, OutOfMemory> {
-        let own = self.files.get(first).map(|file| file.session);
-        let mut next = Some(first);
-        let mut budget = Budget::of_a_stretch();
-        while let Some(id) = next {
-            if !budget.has_room_for(self.graph.dependency_count(id)) {
-                break;
-            }
+        self.look_along(first, Graph::dependency_count, |id, file| {
             for (_, target) in self.graph.dependencies(id) {
                 let Target::File(on) = target else { continue };
                 let of = self.files.get(on).map(|file| file.session);
-                if let Some(of) = of.filter(|_| of != own && self.in_group(group, on)) {
+                let elsewhere = of.filter(|&of| of != file.session);
+                if let Some(of) = elsewhere.filter(|_| self.in_group(group, on)) {
                     leaving.push(of)?;
                 }
             }
-            next = self.files.get(id).and_then(|file| file.links.next);
-        }
-        Ok(next)
+            Ok(())
+        })
     }
 
     /// A session leaves the group, if it is in it.

@@ -16,6 +16,11 @@ use super::timeline::Line;
 #[derive(Debug)]
 pub struct Ending(Option<String>);
 
+/// Why an administrator ends something, in words.
+fn said(reason: Option<&str>) -> String {
+    cut(reason.unwrap_or("an administrator said so"))
+}
+
 impl Agent {
     /// Ends the update for an administrator.
     ///
@@ -46,7 +51,7 @@ impl Agent {
                 .phase
                 .illegal(KernelEvent::Cancel.word()));
         };
-        let reason = cut(reason.unwrap_or("an administrator said so"));
+        let reason = said(reason);
         let text = format!("cancelled by force, and it was {was}: {reason}");
         self.note(TimelineKind::Kernel, Line::text(text));
         Ok(())
@@ -57,7 +62,7 @@ impl Agent {
     /// # Errors
     /// As [`Error`] says: there is nothing to end, or it is decided that the machine jumps.
     pub fn call_off(&self, reason: Option<&str>) -> Result<Ending, Error> {
-        let reason = cut(reason.unwrap_or("an administrator said so"));
+        let reason = said(reason);
         let mut state = self.state.borrow_mut();
         let phase = state.phase;
         let gate = state.update.as_ref().map(|update| Arc::clone(&update.gate));

@@ -3,10 +3,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-
-use rustix::fs::OFlags;
 
 use luo_varlink::HistoryEntry;
 
@@ -37,16 +34,10 @@ fn unfinished(path: &Path) -> io::Result<PathBuf> {
 /// be a link to another file, or wait for a reader. What an agent that was ended has left is
 /// taken away first.
 pub(super) fn create(unfinished: &Path) -> io::Result<File> {
-    let new = || {
-        let mut options = File::options();
-        options.write(true).create_new(true);
-        options.custom_flags(i32::try_from(OFlags::NOFOLLOW.bits()).unwrap_or(0));
-        options.open(unfinished)
-    };
-    match new() {
+    match File::create_new(unfinished) {
         Err(why) if why.kind() == ErrorKind::AlreadyExists => {
             fs::remove_file(unfinished)?;
-            new()
+            File::create_new(unfinished)
         }
         made => made,
     }

@@ -361,7 +361,6 @@ fn session_name(name: &str) -> Result<SessionName, Failed> {
     SessionName::new(name).map_err(|_| Failed::new("the session's name", Errno::EINVAL))
 }
 
-/// Opens the device. If somebody else has it open, that is tried for a while.
 /// The state as the kernel tells everybody, whoever has the device; `None` if it does not.
 fn told_state() -> Option<State> {
     let told = std::fs::read_to_string("/sys/kernel/liveupdate/state").ok()?;
@@ -374,6 +373,7 @@ fn told_state() -> Option<State> {
     states.into_iter().find(|state| state.word() == told.trim())
 }
 
+/// Opens the device. If somebody else has it open, that is tried for a while.
 fn open() -> luo_sys::Result<Device> {
     open_within(PATIENCE)
 }

@@ -5,8 +5,6 @@
 //! a program itself, and for a descriptor, the kernel would kill it.
 
 use std::fs::File;
-use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, Needed, Session, Token, memfd};
@@ -14,6 +12,7 @@ use luo_sys::{Device, Errno, Needed, Session, Token, memfd};
 use super::{FILES, LEFT, NEEDS, contents};
 use crate::check::name;
 use crate::fill;
+use crate::program::{PAUSE, READY, stay, wait_to_go};
 
 /// The argument that makes this program such a one; its part follows.
 pub(crate) const ARGUMENT: &str = "accounts-holder";
@@ -25,16 +24,8 @@ pub(super) const FILLS: &str = "fills";
 /// It takes back what it left two kernels ago.
 pub(super) const TAKES: &str = "takes";
 
-/// It has what it needs for its part, and waits for [`GO`].
-pub(super) const READY: &str = "ready";
 /// It has played its part.
 pub(super) const DONE: &str = "done";
-
-/// A file that is there when it may go on.
-pub(super) const GO: &str = "/tmp/go";
-
-/// How long it waits before it looks again.
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Is the program.
 pub(crate) fn main(part: &str) {
@@ -48,16 +39,7 @@ pub(crate) fn main(part: &str) {
         println!("{error:#}");
         return;
     }
-    loop {
-        std::thread::park();
-    }
-}
-
-fn wait_to_go() {
-    println!("{READY}");
-    while !Path::new(GO).exists() {
-        std::thread::sleep(PAUSE);
-    }
+    stay()
 }
 
 /// Empty files: what they cost by themselves is charged before anything is measured.
@@ -67,6 +49,7 @@ fn files() -> Result<Vec<File>> {
 
 fn holds() -> Result<()> {
     let (device, files) = (Device::open()?, files()?);
+    println!("{READY}");
     wait_to_go();
     let mut sessions = Vec::new();
     for number in 1..64 {
@@ -80,9 +63,7 @@ fn holds() -> Result<()> {
         session.add_dependency(file, Needed::Here(on))?;
     }
     println!("{DONE}");
-    loop {
-        std::thread::park();
-    }
+    stay()
 }
 
 /// Each file of the second half needs some of the first.
@@ -100,6 +81,7 @@ fn fills() -> Result<()> {
     for (token, file) in (0..).zip(first) {
         session.preserve_fd(file, Token(token))?;
     }
+    println!("{READY}");
     wait_to_go();
     let mut refused = 0;
     for (file, on) in dependencies().filter(|(file, _)| file.0 < FILES - 64) {
@@ -113,9 +95,7 @@ fn fills() -> Result<()> {
     }
     check(&session)?;
     println!("{DONE}: {refused} calls were refused");
-    loop {
-        std::thread::park();
-    }
+    stay()
 }
 
 /// Makes a call until it is not refused any more for want of memory; how often it was. While the
@@ -145,6 +125,7 @@ fn check(session: &Session) -> Result<()> {
 
 fn takes() -> Result<()> {
     let device = Device::open()?;
+    println!("{READY}");
     wait_to_go();
     let (called, length) = LEFT[0];
     let called = called.rsplit(':').next().context("no name")?;
@@ -154,7 +135,5 @@ fn takes() -> Result<()> {
     println!("{DONE}");
     // It has it as long as it lives.
     let _held = (session, file);
-    loop {
-        std::thread::park();
-    }
+    stay()
 }

@@ -27,7 +27,7 @@ use crate::cgroup::{Group, INEXACT};
 use crate::check::{Suite, device, name, same};
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::program::Program;
+use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use holder::{ARGUMENT, main};
@@ -139,12 +139,12 @@ fn costs(
 
 fn holds(groups: &Groups) -> Result<()> {
     let mut program = groups.start(holder::HOLDS)?;
-    program.says(holder::READY, 1, PATIENCE)?;
+    program.says(program::READY, 1, PATIENCE)?;
     let before = groups.user.charged()?;
     let (user, own) = costs(groups, &mut program, holder::DONE, go)?;
     ensure!(user >= AT_LEAST, "{user} of {AT_LEAST} bytes");
     ensure!(own <= INEXACT, "the administrator is charged {own} bytes");
-    fs::remove_file(holder::GO)?;
+    fs::remove_file(program::GO)?;
     program.kill()?;
     within(PATIENCE, "that it is charged no more", || {
         Ok(groups.user.charged()? <= before)
@@ -154,7 +154,7 @@ fn holds(groups: &Groups) -> Result<()> {
 
 /// The program goes on.
 fn go() -> Result<()> {
-    fs::write(holder::GO, "").context(holder::GO)
+    fs::write(program::GO, "").context(program::GO)
 }
 
 fn is_full(device: &Device, groups: &Groups) -> Result<()> {
@@ -163,7 +163,7 @@ fn is_full(device: &Device, groups: &Groups) -> Result<()> {
     /// What its group has room for.
     const LITTLE: u64 = 2 << 20;
     let mut program = groups.start(holder::FILLS)?;
-    program.says(holder::READY, 1, PATIENCE)?;
+    program.says(program::READY, 1, PATIENCE)?;
     let before = groups.user.times("max")?;
     groups.user.limit(Some(groups.user.charged()? + LITTLE))?;
     go()?;
@@ -187,7 +187,7 @@ fn is_full(device: &Device, groups: &Groups) -> Result<()> {
     let said = program.says(holder::DONE, 1, PATIENCE)?;
     port::progress(&said);
     groups.nobody_is_killed()?;
-    fs::remove_file(holder::GO)?;
+    fs::remove_file(program::GO)?;
     program.kill()
 }
 
@@ -212,11 +212,11 @@ fn third(groups: &Groups) -> Result<()> {
     });
     SUITE.case("who-takes-back-is-charged", || {
         let mut program = groups.start(holder::TAKES)?;
-        program.says(holder::READY, 1, PATIENCE)?;
+        program.says(program::READY, 1, PATIENCE)?;
         let (user, own) = costs(groups, &mut program, holder::DONE, go)?;
         ensure!(user + INEXACT >= LEFT[0].1, "{user} bytes");
         ensure!(own <= INEXACT, "the administrator is charged {own} bytes");
-        fs::remove_file(holder::GO)?;
+        fs::remove_file(program::GO)?;
         program.kill()
     });
     Ok(())

@@ -19,7 +19,7 @@ use crate::fill;
 use crate::init::Guest;
 use crate::kmsg::{Message, Reader};
 use crate::port;
-use crate::program::Program;
+use crate::program::{self, Program};
 
 /// Bytes that a group has room for which is full.
 const LITTLE: u64 = 512 << 10;
@@ -49,7 +49,7 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
             same(
                 "the closed session",
                 state_of(&device, BASE)?,
-                Some(SessionState::Closed),
+                Some(SessionState::Unfinished),
             )?;
         }
         Ok(())
@@ -115,9 +115,9 @@ fn is_full(device: &Device, guest: &Group) -> Result<()> {
     let arguments = [ARGUMENT, programs::IS_FULL];
     let begin = || Program::begin(UID, &arguments, stdin);
     let mut program = full.inside(guest, begin)?;
-    program.says(programs::READY, 1, PATIENCE)?;
+    program.says(program::READY, 1, PATIENCE)?;
     full.limit(Some(full.charged()? + LITTLE))?;
-    fs::write(programs::GO, "")?;
+    fs::write(program::GO, "")?;
     program.says(evil::TRIED, 1, PATIENCE)?;
     let through = program.has_said(evil::LET_THROUGH);
     ensure!(through.is_empty(), "{through:?}");

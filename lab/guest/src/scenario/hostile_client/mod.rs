@@ -40,7 +40,7 @@ use crate::cgroup::{self, Group, INEXACT};
 use crate::check::{Suite, device, name, refused, same};
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::program::Program;
+use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use evil::ARGUMENT;
@@ -353,7 +353,7 @@ impl<'a> Before<'a> {
         }
         let given: Vec<_> = given.iter().map(Session::as_fd).collect();
         let mut program = self.groups.start(HOLDER, part, &given)?;
-        program.says(programs::READY, 1, PATIENCE)?;
+        program.says(program::READY, 1, PATIENCE)?;
         Ok(program)
     }
 
@@ -367,12 +367,12 @@ impl<'a> Before<'a> {
         until("that it misses a file", || {
             self.fails_by(misses, Errno::ENOLINK)
         })?;
-        fs::write(programs::GO, "")?;
+        fs::write(program::GO, "")?;
         program.says(evil::TRIED, 2, PATIENCE)?;
         if Unanswered::is_there() {
             ensure!(self.fails_by(hangs, Errno::EBUSY)?, "it waits for nobody");
         }
-        fs::remove_file(programs::GO)?;
+        fs::remove_file(program::GO)?;
         program.kill()?;
         until("that its sessions are gone", || {
             Ok(sessions_of(&self.device, "given-")?.is_empty())

@@ -10,8 +10,6 @@
 //! | [`IS_FULL`] | its control group is full, and it takes back what needs another's |
 
 use std::os::fd::OwnedFd;
-use std::path::Path;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_conformance::user::as_user;
@@ -21,22 +19,16 @@ use luo_sys::{Device, Errno, Needed, Session, State, Token, memfd};
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
 use crate::check::name;
+use crate::program::{PAUSE, READY, stay, wait_to_go};
 
 pub(super) const HOLDS: &str = "holds";
 pub(super) const HOLDS_FROZEN: &str = "holds-frozen";
 pub(super) const NUMBERS: &str = "numbers";
 pub(super) const IS_FULL: &str = "is-full";
 
-/// It has what it needs, and waits for [`GO`].
-pub(super) const READY: &str = "ready";
-/// A file that is there when a program may go on.
-pub(super) const GO: &str = "/tmp/go";
-
 /// Users of [`NUMBERS`]: as of a range of /etc/subuid.
 const FIRST_NUMBER: u32 = 200_000;
 const HOW_MANY: u32 = 12;
-
-const PAUSE: Duration = Duration::from_millis(20);
 
 /// Plays a part; `None` if it is none of these.
 pub(super) fn main(part: &str) -> Option<Result<()>> {
@@ -47,19 +39,6 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         IS_FULL => is_full(),
         _ => return None,
     })
-}
-
-fn wait_to_go() {
-    while !Path::new(GO).exists() {
-        std::thread::sleep(PAUSE);
-    }
-}
-
-/// Until it is killed.
-fn stay() -> ! {
-    loop {
-        std::thread::park();
-    }
 }
 
 fn next<T>(fds: &mut impl Iterator<Item = OwnedFd>, from: fn(OwnedFd) -> T) -> Result<T> {
