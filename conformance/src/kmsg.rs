@@ -6,7 +6,9 @@ use std::io::{ErrorKind, Read};
 use std::os::unix::fs::OpenOptionsExt;
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
+use rustix::io::retry_on_intr;
 
 /// The longest record of `/dev/kmsg`, in bytes.
 const RECORD: usize = 8192;
@@ -73,6 +75,16 @@ impl Reader {
         let mut reader = Self::from_boot()?;
         reader.read()?;
         Ok(reader)
+    }
+
+    /// Waits until there is a message.
+    ///
+    /// # Errors
+    /// If the log cannot be waited for.
+    pub fn wait(&self) -> Result<()> {
+        let mut log = [PollFd::new(&self.file, PollFlags::IN)];
+        retry_on_intr(|| poll(&mut log, None)).context("/dev/kmsg")?;
+        Ok(())
     }
 
     /// All messages up to now.

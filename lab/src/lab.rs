@@ -21,6 +21,7 @@ use crate::fetch::prereq;
 use crate::fetch::toolchain::Toolchain;
 use crate::interrupt;
 use crate::judge::{self, Case};
+use crate::room::{self, Needs};
 use crate::run::qemu::{self, BootFiles, Machine, Recording, Stamped};
 use crate::run::scenario::{Clock, Scenario};
 use crate::run::shell;
@@ -258,6 +259,15 @@ impl Lab {
             self.cache.remove(folder)?;
         }
         Ok(())
+    }
+
+    /// Looks whether there is room on the disk for what is not built yet.
+    ///
+    /// # Errors
+    /// There is too little: what takes how much where, and what to do.
+    pub fn ensure_room(&self, needs: Needs) -> Result<()> {
+        let target = guest::target_directory(&self.repo)?;
+        room::ensure(&needs.folders(self.cache.path(""), target))
     }
 
     /// Sees to it that the machine's packages are there that everything else takes.

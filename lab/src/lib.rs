@@ -32,4 +32,5 @@ pub mod lab;
 pub mod page;
 pub mod process;
 pub mod progress;
+pub mod room;
 pub mod run;

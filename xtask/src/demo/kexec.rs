@@ -5,6 +5,7 @@ use anyhow::Result;
 use luo_lab::judge::timeline::Timeline;
 use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
+use luo_lab::room::Needs;
 use luo_lab::run::scenarios;
 use luo_lab_protocol::Outcome;
 
@@ -12,6 +13,7 @@ use crate::show;
 
 pub(super) fn run(lab: &Lab, show_console: bool) -> Result<bool> {
     let scenario = scenarios::find("demo", scenarios::KEXECS)?;
+    lab.ensure_room(Needs::KERNELS)?;
     let recording = lab.run(&scenario, show_console, show::progress)?;
     let cases = judge::cases(&scenario, &recording)?;
     show::line("");

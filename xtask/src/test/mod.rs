@@ -13,6 +13,7 @@ use anyhow::Result;
 use luo_lab::interrupt;
 use luo_lab::judge::Case;
 use luo_lab::lab::Lab;
+use luo_lab::room::Needs;
 use luo_lab::run::scenario::{Scenario, When};
 use luo_lab::run::{checked, scenarios};
 use luo_lab_protocol::Outcome;
@@ -82,6 +83,9 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         return checkers(lab, args);
     }
     let run = record::Run::begin(lab)?;
+    if args.filter.is_empty() {
+        lab.ensure_room(Needs::TESTS)?;
+    }
     let wanted = |name: &str| args.wants(name);
     let scenarios = args.scenarios();
     let mut report = Report::default();

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Those with users to whom the device is delegated: what one of them can do to others.
+
+use super::{BASE_TIMEOUT, scenario};
+use crate::run::checked;
+use crate::run::scenario::{Expect, Scenario, When};
+
+/// All that the scenario of the hostile client reports.
+const HOSTILE_CLIENT: &[&str] = &[
+    "each-attack-is-tried",
+    "calls-that-never-end-are-among-them",
+    "update-goes-on-under-attack",
+    "nothing-is-let-through",
+    "what-is-shared-is-preserved-once",
+    "nothing-is-left-when-it-is-killed",
+    "many-numbers-have-no-more-than-users-together",
+    "who-holds-an-administrators-session-delays-for-a-bounded-time",
+    "nobody-else-is-charged",
+    // In the next kernel.
+    "the-reboot-ends-in-time",
+    "each-attack-is-tried-after",
+    "closed-ones-of-others-are-let-alone",
+    "a-full-group-takes-nothing-of-others",
+    "memory-is-there",
+    "memory-of-the-other-user-is-there",
+    "the-log-is-not-flooded",
+    "update-ends",
+    "nothing-is-let-through-after",
+];
+
+/// All that the scenario of memory cgroups reports.
+const ACCOUNTS: &[&str] = &[
+    "what-a-user-holds-is-charged-to-its-group",
+    "a-full-group-is-told-and-nobody-is-killed",
+    // Two kernels later.
+    "a-full-group-loses-nothing-that-it-carries-on",
+    "who-takes-back-is-charged",
+];
+
+/// A user's program that tries all at once.
+pub(super) fn hostile_client() -> Scenario {
+    Scenario {
+        expect: Expect {
+            cases: HOSTILE_CLIENT.len(),
+            named: HOSTILE_CLIENT,
+            exactly: true,
+            kexecs: Some(1),
+        },
+        memory: 3072,
+        // A call of the user's never ends: the reboot waits that long for it.
+        cmdline: vec!["liveupdate_patience=10"],
+        timeout: BASE_TIMEOUT * 3,
+        when: When::All,
+        ..scenario(
+            "hostile-client",
+            "hostile-client",
+            "a user's program tries all at once; a guest's session goes through an update \
+             undisturbed",
+        )
+        .kexec("rust", "rust-next")
+    }
+}
+
+/// Who is charged for memory. Kernels with checkers have memory cgroups.
+pub(super) fn accounts(kernel: &'static str) -> Scenario {
+    let scenario = Scenario {
+        expect: Expect {
+            cases: ACCOUNTS.len(),
+            named: ACCOUNTS,
+            exactly: true,
+            kexecs: Some(2),
+        },
+        memory: 1024,
+        cost: 60,
+        ..scenario(
+            "accounts",
+            "accounts",
+            "who holds it is charged for it, a full memory cgroup hurts itself alone, and what is \
+             carried on is charged to nobody",
+        )
+        .kexec(kernel, kernel)
+    };
+    checked::run(&scenario, kernel)
+}
