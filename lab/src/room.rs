@@ -26,12 +26,12 @@ pub struct Needs {
 impl Needs {
     /// All of `cargo xtask test`.
     pub const TESTS: Self = Self {
-        cache: 9 * GB,
-        target: 12 * GB,
+        cache: 5 * GB,
+        target: 4 * GB,
     };
     /// Two kernels, and a scenario with them.
     pub const KERNELS: Self = Self {
-        cache: 5 * GB,
+        cache: 4 * GB,
         target: 2 * GB,
     };
 

@@ -101,6 +101,9 @@ pub enum Error {
     Lost(Errno),
     /// A file that this one needs is not carried on. ENOLINK.
     NotCarried(FileName),
+    /// The user whose file it is has it back: whoever carried it on would preserve what the
+    /// user makes of it meanwhile, and wait for the user. EBUSY.
+    UserHasIt,
     /// The entry that a list was to go on from is gone. ESTALE.
     Stale,
     /// A handler does not let go of a file yet. EBUSY.
@@ -162,6 +165,7 @@ impl Error {
             | Self::Frozen
             | Self::NotUpdated
             | Self::Needed { .. }
+            | Self::UserHasIt
             | Self::CannotFinish { .. } => Errno::EBUSY,
             Self::DependencyCycle => Errno::ELOOP,
             Self::DependencyFailed { errno, .. } => *errno,
@@ -227,6 +231,7 @@ impl fmt::Display for Error {
             }
             Self::Lost(errno) => write!(f, "lost in the reboot: {errno}"),
             Self::NotCarried(on) => write!(f, "{on}, which is needed, is not carried on"),
+            Self::UserHasIt => f.write_str("its user has it back, and closed its session"),
             Self::Stale => f.write_str("the entry to go on from is gone"),
             Self::CannotFinish { token, handler } => {
                 write!(f, "handler {handler} does not let go of token {token:#x}")

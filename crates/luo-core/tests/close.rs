@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Closing incoming sessions, and those that cannot be finished.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+
+use luo_core::ops::Needed;
 use luo_core::{ops, Error};
 
-use crate::support::{handed, Call, TestHost};
+use crate::support::{handed, name, Call, TestHost};
 
 /// Opens the device and says which tokens were reported.
 fn open(host: &TestHost) -> (usize, Vec<u64>) {
@@ -109,4 +113,45 @@ fn an_open_while_frozen_marks_nothing_for_later() {
     host.unfreeze();
     assert!(host.take_log().is_empty());
     assert!(host.claim("vm").is_ok());
+}
+
+/// Somebody takes a session and closes it again, which may make others of hers ready to be
+/// finished, each time that the administrator's first call gets on with another's.
+#[test]
+fn a_first_call_ends_whatever_others_want_meanwhile() {
+    const ALICE: luo_core::Actor = luo_core::Actor::User(1000);
+    const STUCK: u64 = 30;
+    const ENOUGH: usize = 9;
+    let host = TestHost::cold();
+    let made = |by, text: &str, object| {
+        let id = ops::create_session(&host, by, &name(text)).unwrap();
+        host.preserve(id, 1, object).unwrap();
+        id
+    };
+    made(luo_core::Actor::Administrator, "stuck", STUCK);
+    let [x, y, z] = [("x", 1), ("y", 2), ("z", 3)].map(|(text, object)| made(ALICE, text, object));
+    for (by, on) in [(y, x), (z, y)] {
+        ops::add_dependency(&host, ALICE, by, 1, Needed::Of(on, 1)).unwrap();
+    }
+    let host = TestHost::opened(host.update());
+    let take_and_close = |host: &TestHost, text: &str| {
+        let id = ops::retrieve_session(host, ALICE, &name(text)).unwrap();
+        host.close(id).unwrap_err();
+    };
+    take_and_close(&host, "y");
+    host.script().stuck.insert(STUCK);
+    let stuck = host.claim("stuck").unwrap();
+    assert!(host.close(stuck).is_err());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counted = asked.clone();
+    host.set_hook(move |host, call, object| {
+        let is_it = call == Call::CanFinish && object == STUCK;
+        if is_it && counted.fetch_add(1, Ordering::Relaxed) < ENOUGH {
+            take_and_close(host, "x");
+        }
+    });
+    let left = ops::catch_up(&host, luo_core::Actor::Administrator, |_| ());
+    assert_eq!(left, Ok(3));
+    // Two passes, each of which asks for it with others, and alone.
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
 }

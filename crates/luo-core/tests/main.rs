@@ -45,6 +45,7 @@ mod sessions;
 mod subsystems;
 mod takeover;
 mod under_way;
+mod users_files;
 mod waits;
 mod work;
 

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::{Result, bail};
 
 use crate::build::artifact::Artifact;
-use crate::build::variant::Variant;
 use crate::run::checked;
 use crate::run::load::{LOADS, OF_THE_GATE};
 use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};

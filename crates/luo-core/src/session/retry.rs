@@ -13,42 +13,57 @@ use crate::session::scope::Scope;
 use crate::session::together::finish_together;
 use crate::session::State;
 
+/// What has come of trying again.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Retried {
+    /// How many still cannot be finished.
+    pub(crate) left: usize,
+    /// Whether one has been finished.
+    pub(crate) some_went: bool,
+}
+
 /// Tries again to finish each session of a scope that was closed while it could not be:
 /// what another's handler does takes nobody's time but its owner's.
-/// `report` is told of those that still cannot. Answers with how many.
+/// `report` is told of those that still cannot.
 pub(crate) fn retry_closed<H: Lock>(
     host: &H,
     scope: Scope,
     mut report: impl FnMut(&Error),
-) -> usize {
-    let mut closed_pending = 0usize;
+) -> Retried {
     // Most often there are none.
     let none = host.now(|engine| {
         engine.begin_retry(scope);
         engine.closed_pending == 0
     });
     if none {
-        return closed_pending;
+        return Retried::default();
     }
-    finish_together(host, scope);
+    let mut retried = Retried {
+        left: 0,
+        some_went: finish_together(host, scope),
+    };
     let mut next = host.now(|engine| engine.next_closed_pending(scope, None));
     while let Some(id) = next {
         // Looked up first: the session may be gone afterwards.
         next = host.now(|engine| engine.next_closed_pending(scope, Some(id)));
-        if let Err(why) = retry_close(host, id) {
-            report(&why);
-            closed_pending = closed_pending.saturating_add(1);
+        match retry_close(host, id) {
+            Ok(went) => retried.some_went |= went,
+            Err(why) => {
+                report(&why);
+                retried.left = retried.left.saturating_add(1);
+            }
         }
     }
-    closed_pending
+    retried
 }
 
 /// Tries again to finish a session that was closed while a handler did not let
-/// go. Nothing happens to one that somebody has retrieved meanwhile.
+/// go. Nothing happens to one that somebody has retrieved meanwhile. Whether it is finished
+/// now.
 ///
 /// # Errors
 /// As [`crate::update::leave::close_session`], and [`Error::Frozen`].
-fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
+fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<bool, Error> {
     let begun = host.now(|engine| {
         // It waits neither for the end of a freeze, because the caller may have been closing
         // another session, and a close must not wait so long; nor for a call that has this
@@ -67,7 +82,10 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             Poll::Pending => Ok(None),
         }
     })?;
-    begun.map_or(Ok(()), |begun| end_incoming(host, id, begun))
+    match begun {
+        Some(begun) => end_incoming(host, id, begun).map(|()| true),
+        None => Ok(false),
+    }
 }
 
 impl<H: Host> Engine<H> {

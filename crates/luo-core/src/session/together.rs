@@ -26,11 +26,12 @@ use crate::session::{Session, State};
 use crate::within::Within;
 
 /// Finishes, of the sessions of a scope that were closed while they could not be, those
-/// that can be. It waits for nobody.
-pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
+/// that can be; whether there was one. It waits for nobody.
+pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) -> bool {
     let Some(group) = host.now(|engine| engine.gather_closed(scope)) else {
-        return;
+        return false;
     };
+    let mut some_went = false;
     // Nobody else touches them now; whoever leaves the group can be had again.
     if exclude_who_cannot(host, group).is_ok() {
         // From the end: dependents first, and else the last first.
@@ -43,6 +44,7 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
         while let Some(id) = session {
             session = host.now(|engine| engine.next_together(group, Some(id)));
             remove_locked(host, Within::Call, id);
+            some_went = true;
         }
     }
     // For want of memory all are there still: the first call on the next open descriptor tries again.
@@ -53,6 +55,7 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) {
         engine.disband(group);
         Poll::Ready(())
     });
+    some_went
 }
 
 fn exclude_who_cannot<H: Lock>(host: &H, group: Group) -> Result<(), OutOfMemory> {

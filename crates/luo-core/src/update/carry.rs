@@ -8,7 +8,9 @@
 //! fails, those sessions go and the incoming ones are there as before, to be
 //! claimed, their files restored already. A new session of the same name takes the place
 //! of one that nobody has claimed. A session that was closed and could not be
-//! finished because a file of another needs it goes on with that one, closed.
+//! finished because a file of another needs it goes on with that one, closed; but not a
+//! file that its user has back, who could have made it as big as the machine, or never let
+//! go of its lock.
 
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
@@ -188,6 +190,9 @@ fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
     if let Some(Failure::Dependency { on, .. }) = host.now(|engine| engine.missed_by(copy)) {
         return Err(Error::NotCarried(on));
     }
+    if host.now(|engine| engine.is_back_with_user(id)) {
+        return Err(Error::UserHasIt);
+    }
     let file = retrieve_in_transition(host, id)?;
     let source = host.now(|engine| engine.source_of(host, id, &file));
     let (handler, source) = source.ok_or(Error::OwnerGone)?;
@@ -303,6 +308,17 @@ impl<H: Host> Engine<H> {
             }
         }
         false
+    }
+
+    /// Whether a user without privileges has the file back, whose session is closed.
+    fn is_back_with_user(&self, id: FileId) -> bool {
+        let Some(file) = self.files.get(id) else {
+            return false;
+        };
+        let session = self.sessions.get(file.session);
+        let is_closed = session.is_some_and(|session| session.state == State::CLOSED_PENDING);
+        let incoming = file.as_incoming();
+        is_closed && self.is_of_user(file.session) && incoming.is_some_and(|file| file.asked_for)
     }
 
     /// A file that an earlier reboot has lost is so in the next kernel, too. True if it

@@ -26,9 +26,9 @@ use crate::update::takeover::bring_over;
 pub fn catch_up<H: Lock>(host: &H, by: Actor, report: impl FnMut(&Error)) -> Result<usize, Error> {
     bring_over(host)?;
     let scope = Scope::of_actor(by);
-    let closed_pending = retry_closed(host, scope, report);
+    let retried = retry_closed(host, scope, report);
     after_finish(host, scope);
-    Ok(closed_pending)
+    Ok(retried.left)
 }
 
 impl<H: Host> Engine<H> {

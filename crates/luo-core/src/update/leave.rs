@@ -138,7 +138,12 @@ pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
     while host.now(|engine| engine.is_retry_wanted(scope)) {
         // A session that still cannot be finished is tried again and reported when the
         // next program has opened the device.
-        retry_closed(host, scope, |_| ());
+        let retried = retry_closed(host, scope, |_| ());
+        // Others may want it as often as they like, and try their own themselves. What goes
+        // is gone for good, so this ends.
+        if !retried.some_went {
+            break;
+        }
     }
     end_if_all_finished(host);
 }
