@@ -12,11 +12,13 @@ use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{Absent, Mismatch, device, same};
 use crate::difference::{Differs, Expect, absent, simulated};
 use crate::look::{SYSFS, sysfs};
+use crate::user::{USERS, as_user};
 
 pub(super) const CASES: &[Case] = &[
     here("state-is-a-word", word).but(&[absent(NO_SYSFS)]),
     here("update-count-is-that-of-info", update_count).but(&[absent(NO_SYSFS)]),
     here("state-is-read-only", read_only).but(&[absent(NO_SYSFS)]),
+    here("image-is-the-administrators", of_administrator).but(&[absent(NO_SYSFS)]),
     here("unclaimed-takes-two-words", |_| {
         two_words("unclaimed", ["carry", "discard"])
     })
@@ -59,16 +61,29 @@ fn update_count(_: &mut Context<'_>) -> Result<()> {
 }
 
 fn read_only(_: &mut Context<'_>) -> Result<()> {
-    for file in ["state", "update_count", "image"] {
-        sysfs(file)?;
-        let path = format!("{SYSFS}/{file}");
-        let Ok(found) = fs::metadata(&path) else {
-            return Err(Absent(path).into());
-        };
-        let mode = found.permissions().mode();
-        same("the mode", mode & 0o777, 0o444)?;
+    for file in ["state", "update_count"] {
+        same("the mode", mode(file)?, 0o444)?;
+        as_user(USERS[0], || sysfs(file).map(drop)).context("a user")?;
     }
     Ok(())
+}
+
+fn mode(file: &str) -> Result<u32> {
+    sysfs(file)?;
+    let path = format!("{SYSFS}/{file}");
+    let Ok(found) = fs::metadata(&path) else {
+        return Err(Absent(path).into());
+    };
+    Ok(found.permissions().mode() & 0o777)
+}
+
+/// A look takes the lock that kexec tries: who reads in a loop would make kexec fail.
+fn of_administrator(_: &mut Context<'_>) -> Result<()> {
+    same("the mode", mode("image")?, 0o400)?;
+    let path = format!("{SYSFS}/image");
+    let opened = as_user(USERS[0], || Ok(fs::File::open(&path).map(drop)));
+    let refused = opened?.err().and_then(|error| error.raw_os_error());
+    same("a user's open", refused, Some(Errno::EACCES.get()))
 }
 
 /// A choice, the default first.

@@ -169,6 +169,13 @@ fn loaded(running: &Running) -> Check {
              update replaces it",
             "load it with kexec_file_load (kexec -s), or unload it with kexec -u",
         ),
+        // A kernel of ours says it, to administrators.
+        Ok(true) if running.state.is_ok() && running.image.is_err() => warning(
+            NAME,
+            "a kernel to jump into is loaded already, and whether it takes over what is \
+             preserved cannot be read; the update replaces it",
+            "check as root",
+        ),
         Ok(true) => warning(
             NAME,
             "a kernel to jump into is loaded already; the update replaces it",
@@ -295,5 +302,10 @@ mod tests {
         };
         assert!(found("legacy").contains("takes nothing over"));
         assert!(!found("handover").contains("takes nothing over"));
+        let unseen = Running {
+            is_loaded: Ok(true),
+            ..running()
+        };
+        assert!(loaded(&unseen).found.contains("cannot be read"));
     }
 }

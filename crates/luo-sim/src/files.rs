@@ -16,6 +16,7 @@ use crate::caller::Caller;
 use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
+use crate::permissions::Permissions;
 use crate::reboot::Loaded;
 use crate::table::{Object, Table};
 
@@ -60,6 +61,7 @@ pub(crate) fn open(
         Place::Choice(choice) if access == OFlags::WRONLY => {
             table.give_choice(caller, choice, close_on_exec).map(Some)
         }
+        Place::Image if !Permissions::OF_IMAGE.admit(caller, 4) => Err(Errno::EACCES),
         Place::State
         | Place::UpdateCount
         | Place::Image

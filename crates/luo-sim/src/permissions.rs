@@ -31,6 +31,13 @@ impl Default for Permissions {
 }
 
 impl Permissions {
+    /// Those of `/sys/kernel/liveupdate/image`.
+    pub(crate) const OF_IMAGE: Self = Self {
+        mode: 0o400,
+        user: 0,
+        group: 0,
+    };
+
     /// Whether a user in groups may do what the bits of `wanted` are for: 4 to read, 2 to
     /// write, 1 to execute.
     fn admits(self, user: u32, groups: &[u32], wanted: u32) -> bool {

@@ -27,6 +27,7 @@ const FIRST_MINOR: u32 = 240;
 const ATTRIBUTE: u64 = 4096;
 
 /// From `unistd.h`.
+const MAY_READ: u64 = 4;
 const MAY_WRITE: u64 = 2;
 const MAY_EXECUTE: u64 = 1;
 
@@ -72,7 +73,7 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         Place::Folder => (4, (DIRECTORY | 0o755, None, 0, 2)),
         Place::State => (5, attribute(0o444)),
         Place::UpdateCount => (6, attribute(0o444)),
-        Place::Image => (7, attribute(0o444)),
+        Place::Image => (7, attribute(Permissions::OF_IMAGE.mode)),
         Place::Choice(Choice::Of(word)) => (8 + word as u64, attribute(0o644)),
         Place::Choice(Choice::Users(whom, quota)) => {
             (16 + 8 * whom as u64 + quota as u64, attribute(0o644))
@@ -216,9 +217,11 @@ pub(crate) fn access(
         Place::Device => lock(&machine.device_file).admit(caller, wanted as u32 & 7),
         _ => caller.has(CapabilitySet::SYS_ADMIN),
     };
+    let may_read = place != Place::Image || Permissions::OF_IMAGE.admit(caller, MAY_READ as u32);
     let may_write = is_device || status.mode & 0o200 != 0;
     let may_execute = status.mode & 0o100 != 0;
-    if wanted & MAY_WRITE != 0 && !may_write
+    if wanted & MAY_READ != 0 && !may_read
+        || wanted & MAY_WRITE != 0 && !may_write
         || wanted & MAY_EXECUTE != 0 && !may_execute
         || wanted != 0 && is_device && !admits
     {

@@ -15,6 +15,7 @@ const UNDER_CHECKERS: &[&str] = &[
     "selftests",
     "scenes-rust",
     "hostile-client",
+    "accounts",
 ];
 
 /// How many kexecs in a row the chain does there: enough for a comparison of the memory
@@ -55,7 +56,7 @@ pub fn scenarios(plain: &[Scenario]) -> Vec<Scenario> {
 }
 
 /// A scenario in such a kernel.
-pub(super) fn run(scenario: &Scenario, kernel: &'static str) -> Scenario {
+fn run(scenario: &Scenario, kernel: &'static str) -> Scenario {
     let timeout = scenario.timeout * SLOWER;
     let mut args = scenario.args.clone();
     args.push(format!("timeout:{}", timeout.as_secs()));

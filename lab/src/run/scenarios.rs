@@ -170,11 +170,6 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         )
         .cases(7)
     });
-    all.extend(
-        checked::CHECKED
-            .iter()
-            .map(|kernel| users::accounts(kernel)),
-    );
     all
 }
 
@@ -306,6 +301,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             )
         },
         users::hostile_client(),
+        users::accounts(),
         memory(
             "memory-8g",
             8192,

@@ -2,7 +2,6 @@
 //! Those with users to whom the device is delegated: what one of them can do to others.
 
 use super::{BASE_TIMEOUT, scenario};
-use crate::run::checked;
 use crate::run::scenario::{Expect, Scenario, When};
 
 /// All that the scenario of the hostile client reports.
@@ -61,9 +60,9 @@ pub(super) fn hostile_client() -> Scenario {
     }
 }
 
-/// Who is charged for memory. Kernels with checkers have memory cgroups.
-pub(super) fn accounts(kernel: &'static str) -> Scenario {
-    let scenario = Scenario {
+/// Who is charged for memory.
+pub(super) fn accounts() -> Scenario {
+    Scenario {
         expect: Expect {
             cases: ACCOUNTS.len(),
             named: ACCOUNTS,
@@ -71,14 +70,13 @@ pub(super) fn accounts(kernel: &'static str) -> Scenario {
             kexecs: Some(2),
         },
         memory: 1024,
-        cost: 60,
+        cost: 20,
         ..scenario(
             "accounts",
             "accounts",
             "who holds it is charged for it, a full memory cgroup hurts itself alone, and what is \
              carried on is charged to nobody",
         )
-        .kexec(kernel, kernel)
-    };
-    checked::run(&scenario, kernel)
+        .kexec("rust", "rust-next")
+    }
 }

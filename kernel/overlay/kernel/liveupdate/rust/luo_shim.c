@@ -113,7 +113,11 @@ static ssize_t image_show(struct kobject *kobj, struct kobj_attribute *attr,
 {
 	return luo_rust_show_image(page);
 }
-static struct kobj_attribute luo_shim_image = __ATTR_RO(image);
+/*
+ * A look takes the lock of kexec, which kexec itself only tries: who may read this can
+ * make a reboot fail.
+ */
+static struct kobj_attribute luo_shim_image = __ATTR_RO_MODE(image, 0400);
 
 static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_state.attr,

@@ -103,7 +103,7 @@ impl Operations {
         // SAFETY: The file is valid, and nobody else has it yet.
         let flags = unsafe { (*file).f_flags };
         let made = Instance::open(flags & bindings::O_EXCL != 0)
-            .and_then(|instance| Ok(KBox::new(instance, GFP_KERNEL)?));
+            .and_then(|instance| Ok(KBox::new(instance, GFP_KERNEL_ACCOUNT)?));
         match made {
             Ok(instance) => {
                 // SAFETY: As above; what was there, `misc_open` put there for us.
