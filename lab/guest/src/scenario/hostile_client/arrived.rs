@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use luo_calls::{LINES, LINES_SECONDS};
@@ -11,7 +11,7 @@ use luo_sys::{Device, SessionState, State, Token, Which};
 
 use super::{
     ARGUMENT, BASE, Evil, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES,
-    PATIENCE, SUITE, UID, contents, evil, inherited, programs,
+    PATIENCE, SUITE, UID, contents, evil, inherited, machines_clock, programs,
 };
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
@@ -27,8 +27,8 @@ const LITTLE: u64 = 512 << 10;
 pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()> {
     SUITE.case("the-reboot-ends-in-time", || {
         let jumped = guest.args.get(JUMPED, 0_u64)?;
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
-        let took = Duration::from_secs(now.saturating_sub(jumped));
+        let took = machines_clock()?.checked_sub(jumped);
+        let took = Duration::from_secs(took.context("the clock went back")?);
         port::progress(format!("from the load to here it took {took:?}"));
         ensure!(took <= bound, "{took:?} of {bound:?}");
         Ok(())
