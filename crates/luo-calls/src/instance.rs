@@ -41,7 +41,7 @@ impl Instance {
         let opener = if host.many_openers() {
             None
         } else {
-            let entered = host.now(|engine| engine.enter_device(caller.actor()));
+            let entered = ops::with_room(|| host.now(|engine| engine.enter_device(caller.actor())));
             Some(entered.map_err(|why| why.errno())?)
         };
         let changes = host.now(|engine| {

@@ -71,6 +71,7 @@ mod participant;
 mod patience;
 mod query;
 mod quota;
+mod room;
 mod session;
 mod table;
 mod text;

@@ -11,7 +11,8 @@ use crate::host::Host;
 
 /// A host that keeps an engine.
 ///
-/// A step runs under the lock and must not sleep or call back.
+/// A step runs under the lock and must not sleep or call back. It gets memory that is there at
+/// once; an operation makes room without the lock, see [`ops::with_room`](crate::ops::with_room).
 ///
 /// A host has [`QUEUES`](crate::QUEUES) queues. A caller whose step has to wait sleeps in
 /// the one that [`Engine::queue`] names; after each step that ran to its end the host

@@ -14,15 +14,44 @@ type Inner<T> = alloc::vec::Vec<T>;
 type Inner<T> = kernel::alloc::KVVec<T>;
 
 #[cfg(CONFIG_LIVEUPDATE_RUST)]
-use kernel::alloc::flags::{__GFP_NORETRY, __GFP_NOWARN, GFP_KERNEL_ACCOUNT};
+use kernel::alloc::flags::{
+    __GFP_NORETRY, __GFP_NOWARN, GFP_KERNEL, GFP_KERNEL_ACCOUNT, GFP_NOWAIT,
+};
 
-/// How memory is asked for. It is charged to the caller's memory cgroup. A request that
-/// cannot be met fails: nobody is killed for it, and nobody waits for long, because the
-/// engine's lock may be held. It fails without a warning in the log, because its size may
-/// come from a damaged handover.
+/// How memory is asked for where the engine's lock may be held. It is charged to the caller's
+/// memory cgroup. A request that cannot be met at once fails: nothing is reclaimed for it,
+/// because all others would wait for that, too. It fails without a warning in the log, because
+/// its size may come from a damaged handover.
 #[cfg(CONFIG_LIVEUPDATE_RUST)]
 fn flags() -> kernel::alloc::Flags {
+    let account = GFP_KERNEL_ACCOUNT & !GFP_KERNEL;
+    GFP_NOWAIT | account | __GFP_NOWARN
+}
+
+/// How memory is asked for without the lock. The caller may wait until some has been
+/// reclaimed, in its own cgroup; nobody is killed for it.
+#[cfg(CONFIG_LIVEUPDATE_RUST)]
+fn flags_without_lock() -> kernel::alloc::Flags {
     GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN
+}
+
+/// Bytes that room is made for in one piece.
+const PIECE: usize = 64 << 10;
+
+/// Makes room for so many bytes by asking for as much and giving it back. The engine's lock
+/// must not be held.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub(crate) fn make_room(bytes: usize) -> Result<(), OutOfMemory> {
+    #[cfg(feature = "fault-injection")]
+    fault::room()?;
+    let pieces = bytes.div_ceil(PIECE);
+    let mut held: Vec<Vec<u8>> = Vec::with_room(pieces)?;
+    for _ in 0..pieces {
+        held.push(Vec::with_room(PIECE)?)?;
+    }
+    Ok(())
 }
 
 /// Elements that the first request of an array makes room for at least, so that one
@@ -44,7 +73,26 @@ impl<T> Vec<T> {
         Self(Inner::new())
     }
 
-    /// Makes room for `additional` more elements, at amortised constant cost.
+    /// An empty array with room for some elements. The engine's lock must not be held: the
+    /// caller may wait for it.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn with_room(elements: usize) -> Result<Self, OutOfMemory> {
+        #[cfg(feature = "fault-injection")]
+        fault::request_without_lock()?;
+        let mut all = Self::new();
+        #[cfg(not(CONFIG_LIVEUPDATE_RUST))]
+        all.0.try_reserve_exact(elements).map_err(|_| OutOfMemory)?;
+        #[cfg(CONFIG_LIVEUPDATE_RUST)]
+        all.0
+            .reserve(elements, flags_without_lock())
+            .map_err(|_| OutOfMemory)?;
+        Ok(all)
+    }
+
+    /// Makes room for `additional` more elements, at amortised constant cost. Nobody waits:
+    /// the engine's lock may be held.
     ///
     /// # Errors
     /// [`OutOfMemory`]; the array is as it was.
@@ -188,7 +236,7 @@ impl<T> IntoIterator for Vec<T> {
 /// Makes the n-th request for memory fail, to show that each failure is undone.
 ///
 /// The count is the thread's own, so tests do not disturb each other. A host
-/// under test counts its own requests here too.
+/// under test counts its own requests here too, and says when it has the engine's lock.
 #[cfg(feature = "fault-injection")]
 pub mod fault {
     use super::OutOfMemory;
@@ -197,16 +245,27 @@ pub mod fault {
     std::thread_local! {
         static COUNTDOWN: Cell<Option<u64>> = const { Cell::new(None) };
         static REQUESTS: Cell<u64> = const { Cell::new(0) };
+        static ROOMS: Cell<u64> = const { Cell::new(0) };
+        static HAS_ROOM: Cell<bool> = const { Cell::new(true) };
+        static LOCKED: Cell<bool> = const { Cell::new(false) };
     }
 
-    /// Lets the next `requests` requests pass and the one behind them fail;
-    /// those after it pass again.
+    /// Lets the next `requests` requests pass and the one behind them fail, and no room be
+    /// made for that; those after it pass again.
     pub fn fail_after(requests: u64) {
         COUNTDOWN.set(Some(requests));
+        HAS_ROOM.set(false);
+    }
+
+    /// As [`fail_after`], of a machine where room can be made.
+    pub fn wait_after(requests: u64) {
+        COUNTDOWN.set(Some(requests));
+        HAS_ROOM.set(true);
     }
 
     /// Stops failing. True if the failure did not come about.
     pub fn disarm() -> bool {
+        HAS_ROOM.set(true);
         COUNTDOWN.take().is_some()
     }
 
@@ -214,6 +273,17 @@ pub mod fault {
     #[must_use]
     pub fn requests() -> u64 {
         REQUESTS.get()
+    }
+
+    /// How often this thread has made room so far.
+    #[must_use]
+    pub fn rooms() -> u64 {
+        ROOMS.get()
+    }
+
+    /// Says whether this thread has the engine's lock from now on.
+    pub fn set_locked(locked: bool) {
+        LOCKED.set(locked);
     }
 
     /// Counts one request.
@@ -232,6 +302,30 @@ pub mod fault {
                 COUNTDOWN.set(Some(left.saturating_sub(1)));
                 Ok(())
             }
+        }
+    }
+
+    /// Counts one request that may wait until there is memory. It fails only where no room
+    /// can be made.
+    pub(super) fn request_without_lock() -> Result<(), OutOfMemory> {
+        assert!(!LOCKED.get(), "waits for memory under the engine's lock");
+        let told = request();
+        if HAS_ROOM.get() {
+            return Ok(());
+        }
+        told
+    }
+
+    /// Somebody makes room.
+    pub(super) fn room() -> Result<(), OutOfMemory> {
+        assert!(!LOCKED.get(), "makes room under the engine's lock");
+        ROOMS.set(ROOMS.get().wrapping_add(1));
+        if HAS_ROOM.get() {
+            Ok(())
+        } else {
+            // Once: whoever tries again later has it.
+            HAS_ROOM.set(true);
+            Err(OutOfMemory)
         }
     }
 }

@@ -33,6 +33,7 @@ pub use crate::query::lists::{
     list_arrived_files, list_dependencies, list_files, list_participants, list_sessions, Page,
     MAX_PAGE,
 };
+pub use crate::room::with_room;
 pub use crate::session::dependency::{
     add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
 };

@@ -40,6 +40,7 @@ mod queries;
 mod races;
 mod refusals;
 mod retrieve;
+mod room;
 mod scale;
 mod sessions;
 mod subsystems;

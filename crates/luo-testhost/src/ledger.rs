@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicIsize, Ordering};
 
 use luo_core::looks;
+use luo_core::mem::fault;
 
 thread_local! {
     static IN_STEP: Cell<bool> = const { Cell::new(false) };
@@ -15,10 +16,12 @@ thread_local! {
 /// Runs `step` as one that holds the engine's lock.
 pub fn in_step<R>(step: impl FnOnce() -> R) -> R {
     IN_STEP.set(true);
+    fault::set_locked(true);
     let before = looks::taken();
     let answer = step();
     LONGEST.set(LONGEST.get().max(looks::taken().wrapping_sub(before)));
     IN_STEP.set(false);
+    fault::set_locked(false);
     answer
 }
 

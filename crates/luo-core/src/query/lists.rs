@@ -48,9 +48,10 @@ impl<T> Page<T> {
     }
 
     fn with_room(room: usize) -> Result<Self, Error> {
-        let mut page = Self::empty();
-        page.entries.reserve(room.min(MAX_PAGE))?;
-        Ok(page)
+        Ok(Self {
+            entries: Vec::with_room(room.min(MAX_PAGE))?,
+            ..Self::empty()
+        })
     }
 
     /// Adds an entry; false if the page is full.

@@ -11,6 +11,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::Spares;
 use crate::lock::Lock;
+use crate::mem::make_room;
+use crate::room::ROOM;
 
 /// The outcome of one try.
 enum Try<R> {
@@ -21,7 +23,8 @@ enum Try<R> {
 }
 
 /// Runs `step` until it has all the pages that it wants; it says `None` as long as it
-/// wants one more. What turns out not to be needed is dropped, without the lock.
+/// wants one more. What turns out not to be needed is dropped, without the lock. If it has
+/// no memory of its own, room is made once, as in `room`.
 ///
 /// # Errors
 /// The errors of `step`, and those of the host's memory.
@@ -29,6 +32,7 @@ pub(crate) fn with_pages<H: Lock, R>(
     host: &H,
     mut step: impl FnMut(&mut Engine<H>, &mut Spares<H::Block>) -> Poll<Result<Option<R>, Error>>,
 ) -> Result<R, Error> {
+    let mut has_made_room = false;
     loop {
         let mut spares = Spares::new();
         let mut held = false;
@@ -54,6 +58,12 @@ pub(crate) fn with_pages<H: Lock, R>(
                     Ok(page) => spares.add(page),
                     Err(errno) => break Some(Err(errno.into())),
                 },
+                Err(Error::NoMemory) if !has_made_room => {
+                    has_made_room = true;
+                    if let Err(why) = make_room(ROOM) {
+                        break Some(Err(why.into()));
+                    }
+                }
                 Err(why) => break Some(Err(why)),
             }
         };

@@ -14,6 +14,7 @@ use crate::lock::Lock;
 use crate::participant::flb::Held;
 use crate::participant::flb_life::{acquire_flbs, release_flbs};
 use crate::quota::Quota;
+use crate::room::with_room;
 use crate::session::pages::with_pages;
 use crate::session::{Direction, File, Live, Source, Stage};
 use crate::within::Within;
@@ -93,6 +94,9 @@ pub(crate) fn reserve_in_transition<H: Lock>(
     token: u64,
 ) -> Result<FileId, Error> {
     with_pages(host, |engine, spares| {
+        // For the object that it takes over from the original, too.
+        engine.files.reserve(1)?;
+        engine.objects.reserve_at(engine.files.last_with_next())?;
         let reserved = engine.reserve_file(session, token, spares);
         if let Ok(Some(_)) = reserved {
             engine.mark_idle(session);
@@ -112,7 +116,7 @@ pub(crate) fn find_source<H: Lock>(
     let (handler_id, handler, pin) = find_handler(host, &file)?;
     let object = handler.object_id(host, &file);
     let (bytes, access) = (handler.bytes(host, &file), host.access(&file));
-    host.now(|engine| engine.assign(id, handler_id, object, bytes, access))?;
+    with_room(|| host.now(|engine| engine.assign(id, handler_id, object, bytes, access)))?;
     let source = Source { handler, file, pin };
     Ok((handler_id, source))
 }
@@ -361,6 +365,8 @@ impl<H: Host> Engine<H> {
         let session = self.files.get(id).map(|file| file.session);
         let session = session.ok_or(Error::Inconsistent)?;
         self.may_hold(session, Quota::Bytes, bytes)?;
+        // Before anything changes: it is tried again if there is no memory.
+        self.objects.reserve_at(self.files.last_beside(id.slot))?;
         // It may have been unregistered since it was found.
         let entry = self.handlers.get_mut(handler);
         let entry = entry.filter(|entry| entry.registered);
@@ -374,7 +380,6 @@ impl<H: Host> Engine<H> {
             None => return Err(Error::Inconsistent),
         }
         self.set_bytes(id, bytes);
-        self.objects.reserve_at(self.files.last_beside(id.slot))?;
         // On failure the file is removed, and its handler released with it.
         self.index_object(id, object)
     }

@@ -19,6 +19,7 @@ use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
+use crate::room::with_room;
 use crate::session::{Direction, File, Progress, State};
 use crate::waits::Topic;
 use crate::within::Within;
@@ -33,15 +34,17 @@ use crate::within::Within;
 /// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after: a handler that failed is not asked again.
 pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
-    let plan = host.wait_killable(|engine| {
-        ready!(engine.enter(session, Direction::Incoming))?;
-        let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
-        let file = engine.files.get_mut(id);
-        if let Some(incoming) = file.and_then(File::as_incoming_mut) {
-            incoming.asked_for = true;
-        }
-        Poll::Ready(engine.plan(id))
-    })??;
+    let plan = with_room(|| {
+        host.wait_killable(|engine| {
+            ready!(engine.enter(session, Direction::Incoming))?;
+            let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
+            let file = engine.files.get_mut(id);
+            if let Some(incoming) = file.and_then(File::as_incoming_mut) {
+                incoming.asked_for = true;
+            }
+            Poll::Ready(engine.plan(id))
+        })?
+    })?;
     follow(host, plan)
 }
 
@@ -54,10 +57,12 @@ pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Resul
 /// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
 /// what the handler said, then and each time after.
 pub fn restore_file<H: Lock>(host: &H, token: u64) -> Result<(FileId, H::File), Error> {
-    let (id, plan) = host.wait_killable(|engine| {
-        let id = ready!(engine.restorable(token))?;
-        Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
-    })??;
+    let (id, plan) = with_room(|| {
+        host.wait_killable(|engine| {
+            let id = ready!(engine.restorable(token))?;
+            Poll::Ready(engine.plan(id).map(|plan| (id, plan)))
+        })?
+    })?;
     let file = follow(host, plan)?;
     // Between the look above and here somebody else may have got it, or a reboot
     // may have come that carries it on.
@@ -92,19 +97,23 @@ fn follow<H: Lock>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
 
 /// Restores one file; `None` if it is gone.
 fn retrieve_one<H: Lock>(host: &H, id: FileId) -> Result<Option<H::File>, Error> {
-    let begun = host.wait_killable(|engine| {
-        ready!(engine.update.admits())?;
-        engine.begin_retrieve(id)
-    })??;
+    let begun = with_room(|| {
+        host.wait_killable(|engine| {
+            ready!(engine.update.admits())?;
+            engine.begin_retrieve(id)
+        })?
+    })?;
     carry_out(host, Within::Call, begun)
 }
 
 /// Restores one file for a transition, which has everything for itself.
 pub(crate) fn retrieve_in_transition<H: Lock>(host: &H, id: FileId) -> Result<H::File, Error> {
     // It waits for no call: one that is at it still does not end.
-    let begun = host.now(|engine| match engine.begin_retrieve(id) {
-        Poll::Ready(begun) => begun,
-        Poll::Pending => Err(Errno::EBUSY.into()),
+    let begun = with_room(|| {
+        host.now(|engine| match engine.begin_retrieve(id) {
+            Poll::Ready(begun) => begun,
+            Poll::Pending => Err(Errno::EBUSY.into()),
+        })
     })?;
     carry_out(host, Within::Transition, begun)?.ok_or(Error::NoToken)
 }

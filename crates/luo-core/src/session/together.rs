@@ -14,11 +14,13 @@
 use core::task::{ready, Poll};
 
 use crate::engine::{Backwards, Engine};
+use crate::error::Error;
 use crate::graph::{Graph, Target};
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::{OutOfMemory, Vec};
+use crate::room::with_room;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
 use crate::session::scope::Scope;
@@ -58,7 +60,7 @@ pub(crate) fn finish_together<H: Lock>(host: &H, scope: Scope) -> bool {
     some_went
 }
 
-fn exclude_who_cannot<H: Lock>(host: &H, group: Group) -> Result<(), OutOfMemory> {
+fn exclude_who_cannot<H: Lock>(host: &H, group: Group) -> Result<(), Error> {
     each_together(host, group, |id| is_needed_outside(host, group, id))?;
     each_together(host, group, |id| !all_let_go(host, group, id))
 }
@@ -68,7 +70,7 @@ fn each_together<H: Lock>(
     host: &H,
     group: Group,
     leaves: impl Fn(SessionId) -> bool,
-) -> Result<(), OutOfMemory> {
+) -> Result<(), Error> {
     let mut session = host.now(|engine| engine.next_together(group, None));
     while let Some(id) = session {
         if leaves(id) {
@@ -96,14 +98,20 @@ fn is_needed_outside<H: Lock>(host: &H, group: Group, session: SessionId) -> boo
 }
 
 /// A session leaves the group, and with it all that it needs, directly or not.
-fn exclude<H: Lock>(host: &H, group: Group, session: SessionId) -> Result<(), OutOfMemory> {
-    let mut leaving = Vec::new();
+fn exclude<H: Lock>(host: &H, group: Group, session: SessionId) -> Result<(), Error> {
+    let mut leaving = Vec::with_room(1)?;
     leaving.push(session)?;
     while let Some(id) = leaving.pop() {
         // It may have been put there twice.
         let mut next = host.now(|engine| engine.first_together(group, id));
         while let Some(first) = next {
-            next = host.now(|engine| engine.note_needed(group, first, &mut leaving))?;
+            next = with_room(|| {
+                host.now(|engine| {
+                    engine
+                        .note_needed(group, first, &mut leaving)
+                        .map_err(Error::from)
+                })
+            })?;
         }
         // Last: nobody else has touched its files until now.
         Within::Call.step(host, |engine| engine.leave_together(group, id));

@@ -20,6 +20,7 @@ use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::losses::Losses;
 use crate::mem::Vec;
+use crate::room::{with_any_room, with_room};
 use crate::session::{Arrived, Direction, File, Progress};
 use crate::table::hash::Hash;
 use crate::waits::Topic;
@@ -104,8 +105,10 @@ pub(crate) fn bring_over<H: Lock>(host: &H) -> Result<(), Error> {
 /// killed while it waited, EBUSY if it waited for too long.
 pub fn take_over<H: Lock>(host: &H) -> Result<(), Error> {
     loop {
-        let begun = host.wait_patiently(|engine| engine.begin_takeover(host));
-        let begun = begun.unwrap_or_else(|errno| Err(errno.into()));
+        let begun = with_room(|| {
+            let begun = host.wait_patiently(|engine| engine.begin_takeover(host));
+            begun.unwrap_or_else(|errno| Err(errno.into()))
+        });
         let Some(job) = begun? else {
             return Ok(());
         };
@@ -126,7 +129,8 @@ enum Look {
 /// Reads and installs; `false` if a handler was unregistered meanwhile, which
 /// makes reading again worth it.
 fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
-    let read = read_sessions(host, job.hash, &job.handlers, job.root, &job.fields);
+    let read =
+        with_any_room(|| read_sessions(host, job.hash, &job.handlers, job.root, &job.fields));
     let draft = match read {
         Ok(draft) => draft,
         Err(why) => {
@@ -138,15 +142,15 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
         }
     };
     let counts = (draft.sessions.len(), draft.files.len());
-    let pages = match host.now(|engine| engine.try_install(job, draft)) {
-        Ok(pages) => pages,
-        Err((why, draft)) => {
-            // The pins in it go without the lock.
-            drop(draft);
-            return match why {
-                Some(why) => Err(why),
-                None => Ok(false),
-            };
+    // Whatever is left of it has pins, which go without the lock.
+    let mut draft = Some(draft);
+    let installed = with_any_room(|| host.now(|engine| engine.try_install(job, &mut draft)));
+    let pages = match installed {
+        Ok(Some(pages)) => pages,
+        Ok(None) => return Ok(false),
+        Err(why) => {
+            host.now(|engine| engine.set_handover(job.after_failure(&why)));
+            return Err(why);
         }
     };
     let (sessions, files) = counts;
@@ -273,34 +277,29 @@ impl<H: Host> Engine<H> {
     }
 
     /// Makes what was read part of the engine and gives back the pages it was on; nobody
-    /// looks at it before the attempt is over. If that is not possible the draft comes back:
-    /// with an error, or with none if it is to be read again.
-    #[allow(
-        clippy::type_complexity,
-        reason = "the draft is there to be dropped without the lock"
-    )]
+    /// looks at it before the attempt is over. `None` if it is to be read again. The draft is
+    /// taken only if it is installed.
     fn try_install(
         &mut self,
         job: &Job<H>,
-        draft: Draft<H>,
-    ) -> Result<Vec<u64>, (Option<Error>, Draft<H>)> {
-        if !self.knows(&draft) {
+        read: &mut Option<Draft<H>>,
+    ) -> Result<Option<Vec<u64>>, Error> {
+        let draft = read.as_ref().ok_or(Error::Inconsistent)?;
+        if !self.knows(draft) {
             let (root, fields) = (job.root, job.fields);
             // Whoever waits for the outcome waits on: it is read again at once.
             self.handover = Handover::Waiting { root, fields };
             self.update.waits.wake(Topic::Takeover);
-            return Err((None, draft));
+            return Ok(None);
         }
         let files = draft.files.len().saturating_add(draft.lost.len());
         let counts = (draft.sessions.len(), files);
         let of_users = |session: &SessionDraft| session.kind.owner.user().is_some();
         let users = draft.sessions.iter().filter(|session| of_users(session));
         let users = users.count();
-        if let Err(why) = self.reserve_arrivals(counts, users, draft.edges.len()) {
-            self.set_handover(job.after_failure(&why));
-            return Err((Some(why), draft));
-        }
-        Ok(self.install(draft))
+        self.reserve_arrivals(counts, users, draft.edges.len())?;
+        let draft = read.take().ok_or(Error::Inconsistent)?;
+        Ok(Some(self.install(draft)))
     }
 
     /// Sets memory aside, so that [`Self::install`] cannot fail.

@@ -122,7 +122,7 @@ impl Linux {
     /// lasts.
     fn wait_with<R>(
         &self,
-        mut patience: Patience,
+        patience: Patience,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         let mut slept = false;
@@ -136,7 +136,7 @@ impl Linux {
                 }
                 Err(engine) => {
                     let queue = self.queue(&engine);
-                    if let Err(Killed) = queue.wait_killable(engine, &mut patience) {
+                    if let Err(Killed) = queue.wait_killable(engine, patience) {
                         let _engine = self.engine.lock();
                         self.sleepers.fetch_sub(1, Ordering::Relaxed);
                         return Err(Errno::EAGAIN);

@@ -18,7 +18,8 @@ pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&handler.name())?;
-    let registered = linux.now(|engine| engine.register_handler(name, handler.clone()));
+    let registered =
+        ops::with_room(|| linux.now(|engine| engine.register_handler(name, handler.clone())));
     registered.map_err(|why| {
         pr_err!("handler {} is not registered: {}\n", Say(name), Say(why));
         errno::of_operation(why)
@@ -42,7 +43,8 @@ pub(crate) fn register_flb(handler: &HandlerTable, flb: &FlbTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&flb.name())?;
-    let registered = linux.now(|engine| engine.register_flb(handler, name, flb.clone()));
+    let registered =
+        ops::with_room(|| linux.now(|engine| engine.register_flb(handler, name, flb.clone())));
     registered.map_err(errno::of_operation)
 }
 
@@ -87,7 +89,8 @@ pub(crate) fn put_outgoing(flb: &FlbTable) {
 pub(crate) fn register_subsystem(subsystem: &SubsystemTable) -> Result {
     let linux = linux().ok_or(EOPNOTSUPP)?;
     let name = parse(&subsystem.name().ok_or(EINVAL)?)?;
-    let registered = linux.wait(|engine| engine.register_subsystem(name, subsystem));
+    let registered =
+        ops::with_room(|| linux.wait(|engine| engine.register_subsystem(name, subsystem)));
     registered.map_err(|why| {
         pr_err!("subsystem {} is not registered: {}\n", Say(name), Say(why));
         errno::of_operation(why)

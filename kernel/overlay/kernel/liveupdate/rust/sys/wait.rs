@@ -12,7 +12,7 @@ use kernel::bindings;
 use kernel::ffi::{c_int, c_long};
 use kernel::prelude::*;
 use kernel::sync::{LockClassKey, MutexGuard};
-use kernel::time::msecs_to_jiffies;
+use kernel::time::{msecs_to_jiffies, Delta, Instant, Monotonic};
 use kernel::types::Opaque;
 
 /// Tasks that wait for something which is protected by a mutex.
@@ -33,23 +33,35 @@ unsafe impl Sync for WaitQueue {}
 /// The task was killed while it waited.
 pub(crate) struct Killed;
 
-/// How long a task may sleep still, in ticks of the kernel's clock.
+/// Until when a task may wait. What it does meanwhile counts, and so does the time that it
+/// stands in line for the mutex.
 #[derive(Clone, Copy)]
-pub(crate) struct Patience(c_long);
+pub(crate) struct Patience(Option<Instant<Monotonic>>);
 
 impl Patience {
-    /// The kernel's own word for a sleep that no time ends.
-    pub(crate) const WITHOUT_END: Self = Self(c_long::MAX);
+    /// No time ends it.
+    pub(crate) const WITHOUT_END: Self = Self(None);
 
-    /// So many seconds of it.
+    /// So many seconds from now on.
     pub(crate) fn of_seconds(seconds: u32) -> Self {
-        let ticks = msecs_to_jiffies(seconds.saturating_mul(1000));
-        Self(c_long::try_from(ticks).unwrap_or(c_long::MAX))
+        Self(Some(Instant::now() + Delta::from_secs(seconds.into())))
     }
 
     /// Whether there is none left.
     pub(crate) fn is_over(self) -> bool {
-        self.0 <= 0
+        self.ticks() == 0
+    }
+
+    /// What is left of it, in ticks of the kernel's clock.
+    fn ticks(self) -> c_long {
+        // The kernel's own word for a sleep that no time ends.
+        const WITHOUT_END: c_long = c_long::MAX;
+        let Some(until) = self.0 else {
+            return WITHOUT_END;
+        };
+        let left = (until - Instant::now()).as_millis_ceil();
+        let left = u32::try_from(left.max(0)).unwrap_or(u32::MAX);
+        c_long::try_from(msecs_to_jiffies(left)).unwrap_or(WITHOUT_END)
     }
 }
 
@@ -86,16 +98,16 @@ impl WaitQueue {
     }
 
     /// Like [`Self::wait`], ended also by a signal that kills the task, and by the end of a
-    /// patience, from which the time goes that has been slept.
+    /// patience.
     ///
     /// # Errors
     /// [`Killed`] if there is such a signal, whatever else has happened.
     pub(crate) fn wait_killable<T>(
         &self,
         held: MutexGuard<'_, T>,
-        patience: &mut Patience,
+        patience: Patience,
     ) -> Result<(), Killed> {
-        *patience = self.sleep(held, bindings::TASK_KILLABLE, *patience);
+        self.sleep(held, bindings::TASK_KILLABLE, patience);
         // SAFETY: `current` is a task that runs.
         let killed = unsafe { bindings::luo_fatal_signal_pending(bindings::get_current()) };
         if killed {
@@ -105,11 +117,12 @@ impl WaitQueue {
         }
     }
 
-    /// Sleeps for as long as a patience lasts at most; gives what is left of it.
-    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32, patience: Patience) -> Patience {
+    /// Sleeps for as long as a patience lasts at most.
+    fn sleep<T>(&self, held: MutexGuard<'_, T>, state: u32, patience: Patience) {
         let entry = Opaque::<bindings::wait_queue_entry>::uninit();
         // SAFETY: The entry is valid for writes.
         unsafe { bindings::init_wait(entry.get()) };
+        let ticks = patience.ticks();
         // In the queue before the mutex is let go: who changes what we wait for
         // holds it, so the notification cannot come too early.
         //
@@ -119,9 +132,8 @@ impl WaitQueue {
         drop(held);
         // SAFETY: No spinlock is held. If there was a notification meanwhile, or
         // for a killable state a fatal signal, this returns at once.
-        let left = unsafe { bindings::schedule_timeout(patience.0) };
+        unsafe { bindings::schedule_timeout(ticks) };
         // SAFETY: The pair given to `prepare_to_wait`.
         unsafe { bindings::finish_wait(self.head.get(), entry.get()) };
-        Patience(left)
     }
 }
