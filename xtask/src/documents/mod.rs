@@ -7,6 +7,7 @@
 //! - `circles`: the rooms of ARCHITECTURE.md have an order.
 //! - `trouble`: what docs/trouble.md quotes is what programs say.
 //! - `specification`: each proof that SPECIFICATION.md names is there.
+//! - `unsafety`: unsafe code is only where CONTRIBUTING.md says.
 
 mod circles;
 mod commands;
@@ -15,6 +16,7 @@ mod snippets;
 mod specification;
 mod tests_of;
 mod trouble;
+mod unsafety;
 
 use std::fs;
 use std::path::{Path, PathBuf};
