@@ -381,6 +381,7 @@ pub fn find(name: &str, kexecs: u32) -> Result<Scenario> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::variant::Variant;
 
     #[test]
     fn every_scenario_can_be_run() {
