@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! How a machine comes up.
 
+use std::fs::File;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 
@@ -34,6 +35,13 @@ pub(crate) struct Parts {
     pub(crate) test_driver: bool,
 }
 
+/// A file that nobody has locked, and that is root's alone.
+fn lock_file() -> std::io::Result<File> {
+    let file = luo_sys::memfd::create("liveupdate.lock", 0)?;
+    rustix::fs::fchmod(&file, rustix::fs::Mode::from_raw_mode(0o600))?;
+    Ok(file)
+}
+
 impl Machine {
     /// Boots.
     ///
@@ -57,6 +65,7 @@ impl Machine {
             driver: parts.test_driver.then(Driver::default),
             subsystems: parts.subsystems,
             device_file: Mutex::default(),
+            lock_file: lock_file().map_err(crate::Error::io("the file that agents lock"))?,
             subsystem_data: AtomicU64::new(0),
             watchers: Mutex::default(),
         };

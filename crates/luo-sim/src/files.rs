@@ -4,6 +4,7 @@
 //!
 //! A text is a sealed memfd with what there was to say at the open.
 
+use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 
 use luo_abi::errno::Errno;
@@ -36,6 +37,7 @@ pub(crate) fn open(
     }
     match place {
         Place::Device => open_device(machine, table, caller, flags).map(Some),
+        Place::Lock => open_lock(machine, caller, flags).map(Some),
         // Without the driver there are no such devices, in this machine.
         Place::Forge => {
             let driver = machine.driver.as_ref().ok_or(Errno::ENOENT)?;
@@ -119,6 +121,31 @@ fn open_device(
     table.give_device(machine, caller, flags.contains(OFlags::CLOEXEC))
 }
 
+/// Opens the file that agents lock: each open is one of its own, as locks go by opens.
+fn open_lock(machine: &Machine, caller: &Caller<'_>, flags: OFlags) -> Result<RawFd, Errno> {
+    if flags.contains(OFlags::DIRECTORY) {
+        return Err(not_a_folder());
+    }
+    if flags.contains(OFlags::CREATE | OFlags::EXCL) {
+        return Err(Errno::EEXIST);
+    }
+    // What it takes at most: to read and to write.
+    if !Permissions::default().admit(caller, 6) {
+        return Err(Errno::EACCES);
+    }
+    let kept = OFlags::ACCMODE | OFlags::APPEND | OFlags::TRUNC | OFlags::NONBLOCK;
+    let file = reopen(&machine.lock_file, flags & kept).map_err(|_| Errno::ENOMEM)?;
+    caller.install(file.as_fd(), flags.contains(OFlags::CLOEXEC))
+}
+
+/// Opens a file anew.
+fn reopen(file: &File, flags: OFlags) -> std::io::Result<OwnedFd> {
+    // Of this thread: the process has other descriptors.
+    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
+    let flags = flags | OFlags::CLOEXEC;
+    Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
 fn attribute(machine: &Machine, loaded: &Loaded, place: Place) -> String {
     match place {
         Place::Image => format!("{}\n", loaded.image().word()),
@@ -148,13 +175,7 @@ fn text_file(text: &str) -> std::io::Result<OwnedFd> {
         Seals::WRITE | Seals::GROW | Seals::SHRINK | Seals::SEAL,
     )?;
     rustix::fs::fchmod(&file, Mode::from_raw_mode(0o444))?;
-    // Of this thread: the process has other descriptors.
-    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
-    Ok(rustix::fs::open(
-        path,
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?)
+    reopen(&file, OFlags::RDONLY)
 }
 
 fn session_of(table: &Table, caller: &Caller<'_>, whose: u32, fd: RawFd) -> Option<SessionId> {

@@ -31,6 +31,7 @@
 //! | `O_PATH`, `statfs`, `utimensat`, inotify and io_uring's open with our paths | there | ENOENT: there is no file of that kind to be given, and what io_uring does no filter sees |
 //! | `realpath` of our paths, and links to them | there | links are followed at open, `stat` and `access`; `lstat` and `readlink` see the real machine's |
 //! | signal handlers without `SA_RESTART` | `open`, `stat`, `access`, `readlink` of ordinary files are not interrupted | EINTR, if the signal comes before the call has got here (1.5 % of them at 5,000 signals a second): the kernel lets nobody ask for more |
+//! | `/dev/liveupdate.lock`, which agents lock | once one of them has made it | there, and cannot be removed |
 //! | `/sys/kernel/liveupdate/state` | current at each read, `POLLPRI` | as of the open |
 //! | `close` during a transition | waits for its end | returns at once; the session's end comes with the transition's |
 //! | an unknown word written to `unclaimed` | EINVAL | a warning in the log |

@@ -9,6 +9,7 @@
 //! ```
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
@@ -54,6 +55,8 @@ pub(crate) struct Machine {
     pub(crate) subsystems: Vec<Compat>,
     /// Who may open the device, by the mode of its file.
     pub(crate) device_file: Mutex<Permissions>,
+    /// The file beside the device that agents lock. Each machine has one, as each kernel has.
+    pub(crate) lock_file: File,
     /// Counts what subsystems leave for themselves.
     pub(crate) subsystem_data: AtomicU64,
     /// Open instances of the device, to be told of changes.

@@ -5,6 +5,7 @@ use std::os::fd::RawFd;
 
 use luo_abi::uapi::DEVICE_PATH;
 use luo_core::{Quota, Whom};
+use luo_sys::LOCK_PATH;
 
 use crate::caller::Caller;
 use crate::driver;
@@ -15,6 +16,8 @@ use crate::policy::{Choice, Word};
 pub(crate) enum Place {
     /// `/dev/liveupdate`.
     Device,
+    /// `/dev/liveupdate.lock`.
+    Lock,
     /// `/dev/kmsg`.
     Log,
     /// `/dev/luo_forge`.
@@ -77,8 +80,9 @@ const fn of_users(quota: Quota) -> Place {
     Place::Choice(Choice::Users(Whom::Together, quota))
 }
 
-const FIXED: [(&str, Place); 20] = [
+const FIXED: [(&str, Place); 21] = [
     (DEVICE_PATH, Place::Device),
+    (LOCK_PATH, Place::Lock),
     ("/dev/kmsg", Place::Log),
     (driver::FORGE, Place::Forge),
     (driver::PARTICIPANT, Place::Participant),
@@ -272,6 +276,7 @@ mod tests {
     fn our_paths_are_known_however_they_are_written() {
         assert_eq!(place("/dev/liveupdate"), Some(Place::Device));
         assert_eq!(place("//dev/./x/../liveupdate"), Some(Place::Device));
+        assert_eq!(place("/dev/liveupdate.lock"), Some(Place::Lock));
         assert_eq!(place("/sys/kernel/liveupdate/state"), Some(Place::State));
         assert_eq!(place("/sys/kernel/liveupdate/"), Some(Place::Folder));
         assert_eq!(place("/proc/self/fdinfo/7"), Some(Place::FdInfo(42, 7)));

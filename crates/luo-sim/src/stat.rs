@@ -70,6 +70,7 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
         Place::Device => (1, device(0)),
         Place::Forge if driver => (2, device(1)),
         Place::Participant if driver => (3, device(2)),
+        Place::Lock => (32, (REGULAR | 0o600, None, 0, 1)),
         Place::Folder => (4, (DIRECTORY | 0o755, None, 0, 2)),
         Place::State => (5, attribute(0o444)),
         Place::UpdateCount => (6, attribute(0o444)),

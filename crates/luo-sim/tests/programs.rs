@@ -174,6 +174,7 @@ fn machines_beside_each_other_do_not_meet() {
                 for _ in 0..3 {
                     succeed(scenario(&["cycle"], 2));
                     succeed(scenario(&["lifetime"], 1));
+                    succeed(scenario(&["paths"], 1));
                 }
             });
         }

@@ -12,6 +12,15 @@ use crate::error::{Error, Result};
 use crate::name::SessionName;
 use crate::session::Session;
 
+/// A file beside the device that agents lock, so that there is one of them for a kernel.
+///
+/// It has to be one and the same file for all of them. Most that come to mind are not:
+/// abstract sockets and the files of `/sys` are each network namespace's own, those of
+/// `/proc` each mount's, `/run` a container's; and a lock on the device itself takes an open
+/// device, of which there may be no other. The file system of `/dev` there is once for a
+/// kernel. The file is root's alone, because whoever may open a file may lock it.
+pub const LOCK_PATH: &str = "/dev/liveupdate.lock";
+
 /// The live update device. One process at a time holds it; dropping this gives
 /// it back. Sessions outlive it; what was registered on it with
 /// [`Device::fd_preserve`] does not, unless it is prepared.

@@ -70,7 +70,7 @@ mod text;
 pub mod unanswered;
 
 pub use dependency::Needed;
-pub use device::Device;
+pub use device::{Device, LOCK_PATH};
 pub use device_contract::Which;
 pub use entry::{
     DependencyEntry, Direction, FileEntry, FileStatus, ParticipantEntry, ParticipantKind,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 /// The folder of the sockets.
 pub const RUNTIME: &str = "/run/luod";
 
-/// The variable that names another folder, for tests and for several agents.
+/// The variable that names another folder, for tests: there is one agent for a kernel.
 pub const RUNTIME_VARIABLE: &str = "LUOD_RUNTIME_DIRECTORY";
 
 /// The socket of workloads.

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! luod                            starts the agent
+//! luod elsewhere                  starts another agent in a folder of its own, and writes what it says
 //! workload NAME [WORDS]           starts a workload, and waits until it is registered
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
 //! terminal ANSWER luoctl ARGS     runs it on a terminal, and answers what it asks
@@ -129,6 +130,7 @@ fn machine(script: &str) -> Result {
         let command = words.next().unwrap_or_default();
         let words: Vec<_> = words.collect();
         match command {
+            "luod" if words == ["elsewhere"] => elsewhere()?,
             "luod" => children.push(agent()?),
             "workload" => children.push(start_workload(&words)?),
             "luoctl" => luoctl(line, &words)?,
@@ -194,6 +196,31 @@ fn agent() -> Result<Child> {
         .spawn()?;
     wait("phase")?;
     Ok(child)
+}
+
+/// Another agent: until it is up or has ended.
+fn elsewhere() -> Result {
+    let folder = folder()?;
+    let program = env::var_os("LUOCTL_TEST_LUOD").ok_or("no luod")?;
+    let mut child = Command::new(program)
+        .arg("--config")
+        .arg(folder.join("luod.toml"))
+        .arg("--policy")
+        .arg(folder.join("policy.toml"))
+        .arg("--runtime-directory")
+        .arg(folder.join("elsewhere"))
+        .env_remove("NOTIFY_SOCKET")
+        .stderr(Stdio::piped())
+        .spawn()?;
+    for line in BufReader::new(child.stderr.take().ok_or("no pipe")?).lines() {
+        let line = line?;
+        println!("{line}");
+        if line.contains("is up") {
+            child.kill()?;
+        }
+    }
+    println!("[exit {:?}]\n", child.wait()?.code());
+    Ok(())
 }
 
 /// `guest` stands for this program itself.

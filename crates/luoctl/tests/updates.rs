@@ -69,6 +69,26 @@ fn step_by_step_and_back() {
     compare!("step_by_step_and_back", two(script));
 }
 
+/// A second one would jump without asking the workloads of the first.
+#[test]
+fn there_is_one_luod_for_a_kernel() {
+    let script = "
+        luod
+        luod elsewhere
+        luoctl status
+    ";
+    let said = Machine::new("").boot(script).run();
+    for text in [
+        "another luod, process ",
+        "run-0, runs, and has not ended: end it first (`systemctl stop luod`, or `kill ",
+        "There is one for a kernel, whatever its folder",
+        "[exit Some(1)]",
+    ] {
+        assert!(said.contains(text), "'{text}' in {said}");
+    }
+    assert!(!said.contains("is up"), "{said}");
+}
+
 #[test]
 fn a_dry_run_changes_nothing() {
     let script = "

@@ -2,17 +2,14 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
-use std::fs::{self, File};
 use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
-use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
@@ -24,6 +21,7 @@ use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
 use crate::journal::regular;
 use crate::kernel::{Linux, Worker};
+use crate::manager::alone::alone;
 use crate::manager::notify;
 use crate::manager::store::Store;
 use crate::manager::supervise::BAD_CONFIG;
@@ -135,7 +133,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
 fn check_config(cli: &Cli) -> ExitCode {
     match cli.settings() {
         Ok(_) => {
-            println!("the configuration and the policy can be used");
+            for path in [&cli.config, &cli.policy] {
+                // A default file may be missing.
+                let word = match path.exists() {
+                    true => "can be used",
+                    false => "is not there, so the defaults count",
+                };
+                println!("{} {word}", path.display());
+            }
             ExitCode::SUCCESS
         }
         Err(why) => {
@@ -271,39 +276,6 @@ fn reload(cli: &Cli, agent: &Agent) {
         }
         Err(why) => tracing::error!("all stays as it was: {why:#}"),
     }
-}
-
-/// Keeps other agents out as long as the file that it gives is open. A second agent would
-/// take an update of the first for an interrupted one, and cancel it.
-async fn alone(runtime: &Path) -> Result<File> {
-    /// How long an earlier process may take to be gone.
-    const PATIENCE: Duration = Duration::from_secs(10);
-    fs::create_dir_all(runtime).with_context(|| runtime.display().to_string())?;
-    let path = runtime.join(".lock");
-    let file = File::create(&path).with_context(|| path.display().to_string())?;
-    let begun = Instant::now();
-    let mut is_told = false;
-    while let Err(why) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        if why != rustix::io::Errno::WOULDBLOCK {
-            return Err(why).with_context(|| path.display().to_string());
-        }
-        if begun.elapsed() > PATIENCE {
-            let runtime = runtime.display();
-            bail!(
-                "another luod runs in {runtime}, and has not ended: end it first. There is one for \
-                 a machine: another would jump without asking the workloads of this one"
-            );
-        }
-        if !std::mem::replace(&mut is_told, true) {
-            tracing::warn!(
-                "another luod runs in {}: its end is waited for, {} s at most",
-                runtime.display(),
-                PATIENCE.as_secs()
-            );
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    Ok(file)
 }
 
 /// The text of a file. The default one may be missing, and is empty then; a file that was

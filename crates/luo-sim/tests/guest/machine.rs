@@ -4,7 +4,7 @@
 use std::fs;
 use std::io::Read;
 use std::os::fd::{AsFd, AsRawFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
 use anyhow::{Result, bail, ensure};
 use luo_sys::{Device, Errno, State, Token, kexec};
@@ -88,6 +88,7 @@ pub(crate) fn paths() -> Result<()> {
     }
     from_elsewhere(fd)?;
     other_ways(&device, &session)?;
+    locks()?;
     let other = fs::read_to_string("/proc/self/fdinfo/0")?;
     ensure!(!other.contains("luo-"), "{other}");
     device.prepare()?;
@@ -102,6 +103,28 @@ pub(crate) fn paths() -> Result<()> {
     let record = String::from_utf8_lossy(&record[..length]).into_owned();
     ensure!(record.contains(";luo: "), "{record}");
     Ok(())
+}
+
+/// Of those who lock the file beside the device one has it, however they have opened it.
+fn locks() -> Result<()> {
+    use rustix::fs::{FlockOperation, Mode, OFlags, flock, open};
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let open = || open(luo_sys::LOCK_PATH, flags, Mode::from_raw_mode(0o600));
+    let exclusive = FlockOperation::NonBlockingLockExclusive;
+    let (first, second) = (open()?, open()?);
+    flock(&first, exclusive)?;
+    let refused = Err(rustix::io::Errno::WOULDBLOCK);
+    same("the second", flock(&second, exclusive), refused)?;
+    rustix::io::write(&first, b"first")?;
+    same(
+        "what it says",
+        fs::read_to_string(luo_sys::LOCK_PATH)?.as_str(),
+        "first",
+    )?;
+    let mode = fs::metadata(luo_sys::LOCK_PATH)?.permissions().mode();
+    same("its mode", mode & 0o777, 0o600)?;
+    drop(first);
+    Ok(flock(&second, exclusive)?)
 }
 
 /// Another process sees what a descriptor of this one is.

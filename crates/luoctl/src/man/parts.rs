@@ -29,7 +29,7 @@ const AGENT_FILES: &[Entry] = &[
         "Who may own what, see luod-policy(5).",
     ),
     (
-        "/run/luod/workload, admin, status, metrics",
+        "/run/luod/client, admin, status, metrics",
         "The sockets: of workloads (root and the group luo), of administrators (root), of \
          everybody, and of Prometheus.",
     ),
@@ -38,6 +38,11 @@ const AGENT_FILES: &[Entry] = &[
         "The history, a line of JSON for each update.",
     ),
     ("/dev/liveupdate", "The kernel's orchestrator."),
+    (
+        "/dev/liveupdate.lock",
+        "Locked by luod, of which there is one for a kernel; the process and its folder stand in \
+         it.",
+    ),
 ];
 
 /// What is known of a page beyond its command line.

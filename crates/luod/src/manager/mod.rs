@@ -3,6 +3,7 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | `alone` | one agent for a kernel |
 //! | `protocol` | the agreement between the agent and its manager |
 //! | `notify` | messages to the manager |
 //! | `inhibit` | a lock that keeps others from shutting down |
@@ -10,6 +11,7 @@
 //! | `store` | the descriptor store: what is in it outlives the agent |
 //! | `supervise` | the small manager itself |
 
+pub mod alone;
 pub mod inhibit;
 pub mod notify;
 mod protocol;

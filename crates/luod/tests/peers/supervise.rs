@@ -158,6 +158,9 @@ fn the_configuration_can_be_checked() {
     };
     let (code, text) = check("", &open_policy());
     assert_eq!(code, Some(0), "{text}");
+    for name in ["luod.toml can be used", "policy.toml can be used"] {
+        assert!(text.contains(name), "{text}");
+    }
     let (code, text) = check("[checks]\nignore = [\"x\"]", "");
     assert_eq!(code, Some(78));
     assert!(
