@@ -42,6 +42,7 @@ fn main() -> io::Result<ExitCode> {
         initrd: initrd.as_ref().map(Option::as_ref),
         command_line: command_line.as_deref().unwrap_or_default(),
         missing: &System::default().missing(command_line.as_deref().unwrap_or_default()),
+        shells: &System::default().shells(command_line.as_deref().unwrap_or_default()),
         files: &[],
     }));
     for check in &report.checks {

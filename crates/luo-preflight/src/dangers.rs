@@ -26,6 +26,32 @@ const WITHOUT_SERVICES: [&str; 8] = [
 /// Words that mean such a unit.
 const WITHOUT_SERVICES_WORDS: [&str; 7] = ["rescue", "emergency", "single", "s", "S", "1", "-b"];
 
+/// Shells, by the names of their files.
+const SHELLS: [&str; 14] = [
+    "sh", "ash", "bash", "csh", "dash", "elvish", "fish", "hush", "ksh", "mksh", "rbash", "tcsh",
+    "yash", "zsh",
+];
+
+/// Programs that are what the name says by which they are called: by their own, a shell or less.
+const BOXES: [&str; 2] = ["busybox", "toybox"];
+
+/// Whether a file is a shell, by its name.
+#[must_use]
+pub fn is_shell(path: &str) -> bool {
+    path.rsplit('/')
+        .next()
+        .is_some_and(|name| SHELLS.contains(&name))
+}
+
+/// Whether who is started by that path is a shell. `init` that leads to busybox is none.
+fn starts_shell(path: &str) -> bool {
+    is_shell(path)
+        || path
+            .rsplit('/')
+            .next()
+            .is_some_and(|name| BOXES.contains(&name))
+}
+
 /// The words that name files of the system that is started, with the paths.
 #[must_use]
 pub fn paths(line: &str) -> Vec<(&str, &str)> {
@@ -38,14 +64,15 @@ pub fn paths(line: &str) -> Vec<(&str, &str)> {
 
 /// Checks for such words: `target-command-line`.
 ///
-/// `release` is that of the target, and `missing` are those of [`paths`] that are not
-/// there.
+/// `release` is that of the target; `missing` are those of [`paths`] that are not there, and
+/// `shells` those that lead to a shell.
 #[must_use]
 pub fn checks(
     line: &str,
     running: &Running,
     release: Option<&str>,
     missing: &[String],
+    shells: &[String],
 ) -> Vec<Check> {
     let running_line = running.command_line.as_deref().unwrap_or_default();
     let running_words = parameters(running_line);
@@ -62,6 +89,14 @@ pub fn checks(
             ("mem" | "memmap", Some(value)) => Some(hidden(name, value)),
             ("init" | "ostree", Some(path)) if missing.iter().any(|it| it == path) => {
                 Some(gone(name, path))
+            }
+            ("init" | "rdinit", Some(path))
+                if starts_shell(path) || shells.iter().any(|it| it == path) =>
+            {
+                // The kernel starts what the last such word says.
+                let last = words.iter().rfind(|word| word.0 == name);
+                let counts = last.is_some_and(|last| last.1 == value);
+                counts.then(|| no_services(&format!("{name}={path}")))
             }
             ("init" | "ostree", Some(path)) if is_new && is_running => Some(old(name, path)),
             ("systemd.unit" | "rd.systemd.unit", Some(unit)) => {
@@ -150,7 +185,7 @@ mod tests {
         running.command_line = Ok(running_line.to_owned());
         running.release = Ok("7.3.4".to_owned());
         let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
-        let checks = checks(line, &running, Some("7.3.5"), &missing);
+        let checks = checks(line, &running, Some("7.3.5"), &missing, &[]);
         checks.into_iter().map(|it| (it.status, it.found)).collect()
     }
 
@@ -197,6 +232,38 @@ mod tests {
         assert!(statuses("systemd.unit=multi-user.target", "").is_empty());
         assert_eq!(statuses("liveupdate_unclaimed=discard", ""), [Warning]);
         assert!(statuses("liveupdate_unclaimed=carry quiet", "").is_empty());
+    }
+
+    /// A shell starts no more services than the rescue target does.
+    #[test]
+    fn a_shell_claims_nothing() {
+        for path in [
+            "/bin/sh",
+            "/usr/bin/bash",
+            "/bin/dash",
+            "/bin/busybox",
+            "sh",
+        ] {
+            let line = format!("init={path}");
+            let found = look(&line, &line, &[]);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert_eq!(found[0].0, Warning, "{path}");
+            assert!(found[0].1.contains("starts no services"), "{found:?}");
+        }
+        assert_eq!(statuses("rdinit=/bin/sh", ""), [Warning]);
+        for line in [
+            "init=/sbin/init",
+            "init=/usr/lib/systemd/systemd",
+            "init=/nix/store/sh/init",
+            "init=/bin/sh init=/sbin/init",
+        ] {
+            assert!(statuses(line, "").is_empty(), "{line}");
+        }
+        let found = look("init=/bin/sh", "", &["/bin/sh"]);
+        assert!(
+            found.len() == 1 && found[0].1.contains("is not there"),
+            "{found:?}"
+        );
     }
 
     #[test]

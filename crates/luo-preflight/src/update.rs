@@ -29,6 +29,8 @@ pub struct Update<'a> {
     /// Those of [`dangers::paths`] of the command line that are not there: see
     /// [`crate::system::System::missing`].
     pub missing: &'a [String],
+    /// Those that lead to a shell: see [`crate::system::System::shells`].
+    pub shells: &'a [String],
     /// The files that are going to be preserved and are not yet, each with a name for
     /// messages.
     pub files: &'a [(String, Facts)],
@@ -45,6 +47,7 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
         update.running,
         update.image.ok().and_then(|image| image.contents.release()),
         update.missing,
+        update.shells,
     ));
     checks.extend(initrd::check(update.initrd, update.image.ok()));
     let initrd_bytes = match update.initrd {

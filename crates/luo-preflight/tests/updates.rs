@@ -119,6 +119,7 @@ impl Plan {
             })),
             command_line: self.command_line,
             missing: &[],
+            shells: &[],
             files: &self.files,
         }))
     }
@@ -546,6 +547,7 @@ fn an_initrd_that_is_not_there_is_refused() {
         }),
         command_line: "liveupdate=on",
         missing: &[],
+        shells: &[],
         files: &[],
     }));
     assert_refused(&report, "target-initrd");

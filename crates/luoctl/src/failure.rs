@@ -135,10 +135,13 @@ impl Refusal for admin::Error {
             Self::Cancelled { .. } => {
                 kind(Exit::Refused, "cancelled", "everything runs on as before")
             }
-            Self::BadPlan { .. } => kind(
+            Self::BadPlan { obstacles } => kind(
                 Exit::Refused,
                 "bad-plan",
-                "nothing was changed; `luoctl graph` shows who needs whom",
+                match obstacles.iter().any(|text| text.contains(" need")) {
+                    true => "nothing was changed; `luoctl graph` shows who needs whom",
+                    false => "nothing was changed; `luoctl sessions` shows who has what",
+                },
             ),
             Self::Kernel { .. } => kind(
                 Exit::Kernel,

@@ -19,10 +19,13 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 use rustix::process::{Resource, getrlimit};
 
 use super::timeline::Line;
+use super::unowned;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
 use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
+use crate::decide::plan::Obstacle;
 use crate::decide::record::MAX_LENGTH;
+use crate::journal::notes::ROOM;
 use crate::journal::picture;
 use crate::kernel::{Kernel, Linux, Probe, command_line, initrds, resolve};
 
@@ -276,12 +279,19 @@ impl Agent {
     }
 
     /// Names the sessions of the previous kernel that are not this agent's, where a check
-    /// warns of them.
-    async fn name_foreign(&self, checks: &mut [Check]) {
-        let mut checks = checks.iter_mut();
-        let check = checks
+    /// warns of them. That there are some whose owner is not known is said in any case.
+    async fn name_foreign(&self, checks: &mut Vec<Check>) {
+        let mut known = checks.iter_mut();
+        let check = known
             .find(|check| check.name == "running-state" && check.status == CheckStatus::Warning);
         let Some(check) = check else {
+            let unowned = self.look_for_unowned().await;
+            checks.extend((!unowned.is_empty()).then(|| Check {
+                name: "running-state".to_owned(),
+                status: CheckStatus::Warning,
+                found: unowned::words(&unowned),
+                remedy: Some(unowned::REMEDY.to_owned()),
+            }));
             return;
         };
         let Ok(sessions) = self.sessions().await else {
@@ -347,9 +357,14 @@ impl Agent {
             name: "notes".to_owned(),
             status: CheckStatus::Failed,
             found: format!(
-                "luod has no room in {folder} to note what a restart of it must not lose: {why}"
+                "luod needs {} KiB in {folder} to note what a restart of it must not lose: {why}",
+                ROOM >> 10
             ),
-            remedy: Some("make room there: `du -x` says who has filled it".to_owned()),
+            remedy: Some(
+                "make room there (`df` says how much there is, `du -x` who has filled it), or \
+                 make it larger: `mount -o remount,size=`"
+                    .to_owned(),
+            ),
         })
     }
 
@@ -371,14 +386,16 @@ impl Agent {
     async fn check_report(&self) -> Option<Check> {
         let path = self.state.borrow().update.as_ref()?.report.clone()?;
         let wanted = PathBuf::from(&path);
-        let why = self.fails(move || picture::check(&wanted)).await?;
+        let workloads = self.state.borrow().workloads.len();
+        let reserved = self.fails(move || picture::reserve(&wanted, workloads));
+        let why = reserved.await?;
         Some(Check {
             name: "report".to_owned(),
             status: CheckStatus::Failed,
             found: format!("the report cannot be written to {path}: {why}"),
             remedy: Some(
-                "name a file in a folder that luod may write to: its unit allows /var/lib/luod, \
-                 and what ReadWritePaths= names beside it"
+                "name a file in a folder with room that luod may write to: its unit allows \
+                 /var/lib/luod, and what ReadWritePaths= names beside it"
                     .to_owned(),
             ),
         })
@@ -512,6 +529,7 @@ impl Subject {
             initrd: initrd.as_ref().map(Option::as_ref),
             command_line: &line,
             missing: &self.system.missing(&line),
+            shells: &self.system.shells(&line),
             files: &self.files,
         });
         checks.extend(self.groups.iter().filter_map(|(workload, group, takes)| {
@@ -568,12 +586,12 @@ fn check_limit(limit: Option<u64>) -> Option<Check> {
     })
 }
 
-fn obstacle(text: String) -> Check {
+fn obstacle(obstacle: Obstacle) -> Check {
     Check {
         name: "workloads".to_owned(),
         status: CheckStatus::Failed,
-        found: text,
-        remedy: Some("start what is missing, or drop what needs it".to_owned()),
+        found: obstacle.found,
+        remedy: Some(obstacle.remedy),
     }
 }
 

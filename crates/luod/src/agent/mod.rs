@@ -18,6 +18,7 @@
 //! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
 //! | `noted` | notes of sessions, for an agent that is started anew |
 //! | `written` | updates that are over are written down: notes, history, pictures |
+//! | `unowned` | sessions of the previous kernel that nobody here owns |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
@@ -59,6 +60,7 @@ mod tests;
 mod timeline;
 mod unclaimed;
 mod undo;
+mod unowned;
 mod unread;
 mod update;
 mod view;
@@ -89,7 +91,7 @@ pub use check::offline;
 pub use inbox::Inbox;
 pub use session::Declaration;
 
-use state::{Seen, State};
+use state::{Seen, State, Unowned};
 use unread::Unread;
 
 /// Lines of a timeline that a watcher may be behind.
@@ -136,6 +138,8 @@ pub struct Agent {
     state: RefCell<State>,
     /// The kernel, as it was last seen.
     seen: RefCell<Option<Seen>>,
+    /// The sessions that nobody here owns, as they were last seen.
+    unowned: RefCell<Unowned>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
     /// The kernel does not answer, and has to undo its part of an update: whether it has.
@@ -179,6 +183,7 @@ impl Agent {
             metrics: Metrics::default(),
             state: RefCell::default(),
             seen: RefCell::default(),
+            unowned: RefCell::default(),
             changes: Cell::default(),
             hanging: RefCell::default(),
             writes: Cell::default(),

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
-use luo_sys::{Direction, Session, SessionState, State as KernelState};
+use luo_sys::{Session, SessionState, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
@@ -339,36 +339,6 @@ impl Agent {
                 workload.state = WorkloadState::Left;
             }
         }
-    }
-
-    /// Tells of sessions of the previous kernel that nobody has claimed and nobody here owns:
-    /// no workload gets them from this agent. Gives their names.
-    pub(super) async fn tell_unowned(&self) -> Vec<String> {
-        if self.state.borrow().unreadable.is_some() {
-            return Vec::new();
-        }
-        let listed = self.kernel.run(|kernel| kernel.sessions()).await;
-        let mut unowned = Vec::new();
-        for entry in listed.ok().flatten().into_iter().flatten() {
-            let is_left = entry.direction == Direction::Incoming
-                && entry.state == SessionState::Unclaimed
-                && !entry.of_device;
-            let Some(name) = entry.name.filter(|_| is_left) else {
-                continue;
-            };
-            let name = name.to_string();
-            if name != OWN_SESSION && self.state.borrow().sessions.get(&name).is_none() {
-                unowned.push(name);
-            }
-        }
-        if !unowned.is_empty() {
-            tracing::error!(
-                "the kernel has sessions of the previous one whose owner luod does not know: {}. \
-                 No workload gets them from luod; `luoctl release --force` gives one up",
-                unowned.join(", ")
-            );
-        }
-        unowned
     }
 
     /// Forgets, after a while, workloads that have not connected again since this process

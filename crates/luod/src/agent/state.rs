@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 use super::held::Sessions;
 use super::inbox::Inbox;
 use crate::decide::gate::Gate;
-use crate::decide::plan::Graph;
+use crate::decide::plan::{Graph, Obstacle};
 use crate::decide::record::{Moment, Record};
 use crate::journal::notes::Progress;
 use crate::kernel::Probe;
@@ -220,17 +220,23 @@ impl State {
         Graph::new(workloads.map(|(name, workload)| (name.as_str(), workload.needs.as_slice())))
     }
 
-    /// The obstacles that make an update impossible, in words.
-    pub(super) fn obstacles(&self) -> Vec<String> {
+    /// The obstacles that make an update impossible.
+    pub(super) fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = self.graph().obstacles();
         let gone = self.workloads.iter().filter(|(_, workload)| {
             workload.link.is_none() && workload.state != WorkloadState::Left
         });
         obstacles.extend(gone.map(|(name, _)| {
-            format!(
-                "workload '{name}' is not connected, and has sessions here: start it, or \
-                 release them with `luoctl release`"
-            )
+            // Who has come over the jump may be no program that goes on, but a script.
+            let has_arrived = self.sessions.of(name).any(|(_, held)| held.incoming);
+            let by_hand = match has_arrived {
+                true => " (`luoctl take` for a command)",
+                false => "",
+            };
+            Obstacle {
+                found: format!("workload '{name}' is not connected, and has sessions here"),
+                remedy: format!("start it{by_hand}, or release its sessions with `luoctl release`"),
+            }
         }));
         obstacles
     }
@@ -258,6 +264,13 @@ impl State {
             }
         }
     }
+}
+
+/// Sessions of the previous kernel that nobody here owns, as they were seen.
+#[derive(Default)]
+pub(super) struct Unowned {
+    pub(super) names: Vec<String>,
+    pub(super) at: Option<Instant>,
 }
 
 /// The kernel, as it was seen.

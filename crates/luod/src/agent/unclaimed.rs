@@ -188,6 +188,7 @@ impl Agent {
             tracing::error!("the notes: {why}");
         }
         self.enter(Phase::Normal);
+        self.tell_unowned().await;
         Ok(Vec::new())
     }
 }

@@ -27,6 +27,7 @@ use super::Agent;
 use super::clock::now_us;
 use super::held::Held;
 use super::state::Update;
+use crate::decide::plan::Obstacle;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::Begun;
 use crate::kernel;
@@ -38,7 +39,7 @@ impl Agent {
         let obstacles = self.obstacles();
         let state = self.state.borrow();
         Plan {
-            obstacles,
+            obstacles: obstacles.iter().map(Obstacle::words).collect(),
             ..state.graph().plan()
         }
     }
@@ -71,6 +72,7 @@ impl Agent {
         self.heed_hang("PREPARE")?;
         let obstacles = self.obstacles();
         if !obstacles.is_empty() {
+            let obstacles = obstacles.iter().map(Obstacle::words).collect();
             return Err(Error::BadPlan { obstacles });
         }
         let begun = Begun {

@@ -10,7 +10,9 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State};
+use super::unowned;
 use crate::decide::failed::Failed;
+use crate::decide::plan::Obstacle;
 use crate::kernel::{self, Probe};
 
 /// Who may have begun an update that this agent has not.
@@ -37,6 +39,7 @@ impl Agent {
     /// How the agent and the machine stand.
     pub async fn status(&self) -> Status {
         let probe = self.look_at_kernel().await;
+        let unowned = self.still_unowned().await;
         let state = self.state.borrow();
         Status {
             phase: state.phase.0,
@@ -46,7 +49,7 @@ impl Agent {
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state),
-            warnings: self.warnings(&probe),
+            warnings: self.warnings(&probe, &unowned),
         }
     }
 
@@ -61,7 +64,7 @@ impl Agent {
     }
 
     /// What an administrator should look at, in words.
-    fn warnings(&self, probe: &Probe) -> Option<Vec<String>> {
+    fn warnings(&self, probe: &Probe, unowned: &[String]) -> Option<Vec<String>> {
         let mut warnings = Vec::new();
         let unwritten = self.history.count_unwritten();
         if unwritten > 0 {
@@ -74,6 +77,9 @@ impl Agent {
             warnings.push(format!(
                 "the kernel is {state}, {UNKNOWN_UPDATE}: {CANCEL_BY_FORCE}"
             ));
+        }
+        if !unowned.is_empty() {
+            warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
         }
         (!warnings.is_empty()).then_some(warnings)
     }
@@ -117,8 +123,8 @@ impl Agent {
         }
     }
 
-    /// The obstacles that make an update impossible, in words.
-    pub(super) fn obstacles(&self) -> Vec<String> {
+    /// The obstacles that make an update impossible.
+    pub(super) fn obstacles(&self) -> Vec<Obstacle> {
         let state = self.state.borrow();
         let mut obstacles = state.obstacles();
         // Mainline's orchestrator drops what the kernel before has left and nobody has taken.
@@ -128,10 +134,13 @@ impl Agent {
         let waiting = waiting.filter(|(_, held)| held.session.is_none());
         obstacles.extend(waiting.map(|(name, held)| {
             let owner = &held.workload;
-            format!(
-                "session '{name}' of the previous kernel waits for '{owner}', and this kernel \
-                 would drop it in the jump: start '{owner}', or release it with `luoctl release`"
-            )
+            Obstacle {
+                found: format!(
+                    "session '{name}' of the previous kernel waits for '{owner}', and this \
+                     kernel would drop it in the jump"
+                ),
+                remedy: format!("start '{owner}', or release it with `luoctl release`"),
+            }
         }));
         // No kernel carries on what was taken from it once. Who is connected may veto.
         let is_there = |name: &str| {
@@ -143,11 +152,16 @@ impl Agent {
         });
         obstacles.extend(taken.map(|(name, held)| {
             let owner = &held.workload;
-            format!(
-                "session '{name}' of the previous kernel was taken back and not finished, so no \
-                 kernel carries it on: have '{owner}' take it again (`luoctl take`), or release \
-                 it with `luoctl release`"
-            )
+            Obstacle {
+                found: format!(
+                    "session '{name}' of the previous kernel was taken back and not finished, \
+                     so no kernel carries it on"
+                ),
+                remedy: format!(
+                    "have '{owner}' take it again (`luoctl take`), or release it with \
+                     `luoctl release`"
+                ),
+            }
         }));
         obstacles
     }

@@ -18,6 +18,23 @@ pub struct Graph {
     needs: BTreeMap<String, BTreeSet<String>>,
 }
 
+/// What makes an update impossible.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Obstacle {
+    /// What there is.
+    pub found: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
+impl Obstacle {
+    /// In one line.
+    #[must_use]
+    pub fn words(&self) -> String {
+        format!("{}: {}", self.found, self.remedy)
+    }
+}
+
 impl Graph {
     /// A graph of workloads, each with those it needs.
     pub fn new<'a>(workloads: impl IntoIterator<Item = (&'a str, &'a [String])>) -> Self {
@@ -48,23 +65,25 @@ impl Graph {
         }
     }
 
-    /// The obstacles that make an update impossible, in words.
+    /// The obstacles that make an update impossible.
     #[must_use]
-    pub fn obstacles(&self) -> Vec<String> {
+    pub fn obstacles(&self) -> Vec<Obstacle> {
         let mut obstacles = Vec::new();
         for (name, needs) in &self.needs {
             let missing = needs.iter().filter(|need| !self.needs.contains_key(*need));
-            obstacles.extend(missing.map(|need| {
-                format!("workload '{name}' needs '{need}', which is not registered: start it")
+            obstacles.extend(missing.map(|need| Obstacle {
+                found: format!("workload '{name}' needs '{need}', which is not registered"),
+                remedy: format!("start '{need}', or drop what needs it"),
             }));
         }
         let stuck = self.stuck();
         if !stuck.is_empty() {
             let names: Vec<_> = stuck.iter().map(String::as_str).collect();
-            obstacles.push(format!(
-                "workloads need each other in a circle, or need such: {}",
-                names.join(", ")
-            ));
+            let names = names.join(", ");
+            obstacles.push(Obstacle {
+                found: format!("workloads need each other in a circle, or need such: {names}"),
+                remedy: "have one of them register without that need".to_owned(),
+            });
         }
         obstacles
     }
@@ -107,7 +126,7 @@ impl Graph {
         });
         Plan {
             steps: steps.collect(),
-            obstacles: self.obstacles(),
+            obstacles: self.obstacles().iter().map(Obstacle::words).collect(),
         }
     }
 }
@@ -155,8 +174,14 @@ mod tests {
         ]);
         let obstacles = graph.obstacles();
         assert_eq!(obstacles.len(), 2);
-        assert!(obstacles[0].contains("'d' needs 'gone'"), "{obstacles:?}");
-        assert!(obstacles[1].ends_with(": a, b, c, e"), "{obstacles:?}");
+        assert!(
+            obstacles[0].found.contains("'d' needs 'gone'"),
+            "{obstacles:?}"
+        );
+        assert!(
+            obstacles[1].found.ends_with(": a, b, c, e"),
+            "{obstacles:?}"
+        );
     }
 
     proptest! {

@@ -35,7 +35,7 @@ use crate::decide::record::Moment;
 const RESERVE: &str = ".reserve";
 
 /// Bytes of that: some hundred notes, of a page each.
-const ROOM: u64 = 1 << 20;
+pub const ROOM: u64 = 1 << 20;
 
 /// Bytes of updates that are noted with all that happened in them.
 const MAX_UNWRITTEN: usize = 4 << 20;
@@ -121,7 +121,9 @@ impl Notes {
         }
         match notes.reserve() {
             Err(why) if is_full(&why) => tracing::error!(
-                "there is no room for notes, and what needs one is refused: make room in {}: {why}",
+                "there is no room for notes, and what needs one is refused: {} KiB are needed in \
+                 {}: {why}",
+                ROOM >> 10,
                 notes.folder.display()
             ),
             reserved => reserved?,

@@ -1,11 +1,22 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The picture of an update that is over, for whoever has asked for one.
+//!
+//! It is written after the jump, when nobody looks any more. So before the update room is
+//! reserved for it, in a hidden file beside it, and it is written into just that room.
 
 use std::fs::{self, File};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use luo_varlink::HistoryEntry;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, geteuid, getrlimit};
+
+/// Bytes of a picture without workloads, and of each of them, at most: whoever has words of
+/// many lines to say may need more.
+const FRAME: u64 = 64 << 10;
+const LANE: u64 = 4 << 10;
 
 /// The name that a picture has until it is whole.
 fn unfinished(path: &Path) -> io::Result<PathBuf> {
@@ -43,14 +54,43 @@ pub(super) fn create(unfinished: &Path) -> io::Result<File> {
     }
 }
 
-/// Finds out whether a picture could be written. Nothing is left of that.
+/// The file that holds room, if it is there. One that anybody else may have put there is not
+/// opened for writing: a link, a pipe, or another name of another file.
+fn reserved(unfinished: &Path) -> Option<File> {
+    let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(unfinished, flags, Mode::empty()).ok()?);
+    let known = file.metadata().ok()?;
+    let is_ours = known.is_file() && known.nlink() == 1 && known.uid() == geteuid().as_raw();
+    is_ours.then_some(file)
+}
+
+/// Reserves room for the picture of an update with so many workloads, until that is
+/// [written](write).
 ///
 /// # Errors
-/// Why it could not.
-pub fn check(path: &Path) -> io::Result<()> {
-    let trial = unfinished(path)?;
-    drop(create(&trial)?);
-    fs::remove_file(&trial)
+/// Why it could not be written.
+pub fn reserve(path: &Path, workloads: usize) -> io::Result<()> {
+    let held = unfinished(path)?;
+    let room = FRAME + LANE.saturating_mul(workloads as u64);
+    let length = |file: File| file.metadata().map_or(0, |known| known.len());
+    if reserved(&held).map_or(0, length) >= room {
+        return Ok(());
+    }
+    // Who writes more than it may is ended by a signal.
+    if getrlimit(Resource::Fsize)
+        .current
+        .is_some_and(|most| most < room)
+    {
+        return Err(ErrorKind::FileTooLarge.into());
+    }
+    let mut file = create(&held)?;
+    let filled = io::copy(&mut io::repeat(b'\n').take(room), &mut file);
+    // Some file systems find out by this only.
+    let filled = filled.and_then(|_| file.sync_all());
+    if filled.is_err() {
+        let _ = fs::remove_file(&held);
+    }
+    filled
 }
 
 /// Writes a picture: whoever looks at the file finds all of it or what was there before.
@@ -59,10 +99,20 @@ pub fn check(path: &Path) -> io::Result<()> {
 /// As the file system answers.
 pub fn write(path: &Path, entry: &HistoryEntry) -> io::Result<()> {
     let new = unfinished(path)?;
-    let mut file = create(&new)?;
-    file.write_all(luo_timeline::svg(entry).as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&new, path)
+    let picture = luo_timeline::svg(entry);
+    let fill = |mut file: File| {
+        // What is reserved is not given back before: others wait for room, too.
+        file.rewind()?;
+        file.write_all(picture.as_bytes())?;
+        file.set_len(picture.len() as u64)?;
+        file.sync_all()
+    };
+    let file = reserved(&new).map_or_else(|| create(&new), Ok);
+    let filled = file.and_then(fill);
+    if filled.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    filled.and_then(|()| fs::rename(&new, path))
 }
 
 #[cfg(test)]
@@ -72,17 +122,85 @@ mod tests {
     #[test]
     fn where_none_can_be_written_is_found_out_before() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("update.svg");
-        check(&path).unwrap();
+        for bad in [
+            folder.path(),
+            Path::new("update.svg"),
+            Path::new("/"),
+            &folder.path().join("two\nlines"),
+            &folder.path().join("missing/update.svg"),
+        ] {
+            assert!(reserve(bad, 1).is_err(), "{}", bad.display());
+        }
         assert!(
             fs::read_dir(&folder).unwrap().next().is_none(),
             "nothing is left"
         );
-        assert!(check(folder.path()).is_err());
-        assert!(check(Path::new("update.svg")).is_err());
-        assert!(check(Path::new("/")).is_err());
-        assert!(check(&folder.path().join("two\nlines")).is_err());
-        assert!(check(&folder.path().join("missing/update.svg")).is_err());
+    }
+
+    /// An update with so many workloads, whose names are as long as can be.
+    fn entry(workloads: usize) -> HistoryEntry {
+        use luo_varlink::{Phase, TimelineEvent, TimelineKind};
+        const STEPS: [(Phase, TimelineKind); 5] = [
+            (Phase::Preparing, TimelineKind::Asked),
+            (Phase::Preparing, TimelineKind::Agreed),
+            (Phase::Freezing, TimelineKind::Asked),
+            (Phase::Freezing, TimelineKind::Agreed),
+            (Phase::Updated, TimelineKind::Restored),
+        ];
+        let event = |workload: usize, at: usize, (phase, kind)| TimelineEvent {
+            update: "u".to_owned(),
+            time_us: 1_700_000_000_000_000 + at as u64,
+            phase,
+            kind,
+            workload: Some(format!("{workload:x>63}")),
+            took_us: Some(1_000),
+            detail: None,
+        };
+        let steps = STEPS.into_iter().enumerate();
+        let timeline = steps
+            .flat_map(|(at, step)| (0..workloads).map(move |workload| event(workload, at, step)));
+        HistoryEntry {
+            update: "u".to_owned(),
+            outcome: luo_varlink::Outcome::Completed,
+            reason: Some("x".repeat(4096)),
+            began_us: 1_700_000_000_000_000,
+            took_us: 1_000,
+            blackout_us: Some(500),
+            from_kernel: "7.3.4".to_owned(),
+            to_kernel: "7.3.5".to_owned(),
+            timeline: timeline.collect(),
+        }
+    }
+
+    #[test]
+    fn the_room_that_is_reserved_is_that_which_is_written_to() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("update.svg");
+        let held = folder.path().join(".update.svg.luod");
+        for workloads in [0, 3, 50] {
+            reserve(&path, workloads).unwrap();
+            let room = fs::metadata(&held).unwrap();
+            // Who looks once more finds it.
+            reserve(&path, workloads).unwrap();
+            assert_eq!(fs::metadata(&held).unwrap().ino(), room.ino());
+            write(&path, &entry(workloads)).unwrap();
+            let written = fs::metadata(&path).unwrap();
+            assert_eq!(written.ino(), room.ino());
+            assert!(
+                written.len() <= room.len(),
+                "{workloads}: {}",
+                written.len()
+            );
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.starts_with("<svg") && text.ends_with("</svg>\n"));
+            assert!(!held.exists());
+        }
+        // What is too small is made anew; without any it is written as well.
+        fs::write(&held, "too small").unwrap();
+        reserve(&path, 1).unwrap();
+        assert!(fs::metadata(&held).unwrap().len() > FRAME);
+        fs::remove_file(&held).unwrap();
+        write(&path, &entry(1)).unwrap();
     }
 
     /// What others have put there is neither replaced, nor written through, nor waited for.
@@ -95,13 +213,20 @@ mod tests {
         fs::write(at("precious"), "precious").unwrap();
         std::os::unix::fs::symlink(at("precious"), at("link")).unwrap();
         for odd in ["fifo", "link"] {
-            let why = check(&at(odd)).unwrap_err();
+            let why = reserve(&at(odd), 1).unwrap_err();
             assert!(why.to_string().contains("no regular file"), "{why}");
         }
         std::os::unix::fs::symlink(at("precious"), at(".a.svg.luod")).unwrap();
         mknodat(CWD, at(".b.svg.luod"), FileType::Fifo, Mode::RUSR, 0).unwrap();
-        for name in ["a.svg", "b.svg"] {
-            check(&at(name)).unwrap();
+        fs::hard_link(at("precious"), at(".c.svg.luod")).unwrap();
+        for name in ["a.svg", "b.svg", "c.svg"] {
+            reserve(&at(name), 1).unwrap();
+            fs::remove_file(at(&format!(".{name}.luod"))).unwrap();
+        }
+        std::os::unix::fs::symlink(at("precious"), at(".a.svg.luod")).unwrap();
+        fs::hard_link(at("precious"), at(".c.svg.luod")).unwrap();
+        for name in ["a.svg", "c.svg"] {
+            write(&at(name), &entry(1)).unwrap();
         }
         assert_eq!(fs::read_to_string(at("precious")).unwrap(), "precious");
     }

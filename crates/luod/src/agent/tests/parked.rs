@@ -336,11 +336,26 @@ fn what_nobody_owns_is_told() {
         let world = World::new(OPEN, kernel);
         world.agent.start(Vec::new()).await.unwrap();
         assert_eq!(world.agent.tell_unowned().await, ["nobodys"]);
+        let agent = &world.agent;
+        let warned = agent.status().await.warnings.unwrap_or_default();
+        assert!(
+            warned.iter().any(|text| text.contains("nobodys")),
+            "{warned:?}"
+        );
+        let report = agent.check_target(&world.target).await;
+        let mut checks = report.checks.iter();
+        let told = checks
+            .find(|check| check.found.contains("nobodys"))
+            .unwrap();
+        assert_eq!(told.name, "running-state");
+        let remedy = told.remedy.as_deref().unwrap_or_default();
+        assert!(remedy.contains("`luoctl release --force NAME`"), "{told:?}");
         let mut peer = Peer::new(1, 990);
         peer.register(&world, "db", &[]).unwrap();
         world.kernel.refuse("RETRIEVE_SESSION");
         assert!(world.agent.release_or_force("nobodys", true).await.is_err());
         world.agent.release_or_force("nobodys", true).await.unwrap();
         assert!(world.agent.tell_unowned().await.is_empty());
+        assert!(world.agent.status().await.warnings.is_none());
     });
 }

@@ -233,6 +233,15 @@ fn what_could_not_be_finished_can_be_released_later() {
             obstacles.iter().any(|text| text.contains("'db'")),
             "{obstacles:?}"
         );
+        // The remedy is of this obstacle, and not of one that is about needs.
+        let report = agent.check_target(&world.target).await;
+        let mut checks = report.checks.iter();
+        let check = checks.find(|check| check.name == "workloads").unwrap();
+        let remedy = check.remedy.as_deref().unwrap();
+        for words in ["`luoctl take`", "`luoctl release`"] {
+            assert!(remedy.contains(words), "{check:?}");
+        }
+        assert!(!remedy.contains("need"), "{check:?}");
         agent.release("db.ram").await.unwrap();
         assert!(world.kernel.finished().contains("db.ram"));
         assert!(agent.plan().obstacles.is_empty());

@@ -219,6 +219,9 @@ fn a_report_is_written_whatever_comes_of_the_update() {
         tokio::join!(update, vetoes(&world, &mut peer, Step::Prepare));
         let picture = std::fs::read_to_string(&path).unwrap();
         assert!(picture.contains("cancelled"), "{picture}");
+        let left = std::fs::read_dir(world.folder.path()).unwrap();
+        let mut left = left.map(|file| file.unwrap().file_name());
+        assert!(left.all(|name| name != ".update.svg.luod"));
 
         // One that cannot be written is found out before anybody is asked.
         let bad = world.folder.path().join("missing/update.svg");
