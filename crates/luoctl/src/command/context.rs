@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use luo_client::agent::{Admin, Status};
 
-use super::pulse::{MOMENT, Pulse, given_up, pulse};
+use super::pulse::{Pulse, given_up, moment, pulse};
 use crate::document::Done;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -74,7 +74,7 @@ impl Context {
         let (done, waits) = mpsc::channel::<()>();
         let timeout = self.timeout;
         std::thread::spawn(move || {
-            if waits.recv_timeout(MOMENT) == Err(RecvTimeoutError::Timeout) {
+            if waits.recv_timeout(moment(timeout)) == Err(RecvTimeoutError::Timeout) {
                 complain(format_args!(
                     "luoctl: luod does not answer yet; it has {} s (--timeout)",
                     timeout.as_secs_f64()

@@ -11,7 +11,12 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 
 /// How long an answer takes at most that is not worth a word.
-pub(super) const MOMENT: Duration = Duration::from_secs(2);
+const MOMENT: Duration = Duration::from_secs(2);
+
+/// The same, where luod has only so long: there is a word before it is given up.
+pub(super) fn moment(timeout: Duration) -> Duration {
+    MOMENT.min(timeout / 2)
+}
 
 /// The end of a command whose luod hangs.
 pub(super) fn given_up(timeout: Duration, left: &str) -> Failure {

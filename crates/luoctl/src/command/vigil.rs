@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use luo_client::agent::{Admin, Error};
 
 use super::context::Context;
-use super::pulse::{MOMENT, Pulse, given_up, pulse};
+use super::pulse::{Pulse, given_up, moment, pulse};
 use crate::failure::{Refusal, Result};
 use crate::output::complain;
 
@@ -93,7 +93,7 @@ impl Watch {
         loop {
             // Each connection waits in the queue of a luod that hangs, so there are few.
             let within = match since {
-                None => MOMENT.min(self.timeout),
+                None => moment(self.timeout),
                 Some(since) if self.line.is_some() => {
                     let left = self.timeout.saturating_sub(since.elapsed());
                     left.max(Duration::from_millis(1))

@@ -94,7 +94,10 @@ impl Served<'_> {
                 Some(asked) => asked,
                 None => match receive(&mut self.reading).await {
                     Ok(asked) => asked,
-                    Err(end) => return end,
+                    Err(end) => {
+                        Box::pin(self.say_why(&end)).await;
+                        return end;
+                    }
                 },
             };
             let oneway = asked.oneway;

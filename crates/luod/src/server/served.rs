@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use luo_varlink::TimelineEvent;
 use luo_varlink::interface;
-use luo_varlink::limits::MAX_CALL;
+use luo_varlink::limits::{MAX_CALL, MAX_FDS};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -90,7 +90,38 @@ impl End {
     }
 }
 
+impl End {
+    /// What a peer is told that has broken a rule of all messages.
+    fn words(&self) -> Option<String> {
+        match self {
+            Self::Peer(zlink_core::Error::Json(why)) => Some(format!(
+                "a message is a JSON object with a method, and a zero byte behind it, and this is \
+                 none: {why}"
+            )),
+            Self::Peer(zlink_core::Error::BufferOverflow) => Some(format!(
+                "a message has {MAX_CALL} bytes and {MAX_FDS} descriptor at most, and this one is \
+                 longer or has more"
+            )),
+            Self::Peer(zlink_core::Error::Io(why)) if why.kind() == ErrorKind::InvalidData => {
+                Some(why.to_string())
+            }
+            _ => None,
+        }
+    }
+}
+
 impl Served<'_> {
+    /// Tells the peer why its connection is closed, if it has broken a rule. It is told only
+    /// where no call waits for its answer: it would take this for that.
+    pub(super) async fn say_why(&mut self, end: &End) {
+        if let Some(parameter) = end.words() {
+            let parameter = parameter.into();
+            let refusal = Refusal::from(varlink_service::Error::InvalidParameter { parameter });
+            // Whether it reads that or not, it is over.
+            let _ = self.write(&refusal, None).await;
+        }
+    }
+
     /// Waits for something, and notices if the peer goes meanwhile. Calls that the peer
     /// sends ahead are kept. With `yields`, such a call ends the wait, and this gives
     /// `None`.

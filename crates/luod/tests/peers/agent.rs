@@ -162,6 +162,17 @@ impl Raw {
         }
     }
 
+    /// What is told of a message that breaks a rule.
+    #[track_caller]
+    pub(crate) fn told(&mut self) -> String {
+        let answer = self.answer().expect("a word about it");
+        assert_eq!(answer["error"], "org.varlink.service.InvalidParameter");
+        answer["parameters"]["parameter"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
     pub(crate) fn call(&mut self, method: &str, parameters: Value) -> Value {
         self.send(&message(method, parameters)).unwrap();
         self.answer().expect("an answer")

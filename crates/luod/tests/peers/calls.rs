@@ -38,6 +38,14 @@ fn junk_ends_the_connection_and_nothing_else() {
             // Closing our end cuts off a call that has no end.
             let _ = peer.stream().shutdown(std::net::Shutdown::Write);
             let text = String::from_utf8_lossy(bytes);
+            // One that has an end is told what is wrong with it.
+            if bytes.ends_with(b"\0") {
+                let parameter = peer.told();
+                assert!(
+                    parameter.starts_with("a message is a JSON object"),
+                    "{parameter}"
+                );
+            }
             assert_eq!(peer.answer(), None, "{text}");
         }
     }

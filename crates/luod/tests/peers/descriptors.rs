@@ -65,18 +65,22 @@ fn too_many_end_the_connection() {
     for count in [2, 3, 64] {
         let mut peer = luod.connect("client");
         peer.send_with(&attach(), &vec![fd.as_fd(); count]);
+        let parameter = peer.told();
+        assert!(parameter.contains("too many descriptors"), "{parameter}");
         assert_eq!(peer.answer(), None, "{count}");
     }
     // One by one, with a message that does not end.
     let mut peer = luod.connect("client");
     peer.send_with(b"{", &[fd.as_fd()]);
     peer.send_with(b" ", &[fd.as_fd()]);
+    peer.told();
     assert_eq!(peer.answer(), None);
     // With messages that are none.
     let mut peer = luod.connect("client");
     for _ in 0..3 {
         peer.send_with(b"\0", &[fd.as_fd()]);
     }
+    peer.told();
     assert_eq!(peer.answer(), None);
     until("the end of all", || luod.descriptors() == before);
 }

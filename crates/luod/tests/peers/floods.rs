@@ -33,6 +33,8 @@ fn a_message_of_a_gibibyte_is_cut_off() {
         let closed = [ErrorKind::BrokenPipe, ErrorKind::ConnectionReset];
         assert!(closed.contains(&why.kind()), "{why}");
         assert!(sent <= MIB, "{sent} bytes were taken");
+        let parameter = peer.told();
+        assert!(parameter.contains("65536 bytes"), "{parameter}");
         luod.serves();
     }
     let grown = luod.resident().saturating_sub(before);
@@ -106,6 +108,7 @@ fn a_flood_of_junk_does_not_flood_the_log() {
     for _ in 0..500 {
         let mut peer = luod.connect("status");
         peer.send(b"junk\0").unwrap();
+        peer.told();
         assert_eq!(peer.answer(), None);
     }
     let lines = luod.log().lines().count();
