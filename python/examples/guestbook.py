@@ -11,10 +11,10 @@ TOKEN = 1
 workload = Workload.register("guestbook")
 if "guestbook" in workload.claimable:
     # After the jump: the memory comes back.
-    session, _ = workload.claim("guestbook")
+    session, _ = workload.surely(workload.claim, "guestbook")
     memory = session.retrieve(TOKEN)
-    workload.restored()
-    workload.finish_session("guestbook")
+    workload.surely(workload.restored)
+    workload.surely(workload.finish_session, "guestbook")
 else:
     # A first start: memory that can be preserved.
     memory = os.memfd_create("guestbook")
@@ -25,7 +25,8 @@ visitors = int.from_bytes(book[:8], "little") + 100
 book[:8] = visitors.to_bytes(8, "little")
 print("visitors so far:", visitors, flush=True)
 
-workload.create_session("guestbook").preserve(memory, TOKEN)
+session = workload.surely(workload.create_session, "guestbook")
+session.preserve(memory, TOKEN)
 while True:
     try:
         event = workload.next_event()

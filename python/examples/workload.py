@@ -11,10 +11,10 @@ TOKEN = 1
 
 workload = Workload.register("counter")
 if "counter" in workload.claimable:
-    session, _ = workload.claim("counter")
+    session, _ = workload.surely(workload.claim, "counter")
     memory = session.retrieve(TOKEN)
-    workload.restored()
-    workload.finish_session("counter")
+    workload.surely(workload.restored)
+    workload.surely(workload.finish_session, "counter")
 else:
     memory = os.memfd_create("starts")
     os.ftruncate(memory, mmap.PAGESIZE)
@@ -23,7 +23,8 @@ starts = mmap.mmap(memory, mmap.PAGESIZE)
 starts[0] += 1
 print("start", starts[0], flush=True)
 
-workload.create_session("counter").preserve(memory, TOKEN)
+session = workload.surely(workload.create_session, "counter")
+session.preserve(memory, TOKEN)
 while True:
     try:
         event = workload.next_event()

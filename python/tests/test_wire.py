@@ -1,13 +1,18 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
 """The client against a made-up agent: what goes over the wire, and hostile answers."""
 
+import contextlib
 import errno
+import io
 import json
+import mmap
 import os
+import runpy
 import socket
 import tempfile
 import threading
 import unittest
+from unittest import mock
 
 from luo_client import PREPARE, AgentGone, CallFailed, Late, ProtocolError, Session, Workload
 from luo_client.kernel import failed
@@ -140,6 +145,73 @@ class Wire(unittest.TestCase):
         with self.assertRaises(AgentGone):
             workload.restored()
             workload.restored()
+
+
+class Restarted(unittest.TestCase):
+    """An agent that is lost in each of the calls after the jump, and started again."""
+
+    CUTS = ("Claim", "Restored", "AttachSession", "FinishSession", "CreateSession")
+
+    def serve(self, listener, null):
+        done = {"Claim": {"incoming": True}, "CreateSession": {}}
+        cuts = list(self.CUTS)
+        with listener:
+            while True:
+                peer, _ = listener.accept()
+                cut = cuts.pop(0) if cuts else "NextEvent"
+                with peer:
+                    buffer = b""
+                    while True:
+                        data, fds, _, _ = socket.recv_fds(peer, 65536, 4)
+                        for fd in fds:
+                            os.close(fd)
+                        if not data:
+                            break
+                        buffer += data
+                        if b"\0" not in buffer:
+                            continue
+                        message, _, buffer = buffer.partition(b"\0")
+                        method = json.loads(message)["method"].rpartition(".")[2]
+                        self.calls.append(method)
+                        if method == "NextEvent":
+                            error = {"error": "org.liveupdate.Client.Denied", "parameters": {}}
+                            peer.sendall(json.dumps(error).encode() + b"\0")
+                            return
+                        if method == cut:
+                            break
+                        reply = {"phase": "updated", "claimable": ["counter"]}
+                        reply = reply if method == "Register" else done.get(method, {})
+                        answer = json.dumps({"parameters": reply}).encode() + b"\0"
+                        fds = [null.fileno()] if method in done else []
+                        socket.send_fds(peer, [answer], fds)
+
+    def test_the_example_goes_on(self):
+        self.calls = []
+        example = os.path.join(os.path.dirname(__file__), "../examples/workload.py")
+        memory = os.memfd_create("starts")
+        os.ftruncate(memory, mmap.PAGESIZE)
+        with tempfile.TemporaryDirectory() as folder, open("/dev/null") as null:
+            listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+            listener.bind(os.path.join(folder, "client"))
+            listener.listen()
+            thread = threading.Thread(target=self.serve, args=(listener, null), daemon=True)
+            thread.start()
+            with mock.patch.dict(os.environ, LUOD_RUNTIME_DIRECTORY=folder), mock.patch.object(
+                Session, "retrieve", lambda session, token: memory
+            ), mock.patch.object(
+                Session, "preserve", lambda session, file, token: None
+            ), contextlib.redirect_stdout(io.StringIO()) as said:
+                with self.assertRaisesRegex(CallFailed, "Denied"):
+                    runpy.run_path(example, run_name="__main__")
+            thread.join(10)
+        self.assertEqual(said.getvalue(), "start 1\n")
+        expected = ["Register", "Claim"]
+        expected += ["Register", "Claim", "Restored"]
+        expected += ["Register", "AttachSession"]
+        expected += ["Register", "AttachSession", "Restored", "FinishSession"]
+        expected += ["Register", "AttachSession", "FinishSession", "CreateSession"]
+        expected += ["Register", "CreateSession", "NextEvent"]
+        self.assertEqual(self.calls, expected)
 
 
 class Kernel(unittest.TestCase):

@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Counts how often it was started, over any number of kernels.
-use std::time::Duration;
+use std::{convert::Infallible, process::ExitCode, time::Duration};
 
 use anyhow::Context;
 use luo_client::{SessionName, agent::Agent, memory::Regions};
 
-fn main() -> anyhow::Result<()> {
+fn main() -> ExitCode {
+    let Err(why) = count();
+    eprintln!("Error: {why:#}");
+    ExitCode::FAILURE
+}
+
+fn count() -> anyhow::Result<Infallible> {
     let name = SessionName::new("counter")?;
     let mut workload = Agent::connect()?.register("counter", &[])?;
     let mut regions = Regions::new();

@@ -78,13 +78,27 @@ class Workload:
         while True:
             try:
                 self._connect()
-                break
+                for name, session in self._sessions.items():
+                    self._call("AttachSession", session.fileno(), name=name)
+                return
             except (AgentGone, FileNotFoundError, ConnectionRefusedError, TimeoutError):
+                self._connection.close()
                 if time.monotonic() >= until:
                     raise
                 time.sleep(_PAUSE)
-        for name, session in self._sessions.items():
-            self._call("AttachSession", session.fileno(), name=name)
+
+    def surely(self, call, *arguments, timeout: float = 60.0):
+        """Makes a call of this workload, and again if the agent is lost in it.
+
+        For the calls after the jump: what is not in a session again is with this program
+        alone until then, so it must not end because the agent does. `timeout` is that of
+        `reconnect`.
+        """
+        while True:
+            try:
+                return call(*arguments)
+            except AgentGone:
+                self.reconnect(timeout)
 
     def fileno(self) -> int:
         """For `poll` and event loops: readable when `next_event(0)` may have one."""
