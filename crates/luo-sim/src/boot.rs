@@ -42,6 +42,23 @@ fn lock_file() -> std::io::Result<File> {
     Ok(file)
 }
 
+/// A number that no other boot has, of this simulation or another: a program may have kept
+/// what it has read. Where the real kernel gives none it is the seed's.
+fn boot_id((one, two): (u64, u64)) -> String {
+    let random = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    match random.trim() {
+        "" => format!(
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            one >> 32,
+            one >> 16 & 0xffff,
+            one & 0xffff,
+            two >> 48,
+            two & 0xffff_ffff_ffff
+        ),
+        random => random.to_owned(),
+    }
+}
+
 impl Machine {
     /// Boots.
     ///
@@ -58,6 +75,7 @@ impl Machine {
             memory: Memory::new(parts.handed),
             memfds: Memfds::default(),
             policy: parts.policy,
+            boot_id: boot_id(parts.seed),
             faults: parts.faults,
             journal: parts.journal,
             log: Log::default(),

@@ -32,7 +32,8 @@ pub(crate) fn open(
 ) -> Result<Option<RawFd>, Errno> {
     let close_on_exec = flags.contains(OFlags::CLOEXEC);
     let access = flags & OFlags::ACCMODE;
-    if !machine.policy.enabled && !matches!(place, Place::Log | Place::CommandLine) {
+    let is_always_there = matches!(place, Place::Log | Place::CommandLine | Place::BootId);
+    if !machine.policy.enabled && !is_always_there {
         return Ok(None);
     }
     match place {
@@ -68,7 +69,8 @@ pub(crate) fn open(
         | Place::UpdateCount
         | Place::Image
         | Place::Choice(_)
-        | Place::CommandLine => {
+        | Place::CommandLine
+        | Place::BootId => {
             if access != OFlags::RDONLY {
                 return Err(Errno::EACCES);
             }
@@ -155,6 +157,7 @@ fn attribute(machine: &Machine, loaded: &Loaded, place: Place) -> String {
         }
         Place::Choice(choice) => format!("{}\n", machine.chosen(choice)),
         Place::CommandLine => format!("{}\n", machine.policy.command_line),
+        Place::BootId => format!("{}\n", machine.boot_id),
         _ => format!("{}\n", machine.state().0),
     }
 }

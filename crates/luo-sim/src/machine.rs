@@ -44,6 +44,8 @@ pub(crate) struct Machine {
     pub(crate) memory: Memory,
     pub(crate) memfds: Memfds,
     pub(crate) policy: Policy,
+    /// What tells this boot from all others, as programs read it.
+    pub(crate) boot_id: String,
     pub(crate) faults: Faults,
     pub(crate) journal: Arc<Journal>,
     pub(crate) log: Log,

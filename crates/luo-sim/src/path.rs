@@ -26,6 +26,8 @@ pub(crate) enum Place {
     Participant,
     /// `/proc/cmdline`.
     CommandLine,
+    /// `/proc/sys/kernel/random/boot_id`.
+    BootId,
     /// `/sys/kernel/liveupdate`, the folder: it can be looked at, and not be opened.
     Folder,
     /// `/sys/kernel/liveupdate/state`.
@@ -67,7 +69,7 @@ impl Place {
     pub(crate) const fn is_real(self) -> bool {
         matches!(
             self,
-            Self::Log | Self::CommandLine | Self::FdInfo(..) | Self::Fd(..)
+            Self::Log | Self::CommandLine | Self::BootId | Self::FdInfo(..) | Self::Fd(..)
         )
     }
 }
@@ -87,6 +89,7 @@ const FIXED: [(&str, Place); 21] = [
     (driver::FORGE, Place::Forge),
     (driver::PARTICIPANT, Place::Participant),
     ("/proc/cmdline", Place::CommandLine),
+    ("/proc/sys/kernel/random/boot_id", Place::BootId),
     ("/sys/kernel/liveupdate", Place::Folder),
     ("/sys/kernel/liveupdate/state", Place::State),
     ("/sys/kernel/liveupdate/update_count", Place::UpdateCount),

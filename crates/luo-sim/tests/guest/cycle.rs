@@ -86,12 +86,17 @@ fn arrive() -> Result<()> {
     same("the state", device.state()?, State::Normal)
 }
 
+fn boot_id() -> Result<Vec<u8>> {
+    Ok(std::fs::read("/proc/sys/kernel/random/boot_id")?)
+}
+
 /// What nobody claims goes on to the kernel after the next.
 pub(crate) fn carry() -> Result<()> {
     match boot()? {
         0 => {
             let device = Device::open()?;
-            let _session = session_with(&device, "carried", b"far")?;
+            // A kernel is told from the one before it by this.
+            let _session = session_with(&device, "carried", &boot_id()?)?;
             bail!("{}", jump()?)
         }
         1 => {
@@ -102,11 +107,10 @@ pub(crate) fn carry() -> Result<()> {
             let device = Device::open()?;
             same("updates", device.info()?.update_count, 2)?;
             let session = device.retrieve_session(&name("carried"))?;
-            same(
-                "contents",
-                text(session.retrieve_fd(Token(1))?)?,
-                b"far".to_vec(),
-            )?;
+            let earlier = text(session.retrieve_fd(Token(1))?)?;
+            same("an id's bytes", earlier.len(), 37)?;
+            same("the id of one boot", boot_id()?, boot_id()?)?;
+            ensure!(earlier != boot_id()?, "two boots have one id");
             Ok(session.finish()?)
         }
     }
