@@ -631,7 +631,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__history)
-            opts="-n -f -o -h --most --format --output --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-n -f -o -h --most --format --output --offline --config --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -658,6 +658,10 @@ _luoctl() {
                     return 0
                     ;;
                 -o)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

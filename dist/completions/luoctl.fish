@@ -163,8 +163,10 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s n -l most -d '
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s f -l format -d 'What to show the one update as' -r -f -a "text\t'Lines'
 svg\t'A picture, for any browser'"
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s o -l output -d 'Writes to a file' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l config -d 'Luod\'s configuration, for where the history is if luod does not run' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l offline -d 'Reads the disk, without luod'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'

@@ -64,6 +64,7 @@ fn an_administrator_goes_step_by_step() {
         peer.expect(Method::Prepare { target: target() });
         peer.reply(Prepared {
             update: "u1".into(),
+            warnings: None,
         });
         peer.expect(Method::Freeze);
         peer.done();

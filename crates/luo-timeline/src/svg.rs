@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! An update that is over, as a picture: a column for each phase, a lane for each workload.
+//! An update, as a picture: a column for each phase, a lane for each workload.
 //!
 //! A phase may take a millisecond and the next one an hour. So each column has a scale of
 //! its own, and says how long its phase took; a longer phase has a wider column.
@@ -114,7 +114,7 @@ pub fn svg(entry: &HistoryEntry) -> String {
         let style = match (at, entry.outcome) {
             (0, _) => " font-weight=\"bold\"",
             (1, Outcome::Completed) => " fill=\"#176317\"",
-            (1, Outcome::Incomplete) => " fill=\"#c0392b\"",
+            (1, Outcome::Incomplete | Outcome::Lost) => " fill=\"#c0392b\"",
             (1, _) => " fill=\"#8a5a00\"",
             _ => "",
         };
@@ -145,9 +145,10 @@ fn head(entry: &HistoryEntry) -> Vec<String> {
         (from, to) if entry.blackout_us.is_none() && from == to => from.clone(),
         (from, to) => format!("{from} -> {to}"),
     };
+    let outcome = entry.outcome.word().replace('_', " ");
     let mut lines = vec![
         format!("Update {}, kernel {kernels}", entry.update),
-        format!("{} after {}", entry.outcome, took(entry.took_us)),
+        format!("{outcome} after {}", took(entry.took_us)),
         format!("began {}", date(entry.began_us)),
     ];
     if let Some(reason) = &entry.reason {

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use zlink_core::introspect::{self, Type};
 use zlink_core::{ReplyError, proxy};
 
-use crate::types::{Phase, Plan, Report, SessionInfo, Step, Target, TimelineEvent};
+use crate::types::{Check, Phase, Plan, Report, SessionInfo, Step, Target, TimelineEvent};
 
 /// The interface's name.
 pub const INTERFACE: &str = "org.liveupdate.Admin";
@@ -232,6 +232,9 @@ pub struct Checked {
 pub struct Prepared {
     /// The update's id.
     pub update: String,
+    /// The checks that warn of something.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warnings: Option<Vec<Check>>,
 }
 
 /// One of the many answers to [`Method::Update`].

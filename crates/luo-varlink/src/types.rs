@@ -172,7 +172,7 @@ words! {
 }
 
 words! {
-    /// How an update ended.
+    /// How an update ended, or that it has not.
     Outcome {
         /// The machine runs the new kernel and all workloads have theirs back.
         Completed = "completed",
@@ -185,6 +185,19 @@ words! {
         Cancelled = "cancelled",
         /// Nothing has changed: a check failed.
         Refused = "refused",
+        /// The machine was about to jump, and has started anew without what it was to take
+        /// along: power was lost in the jump, say.
+        Lost = "lost",
+        /// It is not over.
+        UnderWay = "under_way",
+    }
+}
+
+impl Outcome {
+    /// Whether the update is over.
+    #[must_use]
+    pub const fn is_over(self) -> bool {
+        !matches!(self, Self::UnderWay)
     }
 }
 
@@ -330,7 +343,7 @@ pub struct TimelineEvent {
     pub detail: Option<String>,
 }
 
-/// An update that is over.
+/// An update that is over, or under way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[zlink(crate = "zlink_core")]
@@ -339,18 +352,18 @@ pub struct HistoryEntry {
     pub update: String,
     /// How it ended.
     pub outcome: Outcome,
-    /// Why it was cancelled or refused.
+    /// Why it was cancelled, refused or lost; where it is, if it is under way.
     pub reason: Option<String>,
     /// When it began: microseconds since 1970 (UTC).
     pub began_us: u64,
-    /// How long it took, to the end: microseconds.
+    /// How long it took, to the end or so far: microseconds.
     pub took_us: u64,
     /// From the moment when the first workload was asked to stand still to the moment
     /// when the last one served again: microseconds. None if there was no jump.
     pub blackout_us: Option<u64>,
     /// The kernel it began in.
     pub from_kernel: String,
-    /// The kernel it ended in.
+    /// The kernel it ended in, or is in.
     pub to_kernel: String,
     /// All that happened.
     pub timeline: Vec<TimelineEvent>,

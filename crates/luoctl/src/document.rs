@@ -3,7 +3,7 @@
 //! should pass over fields that it does not know.
 
 use luo_varlink::{
-    HistoryEntry, Plan, Report, SessionInfo, Status, TimelineEvent, Workload, WorkloadState,
+    Check, HistoryEntry, Plan, Report, SessionInfo, Status, TimelineEvent, Workload, WorkloadState,
 };
 use schemars::{JsonSchema, Schema, schema_for};
 use serde::Serialize;
@@ -54,6 +54,9 @@ pub struct Checked {
 pub struct Prepared {
     /// The update's id.
     pub update: String,
+    /// The checks that warn of something.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<Check>,
 }
 
 /// `luoctl freeze`, `cancel` and `release`, and what a dry run would do.
@@ -98,6 +101,10 @@ pub struct History {
     /// What of the history cannot be read, or could not be written, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// Whether it was read from the disk, because luod was not there to be asked. Only then is
+    /// this here.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub offline: bool,
 }
 
 /// `luoctl inspect`.

@@ -12,7 +12,7 @@ pub enum Exit {
     Refused,
     /// The command line makes no sense.
     Usage,
-    /// The history cannot be read.
+    /// The history cannot be read, or an update was lost.
     Damaged,
     /// There is no such session, workload or update.
     NotFound,
@@ -70,7 +70,8 @@ impl Exit {
             Self::Usage => (64, "the command line makes no sense"),
             Self::Damaged => (
                 65,
-                "the history cannot be read, or the disk does not take all of it",
+                "the history cannot be read, the disk does not take all of it, or its last update was \
+                 lost in the jump",
             ),
             Self::NotFound => (66, "there is no such session, workload or update"),
             Self::Unavailable => (69, "the agent cannot be reached, or was lost"),

@@ -251,8 +251,10 @@ fn unreachable_agent(message: String, why: &io::Error) -> Failure {
             "luod does not accept connections: `systemctl status luod` says whether it hangs",
         ),
         _ => Failure::new(Exit::Unavailable, "no-agent", message).next(
-            "start it: `systemctl start luod` (without systemd: `luod supervise`); another \
-             folder of sockets is named by --runtime-directory",
+            "start it: `systemctl start luod` (without systemd: `luod supervise`); if it does not \
+             stay, `journalctl -u luod` says why, and `luoctl history` and `luoctl check \
+             --offline` work without it; another folder of sockets is named by \
+             --runtime-directory",
         ),
     }
 }

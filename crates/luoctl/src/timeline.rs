@@ -25,9 +25,15 @@ pub enum Since {
 pub fn tone(outcome: Outcome) -> Tone {
     match outcome {
         Outcome::Completed => Tone::Good,
-        Outcome::Incomplete => Tone::Bad,
-        Outcome::Unfrozen | Outcome::Cancelled | Outcome::Refused => Tone::Warn,
+        Outcome::Incomplete | Outcome::Lost => Tone::Bad,
+        Outcome::Unfrozen | Outcome::Cancelled | Outcome::Refused | Outcome::UnderWay => Tone::Warn,
     }
+}
+
+/// An outcome, for people.
+#[must_use]
+pub fn words(outcome: Outcome) -> String {
+    outcome.word().replace('_', " ")
 }
 
 /// One line.
@@ -62,11 +68,11 @@ pub fn line(event: &TimelineEvent, since: Since, paint: Paint) -> String {
     format!("{time}    {}", paint.tone(tone, text))
 }
 
-/// An update that is over: its outcome, how long each phase and each workload took, and its
+/// An update: its outcome, how long each phase and each workload took, and its
 /// timeline.
 #[must_use]
 pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
-    let outcome = paint.tone(tone(entry.outcome), entry.outcome);
+    let outcome = paint.tone(tone(entry.outcome), words(entry.outcome));
     let mut text = format!("update    {}\noutcome   {outcome}\n", plain(&entry.update));
     if let Some(reason) = &entry.reason {
         let lines: Vec<_> = reason.lines().map(plain).collect();

@@ -72,6 +72,68 @@ fn an_agent_that_does_not_run() {
     );
 }
 
+/// What is on the disk can be read without luod, and what is not there is not made up.
+#[test]
+fn a_history_without_luod() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let config = path("luod.toml");
+    fs::write(&config, format!("state_directory = {:?}\n", path("state"))).unwrap();
+    let read = |more: &[&str]| {
+        let arguments = [&["history", "--config", config.as_str()], more].concat();
+        luoctl(folder.path(), &arguments)
+    };
+    ends_with(&read(&[]), Exit::Unavailable, &["systemctl start luod"]);
+    let none = read(&["--offline"]);
+    ends_with(&none, Exit::Done, &[]);
+    assert!(text(&none.stdout).contains("no update has been made"));
+
+    fs::create_dir(path("state")).unwrap();
+    let line = |outcome: &str| {
+        let entry = json!({ "update": "u-1", "outcome": outcome, "reason": null,
+            "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+            "to_kernel": "a", "timeline": [], "boot": "another" });
+        fs::write(path("state/history.jsonl"), format!("{entry}\n")).unwrap();
+    };
+    line("completed");
+    let output = read(&[]);
+    ends_with(
+        &output,
+        Exit::Done,
+        &["is luod running?", "is read without it"],
+    );
+    assert!(text(&output.stdout).contains("completed"));
+    line("lost");
+    ends_with(&read(&["last"]), Exit::Damaged, &[]);
+    line("under_way");
+    let output = read(&["--offline"]);
+    ends_with(&output, Exit::Done, &[]);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("under way") && told.contains("luod has not told"),
+        "{told}"
+    );
+    // What luod has noted, and could not write down.
+    let notes = folder.path().join("state");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let count = fs::read_to_string("/sys/kernel/liveupdate/update_count").unwrap_or_default();
+    fs::write(
+        notes.join("epoch"),
+        format!("{}/{}", boot.trim(), count.trim()),
+    )
+    .unwrap();
+    let entry = json!([{ "update": "u-1", "outcome": "cancelled", "reason": "lunch",
+        "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+        "to_kernel": "a", "timeline": [] }]);
+    fs::write(notes.join("unwritten"), entry.to_string()).unwrap();
+    let output = read(&[]);
+    ends_with(&output, Exit::Damaged, &["u-1 is in luod's notes only"]);
+    assert!(text(&output.stdout).contains("lunch"));
+    fs::write(&config, "nonsense\n").unwrap();
+    ends_with(&read(&[]), Exit::Config, &["luod.toml"]);
+}
+
 /// What `luoctl history` says of an agent's answer.
 fn history(answer: &Value) -> Output {
     let folder = tempfile::tempdir().unwrap();

@@ -4,6 +4,8 @@
 //! ```text
 //! luod                            starts the agent
 //! luod elsewhere                  starts another agent in a folder of its own, and writes what it says
+//! luod ends                       the same of one that ends by itself, and with which code
+//! fills                           keeps the state directory from taking anything
 //! workload NAME [WORDS]           starts a workload, and waits until it is registered
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
 //! terminal ANSWER luoctl ARGS     runs it on a terminal, and answers what it asks
@@ -130,8 +132,12 @@ fn machine(script: &str) -> Result {
         let command = words.next().unwrap_or_default();
         let words: Vec<_> = words.collect();
         match command {
-            "luod" if words == ["elsewhere"] => elsewhere()?,
-            "luod" => children.push(agent()?),
+            "luod" => match words.as_slice() {
+                ["ends"] => println!("luod has ended: {:?}\n", supervisor()?.wait()?.code()),
+                ["elsewhere"] => elsewhere()?,
+                _ => children.push(agent()?),
+            },
+            "fills" => fills()?,
             "workload" => children.push(start_workload(&words)?),
             "luoctl" => luoctl(line, &words)?,
             "interrupt" => match words.as_slice() {
@@ -178,7 +184,20 @@ fn prepared() -> Result<Device> {
     Ok(device)
 }
 
+/// A file in the place of the state directory.
+fn fills() -> Result {
+    let state = folder()?.join("state");
+    let _ = fs::remove_dir_all(&state);
+    Ok(fs::write(state, "")?)
+}
+
 fn agent() -> Result<Child> {
+    let child = supervisor()?;
+    wait("phase")?;
+    Ok(child)
+}
+
+fn supervisor() -> Result<Child> {
     let folder = folder()?;
     let log = File::options()
         .append(true)
@@ -194,7 +213,6 @@ fn agent() -> Result<Child> {
         .arg("supervise")
         .stderr(log)
         .spawn()?;
-    wait("phase")?;
     Ok(child)
 }
 

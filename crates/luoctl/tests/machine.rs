@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use luo_sim::system::System;
-use luo_sim::{Outcome, Program, Simulator};
+use luo_sim::{Fault, Outcome, Program, Simulator};
 use luo_varlink::paths;
 use tempfile::TempDir;
 
@@ -27,6 +27,7 @@ fn built(name: &str) -> PathBuf {
 pub(crate) struct Machine {
     folder: TempDir,
     boots: Vec<String>,
+    fault: Option<Fault>,
 }
 
 impl Machine {
@@ -49,12 +50,19 @@ impl Machine {
         Self {
             folder,
             boots: Vec::new(),
+            fault: None,
         }
     }
 
     /// The script of one more boot.
     pub(crate) fn boot(mut self, script: &str) -> Self {
         self.boots.push(script.to_owned());
+        self
+    }
+
+    /// Something goes wrong.
+    pub(crate) fn fault(mut self, text: &str) -> Self {
+        self.fault = Some(text.parse().unwrap());
         self
     }
 
@@ -73,6 +81,9 @@ impl Machine {
     fn run_to_the_end(self) -> (Outcome, String) {
         let folder = self.folder.path();
         let mut simulator = Simulator::new().capture();
+        if let Some(fault) = self.fault {
+            simulator = simulator.fault(fault);
+        }
         for (number, script) in self.boots.iter().enumerate() {
             // A folder of a boot's own, as on a machine.
             let runtime = folder.join(format!("run-{number}"));

@@ -24,7 +24,7 @@ use crate::kernel::{Linux, Worker};
 use crate::manager::alone::alone;
 use crate::manager::notify;
 use crate::manager::store::Store;
-use crate::manager::supervise::BAD_CONFIG;
+use crate::manager::supervise::{BAD_CONFIG, REFUSED_HANDOVER};
 use crate::server::{self, Sockets};
 
 /// Descriptors to have room for: two for each workload and some.
@@ -90,8 +90,9 @@ enum Command {
     /// and keeps its sessions meanwhile. For machines without systemd.
     ///
     /// An agent that cannot be started is tried again ten times, ever more slowly, and then given
-    /// up; one whose configuration cannot be used at once (exit code 78). As long as sessions
-    /// are kept that would be lost, it is tried for ever.
+    /// up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
+    /// refuses what the previous one has handed over (71). As long as sessions are kept that
+    /// would be lost, it is tried for ever.
     Supervise,
 }
 
@@ -231,7 +232,14 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
             .with_context(|| cli.runtime_directory.display().to_string())?;
         let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
         let kernel = Worker::start(Linux::default()).context("a thread")?;
-        let probe = kernel.run(|kernel| kernel.probe()).await?;
+        let probe = match kernel.run(|kernel| kernel.probe()).await {
+            Ok(probe) => probe,
+            Err(why) if why.is_refused_handover() => {
+                tracing::error!("luod ends: {}", why);
+                return Ok(ExitCode::from(REFUSED_HANDOVER));
+            }
+            Err(why) => return Err(why.into()),
+        };
         tracing::info!(
             orchestrator = probe.orchestrator.word(),
             "luod {} is up",
@@ -274,7 +282,10 @@ fn reload(cli: &Cli, agent: &Agent) {
             agent.reload(config, policy);
             tracing::info!("the configuration and the policy were read again");
         }
-        Err(why) => tracing::error!("all stays as it was: {why:#}"),
+        Err(why) => {
+            tracing::error!("all stays as it was: {why:#}");
+            agent.stays_as_it_was(format!("{why:#}"));
+        }
     }
 }
 

@@ -89,7 +89,9 @@ impl Stage {
     /// # Errors
     /// The agent does not answer.
     pub fn history(&self) -> Result<Vec<HistoryEntry>> {
-        Ok(Status::connect_to(&self.runtime())?.history(100)?)
+        let mut history = Status::connect_to(&self.runtime())?.history(100)?;
+        history.retain(|entry| entry.outcome.is_over());
+        Ok(history)
     }
 
     /// The agent's process. Its parent is the small service manager.

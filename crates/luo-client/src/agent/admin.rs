@@ -120,9 +120,17 @@ impl Admin {
     /// [`Error::Refused`] names the workload or the check that stood in the way; all is
     /// undone then.
     pub fn prepare(&mut self, target: &Target) -> Result<String> {
+        self.prepare_and_warn(target)
+            .map(|prepared| prepared.update)
+    }
+
+    /// The same, with what the checks warn of.
+    ///
+    /// # Errors
+    /// As [`Admin::prepare`].
+    pub fn prepare_and_warn(&mut self, target: &Target) -> Result<Prepared> {
         let target = target.clone();
-        let prepared: Prepared = self.call("Prepare", Method::Prepare { target }, Waits::Others)?;
-        Ok(prepared.update)
+        self.call("Prepare", Method::Prepare { target }, Waits::Others)
     }
 
     /// Asks all workloads to stand still.

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl history`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
-use luo_varlink::HistoryEntry;
+use luo_varlink::{HistoryEntry, Outcome, status};
+use luod::journal::history::Past;
+use luod::journal::notes::Notes;
 
 use super::context::Context;
 use crate::document::History;
@@ -18,7 +20,8 @@ use crate::timeline;
 /// Updates that are looked through for one by its id: the agent gives no more.
 const ALL: u32 = 1000;
 
-/// Lists the last updates, or shows the timeline of one. Everybody may.
+/// Lists the last updates, or shows the timeline of one; one that is under way is the first.
+/// Everybody may. If luod does not run, the history is read from the disk, which takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Shows all of one update: the beginning of its id, or `last`.
@@ -40,6 +43,12 @@ pub struct Args {
     /// Writes to a file.
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Reads the disk, without luod.
+    #[arg(long)]
+    offline: bool,
+    /// Luod's configuration, for where the history is if luod does not run.
+    #[arg(long, value_name = "FILE", default_value = luod::command::CONFIG)]
+    config: PathBuf,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
@@ -56,13 +65,12 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         Some(_) => Paint(false),
         None => context.out.paint,
     };
-    let mut status = context.status()?;
     let most = match args.update.as_deref() {
         None => args.most,
         Some("last") => 1,
         Some(_) => ALL,
     };
-    let past = status.past(most)?;
+    let (past, is_offline) = past(context, args, most)?;
     let is_kept = past.unwritten.is_none();
     let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
     if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
@@ -78,19 +86,103 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if let Some(wanted) = &args.update {
         one(wanted, &updates)?;
     }
+    let is_lost = updates
+        .first()
+        .is_some_and(|newest| newest.outcome == Outcome::Lost);
     let text = match (&args.update, updates.first(), args.format) {
-        _ if context.json => json(&History { updates, problems })?,
+        _ if context.json => json(&History {
+            updates,
+            problems,
+            offline: is_offline,
+        })?,
         (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
         (Some(_), Some(entry), Format::Svg) => timeline::svg(entry),
         (_, None, _) => "no update has been made\n".to_owned(),
         (None, Some(_), _) => list(&updates, paint),
     };
     context.write(args.output.as_deref(), &text)?;
-    Ok(match is_kept {
+    // All was told. Some of it may never be told again, or is no end that anybody wanted.
+    Ok(match is_kept && !is_lost {
         true => Exit::Done,
-        // All was told, and some of it may never be told again.
         false => Exit::Damaged,
     })
+}
+
+/// What luod tells, or else what the disk has; and whether it is the latter.
+fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, bool)> {
+    let gone = match args.offline {
+        true => None,
+        false => match context.status() {
+            Ok(mut status) => return Ok((status.past(most)?, false)),
+            Err(Failure::Told(told)) if told.exit == Exit::Unavailable => Some(told),
+            Err(why) => return Err(why),
+        },
+    };
+    let config = luod::command::config(&args.config).map_err(|why| {
+        Failure::new(Exit::Config, "config", format!("{why:#}"))
+            .next("it says where the history is; --config names another")
+    })?;
+    let folder = &config.state_directory;
+    let history = luod::journal::history::History::in_directory(folder);
+    let is_there = history.is_there().map_err(|why| root_only(folder, &why))?;
+    match gone {
+        Some(told) if !is_there => return Err(Failure::Told(told)),
+        Some(told) => complain(format_args!(
+            "luoctl: {}\n  the history is read without it, from {}",
+            told.message,
+            folder.display()
+        )),
+        None => {}
+    }
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let mut past = history.last(most).map_err(|why| root_only(folder, &why))?;
+    let unwritten = noted(&context.folder, &mut past);
+    past.updates.truncate(most);
+    for entry in &mut past.updates {
+        if let (false, Some(reason)) = (entry.outcome.is_over(), &mut entry.reason) {
+            reason.push_str("; luod has not told what came of it");
+        }
+    }
+    let past = status::History {
+        updates: past.updates,
+        problems: Some(past.problems),
+        unwritten: (unwritten > 0).then_some(unwritten),
+    };
+    Ok((past, true))
+}
+
+/// Adds what a luod of this boot could not write down; says how many updates that are.
+fn noted(runtime: &Path, past: &mut Past) -> i64 {
+    let noted = match Notes::left_behind(runtime) {
+        Ok(noted) => noted,
+        Err(why) => {
+            let folder = runtime.display();
+            let problem = format!("what luod has noted in {folder} cannot be read: {why}");
+            past.problems.push(problem);
+            return 0;
+        }
+    };
+    let mut count = 0;
+    for entry in noted {
+        count += 1;
+        past.problems.push(format!(
+            "update {} is in luod's notes only, which end with this boot",
+            entry.update
+        ));
+        past.put(entry);
+    }
+    count
+}
+
+fn root_only(folder: &Path, why: &std::io::Error) -> Failure {
+    let message = format!("the history in {}: {why}", folder.display());
+    match why.kind() {
+        std::io::ErrorKind::PermissionDenied => {
+            Failure::new(Exit::Permission, "permission", message)
+                .next("without luod it is for root: run it as root")
+        }
+        _ => Failure::new(Exit::Damaged, "history", message),
+    }
 }
 
 /// Nothing can be told, and that does not mean that nothing has happened.
@@ -123,7 +215,10 @@ fn list(updates: &[HistoryEntry], paint: Paint) -> String {
         table.row([
             (id, Tone::Plain),
             (date(entry.began_us), Tone::Plain),
-            (entry.outcome.to_string(), timeline::tone(entry.outcome)),
+            (
+                timeline::words(entry.outcome),
+                timeline::tone(entry.outcome),
+            ),
             (took(entry.took_us), Tone::Plain),
             (
                 entry.blackout_us.map_or_else(|| "-".to_owned(), took),

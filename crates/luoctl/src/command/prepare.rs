@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl prepare`
 
+use luo_varlink::Check;
+
 use super::context::Context;
 use super::vigil::Vigil;
 use super::waiting::Waiting;
@@ -9,6 +11,7 @@ use crate::document::Prepared;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::interrupt::Cancels;
+use crate::output::complain;
 
 /// Checks, loads the kernel, and asks all workloads to get ready. It returns when all
 /// are, or when all is undone. They run on. ^C cancels. Takes root.
@@ -27,11 +30,24 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let _cancels = Cancels::on_interrupt(&context.folder)?;
     let waiting = Waiting::begin(context);
     let vigil = Vigil::begin(context);
-    let update = admin.prepare(&target)?;
+    let prepared = admin.prepare_and_warn(&target)?;
     drop((waiting, vigil));
+    let (update, warnings) = (prepared.update, prepared.warnings.unwrap_or_default());
     if context.json {
-        context.out.document(&Prepared { update })?;
+        context.out.document(&Prepared { update, warnings })?;
     } else {
+        for Check {
+            name,
+            found,
+            remedy,
+            ..
+        } in &warnings
+        {
+            complain(format_args!("luoctl: warning: {name}: {found}"));
+            if let Some(remedy) = remedy {
+                complain(format_args!("  {remedy}"));
+            }
+        }
         context.out.line(format_args!(
             "all are ready: update {update}; next `luoctl freeze`, or `luoctl cancel`"
         ))?;

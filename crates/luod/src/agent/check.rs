@@ -14,15 +14,16 @@ use luo_preflight::initrd::{Archive, Stop, Unusable};
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{image, initrd, memory, target};
-use luo_sys::{ParticipantEntry, ParticipantKind};
+use luo_sys::{Errno, ParticipantEntry, ParticipantKind};
 use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind};
 use rustix::process::{Resource, getrlimit};
 
 use super::timeline::Line;
 use super::unowned;
-use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
+use super::view::{CANCEL_BY_FORCE, FULL_REMEDY, UNKNOWN_UPDATE, full_disk, in_update};
 use super::{Agent, OwnStrings};
 use crate::decide::config::{CHECKS, Config, Jump};
+use crate::decide::failed::Failed;
 use crate::decide::plan::Obstacle;
 use crate::decide::record::MAX_LENGTH;
 use crate::journal::notes::ROOM;
@@ -122,7 +123,7 @@ pub fn offline(config: &Config, target: &Target) -> Report {
         handover_abi: None,
         contract_abi: None,
     };
-    let (probe, unknown) = match kernel.is_free().and_then(|()| kernel.probe()) {
+    let (probe, refused) = match kernel.is_free().and_then(|()| kernel.probe()) {
         Ok(probe) => (probe, None),
         Err(why) => (none, Some(why)),
     };
@@ -147,12 +148,9 @@ pub fn offline(config: &Config, target: &Target) -> Report {
     if config.jump == Jump::Systemctl {
         checks.push(crate::manager::shutdown::check(root));
     }
-    checks.extend(unknown.map(|why| Check {
-        name: "running-device".to_owned(),
-        status: CheckStatus::Unknown,
-        found: why.to_string(),
-        remedy: None,
-    }));
+    if let Some(why) = refused {
+        does_not_open(&mut checks, &why, root);
+    }
     checks.push(Check {
         name: "workloads".to_owned(),
         status: CheckStatus::Unknown,
@@ -329,23 +327,7 @@ impl Agent {
         };
         let root = self.config().checks.root.clone();
         let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
-        let holders = holders.unwrap_or_default();
-        let (who, remedy) = match holders.is_empty() {
-            true => (
-                String::new(),
-                "`fuser /dev/liveupdate` says who has it; end that program",
-            ),
-            false => (
-                format!("; it is open in {}", holders.join(", ")),
-                "wait for that program, or end it",
-            ),
-        };
-        Some(Check {
-            name: "running-device".to_owned(),
-            status: CheckStatus::Failed,
-            found: format!("/dev/liveupdate cannot be had: {}{who}", why.errno()),
-            remedy: Some(remedy.to_owned()),
-        })
+        Some(is_held(&why, &holders.unwrap_or_default()))
     }
 
     /// Whether luod can note what it has to know if it is started again.
@@ -371,14 +353,14 @@ impl Agent {
     /// Whether the update could be written down when it is over.
     async fn check_history(&self) -> Option<Check> {
         let history = self.history.clone();
-        let why = self.fails(move || history.is_writable()).await?;
-        let config = self.config();
-        let folder = config.state_directory.display();
+        let why_not = self.fails(move || history.is_writable()).await;
+        self.tried.found(why_not.clone());
+        let why = why_not?;
         Some(Check {
             name: "history".to_owned(),
             status: CheckStatus::Warning,
-            found: format!("what becomes of an update cannot be written to {folder}: {why}"),
-            remedy: Some("make room there, or name another state_directory".to_owned()),
+            found: full_disk(&self.config(), &why),
+            remedy: Some(FULL_REMEDY.to_owned()),
         })
     }
 
@@ -468,6 +450,54 @@ impl Agent {
         let name = name_of(session, token);
         let check = file::kind_check(&name, kind, handlers.as_deref());
         judge(&self.config(), vec![check])
+    }
+}
+
+/// The device is somebody else's.
+fn is_held(why: &Failed, holders: &[String]) -> Check {
+    let (who, remedy) = match holders.is_empty() {
+        true => (
+            String::new(),
+            "`fuser /dev/liveupdate` says who has it; end that program",
+        ),
+        false => (
+            format!("; it is open in {}", holders.join(", ")),
+            "wait for that program, or end it",
+        ),
+    };
+    Check {
+        name: "running-device".to_owned(),
+        status: CheckStatus::Failed,
+        found: format!("/dev/liveupdate cannot be had: {}{who}", why.errno()),
+        remedy: Some(remedy.to_owned()),
+    }
+}
+
+/// Says of a device that is there why it is of no use.
+fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) {
+    match why.errno() {
+        Errno::EBUSY => checks.push(is_held(why, &System::at(root).holders())),
+        Errno::EACCES | Errno::EPERM => checks.push(Check {
+            name: "running-device".to_owned(),
+            status: CheckStatus::Unknown,
+            found: format!("this user may not open it: {why}"),
+            remedy: Some("run it as root".to_owned()),
+        }),
+        _ => {
+            const NAME: &str = "running-liveupdate";
+            checks.retain(|check| check.name != NAME);
+            let failed = Check {
+                name: NAME.to_owned(),
+                status: CheckStatus::Failed,
+                found: format!("there is a /dev/liveupdate, and it is of no use: {why}"),
+                remedy: Some(
+                    "boot the machine anew, not by kexec: what is quarantined is lost by that, \
+                     and free again"
+                        .to_owned(),
+                ),
+            };
+            checks.insert(0, failed);
+        }
     }
 }
 

@@ -40,6 +40,9 @@ impl Agent {
         {
             return self.undo(why.into()).await;
         }
+        // Power may be lost in the jump: whoever starts next is to know of it. The disk writes
+        // while the record is sealed.
+        self.write_under_way();
         let lines = self.since_the_record();
         let job = move |kernel: &mut dyn Kernel| {
             // The next kernel's agent can do without the tail, which only tells how the
@@ -55,6 +58,8 @@ impl Agent {
         if let Err(why) = settled {
             return self.undo(why).await;
         }
+        let update = self.state.borrow().update_id().map(str::to_owned);
+        self.until_taken(&update.unwrap_or_default()).await;
         // What administrators have sent by now counts.
         self.unread.is_over().await;
         let gate = {

@@ -16,9 +16,11 @@
 //! | `settings` | the configuration and the policy, which may be read anew |
 //! | `timeline` | lines of events, for watchers and for the history |
 //! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
+//! | `under_way` | the update that is under way, as the history has it |
 //! | `noted` | notes of sessions, for an agent that is started anew |
 //! | `written` | updates that are over are written down: notes, history, pictures |
 //! | `unowned` | sessions of the previous kernel that nobody here owns |
+//! | `room` | whether the disk would take an update that is over, for whoever looks |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
@@ -28,6 +30,7 @@
 //! | `session` | calls about outgoing sessions: make, attach, declare, drop, release |
 //! | `claim` | calls about incoming sessions: claim, finish |
 //! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
+//! | `open_ends` | updates that have ended with their machine |
 //! | `restore` | after the jump: the record's workloads come back |
 //! | `undo` | how an update is undone |
 //! | `cancel` | an update that somebody ends before the jump |
@@ -48,8 +51,10 @@ mod inbox;
 mod jump;
 mod keep;
 mod noted;
+mod open_ends;
 mod over;
 mod restore;
+mod room;
 mod session;
 mod settings;
 mod start;
@@ -59,6 +64,7 @@ mod step;
 mod tests;
 mod timeline;
 mod unclaimed;
+mod under_way;
 mod undo;
 mod unowned;
 mod unread;
@@ -91,7 +97,7 @@ pub use check::offline;
 pub use inbox::Inbox;
 pub use session::Declaration;
 
-use state::{Seen, State, Unowned};
+use state::{Seen, State, Tried, Unowned};
 use unread::Unread;
 
 /// Lines of a timeline that a watcher may be behind.
@@ -150,6 +156,13 @@ pub struct Agent {
     ends_later: Cell<bool>,
     /// A task waits to try a disk again.
     tries_again: Cell<bool>,
+    /// The last update, if it was lost in the jump and none has begun since.
+    lost: RefCell<Option<String>>,
+    /// Whether the disk would take an update that is over.
+    tried: Tried,
+    /// Why the configuration or the policy could not be read again, if that was the last that
+    /// was tried.
+    not_reloaded: RefCell<Option<String>>,
     /// Pictures that a task is at, and what to draw after that.
     pictures: RefCell<BTreeMap<String, Option<HistoryEntry>>>,
     /// Threads that may read the history at the same time.
@@ -189,6 +202,9 @@ impl Agent {
             writes: Cell::default(),
             ends_later: Cell::default(),
             tries_again: Cell::default(),
+            lost: RefCell::default(),
+            tried: Tried::default(),
+            not_reloaded: RefCell::default(),
             pictures: RefCell::default(),
             readers: Arc::new(Semaphore::new(THREADS)),
             trials: Arc::new(Semaphore::new(THREADS)),

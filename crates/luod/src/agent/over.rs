@@ -2,14 +2,16 @@
 //! The end of an update after the jump: the condition for it, and its entry in the history.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind, WorkloadState};
 
 use super::Agent;
-use super::state::{Late, Restore};
+use super::clock::now_us;
+use super::state::Restore;
 use super::timeline::{Line, lines};
 use super::written::Source;
+use crate::journal::notes::Late;
 use crate::kernel;
 
 /// How long to wait before the end of an update that could not be noted is tried again.
@@ -129,12 +131,13 @@ impl Agent {
                 report: record.report.clone(),
                 freeze: record.freeze,
                 frozen: record.frozen,
-                ended: Instant::now(),
+                ended_us: now_us(),
                 missing,
                 released,
                 came: Vec::new(),
                 behind_us,
             });
+            self.note_late();
         }
         self.over(entry, record.report, Source::Record);
     }
@@ -153,7 +156,7 @@ impl Agent {
             if !late.missing.remove(name) {
                 return false;
             }
-            let seconds = late.ended.elapsed().as_secs_f64();
+            let seconds = now.time_us.saturating_sub(late.ended_us) as f64 / 1e6;
             let came = format!("{name} served again {seconds:.1} s after the end of the update");
             late.came.push(came);
             let entry = &mut late.entry;
@@ -177,10 +180,27 @@ impl Agent {
             }
             told
         };
+        self.note_late();
         tracing::warn!(workload = name, "it serves again, late");
         self.metrics.amended(&amended);
         self.over(amended, report, Source::Amended);
         true
+    }
+
+    /// Notes who is late, for an agent that is started again.
+    fn note_late(&self) {
+        let noted = self.notes.set_late(self.state.borrow().late.as_ref());
+        if let Err(why) = noted {
+            tracing::error!("who is late: {}", self.unnoted(&why));
+        }
+    }
+
+    /// Goes on waiting for those who were late when an earlier process of this agent ended.
+    pub(super) fn wait_for_the_late(&self) {
+        match self.notes.late() {
+            Ok(late) => self.state.borrow_mut().late = late,
+            Err(why) => tracing::error!("who is late cannot be told: {why}"),
+        }
     }
 
     /// After the update connected workloads are running ones again, those that are not

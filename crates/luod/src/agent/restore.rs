@@ -70,6 +70,7 @@ impl Agent {
                 };
                 state.workloads.insert(name.clone(), workload);
             }
+            let overdue = progress.overdue;
             state.restore = Some(Restore {
                 timeline: record.timeline.clone(),
                 behind_us: behind_us(&record.freeze, &now),
@@ -77,11 +78,12 @@ impl Agent {
                 progress,
                 released: Default::default(),
                 until: None,
-                overdue: false,
+                overdue,
                 is_unnoted: false,
             });
         }
         self.enter(Phase::Updated);
+        self.write_under_way();
     }
 
     /// Notes that a workload serves again.

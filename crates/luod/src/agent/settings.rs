@@ -26,6 +26,7 @@ impl Agent {
         if config.state_directory != state_directory {
             tracing::warn!("another state_directory counts when luod is started again");
         }
+        self.not_reloaded.replace(None);
         self.policy.replace(Rc::new(policy));
         self.next_config.replace(Some(Config {
             state_directory,
@@ -36,6 +37,11 @@ impl Agent {
         } else {
             self.take_next_config();
         }
+    }
+
+    /// Stays with the configuration and the policy that it has: others cannot be used.
+    pub fn stays_as_it_was(&self, why: String) {
+        self.not_reloaded.replace(Some(why));
     }
 
     /// Goes by the configuration that was read last.

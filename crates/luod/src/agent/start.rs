@@ -57,6 +57,7 @@ impl Agent {
     /// The same, after the kernel has named what the descriptor store has.
     pub(super) async fn start_with(self: &Rc<Self>, stored: Vec<Stored>) -> std::io::Result<()> {
         let unwritten = self.go_on_writing();
+        self.wait_for_the_late();
         // They are read before anything is noted: a note takes the place of an earlier one.
         let owners = self.notes.owners()?;
         let jumps = self.jumps_still().await?;
@@ -66,6 +67,14 @@ impl Agent {
         if !jumps {
             self.end_interrupted(own.is_some(), &unwritten).await?;
             self.read_record(own.take()).await?;
+            // After a jump, workloads wait for luod, and a history may be long.
+            let is_at_rest = {
+                let state = self.state.borrow();
+                state.restore.is_none() && state.unreadable.is_none()
+            };
+            if is_at_rest {
+                self.end_the_open().await;
+            }
         }
         let by_session: BTreeMap<_, _> = owners
             .iter()
@@ -148,11 +157,7 @@ impl Agent {
     async fn end_interrupted(&self, own: bool, unwritten: &[String]) -> std::io::Result<()> {
         let begun = match self.notes.update()? {
             Some(begun) => begun,
-            None if !own && self.is_unnoted_update().await => Begun {
-                id: new_id(),
-                began_us: None,
-                report: None,
-            },
+            None if !own && self.is_unnoted_update().await => self.begun_by_the_history().await,
             None => return Ok(()),
         };
         let Begun {
@@ -185,6 +190,24 @@ impl Agent {
         };
         self.over(entry, report, Source::Update);
         Ok(())
+    }
+
+    /// The update that the history has as under way in this boot.
+    async fn begun_by_the_history(&self) -> Begun {
+        let open = self.open_ends().await.unwrap_or_default().0;
+        let mut open = open.into_iter().filter(|open| open.is_of_this_boot);
+        match open.next_back() {
+            Some(open) => Begun {
+                id: open.entry.update,
+                began_us: Some(open.entry.began_us),
+                report: open.report,
+            },
+            None => Begun {
+                id: new_id(),
+                began_us: None,
+                report: None,
+            },
+        }
     }
 
     /// Whether the kernel is in an update that an agent began and nobody has noted: that

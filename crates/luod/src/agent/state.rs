@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The state of the agent: data, without I/O.
 
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
@@ -8,7 +9,7 @@ use std::time::Instant;
 use luo_core::transition;
 use luo_sys::{Event as KernelEvent, State as KernelState};
 use luo_varlink::{
-    Event, HistoryEntry, Identity, Phase, Step, Target, TimelineEvent, WorkloadState, admin,
+    Check, Event, Identity, Phase, Step, Target, TimelineEvent, WorkloadState, admin,
 };
 use tokio::sync::mpsc;
 
@@ -17,7 +18,7 @@ use super::inbox::Inbox;
 use crate::decide::gate::Gate;
 use crate::decide::plan::{Graph, Obstacle};
 use crate::decide::record::{Moment, Record};
-use crate::journal::notes::Progress;
+use crate::journal::notes::{Late, Progress};
 use crate::kernel::Probe;
 
 /// The state of the agent.
@@ -119,6 +120,8 @@ pub(super) struct Update {
     pub(super) freeze: Moment,
     /// The kernel to jump into.
     pub(super) target: Target,
+    /// The checks that warn of something.
+    pub(super) warnings: Vec<Check>,
     /// Where a picture of it is wanted when it is over.
     pub(super) report: Option<String>,
     /// Bytes set aside for the record that is written once all stand still.
@@ -145,6 +148,7 @@ impl Update {
             asked_to_freeze: Vec::new(),
             freeze: Moment::default(),
             target: Target::default(),
+            warnings: Vec::new(),
             report: None,
             room: 0,
             recorded: 0,
@@ -181,28 +185,6 @@ pub(super) struct Restore {
     pub(super) is_unnoted: bool,
     /// Microseconds by which this kernel's clock is behind the previous one's: a kernel
     /// sets its own from one of whole seconds.
-    pub(super) behind_us: i64,
-}
-
-/// An update that has ended without some of its workloads, which may still come back.
-pub(super) struct Late {
-    /// What the history says of it.
-    pub(super) entry: HistoryEntry,
-    /// Where a picture of it is wanted.
-    pub(super) report: Option<String>,
-    /// When the first workload was asked to stand still.
-    pub(super) freeze: Moment,
-    /// Whether the workloads stood still when the machine jumped.
-    pub(super) frozen: bool,
-    /// The end of the update.
-    pub(super) ended: Instant,
-    /// The workloads that have not come back.
-    pub(super) missing: BTreeSet<String>,
-    /// Sessions that were released because nobody claimed them.
-    pub(super) released: BTreeSet<String>,
-    /// Those that have come back since, in words.
-    pub(super) came: Vec<String>,
-    /// As in [`Restore`].
     pub(super) behind_us: i64,
 }
 
@@ -280,6 +262,22 @@ pub(super) struct Seen {
     pub(super) at: Instant,
     /// The agent's changes of the kernel by then.
     pub(super) changes: u64,
+}
+
+/// Whether the disk would take an update that is over now, as it was last tried.
+#[derive(Default)]
+pub(super) struct Tried {
+    pub(super) at: Cell<Option<Instant>>,
+    pub(super) why_not: RefCell<Option<String>>,
+    pub(super) is_under_way: Cell<bool>,
+}
+
+impl Tried {
+    /// Notes what was found just now: by whoever looked, or by a check.
+    pub(super) fn found(&self, why_not: Option<String>) {
+        self.why_not.replace(why_not);
+        self.at.set(Some(Instant::now()));
+    }
 }
 
 /// The state of a workload that is asked to take a step, and of one that has agreed.

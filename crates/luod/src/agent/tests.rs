@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The agent without sockets, on a made-up kernel.
 
+mod ends;
 mod fake;
 mod foreign;
 mod full;

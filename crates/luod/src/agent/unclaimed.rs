@@ -41,12 +41,20 @@ impl Agent {
     pub(super) fn watch_the_deadline(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         let patience = self.config().restore_deadline.0;
-        if let Some(restore) = &mut self.state.borrow_mut().restore {
-            restore.until = Instant::now().checked_add(patience);
-        }
+        let is_over = {
+            let mut state = self.state.borrow_mut();
+            let restore = state.restore.as_mut();
+            restore.is_some_and(|restore| {
+                restore.until = Instant::now().checked_add(patience);
+                restore.overdue
+            })
+        };
         tokio::task::spawn_local(async move {
-            tokio::time::sleep(patience).await;
-            agent.deadline().await;
+            // It does not pass twice: luod may have been restarted since.
+            if !is_over {
+                tokio::time::sleep(patience).await;
+                agent.deadline().await;
+            }
             // A session that could not be released then is tried again and again.
             while agent.config().unclaimed == Unclaimed::Finish && agent.is_restoring() {
                 tokio::time::sleep(AGAIN).await;
@@ -65,7 +73,9 @@ impl Agent {
     fn overdue(&self) {
         if let Some(restore) = &mut self.state.borrow_mut().restore {
             restore.overdue = true;
+            restore.progress.overdue = true;
         }
+        self.note_progress();
         self.changed.notify_waiters();
     }
 
@@ -179,14 +189,15 @@ impl Agent {
     async fn give_up(&self) -> Result<Vec<String>, admin::Error> {
         // Only one caller gets beyond this: a second one could end an update that has begun
         // since.
-        if self.state.borrow_mut().unreadable.take().is_none() {
+        let Some(why) = self.state.borrow_mut().unreadable.take() else {
             return Ok(Vec::new());
-        }
+        };
         self.kernel.run(|kernel| kernel.finish_record()).await;
         self.store.remove(OWN_SESSION);
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");
         }
+        self.end_the_unreadable(&why).await;
         self.enter(Phase::Normal);
         self.tell_unowned().await;
         Ok(Vec::new())

@@ -21,7 +21,7 @@
 
 use luo_sys::{Direction, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{Phase, Plan, Step, Target};
+use luo_varlink::{Check, CheckStatus, Phase, Plan, Step, Target};
 
 use super::Agent;
 use super::clock::now_us;
@@ -66,6 +66,14 @@ impl Agent {
         result.map(|()| id)
     }
 
+    /// The checks that warn of something in the update that is under way.
+    #[must_use]
+    pub fn warnings_of_update(&self) -> Vec<Check> {
+        let state = self.state.borrow();
+        let update = state.update.as_ref();
+        update.map_or_else(Vec::new, |update| update.warnings.clone())
+    }
+
     fn begin(&self, report: Option<&str>) -> Result<String, Error> {
         let (id, now) = (new_id(), now_us());
         self.state.borrow().phase.allows(KernelEvent::Prepare)?;
@@ -91,7 +99,9 @@ impl Agent {
                 ..Update::new(id.clone(), now, graph)
             });
         }
+        self.lost.replace(None);
         self.enter(Phase::Preparing);
+        self.write_under_way();
         Ok(id)
     }
 
@@ -105,6 +115,8 @@ impl Agent {
         self.heed_doom()?;
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.target = target.clone();
+            let warns = |check: &Check| check.status == CheckStatus::Warning;
+            update.warnings = report.checks.into_iter().filter(warns).collect();
         }
         let what = "the kernel can be loaded";
         self.kernel_step("kexec_file_load", what, move |kernel| {

@@ -11,6 +11,7 @@ use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State};
 use super::unowned;
+use crate::decide::config::Config;
 use crate::decide::failed::Failed;
 use crate::decide::plan::Obstacle;
 use crate::kernel::{self, Probe};
@@ -22,6 +23,15 @@ pub(super) const UNKNOWN_UPDATE: &str = "and not by this luod: another program h
 /// What to do about that.
 pub(super) const CANCEL_BY_FORCE: &str = "wait until the other program has ended its update; if \
                                           there is none that would: `luoctl cancel --force`";
+
+/// That the history takes nothing, and why.
+pub(super) fn full_disk(config: &Config, why: &str) -> String {
+    let folder = config.state_directory.display();
+    format!("what becomes of an update cannot be written to {folder}: {why}")
+}
+
+/// What to do about that.
+pub(super) const FULL_REMEDY: &str = "make room there, or name another state_directory";
 
 /// The state of a kernel that is in an update already.
 pub(super) fn in_update(probe: &Probe) -> Option<KernelState> {
@@ -40,6 +50,7 @@ impl Agent {
     pub async fn status(&self) -> Status {
         let probe = self.look_at_kernel().await;
         let unowned = self.still_unowned().await;
+        let full = self.history_fails().await;
         let state = self.state.borrow();
         Status {
             phase: state.phase.0,
@@ -49,7 +60,7 @@ impl Agent {
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state),
-            warnings: self.warnings(&probe, &unowned),
+            warnings: self.warnings(&probe, &unowned, full),
         }
     }
 
@@ -64,13 +75,37 @@ impl Agent {
     }
 
     /// What an administrator should look at, in words.
-    fn warnings(&self, probe: &Probe, unowned: &[String]) -> Option<Vec<String>> {
+    fn warnings(
+        &self,
+        probe: &Probe,
+        unowned: &[String],
+        full: Option<String>,
+    ) -> Option<Vec<String>> {
         let mut warnings = Vec::new();
-        let unwritten = self.history.count_unwritten();
-        if unwritten > 0 {
+        let config = self.config();
+        let folder = config.state_directory.display();
+        if let Some(why) = full {
+            warnings.push(format!("{}: {FULL_REMEDY}", full_disk(&config, &why)));
+        }
+        match self.history.count_unwritten() {
+            0 => {}
+            1 => warnings.push(format!(
+                "1 update that is over could not be written to {folder}"
+            )),
+            unwritten => warnings.push(format!(
+                "{unwritten} updates that are over could not be written to {folder}"
+            )),
+        }
+        if let Some(why) = self.not_reloaded.borrow().as_deref() {
             warnings.push(format!(
-                "{unwritten} updates that are over could not be written to {}",
-                self.config().state_directory.display()
+                "luod was told to read its configuration and its policy again and could not, so \
+                 those of before count: {why}"
+            ));
+        }
+        if let Some(update) = self.lost.borrow().as_deref() {
+            warnings.push(format!(
+                "the last update, {update}, was lost in the jump: `luoctl history last` says how \
+                 far it was"
             ));
         }
         if let Some(state) = in_update(probe).filter(|_| self.is_at_rest()) {

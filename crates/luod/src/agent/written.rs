@@ -2,6 +2,7 @@
 //! Updates that are over are written down.
 //!
 //! ```text
+//! under way ----------------------------.
 //! over --> the agent's notes (in memory) --> the history (a disk), a picture (another)
 //!                                       `--> gone from the notes once the history has it
 //! ```
@@ -21,7 +22,7 @@ use tokio::sync::Semaphore;
 
 use super::Agent;
 use super::clock::after;
-use crate::journal::history::Past;
+use crate::journal::history::{Open, Past};
 use crate::journal::picture;
 
 /// How long a disk is waited for that is written to.
@@ -42,6 +43,8 @@ pub(super) enum Source {
     Record,
     /// Nothing: it was written down before, and is amended.
     Amended,
+    /// Nothing, or nothing any more: the history alone says that it was under way.
+    History,
 }
 
 /// Why somebody is not waited for.
@@ -114,6 +117,46 @@ impl Agent {
         }
     }
 
+    /// Has it written down how far the update is that is under way. Nobody waits for that.
+    pub(super) fn write_under_way(&self) {
+        let Some(entry) = self.under_way() else {
+            return;
+        };
+        let report = {
+            let state = self.state.borrow();
+            let before = state.update.as_ref().map(|update| &update.report);
+            let after = state.restore.as_ref().map(|restore| &restore.record.report);
+            before.or(after).cloned().flatten()
+        };
+        self.history.put_under_way(&entry, report.as_deref());
+        self.begin_writing(None);
+    }
+
+    /// Waits until the disk has what is to be written of an update, or does not take it.
+    pub(super) async fn until_taken(&self, update: &str) {
+        let taken = async {
+            loop {
+                let changed = self.changed.notified();
+                if !self.history.is_to_take(update) {
+                    return Ok(());
+                }
+                changed.await;
+            }
+        };
+        // That it is late is in the log.
+        let _ = in_time(PATIENCE, taken).await;
+    }
+
+    /// The updates that the history has as under way, and the newest of all. A disk that hangs
+    /// is not waited for.
+    pub(super) async fn open_ends(&self) -> Option<(Vec<Open>, Option<HistoryEntry>)> {
+        let history = self.history.clone();
+        let read = on_a_thread_of(&self.readers, move || history.open_ends());
+        let read = in_time(PATIENCE, read).await;
+        let failed = |why| tracing::error!("what came of the last update cannot be told: {why}");
+        read.map_err(failed).ok()
+    }
+
     /// Goes on with what an earlier process of this agent could not write down. Says which
     /// updates those are.
     pub(super) fn go_on_writing(&self) -> Vec<String> {
@@ -151,7 +194,7 @@ impl Agent {
                 _ => self.notes.set_update(None),
             }),
             Source::Record => self.notes.set_record(None),
-            Source::Amended => Ok(()),
+            Source::Amended | Source::History => Ok(()),
         };
         if let Err(why) = dropped {
             tracing::error!("the notes: {why}");
@@ -263,17 +306,22 @@ impl Agent {
         let _ = in_time(2 * PATIENCE, written).await;
     }
 
-    /// The last updates, the newest first. A disk that hangs is not waited for.
+    /// The last updates, the newest first, with the one that is under way. A disk that hangs is
+    /// not waited for.
     pub async fn past(&self, most: usize) -> Past {
         let history = self.history.clone();
         let read = on_a_thread_of(&self.readers, move || history.last(most));
-        in_time(READING, read).await.unwrap_or_else(|why| {
+        let mut past = in_time(READING, read).await.unwrap_or_else(|why| {
             tracing::error!("the history: {why}");
-            let unwritten = self.history.unwritten().into_iter().rev();
             Past {
                 problems: vec![format!("the history cannot be read: {why}")],
-                updates: unwritten.take(most).collect(),
+                updates: self.history.unwritten().into_iter().rev().collect(),
             }
-        })
+        });
+        if let Some(entry) = self.under_way() {
+            past.put(entry);
+        }
+        past.updates.truncate(most);
+        past
     }
 }

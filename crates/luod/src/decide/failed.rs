@@ -33,8 +33,9 @@ const fn number(number: i32) -> Errno {
 
 /// What is handed over is read when the device is opened, or before the first call.
 const NOT_TAKEN_OVER: &str = "what the previous kernel handed over could not be taken over: \
-                              `dmesg | grep luo` says why; it stays quarantined until the next \
-                              reboot";
+                              `dmesg | grep luo` says why. It stays quarantined, and luod cannot \
+                              run, until the machine is booted anew by its firmware, not by kexec; \
+                              `luoctl history` tells without luod how far the update was";
 
 /// The remedy for each call and error.
 const REMEDIES: &[(&str, Errno, &str)] = &[
@@ -256,6 +257,14 @@ impl Failed {
         self.call == "RETRIEVE_SESSION" && self.errno == Errno::EINVAL
     }
 
+    /// Whether the kernel refuses what the previous one has handed over: it finds that out at
+    /// the open or at the first call.
+    #[must_use]
+    pub fn is_refused_handover(&self) -> bool {
+        let calls = ["open /dev/liveupdate", "GET_INFO"];
+        self.errno == Errno::EIO && calls.contains(&self.call.as_str())
+    }
+
     /// The error number.
     #[must_use]
     pub fn errno(&self) -> Errno {
@@ -316,6 +325,16 @@ mod tests {
             let failed = Failed::new("kexec_file_load", number(errno)).to_string();
             assert!(failed.contains(part), "{failed}");
         }
+    }
+
+    #[test]
+    fn a_refused_handover_is_known_however_it_shows() {
+        for call in ["open /dev/liveupdate", "GET_INFO"] {
+            let failed = Failed::new(call, Errno::EIO);
+            assert!(failed.is_refused_handover(), "{failed}");
+            assert!(failed.to_string().contains("`luoctl history`"), "{failed}");
+        }
+        assert!(!Failed::new("GET_INFO", Errno::EBUSY).is_refused_handover());
     }
 
     #[test]

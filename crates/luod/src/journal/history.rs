@@ -1,15 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The updates that are over: one line of JSON each.
+//! The updates: one line of JSON each.
+//!
+//! ```text
+//! begun -> about to jump -> taken back in the next kernel -> over
+//! ```
+//!
+//! An update writes a line at each of these; the last line of an update counts. So one that
+//! ended with its machine stands there as under way, with the boot in which that was so, and
+//! whoever starts next can tell what came of it.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use luo_varlink::HistoryEntry;
+use luo_varlink::{HistoryEntry, Phase};
+use serde::{Deserialize, Serialize};
 
+use super::notes::epoch;
 use super::{picture, regular};
 
 /// The file in the state directory.
@@ -33,6 +44,13 @@ const MAX_PROBLEMS: usize = 8;
 /// Updates that are kept in memory while the disk takes none.
 const MAX_UNWRITTEN: usize = 64;
 
+/// Updates that are looked through for such as are not over.
+const MOST_OPEN: usize = 64;
+
+/// Names of files by which it is tried whether the history can be written: more than threads
+/// that do so.
+const MOST_TRIALS: usize = 64;
+
 /// Bytes that a usual entry has at most.
 const TRIAL: usize = 64 << 10;
 
@@ -45,10 +63,67 @@ pub struct Past {
     pub problems: Vec<String>,
 }
 
+/// What a line of an update that is under way says beside the update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The boot in which it was under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Where a picture of it is wanted when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+}
+
+/// A line, as it is written.
+#[derive(Serialize)]
+struct Line<'a> {
+    #[serde(flatten)]
+    entry: &'a HistoryEntry,
+    #[serde(flatten)]
+    mark: &'a Mark,
+}
+
+/// An update that the disk has as under way.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The update, as it was written.
+    pub entry: HistoryEntry,
+    /// Whether that was in this boot.
+    pub is_of_this_boot: bool,
+    /// Where a picture of it is wanted when it is over.
+    pub report: Option<String>,
+}
+
+impl Open {
+    /// How far it had come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        reached(&self.entry)
+    }
+}
+
+/// How far an update has come by its timeline.
+fn reached(entry: &HistoryEntry) -> Phase {
+    let last = entry.timeline.last();
+    last.map_or(Phase::Preparing, |line| line.phase)
+}
+
+/// Lines that were read, each with its update.
+type Lines = VecDeque<(String, Vec<u8>)>;
+
+impl Past {
+    /// Puts an update before all others, in place of what is known of it.
+    pub fn put(&mut self, entry: HistoryEntry) {
+        self.updates.retain(|known| known.update != entry.update);
+        self.updates.insert(0, entry);
+    }
+}
+
 /// An update that the disk has not taken yet.
 #[derive(Clone, Debug)]
 struct Unwritten {
     entry: HistoryEntry,
+    mark: Mark,
     /// Why not; nothing as long as it is tried for the first time.
     why: Option<String>,
 }
@@ -68,7 +143,11 @@ struct Queue {
 #[derive(Clone, Debug)]
 pub struct History {
     path: PathBuf,
+    /// Which boot this is.
+    boot: Arc<str>,
     queue: Arc<Mutex<Queue>>,
+    /// How often it was tried whether it can be written.
+    trials: Arc<AtomicUsize>,
 }
 
 impl History {
@@ -77,13 +156,37 @@ impl History {
     pub fn in_directory(directory: &Path) -> Self {
         Self {
             path: directory.join(FILE),
+            boot: epoch().into(),
             queue: Arc::default(),
+            trials: Arc::default(),
         }
+    }
+
+    /// Whether there is a history.
+    ///
+    /// # Errors
+    /// Its folder cannot be looked at.
+    pub fn is_there(&self) -> io::Result<bool> {
+        fs::exists(&self.path)
     }
 
     /// Adds an update that is to be written. If there is an entry of the same update, this one
     /// takes its place. What the disk does not take is kept in memory and told of.
     pub fn put(&self, entry: &HistoryEntry) {
+        self.put_with(entry, Mark::default());
+    }
+
+    /// The same of an update that is under way. `report` says where a picture of it is wanted
+    /// when it is over.
+    pub fn put_under_way(&self, entry: &HistoryEntry, report: Option<&str>) {
+        let mark = Mark {
+            boot: Some(self.boot.to_string()),
+            report: report.map(str::to_owned),
+        };
+        self.put_with(entry, mark);
+    }
+
+    fn put_with(&self, entry: &HistoryEntry, mark: Mark) {
         let mut queue = self.queue();
         let entries = &mut queue.entries;
         entries.retain(|known| known.entry.update != entry.update);
@@ -92,6 +195,7 @@ impl History {
         }
         entries.push(Unwritten {
             entry: entry.clone(),
+            mark,
             why: None,
         });
     }
@@ -112,14 +216,15 @@ impl History {
         loop {
             let next = {
                 let mut queue = self.queue();
-                let next = queue.entries.first().map(|first| first.entry.clone());
+                let next = queue.entries.first();
+                let next = next.map(|first| (first.entry.clone(), first.mark.clone()));
                 queue.is_writing = next.is_some();
                 next
             };
-            let Some(entry) = next else {
+            let Some((entry, mark)) = next else {
                 return Ok(true);
             };
-            if let Err(why) = self.append(&entry) {
+            if let Err(why) = self.append(&entry, &mark) {
                 self.queue().is_writing = false;
                 self.is_not_taken(&why.to_string());
                 return Err(why);
@@ -137,15 +242,21 @@ impl History {
         }
     }
 
-    /// The updates that are to be written, the oldest first.
+    /// The updates that are over and to be written, the oldest first.
     #[must_use]
     pub fn unwritten(&self) -> Vec<HistoryEntry> {
         let queue = self.queue();
-        queue
-            .entries
-            .iter()
-            .map(|known| known.entry.clone())
-            .collect()
+        let over = queue.entries.iter();
+        let over = over.filter(|known| known.entry.outcome.is_over());
+        over.map(|known| known.entry.clone()).collect()
+    }
+
+    /// Whether an update is about to be written: the disk has neither taken nor refused it.
+    #[must_use]
+    pub fn is_to_take(&self, update: &str) -> bool {
+        let queue = self.queue();
+        let mut entries = queue.entries.iter();
+        entries.any(|known| known.entry.update == update && known.why.is_none())
     }
 
     /// Notes whether an agent that is started again finds what is to be written.
@@ -153,14 +264,14 @@ impl History {
         self.queue().are_noted = are_noted;
     }
 
-    /// The number of updates that the disk has not taken.
+    /// The number of updates that are over and that the disk has not taken.
     #[must_use]
     pub fn count_unwritten(&self) -> usize {
         let queue = self.queue();
         queue
             .entries
             .iter()
-            .filter(|known| known.why.is_some())
+            .filter(|known| known.why.is_some() && known.entry.outcome.is_over())
             .count()
     }
 
@@ -168,7 +279,7 @@ impl History {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn append(&self, entry: &HistoryEntry) -> io::Result<()> {
+    fn append(&self, entry: &HistoryEntry, mark: &Mark) -> io::Result<()> {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
         if fs::metadata(&self.path).is_ok_and(|file| file.len() >= MAX_FILE) {
@@ -181,14 +292,19 @@ impl History {
         if length > 0 && last_byte(&file, length)? != b'\n' {
             line.push(b'\n');
         }
-        serde_json::to_writer(&mut line, entry)?;
+        serde_json::to_writer(&mut line, &Line { entry, mark })?;
         line.push(b'\n');
         if let Err(why) = file.write_all(&line) {
             // Half a line is of no use, and takes the room of a whole one.
             let _ = file.set_len(length);
             return Err(why);
         }
-        file.sync_data()?;
+        // How far an update is that is under way comes to the disk by and by, but for the last
+        // word before the jump.
+        let is_urgent = entry.outcome.is_over() || reached(entry) == Phase::Jumping;
+        if is_urgent || length == 0 {
+            file.sync_data()?;
+        }
         // A new file is there after a crash only if its folder is on the disk too.
         match length {
             0 => File::open(folder)?.sync_all(),
@@ -214,7 +330,9 @@ impl History {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
         self.open(OpenOptions::new().create(true).append(true).read(true))?;
-        let trial = folder.join(".trial");
+        // Several may try at the same time, and one may hang.
+        let number = self.trials.fetch_add(1, Ordering::Relaxed) % MOST_TRIALS;
+        let trial = folder.join(format!(".trial.{number}"));
         let written = picture::create(&trial).and_then(|mut file| file.write_all(&[b'\n'; TRIAL]));
         let removed = fs::remove_file(&trial);
         written.and(removed)
@@ -226,35 +344,81 @@ impl History {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn last(&self, most: usize) -> io::Result<Past> {
+        // What is written meanwhile is neither missed nor told of as it was before.
+        let before = self.queue().entries.clone();
         let mut past = self.on_the_disk(most)?;
+        for Unwritten { entry, .. } in before {
+            past.put(entry);
+        }
         let queue = self.queue();
         let fate = match queue.are_noted {
             true => "luod keeps it in its notes, which end with this boot",
             false => "it is lost if luod ends now",
         };
-        for Unwritten { entry, why } in &queue.entries {
+        for Unwritten { entry, why, .. } in &queue.entries {
             let update = &entry.update;
+            let why = why.as_ref().filter(|_| entry.outcome.is_over());
             past.problems.extend(
-                why.as_ref().map(|why| {
-                    format!("update {update} could not be written down ({why}): {fate}")
-                }),
+                why.map(|why| format!("update {update} could not be written down ({why}): {fate}")),
             );
-            past.updates.retain(|known| known.update != *update);
-            past.updates.insert(0, entry.clone());
+            past.put(entry.clone());
         }
         past.updates.truncate(most);
         Ok(past)
     }
 
+    /// The updates that the disk has as under way, the oldest first, but for those of which
+    /// something is to be written; and the newest update of all.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn open_ends(&self) -> io::Result<(Vec<Open>, Option<HistoryEntry>)> {
+        let is_known: Vec<_> = {
+            let queue = self.queue();
+            let known = queue.entries.iter();
+            known.map(|known| known.entry.update.clone()).collect()
+        };
+        let newest = self.last(1)?.updates.pop();
+        let (lines, _) = self.lines(MOST_OPEN)?;
+        let open = lines.iter().filter_map(|(update, line)| {
+            let entry: HistoryEntry = serde_json::from_slice(line).ok()?;
+            let mark: Mark = serde_json::from_slice(line).ok()?;
+            let is_open = !entry.outcome.is_over() && !is_known.contains(update);
+            is_open.then(|| Open {
+                entry,
+                is_of_this_boot: mark.boot.as_deref() == Some(&*self.boot),
+                report: mark.report,
+            })
+        });
+        Ok((open.collect(), newest))
+    }
+
     fn on_the_disk(&self, most: usize) -> io::Result<Past> {
+        let (lines, problems) = self.lines(most)?;
+        let read = |(_, line): &(String, Vec<u8>)| -> Option<HistoryEntry> {
+            let mut entry: HistoryEntry = serde_json::from_slice(line).ok()?;
+            if !entry.outcome.is_over() {
+                let phase = reached(&entry);
+                entry.reason = Some(format!("the last that was written down of it: {phase}"));
+            }
+            Some(entry)
+        };
+        Ok(Past {
+            updates: lines.iter().rev().filter_map(read).collect(),
+            problems,
+        })
+    }
+
+    /// The last lines, the oldest first, each with its update; and what cannot be read.
+    fn lines(&self, most: usize) -> io::Result<(Lines, Vec<String>)> {
+        // Lines stay lines until it is known that they are wanted.
+        let mut lines = Lines::new();
+        let mut problems = Vec::new();
         let file = match self.open(OpenOptions::new().read(true)) {
             Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Past::default()),
-            Err(error) => return Err(error),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok((lines, problems)),
+            Err(why) => return Err(why),
         };
-        // Lines stay lines until it is known that they are wanted.
-        let mut lines: VecDeque<(String, Vec<u8>)> = VecDeque::new();
-        let mut past = Past::default();
         let mut held = 0;
         let mut bad: u64 = 0;
         let length = file.metadata()?.len();
@@ -277,13 +441,13 @@ impl History {
                 Err(_) if line.trim_ascii().is_empty() => continue,
                 Err(why) => {
                     bad += 1;
-                    if past.problems.len() < MAX_PROBLEMS {
+                    if problems.len() < MAX_PROBLEMS {
                         let why = match why {
                             Some(why) => why.to_string(),
                             None => format!("it has {} bytes", line.len()),
                         };
                         let file = self.path.display();
-                        past.problems.push(format!("{file}, line {number}: {why}"));
+                        problems.push(format!("{file}, line {number}: {why}"));
                     }
                     continue;
                 }
@@ -303,11 +467,9 @@ impl History {
         let more = bad.saturating_sub(MAX_PROBLEMS as u64);
         if more > 0 {
             let problem = format!("{more} more lines of it cannot be read");
-            past.problems.push(problem);
+            problems.push(problem);
         }
-        let read = |(_, line): &(String, Vec<u8>)| serde_json::from_slice(line).ok();
-        past.updates = lines.iter().rev().filter_map(read).collect();
-        Ok(past)
+        Ok((lines, problems))
     }
 }
 
@@ -441,7 +603,7 @@ mod tests {
         use rustix::fs::{CWD, FileType, Mode, mknodat};
         let folder = tempfile::tempdir().unwrap();
         let history = History::in_directory(folder.path());
-        for name in [FILE, ".trial"] {
+        for name in [FILE, ".trial.0"] {
             let path = folder.path().join(name);
             mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
         }
@@ -458,6 +620,18 @@ mod tests {
         history.are_noted(true);
         let past = history.last(5).unwrap();
         assert!(past.problems[0].contains("in its notes"), "{past:?}");
+    }
+
+    #[test]
+    fn many_try_at_the_same_time_and_none_is_in_anothers_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let history = History::in_directory(folder.path());
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..50).for_each(|_| history.is_writable().unwrap()));
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 
     #[test]

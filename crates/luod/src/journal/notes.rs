@@ -8,6 +8,7 @@
 //! state/jumping             is there if the service manager has been told to jump
 //! state/record              the record that the previous kernel handed over, as it came
 //! state/progress            how far the workloads of the record have come back
+//! state/late                the last update, while some of its workloads are late
 //! state/unwritten           updates that are over, and that the history does not have yet
 //! state/workloads/NAME      a workload that has sessions in the descriptor store
 //! ```
@@ -18,6 +19,7 @@
 //! notes alone: it makes way for a note that finds no room. Where that is gone too, a note
 //! fails, and whatever relies on it is refused.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
 use std::path::{Path, PathBuf};
@@ -97,6 +99,32 @@ pub struct Progress {
     pub finished: Vec<String>,
     /// When the last workload began to serve again.
     pub last: Option<Moment>,
+    /// Whether the deadline has passed by which they were expected.
+    #[serde(default)]
+    pub overdue: bool,
+}
+
+/// An update that has ended without some of its workloads, which may still come back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Late {
+    /// What the history says of it.
+    pub entry: HistoryEntry,
+    /// Where a picture of it is wanted.
+    pub report: Option<String>,
+    /// When the first workload was asked to stand still.
+    pub freeze: Moment,
+    /// Whether the workloads stood still when the machine jumped.
+    pub frozen: bool,
+    /// When it has ended: microseconds since 1970.
+    pub ended_us: u64,
+    /// The workloads that have not come back.
+    pub missing: BTreeSet<String>,
+    /// Sessions that were released because nobody claimed them.
+    pub released: BTreeSet<String>,
+    /// Those that have come back since, in words.
+    pub came: Vec<String>,
+    /// Microseconds by which this kernel's clock is behind the previous one's.
+    pub behind_us: i64,
 }
 
 impl Notes {
@@ -129,6 +157,23 @@ impl Notes {
             reserved => reserved?,
         }
         Ok(notes)
+    }
+
+    /// The updates that an agent of this boot could not write down, for whoever looks while none
+    /// runs.
+    ///
+    /// # Errors
+    /// As the file system answers; or the note cannot be parsed.
+    pub fn left_behind(runtime: &Path) -> io::Result<Vec<HistoryEntry>> {
+        let notes = Self {
+            folder: runtime.join("state"),
+            epoch: epoch(),
+            is_of_this_boot: Arc::default(),
+        };
+        match notes.read("epoch")?.as_deref() == Some(notes.epoch.as_bytes()) {
+            true => notes.unwritten(),
+            false => Ok(Vec::new()),
+        }
     }
 
     /// The folder.
@@ -272,6 +317,25 @@ impl Notes {
         self.write("progress", &serde_json::to_vec(progress)?)
     }
 
+    /// The last update, if some of its workloads were late.
+    ///
+    /// # Errors
+    /// As the file system answers; or the note cannot be parsed.
+    pub fn late(&self) -> io::Result<Option<Late>> {
+        self.read_json("late")
+    }
+
+    /// Notes the last update while some of its workloads are late.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_late(&self, late: Option<&Late>) -> io::Result<()> {
+        match late {
+            Some(late) => self.write("late", &serde_json::to_vec(late)?),
+            None => self.remove("late"),
+        }
+    }
+
     /// The updates that are over, and that the history did not have.
     ///
     /// # Errors
@@ -392,7 +456,7 @@ impl Notes {
 
 /// Which boot this is: the kernel's number of it, and the count of live updates, which
 /// tells boots apart where the number does not change.
-fn epoch() -> String {
+pub(super) fn epoch() -> String {
     let read = |path| fs::read_to_string(path).unwrap_or_default();
     let boot = read("/proc/sys/kernel/random/boot_id");
     let count = read("/sys/kernel/liveupdate/update_count");

@@ -25,6 +25,10 @@ use super::protocol::{MOST, ROOM, SOCKET, seqpacket, take};
 /// does not help. It is that of sysexits.h.
 pub const BAD_CONFIG: u8 = 78;
 
+/// The exit code of an agent whose kernel refuses what the previous one has handed over: to start
+/// it again does not help before the next boot. It is that of sysexits.h.
+pub const REFUSED_HANDOVER: u8 = 71;
+
 /// An agent that dies so soon after its start is not started again at once; nor is one that
 /// has never been up.
 const SOON: Duration = Duration::from_secs(1);
@@ -45,8 +49,8 @@ const GRACE: Duration = Duration::from_secs(90);
 
 /// How long to wait before an agent is started again that has failed so many times in a row;
 /// `None` to give up. As long as sessions are kept it is tried for ever.
-fn pause(times: u32, keeps: bool, is_config: bool) -> Option<Duration> {
-    if (is_config || times >= TIMES) && !keeps {
+fn pause(times: u32, keeps: bool, is_hopeless: bool) -> Option<Duration> {
+    if (is_hopeless || times >= TIMES) && !keeps {
         return None;
     }
     let factor = 1_u32.checked_shl(times.saturating_sub(1));
@@ -233,8 +237,9 @@ fn run_with(
             continue;
         }
         times += 1;
-        let is_config = status.code() == Some(i32::from(BAD_CONFIG));
-        let Some(pause) = pause(times, !kept.fds.is_empty(), is_config) else {
+        let hopeless = [BAD_CONFIG, REFUSED_HANDOVER].map(i32::from);
+        let is_hopeless = status.code().is_some_and(|code| hopeless.contains(&code));
+        let Some(pause) = pause(times, !kept.fds.is_empty(), is_hopeless) else {
             tracing::error!("luod has ended ({status}): to start it again does not help");
             return Ok(status);
         };

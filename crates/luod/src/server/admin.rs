@@ -65,7 +65,9 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
         }
         Method::Prepare { target } => {
             let update = agent.prepare(&target).await?;
-            Ok(with(Prepared { update }))
+            let warnings = agent.warnings_of_update();
+            let warnings = (!warnings.is_empty()).then_some(warnings);
+            Ok(with(Prepared { update, warnings }))
         }
         Method::Freeze => agent.freeze().await.map(|()| done()),
         Method::Kexec => Err(agent.jump().await),

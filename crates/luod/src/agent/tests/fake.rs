@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use luo_sys::{
@@ -73,6 +74,9 @@ struct Ledger {
     late: Option<UnixStream>,
     /// How often it was told to jump.
     jumps: u64,
+    /// A file that is read when it is told to, and what stood there.
+    at_the_jump: Option<PathBuf>,
+    read: Option<String>,
     /// The calls that are to be refused next.
     refuse: BTreeSet<&'static str>,
 }
@@ -194,6 +198,16 @@ impl Fake {
     /// How often it was told to jump.
     pub(crate) fn jumps(&self) -> u64 {
         self.lock().jumps
+    }
+
+    /// Reads a file when it is told to jump.
+    pub(crate) fn reads_at_the_jump(&self, path: PathBuf) {
+        self.lock().at_the_jump = Some(path);
+    }
+
+    /// What stood there.
+    pub(crate) fn read_at_the_jump(&self) -> Option<String> {
+        self.lock().read.clone()
     }
 
     /// How often it was asked how the shutdown stands.
@@ -324,7 +338,12 @@ impl Kernel for Fake {
     }
 
     fn jump(&mut self, _how: Jump) -> Result<(), Failed> {
-        self.lock().jumps += 1;
+        {
+            let mut ledger = self.lock();
+            ledger.jumps += 1;
+            let path = ledger.at_the_jump.take();
+            ledger.read = path.and_then(|path| std::fs::read_to_string(path).ok());
+        }
         if self.lock().shutdown == Shutdown::UnderWay {
             return Ok(());
         }

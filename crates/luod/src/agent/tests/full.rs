@@ -108,6 +108,7 @@ fn the_kernels_record_stays_until_it_is_noted() {
 /// Makes a file of the folder of the history.
 fn spoil_history(world: &World) -> std::path::PathBuf {
     let state = world.agent.config().state_directory.clone();
+    let _ = fs::remove_dir_all(&state);
     fs::write(&state, "").unwrap();
     state
 }

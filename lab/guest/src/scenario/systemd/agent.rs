@@ -25,8 +25,11 @@ pub(super) fn status() -> Result<luo_varlink::Status> {
     Ok(Status::connect()?.get()?)
 }
 
+/// The updates that are over.
 pub(super) fn history() -> Result<Vec<HistoryEntry>> {
-    Ok(Status::connect()?.history(100)?)
+    let mut history = Status::connect()?.history(100)?;
+    history.retain(|entry| entry.outcome.is_over());
+    Ok(history)
 }
 
 /// All sessions that the agent knows, by name, with what the kernel tells of them.

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Updates that stand in the history as under way, and are not: they have ended with their
+//! machine, or with an agent whose notes are gone.
+//!
+//! | the line is of | before the jump | about to jump | after it |
+//! |---|---|---|---|
+//! | this boot | cancelled | cancelled | incomplete |
+//! | another | cancelled | lost | incomplete |
+
+use luo_varlink::{HistoryEntry, Orchestrator, Outcome, Phase};
+
+use super::Agent;
+use super::written::Source;
+use crate::journal::history::Open;
+use crate::kernel;
+
+impl Agent {
+    /// Ends such updates. There is no update under way here, and no record of one.
+    pub(super) async fn end_the_open(&self) {
+        let Some((open, newest)) = self.open_ends().await else {
+            return;
+        };
+        if let Some(newest) = newest.filter(|newest| newest.outcome == Outcome::Lost) {
+            self.is_lost(newest.update);
+        }
+        for open in open {
+            let (outcome, reason) = self.told_of(&open);
+            self.end_open(open, outcome, reason);
+        }
+    }
+
+    /// Ends the update whose record cannot be read and is given up.
+    pub(super) async fn end_the_unreadable(&self, why: &str) {
+        let Some((open, _)) = self.open_ends().await else {
+            return;
+        };
+        let of_before = open.into_iter().filter(|open| !open.is_of_this_boot);
+        for open in of_before {
+            let reason = format!("its record cannot be read ({why}), and was given up");
+            self.end_open(open, Outcome::Incomplete, reason);
+        }
+    }
+
+    /// The last update was lost, and somebody should know.
+    fn is_lost(&self, update: String) {
+        self.lost.replace(Some(update));
+    }
+
+    fn told_of(&self, open: &Open) -> (Outcome, String) {
+        let is_here = open.is_of_this_boot;
+        let (outcome, reason) = match open.phase() {
+            Phase::Updated if is_here => (
+                Outcome::Incomplete,
+                "luod was restarted, and what it had noted of the update is gone",
+            ),
+            Phase::Updated => (
+                Outcome::Incomplete,
+                "the machine has started anew before it was over: what was not taken back by \
+                 then is gone",
+            ),
+            _ if is_here => (Outcome::Cancelled, "luod was restarted"),
+            Phase::Jumping if self.probe.orchestrator == Orchestrator::None => (
+                Outcome::Lost,
+                "it was lost in the jump: the machine has started anew, in a kernel without \
+                 live update",
+            ),
+            Phase::Jumping => (
+                Outcome::Lost,
+                "it was lost in the jump: the machine has started anew, and nothing came along",
+            ),
+            _ => (
+                Outcome::Cancelled,
+                "the machine has started anew before luod had it jump",
+            ),
+        };
+        (outcome, reason.to_owned())
+    }
+
+    fn end_open(&self, open: Open, outcome: Outcome, reason: String) {
+        let Open { entry, report, .. } = open;
+        tracing::error!(
+            update = entry.update,
+            outcome = outcome.word(),
+            "an update has ended without luod: {reason}"
+        );
+        if outcome == Outcome::Lost {
+            self.is_lost(entry.update.clone());
+        }
+        let entry = HistoryEntry {
+            outcome,
+            reason: Some(reason),
+            to_kernel: kernel::release(),
+            ..entry
+        };
+        self.over(entry, report, Source::History);
+    }
+}
