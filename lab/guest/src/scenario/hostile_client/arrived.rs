@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The next kernel: the hostile program opens the device first, and asks for everything.
 
+use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -8,10 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use luo_calls::{LINES, LINES_SECONDS};
 use luo_sys::{Device, SessionState, State, Token, Which};
+use rustix::mount::MountFlags;
 
 use super::{
-    ARGUMENT, BASE, Evil, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES,
-    PATIENCE, SUITE, UID, contents, evil, inherited, machines_clock, programs,
+    ARGUMENT, BASE, Evil, GUEST, Groups, HOLES, JUMPED, LENGTHS, OTHER, OTHERS, PASSED,
+    PASSED_BYTES, PATIENCE, SMALL, SMALL_BYTES, SUITE, UID, contents, evil, inherited,
+    machines_clock, programs,
 };
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
@@ -20,6 +23,9 @@ use crate::init::Guest;
 use crate::kmsg::{Follower, Message};
 use crate::port;
 use crate::program::{self, Program};
+
+/// Lines of the orchestrator's that an update has anyway.
+const FEW: u64 = 64;
 
 /// Bytes that a group has room for which is full.
 const LITTLE: u64 = 512 << 10;
@@ -33,6 +39,7 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
         ensure!(took <= bound, "{took:?} of {bound:?}");
         Ok(())
     });
+    mount_small()?;
     let log = Follower::from_now("hostile-client: that is all")?;
     let begun = Instant::now();
     // It has no descriptor of the administrator's yet.
@@ -84,10 +91,22 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
         let spans = begun.elapsed().as_secs() / LINES_SECONDS + 2;
         let closed = |message: &&Message| message.is_luo() && message.text.contains("closed");
         let lines = told.iter().filter(closed).count() as u64;
+        let ours = told.iter().filter(|message| message.is_luo()).count() as u64;
+        let of_handler = |message: &&Message| message.text.starts_with("memfd_luo:");
+        let handlers = told.iter().filter(of_handler).count() as u64;
         let all = told.len();
-        port::progress(format!("{lines} lines of {all} in {:?}", begun.elapsed()));
+        port::progress(format!(
+            "of {all} lines in {:?} {ours} are the orchestrator's, {lines} of them of closes, and \
+             {handlers} the handler's",
+            begun.elapsed()
+        ));
         let most = u64::from(LINES) * spans;
         ensure!((1..=most).contains(&lines), "{lines} lines of {most}");
+        // What else it tells of is not for a program to repeat.
+        ensure!(ours <= most + FEW, "{ours} lines of {most}");
+        // Those of mainline's handler have no limit, as the documents say: no more than what
+        // was tried, and a patch that bounds them is not taken for a fault.
+        ensure!(handlers <= HOLES, "{handlers} lines of the handler's");
         Ok(())
     });
     SUITE.case("update-ends", || {
@@ -99,6 +118,14 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
     });
     SUITE.case("nothing-is-let-through-after", || evil.was_let_nowhere());
     evil.program.kill()
+}
+
+/// A file system for everybody.
+fn mount_small() -> Result<()> {
+    fs::create_dir_all(SMALL).context(SMALL)?;
+    let options = CString::new(format!("mode=1777,size={SMALL_BYTES}"))?;
+    let flags = MountFlags::empty();
+    rustix::mount::mount("small", SMALL, "tmpfs", flags, options.as_c_str()).context(SMALL)
 }
 
 fn state_of(device: &Device, called: &str) -> Result<Option<SessionState>> {

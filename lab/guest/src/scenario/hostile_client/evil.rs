@@ -18,8 +18,9 @@ use luo_sys::unanswered::Unanswered;
 use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 
 use super::inherited::taken;
-use super::{GUEST, LENGTHS, OTHER, WANTED};
+use super::{GUEST, HOLES, LENGTHS, OTHER, SMALL, SMALL_BYTES, WANTED};
 use crate::check::name;
+use crate::program::PAUSE;
 
 /// The argument that makes this program the hostile one; [`BEFORE`] or [`AFTER`] follows.
 pub(crate) const ARGUMENT: &str = "hostile-client-itself";
@@ -85,6 +86,9 @@ pub(super) enum Attack {
     Own,
     /// It has the kernel tell of it in the log, as often as it can.
     Flood,
+    /// It preserves files whose holes have no memory to be filled with, which the handler of
+    /// memfds tells of.
+    Holes,
 }
 
 impl Attack {
@@ -103,12 +107,13 @@ impl Attack {
     ];
     /// Those that tell by themselves that they have been tried, and have no end.
     const ENDLESS: [Self; 2] = [Self::Hang, Self::Lock];
-    const AFTER: [Self; 5] = [
+    const AFTER: [Self; 6] = [
         Self::Others,
         Self::Own,
         Self::Machine,
         Self::Storm,
         Self::Flood,
+        Self::Holes,
     ];
 }
 
@@ -238,6 +243,7 @@ impl Evil {
             Attack::Others => self.others(),
             Attack::Own => self.own(round),
             Attack::Flood => self.flood(),
+            Attack::Holes => self.holes(round),
         }
     }
 
@@ -508,6 +514,38 @@ impl Evil {
         const TIMES: u32 = 100;
         for _ in 0..TIMES {
             drop(self.device.retrieve_session(&name(FLOOD)));
+        }
+        Ok(())
+    }
+
+    /// Once: what it shows does not depend on how often, and each line takes its time on the
+    /// console.
+    fn holes(&self, round: u64) -> Result<()> {
+        if round > 0 {
+            std::thread::sleep(PAUSE);
+            return Ok(());
+        }
+        // What it has had in the kernel before goes away only bit by bit.
+        let session = loop {
+            match self.session("holes") {
+                Some(session) => break session,
+                None => std::thread::sleep(PAUSE),
+            }
+        };
+        // Not open to anybody else, as a memfd.
+        let path = format!("{SMALL}/hole");
+        let file = File::create_new(&path).context(SMALL)?;
+        std::fs::remove_file(&path)?;
+        file.set_len(2 * SMALL_BYTES)?;
+        let mut refused = 0;
+        while refused < HOLES {
+            match session.preserve_fd(&file, Token(1)) {
+                Err(why) if why.errno() == Errno::EDQUOT => std::thread::sleep(PAUSE),
+                other => {
+                    must_fail("a hole in a file system that is full", other)?;
+                    refused += 1;
+                }
+            }
         }
         Ok(())
     }
