@@ -82,7 +82,7 @@ const fn of_users(quota: Quota) -> Place {
     Place::Choice(Choice::Users(Whom::Together, quota))
 }
 
-const FIXED: [(&str, Place); 21] = [
+const FIXED: [(&str, Place); 22] = [
     (DEVICE_PATH, Place::Device),
     (LOCK_PATH, Place::Lock),
     ("/dev/kmsg", Place::Log),
