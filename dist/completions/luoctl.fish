@@ -36,8 +36,8 @@ complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "sessions" -d 'Lists a
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "graph" -d 'Draws which workload needs which: as text, for Graphviz, or as a picture'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "check" -d 'Checks whether an update to a kernel would work. Changes nothing'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "plan" -d 'Shows in which order an update would ask, and what stands in the way'
-complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "prepare" -d 'Checks, loads the kernel, and asks all workloads to get ready'
-complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "freeze" -d 'After prepare: asks all workloads to stand still'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "prepare" -d 'Checks, tries whether the kernel can be loaded, and asks all workloads to get ready'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "freeze" -d 'After prepare: loads the kernel, and asks all workloads to stand still'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "kexec" -d 'After freeze: jumps into the new kernel'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "cancel" -d 'Ends an update before the jump. All workloads go on'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "update" -d 'All of an update: check, prepare, freeze, jump'
@@ -56,13 +56,13 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l runtime-directo
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand status" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand sessions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s f -l format -d 'What to draw it as' -r -f -a "text\t'Lines, by level'
 dot\t'For Graphviz'
 svg\t'A picture'"
@@ -84,13 +84,13 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l offline -d 'Chec
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand check" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l kernel -d 'The kernel\'s image' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
@@ -100,19 +100,19 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l runtime-direct
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand freeze" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand kexec" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l reason -d 'Why, for the timeline and the workloads' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
@@ -120,7 +120,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l force -d 'Also 
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l kernel -d 'The kernel\'s image' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
@@ -132,33 +132,33 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s y -l yes -d 'Do
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l release -d 'Releases sessions that nobody has claimed, with all that is in them'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l force -d 'Also one of the previous kernel that nobody has claimed and that luod knows nothing of: another program\'s'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand release" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand hold" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand take" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand take" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s n -l most -d 'Lists so many' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s f -l format -d 'What to show the one update as' -r -f -a "text\t'Lines'
 svg\t'A picture, for any browser'"
@@ -184,32 +184,32 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l runtime-director
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand watch" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand inspect" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand completions" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
-complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -s h -l help -d 'Print help'
+complete -c luoctl -n "__fish_luoctl_using_subcommand schema" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "status" -d 'Shows where the agent is, and how the workloads stand'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "sessions" -d 'Lists all sessions that the agent and the kernel know'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "graph" -d 'Draws which workload needs which: as text, for Graphviz, or as a picture'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "check" -d 'Checks whether an update to a kernel would work. Changes nothing'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "plan" -d 'Shows in which order an update would ask, and what stands in the way'
-complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "prepare" -d 'Checks, loads the kernel, and asks all workloads to get ready'
-complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "freeze" -d 'After prepare: asks all workloads to stand still'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "prepare" -d 'Checks, tries whether the kernel can be loaded, and asks all workloads to get ready'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "freeze" -d 'After prepare: loads the kernel, and asks all workloads to stand still'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "kexec" -d 'After freeze: jumps into the new kernel'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "cancel" -d 'Ends an update before the jump. All workloads go on'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update finish release hold take history watch inspect completions schema help" -f -a "update" -d 'All of an update: check, prepare, freeze, jump'

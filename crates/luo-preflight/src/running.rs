@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The running kernel, and whether it can hand anything over.
 
-use luo_varlink::Check;
+use luo_varlink::{Check, CheckStatus};
 
 use crate::check::{Known, failed, ok, unknown, warning};
 use crate::command_line::switch;
@@ -53,16 +53,20 @@ pub struct Running {
     pub is_loading_disabled: Known<bool>,
     /// How much the kernel is locked down.
     pub lockdown: Known<Lockdown>,
+    /// `vm.memfd_noexec` of this process: 0 if memfds may be executed as ever, 1 if those may
+    /// not whose maker says nothing, 2 if none may.
+    pub memfd_noexec: Known<String>,
 }
 
 /// Checks the running kernel: `running-liveupdate`, `running-state`, `running-kexec`,
-/// `running-image`.
+/// `running-image`, `running-memfd`.
 #[must_use]
 pub fn checks(running: &Running) -> Vec<Check> {
     let mut checks = vec![liveupdate(running)];
     checks.extend(state(running));
     checks.push(kexec(running));
     checks.push(loaded(running));
+    checks.extend(memfds(running));
     checks
 }
 
@@ -122,20 +126,27 @@ fn state(running: &Running) -> Option<Check> {
     let found = format!("the orchestrator is in the state {state}");
     Some(match state {
         "normal" => ok(NAME, found),
-        "updated" => warning(
-            NAME,
-            format!(
-                "{found}: sessions of the last update are not finished. What nobody has \
-                 claimed is carried on"
-            ),
-            "an update is possible; `luoctl sessions` says whose they are",
-        ),
+        "updated" => unfinished(&found),
         _ => failed(
             NAME,
             format!("{found}: an update is under way"),
             "wait for its end, or cancel it",
         ),
     })
+}
+
+/// The warning of sessions of the last update that are not finished. `found` says where that is
+/// known from.
+#[must_use]
+pub fn unfinished(found: &str) -> Check {
+    warning(
+        "running-state",
+        format!(
+            "{found}: sessions of the last update are not finished. What nobody has claimed is \
+             carried on"
+        ),
+        "an update is possible; `luoctl sessions` says whose they are",
+    )
 }
 
 fn kexec(running: &Running) -> Check {
@@ -188,6 +199,67 @@ fn loaded(running: &Running) -> Check {
     }
 }
 
+/// Programs that do not declare what they preserve learn only behind the jump that it is sealed.
+fn memfds(running: &Running) -> Option<Check> {
+    const NAME: &str = "running-memfd";
+    let value = running.memfd_noexec.as_deref().ok()?;
+    let (which, remedy) = match value {
+        "0" => return None,
+        "1" => (
+            "a memfd that is made without MFD_EXEC",
+            "have programs make what they preserve with MFD_EXEC, as the client libraries do, or \
+             set vm.memfd_noexec to 0 before they start",
+        ),
+        _ => (
+            "each memfd",
+            "set vm.memfd_noexec to 0 or 1, and start the programs again",
+        ),
+    };
+    let found = format!(
+        "vm.memfd_noexec is {value}: {which} may not be executed, and comes back from an update \
+         sealed against writing and resizing"
+    );
+    Some(warning(NAME, found, remedy))
+}
+
+/// The check of the device, when somebody has it.
+const DEVICE: &str = "running-device";
+
+/// What comes before the names of those who have it.
+const OPEN_IN: &str = "; it is open in ";
+
+/// The check of a device that cannot be had, and why.
+#[must_use]
+pub fn device(why: &str, holders: &[String]) -> Check {
+    let mut check = failed(
+        DEVICE,
+        format!("/dev/liveupdate cannot be had: {why}"),
+        "`fuser /dev/liveupdate` says who has it; end that program",
+    );
+    name_holders(&mut check, holders);
+    check
+}
+
+/// Whether a check says that somebody has the device, and not who: whoever has made it may not
+/// look at other programs.
+#[must_use]
+pub fn is_of_unknown_holder(check: &Check) -> bool {
+    check.name == DEVICE
+        && check.status == CheckStatus::Failed
+        && check.found.starts_with("/dev/liveupdate cannot be had")
+        && !check.found.contains(OPEN_IN)
+}
+
+/// Adds to a check of the device who has it.
+pub fn name_holders(check: &mut Check, holders: &[String]) {
+    if holders.is_empty() {
+        return;
+    }
+    check.found.push_str(OPEN_IN);
+    check.found.push_str(&holders.join(", "));
+    check.remedy = Some("wait for that program, or end it".to_owned());
+}
+
 #[cfg(test)]
 mod tests {
     use luo_varlink::CheckStatus::{Failed, Ok as Good, Unknown, Warning};
@@ -210,6 +282,7 @@ mod tests {
             image: Err("no file".into()),
             is_loading_disabled: Ok(false),
             lockdown: Ok(Lockdown::None),
+            memfd_noexec: Ok("0".into()),
         }
     }
 
@@ -286,6 +359,49 @@ mod tests {
         };
         assert_eq!(status(&unseen, "running-kexec"), Unknown);
         assert_eq!(status(&unseen, "running-image"), Unknown);
+    }
+
+    #[test]
+    fn memfds_that_come_back_sealed_are_told_before() {
+        for (value, told) in [
+            ("1", Some("without MFD_EXEC")),
+            ("2", Some("each memfd")),
+            ("0", None),
+        ] {
+            let running = Running {
+                memfd_noexec: Ok(value.into()),
+                ..running()
+            };
+            let check = checks(&running)
+                .into_iter()
+                .find(|check| check.name == "running-memfd");
+            assert_eq!(check.is_some(), told.is_some(), "{value}");
+            if let (Some(check), Some(told)) = (check, told) {
+                assert_eq!(check.status, Warning);
+                assert!(check.found.contains(told), "{}", check.found);
+            }
+        }
+        // Kernels before 6.3 know no such thing.
+        let old = Running {
+            memfd_noexec: Err("no file".into()),
+            ..running()
+        };
+        assert!(memfds(&old).is_none());
+    }
+
+    #[test]
+    fn who_has_the_device_can_be_named_by_another_who_sees_more() {
+        let mut check = device("EBUSY", &[]);
+        assert!(is_of_unknown_holder(&check));
+        name_holders(&mut check, &[]);
+        assert!(check.remedy.as_ref().unwrap().contains("fuser"));
+        name_holders(&mut check, &["criu (34)".to_owned()]);
+        assert!(!is_of_unknown_holder(&check));
+        assert_eq!(check, device("EBUSY", &["criu (34)".to_owned()]));
+        assert!(
+            check.found.ends_with("EBUSY; it is open in criu (34)"),
+            "{check:?}"
+        );
     }
 
     #[test]

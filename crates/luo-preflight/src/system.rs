@@ -114,6 +114,7 @@ impl System {
             image: self.text("sys/kernel/liveupdate/image"),
             is_loading_disabled: self.flag("proc/sys/kernel/kexec_load_disabled"),
             lockdown: self.lockdown(),
+            memfd_noexec: self.text("proc/sys/vm/memfd_noexec"),
             machine: self.text("proc/sys/kernel/arch"),
             page_bytes: rustix::param::page_size() as u64,
             release,

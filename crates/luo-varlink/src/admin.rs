@@ -24,14 +24,14 @@ pub enum Method {
         /// The kernel.
         target: Target,
     },
-    /// Checks, loads the kernel, and asks all workloads to get ready. It returns when
-    /// all are ready, or when all is undone.
+    /// Checks, tries whether the kernel can be loaded, and asks all workloads to get ready.
+    /// It returns when all are ready, or when all is undone. No kernel is loaded yet.
     #[serde(rename = "org.liveupdate.Admin.Prepare")]
     Prepare {
         /// The kernel.
         target: Target,
     },
-    /// Asks all workloads to stand still.
+    /// Loads the kernel, and asks all workloads to stand still.
     #[serde(rename = "org.liveupdate.Admin.Freeze")]
     Freeze,
     /// Jumps. There is a reply only if that is refused, and then all is undone.

@@ -18,6 +18,9 @@ pub const ADMIN: &str = "admin";
 /// The socket that everybody can connect to, to look.
 pub const STATUS: &str = "status";
 
+/// The socket of Prometheus. It speaks HTTP.
+pub const METRICS: &str = "metrics";
+
 /// The folder of the sockets: the one that the environment names, or [`RUNTIME`].
 #[must_use]
 pub fn runtime() -> PathBuf {

@@ -9,6 +9,7 @@
 //! | [`document`] | the documents that `--json` writes; their schemas lie in `schema/` |
 //! | [`graph`], [`timeline`] | pure functions that draw |
 //! | [`output`], [`table`], [`text`] | lines and columns for people; `text` is that of `luo-timeline` |
+//! | `holder` | who has the device, which luod may not see |
 //! | [`man`] | the man pages |
 //!
 //! Enter at [`cli::Cli::run`].
@@ -20,6 +21,7 @@ pub mod document;
 pub mod exit;
 pub mod failure;
 pub mod graph;
+mod holder;
 pub mod interrupt;
 pub mod man;
 pub mod options;

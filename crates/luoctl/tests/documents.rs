@@ -7,6 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
+use luo_varlink::paths;
 use luoctl::{cli, document, man};
 
 /// The definition of another command, as its own program has it.
@@ -91,7 +92,16 @@ fn published_man_pages_are_in_step() {
             assert!(pages.contains_key(&name), "{page} names {name}");
         }
     }
-    assert!(pages["luoctl.1"].contains(".SH \"SEE ALSO\""));
+    for (page, text) in &pages {
+        for part in [".SH EXAMPLES", ".SH \"SEE ALSO\""] {
+            assert!(text.contains(part), "{page} has no {part}");
+        }
+    }
+    let all = [paths::CLIENT, paths::ADMIN, paths::STATUS, paths::METRICS].join(", ");
+    for page in ["luod.8", "luoctl.1"] {
+        let sockets = format!("\\fB{}/{all}\\fR", paths::RUNTIME);
+        assert!(pages[page].contains(&sockets), "{page} has no {sockets}");
+    }
     for (page, file) in [
         ("luod.toml.5", "luod.toml"),
         ("luod-policy.5", "policy.toml"),
@@ -105,6 +115,62 @@ fn published_man_pages_are_in_step() {
         }
     }
     published(&in_project("docs/man"), &pages);
+}
+
+/// Each command says more of itself than its line in the list, and all of it reaches who asks:
+/// `--help` and the man page.
+#[test]
+fn what_a_command_says_of_itself_reaches_its_reader() {
+    let mut definition = cli::Cli::definition().disable_help_subcommand(true);
+    definition.build();
+    let pages: BTreeMap<_, _> = man::pages(cli::Cli::definition(), man::USER)
+        .unwrap()
+        .into_iter()
+        .collect();
+    let one_line = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    for command in definition.get_subcommands_mut() {
+        let name = command.get_name().to_owned();
+        let short = command.get_about().unwrap().to_string();
+        assert!(short.len() < 88, "{name}: {short}");
+        let long = command.get_long_about().map(ToString::to_string);
+        let long = long.unwrap_or_else(|| panic!("{name} says one line of itself"));
+        let paragraph = one_line(long.rsplit("\n\n").next().unwrap());
+        let last = paragraph.rsplit(". ").next().unwrap();
+        let help = one_line(&command.render_long_help().to_string());
+        assert!(help.contains(last), "{name} --help: {last}");
+        let page = one_line(&pages[&format!("luoctl-{name}.1")]).replace('\\', "");
+        assert!(page.contains(last), "luoctl-{name}.1: {last}");
+    }
+}
+
+/// The kernel is loaded at freeze: whatever is said of it does not say it of prepare.
+#[test]
+fn prepare_loads_no_kernel() {
+    for path in [
+        "crates/luo-varlink/interfaces/org.liveupdate.Admin.varlink",
+        "docs/man/luoctl.1",
+        "dist/completions/_luoctl",
+    ] {
+        let text = fs::read_to_string(in_project(path)).unwrap();
+        assert!(!text.contains("Checks, loads the kernel"), "{path}");
+        assert!(
+            text.contains("oads the kernel, and asks all workloads to stand still"),
+            "{path}"
+        );
+    }
+    // A timeline that is shown has the steps in the order of the plan.
+    let text = fs::read_to_string(in_project("docs/agent.md")).unwrap();
+    let place = |what: &str| text.find(what).unwrap_or_else(|| panic!("no {what}"));
+    let steps = [
+        "the kernel can be loaded (",
+        "the kernel is prepared (",
+        "s  prepared\n",
+        "the kernel is loaded (",
+        "the kernel is frozen (",
+        "s  jumping\n",
+    ]
+    .map(place);
+    assert!(steps.is_sorted(), "{steps:?}");
 }
 
 #[test]

@@ -113,8 +113,9 @@ impl Admin {
         Ok(checked.report)
     }
 
-    /// Checks, loads the kernel, and asks all workloads to get ready; gives the update's
-    /// id. It returns when all are ready, or when all is undone.
+    /// Checks, tries whether the kernel can be loaded, and asks all workloads to get ready;
+    /// gives the update's id. It returns when all are ready, or when all is undone. No kernel
+    /// is loaded yet.
     ///
     /// # Errors
     /// [`Error::Refused`] names the workload or the check that stood in the way; all is
@@ -133,7 +134,7 @@ impl Admin {
         self.call("Prepare", Method::Prepare { target }, Waits::Others)
     }
 
-    /// Asks all workloads to stand still.
+    /// Loads the kernel, and asks all workloads to stand still.
     ///
     /// # Errors
     /// As [`Admin::prepare`].

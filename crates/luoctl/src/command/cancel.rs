@@ -11,8 +11,9 @@ use super::vigil::Vigil;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 
-/// Ends an update before the jump. All workloads go on. It returns when all is undone. Takes
-/// root.
+/// Ends an update before the jump. All workloads go on.
+///
+/// It returns when all is undone. Takes root.
 ///
 /// A kernel that is prepared or frozen, and not by this luod, stays so without `--force`: the
 /// program that has it so may be about to jump.

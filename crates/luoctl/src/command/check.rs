@@ -12,10 +12,14 @@ use super::vigil::Vigil;
 use crate::document::Checked;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::holder;
 use crate::output::{Paint, Tone};
 use crate::text::{count, plain_lines};
 
-/// Checks whether an update to a kernel would work. Changes nothing. Takes root.
+/// Checks whether an update to a kernel would work. Changes nothing.
+///
+/// What is named with `failed` would refuse the update; the line below says what to do. The exit
+/// status is 0 if an update can begin. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -51,7 +55,9 @@ pub(super) fn ask(context: &Context, admin: &mut Admin, target: &Target) -> Resu
     let checked = admin.check(target);
     let next = "`systemctl status luod` says whether it hangs; `luoctl check --offline` checks \
                 without it";
-    vigil.outcome(checked, "nothing was changed", next)
+    let mut report = vigil.outcome(checked, "nothing was changed", next)?;
+    holder::name(&mut report);
+    Ok(report)
 }
 
 fn offline(path: &Path, target: &Target) -> Result<Report> {

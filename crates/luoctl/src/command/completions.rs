@@ -7,7 +7,9 @@ use super::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
 
-/// Writes completions for a shell, for example into
+/// Writes completions for a shell.
+///
+/// Packages have them already; where luoctl was installed by hand, bash reads them from
 /// /usr/share/bash-completion/completions/luoctl.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {

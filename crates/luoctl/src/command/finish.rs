@@ -12,8 +12,9 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::text::list;
 
-/// After the jump: ends the update before its deadline. Sessions that nobody has
-/// claimed are an obstacle, unless they are to be released. Takes root.
+/// After the jump: ends the update before its deadline.
+///
+/// Sessions that nobody has claimed are an obstacle, unless they are to be released. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Releases sessions that nobody has claimed, with all that is in them.

@@ -10,8 +10,10 @@ use super::waiting::Waiting;
 use crate::failure::Result;
 use crate::interrupt::Cancels;
 
-/// After prepare: asks all workloads to stand still. The blackout begins. ^C cancels.
-/// Takes root.
+/// After prepare: loads the kernel, and asks all workloads to stand still.
+///
+/// The blackout begins when the first is asked. From then on any reboot of the machine is a jump.
+/// ^C cancels. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 

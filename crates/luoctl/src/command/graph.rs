@@ -11,8 +11,10 @@ use crate::failure::Result;
 use crate::graph;
 use crate::output::{Paint, json};
 
-/// Draws which workload needs which: as text, for Graphviz, or as a picture. Everybody
-/// may.
+/// Draws which workload needs which: as text, for Graphviz, or as a picture.
+///
+/// Those that need nobody have level 0, and are asked first at prepare and last at freeze.
+/// Everybody may.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// What to draw it as.

@@ -21,7 +21,9 @@ use crate::timeline;
 const ALL: u32 = 1000;
 
 /// Lists the last updates, or shows the timeline of one; one that is under way is the first.
-/// Everybody may. If luod does not run, the history is read from the disk, which takes root.
+///
+/// Those that failed or were cancelled are in it, with the reason. Everybody may. If luod does
+/// not run, the history is read from the disk, which takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Shows all of one update: the beginning of its id, or `last`.

@@ -23,8 +23,10 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long luod may be gone when the command has ended.
 const BACK: Duration = Duration::from_secs(60);
 
-/// Makes a session, gives it to a command as its standard input, and leaves it with luod
-/// when the command has succeeded. The session goes through each update that comes, until
+/// Makes a session for a command, and leaves it with luod.
+///
+/// The command has the session as its standard input; it is left when the command has succeeded,
+/// and dropped if it has failed. The session goes through each update that comes, until
 /// `luoctl take` or `luoctl release`. luod may be started again meanwhile. Takes the right to the
 /// name, as for any workload.
 #[derive(clap::Args, Clone, Debug)]
@@ -36,8 +38,10 @@ pub struct Hold {
     command: Vec<String>,
 }
 
-/// Takes back a session that was left with luod, and gives it to a command as its standard
-/// input. When the command has succeeded, the session is over; else it is kept.
+/// Takes a session back that was left with luod, for a command.
+///
+/// The command has the session as its standard input. When it has succeeded, the session is over;
+/// else it is kept.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Take {
     /// The name of the workload and of its session.

@@ -11,7 +11,10 @@ use crate::failure::{Failure, Result};
 use crate::output::{Paint, Tone};
 use crate::text::{bytes, list, plain};
 
-/// Shows everything about a session or a workload, or about all. Takes root.
+/// Shows everything about a session or a workload, or about all.
+///
+/// Who it is, what it needs, how it stands, and the files of each session with their sizes, where
+/// the kernel tells of them. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// A session or a workload; both, if both have that name.

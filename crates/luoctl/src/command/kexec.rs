@@ -9,7 +9,10 @@ use super::vigil::Vigil;
 use super::{dry, update};
 use crate::failure::Result;
 
-/// After freeze: jumps into the new kernel. What is not preserved is gone. Takes root.
+/// After freeze: jumps into the new kernel.
+///
+/// What is not preserved is gone. It returns if the jump is refused; else the connection ends with
+/// it, which is success. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 

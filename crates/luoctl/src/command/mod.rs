@@ -38,44 +38,29 @@ use context::Context;
 
 /// What can be done.
 #[derive(Clone, Debug, Subcommand)]
+#[expect(
+    missing_docs,
+    reason = "what each says of itself stands on its arguments; a comment here would hide it"
+)]
 pub enum Command {
-    /// Shows where the agent is, and how the workloads stand.
     Status(status::Args),
-    /// Lists all sessions that the agent and the kernel know.
     Sessions(sessions::Args),
-    /// Draws which workload needs which: as text, for Graphviz, or as a picture.
     Graph(graph::Args),
-    /// Checks whether an update to a kernel would work. Changes nothing.
     Check(check::Args),
-    /// Shows in which order an update would ask, and what stands in the way.
     Plan(plan::Args),
-    /// Checks, loads the kernel, and asks all workloads to get ready.
     Prepare(prepare::Args),
-    /// After prepare: asks all workloads to stand still.
     Freeze(freeze::Args),
-    /// After freeze: jumps into the new kernel.
     Kexec(kexec::Args),
-    /// Ends an update before the jump. All workloads go on.
     Cancel(cancel::Args),
-    /// All of an update: check, prepare, freeze, jump.
     Update(update::Args),
-    /// After the jump: ends the update before its deadline.
     Finish(finish::Args),
-    /// Releases a session that the agent holds for a workload that has left.
     Release(release::Args),
-    /// Makes a session for a command, and leaves it with luod.
     Hold(hold::Hold),
-    /// Takes a session back that was left with luod, for a command.
     Take(hold::Take),
-    /// Lists the last updates, or shows the timeline of one.
     History(history::Args),
-    /// Shows what happens, as it happens.
     Watch(watch::Args),
-    /// Shows everything about a session or a workload, or about all.
     Inspect(inspect::Args),
-    /// Writes completions for a shell.
     Completions(completions::Args),
-    /// Writes the JSON schema of what `--json` writes.
     Schema(schema::Args),
 }
 

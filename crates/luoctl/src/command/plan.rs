@@ -9,8 +9,9 @@ use crate::failure::Result;
 use crate::output::{Paint, Tone};
 use crate::text::{list, plain};
 
-/// Shows in which order an update would ask, and what stands in the way. Changes
-/// nothing. Takes root.
+/// Shows in which order an update would ask, and what stands in the way.
+///
+/// Nothing is changed, and nobody is asked. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 

@@ -10,11 +10,14 @@ use super::{dry, target};
 use crate::document::Prepared;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::holder;
 use crate::interrupt::Cancels;
 use crate::output::complain;
 
-/// Checks, loads the kernel, and asks all workloads to get ready. It returns when all
-/// are, or when all is undone. They run on. ^C cancels. Takes root.
+/// Checks, tries whether the kernel can be loaded, and asks all workloads to get ready.
+///
+/// It returns when all are ready, or when all is undone. They run on, and no kernel is loaded yet:
+/// `luoctl freeze` loads it. ^C cancels. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -30,7 +33,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let _cancels = Cancels::on_interrupt(&context.folder)?;
     let waiting = Waiting::begin(context);
     let vigil = Vigil::begin(context);
-    let prepared = admin.prepare_and_warn(&target)?;
+    let prepared = admin.prepare_and_warn(&target).map_err(holder::named)?;
     drop((waiting, vigil));
     let (update, warnings) = (prepared.update, prepared.warnings.unwrap_or_default());
     if context.json {

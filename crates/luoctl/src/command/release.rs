@@ -8,8 +8,9 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::text::plain;
 
-/// Releases a session that the agent holds for a workload that has left, with all that
-/// is in it. Takes root.
+/// Releases a session that the agent holds for a workload that has left.
+///
+/// All that is in it is released, too, and cannot be had back. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The session.

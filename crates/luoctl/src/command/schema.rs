@@ -7,7 +7,9 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::text::plain;
 
-/// Writes the JSON schema of what `--json` writes. `freeze`, `cancel` and `release`
+/// Writes the JSON schema of what `--json` writes.
+///
+/// `freeze`, `cancel` and `release`
 /// write `done`, `update`, `watch` and `kexec` write `line`, and whatever fails writes
 /// `error`.
 #[derive(clap::Args, Clone, Debug)]

@@ -11,7 +11,10 @@ use crate::output::Paint;
 use crate::table::Table;
 use crate::text::bytes;
 
-/// Lists all sessions that the agent and the kernel know. Takes root.
+/// Lists all sessions that the agent and the kernel know.
+///
+/// Those of the running kernel and those of the last, also those of programs that do not take
+/// part by the agent. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 

@@ -10,7 +10,10 @@ use crate::output::{Paint, Tone};
 use crate::table::Table;
 use crate::text::{list, plain};
 
-/// Shows where the agent is, and how the workloads stand. Everybody may.
+/// Shows where the agent is, and how the workloads stand.
+///
+/// It tells the phase, who is waited for and until when, and what the agent warns of. Everybody
+/// may.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 

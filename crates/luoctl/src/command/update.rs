@@ -14,11 +14,13 @@ use super::{dry, target};
 use crate::document::{Jumping, Line};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::holder;
 use crate::interrupt::Cancels;
 use crate::timeline::{self, Since};
 
-/// All of an update: check, prepare, freeze, jump; each line of the timeline as it
-/// happens. On a terminal it says before what will happen, and asks. The connection ends with
+/// All of an update: check, prepare, freeze, jump.
+///
+/// It writes each line of the timeline as it happens. On a terminal it says before what will happen, and asks. The connection ends with
 /// the jump, which is success. ^C has luod cancel, and is answered; ^C once more does not wait
 /// for the answer. If luoctl ends by anything else, a lost terminal say, the update goes on;
 /// `luoctl cancel` ends it. Takes root.
@@ -90,7 +92,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             Ok(event) => seen.tell(context, event)?,
             Err(Error::AgentGone) if seen.phase == Some(Phase::Jumping) => break,
             Err(Error::AgentGone) => return Err(seen.lost()),
-            Err(why) => return Err(why.into()),
+            Err(why) => return Err(holder::named(why).into()),
         }
     }
     drop((waiting, vigil));

@@ -11,8 +11,10 @@ use crate::exit::Exit;
 use crate::failure::Result;
 use crate::timeline::{self, Since};
 
-/// Shows what happens, as it happens, until ^C. The first line says where the agent is.
-/// Everybody may.
+/// Shows what happens, as it happens.
+///
+/// The first line says where the agent is. It goes on until ^C, or until the phase that `--until`
+/// names. Everybody may.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Ends when the agent is in this phase.

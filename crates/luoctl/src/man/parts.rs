@@ -45,6 +45,18 @@ const AGENT_FILES: &[Entry] = &[
     ),
 ];
 
+/// Signals of a command that carries out a step of an update.
+const STEP: &[Entry] = &[
+    (
+        "INT (^C)",
+        "luod cancels the update, and says so. A second one ends luoctl at once.",
+    ),
+    (
+        "all others",
+        "luoctl ends, and the step goes on. `luoctl status` shows it, `luoctl cancel` ends it.",
+    ),
+];
+
 /// What is known of a page beyond its command line.
 pub(super) fn end(page: &str) -> End {
     match page {
@@ -80,6 +92,17 @@ pub(super) fn end(page: &str) -> End {
             ..End::default()
         },
         "luoctl-update" => End {
+            signals: &[
+                (
+                    "INT (^C)",
+                    "luod cancels the update, and says so. A second one ends luoctl at once.",
+                ),
+                (
+                    "all others",
+                    "luoctl ends, and the update goes on, up to the jump. `luoctl watch` shows it, \
+                     `luoctl cancel` ends it.",
+                ),
+            ],
             examples: &[
                 ("See what would be done.", "luoctl update --dry-run"),
                 ("Do it.", "luoctl update"),
@@ -138,6 +161,190 @@ pub(super) fn end(page: &str) -> End {
             see: &["luoctl-sessions(1)", "luoctl-release(1)"],
             ..End::default()
         },
+        "luoctl-status" => End {
+            examples: &[
+                (
+                    "Where is the agent, and who is waited for?",
+                    "luoctl status",
+                ),
+                (
+                    "For a script: the phase.",
+                    "luoctl status --json | jq -r .phase",
+                ),
+            ],
+            see: &["luoctl-watch(1)", "luoctl-sessions(1)"],
+            ..End::default()
+        },
+        "luoctl-sessions" => End {
+            examples: &[
+                ("All sessions.", "luoctl sessions"),
+                (
+                    "For a script: names of those that the agent holds.",
+                    "luoctl sessions --json | jq -r '.sessions[]|select(.custody==\"agent\").name'",
+                ),
+            ],
+            see: &["luoctl-inspect(1)", "luoctl-release(1)"],
+            ..End::default()
+        },
+        "luoctl-inspect" => End {
+            examples: &[
+                ("All about one workload.", "luoctl inspect vm-7"),
+                ("All about all.", "luoctl inspect"),
+            ],
+            see: &["luoctl-status(1)", "luoctl-sessions(1)"],
+            ..End::default()
+        },
+        "luoctl-graph" => End {
+            examples: &[
+                ("As lines, by level.", "luoctl graph"),
+                (
+                    "As a picture.",
+                    "luoctl graph --format svg --output graph.svg",
+                ),
+            ],
+            see: &["luoctl-plan(1)"],
+            ..End::default()
+        },
+        "luoctl-plan" => End {
+            examples: &[
+                ("Who would be asked, in which order?", "luoctl plan"),
+                ("The same, and the check.", "luoctl update --dry-run"),
+            ],
+            see: &["luoctl-check(1)", "luoctl-graph(1)"],
+            ..End::default()
+        },
+        "luoctl-prepare" => End {
+            signals: STEP,
+            examples: &[
+                (
+                    "The slow part now, the jump later.",
+                    "luoctl prepare\nluoctl freeze\nluoctl kexec",
+                ),
+                (
+                    "Another kernel than that of luod.toml.",
+                    "luoctl prepare --entry 7.3.5",
+                ),
+            ],
+            see: &["luoctl-freeze(1)", "luoctl-cancel(1)", "luoctl-update(1)"],
+            ..End::default()
+        },
+        "luoctl-freeze" => End {
+            signals: STEP,
+            examples: &[
+                (
+                    "All stand still, and then the jump.",
+                    "luoctl freeze && luoctl kexec",
+                ),
+                ("All go on as before.", "luoctl cancel"),
+            ],
+            see: &["luoctl-prepare(1)", "luoctl-kexec(1)", "luoctl-cancel(1)"],
+            ..End::default()
+        },
+        "luoctl-kexec" => End {
+            examples: &[
+                ("Jump, after prepare and freeze.", "luoctl kexec"),
+                (
+                    "In the new kernel: wait until all are back.",
+                    "luoctl watch --until normal",
+                ),
+            ],
+            see: &["luoctl-freeze(1)", "luoctl-update(1)"],
+            ..End::default()
+        },
+        "luoctl-watch" => End {
+            examples: &[
+                ("What happens.", "luoctl watch"),
+                (
+                    "Wait for the end of an update.",
+                    "luoctl watch --until normal",
+                ),
+            ],
+            see: &["luoctl-status(1)", "luoctl-history(1)"],
+            ..End::default()
+        },
+        "luoctl-hold" => End {
+            examples: &[(
+                "A script preserves something, and leaves it with luod.",
+                "luoctl hold dump -- criu-dump-into-session",
+            )],
+            see: &["luoctl-take(1)", "luoctl-release(1)"],
+            ..End::default()
+        },
+        "luoctl-take" => End {
+            examples: &[(
+                "After the update a script takes it back, and the session is over.",
+                "luoctl take dump -- criu-restore-from-session",
+            )],
+            see: &["luoctl-hold(1)", "luoctl-sessions(1)"],
+            ..End::default()
+        },
+        "luoctl-completions" => End {
+            examples: &[(
+                "For bash, where no package has brought them.",
+                "luoctl completions bash > /usr/share/bash-completion/completions/luoctl",
+            )],
+            ..End::default()
+        },
+        "luoctl-schema" => End {
+            examples: &[
+                ("Which documents are there?", "luoctl schema"),
+                (
+                    "What does `luoctl status --json` write?",
+                    "luoctl schema status",
+                ),
+            ],
+            ..End::default()
+        },
+        "luo-sim" => End {
+            examples: &[
+                (
+                    "A program lives through a simulated kexec.",
+                    "luo-sim run --boots 2 -- ./my-vmm --live-update",
+                ),
+                (
+                    "Two boots, each with its command.",
+                    "luo-sim run --boot './my-vmm start && luo-sim kexec' --boot './my-vmm restore'",
+                ),
+            ],
+            see: &[
+                "luo-sim-run(1)",
+                "luo-sim-kexec(1)",
+                "luo-sim-system(1)",
+                "luod(8)",
+            ],
+            ..End::default()
+        },
+        "luo-sim-run" => End {
+            examples: &[
+                (
+                    "A program lives through a simulated kexec.",
+                    "luo-sim run --boots 2 -- ./my-vmm --live-update",
+                ),
+                ("What can go wrong?", "luo-sim run --fault help"),
+                (
+                    "Memory cannot be retrieved in the second boot.",
+                    "luo-sim run --fault 1/retrieve=EIO --boots 2 -- ./my-vmm",
+                ),
+            ],
+            see: &["luo-sim-kexec(1)"],
+            ..End::default()
+        },
+        "luo-sim-kexec" => End {
+            examples: &[(
+                "The end of the first boot.",
+                "luo-sim run --boot './my-vmm start && luo-sim kexec' --boot './my-vmm restore'",
+            )],
+            see: &["luo-sim-run(1)"],
+            ..End::default()
+        },
+        "luo-sim-system" => End {
+            examples: &[(
+                "A folder for `root` in [checks] of luod.toml.",
+                "luo-sim system machine",
+            )],
+            see: &["luod.toml(5)"],
+            ..End::default()
+        },
         "luod" => End {
             files: AGENT_FILES,
             signals: &[
@@ -185,6 +392,10 @@ pub(super) fn end(page: &str) -> End {
                     "Passed on to the agent. If that waits to be started again, it is at once.",
                 ),
             ],
+            examples: &[(
+                "Run the agent where no systemd is.",
+                "luod --config /etc/luod/luod.toml supervise",
+            )],
             see: &["luod.toml(5)"],
             ..End::default()
         },

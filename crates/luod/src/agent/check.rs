@@ -283,6 +283,10 @@ impl Agent {
         let check = known
             .find(|check| check.name == "running-state" && check.status == CheckStatus::Warning);
         let Some(check) = check else {
+            if self.probe.orchestrator == Orchestrator::Mainline {
+                checks.push(untold());
+                return;
+            }
             let unowned = self.look_for_unowned().await;
             checks.extend((!unowned.is_empty()).then(|| Check {
                 name: "running-state".to_owned(),
@@ -326,8 +330,14 @@ impl Agent {
             }
         };
         let root = self.config().checks.root.clone();
+        // Without CAP_SYS_PTRACE, as under the packaged unit, luod may not look at the files of
+        // programs that have more privileges than it. luoctl may, and adds who it is.
         let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
-        Some(is_held(&why, &holders.unwrap_or_default()))
+        let holders = holders.unwrap_or_default();
+        Some(luo_preflight::running::device(
+            &why.errno().to_string(),
+            &holders,
+        ))
     }
 
     /// Whether luod can note what it has to know if it is started again.
@@ -453,30 +463,13 @@ impl Agent {
     }
 }
 
-/// The device is somebody else's.
-fn is_held(why: &Failed, holders: &[String]) -> Check {
-    let (who, remedy) = match holders.is_empty() {
-        true => (
-            String::new(),
-            "`fuser /dev/liveupdate` says who has it; end that program",
-        ),
-        false => (
-            format!("; it is open in {}", holders.join(", ")),
-            "wait for that program, or end it",
-        ),
-    };
-    Check {
-        name: "running-device".to_owned(),
-        status: CheckStatus::Failed,
-        found: format!("/dev/liveupdate cannot be had: {}{who}", why.errno()),
-        remedy: Some(remedy.to_owned()),
-    }
-}
-
 /// Says of a device that is there why it is of no use.
 fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) {
     match why.errno() {
-        Errno::EBUSY => checks.push(is_held(why, &System::at(root).holders())),
+        Errno::EBUSY => checks.push(luo_preflight::running::device(
+            &why.errno().to_string(),
+            &System::at(root).holders(),
+        )),
         Errno::EACCES | Errno::EPERM => checks.push(Check {
             name: "running-device".to_owned(),
             status: CheckStatus::Unknown,
@@ -599,6 +592,20 @@ impl Subject {
         });
         told.extend(in_use.map(|entry| entry.name.as_str()));
         told
+    }
+}
+
+/// What mainline's orchestrator cannot be asked before an update.
+fn untold() -> Check {
+    Check {
+        name: "running-state".to_owned(),
+        status: CheckStatus::Unknown,
+        found: "mainline's orchestrator does not tell whether sessions of the previous kernel are \
+                left that luod does not know of; what nobody has claimed is dropped by the update"
+            .to_owned(),
+        remedy: Some(
+            "if programs preserve something without luod, see that they have claimed it".to_owned(),
+        ),
     }
 }
 

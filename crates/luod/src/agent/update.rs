@@ -44,8 +44,8 @@ impl Agent {
         }
     }
 
-    /// Checks, loads the kernel, and asks all workloads to get ready. Gives the
-    /// update's id.
+    /// Checks, tries whether the kernel can be loaded, and asks all workloads to get ready.
+    /// Gives the update's id.
     ///
     /// # Errors
     /// As [`Error`] says; all is undone then.
@@ -144,7 +144,7 @@ impl Agent {
         Ok(())
     }
 
-    /// Asks all workloads to stand still.
+    /// Loads the kernel, and asks all workloads to stand still.
     ///
     /// # Errors
     /// As [`Error`] says; all is undone then.

@@ -11,7 +11,7 @@ use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State};
 use super::unowned;
-use crate::decide::config::Config;
+use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::Failed;
 use crate::decide::plan::Obstacle;
 use crate::kernel::{self, Probe};
@@ -59,7 +59,7 @@ impl Agent {
             kernel_state: probe.state.map(|state| state.to_string()),
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            workloads: workloads(&state),
+            workloads: workloads(&state, self.config().unclaimed),
             warnings: self.warnings(&probe, &unowned, full),
         }
     }
@@ -206,8 +206,8 @@ impl Agent {
     /// # Errors
     /// The kernel does not answer.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, Failed> {
-        self.heed_hang("LIST_SESSIONS")?;
-        let kernels = self.kernel.run(|kernel| kernel.sessions()).await?;
+        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
+        let kernels = listing.await??;
         let state = self.state.borrow();
         let own = state.sessions.iter();
         let mut all: BTreeMap<_, _> = own
@@ -237,7 +237,7 @@ impl Agent {
     }
 }
 
-fn workloads(state: &State) -> Vec<Workload> {
+fn workloads(state: &State, unclaimed: Unclaimed) -> Vec<Workload> {
     let of = |(name, workload): (&String, &super::state::Workload)| Workload {
         name: name.clone(),
         identity: workload.identity.clone(),
@@ -245,7 +245,7 @@ fn workloads(state: &State) -> Vec<Workload> {
         connected: workload.link.is_some(),
         needs: workload.needs.clone(),
         sessions: state.sessions.names_of(name),
-        left_ms: late_at(state, workload).map(|at| {
+        left_ms: late_at(state, workload, unclaimed).map(|at| {
             let left = at.saturating_duration_since(Instant::now());
             u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
         }),
@@ -253,11 +253,16 @@ fn workloads(state: &State) -> Vec<Workload> {
     state.workloads.iter().map(of).collect()
 }
 
-/// When a workload is late that is waited for.
-fn late_at(state: &State, workload: &super::state::Workload) -> Option<Instant> {
+/// When a workload is late that is waited for. Nothing becomes of one that comes back late where
+/// unclaimed sessions are kept.
+fn late_at(
+    state: &State,
+    workload: &super::state::Workload,
+    unclaimed: Unclaimed,
+) -> Option<Instant> {
     match workload.state {
         WorkloadState::Preparing | WorkloadState::Freezing => workload.late_at,
-        WorkloadState::Waiting | WorkloadState::Restoring => {
+        WorkloadState::Waiting | WorkloadState::Restoring if unclaimed == Unclaimed::Finish => {
             let restore = state.restore.as_ref();
             restore.filter(|restore| !restore.overdue)?.until
         }

@@ -182,7 +182,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 28] = [
+pub const CHECKS: [&str; 29] = [
     "file-kind",
     "file-limit",
     "file-memory",
@@ -198,6 +198,7 @@ pub const CHECKS: [&str; 28] = [
     "running-image",
     "running-kexec",
     "running-liveupdate",
+    "running-memfd",
     "running-state",
     "scratch",
     "target-abi",

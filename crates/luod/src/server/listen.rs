@@ -58,7 +58,7 @@ impl Sockets {
                 (Door::Client, bind(paths::CLIENT, 0o660)?),
                 (Door::Status, bind(paths::STATUS, 0o666)?),
             ],
-            metrics: bind("metrics", 0o666)?,
+            metrics: bind(paths::METRICS, 0o666)?,
         })
     }
 }

@@ -57,6 +57,8 @@ struct Ledger {
     prepared: bool,
     /// The state that another program has brought it into.
     foreign: Option<KernelState>,
+    /// Whether it is mainline's, which lists nothing.
+    mainline: bool,
     /// Whether it lists what it has been handed over, too.
     lists_incoming: bool,
     /// Sessions that it lists as closed.
@@ -170,6 +172,13 @@ impl Fake {
         self.lock().foreign
     }
 
+    /// One with mainline's orchestrator.
+    pub(crate) fn mainline() -> Self {
+        let fake = Self::default();
+        fake.lock().mainline = true;
+        fake
+    }
+
     /// Lists from here on what was handed over, and nobody has retrieved.
     pub(crate) fn lists_incoming(&self) {
         self.lock().lists_incoming = true;
@@ -218,8 +227,14 @@ impl Fake {
 
 impl Kernel for Fake {
     fn probe(&self) -> Result<Probe, Failed> {
+        let ledger = self.lock();
+        let orchestrator = match ledger.mainline {
+            true => Orchestrator::Mainline,
+            false => Orchestrator::Contract,
+        };
         Ok(Probe {
-            state: self.lock().foreign,
+            orchestrator,
+            state: ledger.foreign,
             ..probe()
         })
     }

@@ -65,3 +65,36 @@ fn an_update_that_luod_has_lost_its_note_of_is_cancelled_at_its_start() {
         }
     });
 }
+
+/// The machine's files tell nothing of them here, as on the simulator.
+#[test]
+fn sessions_of_another_program_are_named_before_an_update() {
+    run(async {
+        let kernel = Fake::with_incoming(&["theirs", "more"]);
+        kernel.lists_incoming();
+        let world = World::new(OPEN, kernel);
+        let report = world.agent.check_target(&world.target).await;
+        let check = running_state(&report).unwrap();
+        assert_eq!(check.status, CheckStatus::Warning);
+        for name in ["theirs", "more"] {
+            assert!(check.found.contains(name), "{}", check.found);
+        }
+        assert!(report.ok, "an update can begin: {report:?}");
+    });
+}
+
+#[test]
+fn mainline_is_said_to_tell_nothing_of_them() {
+    run(async {
+        let world = World::new(OPEN, Fake::mainline());
+        let report = world.agent.check_target(&world.target).await;
+        let check = running_state(&report).unwrap();
+        assert_eq!(check.status, CheckStatus::Unknown);
+        assert!(
+            check.found.contains("is dropped by the update"),
+            "{}",
+            check.found
+        );
+        assert!(report.ok, "{report:?}");
+    });
+}

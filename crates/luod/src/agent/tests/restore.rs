@@ -46,6 +46,23 @@ fn another_identity_gets_nothing() {
     });
 }
 
+/// The deadline does nothing where unclaimed sessions are kept, so nobody is told a time.
+#[test]
+fn what_is_kept_is_not_counted_down() {
+    run(async {
+        for (unclaimed, counts) in [("finish", true), ("keep", false)] {
+            let kernel = Fake::with_incoming(&["db.ram"]);
+            let world = World::with(OPEN, kernel, &format!("unclaimed = {unclaimed:?}|"));
+            world.agent.begin_restore(record(ONE), Progress::default());
+            world.agent.watch_the_deadline();
+            let status = world.agent.status().await;
+            let workload = status.workloads.first().unwrap();
+            assert_eq!(workload.state, luo_varlink::WorkloadState::Waiting);
+            assert_eq!(workload.left_ms.is_some(), counts, "{unclaimed}");
+        }
+    });
+}
+
 #[test]
 fn who_goes_in_the_middle_of_a_claim_loses_nothing() {
     run(async {

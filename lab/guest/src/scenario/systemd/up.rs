@@ -26,6 +26,7 @@ pub(super) fn cases() -> Result<()> {
     case("the-agent-is-up", is_up);
     case("hardened", hardened);
     case("devices", devices);
+    case("who-has-the-device-is-named", holder);
     case("group-and-folders", folders);
     case("workloads-by-their-units", workloads);
     case("names-of-others-are-refused", others);
@@ -139,6 +140,24 @@ fn devices() -> Result<()> {
     null.context("/dev/null")?;
     liveupdate.context("/dev/liveupdate")?;
     ensure!(open("/dev/kmsg").is_ok(), "this proves nothing");
+    Ok(())
+}
+
+/// Without CAP_SYS_PTRACE the agent does not see who keeps it from the device. luoctl does.
+fn holder() -> Result<()> {
+    let device = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/liveupdate");
+    let device = device.context("/dev/liveupdate")?;
+    for command in [&["check"] as &[&str], &["prepare"], &["update", "--yes"]] {
+        let (output, text) = run("luoctl", command)?;
+        ensure!(!output.status.success(), "{text}");
+        let named = format!("({})", std::process::id());
+        let is_named = text.contains("it is open in ") && text.contains(&named);
+        ensure!(is_named, "{command:?} does not name {named}: {text}");
+    }
+    drop(device);
     Ok(())
 }
 
