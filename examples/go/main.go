@@ -144,11 +144,18 @@ func ioctl(session int, command uintptr, fd int) int {
 	return int(argument.fd)
 }
 
-// Memory of a page, in a file without a name.
+// Memory of a page, in a file without a name. Under vm.memfd_noexec one that may not be executed
+// comes back from an update sealed against every change, so it is one that may, where the kernel
+// knows that word and the machine does not forbid it.
 func memory() int {
 	number := map[string]uintptr{"amd64": 319, "arm64": 279, "riscv64": 279}[runtime.GOARCH]
 	label := []byte("starts\x00")
-	fd, _, errno := syscall.Syscall(number, uintptr(unsafe.Pointer(&label[0])), 1, 0)
+	const cloexec, exec = 0x1, 0x10
+	name := uintptr(unsafe.Pointer(&label[0]))
+	fd, _, errno := syscall.Syscall(number, name, cloexec|exec, 0)
+	if errno == syscall.EINVAL || errno == syscall.EACCES {
+		fd, _, errno = syscall.Syscall(number, name, cloexec, 0)
+	}
 	if errno != 0 {
 		log.Fatal("memfd_create: ", errno)
 	}

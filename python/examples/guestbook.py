@@ -2,8 +2,8 @@
 """A guest book that is kept in memory: who opens its FIFO is a visitor."""
 
 import mmap
-import os
 
+import luo_client
 from luo_client import FREEZE, PREPARE, AgentGone, Late, Workload
 
 TOKEN = 1
@@ -17,8 +17,7 @@ if "guestbook" in workload.claimable:
     workload.surely(workload.finish_session, "guestbook")
 else:
     # A first start: memory that can be preserved.
-    memory = os.memfd_create("guestbook")
-    os.ftruncate(memory, mmap.PAGESIZE)
+    memory = luo_client.memory("guestbook", mmap.PAGESIZE)
 
 book = mmap.mmap(memory, mmap.PAGESIZE)
 visitors = int.from_bytes(book[:8], "little") + 100

@@ -2,11 +2,12 @@
 """Live updates of the Linux kernel, for programs that are to survive them.
 
 `Workload` takes part in updates that the agent `luod` runs. `Device` and `Session` are
-the kernel's own interface, `/dev/liveupdate`.
+the kernel's own interface, `/dev/liveupdate`. `memory` makes what can be preserved.
 """
 
 from .errors import AgentGone, CallFailed, Late, ProtocolError
 from .kernel import Device, Session
+from .memory import memory
 from .workload import CANCEL, FREEZE, PREPARE, Event, Workload
 
 __all__ = [
@@ -21,4 +22,5 @@ __all__ = [
     "ProtocolError",
     "Session",
     "Workload",
+    "memory",
 ]
