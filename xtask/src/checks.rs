@@ -8,6 +8,7 @@
 
 mod cargo_tests;
 mod dependencies;
+mod takes;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -146,17 +146,10 @@ fn what_else_the_walkthrough_tries_ends_as_it_says() {
     assert!(said.contains("could not be taken over"), "{said}");
 }
 
-/// systemd's own client of Varlink speaks with luod as the book says.
+/// systemd's own client of Varlink (255 or newer) speaks with luod as the book says.
 #[test]
+#[ignore = "takes varlinkctl"]
 fn varlinkctl_does_what_the_book_says() {
-    if Command::new("varlinkctl")
-        .arg("--version")
-        .output()
-        .is_err()
-    {
-        eprintln!("NOT RUN: there is no varlinkctl here (systemd 255 or newer)");
-        return;
-    }
     let book = project("docs/agent.md");
     let lines = book.lines().filter_map(|line| line.strip_prefix("    "));
     let calls = lines.filter(|line| line.starts_with("varlinkctl "));

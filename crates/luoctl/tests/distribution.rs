@@ -187,7 +187,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
 
 /// `promtool` is in Debian's package `prometheus`.
 #[test]
-#[ignore = "takes promtool; `cargo test -p luoctl promtool -- --ignored`"]
+#[ignore = "takes promtool"]
 fn promtool_agrees_with_the_alerts() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/prometheus");
     for arguments in [

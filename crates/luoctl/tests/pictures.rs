@@ -301,7 +301,7 @@ fn an_update_as_a_picture() {
 
 /// Debian's package `chromium`. The bars are asked for as the browser has laid them out.
 #[test]
-#[ignore = "takes chromium; `cargo test -p luoctl a_browser -- --ignored`"]
+#[ignore = "takes chromium"]
 fn a_browser_draws_the_picture() {
     let folder = tempfile::tempdir().unwrap();
     let page = folder.path().join("page.html");

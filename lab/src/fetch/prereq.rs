@@ -80,6 +80,19 @@ pub fn ensure_python(cache: &Cache) -> Result<()> {
     ensure_program(cache, "python3", "the client for Python is tested")
 }
 
+/// Sees to it that there is Go, for the test of the example in `examples/go`.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_go(cache: &Cache) -> Result<()> {
+    let there = Command::new("go").arg("version").output();
+    if there.is_ok_and(|ran| ran.status.success()) {
+        return Ok(());
+    }
+    eprintln!("go is missing: the example in Go is tested");
+    install(cache, &["golang-go"])
+}
+
 /// A program whose package has its name.
 fn ensure_program(cache: &Cache, program: &str, why: &str) -> Result<()> {
     let there = Command::new(program).arg("--version").output();

@@ -16,6 +16,7 @@ use luo_lab::process;
 use luo_lab::progress::Step;
 
 use super::cargo;
+use super::takes::{self, Test};
 use crate::tally::Tally;
 
 /// Runs all of them.
@@ -24,16 +25,43 @@ use crate::tally::Tally;
 /// As [`super::Check::run`].
 pub(super) fn run(cache: &Cache, name: &str, repo: &Path) -> Result<Tally> {
     prereq::ensure_python(cache)?;
+    if let Err(why) = prereq::ensure_go(cache) {
+        eprintln!("{why:#}");
+    }
+    let left_out = left_out(takes::is_there);
+    for test in &left_out {
+        eprintln!("{name}: skipped: {} takes {}", test.name, test.what);
+    }
     if !has_nextest(repo) {
-        let command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
+        let mut command = cargo(repo, &["test", "--workspace", "--no-fail-fast"]);
+        command.args(["--", "--include-ignored"]);
+        for test in &left_out {
+            command.args(["--skip", test.name]);
+        }
         return count(cache, name, command);
     }
     let arguments = ["nextest", "run", "--workspace", "--profile", "gate"];
-    let mut tally = count(cache, name, cargo(repo, &arguments))?;
+    let mut command = cargo(repo, &arguments);
+    command.args(["--run-ignored", "all", "--filterset", &all_but(&left_out)]);
+    let mut tally = count(cache, name, command)?;
     let arguments = ["test", "--workspace", "--doc", "--no-fail-fast"];
     let name = format!("{name}-doc");
     tally.merge(count(cache, &name, cargo(repo, &arguments))?);
     Ok(tally)
+}
+
+/// The tests that this machine lacks something for.
+fn left_out(is_there: impl Fn(&str) -> bool) -> Vec<&'static Test> {
+    let all = takes::TESTS.iter();
+    all.filter(|test| !is_there(test.what)).collect()
+}
+
+/// All tests but these, in nextest's words. It counts those that are left out as skipped.
+fn all_but(left_out: &[&Test]) -> String {
+    let those = left_out
+        .iter()
+        .map(|test| format!(" - test({})", test.name));
+    format!("all(){}", those.collect::<String>())
 }
 
 fn has_nextest(repo: &Path) -> bool {
@@ -113,7 +141,7 @@ impl Counter {
                 .clone_into(&mut self.running);
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.passed += figure(result, "passed");
-            self.skipped += figure(result, "ignored");
+            self.skipped += figure(result, "ignored") + figure(result, "filtered out");
             self.failed += figure(result, "failed");
         } else if let Some(name) = line
             .strip_prefix("test ")
@@ -229,6 +257,20 @@ mod tests {
         let expected = ["cargo-test::unittests src/lib.rs::a::c"];
         assert_eq!(failures(&tally), expected);
         assert!(!tally.is_good());
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_left_out_and_counted() {
+        let left_out = left_out(|what| what != "chromium");
+        assert_eq!(
+            all_but(&left_out),
+            "all() - test(a_browser_draws_the_picture)"
+        );
+        assert_eq!(all_but(&[]), "all()");
+        let tally = tally(
+            "test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 1 filtered out; finished in 0.01s\n",
+        );
+        assert_eq!(tally.summary(), "2 passed, 0 failed, 1 skipped");
     }
 
     #[test]

@@ -113,7 +113,7 @@ fn knock(folder: &Path) {
 }
 
 #[test]
-#[ignore = "takes root: run as root with --include-ignored"]
+#[ignore = "takes root"]
 fn another_user_is_kept_out() {
     if let Some(folder) = std::env::var_os(FOLDER) {
         return knock(folder.as_ref());

@@ -1,0 +1,111 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Tests that take what not each machine has. They are `#[ignore]`d, so that whoever runs tests by
+//! hand needs none of it; the gate runs them where it is there, and counts them as skipped where
+//! it is not.
+
+use std::process::{Command, Stdio};
+
+/// One of them.
+#[derive(Debug)]
+pub(super) struct Test {
+    /// Its name, without its module.
+    pub(super) name: &'static str,
+    /// What it takes, as its `#[ignore = "takes …"]` says: a program, or `root`.
+    pub(super) what: &'static str,
+}
+
+/// All of them.
+pub(super) const TESTS: [Test; 6] = [
+    Test {
+        name: "another_user_is_kept_out",
+        what: "root",
+    },
+    Test {
+        name: "the_workloads_count_where_memfds_are_not_executable",
+        what: "root",
+    },
+    Test {
+        name: "the_workload_in_go_counts_its_starts",
+        what: "go",
+    },
+    Test {
+        name: "varlinkctl_does_what_the_book_says",
+        what: "varlinkctl",
+    },
+    Test {
+        name: "promtool_agrees_with_the_alerts",
+        what: "promtool",
+    },
+    Test {
+        name: "a_browser_draws_the_picture",
+        what: "chromium",
+    },
+];
+
+/// Whether this machine has what a test takes.
+pub(super) fn is_there(what: &str) -> bool {
+    let quiet = |command: &mut Command| {
+        let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
+        silent.status().is_ok_and(|ended| ended.success())
+    };
+    match what {
+        // What root may is not had in each container.
+        "root" => quiet(Command::new("unshare").args(["--pid", "--fork", "true"])),
+        "go" => quiet(Command::new(what).arg("version")),
+        program => quiet(Command::new(program).arg("--version")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::fs;
+    use std::path::Path;
+
+    use walkdir::WalkDir;
+
+    use super::*;
+
+    /// Whatever is ignored is run by the gate, and the gate knows what it takes.
+    #[test]
+    fn each_ignored_test_is_known() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let mut found = BTreeSet::new();
+        for folder in [
+            "crates",
+            "conformance",
+            "lab",
+            "lab-protocol",
+            "xtask",
+            "demo",
+            "scenes",
+        ] {
+            for entry in WalkDir::new(root.join(folder)) {
+                let entry = entry.unwrap();
+                if entry.path().extension().is_none_or(|end| end != "rs") {
+                    continue;
+                }
+                let text = fs::read_to_string(entry.path()).unwrap();
+                let mut lines = text.lines().map(str::trim);
+                while let Some(line) = lines.next() {
+                    if !line.starts_with("#[ignore") {
+                        continue;
+                    }
+                    let what = line
+                        .strip_prefix("#[ignore = \"takes ")
+                        .and_then(|rest| rest.strip_suffix("\"]"));
+                    let what = what.unwrap_or_else(|| panic!("{}: {line}", entry.path().display()));
+                    let next = lines.next().unwrap();
+                    let name = next
+                        .strip_prefix("fn ")
+                        .and_then(|rest| rest.split('(').next());
+                    found.insert((name.unwrap().to_owned(), what.to_owned()));
+                }
+            }
+        }
+        let known = TESTS
+            .iter()
+            .map(|test| (test.name.to_owned(), test.what.to_owned()));
+        assert_eq!(found, known.collect());
+    }
+}
