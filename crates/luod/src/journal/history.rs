@@ -47,10 +47,6 @@ const MAX_UNWRITTEN: usize = 64;
 /// Updates that are looked through for such as are not over.
 const MOST_OPEN: usize = 64;
 
-/// Names of files by which it is tried whether the history can be written: more than threads
-/// that do so.
-const MOST_TRIALS: usize = 64;
-
 /// Bytes that a usual entry has at most.
 const TRIAL: usize = 64 << 10;
 
@@ -331,7 +327,7 @@ impl History {
         fs::create_dir_all(folder)?;
         self.open(OpenOptions::new().create(true).append(true).read(true))?;
         // Several may try at the same time, and one may hang.
-        let number = self.trials.fetch_add(1, Ordering::Relaxed) % MOST_TRIALS;
+        let number = self.trials.fetch_add(1, Ordering::Relaxed);
         let trial = folder.join(format!(".trial.{number}"));
         let written = picture::create(&trial).and_then(|mut file| file.write_all(&[b'\n'; TRIAL]));
         let removed = fs::remove_file(&trial);
