@@ -65,7 +65,7 @@ fn reserved(unfinished: &Path) -> Option<File> {
 }
 
 /// Reserves room for the picture of an update with so many workloads, until that is
-/// [written](write).
+/// [written](write()).
 ///
 /// # Errors
 /// Why it could not be written.
