@@ -68,9 +68,9 @@ fn what_nobody_claims_is_kept_if_so_configured() {
     play("kept");
 }
 
-/// It takes root to become somebody else; the virtual machine runs it always.
+/// It takes root to become somebody else (`--include-ignored`); the virtual machine runs it always.
 #[test]
-#[ignore = "takes root: run as root with --include-ignored"]
+#[ignore = "takes root"]
 fn another_identity_gets_nothing() {
     play("identity");
 }

@@ -20,10 +20,11 @@ use crate::timeline;
 /// Updates that are looked through for one by its id: the agent gives no more.
 const ALL: u32 = 1000;
 
-/// Lists the last updates, or shows the timeline of one; one that is under way is the first.
+/// Lists the last updates, or shows the timeline of one.
 ///
-/// Those that failed or were cancelled are in it, with the reason. Everybody may. If luod does
-/// not run, the history is read from the disk, which takes root.
+/// One that is under way is the first. Those that failed or were cancelled are in it, with the
+/// reason. Everybody may. If luod does not run, the history is read from the disk, which takes
+/// root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Shows all of one update: the beginning of its id, or `last`.
