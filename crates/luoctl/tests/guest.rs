@@ -32,7 +32,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use luo_client::agent::{Agent, Event, EventKind, Workload};
@@ -203,28 +203,26 @@ fn supervisor() -> Result<Child> {
         .append(true)
         .create(true)
         .open(folder.join("log"))?;
-    let program = env::var_os("LUOCTL_TEST_LUOD").ok_or("no luod")?;
     // With a descriptor store, so that workloads may leave.
-    let child = Command::new(program)
+    Ok(luod(&folder)?.arg("supervise").stderr(log).spawn()?)
+}
+
+/// The agent, with the configuration of a folder.
+fn luod(folder: &Path) -> Result<Command> {
+    let program = env::var_os("LUOCTL_TEST_LUOD").ok_or("no luod")?;
+    let mut command = Command::new(program);
+    command
         .arg("--config")
         .arg(folder.join("luod.toml"))
         .arg("--policy")
-        .arg(folder.join("policy.toml"))
-        .arg("supervise")
-        .stderr(log)
-        .spawn()?;
-    Ok(child)
+        .arg(folder.join("policy.toml"));
+    Ok(command)
 }
 
 /// Another agent: until it is up or has ended.
 fn elsewhere() -> Result {
     let folder = folder()?;
-    let program = env::var_os("LUOCTL_TEST_LUOD").ok_or("no luod")?;
-    let mut child = Command::new(program)
-        .arg("--config")
-        .arg(folder.join("luod.toml"))
-        .arg("--policy")
-        .arg(folder.join("policy.toml"))
+    let mut child = luod(&folder)?
         .arg("--runtime-directory")
         .arg(folder.join("elsewhere"))
         .env_remove("NOTIFY_SOCKET")

@@ -63,49 +63,31 @@ pub(super) fn is_there(what: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::fs;
-    use std::path::Path;
-
-    use walkdir::WalkDir;
 
     use super::*;
+    use crate::documents::{files, read};
 
     /// Whatever is ignored is run by the gate, and the gate knows what it takes.
     #[test]
     fn each_ignored_test_is_known() {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let mut found = BTreeSet::new();
-        for folder in [
-            "crates",
-            "conformance",
-            "lab",
-            "lab-protocol",
-            "xtask",
-            "demo",
-            "scenes",
-        ] {
-            for entry in WalkDir::new(root.join(folder)) {
-                let entry = entry.unwrap();
-                if entry.path().extension().is_none_or(|end| end != "rs") {
+        for path in files("", &["rs"]) {
+            let text = read(&path);
+            let mut lines = text.lines().map(str::trim);
+            while let Some(line) = lines.next() {
+                // What stands in a string with others in one line is no attribute.
+                if !line.starts_with("#[ignore") || line.contains(r"\n") {
                     continue;
                 }
-                let text = fs::read_to_string(entry.path()).unwrap();
-                let mut lines = text.lines().map(str::trim);
-                while let Some(line) = lines.next() {
-                    // What stands in a string with others in one line is no attribute.
-                    if !line.starts_with("#[ignore") || line.contains(r"\n") {
-                        continue;
-                    }
-                    let what = line
-                        .strip_prefix("#[ignore = \"takes ")
-                        .and_then(|rest| rest.strip_suffix("\"]"));
-                    let what = what.unwrap_or_else(|| panic!("{}: {line}", entry.path().display()));
-                    let next = lines.next().unwrap();
-                    let name = next
-                        .strip_prefix("fn ")
-                        .and_then(|rest| rest.split('(').next());
-                    found.insert((name.unwrap().to_owned(), what.to_owned()));
-                }
+                let what = line
+                    .strip_prefix("#[ignore = \"takes ")
+                    .and_then(|rest| rest.strip_suffix("\"]"));
+                let what = what.unwrap_or_else(|| panic!("{path}: {line}"));
+                let next = lines.next().unwrap();
+                let name = next
+                    .strip_prefix("fn ")
+                    .and_then(|rest| rest.split('(').next());
+                found.insert((name.unwrap().to_owned(), what.to_owned()));
             }
         }
         let known = TESTS

@@ -45,13 +45,13 @@ fn root() -> PathBuf {
 
 /// A file of the project.
 #[track_caller]
-fn read(path: &str) -> String {
+pub(crate) fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
 /// The files below a folder of the project with one of these extensions, from its root.
 /// What was built and what begins with a dot is left out.
-fn files(folder: &str, extensions: &[&str]) -> Vec<String> {
+pub(crate) fn files(folder: &str, extensions: &[&str]) -> Vec<String> {
     let root = root();
     let ours = |entry: &walkdir::DirEntry| {
         let name = entry.file_name().to_string_lossy();

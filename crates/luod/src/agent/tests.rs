@@ -238,15 +238,20 @@ fn restoring(kernel: Fake, participants: &[(&str, &[&str], &[&str])]) -> World {
 /// A world behind the jump of one workload, which has taken back its session and finished it.
 async fn behind(record: Record) -> World {
     let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+    world.agent.begin_restore(record, Progress::default());
+    comes_back(&world).await;
+    world
+}
+
+/// The workload of one session takes it back and finishes it, which ends the update.
+async fn comes_back(world: &World) {
     let agent = &world.agent;
-    agent.begin_restore(record, Progress::default());
     let mut peer = Peer::new(1, 990);
-    peer.register(&world, "db", &[]).unwrap();
+    peer.register(world, "db", &[]).unwrap();
     agent.claim(&peer.caller, "db.ram").await.unwrap();
     agent.restored(&peer.caller).unwrap();
     agent.finish_session(&peer.caller, "db.ram").await.unwrap();
     agent.until_written().await;
-    world
 }
 
 /// Runs on one thread, as the agent does.

@@ -369,13 +369,18 @@ impl History {
     /// # Errors
     /// The file is there and cannot be read.
     pub fn open_ends(&self) -> io::Result<(Vec<Open>, Option<HistoryEntry>)> {
-        let is_known: Vec<_> = {
+        let (is_known, queued) = {
             let queue = self.queue();
             let known = queue.entries.iter();
-            known.map(|known| known.entry.update.clone()).collect()
+            let is_known: Vec<_> = known.map(|known| known.entry.update.clone()).collect();
+            (
+                is_known,
+                queue.entries.last().map(|last| last.entry.clone()),
+            )
         };
-        let newest = self.last(1)?.updates.pop();
         let (lines, _) = self.lines(MOST_OPEN)?;
+        let written = || serde_json::from_slice(&lines.back()?.1).ok();
+        let newest = queued.or_else(written);
         let open = lines.iter().filter_map(|(update, line)| {
             let entry: HistoryEntry = serde_json::from_slice(line).ok()?;
             let mark: Mark = serde_json::from_slice(line).ok()?;

@@ -145,12 +145,7 @@ fn what_has_come_along_is_not_lost() {
             (Outcome::UnderWay, "before")
         );
         assert!(now.reason.unwrap().contains("it is updated"));
-        let mut peer = Peer::new(1, 990);
-        peer.register(&world, "db", &[]).unwrap();
-        agent.claim(&peer.caller, "db.ram").await.unwrap();
-        agent.restored(&peer.caller).unwrap();
-        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
-        agent.until_written().await;
+        comes_back(&world).await;
         assert_eq!(newest(&world).outcome, Outcome::Completed);
         assert_eq!(warnings(&world).await, Vec::<String>::new());
     });
