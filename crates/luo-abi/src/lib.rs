@@ -47,6 +47,7 @@ pub mod contract;
 pub mod errno;
 pub mod extend;
 pub mod handover;
+pub mod memfd;
 pub mod rfc;
 pub mod supplement;
 pub mod uapi;

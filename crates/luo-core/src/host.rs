@@ -40,6 +40,32 @@ pub enum Retrieval {
     Failed(Errno),
 }
 
+/// Why a handler has not restored a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unrestored {
+    /// It never will: the handler has released what it could, and is not asked again.
+    Ever(Errno),
+    /// Nothing is lost, and the handler can be asked again: memory is short, say.
+    Now(Errno),
+}
+
+impl Unrestored {
+    /// The error that the caller is told.
+    #[must_use]
+    pub const fn errno(self) -> Errno {
+        match self {
+            Self::Ever(errno) | Self::Now(errno) => errno,
+        }
+    }
+}
+
+/// A handler that says no more has failed for good.
+impl From<Errno> for Unrestored {
+    fn from(errno: Errno) -> Self {
+        Self::Ever(errno)
+    }
+}
+
 /// An incoming file as its handler sees it at finish.
 pub struct Incoming<'a, H: Host> {
     /// The handle that the previous kernel's handler left.
@@ -188,8 +214,8 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     /// Restores a file.
     ///
     /// # Errors
-    /// The handler's; it has released what it could.
-    fn retrieve(&self, host: &H, data: u64) -> Result<H::File, Errno>;
+    /// The handler's: [`Unrestored`] says whether it can be tried again.
+    fn retrieve(&self, host: &H, data: u64) -> Result<H::File, Unrestored>;
     /// Asks a handler whether it can let go of an incoming file.
     fn can_finish(&self, host: &H, file: &Incoming<'_, H>) -> bool;
     /// Releases what the handler still holds of an incoming file.

@@ -91,7 +91,7 @@ pub use handover::block::{BlockMemory, HandedMemory};
 pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
 pub use host::{
     Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval,
-    SubsystemCallbacks,
+    SubsystemCallbacks, Unrestored,
 };
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
@@ -99,6 +99,7 @@ pub use losses::Losses;
 pub use owner::{Actor, Owner, Unowned};
 pub use quota::{Quota, Quotas, Whom, MOST_RECORDS_OF_USERS, MOST_SESSIONS_OF_USERS};
 pub use session::Direction;
+pub use table::hash::Digest;
 pub use text::{Compat, SessionName, Text, TextError};
 pub use update_state::{transition, Transition, TRANSITIONS};
 pub use waits::{Woken, QUEUES};

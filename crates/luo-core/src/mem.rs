@@ -78,7 +78,7 @@ impl<T> Vec<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub(crate) fn with_room(elements: usize) -> Result<Self, OutOfMemory> {
+    pub fn with_room(elements: usize) -> Result<Self, OutOfMemory> {
         #[cfg(feature = "fault-injection")]
         fault::request_without_lock()?;
         let mut all = Self::new();

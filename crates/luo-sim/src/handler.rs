@@ -2,7 +2,7 @@
 //! File handlers: how each kind of file is saved and restored. One file a kind.
 
 use luo_abi::errno::Errno;
-use luo_core::{FileCallbacks, Frozen, Incoming, Preserved};
+use luo_core::{FileCallbacks, Frozen, Incoming, Preserved, Unrestored};
 
 use crate::fault::Step;
 use crate::machine::Machine;
@@ -108,10 +108,10 @@ impl FileCallbacks<Machine> for Handler {
         self.0.unfreeze(machine, file.file);
     }
 
-    fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Errno> {
+    fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Unrestored> {
         let told = machine.callback(Step::Retrieve, format_args!("{data:#x}"));
         told.inspect_err(|_| self.0.discard(machine, data))?;
-        self.0.retrieve(machine, data)
+        Ok(self.0.retrieve(machine, data)?)
     }
 
     fn can_finish(&self, machine: &Machine, file: &Incoming<'_, Machine>) -> bool {

@@ -17,6 +17,7 @@ const SOURCES: &[(&str, &str)] = &[
     ("crates/luo-abi/src", "kernel/liveupdate/rust/luo_abi"),
     ("crates/luo-core/src", "kernel/liveupdate/rust/luo_core"),
     ("crates/luo-calls/src", "kernel/liveupdate/rust/luo_calls"),
+    ("crates/luo-memfd/src", "kernel/liveupdate/rust/luo_memfd"),
 ];
 
 /// Where the tool that damages handover data sits in the tree.

@@ -15,7 +15,7 @@ use luo_abi::rfc::State as MachineState;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::{Access, FileCallbacks, Host};
+use crate::host::{Access, FileCallbacks, Host, Unrestored};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
@@ -32,7 +32,8 @@ use crate::within::Within;
 /// # Errors
 /// [`Error::NoToken`], [`Error::WrongDirection`], [`Error::Frozen`],
 /// [`Error::NoMemory`], [`Error::Awaits`], [`Error::DependencyFailed`], [`Error::Lost`]; or
-/// what the handler said, then and each time after: a handler that failed is not asked again.
+/// what the handler said, then and each time after: a handler that failed is not asked again,
+/// unless it said that it can be ([`Unrestored::Now`]).
 pub fn retrieve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<H::File, Error> {
     let plan = with_room(|| {
         host.wait_killable(|engine| {
@@ -146,7 +147,8 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
     // Handlers restore with all access; nobody gets more than they had. That it
     // fails may pass: the file is kept and tried again when it is asked for.
     let (answer, progress) = match restored {
-        Err(errno) => (Err(errno), Progress::Failed(errno)),
+        Err(Unrestored::Ever(errno)) => (Err(errno), Progress::Failed(errno)),
+        Err(Unrestored::Now(errno)) => (Err(errno), Progress::Waiting),
         Ok(file) if access == Access::Full => (Ok(file.clone()), Progress::Done(file)),
         Ok(file) => match host.narrow(file.clone(), access) {
             Ok(narrow) => (Ok(narrow.clone()), Progress::Done(narrow)),

@@ -41,26 +41,29 @@ impl Hash {
 
 /// A digest that finds damage in what is handed over: the same function with 64
 /// bits of output under the key 0, which the next kernel knows.
-pub(crate) struct Digest {
+pub struct Digest {
     state: State,
     words: usize,
 }
 
 impl Digest {
-    pub(crate) fn new() -> Self {
+    /// A digest of nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
         Self {
             state: State::new((0, 0)),
             words: 0,
         }
     }
 
-    pub(crate) fn absorb(&mut self, word: u64) {
+    /// Absorbs a word.
+    pub fn absorb(&mut self, word: u64) {
         self.state.absorb(word);
         self.words = self.words.saturating_add(1);
     }
 
     /// Absorbs a record, whose length is a multiple of eight bytes.
-    pub(crate) fn absorb_bytes(&mut self, bytes: &[u8]) {
+    pub fn absorb_bytes(&mut self, bytes: &[u8]) {
         for word in bytes.chunks_exact(8) {
             if let Ok(word) = word.try_into() {
                 self.absorb(u64::from_le_bytes(word));
@@ -68,8 +71,16 @@ impl Digest {
         }
     }
 
-    pub(crate) fn finish(self) -> u64 {
+    /// The digest of all that was absorbed, in order.
+    #[must_use]
+    pub fn finish(self) -> u64 {
         self.state.finish_wide(self.words)
+    }
+}
+
+impl Default for Digest {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

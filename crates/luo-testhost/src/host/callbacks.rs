@@ -2,7 +2,9 @@
 //! What the handlers, FLBs and subsystems of a test do.
 
 use luo_abi::errno::Errno;
-use luo_core::{FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, SubsystemCallbacks};
+use luo_core::{
+    FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, SubsystemCallbacks, Unrestored,
+};
 
 use super::{
     FROZEN, TestFile, TestFlb, TestHandler, TestHost, TestObject, TestPin, TestPrivate,
@@ -66,7 +68,7 @@ impl FileCallbacks<TestHost> for TestHandler {
         let _ = host.called(Call::Unfreeze, file.file.object, "unfreeze");
     }
 
-    fn retrieve(&self, host: &TestHost, data: u64) -> Result<TestFile, Errno> {
+    fn retrieve(&self, host: &TestHost, data: u64) -> Result<TestFile, Unrestored> {
         let object = data & !FROZEN;
         host.called(Call::Retrieve, object, "retrieve")?;
         host.memory()?;

@@ -17,6 +17,7 @@ use luo_core::{ops, Host as _, Lock, RootPages};
 
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
+use crate::registry;
 use crate::sys::kho::{self, Entry};
 use crate::sys::{device_file, sysfs};
 use crate::takeover;
@@ -80,6 +81,7 @@ pub(crate) fn late_init() -> Result {
     };
     let ready = takeover::set_up()
         .and_then(|()| prepare_root(linux))
+        .and_then(|()| registry::register_own(linux))
         .and_then(|()| device_file::register());
     // Nobody's work depends on it.
     if let (Ok(()), Err(why)) = (&ready, sysfs::create()) {

@@ -16,9 +16,11 @@ use luo_core::ops::Report;
 use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Whom, QUEUES};
 
 use crate::boot;
+use crate::handler::{Handler, Private};
+#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+use crate::handlers::memfd::Half;
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
-use crate::sys::handler_table::{HandlerTable, PrivateData};
 use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
@@ -41,6 +43,11 @@ pub(crate) struct Linux {
     /// When the transition that is under way began.
     #[pin]
     begun: Mutex<Option<Instant<Monotonic>>>,
+    /// Memfds that did not fit when they were retrieved, by their handles: the next try goes
+    /// on with them.
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    #[pin]
+    halves: Mutex<KVec<(u64, KBox<Half>)>>,
 }
 
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
@@ -65,6 +72,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             }),
             sleepers: AtomicUsize::new(0),
             begun <- new_mutex!(None, "luo_begun"),
+            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+            halves <- new_mutex!(KVec::new(), "luo_halves"),
         }),
         GFP_KERNEL,
     )?;
@@ -148,6 +157,30 @@ impl Linux {
     }
 }
 
+#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+impl Linux {
+    /// A memfd that was half restored.
+    pub(crate) fn take_half(&self, data: u64) -> Option<KBox<Half>> {
+        let mut halves = self.halves.lock();
+        let at = halves.iter().position(|(of, _)| *of == data)?;
+        halves.remove(at).ok().map(|(_, half)| half)
+    }
+
+    /// Keeps a memfd that is half restored.
+    ///
+    /// # Errors
+    /// The memfd, if there is no memory for that.
+    pub(crate) fn keep_half(&self, data: u64, half: KBox<Half>) -> Result<(), KBox<Half>> {
+        let mut halves = self.halves.lock();
+        if halves.reserve(1, GFP_KERNEL_ACCOUNT).is_err() {
+            return Err(half);
+        }
+        // There is room for it.
+        let _ = halves.push_within_capacity((data, half));
+        Ok(())
+    }
+}
+
 impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = self.engine.lock();
@@ -218,9 +251,9 @@ impl CallHost for Linux {
 
 impl Host for Linux {
     type File = ARef<File>;
-    type Handler = HandlerTable;
+    type Handler = Handler;
     type Pin = ModulePin;
-    type Private = PrivateData;
+    type Private = Private;
     type Flb = FlbTable;
     type Object = FlbObject;
     type Subsystem = SubsystemTable;

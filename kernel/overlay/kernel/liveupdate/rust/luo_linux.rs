@@ -5,7 +5,8 @@
 //! acts for both in the kernel:
 //!
 //! - [`host`]: the engine under its lock, and [`luo_core::Host`] for the kernel.
-//! - [`callbacks`]: file handlers, FLBs and subsystems, as the engine calls them.
+//! - [`handler`]: file handlers, as the engine calls them; [`handlers`]: those in Rust.
+//! - [`callbacks`]: FLBs and subsystems, as the engine calls them.
 //! - [`boot`]: what happens at boot: parameter, previous kernel's root, device.
 //! - [`device`] and [`session`]: `/dev/liveupdate` and a session's descriptor, which
 //!   hand what is called to `luo_calls`; [`program`]: the process that calls.
@@ -23,6 +24,8 @@ mod boot;
 mod callbacks;
 mod device;
 mod errno;
+mod handler;
+mod handlers;
 mod host;
 mod policy;
 mod program;

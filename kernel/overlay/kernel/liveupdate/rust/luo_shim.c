@@ -43,6 +43,7 @@ LUO_SHIM_PARAMETER(legacy, LUO_CHOICE_LEGACY);
 LUO_SHIM_PARAMETER(openers, LUO_CHOICE_OPENERS);
 LUO_SHIM_PARAMETER(open, LUO_CHOICE_OPEN);
 LUO_SHIM_PARAMETER(unowned, LUO_CHOICE_UNOWNED);
+LUO_SHIM_PARAMETER(memfd, LUO_CHOICE_MEMFD);
 
 static int __init luo_shim_user_parameter(char *value)
 {
@@ -99,6 +100,7 @@ static struct kobj_attribute luo_shim_##_name = __ATTR_RW(_name)
 LUO_SHIM_ATTRIBUTE(unclaimed, choice, LUO_CHOICE_UNCLAIMED);
 LUO_SHIM_ATTRIBUTE(reboot, choice, LUO_CHOICE_REBOOT);
 LUO_SHIM_ATTRIBUTE(legacy, choice, LUO_CHOICE_LEGACY);
+LUO_SHIM_ATTRIBUTE(memfd, choice, LUO_CHOICE_MEMFD);
 LUO_SHIM_ATTRIBUTE(user_sessions, user, LUO_SHIM_USER_SESSIONS);
 LUO_SHIM_ATTRIBUTE(user_files, user, LUO_SHIM_USER_FILES);
 LUO_SHIM_ATTRIBUTE(user_dependencies, user, LUO_SHIM_USER_DEPENDENCIES);
@@ -133,6 +135,7 @@ static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_users_dependencies.attr,
 	&luo_shim_users_bytes.attr,
 	&luo_shim_legacy.attr,
+	&luo_shim_memfd.attr,
 	&luo_shim_image.attr,
 	NULL,
 };

@@ -26,6 +26,7 @@ enum luo_choice {
 	LUO_CHOICE_OPENERS,
 	LUO_CHOICE_OPEN,
 	LUO_CHOICE_UNOWNED,
+	LUO_CHOICE_MEMFD,
 };
 
 /* From C, for Rust. */

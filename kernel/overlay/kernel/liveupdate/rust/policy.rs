@@ -26,6 +26,10 @@
 //!                               how much each user without CAP_SYS_ADMIN may have
 //! liveupdate_users=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much all of them may have together
+//! liveupdate_memfd=memfd-v2     memfds are handed over as mainline's kernels understand it,
+//!                               too (default)
+//! liveupdate_memfd=runs         they are handed over by runs of pages, which is many times
+//!                               faster; only this orchestrator understands it
 //! liveupdate_patience=N         for how many seconds a transition waits for what is under
 //!                               way
 //! ```
@@ -109,6 +113,19 @@ pub(crate) static OPEN: Choice = Choice::new("liveupdate_open", luo_calls::OPEN_
 
 /// Who may take back what is nobody's.
 pub(crate) static UNOWNED: Choice = Choice::new("liveupdate_unowned", Unowned::WORDS);
+
+/// How memfds are handed over.
+pub(crate) static MEMFD: Choice = Choice::new("liveupdate_memfd", ["memfd-v2", "runs"]);
+
+/// How memfds are handed over.
+#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+pub(crate) fn memfd_format() -> luo_memfd::Format {
+    if MEMFD.is_second() {
+        luo_memfd::Format::Runs
+    } else {
+        luo_memfd::Format::Mainline
+    }
+}
 
 /// Whether only who may administer the machine may open the device.
 pub(crate) fn opens_strictly() -> bool {

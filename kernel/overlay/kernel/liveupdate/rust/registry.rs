@@ -2,10 +2,12 @@
 //! File handlers, FLBs and subsystems of others, under the names they gave.
 
 use kernel::prelude::*;
+use luo_abi::handover::COMPAT_LENGTH;
 use luo_core::{ops, Compat, Lock};
 
 use crate::errno;
-use crate::host::linux;
+use crate::handler::Handler;
+use crate::host::{linux, Linux};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler_table::HandlerTable;
@@ -18,6 +20,10 @@ pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&handler.name())?;
+    register(linux, name, &Handler::Table(handler.clone()))
+}
+
+fn register(linux: &Linux, name: Compat, handler: &Handler) -> Result {
     let registered =
         ops::with_room(|| linux.now(|engine| engine.register_handler(name, handler.clone())));
     registered.map_err(|why| {
@@ -26,10 +32,22 @@ pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
     })
 }
 
+/// Registers the handlers that are written in Rust.
+pub(crate) fn register_own(linux: &Linux) -> Result {
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    for format in luo_memfd::Format::ALL {
+        let mut room = [0; COMPAT_LENGTH];
+        luo_abi::bytes::copy(&mut room, format.compatible().as_bytes());
+        register(linux, parse(&room)?, &Handler::Memfd(format))?;
+    }
+    let _ = linux;
+    Ok(())
+}
+
 /// See `liveupdate_unregister_file_handler()`.
 pub(crate) fn unregister_handler(handler: &HandlerTable) {
     if let Some(linux) = linux() {
-        let gone = linux.now(|engine| engine.unregister_handler(handler));
+        let gone = linux.now(|engine| engine.unregister_handler(&Handler::Table(handler.clone())));
         if let Err(why) = gone {
             pr_warn!("unregistering a handler: {}\n", Say(why));
         }
@@ -43,15 +61,16 @@ pub(crate) fn register_flb(handler: &HandlerTable, flb: &FlbTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&flb.name())?;
+    let handler = Handler::Table(handler.clone());
     let registered =
-        ops::with_room(|| linux.now(|engine| engine.register_flb(handler, name, flb.clone())));
+        ops::with_room(|| linux.now(|engine| engine.register_flb(&handler, name, flb.clone())));
     registered.map_err(errno::of_operation)
 }
 
 /// See `liveupdate_unregister_flb()`.
 pub(crate) fn unregister_flb(handler: &HandlerTable, flb: &FlbTable) {
     if let Some(linux) = linux() {
-        let gone = linux.now(|engine| engine.unregister_flb(handler, flb));
+        let gone = linux.now(|engine| engine.unregister_flb(&Handler::Table(handler.clone()), flb));
         if let Err(why) = gone {
             pr_warn!("unregistering an FLB: {}\n", Say(why));
         }
@@ -112,6 +131,6 @@ pub(crate) fn subsystem_data(subsystem: &SubsystemTable) -> Result<u64> {
     data.map_err(errno::of_operation)
 }
 
-fn parse(name: &[u8; luo_abi::handover::COMPAT_LENGTH]) -> Result<Compat> {
+fn parse(name: &[u8; COMPAT_LENGTH]) -> Result<Compat> {
     Compat::parse(name).map_err(|why| errno::of_operation(why.into()))
 }

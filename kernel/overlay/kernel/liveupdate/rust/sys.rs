@@ -10,6 +10,8 @@ pub(crate) mod handler_table;
 pub(crate) mod kexec;
 pub(crate) mod kho;
 pub(crate) mod log;
+#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+pub(crate) mod memfd;
 pub(crate) mod module;
 pub(crate) mod random;
 pub(crate) mod seq;

@@ -51,6 +51,7 @@ pub(super) fn choice_of(choice: c_uint) -> Option<&'static Choice> {
         bindings::luo_choice_LUO_CHOICE_OPENERS => &policy::OPENERS,
         bindings::luo_choice_LUO_CHOICE_OPEN => &policy::OPEN,
         bindings::luo_choice_LUO_CHOICE_UNOWNED => &policy::UNOWNED,
+        bindings::luo_choice_LUO_CHOICE_MEMFD => &policy::MEMFD,
         _ => return None,
     })
 }

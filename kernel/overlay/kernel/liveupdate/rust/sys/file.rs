@@ -59,6 +59,10 @@ pub(crate) fn access(file: &File) -> Access {
     }
 }
 
+/// Flags of an open file that are not about access.
+const KEPT_FLAGS: u32 =
+    bindings::O_APPEND | bindings::O_NONBLOCK | bindings::O_DIRECT | bindings::O_NOATIME;
+
 /// Opens what `file` is anew, with less access and at the same position, on behalf
 /// of those who opened `file`.
 ///
@@ -73,6 +77,8 @@ pub(crate) fn narrow(file: ARef<File>, access: Access) -> Result<ARef<File>> {
     if !is_regular(&file) {
         return Err(EINVAL);
     }
+    // What its owner has set with it stays.
+    let flags = flags | file.flags() & KEPT_FLAGS;
     let from = file.as_ptr();
     // SAFETY: Path and credentials of an open file are there and do not change;
     // the callee takes references of its own.

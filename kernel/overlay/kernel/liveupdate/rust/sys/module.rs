@@ -8,6 +8,9 @@ use kernel::bindings;
 pub(crate) struct Owner(*mut bindings::module);
 
 impl Owner {
+    /// What is built in, and so has no owner.
+    pub(crate) const BUILT_IN: Self = Self(core::ptr::null_mut());
+
     /// # Safety
     ///
     /// `module` is the `owner` field of a callback table that is registered,

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What is known of a file beside its pages.
+
+use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
+
+/// Bytes of a bounded length.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Short<const N: usize> {
+    bytes: [u8; N],
+    length: usize,
+}
+
+impl<const N: usize> Short<N> {
+    /// None.
+    pub const EMPTY: Self = Self {
+        bytes: [0; N],
+        length: 0,
+    };
+
+    /// Those bytes, or `None` if they are too many or one of them is 0: the last byte of
+    /// the room is kept for the end of a string.
+    #[must_use]
+    pub fn new(from: &[u8]) -> Option<Self> {
+        if from.len() >= N || from.contains(&0) {
+            return None;
+        }
+        let mut short = Self::EMPTY;
+        luo_abi::bytes::copy(&mut short.bytes, from);
+        short.length = from.len();
+        Some(short)
+    }
+
+    /// The bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..self.length).unwrap_or_default()
+    }
+
+    /// The bytes, followed by zeros.
+    #[must_use]
+    pub const fn room(&self) -> &[u8; N] {
+        &self.bytes
+    }
+}
+
+impl<const N: usize> core::fmt::Debug for Short<N> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        core::fmt::Debug::fmt(self.as_bytes(), f)
+    }
+}
+
+/// A point in time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Time {
+    /// Seconds since 1970.
+    pub seconds: i64,
+    /// Nanoseconds after that, less than a second.
+    pub nanoseconds: u32,
+}
+
+/// The times of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Times {
+    /// Of the last access.
+    pub access: Time,
+    /// Of the last change of its contents.
+    pub modification: Time,
+    /// Of the last change of anything.
+    pub change: Time,
+    /// When it was made.
+    pub birth: Time,
+}
+
+/// What is known of a file beside its pages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// Bytes of the file.
+    pub size: u64,
+    /// The position of the open file, in bytes.
+    pub position: u64,
+    /// `F_SEAL_*`.
+    pub seals: u32,
+    /// What mainline's handler does not know; `None` if that is what has written it.
+    pub more: Option<More>,
+}
+
+/// What mainline's handler does not know of a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct More {
+    /// Flags of the open file that outlive it: `O_APPEND`, `O_NONBLOCK`, `O_DIRECT`,
+    /// `O_NOATIME`, as numbers of the architecture.
+    pub flags: u32,
+    /// Permission bits.
+    pub mode: u32,
+    /// The owner.
+    pub uid: u32,
+    /// The group.
+    pub gid: u32,
+    /// Its times.
+    pub times: Times,
+    /// What `/proc` shows of it, without the slash: `memfd:NAME`.
+    pub name: Short<NAME_LENGTH>,
+    /// The path of the control group that its memory is charged to; empty if it is not
+    /// known.
+    pub group: Short<GROUP_LENGTH>,
+}

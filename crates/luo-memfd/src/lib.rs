@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What the handler of memfds leaves for the next kernel, as bytes: written, and read
+//! with distrust.
+//!
+//! There are two formats. Both begin with one page, the head:
+//!
+//! ```text
+//! head   [Main][...][Facts][name][group]
+//! ```
+//!
+//! [`luo_abi::memfd::Main`] is what mainline's `memfd-v2` has: size, position, seals, and where the
+//! lists are. [`luo_abi::memfd::Facts`] stands behind it, where mainline's kernels leave zeros and do
+//! not look: mode, owner, times, flags, name and control group. So a file that goes through
+//! a kernel with mainline's handler loses what that handler does not know, and one that
+//! goes from kernel to kernel of ours loses nothing, in either format.
+//!
+//! - [`Format::Mainline`], `memfd-v2`: one record a folio, in pages that `kho_restore_vmalloc()`
+//!   finds. Mainline's kernels read it, and write it.
+//! - [`Format::Runs`], `luo-memfd-v1`: one record for as many pages as follow each other in
+//!   the file and in memory, each page of the list with a digest.
+//!
+//! Enter here: [`Written`] for the old kernel, [`read`] for the new one. Nothing here
+//! touches a page of the file, or knows how it is kept.
+//!
+//! The kernel compiles these very files, so they use `core`, zerocopy, `luo-abi` and
+//! `luo-core` only, never panic, and get memory through [`luo_core::mem`] alone.
+#![cfg_attr(not(CONFIG_LIVEUPDATE_RUST), no_std)] // The kernel's build says so itself.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    clippy::panic,
+    clippy::unreachable,
+    clippy::todo
+)]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::unwrap_used,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::arithmetic_side_effects,
+        clippy::panic
+    )
+)]
+
+#[cfg(test)]
+extern crate std;
+
+mod facts;
+mod read;
+mod run;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+pub use facts::{Facts, More, Short, Time, Times};
+pub use read::{read, Damage, Found, Source, Unread};
+pub use run::{Run, MOST_ORDER, MOST_PAGES};
+pub use write::Written;
+
+/// A format of the lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// What mainline's handler reads and writes.
+    Mainline,
+    /// One record a run of pages.
+    Runs,
+}
+
+impl Format {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Mainline, Self::Runs];
+
+    /// The name that the next kernel finds the handler by.
+    #[must_use]
+    pub const fn compatible(self) -> &'static str {
+        match self {
+            Self::Mainline => "memfd-v2",
+            Self::Runs => "luo-memfd-v1",
+        }
+    }
+
+    /// How many pages of a run Kexec HandOver keeps under one key, and gives back at once:
+    /// mainline's handler asks for folio after folio.
+    #[must_use]
+    pub const fn step(self, run: &Run) -> u64 {
+        match self {
+            Self::Mainline => run.folio_pages(),
+            Self::Runs => run.pages,
+        }
+    }
+}

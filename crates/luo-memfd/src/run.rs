@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! Pages that follow each other both in a file and in memory.
+
+/// The highest order of a folio, and of what Kexec HandOver is asked for in one piece:
+/// 1 GiB.
+pub const MOST_ORDER: u32 = 18;
+
+/// The most pages of a file: 16 TiB, far above what a machine has.
+pub const MOST_PAGES: u64 = 1 << 32;
+
+/// Pages that follow each other in the file and in memory, in folios of one size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// Its place in the file, in pages.
+    pub index: u64,
+    /// The number of its first page frame.
+    pub frame: u64,
+    /// Pages; a multiple of [`Self::folio_pages`].
+    pub pages: u64,
+    /// The order of each folio, at most [`MOST_ORDER`].
+    pub order: u32,
+    /// Nobody has written to it: it reads as zeros, whatever it holds.
+    pub fresh: bool,
+}
+
+impl Run {
+    /// Pages of each of its folios.
+    #[must_use]
+    pub const fn folio_pages(&self) -> u64 {
+        1 << if self.order > MOST_ORDER {
+            MOST_ORDER
+        } else {
+            self.order
+        }
+    }
+
+    /// How many folios it has.
+    #[must_use]
+    pub const fn folios(&self) -> u64 {
+        self.pages
+            >> if self.order > MOST_ORDER {
+                MOST_ORDER
+            } else {
+                self.order
+            }
+    }
+
+    /// Where it ends in the file, in pages.
+    #[must_use]
+    pub const fn end(&self) -> u64 {
+        self.index.saturating_add(self.pages)
+    }
+
+    /// Whether another run goes on where this one ends, so that both are one.
+    #[must_use]
+    pub fn is_followed_by(&self, next: &Self) -> bool {
+        self.end() == next.index
+            && self.frame.checked_add(self.pages) == Some(next.frame)
+            && self.order == next.order
+            && self.fresh == next.fresh
+            && self.pages.saturating_add(next.pages) <= u64::from(u32::MAX)
+    }
+
+    /// Whether it can be what somebody has handed over: at least a folio, of whole folios
+    /// that are where folios can be, within bounds.
+    #[must_use]
+    pub fn is_sane(&self) -> bool {
+        if self.order > MOST_ORDER || self.pages == 0 || self.frame == 0 {
+            return false;
+        }
+        let part = self.folio_pages().wrapping_sub(1);
+        let ends_in_file = self.index.checked_add(self.pages);
+        let ends_in_memory = self.frame.checked_add(self.pages);
+        (self.index | self.frame | self.pages) & part == 0
+            && ends_in_file.is_some_and(|end| end <= MOST_PAGES)
+            && ends_in_memory.is_some_and(|end| end <= FRAMES)
+    }
+}
+
+/// Page frames that there can be: addresses have 52 bits.
+const FRAMES: u64 = 1 << 40;

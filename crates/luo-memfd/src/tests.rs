@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
+//! What was written is read again, and nothing else is.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::vec::Vec;
+
+use luo_abi::errno::Errno;
+use luo_abi::handover::BLOCK_SIZE;
+use luo_abi::memfd as wire;
+use luo_core::{BlockMemory, PageError};
+use proptest::prelude::*;
+
+use crate::{read, Damage, Facts, Format, More, Run, Short, Source, Time, Times, Unread, Written};
+
+/// Bytes of the facts.
+const FACTS: usize = core::mem::size_of::<wire::Facts>();
+
+/// A page that a test can read when the writer has gone.
+struct Block(u64, Vec<u8>);
+
+impl BlockMemory for Block {
+    fn address(&self) -> u64 {
+        self.0
+    }
+
+    fn bytes(&mut self) -> &mut [u8] {
+        &mut self.1
+    }
+}
+
+/// The memory of a machine after the jump.
+#[derive(Default)]
+struct Machine {
+    pages: BTreeMap<u64, Vec<u8>>,
+    /// What is kept: frame and order of each key.
+    kept: BTreeMap<u64, u32>,
+    asked: RefCell<u64>,
+}
+
+impl Machine {
+    /// What has been written, as the next kernel finds it.
+    fn of(format: Format, facts: &Facts, runs: &[Run]) -> (Self, u64) {
+        let mut next = 0x10_0000;
+        let mut alloc = || {
+            next += BLOCK_SIZE as u64;
+            Ok::<_, Errno>(Block(next, std::vec![0xaa; BLOCK_SIZE]))
+        };
+        let head = alloc().unwrap();
+        // The head of a kernel is a zeroed page.
+        let mut written = Written::new(Block(head.0, std::vec![0; BLOCK_SIZE]));
+        written.make_room(format, runs, &mut alloc).unwrap();
+        written.write(format, facts, runs);
+        let mut machine = Self::default();
+        let address = written.address();
+        for Block(at, bytes) in written.into_pages() {
+            machine.pages.insert(at, bytes);
+        }
+        for run in runs {
+            let step = format.step(run);
+            let mut at = 0;
+            while at < run.pages {
+                machine.keep(run.frame + at, step);
+                at += step;
+            }
+        }
+        (machine, address)
+    }
+
+    /// Keeps pages as `kho_preserve_pages` cuts them.
+    fn keep(&mut self, frame: u64, pages: u64) {
+        for (frame, order) in keys(frame, pages) {
+            self.kept.insert(frame, order);
+        }
+    }
+}
+
+/// The keys of pages that follow each other.
+fn keys(mut frame: u64, pages: u64) -> Vec<(u64, u32)> {
+    let end = frame + pages;
+    let mut all = Vec::new();
+    while frame < end {
+        let order = frame.trailing_zeros().min((end - frame).ilog2());
+        all.push((frame, order));
+        frame += 1 << order;
+    }
+    all
+}
+
+impl Source for Machine {
+    type Page = Vec<u8>;
+
+    fn page(&self, address: u64) -> Result<Vec<u8>, PageError> {
+        *self.asked.borrow_mut() += 1;
+        self.pages
+            .get(&address)
+            .cloned()
+            .ok_or(PageError::NotPreserved)
+    }
+
+    fn order(&self, frame: u64) -> Option<u32> {
+        self.kept.get(&frame).copied()
+    }
+
+    fn keeps(&self, run: &Run, step: u64) -> bool {
+        (0..run.pages).step_by(step as usize).all(|at| {
+            let keys = keys(run.frame + at, step);
+            keys.iter()
+                .all(|(frame, order)| self.kept.get(frame) == Some(order))
+        })
+    }
+}
+
+fn facts(size: u64) -> Facts {
+    let time = |seconds| Time {
+        seconds,
+        nanoseconds: 999_999_999,
+    };
+    Facts {
+        size,
+        position: 77,
+        seals: 0x20,
+        more: Some(More {
+            flags: 0o2000,
+            mode: 0o600,
+            uid: 1000,
+            gid: 100,
+            times: Times {
+                access: time(1),
+                modification: time(-2),
+                change: time(3),
+                birth: time(0),
+            },
+            name: Short::new(b"memfd:guest-ram").unwrap(),
+            group: Short::new(b"/system.slice/vm.service").unwrap(),
+        }),
+    }
+}
+
+/// Runs of a file, with gaps, of different orders.
+fn some_runs() -> impl Strategy<Value = Vec<Run>> {
+    let one = (0u64..3, 0u64..600, 0u32..3, 1u64..5, any::<bool>());
+    prop::collection::vec(one, 0..60).prop_map(|parts| {
+        let (mut index, mut frame) = (0u64, 0x10000u64);
+        let mut runs = Vec::new();
+        for (gap, jump, order, folios, fresh) in parts {
+            let size = 1 << order;
+            index = (index + gap).next_multiple_of(size);
+            // Never adjacent to the one before in memory, so that runs stay what they are.
+            frame = (frame + jump + 1).next_multiple_of(size);
+            let run = Run {
+                index,
+                frame,
+                pages: folios * size,
+                order,
+                fresh,
+            };
+            index += run.pages;
+            frame += run.pages;
+            runs.push(run);
+        }
+        runs
+    })
+}
+
+fn bytes_of(runs: &[Run]) -> u64 {
+    runs.last().map_or(0, Run::end) * BLOCK_SIZE as u64
+}
+
+proptest! {
+    #[test]
+    fn what_was_written_is_read(runs in some_runs(), format in prop::sample::select(&Format::ALL[..])) {
+        let facts = facts(bytes_of(&runs));
+        let (machine, address) = Machine::of(format, &facts, &runs);
+        let found = read(&machine, format, address).unwrap();
+        prop_assert_eq!(found.facts, facts);
+        prop_assert_eq!(&found.runs[..], &runs[..]);
+        // Each page once, so that each is given away once.
+        let mut pages: Vec<_> = found.pages.to_vec();
+        pages.sort_unstable();
+        pages.dedup();
+        prop_assert_eq!(pages.len(), machine.pages.len());
+        prop_assert_eq!(found.pages.len(), machine.pages.len());
+    }
+
+    #[test]
+    fn a_flipped_bit_of_runs_is_seen(runs in some_runs(), at in any::<prop::sample::Index>(), bit in 0..8u8) {
+        let (mut machine, address) = Machine::of(Format::Runs, &facts(bytes_of(&runs)), &runs);
+        let mut places = Vec::new();
+        for (&page, bytes) in &machine.pages {
+            let used = if page == address {
+                (0..48).chain(wire::FACTS_OFFSET..wire::FACTS_OFFSET + FACTS).collect::<Vec<_>>()
+            } else {
+                // Not `reserved`, and not what stands behind the records.
+                let count = u64::from_ne_bytes(bytes[8..16].try_into().unwrap()) as usize;
+                (0..16).chain(24..32 + 24 * count).collect()
+            };
+            places.extend(used.into_iter().map(|at| (page, at)));
+        }
+        let (page, at) = places[at.index(places.len())];
+        machine.pages.get_mut(&page).unwrap()[at] ^= 1 << bit;
+        prop_assert!(read(&machine, Format::Runs, address).is_err());
+    }
+
+    #[test]
+    fn nothing_that_is_found_makes_it_panic_or_run_for_ever(
+        mut bytes in prop::collection::vec(any::<u8>(), BLOCK_SIZE),
+        format in prop::sample::select(&Format::ALL[..]),
+        keeps_magic in any::<bool>(),
+    ) {
+        if keeps_magic {
+            bytes[wire::FACTS_OFFSET..].fill(0);
+        }
+        // All pages look the same, and each points to any other.
+        let mut machine = Machine::default();
+        machine.pages.insert(0, bytes);
+        let read = read(&machine, format, 0).map(|found| found.runs.len());
+        prop_assert!(*machine.asked.borrow() < 1000, "{read:?}");
+    }
+}
+
+#[test]
+fn long_lists_go_over_many_pages() {
+    // More than one page of addresses: 511 pages of 256 records.
+    let count = 511 * 256 + 300;
+    let run = |at: u64| Run {
+        index: 2 * at,
+        frame: 0x10000 + 2 * at,
+        pages: 1,
+        order: 0,
+        fresh: at % 3 == 0,
+    };
+    let runs: Vec<_> = (0..count).map(run).collect();
+    let facts = facts(bytes_of(&runs));
+    for format in Format::ALL {
+        let (machine, address) = Machine::of(format, &facts, &runs);
+        let found = read(&machine, format, address).unwrap();
+        assert_eq!(&found.runs[..], &runs[..], "{format:?}");
+        assert_eq!(found.pages.len(), machine.pages.len());
+    }
+}
+
+/// A folio and what follows it, as mainline's handler writes them: zeros behind what it
+/// knows.
+#[test]
+fn what_mainline_writes_is_read() {
+    let runs = [Run {
+        index: 4,
+        frame: 0x4000,
+        pages: 8,
+        order: 2,
+        fresh: false,
+    }];
+    let of_mainline = Facts {
+        more: None,
+        ..facts(12 * BLOCK_SIZE as u64)
+    };
+    let (machine, address) = Machine::of(Format::Mainline, &of_mainline, &runs);
+    let head = &machine.pages[&address];
+    assert!(head[48..].iter().all(|&byte| byte == 0));
+    let found = read(&machine, Format::Mainline, address).unwrap();
+    assert_eq!(found.facts, of_mainline);
+    assert_eq!(&found.runs[..], &runs);
+    // Of its own format it is not.
+    let other = read(&machine, Format::Runs, address).map(|_| ());
+    assert_eq!(other, Err(Unread::Damaged(Damage::Facts)));
+}
+
+/// Damage of each kind, and what is said of it.
+#[test]
+fn damaged_lists_are_refused() {
+    let run = |index, frame| Run {
+        index,
+        frame,
+        pages: 1,
+        order: 0,
+        fresh: false,
+    };
+    let refused = |runs: &[Run], size: u64, keep: bool| {
+        let (mut machine, address) = Machine::of(Format::Runs, &facts(size), runs);
+        if !keep {
+            machine.kept.clear();
+        }
+        read(&machine, Format::Runs, address).map(|_| ())
+    };
+    let page = BLOCK_SIZE as u64;
+    let bad = |at| Err(Unread::Damaged(Damage::Record(at)));
+    assert_eq!(refused(&[run(0, 9), run(1, 20)], 2 * page, true), Ok(()));
+    // Never preserved.
+    assert_eq!(refused(&[run(0, 9)], page, false), bad(0));
+    // Twice at one place; out of order; behind the end of the file.
+    assert_eq!(refused(&[run(0, 9), run(0, 20)], page, true), bad(1));
+    assert_eq!(refused(&[run(3, 9), run(1, 20)], 4 * page, true), bad(1));
+    assert_eq!(refused(&[run(2, 9)], 2 * page, true), bad(0));
+    // A folio that is not where one can be.
+    let odd = Run {
+        order: 1,
+        pages: 2,
+        ..run(1, 8)
+    };
+    assert_eq!(refused(&[odd], 4 * page, true), bad(0));
+    // The frame 0 is no page of a file.
+    assert_eq!(refused(&[run(0, 0)], page, true), bad(0));
+    // More than a file can have.
+    assert_eq!(
+        refused(&[], u64::MAX, true),
+        Err(Unread::Damaged(Damage::Size(u64::MAX)))
+    );
+}
+
+#[test]
+fn unknown_features_that_are_required_are_refused() {
+    let (mut machine, address) = Machine::of(Format::Runs, &facts(0), &[]);
+    let head = machine.pages.get_mut(&address).unwrap();
+    let main = head[..48].to_vec();
+    let set = |head: &mut [u8], required: u64, optional: u64| {
+        let at = wire::FACTS_OFFSET + 16;
+        head[at..at + 8].copy_from_slice(&required.to_ne_bytes());
+        head[at + 8..at + 16].copy_from_slice(&optional.to_ne_bytes());
+        let mut digest = luo_core::Digest::new();
+        digest.absorb_bytes(&main);
+        digest.absorb_bytes(&head[wire::FACTS_OFFSET..wire::FACTS_OFFSET + FACTS - 8]);
+        let sum = digest.finish();
+        head[wire::FACTS_OFFSET + FACTS - 8..wire::FACTS_OFFSET + FACTS]
+            .copy_from_slice(&sum.to_ne_bytes());
+    };
+    set(head, 0, 8);
+    assert!(read(&machine, Format::Runs, address).is_ok());
+    set(machine.pages.get_mut(&address).unwrap(), 4, 8);
+    let unread = read(&machine, Format::Runs, address).map(|_| ());
+    assert_eq!(unread, Err(Unread::Unknown(4)));
+}

@@ -1,0 +1,584 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * What the handler of memfds needs of shared memory and the page cache, which export
+ * none of it: to hold a file still, to take its pages by runs, to make a file and to put
+ * pages into it. What is done with them is decided in handlers/memfd.rs.
+ *
+ * A file is held still by shmem's own flag: its size does not change and no hole is
+ * punched into it. Its pages stay where they are because somebody has a reference to
+ * them: reclaim, migration, the splitting and the joining of folios all want to be alone
+ * with a page.
+ */
+#include <linux/cgroup.h>
+#include <linux/dcache.h>
+#include <linux/fs.h>
+#include <linux/highmem.h>
+#include <linux/kexec_handover.h>
+#include <linux/memcontrol.h>
+#include <linux/memfd.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
+#include <linux/swap.h>
+#include <linux/user_namespace.h>
+#include <linux/xarray.h>
+#include <uapi/linux/memfd.h>
+
+#include "../../../mm/internal.h"
+#include "luo_memfd_mm.h"
+
+/* Entries that are looked at in one go, with interrupts off. */
+#define LUO_MEMFD_LOOKS 1024
+
+/* Folios that are moved or swapped in in one go. */
+#define LUO_MEMFD_BRINGS 32
+
+/* The flags of an open file that outlive it. */
+#define LUO_MEMFD_FLAGS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
+
+/* The seals that follow from F_SEAL_EXEC on a file that can be executed. */
+#define LUO_MEMFD_FOLLOW \
+	(F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_FUTURE_WRITE)
+
+bool luo_memfd_is(struct file *file)
+{
+	return shmem_file(file) && !file_inode(file)->i_nlink;
+}
+
+/* Whoever writes to the file may have this lock for as long as they like. */
+bool luo_memfd_lock(struct file *file)
+{
+	return inode_trylock(file_inode(file));
+}
+
+void luo_memfd_unlock(struct file *file)
+{
+	inode_unlock(file_inode(file));
+}
+
+/*
+ * Beginning to hold takes the lock above, so that nobody is in the middle of what is
+ * forbidden from now on. Ending takes none. Another of these flags is changed under the
+ * spinlock.
+ */
+void luo_memfd_hold(struct file *file, bool hold)
+{
+	struct inode *inode = file_inode(file);
+	struct shmem_inode_info *info = SHMEM_I(inode);
+
+	spin_lock(&info->lock);
+	shmem_freeze(inode, hold);
+	spin_unlock(&info->lock);
+}
+
+/* How many pages the file has, in memory or swapped out. */
+u64 luo_memfd_pages(struct file *file)
+{
+	struct shmem_inode_info *info = SHMEM_I(file_inode(file));
+	u64 pages;
+
+	spin_lock(&info->lock);
+	pages = READ_ONCE(file->f_mapping->nrpages) + info->swapped;
+	spin_unlock(&info->lock);
+	return pages;
+}
+
+static struct luo_memfd_time luo_memfd_time_of(struct timespec64 time)
+{
+	return (struct luo_memfd_time){ time.tv_sec, time.tv_nsec };
+}
+
+static struct timespec64 luo_memfd_timespec(struct luo_memfd_time time)
+{
+	return (struct timespec64){ time.seconds, time.nanoseconds };
+}
+
+/* Writes the path of the group that one page of the file is charged to. */
+static void luo_memfd_look_group(struct file *file, char *path, size_t size)
+{
+#ifdef CONFIG_MEMCG
+	struct folio_batch batch;
+	struct mem_cgroup *group;
+	pgoff_t index = 0;
+
+	folio_batch_init(&batch);
+	if (!filemap_get_folios(file->f_mapping, &index, ULONG_MAX, &batch))
+		return;
+	group = get_mem_cgroup_from_folio(batch.folios[0]);
+	if (group) {
+		if (cgroup_path(group->css.cgroup, path, size) < 0)
+			path[0] = '\0';
+		mem_cgroup_put(group);
+	}
+	folio_batch_release(&batch);
+#endif
+}
+
+void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
+{
+	struct inode *inode = file_inode(file);
+	struct shmem_inode_info *info = SHMEM_I(inode);
+	struct name_snapshot name;
+
+	memset(facts, 0, sizeof(*facts));
+	facts->size = i_size_read(inode);
+	facts->position = file->f_pos;
+	facts->seals = info->seals;
+	facts->flags = file->f_flags & LUO_MEMFD_FLAGS;
+	facts->mode = inode->i_mode & S_IALLUGO;
+	facts->uid = from_kuid(&init_user_ns, inode->i_uid);
+	facts->gid = from_kgid(&init_user_ns, inode->i_gid);
+	facts->access = luo_memfd_time_of(inode_get_atime(inode));
+	facts->modification = luo_memfd_time_of(inode_get_mtime(inode));
+	facts->change = luo_memfd_time_of(inode_get_ctime(inode));
+	facts->birth = luo_memfd_time_of(info->i_crtime);
+	take_dentry_name_snapshot(&name, file->f_path.dentry);
+	strscpy(facts->name, name.name.name);
+	release_dentry_name_snapshot(&name);
+	luo_memfd_look_group(file, facts->group, sizeof(facts->group));
+}
+
+/* Adds a run, or makes the last one longer. False if there is no room. */
+static bool luo_memfd_add(struct luo_memfd_run *runs, size_t *count, size_t most,
+			  const struct luo_memfd_run *run)
+{
+	struct luo_memfd_run *last = *count ? &runs[*count - 1] : NULL;
+
+	if (last && last->state == run->state && last->order == run->order &&
+	    last->index + last->pages == run->index &&
+	    last->pages + run->pages <= U32_MAX &&
+	    (run->state == LUO_MEMFD_AWAY ||
+	     (last->frame + last->pages == run->frame &&
+	      pfn_to_nid(last->frame) == pfn_to_nid(run->frame)))) {
+		last->pages += run->pages;
+		return true;
+	}
+	if (*count == most)
+		return false;
+	runs[(*count)++] = *run;
+	return true;
+}
+
+static struct luo_memfd_run luo_memfd_run_of(struct folio *folio)
+{
+	return (struct luo_memfd_run){
+		.index = folio->index,
+		.frame = folio_pfn(folio),
+		.pages = folio_nr_pages(folio),
+		.order = folio_order(folio),
+		.state = folio_test_uptodate(folio) ? LUO_MEMFD_WRITTEN :
+						      LUO_MEMFD_FRESH,
+	};
+}
+
+/*
+ * Takes references to the folios of the file from *next on, before end, and says what
+ * they are; to those that are away it takes none. *next is where to go on: it is end if
+ * there is nothing left. The file is held still.
+ */
+size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
+		      struct luo_memfd_run *runs, size_t most)
+{
+	XA_STATE(xas, &file->f_mapping->i_pages, *next);
+	unsigned int looks = 0;
+	struct folio *folio;
+	size_t count = 0;
+	bool all = true;
+
+	if (*next >= end)
+		return 0;
+	xas_lock_irq(&xas);
+	xas_for_each(&xas, folio, end - 1) {
+		struct luo_memfd_run run;
+
+		if (looks++ == LUO_MEMFD_LOOKS) {
+			all = false;
+			break;
+		}
+		if (xa_is_value(folio)) {
+			u64 pages = 1ULL << xas_get_order(&xas);
+
+			run = (struct luo_memfd_run){
+				.index = round_down(xas.xa_index, pages),
+				.pages = pages,
+				.state = LUO_MEMFD_AWAY,
+			};
+		} else {
+			run = luo_memfd_run_of(folio);
+			if (!folio_is_longterm_pinnable(folio)) {
+				run.order = 0;
+				run.state = LUO_MEMFD_AWAY;
+			}
+		}
+		if (!luo_memfd_add(runs, &count, most, &run)) {
+			all = false;
+			break;
+		}
+		/* The page cache has one as long as we have its lock. */
+		if (run.state != LUO_MEMFD_AWAY)
+			folio_get(folio);
+		*next = run.index + run.pages;
+	}
+	xas_unlock_irq(&xas);
+	if (all)
+		*next = end;
+	return count;
+}
+
+/*
+ * Moves folios to where they can stay, or swaps them in, and takes references to them.
+ * All of the pages are there, in memory or not. The number of runs, or an error.
+ */
+long luo_memfd_bring(struct file *file, u64 index, u64 pages,
+		     struct luo_memfd_run *runs, size_t most)
+{
+	loff_t size = i_size_read(file_inode(file));
+	loff_t end = min_t(loff_t, (index + pages) << PAGE_SHIFT, size);
+	struct folio *folios[LUO_MEMFD_BRINGS];
+	size_t count = 0;
+	pgoff_t offset;
+	long found;
+	long i;
+
+	if (most < ARRAY_SIZE(folios) || end <= (loff_t)(index << PAGE_SHIFT))
+		return -EINVAL;
+	found = memfd_pin_folios(file, index << PAGE_SHIFT, end - 1, folios,
+				 ARRAY_SIZE(folios), &offset);
+	if (found < 0)
+		return found;
+	for (i = 0; i < found; i++) {
+		struct luo_memfd_run run = luo_memfd_run_of(folios[i]);
+
+		luo_memfd_add(runs, &count, most, &run);
+		folio_get(folios[i]);
+		unpin_folio(folios[i]);
+	}
+	return count;
+}
+
+/*
+ * Looks at a fresh run again, of which we have the references. If somebody has written to
+ * a folio of it, the others are made to be zeros indeed, and it is not fresh any more.
+ */
+bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run)
+{
+	u64 step = 1ULL << run->order;
+	bool fresh = true;
+	u64 i;
+
+	for (i = 0; i < run->pages && fresh; i += step)
+		fresh = !folio_test_uptodate(pfn_folio(run->frame + i));
+	if (fresh)
+		return true;
+	for (i = 0; i < run->pages; i += step) {
+		struct folio *folio = pfn_folio(run->frame + i);
+
+		folio_lock(folio);
+		if (!folio_test_uptodate(folio)) {
+			folio_zero_range(folio, 0, folio_size(folio));
+			folio_mark_uptodate(folio);
+		}
+		folio_unlock(folio);
+		cond_resched();
+	}
+	return false;
+}
+
+/* Has the pages kept over a kexec, so many under one key, or none of them. */
+int luo_memfd_keep(const struct luo_memfd_run *run, u64 step)
+{
+	int err;
+	u64 i;
+
+	for (i = 0; i < run->pages; i += step) {
+		err = kho_preserve_pages(pfn_to_page(run->frame + i), step);
+		if (err) {
+			while (i) {
+				i -= step;
+				kho_unpreserve_pages(pfn_to_page(run->frame + i), step);
+			}
+			return err;
+		}
+		cond_resched();
+	}
+	return 0;
+}
+
+void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step)
+{
+	u64 i;
+
+	for (i = 0; i < run->pages; i += step) {
+		kho_unpreserve_pages(pfn_to_page(run->frame + i), step);
+		cond_resched();
+	}
+}
+
+/* Gives the references back. */
+void luo_memfd_let_go(const struct luo_memfd_run *run)
+{
+	u64 step = 1ULL << run->order;
+	u64 i;
+
+	for (i = 0; i < run->pages; i += step) {
+		folio_put(pfn_folio(run->frame + i));
+		cond_resched();
+	}
+}
+
+/*
+ * A file without pages of which the facts are true. If they are not the full ones,
+ * because mainline's handler has written them, the rest is what that makes of a file.
+ */
+struct file *luo_memfd_make(const struct luo_memfd_facts *facts, bool full)
+{
+	struct file *file = memfd_alloc_file(full ? facts->name : "",
+					     MFD_ALLOW_SEALING);
+	struct shmem_inode_info *info;
+	struct inode *inode;
+	int err;
+
+	if (IS_ERR(file))
+		return file;
+	inode = file_inode(file);
+	info = SHMEM_I(inode);
+	/*
+	 * The mode comes before the seals: F_SEAL_EXEC on a file that can be executed
+	 * seals all of it. A file that has that seal and not those which follow from it
+	 * could not be executed.
+	 */
+	if (full)
+		inode->i_mode = S_IFREG | (facts->mode & S_IALLUGO);
+	else if ((facts->seals & F_SEAL_EXEC) &&
+		 (facts->seals & LUO_MEMFD_FOLLOW) != LUO_MEMFD_FOLLOW)
+		inode->i_mode &= ~0111;
+	err = memfd_add_seals(file, facts->seals);
+	if (err) {
+		fput(file);
+		return ERR_PTR(err);
+	}
+	i_size_write(inode, facts->size);
+	vfs_setpos(file, facts->position, MAX_LFS_FILESIZE);
+	if (!full)
+		return file;
+	inode->i_uid = make_kuid(&init_user_ns, facts->uid);
+	inode->i_gid = make_kgid(&init_user_ns, facts->gid);
+	file->f_flags |= facts->flags & LUO_MEMFD_FLAGS;
+	file->f_iocb_flags = iocb_flags(file);
+	inode_set_atime_to_ts(inode, luo_memfd_timespec(facts->access));
+	inode_set_mtime_to_ts(inode, luo_memfd_timespec(facts->modification));
+	inode_set_ctime_to_ts(inode, luo_memfd_timespec(facts->change));
+	info->i_crtime = luo_memfd_timespec(facts->birth);
+	return file;
+}
+
+/* Gets pages back from Kexec HandOver, all or none. */
+bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step)
+{
+	u64 i;
+
+	for (i = 0; i < run->pages; i += step) {
+		if (!kho_are_preserved_pages(PFN_PHYS(run->frame + i), step))
+			return false;
+	}
+	for (i = 0; i < run->pages; i += step) {
+		kho_restore_pages(PFN_PHYS(run->frame + i), step);
+		cond_resched();
+	}
+	return true;
+}
+
+/* Makes a folio of single pages that came back. */
+static struct folio *luo_memfd_folio(u64 frame, unsigned int order)
+{
+	struct page *page = pfn_to_page(frame);
+	u64 i;
+
+	if (!order || PageHead(page))
+		return page_folio(page);
+	for (i = 1; i < 1ULL << order; i++)
+		set_page_count(page + i, 0);
+	prep_compound_page(page, order);
+	return page_rmappable_folio(page);
+}
+
+/* Undoes what is done to a folio before it is in the page cache. */
+static void luo_memfd_undo(struct folio *folio)
+{
+	mem_cgroup_uncharge(folio);
+	folio->mapping = NULL;
+	folio_clear_swapbacked(folio);
+	__folio_clear_locked(folio);
+}
+
+/* Puts folios into the page cache, whose indices are in one of its nodes. */
+static int luo_memfd_store(struct address_space *mapping, u64 index, u64 frame,
+			   unsigned int order, u64 folios, gfp_t gfp, u64 *done)
+{
+	XA_STATE_ORDER(xas, &mapping->i_pages, index, order);
+
+	*done = 0;
+	do {
+		xas_lock_irq(&xas);
+		while (*done < folios) {
+			struct folio *folio = pfn_folio(frame + (*done << order));
+
+			/* No two may be at one place. */
+			if (xas_find_conflict(&xas)) {
+				xas_set_err(&xas, -EEXIST);
+				break;
+			}
+			xas_store(&xas, folio);
+			if (xas_error(&xas))
+				break;
+			mapping->nrpages += 1UL << order;
+			if (++*done < folios)
+				xas_set(&xas, index + *done);
+		}
+		xas_unlock_irq(&xas);
+	} while (xas_nomem(&xas, gfp));
+	return xas_error(&xas);
+}
+
+/*
+ * Puts some folios of a run into the file: those that are behind one node of the page
+ * cache, or a large one.
+ */
+static int luo_memfd_insert_some(struct inode *inode, u64 index, u64 frame,
+				 unsigned int order, u64 folios, bool fresh,
+				 u64 *stored)
+{
+	struct address_space *mapping = inode->i_mapping;
+	gfp_t gfp = mapping_gfp_mask(mapping) | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
+	struct folio *folio;
+	u64 ready;
+	u64 pages;
+	int err = 0;
+	int stop;
+	u64 i;
+
+	for (ready = 0; ready < folios; ready++) {
+		folio = luo_memfd_folio(frame + (ready << order), order);
+		__folio_set_locked(folio);
+		__folio_set_swapbacked(folio);
+		err = mem_cgroup_charge(folio, NULL, gfp);
+		if (err) {
+			luo_memfd_undo(folio);
+			break;
+		}
+		folio->mapping = mapping;
+		folio->index = index + (ready << order);
+		if (fresh)
+			folio_clear_uptodate(folio);
+		else
+			__folio_mark_uptodate(folio);
+		folio_set_dirty(folio);
+	}
+	if (!ready) {
+		*stored = 0;
+		return err;
+	}
+	stop = luo_memfd_store(mapping, index, frame, order, ready,
+			       gfp & GFP_RECLAIM_MASK, stored);
+	for (i = *stored; i < ready; i++)
+		luo_memfd_undo(pfn_folio(frame + (i << order)));
+	if (!*stored)
+		return stop;
+	/* All of them are of one node and one group. */
+	folio = pfn_folio(frame);
+	pages = *stored << order;
+	lruvec_stat_mod_folio(folio, NR_FILE_PAGES, pages);
+	lruvec_stat_mod_folio(folio, NR_SHMEM, pages);
+	if (folio_test_pmd_mappable(folio))
+		lruvec_stat_mod_folio(folio, NR_SHMEM_THPS, pages);
+	for (i = 0; i < *stored; i++) {
+		folio = pfn_folio(frame + (i << order));
+		/* The reference that it came with is the page cache's now. */
+		if (order)
+			folio_ref_add(folio, (1 << order) - 1);
+		folio_add_lru(folio);
+		folio_unlock(folio);
+	}
+	return stop ? stop : err;
+}
+
+/*
+ * Puts pages that came back into the file, which nobody else knows yet. *done of them are
+ * in it afterwards, whatever is returned; the others are still the caller's, and another
+ * try can go on with them. Nobody is killed for the memory that they are charged for.
+ */
+int luo_memfd_insert(struct file *file, const struct luo_memfd_run *run,
+		     u64 *done)
+{
+	struct inode *inode = file_inode(file);
+	bool fresh = run->state == LUO_MEMFD_FRESH;
+	u64 step = 1ULL << run->order;
+	int err;
+
+	*done = 0;
+	err = shmem_inode_acct_blocks(inode, run->pages);
+	if (err)
+		return err;
+	while (!err && *done < run->pages) {
+		u64 index = run->index + *done;
+		u64 folios = 1;
+		u64 stored;
+
+		if (!run->order)
+			folios = min(run->pages - *done,
+				     XA_CHUNK_SIZE - (index & XA_CHUNK_MASK));
+		err = luo_memfd_insert_some(inode, index, run->frame + *done,
+					    run->order, folios, fresh, &stored);
+		*done += stored * step;
+		cond_resched();
+	}
+	/* What was accounted for and is not there is given back. */
+	shmem_recalc_inode(inode, run->pages, 0);
+	return err;
+}
+
+/* Frees pages that came back. */
+void luo_memfd_drop(const struct luo_memfd_run *run)
+{
+	u64 i = 0;
+
+	while (i < run->pages) {
+		struct folio *folio = page_folio(pfn_to_page(run->frame + i));
+
+		i += folio_nr_pages(folio);
+		folio_put(folio);
+		cond_resched();
+	}
+}
+
+/* The group with a path, or NULL; it is held. */
+struct mem_cgroup *luo_memfd_group(const char *path)
+{
+#ifdef CONFIG_MEMCG
+	struct cgroup_subsys_state *css;
+	struct cgroup *cgroup;
+
+	if (!path[0] || mem_cgroup_disabled())
+		return NULL;
+	cgroup = cgroup_get_from_path(path);
+	if (IS_ERR(cgroup))
+		return NULL;
+	css = cgroup_get_e_css(cgroup, &memory_cgrp_subsys);
+	cgroup_put(cgroup);
+	return css ? mem_cgroup_from_css(css) : NULL;
+#else
+	return NULL;
+#endif
+}
+
+void luo_memfd_group_put(struct mem_cgroup *group)
+{
+	mem_cgroup_put(group);
+}
+
+/* Charges what the caller asks for to a group; what was charged before is returned. */
+struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group)
+{
+	return set_active_memcg(group);
+}

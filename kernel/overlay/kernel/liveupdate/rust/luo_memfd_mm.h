@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LUO_MEMFD_MM_H
+#define _LUO_MEMFD_MM_H
+
+#include <linux/types.h>
+
+struct address_space;
+struct file;
+struct mem_cgroup;
+
+/* Pages that follow each other in the file and in memory; luo_memfd::Run. */
+struct luo_memfd_run {
+	u64 index;
+	u64 frame;
+	u64 pages;
+	u32 order;
+	u32 state;
+};
+
+/* What a run is like. */
+enum luo_memfd_state {
+	/* It holds what somebody has written. */
+	LUO_MEMFD_WRITTEN,
+	/* It was allocated, and is to be read as zeros. */
+	LUO_MEMFD_FRESH,
+	/* It is swapped out, or where nothing can stay: see luo_memfd_bring(). */
+	LUO_MEMFD_AWAY,
+};
+
+struct luo_memfd_time {
+	s64 seconds;
+	u32 nanoseconds;
+};
+
+#define LUO_MEMFD_NAME 256
+#define LUO_MEMFD_GROUP 512
+
+/* luo_memfd::Facts and More. Strings are terminated. */
+struct luo_memfd_facts {
+	u64 size;
+	u64 position;
+	u32 seals;
+	u32 flags;
+	u32 mode;
+	u32 uid;
+	u32 gid;
+	struct luo_memfd_time access;
+	struct luo_memfd_time modification;
+	struct luo_memfd_time change;
+	struct luo_memfd_time birth;
+	char name[LUO_MEMFD_NAME];
+	char group[LUO_MEMFD_GROUP];
+};
+
+/* The old kernel. */
+bool luo_memfd_is(struct file *file);
+bool luo_memfd_lock(struct file *file);
+void luo_memfd_unlock(struct file *file);
+void luo_memfd_hold(struct file *file, bool hold);
+u64 luo_memfd_pages(struct file *file);
+void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
+size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
+		      struct luo_memfd_run *runs, size_t most);
+long luo_memfd_bring(struct file *file, u64 index, u64 pages,
+		     struct luo_memfd_run *runs, size_t most);
+bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run);
+int luo_memfd_keep(const struct luo_memfd_run *run, u64 step);
+void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step);
+void luo_memfd_let_go(const struct luo_memfd_run *run);
+
+/* The new kernel. */
+struct file *luo_memfd_make(const struct luo_memfd_facts *facts, bool full);
+bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
+int luo_memfd_insert(struct file *file, const struct luo_memfd_run *run,
+		     u64 *done);
+void luo_memfd_drop(const struct luo_memfd_run *run);
+struct mem_cgroup *luo_memfd_group(const char *path);
+void luo_memfd_group_put(struct mem_cgroup *group);
+struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group);
+
+#endif /* _LUO_MEMFD_MM_H */

@@ -1,0 +1,616 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Shared memory and the page cache, for the handler of memfds.
+
+use core::ptr::NonNull;
+
+use kernel::alloc::flags::{__GFP_NORETRY, __GFP_NOWARN, GFP_KERNEL_ACCOUNT};
+use kernel::alloc::{Flags, KVVec};
+use kernel::bindings;
+use kernel::error::{from_err_ptr, to_result};
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::time::msecs_to_jiffies;
+use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
+use luo_core::PageError;
+use luo_memfd::{Facts, Format, More, Run, Short, Source, Time, Times};
+
+use super::kho::HandedPage;
+
+const _: () = assert!(NAME_LENGTH == bindings::LUO_MEMFD_NAME as usize);
+const _: () = assert!(GROUP_LENGTH == bindings::LUO_MEMFD_GROUP as usize);
+
+/// How memory for lists of runs is asked for: charged to the caller, who may wait for it;
+/// nobody is killed for it.
+fn flags() -> Flags {
+    GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN
+}
+
+/// Runs that are looked at in one go.
+const BATCH: usize = 32;
+
+/// How often a locked file is tried, and how long is slept in between, in milliseconds.
+const TRIES: u32 = 200;
+const PAUSE: u32 = 10;
+
+/// Whether a file is shared memory that has no name in a file system: a memfd, or as good
+/// as one.
+pub(crate) fn is_memfd(file: &File) -> bool {
+    // SAFETY: The file is there for the call.
+    unsafe { bindings::luo_memfd_is(file.as_ptr()) }
+}
+
+/// Which object a file stands for: its inode.
+pub(crate) fn object_id(file: &File) -> u64 {
+    // SAFETY: An open file has an inode. Its address is not followed.
+    unsafe { (*file.as_ptr()).f_inode as u64 }
+}
+
+/// The lock of an inode, by which nobody is in the middle of a change of its size.
+///
+/// # Invariants
+///
+/// It is held, by this task.
+struct Locked<'a>(&'a File);
+
+impl<'a> Locked<'a> {
+    /// Locks the inode. Whoever writes to the file may have the lock for as long as they
+    /// like, so there is an end to the patience.
+    ///
+    /// # Errors
+    /// EBUSY at the end of it; EINTR if the task is killed.
+    fn new(file: &'a File) -> Result<Self> {
+        for _ in 0..TRIES {
+            // SAFETY: The file is a memfd and there for the call.
+            if unsafe { bindings::luo_memfd_lock(file.as_ptr()) } {
+                // INVARIANT: Just locked.
+                return Ok(Self(file));
+            }
+            // SAFETY: No spinlock is held; `current` is a task that runs.
+            let killed = unsafe {
+                bindings::schedule_timeout_killable(msecs_to_jiffies(PAUSE) as isize);
+                bindings::luo_fatal_signal_pending(bindings::get_current())
+            };
+            if killed {
+                return Err(EINTR);
+            }
+        }
+        Err(EBUSY)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_unlock(self.0.as_ptr()) }
+    }
+}
+
+/// Holds a file still: its size does not change, and no hole is punched into it. Ends when
+/// it is dropped.
+///
+/// # Invariants
+///
+/// The file is a memfd.
+pub(crate) struct Still(ARef<File>);
+
+// SAFETY: It may be ended by any task.
+unsafe impl Send for Still {}
+
+impl Still {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// EBUSY if somebody writes to the file and does not end; EINTR.
+    pub(crate) fn begin(file: &ARef<File>) -> Result<Self> {
+        if !is_memfd(file) {
+            return Err(EINVAL);
+        }
+        let _locked = Locked::new(file)?;
+        // SAFETY: It is a memfd.
+        unsafe { bindings::luo_memfd_hold(file.as_ptr(), true) };
+        // INVARIANT: Looked at above.
+        Ok(Self(file.clone()))
+    }
+
+    /// What is known of the file now.
+    pub(crate) fn facts(&self) -> Facts {
+        let mut facts = bindings::luo_memfd_facts::default();
+        // SAFETY: By the type's invariant, and the structure is valid for writes.
+        unsafe { bindings::luo_memfd_look(self.0.as_ptr(), &mut facts) };
+        facts_of(&facts)
+    }
+
+    /// Pages that the file has, in memory or swapped out.
+    fn pages(&self) -> u64 {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_pages(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_hold(self.0.as_ptr(), false) }
+    }
+}
+
+fn time_of(time: bindings::luo_memfd_time) -> Time {
+    Time {
+        seconds: time.seconds,
+        nanoseconds: time.nanoseconds,
+    }
+}
+
+fn time_to(time: Time) -> bindings::luo_memfd_time {
+    bindings::luo_memfd_time {
+        seconds: time.seconds,
+        nanoseconds: time.nanoseconds,
+    }
+}
+
+/// The bytes of a room before its first 0.
+fn short<const N: usize>(room: &[u8; N]) -> Short<N> {
+    let text = room.split(|&byte| byte == 0).next().unwrap_or_default();
+    Short::new(text).unwrap_or(Short::EMPTY)
+}
+
+fn facts_of(facts: &bindings::luo_memfd_facts) -> Facts {
+    Facts {
+        size: facts.size,
+        position: facts.position,
+        seals: facts.seals,
+        more: Some(More {
+            flags: facts.flags,
+            mode: facts.mode,
+            uid: facts.uid,
+            gid: facts.gid,
+            times: Times {
+                access: time_of(facts.access),
+                modification: time_of(facts.modification),
+                change: time_of(facts.change),
+                birth: time_of(facts.birth),
+            },
+            name: short(&facts.name),
+            group: short(&facts.group),
+        }),
+    }
+}
+
+fn facts_to(facts: &Facts) -> bindings::luo_memfd_facts {
+    let mut to = bindings::luo_memfd_facts {
+        size: facts.size,
+        position: facts.position,
+        seals: facts.seals,
+        ..Default::default()
+    };
+    if let Some(more) = &facts.more {
+        to.flags = more.flags;
+        to.mode = more.mode;
+        to.uid = more.uid;
+        to.gid = more.gid;
+        to.access = time_to(more.times.access);
+        to.modification = time_to(more.times.modification);
+        to.change = time_to(more.times.change);
+        to.birth = time_to(more.times.birth);
+        to.name = *more.name.room();
+        to.group = *more.group.room();
+    }
+    to
+}
+
+fn run_to(run: &Run) -> bindings::luo_memfd_run {
+    bindings::luo_memfd_run {
+        index: run.index,
+        frame: run.frame,
+        pages: run.pages,
+        order: run.order,
+        state: if run.fresh {
+            bindings::luo_memfd_state_LUO_MEMFD_FRESH
+        } else {
+            bindings::luo_memfd_state_LUO_MEMFD_WRITTEN
+        },
+    }
+}
+
+fn run_of(run: &bindings::luo_memfd_run) -> Run {
+    Run {
+        index: run.index,
+        frame: run.frame,
+        pages: run.pages,
+        order: run.order,
+        fresh: run.state == bindings::luo_memfd_state_LUO_MEMFD_FRESH,
+    }
+}
+
+/// References to the folios of a run. Ends when it is dropped.
+///
+/// # Invariants
+///
+/// There is a reference to each folio, and they are what the run says.
+struct Referred(Run);
+
+impl Referred {
+    /// Has Kexec HandOver keep them, too.
+    fn keep(self, format: Format) -> Result<KeptRun> {
+        // SAFETY: By the type's invariant these are pages, and they stay what they are.
+        to_result(unsafe { bindings::luo_memfd_keep(&run_to(&self.0), format.step(&self.0)) })?;
+        // INVARIANT: Just kept.
+        Ok(KeptRun {
+            referred: self,
+            format,
+        })
+    }
+}
+
+impl Drop for Referred {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant there are references to give back.
+        unsafe { bindings::luo_memfd_let_go(&run_to(&self.0)) }
+    }
+}
+
+/// A run that Kexec HandOver keeps. Ends when it is dropped.
+///
+/// # Invariants
+///
+/// It is kept in the steps of the format.
+struct KeptRun {
+    referred: Referred,
+    format: Format,
+}
+
+impl KeptRun {
+    /// The run, which is the caller's business from now on.
+    fn into_run(self) -> Run {
+        let run = self.referred.0;
+        core::mem::forget(self);
+        run
+    }
+
+    /// # Safety
+    ///
+    /// The run is from [`Self::into_run`] of one with this format, and this is done once.
+    unsafe fn from_run(run: Run, format: Format) -> Self {
+        // INVARIANT: By the caller's promise.
+        Self {
+            referred: Referred(run),
+            format,
+        }
+    }
+}
+
+impl Drop for KeptRun {
+    fn drop(&mut self) {
+        let run = &self.referred.0;
+        // SAFETY: By the type's invariant. The references go after this.
+        unsafe { bindings::luo_memfd_keep_no_more(&run_to(run), self.format.step(run)) }
+    }
+}
+
+/// The pages of a file that are kept over a kexec, in its order. Ends when it is dropped.
+///
+/// # Invariants
+///
+/// Each run is from [`KeptRun::into_run`], with this format.
+pub(crate) struct Kept {
+    format: Format,
+    runs: KVVec<Run>,
+    /// Pages of all runs.
+    pages: u64,
+}
+
+impl Kept {
+    /// All pages of a file that is held still.
+    ///
+    /// # Errors
+    /// ENOMEM; those of moving pages to where they can stay.
+    pub(crate) fn new(format: Format, still: &Still, end: u64) -> Result<Self> {
+        let mut kept = Self {
+            format,
+            runs: KVVec::new(),
+            pages: 0,
+        };
+        kept.take(still, 0, end)?;
+        Ok(kept)
+    }
+
+    /// The runs.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    fn push(&mut self, kept: KeptRun) -> Result {
+        // Room first: then nothing can fail before the run is ours.
+        self.runs.reserve(1, flags())?;
+        let run = kept.into_run();
+        self.pages = self.pages.saturating_add(run.pages);
+        self.runs.push_within_capacity(run).map_err(|_| ENOMEM)
+    }
+
+    /// Adds what the file has in a part of it.
+    fn take(&mut self, still: &Still, from: u64, end: u64) -> Result {
+        let mut next = from;
+        while next < end {
+            let mut found = [bindings::luo_memfd_run::default(); BATCH];
+            // SAFETY: It is a memfd, and there is room for so many runs.
+            let count = unsafe {
+                bindings::luo_memfd_take(
+                    still.0.as_ptr(),
+                    &mut next,
+                    end,
+                    found.as_mut_ptr(),
+                    found.len(),
+                )
+            };
+            let mut done = Ok(());
+            for run in found.iter().take(count) {
+                let away = run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY;
+                if away {
+                    if done.is_ok() {
+                        done = self.bring(still, run.index, run_of(run).end().min(end));
+                    }
+                    continue;
+                }
+                // INVARIANT: It was just taken. After a failure, this gives it back.
+                let referred = Referred(run_of(run));
+                if done.is_ok() {
+                    done = referred.keep(self.format).and_then(|kept| self.push(kept));
+                }
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Adds pages that are not where they can stay: they are moved there.
+    fn bring(&mut self, still: &Still, index: u64, end: u64) -> Result {
+        let mut next = index;
+        while next < end {
+            let mut found = [bindings::luo_memfd_run::default(); BATCH];
+            // SAFETY: As above.
+            let count = unsafe {
+                bindings::luo_memfd_bring(
+                    still.0.as_ptr(),
+                    next,
+                    end.saturating_sub(next),
+                    found.as_mut_ptr(),
+                    found.len(),
+                )
+            };
+            let count = match usize::try_from(count) {
+                Ok(0) => return Err(EBUSY),
+                Ok(count) => count,
+                Err(_) => return Err(Error::from_errno(count as i32)),
+            };
+            let mut done = Ok(());
+            for run in found.iter().take(count) {
+                // INVARIANT: It was just taken.
+                let referred = Referred(run_of(run));
+                // A folio that begins before what was asked for is ours already, or will be.
+                if done.is_ok() && run.index != next {
+                    done = Err(EBUSY);
+                }
+                next = referred.0.end();
+                if done.is_ok() {
+                    done = referred.keep(self.format).and_then(|kept| self.push(kept));
+                }
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Whether runs were added or are other than they were, after a last look at the file:
+    /// somebody may have written where there was nothing, or to memory that was fresh.
+    ///
+    /// # Errors
+    /// As for [`Self::new`].
+    pub(crate) fn look_again(&mut self, still: &Still, end: u64) -> Result<bool> {
+        let mut changed = false;
+        for run in self.runs.iter_mut().filter(|run| run.fresh) {
+            // SAFETY: By the invariants the folios are there and are what the run says.
+            run.fresh = unsafe { bindings::luo_memfd_settle(still.0.as_ptr(), &run_to(run)) };
+            changed |= !run.fresh;
+        }
+        if still.pages() == self.pages {
+            return Ok(changed);
+        }
+        let mut more = Self {
+            format: self.format,
+            runs: KVVec::new(),
+            pages: 0,
+        };
+        let mut from = 0;
+        for run in &self.runs {
+            more.take(still, from, run.index)?;
+            from = run.end();
+        }
+        more.take(still, from, end)?;
+        if more.runs.is_empty() {
+            return Ok(changed);
+        }
+        self.merge(more)?;
+        Ok(true)
+    }
+
+    /// Adds other runs of the same file at their places.
+    fn merge(&mut self, mut other: Self) -> Result {
+        let count = self.runs.len().saturating_add(other.runs.len());
+        let mut all = KVVec::with_capacity(count, flags())?;
+        // From here on nothing fails: there is room for all.
+        let old = core::mem::take(&mut self.runs);
+        let new = core::mem::take(&mut other.runs);
+        let mut new = new.into_iter().peekable();
+        for run in old {
+            while let Some(before) = new.next_if(|before| before.index < run.index) {
+                let _ = all.push_within_capacity(before);
+            }
+            let _ = all.push_within_capacity(run);
+        }
+        for run in new {
+            let _ = all.push_within_capacity(run);
+        }
+        self.pages = self.pages.saturating_add(other.pages);
+        self.runs = all;
+        Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for run in core::mem::take(&mut self.runs) {
+            // SAFETY: By the type's invariant, and each is taken out once.
+            drop(unsafe { KeptRun::from_run(run, self.format) });
+        }
+    }
+}
+
+/// What the previous kernel has left, for a reader.
+pub(crate) struct Previous;
+
+impl Source for Previous {
+    type Page = HandedPage;
+
+    fn page(&self, address: u64) -> Result<HandedPage, PageError> {
+        HandedPage::at(address)
+    }
+
+    fn order(&self, frame: u64) -> Option<u32> {
+        let address = frame.checked_mul(kernel::page::PAGE_SIZE as u64)?;
+        // SAFETY: Takes any address.
+        u32::try_from(unsafe { bindings::kho_preserved_order(address) }).ok()
+    }
+
+    fn keeps(&self, run: &Run, step: u64) -> bool {
+        if step == 0 {
+            return false;
+        }
+        let mut at = 0;
+        while at < run.pages {
+            let frame = run.frame.saturating_add(at);
+            let Some(address) = frame.checked_mul(kernel::page::PAGE_SIZE as u64) else {
+                return false;
+            };
+            // SAFETY: Takes any address.
+            if !unsafe { bindings::kho_are_preserved_pages(address, step) } {
+                return false;
+            }
+            at = at.saturating_add(step);
+        }
+        true
+    }
+}
+
+/// Pages that came back from the previous kernel. Dropping it frees them.
+///
+/// # Invariants
+///
+/// They are ours alone.
+pub(crate) struct Back(Run);
+
+impl Back {
+    /// Gets pages back, all or none.
+    pub(crate) fn get(run: Run, step: u64) -> Option<Self> {
+        // SAFETY: The callee looks first whether Kexec HandOver has them.
+        let got = step != 0 && unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) };
+        // INVARIANT: Kexec HandOver has given them away.
+        got.then_some(Self(run))
+    }
+
+    /// Puts them into a file.
+    ///
+    /// # Errors
+    /// ENOMEM, ENOSPC, with those that are not in it: another try can go on with them.
+    pub(crate) fn put_into(self, file: &Made) -> Result<(), (Error, Self)> {
+        let mut run = self.0;
+        core::mem::forget(self);
+        let mut done = 0;
+        // SAFETY: By the type's invariant, and nobody else knows the file.
+        let result = to_result(unsafe {
+            bindings::luo_memfd_insert(file.0.as_ptr(), &run_to(&run), &mut done)
+        });
+        run.index = run.index.saturating_add(done);
+        run.frame = run.frame.saturating_add(done);
+        run.pages = run.pages.saturating_sub(done);
+        // INVARIANT: The others are the page cache's now.
+        result.map_err(|why| (why, Self(run)))
+    }
+}
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_drop(&run_to(&self.0)) }
+    }
+}
+
+/// A file that is being made, which nobody else knows.
+///
+/// # Invariants
+///
+/// It is a memfd, and the reference is the only one.
+pub(crate) struct Made(ARef<File>);
+
+// SAFETY: A file belongs to no task.
+unsafe impl Send for Made {}
+
+impl Made {
+    /// A file without pages.
+    ///
+    /// # Errors
+    /// ENOMEM, or those of making a file.
+    pub(crate) fn new(facts: &Facts) -> Result<Self> {
+        let to = facts_to(facts);
+        // SAFETY: The strings of the facts are terminated: their rooms have a byte for it.
+        let file = from_err_ptr(unsafe { bindings::luo_memfd_make(&to, facts.more.is_some()) })?;
+        let file = NonNull::new(file).ok_or(ENOMEM)?;
+        // SAFETY: The file is new: its one reference is ours, and nobody is in
+        // `fdget_pos` with it.
+        // INVARIANT: As above.
+        Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
+    }
+
+    /// The file, which is complete.
+    pub(crate) fn into_file(self) -> ARef<File> {
+        self.0
+    }
+}
+
+/// A memory control group that pays.
+///
+/// # Invariants
+///
+/// There is a reference to it.
+pub(crate) struct Group(NonNull<bindings::mem_cgroup>);
+
+// SAFETY: A group belongs to no task.
+unsafe impl Send for Group {}
+
+impl Group {
+    /// The group with a path, if there is one.
+    pub(crate) fn of_path(path: &Short<GROUP_LENGTH>) -> Option<Self> {
+        // SAFETY: The room has a byte for the end of the string.
+        let group = unsafe { bindings::luo_memfd_group(path.room().as_ptr().cast()) };
+        // INVARIANT: The callee has taken a reference.
+        NonNull::new(group).map(Self)
+    }
+
+    /// Does something that the group is charged for.
+    pub(crate) fn charged<R>(&self, work: impl FnOnce() -> R) -> R {
+        // SAFETY: By the type's invariant the group stays for as long as it is charged. What
+        // was charged before is still held by who set it, and this is the same task.
+        let before = unsafe { bindings::luo_memfd_charge(self.0.as_ptr()) };
+        let done = work();
+        // SAFETY: As above.
+        unsafe { bindings::luo_memfd_charge(before) };
+        done
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_group_put(self.0.as_ptr()) }
+    }
+}
