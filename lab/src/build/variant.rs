@@ -166,7 +166,7 @@ impl Variant {
     #[must_use]
     pub fn options(&self) -> String {
         format!(
-            "CONFIG_LIVEUPDATE_RUST={}\n",
+            "CONFIG_LIVEUPDATE_RUST={0}\nCONFIG_LIVEUPDATE_MEMFD_RUST={0}\n",
             if self.rust { "y" } else { "n" }
         )
     }

@@ -493,7 +493,7 @@ impl Source for Previous {
                 return false;
             };
             // SAFETY: Takes any address.
-            if !unsafe { bindings::kho_are_preserved_pages(address, step) } {
+            if !unsafe { bindings::kho_are_preserved_pages(address, step as usize) } {
                 return false;
             }
             at = at.saturating_add(step);
