@@ -39,6 +39,23 @@ pub struct Absent(pub String);
 #[error("{0}")]
 pub struct Unseen(pub &'static str);
 
+/// Something that must outlive an update has not.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Lost(pub String);
+
+/// Asserts that something has outlived an update, and says what became of it if not.
+///
+/// # Errors
+/// [`Lost`] if the values differ.
+pub fn kept<T: PartialEq + fmt::Debug>(what: &str, seen: T, expected: T) -> Result<()> {
+    if seen == expected {
+        return Ok(());
+    }
+    let lost = format!("{what} is {seen:?} instead of {expected:?}");
+    Err(Lost(lost).into())
+}
+
 /// Asserts that something is seen.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use core::fmt;
 use luo_abi::calls::{CALLS, Origin};
 use luo_sys::Errno;
 
-use crate::check::{Absent, Mismatch, Unseen};
+use crate::check::{Absent, Lost, Mismatch, Unseen};
 use crate::implementation::Implementation;
 
 /// A declared difference.
@@ -38,6 +38,8 @@ pub enum Expect {
     Absent(&'static str),
     /// What happens cannot be seen from outside, such as that a call waits.
     Unseen(&'static str),
+    /// Something does not outlive an update.
+    Loses(&'static str),
 }
 
 impl fmt::Display for Expect {
@@ -48,6 +50,7 @@ impl fmt::Display for Expect {
             Self::Accepts(why) => write!(f, "it is accepted: {why}"),
             Self::Absent(why) => write!(f, "it is not there: {why}"),
             Self::Unseen(why) => write!(f, "it is not seen from outside: {why}"),
+            Self::Loses(why) => write!(f, "it is lost: {why}"),
         }
     }
 }
@@ -67,7 +70,8 @@ impl Expect {
             | Self::Answers(_, why)
             | Self::Accepts(why)
             | Self::Absent(why)
-            | Self::Unseen(why) => why,
+            | Self::Unseen(why)
+            | Self::Loses(why) => why,
         }
     }
 
@@ -84,6 +88,7 @@ impl Expect {
             Self::Accepts(_) => matches!(find(error), Some(Mismatch::Accepted { .. })),
             Self::Absent(_) => find::<Absent>(error).is_some(),
             Self::Unseen(_) => find::<Unseen>(error).is_some(),
+            Self::Loses(_) => find::<Lost>(error).is_some(),
         }
     }
 }
@@ -121,6 +126,14 @@ pub(crate) const fn absent(reason: &'static str) -> Differs {
     Differs {
         on: Implementation::CKernel,
         expect: Expect::Absent(reason),
+    }
+}
+
+/// For tables: mainline loses it in an update.
+pub(crate) const fn loses(reason: &'static str) -> Differs {
+    Differs {
+        on: Implementation::CKernel,
+        expect: Expect::Loses(reason),
     }
 }
 

@@ -13,6 +13,18 @@ use crate::check::{Absent, name};
 /// The orchestrator's folder in sysfs.
 pub const SYSFS: &str = "/sys/kernel/liveupdate";
 
+/// Writes to a file of the folder.
+///
+/// # Errors
+/// [`Absent`] if it is not there.
+pub fn set_sysfs(file: &str, text: &str) -> Result<()> {
+    let path = format!("{SYSFS}/{file}");
+    match fs::write(&path, text) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Absent(path).into()),
+        done => done.context(path),
+    }
+}
+
 /// A file of the folder, whole.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ mod events;
 mod extension;
 mod faults;
 mod fdinfo;
+mod fidelity;
 mod finish;
 mod image;
 mod implicit;
@@ -51,6 +52,7 @@ pub const TOPICS: &[Topic] = &[
     topic("lifetime", lifetime::CASES),
     topic("retrieve", retrieve::CASES),
     topic("memfds", memfds::CASES),
+    topic("fidelity", fidelity::CASES),
     topic("finish", finish::CASES),
     topic("faults", faults::CASES),
     topic("killed", killed::CASES),

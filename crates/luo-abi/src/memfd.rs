@@ -71,14 +71,14 @@ pub struct Facts {
     pub name_length: u32,
     /// Bytes of the control group's path; 0 if it is not known.
     pub group_length: u32,
+    /// Over [`Main`], all fields before this one, and the words of the strings that are used.
+    pub checksum: u64,
     /// What `/proc` shows of the file, without the slash.
     pub name: [u8; NAME_LENGTH],
     /// The control group that the memory is charged to.
     pub group: [u8; GROUP_LENGTH],
     /// Zero.
     pub reserved: [u8; 32],
-    /// Over [`Main`] and all fields before this one.
-    pub checksum: u64,
 }
 
 /// A page of addresses of pages, as `kho_preserve_vmalloc()` makes them.
@@ -150,8 +150,8 @@ pub const RUN_FRESH: u16 = 1;
 pub const RUNS_PER_PAGE: usize = 169;
 
 const _: () = {
-    use core::mem::size_of;
     use crate::handover::BLOCK_SIZE;
+    use core::mem::size_of;
     assert!(size_of::<Main>() == 48);
     assert!(size_of::<FolioRecord>() * FOLIOS_PER_PAGE == BLOCK_SIZE);
     assert!(size_of::<ChunkHeader>() + 8 * CHUNK_ADDRESSES == BLOCK_SIZE);

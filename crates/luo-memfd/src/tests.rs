@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What was written is read again, and nothing else is.
 
+use core::mem::offset_of;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -10,11 +11,9 @@ use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::memfd as wire;
 use luo_core::{BlockMemory, PageError};
 use proptest::prelude::*;
+use zerocopy::{FromBytes as _, IntoBytes as _};
 
 use crate::{read, Damage, Facts, Format, More, Run, Short, Source, Time, Times, Unread, Written};
-
-/// Bytes of the facts.
-const FACTS: usize = core::mem::size_of::<wire::Facts>();
 
 /// A page that a test can read when the writer has gone.
 struct Block(u64, Vec<u8>);
@@ -44,11 +43,9 @@ impl Machine {
         let mut next = 0x10_0000;
         let mut alloc = || {
             next += BLOCK_SIZE as u64;
-            Ok::<_, Errno>(Block(next, std::vec![0xaa; BLOCK_SIZE]))
+            Ok::<_, Errno>(Block(next, std::vec![0; BLOCK_SIZE]))
         };
-        let head = alloc().unwrap();
-        // The head of a kernel is a zeroed page.
-        let mut written = Written::new(Block(head.0, std::vec![0; BLOCK_SIZE]));
+        let mut written = Written::new(alloc().unwrap());
         written.make_room(format, runs, &mut alloc).unwrap();
         written.write(format, facts, runs);
         let mut machine = Self::default();
@@ -163,6 +160,17 @@ fn some_runs() -> impl Strategy<Value = Vec<Run>> {
     })
 }
 
+/// What counts of a head: not the room behind strings.
+fn used_of_head() -> Vec<usize> {
+    let facts = wire::FACTS_OFFSET;
+    let part = |at: usize, length: usize| facts + at..facts + at + length;
+    let name = offset_of!(wire::Facts, name);
+    let group = offset_of!(wire::Facts, group);
+    let fixed = (0..48).chain(part(0, name));
+    let strings = part(name, 15).chain(part(group, 24));
+    fixed.chain(strings).collect()
+}
+
 fn bytes_of(runs: &[Run]) -> u64 {
     runs.last().map_or(0, Run::end) * BLOCK_SIZE as u64
 }
@@ -189,7 +197,7 @@ proptest! {
         let mut places = Vec::new();
         for (&page, bytes) in &machine.pages {
             let used = if page == address {
-                (0..48).chain(wire::FACTS_OFFSET..wire::FACTS_OFFSET + FACTS).collect::<Vec<_>>()
+                used_of_head()
             } else {
                 // Not `reserved`, and not what stands behind the records.
                 let count = u64::from_ne_bytes(bytes[8..16].try_into().unwrap()) as usize;
@@ -312,17 +320,14 @@ fn damaged_lists_are_refused() {
 fn unknown_features_that_are_required_are_refused() {
     let (mut machine, address) = Machine::of(Format::Runs, &facts(0), &[]);
     let head = machine.pages.get_mut(&address).unwrap();
-    let main = head[..48].to_vec();
     let set = |head: &mut [u8], required: u64, optional: u64| {
-        let at = wire::FACTS_OFFSET + 16;
-        head[at..at + 8].copy_from_slice(&required.to_ne_bytes());
-        head[at + 8..at + 16].copy_from_slice(&optional.to_ne_bytes());
-        let mut digest = luo_core::Digest::new();
-        digest.absorb_bytes(&main);
-        digest.absorb_bytes(&head[wire::FACTS_OFFSET..wire::FACTS_OFFSET + FACTS - 8]);
-        let sum = digest.finish();
-        head[wire::FACTS_OFFSET + FACTS - 8..wire::FACTS_OFFSET + FACTS]
-            .copy_from_slice(&sum.to_ne_bytes());
+        let main = wire::Main::read_from_prefix(head).unwrap().0;
+        let room = &mut head[wire::FACTS_OFFSET..];
+        let mut facts = wire::Facts::read_from_prefix(room).unwrap().0;
+        facts.required = required;
+        facts.optional = optional;
+        facts.checksum = crate::write::checksum(&main, &facts);
+        facts.write_to_prefix(room).unwrap();
     };
     set(head, 0, 8);
     assert!(read(&machine, Format::Runs, address).is_ok());

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Writing: pages are taken first, when that can still fail; then they are filled.
 
-use core::mem::size_of;
+use core::mem::{offset_of, size_of};
 
 use luo_abi::bytes::copy;
 use luo_abi::errno::Errno;
@@ -119,7 +119,8 @@ impl<B: BlockMemory> Written<B> {
         Ok(())
     }
 
-    /// Writes everything. [`Self::make_room`] was called for these runs.
+    /// Writes everything. [`Self::make_room`] was called for these runs, which are at least
+    /// those of the last time.
     pub fn write(&mut self, format: Format, facts: &Facts, runs: &[Run]) {
         let count = records(format, runs);
         let wanted = Wanted::of(format, count);
@@ -159,30 +160,26 @@ impl<B: BlockMemory> Written<B> {
 
     /// Writes mainline's lists; the address of the first page of them.
     fn write_folios(&mut self, wanted: &Wanted, runs: &[Run]) -> u64 {
+        // Pages come zeroed, and records never become fewer: what is behind the last is zero.
         let mut folios = runs.iter().flat_map(folios_of);
         let lists = self.lists.iter_mut().skip(wanted.chunks);
         for block in lists.take(wanted.lists) {
-            let records = block.bytes();
-            for slot in records.chunks_exact_mut(size_of::<wire::FolioRecord>()) {
-                let record = folios
-                    .next()
-                    .unwrap_or(wire::FolioRecord { frame: 0, index: 0 });
+            let page = block.bytes();
+            let slots = page.chunks_exact_mut(size_of::<wire::FolioRecord>());
+            // The slot is asked for first: at the end of a page no record is lost.
+            for (slot, record) in slots.zip(&mut folios) {
                 copy(slot, record.as_bytes());
             }
         }
         // From the last page of addresses to the first, which each have the one behind.
         let mut next = 0;
         for chunk in (0..wanted.chunks).rev() {
-            let skipped = chunk.saturating_mul(wire::CHUNK_ADDRESSES);
+            let first = chunk.saturating_mul(wire::CHUNK_ADDRESSES);
+            let end = first.saturating_add(wire::CHUNK_ADDRESSES);
             let mut at = size_of::<wire::ChunkHeader>();
-            for of in 0..wire::CHUNK_ADDRESSES {
-                let place = skipped.saturating_add(of);
-                let list = wanted.chunks.saturating_add(place);
-                let address = if place < wanted.lists {
-                    self.lists.get(list).map_or(0, BlockMemory::address)
-                } else {
-                    0
-                };
+            for list in first..end.min(wanted.lists) {
+                let list = wanted.chunks.saturating_add(list);
+                let address = self.lists.get(list).map_or(0, BlockMemory::address);
                 if let Some(block) = self.lists.get_mut(chunk) {
                     put(block.bytes(), at, &address);
                 }
@@ -242,14 +239,28 @@ pub(crate) fn digest_of(header: &wire::ListHeader) -> Digest {
     digest
 }
 
-/// The checksum of facts, which is over what mainline has of the file, too.
+/// The checksum of facts, which is over what mainline has of the file, too; and over as much
+/// of the strings as there is.
 pub(crate) fn checksum(main: &wire::Main, facts: &wire::Facts) -> u64 {
     let mut digest = Digest::new();
     digest.absorb_bytes(main.as_bytes());
     let bytes = facts.as_bytes();
-    let before = bytes.len().saturating_sub(size_of::<u64>());
-    digest.absorb_bytes(bytes.get(..before).unwrap_or_default());
+    digest.absorb_bytes(
+        bytes
+            .get(..offset_of!(wire::Facts, checksum))
+            .unwrap_or_default(),
+    );
+    absorb_string(&mut digest, &facts.name, facts.name_length);
+    absorb_string(&mut digest, &facts.group, facts.group_length);
     digest.finish()
+}
+
+/// Absorbs a string in its room, by whole words.
+fn absorb_string(digest: &mut Digest, room: &[u8], length: u32) {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    let words = length.div_ceil(size_of::<u64>());
+    let used = words.saturating_mul(size_of::<u64>()).min(room.len());
+    digest.absorb_bytes(room.get(..used).unwrap_or_default());
 }
 
 fn facts_of(main: &wire::Main, more: &More) -> wire::Facts {
@@ -265,10 +276,10 @@ fn facts_of(main: &wire::Main, more: &More) -> wire::Facts {
         times: [times.access, times.modification, times.change, times.birth].map(words_of),
         name_length: more.name.as_bytes().len() as u32,
         group_length: more.group.as_bytes().len() as u32,
+        checksum: 0,
         name: *more.name.room(),
         group: *more.group.room(),
         reserved: [0; 32],
-        checksum: 0,
     };
     facts.checksum = checksum(main, &facts);
     facts

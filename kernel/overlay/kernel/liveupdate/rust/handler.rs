@@ -28,6 +28,19 @@ pub(crate) enum Handler {
     Memfd(Format),
 }
 
+impl From<&HandlerTable> for Handler {
+    /// What C code means by a table: perhaps one of ours, which has no callbacks there.
+    fn from(table: &HandlerTable) -> Self {
+        #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+        for format in Format::ALL {
+            if crate::sys::memfd::table(format).as_ref() == Some(table) {
+                return Self::Memfd(format);
+            }
+        }
+        Self::Table(table.clone())
+    }
+}
+
 /// What a handler keeps of a preserved file in this kernel.
 pub(crate) enum Private {
     /// Of one that is written in C: a pointer of its own.

@@ -14,6 +14,7 @@
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/kexec_handover.h>
+#include <linux/liveupdate.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/mm.h>
@@ -84,6 +85,14 @@ u64 luo_memfd_pages(struct file *file)
 	return pages;
 }
 
+u64 luo_memfd_size(struct file *file, u32 *seals)
+{
+	struct inode *inode = file_inode(file);
+
+	*seals = SHMEM_I(inode)->seals;
+	return i_size_read(inode);
+}
+
 static struct luo_memfd_time luo_memfd_time_of(struct timespec64 time)
 {
 	return (struct luo_memfd_time){ time.tv_sec, time.tv_nsec };
@@ -94,24 +103,19 @@ static struct timespec64 luo_memfd_timespec(struct luo_memfd_time time)
 	return (struct timespec64){ time.seconds, time.nanoseconds };
 }
 
-/* Writes the path of the group that one page of the file is charged to. */
-static void luo_memfd_look_group(struct file *file, char *path, size_t size)
+/*
+ * The path of the group that a page is charged to, to which the caller has a reference;
+ * empty if that is the group of the machine, or there are none.
+ */
+void luo_memfd_look_group(u64 frame, struct luo_memfd_facts *facts)
 {
 #ifdef CONFIG_MEMCG
-	struct folio_batch batch;
-	struct mem_cgroup *group;
-	pgoff_t index = 0;
+	struct mem_cgroup *group = get_mem_cgroup_from_folio(pfn_folio(frame));
 
-	folio_batch_init(&batch);
-	if (!filemap_get_folios(file->f_mapping, &index, ULONG_MAX, &batch))
-		return;
-	group = get_mem_cgroup_from_folio(batch.folios[0]);
-	if (group) {
-		if (cgroup_path(group->css.cgroup, path, size) < 0)
-			path[0] = '\0';
-		mem_cgroup_put(group);
-	}
-	folio_batch_release(&batch);
+	if (group && !mem_cgroup_is_root(group) &&
+	    cgroup_path(group->css.cgroup, facts->group, sizeof(facts->group)) < 0)
+		facts->group[0] = '\0';
+	mem_cgroup_put(group);
 #endif
 }
 
@@ -136,7 +140,6 @@ void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 	take_dentry_name_snapshot(&name, file->f_path.dentry);
 	strscpy(facts->name, name.name.name);
 	release_dentry_name_snapshot(&name);
-	luo_memfd_look_group(file, facts->group, sizeof(facts->group));
 }
 
 /* Adds a run, or makes the last one longer. False if there is no room. */
@@ -577,8 +580,28 @@ void luo_memfd_group_put(struct mem_cgroup *group)
 	mem_cgroup_put(group);
 }
 
-/* Charges what the caller asks for to a group; what was charged before is returned. */
+/*
+ * Charges what the caller asks for to a group, unless somebody has said already who is
+ * charged: the machine is, for what it carries on. What was charged before is returned.
+ */
 struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group)
 {
-	return set_active_memcg(group);
+	struct mem_cgroup *before = set_active_memcg(group);
+
+	if (before)
+		set_active_memcg(before);
+	return before;
 }
+
+void luo_memfd_charge_again(struct mem_cgroup *before)
+{
+	set_active_memcg(before);
+}
+
+/* What C code knows our handlers by, to have objects that their files share. */
+static const struct liveupdate_file_ops luo_memfd_no_ops = {};
+
+struct liveupdate_file_handler luo_memfd_handlers[] = {
+	{ .ops = &luo_memfd_no_ops, .compatible = "memfd-v2" },
+	{ .ops = &luo_memfd_no_ops, .compatible = "luo-memfd-v1" },
+};

@@ -2,6 +2,7 @@
 #ifndef _LUO_MEMFD_MM_H
 #define _LUO_MEMFD_MM_H
 
+#include <linux/liveupdate.h>
 #include <linux/types.h>
 
 struct address_space;
@@ -58,7 +59,9 @@ bool luo_memfd_lock(struct file *file);
 void luo_memfd_unlock(struct file *file);
 void luo_memfd_hold(struct file *file, bool hold);
 u64 luo_memfd_pages(struct file *file);
+u64 luo_memfd_size(struct file *file, u32 *seals);
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
+void luo_memfd_look_group(u64 frame, struct luo_memfd_facts *facts);
 size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
@@ -77,5 +80,9 @@ void luo_memfd_drop(const struct luo_memfd_run *run);
 struct mem_cgroup *luo_memfd_group(const char *path);
 void luo_memfd_group_put(struct mem_cgroup *group);
 struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group);
+void luo_memfd_charge_again(struct mem_cgroup *before);
+
+/* In the order of luo_memfd::Format::ALL. */
+extern struct liveupdate_file_handler luo_memfd_handlers[2];
 
 #endif /* _LUO_MEMFD_MM_H */

@@ -9,6 +9,7 @@ use crate::errno;
 use crate::handler::Handler;
 use crate::host::{linux, Linux};
 use crate::say::Say;
+use crate::sys::exports;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler_table::HandlerTable;
 use crate::sys::subsystem::SubsystemTable;
@@ -39,6 +40,9 @@ pub(crate) fn register_own(linux: &Linux) -> Result {
         let mut room = [0; COMPAT_LENGTH];
         luo_abi::bytes::copy(&mut room, format.compatible().as_bytes());
         register(linux, parse(&room)?, &Handler::Memfd(format))?;
+        if let Some(table) = crate::sys::memfd::table(format) {
+            exports::tell_test(&table);
+        }
     }
     let _ = linux;
     Ok(())
@@ -61,7 +65,7 @@ pub(crate) fn register_flb(handler: &HandlerTable, flb: &FlbTable) -> Result {
         return Err(EINVAL);
     }
     let name = parse(&flb.name())?;
-    let handler = Handler::Table(handler.clone());
+    let handler = Handler::from(handler);
     let registered =
         ops::with_room(|| linux.now(|engine| engine.register_flb(&handler, name, flb.clone())));
     registered.map_err(errno::of_operation)
@@ -70,7 +74,7 @@ pub(crate) fn register_flb(handler: &HandlerTable, flb: &FlbTable) -> Result {
 /// See `liveupdate_unregister_flb()`.
 pub(crate) fn unregister_flb(handler: &HandlerTable, flb: &FlbTable) {
     if let Some(linux) = linux() {
-        let gone = linux.now(|engine| engine.unregister_flb(&Handler::Table(handler.clone()), flb));
+        let gone = linux.now(|engine| engine.unregister_flb(&Handler::from(handler), flb));
         if let Err(why) = gone {
             pr_warn!("unregistering an FLB: {}\n", Say(why));
         }

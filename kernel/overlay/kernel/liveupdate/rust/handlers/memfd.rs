@@ -62,18 +62,18 @@ pub(crate) fn preserve(
     file: &ARef<File>,
 ) -> Result<(u64, KBox<Preserved>), Errno> {
     let still = Still::begin(file).map_err(errno::of_kernel)?;
-    let facts = still.facts();
-    if facts.seals & !SEALS != 0 {
+    let (size, seals) = still.size_and_seals();
+    if seals & !SEALS != 0 {
         return Err(Errno::EOPNOTSUPP);
     }
-    let end = pages_of(facts.size);
+    let end = pages_of(size);
     if end > MOST_PAGES {
         return Err(Errno::EFBIG);
     }
     let kept = Kept::new(format, &still, end).map_err(errno::of_kernel)?;
     let mut written = Written::new(linux.alloc_block()?);
     written.make_room(format, kept.runs(), || linux.alloc_block())?;
-    written.write(format, &facts, kept.runs());
+    written.write(format, &still.facts(Some(&kept)), kept.runs());
     let address = written.address();
     let preserved = Preserved {
         written,
@@ -99,9 +99,10 @@ pub(crate) fn freeze(
         kept,
         still,
     } = preserved;
-    let facts = still.facts();
-    let end = pages_of(facts.size);
-    if kept.look_again(still, end).map_err(errno::of_kernel)? {
+    let (size, _) = still.size_and_seals();
+    let changed = kept.look_again(still, pages_of(size));
+    let facts = still.facts(Some(kept));
+    if changed.map_err(errno::of_kernel)? {
         written.make_room(format, kept.runs(), || linux.alloc_block())?;
         written.write(format, &facts, kept.runs());
     } else {

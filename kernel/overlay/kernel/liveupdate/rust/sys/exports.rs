@@ -124,10 +124,13 @@ unsafe extern "C" fn liveupdate_register_file_handler(
     let registered = table
         .ok_or(EINVAL)
         .and_then(|table| registry::register_handler(&table).map(|()| table));
-    ret(registered.map(|table| {
-        // SAFETY: The handler is registered, which is what the test asks for.
-        unsafe { bindings::luo_shim_test_register(table.as_ptr()) }
-    }))
+    ret(registered.map(|table| tell_test(&table)))
+}
+
+/// Tells the in-kernel test of a handler that is registered.
+pub(crate) fn tell_test(table: &HandlerTable) {
+    // SAFETY: The handler is registered, which is what the test asks for.
+    unsafe { bindings::luo_shim_test_register(table.as_ptr()) }
 }
 
 /// # Safety

@@ -15,6 +15,7 @@ use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
 use luo_core::PageError;
 use luo_memfd::{Facts, Format, More, Run, Short, Source, Time, Times};
 
+use super::handler_table::HandlerTable;
 use super::kho::HandedPage;
 
 const _: () = assert!(NAME_LENGTH == bindings::LUO_MEMFD_NAME as usize);
@@ -38,6 +39,13 @@ const PAUSE: u32 = 10;
 pub(crate) fn is_memfd(file: &File) -> bool {
     // SAFETY: The file is there for the call.
     unsafe { bindings::luo_memfd_is(file.as_ptr()) }
+}
+
+/// What C code knows the handler with a format by.
+pub(crate) fn table(format: Format) -> Option<HandlerTable> {
+    let at = Format::ALL.iter().position(|&of| of == format)?;
+    // SAFETY: The array is static, and has one for each format.
+    unsafe { HandlerTable::from_raw((&raw mut bindings::luo_memfd_handlers).cast::<bindings::liveupdate_file_handler>().add(at)) }
 }
 
 /// Which object a file stands for: its inode.
@@ -113,12 +121,24 @@ impl Still {
         Ok(Self(file.clone()))
     }
 
-    /// What is known of the file now.
-    pub(crate) fn facts(&self) -> Facts {
+    /// What is known of the file now; without `kept` not who pays for it.
+    pub(crate) fn facts(&self, kept: Option<&Kept>) -> Facts {
         let mut facts = bindings::luo_memfd_facts::default();
         // SAFETY: By the type's invariant, and the structure is valid for writes.
         unsafe { bindings::luo_memfd_look(self.0.as_ptr(), &mut facts) };
+        if let Some(run) = kept.and_then(|kept| kept.runs.first()) {
+            // SAFETY: By the invariants of `Kept` there is a reference to the page.
+            unsafe { bindings::luo_memfd_look_group(run.frame, &mut facts) };
+        }
         facts_of(&facts)
+    }
+
+    /// Bytes of the file and its seals.
+    pub(crate) fn size_and_seals(&self) -> (u64, u32) {
+        let mut seals = 0;
+        // SAFETY: By the type's invariant, and the number is valid for writes.
+        let size = unsafe { bindings::luo_memfd_size(self.0.as_ptr(), &mut seals) };
+        (size, seals)
     }
 
     /// Pages that the file has, in memory or swapped out.
@@ -603,7 +623,7 @@ impl Group {
         let before = unsafe { bindings::luo_memfd_charge(self.0.as_ptr()) };
         let done = work();
         // SAFETY: As above.
-        unsafe { bindings::luo_memfd_charge(before) };
+        unsafe { bindings::luo_memfd_charge_again(before) };
         done
     }
 }
