@@ -3,6 +3,8 @@
 //! structures of mainline's `memfd-v2`, and ours of `luo-memfd-v1`. `luo-memfd` writes and reads
 //! them.
 
+use core::mem::size_of;
+
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
 /// What mainline's `struct memfd_luo_ser` has: 48 bytes, at the start of the head.
@@ -47,7 +49,7 @@ pub const NAME_LENGTH: usize = 256;
 /// The longest path of a control group that is handed over, in bytes.
 pub const GROUP_LENGTH: usize = 512;
 
-/// What mainline's handler does not know of a file: 928 bytes.
+/// What mainline's handler does not know of a file: 128 bytes, and two strings behind them.
 #[repr(C, packed)]
 #[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
 pub struct Facts {
@@ -71,15 +73,17 @@ pub struct Facts {
     pub name_length: u32,
     /// Bytes of the control group's path; 0 if it is not known.
     pub group_length: u32,
-    /// Over [`Main`], all fields before this one, and the words of the strings that are used.
+    /// Over [`Main`], all fields before this one, and the strings in whole words, the rest of
+    /// the last of which is zero.
     pub checksum: u64,
-    /// What `/proc` shows of the file, without the slash.
-    pub name: [u8; NAME_LENGTH],
-    /// The control group that the memory is charged to.
-    pub group: [u8; GROUP_LENGTH],
-    /// Zero.
-    pub reserved: [u8; 32],
 }
+
+/// Where the name stands in the head, in bytes: what `/proc` shows of the file, without the
+/// slash.
+pub const NAME_OFFSET: usize = FACTS_OFFSET.saturating_add(size_of::<Facts>());
+
+/// Where the path of the control group stands that the memory is charged to.
+pub const GROUP_OFFSET: usize = NAME_OFFSET.saturating_add(NAME_LENGTH);
 
 /// A page of addresses of pages, as `kho_preserve_vmalloc()` makes them.
 #[repr(C, packed)]
@@ -157,5 +161,6 @@ const _: () = {
     assert!(size_of::<ChunkHeader>() + 8 * CHUNK_ADDRESSES == BLOCK_SIZE);
     assert!(size_of::<ListHeader>() + size_of::<RunRecord>() * RUNS_PER_PAGE <= BLOCK_SIZE);
     assert!(size_of::<Facts>() % 8 == 0 && size_of::<Main>() % 8 == 0);
-    assert!(FACTS_OFFSET + size_of::<Facts>() <= BLOCK_SIZE);
+    assert!(size_of::<Facts>() == 128);
+    assert!(GROUP_OFFSET + GROUP_LENGTH <= BLOCK_SIZE);
 };

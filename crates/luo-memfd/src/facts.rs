@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What is known of a file beside its pages.
 
+use core::mem::size_of;
+
 use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
 
 /// Bytes of a bounded length.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Short<const N: usize> {
     bytes: [u8; N],
     length: usize,
@@ -17,17 +19,24 @@ impl<const N: usize> Short<N> {
         length: 0,
     };
 
-    /// Those bytes, or `None` if they are too many or one of them is 0: the last byte of
-    /// the room is kept for the end of a string.
-    #[must_use]
-    pub fn new(from: &[u8]) -> Option<Self> {
-        if from.len() >= N || from.contains(&0) {
-            return None;
+    /// Bytes that somebody writes into the room, which is zero; it is told how many they are.
+    /// What is not a string of less than the room has is none at all: the last byte is kept
+    /// for its end.
+    pub fn fill(&mut self, write: impl FnOnce(&mut [u8; N]) -> usize) {
+        *self = Self::EMPTY;
+        let length = write(&mut self.bytes);
+        let text = self.bytes.get(..length).unwrap_or(&[0]);
+        if length >= N || text.contains(&0) {
+            *self = Self::EMPTY;
+        } else {
+            self.length = length;
         }
-        let mut short = Self::EMPTY;
-        luo_abi::bytes::copy(&mut short.bytes, from);
-        short.length = from.len();
-        Some(short)
+    }
+
+    /// The bytes that there are in whole words, zeros behind the last.
+    pub(crate) fn words(&self) -> &[u8] {
+        let length = self.length.next_multiple_of(size_of::<u64>());
+        self.bytes.get(..length.min(N)).unwrap_or_default()
     }
 
     /// The bytes.
@@ -98,9 +107,22 @@ pub struct More {
     pub gid: u32,
     /// Its times.
     pub times: Times,
-    /// What `/proc` shows of it, without the slash: `memfd:NAME`.
+}
+
+/// The strings that belong to [`More`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Strings {
+    /// What `/proc` shows of the file, without the slash: `memfd:NAME`.
     pub name: Short<NAME_LENGTH>,
     /// The path of the control group that its memory is charged to; empty if it is not
     /// known.
     pub group: Short<GROUP_LENGTH>,
+}
+
+impl Strings {
+    /// Both empty.
+    pub const EMPTY: Self = Self {
+        name: Short::EMPTY,
+        group: Short::EMPTY,
+    };
 }

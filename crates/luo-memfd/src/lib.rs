@@ -58,7 +58,7 @@ mod write;
 #[cfg(test)]
 mod tests;
 
-pub use facts::{Facts, More, Short, Time, Times};
+pub use facts::{Facts, More, Short, Strings, Time, Times};
 pub use read::{read, Damage, Found, Source, Unread};
 pub use run::{Run, MOST_ORDER, MOST_PAGES};
 pub use write::Written;

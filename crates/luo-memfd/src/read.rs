@@ -10,7 +10,7 @@ use luo_core::mem::{OutOfMemory, Vec};
 use luo_core::{HandedMemory, PageError};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::facts::{Facts, More, Short, Time, Times};
+use crate::facts::{Facts, More, Short, Strings, Time, Times};
 use crate::run::{Run, MOST_PAGES};
 use crate::write::{checksum, digest_of};
 use crate::Format;
@@ -130,14 +130,20 @@ impl fmt::Display for Damage {
     }
 }
 
-/// Reads what a file has left, from the address of its head.
+/// Reads what a file has left, from the address of its head. The strings are those of
+/// [`Facts::more`].
 ///
 /// # Errors
 /// [`Unread`]. Nothing is changed.
-pub fn read<S: Source>(source: &S, format: Format, address: u64) -> Result<Found, Unread> {
+pub fn read<S: Source>(
+    source: &S,
+    format: Format,
+    address: u64,
+    strings: &mut Strings,
+) -> Result<Found, Unread> {
     let head = page(source, address)?;
     let main: wire::Main = record(&head, 0).ok_or(Damage::Facts)?;
-    let facts = read_facts(&head, address, format, &main)?;
+    let facts = read_facts(&head, address, format, &main, strings)?;
     let pages = main.size.div_ceil(BLOCK_SIZE as u64);
     if pages > MOST_PAGES {
         return Err(Damage::Size(main.size).into());
@@ -397,11 +403,12 @@ fn read_facts(
     address: u64,
     format: Format,
     main: &wire::Main,
+    strings: &mut Strings,
 ) -> Result<Facts, Unread> {
     let facts: wire::Facts = record(head, wire::FACTS_OFFSET).ok_or(Damage::Facts)?;
     let is_there = facts.magic != [0; 16];
     let more = if is_there {
-        Some(read_more(&facts, address, main)?)
+        Some(read_more(head, &facts, address, main, strings)?)
     } else if format == Format::Mainline {
         None
     } else {
@@ -415,11 +422,20 @@ fn read_facts(
     })
 }
 
-fn read_more(facts: &wire::Facts, address: u64, main: &wire::Main) -> Result<More, Unread> {
+fn read_more(
+    head: &impl HandedMemory,
+    facts: &wire::Facts,
+    address: u64,
+    main: &wire::Main,
+    strings: &mut Strings,
+) -> Result<More, Unread> {
     if facts.magic != wire::FACTS_MAGIC {
         return Err(Damage::Facts.into());
     }
-    if checksum(main, facts) != facts.checksum {
+    let lengths = (facts.name_length, facts.group_length);
+    string(head, wire::NAME_OFFSET, lengths.0, &mut strings.name);
+    string(head, wire::GROUP_OFFSET, lengths.1, &mut strings.group);
+    if checksum(main, facts, strings) != facts.checksum {
         return Err(Damage::Checksum(address).into());
     }
     let required = facts.required;
@@ -436,28 +452,37 @@ fn read_more(facts: &wire::Facts, address: u64, main: &wire::Main) -> Result<Mor
                 .filter(|&part| part < 1_000_000_000)?,
         })
     };
-    let short = || {
-        Some(More {
-            flags: facts.flags,
-            mode: facts.mode,
-            uid: facts.uid,
-            gid: facts.gid,
-            times: Times {
-                access: time(access)?,
-                modification: time(modification)?,
-                change: time(change)?,
-                birth: time(birth)?,
-            },
-            name: part(&facts.name, facts.name_length)?,
-            group: part(&facts.group, facts.group_length)?,
+    let times = || {
+        Some(Times {
+            access: time(access)?,
+            modification: time(modification)?,
+            change: time(change)?,
+            birth: time(birth)?,
         })
     };
-    short().ok_or_else(|| Damage::Facts.into())
+    let are_as_long = lengths.0 as usize == strings.name.as_bytes().len()
+        && lengths.1 as usize == strings.group.as_bytes().len();
+    let times = times().filter(|_| are_as_long).ok_or(Damage::Facts)?;
+    Ok(More {
+        flags: facts.flags,
+        mode: facts.mode,
+        uid: facts.uid,
+        gid: facts.gid,
+        times,
+    })
 }
 
-/// The first bytes of a room.
-fn part<const N: usize>(room: &[u8; N], length: u32) -> Option<Short<N>> {
-    Short::new(room.get(..usize::try_from(length).ok()?)?)
+/// Reads a string of some bytes.
+fn string<const N: usize>(head: &impl HandedMemory, offset: usize, length: u32, to: &mut Short<N>) {
+    let length = usize::try_from(length).unwrap_or(usize::MAX);
+    to.fill(|room| {
+        let room = room.get_mut(..length);
+        match room.is_some_and(|room| head.copy(offset, room)) {
+            true => length,
+            // No string has as many.
+            false => N,
+        }
+    });
 }
 
 fn page<S: Source>(source: &S, address: u64) -> Result<S::Page, Unread> {

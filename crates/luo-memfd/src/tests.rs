@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What was written is read again, and nothing else is.
 
-use core::mem::offset_of;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::vec::Vec;
@@ -13,7 +12,9 @@ use luo_core::{BlockMemory, PageError};
 use proptest::prelude::*;
 use zerocopy::{FromBytes as _, IntoBytes as _};
 
-use crate::{read, Damage, Facts, Format, More, Run, Short, Source, Time, Times, Unread, Written};
+use crate::{
+    Damage, Facts, Format, Found, More, Run, Source, Strings, Time, Times, Unread, Written,
+};
 
 /// A page that a test can read when the writer has gone.
 struct Block(u64, Vec<u8>);
@@ -47,7 +48,7 @@ impl Machine {
         };
         let mut written = Written::new(alloc().unwrap());
         written.make_room(format, runs, &mut alloc).unwrap();
-        written.write(format, facts, runs);
+        written.write(format, facts, &strings(), runs);
         let mut machine = Self::default();
         let address = written.address();
         for Block(at, bytes) in written.into_pages() {
@@ -128,10 +129,28 @@ fn facts(size: u64) -> Facts {
                 change: time(3),
                 birth: time(0),
             },
-            name: Short::new(b"memfd:guest-ram").unwrap(),
-            group: Short::new(b"/system.slice/vm.service").unwrap(),
         }),
     }
+}
+
+fn strings() -> Strings {
+    let mut strings = Strings::EMPTY;
+    let put = |text: &'static [u8]| {
+        move |room: &mut [u8]| {
+            room[..text.len()].copy_from_slice(text);
+            text.len()
+        }
+    };
+    strings.name.fill(|room| put(b"memfd:guest-ram")(room));
+    strings
+        .group
+        .fill(|room| put(b"/system.slice/vm.service")(room));
+    strings
+}
+
+/// Reads without the strings.
+fn read(machine: &Machine, format: Format, address: u64) -> Result<Found, Unread> {
+    crate::read(machine, format, address, &mut Strings::EMPTY.clone())
 }
 
 /// Runs of a file, with gaps, of different orders.
@@ -162,13 +181,10 @@ fn some_runs() -> impl Strategy<Value = Vec<Run>> {
 
 /// What counts of a head: not the room behind strings.
 fn used_of_head() -> Vec<usize> {
-    let facts = wire::FACTS_OFFSET;
-    let part = |at: usize, length: usize| facts + at..facts + at + length;
-    let name = offset_of!(wire::Facts, name);
-    let group = offset_of!(wire::Facts, group);
-    let fixed = (0..48).chain(part(0, name));
-    let strings = part(name, 15).chain(part(group, 24));
-    fixed.chain(strings).collect()
+    let facts = wire::FACTS_OFFSET..wire::NAME_OFFSET;
+    let name = wire::NAME_OFFSET..wire::NAME_OFFSET + 15;
+    let group = wire::GROUP_OFFSET..wire::GROUP_OFFSET + 24;
+    (0..48).chain(facts).chain(name).chain(group).collect()
 }
 
 fn bytes_of(runs: &[Run]) -> u64 {
@@ -180,8 +196,10 @@ proptest! {
     fn what_was_written_is_read(runs in some_runs(), format in prop::sample::select(&Format::ALL[..])) {
         let facts = facts(bytes_of(&runs));
         let (machine, address) = Machine::of(format, &facts, &runs);
-        let found = read(&machine, format, address).unwrap();
+        let mut arrived = Strings::EMPTY;
+        let found = crate::read(&machine, format, address, &mut arrived).unwrap();
         prop_assert_eq!(found.facts, facts);
+        prop_assert_eq!(&arrived, &strings());
         prop_assert_eq!(&found.runs[..], &runs[..]);
         // Each page once, so that each is given away once.
         let mut pages: Vec<_> = found.pages.to_vec();
@@ -326,7 +344,7 @@ fn unknown_features_that_are_required_are_refused() {
         let mut facts = wire::Facts::read_from_prefix(room).unwrap().0;
         facts.required = required;
         facts.optional = optional;
-        facts.checksum = crate::write::checksum(&main, &facts);
+        facts.checksum = crate::write::checksum(&main, &facts, &strings());
         facts.write_to_prefix(room).unwrap();
     };
     set(head, 0, 8);

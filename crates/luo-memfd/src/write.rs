@@ -9,7 +9,7 @@ use luo_core::mem::Vec;
 use luo_core::{BlockMemory, Digest};
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::facts::{Facts, More, Time};
+use crate::facts::{Facts, More, Strings, Time};
 use crate::run::Run;
 use crate::Format;
 use luo_abi::memfd as wire;
@@ -121,7 +121,7 @@ impl<B: BlockMemory> Written<B> {
 
     /// Writes everything. [`Self::make_room`] was called for these runs, which are at least
     /// those of the last time.
-    pub fn write(&mut self, format: Format, facts: &Facts, runs: &[Run]) {
+    pub fn write(&mut self, format: Format, facts: &Facts, strings: &Strings, runs: &[Run]) {
         let count = records(format, runs);
         let wanted = Wanted::of(format, count);
         let first = match format {
@@ -136,11 +136,11 @@ impl<B: BlockMemory> Written<B> {
             area_flags: if has_lists { wire::AREA_ALLOC } else { 0 },
             ..self.main
         };
-        self.write_facts(facts);
+        self.write_facts(facts, strings);
     }
 
     /// Writes what is known of the file; the lists stay as they are.
-    pub fn write_facts(&mut self, facts: &Facts) {
+    pub fn write_facts(&mut self, facts: &Facts, strings: &Strings) {
         let main = wire::Main {
             position: facts.position,
             size: facts.size,
@@ -149,12 +149,10 @@ impl<B: BlockMemory> Written<B> {
         };
         let head = self.head.bytes();
         put(head, 0, &main);
-        match &facts.more {
-            Some(more) => put(head, wire::FACTS_OFFSET, &facts_of(&main, more)),
-            None => head
-                .iter_mut()
-                .skip(wire::FACTS_OFFSET)
-                .for_each(|byte| *byte = 0),
+        if let Some(more) = &facts.more {
+            put(head, wire::NAME_OFFSET, strings.name.words());
+            put(head, wire::GROUP_OFFSET, strings.group.words());
+            put(head, wire::FACTS_OFFSET, &facts_of(&main, more, strings));
         }
     }
 
@@ -239,31 +237,19 @@ pub(crate) fn digest_of(header: &wire::ListHeader) -> Digest {
     digest
 }
 
-/// The checksum of facts, which is over what mainline has of the file, too; and over as much
-/// of the strings as there is.
-pub(crate) fn checksum(main: &wire::Main, facts: &wire::Facts) -> u64 {
+/// The checksum of facts, which is over what mainline has of the file, too.
+pub(crate) fn checksum(main: &wire::Main, facts: &wire::Facts, strings: &Strings) -> u64 {
     let mut digest = Digest::new();
     digest.absorb_bytes(main.as_bytes());
     let bytes = facts.as_bytes();
-    digest.absorb_bytes(
-        bytes
-            .get(..offset_of!(wire::Facts, checksum))
-            .unwrap_or_default(),
-    );
-    absorb_string(&mut digest, &facts.name, facts.name_length);
-    absorb_string(&mut digest, &facts.group, facts.group_length);
+    let before = offset_of!(wire::Facts, checksum);
+    digest.absorb_bytes(bytes.get(..before).unwrap_or_default());
+    digest.absorb_bytes(strings.name.words());
+    digest.absorb_bytes(strings.group.words());
     digest.finish()
 }
 
-/// Absorbs a string in its room, by whole words.
-fn absorb_string(digest: &mut Digest, room: &[u8], length: u32) {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let words = length.div_ceil(size_of::<u64>());
-    let used = words.saturating_mul(size_of::<u64>()).min(room.len());
-    digest.absorb_bytes(room.get(..used).unwrap_or_default());
-}
-
-fn facts_of(main: &wire::Main, more: &More) -> wire::Facts {
+fn facts_of(main: &wire::Main, more: &More, strings: &Strings) -> wire::Facts {
     let times = &more.times;
     let mut facts = wire::Facts {
         magic: wire::FACTS_MAGIC,
@@ -274,14 +260,11 @@ fn facts_of(main: &wire::Main, more: &More) -> wire::Facts {
         uid: more.uid,
         gid: more.gid,
         times: [times.access, times.modification, times.change, times.birth].map(words_of),
-        name_length: more.name.as_bytes().len() as u32,
-        group_length: more.group.as_bytes().len() as u32,
+        name_length: strings.name.as_bytes().len() as u32,
+        group_length: strings.group.as_bytes().len() as u32,
         checksum: 0,
-        name: *more.name.room(),
-        group: *more.group.room(),
-        reserved: [0; 32],
     };
-    facts.checksum = checksum(main, &facts);
+    facts.checksum = checksum(main, &facts, strings);
     facts
 }
 

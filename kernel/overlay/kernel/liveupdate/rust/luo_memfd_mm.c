@@ -103,29 +103,40 @@ static struct timespec64 luo_memfd_timespec(struct luo_memfd_time time)
 	return (struct timespec64){ time.seconds, time.nanoseconds };
 }
 
-/*
- * The path of the group that a page is charged to, to which the caller has a reference;
- * empty if that is the group of the machine, or there are none.
- */
-void luo_memfd_look_group(u64 frame, struct luo_memfd_facts *facts)
+/* Writes the name of the file; its length, or 0 if it is too long. */
+size_t luo_memfd_look_name(struct file *file, char *name, size_t size)
 {
+	struct name_snapshot snapshot;
+	ssize_t length;
+
+	take_dentry_name_snapshot(&snapshot, file->f_path.dentry);
+	length = strscpy(name, snapshot.name.name, size);
+	release_dentry_name_snapshot(&snapshot);
+	return max(length, 0);
+}
+
+/*
+ * Writes the path of the group that a page is charged to, to which the caller has a
+ * reference; its length, or 0 if that is the group of the machine, or there are none.
+ */
+size_t luo_memfd_look_group(u64 frame, char *path, size_t size)
+{
+	int length = 0;
 #ifdef CONFIG_MEMCG
 	struct mem_cgroup *group = get_mem_cgroup_from_folio(pfn_folio(frame));
 
-	if (group && !mem_cgroup_is_root(group) &&
-	    cgroup_path(group->css.cgroup, facts->group, sizeof(facts->group)) < 0)
-		facts->group[0] = '\0';
+	if (group && !mem_cgroup_is_root(group))
+		length = cgroup_path(group->css.cgroup, path, size);
 	mem_cgroup_put(group);
 #endif
+	return max(length, 0);
 }
 
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 {
 	struct inode *inode = file_inode(file);
 	struct shmem_inode_info *info = SHMEM_I(inode);
-	struct name_snapshot name;
 
-	memset(facts, 0, sizeof(*facts));
 	facts->size = i_size_read(inode);
 	facts->position = file->f_pos;
 	facts->seals = info->seals;
@@ -137,9 +148,6 @@ void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 	facts->modification = luo_memfd_time_of(inode_get_mtime(inode));
 	facts->change = luo_memfd_time_of(inode_get_ctime(inode));
 	facts->birth = luo_memfd_time_of(info->i_crtime);
-	take_dentry_name_snapshot(&name, file->f_path.dentry);
-	strscpy(facts->name, name.name.name);
-	release_dentry_name_snapshot(&name);
 }
 
 /* Adds a run, or makes the last one longer. False if there is no room. */
@@ -331,13 +339,13 @@ void luo_memfd_let_go(const struct luo_memfd_run *run)
 }
 
 /*
- * A file without pages of which the facts are true. If they are not the full ones,
- * because mainline's handler has written them, the rest is what that makes of a file.
+ * A file without pages of which the facts are true. Without a name mainline's handler has
+ * written them, and what that does not know is what it makes of a file.
  */
-struct file *luo_memfd_make(const struct luo_memfd_facts *facts, bool full)
+struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
+			    const char *name)
 {
-	struct file *file = memfd_alloc_file(full ? facts->name : "",
-					     MFD_ALLOW_SEALING);
+	struct file *file = memfd_alloc_file(name ? name : "", MFD_ALLOW_SEALING);
 	struct shmem_inode_info *info;
 	struct inode *inode;
 	int err;
@@ -351,7 +359,7 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts, bool full)
 	 * seals all of it. A file that has that seal and not those which follow from it
 	 * could not be executed.
 	 */
-	if (full)
+	if (name)
 		inode->i_mode = S_IFREG | (facts->mode & S_IALLUGO);
 	else if ((facts->seals & F_SEAL_EXEC) &&
 		 (facts->seals & LUO_MEMFD_FOLLOW) != LUO_MEMFD_FOLLOW)
@@ -363,7 +371,7 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts, bool full)
 	}
 	i_size_write(inode, facts->size);
 	vfs_setpos(file, facts->position, MAX_LFS_FILESIZE);
-	if (!full)
+	if (!name)
 		return file;
 	inode->i_uid = make_kuid(&init_user_ns, facts->uid);
 	inode->i_gid = make_kgid(&init_user_ns, facts->gid);

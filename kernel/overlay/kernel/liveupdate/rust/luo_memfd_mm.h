@@ -33,10 +33,11 @@ struct luo_memfd_time {
 	u32 nanoseconds;
 };
 
+/* The rooms of two strings, which are terminated. */
 #define LUO_MEMFD_NAME 256
 #define LUO_MEMFD_GROUP 512
 
-/* luo_memfd::Facts and More. Strings are terminated. */
+/* luo_memfd::Facts and More. */
 struct luo_memfd_facts {
 	u64 size;
 	u64 position;
@@ -49,8 +50,6 @@ struct luo_memfd_facts {
 	struct luo_memfd_time modification;
 	struct luo_memfd_time change;
 	struct luo_memfd_time birth;
-	char name[LUO_MEMFD_NAME];
-	char group[LUO_MEMFD_GROUP];
 };
 
 /* The old kernel. */
@@ -61,7 +60,8 @@ void luo_memfd_hold(struct file *file, bool hold);
 u64 luo_memfd_pages(struct file *file);
 u64 luo_memfd_size(struct file *file, u32 *seals);
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
-void luo_memfd_look_group(u64 frame, struct luo_memfd_facts *facts);
+size_t luo_memfd_look_name(struct file *file, char *name, size_t size);
+size_t luo_memfd_look_group(u64 frame, char *path, size_t size);
 size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
@@ -72,7 +72,8 @@ void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_let_go(const struct luo_memfd_run *run);
 
 /* The new kernel. */
-struct file *luo_memfd_make(const struct luo_memfd_facts *facts, bool full);
+struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
+			    const char *name);
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
 int luo_memfd_insert(struct file *file, const struct luo_memfd_run *run,
 		     u64 *done);

@@ -17,7 +17,7 @@ use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::{Host as _, Unrestored};
-use luo_memfd::{read, Found, Format, Run, Unread, Written, MOST_PAGES};
+use luo_memfd::{read, Format, Found, Run, Strings, Unread, Written, MOST_PAGES};
 
 use crate::errno;
 use crate::host::Linux;
@@ -51,6 +51,14 @@ fn pages_of(size: u64) -> u64 {
     size.div_ceil(kernel::page::PAGE_SIZE as u64)
 }
 
+/// The name of a file, and who pays for it.
+fn strings_of(still: &Still, kept: &Kept) -> Strings {
+    let mut strings = Strings::EMPTY;
+    still.look_name(&mut strings.name);
+    kept.look_group(&mut strings.group);
+    strings
+}
+
 /// Saves a file's state: the handle for the next kernel, and what is kept here.
 ///
 /// # Errors
@@ -73,7 +81,8 @@ pub(crate) fn preserve(
     let kept = Kept::new(format, &still, end).map_err(errno::of_kernel)?;
     let mut written = Written::new(linux.alloc_block()?);
     written.make_room(format, kept.runs(), || linux.alloc_block())?;
-    written.write(format, &still.facts(Some(&kept)), kept.runs());
+    let strings = strings_of(&still, &kept);
+    written.write(format, &still.facts(), &strings, kept.runs());
     let address = written.address();
     let preserved = Preserved {
         written,
@@ -101,12 +110,13 @@ pub(crate) fn freeze(
     } = preserved;
     let (size, _) = still.size_and_seals();
     let changed = kept.look_again(still, pages_of(size));
-    let facts = still.facts(Some(kept));
+    let strings = strings_of(still, kept);
+    let facts = still.facts();
     if changed.map_err(errno::of_kernel)? {
         written.make_room(format, kept.runs(), || linux.alloc_block())?;
-        written.write(format, &facts, kept.runs());
+        written.write(format, &facts, &strings, kept.runs());
     } else {
-        written.write_facts(&facts);
+        written.write_facts(&facts, &strings);
     }
     Ok(())
 }
@@ -169,7 +179,9 @@ fn unread(data: u64, why: Unread) -> Unrestored {
 impl Half {
     /// Reads what was left, and makes a file for it.
     fn begin(format: Format, data: u64) -> Result<KBox<Self>, Unrestored> {
-        let found = read(&Previous, format, data).map_err(|why| unread(data, why))?;
+        let mut strings = Strings::EMPTY;
+        let found = read(&Previous, format, data, &mut strings);
+        let found = found.map_err(|why| unread(data, why))?;
         let left = Left {
             format,
             found,
@@ -181,9 +193,9 @@ impl Half {
             return Err(Errno::EOPNOTSUPP.into());
         }
         // Until there is a file, nothing is taken: it can be tried again.
-        let file = Made::new(facts).map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
-        let group = facts.more.as_ref();
-        let group = group.and_then(|more| Group::of_path(&more.group));
+        let file = Made::new(facts, &strings.name);
+        let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
+        let group = Group::of_path(&strings.group);
         let half = Self {
             file,
             group,
@@ -269,7 +281,7 @@ pub(crate) fn discard(linux: &Linux, format: Format, data: u64) {
         KBox::into_inner(half).free();
         return;
     }
-    match read(&Previous, format, data) {
+    match read(&Previous, format, data, &mut Strings::EMPTY.clone()) {
         Ok(found) => Left {
             format,
             found,

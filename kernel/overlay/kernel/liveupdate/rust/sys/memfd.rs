@@ -121,16 +121,26 @@ impl Still {
         Ok(Self(file.clone()))
     }
 
-    /// What is known of the file now; without `kept` not who pays for it.
-    pub(crate) fn facts(&self, kept: Option<&Kept>) -> Facts {
+    /// What is known of the file now.
+    pub(crate) fn facts(&self) -> Facts {
         let mut facts = bindings::luo_memfd_facts::default();
         // SAFETY: By the type's invariant, and the structure is valid for writes.
         unsafe { bindings::luo_memfd_look(self.0.as_ptr(), &mut facts) };
-        if let Some(run) = kept.and_then(|kept| kept.runs.first()) {
-            // SAFETY: By the invariants of `Kept` there is a reference to the page.
-            unsafe { bindings::luo_memfd_look_group(run.frame, &mut facts) };
-        }
         facts_of(&facts)
+    }
+
+    /// Its name.
+    pub(crate) fn look_name(&self, name: &mut Short<NAME_LENGTH>) {
+        name.fill(|room| {
+            // SAFETY: By the type's invariant, and the room is valid for writes.
+            unsafe {
+                bindings::luo_memfd_look_name(
+                    self.0.as_ptr(),
+                    room.as_mut_ptr().cast(),
+                    room.len(),
+                )
+            }
+        });
     }
 
     /// Bytes of the file and its seals.
@@ -169,12 +179,6 @@ fn time_to(time: Time) -> bindings::luo_memfd_time {
     }
 }
 
-/// The bytes of a room before its first 0.
-fn short<const N: usize>(room: &[u8; N]) -> Short<N> {
-    let text = room.split(|&byte| byte == 0).next().unwrap_or_default();
-    Short::new(text).unwrap_or(Short::EMPTY)
-}
-
 fn facts_of(facts: &bindings::luo_memfd_facts) -> Facts {
     Facts {
         size: facts.size,
@@ -191,8 +195,6 @@ fn facts_of(facts: &bindings::luo_memfd_facts) -> Facts {
                 change: time_of(facts.change),
                 birth: time_of(facts.birth),
             },
-            name: short(&facts.name),
-            group: short(&facts.group),
         }),
     }
 }
@@ -213,8 +215,6 @@ fn facts_to(facts: &Facts) -> bindings::luo_memfd_facts {
         to.modification = time_to(more.times.modification);
         to.change = time_to(more.times.change);
         to.birth = time_to(more.times.birth);
-        to.name = *more.name.room();
-        to.group = *more.group.room();
     }
     to
 }
@@ -338,6 +338,22 @@ impl Kept {
     /// The runs.
     pub(crate) fn runs(&self) -> &[Run] {
         &self.runs
+    }
+
+    /// The control group that pays for the pages: for all of them the one of the first.
+    pub(crate) fn look_group(&self, group: &mut Short<GROUP_LENGTH>) {
+        group.fill(|room| match self.runs.first() {
+            // SAFETY: By the type's invariant there is a reference to the page, and the room
+            // is valid for writes.
+            Some(run) => unsafe {
+                bindings::luo_memfd_look_group(
+                    run.frame,
+                    room.as_mut_ptr().cast(),
+                    room.len(),
+                )
+            },
+            None => 0,
+        });
     }
 
     fn push(&mut self, kept: KeptRun) -> Result {
@@ -580,10 +596,14 @@ impl Made {
     ///
     /// # Errors
     /// ENOMEM, or those of making a file.
-    pub(crate) fn new(facts: &Facts) -> Result<Self> {
+    pub(crate) fn new(facts: &Facts, name: &Short<NAME_LENGTH>) -> Result<Self> {
         let to = facts_to(facts);
-        // SAFETY: The strings of the facts are terminated: their rooms have a byte for it.
-        let file = from_err_ptr(unsafe { bindings::luo_memfd_make(&to, facts.more.is_some()) })?;
+        let name = match facts.more {
+            Some(_) => name.room().as_ptr(),
+            None => core::ptr::null(),
+        };
+        // SAFETY: The name is null or terminated: its room has a byte for that.
+        let file = from_err_ptr(unsafe { bindings::luo_memfd_make(&to, name.cast()) })?;
         let file = NonNull::new(file).ok_or(ENOMEM)?;
         // SAFETY: The file is new: its one reference is ours, and nobody is in
         // `fdget_pos` with it.
