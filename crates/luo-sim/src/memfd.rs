@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The file handler `memfd-v2`: what the kernel's `mm/memfd_luo.c` does, for the
-//! memfds of supervised programs.
+//! The file handler `memfd-v2`: what the kernel's handler in Rust does, for the memfds of
+//! supervised programs.
 //!
 //! Contents are not copied: the simulator holds the memfd itself over the jump,
 //! which is safe because every supervised process is gone by then. The next kernel's
-//! program gets a new open file, with the position of the old one. Two things show:
-//! inode number and name of the memfd stay, and a hole stays a hole.
+//! program gets a new open file, with the position and the flags of the old one. One thing
+//! shows: the inode number of the memfd stays.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -95,7 +95,13 @@ pub(crate) fn access(file: &OwnedFd) -> Access {
     }
 }
 
-/// Opens what `file` is anew, at the same position.
+/// Flags of an open file that outlive it.
+const KEPT_FLAGS: OFlags = OFlags::APPEND
+    .union(OFlags::NONBLOCK)
+    .union(OFlags::DIRECT)
+    .union(OFlags::NOATIME);
+
+/// Opens what `file` is anew, at the same position and with the same flags.
 pub(crate) fn reopen(file: &OwnedFd, access: Access) -> Result<File, Errno> {
     let flags = match access {
         Access::Full => OFlags::RDWR,
@@ -108,6 +114,8 @@ pub(crate) fn reopen(file: &OwnedFd, access: Access) -> Result<File, Errno> {
     let opened = rustix::fs::open(path, flags, Mode::empty()).map_err(errno)?;
     let position = rustix::fs::tell(file).map_err(errno)?;
     rustix::fs::seek(&opened, SeekFrom::Start(position)).map_err(errno)?;
+    let kept = rustix::fs::fcntl_getfl(file).map_err(errno)? & KEPT_FLAGS;
+    rustix::fs::fcntl_setfl(&opened, kept).map_err(errno)?;
     Ok(Arc::new(opened))
 }
 
@@ -239,15 +247,6 @@ impl Memfds {
         if size(&file)? != record.size {
             return Err(Errno::EINVAL);
         }
-        let seals = SealFlags::from_bits_retain(record.seals);
-        if seals.contains(EXEC) {
-            // The kernel makes a file that is executable, and adds the seals: of such a file
-            // this one means that nothing of it changes any more. Here it has the seal
-            // already, so what follows from it is added.
-            let follow = SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE;
-            let follow = follow | SealFlags::FUTURE_WRITE;
-            rustix::fs::fcntl_add_seals(&file, follow).map_err(errno)?;
-        }
         let opened = reopen(&file, Access::Full)?;
         rustix::fs::seek(&opened, SeekFrom::Start(record.position)).map_err(errno)?;
         Ok(opened)
@@ -323,12 +322,12 @@ mod tests {
         assert!(memfds.retrieve(&memory, address).is_err());
     }
 
-    /// As the kernel does it: see `mm/memfd.c`, on `F_SEAL_EXEC`.
     #[test]
-    fn memory_that_must_not_be_executed_comes_back_sealed() {
+    fn memory_that_must_not_be_executed_comes_back_as_it_was() {
         let flags = rustix::fs::MemfdFlags::NOEXEC_SEAL | rustix::fs::MemfdFlags::CLOEXEC;
         let file: File = Arc::new(rustix::fs::memfd_create("x", flags).unwrap());
         rustix::io::write(&file, b"hello").unwrap();
+        rustix::fs::fcntl_setfl(&file, OFlags::APPEND).unwrap();
         let (memory, memfds) = (Memory::default(), Memfds::default());
         let (address, mut kept) = memfds.preserve(&memory, &file).unwrap();
         memfds.freeze(&file, &mut kept).unwrap();
@@ -336,8 +335,10 @@ mod tests {
         drop(kept);
         let memory = Memory::new(memory.jump());
         let arrived = memfds.retrieve(&memory, address).unwrap();
-        assert_eq!(rustix::fs::fcntl_get_seals(&arrived).unwrap().bits(), 0x3e);
-        assert!(rustix::io::write(&arrived, b"x").is_err());
+        assert_eq!(rustix::fs::fcntl_get_seals(&arrived).unwrap().bits(), 0x20);
+        assert_eq!(rustix::io::write(&arrived, b"x"), Ok(1));
+        let flags = rustix::fs::fcntl_getfl(&arrived).unwrap();
+        assert!(flags.contains(OFlags::APPEND));
     }
 
     #[test]
