@@ -46,6 +46,24 @@ pub const LOADS: &[Load] = &[
         guest: "blackout",
         args: &["pages:4096"],
     },
+    Load {
+        name: "16M-runs",
+        words: "a file of 16 MiB, handed over in runs",
+        guest: "blackout",
+        args: &["pages:4096", "format:runs"],
+    },
+    Load {
+        name: "16M-scattered",
+        words: "a file of 16 MiB, no two pages of which are neighbours, handed over in runs",
+        guest: "blackout",
+        args: &["pages:4096", "format:runs", "scattered:1"],
+    },
+    Load {
+        name: "64M-hole",
+        words: "a file of 64 MiB of which a page is written, handed over in runs",
+        guest: "blackout",
+        args: &["pages:16384", "format:runs", "written:1"],
+    },
 ];
 
 /// The load that the gate counts instructions of.

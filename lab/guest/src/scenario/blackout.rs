@@ -2,8 +2,9 @@
 //! A service with much memory goes through a kexec: how long it is away, and what a page
 //! of it costs. Figures are as those of `bench`.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 use luo_sys::{Device, Token};
@@ -18,6 +19,9 @@ const PAGE: u64 = 4096;
 const SESSION: &str = "blackout";
 const MEMORY: Token = Token(1);
 
+/// How memfds are handed over, where there is a choice.
+const FORMAT: &str = "/sys/kernel/liveupdate/memfd";
+
 /// Where in the memory the service notes when it called for the reboot.
 const NOTE: u64 = 0;
 
@@ -25,18 +29,42 @@ const NOTE: u64 = 0;
 pub(crate) fn run(guest: &Guest) -> Result<()> {
     let pages: u64 = guest.args.get("pages", 4096)?;
     if guest.boot == 0 {
-        leave(guest, pages)
+        let written = guest.args.get("written", pages)?;
+        let scattered = guest.args.get("scattered", 0)? == 1;
+        // Mainline's kernel has one format and nothing to choose.
+        let format: String = guest.args.get("format", String::new())?;
+        if !format.is_empty() && Path::new(FORMAT).exists() {
+            fs::write(FORMAT, format)?;
+        }
+        leave(guest, &memory_of(pages, written, scattered)?, pages)
     } else {
         come_back(guest, pages)
     }
 }
 
-fn leave(guest: &Guest, pages: u64) -> Result<()> {
-    let memory = fill::memfd("service", pages * PAGE, Prng::of(&[pages]))?;
+/// A file of so many pages, some of which are written. Those of one that is scattered are no
+/// neighbours in memory.
+fn memory_of(pages: u64, written: u64, scattered: bool) -> Result<File> {
+    let contents = Prng::of(&[pages]);
+    if !scattered && written == pages {
+        return fill::memfd("service", pages * PAGE, contents);
+    }
+    let memory = luo_sys::memfd::create("service", pages * PAGE)?;
+    let between = luo_sys::memfd::create("between", pages * PAGE)?;
+    for page in 0..written {
+        memory.write_all_at(&[page as u8; PAGE as usize], page * PAGE)?;
+        if scattered {
+            between.write_all_at(&[1], page * PAGE)?;
+        }
+    }
+    Ok(memory)
+}
+
+fn leave(guest: &Guest, memory: &File, pages: u64) -> Result<()> {
     let session = Device::open()?.create_session(&name(SESSION))?;
     quiet();
     let before = ticks()?;
-    session.preserve_fd(&memory, MEMORY)?;
+    session.preserve_fd(memory, MEMORY)?;
     let preserved = ticks()? - before;
     let per_page = preserved as f64 / pages as f64;
     port::sample("PRESERVE_FD, a page", pages, per_page, port::TICKS);
