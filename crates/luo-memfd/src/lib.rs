@@ -60,7 +60,7 @@ mod tests;
 
 pub use facts::{Facts, More, Short, Strings, Time, Times};
 pub use read::{read, Damage, Found, Source, Unread};
-pub use run::{Run, MOST_ORDER, MOST_PAGES};
+pub use run::{joined, Run, MOST_ORDER, MOST_PAGES, MOST_PIECES};
 pub use write::Written;
 
 /// A format of the lists.

@@ -79,3 +79,63 @@ impl Run {
 
 /// Page frames that there can be: addresses have 52 bits.
 const FRAMES: u64 = 1 << 40;
+
+/// The most pieces that [`joined`] makes of a run.
+pub const MOST_PIECES: usize = 20;
+
+/// The smallest order that pages are joined to.
+const LEAST_ORDER: u32 = 2;
+
+/// A run in pieces: single pages that lie where large folios of at most some order can be,
+/// in the file as in memory, become such folios, which cost a guest and the kernel less. All
+/// others stay what they are, and so does a run that is of folios already, or fresh.
+///
+/// Orders rise from the start of a run and fall to its end; adjacent folios of one order are
+/// one piece.
+pub fn joined(run: Run, most: u32) -> impl Iterator<Item = Run> {
+    let mut left = run;
+    core::iter::from_fn(move || {
+        if left.pages == 0 {
+            return None;
+        }
+        let piece = first_piece(&left, most);
+        left.index = piece.end();
+        left.frame = left.frame.saturating_add(piece.pages);
+        left.pages = left.pages.saturating_sub(piece.pages);
+        Some(piece)
+    })
+}
+
+/// The piece that a run begins with.
+fn first_piece(run: &Run, most: u32) -> Run {
+    // How much of the places in the file and in memory agrees: no larger folio fits anywhere.
+    let agree = (run.index ^ run.frame).trailing_zeros().min(most);
+    if run.order > 0 || run.fresh || agree < LEAST_ORDER {
+        return *run;
+    }
+    let fits = |order: u32| run.pages >> order != 0;
+    let here = run.index.trailing_zeros().min(agree);
+    // To the next place where a larger one may begin there are single pages, or small folios.
+    let (order, pages) = if here >= LEAST_ORDER && fits(here) {
+        let size = 1u64.wrapping_shl(here);
+        let all = run.pages & !size.wrapping_sub(1);
+        // Of the largest as many as there are, of others one.
+        (here, if here == agree { all } else { size })
+    } else if here >= LEAST_ORDER {
+        // The end: the largest that still fits.
+        let order = run.pages.checked_ilog2().unwrap_or(0);
+        match order {
+            LEAST_ORDER.. => (order, 1u64.wrapping_shl(order)),
+            _ => (0, run.pages),
+        }
+    } else {
+        let size = 1u64.wrapping_shl(LEAST_ORDER);
+        let gap = size.wrapping_sub(run.index & size.wrapping_sub(1));
+        (0, gap.min(run.pages))
+    };
+    Run {
+        pages,
+        order,
+        ..*run
+    }
+}

@@ -229,6 +229,28 @@ proptest! {
     }
 
     #[test]
+    fn joined_pages_are_the_same_pages(
+        index in 0u64..5000,
+        frame in 1u64..5000,
+        pages in 1u64..5000,
+        aligned in any::<bool>(),
+        most in 0u32..10,
+    ) {
+        let frame = if aligned { index + 512 } else { frame };
+        let run = Run { index, frame, pages, order: 0, fresh: false };
+        let pieces: Vec<_> = crate::joined(run, most).collect();
+        prop_assert!(pieces.len() <= crate::MOST_PIECES, "{} pieces", pieces.len());
+        let mut next = (index, frame);
+        for piece in &pieces {
+            prop_assert!(piece.is_sane(), "{piece:?}");
+            prop_assert!(piece.order <= most && piece.order != 1);
+            prop_assert_eq!((piece.index, piece.frame), next);
+            next = (piece.end(), piece.frame + piece.pages);
+        }
+        prop_assert_eq!(next, (index + pages, frame + pages));
+    }
+
+    #[test]
     fn nothing_that_is_found_makes_it_panic_or_run_for_ever(
         mut bytes in prop::collection::vec(any::<u8>(), BLOCK_SIZE),
         format in prop::sample::select(&Format::ALL[..]),
@@ -242,6 +264,48 @@ proptest! {
         machine.pages.insert(0, bytes);
         let read = read(&machine, format, 0).map(|found| found.runs.len());
         prop_assert!(*machine.asked.borrow() < 1000, "{read:?}");
+    }
+}
+
+/// What can be joined is: all but the ends of what lies alike in the file and in memory.
+#[test]
+fn most_of_aligned_pages_is_joined() {
+    let run = Run {
+        index: 3,
+        frame: 512 + 3,
+        pages: 2000,
+        order: 0,
+        fresh: false,
+    };
+    let pieces: Vec<_> = crate::joined(run, 9)
+        .map(|piece| (piece.order, piece.pages))
+        .collect();
+    let expected = [
+        (0, 1),
+        (2, 4),
+        (3, 8),
+        (4, 16),
+        (5, 32),
+        (6, 64),
+        (7, 128),
+        (8, 256),
+        (9, 1024),
+        (8, 256),
+        (7, 128),
+        (6, 64),
+        (4, 16),
+        (0, 3),
+    ];
+    assert_eq!(pieces, expected);
+    // What lies otherwise stays, and so does what nobody has written to.
+    for other in [
+        Run {
+            frame: 512 + 4,
+            ..run
+        },
+        Run { fresh: true, ..run },
+    ] {
+        assert_eq!(crate::joined(other, 9).collect::<Vec<_>>(), [other]);
     }
 }
 

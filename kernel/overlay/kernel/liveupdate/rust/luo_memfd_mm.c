@@ -13,6 +13,7 @@
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/huge_mm.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/memcontrol.h>
@@ -183,6 +184,24 @@ static struct luo_memfd_run luo_memfd_run_of(struct folio *folio)
 	};
 }
 
+/* Whether what is in a page block can stay where it is, as of the last look. */
+struct luo_memfd_block {
+	unsigned long number;
+	bool stays;
+};
+
+/* Asked once for each block: all of it is of one kind. */
+static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
+{
+	unsigned long number = folio_pfn(folio) >> pageblock_order;
+
+	if (number != block->number) {
+		block->number = number;
+		block->stays = folio_is_longterm_pinnable(folio);
+	}
+	return block->stays;
+}
+
 /*
  * Takes references to the folios of the file from *next on, before end, and says what
  * they are; to those that are away it takes none. *next is where to go on: it is end if
@@ -192,6 +211,7 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most)
 {
 	XA_STATE(xas, &file->f_mapping->i_pages, *next);
+	struct luo_memfd_block block = { .number = ULONG_MAX };
 	unsigned int looks = 0;
 	struct folio *folio;
 	size_t count = 0;
@@ -217,7 +237,7 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 			};
 		} else {
 			run = luo_memfd_run_of(folio);
-			if (!folio_is_longterm_pinnable(folio)) {
+			if (!luo_memfd_stays(folio, &block)) {
 				run.order = 0;
 				run.state = LUO_MEMFD_AWAY;
 			}
@@ -423,130 +443,220 @@ static void luo_memfd_undo(struct folio *folio)
 	__folio_clear_locked(folio);
 }
 
-/* Puts folios into the page cache, whose indices are in one of its nodes. */
-static int luo_memfd_store(struct address_space *mapping, u64 index, u64 frame,
-			   unsigned int order, u64 folios, gfp_t gfp, u64 *done)
-{
-	XA_STATE_ORDER(xas, &mapping->i_pages, index, order);
+/* Folios that follow each other in one node of the page cache, or a large one. */
+struct luo_memfd_batch {
+	struct folio *folios[XA_CHUNK_SIZE];
+	unsigned int count;
+	unsigned int order;
+	u64 index;
+};
 
-	*done = 0;
+/* Whether a folio belongs into a batch behind what it has. */
+static bool luo_memfd_fits(const struct luo_memfd_batch *batch,
+			   const struct luo_memfd_run *run)
+{
+	if (!batch->count)
+		return true;
+	return !batch->order && !run->order &&
+	       run->index == batch->index + batch->count &&
+	       (run->index & XA_CHUNK_MASK);
+}
+
+/* Puts the folios of a batch into the page cache; how many is in *stored. */
+static int luo_memfd_store(struct address_space *mapping,
+			   const struct luo_memfd_batch *batch, gfp_t gfp,
+			   unsigned int *stored)
+{
+	XA_STATE_ORDER(xas, &mapping->i_pages, batch->index, batch->order);
+
+	*stored = 0;
 	do {
 		xas_lock_irq(&xas);
-		while (*done < folios) {
-			struct folio *folio = pfn_folio(frame + (*done << order));
-
+		while (*stored < batch->count) {
 			/* No two may be at one place. */
 			if (xas_find_conflict(&xas)) {
 				xas_set_err(&xas, -EEXIST);
 				break;
 			}
-			xas_store(&xas, folio);
+			xas_store(&xas, batch->folios[*stored]);
 			if (xas_error(&xas))
 				break;
-			mapping->nrpages += 1UL << order;
-			if (++*done < folios)
-				xas_set(&xas, index + *done);
+			mapping->nrpages += 1UL << batch->order;
+			if (++*stored < batch->count)
+				xas_set(&xas, batch->index + *stored);
 		}
 		xas_unlock_irq(&xas);
 	} while (xas_nomem(&xas, gfp));
 	return xas_error(&xas);
 }
 
-/*
- * Puts some folios of a run into the file: those that are behind one node of the page
- * cache, or a large one.
- */
-static int luo_memfd_insert_some(struct inode *inode, u64 index, u64 frame,
-				 unsigned int order, u64 folios, bool fresh,
-				 u64 *stored)
+/* Whether two folios are accounted for at the same places. */
+static bool luo_memfd_alike(const struct folio *one, const struct folio *other)
 {
-	struct address_space *mapping = inode->i_mapping;
-	gfp_t gfp = mapping_gfp_mask(mapping) | __GFP_RETRY_MAYFAIL | __GFP_NOWARN;
-	struct folio *folio;
-	u64 ready;
-	u64 pages;
-	int err = 0;
-	int stop;
-	u64 i;
+	if (folio_nid(one) != folio_nid(other))
+		return false;
+#ifdef CONFIG_MEMCG
+	return one->memcg_data == other->memcg_data;
+#else
+	return true;
+#endif
+}
 
-	for (ready = 0; ready < folios; ready++) {
-		folio = luo_memfd_folio(frame + (ready << order), order);
-		__folio_set_locked(folio);
-		__folio_set_swapbacked(folio);
-		err = mem_cgroup_charge(folio, NULL, gfp);
-		if (err) {
-			luo_memfd_undo(folio);
-			break;
-		}
-		folio->mapping = mapping;
-		folio->index = index + (ready << order);
-		if (fresh)
-			folio_clear_uptodate(folio);
-		else
-			__folio_mark_uptodate(folio);
-		folio_set_dirty(folio);
+/* Counts folios that are in the page cache now: those that are alike in one go. */
+static void luo_memfd_count(const struct luo_memfd_batch *batch,
+			    unsigned int stored)
+{
+	unsigned int from = 0;
+
+	while (from < stored) {
+		struct folio *folio = batch->folios[from];
+		unsigned int to = from + 1;
+		long pages;
+
+		while (to < stored && luo_memfd_alike(folio, batch->folios[to]))
+			to++;
+		pages = (long)(to - from) << batch->order;
+		lruvec_stat_mod_folio(folio, NR_FILE_PAGES, pages);
+		lruvec_stat_mod_folio(folio, NR_SHMEM, pages);
+		if (folio_test_pmd_mappable(folio))
+			lruvec_stat_mod_folio(folio, NR_SHMEM_THPS, pages);
+		from = to;
 	}
-	if (!ready) {
-		*stored = 0;
-		return err;
-	}
-	stop = luo_memfd_store(mapping, index, frame, order, ready,
-			       gfp & GFP_RECLAIM_MASK, stored);
-	for (i = *stored; i < ready; i++)
-		luo_memfd_undo(pfn_folio(frame + (i << order)));
-	if (!*stored)
-		return stop;
-	/* All of them are of one node and one group. */
-	folio = pfn_folio(frame);
-	pages = *stored << order;
-	lruvec_stat_mod_folio(folio, NR_FILE_PAGES, pages);
-	lruvec_stat_mod_folio(folio, NR_SHMEM, pages);
-	if (folio_test_pmd_mappable(folio))
-		lruvec_stat_mod_folio(folio, NR_SHMEM_THPS, pages);
+}
+
+/* Puts a batch into the file; how many of its folios are in it is in *stored. */
+static int luo_memfd_insert_batch(struct inode *inode,
+				  struct luo_memfd_batch *batch, gfp_t gfp,
+				  unsigned int *stored)
+{
+	int err = luo_memfd_store(inode->i_mapping, batch, gfp & GFP_RECLAIM_MASK,
+				  stored);
+	unsigned int i;
+
+	luo_memfd_count(batch, *stored);
 	for (i = 0; i < *stored; i++) {
-		folio = pfn_folio(frame + (i << order));
+		struct folio *folio = batch->folios[i];
+
 		/* The reference that it came with is the page cache's now. */
-		if (order)
-			folio_ref_add(folio, (1 << order) - 1);
+		if (batch->order)
+			folio_ref_add(folio, (1 << batch->order) - 1);
 		folio_add_lru(folio);
 		folio_unlock(folio);
 	}
-	return stop ? stop : err;
+	for (; i < batch->count; i++)
+		luo_memfd_undo(batch->folios[i]);
+	return err;
+}
+
+/* Makes the first folio of a run ready for the page cache, and charges somebody for it. */
+static struct folio *luo_memfd_ready(struct inode *inode,
+				     const struct luo_memfd_run *run, gfp_t gfp)
+{
+	struct folio *folio = luo_memfd_folio(run->frame, run->order);
+	int err;
+
+	__folio_set_locked(folio);
+	__folio_set_swapbacked(folio);
+	err = mem_cgroup_charge(folio, NULL, gfp);
+	if (err) {
+		luo_memfd_undo(folio);
+		return ERR_PTR(err);
+	}
+	folio->mapping = inode->i_mapping;
+	folio->index = run->index;
+	if (run->state == LUO_MEMFD_FRESH)
+		folio_clear_uptodate(folio);
+	else
+		__folio_mark_uptodate(folio);
+	folio_set_dirty(folio);
+	return folio;
+}
+
+static void luo_memfd_advance(struct luo_memfd_run *run, u64 pages)
+{
+	run->index += pages;
+	run->frame += pages;
+	run->pages -= pages;
+}
+
+/* Accounts for pages that are to come into a file. */
+int luo_memfd_account(struct file *file, u64 pages)
+{
+	return shmem_inode_acct_blocks(file_inode(file), pages);
+}
+
+/* So many pages were accounted for; those that are not there are given back. */
+void luo_memfd_settle_account(struct file *file, u64 pages)
+{
+	shmem_recalc_inode(file_inode(file), pages, 0);
 }
 
 /*
- * Puts pages that came back into the file, which nobody else knows yet. *done of them are
- * in it afterwards, whatever is returned; the others are still the caller's, and another
- * try can go on with them. Nobody is killed for the memory that they are charged for.
+ * Puts pages that came back into the file, which nobody else knows yet, and which has
+ * accounted for them. What is in it is taken off the runs, whatever is returned; the rest
+ * is still the caller's, and another try can go on with it. Nobody is killed for the
+ * memory that is charged for.
  */
-int luo_memfd_insert(struct file *file, const struct luo_memfd_run *run,
-		     u64 *done)
+int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count)
 {
 	struct inode *inode = file_inode(file);
-	bool fresh = run->state == LUO_MEMFD_FRESH;
-	u64 step = 1ULL << run->order;
-	int err;
+	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_RETRY_MAYFAIL |
+		    __GFP_NOWARN;
+	struct luo_memfd_batch batch;
+	size_t at = 0;
+	int err = 0;
 
-	*done = 0;
-	err = shmem_inode_acct_blocks(inode, run->pages);
-	if (err)
-		return err;
-	while (!err && *done < run->pages) {
-		u64 index = run->index + *done;
-		u64 folios = 1;
-		u64 stored;
+	while (!err && at < count) {
+		struct luo_memfd_run ahead = runs[at];
+		size_t next = at;
+		unsigned int stored;
+		u64 done;
+		int stop;
 
-		if (!run->order)
-			folios = min(run->pages - *done,
-				     XA_CHUNK_SIZE - (index & XA_CHUNK_MASK));
-		err = luo_memfd_insert_some(inode, index, run->frame + *done,
-					    run->order, folios, fresh, &stored);
-		*done += stored * step;
+		batch.count = 0;
+		batch.order = ahead.order;
+		batch.index = ahead.index;
+		while (batch.count < ARRAY_SIZE(batch.folios) &&
+		       luo_memfd_fits(&batch, &ahead)) {
+			struct folio *folio = luo_memfd_ready(inode, &ahead, gfp);
+
+			if (IS_ERR(folio)) {
+				err = PTR_ERR(folio);
+				break;
+			}
+			batch.folios[batch.count++] = folio;
+			luo_memfd_advance(&ahead, 1ULL << ahead.order);
+			if (!ahead.pages) {
+				if (++next == count)
+					break;
+				ahead = runs[next];
+			}
+		}
+		if (!batch.count)
+			break;
+		stop = luo_memfd_insert_batch(inode, &batch, gfp, &stored);
+		if (stop)
+			err = stop;
+		for (done = (u64)stored << batch.order; done;) {
+			u64 here = min(done, runs[at].pages);
+
+			luo_memfd_advance(&runs[at], here);
+			done -= here;
+			if (!runs[at].pages)
+				at++;
+		}
 		cond_resched();
 	}
-	/* What was accounted for and is not there is given back. */
-	shmem_recalc_inode(inode, run->pages, 0);
 	return err;
+}
+
+/*
+ * The order that pages are joined to which follow each other both in the file and in
+ * memory; 0 for none.
+ */
+u32 luo_memfd_join_order(void)
+{
+	return IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? HPAGE_PMD_ORDER : 0;
 }
 
 /* Frees pages that came back. */

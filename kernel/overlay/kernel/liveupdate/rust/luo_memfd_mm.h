@@ -75,8 +75,10 @@ void luo_memfd_let_go(const struct luo_memfd_run *run);
 struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 			    const char *name);
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
-int luo_memfd_insert(struct file *file, const struct luo_memfd_run *run,
-		     u64 *done);
+int luo_memfd_account(struct file *file, u64 pages);
+void luo_memfd_settle_account(struct file *file, u64 pages);
+int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count);
+u32 luo_memfd_join_order(void);
 void luo_memfd_drop(const struct luo_memfd_run *run);
 struct mem_cgroup *luo_memfd_group(const char *path);
 void luo_memfd_group_put(struct mem_cgroup *group);

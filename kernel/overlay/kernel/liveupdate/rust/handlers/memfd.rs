@@ -126,7 +126,9 @@ pub(crate) struct Half {
     file: Made,
     group: Option<Group>,
     /// Pages that came back and are not in the file yet.
-    back: Option<Back>,
+    back: Back,
+    /// Pages that are not in the file yet.
+    missing: u64,
     /// What comes after them.
     left: Left,
 }
@@ -146,10 +148,24 @@ impl Left {
         run
     }
 
+    /// Gets the next runs back, as many as there is room for. False if one is gone.
+    fn get(&mut self, back: &mut Back) -> bool {
+        while back.has_room() {
+            let Some(run) = self.next() else {
+                break;
+            };
+            if !back.get(run, self.format.step(&run)) {
+                return false;
+            }
+        }
+        true
+    }
+
     /// Gives everything to the allocator.
     fn free(mut self) {
-        while let Some(run) = self.next() {
-            drop(Back::get(run, self.format.step(&run)));
+        while self.got < self.found.runs.len() {
+            // What is gone is passed over.
+            self.get(&mut Back::new());
         }
         self.free_lists();
     }
@@ -199,7 +215,8 @@ impl Half {
         let half = Self {
             file,
             group,
-            back: None,
+            back: Back::new(),
+            missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
         KBox::new(half, GFP_KERNEL_ACCOUNT).map_err(|_| Unrestored::Now(Errno::ENOMEM))
@@ -210,33 +227,39 @@ impl Half {
     /// # Errors
     /// `Now` if they do not fit; `Ever` if there is less than was said.
     fn go_on(&mut self, data: u64) -> Result<(), Unrestored> {
-        loop {
-            let back = match self.back.take() {
-                Some(back) => back,
-                None => {
-                    let Some(run) = self.left.next() else {
-                        return Ok(());
-                    };
-                    Back::get(run, self.left.format.step(&run)).ok_or_else(|| {
-                        pr_err!("memfd at {data:#x} is not restored: a page of it is gone\n");
-                        Unrestored::Ever(Errno::EIO)
-                    })?
-                }
-            };
-            let file = &self.file;
+        let missing = self.missing;
+        let accounted = self.file.account(missing);
+        accounted.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
+        let put = self.put_all(data);
+        self.file.settle_account(missing);
+        put
+    }
+
+    fn put_all(&mut self, data: u64) -> Result<(), Unrestored> {
+        while self.missing > 0 {
+            if !self.left.get(&mut self.back) {
+                pr_err!("memfd at {data:#x} is not restored: a page of it is gone\n");
+                return Err(Unrestored::Ever(Errno::EIO));
+            }
+            let before = self.back.pages();
+            let (file, back) = (&self.file, &mut self.back);
             let put = match &self.group {
                 Some(group) => group.charged(|| back.put_into(file)),
                 None => back.put_into(file),
             };
-            if let Err((why, back)) = put {
-                self.back = Some(back);
-                return Err(Unrestored::Now(errno::of_kernel(why)));
+            let now = before.saturating_sub(self.back.pages());
+            self.missing = self.missing.saturating_sub(now);
+            put.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
+            if before == 0 {
+                break;
             }
         }
+        Ok(())
     }
 
     /// Lets go of everything.
     fn free(self) {
+        drop(self.back);
         self.left.free();
     }
 }

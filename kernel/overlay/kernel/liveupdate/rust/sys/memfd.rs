@@ -13,7 +13,7 @@ use kernel::sync::aref::ARef;
 use kernel::time::msecs_to_jiffies;
 use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
 use luo_core::PageError;
-use luo_memfd::{Facts, Format, More, Run, Short, Source, Time, Times};
+use luo_memfd::{Facts, Format, More, Run, Short, Source, Time, Times, MOST_PIECES};
 
 use super::handler_table::HandlerTable;
 use super::kho::HandedPage;
@@ -28,7 +28,7 @@ fn flags() -> Flags {
 }
 
 /// Runs that are looked at in one go.
-const BATCH: usize = 32;
+const BATCH: usize = 64;
 
 /// How often a locked file is tried, and how long is slept in between, in milliseconds.
 const TRIES: u32 = 200;
@@ -538,46 +538,82 @@ impl Source for Previous {
     }
 }
 
-/// Pages that came back from the previous kernel. Dropping it frees them.
+/// Pages that came back from the previous kernel, some runs of them. Dropping it frees
+/// them.
 ///
 /// # Invariants
 ///
-/// They are ours alone.
-pub(crate) struct Back(Run);
+/// The pages of the first `count` runs are ours alone; some of these may have none left.
+pub(crate) struct Back {
+    runs: [bindings::luo_memfd_run; BATCH],
+    count: usize,
+}
+
+// SAFETY: Pages belong to no task.
+unsafe impl Send for Back {}
 
 impl Back {
-    /// Gets pages back, all or none.
-    pub(crate) fn get(run: Run, step: u64) -> Option<Self> {
+    /// Without pages.
+    pub(crate) fn new() -> Self {
+        Self {
+            runs: [bindings::luo_memfd_run::default(); BATCH],
+            count: 0,
+        }
+    }
+
+    /// Whether there is room for the pieces of one more run.
+    pub(crate) fn has_room(&self) -> bool {
+        self.count.saturating_add(MOST_PIECES) <= BATCH
+    }
+
+    /// Gets the pages of a run back, all or none. Those that follow each other where a large
+    /// folio can be are joined to one. False if they are gone.
+    pub(crate) fn get(&mut self, run: Run, step: u64) -> bool {
         // SAFETY: The callee looks first whether Kexec HandOver has them.
-        let got = step != 0 && unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) };
-        // INVARIANT: Kexec HandOver has given them away.
-        got.then_some(Self(run))
+        if step == 0 || !unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) } {
+            return false;
+        }
+        // SAFETY: May be called in any context.
+        let most = unsafe { bindings::luo_memfd_join_order() };
+        for piece in luo_memfd::joined(run, most) {
+            if let Some(place) = self.runs.get_mut(self.count) {
+                // INVARIANT: Kexec HandOver has given them away.
+                *place = run_to(&piece);
+                self.count = self.count.saturating_add(1);
+            }
+        }
+        true
+    }
+
+    /// How many pages there are.
+    pub(crate) fn pages(&self) -> u64 {
+        let runs = self.runs.iter().take(self.count);
+        runs.fold(0, |sum, run| sum.saturating_add(run.pages))
     }
 
     /// Puts them into a file.
     ///
     /// # Errors
-    /// ENOMEM, ENOSPC, with those that are not in it: another try can go on with them.
-    pub(crate) fn put_into(self, file: &Made) -> Result<(), (Error, Self)> {
-        let mut run = self.0;
-        core::mem::forget(self);
-        let mut done = 0;
+    /// ENOMEM: those that are not in it are still here, and another try can go on.
+    pub(crate) fn put_into(&mut self, file: &Made) -> Result {
         // SAFETY: By the type's invariant, and nobody else knows the file.
         let result = to_result(unsafe {
-            bindings::luo_memfd_insert(file.0.as_ptr(), &run_to(&run), &mut done)
+            bindings::luo_memfd_insert(file.0.as_ptr(), self.runs.as_mut_ptr(), self.count)
         });
-        run.index = run.index.saturating_add(done);
-        run.frame = run.frame.saturating_add(done);
-        run.pages = run.pages.saturating_sub(done);
-        // INVARIANT: The others are the page cache's now.
-        result.map_err(|why| (why, Self(run)))
+        if result.is_ok() {
+            // INVARIANT: All of them are the page cache's now.
+            self.count = 0;
+        }
+        result
     }
 }
 
 impl Drop for Back {
     fn drop(&mut self) {
-        // SAFETY: By the type's invariant.
-        unsafe { bindings::luo_memfd_drop(&run_to(&self.0)) }
+        for run in self.runs.iter().take(self.count) {
+            // SAFETY: By the type's invariant.
+            unsafe { bindings::luo_memfd_drop(run) }
+        }
     }
 }
 
@@ -609,6 +645,22 @@ impl Made {
         // `fdget_pos` with it.
         // INVARIANT: As above.
         Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
+    }
+
+    /// Accounts for pages that are to come into it.
+    ///
+    /// # Errors
+    /// ENOSPC: the machine may not have as much.
+    pub(crate) fn account(&self, pages: u64) -> Result {
+        // SAFETY: By the type's invariant.
+        to_result(unsafe { bindings::luo_memfd_account(self.0.as_ptr(), pages) })
+    }
+
+    /// Gives back what was accounted for and has not come. Called once for each
+    /// [`Self::account`].
+    pub(crate) fn settle_account(&self, pages: u64) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_settle_account(self.0.as_ptr(), pages) }
     }
 
     /// The file, which is complete.
