@@ -8,7 +8,7 @@ use core::mem::size_of;
 use luo_abi::handover::BLOCK_SIZE;
 use luo_core::mem::{OutOfMemory, Vec};
 use luo_core::{HandedMemory, PageError};
-use zerocopy::{FromBytes, IntoBytes};
+use zerocopy::{FromBytes, FromZeros as _, IntoBytes};
 
 use crate::facts::{Facts, More, Short, Strings, Time, Times};
 use crate::run::{Run, MOST_PAGES};
@@ -149,35 +149,23 @@ pub fn read<S: Source>(
         return Err(Damage::Size(main.size).into());
     }
     let lists = Lists::of(format, &main)?;
-    // Twice: first to see that all of it is sound and how much there is of it.
-    let mut count = Joined::new(format, source, pages);
-    lists.each(source, |_| Ok(()), |run| count.add(run, |_| Ok(())))?;
     let mut addresses = Vec::with_room(lists.pages().saturating_add(1))?;
     addresses.push(address)?;
-    let mut runs = Vec::with_room(count.count)?;
     let mut joined = Joined::new(format, source, pages);
-    let room = count.count;
     lists.each(
         source,
         |address| Ok(addresses.push(address)?),
-        |run| {
-            joined.add(run, |run| {
-                if runs.len() >= room {
-                    return Err(Damage::Count(main.count).into());
-                }
-                Ok(runs.push(run)?)
-            })
-        },
+        |run| joined.add(run),
     )?;
-    if let Some(last) = joined.last {
-        runs.push(last)?;
-    }
     Ok(Found {
         facts,
-        runs,
+        runs: joined.runs,
         pages: addresses,
     })
 }
+
+/// Runs that an array has room for at first.
+const FEW: usize = 16;
 
 /// Joins records that go on where the one before ends, if the format allows, and looks at
 /// each.
@@ -186,10 +174,10 @@ struct Joined<'a, S> {
     source: &'a S,
     /// Pages of the file.
     pages: u64,
-    /// The run that is not ended yet.
-    last: Option<Run>,
-    /// Runs so far.
-    count: usize,
+    /// The runs so far.
+    runs: Vec<Run>,
+    /// Room for runs.
+    room: usize,
     /// Records so far.
     records: u64,
 }
@@ -200,38 +188,46 @@ impl<'a, S: Source> Joined<'a, S> {
             format,
             source,
             pages,
-            last: None,
-            count: 0,
+            runs: Vec::new(),
+            room: 0,
             records: 0,
         }
     }
 
-    /// Adds a record; gives the run that it ends.
-    fn add(
-        &mut self,
-        run: Run,
-        ended: impl FnOnce(Run) -> Result<(), Unread>,
-    ) -> Result<(), Unread> {
+    /// Adds a record.
+    fn add(&mut self, run: Run) -> Result<(), Unread> {
         let at = self.records;
         self.records = at.saturating_add(1);
-        let is_behind = self.last.is_none_or(|last| last.end() <= run.index);
+        let is_behind = self.runs.last().is_none_or(|last| last.end() <= run.index);
         let is_in_file = run.index < self.pages;
-        let step = self.format.step(&run);
-        if !run.is_sane() || !is_behind || !is_in_file || !self.source.keeps(&run, step) {
+        // Of a folio of mainline's, the order is what the previous kernel has kept.
+        let is_kept = match self.format {
+            Format::Mainline => true,
+            Format::Runs => self.source.keeps(&run, self.format.step(&run)),
+        };
+        if !run.is_sane() || !is_behind || !is_in_file || !is_kept {
             return Err(Damage::Record(at).into());
         }
-        match &mut self.last {
+        match self.runs.last_mut() {
             Some(last) if self.format == Format::Mainline && last.is_followed_by(&run) => {
                 last.pages = last.pages.saturating_add(run.pages);
+                Ok(())
             }
-            last => {
-                self.count = self.count.saturating_add(1);
-                if let Some(last) = last.replace(run) {
-                    ended(last)?;
-                }
-            }
+            _ => self.push(run),
         }
-        Ok(())
+    }
+
+    /// Adds a run; where there is no room, as much again is made.
+    fn push(&mut self, run: Run) -> Result<(), Unread> {
+        if self.runs.len() == self.room {
+            let room = self.room.saturating_mul(2).max(FEW);
+            let mut larger = Vec::with_room(room)?;
+            for run in core::mem::take(&mut self.runs) {
+                larger.push(run)?;
+            }
+            (self.runs, self.room) = (larger, room);
+        }
+        Ok(self.runs.push(run)?)
     }
 }
 
@@ -304,12 +300,19 @@ impl Lists {
                 let address: u64 = record(&chunk, offset).ok_or(Damage::Count(self.count))?;
                 let list = page(source, address)?;
                 on_page(address)?;
+                // Some at once: each copy costs.
+                let mut some = [wire::FolioRecord::new_zeroed(); SOME];
                 for slot in 0..wire::FOLIOS_PER_PAGE {
                     if left == 0 {
                         break;
                     }
-                    let offset = slot.saturating_mul(size_of::<wire::FolioRecord>());
-                    let found = record(&list, offset).ok_or(Damage::Record(at))?;
+                    if slot % SOME == 0 {
+                        let offset = slot.saturating_mul(size_of::<wire::FolioRecord>());
+                        if !list.copy(offset, some.as_mut_bytes()) {
+                            return Err(Damage::Record(at).into());
+                        }
+                    }
+                    let found = *some.get(slot % SOME).ok_or(Damage::Record(at))?;
                     // Mainline's own reader passes over these.
                     if !is_nothing(&found) {
                         on_run(run_of_folio(source, &found).ok_or(Damage::Record(at))?)?;
@@ -341,29 +344,29 @@ impl Lists {
                 return Err(Damage::Count(self.count).into());
             }
             let mut digest = digest_of(&header);
+            let first = self.count.saturating_sub(left);
             let mut offset = size_of::<wire::ListHeader>();
-            for _ in 0..count {
-                let found: wire::RunRecord =
-                    record(&list, offset).ok_or(Damage::Count(self.count))?;
+            // What is read is added before all of it is known to be sound: nothing is done
+            // with it unless all of all pages is.
+            for of in 0..count {
+                let at = first.saturating_add(of);
+                let found: wire::RunRecord = record(&list, offset).ok_or(Damage::Record(at))?;
                 digest.absorb_bytes(found.as_bytes());
+                on_run(run_of(&found).ok_or(Damage::Record(at))?)?;
                 offset = offset.saturating_add(size_of::<wire::RunRecord>());
             }
             if digest.finish() != header.checksum {
                 return Err(Damage::Checksum(address).into());
             }
-            let mut offset = size_of::<wire::ListHeader>();
-            for _ in 0..count {
-                let at = self.count.saturating_sub(left);
-                let found = record(&list, offset).ok_or(Damage::Record(at))?;
-                on_run(run_of(&found).ok_or(Damage::Record(at))?)?;
-                offset = offset.saturating_add(size_of::<wire::RunRecord>());
-                left = left.saturating_sub(1);
-            }
+            left = left.saturating_sub(count);
             address = header.next;
         }
         Ok(())
     }
 }
+
+/// Records that are read at once.
+const SOME: usize = 32;
 
 fn is_nothing(found: &wire::FolioRecord) -> bool {
     found.frame & wire::FOLIO_FRAME == 0

@@ -203,6 +203,27 @@ static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
 }
 
 /*
+ * Makes the last run longer by a single page, if that goes on where it ends: what most
+ * pages of most files do.
+ */
+static bool luo_memfd_goes_on(struct luo_memfd_run *last, struct folio *folio,
+			      struct luo_memfd_block *block)
+{
+	if (!last || last->state != LUO_MEMFD_WRITTEN || last->order ||
+	    folio->index != last->index + last->pages ||
+	    folio_pfn(folio) != last->frame + last->pages ||
+	    folio_test_large(folio) || !folio_test_uptodate(folio) ||
+	    !luo_memfd_stays(folio, block) || last->pages == U32_MAX)
+		return false;
+	/* A page block is of one node. */
+	if (!(folio_pfn(folio) & (pageblock_nr_pages - 1)) &&
+	    folio_nid(folio) != pfn_to_nid(last->frame))
+		return false;
+	last->pages++;
+	return true;
+}
+
+/*
  * Takes references to the folios of the file from *next on, before end, and says what
  * they are; to those that are away it takes none. *next is where to go on: it is end if
  * there is nothing left. The file is held still.
@@ -226,6 +247,13 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		if (looks++ == LUO_MEMFD_LOOKS) {
 			all = false;
 			break;
+		}
+		if (!xa_is_value(folio) &&
+		    luo_memfd_goes_on(count ? &runs[count - 1] : NULL, folio,
+				      &block)) {
+			folio_get(folio);
+			*next = folio->index + 1;
+			continue;
 		}
 		if (xa_is_value(folio)) {
 			u64 pages = 1ULL << xas_get_order(&xas);
@@ -467,23 +495,27 @@ static int luo_memfd_store(struct address_space *mapping,
 			   const struct luo_memfd_batch *batch, gfp_t gfp,
 			   unsigned int *stored)
 {
-	XA_STATE_ORDER(xas, &mapping->i_pages, batch->index, batch->order);
+	XA_STATE(xas, &mapping->i_pages, batch->index);
+	u64 last = batch->index + ((u64)batch->count << batch->order) - 1;
 
 	*stored = 0;
 	do {
 		xas_lock_irq(&xas);
+		/* No two may be at one place. */
+		xas_set(&xas, batch->index + *stored);
+		if (xas_find(&xas, last)) {
+			xas_set_err(&xas, -EEXIST);
+			xas_unlock_irq(&xas);
+			break;
+		}
+		xas_set_order(&xas, batch->index + *stored, batch->order);
 		while (*stored < batch->count) {
-			/* No two may be at one place. */
-			if (xas_find_conflict(&xas)) {
-				xas_set_err(&xas, -EEXIST);
-				break;
-			}
 			xas_store(&xas, batch->folios[*stored]);
 			if (xas_error(&xas))
 				break;
 			mapping->nrpages += 1UL << batch->order;
 			if (++*stored < batch->count)
-				xas_set(&xas, batch->index + *stored);
+				xas_next(&xas);
 		}
 		xas_unlock_irq(&xas);
 	} while (xas_nomem(&xas, gfp));

@@ -149,23 +149,32 @@ impl Left {
     }
 
     /// Gets the next runs back, as many as there is room for. False if one is gone.
-    fn get(&mut self, back: &mut Back) -> bool {
-        while back.has_room() {
+    ///
+    /// # Errors
+    /// ENOMEM.
+    fn get(&mut self, back: &mut Back) -> Result<bool> {
+        while back.has_room()? {
             let Some(run) = self.next() else {
                 break;
             };
             if !back.get(run, self.format.step(&run)) {
-                return false;
+                return Ok(false);
             }
         }
-        true
+        Ok(true)
     }
 
     /// Gives everything to the allocator.
     fn free(mut self) {
+        let mut back = Back::new();
         while self.got < self.found.runs.len() {
-            // What is gone is passed over.
-            self.get(&mut Back::new());
+            // What is gone is passed over. Without memory for a list, what is left stays
+            // reserved until the next reboot.
+            if self.get(&mut back).is_err() {
+                pr_warn!("memory of a memfd stays reserved until the next reboot: no memory\n");
+                break;
+            }
+            back.free();
         }
         self.free_lists();
     }
@@ -237,7 +246,8 @@ impl Half {
 
     fn put_all(&mut self, data: u64) -> Result<(), Unrestored> {
         while self.missing > 0 {
-            if !self.left.get(&mut self.back) {
+            let got = self.left.get(&mut self.back);
+            if !got.map_err(|why| Unrestored::Now(errno::of_kernel(why)))? {
                 pr_err!("memfd at {data:#x} is not restored: a page of it is gone\n");
                 return Err(Unrestored::Ever(Errno::EIO));
             }

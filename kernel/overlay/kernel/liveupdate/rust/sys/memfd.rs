@@ -4,7 +4,7 @@
 use core::ptr::NonNull;
 
 use kernel::alloc::flags::{__GFP_NORETRY, __GFP_NOWARN, GFP_KERNEL_ACCOUNT};
-use kernel::alloc::{Flags, KVVec};
+use kernel::alloc::{Flags, KVVec, KVec};
 use kernel::bindings;
 use kernel::error::{from_err_ptr, to_result};
 use kernel::fs::File;
@@ -28,7 +28,7 @@ fn flags() -> Flags {
 }
 
 /// Runs that are looked at in one go.
-const BATCH: usize = 64;
+const BATCH: usize = 32;
 
 /// How often a locked file is tried, and how long is slept in between, in milliseconds.
 const TRIES: u32 = 200;
@@ -543,11 +543,11 @@ impl Source for Previous {
 ///
 /// # Invariants
 ///
-/// The pages of the first `count` runs are ours alone; some of these may have none left.
-pub(crate) struct Back {
-    runs: [bindings::luo_memfd_run; BATCH],
-    count: usize,
-}
+/// The pages of the runs are ours alone; some of these may have none left.
+pub(crate) struct Back(KVec<bindings::luo_memfd_run>);
+
+/// Runs that are put into a file at once.
+const MOST_BACK: usize = 64;
 
 // SAFETY: Pages belong to no task.
 unsafe impl Send for Back {}
@@ -555,19 +555,22 @@ unsafe impl Send for Back {}
 impl Back {
     /// Without pages.
     pub(crate) fn new() -> Self {
-        Self {
-            runs: [bindings::luo_memfd_run::default(); BATCH],
-            count: 0,
-        }
+        Self(KVec::new())
     }
 
     /// Whether there is room for the pieces of one more run.
-    pub(crate) fn has_room(&self) -> bool {
-        self.count.saturating_add(MOST_PIECES) <= BATCH
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn has_room(&mut self) -> Result<bool> {
+        if self.0.capacity() == 0 {
+            self.0.reserve(MOST_BACK, flags())?;
+        }
+        Ok(self.0.len().saturating_add(MOST_PIECES) <= MOST_BACK)
     }
 
-    /// Gets the pages of a run back, all or none. Those that follow each other where a large
-    /// folio can be are joined to one. False if they are gone.
+    /// Gets the pages of a run back, all or none, into room that there is. Those that follow
+    /// each other where a large folio can be are joined to one. False if they are gone.
     pub(crate) fn get(&mut self, run: Run, step: u64) -> bool {
         // SAFETY: The callee looks first whether Kexec HandOver has them.
         if step == 0 || !unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) } {
@@ -576,19 +579,17 @@ impl Back {
         // SAFETY: May be called in any context.
         let most = unsafe { bindings::luo_memfd_join_order() };
         for piece in luo_memfd::joined(run, most) {
-            if let Some(place) = self.runs.get_mut(self.count) {
-                // INVARIANT: Kexec HandOver has given them away.
-                *place = run_to(&piece);
-                self.count = self.count.saturating_add(1);
-            }
+            // INVARIANT: Kexec HandOver has given them away. There is room for all pieces.
+            let _ = self.0.push_within_capacity(run_to(&piece));
         }
         true
     }
 
     /// How many pages there are.
     pub(crate) fn pages(&self) -> u64 {
-        let runs = self.runs.iter().take(self.count);
-        runs.fold(0, |sum, run| sum.saturating_add(run.pages))
+        self.0
+            .iter()
+            .fold(0, |sum, run| sum.saturating_add(run.pages))
     }
 
     /// Puts them into a file.
@@ -598,22 +599,31 @@ impl Back {
     pub(crate) fn put_into(&mut self, file: &Made) -> Result {
         // SAFETY: By the type's invariant, and nobody else knows the file.
         let result = to_result(unsafe {
-            bindings::luo_memfd_insert(file.0.as_ptr(), self.runs.as_mut_ptr(), self.count)
+            bindings::luo_memfd_insert(file.0.as_ptr(), self.0.as_mut_ptr(), self.0.len())
         });
         if result.is_ok() {
             // INVARIANT: All of them are the page cache's now.
-            self.count = 0;
+            self.0.clear();
         }
         result
     }
 }
 
-impl Drop for Back {
-    fn drop(&mut self) {
-        for run in self.runs.iter().take(self.count) {
+impl Back {
+    /// Frees the pages; the room stays.
+    pub(crate) fn free(&mut self) {
+        for run in &self.0 {
             // SAFETY: By the type's invariant.
             unsafe { bindings::luo_memfd_drop(run) }
         }
+        // INVARIANT: They are not ours any more.
+        self.0.clear();
+    }
+}
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        self.free();
     }
 }
 
