@@ -201,11 +201,11 @@ impl<'a, S: Source> Joined<'a, S> {
         let is_behind = self.runs.last().is_none_or(|last| last.end() <= run.index);
         let is_in_file = run.index < self.pages;
         // Of a folio of mainline's, the order is what the previous kernel has kept.
-        let is_kept = match self.format {
+        let is_kept = || match self.format {
             Format::Mainline => true,
             Format::Runs => self.source.keeps(&run, self.format.step(&run)),
         };
-        if !run.is_sane() || !is_behind || !is_in_file || !is_kept {
+        if !run.is_sane() || !is_behind || !is_in_file || !is_kept() {
             return Err(Damage::Record(at).into());
         }
         match self.runs.last_mut() {

@@ -51,7 +51,8 @@ impl Machine {
         written.write(format, facts, &strings(), runs);
         let mut machine = Self::default();
         let address = written.address();
-        for Block(at, bytes) in written.into_pages() {
+        let (head, lists) = written.into_parts();
+        for Block(at, bytes) in lists.into_iter().chain([head]) {
             machine.pages.insert(at, bytes);
         }
         for run in runs {

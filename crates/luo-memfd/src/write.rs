@@ -219,13 +219,10 @@ impl<B: BlockMemory> Written<B> {
     }
 }
 
-#[cfg(test)]
 impl<B> Written<B> {
-    /// All pages, as they arrive.
-    pub(crate) fn into_pages(self) -> std::vec::Vec<B> {
-        let mut pages: std::vec::Vec<B> = self.lists.into_iter().collect();
-        pages.push(self.head);
-        pages
+    /// The head, and the pages of the lists.
+    pub fn into_parts(self) -> (B, Vec<B>) {
+        (self.head, self.lists)
     }
 }
 

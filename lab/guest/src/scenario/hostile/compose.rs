@@ -30,6 +30,9 @@ const TEST_FLB_DATA: u64 = 0xfeed_f00d_cafe_bee0;
 /// Where the first record of a block, or of the FLB page, lies.
 pub(super) const RECORDS: usize = size_of::<BlockHeader>();
 
+/// How many pages are described for the next kernel.
+const MOST_DESCRIBED: usize = 32;
+
 /// Page 0, and the pages after it.
 pub(super) struct Composer<'a> {
     forge: &'a Forge,
@@ -173,12 +176,21 @@ impl<'a> Composer<'a> {
         Ok((page, address))
     }
 
+    /// The address of the sessions, which [`Self::files`] has made last.
+    pub(super) fn sessions_at(&self) -> Result<u64> {
+        Ok(self.pages.last().context("there is no page")?.address)
+    }
+
     /// Fills the pages in the kernel, hands them over, and describes them for
     /// [`super::verdict`]: `address.checksum` in hexadecimal, joined by `-`.
     pub(super) fn commit(self) -> Result<String> {
         let mut text = String::new();
         for (index, page) in self.pages.iter().enumerate() {
             self.forge.fill(index, &page.bytes)?;
+            // A command line has room for as many.
+            if index >= MOST_DESCRIBED {
+                continue;
+            }
             let dash = if index == 0 { "" } else { "-" };
             write!(text, "{dash}{:x}.{:x}", page.address, checksum(&page.bytes))?;
         }

@@ -9,6 +9,7 @@ use luo_abi::supplement::Root as Contract;
 
 use super::compose::{Composer, RECORDS, field, file, flb, flb_header, header, root, session};
 use super::contract::{self, SESSIONS_PAGE, edge};
+use super::memfds;
 
 /// What the next kernel must make of a handover.
 #[derive(Clone, Copy, Debug)]
@@ -22,6 +23,8 @@ pub(super) enum Expected {
         /// And these dependencies.
         needs: &'static [(FileName, FileName)],
     },
+    /// It is taken over, with the files of [`memfds`].
+    Memfds,
 }
 
 /// A session's name, and the token of a file.
@@ -68,6 +71,11 @@ const BEYOND: u64 = 1 << 45;
 
 /// All kinds. The valid ones show that it is the forgery that is refused.
 pub(super) const KINDS: &[Kind] = &[
+    Kind {
+        name: "memfds",
+        build: memfds::compose,
+        expected: Expected::Memfds,
+    },
     good("valid", &[], |c| c.root()),
     good("valid-sessions", &[("one", &[]), ("two", &[])], |c| {
         c.root()?;

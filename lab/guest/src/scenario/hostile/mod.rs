@@ -14,11 +14,13 @@
 //! - [`compose`]: pages, and the records in them.
 //! - [`contract`]: the entry beside them.
 //! - [`kinds`]: the table of what can be wrong.
+//! - [`memfds`]: what can be wrong with what one file has left.
 //! - [`verdict`]: what the next kernel must make of it.
 
 mod compose;
 mod contract;
 mod kinds;
+mod memfds;
 mod verdict;
 
 use std::fs;
