@@ -239,6 +239,7 @@ fn no_two_files_of_the_rest_need_each_other() {
         ("crates/luoctl/src", 10),
         ("crates/luo-abi/src", 5),
         ("crates/luo-calls/src", 8),
+        ("crates/luo-memfd/src", 4),
         ("crates/luo-client/src", 5),
         ("crates/luo-preflight/src", 20),
         ("crates/luo-sim/src", 20),

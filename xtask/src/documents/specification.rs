@@ -24,11 +24,12 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 18] = [
+const TESTS: [(&str, &str); 19] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
     ("calls", "crates/luo-calls/tests"),
+    ("memfd", "crates/luo-memfd/src"),
     ("client", "crates/luo-client/tests"),
     ("client unit", "crates/luo-client/src"),
     ("core", "crates/luo-core/tests"),

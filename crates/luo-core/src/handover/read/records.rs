@@ -21,7 +21,6 @@ use crate::host::{Access, Host};
 use crate::id::FileId;
 use crate::mem::OutOfMemory;
 use crate::owner::Owner;
-use crate::table::hash::Digest;
 
 impl<H: Host> Reader<'_, H> {
     /// Reads the records of the supplement and compares the digest over all.
@@ -53,7 +52,7 @@ impl<H: Host> Reader<'_, H> {
         if self.records != said {
             return Err(mismatch(self.records).into());
         }
-        let digest = core::mem::replace(&mut self.digest, Digest::new());
+        let digest = core::mem::take(&mut self.digest);
         verify(Area::Records, fields.digest, digest.finish())?;
         self.look_for_cycle()?;
         self.check_lost_of_device()

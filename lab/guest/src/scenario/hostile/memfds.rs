@@ -195,8 +195,8 @@ pub(super) const MEMFDS: &[Memfd] = &[
         p.run(|run| run.frame = LOW >> 12);
     }),
     runs("a-run-longer-than-was-preserved", |p| {
-        p.signed_main(|main| main.size = 2 * PAGE as u64);
-        p.run(|run| run.pages = 2);
+        p.signed_main(|main| main.size = 64 * PAGE as u64);
+        p.run(|run| run.pages = 64);
     }),
     runs("a-run-that-wraps-around", |p| {
         p.run(|run| run.index = u64::MAX);
