@@ -44,6 +44,35 @@ fn a_handler_that_failed_is_not_asked_again() {
     assert_eq!(host.visible().files, 0);
 }
 
+/// What does not fit is not lost: it is tried again, for whoever needs it as well.
+#[test]
+fn a_handler_that_can_be_asked_again_is() {
+    let host = TestHost::opened(handed(&[("vm", &[(7, 70), (8, 80)])]));
+    let session = host.claim("vm").unwrap();
+    host.script().too_large.insert(70);
+    for _ in 0..2 {
+        let outcome = host.retrieve(session, 7);
+        assert_eq!(outcome.err(), Some(Error::Host(Errno::ENOMEM)));
+    }
+    assert_eq!(host.take_log(), ["retrieve 70", "retrieve 70"]);
+    host.script().too_large.clear();
+    assert_eq!(host.retrieve(session, 7).unwrap().object, 70);
+    host.close(session).unwrap();
+    assert_eq!(host.visible().files, 0);
+}
+
+/// Nobody has it, so its handler lets go of it at the end.
+#[test]
+fn what_did_not_fit_ends_as_what_nobody_asked_for() {
+    let host = TestHost::opened(handed(&[("vm", &[(7, 70)])]));
+    let session = host.claim("vm").unwrap();
+    host.script().too_large.insert(70);
+    assert!(host.retrieve(session, 7).is_err());
+    host.take_log();
+    host.finish(session).unwrap();
+    assert_eq!(host.take_log(), ["can_finish 70", "finish 70"]);
+}
+
 #[test]
 fn each_documented_error_is_told() {
     let host = TestHost::opened(handed(&[("vm", &[(7, 70)])]));

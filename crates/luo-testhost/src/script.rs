@@ -52,6 +52,8 @@ pub struct Script {
     pub grown: u64,
     /// Objects that `can_finish` says no to.
     pub stuck: BTreeSet<u64>,
+    /// Objects that do not fit when they are retrieved, for now.
+    pub too_large: BTreeSet<u64>,
     pub hook: Option<Hook>,
     pub log: Vec<String>,
     /// What the engine told of transitions.

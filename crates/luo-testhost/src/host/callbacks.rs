@@ -71,6 +71,9 @@ impl FileCallbacks<TestHost> for TestHandler {
     fn retrieve(&self, host: &TestHost, data: u64) -> Result<TestFile, Unrestored> {
         let object = data & !FROZEN;
         host.called(Call::Retrieve, object, "retrieve")?;
+        if host.script().too_large.contains(&object) {
+            return Err(Unrestored::Now(Errno::ENOMEM));
+        }
         host.memory()?;
         Ok(host.new_file(self.0, object))
     }
