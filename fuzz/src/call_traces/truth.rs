@@ -67,6 +67,8 @@ pub(super) struct Truth {
     pub(super) incoming: Vec<Incoming>,
     /// The device is open: what arrived has been read.
     pub(super) opened: bool,
+    /// A reboot has frozen everything, without something.
+    pub(super) lost: bool,
     /// A reboot has frozen everything: nothing changes any more.
     pub(super) sealed: bool,
     /// Something has failed while files were restored: that they do not come back
