@@ -3,8 +3,8 @@
 //! memory that takes.
 //!
 //! Which types of files it preserves is the kernel's to say. Linux 7.3 alone preserves
-//! memfds: files of shared memory without a name. All their pages are allocated then, holes
-//! too, and what was swapped out is read in.
+//! memfds: files of shared memory without a name. What was swapped out of them is read in
+//! then, and mainline's handler fills their holes.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -15,6 +15,7 @@ use rustix::io::Errno;
 
 use crate::check::{Known, bytes, failed, ok, unknown, warning};
 use crate::limits::{MAX_EXTENTS, MEMORY_RESERVE};
+use crate::memfds::Memfds;
 use crate::memory::Memory;
 
 // From `linux/magic.h`.
@@ -25,6 +26,9 @@ const ANON_INODE_MAGIC: u64 = 0x0904_1934;
 
 /// The seals that `memfd-v2` knows: seal, shrink, grow, write, future write, exec.
 pub const KNOWN_SEALS: u32 = 0x3f;
+
+/// The mode of a file that mainline's handler makes.
+const MAINLINES_MODE: u32 = 0o777;
 
 /// `F_SEAL_WRITE` and `F_SEAL_EXEC`.
 const WRITE: u32 = 0x8;
@@ -70,22 +74,36 @@ pub struct Facts {
     pub page: u64,
     /// Its seals; 0 if it cannot have any.
     pub seals: u32,
+    /// Its permission bits.
+    pub mode: u32,
+    /// Whether it is open with `O_APPEND` or `O_NONBLOCK`.
+    pub has_flags: bool,
 }
 
 impl Facts {
-    /// Bytes that are allocated when the file is preserved: its holes, what is swapped out
-    /// of it, for all pages have to be there, and the kernel's records of its pages. 0 for
-    /// a file that cannot be preserved.
+    /// Bytes that are allocated when the file is preserved: what is swapped out of it, the
+    /// kernel's records of its pages, and its holes, which mainline's handler fills. 0 for a
+    /// file that cannot be preserved.
     #[must_use]
-    pub const fn to_allocate(&self) -> u64 {
+    pub const fn to_allocate(&self, memfds: Memfds) -> u64 {
         match self.kind {
             Kind::Memfd => {
-                let records = self.pages().saturating_mul(PER_PAGE);
+                let holes = match self.page {
+                    0 => 0,
+                    page => self.holes / page,
+                };
+                let kept = if memfds.here {
+                    self.pages().saturating_sub(holes)
+                } else {
+                    self.pages()
+                };
+                let records = kept.saturating_mul(PER_PAGE);
                 let swapped = match self.swapped {
                     Some(swapped) => swapped,
                     None => 0,
                 };
-                self.holes.saturating_add(swapped).saturating_add(records)
+                let holes = if memfds.here { 0 } else { self.holes };
+                holes.saturating_add(swapped).saturating_add(records)
             }
             _ => 0,
         }
@@ -106,7 +124,8 @@ impl Facts {
 pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
     let fd = fd.as_fd();
     let stat = rustix::fs::fstat(fd)?;
-    let kind = if rustix::fs::fcntl_getfl(fd)?.contains(OFlags::PATH) {
+    let flags = rustix::fs::fcntl_getfl(fd)?;
+    let kind = if flags.contains(OFlags::PATH) {
         Kind::Path
     } else {
         let magic = rustix::fs::fstatfs(fd)?.f_type as u64;
@@ -141,6 +160,8 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
         swapped,
         page,
         seals,
+        mode: stat.st_mode & 0o7777,
+        has_flags: flags.intersects(OFlags::APPEND | OFlags::NONBLOCK),
     })
 }
 
@@ -207,13 +228,14 @@ fn holes(fd: &OwnedFd, size: u64, page: u64) -> Option<u64> {
 ///
 /// `name` says in words which file it is, for example `token 0x7 of session "vm"`.
 /// `handlers` are the formats of the handlers that the kernel has; `None` if it does not
-/// say.
+/// say. `memfds` says what the handlers of memfds are.
 #[must_use]
 pub fn checks(
     name: &str,
     facts: &Facts,
     memory: &Known<Memory>,
     handlers: Option<&[String]>,
+    memfds: Memfds,
 ) -> Vec<Check> {
     let mut checks = vec![kind_check(name, facts.kind, handlers)];
     if facts.kind != Kind::Memfd {
@@ -234,22 +256,71 @@ pub fn checks(
         );
         checks.push(failed("file-seals", found, "do not set these seals"));
     }
-    if facts.seals & EXEC != 0 && facts.seals & WRITE == 0 {
-        let found = format!(
-            "{name} must not be executed (F_SEAL_EXEC, by MFD_NOEXEC_SEAL or vm.memfd_noexec): the \
-             next kernel's handler gives it back sealed against writing and resizing"
-        );
-        checks.push(failed("file-seals", found, "create it with MFD_EXEC"));
-    }
-    checks.push(memory_check(name, facts, memory));
+    checks.extend(seal_check(name, facts, memfds));
+    checks.extend(loss_check(name, facts, memfds));
+    checks.push(memory_check(name, facts, memory, memfds));
     checks
+}
+
+/// A file that must not be executed and can be written: mainline's handler makes a file that
+/// can be executed and seals it, and so forbids to write to it.
+fn seal_check(name: &str, facts: &Facts, memfds: Memfds) -> Option<Check> {
+    const NAME: &str = "file-seals";
+    const REMEDY: &str = "create it with MFD_EXEC, or jump into a kernel with luo-memfd-v1";
+    if facts.seals & EXEC == 0 || facts.seals & WRITE != 0 {
+        return None;
+    }
+    let found =
+        format!("{name} must not be executed (F_SEAL_EXEC, by MFD_NOEXEC_SEAL or vm.memfd_noexec)");
+    let sealed = "gives it back sealed against writing and resizing";
+    match memfds.exactly() {
+        Some(true) => None,
+        Some(false) => Some(failed(
+            NAME,
+            format!("{found}: mainline's handler {sealed}"),
+            REMEDY,
+        )),
+        None => Some(warning(
+            NAME,
+            format!("{found}: a kernel with mainline's handler {sealed}"),
+            REMEDY,
+        )),
+    }
+}
+
+/// What else mainline's handler does not know of a file.
+fn loss_check(name: &str, facts: &Facts, memfds: Memfds) -> Option<Check> {
+    if memfds.exactly() != Some(false) {
+        return None;
+    }
+    let mut lost = Vec::new();
+    // Of one that must not be executed more is said.
+    if facts.mode != MAINLINES_MODE && facts.seals & EXEC == 0 {
+        lost.push(format!("its mode {:#o}, which becomes 0o777", facts.mode));
+    }
+    if facts.has_flags {
+        lost.push("O_APPEND or O_NONBLOCK".to_owned());
+    }
+    (!lost.is_empty()).then(|| {
+        warning(
+            "file-facts",
+            format!(
+                "{name} loses {} with mainline's handler",
+                lost.join(" and ")
+            ),
+            "set it again in the next program, or jump into a kernel with luo-memfd-v1",
+        )
+    })
 }
 
 /// Whether the kernel preserves a kind of file, by the handlers that it has.
 #[must_use]
 pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check {
     const NAME: &str = "file-kind";
-    let is_memfds = |handler: &String| crate::image::family_of(handler) == Some("memfd");
+    let is_memfds = |handler: &String| {
+        let family = crate::image::family_of(handler);
+        matches!(family, Some("memfd" | "luo-memfd"))
+    };
     let list = handlers.map(|all| all.join(", ")).unwrap_or_default();
     let has_memfds = handlers.is_none_or(|all| all.iter().any(is_memfds));
     let has_others = handlers.is_some_and(|all| !all.iter().all(is_memfds));
@@ -310,11 +381,11 @@ pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check 
     }
 }
 
-fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
+fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>, memfds: Memfds) -> Check {
     const NAME: &str = "file-memory";
-    const REMEDY: &str = "make it smaller, or free memory: holes are filled when it is \
-                          preserved, and what is swapped out is read in";
-    let takes = facts.to_allocate();
+    const REMEDY: &str = "make it smaller, or free memory: what is swapped out is read in when it \
+                          is preserved, and mainline's handler fills holes";
+    let takes = facts.to_allocate(memfds);
     let swapped = match facts.swapped {
         Some(0) => String::new(),
         Some(swapped) => format!(", {} swapped out", bytes(swapped)),
@@ -326,7 +397,8 @@ fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
         bytes(facts.holes),
         bytes(takes),
     );
-    let is_filled = facts.holes > 0 || facts.swapped.is_some_and(|swapped| swapped > 0);
+    let has_filled_holes = facts.holes > 0 && !memfds.here;
+    let is_filled = has_filled_holes || facts.swapped.is_some_and(|swapped| swapped > 0);
     match memory {
         Ok(memory) if takes.saturating_add(MEMORY_RESERVE) > memory.available => failed(
             NAME,
@@ -338,7 +410,7 @@ fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
             format!("{found}; it is not known how much is available: {why}"),
             REMEDY,
         ),
-        _ if facts.holes > 0 => warning(NAME, found, "fill it yourself to know it in advance"),
+        _ if has_filled_holes => warning(NAME, found, "fill it yourself to know it in advance"),
         _ if is_filled => warning(NAME, found, "have it read in before, or run without swap"),
         _ => ok(NAME, found),
     }
@@ -347,7 +419,7 @@ fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>) -> Check {
 /// Sums up what files allocate together, and checks that no two of them stand for the same
 /// object: `file-object`. The files have names for messages.
 #[must_use]
-pub fn together(files: &[(String, Facts)]) -> (u64, Vec<Check>) {
+pub fn together(files: &[(String, Facts)], memfds: Memfds) -> (u64, Vec<Check>) {
     let mut seen = BTreeMap::new();
     let mut total: u64 = 0;
     let mut checks = Vec::new();
@@ -360,7 +432,7 @@ pub fn together(files: &[(String, Facts)]) -> (u64, Vec<Check>) {
                 ),
                 "preserve it once",
             )),
-            None => total = total.saturating_add(facts.to_allocate()),
+            None => total = total.saturating_add(facts.to_allocate(memfds)),
         }
     }
     (total, checks)

@@ -30,6 +30,7 @@ pub mod image;
 pub mod initrd;
 pub mod kconfig;
 pub mod limits;
+pub mod memfds;
 pub mod memory;
 pub mod running;
 pub mod scratch;

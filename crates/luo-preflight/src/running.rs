@@ -199,9 +199,12 @@ fn loaded(running: &Running) -> Check {
     }
 }
 
+/// The check of memfds that must not be executed.
+pub const MEMFDS: &str = "running-memfd";
+
 /// Programs that do not declare what they preserve learn only behind the jump that it is sealed.
 fn memfds(running: &Running) -> Option<Check> {
-    const NAME: &str = "running-memfd";
+    const NAME: &str = MEMFDS;
     let value = running.memfd_noexec.as_deref().ok()?;
     let (which, remedy) = match value {
         "0" => return None,

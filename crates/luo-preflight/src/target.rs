@@ -15,7 +15,7 @@ const LOST: &str = "it would not take over what is preserved, and lose it";
 /// The families that are looked for in an image: those of `abi`, and those without
 /// which there is no live update.
 pub fn families(abi: &[impl AsRef<str>]) -> Vec<&str> {
-    let mut families = vec!["luo", "kho", "memfd", "luo-contract"];
+    let mut families = vec!["luo", "kho", "memfd", "luo-contract", "luo-memfd"];
     for family in abi.iter().filter_map(|string| family_of(string.as_ref())) {
         if !families.contains(&family) {
             families.push(family);
@@ -249,6 +249,14 @@ fn abi_check(contents: &Contents, ours: &str) -> Option<Check> {
                  sessions and their files do"
             ),
             "jump into a kernel with the orchestrator in Rust to keep them",
+        )),
+        "luo-memfd" => Some(failed(
+            NAME,
+            format!(
+                "memfds are preserved in runs of pages ({ours}), which the target does not read: \
+                 it would not take over anything until the next reboot"
+            ),
+            "write memfd-v2 to /sys/kernel/liveupdate/memfd, and have them preserved again",
         )),
         "memfd" if config.is_some_and(|config| config.has("LIVEUPDATE_MEMFD")) => Some(unknown(
             NAME,

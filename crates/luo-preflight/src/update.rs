@@ -7,6 +7,7 @@ use crate::abi::Abi;
 use crate::file::Facts;
 use crate::image::{Error, Image};
 use crate::initrd::{Archive, Unusable};
+use crate::memfds::Memfds;
 use crate::memory::{self, Need};
 use crate::running::{self, Running};
 use crate::{command_line, dangers, file, initrd, scratch, target};
@@ -39,8 +40,15 @@ pub struct Update<'a> {
 /// All checks, in the order in which a reader wants them.
 #[must_use]
 pub fn checks(update: &Update<'_>) -> Vec<Check> {
+    let contents = update.image.ok().map(|image| &image.contents);
+    let memfds = Memfds::of(update.handlers, contents);
     let mut checks = running::checks(update.running);
+    if memfds.exactly() == Some(true) {
+        // What must not be executed comes back as it was.
+        checks.retain(|check| check.name != running::MEMFDS);
+    }
     checks.extend(target::checks(update.image, update.running, update.abi));
+    checks.extend(memfds.check());
     checks.extend(command_line::checks(update.command_line, update.image.ok()));
     checks.extend(dangers::checks(
         update.command_line,
@@ -65,9 +73,10 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
             facts,
             &update.running.memory,
             update.handlers,
+            memfds,
         ));
     }
-    let (files, same) = file::together(update.files);
+    let (files, same) = file::together(update.files, memfds);
     checks.extend(same);
     need.files = files;
     checks.push(memory::check(&update.running.memory, need));

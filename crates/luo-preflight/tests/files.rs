@@ -5,13 +5,34 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
-use luo_preflight::file::{self, Facts, Kind, checks, look, together};
+use luo_preflight::file::{self, Facts, Kind, look, together};
 use luo_preflight::limits::MEMORY_RESERVE;
+use luo_preflight::memfds::Memfds;
 use luo_preflight::memory::Memory;
 use luo_preflight::{Check, CheckStatus, Known};
 use rustix::fs::{FileType, MemfdFlags, Mode, OFlags, SealFlags};
 
 const MIB: u64 = 1 << 20;
+
+/// Mainline's handler in both kernels.
+const MAINLINE: Memfds = Memfds {
+    here: false,
+    there: None,
+};
+
+/// The handler in Rust in the running kernel.
+const fn ours(there: Option<bool>) -> Memfds {
+    Memfds { here: true, there }
+}
+
+fn checks(
+    name: &str,
+    facts: &Facts,
+    memory: &Known<Memory>,
+    handlers: Option<&[String]>,
+) -> Vec<Check> {
+    file::checks(name, facts, memory, handlers, MAINLINE)
+}
 
 fn memfd() -> File {
     let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
@@ -38,7 +59,7 @@ fn status(checks: &[Check], name: &str) -> CheckStatus {
 
 fn kind_of(fd: impl AsFd) -> Kind {
     let facts = look(fd).unwrap();
-    let handlers = ["memfd-v2".to_owned()];
+    let handlers = ["memfd-v2".to_owned(), "luo-memfd-v1".to_owned()];
     let checks = checks("it", &facts, &memory(u64::MAX), Some(&handlers));
     let expected = match facts.kind {
         Kind::Memfd => CheckStatus::Ok,
@@ -65,7 +86,10 @@ fn a_full_memfd_is_fine() {
 #[test]
 fn an_empty_memfd_is_fine() {
     let facts = look(memfd()).unwrap();
-    assert_eq!((facts.size, facts.holes, facts.to_allocate()), (0, 0, 0));
+    assert_eq!(
+        (facts.size, facts.holes, facts.to_allocate(MAINLINE)),
+        (0, 0, 0)
+    );
     let checks = checks("it", &facts, &memory(MEMORY_RESERVE), None);
     assert!(
         checks.iter().all(|check| check.status == CheckStatus::Ok),
@@ -125,8 +149,10 @@ fn the_records_of_pages_are_counted_and_the_reserve_stays() {
         swapped: Some(0),
         page: page(),
         seals: 0,
+        mode: 0o777,
+        has_flags: false,
     };
-    assert_eq!(facts.to_allocate(), 1024 * 24);
+    assert_eq!(facts.to_allocate(MAINLINE), 1024 * 24);
     let status_with = |available| {
         status(
             &checks("it", &facts, &memory(available), None),
@@ -150,6 +176,8 @@ fn a_file_of_more_pages_than_an_int_counts_is_refused() {
         swapped: Some(0),
         page: 4096,
         seals: 0,
+        mode: 0o777,
+        has_flags: false,
     };
     let found = checks(
         "it",
@@ -187,10 +215,52 @@ fn memory_that_must_not_be_executed_would_come_back_sealed() {
     let file = rustix::fs::memfd_create("ram", flags).unwrap();
     let found = checks("it", &look(&file).unwrap(), &memory(u64::MAX), None);
     assert_eq!(status(&found, "file-seals"), CheckStatus::Failed);
+    // With the handler in Rust in both kernels it is as it was; where the other is not known
+    // it is said.
+    let facts = look(&file).unwrap();
+    let of = |memfds| {
+        let found = file::checks("it", &facts, &memory(u64::MAX), None, memfds);
+        let found = found.into_iter().filter(|check| check.name == "file-seals");
+        found.map(|check| check.status).collect::<Vec<_>>()
+    };
+    assert_eq!(of(ours(Some(true))), []);
+    assert_eq!(of(ours(None)), [CheckStatus::Warning]);
+    assert_eq!(of(ours(Some(false))), [CheckStatus::Failed]);
     // What is not written any more anyway loses nothing.
     rustix::fs::fcntl_add_seals(&file, SealFlags::WRITE).unwrap();
     let found = checks("it", &look(&file).unwrap(), &memory(u64::MAX), None);
     assert!(found.iter().all(|check| check.name != "file-seals"));
+}
+
+#[test]
+fn what_mainlines_handler_loses_is_told() {
+    let file = memfd();
+    rustix::fs::fchmod(&file, Mode::from_bits_retain(0o600)).unwrap();
+    rustix::fs::fcntl_setfl(&file, OFlags::APPEND).unwrap();
+    let facts = look(&file).unwrap();
+    let of = |memfds| {
+        let found = file::checks("it", &facts, &memory(u64::MAX), None, memfds);
+        found.into_iter().find(|check| check.name == "file-facts")
+    };
+    assert!(of(ours(Some(true))).is_none());
+    assert!(of(ours(None)).is_none());
+    for memfds in [MAINLINE, ours(Some(false))] {
+        let check = of(memfds).unwrap();
+        assert_eq!(check.status, CheckStatus::Warning);
+        assert!(check.found.contains("0o600"), "{check:?}");
+        assert!(check.found.contains("O_APPEND"), "{check:?}");
+    }
+}
+
+/// Only mainline's handler fills holes.
+#[test]
+fn holes_take_no_memory_with_the_handler_in_rust() {
+    let file = memfd();
+    file.set_len(1 << 40).unwrap();
+    let facts = look(&file).unwrap();
+    let found = file::checks("it", &facts, &memory(1 << 39), None, ours(None));
+    assert_eq!(status(&found, "file-memory"), CheckStatus::Ok);
+    assert!(facts.to_allocate(ours(None)) < facts.to_allocate(MAINLINE));
 }
 
 #[test]
@@ -246,6 +316,8 @@ fn a_hugetlb_memfd_is_refused() {
                 swapped: Some(0),
                 page: page(),
                 seals: 0,
+                mode: 0o777,
+                has_flags: false,
             }
         }
     };
@@ -264,12 +336,15 @@ fn files_count_together_and_once() {
         look(&file).map(|facts| (file, facts)).unwrap()
     };
     let ((_a, a), (_b, b)) = (sparse(4 * MIB), sparse(8 * MIB));
-    let one = a.to_allocate();
+    let one = a.to_allocate(MAINLINE);
     assert_eq!(one, 4 * MIB + 4 * MIB / page() * 24);
     let both = [("a".to_string(), a.clone()), ("b".to_string(), b.clone())];
-    assert_eq!(together(&both), (one + b.to_allocate(), vec![]));
+    assert_eq!(
+        together(&both, MAINLINE),
+        (one + b.to_allocate(MAINLINE), vec![])
+    );
     let same = [("a".to_string(), a.clone()), ("c".to_string(), a)];
-    let (total, found) = together(&same);
+    let (total, found) = together(&same, MAINLINE);
     assert_eq!(total, one);
     assert_eq!(status(&found, "file-object"), CheckStatus::Failed);
 }
@@ -285,8 +360,10 @@ fn what_is_swapped_out_is_read_in() {
         swapped: Some(112 * MIB),
         page: page(),
         seals: 0,
+        mode: 0o777,
+        has_flags: false,
     };
-    assert!(facts.to_allocate() > 112 * MIB);
+    assert!(facts.to_allocate(MAINLINE) > 112 * MIB);
     let status_with = |available| {
         let found = checks("it", &facts, &memory(available), None);
         status(&found, "file-memory")

@@ -155,6 +155,8 @@ fn memfd(kind: Kind, size: u64, holes: u64) -> Facts {
         swapped: Some(0),
         page: 4096,
         seals: 0,
+        mode: 0o777,
+        has_flags: false,
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use luo_preflight::abi::{Abi, FAMILIES};
 use luo_preflight::file::{self, Facts, Kind};
 use luo_preflight::initrd::{Archive, Stop, Unusable};
+use luo_preflight::memfds::Memfds;
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{image, initrd, memory, target};
@@ -436,14 +437,12 @@ impl Agent {
         let system = System::at(&self.config().checks.root);
         let name = name_of(session, token);
         let facts = file::look(fd);
-        // Of memfds it is known without asking.
-        let participants = match &facts {
-            Ok(facts) if facts.kind != Kind::Memfd => self.participants().await,
-            _ => None,
-        };
-        let handlers = participants.map(|all| handlers(&all));
+        let handlers = self.participants().await.map(|all| handlers(&all));
+        // Which kernel is the next is not known yet.
+        let memfds = Memfds::of(handlers.as_deref(), None);
+        let handlers = handlers.as_deref();
         let checks = match facts {
-            Ok(facts) => file::checks(&name, &facts, &system.memory(), handlers.as_deref()),
+            Ok(facts) => file::checks(&name, &facts, &system.memory(), handlers, memfds),
             Err(why) => vec![Check {
                 name: "file-kind".to_owned(),
                 status: CheckStatus::Failed,

@@ -113,6 +113,13 @@ impl Agent {
         }
         let target = settled.target;
         self.heed_doom()?;
+        // The target decides how memfds are handed over to it, before anybody preserves one.
+        let reads_runs = |check: &Check| check.name == luo_preflight::memfds::CHECK;
+        let runs = report.checks.iter().any(reads_runs);
+        let told = self
+            .kernel
+            .run(move |kernel| kernel.hand_over_in_runs(runs));
+        self.in_time("memfd", told).await??;
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.target = target.clone();
             let warns = |check: &Check| check.status == CheckStatus::Warning;

@@ -182,7 +182,8 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 29] = [
+pub const CHECKS: [&str; 31] = [
+    "file-facts",
     "file-kind",
     "file-limit",
     "file-memory",
@@ -208,6 +209,7 @@ pub const CHECKS: [&str; 29] = [
     "target-initrd",
     "target-kho",
     "target-luo",
+    "target-memfds",
     "target-pages",
     "target-signature",
     "workload-memory",
@@ -536,7 +538,7 @@ mod tests {
             ("[checks]\nroot = \"root\"", "line 2: root: a path"),
             (
                 "[checks]\nignore = [\"memory\", \"scrach\"]",
-                "line 2: ignore: there is no check \"scrach\"; the checks are file-kind",
+                "line 2: ignore: there is no check \"scrach\"; the checks are file-facts",
             ),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

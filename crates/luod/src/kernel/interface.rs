@@ -69,6 +69,14 @@ pub trait Kernel {
     /// As [`Kernel::load`].
     fn try_load(&mut self, target: &Target) -> Result<(), Failed>;
 
+    /// Has memfds that are preserved from now on handed over in runs of pages, which only a
+    /// kernel with the handler in Rust reads, or as mainline's kernels read them, too. Where
+    /// there is no choice, nothing happens. [`Kernel::undo`] puts it back.
+    ///
+    /// # Errors
+    /// They are handed over in runs, which is not wanted, and that cannot be changed.
+    fn hand_over_in_runs(&mut self, runs: bool) -> Result<(), Failed>;
+
     /// What takes part in updates; `None` if the kernel has no call that lists it.
     ///
     /// # Errors

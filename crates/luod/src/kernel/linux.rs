@@ -27,6 +27,11 @@ use crate::manager::shutdown::{self, Shutdown};
 /// The record's token in the agent's own session.
 const RECORD: Token = Token(0);
 
+/// How memfds are handed over, and the two ways.
+const MEMFDS: &str = "/sys/kernel/liveupdate/memfd";
+const MAINLINES: &str = "memfd-v2";
+const RUNS: &str = "runs";
+
 /// How long the device may be somebody else's.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -61,6 +66,8 @@ pub struct Linux {
     asked: bool,
     /// Keeps others from shutting down while a kernel is loaded.
     inhibitor: Option<Inhibitor>,
+    /// How memfds were handed over before this agent has chosen.
+    memfds: Option<String>,
 }
 
 impl Own {
@@ -160,6 +167,28 @@ impl Kernel for Linux {
         Ok(())
     }
 
+    fn hand_over_in_runs(&mut self, runs: bool) -> Result<(), Failed> {
+        let Ok(now) = std::fs::read_to_string(MEMFDS) else {
+            return Ok(());
+        };
+        let (now, wanted) = (now.trim_end(), if runs { RUNS } else { MAINLINES });
+        if now == wanted {
+            return Ok(());
+        }
+        match std::fs::write(MEMFDS, wanted) {
+            Ok(()) => {
+                self.memfds.get_or_insert_with(|| now.to_owned());
+                Ok(())
+            }
+            // Mainline's way is read by every kernel: it only takes longer.
+            Err(why) if runs => {
+                tracing::warn!("memfds are handed over as {now}, which is slower: {MEMFDS}: {why}");
+                Ok(())
+            }
+            Err(why) => Err(Failed::io(MEMFDS, &why)),
+        }
+    }
+
     fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed> {
         match open_within(MOMENT).and_then(|device| device.list_participants()) {
             Ok(all) => Ok(Some(all)),
@@ -235,6 +264,11 @@ impl Kernel for Linux {
         self.own = None;
         self.received = None;
         self.unload();
+        if let Some(before) = self.memfds.take()
+            && let Err(why) = std::fs::write(MEMFDS, &before)
+        {
+            tracing::warn!("{MEMFDS} is not {before} again: {why}");
+        }
     }
 
     fn abandon(&self) {

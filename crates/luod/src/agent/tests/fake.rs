@@ -81,6 +81,8 @@ struct Ledger {
     read: Option<String>,
     /// The calls that are to be refused next.
     refuse: BTreeSet<&'static str>,
+    /// Whether memfds are handed over in runs.
+    runs: Option<bool>,
 }
 
 /// A handle of a made-up kernel.
@@ -99,6 +101,11 @@ impl Fake {
 
     fn lock(&self) -> MutexGuard<'_, Ledger> {
         self.0.lock().unwrap()
+    }
+
+    /// How memfds are handed over, if the agent has said so.
+    pub(crate) fn runs(&self) -> Option<bool> {
+        self.lock().runs
     }
 
     /// Refuses the next call of that name.
@@ -241,6 +248,12 @@ impl Kernel for Fake {
 
     fn is_free(&self) -> Result<(), Failed> {
         self.refused("open /dev/liveupdate")
+    }
+
+    fn hand_over_in_runs(&mut self, runs: bool) -> Result<(), Failed> {
+        self.refused("memfd")?;
+        self.lock().runs = Some(runs);
+        Ok(())
     }
 
     fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed> {

@@ -45,6 +45,21 @@ fn nobody_is_asked_while_somebody_else_has_the_device() {
     });
 }
 
+/// The target decides how memfds are handed over, and nobody preserves one before that.
+#[test]
+fn the_kernel_is_told_how_to_hand_memfds_over() {
+    run(async {
+        let (world, peer) = with_one().await;
+        world.kernel.refuse("memfd");
+        let refused = world.agent.prepare(&world.target).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Kernel { .. }), "{refused}");
+        assert!(peer.inbox.take().is_none(), "nobody was asked");
+        let (world, _peer) = prepared().await;
+        // The target of these tests has mainline's handler.
+        assert_eq!(world.kernel.runs(), Some(false));
+    });
+}
+
 #[test]
 fn no_kernel_is_loaded_while_workloads_run_on() {
     run(async {
