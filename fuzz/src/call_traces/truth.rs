@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the machine's answers have promised.
 
+use luo_abi::rfc::State;
 use luo_core::{Access, SessionId};
 
 /// A file, as it was preserved or registered.
@@ -67,8 +68,8 @@ pub(super) struct Truth {
     pub(super) incoming: Vec<Incoming>,
     /// The device is open: what arrived has been read.
     pub(super) opened: bool,
-    /// A reboot has frozen everything, without something.
-    pub(super) lost: bool,
+    /// NORMAL or UPDATED, whichever it was last.
+    pub(super) rested: Option<State>,
     /// A reboot has frozen everything: nothing changes any more.
     pub(super) sealed: bool,
     /// Something has failed while files were restored: that they do not come back
