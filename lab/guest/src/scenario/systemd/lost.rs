@@ -31,6 +31,7 @@ pub(super) fn cases(guest: &Guest) -> Result<()> {
     case("what-cannot-be-used-is-not-reloaded", not_reloaded);
     case("where-no-report-can-be-written-nobody-is-asked", no_report);
     case("one-leaves", leaves);
+    case("memfds-go-as-the-target-reads-them", in_runs);
     case("other-shutdowns-are-refused", inhibited);
     case("killed", || survives(|| signal(Signal::KILL)));
     case("restarted", || {
@@ -120,6 +121,18 @@ fn no_report() -> Result<()> {
     ensure!(text.contains("/root/update.svg"), "{text}");
     ensure!(text.contains("/var/lib/luod"), "{text}");
     all_run(&WORKLOADS)
+}
+
+/// The target has the handler in Rust, so an update hands memfds over in runs; without one it
+/// is as it was. The unit has to let luod choose.
+fn in_runs() -> Result<()> {
+    let format = || std::fs::read_to_string("/sys/kernel/liveupdate/memfd");
+    same("the format before", format()?.trim(), "memfd-v2")?;
+    succeed("luoctl", &["prepare"])?;
+    same("the format in an update", format()?.trim(), "runs")?;
+    succeed("luoctl", &["cancel"])?;
+    same("the format after", format()?.trim(), "memfd-v2")?;
+    all_run(&RUNNING)
 }
 
 /// While a kernel is loaded, systemd refuses to shut down: that would be a jump.
