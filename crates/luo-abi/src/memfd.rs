@@ -24,7 +24,7 @@ pub struct Main {
     /// How many records the lists have, over all pages.
     pub count: u64,
     /// Physical address of the first page of the lists, 0 for none. For
-    /// [``memfd-v2``] that is a [`Chunk`], for [``luo-memfd-v1``] a
+    /// `memfd-v2` that is a [`ChunkHeader`], for `luo-memfd-v1` a
     /// [`ListHeader`].
     pub first: u64,
     /// Pages that hold records.

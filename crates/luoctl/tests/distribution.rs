@@ -61,16 +61,21 @@ fn the_policy_reads_and_is_the_default() {
     assert_eq!(all.limits(&vmm).sessions, 64);
 }
 
-/// The value of a setting of the unit; each that matters is there once.
-#[track_caller]
-fn unit(key: &str) -> String {
+/// All values of a setting of the unit.
+fn units(key: &str) -> Vec<String> {
     let text = dist("systemd/luod.service");
     let values = text
         .lines()
         .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-    let values: Vec<_> = values.collect();
+    values.map(str::to_owned).collect()
+}
+
+/// The value of a setting of the unit; each that matters is there once.
+#[track_caller]
+fn unit(key: &str) -> String {
+    let mut values = units(key);
     assert_eq!(values.len(), 1, "{key}");
-    values[0].to_owned()
+    values.remove(0)
 }
 
 #[test]
@@ -88,7 +93,11 @@ fn the_unit_keeps_what_the_agent_relies_on() {
         assert!(unit("CapabilityBoundingSet").contains(capability));
     }
     let state = Config::default().state_directory.display().to_string();
-    assert_eq!(unit("ReadWritePaths"), format!("-{state}"));
+    let kernel = "/sys/kernel/liveupdate";
+    assert_eq!(
+        units("ReadWritePaths"),
+        [format!("-{state}"), format!("-{kernel}")]
+    );
     assert!(dist("tmpfiles.d/luod.conf").contains(&format!("d {state} 0700 root root")));
     assert!(dist("sysusers.d/luod.conf").contains("g luo"));
 }

@@ -278,11 +278,7 @@ impl Half {
 ///
 /// # Errors
 /// `Now` if memory is short; `Ever` if what was left is damaged.
-pub(crate) fn retrieve(
-    linux: &Linux,
-    format: Format,
-    data: u64,
-) -> Result<ARef<File>, Unrestored> {
+pub(crate) fn retrieve(linux: &Linux, format: Format, data: u64) -> Result<ARef<File>, Unrestored> {
     let mut half = match linux.take_half(data) {
         Some(half) => half,
         None => Half::begin(format, data)?,

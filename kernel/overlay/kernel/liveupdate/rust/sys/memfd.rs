@@ -45,7 +45,13 @@ pub(crate) fn is_memfd(file: &File) -> bool {
 pub(crate) fn table(format: Format) -> Option<HandlerTable> {
     let at = Format::ALL.iter().position(|&of| of == format)?;
     // SAFETY: The array is static, and has one for each format.
-    unsafe { HandlerTable::from_raw((&raw mut bindings::luo_memfd_handlers).cast::<bindings::liveupdate_file_handler>().add(at)) }
+    unsafe {
+        HandlerTable::from_raw(
+            (&raw mut bindings::luo_memfd_handlers)
+                .cast::<bindings::liveupdate_file_handler>()
+                .add(at),
+        )
+    }
 }
 
 /// Which object a file stands for: its inode.
@@ -134,11 +140,7 @@ impl Still {
         name.fill(|room| {
             // SAFETY: By the type's invariant, and the room is valid for writes.
             unsafe {
-                bindings::luo_memfd_look_name(
-                    self.0.as_ptr(),
-                    room.as_mut_ptr().cast(),
-                    room.len(),
-                )
+                bindings::luo_memfd_look_name(self.0.as_ptr(), room.as_mut_ptr().cast(), room.len())
             }
         });
     }
@@ -346,11 +348,7 @@ impl Kept {
             // SAFETY: By the type's invariant there is a reference to the page, and the room
             // is valid for writes.
             Some(run) => unsafe {
-                bindings::luo_memfd_look_group(
-                    run.frame,
-                    room.as_mut_ptr().cast(),
-                    room.len(),
-                )
+                bindings::luo_memfd_look_group(run.frame, room.as_mut_ptr().cast(), room.len())
             },
             None => 0,
         });
