@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`decide`] | what is decided, without I/O: names, policy, plan, round, record |
 //! | [`journal`] | what is written down: notes, history, metrics |
+//! | [`aside`] | threads for what may have to be waited for: closing what is others' |
 //! | [`manager`] | the service manager: its descriptor store, its shutdown, a small one of our own |
 //! | [`kernel`] | talks to `/dev/liveupdate` and kexec, on a thread of its own |
 //! | [`agent`] | holds workloads and sessions; runs updates |
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod agent;
+pub mod aside;
 pub mod command;
 pub mod decide;
 pub mod journal;

@@ -10,6 +10,7 @@ use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::owner::Owner;
 use crate::session::{Direction, File};
+use crate::waits::Topic;
 
 /// How the files of a session are gone through from the end.
 #[derive(Clone, Copy)]
@@ -149,8 +150,12 @@ impl<H: Host> Engine<H> {
         let name = if needed { self.file_name(id) } else { None };
         let (owner, direction) = self.kind_of(session)?;
         self.unindex_object(id);
-        if direction == Direction::Incoming && self.closed_pending > 0 {
-            self.want_retries_of_needed(id);
+        if direction == Direction::Incoming {
+            if self.closed_pending > 0 {
+                self.want_retries_of_needed(id);
+            }
+            // Whoever waits for the session to get the file can go on: it is gone.
+            self.update.waits.wake(Topic::Session(session));
         }
         let edges = self.graph.edge_count();
         self.graph.remove_node(id, name);

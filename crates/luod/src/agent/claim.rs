@@ -127,7 +127,7 @@ impl Agent {
         };
         // If no other descriptor can be made now, this one is kept all the same.
         let given = duplicate(&session);
-        self.has(name, session, stored);
+        self.has(name, session.into(), stored);
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.claimed = true;
         }

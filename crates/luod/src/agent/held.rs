@@ -7,14 +7,16 @@ use std::os::fd::OwnedFd;
 use luo_sys::Session;
 use luo_varlink::WorkloadState;
 
+use crate::aside::Aside;
+
 /// A session that the agent knows.
 pub(super) struct Held {
     pub(super) workload: String,
     /// The agent's copy; none while the kernel has the session alone.
-    pub(super) session: Option<Session>,
+    pub(super) session: Option<Aside<Session>>,
     pub(super) incoming: bool,
     /// Files that are going to be preserved, by token.
-    pub(super) declared: BTreeMap<u64, OwnedFd>,
+    pub(super) declared: BTreeMap<u64, Aside<OwnedFd>>,
     /// A call of the kernel about it is under way. The call runs to its end, even if nobody
     /// waits for it any more.
     pub(super) busy: bool,
@@ -31,7 +33,7 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) fn new(workload: &str, session: Option<Session>, incoming: bool) -> Self {
+    pub(super) fn new(workload: &str, session: Option<Aside<Session>>, incoming: bool) -> Self {
         Self {
             workload: workload.to_owned(),
             session,
@@ -50,6 +52,9 @@ impl Held {
 #[derive(Default)]
 pub(super) struct Sessions {
     by_name: BTreeMap<String, Held>,
+    /// Those that the agent has let go of, and whose copy here is not closed yet: until then
+    /// the kernel has one of the same name.
+    closing: BTreeSet<String>,
     by_workload: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -70,6 +75,18 @@ impl Sessions {
             }
         }
         Some(held)
+    }
+
+    /// Notes that the agent's copy of a session is being closed, or that it is closed.
+    pub(super) fn close(&mut self, name: &str, ended: bool) {
+        match ended {
+            true => self.closing.remove(name),
+            false => self.closing.insert(name.to_owned()),
+        };
+    }
+
+    pub(super) fn is_closing(&self, name: &str) -> bool {
+        self.closing.contains(name)
     }
 
     pub(super) fn get(&self, name: &str) -> Option<&Held> {

@@ -9,27 +9,35 @@
 //! after the agent has let go of it. The callers (`session`, `claim`, `unclaimed`,
 //! `workload`) have decided that it may come or go.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use luo_sys::Session;
+use luo_sys::{Errno, Session};
 use luo_varlink::TimelineKind;
+use tokio::sync::oneshot;
 
 use super::Agent;
+use super::clock::after;
 use super::timeline::Line;
+use crate::aside::Aside;
 use crate::decide::failed::Failed;
 
 /// How long sessions may be on their way from the kernel.
 const ARRIVAL: Duration = Duration::from_secs(10);
 
+/// How long a session may be on its way out.
+const PATIENCE: Duration = Duration::from_secs(3);
+
 impl Agent {
     /// Takes a session in: the agent has it from here on, and the store too if it has room.
-    pub(super) fn hold(&self, name: &str, session: Session) {
-        let stored = self.store.put(name, &session);
+    pub(super) fn hold(&self, name: &str, session: Aside<Session>) {
+        let stored = self.store.put(name, &*session);
         self.has(name, session, stored);
     }
 
     /// Takes a session in that has been put into the store before, as `stored` says.
-    pub(super) fn has(&self, name: &str, session: Session, stored: bool) {
+    pub(super) fn has(&self, name: &str, session: Aside<Session>, stored: bool) {
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.session = Some(session);
             held.busy = false;
@@ -41,10 +49,50 @@ impl Agent {
     /// Closes the agent's copy of a session and forgets it.
     pub(super) fn let_go(&self, name: &str) {
         let held = self.state.borrow_mut().sessions.remove(name);
-        if held.is_some_and(|held| held.session.is_some()) {
+        if let Some(session) = held.and_then(|held| held.session) {
             self.store.remove(name);
+            self.close(name, session);
         }
         self.changed.notify_waiters();
+    }
+
+    /// Closes the agent's copy of a session, and notes when that is done.
+    fn close(&self, name: &str, session: Aside<Session>) {
+        let Some(closed) = session.close() else {
+            return;
+        };
+        self.state.borrow_mut().sessions.close(name, false);
+        let name = name.to_owned();
+        self.begin_task(async move |agent| {
+            // It is closed, too, if the thread does not say so.
+            let _ = closed.await;
+            agent.state.borrow_mut().sessions.close(&name, true);
+            agent.changed.notify_waiters();
+        });
+    }
+
+    /// Waits until no session of a name that the agent has let go of is being closed.
+    ///
+    /// # Errors
+    /// EBUSY: the kernel does not let go of it in time.
+    pub(super) async fn is_closed(&self, name: &str, call: &str) -> Result<(), Failed> {
+        let closed = async {
+            loop {
+                let changed = self.changed.notified();
+                if !self.state.borrow().sessions.is_closing(name) {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if !self.state.borrow().sessions.is_closing(name) {
+            return Ok(());
+        }
+        tokio::select! {
+            biased;
+            () = closed => Ok(()),
+            () = after(PATIENCE) => Err(Failed::busy(call)),
+        }
     }
 
     /// Closes the agent's copies of a workload's outgoing sessions, but for those that it
@@ -86,7 +134,8 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
-    /// Finishes a session that the agent holds and has marked as busy.
+    /// Finishes a session that the agent holds and has marked as busy. Whoever asks is told
+    /// when the kernel takes too long; it is finished all the same, as soon as it can be.
     pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
         let session = {
             let mut state = self.state.borrow_mut();
@@ -101,10 +150,38 @@ impl Agent {
                 }
             }
         };
-        let (finished, session) = self
-            .kernel
-            .run(move |kernel| (kernel.finish(&session), session))
-            .await;
+        let done = Arc::new(AtomicBool::new(false));
+        let is_done = Arc::clone(&done);
+        let (tell, told) = oneshot::channel();
+        let finished = name.to_owned();
+        self.begin_task(async move |agent| {
+            let finishing = agent.kernel.run(move |kernel| {
+                let finished = kernel.finish(&session);
+                is_done.store(true, Ordering::Release);
+                (finished, session)
+            });
+            let (finished_how, session) = finishing.await;
+            // Nobody waits for it if it was late.
+            let _ = tell.send(agent.has_finished(&finished, finished_how, session));
+        });
+        let patience = self.config().kernel_deadline.0;
+        tokio::select! {
+            biased;
+            done = told => done.unwrap_or_else(|_| Err(Failed::new("FINISH", Errno::EIO))),
+            () = after(patience) => {
+                self.hanging.replace(Some(done));
+                Err(Failed::late("FINISH", patience))
+            }
+        }
+    }
+
+    /// Notes what has come of finishing a session.
+    fn has_finished(
+        &self,
+        name: &str,
+        finished: Result<(), Failed>,
+        session: Aside<Session>,
+    ) -> Result<(), Failed> {
         if let Err(why) = finished {
             if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
                 held.session = Some(session);
@@ -135,7 +212,7 @@ impl Agent {
             match taken.await {
                 Ok(session) => {
                     if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                        held.session = Some(session);
+                        held.session = Some(session.into());
                     }
                 }
                 // Another process has taken it from the kernel, without the agent.

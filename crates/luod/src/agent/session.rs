@@ -10,26 +10,32 @@
 //! claimed and finished in `claim`.
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use luo_preflight::file::Kind;
-use luo_sys::Session;
+use luo_sys::{Session, SessionName};
 use luo_varlink::client::{Declared, Error};
 use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
 
 use super::Agent;
 use super::caller::Caller;
+use super::clock::after;
 use super::held::Held;
 use super::noted::owner;
 use super::state::State;
 use super::timeline::Line;
+use crate::aside::{self, Aside};
 use crate::decide::failed::Failed;
 use crate::kernel::duplicate;
+
+/// How long the kernel may take to name what a workload says is a session.
+const NAMING: Duration = Duration::from_secs(3);
 
 /// A file that a workload is going to preserve.
 #[derive(Debug)]
 pub enum Declaration {
     /// The file.
-    File(OwnedFd),
+    File(Aside<OwnedFd>),
     /// One of a kind that is not taken in, because its close may wait for somebody.
     NotTaken(Kind),
 }
@@ -46,6 +52,7 @@ impl Agent {
         let workload = caller.workload()?.to_owned();
         self.check_name(&caller.identity, name)?;
         self.heed_hang("CREATE_SESSION")?;
+        self.is_closed(name, "CREATE_SESSION").await?;
         self.reserve(caller, &workload, name)?;
         let made = {
             let name = name.to_owned();
@@ -54,10 +61,12 @@ impl Agent {
         let given = made.and_then(|session| Ok((duplicate(&session)?, session)));
         match given {
             Ok((fd, session)) => {
-                self.hold(name, session);
+                self.hold(name, session.into());
                 let owner = owner(&self.state.borrow(), &workload);
                 if let Err(why) = self.note_as(&workload, owner.as_ref()) {
                     self.let_go(name);
+                    // If it is not closed in time, it is closed later.
+                    let _ = self.is_closed(name, "CREATE_SESSION").await;
                     return Err(why.into());
                 }
                 Ok(fd)
@@ -106,16 +115,13 @@ impl Agent {
         &self,
         caller: &Caller,
         name: &str,
-        fd: OwnedFd,
+        fd: Aside<OwnedFd>,
     ) -> Result<(), Error> {
         let workload = caller.workload()?.to_owned();
         self.check_name(&caller.identity, name)?;
         // Only the kernel can tell a session from another file, so it is asked for the
         // name.
-        let session = Session::from_fd(fd);
-        let kernels = session.name().map_err(|_| Error::BadDescriptor {
-            reason: "it is not a session".to_owned(),
-        })?;
+        let (session, kernels) = named(fd).await?;
         if kernels.as_bytes() != name.as_bytes() {
             return Err(Error::BadDescriptor {
                 reason: format!("it is session '{kernels}'"),
@@ -153,7 +159,7 @@ impl Agent {
     ///
     /// # Errors
     /// As [`Error`] says.
-    pub fn drop_session(&self, caller: &Caller, name: &str) -> Result<(), Error> {
+    pub async fn drop_session(&self, caller: &Caller, name: &str) -> Result<(), Error> {
         let workload = caller.workload()?;
         {
             let state = self.state.borrow();
@@ -172,6 +178,8 @@ impl Agent {
         }
         self.let_go(name);
         self.note_owner(workload);
+        // What the kernel does not let go of in time, it lets go of later.
+        let _ = self.is_closed(name, "DropSession").await;
         Ok(())
     }
 
@@ -297,6 +305,7 @@ impl Agent {
             self.release_incoming(name, is_here).await?;
         } else {
             self.let_go(name);
+            let _ = self.is_closed(name, "release").await;
         }
         let is_last = self.state.borrow().sessions.of(&workload).next().is_none();
         self.end_if_over();
@@ -307,4 +316,27 @@ impl Agent {
         }
         Ok(())
     }
+}
+
+/// Asks the kernel which session a descriptor is. On one that is something else, that call
+/// may wait for whoever is behind it.
+async fn named(fd: Aside<OwnedFd>) -> Result<(Aside<Session>, SessionName), Error> {
+    let bad = |reason: &str| Error::BadDescriptor {
+        reason: reason.to_owned(),
+    };
+    let none = || bad("it is not a session");
+    let fd = fd.into_inner().ok_or_else(none)?;
+    let naming = aside::run(move || {
+        let session = Session::from_fd(fd);
+        let name = session.name();
+        (Aside::from(session), name)
+    });
+    let (session, name) = tokio::select! {
+        biased;
+        named = naming => named.map_err(|_| none())?,
+        () = after(NAMING) => {
+            return Err(bad("the kernel does not tell in time which session it is"));
+        }
+    };
+    Ok((session, name.map_err(|_| none())?))
 }

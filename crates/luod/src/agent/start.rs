@@ -3,7 +3,6 @@
 //! in the descriptor store, and a record of the previous kernel, and goes on from there.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -22,40 +21,17 @@ use crate::decide::record::Record;
 use crate::journal::notes::{Begun, Owner};
 use crate::kernel;
 use crate::manager::shutdown::Shutdown;
+use crate::manager::store::Stored;
 
 /// How long workloads have to connect again after the agent was started anew.
 const REATTACH: Duration = Duration::from_secs(30);
-
-/// What the descriptor store has of an earlier process.
-pub(super) struct Stored {
-    /// The name that it has there.
-    pub(super) name: String,
-    pub(super) session: Session,
-    /// Whether it is the session of that name.
-    pub(super) is_it: bool,
-}
 
 impl Agent {
     /// Finds out how things stand, and goes on from there.
     ///
     /// # Errors
     /// The notes cannot be read.
-    pub async fn start(self: &Rc<Self>, stored: Vec<(String, OwnedFd)>) -> std::io::Result<()> {
-        let named = stored.into_iter().map(|(name, fd)| {
-            let session = Session::from_fd(fd);
-            let known = session.name();
-            let is_it = known.is_ok_and(|known| known.as_bytes() == name.as_bytes());
-            Stored {
-                name,
-                session,
-                is_it,
-            }
-        });
-        self.start_with(named.collect()).await
-    }
-
-    /// The same, after the kernel has named what the descriptor store has.
-    pub(super) async fn start_with(self: &Rc<Self>, stored: Vec<Stored>) -> std::io::Result<()> {
+    pub async fn start(self: &Rc<Self>, stored: Vec<Stored>) -> std::io::Result<()> {
         let unwritten = self.go_on_writing();
         self.wait_for_the_late();
         // They are read before anything is noted: a note takes the place of an earlier one.
@@ -63,7 +39,7 @@ impl Agent {
         let jumps = self.jumps_still().await?;
         let is_own = |stored: &Stored| stored.name == OWN_SESSION;
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
-        let mut own = own.into_iter().map(|own| own.session).next();
+        let mut own = own.into_iter().find_map(|own| own.session.into_inner());
         if !jumps {
             self.end_interrupted(own.is_some(), &unwritten).await?;
             self.read_record(own.take()).await?;

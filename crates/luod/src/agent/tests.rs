@@ -5,6 +5,7 @@ mod ends;
 mod fake;
 mod foreign;
 mod full;
+mod hanging;
 mod histories;
 mod parked;
 mod restore;

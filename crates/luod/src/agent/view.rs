@@ -11,6 +11,7 @@ use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State};
 use super::unowned;
+use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::Failed;
 use crate::decide::plan::Obstacle;
@@ -44,6 +45,23 @@ const FRESH: Duration = Duration::from_millis(500);
 
 /// How long a call for the status waits for the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What to do about descriptors that the kernel does not let go of.
+pub(super) const CLOSING_REMEDY: &str = "`dmesg` may say what it waits for: for example, for a program that writes to a file of the \
+     session, and does not end";
+
+/// How long closing a descriptor may take before anybody is told.
+const HANGS: Duration = Duration::from_secs(5);
+
+/// Says that the kernel does not let go of what luod has let go of.
+pub(super) fn not_closed() -> Option<String> {
+    let (count, waited) = aside::hanging(HANGS)?;
+    Some(format!(
+        "the kernel has not let go yet of {count} descriptors that luod has closed, of one of them \
+         for {} s: a session among them takes part in updates",
+        waited.as_secs()
+    ))
+}
 
 impl Agent {
     /// How the agent and the machine stand.
@@ -116,6 +134,7 @@ impl Agent {
         if !unowned.is_empty() {
             warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
         }
+        warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)
     }
 

@@ -182,7 +182,8 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 31] = [
+pub const CHECKS: [&str; 32] = [
+    "closing",
     "file-facts",
     "file-kind",
     "file-limit",
@@ -538,7 +539,7 @@ mod tests {
             ("[checks]\nroot = \"root\"", "line 2: root: a path"),
             (
                 "[checks]\nignore = [\"memory\", \"scrach\"]",
-                "line 2: ignore: there is no check \"scrach\"; the checks are file-facts",
+                "line 2: ignore: there is no check \"scrach\"; the checks are closing, file-facts",
             ),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

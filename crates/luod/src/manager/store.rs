@@ -15,12 +15,17 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use luo_sys::Session;
 use sd_notify::NotifyState;
 
 use super::protocol::{MOST, ROOM, fetch};
+use crate::aside::{self, Aside};
+
+/// How long the kernel may take to name all that the store has.
+const NAMING: Duration = Duration::from_secs(10);
 
 /// Keeps descriptors for the agent, by label. It does not tell whether it had room.
 pub(crate) trait Keeper: Send + Sync {
@@ -56,6 +61,59 @@ pub struct Store {
     keeper: Arc<dyn Keeper>,
     there: bool,
     labels: RefCell<Labels>,
+}
+
+/// What the store has of an earlier process.
+pub struct Stored {
+    /// The session's name. A descriptor of something else has none: its label serves as that.
+    pub name: String,
+    pub session: Aside<Session>,
+    /// Whether it is the session of that name.
+    pub is_it: bool,
+}
+
+/// Has the kernel name what an earlier process has left, by label. One whose name is not
+/// told in time stays where it is: to name it, the kernel waits for some program.
+fn named(passed: Vec<(String, OwnedFd)>) -> (Vec<Stored>, Vec<(String, String)>) {
+    let (tell, told) = mpsc::channel();
+    let mut unnamed = BTreeMap::new();
+    for (number, (label, fd)) in passed.into_iter().enumerate() {
+        unnamed.insert(number, label);
+        let tell = tell.clone();
+        drop(aside::run(move || {
+            let session = Session::from_fd(fd);
+            let name = session.name().map(|name| name.to_string());
+            // Perhaps nobody waits for it any more.
+            let _ = tell.send((number, Aside::from(session), name.ok()));
+        }));
+    }
+    drop(tell);
+    let mut stored = Vec::new();
+    let mut labels = Vec::new();
+    let deadline = Instant::now() + NAMING;
+    let left = || deadline.saturating_duration_since(Instant::now());
+    while let Ok((number, session, name)) = told.recv_timeout(left()) {
+        let Some(label) = unnamed.remove(&number) else {
+            continue;
+        };
+        let is_it = name.is_some();
+        let name = name.unwrap_or_else(|| label.clone());
+        labels.push((name.clone(), label));
+        stored.push(Stored {
+            name,
+            session,
+            is_it,
+        });
+    }
+    for label in unnamed.into_values() {
+        tracing::error!(
+            label,
+            "the kernel does not tell which session this of the descriptor store is: it stays \
+             there until luod is started anew"
+        );
+        labels.push((label.clone(), label));
+    }
+    (stored, labels)
 }
 
 /// Which label each session in the store has.
@@ -119,22 +177,13 @@ impl Store {
     /// The store of the manager that started this process, if there is one, and what an
     /// earlier process of this service has left in it, by session.
     #[must_use]
-    pub fn take() -> (Self, Vec<(String, OwnedFd)>) {
+    pub fn take() -> (Self, Vec<Stored>) {
         let mut passed = luo_sys::descriptors::passed();
         match fetch() {
             Ok(kept) => passed.extend(kept),
             Err(why) => tracing::error!("the descriptor store cannot be read: {why}"),
         }
-        let mut labels = Vec::new();
-        let mut stored = Vec::new();
-        for (label, fd) in passed {
-            let session = Session::from_fd(fd);
-            // A descriptor of something else has no owner. Its label serves as its name.
-            let name = session.name();
-            let name = name.map_or_else(|_| label.clone(), |name| name.to_string());
-            labels.push((name.clone(), label));
-            stored.push((name, session.into_fd()));
-        }
+        let (stored, labels) = named(passed);
         let room = std::env::var(ROOM).ok().and_then(|room| room.parse().ok());
         let room = room.map_or(MOST, |room: usize| room.min(MOST));
         let store = Self {

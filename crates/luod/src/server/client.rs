@@ -10,6 +10,7 @@ use super::foreign;
 use super::reply::{Answer, Refusal, Result, done, with, with_fd};
 use super::served::{Asked, End, Served};
 use crate::agent::Inbox;
+use crate::aside::Aside;
 
 /// Whether a descriptor has to come with a call.
 fn takes_descriptor(method: &Method) -> bool {
@@ -20,7 +21,10 @@ fn takes_descriptor(method: &Method) -> bool {
 }
 
 /// The descriptor that came with a call, if one has to.
-fn descriptor(method: &Method, fds: Vec<OwnedFd>) -> std::result::Result<Option<OwnedFd>, Error> {
+fn descriptor(
+    method: &Method,
+    fds: Vec<Aside<OwnedFd>>,
+) -> std::result::Result<Option<Aside<OwnedFd>>, Error> {
     let mut fds = fds.into_iter();
     let wrong = |reason: &str| {
         let reason = reason.to_owned();
@@ -57,7 +61,7 @@ pub(super) async fn dispatch(
 async fn answer(
     served: &mut Served<'_>,
     method: Method,
-    fd: Option<OwnedFd>,
+    fd: Option<Aside<OwnedFd>>,
 ) -> std::result::Result<std::result::Result<Answer, Error>, End> {
     let agent = Rc::clone(served.agent);
     let answer = match method {
@@ -82,7 +86,10 @@ async fn answer(
                 .map(|()| done()),
             None => Err(Error::NotRegistered),
         },
-        Method::DropSession { name } => agent.drop_session(&served.caller, &name).map(|()| done()),
+        Method::DropSession { name } => agent
+            .drop_session(&served.caller, &name)
+            .await
+            .map(|()| done()),
         Method::Declare { session, token } => match fd {
             Some(fd) => {
                 // Boxed: see `Served::dispatch`.

@@ -17,14 +17,23 @@ use super::served::{Asked, End, Served, not_found, receive};
 use super::socket::{Peer, Reader};
 use super::{admin, client, identity, status};
 use crate::agent::{Agent, Caller, Inbox};
+use crate::aside;
 
 /// Serves a connection to its end.
 pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: UnixStream) {
     let stream = Rc::new(stream);
-    if door == Door::Admin {
-        agent.unread.watch(&stream);
+    speak(agent, door, entry, &stream).await;
+    // What came along with calls that nobody has read goes with the socket.
+    if let Some(Ok(stream)) = Rc::into_inner(stream).map(UnixStream::into_std) {
+        drop(aside::close(stream));
     }
-    let (identity, group, reading) = match identify(&stream, door).await {
+}
+
+async fn speak(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: &Rc<UnixStream>) {
+    if door == Door::Admin {
+        agent.unread.watch(stream);
+    }
+    let (identity, group, reading) = match identify(stream, door).await {
         Ok(known) => known,
         Err(why) => {
             entry.warn(&format!("a connection is closed: {why}"));
@@ -42,7 +51,7 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
         inbox: Inbox::default(),
         door,
         entry,
-        stream,
+        stream: Rc::clone(stream),
         reading,
         backlog: VecDeque::new(),
     };

@@ -3,30 +3,24 @@
 //!
 //! Closing a file of a file system in user space waits for that file system, and so do
 //! nearly all other calls on it; closing a socket can wait for its peer. So only kinds of
-//! descriptors are taken in whose close waits for nobody. Threads that may wait close the
-//! rest. In the place of one that is not taken in comes a memfd whose name says what it
+//! descriptors are taken in whose close waits for nobody, and sessions, which the agent has
+//! closed by threads ([`Aside`]). Threads that may wait close the rest, too. In the place of one that is not taken in comes a memfd whose name says what it
 //! was, so that its sender gets an answer. Who sends such a memfd gets that answer, too.
 
 use std::fs;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use luo_preflight::file::Kind;
 use rustix::fs::{AtFlags, FileType, OFlags, StatxFlags, fcntl_get_seals, fcntl_getfl, statx};
 use rustix::net::{AddressFamily, sockopt::socket_domain};
 
 use crate::agent::Declaration;
-
-/// Threads that may wait at the same time.
-const MOST: usize = 64;
-
-/// Threads that wait now.
-static WAITING: AtomicUsize = AtomicUsize::new(0);
+use crate::aside::{self, Aside};
 
 /// Whether descriptors can be received at all: a thread must be free to close them.
 pub(super) fn can_receive() -> bool {
-    WAITING.load(Ordering::Relaxed) < MOST
+    aside::has_room()
 }
 
 /// How the names of memfds begin that stand for descriptors that were not taken in.
@@ -59,23 +53,9 @@ pub(super) fn admit(fds: Vec<OwnedFd>) -> Option<Vec<OwnedFd>> {
         }
     }
     if !bad.is_empty() {
-        close(bad);
+        drop(aside::close(bad));
     }
     all.into_iter().collect()
-}
-
-/// Has a thread close them, for that may wait.
-fn close(fds: Vec<OwnedFd>) {
-    WAITING.fetch_add(1, Ordering::Relaxed);
-    let close = move || {
-        drop(fds);
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-    };
-    // If no thread can be started, the descriptors are closed here, even if that waits.
-    let thread = std::thread::Builder::new().name("close".into());
-    if thread.spawn(close).is_err() {
-        WAITING.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// The word for the kind of a descriptor that is not taken in. None of the calls here
@@ -96,7 +76,7 @@ fn word(fd: &OwnedFd) -> &'static str {
 }
 
 /// What a workload declares by a descriptor: a file, or what stands for one.
-pub(super) fn declaration(fd: OwnedFd) -> Declaration {
+pub(super) fn declaration(fd: Aside<OwnedFd>) -> Declaration {
     let target = fs::read_link(format!("/proc/self/fd/{}", fd.as_raw_fd()));
     let target = target.unwrap_or_default();
     let name = target
@@ -177,7 +157,8 @@ mod tests {
             net.into(),
         ];
         let admitted = admit(sent).unwrap();
-        let kinds: Vec<_> = admitted.into_iter().map(declaration).collect();
+        let kinds = admitted.into_iter().map(|fd| declaration(fd.into()));
+        let kinds: Vec<_> = kinds.collect();
         assert!(matches!(kinds[0], Declaration::File(_)));
         let kinds = kinds[1..].iter().map(|kind| match kind {
             Declaration::NotTaken(kind) => *kind,

@@ -27,6 +27,7 @@ use super::door::Door;
 use super::reply::{Answer, Refusal, Result};
 use super::socket::{self, Reader};
 use crate::agent::{Agent, Caller, Inbox};
+use crate::aside::Aside;
 
 /// How long a peer may take to read an answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(5);
@@ -52,7 +53,7 @@ pub(super) struct Asked {
     parameters: Option<String>,
     pub(super) more: bool,
     pub(super) oneway: bool,
-    pub(super) fds: Vec<OwnedFd>,
+    pub(super) fds: Vec<Aside<OwnedFd>>,
 }
 
 /// Why a connection ends.
@@ -218,7 +219,7 @@ pub(super) async fn receive(
         parameters: parameters.and_then(|all| serde_json::to_string(all).ok()),
         more: call.more(),
         oneway: call.oneway(),
-        fds,
+        fds: fds.into_iter().map(Aside::from).collect(),
     })
 }
 

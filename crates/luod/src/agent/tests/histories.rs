@@ -127,7 +127,9 @@ impl Stage {
                     .await;
             }
             Act::Drop(who, which) => {
-                let _ = agent.drop_session(&self.peers[who].caller, &session(which));
+                let _ = agent
+                    .drop_session(&self.peers[who].caller, &session(which))
+                    .await;
             }
             Act::Answer(who, veto) => {
                 let Some(event) = self.peers[who].inbox.take() else {
@@ -249,7 +251,7 @@ impl Stage {
         }
         self.holds();
         assert!(agent.state.borrow().sessions.iter().next().is_none());
-        assert!(self.world.kernel.held().is_empty());
+        until(|| self.world.kernel.held().is_empty()).await;
         assert!(!self.world.kernel.is_prepared());
         assert!(self.world.kernel.incoming().is_empty());
         assert!(agent.plan().obstacles.is_empty(), "{:?}", agent.plan());

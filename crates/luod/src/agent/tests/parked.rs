@@ -6,7 +6,7 @@ use std::time::Duration;
 use luo_varlink::{Outcome, WorkloadState};
 
 use super::*;
-use crate::agent::start::Stored;
+use crate::manager::store::Stored;
 
 /// A world in which a workload has left its session while no update was under way.
 async fn parked() -> World {
@@ -111,7 +111,7 @@ fn who_comes_back_and_does_not_claim_it_loses_nothing() {
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.disconnected(&mut peer.caller);
-        assert!(world.kernel.held().is_empty());
+        until(|| world.kernel.held().is_empty()).await;
         assert_eq!(state(&world), None);
     });
 }
@@ -134,7 +134,7 @@ fn an_administrator_releases_it() {
     run(async {
         let world = parked().await;
         world.agent.release("db.ram").await.unwrap();
-        assert!(world.kernel.held().is_empty());
+        until(|| world.kernel.held().is_empty()).await;
         assert_eq!(state(&world), None);
     });
 }
@@ -157,12 +157,12 @@ async fn again(world: &World, stored: &[&str]) -> World {
         let session = state.sessions.get(name).unwrap().session.as_ref();
         Stored {
             name: (*name).to_owned(),
-            session: session.unwrap().try_clone().unwrap(),
+            session: session.unwrap().try_clone().unwrap().into(),
             is_it: true,
         }
     });
     let copies: Vec<_> = copies.collect();
-    next.agent.start_with(copies).await.unwrap();
+    next.agent.start(copies).await.unwrap();
     next
 }
 

@@ -23,7 +23,10 @@ fn another_identity_gets_nothing() {
                 "finish",
                 agent.finish_session(&mine.caller, "db.ram").await.err(),
             ),
-            ("drop", agent.drop_session(&mine.caller, "db.ram").err()),
+            (
+                "drop",
+                agent.drop_session(&mine.caller, "db.ram").await.err(),
+            ),
             (
                 "create",
                 agent.create_session(&mine.caller, "db.ram").await.err(),
@@ -213,7 +216,7 @@ fn a_session_that_its_workload_kept_is_attached_again() {
         );
         let copy: Session = session.try_clone().unwrap();
         // This is the part of AttachSession after the kernel has named the session.
-        agent.hold("db.ram", copy);
+        agent.hold("db.ram", copy.into());
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();

@@ -1,0 +1,356 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The checks before an update: they look at the running kernel, the target, and the files
+//! that workloads have declared. The crate `luo-preflight` judges.
+//!
+//! | file | concern |
+//! |---|---|
+//! | `words` | what luod itself has to say in a report, and how one is judged |
+//! | `settled` | the kernel to jump into, completed by the boot loader's entry |
+//! | `subject` | all that is looked at, gathered for the thread that does so |
+//! | `offline` | the checks without an agent |
+//! | here | the agent's checks |
+
+mod offline;
+mod settled;
+mod subject;
+mod words;
+
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use luo_preflight::file::{self, Facts, Kind};
+use luo_preflight::initrd::Stop;
+use luo_preflight::memfds::Memfds;
+use luo_preflight::system::System;
+use luo_sys::ParticipantEntry;
+use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind};
+use rustix::process::{Resource, getrlimit};
+
+use super::Agent;
+use super::timeline::Line;
+use super::unowned;
+use super::view::{CANCEL_BY_FORCE, FULL_REMEDY, UNKNOWN_UPDATE, full_disk, in_update};
+use crate::decide::config::Jump;
+use crate::journal::notes::ROOM;
+use crate::journal::picture;
+use crate::kernel::Probe;
+
+pub use offline::offline;
+pub(super) use settled::Settled;
+
+use settled::put_entry;
+use subject::Subject;
+use words::{broken, check_closing, check_limit, handlers, judge, name_of, obstacle, untold};
+
+/// Ends reading with whoever waits for it: the checks of an update that is called off, or
+/// whose deadline is over.
+struct StopAtEnd(Stop);
+
+impl Drop for StopAtEnd {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+impl Agent {
+    /// Checks everything that an update to a kernel needs. This changes nothing.
+    pub async fn check_target(&self, target: &Target) -> Report {
+        let settled = self.settle(target).await;
+        self.check(&settled).await
+    }
+
+    /// Completes a target by the configuration, and by the boot loader's entry.
+    pub(super) async fn settle(&self, target: &Target) -> Settled {
+        let target = self.config().complete(target);
+        let root = self.config().checks.root.clone();
+        let kept = target.clone();
+        let settled = tokio::task::spawn_blocking(move || Settled::of(target, &root)).await;
+        settled.unwrap_or_else(|why| Settled {
+            target: kept,
+            entry: Some(broken(&why)),
+        })
+    }
+
+    pub(super) async fn check(&self, settled: &Settled) -> Report {
+        let begun = Instant::now();
+        let report = self.look(settled).await;
+        let names = |status| {
+            let those = report
+                .checks
+                .iter()
+                .filter(move |check| check.status == status);
+            those.map(|check| check.name.as_str()).collect::<Vec<_>>()
+        };
+        let failed = names(CheckStatus::Failed).len();
+        let mut text = format!("{} checks, {failed} failed", report.checks.len());
+        let mut warn = names(CheckStatus::Warning);
+        warn.dedup();
+        if !warn.is_empty() {
+            text.push_str(&format!(", warnings: {}", warn.join(", ")));
+        }
+        self.note(
+            TimelineKind::Checked,
+            Line::text(text).took(begun.elapsed()),
+        );
+        report
+    }
+
+    /// Looks at the running kernel, the target and all files that were declared.
+    async fn look(&self, settled: &Settled) -> Report {
+        let stop = StopAtEnd(Stop::default());
+        let subject = Subject {
+            system: System::at(&self.config().checks.root),
+            probe: self.probe.clone(),
+            participants: self.participants().await,
+            own: Arc::clone(&self.own_strings),
+            target: settled.target.clone(),
+            files: self.declared(),
+            groups: self.groups(),
+            stop: stop.0.clone(),
+        };
+        // Images are large, so another thread reads them while this one serves peers.
+        let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
+        drop(stop);
+        let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
+        put_entry(&mut checks, settled.entry.clone());
+        if self.config().jump == Jump::Systemctl {
+            checks.push(crate::manager::shutdown::check(&self.config().checks.root));
+        }
+        let device = self.check_device().await;
+        self.check_state(&mut checks).await;
+        self.name_foreign(&mut checks).await;
+        checks.extend(device);
+        checks.extend(check_limit(getrlimit(Resource::Fsize).current));
+        checks.extend(check_closing());
+        checks.extend(self.check_notes().await);
+        checks.extend(self.check_history().await);
+        checks.extend(self.check_report().await);
+        let obstacles = self.obstacles();
+        let checks = checks
+            .into_iter()
+            .chain(obstacles.into_iter().map(obstacle));
+        judge(&self.config(), checks.collect())
+    }
+
+    /// Whether the kernel is in an update already, whoever began it. It is asked itself:
+    /// what the files of the machine say may be of another one.
+    async fn check_state(&self, checks: &mut Vec<Check>) {
+        let probing = self.ask_kernel("GET_STATE", |kernel| kernel.probe());
+        // That it cannot be asked is told by another check.
+        let Ok(Ok(probe)) = probing.await else {
+            return;
+        };
+        let Some(check) = self.in_another_update(&probe) else {
+            return;
+        };
+        let known = checks.iter().position(|known| known.name == check.name);
+        match known.and_then(|known| checks.get_mut(known)) {
+            Some(known) => *known = check,
+            None => checks.push(check),
+        }
+    }
+
+    fn in_another_update(&self, probe: &Probe) -> Option<Check> {
+        let state = in_update(probe)?;
+        let is_ours = !self.is_at_rest();
+        let (whose, remedy) = match is_ours {
+            true => (
+                "in an update of this luod",
+                "wait for its end, or cancel it: `luoctl cancel`",
+            ),
+            false => (UNKNOWN_UPDATE, CANCEL_BY_FORCE),
+        };
+        Some(Check {
+            name: "running-state".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!("the kernel is {state}, {whose}"),
+            remedy: Some(remedy.to_owned()),
+        })
+    }
+
+    /// Names the sessions of the previous kernel that are not this agent's, where a check
+    /// warns of them. That there are some whose owner is not known is said in any case.
+    async fn name_foreign(&self, checks: &mut Vec<Check>) {
+        let mut known = checks.iter_mut();
+        let check = known
+            .find(|check| check.name == "running-state" && check.status == CheckStatus::Warning);
+        let Some(check) = check else {
+            if self.probe.orchestrator == Orchestrator::Mainline {
+                checks.push(untold());
+                return;
+            }
+            let unowned = self.look_for_unowned().await;
+            checks.extend((!unowned.is_empty()).then(|| Check {
+                name: "running-state".to_owned(),
+                status: CheckStatus::Warning,
+                found: unowned::words(&unowned),
+                remedy: Some(unowned::REMEDY.to_owned()),
+            }));
+            return;
+        };
+        let Ok(sessions) = self.sessions().await else {
+            return;
+        };
+        let foreign = sessions.iter().filter(|session| session.incoming);
+        let names: Vec<_> = foreign
+            .map(|session| match &session.workload {
+                Some(workload) => format!("{} (of {workload})", session.name),
+                None => format!("{} (of a program that luod does not know)", session.name),
+            })
+            .collect();
+        if !names.is_empty() {
+            check
+                .found
+                .push_str(&format!(". These are: {}", names.join(", ")));
+        }
+    }
+
+    /// Whether the device can be had. Who has it keeps the update from beginning.
+    async fn check_device(&self) -> Option<Check> {
+        let why = match self
+            .ask_kernel("the kernel", |kernel| kernel.is_free())
+            .await
+        {
+            Ok(free) => free.err()?,
+            Err(hangs) => {
+                return Some(Check {
+                    name: "running-device".to_owned(),
+                    status: CheckStatus::Failed,
+                    found: hangs.to_string(),
+                    remedy: Some("`dmesg` may say what it waits for".to_owned()),
+                });
+            }
+        };
+        let root = self.config().checks.root.clone();
+        // Without CAP_SYS_PTRACE, as under the packaged unit, luod may not look at the files of
+        // programs that have more privileges than it. luoctl may, and adds who it is.
+        let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
+        let holders = holders.unwrap_or_default();
+        Some(luo_preflight::running::device(
+            &why.errno().to_string(),
+            &holders,
+        ))
+    }
+
+    /// Whether luod can note what it has to know if it is started again.
+    async fn check_notes(&self) -> Option<Check> {
+        let notes = self.notes.clone();
+        let why = self.fails(move || notes.reserve()).await?;
+        let folder = self.notes.folder().display();
+        Some(Check {
+            name: "notes".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!(
+                "luod needs {} KiB in {folder} to note what a restart of it must not lose: {why}",
+                ROOM >> 10
+            ),
+            remedy: Some(
+                "make room there (`df` says how much there is, `du -x` who has filled it), or \
+                 make it larger: `mount -o remount,size=`"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// Whether the update could be written down when it is over.
+    async fn check_history(&self) -> Option<Check> {
+        let history = self.history.clone();
+        let why_not = self.fails(move || history.is_writable()).await;
+        self.tried.found(why_not.clone());
+        let why = why_not?;
+        Some(Check {
+            name: "history".to_owned(),
+            status: CheckStatus::Warning,
+            found: full_disk(&self.config(), &why),
+            remedy: Some(FULL_REMEDY.to_owned()),
+        })
+    }
+
+    /// Whether the picture of the update could be written that somebody wants.
+    async fn check_report(&self) -> Option<Check> {
+        let path = self.state.borrow().update.as_ref()?.report.clone()?;
+        let wanted = PathBuf::from(&path);
+        let workloads = self.state.borrow().workloads.len();
+        let reserved = self.fails(move || picture::reserve(&wanted, workloads));
+        let why = reserved.await?;
+        Some(Check {
+            name: "report".to_owned(),
+            status: CheckStatus::Failed,
+            found: format!("the report cannot be written to {path}: {why}"),
+            remedy: Some(
+                "name a file in a folder with room that luod may write to: its unit allows \
+                 /var/lib/luod, and what ReadWritePaths= names beside it"
+                    .to_owned(),
+            ),
+        })
+    }
+
+    /// The files that were declared. Files that are preserved already have their pages, so
+    /// they do not count for the memory that an update needs.
+    fn declared(&self) -> Vec<(String, Facts)> {
+        let state = self.state.borrow();
+        let all = state.sessions.iter().flat_map(|(session, held)| {
+            let declared = held.declared.iter();
+            declared.filter_map(move |(token, fd)| {
+                let facts = file::look(&**fd).ok()?;
+                Some((name_of(session, *token), facts))
+            })
+        });
+        all.collect()
+    }
+
+    /// What takes part in updates, if the kernel says it.
+    async fn participants(&self) -> Option<Vec<ParticipantEntry>> {
+        if self.probe.orchestrator != Orchestrator::Contract {
+            return None;
+        }
+        let asked = self.ask_kernel("LIST_PARTICIPANTS", |kernel| kernel.participants());
+        // Why it cannot be asked is told by another check.
+        asked.await.ok()?.ok().flatten()
+    }
+
+    /// The workloads that are connected, with their control groups, and the bytes of what
+    /// they have declared.
+    fn groups(&self) -> Vec<(String, String, u64)> {
+        let state = self.state.borrow();
+        let all = state.workloads.iter().filter_map(|(name, workload)| {
+            let group = workload.link.as_ref()?.group.clone()?;
+            let sessions = state.sessions.of(name);
+            let files = sessions.flat_map(|(_, held)| held.declared.values());
+            let sizes = files.filter_map(|fd| Some(file::look(&**fd).ok()?.size));
+            Some((name.clone(), group, sizes.fold(0, u64::saturating_add)))
+        });
+        all.collect()
+    }
+
+    /// Looks at a file that is going to be preserved.
+    pub(super) async fn check_file(&self, session: &str, token: u64, fd: &OwnedFd) -> Report {
+        let system = System::at(&self.config().checks.root);
+        let name = name_of(session, token);
+        let facts = file::look(fd);
+        let handlers = self.participants().await.map(|all| handlers(&all));
+        // Which kernel is the next is not known yet.
+        let memfds = Memfds::of(handlers.as_deref(), None);
+        let handlers = handlers.as_deref();
+        let checks = match facts {
+            Ok(facts) => file::checks(&name, &facts, &system.memory(), handlers, memfds),
+            Err(why) => vec![Check {
+                name: "file-kind".to_owned(),
+                status: CheckStatus::Failed,
+                found: format!("{name}: {why}"),
+                remedy: Some("preserve a memfd".to_owned()),
+            }],
+        };
+        judge(&self.config(), checks)
+    }
+
+    /// The same for a file of a kind that is not taken in here.
+    pub(super) async fn check_kind(&self, session: &str, token: u64, kind: Kind) -> Report {
+        let handlers = self.participants().await.map(|all| handlers(&all));
+        let name = name_of(session, token);
+        let check = file::kind_check(&name, kind, handlers.as_deref());
+        judge(&self.config(), vec![check])
+    }
+}

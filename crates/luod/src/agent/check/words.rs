@@ -1,0 +1,146 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What luod itself has to say in a report, and how one is judged.
+
+use std::path::Path;
+
+use luo_preflight::system::System;
+use luo_sys::{Errno, ParticipantEntry, ParticipantKind};
+use luo_varlink::{Check, CheckStatus, Report};
+
+use crate::agent::view::{CLOSING_REMEDY, not_closed};
+use crate::decide::config::{CHECKS, Config};
+use crate::decide::failed::Failed;
+use crate::decide::plan::Obstacle;
+use crate::decide::record::MAX_LENGTH;
+
+/// The check that the checks themselves work, which cannot be ignored.
+const BROKEN: &str = "checks";
+
+/// A report, with what the configuration says to ignore.
+pub(super) fn judge(config: &Config, mut checks: Vec<Check>) -> Report {
+    for check in &mut checks {
+        debug_assert!(
+            CHECKS.contains(&check.name.as_str()) || check.name == BROKEN,
+            "{} is missing in the list of checks, so it cannot be ignored",
+            check.name
+        );
+        if check.status == CheckStatus::Failed && config.checks.ignore.contains(&check.name) {
+            check.status = CheckStatus::Warning;
+            check.found.push_str(" (ignored, says the configuration)");
+        }
+    }
+    luo_preflight::report(checks)
+}
+
+/// The file handlers among what takes part.
+pub(super) fn handlers(all: &[ParticipantEntry]) -> Vec<String> {
+    let handlers = all
+        .iter()
+        .filter(|entry| entry.kind == ParticipantKind::FileHandler);
+    handlers.map(|entry| entry.name.clone()).collect()
+}
+
+pub(super) fn name_of(session: &str, token: u64) -> String {
+    format!("session '{session}', token {token:#x}")
+}
+
+/// Says of a device that is there why it is of no use.
+pub(super) fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) {
+    match why.errno() {
+        Errno::EBUSY => checks.push(luo_preflight::running::device(
+            &why.errno().to_string(),
+            &System::at(root).holders(),
+        )),
+        Errno::EACCES | Errno::EPERM => checks.push(Check {
+            name: "running-device".to_owned(),
+            status: CheckStatus::Unknown,
+            found: format!("this user may not open it: {why}"),
+            remedy: Some("run it as root".to_owned()),
+        }),
+        _ => {
+            const NAME: &str = "running-liveupdate";
+            checks.retain(|check| check.name != NAME);
+            let failed = Check {
+                name: NAME.to_owned(),
+                status: CheckStatus::Failed,
+                found: format!("there is a /dev/liveupdate, and it is of no use: {why}"),
+                remedy: Some(
+                    "boot the machine anew, not by kexec: what is quarantined is lost by that, \
+                     and free again"
+                        .to_owned(),
+                ),
+            };
+            checks.insert(0, failed);
+        }
+    }
+}
+
+/// What mainline's orchestrator cannot be asked before an update.
+pub(super) fn untold() -> Check {
+    Check {
+        name: "running-state".to_owned(),
+        status: CheckStatus::Unknown,
+        found: "mainline's orchestrator does not tell whether sessions of the previous kernel are \
+                left that luod does not know of; what nobody has claimed is dropped by the update"
+            .to_owned(),
+        remedy: Some(
+            "if programs preserve something without luod, see that they have claimed it".to_owned(),
+        ),
+    }
+}
+
+/// Whether luod may write files as long as a record can be.
+pub(super) fn check_limit(limit: Option<u64>) -> Option<Check> {
+    let limit = limit.filter(|limit| *limit < MAX_LENGTH as u64)?;
+    Some(Check {
+        name: "file-limit".to_owned(),
+        status: CheckStatus::Failed,
+        found: format!(
+            "luod may write files of {limit} bytes only, and the record for the next kernel has \
+             up to {MAX_LENGTH}"
+        ),
+        remedy: Some("set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)".to_owned()),
+    })
+}
+
+pub(super) fn obstacle(obstacle: Obstacle) -> Check {
+    Check {
+        name: "workloads".to_owned(),
+        status: CheckStatus::Failed,
+        found: obstacle.found,
+        remedy: Some(obstacle.remedy),
+    }
+}
+
+pub(super) fn broken(why: &tokio::task::JoinError) -> Check {
+    Check {
+        name: BROKEN.to_owned(),
+        status: CheckStatus::Failed,
+        found: format!("the checks themselves have failed: {why}"),
+        remedy: Some("this is a bug of luod: please report it".to_owned()),
+    }
+}
+
+/// Whether the kernel does not let go of what luod has let go of.
+pub(super) fn check_closing() -> Option<Check> {
+    Some(Check {
+        name: "closing".to_owned(),
+        status: CheckStatus::Warning,
+        found: not_closed()?,
+        remedy: Some(CLOSING_REMEDY.to_owned()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_that_would_end_luod_is_told() {
+        assert_eq!(check_limit(None), None);
+        assert_eq!(check_limit(Some(u64::MAX)), None);
+        let failed = check_limit(Some(1024)).unwrap();
+        assert_eq!(failed.status, CheckStatus::Failed);
+        assert!(CHECKS.contains(&failed.name.as_str()));
+    }
+}

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Closing a descriptor may wait for whoever is behind it: to let go of a session, the kernel
+//! may want the lock of a file's inode, which a program has for as long as it writes. So what
+//! the agent holds for others is closed by threads, and what a peer says is a session is asked
+//! for its name by one. So many of them may wait at the same time; what comes then waits behind
+//! them.
+
+use std::collections::VecDeque;
+use std::ops::Deref;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+/// Threads that may wait at the same time.
+const MOST: usize = 64;
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// What is to be done, and who is at it.
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// When each thread has begun with what it does now.
+    threads: Vec<Option<Instant>>,
+}
+
+static QUEUE: Mutex<Queue> = Mutex::new(Queue::new());
+
+impl Queue {
+    const fn new() -> Self {
+        Self {
+            jobs: VecDeque::new(),
+            threads: Vec::new(),
+        }
+    }
+
+    /// A place for a thread, if one more is wanted and may be.
+    fn place(&mut self) -> Option<usize> {
+        if self.jobs.is_empty() {
+            return None;
+        }
+        let free = self.threads.iter().position(Option::is_none);
+        let place = match free {
+            Some(place) => place,
+            None if self.threads.len() < MOST => {
+                self.threads.push(None);
+                self.threads.len() - 1
+            }
+            None => return None,
+        };
+        self.begin(place);
+        Some(place)
+    }
+
+    fn begin(&mut self, place: usize) {
+        if let Some(begun) = self.threads.get_mut(place) {
+            *begun = Some(Instant::now());
+        }
+    }
+
+    /// The next job of a thread; without one its place is free.
+    fn next(&mut self, place: usize) -> Option<Job> {
+        let job = self.jobs.pop_front();
+        match job {
+            Some(_) => self.begin(place),
+            None => self.leave(place),
+        }
+        job
+    }
+
+    fn busy(&self) -> usize {
+        self.threads.iter().flatten().count()
+    }
+
+    fn leave(&mut self, place: usize) {
+        if let Some(begun) = self.threads.get_mut(place) {
+            *begun = None;
+        }
+    }
+}
+
+fn queue() -> MutexGuard<'static, Queue> {
+    QUEUE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Has a thread do something, and gives what waits for its end.
+pub(crate) fn run<T: Send + 'static>(
+    job: impl FnOnce() -> T + Send + 'static,
+) -> oneshot::Receiver<T> {
+    let (tell, told) = oneshot::channel();
+    let job = move || {
+        // If nobody waits for it any more, it goes here.
+        drop(tell.send(job()));
+    };
+    let place = {
+        let mut queue = queue();
+        queue.jobs.push_back(Box::new(job));
+        queue.place()
+    };
+    if let Some(place) = place {
+        let thread = std::thread::Builder::new().name("aside".into());
+        let run = move || {
+            while let Some(job) = next(place) {
+                job();
+            }
+        };
+        if let Err(why) = thread.spawn(run) {
+            queue().leave(place);
+            tracing::error!("descriptors are closed later: no thread can be started: {why}");
+        }
+    }
+    told
+}
+
+/// Has a thread close something.
+pub(crate) fn close(what: impl Send + 'static) -> oneshot::Receiver<()> {
+    run(move || drop(what))
+}
+
+/// The lock is given back before the job is done.
+fn next(place: usize) -> Option<Job> {
+    queue().next(place)
+}
+
+/// Whether a thread is free for one more.
+pub(crate) fn has_room() -> bool {
+    let queue = queue();
+    queue.busy() < MOST && queue.jobs.len() < MOST
+}
+
+/// How many jobs are not done yet, and how long the one that hangs longest has been waited
+/// for, if that is longer than `patience`.
+pub(crate) fn hanging(patience: Duration) -> Option<(usize, Duration)> {
+    let queue = queue();
+    let since = queue.threads.iter().flatten().min()?;
+    let waited = Some(since.elapsed()).filter(|waited| *waited >= patience)?;
+    Some((queue.busy() + queue.jobs.len(), waited))
+}
+
+/// Something that threads close when it is dropped.
+#[derive(Debug)]
+pub struct Aside<T: Send + 'static>(Option<T>);
+
+impl<T: Send + 'static> Aside<T> {
+    /// Has it closed, and gives what waits for that.
+    pub(crate) fn close(mut self) -> Option<oneshot::Receiver<()>> {
+        self.0.take().map(close)
+    }
+
+    /// The thing itself, which whoever has it closes.
+    pub(crate) fn into_inner(mut self) -> Option<T> {
+        self.0.take()
+    }
+}
+
+impl<T: Send + 'static> From<T> for Aside<T> {
+    fn from(what: T) -> Self {
+        Self(Some(what))
+    }
+}
+
+impl<T: Send + 'static> Deref for Aside<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match &self.0 {
+            Some(what) => what,
+            None => unreachable!("only what has it as a value takes it out"),
+        }
+    }
+}
+
+impl<T: Send + 'static> Drop for Aside<T> {
+    fn drop(&mut self) {
+        if let Some(what) = self.0.take() {
+            // Nobody waits for it.
+            drop(close(what));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Its close waits until the other end is dropped.
+    struct Hangs(mpsc::Receiver<()>);
+
+    impl Drop for Hangs {
+        fn drop(&mut self) {
+            let _ = self.0.recv();
+        }
+    }
+
+    #[test]
+    fn who_drops_it_does_not_wait() {
+        let (release, hangs) = mpsc::channel();
+        let kept = Aside::from(Hangs(hangs));
+        let mut closed = kept.close().unwrap();
+        assert!(closed.try_recv().is_err());
+        drop(release);
+        closed.blocking_recv().unwrap();
+    }
+
+    #[test]
+    fn what_is_taken_out_is_not_closed() {
+        let (release, hangs) = mpsc::channel::<()>();
+        let taken = Aside::from(hangs).into_inner().unwrap();
+        drop(release);
+        assert!(taken.recv().is_err());
+    }
+
+    #[test]
+    fn so_many_threads_wait_and_no_more() {
+        let mut queue = Queue::new();
+        let mut places = Vec::new();
+        for _ in 0..MOST + 3 {
+            queue.jobs.push_back(Box::new(|| ()));
+            places.extend(queue.place());
+            // The thread has taken its job.
+            if places.len() < MOST {
+                queue.jobs.pop_front();
+            }
+        }
+        assert_eq!(places.len(), MOST);
+        let left = queue.jobs.len();
+        assert!(left >= 3 && queue.place().is_none());
+        assert!((0..left).all(|_| queue.next(0).is_some()));
+        assert!(queue.next(0).is_none());
+        queue.jobs.push_back(Box::new(|| ()));
+        assert_eq!(queue.place(), Some(0));
+    }
+}
