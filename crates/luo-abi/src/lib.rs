@@ -12,6 +12,8 @@
 //!   structures and the block format that carries them.
 //! - [`supplement`]: what this orchestrator hands over beside it: dependencies,
 //!   subsystems.
+//! - [`memfd`]: what a memfd leaves for the next kernel, in mainline's format and in ours.
+//! - [`bytes`]: a structure's bytes, at an offset of a page.
 //! - [`errno`]: the error numbers that cross either boundary.
 //!
 //! Nothing here decides anything or does I/O; the engine is `luo-core`. The

@@ -289,6 +289,7 @@ impl Lists {
         let mut chunk_address = self.first;
         let mut left = self.count;
         let mut at = 0;
+        let mut empty = MOST_EMPTY;
         while left > 0 {
             let chunk = page(source, chunk_address)?;
             on_page(chunk_address)?;
@@ -314,7 +315,9 @@ impl Lists {
                     }
                     let found = *some.get(slot % SOME).ok_or(Damage::Record(at))?;
                     // Mainline's own reader passes over these.
-                    if !is_nothing(&found) {
+                    if is_nothing(&found) {
+                        empty = empty.checked_sub(1).ok_or(Damage::Count(self.count))?;
+                    } else {
                         on_run(run_of_folio(source, &found).ok_or(Damage::Record(at))?)?;
                     }
                     left = left.saturating_sub(1);
@@ -364,6 +367,10 @@ impl Lists {
         Ok(())
     }
 }
+
+/// Records of nothing in a list, at most. Mainline reads them and writes none, and they take no
+/// memory: without an end to them, a page that leads back to itself has any number.
+const MOST_EMPTY: u32 = 65_536;
 
 /// Records that are read at once.
 const SOME: usize = 32;

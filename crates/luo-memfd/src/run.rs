@@ -88,12 +88,16 @@ const LEAST_ORDER: u32 = 2;
 
 /// A run in pieces: single pages that lie where large folios of at most some order can be,
 /// in the file as in memory, become such folios, which cost a guest and the kernel less. All
-/// others stay what they are, and so does a run that is of folios already, or fresh.
+/// others stay what they are, and so does a run that is of folios already, or fresh. Folios of
+/// a higher order, which the kernel does not have, become single pages.
 ///
 /// Orders rise from the start of a run and fall to its end; adjacent folios of one order are
 /// one piece.
 pub fn joined(run: Run, most: u32) -> impl Iterator<Item = Run> {
     let mut left = run;
+    if left.order > most {
+        left.order = 0;
+    }
     core::iter::from_fn(move || {
         if left.pages == 0 {
             return None;

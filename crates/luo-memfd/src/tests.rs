@@ -10,7 +10,7 @@ use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::memfd as wire;
 use luo_core::{BlockMemory, PageError};
 use proptest::prelude::*;
-use zerocopy::{FromBytes as _, IntoBytes as _};
+use zerocopy::{FromBytes as _, FromZeros, IntoBytes as _};
 
 use crate::{
     Damage, Facts, Format, Found, More, Run, Source, Strings, Time, Times, Unread, Written,
@@ -417,4 +417,55 @@ fn unknown_features_that_are_required_are_refused() {
     set(machine.pages.get_mut(&address).unwrap(), 4, 8);
     let unread = read(&machine, Format::Runs, address).map(|_| ());
     assert_eq!(unread, Err(Unread::Unknown(4)));
+}
+
+/// Large folios come apart where the kernel has none so large, and are joined to what it has.
+#[test]
+fn larger_folios_than_there_are_come_apart() {
+    let run = Run {
+        index: 1024,
+        frame: 4096,
+        pages: 1024,
+        order: 10,
+        fresh: false,
+    };
+    let orders = |run: Run, most| -> Vec<_> {
+        crate::joined(run, most)
+            .map(|piece| (piece.order, piece.pages))
+            .collect()
+    };
+    assert_eq!(orders(run, 9), [(9, 1024)]);
+    assert_eq!(orders(run, 0), [(0, 1024)]);
+    assert_eq!(orders(run, 10), [(10, 1024)]);
+    assert_eq!(orders(Run { fresh: true, ..run }, 9), [(0, 1024)]);
+}
+
+/// A list of nothing that leads back to itself comes to an end.
+#[test]
+fn records_of_nothing_have_an_end() {
+    let mut machine = Machine::default();
+    let mut head = std::vec![0; BLOCK_SIZE];
+    let main = wire::Main {
+        count: 1 << 31,
+        first: 2 * BLOCK_SIZE as u64,
+        pages: u32::try_from((1u64 << 31).div_ceil(wire::FOLIOS_PER_PAGE as u64)).unwrap(),
+        size: 1 << 43,
+        area_flags: wire::AREA_ALLOC,
+        ..FromZeros::new_zeroed()
+    };
+    head[..size_of::<wire::Main>()].copy_from_slice(main.as_bytes());
+    machine.pages.insert(BLOCK_SIZE as u64, head);
+    let mut chunk = std::vec![0; BLOCK_SIZE];
+    for place in chunk.chunks_mut(8) {
+        place.copy_from_slice(&(3 * BLOCK_SIZE as u64).to_le_bytes());
+    }
+    chunk[..8].copy_from_slice(&(2 * BLOCK_SIZE as u64).to_le_bytes());
+    machine.pages.insert(2 * BLOCK_SIZE as u64, chunk);
+    machine
+        .pages
+        .insert(3 * BLOCK_SIZE as u64, std::vec![0; BLOCK_SIZE]);
+    let refused = read(&machine, Format::Mainline, BLOCK_SIZE as u64).err();
+    let is_refused = matches!(refused, Some(Unread::Damaged(Damage::Count(_))));
+    assert!(is_refused, "{refused:?}");
+    assert!(*machine.asked.borrow() < 1000);
 }

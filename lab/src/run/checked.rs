@@ -29,7 +29,7 @@ const SLOWER: u32 = 6;
 const MEMORY: u32 = 1024;
 
 /// Their kernels are big, and the next one has to fit into the scratch area.
-const SCRATCH: &str = "kho_scratch=64M,256M,64M";
+pub(super) const SCRATCH: &str = "kho_scratch=64M,256M,64M";
 
 /// Scenarios without a checker whose last run is written down by name as well, beside
 /// those in machines of other sizes.

@@ -83,7 +83,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 473,
+            cases: 559,
             named: &[],
             exactly: false,
             kexecs: None,
@@ -153,22 +153,17 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
     let mut all = plain(kexecs);
     all.extend(checked::scenarios(&plain(checked::KEXECS)));
     all.push(Scenario {
-        first: "debug",
+        memory: 2048,
+        cmdline: vec![checked::SCRATCH],
         when: When::All,
-        timeout: BASE_TIMEOUT * 6,
-        console: Rules {
-            // Mainline's handler of memfds lets vmalloc() tell of its failure, with a trace
-            // and the registers of the call. A fault of ours begins with other words.
-            must: &["vmalloc error: .*vm_struct allocation failed"],
-            must_not: &[],
-            allowed: &["Call Trace:$", "RIP: 0033:"],
-        },
+        timeout: BASE_TIMEOUT * 12,
         ..scenario(
             "debug-failing",
             "failing",
             "each allocation of a call fails in turn, and nothing of the call is left",
         )
-        .cases(7)
+        .kexec("debug", "debug")
+        .cases(11)
     });
     all
 }

@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result};
 use luo_lab::interrupt;
 use luo_lab::judge::Case;
 
-use super::report::{Report, Stage};
+use super::entry::Stage;
+use super::report::Report;
 use crate::show;
 use crate::tally::Tally;
 

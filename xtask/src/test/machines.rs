@@ -14,7 +14,8 @@ use luo_lab::run::qemu::{self, Recording};
 use luo_lab::run::scenario::Scenario;
 use luo_lab_protocol::Event;
 
-use super::report::{Report, Stage};
+use super::entry::Stage;
+use super::report::Report;
 use crate::show;
 use crate::tally::Tally;
 

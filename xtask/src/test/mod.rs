@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: everything that can be checked, and one closing line.
 
+mod entry;
 mod kernels;
 mod long;
 mod machines;
@@ -20,8 +21,10 @@ use luo_lab_protocol::Outcome;
 
 use crate::checks::{self, Check};
 use crate::{fuzz, show};
+use entry::Stage;
 use kernels::Beside;
-use report::{Report, Stage};
+use record::Book;
+use report::Report;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -34,15 +37,15 @@ pub(crate) struct Args {
     /// How many virtual machines run at once
     #[arg(long, default_value_t = machines::default_jobs(), value_parser = jobs)]
     jobs: usize,
-    /// What takes hours, too: long chains, half an hour of each fuzz target, benchmarks;
-    /// a complete run is written to docs/verification.md
+    /// What takes hours, too: long chains, half an hour of each fuzz target, benchmarks,
+    /// kernels with checkers; what has run is written to docs/verification.md as it ends
     #[arg(long)]
     all: bool,
     /// Add what this run takes to docs/verification.md
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "filter"])]
     record: bool,
     /// Only kernels with checkers, machines of other sizes, systemd's descriptor stores and
-    /// the hostile client; each scenario is written to docs/verification.md
+    /// the hostile client; what has run is written to docs/verification.md as it ends
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "record"])]
     checkers: bool,
     /// Only checks and scenarios whose name contains one of these
@@ -88,7 +91,10 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     }
     let wanted = |name: &str| args.wants(name);
     let scenarios = args.scenarios();
-    let mut report = Report::default();
+    let mut report = match args.all {
+        true => Report::in_book(Book::of(lab)?),
+        false => Report::default(),
+    };
     let selftests = wanted(checks::SIMULATED_SELFTESTS);
     let beside = (!args.no_vm).then(|| Beside::start(lab, &scenarios, selftests));
 
@@ -146,9 +152,6 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     report.close();
     if args.is_complete() {
         run.end()?;
-        if args.all {
-            record::record_all(lab, &report)?;
-        }
         if args.record {
             run.record_gate(lab, &report)?;
         }
@@ -162,12 +165,11 @@ fn checkers(lab: &Lab, args: &Args) -> Result<bool> {
     let scenarios: Vec<_> = all
         .filter(|scenario| checked::is_one(scenario) && args.wants(&scenario.name))
         .collect();
-    let mut report = Report::default();
+    let mut report = Report::in_book(Book::of(lab)?);
     report.stage(Stage::Machines, |report| {
         machines::run(lab, &scenarios, args.jobs, report)
     })?;
     report.close();
-    record::record_checkers(lab, &report)?;
     Ok(report.tally.is_good())
 }
 

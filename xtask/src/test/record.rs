@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! docs/verification.md: what whole runs have taken and come to.
 
-use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,7 +13,8 @@ use luo_lab::lab::Lab;
 use luo_lab::page::Section;
 use luo_lab::process;
 
-use super::report::{Report, Stage, minutes};
+use super::entry::{Entry, Stage, minutes};
+use super::report::Report;
 use crate::show;
 
 /// How many runs of a kind are kept.
@@ -123,65 +123,45 @@ impl Run {
     }
 }
 
-/// Puts a complete run of everything in place of the last one.
-///
-/// # Errors
-/// The page cannot be written.
-pub(super) fn record_all(lab: &Lab, report: &Report) -> Result<()> {
-    let mut text = format!(
-        "Made by `cargo xtask test --all` on {}, commit {}, on {}:\n{} in {}.\n\n\
-         | Stage | | Took | Result |\n|---|---|--:|---|\n",
-        date()?,
-        commit(&lab.repo)?,
-        machine(),
-        report.tally.summary(),
-        minutes(age_of_this_process()?)
-    );
-    for entry in &report.entries {
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            text,
-            "| {} | {} | {} | {} |",
-            entry.stage.title(),
-            entry.name,
-            minutes(entry.took),
-            entry.result
-        );
-    }
-    if !report.tally.failures.is_empty() {
-        let _ = writeln!(text, "\nFailed:\n");
-        for case in &report.tally.failures {
-            let _ = writeln!(text, "- {}", case.name);
-        }
-    }
-    Section::ALL.write(&lab.repo, &text)?;
-    show::line(&format!("{} has this run", Section::ALL.document()));
-    Ok(())
+/// Writes down what has run, row by row, each as it ends: what takes hours may be cut off.
+#[derive(Debug)]
+pub(super) struct Book {
+    repo: PathBuf,
+    commit: String,
 }
 
-/// Puts each scenario that has run in place of its last run under checkers.
-///
-/// # Errors
-/// The page cannot be written.
-pub(super) fn record_checkers(lab: &Lab, report: &Report) -> Result<()> {
-    let (date, commit) = (date()?, commit(&lab.repo)?);
-    let mut table = Section::CHECKERS.read(&lab.repo)?;
-    for entry in &report.entries {
-        let cells = [&date, &commit, &minutes(entry.took), &entry.result];
-        let cells = cells.map(String::as_str).join(" | ");
-        table = with_scenario(&table, &entry.name, &cells);
+impl Book {
+    /// For the runs of a checkout, as it is now.
+    ///
+    /// # Errors
+    /// It has no commit.
+    pub(super) fn of(lab: &Lab) -> Result<Self> {
+        Ok(Self {
+            repo: lab.repo.clone(),
+            commit: commit(&lab.repo)?,
+        })
     }
-    Section::CHECKERS.write(&lab.repo, &table)?;
-    show::line(&format!("{} has these runs", Section::CHECKERS.document()));
-    Ok(())
+
+    /// Puts something that has run in place of its last run.
+    ///
+    /// # Errors
+    /// The page cannot be written.
+    pub(super) fn write(&self, entry: &Entry) -> Result<()> {
+        let stage = entry.stage.title().to_owned();
+        let (date, took) = (date()?, minutes(entry.took));
+        let commit = self.commit.clone();
+        let cells = [stage, date, commit, took, entry.result.clone()].join(" | ");
+        let table = with_run(&Section::RUNS.read(&self.repo)?, &entry.name, &cells);
+        Section::RUNS.write(&self.repo, &table)
+    }
 }
 
-/// The table with a scenario's row put in place of an earlier one.
-fn with_scenario(table: &str, name: &str, cells: &str) -> String {
-    const HEAD: &str = "| Scenario | Date | Commit | Took | Result |\n|---|---|---|--:|---|";
+/// The table with a row put in place of an earlier one of the same name.
+fn with_run(table: &str, name: &str, cells: &str) -> String {
+    const HEAD: &str = "| | Stage | Date | Commit | Took | Result |\n|---|---|---|---|--:|---|";
     let begin = format!("| {name} |");
-    let of_a_scenario = |line: &&str| line.starts_with("| ") && !line.starts_with("| Scenario");
-    let others = table.lines().filter(of_a_scenario);
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| |");
+    let others = table.lines().filter(is_row);
     let mut rows: Vec<_> = others
         .filter(|line| !line.starts_with(&begin))
         .map(str::to_owned)
@@ -294,10 +274,10 @@ mod tests {
     }
 
     #[test]
-    fn a_scenario_has_one_row() {
+    fn what_has_run_has_one_row() {
         let mut table = "No run has been recorded.".to_owned();
         for (name, cells) in [("b", "1"), ("a", "2"), ("b", "3"), ("bb", "4")] {
-            table = with_scenario(&table, name, cells);
+            table = with_run(&table, name, cells);
         }
         let rows: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(rows, ["| a | 2 |", "| b | 3 |", "| bb | 4 |"]);

@@ -5,49 +5,16 @@ use std::time::{Duration, Instant};
 
 use luo_lab::judge::Case;
 
+use super::entry::{Entry, Stage, minutes};
+use super::record::Book;
 use crate::show;
 use crate::tally::Tally;
-
-/// The parts of a run, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// Cargo's: formats, lints, tests.
-    Checks,
-    /// Fuzz targets.
-    Fuzz,
-    /// Scenarios in virtual machines, and whatever has to be built for them and was not
-    /// yet.
-    Machines,
-    /// Measurements.
-    Benchmarks,
-}
-
-impl Stage {
-    pub(super) const ALL: [Self; 4] = [Self::Checks, Self::Fuzz, Self::Machines, Self::Benchmarks];
-
-    pub(super) const fn title(self) -> &'static str {
-        match self {
-            Self::Checks => "Checks",
-            Self::Fuzz => "Fuzz",
-            Self::Machines => "Machines",
-            Self::Benchmarks => "Benchmarks",
-        }
-    }
-}
-
-/// Something with a name that has run.
-#[derive(Clone, Debug)]
-pub(super) struct Entry {
-    pub(super) stage: Stage,
-    pub(super) name: String,
-    pub(super) took: Duration,
-    /// How it went, in a few words.
-    pub(super) result: String,
-}
 
 /// All of a run.
 #[derive(Debug, Default)]
 pub(super) struct Report {
+    /// Where what has run is written down at once.
+    book: Option<Book>,
     pub(super) tally: Tally,
     pub(super) entries: Vec<Entry>,
     /// What each stage took from its begin to its end.
@@ -55,6 +22,14 @@ pub(super) struct Report {
 }
 
 impl Report {
+    /// Of which each entry is written down.
+    pub(super) fn in_book(book: Book) -> Self {
+        Self {
+            book: Some(book),
+            ..Self::default()
+        }
+    }
+
     /// Shows a case and counts it.
     pub(super) fn case(&mut self, case: Case) {
         show::case(&case);
@@ -76,12 +51,16 @@ impl Report {
 
     /// Remembers what something took.
     pub(super) fn remember(&mut self, stage: Stage, name: &str, took: Duration, result: String) {
-        self.entries.push(Entry {
+        let entry = Entry {
             stage,
             name: name.to_owned(),
             took,
             result,
-        });
+        };
+        if let Some(Err(error)) = self.book.as_ref().map(|book| book.write(&entry)) {
+            show::line(&format!("WARNING: {name} is not written down: {error:#}"));
+        }
+        self.entries.push(entry);
     }
 
     /// Runs a stage.
@@ -124,26 +103,9 @@ impl Report {
     }
 }
 
-/// A time as `3 min 05 s`.
-pub(super) fn minutes(time: Duration) -> String {
-    let seconds = time.as_secs_f64().round() as u64;
-    match (seconds / 60, seconds % 60) {
-        (0, seconds) => format!("{seconds} s"),
-        (minutes, seconds) => format!("{minutes} min {seconds:02} s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn times_read_well() {
-        let shown = |seconds| minutes(Duration::from_millis(seconds));
-        assert_eq!(shown(59_400), "59 s");
-        assert_eq!(shown(59_600), "1 min 00 s");
-        assert_eq!(shown(725_000), "12 min 05 s");
-    }
 
     #[test]
     fn a_stage_may_come_twice() {

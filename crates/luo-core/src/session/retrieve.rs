@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Retrieving files of the previous kernel, what they need first.
 //!
-//! A call restores files of its own session alone. Restoring charges the caller, and a
+//! A call restores files of its own session alone. A handler may charge the caller, and a
 //! handler that fails has destroyed what it was to restore: whoever has a session must not
 //! do that to files of another. A file that needs one of another session can be restored as
 //! soon as that one is. A session that was closed and is there for those who need its files

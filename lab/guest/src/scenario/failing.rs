@@ -5,16 +5,22 @@
 //! The kernel fails the allocation whose number a task writes to its own `fail-nth`, and
 //! says there afterwards whether there was one of that number. A call is tried with one
 //! number after another until it has fewer allocations than that.
+//!
+//! What can be done once only, as to take a file back, is done to one of many that are alike.
+//! All of them come back whole, whatever has failed.
 
+use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use anyhow::{Context, Result, bail, ensure};
-use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
+use luo_sys::{Device, Errno, Needed, Session, SessionName, State, Token, Which, memfd};
+use rustix::fs::FallocateFlags;
 
-use crate::check::{Suite, device, name};
+use crate::check::{Suite, device, name, same};
+use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::port;
+use crate::{kexec, port};
 
 const SUITE: Suite = Suite::new("failing");
 
@@ -25,6 +31,11 @@ const NTH: &str = "/proc/thread-self/fail-nth";
 const MOST: u32 = 5_000;
 
 const LENGTH: u64 = 5 * 4096;
+/// The same of one that is taken back: more than one node of the page cache has, so that a part
+/// of it can be there already when an allocation fails.
+const LONG: u64 = 150 * 4096;
+/// Where its hole begins, if it has one, and how long it is.
+const HOLE: u64 = 4096;
 
 /// Settings without which allocations that may wait do not fail, and those that do tell
 /// of it on the console.
@@ -37,15 +48,30 @@ const SETTINGS: &[(&str, &str)] = &[
     ("fail_page_alloc/verbose", "0"),
 ];
 
+/// What is taken back in the next kernel, a file or a session for each number: so many may have
+/// to be failed.
+const FILES: u64 = 400;
+const SESSIONS: u64 = 120;
+
+/// The session with the files, and the others, which have one each.
+const TAKEN: &str = "taken";
+
 /// A call that is tried, and what takes it back.
 type Call<'a> = (&'a str, Box<dyn Fn() -> Result<luo_sys::Result<()>> + 'a>);
 
 /// Tries each.
-pub(crate) fn run(_guest: &Guest) -> Result<()> {
+pub(crate) fn run(guest: &Guest) -> Result<()> {
     for (name, value) in SETTINGS {
         let path = format!("/sys/kernel/debug/{name}");
         fs::write(&path, value).context(path)?;
     }
+    match guest.boot {
+        0 => first(guest),
+        _ => second(),
+    }
+}
+
+fn first(guest: &Guest) -> Result<()> {
     let device = device()?;
     let session = device.create_session(&name("failing"))?;
     let file = memfd::create("failing", LENGTH)?;
@@ -78,7 +104,127 @@ pub(crate) fn run(_guest: &Guest) -> Result<()> {
             Ok(())
         });
     }
+    leave(guest, &device)
+}
+
+/// Leaves something for the next kernel.
+fn leave(guest: &Guest, device: &Device) -> Result<()> {
+    let mut held = Vec::new();
+    let taken = device.create_session(&name(TAKEN))?;
+    for number in 0..FILES {
+        taken.preserve_fd(made(number)?, Token(number))?;
+    }
+    held.push(taken);
+    for number in 0..SESSIONS {
+        let session = device.create_session(&alike(number))?;
+        session.preserve_fd(made(FILES + number)?, Token(1))?;
+        held.push(session);
+    }
+    kexec::go(guest, |_, _| ())
+}
+
+/// The name of one of the sessions that are alike.
+fn alike(number: u64) -> SessionName {
+    name(&format!("alike-{number}"))
+}
+
+fn contents(number: u64) -> Prng {
+    Prng::of(&[17, number])
+}
+
+/// A file with a page, a hole, and other pages.
+fn made(number: u64) -> Result<File> {
+    let file = fill::memfd("failing", LONG, contents(number))?;
+    rustix::fs::fallocate(
+        &file,
+        FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE,
+        HOLE,
+        HOLE,
+    )?;
+    Ok(file)
+}
+
+/// It is whole: its hole is one, and all around it is there.
+fn is_whole(file: &File, number: u64) -> Result<()> {
+    let expected = made(number)?;
+    let (mut found, mut wanted) = (Vec::new(), Vec::new());
+    for (file, bytes) in [(file, &mut found), (&expected, &mut wanted)] {
+        bytes.resize(usize::try_from(LONG)?, 0);
+        file.read_exact_at(bytes, 0)?;
+    }
+    ensure!(found == wanted, "file {number} has other bytes");
+    let blocks = |file: &File| Ok::<_, std::io::Error>(file.metadata()?.blocks());
+    let (found, wanted) = (blocks(file)?, blocks(&expected)?);
+    ensure!(found == wanted, "{found} blocks, not {wanted}");
     Ok(())
+}
+
+/// What is left is taken back, and let go of.
+fn second() -> Result<()> {
+    let device = device()?;
+    let next = Cell::new(0);
+    let number = || {
+        let number = next.get();
+        next.set(number + 1);
+        number
+    };
+    let sessions = RefCell::new(Vec::new());
+    let retrieved = || {
+        let name = alike(number());
+        let result = watched(|| device.retrieve_session(&name))?;
+        let (session, result) = match result {
+            Ok(session) => (session, Ok(())),
+            Err(error) => (device.retrieve_session(&name)?, Err(error)),
+        };
+        sessions.borrow_mut().push(session);
+        Ok(result)
+    };
+    tried("retrieve-session", SESSIONS, &next, &retrieved);
+    let taken = device.retrieve_session(&name(TAKEN))?;
+    let restored = || {
+        let number = number();
+        let result = watched(|| taken.retrieve_fd(Token(number)))?;
+        let (file, result) = match result {
+            Ok(file) => (file, Ok(())),
+            Err(error) => (taken.retrieve_fd(Token(number))?, Err(error)),
+        };
+        is_whole(&File::from(file), number)?;
+        Ok(result)
+    };
+    tried("retrieve-fd", FILES, &next, &restored);
+    let finished = || {
+        number();
+        let session = sessions.borrow_mut().pop().context("no session is left")?;
+        let result = watched(|| session.finish())?;
+        if result.is_err() {
+            session.finish()?;
+        }
+        Ok(result)
+    };
+    tried("finish", SESSIONS, &next, &finished);
+    SUITE.case("nothing-is-left", || {
+        taken.finish()?;
+        for number in 0..SESSIONS {
+            // Those that were not taken above.
+            if let Ok(session) = device.retrieve_session(&alike(number)) {
+                session.finish()?;
+            }
+        }
+        sessions.take();
+        same("the state", device.info()?.state, Some(State::Normal))
+    });
+    Ok(())
+}
+
+/// Tries what can be done once to each of so many.
+fn tried(call: &str, most: u64, next: &Cell<u64>, once: &dyn Fn() -> Result<luo_sys::Result<()>>) {
+    SUITE.case(call, || {
+        next.set(0);
+        let failed = each(once)?;
+        ensure!(next.get() <= most, "there are no more than {most}");
+        port::progress(format!("{call}: {failed} allocations were failed"));
+        Ok(())
+    });
 }
 
 /// Does something of which this thread's allocation of a number fails; whether there was

@@ -32,6 +32,8 @@ const ACCOUNTS: &[&str] = &[
     "what-a-user-holds-is-charged-to-its-group",
     "a-full-group-is-told-and-nobody-is-killed",
     // Two kernels later.
+    "what-does-not-fit-is-tried-again-and-its-owner-pays",
+    "who-touched-it-first-does-not-pay-for-others",
     "a-full-group-loses-nothing-that-it-carries-on",
     "who-takes-back-is-charged",
 ];

@@ -9,7 +9,8 @@
  * All are told apart by their whole value. An unknown one gets -ENOTTY.
  *
  * What moves or shows the whole machine takes CAP_SYS_ADMIN at the call, else -EACCES: the
- * events, the FD calls, LIST_SESSIONS, LIST_PARTICIPANTS and GET_FAILURE.
+ * events, the FD calls, LIST_PARTICIPANTS and GET_FAILURE. A caller
+ * without it finds its own user's sessions and files in the lists, and no others.
  */
 #ifndef _UAPI_LINUX_LIVEUPDATE_CONTRACT_H
 #define _UAPI_LINUX_LIVEUPDATE_CONTRACT_H

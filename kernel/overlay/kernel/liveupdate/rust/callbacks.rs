@@ -39,19 +39,21 @@ impl SubsystemCallbacks<Linux> for SubsystemTable {
         ModulePin::new(self.owner())
     }
 
+    // A subsystem is the machine's, whoever calls prepare or ends the last session.
+
     fn prepare(&self, _: &Linux) -> Result<u64, Errno> {
-        SubsystemTable::prepare(self)
+        account::of_machine(|| SubsystemTable::prepare(self))
     }
 
     fn freeze(&self, _: &Linux, data: u64) -> Result<u64, Errno> {
-        SubsystemTable::freeze(self, data)
+        account::of_machine(|| SubsystemTable::freeze(self, data))
     }
 
     fn cancel(&self, _: &Linux, data: u64) {
-        SubsystemTable::cancel(self, data);
+        account::of_machine(|| SubsystemTable::cancel(self, data));
     }
 
     fn finish(&self, _: &Linux, data: u64) {
-        SubsystemTable::finish(self, data);
+        account::of_machine(|| SubsystemTable::finish(self, data));
     }
 }

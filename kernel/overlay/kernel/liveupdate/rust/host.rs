@@ -18,7 +18,7 @@ use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Whom, QUEU
 use crate::boot;
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use crate::handlers::memfd::Half;
+use crate::handlers::memfd::{Half, Halves};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -43,11 +43,10 @@ pub(crate) struct Linux {
     /// When the transition that is under way began.
     #[pin]
     begun: Mutex<Option<Instant<Monotonic>>>,
-    /// Memfds that did not fit when they were retrieved, by their handles: the next try goes
-    /// on with them.
+    /// Memfds that did not fit when they were retrieved: the next try goes on with them.
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
-    halves: Mutex<KVec<(u64, KBox<Half>)>>,
+    halves: Mutex<Halves>,
 }
 
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
@@ -73,7 +72,7 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             sleepers: AtomicUsize::new(0),
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            halves <- new_mutex!(KVec::new(), "luo_halves"),
+            halves <- new_mutex!(Halves::new(), "luo_halves"),
         }),
         GFP_KERNEL,
     )?;
@@ -161,23 +160,12 @@ impl Linux {
 impl Linux {
     /// A memfd that was half restored.
     pub(crate) fn take_half(&self, data: u64) -> Option<KBox<Half>> {
-        let mut halves = self.halves.lock();
-        let at = halves.iter().position(|(of, _)| *of == data)?;
-        halves.remove(at).ok().map(|(_, half)| half)
+        self.halves.lock().take(data)
     }
 
     /// Keeps a memfd that is half restored.
-    ///
-    /// # Errors
-    /// The memfd, if there is no memory for that.
-    pub(crate) fn keep_half(&self, data: u64, half: KBox<Half>) -> Result<(), KBox<Half>> {
-        let mut halves = self.halves.lock();
-        if halves.reserve(1, GFP_KERNEL_ACCOUNT).is_err() {
-            return Err(half);
-        }
-        // There is room for it.
-        let _ = halves.push_within_capacity((data, half));
-        Ok(())
+    pub(crate) fn keep_half(&self, data: u64, half: KBox<Half>) {
+        self.halves.lock().keep(data, half);
     }
 }
 

@@ -6,20 +6,24 @@
  *
  * A file is held still by shmem's own flag: its size does not change and no hole is
  * punched into it. Its pages stay where they are because somebody has a reference to
- * them: reclaim, migration, the splitting and the joining of folios all want to be alone
- * with a page.
+ * them: reclaim, migration and the splitting of folios want to be alone with a page, and
+ * make sure of it under the lock of the page cache. khugepaged, which joins folios, makes
+ * sure of it once for each, and keeps those locked that it has looked at. So a locked folio
+ * is waited for before it is taken.
  */
 #include <linux/cgroup.h>
 #include <linux/dcache.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/huge_mm.h>
+#include <linux/kernfs.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/mm.h>
 #include <linux/pagemap.h>
+#include <linux/posix_acl.h>
 #include <linux/sched/mm.h>
 #include <linux/shmem_fs.h>
 #include <linux/swap.h>
@@ -29,12 +33,22 @@
 
 #include "../../../mm/internal.h"
 #include "luo_memfd_mm.h"
+#include "luo_shim.h"
 
 /* Entries that are looked at in one go, with interrupts off. */
 #define LUO_MEMFD_LOOKS 1024
 
 /* Folios that are moved or swapped in in one go. */
 #define LUO_MEMFD_BRINGS 32
+
+/*
+ * Pages of a run that was allocated and not written, at most: if somebody writes to one of
+ * them, the others are made to be zeros at the freeze, while everybody waits.
+ */
+#define LUO_MEMFD_FRESH_PAGES 512
+
+/* How often a group that is charged is asked to give back what it can do without. */
+#define LUO_MEMFD_RECLAIMS 16
 
 /* The flags of an open file that outlive it. */
 #define LUO_MEMFD_FLAGS (O_APPEND | O_NONBLOCK | O_DIRECT | O_NOATIME)
@@ -61,8 +75,8 @@ void luo_memfd_unlock(struct file *file)
 
 /*
  * Beginning to hold takes the lock above, so that nobody is in the middle of what is
- * forbidden from now on. Ending takes none. Another of these flags is changed under the
- * spinlock.
+ * forbidden from now on. Ending takes none. Of a memfd no other of these flags is ever
+ * changed, so the spinlock keeps the two of us from each other only.
  */
 void luo_memfd_hold(struct file *file, bool hold)
 {
@@ -118,7 +132,8 @@ size_t luo_memfd_look_name(struct file *file, char *name, size_t size)
 
 /*
  * Writes the path of the group that a page is charged to, to which the caller has a
- * reference; its length, or 0 if that is the group of the machine, or there are none.
+ * reference; its length, or 0 if that is the group of the machine, if there are none, or if
+ * it is too long: a path that is cut names another group.
  */
 size_t luo_memfd_look_group(u64 frame, char *path, size_t size)
 {
@@ -129,8 +144,55 @@ size_t luo_memfd_look_group(u64 frame, char *path, size_t size)
 	if (group && !mem_cgroup_is_root(group))
 		length = cgroup_path(group->css.cgroup, path, size);
 	mem_cgroup_put(group);
+	if (length + 1 >= (int)size)
+		length = 0;
 #endif
 	return max(length, 0);
+}
+
+/*
+ * Whether one group pays for all pages of a run and for a page of another run; the caller has
+ * references to them. Somebody may have had another group touch a page first.
+ */
+bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame)
+{
+	bool same = true;
+#ifdef CONFIG_MEMCG
+	struct folio *last = pfn_folio(frame);
+	u64 step = 1ULL << run->order;
+	u64 i;
+
+	for (i = 0; i < run->pages && same; i += step) {
+		struct folio *folio = pfn_folio(run->frame + i);
+
+		/* A group has more than one number for itself, but few. */
+		if (READ_ONCE(folio->memcg_data) == READ_ONCE(last->memcg_data))
+			continue;
+		rcu_read_lock();
+		same = folio_memcg(folio) == folio_memcg(last);
+		rcu_read_unlock();
+		last = folio;
+	}
+#endif
+	return same;
+}
+
+/*
+ * The mode of a file. With an access control list, which is not kept, the group's bits are
+ * what the list may give at most, and nobody has been given them.
+ */
+static u32 luo_memfd_mode(struct inode *inode)
+{
+	u32 mode = inode->i_mode & S_IALLUGO;
+	struct posix_acl *list = get_inode_acl(inode, ACL_TYPE_ACCESS);
+
+	if (IS_ERR(list))
+		return mode & ~S_IRWXG;
+	if (list) {
+		mode &= ~S_IRWXG;
+		posix_acl_release(list);
+	}
+	return mode;
 }
 
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
@@ -142,7 +204,7 @@ void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 	facts->position = file->f_pos;
 	facts->seals = info->seals;
 	facts->flags = file->f_flags & LUO_MEMFD_FLAGS;
-	facts->mode = inode->i_mode & S_IALLUGO;
+	facts->mode = luo_memfd_mode(inode);
 	facts->uid = from_kuid(&init_user_ns, inode->i_uid);
 	facts->gid = from_kgid(&init_user_ns, inode->i_gid);
 	facts->access = luo_memfd_time_of(inode_get_atime(inode));
@@ -160,7 +222,9 @@ static bool luo_memfd_add(struct luo_memfd_run *runs, size_t *count, size_t most
 	if (last && last->state == run->state && last->order == run->order &&
 	    last->index + last->pages == run->index &&
 	    last->pages + run->pages <= U32_MAX &&
-	    (run->state == LUO_MEMFD_AWAY ||
+	    (run->state != LUO_MEMFD_FRESH ||
+	     last->pages + run->pages <= LUO_MEMFD_FRESH_PAGES) &&
+	    (run->state >= LUO_MEMFD_AWAY ||
 	     (last->frame + last->pages == run->frame &&
 	      pfn_to_nid(last->frame) == pfn_to_nid(run->frame)))) {
 		last->pages += run->pages;
@@ -184,13 +248,18 @@ static struct luo_memfd_run luo_memfd_run_of(struct folio *folio)
 	};
 }
 
-/* Whether what is in a page block can stay where it is, as of the last look. */
+/* What was seen of the last folio: whether all in its page block can stay, and its node. */
 struct luo_memfd_block {
 	unsigned long number;
 	bool stays;
+	int node;
 };
 
-/* Asked once for each block: all of it is of one kind. */
+/*
+ * Whether a folio can be taken where it is. Of a page block that is asked once: all of it is
+ * of one kind. One that is locked may be in somebody's hands who has seen that there is no
+ * reference to it.
+ */
 static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
 {
 	unsigned long number = folio_pfn(folio) >> pageblock_order;
@@ -199,7 +268,7 @@ static bool luo_memfd_stays(struct folio *folio, struct luo_memfd_block *block)
 		block->number = number;
 		block->stays = folio_is_longterm_pinnable(folio);
 	}
-	return block->stays;
+	return block->stays && !folio_test_locked(folio);
 }
 
 /*
@@ -213,11 +282,8 @@ static bool luo_memfd_goes_on(struct luo_memfd_run *last, struct folio *folio,
 	    folio->index != last->index + last->pages ||
 	    folio_pfn(folio) != last->frame + last->pages ||
 	    folio_test_large(folio) || !folio_test_uptodate(folio) ||
+	    folio_nid(folio) != block->node || folio_test_hwpoison(folio) ||
 	    !luo_memfd_stays(folio, block) || last->pages == U32_MAX)
-		return false;
-	/* A page block is of one node. */
-	if (!(folio_pfn(folio) & (pageblock_nr_pages - 1)) &&
-	    folio_nid(folio) != pfn_to_nid(last->frame))
 		return false;
 	last->pages++;
 	return true;
@@ -232,7 +298,7 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most)
 {
 	XA_STATE(xas, &file->f_mapping->i_pages, *next);
-	struct luo_memfd_block block = { .number = ULONG_MAX };
+	struct luo_memfd_block block = { .number = ULONG_MAX, .node = NUMA_NO_NODE };
 	unsigned int looks = 0;
 	struct folio *folio;
 	size_t count = 0;
@@ -265,7 +331,11 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 			};
 		} else {
 			run = luo_memfd_run_of(folio);
-			if (!luo_memfd_stays(folio, &block)) {
+			block.node = folio_nid(folio);
+			if (folio_contain_hwpoisoned_page(folio)) {
+				run.order = 0;
+				run.state = LUO_MEMFD_BROKEN;
+			} else if (!luo_memfd_stays(folio, &block)) {
 				run.order = 0;
 				run.state = LUO_MEMFD_AWAY;
 			}
@@ -275,7 +345,7 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 			break;
 		}
 		/* The page cache has one as long as we have its lock. */
-		if (run.state != LUO_MEMFD_AWAY)
+		if (run.state < LUO_MEMFD_AWAY)
 			folio_get(folio);
 		*next = run.index + run.pages;
 	}
@@ -286,8 +356,23 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 }
 
 /*
- * Moves folios to where they can stay, or swaps them in, and takes references to them.
- * All of the pages are there, in memory or not. The number of runs, or an error.
+ * Whether a folio to which there is a reference is the file's still: whoever had it locked
+ * may have put another in its place.
+ */
+static bool luo_memfd_has(struct file *file, struct folio *folio)
+{
+	bool has;
+
+	folio_lock(folio);
+	has = folio->mapping == file->f_mapping;
+	folio_unlock(folio);
+	return has;
+}
+
+/*
+ * Moves folios to where they can stay, or swaps them in, waits for whoever has them locked,
+ * and takes references to them. All of the pages are there, in memory or not. The number of
+ * runs, or an error: EAGAIN if another folio has come in the place of one.
  */
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		     struct luo_memfd_run *runs, size_t most)
@@ -297,6 +382,7 @@ long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 	struct folio *folios[LUO_MEMFD_BRINGS];
 	size_t count = 0;
 	pgoff_t offset;
+	bool same = true;
 	long found;
 	long i;
 
@@ -306,6 +392,12 @@ long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 				 ARRAY_SIZE(folios), &offset);
 	if (found < 0)
 		return found;
+	for (i = 0; i < found && same; i++)
+		same = luo_memfd_has(file, folios[i]);
+	if (!same) {
+		unpin_folios(folios, found);
+		return -EAGAIN;
+	}
 	for (i = 0; i < found; i++) {
 		struct luo_memfd_run run = luo_memfd_run_of(folios[i]);
 
@@ -398,6 +490,9 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 	struct inode *inode;
 	int err;
 
+	kuid_t uid = make_kuid(&init_user_ns, facts->uid);
+	kgid_t gid = make_kgid(&init_user_ns, facts->gid);
+
 	if (IS_ERR(file))
 		return file;
 	inode = file_inode(file);
@@ -413,6 +508,8 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 		 (facts->seals & LUO_MEMFD_FOLLOW) != LUO_MEMFD_FOLLOW)
 		inode->i_mode &= ~0111;
 	err = memfd_add_seals(file, facts->seals);
+	if (name && (!uid_valid(uid) || !gid_valid(gid)))
+		err = -EINVAL;
 	if (err) {
 		fput(file);
 		return ERR_PTR(err);
@@ -421,9 +518,12 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 	vfs_setpos(file, facts->position, MAX_LFS_FILESIZE);
 	if (!name)
 		return file;
-	inode->i_uid = make_kuid(&init_user_ns, facts->uid);
-	inode->i_gid = make_kgid(&init_user_ns, facts->gid);
+	inode->i_uid = uid;
+	inode->i_gid = gid;
 	file->f_flags |= facts->flags & LUO_MEMFD_FLAGS;
+	/* As an open by its path gives it: without that nobody can have the flag. */
+	if (file->f_flags & O_DIRECT)
+		file->f_mode |= FMODE_CAN_ODIRECT;
 	file->f_iocb_flags = iocb_flags(file);
 	inode_set_atime_to_ts(inode, luo_memfd_timespec(facts->access));
 	inode_set_mtime_to_ts(inode, luo_memfd_timespec(facts->modification));
@@ -432,20 +532,24 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 	return file;
 }
 
-/* Gets pages back from Kexec HandOver, all or none. */
+/*
+ * Gets pages back from Kexec HandOver, all or none. Two damaged files may name the same
+ * pages: nobody else looks for them between our look and what comes of it.
+ */
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step)
 {
+	bool there = true;
 	u64 i;
 
-	for (i = 0; i < run->pages; i += step) {
-		if (!kho_are_preserved_pages(PFN_PHYS(run->frame + i), step))
-			return false;
-	}
-	for (i = 0; i < run->pages; i += step) {
+	luo_shim_lock_handed();
+	for (i = 0; i < run->pages && there; i += step)
+		there = kho_are_preserved_pages(PFN_PHYS(run->frame + i), step);
+	for (i = 0; i < run->pages && there; i += step) {
 		kho_restore_pages(PFN_PHYS(run->frame + i), step);
 		cond_resched();
 	}
-	return true;
+	luo_shim_unlock_handed();
+	return there;
 }
 
 /* Makes a folio of single pages that came back. */
@@ -506,7 +610,8 @@ static int luo_memfd_store(struct address_space *mapping,
 		if (xas_find(&xas, last)) {
 			xas_set_err(&xas, -EEXIST);
 			xas_unlock_irq(&xas);
-			break;
+			/* Frees what an earlier round has asked for. */
+			continue;
 		}
 		xas_set_order(&xas, batch->index + *stored, batch->order);
 		while (*stored < batch->count) {
@@ -645,6 +750,11 @@ int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count
 		u64 done;
 		int stop;
 
+		/* All of it is in the file, from an earlier try perhaps. */
+		if (!ahead.pages) {
+			at++;
+			continue;
+		}
 		batch.count = 0;
 		batch.order = ahead.order;
 		batch.index = ahead.index;
@@ -658,11 +768,10 @@ int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count
 			}
 			batch.folios[batch.count++] = folio;
 			luo_memfd_advance(&ahead, 1ULL << ahead.order);
-			if (!ahead.pages) {
-				if (++next == count)
-					break;
+			while (!ahead.pages && ++next < count)
 				ahead = runs[next];
-			}
+			if (!ahead.pages)
+				break;
 		}
 		if (!batch.count)
 			break;
@@ -705,7 +814,34 @@ void luo_memfd_drop(const struct luo_memfd_run *run)
 	}
 }
 
-/* The group with a path, or NULL; it is held. */
+#ifdef CONFIG_MEMCG
+/*
+ * The group with a path from the root of the hierarchy, whichever part of it the caller
+ * sees, or NULL; it is held.
+ */
+static struct cgroup *luo_memfd_cgroup(const char *path)
+{
+	struct kernfs_node *node = kernfs_walk_and_get(cgrp_dfl_root.cgrp.kn, path);
+	struct cgroup *cgroup = NULL;
+
+	if (!node)
+		return NULL;
+	if (kernfs_type(node) == KERNFS_DIR) {
+		rcu_read_lock();
+		cgroup = rcu_dereference(*(void __rcu __force **)&node->priv);
+		if (cgroup && !cgroup_tryget(cgroup))
+			cgroup = NULL;
+		rcu_read_unlock();
+	}
+	kernfs_put(node);
+	return cgroup;
+}
+#endif
+
+/*
+ * The group with a path, or NULL; it is held. One that does not count memory itself is none:
+ * another would pay in its place.
+ */
 struct mem_cgroup *luo_memfd_group(const char *path)
 {
 #ifdef CONFIG_MEMCG
@@ -714,10 +850,14 @@ struct mem_cgroup *luo_memfd_group(const char *path)
 
 	if (!path[0] || mem_cgroup_disabled())
 		return NULL;
-	cgroup = cgroup_get_from_path(path);
-	if (IS_ERR(cgroup))
+	cgroup = luo_memfd_cgroup(path);
+	if (!cgroup)
 		return NULL;
 	css = cgroup_get_e_css(cgroup, &memory_cgrp_subsys);
+	if (css && css->cgroup != cgroup) {
+		css_put(css);
+		css = NULL;
+	}
 	cgroup_put(cgroup);
 	return css ? mem_cgroup_from_css(css) : NULL;
 #else
@@ -746,6 +886,65 @@ struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group)
 void luo_memfd_charge_again(struct mem_cgroup *before)
 {
 	set_active_memcg(before);
+}
+
+#ifdef CONFIG_MEMCG
+/*
+ * For how many pages there is room in a group and in those that it is in. In *tightest is the
+ * one with the least room, in *most the least that any of them may ever have.
+ */
+static u64 luo_memfd_margin(struct mem_cgroup *group,
+			    struct mem_cgroup **tightest, u64 *most)
+{
+	u64 margin = U64_MAX;
+
+	*most = U64_MAX;
+	for (; group; group = parent_mem_cgroup(group)) {
+		u64 limit = READ_ONCE(group->memory.max);
+		u64 count = page_counter_read(&group->memory);
+		u64 room = count < limit ? limit - count : 0;
+
+		*most = min(*most, limit);
+		if (room < margin) {
+			margin = room;
+			*tightest = group;
+		}
+	}
+	return margin;
+}
+#endif
+
+/*
+ * Whether who is charged has room for so many pages, now or when its memory is reclaimed.
+ * What others ask for meanwhile can make it untrue. What processors have in stock for a group
+ * is counted as if it were used, and can be had.
+ */
+bool luo_memfd_payer_has_room(u64 pages)
+{
+#ifdef CONFIG_MEMCG
+	u64 stock = (u64)MEMCG_CHARGE_BATCH * num_online_cpus();
+	unsigned int tries = LUO_MEMFD_RECLAIMS;
+	struct mem_cgroup *group, *tightest;
+	u64 margin, most;
+
+	if (mem_cgroup_disabled())
+		return true;
+	/* The nodes of the page cache are charged for, too. */
+	pages += (pages >> 8) + 16;
+	group = get_mem_cgroup_from_mm(NULL);
+	while ((margin = luo_memfd_margin(group, &tightest, &most) + stock) < pages) {
+		if (most < pages || !tries-- || fatal_signal_pending(current))
+			break;
+		/* The group, or those that it is in, are there as long as it is. */
+		if (!try_to_free_mem_cgroup_pages(tightest, pages - margin, GFP_KERNEL,
+						  MEMCG_RECLAIM_MAY_SWAP, NULL))
+			break;
+	}
+	mem_cgroup_put(group);
+	return margin >= pages;
+#else
+	return true;
+#endif
 }
 
 /* What C code knows our handlers by, to have objects that their files share. */

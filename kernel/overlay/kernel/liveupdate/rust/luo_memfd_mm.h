@@ -24,8 +24,10 @@ enum luo_memfd_state {
 	LUO_MEMFD_WRITTEN,
 	/* It was allocated, and is to be read as zeros. */
 	LUO_MEMFD_FRESH,
-	/* It is swapped out, or where nothing can stay: see luo_memfd_bring(). */
+	/* It is swapped out, locked, or where nothing can stay: see luo_memfd_bring(). */
 	LUO_MEMFD_AWAY,
+	/* Its memory is broken. */
+	LUO_MEMFD_BROKEN,
 };
 
 struct luo_memfd_time {
@@ -62,6 +64,7 @@ u64 luo_memfd_size(struct file *file, u32 *seals);
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
 size_t luo_memfd_look_name(struct file *file, char *name, size_t size);
 size_t luo_memfd_look_group(u64 frame, char *path, size_t size);
+bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame);
 size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
@@ -84,6 +87,7 @@ struct mem_cgroup *luo_memfd_group(const char *path);
 void luo_memfd_group_put(struct mem_cgroup *group);
 struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group);
 void luo_memfd_charge_again(struct mem_cgroup *before);
+bool luo_memfd_payer_has_room(u64 pages);
 
 /* In the order of luo_memfd::Format::ALL. */
 extern struct liveupdate_file_handler luo_memfd_handlers[2];

@@ -191,6 +191,19 @@ enum luo_image luo_shim_image_now(void)
 	return image;
 }
 
+/* Pages that the previous kernel preserved are given away by one task at a time. */
+static DEFINE_MUTEX(luo_shim_handed);
+
+void luo_shim_lock_handed(void)
+{
+	mutex_lock(&luo_shim_handed);
+}
+
+void luo_shim_unlock_handed(void)
+{
+	mutex_unlock(&luo_shim_handed);
+}
+
 /* What was charged before goes back to luo_shim_charge_again(). */
 struct mem_cgroup *luo_shim_charge_machine(void)
 {

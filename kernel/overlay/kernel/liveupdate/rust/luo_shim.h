@@ -35,6 +35,8 @@ int luo_shim_create_sysfs(void);
 void luo_shim_notify_state(void);
 enum luo_image luo_shim_image_to_boot(void);
 enum luo_image luo_shim_image_now(void);
+void luo_shim_lock_handed(void);
+void luo_shim_unlock_handed(void);
 struct mem_cgroup *luo_shim_charge_machine(void);
 void luo_shim_charge_again(struct mem_cgroup *before);
 bool luo_shim_may_say_more(void);

@@ -10,18 +10,18 @@
 //! | kernel | what is seen in it |
 //! |---|---|
 //! | first | what the user's program holds is charged to its group, which gets it back; when the group is full, the program hears ENOMEM and nobody is killed |
-//! | second | nobody takes anything back; the administrator's group has room for a part of it when the machine jumps |
-//! | third | all has come along; who takes it back is charged for it |
+//! | second | nobody takes anything back; the administrator's group has room for a part of it when the machine jumps; a file that the user has paid for goes along |
+//! | third | all has come along; what the user has paid for is the user's again, whoever takes it, and waits until its group has room; for what the machine has carried on, who takes it back is charged |
 
 mod holder;
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use luo_scenes::stage::within;
-use luo_sys::{Device, Needed, Token};
+use luo_sys::{Device, Errno, Needed, Session, Token};
 
 use crate::cgroup::{Group, INEXACT};
 use crate::check::{Suite, device, name, same};
@@ -36,6 +36,8 @@ const SUITE: Suite = Suite::new("accounts");
 
 /// The user.
 const UID: u32 = 3001;
+
+const PAGE: usize = 4096;
 
 /// How long the user's program may take for what it is told to do.
 const PATIENCE: Duration = Duration::from_secs(200);
@@ -54,6 +56,14 @@ const AT_LEAST: u64 = FILES / 2 * NEEDS * 16 + (FILES + 63) * 64;
 const LEFT: [(&str, u64); 2] = [("uid:3001:left", 96 << 20), ("vm", 8 << 20)];
 /// What the administrator's group may be charged for at the jump: less than is carried on.
 const ROOM: u64 = 48 << 20;
+
+/// The session that somebody else takes back than who has paid for its memory.
+const BACK: &str = "back";
+const BACK_AT: usize = LEFT.len();
+const BOTH_AT: usize = BACK_AT + 1;
+/// Its bytes, and for how many the group of who has paid has room at first.
+const OWED: u64 = 16 << 20;
+const TOO_LITTLE: u64 = 8 << 20;
 
 /// Runs a kernel's part.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
@@ -193,6 +203,12 @@ fn is_full(device: &Device, groups: &Groups) -> Result<()> {
 
 /// What has come is handed on, in a group that has no room for it.
 fn second(guest: &Guest, groups: &Groups) -> Result<()> {
+    let device = device()?;
+    let session = device.create_session(&name(BACK))?;
+    let make = || fill::memfd("back", OWED, contents(BACK_AT));
+    let file = groups.user.inside(&groups.administrator, make)?;
+    session.preserve_fd(file, Token(1))?;
+    session.preserve_fd(of_both(groups)?, Token(2))?;
     // The next kernel and its initramfs are nobody's here.
     kexec::load(guest, |_, _| ())?;
     let charged = groups.administrator.charged()?;
@@ -201,8 +217,73 @@ fn second(guest: &Guest, groups: &Groups) -> Result<()> {
     Err(kexec::jump().into())
 }
 
+/// A file of which the user's group has one page, the first, and the administrator's all others.
+fn of_both(groups: &Groups) -> Result<File> {
+    let source = fill::memfd("source", OWED, contents(BOTH_AT))?;
+    let mut bytes = vec![0; usize::try_from(OWED)?];
+    source.read_exact_at(&mut bytes, 0)?;
+    let (first, others) = bytes.split_at(PAGE);
+    let make = || {
+        let file = luo_sys::memfd::create("both", OWED)?;
+        file.write_all_at(first, 0)?;
+        Ok(file)
+    };
+    let file = groups.user.inside(&groups.administrator, make)?;
+    file.write_all_at(others, PAGE as u64)?;
+    Ok(file)
+}
+
+/// Takes a file back, and gives by how much more each group is charged afterwards.
+fn taken(groups: &Groups, session: &Session, token: u64) -> Result<(File, u64, u64)> {
+    let (user, own) = (groups.user.charged()?, groups.administrator.charged()?);
+    let file = File::from(session.retrieve_fd(Token(token))?);
+    let user = groups.user.charged()?.saturating_sub(user);
+    let own = groups.administrator.charged()?.saturating_sub(own);
+    port::progress(format!(
+        "taken back: the user's {user}, the administrator's {own}"
+    ));
+    Ok((file, user, own))
+}
+
+/// Nobody pays for what others have written to a file, because it has touched the file first.
+fn owes_nothing(groups: &Groups, session: &Session) -> Result<()> {
+    let (file, user, own) = taken(groups, session, 2)?;
+    fill::verify(&file, OWED, contents(BOTH_AT))?;
+    ensure!(user <= INEXACT, "the user is charged {user} bytes");
+    ensure!(own + INEXACT >= OWED, "who takes it is charged {own} bytes");
+    groups.nobody_is_killed()
+}
+
+/// A file that its owner's group has no room for is not lost, and hurts nobody.
+fn owes(groups: &Groups, session: &Session) -> Result<()> {
+    groups
+        .user
+        .limit(Some(groups.user.charged()? + TOO_LITTLE))?;
+    for _ in 0..3 {
+        let refused = session.retrieve_fd(Token(1)).map_err(|why| why.errno());
+        same("the file's error", refused.err(), Some(Errno::ENOMEM))?;
+    }
+    groups.user.limit(None)?;
+    let (file, user, own) = taken(groups, session, 1)?;
+    fill::verify(&file, OWED, contents(BACK_AT))?;
+    ensure!(user + INEXACT >= OWED, "its owner is charged {user} bytes");
+    ensure!(own <= INEXACT, "who takes it is charged {own} bytes");
+    groups.nobody_is_killed()
+}
+
 fn third(groups: &Groups) -> Result<()> {
     fs::set_permissions("/dev/liveupdate", fs::Permissions::from_mode(0o666))?;
+    let opened = device()?;
+    let session = opened.retrieve_session(&name(BACK))?;
+    SUITE.case(
+        "what-does-not-fit-is-tried-again-and-its-owner-pays",
+        || owes(groups, &session),
+    );
+    SUITE.case("who-touched-it-first-does-not-pay-for-others", || {
+        owes_nothing(groups, &session)
+    });
+    session.finish()?;
+    drop((session, opened));
     SUITE.case("a-full-group-loses-nothing-that-it-carries-on", || {
         let device = device()?;
         let session = device.retrieve_session(&name("vm"))?;

@@ -82,7 +82,7 @@ const TOGETHER: u64 = 300;
 const TOGETHER_BY_DEFAULT: u64 = 4096;
 
 /// A file system that has no room, its bytes, and how often a hole in a file there is to be
-/// filled.
+/// preserved.
 const SMALL: &str = "/small";
 const SMALL_BYTES: u64 = 64 << 10;
 const HOLES: u64 = 1000;

@@ -179,9 +179,29 @@ impl HandedMemory for HandedPage {
     }
 }
 
+/// The right to give away what the previous kernel preserved: between the look at a page and
+/// what comes of it nobody else looks at it.
+struct Handed;
+
+impl Handed {
+    fn lock() -> Self {
+        // SAFETY: Called as a task that may sleep; the lock is given back when this is dropped.
+        unsafe { bindings::luo_shim_lock_handed() };
+        Self
+    }
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        // SAFETY: It was locked by this task.
+        unsafe { bindings::luo_shim_unlock_handed() }
+    }
+}
+
 /// Gives a page that the previous kernel preserved to the allocator. Nothing
 /// happens if there is none at the address.
 pub(crate) fn give_to_allocator(address: u64) {
+    let _alone = Handed::lock();
     if let Ok(page) = HandedPage::at(address) {
         // SAFETY: KHO keeps the page still, so it can be restored, once; what was
         // on it has been taken over.

@@ -23,12 +23,15 @@ const _: () = assert!(GROUP_LENGTH == bindings::LUO_MEMFD_GROUP as usize);
 
 /// How memory for lists of runs is asked for: charged to the caller, who may wait for it;
 /// nobody is killed for it.
-fn flags() -> Flags {
+pub(crate) fn flags() -> Flags {
     GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN
 }
 
 /// Runs that are looked at in one go.
 const BATCH: usize = 32;
+
+/// How often folios are looked for anew in whose place others have come.
+const AGAIN: u32 = 1000;
 
 /// How often a locked file is tried, and how long is slept in between, in milliseconds.
 const TRIES: u32 = 200;
@@ -320,6 +323,21 @@ pub(crate) struct Kept {
     runs: KVVec<Run>,
     /// Pages of all runs.
     pages: u64,
+    /// Whether runs were added or are other than they were since [`Self::is_written`].
+    changed: bool,
+    /// A frame of a run, for whose page the control group pays that pays for all of them.
+    payer: Payer,
+}
+
+/// Who pays for the pages of a file.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Payer {
+    /// There is no page yet.
+    Unknown,
+    /// All that pays for the page with this frame.
+    Of(u64),
+    /// More than one control group.
+    Several,
 }
 
 impl Kept {
@@ -332,6 +350,8 @@ impl Kept {
             format,
             runs: KVVec::new(),
             pages: 0,
+            changed: true,
+            payer: Payer::Unknown,
         };
         kept.take(still, 0, end)?;
         Ok(kept)
@@ -342,21 +362,39 @@ impl Kept {
         &self.runs
     }
 
-    /// The control group that pays for the pages: for all of them the one of the first.
+    /// The control group that pays for the pages; none if it is not one for all of them: it
+    /// would pay for what another has written.
     pub(crate) fn look_group(&self, group: &mut Short<GROUP_LENGTH>) {
-        group.fill(|room| match self.runs.first() {
+        group.fill(|room| match self.payer {
             // SAFETY: By the type's invariant there is a reference to the page, and the room
             // is valid for writes.
-            Some(run) => unsafe {
-                bindings::luo_memfd_look_group(run.frame, room.as_mut_ptr().cast(), room.len())
+            Payer::Of(frame) => unsafe {
+                bindings::luo_memfd_look_group(frame, room.as_mut_ptr().cast(), room.len())
             },
-            None => 0,
+            Payer::Unknown | Payer::Several => 0,
         });
+    }
+
+    /// Looks who pays for the pages of one run more, to which there are references.
+    fn look_who_pays(&mut self, run: &Run) {
+        let frame = match self.payer {
+            Payer::Unknown => run.frame,
+            Payer::Of(frame) => frame,
+            Payer::Several => return,
+        };
+        // SAFETY: There are references to the pages of both runs.
+        let same = unsafe { bindings::luo_memfd_same_payer(&run_to(run), frame) };
+        self.payer = if same {
+            Payer::Of(frame)
+        } else {
+            Payer::Several
+        };
     }
 
     fn push(&mut self, kept: KeptRun) -> Result {
         // Room first: then nothing can fail before the run is ours.
         self.runs.reserve(1, flags())?;
+        self.look_who_pays(&kept.referred.0);
         let run = kept.into_run();
         self.pages = self.pages.saturating_add(run.pages);
         self.runs.push_within_capacity(run).map_err(|_| ENOMEM)
@@ -379,8 +417,15 @@ impl Kept {
             };
             let mut done = Ok(());
             for run in found.iter().take(count) {
-                let away = run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY;
-                if away {
+                if run.state == bindings::luo_memfd_state_LUO_MEMFD_BROKEN {
+                    // Whoever has the file can punch the page out of it.
+                    if done.is_ok() {
+                        pr_err!("page {} of a memfd is broken: it is not preserved\n", run.index);
+                        done = Err(EHWPOISON);
+                    }
+                    continue;
+                }
+                if run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY {
                     if done.is_ok() {
                         done = self.bring(still, run.index, run_of(run).end().min(end));
                     }
@@ -400,6 +445,7 @@ impl Kept {
     /// Adds pages that are not where they can stay: they are moved there.
     fn bring(&mut self, still: &Still, index: u64, end: u64) -> Result {
         let mut next = index;
+        let mut again = AGAIN;
         while next < end {
             let mut found = [bindings::luo_memfd_run::default(); BATCH];
             // SAFETY: As above.
@@ -415,7 +461,15 @@ impl Kept {
             let count = match usize::try_from(count) {
                 Ok(0) => return Err(EBUSY),
                 Ok(count) => count,
-                Err(_) => return Err(Error::from_errno(count as i32)),
+                Err(_) => match Error::from_errno(count as i32) {
+                    why if why == EAGAIN && again > 0 => {
+                        // Somebody is joining folios there, which ends.
+                        again = again.saturating_sub(1);
+                        continue;
+                    }
+                    why if why == EAGAIN => return Err(EBUSY),
+                    why => return Err(why),
+                },
             };
             let mut done = Ok(());
             for run in found.iter().take(count) {
@@ -435,25 +489,32 @@ impl Kept {
         Ok(())
     }
 
-    /// Whether runs were added or are other than they were, after a last look at the file:
-    /// somebody may have written where there was nothing, or to memory that was fresh.
+    /// Notes that what tells of the runs is as they are.
+    pub(crate) fn is_written(&mut self) {
+        self.changed = false;
+    }
+
+    /// Takes another look at the file: somebody may have written where there was nothing, or to
+    /// memory that was fresh. Whether runs were added or are other than they were when they were
+    /// written down.
     ///
     /// # Errors
-    /// As for [`Self::new`].
+    /// As for [`Self::new`]. What was found by then is not forgotten.
     pub(crate) fn look_again(&mut self, still: &Still, end: u64) -> Result<bool> {
-        let mut changed = false;
         for run in self.runs.iter_mut().filter(|run| run.fresh) {
             // SAFETY: By the invariants the folios are there and are what the run says.
             run.fresh = unsafe { bindings::luo_memfd_settle(still.0.as_ptr(), &run_to(run)) };
-            changed |= !run.fresh;
+            self.changed |= !run.fresh;
         }
         if still.pages() == self.pages {
-            return Ok(changed);
+            return Ok(self.changed);
         }
         let mut more = Self {
             format: self.format,
             runs: KVVec::new(),
             pages: 0,
+            changed: false,
+            payer: self.payer,
         };
         let mut from = 0;
         for run in &self.runs {
@@ -461,11 +522,10 @@ impl Kept {
             from = run.end();
         }
         more.take(still, from, end)?;
-        if more.runs.is_empty() {
-            return Ok(changed);
+        if !more.runs.is_empty() {
+            self.merge(more)?;
         }
-        self.merge(more)?;
-        Ok(true)
+        Ok(self.changed)
     }
 
     /// Adds other runs of the same file at their places.
@@ -487,6 +547,8 @@ impl Kept {
         }
         self.pages = self.pages.saturating_add(other.pages);
         self.runs = all;
+        self.payer = other.payer;
+        self.changed = true;
         Ok(())
     }
 }
@@ -541,7 +603,7 @@ impl Source for Previous {
 ///
 /// # Invariants
 ///
-/// The pages of the runs are ours alone; some of these may have none left.
+/// The pages of the runs are ours alone.
 pub(crate) struct Back(KVec<bindings::luo_memfd_run>);
 
 /// Runs that are put into a file at once.
@@ -599,9 +661,12 @@ impl Back {
         let result = to_result(unsafe {
             bindings::luo_memfd_insert(file.0.as_ptr(), self.0.as_mut_ptr(), self.0.len())
         });
-        if result.is_ok() {
-            // INVARIANT: All of them are the page cache's now.
-            self.0.clear();
+        // INVARIANT: What was taken off the runs is the page cache's now. A run of which nothing
+        // is left begins behind what was ours; they are the first ones.
+        while self.0.first().is_some_and(|run| run.pages == 0) {
+            if self.0.remove(0).is_err() {
+                break;
+            }
         }
         result
     }
@@ -706,6 +771,13 @@ impl Group {
         unsafe { bindings::luo_memfd_charge_again(before) };
         done
     }
+}
+
+/// Whether who is charged for what this task asks for has room for so many pages, once it
+/// has given back what it can do without.
+pub(crate) fn payer_has_room(pages: u64) -> bool {
+    // SAFETY: Takes any number. The task may sleep, and holds no lock of memory.
+    unsafe { bindings::luo_memfd_payer_has_room(pages) }
 }
 
 impl Drop for Group {

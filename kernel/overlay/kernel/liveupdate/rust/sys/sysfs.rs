@@ -13,7 +13,7 @@ use kernel::str::Formatter;
 use luo_core::{Quota, Quotas, Whom};
 
 use super::exports::{choice_of, ret};
-use super::kexec;
+use super::{kexec, task};
 use crate::say::Say;
 use crate::state;
 
@@ -89,6 +89,9 @@ unsafe extern "C" fn luo_rust_store_choice(
     text: *const c_char,
     count: usize,
 ) -> isize {
+    if !task::is_administrator() {
+        return ret(Err(EPERM)) as isize;
+    }
     // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
     // `echo` ends its line.
@@ -140,6 +143,9 @@ unsafe extern "C" fn luo_rust_store_user(
     text: *const c_char,
     count: usize,
 ) -> isize {
+    if !task::is_administrator() {
+        return ret(Err(EPERM)) as isize;
+    }
     // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
     match quota_of(quota).zip(Quotas::number(text)) {

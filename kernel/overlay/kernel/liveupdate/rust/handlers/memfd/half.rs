@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Memfds that are being restored. One whose pages do not fit is kept as far as it has come.
+
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::rbtree::{RBTree, RBTreeNodeReservation};
+use kernel::sync::aref::ARef;
+use luo_abi::errno::Errno;
+use luo_core::Unrestored;
+use luo_memfd::{read, Format, Found, Run, Strings, Unread};
+
+use super::SEALS;
+use crate::errno;
+use crate::say::Say;
+use crate::sys::kho;
+use crate::sys::memfd::{self, Back, Group, Made, Previous};
+
+type Place = RBTreeNodeReservation<u64, Option<KBox<Half>>>;
+
+/// Memfds that did not fit when they were retrieved, by their handles.
+pub(crate) struct Halves(RBTree<u64, Option<KBox<Half>>>);
+
+impl Halves {
+    /// None.
+    pub(crate) fn new() -> Self {
+        Self(RBTree::new())
+    }
+
+    /// Takes one out.
+    pub(crate) fn take(&mut self, data: u64) -> Option<KBox<Half>> {
+        let half = self.0.get_mut(&data)?.take();
+        let node = self.0.remove_node(&data)?;
+        let mut half = half?;
+        half.place = Some(node.into_reservation());
+        Some(half)
+    }
+
+    /// Puts one in.
+    pub(crate) fn keep(&mut self, data: u64, mut half: KBox<Half>) {
+        // Each has one that is not in here.
+        if let Some(place) = half.place.take() {
+            self.0.insert(place.into_node(data, Some(half)));
+        }
+    }
+}
+
+/// A file that is being restored.
+pub(crate) struct Half {
+    /// A place among those that are kept, so that keeping it takes no memory.
+    place: Option<Place>,
+    file: Made,
+    group: Option<Group>,
+    /// Pages that came back and are not in the file yet.
+    back: Back,
+    /// Pages that are not in the file yet.
+    missing: u64,
+    /// What comes after them.
+    left: Left,
+}
+
+/// Runs of the previous kernel's that nobody has got yet, and the pages that told of them.
+struct Left {
+    format: Format,
+    found: Found,
+    /// Runs that have been got back.
+    got: usize,
+}
+
+impl Left {
+    fn next(&mut self) -> Option<Run> {
+        let run = self.found.runs.get(self.got).copied();
+        self.got = self.got.saturating_add(usize::from(run.is_some()));
+        run
+    }
+
+    /// Gets the next runs back, as many as there is room for. False if one is gone.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    fn get(&mut self, back: &mut Back) -> Result<bool> {
+        while back.has_room()? {
+            let Some(run) = self.next() else {
+                break;
+            };
+            if !back.get(run, self.format.step(&run)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// Gives everything to the allocator.
+    fn free(mut self) {
+        let mut back = Back::new();
+        while self.got < self.found.runs.len() {
+            // What is gone is passed over. Without memory for a list, what is left stays
+            // reserved until the next reboot.
+            if self.get(&mut back).is_err() {
+                pr_warn!("memory of a memfd stays reserved until the next reboot: no memory\n");
+                break;
+            }
+            back.free();
+        }
+        self.free_lists();
+    }
+
+    /// Gives the pages to the allocator that told of the runs.
+    fn free_lists(self) {
+        for &address in self.found.pages.iter() {
+            kho::give_to_allocator(address);
+        }
+    }
+}
+
+fn unread(data: u64, why: Unread) -> Unrestored {
+    match why {
+        Unread::NoMemory => Unrestored::Now(Errno::ENOMEM),
+        why => {
+            // Whose the rest is cannot be told: it stays reserved until the next reboot.
+            pr_err!("memfd at {data:#x} is not restored: {}\n", Say(why));
+            Unrestored::Ever(match why {
+                Unread::Unknown(_) => Errno::EOPNOTSUPP,
+                _ => Errno::EINVAL,
+            })
+        }
+    }
+}
+
+impl Half {
+    /// Reads what was left, and makes a file for it.
+    pub(super) fn begin(format: Format, data: u64) -> Result<KBox<Self>, Unrestored> {
+        let mut strings = Strings::EMPTY;
+        let found = read(&Previous, format, data, &mut strings);
+        let found = found.map_err(|why| unread(data, why))?;
+        let left = Left {
+            format,
+            found,
+            got: 0,
+        };
+        let facts = &left.found.facts;
+        if facts.seals & !SEALS != 0 {
+            left.free();
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let place = Place::new(memfd::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
+        // Until there is a file, nothing is taken: it can be tried again.
+        let file = Made::new(facts, &strings.name);
+        let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
+        let group = Group::of_path(&strings.group);
+        let half = Self {
+            place: Some(place),
+            file,
+            group,
+            back: Back::new(),
+            missing: left.found.runs.iter().map(|run| run.pages).sum(),
+            left,
+        };
+        KBox::new(half, memfd::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))
+    }
+
+    /// Puts pages into the file until all are in it. Its group pays for them, if there is
+    /// one: else the caller's.
+    ///
+    /// # Errors
+    /// `Now` if they do not fit; `Ever` if there is less than was said.
+    pub(super) fn go_on(&mut self, data: u64) -> Result<(), Unrestored> {
+        let group = self.group.take();
+        let done = match &group {
+            Some(group) => group.charged(|| self.fill(data)),
+            None => self.fill(data),
+        };
+        self.group = group;
+        done
+    }
+
+    fn fill(&mut self, data: u64) -> Result<(), Unrestored> {
+        let missing = self.missing;
+        // A group that is filled to the brim before it is told that the rest does not fit
+        // has its programs killed, for what they ask for meanwhile.
+        if !memfd::payer_has_room(missing) {
+            return Err(Unrestored::Now(Errno::ENOMEM));
+        }
+        let accounted = self.file.account(missing);
+        accounted.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
+        let put = self.put_all(data);
+        self.file.settle_account(missing);
+        put
+    }
+
+    fn put_all(&mut self, data: u64) -> Result<(), Unrestored> {
+        while self.missing > 0 {
+            let got = self.left.get(&mut self.back);
+            if !got.map_err(|why| Unrestored::Now(errno::of_kernel(why)))? {
+                pr_err!("memfd at {data:#x} is not restored: a page of it is gone\n");
+                return Err(Unrestored::Ever(Errno::EIO));
+            }
+            let before = self.back.pages();
+            let put = self.back.put_into(&self.file);
+            let now = before.saturating_sub(self.back.pages());
+            self.missing = self.missing.saturating_sub(now);
+            put.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
+            if before == 0 {
+                // There are fewer pages than the runs say together.
+                return Err(Unrestored::Ever(Errno::EIO));
+            }
+        }
+        Ok(())
+    }
+
+    /// The file, which is complete.
+    pub(super) fn into_file(self) -> ARef<File> {
+        self.left.free_lists();
+        self.file.into_file()
+    }
+
+    /// Lets go of everything.
+    pub(super) fn free(self) {
+        drop(self.back);
+        self.left.free();
+    }
+}
+
+/// Frees what nobody has retrieved.
+pub(super) fn discard(format: Format, data: u64) {
+    match read(&Previous, format, data, &mut Strings::EMPTY.clone()) {
+        Ok(found) => Left {
+            format,
+            found,
+            got: 0,
+        }
+        .free(),
+        Err(why) => pr_warn!(
+            "memory of a memfd at {data:#x} stays reserved until the next reboot: {}\n",
+            Say(why)
+        ),
+    }
+}
