@@ -75,6 +75,19 @@ impl MappedFile {
         .map_err(Error::of("mmap"))
     }
 
+    /// Has the kernel join the pages of the mapping to huge ones, as khugepaged does
+    /// (`MADV_COLLAPSE`).
+    ///
+    /// # Errors
+    /// EINVAL: the kernel cannot. EAGAIN, ENOMEM: not all of them could be joined.
+    pub fn collapse(&self) -> Result<()> {
+        // SAFETY: By the invariant the range is a mapping of ours. What is in it stays the same.
+        match unsafe { libc::madvise(self.pointer, self.len(), libc::MADV_COLLAPSE) } {
+            0 => Ok(()),
+            _ => Err(Error::last("madvise")),
+        }
+    }
+
     /// Bytes of the mapping.
     #[must_use]
     pub const fn len(&self) -> usize {

@@ -83,7 +83,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 559,
+            cases: 561,
             named: &[],
             exactly: false,
             kexecs: None,

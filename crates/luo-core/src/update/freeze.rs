@@ -2,9 +2,10 @@
 //! Freezing files and subsystems.
 //!
 //! The event FREEZE freezes what took part in the prepare. The reboot unfreezes that
-//! and freezes all there is, what came after the prepare too: a handler may take it that
-//! nobody can touch a file which it has frozen, and only then is user space gone. A
-//! subsystem is frozen once: it has no callback that undoes a freeze alone.
+//! and freezes all there is, what came after the prepare too: what a handler saves there is
+//! what counts. Programs on other processors run on until those are stopped, right before the
+//! jump; a handler may lose what they write to a frozen file. A subsystem is frozen once: it
+//! has no callback that undoes a freeze alone.
 
 use crate::engine::Engine;
 use crate::error::Error;
