@@ -22,6 +22,7 @@
 #include <linux/memcontrol.h>
 #include <linux/memfd.h>
 #include <linux/mm.h>
+#include <linux/mm_inline.h>
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
 #include <linux/sched/mm.h>
@@ -661,6 +662,25 @@ static void luo_memfd_count(const struct luo_memfd_batch *batch,
 	}
 }
 
+/*
+ * Puts folios that are in the page cache now where reclaim finds them, those of one list with
+ * its lock once. Nobody has made the file's memory unevictable.
+ */
+static void luo_memfd_add_to_lru(const struct luo_memfd_batch *batch,
+				 unsigned int stored)
+{
+	struct lruvec *lruvec = NULL;
+	unsigned int i;
+
+	for (i = 0; i < stored; i++) {
+		lruvec = folio_lruvec_relock_irq(batch->folios[i], lruvec);
+		lruvec_add_folio(lruvec, batch->folios[i]);
+		folio_set_lru(batch->folios[i]);
+	}
+	if (lruvec)
+		lruvec_unlock_irq(lruvec);
+}
+
 /* Puts a batch into the file; how many of its folios are in it is in *stored. */
 static int luo_memfd_insert_batch(struct inode *inode,
 				  struct luo_memfd_batch *batch, gfp_t gfp,
@@ -671,15 +691,12 @@ static int luo_memfd_insert_batch(struct inode *inode,
 	unsigned int i;
 
 	luo_memfd_count(batch, *stored);
-	for (i = 0; i < *stored; i++) {
-		struct folio *folio = batch->folios[i];
-
-		/* The reference that it came with is the page cache's now. */
-		if (batch->order)
-			folio_ref_add(folio, (1 << batch->order) - 1);
-		folio_add_lru(folio);
-		folio_unlock(folio);
-	}
+	/* The reference that a folio came with is the page cache's now. */
+	for (i = 0; i < *stored && batch->order; i++)
+		folio_ref_add(batch->folios[i], (1 << batch->order) - 1);
+	luo_memfd_add_to_lru(batch, *stored);
+	for (i = 0; i < *stored; i++)
+		folio_unlock(batch->folios[i]);
 	for (; i < batch->count; i++)
 		luo_memfd_undo(batch->folios[i]);
 	return err;

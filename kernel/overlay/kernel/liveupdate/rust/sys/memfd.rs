@@ -420,7 +420,10 @@ impl Kept {
                 if run.state == bindings::luo_memfd_state_LUO_MEMFD_BROKEN {
                     // Whoever has the file can punch the page out of it.
                     if done.is_ok() {
-                        pr_err!("page {} of a memfd is broken: it is not preserved\n", run.index);
+                        pr_err!(
+                            "page {} of a memfd is broken: it is not preserved\n",
+                            run.index
+                        );
                         done = Err(EHWPOISON);
                     }
                     continue;
@@ -712,7 +715,9 @@ impl Made {
             None => core::ptr::null(),
         };
         // SAFETY: The name is null or terminated: its room has a byte for that.
-        let file = from_err_ptr(unsafe { bindings::luo_memfd_make(&to, name.cast()) })?;
+        let file = from_err_ptr(unsafe { bindings::luo_memfd_make(&to, name.cast()) });
+        // Shared memory calls it so, too, if there is no memory for an inode.
+        let file = file.map_err(|why| if why == ENOSPC { ENOMEM } else { why })?;
         let file = NonNull::new(file).ok_or(ENOMEM)?;
         // SAFETY: The file is new: its one reference is ours, and nobody is in
         // `fdget_pos` with it.
