@@ -25,6 +25,9 @@ const COST_OF_KEXECS: u32 = 159;
 /// As that, of the scenario `chain-long`.
 pub const LONG_CHAIN: u32 = 1_000;
 
+/// As that, of the scenario `chain-memfd`, in which a file of 256 MiB goes along.
+const FILE_CHAIN: u32 = 200;
+
 /// From this kexec of a chain on, its guest compares the memory that is in use.
 const CHAIN_SETTLED: u32 = 10;
 
@@ -273,6 +276,12 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             when: When::All,
             ..chain("chain-long", LONG_CHAIN)
+        },
+        Scenario {
+            args: vec![format!("kexecs:{FILE_CHAIN}"), "large:256".to_owned()],
+            memory: 1536,
+            when: When::All,
+            ..chain("chain-memfd", FILE_CHAIN)
         },
         Scenario {
             next: vec!["rust"],

@@ -67,6 +67,7 @@ pub struct Store {
 pub struct Stored {
     /// The session's name. A descriptor of something else has none: its label serves as that.
     pub name: String,
+    /// The descriptor.
     pub session: Aside<Session>,
     /// Whether it is the session of that name.
     pub is_it: bool,

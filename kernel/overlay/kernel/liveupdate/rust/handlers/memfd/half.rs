@@ -15,6 +15,9 @@ use crate::say::Say;
 use crate::sys::kho;
 use crate::sys::memfd::{self, Back, Group, Made, Previous};
 
+/// Pages for which it is not looked whether there is room.
+const FEW: u64 = 64;
+
 type Place = RBTreeNodeReservation<u64, Option<KBox<Half>>>;
 
 /// Memfds that did not fit when they were retrieved, by their handles.
@@ -176,8 +179,9 @@ impl Half {
     fn fill(&mut self, data: u64) -> Result<(), Unrestored> {
         let missing = self.missing;
         // A group that is filled to the brim before it is told that the rest does not fit
-        // has its programs killed, for what they ask for meanwhile.
-        if !memfd::payer_has_room(missing) {
+        // has its programs killed, for what they ask for meanwhile. A few pages are no more
+        // than what any other program takes.
+        if missing > FEW && !memfd::payer_has_room(missing) {
             return Err(Unrestored::Now(Errno::ENOMEM));
         }
         let accounted = self.file.account(missing);

@@ -3,9 +3,12 @@
 //!
 //! Each kernel takes back what the one before it left, verifies it, and leaves
 //! new memory for the next. One memfd, the heirloom, is carried along
-//! unchanged from the first kernel to the last. The last kernel has as much memory in
+//! unchanged from the first kernel to the last; a large one, if there is one, is written to in
+//! each of them. The last kernel has as much memory in
 //! use as an early one had: what leaks, or is reserved once more by each kernel, is seen
 //! there.
+
+mod large;
 
 use std::fs::File;
 
@@ -16,6 +19,7 @@ use crate::check::{Suite, device, name, same};
 use crate::fill::{self, Prng};
 use crate::init::Guest;
 use crate::{kexec, memory, port};
+use large::Large;
 
 const SUITE: Suite = Suite::new("chain");
 const SESSIONS: [&str; 3] = ["chain-a", "chain-b", "chain-c"];
@@ -46,12 +50,21 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     let kexecs: u32 = guest.args.get("kexecs", 3)?;
     let seed: u64 = guest.args.get("seed", 1)?;
     let device = device()?;
+    let mebibytes = guest.args.get("large", 0)?;
+    let mut large = None;
     let heirloom = match guest.boot.checked_sub(1) {
-        None => fill::memfd("heirloom", HEIRLOOM_LENGTH, heirloom_contents(seed))?,
+        None => {
+            large = Large::new(seed, mebibytes)?;
+            fill::memfd("heirloom", HEIRLOOM_LENGTH, heirloom_contents(seed))?
+        }
         Some(previous) => {
             // A loss ends the chain here: the error is a failed case.
-            let heirloom = take(&device, seed, previous)
-                .with_context(|| format!("chain::boot-{}", guest.boot))?;
+            let boot = || format!("chain::boot-{}", guest.boot);
+            let heirloom = take(&device, seed, previous).with_context(boot)?;
+            if mebibytes > 0 {
+                let taken = Large::take(&device, seed, mebibytes, guest.boot);
+                large = Some(taken.with_context(boot)?);
+            }
             report(guest.boot, kexecs);
             heirloom
         }
@@ -69,7 +82,10 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         SETTLED => Some(in_use(guest.boot)?),
         _ => None,
     };
-    let _sessions = leave(&device, seed, guest.boot, &heirloom)?;
+    let mut sessions = leave(&device, seed, guest.boot, &heirloom)?;
+    if let Some(large) = &large {
+        sessions.push(large.leave(&device, guest.boot)?);
+    }
     kexec::go(guest, |_, args| {
         if let Some(bytes) = settled {
             args.set(IN_USE, bytes);
