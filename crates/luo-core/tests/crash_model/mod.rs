@@ -12,7 +12,7 @@
 //! waiting agent is killed, the power goes.
 //!
 //! stateright explores the states. A state is what led to it, done again on the engine
-//! (`explore`); two are equal if all is that decides how they go on (`schedule`): the
+//! (`explore`); two are equal if all is that decides how they go on (`reached`): the
 //! engine's fingerprint, the host's account, and of each program the call it is in and
 //! what it has seen since that began. That this leaves nothing out is tested as well:
 //! one in fifty of the states that were reached in more than one way goes on from the
@@ -34,10 +34,12 @@
     reason = "clients and files are numbers here"
 )]
 
+mod choice;
 mod explore;
 mod oracle;
 mod print;
 mod programs;
+mod reached;
 mod schedule;
 
 use std::hash::{Hash, Hasher};
@@ -45,9 +47,9 @@ use std::sync::Arc;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use self::choice::Choice;
 use self::explore::{Explorer, Node};
 use self::oracle::Rule;
-use self::schedule::Choice;
 use crate::support::TestHost;
 
 /// A rule that the host breaks, to see that it is found out.

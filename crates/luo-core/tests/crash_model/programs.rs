@@ -6,8 +6,9 @@ use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
 use luo_core::{Error, SessionId};
 
+use super::choice::{How, Place, Who, AGENT};
 use super::oracle::Rule;
-use super::schedule::{Control, How, Over, Place, Who, AGENT};
+use super::schedule::{Control, Over};
 use super::Broken;
 use crate::support::{name, TestHost};
 
