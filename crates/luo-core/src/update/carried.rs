@@ -11,7 +11,7 @@ use crate::graph::{First, Order, Target};
 use crate::handover::Handover;
 use crate::host::{Access, FileCallbacks, Host};
 use crate::id::{EdgeId, FileId, HandlerId, SessionId};
-use crate::session::{Direction, File, Lost, Session, Source, State};
+use crate::session::{Direction, File, Lost, Session, Source};
 use crate::update::Report;
 
 /// Where a file is carried to.
@@ -25,8 +25,7 @@ pub(super) struct Place {
 fn is_carried<H: Host>(session: &Session<H>) -> bool {
     // One that is closed belongs to nobody and goes on only with those who need it.
     session.incoming().is_some_and(|incoming| {
-        let wanted = session.state == State::UNCLAIMED
-            || (session.state == State::CLOSED_PENDING && incoming.needed);
+        let wanted = session.is_unclaimed() || (session.is_closed_pending() && incoming.needed);
         let stays = incoming.left_behind || incoming.superseded;
         wanted && !stays && !incoming.finished
     })
@@ -57,7 +56,7 @@ impl<H: Host> Engine<H> {
             next = session.links.next;
             let name = session.name;
             let superseded = self.find_session(Direction::Outgoing, &name).is_some();
-            let closed = session.state == State::CLOSED_PENDING;
+            let closed = session.is_closed_pending();
             let needed = closed && self.is_needed_elsewhere(id);
             let session = self.sessions.get_mut(id);
             if let Some(incoming) = session.and_then(Session::incoming_mut) {
@@ -199,7 +198,7 @@ impl<H: Host> Engine<H> {
             return false;
         };
         let session = self.sessions.get(file.session);
-        let is_closed = session.is_some_and(|session| session.state == State::CLOSED_PENDING);
+        let is_closed = session.is_some_and(Session::is_closed_pending);
         let incoming = file.as_incoming();
         is_closed && self.is_of_user(file.session) && incoming.is_some_and(|file| file.asked_for)
     }
@@ -293,7 +292,7 @@ impl<H: Host> Engine<H> {
             let superseded = current
                 .incoming()
                 .is_some_and(|incoming| incoming.superseded);
-            let count = if superseded && current.state == State::UNCLAIMED {
+            let count = if superseded && current.is_unclaimed() {
                 &mut report.superseded
             } else {
                 &mut report.lost

@@ -24,7 +24,7 @@ use crate::session::preserve::{
     install, preserve_source, remove_preserved, reserve_in_transition, trim_records,
 };
 use crate::session::retrieve::retrieve_in_transition;
-use crate::session::{SessionKind, State};
+use crate::session::SessionKind;
 use crate::update::carried::Place;
 use crate::update::loss::{tell, Obstacle};
 use crate::update::takeover::bring_over;
@@ -168,7 +168,7 @@ fn carry_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         session.map(|session| SessionKind {
             name: session.name,
             owner: session.owner,
-            closed: session.state == State::CLOSED_PENDING,
+            closed: session.is_closed_pending(),
         })
     });
     let made = create_in_transition(host, kind.ok_or(Error::Inconsistent)?)?;
