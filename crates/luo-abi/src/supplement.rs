@@ -7,6 +7,10 @@
 //! `luo-v5` records too, so that between two kernels with this orchestrator
 //! damage is recognised even where it is well-formed.
 //!
+//! The project calls it the supplement; the contract is the ioctls ([`crate::contract`]).
+//! The names on the wire, `LUO-CONTRACT` and `luo-contract-v1`, stay as they are, because
+//! kernels that are out read them.
+//!
 //! ```text
 //! KHO root tree, entry "LUO-CONTRACT"
 //!   Root { "luo-contract-v1", counts, digests, checksum, subsystems, records }

@@ -47,7 +47,7 @@ fn scene() -> TestHost {
 /// been in between.
 fn through_mainline(host: TestHost) -> TestHost {
     let mut handed = host.update();
-    handed.contract = None;
+    handed.supplement = None;
     TestHost::opened(handed)
 }
 

@@ -312,7 +312,7 @@ fn finish_passes_over_a_users_finish_and_close() {
 #[test]
 fn no_event_waits_for_a_call_on_what_is_nobodys() {
     let mut handed = handed(&[("old", &[(7, HELD)]), ("vm", &[(1, 1)])]);
-    handed.contract = None;
+    handed.supplement = None;
     let host = TestHost::opened(handed);
     host.engine(|engine| engine.set_unowned(Unowned::Anybody));
     let old = claim(&host, "old");

@@ -58,7 +58,7 @@ pub struct TestHost {
     /// The root that a previous kernel left, and its length.
     pub told: Option<(u64, usize)>,
     /// The same for what goes beside it.
-    pub told_contract: Option<(u64, usize)>,
+    pub told_supplement: Option<(u64, usize)>,
     ledger: Arc<Ledger>,
     jump: Jump,
     next_address: AtomicU64,
@@ -69,7 +69,7 @@ impl TestHost {
     /// A machine that booted from a handover, or from cold.
     pub fn boot(handed: Option<Handed>, threaded: bool) -> Self {
         let told = handed.as_ref().map(|handed| (handed.root, handed.len));
-        let told_contract = handed.as_ref().and_then(|handed| handed.contract);
+        let told_supplement = handed.as_ref().and_then(|handed| handed.supplement);
         let handed = handed.unwrap_or_default();
         Self {
             engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
@@ -91,7 +91,7 @@ impl TestHost {
                 ..Arrived::default()
             }),
             told,
-            told_contract,
+            told_supplement,
             ledger: Arc::default(),
             jump: Jump::default(),
             next_address: AtomicU64::new(handed.next_address.max(FIRST_PAGE)),
@@ -109,12 +109,12 @@ impl TestHost {
     pub fn kexec(self) -> Handed {
         self.begin_kexec();
         let root = self.engine(|engine| engine.root_address()).unwrap();
-        let contract = self.engine(|engine| engine.supplement_address()).unwrap();
+        let supplement = self.engine(|engine| engine.supplement_address()).unwrap();
         let next_address = self.next_address.load(Ordering::SeqCst);
         let jump = Arc::clone(&self.jump);
         drop(self);
         let pages = jump.lock().unwrap().take().unwrap();
-        Handed::new(root, contract, pages, next_address)
+        Handed::new(root, supplement, pages, next_address)
     }
 
     /// Looks at the engine.
