@@ -27,8 +27,8 @@
 //! the wrong order. [`KIND_LOST`] is there only if something was lost.
 //!
 //! All digests are SipHash-1-3 with 64 bits of output under the key 0, over
-//! little-endian words: they find damage, not forgery. Who can write to handed-over
-//! memory owns the machine.
+//! little-endian words: they find damage, not forgery. Whoever can write to
+//! handed-over memory owns the machine.
 
 use core::mem::size_of;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -26,8 +26,8 @@ fn claim(host: &TestHost, text: &str) -> SessionId {
     ops::retrieve_session(host, ALICE, &name(text)).unwrap()
 }
 
-/// While a callback for the held file is under way: what `meanwhile` does. Who would wait has
-/// no patience.
+/// While a callback for the held file is under way: what `meanwhile` does. Whatever would wait
+/// has no patience.
 fn during(host: &TestHost, call: Call, meanwhile: impl FnOnce(&TestHost) + Send + 'static) {
     let mut meanwhile = Some(meanwhile);
     host.set_hook(move |host, at, object| {

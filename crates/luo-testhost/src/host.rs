@@ -40,7 +40,7 @@ pub struct TestHost {
     threaded: bool,
     /// Whoever can be killed while waiting is.
     pub kills: AtomicBool,
-    /// Who waits for what is under way gives up at once.
+    /// A caller that waits for what is under way gives up at once.
     pub impatient: AtomicBool,
     /// Somebody else takes over what was handed over, not who needs it.
     pub has_worker: AtomicBool,

@@ -92,7 +92,7 @@ impl Hangs {
                 let (mut stream, _) = status.accept().unwrap();
                 let call = read_call(&stream);
                 assert!(call.contains("org.varlink.service.GetInfo"), "{call}");
-                // Who asked may have gone.
+                // The command that asked may have gone.
                 let _ = stream.write_all(b"{\"parameters\":{\"vendor\":\"x\"}}\0");
             }
         });

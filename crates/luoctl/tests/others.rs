@@ -58,7 +58,7 @@ fn an_update_that_is_refused_cancels_nobody_elses() {
     assert_eq!(output.matches("[exit").count(), 2, "{output}");
 }
 
-/// Who has the device open keeps nobody from being told how the kernel stands.
+/// A program that has the device open keeps nobody from being told how the kernel stands.
 #[test]
 fn an_update_of_a_program_that_has_the_device_is_told() {
     let script = "

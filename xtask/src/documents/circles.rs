@@ -63,7 +63,7 @@ impl Crate {
     }
 
     fn follow(&self, from: &[String], path: &[String], depth: usize) -> Option<Module> {
-        // Who passes a name on to who passes it on comes to an end, or to nothing.
+        // A file that passes a name on to one that passes it on comes to an end, or to nothing.
         if depth > 8 {
             return None;
         }

@@ -54,7 +54,7 @@ impl On {
 pub enum Who {
     /// Whoever has the descriptor. What is to be checked was checked at the open.
     Holder,
-    /// Who may administer the machine when the call is made (CAP_SYS_ADMIN): it moves
+    /// One who may administer the machine when the call is made (CAP_SYS_ADMIN): it moves
     /// or shows the whole machine. For others it ends with EACCES.
     Administrator,
 }

@@ -18,7 +18,7 @@
 //! one in fifty of the states that were reached in more than one way goes on from the
 //! other way by chance to its end, and each step has to be as it was.
 //!
-//! Not every place is a choice. Who runs in a callback goes on to its end, since
+//! Not every place is a choice. A program in a callback goes on to its end, since
 //! callbacks touch nothing of the engine; one model has others run there all the same.
 //! A client that is killed in a call ends when the call does, as in the kernel. An agent
 //! that does nothing any more is as one that has not decided yet.

@@ -133,7 +133,7 @@ impl Control {
     }
 }
 
-/// Who is in a callback whose first request for memory is its own: to refuse it is a
+/// The programs in a callback whose first request for memory is its own: to refuse it is a
 /// veto, which is tried anyway.
 fn own_memory(run: &Run) -> [bool; PROGRAMS] {
     let calls = [Call::Preserve, Call::Retrieve, Call::AllocBlock];

@@ -195,7 +195,7 @@ impl Notes {
         if fs::metadata(&path).is_ok_and(|file| file.len() == ROOM) {
             return Ok(());
         }
-        // Who writes more than it may is ended by a signal.
+        // A process that writes more than it may is ended by a signal.
         if getrlimit(Resource::Fsize)
             .current
             .is_some_and(|most| most < ROOM)

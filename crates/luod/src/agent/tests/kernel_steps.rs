@@ -120,7 +120,7 @@ fn a_step_of_the_kernel_has_a_deadline() {
         config.kernel_deadline = Seconds(Duration::from_millis(50));
         world.agent.config.replace(Rc::new(config));
         let gate = world.hold().await;
-        // Who only asks something is answered meanwhile.
+        // A peer that only asks something is answered meanwhile.
         world.agent.check_kind("db.ram", 9, Kind::Path).await;
         let late = world.agent.freeze().await.unwrap_err();
         assert!(late.to_string().contains("within 0.05 s"), "{late}");
