@@ -16,8 +16,8 @@
 //! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
 //!   are what cases are made of; [`child`] is another process.
 //!
-//! This library prints nothing and starts no machine. Who runs it implements
-//! [`Vehicle`] and takes the reports: the guest of a virtual machine does
+//! This library prints nothing and starts no machine. The program that runs it
+//! implements [`Vehicle`] and takes the reports: the guest of a virtual machine does
 //! (`lab/guest`), and this crate's own program, which is for the simulator. Such a
 //! program becomes a [`child`] if the first argument says so.
 #![forbid(unsafe_code)]

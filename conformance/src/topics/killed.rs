@@ -153,7 +153,7 @@ fn leave(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Who only opened the device has not claimed anything.
+/// A program that only opened the device has not claimed anything.
 fn before_retrieve(context: &mut Context<'_>) -> Result<()> {
     kill_at(Step::Open, "", &memory("open", 1)?, || Ok(()))?;
     let session = incoming(context.own_name())?;

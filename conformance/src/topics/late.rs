@@ -105,7 +105,7 @@ fn closed(_: &mut Context<'_>) -> Result<()> {
     is_free(&file)
 }
 
-/// Who comes late is frozen by the reboot alone, and cannot veto the event.
+/// A file that comes late is frozen by the reboot alone, and cannot veto the event.
 fn not_asked(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let session = session(&device, "asked", 0)?;

@@ -103,7 +103,7 @@ fn free_again(_: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Who never learns the descriptor cannot close it, so there must be none.
+/// A program that never learns the descriptor cannot close it, so there must be none.
 fn failed_answer(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let mut argument = [0; 72];

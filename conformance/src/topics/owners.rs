@@ -72,7 +72,7 @@ fn mode(_: &mut Context<'_>) -> Result<()> {
         as_user(user, || Ok(Device::open().map(drop)?)).context("delegated")?;
     }
     as_user(user, || refused(Device::open(), Errno::EACCES)).context("not any more")?;
-    // Who owns the file and lacks the capability is such a user.
+    // One who owns the file and lacks the capability is such a user.
     without_privileges(|| Ok(Device::open().map(drop)?)).context("without CAP_SYS_ADMIN")
 }
 
@@ -250,8 +250,8 @@ fn defaults(_: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Who has several numbers has several quotas, and no more than all users together may
-/// have. The log says so once.
+/// A user that has several numbers has several quotas, and no more than all users together
+/// may have. The log says so once.
 fn quotas_together(_: &mut Context<'_>) -> Result<()> {
     let _few = [
         Quota::set_file("users_sessions", 2)?,
@@ -389,7 +389,7 @@ fn consent(_: &mut Context<'_>) -> Result<()> {
             own.add_dependency(Token(1), on(&full(one, "own two"))),
             Errno::EEXIST,
         )?;
-        // Who shows a descriptor has it.
+        // A program that shows a descriptor has it.
         own.add_dependency_of(Token(1), &others, Token(1))?;
         let listed = own.list_dependencies(Token(1))?;
         let names: Vec<_> = listed.iter().map(|entry| entry.session).collect();

@@ -154,7 +154,7 @@ fn restore_early(_: &mut Context<'_>) -> Result<()> {
     refused(device.fd_restore(Token(0)), Errno::EBUSY)
 }
 
-/// Who never learns the token cannot use it, so nothing must be registered.
+/// A program that never learns the token cannot use it, so nothing must be registered.
 fn failed_answer(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let file = memory("answer", 1)?;

@@ -7,6 +7,10 @@
 //! `luo-v5` records too, so that between two kernels with this orchestrator
 //! damage is recognised even where it is well-formed.
 //!
+//! The project calls it the supplement; the contract is the ioctls ([`crate::contract`]).
+//! The names on the wire, `LUO-CONTRACT` and `luo-contract-v1`, stay as they are, because
+//! kernels that are out read them.
+//!
 //! ```text
 //! KHO root tree, entry "LUO-CONTRACT"
 //!   Root { "luo-contract-v1", counts, digests, checksum, subsystems, records }
@@ -23,8 +27,8 @@
 //! the wrong order. [`KIND_LOST`] is there only if something was lost.
 //!
 //! All digests are SipHash-1-3 with 64 bits of output under the key 0, over
-//! little-endian words: they find damage, not forgery. Who can write to handed-over
-//! memory owns the machine.
+//! little-endian words: they find damage, not forgery. Whoever can write to
+//! handed-over memory owns the machine.
 
 use core::mem::size_of;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};

@@ -19,7 +19,7 @@ pub struct Instance {
     session: AtomicU64,
     /// What has to be done before the first call has been.
     caught_up: AtomicBool,
-    /// Who must have closed it before another may open the device, if there may be only
+    /// The opener who must have closed it before another may open the device, if there may be only
     /// one.
     opener: Option<Opener>,
 }

@@ -7,6 +7,7 @@
 //! | [`kernel`] | `luo_device_*`, `luo_session_*`, `luo_kexec_*` |
 //! | [`regions`] | `luo_regions_*`: named memory |
 //! | [`workload`] | `luo_workload_*`: the agent |
+//! | [`event`] | `luo_event`: what the agent asks of a workload |
 //! | [`error`] | `luo_last_error_message` |
 //!
 //! This is the border to a language without Rust's promises, and so it lies beside
@@ -31,6 +32,7 @@
 
 mod border;
 pub mod error;
+pub mod event;
 pub mod kernel;
 pub mod regions;
 pub mod workload;

@@ -19,6 +19,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use luo_client_c::error::luo_last_error_message;
+use luo_client_c::event::*;
 use luo_client_c::workload::*;
 use luo_varlink::client::{Claimed, Declared, Error as Refusal, Method};
 use luo_varlink::{Check, CheckStatus, EventKind, Report, Step, paths};

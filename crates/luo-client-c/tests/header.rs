@@ -9,7 +9,13 @@ const RENEW: &str = "LUO_RENEW=1 cargo test -p luo-client-c --test header";
 fn the_header_is_in_step() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let config = cbindgen::Config::from_file(folder.join("cbindgen.toml")).unwrap();
-    let sources = ["error.rs", "kernel.rs", "regions.rs", "workload.rs"];
+    let sources = [
+        "error.rs",
+        "event.rs",
+        "kernel.rs",
+        "regions.rs",
+        "workload.rs",
+    ];
     let mut builder = cbindgen::Builder::new().with_config(config);
     for source in sources {
         builder = builder.with_src(folder.join("src").join(source));

@@ -31,7 +31,7 @@ use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
 use crate::quota::{Quota, Quotas};
-use crate::session::{Direction, File, RecordChain, Session, SessionChain, State};
+use crate::session::{Direction, File, RecordChain, Session, SessionChain};
 use crate::table::hash::Hash;
 use crate::table::index::Index;
 use crate::table::list::List;
@@ -300,59 +300,93 @@ impl<H: Host> Engine<H> {
             Some(session) if session.direction() != direction => {
                 Poll::Ready(Err(Error::WrongDirection))
             }
-            Some(session) => match session.state {
-                State::Locked => self.update.waits.pend(Topic::Session(id)),
-                State::Unclaimed { .. } => Poll::Ready(Err(Error::NoSession)),
-                State::Open | State::Claimed { .. } => Poll::Ready(Ok(session)),
-            },
+            Some(session) if session.locked => self.update.waits.pend(Topic::Session(id)),
+            // Nobody has claimed it, or the program that had it has closed it.
+            Some(session) if session.incoming().is_some_and(|of| !of.claimed) => {
+                Poll::Ready(Err(Error::NoSession))
+            }
+            Some(session) => Poll::Ready(Ok(session)),
         }
     }
 
     /// Takes a whole session for an operation, waiting for those on its files.
-    /// Answers with the state it was in.
-    pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<State, Error>> {
+    pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<(), Error>> {
         core::task::ready!(self.update.admits())?;
         let Some(session) = self.sessions.get_mut(id) else {
             return Poll::Ready(Err(Error::NoSession));
         };
-        if session.busy > 0 || session.state == State::Locked {
+        if session.busy > 0 || session.locked {
             return self.update.waits.pend(Topic::Session(id));
         }
-        let before = session.state;
-        self.set_state(id, State::Locked);
+        self.take_session(id);
+        Poll::Ready(Ok(()))
+    }
+
+    /// [`Self::lock_session`] for a session on which no operation is under way.
+    pub(crate) fn take_session(&mut self, id: SessionId) {
+        self.set_locked(id, true);
         self.mark_busy(id);
-        Poll::Ready(Ok(before))
     }
 
     /// Gives a session back that [`Self::lock_session`] took.
-    pub(crate) fn unlock_session(&mut self, id: SessionId, state: State) {
-        self.set_state(id, state);
+    pub(crate) fn unlock_session(&mut self, id: SessionId) {
+        self.set_locked(id, false);
         self.mark_idle(id);
     }
 
-    /// Changes a session's state. Also updates `closed_pending` and `unclaimed`.
-    pub(crate) fn set_state(&mut self, id: SessionId, state: State) {
-        if let Some(session) = self.sessions.get_mut(id) {
-            let before = core::mem::replace(&mut session.state, state);
-            if before == State::Locked {
-                self.update.waits.wake(Topic::Session(id));
-            }
-            match before {
-                State::CLOSED_PENDING => {
-                    self.closed_pending = self.closed_pending.saturating_sub(1);
-                }
-                State::UNCLAIMED => self.unclaimed = self.unclaimed.saturating_sub(1),
-                _ => {}
-            }
-            match state {
-                State::CLOSED_PENDING => {
-                    self.closed_pending = self.closed_pending.saturating_add(1);
-                }
-                State::UNCLAIMED => self.unclaimed = self.unclaimed.saturating_add(1),
-                _ => {}
-            }
-        }
+    /// The same for an incoming one that is closed, and that a handler has not let go.
+    pub(crate) fn unlock_closed(&mut self, id: SessionId) {
+        self.change_session(id, |session| {
+            session.locked = false;
+            set_closed_pending(session);
+        });
+        self.mark_idle(id);
     }
+
+    pub(crate) fn set_locked(&mut self, id: SessionId, locked: bool) {
+        self.change_session(id, |session| session.locked = locked);
+    }
+
+    /// Notes of an incoming session whether somebody holds it.
+    pub(crate) fn set_claimed(&mut self, id: SessionId, claimed: bool) {
+        self.change_session(id, |session| {
+            if let Some(incoming) = session.incoming_mut() {
+                incoming.claimed = claimed;
+            }
+        });
+    }
+
+    /// Notes that an incoming session is closed, and that a handler has not let go.
+    pub(crate) fn set_closed_pending(&mut self, id: SessionId) {
+        self.change_session(id, set_closed_pending);
+    }
+
+    /// Changes who has a session. Also updates `closed_pending` and `unclaimed`.
+    fn change_session(&mut self, id: SessionId, change: impl FnOnce(&mut Session<H>)) {
+        let Some(session) = self.sessions.get_mut(id) else {
+            return;
+        };
+        let was_locked = session.locked;
+        let before = (session.is_closed_pending(), session.is_unclaimed());
+        change(session);
+        let after = (session.is_closed_pending(), session.is_unclaimed());
+        if was_locked {
+            self.update.waits.wake(Topic::Session(id));
+        }
+        self.closed_pending = recount(self.closed_pending, before.0, after.0);
+        self.unclaimed = recount(self.unclaimed, before.1, after.1);
+    }
+}
+
+fn set_closed_pending<H: Host>(session: &mut Session<H>) {
+    if let Some(incoming) = session.incoming_mut() {
+        (incoming.claimed, incoming.finish_pending) = (false, true);
+    }
+}
+
+/// A count of those of which something is true, when one of them has changed.
+fn recount(count: usize, was: bool, is: bool) -> usize {
+    count.saturating_sub(was.into()).saturating_add(is.into())
 }
 
 /// The files of the sessions of a list, session by session, each in the order

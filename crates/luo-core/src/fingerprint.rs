@@ -16,7 +16,7 @@ use crate::handover::block::BlockMemory;
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::FileId;
-use crate::session::{File, FileWay, Progress, Session, Stage, State, Way};
+use crate::session::{File, FileWay, Progress, Session, Stage, Way};
 
 /// Hashes a variant without what is in it.
 fn kind<T>(value: &T, into: &mut impl Hasher) {
@@ -84,7 +84,7 @@ impl<H: Host> Engine<H> {
                 || session
                     .incoming()
                     .is_some_and(|incoming| incoming.together.is_some())
-                || session.state == State::CLOSED_PENDING
+                || session.is_closed_pending()
         };
         self.hash_sessions(into, wanted, |_, _, _| ());
         for (id, file) in self.files.iter() {
@@ -126,13 +126,7 @@ impl<H: Host> Engine<H> {
                 }
                 into.write(session.name.room());
                 kind(&session.owner, into);
-                kind(&session.state, into);
-                if let State::Unclaimed { finish_pending } | State::Claimed { finish_pending } =
-                    session.state
-                {
-                    flags(&[finish_pending], into);
-                }
-                flags(&[session.orphan], into);
+                flags(&[session.locked, session.orphan], into);
                 kind(&session.way, into);
                 match &session.way {
                     Way::Outgoing(way) => {
@@ -141,6 +135,8 @@ impl<H: Host> Engine<H> {
                     }
                     Way::Incoming(way) => flags(
                         &[
+                            way.claimed,
+                            way.finish_pending,
                             way.finished,
                             way.together.is_some(),
                             way.left_behind,

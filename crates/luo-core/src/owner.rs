@@ -50,7 +50,7 @@ pub enum Owner {
 /// Who may take back a session that is [`Owner::Nobody`]'s.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unowned {
-    /// Who administers the machine: it may well have been the administrator's.
+    /// Those who administer the machine: it may well have been the administrator's.
     Administrator,
     /// Whoever may open the device, as on mainline.
     Anybody,

@@ -2,16 +2,17 @@
 //! Sessions and the files in them, as the engine keeps them.
 //!
 //! ```text
-//! outgoing:  Open -------------close------------> gone
+//! outgoing:  open -------------close------------> gone
 //!              '--close of one that took part in a prepare--> orphan --cancel--> gone
 //!
-//! incoming:  Unclaimed --retrieve--> Claimed --finish--> Claimed, no files
+//! incoming:  unclaimed --retrieve--> claimed --finish--> claimed, no files
 //!               ^                      |  '--close: all files let go--> gone
 //!               '----close: a handler does not let go----'
 //! ```
 //!
-//! A session is *busy* while an operation on it runs its callbacks; what needs
-//! the session for itself (finish, close, unpreserve) waits until it is not.
+//! What can be true of one direction only is in its part of the session ([`Way`]). A session
+//! of either is *busy* while an operation on it runs its callbacks; what needs the session
+//! for itself (finish, close, unpreserve) waits until it is not, and has it *locked* then.
 
 pub(crate) mod dependency;
 mod file;
@@ -47,32 +48,6 @@ pub enum Direction {
     Incoming,
 }
 
-/// The state of a session as a whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum State {
-    /// Outgoing: files may be preserved.
-    Open,
-    /// Incoming: nobody holds it. `finish_pending` if it was closed but a
-    /// handler did not let go; the first call on the next open descriptor tries again.
-    Unclaimed { finish_pending: bool },
-    /// Incoming: somebody holds it. `finish_pending` as it was before, for a
-    /// session that is put back.
-    Claimed { finish_pending: bool },
-    /// An operation has it for itself: close or finish.
-    Locked,
-}
-
-impl State {
-    /// Incoming, closed, and some handler did not let go.
-    pub(crate) const CLOSED_PENDING: Self = Self::Unclaimed {
-        finish_pending: true,
-    };
-    /// Incoming, and nobody has asked for it.
-    pub(crate) const UNCLAIMED: Self = Self::Unclaimed {
-        finish_pending: false,
-    };
-}
-
 pub(crate) type FileChain<H> = Chain<<H as Host>::Block, FILES_PER_BLOCK>;
 pub(crate) type SessionChain<H> = Chain<<H as Host>::Block, SESSIONS_PER_BLOCK>;
 pub(crate) type RecordChain<H> = Chain<<H as Host>::Block, RECORDS_PER_BLOCK, MAX_RECORD_BLOCKS>;
@@ -105,7 +80,8 @@ impl SessionKind {
 pub(crate) struct Session<H: Host> {
     pub(crate) name: SessionName,
     pub(crate) owner: Owner,
-    pub(crate) state: State,
+    /// An operation has it for itself: close, finish or unpreserve.
+    pub(crate) locked: bool,
     /// Operations that run callbacks for a file of this session right now.
     pub(crate) busy: usize,
     /// Its descriptor was closed while prepared or frozen; the session goes when that
@@ -146,6 +122,12 @@ pub(crate) struct OutgoingSession<H: Host> {
 /// A session of the previous kernel.
 #[derive(Default)]
 pub(crate) struct IncomingSession {
+    /// Somebody holds it.
+    pub(crate) claimed: bool,
+    /// It was closed, and a handler did not let go: the first call on the next open
+    /// descriptor tries again. While somebody holds it, as it was before, for a session that
+    /// is put back.
+    pub(crate) finish_pending: bool,
     /// Its files are let go of; only its descriptor is left.
     pub(crate) finished: bool,
     /// The group of closed sessions that it is being finished with, see `together`.
@@ -166,23 +148,20 @@ impl<H: Host> Session<H> {
         direction: Direction,
         made: u64,
     ) -> Self {
-        let (state, way) = match direction {
-            Direction::Outgoing => {
-                let outgoing = OutgoingSession {
-                    closed: kind.closed,
-                    carries: None,
-                    position: 0,
-                    made,
-                    chain: Chain::new(),
-                };
-                (State::Open, Way::Outgoing(outgoing))
-            }
-            Direction::Incoming => (State::UNCLAIMED, Way::Incoming(IncomingSession::default())),
+        let way = match direction {
+            Direction::Outgoing => Way::Outgoing(OutgoingSession {
+                closed: kind.closed,
+                carries: None,
+                position: 0,
+                made,
+                chain: Chain::new(),
+            }),
+            Direction::Incoming => Way::Incoming(IncomingSession::default()),
         };
         Self {
             name: kind.name,
             owner: kind.owner,
-            state,
+            locked: false,
             busy: 0,
             orphan: false,
             dependencies: 0,
@@ -228,6 +207,28 @@ impl<H: Host> Session<H> {
             Way::Outgoing(_) => None,
             Way::Incoming(incoming) => Some(incoming),
         }
+    }
+
+    /// Whether it is of the previous kernel, and somebody holds it.
+    pub(crate) fn is_claimed(&self) -> bool {
+        !self.locked && self.incoming().is_some_and(|incoming| incoming.claimed)
+    }
+
+    /// Whether it is of the previous kernel, and nobody has asked for it.
+    pub(crate) fn is_unclaimed(&self) -> bool {
+        self.awaits(false)
+    }
+
+    /// Whether it is of the previous kernel, was closed, and a handler did not let go.
+    pub(crate) fn is_closed_pending(&self) -> bool {
+        self.awaits(true)
+    }
+
+    /// Whether nobody has it, and whether it was closed.
+    fn awaits(&self, finish: bool) -> bool {
+        let awaits =
+            |incoming: &IncomingSession| !incoming.claimed && incoming.finish_pending == finish;
+        !self.locked && self.incoming().is_some_and(awaits)
     }
 
     /// Whether it is of the previous kernel and finished.

@@ -14,11 +14,13 @@
 //! | `image` | the image that a reboot jumps into may take nothing over |
 //! | `loss` | what cannot go with a reboot is lost alone |
 //! | `carry` | sessions that nobody has claimed go on to the next kernel |
+//! | `carried` | which ones, and where their files go to |
 //! | `takeover` | reading what the previous kernel left |
 //! | `catch_up` | what comes before the first call on an open descriptor |
 //! | `leave` | finishing and closing a session |
 //! | `report` | what a transition did, as a log says it |
 
+mod carried;
 pub(crate) mod carry;
 pub(crate) mod catch_up;
 pub(crate) mod end;

@@ -93,7 +93,7 @@ fn what_is_written_is_the_golden_file() {
     assert_eq!(listing(&handed.pages), listing(&golden));
     assert_eq!(handed.pages, golden);
     assert_eq!((handed.root, handed.len), (0x10_0000, 32));
-    assert_eq!(handed.contract, Some((0x10_2000, 128)));
+    assert_eq!(handed.supplement, Some((0x10_2000, 128)));
 }
 
 #[test]
@@ -114,7 +114,7 @@ fn bytes_do_not_depend_on_what_was_there_before() {
     assert_eq!(listing(&leftover), listing(&golden));
 }
 
-/// What releases before the contract wrote, and what C writes.
+/// What releases before the supplement wrote, and what C writes.
 #[test]
 fn the_golden_file_is_taken_over() {
     let golden = parse(include_str!("golden/luo-v5.hex"));
@@ -149,7 +149,7 @@ fn what_mainline_writes_is_taken_over() {
 }
 
 #[test]
-fn the_golden_contract_is_taken_over() {
+fn the_golden_supplement_is_taken_over() {
     let golden = parse(include_str!("golden/luo-contract-v1.hex"));
     let handed = Handed::new(0x10_0000, 0x10_2000, golden, 0x20_0000);
     let host = TestHost::opened(handed);

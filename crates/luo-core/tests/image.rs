@@ -49,7 +49,7 @@ fn unclaimed_sessions_count() {
     let why = host.reboot_into_legacy(Legacy::Refused).unwrap_err();
     assert_eq!(why, lost(2, 0));
     assert_eq!(host.state(), State::Updated);
-    // Who has claimed it has it.
+    // A program that has claimed it has it.
     host.claim("vm").unwrap();
     host.reboot_into_legacy(Legacy::Refused).unwrap();
 }

@@ -360,8 +360,8 @@ fn other_kernels_are_understood_or_refused() {
     let (host, _) = scene();
     host.reboot_or_lose().unwrap();
     let mut older = host.kexec();
-    let (root, _) = older.contract.unwrap();
-    older.contract = Some((root, 88));
+    let (root, _) = older.supplement.unwrap();
+    older.supplement = Some((root, 88));
     let host = TestHost::opened(older);
     assert!(host.claim("vm").is_ok());
 
@@ -369,7 +369,7 @@ fn other_kernels_are_understood_or_refused() {
     host.fail(Call::Freeze, 4, Errno::EFBIG);
     host.reboot_or_lose().unwrap();
     let mut damaged = host.kexec();
-    let (root, _) = damaged.contract.unwrap();
+    let (root, _) = damaged.supplement.unwrap();
     damaged.set_bytes(root, 88, &[9]);
     let host = TestHost::warm(damaged);
     assert!(matches!(host.open(), Err(Error::Refused(_))));

@@ -2,25 +2,21 @@
 //! Whose a session is: in this kernel, in the next, and through one that records no owners.
 
 use luo_abi::errno::Errno;
-use luo_abi::rfc::State;
 use luo_abi::supplement::{KIND_SESSION, SESSION_OF_NOBODY, SESSION_OF_USER};
 use luo_core::ops::{self, Needed};
-use luo_core::{
-    Actor, BadRecord, Error, Quota, Quotas, Refusal, SessionId, SessionName, Unowned, Whom,
-    MOST_SESSIONS_OF_USERS,
-};
+use luo_core::{Actor, BadRecord, Error, Refusal, SessionId, SessionName, Unowned};
 
-use crate::support::{name, Call, Handed, TestHost};
+use crate::support::{name, Handed, TestHost};
 
-const ALICE: Actor = Actor::User(1000);
-const BOB: Actor = Actor::User(1001);
-const ROOT: Actor = Actor::Administrator;
+pub const ALICE: Actor = Actor::User(1000);
+pub const BOB: Actor = Actor::User(1001);
+pub const ROOT: Actor = Actor::Administrator;
 
-fn create(host: &TestHost, by: Actor, text: &str) -> Result<SessionId, Error> {
+pub fn create(host: &TestHost, by: Actor, text: &str) -> Result<SessionId, Error> {
     ops::create_session(host, by, &name(text))
 }
 
-fn claim(host: &TestHost, by: Actor, text: &str) -> Result<SessionId, Error> {
+pub fn claim(host: &TestHost, by: Actor, text: &str) -> Result<SessionId, Error> {
     ops::retrieve_session(host, by, &name(text))
 }
 
@@ -28,7 +24,7 @@ fn called(host: &TestHost, id: SessionId) -> SessionName {
     host.engine(|engine| engine.session_info(id)).unwrap().0
 }
 
-fn names(host: &TestHost, by: Actor) -> Vec<SessionName> {
+pub fn names(host: &TestHost, by: Actor) -> Vec<SessionName> {
     let page = ops::list_sessions(host, by, 0, 0, 9).unwrap();
     assert_eq!(page.total as usize, page.entries.len());
     let names = page.entries.iter().map(|entry| entry.name);
@@ -51,7 +47,7 @@ fn scene() -> TestHost {
 /// been in between.
 fn through_mainline(host: TestHost) -> TestHost {
     let mut handed = host.update();
-    handed.contract = None;
+    handed.supplement = None;
     TestHost::opened(handed)
 }
 
@@ -186,212 +182,6 @@ fn an_owner_that_the_name_does_not_give_refuses_the_handover() {
     assert!(matches!(refusal(handed), Refusal::Record { .. }));
 }
 
-fn few() -> Quotas {
-    Quotas {
-        sessions: 1,
-        files: 2,
-        dependencies: 1,
-        bytes: 1 << 40,
-    }
-}
-
-#[test]
-fn a_quota_is_a_users_and_comes_back() {
-    let host = TestHost::cold();
-    host.engine(|engine| engine.set_quotas(Whom::Each, few()));
-    for _ in 0..3 {
-        let session = create(&host, ALICE, "vm").unwrap();
-        let more = create(&host, ALICE, "more");
-        assert_eq!(more, Err(Error::OverQuota(Quota::Sessions)));
-        assert_eq!(more.unwrap_err().errno(), Errno::EDQUOT);
-        host.preserve(session, 1, 1).unwrap();
-        host.preserve(session, 2, 2).unwrap();
-        let more = host.preserve(session, 3, 3);
-        assert_eq!(more, Err(Error::OverQuota(Quota::Files)));
-        assert_eq!(host.preserve(session, 2, 2), Err(Error::TokenExists));
-        host.needs(session, 1, Needed::Here(2)).unwrap();
-        let more = host.needs(session, 2, Needed::Here(1));
-        assert_eq!(more, Err(Error::OverQuota(Quota::Dependencies)));
-        // Others are not concerned.
-        let bobs = create(&host, BOB, "vm").unwrap();
-        host.close(bobs).unwrap();
-        host.close(session).unwrap();
-        assert_eq!(host.counts(), TestHost::cold().counts());
-    }
-}
-
-#[test]
-fn bytes_count_until_they_are_let_go_of() {
-    let host = TestHost::cold();
-    let session = create(&host, ALICE, "vm").unwrap();
-    host.preserve(session, 1, 3).unwrap();
-    let bytes = ops::list_files(&host, session, 0, 1).unwrap().entries[0].bytes;
-    assert!(bytes > 0);
-    let all = Quotas {
-        bytes: 2 * bytes,
-        ..Quotas::DEFAULT
-    };
-    host.engine(|engine| engine.set_quotas(Whom::Each, all));
-    // An object's number is how large it is.
-    let more = host.preserve(session, 2, 4);
-    assert_eq!(more, Err(Error::OverQuota(Quota::Bytes)));
-    assert_eq!(host.visible().files, 1);
-    ops::unpreserve_file(&host, session, 1).unwrap();
-    host.preserve(session, 2, 4).unwrap();
-}
-
-/// A file may grow between the look at its size and the handler's.
-#[test]
-fn what_a_file_has_grown_counts_too() {
-    let host = TestHost::cold();
-    let session = create(&host, ALICE, "vm").unwrap();
-    let all = Quotas {
-        bytes: 8192,
-        ..Quotas::DEFAULT
-    };
-    host.engine(|engine| engine.set_quotas(Whom::Each, all));
-    host.set_hook(|host, call, _| {
-        if call == Call::Preserve {
-            host.script().grown = 1 << 30;
-        }
-    });
-    let grown = host.preserve(session, 1, 1);
-    assert_eq!(grown, Err(Error::OverQuota(Quota::Bytes)));
-    assert_eq!(host.visible().files, 0);
-    assert!(host.take_log().contains(&"unpreserve 1".to_owned()));
-    host.script().grown = 0;
-    host.set_hook(|_, _, _| ());
-    host.preserve(session, 1, 2).unwrap();
-}
-
-/// A user who is many, by user namespaces, has as many quotas; what all have together is
-/// bounded, and it comes back as a user's own does.
-#[test]
-fn users_together_have_a_quota() {
-    let host = TestHost::cold();
-    let few = Quotas {
-        sessions: 3,
-        files: 3,
-        dependencies: 1,
-        bytes: 1 << 40,
-    };
-    host.engine(|engine| engine.set_quotas(Whom::Together, few));
-    let over = |quota| Err(Error::UsersOverQuota(quota));
-    for _ in 0..2 {
-        let [one, two, three] = [1000, 1001, 1002].map(|user| {
-            let session = create(&host, Actor::User(user), "vm").unwrap();
-            host.preserve(session, 1, user.into()).unwrap();
-            session
-        });
-        let more = create(&host, Actor::User(1003), "vm");
-        assert_eq!(more.map(drop), over(Quota::Sessions));
-        assert_eq!(more.unwrap_err().errno(), Errno::EDQUOT);
-        assert_eq!(host.preserve(one, 2, 2), over(Quota::Files));
-        ops::unpreserve_file(&host, three, 1).unwrap();
-        host.preserve(one, 2, 2).unwrap();
-        host.needs(one, 1, Needed::Here(2)).unwrap();
-        let needs = ops::add_dependency(&host, Actor::User(1001), two, 1, Needed::Of(one, 2));
-        assert_eq!(needs, over(Quota::Dependencies));
-        // The administrator has none.
-        let roots = create(&host, ROOT, "vm").unwrap();
-        host.preserve(roots, 1, 7).unwrap();
-        for session in [one, two, three, roots] {
-            host.close(session).unwrap();
-        }
-        assert_eq!(host.counts(), TestHost::cold().counts());
-    }
-}
-
-#[test]
-fn bytes_of_all_users_count_together() {
-    let host = TestHost::cold();
-    let [one, two] = [ALICE, BOB].map(|by| create(&host, by, "vm").unwrap());
-    host.preserve(one, 1, 3).unwrap();
-    let bytes = ops::list_files(&host, one, 0, 1).unwrap().entries[0].bytes;
-    let all = Quotas {
-        bytes: 2 * bytes,
-        ..Quotas::TOGETHER
-    };
-    host.engine(|engine| engine.set_quotas(Whom::Together, all));
-    // An object's number is how large it is.
-    let more = host.preserve(two, 1, 4);
-    assert_eq!(more, Err(Error::UsersOverQuota(Quota::Bytes)));
-    ops::unpreserve_file(&host, one, 1).unwrap();
-    host.preserve(two, 1, 4).unwrap();
-}
-
-/// It is said again only when the administrator has decided anew.
-#[test]
-fn that_users_have_all_is_told_once() {
-    let host = TestHost::cold();
-    let tells = |quota| host.engine(|engine| engine.tells_of_users(quota));
-    assert!(tells(Quota::Files) && !tells(Quota::Files) && tells(Quota::Bytes));
-    host.engine(|engine| engine.set_quotas(Whom::Together, Quotas::TOGETHER));
-    assert!(tells(Quota::Files) && !tells(Quota::Files));
-}
-
-/// Whatever the administrator allows, half of what there is for all is not for users.
-#[test]
-fn what_is_the_administrators_no_quota_gives_away() {
-    let host = TestHost::cold();
-    for whom in Whom::ALL {
-        let all = Quotas {
-            sessions: u64::MAX,
-            ..Quotas::DEFAULT
-        };
-        host.engine(|engine| engine.set_quotas(whom, all));
-    }
-    let mut made = 0;
-    let refused = loop {
-        match create(&host, ALICE, &made.to_string()) {
-            Ok(_) => made += 1,
-            Err(why) => break why,
-        }
-    };
-    assert_eq!(refused, Error::UsersOverQuota(Quota::Sessions));
-    assert_eq!(made, MOST_SESSIONS_OF_USERS);
-    create(&host, ROOT, "vm").unwrap();
-}
-
-/// What has arrived counts, so a user does not have more after each update. A copy that
-/// carries it on does not count once more, or the update could be refused.
-#[test]
-fn what_has_arrived_counts_once() {
-    let host = TestHost::cold();
-    let session = create(&host, ALICE, "vm").unwrap();
-    host.preserve(session, 1, 1).unwrap();
-    host.preserve(session, 2, 2).unwrap();
-    host.needs(session, 1, Needed::Here(2)).unwrap();
-    let mut host = TestHost::opened(host.update());
-    for _ in 0..2 {
-        host.engine(|engine| engine.set_quotas(Whom::Each, few()));
-        let more = create(&host, ALICE, "more");
-        assert_eq!(more, Err(Error::OverQuota(Quota::Sessions)));
-        // All users together have no more than she has.
-        host.engine(|engine| {
-            engine.set_quotas(Whom::Each, Quotas::DEFAULT);
-            engine.set_quotas(Whom::Together, few());
-        });
-        let others = create(&host, BOB, "more");
-        assert_eq!(others, Err(Error::UsersOverQuota(Quota::Sessions)));
-        host.engine(|engine| engine.set_quotas(Whom::Each, few()));
-        // One that does not come about leaves the books as they were.
-        assert_eq!(host.reboot().unwrap().carried, 1);
-        ops::cancel(&host).unwrap();
-        assert_eq!(create(&host, ALICE, "more"), more);
-        assert_eq!(host.reboot().unwrap().carried, 1);
-        host = TestHost::opened(host.kexec());
-    }
-    host.engine(|engine| engine.set_quotas(Whom::Each, few()));
-    let session = claim(&host, ALICE, "vm").unwrap();
-    host.finish(session).unwrap();
-    host.close(session).unwrap();
-    let session = create(&host, ALICE, "more").unwrap();
-    host.preserve(session, 1, 1).unwrap();
-    host.preserve(session, 2, 2).unwrap();
-    host.needs(session, 1, Needed::Here(2)).unwrap();
-}
-
 #[test]
 fn a_dependency_needs_the_consent_of_the_other_session() {
     let host = scene();
@@ -441,211 +231,4 @@ fn one_opener_of_each_kind() {
     leave(root);
     assert!(enter(ALICE).is_ok() && enter(ROOT).is_ok());
     leave(bob);
-}
-
-/// What of a user's cannot go is lost alone, at the reboot: no user keeps the machine from
-/// its update, even where the administrator has the reboot veto.
-#[test]
-fn no_file_of_a_users_vetoes() {
-    let host = TestHost::cold();
-    let own = create(&host, ALICE, "own").unwrap();
-    for token in [1, 2, 3] {
-        host.preserve(own, token, token).unwrap();
-    }
-    host.needs(own, 1, Needed::Here(2)).unwrap();
-    let vm = create(&host, ROOT, "vm").unwrap();
-    host.preserve(vm, 1, 10).unwrap();
-    ops::unpreserve_file(&host, own, 2).unwrap();
-    ops::prepare(&host).unwrap();
-    // The first misses what it needs, the third's handler refuses, each time.
-    host.fail(Call::Freeze, 1, Errno::EFBIG);
-    ops::freeze(&host).unwrap();
-    host.fail(Call::Freeze, 0, Errno::EFBIG);
-    let report = host.reboot().unwrap();
-    assert_eq!(report.losses.files, 2);
-    let host = TestHost::opened(host.kexec());
-    let own = claim(&host, ALICE, "own").unwrap();
-    for (token, why) in [(1, Errno::ENOLINK), (3, Errno::EFBIG)] {
-        let lost = host.retrieve(own, token).map(|file| file.object);
-        assert_eq!(lost, Err(Error::Lost(why)));
-    }
-    let vm = claim(&host, ROOT, "vm").unwrap();
-    assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
-}
-
-/// A handler that lets go of a file may wait for a lock which its user holds: in the reboot none
-/// is asked to, and if the jump does not come about the file is as it was.
-#[test]
-fn a_users_lost_file_is_let_go_of_by_nobody() {
-    let host = TestHost::cold();
-    let own = create(&host, ALICE, "own").unwrap();
-    for token in [1, 2, 3] {
-        host.preserve(own, token, token).unwrap();
-    }
-    host.needs(own, 1, Needed::Here(2)).unwrap();
-    ops::unpreserve_file(&host, own, 2).unwrap();
-    host.take_log();
-    for event in [None, Some(ops::freeze::<TestHost>)] {
-        if let Some(freeze) = event {
-            ops::prepare(&host).unwrap();
-            freeze(&host).unwrap();
-        }
-        host.fail(Call::Freeze, 0, Errno::EFBIG);
-        assert_eq!(host.reboot().unwrap().losses.files, 2);
-        ops::cancel(&host).unwrap();
-        let log = host.take_log();
-        let touches =
-            |line: &&String| line.starts_with("unpreserve") || line.starts_with("preserve");
-        assert_eq!(log.iter().find(touches), None, "{log:?}");
-    }
-    ops::drop_dependency(&host, ALICE, own, 1, Needed::Here(2)).unwrap();
-    assert_eq!(host.reboot().unwrap().losses.files, 0);
-    let host = TestHost::opened(host.kexec());
-    let own = claim(&host, ALICE, "own").unwrap();
-    for token in [1, 3] {
-        assert_eq!(host.retrieve(own, token).unwrap().object, token);
-    }
-}
-
-/// Mended before the reboot, it goes.
-#[test]
-fn a_users_file_that_was_passed_over_may_be_mended() {
-    let host = TestHost::cold();
-    let own = create(&host, ALICE, "own").unwrap();
-    host.preserve(own, 1, 1).unwrap();
-    ops::prepare(&host).unwrap();
-    host.fail(Call::Freeze, 0, Errno::EFBIG);
-    ops::freeze(&host).unwrap();
-    assert_eq!(host.reboot().unwrap().losses.files, 0);
-    let host = TestHost::opened(host.kexec());
-    let own = claim(&host, ALICE, "own").unwrap();
-    assert_eq!(host.retrieve(own, 1).unwrap().object, 1);
-}
-
-/// The holder of what is needed has died: another user restores it as little as before. It
-/// can be retrieved again by its name.
-#[test]
-fn a_closed_session_is_restored_for_its_own_user_alone() {
-    let host = TestHost::cold();
-    let vm = create(&host, ROOT, "vm").unwrap();
-    host.preserve(vm, 1, 10).unwrap();
-    let own = create(&host, ALICE, "own").unwrap();
-    let other = create(&host, ROOT, "other").unwrap();
-    for id in [own, other] {
-        host.preserve(id, 1, 11 + u64::from(id == other)).unwrap();
-    }
-    let needs = |by, id| ops::add_dependency(&host, by, id, 1, Needed::Of(vm, 1));
-    needs(ALICE, own).unwrap();
-    needs(ROOT, other).unwrap();
-    let host = TestHost::opened(host.update());
-    let vm = claim(&host, ROOT, "vm").unwrap();
-    assert!(host.close(vm).is_err());
-    let own = claim(&host, ALICE, "own").unwrap();
-    let awaits = host.retrieve(own, 1).map(|file| file.object);
-    assert!(matches!(awaits, Err(Error::Awaits(_))), "{awaits:?}");
-    assert!(!host.take_log().contains(&"retrieve 10".to_owned()));
-    let other = claim(&host, ROOT, "other").unwrap();
-    assert_eq!(host.retrieve(other, 1).unwrap().object, 12);
-    assert_eq!(host.retrieve(own, 1).unwrap().object, 11);
-}
-
-/// Alice's file needs one of Bob's, who has shown his session. In the next kernel Bob has
-/// closed it, and it waits.
-fn waits_for_alice() -> (TestHost, SessionId) {
-    let host = TestHost::cold();
-    let bobs = create(&host, BOB, "bobs").unwrap();
-    host.preserve(bobs, 1, 20).unwrap();
-    let own = create(&host, ALICE, "own").unwrap();
-    host.preserve(own, 1, 10).unwrap();
-    ops::add_dependency(&host, ALICE, own, 1, Needed::Of(bobs, 1)).unwrap();
-    for (by, object) in [(BOB, 21), (ROOT, 22)] {
-        let more = create(&host, by, "more").unwrap();
-        host.preserve(more, 1, object).unwrap();
-    }
-    let host = TestHost::opened(host.update());
-    let bobs = claim(&host, BOB, "bobs").unwrap();
-    assert!(matches!(host.close(bobs), Err(Error::Needed { .. })));
-    let own = claim(&host, ALICE, "own").unwrap();
-    host.take_log();
-    (host, own)
-}
-
-/// Objects whose handlers were asked whether they let go.
-fn asked(host: &TestHost) -> Vec<String> {
-    let log = host.take_log();
-    log.into_iter()
-        .filter_map(|line| Some(line.strip_prefix("can_finish ")?.to_owned()))
-        .collect()
-}
-
-#[test]
-fn a_finish_runs_no_handler_of_another_owners_session() {
-    let (host, own) = waits_for_alice();
-    host.finish(own).unwrap();
-    assert_eq!(asked(&host), ["10"]);
-    let more = claim(&host, ROOT, "more").unwrap();
-    host.finish(more).unwrap();
-    assert_eq!(asked(&host), ["22"]);
-    // Bob's next one finds it.
-    let more = claim(&host, BOB, "more").unwrap();
-    host.finish(more).unwrap();
-    assert_eq!(asked(&host), ["21", "20"]);
-    assert_eq!(host.state(), State::Normal);
-}
-
-#[test]
-fn a_close_runs_no_handler_of_another_owners_session() {
-    let (host, own) = waits_for_alice();
-    host.close(own).unwrap();
-    assert_eq!(asked(&host), ["10"]);
-    let catch_up = |by| ops::catch_up(&host, by, |_| ()).unwrap();
-    assert_eq!(catch_up(ALICE), 0);
-    assert_eq!(asked(&host), [""; 0]);
-    assert_eq!(catch_up(BOB), 0);
-    assert_eq!(asked(&host), ["20"]);
-}
-
-#[test]
-fn the_administrators_first_call_tries_everybodys() {
-    let (host, own) = waits_for_alice();
-    host.close(own).unwrap();
-    assert_eq!(asked(&host), ["10"]);
-    host.open().unwrap();
-    assert_eq!(asked(&host), ["20"]);
-}
-
-/// Two sessions of each that need each other: they are finished in one go, while a handler
-/// of another owner's takes its time.
-#[test]
-fn groups_of_several_owners_are_finished_side_by_side() {
-    let host = TestHost::cold();
-    for (by, first) in [(ALICE, 10), (BOB, 20)] {
-        let [one, two] = ["one", "two"].map(|text| create(&host, by, text).unwrap());
-        for (id, object) in [(one, first), (two, first + 2)] {
-            host.preserve(id, 1, object).unwrap();
-            host.preserve(id, 2, object + 1).unwrap();
-        }
-        let add = |id, on| ops::add_dependency(&host, by, id, 1, Needed::Of(on, 2));
-        add(one, two).unwrap();
-        add(two, one).unwrap();
-    }
-    let host = TestHost::opened(host.update());
-    let close = |by, text: &str| {
-        let id = claim(&host, by, text).unwrap();
-        let _ = host.close(id);
-    };
-    close(ALICE, "one");
-    close(BOB, "one");
-    let bobs = claim(&host, BOB, "two").unwrap();
-    let mut closed = false;
-    host.set_hook(move |host, call, object| {
-        // Alice's are a group already.
-        if call == Call::Finish && object < 20 && !closed {
-            closed = true;
-            assert_eq!(names(host, ALICE).len(), 2);
-            host.close(bobs).unwrap();
-        }
-    });
-    close(ALICE, "two");
-    assert_eq!((host.visible().incoming, host.state()), (0, State::Normal));
 }

@@ -26,8 +26,8 @@ fn claim(host: &TestHost, text: &str) -> SessionId {
     ops::retrieve_session(host, ALICE, &name(text)).unwrap()
 }
 
-/// While a callback for the held file is under way: what `meanwhile` does. Who would wait has
-/// no patience.
+/// While a callback for the held file is under way: what `meanwhile` does. Whatever would wait
+/// has no patience.
 fn during(host: &TestHost, call: Call, meanwhile: impl FnOnce(&TestHost) + Send + 'static) {
     let mut meanwhile = Some(meanwhile);
     host.set_hook(move |host, at, object| {
@@ -312,7 +312,7 @@ fn finish_passes_over_a_users_finish_and_close() {
 #[test]
 fn no_event_waits_for_a_call_on_what_is_nobodys() {
     let mut handed = handed(&[("old", &[(7, HELD)]), ("vm", &[(1, 1)])]);
-    handed.contract = None;
+    handed.supplement = None;
     let host = TestHost::opened(handed);
     host.engine(|engine| engine.set_unowned(Unowned::Anybody));
     let old = claim(&host, "old");

@@ -50,17 +50,22 @@
 #[cfg(test)]
 extern crate std;
 
+mod damage;
 mod facts;
+mod lists;
 mod read;
 mod run;
+mod source;
 mod write;
 
 #[cfg(test)]
 mod tests;
 
+pub use damage::{Damage, Unread};
 pub use facts::{Facts, More, Short, Strings, Time, Times};
-pub use read::{read, Damage, Found, Source, Unread};
+pub use read::{read, Found};
 pub use run::{joined, Run, MOST_ORDER, MOST_PAGES, MOST_PIECES};
+pub use source::Source;
 pub use write::Written;
 
 /// A format of the lists.

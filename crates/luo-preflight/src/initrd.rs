@@ -2,7 +2,7 @@
 //! The initrd of a target: a regular file, or several of them, one behind the other.
 //!
 //! A check [reads](read) all of it, as the kernel will: one whose end is missing would be
-//! jumped into like any other, and the new kernel would find no root. Who loads it
+//! jumped into like any other, and the new kernel would find no root. The loader
 //! [puts the files together](together).
 
 mod boot_config;

@@ -1,77 +1,26 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! All checks of an update, from a tree of files like that of a real system.
+//! All checks of an update on a machine that is a tree of files.
 
 mod build;
+mod machine;
 mod tree;
 
 use std::fs;
 use std::io::Cursor;
 
 use build::Kernel;
-use luo_preflight::abi::{Abi, FAMILIES};
+use luo_preflight::abi::Abi;
 use luo_preflight::file::{Facts, Kind};
 use luo_preflight::image::{self, Compression, Error, Image};
 use luo_preflight::initrd::{Archive, Unusable};
-use luo_preflight::memory::Memory;
-use luo_preflight::running::{Lockdown, Running};
-use luo_preflight::scratch::Area;
-use luo_preflight::system::System;
+use luo_preflight::running::Running;
 use luo_preflight::update::{self, Update};
 use luo_preflight::{CheckStatus, Report, report, target};
+use machine::{MIB, machine, running};
 use tempfile::TempDir;
 use tree::put;
 
-const MIB: u64 = 1 << 20;
 const ABI: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
-
-/// A machine of 2 GiB with a kernel that has all that is needed.
-fn machine() -> TempDir {
-    let folder = TempDir::new().unwrap();
-    let root = folder.path();
-    put(root, "proc/sys/kernel/osrelease", "7.3.4-now\n");
-    put(root, "proc/sys/kernel/arch", "x86_64\n");
-    put(root, "proc/cmdline", "console=ttyS0 liveupdate=on\n");
-    put(
-        root,
-        "proc/config.gz",
-        build::compress(Compression::Gzip, build::CONFIG.as_bytes()),
-    );
-    put(
-        root,
-        "proc/meminfo",
-        "MemTotal: 2097152 kB\nMemAvailable: 1048576 kB\n",
-    );
-    put(root, "proc/sys/kernel/kexec_load_disabled", "0\n");
-    put(root, "sys/kernel/kexec/loaded", "0\n");
-    put(root, "sys/kernel/liveupdate/state", "normal\n");
-    put(root, "sys/kernel/security/lsm", "capability");
-    put(
-        root,
-        "sys/kernel/debug/kho/out/scratch_len",
-        "0x2000000\n0x4000000\n0x2000000\n",
-    );
-    put(
-        root,
-        "sys/kernel/debug/kho/out/scratch_phys",
-        "0x2000000\n0x70000000\n0x6c000000\n",
-    );
-    put(
-        root,
-        "sys/kernel/debug/kho/out/fdt",
-        b"\xd0\x0d\xfe\xed\0\0kho-v4\0compatible\0",
-    );
-    put(
-        root,
-        "sys/kernel/debug/kho/out/sub_fdts/LUO",
-        b"luo-v5\0\0\x01\0\0\0\0\0\0\0",
-    );
-    put(root, "dev/liveupdate", "");
-    folder
-}
-
-fn running(folder: &TempDir) -> Running {
-    System::at(folder.path()).running()
-}
 
 fn image(kernel: &Kernel) -> Image {
     let bytes = build::bz_image(&build::payload(Compression::Zstd, &kernel.bytes()));
@@ -161,34 +110,6 @@ fn memfd(kind: Kind, size: u64, holes: u64) -> Facts {
 }
 
 #[test]
-fn the_system_is_read() {
-    let folder = machine();
-    let running = running(&folder);
-    assert_eq!(running.release.as_deref(), Ok("7.3.4-now"));
-    assert_eq!(running.machine.as_deref(), Ok("x86_64"));
-    assert!(running.config.as_ref().unwrap().has("LIVEUPDATE"));
-    assert!(running.has_device);
-    assert_eq!(running.strings, ["kho-v4", "luo-v5"]);
-    let memory = Memory {
-        movable: 0,
-        total: 2048 * MIB,
-        available: 1024 * MIB,
-    };
-    assert_eq!(running.memory, Ok(memory));
-    assert_eq!(running.lockdown, Ok(Lockdown::None));
-    assert_eq!(
-        (running.is_loaded, running.is_loading_disabled),
-        (Ok(false), Ok(false))
-    );
-    let second = Area {
-        start: Some(0x7000_0000),
-        bytes: 64 * MIB,
-    };
-    let areas = running.scratch.unwrap();
-    assert_eq!((areas.len(), areas[1]), (3, second));
-}
-
-#[test]
 fn a_system_that_says_nothing_is_not_known() {
     let folder = TempDir::new().unwrap();
     let running = running(&folder);
@@ -209,116 +130,6 @@ fn a_system_that_says_nothing_is_not_known() {
         .filter(|(_, status)| *status == CheckStatus::Failed)
         .collect();
     assert_eq!(failed, [("running-liveupdate", CheckStatus::Failed)]);
-}
-
-#[test]
-fn a_system_that_says_nonsense_is_not_known() {
-    let folder = machine();
-    let root = folder.path();
-    put(root, "proc/config.gz", "no gzip");
-    put(root, "proc/meminfo", [0xff; 100]);
-    put(root, "proc/sys/kernel/kexec_load_disabled", "2\n");
-    put(root, "sys/kernel/kexec/loaded", vec![b'0'; 100_000]);
-    put(
-        root,
-        "sys/kernel/debug/kho/out/scratch_len",
-        "0x10000000000000000\n",
-    );
-    put(root, "sys/kernel/security/lockdown", "none integrity");
-    let running = running(&folder);
-    assert!(running.config.is_err());
-    assert!(running.memory.is_err());
-    assert!(running.is_loading_disabled.is_err());
-    assert!(running.is_loaded.is_err());
-    assert!(running.scratch.is_err());
-    assert!(running.lockdown.is_err());
-}
-
-#[test]
-fn places_of_distributions_are_known() {
-    let folder = machine();
-    fs::remove_file(folder.path().join("proc/config.gz")).unwrap();
-    put(folder.path(), "boot/config-7.3.4-now", "CONFIG_A=y\n");
-    assert!(running(&folder).config.unwrap().has("A"));
-    put(
-        folder.path(),
-        "sys/kernel/security/lockdown",
-        "none [integrity] confidentiality\n",
-    );
-    assert_eq!(running(&folder).lockdown, Ok(Lockdown::Integrity));
-}
-
-#[test]
-fn without_debugfs_the_command_line_tells_the_scratch_areas() {
-    let folder = machine();
-    let root = folder.path();
-    fs::remove_dir_all(root.join("sys/kernel/debug")).unwrap();
-    assert!(running(&folder).scratch.is_err());
-    put(
-        root,
-        "proc/cmdline",
-        "liveupdate=on kho_scratch=32M,64M,31M\n",
-    );
-    put(root, "sys/devices/system/node/has_memory", "0-1,4\n");
-    let areas = running(&folder).scratch.unwrap();
-    let sizes: Vec<_> = areas.iter().map(|area| area.bytes / MIB).collect();
-    assert_eq!(sizes, [32, 64, 32, 32, 32]);
-}
-
-/// Linux 6.19 to 7.2 with mainline's orchestrator, which tells nothing, and without debugfs.
-#[test]
-fn without_debugfs_the_running_kernels_image_tells_the_formats() {
-    let folder = machine();
-    let root = folder.path();
-    let none: [&str; 0] = [];
-    let abi = || {
-        let system = System::at(root);
-        Abi::of(&none, &system.running().strings, || {
-            system.own_strings(&FAMILIES)
-        })
-    };
-    fs::remove_dir_all(root.join("sys/kernel/debug")).unwrap();
-    assert!(abi().known.is_empty() && abi().unknown.len() == 3);
-    let own = Kernel {
-        strings: vec!["luo-v3", "kho-v2", "memfd-v1"],
-        release: "7.3.4-now",
-        ..Kernel::ours()
-    };
-    let bytes = build::bz_image(&build::payload(Compression::Zstd, &own.bytes()));
-    put(root, "boot/vmlinuz-7.3.4-now", &bytes);
-    // Another build of the same release.
-    put(root, "proc/version", "Linux version 7.3.4-now (b@c) #2\n");
-    assert!(abi().known.is_empty());
-    put(root, "proc/version", "Linux version 7.3.4-now (a@b) #1\n");
-    assert_eq!(abi().known, ["kho-v2", "memfd-v1", "luo-v3"]);
-    // Where GRUB says that it is.
-    fs::remove_file(root.join("boot/vmlinuz-7.3.4-now")).unwrap();
-    put(root, "boot/old/linux", &bytes);
-    put(
-        root,
-        "proc/cmdline",
-        "BOOT_IMAGE=(hd0,gpt2)/old/linux quiet\n",
-    );
-    assert_eq!(abi().known, ["kho-v2", "memfd-v1", "luo-v3"]);
-}
-
-#[test]
-fn the_least_limit_of_memory_counts() {
-    let folder = machine();
-    let root = folder.path();
-    put(root, "sys/fs/cgroup/system.slice/memory.max", "2097152\n");
-    put(
-        root,
-        "sys/fs/cgroup/system.slice/a.service/memory.max",
-        "max\n",
-    );
-    put(root, "sys/fs/cgroup/b.service/memory.max", "4096\n");
-    let limit = |group: &str| System::at(root).memory_limit(group);
-    assert_eq!(limit("/system.slice/a.service"), Some(2 << 20));
-    assert_eq!(limit("/b.service"), Some(4096));
-    assert_eq!(limit("/c.service"), None);
-    assert_eq!(limit("/../b.service"), None);
-    assert_eq!(limit("/"), None);
 }
 
 #[test]

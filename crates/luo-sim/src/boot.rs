@@ -92,8 +92,8 @@ impl Machine {
         for (whom, quotas) in Whom::ALL.into_iter().zip(machine.policy.quotas) {
             machine.now(|engine| engine.set_quotas(whom, quotas));
         }
-        if let Some([root, contract]) = entries {
-            match ops::admit(&machine, root, Some(contract)) {
+        if let Some([root, supplement]) = entries {
+            match ops::admit(&machine, root, Some(supplement)) {
                 Ok(root) => luo_calls::log::admitted(&machine, &root),
                 Err(why) => luo_calls::log::refused(&machine, &why),
             }

@@ -75,9 +75,9 @@ impl Machine {
     /// Jumps: gives what is left for the next kernel.
     pub(crate) fn jump(self) -> Option<Handed> {
         let roots = self.look(|engine| engine.root_address().zip(engine.supplement_address()));
-        let (root, contract) = roots?;
+        let (root, supplement) = roots?;
         let memory = self.memory.clone();
-        memory.prepare_jump(root, contract);
+        memory.prepare_jump(root, supplement);
         drop(self);
         memory.jump()
     }

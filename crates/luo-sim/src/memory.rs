@@ -22,7 +22,7 @@ pub(crate) struct Handed {
     /// Address of the root.
     pub(crate) root: u64,
     /// Address of what goes beside it.
-    pub(crate) contract: u64,
+    pub(crate) supplement: u64,
     pub(crate) pages: BTreeMap<u64, Box<[u8]>>,
     /// Memfds by the address of the page that describes them.
     files: BTreeMap<u64, Arc<OwnedFd>>,
@@ -34,7 +34,7 @@ impl Handed {
     pub(crate) fn entries(&self) -> [(u64, usize); 2] {
         [
             (self.root, size_of::<Root>()),
-            (self.contract, supplement::ROOT_LENGTH),
+            (self.supplement, supplement::ROOT_LENGTH),
         ]
     }
 }
@@ -105,11 +105,11 @@ impl Memory {
     }
 
     /// From here on what is dropped arrives in the next kernel.
-    pub(crate) fn prepare_jump(&self, root: u64, contract: u64) {
+    pub(crate) fn prepare_jump(&self, root: u64, supplement: u64) {
         let mut state = self.state();
         state.jump = Some(Handed {
             root,
-            contract,
+            supplement,
             next_address: state.next_address,
             ..Handed::default()
         });

@@ -18,7 +18,7 @@ const WORD: usize = size_of::<u64>();
 /// Others may write the same memory at any time: another thread, another
 /// process, the kernel. Therefore this type never gives out a reference to it;
 /// it reads and writes whole words of 64 bits, atomically and without any
-/// order between them. Who needs an order uses a lock or a fence.
+/// order between them. A program that needs an order uses a lock or a fence.
 ///
 /// ```
 /// use luo_sys::{MappedFile, memfd};

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Messages over local sockets, with the descriptors that come along.
 //!
-//! Who calls gives the room for descriptors, which bounds how many can come: a buffer of
+//! The caller gives the room for descriptors, which bounds how many can come: a buffer of
 //! `rustix::cmsg_space!(ScmRights(N))` bytes. The kernel closes those that do not fit.
 
 use core::mem::MaybeUninit;

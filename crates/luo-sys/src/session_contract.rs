@@ -15,7 +15,7 @@ use crate::name::Token;
 use crate::session::Session;
 
 impl Session {
-    /// Takes one file back out of an outgoing session. Who needs it, misses it
+    /// Takes one file back out of an outgoing session. A file that needs it misses it
     /// from now on, and prepare fails until that is mended.
     ///
     /// # Errors

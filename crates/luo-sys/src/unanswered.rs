@@ -18,7 +18,7 @@ use crate::anonymous::{Access, Anonymous};
 use crate::call::{owned, with_pointer};
 use crate::error::{Error, Result};
 
-/// Who may open this may leave faults of the kernel unanswered.
+/// A program that may open this may leave faults of the kernel unanswered.
 pub const DEVICE: &str = "/dev/userfaultfd";
 
 /// Makes a descriptor, with flags as of `open`.

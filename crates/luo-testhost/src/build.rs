@@ -66,7 +66,7 @@ impl TestHost {
     }
 
     pub fn admit(&self) -> Result<luo_core::RootFields, Error> {
-        ops::admit(self, self.told.unwrap(), self.told_contract)
+        ops::admit(self, self.told.unwrap(), self.told_supplement)
     }
 
     pub fn arm(&self) {

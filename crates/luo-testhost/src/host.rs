@@ -2,75 +2,27 @@
 //! The host itself.
 
 mod callbacks;
+mod objects;
+mod steps;
 
-use std::panic::Location;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
-use std::task::Poll;
-use std::time::Duration;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
-use luo_core::ops::{self, Report};
-use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, QUEUES};
+use luo_core::ops::Report;
+use luo_core::{Access, Engine, Error, Failure, Host, PageError, QUEUES};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
 use crate::script::{Call, Hook, Script};
 use crate::turns::Turns;
 
-/// What a handle has in addition once it is frozen, to tell whether the next
-/// kernel got the handle of preserve or that of freeze.
-pub const FROZEN: u64 = 1 << 62;
-
-/// A file of some kind that stands for an object. `serial` tells files apart.
-#[derive(Clone)]
-pub struct TestFile {
-    pub kind: u32,
-    pub object: u64,
-    pub serial: u64,
-    pub access: Access,
-    _ticket: Ticket,
-}
-
-/// A subsystem by number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TestSubsystem(pub u32);
-
-impl TestSubsystem {
-    /// The number of one that hands nothing over.
-    pub const LEAVES_NOTHING: u32 = 99;
-
-    fn leaves(self) -> u64 {
-        match self.0 {
-            Self::LEAVES_NOTHING => 0,
-            number => u64::from(number) + 0x2000,
-        }
-    }
-}
-
-/// A handler knows the files of one kind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TestHandler(pub u32);
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TestFlb(pub u32);
-
-#[derive(Clone)]
-pub struct TestObject {
-    pub flb: u32,
-    _ticket: Ticket,
-}
-
-pub struct TestPin(#[allow(dead_code, reason = "held, not read")] Ticket);
-
-pub struct TestPrivate {
-    object: u64,
-    frozen: bool,
-    _ticket: Ticket,
-}
+pub use self::objects::{
+    FROZEN, TestFile, TestFlb, TestHandler, TestObject, TestPin, TestPrivate, TestSubsystem,
+};
 
 pub struct TestHost {
     engine: Mutex<Engine<Self>>,
@@ -88,7 +40,7 @@ pub struct TestHost {
     threaded: bool,
     /// Whoever can be killed while waiting is.
     pub kills: AtomicBool,
-    /// Who waits for what is under way gives up at once.
+    /// A caller that waits for what is under way gives up at once.
     pub impatient: AtomicBool,
     /// Somebody else takes over what was handed over, not who needs it.
     pub has_worker: AtomicBool,
@@ -106,7 +58,7 @@ pub struct TestHost {
     /// The root that a previous kernel left, and its length.
     pub told: Option<(u64, usize)>,
     /// The same for what goes beside it.
-    pub told_contract: Option<(u64, usize)>,
+    pub told_supplement: Option<(u64, usize)>,
     ledger: Arc<Ledger>,
     jump: Jump,
     next_address: AtomicU64,
@@ -117,7 +69,7 @@ impl TestHost {
     /// A machine that booted from a handover, or from cold.
     pub fn boot(handed: Option<Handed>, threaded: bool) -> Self {
         let told = handed.as_ref().map(|handed| (handed.root, handed.len));
-        let told_contract = handed.as_ref().and_then(|handed| handed.contract);
+        let told_supplement = handed.as_ref().and_then(|handed| handed.supplement);
         let handed = handed.unwrap_or_default();
         Self {
             engine: Mutex::new(Engine::new((0x0123_4567, 0x89ab_cdef))),
@@ -139,7 +91,7 @@ impl TestHost {
                 ..Arrived::default()
             }),
             told,
-            told_contract,
+            told_supplement,
             ledger: Arc::default(),
             jump: Jump::default(),
             next_address: AtomicU64::new(handed.next_address.max(FIRST_PAGE)),
@@ -157,12 +109,12 @@ impl TestHost {
     pub fn kexec(self) -> Handed {
         self.begin_kexec();
         let root = self.engine(|engine| engine.root_address()).unwrap();
-        let contract = self.engine(|engine| engine.supplement_address()).unwrap();
+        let supplement = self.engine(|engine| engine.supplement_address()).unwrap();
         let next_address = self.next_address.load(Ordering::SeqCst);
         let jump = Arc::clone(&self.jump);
         drop(self);
         let pages = jump.lock().unwrap().take().unwrap();
-        Handed::new(root, contract, pages, next_address)
+        Handed::new(root, supplement, pages, next_address)
     }
 
     /// Looks at the engine.
@@ -209,6 +161,14 @@ impl TestHost {
         }
     }
 
+    /// FLBs from number 100 on have no object.
+    fn new_object(&self, flb: &TestFlb) -> Option<TestObject> {
+        (flb.0 < 100).then(|| TestObject {
+            flb: flb.0,
+            _ticket: self.ticket(Lent::Object),
+        })
+    }
+
     fn ticket(&self, kind: Lent) -> Ticket {
         Ticket::new(&self.ledger, kind)
     }
@@ -253,165 +213,13 @@ impl TestHost {
         }
     }
 
-    fn memory(&self) -> Result<(), Errno> {
-        fault::request().map_err(|_| Errno::ENOMEM)
-    }
-}
-
-impl TestHost {
-    /// Runs a step until it need not wait. `place` is where the engine asks for it.
-    fn turn<R>(
-        &self,
-        place: &'static Location<'static>,
-        killable: bool,
-        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<R, Errno> {
-        if let Some(turns) = &self.turns {
-            turns.step(self, place);
-            let mut slept: Option<Sleep<'_>> = None;
-            loop {
-                let mut engine = self.engine.lock().unwrap();
-                let answer = in_step(|| step(&mut engine));
-                if let Poll::Ready(answer) = answer {
-                    slept.iter().for_each(Sleep::assert_woken);
-                    self.wake(&mut engine);
-                    turns.stepped();
-                    return Ok(answer);
-                }
-                // One that sleeps on sleeps in the queue of its last look.
-                slept = Some(self.sleep(&engine));
-                drop(engine);
-                turns.wait(self, killable)?;
-            }
-        }
-        let _ = self.called(Call::Step, 0, "");
-        let mut engine = self.engine.lock().unwrap();
-        let mut slept: Option<Sleep<'_>> = None;
-        loop {
-            if let Poll::Ready(answer) = in_step(|| step(&mut engine)) {
-                slept.iter().for_each(Sleep::assert_woken);
-                self.wake(&mut engine);
-                self.stepped.notify_all();
-                return Ok(answer);
-            }
-            slept = Some(self.sleep(&engine));
-            assert!(self.threaded, "would block, and nobody is there to end it");
-            self.waiting.fetch_add(1, Ordering::SeqCst);
-            let wait = self.stepped.wait_timeout(engine, Duration::from_secs(20));
-            let (next, wait) = wait.unwrap();
-            self.waiting.fetch_sub(1, Ordering::SeqCst);
-            assert!(!wait.timed_out(), "a wait that nobody ends");
-            engine = next;
-        }
-    }
-}
-
-/// A caller's sleep in a queue.
-struct Sleep<'a> {
-    host: &'a TestHost,
-    queue: usize,
-    /// How often the queue had been woken.
-    woken: u64,
-}
-
-impl Sleep<'_> {
-    fn assert_woken(&self) {
-        let woken = self.host.woken[self.queue].load(Ordering::SeqCst);
-        assert_ne!(woken, self.woken, "nobody woke queue {}", self.queue);
-    }
-}
-
-impl Drop for Sleep<'_> {
-    fn drop(&mut self) {
-        self.host.queued[self.queue].fetch_sub(1, Ordering::SeqCst);
-    }
-}
-
-impl TestHost {
-    /// A step has to wait.
-    fn sleep(&self, engine: &Engine<Self>) -> Sleep<'_> {
-        let queue = engine.queue();
-        self.queued[queue].fetch_add(1, Ordering::SeqCst);
-        Sleep {
-            host: self,
-            queue,
-            woken: self.woken[queue].load(Ordering::SeqCst),
-        }
-    }
-
-    /// A step has run to its end.
-    fn wake(&self, engine: &mut Engine<Self>) {
-        for queue in engine.take_woken() {
-            self.woken[queue].fetch_add(1, Ordering::SeqCst);
-            let callers = self.queued[queue].load(Ordering::SeqCst);
-            self.wake_ups.fetch_add(callers, Ordering::SeqCst);
-        }
-    }
-}
-
-impl TestHost {
-    /// Runs a step for a caller who can be killed; with an error, for one that would get it
-    /// at once in place of a wait.
-    #[track_caller]
-    fn turn_unless<R>(
-        &self,
-        gives_up: Option<Errno>,
-        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<R, Errno> {
-        let step = |engine: &mut Engine<Self>| match (step(engine), gives_up) {
-            (Poll::Ready(done), _) => Poll::Ready(Ok(done)),
-            (Poll::Pending, Some(errno)) => Poll::Ready(Err(errno)),
-            (Poll::Pending, None) => Poll::Pending,
-        };
-        self.turn(Location::caller(), true, step)?
-    }
-}
-
-impl TestHost {
     /// Whoever waits for the previous kernel's sessions waits still.
     fn nobody_has_seen_it(&self) {
         assert!(self.engine(|engine| engine.wants_takeover()));
     }
-}
 
-impl Lock for TestHost {
-    #[track_caller]
-    fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        let mut step = Some(step);
-        self.wait(|engine| {
-            let step = step.take().expect("a step that never waits runs once");
-            Poll::Ready(step(engine))
-        })
-    }
-
-    #[track_caller]
-    fn wait<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
-        let turned = self.turn(Location::caller(), false, step);
-        turned.unwrap_or_else(|errno| panic!("{errno} for one who cannot be killed"))
-    }
-
-    #[track_caller]
-    fn wait_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
-        let is_killed = self.kills.load(Ordering::SeqCst);
-        self.turn_unless(is_killed.then_some(Errno::EAGAIN), step)
-    }
-
-    #[track_caller]
-    fn wait_patiently<R>(
-        &self,
-        step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<R, Errno> {
-        if self.impatient.load(Ordering::SeqCst) {
-            return self.turn_unless(Some(Errno::EBUSY), step);
-        }
-        self.wait_killable(step)
-    }
-
-    fn bring_over(&self) -> Option<Result<(), Error>> {
-        if self.has_worker.load(Ordering::SeqCst) {
-            return None;
-        }
-        Some(ops::take_over(self))
+    fn memory(&self) -> Result<(), Errno> {
+        fault::request().map_err(|_| Errno::ENOMEM)
     }
 }
 
@@ -490,15 +298,5 @@ impl Host for TestHost {
     fn narrow(&self, file: TestFile, access: Access) -> Result<TestFile, Errno> {
         self.called(Call::Narrow, file.object, "")?;
         Ok(self.new_file_with(file.kind, file.object, access))
-    }
-}
-
-impl TestHost {
-    /// FLBs from number 100 on have no object.
-    fn new_object(&self, flb: &TestFlb) -> Option<TestObject> {
-        (flb.0 < 100).then(|| TestObject {
-            flb: flb.0,
-            _ticket: self.ticket(Lent::Object),
-        })
     }
 }

@@ -66,16 +66,16 @@ pub struct Handed {
     /// Its length by the account of the KHO tree.
     pub len: usize,
     /// Address and length of what goes beside it; none from a C kernel.
-    pub contract: Option<(u64, usize)>,
+    pub supplement: Option<(u64, usize)>,
     pub pages: Pages,
     /// Where free memory begins.
     pub next_address: u64,
 }
 
 impl Handed {
-    pub fn new(root: u64, contract: u64, pages: Pages, next_address: u64) -> Self {
+    pub fn new(root: u64, supplement: u64, pages: Pages, next_address: u64) -> Self {
         Self {
-            contract: Some((contract, supplement::ROOT_LENGTH)),
+            supplement: Some((supplement, supplement::ROOT_LENGTH)),
             ..Self::of_c(root, pages, next_address)
         }
     }
@@ -85,7 +85,7 @@ impl Handed {
         Self {
             root,
             len: size_of::<Root>(),
-            contract: None,
+            supplement: None,
             pages,
             next_address,
         }
@@ -94,7 +94,7 @@ impl Handed {
     /// The same as a C kernel would have left it: without what goes beside
     /// `luo-v5`, and without its pages.
     pub fn plain(mut self) -> Self {
-        if let Some((root, _)) = self.contract.take() {
+        if let Some((root, _)) = self.supplement.take() {
             let mut next = self.word(root, 48);
             while next != 0 {
                 next = self.take_page(next).0;

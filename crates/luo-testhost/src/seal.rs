@@ -16,13 +16,13 @@ const SUBSYSTEM: usize = 56;
 impl Handed {
     /// Address of the root of what goes beside `luo-v5`.
     pub fn supplement(&self) -> u64 {
-        self.contract.unwrap().0
+        self.supplement.unwrap().0
     }
 
     /// Makes all checksums right again, as far as there is something to sum up: by the
     /// standard library's hash, which is the one that the format asks for.
     pub fn seal(&mut self) {
-        let Some((root, _)) = self.contract else {
+        let Some((root, _)) = self.supplement else {
             return;
         };
         let mut early = DefaultHasher::new();
@@ -52,7 +52,7 @@ impl Handed {
 
     /// Makes the checksum of the root right again.
     pub fn seal_root(&mut self) {
-        let Some((root, _)) = self.contract else {
+        let Some((root, _)) = self.supplement else {
             return;
         };
         let mut hasher = DefaultHasher::new();

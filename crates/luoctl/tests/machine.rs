@@ -102,6 +102,26 @@ impl Machine {
     }
 }
 
+/// Compares with what is known, but for what is another one each time.
+macro_rules! compare {
+    ($name:literal, $output:expr) => {
+        settings().bind(|| insta::assert_snapshot!($name, $output));
+    };
+}
+
+pub(crate) use compare;
+
+/// A cache that one other workload needs.
+pub(crate) const TWO: &str = "
+    luod
+    workload cache
+    workload web needs=cache
+";
+
+pub(crate) fn two(script: &str) -> String {
+    Machine::new("").boot(&format!("{TWO}{script}")).run()
+}
+
 /// Takes out of a snapshot what is another one each time.
 pub(crate) fn settings() -> insta::Settings {
     let mut settings = insta::Settings::clone_current();

@@ -3,8 +3,15 @@
 
 mod alone;
 mod book;
+mod called;
+mod custody;
 mod distribution;
 mod documents;
+mod endings;
+mod hanging;
+mod histories;
 mod machine;
+mod others;
+mod over_the_jump;
 mod pictures;
 mod updates;

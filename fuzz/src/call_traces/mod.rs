@@ -16,31 +16,19 @@
 mod incoming;
 mod op;
 mod outgoing;
+mod reached;
 mod truth;
 mod world;
 
 use arbitrary::Unstructured;
+
+pub use reached::Reached;
 
 use op::Op;
 use world::World;
 
 /// The most calls of a history.
 const MOST_CALLS: usize = 120;
-
-/// How far a history came.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reached {
-    /// Files that were preserved or registered.
-    pub preserved: u32,
-    /// Files that came back.
-    pub retrieved: u32,
-    /// Kexecs.
-    pub kexecs: u32,
-    /// Reboots and events that were vetoed.
-    pub vetoes: u32,
-    /// Sessions that nobody claimed and that were carried on.
-    pub carried: u32,
-}
 
 /// Goes through a history.
 pub fn run(data: &[u8]) -> Reached {

@@ -13,8 +13,8 @@ use luo_testhost::build::Visible;
 use luo_testhost::{Call, TestHost, name};
 use zerocopy::IntoBytes;
 
-use super::Reached;
 use super::op::{Op, Trouble};
+use super::reached::Reached;
 use super::truth::{Incoming, Truth, text};
 use crate::queries;
 

@@ -99,15 +99,15 @@ impl Damage {
             Self::RootLength(len) => handed.len = len.into(),
             Self::Supplement(to, off) => {
                 let to = page(handed, to).wrapping_add(near(off));
-                let len = handed.contract.map_or(88, |(_, len)| len);
-                handed.contract = Some((to, len));
+                let len = handed.supplement.map_or(88, |(_, len)| len);
+                handed.supplement = Some((to, len));
             }
             Self::SupplementLength(len) => {
-                if let Some((_, length)) = &mut handed.contract {
+                if let Some((_, length)) = &mut handed.supplement {
                     *length = len.into();
                 }
             }
-            Self::NoSupplement => handed.contract = None,
+            Self::NoSupplement => handed.supplement = None,
         }
     }
 }
@@ -155,7 +155,7 @@ pub(super) fn noise(bytes: &mut Unstructured<'_>) -> Result<Handed> {
     let mut handed = Handed {
         root: FIRST,
         len: 32,
-        contract: (count > 1).then_some((FIRST + BLOCK_SIZE as u64, 88)),
+        supplement: (count > 1).then_some((FIRST + BLOCK_SIZE as u64, 88)),
         next_address: FIRST + count * BLOCK_SIZE as u64,
         ..Handed::default()
     };

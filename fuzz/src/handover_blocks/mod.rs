@@ -13,16 +13,17 @@
 
 mod damage;
 mod good;
+mod machine;
 mod taken;
-
-use std::sync::atomic::Ordering;
 
 use arbitrary::{Arbitrary, Unstructured};
 use luo_abi::rfc::State;
-use luo_core::{Compat, Error};
-use luo_testhost::{Handed, TestHandler, TestHost};
+use luo_core::Error;
+use luo_testhost::{Handed, TestHost};
 
 use damage::Damage;
+use machine::boot;
+use taken::Then;
 
 /// The most changes of one handover.
 const MOST_DAMAGES: usize = 12;
@@ -42,15 +43,6 @@ enum Seal {
     No,
     Root,
     All,
-}
-
-/// What the next kernel does with what it gets.
-#[derive(Arbitrary, Clone, Copy, Debug)]
-enum Then {
-    TakeBack,
-    Finish,
-    /// A reboot at once: unclaimed sessions are carried on.
-    GoOn,
 }
 
 /// Boots from a handover and does what there is to do.
@@ -84,30 +76,6 @@ fn handed(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Handed> {
         Seal::All => handed.seal(),
     }
     Ok(handed)
-}
-
-/// The participants that the good handovers know.
-fn register(host: &TestHost) {
-    host.foreign.store(true, Ordering::SeqCst);
-    for number in 0..2 {
-        host.register(number);
-    }
-    let memfd = Compat::try_from("memfd-v2").expect("a name");
-    let known = host.engine(|engine| engine.register_handler(memfd, TestHandler(2)));
-    known.expect("a handler more");
-    for number in 1..3 {
-        host.depend(0, number).expect("an FLB");
-        host.subsystem(number).expect("a subsystem");
-    }
-}
-
-/// A machine that boots from a handover, its device not open.
-fn boot(handed: Handed) -> (TestHost, Result<(), Error>) {
-    let host = TestHost::boot(Some(handed), false);
-    let admitted = host.admit();
-    register(&host);
-    host.arm();
-    (host, admitted.map(drop))
 }
 
 fn check(handed: Handed, then: Then) -> Outcome {
@@ -155,18 +123,5 @@ fn refused(host: TestHost, pages: &luo_testhost::memory::Pages) {
     assert_eq!(&host.arrived.lock().expect("a lock").pages, pages);
     let report = host.freeze().expect("a reboot that may lose it");
     assert!(report.losses.unread);
-    next_takes_over(host, "next");
-}
-
-/// The kernel after it finds the one session that was made here.
-fn next_takes_over(host: TestHost, name: &str) {
-    let (next, admitted) = boot(host.kexec());
-    assert_eq!(admitted, Ok(()));
-    next.open().expect("a good handover");
-    assert_eq!(next.taken_over(), Some((1, 1)));
-    let session = next.claim(name).expect("the session");
-    let file = next.retrieve(session, 1).expect("the file");
-    assert_eq!(file.object, u64::MAX >> 3);
-    drop(file);
-    taken::nothing_left(next, &[session]);
+    taken::next_takes_over(host, "next");
 }

@@ -1,13 +1,23 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A handover that was taken over: all of it can be had, and finished.
 
+use arbitrary::Arbitrary;
 use luo_abi::contract::{LIST_INCOMING, SESSION_OF_DEVICE, SESSION_UNFINISHED};
 use luo_abi::rfc::State;
 use luo_core::{Access, Error, SessionId, SessionName, ops};
 use luo_testhost::TestHost;
 
-use super::{Then, boot, next_takes_over};
+use super::machine::boot;
 use crate::queries;
+
+/// What the next kernel does with what it gets.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub(super) enum Then {
+    TakeBack,
+    Finish,
+    /// A reboot at once: unclaimed sessions are carried on.
+    GoOn,
+}
 
 pub(super) fn check(host: TestHost, then: Then) {
     match then {
@@ -133,4 +143,17 @@ fn go_on(host: TestHost) {
     assert_eq!(names(&arrived), names(&before));
     let sessions = take_back(&next);
     end(next, &sessions);
+}
+
+/// The kernel after it finds the one session that was made here.
+pub(super) fn next_takes_over(host: TestHost, name: &str) {
+    let (next, admitted) = boot(host.kexec());
+    assert_eq!(admitted, Ok(()));
+    next.open().expect("a good handover");
+    assert_eq!(next.taken_over(), Some((1, 1)));
+    let session = next.claim(name).expect("the session");
+    let file = next.retrieve(session, 1).expect("the file");
+    assert_eq!(file.object, u64::MAX >> 3);
+    drop(file);
+    nothing_left(next, &[session]);
 }

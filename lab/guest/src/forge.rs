@@ -20,14 +20,14 @@ pub(crate) enum Entry {
     /// The orchestrator's root.
     Luo,
     /// The root of what goes beside it.
-    Contract,
+    Supplement,
 }
 
 impl Entry {
-    const fn word(self) -> [u8; 8] {
+    const fn word(self) -> [u8; 16] {
         match self {
-            Self::Luo => *b"commit\0\0",
-            Self::Contract => *b"contract",
+            Self::Luo => *b"commit\0\0\0\0\0\0\0\0\0\0",
+            Self::Supplement => *b"supplement\0\0\0\0\0\0",
         }
     }
 }

@@ -5,7 +5,7 @@ use super::Engine;
 use crate::error::Error;
 use crate::host::Host;
 use crate::id::SessionId;
-use crate::session::{Direction, Session, SessionKind, State};
+use crate::session::{Direction, Session, SessionKind};
 use crate::text::SessionName;
 use crate::waits::Topic;
 
@@ -57,7 +57,7 @@ impl<H: Host> Engine<H> {
             Direction::Incoming => {
                 self.unclaimed = self.unclaimed.saturating_add(1);
                 if kind.closed {
-                    self.set_state(id, State::CLOSED_PENDING);
+                    self.set_closed_pending(id);
                 }
             }
             Direction::Outgoing if kind.has_record() => {
@@ -88,7 +88,7 @@ impl<H: Host> Engine<H> {
     pub(crate) fn remove_session(&mut self, id: SessionId) -> Option<Session<H>> {
         let direction = self.sessions.get(id).map(Session::direction)?;
         // No longer counted as waiting to be finished, whatever it was.
-        self.set_state(id, State::Locked);
+        self.set_locked(id, true);
         self.update.waits.wake(Topic::Session(id));
         let has_record = self.sessions.get(id).is_some_and(|s| s.kind().has_record());
         if direction == Direction::Outgoing && has_record {

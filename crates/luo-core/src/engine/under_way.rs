@@ -5,7 +5,7 @@
 use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
-use crate::session::{File, Session, Stage, State};
+use crate::session::{File, Session, Stage};
 use crate::text::SessionName;
 use crate::under_way::Waiter;
 use crate::waits::Topic;
@@ -96,7 +96,7 @@ impl<H: Host> Engine<H> {
             None => session.files.first,
             Some(id) => self.files.get(id)?.links.next,
         };
-        let is_whole = session.state == State::Locked;
+        let is_whole = session.locked;
         while let Some((id, file)) = next.and_then(|id| Some((id, self.files.get(id)?))) {
             let is_reserved = |file: &File<H>| {
                 let stage = file.as_outgoing().map(|file| &file.stage);
@@ -113,5 +113,5 @@ impl<H: Host> Engine<H> {
 
 /// Whether a transition passes over a session for the next kernel: a call has it for itself.
 pub(crate) fn is_taken<H: Host>(session: &Session<H>) -> bool {
-    session.state == State::Locked
+    session.locked
 }

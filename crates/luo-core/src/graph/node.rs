@@ -2,8 +2,8 @@
 //! The nodes: a file's lists of edges, and its part in walks and orders.
 
 use crate::id::{kind, EdgeId, FileId};
+use crate::table::beside::Beside;
 use crate::table::list::List;
-use crate::table::slab::Beside;
 
 /// The role of the list in the file that needs.
 pub(super) enum Needs {}

@@ -14,7 +14,7 @@ use crate::engine::Engine;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::owner::Owner;
-use crate::session::{Direction, FileWay, Progress, Session, Stage, State};
+use crate::session::{Direction, FileWay, Progress, Session, Stage, Way};
 
 /// A count as far as 32 bits show it.
 pub(crate) fn count32(count: usize) -> u32 {
@@ -46,14 +46,12 @@ impl<H: Host> Engine<H> {
                 Direction::Outgoing => LIST_OUTGOING,
                 Direction::Incoming => LIST_INCOMING,
             },
-            state: match (session.direction(), session.state) {
-                (Direction::Outgoing, _) if session.orphan || session.carries().is_some() => {
-                    SESSION_CLOSED
-                }
-                (Direction::Outgoing, _) => SESSION_OPEN,
-                (_, State::CLOSED_PENDING) => SESSION_UNFINISHED,
-                (_, State::Unclaimed { .. }) => SESSION_UNCLAIMED,
-                _ => SESSION_CLAIMED,
+            state: match &session.way {
+                Way::Outgoing(way) if session.orphan || way.carries.is_some() => SESSION_CLOSED,
+                Way::Outgoing(_) => SESSION_OPEN,
+                Way::Incoming(_) if session.is_closed_pending() => SESSION_UNFINISHED,
+                Way::Incoming(_) if session.is_unclaimed() => SESSION_UNCLAIMED,
+                Way::Incoming(_) => SESSION_CLAIMED,
             },
             flags: match session.owner {
                 Owner::Device => SESSION_OF_DEVICE,

@@ -19,7 +19,7 @@ use crate::host::Host;
 use crate::losses::Losses;
 use crate::owner::Actor;
 use crate::query::entries::{count32, on_device};
-use crate::session::{Direction, State};
+use crate::session::{Direction, Session};
 
 /// A name in the room of a fixed size.
 fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
@@ -38,7 +38,7 @@ impl<H: Host> Engine<H> {
     pub fn info(&self, by: Actor, implementation: &str, features: u64) -> Info {
         let unclaimed = match by {
             Actor::Administrator => self.unclaimed,
-            Actor::User(_) => self.count_incoming(by, |session| session.state == State::UNCLAIMED),
+            Actor::User(_) => self.count_incoming(by, Session::is_unclaimed),
         };
         // Of what was lost nobody knows whose it was.
         let lost = match by {

@@ -12,7 +12,7 @@ use crate::lock::Lock;
 use crate::owner::{Actor, Owner, Unowned};
 use crate::quota::Quota;
 use crate::session::pages::with_pages;
-use crate::session::{Direction, SessionKind, State};
+use crate::session::{Direction, Session, SessionKind};
 use crate::text::SessionName;
 use crate::waits::Topic;
 
@@ -95,10 +95,10 @@ pub fn retrieve_session<H: Lock>(
         let Some(id) = own.or_else(|| engine.find_arrived(by, name)) else {
             return Poll::Ready(Err(Error::NoSession));
         };
-        match engine.sessions.get(id).map(|session| session.state) {
-            Some(State::Locked) => engine.update.waits.pend(Topic::Session(id)),
-            Some(State::Unclaimed { finish_pending }) => {
-                engine.set_state(id, State::Claimed { finish_pending });
+        match engine.sessions.get(id) {
+            Some(session) if session.locked => engine.update.waits.pend(Topic::Session(id)),
+            Some(session) if !session.is_claimed() => {
+                engine.set_claimed(id, true);
                 Poll::Ready(Ok(id))
             }
             _ => Poll::Ready(Err(Error::AlreadyRetrieved)),
@@ -111,9 +111,8 @@ pub fn retrieve_session<H: Lock>(
 /// [`crate::ops::catch_up`] if it was to be.
 pub fn put_back_session<H: Lock>(host: &H, id: SessionId) {
     host.now(|engine| {
-        let state = engine.sessions.get(id).map(|session| session.state);
-        if let Some(State::Claimed { finish_pending }) = state {
-            engine.set_state(id, State::Unclaimed { finish_pending });
+        if engine.sessions.get(id).is_some_and(Session::is_claimed) {
+            engine.set_claimed(id, false);
         }
     });
 }

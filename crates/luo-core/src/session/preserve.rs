@@ -187,16 +187,16 @@ fn find_handler<H: Lock>(
 /// [`Error::Prepared`] and [`Error::Frozen`] for a file that took part in the prepare.
 pub fn unpreserve_file<H: Lock>(host: &H, session: SessionId, token: u64) -> Result<(), Error> {
     // The whole session: nothing else is done with the file meanwhile.
-    let (before, id) = host.wait_killable(|engine| {
+    let id = host.wait_killable(|engine| {
         ready!(engine.enter(session, Direction::Outgoing))?;
         let Some(id) = engine.find_file(session, token) else {
             return Poll::Ready(Err(Error::NoToken));
         };
         engine.may_change_file(id)?;
-        engine.lock_session(session).map_ok(|before| (before, id))
+        engine.lock_session(session).map_ok(|()| id)
     })??;
     remove_preserved(host, Within::Call, session, id);
-    Within::Call.step(host, |engine| engine.unlock_session(session, before));
+    Within::Call.step(host, |engine| engine.unlock_session(session));
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::trim_records;
-use crate::session::{Session, State};
+use crate::session::Session;
 use crate::within::Within;
 
 /// Finishes and removes an incoming session that the caller has for itself, from where
@@ -20,7 +20,7 @@ pub(crate) fn end_incoming<H: Lock>(
 ) -> Result<(), Error> {
     if let Err(why) = finish_begun(host, id, begun) {
         Within::Call.step(host, |engine| {
-            engine.unlock_session(id, State::CLOSED_PENDING);
+            engine.unlock_closed(id);
             // What needed it may have been finished since; who did so has passed this one by.
             if matches!(why, Error::Needed { token, .. } if engine.is_free_now(id, token)) {
                 engine.want_retry(id);

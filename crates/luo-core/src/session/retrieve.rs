@@ -20,7 +20,7 @@ use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
 use crate::room::with_room;
-use crate::session::{Direction, File, Progress, State};
+use crate::session::{Direction, File, Progress};
 use crate::waits::Topic;
 use crate::within::Within;
 
@@ -238,7 +238,7 @@ impl<H: Host> Engine<H> {
             // would be final for whoever retrieves it again.
             let is_closed = of
                 .and_then(|of| sessions.get(of))
-                .is_some_and(|of| of.state == State::CLOSED_PENDING && Some(of.owner) == owner);
+                .is_some_and(|of| of.is_closed_pending() && Some(of.owner) == owner);
             let elsewhere = !done && !is_closed && of != session;
             if elsewhere {
                 missed.set(missed.get().or(Some(id)));
@@ -277,10 +277,10 @@ impl<H: Host> Engine<H> {
         let Some(session) = self.files.get(id).map(|file| file.session) else {
             return Poll::Ready(Ok(Begun::Gone));
         };
-        match self.sessions.get(session).map(|session| session.state) {
+        match self.sessions.get(session).map(|session| session.locked) {
             None => return Poll::Ready(Ok(Begun::Gone)),
-            Some(State::Locked) => return self.update.waits.pend(Topic::Session(session)),
-            Some(_) => {}
+            Some(true) => return self.update.waits.pend(Topic::Session(session)),
+            Some(false) => {}
         }
         self.objects.reserve_at(self.files.last_beside(id.slot))?;
         let Some(file) = self.files.get_mut(id) else {

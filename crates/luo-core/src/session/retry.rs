@@ -11,7 +11,7 @@ use crate::lock::Lock;
 use crate::session::remove::end_incoming;
 use crate::session::scope::Scope;
 use crate::session::together::finish_together;
-use crate::session::State;
+use crate::session::Session;
 
 /// What has come of trying again.
 #[derive(Clone, Copy, Default)]
@@ -73,12 +73,12 @@ fn retry_close<H: Lock>(host: &H, id: SessionId) -> Result<bool, Error> {
             return Err(Error::Frozen);
         }
         let session = engine.sessions.get(id);
-        let waits = session.is_some_and(|s| s.state == State::CLOSED_PENDING && s.busy == 0);
+        let waits = session.is_some_and(|s| s.is_closed_pending() && s.busy == 0);
         if !waits {
             return Ok(None);
         }
         match engine.lock_session(id) {
-            Poll::Ready(locked) => locked.map(|_| Some(engine.begin_finish(id))),
+            Poll::Ready(locked) => locked.map(|()| Some(engine.begin_finish(id))),
             Poll::Pending => Ok(None),
         }
     })?;
@@ -94,8 +94,6 @@ impl<H: Host> Engine<H> {
         if self.closed_pending == 0 {
             return None;
         }
-        self.next_within(scope, after, |session| {
-            session.state == State::CLOSED_PENDING
-        })
+        self.next_within(scope, after, Session::is_closed_pending)
     }
 }

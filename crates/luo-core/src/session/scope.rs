@@ -120,7 +120,7 @@ impl<H: Host> Engine<H> {
     /// Those of a scope are tried now: it is not worth it again until another file goes.
     pub(crate) fn begin_retry(&mut self, scope: Scope) {
         match scope {
-            // Who has a note of its own tries once too often then, at worst.
+            // A user with a note of its own tries once too often then, at worst.
             Scope::All => self.retries = Retries::NONE,
             Scope::NoUsers => self.retries.of_no_user = false,
             Scope::User(user) => {

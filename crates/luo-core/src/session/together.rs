@@ -24,7 +24,7 @@ use crate::room::with_room;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
 use crate::session::scope::Scope;
-use crate::session::{Session, State};
+use crate::session::Session;
 use crate::within::Within;
 
 /// Finishes, of the sessions of a scope that were closed while they could not be, those
@@ -180,8 +180,7 @@ impl<H: Host> Engine<H> {
         }
         let group = Group { number, scope };
         self.groups |= group.bit();
-        let waits =
-            |session: &Session<H>| session.state == State::CLOSED_PENDING && session.busy == 0;
+        let waits = |session: &Session<H>| session.is_closed_pending() && session.busy == 0;
         let mut next = self.next_within(scope, None, waits);
         while let Some(id) = next {
             next = self.next_within(scope, Some(id), waits);
@@ -189,8 +188,7 @@ impl<H: Host> Engine<H> {
             if let Some(incoming) = session.and_then(Session::incoming_mut) {
                 incoming.together = Some(number);
             }
-            self.set_state(id, State::Locked);
-            self.mark_busy(id);
+            self.take_session(id);
         }
         Some(group)
     }
@@ -210,7 +208,7 @@ impl<H: Host> Engine<H> {
         if let Some(incoming) = session.and_then(Session::incoming_mut) {
             incoming.together = None;
         }
-        self.unlock_session(id, State::CLOSED_PENDING);
+        self.unlock_closed(id);
     }
 
     /// Looks from a file on whether files of its session are needed from outside the group:

@@ -13,8 +13,8 @@
 
 use crate::looks::look;
 use crate::mem::OutOfMemory;
+use crate::table::beside::reserve_segment;
 use crate::table::segments::{Segments, SEGMENT};
-use crate::table::slab::reserve_segment;
 
 /// Marks the end of a chain; no slab uses this slot.
 const END: u32 = u32::MAX;

@@ -16,7 +16,7 @@ use crate::lock::Lock;
 use crate::participant::subsystem_calls;
 use crate::session::finish::{can_finish, finish_file};
 use crate::session::remove::remove_locked;
-use crate::session::{Session, State};
+use crate::session::Session;
 use crate::under_way::Waiter;
 use crate::update::takeover::bring_over;
 use crate::update::transition::begin;
@@ -142,22 +142,20 @@ impl<H: Host> Engine<H> {
         let Some(session) = self.sessions.get(id) else {
             return false;
         };
-        match (session.state, session.files.len) {
-            (State::Claimed { .. }, 0) => {
-                self.set_finished(id);
-                false
-            }
-            (State::Unclaimed { .. }, 0) => {
-                self.set_state(id, State::Locked);
-                self.mark_busy(id);
-                true
-            }
-            (State::Unclaimed { .. }, _) => {
-                self.set_state(id, State::CLOSED_PENDING);
-                false
-            }
-            _ => false,
+        if session.locked {
+            return false;
         }
+        let is_claimed = session.is_claimed();
+        match (is_claimed, session.files.len) {
+            (true, 0) => self.set_finished(id),
+            (true, _) => {}
+            (false, 0) => {
+                self.take_session(id);
+                return true;
+            }
+            (false, _) => self.set_closed_pending(id),
+        }
+        false
     }
 
     /// Whether there were sessions of the previous kernel and all are finished.

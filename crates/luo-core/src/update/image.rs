@@ -9,7 +9,6 @@ use crate::failure::Failure;
 use crate::host::Host;
 use crate::lock::Lock;
 use crate::participant::subsystem::Subsystem;
-use crate::session::State;
 use crate::update::files::Whose;
 use crate::update::takeover::bring_over;
 
@@ -95,7 +94,7 @@ impl<H: Host> Engine<H> {
         let mut next = self.incoming.first;
         while let Some(session) = next.and_then(|id| self.sessions.get(id)) {
             next = session.links.next;
-            if session.state == State::UNCLAIMED {
+            if session.is_unclaimed() {
                 files = files.saturating_add(session.files.len);
             }
         }

@@ -14,7 +14,7 @@ use crate::session::preserve::unpreserve_all;
 use crate::session::remove::{drop_out, end_incoming, remove_locked, Out};
 use crate::session::retry::retry_closed;
 use crate::session::scope::Scope;
-use crate::session::{Direction, Session, State};
+use crate::session::{Direction, Session};
 use crate::text::SessionName;
 use crate::update::end::end_if_all_finished;
 use crate::within::Within;
@@ -29,17 +29,17 @@ use crate::within::Within;
 /// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
 /// [`Error::WrongDirection`], [`Error::Frozen`].
 pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let (before, begun) = host.wait_killable(|engine| {
+    let begun = host.wait_killable(|engine| {
         let direction = engine.sessions.get(id).map(Session::direction);
         if direction == Some(Direction::Outgoing) {
             return Poll::Ready(Err(Error::WrongDirection));
         }
-        let before = ready!(engine.lock_session(id))?;
-        let begun = match before {
-            State::Claimed { .. } => engine.begin_finish(id),
-            _ => Err(Error::NoSession),
-        };
-        Poll::Ready(Ok((before, begun)))
+        let is_claimed = engine.sessions.get(id).is_some_and(Session::is_claimed);
+        ready!(engine.lock_session(id))?;
+        Poll::Ready(Ok(match is_claimed {
+            true => engine.begin_finish(id),
+            false => Err(Error::NoSession),
+        }))
     })??;
     let outcome = finish_begun(host, id, begun);
     let (more, scope) = Within::Call.step(host, |engine| {
@@ -48,7 +48,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
         }
         // Once it is unlocked it may go.
         let scope = engine.scope_of(id);
-        engine.unlock_session(id, before);
+        engine.unlock_session(id);
         (engine.is_more_to_do(scope), scope)
     });
     if more {
@@ -183,7 +183,7 @@ impl<H: Host> Engine<H> {
     fn look_for_retry(&mut self, id: SessionId, other: &SessionName) {
         let other = self.find_session(Direction::Incoming, other);
         let other = other.and_then(|id| self.sessions.get(id));
-        if other.is_some_and(|other| other.state == State::CLOSED_PENDING) {
+        if other.is_some_and(Session::is_closed_pending) {
             self.want_retry(id);
         }
     }

@@ -13,10 +13,11 @@ use std::sync::{Arc, Mutex};
 use generator::{Generator, Gn};
 use luo_core::mem::fault;
 
+use super::choice::{Choice, How, PROGRAMS};
 use super::oracle::{Oracle, Rule, Verdict};
 use super::print::Print;
 use super::programs::{Act, Scene};
-use super::schedule::{run_as, Asked, Beginning, Choice, Control, How, Over, PROGRAMS};
+use super::schedule::{run_as, Asked, Beginning, Control, Over};
 use super::{Broken, Config};
 use crate::support::ledger::in_step;
 use crate::support::{Handed, TestHost};

@@ -12,13 +12,13 @@
 //! waiting agent is killed, the power goes.
 //!
 //! stateright explores the states. A state is what led to it, done again on the engine
-//! (`explore`); two are equal if all is that decides how they go on (`schedule`): the
+//! (`explore`); two are equal if all is that decides how they go on (`reached`): the
 //! engine's fingerprint, the host's account, and of each program the call it is in and
 //! what it has seen since that began. That this leaves nothing out is tested as well:
 //! one in fifty of the states that were reached in more than one way goes on from the
 //! other way by chance to its end, and each step has to be as it was.
 //!
-//! Not every place is a choice. Who runs in a callback goes on to its end, since
+//! Not every place is a choice. A program in a callback goes on to its end, since
 //! callbacks touch nothing of the engine; one model has others run there all the same.
 //! A client that is killed in a call ends when the call does, as in the kernel. An agent
 //! that does nothing any more is as one that has not decided yet.
@@ -34,10 +34,12 @@
     reason = "clients and files are numbers here"
 )]
 
+mod choice;
 mod explore;
 mod oracle;
 mod print;
 mod programs;
+mod reached;
 mod schedule;
 
 use std::hash::{Hash, Hasher};
@@ -45,9 +47,9 @@ use std::sync::Arc;
 
 use stateright::{Checker, HasDiscoveries, Model, Property};
 
+use self::choice::Choice;
 use self::explore::{Explorer, Node};
 use self::oracle::Rule;
-use self::schedule::Choice;
 use crate::support::TestHost;
 
 /// A rule that the host breaks, to see that it is found out.

@@ -6,9 +6,9 @@ use std::hash::Hash;
 use luo_abi::rfc::State;
 use luo_core::{ops, Direction, Error, SessionId};
 
+use super::choice::{How, CLIENTS};
 use super::print::Print;
 use super::programs::{object_of, Act, NAMES, TOKENS};
-use super::schedule::{How, CLIENTS};
 use super::{Broken, Config};
 use crate::support::{Call, TestHost};
 

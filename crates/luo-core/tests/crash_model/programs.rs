@@ -6,8 +6,9 @@ use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
 use luo_core::{Error, SessionId};
 
+use super::choice::{How, Place, Who, AGENT};
 use super::oracle::Rule;
-use super::schedule::{Control, How, Over, Place, Who, AGENT};
+use super::schedule::{Control, Over};
 use super::Broken;
 use crate::support::{name, TestHost};
 
@@ -290,7 +291,7 @@ impl Scene<'_> {
         if let Some(errno) = errno {
             self.explain("transition", (act, errno), killed || late || missing);
         }
-        // Who is killed while it waits has ended nothing; but the last session may have been
+        // An agent that is killed while it waits has ended nothing; but the last session may have been
         // finished meanwhile, and the update with it. That it has, if nothing is left, is
         // looked at when all are at rest.
         let info = |engine: &mut luo_core::Engine<TestHost>| {

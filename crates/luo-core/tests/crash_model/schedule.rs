@@ -8,22 +8,15 @@ use std::panic::Location;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use luo_abi::errno::Errno;
-use luo_abi::rfc::State;
 use luo_core::mem::fault;
 
+use super::choice::{Choice, How, Place, Who, AGENT, PROGRAMS};
 use super::explore::{Edges, Node};
 use super::oracle::{Oracle, Rule, Verdict};
 use super::print::Print;
 use super::programs::Act;
 use super::Config;
 use crate::support::{Call, TestHost, Turns};
-
-/// A program: two clients, and the agent that updates the machine.
-pub type Who = usize;
-
-pub const CLIENTS: usize = 2;
-pub const AGENT: Who = CLIENTS;
-pub const PROGRAMS: usize = CLIENTS + 1;
 
 thread_local! {
     static ME: Cell<Option<Who>> = const { Cell::new(None) };
@@ -37,92 +30,16 @@ pub fn run_as<R>(who: Option<Who>, run: impl FnOnce() -> R) -> R {
     answer
 }
 
-/// What happens next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Choice {
-    /// A program goes on.
-    Go(Who, How),
-    /// All programs end at once, without a word; what is in memory is what the next
-    /// kernel gets.
-    Crash,
-}
-
-/// How a program goes on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum How {
-    Well,
-    /// The callback it is in says no.
-    Veto,
-    /// The n-th request for memory until the next stop is refused.
-    NoMemory(u8),
-    /// The n-th handler that is to be kept until the next stop goes away.
-    NoPin(u8),
-    /// It is killed.
-    Kill,
-    /// The agent's next act.
-    Act(Act),
-}
-
-impl How {
-    fn is_fault(self) -> bool {
-        matches!(self, Self::Veto | Self::NoMemory(_) | Self::NoPin(_))
-    }
-}
-
-/// Where a program stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// Between two calls.
-    Between {
-        at: u64,
-        killable: bool,
-    },
-    /// It has done all that it wanted, and holds what it has until it is killed.
-    Resting,
-    /// The agent, between two calls.
-    Deciding,
-    /// Before a step of the engine, by where that stands.
-    Step(u64),
-    /// In a callback for an object.
-    Callback(Call, u64),
-    /// Before a step that had to wait; `woken` once another has run.
-    Waiting {
-        at: u64,
-        killable: bool,
-        woken: bool,
-    },
-    Gone,
-}
-
-impl Place {
-    /// What tells it from all others.
-    fn words(self) -> [u64; 3] {
-        match self {
-            Self::Between { at, killable } => [0, killable.into(), at],
-            Self::Resting => [1, 0, 0],
-            Self::Deciding => [2, 0, 0],
-            Self::Step(at) => [3, at, 0],
-            Self::Callback(call, object) => [4, call as u64, object],
-            Self::Waiting {
-                at,
-                killable,
-                woken,
-            } => [5 + 2 * u64::from(killable) + u64::from(woken), at, 0],
-            Self::Gone => [9, 0, 0],
-        }
-    }
-}
-
-struct Program {
-    place: Place,
+pub(super) struct Program {
+    pub(super) place: Place,
     /// Which call it makes, and what it has seen since that began.
-    trace: u64,
+    pub(super) trace: u64,
     looking: Look,
     /// Its call has just begun: its first step follows without a stop.
     fresh: bool,
     how: How,
     /// Something was made to fail in its call.
-    faulted: bool,
+    pub(super) faulted: bool,
 }
 
 impl Program {
@@ -148,16 +65,16 @@ pub struct Asked {
 
 /// What a run is told to do and has found.
 pub struct Run {
-    schedule: Vec<Choice>,
+    pub(super) schedule: Vec<Choice>,
     at: usize,
     /// The state before the last choice.
-    parent: Option<Arc<Node>>,
+    pub(super) parent: Option<Arc<Node>>,
     turn: Option<Who>,
     aborted: bool,
-    programs: [Program; PROGRAMS],
+    pub(super) programs: [Program; PROGRAMS],
     pub oracle: Oracle,
     /// Failures that may be caused still.
-    budget: u8,
+    pub(super) budget: u8,
     asked: Asked,
     requests: u64,
 }
@@ -170,8 +87,8 @@ pub struct Over;
 pub struct Control {
     run: Mutex<Run>,
     edges: Arc<Edges>,
-    config: Config,
-    origin: u64,
+    pub(super) config: Config,
+    pub(super) origin: u64,
 }
 
 fn mix(into: &mut u64, words: &[u64]) {
@@ -504,147 +421,4 @@ impl Turns for Control {
         }
         Ok(())
     }
-}
-
-impl Control {
-    /// Looks at the state that is reached.
-    fn look(&self, run: &mut Run, host: &TestHost) -> Node {
-        let (state, moving, hands_over) = host.engine(|engine| {
-            let hands_over = engine.hands_over();
-            (engine.state(), engine.is_moving(), hands_over)
-        });
-        let mut node = Node {
-            print: self.print(run, host),
-            choices: self.choices(run, state),
-            from: run.parent.clone().zip(run.schedule.last().copied()),
-            origin: self.origin,
-            budget: run.budget,
-            hands_over,
-            end: false,
-            verdict: run.oracle.verdict.clone(),
-            own_memory: own_memory(run),
-        };
-        if hands_over && state != State::Frozen && !moving {
-            let what = format!("{state}, and the root hands over");
-            node.verdict = Some(Verdict(Rule::State, what));
-        }
-        if node.verdict.is_some() {
-            return node;
-        }
-        let at_rest = |p: &Program| matches!(p.place, Place::Resting | Place::Gone);
-        if run.programs.iter().all(at_rest) && run.programs[AGENT].place == Place::Gone {
-            node.end = true;
-            let end = || run.oracle.end(host);
-            node.verdict = run_as(None, end).err();
-        } else if node.choices.is_empty() {
-            let places: Vec<_> = run.programs.iter().map(|p| p.place).collect();
-            let what = format!("nobody can go on: {places:?}");
-            node.verdict = Some(Verdict(Rule::Stuck, what));
-        }
-        node
-    }
-
-    fn print(&self, run: &Run, host: &TestHost) -> u64 {
-        let mut into = Print::new();
-        into.write_u64(self.origin);
-        into.write_u8(run.budget);
-        run.oracle.hash(&mut into);
-        for program in &run.programs {
-            for word in program.place.words() {
-                into.write_u64(word);
-            }
-            into.write_u64(program.trace);
-            into.write_u8(program.faulted.into());
-        }
-        host.engine(|engine| {
-            engine.fingerprint(&mut into);
-            if run.budget > 0 {
-                engine.rooms(&mut into);
-            }
-        });
-        let counts = host.counts();
-        for count in [counts.files, counts.pins, counts.privates, counts.blocks] {
-            into.write_isize(count);
-        }
-        into.write_usize(host.arrived_pages());
-        into.finish()
-    }
-
-    fn choices(&self, run: &Run, state: State) -> Vec<Choice> {
-        let mut choices = Vec::new();
-        let mut add = |who, how| choices.push(Choice::Go(who, how));
-        let busy = run.programs.iter().position(|program| {
-            matches!(program.place, Place::Callback(..)) && !self.config.switch_in_callbacks
-        });
-        let mut clients = run.programs.iter().take(CLIENTS);
-        let at_rest = clients.all(|p| matches!(p.place, Place::Resting | Place::Gone));
-        for (who, program) in run.programs.iter().enumerate() {
-            if busy.is_some_and(|busy| busy != who) {
-                continue;
-            }
-            match program.place {
-                Place::Between { killable, .. } => {
-                    add(who, How::Well);
-                    if killable && who < self.config.kills {
-                        add(who, How::Kill);
-                    }
-                }
-                Place::Resting if who < self.config.kills => add(who, How::Kill),
-                Place::Deciding => {
-                    for act in run.oracle.acts(state, self.config) {
-                        // An agent that rests is as one that has not decided yet: it
-                        // does so last, but for what it leaves to be undone.
-                        if act != Act::Rest || at_rest {
-                            add(who, How::Act(act));
-                        }
-                    }
-                }
-                Place::Step(_) => add(who, How::Well),
-                Place::Callback(call, _) => {
-                    add(who, How::Well);
-                    if run.budget > 0 && can_fail(call) {
-                        add(who, How::Veto);
-                    }
-                }
-                Place::Waiting {
-                    killable, woken, ..
-                } => {
-                    if woken {
-                        add(who, How::Well);
-                    }
-                    // A client that is killed in a wait is as one that is killed before
-                    // the call.
-                    if killable && who == AGENT {
-                        add(who, How::Kill);
-                    }
-                }
-                Place::Resting | Place::Gone => {}
-            }
-        }
-        choices
-    }
-}
-
-/// Who is in a callback whose first request for memory is its own: to refuse it is a
-/// veto, which is tried anyway.
-fn own_memory(run: &Run) -> [bool; PROGRAMS] {
-    let calls = [Call::Preserve, Call::Retrieve, Call::AllocBlock];
-    std::array::from_fn(|who| {
-        let place = run.programs[who].place;
-        matches!(place, Place::Callback(call, _) if calls.contains(&call))
-    })
-}
-
-fn can_fail(call: Call) -> bool {
-    !matches!(
-        call,
-        Call::Step
-            | Call::Unpreserve
-            | Call::Unfreeze
-            | Call::Finish
-            | Call::FlbUnpreserve
-            | Call::FlbFinish
-            | Call::SubsystemCancel
-            | Call::SubsystemFinish
-    )
 }

@@ -242,7 +242,7 @@ impl World {
         let files = self.model.incoming.iter().map(|s| s.files.len()).sum();
         let counts = (self.model.incoming.len(), files);
         let mut told = 0;
-        // Who else takes over: the end of an update, a reboot.
+        // What else takes over: the end of an update, a reboot.
         let _ = self.host().taken_over();
         let pending =
             ops::catch_up(self.host(), luo_core::Actor::Administrator, |_| told += 1).unwrap();

@@ -175,7 +175,7 @@ pub(crate) fn is_held(text: &str) -> Result<()> {
     Ok(())
 }
 
-/// Who is killed has closed everything by the time that is known.
+/// A program that is killed has closed everything by the time that is known.
 pub(crate) fn killed_owner() -> Result<()> {
     for _ in 0..20 {
         let mut owner = Command::new(std::env::current_exe()?)

@@ -102,7 +102,7 @@ pub(crate) fn wait() -> Result<()> {
     Ok(device.prepare()?)
 }
 
-/// Who is killed while it waits for a transition leaves no trace of itself.
+/// A program that is killed while it waits for a transition leaves no trace of itself.
 pub(crate) fn killed_waiting() -> Result<()> {
     let device = Device::open()?;
     device.fd_preserve(memory(b"slow")?)?;

@@ -21,7 +21,7 @@ pub(super) fn micros(time: Duration) -> u64 {
 /// the kernel's thread is at work and nothing else happens, that of the tests would run ahead.
 pub(super) async fn after(time: Duration) {
     let (tell, told) = oneshot::channel();
-    // Who does not wait any more drops this, and the thread ends.
+    // A task that does not wait any more drops this, and the thread ends.
     let (_waits, gone) = mpsc::channel::<()>();
     let thread = std::thread::Builder::new().name("deadline".into());
     let begun = thread.spawn(move || {

@@ -209,7 +209,7 @@ impl State {
             workload.link.is_none() && workload.state != WorkloadState::Left
         });
         obstacles.extend(gone.map(|(name, _)| {
-            // Who has come over the jump may be no program that goes on, but a script.
+            // What has come over the jump may be a script, and no program that goes on.
             let has_arrived = self.sessions.of(name).any(|(_, held)| held.incoming);
             let by_hand = match has_arrived {
                 true => " (`luoctl take` for a command)",

@@ -50,8 +50,8 @@ impl Agent {
         Ok(())
     }
 
-    /// Asks the kernel for something that changes nothing. Who asks is not kept waiting by a
-    /// call that hangs.
+    /// Asks the kernel for something that changes nothing. The caller is not kept waiting by
+    /// a call that hangs.
     pub(super) async fn ask_kernel<T: Send + 'static>(
         &self,
         call: &str,

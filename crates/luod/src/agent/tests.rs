@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The agent without sockets, on a made-up kernel.
 
+mod cancel;
+mod checked;
 mod ends;
 mod fake;
 mod foreign;
 mod full;
 mod hanging;
 mod histories;
+mod kernel_steps;
 mod parked;
 mod restore;
 mod settings;

@@ -196,7 +196,7 @@ impl Agent {
                 remedy: format!("start '{owner}', or release it with `luoctl release`"),
             }
         }));
-        // No kernel carries on what was taken from it once. Who is connected may veto.
+        // No kernel carries on what was taken from it once. A workload that is connected may veto.
         let is_there = |name: &str| {
             let owner = state.workloads.get(name);
             owner.is_some_and(|owner| owner.link.is_some())

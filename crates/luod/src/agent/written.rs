@@ -302,7 +302,7 @@ impl Agent {
                 changed.await;
             }
         };
-        // Who is late is in the log.
+        // An update that is late is in the log.
         let _ = in_time(2 * PATIENCE, written).await;
     }
 

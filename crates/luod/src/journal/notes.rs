@@ -19,6 +19,9 @@
 //! notes alone: it makes way for a note that finds no room. Where that is gone too, a note
 //! fails, and whatever relies on it is refused.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind, Read};
@@ -192,7 +195,7 @@ impl Notes {
         if fs::metadata(&path).is_ok_and(|file| file.len() == ROOM) {
             return Ok(());
         }
-        // Who writes more than it may is ended by a signal.
+        // A process that writes more than it may is ended by a signal.
         if getrlimit(Resource::Fsize)
             .current
             .is_some_and(|most| most < ROOM)
@@ -461,110 +464,4 @@ pub(super) fn epoch() -> String {
     let boot = read("/proc/sys/kernel/random/boot_id");
     let count = read("/sys/kernel/liveupdate/update_count");
     format!("{}/{}", boot.trim(), count.trim())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn notes_are_of_one_boot() {
-        let runtime = std::env::temp_dir().join(format!("luod-notes-{}", std::process::id()));
-        fs::create_dir_all(&runtime).unwrap();
-        let notes = Notes::open(&runtime).unwrap();
-        let owner = Owner {
-            workload: "cache".into(),
-            identity: Identity {
-                uid: 1,
-                gid: 2,
-                unit: None,
-            },
-            needs: vec![],
-            sessions: vec!["cache".into()],
-            incoming: vec![],
-            left: true,
-            parked: vec![],
-        };
-        notes.set_owner(&owner).unwrap();
-        let begun = Begun {
-            id: "u-1".into(),
-            began_us: Some(7),
-            report: Some("/var/lib/luod/a picture.svg".into()),
-        };
-        notes.set_update(Some(&begun)).unwrap();
-        notes.set_record(Some(b"bytes")).unwrap();
-        assert!(!notes.is_jumping().unwrap());
-        notes.set_jumping().unwrap();
-        assert!(notes.is_jumping().unwrap());
-        notes.set_update(None).unwrap();
-        assert!(!notes.is_jumping().unwrap());
-        fs::write(runtime.join("state/update"), "u-0").unwrap();
-        let of_old = notes.update().unwrap().unwrap();
-        assert_eq!((of_old.id.as_str(), of_old.began_us), ("u-0", None));
-        notes.set_update(Some(&begun)).unwrap();
-        fs::write(runtime.join("state/workloads/junk"), "{").unwrap();
-
-        let again = Notes::open(&runtime).unwrap();
-        assert_eq!(again.owners().unwrap(), [owner]);
-        assert_eq!(again.update().unwrap(), Some(begun));
-        assert_eq!(again.record().unwrap().as_deref(), Some(&b"bytes"[..]));
-        assert_eq!(again.progress().unwrap(), Progress::default());
-
-        fs::write(runtime.join("state/epoch"), "another").unwrap();
-        let other = Notes::open(&runtime).unwrap();
-        assert!(other.owners().unwrap().is_empty());
-        assert_eq!(other.update().unwrap(), None);
-        assert_eq!(other.record().unwrap(), None);
-        fs::remove_dir_all(&runtime).unwrap();
-    }
-
-    #[test]
-    fn what_is_reserved_makes_way_for_notes() {
-        let runtime = tempfile::tempdir().unwrap();
-        let notes = Notes::open(runtime.path()).unwrap();
-        let at = |name: &str| runtime.path().join("state").join(name);
-        assert_eq!(fs::metadata(at(RESERVE)).unwrap().len(), ROOM);
-        // There is no room for the next note.
-        std::os::unix::fs::symlink("/dev/full", at(".new")).unwrap();
-        notes.set_record(Some(b"bytes")).unwrap();
-        assert_eq!(notes.record().unwrap().as_deref(), Some(&b"bytes"[..]));
-        assert!(!at(RESERVE).exists());
-        // Nor is there for the one after that, and nothing makes way for it.
-        std::os::unix::fs::symlink("/dev/full", at(".new")).unwrap();
-        assert!(is_full(&notes.set_record(Some(b"others")).unwrap_err()));
-        assert_eq!(notes.record().unwrap().as_deref(), Some(&b"bytes"[..]));
-        assert!(!at(".new").exists());
-        notes.reserve().unwrap();
-        assert_eq!(fs::metadata(at(RESERVE)).unwrap().len(), ROOM);
-    }
-
-    #[test]
-    fn where_there_is_no_room_notes_open_and_fail_until_there_is() {
-        let runtime = tempfile::tempdir().unwrap();
-        let state = runtime.path().join("state");
-        Notes::open(runtime.path()).unwrap().set_jumping().unwrap();
-        let full = || {
-            let _ = fs::remove_file(state.join(RESERVE));
-            for name in [RESERVE, ".new"] {
-                std::os::unix::fs::symlink("/dev/full", state.join(name)).unwrap();
-            }
-        };
-        // What is the same need not be written.
-        full();
-        let again = Notes::open(runtime.path()).unwrap();
-        assert!(again.is_jumping().unwrap());
-        fs::remove_file(state.join(".new")).unwrap();
-        // No note is written without the word for which boot it is of.
-        full();
-        fs::remove_file(state.join("epoch")).unwrap();
-        let of_none = Notes {
-            folder: state.clone(),
-            epoch: epoch(),
-            is_of_this_boot: Arc::default(),
-        };
-        assert!(is_full(&of_none.reserve().unwrap_err()));
-        assert!(!state.join("epoch").exists());
-        of_none.set_record(Some(b"bytes")).unwrap();
-        assert!(state.join("epoch").exists());
-    }
 }

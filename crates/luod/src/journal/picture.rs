@@ -76,7 +76,7 @@ pub fn reserve(path: &Path, workloads: usize) -> io::Result<()> {
     if reserved(&held).map_or(0, length) >= room {
         return Ok(());
     }
-    // Who writes more than it may is ended by a signal.
+    // A process that writes more than it may is ended by a signal.
     if getrlimit(Resource::Fsize)
         .current
         .is_some_and(|most| most < room)
@@ -180,7 +180,7 @@ mod tests {
         for workloads in [0, 3, 50] {
             reserve(&path, workloads).unwrap();
             let room = fs::metadata(&held).unwrap();
-            // Who looks once more finds it.
+            // A second look finds it.
             reserve(&path, workloads).unwrap();
             assert_eq!(fs::metadata(&held).unwrap().ino(), room.ino());
             write(&path, &entry(workloads)).unwrap();

@@ -108,7 +108,7 @@ impl Kernel for Linux {
             Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {
                 return Ok(none(Orchestrator::None));
             }
-            // Who has it may be in an update with it.
+            // The program that has it may be in an update with it.
             Err(why) if why.errno() == Errno::EBUSY => {
                 let state = told_state().ok_or(why)?;
                 return Ok(Probe {

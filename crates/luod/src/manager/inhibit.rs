@@ -60,7 +60,7 @@ impl Inhibitor {
         while begun.elapsed() < PATIENCE {
             let arguments = ["--list", "--no-legend", "--no-pager"];
             let asked = Command::new("systemd-inhibit").args(arguments).output();
-            // Who cannot be asked holds nothing up that this could wait for.
+            // A manager that cannot be asked holds nothing up that this could wait for.
             let is_listed = asked.is_ok_and(|output| lists(&output.stdout, &pid));
             if !is_listed {
                 return;

@@ -7,9 +7,10 @@
  *
  *	pwrite of 4096 bytes at i * 4096	fills page i
  *	pread of 8 bytes at i * 8		the physical address of page i
- *	pwrite of "commit\0\0", a u64 size	hands over page i as a blob of
- *	    and a u64 i at 1 MiB		that size
- *	the same with "contract"		the same for "LUO-CONTRACT"
+ *	pwrite of "commit", a u64 size		hands over page i as a blob of
+ *	    and a u64 i at 1 MiB, the word	that size
+ *	    in 16 bytes, zeros at its end
+ *	the same with "supplement"		the same for "LUO-CONTRACT"
  *	pread at 2 MiB + p			the bytes at physical address p,
  *						within one page
  *	read					its ID as a decimal number and a
@@ -269,7 +270,7 @@ static void *forge_page(u64 index)
 static int forge_commit(const char __user *buf, size_t count)
 {
 	struct {
-		char word[8];
+		char word[16];
 		u64 size;
 		u64 page;
 	} order;
@@ -280,9 +281,9 @@ static int forge_commit(const char __user *buf, size_t count)
 		return -EINVAL;
 	if (copy_from_user(&order, buf, sizeof(order)))
 		return -EFAULT;
-	if (!memcmp(order.word, "commit\0", sizeof(order.word)))
+	if (!strncmp(order.word, "commit", sizeof(order.word)))
 		name = "LUO";
-	else if (!memcmp(order.word, "contract", sizeof(order.word)))
+	else if (!strncmp(order.word, "supplement", sizeof(order.word)))
 		name = "LUO-CONTRACT";
 	else
 		return -EINVAL;

@@ -132,7 +132,7 @@ fn read_only(session: &Session) -> Result<()> {
     }
     let file = file(session, READ_ONLY)?;
     ensure!(file.write_all_at(b"x", 0).is_err(), "it can be written");
-    // Who has the right to may open it for writing, as before.
+    // A program that has the right to may open it for writing, as before.
     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
     let writable = OpenOptions::new().read(true).write(true).open(path)?;
     Ok(writable.write_all_at(b"x", 0)?)

@@ -114,7 +114,7 @@ fn power_that_is_lost_in_the_jump_is_told() {
         assert!(world.agent.metrics_text().contains(counted));
         assert!(warnings(&world).await[0].contains("was lost in the jump"));
 
-        // Who is started again goes on warning, and counts nothing anew.
+        // An agent that is started again goes on warning, and counts nothing anew.
         let again = World::new(OPEN, Fake::default());
         fs::create_dir_all(file(&again).parent().unwrap()).unwrap();
         fs::copy(file(&world), file(&again)).unwrap();

@@ -106,7 +106,7 @@ fn who_comes_back_and_does_not_claim_it_loses_nothing() {
             assert!(world.kernel.held().contains("db.ram"));
             assert_eq!(state(&world), Some(WorkloadState::Left));
         }
-        // Who has claimed it is a workload as any other.
+        // A workload that has claimed it is as any other.
         let mut peer = Peer::new(9, 990);
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();

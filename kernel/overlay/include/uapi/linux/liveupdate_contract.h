@@ -166,8 +166,8 @@ enum {
  * @reserved: Input; must be zero.
  * @token: Input; the file.
  *
- * Takes one file back out of an outgoing session. Who needs it, misses it from now
- * on. On a session.
+ * Takes one file back out of an outgoing session. A file that needs it misses it
+ * from now on. On a session.
  *
  * Return: 0. -ENOENT; -EINVAL, a retrieved session; -EBUSY, the file took part in a prepare.
  */

@@ -38,8 +38,8 @@ pub(super) struct Composer<'a> {
     forge: &'a Forge,
     pages: Vec<Page>,
     root_size: u64,
-    /// The page of the contract's root, and the size it claims to have.
-    contract: Option<(usize, u64)>,
+    /// The page of the supplement's root, and the size it claims to have.
+    supplement: Option<(usize, u64)>,
 }
 
 struct Page {
@@ -54,7 +54,7 @@ impl<'a> Composer<'a> {
             forge,
             pages: Vec::new(),
             root_size: size_of::<Root>() as u64,
-            contract: None,
+            supplement: None,
         }
     }
 
@@ -101,16 +101,16 @@ impl<'a> Composer<'a> {
         self.root_size = size;
     }
 
-    /// The contract's root, in a page of its own.
-    pub(super) fn contract(&mut self, root: &supplement::Root) -> Result<()> {
+    /// The supplement's root, in a page of its own.
+    pub(super) fn supplement(&mut self, root: &supplement::Root) -> Result<()> {
         let (page, _) = self.page()?;
-        self.contract = Some((page, size_of_val(root) as u64));
+        self.supplement = Some((page, size_of_val(root) as u64));
         self.put(page, 0, root)
     }
 
-    /// Claims another size for the contract's root than it has.
-    pub(super) fn claim_contract_size(&mut self, claimed: u64) {
-        if let Some((_, size)) = &mut self.contract {
+    /// Claims another size for the supplement's root than it has.
+    pub(super) fn claim_supplement_size(&mut self, claimed: u64) {
+        if let Some((_, size)) = &mut self.supplement {
             *size = claimed;
         }
     }
@@ -195,8 +195,8 @@ impl<'a> Composer<'a> {
             write!(text, "{dash}{:x}.{:x}", page.address, checksum(&page.bytes))?;
         }
         self.forge.hand_over(Entry::Luo, 0, self.root_size)?;
-        if let Some((page, size)) = self.contract {
-            self.forge.hand_over(Entry::Contract, page, size)?;
+        if let Some((page, size)) = self.supplement {
+            self.forge.hand_over(Entry::Supplement, page, size)?;
         }
         Ok(text)
     }

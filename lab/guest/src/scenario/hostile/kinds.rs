@@ -5,11 +5,11 @@ use std::fs;
 
 use anyhow::{Context, Result};
 use luo_abi::handover::{MAX_FLBS, Root, SESSIONS_PER_BLOCK};
-use luo_abi::supplement::Root as Contract;
+use luo_abi::supplement::Root as Supplement;
 
 use super::compose::{Composer, RECORDS, field, file, flb, flb_header, header, root, session};
-use super::contract::{self, SESSIONS_PAGE, edge};
 use super::memfds;
+use super::supplement::{self, SESSIONS_PAGE, edge};
 
 /// What the next kernel must make of a handover.
 #[derive(Clone, Copy, Debug)]
@@ -250,47 +250,47 @@ pub(super) const KINDS: &[Kind] = &[
         c.point(0, address)
     }),
     Kind {
-        name: "contract-valid",
-        build: |c| contract::compose(c, &[edge(0, 1)], |_| (), |_| ()),
+        name: "supplement-valid",
+        build: |c| supplement::compose(c, &[edge(0, 1)], |_| (), |_| ()),
         expected: Expected::Accepted {
             sessions: &[("one", &[1]), ("two", &[1])],
             needs: &[(("one", 1), ("two", 1))],
         },
     },
-    bad("contract-future-version", |c| {
-        let spoil = |root: &mut Contract| root.compatible = *b"luo-contract-v2\0";
-        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    bad("supplement-future-version", |c| {
+        let spoil = |root: &mut Supplement| root.compatible = *b"luo-contract-v2\0";
+        supplement::compose(c, &[edge(0, 1)], spoil, |_| ())
     }),
-    bad("contract-truncated", |c| {
-        contract::compose(c, &[edge(0, 1)], |_| (), |_| ())?;
-        c.claim_contract_size(8);
+    bad("supplement-truncated", |c| {
+        supplement::compose(c, &[edge(0, 1)], |_| (), |_| ())?;
+        c.claim_supplement_size(8);
         Ok(())
     }),
-    bad("contract-checksum", |c| {
-        let damage = |root: &mut Contract| root.checksum ^= 1;
-        contract::compose(c, &[edge(0, 1)], |_| (), damage)
+    bad("supplement-checksum", |c| {
+        let damage = |root: &mut Supplement| root.checksum ^= 1;
+        supplement::compose(c, &[edge(0, 1)], |_| (), damage)
     }),
-    bad("contract-digest", |c| {
-        let spoil = |root: &mut Contract| root.digest ^= 1;
-        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    bad("supplement-digest", |c| {
+        let spoil = |root: &mut Supplement| root.digest ^= 1;
+        supplement::compose(c, &[edge(0, 1)], spoil, |_| ())
     }),
-    bad("contract-early-digest", |c| {
-        let spoil = |root: &mut Contract| root.early_digest ^= 1;
-        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    bad("supplement-early-digest", |c| {
+        let spoil = |root: &mut Supplement| root.early_digest ^= 1;
+        supplement::compose(c, &[edge(0, 1)], spoil, |_| ())
     }),
-    bad("contract-of-another-update", |c| {
-        let spoil = |root: &mut Contract| root.update_number = 2;
-        contract::compose(c, &[edge(0, 1)], spoil, |_| ())
+    bad("supplement-of-another-update", |c| {
+        let spoil = |root: &mut Supplement| root.update_number = 2;
+        supplement::compose(c, &[edge(0, 1)], spoil, |_| ())
     }),
-    bad("contract-cycle", |c| {
-        contract::compose(c, &[edge(0, 1), edge(1, 0)], |_| (), |_| ())
+    bad("supplement-cycle", |c| {
+        supplement::compose(c, &[edge(0, 1), edge(1, 0)], |_| (), |_| ())
     }),
-    bad("contract-unknown-session", |c| {
-        contract::compose(c, &[edge(0, 2)], |_| (), |_| ())
+    bad("supplement-unknown-session", |c| {
+        supplement::compose(c, &[edge(0, 2)], |_| (), |_| ())
     }),
     // Well-formed, and only the digest tells.
-    bad("contract-of-other-sessions", |c| {
-        contract::compose(c, &[edge(0, 1)], |_| (), |_| ())?;
+    bad("supplement-of-other-sessions", |c| {
+        supplement::compose(c, &[edge(0, 1)], |_| (), |_| ())?;
         let files = c.address(1)?;
         c.put(SESSIONS_PAGE, RECORDS, &session("six", files, 1))
     }),

@@ -12,15 +12,15 @@
 //! checksums, travels on the command line.
 //!
 //! - [`compose`]: pages, and the records in them.
-//! - [`contract`]: the entry beside them.
 //! - [`kinds`]: the table of what can be wrong.
 //! - [`memfds`]: what can be wrong with what one file has left.
+//! - [`supplement`]: the entry beside them.
 //! - [`verdict`]: what the next kernel must make of it.
 
 mod compose;
-mod contract;
 mod kinds;
 mod memfds;
+mod supplement;
 mod verdict;
 
 use std::fs;

@@ -175,10 +175,10 @@ fn the_root_says_what_it_goes_with() {
     let update = sealed(|handed| handed.set_word(root, 16, 9));
     assert_eq!(update, Refusal::SupplementUpdate { said: 9, root: 1 });
     let mut handed = good().clone();
-    handed.contract = Some((root, 87));
+    handed.supplement = Some((root, 87));
     assert_eq!(boot(handed), Some(Refusal::RootTooShort { len: 87 }));
     let mut handed = good().clone();
-    handed.contract = Some((0x5000, 88));
+    handed.supplement = Some((0x5000, 88));
     let missing = boot(handed).unwrap();
     let area = Area::Supplement;
     assert!(matches!(missing, Refusal::Page { area: found, .. } if found == area));

@@ -48,7 +48,7 @@ pub(super) fn edge(session: u32, on_session: u32) -> EdgeRecord {
     }
 }
 
-/// Composes all of it with these dependencies. `spoil` changes the contract's root
+/// Composes all of it with these dependencies. `spoil` changes the supplement's root
 /// before its checksum is computed, `damage` afterwards.
 pub(super) fn compose(
     c: &mut Composer<'_>,
@@ -91,5 +91,5 @@ pub(super) fn compose(
     checksum.0.write(&root.as_bytes()[..before]);
     root.checksum = checksum.0.finish();
     damage(&mut root);
-    c.contract(&root)
+    c.supplement(&root)
 }

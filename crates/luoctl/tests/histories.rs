@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What is told of the history, with an agent and without.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::net::UnixListener;
+use std::process::Output;
+
+use luoctl::exit::Exit;
+use serde_json::{Value, json};
+
+use crate::called::{ends_with, luoctl, read_call, text};
+
+/// What is on the disk can be read without luod, and what is not there is not made up.
+#[test]
+fn a_history_without_luod() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let config = path("luod.toml");
+    fs::write(&config, format!("state_directory = {:?}\n", path("state"))).unwrap();
+    let read = |more: &[&str]| {
+        let arguments = [&["history", "--config", config.as_str()], more].concat();
+        luoctl(folder.path(), &arguments)
+    };
+    ends_with(&read(&[]), Exit::Unavailable, &["systemctl start luod"]);
+    let none = read(&["--offline"]);
+    ends_with(&none, Exit::Done, &[]);
+    assert!(text(&none.stdout).contains("no update has been made"));
+
+    fs::create_dir(path("state")).unwrap();
+    let line = |outcome: &str| {
+        let entry = json!({ "update": "u-1", "outcome": outcome, "reason": null,
+            "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+            "to_kernel": "a", "timeline": [], "boot": "another" });
+        fs::write(path("state/history.jsonl"), format!("{entry}\n")).unwrap();
+    };
+    line("completed");
+    let output = read(&[]);
+    ends_with(
+        &output,
+        Exit::Done,
+        &["is luod running?", "is read without it"],
+    );
+    assert!(text(&output.stdout).contains("completed"));
+    line("lost");
+    ends_with(&read(&["last"]), Exit::Damaged, &[]);
+    line("under_way");
+    let output = read(&["--offline"]);
+    ends_with(&output, Exit::Done, &[]);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    let told = text(&output.stdout);
+    assert!(
+        told.contains("under way") && told.contains("luod has not told"),
+        "{told}"
+    );
+    // What luod has noted, and could not write down.
+    let notes = folder.path().join("state");
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let count = fs::read_to_string("/sys/kernel/liveupdate/update_count").unwrap_or_default();
+    fs::write(
+        notes.join("epoch"),
+        format!("{}/{}", boot.trim(), count.trim()),
+    )
+    .unwrap();
+    let entry = json!([{ "update": "u-1", "outcome": "cancelled", "reason": "lunch",
+        "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+        "to_kernel": "a", "timeline": [] }]);
+    fs::write(notes.join("unwritten"), entry.to_string()).unwrap();
+    let output = read(&[]);
+    ends_with(&output, Exit::Damaged, &["u-1 is in luod's notes only"]);
+    assert!(text(&output.stdout).contains("lunch"));
+    fs::write(&config, "nonsense\n").unwrap();
+    ends_with(&read(&[]), Exit::Config, &["luod.toml"]);
+}
+
+/// What `luoctl history` says of an agent's answer.
+fn history(answer: &Value) -> Output {
+    let folder = tempfile::tempdir().unwrap();
+    let listener = UnixListener::bind(folder.path().join("status")).unwrap();
+    let reply = json!({ "parameters": answer }).to_string() + "\0";
+    let agent = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        read_call(&stream);
+        stream.write_all(reply.as_bytes()).unwrap();
+    });
+    let output = luoctl(folder.path(), &["history", "last"]);
+    agent.join().unwrap();
+    output
+}
+
+#[test]
+fn a_history_that_cannot_be_read_is_not_an_empty_one() {
+    let why = "the history cannot be read: Permission denied";
+    let output = history(&json!({ "updates": [], "problems": [why] }));
+    ends_with(&output, Exit::Damaged, &[why, "may have been made"]);
+    assert!(output.stdout.is_empty());
+
+    let update = json!({ "update": "u-1", "outcome": "completed", "reason": null,
+        "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+        "to_kernel": "b", "timeline": [] });
+    let output = history(&json!({ "updates": [update], "problems": ["line 4: junk"] }));
+    ends_with(&output, Exit::Done, &["line 4: junk"]);
+    assert!(text(&output.stdout).contains("u-1"));
+
+    let full = "update u-1 could not be written down";
+    let output = history(&json!({ "updates": [update], "problems": [full], "unwritten": 1 }));
+    ends_with(&output, Exit::Damaged, &[full]);
+    assert!(text(&output.stdout).contains("u-1"));
+}

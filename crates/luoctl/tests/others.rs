@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Updates of other programs than luod.
+
+use crate::machine::Machine;
+
+#[test]
+fn an_update_of_another_program_is_cancelled_by_force() {
+    let script = "
+        luod
+        other prepares
+        luoctl status
+        luoctl check
+        luoctl cancel
+        luoctl --dry-run cancel --force
+        luoctl cancel --force
+        luoctl check
+        luoctl prepare
+        luoctl cancel --force
+    ";
+    let output = Machine::new("").boot(script).run();
+    assert!(output.contains("the kernel is prepared, and not by this luod: another"));
+    assert!(
+        output.contains("failed   running-state: the kernel is prepared"),
+        "{output}"
+    );
+    assert!(output.contains("if no other program is about to jump: `luoctl cancel --force`"));
+    assert!(
+        output.contains("and would cancel that; nothing was done"),
+        "{output}"
+    );
+    assert_eq!(
+        output
+            .matches("the update is off; all workloads go on")
+            .count(),
+        2
+    );
+    assert_eq!(
+        output.matches("[exit").count(),
+        2,
+        "check and cancel: {output}"
+    );
+}
+
+/// An update that is refused leaves another program's as it is.
+#[test]
+fn an_update_that_is_refused_cancels_nobody_elses() {
+    let script = "
+        luod
+        other prepares
+        luoctl update
+        state
+        luoctl prepare
+        state
+    ";
+    let output = Machine::new("").boot(script).run();
+    let states: Vec<_> = output.lines().filter(|line| *line == "prepared").collect();
+    assert_eq!(states.len(), 2, "{output}");
+    assert_eq!(output.matches("[exit").count(), 2, "{output}");
+}
+
+/// A program that has the device open keeps nobody from being told how the kernel stands.
+#[test]
+fn an_update_of_a_program_that_has_the_device_is_told() {
+    let script = "
+        luod
+        other keeps
+        luoctl status
+        luoctl check
+        luoctl cancel
+        luoctl cancel --force
+        state
+        other leaves
+        luoctl cancel --force
+        state
+    ";
+    let output = Machine::new("").boot(script).run();
+    assert!(
+        output.contains("the kernel is prepared, and not by this luod: another"),
+        "{output}"
+    );
+    assert!(
+        output.contains("failed   running-state: the kernel is prepared"),
+        "{output}"
+    );
+    assert!(
+        output.contains("which another program has open"),
+        "{output}"
+    );
+    let states = ["prepared", "normal"].map(|state| output.lines().any(|line| line == state));
+    assert_eq!(states, [true, true], "{output}");
+    assert_eq!(output.matches("the update is off").count(), 1, "{output}");
+    assert_eq!(output.matches("[exit").count(), 3, "{output}");
+}

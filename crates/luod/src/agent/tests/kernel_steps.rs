@@ -1,0 +1,152 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the agent has the kernel do before the jump, and a kernel that refuses or hangs.
+
+use std::time::Duration;
+
+use luo_preflight::file::Kind;
+use luo_varlink::EventKind;
+use luo_varlink::admin::Error as Refusal;
+
+use super::*;
+use crate::agent::Declaration;
+use crate::decide::config::Seconds;
+
+#[test]
+fn nobody_is_asked_while_somebody_else_has_the_device() {
+    run(async {
+        let (world, peer) = with_one().await;
+        world.kernel.refuse("open /dev/liveupdate");
+        let refused = world.agent.prepare(&world.target).await.unwrap_err();
+        let Refusal::CheckFailed { report } = refused else {
+            panic!("{refused}");
+        };
+        let failed = |name| {
+            let mut checks = report.checks.iter();
+            let check = checks.find(|check| check.name == name).unwrap();
+            check.status == luo_varlink::CheckStatus::Failed
+        };
+        assert!(failed("running-device"));
+        assert!(peer.inbox.take().is_none());
+    });
+}
+
+/// The target decides how memfds are handed over, and nobody preserves one before that.
+#[test]
+fn the_kernel_is_told_how_to_hand_memfds_over() {
+    run(async {
+        let (world, peer) = with_one().await;
+        world.kernel.refuse("memfd");
+        let refused = world.agent.prepare(&world.target).await.unwrap_err();
+        assert!(matches!(refused, Refusal::Kernel { .. }), "{refused}");
+        assert!(peer.inbox.take().is_none(), "nobody was asked");
+        let (world, _peer) = prepared().await;
+        // The target of these tests has mainline's handler.
+        assert_eq!(world.kernel.runs(), Some(false));
+    });
+}
+
+#[test]
+fn no_kernel_is_loaded_while_workloads_run_on() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        assert!(!world.kernel.is_loaded());
+        let freeze = world.agent.freeze();
+        let asked = async {
+            let event = peer.heard().await;
+            assert!(
+                world.kernel.is_loaded(),
+                "it is loaded before anybody stands still"
+            );
+            answers(&world, &peer, &event, Step::Freeze, None);
+        };
+        let (done, ()) = tokio::join!(freeze, asked);
+        done.unwrap();
+        world.agent.cancel(None).await.unwrap();
+        assert!(!world.kernel.is_loaded());
+
+        // One that cannot be loaded any more undoes all.
+        let (world, mut peer) = prepared().await;
+        world.kernel.refuse("kexec_file_load");
+        assert!(world.agent.freeze().await.is_err());
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+#[test]
+fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
+    run(async {
+        let (world, mut peer) = with_one().await;
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let target = world.target.clone();
+        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        until(|| world.phase() == Phase::Preparing).await;
+        world.agent.cancel(Some("enough")).await.unwrap();
+        let refused = prepare.await.unwrap().unwrap_err();
+        assert!(matches!(refused, Refusal::Cancelled { .. }), "{refused}");
+        assert_eq!(world.phase(), Phase::Normal);
+
+        // The kernel may yet do what it was asked for, and has to undo it before the next.
+        let refused = world.agent.prepare(&world.target).await.unwrap_err();
+        assert!(
+            refused.to_string().contains("has not come back yet"),
+            "{refused}"
+        );
+        let report = world.agent.check_target(&world.target).await;
+        assert!(!report.ok);
+        let refused = world
+            .agent
+            .create_session(&peer.caller, "db.2")
+            .await
+            .unwrap_err();
+        assert!(matches!(refused, Error::Kernel { .. }), "{refused}");
+        let link = Declaration::NotTaken(Kind::Path);
+        let told = world.agent.declare(&peer.caller, "db.ram", 9, link).await;
+        told.expect("who declares is answered");
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        let prepare = world.agent.prepare(&world.target);
+        let (done, ()) = tokio::join!(prepare, agrees(&world, &mut peer, Step::Prepare));
+        done.unwrap();
+    });
+}
+
+#[test]
+fn a_step_of_the_kernel_has_a_deadline() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        let mut config = Config::clone(&world.agent.config());
+        config.kernel_deadline = Seconds(Duration::from_millis(50));
+        world.agent.config.replace(Rc::new(config));
+        let gate = world.hold().await;
+        // A peer that only asks something is answered meanwhile.
+        world.agent.check_kind("db.ram", 9, Kind::Path).await;
+        let late = world.agent.freeze().await.unwrap_err();
+        assert!(late.to_string().contains("within 0.05 s"), "{late}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        assert_eq!(world.phase(), Phase::Normal);
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        assert!(!world.kernel.is_prepared());
+        assert!(!world.kernel.is_loaded());
+    });
+}
+
+#[test]
+fn a_disk_that_hangs_before_the_jump_ends_the_update() {
+    run(async {
+        let (world, mut peer) = frozen().await;
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        until(|| world.phase() == Phase::Jumping).await;
+        world.agent.cancel(None).await.unwrap();
+        let why = jump.await.unwrap();
+        assert!(matches!(why, Refusal::Cancelled { .. }), "{why}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        assert_eq!(world.kernel.jumps(), 0);
+    });
+}

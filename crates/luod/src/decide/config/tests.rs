@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What stands in a configuration, and what cannot.
+
+use super::*;
+
+#[test]
+fn the_documented_file_reads() {
+    let text = "
+        prepare_deadline = 60
+        freeze_deadline = 0.5
+        unclaimed = \"keep\"
+        jump = \"systemctl\"
+        [target]
+        image = \"/boot/vmlinuz\"
+        initrd = \"/boot/initrd.img\"
+        [checks]
+        ignore = [\"target-signature\"]
+        [workload.vm-7]
+        prepare_deadline = 300
+    ";
+    let config = Config::parse(text).unwrap();
+    assert_eq!(config.unclaimed, Unclaimed::Keep);
+    assert_eq!(config.jump, Jump::Systemctl);
+    assert_eq!(config.checks.ignore, ["target-signature"]);
+    let seconds = |workload, step| config.patience(workload, step).as_secs_f64();
+    assert_eq!(seconds("vm-7", Step::Prepare), 300.0);
+    assert_eq!(seconds("vm-7", Step::Freeze), 0.5);
+    assert_eq!(seconds("other", Step::Prepare), 60.0);
+}
+
+#[test]
+fn deadlines_go_by_patterns() {
+    let text = "[workload.\"vm-*\"]\nfreeze_deadline = 2\n\
+                [workload.\"*\"]\nfreeze_deadline = 3\n\
+                [workload.vm-7]\nfreeze_deadline = 4";
+    let config = Config::parse(text).unwrap();
+    let seconds = |workload| config.patience(workload, Step::Freeze).as_secs();
+    assert_eq!(
+        (seconds("vm-7"), seconds("vm-8"), seconds("cache")),
+        (4, 2, 3)
+    );
+}
+
+#[test]
+fn an_initrd_belongs_to_its_image() {
+    let config = Config::parse("[target]\nimage = \"/a\"\ninitrd = \"/b\"").unwrap();
+    let all = config.complete(&Target::default());
+    assert_eq!(all.initrd.as_deref(), Some("/b"));
+    let other = Target {
+        image: Some("/c".into()),
+        ..Target::default()
+    };
+    assert_eq!(config.complete(&other).initrd, None);
+}
+
+#[test]
+fn several_initrds_and_an_entry_are_taken() {
+    let text = "[target]\nimage = \"/a\"\ninitrd = [\"/u\", \"/b\", \"/c\"]";
+    let all = Config::parse(text).unwrap().complete(&Target::default());
+    assert_eq!(all.initrd.as_deref(), Some("/u"));
+    assert_eq!(all.more_initrds, Some(vec!["/b".into(), "/c".into()]));
+    let config = Config::parse("[target]\nentry = \"a\"\ncommand_line = \"x\"").unwrap();
+    let all = config.complete(&Target::default());
+    assert_eq!(all.entry.as_deref(), Some("a"));
+    assert_eq!(all.command_line.as_deref(), Some("x"));
+    let other = Target {
+        entry: Some("b".into()),
+        ..Target::default()
+    };
+    // It has its own command line.
+    assert_eq!(config.complete(&other), other);
+    let bad = Config::parse("[target]\ninitrd = 3")
+        .unwrap_err()
+        .to_string();
+    assert!(bad.contains("a list of paths"), "{bad}");
+}
+
+#[test]
+fn nonsense_is_refused() {
+    for text in [
+        "prepare_deadline = -1",
+        "freeze_deadline = 0",
+        "restore_deadline = 1e9",
+        "prepare_deadline = nan",
+        "unclaimed = \"lose\"",
+        "prepare_dedline = 3",
+    ] {
+        assert!(Config::parse(text).is_err(), "{text}");
+    }
+    assert!(Config::parse("").is_ok());
+}
+
+#[test]
+fn what_nobody_means_is_told_with_its_line() {
+    for (text, expected) in [
+        (
+            "\nstate_directory = \"\"",
+            "line 2: state_directory: a path begins with /",
+        ),
+        ("[target]\nimage = \"vmlinuz\"", "line 2: image: a path"),
+        ("[target]\nimage=\"\"", "line 2: image: a path"),
+        ("[target]\ninitrd = \"./initrd\"", "line 2: initrd: a path"),
+        (
+            "[target]\nimage = \"/a\"\nentry = \"b\"",
+            "line 3: entry: an entry has its own image",
+        ),
+        (
+            "[target]\n\ncommand_line = \" \"",
+            "line 3: command_line: an empty",
+        ),
+        (
+            "\n\n[workload.\"\"]\nfreeze_deadline = 3",
+            "line 3: [workload.\"\": a name must not be empty, or write a pattern",
+        ),
+        (
+            "\n[workload.\"sp ace\"]\nfreeze_deadline = 3",
+            "line 2: [workload.\"sp ace\": a name consists of letters",
+        ),
+        (
+            "[workload.\"[a-\"]\nfreeze_deadline = 3",
+            "line 1: [workload.\"[a-\": a name consists of letters",
+        ),
+        (
+            "[workload.systemd]\nfreeze_deadline = 3",
+            "line 1: [workload.systemd: the names 'systemd'",
+        ),
+        (
+            "state_directory = \"/../../tmp/x\"",
+            "line 1: state_directory: write the path without ..",
+        ),
+        (
+            "[target]\nimage = \"/a\\u0000b\"",
+            "line 2: image: no path and no command line has a NUL",
+        ),
+        (
+            "[target]\ncommand_line = \"a\\u0000b\"",
+            "line 2: command_line: no path and no command line has a NUL",
+        ),
+        ("[checks]\nroot = \"root\"", "line 2: root: a path"),
+        (
+            "[checks]\nignore = [\"memory\", \"scrach\"]",
+            "line 2: ignore: there is no check \"scrach\"; the checks are closing, file-facts",
+        ),
+    ] {
+        let error = Config::parse(text).unwrap_err().to_string();
+        assert!(error.starts_with(expected), "{text}: {error}");
+    }
+}

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What the history tells of updates, and what a line of it says.
+
+use std::collections::VecDeque;
+
+use luo_varlink::{HistoryEntry, Phase};
+use serde::{Deserialize, Serialize};
+
+/// What the history tells.
+#[derive(Clone, Debug, Default)]
+pub struct Past {
+    /// The updates, the newest first.
+    pub updates: Vec<HistoryEntry>,
+    /// What cannot be read of it, in words.
+    pub problems: Vec<String>,
+}
+
+impl Past {
+    /// Puts an update before all others, in place of what is known of it.
+    pub fn put(&mut self, entry: HistoryEntry) {
+        self.updates.retain(|known| known.update != entry.update);
+        self.updates.insert(0, entry);
+    }
+}
+
+/// What a line of an update that is under way says beside the update.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The boot in which it was under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot: Option<String>,
+    /// Where a picture of it is wanted when it is over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<String>,
+}
+
+/// A line, as it is written.
+#[derive(Serialize)]
+pub(super) struct Line<'a> {
+    #[serde(flatten)]
+    pub(super) entry: &'a HistoryEntry,
+    #[serde(flatten)]
+    pub(super) mark: &'a Mark,
+}
+
+/// An update that the disk has as under way.
+#[derive(Clone, Debug)]
+pub struct Open {
+    /// The update, as it was written.
+    pub entry: HistoryEntry,
+    /// Whether that was in this boot.
+    pub is_of_this_boot: bool,
+    /// Where a picture of it is wanted when it is over.
+    pub report: Option<String>,
+}
+
+impl Open {
+    /// How far it had come.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        reached(&self.entry)
+    }
+}
+
+/// How far an update has come by its timeline.
+pub(super) fn reached(entry: &HistoryEntry) -> Phase {
+    let last = entry.timeline.last();
+    last.map_or(Phase::Preparing, |line| line.phase)
+}
+
+/// Lines that were read, each with its update.
+pub(super) type Lines = VecDeque<(String, Vec<u8>)>;
