@@ -27,6 +27,11 @@ pub(crate) fn flags() -> Flags {
     GFP_KERNEL_ACCOUNT | __GFP_NORETRY | __GFP_NOWARN
 }
 
+/// As [`flags`], and charged to nobody: it is a few bytes for a moment, most of the time.
+pub(crate) fn uncharged() -> Flags {
+    GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN
+}
+
 /// Runs that are looked at in one go.
 const BATCH: usize = 32;
 

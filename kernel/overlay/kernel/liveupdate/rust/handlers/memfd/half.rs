@@ -110,7 +110,7 @@ impl Left {
     /// Gives the pages to the allocator that told of the runs.
     fn free_lists(self) {
         for &address in self.found.pages.iter() {
-            kho::give_to_allocator(address);
+            kho::give_alone_to_allocator(address);
         }
     }
 }
@@ -145,7 +145,7 @@ impl Half {
             left.free();
             return Err(Errno::EOPNOTSUPP.into());
         }
-        let place = Place::new(memfd::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
+        let place = Place::new(memfd::uncharged()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
         // Until there is a file, nothing is taken: it can be tried again.
         let file = Made::new(facts, &strings.name);
         let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
