@@ -94,6 +94,17 @@ pub fn refused<T>(result: luo_sys::Result<T>, errno: Errno) -> Result<()> {
     }
 }
 
+/// [`refused`] for what is no call of the orchestrator's.
+///
+/// # Errors
+/// As [`refused`].
+pub fn refused_file<T>(result: std::io::Result<T>, errno: Errno) -> Result<()> {
+    match result {
+        Ok(_) => Err(Mismatch::Accepted { expected: errno }.into()),
+        Err(error) => same("the error", error.raw_os_error(), Some(errno.get())),
+    }
+}
+
 /// Asserts that two values are the same, and says which they are if not.
 ///
 /// # Errors

@@ -58,8 +58,14 @@ pub enum Role {
     Event(Event),
     /// Holds what it inherits until it is killed.
     Hold,
+    /// Creates a session on the device that it inherits, and exits.
+    Create,
     /// Preserves a memfd of its own in the session that it inherits, and exits.
     Preserve,
+    /// Takes a file of the session that it inherits back, and exits.
+    Retrieve,
+    /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
+    Vmm,
     /// Is the owner of a session as far as a step, and then waits to be killed.
     Own(Step),
 }
@@ -95,7 +101,26 @@ impl Role {
     fn all() -> impl Iterator<Item = Self> {
         let events = Event::ALL.into_iter().map(Self::Event);
         let steps = Step::ALL.into_iter().map(Self::Own);
-        events.chain([Self::Hold, Self::Preserve]).chain(steps)
+        let others = [
+            Self::Hold,
+            Self::Create,
+            Self::Preserve,
+            Self::Retrieve,
+            Self::Vmm,
+        ];
+        events.chain(others).chain(steps)
+    }
+
+    /// The ioctl of one who makes one call and exits.
+    fn command(self) -> Option<u32> {
+        use luo_abi::uapi;
+        match self {
+            Self::Event(event) => Some(command(event)),
+            Self::Create => Some(uapi::CREATE_SESSION),
+            Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
+            Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
+            Self::Hold | Self::Vmm | Self::Own(_) => None,
+        }
     }
 }
 
@@ -150,10 +175,16 @@ fn play(role: Role, session: &str) -> Result<()> {
     let input = std::io::stdin().as_fd().try_clone_to_owned()?;
     match role {
         Role::Event(event) => Ok(send(&Device::from_fd(input), event)?),
+        Role::Create => {
+            let device = Device::from_fd(input);
+            Ok(device.create_session(&name(session)).map(drop)?)
+        }
         Role::Preserve => {
             let memory = luo_sys::memfd::create("of a child", 4096)?;
             Ok(Session::from_fd(input).preserve_fd(memory, TOKEN)?)
         }
+        Role::Retrieve => Ok(Session::from_fd(input).retrieve_fd(TOKEN).map(drop)?),
+        Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),
         Role::Own(step) => own(step, session, &input).and_then(wait_to_be_killed),
     }
@@ -196,11 +227,16 @@ fn own(step: Step, session: &str, input: &OwnedFd) -> Result<Luggage> {
 
 /// Holds something, and never comes back.
 fn wait_to_be_killed(_held: impl Any) -> Result<()> {
-    std::io::stdout().write_all(&[READY])?;
-    std::io::stdout().flush()?;
+    say_ready()?;
     loop {
         std::thread::park();
     }
+}
+
+/// Tells the parent that the part is done.
+fn say_ready() -> Result<()> {
+    std::io::stdout().write_all(&[READY])?;
+    Ok(std::io::stdout().flush()?)
 }
 
 /// Such a process. One that is dropped is killed.
@@ -233,15 +269,15 @@ impl Child {
         Self::start(Role::Event(event), "", device)
     }
 
-    /// Waits until it waits for its event.
+    /// Waits until it waits in its call.
     ///
     /// # Errors
     /// If it has ended, or never waits.
     pub fn waits(&self) -> Result<()> {
-        let Role::Event(event) = self.role else {
-            bail!("{} waits for no event", self.role);
+        let Some(command) = self.role.command() else {
+            bail!("{} makes no call to wait in", self.role);
         };
-        let call = Call::Ioctl(command(event));
+        let call = Call::Ioctl(command);
         until("waiting", || sleeps_in(self.process.id(), call))
     }
 

@@ -34,7 +34,7 @@ impl Prng {
         z ^ (z >> 31)
     }
 
-    fn bytes(&mut self, buffer: &mut [u8]) {
+    pub(crate) fn bytes(&mut self, buffer: &mut [u8]) {
         for chunk in buffer.chunks_mut(8) {
             chunk.copy_from_slice(&self.next_u64().to_ne_bytes()[..chunk.len()]);
         }

@@ -14,7 +14,7 @@
 //!   [`journey`] takes those that go through kexec from kernel to kernel.
 //! - [`results`] is what came of it, and whether that is all; [`document`] tells it.
 //! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
-//!   are what cases are made of; [`child`] is another process.
+//!   are what cases are made of; [`child`] is another process, [`vmm`] one like QEMU.
 //!
 //! This library prints nothing and starts no machine. The program that runs it
 //! implements [`Vehicle`] and takes the reports: the guest of a virtual machine does
@@ -40,6 +40,7 @@ pub mod results;
 pub mod run;
 mod topics;
 pub mod user;
+pub mod vmm;
 pub mod waiting;
 
 pub use case::{Case, Context, Course, Machine, Topic};

@@ -5,7 +5,7 @@
 use std::io::{Seek as _, SeekFrom};
 
 use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Errno, Needed, State, Token};
+use luo_sys::{Device, Errno, Needed, Session, State, Token};
 
 use super::tools::{
     NO_DEPENDENCIES, NO_EVENTS, enter, incoming, is_free, is_held, memory, retrieve, session,
@@ -13,8 +13,11 @@ use super::tools::{
 };
 use crate::case::{Case, Context, alone, here};
 use crate::check::{device, name, refused, same};
+use crate::child::{Child, Role};
 use crate::difference::missing;
 use crate::forge::{self, Fault};
+use crate::patience::until;
+use crate::vmm;
 
 pub(super) const CASES: &[Case] = &[
     here("session-in-prepared-is-its-owners", |context| {
@@ -33,6 +36,23 @@ pub(super) const CASES: &[Case] = &[
     alone("goes-over-from-prepared", &[leave_prepared, arrived]).but(&[missing(NO_EVENTS)]),
     alone("goes-over-from-frozen", &[leave_frozen, arrived]).but(&[missing(NO_EVENTS)]),
     alone("dependency-goes-over", &[leave_dependent, dependent]).but(&[missing(NO_DEPENDENCIES)]),
+    here("what-it-misses-fails-no-event", misses).but(&[missing(NO_DEPENDENCIES)]),
+    alone("what-it-misses-loses-it-alone", &[leave_missing, missed])
+        .but(&[missing(NO_DEPENDENCIES)]),
+    alone(
+        "a-client-of-cpr-luos-shape-in-normal",
+        &[vmm_in_normal, vmm_arrived],
+    ),
+    alone(
+        "a-client-of-cpr-luos-shape-in-prepared",
+        &[vmm_in_prepared, vmm_arrived],
+    )
+    .but(&[missing(NO_EVENTS)]),
+    alone(
+        "a-client-of-cpr-luos-shape-in-frozen",
+        &[vmm_in_frozen, vmm_arrived],
+    )
+    .but(&[missing(NO_EVENTS)]),
     alone("sessions-of-the-previous-kernel", &[leave_stuck, taken]).but(&[missing(NO_EVENTS)]),
     alone("frozen-anew-by-the-reboot", &[leave_moved, moved]).but(&[missing(NO_EVENTS)]),
 ];
@@ -181,6 +201,100 @@ fn dependent(_: &mut Context<'_>) -> Result<()> {
     retrieve(&late, "late", 1)?;
     late.finish()?;
     Ok(before.finish()?)
+}
+
+/// A late session needs a file of another that goes. What took part stands beside them.
+fn missing_one(device: &Device) -> Result<[Session; 2]> {
+    let before = session(device, "before", 1)?;
+    // What mainline lacks is said first.
+    before.list_dependencies(Token(1))?;
+    enter(device, State::Prepared)?;
+    let late = session(device, "late", 2)?;
+    let other = session(device, "other", 1)?;
+    late.add_dependency(Token(1), Needed::In(name("other"), Token(1)))?;
+    let needs = late.list_dependencies(Token(1))?;
+    same("what it needs", needs.len(), 1)?;
+    drop(other);
+    Ok([before, late])
+}
+
+/// What is needed across the border is looked for when the reboot freezes: the event does not
+/// ask who is late.
+fn misses(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let [before, late] = missing_one(&device)?;
+    device.freeze()?;
+    refused(Err::<(), _>(context.refused_kexec()?), Errno::ENOLINK)?;
+    let failure = device.failure()?;
+    same("whose it is", failure.session, Some(name("late")))?;
+    state_is(&device, State::Normal)?;
+    same("files that took part", before.list_files()?.len(), 1)?;
+    same("files that came late", late.list_files()?.len(), 2)
+}
+
+fn leave_missing(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    context.hold(missing_one(&device)?);
+    Ok(device.freeze()?)
+}
+
+fn missed(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    same("lost files", device.info()?.lost_files, 1)?;
+    let late = device.retrieve_session(&name("late"))?;
+    refused(late.retrieve_fd(Token(1)), Errno::ENOTRECOVERABLE)?;
+    let files = late.list_files()?;
+    let lost = files.iter().find(|file| file.token == Token(1));
+    let why = lost.and_then(|file| file.error);
+    same("why it is lost", why, Some(Errno::ENOLINK))?;
+    retrieve(&late, "late", 2)?;
+    late.finish()?;
+    let before = device.retrieve_session(&name("before"))?;
+    retrieve(&before, "before", 1)?;
+    Ok(before.finish()?)
+}
+
+/// The session of the program that is like QEMU.
+const VMM: &str = "qemu";
+
+/// It comes when the machine is in a state already, and writes until the processors stop.
+fn vmm(context: &mut Context<'_>, state: State) -> Result<()> {
+    let before = if state == State::Normal {
+        None
+    } else {
+        let device = device()?;
+        let before = session(&device, "before", 1)?;
+        enter(&device, state)?;
+        Some(before)
+    };
+    let block = vmm::shared_block()?;
+    let mut child = Child::start(Role::Vmm, VMM, block.try_clone()?)?;
+    child.ready()?;
+    is_held(&block)?;
+    // The guest goes on, whatever the machine is in.
+    let begun = vmm::steps(&block)?;
+    until("a step", || Ok(vmm::steps(&block)? > begun + 1))?;
+    context.note("steps", vmm::steps(&block)?);
+    context.hold((before, child));
+    Ok(())
+}
+
+fn vmm_in_normal(context: &mut Context<'_>) -> Result<()> {
+    vmm(context, State::Normal)
+}
+
+fn vmm_in_prepared(context: &mut Context<'_>) -> Result<()> {
+    vmm(context, State::Prepared)
+}
+
+fn vmm_in_frozen(context: &mut Context<'_>) -> Result<()> {
+    vmm(context, State::Frozen)
+}
+
+fn vmm_arrived(context: &mut Context<'_>) -> Result<()> {
+    let session = incoming(VMM)?;
+    vmm::verify(&session, context.noted("steps")?)?;
+    Ok(session.finish()?)
 }
 
 fn leave_stuck(context: &mut Context<'_>) -> Result<()> {

@@ -4,7 +4,7 @@
 use anyhow::{Result, bail, ensure};
 use luo_sys::{Errno, Needed, Token};
 
-use super::tools::{NO_EVENTS, memory, session};
+use super::tools::{NO_EVENTS, lines, memory, session};
 use crate::case::{Case, Context, alone, here};
 use crate::check::{device, refused};
 use crate::difference::{answers, missing};
@@ -23,13 +23,6 @@ pub(super) const CASES: &[Case] = &[
     )]),
     alone("finish-says-what-it-released", &[leave, released]).but(&[missing(NO_EVENTS)]),
 ];
-
-/// The orchestrator's lines since the last time.
-fn lines(log: &mut Reader) -> Result<Vec<String>> {
-    let messages = log.read()?.into_iter();
-    let own = messages.filter(crate::kmsg::Message::is_luo);
-    Ok(own.map(|message| message.text).collect())
-}
 
 /// Asserts that there is one line, with all of these in it.
 fn one_line(log: &mut Reader, words: &[&str]) -> Result<()> {

@@ -1,19 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What cannot go with a reboot is lost alone, and the next kernel is told.
 
-use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Errno, FileStatus, Needed, Session, State, Token};
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+use std::os::unix::fs::FileExt as _;
+use std::thread;
 
-use super::tools::{NO_CONTRACT, enter, incoming, memory, retrieve, session, state_is};
-use crate::case::{Case, Context, alone};
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::{Device, Errno, FileStatus, Needed, Session, State, Token};
+
+use super::tools::{NO_CONTRACT, enter, incoming, lines, memory, retrieve, session, state_is};
+use crate::case::{Case, Context, alone, here};
 use crate::check::{device, name, refused, same};
 use crate::difference::missing;
-use crate::forge::{self, Fault, ODD};
+use crate::forge::{self, Fault, HANDLER, Hold, ODD, SUBSYSTEMS, Subsystems};
+use crate::kmsg::Reader;
+use crate::user::{Delegated, USERS, as_user};
 
 /// The token of the file that is lost.
 const BAD: Token = Token(7);
 
 pub(super) const CASES: &[Case] = &[
+    here("a-users-losses-leave-lines-for-others", lines_for_others).but(&[missing(NO_CONTRACT)]),
+    alone("both-kernels-say-it", &[leave_watched, both_said]).but(&[missing(NO_CONTRACT)]),
     alone("a-veto-loses-the-file-alone", &[leave_bad, told]).but(&[missing(NO_CONTRACT)]),
     alone("after-the-events-too", &[leave_frozen, told]).but(&[missing(NO_CONTRACT)]),
     alone("with-those-that-need-it", &[leave_needed, dependents_too]).but(&[missing(NO_CONTRACT)]),
@@ -70,7 +79,17 @@ fn look(session: &Session) -> Result<()> {
     Ok(())
 }
 
+/// This kernel says how many files the last one has lost.
+fn says(files: u64) -> Result<()> {
+    let line = format!("luo: {files} files, 0 sessions and 0 subsystems were lost in the update");
+    let log = Reader::from_boot()?.read()?;
+    let said = log.iter().filter(|message| message.text == line);
+    ensure!(said.count() == 1, "the log does not say once: {line}");
+    Ok(())
+}
+
 fn told(_: &mut Context<'_>) -> Result<()> {
+    says(1)?;
     let device = device()?;
     let info = device.info()?;
     same("lost files", info.lost_files, 1)?;
@@ -79,6 +98,105 @@ fn told(_: &mut Context<'_>) -> Result<()> {
     look(&session)?;
     session.finish()?;
     state_is(&device, State::Normal)
+}
+
+/// What a user loses, and how much of it the log names.
+const USERS_FILES: u64 = 6;
+const USERS_NAMED: usize = 4;
+
+/// A session of a user's with files of the driver, more than are named when they are lost.
+fn of_user() -> Result<Session> {
+    let _delegated = Delegated::new()?;
+    let made = || Ok(Device::open()?.create_session(&name("drowns"))?);
+    let session = as_user(USERS[0], made)?;
+    for token in 1..=USERS_FILES {
+        session.preserve_fd(forge::open()?, Token(token))?;
+    }
+    Ok(session)
+}
+
+/// The lines of the orchestrator that name what of a session is lost.
+fn naming<'a>(lines: &'a [String], session: &str) -> Vec<&'a String> {
+    let begin =
+        format!("luo: lost in the reboot: handler {HANDLER} vetoes for session \"{session}\"");
+    let is_such = |line: &&String| line.starts_with(&begin) && line.ends_with(": EFBIG");
+    lines.iter().filter(is_such).collect()
+}
+
+/// However much a user loses, a few lines name it, and one counts the rest.
+fn lines_for_others(context: &mut Context<'_>) -> Result<()> {
+    device()?.info()?;
+    let _users = of_user()?;
+    // Asked behind the user's, it vetoes the reboot, so that the log can be read here.
+    let _own = with_bad()?;
+    let mut log = Reader::from_now()?;
+    let fault = Fault::Freeze(ODD).inject()?;
+    let refusal = context.refused_kexec()?;
+    drop(fault);
+    refused(Err::<(), _>(refusal), ODD)?;
+    let lines = lines(&mut log)?;
+    let named = naming(&lines, &format!("uid:{}:drowns", USERS[0]));
+    same("lines that name a user's", named.len(), USERS_NAMED)?;
+    let rest = format!(
+        "luo: lost in the reboot: {} more of users without privileges, not named one by one",
+        USERS_FILES - USERS_NAMED as u64
+    );
+    let rest = lines.iter().filter(|line| **line == rest).count();
+    same("lines that count the rest", rest, 1)?;
+    let veto = lines.iter().filter(|line| line.contains("reboot fails"));
+    let veto: Vec<_> = veto.collect();
+    ensure!(
+        veto.len() == 1 && veto[0].contains("\"lost\", token 0x7"),
+        "the veto is {veto:?}"
+    );
+    Ok(())
+}
+
+/// The file in which a kernel's log goes over to the next one.
+const LOG: Token = Token(1);
+
+/// When files are lost, and before subsystems freeze, the reboot is held up. What the log says
+/// then is written into memory that goes over.
+fn leave_watched(context: &mut Context<'_>) -> Result<()> {
+    device()?.info()?;
+    let users = of_user()?;
+    let own = device()?.create_session(&name("lost"))?;
+    let paper = memory("lost", 1)?;
+    own.preserve_fd(&paper, LOG)?;
+    own.preserve_fd(forge::open()?, BAD)?;
+    Subsystems::register()?.keep();
+    let hold = Hold::on(format!("freeze:{}", SUBSYSTEMS[0]))?;
+    let mut log = Reader::from_now()?;
+    context.hold((users, own, Fault::Freeze(ODD).inject()?));
+    thread::spawn(move || -> Result<()> {
+        hold.reached()?;
+        let mut text = lines(&mut log)?.join("\n");
+        text.push('\0');
+        Ok(paper.write_all_at(text.as_bytes(), 0)?)
+    });
+    Ok(())
+}
+
+fn both_said(_: &mut Context<'_>) -> Result<()> {
+    let files = USERS_FILES + 1;
+    says(files)?;
+    same("lost files", device()?.info()?.lost_files, files)?;
+    let session = incoming("lost")?;
+    let mut text = Vec::new();
+    let mut paper = File::from(session.retrieve_fd(LOG)?);
+    paper.rewind()?;
+    paper.read_to_end(&mut text)?;
+    let end = text.iter().position(|byte| *byte == 0);
+    let text = String::from_utf8_lossy(&text[..end.context("nothing was written")?]).into_owned();
+    let lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let users = naming(&lines, &format!("uid:{}:drowns", USERS[0])).len();
+    let own = naming(&lines, "lost").len();
+    ensure!(
+        (users, own) == (USERS_NAMED, 1),
+        "the last kernel said {lines:?}"
+    );
+    session.finish()?;
+    Ok(incoming(&format!("uid:{}:drowns", USERS[0]))?.finish()?)
 }
 
 fn leave_needed(context: &mut Context<'_>) -> Result<()> {

@@ -1,18 +1,21 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who may open the device, and whose a session is.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::calls::{CALLS, Kind, Who};
 use luo_abi::uapi::SESSION_LINK_PREFIX;
 use luo_sys::{Device, Errno, FileStatus, Needed, Session, Token, Which, raw};
+use rustix::fs::{Access, AtFlags, CWD, accessat};
 
 use super::tools::{NO_CONTRACT, NO_SYSFS, incoming, memory, retrieve};
 use crate::case::{Case, Context, alone, here, shared};
-use crate::check::{device, name, refused, same};
-use crate::difference::{absent, accepts, answers, missing};
+use crate::check::{device, name, refused, refused_file, same};
+use crate::difference::{Expect, absent, accepts, answers, missing, simulated};
 use crate::kmsg::{Message, Reader};
 use crate::look::{SYSFS, fdinfo, session, sysfs};
 use crate::user::{Delegated, USERS, as_user, without_privileges};
@@ -33,6 +36,14 @@ pub(super) const CASES: &[Case] = &[
     here("the-administrator-acts-for-a-user", on_behalf).but(&[accepts(NO_OWNERS)]),
     here("what-procfs-says-is-the-full-name", full_name).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
     here("a-user-sees-its-own-sessions", sees_own).but(&[missing(NO_CONTRACT)]),
+    here("what-is-chosen-takes-privileges", chosen).but(&[absent(NO_SYSFS)]),
+    here("a-descriptor-without-privileges-chooses-nothing", passed).but(&[
+        absent(NO_SYSFS),
+        simulated(Expect::Accepts(
+            "a write goes to a socket, so it cannot be refused: nothing is chosen, and there is \
+             a warning in the log",
+        )),
+    ]),
     here("quotas-have-defaults", defaults).but(&[absent(NO_SYSFS)]),
     here("quotas-are-a-users", quotas).but(&[absent(NO_SYSFS)]),
     here("quotas-are-for-all-users-together", quotas_together).but(&[absent(NO_SYSFS)]),
@@ -207,6 +218,94 @@ fn sees_own(_: &mut Context<'_>) -> Result<()> {
         "the administrator does not see it"
     );
     Ok(())
+}
+
+/// What can be chosen in the folder, each with something that it is not by default.
+const CHOICES: [(&str, &str); 11] = [
+    ("unclaimed", "discard"),
+    ("reboot", "veto"),
+    ("legacy", "boot"),
+    ("user_sessions", "1"),
+    ("user_files", "2"),
+    ("user_dependencies", "3"),
+    ("user_bytes", "4096"),
+    ("users_sessions", "5"),
+    ("users_files", "6"),
+    ("users_dependencies", "7"),
+    ("users_bytes", "8192"),
+];
+
+/// Each choice, as it is and as it could be. It has to be as it is afterwards.
+fn each_choice(mut case: impl FnMut(&str, &str, &str) -> Result<()>) -> Result<()> {
+    for (file, other) in CHOICES {
+        let before = sysfs(file)?;
+        let path = format!("{SYSFS}/{file}");
+        let done = case(&path, &before, other);
+        let after = sysfs(file)?;
+        fs::write(&path, &before)?;
+        // What is worse comes first.
+        same(file, after, before)?;
+        done.with_context(|| file.to_owned())?;
+    }
+    Ok(())
+}
+
+/// Everybody may look.
+fn chosen(_: &mut Context<'_>) -> Result<()> {
+    let access = |path: &str, wanted| {
+        let access = accessat(CWD, path, wanted, AtFlags::empty());
+        access.map_err(std::io::Error::from)
+    };
+    let open = |path: &str, reads| OpenOptions::new().read(reads).write(true).open(path);
+    each_choice(|path, before, other| {
+        let mode = fs::metadata(path)?.permissions().mode();
+        same("the mode", mode & 0o777, 0o644)?;
+        as_user(USERS[0], || {
+            same(
+                "what a user reads",
+                fs::read_to_string(path)?.as_str(),
+                before,
+            )?;
+            access(path, Access::READ_OK)?;
+            refused_file(access(path, Access::WRITE_OK), Errno::EACCES).context("access")?;
+            for reads in [false, true] {
+                refused_file(open(path, reads), Errno::EACCES).context("a user's open")?;
+            }
+            Ok(())
+        })?;
+        // The file is root's, and who is root by number alone administers nothing.
+        let written = without_privileges(|| Ok(fs::write(path, other)))?;
+        refused_file(written, Errno::EACCES).context("without CAP_SYS_ADMIN")?;
+        // The administrator reads and writes it by one descriptor.
+        access(path, Access::READ_OK | Access::WRITE_OK)?;
+        let mut file = open(path, true)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        same("what is read", text.as_str(), before)?;
+        file.write_all(other.as_bytes())?;
+        same("what is chosen", fs::read_to_string(path)?.trim(), other)?;
+        Ok(file.write_all(before.as_bytes())?)
+    })
+}
+
+/// Who opened the file does not count, but who writes.
+fn passed(context: &mut Context<'_>) -> Result<()> {
+    let is_kernel = context.implementation.is_kernel();
+    each_choice(|path, _, other| {
+        let file = OpenOptions::new().write(true).open(path)?;
+        let write = || Ok((&file).write_all(other.as_bytes()));
+        let mut outcomes = vec![as_user(USERS[0], write)?];
+        // The simulator knows users afterwards, and not what a thread had given up.
+        if is_kernel {
+            outcomes.push(without_privileges(write)?);
+        }
+        let file = fs::read_to_string(path)?;
+        ensure!(file.trim() != other, "it is chosen");
+        for outcome in outcomes {
+            refused_file(outcome, Errno::EACCES)?;
+        }
+        Ok(())
+    })
 }
 
 /// A quota of users that is another until it is dropped.

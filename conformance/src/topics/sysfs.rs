@@ -39,7 +39,7 @@ pub(super) const CASES: &[Case] = &[
 const TWO_WORDS: &[Differs] = &[
     absent(NO_SYSFS),
     simulated(Expect::Accepts(
-        "write goes to a pipe, so it cannot be refused: a warning in the log",
+        "a write goes to a socket, so it cannot be refused: a warning in the log",
     )),
 ];
 

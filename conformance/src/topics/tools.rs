@@ -8,6 +8,7 @@ use luo_sys::{Device, Session, State, Token};
 
 use crate::check::{device, name, same};
 use crate::fill::{self, Prng};
+use crate::kmsg::{Message, Reader};
 
 /// The reasons for most of what mainline lacks.
 pub(super) const NO_RFC: &str = "mainline has dropped the calls of the proposal";
@@ -90,4 +91,11 @@ pub(super) fn is_held(file: &File) -> Result<()> {
     let length = file.metadata()?.len();
     ensure!(file.set_len(length + 4096).is_err(), "it is not preserved");
     Ok(())
+}
+
+/// The orchestrator's lines since the last time.
+pub(super) fn lines(log: &mut Reader) -> Result<Vec<String>> {
+    let messages = log.read()?.into_iter();
+    let own = messages.filter(Message::is_luo);
+    Ok(own.map(|message| message.text).collect())
 }

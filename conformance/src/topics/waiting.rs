@@ -4,22 +4,25 @@
 //! The test driver holds one of its callbacks up, so that each case has all the
 //! time it needs; nothing here depends on how long something takes.
 
-use std::fs::File;
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::thread::{Scope, scope};
+use std::fs::{self, File};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
+use std::os::unix::fs::FileExt as _;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Scope, scope};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::{contract, rfc, uapi};
 use luo_sys::{
     Cause, Device, Errno, Event, FileStatus, Needed, Session, SessionName, SessionState, State,
-    Token, Which,
+    Token, Which, unanswered::Unanswered,
 };
 use rustix::process::Signal;
 
 use super::tools::{NO_EVENTS, NO_RFC, enter, is_free, is_held, memory, session, state_is};
 use crate::case::{Case, Context, alone, here, shared};
-use crate::check::{device, name, refused, same};
-use crate::child::{Child, send};
+use crate::check::{Absent, device, name, refused, same};
+use crate::child::{Child, Role, TOKEN, send};
 use crate::difference::{Differs, Expect, missing, simulated};
 use crate::forge::{self, Fault, Hold, ODD, Subsystems};
 use crate::look;
@@ -53,6 +56,18 @@ pub(super) const CASES: &[Case] = &[
     .but(UNSEEN_CLOSE),
     here("an-event-waits-for-another", second).but(&[missing(NO_EVENTS)]),
     here("who-is-killed-waiting-is-gone", killed).but(&[missing(NO_EVENTS)]),
+    here("a-call-that-is-killed-waiting-is-gone", killed_calls).but(&[missing(NO_EVENTS)]),
+    alone(
+        "a-retrieve-that-is-killed-waiting-is-gone",
+        &[leave_stuck, killed_retrieve],
+    )
+    .but(&[missing(NO_EVENTS)]),
+    here("no-wait-is-taken-for-hung", not_hung).but(&[
+        missing(NO_EVENTS),
+        simulated(Expect::Absent(
+            "its calls wait in user space, where no kernel looks for hung tasks",
+        )),
+    ]),
     here("who-is-killed-first-in-line-lets-others-go", killed_first).but(&[missing(NO_EVENTS)]),
     here("a-signal-that-does-not-kill-ends-no-wait", stopped).but(&[missing(NO_EVENTS)]),
     alone(
@@ -383,6 +398,179 @@ fn killed(_: &mut Context<'_>) -> Result<()> {
     device.cancel()?;
     device.prepare()?;
     Ok(device.cancel()?)
+}
+
+/// Kills one who waits behind a transition that is held up: the end does not wait for the
+/// transition's.
+fn kill_waiting(child: Child, hold: &Hold) -> Result<()> {
+    child.waits()?;
+    child.signal(Signal::KILL)?;
+    let status = child.ended()?;
+    ensure!(status.code().is_none(), "it was not killed: {status}");
+    hold.holds()
+}
+
+/// Nothing of the calls has happened.
+fn killed_calls(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Normal)?;
+    let session = session(&device, "killed", 0)?;
+    let id = ready(&device, PREPARE)?;
+    scope(|scope| {
+        let hold = Hold::on(format!("preserve:{id}"))?;
+        let prepare = Caller::begin(scope, || device.prepare())?;
+        hold.reached()?;
+        let create = device.as_fd().try_clone_to_owned()?;
+        let preserve = session.as_fd().try_clone_to_owned()?;
+        for (role, input) in [(Role::Create, create), (Role::Preserve, preserve)] {
+            let child = Child::start(role, "late", input)?;
+            kill_waiting(child, &hold).with_context(|| role.to_string())?;
+        }
+        drop(hold);
+        prepare.outcome()?.context("the transition")
+    })?;
+    same("files", session.list_files()?.len(), 0)?;
+    session.preserve_fd(memory("killed", 1)?, TOKEN)?;
+    drop(device.create_session(&name("late"))?);
+    Ok(device.cancel()?)
+}
+
+/// A file of the driver's.
+fn leave_stuck(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Normal)?;
+    let session = session(&device, "stuck", 0)?;
+    session.preserve_fd(forge::open()?, TOKEN)?;
+    context.hold(session);
+    Ok(())
+}
+
+/// Of a session that has outlived the update it came with: the machine is prepared anew.
+fn killed_retrieve(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let fault = Fault::FinishRefusals(9).inject()?;
+    drop(device.retrieve_session(&name("stuck"))?);
+    device.finish_update()?;
+    drop(fault);
+    let session = device.retrieve_session(&name("stuck"))?;
+    let id = ready(&device, PREPARE)?;
+    forge::clear_calls()?;
+    scope(|scope| {
+        let hold = Hold::on(format!("preserve:{id}"))?;
+        let prepare = Caller::begin(scope, || device.prepare())?;
+        hold.reached()?;
+        let input = session.as_fd().try_clone_to_owned()?;
+        kill_waiting(Child::start(Role::Retrieve, "", input)?, &hold)?;
+        drop(hold);
+        prepare.outcome()?.context("the transition")
+    })?;
+    let calls = forge::calls()?;
+    let asked = calls.iter().any(|call| call.starts_with("retrieve:"));
+    ensure!(!asked, "the handler was asked: {calls:?}");
+    session.retrieve_fd(TOKEN)?;
+    session.finish()?;
+    Ok(device.cancel()?)
+}
+
+/// A number of the kernel's that is another until it is dropped.
+struct Sysctl {
+    path: String,
+    before: String,
+}
+
+impl Sysctl {
+    fn path(name: &str) -> String {
+        format!("/proc/sys/kernel/{name}")
+    }
+
+    fn set(name: &str, number: u32) -> Result<Self> {
+        let path = Self::path(name);
+        let before = fs::read_to_string(&path).with_context(|| path.clone())?;
+        fs::write(&path, number.to_string())?;
+        Ok(Self { path, before })
+    }
+}
+
+impl Drop for Sysctl {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.path, self.before.trim());
+    }
+}
+
+/// Tasks that were taken for hung since boot.
+fn taken_for_hung() -> Result<u64> {
+    let count = fs::read_to_string(Sysctl::path("hung_task_detect_count"))?;
+    Ok(count.trim().parse()?)
+}
+
+/// For how long a task has to stand still to be taken for hung, in seconds.
+const HUNG: u32 = 1;
+
+/// A close and calls that wait for others as long as they like are no hung tasks.
+fn not_hung(context: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    state_is(&device, State::Normal)?;
+    if !context.implementation.is_kernel() {
+        return Err(Absent("the detector of hung tasks".to_owned()).into());
+    }
+    let session = session(&device, "closed", 1)?;
+    let other = device.create_session(&name("other"))?;
+    let id = ready(&device, PREPARE)?;
+    // It counts, and is silent.
+    let _silent = Sysctl::set("hung_task_warnings", 0)?;
+    let _soon = Sysctl::set("hung_task_timeout_secs", HUNG)?;
+    let before = taken_for_hung()?;
+    let (device, other) = (&device, &other);
+    scope(|scope| {
+        let hold = Hold::on(format!("preserve:{id}"))?;
+        let prepare = Caller::begin(scope, || device.prepare())?;
+        hold.reached()?;
+        let closed = session.into_fd();
+        let fd = closed.as_raw_fd();
+        let close = Caller::begin(scope, move || drop(closed))?;
+        let file = memory("hung", 1)?;
+        let preserve = Caller::begin(scope, move || other.preserve_fd(&file, Token(1)))?;
+        let freeze = Caller::begin(scope, || device.freeze())?;
+        close.waits_in(Call::Close(fd))?;
+        preserve.waits_in(Call::Ioctl(uapi::SESSION_PRESERVE_FD))?;
+        freeze.waits_in(Call::Ioctl(rfc::EVENT_FREEZE))?;
+        // This is the time that is tested.
+        thread::sleep(Duration::from_secs(4 * u64::from(HUNG)));
+        hold.holds()?;
+        let after = taken_for_hung()?;
+        drop(hold);
+        prepare.outcome()?.context("the transition")?;
+        close.outcome()?;
+        preserve.outcome()??;
+        freeze.outcome()??;
+        same("tasks that were taken for hung", after, before)
+    })?;
+    device.cancel()?;
+    looks_for_hung_tasks(before)
+}
+
+/// One that does hang is found: a write that waits for the lock of a file, which another write
+/// has while memory that it reads is not there.
+fn looks_for_hung_tasks(before: u64) -> Result<()> {
+    let file = memory("hung", 2)?;
+    let unanswered = Unanswered::new()?;
+    let over = AtomicBool::new(false);
+    scope(|scope| {
+        let first = Caller::begin(scope, || unanswered.write_to(&file))?;
+        let second = Caller::begin(scope, || -> Result<()> {
+            // Until the first has the lock.
+            while !over.load(Ordering::Relaxed) {
+                file.write_all_at(b"x", 0)?;
+            }
+            Ok(())
+        });
+        let found = until("a hung task", || Ok(taken_for_hung()? > before));
+        over.store(true, Ordering::Relaxed);
+        unanswered.answer();
+        first.outcome()??;
+        second?.outcome()??;
+        found
+    })
 }
 
 /// A preservation is under way. An event waits for its end, and others for that of

@@ -3,7 +3,7 @@
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Error, Failure, Losses, RootFields, SessionName, Whom};
+use luo_core::{Error, Failure, Losses, Part, RootFields, SessionName, Whom};
 
 use crate::host::{CallHost, Level};
 
@@ -21,14 +21,17 @@ pub fn admitted(host: &impl CallHost, root: &RootFields) {
     }
 }
 
-/// The most lines of what one reboot loses. What comes behind is in the sum.
-const LOST_LINES: u64 = 16;
+/// A reboot goes on without something.
+pub fn lost(host: &impl CallHost, why: &Failure) {
+    host.say(Level::Error, format_args!("lost in the reboot: {why}"));
+}
 
-/// A reboot goes on without something, after `before` others.
-pub fn lost(host: &impl CallHost, before: u64, why: &Failure) {
-    if before < LOST_LINES {
-        host.say(Level::Error, format_args!("lost in the reboot: {why}"));
-    }
+/// A reboot goes on without more than it has named.
+pub fn lost_unnamed(host: &impl CallHost, part: Part, more: u64) {
+    host.say(
+        Level::Error,
+        format_args!("lost in the reboot: {more} more of {part}, not named one by one"),
+    );
 }
 
 /// All that a reboot has lost, in one line.

@@ -24,7 +24,7 @@ use crate::graph::Graph;
 use crate::handover::Handover;
 use crate::host::Host;
 use crate::id::{kind, FileId, SessionId};
-use crate::losses::Losses;
+use crate::losses::{Losses, Told};
 use crate::mem::Vec;
 use crate::owner::Unowned;
 use crate::participant::flb;
@@ -130,6 +130,8 @@ pub struct Engine<H: Host> {
     pub(crate) update_number: u64,
     /// What the last reboot of this kernel has lost, if the jump has not come about.
     pub(crate) losses: Losses,
+    /// How much the host has been told of in the transition that is under way.
+    pub(crate) told: Told,
     /// What the reboot that brought the machine here has lost.
     pub(crate) lost_before: Losses,
 }
@@ -188,6 +190,7 @@ impl<H: Host> Engine<H> {
             takeovers: 0,
             update_number: 0,
             losses: Losses::NONE,
+            told: Told::NOTHING,
             lost_before: Losses::NONE,
         }
     }

@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::handover::block::{BlockMemory, HandedMemory};
 use crate::handover::PageError;
+use crate::losses::Part;
 use crate::update::Report;
 
 /// The state that a handler saved when it preserved a file.
@@ -141,9 +142,12 @@ pub trait Host: Sized {
     /// who and why.
     fn transition_failed(&self, _event: Option<Event>, _state: State, _why: &Failure) {}
 
-    /// A reboot goes on without something, after so many others: the host says what and
-    /// why. Called without the lock, once for each file, session or subsystem.
-    fn lost(&self, _before: u64, _why: &Failure) {}
+    /// A reboot goes on without a file, a session or a subsystem: the host says which and
+    /// why. Called without the lock, for as many as [`Part::most_named`] has.
+    fn lost(&self, _why: &Failure) {}
+    /// So much more of a part is lost: the host says the number. Called behind those that it
+    /// was told of, if there is more.
+    fn lost_unnamed(&self, _part: Part, _more: u64) {}
 
     /// So many sessions and files of the previous kernel's are taken over. Called without the
     /// lock, as is the next, before those who wait for it go on: what they do next is in a

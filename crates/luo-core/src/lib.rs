@@ -95,7 +95,7 @@ pub use host::{
 };
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
-pub use losses::Losses;
+pub use losses::{Losses, Part};
 pub use owner::{Actor, Owner, Unowned};
 pub use quota::{Quota, Quotas, Whom, MOST_RECORDS_OF_USERS, MOST_SESSIONS_OF_USERS};
 pub use session::Direction;

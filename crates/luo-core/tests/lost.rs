@@ -5,7 +5,7 @@ use luo_abi::contract::{FileInfo, FILE_INCOMING, FILE_LOST, FILE_RETRIEVED};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
-use luo_core::{Error, Failure, FileName, Losses, SessionId};
+use luo_core::{Actor, Error, Failure, FileName, Losses, Part, SessionId};
 
 use crate::support::{compat, handed, name, Call, TestHost};
 
@@ -65,8 +65,7 @@ fn a_file_that_cannot_be_frozen_is_lost_with_those_that_need_it() {
         handler: compat("handler", 0),
         errno: Errno::EFBIG,
     };
-    assert_eq!(lost[0], (0, veto));
-    assert_eq!(lost.iter().map(|(before, _)| *before).max(), Some(2));
+    assert_eq!((lost[0], lost.len()), (veto, 3));
     assert_eq!((report.losses, report.files), (files_lost(3), 2));
     assert_eq!(
         host.take_log(),
@@ -373,4 +372,86 @@ fn other_kernels_are_understood_or_refused() {
     damaged.set_bytes(root, 88, &[9]);
     let host = TestHost::warm(damaged);
     assert!(matches!(host.open(), Err(Error::Refused(_))));
+}
+
+/// A session in which so many files need one that is not there any more.
+fn missing(host: &TestHost, owner: Actor, text: &str, files: u64, objects: u64) {
+    let session = ops::create_session(host, owner, &name(text)).unwrap();
+    for token in 0..=files {
+        host.preserve(session, token, objects + token).unwrap();
+    }
+    for token in 1..=files {
+        ops::add_dependency(host, owner, session, token, Needed::Here(0)).unwrap();
+    }
+    ops::unpreserve_file(host, session, 0).unwrap();
+}
+
+/// The lines of the log, and how many of them there are of each session.
+fn said(host: &TestHost, sessions: &[&str]) -> (Vec<String>, Vec<usize>) {
+    let said = core::mem::take(&mut *host.said.lock().unwrap());
+    let lines: Vec<String> = said.into_iter().map(|(_, line)| line).collect();
+    let of = |session: &&str| {
+        let begin = format!("lost in the reboot: session \"{session}\", ");
+        lines.iter().filter(|line| line.starts_with(&begin)).count()
+    };
+    let counts = sessions.iter().map(of).collect();
+    (lines, counts)
+}
+
+/// Of what is users' and of what is the administrator's so much is named, and the rest
+/// counted: however much one of them loses, the log has the other's.
+#[test]
+fn each_has_lines_of_the_log() {
+    let (few, many) = (Part::Users.most_named(), Part::Administrators.most_named());
+    for (lost, [users, own]) in [
+        ([few, many], [None, None]),
+        ([few + 26, 1], [Some(26), None]),
+        ([1, many + 7], [None, Some(7)]),
+        ([few + 3, many + 2], [Some(3), Some(2)]),
+    ] {
+        let host = TestHost::cold();
+        // Two users have no more than one.
+        missing(&host, Actor::User(1000), "hers", lost[0] - 1, 100);
+        missing(&host, Actor::User(1001), "his", 1, 200);
+        missing(&host, Actor::Administrator, "vm", lost[1], 300);
+        let names = ["uid:1000:hers", "uid:1001:his", "vm"];
+        // Each reboot begins to count anew.
+        for _ in 0..2 {
+            host.script().lost.clear();
+            let report = host.reboot_or_lose().unwrap();
+            assert_eq!(report.losses, files_lost(lost[0] + lost[1]));
+            let (lines, counts) = said(&host, &names);
+            let named = host.script().lost.len();
+            assert_eq!(counts.iter().sum::<usize>(), named, "{lines:?}");
+            assert_eq!((counts[0] + counts[1]) as u64, lost[0].min(few));
+            assert_eq!(counts[2] as u64, lost[1].min(many));
+            for (more, part) in [
+                (users, "users without privileges"),
+                (own, "the administrator's"),
+            ] {
+                let ends = format!(" more of {part}, not named one by one");
+                let rest: Vec<_> = lines.iter().filter(|line| line.ends_with(&ends)).collect();
+                let expected = more.map(|more| format!("lost in the reboot: {more}{ends}"));
+                assert_eq!(rest, Vec::from_iter(&expected));
+            }
+        }
+        ops::cancel(&host).unwrap();
+    }
+}
+
+/// A reboot that is refused in the end has named as much.
+#[test]
+fn a_refused_reboot_counts_the_rest_too() {
+    let host = TestHost::cold();
+    missing(&host, Actor::User(1000), "hers", 9, 100);
+    let vm = host.create("vm");
+    host.preserve(vm, 1, 10).unwrap();
+    for _ in 0..2 {
+        host.fail(Call::Freeze, 0, Errno::EFBIG);
+        assert_eq!(host.reboot().unwrap_err().errno(), Errno::EFBIG);
+        let (lines, counts) = said(&host, &["uid:1000:hers"]);
+        assert_eq!(counts, [4]);
+        let rest = "lost in the reboot: 5 more of users without privileges, not named one by one";
+        assert_eq!(lines.last().map(String::as_str), Some(rest));
+    }
 }

@@ -68,7 +68,7 @@ fn lost_and_back(host: &TestHost) {
     let report = host.reboot_or_lose().unwrap();
     assert_eq!(report.losses.files, 1);
     let lost = std::mem::take(&mut host.script().lost);
-    let [(0, Failure::UnderWay { file })] = lost[..] else {
+    let [Failure::UnderWay { file }] = lost[..] else {
         panic!("{lost:?}");
     };
     assert_eq!((file.session, file.token), (name("uid:1000:hers"), 7));

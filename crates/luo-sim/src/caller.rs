@@ -13,6 +13,7 @@ use luo_abi::errno::Errno;
 use luo_calls::Identity;
 use luo_sys::process::{self, Process};
 use luo_sys::seccomp::{Listener, Notification};
+use rustix::net::UCred;
 use rustix::thread::CapabilitySet;
 
 use crate::client::Client;
@@ -226,13 +227,7 @@ impl<'a> Caller<'a> {
     /// Whether it may administer the simulated machine. If the simulator may the
     /// real one, the caller has to be allowed that, too; else everybody may.
     pub(crate) fn has(&self, capability: CapabilitySet) -> bool {
-        let ours = rustix::thread::capabilities(None);
-        if !ours.is_ok_and(|sets| sets.effective.contains(capability)) {
-            return true;
-        }
-        let effective = status(self.call.thread, "CapEff:");
-        let bits = effective.and_then(|hex| u64::from_str_radix(&hex, 16).ok());
-        bits.is_none_or(|bits| bits & capability.bits() == capability.bits())
+        !we_have(capability) || has(self.call.thread, capability)
     }
 
     /// The groups it is in: the effective one first.
@@ -277,6 +272,36 @@ impl Client for Caller<'_> {
 
     fn install(&self, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<RawFd, Errno> {
         Caller::install(self, fd, close_on_exec)
+    }
+}
+
+/// Whether the simulator has a capability.
+fn we_have(capability: CapabilitySet) -> bool {
+    let ours = rustix::thread::capabilities(None);
+    ours.is_ok_and(|sets| sets.effective.contains(capability))
+}
+
+/// Whether a thread has a capability. One that cannot be looked at has.
+fn has(thread: u32, capability: CapabilitySet) -> bool {
+    let effective = status(thread, "CapEff:");
+    let bits = effective.and_then(|hex| u64::from_str_radix(&hex, 16).ok());
+    bits.is_none_or(|bits| bits & capability.bits() == capability.bits())
+}
+
+/// Whether who has written something might administer the machine then, as far as can be told
+/// afterwards: its user is that of the moment, its capabilities are those of now. A program
+/// that is gone, or somebody else by now, may have had them if it was root.
+pub(crate) fn might_administer(writer: UCred) -> bool {
+    if !we_have(CapabilitySet::SYS_ADMIN) {
+        return true;
+    }
+    let process = writer.pid.as_raw_nonzero().get().unsigned_abs();
+    let users = status(process, "Uid:");
+    // The real user stands first, as it does in what came with the message.
+    let user = users.and_then(|users| users.split_whitespace().next()?.parse::<u32>().ok());
+    match user {
+        Some(user) if user == writer.uid.as_raw() => has(process, CapabilitySet::SYS_ADMIN),
+        _ => writer.uid.is_root(),
     }
 }
 

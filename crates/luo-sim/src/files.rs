@@ -12,9 +12,9 @@ use luo_abi::uapi::SESSION_LINK_PREFIX;
 use luo_core::SessionId;
 use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketFlags;
+use rustix::thread::CapabilitySet;
 
 use crate::caller::Caller;
-use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
 use crate::permissions::Permissions;
@@ -61,10 +61,20 @@ pub(crate) fn open(
             let reader = reader.map_err(|_| Errno::ENOMEM)?;
             caller.install(reader.as_fd(), close_on_exec).map(Some)
         }
-        Place::Choice(choice) if access == OFlags::WRONLY => {
-            table.give_choice(caller, choice, close_on_exec).map(Some)
+        Place::State | Place::UpdateCount | Place::Image | Place::Choice(_)
+            if !Permissions::of(machine, place).admit(caller, wanted(flags)) =>
+        {
+            Err(Errno::EACCES)
         }
-        Place::Image if !Permissions::OF_IMAGE.admit(caller, 4) => Err(Errno::EACCES),
+        Place::Choice(choice) if access != OFlags::RDONLY => {
+            // The kernel refuses the write. Here a write is no call that we are asked about.
+            if !caller.has(CapabilitySet::SYS_ADMIN) {
+                return Err(Errno::EACCES);
+            }
+            let text = attribute(machine, loaded, place);
+            let given = table.give_choice(caller, choice, &text, close_on_exec);
+            given.map(Some)
+        }
         Place::State
         | Place::UpdateCount
         | Place::Image
@@ -97,6 +107,15 @@ pub(crate) fn not_a_folder() -> Errno {
     Errno::check(ENOTDIR).err().unwrap_or(Errno::EINVAL)
 }
 
+/// The bits of a mode that an open wants.
+fn wanted(flags: OFlags) -> u32 {
+    match flags & OFlags::ACCMODE {
+        OFlags::RDONLY => 4,
+        OFlags::WRONLY => 2,
+        _ => 6,
+    }
+}
+
 fn open_device(
     machine: &Machine,
     table: &Table,
@@ -109,12 +128,7 @@ fn open_device(
     if flags.contains(OFlags::CREATE | OFlags::EXCL) {
         return Err(Errno::EEXIST);
     }
-    let wanted = match flags & OFlags::ACCMODE {
-        OFlags::RDONLY => 4,
-        OFlags::WRONLY => 2,
-        _ => 6,
-    };
-    if !lock(&machine.device_file).admit(caller, wanted) {
+    if !Permissions::of(machine, Place::Device).admit(caller, wanted(flags)) {
         return Err(Errno::EACCES);
     }
     if flags.contains(OFlags::EXCL) {

@@ -9,7 +9,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
 use luo_core::ops::{self, Report};
-use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError};
+use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part};
 
 use crate::caller::{self, LOOK};
 use crate::driver::Driver;
@@ -175,8 +175,12 @@ impl Host for Machine {
         self.announce();
     }
 
-    fn lost(&self, before: u64, why: &Failure) {
-        luo_calls::log::lost(self, before, why);
+    fn lost(&self, why: &Failure) {
+        luo_calls::log::lost(self, why);
+    }
+
+    fn lost_unnamed(&self, part: Part, more: u64) {
+        luo_calls::log::lost_unnamed(self, part, more);
     }
 
     fn taken_over(&self, sessions: usize, files: usize) {

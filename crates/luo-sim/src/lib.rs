@@ -34,7 +34,7 @@
 //! | `/dev/liveupdate.lock`, which agents lock | once one of them has made it | there, and cannot be removed |
 //! | `/sys/kernel/liveupdate/state` | current at each read, `POLLPRI` | as of the open |
 //! | `close` during a transition | waits for its end | returns at once; the session's end comes with the transition's |
-//! | an unknown word written to `unclaimed` | EINVAL | a warning in the log |
+//! | `/sys/kernel/liveupdate/unclaimed` and its like, opened to be written | files: the write is EACCES without CAP_SYS_ADMIN, EINVAL for an unknown word | sockets, which keep each write apart and are read as of the open. The open is EACCES without the capability; what is written by a descriptor that was passed on without it, and an unknown word, is not taken, with a warning in the log |
 //! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
 //! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
 //! | a memfd that comes back | a new inode, without holes and name, of mode 0777, its retriever's; seals that were added after it was preserved and the file's flags are lost | the same inode, with its name, mode, owner and seals; holes stay holes. With `F_SEAL_EXEC` (`MFD_NOEXEC_SEAL`, `vm.memfd_noexec`) it is sealed against writing, as the kernel does it |

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Who may open `/dev/liveupdate`: the mode and the owners of its file, which programs
-//! with privileges change by chmod and chown.
+//! Who may open a file of ours: its mode and its owners. Those of `/dev/liveupdate` programs
+//! with privileges change by chmod and chown; the others are root's and stay as they are.
 
 use luo_abi::errno::Errno;
 use rustix::thread::CapabilitySet;
 
 use crate::caller::Caller;
 use crate::client::Client as _;
+use crate::lock::lock;
+use crate::machine::Machine;
+use crate::path::Place;
 
 /// The bits of a mode that can be changed.
 const BITS: u32 = 0o7777;
 
-/// What the file of a device admits.
+/// Whom a file admits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Permissions {
     pub(crate) mode: u32,
@@ -22,21 +25,31 @@ pub(crate) struct Permissions {
 impl Default for Permissions {
     /// As the kernel makes it.
     fn default() -> Self {
-        Self {
-            mode: 0o600,
-            user: 0,
-            group: 0,
-        }
+        Self::of_root(0o600)
     }
 }
 
 impl Permissions {
-    /// Those of `/sys/kernel/liveupdate/image`.
-    pub(crate) const OF_IMAGE: Self = Self {
-        mode: 0o400,
-        user: 0,
-        group: 0,
-    };
+    /// A file of root's.
+    pub(crate) const fn of_root(mode: u32) -> Self {
+        Self {
+            mode,
+            user: 0,
+            group: 0,
+        }
+    }
+
+    /// Those of one of our places.
+    pub(crate) fn of(machine: &Machine, place: Place) -> Self {
+        match place {
+            Place::Device => *lock(&machine.device_file),
+            Place::Folder => Self::of_root(0o755),
+            Place::State | Place::UpdateCount => Self::of_root(0o444),
+            Place::Image => Self::of_root(0o400),
+            Place::Choice(_) => Self::of_root(0o644),
+            _ => Self::default(),
+        }
+    }
 
     /// Whether a user in groups may do what the bits of `wanted` are for: 4 to read, 2 to
     /// write, 1 to execute.
@@ -51,9 +64,11 @@ impl Permissions {
         self.mode >> shift & wanted == wanted
     }
 
-    /// The same for a caller.
+    /// The same for a caller. A privilege opens everything, but executes nothing that nobody
+    /// may execute.
     pub(crate) fn admit(self, caller: &Caller<'_>, wanted: u32) -> bool {
-        caller.has(CapabilitySet::DAC_OVERRIDE)
+        let may_be = wanted & 1 == 0 || self.mode & 0o111 != 0;
+        may_be && caller.has(CapabilitySet::DAC_OVERRIDE)
             || self.admits(caller.identity().uid, &caller.groups(), wanted)
     }
 

@@ -2,12 +2,10 @@
 //! What stat, statx and access say of our paths, before anybody opens them.
 
 use luo_abi::errno::Errno;
-use rustix::thread::CapabilitySet;
 use zerocopy::IntoBytes as _;
 
 use crate::caller::Caller;
 use crate::files::not_a_folder;
-use crate::lock::lock;
 use crate::machine::Machine;
 use crate::path::Place;
 use crate::permissions::Permissions;
@@ -25,11 +23,6 @@ const FIRST_MINOR: u32 = 240;
 
 /// Bytes of a file in sysfs, as the kernel says.
 const ATTRIBUTE: u64 = 4096;
-
-/// From `unistd.h`.
-const MAY_READ: u64 = 4;
-const MAY_WRITE: u64 = 2;
-const MAY_EXECUTE: u64 = 1;
 
 /// In which structure the answer goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,10 +46,7 @@ struct Status {
 /// Of one of our paths; `None` if it is not in this machine, or there anyway.
 fn status(machine: &Machine, place: Place) -> Option<Status> {
     let driver = machine.driver.is_some();
-    let file = match place {
-        Place::Device => *lock(&machine.device_file),
-        _ => Permissions::default(),
-    };
+    let file = Permissions::of(machine, place);
     let device = |minor| {
         (
             CHARACTER_DEVICE | file.mode,
@@ -65,19 +55,19 @@ fn status(machine: &Machine, place: Place) -> Option<Status> {
             1,
         )
     };
-    let attribute = |access| (REGULAR | access, None, ATTRIBUTE, 1);
+    let regular = |size| (REGULAR | file.mode, None, size, 1);
     let (number, (mode, minor, size, links)) = match place {
         Place::Device => (1, device(0)),
         Place::Forge if driver => (2, device(1)),
         Place::Participant if driver => (3, device(2)),
-        Place::Lock => (32, (REGULAR | 0o600, None, 0, 1)),
-        Place::Folder => (4, (DIRECTORY | 0o755, None, 0, 2)),
-        Place::State => (5, attribute(0o444)),
-        Place::UpdateCount => (6, attribute(0o444)),
-        Place::Image => (7, attribute(Permissions::OF_IMAGE.mode)),
-        Place::Choice(Choice::Of(word)) => (8 + word as u64, attribute(0o644)),
+        Place::Lock => (32, regular(0)),
+        Place::Folder => (4, (DIRECTORY | file.mode, None, 0, 2)),
+        Place::State => (5, regular(ATTRIBUTE)),
+        Place::UpdateCount => (6, regular(ATTRIBUTE)),
+        Place::Image => (7, regular(ATTRIBUTE)),
+        Place::Choice(Choice::Of(word)) => (8 + word as u64, regular(ATTRIBUTE)),
         Place::Choice(Choice::Users(whom, quota)) => {
-            (16 + 8 * whom as u64 + quota as u64, attribute(0o644))
+            (16 + 8 * whom as u64 + quota as u64, regular(ATTRIBUTE))
         }
         _ => return None,
     };
@@ -199,7 +189,8 @@ pub(crate) fn tell_file_system(
 /// Answers an access; false if it is not ours.
 ///
 /// # Errors
-/// EACCES: an open for that would be refused.
+/// EACCES: the mode does not admit that. What an open or a write asks for beside it is not
+/// asked here.
 pub(crate) fn access(
     machine: &Machine,
     caller: &Caller<'_>,
@@ -209,23 +200,12 @@ pub(crate) fn access(
     if place == Place::InFile && machine.policy.enabled {
         return Err(not_a_folder());
     }
-    let Some(status) = status(machine, place) else {
+    if status(machine, place).is_none() {
         return Ok(false);
-    };
-    let is_device = status.minor.is_some();
-    let admits = match place {
-        // The lower bits of a mode mean what those of the call mean.
-        Place::Device => lock(&machine.device_file).admit(caller, wanted as u32 & 7),
-        _ => caller.has(CapabilitySet::SYS_ADMIN),
-    };
-    let may_read = place != Place::Image || Permissions::OF_IMAGE.admit(caller, MAY_READ as u32);
-    let may_write = is_device || status.mode & 0o200 != 0;
-    let may_execute = status.mode & 0o100 != 0;
-    if wanted & MAY_READ != 0 && !may_read
-        || wanted & MAY_WRITE != 0 && !may_write
-        || wanted & MAY_EXECUTE != 0 && !may_execute
-        || wanted != 0 && is_device && !admits
-    {
+    }
+    // The lower bits of a mode mean what those of the call mean.
+    let wanted = wanted as u32 & 7;
+    if wanted != 0 && !Permissions::of(machine, place).admit(caller, wanted) {
         return Err(Errno::EACCES);
     }
     Ok(true)

@@ -14,13 +14,14 @@ use luo_core::SessionId;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use rustix::net::Shutdown;
 
+use crate::caller;
 use crate::client::Client;
 use crate::device::Instance;
 use crate::driver::Participant;
 use crate::lock::lock;
 use crate::machine::Machine;
 use crate::policy::Choice;
-use crate::socket::{errno, may_be_ours, number, pair};
+use crate::socket::{self, errno, may_be_ours, number, pair};
 
 /// What a descriptor is.
 #[derive(Clone)]
@@ -29,7 +30,7 @@ pub(crate) enum Object {
     Device(Arc<Instance>),
     /// A session.
     Session(SessionId),
-    /// `/sys/kernel/liveupdate/unclaimed` or its like, to be written.
+    /// `/sys/kernel/liveupdate/unclaimed` or its like, opened to be written.
     Choice(Choice),
     /// The test driver's participant.
     Participant(Participant),
@@ -131,20 +132,21 @@ impl Table {
         self.or_forget(number, caller.install(theirs.as_fd(), true))
     }
 
-    /// Opens a choice for a caller who is going to write to it.
+    /// Opens a choice for a caller who may choose. What was chosen at the open can be read.
     pub(crate) fn give_choice(
         &self,
         caller: &dyn Client,
         choice: Choice,
+        text: &str,
         close_on_exec: bool,
     ) -> Result<RawFd, Errno> {
-        let (read, write) = rustix::pipe::pipe_with(
-            rustix::pipe::PipeFlags::CLOEXEC | rustix::pipe::PipeFlags::NONBLOCK,
-        )
-        .map_err(errno)?;
-        // Both ends of a pipe have one number, and no other socket has it.
-        let number = self.add(Object::Choice(choice), read, &write)?;
-        self.or_forget(number, caller.install(write.as_fd(), close_on_exec))
+        let (ours, theirs) = socket::messages_with_writers().map_err(errno)?;
+        let number = rustix::io::write(&ours, text.as_bytes())
+            // Behind the text is the end of the file.
+            .and_then(|_| rustix::net::shutdown(&ours, Shutdown::Write))
+            .map_err(errno)
+            .and_then(|()| self.add(Object::Choice(choice), ours, &theirs))?;
+        self.or_forget(number, caller.install(theirs.as_fd(), close_on_exec))
     }
 
     fn or_forget(&self, number: u64, given: Result<RawFd, Errno>) -> Result<RawFd, Errno> {
@@ -166,22 +168,27 @@ impl Table {
             .map(|entry| entry.object)
     }
 
+    /// All that was written to a choice.
     fn read_choice(&self, machine: &Machine, number: u64, choice: Choice) {
-        let entries = lock(&self.entries);
-        let Some(entry) = entries.get(&number) else {
-            return;
+        let next = || {
+            let entries = lock(&self.entries);
+            socket::next_message(&entries.get(&number)?.ours)
         };
-        let mut text = [0; 64];
-        let read = rustix::io::read(&entry.ours, &mut text).unwrap_or(0);
-        drop(entries);
-        let line = String::from_utf8_lossy(&text[..read]);
-        if read > 0 && !machine.choose(choice, &line) {
-            machine.warn(format_args!(
-                "'{}' was written to {}, which is {}: a kernel would have answered EINVAL",
-                line.trim_end().escape_debug(),
-                choice.name(),
-                choice.form()
-            ));
+        while let Some((line, writer)) = next() {
+            let (line, name) = (String::from_utf8_lossy(&line), choice.name());
+            let written = line.trim_end().escape_debug();
+            if writer.is_some_and(|writer| !caller::might_administer(writer)) {
+                machine.warn(format_args!(
+                    "'{written}' was written to {name} without privileges: a kernel would have \
+                     answered EACCES"
+                ));
+            } else if !machine.choose(choice, &line) {
+                machine.warn(format_args!(
+                    "'{written}' was written to {name}, which is {}: a kernel would have \
+                     answered EINVAL",
+                    choice.form()
+                ));
+            }
         }
     }
 }

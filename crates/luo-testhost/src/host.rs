@@ -13,7 +13,7 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Error, Failure, Host, PageError, QUEUES};
+use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, QUEUES};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -254,9 +254,15 @@ impl Host for TestHost {
         self.script().transitions.push(line);
     }
 
-    fn lost(&self, before: u64, why: &Failure) {
+    fn lost(&self, why: &Failure) {
         assert_unlocked("lost");
-        self.script().lost.push((before, *why));
+        self.script().lost.push(*why);
+        luo_calls::log::lost(self, why);
+    }
+
+    fn lost_unnamed(&self, part: Part, more: u64) {
+        assert_unlocked("lost_unnamed");
+        luo_calls::log::lost_unnamed(self, part, more);
     }
 
     fn taken_over(&self, sessions: usize, files: usize) {

@@ -58,8 +58,8 @@ pub struct Script {
     pub log: Vec<String>,
     /// What the engine told of transitions.
     pub transitions: Vec<String>,
-    /// What it told is lost, and after how many others.
-    pub lost: Vec<(u64, luo_core::Failure)>,
+    /// What it named as lost.
+    pub lost: Vec<luo_core::Failure>,
     /// How many sessions and files were taken over each time.
     pub taken_over: Vec<(usize, usize)>,
     /// Why what was handed over cannot be read, each time that the engine said so.

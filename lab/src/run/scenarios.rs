@@ -86,7 +86,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 561,
+            cases: 573,
             named: &[],
             exactly: false,
             kexecs: None,

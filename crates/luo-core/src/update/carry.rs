@@ -88,10 +88,11 @@ fn carry_all<H: Lock>(host: &H, obstacle: Obstacle, report: &mut Report) -> Resu
         if let Err(why) = carry_session(host, id) {
             let why = host.now(|engine| engine.cannot_carry(id, None, why));
             let is_users = host.now(|engine| engine.is_of_user(id));
+            let part = host.now(|engine| engine.part_of_session(id));
             if obstacle.about(is_users) == Obstacle::Vetoes {
                 return Err(why);
             }
-            tell(host, &why);
+            tell(host, part, &why);
             host.now(|engine| engine.leave_behind(id));
         } else {
             report.carried = report.carried.saturating_add(1);

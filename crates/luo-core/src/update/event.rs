@@ -15,7 +15,7 @@ use crate::update::carry::uncarry;
 use crate::update::end::end_if_all_finished;
 use crate::update::freeze::{freeze_all, Asked};
 use crate::update::leave::close_session;
-use crate::update::loss::Obstacle;
+use crate::update::loss::{tell_the_rest, Obstacle};
 use crate::update::transition::{begin, prepare_all, undo_all};
 use crate::update::Report;
 use crate::update_state::UpdateState;
@@ -76,6 +76,7 @@ pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
     undo_all(host);
     uncarry(host);
     host.now(|engine| engine.losses = Losses::NONE);
+    tell_the_rest(host);
     let report = end(host, Event::Cancel, from, |update| {
         update.end(MachineState::Normal)
     });

@@ -8,8 +8,10 @@ use crate::engine::Engine;
 use crate::failure::Failure;
 use crate::host::Host;
 use crate::lock::Lock;
+use crate::losses::Part;
 use crate::participant::subsystem::Subsystem;
 use crate::update::files::Whose;
+use crate::update::loss::tell;
 use crate::update::takeover::bring_over;
 
 /// What is loaded for the next kexec.
@@ -79,7 +81,7 @@ impl Legacy {
         match self {
             Self::Refused => Err(why),
             Self::Booted => {
-                host.lost(0, &why);
+                tell(host, Part::Administrators, &why);
                 Ok(())
             }
         }

@@ -16,6 +16,7 @@ use crate::handover::block::Spares;
 use crate::host::{Host, SubsystemCallbacks};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
+use crate::losses::{Part, Told};
 use crate::participant::subsystem_calls;
 use crate::session::pages::with_pages;
 use crate::session::preserve::{put_back_source, remove_preserved, undo_preserve};
@@ -53,7 +54,7 @@ impl Obstacle {
         match self.about(host.now(|engine| engine.is_users(id))) {
             Self::Vetoes => Err(why),
             Self::IsLost => {
-                tell(host, &why);
+                tell(host, host.now(|engine| engine.part_of(id)), &why);
                 host.now(|engine| engine.lose(id, Lost::Now(why.errno())));
                 Ok(())
             }
@@ -71,10 +72,22 @@ impl Obstacle {
     }
 }
 
-/// Tells the host what is lost.
-pub(crate) fn tell<H: Lock>(host: &H, why: &Failure) {
-    let before = host.now(|engine| engine.losses.count());
-    host.lost(before, why);
+/// Tells the host what is lost, unless it has been told of enough that is such a one's.
+pub(crate) fn tell<H: Lock>(host: &H, part: Part, why: &Failure) {
+    if host.now(|engine| engine.told.one_more(part)) {
+        host.lost(why);
+    }
+}
+
+/// Ends what [`tell`] has begun: how much the host was not told of.
+pub(crate) fn tell_the_rest<H: Lock>(host: &H) {
+    let told = host.now(|engine| core::mem::replace(&mut engine.told, Told::NOTHING));
+    for part in Part::ALL {
+        match told.unnamed(part) {
+            0 => {}
+            more => host.lost_unnamed(part, more),
+        }
+    }
 }
 
 /// Decides about all files that need what is not there, or is lost.
@@ -97,7 +110,8 @@ pub(crate) fn lose_those_who_miss<H: Lock>(host: &H, obstacle: Obstacle) -> Resu
 pub(crate) fn lose_what_is_in_hands<H: Lock>(host: &H) {
     each_in_hands(host, |id| {
         if let Some(file) = host.now(|engine| engine.file_name(id)) {
-            tell(host, &Failure::UnderWay { file });
+            let part = host.now(|engine| engine.part_of(id));
+            tell(host, part, &Failure::UnderWay { file });
             host.now(|engine| engine.lose(id, Lost::InHands));
         }
     });
@@ -188,11 +202,11 @@ pub(crate) fn regain<H: Lock>(host: &H) {
             _ => Ok(()),
         });
         if let Err(why) = regained {
-            let (why, session) = host.now(|engine| {
+            let (why, part, session) = host.now(|engine| {
                 let session = engine.files.get(id).map(|file| file.session);
-                (engine.failure_of(id, why), session)
+                (engine.failure_of(id, why), engine.part_of(id), session)
             });
-            tell(host, &why);
+            tell(host, part, &why);
             if let Some(session) = session {
                 remove_preserved(host, Within::Transition, session, id);
             }
@@ -202,7 +216,7 @@ pub(crate) fn regain<H: Lock>(host: &H) {
 
 /// Loses a subsystem: cancels it if it has prepared, and counts it.
 pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
-    tell(host, why);
+    tell(host, Part::Administrators, why);
     if let Some(call) = subsystem_calls::prepared(host, at) {
         call.table.cancel(host, call.data);
     }
@@ -215,6 +229,18 @@ impl<H: Host> Engine<H> {
     pub(crate) fn is_of_user(&self, id: SessionId) -> bool {
         let session = self.sessions.get(id);
         session.is_some_and(|session| session.owner.user().is_some())
+    }
+
+    /// Whose a session is, for [`tell`].
+    pub(crate) fn part_of_session(&self, id: SessionId) -> Part {
+        let session = self.sessions.get(id);
+        session.map_or(Part::Administrators, |session| Part::of(session.owner))
+    }
+
+    /// [`Self::part_of_session`] of a file's session.
+    fn part_of(&self, id: FileId) -> Part {
+        let session = self.files.get(id).map(|file| file.session);
+        session.map_or(Part::Administrators, |id| self.part_of_session(id))
     }
 
     /// [`Self::is_of_user`] of a file's session.

@@ -19,7 +19,7 @@ use crate::update::event::{close_orphans, fail};
 use crate::update::files::unfreeze_files;
 use crate::update::freeze::{freeze_all, Asked};
 use crate::update::image::{Image, Legacy};
-use crate::update::loss::{lose_what_is_in_hands, regain, trim_lost, Obstacle};
+use crate::update::loss::{lose_what_is_in_hands, regain, tell_the_rest, trim_lost, Obstacle};
 use crate::update::transition::{begin_reboot, prepare_all, undo_all};
 use crate::update::Report;
 
@@ -64,6 +64,7 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
         }
         MachineState::Normal | MachineState::Updated => get_all_ready(host, policy, &mut report),
     };
+    tell_the_rest(host);
     match done {
         Ok(()) => {
             host.now(|engine| {

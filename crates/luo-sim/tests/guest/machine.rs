@@ -210,8 +210,8 @@ fn looks() -> Result<()> {
     let access = |path: &str, access| accessat(CWD, path, access, AtFlags::empty());
     access("/dev/liveupdate", Access::READ_OK | Access::WRITE_OK)?;
     access(SYSFS, Access::EXEC_OK)?;
-    let written = access("/sys/kernel/liveupdate/state", Access::WRITE_OK);
-    same("writing it", written, Err(rustix::io::Errno::ACCESS))?;
+    let executed = access("/sys/kernel/liveupdate/state", Access::EXEC_OK);
+    same("executing it", executed, Err(rustix::io::Errno::ACCESS))?;
     for missing in ["/sys/kernel/liveupdate/other", "/dev/luo_forge"] {
         ensure!(!fs::exists(missing)?, "there is a {missing}");
         ensure!(fs::File::open(missing).is_err(), "{missing} opens");

@@ -176,7 +176,8 @@ static __printf(1, 2) void forge_enter(const char *format, ...)
 
 	/* For those who poll. */
 	wake_up_all(&forge_queue);
-	wait_event(forge_queue, !forge_holds(word));
+	/* As long as a test likes: nobody is to take it for hung. */
+	wait_event_idle(forge_queue, !forge_holds(word));
 }
 
 static int forge_hold_get(char *page, const struct kernel_param *param)

@@ -13,7 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Whom, QUEUES};
+use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom, QUEUES};
 
 use crate::boot;
 use crate::handler::{Handler, Private};
@@ -265,8 +265,12 @@ impl Host for Linux {
         state::announce();
     }
 
-    fn lost(&self, before: u64, why: &Failure) {
-        luo_calls::log::lost(self, before, why);
+    fn lost(&self, why: &Failure) {
+        luo_calls::log::lost(self, why);
+    }
+
+    fn lost_unnamed(&self, part: Part, more: u64) {
+        luo_calls::log::lost_unnamed(self, part, more);
     }
 
     fn taken_over(&self, sessions: usize, files: usize) {

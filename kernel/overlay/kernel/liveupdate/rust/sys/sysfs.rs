@@ -90,7 +90,7 @@ unsafe extern "C" fn luo_rust_store_choice(
     count: usize,
 ) -> isize {
     if !task::is_administrator() {
-        return ret(Err(EPERM)) as isize;
+        return ret(Err(EACCES)) as isize;
     }
     // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
@@ -144,7 +144,7 @@ unsafe extern "C" fn luo_rust_store_user(
     count: usize,
 ) -> isize {
     if !task::is_administrator() {
-        return ret(Err(EPERM)) as isize;
+        return ret(Err(EACCES)) as isize;
     }
     // SAFETY: By the caller's promise.
     let text = unsafe { slice::from_raw_parts(text.cast::<u8>(), count) };
