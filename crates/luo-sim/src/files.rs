@@ -62,7 +62,7 @@ pub(crate) fn open(
             caller.install(reader.as_fd(), close_on_exec).map(Some)
         }
         Place::State | Place::UpdateCount | Place::Image | Place::Choice(_)
-            if !Permissions::of(machine, place).admit(caller, wanted(flags)) =>
+            if !machine.permissions(place).admit(caller, wanted(flags)) =>
         {
             Err(Errno::EACCES)
         }
@@ -128,7 +128,10 @@ fn open_device(
     if flags.contains(OFlags::CREATE | OFlags::EXCL) {
         return Err(Errno::EEXIST);
     }
-    if !Permissions::of(machine, Place::Device).admit(caller, wanted(flags)) {
+    if !machine
+        .permissions(Place::Device)
+        .admit(caller, wanted(flags))
+    {
         return Err(Errno::EACCES);
     }
     if flags.contains(OFlags::EXCL) {

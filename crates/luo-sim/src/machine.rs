@@ -25,6 +25,7 @@ use crate::lock::lock;
 use crate::log::Log;
 use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
+use crate::path::Place;
 use crate::permissions::Permissions;
 use crate::policy::{Choice, Policy};
 use crate::queues::Queues;
@@ -72,6 +73,11 @@ pub(crate) trait Watcher: Send + Sync {
 }
 
 impl Machine {
+    /// Whom the file at one of our places admits.
+    pub(crate) fn permissions(&self, place: Place) -> Permissions {
+        Permissions::of(*lock(&self.device_file), place)
+    }
+
     /// Jumps: gives what is left for the next kernel.
     pub(crate) fn jump(self) -> Option<Handed> {
         let roots = self.look(|engine| engine.root_address().zip(engine.supplement_address()));

@@ -7,8 +7,6 @@ use rustix::thread::CapabilitySet;
 
 use crate::caller::Caller;
 use crate::client::Client as _;
-use crate::lock::lock;
-use crate::machine::Machine;
 use crate::path::Place;
 
 /// The bits of a mode that can be changed.
@@ -39,10 +37,10 @@ impl Permissions {
         }
     }
 
-    /// Those of one of our places.
-    pub(crate) fn of(machine: &Machine, place: Place) -> Self {
+    /// Those of one of our places, if `device` are those of the device.
+    pub(crate) fn of(device: Self, place: Place) -> Self {
         match place {
-            Place::Device => *lock(&machine.device_file),
+            Place::Device => device,
             Place::Folder => Self::of_root(0o755),
             Place::State | Place::UpdateCount => Self::of_root(0o444),
             Place::Image => Self::of_root(0o400),

@@ -8,7 +8,6 @@ use crate::caller::Caller;
 use crate::files::not_a_folder;
 use crate::machine::Machine;
 use crate::path::Place;
-use crate::permissions::Permissions;
 use crate::policy::Choice;
 use crate::table::Object;
 
@@ -46,7 +45,7 @@ struct Status {
 /// Of one of our paths; `None` if it is not in this machine, or there anyway.
 fn status(machine: &Machine, place: Place) -> Option<Status> {
     let driver = machine.driver.is_some();
-    let file = Permissions::of(machine, place);
+    let file = machine.permissions(place);
     let device = |minor| {
         (
             CHARACTER_DEVICE | file.mode,
@@ -205,7 +204,7 @@ pub(crate) fn access(
     }
     // The lower bits of a mode mean what those of the call mean.
     let wanted = wanted as u32 & 7;
-    if wanted != 0 && !Permissions::of(machine, place).admit(caller, wanted) {
+    if wanted != 0 && !machine.permissions(place).admit(caller, wanted) {
         return Err(Errno::EACCES);
     }
     Ok(true)
