@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask test`: everything that can be checked, and one closing line.
 
+mod book;
 mod entry;
 mod kernels;
 mod long;
@@ -21,9 +22,9 @@ use luo_lab_protocol::Outcome;
 
 use crate::checks::{self, Check};
 use crate::{fuzz, show};
+use book::Book;
 use entry::Stage;
 use kernels::Beside;
-use record::Book;
 use report::Report;
 
 #[derive(clap::Args)]

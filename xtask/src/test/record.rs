@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -11,9 +10,9 @@ use luo_lab::build::guest;
 use luo_lab::cache::{Key, write_whole};
 use luo_lab::lab::Lab;
 use luo_lab::page::Section;
-use luo_lab::process;
 
-use super::entry::{Entry, Stage, minutes};
+use super::book::{commit, date, git};
+use super::entry::{Stage, minutes};
 use super::report::Report;
 use crate::show;
 
@@ -123,54 +122,6 @@ impl Run {
     }
 }
 
-/// Writes down what has run, row by row, each as it ends: what takes hours may be cut off.
-#[derive(Debug)]
-pub(super) struct Book {
-    repo: PathBuf,
-    commit: String,
-}
-
-impl Book {
-    /// For the runs of a checkout, as it is now.
-    ///
-    /// # Errors
-    /// It has no commit.
-    pub(super) fn of(lab: &Lab) -> Result<Self> {
-        Ok(Self {
-            repo: lab.repo.clone(),
-            commit: commit(&lab.repo)?,
-        })
-    }
-
-    /// Puts something that has run in place of its last run.
-    ///
-    /// # Errors
-    /// The page cannot be written.
-    pub(super) fn write(&self, entry: &Entry) -> Result<()> {
-        let stage = entry.stage.title().to_owned();
-        let (date, took) = (date()?, minutes(entry.took));
-        let commit = self.commit.clone();
-        let cells = [stage, date, commit, took, entry.result.clone()].join(" | ");
-        let table = with_run(&Section::RUNS.read(&self.repo)?, &entry.name, &cells);
-        Section::RUNS.write(&self.repo, &table)
-    }
-}
-
-/// The table with a row put in place of an earlier one of the same name.
-fn with_run(table: &str, name: &str, cells: &str) -> String {
-    const HEAD: &str = "| | Stage | Date | Commit | Took | Result |\n|---|---|---|---|--:|---|";
-    let begin = format!("| {name} |");
-    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| |");
-    let others = table.lines().filter(is_row);
-    let mut rows: Vec<_> = others
-        .filter(|line| !line.starts_with(&begin))
-        .map(str::to_owned)
-        .collect();
-    rows.push(format!("{begin} {cells} |"));
-    rows.sort();
-    format!("{HEAD}\n{}", rows.join("\n"))
-}
-
 /// The table with one row more, and of each kind the last ones only.
 fn with_row(table: &str, kind: &str, row: &str) -> String {
     const HEAD: &str = "| | Date | Commit | Machine | Whole | Checks | Fuzz | Machines | Result |\n\
@@ -192,10 +143,6 @@ fn with_row(table: &str, kind: &str, row: &str) -> String {
     text
 }
 
-fn git(repo: &Path, arguments: &[&str]) -> Result<String> {
-    process::output(Command::new("git").arg("-C").arg(repo).args(arguments))
-}
-
 /// A hash over all files that git knows, the page that runs write to left out.
 fn content(repo: &Path) -> Option<String> {
     let without_page = format!(":!{}", Section::GATE.document());
@@ -206,22 +153,6 @@ fn content(repo: &Path) -> Option<String> {
         key = key.add(arguments[0], git(repo, &arguments).ok()?);
     }
     Some(key.short())
-}
-
-fn commit(repo: &Path) -> Result<String> {
-    let commit = git(repo, &["rev-parse", "--short=12", "HEAD"])?;
-    let without_page = format!(":!{}", Section::GATE.document());
-    let changed = git(repo, &["status", "--porcelain", "--", ".", &without_page])?;
-    let commit = commit.trim().to_owned();
-    Ok(match changed.trim() {
-        "" => commit,
-        _ => commit + " with changes",
-    })
-}
-
-fn date() -> Result<String> {
-    let date = process::output(Command::new("date").args(["-u", "+%F"]))?;
-    Ok(date.trim().to_owned())
 }
 
 /// What this machine is, as far as it matters for times.
@@ -271,16 +202,6 @@ mod tests {
         }
         let rows: Vec<_> = table.lines().skip(2).collect();
         assert_eq!(rows, ["| cold | 2 |", "| warm | 3 |", "| warm | 4 |"]);
-    }
-
-    #[test]
-    fn what_has_run_has_one_row() {
-        let mut table = "No run has been recorded.".to_owned();
-        for (name, cells) in [("b", "1"), ("a", "2"), ("b", "3"), ("bb", "4")] {
-            table = with_run(&table, name, cells);
-        }
-        let rows: Vec<_> = table.lines().skip(2).collect();
-        assert_eq!(rows, ["| a | 2 |", "| b | 3 |", "| bb | 4 |"]);
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use luo_lab::judge::Case;
 
+use super::book::Book;
 use super::entry::{Entry, Stage, minutes};
-use super::record::Book;
 use crate::show;
 use crate::tally::Tally;
 

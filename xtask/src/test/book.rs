@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The table of what has run, in docs/verification.md.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::Result;
+use luo_lab::lab::Lab;
+use luo_lab::page::Section;
+use luo_lab::process;
+
+use super::entry::{Entry, minutes};
+
+/// Writes down what has run, row by row, each as it ends: what takes hours may be cut off.
+#[derive(Debug)]
+pub(super) struct Book {
+    repo: PathBuf,
+    commit: String,
+}
+
+impl Book {
+    /// For the runs of a checkout, as it is now.
+    ///
+    /// # Errors
+    /// It has no commit.
+    pub(super) fn of(lab: &Lab) -> Result<Self> {
+        Ok(Self {
+            repo: lab.repo.clone(),
+            commit: commit(&lab.repo)?,
+        })
+    }
+
+    /// Puts something that has run in place of its last run.
+    ///
+    /// # Errors
+    /// The page cannot be written.
+    pub(super) fn write(&self, entry: &Entry) -> Result<()> {
+        let stage = entry.stage.title().to_owned();
+        let (date, took) = (date()?, minutes(entry.took));
+        let commit = self.commit.clone();
+        let cells = [stage, date, commit, took, entry.result.clone()].join(" | ");
+        let table = with_run(&Section::RUNS.read(&self.repo)?, &entry.name, &cells);
+        Section::RUNS.write(&self.repo, &table)
+    }
+}
+
+/// The table with a row put in place of an earlier one of the same name.
+fn with_run(table: &str, name: &str, cells: &str) -> String {
+    const HEAD: &str = "| | Stage | Date | Commit | Took | Result |\n|---|---|---|---|--:|---|";
+    let begin = format!("| {name} |");
+    let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| |");
+    let others = table.lines().filter(is_row);
+    let mut rows: Vec<_> = others
+        .filter(|line| !line.starts_with(&begin))
+        .map(str::to_owned)
+        .collect();
+    rows.push(format!("{begin} {cells} |"));
+    rows.sort();
+    format!("{HEAD}\n{}", rows.join("\n"))
+}
+
+pub(super) fn git(repo: &Path, arguments: &[&str]) -> Result<String> {
+    process::output(Command::new("git").arg("-C").arg(repo).args(arguments))
+}
+
+/// The commit of a checkout, and whether it has been changed.
+pub(super) fn commit(repo: &Path) -> Result<String> {
+    let commit = git(repo, &["rev-parse", "--short=12", "HEAD"])?;
+    let without_page = format!(":!{}", Section::GATE.document());
+    let changed = git(repo, &["status", "--porcelain", "--", ".", &without_page])?;
+    let commit = commit.trim().to_owned();
+    Ok(match changed.trim() {
+        "" => commit,
+        _ => commit + " with changes",
+    })
+}
+
+/// Today.
+pub(super) fn date() -> Result<String> {
+    let date = process::output(Command::new("date").args(["-u", "+%F"]))?;
+    Ok(date.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_has_run_has_one_row() {
+        let mut table = "No run has been recorded.".to_owned();
+        for (name, cells) in [("b", "1"), ("a", "2"), ("b", "3"), ("bb", "4")] {
+            table = with_run(&table, name, cells);
+        }
+        let rows: Vec<_> = table.lines().skip(2).collect();
+        assert_eq!(rows, ["| a | 2 |", "| b | 3 |", "| bb | 4 |"]);
+    }
+}
