@@ -39,6 +39,12 @@
 // The update is off: go on as before. It is not answered.
 #define LUO_EVENT_CANCEL 3
 
+// Bytes of an update's id, its end included.
+#define LUO_UPDATE_SIZE 128
+
+// Bytes of a reason, its end included.
+#define LUO_REASON_SIZE 1025
+
 // No update is under way.
 #define LUO_PHASE_NORMAL 0
 
@@ -62,12 +68,6 @@
 
 // After the jump: workloads take back their sessions.
 #define LUO_PHASE_UPDATED 7
-
-// Bytes of an update's id, its end included.
-#define LUO_UPDATE_SIZE 128
-
-// Bytes of a reason, its end included.
-#define LUO_REASON_SIZE 1025
 
 // Named regions of memory and the program's own bytes beside them.
 struct luo_regions;
