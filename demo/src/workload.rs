@@ -9,6 +9,7 @@
 //! ```
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use luo_client::agent::{Agent, EventKind, Workload};
@@ -23,6 +24,9 @@ use crate::terminal::Terminal;
 
 /// The workload's name, and its session's.
 const NAME: &str = "store";
+
+/// How long luod may take to be there again, in a call after the jump.
+const WITHIN: Duration = Duration::from_secs(60);
 
 /// The first argument that makes a program the store.
 pub const ARGUMENT: &str = "--store";
@@ -120,13 +124,15 @@ fn wait_for_freeze(
 
 fn after(stage: &impl Stage, workload: &mut Workload, name: &SessionName) -> Result<()> {
     stage.mark("retrieve_begin");
-    let claim = workload.claim(name)?;
+    let claim = workload.surely(WITHIN, |workload| workload.claim(name))?;
     let workload = std::cell::RefCell::new(workload);
+    let restored = |workload: &mut Workload| workload.restored();
+    let finish = |workload: &mut Workload| workload.finish_session(name);
     serve_again(
         stage,
         &claim.session,
-        || Ok(workload.borrow_mut().restored()?),
-        || Ok(workload.borrow_mut().finish_session(name)?),
+        || Ok(workload.borrow_mut().surely(WITHIN, restored)?),
+        || Ok(workload.borrow_mut().surely(WITHIN, finish)?),
     )?;
     stage.mark("done");
     Ok(())

@@ -112,7 +112,7 @@ func (a *agent) taken() int {
 	return fd
 }
 
-// Registers, and says which sessions of the previous kernel can be claimed.
+// Registers, and says which sessions can be claimed.
 func register() (*agent, []string, error) {
 	folder := os.Getenv("LUOD_RUNTIME_DIRECTORY")
 	if folder == "" {
@@ -169,17 +169,57 @@ func must(err error) {
 	}
 }
 
+// Connects again after luod was lost, and gives it the session, if there is one. Says whether
+// luod has known it. This program runs on meanwhile: the session is still there, and luod starts
+// again.
+func (a *agent) again(session int, incoming bool) bool {
+	for {
+		time.Sleep(100 * time.Millisecond)
+		next, claimable, err := register()
+		known := len(claimable) > 0
+		// What came from the previous kernel and luod does not know was finished before.
+		if err == nil && session >= 0 && (known || !incoming) {
+			err = next.call("AttachSession", map[string]any{"name": name}, nil, session)
+		}
+		if err == nil {
+			a.Close()
+			*a = *next
+			return known
+		}
+	}
+}
+
+// Makes a call after the jump, and makes it again where luod is lost in it: what was taken back
+// is here alone until it is in a session again.
+func (a *agent) surely(method string, parameters any, session int) {
+	for {
+		err := a.call(method, parameters, nil)
+		if err == nil || err == errLate {
+			must(err)
+			return
+		}
+		known := a.again(session, true)
+		switch {
+		case method == "FinishSession" && !known:
+			return // It was finished before luod was lost.
+		case method == "CreateSession" && known:
+			// It was made before luod was lost.
+			method, parameters = "Claim", map[string]any{"session": name}
+		}
+	}
+}
+
 func main() {
 	const preserve, retrieve = 0xba40, 0xba41
 	a, claimable, err := register()
 	must(err)
 	var file int
 	if len(claimable) > 0 {
-		must(a.call("Claim", map[string]any{"session": name}, nil))
+		a.surely("Claim", map[string]any{"session": name}, -1)
 		session := a.taken()
 		file = ioctl(session, retrieve, -1)
-		must(a.call("Restored", nil, nil))
-		must(a.call("FinishSession", map[string]any{"name": name}, nil))
+		a.surely("Restored", nil, session)
+		a.surely("FinishSession", map[string]any{"name": name}, session)
 		must(syscall.Close(session))
 	} else {
 		file = memory()
@@ -190,7 +230,7 @@ func main() {
 	binary.LittleEndian.PutUint64(starts, count)
 	fmt.Println("start", count)
 
-	must(a.call("CreateSession", map[string]any{"name": name}, nil))
+	a.surely("CreateSession", map[string]any{"name": name}, -1)
 	session := a.taken()
 	ioctl(session, preserve, file)
 	for {
@@ -203,15 +243,8 @@ func main() {
 			answer := map[string]any{"update": next.Event.Update, "step": next.Event.Kind, "veto": nil}
 			err = a.call("Answer", answer, nil)
 		}
-		// Without the agent it runs on: the session is still there, and luod starts again.
-		for err != nil && err != errLate {
-			time.Sleep(100 * time.Millisecond)
-			again, _, failed := register()
-			if err = failed; err == nil {
-				a.Close()
-				a = again
-				err = a.call("AttachSession", map[string]any{"name": name}, nil, session)
-			}
+		if err != nil && err != errLate {
+			a.again(session, false)
 		}
 	}
 }

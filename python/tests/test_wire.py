@@ -152,8 +152,10 @@ class Restarted(unittest.TestCase):
 
     CUTS = ("Claim", "Restored", "AttachSession", "FinishSession", "CreateSession")
 
-    def serve(self, listener, null):
-        done = {"Claim": {"incoming": True}, "CreateSession": {}}
+    def serve(self, listener, null, is_done):
+        """`is_done` says whether it is lost after it has done what it was asked for."""
+        incoming = True
+        claimable = ["counter"]
         cuts = list(self.CUTS)
         with listener:
             while True:
@@ -177,15 +179,23 @@ class Restarted(unittest.TestCase):
                             error = {"error": "org.liveupdate.Client.Denied", "parameters": {}}
                             peer.sendall(json.dumps(error).encode() + b"\0")
                             return
-                        if method == cut:
+                        is_cut = method == cut
+                        if method == "FinishSession" and (is_done or not is_cut):
+                            claimable, incoming = [], False
+                        if method == "CreateSession" and (is_done or not is_cut):
+                            claimable = ["counter"]
+                        if is_cut:
                             break
-                        reply = {"phase": "updated", "claimable": ["counter"]}
-                        reply = reply if method == "Register" else done.get(method, {})
-                        answer = json.dumps({"parameters": reply}).encode() + b"\0"
-                        fds = [null.fileno()] if method in done else []
+                        replies = {
+                            "Register": {"phase": "updated", "claimable": claimable},
+                            "Claim": {"incoming": incoming},
+                        }
+                        reply = {"parameters": replies.get(method, {})}
+                        answer = json.dumps(reply).encode() + b"\0"
+                        fds = [null.fileno()] if method in ("Claim", "CreateSession") else []
                         socket.send_fds(peer, [answer], fds)
 
-    def test_the_example_goes_on(self):
+    def calls_of_the_example(self, is_done):
         self.calls = []
         example = os.path.join(os.path.dirname(__file__), "../examples/workload.py")
         memory = os.memfd_create("starts")
@@ -194,7 +204,7 @@ class Restarted(unittest.TestCase):
             listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             listener.bind(os.path.join(folder, "client"))
             listener.listen()
-            thread = threading.Thread(target=self.serve, args=(listener, null), daemon=True)
+            thread = threading.Thread(target=self.serve, args=(listener, null, is_done), daemon=True)
             thread.start()
             with mock.patch.dict(os.environ, LUOD_RUNTIME_DIRECTORY=folder), mock.patch.object(
                 Session, "retrieve", lambda session, token: memory
@@ -205,13 +215,26 @@ class Restarted(unittest.TestCase):
                     runpy.run_path(example, run_name="__main__")
             thread.join(10)
         self.assertEqual(said.getvalue(), "start 1\n")
-        expected = ["Register", "Claim"]
-        expected += ["Register", "Claim", "Restored"]
-        expected += ["Register", "AttachSession"]
-        expected += ["Register", "AttachSession", "Restored", "FinishSession"]
+        return self.calls
+
+    UP_TO_FINISH = (
+        *("Register", "Claim"),
+        *("Register", "Claim", "Restored"),
+        *("Register", "AttachSession"),
+        *("Register", "AttachSession", "Restored", "FinishSession"),
+    )
+
+    def test_the_example_goes_on(self):
+        expected = [*self.UP_TO_FINISH]
         expected += ["Register", "AttachSession", "FinishSession", "CreateSession"]
         expected += ["Register", "CreateSession", "NextEvent"]
-        self.assertEqual(self.calls, expected)
+        self.assertEqual(self.calls_of_the_example(is_done=False), expected)
+
+    def test_what_the_lost_agent_had_done_is_not_done_twice(self):
+        expected = [*self.UP_TO_FINISH]
+        expected += ["Register", "CreateSession"]
+        expected += ["Register", "Claim", "NextEvent"]
+        self.assertEqual(self.calls_of_the_example(is_done=True), expected)
 
 
 class Kernel(unittest.TestCase):

@@ -17,21 +17,40 @@ static int check(int result, const char *what)
     return result;
 }
 
+/* Whether a call is to be made again: luod was lost in it, and the next one is there. */
+static int again(struct luo_workload *workload, int result)
+{
+    if (result != -ECONNRESET && result != -ETIMEDOUT)
+        return 0;
+    check(luo_workload_reconnect(workload, 60000), "reconnect");
+    return 1;
+}
+
 /* What the previous kernel left, or a first beginning. */
 static struct luo_regions *begin(struct luo_workload *workload)
 {
     struct luo_regions *regions;
-    int session, incoming;
+    int session, result, incoming;
 
     if (luo_workload_can_claim(workload, "counter") != 1) {
         check(luo_regions_new(&regions), "new regions");
         check(luo_regions_create(regions, "starts", 8), "a region");
         return regions;
     }
-    session = check(luo_workload_claim(workload, "counter", &incoming), "claim");
+    do
+        session = luo_workload_claim(workload, "counter", &incoming);
+    while (again(workload, session));
+    check(session, "claim");
+    /* What was taken back is here alone: this must not end because luod does. */
     check(luo_regions_restore_from(session, &regions), "restore");
-    check(luo_workload_restored(workload), "restored");
-    check(luo_workload_finish_session(workload, "counter"), "finish");
+    do
+        result = luo_workload_restored(workload);
+    while (again(workload, result));
+    check(result, "restored");
+    do
+        result = luo_workload_finish_session(workload, "counter");
+    while (again(workload, result));
+    check(result, "finish");
     close(session);
     return regions;
 }
@@ -67,7 +86,10 @@ int main(void)
     *starts += 1;
     printf("start %llu\n", (unsigned long long)*starts);
     fflush(stdout);
-    session = check(luo_workload_create_session(workload, "counter"), "a session");
+    do
+        session = luo_workload_create_session(workload, "counter");
+    while (again(workload, session));
+    check(session, "a session");
     check(luo_regions_preserve_into(regions, session), "preserve");
     for (;;) {
         result = turn(workload);

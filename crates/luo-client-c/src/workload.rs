@@ -401,7 +401,8 @@ pub unsafe extern "C" fn luo_workload_finish_session(
 
 /// Connects again after ECONNRESET, registers, and gives the agent copies of all sessions
 /// and declared files again. It tries for so many milliseconds; a negative number is
-/// EINVAL. Gives 0, or the error of the last attempt.
+/// EINVAL. Gives 0, or the error of the last attempt. The call in which the agent was lost can
+/// be made again then: a session that it had made or finished is not made or finished twice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_reconnect(
     workload: *mut luo_workload,

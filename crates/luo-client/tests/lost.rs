@@ -173,6 +173,40 @@ fn a_workload_gives_the_next_agent_what_it_holds() {
 }
 
 #[test]
+fn a_call_is_made_again_with_the_next_agent() {
+    let scripts: Vec<Script> = vec![
+        Box::new(|mut peer| {
+            peer.register("cache");
+            peer.expect(Method::Restored);
+        }),
+        Box::new(|mut peer| {
+            peer.register("cache");
+            peer.expect(Method::Restored);
+            peer.done();
+            peer.expect(Method::Restored);
+            peer.refuse(Refusal::NotRegistered);
+            peer.expect(Method::Restored);
+        }),
+    ];
+    let fake = Fake::serve(paths::CLIENT, scripts);
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    workload
+        .surely(LONG, |workload| workload.restored())
+        .unwrap();
+    // A refusal is an answer.
+    let refused = workload.surely(LONG, |workload| workload.restored());
+    let refused = refused.unwrap_err();
+    assert!(matches!(refused, Error::Refused(_)), "{refused}");
+    // There is no third agent.
+    let within = Duration::from_millis(30);
+    let lost = workload.surely(within, |workload| workload.restored());
+    let lost = lost.unwrap_err();
+    assert!(matches!(lost, Error::NoAgent { .. }), "{lost}");
+    fake.done();
+}
+
+#[test]
 fn attempts_to_reconnect_end() {
     let fake = Fake::client(|mut peer| peer.register("cache"));
     let agent = Agent::connect_to(fake.folder()).unwrap();

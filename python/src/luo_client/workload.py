@@ -46,6 +46,12 @@ class Workload:
         self.needs = list(needs)
         self._folder = folder or os.environ.get("LUOD_RUNTIME_DIRECTORY", "/run/luod")
         self._sessions: dict[str, Session] = {}
+        # Those among them that the previous kernel has left.
+        self._incoming: set[str] = set()
+        # Those that an agent had finished before it was lost.
+        self._ended: dict[str, Session] = {}
+        # The session that the agent was to make when it was lost.
+        self._unmade: Optional[str] = None
         self._connect()
 
     @classmethod
@@ -78,6 +84,11 @@ class Workload:
         while True:
             try:
                 self._connect()
+                # What the previous kernel has left and the agent does not know is finished: to
+                # give it back would make it one for the next kernel.
+                for name in self._incoming - set(self.claimable):
+                    self._ended[name] = self._sessions.pop(name)
+                self._incoming &= set(self.claimable)
                 for name, session in self._sessions.items():
                     self._call("AttachSession", session.fileno(), name=name)
                 return
@@ -92,7 +103,7 @@ class Workload:
 
         For the calls after the jump: what is not in a session again is with this program
         alone until then, so it must not end because the agent does. `timeout` is that of
-        `reconnect`.
+        `reconnect`. What the agent had done before it was lost is not done twice.
         """
         while True:
             try:
@@ -115,9 +126,21 @@ class Workload:
         self.close()
 
     def create_session(self, name: str) -> Session:
-        """A session for the next kernel; the agent keeps a copy."""
-        self._call("CreateSession", name=name)
-        return self._keep(name)
+        """A session for the next kernel; the agent keeps a copy.
+
+        If an agent was lost in the same call, and had made it, it is that one.
+        """
+        is_unmade, self._unmade = self._unmade == name, None
+        try:
+            if is_unmade and name in self.claimable and name not in self._sessions:
+                session, incoming = self.claim(name)
+                if not incoming:
+                    return session
+            self._call("CreateSession", name=name)
+            return self._keep(name)
+        except AgentGone:
+            self._unmade = name
+            raise
 
     def attach_session(self, name: str, session: Session) -> None:
         """Gives the agent a copy of a session that the program has made itself."""
@@ -140,7 +163,10 @@ class Workload:
         Waits until the workloads that this one needs serve again.
         """
         incoming = checked(self._call("Claim", session=session), "incoming", bool)
-        return self._keep(session), incoming
+        kept = self._keep(session)
+        if incoming:
+            self._incoming.add(session)
+        return kept, incoming
 
     def restored(self) -> None:
         """Serves again after an update: those who need it may go on."""
@@ -148,6 +174,10 @@ class Workload:
 
     def finish_session(self, name: str) -> None:
         """Finishes a session of the previous kernel, after all was retrieved."""
+        ended = self._ended.pop(name, None)
+        if ended is not None:
+            ended.close()
+            return
         self._call("FinishSession", name=name)
         self._forget(name)
 
@@ -215,9 +245,12 @@ class Workload:
     def _keep(self, name: str) -> Session:
         session = Session(self._connection.take_fd())
         self._sessions[name] = session
+        self._ended.pop(name, None)
+        self._incoming.discard(name)
         return session
 
     def _forget(self, name: str) -> None:
+        self._incoming.discard(name)
         session = self._sessions.pop(name, None)
         if session is not None:
             session.close()

@@ -87,6 +87,15 @@ pub trait ErrorNumber: core::error::Error + 'static {
     fn errno(&self) -> i32;
 }
 
+impl<R: core::error::Error> Error<R> {
+    /// Whether the connection is over because the agent has ended, or hangs: what was asked
+    /// of it may be asked of the next one, see [`super::Workload::surely`].
+    #[must_use]
+    pub fn is_lost_agent(&self) -> bool {
+        matches!(self, Self::AgentGone | Self::TimedOut { .. })
+    }
+}
+
 impl<R: ErrorNumber> Error<R> {
     /// The error number that says the same, positive. The C header has the same table.
     #[must_use]

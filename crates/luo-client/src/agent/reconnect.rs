@@ -4,12 +4,13 @@
 use core::time::Duration;
 use std::time::Instant;
 
+use luo_sys::SessionName;
 use luo_varlink::client::{Declared, Error as Refusal, Method, Registered};
 use zlink_core::Call;
 
 use super::caller::{Caller, DEFAULT_TIMEOUT, Times, Waits};
 use super::error::{Error, Result};
-use super::held::Gift;
+use super::held::{Gift, knows};
 use super::register::Agent;
 use super::workload::{Workload, declare, text};
 
@@ -48,11 +49,50 @@ impl Workload {
         }
     }
 
+    /// Makes a call, and makes it again with the next agent if this one is lost in it. For the
+    /// calls after a jump: what was taken back is with this program alone until it is in a
+    /// session again, so the program must not end because the agent does.
+    ///
+    /// The time begins when the agent is first lost. A session that the lost agent had made,
+    /// or finished, already is not made or finished twice: [`Workload::create_session`] gives
+    /// the one that there is, [`Workload::finish_session`] succeeds.
+    ///
+    /// ```no_run
+    /// # use core::time::Duration;
+    /// # use luo_client::{SessionName, agent::{Result, Workload}};
+    /// # fn come_back(workload: &mut Workload, name: &SessionName) -> Result<()> {
+    /// const WITHIN: Duration = Duration::from_secs(60);
+    /// let claim = workload.surely(WITHIN, |workload| workload.claim(name))?;
+    /// // ... retrieve what is in it ...
+    /// workload.surely(WITHIN, Workload::restored)?;
+    /// workload.surely(WITHIN, |workload| workload.finish_session(name))
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// As those of the call; or, if no agent is there in time, of [`Workload::reconnect`].
+    pub fn surely<T>(
+        &mut self,
+        within: Duration,
+        mut call: impl FnMut(&mut Self) -> Result<T>,
+    ) -> Result<T> {
+        let mut end = None;
+        loop {
+            let lost = match call(self) {
+                Err(lost) if lost.is_lost_agent() => lost,
+                done => return done,
+            };
+            let end = *end.get_or_insert_with(|| Instant::now().checked_add(within));
+            if left(end).is_zero() {
+                return Err(lost);
+            }
+            self.reconnect(left(end))?;
+        }
+    }
+
     /// Makes one attempt, which either succeeds as a whole or changes nothing.
     fn again(&mut self, end: Option<Instant>) -> Result<()> {
         let call = "reconnect";
-        let gifts = self.held.gifts();
-        let gifts = gifts.map_err(|source| Error::Os { call, source })?;
         // An agent that hangs does not get all of the time: its successor may answer.
         let within = left(end).min(DEFAULT_TIMEOUT);
         let mut caller = Agent::connect_within(&self.folder, within)?.caller;
@@ -64,9 +104,15 @@ impl Workload {
             ..times
         };
         let registered = self.role.register(&mut caller)?;
+        // What the previous kernel has left and the agent does not know is finished: to give
+        // it back would make it one for the next kernel.
+        let known = |name: &SessionName| knows(&registered, name);
+        let gifts = self.held.gifts(known);
+        let gifts = gifts.map_err(|source| Error::Os { call, source })?;
         for gift in gifts {
             give(&mut caller, gift)?;
         }
+        self.held.end(known);
         caller.times = times;
         self.caller = caller;
         self.registered = registered;

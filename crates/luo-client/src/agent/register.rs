@@ -81,6 +81,7 @@ impl Agent {
             held: Held::default(),
             asked: false,
             event: None,
+            unmade: None,
         })
     }
 }

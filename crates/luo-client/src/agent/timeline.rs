@@ -2,6 +2,7 @@
 //! Replies that come one by one, as an iterator.
 
 use core::marker::PhantomData;
+use core::time::Duration;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use luo_varlink::TimelineEvent;
@@ -37,6 +38,13 @@ impl<'a, R> Timeline<'a, R> {
             done: false,
             refusal: PhantomData,
         }
+    }
+}
+
+impl<R> Timeline<'_, R> {
+    /// Sets how long each line from here on may take; `None` sets no limit.
+    pub fn set_patience(&mut self, patience: Option<Duration>) {
+        self.caller.times.patience = patience;
     }
 }
 

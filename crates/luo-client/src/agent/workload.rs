@@ -15,7 +15,7 @@ use zlink_core::Call;
 
 use super::caller::{Answer, Caller, Nothing, Waits};
 use super::error::{Error, Result};
-use super::held::Held;
+use super::held::{Held, knows};
 use super::role::Role;
 
 /// A session that was taken back.
@@ -57,6 +57,8 @@ pub struct Workload {
     pub(super) asked: bool,
     /// An event that came while another call was made.
     pub(super) event: Option<Event>,
+    /// The session that the agent was to make when it was lost.
+    pub(super) unmade: Option<SessionName>,
 }
 
 impl Workload {
@@ -119,18 +121,35 @@ impl Workload {
         self.caller.receive_nothing(name, Waits::Agent)
     }
 
-    /// Makes a session, for the next kernel. The agent keeps a copy of its descriptor.
+    /// Makes a session, for the next kernel. The agent keeps a copy of its descriptor. If an
+    /// agent was lost in the same call, and had made it, it is that one.
     ///
     /// # Errors
     /// Refused: [`Refusal::BadName`] (the agent takes UTF-8 only), [`Refusal::Denied`],
     /// [`Refusal::TooMany`], [`Refusal::UpdateUnderWay`], [`Refusal::Kernel`].
     pub fn create_session(&mut self, name: &SessionName) -> Result<Session> {
+        let is_unmade = self.unmade.take() == Some(*name);
+        if is_unmade && knows(&self.registered, name) && !self.held.has(name) {
+            let made = self.claim(name);
+            self.unmade = is_lost(&made).then_some(*name);
+            match made {
+                // One of the previous kernel is another one, as the agent will say.
+                Ok(claim) if claim.incoming => {}
+                made => return made.map(|claim| claim.session),
+            }
+        }
+        let made = self.create(name);
+        self.unmade = is_lost(&made).then_some(*name);
+        made
+    }
+
+    fn create(&mut self, name: &SessionName) -> Result<Session> {
         let call = "CreateSession";
         let method = Method::CreateSession { name: text(name)? };
         self.send(call, method, None)?;
         let (_, fd) = self.caller.receive_fd::<Nothing, _>(call, Waits::Agent)?;
         let session = Session::from_fd(fd);
-        self.keep(call, name, &session)?;
+        self.keep(call, name, &session, false)?;
         Ok(session)
     }
 
@@ -146,11 +165,17 @@ impl Workload {
         let copy = session.as_fd().try_clone_to_owned();
         let copy = copy.map_err(|source| Error::Os { call, source })?;
         self.tell(call, method, Some(copy))?;
-        self.keep(call, name, session)
+        self.keep(call, name, session, false)
     }
 
-    fn keep(&mut self, call: &'static str, name: &SessionName, session: &Session) -> Result<()> {
-        let kept = self.held.keep(name, session);
+    fn keep(
+        &mut self,
+        call: &'static str,
+        name: &SessionName,
+        session: &Session,
+        incoming: bool,
+    ) -> Result<()> {
+        let kept = self.held.keep(name, session, incoming);
         kept.map_err(|source| {
             // This workload could not keep a copy, and the agent takes it for a holder of
             // the session. Hanging up has the agent close its copy.
@@ -350,7 +375,7 @@ impl Workload {
             return Err(self.caller.nonsense(call, "a reply without parameters"));
         };
         let session = Session::from_fd(fd);
-        self.keep(call, name, &session)?;
+        self.keep(call, name, &session, incoming)?;
         Ok(Claim { session, incoming })
     }
 
@@ -364,17 +389,26 @@ impl Workload {
     }
 
     /// Finishes a session of the previous kernel. Files that were retrieved are this
-    /// program's; the others are released.
+    /// program's; the others are released. If an agent was lost after it had finished the
+    /// session, this succeeds.
     ///
     /// # Errors
     /// Refused: [`Refusal::NoSuchSession`], [`Refusal::Kernel`] with EBUSY if a file
     /// cannot be let go of yet; it can be tried again.
     pub fn finish_session(&mut self, name: &SessionName) -> Result<()> {
+        if self.held.has_ended(name) {
+            return Ok(());
+        }
         let method = Method::FinishSession { name: text(name)? };
         self.tell("FinishSession", method, None)?;
         self.held.forget(name);
         Ok(())
     }
+}
+
+/// Whether the agent was lost in a call.
+fn is_lost<T>(result: &Result<T>) -> bool {
+    result.as_ref().is_err_and(Error::is_lost_agent)
 }
 
 /// The call that declares a file.

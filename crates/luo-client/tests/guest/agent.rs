@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An agent of one workload: it takes it through an update in each boot but the last. In
-//! the first one it calls an update off and dies before that.
+//! the first one it calls an update off and dies before that; after a jump it dies in each
+//! call by which the workload comes back, before it does what it is asked for or after that.
 
 use core::fmt::Debug;
 use std::net::Shutdown;
@@ -31,7 +32,12 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
         connection: accept(&listener)?,
         listener,
         bad_day: (boot == 0).then_some(BadDay::Late),
-        updated: boot > 0,
+        deaths: match boot {
+            0 => Vec::new(),
+            _ => DEATHS.to_vec(),
+        },
+        dies_after: boot % 2 == 0,
+        claimable: boot > 0,
         claimed: None,
         made: None,
         asked: None,
@@ -66,12 +72,19 @@ enum BadDay {
     Back,
 }
 
+/// The calls in which an agent is lost after a jump, the last first.
+const DEATHS: [&str; 4] = ["CreateSession", "FinishSession", "Restored", "Claim"];
+
 struct Agent {
     listener: UnixListener,
     connection: Connection<Stream>,
     /// The outcome that is expected.
     bad_day: Option<BadDay>,
-    updated: bool,
+    /// The calls in which it is still to die, and whether it has done its part by then.
+    deaths: Vec<&'static str>,
+    dies_after: bool,
+    /// Whether it knows a session that can be claimed.
+    claimable: bool,
     /// The session that came from the previous kernel.
     claimed: Option<Session>,
     /// The one for the next.
@@ -84,27 +97,57 @@ impl Agent {
     /// Serves one call; says whether others are to follow.
     fn serve(&mut self) -> Result<bool> {
         let (call, mut fds) = pollster::block_on(self.connection.receive_call::<Method>())?;
+        let dies = self
+            .deaths
+            .last()
+            .is_some_and(|death| *death == word(call.method()));
+        if dies && !self.dies_after {
+            return self.dies();
+        }
         match call.method() {
             Method::Register { workload, .. } => self.register(workload)?,
             Method::Claim { session } => {
-                let session = Device::open()?.retrieve_session(&SessionName::new(session)?)?;
-                self.reply(Claimed { incoming: true }, Some(copy(&session)?))?;
-                self.claimed = Some(session);
+                let incoming = self.made.is_none();
+                if incoming && self.claimed.is_none() {
+                    let name = SessionName::new(session)?;
+                    self.claimed = Some(Device::open()?.retrieve_session(&name)?);
+                }
+                if dies {
+                    return self.dies();
+                }
+                let session = self.made.as_ref().or(self.claimed.as_ref());
+                let copy = copy(session.ok_or("there is no session")?)?;
+                self.reply(Claimed { incoming }, Some(copy))?;
             }
+            Method::Restored if dies => return self.dies(),
             Method::Restored => self.done()?,
             Method::FinishSession { .. } => {
                 self.claimed.take().ok_or("nothing is claimed")?.finish()?;
+                self.claimable = false;
+                if dies {
+                    return self.dies();
+                }
                 self.done()?;
             }
             Method::CreateSession { name } => {
                 let session = Device::open()?.create_session(&SessionName::new(name)?)?;
-                self.reply(Empty {}, Some(copy(&session)?))?;
+                let copy = copy(&session)?;
                 self.made = Some(session);
+                if dies {
+                    self.claimable = true;
+                    return self.dies();
+                }
+                self.reply(Empty {}, Some(copy))?;
             }
             Method::Declare { .. } => {
                 let (ok, checks) = (true, vec![]);
                 let report = Report { ok, checks };
                 self.reply(Declared { report }, None)?;
+            }
+            Method::AttachSession { name } if self.bad_day.is_none() => {
+                // One that it has already, unless it is finished.
+                assert!(self.claimed.is_some(), "{name} is of no use any more");
+                self.done()?;
             }
             Method::AttachSession { name } => {
                 assert!(matches!(self.bad_day.take(), Some(BadDay::Back)));
@@ -131,11 +174,25 @@ impl Agent {
     }
 
     fn register(&mut self, workload: &str) -> Result<()> {
-        let (phase, claimable) = match self.updated {
+        let (phase, claimable) = match self.claimable {
             true => (Phase::Updated, vec![workload.into()]),
             false => (Phase::Normal, vec![]),
         };
         self.reply(Registered { phase, claimable }, None)
+    }
+
+    /// It is lost, with what was asked of it, and the next one is there.
+    fn dies(&mut self) -> Result<bool> {
+        self.deaths.pop();
+        self.succeed()?;
+        Ok(true)
+    }
+
+    fn succeed(&mut self) -> Result<()> {
+        let stream = &self.connection.read().read_half().0;
+        stream.shutdown(Shutdown::Both)?;
+        self.connection = accept(&self.listener)?;
+        Ok(())
     }
 
     fn next_event(&mut self) -> Result<bool> {
@@ -149,9 +206,7 @@ impl Agent {
             Some(BadDay::Dies) => {
                 self.bad_day = Some(BadDay::Back);
                 self.made = None;
-                let stream = &self.connection.read().read_half().0;
-                stream.shutdown(Shutdown::Both)?;
-                self.connection = accept(&self.listener)?;
+                self.succeed()?;
                 return Ok(true);
             }
             _ => {}
@@ -190,6 +245,17 @@ impl Agent {
         let reply = Reply::new(Some(parameters));
         let sending = self.connection.send_reply(&reply, fd.into_iter().collect());
         Ok(pollster::block_on(sending)?)
+    }
+}
+
+/// The word of a call in which an agent may die.
+fn word(method: &Method) -> &'static str {
+    match method {
+        Method::Claim { .. } => "Claim",
+        Method::Restored => "Restored",
+        Method::FinishSession { .. } => "FinishSession",
+        Method::CreateSession { .. } => "CreateSession",
+        _ => "another",
     }
 }
 
