@@ -98,7 +98,7 @@ words! {
     Custody {
         /// Its workload, and the agent a copy.
         Shared = "shared",
-        /// The agent alone: its workload has left.
+        /// The agent alone: its workload has left, or is gone.
         Agent = "agent",
         /// The kernel: it came from the previous one, and nobody has claimed it.
         Kernel = "kernel",
@@ -296,6 +296,12 @@ pub struct SessionInfo {
     pub files: Option<u64>,
     /// Bytes of memory that they keep, if the kernel tells.
     pub bytes: Option<u64>,
+    /// Whose it is, if the agent knows it: it is given back to nobody else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
+    /// Whether its workload has left it with the agent, if that knows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left: Option<bool>,
 }
 
 /// How the agent and the machine stand.

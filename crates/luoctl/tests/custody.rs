@@ -49,6 +49,117 @@ fn a_script_leaves_a_session_and_takes_it_back() {
     compare!("a_script_leaves_a_session_and_takes_it_back", machine.run());
 }
 
+/// luoctl is killed, or its command is interrupted: before the jump and after it.
+#[test]
+fn a_script_that_is_ended_loses_nothing() {
+    let before = "
+        luod
+        luoctl hold dump -- guest preserve yellow
+        interrupt it-stays luoctl hold other -- guest stays
+        killed it-stays luoctl take dump -- guest stays
+        wait left
+        luoctl sessions
+        interrupt it-stays luoctl take dump -- guest stays
+        wait left
+        luoctl sessions
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        wait normal
+        killed it-stays luoctl take dump -- guest stays
+        wait left
+        luoctl take dump -- guest retrieve
+        luoctl sessions
+    ";
+    let output = Machine::new("").boot(before).boot(after).run();
+    assert_eq!(output.matches("signal: 2 (SIGINT)").count(), 2, "{output}");
+    assert_eq!(output.matches("[exit Some(1)]").count(), 2, "{output}");
+    assert_eq!(output.matches("[exit None]").count(), 2, "{output}");
+    assert!(output.contains("session 'dump' is kept: "), "{output}");
+    let held: Vec<_> = output
+        .lines()
+        .filter(|line| line.starts_with("dump "))
+        .collect();
+    assert_eq!(held.len(), 2, "{output}");
+    for line in held {
+        assert!(line.contains(" agent, left by uid "), "{output}");
+    }
+    assert!(output.contains("\nyellow\n"), "{output}");
+    assert!(output.ends_with("there is no session\n\n"), "{output}");
+}
+
+/// The command ends in the moment in which an update begins.
+#[test]
+fn an_update_in_between_keeps_no_script_from_its_end() {
+    let script = "
+        luod
+        luoctl hold dump -- guest amid preserve yellow
+        wait normal
+        luoctl sessions
+        luoctl take dump -- guest amid
+        wait normal
+        luoctl history
+    ";
+    let output = Machine::new("").boot(script).run();
+    assert!(
+        output.contains("session 'dump' is left with luod"),
+        "{output}"
+    );
+    assert!(
+        output.contains("session 'dump' is taken back, and over"),
+        "{output}"
+    );
+    assert_eq!(output.matches("vetoes at prepare").count(), 2, "{output}");
+    assert!(!output.contains("[exit"), "{output}");
+}
+
+/// It came back, and has ended before it was done: luod alone has its session.
+#[test]
+fn the_books_say_who_has_a_session_whose_workload_is_gone() {
+    let before = "
+        luod
+        workload web
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        workload web claim-only
+        kills
+        wait waiting
+        luoctl sessions
+        luoctl --dry-run release web
+        luoctl release web
+        wait normal
+        luoctl sessions
+        luoctl --dry-run release web
+        luoctl release web
+        luoctl sessions
+    ";
+    let machine = Machine::new("restore_deadline = 4")
+        .boot(before)
+        .boot(after);
+    let output = machine.run();
+    let held: Vec<_> = output
+        .lines()
+        .filter(|line| line.starts_with("web "))
+        .collect();
+    assert_eq!(held.len(), 2, "{output}");
+    for line in held {
+        assert!(line.contains(" agent, for uid "), "{output}");
+    }
+    // The dry run ends as the command would, while its workload is waited for and after that.
+    let refused = "release is not possible while updated";
+    assert_eq!(output.matches(refused).count(), 2, "{output}");
+    assert_eq!(output.matches("[exit Some(1)]").count(), 2, "{output}");
+    assert!(
+        output.contains("session 'web' would be released"),
+        "{output}"
+    );
+    assert!(output.contains("session 'web' is released"), "{output}");
+    assert!(output.ends_with("there is no session\n\n"), "{output}");
+}
+
 #[test]
 fn a_script_outlives_luod() {
     let before = "

@@ -10,6 +10,8 @@
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
 //! terminal ANSWER luoctl ARGS     runs it on a terminal, and answers what it asks
 //! interrupt MOMENT luoctl ARGS    runs it, and interrupts it once it has printed such a line
+//! killed MOMENT luoctl ARGS       the same, but it is killed
+//! kills                           kills the workload that was started last
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! kexec                           jumps without luod
 //! forgets                         the agent loses its note of the update, and is killed
@@ -32,6 +34,7 @@ use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -48,6 +51,8 @@ fn main() -> Result {
         ["workload", name, words @ ..] => workload(name, words),
         ["preserve", word] => preserve(word),
         ["retrieve"] => retrieve(),
+        ["stays"] => stays(),
+        ["amid", then @ ..] => amid(then),
         ["outlive", then @ ..] => outlive(then),
         [script] => machine(script),
         _ => Err("luoctl-guest SCRIPT".into()),
@@ -75,6 +80,31 @@ fn retrieve() -> Result {
     File::from(given()?.retrieve_fd(Token(7))?).read_exact_at(&mut word, 0)?;
     let word = String::from_utf8_lossy(&word);
     println!("{}", word.trim_end_matches('\0'));
+    Ok(())
+}
+
+/// Is done in the middle of an update, of which luoctl knows nothing yet.
+fn amid(then: &[&str]) -> Result {
+    let parent = rustix::process::getppid().ok_or("no parent")?;
+    rustix::process::kill_process(parent, rustix::process::Signal::STOP)?;
+    let mut prepare = command(&["prepare"]);
+    prepare.stdout(Stdio::null()).stderr(Stdio::null());
+    drop(prepare.spawn()?);
+    let begun = wait("preparing").and_then(|()| match then {
+        ["preserve", word] => preserve(word),
+        _ => Ok(()),
+    });
+    rustix::process::kill_process(parent, rustix::process::Signal::CONT)?;
+    begun
+}
+
+/// Does nothing until it is told to end, or is left alone.
+fn stays() -> Result {
+    let parent = rustix::process::getppid();
+    println!("it stays");
+    while rustix::process::getppid() == parent {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
     Ok(())
 }
 
@@ -140,10 +170,18 @@ fn machine(script: &str) -> Result {
             "fills" => fills()?,
             "workload" => children.push(start_workload(&words)?),
             "luoctl" => luoctl(line, &words)?,
-            "interrupt" => match words.as_slice() {
-                [moment, "luoctl", words @ ..] => interrupt(line, moment, words)?,
+            "interrupt" | "killed" => match words.as_slice() {
+                [moment, "luoctl", words @ ..] => {
+                    let signal = if command == "killed" { "KILL" } else { "INT" };
+                    interrupt(line, moment, words, signal)?;
+                }
                 _ => return Err(format!("no such line: {line}").into()),
             },
+            "kills" => {
+                let mut last: Child = children.pop().ok_or("nobody was started")?;
+                last.kill()?;
+                last.wait()?;
+            }
             "terminal" => match words.as_slice() {
                 [answer, "luoctl", words @ ..] => terminal(line, answer, words)?,
                 _ => return Err(format!("no such line: {line}").into()),
@@ -341,10 +379,11 @@ fn terminal(line: &str, answer: &str, words: &[&str]) -> Result {
     Ok(())
 }
 
-/// As ^C would.
+/// As ^C would, or worse: the signal is for luoctl alone, which no terminal has in its foreground.
 /// `moment` is a line that the command prints, with dashes for its blanks.
-fn interrupt(line: &str, moment: &str, words: &[&str]) -> Result {
+fn interrupt(line: &str, moment: &str, words: &[&str], signal: &str) -> Result {
     let mut child = command(words)
+        .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
@@ -360,7 +399,7 @@ fn interrupt(line: &str, moment: &str, words: &[&str]) -> Result {
             break;
         }
     }
-    let kill = format!("kill -INT {}", child.id());
+    let kill = format!("kill -{signal} {}", child.id());
     Command::new("/bin/sh").arg("-c").arg(kill).status()?;
     said.read_to_string(&mut output)?;
     let ended = child.wait_with_output()?;

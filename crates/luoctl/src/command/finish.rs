@@ -74,7 +74,9 @@ fn unclaimed(context: &Context) -> Result<Vec<String>> {
         // The agent leaves sessions alone that belong to no workload.
         let owner = session.workload.as_deref();
         let is_held = session.custody != Custody::Kernel;
-        session.incoming && owner.is_some_and(|owner| !(is_held && is_there(owner)))
+        // Nobody is expected to come for what was left.
+        let is_waited_for = session.incoming && session.left != Some(true);
+        is_waited_for && owner.is_some_and(|owner| !(is_held && is_there(owner)))
     };
     Ok(sessions
         .filter(is_unclaimed)

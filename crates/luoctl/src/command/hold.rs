@@ -2,13 +2,14 @@
 //! `luoctl hold` and `luoctl take`: sessions for scripts, and for programs that run once.
 
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use luo_client::agent::{self, Agent, EventKind, Workload};
 use luo_client::{Session, SessionName};
 use luo_varlink::client::Error as Refusal;
 
 use super::context::Context;
+use super::passed_on::PassedOn;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::complain;
@@ -20,13 +21,14 @@ const EACH: Duration = Duration::from_millis(50);
 /// How long one attempt takes to connect to luod again while the command runs.
 const ATTEMPT: Duration = Duration::from_secs(2);
 
-/// How long luod may be gone when the command has ended.
+/// How long luod may be gone, or an update take to be undone, when the command has ended.
 const BACK: Duration = Duration::from_secs(60);
 
 /// Makes a session for a command, and leaves it with luod.
 ///
 /// The command has the session as its standard input; it is left when the command has succeeded,
-/// and dropped if it has failed. The session goes through each update that comes, until
+/// and dropped if it has failed. ^C and the signals INT, TERM, HUP and QUIT are for the command:
+/// luoctl waits for its end. The session goes through each update that comes, until
 /// `luoctl take` or `luoctl release`. luod may be started again meanwhile. Takes the right to the
 /// name, as for any workload.
 #[derive(clap::Args, Clone, Debug)]
@@ -41,7 +43,8 @@ pub struct Hold {
 /// Takes a session back that was left with luod, for a command.
 ///
 /// The command has the session as its standard input. When it has succeeded, the session is over;
-/// else it is kept.
+/// else it is kept, also if luoctl itself is killed. ^C and the signals INT, TERM, HUP and QUIT are
+/// for the command: luoctl waits for its end.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Take {
     /// The name of the workload and of its session.
@@ -66,7 +69,10 @@ pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
         let _ = workload.drop_session(&name);
         return Err(why);
     }
-    surely(&mut workload, &args.command, Workload::detach)?;
+    let command = &args.command;
+    surely(&mut workload, command, |workload| {
+        between_updates(workload, command, Workload::detach)
+    })?;
     context.done("hold", &format!("session '{name}' is left with luod"))
 }
 
@@ -82,20 +88,19 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
     drop(claim.session);
     let command = &args.command;
     if let Err(why) = ended {
-        if !claim.incoming {
-            // It is left with luod as before. One of the previous kernel is kept anyhow.
-            surely(&mut workload, command, Workload::detach)?;
-        }
-        return Err(why);
+        // luod keeps it until somebody says that it is over.
+        let kept =
+            format!("session '{name}' is kept: take it once more, or `luoctl release {name}`");
+        return Err(why.next(kept));
     }
     if claim.incoming {
         surely(&mut workload, command, Workload::restored)?;
         surely(&mut workload, command, |workload| {
-            workload.finish_session(&name)
+            between_updates(workload, command, |workload| workload.finish_session(&name))
         })?;
     } else {
         surely(&mut workload, command, |workload| {
-            workload.drop_session(&name)
+            between_updates(workload, command, |workload| workload.drop_session(&name))
         })?;
     }
     context.done("take", &format!("session '{name}' is taken back, and over"))
@@ -118,6 +123,7 @@ fn register(context: &Context, name: &str) -> Result<Workload> {
 /// Runs a command to its end. An update that comes meanwhile is refused: what the command
 /// preserves is not whole yet. A luod that is gone is waited for while the command runs on.
 fn run(workload: &mut Workload, command: &[String], session: &Session) -> Result<()> {
+    let mut signals = PassedOn::begin()?;
     let mut child = start(command, session)?;
     let mut is_gone = false;
     let mut is_told = false;
@@ -126,7 +132,7 @@ fn run(workload: &mut Workload, command: &[String], session: &Session) -> Result
         match ended {
             Some(status) if status.success() => return Ok(()),
             Some(status) => return Err(failed(command, &status)),
-            None => {}
+            None => signals.pass_on(&child),
         }
         if is_gone {
             match workload.reconnect(ATTEMPT) {
@@ -159,6 +165,24 @@ fn refuse_updates(workload: &mut Workload, command: &[String]) -> agent::Result<
     }
 }
 
+/// Makes a call that no update allows. One that has begun in the moment of the command's end is
+/// refused as those before, and its end is waited for.
+fn between_updates(
+    workload: &mut Workload,
+    command: &[String],
+    mut call: impl FnMut(&mut Workload) -> agent::Result<()>,
+) -> agent::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match call(workload) {
+            Err(agent::Error::Refused(
+                Refusal::UpdateUnderWay { .. } | Refusal::NotExpected { .. },
+            )) if begun.elapsed() < BACK => refuse_updates(workload, command)?,
+            ended => return ended,
+        }
+    }
+}
+
 /// Makes a call when the command has ended. A luod that is gone may be back soon.
 fn surely(
     workload: &mut Workload,
@@ -175,14 +199,17 @@ fn surely(
     let word = first(command);
     complain(format_args!("luoctl: {lost}; luod is waited for"));
     let again = workload.reconnect(BACK).map(drop);
-    again.and_then(|()| call(workload)).map_err(|why| {
-        let message = format!(
-            "'{word}' has ended, and luod could not be told: {why}; nobody keeps its session \
+    again
+        .and_then(|()| workload.surely(BACK, call))
+        .map_err(|why| {
+            let message = format!(
+                "'{word}' has ended, and luod could not be told: {why}; nobody keeps its session \
              any more, unless luod has it from before"
-        );
-        Failure::new(Exit::Unavailable, "agent-gone", message)
-            .next("`luoctl sessions` says what there is when luod is back; run the command again")
-    })
+            );
+            Failure::new(Exit::Unavailable, "agent-gone", message).next(
+                "`luoctl sessions` says what there is when luod is back; run the command again",
+            )
+        })
 }
 
 fn start(command: &[String], session: &Session) -> Result<Child> {

@@ -106,7 +106,7 @@ fn session(session: &SessionInfo, paint: Paint) -> String {
             .workload
             .as_deref()
             .map_or_else(|| "unknown to the agent".to_owned(), plain),
-        sessions::held_by(session),
+        plain(&sessions::held_by(session)),
         sessions::from(session),
         session
             .files

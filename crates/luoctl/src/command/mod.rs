@@ -13,6 +13,7 @@ mod history;
 mod hold;
 mod inspect;
 mod kexec;
+mod passed_on;
 mod plan;
 mod prepare;
 mod pulse;

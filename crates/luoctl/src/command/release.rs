@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl release`
 
-use luo_varlink::Custody;
+use luo_varlink::{Custody, Phase, SessionInfo};
 
 use super::context::Context;
+use super::dry;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::text::plain;
@@ -23,25 +24,46 @@ pub struct Args {
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let name = plain(&args.session);
-    let mut admin = context.admin()?;
     if context.dry_run {
-        let sessions = admin.sessions()?;
-        let is_held = |known: &luo_varlink::SessionInfo| {
-            let is_foreign = known.workload.is_none() && known.custody == Custody::Kernel;
-            let is_held = known.custody == Custody::Agent || args.force && is_foreign;
-            known.name == args.session && is_held
-        };
-        if !sessions.iter().any(is_held) {
-            let message = format!("there is no session '{name}' in the agent's custody");
-            return Err(Failure::new(Exit::NotFound, "no-such-session", message)
-                .next("`luoctl sessions` lists all"));
-        }
-        let text = format!("session '{name}' would be released; nothing was done");
-        return context.done("release", &text);
+        return rehearse(context, args);
     }
+    let mut admin = context.admin()?;
     match args.force {
         true => admin.release_by_force(&args.session)?,
         false => admin.release(&args.session)?,
     }
     context.done("release", &format!("session '{name}' is released"))
+}
+
+/// A dry run: it ends as the command would now.
+fn rehearse(context: &mut Context, args: &Args) -> Result {
+    let name = plain(&args.session);
+    let sessions = context.admin()?.sessions()?;
+    let status = context.status()?.get()?;
+    let phases = [Phase::Normal, Phase::Updated];
+    if !phases.contains(&status.phase) {
+        return dry::step(context, "release", &phases);
+    }
+    let is_there = |owner: &String| {
+        let mut workloads = status.workloads.iter();
+        workloads.any(|workload| workload.name == *owner && workload.connected)
+    };
+    let may_go = |known: &SessionInfo| match &known.workload {
+        Some(owner) => !is_there(owner),
+        None => args.force && known.custody == Custody::Kernel,
+    };
+    let mut sessions = sessions.iter();
+    let found = sessions.find(|known| known.name == args.session && may_go(known));
+    let Some(found) = found else {
+        let message = format!("there is no session '{name}' in the agent's custody");
+        return Err(Failure::new(Exit::NotFound, "no-such-session", message)
+            .next("`luoctl sessions` lists all"));
+    };
+    // Until the update is over the owner of what has come along is waited for.
+    let is_awaited = found.workload.is_some() && found.incoming && found.left != Some(true);
+    if is_awaited && status.phase == Phase::Updated {
+        return dry::step(context, "release", &[Phase::Normal]);
+    }
+    let text = format!("session '{name}' would be released; nothing was done");
+    context.done("release", &text)
 }

@@ -14,7 +14,8 @@ use crate::text::bytes;
 /// Lists all sessions that the agent and the kernel know.
 ///
 /// Those of the running kernel and those of the last, also those of programs that do not take
-/// part by the agent. Takes root.
+/// part by the agent. Of one that its workload does not have it says whom it waits for, or who
+/// has left it: it is given to nobody else. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 
@@ -45,7 +46,7 @@ pub(super) fn table(sessions: &[SessionInfo], paint: Paint) -> String {
                 .clone()
                 .or_else(of_user)
                 .unwrap_or_else(unknown),
-            held_by(session).to_owned(),
+            held_by(session),
             from(session).to_owned(),
             session
                 .files
@@ -62,13 +63,23 @@ fn user(name: &str) -> Option<u32> {
     user.parse().ok()
 }
 
-pub(super) fn held_by(session: &SessionInfo) -> &'static str {
-    match (session.custody, &session.workload) {
-        (Custody::Shared, Some(_)) => "workload",
-        (Custody::Shared, None) => "a program",
+/// Who has a session, and, if its workload has not, who that is.
+pub(super) fn held_by(session: &SessionInfo) -> String {
+    let holder = match (session.custody, &session.workload) {
+        (Custody::Shared, Some(_)) => return "workload".to_owned(),
+        (Custody::Shared, None) => return "a program".to_owned(),
         (Custody::Agent, _) => "agent",
         (Custody::Kernel, _) => "kernel",
-    }
+    };
+    let how = match session.left {
+        Some(true) => "left by",
+        _ => "for",
+    };
+    let identity = session.identity.as_ref();
+    identity.map_or_else(
+        || holder.to_owned(),
+        |identity| format!("{holder}, {how} {identity}"),
+    )
 }
 
 pub(super) fn from(session: &SessionInfo) -> &'static str {
@@ -96,6 +107,8 @@ mod tests {
             incoming: true,
             files: None,
             bytes: None,
+            identity: None,
+            left: None,
         };
         let table = table(&[session], Paint::default());
         assert!(table.contains("(user 1000)"), "{table}");

@@ -83,14 +83,10 @@ impl Agent {
         };
         let fd = duplicate(session)?;
         let incoming = held.incoming;
+        // One that was left stays in custody until its claimer says what becomes of it: whoever
+        // goes before that leaves it as it was.
         let is_first = !std::mem::replace(&mut held.claimed, true);
-        // One of the previous kernel is in custody until it is finished: whoever goes before
-        // that leaves it as it was.
-        let was_parked = !incoming && std::mem::take(&mut held.parked);
         drop(state);
-        if was_parked {
-            self.note_owner(workload);
-        }
         if is_first {
             self.note(TimelineKind::Claimed, Line::of(workload).with(name));
         }

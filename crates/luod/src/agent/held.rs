@@ -26,10 +26,14 @@ pub(super) struct Held {
     pub(super) claimed: bool,
     /// Whether a claim of its workload waits for it. The claim is lost if the workload goes.
     pub(super) wanted: bool,
-    /// Its workload has left it while no update was under way. It is kept, over updates too,
-    /// until somebody of the same identity claims it (and finishes it, if it came from the
-    /// previous kernel) or an administrator releases it.
+    /// Its workload has left it. It is kept, over updates too, until somebody of the same
+    /// identity has claimed it and says what becomes of it (it is dropped; finished, if it came
+    /// from the previous kernel; or taken along by a workload that agrees to an update), or an
+    /// administrator releases it.
     pub(super) parked: bool,
+    /// It was left in the update that is under way, and its workload is waited for after the
+    /// jump.
+    pub(super) awaited: bool,
 }
 
 impl Held {
@@ -44,6 +48,7 @@ impl Held {
             claimed: false,
             wanted: false,
             parked: false,
+            awaited: false,
         }
     }
 }
@@ -114,6 +119,28 @@ impl Sessions {
     /// The names of the sessions of a workload.
     pub(super) fn names_of(&self, workload: &str) -> Vec<String> {
         self.of(workload).map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Gives a workload what it has claimed of that which was left: it has said what becomes of
+    /// it. One of the previous kernel is left until it is finished. Says whether there was any.
+    pub(super) fn take_over(&mut self, workload: &str) -> bool {
+        let mut any = false;
+        for name in self.names_of(workload) {
+            let held = self.by_name.get_mut(&name);
+            let held = held.filter(|held| held.parked && held.claimed && !held.incoming);
+            if let Some(held) = held {
+                held.parked = false;
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// Nobody is waited for after a jump: there is none.
+    pub(super) fn await_nobody(&mut self) {
+        for held in self.by_name.values_mut() {
+            held.awaited = false;
+        }
     }
 
     /// The state of a workload that is not connected, by what it has here: it has left all

@@ -89,6 +89,7 @@ use crate::decide::policy::Policy;
 use crate::journal::history::History;
 use crate::journal::metrics::Metrics;
 use crate::journal::notes::Notes;
+use crate::journal::quiet::Quiet;
 use crate::kernel::{Probe, Worker};
 use crate::manager::store::Store;
 
@@ -173,6 +174,10 @@ pub struct Agent {
     changed: Notify,
     /// The sockets of administrators.
     pub unread: Unread,
+    quiet: Quiet,
+    /// The folder of the boot entries does not answer before this ends.
+    #[cfg(test)]
+    boot_hangs: RefCell<Option<std::sync::mpsc::Receiver<()>>>,
     timeline: broadcast::Sender<Arc<TimelineEvent>>,
     /// When the agent was started, for the rate of the processor's counter.
     started: (Instant, Option<u64>),
@@ -210,6 +215,9 @@ impl Agent {
             trials: Arc::new(Semaphore::new(THREADS)),
             changed: Notify::new(),
             unread: Unread::default(),
+            quiet: Quiet::default(),
+            #[cfg(test)]
+            boot_hangs: RefCell::default(),
             timeline: broadcast::channel(BEHIND).0,
             started: (Instant::now(), luo_sys::clock::ticks()),
         })

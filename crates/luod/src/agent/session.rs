@@ -143,8 +143,14 @@ impl Agent {
                     reason: format!("session '{name}' is another workload's"),
                 });
             }
-            // The session came out of the descriptor store already.
-            Some((true, true)) => return Ok(()),
+            // The session came out of the descriptor store already, and an earlier process of
+            // the agent has given it to the workload.
+            Some((true, true)) => {
+                if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                    held.claimed = true;
+                }
+                return Ok(());
+            }
             // An earlier process of the agent gave the session to the workload, and the
             // record of the previous kernel still lists it.
             Some((true, false)) => {}
@@ -287,12 +293,15 @@ impl Agent {
             // Sessions of the previous kernel wait for their workloads until the update is
             // over.
             let restoring = state.restore.is_some();
-            let held = state.sessions.get(name);
-            let waits = |held: &Held| held.incoming && restoring && !held.parked;
-            let held = held.filter(|held| !(held.busy || waits(held)));
+            let held = state.sessions.get(name).filter(|held| !held.busy);
             let held = held.ok_or_else(missing)?;
             let owner = state.workloads.get(&held.workload);
-            owner.filter(|owner| owner.is_away()).ok_or_else(missing)?;
+            owner
+                .filter(|owner| !owner.is_there())
+                .ok_or_else(missing)?;
+            if held.incoming && restoring && !held.parked {
+                return Err(state.phase.illegal("release"));
+            }
             let is_here = held.session.is_some();
             let found = (held.workload.clone(), held.incoming, is_here);
             if let Some(held) = state.sessions.get_mut(name).filter(|held| held.incoming) {

@@ -85,12 +85,9 @@ pub(super) struct Workload {
 }
 
 impl Workload {
-    /// Whether the agent keeps its sessions though it is not connected.
-    pub(super) fn is_away(&self) -> bool {
-        matches!(
-            self.state,
-            WorkloadState::Left | WorkloadState::Lost | WorkloadState::Waiting
-        )
+    /// Whether it is connected. Its state says what is expected of it.
+    pub(super) fn is_there(&self) -> bool {
+        self.link.is_some()
     }
 
     pub(super) fn tell(&self, event: Event) {

@@ -31,6 +31,7 @@ impl Agent {
         self.undo_kernel().await;
         self.store.remove(OWN_SESSION);
         let lost = self.tell_all(&first);
+        self.state.borrow_mut().sessions.await_nobody();
         // This writes the last line of the update's own timeline.
         self.enter(Phase::Normal);
         let entry = {

@@ -106,7 +106,8 @@ impl Agent {
     }
 
     async fn get_ready(&self, target: &Target) -> Result<(), Error> {
-        let settled = self.settle(target).await;
+        let settled = self.in_time("the boot entries", self.settle(target));
+        let settled = settled.await?;
         let report = self.in_time("the checks", self.check(&settled)).await?;
         if !report.ok {
             return Err(Error::CheckFailed { report });
@@ -269,7 +270,7 @@ impl Agent {
             let own = state.sessions.of(workload);
             // No kernel carries on what somebody has taken from it: that would be missed.
             let is_carried = |held: &Held| !(held.incoming && held.session.is_some());
-            let parked = own.filter(|(_, held)| held.parked && is_carried(held));
+            let parked = own.filter(|(_, held)| held.parked && !held.awaited && is_carried(held));
             parked.map(|(session, _)| session.clone()).collect()
         };
         let participant = |(name, workload): (&String, &super::state::Workload)| Participant {

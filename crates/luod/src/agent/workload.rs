@@ -32,8 +32,9 @@ fn joined(state: &State, name: &str) -> WorkloadState {
     }
 }
 
-/// How a workload leaves that may: what there is to note of it. Nothing is changed yet.
-fn leaves(state: &State, name: &str) -> Result<Option<Owner>, Error> {
+/// How a workload leaves that may: what there is to note of it, and whether it is expected back
+/// after the jump. Nothing is changed yet.
+fn leaves(state: &State, name: &str) -> Result<(Option<Owner>, bool), Error> {
     let first = |which: fn(&Held) -> bool| {
         let mut own = state.sessions.of(name);
         let found = own.find(|(_, held)| which(held));
@@ -50,9 +51,9 @@ fn leaves(state: &State, name: &str) -> Result<Option<Owner>, Error> {
     let unfinished = first(|held| held.incoming && (held.claimed || !held.parked));
     let is_quiet = state.update.is_none();
     let workload = state.workloads.get(name).ok_or(Error::NotRegistered)?;
-    let parks = match (workload.state, unfinished) {
-        (WorkloadState::Ready, _) => false,
-        (WorkloadState::Running | WorkloadState::Restored, None) if is_quiet => true,
+    let is_awaited = match (workload.state, unfinished) {
+        (WorkloadState::Ready, _) => true,
+        (WorkloadState::Running | WorkloadState::Restored, None) if is_quiet => false,
         (_, Some(session)) if is_quiet => {
             return Err(Error::NotExpected {
                 reason: format!(
@@ -70,20 +71,20 @@ fn leaves(state: &State, name: &str) -> Result<Option<Owner>, Error> {
         }
     };
     let known = owner(state, name);
-    Ok(known.map(|known| Owner {
+    let note = known.map(|known| Owner {
         left: true,
-        parked: match parks {
-            true => known.sessions.clone(),
-            false => known.parked,
-        },
+        parked: known.sessions.clone(),
         ..known
-    }))
+    });
+    Ok((note, is_awaited))
 }
 
 /// Has a workload leave, as it is noted.
-fn leave(state: &mut State, name: &str, owner: Option<&Owner>) {
+fn leave(state: &mut State, name: &str, owner: Option<&Owner>, is_awaited: bool) {
     for session in owner.iter().flat_map(|owner| &owner.parked) {
         if let Some(held) = state.sessions.get_mut(session) {
+            // One that was left before is in nobody's way still.
+            held.awaited = is_awaited && !held.parked;
             held.parked = true;
         }
     }
@@ -214,6 +215,7 @@ impl Agent {
         let unexpected = |reason: &str| Error::NotExpected {
             reason: reason.to_owned(),
         };
+        let owns_more;
         let ear = {
             let mut state = self.state.borrow_mut();
             let update = state.update.as_ref().filter(|update| update.id == id);
@@ -228,8 +230,12 @@ impl Agent {
             if veto.is_none() {
                 workload.state = agreed;
             }
+            owns_more = veto.is_none() && state.sessions.take_over(name);
             ear
         };
+        if owns_more {
+            self.note_owner(name);
+        }
         let said = match veto {
             None => Said::Agreed(name.to_owned()),
             Some(reason) => Said::Off(admin::Error::Vetoed {
@@ -263,10 +269,10 @@ impl Agent {
                 drop(state);
                 return self.unregister(caller);
             }
-            let owner = leaves(&state, &name)?;
+            let (owner, is_awaited) = leaves(&state, &name)?;
             // Nobody but the note knows of it if luod dies: without it the workload stays.
             self.note_as(&name, owner.as_ref())?;
-            leave(&mut state, &name, owner.as_ref());
+            leave(&mut state, &name, owner.as_ref(), is_awaited);
         }
         caller.workload = None;
         // The same channel keeps `Left` behind `Agreed`.
@@ -293,6 +299,8 @@ impl Agent {
             return Err(Error::UpdateUnderWay { phase });
         }
         caller.workload = None;
+        // It does not want any more what it has claimed.
+        self.state.borrow_mut().sessions.take_over(&name);
         self.part(&name, caller.connection);
         Ok(())
     }
@@ -300,7 +308,25 @@ impl Agent {
     /// Notes that a connection is gone.
     pub fn disconnected(&self, caller: &mut Caller) {
         if let Some(name) = caller.workload.take() {
+            self.tell_what_goes_with(&name);
             self.part(&name, caller.connection);
+        }
+    }
+
+    /// Says which sessions end with a workload's connection.
+    fn tell_what_goes_with(&self, name: &str) {
+        let state = self.state.borrow();
+        if state.update.is_some() {
+            return;
+        }
+        let own = state.sessions.of(name);
+        let going = own.filter(|(_, held)| !(held.incoming || held.parked));
+        let going: Vec<_> = going.map(|(session, _)| session.as_str()).collect();
+        if !going.is_empty() {
+            let going = going.join(", ");
+            let text =
+                format!("workload '{name}' is gone, and with it what it has not left: {going}");
+            self.quiet.warn(&text);
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 
-use super::quiet::Quiet;
+use crate::journal::quiet::Quiet;
 
 /// Connections that all users but root may have together. One person can have many user
 /// numbers: user namespaces give thousands to anybody who may use them.

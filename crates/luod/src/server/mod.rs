@@ -12,7 +12,6 @@
 //! | file | concern |
 //! |---|---|
 //! | `identity` | who a peer is, in terms that mean the same after a reboot |
-//! | `quiet` | warnings about peers, few enough not to flood the log |
 //! | `book` | how many connections each user has |
 //! | `door` | which socket a connection came to |
 //! | `foreign` | which descriptors of peers are taken in |
@@ -33,7 +32,6 @@ mod foreign;
 pub mod identity;
 mod listen;
 mod metrics;
-mod quiet;
 mod reply;
 mod served;
 mod socket;

@@ -106,13 +106,79 @@ fn who_comes_back_and_does_not_claim_it_loses_nothing() {
             assert!(world.kernel.held().contains("db.ram"));
             assert_eq!(state(&world), Some(WorkloadState::Left));
         }
-        // A workload that has claimed it is as any other.
-        let mut peer = Peer::new(9, 990);
+        // A claimer has not said yet what becomes of it.
+        let mut peer = Peer::new(8, 990);
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();
+        drop(agent.create_session(&peer.caller, "db.2").await.unwrap());
+        agent.disconnected(&mut peer.caller);
+        until(|| world.kernel.held() == ["db.ram".to_owned()].into()).await;
+        assert_eq!(state(&world), Some(WorkloadState::Left));
+        assert_eq!(agent.notes.owners().unwrap()[0].parked, ["db.ram"]);
+    });
+}
+
+#[test]
+fn a_claimer_that_says_what_becomes_of_it_is_a_workload_as_any_other() {
+    run(async {
+        // It is given up,
+        for is_dropped in [true, false] {
+            let world = parked().await;
+            let agent = &world.agent;
+            let mut peer = takes(&world, 2).await;
+            match is_dropped {
+                true => agent.drop_session(&peer.caller, "db.ram").await.unwrap(),
+                false => agent.unregister(&mut peer.caller).unwrap(),
+            }
+            until(|| world.kernel.held().is_empty()).await;
+        }
+        // or goes through updates with its claimer from here on.
+        let world = parked().await;
+        let agent = &world.agent;
+        let mut peer = takes(&world, 2).await;
+        let prepare = agent.prepare(&world.target);
+        let (done, ()) = tokio::join!(prepare, agrees(&world, &mut peer, Step::Prepare));
+        done.unwrap();
+        assert!(agent.notes.owners().unwrap()[0].parked.is_empty());
+        let freeze = agent.freeze();
+        let (done, ()) = tokio::join!(freeze, agrees(&world, &mut peer, Step::Freeze));
+        done.unwrap();
+        let record = Record::decode(&world.kernel.record()).unwrap();
+        assert!(!record.participants[0].is_parked());
+        agent.cancel(None).await.unwrap();
         agent.disconnected(&mut peer.caller);
         until(|| world.kernel.held().is_empty()).await;
         assert_eq!(state(&world), None);
+    });
+}
+
+/// A workload leaves in an update that is cancelled then, by an administrator or by the end of
+/// luod. It may come back, and end before it has said what it wants.
+#[test]
+fn what_was_left_in_an_update_that_is_off_is_kept_as_well() {
+    run(async {
+        for is_killed in [false, true] {
+            let (world, mut peer) = prepared().await;
+            world.agent.detach(&mut peer.caller).unwrap();
+            let world = match is_killed {
+                true => again(&world, &["db.ram"]).await,
+                false => {
+                    world.agent.cancel(None).await.unwrap();
+                    world
+                }
+            };
+            for connection in 2..4 {
+                let mut peer = takes(&world, connection).await;
+                world.agent.disconnected(&mut peer.caller);
+                assert_eq!(state(&world), Some(WorkloadState::Left), "{is_killed}");
+            }
+        }
+        // One that goes on has its workload waited for after the jump.
+        let (world, mut peer) = prepared().await;
+        world.agent.detach(&mut peer.caller).unwrap();
+        world.agent.freeze().await.unwrap();
+        let record = Record::decode(&world.kernel.record()).unwrap();
+        assert!(!record.participants[0].is_parked());
     });
 }
 

@@ -2,6 +2,7 @@
 //! After the jump.
 
 use luo_sys::Session;
+use luo_varlink::Custody;
 
 use super::*;
 
@@ -398,11 +399,25 @@ fn what_was_claimed_once_is_not_released_at_the_deadline() {
         let mut peer = Peer::new(1, 990);
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();
+        let is_with = |who: Custody| {
+            let metrics = agent.metrics_text();
+            metrics.contains(&format!("luod_sessions{{custody=\"{}\"}} 1\n", who.word()))
+        };
+        assert!(is_with(Custody::Shared));
         // It is started again, and the deadline passes in that moment.
         agent.disconnected(&mut peer.caller);
+        // luod has it alone, and waits for its workload: it cannot be released.
+        assert!(is_with(Custody::Agent));
+        let refused = agent.release("db.ram").await.unwrap_err();
+        let is_awaited = matches!(refused, luo_varlink::admin::Error::Illegal { .. });
+        assert!(is_awaited, "{refused}");
         tokio::time::sleep(std::time::Duration::from_secs(60)).await;
         assert_eq!(world.phase(), Phase::Normal);
         assert!(world.kernel.finished().is_empty());
+        let listed = agent.sessions().await.unwrap().remove(0);
+        assert_eq!(listed.custody, Custody::Agent);
+        assert_eq!(listed.identity, Some(identity(990)));
+        assert_eq!(listed.left, Some(false));
         let mut peer = Peer::new(2, 990);
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();

@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_secs(60);
 
 /// Counts lines.
 #[derive(Debug)]
-pub(super) struct Quiet {
+pub(crate) struct Quiet {
     began: Cell<Instant>,
     lines: Cell<u32>,
     left_out: Cell<u64>,
@@ -31,7 +31,7 @@ impl Default for Quiet {
 
 impl Quiet {
     /// Logs a warning, unless there were too many of late.
-    pub(super) fn warn(&self, text: &str) {
+    pub(crate) fn warn(&self, text: &str) {
         if let Some(left_out) = self.may(Instant::now()) {
             if left_out > 0 {
                 tracing::warn!("{left_out} warnings about peers were left out");
