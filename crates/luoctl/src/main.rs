@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use clap::error::ErrorKind;
@@ -10,6 +12,9 @@ use luoctl::cli::Cli;
 use luoctl::exit::Exit;
 
 fn main() -> ExitCode {
+    // Output that is longer than a file may be is one that cannot be written. The kernel sends a
+    // signal as well, which ends a process that has no handler for it.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
     match Cli::try_parse() {
         Ok(cli) => cli.run().into(),
         Err(why) => {

@@ -6,11 +6,13 @@ use std::io::{ErrorKind, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
-use rustix::process::{Resource, getrlimit, setrlimit};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -106,6 +108,7 @@ pub fn definition() -> clap::Command {
 /// `luod`, if that is built into it, so that `luod supervise` can start it.
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
+    outlive_long_files();
     log();
     let cli = Cli::parse_from(arguments);
     if cli.check_config {
@@ -177,8 +180,17 @@ fn make_room_for_descriptors() {
     }
 }
 
-/// Raises the limit of a file's length as far as it goes: the kernel ends a process that
-/// writes beyond it.
+/// Has a write beyond the limit of a file's length fail, with EFBIG. The kernel sends a signal as
+/// well, which ends a process that has no handler for it.
+fn outlive_long_files() {
+    let is_sent = Arc::new(AtomicBool::new(false));
+    // The log is told if this fails, as far as it can be.
+    if let Err(why) = signal_hook::flag::register(Signal::XFSZ.as_raw(), is_sent) {
+        eprintln!("luod: a file that becomes too long may end it: {why}");
+    }
+}
+
+/// Raises the limit of a file's length as far as it goes.
 fn make_room_for_files() {
     let mut limit = getrlimit(Resource::Fsize);
     limit.current = limit.maximum;

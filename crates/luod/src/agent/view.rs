@@ -31,8 +31,22 @@ pub(super) fn full_disk(config: &Config, why: &str) -> String {
     format!("what becomes of an update cannot be written to {folder}: {why}")
 }
 
-/// What to do about that.
-pub(super) const FULL_REMEDY: &str = "make room there, or name another state_directory";
+/// What to do about that, where it is for want of room.
+const FULL_REMEDY: &str = "make room there, or name another state_directory";
+
+/// What to do where a file cannot be written: `with_room` helps if there is no room.
+pub(super) fn unwritable(why: &str, with_room: &'static str) -> &'static str {
+    // As the kernel says it, and as the standard library does.
+    match why.to_ascii_lowercase().contains("file too large") {
+        true => "set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)",
+        false => with_room,
+    }
+}
+
+/// What to do about a history that takes nothing.
+pub(super) fn full_remedy(why: &str) -> &'static str {
+    unwritable(why, FULL_REMEDY)
+}
 
 /// The state of a kernel that is in an update already.
 pub(super) fn in_update(probe: &Probe) -> Option<KernelState> {
@@ -103,7 +117,11 @@ impl Agent {
         let config = self.config();
         let folder = config.state_directory.display();
         if let Some(why) = full {
-            warnings.push(format!("{}: {FULL_REMEDY}", full_disk(&config, &why)));
+            warnings.push(format!(
+                "{}: {}",
+                full_disk(&config, &why),
+                full_remedy(&why)
+            ));
         }
         match self.history.count_unwritten() {
             0 => {}
@@ -248,6 +266,8 @@ impl Agent {
                 incoming,
                 files: None,
                 bytes: None,
+                identity: None,
+                left: None,
             });
             known.files = Some(entry.files);
             known.bytes = Some(entry.bytes);
@@ -290,6 +310,7 @@ fn late_at(
 }
 
 fn info(state: &State, name: &str, held: &Held) -> SessionInfo {
+    let owner = state.workloads.get(&held.workload);
     SessionInfo {
         name: name.to_owned(),
         workload: Some(held.workload.clone()),
@@ -297,17 +318,19 @@ fn info(state: &State, name: &str, held: &Held) -> SessionInfo {
         incoming: held.incoming,
         files: None,
         bytes: None,
+        identity: owner.map(|owner| owner.identity.clone()),
+        left: Some(held.parked || owner.is_some_and(|owner| owner.state == WorkloadState::Left)),
     }
 }
 
 /// Who has a session.
 fn custody(state: &State, held: &Held) -> Custody {
     let owner = state.workloads.get(&held.workload);
-    let has_left =
-        owner.is_some_and(|owner| matches!(owner.state, WorkloadState::Left | WorkloadState::Lost));
-    match (&held.session, has_left) {
+    // The state of a workload says what is expected of it; its connection, that it is there.
+    let is_there = owner.is_some_and(super::state::Workload::is_there);
+    match (&held.session, is_there) {
         (None, _) => Custody::Kernel,
-        (Some(_), true) => Custody::Agent,
-        (Some(_), false) => Custody::Shared,
+        (Some(_), false) => Custody::Agent,
+        (Some(_), true) => Custody::Shared,
     }
 }

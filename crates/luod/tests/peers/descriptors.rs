@@ -54,7 +54,8 @@ fn a_call_has_the_descriptors_it_takes() {
         peer.send_with(&call, &[fd.as_fd()]);
         assert!(peer.answer().unwrap()["error"].is_null());
     }
-    assert_eq!(luod.descriptors(), before);
+    // Threads close them by and by.
+    until("that they are closed", || luod.descriptors() <= before);
 }
 
 #[test]

@@ -50,6 +50,30 @@ impl Started {
         Self { child, folder }
     }
 
+    /// One that may make no file longer than some KiB, as a shell's `ulimit -f` has it.
+    fn limited(more: &[&str]) -> Self {
+        let folder = folder("", &open_policy());
+        let luod = command(folder.path(), more);
+        let log = File::create(folder.path().join("log")).unwrap();
+        let child = Command::new("sh")
+            .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
+            .arg(luod.get_program())
+            .args(luod.get_args())
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("JOURNAL_STREAM")
+            .env("RUST_LOG", "info")
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, folder }
+    }
+
+    fn status(&self) -> Value {
+        let stream = std::os::unix::net::UnixStream::connect(self.path("run/status"));
+        let mut peer = Raw::new(stream.unwrap());
+        peer.call("org.liveupdate.Status.GetStatus", serde_json::json!({}))
+    }
+
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
@@ -228,6 +252,36 @@ fn hup_reads_all_again_and_ends_nobody() {
         assert!(started.register("third")["error"].is_null());
         started.signal(Signal::TERM);
         assert!(started.ends().success());
+    }
+}
+
+/// The history's trial, a note and the log are all beyond the limit, of which the kernel tells by
+/// a signal too.
+#[test]
+fn a_file_that_may_not_grow_is_told_of_and_ends_nobody() {
+    for more in [&[][..], &["supervise"]] {
+        let mut started = Started::limited(more);
+        started.wait_until_up();
+        for _ in 0..2 {
+            let status = started.status();
+            let warnings = status["parameters"]["status"]["warnings"].to_string();
+            assert!(warnings.contains("File too large"), "{status}");
+            assert!(warnings.contains("LimitFSIZE"), "{status}");
+        }
+        let length = || fs::metadata(started.path("log")).unwrap().len();
+        let mut before = 0;
+        while length() > before {
+            before = length();
+            for number in 0..20 {
+                // A policy that is read again is a line of the log.
+                started.signal(Signal::HUP);
+                assert!(started.register(&format!("w-{number}"))["error"].is_null());
+            }
+        }
+        assert!(before < 64 << 10, "the log has no end: {before}");
+        assert!(started.status()["error"].is_null());
+        started.signal(Signal::TERM);
+        assert!(started.ends().success(), "{}", started.log());
     }
 }
 

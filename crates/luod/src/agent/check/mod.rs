@@ -29,9 +29,10 @@ use luo_varlink::{Check, CheckStatus, Orchestrator, Report, Target, TimelineKind
 use rustix::process::{Resource, getrlimit};
 
 use super::Agent;
+use super::clock::after;
 use super::timeline::Line;
 use super::unowned;
-use super::view::{CANCEL_BY_FORCE, FULL_REMEDY, UNKNOWN_UPDATE, full_disk, in_update};
+use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update, unwritable};
 use crate::decide::config::Jump;
 use crate::journal::notes::ROOM;
 use crate::journal::picture;
@@ -42,7 +43,7 @@ pub(super) use settled::Settled;
 
 use settled::put_entry;
 use subject::Subject;
-use words::{broken, check_closing, check_limit, handlers, judge, name_of, obstacle, untold};
+use words::{broken, check_closing, check_limit, handlers, judge, late, name_of, obstacle, untold};
 
 /// Ends reading with whoever waits for it: the checks of an update that is called off, or
 /// whose deadline is over.
@@ -55,10 +56,19 @@ impl Drop for StopAtEnd {
 }
 
 impl Agent {
-    /// Checks everything that an update to a kernel needs. This changes nothing.
+    /// Checks everything that an update to a kernel needs. This changes nothing. A disk that
+    /// hangs fails it when the time is over.
     pub async fn check_target(&self, target: &Target) -> Report {
-        let settled = self.settle(target).await;
-        self.check(&settled).await
+        let patience = self.config().kernel_deadline.0;
+        let looking = async {
+            let settled = self.settle(target).await;
+            self.check(&settled).await
+        };
+        tokio::select! {
+            biased;
+            report = looking => report,
+            () = after(patience) => judge(&self.config(), vec![late(patience)]),
+        }
     }
 
     /// Completes a target by the configuration, and by the boot loader's entry.
@@ -66,7 +76,14 @@ impl Agent {
         let target = self.config().complete(target);
         let root = self.config().checks.root.clone();
         let kept = target.clone();
-        let settled = tokio::task::spawn_blocking(move || Settled::of(target, &root)).await;
+        #[cfg(test)]
+        let hangs = self.boot_hangs.borrow_mut().take();
+        let settling = tokio::task::spawn_blocking(move || {
+            #[cfg(test)]
+            let _ = hangs.map(|hangs| hangs.recv());
+            Settled::of(target, &root)
+        });
+        let settled = settling.await;
         settled.unwrap_or_else(|why| Settled {
             target: kept,
             entry: Some(broken(&why)),
@@ -247,9 +264,12 @@ impl Agent {
                 ROOM >> 10
             ),
             remedy: Some(
-                "make room there (`df` says how much there is, `du -x` who has filled it), or \
-                 make it larger: `mount -o remount,size=`"
-                    .to_owned(),
+                unwritable(
+                    &why,
+                    "make room there (`df` says how much there is, `du -x` who has filled it), or \
+                     make it larger: `mount -o remount,size=`",
+                )
+                .to_owned(),
             ),
         })
     }
@@ -264,7 +284,7 @@ impl Agent {
             name: "history".to_owned(),
             status: CheckStatus::Warning,
             found: full_disk(&self.config(), &why),
-            remedy: Some(FULL_REMEDY.to_owned()),
+            remedy: Some(full_remedy(&why).to_owned()),
         })
     }
 

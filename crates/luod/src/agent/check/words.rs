@@ -2,6 +2,7 @@
 //! What luod itself has to say in a report, and how one is judged.
 
 use std::path::Path;
+use std::time::Duration;
 
 use luo_preflight::system::System;
 use luo_sys::{Errno, ParticipantEntry, ParticipantKind};
@@ -118,6 +119,23 @@ pub(super) fn broken(why: &tokio::task::JoinError) -> Check {
         status: CheckStatus::Failed,
         found: format!("the checks themselves have failed: {why}"),
         remedy: Some("this is a bug of luod: please report it".to_owned()),
+    }
+}
+
+/// That the checks have taken longer than they may.
+pub(super) fn late(patience: Duration) -> Check {
+    let seconds = patience.as_secs_f64();
+    Check {
+        name: BROKEN.to_owned(),
+        status: CheckStatus::Failed,
+        found: format!(
+            "the checks have not come to an end within {seconds} s: a disk may hang, of the boot \
+             entries, of the kernel or of an initrd"
+        ),
+        remedy: Some(
+            "`dmesg` may say which; kernel_deadline in luod.toml gives a slow one more time"
+                .to_owned(),
+        ),
     }
 }
 

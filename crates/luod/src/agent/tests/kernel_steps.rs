@@ -112,6 +112,40 @@ fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
     });
 }
 
+/// The folder of the boot entries lies on a disk, too.
+#[test]
+fn a_disk_that_hangs_before_the_checks_keeps_nobody() {
+    run(async {
+        let hurried = World::with(OPEN, Fake::default(), "kernel_deadline = 1|");
+        let (world, peer) = with_one_in(hurried).await;
+        let hang = || {
+            let (gate, closed) = std::sync::mpsc::channel();
+            world.agent.boot_hangs.replace(Some(closed));
+            gate
+        };
+        let gate: std::sync::mpsc::Sender<()> = hang();
+        let late = world.agent.prepare(&world.target).await.unwrap_err();
+        assert!(late.to_string().contains("within 1 s"), "{late}");
+        drop(gate);
+        // Where no update is under way it is the same.
+        let gate = hang();
+        let report = world.agent.check_target(&world.target).await;
+        assert!(!report.ok && report.checks[0].found.contains("a disk may hang"));
+        drop(gate);
+        let gate = hang();
+        let agent = Rc::clone(&world.agent);
+        let target = world.target.clone();
+        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        until(|| world.phase() == Phase::Preparing).await;
+        world.agent.cancel(Some("enough")).await.unwrap();
+        let refused = prepare.await.unwrap().unwrap_err();
+        assert!(matches!(refused, Refusal::Cancelled { .. }), "{refused}");
+        drop(gate);
+        assert!(peer.inbox.take().is_none());
+        assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
 #[test]
 fn a_step_of_the_kernel_has_a_deadline() {
     run(async {
