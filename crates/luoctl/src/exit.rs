@@ -34,7 +34,7 @@ pub enum Exit {
     Permission,
     /// Luod's configuration cannot be used.
     Config,
-    /// ^C was pressed for the second time.
+    /// ^C was pressed, and nothing was cancelled, or it was pressed for the second time.
     Interrupted,
 }
 
@@ -83,7 +83,11 @@ impl Exit {
             Self::Protocol => (76, "the agent is of another version"),
             Self::Permission => (77, "this user may not"),
             Self::Config => (78, "luod's configuration cannot be used"),
-            Self::Interrupted => (130, "interrupted for the second time; the agent goes on"),
+            Self::Interrupted => (
+                130,
+                "interrupted, and not cancelled; or interrupted for the second time: the agent \
+                 goes on",
+            ),
         }
     }
 

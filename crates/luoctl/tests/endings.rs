@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! How `luoctl update` ends: with the jump, without one, with its agent, by ^C.
+//! How `luoctl update` and its steps end: with the jump, without one, with its agent, by ^C.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -99,7 +99,7 @@ fn accept_soon(listener: &UnixListener) -> Option<UnixStream> {
     None
 }
 
-/// `luoctl update`, which an agent has heard and not answered.
+/// A command that an agent has heard and not answered: `luoctl update`, if nothing else is said.
 struct Updating {
     _folder: tempfile::TempDir,
     agent: UnixListener,
@@ -109,14 +109,18 @@ struct Updating {
 
 impl Updating {
     fn begin(stderr: impl Into<Stdio>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::with(tempfile::tempdir().unwrap(), &["update"], stderr)
+    }
+
+    fn with(folder: tempfile::TempDir, words: &[&str], stderr: impl Into<Stdio>) -> Self {
         let agent = UnixListener::bind(folder.path().join("admin")).unwrap();
         let mut command = Command::new(LUOCTL);
         command
             .arg("--runtime-directory")
             .arg(folder.path())
-            .arg("update");
-        let child = command.stderr(stderr).spawn().unwrap();
+            .args(words);
+        let child = command.stderr(stderr).stdout(Stdio::piped()).spawn();
+        let child = child.unwrap();
         let (update, _) = agent.accept().unwrap();
         read_call(&update);
         Self {
@@ -125,6 +129,21 @@ impl Updating {
             child,
             update,
         }
+    }
+
+    /// A step that the agent says to be done, though ^C has been pressed meanwhile. Gives the
+    /// cancel that it has got.
+    fn done_in_vain(&mut self, reply: &str) -> UnixStream {
+        self.interrupt();
+        let (cancel, _) = self.agent.accept().unwrap();
+        is_cancel(&cancel);
+        let reply = format!("{reply}\0");
+        self.update.write_all(reply.as_bytes()).unwrap();
+        cancel
+    }
+
+    fn ends(self) -> Output {
+        self.child.wait_with_output().unwrap()
     }
 
     fn interrupt(&self) {
@@ -191,6 +210,72 @@ fn interrupted_twice_it_leaves() {
     assert_eq!(child.wait().unwrap().code(), Some(130), "{error}");
     assert!(error.contains("the agent goes on"), "{error}");
     assert!(error.contains("has not answered"), "{error}");
+}
+
+/// The agent has done a step and reads the cancel after that: nothing is said to be ready that is
+/// about to be undone.
+#[test]
+fn interrupted_at_the_end_of_a_step_it_waits_for_the_answer() {
+    for (word, reply, done) in [
+        (
+            "prepare",
+            "{\"parameters\":{\"update\":\"u1\"}}",
+            "all are ready",
+        ),
+        ("freeze", "{}", "all stand still"),
+    ] {
+        let begin = || Updating::with(tempfile::tempdir().unwrap(), &[word], Stdio::piped());
+        let mut updating = begin();
+        let mut cancel = updating.done_in_vain(reply);
+        // Long enough to say the wrong thing.
+        std::thread::sleep(Duration::from_millis(200));
+        assert_eq!(updating.child.try_wait().unwrap(), None);
+        cancel.write_all(b"{}\0").unwrap();
+        let output = updating.ends();
+        ends_with(&output, Exit::Refused, &["the update was cancelled"]);
+        assert!(output.stdout.is_empty(), "{}", text(&output.stdout));
+
+        let mut updating = begin();
+        let mut cancel = updating.done_in_vain(reply);
+        let refused = json!({ "error": "org.liveupdate.Admin.Illegal",
+            "parameters": { "event": "cancel", "phase": "jumping" } });
+        cancel.write_all(format!("{refused}\0").as_bytes()).unwrap();
+        let output = updating.ends();
+        let words = ["could not be cancelled", done, "and it was not cancelled"];
+        ends_with(&output, Exit::Interrupted, &words);
+
+        // luod is gone, and with it the step.
+        let mut updating = begin();
+        drop(updating.done_in_vain(reply));
+        ends_with(&updating.ends(), Exit::Unavailable, &["is over"]);
+    }
+}
+
+/// `luoctl kexec` can be cancelled as `luoctl update` can.
+#[test]
+fn interrupted_before_the_jump_it_cancels() {
+    let folder = tempfile::tempdir().unwrap();
+    let status = UnixListener::bind(folder.path().join("status")).unwrap();
+    std::thread::spawn(move || {
+        let frozen = json!({ "parameters": { "status": { "phase": "frozen", "update": "u1",
+            "orchestrator": "contract", "kernel_state": "frozen", "kernel_release": "x",
+            "version": "x", "workloads": [], "warnings": null } } });
+        for stream in status.incoming() {
+            let mut stream = stream.unwrap();
+            let answer = match read_call(&stream).contains("GetStatus") {
+                true => frozen.to_string(),
+                false => "{\"parameters\":{\"vendor\":\"x\"}}".to_owned(),
+            };
+            // Who asked may have gone.
+            let _ = stream.write_all(format!("{answer}\0").as_bytes());
+        }
+    });
+    let updating = Updating::with(folder, &["kexec"], Stdio::piped());
+    updating.interrupt();
+    let (mut cancel, _) = updating.agent.accept().unwrap();
+    is_cancel(&cancel);
+    cancel.write_all(b"{}\0").unwrap();
+    updating.ends_cancelled();
 }
 
 /// The machine may jump before the agent has come to the cancel.

@@ -112,7 +112,8 @@ impl Hangs {
 #[test]
 fn whatever_is_asked_of_an_agent_that_hangs_it_is_told_and_given_up() {
     let hangs = Hangs::new();
-    let all: [&[&str]; 9] = [
+    let all: [&[&str]; 10] = [
+        &["watch"],
         &["check"],
         &["prepare"],
         &["freeze"],

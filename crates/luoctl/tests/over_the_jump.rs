@@ -198,3 +198,23 @@ fn a_damaged_handover_leaves_a_way_to_look() {
     assert!(check.contains("by its firmware, not by kexec"), "{check}");
     assert!(status.contains("`luoctl history`"), "{status}");
 }
+
+/// After the jump, where it takes longest.
+#[test]
+fn a_watch_says_who_is_waited_for() {
+    let before = "
+        luod
+        workload web
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        terminal - luoctl watch --until normal
+    ";
+    let machine = Machine::new("restore_deadline = 4")
+        .boot(before)
+        .boot(after);
+    let output = machine.run();
+    assert!(output.contains("waiting for web, "), "{output}");
+    assert!(output.contains("[exit Some(0)]"), "{output}");
+}

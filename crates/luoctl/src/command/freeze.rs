@@ -22,11 +22,12 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
         return dry::step(context, "freeze", &[Phase::Prepared]);
     }
     let mut admin = context.admin_awake()?;
-    let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let cancels = Cancels::on_interrupt(&context.folder)?;
     let waiting = Waiting::begin(context);
     let vigil = Vigil::begin(context);
     admin.freeze()?;
     drop((waiting, vigil));
+    cancels.settled("all stand still")?;
     context.done(
         "freeze",
         "all stand still; next `luoctl kexec`, or `luoctl cancel`",

@@ -8,11 +8,13 @@ use super::context::Context;
 use super::vigil::Vigil;
 use super::{dry, update};
 use crate::failure::Result;
+use crate::interrupt::Cancels;
 
 /// After freeze: jumps into the new kernel.
 ///
 /// What is not preserved is gone. It returns if the jump is refused; else the connection ends with
-/// it, which is success. Takes root.
+/// it, which is success. ^C cancels, as long as it is not decided that the machine jumps. Takes
+/// root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
 
@@ -22,13 +24,16 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     }
     let mut admin = context.admin_awake()?;
     let status = context.status()?.get()?;
-    let _vigil = Vigil::begin(context);
-    match admin.kexec() {
+    let cancels = Cancels::on_interrupt(&context.folder)?;
+    let vigil = Vigil::begin(context);
+    let ended = admin.kexec();
+    drop(vigil);
+    match ended {
+        Ok(()) => {}
         // Only a frozen update can jump. In another phase a lost agent has died.
-        Ok(()) => update::jumping(context, status.update),
-        Err(Error::AgentGone) if status.phase == Phase::Frozen => {
-            update::jumping(context, status.update)
-        }
-        Err(why) => Err(why.into()),
+        Err(Error::AgentGone) if status.phase == Phase::Frozen => {}
+        Err(why) => return Err(why.into()),
     }
+    cancels.tell_of_the_jump();
+    update::jumping(context, status.update)
 }

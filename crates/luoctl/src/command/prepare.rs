@@ -30,11 +30,12 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         return dry::update(context, &target);
     }
     let mut admin = context.admin_awake()?;
-    let _cancels = Cancels::on_interrupt(&context.folder)?;
+    let cancels = Cancels::on_interrupt(&context.folder)?;
     let waiting = Waiting::begin(context);
     let vigil = Vigil::begin(context);
     let prepared = admin.prepare_and_warn(&target).map_err(holder::named)?;
     drop((waiting, vigil));
+    cancels.settled("all are ready")?;
     let (update, warnings) = (prepared.update, prepared.warnings.unwrap_or_default());
     if context.json {
         context.out.document(&Prepared { update, warnings })?;

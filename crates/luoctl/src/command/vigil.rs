@@ -35,23 +35,34 @@ impl Vigil {
     /// Says it if luod hangs, and goes on waiting: it may be in the middle of an update, which
     /// nobody would see the end of.
     pub(super) fn begin(context: &Context) -> Self {
-        Self::watch(context, None)
+        let words = "luod does not answer; it may be in the middle of the update, so it is waited \
+                     for. `systemctl status luod` says whether it hangs; ^C cancels, and twice leaves";
+        Self::watch(context, End::Never(words))
+    }
+
+    /// The same for a command that does nothing but look.
+    pub(super) fn of_a_watch(context: &Context) -> Self {
+        let words = "luod does not answer, so nothing is seen of what happens; it is waited for. \
+                     `systemctl status luod` says whether it hangs";
+        Self::watch(context, End::Never(words))
     }
 
     /// Says it if luod hangs, and gives its connection up after --timeout.
     pub(super) fn with_end(context: &Context, admin: &Admin) -> Self {
-        // Without a copy luod is waited for.
         let line = admin.as_fd().try_clone_to_owned().ok();
-        Self::watch(context, line.map(UnixStream::from))
+        let end = line.map(|line| End::After(UnixStream::from(line)));
+        // Without a copy of its connection luod is waited for.
+        let never = "luod does not answer, and is waited for";
+        Self::watch(context, end.unwrap_or(End::Never(never)))
     }
 
-    fn watch(context: &Context, line: Option<UnixStream>) -> Self {
+    fn watch(context: &Context, ends: End) -> Self {
         let has_given_up = Arc::new(AtomicBool::new(false));
         let (done, end) = mpsc::channel();
         let watch = Watch {
             folder: context.folder.clone(),
             timeout: context.timeout,
-            line,
+            ends,
             has_given_up: Arc::clone(&has_given_up),
         };
         std::thread::spawn(move || watch.run(&end));
@@ -79,10 +90,18 @@ impl Vigil {
     }
 }
 
+/// What becomes of the wait for a luod that hangs.
+enum End {
+    /// It goes on; and the words for that.
+    Never(&'static str),
+    /// The connection is given up after --timeout.
+    After(UnixStream),
+}
+
 struct Watch {
     folder: PathBuf,
     timeout: Duration,
-    line: Option<UnixStream>,
+    ends: End,
     has_given_up: Arc<AtomicBool>,
 }
 
@@ -94,7 +113,7 @@ impl Watch {
             // Each connection waits in the queue of a luod that hangs, so there are few.
             let within = match since {
                 None => moment(self.timeout),
-                Some(since) if self.line.is_some() => {
+                Some(since) if matches!(self.ends, End::After(_)) => {
                     let left = self.timeout.saturating_sub(since.elapsed());
                     left.max(Duration::from_millis(1))
                 }
@@ -130,22 +149,18 @@ impl Watch {
     }
 
     fn say(&self) {
-        match self.line {
-            Some(_) => complain(format_args!(
+        match self.ends {
+            End::After(_) => complain(format_args!(
                 "luoctl: luod does not answer yet; it has {} s (--timeout)",
                 self.timeout.as_secs_f64()
             )),
-            None => complain(
-                "luoctl: luod does not answer; it may be in the middle of the update, so it is \
-                 waited for. `systemctl status luod` says whether it hangs; ^C cancels, and twice \
-                 leaves",
-            ),
+            End::Never(words) => complain(format_args!("luoctl: {words}")),
         }
     }
 
     /// Ends the connection of a luod that has hung for too long.
     fn gives_up(&self, since: Instant) -> bool {
-        let Some(line) = &self.line else {
+        let End::After(line) = &self.ends else {
             return false;
         };
         if since.elapsed() < self.timeout {

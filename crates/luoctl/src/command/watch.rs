@@ -6,6 +6,8 @@ use clap::builder::TypedValueParser;
 use luo_varlink::Phase;
 
 use super::context::Context;
+use super::vigil::Vigil;
+use super::waiting::Waiting;
 use crate::document::Line;
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -13,8 +15,9 @@ use crate::timeline::{self, Since};
 
 /// Shows what happens, as it happens.
 ///
-/// The first line says where the agent is. It goes on until ^C, or until the phase that `--until`
-/// names. Everybody may.
+/// The first line says where the agent is. While workloads are waited for, before the jump or
+/// after it, it is said for whom and how long still. It goes on until ^C, or until the phase that
+/// `--until` names. Everybody may.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Ends when the agent is in this phase.
@@ -32,8 +35,18 @@ fn phase_parser() -> impl TypedValueParser<Value = Phase> {
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    let impatience = context.impatient();
     let mut status = context.status()?;
-    for event in status.watch()? {
+    // The first line is there at once, unless luod hangs; the next comes when something happens.
+    status.set_patience(Some(context.timeout));
+    let mut lines = status.watch()?;
+    let first = lines.next();
+    drop(impatience);
+    lines.set_patience(None);
+    let waiting = Waiting::begin(context);
+    let _vigil = Vigil::of_a_watch(context);
+    for event in first.into_iter().chain(lines) {
+        waiting.heard();
         let event = event?;
         let phase = event.phase;
         if context.json {

@@ -57,6 +57,20 @@ const STEP: &[Entry] = &[
     ),
 ];
 
+/// Signals of a command that runs another.
+const PASSED_ON: &[Entry] = &[
+    (
+        "INT (^C), QUIT, TERM, HUP",
+        "They are for the command: luoctl passes them on, unless the keys of a terminal have sent \
+         them to both, and ends when it does.",
+    ),
+    (
+        "all others",
+        "luoctl ends, and the command runs on. What was taken stays with luod; what was to be left \
+         goes with the command.",
+    ),
+];
+
 /// What is known of a page beyond its command line.
 pub(super) fn end(page: &str) -> End {
     match page {
@@ -241,6 +255,7 @@ pub(super) fn end(page: &str) -> End {
             ..End::default()
         },
         "luoctl-kexec" => End {
+            signals: STEP,
             examples: &[
                 ("Jump, after prepare and freeze.", "luoctl kexec"),
                 (
@@ -263,6 +278,7 @@ pub(super) fn end(page: &str) -> End {
             ..End::default()
         },
         "luoctl-hold" => End {
+            signals: PASSED_ON,
             examples: &[(
                 "A script preserves something, and leaves it with luod.",
                 "luoctl hold dump -- criu-dump-into-session",
@@ -271,6 +287,7 @@ pub(super) fn end(page: &str) -> End {
             ..End::default()
         },
         "luoctl-take" => End {
+            signals: PASSED_ON,
             examples: &[(
                 "After the update a script takes it back, and the session is over.",
                 "luoctl take dump -- criu-restore-from-session",
