@@ -294,7 +294,8 @@ int luo_workload_finish_session(struct luo_workload *workload, const char *sessi
 // and declared files again. It tries for so many milliseconds; a negative number is
 // EINVAL. Gives 0, or the error of the last attempt. The call in which the agent was lost can
 // be made again then: a session that it had made or finished is not made or finished twice.
-int luo_workload_reconnect(struct luo_workload *workload, int64_t within_ms);
+int luo_workload_reconnect(struct luo_workload *workload,
+                           int64_t within_ms);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -34,7 +34,6 @@
 
 #include "../../../mm/internal.h"
 #include "luo_memfd_mm.h"
-#include "luo_shim.h"
 
 /* Entries that are looked at in one go, with interrupts off. */
 #define LUO_MEMFD_LOOKS 1024
@@ -163,19 +162,22 @@ bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame)
 	bool same = true;
 #ifdef CONFIG_MEMCG
 	struct folio *last = pfn_folio(frame);
+	unsigned long data = READ_ONCE(last->memcg_data);
 	u64 step = 1ULL << run->order;
 	u64 i;
 
 	for (i = 0; i < run->pages && same; i += step) {
-		struct folio *folio = pfn_folio(run->frame + i);
+		/* Each of them is the first page of its folio. */
+		struct folio *folio = (struct folio *)pfn_to_page(run->frame + i);
 
 		/* A group has more than one number for itself, but few. */
-		if (READ_ONCE(folio->memcg_data) == READ_ONCE(last->memcg_data))
+		if (READ_ONCE(folio->memcg_data) == data)
 			continue;
 		rcu_read_lock();
 		same = folio_memcg(folio) == folio_memcg(last);
 		rcu_read_unlock();
 		last = folio;
+		data = READ_ONCE(folio->memcg_data);
 	}
 #endif
 	return same;
@@ -537,23 +539,23 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 }
 
 /*
- * Gets pages back from Kexec HandOver, all or none. Two damaged files may name the same
- * pages: nobody else looks for them between our look and what comes of it.
+ * Gets pages back from Kexec HandOver, all or none. The caller has luo_shim_lock_handed():
+ * two damaged files may name the same pages, and nobody else looks for them between our look
+ * and what comes of it.
  */
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step)
 {
-	bool there = true;
 	u64 i;
 
-	luo_shim_lock_handed();
-	for (i = 0; i < run->pages && there; i += step)
-		there = kho_are_preserved_pages(PFN_PHYS(run->frame + i), step);
-	for (i = 0; i < run->pages && there; i += step) {
+	for (i = 0; i < run->pages; i += step) {
+		if (!kho_are_preserved_pages(PFN_PHYS(run->frame + i), step))
+			return false;
+	}
+	for (i = 0; i < run->pages; i += step) {
 		kho_restore_pages(PFN_PHYS(run->frame + i), step);
 		cond_resched();
 	}
-	luo_shim_unlock_handed();
-	return there;
+	return true;
 }
 
 /* Makes a folio of single pages that came back. */

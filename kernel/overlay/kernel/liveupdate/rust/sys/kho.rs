@@ -181,13 +181,14 @@ impl HandedMemory for HandedPage {
 
 /// The right to give away what the previous kernel preserved: between the look at a page and
 /// what comes of it nobody else looks at it.
-struct Handed;
+pub(crate) struct Handed(());
 
 impl Handed {
-    fn lock() -> Self {
+    /// Waits for whoever has it.
+    pub(crate) fn lock() -> Self {
         // SAFETY: Called as a task that may sleep; the lock is given back when this is dropped.
         unsafe { bindings::luo_shim_lock_handed() };
-        Self
+        Self(())
     }
 }
 

@@ -16,7 +16,7 @@ use luo_core::PageError;
 use luo_memfd::{Facts, Format, More, Run, Short, Source, Time, Times, MOST_PIECES};
 
 use super::handler_table::HandlerTable;
-use super::kho::HandedPage;
+use super::kho::{Handed, HandedPage};
 
 const _: () = assert!(NAME_LENGTH == bindings::LUO_MEMFD_NAME as usize);
 const _: () = assert!(GROUP_LENGTH == bindings::LUO_MEMFD_GROUP as usize);
@@ -639,8 +639,9 @@ impl Back {
 
     /// Gets the pages of a run back, all or none, into room that there is. Those that follow
     /// each other where a large folio can be are joined to one. False if they are gone.
-    pub(crate) fn get(&mut self, run: Run, step: u64) -> bool {
-        // SAFETY: The callee looks first whether Kexec HandOver has them.
+    pub(crate) fn get(&mut self, _alone: &Handed, run: Run, step: u64) -> bool {
+        // SAFETY: The callee looks first whether Kexec HandOver has them, and nobody else does
+        // meanwhile.
         if step == 0 || !unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) } {
             return false;
         }
@@ -670,7 +671,10 @@ impl Back {
             bindings::luo_memfd_insert(file.0.as_ptr(), self.0.as_mut_ptr(), self.0.len())
         });
         // INVARIANT: What was taken off the runs is the page cache's now. A run of which nothing
-        // is left begins behind what was ours; they are the first ones.
+        // is left begins behind what was ours; they are the first ones, or all.
+        if result.is_ok() {
+            self.0.clear();
+        }
         while self.0.first().is_some_and(|run| run.pages == 0) {
             if self.0.remove(0).is_err() {
                 break;

@@ -12,7 +12,7 @@ use luo_memfd::{read, Format, Found, Run, Strings, Unread};
 use super::SEALS;
 use crate::errno;
 use crate::say::Say;
-use crate::sys::kho;
+use crate::sys::kho::{self, Handed};
 use crate::sys::memfd::{self, Back, Group, Made, Previous};
 
 /// Pages for which it is not looked whether there is room.
@@ -81,11 +81,12 @@ impl Left {
     /// # Errors
     /// ENOMEM.
     fn get(&mut self, back: &mut Back) -> Result<bool> {
+        let alone = Handed::lock();
         while back.has_room()? {
             let Some(run) = self.next() else {
                 break;
             };
-            if !back.get(run, self.format.step(&run)) {
+            if !back.get(&alone, run, self.format.step(&run)) {
                 return Ok(false);
             }
         }
