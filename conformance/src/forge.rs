@@ -11,6 +11,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use luo_sys::{Errno, test_driver};
@@ -125,12 +126,11 @@ impl Drop for Injected {
     }
 }
 
-/// A callback of the driver that waits as soon as it is called, until this is
-/// dropped.
-#[must_use = "it goes on when this is dropped"]
+/// Callbacks of the driver that wait as soon as they are called, until this is dropped.
+#[must_use = "they go on when this is dropped"]
 pub struct Hold {
     device: File,
-    callback: String,
+    callbacks: Vec<String>,
 }
 
 impl Hold {
@@ -139,34 +139,58 @@ impl Hold {
     /// # Errors
     /// A skip without the driver.
     pub fn on(callback: impl Into<String>) -> Result<Self> {
-        let (device, callback) = (open()?, callback.into());
-        write("hold", &callback)?;
-        Ok(Self { device, callback })
+        Self::on_each([callback.into()])
     }
 
-    /// Waits until it is called, and so waits.
+    /// Has several wait. Of those of another [`Hold`] none waits any more.
     ///
     /// # Errors
-    /// If nobody calls it.
+    /// As [`Self::on`].
+    pub fn on_each(callbacks: impl IntoIterator<Item = String>) -> Result<Self> {
+        let (device, callbacks) = (open()?, Vec::from_iter(callbacks));
+        write("hold", &callbacks.join(" "))?;
+        Ok(Self { device, callbacks })
+    }
+
+    /// Waits until all of them are called, and so wait.
+    ///
+    /// # Errors
+    /// If nobody calls one.
     pub fn reached(&self) -> Result<()> {
-        if is_simulated()? {
-            return until(&self.callback, || Ok(get("held")? == self.callback));
+        let callbacks = self.callbacks.join(" ");
+        if !is_simulated()? {
+            ensure!(
+                is_reached(&self.device, PATIENCE)?,
+                "nobody called {callbacks}"
+            );
         }
-        let mut fds = [PollFd::new(&self.device, PollFlags::PRI)];
-        let timeout = Timespec::try_from(PATIENCE).context("the time")?;
-        poll(&mut fds, Some(&timeout))?;
-        let Self { callback, .. } = self;
-        let called = fds[0].revents().contains(PollFlags::PRI);
-        ensure!(called, "nobody called {callback}");
+        until(&callbacks, || {
+            let held = self.held()?;
+            Ok(self
+                .callbacks
+                .iter()
+                .all(|callback| held.contains(callback)))
+        })?;
         self.holds()
     }
 
-    /// Asserts that it waits at this moment.
+    /// Asserts that they wait at this moment, and no other.
     ///
     /// # Errors
-    /// If it does not.
+    /// If that is not so.
     pub fn holds(&self) -> Result<()> {
-        same("who waits", get("held")?, self.callback.clone())
+        let (mut held, mut callbacks) = (self.held()?, self.callbacks.clone());
+        held.sort_unstable();
+        callbacks.sort_unstable();
+        same("who waits", held, callbacks)
+    }
+
+    /// Those that wait, in the order in which they were called.
+    ///
+    /// # Errors
+    /// If the driver does not say.
+    pub fn held(&self) -> Result<Vec<String>> {
+        Ok(words(&get("held")?))
     }
 }
 
@@ -175,6 +199,18 @@ impl Drop for Hold {
         // Refused by no driver that has the parameter.
         let _ = write("hold", "");
     }
+}
+
+/// Whether a callback waits, for who has a file of the driver's open in a kernel: looks for as
+/// long as it has patience.
+///
+/// # Errors
+/// If the driver cannot be polled.
+pub fn is_reached(file: &File, patience: Duration) -> Result<bool> {
+    let mut fds = [PollFd::new(file, PollFlags::PRI)];
+    let timeout = Timespec::try_from(patience).context("the time")?;
+    poll(&mut fds, Some(&timeout))?;
+    Ok(fds[0].revents().contains(PollFlags::PRI))
 }
 
 /// Whether a call of a task that is seen in it waits for another. In the simulator
@@ -310,10 +346,11 @@ pub fn clear_calls() -> Result<()> {
 /// # Errors
 /// If the driver has no log of calls.
 pub fn calls() -> Result<Vec<String>> {
-    Ok(get("calls")?
-        .split_whitespace()
-        .map(str::to_owned)
-        .collect())
+    Ok(words(&get("calls")?))
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split_whitespace().map(str::to_owned).collect()
 }
 
 /// What the subsystems left in the previous kernel, for example

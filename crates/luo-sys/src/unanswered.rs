@@ -10,7 +10,9 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use zerocopy::IntoBytes as _;
 use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -77,7 +79,9 @@ impl Unanswered {
         )
         .map_err(Error::of(DEVICE))?;
         let memory = Anonymous::with(&[], Access::ReadWrite).map_err(Error::of("mmap"))?;
-        let flags = rustix::fs::OFlags::CLOEXEC.bits() as usize;
+        // The kernel tells of faults by poll only where nobody can wait in a read for them.
+        let flags = rustix::fs::OFlags::CLOEXEC | rustix::fs::OFlags::NONBLOCK;
+        let flags = flags.bits() as usize;
         // SAFETY: this command takes flags in place of an address.
         let made = unsafe { with_pointer(&device, NEW, core::ptr::without_provenance_mut(flags)) };
         let faults = owned(made.map_err(Error::of(call))?);
@@ -111,6 +115,23 @@ impl Unanswered {
         // borrowed, and nobody writes to it: what it holds is zeros.
         let bytes = unsafe { core::slice::from_raw_parts(self.memory.pointer().cast::<u8>(), 1) };
         rustix::io::pwrite(file, bytes, 0).map_err(Error::of("pwrite"))
+    }
+
+    /// Whether somebody waits for a page of it; looks for as long as `timeout` says. Nobody
+    /// does after [`Self::answer`].
+    ///
+    /// # Errors
+    /// As of `poll`.
+    pub fn is_reached(&self, timeout: Duration) -> Result<bool> {
+        let call = "poll";
+        let faults = self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(faults) = faults.as_ref() else {
+            return Ok(false);
+        };
+        let timeout =
+            Timespec::try_from(timeout).map_err(|_| Error::of(call)(rustix::io::Errno::INVAL))?;
+        let mut fds = [PollFd::new(faults, PollFlags::IN)];
+        Ok(poll(&mut fds, Some(&timeout)).map_err(Error::of(call))? > 0)
     }
 
     /// From now on its pages are there.

@@ -95,6 +95,14 @@ impl Program {
         Ok(self.child.try_wait()?.is_none())
     }
 
+    /// Has it be killed, and does not wait: what it waits for may be ours.
+    ///
+    /// # Errors
+    /// It has ended before, and been waited for.
+    pub(crate) fn signal(&mut self) -> Result<()> {
+        Ok(self.child.kill()?)
+    }
+
     /// Kills it, and waits until it is gone.
     ///
     /// # Errors

@@ -45,8 +45,8 @@ pub(crate) const PARTICIPANT: &str = "/dev/luo_participant";
 /// Bytes of the log of calls: what does not fit is lost.
 const LOG: usize = 4000;
 
-/// Bytes of a word of that log, and the terminating zero.
-const WORD: usize = 32;
+/// Bytes of words of that log with a space between them, and the terminating zero.
+const WORDS: usize = 256;
 
 /// The driver of one machine.
 #[derive(Default)]
@@ -61,7 +61,7 @@ struct State {
     numbers: Numbers,
     print_calls: bool,
     calls: String,
-    /// The callback that is to wait, and the one that does.
+    /// The callbacks that are to wait, and those that do.
     hold: String,
     held: String,
     last_id: u32,
@@ -113,6 +113,19 @@ impl Numbers {
     }
 }
 
+/// Whether a word is among others.
+fn is_among(word: &str, words: &str) -> bool {
+    words.split(' ').any(|one| one == word)
+}
+
+/// Adds a word to others.
+fn add(words: &mut String, word: &str) {
+    if !words.is_empty() {
+        words.push(' ');
+    }
+    words.push_str(word);
+}
+
 /// A positive error number; 0 lets the callback succeed.
 fn fail_with(number: i32) -> Result<(), Errno> {
     Errno::check(number.max(0).wrapping_neg()).map(drop)
@@ -148,27 +161,24 @@ impl Driver {
         }
         let space = usize::from(!state.calls.is_empty());
         if state.calls.len() + space + word.len() < LOG {
-            if space == 1 {
-                state.calls.push(' ');
-            }
-            state.calls.push_str(word);
+            add(&mut state.calls, word);
         }
-        while state.hold == word && !stop.is_asked() {
-            if state.held != word {
-                word.clone_into(&mut state.held);
+        while is_among(word, &state.hold) && !stop.is_asked() {
+            if !is_among(word, &state.held) {
+                add(&mut state.held, word);
                 self.changed.notify_all();
             }
             state = self.wait(state);
         }
     }
 
-    /// Decides anew which callback is to wait; none if there is no word.
-    fn hold(&self, word: &str) -> Result<(), Errno> {
-        if word.len() >= WORD {
+    /// Decides anew which callbacks are to wait; none if there is no word.
+    fn hold(&self, words: &str) -> Result<(), Errno> {
+        if words.len() >= WORDS {
             return Err(Errno::EINVAL);
         }
         let mut state = self.state();
-        word.clone_into(&mut state.hold);
+        words.clone_into(&mut state.hold);
         state.held.clear();
         self.changed.notify_all();
         Ok(())
@@ -205,6 +215,18 @@ mod tests {
         assert!(numbers.strike(1) && numbers.strike(2));
         numbers.fault_file = 2;
         assert!(!numbers.strike(1) && numbers.strike(2));
+    }
+
+    #[test]
+    fn a_word_is_among_others_as_a_whole() {
+        let mut words = String::new();
+        assert!(!is_among("preserve:1", &words));
+        for word in ["unpreserve:1", "preserve:12", "freeze:1"] {
+            add(&mut words, word);
+            assert!(is_among(word, &words));
+        }
+        assert_eq!(words, "unpreserve:1 preserve:12 freeze:1");
+        assert!(!is_among("preserve:1", &words));
     }
 
     #[test]

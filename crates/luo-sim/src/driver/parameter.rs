@@ -10,8 +10,8 @@
 //! | `finish_refusals` | how many times can_finish says no |
 //! | `subsystem_prepare_errno`, `subsystem_freeze_errno` | the same for `forge-b` |
 //! | `preserved`, `frozen` | files that are so at present (read only) |
-//! | `hold` | the word of the callback that is to wait, until another is written |
-//! | `held` | the word of the one that does (read only) |
+//! | `hold` | the words of the callbacks that are to wait, until others are written |
+//! | `held` | the words of those that do (read only) |
 //! | `calls` | the callbacks since the last write, in order, but for can_finish |
 //! | `print_calls` | 1: each is also a line of the kernel's log |
 //! | `subsystem_register` | 1 registers `forge-a` and `forge-b`, 0 unregisters them (write only) |

@@ -71,6 +71,9 @@
 /* A word of that log, and the terminating zero. */
 #define FORGE_WORD	32
 
+/* Words with a space between them, and the terminating zero. */
+#define FORGE_WORDS	256
+
 /* Protects what has no lock of its own. */
 static DEFINE_MUTEX(forge_lock);
 static void *forge_pages[FORGE_PAGES];
@@ -78,10 +81,10 @@ static u32 forge_last_id;
 static char forge_calls[FORGE_LOG];
 static size_t forge_calls_len;
 
-/* Protects the words of the callback that is to wait and of the one that does. */
+/* Protects the words of the callbacks that are to wait and of those that do. */
 static DEFINE_SPINLOCK(forge_hold_lock);
-static char forge_hold[FORGE_WORD];
-static char forge_held[FORGE_WORD];
+static char forge_hold[FORGE_WORDS];
+static char forge_held[FORGE_WORDS];
 
 /* Callbacks that wait, and those who poll for that. */
 static DECLARE_WAIT_QUEUE_HEAD(forge_queue);
@@ -144,14 +147,36 @@ static void forge_log(const char *word)
 		forge_calls[forge_calls_len] = '\0';
 }
 
-/* Whether the callback of a word is to wait; then it is the one that waits. */
+/* Whether a word is among others. */
+static bool forge_is_among(const char *word, const char *words)
+{
+	size_t len = strlen(word);
+	const char *at;
+
+	for (at = words; (at = strstr(at, word)); at += len) {
+		bool begins = at == words || at[-1] == ' ';
+		bool ends = !at[len] || at[len] == ' ';
+
+		if (begins && ends)
+			return true;
+	}
+
+	return false;
+}
+
+/* Whether the callback of a word is to wait; then it is one of those that do. */
 static bool forge_holds(const char *word)
 {
 	guard(spinlock)(&forge_hold_lock);
-	if (strcmp(forge_hold, word))
+	if (!forge_is_among(word, forge_hold))
 		return false;
 
-	strscpy(forge_held, word);
+	/* Each is here once, so there is room for all that are to wait. */
+	if (!forge_is_among(word, forge_held)) {
+		if (forge_held[0])
+			strlcat(forge_held, " ", sizeof(forge_held));
+		strlcat(forge_held, word, sizeof(forge_held));
+	}
 	return true;
 }
 
@@ -203,8 +228,9 @@ static int forge_hold_set(const char *value, const struct kernel_param *param)
 }
 
 /*
- * The callback that is to wait, by its word in the log of calls: until something
- * else is written, for example nothing. No signal ends that.
+ * The callbacks that are to wait, by their words in the log of calls with a space
+ * between them: until something else is written, for example nothing. No signal ends
+ * that.
  */
 static const struct kernel_param_ops forge_hold_ops = {
 	.get = forge_hold_get,
@@ -218,7 +244,7 @@ static int forge_held_get(char *page, const struct kernel_param *param)
 	return sysfs_emit(page, "%s\n", forge_held);
 }
 
-/* The callback that waits now, if one does. */
+/* Those that wait now, in the order in which they were called. */
 static const struct kernel_param_ops forge_held_ops = {
 	.get = forge_held_get,
 };

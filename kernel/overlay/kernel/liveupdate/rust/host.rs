@@ -25,8 +25,11 @@ use crate::sys::kho::{HandedPage, PreservedPage};
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, WaitQueue};
-use crate::sys::{file, kho, log, random};
+use crate::sys::{file, kho, log, random, task};
 use crate::{errno, policy, state, takeover};
+
+/// Lines in which users stand, by their numbers.
+const LINES: usize = 16;
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
 /// live update is enabled.
@@ -34,6 +37,10 @@ use crate::{errno, policy, state, takeover};
 pub(crate) struct Linux {
     #[pin]
     engine: Mutex<Engine<Linux>>,
+    /// Where users' calls stand one behind the other before they stand with all others for the
+    /// engine's lock: however many threads users have, there is one call of each line there.
+    #[pin]
+    lines: [Mutex<()>; LINES],
     /// Where those wait whose step has to wait for another, by the engine's numbers.
     #[pin]
     queues: [WaitQueue; QUEUES],
@@ -66,6 +73,7 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
     let made = KBox::pin_init(
         pin_init!(Linux {
             engine <- new_mutex!(Engine::new(seed), "luo_engine"),
+            lines <- pin_init::pin_init_array_from_fn(|_| new_mutex!((), "luo_lines")),
             queues <- pin_init::pin_init_array_from_fn(|_| {
                 WaitQueue::new(c"luo_steps", static_lock_class!())
             }),
@@ -87,6 +95,13 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
 }
 
 impl Linux {
+    /// Has the caller wait until it is the first in its line; root is in none. Held for as long
+    /// as the engine's lock is wanted and had.
+    fn stand_in_line(&self) -> Option<MutexGuard<'_, ()>> {
+        let user = task::user_but_root()? as usize;
+        Some(self.lines.get(user % LINES)?.lock())
+    }
+
     /// Runs a step for a caller who has slept in the queue before, or has not. If it has
     /// to wait, gives the lock, which must be let go only when we are in the queue.
     fn step<R>(
@@ -94,6 +109,7 @@ impl Linux {
         slept: bool,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, MutexGuard<'_, Engine<Self>>> {
+        let _line = self.stand_in_line();
         let mut engine = self.engine.lock();
         if slept {
             self.sleepers.fetch_sub(1, Ordering::Relaxed);
@@ -145,6 +161,7 @@ impl Linux {
                 Err(engine) => {
                     let queue = self.queue(&engine);
                     if let Err(Killed) = queue.wait_killable(engine, patience) {
+                        let _line = self.stand_in_line();
                         let _engine = self.engine.lock();
                         self.sleepers.fetch_sub(1, Ordering::Relaxed);
                         return Err(Errno::EAGAIN);
@@ -171,6 +188,7 @@ impl Linux {
 
 impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let _line = self.stand_in_line();
         let mut engine = self.engine.lock();
         let done = step(&mut engine);
         self.wake(&mut engine);

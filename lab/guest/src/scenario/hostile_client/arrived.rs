@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The next kernel: the hostile program opens the device first, and asks for everything.
 
-use std::ffi::CString;
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
@@ -9,12 +8,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use luo_calls::{LINES, LINES_SECONDS};
 use luo_conformance::check::skip;
-use luo_sys::{Device, SessionState, State, Token, Which};
-use rustix::mount::MountFlags;
+use luo_sys::{Device, FileStatus, SessionState, State, Token, Which};
 
+use super::timed::Timed;
 use super::{
-    ARGUMENT, BASE, Evil, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES,
-    PATIENCE, SMALL, SMALL_BYTES, SUITE, UID, contents, evil, inherited, programs, wall_clock,
+    ARGUMENT, BASE, COSTLY, Evil, GIVEN, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED,
+    PASSED_BYTES, PATIENCE, SUITE, UID, contents, evil, inherited, programs, wall_clock,
 };
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
@@ -30,7 +29,8 @@ const FEW: u64 = 64;
 /// Bytes that a group has room for which is full.
 const LITTLE: u64 = 512 << 10;
 
-pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()> {
+pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
+    let bound = timed.of_event();
     SUITE.case("the-reboot-ends-in-time", || {
         let jumped = guest.args.get(JUMPED, 0_u64)?;
         // Each kernel measures anew how fast its clock goes, which an emulated machine under load
@@ -42,17 +42,35 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
         ensure!(took <= bound, "{took:?} of {bound:?}");
         Ok(())
     });
-    mount_small()?;
     let log = Follower::from_now("hostile-client: that is all")?;
     let begun = Instant::now();
     // It has no descriptor of the administrator's yet.
     let nothing = File::open("/dev/null")?;
     let mut evil = Evil::begin(groups, &[nothing.as_fd()], evil::AFTER)?;
     SUITE.case("each-attack-is-tried-after", || evil.has_tried_all());
+    let mut costly = groups.start(COSTLY, programs::COSTLY_AFTER, &[])?;
+    SUITE.case("costly-calls-are-tried-after", || {
+        port::progress(costly.says(program::READY, 1, PATIENCE)?);
+        fs::write(program::GO, "")?;
+        costly.says(evil::TRIED, 1, PATIENCE)?;
+        Ok(fs::remove_file(program::GO)?)
+    });
     let device = device()?;
+    SUITE.case("what-never-ended-is-lost-alone", || {
+        // Of the user's: the call that hangs, and the file that nobody could let go of.
+        let lost = device.info()?.lost_files;
+        ensure!(lost > 2, "{lost} files are lost");
+        let [_, hangs, _] = GIVEN;
+        let session = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(hangs)))?;
+        let files = session.list_files()?;
+        let told = files.iter().map(|file| (file.token, file.status));
+        let hung = vec![(Token(1), FileStatus::Lost)];
+        same("its files", told.collect::<Vec<_>>(), hung)?;
+        session.finish().context("finish")
+    });
     SUITE.case("closed-ones-of-others-are-let-alone", || {
-        let base = device.retrieve_session(&name(BASE))?;
-        base.retrieve_fd(Token(1))?;
+        let base = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(BASE)))?;
+        timed.call("RETRIEVE_FD of a page", || base.retrieve_fd(Token(1)))?;
         drop(base);
         // The hostile program closes and finishes its own all the time.
         for _ in 0..100 {
@@ -75,12 +93,16 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
         same("who was killed", guest?.times("oom_kill")?, 0)
     });
     SUITE.case("memory-is-there", || {
-        let session = device.retrieve_session(&name(GUEST))?;
+        let session = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(GUEST)))?;
         for (token, length) in (0..).zip(LENGTHS).collect::<Vec<_>>().into_iter().rev() {
-            let file = File::from(session.retrieve_fd(Token(token))?);
-            fill::verify(&file, length, contents(token))?;
+            // With the last all that it needs is restored, which is the guest's memory.
+            let file = timed.call("RETRIEVE_FD", || session.retrieve_fd(Token(token)))?;
+            fill::verify(&File::from(file), length, contents(token))?;
         }
-        session.finish().context("finish")?;
+        timed.call("LIST_FILES", || session.list_files())?;
+        timed
+            .call("FINISH", || session.finish())
+            .context("finish")?;
         same("the closed session", state_of(&device, BASE)?, None)
     });
     SUITE.case("memory-of-the-other-user-is-there", || {
@@ -95,22 +117,21 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
         let closed = |message: &&Message| message.is_luo() && message.text.contains("closed");
         let lines = told.iter().filter(closed).count() as u64;
         let ours = told.iter().filter(|message| message.is_luo()).count() as u64;
-        let of_handler = |message: &&Message| message.text.starts_with("memfd_luo:");
-        let handlers = told.iter().filter(of_handler).count() as u64;
         let all = told.len();
         port::progress(format!(
-            "of {all} lines in {:?} {ours} are the orchestrator's, {lines} of them of closes, and \
-             {handlers} the handler's",
+            "of {all} lines in {:?} {ours} are the orchestrator's, {lines} of them of closes",
             begun.elapsed()
         ));
         let most = u64::from(LINES) * spans;
         ensure!((1..=most).contains(&lines), "{lines} lines of {most}");
         // What else it tells of is not for a program to repeat.
         ensure!(ours <= most + FEW, "{ours} lines of {most}");
-        // Those of mainline's handler would have no limit, as the documents say; this kernel has
-        // the handler in Rust.
-        same("lines of mainline's handler", handlers, 0)?;
         Ok(())
+    });
+    SUITE.case("all-is-in-time-after", || {
+        ensure!(costly.runs()?, "the costly calls have ended");
+        costly.kill()?;
+        timed.were_in_time()
     });
     SUITE.case("update-ends", || {
         // It ends by itself with the last session that has come, which may be one of the
@@ -121,14 +142,6 @@ pub(super) fn run(guest: &Guest, groups: &Groups, bound: Duration) -> Result<()>
     });
     SUITE.case("nothing-is-let-through-after", || evil.was_let_nowhere());
     evil.program.kill()
-}
-
-/// A file system for everybody.
-fn mount_small() -> Result<()> {
-    fs::create_dir_all(SMALL).context(SMALL)?;
-    let options = CString::new(format!("mode=1777,size={SMALL_BYTES}"))?;
-    let flags = MountFlags::empty();
-    rustix::mount::mount("small", SMALL, "tmpfs", flags, options.as_c_str()).context(SMALL)
 }
 
 fn state_of(device: &Device, called: &str) -> Result<Option<SessionState>> {

@@ -8,17 +8,19 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use luo_conformance::forge;
 use luo_sys::unanswered::Unanswered;
 use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 
 use super::inherited::taken;
-use super::{GUEST, HOLES, LENGTHS, OTHER, SMALL, SMALL_BYTES, WANTED};
+use super::{GUEST, LENGTHS, OTHER, WANTED};
 use crate::check::name;
 use crate::program::PAUSE;
 
@@ -46,6 +48,9 @@ const BIG: u64 = 16 << 20;
 pub(super) const NEEDY: &str = "needy";
 /// Its session with memory that the administrator shares with it.
 const SQUATS: &str = "squats";
+/// Its session with a file whose handler never comes back from letting go of it, and which the
+/// reboot has to lose, for it needs another that is not there.
+const KEEPS: &str = "keeps";
 /// Its session whose close is told in the log, because [`FLOOD_BY`] needs it.
 const FLOOD: &str = "flood";
 const FLOOD_BY: &str = "flood-by";
@@ -75,10 +80,9 @@ pub(super) enum Attack {
     /// It holds a file's lock, for as long as a page does not come, while it has that file
     /// preserved and taken back.
     Fault,
-    /// It preserves a file whose lock it holds for ever: the page never comes.
+    /// It preserves a file whose handler never comes back.
     Hang,
-    /// It has a file whose lock it holds for ever, and which the reboot has to lose: the file
-    /// needs another that is not there.
+    /// It holds the lock of a file of the guest's for ever: the page that it writes never comes.
     Lock,
     /// It takes back what is not its own, under all names it can think of.
     Others,
@@ -86,8 +90,6 @@ pub(super) enum Attack {
     Own,
     /// It has the kernel tell of it in the log, as often as it can.
     Flood,
-    /// It preserves files whose holes have no memory to be filled with, and lets them go.
-    Holes,
 }
 
 impl Attack {
@@ -106,13 +108,12 @@ impl Attack {
     ];
     /// Those that tell by themselves that they have been tried, and have no end.
     const ENDLESS: [Self; 2] = [Self::Hang, Self::Lock];
-    const AFTER: [Self; 6] = [
+    const AFTER: [Self; 5] = [
         Self::Others,
         Self::Own,
         Self::Machine,
         Self::Storm,
         Self::Flood,
-        Self::Holes,
     ];
 }
 
@@ -123,7 +124,7 @@ pub(super) fn attacks(when: &str) -> impl Iterator<Item = Attack> {
         _ => &Attack::BEFORE,
     };
     // Not each kernel can leave a fault unanswered.
-    let faults = [Attack::Fault, Attack::Hang, Attack::Lock];
+    let faults = [Attack::Fault, Attack::Lock];
     let can = move |attack: &Attack| !faults.contains(attack) || Unanswered::is_there();
     all.iter().copied().filter(can)
 }
@@ -140,13 +141,10 @@ pub(super) fn main(when: &str) -> Result<()> {
 
 struct Evil {
     device: Device,
-    /// What it has inherited: a device that the administrator has opened, in the first
-    /// kernel,
+    /// What it has inherited: a device that the administrator has opened, and in the first
+    /// kernel more.
     inherited: Device,
-    /// memory that it may read,
-    shared: Option<File>,
-    /// and a session.
-    passed: Option<Session>,
+    more: Option<Inherited>,
     /// The next token.
     next: AtomicU64,
     /// Which attacks have been told of.
@@ -155,13 +153,37 @@ struct Evil {
     held: Mutex<Vec<Session>>,
 }
 
+/// What it inherits in the first kernel.
+struct Inherited {
+    /// Memory that it may read.
+    shared: File,
+    passed: Session,
+    /// Memory that it may write.
+    written: File,
+    /// Files whose handler does not come back: from preserving it,
+    hangs: File,
+    /// and from letting go of it.
+    keeps: File,
+}
+
+impl Inherited {
+    fn of(fds: &mut impl Iterator<Item = OwnedFd>) -> Option<Self> {
+        Some(Self {
+            shared: fds.next()?.into(),
+            passed: Session::from_fd(fds.next()?),
+            written: fds.next()?.into(),
+            hangs: fds.next()?.into(),
+            keeps: fds.next()?.into(),
+        })
+    }
+}
+
 fn begin() -> Result<Evil> {
     let mut fds = taken()?;
     Ok(Evil {
         device: Device::open()?,
         inherited: Device::from_fd(fds.next().context("no device is inherited")?),
-        shared: fds.next().map(File::from),
-        passed: fds.next().map(Session::from_fd),
+        more: Inherited::of(&mut fds),
         next: AtomicU64::new(1),
         told: Mutex::default(),
         held: Mutex::default(),
@@ -202,20 +224,32 @@ impl Evil {
             }
             Ok(session)
         };
+        let more = self.more()?;
         let squats = session(SQUATS, 0)?;
         // Whoever can read a file can preserve it.
-        let shared = self.shared.as_ref().context("no memory is shared")?;
-        squats.preserve_fd(shared, one).context("what is shared")?;
+        squats
+            .preserve_fd(&more.shared, one)
+            .context("what is shared")?;
         let (flood, flood_by) = (session(FLOOD, 1)?, session(FLOOD_BY, 1)?);
         let on = Needed::In(name(FLOOD), one);
         flood_by.add_dependency(one, on).context(FLOOD)?;
         let needy = session(NEEDY, 4096)?;
         // Its descriptor is the consent of the administrator's session.
-        let passed = self.passed.as_ref().context("no session is passed on")?;
-        needy.add_dependency_of(one, passed, one).context(NEEDY)?;
+        needy
+            .add_dependency_of(one, &more.passed, one)
+            .context(NEEDY)?;
+        let (keeps, gone) = (session(KEEPS, 0)?, Token(2));
+        keeps.preserve_fd(memfd::create(KEEPS, 1)?, gone)?;
+        keeps.preserve_fd(&more.keeps, one).context(KEEPS)?;
+        keeps.add_dependency(one, Needed::Here(gone))?;
+        keeps.unpreserve_fd(gone)?;
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        held.extend([squats, flood, flood_by, needy]);
+        held.extend([squats, flood, flood_by, needy, keeps]);
         Ok(())
+    }
+
+    fn more(&self) -> Result<&Inherited> {
+        self.more.as_ref().context("it has inherited too little")
     }
 
     fn tell(&self, attack: Attack, error: &anyhow::Error) {
@@ -242,7 +276,6 @@ impl Evil {
             Attack::Others => self.others(),
             Attack::Own => self.own(round),
             Attack::Flood => self.flood(),
-            Attack::Holes => self.holes(round),
         }
     }
 
@@ -424,6 +457,7 @@ impl Evil {
         std::thread::scope(|scope| {
             // Holds the file's lock until the page is there.
             let writes = scope.spawn(|| page.write_to(&file));
+            let _ = page.is_reached(LATE);
             // Waits for that lock, in the kernel, with an operation under way.
             let preserves = scope.spawn(|| session.preserve_fd(&file, Token(1)));
             std::thread::sleep(LATE);
@@ -434,41 +468,36 @@ impl Evil {
     }
 
     fn hang(&self) -> Result<()> {
+        let hangs = &self.more()?.hangs;
+        // Others have what it may have, until there is room.
         let Some(session) = self.session("hang") else {
             return Ok(());
         };
-        let page = Unanswered::new()?;
-        let file = memfd::create("evil", 4096)?;
         std::thread::scope(|scope| {
-            // Neither comes back before the program is killed.
-            scope.spawn(|| page.write_to(&file));
-            scope.spawn(|| session.preserve_fd(&file, Token(1)));
-            std::thread::sleep(LATE);
-            println!("{TRIED}{:?}", Attack::Hang);
-        });
-        Ok(())
+            let call = scope.spawn(|| session.preserve_fd(hangs, Token(1)));
+            while !call.is_finished() {
+                if forge::is_reached(hangs, PAUSE)? {
+                    println!("{TRIED}{:?}", Attack::Hang);
+                    // It does not come back before the program is killed.
+                    let _ = call.join();
+                    break;
+                }
+            }
+            Ok(())
+        })
     }
 
     fn lock(&self) -> Result<()> {
-        let Some(session) = self.session("locked") else {
-            return Ok(());
-        };
-        let (needs, gone) = (Token(1), Token(2));
+        let written = &self.more()?.written;
         let page = Unanswered::new()?;
-        let file = memfd::create("evil", 4096)?;
-        let preserved = session.preserve_fd(&file, needs);
-        let other = preserved.and_then(|()| session.preserve_fd(memfd::create("evil", 1)?, gone));
-        let declared = other.and_then(|()| session.add_dependency(needs, Needed::Here(gone)));
-        if declared.and_then(|()| session.unpreserve_fd(gone)).is_err() {
-            // Others have what it may have.
-            return Ok(());
-        }
         std::thread::scope(|scope| {
-            scope.spawn(|| page.write_to(&file));
-            std::thread::sleep(LATE);
+            let writes = scope.spawn(|| page.write_to(written));
+            while !page.is_reached(PAUSE)? {
+                ensure!(!writes.is_finished(), "the page has come");
+            }
             println!("{TRIED}{:?}", Attack::Lock);
-        });
-        Ok(())
+            Ok(())
+        })
     }
 
     fn others(&self) -> Result<()> {
@@ -513,40 +542,6 @@ impl Evil {
         const TIMES: u32 = 100;
         for _ in 0..TIMES {
             drop(self.device.retrieve_session(&name(FLOOD)));
-        }
-        Ok(())
-    }
-
-    /// Once: what it shows does not depend on how often, and each line takes its time on the
-    /// console.
-    fn holes(&self, round: u64) -> Result<()> {
-        if round > 0 {
-            std::thread::sleep(PAUSE);
-            return Ok(());
-        }
-        // What it has had in the kernel before goes away only bit by bit.
-        let session = loop {
-            match self.session("holes") {
-                Some(session) => break session,
-                None => std::thread::sleep(PAUSE),
-            }
-        };
-        // Not open to anybody else, as a memfd.
-        let path = format!("{SMALL}/hole");
-        let file = File::create_new(&path).context(SMALL)?;
-        std::fs::remove_file(&path)?;
-        file.set_len(2 * SMALL_BYTES)?;
-        let mut preserved = 0;
-        while preserved < HOLES {
-            match session.preserve_fd(&file, Token(1)) {
-                Err(why) if why.errno() == Errno::EDQUOT => std::thread::sleep(PAUSE),
-                // A hole takes nothing, so it needs no room.
-                done => {
-                    done.context("a hole in a file system that is full")?;
-                    session.unpreserve_fd(Token(1))?;
-                    preserved += 1;
-                }
-            }
         }
         Ok(())
     }

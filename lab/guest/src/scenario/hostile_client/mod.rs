@@ -9,12 +9,16 @@
 //! | [`evil`] | the other user's program: a thread for each attack, again and again |
 //! | [`programs`] | further programs of users, each with an attack of its own |
 //! | [`inherited`] | the descriptors that they get |
+//! | [`timed`] | how long calls of those who behave may take |
 //!
-//! What is asserted: each step of the update succeeds the first time it is asked for, and has an
-//! end within the kernel's patience and [`ALLOWANCE`]; the other user has no more than a user may
-//! have; no call was let through that must not be; nothing stays behind when the program is
-//! killed; who behaves is charged for nothing of it; and each byte of those who behave is
+//! What is asserted: each step of the update succeeds the first time it is asked for, and each
+//! call of those who behave has an end within a stated time; the other user has no more than a
+//! user may have; no call was let through that must not be; nothing stays behind when the program
+//! is killed; who behaves is charged for nothing of it; and each byte of those who behave is
 //! there in the next kernel, where the other user's program is the first to open the device.
+//!
+//! Calls that never end stand in a handler that waits: files of the test driver's
+//! ([`luo_conformance::forge`]) do that for as long as the administrator says.
 //!
 //! What the documents leave to a user is asserted as they say it: memory that is shared with one
 //! is preserved once, and who holds a session of the administrator's can fail an event, which
@@ -24,15 +28,17 @@ mod arrived;
 mod evil;
 mod inherited;
 mod programs;
+mod timed;
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use luo_conformance::check::skip;
-use luo_scenes::stage::until;
+use luo_conformance::forge::{self, Hold};
+use luo_scenes::stage::{until, within};
 use luo_sys::unanswered::{self, Unanswered};
 use luo_sys::{Device, Errno, FileStatus, Needed, Session, SessionEntry, Token, Which};
 
@@ -44,6 +50,7 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use evil::ARGUMENT;
+use timed::Timed;
 
 const SUITE: Suite = Suite::new("hostile-client");
 
@@ -53,6 +60,8 @@ const PREFIX: &str = "uid:3001:";
 /// Whom the one runs as that holds sessions of the administrator's: of each user one may have the
 /// device open.
 const HOLDER: u32 = 3003;
+/// Whom the one runs as whose calls are costly.
+const COSTLY: u32 = 3004;
 
 /// A guest's memory, and what belongs to it: 256 MiB and a few files.
 const LENGTHS: [u64; 5] = [256 << 20, 4 << 20, 4097, 4096, 1];
@@ -70,7 +79,7 @@ const PASSED_BYTES: u64 = 5 << 12;
 /// Those whose descriptors a program has that does its worst with them.
 const GIVEN: [&str; 3] = ["given-misses", "given-hangs", "given-closes"];
 
-/// Bytes of memory that the hostile program may read.
+/// Bytes of memory that the hostile program may read, and of memory that it may write.
 const SHARED: u64 = 16 << 12;
 
 /// What a user may have here. The first two are the defaults.
@@ -81,22 +90,12 @@ const BYTES: u64 = 128 << 20;
 const TOGETHER: u64 = 300;
 const TOGETHER_BY_DEFAULT: u64 = 4096;
 
-/// A file system that has no room, its bytes, and how often a hole in a file there is to be
-/// preserved.
-const SMALL: &str = "/small";
-const SMALL_BYTES: u64 = 64 << 10;
-const HOLES: u64 = 1000;
-
 /// Names that others will want.
 const WANTED: [&str; 2] = ["systemd", "luod"];
 
 /// How long it may take until the hostile program has tried all: each of its attacks takes
 /// the processors from the others, and a checker slows all of them down.
-const PATIENCE: Duration = Duration::from_secs(600);
-
-/// How much more than the kernel's patience an event or the reboot may take here: the storm takes
-/// the processors from it. The checkers slow all down by another number.
-const ALLOWANCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(1800);
 
 /// The argument with when the machine has jumped, in seconds.
 const JUMPED: &str = "jumped";
@@ -113,12 +112,12 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     // Its own threads hang for as long as it likes; that others do not is asserted here.
     fs::write("/proc/sys/kernel/hung_task_timeout_secs", "0").context("hung tasks")?;
     let groups = Groups::new()?;
-    let bound = bound(guest)?;
+    let timed = Timed::new(guest)?;
     if guest.boot > 0 {
-        return arrived::run(guest, &groups, bound);
+        return arrived::run(guest, &groups, &timed);
     }
     fs::write("/sys/kernel/liveupdate/user_bytes", BYTES.to_string())?;
-    Before::new(&groups, bound)?.run(guest)
+    Before::new(&groups, &timed)?.run(guest)
 }
 
 /// Is one of the programs of users.
@@ -130,16 +129,6 @@ pub(crate) fn main(part: &str) {
             evil::LET_THROUGH
         );
     }
-}
-
-/// How long an event, or the reboot, may take.
-fn bound(guest: &Guest) -> Result<Duration> {
-    let patience = guest
-        .line
-        .get("liveupdate_patience")
-        .context("no patience")?;
-    let slower: u32 = guest.args.get("slower", 1)?;
-    Ok(Duration::from_secs(patience.parse()?) + ALLOWANCE * slower)
 }
 
 /// Who is charged: the administrator with the guest's memory, and the programs; nobody where the
@@ -175,10 +164,47 @@ impl Groups {
     }
 }
 
+/// Files of the test driver's of which a callback does not end.
+struct Endless {
+    /// PRESERVE_FD of this one does not come back.
+    hangs: File,
+    /// What lets go of this one does not come back.
+    keeps: File,
+}
+
+impl Endless {
+    fn new() -> Result<Self> {
+        Ok(Self {
+            hangs: forge::open()?,
+            keeps: forge::open()?,
+        })
+    }
+
+    /// The callbacks that do not end, in the driver's words.
+    fn callbacks(&self) -> Result<[String; 2]> {
+        Ok([
+            preserves(&self.hangs)?,
+            format!("unpreserve:{}", forge::id(&self.keeps)?),
+        ])
+    }
+}
+
+/// The callback that preserves a file of the test driver's.
+fn preserves(file: &File) -> Result<String> {
+    Ok(format!("preserve:{}", forge::id(file)?))
+}
+
+/// Asserts which callbacks of the driver's are called and have not come back.
+fn stands_in(hold: &Hold, callbacks: &[String]) -> Result<()> {
+    let mut held = hold.held()?;
+    held.sort_unstable();
+    same("the callbacks that do not end", held, callbacks.to_vec())
+}
+
 /// The first kernel.
 struct Before<'a> {
     groups: &'a Groups,
-    bound: Duration,
+    timed: &'a Timed,
     device: Device,
     /// The guest's session,
     session: Session,
@@ -186,10 +212,12 @@ struct Before<'a> {
     _others: [Session; 2],
     passed: Session,
     shared: File,
+    /// Memory to which the hostile program writes without an end.
+    written: File,
 }
 
 impl<'a> Before<'a> {
-    fn new(groups: &'a Groups, bound: Duration) -> Result<Self> {
+    fn new(groups: &'a Groups, timed: &'a Timed) -> Result<Self> {
         let device = device()?;
         let one = |called: &str, length| -> Result<Session> {
             let session = device.create_session(&name(called))?;
@@ -208,34 +236,44 @@ impl<'a> Before<'a> {
         }
         session.add_dependency(Token(0), Needed::In(name(BASE), Token(1)))?;
         let shared = fill::memfd("shared", SHARED, contents(SHARED))?;
+        let written = fill::memfd("written", SHARED, contents(SHARED))?;
         Ok(Self {
             groups,
-            bound,
+            timed,
             device,
             session,
             _others: [other, base],
             passed,
             shared,
+            written,
         })
     }
 
     fn run(self, guest: &Guest) -> Result<()> {
         let charged = self.groups.guest().and_then(Group::charged);
-        let mut evil = self.evil()?;
+        // It begins first, because it takes many calls until its calls are costly.
+        let mut costly = self.costly()?;
+        let endless = Endless::new()?;
+        let callbacks = endless.callbacks()?;
+        let hold = Hold::on_each(callbacks.clone())?;
+        let mut evil = self.evil(&endless)?;
         SUITE.case("each-attack-is-tried", || evil.has_tried_all());
-        SUITE.case(
-            "calls-that-never-end-are-among-them",
-            || match Unanswered::is_there() {
-                true => Ok(()),
-                false => Err(skip(format!("there is no {}", unanswered::DEVICE))),
-            },
-        );
+        let [hangs, _] = &callbacks;
+        SUITE.case("calls-that-never-end-are-among-them", || {
+            stands_in(&hold, core::slice::from_ref(hangs))
+        });
         SUITE.case("update-goes-on-under-attack", || {
-            for round in 0..ROUNDS {
-                self.under_attack()
-                    .with_context(|| format!("round {round}"))?;
-            }
-            Ok(())
+            self.rounds()?;
+            stands_in(&hold, core::slice::from_ref(hangs))
+        });
+        SUITE.case("update-goes-on-beside-costly-calls", || {
+            let done = Self::storms(&mut costly).and_then(|()| self.rounds());
+            fs::remove_file(program::GO)?;
+            costly.kill()?;
+            done
+        });
+        SUITE.case("what-another-writes-to-is-busy-in-time", || {
+            self.is_locked()
         });
         SUITE.case("nothing-is-let-through", || evil.was_let_nowhere());
         SUITE.case("what-is-shared-is-preserved-once", || {
@@ -250,11 +288,17 @@ impl<'a> Before<'a> {
             Ok(())
         });
         SUITE.case("nothing-is-left-when-it-is-killed", || {
+            evil.program.signal()?;
+            // A call in a handler ends with that, whoever is killed.
+            drop(hold);
             evil.program.kill()?;
             self.all_is_gone()?;
-            self.session.preserve_fd(&self.shared, Token(200))?;
-            self.session.unpreserve_fd(Token(200))?;
-            Ok(self.shared.set_len(SHARED)?)
+            for file in [&self.shared, &self.written] {
+                self.session.preserve_fd(file, Token(200))?;
+                self.session.unpreserve_fd(Token(200))?;
+                file.set_len(SHARED)?;
+            }
+            Ok(())
         });
         SUITE.case("many-numbers-have-no-more-than-users-together", || {
             self.many_numbers()
@@ -272,49 +316,83 @@ impl<'a> Before<'a> {
         self.jump(guest)
     }
 
-    fn evil(&self) -> Result<Evil> {
+    fn evil(&self, endless: &Endless) -> Result<Evil> {
         // Whom it is shared with may read it.
         let read = File::open(format!("/proc/self/fd/{}", self.shared.as_raw_fd()))?;
-        let passed = [self.device.as_fd(), read.as_fd(), self.passed.as_fd()];
+        let passed = [
+            self.device.as_fd(),
+            read.as_fd(),
+            self.passed.as_fd(),
+            self.written.as_fd(),
+            endless.hangs.as_fd(),
+            endless.keeps.as_fd(),
+        ];
         Evil::begin(self.groups, &passed, evil::BEFORE)
     }
 
-    /// Makes a step of the update, which must come to its end.
-    fn step<T>(&self, what: &str, step: impl FnOnce() -> luo_sys::Result<T>) -> luo_sys::Result<T> {
-        let begun = Instant::now();
-        let done = step();
-        let took = begun.elapsed();
-        if took > self.bound {
-            port::case(
-                format!("hostile-client::{what} in time"),
-                luo_lab_protocol::Outcome::Failed,
-                format!("{took:?} of {:?}", self.bound),
-            );
+    /// A program that has all it needs to make costly calls, and waits.
+    fn costly(&self) -> Result<Program> {
+        let mut costly = self.groups.start(COSTLY, programs::COSTLY, &[])?;
+        let said = costly.says(program::READY, 1, PATIENCE)?;
+        port::progress(said);
+        Ok(costly)
+    }
+
+    /// Has it make its calls, with all of its threads.
+    fn storms(costly: &mut Program) -> Result<()> {
+        fs::write(program::GO, "")?;
+        costly.says(evil::TRIED, 1, PATIENCE)?;
+        Ok(())
+    }
+
+    fn rounds(&self) -> Result<()> {
+        for round in 0..ROUNDS {
+            let done = self.under_attack();
+            done.with_context(|| format!("round {round}"))?;
         }
-        done
+        Ok(())
     }
 
     /// All of an update but the jump, and what those who behave do beside it.
     fn under_attack(&self) -> Result<()> {
         let late = luo_sys::memfd::create("late", 4096)?;
-        let (device, session) = (&self.device, &self.session);
-        self.step("prepare", || device.prepare())
+        let (device, session, timed) = (&self.device, &self.session, self.timed);
+        let one = Token(100);
+        timed
+            .event("prepare", || device.prepare())
             .context("prepare")?;
-        session.preserve_fd(&late, Token(100)).context("late")?;
-        self.step("freeze", || device.freeze()).context("freeze")?;
-        session.unpreserve_fd(Token(100)).context("taken back")?;
-        self.step("cancel", || device.cancel()).context("cancel")?;
+        timed
+            .call("PRESERVE_FD", || session.preserve_fd(&late, one))
+            .context("late")?;
+        timed
+            .event("freeze", || device.freeze())
+            .context("freeze")?;
+        timed
+            .call("UNPRESERVE_FD", || session.unpreserve_fd(one))
+            .context("taken back")?;
+        timed
+            .event("cancel", || device.cancel())
+            .context("cancel")?;
         for wanted in WANTED {
-            let made = device.create_session(&name(wanted)).context(wanted)?;
-            made.preserve_fd(&late, Token(1)).context(wanted)?;
+            let create = || device.create_session(&name(wanted));
+            let made = timed.call("CREATE_SESSION", create).context(wanted)?;
+            timed
+                .call("PRESERVE_FD", || made.preserve_fd(&late, Token(1)))
+                .context(wanted)?;
+            timed.call("close", || drop(made));
         }
-        for file in session.list_files()? {
+        let on = || Needed::Here(Token(2));
+        timed.call("ADD_DEPENDENCY", || session.add_dependency(Token(4), on()))?;
+        timed.call("DROP_DEPENDENCY", || {
+            session.drop_dependency(Token(4), on())
+        })?;
+        for file in timed.call("LIST_FILES", || session.list_files())? {
             // The files of its own that need it: each but the last.
             let own = u32::from(file.token.0 + 1 < LENGTHS.len() as u64);
             same("how many need a file of the guest's", file.dependents, own)?;
             same("how it stands", file.status, FileStatus::Preserved)?;
         }
-        let its = sessions_of(device, PREFIX)?;
+        let its = timed.call("LIST_SESSIONS", || sessions_of(device, PREFIX))?;
         let sum = |of: fn(&SessionEntry) -> u64| its.iter().map(of).sum::<u64>();
         let (files, bytes) = (sum(|one| one.files), sum(|one| one.bytes));
         port::progress(format!(
@@ -325,6 +403,18 @@ impl<'a> Before<'a> {
         ensure!(files <= FILES, "{files} files");
         ensure!(bytes <= BYTES, "{bytes} bytes");
         Ok(())
+    }
+
+    /// Somebody writes to memory of the guest's and does not end.
+    fn is_locked(&self) -> Result<()> {
+        if !Unanswered::is_there() {
+            return Err(skip(format!("there is no {}", unanswered::DEVICE)));
+        }
+        let preserve = || self.session.preserve_fd(&self.written, Token(201));
+        refused(
+            self.timed.locked("PRESERVE_FD of a locked file", preserve),
+            Errno::EBUSY,
+        )
     }
 
     fn all_is_gone(&self) -> Result<()> {
@@ -352,12 +442,13 @@ impl<'a> Before<'a> {
         until("that all of it is gone", || Ok(users()? == 1))
     }
 
-    fn give(&self, part: &str) -> Result<Program> {
+    fn give(&self, part: &str, hangs: &File) -> Result<Program> {
         let mut given = Vec::new();
         for called in GIVEN {
             given.push(self.device.create_session(&name(called))?);
         }
-        let given: Vec<_> = given.iter().map(Session::as_fd).collect();
+        let mut given: Vec<_> = given.iter().map(Session::as_fd).collect();
+        given.push(hangs.as_fd());
         let mut program = self.groups.start(HOLDER, part, &given)?;
         program.says(program::READY, 1, PATIENCE)?;
         Ok(program)
@@ -367,18 +458,20 @@ impl<'a> Before<'a> {
     /// them, in time, and say by which.
     fn given(&self) -> Result<()> {
         let [misses, hangs, _] = GIVEN;
-        let mut program = self.give(programs::HOLDS)?;
+        let file = forge::open()?;
+        let hold = Hold::on(preserves(&file)?)?;
+        let mut program = self.give(programs::HOLDS, &file)?;
         program.says(evil::TRIED, 1, PATIENCE)?;
         // Now and then nothing is missing.
         until("that it misses a file", || {
             self.fails_by(misses, Errno::ENOLINK)
         })?;
         fs::write(program::GO, "")?;
-        program.says(evil::TRIED, 2, PATIENCE)?;
-        if Unanswered::is_there() {
-            ensure!(self.fails_by(hangs, Errno::EBUSY)?, "it waits for nobody");
-        }
+        hold.reached()?;
+        ensure!(self.fails_by(hangs, Errno::EBUSY)?, "it waits for nobody");
         fs::remove_file(program::GO)?;
+        program.signal()?;
+        drop(hold);
         program.kill()?;
         until("that its sessions are gone", || {
             Ok(sessions_of(&self.device, "given-")?.is_empty())
@@ -389,9 +482,13 @@ impl<'a> Before<'a> {
     /// Whether a prepare fails, so and by that session; if not, it is taken back.
     fn fails_by(&self, session: &str, errno: Errno) -> Result<bool> {
         let device = &self.device;
-        match self.step("prepare, with one that holds", || device.prepare()) {
+        match self
+            .timed
+            .event("prepare, with one that holds", || device.prepare())
+        {
             Ok(()) => {
-                self.step("cancel, with one that holds", || device.cancel())?;
+                self.timed
+                    .event("cancel, with one that holds", || device.cancel())?;
                 Ok(false)
             }
             Err(why) => {
@@ -406,19 +503,34 @@ impl<'a> Before<'a> {
 
     /// The reboot, with all of them there.
     fn jump(self, guest: &Guest) -> Result<()> {
-        let mut evil = self.evil()?;
+        let mut costly = self.costly()?;
+        let (endless, given) = (Endless::new()?, forge::open()?);
+        let callbacks = [endless.callbacks()?.to_vec(), vec![preserves(&given)?]].concat();
+        let hold = Hold::on_each(callbacks.clone())?;
+        let mut evil = self.evil(&endless)?;
         evil.has_tried_all()?;
-        let mut program = self.give(programs::HOLDS_FROZEN)?;
-        self.step("prepare", || self.device.prepare())
+        Self::storms(&mut costly)?;
+        let program = self.give(programs::HOLDS_FROZEN, &given)?;
+        self.timed
+            .event("prepare", || self.device.prepare())
             .context("prepare")?;
         let now = wall_clock()?;
         kexec::load(guest, |_, args| args.set(JUMPED, now))?;
-        self.step("freeze", || self.device.freeze())
+        self.timed
+            .event("freeze", || self.device.freeze())
             .context("freeze")?;
-        program.says(evil::TRIED, 2, PATIENCE)?;
+        let [hangs, keeps, given] = &callbacks[..] else {
+            bail!("{callbacks:?}");
+        };
+        within(PATIENCE, "that a call on a given session hangs", || {
+            Ok(hold.held()?.contains(given))
+        })?;
+        ensure!(hold.held()?.contains(hangs), "no call of the user's hangs");
+        ensure!(!hold.held()?.contains(keeps), "somebody has let go of it");
         evil.was_let_nowhere()?;
+        SUITE.case("all-is-in-time", || self.timed.were_in_time());
         let error = kexec::jump();
-        drop((self, evil, program));
+        drop((self, evil, program, costly, hold));
         Err(error.into())
     }
 }

@@ -8,13 +8,17 @@
 //! | [`HOLDS_FROZEN`] | as that once the machine is frozen; and it closes a third |
 //! | [`NUMBERS`] | as many users, by one descriptor that all have inherited, make as many sessions as they can |
 //! | [`IS_FULL`] | its control group is full, and it takes back what needs another's |
+//! | [`COSTLY`] | its threads make calls that look at as much as a user's calls can |
+//! | [`COSTLY_AFTER`] | as that in the next kernel |
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::sync::Barrier;
+use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use luo_conformance::user::as_user;
-use luo_sys::unanswered::Unanswered;
-use luo_sys::{Device, Errno, Needed, Session, State, Token, memfd};
+use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
 
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
@@ -25,10 +29,20 @@ pub(super) const HOLDS: &str = "holds";
 pub(super) const HOLDS_FROZEN: &str = "holds-frozen";
 pub(super) const NUMBERS: &str = "numbers";
 pub(super) const IS_FULL: &str = "is-full";
+pub(super) const COSTLY: &str = "costly";
+pub(super) const COSTLY_AFTER: &str = "costly-after";
 
 /// Users of [`NUMBERS`]: as of a range of /etc/subuid.
 const FIRST_NUMBER: u32 = 200_000;
 const HOW_MANY: u32 = 12;
+
+/// Files of each of the two sets of [`COSTLY`]: a file needs all of its set that come before it.
+/// The dependencies of both are nearly all that a user may have.
+const SET: u64 = 126;
+/// Threads that make costly calls, each with two files of its own.
+const THREADS: usize = 64;
+/// The session with a file that all files of [`COSTLY`] need.
+const BASE: &str = "costly-base";
 
 /// Plays a part; `None` if it is none of these.
 pub(super) fn main(part: &str) -> Option<Result<()>> {
@@ -37,6 +51,8 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         HOLDS_FROZEN => holds(true),
         NUMBERS => numbers(),
         IS_FULL => is_full(),
+        COSTLY => costly(),
+        COSTLY_AFTER => costly_after(),
         _ => return None,
     })
 }
@@ -51,6 +67,7 @@ fn holds(frozen: bool) -> Result<()> {
     let misses = next(&mut fds, Session::from_fd)?;
     let hangs = next(&mut fds, Session::from_fd)?;
     let closes = next(&mut fds, Session::from_fd)?;
+    let file = next(&mut fds, File::from)?;
     println!("{READY}");
     while frozen && device.state()? != State::Frozen {
         device.wait_for_change(PAUSE)?;
@@ -70,14 +87,8 @@ fn holds(frozen: bool) -> Result<()> {
         if !frozen {
             wait_to_go();
         }
-        if Unanswered::is_there() {
-            scope.spawn(|| hang(&hangs));
-        } else {
-            println!(
-                "{TRIED}nothing that hangs: there is no {}",
-                luo_sys::unanswered::DEVICE
-            );
-        }
+        // A call that does not end before the program does.
+        scope.spawn(|| hangs.preserve_fd(&file, Token(1)));
     });
     Ok(())
 }
@@ -97,23 +108,6 @@ fn misses_one(session: &Session, round: u64) {
     // Long enough for an event to meet it.
     std::thread::sleep(10 * PAUSE);
     let _ = session.unpreserve_fd(needs);
-}
-
-/// A call on the session that does not end before the program does.
-fn hang(session: &Session) {
-    let page = Unanswered::new();
-    let file = memfd::create("hangs", 4096);
-    let (Ok(page), Ok(file)) = (page, file) else {
-        println!("{LET_THROUGH}nothing, it could not hang");
-        return;
-    };
-    std::thread::scope(|scope| {
-        scope.spawn(|| page.write_to(&file));
-        std::thread::sleep(10 * PAUSE);
-        scope.spawn(|| session.preserve_fd(&file, Token(1)));
-        std::thread::sleep(10 * PAUSE);
-        println!("{TRIED}to hang");
-    });
 }
 
 fn numbers() -> Result<()> {
@@ -173,4 +167,82 @@ fn is_full() -> Result<()> {
     println!("{TRIED}what needs another's");
     ensure!(full == Some(Errno::ENOMEM), "{full:?}");
     stay()
+}
+
+/// It has two sets of files, and no file of one set needs one of the other. To declare that the
+/// first file of one set needs the last file of the other takes a search for a circle through both.
+fn costly() -> Result<()> {
+    let device = Device::open()?;
+    let session = device.create_session(&name(COSTLY))?;
+    let base = device.create_session(&name(BASE))?;
+    base.preserve_fd(memfd::create(BASE, 1)?, Token(0))?;
+    for file in 0..2 * SET {
+        session.preserve_fd(memfd::create(COSTLY, 1)?, Token(file))?;
+        let first = file - file % SET;
+        for on in first..file {
+            session.add_dependency(Token(file), Needed::Here(Token(on)))?;
+        }
+    }
+    // In the next kernel no other file can be taken back before that one is.
+    for first in [0, SET] {
+        session.add_dependency(Token(first), Needed::In(name(BASE), Token(0)))?;
+    }
+    let pair = |thread| (Token(thread), Needed::Here(Token(2 * SET - 1 - thread)));
+    let (first, last) = pair(0);
+    let cheap = timed(|| session.list_dependencies(Token(0)))?;
+    let costs = timed(|| session.add_dependency(first, last))?;
+    session.drop_dependency(first, last)?;
+    println!("{READY}: a search takes {costs:?}, and a short list {cheap:?}");
+    wait_to_go();
+    storm(|thread| {
+        let (file, on) = pair(thread);
+        let _ = session.add_dependency(file, on);
+        let _ = session.drop_dependency(file, on);
+        let _ = session.list_files();
+        let _ = session.list_dependencies(Token(2 * SET - 1));
+        let _ = device.list_sessions(Which::All);
+    })
+}
+
+/// Each file needs, by way of others, one of a session that is not taken back: that is found at
+/// the end of a search.
+fn costly_after() -> Result<()> {
+    let device = Device::open()?;
+    let session = device.retrieve_session(&name(COSTLY))?;
+    let costs = timed(|| match session.retrieve_fd(Token(SET - 1)) {
+        Err(why) if why.errno() == Errno::ENOTCONN => Ok(()),
+        other => bail!("what needs another's: {other:?}"),
+    })?;
+    println!("{READY}: a search takes {costs:?}");
+    wait_to_go();
+    storm(|thread| {
+        let _ = session.retrieve_fd(Token(SET - 1 - thread));
+        let _ = session.list_files();
+        let _ = device.list_sessions(Which::All);
+    })
+}
+
+/// All threads call at once, again and again. It says so when the first has made each call.
+fn storm(calls: impl Fn(u64) + Sync) -> Result<()> {
+    let all_are_there = Barrier::new(THREADS);
+    std::thread::scope(|scope| {
+        for thread in 0..THREADS as u64 {
+            let (calls, all_are_there) = (&calls, &all_are_there);
+            scope.spawn(move || {
+                all_are_there.wait();
+                calls(thread);
+                println!("{TRIED}{thread}");
+                loop {
+                    calls(thread);
+                }
+            });
+        }
+    });
+    Ok(())
+}
+
+fn timed<T, E>(does: impl FnOnce() -> Result<T, E>) -> Result<Duration, E> {
+    let begun = Instant::now();
+    does()?;
+    Ok(begun.elapsed())
 }
