@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! The engine under its lock, and what the kernel supplies to it.
 
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Poll;
 
 use kernel::fs::File;
@@ -56,6 +56,16 @@ pub(crate) struct Linux {
     halves: Mutex<Halves>,
 }
 
+/// Whether anybody but root has ever called.
+static USERS: AtomicBool = AtomicBool::new(false);
+
+/// Somebody else than root calls.
+pub(crate) fn users_call() {
+    if !USERS.load(Ordering::Relaxed) {
+        USERS.store(true, Ordering::Relaxed);
+    }
+}
+
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
 
 /// The host, if live update is enabled and early boot is over. If something at
@@ -97,7 +107,17 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
 impl Linux {
     /// Has the caller wait until it is the first in its line; root is in none. Held for as long
     /// as the engine's lock is wanted and had.
+    #[inline(always)]
     fn stand_in_line(&self) -> Option<MutexGuard<'_, ()>> {
+        // Most machines have no users that call.
+        match USERS.load(Ordering::Relaxed) {
+            true => self.stand_with_users(),
+            false => None,
+        }
+    }
+
+    #[cold]
+    fn stand_with_users(&self) -> Option<MutexGuard<'_, ()>> {
         let user = task::user_but_root()? as usize;
         Some(self.lines.get(user % LINES)?.lock())
     }

@@ -10,8 +10,8 @@ use luo_abi::errno::Errno;
 use luo_calls::{Caller, Identity};
 use luo_core::{SessionId, SessionName};
 
-use crate::errno;
 use crate::sys::{file, session_file, task};
+use crate::{errno, host};
 
 /// The calling process.
 pub(crate) struct Program;
@@ -27,8 +27,12 @@ impl Caller for Program {
     type Slot = FileDescriptorReservation;
 
     fn identity(&self) -> Identity {
+        let uid = task::effective_user();
+        if uid != 0 {
+            host::users_call();
+        }
         Identity {
-            uid: task::effective_user(),
+            uid,
             privileged: task::is_administrator(),
         }
     }
