@@ -36,7 +36,7 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
             0 => Vec::new(),
             _ => DEATHS.to_vec(),
         },
-        dies_after: boot % 2 == 0,
+        dies_after: boot.is_multiple_of(2),
         claimable: boot > 0,
         claimed: None,
         made: None,

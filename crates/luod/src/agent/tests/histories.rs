@@ -225,6 +225,8 @@ impl Stage {
     /// Everybody goes, and nothing is left but what was left on purpose.
     async fn end(&mut self) {
         let agent = Rc::clone(&self.world.agent);
+        // What was begun is under way: no administrator begins an update after the end.
+        self.act(&Act::Turn).await;
         for peer in &mut self.peers {
             agent.disconnected(&mut peer.caller);
             agent.heed().await;
