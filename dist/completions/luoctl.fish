@@ -76,7 +76,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand graph" -s h -l help -d 'Pr
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l kernel -d 'The kernel\'s image' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l command-line -d 'Its command line. Without it that of luod.toml counts, unless `--entry` names an entry; else that of the entry, or that in a unified kernel image, or the running kernel\'s' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l config -d 'Luod\'s configuration, with --offline' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
@@ -94,7 +94,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand plan" -s h -l help -d 'Pri
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l kernel -d 'The kernel\'s image' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l command-line -d 'Its command line. Without it that of luod.toml counts, unless `--entry` names an entry; else that of the entry, or that in a unified kernel image, or the running kernel\'s' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand prepare" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
@@ -124,11 +124,11 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand cancel" -s h -l help -d 'P
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l kernel -d 'The kernel\'s image' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l command-line -d 'Its command line; the running kernel\'s if there is none' -r
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l command-line -d 'Its command line. Without it that of luod.toml counts, unless `--entry` names an entry; else that of the entry, or that in a unified kernel image, or the running kernel\'s' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l report -d 'Writes a picture of the update (SVG) to this file when it is over, after the jump too. luod does, so the path is absolute, and luod\'s unit has to allow it: it does so for /var/lib/luod' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s y -l yes -d 'Does not ask. Where no terminal is nobody is asked anyhow'
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -s y -l yes -d 'Does not ask. Where standard input is no terminal, and with `--json`, nobody is asked anyhow'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'

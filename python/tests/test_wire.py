@@ -147,6 +147,40 @@ class Wire(unittest.TestCase):
             workload.restored()
 
 
+class Unreachable(unittest.TestCase):
+    """Who cannot connect is told where to, why, and what to do."""
+
+    def refused(self, folder, kind):
+        with self.assertRaises(kind) as refused:
+            Workload.register("cache", (), folder)
+        self.assertEqual(refused.exception.filename, os.path.join(folder, "client"))
+        self.assertIn("the live update agent cannot be reached", str(refused.exception))
+        return str(refused.exception)
+
+    def test_an_agent_that_does_not_run(self):
+        with tempfile.TemporaryDirectory() as folder:
+            self.assertIn("is luod running?", self.refused(folder, FileNotFoundError))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as left:
+                left.bind(os.path.join(folder, "client"))
+            self.assertIn("is luod running?", self.refused(folder, ConnectionRefusedError))
+
+    def test_a_user_who_may_not(self):
+        denied = PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        with mock.patch.object(socket.socket, "connect", side_effect=denied):
+            words = self.refused("/run/luod", PermissionError)
+        self.assertIn("members of the group 'luo'", words)
+        self.assertIn("SupplementaryGroups=luo", words)
+        self.assertIn("/run/luod/client", words)
+
+    def test_an_agent_that_hangs(self):
+        with mock.patch.object(socket.socket, "connect", side_effect=socket.timeout("timed out")):
+            self.assertIn("whether it hangs", self.refused("/run/luod", TimeoutError))
+
+    def test_a_path_that_is_none(self):
+        with self.assertRaisesRegex(OSError, "cannot be reached: .*too long"):
+            Workload.register("cache", (), "/run/" + "x" * 200)
+
+
 class Restarted(unittest.TestCase):
     """An agent that is lost in each of the calls after the jump, and started again."""
 

@@ -91,6 +91,9 @@ pub fn run(name: &str, stage: &Stage, is_after: bool) -> Result<()> {
     if let Some(check) = name.strip_prefix("check-") {
         return check::refused(stage, check);
     }
+    if name == "comes-back" {
+        return check::comes_back(stage);
+    }
     let Ok(kill) = name.parse::<Kill>() else {
         bail!("there is no scene '{name}'");
     };

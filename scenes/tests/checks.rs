@@ -10,16 +10,22 @@ use luo_sim::{Program, Simulator};
 /// A machine of which a check must fail.
 #[track_caller]
 fn refuses(check: &str, system: &System) {
+    plays(Simulator::new(), &format!("check-{check}"), system);
+}
+
+/// A scene that has to go well on a machine.
+#[track_caller]
+fn plays(simulator: Simulator, scene: &str, system: &System) {
+    let check = scene;
     let folder = std::env::temp_dir().join(format!("luo-checks-{}-{check}", std::process::id()));
     let made_up = folder.join("system");
     system.write(&made_up).unwrap();
-    let scene = format!("check-{check}");
     let program = Program::new(env!("CARGO_BIN_EXE_luo-scenes")).args([
-        Path::new(&scene),
+        Path::new(scene),
         folder.as_path(),
         made_up.as_path(),
     ]);
-    let outcome = Simulator::new().boot(program).capture().run().unwrap();
+    let outcome = simulator.boot(program).capture().run().unwrap();
     let _ = std::fs::remove_dir_all(&folder);
     assert!(
         outcome.success(),
@@ -61,7 +67,20 @@ fn a_hugetlb_memfd() {
     refuses("file-kind", &System::default());
 }
 
+/// Where mainline's handler fills its holes.
 #[test]
 fn a_sparse_memfd_larger_than_memory() {
-    refuses("file-memory", &System::default());
+    let simulator = Simulator::new().mainlines_memfds();
+    plays(simulator, "check-file-memory", &System::default());
+}
+
+#[test]
+fn a_memfd_that_a_target_of_mainlines_seals() {
+    refuses("file-seals", &System::mainline());
+}
+
+/// Nothing is said against what comes back as it was: the kernels have this project's handler.
+#[test]
+fn what_comes_back_as_it_was_is_no_obstacle() {
+    plays(Simulator::new(), "comes-back", &System::default());
 }

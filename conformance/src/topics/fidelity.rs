@@ -16,7 +16,7 @@ use rustix::fs::{FallocateFlags, MemfdFlags, Mode, OFlags, Timespec, Timestamps}
 use super::tools::{FIRST, NO_SYSFS, incoming, session};
 use crate::case::{Case, Context, shared};
 use crate::check::{kept, same, skip};
-use crate::difference::{Expect, absent, loses, simulated};
+use crate::difference::{absent, loses};
 use crate::look::set_sysfs;
 
 const PAGE: u64 = 4096;
@@ -34,12 +34,10 @@ macro_rules! both {
                 concat!($name, "-in-runs"),
                 |context| in_runs(context, $property::make, $property::change),
                 |context| arrived(context, $property::make, $property::look),
-            ).but(&[absent(NO_SYSFS), simulated(Expect::Absent(NO_FORMATS))]),
+            ).but(&[absent(NO_SYSFS)]),
         )*];
     };
 }
-
-const NO_FORMATS: &str = "no page is handed over: the simulator holds the files themselves";
 
 both! {
     no_exec: "no-exec-is-written-and-mapped-as-before"

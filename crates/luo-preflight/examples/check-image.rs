@@ -15,13 +15,27 @@ use luo_preflight::{image, initrd, report, target};
 /// The formats that this project's orchestrator hands over.
 const ABI: [&str; 4] = ["luo-v5", "kho-v4", "memfd-v2", "luo-contract-v1"];
 
-fn main() -> io::Result<ExitCode> {
-    let mut out = io::stdout().lock();
+fn main() -> ExitCode {
     let mut arguments = std::env::args().skip(1);
     let Some(path) = arguments.next() else {
         eprintln!("usage: check-image PATH [INITRD [COMMAND-LINE]]");
-        return Ok(ExitCode::from(2));
+        return ExitCode::from(2);
     };
+    match check(path, arguments) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        // Whoever has read enough has closed the pipe.
+        Err(why) if why.kind() == io::ErrorKind::BrokenPipe => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("check-image: standard output: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether an update into it could begin.
+fn check(path: String, mut arguments: impl Iterator<Item = String>) -> io::Result<bool> {
+    let mut out = io::stdout().lock();
     let initrd = arguments.next();
     let paths: Vec<&Path> = initrd.as_deref().map(Path::new).into_iter().collect();
     let initrd = initrd::read(&paths, &initrd::Stop::default());
@@ -51,7 +65,7 @@ fn main() -> io::Result<ExitCode> {
             writeln!(out, "{:29} -> {remedy}", "")?;
         }
     }
-    Ok(ExitCode::from(u8::from(!report.ok)))
+    Ok(report.ok)
 }
 
 fn show(out: &mut impl Write, image: &image::Image) -> io::Result<()> {
@@ -63,7 +77,7 @@ fn show(out: &mut impl Write, image: &image::Image) -> io::Result<()> {
         "compression  {}",
         or_none(image.packed.map(|it| it.name()))
     )?;
-    writeln!(out, "release      {}", or_none(image.contents.release()))?;
+    writeln!(out, "release      {}", or_none(image.release()))?;
     writeln!(out, "bytes        {}", image.file_bytes)?;
     writeln!(out, "decompressed {}", image.contents.bytes)?;
     writeln!(out, "in memory    {}", image.boot.memory_bytes)?;

@@ -14,14 +14,24 @@ pub const COMMAND_LINE_SIZE: u64 = 2048;
 /// Bytes that the loader of x86 keeps free behind a command line.
 const KEPT_FREE: u64 = 30;
 
+/// A word of a command line, and its value if it has one.
+pub type Word<'a> = (&'a str, Option<&'a str>);
+
 /// The parameters of a command line with their values, up to `--`: the words behind that
 /// are for the first process.
 ///
 /// Quotes keep words with spaces together. Quotes around a value, or around a whole
 /// parameter, are removed.
 #[must_use]
-pub fn parameters(line: &str) -> Vec<(&str, Option<&str>)> {
-    let mut found = Vec::new();
+pub fn parameters(line: &str) -> Vec<Word<'_>> {
+    words(line).0
+}
+
+/// The parameters of a command line, and the words behind `--`, which are not the kernel's.
+#[must_use]
+pub fn words(line: &str) -> (Vec<Word<'_>>, Vec<Word<'_>>) {
+    let (mut found, mut behind) = (Vec::new(), Vec::new());
+    let mut is_behind = false;
     let mut rest = line.trim_start_matches(is_space);
     while !rest.is_empty() {
         let mut in_quotes = false;
@@ -35,20 +45,27 @@ pub fn parameters(line: &str) -> Vec<(&str, Option<&str>)> {
             Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
             None => word,
         };
-        match word.split_once('=') {
+        let pair = match word.split_once('=') {
             // As in the kernel, a word that begins with = has no value.
             Some((name, value)) if !name.is_empty() => {
                 let value = match value.strip_prefix('"') {
                     Some(inner) => inner.strip_suffix('"').unwrap_or(inner),
                     None => value,
                 };
-                found.push((name, Some(value)));
+                (name, Some(value))
             }
-            _ if word == "--" => break,
-            _ => found.push((word, None)),
+            _ if word == "--" && !is_behind => {
+                is_behind = true;
+                continue;
+            }
+            _ => (word, None),
+        };
+        match is_behind {
+            true => behind.push(pair),
+            false => found.push(pair),
         }
     }
-    found
+    (found, behind)
 }
 
 fn is_space(c: char) -> bool {
@@ -296,6 +313,8 @@ mod tests {
         let found = parameters(line);
         assert_eq!(found[..6], expected[..6]);
         assert_eq!(parameters("a -- liveupdate=on"), [("a", None)]);
+        let behind = words("a -- b=1 -- \"c d\"").1;
+        assert_eq!(behind, [("b", Some("1")), ("--", None), ("c d", None)]);
         assert_eq!(parameters("a=\"b c"), [("a", Some("b c"))]);
         assert!(parameters("  \t\n").is_empty());
     }

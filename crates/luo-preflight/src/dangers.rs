@@ -6,7 +6,7 @@
 use luo_varlink::Check;
 
 use crate::check::{failed, warning};
-use crate::command_line::parameters;
+use crate::command_line::{Word, parameters, words};
 use crate::running::Running;
 
 const NAME: &str = "target-command-line";
@@ -22,6 +22,9 @@ const WITHOUT_SERVICES: [&str; 8] = [
     "reboot.target",
     "kexec.target",
 ];
+
+/// Units without which luod is not started: itself, and what wants it.
+const LUOD: [&str; 2] = ["luod.service", "multi-user.target"];
 
 /// Words that mean such a unit.
 const WITHOUT_SERVICES_WORDS: [&str; 7] = ["rescue", "emergency", "single", "s", "S", "1", "-b"];
@@ -80,7 +83,7 @@ pub fn checks(
         (Some(target), Ok(running)) => target != running,
         _ => false,
     };
-    let words = parameters(line);
+    let (words, behind) = words(line);
     let found = words.iter().filter_map(|&(name, value)| {
         let is_running = running_words.contains(&(name, value));
         match (name, value) {
@@ -99,20 +102,46 @@ pub fn checks(
                 counts.then(|| no_services(&format!("{name}={path}")))
             }
             ("init" | "ostree", Some(path)) if is_new && is_running => Some(old(name, path)),
-            ("systemd.unit" | "rd.systemd.unit", Some(unit)) => {
-                let is_one = WITHOUT_SERVICES.contains(&unit);
-                is_one.then(|| no_services(&format!("{name}={unit}")))
-            }
-            ("rd.break", _) => Some(no_services("rd.break")),
             ("liveupdate_unclaimed", Some("discard")) => Some(discarded()),
             ("nokexec", _) | ("sysctl.kernel.kexec_load_disabled", Some("1")) => {
                 Some(the_last(name))
             }
-            (word, None) if WITHOUT_SERVICES_WORDS.contains(&word) => Some(no_services(word)),
-            _ => None,
+            _ => of_service_manager((name, value)),
         }
     });
-    found.collect()
+    // These are not the kernel's, and the service manager reads the whole line.
+    let behind = behind.into_iter().filter_map(of_service_manager);
+    found.chain(behind).collect()
+}
+
+/// What a word means to the service manager, or to that of the initrd.
+fn of_service_manager((name, value): Word<'_>) -> Option<Check> {
+    match (name, value) {
+        ("systemd.unit" | "rd.systemd.unit", Some(unit)) => {
+            let is_one = WITHOUT_SERVICES.contains(&unit);
+            is_one.then(|| no_services(&format!("{name}={unit}")))
+        }
+        ("systemd.mask", Some(unit)) => {
+            // A name without a kind is that of a service.
+            let is_one =
+                |known: &str| known == unit || known.strip_suffix(".service") == Some(unit);
+            LUOD.into_iter().any(is_one).then(|| masked(unit))
+        }
+        ("rd.break", _) => Some(no_services("rd.break")),
+        (word, None) if WITHOUT_SERVICES_WORDS.contains(&word) => Some(no_services(word)),
+        _ => None,
+    }
+}
+
+fn masked(unit: &str) -> Check {
+    warning(
+        NAME,
+        format!(
+            "systemd.mask={unit}: luod is not started in the target, and nobody takes back what is \
+             preserved"
+        ),
+        "remove systemd.mask= from the command line",
+    )
 }
 
 fn hidden(name: &str, value: &str) -> Check {
@@ -230,6 +259,23 @@ mod tests {
             assert_eq!(statuses(line, line), [Warning], "{line}");
         }
         assert!(statuses("systemd.unit=multi-user.target", "").is_empty());
+        // Words behind -- go to the first process, and systemd reads all of them.
+        for line in [
+            "quiet -- single",
+            "quiet -- -b",
+            "quiet -- systemd.unit=rescue.target",
+            "quiet -- systemd.mask=luod.service",
+        ] {
+            assert_eq!(statuses(line, line), [Warning], "{line}");
+        }
+        // Not for the kernel.
+        assert!(statuses("-- nokexec mem=2G init=/bin/sh", "").is_empty());
+        for unit in ["luod.service", "luod", "multi-user.target"] {
+            let found = look(&format!("quiet systemd.mask={unit}"), "", &[]);
+            assert_eq!(found.len(), 1, "{unit}");
+            assert!(found[0].1.contains("luod is not started"), "{found:?}");
+        }
+        assert!(statuses("systemd.mask=cups.service", "").is_empty());
         assert_eq!(statuses("liveupdate_unclaimed=discard", ""), [Warning]);
         assert!(statuses("liveupdate_unclaimed=carry quiet", "").is_empty());
     }

@@ -25,8 +25,25 @@ use parse::Text;
 /// same entry.
 const BOOTS: [&str; 3] = ["boot", "efi", "boot/efi"];
 
-/// Where a kernel without an entry is, and its initrd.
-const FIXED: [(&str, &str); 1] = [("boot/vmlinuz", "boot/initrd.img")];
+/// A kernel at a fixed place, and where its initrd is.
+struct Fixed {
+    kernel: &'static str,
+    initrds: &'static [&'static str],
+}
+
+/// Where distributions have a kernel without an entry: links that lead to the newest.
+const FIXED: [Fixed; 2] = [
+    // Ubuntu and its relatives; openSUSE has another name for the initrd.
+    Fixed {
+        kernel: "boot/vmlinuz",
+        initrds: &["boot/initrd.img", "boot/initrd"],
+    },
+    // Debian.
+    Fixed {
+        kernel: "vmlinuz",
+        initrds: &["initrd.img"],
+    },
+];
 
 /// The variable of systemd-boot that names the entry that was chosen as the default, in the
 /// boot loader or by `bootctl set-default`.
@@ -77,7 +94,8 @@ pub enum NoEntry {
     },
     /// There is neither an entry nor a kernel at a place that is known.
     #[error(
-        "there is no boot entry (/boot/loader/entries/*.conf, EFI/Linux/*.efi), and no /boot/vmlinuz"
+        "there is no boot entry (/boot/loader/entries/*.conf, EFI/Linux/*.efi), and neither \
+         /boot/vmlinuz nor /vmlinuz"
     )]
     None,
 }
@@ -152,18 +170,35 @@ pub fn default(root: &Path) -> Result<Chosen, NoEntry> {
     if let Some(why) = unusable {
         return Err(why);
     }
-    let mut fixed = FIXED.iter().map(|(kernel, initrd)| {
-        let initrd = root.join(initrd);
-        Entry {
-            name: (*kernel).to_owned(),
-            kernel: root.join(kernel),
-            initrds: Vec::from_iter(initrd.exists().then_some(initrd)),
-            ..Entry::default()
-        }
-    });
-    let entry = fixed.find(|entry| entry.kernel.exists());
-    let entry = entry.ok_or(NoEntry::None)?;
+    // The one that is there counts: its neighbour may be of another system.
+    let found = FIXED
+        .iter()
+        .find(|fixed| is_named(&root.join(fixed.kernel)));
+    let entry = found.ok_or(NoEntry::None)?.read(root).usable()?;
     Ok(Chosen { entry, passed_over })
+}
+
+/// Whether there is a file, or a link that may lead nowhere.
+fn is_named(path: &Path) -> bool {
+    path.symlink_metadata().is_ok()
+}
+
+impl Fixed {
+    fn read(&self, root: &Path) -> Read {
+        let named = |path: &&&str| is_named(&root.join(path));
+        let initrd = self.initrds.iter().find(named).copied();
+        let mut all = std::iter::once(self.kernel).chain(initrd);
+        // A kernel without the initrd that was meant for it finds no root.
+        let broken = all.find(|path| !root.join(path).exists());
+        let entry = Entry {
+            name: self.kernel.to_owned(),
+            kernel: root.join(self.kernel),
+            initrds: initrd.into_iter().map(|path| root.join(path)).collect(),
+            ..Entry::default()
+        };
+        let trouble = broken.map(|path| format!("/{path} is a link to what is not there"));
+        Read { entry, trouble }
+    }
 }
 
 /// The name of the default entry, or a pattern of names, if somebody has set it.

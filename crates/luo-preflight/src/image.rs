@@ -42,6 +42,8 @@ pub struct Image {
     pub machine: Option<&'static str>,
     /// What the file was taken out of, the outermost first: see [`unpack`].
     pub shells: Vec<Shell>,
+    /// The release that a unified kernel image around it says it has.
+    pub said_release: Option<String>,
     /// How the file as a whole is compressed.
     pub wrapped: Option<Compression>,
     /// How the kernel in it is compressed.
@@ -51,12 +53,23 @@ pub struct Image {
     /// Whether its header says how long it is. If not, one whose end is missing cannot be
     /// told from a whole one.
     pub length_is_known: bool,
+    /// Whether a checksum covers the kernel in it. If not, one that is damaged cannot always be
+    /// told from one that is not.
+    pub is_summed: bool,
     /// The facts that a loader needs.
     pub boot: Boot,
     /// Whether it carries a signature for secure boot, or one appended as modules do.
     pub signed: bool,
     /// The findings in the decompressed kernel.
     pub contents: Contents,
+}
+
+impl Image {
+    /// The release of the kernel in it: what that says itself, or else what is said of it.
+    #[must_use]
+    pub fn release(&self) -> Option<&str> {
+        self.contents.release().or(self.said_release.as_deref())
+    }
 }
 
 #[cfg(test)]
@@ -67,10 +80,12 @@ impl Image {
             format: Format::BzImage,
             machine: None,
             shells: Vec::new(),
+            said_release: None,
             wrapped: None,
             packed: None,
             file_bytes: 0,
             length_is_known: true,
+            is_summed: true,
             boot: Boot::default(),
             signed: false,
             contents: Contents {
@@ -99,6 +114,9 @@ pub fn read_file(path: &Path, families: &[&str]) -> Result<Image, Error> {
 pub fn read_unpacked(unpacked: &mut Unpacked, families: &[&str]) -> Result<Image, Error> {
     let mut image = read(&mut unpacked.kernel, families)?;
     image.shells.clone_from(&unpacked.shells);
+    let said = unpacked.release.as_ref();
+    image.said_release = said.filter(|said| !said.is_empty()).cloned();
+    image.is_summed |= unpacked.is_summed;
     Ok(image)
 }
 
@@ -151,7 +169,7 @@ pub fn read_within<R: Read + Seek>(
         (Some(header), _) => job.plain(source, &header)?,
         (None, Some(compression)) => {
             source.rewind().map_err(Error::Io)?;
-            job.wrapped(source, compression)?
+            job.wrapped(source, compression, &head)?
         }
         (None, None) => return Err(Error::NotAKernel),
     };
@@ -204,10 +222,12 @@ impl Job<'_> {
             format: header.format,
             machine: header.machine,
             shells: Vec::new(),
+            said_release: None,
             wrapped: None,
             packed: None,
             file_bytes: self.file_bytes,
             length_is_known: header.least.is_some(),
+            is_summed: false,
             boot: header.boot,
             signed: header.signed,
             contents,
@@ -243,7 +263,7 @@ impl Job<'_> {
         if packed.is_none() && !format::is_elf(start) {
             return Err(Error::Damaged("its payload is of no known kind"));
         }
-        let whole = Cursor::new(start.to_vec()).chain(payload_bytes);
+        let whole = Cursor::new(start).chain(payload_bytes);
         let contents = match packed {
             Some(compression) => {
                 let mut decoder = self.decoder(compression, whole)?;
@@ -263,13 +283,23 @@ impl Job<'_> {
         }
         let mut image = self.image(header, contents);
         image.packed = packed;
+        image.is_summed = packed.is_some_and(|packed| packed.is_summed(start));
         Ok(image)
     }
 
     /// A file that is compressed as a whole.
-    fn wrapped<R: Read>(&self, source: &mut R, compression: Compression) -> Result<Image, Error> {
+    ///
+    /// `head` is its beginning.
+    fn wrapped<R: Read>(
+        &self,
+        source: &mut R,
+        compression: Compression,
+        head: &[u8],
+    ) -> Result<Image, Error> {
+        let is_summed = compression.is_summed(head);
         let mut decoder = self.decoder(compression, source)?;
-        let head = head(&mut decoder).map_err(|why| Error::Decompress { compression, why })?;
+        let head =
+            self::head(&mut decoder).map_err(|why| Error::Decompress { compression, why })?;
         let header = format::recognise(&head)?.ok_or(Error::NotAKernel)?;
         if header.payload.is_some() {
             // Such a file would have to be decompressed twice, and nothing boots it.
@@ -278,6 +308,7 @@ impl Job<'_> {
         let contents = self.scan(Cursor::new(head).chain(decoder), Some(compression))?;
         let mut image = self.image(&header, contents);
         image.wrapped = Some(compression);
+        image.is_summed = is_summed;
         Ok(image)
     }
 

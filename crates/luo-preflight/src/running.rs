@@ -51,6 +51,8 @@ pub struct Running {
     pub image: Known<String>,
     /// Whether loading one is forbidden until the next boot.
     pub is_loading_disabled: Known<bool>,
+    /// How often a kernel can still be loaded until then; -1 if nobody counts.
+    pub loads_left: Known<i64>,
     /// How much the kernel is locked down.
     pub lockdown: Known<Lockdown>,
     /// `vm.memfd_noexec` of this process: 0 if memfds may be executed as ever, 1 if those may
@@ -149,8 +151,46 @@ pub fn unfinished(found: &str) -> Check {
     )
 }
 
+/// Calls that an update makes to load a kernel: to try it, to unload it again, and to load it
+/// for the jump. The kernel counts each.
+const LOADS: i64 = 3;
+
+/// The check of a kernel that counts how often one is loaded, and has few left; one before 6.3
+/// counts nothing.
+fn few_loads(left: i64) -> Option<Check> {
+    const LIMIT: &str = "kernel.kexec_load_limit_reboot";
+    let remedy = format!("keep {LIMIT} from being set; only a reboot resets it");
+    match left {
+        0..LOADS => Some(failed(
+            KEXEC,
+            format!(
+                "{LIMIT} is {left}, and an update takes {LOADS} calls: it loads the kernel to try \
+                 it, unloads it, and loads it for the jump"
+            ),
+            &remedy,
+        )),
+        LOADS => Some(warning(
+            KEXEC,
+            format!(
+                "{LIMIT} is {left}: an update has its {LOADS} calls, and if it is cancelled late \
+                 the kernel stays loaded, so that any reboot jumps into it"
+            ),
+            &remedy,
+        )),
+        _ => None,
+    }
+}
+
+/// The check of loading a kernel.
+const KEXEC: &str = "running-kexec";
+
 fn kexec(running: &Running) -> Check {
-    const NAME: &str = "running-kexec";
+    const NAME: &str = KEXEC;
+    if let (Ok(false), Ok(left)) = (&running.is_loading_disabled, &running.loads_left)
+        && let Some(check) = few_loads(*left)
+    {
+        return check;
+    }
     match running.is_loading_disabled {
         Ok(false) => ok(NAME, "a kernel to jump into can be loaded"),
         Ok(true) => failed(
@@ -284,6 +324,7 @@ mod tests {
             is_loaded: Ok(false),
             image: Err("no file".into()),
             is_loading_disabled: Ok(false),
+            loads_left: Ok(-1),
             lockdown: Ok(Lockdown::None),
             memfd_noexec: Ok("0".into()),
         }
@@ -362,6 +403,25 @@ mod tests {
         };
         assert_eq!(status(&unseen, "running-kexec"), Unknown);
         assert_eq!(status(&unseen, "running-image"), Unknown);
+    }
+
+    #[test]
+    fn a_kernel_has_to_be_loaded_more_than_once() {
+        for (left, expected) in [
+            (Ok(-1), Good),
+            (Ok(0), Failed),
+            (Ok(2), Failed),
+            (Ok(3), Warning),
+            (Ok(4), Good),
+            // A kernel before 6.3 counts nothing.
+            (Err("no file".to_owned()), Good),
+        ] {
+            let running = Running {
+                loads_left: left.clone(),
+                ..running()
+            };
+            assert_eq!(status(&running, "running-kexec"), expected, "{left:?}");
+        }
     }
 
     #[test]

@@ -95,6 +95,13 @@ impl System {
         }
     }
 
+    fn number(&self, path: &str) -> Known<i64> {
+        let text = self.text(path)?;
+        text.trim()
+            .parse()
+            .map_err(|_| format!("/{path} says {text:?}"))
+    }
+
     /// Gathers the facts of the running kernel. No file is opened whose open would change
     /// something.
     #[must_use]
@@ -113,6 +120,7 @@ impl System {
                 .or_else(|_| self.flag("sys/kernel/kexec_loaded")),
             image: self.text("sys/kernel/liveupdate/image"),
             is_loading_disabled: self.flag("proc/sys/kernel/kexec_load_disabled"),
+            loads_left: self.number("proc/sys/kernel/kexec_load_limit_reboot"),
             lockdown: self.lockdown(),
             memfd_noexec: self.text("proc/sys/vm/memfd_noexec"),
             machine: self.text("proc/sys/kernel/arch"),

@@ -58,13 +58,17 @@ pub fn checks(image: Result<&Image, &Error>, running: &Running, abi: &Abi) -> Ve
 
 fn loadable(image: &Image, machine: &Known<String>) -> Check {
     const NAME: &str = "target-image";
-    let release = image.contents.release().unwrap_or("of unknown release");
+    let release = image.release().unwrap_or("of unknown release");
     let mut what = format!("the image is a kernel {release}, {}", image.format);
     for shell in image.shells.iter().rev() {
         what.push_str(&format!(", in {shell}"));
     }
     if !image.length_is_known {
         what.push_str("; whether its end is missing cannot be told");
+    }
+    // Who checks a signature finds damage, too.
+    if !image.is_summed && !image.signed {
+        what.push_str("; it has no checksum, so whether its contents are right cannot be told");
     }
     if let (Some(of_image), Ok(machine)) = (image.machine, machine)
         && of_image != machine
@@ -78,13 +82,15 @@ fn loadable(image: &Image, machine: &Known<String>) -> Check {
     }
     let is_plain = image.wrapped.is_none();
     match (image.machine, image.format) {
-        (Some("x86_64"), Format::BzImage) => ok(NAME, what),
+        (Some("x86_64"), Format::BzImage) => put_together(NAME, what, image, release),
         (Some("x86_64"), _) => failed(
             NAME,
             format!("{what}; kexec takes only a bzImage on this machine"),
             "name the bzImage: arch/x86/boot/bzImage, or /boot/vmlinuz-*",
         ),
-        (Some("aarch64" | "riscv64"), Format::Image) if is_plain => ok(NAME, what),
+        (Some("aarch64" | "riscv64"), Format::Image) if is_plain => {
+            put_together(NAME, what, image, release)
+        }
         (Some("aarch64"), _) => failed(
             NAME,
             format!("{what}; kexec takes only an Image that is not compressed on this machine"),
@@ -95,6 +101,19 @@ fn loadable(image: &Image, machine: &Known<String>) -> Check {
             format!("{what}; it is not known whether kexec takes it"),
             "load it with kexec -s -l once, and unload it with kexec -s -u",
         ),
+    }
+}
+
+/// A kernel that can be loaded: whether it is the one that the image around it is for.
+fn put_together(name: &str, what: String, image: &Image, release: &str) -> Check {
+    match &image.said_release {
+        Some(said) if said != release => warning(
+            name,
+            format!("{what}; the unified kernel image says that it is {said:?}"),
+            "make the unified kernel image anew: it is put together from parts of two kernels, \
+             and its initrd may be of the other one",
+        ),
+        _ => ok(name, what),
     }
 }
 
@@ -401,6 +420,38 @@ mod tests {
         arm.wrapped = Some(crate::image::Compression::Gzip);
         assert_eq!(status(&arm, "aarch64"), Failed);
         assert_eq!(status(&image(Format::Elf, None), "s390x"), Unknown);
+    }
+
+    #[test]
+    fn what_cannot_be_known_of_an_image_is_said() {
+        let found = |image: &Image| loadable(image, &Ok("x86_64".into())).found;
+        let mut image = image(Format::BzImage, Some("x86_64"));
+        assert!(!found(&image).contains("cannot be told"));
+        image.is_summed = false;
+        assert!(found(&image).contains("it has no checksum"));
+        image.signed = true;
+        assert!(!found(&image).contains("it has no checksum"));
+        image.length_is_known = false;
+        assert!(found(&image).contains("whether its end is missing cannot be told"));
+    }
+
+    /// What ukify was told of the kernel, and what the kernel says.
+    #[test]
+    fn a_unified_image_says_of_which_kernel_it_is() {
+        let mut image = image(Format::BzImage, Some("x86_64"));
+        image.said_release = Some("7.3.5".into());
+        let judged = |image: &Image| loadable(image, &Ok("x86_64".into()));
+        assert_eq!(judged(&image).status, Good);
+        assert!(judged(&image).found.contains("a kernel 7.3.5"));
+        image.contents.banner = Some("7.3.4 (a@b) #1".into());
+        let other = judged(&image);
+        assert_eq!(other.status, Warning);
+        assert!(
+            other.found.contains("says that it is \"7.3.5\""),
+            "{other:?}"
+        );
+        image.said_release = Some("7.3.4".into());
+        assert_eq!(judged(&image).status, Good);
     }
 
     #[test]

@@ -53,7 +53,7 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
     checks.extend(dangers::checks(
         update.command_line,
         update.running,
-        update.image.ok().and_then(|image| image.contents.release()),
+        update.image.ok().and_then(Image::release),
         update.missing,
         update.shells,
     ));

@@ -129,14 +129,52 @@ fn a_unified_image_is_an_entry() {
 
 #[test]
 fn without_entries_there_is_a_kernel_at_a_fixed_place() {
+    for (kernel, initrd) in [
+        ("boot/vmlinuz", "boot/initrd.img"),
+        // openSUSE.
+        ("boot/vmlinuz", "boot/initrd"),
+        // Debian.
+        ("vmlinuz", "initrd.img"),
+    ] {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        assert_eq!(entry::default(root), Err(NoEntry::None));
+        put(root, kernel, "kernel");
+        let entry = entry::default(root).unwrap().entry;
+        assert_eq!(entry.kernel, root.join(kernel));
+        assert!(entry.initrds.is_empty(), "{entry:?}");
+        put(root, initrd, "initrd");
+        let entry = entry::default(root).unwrap().entry;
+        assert_eq!(entry.initrds, [root.join(initrd)]);
+    }
+}
+
+/// As Debian's packages leave it: links to the newest kernel, whose files may be gone.
+#[test]
+fn a_link_at_a_fixed_place_that_leads_nowhere_is_told() {
+    use std::os::unix::fs::symlink;
     let folder = TempDir::new().unwrap();
     let root = folder.path();
-    assert_eq!(entry::default(root), Err(NoEntry::None));
-    put(root, "boot/vmlinuz", "kernel");
-    assert!(entry::default(root).unwrap().entry.initrds.is_empty());
-    put(root, "boot/initrd.img", "initrd");
+    put(root, "boot/vmlinuz-6.19", "kernel");
+    put(root, "boot/initrd.img-6.19", "initrd");
+    symlink("boot/vmlinuz-6.19", root.join("vmlinuz")).unwrap();
+    symlink("boot/initrd.img-6.19", root.join("initrd.img")).unwrap();
     let entry = entry::default(root).unwrap().entry;
-    assert_eq!(entry.initrds, [root.join("boot/initrd.img")]);
+    assert_eq!(entry.kernel, root.join("vmlinuz"));
+    assert_eq!(entry.initrds, [root.join("initrd.img")]);
+    // A kernel without its initrd would find no root.
+    fs::remove_file(root.join("boot/initrd.img-6.19")).unwrap();
+    let why = entry::default(root).unwrap_err().to_string();
+    assert!(
+        why.contains("/initrd.img is a link to what is not there"),
+        "{why}"
+    );
+    fs::remove_file(root.join("boot/vmlinuz-6.19")).unwrap();
+    let why = entry::default(root).unwrap_err().to_string();
+    assert!(
+        why.contains("/vmlinuz is a link to what is not there"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -217,6 +217,44 @@ fn a_cut_image_is_refused() {
     }
 }
 
+/// Whether what is in it is right is known where it has a checksum, and not otherwise.
+#[test]
+fn which_images_have_a_checksum_is_known() {
+    let kernel = Kernel::ours().bytes();
+    let mut summed = zstd::stream::write::Encoder::new(Vec::new(), 19).unwrap();
+    summed.include_checksum(true).unwrap();
+    std::io::copy(&mut kernel.as_slice(), &mut summed).unwrap();
+    let mut summed = summed.finish().unwrap();
+    summed.extend((kernel.len() as u32).to_le_bytes());
+    assert!(read(&build::bz_image(&summed)).unwrap().is_summed);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("vmlinuz");
+    for compression in COMPRESSIONS {
+        // Zstandard may have one, and what is made here has none.
+        let has_one = matches!(
+            compression,
+            Compression::Gzip | Compression::Bzip2 | Compression::Xz
+        );
+        let plain = read(&build::bz_image(&build::payload(compression, &kernel))).unwrap();
+        assert_eq!(plain.is_summed, has_one, "{compression}");
+        let arm = build::arm64_image(&kernel);
+        let wrapped = build::compress(compression, &arm);
+        assert_eq!(read(&wrapped).unwrap().is_summed, has_one, "{compression}");
+        // Taken out of it, it has been looked at all the same.
+        for shell in [
+            wrapped,
+            build::efi_zboot(&build::compress(compression, &arm)),
+        ] {
+            std::fs::write(&path, shell).unwrap();
+            let mut unpacked = image::unpack(&path).unwrap();
+            assert_eq!(unpacked.shells.len(), 1);
+            let taken_out = image::read_unpacked(&mut unpacked, &FAMILIES).unwrap();
+            assert_eq!(taken_out.is_summed, has_one, "{compression}");
+        }
+    }
+    assert!(!read(&build::bz_image(&kernel)).unwrap().is_summed);
+}
+
 #[test]
 fn a_damaged_payload_is_refused() {
     // LZ4's legacy framing and plain LZMA have no checksum: what is damaged there may

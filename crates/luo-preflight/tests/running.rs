@@ -37,6 +37,13 @@ fn the_system_is_read() {
         (running.is_loaded, running.is_loading_disabled),
         (Ok(false), Ok(false))
     );
+    assert!(running.loads_left.is_err(), "it counts nothing");
+    put(
+        folder.path(),
+        "proc/sys/kernel/kexec_load_limit_reboot",
+        "-1\n",
+    );
+    assert_eq!(self::running(&folder).loads_left, Ok(-1));
     let second = Area {
         start: Some(0x7000_0000),
         bytes: 64 * MIB,

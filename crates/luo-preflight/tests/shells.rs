@@ -61,6 +61,7 @@ fn a_unified_image_is_taken_apart() {
     let image = read(unpacked);
     assert_eq!(image.format, Format::BzImage);
     assert_eq!(image.shells, [Shell::Unified]);
+    assert_eq!(image.said_release.as_deref(), Some("7.3.4-ours"));
 }
 
 #[test]

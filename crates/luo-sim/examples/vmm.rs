@@ -9,6 +9,7 @@
 #![forbid(unsafe_code)]
 
 use std::fs::File;
+use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use luo_sys::{Device, MappedFile, SessionName, Token, kexec, memfd};
@@ -20,7 +21,17 @@ const MEMORY: Token = Token(1);
 /// Bytes of the guest's memory.
 const SIZE: usize = 4 << 20;
 
-fn main() -> Result<()> {
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("my-vmm: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {

@@ -276,5 +276,6 @@ fn boot(faults: &[Fault], boot: usize, handed: Option<Handed>) -> Result<Machine
         stop: Arc::new(Stop::new().map_err(Error::system("eventfd"))?),
         subsystems: vec![name],
         test_driver: false,
+        mainlines_memfds: false,
     })
 }

@@ -33,6 +33,7 @@ pub(crate) struct Parts {
     pub(crate) stop: Arc<Stop>,
     pub(crate) subsystems: Vec<Compat>,
     pub(crate) test_driver: bool,
+    pub(crate) mainlines_memfds: bool,
 }
 
 /// A file that nobody has locked, and that is root's alone.
@@ -81,6 +82,7 @@ impl Machine {
             log: Log::default(),
             stop: parts.stop,
             driver: parts.test_driver.then(Driver::default),
+            mainlines_memfds: parts.mainlines_memfds,
             subsystems: parts.subsystems,
             device_file: Mutex::default(),
             lock_file: lock_file().map_err(crate::Error::io("the file that agents lock"))?,
@@ -99,7 +101,10 @@ impl Machine {
             }
         }
         let failed = |why: Error| crate::Error::Engine(why.to_string());
-        let mut handlers = vec![Handler(&Memfd)];
+        let mut handlers = vec![Handler(&Memfd::Mainlines)];
+        if !machine.mainlines_memfds {
+            handlers.push(Handler(&Memfd::Runs));
+        }
         if machine.driver.is_some() {
             handlers.push(Handler(&Forge));
         }

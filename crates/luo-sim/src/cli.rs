@@ -7,6 +7,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 /// Runs programs against a simulated Live Update Orchestrator.
+///
+/// They see a `/dev/liveupdate` with the kernel's very engine behind it, and `reboot` into a kernel
+/// that they have loaded starts the next boot with what was preserved. It takes neither root nor a
+/// special kernel. Where it differs from a kernel is listed in the documentation of the crate.
 #[derive(Parser)]
 #[command(name = "luo-sim", version)]
 pub(crate) struct Cli {
@@ -24,6 +28,10 @@ pub(crate) enum Subcommands {
     /// Writes files of a machine with live update into a folder, a kernel image among
     /// them: what `luod` looks at before an update, with `root` in `[checks]`.
     System {
+        /// The kernel image is one of mainline's: without this project's orchestrator, and
+        /// with mainline's handler of memfds.
+        #[arg(long)]
+        mainline: bool,
         /// The folder.
         folder: PathBuf,
     },
@@ -56,6 +64,10 @@ pub(crate) struct Run {
     /// Adds /dev/luo_forge and /dev/luo_participant, for tests of an orchestrator.
     #[arg(long)]
     pub(crate) test_driver: bool,
+    /// Has the kernels say that they have mainline's handler of memfds, for what luod's checks
+    /// say of it. What comes back is the same.
+    #[arg(long)]
+    pub(crate) mainline_memfds: bool,
     /// Writes what happens to standard error.
     #[arg(long)]
     pub(crate) trace: bool,

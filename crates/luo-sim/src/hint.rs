@@ -25,13 +25,13 @@ fn explain(call: &str, errno: Errno, yama: Option<&str>, filtered: bool) -> Stri
                 whose manager intercepts system calls"
             .to_owned();
     }
-    if call.starts_with("pidfd") || call.starts_with("process_vm") {
-        if let Some(scope @ ("2" | "3")) = yama {
-            return format!(
-                "kernel.yama.ptrace_scope is {scope}, which keeps processes from \
-                 looking into their children: it must be 0 or 1 (sysctl kernel.yama.ptrace_scope=1)"
-            );
-        }
+    if (call.starts_with("pidfd") || call.starts_with("process_vm"))
+        && let Some(scope @ ("2" | "3")) = yama
+    {
+        return format!(
+            "kernel.yama.ptrace_scope is {scope}, which keeps processes from \
+             looking into their children: it must be 0 or 1 (sysctl kernel.yama.ptrace_scope=1)"
+        );
     }
     if filtered && (errno == Errno::EPERM || errno.get() == ENOSYS) {
         return container.to_owned();

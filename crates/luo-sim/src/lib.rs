@@ -37,7 +37,8 @@
 //! | `/sys/kernel/liveupdate/unclaimed` and its like, opened to be written | files: the write is EACCES without CAP_SYS_ADMIN, EINVAL for an unknown word | sockets, which keep each write apart and are read as of the open. The open is EACCES without the capability; what is written by a descriptor that was passed on without it, and an unknown word, is not taken, with a warning in the log |
 //! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
 //! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
-//! | a memfd that comes back | a new inode, without holes and name, of mode 0777, its retriever's; seals that were added after it was preserved and the file's flags are lost | the same inode, with its name, mode, owner and seals; holes stay holes. With `F_SEAL_EXEC` (`MFD_NOEXEC_SEAL`, `vm.memfd_noexec`) it is sealed against writing, as the kernel does it |
+//! | a memfd that comes back | a new inode; as it was otherwise, where both kernels have this project's handler, and with mainline's losses where one has mainline's (docs/memfds.md) | the same inode; as it was, whichever handlers the two kernels are said to have (`--mainline-memfds`, `luo-sim system --mainline`). Memory beyond its end and extended attributes stay, too |
+//! | `/sys/kernel/liveupdate/memfd` | decides in which form memfds are handed over from then on | decides by which handler they are listed: no page is handed over |
 //! | FLBs, drivers, memory accounting | there | none |
 //! | opening a file, `stat`, `access`, `readlink` | | some 30 us longer, whatever file it is |
 //! | programs of another word size | work | are killed by the filter (SIGSYS) |

@@ -54,6 +54,8 @@ pub(crate) struct Machine {
     pub(crate) lines: Mutex<Option<(Instant, u32)>>,
     pub(crate) stop: Arc<Stop>,
     pub(crate) driver: Option<Driver>,
+    /// Whether it says that it has mainline's handler of memfds, in place of this project's.
+    pub(crate) mainlines_memfds: bool,
     /// Names of the subsystems; the engine knows them by their place.
     pub(crate) subsystems: Vec<Compat>,
     /// Who may open the device, by the mode of its file.

@@ -25,7 +25,7 @@ fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Subcommands::Run(run) => simulate(run),
         Subcommands::Kexec(kexec) => jump(&kexec),
-        Subcommands::System { folder } => System::default()
+        Subcommands::System { folder, mainline } => system(mainline)
             .write(&folder)
             .with_context(|| folder.display().to_string())
             .map(|()| ExitCode::SUCCESS),
@@ -34,6 +34,13 @@ fn main() -> ExitCode {
         complain!("luo-sim: {why:#}");
         ExitCode::from(70)
     })
+}
+
+fn system(mainline: bool) -> System {
+    match mainline {
+        true => System::mainline(),
+        false => System::default(),
+    }
 }
 
 fn simulate(run: Run) -> Result<ExitCode> {
@@ -63,6 +70,9 @@ fn simulate(run: Run) -> Result<ExitCode> {
     }
     if run.test_driver {
         simulator = simulator.test_driver();
+    }
+    if run.mainline_memfds {
+        simulator = simulator.mainlines_memfds();
     }
     if run.trace {
         simulator = simulator.trace_lines();

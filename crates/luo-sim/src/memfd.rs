@@ -1,6 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The file handler `memfd-v2`: what the kernel's handler in Rust does, for the memfds of
-//! supervised programs.
+//! Memfds: what the kernel's handler in Rust does, for those of supervised programs.
 //!
 //! Contents are not copied: the simulator holds the memfd itself over the jump,
 //! which is safe because every supervised process is gone by then. The next kernel's
@@ -19,6 +18,9 @@ use crate::memory::{Kept, Memory};
 
 /// What the handler calls itself in a handover.
 pub(crate) const COMPATIBLE: &str = "memfd-v2";
+
+/// The same where memfds are handed over in runs of pages.
+pub(crate) const RUNS: &str = "luo-memfd-v1";
 
 /// From `linux/magic.h`: memfds live in a file system of this type.
 const TMPFS_MAGIC: u64 = 0x0102_1994;

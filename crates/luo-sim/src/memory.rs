@@ -85,7 +85,7 @@ impl Memory {
 
     /// The page that the previous kernel left at an address.
     pub(crate) fn read(&self, address: u64) -> Result<Arc<[u8]>, PageError> {
-        if address % BLOCK_SIZE as u64 != 0 {
+        if !address.is_multiple_of(BLOCK_SIZE as u64) {
             return Err(PageError::Unaligned);
         }
         let page = self.state().arrived.get(&address).cloned();

@@ -82,7 +82,7 @@ const fn of_users(quota: Quota) -> Place {
     Place::Choice(Choice::Users(Whom::Together, quota))
 }
 
-const FIXED: [(&str, Place); 22] = [
+const FIXED: [(&str, Place); 23] = [
     (DEVICE_PATH, Place::Device),
     (LOCK_PATH, Place::Lock),
     ("/dev/kmsg", Place::Log),
@@ -124,6 +124,10 @@ const FIXED: [(&str, Place); 22] = [
     (
         "/sys/kernel/liveupdate/legacy",
         Place::Choice(Choice::Of(Word::Legacy)),
+    ),
+    (
+        "/sys/kernel/liveupdate/memfd",
+        Place::Choice(Choice::Of(Word::Memfd)),
     ),
     ("/sys/kernel/liveupdate/image", Place::Image),
 ];

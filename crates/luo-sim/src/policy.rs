@@ -17,7 +17,7 @@ pub(crate) struct Policy {
     /// `liveupdate=`.
     pub(crate) enabled: bool,
     /// By [`Word`]: it is the second word.
-    second: [AtomicBool; 3],
+    second: [AtomicBool; 4],
     /// `liveupdate_openers=many`.
     pub(crate) many_openers: bool,
     /// `liveupdate_open=admin`.
@@ -67,10 +67,15 @@ pub(crate) enum Word {
     Reboot,
     /// `legacy`: what becomes of a reboot into an image that takes nothing over.
     Legacy,
+    /// `memfd`: how memfds are handed over.
+    Memfd,
 }
 
+/// How memfds are handed over, the default first.
+const MEMFDS: [&str; 2] = ["memfd-v2", "runs"];
+
 impl Word {
-    const ALL: [Self; 3] = [Self::Unclaimed, Self::Reboot, Self::Legacy];
+    const ALL: [Self; 4] = [Self::Unclaimed, Self::Reboot, Self::Legacy, Self::Memfd];
 
     /// The name in the folder; with `liveupdate_` before it that of the parameter.
     pub(crate) const fn name(self) -> &'static str {
@@ -78,6 +83,7 @@ impl Word {
             Self::Unclaimed => "unclaimed",
             Self::Reboot => "reboot",
             Self::Legacy => "legacy",
+            Self::Memfd => "memfd",
         }
     }
 
@@ -87,6 +93,7 @@ impl Word {
             Self::Unclaimed => Unclaimed::WORDS,
             Self::Reboot => Obstacle::WORDS,
             Self::Legacy => Legacy::WORDS,
+            Self::Memfd => MEMFDS,
         }
     }
 }
@@ -149,6 +156,11 @@ impl Policy {
         }
     }
 
+    /// Whether memfds are handed over in runs of pages.
+    pub(crate) fn has_runs(&self) -> bool {
+        self.is_second(Word::Memfd)
+    }
+
     pub(crate) fn word(&self, choice: Word) -> &'static str {
         choice.words()[usize::from(self.is_second(choice))]
     }
@@ -186,6 +198,7 @@ mod tests {
         assert_eq!(policy.word(Word::Unclaimed), "discard");
         assert_eq!(policy.of_reboot().obstacle, Obstacle::Vetoes);
         assert_eq!(policy.of_reboot().legacy, Legacy::Booted);
+        assert!(!policy.has_runs() && Policy::of("liveupdate_memfd=runs").has_runs());
         assert!(!Policy::of("liveupdate=off").enabled);
         let policy = Policy::of(
             "liveupdate_open=admin liveupdate_user=sessions=2,bytes=9 liveupdate_users=files=7",

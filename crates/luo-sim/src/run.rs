@@ -40,6 +40,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) parameters: String,
     pub(crate) subsystems: Vec<Compat>,
     pub(crate) test_driver: bool,
+    pub(crate) mainlines_memfds: bool,
     pub(crate) journal: Arc<Journal>,
     pub(crate) output: Option<&'a File>,
     pub(crate) limit: DescriptorLimit,
@@ -168,6 +169,7 @@ impl Power<'_> {
             stop: Arc::clone(&stop),
             subsystems: plan.subsystems.clone(),
             test_driver: plan.test_driver,
+            mainlines_memfds: plan.mainlines_memfds,
         })?;
         let loaded = Loaded::default();
         let _ = machine.reach(Step::Boot);

@@ -48,6 +48,7 @@ pub struct Simulator {
     parameters: String,
     subsystems: Vec<String>,
     test_driver: bool,
+    mainlines_memfds: bool,
     sinks: Sinks,
     capture: bool,
 }
@@ -131,6 +132,14 @@ impl Simulator {
         self
     }
 
+    /// Has the kernels say that they have mainline's handler of memfds: then the checks of the
+    /// agent `luod` tell what that loses. What comes back is the same.
+    #[must_use]
+    pub fn mainlines_memfds(mut self) -> Self {
+        self.mainlines_memfds = true;
+        self
+    }
+
     /// Keeps what the programs write, instead of passing it on.
     #[must_use]
     pub fn capture(mut self) -> Self {
@@ -196,6 +205,7 @@ impl Simulator {
             parameters: self.parameters,
             subsystems,
             test_driver: self.test_driver,
+            mainlines_memfds: self.mainlines_memfds,
             journal: Arc::clone(&journal),
             output: output.as_ref(),
             limit,

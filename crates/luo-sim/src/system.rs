@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
+use crate::memfd;
+
 /// A machine to be made up.
 #[derive(Clone, Debug)]
 pub struct System {
@@ -36,7 +38,8 @@ impl Default for System {
                 text(&luo_abi::handover::COMPATIBLE),
                 text(&luo_abi::supplement::COMPATIBLE),
                 "kho-v4".to_owned(),
-                "memfd-v2".to_owned(),
+                memfd::COMPATIBLE.to_owned(),
+                memfd::RUNS.to_owned(),
             ],
             available: 1 << 30,
             scratch: 64 << 20,
@@ -60,6 +63,20 @@ fn config(knows: impl Fn(&str) -> bool) -> String {
 }
 
 impl System {
+    /// The same, but the kernel to jump into is one of mainline's.
+    #[must_use]
+    pub fn mainline() -> Self {
+        let mut system = Self::default();
+        // What only this project's kernels read begins with its name.
+        let is_ours = |format: &String| {
+            ["luo-contract", "luo-memfd"]
+                .iter()
+                .any(|family| format.starts_with(family))
+        };
+        system.abi.retain(|format| !is_ours(format));
+        system
+    }
+
     /// Where its kernel image is, in its folder.
     #[must_use]
     pub fn image(folder: &Path) -> PathBuf {

@@ -384,7 +384,8 @@ pub struct Target {
     pub image: Option<String>,
     /// Path of the initrd.
     pub initrd: Option<String>,
-    /// The command line; the running kernel's if there is none.
+    /// The command line; without it that of the configuration, of the entry, in a unified
+    /// kernel image, or of the running kernel: the first that there is.
     pub command_line: Option<String>,
     /// Paths of initrds behind that one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

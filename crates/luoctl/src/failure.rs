@@ -2,9 +2,10 @@
 //! Errors of commands, each with what to do next.
 
 use std::io;
+use std::path::Path;
 
 use luo_client::agent::Error;
-use luo_varlink::{admin, client, status};
+use luo_varlink::{admin, client, paths, status};
 use serde_json::Value;
 
 use crate::document::{Failed, FailedInner};
@@ -197,7 +198,7 @@ impl<R: Refusal> From<Error<R>> for Failure {
     fn from(error: Error<R>) -> Self {
         let message = error.to_string();
         let kind = match &error {
-            Error::NoAgent { source, .. } => return unreachable_agent(message, source),
+            Error::NoAgent { path, source } => return unreachable_agent(message, path, source),
             Error::Refused(refusal) => {
                 let (exit, word, next) = refusal.told();
                 return Self::Told(Box::new(Told {
@@ -241,8 +242,13 @@ impl<R: Refusal> From<Error<R>> for Failure {
 }
 
 /// The agent cannot be connected to.
-fn unreachable_agent(message: String, why: &io::Error) -> Failure {
+fn unreachable_agent(message: String, path: &Path, why: &io::Error) -> Failure {
     match why.kind() {
+        // Root is not the only one who may use that of workloads, and the message says who may.
+        io::ErrorKind::PermissionDenied if path.ends_with(paths::CLIENT) => {
+            Failure::new(Exit::Permission, "permission", message)
+                .next("a new member of the group logs in anew; a unit is started anew")
+        }
         io::ErrorKind::PermissionDenied => Failure::new(Exit::Permission, "permission", message)
             .next(
                 "run it as root; `luoctl status`, `graph`, `history` and `watch` are for everybody",

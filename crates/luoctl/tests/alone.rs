@@ -68,25 +68,42 @@ fn programs_get_failures_as_json() {
 #[test]
 fn who_may_not_is_told_what_everybody_may() {
     let folder = tempfile::tempdir().unwrap();
-    let _socket = UnixListener::bind(folder.path().join("admin")).unwrap();
     let mode = |mode| fs::Permissions::from_mode(mode);
     fs::set_permissions(folder.path(), mode(0o755)).unwrap();
-    fs::set_permissions(folder.path().join("admin"), mode(0)).unwrap();
+    let sockets = ["admin", "client"].map(|name| {
+        let path = folder.path().join(name);
+        let socket = UnixListener::bind(&path).unwrap();
+        fs::set_permissions(&path, mode(0)).unwrap();
+        socket
+    });
     // Others may not go where this is built.
     let copy = folder.path().join("luoctl");
     fs::copy(LUOCTL, &copy).unwrap();
-    let mut command = Command::new(&copy);
-    command.arg("--runtime-directory").arg(folder.path());
-    command.arg("update").current_dir("/");
-    if rustix::process::geteuid().is_root() {
-        command.uid(65534).gid(65534);
-    }
-    let output = command.output().unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = Command::new(&copy);
+        command.arg("--runtime-directory").arg(folder.path());
+        command.args(arguments).current_dir("/");
+        if rustix::process::geteuid().is_root() {
+            command.uid(65534).gid(65534);
+        }
+        command.output().unwrap()
+    };
     ends_with(
-        &output,
+        &run(&["update"]),
         Exit::Permission,
         &["Permission denied", "run it as root", "`luoctl status`"],
     );
+    // What is a workload's takes no root.
+    for command in ["hold", "take"] {
+        let output = run(&[command, "x", "--", "true"]);
+        ends_with(
+            &output,
+            Exit::Permission,
+            &["members of the group 'luo'", "logs in anew"],
+        );
+        assert!(!text(&output.stderr).contains("run it as root"));
+    }
+    drop(sockets);
 }
 
 #[test]

@@ -3,12 +3,13 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use luo_varlink::{Identity, Target};
 use luod::decide::config::{Config, Unclaimed};
 use luod::decide::policy::{Limits, Policy};
 use luod::journal::metrics::Metrics;
+use serde_json::Value;
 
 fn dist(path: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist");
@@ -170,7 +171,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
         .filter_map(|line| Some(line.split(' ').next()?.to_owned()))
         .collect();
     let board = dist("grafana/luod.json");
-    let _: serde_json::Value = serde_json::from_str(&board).unwrap();
+    let _: Value = serde_json::from_str(&board).unwrap();
     for (file, text) in [
         ("dashboard", board),
         ("alerts", dist("prometheus/luod.rules.yml")),
@@ -234,9 +235,26 @@ fn each_crate_says_what_it_is() {
             let is_said = manifest["package"].get(key).is_some();
             assert!(is_said, "{}: {key}", path.display());
         }
+        // There is no public address yet, and the README says so as long as that is so.
+        assert_eq!(
+            manifest["package"].get("repository").is_none(),
+            has_no_address(),
+            "{}",
+            path.display()
+        );
         crates += 1;
     }
     assert!(crates > 10, "only {crates}");
+}
+
+/// Whether the README says that the project has no address.
+fn has_no_address() -> bool {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = fs::read_to_string(readme).unwrap();
+    let words: Vec<_> = readme.split_whitespace().collect();
+    words
+        .join(" ")
+        .contains("No crate names a `repository`: there is no public address yet.")
 }
 
 /// What takes the newest compiler is said in the first lines that a reader sees.
@@ -260,15 +278,17 @@ fn the_readme_says_which_rust_builds_all() {
         // What is inherited is the least of all.
         minor.unwrap_or(0)
     });
+    let simulator = newest[3];
     let newest = newest.into_iter().max().unwrap();
     let readme = fs::read_to_string(root.join("README.md")).unwrap();
     let first: String = readme.lines().take(12).collect::<Vec<_>>().join(" ");
     assert!(first.contains(&format!("Rust 1.{newest}")), "{first}");
+    let others = format!("1.{simulator} for the agent, the client library and the simulator");
+    assert!(first.contains(&others), "{first}");
 }
 
-/// What `cargo install` would install of this project: no program of a test.
-#[test]
-fn only_what_is_meant_to_be_installed_is() {
+/// All packages of this project, as cargo tells of them.
+fn packages() -> Vec<Value> {
     let metadata = std::process::Command::new(env!("CARGO"))
         .args([
             "metadata",
@@ -280,9 +300,97 @@ fn only_what_is_meant_to_be_installed_is() {
         .output()
         .unwrap();
     assert!(metadata.status.success(), "{metadata:?}");
-    let metadata: serde_json::Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let mut metadata: Value = serde_json::from_slice(&metadata.stdout).unwrap();
+    let packages = metadata["packages"].take();
+    packages.as_array().unwrap().clone()
+}
+
+/// The minor version of Rust that a package says it takes.
+fn minor(package: &Value) -> u32 {
+    let version = package["rust_version"].as_str().unwrap();
+    let mut parts = version.split('.').skip(1);
+    parts.next().unwrap().parse().unwrap()
+}
+
+/// Whether a text of Rust has a chain of conditions with `let` among them.
+fn has_let_chain(text: &str) -> bool {
+    let code: Vec<_> = text
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or_default().trim())
+        .collect();
+    let follows = |(line, next): (&&str, &&str)| {
+        (line.contains("if let ") || line.contains("while let ")) && next.starts_with("&& ")
+    };
+    code.iter().any(|line| line.contains("&& let "))
+        || code.iter().zip(code.iter().skip(1)).any(follows)
+}
+
+#[test]
+fn chains_of_let_are_found() {
+    for text in [
+        "if a && let Some(b) = c {",
+        "if let Some(b) = c\n    && d\n{",
+    ] {
+        assert!(has_let_chain(text), "{text}");
+    }
+    for text in ["// if a && let b", "if let Some(b) = c {\n}", "a\n    && b"] {
+        assert!(!has_let_chain(text), "{text}");
+    }
+}
+
+/// What a crate says that it takes is what it does take: chains of `let` came with 1.88, and a
+/// crate takes what those take that it is built from.
+#[test]
+fn each_crate_says_which_rust_it_takes() {
+    let packages = packages();
+    let of = |name: &str| packages.iter().find(|package| package["name"] == name);
+    for package in &packages {
+        let name = package["name"].as_str().unwrap();
+        let says = minor(package);
+        for dependency in package["dependencies"].as_array().unwrap() {
+            let is_built_from = dependency["kind"] != "dev";
+            let Some(ours) = of(dependency["name"].as_str().unwrap()) else {
+                continue;
+            };
+            assert!(
+                !is_built_from || says >= minor(ours),
+                "{name} says 1.{says}, and {} takes 1.{}",
+                ours["name"],
+                minor(ours)
+            );
+        }
+        let manifest = Path::new(package["manifest_path"].as_str().unwrap());
+        for file in sources(&manifest.with_file_name("src")) {
+            let text = fs::read_to_string(&file).unwrap();
+            assert!(
+                says >= 88 || !has_let_chain(&text),
+                "{name} says 1.{says}, and {} has a chain of `let`",
+                file.display()
+            );
+        }
+    }
+    assert!(packages.len() > 15, "only {}", packages.len());
+}
+
+/// All Rust below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            all.push(path);
+        }
+    }
+    all
+}
+
+/// What `cargo install` would install of this project: no program of a test.
+#[test]
+fn only_what_is_meant_to_be_installed_is() {
     let mut programs = BTreeSet::new();
-    for package in metadata["packages"].as_array().unwrap() {
+    for package in packages() {
         let manifest = package["manifest_path"].as_str().unwrap();
         if !manifest.contains("/crates/") {
             continue;

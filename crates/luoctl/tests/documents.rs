@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use clap::CommandFactory;
 use luo_varlink::paths;
+use luoctl::exit::Exit;
 use luoctl::{cli, document, man};
 
 /// The definition of another command, as its own program has it.
@@ -96,6 +97,50 @@ fn published_man_pages_are_in_step() {
         for part in [".SH EXAMPLES", ".SH \"SEE ALSO\""] {
             assert!(text.contains(part), "{page} has no {part}");
         }
+    }
+    // What a script asks for first.
+    for (page, text) in &pages {
+        let is_command = !page.ends_with(".5");
+        assert_eq!(text.contains(".SH \"EXIT STATUS\""), is_command, "{page}");
+        assert!(!text.contains(".SH EXTRA"), "{page}");
+        let program = page.split(['-', '.']).next().unwrap();
+        let program = if program == "luo" { "luo-sim" } else { program };
+        let version = concat!(" ", env!("CARGO_PKG_VERSION"), "\"");
+        let head = text.lines().find(|line| line.starts_with(".TH")).unwrap();
+        let foot = format!("\"{program}{version}");
+        assert!(head.contains(&foot), "{page}: {head} has no {foot}");
+    }
+    for (page, codes) in [
+        ("luoctl.1", Vec::from(Exit::ALL.map(Exit::code))),
+        ("luod.8", vec![0, 1, 71, 78]),
+    ] {
+        for code in codes {
+            let entry = format!(".TP\n\\fB{code}\\fR\n");
+            assert!(pages[page].contains(&entry), "{page} has no {code}");
+        }
+    }
+    // Each says more of itself than its name does.
+    for page in ["luoctl.1", "luod.8", "luod-supervise.8", "luo-sim.1"] {
+        let words = pages[page].split(".SH DESCRIPTION\n").nth(1).unwrap();
+        let words = words.split("\n.SH").next().unwrap();
+        assert!(words.lines().count() > 1, "{page}: {words}");
+    }
+    for file in ["/run/luod/state", "/sys/kernel/liveupdate/memfd"] {
+        for page in ["luod.8", "luoctl.1"] {
+            assert!(
+                pages[page].contains(&format!("\\fB{file}\\fR")),
+                "{page}: {file}"
+            );
+        }
+    }
+    // An entry, and a unified kernel image, have a command line of their own.
+    for page in [
+        "luod.toml.5",
+        "luoctl-update.1",
+        "luoctl-check.1",
+        "luoctl-prepare.1",
+    ] {
+        assert!(pages[page].contains("unified kernel image, or"), "{page}");
     }
     let all = [paths::CLIENT, paths::ADMIN, paths::STATUS, paths::METRICS].join(", ");
     for page in ["luod.8", "luoctl.1"] {

@@ -9,6 +9,7 @@
 //! workload NAME [WORDS]           starts a workload, and waits until it is registered
 //! luoctl ARGUMENTS                runs it, and writes what it wrote and its exit code
 //! terminal ANSWER luoctl ARGS     runs it on a terminal, and answers what it asks
+//! piped ANSWER luoctl ARGS        the same, but what it writes goes to a pipe
 //! interrupt MOMENT luoctl ARGS    runs it, and interrupts it once it has printed such a line
 //! killed MOMENT luoctl ARGS       the same, but it is killed
 //! kills                           kills the workload that was started last
@@ -183,7 +184,11 @@ fn machine(script: &str) -> Result {
                 last.wait()?;
             }
             "terminal" => match words.as_slice() {
-                [answer, "luoctl", words @ ..] => terminal(line, answer, words)?,
+                [answer, "luoctl", words @ ..] => terminal(line, answer, crate::command(words))?,
+                _ => return Err(format!("no such line: {line}").into()),
+            },
+            "piped" => match words.as_slice() {
+                [answer, "luoctl", words @ ..] => piped(line, answer, &crate::command(words))?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "jump" => match words.as_slice() {
@@ -346,20 +351,44 @@ fn begins(path: &str) -> Result {
     Ok(())
 }
 
+/// As somebody at a terminal would who has its output go elsewhere.
+fn piped(line: &str, answer: &str, command: &Command) -> Result {
+    let output = folder()?.join("piped");
+    // The terminal is that of the session, so that it can be found without a descriptor of it.
+    let mut shell = Command::new("setsid");
+    shell
+        .args([
+            "--ctty",
+            "--wait",
+            "sh",
+            "-c",
+            r#"to=$1; shift; "$@" > "$to""#,
+            "sh",
+        ])
+        .arg(&output)
+        .arg(command.get_program())
+        .args(command.get_args());
+    terminal(line, answer, shell)?;
+    println!("[elsewhere]\n{}", fs::read_to_string(&output)?);
+    Ok(())
+}
+
 /// As somebody at a terminal would.
-fn terminal(line: &str, answer: &str, words: &[&str]) -> Result {
+fn terminal(line: &str, answer: &str, mut command: Command) -> Result {
     use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
     let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
     grantpt(&ours)?;
     unlockpt(&ours)?;
     let path = ptsname(&ours, Vec::new())?.into_string()?;
     let theirs = File::options().read(true).write(true).open(path)?;
-    let mut child = command(words)
+    let mut child = command
         .env("NO_COLOR", "1")
         .stdin(theirs.try_clone()?)
         .stdout(theirs.try_clone()?)
         .stderr(theirs)
         .spawn()?;
+    // It has the terminal open as long as it is there.
+    drop(command);
     let mut ours = File::from(ours);
     let mut seen = String::new();
     let mut is_answered = false;

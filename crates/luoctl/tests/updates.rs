@@ -216,6 +216,36 @@ fn on_a_terminal_it_asks_and_says_who_is_waited_for() {
     );
 }
 
+/// Whoever has the output go elsewhere is asked all the same; a program is not.
+#[test]
+fn who_is_at_a_terminal_is_asked_wherever_the_output_goes() {
+    let script = "
+        luod
+        workload cache
+        piped n luoctl update
+        luoctl history
+        terminal n luoctl --json update --kernel /nonexistent
+    ";
+    let output = Machine::new("").boot(script).run();
+    let parts: Vec<_> = output.split("$ ").skip(1).collect();
+    let [piped, history, json] = parts.as_slice() else {
+        panic!("{output}");
+    };
+    let (terminal, elsewhere) = piped.split_once("[elsewhere]").unwrap();
+    assert!(terminal.contains("go on? [y/N]"), "{piped}");
+    assert!(terminal.contains("[exit Some(1)]"), "{piped}");
+    assert!(
+        elsewhere.contains("freeze  cache") && elsewhere.contains("nothing was done"),
+        "{piped}"
+    );
+    assert!(!elsewhere.contains("[y/N]"), "{piped}");
+    assert!(
+        !json.contains("[y/N]") && json.contains("check-failed"),
+        "{json}"
+    );
+    assert!(history.contains("no update has been made"), "{history}");
+}
+
 #[test]
 fn a_check_without_luod() {
     let script = "

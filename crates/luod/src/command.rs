@@ -18,7 +18,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, Parts};
-use crate::decide::config::{BadConfig, Config};
+use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
 use crate::journal::regular;
@@ -42,6 +42,11 @@ pub const CONFIG: &str = "/etc/luod/luod.toml";
 const POLICY: &str = "/etc/luod/policy.toml";
 
 /// The live update agent: takes workloads through a kernel update together.
+///
+/// It asks all of them to get ready and to stand still, in the order in which they need each
+/// other, and has the machine jump into the new kernel. Whoever refuses, or is late, ends the
+/// update, and all go on as before. After the jump the next luod gives each what it had preserved;
+/// luoctl(1) looks at it and runs updates.
 #[derive(Parser)]
 #[command(name = "luod", version)]
 struct Cli {
@@ -71,7 +76,7 @@ pub fn config(path: &Path) -> Result<Config> {
         // A folder may come and go; without this one nothing can be checked.
         match config.checks.root.is_dir() {
             true => Ok(config),
-            false => Err(BadConfig::value(&text, "root", "there is no such folder")),
+            false => Err(BadConfig::value(&text, ROOT, "there is no such folder")),
         }
     });
     config.with_context(|| path.display().to_string())
@@ -91,8 +96,8 @@ enum Command {
     /// Runs the agent as a small service manager would: starts it again when it dies,
     /// and keeps its sessions meanwhile. For machines without systemd.
     ///
-    /// An agent that cannot be started is tried again ten times, ever more slowly, and then given
-    /// up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
+    /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
+    /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
     /// refuses what the previous one has handed over (71). As long as sessions are kept that
     /// would be lost, it is tried for ever.
     Supervise,

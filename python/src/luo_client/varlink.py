@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import select
@@ -21,6 +22,30 @@ MAX_FDS = 4
 PART = 64 * 1024
 
 
+# What to do when a socket cannot be connected to, as the client library in Rust says it.
+_HINTS = {
+    errno.EACCES: "it is for root and for members of the group 'luo' (`usermod --append --groups "
+    "luo USER`, or SupplementaryGroups=luo in the unit)",
+    errno.ENOENT: "is luod running?",
+    errno.ECONNREFUSED: "is luod running?",
+    # The end of its queue, and of the patience.
+    errno.EAGAIN: "it does not accept connections; `systemctl status luod` says whether it hangs",
+    errno.ETIMEDOUT: "it does not accept connections; `systemctl status luod` says whether it hangs",
+}
+
+
+def unreachable(path: str, why: OSError) -> OSError:
+    """An error of connect with the socket, and what to do. Its class stays what it is."""
+    # The end of the patience has no number of its own.
+    number = errno.ETIMEDOUT if isinstance(why, socket.timeout) else why.errno
+    if number is None:
+        # The path itself is of no use: too long, or with a zero in it.
+        return OSError(errno.EINVAL, f"the live update agent cannot be reached: {why}", path)
+    words = f"the live update agent cannot be reached: {os.strerror(number)}"
+    hint = _HINTS.get(number)
+    return OSError(number, f"{words}; {hint}" if hint else words, path)
+
+
 class Connection:
     """One connection. Calls are answered in their order."""
 
@@ -33,9 +58,9 @@ class Connection:
             self._socket.settimeout(timeout)
             self._socket.connect(path)
             self._socket.settimeout(None)
-        except OSError:
+        except OSError as error:
             self._socket.close()
-            raise
+            raise unreachable(path, error) from error
 
     def fileno(self) -> int:
         return self._socket.fileno()

@@ -4,6 +4,7 @@
 //! - `links`: each relative link leads to a file, and to a heading where it names one.
 //! - `commands`: each command line of ours parses with the program's own definition.
 //! - `snippets`: each fenced snippet is what a test compiles or runs.
+//! - `examples`: programs that readers copy fail by a sentence.
 //! - `circles`: the rooms of ARCHITECTURE.md have an order.
 //! - `trouble`: what docs/trouble.md quotes is what programs say.
 //! - `specification`: each proof that SPECIFICATION.md names is there.
@@ -11,6 +12,7 @@
 
 mod circles;
 mod commands;
+mod examples;
 mod links;
 mod snippets;
 mod specification;

@@ -43,6 +43,22 @@ impl Compression {
         known.map(|(_, compression)| *compression)
     }
 
+    /// Whether what is packed so has a checksum, by its first bytes: if one of them is changed
+    /// later on, who unpacks it to the end is told.
+    #[must_use]
+    pub fn is_summed(self, head: &[u8]) -> bool {
+        /// Bits of XZ's and Zstandard's heads.
+        const CHECK: u8 = 0x0f;
+        const SUMMED: u8 = 1 << 2;
+        let byte = |at: usize| head.get(at).copied().unwrap_or(0);
+        match self {
+            Self::Gzip | Self::Bzip2 => true,
+            Self::Xz => byte(7) & CHECK != 0,
+            Self::Zstd => byte(4) & SUMMED != 0,
+            Self::Lzma | Self::Lzo | Self::Lz4 => false,
+        }
+    }
+
     /// Its name.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -60,6 +60,8 @@ pub struct Unpacked {
     pub release: Option<String>,
     /// What the kernel was taken out of, the outermost first.
     pub shells: Vec<Shell>,
+    /// Whether one of these has a checksum, which was good.
+    pub is_summed: bool,
 }
 
 /// Opens a kernel's file, and takes the kernel out of what is around it.
@@ -73,6 +75,7 @@ pub fn unpack(path: &Path) -> Result<Unpacked, Error> {
         command_line: None,
         release: None,
         shells: Vec::new(),
+        is_summed: false,
     };
     while let Some(shell) = found.take_one_out()? {
         if found.shells.len() >= MAX_SHELLS {
@@ -95,7 +98,8 @@ impl Unpacked {
             self.unified(&sections, length)?;
             return Ok(Some(Shell::Unified));
         }
-        if let Some((payload, compression)) = zboot(&mut self.kernel, &head, length)? {
+        if let Some((payload, compression, is_summed)) = zboot(&mut self.kernel, &head, length)? {
+            self.is_summed |= is_summed;
             let source = range(&mut self.kernel, payload, length)?;
             self.kernel = decompressed(compression, source)?;
             return Ok(Some(Shell::Zboot));
@@ -105,6 +109,7 @@ impl Unpacked {
             return Ok(None);
         };
         self.kernel.rewind().map_err(Error::Io)?;
+        self.is_summed |= compression.is_summed(&head);
         self.kernel = decompressed(compression, &mut self.kernel)?;
         Ok(Some(Shell::Packed(compression)))
     }
@@ -196,12 +201,13 @@ impl Sections {
     }
 }
 
-/// The payload of an EFI zboot image whose kernel can be loaded once it is decompressed.
+/// The payload of an EFI zboot image whose kernel can be loaded once it is decompressed, and
+/// whether it has a checksum.
 fn zboot(
     source: &mut File,
     head: &[u8],
     length: u64,
-) -> Result<Option<(Range, Compression)>, Error> {
+) -> Result<Option<(Range, Compression, bool)>, Error> {
     let Some(header) = format::recognise(head)? else {
         return Ok(None);
     };
@@ -216,7 +222,8 @@ fn zboot(
         length: payload.length,
     };
     let start = super::head(&mut range(source, payload, length)?).map_err(Error::Io)?;
-    Ok(Compression::recognise(&start).map(|compression| (payload, compression)))
+    let compression = Compression::recognise(&start);
+    Ok(compression.map(|packed| (payload, packed, packed.is_summed(&start))))
 }
 
 /// A part of a file, to be read.

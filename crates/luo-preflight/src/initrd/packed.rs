@@ -71,26 +71,25 @@ impl<R: Read, S: FnMut(&[u8]) -> Result<(), Error>> Packed<'_, R, S> {
         let failed = |why| Error::Decompress { compression, why };
         let head = self.source.peek(8).map_err(Error::Io)?;
         let head: [u8; 8] = std::array::from_fn(|at| head.get(at).copied().unwrap_or(0));
-        let mut known = Known::default();
+        let mut known = Known {
+            is_summed: compression.is_summed(&head),
+            ..Known::default()
+        };
         match compression {
             Compression::Gzip => {
                 const NAME_OR_TEXT: u8 = 0x08 | 0x01;
                 if head[3] & !NAME_OR_TEXT != 0 {
                     return Err(self.fault("its gzip header has more than a name in it"));
                 }
-                known.is_summed = true;
                 let source = &mut *self.source;
                 let decoder = flate2::bufread::GzDecoder::new(source);
                 pump(compression, decoder, &mut self.sink, self.unpacked)?;
             }
             Compression::Bzip2 => {
-                known.is_summed = true;
                 let decoder = bzip2::bufread::BzDecoder::new(&mut *self.source);
                 pump(compression, decoder, &mut self.sink, self.unpacked)?;
             }
             Compression::Zstd => {
-                const SUMMED: u8 = 1 << 2;
-                known.is_summed = head[4] & SUMMED != 0;
                 let decoder = zstd::Decoder::with_buffer(&mut *self.source);
                 let mut decoder = decoder.map_err(failed)?;
                 let log = MAX_DICTIONARY.ilog2();
@@ -105,7 +104,6 @@ impl<R: Read, S: FnMut(&[u8]) -> Result<(), Error>> Packed<'_, R, S> {
                         "the kernel unpacks XZ with no other check than CRC32 (xz --check=crc32)";
                     return Err(self.fault(why));
                 }
-                known.is_summed = head[7] == CRC32;
                 let decoder = lzma_rust2::XzReader::new_mem_limit(&mut *self.source, false, KIB);
                 pump(compression, decoder, &mut self.sink, self.unpacked)?;
             }

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The handler of memfds, over [`crate::memfd`].
+//! The handlers of memfds, over [`crate::memfd`]: one for each form in which a kernel of this
+//! project hands them over. Here nothing is handed over but the file itself, so all that
+//! differs is the name, and which of the two takes a file.
 
 use luo_abi::errno::Errno;
 use luo_core::Frozen;
@@ -9,15 +11,26 @@ use crate::machine::Machine;
 use crate::memfd::{self, File};
 use crate::memory::Kept;
 
-pub(crate) struct Memfd;
+/// A handler of memfds.
+pub(crate) enum Memfd {
+    /// In mainline's form.
+    Mainlines,
+    /// In runs of pages.
+    Runs,
+}
 
 impl Kind for Memfd {
     fn name(&self) -> &'static str {
-        memfd::COMPATIBLE
+        match self {
+            Self::Mainlines => memfd::COMPATIBLE,
+            Self::Runs => memfd::RUNS,
+        }
     }
 
-    fn knows(&self, _: &Machine, file: &File) -> bool {
-        memfd::is_memfd(file)
+    fn knows(&self, machine: &Machine, file: &File) -> bool {
+        // A kernel with mainline's handler has no other, whatever is chosen.
+        let runs = machine.policy.has_runs() && !machine.mainlines_memfds;
+        matches!(self, Self::Runs) == runs && memfd::is_memfd(file)
     }
 
     fn preserve(&self, machine: &Machine, file: &File) -> Result<(u64, Option<Kept>), Errno> {

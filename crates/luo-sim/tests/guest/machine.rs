@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 
 use anyhow::{Result, bail, ensure};
-use luo_sys::{Device, Errno, State, Token, kexec};
+use luo_sys::{Device, Errno, ParticipantKind, State, Token, kexec};
 
 use crate::tools::{boot, jump, load, name, refused, same, session_with};
 
@@ -54,6 +54,7 @@ pub(crate) fn paths() -> Result<()> {
     same("unclaimed", attribute("unclaimed")?.as_str(), "carry\n")?;
     fs::write(format!("{SYSFS}/unclaimed"), "discard\n")?;
     same("unclaimed", attribute("unclaimed")?.as_str(), "discard\n")?;
+    same("memfds", attribute("memfd")?.as_str(), "memfd-v2\n")?;
     fs::write(format!("{SYSFS}/unclaimed"), "whatever")?;
     same("unclaimed", attribute("unclaimed")?.as_str(), "discard\n")?;
     ensure!(
@@ -86,6 +87,7 @@ pub(crate) fn paths() -> Result<()> {
             ensure!(text.contains(line), "{line:?} is not in {text}");
         }
     }
+    in_runs(&device)?;
     from_elsewhere(fd)?;
     other_ways(&device, &session)?;
     locks()?;
@@ -103,6 +105,33 @@ pub(crate) fn paths() -> Result<()> {
     let record = String::from_utf8_lossy(&record[..length]).into_owned();
     ensure!(record.contains(";luo: "), "{record}");
     Ok(())
+}
+
+/// What is preserved from then on is handed over in the other form, by the other handler.
+fn in_runs(device: &Device) -> Result<()> {
+    let handlers = || -> Result<Vec<String>> {
+        let all = device.list_participants()?.into_iter();
+        let handlers = all.filter(|entry| entry.kind == ParticipantKind::FileHandler);
+        Ok(handlers.map(|entry| entry.name).collect())
+    };
+    same(
+        "the handlers",
+        handlers()?,
+        vec!["memfd-v2".into(), "luo-memfd-v1".into()],
+    )?;
+    fs::write(format!("{SYSFS}/memfd"), "runs\n")?;
+    same("memfds", attribute("memfd")?.as_str(), "runs\n")?;
+    let session = session_with(device, "in runs", b"x")?;
+    fs::write(format!("{SYSFS}/memfd"), "memfd-v2\n")?;
+    let again = session.preserve_fd(crate::tools::memory(b"y")?, Token(2));
+    again?;
+    let files = session.list_files()?.into_iter();
+    let handlers: Vec<_> = files.map(|file| file.handler).collect();
+    same(
+        "the handlers",
+        handlers,
+        vec!["luo-memfd-v1".into(), "memfd-v2".into()],
+    )
 }
 
 /// Of those who lock the file beside the device one has it, however they have opened it.
@@ -201,6 +230,7 @@ fn looks() -> Result<()> {
         ("state", 0o444),
         ("update_count", 0o444),
         ("unclaimed", 0o644),
+        ("memfd", 0o644),
     ] {
         let seen = fs::metadata(format!("{SYSFS}/{file}"))?;
         ensure!(seen.is_file() && seen.len() == 4096, "{seen:?}");

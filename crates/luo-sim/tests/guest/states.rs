@@ -88,7 +88,8 @@ pub(crate) fn waits() -> Result<()> {
 pub(crate) fn prepare() -> Result<()> {
     let device = Device::open()?;
     let participants = device.list_participants()?;
-    same("participants", participants.len(), 3)?;
+    // Two handlers of memfds, and two subsystems.
+    same("participants", participants.len(), 4)?;
     refused(device.prepare(), Errno::ENOMEM)?;
     same("the state", device.state()?, State::Normal)?;
     device.prepare()?;

@@ -23,7 +23,8 @@ pub(super) struct Args {
     /// kernel.
     #[arg(long, value_name = "FILE")]
     initrd: Vec<PathBuf>,
-    /// Its command line; the running kernel's if there is none.
+    /// Its command line. Without it that of luod.toml counts, unless `--entry` names an entry;
+    /// else that of the entry, or that in a unified kernel image, or the running kernel's.
     #[arg(long, value_name = "LINE")]
     command_line: Option<String>,
 }

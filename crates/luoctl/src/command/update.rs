@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl update`
 
-use std::io::{self, BufRead, IsTerminal};
+use std::fs::File;
+use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use luo_client::agent::Error;
@@ -20,10 +21,11 @@ use crate::timeline::{self, Since};
 
 /// All of an update: check, prepare, freeze, jump.
 ///
-/// It writes each line of the timeline as it happens. On a terminal it says before what will happen, and asks. The connection ends with
-/// the jump, which is success. ^C has luod cancel, and is answered; ^C once more does not wait
-/// for the answer. If luoctl ends by anything else, a lost terminal say, the update goes on;
-/// `luoctl cancel` ends it. Takes root.
+/// It writes each line of the timeline as it happens. Where standard input is a terminal it says
+/// before what will happen, and asks, wherever its output goes; not with `--yes` or `--json`. The
+/// connection ends with the jump, which is success. ^C has luod cancel, and is answered; ^C once
+/// more does not wait for the answer. If luoctl ends by anything else, a lost terminal say, the
+/// update goes on; `luoctl cancel` ends it. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     #[command(flatten)]
@@ -33,7 +35,8 @@ pub struct Args {
     /// /var/lib/luod.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Does not ask. Where no terminal is nobody is asked anyhow.
+    /// Does not ask. Where standard input is no terminal, and with `--json`, nobody is asked
+    /// anyhow.
     #[arg(long, short)]
     yes: bool,
 }
@@ -71,12 +74,13 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     if context.dry_run {
         return dry::update(context, &target);
     }
-    if !args.yes && !context.json && is_at_a_terminal() {
+    let somebody = Somebody::at_a_terminal().filter(|_| !args.yes && !context.json);
+    if let Some(mut somebody) = somebody {
         match dry::update(context, &target)? {
             Exit::Done => {}
             refused => return Ok(refused),
         }
-        if !agrees(context)? {
+        if !somebody.agrees(context)? {
             context.out.line("nothing was done")?;
             return Ok(Exit::Refused);
         }
@@ -107,19 +111,38 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     jumping(context, seen.update)
 }
 
-fn is_at_a_terminal() -> bool {
-    io::stdin().is_terminal() && io::stdout().is_terminal()
+/// Who can be asked: whose answers come from a terminal.
+enum Somebody {
+    /// The output is a terminal, too.
+    Here,
+    /// The output goes elsewhere, to `tee` for example: this is the terminal.
+    Beside(File),
 }
 
-/// Asks whoever has seen what will happen.
-fn agrees(context: &mut Context) -> Result<bool> {
-    context
-        .out
-        .text("\nthe machine jumps into another kernel; go on? [y/N] ")?;
-    let mut answer = String::new();
-    io::stdin().lock().read_line(&mut answer)?;
-    let answer = answer.trim().to_lowercase();
-    Ok(matches!(answer.as_str(), "y" | "yes"))
+impl Somebody {
+    fn at_a_terminal() -> Option<Self> {
+        if !io::stdin().is_terminal() {
+            return None;
+        }
+        if io::stdout().is_terminal() {
+            return Some(Self::Here);
+        }
+        let terminal = File::options().write(true).open("/dev/tty");
+        terminal.ok().map(Self::Beside)
+    }
+
+    /// Asks whoever has seen what will happen.
+    fn agrees(&mut self, context: &mut Context) -> Result<bool> {
+        const QUESTION: &str = "\nthe machine jumps into another kernel; go on? [y/N] ";
+        match self {
+            Self::Here => context.out.text(QUESTION)?,
+            Self::Beside(terminal) => terminal.write_all(QUESTION.as_bytes())?,
+        }
+        let mut answer = String::new();
+        io::stdin().lock().read_line(&mut answer)?;
+        let answer = answer.trim().to_lowercase();
+        Ok(matches!(answer.as_str(), "y" | "yes"))
+    }
 }
 
 impl Seen {

@@ -77,7 +77,8 @@ const PAGES: [Page; 2] = [
                         "image = PATH",
                         "The kernel that an update jumps into if it names none. Without image and entry \
                          it is the boot loader's default entry: that of systemd-boot or, in Fedora and its \
-                         relatives, of GRUB; else /boot/vmlinuz with /boot/initrd.img.",
+                         relatives, of GRUB; else /boot/vmlinuz with /boot/initrd.img or /boot/initrd; else /vmlinuz with \
+                         /initrd.img, as in Debian.",
                     ),
                     (
                         "entry = NAME",
@@ -91,8 +92,9 @@ const PAGES: [Page; 2] = [
                     ),
                     (
                         "command_line = TEXT",
-                        "Its command line; without it the running kernel's is taken, but for what the boot \
-                         loader has added.",
+                        "Its command line. Without it that of the boot loader's entry is taken, or that in a \
+                         unified kernel image, or else the running kernel's, but for what the boot loader \
+                         has added. An entry that `luoctl` names has its own.",
                     ),
                 ],
             ),

@@ -4,14 +4,17 @@
 //! | file | what |
 //! |---|---|
 //! | `parts` | what stands on a page beside the command line |
+//! | `exits` | how the programs end |
 //! | `files` | the pages of the configuration files |
 
+mod exits;
 mod files;
 mod parts;
 
 use std::io;
 
 use clap::Command;
+use clap::builder::Resettable;
 use clap_mangen::Man;
 use roff::Roff;
 
@@ -47,7 +50,10 @@ pub fn pages(command: Command, section: Section) -> io::Result<Vec<(String, Stri
     let mut pages = Vec::new();
     let mut command = command.disable_help_subcommand(true);
     command.build();
-    add(&mut pages, &command, section, None)?;
+    // A package has one version, and the commands of a program have that.
+    let version = command.get_version().unwrap_or_default();
+    let source = format!("{} {version}", command.get_name());
+    add(&mut pages, &command, section, &source, None)?;
     Ok(pages)
 }
 
@@ -55,6 +61,7 @@ fn add(
     pages: &mut Vec<(String, String)>,
     command: &Command,
     section: Section,
+    source: &str,
     above: Option<&str>,
 ) -> io::Result<()> {
     let name = command.get_display_name().unwrap_or(command.get_name());
@@ -64,9 +71,15 @@ fn add(
         .filter(|sub| !sub.is_hide_set())
         .collect();
     for subcommand in &subcommands {
-        add(pages, subcommand, section, Some(&name))?;
+        add(pages, subcommand, section, source, Some(&name))?;
     }
-    let man = Man::new(command.clone())
+    // How it ends has a section of its own on a page.
+    let command = command.clone();
+    let command = command
+        .after_help(Resettable::Reset)
+        .after_long_help(Resettable::Reset);
+    let man = Man::new(command)
+        .source(source)
         .section(section.number)
         .manual(section.manual)
         // A page has no date, so that it is the same for each build.
@@ -81,8 +94,11 @@ fn add(
 
 /// What follows after the command line.
 fn rest(name: &str, above: Option<&str>, section: Section) -> String {
+    /// What each text begins with, and stands on the page already.
+    const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
     let end = end(name);
     let mut page = Roff::new();
+    exits::section(&mut page, name);
     entries(&mut page, "SIGNALS", end.signals);
     entries(&mut page, "FILES", end.files);
     examples(&mut page, end.examples);
@@ -96,5 +112,6 @@ fn rest(name: &str, above: Option<&str>, section: Section) -> String {
     if !see.is_empty() {
         see_also(&mut page, &see);
     }
-    page.render()
+    let text = page.render();
+    text.strip_prefix(PREAMBLE).unwrap_or(&text).to_owned()
 }

@@ -34,6 +34,10 @@ const AGENT_FILES: &[Entry] = &[
          everybody, and of Prometheus.",
     ),
     (
+        "/run/luod/state",
+        "What luod notes for one that is started anew. It ends with the boot.",
+    ),
+    (
         "/var/lib/luod",
         "The history, a line of JSON for each update.",
     ),
@@ -42,6 +46,10 @@ const AGENT_FILES: &[Entry] = &[
         "/dev/liveupdate.lock",
         "Locked by luod, of which there is one for a kernel; the process and its folder stand in \
          it.",
+    ),
+    (
+        "/sys/kernel/liveupdate/memfd",
+        "How memfds are handed over. For an update luod chooses what the target reads.",
     ),
 ];
 

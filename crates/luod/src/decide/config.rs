@@ -12,7 +12,7 @@
 //! [target]                     # what an update without arguments jumps into; if nothing is
 //! image = "/boot/vmlinuz"      # named, what the boot loader would start
 //! initrd = "/boot/initrd.img"  # or ["/boot/microcode.img", "/boot/initrd.img"]
-//! command_line = "..."         # the running kernel's if there is none
+//! command_line = "..."         # else the entry's, the image's own, or the running kernel's
 //! # entry = "fedora-7.3.4"     # an entry of the boot loader, in place of the image
 //!
 //! [checks]
@@ -34,6 +34,8 @@ use luo_varlink::{Step, Target};
 use serde::Deserialize;
 use wildmatch::WildMatch;
 
+use super::lines::Part::{self, At, Key};
+use super::lines::{line_of, place};
 use super::names;
 
 /// The configuration.
@@ -185,7 +187,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 32] = [
+pub const CHECKS: [&str; 33] = [
     "closing",
     "file-facts",
     "file-kind",
@@ -196,6 +198,7 @@ pub const CHECKS: [&str; 32] = [
     "file-size",
     "history",
     "jump-shutdown",
+    "jump-stores",
     "memory",
     "notes",
     "report",
@@ -227,10 +230,10 @@ pub enum BadConfig {
     #[error(transparent)]
     Syntax(#[from] toml::de::Error),
     /// A value that nobody means.
-    #[error("line {line}: {key}: {why}")]
+    #[error("{}{key}: {why}", place(*.line))]
     Value {
-        /// The line that it stands in.
-        line: usize,
+        /// The line that it stands in, if it stands in the text.
+        line: Option<usize>,
         /// Its name.
         key: String,
         /// What is wrong about it, and what to write.
@@ -238,34 +241,63 @@ pub enum BadConfig {
     },
 }
 
-/// The line in which a key is set, or a table begins: the first that begins with it.
-fn line_of(text: &str, key: &str) -> usize {
-    let is_set = |line: &str| {
-        let rest = line.trim_start().strip_prefix(key);
-        rest.is_some_and(|rest| rest.trim_start().starts_with(['=', ']']))
-    };
-    text.lines().position(is_set).map_or(1, |index| index + 1)
-}
-
-/// A name as it stands in the header of a table.
-fn header(name: &str) -> String {
+/// The last key of a way, as a reader looks for it; of a workload, its table's header.
+fn name(way: &[Part<'_>]) -> String {
     let is_bare = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
-    match !name.is_empty() && name.bytes().all(is_bare) {
-        true => name.to_owned(),
-        false => toml::Value::from(name).to_string(),
+    match way {
+        [Key(WORKLOAD), Key(name)] => {
+            let is_bare = !name.is_empty() && name.bytes().all(is_bare);
+            let name = match is_bare {
+                true => (*name).to_owned(),
+                false => toml::Value::from(*name).to_string(),
+            };
+            format!("[{WORKLOAD}.{name}]")
+        }
+        _ => {
+            let mut keys = way.iter().rev().filter_map(|part| match part {
+                Key(key) => Some(*key),
+                At(_) => None,
+            });
+            keys.next().unwrap_or_default().to_owned()
+        }
     }
 }
 
 impl BadConfig {
-    /// A value that was written as `key = ...` in a text.
+    /// A value that a way in a text leads to.
     #[must_use]
-    pub fn value(text: &str, key: &str, why: impl Into<String>) -> Self {
+    pub fn value(text: &str, way: &[Part<'_>], why: impl Into<String>) -> Self {
         Self::Value {
-            line: line_of(text, key),
-            key: key.to_owned(),
+            line: line_of(text, way),
+            key: name(way),
             why: why.into(),
         }
     }
+}
+
+/// The table of deadlines of some workloads.
+const WORKLOAD: &str = "workload";
+
+/// The ways to what is looked at.
+const STATE: &[Part<'_>] = &[Key("state_directory")];
+/// Where the system's files are looked for.
+pub const ROOT: &[Part<'_>] = &[Key("checks"), Key("root")];
+const IMAGE: &[Part<'_>] = &[Key("target"), Key("image")];
+const ENTRY: &[Part<'_>] = &[Key("target"), Key("entry")];
+const LINE: &[Part<'_>] = &[Key("target"), Key("command_line")];
+
+/// What is wrong with a value: the way to it, and why.
+type Wrong<'a> = (Vec<Part<'a>>, String);
+
+/// A way, and what it leads to, if that is there.
+type Text<'a> = (&'static [Part<'static>], Option<&'a str>);
+
+/// Those that are there.
+fn set<'a>(texts: &[Text<'a>]) -> impl Iterator<Item = (Vec<Part<'a>>, &'a str)> {
+    let there = texts
+        .iter()
+        .filter_map(|(way, text)| Some((*way, (*text)?)));
+    there.map(|(way, text)| (way.to_vec(), text))
 }
 
 impl Config {
@@ -276,82 +308,80 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, BadConfig> {
         let config: Self = toml::from_str(text)?;
         let valid = config.validate();
-        valid.map_err(|(key, why)| BadConfig::value(text, &key, why))?;
+        valid.map_err(|(way, why)| BadConfig::value(text, &way, why))?;
         Ok(config)
     }
 
-    /// Looks for values that can be parsed, and that nobody means or that can never work. Gives
-    /// the key, and what is wrong.
-    fn validate(&self) -> Result<(), (String, String)> {
-        self.validate_paths()
-            .and_then(|()| self.validate_others())
-            .map_err(|(key, why)| (key.to_owned(), why))?;
+    /// Looks for values that can be parsed, and that nobody means or that can never work.
+    fn validate(&self) -> Result<(), Wrong<'_>> {
+        self.validate_paths()?;
+        self.validate_others()?;
         for name in self.workload.keys() {
             names::check_pattern(name).map_err(|why| {
                 let why = format!("{why}, or write a pattern like \"vm-*\"");
-                (format!("[workload.{}", header(name)), why)
+                (vec![Key(WORKLOAD), Key(name)], why)
             })?;
         }
         Ok(())
     }
 
-    fn validate_paths(&self) -> Result<(), (&'static str, String)> {
+    /// The initrds, each with the way to it.
+    fn initrds(&self) -> impl Iterator<Item = (Vec<Part<'_>>, &str)> {
+        let all = self.target.initrd.0.iter().enumerate();
+        all.map(|(at, path)| (vec![Key("target"), Key("initrd"), At(at)], path.as_str()))
+    }
+
+    fn validate_paths(&self) -> Result<(), Wrong<'_>> {
         let paths = [
-            ("state_directory", self.state_directory.to_str()),
-            ("root", self.checks.root.to_str()),
-            ("image", self.target.image.as_deref()),
+            (STATE, self.state_directory.to_str()),
+            (ROOT, self.checks.root.to_str()),
+            (IMAGE, self.target.image.as_deref()),
         ];
-        let initrds = self.target.initrd.0.iter();
-        let initrds = initrds.map(|path| ("initrd", Some(path.as_str())));
-        for (key, path) in paths.into_iter().chain(initrds) {
-            if path.is_some_and(|path| !path.starts_with('/')) {
-                let why = "a path begins with /, for luod runs in a folder of its own".to_owned();
-                return Err((key, why));
+        let texts = [
+            (ENTRY, self.target.entry.as_deref()),
+            (LINE, self.target.command_line.as_deref()),
+        ];
+        for (way, path) in set(&paths).chain(self.initrds()) {
+            if !path.starts_with('/') {
+                let why = "a path begins with /, for luod runs in a folder of its own";
+                return Err((way, why.to_owned()));
             }
-            let parts = path.map(|path| Path::new(path).components());
-            if parts.is_some_and(|mut parts| parts.any(|part| part == Component::ParentDir)) {
-                return Err((key, "write the path without ..".to_owned()));
+            if Path::new(path)
+                .components()
+                .any(|part| part == Component::ParentDir)
+            {
+                return Err((way, "write the path without ..".to_owned()));
             }
         }
-        let texts = [
-            ("image", self.target.image.as_deref()),
-            ("entry", self.target.entry.as_deref()),
-            ("command_line", self.target.command_line.as_deref()),
-            ("state_directory", self.state_directory.to_str()),
-            ("root", self.checks.root.to_str()),
-        ];
-        let initrds = self.target.initrd.0.iter();
-        let initrds = initrds.map(|path| ("initrd", Some(path.as_str())));
-        let mut texts = texts.into_iter().chain(initrds);
-        let bad = texts.find(|(_, text)| text.is_some_and(|text| text.contains('\0')));
-        match bad {
-            Some((key, _)) => Err((
-                key,
-                "no path and no command line has a NUL in it".to_owned(),
-            )),
+        let mut all = set(&paths).chain(set(&texts)).chain(self.initrds());
+        match all.find(|(_, text)| text.contains('\0')) {
+            Some((way, _)) => {
+                let why = "no path and no command line has a NUL in it";
+                Err((way, why.to_owned()))
+            }
             None => Ok(()),
         }
     }
 
-    fn validate_others(&self) -> Result<(), (&'static str, String)> {
+    fn validate_others(&self) -> Result<(), Wrong<'_>> {
         if self.target.image.is_some() && self.target.entry.is_some() {
             let why = "an entry has its own image: name one of the two".to_owned();
-            return Err(("entry", why));
+            return Err((ENTRY.to_vec(), why));
         }
         if let Some(line) = &self.target.command_line
             && line.trim().is_empty()
         {
             let why = "an empty command line does not turn on live update; leave it out to take \
                        that of the image or of the running kernel";
-            return Err(("command_line", why.to_owned()));
+            return Err((LINE.to_vec(), why.to_owned()));
         }
-        let mut ignored = self.checks.ignore.iter();
-        if let Some(unknown) = ignored.find(|name| !CHECKS.contains(&name.as_str())) {
+        let mut ignored = self.checks.ignore.iter().enumerate();
+        if let Some((at, unknown)) = ignored.find(|(_, name)| !CHECKS.contains(&name.as_str())) {
             let why = format!(
                 "there is no check {unknown:?}; the checks are {}",
                 CHECKS.join(", ")
             );
-            return Err(("ignore", why));
+            return Err((vec![Key("checks"), Key("ignore"), At(at)], why));
         }
         Ok(())
     }

@@ -4,6 +4,7 @@
 //!
 //! | file | decides |
 //! |---|---|
+//! | `lines` | where something stands in a configuration |
 //! | `names` | which names there are, and which are whose own |
 //! | `policy` | which identity may own what |
 //! | `plan` | the order in which workloads are asked |
@@ -16,6 +17,7 @@
 pub mod config;
 pub mod failed;
 pub mod gate;
+pub mod lines;
 pub mod names;
 pub mod plan;
 pub mod policy;

@@ -23,6 +23,8 @@ use luo_varlink::Identity;
 use serde::Deserialize;
 use wildmatch::WildMatch;
 
+use crate::decide::lines::Part::{At, Key};
+use crate::decide::lines::{line_of, place};
 use crate::decide::names;
 
 /// The policy.
@@ -142,10 +144,10 @@ pub enum BadPolicy {
     )]
     Useless(Which, &'static str),
     /// A limit that lets nobody in.
-    #[error("line {line}: [limits] has {what} = 0, {why}")]
+    #[error("{}[limits] has {what} = 0, {why}", place(*.line))]
     Limit {
-        /// The line that it stands in.
-        line: usize,
+        /// The line that it stands in, if it stands in the text.
+        line: Option<usize>,
         /// Its name.
         what: &'static str,
         /// What comes of it, and what to write.
@@ -158,27 +160,22 @@ pub enum BadPolicy {
 pub struct Which {
     /// Counted from 1.
     number: usize,
-    /// Where it begins, if it has a table of its own.
+    /// Where it begins.
     line: Option<usize>,
 }
 
 impl Which {
     fn of(text: &str, index: usize) -> Self {
-        let begins = |line: &str| line.trim_start().starts_with("[[allow]]");
-        let mut lines = text.lines().enumerate().filter(|(_, line)| begins(line));
         Self {
             number: index + 1,
-            line: lines.nth(index).map(|(at, _)| at + 1),
+            line: line_of(text, &[Key("allow"), At(index)]),
         }
     }
 }
 
 impl fmt::Display for Which {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        write!(f, "rule {} of [[allow]]", self.number)
+        write!(f, "{}rule {} of [[allow]]", place(self.line), self.number)
     }
 }
 
@@ -227,11 +224,7 @@ impl Policy {
             ),
             _ => return Ok(()),
         };
-        let is_set = |line: &str| {
-            let rest = line.trim_start().strip_prefix(what);
-            rest.is_some_and(|rest| rest.trim_start().starts_with('='))
-        };
-        let line = text.lines().position(is_set).map_or(1, |index| index + 1);
+        let line = line_of(text, &[Key("limits"), Key(what)]);
         Err(BadPolicy::Limit { line, what, why })
     }
 
@@ -405,10 +398,16 @@ mod tests {
             error.starts_with("line 5: rule 2 of [[allow]] names neither"),
             "{error}"
         );
-        let text = "allow = [{names = [\"*\"]}]";
+        let text = "\nallow = [\n  {uid = 7, names = [\"a\"]},\n  {names = [\"*\"]},\n]";
         let error = Policy::parse(text).unwrap_err().to_string();
         assert!(
-            error.starts_with("rule 1 of [[allow]] names neither"),
+            error.starts_with("line 4: rule 2 of [[allow]] names neither"),
+            "{error}"
+        );
+        let text = "# [[allow]]\n\"limits\" = { files = 1, sessions = 0 }";
+        let error = Policy::parse(text).unwrap_err().to_string();
+        assert!(
+            error.starts_with("line 2: [limits] has sessions = 0"),
             "{error}"
         );
         assert!(Policy::parse("[limits]\nsesions = 3").is_err());

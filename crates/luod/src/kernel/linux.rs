@@ -55,7 +55,6 @@ struct Own {
 }
 
 /// The running kernel, and what this process has done in it for an update.
-#[derive(Default)]
 pub struct Linux {
     own: Option<Own>,
     /// A session with a record that is only kept open: the one that the previous kernel
@@ -66,6 +65,8 @@ pub struct Linux {
     asked: bool,
     /// Keeps others from shutting down while a kernel is loaded.
     inhibitor: Option<Inhibitor>,
+    /// Takes that lock.
+    lock: fn() -> Option<Inhibitor>,
     /// How memfds were handed over before this agent has chosen.
     memfds: Option<String>,
 }
@@ -83,7 +84,32 @@ impl Own {
     }
 }
 
+impl Default for Linux {
+    fn default() -> Self {
+        Self {
+            own: None,
+            received: None,
+            loaded: false,
+            asked: false,
+            inhibitor: None,
+            lock: Inhibitor::take,
+            memfds: None,
+        }
+    }
+}
+
 impl Linux {
+    /// Loads a kernel, while nobody else may shut the machine down.
+    fn load_locked(&mut self, target: &Target) -> Result<(), Failed> {
+        self.inhibitor = (self.lock)();
+        let loaded = image::load(target);
+        self.loaded = loaded.is_ok();
+        if loaded.is_err() {
+            self.inhibitor = None;
+        }
+        loaded
+    }
+
     /// Drops the kernel that was loaded, if there is one.
     fn unload(&mut self) {
         if std::mem::take(&mut self.loaded)
@@ -161,8 +187,9 @@ impl Kernel for Linux {
     }
 
     fn try_load(&mut self, target: &Target) -> Result<(), Failed> {
-        image::load(target)?;
-        self.loaded = true;
+        // It is loaded for a moment only, and before there is a record: a reboot in it would jump,
+        // and lose all.
+        self.load_locked(target)?;
         self.unload();
         Ok(())
     }
@@ -198,9 +225,7 @@ impl Kernel for Linux {
     }
 
     fn load(&mut self, target: &Target) -> Result<(), Failed> {
-        self.inhibitor = Inhibitor::take();
-        image::load(target)?;
-        self.loaded = true;
+        self.load_locked(target)?;
         // This writes most of what other programs have written to the disks now, so that
         // little is left to write at the moment of the jump.
         rustix::fs::sync();
@@ -431,4 +456,32 @@ pub fn release() -> String {
         .release()
         .to_string_lossy()
         .into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use super::*;
+
+    /// Any reboot jumps while a kernel is loaded, and be it for a moment.
+    #[test]
+    fn nobody_else_shuts_down_while_a_kernel_is_loaded() {
+        static TAKEN: AtomicUsize = AtomicUsize::new(0);
+        let mut linux = Linux {
+            lock: || {
+                TAKEN.fetch_add(1, Ordering::Relaxed);
+                Some(Inhibitor::made_up())
+            },
+            ..Linux::default()
+        };
+        let nothing = Target::default();
+        let loads = [Linux::try_load, Linux::load];
+        for (times, load) in (1..).zip(loads) {
+            // There is nothing to be loaded, and by then the lock was there.
+            assert!(load(&mut linux, &nothing).is_err());
+            assert_eq!(TAKEN.load(Ordering::Relaxed), times);
+            assert!(linux.inhibitor.is_none() && !linux.loaded);
+        }
+    }
 }

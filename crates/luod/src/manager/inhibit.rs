@@ -69,6 +69,12 @@ impl Inhibitor {
         tracing::warn!("systemd-inhibit: the lock is not given back yet");
     }
 
+    /// One that no manager knows of.
+    #[cfg(test)]
+    pub(crate) fn made_up() -> Self {
+        Self::by(Command::new("cat")).expect("cat")
+    }
+
     /// Runs a program that has the lock once it echoes what it reads.
     fn by(mut command: Command) -> std::io::Result<Self> {
         let mut child = command

@@ -29,9 +29,9 @@ pub const BAD_CONFIG: u8 = 78;
 /// it again does not help before the next boot. It is that of sysexits.h.
 pub const REFUSED_HANDOVER: u8 = 71;
 
-/// An agent that dies so soon after its start is not started again at once; nor is one that
-/// has never been up.
-const SOON: Duration = Duration::from_secs(1);
+/// An agent that dies so soon after its start has failed, though it may have been up: it is not
+/// started again at once.
+const SOON: Duration = Duration::from_secs(60);
 
 /// How long it waits then; twice as long each time in a row.
 const PAUSE: Duration = Duration::from_millis(200);
@@ -46,6 +46,15 @@ const TIMES: u32 = 10;
 /// (`TimeoutStopSec=`). Then it is killed: it hangs, and a jump that is under way goes on
 /// without it.
 const GRACE: Duration = Duration::from_secs(90);
+
+/// How many times in a row an agent has failed, if it had so many before. `up_for` is for how
+/// long this one ran, if it has ever been up.
+fn failures(before: u32, up_for: Option<Duration>) -> u32 {
+    match up_for {
+        Some(time) if time >= SOON => 0,
+        _ => before.saturating_add(1),
+    }
+}
 
 /// How long to wait before an agent is started again that has failed so many times in a row;
 /// `None` to give up. As long as sessions are kept it is tried for ever.
@@ -231,12 +240,11 @@ fn run_with(
         if status.success() || was_told {
             return Ok(status);
         }
-        if kept.is_up && begun.elapsed() >= SOON {
-            times = 0;
+        times = failures(times, kept.is_up.then(|| begun.elapsed()));
+        if times == 0 {
             tracing::warn!("luod has ended ({status}): it is started again");
             continue;
         }
-        times += 1;
         let hopeless = [BAD_CONFIG, REFUSED_HANDOVER].map(i32::from);
         let is_hopeless = status.code().is_some_and(|code| hopeless.contains(&code));
         let Some(pause) = pause(times, !kept.fds.is_empty(), is_hopeless) else {
@@ -380,6 +388,15 @@ mod tests {
         for times in [1, 10, 100, u32::MAX] {
             assert!(pause(times, true, true).is_some_and(|pause| pause <= MAX_PAUSE));
         }
+    }
+
+    #[test]
+    fn one_that_dies_again_and_again_has_failed_however_far_it_came() {
+        let seconds = |seconds| Some(Duration::from_secs(seconds));
+        assert_eq!(failures(0, None), 1);
+        assert_eq!(failures(3, seconds(2)), 4);
+        assert_eq!(failures(3, seconds(59)), 4);
+        assert_eq!(failures(3, seconds(60)), 0);
     }
 
     #[test]

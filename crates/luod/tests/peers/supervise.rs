@@ -2,12 +2,13 @@
 //! `luod supervise`, signals, and configurations that cannot be used.
 
 use std::fs::{self, File};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::agent::{PATIENCE, Raw, open_policy, until};
 
@@ -159,6 +160,26 @@ fn an_agent_that_dies_is_started_again() {
     });
     started.signal(Signal::TERM);
     assert!(started.ends().success());
+}
+
+/// Also one that serves for a while each time.
+#[test]
+fn an_agent_that_dies_each_time_is_started_ever_more_slowly() {
+    let mut started = Started::new("", &open_policy(), &["supervise"]);
+    for (times, pause) in [(1, "0.2 s"), (2, "0.4 s")] {
+        until("the agent", || {
+            started.log().matches("is up").count() == times && started.connect().is_some()
+        });
+        let (agent, up) = (started.agent(), Instant::now());
+        until("a while", || up.elapsed().as_secs_f64() > 1.1);
+        kill_process(agent, Signal::KILL).unwrap();
+        until("a word about it", || {
+            let said = format!("it is started again in {pause}");
+            started.log().contains(&said)
+        });
+    }
+    started.signal(Signal::TERM);
+    started.ends();
 }
 
 #[test]
@@ -316,4 +337,52 @@ fn a_second_luod_says_at_once_whom_it_waits_for() {
     until("the second", || said().contains("is up"));
     kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
     assert!(second.wait().unwrap().success(), "{}", said());
+}
+
+/// By a systemctl of which nobody knows that it is none.
+#[test]
+fn what_a_jump_without_a_shutdown_loses_is_told() {
+    let folder = folder("", &open_policy());
+    let path = |name: &str| folder.path().join(name);
+    for name in ["system/run/systemd/system", "bin"] {
+        fs::create_dir_all(path(name)).unwrap();
+    }
+    let units = "Id=vault.service\\nFileDescriptorStorePreserve=yes\\nNFileDescriptorStore=4\\n";
+    let script = format!(
+        "#!/bin/sh\ncase \"$*\" in *=Version) echo Version=261.1;; *) printf '{units}';; esac\n"
+    );
+    let systemctl = path("bin/systemctl");
+    fs::write(&systemctl, script).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    for (jump, expected) in [("direct", "jump-stores"), ("systemctl", "jump-shutdown")] {
+        let own = fs::read_to_string(path("luod.toml")).unwrap();
+        let own = own.lines().next().unwrap();
+        let system = path("system");
+        let text = format!("{own}\njump = \"{jump}\"\n[checks]\nroot = {system:?}\n");
+        fs::write(path("luod.toml"), text).unwrap();
+        let mut command = command(folder.path(), &["supervise"]);
+        let search = std::env::var("PATH").unwrap();
+        command.env("PATH", format!("{}:{search}", path("bin").display()));
+        let log = File::create(path("log")).unwrap();
+        let mut child = command.stderr(log).spawn().unwrap();
+        let connect = || std::os::unix::net::UnixStream::connect(path("run/admin"));
+        until("luod", || connect().is_ok());
+        let mut admin = Raw::new(connect().unwrap());
+        let target = json!({"target": {}});
+        let report = admin.call("org.liveupdate.Admin.Check", target);
+        kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+        child.wait().unwrap();
+        let checks = report["parameters"]["report"]["checks"].as_array().unwrap();
+        let of_jump = checks
+            .iter()
+            .filter(|check| check["name"].as_str().unwrap().starts_with("jump-"));
+        let of_jump: Vec<_> = of_jump.collect();
+        assert_eq!(of_jump.len(), 1, "{checks:?}");
+        assert_eq!(of_jump[0]["name"], expected);
+        if jump == "direct" {
+            assert_eq!(of_jump[0]["status"], "warning");
+            let found = of_jump[0]["found"].as_str().unwrap();
+            assert!(found.contains("vault.service (4)"), "{found}");
+        }
+    }
 }

@@ -77,6 +77,7 @@ const STORES: &[&str] = &[
     "store-is-ready",
     "tenant-is-ready",
     "workloads-run",
+    "what-direct-loses-is-named",
     // In the second kernel.
     "completed-after-1-systemctl",
     "cache-after-1-systemctl",

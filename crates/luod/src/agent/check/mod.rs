@@ -33,10 +33,10 @@ use super::clock::after;
 use super::timeline::Line;
 use super::unowned;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update, unwritable};
-use crate::decide::config::Jump;
 use crate::journal::notes::ROOM;
 use crate::journal::picture;
 use crate::kernel::Probe;
+use crate::manager;
 
 pub use offline::offline;
 pub(super) use settled::Settled;
@@ -132,9 +132,7 @@ impl Agent {
         drop(stop);
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         put_entry(&mut checks, settled.entry.clone());
-        if self.config().jump == Jump::Systemctl {
-            checks.push(crate::manager::shutdown::check(&self.config().checks.root));
-        }
+        checks.extend(self.check_jump().await);
         let device = self.check_device().await;
         self.check_state(&mut checks).await;
         self.name_foreign(&mut checks).await;
@@ -149,6 +147,15 @@ impl Agent {
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
         judge(&self.config(), checks.collect())
+    }
+
+    /// Whether something is lost by the way in which the machine jumps.
+    async fn check_jump(&self) -> Option<Check> {
+        let jump = self.config().jump;
+        let root = self.config().checks.root.clone();
+        // The service manager is asked, which may take its time.
+        let checked = tokio::task::spawn_blocking(move || manager::check(jump, &root)).await;
+        checked.unwrap_or_else(|why| Some(broken(&why)))
     }
 
     /// Whether the kernel is in an update already, whoever began it. It is asked itself:

@@ -9,8 +9,9 @@ use super::settled::{Settled, put_entry};
 use super::subject::Subject;
 use super::words::{does_not_open, judge};
 use crate::agent::OwnStrings;
-use crate::decide::config::{Config, Jump};
+use crate::decide::config::Config;
 use crate::kernel::{Kernel, Linux, Probe};
+use crate::manager;
 
 /// The checks without an agent, by its configuration: they know no workloads and no files that
 /// those have declared.
@@ -45,9 +46,7 @@ pub fn offline(config: &Config, target: &Target) -> Report {
     };
     let mut checks = subject.checks();
     put_entry(&mut checks, settled.entry);
-    if config.jump == Jump::Systemctl {
-        checks.push(crate::manager::shutdown::check(root));
-    }
+    checks.extend(manager::check(config.jump, root));
     if let Some(why) = refused {
         does_not_open(&mut checks, &why, root);
     }

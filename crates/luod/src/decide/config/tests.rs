@@ -110,19 +110,19 @@ fn what_nobody_means_is_told_with_its_line() {
         ),
         (
             "\n\n[workload.\"\"]\nfreeze_deadline = 3",
-            "line 3: [workload.\"\": a name must not be empty, or write a pattern",
+            "line 3: [workload.\"\"]: a name must not be empty, or write a pattern",
         ),
         (
             "\n[workload.\"sp ace\"]\nfreeze_deadline = 3",
-            "line 2: [workload.\"sp ace\": a name consists of letters",
+            "line 2: [workload.\"sp ace\"]: a name consists of letters",
         ),
         (
             "[workload.\"[a-\"]\nfreeze_deadline = 3",
-            "line 1: [workload.\"[a-\": a name consists of letters",
+            "line 1: [workload.\"[a-\"]: a name consists of letters",
         ),
         (
             "[workload.systemd]\nfreeze_deadline = 3",
-            "line 1: [workload.systemd: the names 'systemd'",
+            "line 1: [workload.systemd]: the names 'systemd'",
         ),
         (
             "state_directory = \"/../../tmp/x\"",
@@ -140,6 +140,31 @@ fn what_nobody_means_is_told_with_its_line() {
         (
             "[checks]\nignore = [\"memory\", \"scrach\"]",
             "line 2: ignore: there is no check \"scrach\"; the checks are closing, file-facts",
+        ),
+        // However it is written.
+        (
+            "\n\ntarget.image = \"x\"",
+            "line 3: image: a path begins with /",
+        ),
+        (
+            "\ntarget = { entry = \"b\", image = \"x\" }",
+            "line 2: image: a path begins with /",
+        ),
+        (
+            "# state_directory = 7\n\"state_directory\" = \"x\"",
+            "line 2: state_directory: a path begins with /",
+        ),
+        (
+            "[target]\ninitrd = [\n  \"/a\",\n  \"b\",\n]",
+            "line 4: initrd: a path begins with /",
+        ),
+        (
+            "[checks]\nignore = [\n  \"memory\",\n  \"x\",\n]",
+            "line 4: ignore: there is no check \"x\"",
+        ),
+        (
+            "\nworkload = { \"a b\" = { freeze_deadline = 3 } }",
+            "line 2: [workload.\"a b\"]: a name consists of letters",
         ),
     ] {
         let error = Config::parse(text).unwrap_err().to_string();

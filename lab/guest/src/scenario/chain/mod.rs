@@ -110,7 +110,7 @@ fn in_use(boot: u32) -> Result<u64> {
 }
 
 fn report(boot: u32, kexecs: u32) {
-    if kexecs <= QUIET || boot % 10 == 0 || boot == kexecs {
+    if kexecs <= QUIET || boot.is_multiple_of(10) || boot == kexecs {
         SUITE.case(format_args!("boot-{boot}"), || Ok(()));
     } else {
         port::progress(format!("kexec {boot} of {kexecs}: everything is there"));

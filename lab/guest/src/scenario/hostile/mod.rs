@@ -63,7 +63,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
             return Ok(());
         }
     };
-    if guest.boot % 2 == 0 {
+    if guest.boot.is_multiple_of(2) {
         return send(guest, kind, &forge);
     }
     let pages = guest

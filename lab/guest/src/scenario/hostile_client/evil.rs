@@ -434,11 +434,11 @@ impl Evil {
         // Some have no session then: a user may have no more.
         let session = self.session(&format!("storm-{number}"));
         for _ in 0..16 {
-            if let Some(session) = &session {
-                if let Some(token) = self.preserve(session, 1) {
-                    let _ = session.list_files();
-                    let _ = session.unpreserve_fd(token);
-                }
+            if let Some(session) = &session
+                && let Some(token) = self.preserve(session, 1)
+            {
+                let _ = session.list_files();
+                let _ = session.unpreserve_fd(token);
             }
             let _ = self.device.info();
             let _ = self.device.state();
@@ -525,11 +525,11 @@ impl Evil {
                 continue;
             };
             for file in session.list_files().unwrap_or_default() {
-                if (file.token.0 + round) % 3 != 0 {
+                if !(file.token.0 + round).is_multiple_of(3) {
                     let _ = session.retrieve_fd(file.token);
                 }
             }
-            if round % 2 == 0 {
+            if round.is_multiple_of(2) {
                 let _ = session.finish();
             }
         }

@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 
 use anyhow::{Context, Result, ensure};
 use luo_scenes::stage::until;
-use luo_varlink::{Orchestrator, Outcome, Phase};
+use luo_varlink::{CheckStatus, Orchestrator, Outcome, Phase, Target};
 
 use super::agent::{WORKLOADS, all_run, completed, sessions, status};
 use super::manager::{journal, run as run_program, succeed, systemctl};
@@ -61,6 +61,20 @@ fn first() {
         case(&format!("{service}-is-ready"), || is_ready(service));
     }
     case("workloads-run", || all_run(&WORKLOADS));
+    case("what-direct-loses-is-named", direct_loses);
+}
+
+/// luod says before which stores a jump of its own leaves behind, and that its own is none.
+fn direct_loses() -> Result<()> {
+    let report = luo_client::agent::Admin::connect()?.check(&Target::default())?;
+    let mut checks = report.checks.iter();
+    let of_stores = checks.find(|check| check.name == "jump-stores");
+    let check = of_stores.with_context(|| format!("{report:?}"))?;
+    port::progress(&check.found);
+    ensure!(check.status == CheckStatus::Warning, "{check:?}");
+    ensure!(check.found.contains("store.service ("), "{check:?}");
+    ensure!(!check.found.contains("luod.service"), "{check:?}");
+    Ok(())
 }
 
 /// What is to be seen after a jump.
