@@ -89,10 +89,8 @@ pub fn stream(region: &Region, head: &Head) -> Result<Vec<u8>, Error> {
 /// # Errors
 /// [`Error::System`].
 pub fn mark_used(region: &Region, head: &Head) -> Result<(), Error> {
-    let used = Head {
-        used: true,
-        ..*head
-    };
+    let mut used = *head;
+    used.used = true;
     let written = region.file().write_all_at(&used.encode(), 0);
     written.map_err(Error::system("the guest's state"))
 }

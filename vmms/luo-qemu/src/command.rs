@@ -121,7 +121,7 @@ fn go(run: Run, told: &Told<'_>) -> Result<Ended, Error> {
     let mut workload = register(&name, &needs, wait)?;
     (told.reach)(Point::Registered);
     let begun = begin::begin(&wanted, &room, &mut workload, told)?;
-    Service::new(&wanted, &room, told, workload, begun).run(&signals)
+    Service::new(&room, told, workload, begun).run(&signals)
 }
 
 fn wanted(run: Run) -> Result<Wanted, Error> {

@@ -10,7 +10,7 @@ use luo_client::memory::Regions;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::about::About;
-use crate::begin::{self, Begun, Told, Wanted, is_lost};
+use crate::begin::{self, Begun, Told, is_lost};
 use crate::carry;
 use crate::exit::{self, Error};
 use crate::guest::{ANSWER, Ended, Guest};
@@ -25,7 +25,6 @@ const ATTEMPT: Duration = Duration::from_millis(500);
 
 /// A guest as a workload.
 pub struct Service<'a> {
-    wanted: &'a Wanted,
     room: &'a Room,
     told: &'a Told<'a>,
     workload: Workload,
@@ -47,14 +46,12 @@ pub struct Service<'a> {
 impl<'a> Service<'a> {
     /// A guest that is there.
     pub fn new(
-        wanted: &'a Wanted,
         room: &'a Room,
         told: &'a Told<'a>,
         workload: Workload,
         begun: Begun,
     ) -> Self {
         Self {
-            wanted,
             room,
             told,
             workload,
