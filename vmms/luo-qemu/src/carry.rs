@@ -60,6 +60,15 @@ pub fn forget(region: &Region) -> Result<(), Error> {
     written.map_err(Error::system("the guest's state"))
 }
 
+/// Takes [`forget`] back: the guest has not gone on.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn remember(region: &Region, head: &Head) -> Result<(), Error> {
+    let written = region.file().write_all_at(&head.encode(), 0);
+    written.map_err(Error::system("the guest's state"))
+}
+
 /// The head of the state in a region; `None` if there is no state.
 ///
 /// # Errors
@@ -91,8 +100,7 @@ pub fn stream(region: &Region, head: &Head) -> Result<Vec<u8>, Error> {
 pub fn mark_used(region: &Region, head: &Head) -> Result<(), Error> {
     let mut used = *head;
     used.used = true;
-    let written = region.file().write_all_at(&used.encode(), 0);
-    written.map_err(Error::system("the guest's state"))
+    remember(region, &used)
 }
 
 /// Has a QEMU that waits take the state. The guest stands still afterwards.

@@ -37,6 +37,9 @@ pub struct Guest {
     /// QEMU has closed its control socket.
     is_deaf: bool,
     has_panicked: bool,
+    /// QEMU has told that the guest goes on, after it stood still. It does so before the guest's
+    /// processors run.
+    has_gone_on: bool,
     /// The reason of QEMU's shutdown, in its word.
     shutdown: Option<String>,
 }
@@ -136,6 +139,7 @@ impl Guest {
             devices,
             is_deaf: false,
             has_panicked: false,
+            has_gone_on: false,
             shutdown: None,
         })
     }
@@ -310,8 +314,14 @@ impl Guest {
                 "the guest is reset: {}",
                 text("reason").unwrap_or("unknown")
             )),
-            "STOP" => Some("the guest stands still".into()),
-            "RESUME" => Some("the guest goes on".into()),
+            "STOP" => {
+                self.has_gone_on = false;
+                Some("the guest stands still".into())
+            }
+            "RESUME" => {
+                self.has_gone_on = true;
+                Some("the guest goes on".into())
+            }
             "BLOCK_IO_ERROR" => Some(format!(
                 "a disk has an error: {}",
                 text("reason").unwrap_or("unknown")
@@ -332,8 +342,22 @@ impl Guest {
     }
 
     fn has_ended(&self) -> bool {
+        self.ends_within(&Timespec::default())
+    }
+
+    /// Whether QEMU ends in this time.
+    fn ends_within(&self, time: &Timespec) -> bool {
         let mut fds = [PollFd::new(&self.pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&Timespec::default())).is_ok_and(|count| count > 0)
+        poll(&mut fds, Some(time)).is_ok_and(|count| count > 0)
+    }
+
+    /// Whether QEMU, which has not done what it was told, has ended while the guest stood still:
+    /// its memory is then as it was.
+    pub fn ended_while_it_stood(&mut self) -> bool {
+        let has_ended = self.ends_within(&qmp::left(within(ANSWER)));
+        // What it said last is in the socket still.
+        self.news();
+        has_ended && !self.has_gone_on
     }
 
     /// Ends QEMU at once, and waits until it has.

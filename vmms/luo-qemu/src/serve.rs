@@ -45,12 +45,7 @@ pub struct Service<'a> {
 
 impl<'a> Service<'a> {
     /// A guest that is there.
-    pub fn new(
-        room: &'a Room,
-        told: &'a Told<'a>,
-        workload: Workload,
-        begun: Begun,
-    ) -> Self {
+    pub fn new(room: &'a Room, told: &'a Told<'a>, workload: Workload, begun: Begun) -> Self {
         Self {
             room,
             told,
@@ -253,26 +248,30 @@ impl<'a> Service<'a> {
         };
         let none = || Error::Ended("there is no room for the state".into());
         let state = self.regions.get(begin::STATE).ok_or_else(none)?;
-        if self
-            .guest
-            .as_mut()
-            .is_none_or(|guest| guest.ended().is_some())
-            && is_written
-        {
-            return self.resume_here();
-        }
+        let head = carry::head(state)?.filter(|_| is_written);
         // From here on the state is not the guest's any more.
         carry::forget(state)?;
-        if let Some(guest) = &mut self.guest
-            && self.room.is_stopped()
-        {
+        if let Some(guest) = &mut self.guest {
+            if !self.room.is_stopped() {
+                // It stood still before the update, too.
+                return Ok(());
+            }
             match guest.go_on() {
-                Ok(()) => self.room.set_stopped(false)?,
+                Ok(()) => return self.room.set_stopped(false),
+                Err(_) if guest.ended_while_it_stood() => {}
                 // How QEMU has ended is seen and told next.
-                Err(why) => (self.told.say)(&format!("the guest does not go on: {why}")),
+                Err(why) => {
+                    (self.told.say)(&format!("the guest does not go on: {why}"));
+                    return Ok(());
+                }
             }
         }
-        Ok(())
+        let Some(head) = head else {
+            return Ok(());
+        };
+        (self.told.say)("QEMU has ended, and the guest goes on in a new one");
+        carry::remember(state, &head)?;
+        self.resume_here()
     }
 
     /// QEMU has ended while the guest stood still: a new one goes on from the state, in this

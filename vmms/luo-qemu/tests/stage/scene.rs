@@ -7,7 +7,6 @@ mod kills;
 mod refusals;
 
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_scenes::member::Member;
@@ -136,13 +135,4 @@ fn kill(process: u32) -> Result<()> {
         let stat = std::fs::read_to_string(&path).unwrap_or_default();
         Ok(stat.is_empty() || stat.contains(") Z "))
     })
-}
-
-/// A command of `luoctl` that has to succeed; gives what it says.
-fn luoctl(mut command: Command) -> Result<String> {
-    let output = command.output()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let error = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}\n{text}{error}", output.status);
-    Ok(text)
 }
