@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Regions: what can be made, and that it survives.
 
+use std::os::unix::fs::FileExt;
+
 use luo_client::kernel::memfd::{self, Seals};
 use luo_client::memory::{Error, MAX_METADATA, MAX_NAME, MAX_REGIONS, Regions};
 use luo_sim::{Program, Simulator};
@@ -45,6 +47,26 @@ fn tokens_are_the_first_that_are_free() {
     let tokens = ["c", "a", "b"].map(|name| regions.create(name, 1).unwrap().token().0);
     assert_eq!(tokens, [1, 2, 3]);
     assert!(tokens.iter().all(|&token| token <= MAX_REGIONS as u64));
+}
+
+#[test]
+fn a_memfd_that_is_there_becomes_a_region() {
+    let mut regions = Regions::new();
+    let memory = memfd::create("other", 8192).unwrap();
+    let same = memory.try_clone().unwrap();
+    assert_eq!(regions.adopt("ram", memory).unwrap().size(), 8192);
+    let map = regions.get("ram").unwrap().map().unwrap();
+    map.store(8, 7).unwrap();
+    let mut word = [0; 8];
+    same.read_exact_at(&mut word, 8).unwrap();
+    assert_eq!(u64::from_le_bytes(word), 7);
+
+    let again = regions.adopt("ram", same.try_clone().unwrap());
+    assert!(matches!(again, Err(Error::Exists(_))));
+    assert!(matches!(regions.adopt("", same), Err(Error::BadName)));
+    let empty = memfd::create("empty", 0).unwrap();
+    assert!(matches!(regions.adopt("rom", empty), Err(Error::BadSize)));
+    assert_ne!(regions.create("rom", 1).unwrap().token().0, 1);
 }
 
 /// A scenario of the guest, once at each boot.

@@ -24,7 +24,7 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 19] = [
+const TESTS: [(&str, &str); 21] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -41,6 +41,8 @@ const TESTS: [(&str, &str); 19] = [
     ("luod unit", "crates/luod/src"),
     ("preflight", "crates/luo-preflight/tests"),
     ("preflight unit", "crates/luo-preflight/src"),
+    ("qemu", "vmms/luo-qemu/tests"),
+    ("qemu unit", "vmms/luo-qemu/src"),
     ("sim", "crates/luo-sim/tests"),
     ("sim unit", "crates/luo-sim/src"),
     ("xtask unit", "xtask/src"),

@@ -161,6 +161,28 @@ impl Regions {
         Ok(self.regions.entry(name.into()).or_insert(region))
     }
 
+    /// Makes a region of a memfd that is there already, for example one that another process
+    /// has mapped. Its size is the region's, and must not change while it is preserved: seal
+    /// it.
+    ///
+    /// # Errors
+    /// As [`Regions::create`]; [`Error::Io`] if its size cannot be read.
+    pub fn adopt(&mut self, name: &str, file: File) -> Result<&Region, Error> {
+        if !is_name(name) {
+            return Err(Error::BadName);
+        }
+        let size = file.metadata()?.len();
+        if size == 0 || i64::try_from(size).is_err() {
+            return Err(Error::BadSize);
+        }
+        if self.regions.contains_key(name) {
+            return Err(Error::Exists(name.into()));
+        }
+        let token = self.free_token()?;
+        let region = Region { file, size, token };
+        Ok(self.regions.entry(name.into()).or_insert(region))
+    }
+
     fn free_token(&self) -> Result<Token, Error> {
         let used: BTreeSet<Token> = self.regions.values().map(Region::token).collect();
         let mut all = (MANIFEST.0 + 1..=LAST.0).map(Token);

@@ -1,0 +1,389 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How a guest comes to be run: started for the first time, resumed after a jump, or found where
+//! an earlier luo-qemu of this boot has left it.
+//!
+//! | QEMU lives | session of the previous kernel | state | then |
+//! |---|---|---|---|
+//! | no | no | - | it is started |
+//! | yes | no | - | it is taken over; if it was stopped for an update, which is off, it goes on |
+//! | no | yes | whole | it is resumed |
+//! | no | yes | used | QEMU has ended after the jump: the session is over, and it is started |
+//! | no | yes | none | the machine jumped before the guest stood still: refused |
+//! | yes | yes | whole | QEMU waits for what no longer comes: it is ended, and the guest resumed |
+//! | yes | yes | used | it is taken over |
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use luo_client::agent::{self, Claim, Refusal, Workload};
+use luo_client::kernel::memfd::{self, Seals};
+use luo_client::memory::{Region, Regions};
+use luo_client::{Session, SessionName};
+
+use crate::about::{self, About};
+use crate::carry;
+use crate::exit::Error;
+use crate::guest::{Guest, within};
+use crate::point::Point;
+use crate::probe;
+use crate::room::Room;
+use crate::state::Head;
+
+/// The region that is the guest's RAM.
+pub const RAM: &str = "ram";
+
+/// The region for its devices' state.
+pub const STATE: &str = "state";
+
+/// How long a state may take to be loaded.
+const LOAD: Duration = Duration::from_secs(60);
+
+/// How long an agent that was lost is waited for.
+pub const AGENT: Duration = Duration::from_secs(60);
+
+/// What the administrator wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The name of the workload and of its session.
+    pub name: SessionName,
+    /// Bytes of RAM.
+    pub memory: u64,
+    /// Bytes for the devices' state.
+    pub state: u64,
+    /// QEMU's program.
+    pub program: PathBuf,
+    /// QEMU's arguments.
+    pub arguments: Vec<String>,
+    /// The machine type among them.
+    pub machine: Option<String>,
+}
+
+/// A guest that is there, and what is to be preserved of it.
+#[derive(Debug)]
+pub struct Begun {
+    /// QEMU.
+    pub guest: Guest,
+    /// RAM and room for the state.
+    pub regions: Regions,
+    /// The session for the next kernel.
+    pub session: Session,
+    /// How QEMU was started.
+    pub about: About,
+}
+
+/// Whom what happens is told.
+pub struct Told<'a> {
+    /// A line for the log.
+    pub say: &'a dyn Fn(&str),
+    /// A step that is done.
+    pub reach: &'a dyn Fn(Point),
+}
+
+/// Starts, resumes or takes over.
+///
+/// # Errors
+/// [`Error`].
+pub fn begin(
+    wanted: &Wanted,
+    room: &Room,
+    workload: &mut Workload,
+    told: &Told<'_>,
+) -> Result<Begun, Error> {
+    let name = &wanted.name;
+    let (guest, about, ram) = match incoming(wanted, workload)? {
+        Some(claim) => {
+            (told.reach)(Point::Claimed);
+            let came = after_jump(wanted, room, workload, told, &claim)?;
+            finish(name, workload, told)?;
+            came
+        }
+        None => match room.vacant()? {
+            Some(lock) => first(wanted, room, told, lock)?,
+            None => take_over(room, told)?,
+        },
+    };
+    let regions = regions(wanted, &about, ram)?;
+    let session = session(name, workload, &regions, told)?;
+    Ok(Begun {
+        guest,
+        regions,
+        session,
+        about,
+    })
+}
+
+/// The session of the previous kernel, if there is one.
+fn incoming(wanted: &Wanted, workload: &mut Workload) -> Result<Option<Claim>, Error> {
+    let name = &wanted.name;
+    if !workload.registered().claimable.contains(&name.to_string()) {
+        return Ok(None);
+    }
+    let claim = surely(workload, |workload| workload.claim(name))?;
+    if claim.incoming {
+        return Ok(Some(claim));
+    }
+    // A session that has not jumped has nothing in it that a QEMU has not.
+    drop(claim);
+    surely(workload, |workload| workload.drop_session(name))?;
+    Ok(None)
+}
+
+/// Makes RAM, and starts QEMU.
+fn first(
+    wanted: &Wanted,
+    room: &Room,
+    told: &Told<'_>,
+    lock: File,
+) -> Result<(Guest, About, File), Error> {
+    let known = probe::ask(&wanted.program)?;
+    let machine = known.pin(wanted.machine.as_deref())?;
+    let folder = std::env::current_dir().map_err(Error::system("the current folder"))?;
+    let about = About {
+        version: about::VERSION,
+        program: wanted.program.clone(),
+        qemu: known.version,
+        machine,
+        memory: wanted.memory,
+        folder,
+        arguments: wanted.arguments.clone(),
+    };
+    let mut regions = Regions::new();
+    let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
+    let ram = ram.map_err(Error::system("the guest's RAM"))?;
+    let guest = Guest::start(&about, room, &ram, lock, false)?;
+    (told.reach)(Point::Started);
+    (told.say)(&format!(
+        "started: machine {}, {} MiB, QEMU {}, process {}",
+        about.machine,
+        about.memory >> 20,
+        about.qemu,
+        guest.process()
+    ));
+    Ok((guest, about, ram))
+}
+
+/// Finds the QEMU that runs. If it was stopped for an update, that update is off: the agent
+/// has registered this workload anew, or is not in one.
+fn take_over(room: &Room, told: &Told<'_>) -> Result<(Guest, About, File), Error> {
+    let (mut guest, record, ram) = Guest::find(room)?;
+    let status = guest.status(within(crate::guest::ANSWER))?;
+    if status == "inmigrate" {
+        let why = "QEMU waits for it, and the session in which it was is gone".into();
+        return Err(Error::NotResumed(why));
+    }
+    if room.is_stopped() {
+        guest.go_on()?;
+        room.set_stopped(false)?;
+    }
+    (told.say)(&format!("taken over: QEMU is process {}", guest.process()));
+    Ok((guest, record.about, ram))
+}
+
+/// Goes on with what the previous kernel has left.
+fn after_jump(
+    wanted: &Wanted,
+    room: &Room,
+    workload: &mut Workload,
+    told: &Told<'_>,
+    claim: &Claim,
+) -> Result<(Guest, About, File), Error> {
+    let regions = Regions::restore_from(&claim.session)?;
+    let about = About::parse(regions.metadata())?;
+    let ram = region(&regions, RAM)?;
+    let state = region(&regions, STATE)?;
+    let Some(head) = carry::head(state)? else {
+        return Err(Error::Unfrozen(wanted.name.to_string()));
+    };
+    let lock = match room.vacant()? {
+        Some(lock) => lock,
+        None if head.used => return resumed_before(room, told, ram, &head),
+        None => {
+            (Guest::find(room)?.0).kill();
+            let still = || Error::Ended("the one that waited does not end".into());
+            room.vacant()?.ok_or_else(still)?
+        }
+    };
+    if head.used {
+        (told.say)("the guest went on after the update, and then QEMU ended: it is started afresh");
+        let began = first(wanted, room, told, lock)?;
+        // Nothing else of this session is of use to anybody.
+        restored(workload)?;
+        return Ok(began);
+    }
+    let guest = resume(room, &about, ram.file(), state, lock, told)?;
+    restored(workload)?;
+    (told.reach)(Point::Restored);
+    let file = ram.file().try_clone();
+    let file = file.map_err(Error::system("the guest's RAM"))?;
+    Ok((guest, about, file))
+}
+
+/// The guest has gone on in a QEMU that still runs: its luo-qemu has ended right after that.
+fn resumed_before(
+    room: &Room,
+    told: &Told<'_>,
+    ram: &Region,
+    head: &Head,
+) -> Result<(Guest, About, File), Error> {
+    let (mut guest, record, file) = Guest::find(room)?;
+    let same = |one: &File| one.metadata().map(|about| (about.dev(), about.ino()));
+    let is_same = same(&file).and_then(|one| Ok(one == same(ram.file())?));
+    if !is_same.map_err(Error::system("the guest's RAM"))? {
+        let why = "a QEMU with other memory runs in its place: end it".into();
+        return Err(Error::NotResumed(why));
+    }
+    if head.ran && guest.status(within(crate::guest::ANSWER))? == "paused" {
+        guest.go_on()?;
+    }
+    (told.say)(&format!(
+        "taken over after the update: QEMU is process {}",
+        guest.process()
+    ));
+    Ok((guest, record.about, file))
+}
+
+/// Starts a QEMU that takes the state, and lets the guest go on. If it does not, nothing has
+/// changed, and it can be tried again.
+///
+/// # Errors
+/// [`Error`].
+pub fn resume(
+    room: &Room,
+    about: &About,
+    ram: &File,
+    state: &Region,
+    lock: File,
+    told: &Told<'_>,
+) -> Result<Guest, Error> {
+    let name = || Error::NotResumed("there is no state".into());
+    let head = carry::head(state)?.ok_or_else(name)?;
+    let stream = carry::stream(state, &head)?;
+    let mut guest = Guest::start(about, room, ram, lock, true)
+        .map_err(|why| Error::NotResumed(why.to_string()))?;
+    (told.reach)(Point::Waiting);
+    if let Err(why) = carry::load(&mut guest, &stream, within(LOAD)) {
+        if guest.version() != about.qemu {
+            (told.say)(&format!(
+                "QEMU is {} and wrote the state as {}: `{}` of that version takes it",
+                guest.version(),
+                about.qemu,
+                about.program.display()
+            ));
+        }
+        guest.kill();
+        return Err(why);
+    }
+    (told.reach)(Point::Loaded);
+    carry::mark_used(state, &head)?;
+    (told.reach)(Point::Used);
+    if head.ran {
+        guest.go_on()?;
+    }
+    (told.reach)(Point::Resumed);
+    (told.say)(&format!(
+        "resumed: {} bytes copied, {} MiB of RAM mapped, QEMU is process {}",
+        stream.len(),
+        about.memory >> 20,
+        guest.process()
+    ));
+    Ok(guest)
+}
+
+/// A region that has to be there.
+fn region<'a>(regions: &'a Regions, name: &'static str) -> Result<&'a Region, Error> {
+    let region = regions.get(name);
+    Ok(region.ok_or(about::Refusal::Region(name))?)
+}
+
+/// Tells the agent that the guest runs again.
+fn restored(workload: &mut Workload) -> Result<(), Error> {
+    match surely(workload, Workload::restored) {
+        // It has been told, or the update is over.
+        Err(agent::Error::Refused(Refusal::NotExpected { .. })) => Ok(()),
+        told => Ok(told?),
+    }
+}
+
+/// Ends the session of the previous kernel.
+fn finish(name: &SessionName, workload: &mut Workload, told: &Told<'_>) -> Result<(), Error> {
+    restored(workload)?;
+    match surely(workload, |workload| workload.finish_session(name)) {
+        // An agent that was lost in the middle has done it.
+        Err(agent::Error::Refused(Refusal::NoSuchSession { .. })) => {}
+        finished => finished?,
+    }
+    (told.reach)(Point::Finished);
+    Ok(())
+}
+
+/// RAM and room for a state, for the next update.
+fn regions(wanted: &Wanted, about: &About, ram: File) -> Result<Regions, Error> {
+    // Where it is sealed already, or cannot be, it is as it was made.
+    let _ = memfd::add_seals(&ram, Seals::SHRINK | Seals::GROW);
+    let mut regions = Regions::new();
+    regions.adopt(RAM, ram)?;
+    regions.create(STATE, wanted.state)?;
+    regions.set_metadata(about.encode())?;
+    Ok(regions)
+}
+
+/// Makes the session for the next kernel, and has the agent look at what goes into it.
+///
+/// # Errors
+/// [`Error::Agent`].
+pub fn session(
+    name: &SessionName,
+    workload: &mut Workload,
+    regions: &Regions,
+    told: &Told<'_>,
+) -> Result<Session, Error> {
+    let session = match surely(workload, |workload| workload.create_session(name)) {
+        // The one of an agent that was lost in the middle of this.
+        Err(agent::Error::Refused(Refusal::Kernel { .. })) => {
+            surely(workload, |workload| workload.drop_session(name))?;
+            surely(workload, |workload| workload.create_session(name))?
+        }
+        session => session?,
+    };
+    for (_, region) in regions.iter() {
+        let declared = surely(workload, |workload| {
+            workload.declare(name, region.token(), region.file())
+        })?;
+        for check in declared.checks {
+            if check.status != luo_client::agent::CheckStatus::Ok {
+                (told.say)(&format!("check {}: {}", check.name, check.found));
+            }
+        }
+    }
+    Ok(session)
+}
+
+/// Makes a call to an agent that may be lost in the middle of it.
+///
+/// # Errors
+/// What the agent says, or that it does not come back.
+pub fn surely<T>(
+    workload: &mut Workload,
+    mut call: impl FnMut(&mut Workload) -> agent::Result<T>,
+) -> agent::Result<T> {
+    loop {
+        match call(workload) {
+            Err(why) if is_lost(&why) => {
+                workload.reconnect(AGENT)?;
+            }
+            done => return done,
+        }
+    }
+}
+
+/// Whether the connection to the agent is over.
+#[must_use]
+pub const fn is_lost(why: &agent::Error) -> bool {
+    use agent::Error::{AgentGone, NoAgent, Os, Protocol, TimedOut};
+    matches!(
+        why,
+        AgentGone | NoAgent { .. } | Os { .. } | Protocol { .. } | TimedOut { .. }
+    )
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The command line that QEMU is started with, and its start.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
+use std::process::{Child, Command};
+
+use crate::about::About;
+use crate::exit::Error;
+use crate::room::{Record, Room};
+
+/// The name of the RAM among QEMU's objects.
+pub const RAM: &str = "luo-ram";
+
+/// The name of our control socket among QEMU's character devices.
+const CONTROL: &str = "luo-qmp";
+
+/// What follows the administrator's arguments. QEMU merges all its `-machine` options, and the
+/// later word counts.
+#[must_use]
+pub fn arguments(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec<OsString> {
+    let About {
+        machine, memory, ..
+    } = about;
+    let file = format!("/proc/self/fd/{ram}");
+    // In QEMU's options a comma is written as two.
+    let socket = socket.display().to_string().replace(',', ",,");
+    let mut arguments = vec![
+        "-machine".to_owned(),
+        format!("type={machine},memory-backend={RAM}"),
+        "-m".to_owned(),
+        format!("size={memory}B"),
+        "-object".to_owned(),
+        format!("memory-backend-file,id={RAM},size={memory},mem-path={file},share=on"),
+        "-chardev".to_owned(),
+        format!("socket,id={CONTROL},path={socket},server=on,wait=off"),
+        "-mon".to_owned(),
+        format!("chardev={CONTROL},mode=control"),
+    ];
+    if resumes {
+        arguments.extend(["-incoming".to_owned(), "defer".to_owned()]);
+    }
+    arguments.into_iter().map(OsString::from).collect()
+}
+
+/// Starts QEMU. It inherits the RAM and the lock that says that it lives; how it was started is
+/// noted before, so that whoever finds the lock taken finds that too.
+///
+/// # Errors
+/// [`Error::System`].
+pub fn start(
+    about: &About,
+    room: &Room,
+    ram: &File,
+    lock: File,
+    resumes: bool,
+) -> Result<Child, Error> {
+    let copy = |file: &File| rustix::io::dup(file).map_err(Into::into);
+    let failed = || Error::system(about.program.display().to_string());
+    // A copy by dup(2) is inherited; it is closed here right after the start.
+    let ram = copy(ram).map_err(failed())?;
+    let lock_for_qemu = copy(&lock).map_err(failed())?;
+    drop(lock);
+    room.clear()?;
+    room.note(&Record {
+        about: about.clone(),
+        ram: ram.as_raw_fd(),
+        devices: Vec::new(),
+    })?;
+    let ours = arguments(about, ram.as_raw_fd(), &room.socket(), resumes);
+    let child = Command::new(&about.program)
+        .args(&about.arguments)
+        .args(ours)
+        .current_dir(&about.folder)
+        .spawn();
+    drop((ram, lock_for_qemu));
+    child.map_err(failed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_added_to_the_command_line_is_this() {
+        let about = About {
+            version: crate::about::VERSION,
+            program: "qemu-system-x86_64".into(),
+            qemu: String::new(),
+            machine: "pc-q35-10.0".into(),
+            memory: 1 << 28,
+            folder: "/".into(),
+            arguments: Vec::new(),
+        };
+        let words = arguments(&about, 7, Path::new("/run/luo-qemu/a,b/qmp"), true);
+        let line = words.join(" ".as_ref()).into_string().unwrap();
+        assert_eq!(
+            line,
+            "-machine type=pc-q35-10.0,memory-backend=luo-ram -m size=268435456B \
+             -object memory-backend-file,id=luo-ram,size=268435456,mem-path=/proc/self/fd/7,share=on \
+             -chardev socket,id=luo-qmp,path=/run/luo-qemu/a,,b/qmp,server=on,wait=off \
+             -mon chardev=luo-qmp,mode=control -incoming defer"
+        );
+        let first = arguments(&about, 7, Path::new("/qmp"), false);
+        assert_eq!(first.len() + 2, words.len());
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Any unmodified QEMU guest as a workload of the live update agent `luod`.
+//!
+//! The guest's RAM is a memfd that this program makes and preserves; QEMU maps it. What else a
+//! guest has, its devices' state, QEMU writes out at the freeze and reads in after the jump
+//! (its migration mode `cpr-reboot`, with RAM left out by `x-ignore-shared`).
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`command`] | the command line, and how it ends ([`exit`]) |
+//! | [`given`] | what the administrator's QEMU command line says, and what is refused in it |
+//! | [`launch`] | the command line that QEMU is started with, and its start |
+//! | [`probe`] | what a QEMU knows: its version, machine types and migration modes |
+//! | [`qmp`] | QEMU's control socket |
+//! | [`guest`] | a QEMU that runs: looked at, stopped, continued |
+//! | [`carry`] | its devices' state, out and in |
+//! | [`point`] | the steps, for the log and for tests |
+//! | [`state`] | that state as bytes in preserved memory |
+//! | [`about`] | what is preserved beside RAM and state: how to start QEMU again |
+//! | [`room`] | the guest's folder in this boot: locks, the control socket, a record |
+//! | [`begin`] | first start, coming back after a jump, and taking over a QEMU that runs |
+//! | [`serve`] | the life of the workload between two updates |
+//!
+//! ```text
+//!                         first start: RAM is made, QEMU is started
+//!                          v
+//!  .--> takes part --> prepare: RAM and empty state are preserved; the guest runs on
+//!  |         ^             v
+//!  |         '-cancel-- freeze: stop; the devices' state is written, with length and digest
+//!  |       `cont`          v
+//!  |                ==== kexec ====
+//!  |                       v
+//!  |                    claim: RAM is mapped, QEMU is started with `-incoming`
+//!  |                       v
+//!  '--- finish <--- the state is marked as used, `cont`: the guest runs
+//! ```
+//!
+//! A QEMU outlives this program: when it is started again in the same boot, it finds the QEMU
+//! by its folder and takes it over. docs/guests.md is for administrators.
+#![forbid(unsafe_code)]
+
+pub mod about;
+pub mod begin;
+pub mod carry;
+pub mod command;
+pub mod exit;
+pub mod given;
+pub mod guest;
+pub mod launch;
+pub mod point;
+pub mod probe;
+pub mod qmp;
+pub mod room;
+pub mod serve;
+pub mod state;

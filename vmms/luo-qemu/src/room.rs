@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The folder of a guest in this boot, by which a luo-qemu that is started again finds the QEMU
+//! that runs.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `luo-qemu.lock` | locked by the luo-qemu that runs the guest; its process number |
+//! | `qemu.lock` | locked by QEMU, which inherits the descriptor, for as long as it lives |
+//! | `qmp` | QEMU's control socket |
+//! | `guest.json` | how QEMU was started, and which of its descriptors is the RAM |
+//! | `stopped` | is there while the guest stands still for an update |
+
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::about::About;
+use crate::exit::Error;
+
+/// The variable that names the folder of all guests.
+pub const VARIABLE: &str = "LUO_QEMU_RUNTIME_DIRECTORY";
+
+/// The most bytes of a socket's path.
+const MAX_PATH: usize = 107;
+
+/// The folder of a guest, whose luo-qemu this process is.
+#[derive(Debug)]
+pub struct Room {
+    folder: PathBuf,
+    /// Locked while this process lives.
+    _own: File,
+}
+
+/// What is noted about a QEMU before it is started.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Record {
+    /// The guest.
+    pub about: About,
+    /// The descriptor in QEMU that is the RAM.
+    pub ram: i32,
+    /// Devices that the administrator's arguments have made, by their paths. They are known
+    /// once QEMU runs.
+    pub devices: Vec<String>,
+}
+
+/// The folder of all guests of this user.
+fn all() -> PathBuf {
+    if let Some(folder) = std::env::var_os(VARIABLE) {
+        return folder.into();
+    }
+    let own = std::env::var_os("XDG_RUNTIME_DIR").filter(|_| !rustix::process::getuid().is_root());
+    own.map_or_else(|| "/run".into(), PathBuf::from)
+        .join("luo-qemu")
+}
+
+impl Room {
+    /// Opens the folder of a guest, and locks it.
+    ///
+    /// # Errors
+    /// [`Error::Busy`], [`Error::System`].
+    pub fn open(name: &str) -> Result<Self, Error> {
+        Self::open_in(&all(), name)
+    }
+
+    /// The same, in a folder of somebody's choice.
+    ///
+    /// # Errors
+    /// As [`Room::open`].
+    pub fn open_in(all: &Path, name: &str) -> Result<Self, Error> {
+        let folder = all.join(name);
+        let what = || folder.display().to_string();
+        let mut builder = DirBuilder::new();
+        let made = builder.recursive(true).mode(0o700).create(&folder);
+        made.map_err(Error::system(what()))?;
+        if folder.join("qmp").as_os_str().len() > MAX_PATH {
+            let source = io::ErrorKind::InvalidFilename.into();
+            let what = format!("{}: too long for a socket", what());
+            return Err(Error::System { what, source });
+        }
+        let path = folder.join("luo-qemu.lock");
+        let Some(mut own) = lock(&path).map_err(Error::system(what()))? else {
+            let pid = fs::read_to_string(&path).unwrap_or_default();
+            return Err(Error::Busy(pid.trim().to_owned()));
+        };
+        let number = own
+            .set_len(0)
+            .and_then(|()| writeln!(own, "{}", std::process::id()));
+        number.map_err(Error::system(what()))?;
+        Ok(Self { folder, _own: own })
+    }
+
+    /// The path of QEMU's control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.folder.join("qmp")
+    }
+
+    /// The lock that a QEMU inherits, if none has it; then none lives.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn vacant(&self) -> Result<Option<File>, Error> {
+        let path = self.folder.join("qemu.lock");
+        lock(&path).map_err(Error::system(path.display().to_string()))
+    }
+
+    /// Notes how QEMU is started. It is there whole, or as it was before.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn note(&self, record: &Record) -> Result<(), Error> {
+        let path = self.folder.join("guest.json");
+        let next = self.folder.join("guest.json.next");
+        let text = serde_json::json!(record).to_string();
+        let written = fs::write(&next, text).and_then(|()| fs::rename(&next, &path));
+        written.map_err(Error::system(path.display().to_string()))
+    }
+
+    /// How QEMU was started.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn noted(&self) -> Result<Record, Error> {
+        let path = self.folder.join("guest.json");
+        let text = fs::read(&path);
+        let record = text.and_then(|text| Ok(serde_json::from_slice(&text)?));
+        record.map_err(Error::system(path.display().to_string()))
+    }
+
+    /// Notes that the guest stands still for an update, or does no longer.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn set_stopped(&self, is_stopped: bool) -> Result<(), Error> {
+        let path = self.folder.join("stopped");
+        let done = if is_stopped {
+            File::create(&path).map(drop)
+        } else {
+            match fs::remove_file(&path) {
+                Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(()),
+                done => done,
+            }
+        };
+        done.map_err(Error::system(path.display().to_string()))
+    }
+
+    /// Whether the guest was stopped for an update, and nobody has let it go on.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.folder.join("stopped").exists()
+    }
+
+    /// Removes what tells of a QEMU that has ended.
+    ///
+    /// # Errors
+    /// [`Error::System`].
+    pub fn clear(&self) -> Result<(), Error> {
+        self.set_stopped(false)?;
+        match fs::remove_file(self.socket()) {
+            Err(why) if why.kind() != io::ErrorKind::NotFound => {
+                Err(Error::system(self.socket().display().to_string())(why))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Locks a file, unless somebody has it locked.
+fn lock(path: &Path) -> io::Result<Option<File>> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(false).read(true).write(true);
+    let file = options.open(path)?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(why) => Err(why.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_has_one_luo_qemu_and_one_qemu() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open_in(folder.path(), "vm").unwrap();
+        let second = Room::open_in(folder.path(), "vm").unwrap_err();
+        let own = std::process::id().to_string();
+        assert!(
+            matches!(&second, Error::Busy(pid) if *pid == own),
+            "{second}"
+        );
+        Room::open_in(folder.path(), "other").unwrap();
+
+        let lock = room.vacant().unwrap().unwrap();
+        // As a QEMU has it: another descriptor of the same open file.
+        let inherited = rustix::io::dup(&lock).unwrap();
+        drop(lock);
+        assert!(room.vacant().unwrap().is_none());
+        drop(inherited);
+        assert!(room.vacant().unwrap().is_some());
+    }
+
+    #[test]
+    fn too_long_a_path_for_a_socket_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let why = Room::open_in(folder.path(), &"x".repeat(120)).unwrap_err();
+        assert!(why.to_string().contains("too long for a socket"), "{why}");
+    }
+
+    #[test]
+    fn what_was_noted_is_there_until_it_is_cleared() {
+        let folder = tempfile::tempdir().unwrap();
+        let room = Room::open_in(folder.path(), "vm").unwrap();
+        assert!(room.noted().is_err() && !room.is_stopped());
+        room.set_stopped(true).unwrap();
+        assert!(room.is_stopped());
+        room.clear().unwrap();
+        assert!(!room.is_stopped());
+    }
+}

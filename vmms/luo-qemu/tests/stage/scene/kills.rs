@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! SIGKILL for luo-qemu at each step: the guest loses nothing, and the next luo-qemu goes on
+//! with it.
+
+use std::os::unix::process::ExitStatusExt;
+
+use anyhow::{Result, ensure};
+use luo_qemu::point::Point;
+
+use super::{GUEST, Machine};
+
+/// A luo-qemu that is killed at a step; it has to come there.
+fn killed(machine: &Machine) -> Result<()> {
+    let status = machine.ended()?;
+    ensure!(status.signal() == Some(9), "{status}\n{}", machine.log());
+    Ok(())
+}
+
+/// Up to the jump.
+pub(super) fn before(machine: &Machine, boot: usize) -> Result<()> {
+    machine.stage.start_agent("")?;
+    if boot > 0 {
+        machine.start(None)?;
+        machine.is_completed()?;
+        machine.runs()?;
+        return machine.counts_on();
+    }
+    for point in [Point::Registered, Point::Started] {
+        machine.start(Some(point))?;
+        killed(machine)?;
+    }
+    // The guest was started by the second one.
+    ensure!(machine.lines("started: ") == 0, "{}", machine.log());
+    let points = Point::ALL.into_iter();
+    let points = points.filter(|point| (Point::Prepare..=Point::Cancel).contains(point));
+    for point in points {
+        machine.start(Some(point))?;
+        machine.runs()?;
+        machine.counts_on()?;
+        strike(machine, point)?;
+        killed(machine)?;
+        machine.is_forgotten()?;
+        println!("killed at {}", point.word());
+    }
+    machine.start(None)?;
+    machine.runs()?;
+    machine.counts_on()?;
+    machine.jump()
+}
+
+/// An update up to the step, and no further.
+fn strike(machine: &Machine, point: Point) -> Result<()> {
+    let mut admin = machine.stage.admin()?;
+    let prepared = admin.prepare(machine.stage.target());
+    if point <= Point::Preserved {
+        ensure!(prepared.is_err(), "prepared without {GUEST}");
+        return Ok(());
+    }
+    if point > Point::Ready {
+        prepared?;
+        let frozen = admin.freeze();
+        if point <= Point::Saved {
+            ensure!(frozen.is_err(), "frozen without {GUEST}");
+        }
+        if point == Point::Cancel {
+            frozen?;
+            admin.cancel(Some("the window has closed"))?;
+        }
+    }
+    Ok(())
+}
+
+/// From the jump on: after each jump at some steps.
+pub(super) fn after(machine: &Machine, boot: usize) -> Result<()> {
+    machine.stage.start_agent("")?;
+    let points: &[Point] = match boot {
+        0 => &[],
+        1 => &[
+            Point::Claimed,
+            Point::Waiting,
+            Point::Loaded,
+            Point::Used,
+            Point::Finished,
+        ],
+        2 => &[Point::Resumed],
+        _ => &[Point::Restored],
+    };
+    for point in points {
+        machine.start(Some(*point))?;
+        killed(machine)?;
+        println!("hop {boot}: killed at {}", point.word());
+    }
+    machine.start(None)?;
+    if boot > 0 {
+        machine.is_completed()?;
+    }
+    machine.runs()?;
+    machine.counts_on()?;
+    match boot {
+        3 => Ok(()),
+        _ => machine.jump(),
+    }
+}
