@@ -28,8 +28,7 @@ const SHARED: &str = "pc.ram";
 /// Blocks by their names, with their bytes.
 const BLOCKS: [(&str, u64); 3] = [(SHARED, 8 << 20), ("pc.bios", 256 << 10), ("vga", 1 << 20)];
 
-/// How far two words at the beginning of each block are: the guest's steps, forwards and
-/// backwards.
+/// Where two words are at the beginning of each block: the guest's steps, and their complement.
 const STEPS: usize = 0;
 const STEPS_BACK: usize = 8;
 
@@ -55,8 +54,8 @@ pub(crate) fn steps(block: impl AsFd) -> Result<u64> {
     Ok(MappedFile::new(block, 4096)?.load(STEPS)?)
 }
 
-/// Is such a program, with a guest that never stops: with the block that is shared, in a
-/// session of a name.
+/// Is such a program, whose guest never stops. One block comes from the parent; the session
+/// has a name of the parent's choice.
 pub(crate) fn run(
     session: &str,
     shared: OwnedFd,

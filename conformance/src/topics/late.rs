@@ -218,8 +218,8 @@ fn missing_one(device: &Device) -> Result<[Session; 2]> {
     Ok([before, late])
 }
 
-/// What is needed across the border is looked for when the reboot freezes: the event does not
-/// ask who is late.
+/// What a late file needs is looked for when the reboot freezes. The event FREEZE does not ask
+/// late files.
 fn misses(context: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let [before, late] = missing_one(&device)?;
@@ -257,7 +257,8 @@ fn missed(_: &mut Context<'_>) -> Result<()> {
 /// The session of the program that is like QEMU.
 const VMM: &str = "qemu";
 
-/// It comes when the machine is in a state already, and writes until the processors stop.
+/// The program comes when the machine is in a state already, and writes until the processors
+/// stop.
 fn vmm(context: &mut Context<'_>, state: State) -> Result<()> {
     let before = if state == State::Normal {
         None

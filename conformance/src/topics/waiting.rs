@@ -400,8 +400,8 @@ fn killed(_: &mut Context<'_>) -> Result<()> {
     Ok(device.cancel()?)
 }
 
-/// Kills one who waits behind a transition that is held up: the end does not wait for the
-/// transition's.
+/// Kills a program that waits behind a transition which is held up. The program is gone while
+/// the transition is still held up.
 fn kill_waiting(child: Child, hold: &Hold) -> Result<()> {
     child.waits()?;
     child.signal(Signal::KILL)?;
@@ -410,7 +410,7 @@ fn kill_waiting(child: Child, hold: &Hold) -> Result<()> {
     hold.holds()
 }
 
-/// Nothing of the calls has happened.
+/// A program that is killed while its call waits for a transition has done nothing.
 fn killed_calls(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     state_is(&device, State::Normal)?;
@@ -445,7 +445,8 @@ fn leave_stuck(context: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 
-/// Of a session that has outlived the update it came with: the machine is prepared anew.
+/// The session has outlived the update it came with, and the machine is prepared anew. A
+/// RETRIEVE_FD that waits for that can be killed, and the handler has not been asked.
 fn killed_retrieve(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     let fault = Fault::FinishRefusals(9).inject()?;
@@ -516,7 +517,7 @@ fn not_hung(context: &mut Context<'_>) -> Result<()> {
     let session = session(&device, "closed", 1)?;
     let other = device.create_session(&name("other"))?;
     let id = ready(&device, PREPARE)?;
-    // It counts, and is silent.
+    // The detector counts what it finds, and is silent.
     let _silent = Sysctl::set("hung_task_warnings", 0)?;
     let _soon = Sysctl::set("hung_task_timeout_secs", HUNG)?;
     let before = taken_for_hung()?;
@@ -534,7 +535,7 @@ fn not_hung(context: &mut Context<'_>) -> Result<()> {
         close.waits_in(Call::Close(fd))?;
         preserve.waits_in(Call::Ioctl(uapi::SESSION_PRESERVE_FD))?;
         freeze.waits_in(Call::Ioctl(rfc::EVENT_FREEZE))?;
-        // This is the time that is tested.
+        // Nothing is waited for here: this is the time in which they must not be found.
         thread::sleep(Duration::from_secs(4 * u64::from(HUNG)));
         hold.holds()?;
         let after = taken_for_hung()?;
@@ -549,8 +550,8 @@ fn not_hung(context: &mut Context<'_>) -> Result<()> {
     looks_for_hung_tasks(before)
 }
 
-/// One that does hang is found: a write that waits for the lock of a file, which another write
-/// has while memory that it reads is not there.
+/// The detector is on, because it finds a task that does hang: a write that waits for the lock
+/// of a file. Another write has the lock, and the memory that it reads is not there.
 fn looks_for_hung_tasks(before: u64) -> Result<()> {
     let file = memory("hung", 2)?;
     let unanswered = Unanswered::new()?;
@@ -558,7 +559,7 @@ fn looks_for_hung_tasks(before: u64) -> Result<()> {
     scope(|scope| {
         let first = Caller::begin(scope, || unanswered.write_to(&file))?;
         let second = Caller::begin(scope, || -> Result<()> {
-            // Until the first has the lock.
+            // The first write has the lock from some time on; this one hangs then.
             while !over.load(Ordering::Relaxed) {
                 file.write_all_at(b"x", 0)?;
             }

@@ -89,6 +89,7 @@ unsafe extern "C" fn luo_rust_store_choice(
     text: *const c_char,
     count: usize,
 ) -> isize {
+    // Whoever opened the file may have passed it on.
     if !task::is_administrator() {
         return ret(Err(EACCES)) as isize;
     }
@@ -143,6 +144,7 @@ unsafe extern "C" fn luo_rust_store_user(
     text: *const c_char,
     count: usize,
 ) -> isize {
+    // Whoever opened the file may have passed it on.
     if !task::is_administrator() {
         return ret(Err(EACCES)) as isize;
     }
