@@ -91,8 +91,8 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
             exactly: false,
             kexecs: None,
         },
-        // Two dozen cases have kexecs of their own.
-        timeout: Duration::from_secs(900),
+        // Some fifty cases have kexecs of their own, and a machine may be busy.
+        timeout: Duration::from_secs(1800),
         cost,
         ..scenario(
             &name,
