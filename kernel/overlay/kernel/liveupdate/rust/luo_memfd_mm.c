@@ -38,9 +38,6 @@
 /* Entries that are looked at in one go, with interrupts off. */
 #define LUO_MEMFD_LOOKS 1024
 
-/* Folios for which no list of reclaim is locked. */
-#define LUO_MEMFD_FEW 8
-
 /* Folios that are moved or swapped in in one go. */
 #define LUO_MEMFD_BRINGS 32
 
@@ -669,8 +666,7 @@ static void luo_memfd_count(const struct luo_memfd_batch *batch,
 
 /*
  * Puts folios that are in the page cache now where reclaim finds them, those of one list with
- * its lock once; a few wait for others, as they do elsewhere. Nobody has made the file's memory
- * unevictable.
+ * its lock once. Nobody has made the file's memory unevictable.
  */
 static void luo_memfd_add_to_lru(const struct luo_memfd_batch *batch,
 				 unsigned int stored)
@@ -678,9 +674,7 @@ static void luo_memfd_add_to_lru(const struct luo_memfd_batch *batch,
 	struct lruvec *lruvec = NULL;
 	unsigned int i;
 
-	for (i = 0; i < stored && stored < LUO_MEMFD_FEW; i++)
-		folio_add_lru(batch->folios[i]);
-	for (; i < stored; i++) {
+	for (i = 0; i < stored; i++) {
 		lruvec = folio_lruvec_relock_irq(batch->folios[i], lruvec);
 		lruvec_add_folio(lruvec, batch->folios[i]);
 		folio_set_lru(batch->folios[i]);
