@@ -83,13 +83,8 @@ impl Agent {
         self.heed().await;
         // A step that is under way is waited for: it undoes the update. Another update may
         // have begun by the time this looks.
-        loop {
-            let changed = self.changed.notified();
-            if self.state.borrow().update_id() != id.as_deref() {
-                return;
-            }
-            changed.await;
-        }
+        self.until(|agent| agent.state.borrow().update_id() != id.as_deref())
+            .await;
     }
 
     /// Undoes an update that must end, if no step is under way that would do it.

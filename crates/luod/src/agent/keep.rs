@@ -76,21 +76,14 @@ impl Agent {
     /// # Errors
     /// EBUSY: the kernel does not let go of it in time.
     pub(super) async fn is_closed(&self, name: &str, call: &str) -> Result<(), Failed> {
-        let closed = async {
-            loop {
-                let changed = self.changed.notified();
-                if !self.state.borrow().sessions.is_closing(name) {
-                    return;
-                }
-                changed.await;
-            }
-        };
-        if !self.state.borrow().sessions.is_closing(name) {
+        let is_closed = |agent: &Self| !agent.state.borrow().sessions.is_closing(name);
+        // Most of the time it is, and no deadline is needed, which takes a thread.
+        if is_closed(self) {
             return Ok(());
         }
         tokio::select! {
             biased;
-            () = closed => Ok(()),
+            () = self.until(is_closed) => Ok(()),
             () = after(PATIENCE) => Err(Failed::busy(call)),
         }
     }
@@ -232,15 +225,7 @@ impl Agent {
     /// Waits until no call of the kernel about a session is under way; says whether that
     /// came about in time.
     pub(super) async fn all_have_arrived(&self) -> bool {
-        let arrived = async {
-            loop {
-                let changed = self.changed.notified();
-                if !self.state.borrow().sessions.any_busy() {
-                    return;
-                }
-                changed.await;
-            }
-        };
+        let arrived = self.until(|agent| !agent.state.borrow().sessions.any_busy());
         tokio::time::timeout(ARRIVAL, arrived).await.is_ok()
     }
 

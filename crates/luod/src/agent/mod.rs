@@ -230,6 +230,18 @@ impl Agent {
         }
     }
 
+    /// Waits until something is so that comes about only with a change of the state.
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        loop {
+            // Before the look: no change between the two is missed.
+            let changed = self.changed.notified();
+            if is_so(self) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
     /// The lines of timelines from now on.
     #[must_use]
     pub fn watch(&self) -> broadcast::Receiver<Arc<TimelineEvent>> {

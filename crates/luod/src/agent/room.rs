@@ -19,18 +19,11 @@ impl Agent {
     /// Why the disk would not take an update that is over now, if so.
     pub(super) async fn history_fails(&self) -> Option<String> {
         self.try_history();
-        let tried = async {
-            loop {
-                let changed = self.changed.notified();
-                if !self.tried.is_under_way.get() {
-                    return self.tried.why_not.borrow().clone();
-                }
-                changed.await;
-            }
-        };
         tokio::select! {
             biased;
-            why_not = tried => why_not,
+            () = self.until(|agent| !agent.tried.is_under_way.get()) => {
+                self.tried.why_not.borrow().clone()
+            }
             () = after(PATIENCE) => Some("the disk does not answer".to_owned()),
         }
     }

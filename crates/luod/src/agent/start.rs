@@ -346,13 +346,9 @@ impl Agent {
         let agent = Rc::clone(self);
         tokio::task::spawn_local(async move {
             tokio::time::sleep(REATTACH).await;
-            loop {
-                let changed = agent.changed.notified();
-                if agent.state.borrow().update.is_none() {
-                    break;
-                }
-                changed.await;
-            }
+            agent
+                .until(|agent| agent.state.borrow().update.is_none())
+                .await;
             let lost: Vec<_> = {
                 let state = agent.state.borrow();
                 // One that the record lists has a state of its own, and is lost all the same

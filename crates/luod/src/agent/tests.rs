@@ -20,6 +20,7 @@ use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 
+use luo_varlink::admin::Error as Refusal;
 use luo_varlink::client::Error;
 use luo_varlink::{Event, Identity, Phase, Step, Target};
 
@@ -275,6 +276,13 @@ fn run_fast<T>(what: impl Future<Output = T>) -> T {
         .build()
         .unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, what)
+}
+
+/// Begins an update, which goes on beside whatever the test does.
+fn prepares(world: &World) -> tokio::task::JoinHandle<Result<String, Refusal>> {
+    let agent = Rc::clone(&world.agent);
+    let target = world.target.clone();
+    tokio::task::spawn_local(async move { agent.prepare(&target).await })
 }
 
 /// Lets all tasks go on until something has come about.

@@ -135,13 +135,8 @@ impl Agent {
     /// Waits until the disk has what is to be written of an update, or does not take it.
     pub(super) async fn until_taken(&self, update: &str) {
         let taken = async {
-            loop {
-                let changed = self.changed.notified();
-                if !self.history.is_to_take(update) {
-                    return Ok(());
-                }
-                changed.await;
-            }
+            self.until(|agent| !agent.history.is_to_take(update)).await;
+            Ok(())
         };
         // That it is late is in the log.
         let _ = in_time(PATIENCE, taken).await;
@@ -294,13 +289,8 @@ impl Agent {
     /// Waits until all is written, or tried for long enough.
     pub(super) async fn until_written(&self) {
         let written = async {
-            loop {
-                let changed = self.changed.notified();
-                if self.writes.get() == 0 {
-                    return Ok(());
-                }
-                changed.await;
-            }
+            self.until(|agent| agent.writes.get() == 0).await;
+            Ok(())
         };
         // An update that is late is in the log.
         let _ = in_time(2 * PATIENCE, written).await;

@@ -92,10 +92,8 @@ fn administrators_that_come_together_do_not_wait_for_each_other_for_ever() {
 fn who_waits_for_a_cancel_does_not_wait_for_the_next_update() {
     run(async {
         let (world, mut peer) = with_one().await;
-        let agent = Rc::clone(&world.agent);
-        let target = world.target.clone();
         // Preparing, until somebody answers.
-        let first = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        let first = prepares(&world);
         assert_eq!(peer.heard().await.kind, EventKind::Prepare);
         let agent = Rc::clone(&world.agent);
         let target = world.target.clone();

@@ -78,9 +78,7 @@ fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
     run(async {
         let (world, mut peer) = with_one().await;
         let gate = world.hold().await;
-        let agent = Rc::clone(&world.agent);
-        let target = world.target.clone();
-        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        let prepare = prepares(&world);
         until(|| world.phase() == Phase::Preparing).await;
         world.agent.cancel(Some("enough")).await.unwrap();
         let refused = prepare.await.unwrap().unwrap_err();
@@ -133,9 +131,7 @@ fn a_disk_that_hangs_before_the_checks_keeps_nobody() {
         assert!(!report.ok && report.checks[0].found.contains("a disk may hang"));
         drop(gate);
         let gate = hang();
-        let agent = Rc::clone(&world.agent);
-        let target = world.target.clone();
-        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        let prepare = prepares(&world);
         until(|| world.phase() == Phase::Preparing).await;
         world.agent.cancel(Some("enough")).await.unwrap();
         let refused = prepare.await.unwrap().unwrap_err();

@@ -29,9 +29,7 @@ fn who_is_waited_for_is_told_with_what_is_left() {
             status.workloads.first().unwrap().left_ms
         };
         assert_eq!(left(&world).await, None);
-        let agent = Rc::clone(&world.agent);
-        let target = world.target.clone();
-        let prepare = tokio::task::spawn_local(async move { agent.prepare(&target).await });
+        let prepare = prepares(&world);
         let event = peer.heard().await;
         let ms = left(&world).await.unwrap();
         assert!((500_000..=600_000).contains(&ms), "{ms}");
