@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who may open the device, and whose a session is.
 
+mod arrived;
+mod quotas;
+
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsFd, AsRawFd};
@@ -9,15 +12,18 @@ use std::os::unix::fs::PermissionsExt as _;
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::calls::{CALLS, Kind, Who};
 use luo_abi::uapi::SESSION_LINK_PREFIX;
-use luo_sys::{Device, Errno, FileStatus, Needed, Session, Token, Which, raw};
+use luo_sys::{Device, Errno, Needed, Session, Token, Which, raw};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
 
-use super::tools::{NO_CONTRACT, NO_SYSFS, incoming, memory, retrieve};
+use self::arrived::{
+    leave, leave_for_root, leave_needed, taken_back, taken_by_root, tried_by_its_owner,
+};
+use self::quotas::{defaults, quotas, quotas_together, room_again};
+use super::tools::{NO_CONTRACT, NO_SYSFS, memory};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, refused_file, same};
 use crate::difference::{Expect, absent, accepts, answers, missing, simulated};
-use crate::kmsg::{Message, Reader};
-use crate::look::{SYSFS, fdinfo, session, sysfs};
+use crate::look::{SYSFS, fdinfo, sysfs};
 use crate::user::{Delegated, USERS, as_user, without_privileges};
 
 const NO_OWNERS: &str = "mainline knows no owners: whoever may open the device has all sessions";
@@ -308,159 +314,6 @@ fn passed(context: &mut Context<'_>) -> Result<()> {
     })
 }
 
-/// A quota of users that is another until it is dropped.
-struct Quota {
-    file: String,
-    before: String,
-}
-
-impl Quota {
-    fn set(what: &str, number: u64) -> Result<Self> {
-        Self::set_file(&format!("user_{what}"), number)
-    }
-
-    fn set_file(name: &str, number: u64) -> Result<Self> {
-        let before = sysfs(name)?;
-        let file = format!("{SYSFS}/{name}");
-        fs::write(&file, number.to_string()).context("a quota")?;
-        let seen = sysfs(name)?;
-        same("the quota", seen, format!("{number}\n"))?;
-        Ok(Self { file, before })
-    }
-}
-
-impl Drop for Quota {
-    fn drop(&mut self) {
-        let _ = fs::write(&self.file, self.before.trim());
-    }
-}
-
-fn defaults(_: &mut Context<'_>) -> Result<()> {
-    for (what, number) in [
-        ("sessions", 64u64),
-        ("files", 4096),
-        ("dependencies", 16_384),
-        ("bytes", 1 << 30),
-    ] {
-        same(what, sysfs(&format!("user_{what}"))?, format!("{number}\n"))?;
-        let together = format!("{}\n", 64 * number);
-        same(what, sysfs(&format!("users_{what}"))?, together)?;
-    }
-    Ok(())
-}
-
-/// A user that has several numbers has several quotas, and no more than all users together
-/// may have. The log says so once.
-fn quotas_together(_: &mut Context<'_>) -> Result<()> {
-    let _few = [
-        Quota::set_file("users_sessions", 2)?,
-        Quota::set_file("users_files", 2)?,
-        Quota::set_file("users_dependencies", 0)?,
-        Quota::set_file("users_bytes", 3 * 4096)?,
-    ];
-    let _delegated = Delegated::new()?;
-    let [one, other] = USERS;
-    let small = || luo_sys::memfd::create("small", 4096);
-    let sessions = [create(one, "first")?, create(other, "first")?];
-    sessions[0].preserve_fd(small()?, Token(1))?;
-    let mut log = Reader::from_now()?;
-    for user in USERS {
-        as_user(user, || {
-            let device = Device::open()?;
-            refused(device.create_session(&name("second")), Errno::EDQUOT)?;
-            refused(device.create_session(&name("first")), Errno::EEXIST)
-        })?;
-    }
-    let large = luo_sys::memfd::create("large", 3 * 4096)?;
-    refused(sessions[1].preserve_fd(&large, Token(1)), Errno::EDQUOT)?;
-    sessions[1].preserve_fd(small()?, Token(1))?;
-    refused(sessions[0].preserve_fd(small()?, Token(2)), Errno::EDQUOT)?;
-    let needs = sessions[0].add_dependency_of(Token(1), &sessions[1], Token(1));
-    refused(needs, Errno::EDQUOT)?;
-    let own = log.read()?.into_iter().filter(Message::is_luo);
-    let told = own.filter(|message| message.text.contains("users together"));
-    same("lines of the log", told.count(), 4)?;
-    // The administrator has no quota.
-    let device = device()?;
-    let roots = device.create_session(&name("of root"))?;
-    roots.preserve_fd(memory("of root", 1)?, Token(1))?;
-    // What one has given back another may have.
-    let [first, second] = sessions;
-    drop(first);
-    create(other, "second").map(drop)?;
-    drop(second);
-    Ok(())
-}
-
-fn quotas(_: &mut Context<'_>) -> Result<()> {
-    let _few = [
-        Quota::set("sessions", 2)?,
-        Quota::set("files", 3)?,
-        Quota::set("dependencies", 1)?,
-        Quota::set("bytes", 3 * 4096)?,
-    ];
-    let _delegated = Delegated::new()?;
-    let [one, other] = USERS;
-    let small = || luo_sys::memfd::create("small", 4096);
-    let _held = as_user(one, || {
-        let device = Device::open()?;
-        let first = device.create_session(&name("first"))?;
-        let second = device.create_session(&name("second"))?;
-        refused(device.create_session(&name("third")), Errno::EDQUOT)?;
-        refused(device.create_session(&name("first")), Errno::EEXIST)?;
-        first.preserve_fd(small()?, Token(1))?;
-        second.preserve_fd(small()?, Token(1))?;
-        let large = luo_sys::memfd::create("large", 2 * 4096)?;
-        refused(first.preserve_fd(&large, Token(2)), Errno::EDQUOT)?;
-        first.preserve_fd(small()?, Token(2))?;
-        refused(second.preserve_fd(small()?, Token(2)), Errno::EDQUOT)?;
-        first.add_dependency(Token(1), Needed::Here(Token(2)))?;
-        let more = second.add_dependency(Token(1), Needed::In(name("first"), Token(2)));
-        refused(more, Errno::EDQUOT)?;
-        Ok((first, second))
-    })?;
-    // Another user has as much, and the administrator has no quota.
-    let _others = create(other, "first")?;
-    let device = device()?;
-    let mut roots = Vec::new();
-    for number in 0..3 {
-        let session = device.create_session(&name(&format!("of root {number}")))?;
-        session.preserve_fd(memory("of root", number)?, Token(1))?;
-        roots.push(session);
-    }
-    Ok(())
-}
-
-fn room_again(_: &mut Context<'_>) -> Result<()> {
-    let _few = [
-        Quota::set("sessions", 1)?,
-        Quota::set("files", 2)?,
-        Quota::set("dependencies", 1)?,
-        Quota::set("bytes", 2 * 4096)?,
-    ];
-    let _delegated = Delegated::new()?;
-    let [user, _] = USERS;
-    let small = || luo_sys::memfd::create("small", 4096);
-    as_user(user, || {
-        let device = Device::open()?;
-        for _ in 0..3 {
-            let session = device.create_session(&name("again"))?;
-            for _ in 0..3 {
-                session.preserve_fd(small()?, Token(1))?;
-                session.preserve_fd(small()?, Token(2))?;
-                let on = Needed::Here(Token(2));
-                session.add_dependency(Token(1), on)?;
-                session.drop_dependency(Token(1), on)?;
-                session.add_dependency(Token(1), on)?;
-                session.unpreserve_fd(Token(2))?;
-                session.unpreserve_fd(Token(1))?;
-            }
-            session.preserve_fd(small()?, Token(1))?;
-        }
-        Ok(())
-    })
-}
-
 /// What a file of another session has to wait for, who has that one has to agree to.
 fn consent(_: &mut Context<'_>) -> Result<()> {
     let _delegated = Delegated::new()?;
@@ -509,105 +362,6 @@ fn consent(_: &mut Context<'_>) -> Result<()> {
     let none = root.add_dependency_of(Token(1), &own_two, Token(9));
     refused(none, Errno::ENOENT)?;
     drop((root, root_two));
-    Ok(())
-}
-
-/// A user's session with one file.
-fn leave_as(context: &mut Context<'_>, text: &'static str) -> Result<()> {
-    // Of all cases that share the jump.
-    let _root = context.device()?;
-    let _delegated = Delegated::new()?;
-    let [user, _] = USERS;
-    let session = create(user, text)?;
-    as_user(user, || {
-        session.preserve_fd(memory(text, 1)?, Token(1))?;
-        Ok(())
-    })?;
-    context.hold(session);
-    Ok(())
-}
-
-fn leave(context: &mut Context<'_>) -> Result<()> {
-    leave_as(context, "left by a user")
-}
-
-fn taken_back(_: &mut Context<'_>) -> Result<()> {
-    let _delegated = Delegated::new()?;
-    let [user, other] = USERS;
-    let text = "left by a user";
-    let known = full(user, text);
-    let session = name(text);
-    refused(device()?.retrieve_session(&session), Errno::ENOENT)?;
-    as_user(other, || {
-        let device = Device::open()?;
-        refused(device.retrieve_session(&session), Errno::ENOENT)?;
-        refused(device.retrieve_session(&name(&known)), Errno::ENOENT)
-    })?;
-    as_user(user, || {
-        let device = Device::open()?;
-        let listed = device.list_sessions(Which::Incoming)?;
-        let found = listed.iter().filter(|found| found.name == Some(session));
-        same("how often it is listed", found.count(), 1)?;
-        let taken = device.retrieve_session(&session)?;
-        same("its name", taken.name()?, session)?;
-        retrieve(&taken, text, 1)?;
-        Ok(taken.finish()?)
-    })
-}
-
-fn leave_for_root(context: &mut Context<'_>) -> Result<()> {
-    leave_as(context, "kept for a user")
-}
-
-fn taken_by_root(_: &mut Context<'_>) -> Result<()> {
-    let [user, _] = USERS;
-    let session = incoming(&full(user, "kept for a user"))?;
-    let statuses: Vec<_> = session.list_files()?.iter().map(|f| f.status).collect();
-    same("its file", statuses, vec![FileStatus::Incoming])?;
-    retrieve(&session, "kept for a user", 1)?;
-    Ok(session.finish()?)
-}
-
-/// A file of one user's needs one of another's, who has agreed.
-fn leave_needed(context: &mut Context<'_>) -> Result<()> {
-    // Of all cases that share the jump.
-    let _root = context.device()?;
-    let _delegated = Delegated::new()?;
-    let [one, other] = USERS;
-    let needed = create(other, "needed")?;
-    as_user(other, || {
-        Ok(needed.preserve_fd(memory("needed", 1)?, Token(1))?)
-    })?;
-    let needs = create(one, "needs")?;
-    as_user(one, || {
-        needs.preserve_fd(memory("needs", 1)?, Token(1))?;
-        Ok(needs.add_dependency_of(Token(1), &needed, Token(1))?)
-    })?;
-    context.hold(needed);
-    context.hold(needs);
-    Ok(())
-}
-
-fn tried_by_its_owner(_: &mut Context<'_>) -> Result<()> {
-    // Its first call, which tries everybody's, comes before there is one to try.
-    let root = device()?;
-    let _delegated = Delegated::new()?;
-    let [one, other] = USERS;
-    let known = full(other, "needed");
-    let waits = || Ok::<_, anyhow::Error>(session(&root, Which::Incoming, &known)?.is_some());
-    ensure!(waits()?, "it has not arrived");
-    as_user(other, || {
-        drop(Device::open()?.retrieve_session(&name("needed"))?);
-        Ok(())
-    })?;
-    ensure!(waits()?, "it was finished while it is needed");
-    as_user(one, || {
-        let needs = Device::open()?.retrieve_session(&name("needs"))?;
-        Ok(needs.finish()?)
-    })?;
-    ensure!(waits()?, "another user's FINISH has finished it");
-    as_user(other, || Ok(Device::open()?.state().map(drop)?))?;
-    ensure!(!waits()?, "it is still there");
     Ok(())
 }
 

@@ -7,7 +7,11 @@
 //! | here | the administrator: sessions that behave, one of them a user's, and the update |
 //! | [`arrived`] | the administrator in the next kernel |
 //! | [`evil`] | the other user's program: a thread for each attack, again and again |
+//! | [`attack`] | the ways in which it tries |
 //! | [`programs`] | further programs of users, each with an attack of its own |
+//! | [`endless`] | calls that never end |
+//! | [`given`] | a program that holds sessions of the administrator's |
+//! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
 //! | [`timed`] | how long calls of those who behave may take |
 //!
@@ -25,7 +29,11 @@
 //! names that session then, and never the reboot.
 
 mod arrived;
+mod attack;
+mod endless;
 mod evil;
+mod given;
+mod holdings;
 mod inherited;
 mod programs;
 mod timed;
@@ -40,7 +48,7 @@ use luo_conformance::check::skip;
 use luo_conformance::forge::{self, Hold};
 use luo_scenes::stage::{until, within};
 use luo_sys::unanswered::{self, Unanswered};
-use luo_sys::{Device, Errno, FileStatus, Needed, Session, SessionEntry, Token, Which};
+use luo_sys::{Device, Errno, FileStatus, Needed, Session, Token};
 
 use crate::cgroup::{self, Group, INEXACT};
 use crate::check::{Suite, device, name, refused, same};
@@ -49,7 +57,9 @@ use crate::init::Guest;
 use crate::program::{self, Program};
 use crate::{kexec, port};
 
+use endless::{Endless, preserves, stands_in};
 pub(crate) use evil::ARGUMENT;
+use holdings::{BYTES, sessions_of};
 use timed::Timed;
 
 const SUITE: Suite = Suite::new("hostile-client");
@@ -82,10 +92,6 @@ const GIVEN: [&str; 3] = ["given-misses", "given-hangs", "given-closes"];
 /// Bytes of memory that the hostile program may read, and of memory that it may write.
 const SHARED: u64 = 16 << 12;
 
-/// What a user may have here. The first two are the defaults.
-const SESSIONS: u64 = 64;
-const FILES: u64 = 4096;
-const BYTES: u64 = 128 << 20;
 /// Sessions that all users may have together, while many try.
 const TOGETHER: u64 = 300;
 const TOGETHER_BY_DEFAULT: u64 = 4096;
@@ -162,43 +168,6 @@ impl Groups {
             None => begin(),
         }
     }
-}
-
-/// Files of the test driver's of which a callback does not end.
-struct Endless {
-    /// PRESERVE_FD of this one does not come back.
-    hangs: File,
-    /// What lets go of this one does not come back.
-    keeps: File,
-}
-
-impl Endless {
-    fn new() -> Result<Self> {
-        Ok(Self {
-            hangs: forge::open()?,
-            keeps: forge::open()?,
-        })
-    }
-
-    /// The callbacks that do not end, in the driver's words.
-    fn callbacks(&self) -> Result<[String; 2]> {
-        Ok([
-            preserves(&self.hangs)?,
-            format!("unpreserve:{}", forge::id(&self.keeps)?),
-        ])
-    }
-}
-
-/// The callback that preserves a file of the test driver's.
-fn preserves(file: &File) -> Result<String> {
-    Ok(format!("preserve:{}", forge::id(file)?))
-}
-
-/// Asserts which callbacks of the driver's are called and have not come back.
-fn stands_in(hold: &Hold, callbacks: &[String]) -> Result<()> {
-    let mut held = hold.held()?;
-    held.sort_unstable();
-    same("the callbacks that do not end", held, callbacks.to_vec())
 }
 
 /// The first kernel.
@@ -392,17 +361,7 @@ impl<'a> Before<'a> {
             same("how many need a file of the guest's", file.dependents, own)?;
             same("how it stands", file.status, FileStatus::Preserved)?;
         }
-        let its = timed.call("LIST_SESSIONS", || sessions_of(device, PREFIX))?;
-        let sum = |of: fn(&SessionEntry) -> u64| its.iter().map(of).sum::<u64>();
-        let (files, bytes) = (sum(|one| one.files), sum(|one| one.bytes));
-        port::progress(format!(
-            "it has {} sessions, {files} files, {bytes} bytes",
-            its.len()
-        ));
-        ensure!(its.len() as u64 <= SESSIONS, "{} sessions", its.len());
-        ensure!(files <= FILES, "{files} files");
-        ensure!(bytes <= BYTES, "{bytes} bytes");
-        Ok(())
+        holdings::are_within_quotas(|| timed.call("LIST_SESSIONS", || sessions_of(device, PREFIX)))
     }
 
     /// Somebody writes to memory of the guest's and does not end.
@@ -440,65 +399,6 @@ impl<'a> Before<'a> {
         fs::write(FILE, TOGETHER_BY_DEFAULT.to_string())?;
         // The one that behaves has its own still.
         until("that all of it is gone", || Ok(users()? == 1))
-    }
-
-    fn give(&self, part: &str, hangs: &File) -> Result<Program> {
-        let mut given = Vec::new();
-        for called in GIVEN {
-            given.push(self.device.create_session(&name(called))?);
-        }
-        let mut given: Vec<_> = given.iter().map(Session::as_fd).collect();
-        given.push(hangs.as_fd());
-        let mut program = self.groups.start(HOLDER, part, &given)?;
-        program.says(program::READY, 1, PATIENCE)?;
-        Ok(program)
-    }
-
-    /// Somebody without privileges holds sessions of the administrator's: events may fail by
-    /// them, in time, and say by which.
-    fn given(&self) -> Result<()> {
-        let [misses, hangs, _] = GIVEN;
-        let file = forge::open()?;
-        let hold = Hold::on(preserves(&file)?)?;
-        let mut program = self.give(programs::HOLDS, &file)?;
-        program.says(evil::TRIED, 1, PATIENCE)?;
-        // Now and then nothing is missing.
-        until("that it misses a file", || {
-            self.fails_by(misses, Errno::ENOLINK)
-        })?;
-        fs::write(program::GO, "")?;
-        hold.reached()?;
-        ensure!(self.fails_by(hangs, Errno::EBUSY)?, "it waits for nobody");
-        fs::remove_file(program::GO)?;
-        program.signal()?;
-        drop(hold);
-        program.kill()?;
-        until("that its sessions are gone", || {
-            Ok(sessions_of(&self.device, "given-")?.is_empty())
-        })?;
-        self.under_attack()
-    }
-
-    /// Whether a prepare fails, so and by that session; if not, it is taken back.
-    fn fails_by(&self, session: &str, errno: Errno) -> Result<bool> {
-        let device = &self.device;
-        match self
-            .timed
-            .event("prepare, with one that holds", || device.prepare())
-        {
-            Ok(()) => {
-                self.timed
-                    .event("cancel, with one that holds", || device.cancel())?;
-                Ok(false)
-            }
-            Err(why) => {
-                let by = device.failure()?.session;
-                port::progress(format!("{why}, by {by:?}"));
-                same("the error", why.errno(), errno)?;
-                same("who is named", by, Some(name(session)))?;
-                Ok(true)
-            }
-        }
     }
 
     /// The reboot, with all of them there.
@@ -544,16 +444,6 @@ fn contents(token: u64) -> Prng {
     Prng::of(&[7, token])
 }
 
-/// The sessions whose names begin so.
-fn sessions_of(device: &Device, prefix: &str) -> Result<Vec<SessionEntry>> {
-    let mut sessions = device.list_sessions(Which::Outgoing)?;
-    sessions.retain(|session| {
-        let name = session.name.as_ref();
-        name.is_some_and(|name| name.to_string().starts_with(prefix))
-    });
-    Ok(sessions)
-}
-
 /// The hostile program, as its parent sees it.
 struct Evil {
     program: Program,
@@ -565,7 +455,7 @@ impl Evil {
     fn begin(groups: &Groups, passed: &[BorrowedFd<'_>], when: &str) -> Result<Self> {
         Ok(Self {
             program: groups.start(UID, when, passed)?,
-            attacks: evil::attacks(when).count(),
+            attacks: attack::attacks(when).count(),
         })
     }
 

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The ways in which the hostile program tries to hurt others, in each of the two kernels.
+
+use luo_sys::unanswered::Unanswered;
+
+use super::evil::AFTER;
+
+/// A way to hurt another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Attack {
+    /// Its files need another's.
+    Dependencies,
+    /// One of its files needs another that it has taken back.
+    Missing,
+    /// It makes as many sessions as it can, under names that others want.
+    Sessions,
+    /// It preserves as many files as it can, and takes them back.
+    Files,
+    /// It preserves as much memory as it can.
+    Bytes,
+    /// All its files need each other.
+    Dense,
+    /// It moves the machine, or asks about all of it; by a descriptor of the
+    /// administrator's, too.
+    Machine,
+    /// Many threads that call, wait and are woken.
+    Storm,
+    /// It holds a file's lock, for as long as a page does not come, while it has that file
+    /// preserved and taken back.
+    Fault,
+    /// It preserves a file whose handler never comes back.
+    Hang,
+    /// It holds the lock of a file of the guest's for ever: the page that it writes never comes.
+    Lock,
+    /// It takes back what is not its own, under all names it can think of.
+    Others,
+    /// It takes its own sessions back, and lets them go, out of order.
+    Own,
+    /// It has the kernel tell of it in the log, as often as it can.
+    Flood,
+}
+
+impl Attack {
+    const BEFORE: [Self; 11] = [
+        Self::Dependencies,
+        Self::Missing,
+        Self::Sessions,
+        Self::Files,
+        Self::Bytes,
+        Self::Dense,
+        Self::Machine,
+        Self::Storm,
+        Self::Fault,
+        Self::Hang,
+        Self::Lock,
+    ];
+    /// Those that tell by themselves that they have been tried, and have no end.
+    pub(super) const ENDLESS: [Self; 2] = [Self::Hang, Self::Lock];
+    const AFTER: [Self; 5] = [
+        Self::Others,
+        Self::Own,
+        Self::Machine,
+        Self::Storm,
+        Self::Flood,
+    ];
+}
+
+/// The attacks of a kernel.
+pub(super) fn attacks(when: &str) -> impl Iterator<Item = Attack> {
+    let all: &[Attack] = match when {
+        AFTER => &Attack::AFTER,
+        _ => &Attack::BEFORE,
+    };
+    // Not each kernel can leave a fault unanswered.
+    let faults = [Attack::Fault, Attack::Lock];
+    let can = move |attack: &Attack| !faults.contains(attack) || Unanswered::is_there();
+    all.iter().copied().filter(can)
+}
