@@ -3,6 +3,7 @@
 
 mod arrived;
 mod quotas;
+mod stage;
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
@@ -19,6 +20,7 @@ use self::arrived::{
     leave, leave_for_root, leave_needed, taken_back, taken_by_root, tried_by_its_owner,
 };
 use self::quotas::{defaults, quotas, quotas_together, room_again};
+use self::stage::{create, full};
 use super::tools::{NO_CONTRACT, NO_SYSFS, memory};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, refused_file, same};
@@ -71,15 +73,6 @@ pub(super) const CASES: &[Case] = &[
     .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
     alone("by-parameter", &[parameters_wanted, parameters]).but(&[accepts(NO_OWNERS)]),
 ];
-
-/// Creates a session as a user, and closes the device.
-fn create(user: u32, text: &str) -> Result<Session> {
-    as_user(user, || Ok(Device::open()?.create_session(&name(text))?))
-}
-
-fn full(user: u32, text: &str) -> String {
-    format!("uid:{user}:{text}")
-}
 
 fn mode(_: &mut Context<'_>) -> Result<()> {
     let [user, _] = USERS;

@@ -6,6 +6,7 @@
 
 mod hung;
 mod killed;
+mod stage;
 mod vain;
 
 use std::fs::File;
@@ -14,21 +15,20 @@ use std::thread::{Scope, scope};
 
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::{contract, rfc, uapi};
-use luo_sys::{
-    Device, Errno, Event, FileStatus, Needed, Session, SessionState, State, Token, Which,
-};
+use luo_sys::{Device, Errno, FileStatus, Needed, Session, SessionState, State, Token, Which};
 
 use self::hung::not_hung;
 use self::killed::{
     killed, killed_calls, killed_first, killed_retrieve, leave_stuck, second, stopped,
 };
+use self::stage::{FREEZE, PREPARE, Transition, ready};
 use self::vain::{busy, impatient_wanted, of_a_user, twice};
-use super::tools::{NO_EVENTS, NO_RFC, enter, is_free, is_held, memory, session, state_is};
+use super::tools::{NO_EVENTS, NO_RFC, is_free, is_held, memory, session, state_is};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, same};
 use crate::child::send;
 use crate::difference::{Differs, Expect, missing, simulated};
-use crate::forge::{self, Fault, Hold, ODD, Subsystems};
+use crate::forge::{self, Hold, ODD, Subsystems};
 use crate::look;
 use crate::waiting::{Call, Caller};
 
@@ -100,46 +100,8 @@ const UNSEEN_CLOSE: &[Differs] = &[
     )),
 ];
 
-/// A transition that is held up.
-#[derive(Clone, Copy)]
-struct Transition {
-    event: Event,
-    /// Where it begins, and where it leads.
-    from: State,
-    to: State,
-    /// The callback of a file, and what makes it fail.
-    callback: &'static str,
-    fault: Fault,
-}
-
-const PREPARE: Transition = Transition {
-    event: Event::Prepare,
-    from: State::Normal,
-    to: State::Prepared,
-    callback: "preserve",
-    fault: Fault::Preserve(ODD),
-};
-
-const FREEZE: Transition = Transition {
-    event: Event::Freeze,
-    from: State::Prepared,
-    to: State::Frozen,
-    callback: "freeze",
-    fault: Fault::Freeze(ODD),
-};
-
 /// A call that is begun while a transition is held up, and what it is called.
 type Begun<'scope> = (&'static str, u32, Caller<'scope, luo_sys::Result<()>>);
-
-/// The machine where the transition begins, with a file of the driver registered on
-/// the device; gives the file's number.
-fn ready(device: &Device, transition: Transition) -> Result<u32> {
-    state_is(device, State::Normal)?;
-    let file = forge::open()?;
-    device.fd_preserve(&file)?;
-    enter(device, transition.from)?;
-    forge::id(&file)
-}
 
 /// Runs the transition, held up at the callback while `meanwhile` runs; then
 /// `after` judges what that has begun.

@@ -5,7 +5,7 @@ use anyhow::{Result, ensure};
 use luo_sys::{Device, Errno, FileStatus, Token, Which};
 
 use super::super::tools::{incoming, memory, retrieve};
-use super::{create, full};
+use super::stage::{create, full};
 use crate::case::Context;
 use crate::check::{device, name, refused, same};
 use crate::look::session;

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use luo_sys::{Device, Errno, Needed, Token};
 
 use super::super::tools::memory;
-use super::create;
+use super::stage::create;
 use crate::case::Context;
 use crate::check::{device, name, refused, same};
 use crate::kmsg::{Message, Reader};

@@ -13,7 +13,7 @@ use luo_abi::{rfc, uapi};
 use luo_sys::{State, Token, unanswered::Unanswered};
 
 use super::super::tools::{memory, session, state_is};
-use super::{PREPARE, ready};
+use super::stage::{PREPARE, ready};
 use crate::case::Context;
 use crate::check::{Absent, device, name, same};
 use crate::forge::Hold;

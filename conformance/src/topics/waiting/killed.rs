@@ -10,7 +10,7 @@ use luo_sys::{Device, Event, State, Token};
 use rustix::process::Signal;
 
 use super::super::tools::{enter, memory, session, state_is};
-use super::{PREPARE, ready};
+use super::stage::{PREPARE, ready};
 use crate::case::Context;
 use crate::check::{device, name, same};
 use crate::child::{Child, Role, TOKEN};

@@ -7,7 +7,7 @@ use anyhow::{Context as _, Result};
 use luo_sys::{Cause, Device, Errno, Event, SessionName, State, Token};
 
 use super::super::tools::{enter, session, state_is};
-use super::{PREPARE, ready};
+use super::stage::{PREPARE, ready};
 use crate::case::Context;
 use crate::check::{device, name, refused, same};
 use crate::child::send;

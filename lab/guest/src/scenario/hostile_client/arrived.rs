@@ -10,6 +10,7 @@ use luo_calls::{LINES, LINES_SECONDS};
 use luo_conformance::check::skip;
 use luo_sys::{Device, FileStatus, SessionState, State, Token, Which};
 
+use super::attack;
 use super::timed::Timed;
 use super::{
     ARGUMENT, BASE, COSTLY, Evil, GIVEN, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED,
@@ -46,7 +47,7 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
     let begun = Instant::now();
     // It has no descriptor of the administrator's yet.
     let nothing = File::open("/dev/null")?;
-    let mut evil = Evil::begin(groups, &[nothing.as_fd()], evil::AFTER)?;
+    let mut evil = Evil::begin(groups, &[nothing.as_fd()], attack::AFTER)?;
     SUITE.case("each-attack-is-tried-after", || evil.has_tried_all());
     let mut costly = groups.start(COSTLY, programs::COSTLY_AFTER, &[])?;
     SUITE.case("costly-calls-are-tried-after", || {

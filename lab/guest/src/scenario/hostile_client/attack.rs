@@ -3,7 +3,10 @@
 
 use luo_sys::unanswered::Unanswered;
 
-use super::evil::AFTER;
+/// Which part it plays: in the kernel that is left,
+pub(super) const BEFORE: &str = "before";
+/// and in the one that is entered. Further ones are in [`super::programs`].
+pub(super) const AFTER: &str = "after";
 
 /// A way to hurt another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -19,19 +19,14 @@ use luo_conformance::forge;
 use luo_sys::unanswered::Unanswered;
 use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 
-use super::attack::{Attack, attacks};
+use super::attack::{Attack, BEFORE, attacks};
 use super::inherited::taken;
 use super::{GUEST, LENGTHS, OTHER, WANTED};
 use crate::check::name;
 use crate::program::PAUSE;
 
-/// The argument that makes this program the hostile one; [`BEFORE`] or [`AFTER`] follows.
+/// The argument that makes this program the hostile one; a word of [`super::attack`] follows.
 pub(crate) const ARGUMENT: &str = "hostile-client-itself";
-
-/// Which part it plays: in the kernel that is left,
-pub(super) const BEFORE: &str = "before";
-/// and in the one that is entered. Further ones are in [`super::programs`].
-pub(super) const AFTER: &str = "after";
 
 /// What it says once each has been tried.
 pub(super) const TRIED: &str = "tried ";

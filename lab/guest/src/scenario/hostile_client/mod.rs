@@ -296,7 +296,7 @@ impl<'a> Before<'a> {
             endless.hangs.as_fd(),
             endless.keeps.as_fd(),
         ];
-        Evil::begin(self.groups, &passed, evil::BEFORE)
+        Evil::begin(self.groups, &passed, attack::BEFORE)
     }
 
     /// A program that has all it needs to make costly calls, and waits.
