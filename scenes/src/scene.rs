@@ -71,6 +71,11 @@ pub const SCENES: &[Scene] = &[
         after: restore::kept,
     },
     Scene {
+        name: "late",
+        before: begin,
+        after: restore::late,
+    },
+    Scene {
         name: "identity",
         before: begin,
         after: restore::identity,

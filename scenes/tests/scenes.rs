@@ -68,6 +68,11 @@ fn what_nobody_claims_is_kept_if_so_configured() {
     play("kept");
 }
 
+#[test]
+fn who_serves_again_after_the_deadline_has_lost_nothing() {
+    play("late");
+}
+
 /// It takes root to become somebody else (`--include-ignored`); the virtual machine runs it always.
 #[test]
 #[ignore = "takes root"]

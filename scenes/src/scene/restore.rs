@@ -5,6 +5,7 @@ use anyhow::{Result, ensure};
 use luo_varlink::{Outcome, Phase};
 
 use super::common::{NAMES, completed, member, newest};
+use crate::member::Member;
 use crate::stage::{Stage, until};
 
 /// Nobody comes for the batch's session: it is released at the deadline, and said so.
@@ -52,6 +53,42 @@ pub(super) fn kept(stage: &Stage) -> Result<()> {
     stage.start(&member("batch"))?;
     stage.hear("batch", "verified")?;
     completed(stage).map(drop)
+}
+
+/// The cache claims its session at once, and serves again long after the deadline; those who
+/// need it wait until then. Lateness costs nothing but a line in the history.
+pub(super) fn late(stage: &Stage) -> Result<()> {
+    stage.start_agent("restore_deadline = 0.5\nunclaimed = \"keep\"")?;
+    stage.start(&Member {
+        gate: Some("claimed".to_owned()),
+        ..member("cache")
+    })?;
+    let gate = stage.at_gate("cache", "claimed")?;
+    for name in ["web", "batch"] {
+        stage.start(&member(name))?;
+        stage.hear(name, "finished")?;
+    }
+    stage.phase(Phase::Normal)?;
+    let entry = newest(stage)?;
+    let reason = entry.reason.unwrap_or_default();
+    ensure!(
+        entry.outcome == Outcome::Incomplete
+            && reason.contains("these have not come back:")
+            && reason.contains("cache"),
+        "it is {}: {reason}",
+        entry.outcome
+    );
+    drop(gate);
+    for word in ["verified", "finished", "preserved"] {
+        stage.hear("cache", word)?;
+    }
+    until("that nobody is missing any more", || {
+        Ok(newest(stage)?.outcome == Outcome::Completed)
+    })?;
+    stage.all_run(&NAMES)?;
+    let report = stage.admin()?.check(stage.target())?;
+    ensure!(report.ok, "no further update can begin: {report:?}");
+    Ok(())
 }
 
 /// Another user comes for the cache's session, and gets nothing; its owner does.

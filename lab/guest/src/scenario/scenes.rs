@@ -23,6 +23,7 @@ const SCENES: &[&str] = &[
     "veto",
     "hung",
     "cancel",
+    "late",
     "identity",
     "kill-luod-at-prepared",
     "kill-web-at-freeze",
