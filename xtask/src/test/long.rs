@@ -2,6 +2,7 @@
 //! What only `cargo xtask test --all` runs. Scenarios of that kind say so in their table
 //! ([`luo_lab::run::scenario::When::All`]); kernels that only they boot come with them.
 
+use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
@@ -10,6 +11,7 @@ use luo_lab::interrupt;
 use luo_lab::judge::Case;
 
 use super::entry::Stage;
+use super::newcomer;
 use super::report::Report;
 use crate::show;
 use crate::tally::Tally;
@@ -28,7 +30,18 @@ const OWN_PROGRAM: &str = "/proc/self/exe";
 ///
 /// # Errors
 /// A signal arrives, or a command cannot be started.
-pub(super) fn benchmarks(wanted: &impl Fn(&str) -> bool, report: &mut Report) -> Result<()> {
+pub(super) fn benchmarks(
+    repo: &Path,
+    wanted: &impl Fn(&str) -> bool,
+    report: &mut Report,
+) -> Result<()> {
+    if wanted(newcomer::NAME) {
+        show::line("\n==> docs/walkthrough.md, from the clone to the picture");
+        let began = Instant::now();
+        let complaint = newcomer::walks(repo).err().map(|why| format!("{why:#}"));
+        interrupt::check()?;
+        one(newcomer::NAME, began, complaint, report);
+    }
     for (name, arguments) in BENCHMARKS.iter().filter(|(name, _)| wanted(name)) {
         show::line(&format!("\n==> cargo xtask {}", arguments.join(" ")));
         let began = Instant::now();
@@ -36,9 +49,14 @@ pub(super) fn benchmarks(wanted: &impl Fn(&str) -> bool, report: &mut Report) ->
         let status = status.context(OWN_PROGRAM)?;
         interrupt::check()?;
         let complaint = (!status.success()).then(|| format!("it ended with {status}, see above"));
-        let mut counted = Tally::default();
-        counted.add(Case::unless((*name).to_owned(), complaint));
-        report.entry(Stage::Benchmarks, name, began, counted);
+        one(name, began, complaint, report);
     }
     Ok(())
+}
+
+/// Tells of something that is one case.
+fn one(name: &str, began: Instant, complaint: Option<String>, report: &mut Report) {
+    let mut counted = Tally::default();
+    counted.add(Case::unless(name.to_owned(), complaint));
+    report.entry(Stage::Benchmarks, name, began, counted);
 }

@@ -6,6 +6,7 @@ mod entry;
 mod kernels;
 mod long;
 mod machines;
+mod newcomer;
 mod record;
 mod report;
 
@@ -147,7 +148,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
             if args.no_vm {
                 return Ok(());
             }
-            long::benchmarks(&wanted, report)
+            long::benchmarks(&lab.repo, &wanted, report)
         })?;
     }
     report.close();
