@@ -9,8 +9,6 @@
 //! after the agent has let go of it. The callers (`session`, `claim`, `unclaimed`,
 //! `workload`) have decided that it may come or go.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use luo_sys::{Errno, Session};
@@ -19,6 +17,7 @@ use tokio::sync::oneshot;
 
 use super::Agent;
 use super::clock::after;
+use super::hang::Hang;
 use super::timeline::Line;
 use crate::aside::Aside;
 use crate::decide::failed::Failed;
@@ -143,28 +142,20 @@ impl Agent {
                 }
             }
         };
-        let done = Arc::new(AtomicBool::new(false));
-        let is_done = Arc::clone(&done);
+        let (hang, finish) = Hang::watch("FINISH of a session", move |kernel| {
+            (kernel.finish(&session), session)
+        });
         let (tell, told) = oneshot::channel();
         let finished = name.to_owned();
         self.begin_task(async move |agent| {
-            let finishing = agent.kernel.run(move |kernel| {
-                let finished = kernel.finish(&session);
-                is_done.store(true, Ordering::Release);
-                (finished, session)
-            });
-            let (finished_how, session) = finishing.await;
+            let (finished_how, session) = agent.kernel.run(finish).await;
             // Nobody waits for it if it was late.
             let _ = tell.send(agent.has_finished(&finished, finished_how, session));
         });
         let patience = self.config().kernel_deadline.0;
-        tokio::select! {
-            biased;
-            done = told => done.unwrap_or_else(|_| Err(Failed::new("FINISH", Errno::EIO))),
-            () = after(patience) => {
-                self.hanging.replace(Some(done));
-                Err(Failed::late("FINISH", patience))
-            }
+        match self.unless_late(hang, patience, told).await {
+            Some(done) => done.unwrap_or_else(|_| Err(Failed::new("FINISH", Errno::EIO))),
+            None => Err(Failed::late("FINISH", patience)),
         }
     }
 

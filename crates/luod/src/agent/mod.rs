@@ -10,6 +10,7 @@
 //! | `held` | sessions, by name and by workload |
 //! | `inbox` | the events that a workload has not been told of yet |
 //! | `caller` | a connection, as the agent sees it |
+//! | `hang` | a job of the kernel's thread that is not waited for any longer |
 //! | `unread` | what administrators have sent and nobody has read |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
@@ -46,6 +47,7 @@ mod cancel;
 mod check;
 mod claim;
 mod clock;
+mod hang;
 mod held;
 mod inbox;
 mod jump;
@@ -77,7 +79,6 @@ use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::rc::{Rc, Weak};
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -98,6 +99,7 @@ pub use check::offline;
 pub use inbox::Inbox;
 pub use session::Declaration;
 
+use hang::Hang;
 use state::{Seen, State, Tried, Unowned};
 use unread::Unread;
 
@@ -149,8 +151,8 @@ pub struct Agent {
     unowned: RefCell<Unowned>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
-    /// The kernel does not answer, and has to undo its part of an update: whether it has.
-    hanging: RefCell<Option<Arc<AtomicBool>>>,
+    /// What the kernel hangs in.
+    hanging: RefCell<Option<Hang>>,
     /// Tasks that write what is over, and are not late.
     writes: Cell<usize>,
     /// A task waits to try the end of an update again.

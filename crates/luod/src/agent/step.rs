@@ -4,8 +4,6 @@
 //! not waited for. It is undone as soon as the kernel answers; until then no update begins.
 
 use std::future::Future;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use luo_varlink::TimelineKind;
@@ -13,6 +11,7 @@ use luo_varlink::admin::Error;
 
 use super::Agent;
 use super::clock::after;
+use super::hang::Hang;
 use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::Kernel;
@@ -68,31 +67,40 @@ impl Agent {
 
     /// Has the kernel undo its part of an update, and waits for that as long as it makes sense.
     pub(super) async fn undo_kernel(&self) {
-        let undone = Arc::new(AtomicBool::new(false));
-        let is_undone = Arc::clone(&undone);
-        let undoing = self.kernel.run(move |kernel| {
-            kernel.undo();
-            is_undone.store(true, Ordering::Release);
-        });
+        let what = "a call that was made for an update that is off";
+        let (hang, undo) = Hang::watch(what, |kernel| kernel.undo());
         let patience = PATIENCE.min(self.config().kernel_deadline.0);
+        let undone = self.unless_late(hang, patience, self.kernel.run(undo));
+        if undone.await.is_none() {
+            tracing::error!(
+                "the kernel does not answer: what it was asked for is undone as soon as it does"
+            );
+        }
+    }
+
+    /// Waits for what a job tells; `None` if it is late, and then others hear of it.
+    pub(super) async fn unless_late<T>(
+        &self,
+        hang: Hang,
+        patience: Duration,
+        told: impl Future<Output = T>,
+    ) -> Option<T> {
         tokio::select! {
             biased;
-            () = undoing => {}
+            told = told => Some(told),
             () = after(patience) => {
-                tracing::error!(
-                    "the kernel does not answer: what it was asked for is undone as soon as it does"
-                );
-                self.hanging.replace(Some(undone));
+                self.hanging.replace(Some(hang));
+                None
             }
         }
     }
 
-    /// Refuses a call of the kernel while that hangs in one of an update that is off.
+    /// Refuses a call of the kernel while that hangs in an earlier one.
     pub(super) fn heed_hang(&self, call: &str) -> Result<(), Failed> {
         let mut hanging = self.hanging.borrow_mut();
-        match &*hanging {
-            Some(undone) if !undone.load(Ordering::Acquire) => Err(Failed::hangs(call)),
-            _ => {
+        match hanging.as_ref().and_then(Hang::hangs) {
+            Some(earlier) => Err(Failed::hangs(call, earlier)),
+            None => {
                 *hanging = None;
                 Ok(())
             }

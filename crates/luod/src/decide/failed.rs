@@ -169,15 +169,16 @@ impl Failed {
         }
     }
 
-    /// A call that is not made, because an earlier one hangs.
+    /// A call that is not made, because an earlier one hangs, which is the subject of a sentence.
     #[must_use]
-    pub fn hangs(call: &str) -> Self {
+    pub fn hangs(call: &str, earlier: &str) -> Self {
         Self {
             call: call.to_owned(),
             errno: Errno::EBUSY,
-            message: "a call that was made for an update that is off has not come back yet: try \
-                      again when it has; `dmesg` may say what it waits for"
-                .to_owned(),
+            message: format!(
+                "{earlier} has not come back yet: try again when it has; `dmesg` may say what \
+                 it waits for"
+            ),
         }
     }
 
