@@ -6,6 +6,7 @@
 //! the dependencies, which is compiled once. Tests and documentation tests share their
 //! flags and their features, so that the second compiles nothing anew.
 
+mod cargo;
 mod cargo_tests;
 mod dependencies;
 mod takes;
@@ -17,6 +18,7 @@ use anyhow::Result;
 use luo_lab_protocol::Outcome;
 use walkdir::WalkDir;
 
+use self::cargo::cargo;
 use crate::show;
 use crate::tally::Tally;
 
@@ -168,15 +170,6 @@ pub(crate) fn simulated_selftests(cache: &Cache, repo: &Path, folder: &Path) -> 
     let mut command = cargo(repo, &arguments);
     command.env("LUO_SELFTESTS", folder);
     cargo_tests::count(cache, SIMULATED_SELFTESTS, command)
-}
-
-fn cargo(repo: &Path, arguments: &[&str]) -> Command {
-    let mut command = Command::new("cargo");
-    command
-        .args(arguments)
-        .current_dir(repo)
-        .env("CARGO_TERM_COLOR", "never");
-    command
 }
 
 fn rust_files(dir: &Path) -> Vec<PathBuf> {

@@ -10,6 +10,7 @@
 mod grub;
 mod order;
 mod parse;
+mod said;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -18,8 +19,9 @@ use wildmatch::WildMatch;
 
 use crate::limits::{MAX_ENTRIES, MAX_SMALL_FILE};
 use crate::system::{read, small_text};
+pub use said::Entry;
+
 use grub::Environment;
-use parse::Text;
 
 /// Where boot partitions are mounted. What stands first comes first where two have the
 /// same entry.
@@ -53,25 +55,6 @@ const CHOSEN: &str =
 /// The one that names the entry that was started last.
 const LAST: &str =
     "sys/firmware/efi/efivars/LoaderEntryLastBooted-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f";
-
-/// An entry.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Entry {
-    /// Its name: that of its file, without `.conf` or `.efi`, and without a count of
-    /// attempts.
-    pub name: String,
-    /// The kernel's image.
-    pub kernel: PathBuf,
-    /// Its initrds, in order. A unified kernel image has its own in it.
-    pub initrds: Vec<PathBuf>,
-    /// Its command line, if the entry says one.
-    pub command_line: Option<String>,
-    sort_key: Option<String>,
-    machine: Option<String>,
-    version: Option<String>,
-    /// Whether the boot loader has given it up: no attempt is left.
-    is_given_up: bool,
-}
 
 /// Why there is no entry to be taken.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
@@ -274,38 +257,6 @@ impl Found {
             Self::Text { boot, path } => entry.fill(boot, &path, root, environment).err(),
         };
         Read { entry, trouble }
-    }
-}
-
-impl Entry {
-    /// Takes in what the file of an entry says; its place in the order even where it cannot be
-    /// used.
-    fn fill(
-        &mut self,
-        boot: &str,
-        path: &Path,
-        root: &Path,
-        environment: &Environment,
-    ) -> Result<(), String> {
-        let text = Text::parse(&small_text(path)?);
-        self.sort_key = text.sort_key;
-        self.machine = text.machine;
-        self.version = text.version;
-        let kernel = text.kernel.ok_or("it names no kernel")?;
-        // A path begins at the partition that the entry is on. Where that is the root's, it
-        // is the root's path.
-        let file = |path: &str| {
-            let relative = path.trim_start_matches('/');
-            let mut places = [root.join(boot).join(relative), root.join(relative)].into_iter();
-            let found = places.find(|place| place.exists());
-            found.ok_or_else(|| format!("{path} is not there"))
-        };
-        self.kernel = file(&kernel)?;
-        let initrds = text.initrds.iter();
-        let initrds = initrds.flat_map(|line| environment.words(line));
-        self.initrds = initrds.map(|path| file(&path)).collect::<Result<_, _>>()?;
-        self.command_line = text.options.map(|line| environment.expanded(&line));
-        Ok(())
     }
 }
 

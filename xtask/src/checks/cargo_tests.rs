@@ -15,14 +15,14 @@ use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
 
-use super::cargo;
+use super::cargo::cargo;
 use super::takes::{self, Test};
 use crate::tally::Tally;
 
 /// Runs all of them.
 ///
 /// # Errors
-/// As [`super::Check::run`].
+/// As `Check::run`.
 pub(super) fn run(cache: &Cache, name: &str, repo: &Path) -> Result<Tally> {
     prereq::ensure_python(cache)?;
     if let Err(why) = prereq::ensure_go(cache) {
@@ -73,7 +73,7 @@ fn has_nextest(repo: &Path) -> bool {
 /// Runs a command that runs tests, and counts what it says.
 ///
 /// # Errors
-/// As [`super::Check::run`].
+/// As `Check::run`.
 pub(super) fn count(cache: &Cache, name: &str, mut command: Command) -> Result<Tally> {
     let mut step = Step::new(name);
     let mut counter = Counter::default();

@@ -13,7 +13,7 @@ use anyhow::Result;
 use luo_lab::cache::Cache;
 use luo_lab::fetch::toolchain;
 
-use super::cargo;
+use super::cargo::cargo;
 
 const PROGRAM: &str = "cargo-deny";
 const VERSION: &str = "0.20.2";

@@ -137,25 +137,46 @@ impl Crate {
 #[derive(Default)]
 struct Named {
     paths: Vec<Vec<String>>,
+    /// Modules within the file that are being looked at.
+    depth: usize,
+}
+
+impl Named {
+    /// Takes a path in as it would read outside of the modules within the file.
+    fn add(&mut self, mut path: Vec<String>) {
+        if path[0] != "crate" && self.depth > 0 {
+            let up = path.iter().take_while(|part| *part == "super").count();
+            if up <= self.depth {
+                return; // It leads into the file itself.
+            }
+            path.drain(..self.depth);
+        }
+        self.paths.push(path);
+    }
 }
 
 impl<'ast> Visit<'ast> for Named {
     fn visit_item(&mut self, item: &'ast Item) {
         if !is_for_tests(item) {
+            let depth = usize::from(matches!(item, Item::Mod(_)));
+            self.depth += depth;
             visit::visit_item(self, item);
+            self.depth -= depth;
         }
     }
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
         if matches!(item.vis, Visibility::Inherited) {
-            leaves(&item.tree, &mut Vec::new(), &mut self.paths);
+            let mut paths = Vec::new();
+            leaves(&item.tree, &mut Vec::new(), &mut paths);
+            paths.into_iter().for_each(|path| self.add(path));
         }
     }
 
     fn visit_path(&mut self, path: &'ast Path) {
         let parts: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
-        if matches!(parts[0].as_str(), "crate" | "self" | "super") && parts.len() > 1 {
-            self.paths.push(parts);
+        if parts.len() > 1 {
+            self.add(parts);
         }
         visit::visit_path(self, path);
     }
@@ -281,8 +302,11 @@ fn a_circle_is_found() {
         ("a", "pub use b::Thing; mod b; fn f() {}"),
         ("a::b", "use crate::c::Other; pub struct Thing;"),
         ("c", "pub struct Other; fn g(_: crate::a::Thing) {}"),
+        // By a path from where it stands.
+        ("d", "mod e; pub struct Five; fn h(_: e::Four) {}"),
+        ("d::e", "pub struct Four(super::Five);"),
     ]);
-    assert_eq!(found, [["a::b", "c"]]);
+    assert_eq!(found, [vec!["a::b", "c"], vec!["d", "d::e"]]);
     let none = of(&[
         (
             "a",

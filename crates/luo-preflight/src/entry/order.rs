@@ -4,7 +4,7 @@
 
 use core::cmp::Ordering;
 
-use super::Entry;
+use super::said::Entry;
 
 /// The name of an entry's file without its ending and its count of attempts, and whether
 /// none is left: `name+0-3.conf`.

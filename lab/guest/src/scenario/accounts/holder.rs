@@ -9,7 +9,7 @@ use std::fs::File;
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, Needed, Session, Token, memfd};
 
-use super::{FILES, LEFT, NEEDS, contents};
+use super::property::{FILES, LEFT, NEEDS, contents};
 use crate::check::name;
 use crate::fill;
 use crate::program::{PAUSE, READY, stay, wait_to_go};

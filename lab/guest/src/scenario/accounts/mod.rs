@@ -6,6 +6,7 @@
 //! |---|---|
 //! | here | the administrator, who also makes the updates |
 //! | [`holder`] | a user's program |
+//! | [`property`] | what that program has |
 //!
 //! | kernel | what is seen in it |
 //! |---|---|
@@ -14,6 +15,7 @@
 //! | third | all has come along; what the user has paid for is the user's again, whoever takes it, and waits until its group has room; for what the machine has carried on, who takes it back is charged |
 
 mod holder;
+mod property;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
@@ -25,12 +27,13 @@ use luo_sys::{Device, Errno, Needed, Session, Token};
 
 use crate::cgroup::{Group, INEXACT};
 use crate::check::{Suite, device, name, same};
-use crate::fill::{self, Prng};
+use crate::fill::{self};
 use crate::init::Guest;
 use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use holder::{ARGUMENT, main};
+use property::{FILES, LEFT, NEEDS, contents};
 
 const SUITE: Suite = Suite::new("accounts");
 
@@ -42,18 +45,12 @@ const PAGE: usize = 4096;
 /// How long the user's program may take for what it is told to do.
 const PATIENCE: Duration = Duration::from_secs(200);
 
-/// What it has: 63 sessions without a file, and one with these.
-const FILES: u64 = 4096;
-/// What each of half of them needs of the other half.
-const NEEDS: u64 = 40;
 /// More than a user may have by default, and as much as that.
 const DEPENDENCIES: u64 = 100_000;
 /// Bytes that all of that takes at the least: a number for each dependency and its back link,
 /// and the name of each file and session.
 const AT_LEAST: u64 = FILES / 2 * NEEDS * 16 + (FILES + 63) * 64;
 
-/// The sessions that nobody takes back, and the bytes in each. The user's comes first.
-const LEFT: [(&str, u64); 2] = [("uid:3001:left", 96 << 20), ("vm", 8 << 20)];
 /// What the administrator's group may be charged for at the jump: less than is carried on.
 const ROOM: u64 = 48 << 20;
 
@@ -102,10 +99,6 @@ impl Groups {
         }
         Ok(())
     }
-}
-
-fn contents(at: usize) -> Prng {
-    Prng::of(&[11, at as u64])
 }
 
 fn first(guest: &Guest, groups: &Groups) -> Result<()> {

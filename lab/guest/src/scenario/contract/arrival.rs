@@ -7,8 +7,7 @@ use anyhow::{Context as _, Result, ensure};
 use luo_conformance::forge::{self, Subsystems};
 use luo_sys::{Device, Errno, FileStatus, Session, State, Token};
 
-use super::set_up::{FIRST, ONE, SECOND, TWO, called};
-use super::{SUITE, TOKEN};
+use super::set_up::{FIRST, ONE, SECOND, SUITE, TOKEN, TWO, called};
 use crate::check::{device, name, refused, same};
 use crate::init::Guest;
 use crate::kmsg;

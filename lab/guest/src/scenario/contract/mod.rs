@@ -14,14 +14,10 @@ mod set_up;
 
 use anyhow::Result;
 
-use crate::check::Suite;
 use crate::init::Guest;
 use crate::{kexec, kmsg};
 
-const SUITE: Suite = Suite::new("contract");
-
-/// The argument with the token that the kernel gave out.
-const TOKEN: &str = "token";
+use set_up::{SUITE, TOKEN};
 
 /// Tries everything that is refused, then goes over.
 pub(crate) fn run(guest: &Guest) -> Result<()> {

@@ -8,8 +8,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use luo_conformance::forge::{self, Fault, HANDLER, ODD};
 use luo_sys::{Cause, Errno, State, Tried};
 
-use super::SUITE;
-use super::set_up::{FIRST, SECOND, SetUp, TWO, called};
+use super::set_up::{FIRST, SECOND, SUITE, SetUp, TWO, called};
 use crate::check::{name, refused, same};
 use crate::{kexec, kmsg};
 

@@ -15,7 +15,12 @@ use anyhow::Result;
 use luo_conformance::forge::{self, Subsystems};
 use luo_sys::{Device, Needed, Session, Token};
 
-use crate::check::{device, name, same};
+use crate::check::{Suite, device, name, same};
+
+pub(super) const SUITE: Suite = Suite::new("contract");
+
+/// The argument with the token that the kernel gave out.
+pub(super) const TOKEN: &str = "token";
 
 /// The sessions.
 pub(super) const FIRST: &str = "contract-a";

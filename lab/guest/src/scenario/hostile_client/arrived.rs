@@ -11,11 +11,14 @@ use luo_conformance::check::skip;
 use luo_sys::{Device, FileStatus, SessionState, State, Token, Which};
 
 use super::attack;
-use super::timed::Timed;
-use super::{
-    ARGUMENT, BASE, COSTLY, Evil, GIVEN, GUEST, Groups, JUMPED, LENGTHS, OTHER, OTHERS, PASSED,
-    PASSED_BYTES, PATIENCE, SUITE, UID, contents, evil, inherited, programs, wall_clock,
+use super::cast::{
+    BASE, COSTLY, GIVEN, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE,
+    SUITE, UID, contents, wall_clock,
 };
+use super::evil::ARGUMENT;
+use super::groups::{Evil, Groups};
+use super::timed::Timed;
+use super::{evil, inherited, programs};
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
 use crate::fill;

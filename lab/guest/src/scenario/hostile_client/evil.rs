@@ -20,8 +20,8 @@ use luo_sys::unanswered::Unanswered;
 use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 
 use super::attack::{Attack, BEFORE, attacks};
+use super::cast::{GUEST, LENGTHS, OTHER, WANTED};
 use super::inherited::taken;
-use super::{GUEST, LENGTHS, OTHER, WANTED};
 use crate::check::name;
 use crate::program::PAUSE;
 

@@ -10,9 +10,10 @@ use luo_conformance::forge::{self, Hold};
 use luo_scenes::stage::until;
 use luo_sys::{Errno, Session};
 
+use super::cast::{GIVEN, HOLDER, PATIENCE};
 use super::endless::preserves;
 use super::holdings::sessions_of;
-use super::{Before, GIVEN, HOLDER, PATIENCE, evil, programs};
+use super::{Before, evil, programs};
 use crate::check::{name, same};
 use crate::port;
 use crate::program::{self, Program};

@@ -7,6 +7,8 @@
 //! | here | the administrator: sessions that behave, one of them a user's, and the update |
 //! | [`arrived`] | the administrator in the next kernel |
 //! | [`evil`] | the other user's program: a thread for each attack, again and again |
+//! | [`cast`] | names and numbers |
+//! | [`groups`] | the programs of users, and who is charged for them |
 //! | [`attack`] | the ways in which it tries |
 //! | [`programs`] | further programs of users, each with an attack of its own |
 //! | [`endless`] | calls that never end |
@@ -30,18 +32,19 @@
 
 mod arrived;
 mod attack;
+mod cast;
 mod endless;
 mod evil;
 mod given;
+mod groups;
 mod holdings;
 mod inherited;
 mod programs;
 mod timed;
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_conformance::check::skip;
@@ -50,44 +53,22 @@ use luo_scenes::stage::{until, within};
 use luo_sys::unanswered::{self, Unanswered};
 use luo_sys::{Device, Errno, FileStatus, Needed, Session, Token};
 
-use crate::cgroup::{self, Group, INEXACT};
-use crate::check::{Suite, device, name, refused, same};
-use crate::fill::{self, Prng};
+use crate::cgroup::{Group, INEXACT};
+use crate::check::{device, name, refused, same};
+use crate::fill::{self};
 use crate::init::Guest;
 use crate::program::{self, Program};
 use crate::{kexec, port};
 
+use cast::{
+    BASE, COSTLY, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE, PREFIX,
+    SUITE, WANTED, contents, wall_clock,
+};
 use endless::{Endless, preserves, stands_in};
 pub(crate) use evil::ARGUMENT;
+use groups::{Evil, Groups};
 use holdings::{BYTES, sessions_of};
 use timed::Timed;
-
-const SUITE: Suite = Suite::new("hostile-client");
-
-/// Whom the hostile program runs as, and what the machine calls its sessions.
-const UID: u32 = 3001;
-const PREFIX: &str = "uid:3001:";
-/// Whom the one runs as that holds sessions of the administrator's: of each user one may have the
-/// device open.
-const HOLDER: u32 = 3003;
-/// Whom the one runs as whose calls are costly.
-const COSTLY: u32 = 3004;
-
-/// A guest's memory, and what belongs to it: 256 MiB and a few files.
-const LENGTHS: [u64; 5] = [256 << 20, 4 << 20, 4097, 4096, 1];
-
-/// The session of the administrator's, and one of a user's that behaves.
-const GUEST: &str = "vm";
-const OTHER: &str = "uid:3002:vm";
-const OTHERS: u64 = 1 << 20;
-
-/// A session of the administrator's that the guest's needs, and that is closed early.
-const BASE: &str = "base";
-/// One whose descriptor the hostile program has, and its file's bytes.
-const PASSED: &str = "passed";
-const PASSED_BYTES: u64 = 5 << 12;
-/// Those whose descriptors a program has that does its worst with them.
-const GIVEN: [&str; 3] = ["given-misses", "given-hangs", "given-closes"];
 
 /// Bytes of memory that the hostile program may read, and of memory that it may write.
 const SHARED: u64 = 16 << 12;
@@ -95,16 +76,6 @@ const SHARED: u64 = 16 << 12;
 /// Sessions that all users may have together, while many try.
 const TOGETHER: u64 = 300;
 const TOGETHER_BY_DEFAULT: u64 = 4096;
-
-/// Names that others will want.
-const WANTED: [&str; 2] = ["systemd", "luod"];
-
-/// How long it may take until the hostile program has tried all: each of its attacks takes
-/// the processors from the others, and a checker slows all of them down.
-const PATIENCE: Duration = Duration::from_secs(1800);
-
-/// The argument with when the machine has jumped, in seconds.
-const JUMPED: &str = "jumped";
 
 /// How often the machine prepares, freezes and takes it back under attack.
 const ROUNDS: u32 = 10;
@@ -134,39 +105,6 @@ pub(crate) fn main(part: &str) {
             "{}nothing, it could not begin: {error:#}",
             evil::LET_THROUGH
         );
-    }
-}
-
-/// Who is charged: the administrator with the guest's memory, and the programs; nobody where the
-/// kernel has no such groups.
-struct Groups(Option<[Group; 2]>);
-
-impl Groups {
-    /// Has the administrator in a group.
-    fn new() -> Result<Self> {
-        if !cgroup::are_there()? {
-            return Ok(Self(None));
-        }
-        let [guest, evil] = [Group::new("guest")?, Group::new("evil")?];
-        guest.enter()?;
-        Ok(Self(Some([guest, evil])))
-    }
-
-    /// The administrator's.
-    fn guest(&self) -> Result<&Group> {
-        let groups = self.0.as_ref();
-        let [guest, _] = groups.ok_or_else(|| skip("this kernel has no groups of memory"))?;
-        Ok(guest)
-    }
-
-    /// Starts a program in a group of its own.
-    fn start(&self, user: u32, part: &str, passed: &[BorrowedFd<'_>]) -> Result<Program> {
-        let stdin = inherited::pass(passed)?;
-        let begin = || Program::begin(user, &[ARGUMENT, part], stdin);
-        match &self.0 {
-            Some([guest, evil]) => evil.inside(guest, begin),
-            None => begin(),
-        }
     }
 }
 
@@ -432,47 +370,5 @@ impl<'a> Before<'a> {
         let error = kexec::jump();
         drop((self, evil, program, costly, hold));
         Err(error.into())
-    }
-}
-
-/// Seconds of the wall clock, which each kernel begins by the machine's.
-fn wall_clock() -> Result<u64> {
-    Ok(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs())
-}
-
-fn contents(token: u64) -> Prng {
-    Prng::of(&[7, token])
-}
-
-/// The hostile program, as its parent sees it.
-struct Evil {
-    program: Program,
-    /// How many attacks it has.
-    attacks: usize,
-}
-
-impl Evil {
-    fn begin(groups: &Groups, passed: &[BorrowedFd<'_>], when: &str) -> Result<Self> {
-        Ok(Self {
-            program: groups.start(UID, when, passed)?,
-            attacks: attack::attacks(when).count(),
-        })
-    }
-
-    /// Waits until it has tried each attack once.
-    fn has_tried_all(&mut self) -> Result<()> {
-        self.program.says(evil::TRIED, self.attacks, PATIENCE)?;
-        Ok(())
-    }
-
-    fn was_let_nowhere(&mut self) -> Result<()> {
-        let through = self.program.has_said(evil::LET_THROUGH);
-        ensure!(through.is_empty(), "{through:?}");
-        ensure!(
-            self.program.runs()?,
-            "it has ended: {:?}",
-            self.program.has_said("")
-        );
-        Ok(())
     }
 }

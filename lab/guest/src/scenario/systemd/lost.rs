@@ -10,8 +10,8 @@ use luo_varlink::{CheckStatus, Phase, Target, WorkloadState};
 use rustix::process::Signal;
 
 use super::agent::{LEAVER, WORKLOADS, all_run, configure, in_state, kept, sessions, status};
-use super::case;
 use super::manager::{LUOD, main_pid, property, run, signal, succeed, systemctl};
+use super::steps::case;
 use crate::check::same;
 use crate::init::Guest;
 

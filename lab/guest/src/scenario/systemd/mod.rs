@@ -16,24 +16,20 @@ mod agent;
 mod lost;
 mod manager;
 mod many;
+mod steps;
 mod stores;
 mod up;
 
-use anyhow::{Context, Result, bail, ensure};
-use luo_scenes::stage::until;
+use anyhow::{Context, Result, ensure};
 use luo_varlink::{Outcome, Phase};
 
-use crate::check::{Suite, same};
+use crate::check::same;
 use crate::init::Guest;
 use crate::port;
 
-use agent::{WORKLOADS, all_run, completed, configure, sessions, status};
-use manager::{LUOD, journal, property, run as run_program, succeed, systemctl};
-
-const SUITE: Suite = Suite::new("systemd");
-
-/// Where the picture of an update is to be, in whichever kernel it ends.
-const REPORT: &str = "/var/lib/luod/update.svg";
+use agent::{WORKLOADS, all_run, completed, sessions, status};
+use manager::{LUOD, journal, run as run_program, succeed, systemctl};
+use steps::{REPORT, case, has_its_memory, update};
 
 /// Runs a boot's part.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
@@ -52,31 +48,6 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         _ => after("direct"),
     };
     done.with_context(|| format!("luod said:\n{}", journal(LUOD, 30)))
-}
-
-/// A case; what luod said goes with its failure.
-fn case(name: &str, body: impl FnOnce() -> Result<()>) {
-    SUITE.case(name, || {
-        body().with_context(|| format!("luod said:\n{}\nand", journal(LUOD, 30)))
-    });
-}
-
-/// `luoctl update`. It does not come back if all goes well.
-fn update(guest: &Guest, jump: &str) -> Result<()> {
-    configure(guest, jump)?;
-    let running: Vec<_> = match (guest.boot, guest.args.text("part")) {
-        (0, None) => vec!["cache", "web"],
-        _ => WORKLOADS.to_vec(),
-    };
-    all_run(&running)?;
-    port::progress(format!("luoctl update, jump = {jump}"));
-    port::flush();
-    let (output, text) = run_program("luoctl", &["update", "--report", REPORT])?;
-    if output.status.success() {
-        // The machine is on its way, and with it goes this process.
-        until("the jump", || Ok(false))?;
-    }
-    bail!("luoctl update: {}\n{text}", output.status)
 }
 
 /// What is to be seen after a jump.
@@ -116,16 +87,4 @@ fn after(jump: &str) -> Result<()> {
             .with_context(|| systemctl(&["--failed", "--plain"]).unwrap_or_default())
     });
     Ok(())
-}
-
-/// That a workload of the agent has its memory, each word of it.
-fn has_its_memory(unit: &str) -> Result<()> {
-    until("that it has verified", || {
-        Ok(journal(unit, 1000)
-            .lines()
-            .any(|line| line.starts_with("verified ")))
-    })
-    .with_context(|| journal(unit, 30))?;
-    let state = property(unit, "ActiveState")?;
-    same("its unit", state.as_str(), "active")
 }

@@ -16,7 +16,7 @@ use luo_varlink::{CheckStatus, Orchestrator, Outcome, Phase, Target};
 
 use super::agent::{WORKLOADS, all_run, completed, sessions, status};
 use super::manager::{journal, run as run_program, succeed, systemctl};
-use super::{case, has_its_memory, update};
+use super::steps::{case, has_its_memory, update};
 use crate::check::same;
 use crate::init::Guest;
 use crate::port;

@@ -10,8 +10,8 @@ use luo_client::agent::Agent;
 use luo_scenes::stage::until;
 
 use super::agent::{WORKLOADS, all_run, status};
-use super::case;
 use super::manager::{LUOD, main_pid, property, run, succeed, systemctl};
+use super::steps::case;
 use crate::check::same;
 use crate::port;
 
