@@ -4,8 +4,31 @@
 
 use crate::run::scenario::{Scenario, When};
 
-/// The kernels with checkers.
-pub const CHECKED: &[&str] = &["debug", "kasan"];
+/// A kernel with a checker.
+#[derive(Clone, Copy, Debug)]
+pub struct Checked {
+    /// Its variant.
+    pub kernel: &'static str,
+    /// MiB that the checker takes for itself.
+    memory: u32,
+    /// What it takes to boot within while nothing but the scratch area is free.
+    scratch: &'static str,
+}
+
+/// The kernels with checkers. They are big, and the next one has to fit into the scratch area;
+/// so has the shadow that kasan keeps of all memory, an eighth of it.
+pub const CHECKED: &[Checked] = &[
+    Checked {
+        kernel: "debug",
+        memory: 1024,
+        scratch: SCRATCH,
+    },
+    Checked {
+        kernel: "kasan",
+        memory: 2560,
+        scratch: "kho_scratch=64M,1G,64M",
+    },
+];
 
 /// What runs in each.
 const UNDER_CHECKERS: &[&str] = &[
@@ -25,10 +48,7 @@ pub const KEXECS: u32 = 20;
 /// By how much the checkers slow a machine down, at most.
 const SLOWER: u32 = 6;
 
-/// MiB that they take for themselves.
-const MEMORY: u32 = 1024;
-
-/// Their kernels are big, and the next one has to fit into the scratch area.
+/// The scratch area of the kernel `debug`.
 pub(super) const SCRATCH: &str = "kho_scratch=64M,256M,64M";
 
 /// Scenarios without a checker whose last run is written down by name as well, beside
@@ -40,7 +60,8 @@ const BESIDE: &[&str] = &["hostile-client", "systemd-stores", "systemd-stores-c"
 pub fn is_one(scenario: &Scenario) -> bool {
     let of_size = scenario.name.starts_with("memory-");
     let is_beside = BESIDE.contains(&scenario.name.as_str());
-    of_size || is_beside || CHECKED.contains(&scenario.first)
+    let is_checked = CHECKED.iter().any(|known| known.kernel == scenario.first);
+    of_size || is_beside || is_checked
 }
 
 /// Those of `plain` that run under checkers, in each of their kernels.
@@ -48,28 +69,29 @@ pub fn is_one(scenario: &Scenario) -> bool {
 pub fn scenarios(plain: &[Scenario]) -> Vec<Scenario> {
     let wanted = |scenario: &&Scenario| UNDER_CHECKERS.contains(&scenario.name.as_str());
     let chosen: Vec<_> = plain.iter().filter(wanted).collect();
-    let under = |kernel: &&'static str| {
-        let run = chosen.iter().map(|scenario| run(scenario, kernel));
+    let under = |checked: &Checked| {
+        let run = chosen.iter().map(|scenario| run(scenario, checked));
         run.collect::<Vec<_>>()
     };
     CHECKED.iter().flat_map(under).collect()
 }
 
 /// A scenario in such a kernel.
-fn run(scenario: &Scenario, kernel: &'static str) -> Scenario {
+fn run(scenario: &Scenario, checked: &Checked) -> Scenario {
+    let kernel = checked.kernel;
     let timeout = scenario.timeout * SLOWER;
     let mut args = scenario.args.clone();
     args.push(format!("timeout:{}", timeout.as_secs()));
     args.push(format!("slower:{SLOWER}"));
     let mut cmdline = scenario.cmdline.clone();
-    cmdline.push(SCRATCH);
+    cmdline.push(checked.scratch);
     Scenario {
         name: format!("{kernel}-{}", scenario.name),
         first: kernel,
         // The same again: another one would take as long to compile.
         next: scenario.next.first().map(|_| kernel).into_iter().collect(),
         args,
-        memory: scenario.memory + MEMORY,
+        memory: scenario.memory + checked.memory,
         timeout,
         cmdline,
         when: When::All,
@@ -86,14 +108,17 @@ mod tests {
     #[test]
     fn each_is_there_under_each_checker() {
         let all = scenarios::all(scenarios::KEXECS);
-        for kernel in CHECKED {
+        for Checked {
+            kernel, scratch, ..
+        } in CHECKED
+        {
             for name in UNDER_CHECKERS {
                 let name = format!("{kernel}-{name}");
                 let scenario = all.iter().find(|scenario| scenario.name == name);
                 let scenario = scenario.unwrap_or_else(|| panic!("{name}"));
                 assert_eq!(scenario.when, When::All);
                 assert_eq!(scenario.variants(), [*kernel]);
-                assert!(scenario.kernel_cmdline().contains(SCRATCH));
+                assert!(scenario.kernel_cmdline().contains(scratch));
             }
         }
     }

@@ -56,7 +56,19 @@ pub const LOADS: &[Load] = &[
         name: "16M-scattered",
         words: "a file of 16 MiB, no two pages of which are neighbours, handed over in runs",
         guest: "blackout",
-        args: &["pages:4096", "format:runs", "scattered:1"],
+        args: &["pages:4096", "format:runs", "lie:scattered"],
+    },
+    Load {
+        name: "16M-aligned",
+        words: "a file of 16 MiB whose pages follow each other in memory, handed over in runs",
+        guest: "blackout",
+        args: &["pages:4096", "format:runs", "lie:aligned"],
+    },
+    Load {
+        name: "16M-huge",
+        words: "a file of 16 MiB of large folios, handed over in runs",
+        guest: "blackout",
+        args: &["pages:4096", "format:runs", "lie:huge"],
     },
     Load {
         name: "64M-hole",

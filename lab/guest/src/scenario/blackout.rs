@@ -6,16 +6,18 @@ use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use anyhow::{Context, Result, ensure};
-use luo_sys::{Device, Token};
+use anyhow::{Context, Result, bail, ensure};
+use luo_sys::{Device, MappedFile, Token};
 
 use super::bench::{quiet, ticks};
 use crate::check::name;
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, memory, port};
 
 const PAGE: u64 = 4096;
+/// Pages of a large folio.
+const LARGE: u64 = 512;
 const SESSION: &str = "blackout";
 const MEMORY: Token = Token(1);
 
@@ -30,34 +32,92 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     let pages: u64 = guest.args.get("pages", 4096)?;
     if guest.boot == 0 {
         let written = guest.args.get("written", pages)?;
-        let scattered = guest.args.get("scattered", 0)? == 1;
+        let lie: Lie = guest.args.text("lie").unwrap_or_default().parse()?;
         // Mainline's kernel has one format and nothing to choose.
         let format: String = guest.args.get("format", String::new())?;
         if !format.is_empty() && Path::new(FORMAT).exists() {
             fs::write(FORMAT, format)?;
         }
-        leave(guest, &memory_of(pages, written, scattered)?, pages)
+        leave(guest, &memory_of(pages, written, lie)?, pages)
     } else {
         come_back(guest, pages)
     }
 }
 
-/// A file of so many pages, some of which are written. Those of one that is scattered are no
-/// neighbours in memory.
-fn memory_of(pages: u64, written: u64, scattered: bool) -> Result<File> {
+/// How the pages of the memory lie.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lie {
+    /// As the kernel places pages that are written one after another.
+    Asis,
+    /// No two of them are neighbours in memory.
+    Scattered,
+    /// They follow each other, where a large folio could be.
+    Aligned,
+    /// They are large folios.
+    Huge,
+}
+
+impl std::str::FromStr for Lie {
+    type Err = anyhow::Error;
+
+    fn from_str(word: &str) -> Result<Self> {
+        Ok(match word {
+            "" => Self::Asis,
+            "scattered" => Self::Scattered,
+            "aligned" => Self::Aligned,
+            "huge" => Self::Huge,
+            _ => bail!("pages do not lie '{word}'"),
+        })
+    }
+}
+
+/// A file of which so many pages are written.
+fn memory_of(pages: u64, written: u64, lie: Lie) -> Result<File> {
     let contents = Prng::of(&[pages]);
-    if !scattered && written == pages {
+    if lie == Lie::Asis && written == pages {
         return fill::memfd("service", pages * PAGE, contents);
+    }
+    let write =
+        |file: &File, page: u64| file.write_all_at(&[page as u8; PAGE as usize], page * PAGE);
+    if lie == Lie::Aligned {
+        return aligned(pages, write);
     }
     let memory = luo_sys::memfd::create("service", pages * PAGE)?;
     let between = luo_sys::memfd::create("between", pages * PAGE)?;
     for page in 0..written {
-        memory.write_all_at(&[page as u8; PAGE as usize], page * PAGE)?;
-        if scattered {
-            between.write_all_at(&[1], page * PAGE)?;
+        write(&memory, page)?;
+        if lie == Lie::Scattered {
+            write(&between, page)?;
         }
     }
+    if lie == Lie::Huge {
+        MappedFile::new(&memory, usize::try_from(pages * PAGE)?)?.collapse()?;
+    }
     Ok(memory)
+}
+
+/// A file that begins with a hole, so that each page of it lies in memory as far behind the place
+/// of a large folio as it does in the file.
+fn aligned(pages: u64, write: impl Fn(&File, u64) -> std::io::Result<()>) -> Result<File> {
+    let last = luo_sys::memfd::create("last", PAGE)?;
+    write(&last, 0)?;
+    // The next page is taken from behind the last one.
+    let frame = memory::frames(&last, 0..1)?[0] + 1;
+    let first = frame % LARGE;
+    let file = luo_sys::memfd::create("service", (pages + LARGE) * PAGE)?;
+    for page in first..first + pages {
+        write(&file, page)?;
+    }
+    let frames = memory::frames(&file, first..first + pages)?;
+    let lie = (first..)
+        .zip(&frames)
+        .filter(|(page, frame)| page % LARGE == **frame % LARGE);
+    let lie = lie.count();
+    port::progress(format!(
+        "{lie} of {pages} pages lie where they can be joined"
+    ));
+    ensure!(lie as u64 >= pages - pages / 8, "{lie} pages only");
+    Ok(file)
 }
 
 fn leave(guest: &Guest, memory: &File, pages: u64) -> Result<()> {

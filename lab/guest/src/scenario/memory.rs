@@ -2,15 +2,14 @@
 //! A big file in a machine of a certain size: where its pages lie, and that it comes back.
 
 use std::fs::{self, File};
-use std::os::unix::fs::FileExt;
 
 use anyhow::{Context, Result, ensure};
-use luo_sys::{MappedFile, Token};
+use luo_sys::Token;
 
 use crate::check::{Suite, device, name};
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, memory, port};
 
 const SUITE: Suite = Suite::new("memory");
 const TOKEN: Token = Token(1);
@@ -57,23 +56,6 @@ fn total() -> Result<u64> {
 
 /// The highest physical address among a file's pages.
 fn highest(file: &File, length: u64) -> Result<u64> {
-    /// What an entry of `pagemap` says besides the page's number.
-    const NUMBER: u64 = (1 << 55) - 1;
-    let map = MappedFile::new(file, usize::try_from(length)?)?;
-    for page in (0..length).step_by(PAGE as usize) {
-        // An entry is there only once the page has been touched.
-        map.load(usize::try_from(page)?)?;
-    }
-    let maps = fs::read_to_string("/proc/self/maps")?;
-    let line = maps.lines().find(|line| line.contains("memfd:memory"));
-    let start = line.and_then(|line| line.split('-').next());
-    let start = u64::from_str_radix(start.context("the mapping is not listed")?, 16)?;
-    let mut entries = vec![0; usize::try_from(length / PAGE * 8)?];
-    let table = File::open("/proc/self/pagemap")?;
-    table.read_exact_at(&mut entries, start / PAGE * 8)?;
-    let numbers = entries.chunks_exact(8).filter_map(|entry| {
-        let entry: [u8; 8] = entry.try_into().ok()?;
-        Some(u64::from_le_bytes(entry) & NUMBER)
-    });
-    Ok(numbers.max().context("no page")? * PAGE)
+    let frames = memory::frames(file, 0..length / PAGE)?;
+    Ok(frames.into_iter().max().context("no page")? * PAGE)
 }
