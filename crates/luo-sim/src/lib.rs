@@ -27,7 +27,7 @@
 //! | | the kernel | here |
 //! |---|---|---|
 //! | `readdir` of the folders of our paths, `chdir` into them | there | not there: opening works, `stat` and `access` do |
-//! | a session's or the device's descriptor | a file of its own kind | a socket: `write`, `fstat`, `F_GETFL` are those of a socket (`fstatfs`, links and fdinfo are the kernel's); reading a session ends at once, where the kernel says EINVAL |
+//! | a session's or the device's descriptor | a file of its own kind | a socket: `write`, `fstat`, `F_GETFL` are those of a socket (`fstatfs`, links and fdinfo are the kernel's); reading a session ends at once, reading the device is EAGAIN, where the kernel says EINVAL |
 //! | `O_PATH`, `statfs`, `utimensat`, inotify and io_uring's open with our paths | there | ENOENT: there is no file of that kind to be given, and what io_uring does no filter sees |
 //! | `realpath` of our paths, and links to them | there | links are followed at open, `stat` and `access`; `lstat` and `readlink` see the real machine's |
 //! | signal handlers without `SA_RESTART` | `open`, `stat`, `access`, `readlink` of ordinary files are not interrupted | EINTR, if the signal comes before the call has got here (1.5 % of them at 5,000 signals a second): the kernel lets nobody ask for more |

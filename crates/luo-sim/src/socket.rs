@@ -5,9 +5,11 @@
 use core::mem::MaybeUninit;
 use std::io::IoSliceMut;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use luo_abi::errno::Errno;
 use rustix::fs::FileType;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
     UCred, recvmsg,
@@ -21,6 +23,16 @@ pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
         SocketFlags::CLOEXEC,
         None,
     )
+}
+
+/// Has reads and writes of a socket end where they would wait for the other end, with EAGAIN.
+/// Who waits by poll(2) waits as before, and the flags of the descriptor stay as they are.
+pub(crate) fn end_at_once(socket: &OwnedFd) -> rustix::io::Result<()> {
+    const SOON: Duration = Duration::from_millis(1);
+    for direction in [Timeout::Recv, Timeout::Send] {
+        set_socket_timeout(socket, direction, Some(SOON))?;
+    }
+    Ok(())
 }
 
 /// A pair of sockets that keep each write apart; the first one is told who has written.

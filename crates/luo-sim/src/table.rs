@@ -93,6 +93,7 @@ impl Table {
         close_on_exec: bool,
     ) -> Result<RawFd, Errno> {
         let (ours, theirs) = pair().map_err(errno)?;
+        socket::end_at_once(&theirs).map_err(errno)?;
         let bell = ours.try_clone().map_err(|_| Errno::ENOMEM)?;
         let instance = Instance::open(machine, caller.identity(), bell)?;
         let added = self.add(Object::Device(Arc::clone(&instance)), ours, &theirs);

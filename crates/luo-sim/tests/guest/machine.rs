@@ -184,6 +184,12 @@ fn other_ways(device: &Device, session: &luo_sys::Session) -> Result<()> {
         rustix::io::read(session, &mut [0; 8]),
         Ok(0),
     )?;
+    // It must not wait for ever: the kernel says EINVAL.
+    same(
+        "reading the device",
+        rustix::io::read(device, &mut [0; 8]),
+        Err(rustix::io::Errno::AGAIN),
+    )?;
     let folder = std::env::temp_dir().join(format!("luo-sim-ways-{}", std::process::id()));
     fs::create_dir(&folder)?;
     let done = ways(&folder);
