@@ -122,9 +122,14 @@ class Wire(unittest.TestCase):
         workload = self.workload([error], [late])
         with self.assertRaises(CallFailed) as denied:
             workload.create_session("s3")
-        self.assertEqual(str(denied.exception), "Denied: no")
+        self.assertEqual(str(denied.exception), "denied: no")
         with self.assertRaises(Late):
             workload.restored()
+
+    def test_an_error_that_is_not_known_has_words_too(self):
+        self.assertEqual(str(CallFailed("Newer", {"what": "it"})), "Newer: it")
+        self.assertEqual(str(CallFailed("Kernel", {"call": "FINISH"})), "Kernel: FINISH")
+        self.assertEqual(str(CallFailed("Newer", {})), "Newer")
 
     def test_what_is_no_answer_is_refused(self):
         for answer in (
@@ -245,7 +250,7 @@ class Restarted(unittest.TestCase):
             ), mock.patch.object(
                 Session, "preserve", lambda session, file, token: None
             ), contextlib.redirect_stdout(io.StringIO()) as said:
-                with self.assertRaisesRegex(CallFailed, "Denied"):
+                with self.assertRaisesRegex(CallFailed, "(?i)denied"):
                     runpy.run_path(example, run_name="__main__")
             thread.join(10)
         self.assertEqual(said.getvalue(), "start 1\n")

@@ -236,6 +236,48 @@ fn the_workload_in_python_counts_its_starts() {
     counts(&script);
 }
 
+/// docs/trouble.md quotes each of them once.
+#[test]
+fn errors_read_the_same_in_python() {
+    use luo_varlink::client::Error;
+    let text = || "a \"quoted\" {text}".to_owned();
+    let errors = [
+        Error::Denied { reason: text() },
+        Error::BadName { reason: text() },
+        Error::WorkloadTaken { workload: text() },
+        Error::NotRegistered,
+        Error::UpdateUnderWay {
+            phase: luo_varlink::Phase::Preparing,
+        },
+        Error::NotExpected { reason: text() },
+        Error::NoSuchSession { session: text() },
+        Error::BadDescriptor { reason: text() },
+        Error::Kernel {
+            call: text(),
+            errno: 16,
+            message: text(),
+        },
+        Error::TooMany { limit: text() },
+    ];
+    let sentences = errors.iter().map(|error| format!("{error}\n"));
+    let sentences = sentences.collect::<String>();
+    let program = "import json, sys\n\
+                   from luo_client import CallFailed\n\
+                   for error in json.loads(sys.argv[1]):\n\
+                   \x20   name = error['error'].rpartition('.')[2]\n\
+                   \x20   print(CallFailed(name, error.get('parameters', {})))\n";
+    let done = Command::new("python3")
+        .args(["-c", program])
+        .arg(serde_json::to_string(&errors).unwrap())
+        .env("PYTHONPATH", python().join("src"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stdout);
+    let complained = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(said, sentences, "{complained}");
+}
+
 #[test]
 fn the_python_package_keeps_to_the_wire() {
     let done = Command::new("python3")
@@ -247,5 +289,5 @@ fn the_python_package_keeps_to_the_wire() {
         .expect("Python 3.9 or newer, which these tests take, runs as `python3`");
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
-    assert!(said.contains("Ran 16 tests"), "{said}");
+    assert!(said.contains("Ran 17 tests"), "{said}");
 }

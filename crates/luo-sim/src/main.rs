@@ -94,7 +94,10 @@ fn simulate(run: Run) -> Result<ExitCode> {
             complain!("luo-sim: boot {last} switched the machine off; no boot after it was run");
         }
         Ending::NoMoreBoots => {
-            complain!("luo-sim: a further boot was asked for, and there is none")
+            complain!(
+                "luo-sim: a further boot was asked for, and there is none: --boots, or a further \
+                 --boot, says how many there are"
+            );
         }
         Ending::Exited(_) | Ending::PowerOff => {}
     }

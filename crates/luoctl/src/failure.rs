@@ -198,7 +198,7 @@ impl<R: Refusal> From<Error<R>> for Failure {
     fn from(error: Error<R>) -> Self {
         let message = error.to_string();
         let kind = match &error {
-            Error::NoAgent { path, source } => return unreachable_agent(message, path, source),
+            Error::NoAgent { path, why } => return unreachable_agent(message, path, why),
             Error::Refused(refusal) => {
                 let (exit, word, next) = refusal.told();
                 return Self::Told(Box::new(Told {

@@ -23,11 +23,17 @@ fn a_history_without_luod() {
         luoctl(folder.path(), &arguments)
     };
     ends_with(&read(&[]), Exit::Unavailable, &["systemctl start luod"]);
+    // That nothing is there does not mean that nothing has happened.
+    let nowhere = ["where the history would be, is not there", "--config names"];
+    ends_with(&read(&["--offline"]), Exit::Unavailable, &nowhere);
+
+    fs::create_dir(path("state")).unwrap();
     let none = read(&["--offline"]);
     ends_with(&none, Exit::Done, &[]);
     assert!(text(&none.stdout).contains("no update has been made"));
-
-    fs::create_dir(path("state")).unwrap();
+    ends_with(&read(&[""]), Exit::Usage, &[]);
+    let both = ["--json", "last", "--format", "svg"];
+    ends_with(&read(&both), Exit::Usage, &[]);
     let line = |outcome: &str| {
         let entry = json!({ "update": "u-1", "outcome": outcome, "reason": null,
             "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",

@@ -10,10 +10,27 @@ class ProtocolError(ConnectionError):
     """The other side of the socket does not speak as the agent does."""
 
 
+# What errors say, as the client library in Rust and `luoctl` do, so that all of them are found in
+# docs/trouble.md. A test compares.
+SENTENCES = {
+    "Denied": "denied: {reason}",
+    "BadName": "not a name: {reason}",
+    "WorkloadTaken": "somebody is connected as workload '{workload}' already",
+    "NotRegistered": "the connection is not registered as a workload",
+    "UpdateUnderWay": "not now: an update is under way ({phase})",
+    "NotExpected": "not expected: {reason}",
+    "NoSuchSession": "there is no session '{session}' of this workload",
+    "BadDescriptor": "a wrong descriptor: {reason}",
+    "Kernel": "{call}: {message} (errno {errno})",
+    "TooMany": "a limit is reached: {limit}",
+}
+
+
 class CallFailed(Exception):
     """The agent refuses a call.
 
-    `name` is the error's name without its interface, `parameters` its values.
+    `name` is the error's name without its interface, `parameters` its values; as text it is a
+    sentence.
     """
 
     def __init__(self, name: str, parameters: dict) -> None:
@@ -22,6 +39,10 @@ class CallFailed(Exception):
         super().__init__(self._words())
 
     def _words(self) -> str:
+        try:
+            return SENTENCES[self.name].format(**self.parameters)
+        except KeyError:
+            pass  # An error of a newer agent, or without what belongs to it.
         said = ", ".join(str(value) for value in self.parameters.values())
         return f"{self.name}: {said}" if said else self.name
 

@@ -76,9 +76,9 @@ impl Caller {
     where
         R: core::error::Error + 'static,
     {
-        let line = Line::connect(path, within).map_err(|source| Error::NoAgent {
+        let line = Line::connect(path, within).map_err(|why| Error::NoAgent {
             path: path.into(),
-            source,
+            why,
         })?;
         Ok(Self {
             connection: Connection::new(line.clone()),
@@ -218,13 +218,13 @@ impl Caller {
                 return Error::Unknown { call, error };
             }
             Zlink::UnexpectedEof => Error::AgentGone,
-            Zlink::Io(source) => match source.kind() {
+            Zlink::Io(why) => match why.kind() {
                 io::ErrorKind::TimedOut if matches!(waits, Waits::Until(_)) => {
                     return Error::TimedOut { call };
                 }
                 io::ErrorKind::TimedOut => Error::TimedOut { call },
                 io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => Error::AgentGone,
-                _ => Error::Os { call, source },
+                _ => Error::Os { call, why },
             },
             Zlink::BufferOverflow => Error::Protocol {
                 call,

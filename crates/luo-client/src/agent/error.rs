@@ -14,13 +14,13 @@ where
     R: core::error::Error + 'static,
 {
     /// The agent cannot be connected to.
-    #[error("the live update agent cannot be reached at {}: {source}; {}", path.display(), hint(path, source))]
+    #[error("the live update agent cannot be reached at {}: {why}; {}", path.display(), hint(path, why))]
     NoAgent {
         /// The socket.
         path: PathBuf,
         /// Why: ENOENT and ECONNREFUSED if the agent does not run, EACCES if this user
         /// may not, ETIMEDOUT if it hangs.
-        source: io::Error,
+        why: io::Error,
     },
     /// The connection is over: the agent has ended, or an earlier call of this
     /// connection has failed in a way that leaves nothing to go on from.
@@ -54,12 +54,12 @@ where
     },
     /// A system call of this process failed. The connection may be over because of that;
     /// then the next call says so.
-    #[error("{call}: {source}")]
+    #[error("{call}: {why}")]
     Os {
         /// The agent's call.
         call: &'static str,
         /// Why.
-        source: io::Error,
+        why: io::Error,
     },
     /// A call of the kernel failed in this process.
     #[error(transparent)]
@@ -100,18 +100,18 @@ impl<R: ErrorNumber> Error<R> {
     /// The error number that says the same, positive. The C header has the same table.
     #[must_use]
     pub fn errno(&self) -> i32 {
-        let of = |source: &io::Error, other: Errno| {
-            let number = source.raw_os_error().filter(|&number| number > 0);
+        let of = |why: &io::Error, other: Errno| {
+            let number = why.raw_os_error().filter(|&number| number > 0);
             number.unwrap_or(other.raw_os_error())
         };
         match self {
-            Self::NoAgent { source, .. } => of(source, Errno::INVAL),
+            Self::NoAgent { why, .. } => of(why, Errno::INVAL),
             Self::AgentGone => Errno::CONNRESET.raw_os_error(),
             Self::TimedOut { .. } => Errno::TIMEDOUT.raw_os_error(),
             Self::Refused(refusal) => refusal.errno(),
             Self::Unknown { .. } => Errno::OPNOTSUPP.raw_os_error(),
             Self::Protocol { .. } => Errno::PROTO.raw_os_error(),
-            Self::Os { source, .. } => of(source, Errno::IO),
+            Self::Os { why, .. } => of(why, Errno::IO),
             Self::Kernel(error) => error.errno().get(),
         }
     }
@@ -176,7 +176,7 @@ mod tests {
         let error = |socket: &str, kind: io::ErrorKind| {
             let error: Error = Error::NoAgent {
                 path: PathBuf::from("/run/luod").join(socket),
-                source: kind.into(),
+                why: kind.into(),
             };
             error.to_string()
         };

@@ -108,7 +108,7 @@ impl Workload {
         // it back would make it one for the next kernel.
         let known = |name: &SessionName| knows(&registered, name);
         let gifts = self.held.gifts(known);
-        let gifts = gifts.map_err(|source| Error::Os { call, source })?;
+        let gifts = gifts.map_err(|why| Error::Os { call, why })?;
         for gift in gifts {
             give(&mut caller, gift)?;
         }

@@ -163,7 +163,7 @@ impl Workload {
         let call = "AttachSession";
         let method = Method::AttachSession { name: text(name)? };
         let copy = session.as_fd().try_clone_to_owned();
-        let copy = copy.map_err(|source| Error::Os { call, source })?;
+        let copy = copy.map_err(|why| Error::Os { call, why })?;
         self.tell(call, method, Some(copy))?;
         self.keep(call, name, session, false)
     }
@@ -176,11 +176,11 @@ impl Workload {
         incoming: bool,
     ) -> Result<()> {
         let kept = self.held.keep(name, session, incoming);
-        kept.map_err(|source| {
+        kept.map_err(|why| {
             // This workload could not keep a copy, and the agent takes it for a holder of
             // the session. Hanging up has the agent close its copy.
             self.caller.hang_up();
-            Error::Os { call, source }
+            Error::Os { call, why }
         })
     }
 
@@ -200,7 +200,7 @@ impl Workload {
         let call = "Declare";
         let copy = || {
             let copy = file.as_fd().try_clone_to_owned();
-            copy.map_err(|source| Error::Os { call, source })
+            copy.map_err(|why| Error::Os { call, why })
         };
         let kept = copy()?;
         let declared = declare(session, token)?;

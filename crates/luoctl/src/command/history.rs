@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
+use clap::builder::NonEmptyStringValueParser;
 use luo_varlink::{HistoryEntry, Outcome, status};
 use luod::journal::history::Past;
 use luod::journal::notes::Notes;
@@ -11,7 +12,7 @@ use luod::journal::notes::Notes;
 use super::context::Context;
 use crate::document::History;
 use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Result, Told};
 use crate::output::{Paint, Tone, complain, json};
 use crate::table::Table;
 use crate::text::{date, plain, took};
@@ -28,7 +29,7 @@ const ALL: u32 = 1000;
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Shows all of one update: the beginning of its id, or `last`.
-    #[arg(value_name = "UPDATE")]
+    #[arg(value_name = "UPDATE", value_parser = NonEmptyStringValueParser::new())]
     update: Option<String>,
     /// Lists so many.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
@@ -64,6 +65,13 @@ enum Format {
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
+    if context.json && matches!(args.format, Format::Svg) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "usage",
+            "--json and --format svg: one of them".to_owned(),
+        ));
+    }
     let paint = match args.output {
         Some(_) => Paint(false),
         None => context.out.paint,
@@ -129,6 +137,8 @@ fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, b
     let history = luod::journal::history::History::in_directory(folder);
     let is_there = history.is_there().map_err(|why| root_only(folder, &why))?;
     match gone {
+        // Luod makes its folder when it starts for the first time.
+        _ if !folder.is_dir() => return Err(no_folder(folder, gone.as_deref())),
         Some(told) if !is_there => return Err(Failure::Told(told)),
         Some(told) => complain(format_args!(
             "luoctl: {}\n  the history is read without it, from {}",
@@ -175,6 +185,20 @@ fn noted(runtime: &Path, past: &mut Past) -> i64 {
         past.put(entry);
     }
     count
+}
+
+/// Without luod, and there is nothing that a luod of this configuration has left.
+fn no_folder(folder: &Path, gone: Option<&Told>) -> Failure {
+    let message = format!(
+        "{}{}, where the history would be, is not there",
+        gone.map(|told| format!("{}; ", told.message))
+            .unwrap_or_default(),
+        folder.display()
+    );
+    Failure::new(Exit::Unavailable, "no-history", message).next(
+        "if luod's configuration is elsewhere, --config names it; else luod has not run on this \
+         machine: `systemctl start luod` (without systemd: `luod supervise`)",
+    )
 }
 
 fn root_only(folder: &Path, why: &std::io::Error) -> Failure {

@@ -43,7 +43,7 @@ pub(super) fn pulse(folder: &Path, within: Duration) -> Pulse {
     match asked {
         Ok(()) => Pulse::Answers,
         Err(Error::TimedOut { .. }) => Pulse::Hangs,
-        Err(Error::NoAgent { source, .. }) if source.kind() == ErrorKind::TimedOut => Pulse::Hangs,
+        Err(Error::NoAgent { why, .. }) if why.kind() == ErrorKind::TimedOut => Pulse::Hangs,
         Err(_) => Pulse::Unknown,
     }
 }
