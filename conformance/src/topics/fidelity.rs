@@ -4,6 +4,8 @@
 //!
 //! Each case is in both formats that a kernel with this orchestrator hands memfds over in.
 
+mod joined;
+
 use std::fs::{self, File};
 use std::io::{Seek as _, SeekFrom, Write as _};
 use std::os::fd::AsRawFd as _;
@@ -65,6 +67,9 @@ type Make = fn() -> Result<File>;
 type Look = fn(&File) -> Result<()>;
 
 fn leave(context: &mut Context<'_>, make: Make, change: Look) -> Result<()> {
+    if context.implementation.is_kernel() {
+        joined::allow();
+    }
     let file = make()?;
     let session = session(&*context.device()?, context.own_name(), 0)?;
     session.preserve_fd(&file, FIRST)?;
@@ -409,68 +414,6 @@ mod scattered {
             same("the number of a page", u64::from_ne_bytes(bytes), at)?;
         }
         kept("the blocks", file.metadata()?.blocks(), PAGES * PAGE / 512)
-    }
-}
-
-/// A thread has the kernel join the file's pages to huge ones while it is preserved: what is written afterwards is in the pages that go.
-mod joined {
-    use std::sync::atomic::{AtomicBool, Ordering};
-    use std::sync::{Arc, Mutex, PoisonError};
-    use std::thread::JoinHandle;
-
-    use luo_sys::MappedFile;
-
-    use super::*;
-
-    const LENGTH: u64 = 8 << 20;
-
-    /// Who joins, until it is told to end.
-    static JOINS: Mutex<Option<(Arc<AtomicBool>, JoinHandle<()>)>> = Mutex::new(None);
-
-    pub(super) fn make() -> Result<File> {
-        let file = memfd::create("joined", LENGTH)?;
-        // Every other page, and all of it again: single pages, in no order.
-        for first in [0, 1] {
-            for page in (first..LENGTH / PAGE).step_by(2) {
-                file.write_all_at(&page.to_ne_bytes(), page * PAGE)?;
-            }
-        }
-        let mapped = MappedFile::new(&file, usize::try_from(LENGTH)?)?;
-        let ends = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ends);
-        let (begin, begun) = std::sync::mpsc::channel();
-        let joins = std::thread::spawn(move || {
-            while !seen.load(Ordering::Acquire) {
-                // The first time it is in the middle of it when the file is preserved.
-                let _ = begin.send(());
-                // A kernel that cannot, or has joined all, has nothing to do.
-                let _ = mapped.collapse();
-            }
-        });
-        *JOINS.lock().unwrap_or_else(PoisonError::into_inner) = Some((ends, joins));
-        begun.recv().context("the thread that joins")?;
-        Ok(file)
-    }
-
-    pub(super) fn change(file: &File) -> Result<()> {
-        let joins = JOINS.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some((ends, joins)) = joins {
-            ends.store(true, Ordering::Release);
-            ensure!(joins.join().is_ok(), "the thread that joins has failed");
-        }
-        for page in 0..LENGTH / PAGE {
-            file.write_all_at(&(!page).to_ne_bytes(), page * PAGE)?;
-        }
-        Ok(())
-    }
-
-    pub(super) fn look(file: &File) -> Result<()> {
-        for page in 0..LENGTH / PAGE {
-            let mut bytes = [0; 8];
-            file.read_exact_at(&mut bytes, page * PAGE)?;
-            same("what a page has", u64::from_ne_bytes(bytes), !page)?;
-        }
-        Ok(())
     }
 }
 

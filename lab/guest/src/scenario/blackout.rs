@@ -18,11 +18,16 @@ use crate::{kexec, memory, port};
 const PAGE: u64 = 4096;
 /// Pages of a large folio.
 const LARGE: u64 = 512;
+/// Room for so many large folios in a file of pages that are to be joined.
+const PLACES: u64 = 64;
 const SESSION: &str = "blackout";
 const MEMORY: Token = Token(1);
 
 /// How memfds are handed over, where there is a choice.
 const FORMAT: &str = "/sys/kernel/liveupdate/memfd";
+
+/// Whether memfds may have large folios.
+const SHMEM: &str = "/sys/kernel/mm/transparent_hugepage/shmem_enabled";
 
 /// Where in the memory the service notes when it called for the reboot.
 const NOTE: u64 = 0;
@@ -91,32 +96,46 @@ fn memory_of(pages: u64, written: u64, lie: Lie) -> Result<File> {
         }
     }
     if lie == Lie::Huge {
+        fs::write(SHMEM, "advise").context(SHMEM)?;
         MappedFile::new(&memory, usize::try_from(pages * PAGE)?)?.collapse()?;
     }
     Ok(memory)
 }
 
-/// A file that begins with a hole, so that each page of it lies in memory as far behind the place
-/// of a large folio as it does in the file.
+/// A file each page of which lies in it as far behind the place of a large folio as it does in
+/// memory. Where the next page is going to lie is guessed from where the last one lies: the kernel
+/// gives many away in the same direction.
 fn aligned(pages: u64, write: impl Fn(&File, u64) -> std::io::Result<()>) -> Result<File> {
-    let last = luo_sys::memfd::create("last", PAGE)?;
+    let last = luo_sys::memfd::create("last", 2 * PAGE)?;
     write(&last, 0)?;
-    // The next page is taken from behind the last one.
-    let frame = memory::frames(&last, 0..1)?[0] + 1;
-    let first = frame % LARGE;
-    let file = luo_sys::memfd::create("service", (pages + LARGE) * PAGE)?;
-    for page in first..first + pages {
+    write(&last, 1)?;
+    let [mut before, mut frame] = memory::frames(&last, 0..2)?[..] else {
+        bail!("a file of two pages has others");
+    };
+    let file = luo_sys::memfd::create("service", PLACES * LARGE * PAGE)?;
+    // The places in the file, by where their pages lie.
+    let mut places = Vec::new();
+    let mut right = 0;
+    for _ in 0..pages {
+        let guessed = match frame > before {
+            true => frame + 1,
+            false => frame - 1,
+        };
+        before = frame;
+        let known = places.iter().position(|&place| place == guessed / LARGE);
+        let place = known.unwrap_or_else(|| {
+            places.push(guessed / LARGE);
+            places.len() - 1
+        });
+        let page = place as u64 * LARGE + guessed % LARGE;
         write(&file, page)?;
+        frame = memory::frames(&file, page..page + 1)?[0];
+        right += u64::from(frame == guessed);
     }
-    let frames = memory::frames(&file, first..first + pages)?;
-    let lie = (first..)
-        .zip(&frames)
-        .filter(|(page, frame)| page % LARGE == **frame % LARGE);
-    let lie = lie.count();
     port::progress(format!(
-        "{lie} of {pages} pages lie where they can be joined"
+        "{right} of {pages} pages lie where they can be joined"
     ));
-    ensure!(lie as u64 >= pages - pages / 8, "{lie} pages only");
+    ensure!(right >= pages - pages / 8, "{right} pages only");
     Ok(file)
 }
 
