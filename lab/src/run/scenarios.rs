@@ -105,7 +105,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
 /// The scenes of `luo-scenes`: the agent and several workloads.
 fn scenes(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
     /// Scenes, each over a kexec of its own.
-    const SCENES: u32 = 8;
+    const SCENES: u32 = 9;
     Scenario {
         first,
         next: vec![next, first],
