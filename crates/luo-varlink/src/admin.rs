@@ -145,6 +145,11 @@ pub enum Error {
         /// Their names.
         sessions: Vec<String>,
     },
+    /// The previous kernel's record cannot be read, so nobody knows what would be ended.
+    Unreadable {
+        /// Why it cannot be read.
+        reason: String,
+    },
     /// There is no such session in the agent's custody.
     NoSuchSession {
         /// Its name.
@@ -196,6 +201,10 @@ impl core::fmt::Display for Error {
                 errno,
                 message,
             } => write!(f, "{call}: {message} (errno {errno})"),
+            Self::Unreadable { reason } => write!(
+                f,
+                "the previous kernel's record cannot be read, and nothing of it was touched: {reason}"
+            ),
             Self::Unclaimed { sessions } => write!(
                 f,
                 "sessions that nobody has claimed: {}",

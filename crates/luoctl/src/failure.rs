@@ -155,6 +155,12 @@ impl Refusal for admin::Error {
                 "start who owns them (`luoctl sessions`), or release them, with all that is in \
                  them: `luoctl finish --release`",
             ),
+            Self::Unreadable { .. } => kind(
+                Exit::Refused,
+                "unreadable",
+                "start the luod that wrote it; or give the record up: `luoctl finish --release`. \
+                 The sessions stay in the kernel then until `luoctl release --force` gives up each",
+            ),
             Self::NoSuchSession { .. } => kind(
                 Exit::NotFound,
                 "no-such-session",

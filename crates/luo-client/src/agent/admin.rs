@@ -223,7 +223,7 @@ impl Admin {
     /// sessions that nobody has claimed are released; it gives their names.
     ///
     /// # Errors
-    /// [`Refusal::Unclaimed`], [`Refusal::Illegal`].
+    /// [`Refusal::Unclaimed`], [`Refusal::Unreadable`], [`Refusal::Illegal`].
     pub fn finish(&mut self, release_unclaimed: bool) -> Result<Vec<String>> {
         let method = Method::Finish { release_unclaimed };
         let finished: Finished = self.call("Finish", method, Waits::Others)?;

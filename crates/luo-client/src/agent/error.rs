@@ -154,6 +154,7 @@ impl ErrorNumber for admin::Error {
             Self::BadPlan { .. } => Errno::LOOP.raw_os_error(),
             Self::Kernel { errno, .. } => kernel(*errno),
             Self::Unclaimed { .. } => Errno::NOTEMPTY.raw_os_error(),
+            Self::Unreadable { .. } => Errno::BADMSG.raw_os_error(),
             Self::NoSuchSession { .. } => Errno::NOENT.raw_os_error(),
         }
     }

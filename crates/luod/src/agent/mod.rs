@@ -22,6 +22,7 @@
 //! | `written` | updates that are over are written down: notes, history, pictures |
 //! | `unowned` | sessions of the previous kernel that nobody here owns |
 //! | `room` | whether the disk would take an update that is over, for whoever looks |
+//! | `unreadable` | the record cannot be read: nobody is let in |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
@@ -70,6 +71,7 @@ mod under_way;
 mod undo;
 mod unowned;
 mod unread;
+mod unreadable;
 mod update;
 mod view;
 mod workload;

@@ -256,15 +256,6 @@ impl Agent {
         Ok(())
     }
 
-    pub(super) fn cannot_read(&self, why: &str) {
-        tracing::error!(
-            "the previous kernel's record cannot be read: {why}. No session of it is touched: \
-             start the luod that wrote it, or give them up with `luoctl finish --release`"
-        );
-        self.state.borrow_mut().unreadable = Some(why.to_owned());
-        self.enter(Phase::Updated);
-    }
-
     /// Takes a session out of the descriptor store.
     fn adopt(&self, stored: Stored, owner: Option<&Owner>) {
         let Stored {
@@ -345,6 +336,10 @@ impl Agent {
     fn wait_for_the_lost(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         tokio::task::spawn_local(async move {
+            // Nobody is let in while the record cannot be read.
+            agent
+                .until(|agent| agent.state.borrow().unreadable.is_none())
+                .await;
             tokio::time::sleep(REATTACH).await;
             agent
                 .until(|agent| agent.state.borrow().update.is_none())

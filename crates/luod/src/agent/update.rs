@@ -76,6 +76,10 @@ impl Agent {
 
     fn begin(&self, report: Option<&str>) -> Result<String, Error> {
         let (id, now) = (new_id(), now_us());
+        if let Some(obstacle) = self.unreadable_obstacle() {
+            let obstacles = vec![obstacle.words()];
+            return Err(Error::BadPlan { obstacles });
+        }
         self.state.borrow().phase.allows(KernelEvent::Prepare)?;
         self.heed_hang("PREPARE")?;
         let obstacles = self.obstacles();

@@ -10,7 +10,7 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State};
-use super::unowned;
+use super::{unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::Failed;
@@ -149,6 +149,9 @@ impl Agent {
                 "the kernel is {state}, {UNKNOWN_UPDATE}: {CANCEL_BY_FORCE}"
             ));
         }
+        if let Some(words) = self.unreadable() {
+            warnings.push(format!("{words}: {}", unreadable::REMEDY));
+        }
         if !unowned.is_empty() {
             warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
         }
@@ -199,6 +202,7 @@ impl Agent {
     pub(super) fn obstacles(&self) -> Vec<Obstacle> {
         let state = self.state.borrow();
         let mut obstacles = state.obstacles();
+        obstacles.extend(self.unreadable_obstacle());
         // Mainline's orchestrator drops what the kernel before has left and nobody has taken.
         let is_mainline = self.probe.orchestrator == Orchestrator::Mainline;
         let waiting = state.sessions.iter();

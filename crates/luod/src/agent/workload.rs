@@ -112,6 +112,7 @@ impl Agent {
             });
         }
         self.check_name(&caller.identity, name)?;
+        self.let_in(name)?;
         if needs.len() > MAX_NEEDS {
             let limit = format!("{MAX_NEEDS} workloads that one needs");
             return Err(Error::TooMany { limit });
