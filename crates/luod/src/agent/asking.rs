@@ -74,6 +74,11 @@ impl Agent {
                 // This cannot be: `ear` is a sender, and it is still there.
                 Ok(None) => {}
                 Err(_) => {
+                    // Who has answered in time is not late because luod was.
+                    self.clients_unread.is_over().await;
+                    if !said.is_empty() {
+                        continue;
+                    }
                     if let Some((name, patience)) = round.late(Instant::now()) {
                         return Err(self.late(name, step, patience));
                     }

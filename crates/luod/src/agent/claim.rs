@@ -99,6 +99,26 @@ impl Agent {
         workload: &str,
         name: &str,
     ) -> Result<(Claimed, OwnedFd), Error> {
+        let given = match self.fetch(name).await {
+            Ok(given) => given,
+            Err(why) => {
+                self.end_if_over();
+                return Err(why.into());
+            }
+        };
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+            held.claimed = true;
+        }
+        self.note_owner(workload);
+        self.note(TimelineKind::Claimed, Line::of(workload).with(name));
+        // After the deadline this may have been the last that was waited for.
+        self.end_if_over();
+        Ok((Claimed { incoming: true }, given?))
+    }
+
+    /// Has the agent have a session that is marked as busy, and that the kernel has alone.
+    /// Gives a descriptor of it; if no other can be made now, the agent has it all the same.
+    pub(super) async fn fetch(&self, name: &str) -> Result<Result<OwnedFd, Failed>, Failed> {
         let taken = {
             let (name, place) = (name.to_owned(), self.store.place(name));
             let job = move |kernel: &mut dyn Kernel| {
@@ -113,25 +133,17 @@ impl Agent {
         if !matches!(taken, Ok((_, true))) {
             self.store.vacate(name);
         }
-        let (session, stored) = match taken {
-            Ok(taken) => taken,
+        match taken {
+            Ok((session, stored)) => {
+                let given = duplicate(&session);
+                self.has(name, session.into(), stored);
+                Ok(given)
+            }
             Err(why) => {
                 self.not_taken(name, &why);
-                self.end_if_over();
-                return Err(why.into());
+                Err(why)
             }
-        };
-        // If no other descriptor can be made now, this one is kept all the same.
-        let given = duplicate(&session);
-        self.has(name, session.into(), stored);
-        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-            held.claimed = true;
         }
-        self.note_owner(workload);
-        self.note(TimelineKind::Claimed, Line::of(workload).with(name));
-        // After the deadline this may have been the last that was waited for.
-        self.end_if_over();
-        Ok((Claimed { incoming: true }, given?))
     }
 
     /// Finishes a session of the previous kernel for its workload.

@@ -11,7 +11,7 @@
 //! | `inbox` | the events that a workload has not been told of yet |
 //! | `caller` | a connection, as the agent sees it |
 //! | `hang` | a job of the kernel's thread that is not waited for any longer |
-//! | `unread` | what administrators have sent and nobody has read |
+//! | `unread` | what administrators and workloads have sent and nobody has read |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
 //! | `settings` | the configuration and the policy, which may be read anew |
@@ -100,10 +100,10 @@ pub use caller::Caller;
 pub use check::offline;
 pub use inbox::Inbox;
 pub use session::Declaration;
+pub use unread::Unread;
 
 use hang::Hang;
 use state::{Seen, State, Tried, Unowned};
-use unread::Unread;
 
 /// Lines of a timeline that a watcher may be behind.
 const BEHIND: usize = 8192;
@@ -178,6 +178,8 @@ pub struct Agent {
     changed: Notify,
     /// The sockets of administrators.
     pub unread: Unread,
+    /// The sockets of workloads.
+    pub clients_unread: Unread,
     quiet: Quiet,
     /// The folder of the boot entries does not answer before this ends.
     #[cfg(test)]
@@ -219,6 +221,7 @@ impl Agent {
             trials: Arc::new(Semaphore::new(THREADS)),
             changed: Notify::new(),
             unread: Unread::default(),
+            clients_unread: Unread::default(),
             quiet: Quiet::default(),
             #[cfg(test)]
             boot_hangs: RefCell::default(),

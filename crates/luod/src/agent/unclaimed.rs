@@ -1,6 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Sessions of the previous kernel that nobody claims: what becomes of them at the
 //! deadline, or when an administrator finishes the update.
+//!
+//! | by the deadline its workload | the session |
+//! |---|---|
+//! | has claimed it | is kept for it, whether it is connected or not |
+//! | is connected, and has not claimed it | luod takes it from the kernel and keeps it for it |
+//! | is not connected | is released, or kept if so configured |
+//!
+//! The time in which luod itself stands still does not count, and what lies in the sockets by
+//! the deadline is read before it is judged.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -10,27 +19,50 @@ use luo_varlink::{Phase, admin};
 
 use super::Agent;
 use super::held::Held;
-use super::state::State;
+use super::state::{State, Workload};
 use crate::decide::config::Unclaimed;
 use crate::decide::names::OWN_SESSION;
 
 /// How long to wait before trying again to release sessions that nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
 
+/// The time until the deadline is counted in pieces of this length. One that takes twice as
+/// long or more says that luod stood still.
+const TICK: Duration = Duration::from_millis(250);
+
+/// How much time is left at least once luod goes on after it stood still: those who wait for
+/// it find out by and by that it answers again.
+const AFTER_A_STALL: Duration = Duration::from_secs(5);
+
 /// Whether a session of the previous kernel is unclaimed: its workload has gone again, or
 /// the kernel still has it and no claim waits for it. Nobody is expected to claim what was
 /// left while no update was under way.
 fn is_unclaimed(state: &State, held: &Held) -> bool {
-    let owner = state.workloads.get(&held.workload);
-    let connected = owner.is_some_and(|owner| owner.link.is_some());
-    let is_its = connected && (held.session.is_some() || held.wanted);
+    let is_its = has_owner(state, held) && (held.session.is_some() || held.wanted);
     held.incoming && !held.busy && !held.parked && !is_its
 }
 
-/// Whether nobody has claimed a session by the deadline. One that was claimed is kept, for
+/// Whether nobody is there for a session by the deadline. One that was claimed is kept, for
 /// its workload may be on its way again: only an administrator gives it up.
 fn is_nobodys(state: &State, held: &Held) -> bool {
+    is_with_the_kernel(state, held) && !has_owner(state, held)
+}
+
+/// Whether nobody has claimed a session, and the kernel has it alone.
+fn is_with_the_kernel(state: &State, held: &Held) -> bool {
     held.session.is_none() && is_unclaimed(state, held)
+}
+
+/// Whether a session is still with the kernel, and its workload is connected and has not asked
+/// for it.
+fn is_not_asked_for(state: &State, held: &Held) -> bool {
+    is_with_the_kernel(state, held) && has_owner(state, held)
+}
+
+/// Whether the workload of a session is connected.
+fn has_owner(state: &State, held: &Held) -> bool {
+    let owner = state.workloads.get(&held.workload);
+    owner.is_some_and(Workload::is_there)
 }
 
 /// A choice among sessions.
@@ -41,28 +73,59 @@ impl Agent {
     pub(super) fn watch_the_deadline(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         let patience = self.config().restore_deadline.0;
-        let is_over = {
-            let mut state = self.state.borrow_mut();
-            let restore = state.restore.as_mut();
-            restore.is_some_and(|restore| {
-                restore.until = Instant::now().checked_add(patience);
-                restore.overdue
-            })
-        };
+        let is_over = self.time_left(patience);
         tokio::task::spawn_local(async move {
             // It does not pass twice: luod may have been restarted since.
             if !is_over {
-                tokio::time::sleep(patience).await;
+                agent.wait_for_the_deadline(patience).await;
                 agent.deadline().await;
             }
             // A session that could not be released then is tried again and again.
             while agent.config().unclaimed == Unclaimed::Finish && agent.is_restoring() {
                 tokio::time::sleep(AGAIN).await;
+                agent.clients_unread.is_over().await;
+                agent.keep_for_the_connected().await;
                 let unclaimed = agent.unclaimed(is_nobodys);
                 agent.release_all(&unclaimed, is_nobodys).await;
                 agent.end_if_over();
             }
         });
+    }
+
+    /// Notes how much time is left, for whoever looks. Says whether the deadline has passed
+    /// already.
+    fn time_left(&self, left: Duration) -> bool {
+        let mut state = self.state.borrow_mut();
+        let restore = state.restore.as_mut();
+        restore.is_some_and(|restore| {
+            restore.until = Instant::now().checked_add(left);
+            restore.overdue
+        })
+    }
+
+    /// Waits as long as workloads have. They can do nothing while luod stands still (it is
+    /// stopped, or the machine has no memory or no processor for it), so that does not count.
+    async fn wait_for_the_deadline(&self, patience: Duration) {
+        let mut left = patience;
+        while !left.is_zero() && self.is_restoring() {
+            let tick = left.min(TICK);
+            let begun = tokio::time::Instant::now();
+            tokio::time::sleep(tick).await;
+            let took = begun.elapsed();
+            if took < tick.saturating_add(TICK) {
+                left = left.saturating_sub(took);
+                continue;
+            }
+            left = left.saturating_sub(tick);
+            left = left.max(patience.min(AFTER_A_STALL));
+            tracing::warn!(
+                "luod stood still for {:.1} s while workloads are waited for: they have {:.1} s \
+                 from here on",
+                took.saturating_sub(tick).as_secs_f64(),
+                left.as_secs_f64()
+            );
+            self.time_left(left);
+        }
     }
 
     fn is_restoring(&self) -> bool {
@@ -83,8 +146,17 @@ impl Agent {
         if !self.is_restoring() {
             return;
         }
+        // Who has asked in time is not late because luod was.
+        self.clients_unread.is_over().await;
         self.overdue();
-        let unclaimed = self.unclaimed(is_nobodys);
+        let which = match self.config().unclaimed {
+            Unclaimed::Keep => is_with_the_kernel,
+            Unclaimed::Finish => {
+                self.keep_for_the_connected().await;
+                is_nobodys
+            }
+        };
+        let unclaimed = self.unclaimed(which);
         if !unclaimed.is_empty() {
             let names = unclaimed.join(", ");
             match self.config().unclaimed {
@@ -105,6 +177,32 @@ impl Agent {
             }
         }
         self.end_if_over();
+    }
+
+    /// Takes from the kernel what connected workloads have not asked for: it keeps no update
+    /// from ending then, and is theirs whenever they do.
+    async fn keep_for_the_connected(&self) {
+        for name in self.unclaimed(is_not_asked_for) {
+            // Since the list was made its workload may have asked for this one, or gone.
+            if self.mark_unclaimed(&name, is_not_asked_for).is_none() {
+                continue;
+            }
+            match self.fetch(&name).await {
+                Ok(_) => {
+                    let state = self.state.borrow();
+                    let owner = state.sessions.get(&name).map(|held| held.workload.clone());
+                    drop(state);
+                    let owner = owner.unwrap_or_default();
+                    self.note_owner(&owner);
+                    tracing::warn!(
+                        session = name,
+                        "the deadline has passed, and '{owner}' is connected and has not asked \
+                         for it: it is kept for it"
+                    );
+                }
+                Err(why) => tracing::error!(session = name, "it could not be taken: {why}"),
+            }
+        }
     }
 
     /// The sessions of the previous kernel that nobody has claimed.

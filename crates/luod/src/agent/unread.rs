@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The sockets of administrators, and whether there is something on them that nobody has
-//! read yet. A cancel that has been sent counts, even if luod had no time to look at it:
-//! so all is read before the jump.
+//! Sockets, and whether there is something on them that nobody has read yet. What has been
+//! sent in time counts, even if luod had no time to look at it: a cancel of an administrator
+//! before the jump, an answer or a claim of a workload before its deadline is judged. So all
+//! is read before that.
 
 use std::cell::RefCell;
 use std::os::fd::AsFd;
@@ -10,11 +11,10 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-/// How long administrators are read from before the jump. One that sends without an end
-/// does not keep the machine from it.
+/// How long is read at most. One that sends without an end keeps nobody waiting.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The sockets.
+/// The sockets of one kind of peers: those that are listened on, and the connections.
 #[derive(Default)]
 pub struct Unread(RefCell<Vec<Weak<dyn AsFd>>>);
 
@@ -23,7 +23,12 @@ impl Unread {
     pub fn watch<T: AsFd + 'static>(&self, socket: &Rc<T>) {
         let socket: Weak<T> = Rc::downgrade(socket);
         let mut all = self.0.borrow_mut();
-        all.retain(|known| known.strong_count() > 0);
+        // There may be thousands: they are gone through only when the list would grow.
+        if all.len() == all.capacity() {
+            all.retain(|known| known.strong_count() > 0);
+            let rest = all.len();
+            all.reserve(rest.max(16));
+        }
         all.push(socket);
     }
 

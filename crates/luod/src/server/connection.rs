@@ -30,8 +30,8 @@ pub(super) async fn serve(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: 
 }
 
 async fn speak(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: &Rc<UnixStream>) {
-    if door == Door::Admin {
-        agent.unread.watch(stream);
+    if let Some(unread) = door.unread(agent) {
+        unread.watch(stream);
     }
     let (identity, group, reading) = match identify(stream, door).await {
         Ok(known) => known,

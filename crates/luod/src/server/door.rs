@@ -3,6 +3,8 @@
 
 use luo_varlink::interface::{self, Interface};
 
+use crate::agent::{Agent, Unread};
+
 /// Which socket a connection came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Door {
@@ -12,6 +14,18 @@ pub(super) enum Door {
     Client,
     /// Everybody's.
     Status,
+}
+
+impl Door {
+    /// The books of the sockets of this door of which the agent wants to know whether all has
+    /// been read. Nothing that is asked at everybody's door has a deadline.
+    pub(super) fn unread(self, agent: &Agent) -> Option<&Unread> {
+        match self {
+            Self::Admin => Some(&agent.unread),
+            Self::Client => Some(&agent.clients_unread),
+            Self::Status => None,
+        }
+    }
 }
 
 /// The interfaces that a door has.

@@ -90,8 +90,8 @@ pub async fn serve(agent: Rc<Agent>, sockets: Sockets) {
     let book = Rc::new(Book::default());
     for (door, listener) in sockets.doors {
         let listener = Rc::new(listener);
-        if door == Door::Admin {
-            agent.unread.watch(&listener);
+        if let Some(unread) = door.unread(&agent) {
+            unread.watch(&listener);
         }
         let (agent, book) = (Rc::clone(&agent), Rc::clone(&book));
         tokio::task::spawn_local(async move {
