@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Pages that came back from the previous kernel.
+
+use kernel::alloc::KVec;
+use kernel::bindings;
+use kernel::error::to_result;
+use kernel::prelude::*;
+use luo_memfd::{Run, MOST_PIECES};
+
+use super::made::Made;
+use super::memory::flags;
+use super::run::run_to;
+use crate::sys::kho::Handed;
+
+/// Pages that came back from the previous kernel, some runs of them. Dropping it frees
+/// them.
+///
+/// # Invariants
+///
+/// The pages of the runs are ours alone.
+pub(crate) struct Back(KVec<bindings::luo_memfd_run>);
+
+/// Runs that are put into a file at once.
+const MOST_BACK: usize = 64;
+
+// SAFETY: Pages belong to no task.
+unsafe impl Send for Back {}
+
+impl Back {
+    /// Without pages.
+    pub(crate) fn new() -> Self {
+        Self(KVec::new())
+    }
+
+    /// Whether there is room for the pieces of one more run.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub(crate) fn has_room(&mut self) -> Result<bool> {
+        if self.0.capacity() == 0 {
+            self.0.reserve(MOST_BACK, flags())?;
+        }
+        Ok(self.0.len().saturating_add(MOST_PIECES) <= MOST_BACK)
+    }
+
+    /// Gets the pages of a run back, all or none, into room that there is. Those that follow
+    /// each other where a large folio can be are joined to one. False if they are gone.
+    pub(crate) fn get(&mut self, _alone: &Handed, run: Run, step: u64) -> bool {
+        // SAFETY: The callee looks first whether Kexec HandOver has them, and nobody else does
+        // meanwhile.
+        if step == 0 || !unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) } {
+            return false;
+        }
+        // SAFETY: May be called in any context.
+        let most = unsafe { bindings::luo_memfd_join_order() };
+        for piece in luo_memfd::joined(run, most) {
+            // INVARIANT: Kexec HandOver has given them away. There is room for all pieces.
+            let _ = self.0.push_within_capacity(run_to(&piece));
+        }
+        true
+    }
+
+    /// How many pages there are.
+    pub(crate) fn pages(&self) -> u64 {
+        self.0
+            .iter()
+            .fold(0, |sum, run| sum.saturating_add(run.pages))
+    }
+
+    /// Puts them into a file.
+    ///
+    /// # Errors
+    /// ENOMEM: those that are not in it are still here, and another try can go on.
+    pub(crate) fn put_into(&mut self, file: &Made) -> Result {
+        // SAFETY: By the type's invariant, and nobody else knows the file.
+        let result = to_result(unsafe {
+            bindings::luo_memfd_insert(file.0.as_ptr(), self.0.as_mut_ptr(), self.0.len())
+        });
+        // INVARIANT: What was taken off the runs is the page cache's now. A run of which nothing
+        // is left begins behind what was ours; they are the first ones, or all.
+        if result.is_ok() {
+            self.0.clear();
+        }
+        while self.0.first().is_some_and(|run| run.pages == 0) {
+            if self.0.remove(0).is_err() {
+                break;
+            }
+        }
+        result
+    }
+}
+
+impl Back {
+    /// Frees the pages; the room stays.
+    pub(crate) fn free(&mut self) {
+        for run in &self.0 {
+            // SAFETY: By the type's invariant.
+            unsafe { bindings::luo_memfd_drop(run) }
+        }
+        // INVARIANT: They are not ours any more.
+        self.0.clear();
+    }
+}
+
+impl Drop for Back {
+    fn drop(&mut self) {
+        self.free();
+    }
+}

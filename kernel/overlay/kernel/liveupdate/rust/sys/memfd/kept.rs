@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! The pages of a preserved file, taken by runs.
+
+use kernel::alloc::KVVec;
+use kernel::bindings;
+use kernel::prelude::*;
+use luo_abi::memfd::GROUP_LENGTH;
+use luo_memfd::{Format, Run, Short};
+
+use super::memory::flags;
+use super::payer::Payer;
+use super::run::{run_of, run_to, KeptRun, Referred};
+use super::still::Still;
+
+/// Runs that are looked at in one go.
+const BATCH: usize = 32;
+
+/// How often folios are looked for anew in whose place others have come.
+const AGAIN: u32 = 1000;
+
+/// The pages of a file that are kept over a kexec, in its order. Ends when it is dropped.
+///
+/// # Invariants
+///
+/// Each run is from [`KeptRun::into_run`], with this format.
+pub(crate) struct Kept {
+    format: Format,
+    runs: KVVec<Run>,
+    /// Pages of all runs.
+    pages: u64,
+    /// Whether runs were added or are other than they were since [`Self::is_written`].
+    changed: bool,
+    /// Who pays for them.
+    payer: Payer,
+}
+
+impl Kept {
+    /// All pages of a file that is held still.
+    ///
+    /// # Errors
+    /// ENOMEM; those of moving pages to where they can stay.
+    pub(crate) fn new(format: Format, still: &Still, end: u64) -> Result<Self> {
+        let mut kept = Self {
+            format,
+            runs: KVVec::new(),
+            pages: 0,
+            changed: true,
+            payer: Payer::Unknown,
+        };
+        kept.take(still, 0, end)?;
+        Ok(kept)
+    }
+
+    /// The runs.
+    pub(crate) fn runs(&self) -> &[Run] {
+        &self.runs
+    }
+
+    /// The control group that pays for the pages; none if it is not one for all of them: it
+    /// would pay for what another has written.
+    pub(crate) fn look_group(&self, group: &mut Short<GROUP_LENGTH>) {
+        // SAFETY: By the type's invariant there are references to the pages that were looked at.
+        unsafe { self.payer.look_group(group) }
+    }
+
+    fn push(&mut self, kept: KeptRun) -> Result {
+        // Room first: then nothing can fail before the run is ours.
+        self.runs.reserve(1, flags())?;
+        // SAFETY: There are references to this run's pages, and by the type's invariant to those
+        // of all others.
+        unsafe { self.payer.look_at(&kept.referred.0) }
+        let run = kept.into_run();
+        self.pages = self.pages.saturating_add(run.pages);
+        self.runs.push_within_capacity(run).map_err(|_| ENOMEM)
+    }
+
+    /// Adds what the file has in a part of it.
+    fn take(&mut self, still: &Still, from: u64, end: u64) -> Result {
+        let mut next = from;
+        while next < end {
+            let mut found = [bindings::luo_memfd_run::default(); BATCH];
+            // SAFETY: It is a memfd, and there is room for so many runs.
+            let count = unsafe {
+                bindings::luo_memfd_take(
+                    still.0.as_ptr(),
+                    &mut next,
+                    end,
+                    found.as_mut_ptr(),
+                    found.len(),
+                )
+            };
+            let mut done = Ok(());
+            for run in found.iter().take(count) {
+                if run.state == bindings::luo_memfd_state_LUO_MEMFD_BROKEN {
+                    // Whoever has the file can punch the page out of it.
+                    if done.is_ok() {
+                        pr_err!(
+                            "page {} of a memfd is broken: it is not preserved\n",
+                            run.index
+                        );
+                        done = Err(EHWPOISON);
+                    }
+                    continue;
+                }
+                if run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY {
+                    if done.is_ok() {
+                        done = self.bring(still, run.index, run_of(run).end().min(end));
+                    }
+                    continue;
+                }
+                // INVARIANT: It was just taken. After a failure, this gives it back.
+                let referred = Referred(run_of(run));
+                if done.is_ok() {
+                    done = referred.keep(self.format).and_then(|kept| self.push(kept));
+                }
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Adds pages that are not where they can stay: they are moved there.
+    fn bring(&mut self, still: &Still, index: u64, end: u64) -> Result {
+        let mut next = index;
+        let mut again = AGAIN;
+        while next < end {
+            let mut found = [bindings::luo_memfd_run::default(); BATCH];
+            // SAFETY: As above.
+            let count = unsafe {
+                bindings::luo_memfd_bring(
+                    still.0.as_ptr(),
+                    next,
+                    end.saturating_sub(next),
+                    found.as_mut_ptr(),
+                    found.len(),
+                )
+            };
+            let count = match usize::try_from(count) {
+                Ok(0) => return Err(EBUSY),
+                Ok(count) => count,
+                Err(_) => match Error::from_errno(count as i32) {
+                    why if why == EAGAIN && again > 0 => {
+                        // Somebody is joining folios there, which ends.
+                        again = again.saturating_sub(1);
+                        continue;
+                    }
+                    why if why == EAGAIN => return Err(EBUSY),
+                    why => return Err(why),
+                },
+            };
+            let mut done = Ok(());
+            for run in found.iter().take(count) {
+                // INVARIANT: It was just taken.
+                let referred = Referred(run_of(run));
+                // A folio that begins before what was asked for is ours already, or will be.
+                if done.is_ok() && run.index != next {
+                    done = Err(EBUSY);
+                }
+                next = referred.0.end();
+                if done.is_ok() {
+                    done = referred.keep(self.format).and_then(|kept| self.push(kept));
+                }
+            }
+            done?;
+        }
+        Ok(())
+    }
+
+    /// Notes that what tells of the runs is as they are.
+    pub(crate) fn is_written(&mut self) {
+        self.changed = false;
+    }
+
+    /// Takes another look at the file: somebody may have written where there was nothing, or to
+    /// memory that was fresh. Whether runs were added or are other than they were when they were
+    /// written down.
+    ///
+    /// # Errors
+    /// As for [`Self::new`]. What was found by then is not forgotten.
+    pub(crate) fn look_again(&mut self, still: &Still, end: u64) -> Result<bool> {
+        for run in self.runs.iter_mut().filter(|run| run.fresh) {
+            // SAFETY: By the invariants the folios are there and are what the run says.
+            run.fresh = unsafe { bindings::luo_memfd_settle(still.0.as_ptr(), &run_to(run)) };
+            self.changed |= !run.fresh;
+        }
+        if still.pages() == self.pages {
+            return Ok(self.changed);
+        }
+        let mut more = Self {
+            format: self.format,
+            runs: KVVec::new(),
+            pages: 0,
+            changed: false,
+            payer: self.payer,
+        };
+        let mut from = 0;
+        for run in &self.runs {
+            more.take(still, from, run.index)?;
+            from = run.end();
+        }
+        more.take(still, from, end)?;
+        if !more.runs.is_empty() {
+            self.merge(more)?;
+        }
+        Ok(self.changed)
+    }
+
+    /// Adds other runs of the same file at their places.
+    fn merge(&mut self, mut other: Self) -> Result {
+        let count = self.runs.len().saturating_add(other.runs.len());
+        let mut all = KVVec::with_capacity(count, flags())?;
+        // From here on nothing fails: there is room for all.
+        let old = core::mem::take(&mut self.runs);
+        let new = core::mem::take(&mut other.runs);
+        let mut new = new.into_iter().peekable();
+        for run in old {
+            while let Some(before) = new.next_if(|before| before.index < run.index) {
+                let _ = all.push_within_capacity(before);
+            }
+            let _ = all.push_within_capacity(run);
+        }
+        for run in new {
+            let _ = all.push_within_capacity(run);
+        }
+        self.pages = self.pages.saturating_add(other.pages);
+        self.runs = all;
+        self.payer = other.payer;
+        self.changed = true;
+        Ok(())
+    }
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        for run in core::mem::take(&mut self.runs) {
+            // SAFETY: By the type's invariant, and each is taken out once.
+            drop(unsafe { KeptRun::from_run(run, self.format) });
+        }
+    }
+}

@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Files that are made for what the previous kernel has left.
+
+use core::ptr::NonNull;
+
+use kernel::bindings;
+use kernel::error::{from_err_ptr, to_result};
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use luo_abi::memfd::NAME_LENGTH;
+use luo_memfd::{Facts, Short};
+
+use super::facts::facts_to;
+
+/// A file that is being made, which nobody else knows.
+///
+/// # Invariants
+///
+/// It is a memfd, and the reference is the only one.
+pub(crate) struct Made(pub(super) ARef<File>);
+
+// SAFETY: A file belongs to no task.
+unsafe impl Send for Made {}
+
+impl Made {
+    /// A file without pages.
+    ///
+    /// # Errors
+    /// ENOMEM, or those of making a file.
+    pub(crate) fn new(facts: &Facts, name: &Short<NAME_LENGTH>) -> Result<Self> {
+        let to = facts_to(facts);
+        let name = match facts.more {
+            Some(_) => name.room().as_ptr(),
+            None => core::ptr::null(),
+        };
+        // SAFETY: The name is null or terminated: its room has a byte for that.
+        let file = from_err_ptr(unsafe { bindings::luo_memfd_make(&to, name.cast()) });
+        // Shared memory calls it so, too, if there is no memory for an inode.
+        let file = file.map_err(|why| if why == ENOSPC { ENOMEM } else { why })?;
+        let file = NonNull::new(file).ok_or(ENOMEM)?;
+        // SAFETY: The file is new: its one reference is ours, and nobody is in
+        // `fdget_pos` with it.
+        // INVARIANT: As above.
+        Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
+    }
+
+    /// Accounts for pages that are to come into it.
+    ///
+    /// # Errors
+    /// ENOSPC: the machine may not have as much.
+    pub(crate) fn account(&self, pages: u64) -> Result {
+        // SAFETY: By the type's invariant.
+        to_result(unsafe { bindings::luo_memfd_account(self.0.as_ptr(), pages) })
+    }
+
+    /// Gives back what was accounted for and has not come. Called once for each
+    /// [`Self::account`].
+    pub(crate) fn settle_account(&self, pages: u64) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_settle_account(self.0.as_ptr(), pages) }
+    }
+
+    /// The file, which is complete.
+    pub(crate) fn into_file(self) -> ARef<File> {
+        self.0
+    }
+}

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: GPL-2.0-only
+//! Files of the old kernel, held still.
+
+use kernel::bindings;
+use kernel::fs::File;
+use kernel::prelude::*;
+use kernel::sync::aref::ARef;
+use kernel::time::msecs_to_jiffies;
+use luo_abi::memfd::NAME_LENGTH;
+use luo_memfd::{Facts, Short};
+
+use super::facts::facts_of;
+use super::kind::is_memfd;
+
+/// How often a locked file is tried, and how long is slept in between, in milliseconds.
+const TRIES: u32 = 200;
+const PAUSE: u32 = 10;
+
+/// The lock of an inode, by which nobody is in the middle of a change of its size.
+///
+/// # Invariants
+///
+/// It is held, by this task.
+struct Locked<'a>(&'a File);
+
+impl<'a> Locked<'a> {
+    /// Locks the inode. Whoever writes to the file may have the lock for as long as they
+    /// like, so there is an end to the patience.
+    ///
+    /// # Errors
+    /// EBUSY at the end of it; EINTR if the task is killed.
+    fn new(file: &'a File) -> Result<Self> {
+        for _ in 0..TRIES {
+            // SAFETY: The file is a memfd and there for the call.
+            if unsafe { bindings::luo_memfd_lock(file.as_ptr()) } {
+                // INVARIANT: Just locked.
+                return Ok(Self(file));
+            }
+            // SAFETY: No spinlock is held; `current` is a task that runs.
+            let killed = unsafe {
+                bindings::schedule_timeout_killable(msecs_to_jiffies(PAUSE) as isize);
+                bindings::luo_fatal_signal_pending(bindings::get_current())
+            };
+            if killed {
+                return Err(EINTR);
+            }
+        }
+        Err(EBUSY)
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_unlock(self.0.as_ptr()) }
+    }
+}
+
+/// Holds a file still: its size does not change, and no hole is punched into it. Ends when
+/// it is dropped.
+///
+/// # Invariants
+///
+/// The file is a memfd.
+pub(crate) struct Still(pub(super) ARef<File>);
+
+// SAFETY: It may be ended by any task.
+unsafe impl Send for Still {}
+
+impl Still {
+    /// Begins it.
+    ///
+    /// # Errors
+    /// EBUSY if somebody writes to the file and does not end; EINTR.
+    pub(crate) fn begin(file: &ARef<File>) -> Result<Self> {
+        if !is_memfd(file) {
+            return Err(EINVAL);
+        }
+        let _locked = Locked::new(file)?;
+        // SAFETY: It is a memfd.
+        unsafe { bindings::luo_memfd_hold(file.as_ptr(), true) };
+        // INVARIANT: Looked at above.
+        Ok(Self(file.clone()))
+    }
+
+    /// What is known of the file now.
+    pub(crate) fn facts(&self) -> Facts {
+        let mut facts = bindings::luo_memfd_facts::default();
+        // SAFETY: By the type's invariant, and the structure is valid for writes.
+        unsafe { bindings::luo_memfd_look(self.0.as_ptr(), &mut facts) };
+        facts_of(&facts)
+    }
+
+    /// Its name.
+    pub(crate) fn look_name(&self, name: &mut Short<NAME_LENGTH>) {
+        name.fill(|room| {
+            // SAFETY: By the type's invariant, and the room is valid for writes.
+            unsafe {
+                bindings::luo_memfd_look_name(self.0.as_ptr(), room.as_mut_ptr().cast(), room.len())
+            }
+        });
+    }
+
+    /// Bytes of the file and its seals.
+    pub(crate) fn size_and_seals(&self) -> (u64, u32) {
+        let mut seals = 0;
+        // SAFETY: By the type's invariant, and the number is valid for writes.
+        let size = unsafe { bindings::luo_memfd_size(self.0.as_ptr(), &mut seals) };
+        (size, seals)
+    }
+
+    /// Pages that the file has, in memory or swapped out.
+    pub(super) fn pages(&self) -> u64 {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_pages(self.0.as_ptr()) }
+    }
+}
+
+impl Drop for Still {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_memfd_hold(self.0.as_ptr(), false) }
+    }
+}
