@@ -114,7 +114,7 @@ impl Check {
                     tally.add(case);
                 }
             },
-            Self::Tests => return cargo_tests::run(cache, self.name(), repo),
+            Self::Tests => return cargo_tests::run(cache, self.name(), repo, all),
         }
         Ok(tally)
     }

@@ -160,6 +160,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("done", schema_for!(Done)),
         ("error", schema_for!(Failed)),
         ("finish", schema_for!(Finished)),
+        ("fleet", schema_for!(luo_fleetlock::status::Fleet)),
         ("graph", schema_for!(Graph)),
         ("history", schema_for!(History)),
         ("inspect", schema_for!(Inspected)),

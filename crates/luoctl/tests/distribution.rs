@@ -45,6 +45,13 @@ fn the_configuration_reads_and_its_comments_are_the_defaults() {
     assert_eq!(all.checks.root, default.checks.root);
     assert_eq!(all.checks.ignore, default.checks.ignore);
     assert_eq!(all.workload.len(), 1);
+    let fleet = all.fleet.unwrap();
+    assert_eq!(
+        (fleet.group.as_str(), fleet.timeout.0.as_secs()),
+        ("default", 20)
+    );
+    assert_eq!(fleet.health_timeout.0.as_secs(), 60);
+    assert_eq!(fleet.health_interval.0.as_secs(), 10);
 }
 
 #[test]
@@ -107,7 +114,7 @@ fn the_unit_keeps_what_the_agent_relies_on() {
 #[test]
 fn packages_name_files_that_are_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for package in ["luod", "luoctl", "luo-client-c"] {
+    for package in ["luod", "luoctl", "luo-fleet", "luo-client-c"] {
         let text = fs::read_to_string(folder.join(package).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
         let deb = &manifest["package"]["metadata"]["deb"];
@@ -401,5 +408,8 @@ fn only_what_is_meant_to_be_installed_is() {
             }
         }
     }
-    assert_eq!(Vec::from_iter(programs), ["luo-sim", "luoctl", "luod"]);
+    assert_eq!(
+        Vec::from_iter(programs),
+        ["luo-fleet", "luo-sim", "luoctl", "luod"]
+    );
 }

@@ -15,6 +15,11 @@ use luoctl::{cli, document, man};
 #[path = "../../luo-sim/src/cli.rs"]
 mod sim_cli;
 
+/// And of the fleet's server.
+#[path = "../../luo-fleet/src/cli.rs"]
+#[expect(unreachable_pub, reason = "there it is a part of a library")]
+mod fleet_cli;
+
 fn in_project(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -67,6 +72,7 @@ fn published_man_pages_are_in_step() {
         (cli::Cli::definition(), man::USER),
         (luod::command::definition(), man::SYSTEM),
         (sim_cli::Cli::command(), man::USER),
+        (fleet_cli::Cli::command(), man::SYSTEM),
     ];
     let pages = all
         .into_iter()
@@ -104,7 +110,11 @@ fn published_man_pages_are_in_step() {
         assert_eq!(text.contains(".SH \"EXIT STATUS\""), is_command, "{page}");
         assert!(!text.contains(".SH EXTRA"), "{page}");
         let program = page.split(['-', '.']).next().unwrap();
-        let program = if program == "luo" { "luo-sim" } else { program };
+        let program = match program {
+            "luo" if page.starts_with("luo-fleet") => "luo-fleet",
+            "luo" => "luo-sim",
+            program => program,
+        };
         let version = concat!(" ", env!("CARGO_PKG_VERSION"), "\"");
         let head = text.lines().find(|line| line.starts_with(".TH")).unwrap();
         let foot = format!("\"{program}{version}");
@@ -148,10 +158,12 @@ fn published_man_pages_are_in_step() {
         assert!(pages[page].contains(&sockets), "{page} has no {sockets}");
     }
     for (page, file) in [
-        ("luod.toml.5", "luod.toml"),
-        ("luod-policy.5", "policy.toml"),
+        ("luod.toml.5", "luod/luod.toml"),
+        ("luod-policy.5", "luod/policy.toml"),
+        ("luo-fleet.toml.5", "luo-fleet/luo-fleet.toml"),
+        ("luo-fleet-policy.5", "luo-fleet/policy.toml"),
     ] {
-        let file = fs::read_to_string(in_project("dist/luod").join(file)).unwrap();
+        let file = fs::read_to_string(in_project("dist").join(file)).unwrap();
         for key in keys(&file) {
             assert!(
                 pages[page].contains(&key.replace('-', "\\-")),

@@ -8,6 +8,7 @@ mod custody;
 mod distribution;
 mod documents;
 mod endings;
+mod fleet;
 mod hanging;
 mod histories;
 mod machine;

@@ -19,16 +19,16 @@ use super::cargo::cargo;
 use super::takes::{self, Test};
 use crate::tally::Tally;
 
-/// Runs all of them.
+/// Runs all of them, those that take minutes only if `all` are wanted.
 ///
 /// # Errors
 /// As `Check::run`.
-pub(super) fn run(cache: &Cache, name: &str, repo: &Path) -> Result<Tally> {
+pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<Tally> {
     prereq::ensure_python(cache)?;
     if let Err(why) = prereq::ensure_go(cache) {
         eprintln!("{why:#}");
     }
-    let left_out = left_out(takes::is_there);
+    let left_out = left_out(|what| takes::is_there(what, all));
     for test in &left_out {
         eprintln!("{name}: skipped: {} takes {}", test.name, test.what);
     }

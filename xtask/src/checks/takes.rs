@@ -11,12 +11,12 @@ pub(super) struct Test {
     /// Its name, without its module.
     pub(super) name: &'static str,
     /// What it takes, as its `#[ignore = "takes …"]` says: a program, `root`, or `qemu-cpr`, a
-    /// QEMU with the migration mode `cpr-reboot`.
+    /// QEMU with the migration mode `cpr-reboot`, or a program and `--all`, for what takes minutes.
     pub(super) what: &'static str,
 }
 
 /// All of them.
-pub(super) const TESTS: [Test; 14] = [
+pub(super) const TESTS: [Test; 21] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -73,10 +73,41 @@ pub(super) const TESTS: [Test; 14] = [
         name: "a_damaged_state_is_refused_and_the_memory_stays",
         what: "qemu-cpr",
     },
+    Test {
+        name: "a_browser_draws_the_page_of_a_fleet",
+        what: "chromium",
+    },
+    Test {
+        name: "fleetlock_is_served_as_its_text_has_it",
+        what: "etcd",
+    },
+    Test {
+        name: "by_hand_names_host_and_reason_and_is_logged",
+        what: "etcd",
+    },
+    Test {
+        name: "servers_that_decide_at_once_give_no_slot_too_many",
+        what: "etcd",
+    },
+    Test {
+        name: "ten_hosts_with_one_of_each_fault",
+        what: "etcd",
+    },
+    Test {
+        name: "each_speaks_for_itself_and_only_administrators_act",
+        what: "etcd",
+    },
+    Test {
+        name: "fifty_hosts_roll_out_while_members_and_servers_die",
+        what: "etcd and --all",
+    },
 ];
 
-/// Whether this machine has what a test takes.
-pub(super) fn is_there(what: &str) -> bool {
+/// Whether this machine has what a test takes, and `all` tests are wanted if it takes that.
+pub(super) fn is_there(what: &str, all: bool) -> bool {
+    if let Some(what) = what.strip_suffix(" and --all") {
+        return all && is_there(what, all);
+    }
     let quiet = |command: &mut Command| {
         let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
         silent.status().is_ok_and(|ended| ended.success())

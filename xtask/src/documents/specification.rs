@@ -24,7 +24,7 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 21] = [
+const TESTS: [(&str, &str); 24] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -38,6 +38,9 @@ const TESTS: [(&str, &str); 21] = [
     ("luoctl unit", "crates/luoctl/src"),
     ("luo-sys unit", "crates/luo-sys/src"),
     ("luod", "crates/luod/tests"),
+    ("fleet", "crates/luo-fleet/tests"),
+    ("fleet unit", "crates/luo-fleet/src"),
+    ("fleetlock unit", "crates/luo-fleetlock/src"),
     ("luod unit", "crates/luod/src"),
     ("preflight", "crates/luo-preflight/tests"),
     ("preflight unit", "crates/luo-preflight/src"),

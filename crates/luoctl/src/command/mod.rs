@@ -7,6 +7,7 @@ mod completions;
 mod context;
 mod dry;
 mod finish;
+mod fleet;
 mod freeze;
 mod graph;
 mod history;
@@ -20,6 +21,7 @@ mod pulse;
 mod release;
 mod schema;
 mod sessions;
+mod slot;
 mod status;
 mod target;
 mod update;
@@ -54,6 +56,8 @@ pub enum Command {
     Kexec(kexec::Args),
     Cancel(cancel::Args),
     Update(update::Args),
+    #[command(subcommand)]
+    Fleet(fleet::Command),
     Finish(finish::Args),
     Release(release::Args),
     Hold(hold::Hold),
@@ -122,6 +126,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result {
         Command::Kexec(args) => kexec::run(context, args),
         Command::Cancel(args) => cancel::run(context, args),
         Command::Update(args) => update::run(context, args),
+        Command::Fleet(command) => fleet::run(context, command),
         Command::Finish(args) => finish::run(context, args),
         Command::Release(args) => release::run(context, args),
         Command::Hold(args) => hold::hold(context, args),

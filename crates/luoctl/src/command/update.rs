@@ -6,12 +6,12 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use std::path::PathBuf;
 
 use luo_client::agent::Error;
-use luo_varlink::{Phase, TimelineEvent};
+use luo_varlink::{Phase, Target, TimelineEvent};
 
 use super::context::Context;
 use super::vigil::Vigil;
 use super::waiting::Waiting;
-use super::{dry, target};
+use super::{dry, slot, target};
 use crate::document::{Jumping, Line};
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -39,6 +39,17 @@ pub struct Args {
     /// anyhow.
     #[arg(long, short)]
     yes: bool,
+    /// Takes a slot of the fleet before anything is begun, and waits until there is one: what it
+    /// waits for is told on standard error. If no server can be asked, there is no update.
+    /// `luoctl fleet keep` gives the slot back (luod.toml, [fleet]).
+    #[arg(long)]
+    fleet: bool,
+    /// Asks for the slot once, and ends with exit status 1 if there is none now.
+    #[arg(long, requires = "fleet")]
+    no_wait: bool,
+    /// Luod's configuration, with --fleet.
+    #[arg(long, value_name = "FILE", default_value = luod::command::CONFIG, requires = "fleet")]
+    config: PathBuf,
 }
 
 impl Args {
@@ -85,12 +96,25 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             return Ok(Exit::Refused);
         }
     }
+    if !args.fleet {
+        return go(context, &target, report);
+    }
+    let slot = slot::take(context, &args.config, &target, args.no_wait)?;
+    let done = go(context, &target, report);
+    if let Err(why) = &done {
+        slot::give_back(slot, why);
+    }
+    done
+}
+
+/// Has luod update, and tells each line.
+fn go(context: &mut Context, target: &Target, report: Option<&str>) -> Result {
     let mut admin = context.admin_awake()?;
     let cancels = Cancels::on_interrupt(&context.folder)?;
     let mut seen = Seen::default();
     let waiting = Waiting::begin(context);
     let vigil = Vigil::begin(context);
-    for event in admin.update_with_report(&target, report)? {
+    for event in admin.update_with_report(target, report)? {
         waiting.heard();
         match event {
             Ok(event) => seen.tell(context, event)?,

@@ -70,6 +70,14 @@ fn of(page: &str) -> (Vec<Row>, Option<&'static str>) {
             ],
             None,
         ),
+        name if name.starts_with("luo-fleet") => (
+            numbers([
+                (0, "it is done"),
+                (1, "it could not be done; standard error says why"),
+                (2, "the command line makes no sense"),
+            ]),
+            None,
+        ),
         name if name.starts_with("luoctl-") => (Vec::new(), Some("As luoctl(1) lists them.")),
         _ => (
             numbers([

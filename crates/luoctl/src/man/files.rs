@@ -1,24 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The pages of the two configuration files.
+//! The pages of the agent's two configuration files, and how such a page is made.
 
 use roff::{Roff, roman};
 
 use super::parts::{Entry, entries, examples, see_also};
 
 /// A file's page.
-struct Page {
-    name: &'static str,
-    what: &'static str,
-    path: &'static str,
+pub(super) struct Page {
+    pub(super) name: &'static str,
+    pub(super) what: &'static str,
+    pub(super) path: &'static str,
     /// What is to be known before the keys.
-    words: &'static [&'static str],
+    pub(super) words: &'static [&'static str],
     /// Tables of the file, each with its keys; the first has none.
-    tables: &'static [(&'static str, &'static [Entry])],
-    examples: &'static [Entry],
-    see: &'static [&'static str],
+    pub(super) tables: &'static [(&'static str, &'static [Entry])],
+    pub(super) examples: &'static [Entry],
+    pub(super) see: &'static [&'static str],
 }
 
-const PAGES: [Page; 2] = [
+pub(super) const PAGES: [Page; 2] = [
     Page {
         name: "luod.toml",
         what: "configuration of the live update agent",
@@ -112,6 +112,41 @@ const PAGES: [Page; 2] = [
                 ],
             ),
             (
+                "[fleet]",
+                &[
+                    (
+                        "server = URL, server = [URLS]",
+                        "The servers of FleetLock that `luoctl update --fleet` asks before an update; \
+                         any of them will do. luod itself asks nobody.",
+                    ),
+                    (
+                        "id = TEXT",
+                        "The machine's name there; its host name, if nothing is said.",
+                    ),
+                    ("group = \"default\"", "Its group."),
+                    (
+                        "ca, certificate, key, token = PATH",
+                        "The certificates that the servers' are signed by; the machine's own; or its \
+                         token.",
+                    ),
+                    ("timeout = 20", "How long a server may take."),
+                    (
+                        "health = [PROGRAM, ARGUMENTS]",
+                        "The command that says by exit status 0 that the machine is healthy after an \
+                         update. Without one it is.",
+                    ),
+                    (
+                        "health_timeout = 60",
+                        "How long it may take; what is late says no.",
+                    ),
+                    ("health_interval = 10", "The time between two of its runs."),
+                    (
+                        "soak = SECONDS",
+                        "For how long it has to say so without a break, before the slot is given back.",
+                    ),
+                ],
+            ),
+            (
                 "[workload.NAME]",
                 &[(
                     "prepare_deadline, freeze_deadline",
@@ -186,16 +221,11 @@ const PAGES: [Page; 2] = [
     },
 ];
 
-/// The pages: each a file's name and its text.
-#[must_use]
-pub fn file_pages() -> Vec<(String, String)> {
-    PAGES.iter().map(render).collect()
-}
-
-fn render(page: &Page) -> (String, String) {
+/// A page's file name and text; its program is named at the foot.
+pub(super) fn render(page: &Page, program: &str) -> (String, String) {
     let mut text = Roff::new();
-    let version = concat!("luod ", env!("CARGO_PKG_VERSION"));
-    text.control("TH", [page.name, "5", "", version, "File Formats"]);
+    let version = format!("{program} {}", env!("CARGO_PKG_VERSION"));
+    text.control("TH", [page.name, "5", "", &version, "File Formats"]);
     text.control("SH", ["NAME"]);
     text.text([roman(format!("{} - {}", page.name, page.what))]);
     text.control("SH", ["SYNOPSIS"]);

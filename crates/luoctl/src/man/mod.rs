@@ -6,9 +6,11 @@
 //! | `parts` | what stands on a page beside the command line |
 //! | `exits` | how the programs end |
 //! | `files` | the pages of the configuration files |
+//! | `fleet` | what stands on the pages about fleets |
 
 mod exits;
 mod files;
+mod fleet;
 mod parts;
 
 use std::io;
@@ -18,7 +20,6 @@ use clap::builder::Resettable;
 use clap_mangen::Man;
 use roff::Roff;
 
-pub use files::file_pages;
 use parts::{end, entries, examples, see_also};
 
 /// The manual that a page belongs to, as its head says.
@@ -55,6 +56,16 @@ pub fn pages(command: Command, section: Section) -> io::Result<Vec<(String, Stri
     let source = format!("{} {version}", command.get_name());
     add(&mut pages, &command, section, &source, None)?;
     Ok(pages)
+}
+
+/// The pages of configuration files: each a file's name and its text.
+#[must_use]
+pub fn file_pages() -> Vec<(String, String)> {
+    let fleet = fleet::FILES
+        .iter()
+        .map(|page| files::render(page, "luo-fleet"));
+    let own = files::PAGES.iter().map(|page| files::render(page, "luod"));
+    own.chain(fleet).collect()
 }
 
 fn add(
@@ -96,7 +107,7 @@ fn add(
 fn rest(name: &str, above: Option<&str>, section: Section) -> String {
     /// What each text begins with, and stands on the page already.
     const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
-    let end = end(name);
+    let end = fleet::end(name).unwrap_or_else(|| end(name));
     let mut page = Roff::new();
     exits::section(&mut page, name);
     entries(&mut page, "SIGNALS", end.signals);

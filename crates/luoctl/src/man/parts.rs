@@ -133,8 +133,17 @@ pub(super) fn end(page: &str) -> End {
                     "luoctl update --report /var/lib/luod/update.svg",
                 ),
                 ("Afterwards: what came of it.", "luoctl history last"),
+                (
+                    "Do it when it is this machine's turn.",
+                    "luoctl update --fleet",
+                ),
             ],
-            see: &["luoctl-check(1)", "luoctl-cancel(1)", "luoctl-history(1)"],
+            see: &[
+                "luoctl-check(1)",
+                "luoctl-cancel(1)",
+                "luoctl-history(1)",
+                "luoctl-fleet(1)",
+            ],
             ..End::default()
         },
         "luoctl-cancel" => End {

@@ -19,6 +19,9 @@
 //! ignore = ["target-signature"] # what these find is a warning, and stops nothing
 //! root = "/"                   # where /proc, /sys and /boot are looked for
 //!
+//! [fleet]                      # by whose leave the machine is updated, see `fleet`
+//! server = "https://fleet.example.org:7443"
+//!
 //! [workload.vm-7]              # other deadlines for one workload, or for ["vm-*"]
 //! prepare_deadline = 300
 //! ```
@@ -34,9 +37,11 @@ use luo_varlink::{Step, Target};
 use serde::Deserialize;
 use wildmatch::WildMatch;
 
+use super::fleet::Fleet;
 use super::lines::Part::{self, At, Key};
 use super::lines::{line_of, place};
 use super::names;
+pub use super::seconds::Seconds;
 
 /// The configuration.
 #[derive(Clone, Debug, Deserialize)]
@@ -60,28 +65,10 @@ pub struct Config {
     pub target: TargetConfig,
     /// The checks before an update.
     pub checks: ChecksConfig,
+    /// By whose leave the machine is updated.
+    pub fleet: Option<Fleet>,
     /// Deadlines of some workloads.
     pub workload: BTreeMap<String, Deadlines>,
-}
-
-/// A time in seconds, with fractions.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
-#[serde(try_from = "f64")]
-pub struct Seconds(pub Duration);
-
-impl TryFrom<f64> for Seconds {
-    type Error = String;
-
-    fn try_from(seconds: f64) -> Result<Self, String> {
-        /// A week: longer than anybody waits.
-        const MOST: f64 = 604_800.0;
-        if !(0.001..=MOST).contains(&seconds) {
-            return Err(format!(
-                "a deadline is 0.001 to {MOST} seconds, not {seconds}"
-            ));
-        }
-        Ok(Self(Duration::from_secs_f64(seconds)))
-    }
 }
 
 /// The fate of sessions that nobody has claimed by the restore deadline.
@@ -181,6 +168,7 @@ impl Default for Config {
             state_directory: "/var/lib/luod".into(),
             target: TargetConfig::default(),
             checks: ChecksConfig::default(),
+            fleet: None,
             workload: BTreeMap::new(),
         }
     }
@@ -316,6 +304,11 @@ impl Config {
     fn validate(&self) -> Result<(), Wrong<'_>> {
         self.validate_paths()?;
         self.validate_others()?;
+        if let Some(fleet) = &self.fleet {
+            fleet
+                .check()
+                .map_err(|(key, why)| (vec![Key("fleet"), Key(key)], why))?;
+        }
         for name in self.workload.keys() {
             names::check_pattern(name).map_err(|why| {
                 let why = format!("{why}, or write a pattern like \"vm-*\"");

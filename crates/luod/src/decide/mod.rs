@@ -11,11 +11,14 @@
 //! | `round` | which workload is asked now, and what an answer means |
 //! | `gate` | whether an update is called off or the machine jumps |
 //! | `record` | the record that one agent leaves for the next, and how it is judged |
+//! | `seconds` | times, as configurations have them |
+//! | `fleet` | by whose leave the machine is updated |
 //! | `config` | deadlines, and how the machine jumps |
 //! | `failed` | what to do about an error of the kernel or of the service manager |
 
 pub mod config;
 pub mod failed;
+pub mod fleet;
 pub mod gate;
 pub mod lines;
 pub mod names;
@@ -23,3 +26,4 @@ pub mod plan;
 pub mod policy;
 pub mod record;
 pub mod round;
+pub mod seconds;

@@ -171,3 +171,22 @@ fn what_nobody_means_is_told_with_its_line() {
         assert!(error.starts_with(expected), "{text}: {error}");
     }
 }
+
+#[test]
+fn a_fleet_is_read_with_its_defaults_and_each_error_names_its_line() {
+    let good = "[fleet]\nserver = \"https://f.example:7443\"\nhealth = [\"/bin/true\"]\n";
+    let fleet = Config::parse(good).unwrap().fleet.unwrap();
+    assert_eq!((fleet.group.as_str(), fleet.soak), ("default", None));
+    assert_eq!(fleet.server.0, ["https://f.example:7443"]);
+    for (what, instead, line) in [
+        ("https://", "ftp://", "line 2: server"),
+        ("/bin/true", "true", "line 3: health"),
+        ("health", "group = \"a b\"\nhealth", "line 3: group"),
+        ("health", "key = \"/k\"\nhealth", "line 3: key"),
+        ("health", "token = \"k\"\nhealth", "line 3: token"),
+    ] {
+        let error = Config::parse(&good.replace(what, instead)).unwrap_err();
+        assert!(error.to_string().starts_with(line), "{error}");
+    }
+    assert!(Config::parse("[fleet]\n").is_err());
+}

@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A server, from its configuration.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use crate::config::Config;
+use crate::server::listen::{acceptor, identities, serve};
+use crate::server::metrics::Metrics;
+use crate::server::route::Site;
+use crate::state::change::Clock;
+use crate::state::keeper::{Keeper, Parts};
+use crate::state::keys::Keys;
+
+/// A server that listens.
+pub struct Running {
+    /// Where.
+    pub addresses: Vec<SocketAddr>,
+    /// What it does.
+    pub keeper: Arc<Keeper>,
+}
+
+/// Begins to keep up with etcd.
+///
+/// # Errors
+/// The configuration cannot be used.
+pub fn keeper(config: &Config, clock: Clock) -> Result<Arc<Keeper>> {
+    Ok(Keeper::begin(Parts {
+        etcd: Arc::new(config.etcd()?),
+        keys: Keys::new(&config.prefix),
+        clock,
+        presence: Duration::from_secs(config.presence),
+        max_hosts: config.max_hosts,
+    }))
+}
+
+/// Begins to serve.
+///
+/// # Errors
+/// The configuration cannot be used, or an address is taken.
+pub async fn run(config: &Config, clock: Clock) -> Result<Running> {
+    let tls = config.tls.as_ref();
+    let tls = tls.map(|tls| acceptor(tls, &config.access)).transpose()?;
+    let site = Arc::new(Site {
+        keeper: keeper(config, clock)?,
+        identities: identities(&config.access)?,
+        metrics: Metrics::new(),
+    });
+    let most = Arc::new(Semaphore::new(config.max_connections));
+    let mut addresses = Vec::new();
+    for address in &config.listen {
+        let listener = TcpListener::bind(address).await;
+        let listener = listener.with_context(|| address.clone())?;
+        addresses.push(listener.local_addr()?);
+        let (tls, site, most) = (tls.clone(), Arc::clone(&site), Arc::clone(&most));
+        tokio::spawn(serve(listener, tls, site, most));
+    }
+    let keeper = Arc::clone(&site.keeper);
+    Ok(Running { addresses, keeper })
+}

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Which call is which, and who may make it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::{Method, Request, StatusCode};
+use luo_fleetlock::limits::MAX_BODY;
+use luo_fleetlock::lock::{Body, HEADER, HEADER_VALUE, PRE_REBOOT, REPORT, STEADY_STATE};
+use luo_fleetlock::report::Ending;
+use luo_fleetlock::status::{AUDIT, ByHand, FLEET, STATUS};
+use serde::de::DeserializeOwned;
+use tokio::time::{sleep, timeout};
+
+use super::answer::{Answer, decided, document, done, refuse, undone, with};
+use super::metrics::{Metrics, behind};
+use super::page::{CONTENT_POLICY, page};
+use crate::identity::{Caller, Identities};
+use crate::state::audit;
+use crate::state::change::Undone;
+use crate::state::keeper::{Hand, Keeper};
+use crate::view;
+
+/// How long a body may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long somebody may wait for a newer status.
+const WATCHED: Duration = Duration::from_secs(30);
+
+/// For how long changes are gathered before they are told.
+const TOGETHER: Duration = Duration::from_millis(500);
+
+/// What serves.
+pub struct Site {
+    /// What does it.
+    pub keeper: Arc<Keeper>,
+    /// Who speaks.
+    pub identities: Identities,
+    /// Counters.
+    pub metrics: Metrics,
+}
+
+/// Why a call is refused before anything is done.
+type Refused = Box<Answer>;
+
+/// Such a refusal.
+fn refused(status: StatusCode, kind: &'static str, value: impl Into<String>) -> Refused {
+    Box::new(refuse(status, kind, value))
+}
+
+impl Site {
+    /// Serves a request. `certified` is whose certificate the connection has.
+    pub async fn serve(&self, request: Request<Incoming>, certified: Option<Caller>) -> Answer {
+        let served = self.answer(request, certified).await;
+        served.unwrap_or_else(|refused| *refused)
+    }
+
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        certified: Option<Caller>,
+    ) -> Result<Answer, Refused> {
+        let path = request.uri().path().to_owned();
+        if path == "/healthz" {
+            return Ok(match self.keeper.mirror.is_fresh() {
+                true => with(StatusCode::OK, "text/plain", "ok\n"),
+                false => refuse(StatusCode::SERVICE_UNAVAILABLE, "unavailable", "etcd"),
+            });
+        }
+        let caller = self.caller(&request, certified)?;
+        match (request.method(), path.as_str()) {
+            (&Method::POST, PRE_REBOOT | STEADY_STATE | REPORT) => {
+                self.lock(request, &caller, &path).await
+            }
+            (&Method::POST, path) if path.starts_with(FLEET) => {
+                let verb = path.trim_start_matches(FLEET).to_owned();
+                self.by_hand(request, &caller, &verb).await
+            }
+            (&Method::GET, _) => {
+                if !caller.may_look() {
+                    let why = "only viewers and administrators may look at the fleet";
+                    return Err(refused(StatusCode::FORBIDDEN, "forbidden", why));
+                }
+                self.look(&path, request.uri().query()).await
+            }
+            _ => Err(refused(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such call",
+            )),
+        }
+    }
+
+    fn caller(
+        &self,
+        request: &Request<Incoming>,
+        certified: Option<Caller>,
+    ) -> Result<Caller, Refused> {
+        let header = request.headers().get("authorization");
+        if let Some(header) = header {
+            let token = header
+                .to_str()
+                .ok()
+                .and_then(|text| text.strip_prefix("Bearer "));
+            let caller = token.and_then(|token| self.identities.by_token(token.trim()));
+            return caller.ok_or_else(|| {
+                let why = "this token is not accepted (any more)";
+                refused(StatusCode::UNAUTHORIZED, "unauthorized", why)
+            });
+        }
+        certified
+            .or_else(|| self.identities.anybody())
+            .ok_or_else(|| {
+                let why = "a client certificate or a token is wanted";
+                refused(StatusCode::UNAUTHORIZED, "unauthorized", why)
+            })
+    }
+
+    async fn lock(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+        path: &str,
+    ) -> Result<Answer, Refused> {
+        let began = Instant::now();
+        intended(&request)?;
+        let body: Body = read(request).await?;
+        let who = &body.client_params;
+        let bad = |why: &str| refused(StatusCode::BAD_REQUEST, "bad_request", why);
+        who.check().map_err(bad)?;
+        if !caller.is(&who.id) {
+            let why = format!("{} may not speak for {}", caller.name(), who.id);
+            return Err(refused(StatusCode::FORBIDDEN, "forbidden", why));
+        }
+        let failed = |why: Undone| Box::new(undone(&why));
+        match path {
+            PRE_REBOOT => {
+                let asked = self.keeper.ask(who, body.liveupdate.as_ref()).await;
+                let kind = asked.as_ref().map_or("error", |decision| decision.kind());
+                self.metrics.decided(kind, began.elapsed().as_secs_f64());
+                Ok(decided(&asked.map_err(failed)?, self.keeper.now()))
+            }
+            STEADY_STATE => {
+                let report = body.liveupdate_outcome;
+                if report
+                    .as_ref()
+                    .is_some_and(|report| report.ending == Ending::Failed)
+                {
+                    return Err(bad("a host that failed keeps its slot: report it"));
+                }
+                self.keeper.steady(who, report).await.map_err(failed)?;
+                Ok(done())
+            }
+            _ => {
+                // Without a report it says no more than that the host is there.
+                if let Some(report) = body.liveupdate_outcome
+                    && report.ending == Ending::Failed
+                {
+                    self.keeper.fail(who, report).await.map_err(failed)?;
+                }
+                Ok(done())
+            }
+        }
+    }
+
+    async fn by_hand(
+        &self,
+        request: Request<Incoming>,
+        caller: &Caller,
+        verb: &str,
+    ) -> Result<Answer, Refused> {
+        intended(&request)?;
+        if caller.role != crate::identity::Role::Admin {
+            let why = "only administrators act by hand";
+            return Err(refused(StatusCode::FORBIDDEN, "forbidden", why));
+        }
+        let hand = match verb {
+            "hold" => Hand::Hold,
+            "resume" => Hand::Resume,
+            "release" => Hand::Release,
+            "forget" => Hand::Forget,
+            _ => return Err(refused(StatusCode::NOT_FOUND, "not_found", "no such verb")),
+        };
+        let ByHand { host, reason } = read(request).await?;
+        let by = caller.name();
+        let done_by = self.keeper.by_hand(&hand, &host, &reason, by).await;
+        done_by.map_err(|why| Box::new(undone(&why)))?;
+        Ok(done())
+    }
+
+    async fn look(&self, path: &str, query: Option<&str>) -> Result<Answer, Refused> {
+        let mirror = &self.keeper.mirror;
+        let fleet = || view::fleet(&mirror.known(), self.keeper.now());
+        match path {
+            "/" => {
+                let html = page(&fleet());
+                let mut answer = with(StatusCode::OK, "text/html; charset=utf-8", html);
+                let policy = hyper::header::HeaderValue::from_static(CONTENT_POLICY);
+                answer
+                    .headers_mut()
+                    .insert("content-security-policy", policy);
+                Ok(answer)
+            }
+            "/metrics" => {
+                let lag = behind(self.keeper.now(), mirror.known().ledger.at_ms);
+                let text = self.metrics.text(&fleet(), mirror.is_fresh(), lag);
+                let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+                Ok(with(StatusCode::OK, kind, text))
+            }
+            STATUS => {
+                let after = query.and_then(|query| query.strip_prefix("after="));
+                if let Some(after) = after.and_then(|after| after.parse::<i64>().ok()) {
+                    let mut revisions = mirror.revisions();
+                    let newer = revisions.wait_for(|revision| *revision > after);
+                    // Whoever has waited for long enough is told how it stands all the same.
+                    let _ = timeout(WATCHED, newer).await;
+                    // Many changes that come together are told together.
+                    sleep(TOGETHER).await;
+                }
+                Ok(document(&fleet()))
+            }
+            AUDIT => {
+                let lines = audit::last(self.keeper.etcd(), self.keeper.keys()).await;
+                let lines = lines.map_err(|why| Box::new(undone(&Undone::Unavailable(why))))?;
+                Ok(document(&lines))
+            }
+            _ => Err(refused(
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such page",
+            )),
+        }
+    }
+}
+
+/// Each call that changes something has the protocol's header.
+fn intended(request: &Request<Incoming>) -> Result<(), Refused> {
+    let header = request.headers().get(HEADER);
+    if header.is_some_and(|value| value == HEADER_VALUE) {
+        return Ok(());
+    }
+    let why = format!("the header {HEADER}: {HEADER_VALUE} is missing");
+    Err(refused(StatusCode::BAD_REQUEST, "bad_request", why))
+}
+
+async fn read<T: DeserializeOwned>(request: Request<Incoming>) -> Result<T, Refused> {
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let body = timeout(PATIENCE, body).await.map_err(|_| {
+        let why = "the body did not come in time";
+        refused(StatusCode::REQUEST_TIMEOUT, "bad_request", why)
+    })?;
+    let body = body.map_err(|_| {
+        let why = format!("a body has {MAX_BODY} bytes at most");
+        refused(StatusCode::PAYLOAD_TOO_LARGE, "bad_request", why)
+    })?;
+    serde_json::from_slice(&body.to_bytes()).map_err(|why| {
+        let why = format!("the body is not as the protocol has it: {why}");
+        refused(StatusCode::BAD_REQUEST, "bad_request", why)
+    })
+}

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Keeps a copy of the state up with etcd. What is told from it is never older than a few
+//! seconds, or it is not told: a majority of etcd's members is asked now and then whether the
+//! copy has all there is.
+
+use std::sync::{Arc, RwLock, RwLockReadGuard};
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::keys::{Key, Keys};
+use super::known::Known;
+use crate::etcd::client::Etcd;
+use crate::etcd::watch::Watch;
+
+/// How often etcd is asked.
+const OFTEN: Duration = Duration::from_secs(2);
+
+/// From what age on the copy is not used.
+const OLD: Duration = Duration::from_secs(10);
+
+/// How long the copy may lag behind what etcd says it has.
+const LAG: Duration = Duration::from_secs(5);
+
+/// A copy of the state.
+pub struct Mirror {
+    known: RwLock<Known>,
+    revision: watch::Sender<i64>,
+    /// When it was last seen to have all there is.
+    fresh: RwLock<Option<Instant>>,
+}
+
+impl Mirror {
+    /// A copy that knows nothing yet.
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            known: RwLock::default(),
+            revision: watch::Sender::new(0),
+            fresh: RwLock::new(None),
+        })
+    }
+
+    /// The state. It is held for a moment only.
+    pub fn known(&self) -> RwLockReadGuard<'_, Known> {
+        self.known
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    /// Whether it is new enough to be used.
+    #[must_use]
+    pub fn is_fresh(&self) -> bool {
+        let fresh = self
+            .fresh
+            .read()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        fresh.is_some_and(|at| at.elapsed() < OLD)
+    }
+
+    /// The revision, as it changes.
+    #[must_use]
+    pub fn revisions(&self) -> watch::Receiver<i64> {
+        self.revision.subscribe()
+    }
+
+    /// Waits until it has everything up to a revision. Says whether that came about in time.
+    pub async fn reaches(&self, revision: i64) -> bool {
+        let mut revisions = self.revision.subscribe();
+        let reached = revisions.wait_for(|known| *known >= revision);
+        matches!(timeout(LAG, reached).await, Ok(Ok(_)))
+    }
+
+    fn is_seen_fresh(&self) {
+        let mut fresh = self
+            .fresh
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *fresh = Some(Instant::now());
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Known)) {
+        let mut known = self
+            .known
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        change(&mut known);
+        self.revision.send_replace(known.revision);
+    }
+
+    /// Keeps it up, for ever.
+    pub async fn keep_up(&self, etcd: &Etcd, keys: &Keys) {
+        loop {
+            if let Err(why) = self.follow(etcd, keys).await {
+                tracing::warn!("the state is read anew: {why:#}");
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
+    }
+
+    async fn follow(&self, etcd: &Etcd, keys: &Keys) -> Result<()> {
+        let all = etcd.all(&keys.state()).await?;
+        let revision = all.header.revision;
+        let read = Known::read(keys, revision, &all.kvs);
+        let mut watch = Watch::begin(etcd, &keys.state(), revision + 1).await?;
+        self.change(|known| *known = read);
+        self.is_seen_fresh();
+        tokio::select! {
+            ended = self.take_over(keys, &mut watch) => ended,
+            late = self.probe(etcd, keys) => late,
+        }
+    }
+
+    async fn take_over(&self, keys: &Keys, watch: &mut Watch) -> Result<()> {
+        loop {
+            let watched = watch.next().await?;
+            if !watched.events.is_empty() {
+                // The revision in the header may be newer than the events that have come.
+                self.change(|known| known.apply(keys, 0, &watched.events));
+            }
+        }
+    }
+
+    /// Asks etcd whether the copy has the last change of the ledger. Ends when it has not for
+    /// too long: the watch is dead, then, without saying so.
+    async fn probe(&self, etcd: &Etcd, keys: &Keys) -> Result<()> {
+        loop {
+            sleep(OFTEN).await;
+            let asked = etcd.get(&keys.name(Key::Ledger)).await;
+            let Ok(told) = asked else {
+                continue;
+            };
+            let last = told.kvs.first().map_or(0, |pair| pair.mod_revision);
+            if !self.reaches(last).await {
+                bail!("the watch lags behind");
+            }
+            self.is_seen_fresh();
+        }
+    }
+}

@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! An etcd with servers before it.
+
+pub(crate) mod program;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::{SignedDuration, Timestamp};
+use luo_fleet::config::Config;
+use luo_fleet::dev::call::{Caller, Said};
+use luo_fleet::dev::cluster::Cluster;
+use luo_fleet::dev::hosts::{Came, Host, World, host};
+use luo_fleet::dev::show::until_fresh;
+use luo_fleet::run::run;
+use luo_fleet::state::keeper::Keeper;
+use luo_fleet::view;
+use luo_fleetlock::lock::{Body, ClientParams};
+use luo_fleetlock::status::Fleet;
+use tokio::task::JoinHandle;
+
+/// A server, in this process.
+pub(crate) struct Server {
+    pub(crate) base: String,
+    pub(crate) keeper: Arc<Keeper>,
+}
+
+/// Starts a server whose clock is so far off.
+pub(crate) async fn server(cluster: &Cluster, off: SignedDuration) -> Server {
+    let mut config = Config {
+        listen: vec!["127.0.0.1:0".to_owned()],
+        ..Config::default()
+    };
+    config.access.open = true;
+    config.etcd.endpoints = cluster.endpoints();
+    let running = run(&config, Box::new(move || Timestamp::now() + off))
+        .await
+        .unwrap();
+    until_fresh(&running.keeper).await.unwrap();
+    Server {
+        base: format!("http://{}", running.addresses[0]),
+        keeper: running.keeper,
+    }
+}
+
+impl Server {
+    pub(crate) fn fleet(&self) -> Fleet {
+        view::fleet(&self.keeper.mirror.known(), self.keeper.now())
+    }
+
+    /// Waits until the fleet is so.
+    pub(crate) async fn until(&self, what: &str, is: impl Fn(&Fleet) -> bool) -> Fleet {
+        let began = Instant::now();
+        let mut revisions = self.keeper.mirror.revisions();
+        loop {
+            let fleet = self.fleet();
+            if is(&fleet) {
+                return fleet;
+            }
+            assert!(
+                began.elapsed() < Duration::from_secs(120),
+                "not {what}: {fleet:#?}"
+            );
+            // What a clock decides changes without a revision.
+            let _ = tokio::time::timeout(Duration::from_millis(200), revisions.changed()).await;
+        }
+    }
+
+    pub(crate) async fn policy(&self, text: &str) {
+        let text = format!("version = 1\n{text}");
+        luo_fleet::policy::parse::parse(&text).unwrap();
+        self.keeper
+            .set_policy(&text, "a test", "a test")
+            .await
+            .unwrap();
+    }
+}
+
+pub(crate) fn body(id: &str, group: &str) -> Body {
+    Body {
+        client_params: ClientParams {
+            id: id.to_owned(),
+            group: group.to_owned(),
+        },
+        liveupdate: None,
+        liveupdate_outcome: None,
+    }
+}
+
+/// One call of a server.
+pub(crate) async fn call(server: &Server, path: &str, body: &Body) -> Said {
+    Caller::new(&server.base)
+        .unwrap()
+        .call(path, body)
+        .await
+        .unwrap()
+}
+
+/// The kind of a refusal.
+pub(crate) fn kind(said: &Said) -> &str {
+    match said {
+        Said::Yes => "yes",
+        Said::No(_, refusal, _) => &refusal.kind,
+    }
+}
+
+/// Begins hosts.
+pub(crate) fn begin(world: &Arc<World>, hosts: Vec<Host>) -> Vec<JoinHandle<Came>> {
+    let begin = |(number, own): (usize, Host)| {
+        let world = Arc::clone(world);
+        tokio::spawn(async move { host(&world, &own, number).await.unwrap() })
+    };
+    hosts.into_iter().enumerate().map(begin).collect()
+}

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The protocol's text, word by word, and what luo-fleet adds to it.
+
+use jiff::SignedDuration;
+use luo_fleet::dev::call::Said;
+use luo_fleet::dev::cluster::Cluster;
+use luo_fleetlock::client::{Client, Error, Settings};
+use luo_fleetlock::lock::{ClientParams, PRE_REBOOT, STEADY_STATE};
+use luo_fleetlock::status::HostState;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::common::{Server, body, call, kind, server};
+
+const ONE: &str = "rollout = \"r\"\nslots = 1\nretry = \"1h\"\n[[group]]\nname = \"default\"\n";
+
+/// A request as it is written, and the answer's status and body.
+async fn raw(server: &Server, head: &str, body: &str) -> (u16, String) {
+    let address = server.base.trim_start_matches("http://");
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    let length = body.len();
+    let text =
+        format!("{head}\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n{body}");
+    stream.write_all(text.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = answer.split_once("\r\n\r\n").unwrap().1.to_owned();
+    (status, body)
+}
+
+#[tokio::test]
+#[ignore = "takes etcd"]
+async fn fleetlock_is_served_as_its_text_has_it() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let server = server(&cluster, SignedDuration::ZERO).await;
+    let good = r#"{"client_params":{"id":"a","group":"default"}}"#;
+    let post = "POST /v1/pre-reboot HTTP/1.1\r\nfleet-lock-protocol: true";
+    // Without a policy nobody begins.
+    let (status, text) = raw(&server, post, good).await;
+    assert!(
+        status == 409 && text.contains("no_policy"),
+        "{status} {text}"
+    );
+    server.policy(ONE).await;
+    // The header, the body and the names are looked at, and each refusal is the protocol's JSON.
+    let long = format!("{{\"x\":\"{}\"}}", "x".repeat(20_000));
+    for (head, sent, wanted) in [
+        ("POST /v1/pre-reboot HTTP/1.1", good, 400),
+        (
+            "POST /v1/pre-reboot HTTP/1.1\r\nfleet-lock-protocol: yes",
+            good,
+            400,
+        ),
+        (post, "", 400),
+        (post, "{}", 400),
+        (
+            post,
+            r#"{"client_params":{"id":"","group":"default"}}"#,
+            400,
+        ),
+        (post, r#"{"client_params":{"id":"a","group":"a b"}}"#, 400),
+        (
+            post,
+            r#"{"client_params":{"id":"a","group":"unknown"}}"#,
+            400,
+        ),
+        (post, &long, 413),
+        ("GET /v1/pre-reboot HTTP/1.1", "", 404),
+        (
+            "POST /v1/other HTTP/1.1\r\nfleet-lock-protocol: true",
+            good,
+            404,
+        ),
+    ] {
+        let (status, text) = raw(&server, head, sent).await;
+        assert_eq!(status, wanted, "{head} {text}");
+        let refusal: serde_json::Value = serde_json::from_str(&text).unwrap();
+        for key in ["kind", "value"] {
+            assert!(
+                refusal[key].as_str().is_some_and(|text| !text.is_empty()),
+                "{text}"
+            );
+        }
+    }
+    // To take what one has, and to give back what one has not, is success.
+    let (a, b) = (body("a", "default"), body("b", "default"));
+    assert_eq!(call(&server, STEADY_STATE, &a).await, Said::Yes);
+    assert_eq!(call(&server, PRE_REBOOT, &a).await, Said::Yes);
+    assert_eq!(call(&server, PRE_REBOOT, &a).await, Said::Yes);
+    let full = call(&server, PRE_REBOOT, &b).await;
+    assert_eq!(kind(&full), "failed_lock_semaphore_full");
+    // Nobody gives back what is another's.
+    assert_eq!(call(&server, STEADY_STATE, &b).await, Said::Yes);
+    assert_eq!(
+        kind(&call(&server, PRE_REBOOT, &b).await),
+        "failed_lock_semaphore_full"
+    );
+    assert_eq!(call(&server, STEADY_STATE, &a).await, Said::Yes);
+    assert_eq!(call(&server, PRE_REBOOT, &b).await, Said::Yes);
+}
+
+#[tokio::test]
+#[ignore = "takes etcd"]
+async fn by_hand_names_host_and_reason_and_is_logged() {
+    let cluster = Cluster::start(1).await.unwrap();
+    let server = server(&cluster, SignedDuration::ZERO).await;
+    server.policy(ONE).await;
+    let (a, b) = (body("a", "default"), body("b", "default"));
+    assert_eq!(call(&server, PRE_REBOOT, &a).await, Said::Yes);
+    let base = server.base.clone();
+    let done = tokio::task::spawn_blocking(move || {
+        let settings = Settings {
+            servers: vec!["http://127.0.0.1:1".to_owned(), base],
+            ..Settings::default()
+        };
+        // The first server is not there: the second is asked.
+        let client = Client::new(&settings).unwrap();
+        let no_reason = client.by_hand("release", "a", " ").unwrap_err();
+        assert!(no_reason.is_refusal(), "{no_reason}");
+        let nobody = client.by_hand("hold", "nobody", "x").unwrap_err();
+        assert!(
+            matches!(nobody, Error::Refused { status: 404, .. }),
+            "{nobody}"
+        );
+        let held = client.by_hand("forget", "a", "x").unwrap_err();
+        assert!(held.to_string().contains("release it"), "{held}");
+        client
+            .by_hand("release", "a", "its board is broken")
+            .unwrap();
+        client
+            .by_hand("hold", "a", "wait for the new board")
+            .unwrap();
+        let who = ClientParams {
+            id: "a".to_owned(),
+            group: "default".to_owned(),
+        };
+        let held = client.pre_reboot(&who, None).unwrap_err();
+        assert!(held.to_string().contains("new board"), "{held}");
+        (client.status(None).unwrap(), client.audit().unwrap())
+    });
+    let (fleet, log) = done.await.unwrap();
+    assert_eq!(fleet.hosts[0].state, HostState::Held);
+    let told: Vec<_> = log
+        .iter()
+        .map(|line| (line.what.as_str(), line.host.as_deref()))
+        .collect();
+    let a_host = Some("a");
+    assert_eq!(
+        told,
+        [
+            ("policy", None),
+            ("granted", a_host),
+            ("release", a_host),
+            ("hold", a_host)
+        ]
+    );
+    assert_eq!(log[2].reason.as_deref(), Some("its board is broken"));
+    assert_eq!(call(&server, PRE_REBOOT, &b).await, Said::Yes);
+    // The stop switch is for those, too, that have a slot and ask again.
+    server
+        .keeper
+        .stop(Some("smoke"), "smoke", "a test")
+        .await
+        .unwrap();
+    assert_eq!(kind(&call(&server, PRE_REBOOT, &b).await), "stopped");
+    server
+        .keeper
+        .stop(None, "it was toast", "a test")
+        .await
+        .unwrap();
+    assert_eq!(call(&server, PRE_REBOOT, &b).await, Said::Yes);
+}
