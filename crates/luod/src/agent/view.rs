@@ -101,6 +101,7 @@ impl Agent {
         let state = self.state.borrow();
         let sessions = state.sessions.iter();
         let custodies = sessions.map(|(_, held)| custody(&state, held));
+        let custodies = custodies.chain(state.strays.values().map(|_| Custody::Agent));
         let states = state.workloads.values().map(|workload| workload.state);
         self.metrics.count(states, custodies);
         self.metrics.text()
@@ -152,6 +153,8 @@ impl Agent {
         if let Some(words) = self.unreadable() {
             warnings.push(format!("{words}: {}", unreadable::REMEDY));
         }
+        let state = self.state.borrow();
+        warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
         if !unowned.is_empty() {
             warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
         }
@@ -203,6 +206,7 @@ impl Agent {
         let state = self.state.borrow();
         let mut obstacles = state.obstacles();
         obstacles.extend(self.unreadable_obstacle());
+        obstacles.extend(state.stray_obstacles());
         // Mainline's orchestrator drops what the kernel before has left and nobody has taken.
         let is_mainline = self.probe.orchestrator == Orchestrator::Mainline;
         let waiting = state.sessions.iter();
@@ -254,6 +258,8 @@ impl Agent {
         let mut all: BTreeMap<_, _> = own
             .map(|(name, held)| ((name.clone(), held.incoming), info(&state, name, held)))
             .collect();
+        let strays = state.stray_infos();
+        all.extend(strays.map(|stray| ((stray.name.clone(), stray.incoming), stray)));
         for entry in kernels.into_iter().flatten() {
             let Some(name) = entry.name.filter(|_| !entry.of_device) else {
                 continue;
