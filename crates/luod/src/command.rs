@@ -99,7 +99,8 @@ enum Command {
     /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
     /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
     /// refuses what the previous one has handed over (71). As long as sessions are kept that
-    /// would be lost, it is tried for ever.
+    /// would be lost, it is tried for ever. One that is up and has not been heard of for 30 seconds
+    /// is killed, and started again.
     Supervise,
 }
 
@@ -114,6 +115,7 @@ pub fn definition() -> clap::Command {
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
     outlive_long_files();
+    keep_files_private();
     log();
     let cli = Cli::parse_from(arguments);
     if cli.check_config {
@@ -195,6 +197,12 @@ fn outlive_long_files() {
     }
 }
 
+/// What luod makes is its own, whoever has started it: notes say whose sessions are, and the
+/// sockets of `luod supervise` give them. What is for others gets its mode by name.
+fn keep_files_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+}
+
 /// Raises the limit of a file's length as far as it goes.
 fn make_room_for_files() {
     let mut limit = getrlimit(Resource::Fsize);
@@ -223,7 +231,8 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
 }
 
 fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
-    let (store, stored) = Store::take();
+    // With a part of what is kept the rest would pass for lost: it is tried again.
+    let (store, stored) = Store::take().context("the descriptor store")?;
     make_room_for_descriptors();
     make_room_for_files();
     let runtime = tokio::runtime::Builder::new_current_thread()
