@@ -2,7 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -14,14 +14,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, Parts};
 use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
-use crate::journal::regular;
+use crate::journal::{log, regular};
 use crate::kernel::{Linux, Worker};
 use crate::manager::alone::alone;
 use crate::manager::notify;
@@ -116,7 +114,13 @@ pub fn definition() -> clap::Command {
 pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
     outlive_long_files();
     keep_files_private();
-    log();
+    let _log = match log::begin() {
+        Ok(log) => log,
+        Err(why) => {
+            eprintln!("luod: there can be no log: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let cli = Cli::parse_from(arguments);
     if cli.check_config {
         return check_config(&cli);
@@ -157,24 +161,6 @@ fn check_config(cli: &Cli) -> ExitCode {
         Err(why) => {
             eprintln!("luod: it cannot be used: {why:#}");
             ExitCode::from(BAD_CONFIG)
-        }
-    }
-}
-
-/// Sets up the log: to the journal if it listens, else to standard error.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| "info".into());
-    let registry = tracing_subscriber::registry().with(filter);
-    let journal = std::env::var_os("JOURNAL_STREAM").map(|_| tracing_journald::layer());
-    match journal {
-        Some(Ok(journal)) => registry.with(journal).init(),
-        _ => {
-            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-            let colours = std::io::stderr().is_terminal();
-            registry
-                .with(lines.with_target(false).with_ansi(colours))
-                .init();
         }
     }
 }

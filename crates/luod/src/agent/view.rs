@@ -15,6 +15,7 @@ use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::Failed;
 use crate::decide::plan::Obstacle;
+use crate::journal::log;
 use crate::kernel::{self, Probe};
 
 /// Who may have begun an update that this agent has not.
@@ -157,6 +158,13 @@ impl Agent {
         warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
         if !unowned.is_empty() {
             warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
+        }
+        let dropped = log::dropped();
+        if dropped > 0 {
+            warnings.push(format!(
+                "{dropped} lines of luod's log were dropped: whoever reads it does not, or did not, \
+                 keep up with it"
+            ));
         }
         warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)

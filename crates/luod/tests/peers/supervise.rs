@@ -436,6 +436,30 @@ fn an_agent_that_cannot_be_started_for_a_moment_is_started_later() {
     assert!(started.ends().success(), "{}", started.log());
 }
 
+/// Neither luod nor who supervises it: a logger that stands still, say, or ^S on a console.
+#[test]
+fn who_does_not_read_the_log_keeps_nobody_waiting() {
+    for more in [&[][..], &["supervise"]] {
+        let (log, theirs) = std::io::pipe().unwrap();
+        let mut started = Started::after("true", more, theirs);
+        until("luod", || started.connect().is_some());
+        // A line of the log shows it.
+        let nonsense = "x".repeat(1 << 16);
+        fs::write(started.path("policy.toml"), nonsense).unwrap();
+        let (mut warnings, mut number) = (String::new(), 0);
+        until("lines that find no room", || {
+            started.signal(Signal::HUP);
+            number += 1;
+            assert!(started.register(&format!("w-{number}"))["error"].is_null());
+            warnings = started.status()["parameters"]["status"]["warnings"].to_string();
+            warnings.contains("lines of luod's log were dropped")
+        });
+        started.signal(Signal::TERM);
+        assert!(started.ends().success());
+        drop(log);
+    }
+}
+
 /// Whoever starts it, and with whatever mask.
 #[test]
 fn what_it_makes_is_its_own() {
