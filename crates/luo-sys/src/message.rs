@@ -21,6 +21,8 @@ pub struct Received {
     pub bytes: usize,
     /// The descriptors, close-on-exec.
     pub fds: Vec<OwnedFd>,
+    /// The process that sent it, on a socket that asks for credentials (SO_PASSCRED).
+    pub sender: Option<i32>,
     /// Some did not come: there was no room for them, here or in this process.
     pub is_cut: bool,
 }
@@ -44,14 +46,20 @@ pub fn receive(
         flags,
     )?;
     let mut fds = Vec::new();
+    let mut sender = None;
     for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(rights) = message {
-            fds.extend(rights);
+        match message {
+            RecvAncillaryMessage::ScmRights(rights) => fds.extend(rights),
+            RecvAncillaryMessage::ScmCredentials(credentials) => {
+                sender = Some(credentials.pid.as_raw_nonzero().get());
+            }
+            _ => {}
         }
     }
     Ok(Received {
         bytes: received.bytes,
         fds,
+        sender,
         is_cut: received.flags.contains(ReturnFlags::CTRUNC),
     })
 }
@@ -104,6 +112,16 @@ mod tests {
         assert!(cut.is_cut && cut.fds.is_empty());
         let none = send(&ours, b"x", &fds, &mut [], SendFlags::empty());
         assert_eq!(none, Err(Errno::TOOBIG));
+    }
+
+    #[test]
+    fn who_sends_is_told_where_it_is_asked_for() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        rustix::net::sockopt::set_socket_passcred(&theirs, true).unwrap();
+        send(&ours, b"x", &[], &mut [], SendFlags::empty()).unwrap();
+        let mut room = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+        let got = receive(&theirs, &mut [0], &mut room, RecvFlags::empty()).unwrap();
+        assert_eq!(got.sender, Some(std::process::id() as i32));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, IsTerminal};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -14,14 +14,12 @@ use clap::{CommandFactory, Parser, Subcommand};
 use luo_varlink::paths;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::agent::{Agent, Parts};
 use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
-use crate::journal::regular;
+use crate::journal::{log, regular};
 use crate::kernel::{Linux, Worker};
 use crate::manager::alone::alone;
 use crate::manager::notify;
@@ -99,7 +97,8 @@ enum Command {
     /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
     /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
     /// refuses what the previous one has handed over (71). As long as sessions are kept that
-    /// would be lost, it is tried for ever.
+    /// would be lost, it is tried for ever. One that is up and has not been heard of for 30 seconds
+    /// is killed, and started again.
     Supervise,
 }
 
@@ -114,7 +113,14 @@ pub fn definition() -> clap::Command {
 #[must_use]
 pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> ExitCode {
     outlive_long_files();
-    log();
+    keep_files_private();
+    let _log = match log::begin() {
+        Ok(log) => log,
+        Err(why) => {
+            eprintln!("luod: there can be no log: {why}");
+            return ExitCode::FAILURE;
+        }
+    };
     let cli = Cli::parse_from(arguments);
     if cli.check_config {
         return check_config(&cli);
@@ -159,24 +165,6 @@ fn check_config(cli: &Cli) -> ExitCode {
     }
 }
 
-/// Sets up the log: to the journal if it listens, else to standard error.
-fn log() {
-    let filter = tracing_subscriber::EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| "info".into());
-    let registry = tracing_subscriber::registry().with(filter);
-    let journal = std::env::var_os("JOURNAL_STREAM").map(|_| tracing_journald::layer());
-    match journal {
-        Some(Ok(journal)) => registry.with(journal).init(),
-        _ => {
-            let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-            let colours = std::io::stderr().is_terminal();
-            registry
-                .with(lines.with_target(false).with_ansi(colours))
-                .init();
-        }
-    }
-}
-
 /// Raises the limit of descriptors: the agent, and `luod supervise`, have one for each
 /// session that they keep.
 fn make_room_for_descriptors() {
@@ -193,6 +181,12 @@ fn outlive_long_files() {
     if let Err(why) = signal_hook::flag::register(Signal::XFSZ.as_raw(), is_sent) {
         eprintln!("luod: a file that becomes too long may end it: {why}");
     }
+}
+
+/// What luod makes is its own, whoever has started it: notes say whose sessions are, and the
+/// sockets of `luod supervise` give them. What is for others gets its mode by name.
+fn keep_files_private() {
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
 }
 
 /// Raises the limit of a file's length as far as it goes.
@@ -223,7 +217,8 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
 }
 
 fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
-    let (store, stored) = Store::take();
+    // With a part of what is kept the rest would pass for lost: it is tried again.
+    let (store, stored) = Store::take().context("the descriptor store")?;
     make_room_for_descriptors();
     make_room_for_files();
     let runtime = tokio::runtime::Builder::new_current_thread()

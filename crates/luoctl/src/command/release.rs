@@ -17,7 +17,7 @@ pub struct Args {
     /// The session.
     session: String,
     /// Also one of the previous kernel that nobody has claimed and that luod knows nothing
-    /// of: another program's.
+    /// of: another program's; and one that luod has, and whose note is gone.
     #[arg(long)]
     force: bool,
 }
@@ -50,7 +50,8 @@ fn rehearse(context: &mut Context, args: &Args) -> Result {
     };
     let may_go = |known: &SessionInfo| match &known.workload {
         Some(owner) => !is_there(owner),
-        None => args.force && known.custody == Custody::Kernel,
+        // Another program that has one has to give it up itself.
+        None => args.force && known.custody != Custody::Shared,
     };
     let mut sessions = sessions.iter();
     let found = sessions.find(|known| known.name == args.session && may_go(known));

@@ -56,7 +56,7 @@ impl Agent {
     }
 
     /// Closes the agent's copy of a session, and notes when that is done.
-    fn close(&self, name: &str, session: Aside<Session>) {
+    pub(super) fn close(&self, name: &str, session: Aside<Session>) {
         let Some(closed) = session.close() else {
             return;
         };

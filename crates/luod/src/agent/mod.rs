@@ -23,6 +23,7 @@
 //! | `unowned` | sessions of the previous kernel that nobody here owns |
 //! | `room` | whether the disk would take an update that is over, for whoever looks |
 //! | `unreadable` | the record cannot be read: nobody is let in |
+//! | `strays` | sessions of the descriptor store whose note is gone |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
@@ -63,6 +64,7 @@ mod settings;
 mod start;
 mod state;
 mod step;
+mod strays;
 #[cfg(test)]
 mod tests;
 mod timeline;

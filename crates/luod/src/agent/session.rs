@@ -51,6 +51,7 @@ impl Agent {
     pub async fn create_session(&self, caller: &Caller, name: &str) -> Result<OwnedFd, Error> {
         let workload = caller.workload()?.to_owned();
         self.check_name(&caller.identity, name)?;
+        self.is_no_stray(name)?;
         self.heed_hang("CREATE_SESSION")?;
         self.is_closed(name, "CREATE_SESSION").await?;
         self.reserve(caller, &workload, name)?;
@@ -117,7 +118,7 @@ impl Agent {
         name: &str,
         fd: Aside<OwnedFd>,
     ) -> Result<(), Error> {
-        let workload = caller.workload()?.to_owned();
+        caller.workload()?;
         self.check_name(&caller.identity, name)?;
         // Only the kernel can tell a session from another file, so it is asked for the
         // name.
@@ -127,6 +128,20 @@ impl Agent {
                 reason: format!("it is session '{kernels}'"),
             });
         }
+        self.give_back(caller, name, session)
+    }
+
+    /// Takes a copy of a session that the kernel has named.
+    ///
+    /// # Errors
+    /// As [`Error`] says.
+    pub(super) fn give_back(
+        &self,
+        caller: &Caller,
+        name: &str,
+        session: Aside<Session>,
+    ) -> Result<(), Error> {
+        let workload = caller.workload()?.to_owned();
         let known = {
             let state = self.state.borrow();
             let held = state.sessions.get(name);
@@ -154,7 +169,10 @@ impl Agent {
             // An earlier process of the agent gave the session to the workload, and the
             // record of the previous kernel still lists it.
             Some((true, false)) => {}
-            None => self.reserve(caller, &workload, name)?,
+            None => {
+                self.reserve(caller, &workload, name)?;
+                self.state.borrow_mut().take_in_stray(name);
+            }
         }
         self.hold(name, session);
         self.note_owner(&workload);
@@ -243,7 +261,7 @@ impl Agent {
     }
 
     /// Releases for an administrator a session, with `force` also one of the previous kernel
-    /// that nobody has claimed and that this agent knows nothing of.
+    /// that nobody has claimed and that this agent knows nothing of, and one whose note is gone.
     ///
     /// # Errors
     /// As [`admin::Error`] says.
@@ -257,6 +275,9 @@ impl Agent {
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
             }
+        }
+        if self.release_stray(name).await {
+            return Ok(());
         }
         self.heed_hang("RETRIEVE_SESSION")?;
         let wanted = name.to_owned();

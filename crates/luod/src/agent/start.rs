@@ -65,6 +65,7 @@ impl Agent {
             let owner = by_session.get(stored.name.as_str()).copied();
             self.adopt(stored, owner);
         }
+        self.tell_strays_apart().await;
         self.find_the_parked(&owners);
         self.leave_the_left();
         // What nobody is expected to claim stands in the record alone, which goes with the end
@@ -264,25 +265,26 @@ impl Agent {
             is_it,
         } = stored;
         let name = name.as_str();
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
+        let mut borrowed = self.state.borrow_mut();
+        let state = &mut *borrowed;
         if let (true, Some(held)) = (is_it, state.sessions.get_mut(name)) {
             // The session is listed in the record, too.
             held.session = Some(session);
             held.stored = true;
             return;
         }
-        let Some(owner) = owner.filter(|_| is_it) else {
-            if state.unreadable.is_some() {
-                // It may be one of those that the record lists. The store keeps it.
-                return;
-            }
+        if !is_it {
             tracing::error!(
-                session = name,
-                "the descriptor store has it, and nobody's it is: it is closed"
+                label = name,
+                "the descriptor store has it, and it is no session: it is closed"
             );
             drop(session);
             self.store.remove(name);
+            return;
+        }
+        let Some(owner) = owner else {
+            drop(borrowed);
+            self.keep_stray(name, session);
             return;
         };
         let incoming = owner.incoming.iter().any(|known| known == name);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use luo_core::transition;
-use luo_sys::{Event as KernelEvent, State as KernelState};
+use luo_sys::{Event as KernelEvent, Session, State as KernelState};
 use luo_varlink::{
     Check, Event, Identity, Phase, Step, Target, TimelineEvent, WorkloadState, admin,
 };
@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 
 use super::held::Sessions;
 use super::inbox::Inbox;
+use crate::aside::Aside;
 use crate::decide::gate::Gate;
 use crate::decide::plan::{Graph, Obstacle};
 use crate::decide::record::{Moment, Record};
@@ -35,6 +36,15 @@ pub(super) struct State {
     pub(super) unreadable: Option<String>,
     pub(super) workloads: BTreeMap<String, Workload>,
     pub(super) sessions: Sessions,
+    /// Sessions in the descriptor store whose note is gone.
+    pub(super) strays: BTreeMap<String, Stray>,
+}
+
+/// A session that the descriptor store has kept, and whose note is gone.
+pub(super) struct Stray {
+    pub(super) session: Aside<Session>,
+    /// Whether it came from the previous kernel, as far as the kernel tells.
+    pub(super) incoming: bool,
 }
 
 /// A phase; normal to begin with.

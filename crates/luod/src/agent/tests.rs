@@ -14,6 +14,7 @@ mod parked;
 mod restore;
 mod settings;
 mod shutdown;
+mod strays;
 mod unreadable;
 mod update;
 

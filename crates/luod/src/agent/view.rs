@@ -15,6 +15,7 @@ use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::Failed;
 use crate::decide::plan::Obstacle;
+use crate::journal::log;
 use crate::kernel::{self, Probe};
 
 /// Who may have begun an update that this agent has not.
@@ -101,6 +102,7 @@ impl Agent {
         let state = self.state.borrow();
         let sessions = state.sessions.iter();
         let custodies = sessions.map(|(_, held)| custody(&state, held));
+        let custodies = custodies.chain(state.strays.values().map(|_| Custody::Agent));
         let states = state.workloads.values().map(|workload| workload.state);
         self.metrics.count(states, custodies);
         self.metrics.text()
@@ -152,8 +154,17 @@ impl Agent {
         if let Some(words) = self.unreadable() {
             warnings.push(format!("{words}: {}", unreadable::REMEDY));
         }
+        let state = self.state.borrow();
+        warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
         if !unowned.is_empty() {
             warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
+        }
+        let dropped = log::dropped();
+        if dropped > 0 {
+            warnings.push(format!(
+                "{dropped} lines of luod's log were dropped: whoever reads it does not, or did not, \
+                 keep up with it"
+            ));
         }
         warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)
@@ -203,6 +214,7 @@ impl Agent {
         let state = self.state.borrow();
         let mut obstacles = state.obstacles();
         obstacles.extend(self.unreadable_obstacle());
+        obstacles.extend(state.stray_obstacles());
         // Mainline's orchestrator drops what the kernel before has left and nobody has taken.
         let is_mainline = self.probe.orchestrator == Orchestrator::Mainline;
         let waiting = state.sessions.iter();
@@ -254,6 +266,8 @@ impl Agent {
         let mut all: BTreeMap<_, _> = own
             .map(|(name, held)| ((name.clone(), held.incoming), info(&state, name, held)))
             .collect();
+        let strays = state.stray_infos();
+        all.extend(strays.map(|stray| ((stray.name.clone(), stray.incoming), stray)));
         for entry in kernels.into_iter().flatten() {
             let Some(name) = entry.name.filter(|_| !entry.of_device) else {
                 continue;

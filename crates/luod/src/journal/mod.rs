@@ -8,9 +8,11 @@
 //! | `picture` | an update that is over as a picture, where that is wanted |
 //! | `history` | the updates that are over, for administrators |
 //! | `metrics` | counters and gauges, for Prometheus |
+//! | `log` | the log, whose reader keeps nobody waiting |
 //! | `quiet` | the log, where peers decide how often something is said |
 
 pub mod history;
+pub(crate) mod log;
 pub mod metrics;
 pub mod notes;
 pub mod picture;

@@ -142,7 +142,7 @@ impl Notes {
             epoch: epoch(),
             is_of_this_boot: Arc::default(),
         };
-        if notes.read("epoch")?.as_deref() == Some(notes.epoch.as_bytes()) {
+        if notes.are_of_this_boot()? {
             notes.is_of_this_boot.store(true, Ordering::Relaxed);
         } else {
             match fs::remove_dir_all(&notes.folder) {
@@ -173,10 +173,16 @@ impl Notes {
             epoch: epoch(),
             is_of_this_boot: Arc::default(),
         };
-        match notes.read("epoch")?.as_deref() == Some(notes.epoch.as_bytes()) {
+        match notes.are_of_this_boot()? {
             true => notes.unwritten(),
             false => Ok(Vec::new()),
         }
+    }
+
+    /// Whether what stands in the folder is of this boot.
+    fn are_of_this_boot(&self) -> io::Result<bool> {
+        let noted = self.read("epoch")?.unwrap_or_default();
+        Ok(is_same_boot(&String::from_utf8_lossy(&noted), &self.epoch))
     }
 
     /// The folder.
@@ -455,6 +461,20 @@ impl Notes {
             _ => Ok(()),
         }
     }
+}
+
+/// Whether two words for a boot are of the same one. A part that could not be read, then or now,
+/// says nothing: the notes of this boot must not be lost because a file is hidden for once.
+fn is_same_boot(noted: &str, now: &str) -> bool {
+    let (Some(one), Some(other)) = (noted.split_once('/'), now.split_once('/')) else {
+        return false;
+    };
+    let pairs = [(one.0, other.0), (one.1, other.1)];
+    let known = pairs
+        .iter()
+        .filter(|(one, other)| !one.is_empty() && !other.is_empty());
+    let mut known = known.peekable();
+    noted == now || (known.peek().is_some() && known.all(|(one, other)| one == other))
 }
 
 /// Which boot this is: the kernel's number of it, and the count of live updates, which

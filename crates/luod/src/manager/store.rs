@@ -18,7 +18,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
-use luo_sys::Session;
+use luo_sys::{Errno, Session};
 use sd_notify::NotifyState;
 
 use super::protocol::{MOST, ROOM, fetch};
@@ -83,9 +83,17 @@ fn named(passed: Vec<(String, OwnedFd)>) -> (Vec<Stored>, Vec<(String, String)>)
         let tell = tell.clone();
         drop(aside::run(move || {
             let session = Session::from_fd(fd);
-            let name = session.name().map(|name| name.to_string());
+            let name = match session.name() {
+                Ok(name) => Some(name.to_string()),
+                Err(why) if why.errno() == Errno::ENOTTY => None,
+                // It may be a session, and stays where it is.
+                Err(why) => {
+                    tracing::error!("what the descriptor store has: {why}");
+                    return;
+                }
+            };
             // Perhaps nobody waits for it any more.
-            let _ = tell.send((number, Aside::from(session), name.ok()));
+            let _ = tell.send((number, Aside::from(session), name));
         }));
     }
     drop(tell);
@@ -177,13 +185,12 @@ impl Labels {
 impl Store {
     /// The store of the manager that started this process, if there is one, and what an
     /// earlier process of this service has left in it, by session.
-    #[must_use]
-    pub fn take() -> (Self, Vec<Stored>) {
+    ///
+    /// # Errors
+    /// `luod supervise` is there, and does not give all that it has.
+    pub fn take() -> io::Result<(Self, Vec<Stored>)> {
         let mut passed = luo_sys::descriptors::passed();
-        match fetch() {
-            Ok(kept) => passed.extend(kept),
-            Err(why) => tracing::error!("the descriptor store cannot be read: {why}"),
-        }
+        passed.extend(fetch()?);
         let (stored, labels) = named(passed);
         let room = std::env::var(ROOM).ok().and_then(|room| room.parse().ok());
         let room = room.map_or(MOST, |room: usize| room.min(MOST));
@@ -192,7 +199,7 @@ impl Store {
             there: std::env::var_os("NOTIFY_SOCKET").is_some() && room > 0,
             labels: RefCell::new(Labels::of(room, labels.into_iter())),
         };
-        (store, stored)
+        Ok((store, stored))
     }
 
     /// The empty store of a keeper.

@@ -6,20 +6,31 @@
 //! fetches what was kept from a socket of its own (`protocol::fetch`): one
 //! descriptor with each message, and the message is its name.
 
-use std::io::{self, Read};
-use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::path::{Path, PathBuf};
+//!
+//! | file | concern |
+//! |---|---|
+//! | `kept` | what is kept, and what is known of the agent |
+//! | `signals` | signals, and the waiting for all that may come |
+//! | `sockets` | the sockets, to which nobody but the agent is listened |
+//! | here | the agent is started, watched, and started again |
+//!
+//! Once it runs, nothing that fails ends it while something is kept: what is kept goes with it.
+
+mod kept;
+mod signals;
+mod sockets;
+
+use std::io;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use luo_sys::message;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::net::{RecvFlags, SendFlags, SocketAddrUnix, accept, bind, listen};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::protocol::{MOST, ROOM, SOCKET, seqpacket, take};
+use super::protocol::{COUNT, MOST, ROOM, SOCKET};
+use kept::{Kept, WATCHDOG};
+use signals::{Signals, ends};
+use sockets::Sockets;
 
 /// The exit code of an agent whose configuration or policy cannot be used: to start it again
 /// does not help. It is that of sysexits.h.
@@ -70,149 +81,38 @@ fn pause(times: u32, keeps: bool, is_hopeless: bool) -> Option<Duration> {
     )
 }
 
-/// The descriptors that are kept, by name.
-#[derive(Default)]
-struct Kept {
-    fds: Vec<(String, OwnedFd)>,
-    /// The agent that runs now has said that it is up.
-    is_up: bool,
-}
-
-impl Kept {
-    /// Takes a message of the agent.
-    fn take(&mut self, text: &str, fds: Vec<OwnedFd>) {
-        let field = |key: &str| {
-            let lines = text.lines();
-            let mut values = lines.filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
-            values.next()
-        };
-        self.is_up |= field("READY") == Some("1");
-        let name = field("FDNAME").unwrap_or("stored");
-        if field("FDSTORE") == Some("1") {
-            for fd in fds {
-                if self.fds.len() >= MOST {
-                    tracing::error!("{MOST} descriptors are kept already: '{name}' is not");
-                    return;
-                }
-                self.fds.push((name.to_owned(), fd));
-            }
-        } else if field("FDSTOREREMOVE") == Some("1") {
-            self.fds.retain(|(known, _)| known != name);
-        }
-    }
-}
-
-/// The sockets of a manager; their files go with it.
-struct Sockets {
-    notify: UnixDatagram,
-    store: OwnedFd,
-    paths: [PathBuf; 2],
-}
-
-impl Sockets {
-    fn bind(folder: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(folder)?;
-        let number = std::process::id();
-        let path = |name: &str| {
-            let path = folder.join(format!(".{name}.{number}"));
-            let _ = std::fs::remove_file(&path);
-            path
-        };
-        let paths = [path("notify"), path("store")];
-        let notify = UnixDatagram::bind(&paths[0])?;
-        let store = seqpacket()?;
-        bind(&store, &SocketAddrUnix::new(&paths[1])?)?;
-        listen(&store, 1)?;
-        Ok(Self {
-            notify,
-            store,
-            paths,
-        })
-    }
-}
-
-impl Drop for Sockets {
-    fn drop(&mut self) {
-        for path in &self.paths {
-            let _ = std::fs::remove_file(path);
-        }
-    }
-}
-
-/// The signals that are passed on, each with a pipe that has a byte when it has come.
-struct Signals([(Signal, UnixStream); 3]);
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        let pipe = |signal: Signal| {
-            let (ours, theirs) = UnixStream::pair()?;
-            ours.set_nonblocking(true)?;
-            signal_hook::low_level::pipe::register(signal.as_raw(), theirs)?;
-            Ok::<_, io::Error>((signal, ours))
-        };
-        Ok(Self([
-            pipe(Signal::TERM)?,
-            pipe(Signal::INT)?,
-            pipe(Signal::HUP)?,
-        ]))
-    }
-
-    /// Those that have come since.
-    fn come(&mut self) -> Vec<Signal> {
-        let mut come = Vec::new();
-        for (signal, pipe) in &mut self.0 {
-            // The pipe does not block. However often a signal has come, it counts once.
-            if matches!(pipe.read(&mut [0; 64]), Ok(1..)) {
-                come.push(*signal);
-            }
-        }
-        come
-    }
-
-    /// Waits until a time is over; says whether it was told to end before. HUP ends the
-    /// waiting: the administrator has mended something.
-    fn ends_within(&mut self, time: Duration) -> io::Result<bool> {
-        let begun = Instant::now();
-        loop {
-            let come = self.come();
-            if come.iter().any(|signal| ends(*signal)) {
-                return Ok(true);
-            }
-            let left = time.saturating_sub(begun.elapsed());
-            if left.is_zero() || !come.is_empty() {
-                return Ok(false);
-            }
-            let left = Timespec::try_from(left).unwrap_or_default();
-            let mut fds = self
-                .0
-                .each_ref()
-                .map(|(_, pipe)| PollFd::new(pipe, PollFlags::IN));
-            match poll(&mut fds, Some(&left)) {
-                Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(why) => return Err(why.into()),
-            }
-        }
-    }
-}
-
-/// Whether a signal says to end.
-fn ends(signal: Signal) -> bool {
-    signal != Signal::HUP
-}
+/// By how much a wait may take longer than it should. What takes longer stood still.
+const STALL: Duration = Duration::from_secs(1);
 
 /// How an agent has ended.
 struct Ended {
-    status: ExitStatus,
+    /// Its status; or why it could not be started.
+    how: io::Result<ExitStatus>,
     /// It was told to.
     was_told: bool,
 }
 
-/// Runs a command, and again whenever it dies of a signal or fails, until it succeeds or
-/// there is no hope. SIGTERM, SIGINT and SIGHUP are passed on to it; after the first two it
-/// is not started again.
+impl Ended {
+    fn words(&self) -> String {
+        match &self.how {
+            Ok(status) => format!("luod has ended ({status})"),
+            Err(why) => format!("luod could not be started ({why})"),
+        }
+    }
+
+    fn is_hopeless(&self) -> bool {
+        let hopeless = [BAD_CONFIG, REFUSED_HANDOVER].map(i32::from);
+        let code = self.how.as_ref().ok().and_then(ExitStatus::code);
+        code.is_some_and(|code| hopeless.contains(&code))
+    }
+}
+
+/// Runs a command, and again whenever it dies of a signal, fails or cannot be started, until it
+/// succeeds or there is no hope. SIGTERM, SIGINT and SIGHUP are passed on to it; after the first
+/// two it is not started again.
 ///
 /// # Errors
-/// The command cannot be started; the sockets cannot be made.
+/// The command cannot be started, and nothing is kept; the sockets cannot be made.
 pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
     run_with(GRACE, program, arguments, runtime)
 }
@@ -224,37 +124,45 @@ fn run_with(
     runtime: &Path,
 ) -> io::Result<ExitStatus> {
     let mut signals = Signals::new()?;
-    let sockets = Sockets::bind(runtime)?;
+    let mut sockets = Sockets::bind(runtime)?;
     let mut kept = Kept::default();
     let mut times = 0;
     loop {
         let begun = Instant::now();
-        kept.is_up = false;
-        let child = Command::new(program)
+        kept.begins();
+        let started = Command::new(program)
             .args(arguments)
             .env("NOTIFY_SOCKET", &sockets.paths[0])
             .env(SOCKET, &sockets.paths[1])
+            .env(COUNT, kept.fds.len().to_string())
             .env(ROOM, MOST.to_string())
-            .spawn()?;
-        let Ended { status, was_told } = watch(child, &sockets, &mut kept, &mut signals, grace)?;
-        if status.success() || was_told {
-            return Ok(status);
+            .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+            .env_remove("WATCHDOG_PID")
+            .spawn();
+        let ended = match started {
+            Ok(child) => watch(child, &mut sockets, &mut kept, &mut signals, grace),
+            Err(why) => Ended {
+                how: Err(why),
+                was_told: false,
+            },
+        };
+        if ended.was_told || ended.how.as_ref().is_ok_and(ExitStatus::success) {
+            return ended.how;
         }
         times = failures(times, kept.is_up.then(|| begun.elapsed()));
+        let words = ended.words();
         if times == 0 {
-            tracing::warn!("luod has ended ({status}): it is started again");
+            tracing::warn!("{words}: it is started again");
             continue;
         }
-        let hopeless = [BAD_CONFIG, REFUSED_HANDOVER].map(i32::from);
-        let is_hopeless = status.code().is_some_and(|code| hopeless.contains(&code));
-        let Some(pause) = pause(times, !kept.fds.is_empty(), is_hopeless) else {
-            tracing::error!("luod has ended ({status}): to start it again does not help");
-            return Ok(status);
+        let Some(pause) = pause(times, !kept.fds.is_empty(), ended.is_hopeless()) else {
+            tracing::error!("{words}: to start it again does not help");
+            return ended.how;
         };
         let seconds = pause.as_secs_f64();
-        tracing::warn!("luod has ended ({status}): it is started again in {seconds} s");
-        if signals.ends_within(pause)? {
-            return Ok(status);
+        tracing::warn!("{words}: it is started again in {seconds} s");
+        if signals.ends_within(pause) {
+            return ended.how;
         }
     }
 }
@@ -262,116 +170,76 @@ fn run_with(
 /// Takes messages until the child has ended, and then those that are left.
 fn watch(
     mut child: Child,
-    sockets: &Sockets,
+    sockets: &mut Sockets,
     kept: &mut Kept,
     signals: &mut Signals,
     grace: Duration,
-) -> io::Result<Ended> {
-    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
-    let process = pidfd_open(pid, PidfdFlags::empty())?;
+) -> Ended {
+    let agent = Pid::from_child(&child);
     let mut told: Option<Instant> = None;
     let mut is_killed = false;
     loop {
-        let [(_, one), (_, two), (_, three)] = &signals.0;
-        let mut fds = [
-            PollFd::new(&sockets.notify, PollFlags::IN),
-            PollFd::new(&process, PollFlags::IN),
-            PollFd::new(&sockets.store, PollFlags::IN),
-            PollFd::new(one, PollFlags::IN),
-            PollFd::new(two, PollFlags::IN),
-            PollFd::new(three, PollFlags::IN),
-        ];
-        let left = told.filter(|_| !is_killed);
-        let left = left.map(|told| grace.saturating_sub(told.elapsed()));
-        let left = left.and_then(|left| Timespec::try_from(left).ok());
-        match poll(&mut fds, left.as_ref()) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(why) => {
-                let _ = pidfd_send_signal(&process, Signal::TERM);
-                return Err(why.into());
-            }
-            Ok(_) => {}
+        let now = Instant::now();
+        let (fds, rest) = sockets.waits();
+        // Until when it may go on as it does.
+        let patience = match told {
+            _ if is_killed => None,
+            Some(told) => Some(grace.saturating_sub(told.elapsed())),
+            None => kept.patience(now),
+        };
+        let left = rest.into_iter().chain(patience).min();
+        signals.wait(fds, left);
+        if left.is_some_and(|left| now.elapsed() > left.saturating_add(STALL)) {
+            kept.stood_still();
         }
-        let [_, ended, asked, ..] = fds.map(|fd| !fd.revents().is_empty());
+        // Whatever it has sent before its end is there by its end.
+        let ended = child.try_wait();
+        sockets.receive(kept, agent);
+        let was_told = told.is_some();
+        match ended {
+            Ok(None) => {}
+            Ok(Some(status)) => {
+                return Ended {
+                    how: Ok(status),
+                    was_told,
+                };
+            }
+            // Somebody else has waited for it.
+            Err(why) => {
+                return Ended {
+                    how: Err(why),
+                    was_told,
+                };
+            }
+        }
+        // Until it is waited for, its number is no other process's.
         for signal in signals.come() {
             if ends(signal) {
                 told.get_or_insert_with(Instant::now);
             }
-            // If it has ended, there is nobody to be told.
-            let _ = pidfd_send_signal(&process, signal);
+            let _ = kill_process(agent, signal);
         }
-        while receive(&sockets.notify, kept)? {}
-        if ended {
-            let status = child.wait()?;
-            let was_told = told.is_some();
-            return Ok(Ended { status, was_told });
-        }
-        if told.is_some_and(|told| told.elapsed() >= grace) && !is_killed {
+        let why = match told {
+            _ if is_killed => None,
+            Some(told) => (told.elapsed() >= grace)
+                .then(|| format!("was told to end {} s ago", grace.as_secs_f64())),
+            None => kept
+                .patience(Instant::now())
+                .filter(Duration::is_zero)
+                .map(|_| format!("has not been heard of for {} s", WATCHDOG.as_secs())),
+        };
+        if let Some(why) = why {
             is_killed = true;
-            let seconds = grace.as_secs_f64();
-            tracing::error!("luod was told to end {seconds} s ago, and hangs: it is killed");
-            let _ = pidfd_send_signal(&process, Signal::KILL);
+            tracing::error!("luod {why}, and hangs: it is killed");
+            let _ = kill_process(agent, Signal::KILL);
         }
-        if asked && let Err(why) = give(&sockets.store, &kept.fds) {
-            tracing::error!("what was kept could not be given: {why}");
-        }
-    }
-}
-
-/// Gives all that is kept to the process that has connected.
-fn give(listener: &OwnedFd, kept: &[(String, OwnedFd)]) -> io::Result<()> {
-    let socket = accept(listener)?;
-    let timeout = Some(Duration::from_secs(5));
-    rustix::net::sockopt::set_socket_timeout(
-        &socket,
-        rustix::net::sockopt::Timeout::Send,
-        timeout,
-    )?;
-    for (name, fd) in kept {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let flags = SendFlags::empty();
-        message::send(&socket, name.as_bytes(), &[fd.as_fd()], &mut space, flags)?;
-    }
-    Ok(())
-}
-
-/// Takes a message, if one is there.
-fn receive(socket: &UnixDatagram, kept: &mut Kept) -> io::Result<bool> {
-    match take(socket.as_fd(), RecvFlags::DONTWAIT) {
-        Ok((_, fds, text)) => {
-            kept.take(&text, fds);
-            Ok(true)
-        }
-        Err(why) if why.kind() == io::ErrorKind::WouldBlock => Ok(false),
-        Err(why) if why.kind() == io::ErrorKind::Interrupted => Ok(true),
-        Err(why) => Err(why),
+        sockets.give(&kept.fds, agent);
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn fd() -> OwnedFd {
-        std::fs::File::open("/dev/null").unwrap().into()
-    }
-
-    #[test]
-    fn descriptors_are_kept_and_removed_by_name() {
-        let mut kept = Kept::default();
-        kept.take("FDSTORE=1\nFDNAME=a\nFDPOLL=0", vec![fd()]);
-        kept.take("FDSTORE=1\nFDNAME=b", vec![fd()]);
-        kept.take("READY=1\nSTATUS=normal", vec![]);
-        kept.take("FDSTORE=1", vec![fd()]);
-        let names: Vec<_> = kept.fds.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["a", "b", "stored"]);
-        kept.take("FDSTOREREMOVE=1\nFDNAME=a", vec![]);
-        assert_eq!(kept.fds.len(), 2);
-        // Descriptors that come with another message are closed.
-        kept.take("STATUS=x", vec![fd()]);
-        assert_eq!(kept.fds.len(), 2);
-    }
 
     #[test]
     fn one_that_cannot_be_started_is_given_up() {
@@ -423,11 +291,14 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_says_that_it_is_up() {
-        let mut kept = Kept::default();
-        kept.take("STATUS=normal", vec![]);
-        assert!(!kept.is_up);
-        kept.take("READY=1\nSTATUS=normal", vec![]);
-        assert!(kept.is_up);
+    fn what_cannot_be_started_is_no_end_but_a_failure() {
+        let ended = Ended {
+            how: Err(io::ErrorKind::NotFound.into()),
+            was_told: false,
+        };
+        assert!(!ended.is_hopeless());
+        assert!(ended.words().contains("could not be started"));
+        // However often: what is kept would be lost.
+        assert!(pause(u32::MAX, true, ended.is_hopeless()).is_some());
     }
 }

@@ -4,7 +4,7 @@
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -48,6 +48,23 @@ impl Started {
         let folder = folder(config, policy);
         let log = File::create(folder.path().join("log")).unwrap();
         let child = command(folder.path(), more).stderr(log).spawn().unwrap();
+        Self { child, folder }
+    }
+
+    /// One that a shell runs, which has done something before.
+    fn after(before: &str, more: &[&str], log: impl Into<Stdio>) -> Self {
+        let folder = folder("", &open_policy());
+        let luod = command(folder.path(), more);
+        let child = Command::new("sh")
+            .args(["-c", &format!("{before}; exec \"$0\" \"$@\"")])
+            .arg(luod.get_program())
+            .args(luod.get_args())
+            .env_remove("NOTIFY_SOCKET")
+            .env_remove("JOURNAL_STREAM")
+            .env("RUST_LOG", "info")
+            .stderr(log)
+            .spawn()
+            .unwrap();
         Self { child, folder }
     }
 
@@ -385,4 +402,127 @@ fn what_a_jump_without_a_shutdown_loses_is_told() {
             assert!(found.contains("vault.service (4)"), "{found}");
         }
     }
+}
+
+/// A package is being replaced, or there is no memory just then.
+#[test]
+fn an_agent_that_cannot_be_started_for_a_moment_is_started_later() {
+    let folder = folder("", &open_policy());
+    let program = folder.path().join("luod");
+    let away = folder.path().join("luod.away");
+    fs::copy(env!("CARGO_BIN_EXE_luod"), &program).unwrap();
+    let own = command(folder.path(), &["supervise"]);
+    let log = File::create(folder.path().join("log")).unwrap();
+    let child = Command::new(&program)
+        .args(own.get_args())
+        .env_remove("NOTIFY_SOCKET")
+        .env_remove("JOURNAL_STREAM")
+        .env("RUST_LOG", "info")
+        .stderr(log)
+        .spawn()
+        .unwrap();
+    let mut started = Started { child, folder };
+    started.wait_until_up();
+    fs::rename(&program, &away).unwrap();
+    kill_process(started.agent(), Signal::KILL).unwrap();
+    until("a word about it", || {
+        started.log().contains("luod could not be started")
+    });
+    fs::rename(&away, &program).unwrap();
+    until("another agent", || {
+        started.log().matches("is up").count() == 2
+    });
+    started.signal(Signal::TERM);
+    assert!(started.ends().success(), "{}", started.log());
+}
+
+/// Neither luod nor who supervises it: a logger that stands still, say, or ^S on a console.
+#[test]
+fn who_does_not_read_the_log_keeps_nobody_waiting() {
+    for more in [&[][..], &["supervise"]] {
+        let (log, theirs) = std::io::pipe().unwrap();
+        let mut started = Started::after("true", more, theirs);
+        until("luod", || started.connect().is_some());
+        // A line of the log shows it.
+        let nonsense = "x".repeat(1 << 16);
+        fs::write(started.path("policy.toml"), nonsense).unwrap();
+        let (mut warnings, mut number) = (String::new(), 0);
+        until("lines that find no room", || {
+            started.signal(Signal::HUP);
+            number += 1;
+            assert!(started.register(&format!("w-{number}"))["error"].is_null());
+            warnings = started.status()["parameters"]["status"]["warnings"].to_string();
+            warnings.contains("lines of luod's log were dropped")
+        });
+        started.signal(Signal::TERM);
+        assert!(started.ends().success());
+        drop(log);
+    }
+}
+
+/// Whoever starts it, and with whatever mask.
+#[test]
+fn what_it_makes_is_its_own() {
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let file = log.reopen().unwrap();
+    let mut started = Started::after("umask 0", &["supervise"], file);
+    until("luod", || started.connect().is_some());
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let mut sockets = 0;
+    for entry in fs::read_dir(started.path("run")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let expected = match name.as_str() {
+            "client" => 0o660,
+            "status" | "metrics" => 0o666,
+            _ => 0,
+        };
+        let others = mode(&path) & 0o077;
+        assert_eq!(others, expected & 0o077, "{name}");
+        sockets += usize::from(name.starts_with(".store.") || name.starts_with(".notify."));
+    }
+    assert_eq!(sockets, 2);
+    started.signal(Signal::TERM);
+    assert!(started.ends().success());
+}
+
+/// So that it cannot serve its agent just now, and goes on all the same.
+#[test]
+fn a_supervisor_without_a_descriptor_does_not_spin() {
+    for most in 12..20 {
+        let log = tempfile::NamedTempFile::new().unwrap();
+        let mut started = Started::after(
+            &format!("ulimit -n {most}"),
+            &["supervise"],
+            log.reopen().unwrap(),
+        );
+        let said = || fs::read_to_string(log.path()).unwrap();
+        until("an end, a start or some tries", || {
+            started.child.try_wait().unwrap().is_some()
+                || said().contains("is up")
+                || said().matches("it is started again").count() >= 3
+        });
+        let lines = said().lines().count();
+        assert!(lines < 40, "{most}: {lines} lines:\n{}", said());
+        if started.child.try_wait().unwrap().is_none() {
+            started.signal(Signal::TERM);
+            started.child.wait().unwrap();
+        }
+    }
+}
+
+/// As a watchdog of systemd has it.
+#[test]
+fn an_agent_that_hangs_is_killed_and_started_again() {
+    let mut started = Started::new("", &open_policy(), &["supervise"]);
+    started.wait_until_up();
+    // It answers, so its supervisor has heard that it is up.
+    assert!(started.status()["error"].is_null());
+    kill_process(started.agent(), Signal::STOP).unwrap();
+    until("another agent", || {
+        let log = started.log();
+        log.contains("has not been heard of for 30 s") && log.matches("is up").count() == 2
+    });
+    started.signal(Signal::TERM);
+    assert!(started.ends().success());
 }

@@ -55,6 +55,26 @@ fn notes_are_of_one_boot() {
 }
 
 #[test]
+fn a_boot_is_known_by_what_can_be_read_of_it() {
+    for (noted, now, same) in [
+        ("a/1", "a/1", true),
+        ("/", "/", true),
+        ("a/1", "a/", true),
+        ("a/1", "/1", true),
+        ("a/", "a/1", true),
+        ("a/1", "b/1", false),
+        ("a/1", "a/2", false),
+        ("a/1", "/2", false),
+        ("a/1", "/", false),
+        ("a/", "/1", false),
+        ("x", "a/1", false),
+        ("", "a/1", false),
+    ] {
+        assert_eq!(is_same_boot(noted, now), same, "{noted} {now}");
+    }
+}
+
+#[test]
 fn what_is_reserved_makes_way_for_notes() {
     let runtime = tempfile::tempdir().unwrap();
     let notes = Notes::open(runtime.path()).unwrap();
