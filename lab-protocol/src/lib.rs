@@ -98,6 +98,13 @@ pub enum Event {
         /// For example `ns/op`.
         unit: String,
     },
+    /// A text file for the person who watches.
+    File {
+        /// Its name, for example `update.svg`.
+        name: String,
+        /// What is in it.
+        text: String,
+    },
     /// The scenario is over; the guest powers off next.
     Done {
         /// False if anything failed.

@@ -13,6 +13,7 @@ pub mod overlay;
 pub mod package;
 pub mod panics;
 pub mod patches;
+pub mod qemu;
 pub mod selftests;
 pub mod source;
 pub mod systemd;

@@ -5,4 +5,6 @@ pub mod apt;
 pub mod debian;
 pub mod linux;
 pub mod prereq;
+pub mod qemu;
+pub mod systemd;
 pub mod toolchain;

@@ -15,7 +15,7 @@ use crate::build::initramfs::{self, Contents, Own};
 use crate::build::kernel::{Images, Kernels};
 use crate::build::source::Source;
 use crate::build::variant::Variant;
-use crate::build::{clients, guest, selftests, systemd};
+use crate::build::{self, clients, guest, selftests, systemd};
 use crate::cache::{Cache, forget_oldest};
 use crate::fetch::prereq;
 use crate::fetch::toolchain::Toolchain;
@@ -141,12 +141,18 @@ impl Lab {
         } else {
             None
         };
+        let files = if scenario.needs(Artifact::Qemu) {
+            Some(build::qemu::files(&self.cache)?)
+        } else {
+            None
+        };
         let own = Own {
             init: &programs.guest(),
             kernels: &images,
             shell: scenario.needs(Artifact::Shell),
             selftests,
             clients: clients.as_deref(),
+            files: files.as_ref(),
         };
         let initrd = initramfs::build(&self.cache, &Contents::Own(own), scenario.initrd)?;
         Ok(BootFiles { kernel, initrd })

@@ -26,6 +26,7 @@ pub mod command_line;
 pub mod dangers;
 pub mod entry;
 pub mod file;
+pub mod guest_clock;
 pub mod image;
 pub mod initrd;
 pub mod kconfig;

@@ -5,6 +5,7 @@ use luo_varlink::{Check, CheckStatus};
 
 use crate::check::{Known, failed, ok, unknown, warning};
 use crate::command_line::switch;
+use crate::guest_clock::Clock;
 use crate::kconfig::Config;
 use crate::memory::Memory;
 use crate::scratch::Area;
@@ -58,6 +59,8 @@ pub struct Running {
     /// `vm.memfd_noexec` of this process: 0 if memfds may be executed as ever, 1 if those may
     /// not whose maker says nothing, 2 if none may.
     pub memfd_noexec: Known<String>,
+    /// What guests' clocks depend on.
+    pub clock: Clock,
 }
 
 /// Checks the running kernel: `running-liveupdate`, `running-state`, `running-kexec`,
@@ -311,6 +314,7 @@ mod tests {
 
     fn running() -> Running {
         Running {
+            clock: Clock::default(),
             release: Ok("7.3.4".into()),
             machine: Ok("x86_64".into()),
             page_bytes: 4096,

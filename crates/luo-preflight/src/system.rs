@@ -9,6 +9,7 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::check::Known;
 use crate::command_line::{ScratchSize, scratch_size};
+use crate::guest_clock::Clock;
 use crate::image::abi_strings;
 use crate::kconfig::Config;
 use crate::limits::{MAX_CONFIG, MAX_PACKED_CONFIG, MAX_SCRATCH_AREAS, MAX_SMALL_FILE};
@@ -123,11 +124,28 @@ impl System {
             loads_left: self.number("proc/sys/kernel/kexec_load_limit_reboot"),
             lockdown: self.lockdown(),
             memfd_noexec: self.text("proc/sys/vm/memfd_noexec"),
+            clock: self.clock(),
             machine: self.text("proc/sys/kernel/arch"),
             page_bytes: rustix::param::page_size() as u64,
             release,
             command_line,
         }
+    }
+
+    fn clock(&self) -> Clock {
+        let source = "sys/devices/system/clocksource/clocksource0/current_clocksource";
+        let clock = Clock {
+            has_kvm: self.path("sys/module/kvm").exists(),
+            is_tsc: self.text(source).is_ok_and(|source| source == "tsc"),
+            ..Clock::default()
+        };
+        // There is as much of it as there are processors, and they are alike.
+        let mut begin = Vec::new();
+        if let Ok(file) = File::open(self.path("proc/cpuinfo")) {
+            // What cannot be read says nothing.
+            let _ = file.take(MAX_SMALL_FILE as u64).read_to_end(&mut begin);
+        }
+        clock.with_processor(&String::from_utf8_lossy(&begin))
     }
 
     /// The configuration, from the kernel itself or from where distributions put it.

@@ -10,7 +10,7 @@ use crate::initrd::{Archive, Unusable};
 use crate::memfds::Memfds;
 use crate::memory::{self, Need};
 use crate::running::{self, Running};
-use crate::{command_line, dangers, file, initrd, scratch, target};
+use crate::{command_line, dangers, file, guest_clock, initrd, scratch, target};
 
 /// An update that is to be checked.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +56,10 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
         update.image.ok().and_then(Image::release),
         update.missing,
         update.shells,
+    ));
+    checks.extend(guest_clock::check(
+        update.running.clock,
+        update.command_line,
     ));
     checks.extend(initrd::check(update.initrd, update.image.ok()));
     let initrd_bytes = match update.initrd {

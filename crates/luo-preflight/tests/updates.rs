@@ -110,6 +110,34 @@ fn memfd(kind: Kind, size: u64, holes: u64) -> Facts {
 }
 
 #[test]
+fn the_clocks_of_guests_are_looked_at_where_kvm_is() {
+    let folder = machine();
+    let root = folder.path();
+    let status = |line| {
+        let mut plan = Plan::to(&Kernel::ours());
+        plan.command_line = line;
+        let report = plan.check(&running(&folder));
+        let mut checks = report.checks.into_iter();
+        let check = checks.find(|check| check.name == "guest-clock");
+        check.map(|check| check.status)
+    };
+    let line = "liveupdate=on tsc_early_khz=2400000";
+    assert_eq!(status(line), None);
+    put(root, "sys/module/kvm/parameters/x", "0\n");
+    let source = "sys/devices/system/clocksource/clocksource0/current_clocksource";
+    put(root, source, "tsc\n");
+    put(
+        root,
+        "proc/cpuinfo",
+        "processor\t: 0\nflags\t\t: fpu svm\n\n",
+    );
+    assert_eq!(status(line), Some(CheckStatus::Ok));
+    assert_eq!(status("liveupdate=on"), Some(CheckStatus::Warning));
+    put(root, "proc/cpuinfo", "flags\t\t: fpu svm tsc_scale\n");
+    assert_eq!(status("liveupdate=on"), None);
+}
+
+#[test]
 fn a_system_that_says_nothing_is_not_known() {
     let folder = TempDir::new().unwrap();
     let running = running(&folder);

@@ -6,12 +6,15 @@
 //! | file | contents |
 //! |---|---|
 //! | [`text`] | times, sizes, words |
+//! | `moment` | moments on both sides of a kexec |
 //! | `lanes` | what each workload did, and when |
 //! | `svg` | the picture |
 #![forbid(unsafe_code)]
 
 mod lanes;
+mod moment;
 mod svg;
 pub mod text;
 
+pub use moment::{CLOCK_ERROR_US, Moment};
 pub use svg::svg;

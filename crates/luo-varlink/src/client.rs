@@ -94,6 +94,13 @@ pub enum Method {
     /// on then.
     #[serde(rename = "org.liveupdate.Client.Restored")]
     Restored,
+    /// Says something about the workload for people who look at it, in place of what it said
+    /// before. It stands in the status, and in the history when the workload serves again.
+    #[serde(rename = "org.liveupdate.Client.Describe")]
+    Describe {
+        /// The words. Those beyond [`crate::limits::MAX_REASON`] bytes are cut.
+        about: String,
+    },
     /// Finishes a session of the previous kernel: files that were not retrieved are
     /// released.
     #[serde(rename = "org.liveupdate.Client.FinishSession")]
@@ -265,5 +272,6 @@ pub trait Client {
         session: &str,
     ) -> zlink_core::Result<(Result<Claimed, Error>, Vec<OwnedFd>)>;
     async fn restored(&mut self) -> zlink_core::Result<Result<(), Error>>;
+    async fn describe(&mut self, about: &str) -> zlink_core::Result<Result<(), Error>>;
     async fn finish_session(&mut self, name: &str) -> zlink_core::Result<Result<(), Error>>;
 }

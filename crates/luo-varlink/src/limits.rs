@@ -16,7 +16,8 @@ pub const MAX_WORKLOAD_NAME: usize = 63;
 /// Other workloads that a workload may need.
 pub const MAX_NEEDS: usize = 64;
 
-/// Bytes of a reason: of a veto, of a cancel. Longer ones are cut.
+/// Bytes of a reason, of a veto or of a cancel, and of what a workload says of itself. Longer
+/// ones are cut.
 pub const MAX_REASON: usize = 1024;
 
 /// Workloads that an agent knows at the same time.

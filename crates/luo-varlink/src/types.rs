@@ -277,6 +277,9 @@ pub struct Workload {
     /// If it is waited for: milliseconds that are left until it is late.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub left_ms: Option<u64>,
+    /// What it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
 }
 
 /// A session, for those who look.

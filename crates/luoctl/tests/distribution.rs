@@ -114,7 +114,13 @@ fn the_unit_keeps_what_the_agent_relies_on() {
 #[test]
 fn packages_name_files_that_are_there() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for package in ["luod", "luoctl", "luo-fleet", "luo-client-c"] {
+    for package in [
+        "luod",
+        "luoctl",
+        "luo-fleet",
+        "luo-client-c",
+        "../vmms/luo-qemu",
+    ] {
         let text = fs::read_to_string(folder.join(package).join("Cargo.toml")).unwrap();
         let manifest: toml::Table = text.parse().unwrap();
         let deb = &manifest["package"]["metadata"]["deb"];

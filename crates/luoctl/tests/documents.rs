@@ -73,6 +73,7 @@ fn published_man_pages_are_in_step() {
         (luod::command::definition(), man::SYSTEM),
         (sim_cli::Cli::command(), man::USER),
         (fleet_cli::Cli::command(), man::SYSTEM),
+        (luo_qemu::command::Cli::command(), man::USER),
     ];
     let pages = all
         .into_iter()
@@ -84,6 +85,8 @@ fn published_man_pages_are_in_step() {
         "luod.8",
         "luod-supervise.8",
         "luo-sim.1",
+        "luo-qemu.1",
+        "luo-qemu-start.1",
         "luod.toml.5",
         "luod-policy.5",
     ] {
@@ -112,6 +115,7 @@ fn published_man_pages_are_in_step() {
         let program = page.split(['-', '.']).next().unwrap();
         let program = match program {
             "luo" if page.starts_with("luo-fleet") => "luo-fleet",
+            "luo" if page.starts_with("luo-qemu") => "luo-qemu",
             "luo" => "luo-sim",
             program => program,
         };
@@ -123,6 +127,7 @@ fn published_man_pages_are_in_step() {
     for (page, codes) in [
         ("luoctl.1", Vec::from(Exit::ALL.map(Exit::code))),
         ("luod.8", vec![0, 1, 71, 78]),
+        ("luo-qemu.1", Vec::from(luo_qemu::exit::ALL)),
     ] {
         for code in codes {
             let entry = format!(".TP\n\\fB{code}\\fR\n");
@@ -130,7 +135,13 @@ fn published_man_pages_are_in_step() {
         }
     }
     // Each says more of itself than its name does.
-    for page in ["luoctl.1", "luod.8", "luod-supervise.8", "luo-sim.1"] {
+    for page in [
+        "luoctl.1",
+        "luod.8",
+        "luod-supervise.8",
+        "luo-sim.1",
+        "luo-qemu.1",
+    ] {
         let words = pages[page].split(".SH DESCRIPTION\n").nth(1).unwrap();
         let words = words.split("\n.SH").next().unwrap();
         assert!(words.lines().count() > 1, "{page}: {words}");

@@ -26,6 +26,7 @@ fn workload(name: &str, needs: &[&str], state: WorkloadState) -> Workload {
         needs: needs.iter().map(|&need| need.into()).collect(),
         sessions: vec![name.into()],
         left_ms: None,
+        about: None,
     }
 }
 

@@ -30,17 +30,19 @@ mod program;
 mod scenario;
 mod service;
 
+use std::process::ExitCode;
+
 use luo_conformance::{child, fill};
 
-fn main() {
+fn main() -> ExitCode {
     let started = luo_sys::clock::ticks();
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(child::ARGUMENT) {
         child::run(args);
     }
     // The agent and its workloads are this program too.
-    if let Some(code) = luo_scenes::command::run() {
-        std::process::exit(i32::from(code != std::process::ExitCode::SUCCESS));
+    if let Some(code) = luo_scenes_guests::command::run() {
+        return code;
     }
     if std::env::args().nth(1).as_deref() == Some(luo_demo::workload::ARGUMENT) {
         luo_demo::workload::main();
@@ -48,15 +50,17 @@ fn main() {
     if std::env::args().nth(1).as_deref() == Some(service::ARGUMENT) {
         if let Err(error) = service::run(std::env::args().nth(2).as_deref()) {
             eprintln!("{error:#}");
-            std::process::exit(1);
+            return ExitCode::FAILURE;
         }
-        return;
+        return ExitCode::SUCCESS;
     }
     if std::env::args().nth(1).as_deref() == Some(scenario::HOSTILE_CLIENT) {
-        return scenario::be_hostile(&std::env::args().nth(2).unwrap_or_default());
+        scenario::be_hostile(&std::env::args().nth(2).unwrap_or_default());
+        return ExitCode::SUCCESS;
     }
     if std::env::args().nth(1).as_deref() == Some(scenario::ACCOUNTS_HOLDER) {
-        return scenario::hold(&std::env::args().nth(2).unwrap_or_default());
+        scenario::hold(&std::env::args().nth(2).unwrap_or_default());
+        return ExitCode::SUCCESS;
     }
     init::panics_end_the_run();
     init::end(run(started));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What takes time to build and what not every guest needs.
 
-use crate::fetch::debian::Release;
+use crate::fetch::systemd::Release;
 
 /// Something that a guest has only if its scenario asks for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub enum Artifact {
     Clients,
     /// A shell, for people.
     Shell,
+    /// QEMU, with its firmware and libraries ([`crate::fetch::qemu`]).
+    Qemu,
     /// A root of Debian's and our packages in place of our own init
     /// ([`crate::build::systemd`]).
     SystemdRoot(Release),

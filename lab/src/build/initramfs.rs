@@ -9,6 +9,7 @@ use std::time::SystemTime;
 
 use anyhow::{Context as _, Result};
 use cpio::newc::{Builder, ModeFileType, trailer};
+use walkdir::WalkDir;
 
 use crate::build::kernel::Images;
 use crate::build::{clients, selftests};
@@ -49,6 +50,40 @@ pub enum Node {
 /// A root by place, without a slash at the beginning.
 pub type Tree = BTreeMap<String, Node>;
 
+/// Puts the files below a folder into a tree, but only those whose places are wanted.
+///
+/// # Errors
+/// One cannot be looked at.
+pub fn add_all(tree: &mut Tree, folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
+    for entry in WalkDir::new(folder).sort_by_file_name() {
+        let entry = entry.with_context(|| folder.display().to_string())?;
+        let place = entry.path().strip_prefix(folder)?;
+        let place = place.to_str().context("a name that is no text")?.to_owned();
+        if entry.file_type().is_dir() || !wanted(&place) {
+            continue;
+        }
+        let node = if entry.file_type().is_symlink() {
+            let target = fs::read_link(entry.path())?;
+            Node::Link(
+                target
+                    .to_str()
+                    .context("a link that is no text")?
+                    .to_owned(),
+            )
+        } else {
+            use std::os::unix::fs::PermissionsExt as _;
+            // Not all of it: a checkout has other permissions for each user.
+            let runs = entry.metadata()?.permissions().mode() & 0o100 != 0;
+            Node::File {
+                from: entry.path().to_owned(),
+                mode: if runs { 0o755 } else { 0o644 },
+            }
+        };
+        tree.insert(place, node);
+    }
+    Ok(())
+}
+
 /// What goes into the archive.
 #[derive(Debug)]
 pub enum Contents<'a> {
@@ -71,6 +106,8 @@ pub struct Own<'a> {
     pub selftests: Option<&'a Path>,
     /// The folder with our own programs in C, if any are wanted.
     pub clients: Option<&'a Path>,
+    /// Further files.
+    pub files: Option<&'a Tree>,
 }
 
 /// Writes the archive, named by its content, and gives its path. It has `least` MiB at
@@ -148,10 +185,21 @@ impl Archive {
                 self.program(&format!("{place}/{program}"), &folder.join(program))?;
             }
         }
+        if let Some(tree) = own.files {
+            self.folders(tree)?;
+            self.nodes(tree)?;
+        }
         Ok(())
     }
 
     fn root(&mut self, tree: &Tree, kernels: &Images) -> Result<()> {
+        self.folders(tree)?;
+        self.console()?;
+        self.nodes(tree)?;
+        self.kernels(kernels)
+    }
+
+    fn folders(&mut self, tree: &Tree) -> Result<()> {
         let mut folders = BTreeSet::new();
         for (place, node) in tree {
             let above = Path::new(place).ancestors().skip(1);
@@ -167,7 +215,10 @@ impl Archive {
         for folder in &folders {
             self.add(folder, ModeFileType::Directory, 0o755, &[], None)?;
         }
-        self.console()?;
+        Ok(())
+    }
+
+    fn nodes(&mut self, tree: &Tree) -> Result<()> {
         for (place, node) in tree {
             match node {
                 Node::Folder => {}
@@ -177,7 +228,7 @@ impl Archive {
                 }
             }
         }
-        self.kernels(kernels)
+        Ok(())
     }
 
     fn kernels(&mut self, kernels: &Images) -> Result<()> {

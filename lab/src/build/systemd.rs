@@ -4,14 +4,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
-use walkdir::WalkDir;
+use anyhow::Result;
 
 use crate::build::guest::Programs;
-use crate::build::initramfs::{Node, Tree};
+use crate::build::initramfs::{Node, Tree, add_all};
 use crate::build::package;
 use crate::cache::Cache;
-use crate::fetch::debian::{self, Release};
+use crate::fetch::debian;
+use crate::fetch::systemd::Release;
 
 /// Folder in the repository with what belongs to the test alone.
 const OWN: &str = "lab/guest/systemd";
@@ -109,7 +109,7 @@ pub fn root(cache: &Cache, repo: &Path, programs: &Programs, release: Release) -
         tree.insert((*name).to_owned(), Node::Link((*target).to_owned()));
     }
     let has_logind = release == Release::Stable;
-    add_all(&mut tree, &debian::root(cache, release)?, |place| {
+    add_all(&mut tree, &debian::root(cache, &release.set())?, |place| {
         is_kept(place) || has_logind && is_of_logind(place)
     })?;
     for asset in package::assets(repo, &["luod", "luoctl"], &programs.folder)? {
@@ -123,36 +123,6 @@ pub fn root(cache: &Cache, repo: &Path, programs: &Programs, release: Release) -
     let (from, mode) = (programs.guest(), 0o755);
     tree.insert("usr/bin/luo-guest".to_owned(), Node::File { from, mode });
     Ok(tree)
-}
-
-fn add_all(tree: &mut Tree, folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<()> {
-    for entry in WalkDir::new(folder).sort_by_file_name() {
-        let entry = entry.with_context(|| folder.display().to_string())?;
-        let place = entry.path().strip_prefix(folder)?;
-        let place = place.to_str().context("a name that is no text")?.to_owned();
-        if entry.file_type().is_dir() || !wanted(&place) {
-            continue;
-        }
-        let node = if entry.file_type().is_symlink() {
-            let target = std::fs::read_link(entry.path())?;
-            Node::Link(
-                target
-                    .to_str()
-                    .context("a link that is no text")?
-                    .to_owned(),
-            )
-        } else {
-            use std::os::unix::fs::PermissionsExt as _;
-            // Not all of it: a checkout has other permissions for each user.
-            let runs = entry.metadata()?.permissions().mode() & 0o100 != 0;
-            Node::File {
-                from: entry.path().to_owned(),
-                mode: if runs { 0o755 } else { 0o644 },
-            }
-        };
-        tree.insert(place, node);
-    }
-    Ok(())
 }
 
 /// The unit that a file is, or a link to.

@@ -166,9 +166,18 @@ impl Apt {
     /// # Errors
     /// `apt-cache` does not run.
     pub fn offers(&self, package: &str) -> Result<Vec<Offer>> {
+        self.offers_of(&[package])
+    }
+
+    /// The same of several packages: each question reads the whole index.
+    ///
+    /// # Errors
+    /// As [`Self::offers`].
+    pub fn offers_of(&self, packages: &[&str]) -> Result<Vec<Offer>> {
         let shown = self
             .command("apt-cache")
-            .args(["show", "--all-versions", package])
+            .args(["show", "--all-versions"])
+            .args(packages)
             .output()?;
         // An unknown package is an error to apt-cache and an empty list to us.
         Ok(parse_offers(&String::from_utf8_lossy(&shown.stdout)))

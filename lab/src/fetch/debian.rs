@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Folders with Debian packages unpacked in them, for guests that run systemd.
+//! Folders with Debian packages unpacked in them, which the machine does not have installed.
 //!
-//! The archive moves on. What a scenario is about is pinned, and if the archive no longer
+//! The archive moves on. What a test is about is pinned, and if the archive no longer
 //! has it, the newest there is stands in for it, and that is said. All else comes in
 //! whatever version there is. Which ones they were is noted in the cache, where the
-//! archive is asked once, and the guest says which systemd it is.
+//! archive is asked once.
 
 use std::fs;
 use std::path::PathBuf;
@@ -15,96 +15,30 @@ use crate::cache::{Cache, Key, write_whole};
 use crate::fetch::apt::{Apt, Deb, Offer, Pin, Suite};
 use crate::progress::Step;
 
-/// systemd, and the libraries that its programs are linked with. One that is missing
-/// here keeps the guest from booting, and says its name.
-const PACKAGES: &[&str] = &[
-    "libacl1",
-    "libapparmor1",
-    "libaudit1",
-    "libblkid1",
-    "libc6",
-    "libcap-ng0",
-    "libcap2",
-    "libcrypt1",
-    "libmount1",
-    "libpam0g",
-    "libpcre2-8-0",
-    "libseccomp2",
-    "libselinux1",
-    "libssl3t64",
-    "libsystemd-shared",
-    "libzstd1",
-    "mount",
-    "systemd",
-    "zlib1g",
-];
-
-/// A release of systemd, by the suite that has it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
-    /// That of Debian's stable suite, which knows nothing of live updates.
-    Stable,
-    /// One that keeps descriptor stores over a kexec: 261 and newer do.
-    KeepsStores,
+/// Packages that make a root together.
+#[derive(Clone, Debug)]
+pub struct Set {
+    /// What they are, in a word.
+    pub name: &'static str,
+    /// The suite that has them.
+    pub suite: Suite,
+    /// Their names.
+    pub packages: Vec<&'static str>,
+    /// Those of a fixed version.
+    pub pins: &'static [Pin],
 }
 
-impl Release {
-    const fn suite(self) -> Suite {
-        match self {
-            Self::Stable => Suite::Stable,
-            Self::KeepsStores => Suite::Unstable,
-        }
-    }
-
-    /// Packages beside the common ones.
-    const fn further(self) -> &'static [&'static str] {
-        match self {
-            // logind, whose locks keep others from shutting down, is asked over the bus.
-            Self::Stable => &[
-                "coreutils",
-                "dbus",
-                "dbus-daemon",
-                "dbus-system-bus-common",
-                "libdbus-1-3",
-                "libexpat1",
-                "libsystemd0",
-            ],
-            // libmount is linked with it there.
-            Self::KeepsStores => &["libsystemd0"],
-        }
-    }
-
-    /// The packages of a fixed version.
-    const fn pins(self) -> &'static [Pin] {
-        match self {
-            Self::Stable => &[],
-            Self::KeepsStores => &[
-                Pin {
-                    package: "libsystemd-shared",
-                    version: "262.1-1",
-                    sha256: "0fdbfa3a91fa6b2279468d3cb9d0012f7c637616acaa8babeaa123470e4a2f4a",
-                },
-                Pin {
-                    package: "systemd",
-                    version: "262.1-1",
-                    sha256: "17cfb580aa1ad0a06bb68e7c284d06cd4ee856269a0c3e4f2a89205c3f9a1608",
-                },
-            ],
-        }
-    }
-}
-
-/// Gives the folder, made of the packages of the suite that has this release.
+/// Gives the folder with a set unpacked in it.
 ///
 /// # Errors
 /// A package is neither cached nor to be had, or cannot be unpacked.
-pub fn root(cache: &Cache, release: Release) -> Result<PathBuf> {
-    let debs = packages(cache, release)?;
+pub fn root(cache: &Cache, set: &Set) -> Result<PathBuf> {
+    let debs = packages(cache, set)?;
     let key = debs.iter().fold(Key::default(), |key, deb| {
         key.add(&deb.package, &deb.sha256)
     });
     cache.folder(&format!("roots/{}", key.short()), |dir| {
-        let step = Step::new("unpack systemd for the guest");
+        let step = Step::new(&format!("unpack Debian's {}", set.name));
         for deb in &debs {
             deb.unpack(dir)?;
         }
@@ -113,9 +47,8 @@ pub fn root(cache: &Cache, release: Release) -> Result<PathBuf> {
     })
 }
 
-fn packages(cache: &Cache, release: Release) -> Result<Vec<Deb>> {
-    let (suite, pins) = (release.suite(), release.pins());
-    let names: Vec<_> = PACKAGES.iter().chain(release.further()).copied().collect();
+fn packages(cache: &Cache, set: &Set) -> Result<Vec<Deb>> {
+    let (suite, pins, names) = (set.suite, set.pins, &set.packages);
     let key = Key::default().add(suite.name(), names.join(" "));
     let key = pins
         .iter()
@@ -129,9 +62,11 @@ fn packages(cache: &Cache, release: Release) -> Result<Vec<Deb>> {
         return Ok(noted);
     }
     let apt = Apt::of_suite(cache, suite)?;
+    let all = apt.offers_of(names)?;
     let mut debs = Vec::new();
-    for package in names {
-        let offers = apt.offers(package)?;
+    for &package in names {
+        let offers = all.iter().filter(|offer| offer.package == package);
+        let offers: Vec<_> = offers.cloned().collect();
         let pin = pins.iter().find(|pin| pin.package == package);
         if let Some(deb) = pin.and_then(|pin| Deb::cached(cache, pin)) {
             debs.push(deb);
@@ -167,7 +102,11 @@ mod tests {
 
     #[test]
     fn what_is_pinned_is_preferred_and_the_newest_stands_in() {
-        let pin = &Release::KeepsStores.pins()[0];
+        let pin = &Pin {
+            package: "qemu",
+            version: "1:10.0-1",
+            sha256: "b",
+        };
         let offer = |version: &str, sha256: &str| Offer {
             package: pin.package.into(),
             version: version.into(),

@@ -72,6 +72,18 @@ impl Timeline {
         self.between(BLACKOUT.first()?, BLACKOUT.last()?)
     }
 
+    /// From the moment when a guest's state was written to the one when it ran again.
+    #[must_use]
+    pub fn of_guest(&self) -> Option<Duration> {
+        self.between("guest_stopped", "guest_runs")
+    }
+
+    /// From the jump to the first program of the next kernel.
+    #[must_use]
+    pub fn kexec_to_init(&self) -> Option<Duration> {
+        self.between("reboot_called", "init_started")
+    }
+
     /// The timeline as a person reads it.
     #[must_use]
     pub fn render(&self) -> String {

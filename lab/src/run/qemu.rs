@@ -99,6 +99,15 @@ impl Recording {
         self.console.iter().map(|line| line.what.as_str())
     }
 
+    /// What is in a file that the guest has sent.
+    #[must_use]
+    pub fn file(&self, wanted: &str) -> Option<&str> {
+        self.events.iter().find_map(|event| match &event.what {
+            Event::File { name, text } if name == wanted => Some(text.as_str()),
+            _ => None,
+        })
+    }
+
     /// The last lines of the console, for a message.
     #[must_use]
     pub fn console_tail(&self, count: usize) -> String {

@@ -7,7 +7,7 @@ use luo_lab_protocol::param;
 
 use crate::build::artifact::Artifact;
 use crate::build::variant::Variant;
-use crate::fetch::debian::Release;
+use crate::fetch::systemd::Release;
 use crate::run::load::Load;
 
 /// Options that every guest gets. The scratch area is small and fixed because

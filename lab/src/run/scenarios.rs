@@ -2,6 +2,7 @@
 //! The scenarios.
 
 mod bench;
+mod guests;
 mod systemd;
 mod users;
 
@@ -272,6 +273,9 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         scenes("rust", "rust", "rust-next", 84),
         scenes("c", "c", "c", 77),
+        guests::demo(),
+        guests::guests("rust", "rust", "rust-next", 120),
+        guests::guests("c", "c", "c", 120),
         chain("chain", kexecs),
         Scenario {
             when: When::All,

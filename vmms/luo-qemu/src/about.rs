@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::keep::Kept;
+
 /// The version that is written, and the only one that is read.
 pub const VERSION: u32 = 1;
 
@@ -29,6 +31,12 @@ pub struct About {
     pub folder: PathBuf,
     /// The administrator's arguments.
     pub arguments: Vec<String>,
+    /// This QEMU, kept.
+    #[serde(default)]
+    pub kept: Option<Kept>,
+    /// The frequency of the guest's TSC where KVM runs it, in kHz.
+    #[serde(default)]
+    pub tsc_khz: Option<u64>,
 }
 
 /// Why the text cannot be used.
@@ -88,6 +96,8 @@ mod tests {
             memory: 1 << 28,
             folder: "/".into(),
             arguments: vec!["-nographic".into()],
+            kept: None,
+            tsc_khz: Some(2_400_000),
         };
         assert_eq!(About::parse(about.encode().as_bytes()).unwrap(), about);
         about.version = 2;

@@ -26,19 +26,20 @@ use crate::about::{self, About};
 use crate::carry;
 use crate::exit::Error;
 use crate::guest::{Guest, within};
+use crate::keep::{self, Kept};
+use crate::launch;
 use crate::point::Point;
 use crate::probe;
-use crate::room::Room;
+use crate::resume::resume;
+use crate::room::{Record, Room};
 use crate::state::Head;
+use crate::told::Told;
 
 /// The region that is the guest's RAM.
 pub const RAM: &str = "ram";
 
 /// The region for its devices' state.
 pub const STATE: &str = "state";
-
-/// How long a state may take to be loaded.
-const LOAD: Duration = Duration::from_secs(60);
 
 /// How long an agent that was lost is waited for.
 pub const AGENT: Duration = Duration::from_secs(60);
@@ -71,15 +72,12 @@ pub struct Begun {
     pub session: Session,
     /// How QEMU was started.
     pub about: About,
+    /// What the workload says of itself.
+    pub words: String,
 }
 
-/// Whom what happens is told.
-pub struct Told<'a> {
-    /// A line for the log.
-    pub say: &'a dyn Fn(&str),
-    /// A step that is done.
-    pub reach: &'a dyn Fn(Point),
-}
+/// A guest that runs, how its QEMU was started, its RAM, and what is to be said of it.
+type Came = (Guest, About, File, String);
 
 /// Starts, resumes or takes over.
 ///
@@ -92,7 +90,7 @@ pub fn begin(
     told: &Told<'_>,
 ) -> Result<Begun, Error> {
     let name = &wanted.name;
-    let (guest, about, ram) = match incoming(wanted, workload)? {
+    let (guest, mut about, ram, words) = match incoming(wanted, workload)? {
         Some(claim) => {
             (told.reach)(Point::Claimed);
             let came = after_jump(wanted, room, workload, told, &claim)?;
@@ -104,6 +102,9 @@ pub fn begin(
             None => take_over(room, told)?,
         },
     };
+    keep_qemu(&guest, &mut about, room, told)?;
+    // The agent that is lost now is told when it is back.
+    let _ = workload.describe(&words);
     let regions = regions(wanted, &about, ram)?;
     let session = session(name, workload, &regions, told)?;
     Ok(Begun {
@@ -111,6 +112,29 @@ pub fn begin(
         regions,
         session,
         about,
+        words,
+    })
+}
+
+/// Keeps the QEMU that runs, unless it is a kept one.
+fn keep_qemu(guest: &Guest, about: &mut About, room: &Room, told: &Told<'_>) -> Result<(), Error> {
+    let record = room.noted()?;
+    let process = guest.process();
+    let is_kept = |kept: &Kept| kept.runs(process);
+    if about.kept.as_ref().is_some_and(is_kept) {
+        return Ok(());
+    }
+    let socket = room.socket();
+    let lines = [false, true].map(|resumes| launch::line(about, record.ram, &socket, resumes));
+    match keep::keep(process, &lines) {
+        Ok(kept) => about.kept = Some(kept),
+        Err(why) => (told.say)(&format!(
+            "this QEMU is not kept for the case that an upgraded one does not take the guest: {why}"
+        )),
+    }
+    room.note(&Record {
+        about: about.clone(),
+        ..record
     })
 }
 
@@ -131,16 +155,11 @@ fn incoming(wanted: &Wanted, workload: &mut Workload) -> Result<Option<Claim>, E
 }
 
 /// Makes RAM, and starts QEMU.
-fn first(
-    wanted: &Wanted,
-    room: &Room,
-    told: &Told<'_>,
-    lock: File,
-) -> Result<(Guest, About, File), Error> {
+fn first(wanted: &Wanted, room: &Room, told: &Told<'_>, lock: File) -> Result<Came, Error> {
     let known = probe::ask(&wanted.program)?;
     let machine = known.pin(wanted.machine.as_deref())?;
     let folder = std::env::current_dir().map_err(Error::system("the current folder"))?;
-    let about = About {
+    let mut about = About {
         version: about::VERSION,
         program: wanted.program.clone(),
         qemu: known.version,
@@ -148,12 +167,22 @@ fn first(
         memory: wanted.memory,
         folder,
         arguments: wanted.arguments.clone(),
+        kept: None,
+        tsc_khz: None,
     };
     let mut regions = Regions::new();
     let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
     let ram = ram.map_err(Error::system("the guest's RAM"))?;
-    let guest = Guest::start(&about, room, &ram, lock, false)?;
+    let words = [about.program.clone()];
+    let mut guest = Guest::start(&about, &words, room, &ram, lock, false)?;
     (told.reach)(Point::Started);
+    about.tsc_khz = guest.tsc_khz();
+    if let Some(khz) = about.tsc_khz {
+        (told.say)(&format!(
+            "its TSC runs at {khz} kHz: tsc_early_khz={khz} on the next kernel's command line keeps \
+             its clocks from leaping where KVM cannot scale it"
+        ));
+    }
     (told.say)(&format!(
         "started: machine {}, {} MiB, QEMU {}, process {}",
         about.machine,
@@ -161,12 +190,18 @@ fn first(
         about.qemu,
         guest.process()
     ));
-    Ok((guest, about, ram))
+    let words = words_of(&about);
+    Ok((guest, about, ram, words))
+}
+
+/// What a workload says of itself, at least.
+fn words_of(about: &About) -> String {
+    format!("{} MiB of RAM, QEMU {}", about.memory >> 20, about.qemu)
 }
 
 /// Finds the QEMU that runs. If it was stopped for an update, that update is off: the agent
 /// has registered this workload anew, or is not in one.
-fn take_over(room: &Room, told: &Told<'_>) -> Result<(Guest, About, File), Error> {
+fn take_over(room: &Room, told: &Told<'_>) -> Result<Came, Error> {
     let (mut guest, record, ram) = Guest::find(room)?;
     let status = guest.status(within(crate::guest::ANSWER))?;
     if status == "inmigrate" {
@@ -178,7 +213,8 @@ fn take_over(room: &Room, told: &Told<'_>) -> Result<(Guest, About, File), Error
         room.set_stopped(false)?;
     }
     (told.say)(&format!("taken over: QEMU is process {}", guest.process()));
-    Ok((guest, record.about, ram))
+    let words = words_of(&record.about);
+    Ok((guest, record.about, ram, words))
 }
 
 /// Goes on with what the previous kernel has left.
@@ -188,9 +224,9 @@ fn after_jump(
     workload: &mut Workload,
     told: &Told<'_>,
     claim: &Claim,
-) -> Result<(Guest, About, File), Error> {
+) -> Result<Came, Error> {
     let regions = Regions::restore_from(&claim.session)?;
-    let about = About::parse(regions.metadata())?;
+    let mut about = About::parse(regions.metadata())?;
     let ram = region(&regions, RAM)?;
     let state = region(&regions, STATE)?;
     let Some(head) = carry::head(state)? else {
@@ -212,21 +248,19 @@ fn after_jump(
         restored(workload)?;
         return Ok(began);
     }
-    let guest = resume(room, &about, ram.file(), state, lock, told)?;
+    let (guest, words) = resume(room, &about, ram.file(), state, lock, told)?;
+    guest.version().clone_into(&mut about.qemu);
+    // It is in the history with this.
+    let _ = workload.describe(&words);
     restored(workload)?;
     (told.reach)(Point::Restored);
     let file = ram.file().try_clone();
     let file = file.map_err(Error::system("the guest's RAM"))?;
-    Ok((guest, about, file))
+    Ok((guest, about, file, words))
 }
 
 /// The guest has gone on in a QEMU that still runs: its luo-qemu has ended right after that.
-fn resumed_before(
-    room: &Room,
-    told: &Told<'_>,
-    ram: &Region,
-    head: &Head,
-) -> Result<(Guest, About, File), Error> {
+fn resumed_before(room: &Room, told: &Told<'_>, ram: &Region, head: &Head) -> Result<Came, Error> {
     let (mut guest, record, file) = Guest::find(room)?;
     let same = |one: &File| one.metadata().map(|about| (about.dev(), about.ino()));
     let is_same = same(&file).and_then(|one| Ok(one == same(ram.file())?));
@@ -241,54 +275,8 @@ fn resumed_before(
         "taken over after the update: QEMU is process {}",
         guest.process()
     ));
-    Ok((guest, record.about, file))
-}
-
-/// Starts a QEMU that takes the state, and lets the guest go on. If it does not, nothing has
-/// changed, and it can be tried again.
-///
-/// # Errors
-/// [`Error`].
-pub fn resume(
-    room: &Room,
-    about: &About,
-    ram: &File,
-    state: &Region,
-    lock: File,
-    told: &Told<'_>,
-) -> Result<Guest, Error> {
-    let name = || Error::NotResumed("there is no state".into());
-    let head = carry::head(state)?.ok_or_else(name)?;
-    let stream = carry::stream(state, &head)?;
-    let mut guest = Guest::start(about, room, ram, lock, true)
-        .map_err(|why| Error::NotResumed(why.to_string()))?;
-    (told.reach)(Point::Waiting);
-    if let Err(why) = carry::load(&mut guest, &stream, within(LOAD)) {
-        if guest.version() != about.qemu {
-            (told.say)(&format!(
-                "QEMU is {} and wrote the state as {}: `{}` of that version takes it",
-                guest.version(),
-                about.qemu,
-                about.program.display()
-            ));
-        }
-        guest.kill();
-        return Err(why);
-    }
-    (told.reach)(Point::Loaded);
-    carry::mark_used(state, &head)?;
-    (told.reach)(Point::Used);
-    if head.ran {
-        guest.go_on()?;
-    }
-    (told.reach)(Point::Resumed);
-    (told.say)(&format!(
-        "resumed: {} bytes copied, {} MiB of RAM mapped, QEMU is process {}",
-        stream.len(),
-        about.memory >> 20,
-        guest.process()
-    ));
-    Ok(guest)
+    let words = words_of(&record.about);
+    Ok((guest, record.about, file, words))
 }
 
 /// A region that has to be there.

@@ -12,18 +12,26 @@ use luo_client::SessionName;
 use luo_client::agent::{self, Agent, Refusal, Workload};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
-use crate::begin::{self, Told, Wanted};
+use crate::begin::{self, Wanted};
+use crate::config;
 use crate::exit::{self, Error};
+use crate::gap::Clock;
 use crate::given;
 use crate::guest::Ended;
+use crate::options::Run;
 use crate::point::Point;
 use crate::room::Room;
 use crate::serve::Service;
+use crate::told::Told;
 
 /// Between two attempts to reach the agent.
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs QEMU guests that survive kernel updates.
+///
+/// luo-qemu starts an unmodified QEMU, and is its workload with luod: in an update the guest's RAM
+/// stays where it is, QEMU writes the state of the guest's devices, and under the next kernel a
+/// new QEMU goes on with both. The same command starts a guest and goes on with it.
 #[derive(Debug, Parser)]
 #[command(name = "luo-qemu", version)]
 pub struct Cli {
@@ -35,48 +43,18 @@ pub struct Cli {
 enum What {
     /// Starts a guest, or goes on with the one that came over the update.
     Run(Run),
+    /// The same, by the guest's file in /etc/luo-qemu.
+    Start(Start),
 }
 
-/// What to run.
+/// Whose file to run.
 #[derive(Debug, clap::Args)]
-pub struct Run {
-    /// The guest's name: that of its workload and of its session.
+pub struct Start {
+    /// The guest's name: that of its workload, of its session and of its file.
     name: String,
-    /// The guest's RAM: a number of bytes, or with K, M, G or T.
-    #[arg(long, value_name = "SIZE", value_parser = size)]
-    memory: u64,
-    /// Workloads that this one needs.
-    #[arg(long, value_name = "OTHER", value_delimiter = ',')]
-    needs: Vec<String>,
-    /// Room for the state of the guest's devices.
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "8M")]
-    state_size: u64,
-    /// How long luod is waited for, in seconds.
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
-    wait: u64,
-    /// QEMU's command line, without the options for RAM.
-    #[arg(last = true, required = true, value_name = "QEMU")]
-    command: Vec<String>,
-}
-
-/// Reads a size as QEMU writes it.
-fn size(text: &str) -> Result<u64, String> {
-    let wrong = || format!("'{text}' is no size: say 256M or 4G");
-    let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-    let shift = match text.get(digits.len()..).map(str::to_ascii_uppercase) {
-        Some(unit) if unit.is_empty() || unit == "B" => 0,
-        Some(unit) if unit == "K" || unit == "KIB" => 10,
-        Some(unit) if unit == "M" || unit == "MIB" => 20,
-        Some(unit) if unit == "G" || unit == "GIB" => 30,
-        Some(unit) if unit == "T" || unit == "TIB" => 40,
-        _ => return Err(wrong()),
-    };
-    let number: u64 = digits.parse().map_err(|_| wrong())?;
-    let bytes = number.checked_mul(1 << shift).ok_or_else(wrong)?;
-    if bytes == 0 || bytes % (64 << 10) != 0 {
-        return Err(format!("'{text}' is not a multiple of 64K"));
-    }
-    Ok(bytes)
+    /// Its file, instead of /etc/luo-qemu/NAME.toml.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
 }
 
 /// Runs the program. `reach` is called at each step.
@@ -92,14 +70,24 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, reach: impl Fn(Point)
             };
         }
     };
-    let What::Run(run) = cli.command;
-    let name = run.name.clone();
+    let name = match &cli.command {
+        What::Run(run) => run.name.clone(),
+        What::Start(start) => start.name.clone(),
+    };
     let say = |line: &str| eprintln!("luo-qemu: {name}: {line}");
     let told = Told {
         say: &say,
         reach: &reach,
+        clock: Clock::start(),
     };
-    match go(run, &told) {
+    let run = match cli.command {
+        What::Run(run) => Ok(run),
+        What::Start(Start { name, config }) => {
+            let path = config.unwrap_or_else(|| config::path(&name));
+            is_name(&name).and_then(|()| config::read(&name, &path))
+        }
+    };
+    match run.and_then(|run| go(run, &told)) {
         Ok(ended) => {
             say(&ended.reason);
             ended.code.into()
@@ -125,16 +113,8 @@ fn go(run: Run, told: &Told<'_>) -> Result<Ended, Error> {
 }
 
 fn wanted(run: Run) -> Result<Wanted, Error> {
-    let bad = |why: String| Error::Unfit(why);
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:".contains(c);
-    // It is the name of a folder, too.
-    if !run.name.chars().all(is_plain) || run.name.starts_with('.') {
-        return Err(bad(format!(
-            "'{}' cannot be a guest's name: letters, digits and -_.@: can be in it",
-            run.name
-        )));
-    }
-    let name = SessionName::new(&run.name).map_err(|why| bad(why.to_string()))?;
+    is_name(&run.name)?;
+    let name = SessionName::new(&run.name).map_err(|why| Error::Unfit(why.to_string()))?;
     let mut words = run.command.into_iter();
     let program = words.next().map(PathBuf::from).unwrap_or_default();
     let arguments: Vec<_> = words.collect();
@@ -147,6 +127,17 @@ fn wanted(run: Run) -> Result<Wanted, Error> {
         arguments,
         machine: given.machine,
     })
+}
+
+/// Whether a text can be a guest's name, which is that of a folder and of a file, too.
+fn is_name(name: &str) -> Result<(), Error> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.@:".contains(c);
+    if !name.chars().all(is_plain) || name.starts_with('.') || name.is_empty() {
+        return Err(Error::Unfit(format!(
+            "'{name}' cannot be a guest's name: letters, digits and -_.@: can be in it"
+        )));
+    }
+    Ok(())
 }
 
 /// A socket on which each signal to end is a byte.
@@ -184,17 +175,6 @@ fn register(name: &str, needs: &[String], wait: Duration) -> Result<Workload, Er
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn sizes_are_read_as_qemu_reads_them() {
-        assert_eq!(size("256M"), Ok(256 << 20));
-        assert_eq!(size("4G"), Ok(4 << 30));
-        assert_eq!(size("4GiB"), Ok(4 << 30));
-        assert_eq!(size("1048576"), Ok(1 << 20));
-        for wrong in ["", "M", "-1M", "1X", "0", "100", "99999999999T", "1.5G"] {
-            assert!(size(wrong).is_err(), "{wrong}");
-        }
-    }
 
     #[test]
     fn the_command_line_is_consistent() {

@@ -30,6 +30,20 @@ pub const REFUSED: u8 = 78;
 /// The guest has panicked.
 pub const PANICKED: u8 = 80;
 
+/// All of them.
+pub const ALL: [u8; 10] = [
+    DONE,
+    USAGE,
+    DAMAGED,
+    UNAVAILABLE,
+    QEMU,
+    SYSTEM,
+    BUSY,
+    PERMISSION,
+    REFUSED,
+    PANICKED,
+];
+
 /// Why this program ends before its guest does.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

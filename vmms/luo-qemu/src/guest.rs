@@ -4,6 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
 use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
@@ -60,18 +61,19 @@ pub fn within(time: Duration) -> Instant {
 }
 
 impl Guest {
-    /// Starts QEMU, which has nothing to resume or waits for what it resumes.
+    /// Starts QEMU by these words, which has nothing to resume or waits for what it resumes.
     ///
     /// # Errors
     /// [`Error::System`], [`Error::Ended`], [`Error::Qmp`].
     pub fn start(
         about: &About,
+        words: &[PathBuf],
         room: &Room,
         ram: &File,
         lock: File,
         resumes: bool,
     ) -> Result<Self, Error> {
-        let mut child = launch::start(about, room, ram, lock, resumes)?;
+        let mut child = launch::start(about, words, room, ram, lock, resumes)?;
         let mut status = None;
         let is_alive = || {
             status = child.try_wait().ok().flatten();
@@ -180,6 +182,19 @@ impl Guest {
         let status = self.qmp.call("query-status", json!({}), end)?;
         let word = status.get("status").and_then(Value::as_str);
         Ok(word.unwrap_or("unknown").to_owned())
+    }
+
+    /// The frequency of the processors' TSC in kHz, where KVM runs them. While QEMU waits for a
+    /// state it is KVM's own.
+    pub fn tsc_khz(&mut self) -> Option<u64> {
+        let processors = self.ask("query-cpus-fast").ok()?;
+        let path = processors.get(0)?.get("qom-path")?.as_str()?;
+        let arguments = json!({"path": path, "property": "tsc-frequency"});
+        let hertz = self.qmp.call("qom-get", arguments, within(ANSWER)).ok()?;
+        hertz
+            .as_u64()
+            .map(|hertz| hertz / 1000)
+            .filter(|&khz| khz > 0)
     }
 
     /// Lets the guest go on, and waits until it does.

@@ -4,7 +4,7 @@
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use crate::about::About;
@@ -45,20 +45,31 @@ pub fn arguments(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec
     arguments.into_iter().map(OsString::from).collect()
 }
 
-/// Starts QEMU. It inherits the RAM and the lock that says that it lives; how it was started is
+/// All arguments of QEMU.
+#[must_use]
+pub fn line(about: &About, ram: RawFd, socket: &Path, resumes: bool) -> Vec<OsString> {
+    let own = about.arguments.iter().map(OsString::from);
+    own.chain(arguments(about, ram, socket, resumes)).collect()
+}
+
+/// Starts QEMU by these words, which its arguments follow. It inherits the RAM and the lock that says that it lives; how it was started is
 /// noted before, so that whoever finds the lock taken finds that too.
 ///
 /// # Errors
 /// [`Error::System`].
 pub fn start(
     about: &About,
+    words: &[PathBuf],
     room: &Room,
     ram: &File,
     lock: File,
     resumes: bool,
 ) -> Result<Child, Error> {
     let copy = |file: &File| rustix::io::dup(file).map_err(Into::into);
-    let failed = || Error::system(about.program.display().to_string());
+    let Some((program, before)) = words.split_first() else {
+        return Err(Error::Unfit("there is no QEMU to start".into()));
+    };
+    let failed = || Error::system(program.display().to_string());
     // A copy by dup(2) is inherited; it is closed here right after the start.
     let ram = copy(ram).map_err(failed())?;
     let lock_for_qemu = copy(&lock).map_err(failed())?;
@@ -69,10 +80,18 @@ pub fn start(
         ram: ram.as_raw_fd(),
         devices: Vec::new(),
     })?;
-    let ours = arguments(about, ram.as_raw_fd(), &room.socket(), resumes);
-    let child = Command::new(&about.program)
-        .args(&about.arguments)
-        .args(ours)
+    let mut command = Command::new(program);
+    if let Some(kept) = about
+        .kept
+        .as_ref()
+        .filter(|kept| program.starts_with(&kept.folder))
+    {
+        // Modules of another QEMU are refused by this one.
+        command.env("QEMU_MODULE_DIR", &kept.folder);
+    }
+    let child = command
+        .args(before)
+        .args(line(about, ram.as_raw_fd(), &room.socket(), resumes))
         .current_dir(&about.folder)
         .spawn();
     drop((ram, lock_for_qemu));
@@ -93,6 +112,8 @@ mod tests {
             memory: 1 << 28,
             folder: "/".into(),
             arguments: Vec::new(),
+            kept: None,
+            tsc_khz: None,
         };
         let words = arguments(&about, 7, Path::new("/run/luo-qemu/a,b/qmp"), true);
         let line = words.join(" ".as_ref()).into_string().unwrap();

@@ -8,6 +8,8 @@
 //! | module | concern |
 //! |---|---|
 //! | [`command`] | the command line, and how it ends ([`exit`]) |
+//! | [`options`] | the options of a guest |
+//! | [`config`] | a guest's file in `/etc/luo-qemu` |
 //! | [`given`] | what the administrator's QEMU command line says, and what is refused in it |
 //! | [`launch`] | the command line that QEMU is started with, and its start |
 //! | [`probe`] | what a QEMU knows: its version, machine types and migration modes |
@@ -16,9 +18,13 @@
 //! | [`carry`] | its devices' state, out and in |
 //! | [`point`] | the steps, for the log and for tests |
 //! | [`state`] | that state as bytes in preserved memory |
+//! | [`gap`] | how long a guest stood still |
+//! | [`keep`] | the QEMU that runs, for the case that an upgraded one refuses the state |
 //! | [`about`] | what is preserved beside RAM and state: how to start QEMU again |
 //! | [`room`] | the guest's folder in this boot: locks, the control socket, a record |
 //! | [`begin`] | first start, coming back after a jump, and taking over a QEMU that runs |
+//! | [`resume`] | going on from a state |
+//! | [`told`] | who is told what happens |
 //! | [`serve`] | the life of the workload between two updates |
 //!
 //! ```text
@@ -43,13 +49,19 @@ pub mod about;
 pub mod begin;
 pub mod carry;
 pub mod command;
+pub mod config;
 pub mod exit;
+pub mod gap;
 pub mod given;
 pub mod guest;
+pub mod keep;
 pub mod launch;
+pub mod options;
 pub mod point;
 pub mod probe;
 pub mod qmp;
+pub mod resume;
 pub mod room;
 pub mod serve;
 pub mod state;
+pub mod told;

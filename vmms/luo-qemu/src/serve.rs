@@ -10,12 +10,15 @@ use luo_client::memory::Regions;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::about::About;
-use crate::begin::{self, Begun, Told, is_lost};
+use crate::begin::{self, Begun, is_lost};
 use crate::carry;
 use crate::exit::{self, Error};
+use crate::gap;
 use crate::guest::{ANSWER, Ended, Guest};
 use crate::point::Point;
+use crate::resume::resume;
 use crate::room::Room;
+use crate::told::Told;
 
 /// Between two attempts to reach an agent that was lost.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -33,6 +36,8 @@ pub struct Service<'a> {
     regions: Regions,
     session: Session,
     about: About,
+    /// What the workload says of itself.
+    words: String,
     /// RAM and room for the state are in the session.
     is_preserved: bool,
     /// The guest stands still for an update: whether its state is written.
@@ -54,6 +59,7 @@ impl<'a> Service<'a> {
             regions: begun.regions,
             session: begun.session,
             about: begun.about,
+            words: begun.words,
             is_preserved: false,
             standing: None,
             has_agent: true,
@@ -120,6 +126,8 @@ impl<'a> Service<'a> {
             match self.workload.reconnect(ATTEMPT) {
                 Ok(_) => {
                     self.has_agent = true;
+                    // An agent that is lost again is seen next.
+                    let _ = self.workload.describe(&self.words);
                     (self.told.say)("the agent is back");
                 }
                 Err(why) if is_lost(&why) => return Ok(false),
@@ -230,11 +238,13 @@ impl<'a> Service<'a> {
             self.room.set_stopped(true)?;
         }
         self.standing = Some(false);
+        let stopped = self.told.clock.moment();
         guest.qmp().call("stop", serde_json::json!({}), end)?;
         (self.told.reach)(Point::Stopped);
         let none = || Error::Ended("there is no room for the state".into());
         let state = self.regions.get(begin::STATE).ok_or_else(none)?;
         let bytes = carry::save(guest, state, ran, end)?;
+        gap::note(state, &stopped).map_err(Error::system("the guest's state"))?;
         self.standing = Some(true);
         (self.told.reach)(Point::Saved);
         (self.told.say)(&format!("the guest's state is written: {bytes} bytes"));
@@ -283,7 +293,7 @@ impl<'a> Service<'a> {
         let state = self.regions.get(begin::STATE).ok_or_else(none)?;
         let lives = || Error::NotResumed("another QEMU lives".into());
         let lock = self.room.vacant()?.ok_or_else(lives)?;
-        let guest = begin::resume(self.room, &self.about, ram.file(), state, lock, self.told)?;
+        let (guest, _) = resume(self.room, &self.about, ram.file(), state, lock, self.told)?;
         carry::forget(state)?;
         self.guest = Some(guest);
         Ok(())

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 use luo_lab::cache::Cache;
-use luo_lab::fetch::prereq;
+use luo_lab::fetch::{prereq, qemu};
 use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
@@ -28,7 +28,17 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
     if let Err(why) = prereq::ensure_go(cache) {
         eprintln!("{why:#}");
     }
-    let left_out = left_out(|what| takes::is_there(what, all));
+    let qemu = qemu::find(cache)
+        .inspect_err(|why| eprintln!("{name}: no QEMU for guests: {why:#}"))
+        .ok();
+    let with_qemu = |mut command: Command| {
+        command.envs(qemu.iter().map(|program| ("LUO_QEMU", program)));
+        command
+    };
+    let left_out = left_out(|what| match what {
+        takes::QEMU => qemu.is_some(),
+        other => takes::is_there(other, all),
+    });
     for test in &left_out {
         eprintln!("{name}: skipped: {} takes {}", test.name, test.what);
     }
@@ -38,12 +48,12 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
         for test in &left_out {
             command.args(["--skip", test.name]);
         }
-        return count(cache, name, command);
+        return count(cache, name, with_qemu(command));
     }
     let arguments = ["nextest", "run", "--workspace", "--profile", "gate"];
     let mut command = cargo(repo, &arguments);
     command.args(["--run-ignored", "all", "--filterset", &all_but(&left_out)]);
-    let mut tally = count(cache, name, command)?;
+    let mut tally = count(cache, name, with_qemu(command))?;
     let arguments = ["test", "--workspace", "--doc", "--no-fail-fast"];
     let name = format!("{name}-doc");
     tally.merge(count(cache, &name, cargo(repo, &arguments))?);

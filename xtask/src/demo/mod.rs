@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `cargo xtask demo`: one update, told as a story: under the simulator, or with
-//! `--kexec` in a real kernel.
+//! `--kexec` or `--vm` in a real kernel.
 
+mod guest;
 mod kexec;
 mod simulated;
 
@@ -11,15 +12,20 @@ use luo_lab::lab::Lab;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Do it in a real kernel, in a virtual machine, with a real kexec
-    #[arg(long)]
+    #[arg(long, group = "real")]
     kexec: bool,
+    /// The same with a guest: an unmodified QEMU goes on under the next kernel
+    #[arg(long, group = "real")]
+    vm: bool,
     /// Show the kernel's console too
-    #[arg(long, requires = "kexec")]
+    #[arg(long, requires = "real")]
     show_console: bool,
 }
 
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
-    if args.kexec {
+    if args.vm {
+        guest::run(lab, args.show_console)
+    } else if args.kexec {
         kexec::run(lab, args.show_console)
     } else {
         simulated::run()

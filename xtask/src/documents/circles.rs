@@ -273,6 +273,7 @@ fn no_two_files_of_the_rest_need_each_other() {
         ("lab/guest/src", 20),
         ("lab-protocol/src", 1),
         ("scenes/src", 3),
+        ("scenes/guests/src", 10),
         ("demo/src", 5),
         ("fuzz/src", 15),
         ("vmms/luo-qemu/src", 14),

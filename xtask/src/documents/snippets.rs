@@ -3,7 +3,8 @@
 //!
 //! - Rust, C and Python are lines of a file that is compiled and run by a test;
 //! - a script is the one of its document, which a test takes out of it and runs;
-//! - TOML is read by the agent's own parser, as configuration or as policy;
+//! - TOML is read by the agent's own parser, as configuration or as policy, or by luo-qemu's, as
+//!   a guest;
 //! - units of systemd have the lines of a unit that runs in the scenario `systemd`, but for
 //!   the reader's own program.
 
@@ -69,9 +70,10 @@ fn judge(document: &str, language: &str, body: &str) -> Result<(), String> {
         "toml" => {
             let config = Config::parse(body).err().map(|error| error.to_string());
             let policy = Policy::parse(body).err().map(|error| error.to_string());
-            match (config, policy) {
-                (Some(config), Some(policy)) => Err(format!(
-                    "it is no configuration ({config}) and no policy ({policy})"
+            let guest = luo_qemu::config::parse("guest", body).err();
+            match (config, policy, guest) {
+                (Some(config), Some(policy), Some(guest)) => Err(format!(
+                    "it is no configuration ({config}), no policy ({policy}) and no guest ({guest})"
                 )),
                 _ => Ok(()),
             }

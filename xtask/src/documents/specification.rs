@@ -24,7 +24,7 @@ struct Proof {
 }
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 24] = [
+const TESTS: [(&str, &str); 25] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -44,10 +44,11 @@ const TESTS: [(&str, &str); 24] = [
     ("luod unit", "crates/luod/src"),
     ("preflight", "crates/luo-preflight/tests"),
     ("preflight unit", "crates/luo-preflight/src"),
-    ("qemu", "vmms/luo-qemu/tests"),
+    ("qemu", "scenes/guests/tests"),
     ("qemu unit", "vmms/luo-qemu/src"),
     ("sim", "crates/luo-sim/tests"),
     ("sim unit", "crates/luo-sim/src"),
+    ("timeline unit", "crates/luo-timeline/src"),
     ("xtask unit", "xtask/src"),
 ];
 

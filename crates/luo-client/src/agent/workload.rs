@@ -388,6 +388,17 @@ impl Workload {
         self.tell("Restored", Method::Restored, None)
     }
 
+    /// Says something about this workload for people who look at it, in place of what it said
+    /// before: `luoctl inspect` shows it, and the history when it serves again. What is longer than
+    /// the agent keeps is cut. An agent that was lost does not know it any more.
+    ///
+    /// # Errors
+    /// As [`Workload::restored`], but for what is refused.
+    pub fn describe(&mut self, about: &str) -> Result<()> {
+        let about = cut(about).to_owned();
+        self.tell("Describe", Method::Describe { about }, None)
+    }
+
     /// Finishes a session of the previous kernel. Files that were retrieved are this
     /// program's; the others are released. If an agent was lost after it had finished the
     /// session, this succeeds.

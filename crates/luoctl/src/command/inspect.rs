@@ -85,9 +85,13 @@ fn workload(found: &Inspection, paint: Paint) -> String {
     let head = format!("workload {}", plain(&workload.name));
     let state = paint.tone(status::tone(workload.state), workload.state);
     let connected = if workload.connected { "yes" } else { "no" };
+    let about = workload.about.as_deref();
+    let about = about.map_or_else(String::new, |about| {
+        format!("  about      {}\n", plain(about))
+    });
     format!(
         "{}\n  state      {state}\n  connected  {connected}\n  identity   {}\n  needs      {}\n  \
-         needed by  {}\n  sessions   {}\n",
+         needed by  {}\n  sessions   {}\n{about}",
         paint.tone(Tone::Head, head),
         plain(&workload.identity.to_string()),
         list(&workload.needs),

@@ -123,6 +123,7 @@ mod tests {
             needs: vec![],
             sessions: vec![],
             left_ms,
+            about: None,
         }
     }
 

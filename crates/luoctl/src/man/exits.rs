@@ -78,6 +78,32 @@ fn of(page: &str) -> (Vec<Row>, Option<&'static str>) {
             ]),
             None,
         ),
+        "luo-qemu" => (
+            numbers([
+                (0, "the guest was shut down, or QEMU was told to quit"),
+                (64, "the command line of luo-qemu makes no sense"),
+                (
+                    65,
+                    "what came over the jump cannot be resumed; it is kept, and can be tried again",
+                ),
+                (
+                    69,
+                    "luod cannot be reached: nobody knows whether the guest is to be started or to \
+                     go on",
+                ),
+                (70, "QEMU ended by itself, or did not do what it was told"),
+                (71, "the operating system refused something"),
+                (75, "another luo-qemu runs this guest"),
+                (77, "luod's policy does not allow it"),
+                (
+                    78,
+                    "the guest's file, or something in QEMU's command line, cannot be used",
+                ),
+                (80, "the guest has panicked"),
+            ]),
+            None,
+        ),
+        name if name.starts_with("luo-qemu-") => (Vec::new(), Some("As luo-qemu(1) lists them.")),
         name if name.starts_with("luoctl-") => (Vec::new(), Some("As luoctl(1) lists them.")),
         _ => (
             numbers([

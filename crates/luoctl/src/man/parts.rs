@@ -79,6 +79,20 @@ const PASSED_ON: &[Entry] = &[
     ),
 ];
 
+/// Those of guests.
+const GUEST_FILES: &[Entry] = &[
+    (
+        "/etc/luo-qemu/NAME.toml",
+        "A guest: memory, command, needs, state_size and wait. The example in \
+         /usr/share/doc/luo-qemu says what each is.",
+    ),
+    (
+        "/run/luo-qemu/NAME",
+        "The guest in this boot: QEMU's control socket, and the locks by which it has one luo-qemu \
+         and one QEMU.",
+    ),
+];
+
 /// What is known of a page beyond its command line.
 pub(super) fn end(page: &str) -> End {
     match page {
@@ -92,6 +106,41 @@ pub(super) fn end(page: &str) -> End {
                 ("End an update; all go on as before.", "luoctl cancel"),
             ],
             see: &["luoctl-check(1)", "luoctl-update(1)", "luoctl-history(1)"],
+            ..End::default()
+        },
+        "luo-qemu" | "luo-qemu-run" => End {
+            signals: &[
+                (
+                    "TERM, INT, HUP",
+                    "The guest is asked to shut down; at the second one QEMU is told to quit. While \
+                     the guest stands still for an update only luo-qemu ends.",
+                ),
+                (
+                    "KILL",
+                    "luo-qemu ends, and QEMU does not: the luo-qemu that is started next takes it over.",
+                ),
+            ],
+            files: GUEST_FILES,
+            examples: &[(
+                "A guest that goes on after each update.",
+                "luo-qemu run web --memory 4G -- qemu-system-x86_64 -machine q35 -accel kvm \
+                 -nographic -drive file=/srv/web.img,format=raw,if=virtio",
+            )],
+            see: &["luo-qemu-start(1)", "luod(8)", "luoctl(1)"],
+        },
+        "luo-qemu-start" => End {
+            files: GUEST_FILES,
+            examples: &[
+                (
+                    "The guest of /etc/luo-qemu/web.toml, as its unit does it.",
+                    "luo-qemu start web",
+                ),
+                (
+                    "The same as a service, at each boot.",
+                    "systemctl enable --now luo-qemu@web",
+                ),
+            ],
+            see: &["luo-qemu-run(1)"],
             ..End::default()
         },
         "luoctl-check" => End {

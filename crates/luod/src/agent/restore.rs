@@ -10,6 +10,7 @@
 //! gives no session back (`claim` does, those that others need first), releases none
 //! (`unclaimed` does, at the deadline), and does not end the update (`over` does).
 
+use luo_timeline::Moment;
 use luo_varlink::client;
 use luo_varlink::{Phase, TimelineKind, WorkloadState};
 
@@ -18,7 +19,7 @@ use super::caller::Caller;
 use super::held::Held;
 use super::state::{Restore, Workload};
 use super::timeline::Line;
-use crate::decide::record::{Moment, Record};
+use crate::decide::record::Record;
 use crate::journal::notes::Progress;
 
 /// Microseconds by which this kernel's clock is behind the one of an earlier moment.
@@ -67,6 +68,7 @@ impl Agent {
                     },
                     link: None,
                     late_at: None,
+                    about: None,
                 };
                 state.workloads.insert(name.clone(), workload);
             }
@@ -93,6 +95,7 @@ impl Agent {
     pub fn restored(&self, caller: &Caller) -> Result<(), client::Error> {
         let name = caller.workload()?;
         let moment = self.moment();
+        let about;
         {
             let mut borrowed = self.state.borrow_mut();
             let state = &mut *borrowed;
@@ -114,13 +117,21 @@ impl Agent {
                 return self.restored_late(name, has_its || restoring);
             };
             workload.state = WorkloadState::Restored;
+            about = workload.about.clone();
             if !restore.progress.restored.iter().any(|known| known == name) {
                 restore.progress.restored.push(name.to_owned());
                 restore.progress.last = Some(moment);
             }
         }
         self.note_progress();
-        self.note(TimelineKind::Restored, Line::of(name));
+        let line = Line::of(name);
+        self.note(
+            TimelineKind::Restored,
+            match about {
+                Some(about) => line.with(about),
+                None => line,
+            },
+        );
         self.changed.notify_waiters();
         self.end_if_over();
         Ok(())

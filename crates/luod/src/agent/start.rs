@@ -380,5 +380,6 @@ fn known_by(owner: &Owner) -> Workload {
         },
         link: None,
         late_at: None,
+        about: None,
     }
 }

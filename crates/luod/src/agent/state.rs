@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use luo_core::transition;
 use luo_sys::{Event as KernelEvent, Session, State as KernelState};
+use luo_timeline::Moment;
 use luo_varlink::{
     Check, Event, Identity, Phase, Step, Target, TimelineEvent, WorkloadState, admin,
 };
@@ -18,7 +19,7 @@ use super::inbox::Inbox;
 use crate::aside::Aside;
 use crate::decide::gate::Gate;
 use crate::decide::plan::{Graph, Obstacle};
-use crate::decide::record::{Moment, Record};
+use crate::decide::record::Record;
 use crate::journal::notes::{Late, Progress};
 use crate::kernel::Probe;
 
@@ -92,6 +93,8 @@ pub(super) struct Workload {
     pub(super) link: Option<Link>,
     /// When it is late with its answer, if it was asked.
     pub(super) late_at: Option<Instant>,
+    /// What it says of itself.
+    pub(super) about: Option<String>,
 }
 
 impl Workload {

@@ -22,6 +22,7 @@ use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
 
+use luo_timeline::Moment;
 use luo_varlink::admin::Error as Refusal;
 use luo_varlink::client::Error;
 use luo_varlink::{Event, Identity, Phase, Step, Target};
@@ -31,7 +32,7 @@ use fake::Fake;
 use super::{Agent, Caller, Inbox, Parts};
 use crate::decide::config::Config;
 use crate::decide::policy::Policy;
-use crate::decide::record::{Moment, Participant, Record};
+use crate::decide::record::{Participant, Record};
 use crate::journal::notes::{Notes, Progress};
 use crate::kernel::{Kernel, Worker};
 use crate::manager::store::Store;

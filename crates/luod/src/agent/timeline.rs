@@ -5,12 +5,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use luo_timeline::Moment;
 use luo_varlink::{Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
 use super::clock::{micros, now_us};
 use super::state::Place;
-use crate::decide::record::Moment;
 use crate::manager::notify;
 
 /// Lines that a timeline keeps. Later ones go to watchers and the log only.
@@ -109,19 +109,7 @@ impl Agent {
 
     /// This moment, by clocks that survive a kexec.
     pub(super) fn moment(&self) -> Moment {
-        let ticks = luo_sys::clock::ticks();
-        let (began, first) = self.started;
-        let seconds = began.elapsed().as_secs_f64();
-        let counted = ticks
-            .zip(first)
-            .and_then(|(now, first)| now.checked_sub(first));
-        // After a shorter time the rate is not known well enough to be of use.
-        let rate = counted.filter(|_| seconds >= 0.05);
-        Moment {
-            time_us: now_us(),
-            ticks,
-            ticks_per_second: rate.map(|ticks| ticks as f64 / seconds),
-        }
+        Moment::now(self.started, luo_sys::clock::ticks(), now_us())
     }
 }
 

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The update that is under way, as the history has it.
 
+use luo_timeline::Moment;
 use luo_varlink::{HistoryEntry, Outcome};
 
 use super::Agent;
 use super::clock::now_us;
 use super::state::State;
 use super::timeline::lines;
-use crate::decide::record::Moment;
 use crate::kernel;
 
 /// What stands of an update so far.

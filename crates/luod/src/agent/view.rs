@@ -306,6 +306,7 @@ fn workloads(state: &State, unclaimed: Unclaimed) -> Vec<Workload> {
             let left = at.saturating_duration_since(Instant::now());
             u64::try_from(left.as_millis()).unwrap_or(u64::MAX)
         }),
+        about: workload.about.clone(),
     };
     state.workloads.iter().map(of).collect()
 }

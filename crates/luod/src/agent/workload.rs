@@ -136,6 +136,18 @@ impl Agent {
         Ok(Registered { phase, claimable })
     }
 
+    /// Keeps what a workload says of itself.
+    ///
+    /// # Errors
+    /// [`Error::NotRegistered`]
+    pub fn describe(&self, caller: &Caller, about: &str) -> Result<(), Error> {
+        let name = caller.workload()?;
+        let mut state = self.state.borrow_mut();
+        let workload = state.workloads.get_mut(name);
+        workload.ok_or(Error::NotRegistered)?.about = Some(cut(about));
+        Ok(())
+    }
+
     fn take_place(
         &self,
         caller: &Caller,
@@ -185,6 +197,7 @@ impl Agent {
                     state: joined,
                     link,
                     late_at: None,
+                    about: None,
                 };
                 state.workloads.insert(name.to_owned(), workload);
                 Ok(phase)

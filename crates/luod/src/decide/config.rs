@@ -175,7 +175,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 33] = [
+pub const CHECKS: [&str; 34] = [
     "closing",
     "file-facts",
     "file-kind",
@@ -184,6 +184,7 @@ pub const CHECKS: [&str; 33] = [
     "file-object",
     "file-seals",
     "file-size",
+    "guest-clock",
     "history",
     "jump-shutdown",
     "jump-stores",

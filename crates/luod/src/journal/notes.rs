@@ -29,12 +29,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use luo_timeline::Moment;
 use luo_varlink::{HistoryEntry, Identity};
 use rustix::process::{Resource, getrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-
-use crate::decide::record::Moment;
 
 /// The file that holds room for notes.
 const RESERVE: &str = ".reserve";

@@ -107,6 +107,7 @@ async fn answer(
         // Boxed: see `Served::dispatch`.
         Method::Claim { session } => return Box::pin(claim(served, &session)).await,
         Method::Restored => agent.restored(&served.caller).map(|()| done()),
+        Method::Describe { about } => agent.describe(&served.caller, &about).map(|()| done()),
         Method::FinishSession { name } => agent
             .finish_session(&served.caller, &name)
             .await

@@ -146,6 +146,7 @@ fn calls_out_of_turn_are_refused() {
         ("Detach", json!({})),
         ("Claim", json!({"session": "s"})),
         ("Restored", json!({})),
+        ("Describe", json!({"about": "idle"})),
         ("FinishSession", json!({"name": "s"})),
     ] {
         peer.refused(&client(method), parameters, &client("NotRegistered"));

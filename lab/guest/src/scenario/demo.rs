@@ -46,15 +46,25 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     }
     forward(lines.map_while(Result::ok))?;
     ensure!(store.wait()?.success(), "the store has failed");
-    history(&stage)
+    history(&stage)?;
+    port::case("demo::luoctl-history", Outcome::Passed, "");
+    Ok(())
 }
 
-/// `luoctl update`. It does not come back if all goes well.
+/// An update. It does not come back if all goes well.
 fn update(
     stage: &Stage,
     store: &mut Child,
     told: std::thread::JoinHandle<Result<()>>,
 ) -> Result<()> {
+    let why = luoctl_update(stage);
+    store.kill()?;
+    let _ = told.join();
+    why
+}
+
+/// `luoctl update`, with what it says. It does not come back if all goes well.
+pub(super) fn luoctl_update(stage: &Stage) -> Result<()> {
     port::progress("luoctl update");
     let mut luoctl = stage
         .luoctl_with_target("update")
@@ -78,20 +88,17 @@ fn update(
         // The machine is on its way; what the store says is not of interest any more.
         luo_scenes::stage::until("the jump", || Ok(false))?;
     }
-    store.kill()?;
-    let _ = told.join();
     bail!("luoctl update: {why}")
 }
 
 /// What `luoctl` tells of the update.
-fn history(stage: &Stage) -> Result<()> {
+pub(super) fn history(stage: &Stage) -> Result<()> {
     luo_scenes::stage::until("the end of the update", || Ok(!stage.history()?.is_empty()))?;
     let output = stage.luoctl("history").arg("last").output()?;
     ensure!(output.status.success(), "luoctl history: {}", output.status);
     for line in String::from_utf8_lossy(&output.stdout).lines() {
         port::progress(line.to_owned());
     }
-    port::case("demo::luoctl-history", Outcome::Passed, "");
     Ok(())
 }
 

@@ -8,8 +8,10 @@ mod chain;
 mod conformance;
 mod contract;
 mod demo;
+mod demo_guest;
 mod failing;
 mod flb;
+mod guests;
 mod handover;
 mod hostile;
 mod hostile_client;
@@ -41,7 +43,9 @@ const TABLE: &[(&str, Scenario)] = &[
     ("conformance", conformance::run),
     ("contract", contract::run),
     ("demo", demo::run),
+    ("demo-vm", demo_guest::run),
     ("failing", failing::run),
+    ("guests", guests::run),
     ("handover", handover::run),
     ("hostile", hostile::run),
     ("hostile-client", hostile_client::run),

@@ -3,7 +3,7 @@
 
 use super::{BASE_TIMEOUT, scenario};
 use crate::build::artifact::Artifact;
-use crate::fetch::debian::Release;
+use crate::fetch::systemd::Release;
 use crate::run::scenario::{Expect, Rules, Scenario, When};
 
 /// A guest that runs systemd, with our packages' files in it.

@@ -12,10 +12,10 @@ use luo_client::memory::Regions;
 
 use super::{GUEST, Machine};
 
-pub(super) fn run(machine: &Machine, boot: usize) -> Result<()> {
-    machine.stage.start_agent("")?;
+pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.begin()?;
     if boot == 0 {
-        machine.start(None)?;
+        machine.start()?;
         machine.runs()?;
         machine.counts_on()?;
         return machine.jump();
@@ -28,7 +28,7 @@ pub(super) fn run(machine: &Machine, boot: usize) -> Result<()> {
         (0, "does not begin"),
     ] {
         flip(machine, offset)?;
-        machine.start(None)?;
+        machine.start()?;
         let status = machine.ended()?;
         ensure!(
             status.code() == Some(65),
@@ -43,7 +43,7 @@ pub(super) fn run(machine: &Machine, boot: usize) -> Result<()> {
         );
         flip(machine, offset)?;
     }
-    machine.start(None)?;
+    machine.start()?;
     machine.is_completed()?;
     machine.runs()?;
     machine.counts_on()

@@ -5,42 +5,70 @@ mod damaged;
 mod ends;
 mod kills;
 mod refusals;
+mod stuck;
+mod upgraded;
 
-use std::path::Path;
-
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use luo_scenes::member::Member;
-use luo_scenes::stage::{Stage, until};
+use luo_scenes::stage::until;
 use luo_varlink::Step;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::machine::{GUEST, Machine};
 
-/// Plays a scene in this boot.
-pub(crate) fn run(name: &str, folder: &Path, system: &Path, qemu: &Path) -> Result<()> {
-    let boot: usize = std::env::var("LUO_SIM_BOOT")?.parse()?;
-    let stage = Stage::simulated(folder, system)?;
-    let machine = Machine::new(stage, folder, qemu)?;
-    match name {
-        "update" => update(&machine, boot),
-        "veto" => veto(machine, boot),
-        "kills-before" => kills::before(&machine, boot),
-        "kills-after" => kills::after(&machine, boot),
-        "refusals" => refusals::run(machine, qemu),
-        "ends" => ends::run(machine, boot),
-        "damaged" => damaged::run(&machine, boot),
-        _ => bail!("there is no scene '{name}'"),
+/// A scene. Its last boot is the one in which it ends without a jump.
+#[derive(Clone, Copy, Debug)]
+pub struct Scene {
+    /// Its name.
+    pub name: &'static str,
+    /// In how many boots it plays.
+    pub boots: usize,
+    /// Plays what happens in a boot, counted from zero. It does not return if that ends with a
+    /// jump.
+    pub play: fn(&mut Machine, usize) -> Result<()>,
+}
+
+/// All of them.
+pub const SCENES: &[Scene] = &[
+    scene("update", 3, update),
+    scene("veto", 2, veto),
+    scene("hung", 2, stuck::hung),
+    scene("qemu-killed", 2, stuck::killed),
+    scene("kills-before", 2, kills::before),
+    scene("kills-after", 4, kills::after),
+    scene("ends", 2, ends::run),
+    scene("damaged", 2, damaged::run),
+    scene("upgraded", 3, upgraded::run),
+    scene("refusals", 1, refusals::run),
+];
+
+const fn scene(
+    name: &'static str,
+    boots: usize,
+    play: fn(&mut Machine, usize) -> Result<()>,
+) -> Scene {
+    Scene { name, boots, play }
+}
+
+impl Scene {
+    /// The scene of a name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        SCENES.iter().find(|scene| scene.name == name)
     }
 }
 
 /// Two updates in a row, in which nothing of the RAM is copied.
-fn update(machine: &Machine, boot: usize) -> Result<()> {
-    machine.stage.start_agent("")?;
-    machine.start(None)?;
+fn update(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.begin()?;
+    machine.start()?;
     if boot > 0 {
         let entry = machine.is_completed()?;
         let blackout = entry.blackout_us.context("no blackout was measured")?;
-        println!("hop {boot}: the blackout took {} ms", blackout / 1000);
+        machine.say(&format!(
+            "hop {boot}: the blackout took {} ms",
+            blackout / 1000
+        ));
         ensure!(machine.lines("resumed: ") == boot, "{}", machine.log());
         is_mapped(machine)?;
     }
@@ -58,7 +86,7 @@ fn is_mapped(machine: &Machine) -> Result<()> {
     let (_, last) = log.rsplit_once("resumed: ").context("nothing resumed")?;
     let bytes: u64 = last.split(' ').next().unwrap_or_default().parse()?;
     ensure!(bytes > 0 && bytes < 1 << 20, "{bytes} bytes were copied");
-    println!("{bytes} bytes were copied");
+    machine.say(&format!("{bytes} bytes were copied"));
     let maps = std::fs::read_to_string(format!("/proc/{}/maps", machine.qemu_process()?))?;
     let is_ram = |line: &str| {
         let range = line
@@ -76,12 +104,11 @@ fn is_mapped(machine: &Machine) -> Result<()> {
 /// At the second signal QEMU is told to quit, which is no failure.
 fn quits(machine: &Machine) -> Result<()> {
     let process = machine.process()?;
-    let pid = Pid::from_raw(process.try_into()?).context("its number")?;
-    kill_process(pid, Signal::TERM)?;
+    send(process, Signal::TERM)?;
     until("that the guest is asked", || {
         Ok(machine.lines("the guest is asked to shut down") > 0)
     })?;
-    kill_process(pid, Signal::TERM)?;
+    send(process, Signal::TERM)?;
     let status = machine.ended()?;
     ensure!(status.code() == Some(0), "{status}\n{}", machine.log());
     machine.is_forgotten()
@@ -89,10 +116,10 @@ fn quits(machine: &Machine) -> Result<()> {
 
 /// Another workload says no, when the guest stands still already. It goes on at once, and the next
 /// update takes it along.
-fn veto(mut machine: Machine, boot: usize) -> Result<()> {
-    machine.needs = Some("web");
-    let machine = &machine;
-    machine.stage.start_agent("")?;
+fn veto(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.needs = vec!["web"];
+    let machine = &*machine;
+    machine.begin()?;
     machine.stage.start(&Member {
         name: "web".into(),
         veto: (boot == 0).then_some(Step::Freeze),
@@ -100,7 +127,7 @@ fn veto(mut machine: Machine, boot: usize) -> Result<()> {
         ..Member::default()
     })?;
     machine.stage.hear("web", "preserved")?;
-    machine.start(None)?;
+    machine.start()?;
     if boot > 0 {
         machine.is_completed()?;
         machine.runs()?;
@@ -126,10 +153,15 @@ fn veto(mut machine: Machine, boot: usize) -> Result<()> {
     machine.jump()
 }
 
+/// Sends a signal to a process.
+fn send(process: u32, signal: Signal) -> Result<()> {
+    let pid = Pid::from_raw(process.try_into()?).context("its number")?;
+    Ok(kill_process(pid, signal)?)
+}
+
 /// Kills a process at once.
 fn kill(process: u32) -> Result<()> {
-    let pid = Pid::from_raw(process.try_into()?).context("its number")?;
-    kill_process(pid, Signal::KILL)?;
+    send(process, Signal::KILL)?;
     let path = format!("/proc/{process}/stat");
     until("the end of a process", || {
         let stat = std::fs::read_to_string(&path).unwrap_or_default();

@@ -7,20 +7,20 @@ use anyhow::{Result, ensure};
 use super::{Machine, kill};
 use crate::image::{self, Act};
 
-pub(super) fn run(mut machine: Machine, boot: usize) -> Result<()> {
-    machine.stage.start_agent("")?;
+pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.begin()?;
     if boot > 0 {
-        machine.start(None)?;
+        machine.start()?;
         machine.is_completed()?;
         machine.runs()?;
         return machine.counts_on();
     }
-    by_itself(&mut machine)?;
-    crashed(&machine)?;
+    by_itself(machine)?;
+    crashed(machine)?;
 
     // A new guest, whose QEMU ends while it stands still: first the update is called off.
     std::fs::remove_file(machine.path("serial"))?;
-    machine.start(None)?;
+    machine.start()?;
     machine.runs()?;
     machine.counts_on()?;
     let mut admin = machine.stage.admin()?;
@@ -43,7 +43,7 @@ fn by_itself(machine: &mut Machine) -> Result<()> {
     machine.extra = vec!["-device".into(), "pvpanic".into()];
     for (act, code) in [(Act::PowerOff, 0), (Act::Panic, 80)] {
         image::write(&machine.path("disk"), Some((0x90000, act)))?;
-        machine.start(None)?;
+        machine.start()?;
         let status = machine.ended()?;
         ensure!(
             status.code() == Some(code),
@@ -59,7 +59,7 @@ fn by_itself(machine: &mut Machine) -> Result<()> {
 
 /// QEMU ends by a signal.
 fn crashed(machine: &Machine) -> Result<()> {
-    machine.start(None)?;
+    machine.start()?;
     machine.runs()?;
     machine.counts_on()?;
     kill(machine.qemu_process()?)?;

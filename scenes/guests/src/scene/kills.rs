@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use luo_qemu::point::Point;
 
 use super::{GUEST, Machine};
+use crate::machine::Killed;
 
 /// A luo-qemu that is killed at a step; it has to come there.
 fn killed(machine: &Machine) -> Result<()> {
@@ -17,16 +18,16 @@ fn killed(machine: &Machine) -> Result<()> {
 }
 
 /// Up to the jump.
-pub(super) fn before(machine: &Machine, boot: usize) -> Result<()> {
-    machine.stage.start_agent("")?;
+pub(super) fn before(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.begin()?;
     if boot > 0 {
-        machine.start(None)?;
+        machine.start()?;
         machine.is_completed()?;
         machine.runs()?;
         return machine.counts_on();
     }
     for point in [Point::Registered, Point::Started] {
-        machine.start(Some(point))?;
+        machine.start_and_kill(Some(Killed::Own(point)))?;
         killed(machine)?;
     }
     // The guest was started by the second one.
@@ -34,15 +35,15 @@ pub(super) fn before(machine: &Machine, boot: usize) -> Result<()> {
     let points = Point::ALL.into_iter();
     let points = points.filter(|point| (Point::Prepare..=Point::Cancel).contains(point));
     for point in points {
-        machine.start(Some(point))?;
+        machine.start_and_kill(Some(Killed::Own(point)))?;
         machine.runs()?;
         machine.counts_on()?;
         strike(machine, point)?;
         killed(machine)?;
         machine.is_forgotten()?;
-        println!("killed at {}", point.word());
+        machine.say(&format!("killed at {}", point.word()));
     }
-    machine.start(None)?;
+    machine.start()?;
     machine.runs()?;
     machine.counts_on()?;
     machine.jump()
@@ -71,8 +72,8 @@ fn strike(machine: &Machine, point: Point) -> Result<()> {
 }
 
 /// From the jump on: after each jump at some steps.
-pub(super) fn after(machine: &Machine, boot: usize) -> Result<()> {
-    machine.stage.start_agent("")?;
+pub(super) fn after(machine: &mut Machine, boot: usize) -> Result<()> {
+    machine.begin()?;
     let points: &[Point] = match boot {
         0 => &[],
         1 => &[
@@ -86,11 +87,11 @@ pub(super) fn after(machine: &Machine, boot: usize) -> Result<()> {
         _ => &[Point::Restored],
     };
     for point in points {
-        machine.start(Some(*point))?;
+        machine.start_and_kill(Some(Killed::Own(*point)))?;
         killed(machine)?;
-        println!("hop {boot}: killed at {}", point.word());
+        machine.say(&format!("hop {boot}: killed at {}", point.word()));
     }
-    machine.start(None)?;
+    machine.start()?;
     if boot > 0 {
         machine.is_completed()?;
     }

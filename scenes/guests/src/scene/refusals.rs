@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::{Machine, kill};
 
-pub(super) fn run(mut machine: Machine, qemu: &Path) -> Result<()> {
-    machine.stage.start_agent("")?;
-    at_the_start(&machine, qemu)?;
+pub(super) fn run(machine: &mut Machine, _boot: usize) -> Result<()> {
+    machine.begin()?;
+    at_the_start(machine, &machine.qemu)?;
     let control = machine.path("control").display().to_string();
     machine.extra = [
         "-blockdev",
@@ -24,10 +24,10 @@ pub(super) fn run(mut machine: Machine, qemu: &Path) -> Result<()> {
     ]
     .map(str::to_owned)
     .into();
-    machine.start(None)?;
+    machine.start()?;
     machine.runs()?;
     machine.counts_on()?;
-    is_pinned(&machine)?;
+    is_pinned(machine)?;
     let refused = |text: &str| {
         let Err(why) = machine.stage.update();
         let why = format!("{why:#}");

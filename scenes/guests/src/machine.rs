@@ -3,6 +3,7 @@
 
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -11,45 +12,137 @@ use anyhow::{Context, Result, ensure};
 use luo_qemu::point::Point;
 use luo_scenes::stage::{Stage, within};
 use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
+use rustix::process::{Pid, Signal, kill_process};
 
+use crate::command::{KILLED_AT, QEMU_KILLED_AT};
 use crate::image::{self, STEP};
+use crate::keeper;
 
 /// How long a guest may take to count on. Its firmware takes seconds on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// Of the agent, where QEMU emulates a machine that is emulated itself.
+const DEADLINES: &str = "prepare_deadline = 300\nfreeze_deadline = 30\nkernel_deadline = 600\n\
+                         restore_deadline = 600";
 
 /// The name of the guest.
-pub(crate) const GUEST: &str = "vm";
+pub const GUEST: &str = "vm";
+
+/// What becomes of the files of a scene at a jump.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Files {
+    /// They stay where they are, as on a disk.
+    Stay,
+    /// They are in memory, and a keeper takes along what the next boot needs.
+    Kept,
+}
+
+/// Who is killed at a step of luo-qemu's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Killed {
+    /// luo-qemu itself.
+    Own(Point),
+    /// Its QEMU.
+    Qemu(Point),
+}
 
 /// A machine in one boot.
-pub(crate) struct Machine {
+pub struct Machine {
     pub(crate) stage: Stage,
-    folder: PathBuf,
-    qemu: PathBuf,
-    /// What is given to each luo-qemu beside the guest.
-    pub(crate) needs: Option<&'static str>,
+    pub(crate) qemu: PathBuf,
+    files: Files,
+    say: fn(&str),
+    /// Workloads that the guest needs, beside the keeper.
+    pub(crate) needs: Vec<&'static str>,
     /// Arguments for QEMU beside those that each guest has.
     pub(crate) extra: Vec<String>,
     running: RefCell<Option<Child>>,
+    keeper: RefCell<Option<Child>>,
 }
 
 impl Machine {
-    pub(crate) fn new(stage: Stage, folder: &Path, qemu: &Path) -> Result<Self> {
-        let disk = folder.join("disk");
+    /// A machine whose files are in the folder of a stage. What is worth to be told is said
+    /// to `say`.
+    ///
+    /// # Errors
+    /// The guest's disk cannot be written.
+    pub fn new(stage: Stage, qemu: &Path, files: Files, say: fn(&str)) -> Result<Self> {
+        let disk = stage.folder().join("disk");
         if !disk.exists() {
             image::write(&disk, None)?;
         }
         Ok(Self {
             stage,
-            folder: folder.to_owned(),
             qemu: qemu.to_owned(),
-            needs: None,
+            files,
+            say,
+            needs: Vec::new(),
             extra: Vec::new(),
             running: RefCell::default(),
+            keeper: RefCell::default(),
         })
     }
 
-    pub(crate) fn path(&self, name: &str) -> PathBuf {
-        self.folder.join(name)
+    /// The agent, as it is directed.
+    #[must_use]
+    pub fn stage(&self) -> &Stage {
+        &self.stage
+    }
+
+    /// A file of this machine.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.stage.folder().join(name)
+    }
+
+    pub(crate) fn say(&self, line: &str) {
+        (self.say)(line);
+    }
+
+    /// Starts the agent, and the keeper where one is needed; waits until the files are there.
+    ///
+    /// # Errors
+    /// Something does not come up.
+    pub fn begin(&self) -> Result<()> {
+        if self.files == Files::Stay {
+            return self.stage.start_agent("");
+        }
+        self.stage.start_agent(DEADLINES)?;
+        let mut keeper = Command::new("/proc/self/exe")
+            .arg(keeper::ARGUMENT)
+            .arg(self.stage.folder())
+            .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the keeper")?;
+        let mut line = String::new();
+        let out = keeper.stdout.take().context("its output")?;
+        BufReader::new(out).read_line(&mut line)?;
+        ensure!(line == "ready\n", "the keeper said: {line}");
+        *self.keeper.borrow_mut() = Some(keeper);
+        Ok(())
+    }
+
+    /// Ends all that runs, for another scene in the same boot.
+    ///
+    /// # Errors
+    /// Something cannot be ended.
+    pub fn end(self) -> Result<()> {
+        let running = [self.running.take(), self.keeper.take()];
+        for mut child in running.into_iter().flatten() {
+            child.kill()?;
+            child.wait()?;
+        }
+        // One that has ended is not there, or is somebody else by now.
+        let process = self.qemu_process().unwrap_or_default();
+        let name = fs::read_to_string(format!("/proc/{process}/comm")).unwrap_or_default();
+        if name.starts_with("qemu")
+            && let Some(pid) = Pid::from_raw(process.try_into()?)
+        {
+            kill_process(pid, Signal::KILL)?;
+        }
+        self.stage.end()
     }
 
     /// The command of a luo-qemu, with its log appended.
@@ -61,7 +154,14 @@ impl Machine {
         let show = |name: &str| self.path(name).display().to_string();
         let mut command = Command::new("/proc/self/exe");
         command.args(["luo-qemu", "run", GUEST, "--memory", "256M"]);
-        command.args(self.needs.map(|needs| format!("--needs={needs}")));
+        let keeper = (self.files == Files::Kept).then_some(keeper::ARGUMENT);
+        let needs: Vec<_> = keeper
+            .into_iter()
+            .chain(self.needs.iter().copied())
+            .collect();
+        if !needs.is_empty() {
+            command.arg(format!("--needs={}", needs.join(",")));
+        }
         command.arg("--").arg(qemu);
         command.args(["-nodefaults", "-display", "none"]);
         command.args([
@@ -74,16 +174,27 @@ impl Machine {
         command
             .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
             .env(luo_qemu::room::VARIABLE, self.path("guests"))
+            .env(luo_qemu::keep::VARIABLE, self.path("kept"))
             .stdin(Stdio::null())
             .stderr(log);
         Ok(command)
     }
 
-    /// Starts a luo-qemu, which is killed at a step or not.
-    pub(crate) fn start(&self, killed_at: Option<Point>) -> Result<()> {
+    /// Starts a luo-qemu.
+    ///
+    /// # Errors
+    /// It cannot be started.
+    pub fn start(&self) -> Result<()> {
+        self.start_and_kill(None)
+    }
+
+    /// Starts a luo-qemu, and has it or its QEMU killed at a step.
+    pub(crate) fn start_and_kill(&self, killed: Option<Killed>) -> Result<()> {
         let mut command = self.command(&self.qemu, &["-machine", "pc"])?;
-        if let Some(point) = killed_at {
-            command.env(crate::KILLED_AT, point.word());
+        match killed {
+            Some(Killed::Own(point)) => drop(command.env(KILLED_AT, point.word())),
+            Some(Killed::Qemu(point)) => drop(command.env(QEMU_KILLED_AT, point.word())),
+            None => {}
         }
         let child = command.spawn()?;
         *self.running.borrow_mut() = Some(child);
@@ -140,7 +251,10 @@ impl Machine {
 
     /// What the guest has counted, line by line. Each follows from the one before, from the
     /// first one on: nothing is left out, and nothing happens twice.
-    pub(crate) fn counts(&self) -> Result<u64> {
+    ///
+    /// # Errors
+    /// One does not follow.
+    pub fn counts(&self) -> Result<u64> {
         let text = fs::read_to_string(self.path("serial")).unwrap_or_default();
         let mut count = 0;
         // The last line may be under way.
@@ -157,7 +271,10 @@ impl Machine {
     }
 
     /// Waits until the guest has counted on.
-    pub(crate) fn counts_on(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn counts_on(&self) -> Result<()> {
         let before = self.counts()?;
         let what = format!("that the guest counts on from {before:#x}");
         let counted = within(PATIENCE, &what, || Ok(self.counts()? >= before + 3 * STEP));
@@ -165,7 +282,10 @@ impl Machine {
     }
 
     /// Waits until the agent has the guest, connected and running.
-    pub(crate) fn runs(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// It does not.
+    pub fn runs(&self) -> Result<()> {
         let running = within(PATIENCE, "that the agent has the guest", || {
             Ok(self.stage.all_run(&[GUEST]).is_ok())
         });
@@ -183,7 +303,10 @@ impl Machine {
     }
 
     /// Waits until the update is over, with everything back.
-    pub(crate) fn is_completed(&self) -> Result<HistoryEntry> {
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn is_completed(&self) -> Result<HistoryEntry> {
         let normal = within(PATIENCE, "the end of the update", || {
             Ok(self.stage.status()?.phase == Phase::Normal)
         });

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The guest: a boot sector that counts in memory and proves that memory. It was assembled from
-//! `tests/guest.S`, which says what it does.
+//! `guest.S`, which says what it does.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use anyhow::Result;
 
 /// What the guest does at a count.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Act {
+pub enum Act {
     /// Powers the machine off.
     PowerOff = 1,
     /// Panics, by the device `pvpanic`.
@@ -17,10 +17,13 @@ pub(crate) enum Act {
 }
 
 /// Counts between two lines.
-pub(crate) const STEP: u64 = 0x40000;
+pub const STEP: u64 = 0x40000;
 
 /// Writes the disk of a guest that counts for ever, or up to an act.
-pub(crate) fn write(path: &Path, act: Option<(u32, Act)>) -> Result<()> {
+///
+/// # Errors
+/// The file cannot be written.
+pub fn write(path: &Path, act: Option<(u32, Act)>) -> Result<()> {
     let mut sector = [0; 512];
     let (code, rest) = sector.split_at_mut(CODE.len());
     code.copy_from_slice(&CODE);

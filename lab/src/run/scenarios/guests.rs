@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Those with a guest of the machine's own: QEMU in QEMU.
+
+use super::{BASE_TIMEOUT, scenario};
+use crate::build::artifact::Artifact;
+use crate::run::scenario::{Expect, Scenario};
+
+/// The initramfs, with QEMU in it, has to fit into it, too.
+const SCRATCH: &str = "kho_scratch=32M,192M,32M";
+
+/// The scenes, in order, and over how many kexecs each goes.
+const SCENES: &[(&str, u32)] = &[
+    ("update", 2),
+    ("veto", 1),
+    ("hung", 1),
+    ("qemu-killed", 1),
+    ("kills-before", 1),
+    ("kills-after", 3),
+    ("ends", 1),
+    ("damaged", 1),
+];
+
+/// The demonstration with a guest.
+pub(super) fn demo() -> Scenario {
+    Scenario {
+        needs: &[Artifact::Qemu],
+        timeout: BASE_TIMEOUT * 2,
+        cmdline: vec![SCRATCH],
+        expect: Expect {
+            cases: 3,
+            named: &["the guest went on"],
+            exactly: false,
+            kexecs: Some(1),
+        },
+        cost: 30,
+        ..scenario(
+            "demo-vm",
+            "demo-vm",
+            "a guest of an unmodified QEMU keeps its memory across an update of its host",
+        )
+        .kexec("rust", "rust-next")
+    }
+}
+
+/// The scenes of `luo-scenes-guests`: an unmodified QEMU as a workload of the agent.
+pub(super) fn guests(on: &str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
+    let names: Vec<_> = SCENES.iter().map(|(name, _)| *name).collect();
+    Scenario {
+        needs: &[Artifact::Qemu],
+        first,
+        next: vec![next, first],
+        args: vec![format!("scenes:{}", names.join("+"))],
+        timeout: BASE_TIMEOUT * 6,
+        cmdline: vec![SCRATCH],
+        expect: Expect {
+            cases: SCENES.len(),
+            named: &[],
+            exactly: false,
+            kexecs: Some(SCENES.iter().map(|(_, kexecs)| kexecs).sum()),
+        },
+        cost,
+        ..scenario(
+            &format!("guests-{on}"),
+            "guests",
+            "a guest of an unmodified QEMU goes on under the next kernel; vetoes, hangs, kills",
+        )
+    }
+}

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The roles that a program with the scenes built in takes when a scene starts it.
+
+use std::fs;
+use std::process::ExitCode;
+
+use luo_qemu::point::Point;
+use rustix::process::{Pid, Signal, getpid, kill_process};
+
+use crate::keeper;
+
+/// The step at which a luo-qemu is killed.
+pub(crate) const KILLED_AT: &str = "LUO_QEMU_KILLED_AT";
+
+/// The step at which a luo-qemu's QEMU is killed.
+pub(crate) const QEMU_KILLED_AT: &str = "LUO_QEMU_QEMU_KILLED_AT";
+
+/// Becomes `luo-qemu`, a keeper, or what [`luo_scenes::command::run`] knows, if the first
+/// argument says so.
+#[must_use]
+pub fn run() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    match arguments.next()?.to_str()? {
+        "luo-qemu" => {
+            let name = std::iter::once("luo-qemu".into());
+            Some(luo_qemu::command::main(name.chain(arguments), strike))
+        }
+        keeper::ARGUMENT => Some(match keeper::run(arguments.next()?.as_ref()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("keeper: {why:#}");
+                ExitCode::FAILURE
+            }
+        }),
+        _ => luo_scenes::command::run(),
+    }
+}
+
+/// Kills as from outside, at the step that the test wants: this process, or its QEMU.
+fn strike(point: Point) {
+    let is_here = |name| std::env::var(name).is_ok_and(|word| word == point.word());
+    if is_here(KILLED_AT) {
+        let _ = kill_process(getpid(), Signal::KILL);
+        unreachable!("it was killed");
+    }
+    if is_here(QEMU_KILLED_AT) {
+        let own = getpid().as_raw_nonzero();
+        let children = format!("/proc/{own}/task/{own}/children");
+        let children = fs::read_to_string(children).unwrap_or_default();
+        let numbers = children.split_whitespace().map(str::parse);
+        for child in numbers.flatten().filter_map(Pid::from_raw) {
+            let _ = kill_process(child, Signal::KILL);
+        }
+    }
+}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A workload that takes files over a jump, where the folder of a scene is in memory and does not
+//! come along. The guest needs it, so it stands still after the guest, when all that the guest
+//! has said is in its file, and is back before the guest is.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use luo_client::SessionName;
+use luo_client::agent::{self, Agent, EventKind, Workload};
+use luo_client::memory::{Region, Regions};
+
+/// The argument that makes a process the keeper, and the name of its workload.
+pub const ARGUMENT: &str = "keeper";
+
+/// The files: what the guest has said, and what `luo-qemu` has.
+pub const FILES: [&str; 2] = ["serial", "luo-qemu.log"];
+
+/// Bytes that a file may have.
+const ROOM: u64 = 1 << 20;
+
+/// Where a file begins, behind its length.
+const HEAD: u64 = 8;
+
+/// How long it waits for an agent that was lost.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Keeps the files of a folder, until it is killed. It says a line once they are there.
+///
+/// # Errors
+/// The agent, or a file.
+pub fn run(folder: &Path) -> Result<()> {
+    let name = SessionName::new(ARGUMENT)?;
+    let mut workload = Agent::connect()?.register(ARGUMENT, &[])?;
+    if workload
+        .registered()
+        .claimable
+        .contains(&ARGUMENT.to_owned())
+    {
+        put_back(&mut workload, &name, folder)?;
+    }
+    let mut regions = Regions::new();
+    for file in FILES {
+        regions.create(file, ROOM)?;
+    }
+    let session = workload.create_session(&name)?;
+    regions.preserve_into(&session)?;
+    let mut out = std::io::stdout();
+    writeln!(out, "ready")?;
+    out.flush()?;
+    loop {
+        let event = match workload.next_event() {
+            Ok(event) => event,
+            Err(why) if why.is_lost_agent() => {
+                workload.reconnect(PATIENCE)?;
+                continue;
+            }
+            Err(why) => return Err(why.into()),
+        };
+        if event.kind == EventKind::Freeze {
+            for (file, region) in regions.iter() {
+                keep(region, &folder.join(file))?;
+            }
+        }
+        if event.kind != EventKind::Cancel {
+            match workload.ready(&event) {
+                // The update is off: the next event says so.
+                Ok(()) | Err(agent::Error::Refused(_)) => {}
+                Err(why) => return Err(why.into()),
+            }
+        }
+    }
+}
+
+fn put_back(workload: &mut Workload, name: &SessionName, folder: &Path) -> Result<()> {
+    let claim = workload.claim(name)?;
+    let regions = Regions::restore_from(&claim.session)?;
+    for (file, region) in regions.iter() {
+        let mut length = [0; 8];
+        region.file().read_exact_at(&mut length, 0)?;
+        let mut bytes = vec![0; usize::try_from(u64::from_le_bytes(length))?];
+        region.file().read_exact_at(&mut bytes, HEAD)?;
+        fs::write(folder.join(file), bytes)?;
+    }
+    workload.restored()?;
+    workload.finish_session(name)?;
+    Ok(())
+}
+
+fn keep(region: &Region, path: &Path) -> Result<()> {
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    if bytes.len() as u64 > ROOM - HEAD {
+        bail!("{} has {} bytes", path.display(), bytes.len());
+    }
+    region.file().write_all_at(&bytes, HEAD)?;
+    let length = (bytes.len() as u64).to_le_bytes();
+    Ok(region.file().write_all_at(&length, 0)?)
+}
