@@ -5,6 +5,7 @@ mod damaged;
 mod ends;
 mod kills;
 mod refusals;
+mod signals;
 mod stuck;
 mod upgraded;
 
@@ -12,9 +13,10 @@ use anyhow::{Context, Result, ensure};
 use luo_scenes::member::Member;
 use luo_scenes::stage::until;
 use luo_varlink::Step;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
-use crate::machine::{GUEST, Machine};
+use self::signals::send;
+use crate::machine::Machine;
 
 /// A scene. Its last boot is the one in which it ends without a jump.
 #[derive(Clone, Copy, Debug)]
@@ -151,20 +153,4 @@ fn veto(machine: &mut Machine, boot: usize) -> Result<()> {
     machine.counts_on()?;
     machine.runs()?;
     machine.jump()
-}
-
-/// Sends a signal to a process.
-fn send(process: u32, signal: Signal) -> Result<()> {
-    let pid = Pid::from_raw(process.try_into()?).context("its number")?;
-    Ok(kill_process(pid, signal)?)
-}
-
-/// Kills a process at once.
-fn kill(process: u32) -> Result<()> {
-    send(process, Signal::KILL)?;
-    let path = format!("/proc/{process}/stat");
-    until("the end of a process", || {
-        let stat = std::fs::read_to_string(&path).unwrap_or_default();
-        Ok(stat.is_empty() || stat.contains(") Z "))
-    })
 }

@@ -274,7 +274,7 @@ mod tests {
         let left_out = left_out(|what| what != "chromium");
         assert_eq!(
             all_but(&left_out),
-            "all() - test(a_browser_draws_the_picture)"
+            "all() - test(a_browser_draws_the_picture) - test(a_browser_draws_the_page_of_a_fleet)"
         );
         assert_eq!(all_but(&[]), "all()");
         let tally = tally(

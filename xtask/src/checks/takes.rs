@@ -161,6 +161,7 @@ mod tests {
                 let what = what.unwrap_or_else(|| panic!("{path}: {line}"));
                 let next = lines.next().unwrap();
                 let name = next
+                    .trim_start_matches("async ")
                     .strip_prefix("fn ")
                     .and_then(|rest| rest.split('(').next());
                 found.insert((name.unwrap().to_owned(), what.to_owned()));

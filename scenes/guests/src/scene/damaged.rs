@@ -10,7 +10,7 @@ use luo_client::SessionName;
 use luo_client::agent::Agent;
 use luo_client::memory::Regions;
 
-use super::{GUEST, Machine};
+use crate::machine::{GUEST, Machine};
 
 pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
     machine.begin()?;

@@ -4,8 +4,9 @@
 
 use anyhow::{Result, ensure};
 
-use super::{Machine, kill};
+use super::signals::kill;
 use crate::image::{self, Act};
+use crate::machine::Machine;
 
 pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
     machine.begin()?;

@@ -7,8 +7,8 @@ use std::os::unix::process::ExitStatusExt;
 use anyhow::{Result, ensure};
 use luo_qemu::point::Point;
 
-use super::{GUEST, Machine};
 use crate::machine::Killed;
+use crate::machine::{GUEST, Machine};
 
 /// A luo-qemu that is killed at a step; it has to come there.
 fn killed(machine: &Machine) -> Result<()> {

@@ -8,7 +8,8 @@ use anyhow::{Result, ensure};
 use luo_qemu::qmp::Qmp;
 use serde_json::json;
 
-use super::{Machine, kill};
+use super::signals::kill;
+use crate::machine::Machine;
 
 pub(super) fn run(machine: &mut Machine, _boot: usize) -> Result<()> {
     machine.begin()?;

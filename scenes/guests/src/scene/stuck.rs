@@ -5,8 +5,9 @@ use anyhow::{Result, ensure};
 use luo_qemu::point::Point;
 use rustix::process::Signal;
 
-use super::{Machine, kill, send};
+use super::signals::{kill, send};
 use crate::machine::Killed;
+use crate::machine::Machine;
 
 /// QEMU does not answer at the freeze. The update is off, and the guest goes on with QEMU.
 pub(super) fn hung(machine: &mut Machine, boot: usize) -> Result<()> {

@@ -8,7 +8,7 @@ use std::os::unix::fs::PermissionsExt;
 use anyhow::{Context, Result, ensure};
 use luo_varlink::TimelineKind;
 
-use super::{GUEST, Machine};
+use crate::machine::{GUEST, Machine};
 
 pub(super) fn run(machine: &mut Machine, boot: usize) -> Result<()> {
     let script_path = machine.path("qemu");

@@ -264,12 +264,12 @@ mod tests {
         connect(&socket, &SocketAddrUnix::new(&sockets.paths[1]).unwrap()).unwrap();
         let kept = kept();
         let before = getrlimit(Resource::Nofile);
-        let mut few = before.clone();
+        let mut few = before;
         // Below all that are open.
         few.current = Some(3);
-        setrlimit(Resource::Nofile, few.clone()).unwrap();
+        setrlimit(Resource::Nofile, few).unwrap();
         sockets.give(&kept, rustix::process::getpid());
-        setrlimit(Resource::Nofile, before.clone()).unwrap();
+        setrlimit(Resource::Nofile, before).unwrap();
         let (fds, left) = sockets.waits();
         assert_eq!(
             (fds.len(), left.is_some()),
