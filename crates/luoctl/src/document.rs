@@ -84,6 +84,8 @@ pub enum Line {
 pub struct Jumping {
     /// The update's id, if it is known.
     pub update: Option<String>,
+    /// Whether luod is gone and nobody else can say so: nearly always because of the jump.
+    pub probably: bool,
 }
 
 /// `luoctl finish`.
