@@ -1440,12 +1440,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__release)
-            opts="-h --force --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-h --user --force --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --user)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -43,7 +43,7 @@ complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "cancel" -d 'Ends an u
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "update" -d 'All of an update: check, prepare, freeze, jump'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "fleet" -d 'The fleet that the machine is one of'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "finish" -d 'After the jump: ends the update before its deadline'
-complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "release" -d 'Releases a session that the agent holds for a workload that has left'
+complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "release" -d 'Releases a session that the agent holds for a workload that has left, or all of a user'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "hold" -d 'Makes a session for a command, and leaves it with luod'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "take" -d 'Takes a session back that was left with luod, for a command'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "history" -d 'Lists the last updates, or shows the timeline of one'
@@ -246,6 +246,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l json -d 'Writes
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l user -d 'All sessions of a user whose workloads are not connected' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l force -d 'Also one of the previous kernel that nobody has claimed and that luod knows nothing of: another program\'s; and one that luod has, and whose note is gone'
@@ -321,7 +322,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "update" -d 'All of an update: check, prepare, freeze, jump'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "fleet" -d 'The fleet that the machine is one of'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "finish" -d 'After the jump: ends the update before its deadline'
-complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "release" -d 'Releases a session that the agent holds for a workload that has left'
+complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "release" -d 'Releases a session that the agent holds for a workload that has left, or all of a user'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "hold" -d 'Makes a session for a command, and leaves it with luod'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "take" -d 'Takes a session back that was left with luod, for a command'
 complete -c luoctl -n "__fish_luoctl_using_subcommand help; and not __fish_seen_subcommand_from status sessions graph check plan prepare freeze kexec cancel update fleet finish release hold take history watch inspect completions schema help" -f -a "history" -d 'Lists the last updates, or shows the timeline of one'

@@ -207,6 +207,8 @@ fn whoever_looks_sees() {
             updates: vec![],
             problems: None,
             unwritten: None,
+            left_out: None,
+            unsure: None,
         });
         let (call, _) = peer.next::<Method>().unwrap();
         assert!(matches!(call.method(), Method::Watch) && call.more());

@@ -35,7 +35,15 @@ pub enum Error {
     /// The machine is of another kind.
     #[error("the architecture {0} is not supported")]
     Architecture(&'static str),
-    /// A subsystem's name is too long, empty, or there twice.
+    /// A parameter of the first kernel has a word that it does not take.
+    #[error("the parameter {word}: write {takes}")]
+    Parameter {
+        /// The parameter, with the word.
+        word: String,
+        /// What it takes.
+        takes: String,
+    },
+    /// A subsystem's name is too long, empty, there twice, or has control characters.
     #[error("'{0}' cannot be a subsystem")]
     Subsystem(String),
     /// The engine could not be set up.

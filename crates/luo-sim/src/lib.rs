@@ -41,6 +41,8 @@
 //! | `/sys/kernel/liveupdate/memfd` | decides in which form memfds are handed over from then on | decides by which handler they are listed: no page is handed over |
 //! | FLBs, drivers, memory accounting | there | none |
 //! | opening a file, `stat`, `access`, `readlink` | | some 30 us longer, whatever file it is |
+//! | a process that is killed inside `reboot` with KEXEC | goes on to the jump: the kernel does not let go of it before | ends, and the jump comes all the same (`--fault kexec=delay:MS` makes room for that): what is started meanwhile in its place runs until then |
+//! | a parameter of live update with a word that it does not take | the default, with a line in the log | the machine is not started |
 //! | programs of another word size | work | are killed by the filter (SIGSYS) |
 //!
 //! The suite of behaviour tests (`conformance/`) runs here as it does in our kernel and

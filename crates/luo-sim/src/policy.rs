@@ -143,6 +143,32 @@ impl Policy {
         }
     }
 
+    /// A word of a command line that is about live update and that a kernel would take for a
+    /// mistake, with what it takes.
+    pub(crate) fn mistake(command_line: &str) -> Option<(String, String)> {
+        let words = command_line.split_ascii_whitespace();
+        words
+            .filter_map(|word| word.split_once('='))
+            .find_map(|(name, value)| {
+                let two = match name {
+                    "liveupdate_openers" => Some(OPENERS),
+                    "liveupdate_open" => Some(OPEN_WORDS),
+                    "liveupdate_unowned" => Some(Unowned::WORDS),
+                    name => {
+                        let mut all = Word::ALL.into_iter();
+                        let choice = all
+                            .find(|choice| name.strip_prefix("liveupdate_") == Some(choice.name()));
+                        choice.map(Word::words)
+                    }
+                };
+                let is_wrong = two.is_some_and(|two| choose(two, value).is_none());
+                is_wrong.then(|| {
+                    let takes = two.map(|two| two.join(" or ")).unwrap_or_default();
+                    (format!("{name}={value}"), takes)
+                })
+            })
+    }
+
     fn is_second(&self, choice: Word) -> bool {
         self.second[choice as usize].load(Ordering::Relaxed)
     }

@@ -14,6 +14,7 @@ use crate::error::Error;
 use crate::fault::{Asked, Fault};
 use crate::lock::lock;
 use crate::outcome::Outcome;
+use crate::policy::Policy;
 use crate::program::Program;
 use crate::run::{Plan, run};
 use crate::trace::{Journal, Sinks};
@@ -185,8 +186,14 @@ impl Simulator {
     }
 
     fn run_here(self, limit: DescriptorLimit) -> Result<Outcome, Error> {
+        if let Some((word, takes)) = Policy::mistake(&self.parameters) {
+            return Err(Error::Parameter { word, takes });
+        }
         let subsystem = |name: &String| {
-            Compat::try_from(name.as_str()).map_err(|_| Error::Subsystem(name.clone()))
+            // It stands in lists, a line each.
+            let is_plain = !name.contains(|letter: char| letter.is_control());
+            let known = Compat::try_from(name.as_str()).ok().filter(|_| is_plain);
+            known.ok_or_else(|| Error::Subsystem(name.escape_debug().to_string()))
         };
         let subsystems = self.subsystems.iter().map(subsystem);
         let subsystems = subsystems.collect::<Result<_, _>>()?;

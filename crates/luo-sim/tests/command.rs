@@ -40,6 +40,32 @@ fn the_same_program_at_each_boot() {
     assert!(text(&output.stderr).contains("boot 0 to 1: "));
 }
 
+/// What a kernel would pass over in silence, or list as two, is a mistake here.
+#[test]
+fn what_nobody_can_mean_is_refused() {
+    for (option, value, words) in [
+        (
+            "--parameters",
+            "quiet liveupdate_openers=zzz",
+            "write one or many",
+        ),
+        (
+            "--parameters",
+            "liveupdate_unclaimed=",
+            "write carry or discard",
+        ),
+        ("--subsystem", "a\nb", "'a\\nb' cannot be a subsystem"),
+    ] {
+        let output = sim(&["run", option, value, "--", "true"]);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(70), "{error}");
+        assert!(error.contains(words), "{error}");
+    }
+    let known = "liveupdate_openers=many liveupdate_unclaimed=discard other=zzz";
+    let output = sim(&["run", "--parameters", known, "--", "true"]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+}
+
 #[test]
 fn the_trace_is_lines_of_json() {
     let path = std::env::temp_dir().join(format!("luo-sim-{}.json", std::process::id()));

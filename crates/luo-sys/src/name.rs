@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The two names of the ABI: a session's and a file's.
 
-use core::fmt;
+use core::fmt::{self, Write as _};
 use core::str::FromStr;
 
 use luo_abi::uapi::SESSION_NAME_LENGTH;
@@ -36,6 +36,9 @@ pub enum NameError {
     /// One of the bytes is zero.
     #[error("a session name must not contain a zero byte")]
     Zero,
+    /// What is shown of a name that is no plain text is not shown like this.
+    #[error("no session name is shown like this: behind the first, each \\ begins a \\xNN")]
+    Escape,
 }
 
 impl SessionName {
@@ -74,6 +77,36 @@ impl SessionName {
         &self.field
     }
 
+    /// Reads a name as it is shown: see its `Display`.
+    ///
+    /// # Errors
+    /// As [`SessionName::new`]; [`NameError::Escape`] if no name is shown like that.
+    pub fn from_shown(shown: &str) -> Result<Self, NameError> {
+        let Some(rest) = shown.strip_prefix('\\') else {
+            return Self::new(shown);
+        };
+        let mut bytes = Vec::with_capacity(rest.len());
+        let mut parts = rest.split('\\');
+        bytes.extend(parts.next().unwrap_or_default().bytes());
+        for part in parts {
+            let code = part.strip_prefix('x').and_then(|part| part.get(..2));
+            let byte = code.and_then(|code| u8::from_str_radix(code, 16).ok());
+            bytes.push(byte.ok_or(NameError::Escape)?);
+            bytes.extend(part.bytes().skip(3));
+        }
+        let name = Self::new(bytes)?;
+        match name.to_string() == shown {
+            true => Ok(name),
+            false => Err(NameError::Escape),
+        }
+    }
+
+    /// The name, if it is plain text that is no other name's shown form.
+    fn plain(&self) -> Option<&str> {
+        let text = std::str::from_utf8(self.as_bytes()).ok()?;
+        (!text.starts_with('\\') && text.chars().all(is_plain)).then_some(text)
+    }
+
     /// The bytes of the name, without padding.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
@@ -90,10 +123,47 @@ impl FromStr for SessionName {
     }
 }
 
+/// A name as people read and write it, and programs that know no bytes. A name that is plain
+/// text is shown as it is. Any other begins with a backslash, and each byte of it that is not
+/// plain, or is a backslash, is `\xNN`: no two names look the same, and
+/// [`SessionName::from_shown`] reads each again.
 impl fmt::Display for SessionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
+        if let Some(text) = self.plain() {
+            return f.write_str(text);
+        }
+        f.write_str("\\")?;
+        for part in self.as_bytes().utf8_chunks() {
+            for letter in part.valid().chars() {
+                match is_plain(letter) && letter != '\\' {
+                    true => f.write_char(letter)?,
+                    false => escape(letter.encode_utf8(&mut [0; 4]).as_bytes(), f)?,
+                }
+            }
+            escape(part.invalid(), f)?;
+        }
+        Ok(())
     }
+}
+
+fn escape(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))
+}
+
+/// Whether a character looks like itself on a terminal: it is none that a terminal obeys, that
+/// turns the direction of writing, that breaks a line, or that has no width.
+fn is_plain(letter: char) -> bool {
+    let is_hidden = matches!(
+        letter,
+        '\u{ad}'
+            | '\u{61c}'
+            | '\u{200b}'..='\u{200f}'
+            | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}'
+            | '\u{feff}'
+            | '\u{fffd}'
+    );
+    !letter.is_control() && !is_hidden
 }
 
 impl fmt::Debug for SessionName {
@@ -152,6 +222,41 @@ mod tests {
     fn names_need_not_be_text() {
         let name = SessionName::new([0xff, 0xfe]).unwrap();
         assert_eq!(name.as_bytes(), [0xff, 0xfe]);
-        assert!(!name.to_string().is_empty());
+        assert_eq!(name.to_string(), "\\\\xff\\xfe");
+    }
+
+    #[test]
+    fn what_is_shown_of_a_name_is_that_name_and_no_other() {
+        let names: [(&[u8], &str); 9] = [
+            (b"plain", "plain"),
+            (b"a\\x2db", "a\\x2db"),
+            ("sp ace \u{e4}".as_bytes(), "sp ace \u{e4}"),
+            (b"odd\xff", "\\odd\\xff"),
+            (b"a\x1b[2J", "\\a\\x1b[2J"),
+            (b"\\odd\\xff", "\\\\x5codd\\x5cxff"),
+            ("\u{202e}evil".as_bytes(), "\\\\xe2\\x80\\xaeevil"),
+            ("\u{fffd}".as_bytes(), "\\\\xef\\xbf\\xbd"),
+            (b"\\", "\\\\x5c"),
+        ];
+        for (bytes, shown) in names {
+            let name = SessionName::new(bytes).unwrap();
+            assert_eq!(name.to_string(), shown);
+            assert_eq!(SessionName::from_shown(shown), Ok(name));
+        }
+        for shown in [
+            "\\",
+            "\\plain",
+            "\\x41",
+            "\\a\\xf",
+            "\\a\\xzz",
+            "\\a\\xFF",
+            "\\a\\\u{e4}",
+        ] {
+            assert!(SessionName::from_shown(shown).is_err(), "{shown}");
+        }
+        for byte in 1..=255_u8 {
+            let name = SessionName::new([b'a', byte, b'b']).unwrap();
+            assert_eq!(SessionName::from_shown(&name.to_string()), Ok(name));
+        }
     }
 }

@@ -70,6 +70,13 @@ pub struct History {
     /// How many of the updates are in the agent's memory only: the disk does not take them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unwritten: Option<i64>,
+    /// How many older updates were asked for and are left out, because the answer would be too
+    /// long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<i64>,
+    /// Whether the newest line cannot be read: an update, or the end of one, may be missing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unsure: Option<bool>,
 }
 
 /// One of the many answers to [`Method::Watch`].

@@ -84,6 +84,8 @@ pub enum Line {
 pub struct Jumping {
     /// The update's id, if it is known.
     pub update: Option<String>,
+    /// Whether luod is gone and nobody else can say so: nearly always because of the jump.
+    pub probably: bool,
 }
 
 /// `luoctl finish`.
@@ -101,6 +103,13 @@ pub struct History {
     /// What of the history cannot be read, or could not be written, in words.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+    /// How many older updates were asked for and are left out, because luod's answer would be
+    /// too long. Without luod there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_out: Option<i64>,
+    /// Whether the newest line cannot be read: an update, or the end of one, may be missing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub unsure: bool,
     /// Whether it was read from the disk, because luod was not there to be asked. Only then is
     /// this here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

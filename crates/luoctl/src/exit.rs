@@ -70,8 +70,8 @@ impl Exit {
             Self::Usage => (64, "the command line makes no sense"),
             Self::Damaged => (
                 65,
-                "the history cannot be read, the disk does not take all of it, or its last update was \
-                 lost in the jump",
+                "the history, or its newest line, cannot be read, the disk does not take all of it, \
+                 or its last update was lost in the jump",
             ),
             Self::NotFound => (66, "there is no such session, workload or update"),
             Self::Unavailable => (69, "the agent cannot be reached, or was lost"),

@@ -20,6 +20,21 @@ fn custody_can_be_ended() {
 }
 
 #[test]
+fn what_a_user_has_left_is_released_at_once() {
+    let script = "
+        luod
+        luoctl hold dump -- guest preserve yellow
+        luoctl hold other -- guest preserve green
+        luoctl --dry-run release --user 0
+        luoctl release --user 7
+        luoctl release --user 0
+        luoctl sessions
+    ";
+    let machine = Machine::new("").boot(script);
+    compare!("what_a_user_has_left_is_released_at_once", machine.run());
+}
+
+#[test]
 fn a_script_leaves_a_session_and_takes_it_back() {
     let before = "
         luod

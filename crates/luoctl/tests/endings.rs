@@ -36,14 +36,70 @@ fn the_jump_ends_the_connection_and_that_is_success() {
     let output = luoctl(folder.path(), &["update"]);
     agent.join().unwrap();
     ends_with(&output, Exit::Done, &[]);
-    assert!(text(&output.stdout).contains("the machine jumps"));
+    assert!(text(&output.stdout).contains("the machine probably jumps"));
 
     let folder = tempfile::tempdir().unwrap();
     let agent = short_lived(folder.path(), &["jumping"]);
     let output = luoctl(folder.path(), &["--json", "update"]);
     agent.join().unwrap();
     ends_with(&output, Exit::Done, &[]);
-    assert!(text(&output.stdout).ends_with("{\"jumping\":{\"update\":\"u1\"}}\n"));
+    assert!(
+        text(&output.stdout).ends_with("{\"jumping\":{\"update\":\"u1\",\"probably\":true}}\n")
+    );
+}
+
+/// A luod that is there again knows better than the end of a connection.
+#[test]
+fn a_luod_that_is_there_again_says_what_came_of_it() {
+    let entry = |outcome: &str| {
+        json!({ "update": "u1", "outcome": outcome, "reason": "luod was restarted",
+            "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+            "to_kernel": "a", "timeline": [] })
+    };
+    let status = |phase: &str| {
+        json!({ "status": { "phase": phase, "update": null, "orchestrator": "contract",
+            "kernel_state": null, "kernel_release": "a", "version": "1", "workloads": [] } })
+    };
+    let cases = [
+        ("normal", "cancelled", Exit::Refused, "luod was restarted"),
+        ("normal", "lost", Exit::Damaged, "luod was restarted"),
+        ("normal", "completed", Exit::Done, "the machine has jumped"),
+        ("updated", "under_way", Exit::Done, "the machine jumps"),
+        ("jumping", "under_way", Exit::Done, "the machine jumps"),
+    ];
+    for (phase, outcome, exit, words) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let agent = short_lived(folder.path(), &["jumping"]);
+        let listener = UnixListener::bind(folder.path().join("status")).unwrap();
+        let (status, entry) = (status(phase), entry(outcome));
+        std::thread::spawn(move || {
+            for stream in listener.incoming() {
+                let (mut stream, status, entry) = (stream.unwrap(), status.clone(), entry.clone());
+                std::thread::spawn(move || {
+                    let mut reader = BufReader::new(stream.try_clone().unwrap());
+                    loop {
+                        let mut call = Vec::new();
+                        if reader.read_until(0, &mut call).unwrap_or(0) == 0 {
+                            return;
+                        }
+                        let call = String::from_utf8_lossy(&call).into_owned();
+                        let answer = match call {
+                            call if call.contains("GetStatus") => status.clone(),
+                            call if call.contains("GetHistory") => json!({ "updates": [entry] }),
+                            _ => json!({}),
+                        };
+                        let reply = json!({ "parameters": answer });
+                        let _ = stream.write_all(format!("{reply}\0").as_bytes());
+                    }
+                });
+            }
+        });
+        let output = luoctl(folder.path(), &["update"]);
+        agent.join().unwrap();
+        assert_eq!(output.status.code(), Some(exit.code().into()), "{output:?}");
+        let said = text(&output.stdout) + &text(&output.stderr);
+        assert!(said.contains(words), "{said}");
+    }
 }
 
 #[test]

@@ -79,8 +79,13 @@ fn a_history_without_luod() {
     ends_with(&read(&[]), Exit::Config, &["luod.toml"]);
 }
 
-/// What `luoctl history` says of an agent's answer.
+/// What `luoctl history last` says of an agent's answer.
 fn history(answer: &Value) -> Output {
+    asked(&["history", "last"], answer)
+}
+
+/// What a command says of it.
+fn asked(arguments: &[&str], answer: &Value) -> Output {
     let folder = tempfile::tempdir().unwrap();
     let listener = UnixListener::bind(folder.path().join("status")).unwrap();
     let reply = json!({ "parameters": answer }).to_string() + "\0";
@@ -89,9 +94,31 @@ fn history(answer: &Value) -> Output {
         read_call(&stream);
         stream.write_all(reply.as_bytes()).unwrap();
     });
-    let output = luoctl(folder.path(), &["history", "last"]);
+    let output = luoctl(folder.path(), arguments);
     agent.join().unwrap();
     output
+}
+
+/// An answer has room for so much.
+#[test]
+fn what_is_not_shown_is_said() {
+    let update = json!({ "update": "u-1", "outcome": "completed", "reason": null,
+        "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+        "to_kernel": "b", "timeline": [] });
+    let answer = json!({ "updates": [update], "left_out": 7 });
+    let said = "7 older ones are not shown";
+    ends_with(
+        &asked(&["history"], &answer),
+        Exit::Done,
+        &[said, "--offline"],
+    );
+    let output = asked(&["--json", "history"], &answer);
+    assert!(text(&output.stdout).contains("\"left_out\": 7"));
+    // One that was looked for may be among them; one that was found is all that is wanted.
+    let output = asked(&["history", "u-2"], &answer);
+    ends_with(&output, Exit::NotFound, &[said, "there is no update"]);
+    let output = asked(&["history", "u-1"], &answer);
+    assert!(!text(&output.stderr).contains(said));
 }
 
 #[test]
@@ -106,6 +133,15 @@ fn a_history_that_cannot_be_read_is_not_an_empty_one() {
         "to_kernel": "b", "timeline": [] });
     let output = history(&json!({ "updates": [update], "problems": ["line 4: junk"] }));
     ends_with(&output, Exit::Done, &["line 4: junk"]);
+    assert!(text(&output.stdout).contains("u-1"));
+
+    let output = history(&json!({ "updates": [update], "problems": ["line 4: junk"],
+        "unsure": true }));
+    ends_with(
+        &output,
+        Exit::Damaged,
+        &["line 4: junk", "the newest line cannot be read"],
+    );
     assert!(text(&output.stdout).contains("u-1"));
 
     let full = "update u-1 could not be written down";

@@ -25,7 +25,7 @@ const ALL: u32 = 1000;
 ///
 /// One that is under way is the first. Those that failed or were cancelled are in it, with the
 /// reason. Everybody may. If luod does not run, the history is read from the disk, which takes
-/// root.
+/// root. Luod gives 4 MiB of it at most; the disk is read as far as one asks.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// Shows all of one update: the beginning of its id, or `last`.
@@ -83,6 +83,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     };
     let (past, is_offline) = past(context, args, most)?;
     let is_kept = past.unwritten.is_none();
+    let (left_out, unsure) = (past.left_out, past.unsure == Some(true));
     let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
     if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
         updates.retain(|entry| entry.update.starts_with(id));
@@ -94,6 +95,22 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     for problem in &problems {
         complain(format_args!("luoctl: {}", plain(problem)));
     }
+    if unsure {
+        complain(format_args!(
+            "luoctl: the newest line cannot be read: an update, or the end of one, may be missing"
+        ));
+    }
+    let is_cut = args.most > ALL && updates.len() >= ALL as usize && !is_offline;
+    // One that was looked for and found is all that is wanted.
+    if (left_out.is_some() || is_cut) && (args.update.is_none() || updates.is_empty()) {
+        let count = left_out
+            .map(|count| format!("{count} "))
+            .unwrap_or_default();
+        complain(format_args!(
+            "luoctl: {count}older ones are not shown: luod's answer has no room for them\n  \
+             the disk has them: `luoctl history --offline`, as root"
+        ));
+    }
     if let Some(wanted) = &args.update {
         one(wanted, &updates)?;
     }
@@ -104,6 +121,8 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         _ if context.json => json(&History {
             updates,
             problems,
+            left_out,
+            unsure,
             offline: is_offline,
         })?,
         (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
@@ -113,7 +132,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     };
     context.write(args.output.as_deref(), &text)?;
     // All was told. Some of it may never be told again, or is no end that anybody wanted.
-    Ok(match is_kept && !is_lost {
+    Ok(match is_kept && !is_lost && !unsure {
         true => Exit::Done,
         false => Exit::Damaged,
     })
@@ -148,7 +167,8 @@ fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, b
         None => {}
     }
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    let mut past = history.last(most).map_err(|why| root_only(folder, &why))?;
+    let past = history.last_of_all(most);
+    let mut past = past.map_err(|why| root_only(folder, &why))?;
     let unwritten = noted(&context.folder, &mut past);
     past.updates.truncate(most);
     for entry in &mut past.updates {
@@ -160,6 +180,8 @@ fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, b
         updates: past.updates,
         problems: Some(past.problems),
         unwritten: (unwritten > 0).then_some(unwritten),
+        left_out: None,
+        unsure: past.is_unsure.then_some(true),
     };
     Ok((past, true))
 }

@@ -6,14 +6,15 @@ use luo_varlink::Phase;
 
 use super::context::Context;
 use super::vigil::Vigil;
-use super::{dry, update};
+use super::{aftermath, dry};
 use crate::failure::Result;
 use crate::interrupt::Cancels;
 
 /// After freeze: jumps into the new kernel.
 ///
 /// What is not preserved is gone. It returns if the jump is refused; else the connection ends with
-/// it, which is success. ^C cancels, as long as it is not decided that the machine jumps. Takes
+/// it, which is success, unless a luod is there again within some seconds and says that there was no
+/// jump. ^C cancels, as long as it is not decided that the machine jumps. Takes
 /// root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {}
@@ -34,6 +35,5 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
         Err(Error::AgentGone) if status.phase == Phase::Frozen => {}
         Err(why) => return Err(why.into()),
     }
-    cancels.tell_of_the_jump();
-    update::jumping(context, status.update)
+    aftermath::tell(context, &cancels, status.update)
 }

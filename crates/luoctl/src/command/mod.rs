@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The commands, a file each.
 
+mod aftermath;
 mod cancel;
 mod check;
 mod completions;

@@ -1,21 +1,28 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl release`
 
-use luo_varlink::{Custody, Phase, SessionInfo};
+use luo_client::agent::Error;
+use luo_varlink::admin::Error as Refusal;
+use luo_varlink::{Custody, Phase, SessionInfo, Status};
 
 use super::context::Context;
 use super::dry;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
+use crate::output::complain;
 use crate::text::plain;
 
-/// Releases a session that the agent holds for a workload that has left.
+/// Releases a session that the agent holds for a workload that has left, or all of a user.
 ///
 /// All that is in it is released, too, and cannot be had back. Takes root.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Args {
     /// The session.
-    session: String,
+    #[arg(required_unless_present = "user")]
+    session: Option<String>,
+    /// All sessions of a user whose workloads are not connected.
+    #[arg(long, value_name = "UID", conflicts_with_all = ["session", "force"])]
+    user: Option<u32>,
     /// Also one of the previous kernel that nobody has claimed and that luod knows nothing
     /// of: another program's; and one that luod has, and whose note is gone.
     #[arg(long)]
@@ -23,38 +30,97 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
-    let name = plain(&args.session);
+    match (&args.session, args.user) {
+        (Some(session), _) => one(context, session, args.force),
+        (None, Some(user)) => all_of(context, user),
+        // The definition of the command line lets nobody do this.
+        (None, None) => Ok(Exit::Usage),
+    }
+}
+
+fn one(context: &mut Context, session: &str, force: bool) -> Result {
     if context.dry_run {
-        return rehearse(context, args);
+        return rehearse(context, session, force);
     }
     let mut admin = context.admin()?;
-    match args.force {
-        true => admin.release_by_force(&args.session)?,
-        false => admin.release(&args.session)?,
+    match force {
+        true => admin.release_by_force(session)?,
+        false => admin.release(session)?,
     }
+    let name = plain(session);
     context.done("release", &format!("session '{name}' is released"))
 }
 
+/// Whether the workload of a session is not connected.
+fn is_away(status: &Status, owner: &str) -> bool {
+    let mut workloads = status.workloads.iter();
+    !workloads.any(|workload| workload.name == owner && workload.connected)
+}
+
+/// Releases what a user has left. One that cannot be released keeps no other.
+fn all_of(context: &mut Context, user: u32) -> Result {
+    let status = context.status()?.get()?;
+    let mut admin = context.admin()?;
+    let sessions = admin.sessions()?;
+    let left = sessions.iter().filter(|known| {
+        let owner = known.workload.as_deref();
+        let is_its = known
+            .identity
+            .as_ref()
+            .is_some_and(|owner| owner.uid == user);
+        is_its && owner.is_some_and(|owner| is_away(&status, owner))
+    });
+    let left: Vec<_> = left.map(|known| known.name.clone()).collect();
+    let whose = format!("sessions of user {user}");
+    if left.is_empty() {
+        let message = format!("there are no {whose} in the agent's custody");
+        return Err(Failure::new(Exit::NotFound, "no-such-session", message)
+            .next("`luoctl sessions` lists all"));
+    }
+    let count = left.len();
+    if context.dry_run {
+        let text = format!("{count} {whose} would be released; nothing was done");
+        return context.done("release", &text);
+    }
+    let mut released: usize = 0;
+    let mut first = None;
+    for name in &left {
+        match admin.release(name) {
+            Ok(()) => released += 1,
+            // It has gone, or its workload has come, since the list was made.
+            Err(Error::Refused(Refusal::NoSuchSession { .. })) => {}
+            Err(why) => {
+                complain(format_args!(
+                    "luoctl: session '{}': {}",
+                    plain(name),
+                    plain(&why.to_string())
+                ));
+                first.get_or_insert_with(|| Failure::from(why));
+            }
+        }
+    }
+    match first {
+        Some(why) => Err(why),
+        None => context.done("release", &format!("{released} {whose} are released")),
+    }
+}
+
 /// A dry run: it ends as the command would now.
-fn rehearse(context: &mut Context, args: &Args) -> Result {
-    let name = plain(&args.session);
+fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
+    let name = plain(session);
     let sessions = context.admin()?.sessions()?;
     let status = context.status()?.get()?;
     let phases = [Phase::Normal, Phase::Updated];
     if !phases.contains(&status.phase) {
         return dry::step(context, "release", &phases);
     }
-    let is_there = |owner: &String| {
-        let mut workloads = status.workloads.iter();
-        workloads.any(|workload| workload.name == *owner && workload.connected)
-    };
     let may_go = |known: &SessionInfo| match &known.workload {
-        Some(owner) => !is_there(owner),
+        Some(owner) => is_away(&status, owner),
         // Another program that has one has to give it up itself.
-        None => args.force && known.custody != Custody::Shared,
+        None => force && known.custody != Custody::Shared,
     };
     let mut sessions = sessions.iter();
-    let found = sessions.find(|known| known.name == args.session && may_go(known));
+    let found = sessions.find(|known| known.name == session && may_go(known));
     let Some(found) = found else {
         let message = format!("there is no session '{name}' in the agent's custody");
         return Err(Failure::new(Exit::NotFound, "no-such-session", message)

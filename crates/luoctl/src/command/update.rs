@@ -11,8 +11,8 @@ use luo_varlink::{Phase, Target, TimelineEvent};
 use super::context::Context;
 use super::vigil::Vigil;
 use super::waiting::Waiting;
-use super::{dry, slot, target};
-use crate::document::{Jumping, Line};
+use super::{aftermath, dry, slot, target};
+use crate::document::Line;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::holder;
@@ -23,7 +23,8 @@ use crate::timeline::{self, Since};
 ///
 /// It writes each line of the timeline as it happens. Where standard input is a terminal it says
 /// before what will happen, and asks, wherever its output goes; not with `--yes` or `--json`. The
-/// connection ends with the jump, which is success. ^C has luod cancel, and is answered; ^C once
+/// connection ends with the jump, which is success, unless a luod is there again within some
+/// seconds and says that there was none. ^C has luod cancel, and is answered; ^C once
 /// more does not wait for the answer. If luoctl ends by anything else, a lost terminal say, the
 /// update goes on; `luoctl cancel` ends it. Takes root.
 #[derive(clap::Args, Clone, Debug)]
@@ -128,11 +129,10 @@ fn go(context: &mut Context, target: &Target, report: Option<&str>) -> Result {
     if seen.phase != Some(Phase::Jumping) {
         return Err(seen.lost());
     }
-    cancels.tell_of_the_jump();
     if seen.is_quiet {
-        return Ok(Exit::Done);
+        context.out.nobody_reads();
     }
-    jumping(context, seen.update)
+    aftermath::tell(context, &cancels, seen.update)
 }
 
 /// Who can be asked: whose answers come from a terminal.
@@ -204,16 +204,4 @@ impl Seen {
              says what came of it",
         )
     }
-}
-
-/// The machine is on its way.
-pub(super) fn jumping(context: &mut Context, update: Option<String>) -> Result {
-    if context.json {
-        context.out.record(&Line::Jumping(Jumping { update }))?;
-    } else {
-        context
-            .out
-            .line("the machine jumps; `luoctl history` tells more when it is up again")?;
-    }
-    Ok(Exit::Done)
 }

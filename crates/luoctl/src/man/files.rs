@@ -192,6 +192,16 @@ pub(super) const PAGES: [Page; 2] = [
                         "connections = 256",
                         "Connections of one user; root has no limit.",
                     ),
+                    (
+                        "user_workloads = 1024",
+                        "Workloads of one user, those too that have left; root has no limit. One \
+                         place in eight of the 10,000 is for root alone.",
+                    ),
+                    (
+                        "user_sessions = 4096",
+                        "Sessions in all of them; root has no limit. One place in eight of the \
+                         descriptor store is for root alone.",
+                    ),
                 ],
             ),
             (

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! A connection, as the agent sees it.
 
+use luo_timeline::text::plain;
 use luo_varlink::Identity;
 use luo_varlink::client::Error;
 use luo_varlink::limits::MAX_REASON;
@@ -28,16 +29,17 @@ impl Caller {
     }
 }
 
-/// Cuts a reason to the length that is kept. It is shown on terminals and in logs, so
-/// control characters are replaced.
+/// Cuts a reason to the length that is kept. It is shown on terminals and in logs, so what a
+/// terminal would obey is replaced: control characters, and those that turn the direction of
+/// writing or break a line, with which a text can look like another.
 pub(super) fn cut(text: &str) -> String {
-    let fits = (0..=text.len().min(MAX_REASON)).rev();
-    let kept = fits.into_iter().find_map(|end| text.get(..end));
-    let plain = |character: char| match character {
-        character if character.is_control() => ' ',
-        character => character,
-    };
-    kept.unwrap_or_default().chars().map(plain).collect()
+    let begin: String = text.chars().take(MAX_REASON).collect();
+    let spaced = begin.replace(|letter: char| letter.is_control(), " ");
+    let mut kept = plain(&spaced);
+    while kept.len() > MAX_REASON {
+        kept.pop();
+    }
+    kept
 }
 
 #[cfg(test)]
@@ -52,5 +54,10 @@ mod tests {
         let odd = format!("x{long}");
         assert_eq!(cut(&odd).len(), 1023);
         assert_eq!(cut("a\x1b[2Jb\nc"), "a [2Jb c");
+        assert_eq!(
+            cut("\u{202e}a\u{2028}b\u{61c}"),
+            "\u{fffd}a\u{fffd}b\u{fffd}"
+        );
+        assert!(cut(&"\u{61c}".repeat(1000)).len() <= 1024);
     }
 }

@@ -27,6 +27,7 @@
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
+//! | `shares` | how many workloads and sessions a user may have |
 //! | `keep` | the agent's copies of sessions: how they come and go |
 //! | `over` | the end of an update after the jump |
 //! | `workload` | a workload registers, answers, leaves, is lost |
@@ -61,6 +62,7 @@ mod restore;
 mod room;
 mod session;
 mod settings;
+mod shares;
 mod start;
 mod state;
 mod step;

@@ -22,6 +22,7 @@ use super::caller::Caller;
 use super::clock::after;
 use super::held::Held;
 use super::noted::owner;
+use super::shares;
 use super::state::State;
 use super::timeline::Line;
 use crate::aside::{self, Aside};
@@ -100,6 +101,9 @@ impl Agent {
             let limit = format!("{limit} sessions of a workload; the policy file says so");
             return Err(Error::TooMany { limit });
         }
+        let user = caller.identity.uid;
+        let places = self.store.places();
+        shares::one_more_session(&state, user, &self.policy().limits, places)?;
         let held = Held {
             busy: true,
             ..Held::new(workload, None, false)

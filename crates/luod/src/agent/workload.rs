@@ -3,7 +3,7 @@
 //! the agent, unregisters; and its connection ends.
 
 use luo_varlink::client::{Error, Registered};
-use luo_varlink::limits::{MAX_NEEDS, MAX_WORKLOADS};
+use luo_varlink::limits::MAX_NEEDS;
 use luo_varlink::{Phase, Step, TimelineKind, WorkloadState, admin};
 
 use super::Agent;
@@ -11,6 +11,7 @@ use super::caller::{Caller, cut};
 use super::held::Held;
 use super::inbox::Inbox;
 use super::noted::owner;
+use super::shares;
 use super::state::{Link, Said, State, Workload, states_of};
 use super::timeline::Line;
 use crate::decide::names;
@@ -165,7 +166,11 @@ impl Agent {
             inbox,
             group: caller.group.clone(),
         });
-        let full = state.workloads.len() >= MAX_WORKLOADS;
+        let user = caller.identity.uid;
+        let full = match state.workloads.contains_key(name) {
+            true => Ok(()),
+            false => shares::one_more_workload(&state, user, &self.policy().limits),
+        };
         let joined = joined(&state, name);
         let result = match state.workloads.get_mut(name) {
             Some(known) if known.link.is_some() => Err(Error::WorkloadTaken {
@@ -187,10 +192,7 @@ impl Agent {
                 known.state = joined;
                 Ok(phase)
             }
-            None if full => Err(Error::TooMany {
-                limit: format!("{MAX_WORKLOADS} workloads"),
-            }),
-            None => {
+            None => full.map(|()| {
                 let workload = Workload {
                     identity: caller.identity.clone(),
                     needs,
@@ -200,8 +202,8 @@ impl Agent {
                     about: None,
                 };
                 state.workloads.insert(name.to_owned(), workload);
-                Ok(phase)
-            }
+                phase
+            }),
         };
         if result.is_ok() {
             for session in state.sessions.names_of(name) {

@@ -306,6 +306,7 @@ impl Agent {
             Past {
                 problems: vec![format!("the history cannot be read: {why}")],
                 updates: self.history.unwritten().into_iter().rev().collect(),
+                ..Past::default()
             }
         });
         if let Some(entry) = self.under_way() {

@@ -346,6 +346,15 @@ impl Config {
             {
                 return Err((way, "write the path without ..".to_owned()));
             }
+            // Nothing that is written there is on a disk, or could be written at all.
+            let is_kernels = ["/proc", "/sys", "/dev"]
+                .iter()
+                .any(|kernels| Path::new(path).starts_with(kernels));
+            if way == STATE && is_kernels && !Path::new(path).starts_with("/dev/shm") {
+                let why = "the kernel makes the files there: name a directory on a disk, as \
+                           /var/lib/luod is";
+                return Err((way, why.to_owned()));
+            }
         }
         let mut all = set(&paths).chain(set(&texts)).chain(self.initrds());
         match all.find(|(_, text)| text.contains('\0')) {

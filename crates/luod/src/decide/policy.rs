@@ -7,6 +7,8 @@
 //! files = 1024             # in the sessions of a workload
 //! bytes = 0                # of memory that they keep; 0: no limit
 //! connections = 256        # of a user; root has no limit
+//! user_workloads = 1024    # the same
+//! user_sessions = 4096     # in all of these
 //!
 //! [[allow]]                # beside what is an identity's own
 //! unit = "vmm@*.service"   # one or more of unit, uid and gid; all must fit
@@ -49,6 +51,10 @@ pub struct Limits {
     pub bytes: u64,
     /// Connections of a user that is not root.
     pub connections: usize,
+    /// Workloads of a user that is not root, those too that have left.
+    pub user_workloads: usize,
+    /// Sessions in all of them.
+    pub user_sessions: usize,
 }
 
 impl Default for Limits {
@@ -58,6 +64,8 @@ impl Default for Limits {
             files: 1024,
             bytes: 0,
             connections: 256,
+            user_workloads: 1024,
+            user_sessions: 4096,
         }
     }
 }
@@ -210,17 +218,27 @@ impl Policy {
             sessions,
             files,
             connections,
+            user_workloads,
+            user_sessions,
             bytes: _,
         } = self.limits;
         let by_rule = |limit: fn(&Rule) -> bool| self.allow.iter().any(limit);
         let has_sessions = sessions > 0 || by_rule(|rule| rule.sessions > Some(0));
         let has_files = files > 0 || by_rule(|rule| rule.files > Some(0));
-        let (what, why) = match (has_sessions, has_files, connections) {
-            (false, ..) => ("sessions", FOR_ALL),
-            (_, false, _) => ("files", FOR_ALL),
-            (.., 0) => (
+        let (what, why) = match (has_sessions, has_files) {
+            (false, _) => ("sessions", FOR_ALL),
+            (_, false) => ("files", FOR_ALL),
+            _ if connections == 0 => (
                 "connections",
                 "so nobody but root could connect: write at least 1",
+            ),
+            _ if user_workloads == 0 => (
+                "user_workloads",
+                "so nobody but root could have a workload: write at least 1",
+            ),
+            _ if user_sessions == 0 => (
+                "user_sessions",
+                "so nobody but root could preserve anything: write at least 1",
             ),
             _ => return Ok(()),
         };

@@ -10,7 +10,10 @@
 //! whoever starts next can tell what came of it.
 
 mod disk;
+mod limits;
+mod line;
 mod past;
+mod read;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +24,7 @@ use std::{fs, io};
 
 use luo_varlink::HistoryEntry;
 
+use self::limits::MAX_ANSWER;
 pub use self::past::{Mark, Open, Past};
 use super::notes::epoch;
 
@@ -81,7 +85,7 @@ impl History {
     /// # Errors
     /// Its folder cannot be looked at.
     pub fn is_there(&self) -> io::Result<bool> {
-        fs::exists(&self.path)
+        Ok(fs::exists(&self.path)? || fs::exists(self.aside())?)
     }
 
     /// Adds an update that is to be written. If there is an entry of the same update, this one
@@ -193,15 +197,28 @@ impl History {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The last updates, the newest first. Lines that do not read are named and passed
-    /// over: another version may have written them, or a crash have cut them off.
+    /// The last updates, the newest first, as many as one answer has room for. Lines that do
+    /// not read are named and passed over: another version may have written them, or a crash
+    /// have cut them off.
     ///
     /// # Errors
     /// The file is there and cannot be read.
     pub fn last(&self, most: usize) -> io::Result<Past> {
+        self.last_within(most, MAX_ANSWER)
+    }
+
+    /// The same, however long they are all together: for whoever reads it alone.
+    ///
+    /// # Errors
+    /// The file is there and cannot be read.
+    pub fn last_of_all(&self, most: usize) -> io::Result<Past> {
+        self.last_within(most, usize::MAX)
+    }
+
+    fn last_within(&self, most: usize, bytes: usize) -> io::Result<Past> {
         // What is written meanwhile is neither missed nor told of as it was before.
         let before = self.queue().entries.clone();
-        let mut past = self.on_the_disk(most)?;
+        let mut past = self.on_the_disk(most, bytes)?;
         for Unwritten { entry, .. } in before {
             past.put(entry);
         }
@@ -223,7 +240,8 @@ impl History {
     }
 
     /// The updates that the disk has as under way, the oldest first, but for those of which
-    /// something is to be written; and the newest update of all.
+    /// something is to be written, and those behind whose last line some cannot be read; and
+    /// the newest update of all.
     ///
     /// # Errors
     /// The file is there and cannot be read.
@@ -237,13 +255,21 @@ impl History {
                 queue.entries.last().map(|last| last.entry.clone()),
             )
         };
-        let (lines, _) = self.lines(MOST_OPEN)?;
-        let written = || serde_json::from_slice(&lines.back()?.1).ok();
+        let read = self.lines(MOST_OPEN, MAX_ANSWER)?;
+        let written = || serde_json::from_slice(&read.lines.back()?.line).ok();
         let newest = queued.or_else(written);
-        let open = lines.iter().filter_map(|(update, line)| {
-            let entry: HistoryEntry = serde_json::from_slice(line).ok()?;
-            let mark: Mark = serde_json::from_slice(line).ok()?;
-            let is_open = !entry.outcome.is_over() && !is_known.contains(update);
+        let open = read.lines.iter().filter_map(|known| {
+            let entry: HistoryEntry = serde_json::from_slice(&known.line).ok()?;
+            let mark: Mark = serde_json::from_slice(&known.line).ok()?;
+            let is_open = !entry.outcome.is_over() && !is_known.contains(&known.update);
+            if is_open && read.is_doubtful(known) {
+                tracing::error!(
+                    update = known.update,
+                    "the history has it as under way, and lines behind that cannot be read: what \
+                     came of it cannot be told"
+                );
+                return None;
+            }
             is_open.then(|| Open {
                 entry,
                 is_of_this_boot: mark.boot.as_deref() == Some(&*self.boot),

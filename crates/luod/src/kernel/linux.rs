@@ -417,7 +417,7 @@ fn read_record(session: &Session) -> Result<Vec<u8>, Failed> {
 }
 
 fn session_name(name: &str) -> Result<SessionName, Failed> {
-    SessionName::new(name).map_err(|_| Failed::new("the session's name", Errno::EINVAL))
+    SessionName::from_shown(name).map_err(|_| Failed::new("the session's name", Errno::EINVAL))
 }
 
 /// The state as the kernel tells everybody, whoever has the device; `None` if it does not.

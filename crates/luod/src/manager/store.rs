@@ -205,10 +205,16 @@ impl Store {
     /// The empty store of a keeper.
     #[cfg(test)]
     pub(crate) fn of(keeper: impl Keeper + 'static) -> Self {
+        Self::with_room(keeper, MOST)
+    }
+
+    /// The same, with room for so many.
+    #[cfg(test)]
+    pub(crate) fn with_room(keeper: impl Keeper + 'static, room: usize) -> Self {
         Self {
             keeper: Arc::new(keeper),
             there: true,
-            labels: RefCell::new(Labels::of(MOST, std::iter::empty())),
+            labels: RefCell::new(Labels::of(room, std::iter::empty())),
         }
     }
 
@@ -216,6 +222,15 @@ impl Store {
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.there
+    }
+
+    /// How many descriptors it has room for; if there is none, how many one can have.
+    #[must_use]
+    pub fn places(&self) -> usize {
+        match self.there {
+            true => self.labels.borrow().room,
+            false => MOST,
+        }
     }
 
     /// Puts a copy of a session's descriptor in. Says whether it is in.

@@ -254,12 +254,23 @@ impl Asked {
         if !declared {
             return Err(not_found(method));
         }
-        let mut call = Map::new();
-        call.insert("method".to_owned(), Value::String(method.clone()));
-        if let Some(parameters) = self.parameters() {
-            call.insert("parameters".to_owned(), parameters);
+        let read = |parameters: Option<Value>| {
+            let mut call = Map::new();
+            call.insert("method".to_owned(), Value::String(method.clone()));
+            if let Some(parameters) = parameters {
+                call.insert("parameters".to_owned(), parameters);
+            }
+            serde_json::from_value(Value::Object(call))
+        };
+        let parameters = self.parameters();
+        let has_none = parameters.is_none();
+        let mut call = read(parameters);
+        // None, and an empty object, are the same: of a method whose parameters are all optional
+        // as of one that takes none.
+        if has_none && call.is_err() {
+            call = read(Some(Value::Object(Map::new())));
         }
-        serde_json::from_value(Value::Object(call)).map_err(|why| {
+        call.map_err(|why| {
             let parameter = why.to_string().into();
             varlink_service::Error::InvalidParameter { parameter }.into()
         })

@@ -35,16 +35,26 @@ pub(super) async fn dispatch(
         Method::GetHistory { most } => {
             let long = served.long().await?;
             let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
-            let Past { updates, problems } = agent.past(most).await;
-            let unwritten = agent.history().count_unwritten();
-            let unwritten = i64::try_from(unwritten).unwrap_or(i64::MAX);
+            let past = agent.past(most).await;
+            let Past {
+                updates,
+                problems,
+                left_out,
+                is_unsure,
+            } = past;
+            let some = |count: usize| {
+                let count = i64::try_from(count).unwrap_or(i64::MAX);
+                (count > 0).then_some(count)
+            };
             let problems = (!problems.is_empty()).then_some(problems);
             Ok(Some(Ok(Answer {
                 long,
                 ..with(History {
                     updates,
                     problems,
-                    unwritten: (unwritten > 0).then_some(unwritten),
+                    unwritten: some(agent.history().count_unwritten()),
+                    left_out: some(left_out),
+                    unsure: is_unsure.then_some(true),
                 })
             })))
         }

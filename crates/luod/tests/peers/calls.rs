@@ -129,6 +129,25 @@ fn wrong_parameters_are_refused() {
     assert_eq!(peer.register("a")["parameters"]["phase"], "normal");
 }
 
+/// No parameters, an empty object and null are the same, whatever a method takes.
+#[test]
+fn parameters_that_are_optional_may_be_left_out() {
+    let luod = Luod::start(&open_policy());
+    for (method, error) in [
+        ("Cancel", "org.liveupdate.Admin.Illegal"),
+        ("Freeze", "org.liveupdate.Admin.Illegal"),
+        ("Release", "org.varlink.service.InvalidParameter"),
+    ] {
+        for parameters in ["", ",\"parameters\":{}", ",\"parameters\":null"] {
+            let mut admin = luod.connect("admin");
+            let call = format!("{{\"method\":\"org.liveupdate.Admin.{method}\"{parameters}}}\0");
+            admin.send(call.as_bytes()).unwrap();
+            let answer = admin.answer().unwrap();
+            assert_eq!(answer["error"], error, "{call}: {answer}");
+        }
+    }
+}
+
 #[test]
 fn calls_out_of_turn_are_refused() {
     let luod = Luod::start(&open_policy());

@@ -163,10 +163,11 @@ impl Agent {
     async fn check_state(&self, checks: &mut Vec<Check>) {
         let probing = self.ask_kernel("GET_STATE", |kernel| kernel.probe());
         // That it cannot be asked is told by another check.
-        let Ok(Ok(probe)) = probing.await else {
-            return;
+        let another = match probing.await {
+            Ok(Ok(probe)) => self.in_another_update(&probe),
+            _ => None,
         };
-        let Some(check) = self.in_another_update(&probe) else {
+        let Some(check) = another.or_else(|| self.not_over()) else {
             return;
         };
         let known = checks.iter().position(|known| known.name == check.name);
@@ -174,6 +175,61 @@ impl Agent {
             Some(known) => *known = check,
             None => checks.push(check),
         }
+    }
+
+    /// No update begins before the last one is over, whatever the kernel tells of it.
+    fn not_over(&self) -> Option<Check> {
+        if !self.is_at_rest() {
+            let phase = self.state.borrow().phase.0;
+            return Some(Check {
+                name: "running-state".to_owned(),
+                status: CheckStatus::Failed,
+                found: format!("luod is {phase}, in an update"),
+                remedy: Some("wait for its end, or cancel it: `luoctl cancel`".to_owned()),
+            });
+        }
+        let state = self.state.borrow();
+        let restore = state.restore.as_ref();
+        let id = restore.map_or("", |restore| restore.record.update.as_str());
+        let mut remedy =
+            "wait for them (`luoctl status` says how long still), or end it: `luoctl finish`";
+        let found = match (&state.unreadable, restore) {
+            (Some(why), _) => {
+                remedy = "`luoctl finish --release` gives it up";
+                let phase = state.phase.0;
+                format!("luod is {phase}, and the previous kernel's record cannot be read: {why}")
+            }
+            (None, None) => return None,
+            (None, Some(restore)) => {
+                let mut who = Vec::new();
+                for participant in &restore.record.participants {
+                    let name = &participant.name;
+                    let own = state.sessions.of(name);
+                    let own = own.filter(|(_, held)| held.incoming && !held.parked);
+                    let own: Vec<_> = own.map(|(session, _)| session.as_str()).collect();
+                    let serves = restore.progress.restored.contains(name);
+                    match (own.is_empty(), serves || participant.is_parked()) {
+                        (true, true) => {}
+                        (true, false) => who.push(format!("{name} does not serve yet")),
+                        (false, _) => {
+                            let own = own.join(", ");
+                            who.push(format!("{name} has not finished {own}"));
+                        }
+                    }
+                }
+                format!(
+                    "luod is {}, update {id} is not over: {}",
+                    state.phase.0,
+                    who.join("; ")
+                )
+            }
+        };
+        Some(Check {
+            name: "running-state".to_owned(),
+            status: CheckStatus::Failed,
+            found,
+            remedy: Some(remedy.to_owned()),
+        })
     }
 
     fn in_another_update(&self, probe: &Probe) -> Option<Check> {

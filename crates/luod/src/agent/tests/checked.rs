@@ -10,6 +10,38 @@ use luo_varlink::admin::Error as Refusal;
 use super::*;
 use crate::agent::Declaration;
 
+/// What `update` refuses, `check` does not call possible.
+#[test]
+fn after_the_jump_it_says_who_has_not_finished() {
+    run(async {
+        let two: &[(&str, &[&str], &[&str])] = &[("db", &["db.ram"], &[]), ("web", &[], &[])];
+        let world = restoring(Fake::with_incoming(&["db.ram"]), two);
+        let agent = &world.agent;
+        let state = async || {
+            let report = agent.check_target(&world.target).await;
+            let mut checks = report.checks.into_iter();
+            let check = checks
+                .find(|check| check.name == "running-state" && check.status == CheckStatus::Failed);
+            (report.ok, check.map(|check| check.found))
+        };
+        let words = "luod is updated, update u-1 is not over: db has not finished db.ram; web \
+                     does not serve yet";
+        assert_eq!(state().await, (false, Some(words.to_owned())));
+        let mut web = Peer::new(1, 990);
+        web.register(&world, "web", &[]).unwrap();
+        agent.restored(&web.caller).unwrap();
+        let found = state().await.1.unwrap();
+        assert!(
+            found.ends_with("over: db has not finished db.ram"),
+            "{found}"
+        );
+        assert!(agent.prepare(&world.target).await.is_err());
+        comes_back(&world).await;
+        assert_eq!(world.phase(), Phase::Normal);
+        assert_eq!(state().await.1, None);
+    });
+}
+
 #[test]
 fn an_initrd_that_is_none_is_found_out_before_anybody_is_asked() {
     use rustix::fs::{CWD, FileType, Mode, mknodat};

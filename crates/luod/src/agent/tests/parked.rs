@@ -28,6 +28,52 @@ async fn frozen_record() -> Record {
     Record::decode(&world.kernel.record()).unwrap()
 }
 
+/// Whoever leaves sessions without end is refused more of them, and nobody else is.
+#[test]
+fn a_user_who_leaves_sessions_without_end_keeps_nobody_out() {
+    run(async {
+        let policy = format!("[limits]\nuser_sessions = 20\n{OPEN}");
+        let world = World::new(&policy, Fake::default());
+        let agent = &world.agent;
+        let leaves = async |number: u64, uid| {
+            let name = format!("s{number}");
+            let mut peer = Peer::new(number, uid);
+            peer.register(&world, &name, &[])?;
+            drop(agent.create_session(&peer.caller, &name).await?);
+            agent.detach(&mut peer.caller)
+        };
+        let mut left = 0;
+        let limit = loop {
+            match leaves(left, 990).await {
+                Ok(()) => left += 1,
+                Err(Error::TooMany { limit }) => break limit,
+                Err(why) => panic!("{why}"),
+            }
+        };
+        assert_eq!(left, 20);
+        assert!(limit.contains("20 sessions of user 990"), "{limit}");
+        leaves(100, 991).await.unwrap();
+        leaves(101, 0).await.unwrap();
+        // Connections of one that has no sessions count, too.
+        let mut refused = None;
+        let mut peers = Vec::new();
+        for number in 200..11_000 {
+            let mut peer = Peer::new(number, 990);
+            match peer.register(&world, &format!("p{number}"), &[]) {
+                Ok(()) => peers.push(peer),
+                Err(why) => {
+                    refused = Some(why);
+                    break;
+                }
+            }
+        }
+        let refused = refused.unwrap().to_string();
+        assert!(refused.contains("1024 workloads of user 990"), "{refused}");
+        leaves(102, 0).await.unwrap();
+        leaves(103, 991).await.unwrap();
+    });
+}
+
 #[test]
 fn it_goes_through_updates_and_nobody_waits_for_it() {
     run_fast(async {

@@ -97,6 +97,18 @@ fn what_nobody_means_is_told_with_its_line() {
             "\nstate_directory = \"\"",
             "line 2: state_directory: a path begins with /",
         ),
+        (
+            "state_directory = \"/proc\"",
+            "line 1: state_directory: the kernel makes the files there",
+        ),
+        (
+            "\nstate_directory = \"/dev/null\"",
+            "line 2: state_directory: the kernel makes",
+        ),
+        (
+            "state_directory = \"/sys/kernel/luod\"",
+            "line 1: state_directory: the kernel makes",
+        ),
         ("[target]\nimage = \"vmlinuz\"", "line 2: image: a path"),
         ("[target]\nimage=\"\"", "line 2: image: a path"),
         ("[target]\ninitrd = \"./initrd\"", "line 2: initrd: a path"),

@@ -2,31 +2,19 @@
 //! The file: lines are added at its end, and read with distrust.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read as _, Write};
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering;
 
 use luo_varlink::{HistoryEntry, Phase};
 
 use super::History;
-use super::past::{Line, Lines, Mark, Past, reached};
+use super::limits::{MAX_ANSWER, MAX_FILE, MAX_READ};
+use super::line::written;
+use super::past::{Mark, Past, reached};
+use super::read::{Known, Read};
 use crate::journal::{picture, regular};
-
-/// Bytes at which the file is put aside and a new one begun; one old one is kept.
-const MAX_FILE: u64 = 16 << 20;
-
-/// Bytes of a file that is read: more than this writes.
-pub(super) const MAX_READ: u64 = 4 * MAX_FILE;
-
-/// Bytes of a line that is read.
-const MAX_LINE: usize = 4 << 20;
-
-/// Bytes of lines that one question is answered with, the newest lines.
-const MAX_ANSWER: usize = 4 << 20;
-
-/// Lines that cannot be read of which one answer tells; the others are counted.
-pub(super) const MAX_PROBLEMS: usize = 8;
 
 /// Bytes that a usual entry has at most.
 const TRIAL: usize = 64 << 10;
@@ -36,7 +24,7 @@ impl History {
         let folder = self.folder();
         fs::create_dir_all(folder)?;
         if fs::metadata(&self.path).is_ok_and(|file| file.len() >= MAX_FILE) {
-            fs::rename(&self.path, self.path.with_extension("jsonl.old"))?;
+            fs::rename(&self.path, self.aside())?;
         }
         let mut file = self.open(OpenOptions::new().create(true).append(true).read(true))?;
         let length = file.metadata()?.len();
@@ -45,7 +33,7 @@ impl History {
         if length > 0 && last_byte(&file, length)? != b'\n' {
             line.push(b'\n');
         }
-        serde_json::to_writer(&mut line, &Line { entry, mark })?;
+        line.extend(written(entry, mark)?);
         line.push(b'\n');
         if let Err(why) = file.write_all(&line) {
             // Half a line is of no use, and takes the room of a whole one.
@@ -91,34 +79,53 @@ impl History {
         written.and(removed)
     }
 
-    pub(super) fn on_the_disk(&self, most: usize) -> io::Result<Past> {
-        let (lines, problems) = self.lines(most)?;
-        let read = |(_, line): &(String, Vec<u8>)| -> Option<HistoryEntry> {
-            let mut entry: HistoryEntry = serde_json::from_slice(line).ok()?;
+    pub(super) fn on_the_disk(&self, most: usize, bytes: usize) -> io::Result<Past> {
+        let read = self.lines(most, bytes)?;
+        let entry = |known: &Known| -> Option<HistoryEntry> {
+            let mut entry: HistoryEntry = serde_json::from_slice(&known.line).ok()?;
             if !entry.outcome.is_over() {
                 let phase = reached(&entry);
-                entry.reason = Some(format!("the last that was written down of it: {phase}"));
+                let mut reason = format!("the last that was written down of it: {phase}");
+                if read.is_doubtful(known) {
+                    reason.push_str("; lines behind it cannot be read");
+                }
+                entry.reason = Some(reason);
             }
             Some(entry)
         };
         Ok(Past {
-            updates: lines.iter().rev().filter_map(read).collect(),
-            problems,
+            updates: read.lines.iter().rev().filter_map(entry).collect(),
+            left_out: read.left_out(most),
+            is_unsure: read.is_unsure(),
+            problems: read.problems,
         })
     }
 
-    /// The last lines, the oldest first, each with its update; and what cannot be read.
-    pub(super) fn lines(&self, most: usize) -> io::Result<(Lines, Vec<String>)> {
-        // Lines stay lines until it is known that they are wanted.
-        let mut lines = Lines::new();
-        let mut problems = Vec::new();
-        let file = match self.open(OpenOptions::new().read(true)) {
+    /// The last lines, of the file that was put aside too, as many bytes of them as one may
+    /// have at a time; and what cannot be read.
+    pub(super) fn lines(&self, most: usize, bytes: usize) -> io::Result<Read> {
+        let mut read = Read::new(most, bytes);
+        // What cannot be read of the older one keeps nobody from the newer one.
+        if let Err(why) = self.read(&self.aside(), &mut read) {
+            let file = self.aside();
+            read.problems.push(format!("{}: {why}", file.display()));
+        }
+        self.read(&self.path, &mut read)?;
+        read.count_the_rest();
+        Ok(read)
+    }
+
+    /// The older file.
+    pub(super) fn aside(&self) -> PathBuf {
+        self.path.with_extension("jsonl.old")
+    }
+
+    fn read(&self, path: &Path, read: &mut Read) -> io::Result<()> {
+        let file = match regular::open(path, OpenOptions::new().read(true)) {
             Ok(file) => file,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok((lines, problems)),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(why) => return Err(why),
         };
-        let mut held = 0;
-        let mut bad: u64 = 0;
         let length = file.metadata()?.len();
         if length > MAX_READ {
             let why = format!("it has {length} bytes, more than the {MAX_READ} that are read");
@@ -130,44 +137,9 @@ impl History {
             if reader.read_until(b'\n', &mut line)? == 0 {
                 break;
             }
-            let entry = match line.len() {
-                length if length > MAX_LINE => Err(None),
-                _ => serde_json::from_slice::<HistoryEntry>(&line).map_err(Some),
-            };
-            let update = match entry {
-                Ok(entry) => entry.update,
-                Err(_) if line.trim_ascii().is_empty() => continue,
-                Err(why) => {
-                    bad += 1;
-                    if problems.len() < MAX_PROBLEMS {
-                        let why = match why {
-                            Some(why) => why.to_string(),
-                            None => format!("it has {} bytes", line.len()),
-                        };
-                        let file = self.path.display();
-                        problems.push(format!("{file}, line {number}: {why}"));
-                    }
-                    continue;
-                }
-            };
-            held += line.len();
-            match lines.iter_mut().find(|(known, _)| *known == update) {
-                Some((_, earlier)) => {
-                    held -= earlier.len();
-                    *earlier = line;
-                }
-                None => lines.push_back((update, line)),
-            }
-            while lines.len() > most || held > MAX_ANSWER {
-                held -= lines.pop_front().map_or(0, |(_, line)| line.len());
-            }
+            read.take(line, || format!("{}, line {number}", path.display()));
         }
-        let more = bad.saturating_sub(MAX_PROBLEMS as u64);
-        if more > 0 {
-            let problem = format!("{more} more lines of it cannot be read");
-            problems.push(problem);
-        }
-        Ok((lines, problems))
+        Ok(())
     }
 }
 

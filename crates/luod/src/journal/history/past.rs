@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the history tells of updates, and what a line of it says.
 
-use std::collections::VecDeque;
-
 use luo_varlink::{HistoryEntry, Phase};
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +11,10 @@ pub struct Past {
     pub updates: Vec<HistoryEntry>,
     /// What cannot be read of it, in words.
     pub problems: Vec<String>,
+    /// How many older updates were asked for and left out, as too long all together.
+    pub left_out: usize,
+    /// The newest line cannot be read: an update, or the end of one, may be missing.
+    pub is_unsure: bool,
 }
 
 impl Past {
@@ -32,15 +34,6 @@ pub struct Mark {
     /// Where a picture of it is wanted when it is over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
-}
-
-/// A line, as it is written.
-#[derive(Serialize)]
-pub(super) struct Line<'a> {
-    #[serde(flatten)]
-    pub(super) entry: &'a HistoryEntry,
-    #[serde(flatten)]
-    pub(super) mark: &'a Mark,
 }
 
 /// An update that the disk has as under way.
@@ -67,6 +60,3 @@ pub(super) fn reached(entry: &HistoryEntry) -> Phase {
     let last = entry.timeline.last();
     last.map_or(Phase::Preparing, |line| line.phase)
 }
-
-/// Lines that were read, each with its update.
-pub(super) type Lines = VecDeque<(String, Vec<u8>)>;

@@ -4,9 +4,11 @@
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 
-use luo_varlink::Outcome;
+use luo_varlink::{Outcome, Phase, TimelineEvent, TimelineKind};
 
-use super::disk::{MAX_PROBLEMS, MAX_READ};
+use super::limits::MAX_READ;
+use super::line::MAX_LINE;
+use super::read::MAX_PROBLEMS;
 use super::*;
 
 fn entry(update: &str) -> HistoryEntry {
@@ -190,4 +192,177 @@ fn who_asks_while_a_disk_hangs_is_answered() {
     let past = history.last(5).unwrap();
     assert!(past.problems[0].contains("does not answer"), "{past:?}");
     assert_eq!(names(&past), ["one"]);
+}
+
+/// A line of a timeline, with much to tell.
+fn event(number: usize, phase: Phase) -> TimelineEvent {
+    TimelineEvent {
+        update: "big".into(),
+        time_us: number as u64,
+        phase,
+        kind: TimelineKind::Asked,
+        workload: Some("w".repeat(60)),
+        took_us: None,
+        detail: Some(number.to_string()),
+    }
+}
+
+/// An update with more lines than one line of the history may have.
+fn big() -> HistoryEntry {
+    let timeline = (0..40_000).map(|number| event(number, Phase::Preparing));
+    let last = event(40_000, Phase::Jumping);
+    HistoryEntry {
+        timeline: timeline.chain([last]).collect(),
+        ..entry("big")
+    }
+}
+
+#[test]
+fn what_is_written_can_be_read_however_much_has_happened() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::in_directory(folder.path());
+    add(&history, &entry("one")).unwrap();
+    add(&history, &big()).unwrap();
+    let length = fs::metadata(&history.path).unwrap().len();
+    assert!(
+        length > 2 << 20 && length < MAX_LINE as u64 + 1000,
+        "{length}"
+    );
+    let past = history.last(5).unwrap();
+    assert_eq!((names(&past), past.left_out), (vec!["big", "one"], 0));
+    assert!(past.problems.is_empty() && !past.is_unsure, "{past:?}");
+    let read = &past.updates[0];
+    assert_eq!(read.outcome, Outcome::Completed);
+    let left_out = 40_001 - read.timeline.len();
+    let reason = read.reason.as_deref().unwrap();
+    assert!(
+        reason.starts_with(&format!("{left_out} of the 40001 lines")),
+        "{reason}"
+    );
+    assert_eq!(read.timeline.first(), big().timeline.first());
+    assert_eq!(read.timeline.last(), big().timeline.last());
+    // An answer has no room for more, and says so.
+    let long = HistoryEntry {
+        reason: Some("r".repeat(MAX_LINE / 2)),
+        ..entry("long")
+    };
+    add(&history, &long).unwrap();
+    let past = history.last(5).unwrap();
+    assert_eq!((names(&past), past.left_out), (vec!["long"], 2));
+    assert_eq!(history.last(2).unwrap().left_out, 1);
+    let all = history.last_of_all(5).unwrap();
+    assert_eq!((names(&all), all.left_out), (vec!["long", "big", "one"], 0));
+}
+
+/// An older luod has written lines that are longer than one may be now.
+#[test]
+fn of_a_line_that_is_too_long_all_but_the_timeline_is_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::in_directory(folder.path());
+    let under_way = HistoryEntry {
+        outcome: Outcome::UnderWay,
+        ..big()
+    };
+    add(
+        &history,
+        &HistoryEntry {
+            timeline: Vec::new(),
+            ..under_way.clone()
+        },
+    )
+    .unwrap();
+    let mut long = serde_json::to_vec(&under_way).unwrap();
+    assert!(long.len() > MAX_LINE);
+    long.push(b'\n');
+    append(&history, &long);
+    let (open, _) = history.open_ends().unwrap();
+    assert_eq!(
+        open[0].phase(),
+        Phase::Jumping,
+        "it is the newest line that counts"
+    );
+    let mut long = serde_json::to_vec(&big()).unwrap();
+    long.push(b'\n');
+    append(&history, &long);
+    assert!(history.open_ends().unwrap().0.is_empty());
+    let past = history.last(5).unwrap();
+    assert_eq!(past.updates[0].outcome, Outcome::Completed);
+    assert!(
+        past.updates[0]
+            .reason
+            .as_deref()
+            .unwrap()
+            .contains("too long to be read")
+    );
+    assert!(past.problems.is_empty());
+}
+
+/// An update that has ended must not be ended in another way.
+#[test]
+fn what_cannot_be_read_may_be_the_end_of_what_is_open() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::in_directory(folder.path());
+    let open = |history: &History| history.open_ends().unwrap().0.len();
+    let under_way = |update: &str| HistoryEntry {
+        outcome: Outcome::UnderWay,
+        ..entry(update)
+    };
+    add(&history, &under_way("one")).unwrap();
+    assert_eq!(open(&history), 1);
+    // A line of another update says nothing of this one.
+    append(&history, b"{\"update\":\"two\",\"outc\n");
+    assert_eq!(open(&history), 1);
+    append(&history, b"{\"update\":\"one\",\"outc\n");
+    assert_eq!(open(&history), 0);
+    let past = history.last(5).unwrap();
+    assert!(past.is_unsure);
+    assert!(
+        past.updates[0]
+            .reason
+            .as_deref()
+            .unwrap()
+            .contains("cannot be read")
+    );
+    add(&history, &under_way("one")).unwrap();
+    assert_eq!(open(&history), 1);
+    append(&history, b"junk\n");
+    assert_eq!(open(&history), 0);
+    add(&history, &entry("three")).unwrap();
+    assert_eq!(open(&history), 0);
+    assert!(!history.last(5).unwrap().is_unsure);
+}
+
+#[test]
+fn what_was_put_aside_is_told_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::in_directory(folder.path());
+    add(&history, &entry("one")).unwrap();
+    add(
+        &history,
+        &HistoryEntry {
+            outcome: Outcome::UnderWay,
+            ..entry("two")
+        },
+    )
+    .unwrap();
+    // Lines of other versions have filled it.
+    append(&history, format!("{}\n", " ".repeat(16 << 20)).as_bytes());
+    add(&history, &entry("two")).unwrap();
+    add(&history, &entry("three")).unwrap();
+    assert!(
+        fs::metadata(&history.path).unwrap().len() < 1000,
+        "a new file is begun"
+    );
+    assert_eq!(names(&history.last(5).unwrap()), ["three", "two", "one"]);
+    assert!(history.open_ends().unwrap().0.is_empty());
+    fs::remove_file(&history.path).unwrap();
+    assert!(history.is_there().unwrap());
+    assert_eq!(names(&history.last(5).unwrap()), ["two", "one"]);
+    // The newer file is told of whatever the older one is.
+    add(&history, &entry("four")).unwrap();
+    fs::remove_file(history.aside()).unwrap();
+    fs::create_dir(history.aside()).unwrap();
+    let past = history.last(5).unwrap();
+    assert_eq!(names(&past), ["four"]);
+    assert_eq!(past.problems.len(), 1, "{past:?}");
 }
