@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use luo_varlink::{HistoryEntry, Phase};
 
 use super::History;
-use super::limits::{MAX_ANSWER, MAX_FILE, MAX_READ};
+use super::limits::{MAX_FILE, MAX_READ};
 use super::line::written;
 use super::past::{Mark, Past, reached};
 use super::read::{Known, Read};
