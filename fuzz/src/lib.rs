@@ -5,6 +5,7 @@
 //! |---|---|
 //! | [`ioctl_arguments`] | ioctls of a program, with its memory |
 //! | [`handover_blocks`] | changes of what a previous kernel left, or all of it |
+//! | [`notes`] | what an eventfd or a timer has left |
 //! | [`call_traces`] | calls of several clients, and what fails meanwhile |
 //!
 //! Each has a `run`, which panics if something is found and else says how far it
@@ -18,6 +19,7 @@
 pub mod call_traces;
 pub mod handover_blocks;
 pub mod ioctl_arguments;
+pub mod notes;
 mod queries;
 
 use std::sync::OnceLock;

@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use luo_fuzz::handover_blocks::Outcome;
-use luo_fuzz::{call_traces, handover_blocks, ioctl_arguments};
+use luo_fuzz::{call_traces, handover_blocks, ioctl_arguments, notes};
 
 /// The seeds of a target.
 fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -52,6 +52,18 @@ fn handover_blocks() {
     }
     println!("{refused} refused, {sessions} sessions and {files} files taken over");
     assert!(refused > 20 && sessions > 20 && files > 20);
+}
+
+#[test]
+fn notes() {
+    let outcomes: Vec<_> = seeds("notes").iter().map(|seed| notes::run(seed)).collect();
+    let count = |outcome| outcomes.iter().filter(|&&of| of == outcome).count();
+    let (read, refused) = (count(notes::Outcome::Read), count(notes::Outcome::Refused));
+    println!("{read} read, {refused} refused");
+    assert!(
+        read >= 10 && refused >= 10,
+        "{read} read, {refused} refused"
+    );
 }
 
 #[test]

@@ -7,6 +7,7 @@ mod closing;
 mod dependencies;
 mod device;
 mod errors;
+mod eventfds;
 mod events;
 mod extension;
 mod faults;
@@ -23,6 +24,7 @@ mod lost;
 mod memfds;
 mod names;
 mod owners;
+mod pipes;
 mod poll;
 mod preserve;
 mod queries;
@@ -33,6 +35,7 @@ mod scale;
 mod states;
 mod subsystems;
 mod sysfs;
+mod timerfds;
 mod tokens;
 mod tools;
 mod unpreserve;
@@ -53,6 +56,9 @@ pub const TOPICS: &[Topic] = &[
     topic("retrieve", retrieve::CASES),
     topic("memfds", memfds::CASES),
     topic("fidelity", fidelity::CASES),
+    topic("eventfds", eventfds::CASES),
+    topic("timerfds", timerfds::CASES),
+    topic("pipes", pipes::CASES),
     topic("finish", finish::CASES),
     topic("faults", faults::CASES),
     topic("killed", killed::CASES),

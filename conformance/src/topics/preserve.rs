@@ -8,13 +8,13 @@ use std::os::unix::fs::FileExt as _;
 use anyhow::{Context as _, Result, ensure};
 use luo_abi::uapi::{self, PreserveFd};
 use luo_sys::{Errno, Session, Token, raw};
-use rustix::event::{EventfdFlags, epoll};
-use rustix::fs::{Mode, OFlags};
+use rustix::event::epoll;
+use rustix::fs::{MemfdFlags, Mode, OFlags};
 use zerocopy::IntoBytes;
 
 use super::tools::{is_free, is_held, memory, session};
 use crate::case::{Case, Context, here};
-use crate::check::{device, refused, same};
+use crate::check::{device, refused, same, skip};
 use crate::difference::answers;
 
 pub(super) const CASES: &[Case] = &[
@@ -25,6 +25,7 @@ pub(super) const CASES: &[Case] = &[
     here("bad-descriptors-are-ebadf", bad_descriptors),
     here("other-files-are-enoent", unsupported),
     here("a-file-with-a-name-is-enoent", linked),
+    here("a-memfd-of-huge-pages-is-enoent", huge_pages),
     here("a-session-is-enoent", session_itself),
     here("the-device-is-enoent", device_itself),
     here("what-is-preserved-can-be-written", stays_writable),
@@ -93,9 +94,7 @@ fn bad_descriptors(_: &mut Context<'_>) -> Result<()> {
 
 fn unsupported(_: &mut Context<'_>) -> Result<()> {
     let session = own()?;
-    let (reader, writer) = rustix::pipe::pipe()?;
     let (socket, _other) = std::os::unix::net::UnixStream::pair()?;
-    let eventfd = rustix::event::eventfd(0, EventfdFlags::CLOEXEC)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     let null = File::open("/dev/null")?;
     let directory = File::open("/")?;
@@ -104,16 +103,29 @@ fn unsupported(_: &mut Context<'_>) -> Result<()> {
         ("/dev/null", null.as_fd()),
         ("a directory", directory.as_fd()),
         ("a file of /proc", proc.as_fd()),
-        ("a pipe's reading end", reader.as_fd()),
-        ("a pipe's writing end", writer.as_fd()),
         ("a socket", socket.as_fd()),
-        ("an eventfd", eventfd.as_fd()),
         ("an epoll instance", epoll.as_fd()),
     ] {
         refused(session.preserve_fd(fd, Token(1)), Errno::ENOENT).context(what)?;
     }
     Ok(())
 }
+
+/// Huge pages are of a pool that the next kernel has filled before anything is handed over.
+fn huge_pages(_: &mut Context<'_>) -> Result<()> {
+    let flags = MemfdFlags::HUGETLB | MemfdFlags::CLOEXEC;
+    let file = match rustix::fs::memfd_create("huge", flags) {
+        Ok(file) => file,
+        Err(why) => return Err(skip(format!("{NO_HUGE_PAGES} ({why})"))),
+    };
+    let session = own()?;
+    refused(session.preserve_fd(&file, Token(1)), Errno::ENOENT)?;
+    refused(session.preserve_fd(&file, Token(1)), Errno::ENOENT).context("again")?;
+    Ok(session.preserve_fd(memory("beside", 1)?, Token(1))?)
+}
+
+/// Why that is not tried everywhere.
+const NO_HUGE_PAGES: &str = "this kernel makes no memfd of huge pages";
 
 /// Only what has no name in any folder can be preserved.
 fn linked(_: &mut Context<'_>) -> Result<()> {

@@ -13,6 +13,7 @@
 //! - [`supplement`]: what this orchestrator hands over beside it: dependencies,
 //!   subsystems.
 //! - [`memfd`]: what a memfd leaves for the next kernel, in mainline's format and in ours.
+//! - [`note`]: what an eventfd leaves, and other small files.
 //! - [`bytes`]: a structure's bytes, at an offset of a page.
 //! - [`errno`]: the error numbers that cross either boundary.
 //!
@@ -50,6 +51,7 @@ pub mod errno;
 pub mod extend;
 pub mod handover;
 pub mod memfd;
+pub mod note;
 pub mod rfc;
 pub mod supplement;
 pub mod uapi;

@@ -300,6 +300,11 @@ impl Graph {
         self.hash.of_words(&[from.to_bits(), on.to_bits()])
     }
 
+    /// Whether a file has been declared to need another.
+    pub(crate) fn has(&self, from: FileId, on: FileId) -> bool {
+        self.find(from, on).is_some()
+    }
+
     fn find(&self, from: FileId, on: FileId) -> Option<EdgeId> {
         let same = |slot| {
             self.edges

@@ -9,8 +9,24 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::handover::block::{BlockMemory, HandedMemory};
 use crate::handover::PageError;
+use crate::id::{FileId, SessionId};
 use crate::losses::Part;
+use crate::note::Unread;
 use crate::update::Report;
+
+/// The file that a handler works for: whose it is, and under which token. With it the handler
+/// can say which other files this one needs ([`crate::ops::need_file`]), and gets those back
+/// ([`crate::ops::needed_file`]).
+#[derive(Clone, Copy, Debug)]
+pub struct Subject {
+    pub(crate) file: FileId,
+    /// Whether a program's call is at it, and not a transition.
+    pub(crate) in_call: bool,
+    /// The session that the file is in.
+    pub session: SessionId,
+    /// The token that it has there.
+    pub token: u64,
+}
 
 /// The state that a handler saved when it preserved a file.
 pub struct Preserved<H: Host> {
@@ -156,6 +172,10 @@ pub trait Host: Sized {
     /// What the previous kernel left cannot be read. Called once for each reason that is new.
     fn handover_refused(&self, _why: &Error) {}
 
+    /// What a file has left cannot be read: the host says of which handler, where, and why. Its
+    /// memory stays reserved until the next reboot.
+    fn unread(&self, _compatible: &str, _data: u64, _why: Unread) {}
+
     /// A zeroed page for the next kernel.
     ///
     /// # Errors
@@ -168,8 +188,9 @@ pub trait Host: Sized {
     /// [`PageError`] if there is none; the address is untrusted.
     fn read_page(&self, address: u64) -> Result<Self::Page, PageError>;
 
-    /// Gives a page that was read to this kernel's allocator. Called once a
-    /// page, after everything on it has been taken over.
+    /// Gives a page that was read to this kernel's allocator, after everything on it has been
+    /// taken over. Nothing happens if it has gone already: two files that are damaged may name
+    /// the same page.
     fn free_page(&self, address: u64);
 
     /// The access that a file gives.
@@ -205,7 +226,7 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     ///
     /// # Errors
     /// The handler's; it has undone what it did.
-    fn preserve(&self, host: &H, file: &H::File) -> Result<Preserved<H>, Errno>;
+    fn preserve(&self, host: &H, of: &Subject, file: &H::File) -> Result<Preserved<H>, Errno>;
     /// Undoes `preserve`.
     fn unpreserve(&self, host: &H, file: Frozen<'_, H>);
     /// Last look before the kexec; the answer is the handle to hand over.
@@ -215,11 +236,11 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     fn freeze(&self, host: &H, file: Frozen<'_, H>) -> Result<u64, Errno>;
     /// Undoes `freeze`.
     fn unfreeze(&self, host: &H, file: Frozen<'_, H>);
-    /// Restores a file.
+    /// Restores a file. What it needs of its session is restored already.
     ///
     /// # Errors
     /// The handler's: [`Unrestored`] says whether it can be tried again.
-    fn retrieve(&self, host: &H, data: u64) -> Result<H::File, Unrestored>;
+    fn retrieve(&self, host: &H, of: &Subject, data: u64) -> Result<H::File, Unrestored>;
     /// Asks a handler whether it can let go of an incoming file.
     fn can_finish(&self, host: &H, file: &Incoming<'_, H>) -> bool;
     /// Releases what the handler still holds of an incoming file.

@@ -11,6 +11,8 @@
 //!   Each is a transaction: it is begun in the [`Engine`], the host's callbacks
 //!   run without the engine's lock, then it is committed or undone whole.
 //! - [`Host`]: what a host supplies.
+//! - [`Kind`]: a file handler, as it is written for a host; [`OnePage`]: one for files that a
+//!   few words tell all about.
 //! - [`Engine`]: the state all operations share; a host only stores it.
 //! - [`Refusal`]: why data of the previous kernel was not taken over.
 //!
@@ -54,6 +56,7 @@ mod account;
 mod engine;
 mod error;
 mod failure;
+mod file_kind;
 mod file_name;
 #[cfg(feature = "fault-injection")]
 mod fingerprint;
@@ -65,10 +68,13 @@ mod lock;
 pub mod looks;
 mod losses;
 pub mod mem;
+pub mod note;
+mod one_page;
 pub mod ops;
 mod owner;
 mod participant;
 mod patience;
+pub mod pipe;
 mod query;
 mod quota;
 mod room;
@@ -86,16 +92,18 @@ pub use account::Opener;
 pub use engine::Engine;
 pub use error::Error;
 pub use failure::{Failure, LastFailure};
+pub use file_kind::{AnyKind, Keeps, Kind};
 pub use file_name::FileName;
 pub use handover::block::{BlockMemory, HandedMemory};
 pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
 pub use host::{
-    Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval,
+    Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval, Subject,
     SubsystemCallbacks, Unrestored,
 };
 pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
 pub use losses::{Losses, Part};
+pub use one_page::{OnePage, Small};
 pub use owner::{Actor, Owner, Unowned};
 pub use quota::{Quota, Quotas, Whom, MOST_RECORDS_OF_USERS, MOST_SESSIONS_OF_USERS};
 pub use session::Direction;

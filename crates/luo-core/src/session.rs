@@ -17,6 +17,7 @@
 pub(crate) mod dependency;
 mod file;
 pub(crate) mod finish;
+pub(crate) mod need;
 pub(crate) mod open;
 pub(crate) mod pages;
 pub(crate) mod preserve;

@@ -26,6 +26,7 @@ mod flb_incoming;
 mod flb_outgoing;
 mod freeze;
 mod golden;
+mod handlers_needs;
 mod hostile;
 mod image;
 mod interleave;

@@ -17,12 +17,17 @@ use crate::check::{Known, bytes, failed, ok, unknown, warning};
 use crate::limits::{MAX_EXTENTS, MEMORY_RESERVE};
 use crate::memfds::Memfds;
 use crate::memory::Memory;
+use crate::small::{self, Small};
 
 // From `linux/magic.h`.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
 const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 const SECRETMEM_MAGIC: u64 = 0x5345_434d;
 const ANON_INODE_MAGIC: u64 = 0x0904_1934;
+const PIPEFS_MAGIC: u64 = 0x5049_5045;
+
+/// The bits of such a number: some machines give words that are signed.
+const MAGIC_BITS: u64 = 0xffff_ffff;
 
 /// The seals that `memfd-v2` knows: seal, shrink, grow, write, future write, exec.
 pub const KNOWN_SEALS: u32 = 0x3f;
@@ -51,6 +56,8 @@ pub enum Kind {
     HugeTlb,
     /// A descriptor of O_PATH, which stands for a name only.
     Path,
+    /// A small file of which a handler of this project hands over all.
+    Small(&'static Small),
     /// A device, or an object of the kernel, in words. Handlers of such are under way.
     Object(&'static str),
     /// Something else, in words.
@@ -130,7 +137,9 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
     } else {
         let magic = rustix::fs::fstatfs(fd)?.f_type as u64;
         let file_type = FileType::from_raw_mode(stat.st_mode);
-        kind(magic, file_type, stat.st_nlink as u64)
+        let is_nameless = matches!(magic & MAGIC_BITS, ANON_INODE_MAGIC | PIPEFS_MAGIC);
+        let small = small::of(fd).filter(|_| is_nameless);
+        small.map_or_else(|| kind(magic, file_type, stat.st_nlink as u64), Kind::Small)
     };
     let page = rustix::param::page_size() as u64;
     let size = u64::try_from(stat.st_size).unwrap_or(0);
@@ -168,7 +177,7 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
 /// The kind of a file, by its file system's magic number, its type and its links.
 #[must_use]
 pub fn kind(magic: u64, file_type: FileType, links: u64) -> Kind {
-    match (file_type, magic & 0xffff_ffff) {
+    match (file_type, magic & MAGIC_BITS) {
         (FileType::RegularFile, HUGETLBFS_MAGIC) => Kind::HugeTlb,
         (FileType::RegularFile, TMPFS_MAGIC) if links == 0 => Kind::Memfd,
         (FileType::RegularFile, TMPFS_MAGIC) => Kind::Named,
@@ -176,7 +185,7 @@ pub fn kind(magic: u64, file_type: FileType, links: u64) -> Kind {
         (_, ANON_INODE_MAGIC) => Kind::Object("an object of the kernel without a file"),
         (FileType::RegularFile, _) => Kind::Other("a file on a file system"),
         (FileType::Directory, _) => Kind::Other("a folder"),
-        (FileType::Fifo, _) => Kind::Other("a pipe"),
+        (FileType::Fifo, _) => Kind::Other("a pipe with a name"),
         (FileType::Socket, _) => Kind::Other("a socket"),
         (FileType::CharacterDevice, _) => Kind::Object("a character device"),
         (FileType::BlockDevice, _) => Kind::Other("a block device"),
@@ -334,6 +343,7 @@ pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check 
             let found = format!("{name} was opened with O_PATH: the kernel refuses it (EBADF)");
             return failed(NAME, found, "open the file itself");
         }
+        Kind::Small(small) => return small.check(name, handlers),
         Kind::HugeTlb => (
             "a memfd of huge pages (hugetlb)",
             "create it without MFD_HUGETLB; transparent huge pages are fine",
@@ -423,7 +433,9 @@ pub fn together(files: &[(String, Facts)], memfds: Memfds) -> (u64, Vec<Check>) 
     let mut seen = BTreeMap::new();
     let mut total: u64 = 0;
     let mut checks = Vec::new();
-    for (name, facts) in files {
+    // Of small files the kernel tells apart which are the same, and their numbers do not.
+    let has_number = |facts: &Facts| !matches!(facts.kind, Kind::Small(_));
+    for (name, facts) in files.iter().filter(|(_, facts)| has_number(facts)) {
         match seen.insert(facts.object, name) {
             Some(other) => checks.push(failed(
                 "file-object",

@@ -35,6 +35,7 @@ pub mod memfds;
 pub mod memory;
 pub mod running;
 pub mod scratch;
+pub mod small;
 pub mod system;
 pub mod target;
 pub mod update;

@@ -8,6 +8,7 @@ use crate::abi::Abi;
 use crate::check::{Known, failed, ok, unknown, warning};
 use crate::image::{Contents, Error, Format, Image, family_of};
 use crate::running::{Lockdown, Running};
+use crate::small;
 
 /// The consequence if a target cannot read a format.
 const LOST: &str = "it would not take over what is preserved, and lose it";
@@ -16,6 +17,9 @@ const LOST: &str = "it would not take over what is preserved, and lose it";
 /// which there is no live update.
 pub fn families(abi: &[impl AsRef<str>]) -> Vec<&str> {
     let mut families = vec!["luo", "kho", "memfd", "luo-contract", "luo-memfd"];
+    for family in small::families() {
+        families.push(family);
+    }
     for family in abi.iter().filter_map(|string| family_of(string.as_ref())) {
         if !families.contains(&family) {
             families.push(family);
@@ -276,6 +280,15 @@ fn abi_check(contents: &Contents, ours: &str) -> Option<Check> {
                  it would not take over anything until the next reboot"
             ),
             "write memfd-v2 to /sys/kernel/liveupdate/memfd, and have them preserved again",
+        )),
+        _ if small::families().any(|known| known == family) => Some(failed(
+            NAME,
+            format!(
+                "a file is preserved that the target has no handler for ({ours}): it would not \
+                 take over anything until the next reboot"
+            ),
+            "take that file out of its session (UNPRESERVE_FD), or jump into a kernel with the \
+             orchestrator in Rust",
         )),
         "memfd" if config.is_some_and(|config| config.has("LIVEUPDATE_MEMFD")) => Some(unknown(
             NAME,

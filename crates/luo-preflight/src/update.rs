@@ -4,7 +4,7 @@
 use luo_varlink::Check;
 
 use crate::abi::Abi;
-use crate::file::Facts;
+use crate::file::{Facts, Kind};
 use crate::image::{Error, Image};
 use crate::initrd::{Archive, Unusable};
 use crate::memfds::Memfds;
@@ -79,6 +79,9 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
             update.handlers,
             memfds,
         ));
+        if let Kind::Small(small) = facts.kind {
+            checks.extend(small.target_check(name, contents));
+        }
     }
     let (files, same) = file::together(update.files, memfds);
     checks.extend(same);

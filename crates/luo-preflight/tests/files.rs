@@ -267,7 +267,7 @@ fn holes_take_no_memory_with_the_handler_in_rust() {
 fn other_kinds_are_refused() {
     assert_eq!(kind_of(memfd()), Kind::Memfd);
     let (pipe, _) = rustix::pipe::pipe().unwrap();
-    assert_eq!(kind_of(pipe), Kind::Other("a pipe"));
+    assert_eq!(kind_of(pipe), Kind::Small(&luo_preflight::small::ALL[2]));
     let (socket, _) = std::os::unix::net::UnixStream::pair().unwrap();
     assert_eq!(kind_of(socket), Kind::Other("a socket"));
     assert_eq!(kind_of(File::open("/").unwrap()), Kind::Other("a folder"));
@@ -276,7 +276,9 @@ fn other_kinds_are_refused() {
     let path: OwnedFd = rustix::fs::open("/", OFlags::PATH, Mode::empty()).unwrap();
     assert_eq!(kind_of(path), Kind::Path);
     let event = rustix::event::eventfd(0, rustix::event::EventfdFlags::empty()).unwrap();
-    assert!(matches!(kind_of(event), Kind::Object(_)));
+    assert_eq!(kind_of(event), Kind::Small(&luo_preflight::small::ALL[0]));
+    let epoll = rustix::event::epoll::create(rustix::event::epoll::CreateFlags::empty()).unwrap();
+    assert!(matches!(kind_of(epoll), Kind::Object(_)));
     let proc = File::open("/proc/self/status").unwrap();
     assert_eq!(kind_of(proc), Kind::Other("a file on a file system"));
 }

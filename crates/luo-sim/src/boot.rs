@@ -11,13 +11,12 @@ use luo_core::{Compat, Engine, Error, Host as _, Lock as _, RootPages, Whom};
 
 use crate::driver::Driver;
 use crate::fault::Faults;
-use crate::handler::Handler;
-use crate::handler::forge::Forge;
-use crate::handler::memfd_kind::Memfd;
+use crate::handler;
 use crate::log::Log;
 use crate::machine::Machine;
 use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
+use crate::open_files::OpenFiles;
 use crate::participant::Subsystem;
 use crate::policy::Policy;
 use crate::stop::Stop;
@@ -75,6 +74,8 @@ impl Machine {
             lines: Mutex::default(),
             memory: Memory::new(parts.handed),
             memfds: Memfds::default(),
+            open_files: OpenFiles::default(),
+            pipes: Mutex::default(),
             policy: parts.policy,
             boot_id: boot_id(parts.seed),
             faults: parts.faults,
@@ -101,15 +102,8 @@ impl Machine {
             }
         }
         let failed = |why: Error| crate::Error::Engine(why.to_string());
-        let mut handlers = vec![Handler(&Memfd::Mainlines)];
-        if !machine.mainlines_memfds {
-            handlers.push(Handler(&Memfd::Runs));
-        }
-        if machine.driver.is_some() {
-            handlers.push(Handler(&Forge));
-        }
-        for handler in handlers {
-            let name = Compat::try_from(handler.0.name()).map_err(|why| failed(why.into()))?;
+        for handler in handler::all(&machine) {
+            let name = Compat::try_from(handler.name()).map_err(|why| failed(why.into()))?;
             machine.now(|engine| engine.register_handler(name, handler).map_err(failed))?;
         }
         for (at, &name) in machine.subsystems.iter().enumerate() {

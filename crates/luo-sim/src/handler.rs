@@ -1,70 +1,63 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! File handlers: how each kind of file is saved and restored. One file a kind.
+//! File handlers: how each kind of file is saved and restored. One file a kind, which
+//! implements [`luo_core::Kind`] as the kernel's do.
+
+use std::any::Any;
 
 use luo_abi::errno::Errno;
-use luo_core::{FileCallbacks, Frozen, Incoming, Preserved, Unrestored};
+use luo_core::{AnyKind, FileCallbacks, Frozen, Incoming, Keeps, Preserved, Subject, Unrestored};
 
 use crate::fault::Step;
 use crate::machine::Machine;
 use crate::memfd::{self, File};
-use crate::memory::Kept;
 use crate::participant::Pin;
 
-pub(crate) mod forge;
-pub(crate) mod memfd_kind;
+mod eventfd;
+mod forge;
+mod memfd_kind;
+mod pipe;
+mod timerfd;
 
-/// A kind of file that can be preserved. The engine's callbacks come here after the
-/// faults that a test has asked for.
-pub(crate) trait Kind: Sync {
-    /// The name that the next kernel finds the handler by.
-    fn name(&self) -> &'static str;
-
-    /// Whether a file is of this kind.
-    fn knows(&self, machine: &Machine, file: &File) -> bool;
-
-    /// Saves a file's state: a number for the next kernel, and what is kept of it.
-    ///
-    /// # Errors
-    /// The kind's; nothing is kept then.
-    fn preserve(&self, machine: &Machine, file: &File) -> Result<(u64, Option<Kept>), Errno>;
-
-    /// Undoes `preserve`.
-    fn unpreserve(&self, machine: &Machine, file: &File);
-
-    /// Takes the last look before the kexec.
-    ///
-    /// # Errors
-    /// The kind's veto.
-    fn freeze(&self, machine: &Machine, file: Frozen<'_, Machine>) -> Result<(), Errno>;
-
-    /// Undoes `freeze`.
-    fn unfreeze(&self, _machine: &Machine, _file: &File) {}
-
-    /// Restores a file.
-    ///
-    /// # Errors
-    /// The kind's; what was saved is released.
-    fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Errno>;
-
-    /// Whether the kind lets go of a file of the previous kernel.
-    fn can_finish(&self, _machine: &Machine) -> bool {
-        true
+/// The handlers of a machine, in the order in which they are asked whether they know a file.
+pub(crate) fn all(machine: &Machine) -> Vec<Handler> {
+    let mut all: Vec<&'static dyn AnyKind<Machine>> = vec![&memfd_kind::MAINLINES];
+    // A kernel with mainline's handler of memfds has mainline's only.
+    if !machine.mainlines_memfds {
+        all.push(&memfd_kind::IN_RUNS);
+        all.push(&eventfd::EVENTFDS);
+        all.push(&timerfd::TIMERS);
+        all.push(&pipe::PIPES);
     }
-
-    /// Releases what was saved and not restored.
-    fn discard(&self, _machine: &Machine, _data: u64) {}
-
-    /// Hears that a file of the previous kernel is finished.
-    fn finish(&self, _machine: &Machine, _data: u64) {}
+    if machine.driver.is_some() {
+        all.push(&forge::Forge);
+    }
+    all.into_iter().map(Handler).collect()
 }
 
-/// A handler, by its kind.
+/// A handler. The engine's callbacks come here after the faults that a test has asked for.
 #[derive(Clone, Copy)]
-pub(crate) struct Handler(pub(crate) &'static dyn Kind);
+pub(crate) struct Handler(&'static dyn AnyKind<Machine>);
+
+impl Handler {
+    /// The name that the next kernel finds it by.
+    pub(crate) fn name(self) -> &'static str {
+        self.0.compatible()
+    }
+}
 
 impl PartialEq for Handler {
     fn eq(&self, other: &Self) -> bool {
-        self.0.name() == other.0.name()
+        self.name() == other.name()
+    }
+}
+
+impl Keeps for Machine {
+    fn keep<T: Send + 'static>(value: T) -> Result<Self::Private, Errno> {
+        Ok(Box::new(value))
+    }
+
+    fn kept<T: 'static>(private: &mut Self::Private) -> Option<&mut T> {
+        (&mut **private as &mut dyn Any).downcast_mut()
     }
 }
 
@@ -73,27 +66,31 @@ impl FileCallbacks<Machine> for Handler {
         Some(Pin)
     }
 
-    fn object_id(&self, _: &Machine, file: &File) -> u64 {
-        memfd::object_id(file)
+    fn object_id(&self, machine: &Machine, file: &File) -> u64 {
+        self.0.object_id(machine, file)
     }
 
     fn can_preserve(&self, machine: &Machine, file: &File) -> bool {
         self.0.knows(machine, file)
     }
 
-    fn bytes(&self, _: &Machine, file: &File) -> u64 {
-        memfd::bytes(file)
+    fn bytes(&self, machine: &Machine, file: &File) -> u64 {
+        self.0.bytes(machine, file)
     }
 
-    fn preserve(&self, machine: &Machine, file: &File) -> Result<Preserved<Machine>, Errno> {
+    fn preserve(
+        &self,
+        machine: &Machine,
+        of: &Subject,
+        file: &File,
+    ) -> Result<Preserved<Machine>, Errno> {
         machine.callback(Step::Preserve, Bytes(file))?;
-        let (data, private) = self.0.preserve(machine, file)?;
-        Ok(Preserved { data, private })
+        self.0.preserve(machine, of, file)
     }
 
     fn unpreserve(&self, machine: &Machine, file: Frozen<'_, Machine>) {
         let _ = machine.callback(Step::Unpreserve, Bytes(file.file));
-        self.0.unpreserve(machine, file.file);
+        self.0.unpreserve(machine, &file);
     }
 
     fn freeze(&self, machine: &Machine, file: Frozen<'_, Machine>) -> Result<u64, Errno> {
@@ -105,13 +102,13 @@ impl FileCallbacks<Machine> for Handler {
 
     fn unfreeze(&self, machine: &Machine, file: Frozen<'_, Machine>) {
         let _ = machine.callback(Step::Unfreeze, Bytes(file.file));
-        self.0.unfreeze(machine, file.file);
+        self.0.unfreeze(machine, file);
     }
 
-    fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Unrestored> {
+    fn retrieve(&self, machine: &Machine, of: &Subject, data: u64) -> Result<File, Unrestored> {
         let told = machine.callback(Step::Retrieve, format_args!("{data:#x}"));
         told.inspect_err(|_| self.0.discard(machine, data))?;
-        Ok(self.0.retrieve(machine, data)?)
+        self.0.retrieve(machine, of, data)
     }
 
     fn can_finish(&self, machine: &Machine, file: &Incoming<'_, Machine>) -> bool {
@@ -122,11 +119,7 @@ impl FileCallbacks<Machine> for Handler {
     fn finish(&self, machine: &Machine, file: &Incoming<'_, Machine>) {
         let data = file.data;
         let _ = machine.callback(Step::Finish, format_args!("{data:#x}"));
-        // A file that was retrieved is its owner's; a failure has released it.
-        if file.retrieval == luo_core::Retrieval::None {
-            self.0.discard(machine, data);
-        }
-        self.0.finish(machine, data);
+        self.0.finish(machine, file);
     }
 }
 

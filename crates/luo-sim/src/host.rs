@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the simulator supplies to the engine.
 
+use std::any::Any;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use std::time::{Duration, Instant};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
+use luo_core::note::Unread;
 use luo_core::ops::{self, Report};
 use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part};
 
@@ -19,7 +21,7 @@ use crate::lock::lock;
 use crate::log;
 use crate::machine::Machine;
 use crate::memfd::{self, File};
-use crate::memory::{Block, Kept};
+use crate::memory::Block;
 use crate::participant::{Never, Pin, Subsystem};
 
 impl Machine {
@@ -150,7 +152,7 @@ impl Host for Machine {
     type File = File;
     type Handler = Handler;
     type Pin = Pin;
-    type Private = Option<Kept>;
+    type Private = Box<dyn Any + Send>;
     type Flb = Never;
     type Object = Never;
     type Subsystem = Subsystem;
@@ -189,6 +191,11 @@ impl Host for Machine {
 
     fn handover_refused(&self, why: &Error) {
         luo_calls::log::refused(self, why);
+    }
+
+    fn unread(&self, compatible: &str, data: u64, why: Unread) {
+        let text = format_args!("{compatible} at {data:#x} is not restored: {why}");
+        self.print(log::ERROR, text);
     }
 
     fn alloc_block(&self) -> Result<Block, Errno> {

@@ -16,6 +16,7 @@ use std::time::Instant;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
+use luo_core::pipe::Ends;
 use luo_core::{Compat, Engine, Lock as _, Quotas};
 
 use crate::caller;
@@ -25,6 +26,7 @@ use crate::lock::lock;
 use crate::log::Log;
 use crate::memfd::Memfds;
 use crate::memory::{Handed, Memory};
+use crate::open_files::OpenFiles;
 use crate::path::Place;
 use crate::permissions::Permissions;
 use crate::policy::{Choice, Policy};
@@ -44,6 +46,8 @@ pub(crate) struct Machine {
     pub(crate) begun: Mutex<Option<Instant>>,
     pub(crate) memory: Memory,
     pub(crate) memfds: Memfds,
+    pub(crate) open_files: OpenFiles,
+    pub(crate) pipes: Mutex<Ends<Self>>,
     pub(crate) policy: Policy,
     /// What tells this boot from all others, as programs read it.
     pub(crate) boot_id: String,

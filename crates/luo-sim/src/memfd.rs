@@ -42,7 +42,8 @@ const EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 /// An open file of a supervised program.
 pub(crate) type File = Arc<OwnedFd>;
 
-fn errno(error: rustix::io::Errno) -> Errno {
+/// An error of a system call, as the engine has them.
+pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
     match Errno::check(error.raw_os_error().wrapping_neg()) {
         Err(errno) => errno,
         Ok(_) => Errno::EIO,

@@ -13,8 +13,10 @@
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`clock`] | a counter that goes on over a kexec |
+//! | [`same`] | whether two descriptors are one open file |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
+//! | [`timer`] | how often a timer has expired |
 //! | [`unanswered`] | memory whose pages come late, for tests |
 //! | [`supervise`], [`seccomp`], [`process`], [`descriptors`] | what a simulator needs of the kernel |
 //!
@@ -61,12 +63,14 @@ pub mod message;
 mod name;
 pub mod process;
 pub mod raw;
+pub mod same;
 pub mod seccomp;
 mod session;
 mod session_contract;
 pub mod supervise;
 pub mod test_driver;
 mod text;
+pub mod timer;
 pub mod unanswered;
 
 pub use dependency::Needed;

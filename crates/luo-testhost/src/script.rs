@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What a test tells the host to do in its callbacks, and what they did.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use luo_abi::errno::Errno;
 
@@ -54,6 +54,10 @@ pub struct Script {
     pub stuck: BTreeSet<u64>,
     /// Objects that do not fit when they are retrieved, for now.
     pub too_large: BTreeSet<u64>,
+    /// Objects of which `preserve` says that they need another object of their session.
+    pub needs: BTreeMap<u64, u64>,
+    /// Objects whose `retrieve` wants the file with a token of their session.
+    pub wants: BTreeMap<u64, u64>,
     pub hook: Option<Hook>,
     pub log: Vec<String>,
     /// What the engine told of transitions.

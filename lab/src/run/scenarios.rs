@@ -87,7 +87,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 573,
+            cases: 613,
             named: &[],
             exactly: false,
             kexecs: None,
@@ -297,7 +297,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             cost: 291,
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.
-                cases: 81,
+                cases: 82,
                 named: &[],
                 exactly: false,
                 kexecs: None,

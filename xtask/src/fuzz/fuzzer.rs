@@ -17,7 +17,8 @@ use luo_lab::process;
 use luo_lab::progress::{Step, Unit};
 
 /// All targets, each a module of `fuzz/src`.
-pub(crate) const TARGETS: [&str; 3] = ["ioctl_arguments", "handover_blocks", "call_traces"];
+pub(crate) const TARGETS: [&str; 4] =
+    ["ioctl_arguments", "handover_blocks", "notes", "call_traces"];
 
 const CARGO_FUZZ: &str = "0.13.2";
 

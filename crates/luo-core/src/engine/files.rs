@@ -203,14 +203,14 @@ impl<H: Host> Engine<H> {
         self.hash.of_words(&[object])
     }
 
-    fn is_object_indexed(&self, object: u64) -> bool {
-        self.objects
-            .find(self.object_hash(object), |slot| {
-                self.files
-                    .at_slot(slot)
-                    .is_some_and(|(_, file)| file.object == Some(object))
-            })
-            .is_some()
+    /// The file that stands for an object.
+    pub(crate) fn file_of_object(&self, object: u64) -> Option<FileId> {
+        let slot = self.objects.find(self.object_hash(object), |slot| {
+            self.files
+                .at_slot(slot)
+                .is_some_and(|(_, file)| file.object == Some(object))
+        })?;
+        self.files.at_slot(slot).map(|(id, _)| id)
     }
 
     /// Notes that a file stands for an object.
@@ -218,7 +218,7 @@ impl<H: Host> Engine<H> {
     /// # Errors
     /// [`Error::AlreadyPreserved`] if another file does, [`Error::NoMemory`].
     pub(crate) fn index_object(&mut self, id: FileId, object: u64) -> Result<(), Error> {
-        if self.is_object_indexed(object) {
+        if self.file_of_object(object).is_some() {
             return Err(Error::AlreadyPreserved);
         }
         let hash = self.object_hash(object);

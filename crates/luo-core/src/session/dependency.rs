@@ -83,7 +83,7 @@ pub(crate) fn declare_in_transition<H: Lock>(
 }
 
 /// Adds an edge to the graph.
-type Declare<H> = fn(&mut Engine<H>, FileId, FileId) -> Result<(), Error>;
+pub(super) type Declare<H> = fn(&mut Engine<H>, FileId, FileId) -> Result<(), Error>;
 
 fn declare<H: Lock>(
     host: &H,
@@ -200,7 +200,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    fn declare_new(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
+    pub(super) fn declare_new(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
         self.graph.declare(from, on)
     }
 
@@ -208,7 +208,7 @@ impl<H: Host> Engine<H> {
         self.graph.adopt(from, on)
     }
 
-    fn try_declare(
+    pub(super) fn try_declare(
         &mut self,
         declare: Declare<H>,
         from: FileId,

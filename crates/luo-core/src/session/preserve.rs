@@ -8,7 +8,7 @@ use luo_abi::errno::Errno;
 use crate::engine::{backwards_in, Engine};
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
-use crate::host::{Access, FileCallbacks, Frozen, Host, Preserved};
+use crate::host::{Access, FileCallbacks, Frozen, Host, Preserved, Subject};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb::Held;
@@ -38,10 +38,17 @@ pub fn preserve_file<H: Lock>(
     let whenever = |_: &Engine<H>| Poll::Ready(Ok(()));
     add_file(host, session, token, whenever, |id| {
         let (handler, source) = find_source(host, id, open)?;
-        let (live, data) = preserve_source(host, handler, source).map_err(|(why, source)| {
-            drop(source);
-            why
-        })?;
+        let of = Subject {
+            file: id,
+            in_call: true,
+            session,
+            token,
+        };
+        let (live, data) =
+            preserve_source(host, &of, handler, source).map_err(|(why, source)| {
+                drop(source);
+                why
+            })?;
         // It may have grown until the handler fixed its size.
         let bytes = live.source.handler.bytes(host, &live.source.file);
         if let Err(why) = host.now(|engine| engine.grow(id, bytes)) {
@@ -128,6 +135,7 @@ pub(crate) type Made<H> = (Live<H>, u64);
 /// error if one fails.
 pub(crate) fn preserve_source<H: Lock>(
     host: &H,
+    of: &Subject,
     handler: HandlerId,
     source: Source<H>,
 ) -> Result<Made<H>, (Error, Source<H>)> {
@@ -135,7 +143,7 @@ pub(crate) fn preserve_source<H: Lock>(
         Ok(flbs) => flbs,
         Err(why) => return Err((why, source)),
     };
-    match source.handler.preserve(host, &source.file) {
+    match source.handler.preserve(host, of, &source.file) {
         Ok(Preserved { data, private }) => {
             let live = Live {
                 private,
@@ -162,7 +170,7 @@ pub(crate) fn put_back_source<H: Lock>(host: &H, id: FileId, source: Source<H>) 
 }
 
 /// The first handler that knows the file, with its owner pinned.
-fn find_handler<H: Lock>(
+pub(crate) fn find_handler<H: Lock>(
     host: &H,
     file: &H::File,
 ) -> Result<(HandlerId, H::Handler, H::Pin), Error> {

@@ -15,7 +15,7 @@ use luo_abi::rfc::State as MachineState;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::host::{Access, FileCallbacks, Host, Unrestored};
+use crate::host::{Access, FileCallbacks, Host, Subject, Unrestored};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::mem::Vec;
@@ -134,15 +134,22 @@ fn carry_out<H: Lock>(host: &H, within: Within, begun: Begun<H>) -> Result<Optio
 fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error> {
     let Job {
         id,
+        session,
+        token,
         handler,
         data,
         access,
         wide,
-        ..
     } = job;
+    let of = Subject {
+        file: id,
+        in_call: within == Within::Call,
+        session,
+        token,
+    };
     let restored = match wide {
         Some(file) => Ok(file),
-        None => handler.retrieve(host, data),
+        None => handler.retrieve(host, &of, data),
     };
     // Handlers restore with all access; nobody gets more than they had. That it
     // fails may pass: the file is kept and tried again when it is asked for.
@@ -178,6 +185,7 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
 struct Job<H: Host> {
     id: FileId,
     session: SessionId,
+    token: u64,
     handler: H::Handler,
     data: u64,
     access: Access,
@@ -274,7 +282,8 @@ impl<H: Host> Engine<H> {
     }
 
     fn begin_retrieve(&mut self, id: FileId) -> Poll<Result<Begun<H>, Error>> {
-        let Some(session) = self.files.get(id).map(|file| file.session) else {
+        let place = self.files.get(id).map(|file| (file.session, file.token));
+        let Some((session, token)) = place else {
             return Poll::Ready(Ok(Begun::Gone));
         };
         match self.sessions.get(session).map(|session| session.locked) {
@@ -308,6 +317,7 @@ impl<H: Host> Engine<H> {
                 Poll::Ready(Ok(Begun::Retrieve(Job {
                     id,
                     session,
+                    token,
                     handler,
                     data,
                     access,

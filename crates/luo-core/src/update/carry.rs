@@ -15,7 +15,7 @@
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::failure::Failure;
-use crate::host::FileCallbacks;
+use crate::host::{FileCallbacks, Subject};
 use crate::id::{FileId, SessionId};
 use crate::lock::Lock;
 use crate::session::dependency::declare_in_transition;
@@ -198,7 +198,13 @@ fn carry_file<H: Lock>(host: &H, id: FileId, place: &Place) -> Result<(), Error>
     let (handler, source) = source.ok_or(Error::OwnerGone)?;
     let bytes = source.handler.bytes(host, &source.file);
     host.now(|engine| engine.move_object(id, copy, handler, bytes, place.access))?;
-    let made = preserve_source(host, handler, source).map_err(|(why, source)| {
+    let of = Subject {
+        file: copy,
+        in_call: false,
+        session: place.to,
+        token: place.token,
+    };
+    let made = preserve_source(host, &of, handler, source).map_err(|(why, source)| {
         drop(source);
         why
     })?;

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::file_name::FileName;
 use crate::graph::{First, Order};
-use crate::host::{FileCallbacks, Frozen, Host};
+use crate::host::{FileCallbacks, Frozen, Host, Subject};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
@@ -46,11 +46,11 @@ impl Whose {
 
 /// Preserves a registered file; nothing happens to one that is preserved.
 pub(crate) fn prepare_file<H: Lock>(host: &H, id: FileId) -> Result<(), Error> {
-    let Some((source, handler)) = host.now(|engine| engine.take_registered(id)) else {
+    let Some((of, source, handler)) = host.now(|engine| engine.take_registered(id)) else {
         return Ok(());
     };
     let bytes = source.handler.bytes(host, &source.file);
-    match preserve_source(host, handler, source) {
+    match preserve_source(host, &of, handler, source) {
         Ok(made) => {
             install(host, id, made);
             host.now(|engine| engine.set_bytes(id, bytes));
@@ -155,11 +155,17 @@ impl<H: Host> Engine<H> {
         self.graph.arrange(all.filter(means), first)
     }
 
-    fn take_registered(&mut self, id: FileId) -> Option<(Source<H>, HandlerId)> {
+    fn take_registered(&mut self, id: FileId) -> Option<(Subject, Source<H>, HandlerId)> {
         let file = self.files.get_mut(id)?;
         let handler = file.handler?;
+        let of = Subject {
+            file: id,
+            in_call: false,
+            session: file.session,
+            token: file.token,
+        };
         match &mut file.as_outgoing_mut()?.stage {
-            Stage::Registered(source) => Some((source.take()?, handler)),
+            Stage::Registered(source) => Some((of, source.take()?, handler)),
             _ => None,
         }
     }

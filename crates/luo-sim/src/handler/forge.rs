@@ -2,18 +2,18 @@
 //! The handler of the test driver's files, over [`crate::driver`].
 
 use luo_abi::errno::Errno;
-use luo_core::Frozen;
+use luo_core::{Kind, Subject, Unrestored};
 
-use super::Kind;
 use crate::driver;
 use crate::machine::Machine;
-use crate::memfd::File;
-use crate::memory::Kept;
+use crate::memfd::{self, File};
 
 pub(crate) struct Forge;
 
-impl Kind for Forge {
-    fn name(&self) -> &'static str {
+impl Kind<Machine> for Forge {
+    type Kept = ();
+
+    fn compatible(&self) -> &'static str {
         driver::HANDLER
     }
 
@@ -23,9 +23,17 @@ impl Kind for Forge {
             .is_ok_and(|driver| driver.find(file).is_some())
     }
 
-    fn preserve(&self, machine: &Machine, file: &File) -> Result<(u64, Option<Kept>), Errno> {
+    fn object_id(&self, _: &Machine, file: &File) -> u64 {
+        memfd::object_id(file)
+    }
+
+    fn bytes(&self, _: &Machine, _: &File) -> u64 {
+        0
+    }
+
+    fn preserve(&self, machine: &Machine, _: &Subject, file: &File) -> Result<(u64, ()), Errno> {
         let data = machine.driver()?.preserve(machine, file)?;
-        Ok((data, None))
+        Ok((data, ()))
     }
 
     fn unpreserve(&self, machine: &Machine, file: &File) {
@@ -34,23 +42,25 @@ impl Kind for Forge {
         }
     }
 
-    fn freeze(&self, machine: &Machine, file: Frozen<'_, Machine>) -> Result<(), Errno> {
-        machine.driver()?.freeze(machine, file.file)
+    fn freeze(&self, machine: &Machine, file: &File, (): &mut ()) -> Result<(), Errno> {
+        machine.driver()?.freeze(machine, file)
     }
 
-    fn unfreeze(&self, machine: &Machine, file: &File) {
+    fn unfreeze(&self, machine: &Machine, file: &File, (): &mut ()) {
         if let Ok(driver) = machine.driver() {
             driver.unfreeze(machine, file);
         }
     }
 
-    fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Errno> {
-        machine.driver()?.retrieve(machine, data)
+    fn retrieve(&self, machine: &Machine, _: &Subject, data: u64) -> Result<File, Unrestored> {
+        Ok(machine.driver()?.retrieve(machine, data)?)
     }
 
     fn can_finish(&self, machine: &Machine) -> bool {
         machine.driver().is_ok_and(driver::Driver::can_finish)
     }
+
+    fn discard(&self, _: &Machine, _: u64) {}
 
     fn finish(&self, machine: &Machine, data: u64) {
         if let Ok(driver) = machine.driver() {

@@ -4,9 +4,8 @@
 //! differs is the name, and which of the two takes a file.
 
 use luo_abi::errno::Errno;
-use luo_core::Frozen;
+use luo_core::{Kind, Subject, Unrestored};
 
-use super::Kind;
 use crate::machine::Machine;
 use crate::memfd::{self, File};
 use crate::memory::Kept;
@@ -19,8 +18,16 @@ pub(crate) enum Memfd {
     Runs,
 }
 
-impl Kind for Memfd {
-    fn name(&self) -> &'static str {
+/// In mainline's form.
+pub(crate) static MAINLINES: Memfd = Memfd::Mainlines;
+
+/// In runs of pages.
+pub(crate) static IN_RUNS: Memfd = Memfd::Runs;
+
+impl Kind<Machine> for Memfd {
+    type Kept = Kept;
+
+    fn compatible(&self) -> &'static str {
         match self {
             Self::Mainlines => memfd::COMPATIBLE,
             Self::Runs => memfd::RUNS,
@@ -33,18 +40,24 @@ impl Kind for Memfd {
         matches!(self, Self::Runs) == runs && memfd::is_memfd(file)
     }
 
-    fn preserve(&self, machine: &Machine, file: &File) -> Result<(u64, Option<Kept>), Errno> {
-        let (data, kept) = machine.memfds.preserve(&machine.memory, file)?;
-        Ok((data, Some(kept)))
+    fn object_id(&self, _: &Machine, file: &File) -> u64 {
+        memfd::object_id(file)
+    }
+
+    fn bytes(&self, _: &Machine, file: &File) -> u64 {
+        memfd::bytes(file)
+    }
+
+    fn preserve(&self, machine: &Machine, _: &Subject, file: &File) -> Result<(u64, Kept), Errno> {
+        machine.memfds.preserve(&machine.memory, file)
     }
 
     fn unpreserve(&self, machine: &Machine, file: &File) {
         machine.memfds.unpreserve(file);
     }
 
-    fn freeze(&self, machine: &Machine, file: Frozen<'_, Machine>) -> Result<(), Errno> {
-        let kept = file.private.as_mut().ok_or(Errno::EIO)?;
-        machine.memfds.freeze(file.file, kept).inspect_err(|_| {
+    fn freeze(&self, machine: &Machine, file: &File, kept: &mut Kept) -> Result<(), Errno> {
+        machine.memfds.freeze(file, kept).inspect_err(|_| {
             machine.warn(format_args!(
                 "a preserved memfd was resized by writing to it, \
                  which the kernel would have refused: the freeze is vetoed"
@@ -52,8 +65,8 @@ impl Kind for Memfd {
         })
     }
 
-    fn retrieve(&self, machine: &Machine, data: u64) -> Result<File, Errno> {
-        machine.memfds.retrieve(&machine.memory, data)
+    fn retrieve(&self, machine: &Machine, _: &Subject, data: u64) -> Result<File, Unrestored> {
+        Ok(machine.memfds.retrieve(&machine.memory, data)?)
     }
 
     fn discard(&self, machine: &Machine, data: u64) {

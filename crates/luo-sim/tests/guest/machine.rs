@@ -117,7 +117,13 @@ fn in_runs(device: &Device) -> Result<()> {
     same(
         "the handlers",
         handlers()?,
-        vec!["memfd-v2".into(), "luo-memfd-v1".into()],
+        vec![
+            "memfd-v2".into(),
+            "luo-memfd-v1".into(),
+            "luo-eventfd-v1".into(),
+            "luo-timerfd-v1".into(),
+            "luo-pipe-v1".into(),
+        ],
     )?;
     fs::write(format!("{SYSFS}/memfd"), "runs\n")?;
     same("memfds", attribute("memfd")?.as_str(), "runs\n")?;

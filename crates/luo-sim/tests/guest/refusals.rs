@@ -18,7 +18,7 @@ pub(crate) fn files() -> Result<()> {
     };
     refuse(&File::open("/dev/null")?, Errno::ENOENT)?;
     refuse(&File::open("/proc/self/exe")?, Errno::ENOENT)?;
-    refuse(&rustix::pipe::pipe()?.0, Errno::ENOENT)?;
+    refuse(&std::os::unix::net::UnixStream::pair()?.0, Errno::ENOENT)?;
     refuse(&device, Errno::ENOENT)?;
     refuse(&session, Errno::ENOENT)?;
     // A machine without huge pages cannot make one.

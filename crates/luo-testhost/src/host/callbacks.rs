@@ -3,7 +3,8 @@
 
 use luo_abi::errno::Errno;
 use luo_core::{
-    FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, SubsystemCallbacks, Unrestored,
+    FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, Subject, SubsystemCallbacks,
+    Unrestored, ops,
 };
 
 use super::{
@@ -35,7 +36,17 @@ impl FileCallbacks<TestHost> for TestHandler {
         file.object.wrapping_mul(4096).wrapping_add(grown)
     }
 
-    fn preserve(&self, host: &TestHost, file: &TestFile) -> Result<Preserved<TestHost>, Errno> {
+    fn preserve(
+        &self,
+        host: &TestHost,
+        of: &Subject,
+        file: &TestFile,
+    ) -> Result<Preserved<TestHost>, Errno> {
+        let needed = host.script().needs.get(&file.object).copied();
+        if let Some(needed) = needed {
+            let token = ops::need_object(host, of, needed).map_err(|why| why.errno())?;
+            host.script().log.push(format!("needs token {token}"));
+        }
         host.called(Call::Preserve, file.object, "preserve")?;
         host.memory()?;
         Ok(Preserved {
@@ -68,9 +79,14 @@ impl FileCallbacks<TestHost> for TestHandler {
         let _ = host.called(Call::Unfreeze, file.file.object, "unfreeze");
     }
 
-    fn retrieve(&self, host: &TestHost, data: u64) -> Result<TestFile, Unrestored> {
+    fn retrieve(&self, host: &TestHost, of: &Subject, data: u64) -> Result<TestFile, Unrestored> {
         let object = data & !FROZEN;
         host.called(Call::Retrieve, object, "retrieve")?;
+        let wanted = host.script().wants.get(&object).copied();
+        if let Some(token) = wanted {
+            let with = ops::needed_file(host, of, token).map_err(|why| why.errno())?;
+            host.script().log.push(format!("with {}", with.object));
+        }
         if host.script().too_large.contains(&object) {
             return Err(Unrestored::Now(Errno::ENOMEM));
         }

@@ -1,43 +1,45 @@
 // SPDX-License-Identifier: GPL-2.0-only
 //! File handlers as the engine calls them: tables of callbacks in C, and what is written
-//! in Rust here.
+//! in Rust ([`crate::handlers`]).
+
+use core::any::Any;
 
 use kernel::fs::File;
-#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
-use luo_core::{FileCallbacks, Frozen, Incoming, Preserved, Unrestored};
-#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use luo_memfd::Format;
+use luo_core::{AnyKind, FileCallbacks, Frozen, Incoming, Keeps, Preserved, Subject, Unrestored};
 
-#[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use crate::handlers::memfd;
+use crate::handlers;
 use crate::host::Linux;
 use crate::sys::file;
 use crate::sys::handler_table::{HandlerTable, PrivateData};
 use crate::sys::module::{ModulePin, Owner};
 
 /// A file handler.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub(crate) enum Handler {
     /// One that is written in C.
     Table(HandlerTable),
-    /// That of memfds, with a format.
-    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-    Memfd(Format),
+    /// One that is written in Rust, with the owner of its code.
+    Kind(&'static dyn AnyKind<Linux>, Owner),
+}
+
+impl PartialEq for Handler {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Table(one), Self::Table(other)) => one == other,
+            // No two that are registered have one name.
+            (Self::Kind(one, _), Self::Kind(other, _)) => one.compatible() == other.compatible(),
+            _ => false,
+        }
+    }
 }
 
 impl From<&HandlerTable> for Handler {
     /// What C code means by a table: perhaps one of ours, which has no callbacks there.
     fn from(table: &HandlerTable) -> Self {
-        #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-        for format in Format::ALL {
-            if crate::sys::memfd::table(format).as_ref() == Some(table) {
-                return Self::Memfd(format);
-            }
-        }
-        Self::Table(table.clone())
+        handlers::of_table(table).unwrap_or_else(|| Self::Table(table.clone()))
     }
 }
 
@@ -45,108 +47,134 @@ impl From<&HandlerTable> for Handler {
 pub(crate) enum Private {
     /// Of one that is written in C: a pointer of its own.
     Table(PrivateData),
-    /// Of that of memfds.
-    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-    Memfd(KBox<memfd::Preserved>),
+    /// Of one that is written in Rust: a value of its own.
+    Kind(KBox<dyn Any + Send>),
+}
+
+impl Keeps for Linux {
+    fn keep<T: Send + 'static>(value: T) -> Result<Private, Errno> {
+        let value = KBox::new(value, GFP_KERNEL_ACCOUNT).map_err(|_| Errno::ENOMEM)?;
+        Ok(Private::Kind(value))
+    }
+
+    fn kept<T: 'static>(private: &mut Private) -> Option<&mut T> {
+        match private {
+            Private::Table(_) => None,
+            Private::Kind(value) => (**value).downcast_mut(),
+        }
+    }
 }
 
 impl FileCallbacks<Linux> for Handler {
     fn pin(&self, _: &Linux) -> Option<ModulePin> {
         ModulePin::new(match self {
             Self::Table(table) => table.owner(),
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(_) => Owner::BUILT_IN,
+            Self::Kind(_, owner) => *owner,
         })
     }
 
-    fn object_id(&self, _: &Linux, file: &ARef<File>) -> u64 {
+    fn object_id(&self, linux: &Linux, file: &ARef<File>) -> u64 {
         match self {
             Self::Table(table) => table.object_id(file),
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(_) => memfd::object_id(file),
+            Self::Kind(kind, _) => kind.object_id(linux, file),
         }
     }
 
-    fn can_preserve(&self, _: &Linux, file: &ARef<File>) -> bool {
+    fn can_preserve(&self, linux: &Linux, file: &ARef<File>) -> bool {
         match self {
             Self::Table(table) => table.can_preserve(file),
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(format) => memfd::can_preserve(*format, file),
+            Self::Kind(kind, _) => kind.knows(linux, file),
         }
     }
 
-    fn bytes(&self, _: &Linux, file: &ARef<File>) -> u64 {
-        file::bytes(file)
+    fn bytes(&self, linux: &Linux, file: &ARef<File>) -> u64 {
+        match self {
+            Self::Table(_) => file::bytes(file),
+            Self::Kind(kind, _) => kind.bytes(linux, file),
+        }
     }
 
-    fn preserve(&self, _linux: &Linux, file: &ARef<File>) -> Result<Preserved<Linux>, Errno> {
-        let (data, private) = match self {
+    fn preserve(
+        &self,
+        linux: &Linux,
+        of: &Subject,
+        file: &ARef<File>,
+    ) -> Result<Preserved<Linux>, Errno> {
+        match self {
             Self::Table(table) => {
                 let (data, private) = table.preserve(file)?;
-                (data, Private::Table(private))
+                let private = Private::Table(private);
+                Ok(Preserved { data, private })
             }
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(format) => {
-                let (data, preserved) = memfd::preserve(_linux, *format, file)?;
-                (data, Private::Memfd(preserved))
-            }
-        };
-        Ok(Preserved { data, private })
-    }
-
-    fn unpreserve(&self, _: &Linux, file: Frozen<'_, Linux>) {
-        // What is written in Rust ends when the engine drops it.
-        if let (Self::Table(table), Private::Table(private)) = (self, file.private) {
-            table.unpreserve(file.file, file.data, private);
+            Self::Kind(kind, _) => kind.preserve(linux, of, file),
         }
     }
 
-    fn freeze(&self, _linux: &Linux, file: Frozen<'_, Linux>) -> Result<u64, Errno> {
-        match (self, file.private) {
-            (Self::Table(table), Private::Table(private)) => {
-                table.freeze(file.file, file.data, private)
-            }
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            (Self::Memfd(format), Private::Memfd(preserved)) => {
-                memfd::freeze(_linux, *format, preserved)?;
-                Ok(file.data)
-            }
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            _ => Err(Errno::EIO),
-        }
-    }
-
-    fn unfreeze(&self, _: &Linux, file: Frozen<'_, Linux>) {
-        if let (Self::Table(table), Private::Table(private)) = (self, file.private) {
-            table.unfreeze(file.file, file.data, private);
-        }
-    }
-
-    fn retrieve(&self, _linux: &Linux, data: u64) -> Result<ARef<File>, Unrestored> {
-        match self {
-            Self::Table(table) => Ok(table.retrieve(data)?),
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(format) => memfd::retrieve(_linux, *format, data),
-        }
-    }
-
-    fn can_finish(&self, _: &Linux, file: &Incoming<'_, Linux>) -> bool {
-        match self {
-            Self::Table(table) => table.can_finish(file.file, file.data, file.retrieval),
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(_) => true,
-        }
-    }
-
-    fn finish(&self, _linux: &Linux, file: &Incoming<'_, Linux>) {
-        match self {
-            Self::Table(table) => table.finish(file.file, file.data, file.retrieval),
-            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-            Self::Memfd(format) => {
-                if file.retrieval == luo_core::Retrieval::None {
-                    memfd::discard(_linux, *format, file.data);
+    fn unpreserve(&self, linux: &Linux, file: Frozen<'_, Linux>) {
+        match (self, file) {
+            (Self::Kind(kind, _), file) => kind.unpreserve(linux, &file),
+            (
+                Self::Table(table),
+                Frozen {
+                    file,
+                    data,
+                    private,
+                },
+            ) => {
+                if let Private::Table(private) = private {
+                    table.unpreserve(file, data, private);
                 }
             }
+        }
+    }
+
+    fn freeze(&self, linux: &Linux, file: Frozen<'_, Linux>) -> Result<u64, Errno> {
+        let data = file.data;
+        match (self, file) {
+            (Self::Kind(kind, _), file) => kind.freeze(linux, file).map(|()| data),
+            (Self::Table(table), Frozen { file, private, .. }) => match private {
+                Private::Table(private) => table.freeze(file, data, private),
+                Private::Kind(_) => Err(Errno::EIO),
+            },
+        }
+    }
+
+    fn unfreeze(&self, linux: &Linux, file: Frozen<'_, Linux>) {
+        match (self, file) {
+            (Self::Kind(kind, _), file) => kind.unfreeze(linux, file),
+            (
+                Self::Table(table),
+                Frozen {
+                    file,
+                    data,
+                    private,
+                },
+            ) => {
+                if let Private::Table(private) = private {
+                    table.unfreeze(file, data, private);
+                }
+            }
+        }
+    }
+
+    fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<ARef<File>, Unrestored> {
+        match self {
+            Self::Table(table) => Ok(table.retrieve(data)?),
+            Self::Kind(kind, _) => kind.retrieve(linux, of, data),
+        }
+    }
+
+    fn can_finish(&self, linux: &Linux, file: &Incoming<'_, Linux>) -> bool {
+        match self {
+            Self::Table(table) => table.can_finish(file.file, file.data, file.retrieval),
+            Self::Kind(kind, _) => kind.can_finish(linux),
+        }
+    }
+
+    fn finish(&self, linux: &Linux, file: &Incoming<'_, Linux>) {
+        match self {
+            Self::Table(table) => table.finish(file.file, file.data, file.retrieval),
+            Self::Kind(kind, _) => kind.finish(linux, file),
         }
     }
 }

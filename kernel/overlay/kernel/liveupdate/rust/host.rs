@@ -12,7 +12,9 @@ use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
+use luo_core::note::Unread;
 use luo_core::ops::Report;
+use luo_core::pipe::Ends;
 use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom, QUEUES};
 
 use crate::boot;
@@ -54,6 +56,9 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     halves: Mutex<Halves>,
+    /// Pipes of which an end is preserved, or was restored without the other.
+    #[pin]
+    pipes: Mutex<Ends<Linux>>,
 }
 
 /// Whether anybody but root has ever called.
@@ -91,6 +96,7 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_mutex!(Halves::new(), "luo_halves"),
+            pipes <- new_mutex!(Ends::new(), "luo_pipes"),
         }),
         GFP_KERNEL,
     )?;
@@ -190,6 +196,13 @@ impl Linux {
             }
             slept = true;
         }
+    }
+}
+
+impl Linux {
+    /// Does something with the pipes, alone.
+    pub(crate) fn with_pipes<R>(&self, work: impl FnOnce(&mut Ends<Self>) -> R) -> R {
+        work(&mut self.pipes.lock())
     }
 }
 
@@ -317,6 +330,11 @@ impl Host for Linux {
 
     fn handover_refused(&self, why: &Error) {
         luo_calls::log::refused(self, why);
+    }
+
+    fn unread(&self, compatible: &str, data: u64, why: Unread) {
+        let why = Say(why);
+        pr_err!("{compatible} at {data:#x} is not restored: {why}; its memory stays reserved\n");
     }
 
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {

@@ -7,11 +7,13 @@ use luo_core::{ops, Compat, Lock};
 
 use crate::errno;
 use crate::handler::Handler;
+use crate::handlers;
 use crate::host::{linux, Linux};
 use crate::say::Say;
 use crate::sys::exports;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::handler_table::HandlerTable;
+use crate::sys::module::Owner;
 use crate::sys::subsystem::SubsystemTable;
 
 /// See `liveupdate_register_file_handler()`.
@@ -35,16 +37,14 @@ fn register(linux: &Linux, name: Compat, handler: &Handler) -> Result {
 
 /// Registers the handlers that are written in Rust.
 pub(crate) fn register_own(linux: &Linux) -> Result {
-    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-    for format in luo_memfd::Format::ALL {
+    for kind in handlers::all() {
         let mut room = [0; COMPAT_LENGTH];
-        luo_abi::bytes::copy(&mut room, format.compatible().as_bytes());
-        register(linux, parse(&room)?, &Handler::Memfd(format))?;
-        if let Some(table) = crate::sys::memfd::table(format) {
+        luo_abi::bytes::copy(&mut room, kind.compatible().as_bytes());
+        register(linux, parse(&room)?, &Handler::Kind(kind, Owner::BUILT_IN))?;
+        if let Some(table) = handlers::table_of(kind.compatible()) {
             exports::tell_test(&table);
         }
     }
-    let _ = linux;
     Ok(())
 }
 

@@ -3,6 +3,8 @@
 
 pub(crate) mod account;
 pub(crate) mod device_file;
+#[cfg(CONFIG_EVENTFD)]
+pub(crate) mod eventfd;
 pub(crate) mod exports;
 pub(crate) mod file;
 pub(crate) mod flb;
@@ -13,11 +15,14 @@ pub(crate) mod log;
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 pub(crate) mod memfd;
 pub(crate) mod module;
+pub(crate) mod pipe;
 pub(crate) mod random;
 pub(crate) mod seq;
 pub(crate) mod session_file;
 pub(crate) mod subsystem;
 pub(crate) mod sysfs;
 pub(crate) mod task;
+#[cfg(CONFIG_TIMERFD)]
+pub(crate) mod timerfd;
 pub(crate) mod wait;
 pub(crate) mod workqueue;

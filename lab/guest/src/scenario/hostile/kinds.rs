@@ -8,8 +8,8 @@ use luo_abi::handover::{MAX_FLBS, Root, SESSIONS_PER_BLOCK};
 use luo_abi::supplement::Root as Supplement;
 
 use super::compose::{Composer, RECORDS, field, file, flb, flb_header, header, root, session};
-use super::memfds;
 use super::supplement::{self, SESSIONS_PAGE, edge};
+use super::{memfds, notes};
 
 /// What the next kernel must make of a handover.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,8 @@ pub(super) enum Expected {
     },
     /// It is taken over, with the files of [`memfds`].
     Memfds,
+    /// It is taken over, with the files of [`notes`].
+    Notes,
 }
 
 /// A session's name, and the token of a file.
@@ -75,6 +77,11 @@ pub(super) const KINDS: &[Kind] = &[
         name: "memfds",
         build: memfds::compose,
         expected: Expected::Memfds,
+    },
+    Kind {
+        name: "notes",
+        build: notes::compose,
+        expected: Expected::Notes,
     },
     good("valid", &[], |c| c.root()),
     good("valid-sessions", &[("one", &[]), ("two", &[])], |c| {

@@ -13,13 +13,14 @@
 //!
 //! - [`compose`]: pages, and the records in them.
 //! - [`kinds`]: the table of what can be wrong.
-//! - [`memfds`]: what can be wrong with what one file has left.
+//! - [`memfds`], [`notes`]: what can be wrong with what one file has left.
 //! - [`supplement`]: the entry beside them.
 //! - [`verdict`]: what the next kernel must make of it.
 
 mod compose;
 mod kinds;
 mod memfds;
+mod notes;
 mod supplement;
 mod verdict;
 

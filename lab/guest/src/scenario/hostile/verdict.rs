@@ -9,7 +9,7 @@ use rustix::fs::FallocateFlags;
 
 use super::compose::checksum;
 use super::kinds::{Expected, FileName, Kind, Session};
-use super::memfds;
+use super::{memfds, notes};
 use crate::check::{device, name, refused, same};
 use crate::forge::{Forge, PAGE};
 use crate::kmsg;
@@ -23,6 +23,7 @@ pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
         Expected::Accepted { sessions, needs } => accepted(sessions, needs),
         Expected::Refused => refused_for_good(pages, forge),
         Expected::Memfds => memfds::check(),
+        Expected::Notes => notes::check(),
     }
 }
 

@@ -18,14 +18,18 @@ use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
-use luo_core::{Host as _, Unrestored};
+use luo_core::{Host as _, Kind, Subject, Unrestored};
 use luo_memfd::{Format, Strings, Written, MOST_PAGES};
 
 use crate::errno;
+use crate::handler::Handler;
 use crate::host::Linux;
 use crate::policy;
+use crate::sys::file;
+use crate::sys::handler_table::HandlerTable;
 use crate::sys::kho::PreservedPage;
 use crate::sys::memfd::{self, Kept, Still};
+use crate::sys::module::Owner;
 
 pub(crate) use half::{Half, Halves};
 
@@ -39,14 +43,26 @@ pub(crate) struct Preserved {
     still: Still,
 }
 
-/// Whether the handler with a format takes a file. One of both does.
-pub(crate) fn can_preserve(format: Format, file: &File) -> bool {
-    memfd::is_memfd(file) && policy::memfd_format() == format
+/// The handler of memfds, with a format.
+pub(super) struct Memfds(Format);
+
+/// In mainline's.
+pub(super) static MAINLINES: Memfds = Memfds(Format::Mainline);
+
+/// In runs of pages.
+pub(super) static IN_RUNS: Memfds = Memfds(Format::Runs);
+
+/// The handler that C code knows by a table.
+pub(super) fn of_table(table: &HandlerTable) -> Option<Handler> {
+    let is_meant = |of: &&'static Memfds| memfd::table(of.0).as_ref() == Some(table);
+    let kind = [&MAINLINES, &IN_RUNS].into_iter().find(is_meant)?;
+    Some(Handler::Kind(kind, Owner::BUILT_IN))
 }
 
-/// Which object a file stands for.
-pub(crate) fn object_id(file: &File) -> u64 {
-    memfd::object_id(file)
+/// The table that C code knows a handler by.
+pub(super) fn table_of(compatible: &str) -> Option<HandlerTable> {
+    let mut all = Format::ALL.into_iter();
+    memfd::table(all.find(|format| format.compatible() == compatible)?)
 }
 
 /// Pages of a file of so many bytes.
@@ -62,97 +78,112 @@ fn strings_of(still: &Still, kept: &Kept) -> Strings {
     strings
 }
 
-/// Saves a file's state: the handle for the next kernel, and what is kept here.
-///
-/// # Errors
-/// EBUSY if somebody writes to it and does not end; EOPNOTSUPP for a seal that is not
-/// known; EFBIG; ENOMEM; those of moving pages to where they can stay.
-pub(crate) fn preserve(
-    linux: &Linux,
-    format: Format,
-    file: &ARef<File>,
-) -> Result<(u64, KBox<Preserved>), Errno> {
-    let still = Still::begin(file).map_err(errno::of_kernel)?;
-    let (size, seals) = still.size_and_seals();
-    if seals & !SEALS != 0 {
-        return Err(Errno::EOPNOTSUPP);
-    }
-    let end = pages_of(size);
-    if end > MOST_PAGES {
-        return Err(Errno::EFBIG);
-    }
-    let mut kept = Kept::new(format, &still, end).map_err(errno::of_kernel)?;
-    let mut written = Written::new(linux.alloc_block()?);
-    written.make_room(format, kept.runs(), || linux.alloc_block())?;
-    let strings = strings_of(&still, &kept);
-    written.write(format, &still.facts(), &strings, kept.runs());
-    kept.is_written();
-    let address = written.address();
-    let preserved = Preserved {
-        written,
-        kept,
-        still,
-    };
-    let preserved = KBox::new(preserved, memfd::flags()).map_err(|_| Errno::ENOMEM)?;
-    Ok((address, preserved))
-}
+impl Kind<Linux> for Memfds {
+    type Kept = Preserved;
 
-/// The last look before the kexec: what was written since arrives, too, and what has
-/// become of the file otherwise.
-///
-/// # Errors
-/// As for [`preserve`].
-pub(crate) fn freeze(
-    linux: &Linux,
-    format: Format,
-    preserved: &mut Preserved,
-) -> Result<(), Errno> {
-    let Preserved {
-        written,
-        kept,
-        still,
-    } = preserved;
-    let (size, _) = still.size_and_seals();
-    let changed = kept.look_again(still, pages_of(size));
-    let strings = strings_of(still, kept);
-    let facts = still.facts();
-    if changed.map_err(errno::of_kernel)? {
-        written.make_room(format, kept.runs(), || linux.alloc_block())?;
-        written.write(format, &facts, &strings, kept.runs());
+    fn compatible(&self) -> &'static str {
+        self.0.compatible()
+    }
+
+    fn knows(&self, _: &Linux, file: &ARef<File>) -> bool {
+        // One of both takes it.
+        memfd::is_memfd(file) && policy::memfd_format() == self.0
+    }
+
+    fn object_id(&self, _: &Linux, file: &ARef<File>) -> u64 {
+        memfd::object_id(file)
+    }
+
+    fn bytes(&self, _: &Linux, file: &ARef<File>) -> u64 {
+        file::bytes(file)
+    }
+
+    /// # Errors
+    /// EBUSY if somebody writes to it and does not end; EOPNOTSUPP for a seal that is not
+    /// known; EFBIG; ENOMEM; those of moving pages to where they can stay.
+    fn preserve(
+        &self,
+        linux: &Linux,
+        _: &Subject,
+        file: &ARef<File>,
+    ) -> Result<(u64, Preserved), Errno> {
+        let still = Still::begin(file).map_err(errno::of_kernel)?;
+        let (size, seals) = still.size_and_seals();
+        if seals & !SEALS != 0 {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let end = pages_of(size);
+        if end > MOST_PAGES {
+            return Err(Errno::EFBIG);
+        }
+        let mut kept = Kept::new(self.0, &still, end).map_err(errno::of_kernel)?;
+        let mut written = Written::new(linux.alloc_block()?);
+        written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
+        let strings = strings_of(&still, &kept);
+        written.write(self.0, &still.facts(), &strings, kept.runs());
         kept.is_written();
-    } else {
-        written.write_facts(&facts, &strings);
+        let address = written.address();
+        let preserved = Preserved {
+            written,
+            kept,
+            still,
+        };
+        Ok((address, preserved))
     }
-    Ok(())
-}
 
-/// Restores a file.
-///
-/// # Errors
-/// `Now` if memory is short; `Ever` if what was left is damaged.
-pub(crate) fn retrieve(linux: &Linux, format: Format, data: u64) -> Result<ARef<File>, Unrestored> {
-    let mut half = match linux.take_half(data) {
-        Some(half) => half,
-        None => Half::begin(format, data)?,
-    };
-    match half.go_on(data) {
-        Ok(()) => Ok(KBox::into_inner(half).into_file()),
-        Err(Unrestored::Now(errno)) => {
-            linux.keep_half(data, half);
-            Err(Unrestored::Now(errno))
+    /// What was written since arrives, too, and what has become of the file otherwise.
+    ///
+    /// # Errors
+    /// As for [`Self::preserve`].
+    fn freeze(
+        &self,
+        linux: &Linux,
+        _: &ARef<File>,
+        preserved: &mut Preserved,
+    ) -> Result<(), Errno> {
+        let Preserved {
+            written,
+            kept,
+            still,
+        } = preserved;
+        let (size, _) = still.size_and_seals();
+        let changed = kept.look_again(still, pages_of(size));
+        let strings = strings_of(still, kept);
+        let facts = still.facts();
+        if changed.map_err(errno::of_kernel)? {
+            written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
+            written.write(self.0, &facts, &strings, kept.runs());
+            kept.is_written();
+        } else {
+            written.write_facts(&facts, &strings);
         }
-        Err(why) => {
-            KBox::into_inner(half).free();
-            Err(why)
-        }
+        Ok(())
     }
-}
 
-/// Frees what nobody has retrieved.
-pub(crate) fn discard(linux: &Linux, format: Format, data: u64) {
-    if let Some(half) = linux.take_half(data) {
-        KBox::into_inner(half).free();
-        return;
+    /// # Errors
+    /// `Now` if memory is short; `Ever` if what was left is damaged.
+    fn retrieve(&self, linux: &Linux, _: &Subject, data: u64) -> Result<ARef<File>, Unrestored> {
+        let mut half = match linux.take_half(data) {
+            Some(half) => half,
+            None => Half::begin(self.0, data)?,
+        };
+        match half.go_on(data) {
+            Ok(()) => Ok(KBox::into_inner(half).into_file()),
+            Err(Unrestored::Now(errno)) => {
+                linux.keep_half(data, half);
+                Err(Unrestored::Now(errno))
+            }
+            Err(why) => {
+                KBox::into_inner(half).free();
+                Err(why)
+            }
+        }
     }
-    half::discard(format, data);
+
+    fn discard(&self, linux: &Linux, data: u64) {
+        match linux.take_half(data) {
+            Some(half) => KBox::into_inner(half).free(),
+            None => half::discard(self.0, data),
+        }
+    }
 }

@@ -29,6 +29,11 @@ pub(crate) fn get(fd: i32) -> Result<ARef<File>> {
     Ok(unsafe { LocalFile::assume_no_fdget_pos(file) })
 }
 
+/// The number of an open file, as long as it is open. Its address is not followed.
+pub(crate) fn address(file: &File) -> u64 {
+    file.as_ptr() as usize as u64
+}
+
 /// Whether this is a regular file, as a memfd is. Only such a file can be opened
 /// anew by its path, and only of such a file the size says what it keeps.
 fn is_regular(file: &File) -> bool {

@@ -199,17 +199,11 @@ impl Drop for Handed {
     }
 }
 
-/// As [`give_to_allocator`], while somebody else may give away what a handler was handed: two
-/// that are damaged may name the same page.
-pub(crate) fn give_alone_to_allocator(address: u64) {
-    let _alone = Handed::lock();
-    give_to_allocator(address);
-}
-
-/// Gives a page that the previous kernel preserved to the allocator. Nothing
-/// happens if there is none at the address. Nobody else gives pages away meanwhile: what the
-/// engine was handed has gone before any handler sees what it was.
+/// Gives a page that the previous kernel preserved to the allocator. Nothing happens if there is
+/// none at the address. Nobody else gives pages away meanwhile: two files that are damaged may
+/// name the same one.
 pub(crate) fn give_to_allocator(address: u64) {
+    let _alone = Handed::lock();
     if let Ok(page) = HandedPage::at(address) {
         // SAFETY: KHO keeps the page still, so it can be restored, once; what was
         // on it has been taken over.

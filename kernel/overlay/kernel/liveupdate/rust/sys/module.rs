@@ -7,6 +7,11 @@ use kernel::bindings;
 #[derive(Clone, Copy)]
 pub(crate) struct Owner(*mut bindings::module);
 
+// SAFETY: It is a module's address, which belongs to no task.
+unsafe impl Send for Owner {}
+// SAFETY: As above; nothing is changed by it.
+unsafe impl Sync for Owner {}
+
 impl Owner {
     /// What is built in, and so has no owner.
     pub(crate) const BUILT_IN: Self = Self(core::ptr::null_mut());

@@ -111,7 +111,7 @@ impl Left {
     /// Gives the pages to the allocator that told of the runs.
     fn free_lists(self) {
         for &address in self.found.pages.iter() {
-            kho::give_alone_to_allocator(address);
+            kho::give_to_allocator(address);
         }
     }
 }

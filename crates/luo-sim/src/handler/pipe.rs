@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The handler of pipes. They are made anew from what is handed over, as in the kernel.
+
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::sync::Arc;
+
+use luo_abi::errno::Errno;
+use luo_abi::note::{PACKETS, Pipe};
+use luo_core::pipe::{Each, End, Ends, Facts, Pipes, TwoEnds};
+use rustix::fs::{FileType, Mode, OFlags};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, tee,
+};
+
+use crate::lock::lock;
+use crate::machine::Machine;
+use crate::memfd::{File, errno};
+
+/// The handler.
+pub(crate) static PIPES: TwoEnds<Nameless> = TwoEnds(Nameless);
+
+/// Pipes without a name.
+pub(crate) struct Nameless;
+
+/// From `linux/magic.h`.
+const PIPEFS_MAGIC: u64 = 0x5049_5045;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+
+fn find(file: &OwnedFd) -> Option<(u64, End)> {
+    let magic = rustix::fs::fstatfs(file).ok()?.f_type as u64;
+    let stat = rustix::fs::fstat(file).ok()?;
+    let is_pipe = FileType::from_raw_mode(stat.st_mode) == FileType::Fifo && magic == PIPEFS_MAGIC;
+    let access = rustix::fs::fcntl_getfl(file).ok()? & OFlags::ACCMODE;
+    match access {
+        OFlags::RDONLY if is_pipe => Some((stat.st_ino, End::Read)),
+        OFlags::WRONLY if is_pipe => Some((stat.st_ino, End::Write)),
+        _ => None,
+    }
+}
+
+/// Calls `each` with what a pipe holds, which stays there; gives its size in bytes.
+fn look(file: &OwnedFd, each: &mut Each<'_>) -> Result<usize, Errno> {
+    let size = fcntl_getpipe_size(file).map_err(errno)?;
+    // Of this thread: the process has other descriptors.
+    let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let reads = rustix::fs::open(path, flags, Mode::empty()).map_err(errno)?;
+    let flags = PipeFlags::NONBLOCK | PipeFlags::CLOEXEC;
+    let (copy, into) = pipe_with(flags).map_err(errno)?;
+    fcntl_setpipe_size(&into, size).map_err(errno)?;
+    match tee(&reads, &into, size, SpliceFlags::NONBLOCK) {
+        Ok(_) | Err(rustix::io::Errno::AGAIN) => {}
+        Err(why) => return Err(errno(why)),
+    }
+    // A read ends where a packet does.
+    let mut bytes = vec![0; size];
+    loop {
+        let read = match rustix::io::read(&copy, &mut bytes) {
+            Ok(0) | Err(rustix::io::Errno::AGAIN) => return Ok(size),
+            Ok(read) => read,
+            Err(why) => return Err(errno(why)),
+        };
+        let more = rustix::io::ioctl_fionread(&copy).map_err(errno)?;
+        let is_packet = more > 0 || is_packets(file);
+        for part in bytes[..read].chunks(PAGE) {
+            each(part, is_packet && read <= PAGE)?;
+        }
+    }
+}
+
+/// Whether writes to a file are packets.
+fn is_packets(file: &OwnedFd) -> bool {
+    rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::DIRECT))
+}
+
+fn set(file: &OwnedFd, flag: OFlags, is_set: bool) -> Result<(), Errno> {
+    let mut flags = rustix::fs::fcntl_getfl(file).map_err(errno)?;
+    flags.set(flag, is_set);
+    rustix::fs::fcntl_setfl(file, flags).map_err(errno)
+}
+
+impl Pipes<Machine> for Nameless {
+    fn find(&self, _: &Machine, file: &File) -> Option<(u64, End)> {
+        find(file)
+    }
+
+    fn look(&self, _: &Machine, file: &File, each: &mut Each<'_>) -> Result<Facts, Errno> {
+        let size = look(file, each)?;
+        let flags = rustix::fs::fcntl_getfl(file).map_err(errno)?;
+        Ok(Facts {
+            slots: (size / PAGE) as u64,
+            nonblock: flags.contains(OFlags::NONBLOCK),
+            packets: flags.contains(OFlags::DIRECT),
+        })
+    }
+
+    fn make(&self, _: &Machine, note: &Pipe) -> Result<(File, File), Errno> {
+        let (reads, writes) = pipe_with(PipeFlags::CLOEXEC).map_err(errno)?;
+        let size = usize::try_from(note.slots).map_err(|_| Errno::EINVAL)? * PAGE;
+        fcntl_setpipe_size(&writes, size).map_err(errno)?;
+        set(&writes, OFlags::DIRECT, note.flags & PACKETS != 0)?;
+        Ok((Arc::new(reads), Arc::new(writes)))
+    }
+
+    fn put(&self, _: &Machine, write: &File, bytes: &[u8], is_packet: bool) -> Result<(), Errno> {
+        let before = is_packets(write);
+        set(write, OFlags::DIRECT, is_packet)?;
+        // There is room, so it waits for nobody; where there is none it does not either.
+        set(write, OFlags::NONBLOCK, true)?;
+        let written = rustix::io::write(write, bytes).map_err(errno);
+        set(write, OFlags::NONBLOCK, false)?;
+        set(write, OFlags::DIRECT, before)?;
+        match written? {
+            all if all == bytes.len() => Ok(()),
+            _ => Err(Errno::ENOMEM),
+        }
+    }
+
+    fn set_nonblock(&self, _: &Machine, file: &File) {
+        let _ = set(file, OFlags::NONBLOCK, true);
+    }
+
+    fn alone<R>(&self, machine: &Machine, work: impl FnOnce(&mut Ends<Machine>) -> R) -> R {
+        work(&mut lock(&machine.pipes))
+    }
+}

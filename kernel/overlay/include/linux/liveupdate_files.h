@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#ifndef _LINUX_LIVEUPDATE_FILES_H
+#define _LINUX_LIVEUPDATE_FILES_H
+
+/*
+ * What the handlers of kernel/liveupdate/rust look at and make, where the file that has it
+ * keeps it to itself. Each is built with the file whose name it has.
+ */
+#include <linux/types.h>
+
+struct file;
+
+/* fs/eventfd.c: false if the file is not an eventfd. */
+bool luo_eventfd_look(struct file *file, u64 *count, bool *semaphore);
+struct file *luo_eventfd_make(u64 count, bool nonblock, bool semaphore);
+
+/* luo_abi::note::Timerfd; times are in nanoseconds. */
+struct luo_timerfd {
+	u64 ticks;
+	u64 left;
+	u64 interval;
+	u64 wall;
+	int clockid;
+	bool absolute;
+};
+
+/* fs/timerfd.c. */
+bool luo_timerfd_is(struct file *file);
+int luo_timerfd_look(struct file *file, struct luo_timerfd *timer);
+/* The timer goes on at once: it is what it is now. */
+struct file *luo_timerfd_make(const struct luo_timerfd *timer, bool nonblock);
+
+#endif /* _LINUX_LIVEUPDATE_FILES_H */
