@@ -16,8 +16,8 @@ use crate::text::plain;
 pub struct Args {
     /// The session.
     session: String,
-    /// Also one of the previous kernel that nobody has claimed and that luod knows nothing
-    /// of: another program's.
+    /// One of the previous kernel that nobody has claimed and that luod knows nothing of:
+    /// another program's. It comes before one that luod has of that name.
     #[arg(long)]
     force: bool,
 }
@@ -48,12 +48,15 @@ fn rehearse(context: &mut Context, args: &Args) -> Result {
         let mut workloads = status.workloads.iter();
         workloads.any(|workload| workload.name == *owner && workload.connected)
     };
-    let may_go = |known: &SessionInfo| match &known.workload {
-        Some(owner) => !is_there(owner),
-        None => args.force && known.custody == Custody::Kernel,
+    let may_go = |known: &SessionInfo| {
+        let owner = known.workload.as_ref();
+        owner.is_some_and(|owner| !is_there(owner))
     };
-    let mut sessions = sessions.iter();
-    let found = sessions.find(|known| known.name == args.session && may_go(known));
+    let named = || sessions.iter().filter(|known| known.name == args.session);
+    let foreign = named().find(|known| {
+        args.force && known.incoming && known.workload.is_none() && known.custody == Custody::Kernel
+    });
+    let found = foreign.or_else(|| named().find(|known| may_go(known)));
     let Some(found) = found else {
         let message = format!("there is no session '{name}' in the agent's custody");
         return Err(Failure::new(Exit::NotFound, "no-such-session", message)
@@ -64,6 +67,10 @@ fn rehearse(context: &mut Context, args: &Args) -> Result {
     if is_awaited && status.phase == Phase::Updated {
         return dry::step(context, "release", &[Phase::Normal]);
     }
-    let text = format!("session '{name}' would be released; nothing was done");
+    let which = match &found.workload {
+        Some(_) => "",
+        None => " of the previous kernel, whose owner luod does not know,",
+    };
+    let text = format!("session '{name}'{which} would be released; nothing was done");
     context.done("release", &text)
 }

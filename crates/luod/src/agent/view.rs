@@ -9,7 +9,7 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 
 use super::Agent;
 use super::held::Held;
-use super::state::{Seen, State};
+use super::state::{Seen, State, Unowned};
 use super::unowned;
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
@@ -149,9 +149,16 @@ impl Agent {
                 "the kernel is {state}, {UNKNOWN_UPDATE}: {CANCEL_BY_FORCE}"
             ));
         }
-        if !unowned.is_empty() {
-            warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
-        }
+        let told = [
+            (
+                &unowned.replaced,
+                unowned::words_of_loss as fn(&[String]) -> String,
+            ),
+            (&unowned.names, unowned::words),
+        ];
+        let told = told.into_iter().filter(|(names, _)| !names.is_empty());
+        warnings
+            .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
         warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)
     }

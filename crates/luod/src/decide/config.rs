@@ -187,7 +187,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 33] = [
+pub const CHECKS: [&str; 34] = [
     "closing",
     "file-facts",
     "file-kind",
@@ -207,6 +207,7 @@ pub const CHECKS: [&str; 33] = [
     "running-kexec",
     "running-liveupdate",
     "running-memfd",
+    "running-sessions",
     "running-state",
     "scratch",
     "target-abi",
