@@ -249,7 +249,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand finish" -s h -l help -d 'P
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l user -d 'All sessions of a user whose workloads are not connected' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l force -d 'Also one of the previous kernel that nobody has claimed and that luod knows nothing of: another program\'s; and one that luod has, and whose note is gone'
+complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l force -d 'Also one of the previous kernel that nobody has claimed and that luod knows nothing of: another program\'s; it comes before one that luod has of that name. And one that luod has, and whose note is gone'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand release" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'

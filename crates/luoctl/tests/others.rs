@@ -91,3 +91,48 @@ fn an_update_of_a_program_that_has_the_device_is_told() {
     assert_eq!(output.matches("the update is off").count(), 1, "{output}");
     assert_eq!(output.matches("[exit").count(), 3, "{output}");
 }
+
+/// A jump that luod knows nothing of leaves a session whose owner luod does not know. A workload
+/// that makes one of the same name would lose it in the next update.
+#[test]
+fn a_session_that_a_new_one_would_replace_is_told_until_it_is_given_up() {
+    let before = "
+        luod
+        workload cache
+        kexec
+    ";
+    let after = "
+        luod
+        workload cache
+        luoctl status
+        luoctl update
+        luoctl --dry-run release cache
+        luoctl --dry-run release --force cache
+        luoctl release --force cache
+        luoctl sessions
+        luoctl status
+        luoctl check
+        luoctl release --force cache
+    ";
+    let output = Machine::new("").boot(before).boot(after).run();
+    let replaced = "there are new ones of their names: cache";
+    let at = |text: &str| {
+        output
+            .find(text)
+            .unwrap_or_else(|| panic!("{text}: {output}"))
+    };
+    let released = at("session 'cache' is released");
+    let told: Vec<_> = output.match_indices(replaced).collect();
+    assert_eq!(told.len(), 2, "status, and update: {output}");
+    assert!(told.iter().all(|(told, _)| *told < released), "{output}");
+    at("running-sessions: the update drops");
+    at("there is no session 'cache' in the agent's custody");
+    at("'cache' of the previous kernel, whose owner luod does not know, would be released");
+    let left = &output[released..];
+    assert!(left.contains("an update can begin"), "{left}");
+    assert!(!left.contains("previous kernel"), "{left}");
+    assert!(
+        left.contains("cache    cache     workload  this kernel"),
+        "{left}"
+    );
+}

@@ -23,8 +23,9 @@ pub struct Args {
     /// All sessions of a user whose workloads are not connected.
     #[arg(long, value_name = "UID", conflicts_with_all = ["session", "force"])]
     user: Option<u32>,
-    /// Also one of the previous kernel that nobody has claimed and that luod knows nothing
-    /// of: another program's; and one that luod has, and whose note is gone.
+    /// Also one of the previous kernel that nobody has claimed and that luod knows nothing of:
+    /// another program's; it comes before one that luod has of that name. And one that luod has,
+    /// and whose note is gone.
     #[arg(long)]
     force: bool,
 }
@@ -119,8 +120,11 @@ fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
         // Another program that has one has to give it up itself.
         None => force && known.custody != Custody::Shared,
     };
-    let mut sessions = sessions.iter();
-    let found = sessions.find(|known| known.name == session && may_go(known));
+    let named = || sessions.iter().filter(|known| known.name == session);
+    let foreign = named().find(|known| {
+        force && known.incoming && known.workload.is_none() && known.custody == Custody::Kernel
+    });
+    let found = foreign.or_else(|| named().find(|known| may_go(known)));
     let Some(found) = found else {
         let message = format!("there is no session '{name}' in the agent's custody");
         return Err(Failure::new(Exit::NotFound, "no-such-session", message)
@@ -131,6 +135,10 @@ fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
     if is_awaited && status.phase == Phase::Updated {
         return dry::step(context, "release", &[Phase::Normal]);
     }
-    let text = format!("session '{name}' would be released; nothing was done");
+    let which = match &found.workload {
+        Some(_) => "",
+        None => " of the previous kernel, whose owner luod does not know,",
+    };
+    let text = format!("session '{name}'{which} would be released; nothing was done");
     context.done("release", &text)
 }

@@ -64,6 +64,7 @@ impl Agent {
         match given {
             Ok((fd, session)) => {
                 self.hold(name, session.into());
+                self.unowned.borrow_mut().at = None;
                 let owner = owner(&self.state.borrow(), &workload);
                 if let Err(why) = self.note_as(&workload, owner.as_ref()) {
                     self.let_go(name);
@@ -264,14 +265,19 @@ impl Agent {
         Ok(())
     }
 
-    /// Releases for an administrator a session, with `force` also one of the previous kernel
-    /// that nobody has claimed and that this agent knows nothing of, and one whose note is gone.
+    /// Releases for an administrator a session; with `force` one of the previous kernel that
+    /// nobody has claimed and that this agent knows nothing of, where there is one of that name,
+    /// and one whose note is gone.
     ///
     /// # Errors
     /// As [`admin::Error`] says.
     pub async fn release_or_force(&self, name: &str, force: bool) -> Result<(), admin::Error> {
         let is_ours = self.state.borrow().sessions.get(name).is_some();
-        if is_ours || !force {
+        let is_foreign = async || {
+            let unowned = self.look_for_unowned().await;
+            unowned.names.iter().any(|unowned| unowned == name)
+        };
+        if !force || is_ours && !is_foreign().await {
             return self.release(name).await;
         }
         {
@@ -291,6 +297,7 @@ impl Agent {
         });
         match finishing.await {
             Ok(()) => {
+                self.unowned.borrow_mut().at = None;
                 tracing::warn!(session = name, "released by an administrator, by force");
                 self.note(TimelineKind::Finished, Line::text(name));
                 Ok(())

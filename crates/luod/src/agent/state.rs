@@ -258,10 +258,13 @@ impl State {
     }
 }
 
-/// Sessions of the previous kernel that nobody here owns, as they were seen.
-#[derive(Default)]
+/// Sessions of the previous kernel that nobody has claimed, as they were seen.
+#[derive(Clone, Default)]
 pub(super) struct Unowned {
+    /// Those that nobody here owns.
     pub(super) names: Vec<String>,
+    /// Those whose name a session for the next kernel has, too, whoever owns them.
+    pub(super) replaced: Vec<String>,
     pub(super) at: Option<Instant>,
 }
 

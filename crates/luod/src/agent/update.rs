@@ -118,6 +118,7 @@ impl Agent {
         }
         let target = settled.target;
         self.heed_doom()?;
+        self.note_the_replaced();
         // The target decides how memfds are handed over to it, before anybody preserves one.
         let reads_runs = |check: &Check| check.name == luo_preflight::memfds::CHECK;
         let runs = report.checks.iter().any(reads_runs);

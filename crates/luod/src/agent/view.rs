@@ -9,7 +9,7 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 
 use super::Agent;
 use super::held::Held;
-use super::state::{Seen, State};
+use super::state::{Seen, State, Unowned};
 use super::{unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
@@ -112,7 +112,7 @@ impl Agent {
     fn warnings(
         &self,
         probe: &Probe,
-        unowned: &[String],
+        unowned: &Unowned,
         full: Option<String>,
     ) -> Option<Vec<String>> {
         let mut warnings = Vec::new();
@@ -156,9 +156,16 @@ impl Agent {
         }
         let state = self.state.borrow();
         warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
-        if !unowned.is_empty() {
-            warnings.push(format!("{}: {}", unowned::words(unowned), unowned::REMEDY));
-        }
+        let told = [
+            (
+                &unowned.replaced,
+                unowned::words_of_loss as fn(&[String]) -> String,
+            ),
+            (&unowned.names, unowned::words),
+        ];
+        let told = told.into_iter().filter(|(names, _)| !names.is_empty());
+        warnings
+            .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
         let dropped = log::dropped();
         if dropped > 0 {
             warnings.push(format!(

@@ -175,7 +175,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 34] = [
+pub const CHECKS: [&str; 35] = [
     "closing",
     "file-facts",
     "file-kind",
@@ -196,6 +196,7 @@ pub const CHECKS: [&str; 34] = [
     "running-kexec",
     "running-liveupdate",
     "running-memfd",
+    "running-sessions",
     "running-state",
     "scratch",
     "target-abi",

@@ -253,6 +253,13 @@ impl Agent {
     /// Names the sessions of the previous kernel that are not this agent's, where a check
     /// warns of them. That there are some whose owner is not known is said in any case.
     async fn name_foreign(&self, checks: &mut Vec<Check>) {
+        let unowned = self.look_for_unowned().await;
+        let replaced = self.check_replaced(&unowned);
+        self.name_the_foreign(checks, unowned.names).await;
+        checks.extend(replaced);
+    }
+
+    async fn name_the_foreign(&self, checks: &mut Vec<Check>, unowned: Vec<String>) {
         let mut known = checks.iter_mut();
         let check = known
             .find(|check| check.name == "running-state" && check.status == CheckStatus::Warning);
@@ -261,7 +268,6 @@ impl Agent {
                 checks.push(untold());
                 return;
             }
-            let unowned = self.look_for_unowned().await;
             checks.extend((!unowned.is_empty()).then(|| Check {
                 name: "running-state".to_owned(),
                 status: CheckStatus::Warning,

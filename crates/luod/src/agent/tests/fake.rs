@@ -61,6 +61,8 @@ struct Ledger {
     mainline: bool,
     /// Whether it lists what it has been handed over, too.
     lists_incoming: bool,
+    /// What was made here, and not taken back from the previous one.
+    made: BTreeSet<String>,
     /// Sessions that it lists as closed.
     closed: Vec<&'static str>,
     loaded: bool,
@@ -186,7 +188,7 @@ impl Fake {
         fake
     }
 
-    /// Lists from here on what was handed over, and nobody has retrieved.
+    /// Lists from here on what was handed over, and nobody has retrieved; and what was made.
     pub(crate) fn lists_incoming(&self) {
         self.lock().lists_incoming = true;
     }
@@ -269,6 +271,7 @@ impl Kernel for Fake {
         if self.held().contains(name) {
             return Err(Failed::new("CREATE_SESSION", Errno::EEXIST));
         }
+        self.lock().made.insert(name.to_owned());
         Ok(self.open(name))
     }
 
@@ -310,7 +313,9 @@ impl Kernel for Fake {
         let incoming = ledger.incoming.iter().filter(|_| ledger.lists_incoming);
         let incoming =
             incoming.map(|name| entry(name, Direction::Incoming, SessionState::Unclaimed));
-        let all: Vec<_> = closed.chain(incoming).collect();
+        let made = ledger.made.iter().filter(|_| ledger.lists_incoming);
+        let made = made.map(|name| entry(name, Direction::Outgoing, SessionState::Open));
+        let all: Vec<_> = closed.chain(incoming).chain(made).collect();
         Ok((!all.is_empty()).then_some(all))
     }
 

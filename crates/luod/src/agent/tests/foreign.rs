@@ -83,6 +83,64 @@ fn sessions_of_another_program_are_named_before_an_update() {
     });
 }
 
+/// Of two sessions of one name the kernel hands over the new one.
+#[test]
+fn a_session_that_a_new_one_of_its_name_would_replace_stops_an_update() {
+    run(async {
+        for is_ignored in [false, true] {
+            let kernel = Fake::with_incoming(&["db.ram", "other"]);
+            kernel.lists_incoming();
+            let ignore = "|ignore = [\"running-sessions\"]";
+            let world = match is_ignored {
+                true => World::with(OPEN, kernel, ignore),
+                false => World::new(OPEN, kernel),
+            };
+            world.agent.start(Vec::new()).await.unwrap();
+            let (world, mut peer) = with_one_in(world).await;
+            let warnings = world.agent.status().await.warnings.unwrap();
+            let lost = warnings.iter().find(|warning| warning.contains("drops"));
+            assert!(
+                lost.unwrap().contains(": db.ram: a program"),
+                "{warnings:?}"
+            );
+            assert!(
+                warnings
+                    .iter()
+                    .any(|warning| warning.contains(": db.ram, other: ")),
+                "{warnings:?}"
+            );
+            let preparing = prepares(&world);
+            if is_ignored {
+                agrees(&world, &mut peer, Step::Prepare).await;
+                preparing.await.unwrap().unwrap();
+                let record = Record::decode(&world.kernel.record()).unwrap();
+                let mut lines = record.timeline.iter();
+                let is_told = lines.any(|line| {
+                    let detail = line.detail.as_deref().unwrap_or_default();
+                    detail.contains("drops") && detail.ends_with(": db.ram")
+                });
+                assert!(is_told, "{:?}", record.timeline);
+                continue;
+            }
+            let refused = preparing.await.unwrap().unwrap_err();
+            let Refusal::CheckFailed { report } = refused else {
+                panic!("{refused}");
+            };
+            let mut failed = report
+                .checks
+                .iter()
+                .filter(|check| check.status == CheckStatus::Failed);
+            assert_eq!(failed.next().unwrap().name, "running-sessions");
+            // The old one goes, and the new one stays.
+            let released = world.agent.release_or_force("db.ram", true).await;
+            released.unwrap();
+            assert!(world.kernel.incoming().contains("other"));
+            assert!(!world.kernel.incoming().contains("db.ram"));
+            assert!(world.agent.check_target(&world.target).await.ok);
+        }
+    });
+}
+
 #[test]
 fn mainline_is_said_to_tell_nothing_of_them() {
     run(async {
