@@ -1,25 +1,90 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Messages to the service manager: the agent is up, how it stands, it is alive.
+//! Messages to the service manager: the agent is up, how it stands, it is alive. But for the
+//! first, nobody waits for them to be taken: a manager that stands still must not have luod do so
+//! in the middle of an update.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sd_notify::NotifyState;
 
+/// The variable that names the manager's socket.
+const SOCKET: &str = "NOTIFY_SOCKET";
+
 /// Tells the manager that the service is up and, in a line, how it stands.
 pub fn ready(line: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(line)]);
+    if let Err(why) = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(line)]) {
+        tracing::warn!("the service manager: {why}");
+    }
 }
 
 /// Tells the manager, in a line, how it stands.
 pub fn status(line: &str) {
-    tell(&[NotifyState::Status(line)]);
+    mention(&format!("STATUS={line}"));
 }
 
 /// Tells the manager that the service is alive.
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    mention("WATCHDOG=1");
 }
 
-fn tell(state: &[NotifyState<'_>]) {
-    if let Err(why) = sd_notify::notify(state) {
-        tracing::warn!("the service manager: {why}");
+fn mention(text: &str) {
+    let Some(socket) = std::env::var_os(SOCKET) else {
+        return;
+    };
+    match send(&socket, text) {
+        Ok(()) => {}
+        Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+            tracing::debug!("the service manager reads nothing just now");
+        }
+        Err(why) => tracing::warn!("the service manager: {why}"),
+    }
+}
+
+/// Sends if there is room. The socket is a path or, behind `@`, an abstract name.
+fn send(socket: &OsStr, text: &str) -> io::Result<()> {
+    let address = match socket.as_encoded_bytes().strip_prefix(b"@") {
+        Some(name) => SocketAddr::from_abstract_name(name)?,
+        None => SocketAddr::from_pathname(socket)?,
+    };
+    let sender = UnixDatagram::unbound()?;
+    sender.set_nonblocking(true)?;
+    sender.send_to_addr(text.as_bytes(), &address).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_that_reads_nothing_keeps_nobody_waiting() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let mut sent = 0;
+        let full = loop {
+            match send(path.as_os_str(), "STATUS=normal") {
+                Ok(()) => sent += 1,
+                Err(why) => break why,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        assert!(sent > 0);
+        let mut text = [0; 64];
+        let length = manager.recv(&mut text).unwrap();
+        assert_eq!(&text[..length], b"STATUS=normal");
+        send(path.as_os_str(), "WATCHDOG=1").unwrap();
+    }
+
+    #[test]
+    fn a_name_may_be_abstract() {
+        let name = format!("luod-notify-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let manager = UnixDatagram::bind_addr(&address).unwrap();
+        send(format!("@{name}").as_ref(), "WATCHDOG=1").unwrap();
+        let mut text = [0; 64];
+        assert_eq!(manager.recv(&mut text).unwrap(), 10);
     }
 }
