@@ -3,6 +3,7 @@
 
 mod cancel;
 mod checked;
+mod deadline;
 mod ends;
 mod fake;
 mod foreign;
