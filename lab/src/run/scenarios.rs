@@ -274,8 +274,12 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         scenes("rust", "rust", "rust-next", 84),
         scenes("c", "c", "c", 77),
         guests::demo(),
-        guests::guests("rust", "rust", "rust-next", 120),
-        guests::guests("c", "c", "c", 120),
+        guests::guests("rust", "rust", "rust-next", 220),
+        Scenario {
+            // Its first jump was seen, and not yet all of it.
+            when: When::Asked,
+            ..guests::guests("c", "c", "c", 220)
+        },
         chain("chain", kexecs),
         Scenario {
             when: When::All,
