@@ -217,6 +217,23 @@ impl Agent {
                 found: format!(
                     "session '{name}' of the previous kernel waits for '{owner}', and this \
                      kernel would drop it in the jump"
+        let unfinished = state.sessions.iter().filter(|(_, held)| {
+            let is_its = !held.parked && is_there(&held.workload);
+            is_its && held.incoming && held.session.is_some()
+        });
+        obstacles.extend(unfinished.map(|(name, held)| {
+            let owner = &held.workload;
+            Obstacle {
+                found: format!(
+                    "workload '{owner}' has taken back session '{name}' of the previous kernel \
+                     and not finished it, so what is in it is not yet in one for the next"
+                ),
+                remedy: format!(
+                    "wait until '{owner}' has finished it; or stop '{owner}', and release the \
+                     session with `luoctl release`"
+                ),
+            }
+        }));
                 ),
                 remedy: format!("start '{owner}', or release it with `luoctl release`"),
             }
