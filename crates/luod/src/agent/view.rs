@@ -13,7 +13,7 @@ use super::state::{Seen, State, Unowned};
 use super::unowned;
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
-use crate::decide::failed::Failed;
+use crate::decide::failed::{Failed, unwritable};
 use crate::decide::plan::Obstacle;
 use crate::kernel::{self, Probe};
 
@@ -33,15 +33,6 @@ pub(super) fn full_disk(config: &Config, why: &str) -> String {
 
 /// What to do about that, where it is for want of room.
 const FULL_REMEDY: &str = "make room there, or name another state_directory";
-
-/// What to do where a file cannot be written: `with_room` helps if there is no room.
-pub(super) fn unwritable(why: &str, with_room: &'static str) -> &'static str {
-    // As the kernel says it, and as the standard library does.
-    match why.to_ascii_lowercase().contains("file too large") {
-        true => "set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)",
-        false => with_room,
-    }
-}
 
 /// What to do about a history that takes nothing.
 pub(super) fn full_remedy(why: &str) -> &'static str {
@@ -110,7 +101,7 @@ impl Agent {
     fn warnings(
         &self,
         probe: &Probe,
-        unowned: &[String],
+        unowned: &Unowned,
         full: Option<String>,
     ) -> Option<Vec<String>> {
         let mut warnings = Vec::new();
@@ -217,6 +208,15 @@ impl Agent {
                 found: format!(
                     "session '{name}' of the previous kernel waits for '{owner}', and this \
                      kernel would drop it in the jump"
+                ),
+                remedy: format!("start '{owner}', or release it with `luoctl release`"),
+            }
+        }));
+        // No kernel carries on what was taken from it once. A workload that is connected may veto.
+        let is_there = |name: &str| {
+            let owner = state.workloads.get(name);
+            owner.is_some_and(|owner| owner.link.is_some())
+        };
         let unfinished = state.sessions.iter().filter(|(_, held)| {
             let is_its = !held.parked && is_there(&held.workload);
             is_its && held.incoming && held.session.is_some()
@@ -234,15 +234,6 @@ impl Agent {
                 ),
             }
         }));
-                ),
-                remedy: format!("start '{owner}', or release it with `luoctl release`"),
-            }
-        }));
-        // No kernel carries on what was taken from it once. A workload that is connected may veto.
-        let is_there = |name: &str| {
-            let owner = state.workloads.get(name);
-            owner.is_some_and(|owner| owner.link.is_some())
-        };
         let taken = state.sessions.iter().filter(|(_, held)| {
             held.parked && held.incoming && held.session.is_some() && !is_there(&held.workload)
         });

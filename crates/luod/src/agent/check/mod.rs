@@ -32,7 +32,8 @@ use super::Agent;
 use super::clock::after;
 use super::timeline::Line;
 use super::unowned;
-use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update, unwritable};
+use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update};
+use crate::decide::failed::unwritable;
 use crate::journal::notes::ROOM;
 use crate::journal::picture;
 use crate::kernel::Probe;
@@ -197,7 +198,6 @@ impl Agent {
     /// Names the sessions of the previous kernel that are not this agent's, where a check
     /// warns of them. That there are some whose owner is not known is said in any case.
     async fn name_foreign(&self, checks: &mut Vec<Check>) {
-        let mut known = checks.iter_mut();
         let unowned = self.look_for_unowned().await;
         let replaced = self.check_replaced(&unowned);
         self.name_the_foreign(checks, unowned.names).await;
@@ -205,6 +205,7 @@ impl Agent {
     }
 
     async fn name_the_foreign(&self, checks: &mut Vec<Check>, unowned: Vec<String>) {
+        let mut known = checks.iter_mut();
         let check = known
             .find(|check| check.name == "running-state" && check.status == CheckStatus::Warning);
         let Some(check) = check else {
