@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl release`
 
+use luo_client::agent::Error;
+use luo_preflight::system::System;
+use luo_varlink::admin::Error as Refusal;
 use luo_varlink::{Custody, Phase, SessionInfo};
 
 use super::context::Context;
@@ -28,11 +31,39 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         return rehearse(context, args);
     }
     let mut admin = context.admin()?;
-    match args.force {
-        true => admin.release_by_force(&args.session)?,
-        false => admin.release(&args.session)?,
+    let released = match args.force {
+        true => admin.release_by_force(&args.session),
+        false => admin.release(&args.session),
+    };
+    if let Err(why) = released {
+        let is_unknown = matches!(&why, Error::Refused(Refusal::NoSuchSession { .. }));
+        let held = match is_unknown {
+            true => held_by_others(&admin.sessions()?, &args.session),
+            false => None,
+        };
+        return Err(held.unwrap_or_else(|| why.into()));
     }
     context.done("release", &format!("session '{name}' is released"))
+}
+
+/// That a program has a session which is no workload, and which program that is.
+fn held_by_others(sessions: &[SessionInfo], name: &str) -> Option<Failure> {
+    let mut named = sessions.iter().filter(|known| known.name == name);
+    named.find(|known| known.workload.is_none() && known.custody == Custody::Shared)?;
+    let holders = System::default().holders_of_session(name);
+    let by = match holders.as_slice() {
+        [] => "a program".to_owned(),
+        holders => holders.join(", "),
+    };
+    let message = format!(
+        "session '{}' is held by {}, which is no workload of luod's",
+        plain(name),
+        plain(&by)
+    );
+    Some(Failure::new(Exit::Refused, "held", message).next(
+        "end that program, and the session ends with its last descriptor; until then an update \
+         takes it along",
+    ))
 }
 
 /// A dry run: it ends as the command would now.
@@ -58,6 +89,9 @@ fn rehearse(context: &mut Context, args: &Args) -> Result {
     });
     let found = foreign.or_else(|| named().find(|known| may_go(known)));
     let Some(found) = found else {
+        if let Some(held) = held_by_others(&sessions, &args.session) {
+            return Err(held);
+        }
         let message = format!("there is no session '{name}' in the agent's custody");
         return Err(Failure::new(Exit::NotFound, "no-such-session", message)
             .next("`luoctl sessions` lists all"));
