@@ -334,20 +334,44 @@ impl System {
     /// names and numbers.
     #[must_use]
     pub fn holders(&self) -> Vec<String> {
+        self.processes(|process| {
+            let mut files = fs::read_dir(process.join("fd")).ok()?.flatten();
+            let is_device = |target: PathBuf| target == Path::new("/dev/liveupdate");
+            files
+                .any(|file| fs::read_link(file.path()).is_ok_and(is_device))
+                .then_some(())
+        })
+    }
+
+    /// The processes that have a session open, in the same way. Mainline's kernel does not tell
+    /// the names of sessions, so none is found there.
+    #[must_use]
+    pub fn holders_of_session(&self, name: &str) -> Vec<String> {
+        self.processes(|process| {
+            let mut files = fs::read_dir(process.join("fdinfo")).ok()?.flatten();
+            let is_it = |text: String| {
+                let mut lines = text.lines();
+                let named = lines.find_map(|line| line.strip_prefix("luo-name:"));
+                named.is_some_and(|named| named.trim() == name)
+            };
+            files
+                .any(|file| small_text(&file.path()).is_ok_and(is_it))
+                .then_some(())
+        })
+    }
+
+    /// The names and numbers of processes of whose folder something is so.
+    fn processes(&self, is_so: impl Fn(&Path) -> Option<()>) -> Vec<String> {
         let Ok(processes) = fs::read_dir(self.root.join("proc")) else {
             return Vec::new();
         };
-        let holder = |process: fs::DirEntry| {
+        let named = |process: fs::DirEntry| {
             let number: u32 = process.file_name().to_str()?.parse().ok()?;
-            let mut files = fs::read_dir(process.path().join("fd")).ok()?.flatten();
-            files.find(|file| {
-                let target = fs::read_link(file.path());
-                target.is_ok_and(|target| target == Path::new("/dev/liveupdate"))
-            })?;
+            is_so(&process.path())?;
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
             Some(format!("{} ({number})", name.trim()))
         };
-        processes.flatten().filter_map(holder).collect()
+        processes.flatten().filter_map(named).collect()
     }
 }
 

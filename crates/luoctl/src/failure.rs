@@ -226,7 +226,9 @@ impl<R: Refusal> From<Error<R>> for Failure {
             Error::TimedOut { .. } => Kind {
                 exit: Exit::TimedOut,
                 word: "timed-out",
-                next: Some("`systemctl status luod` says whether it hangs"),
+                next: Some(
+                    "`systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs",
+                ),
             },
             Error::Unknown { .. } | Error::Protocol { .. } => Kind {
                 exit: Exit::Protocol,
@@ -260,7 +262,7 @@ fn unreachable_agent(message: String, path: &Path, why: &io::Error) -> Failure {
                 "run it as root; `luoctl status`, `graph`, `history` and `watch` are for everybody",
             ),
         io::ErrorKind::TimedOut => Failure::new(Exit::TimedOut, "timed-out", message).next(
-            "luod does not accept connections: `systemctl status luod` says whether it hangs",
+            "luod does not accept connections: `systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs",
         ),
         _ => Failure::new(Exit::Unavailable, "no-agent", message).next(
             "start it: `systemctl start luod` (without systemd: `luod supervise`); if it does not \

@@ -104,6 +104,25 @@ fn a_script_that_is_ended_loses_nothing() {
     assert!(output.ends_with("there is no session\n\n"), "{output}");
 }
 
+/// luoctl is killed, and its command has the session still: that is said, and whose it is.
+#[test]
+fn who_holds_a_session_that_is_no_workloads_is_named() {
+    let script = "
+        luod
+        killed it-lingers luoctl hold dump -- guest lingers
+        luoctl sessions
+        luoctl release --force dump
+        luoctl release dump
+        luoctl --dry-run release --force dump
+        luoctl release other
+    ";
+    let output = Machine::new("").boot(script).run();
+    let named = output.matches("session 'dump' is held by sleep (");
+    assert_eq!(named.count(), 3, "{output}");
+    assert_eq!(output.matches("[exit Some(1)]").count(), 3, "{output}");
+    assert_eq!(output.matches("[exit Some(66)]").count(), 1, "{output}");
+}
+
 /// The command ends in the moment in which an update begins.
 #[test]
 fn an_update_in_between_keeps_no_script_from_its_end() {

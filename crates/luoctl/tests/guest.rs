@@ -53,6 +53,7 @@ fn main() -> Result {
         ["preserve", word] => preserve(word),
         ["retrieve"] => retrieve(),
         ["stays"] => stays(),
+        ["lingers"] => lingers(),
         ["amid", then @ ..] => amid(then),
         ["outlive", then @ ..] => outlive(then),
         [script] => machine(script),
@@ -107,6 +108,14 @@ fn stays() -> Result {
         std::thread::sleep(std::time::Duration::from_millis(5));
     }
     Ok(())
+}
+
+/// Keeps what it was given, whoever is killed above it, and nothing that is waited for.
+fn lingers() -> Result {
+    println!("it lingers");
+    let mut sleep = Command::new("sleep");
+    sleep.arg("20").stdout(Stdio::null()).stderr(Stdio::null());
+    Err(sleep.exec().into())
 }
 
 /// The agent loses its note of the update, and is killed.

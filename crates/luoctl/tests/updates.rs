@@ -317,7 +317,7 @@ fn a_full_disk_is_told_at_once() {
         "{prepare}"
     );
     assert!(
-        prepare.contains("make room there") && prepare.contains("all are ready"),
+        prepare.contains("move it away") && prepare.contains("all are ready"),
         "{prepare}"
     );
     assert!(

@@ -22,6 +22,11 @@ MAX_FDS = 4
 PART = 64 * 1024
 
 
+_HANGS = (
+    "it does not accept connections; `systemctl status luod` (without systemd "
+    "`ps -o pid,stat,wchan -C luod`) says whether it hangs"
+)
+
 # What to do when a socket cannot be connected to, as the client library in Rust says it.
 _HINTS = {
     errno.EACCES: "it is for root and for members of the group 'luo' (`usermod --append --groups "
@@ -29,8 +34,8 @@ _HINTS = {
     errno.ENOENT: "is luod running?",
     errno.ECONNREFUSED: "is luod running?",
     # The end of its queue, and of the patience.
-    errno.EAGAIN: "it does not accept connections; `systemctl status luod` says whether it hangs",
-    errno.ETIMEDOUT: "it does not accept connections; `systemctl status luod` says whether it hangs",
+    errno.EAGAIN: _HANGS,
+    errno.ETIMEDOUT: _HANGS,
 }
 
 

@@ -53,7 +53,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 pub(super) fn ask(context: &Context, admin: &mut Admin, target: &Target) -> Result<Report> {
     let vigil = Vigil::with_end(context, admin);
     let checked = admin.check(target);
-    let next = "`systemctl status luod` says whether it hangs; `luoctl check --offline` checks \
+    let next = "`systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs; `luoctl check --offline` checks \
                 without it";
     let mut report = vigil.outcome(checked, "nothing was changed", next)?;
     holder::name(&mut report);

@@ -58,7 +58,7 @@ impl Context {
         match pulse(&self.folder, self.timeout) {
             Pulse::Answers | Pulse::Unknown => Ok(admin),
             Pulse::Hangs => Err(given_up(self.timeout, "nothing was asked of it")
-                .next("`systemctl status luod` says whether it hangs")),
+                .next("`systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs")),
         }
     }
 

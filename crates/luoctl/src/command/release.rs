@@ -2,6 +2,7 @@
 //! `luoctl release`
 
 use luo_client::agent::Error;
+use luo_preflight::system::System;
 use luo_varlink::admin::Error as Refusal;
 use luo_varlink::{Custody, Phase, SessionInfo, Status};
 
@@ -44,9 +45,17 @@ fn one(context: &mut Context, session: &str, force: bool) -> Result {
         return rehearse(context, session, force);
     }
     let mut admin = context.admin()?;
-    match force {
-        true => admin.release_by_force(session)?,
-        false => admin.release(session)?,
+    let released = match force {
+        true => admin.release_by_force(session),
+        false => admin.release(session),
+    };
+    if let Err(why) = released {
+        let is_unknown = matches!(&why, Error::Refused(Refusal::NoSuchSession { .. }));
+        let held = match is_unknown {
+            true => held_by_others(&admin.sessions()?, session),
+            false => None,
+        };
+        return Err(held.unwrap_or_else(|| why.into()));
     }
     let name = plain(session);
     context.done("release", &format!("session '{name}' is released"))
@@ -106,6 +115,26 @@ fn all_of(context: &mut Context, user: u32) -> Result {
     }
 }
 
+/// That a program has a session which is no workload, and which program that is.
+fn held_by_others(sessions: &[SessionInfo], name: &str) -> Option<Failure> {
+    let mut named = sessions.iter().filter(|known| known.name == name);
+    named.find(|known| known.workload.is_none() && known.custody == Custody::Shared)?;
+    let holders = System::default().holders_of_session(name);
+    let by = match holders.as_slice() {
+        [] => "a program".to_owned(),
+        holders => holders.join(", "),
+    };
+    let message = format!(
+        "session '{}' is held by {}, which is no workload of luod's",
+        plain(name),
+        plain(&by)
+    );
+    Some(Failure::new(Exit::Refused, "held", message).next(
+        "end that program, and the session ends with its last descriptor; until then an update \
+         takes it along",
+    ))
+}
+
 /// A dry run: it ends as the command would now.
 fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
     let name = plain(session);
@@ -126,6 +155,9 @@ fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
     });
     let found = foreign.or_else(|| named().find(|known| may_go(known)));
     let Some(found) = found else {
+        if let Some(held) = held_by_others(&sessions, session) {
+            return Err(held);
+        }
         let message = format!("there is no session '{name}' in the agent's custody");
         return Err(Failure::new(Exit::NotFound, "no-such-session", message)
             .next("`luoctl sessions` lists all"));

@@ -36,14 +36,14 @@ impl Vigil {
     /// nobody would see the end of.
     pub(super) fn begin(context: &Context) -> Self {
         let words = "luod does not answer; it may be in the middle of the update, so it is waited \
-                     for. `systemctl status luod` says whether it hangs; ^C cancels, and twice leaves";
+                     for. `systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs; ^C cancels, and twice leaves";
         Self::watch(context, End::Never(words))
     }
 
     /// The same for a command that does nothing but look.
     pub(super) fn of_a_watch(context: &Context) -> Self {
         let words = "luod does not answer, so nothing is seen of what happens; it is waited for. \
-                     `systemctl status luod` says whether it hangs";
+                     `systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs";
         Self::watch(context, End::Never(words))
     }
 

@@ -14,8 +14,8 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use luo_sys::Errno;
-use luo_varlink::TimelineKind;
 use luo_varlink::client::{Claimed, Error};
+use luo_varlink::{Phase, TimelineKind, WorkloadState};
 
 use super::Agent;
 use super::caller::Caller;
@@ -154,8 +154,8 @@ impl Agent {
         let workload = caller.workload()?.to_owned();
         {
             let mut state = self.state.borrow_mut();
-            if state.update.is_some() {
-                let phase = state.phase.0;
+            let phase = state.phase.0;
+            if state.update.is_some() && !may_finish(&state, &workload) {
                 return Err(Error::UpdateUnderWay { phase });
             }
             let held = self.own(&state, &workload, name)?;
@@ -173,6 +173,16 @@ impl Agent {
         self.end_if_over();
         Ok(())
     }
+}
+
+/// Whether a workload may finish a session in an update that is under way: until it has agreed it
+/// may put in order what it has, for no record tells the next kernel of that yet.
+fn may_finish(state: &State, workload: &str) -> bool {
+    use WorkloadState::{Preparing, Restored, Restoring, Running};
+    let known = state.workloads.get(workload);
+    let is_free = known
+        .is_some_and(|known| matches!(known.state, Running | Preparing | Restoring | Restored));
+    is_free && matches!(state.phase.0, Phase::Preparing | Phase::Cancelling)
 }
 
 /// Whether workloads that this one needs have to serve before it may have a session of

@@ -13,7 +13,7 @@ use super::state::{Seen, State, Unowned};
 use super::{unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
-use crate::decide::failed::Failed;
+use crate::decide::failed::{Failed, unwritable};
 use crate::decide::plan::Obstacle;
 use crate::journal::log;
 use crate::kernel::{self, Probe};
@@ -34,15 +34,6 @@ pub(super) fn full_disk(config: &Config, why: &str) -> String {
 
 /// What to do about that, where it is for want of room.
 const FULL_REMEDY: &str = "make room there, or name another state_directory";
-
-/// What to do where a file cannot be written: `with_room` helps if there is no room.
-pub(super) fn unwritable(why: &str, with_room: &'static str) -> &'static str {
-    // As the kernel says it, and as the standard library does.
-    match why.to_ascii_lowercase().contains("file too large") {
-        true => "set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)",
-        false => with_room,
-    }
-}
 
 /// What to do about a history that takes nothing.
 pub(super) fn full_remedy(why: &str) -> &'static str {
@@ -242,6 +233,23 @@ impl Agent {
             let owner = state.workloads.get(name);
             owner.is_some_and(|owner| owner.link.is_some())
         };
+        let unfinished = state.sessions.iter().filter(|(_, held)| {
+            let is_its = !held.parked && is_there(&held.workload);
+            is_its && held.incoming && held.session.is_some()
+        });
+        obstacles.extend(unfinished.map(|(name, held)| {
+            let owner = &held.workload;
+            Obstacle {
+                found: format!(
+                    "workload '{owner}' has taken back session '{name}' of the previous kernel \
+                     and not finished it, so what is in it is not yet in one for the next"
+                ),
+                remedy: format!(
+                    "wait until '{owner}' has finished it; or stop '{owner}', and release the \
+                     session with `luoctl release`"
+                ),
+            }
+        }));
         let taken = state.sessions.iter().filter(|(_, held)| {
             held.parked && held.incoming && held.session.is_some() && !is_there(&held.workload)
         });

@@ -340,8 +340,12 @@ impl Agent {
         let going: Vec<_> = going.map(|(session, _)| session.as_str()).collect();
         if !going.is_empty() {
             let going = going.join(", ");
-            let text =
-                format!("workload '{name}' is gone, and with it what it has not left: {going}");
+            // Only the kernel knows whether a program has a descriptor still.
+            let text = format!(
+                "workload '{name}' is gone, and luod lets go of what it has not left: {going}. A \
+                 session ends with its last descriptor: one that another program holds is in \
+                 `luoctl sessions`, and the update takes it along as nobody's"
+            );
             self.quiet.warn(&text);
         }
     }

@@ -39,7 +39,7 @@ use wildmatch::WildMatch;
 
 use super::fleet::Fleet;
 use super::lines::Part::{self, At, Key};
-use super::lines::{line_of, place};
+use super::lines::{line_of, place, plainly, together};
 use super::names;
 pub use super::seconds::Seconds;
 
@@ -217,8 +217,11 @@ pub const CHECKS: [&str; 35] = [
 #[derive(Debug, thiserror::Error)]
 pub enum BadConfig {
     /// It cannot be parsed.
-    #[error(transparent)]
-    Syntax(#[from] toml::de::Error),
+    #[error("{}", plainly(.0))]
+    Syntax(toml::de::Error),
+    /// More than one value.
+    #[error("{}", together(.0))]
+    Several(Vec<Self>),
     /// A value that nobody means.
     #[error("{}{key}: {why}", place(*.line))]
     Value {
@@ -296,28 +299,33 @@ impl Config {
     /// # Errors
     /// The text is no configuration; the error says where.
     pub fn parse(text: &str) -> Result<Self, BadConfig> {
-        let config: Self = toml::from_str(text)?;
-        let valid = config.validate();
-        valid.map_err(|(way, why)| BadConfig::value(text, &way, why))?;
-        Ok(config)
+        let config: Self = toml::from_str(text).map_err(BadConfig::Syntax)?;
+        let wrong = config.wrong().into_iter();
+        let mut wrong: Vec<_> = wrong
+            .map(|(way, why)| BadConfig::value(text, &way, why))
+            .collect();
+        match wrong.len() {
+            0 => Ok(config),
+            1 => Err(wrong.remove(0)),
+            _ => Err(BadConfig::Several(wrong)),
+        }
     }
 
     /// Looks for values that can be parsed, and that nobody means or that can never work.
-    fn validate(&self) -> Result<(), Wrong<'_>> {
-        self.validate_paths()?;
-        self.validate_others()?;
-        if let Some(fleet) = &self.fleet {
-            fleet
-                .check()
-                .map_err(|(key, why)| (vec![Key("fleet"), Key(key)], why))?;
+    fn wrong(&self) -> Vec<Wrong<'_>> {
+        let mut wrong = self.wrong_paths();
+        self.look_at_others(&mut wrong);
+        if let Some(fleet) = &self.fleet
+            && let Err((key, why)) = fleet.check()
+        {
+            wrong.push((vec![Key("fleet"), Key(key)], why));
         }
-        for name in self.workload.keys() {
-            names::check_pattern(name).map_err(|why| {
-                let why = format!("{why}, or write a pattern like \"vm-*\"");
-                (vec![Key(WORKLOAD), Key(name)], why)
-            })?;
-        }
-        Ok(())
+        wrong.extend(self.workload.keys().filter_map(|name| {
+            let why = names::check_pattern(name).err()?;
+            let why = format!("{why}, or write a pattern like \"vm-*\"");
+            Some((vec![Key(WORKLOAD), Key(name)], why))
+        }));
+        wrong
     }
 
     /// The initrds, each with the way to it.
@@ -326,7 +334,8 @@ impl Config {
         all.map(|(at, path)| (vec![Key("target"), Key("initrd"), At(at)], path.as_str()))
     }
 
-    fn validate_paths(&self) -> Result<(), Wrong<'_>> {
+    fn wrong_paths(&self) -> Vec<Wrong<'_>> {
+        let mut wrong = Vec::new();
         let paths = [
             (STATE, self.state_directory.to_str()),
             (ROOT, self.checks.root.to_str()),
@@ -339,13 +348,15 @@ impl Config {
         for (way, path) in set(&paths).chain(self.initrds()) {
             if !path.starts_with('/') {
                 let why = "a path begins with /, for luod runs in a folder of its own";
-                return Err((way, why.to_owned()));
+                wrong.push((way, why.to_owned()));
+                continue;
             }
             if Path::new(path)
                 .components()
                 .any(|part| part == Component::ParentDir)
             {
-                return Err((way, "write the path without ..".to_owned()));
+                wrong.push((way, "write the path without ..".to_owned()));
+                continue;
             }
             // Nothing that is written there is on a disk, or could be written at all.
             let is_kernels = ["/proc", "/sys", "/dev"]
@@ -354,40 +365,47 @@ impl Config {
             if way == STATE && is_kernels && !Path::new(path).starts_with("/dev/shm") {
                 let why = "the kernel makes the files there: name a directory on a disk, as \
                            /var/lib/luod is";
-                return Err((way, why.to_owned()));
+                wrong.push((way, why.to_owned()));
             }
         }
-        let mut all = set(&paths).chain(set(&texts)).chain(self.initrds());
-        match all.find(|(_, text)| text.contains('\0')) {
-            Some((way, _)) => {
+        for (way, text) in set(&paths).chain(set(&texts)).chain(self.initrds()) {
+            if text.contains('\0') {
                 let why = "no path and no command line has a NUL in it";
-                Err((way, why.to_owned()))
+                wrong.push((way, why.to_owned()));
+            } else if text.contains(['\n', '\r']) {
+                wrong.push((way, "it has more than one line: write it in one".to_owned()));
             }
-            None => Ok(()),
         }
+        wrong
     }
 
-    fn validate_others(&self) -> Result<(), Wrong<'_>> {
-        if self.target.image.is_some() && self.target.entry.is_some() {
-            let why = "an entry has its own image: name one of the two".to_owned();
-            return Err((ENTRY.to_vec(), why));
+    fn look_at_others<'a>(&'a self, wrong: &mut Vec<Wrong<'a>>) {
+        if let Some(entry) = &self.target.entry {
+            if self.target.image.is_some() {
+                let why = "an entry has its own image: name one of the two".to_owned();
+                wrong.push((ENTRY.to_vec(), why));
+            } else if entry.trim().is_empty() {
+                let why = "no entry has an empty name; leave it out to take the boot loader's \
+                           default";
+                wrong.push((ENTRY.to_vec(), why.to_owned()));
+            }
         }
         if let Some(line) = &self.target.command_line
             && line.trim().is_empty()
         {
             let why = "an empty command line does not turn on live update; leave it out to take \
                        that of the image or of the running kernel";
-            return Err((LINE.to_vec(), why.to_owned()));
+            wrong.push((LINE.to_vec(), why.to_owned()));
         }
-        let mut ignored = self.checks.ignore.iter().enumerate();
-        if let Some((at, unknown)) = ignored.find(|(_, name)| !CHECKS.contains(&name.as_str())) {
+        let ignored = self.checks.ignore.iter().enumerate();
+        let unknown = ignored.filter(|(_, name)| !CHECKS.contains(&name.as_str()));
+        wrong.extend(unknown.map(|(at, unknown)| {
             let why = format!(
                 "there is no check {unknown:?}; the checks are {}",
                 CHECKS.join(", ")
             );
-            return Err((vec![Key("checks"), Key("ignore"), At(at)], why));
-        }
-        Ok(())
+            (vec![Key("checks"), Key("ignore"), At(at)], why)
+        }));
     }
 
     /// How long a workload has for a step.

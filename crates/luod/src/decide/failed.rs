@@ -7,6 +7,29 @@ use std::time::Duration;
 use luo_sys::{Cause, Errno, Failure};
 use luo_varlink::{admin, client};
 
+/// What to do where something cannot be written; `with_room` is for want of room, or of what
+/// nobody has thought of. `why` is as the standard library says it, or the kernel.
+#[must_use]
+pub fn unwritable(why: &str, with_room: &'static str) -> &'static str {
+    let why = why.to_ascii_lowercase();
+    let has = |parts: &[&str]| parts.iter().any(|part| why.contains(part));
+    if has(&["file too large"]) {
+        "set LimitFSIZE=infinity in luod's unit (`ulimit -f unlimited`)"
+    } else if has(&["read-only"]) {
+        "luod may not write there: have it mounted for writing (`findmnt -T` says how it is), and \
+         allowed by ReadWritePaths= of luod's unit"
+    } else if has(&["file exists", "is a directory", "not a directory"]) {
+        "something else has the place of a file or a folder of luod's: look with `ls -la`, and \
+         move it away"
+    } else if has(&["permission denied", "not permitted"]) {
+        "luod may not write there: `ls -la` says whose it is, and the unit what it takes from root"
+    } else if has(&["input/output error"]) {
+        "the disk does not work: `dmesg` says more"
+    } else {
+        with_room
+    }
+}
+
 /// A call of the kernel that failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{call}: {message}")]
@@ -211,8 +234,9 @@ impl Failed {
     pub fn unnoted(folder: &Path, why: &std::io::Error) -> Self {
         let mut failed = Self::io("the notes", why);
         failed.message = format!(
-            "luod cannot note this in {}, so its restart would lose it: make room there: {why}",
-            folder.display()
+            "luod cannot note this in {}, so its restart would lose it: {why}: {}",
+            folder.display(),
+            unwritable(&why.to_string(), "make room there")
         );
         failed
     }
@@ -314,6 +338,31 @@ mod tests {
         assert!(quota.contains("/sys/kernel/liveupdate/user_*"), "{quota}");
         let other = Failed::new("RETRIEVE_SESSION", Errno::ENOMEM);
         assert_eq!(other.to_string(), "RETRIEVE_SESSION: ENOMEM");
+    }
+
+    #[test]
+    fn each_way_not_to_be_written_has_its_own_remedy() {
+        for (errno, part) in [
+            (28, "make room"),
+            (122, "make room"),
+            (30, "mounted for writing"),
+            (17, "move it away"),
+            (20, "move it away"),
+            (21, "move it away"),
+            (13, "may not write"),
+            (1, "may not write"),
+            (27, "LimitFSIZE"),
+            (5, "dmesg"),
+        ] {
+            let why = std::io::Error::from_raw_os_error(errno);
+            let failed = Failed::unnoted(Path::new("/run/luod/state"), &why).to_string();
+            assert!(failed.contains(part), "{failed}");
+            assert_eq!(
+                failed.contains("make room"),
+                part == "make room",
+                "{failed}"
+            );
+        }
     }
 
     #[test]

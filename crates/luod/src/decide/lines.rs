@@ -43,6 +43,39 @@ pub fn line_of(text: &str, way: &[Part<'_>]) -> Option<usize> {
     Some(before.matches('\n').count() + 1)
 }
 
+/// What is wrong with the syntax or with a type, without the words that only programmers know.
+pub(super) fn plainly(why: &toml::de::Error) -> String {
+    const WORDS: [(&str, &str); 11] = [
+        ("expected f64", "expected a number"),
+        (
+            "expected u32",
+            "expected a whole number from 0 to 4294967295",
+        ),
+        ("expected u64", "expected a whole number, 0 or more"),
+        ("expected usize", "expected a whole number, 0 or more"),
+        ("expected a sequence", "expected a list"),
+        ("expected a map", "expected a table"),
+        ("invalid type: map", "invalid type: table"),
+        ("invalid type: sequence", "invalid type: list"),
+        ("expected struct Rule", "expected a table"),
+        ("expected struct ", "expected the table "),
+        ("expected path string", "expected a path"),
+    ];
+    let said = why.message();
+    let plain = WORDS
+        .into_iter()
+        .fold(said.to_owned(), |text, (word, plain)| {
+            text.replace(word, plain)
+        });
+    why.to_string().replace(said, &plain)
+}
+
+/// Several messages as one, each in a line.
+pub(super) fn together(all: &[impl ToString]) -> String {
+    let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+    all.join("\n")
+}
+
 /// A line, as the beginning of a message.
 pub(super) fn place(line: Option<usize>) -> String {
     line.map_or_else(String::new, |line| format!("line {line}: "))

@@ -26,7 +26,7 @@ use serde::Deserialize;
 use wildmatch::WildMatch;
 
 use crate::decide::lines::Part::{At, Key};
-use crate::decide::lines::{line_of, place};
+use crate::decide::lines::{line_of, place, plainly, together};
 use crate::decide::names;
 
 /// The policy.
@@ -92,26 +92,47 @@ pub struct Rule {
 }
 
 impl Rule {
-    /// Refuses what can be written, and could never have an effect.
-    fn can_work(&self, which: impl Fn() -> Which) -> Result<(), BadPolicy> {
+    /// What can be written, and could never have an effect. `at` finds the line of a key.
+    fn wrong(&self, at: impl Fn(Option<&str>) -> Which) -> Vec<BadPolicy> {
         /// What the kernel takes for "none" in place of a user or a group.
         const NONE: u32 = u32::MAX;
-        if [self.uid, self.gid].contains(&Some(NONE)) {
-            return Err(BadPolicy::Nobody(which()));
+        let mut wrong = Vec::new();
+        if self.unit.is_none() && self.uid.is_none() && self.gid.is_none() {
+            wrong.push(BadPolicy::ForEverybody(at(None)));
+        }
+        let limits = self.sessions.is_some() || self.files.is_some() || self.bytes.is_some();
+        if self.names.is_empty() && !limits {
+            wrong.push(BadPolicy::ForNothing(at(None)));
+        }
+        match &self.unit {
+            Some(unit) if unit.is_empty() => wrong.push(BadPolicy::Empty(at(Some("unit")))),
+            Some(unit) if !can_be_a_unit(unit) => {
+                wrong.push(BadPolicy::Unit(at(Some("unit")), unit.clone()));
+            }
+            _ => {}
+        }
+        for (key, number) in [("uid", self.uid), ("gid", self.gid)] {
+            if number == Some(NONE) {
+                wrong.push(BadPolicy::Nobody(at(Some(key))));
+            }
         }
         for pattern in &self.names {
-            names::check_pattern(pattern)
-                .map_err(|why| BadPolicy::Pattern(which(), pattern.clone(), why))?;
+            let which = || at(Some("names"));
+            if pattern.is_empty() {
+                wrong.push(BadPolicy::Empty(which()));
+            } else if let Err(why) = names::check_pattern(pattern) {
+                wrong.push(BadPolicy::Pattern(which(), pattern.clone(), why));
+            }
         }
         let none = match (self.sessions, self.files) {
-            (Some(0), _) => "sessions",
-            (_, Some(0)) => "files",
-            _ => return Ok(()),
+            (Some(0), _) => Some("sessions"),
+            (_, Some(0)) => Some("files"),
+            _ => None,
         };
-        match self.names.is_empty() {
-            true => Ok(()),
-            false => Err(BadPolicy::Useless(which(), none)),
+        if let Some(none) = none.filter(|_| !self.names.is_empty()) {
+            wrong.push(BadPolicy::Useless(at(Some(none)), none));
         }
+        wrong
     }
 
     fn fits(&self, identity: &Identity) -> bool {
@@ -124,12 +145,29 @@ impl Rule {
     }
 }
 
+/// Whether a pattern can fit the name of a unit that a program can be in: a service's or a
+/// scope's.
+fn can_be_a_unit(pattern: &str) -> bool {
+    let (has_star, tail) = match pattern.rsplit_once('*') {
+        Some((_, tail)) => (true, tail),
+        None => (false, pattern),
+    };
+    [".service", ".scope"].iter().any(|kind| {
+        let mut both = tail.chars().rev().zip(kind.chars().rev());
+        let fits = both.all(|(one, other)| one == '?' || one == other);
+        fits && (has_star || tail.chars().count() > kind.len())
+    })
+}
+
 /// Why a text is no policy.
 #[derive(Debug, thiserror::Error)]
 pub enum BadPolicy {
     /// It cannot be parsed.
-    #[error(transparent)]
-    Syntax(#[from] toml::de::Error),
+    #[error("{}", plainly(.0))]
+    Syntax(toml::de::Error),
+    /// More than one mistake.
+    #[error("{}", together(.0))]
+    Several(Vec<Self>),
     /// A rule fits everybody, which is certainly a mistake.
     #[error("{0} names neither unit nor uid nor gid: say whom it is for")]
     ForEverybody(Which),
@@ -139,6 +177,12 @@ pub enum BadPolicy {
     /// A pattern that fits nothing.
     #[error("{0} has an empty pattern: write a name, or * for all")]
     Empty(Which),
+    /// A unit that no program is in.
+    #[error(
+        "{0} has the unit {1:?}, and the units that a program is in end with .service or .scope: \
+         write {1:?} with its ending, or a pattern"
+    )]
+    Unit(Which, String),
     /// A pattern that no name fits.
     #[error("{0} has the pattern {1:?}, which no name fits: {2}")]
     Pattern(Which, String, names::BadName),
@@ -168,15 +212,17 @@ pub enum BadPolicy {
 pub struct Which {
     /// Counted from 1.
     number: usize,
-    /// Where it begins.
+    /// Where it begins, or what is wrong in it.
     line: Option<usize>,
 }
 
 impl Which {
-    fn of(text: &str, index: usize) -> Self {
+    fn of(text: &str, index: usize, key: Option<&str>) -> Self {
+        let mut way = vec![Key("allow"), At(index)];
+        way.extend(key.map(Key));
         Self {
             number: index + 1,
-            line: line_of(text, &[Key("allow"), At(index)]),
+            line: line_of(text, &way),
         }
     }
 }
@@ -193,23 +239,15 @@ impl Policy {
     /// # Errors
     /// [`BadPolicy`]
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
-        let policy: Self = toml::from_str(text)?;
-        for (index, rule) in policy.allow.iter().enumerate() {
-            if rule.unit.is_none() && rule.uid.is_none() && rule.gid.is_none() {
-                return Err(BadPolicy::ForEverybody(Which::of(text, index)));
-            }
-            let limits = rule.sessions.is_some() || rule.files.is_some() || rule.bytes.is_some();
-            if rule.names.is_empty() && !limits {
-                return Err(BadPolicy::ForNothing(Which::of(text, index)));
-            }
-            let patterns = rule.names.iter().chain(&rule.unit);
-            if patterns.into_iter().any(String::is_empty) {
-                return Err(BadPolicy::Empty(Which::of(text, index)));
-            }
-            rule.can_work(|| Which::of(text, index))?;
+        let policy: Self = toml::from_str(text).map_err(BadPolicy::Syntax)?;
+        let rules = policy.allow.iter().enumerate();
+        let wrong = rules.flat_map(|(index, rule)| rule.wrong(|key| Which::of(text, index, key)));
+        let mut wrong: Vec<_> = wrong.chain(policy.limits_can_work(text).err()).collect();
+        match wrong.len() {
+            0 => Ok(policy),
+            1 => Err(wrong.remove(0)),
+            _ => Err(BadPolicy::Several(wrong)),
         }
-        policy.limits_can_work(text)?;
-        Ok(policy)
     }
 
     fn limits_can_work(&self, text: &str) -> Result<(), BadPolicy> {
@@ -376,6 +414,57 @@ mod tests {
     }
 
     #[test]
+    fn a_unit_is_a_service_or_a_scope() {
+        for unit in [
+            "a.service",
+            "vm*",
+            "*",
+            "vm@*.service",
+            "a-?.scope",
+            "machine-*.sc?pe",
+        ] {
+            assert!(can_be_a_unit(unit), "{unit}");
+        }
+        for unit in [
+            "vm",
+            "vm.socket",
+            "*.slice",
+            ".service",
+            "a.services",
+            "vm@*.serv",
+        ] {
+            assert!(!can_be_a_unit(unit), "{unit}");
+        }
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_in_the_readers_words() {
+        let text = "[[allow]]\nunit = \"vm\"\n[[allow]]\nnames = [\"\"]\n\
+                    [limits]\nconnections = 0";
+        let bad = Policy::parse(text).unwrap_err().to_string();
+        let begins = [
+            "line 1: rule 1 of [[allow]] has neither",
+            "line 2: rule 1 of [[allow]] has the unit",
+            "line 3: rule 2 of [[allow]] names neither",
+            "line 4: rule 2 of [[allow]] has an empty pattern",
+            "line 6: [limits] has connections = 0",
+        ];
+        let lines: Vec<_> = bad.lines().collect();
+        assert_eq!(lines.len(), begins.len(), "{bad}");
+        for (line, begin) in lines.iter().zip(begins) {
+            assert!(line.starts_with(begin), "{line}");
+        }
+        for (text, expected) in [
+            ("[limits]\nfiles = \"x\"", "a whole number"),
+            ("[[allow]]\nuid = \"x\"", "a whole number"),
+            ("[[allow]]\nuid = 7\nnames = \"x\"", "expected a list"),
+        ] {
+            let bad = Policy::parse(text).unwrap_err().to_string();
+            assert!(bad.contains(expected), "{bad}");
+        }
+    }
+
+    #[test]
     fn what_nobody_means_is_refused() {
         for (text, expected) in [
             (
@@ -388,23 +477,27 @@ mod tests {
             ),
             (
                 "unit = \"\"\nnames = [\"x\"]",
-                "line 2: rule 1 of [[allow]] has an empty pattern",
+                "line 3: rule 1 of [[allow]] has an empty pattern",
             ),
             (
                 "uid = 7\nnames = [\"\"]",
-                "line 2: rule 1 of [[allow]] has an empty pattern",
+                "line 4: rule 1 of [[allow]] has an empty pattern",
             ),
             (
                 "uid = 4294967295\nnames = [\"x\"]",
-                "line 2: rule 1 of [[allow]] is for 4294967295",
+                "line 3: rule 1 of [[allow]] is for 4294967295",
             ),
             (
                 "uid = 7\nnames = [\"x\", \"[a-\"]",
-                "line 2: rule 1 of [[allow]] has the pattern \"[a-\", which no name fits",
+                "line 4: rule 1 of [[allow]] has the pattern \"[a-\", which no name fits",
             ),
             (
                 "uid = 7\nnames = [\"x\"]\nsessions = 0",
-                "line 2: rule 1 of [[allow]] allows names, and no sessions",
+                "line 5: rule 1 of [[allow]] allows names, and no sessions",
+            ),
+            (
+                "\nunit = \"vm\"\nnames = [\"x\"]",
+                "line 4: rule 1 of [[allow]] has the unit \"vm\"",
             ),
         ] {
             let error = Policy::parse(&format!("\n[[allow]]\n{text}")).unwrap_err();

@@ -47,6 +47,16 @@ pub(super) fn name_of(session: &str, token: u64) -> String {
 
 /// Says of a device that is there why it is of no use.
 pub(super) fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) {
+    let is_there = matches!(why.errno(), Errno::EBUSY | Errno::EACCES | Errno::EPERM);
+    let untold = checks.iter_mut().filter(|check| {
+        is_there && check.name == "target-abi" && check.status == CheckStatus::Unknown
+    });
+    // Nothing is missing on the machine: whoever gets the device is told.
+    for check in untold {
+        check.remedy = Some("see to what keeps the device from being asked, first".to_owned());
+        let what = check.found.split(": ").next().unwrap_or_default();
+        check.found = format!("{what}: /dev/liveupdate could not be asked");
+    }
     match why.errno() {
         Errno::EBUSY => checks.push(luo_preflight::running::device(
             &why.errno().to_string(),
@@ -152,6 +162,30 @@ pub(super) fn check_closing() -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_device_that_cannot_be_asked_has_nobody_mount_anything() {
+        for errno in [Errno::EBUSY, Errno::EACCES, Errno::EPERM] {
+            let mut checks = vec![Check {
+                name: "target-abi".to_owned(),
+                status: CheckStatus::Unknown,
+                found: "which luo-v* is not known: /proc/version: No such file".to_owned(),
+                remedy: Some("mount debugfs at /sys/kernel/debug".to_owned()),
+            }];
+            let root = tempfile::tempdir().unwrap();
+            let why = Failed::new("open /dev/liveupdate", errno);
+            does_not_open(&mut checks, &why, root.path());
+            let [abi, device] = checks.as_slice() else {
+                panic!("{checks:?}");
+            };
+            assert_eq!(device.name, "running-device");
+            assert!(abi.found.ends_with("could not be asked"), "{abi:?}");
+            assert!(
+                !abi.remedy.as_deref().unwrap().contains("debugfs"),
+                "{abi:?}"
+            );
+        }
+    }
 
     #[test]
     fn a_limit_that_would_end_luod_is_told() {

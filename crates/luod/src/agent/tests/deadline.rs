@@ -51,6 +51,21 @@ fn who_is_late_loses_nothing() {
         peer.register(&world, "db", &[]).unwrap();
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.restored(&peer.caller).unwrap();
+        // Until it has finished no update begins, which would end it before it has all again.
+        let report = agent.check_target(&world.target).await;
+        let failed = luo_varlink::CheckStatus::Failed;
+        let mut failed = report.checks.iter().filter(|check| check.status == failed);
+        let check = failed.next().unwrap();
+        assert_eq!(check.name, "workloads");
+        assert!(
+            check.found.contains("'db' has taken back session 'db.ram'"),
+            "{check:?}"
+        );
+        let refused = agent.prepare(&world.target).await.unwrap_err();
+        assert!(
+            matches!(refused, luo_varlink::admin::Error::BadPlan { .. }),
+            "{refused}"
+        );
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();
         assert!(agent.plan().obstacles.is_empty());
         assert!(agent.restored(&peer.caller).is_err(), "it has nothing left");

@@ -334,7 +334,7 @@ fn a_disk_that_is_full_is_told_at_once() {
         let told = warnings(&world).await;
         assert_eq!(told.len(), 1, "{told:?}");
         assert!(told[0].contains("what becomes of an update cannot be written"));
-        assert!(told[0].contains("make room there"), "{told:?}");
+        assert!(told[0].contains("move it away"), "{told:?}");
         // Whoever prepares is told what the checks have found.
         world.agent.prepare(&world.target).await.unwrap();
         let warned = world.agent.warnings_of_update();

@@ -32,10 +32,10 @@ fn what_cannot_be_noted_is_not_promised() {
         fill_notes(&world);
         let refused = agent.create_session(&peer.caller, "db.2").await;
         let refused = refused.unwrap_err().to_string();
-        assert!(refused.contains("make room there"), "{refused}");
+        assert!(refused.contains("move it away"), "{refused}");
         assert!(!world.kernel.held().contains("db.2"));
         let refused = agent.detach(&mut peer.caller).unwrap_err().to_string();
-        assert!(refused.contains("make room there"), "{refused}");
+        assert!(refused.contains("move it away"), "{refused}");
         // It is a workload still, and has its session.
         let state = agent.status().await.workloads.remove(0).state;
         assert_eq!(state, WorkloadState::Running);
@@ -78,7 +78,7 @@ fn a_jump_that_cannot_be_noted_is_refused() {
         let (world, _peer) = frozen_in(World::with_manager(Fake::default())).await;
         fill_notes(&world);
         let why = world.agent.jump().await.to_string();
-        assert!(why.contains("make room there"), "{why}");
+        assert!(why.contains("move it away"), "{why}");
         assert_eq!(world.kernel.jumps(), 0);
         assert_eq!(world.phase(), Phase::Normal);
     });

@@ -115,6 +115,30 @@ fn it_goes_through_updates_and_nobody_waits_for_it() {
     });
 }
 
+/// A program that takes back what was left does not end because an update begins meanwhile.
+#[test]
+fn who_has_not_agreed_to_an_update_may_finish_in_it() {
+    run(async {
+        let record = frozen_record().await;
+        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+        let agent = &world.agent;
+        agent.begin_restore(record, Progress::default());
+        agent.end_if_over();
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        let preparing = prepares(&world);
+        let event = peer.heard().await;
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        assert!(world.kernel.finished().contains("db.ram"));
+        answers(&world, &peer, &event, Step::Prepare, None);
+        preparing.await.unwrap().unwrap();
+        let refused = agent.finish_session(&peer.caller, "db.ram").await;
+        let refused = refused.unwrap_err();
+        assert!(matches!(refused, Error::UpdateUnderWay { .. }), "{refused}");
+    });
+}
+
 #[test]
 fn luod_that_is_started_again_knows_of_it() {
     run(async {

@@ -202,3 +202,30 @@ fn a_fleet_is_read_with_its_defaults_and_each_error_names_its_line() {
     }
     assert!(Config::parse("[fleet]\n").is_err());
 }
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_readers_words() {
+    let text = "state_directory = \"here\"\n[target]\nentry = \"\"\n\
+                command_line = \"a\\nb\"\n[checks]\nignore = [\"x\", \"y\"]";
+    let bad = Config::parse(text).unwrap_err().to_string();
+    let lines: Vec<_> = bad.lines().collect();
+    let begins = [
+        "line 1: state_directory: a path begins with /",
+        "line 4: command_line: it has more than one line",
+        "line 3: entry: no entry has an empty name",
+        "line 6: ignore: there is no check \"x\"",
+        "line 6: ignore: there is no check \"y\"",
+    ];
+    assert_eq!(lines.len(), begins.len(), "{bad}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(begin), "{line}");
+    }
+    for (text, expected) in [
+        ("prepare_deadline = \"1\"", "expected a number"),
+        ("[checks]\nignore = \"x\"", "expected a list"),
+        ("target = 3", "expected the table"),
+    ] {
+        let bad = Config::parse(text).unwrap_err().to_string();
+        assert!(bad.contains(expected), "{bad}");
+    }
+}
