@@ -1510,12 +1510,16 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__status)
-            opts="-h --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-h --config --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --timeout)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

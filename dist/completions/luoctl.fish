@@ -52,6 +52,7 @@ complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "inspect" -d 'Shows ev
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "completions" -d 'Writes completions for a shell'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "schema" -d 'Writes the JSON schema of what `--json` writes'
 complete -c luoctl -n "__fish_luoctl_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l config -d 'Luod\'s configuration, for the slot' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand status" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'

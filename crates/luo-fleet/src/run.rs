@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use tokio::net::TcpListener;
+use anyhow::{Context, Result, bail};
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
 use tokio::sync::Semaphore;
 
 use crate::config::Config;
@@ -39,6 +39,30 @@ pub fn keeper(config: &Config, clock: Clock) -> Result<Arc<Keeper>> {
     }))
 }
 
+/// Connections that wait to be accepted, as far as the kernel lets them: hosts that come all at
+/// once wait a moment, and not the second after which TCP tries again.
+const BACKLOG: u32 = 8_192;
+
+async fn listen(address: &str) -> Result<TcpListener> {
+    let mut last = None;
+    for address in lookup_host(address).await? {
+        let socket = match address {
+            SocketAddr::V4(_) => TcpSocket::new_v4()?,
+            SocketAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        // A server that is started anew takes its address over at once.
+        socket.set_reuseaddr(true)?;
+        match socket.bind(address).and_then(|()| socket.listen(BACKLOG)) {
+            Ok(listener) => return Ok(listener),
+            Err(why) => last = Some(why),
+        }
+    }
+    match last {
+        Some(why) => Err(why.into()),
+        None => bail!("there is no such address"),
+    }
+}
+
 /// Begins to serve.
 ///
 /// # Errors
@@ -54,7 +78,7 @@ pub async fn run(config: &Config, clock: Clock) -> Result<Running> {
     let most = Arc::new(Semaphore::new(config.max_connections));
     let mut addresses = Vec::new();
     for address in &config.listen {
-        let listener = TcpListener::bind(address).await;
+        let listener = listen(address).await;
         let listener = listener.with_context(|| address.clone())?;
         addresses.push(listener.local_addr()?);
         let (tls, site, most) = (tls.clone(), Arc::clone(&site), Arc::clone(&most));

@@ -157,6 +157,23 @@ async fn by_hand_names_host_and_reason_and_is_logged() {
     );
     assert_eq!(log[2].reason.as_deref(), Some("its board is broken"));
     assert_eq!(call(&server, PRE_REBOOT, &b).await, Said::Yes);
+    let (status, text) = raw(&server, "GET /metrics HTTP/1.1", "").await;
+    assert_eq!(status, 200);
+    // What docs/fleet.md has.
+    for name in [
+        "luo_fleet_hosts{group=\"default\",state=\"held\"} 1",
+        "luo_fleet_slots{group=\"default\"} 1",
+        "luo_fleet_slots_taken{group=\"default\"} 1",
+        "luo_fleet_oldest_slot_seconds ",
+        "luo_fleet_halted 0",
+        "luo_fleet_complete 0",
+        "luo_fleet_up 1",
+        "luo_fleet_clock_behind_milliseconds ",
+        "luo_fleet_decisions_total{kind=\"permit\"} 2",
+        "luo_fleet_decision_seconds_count ",
+    ] {
+        assert!(text.contains(name), "{name}\n{text}");
+    }
     // The stop switch is for those, too, that have a slot and ask again.
     server
         .keeper

@@ -129,7 +129,7 @@ fn a_slot_is_taken_before_an_update_and_given_back_when_the_machine_is_healthy()
     );
     let after = "
         luod
-        luoctl fleet slot --config FOLDER/luod.toml
+        luoctl status --config FOLDER/luod.toml
         workload cache claim
         wait normal
         luoctl fleet keep --once --config FOLDER/luod.toml

@@ -184,8 +184,8 @@ pub async fn host(world: &World, host: &Host, number: usize) -> Result<Came> {
         if let Said::No(_, _, again) = line.call(PRE_REBOOT, &body).await? {
             line.caller.hang_up();
             // Not all at once.
-            let spread = Duration::from_millis(u64::try_from(number % 97).unwrap_or(0));
-            sleep(Duration::from_secs(again).min(world.poll) + spread.min(world.poll)).await;
+            let spread = world.poll.mul_f64((number % 97) as f64 / 97.0);
+            sleep(Duration::from_secs(again).min(world.poll) + spread).await;
             continue;
         }
         body.liveupdate = None;

@@ -14,7 +14,8 @@ use crate::state::change::Undone;
 /// An answer.
 pub type Answer = Response<Full<Bytes>>;
 
-/// Seconds after which a host asks again, if nothing else is known.
+/// Seconds after which a host asks again, if nothing else is known; and as many more at most, so
+/// that hosts which have asked at the same moment do not do so again.
 const AGAIN: i64 = 15;
 
 /// The longest that a host is told to wait: a policy may change.
@@ -81,7 +82,10 @@ pub fn decided(decision: &Decision, now: Timestamp) -> Answer {
     let until = decision.until().map(|until| until.as_second());
     let left = until.map_or(AGAIN, |until| until.saturating_sub(now.as_second()));
     let answer = refuse(StatusCode::CONFLICT, decision.kind(), decision.to_string());
-    after(answer, left.clamp(1, LONGEST))
+    // The moment of the answer is as good as chance.
+    let spread = now.as_nanosecond().rem_euclid(i128::from(AGAIN + 1));
+    let spread = i64::try_from(spread).unwrap_or(0);
+    after(answer, left.clamp(1, LONGEST) + spread)
 }
 
 /// Why something was not done.

@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use super::answer::{Answer, decided, document, done, refuse, undone, with};
 use super::metrics::{Metrics, behind};
-use super::page::{CONTENT_POLICY, page};
+use super::page::{content_policy, page};
 use crate::identity::{Caller, Identities};
 use crate::state::audit;
 use crate::state::change::Undone;
@@ -197,10 +197,10 @@ impl Site {
             "/" => {
                 let html = page(&fleet());
                 let mut answer = with(StatusCode::OK, "text/html; charset=utf-8", html);
-                let policy = hyper::header::HeaderValue::from_static(CONTENT_POLICY);
-                answer
-                    .headers_mut()
-                    .insert("content-security-policy", policy);
+                if let Ok(policy) = content_policy().parse() {
+                    let headers = answer.headers_mut();
+                    headers.insert("content-security-policy", policy);
+                }
                 Ok(answer)
             }
             "/metrics" => {

@@ -313,13 +313,7 @@ fn slot(context: &mut Context, args: &Slot) -> Result {
     let who = settings::who(&fleet);
     let words = match &slot {
         None => "this machine has no slot".to_owned(),
-        Some(slot) => {
-            let trouble = slot
-                .trouble
-                .as_deref()
-                .unwrap_or("it was taken for an update");
-            format!("this machine has a slot, or may have one: {trouble}")
-        }
+        Some(slot) => slot.words(),
     };
     context.out.line(format!(
         "{} ({}): {}",

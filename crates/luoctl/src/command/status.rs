@@ -1,29 +1,40 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl status`
 
+use std::path::PathBuf;
+
 use luo_varlink::{Orchestrator, Phase, Status, WorkloadState};
 
 use super::context::Context;
 use crate::exit::Exit;
 use crate::failure::Result;
+use crate::fleet::store;
 use crate::output::{Paint, Tone};
 use crate::table::Table;
 use crate::text::{list, plain};
 
 /// Shows where the agent is, and how the workloads stand.
 ///
-/// It tells the phase, who is waited for and until when, and what the agent warns of. Everybody
-/// may.
+/// It tells the phase, who is waited for and until when, and what the agent warns of; to root also
+/// whether the machine has a slot of its fleet, and what stands in the way of giving it back.
+/// Everybody may.
 #[derive(clap::Args, Clone, Debug)]
-pub struct Args {}
+pub struct Args {
+    /// Luod's configuration, for the slot.
+    #[arg(long, value_name = "FILE", default_value = luod::command::CONFIG)]
+    config: PathBuf,
+}
 
-pub(super) fn run(context: &mut Context, _: &Args) -> Result {
+pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let status = context.status()?.get()?;
     if context.json {
         context.out.document(&status)?;
     } else {
         let paint = context.out.paint;
         let mut text = head(&status, paint);
+        if let Some(words) = store::words(&args.config) {
+            text += &format!("{} {}\n", paint.tone(Tone::Warn, "fleet  "), plain(&words));
+        }
         text.push('\n');
         text += &workloads(&status, paint);
         context.out.text(&text)?;

@@ -47,6 +47,25 @@ const LOCK: &str = "fleet-slot.lock";
 /// Bytes of a note.
 const MOST: u64 = 64 * 1024;
 
+/// What there is to say of the machine's slot, if it has one, and whoever asks may know.
+#[must_use]
+pub fn words(config: &Path) -> Option<String> {
+    let config = luod::command::config(config).ok()?;
+    config.fleet.as_ref()?;
+    let slot = Store::new(&config.state_directory).read().ok()??;
+    Some(slot.words())
+}
+
+impl Slot {
+    /// What there is to say of it.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let trouble = self.trouble.as_deref();
+        let trouble = trouble.unwrap_or("it was taken for an update");
+        format!("this machine has a slot, or may have one: {trouble}")
+    }
+}
+
 impl Store {
     /// In luod's folder.
     #[must_use]
