@@ -89,7 +89,7 @@ pub(crate) fn prepare() -> Result<()> {
     let device = Device::open()?;
     let participants = device.list_participants()?;
     // Two handlers of memfds, and two subsystems.
-    same("participants", participants.len(), 4)?;
+    same("participants", participants.len(), 7)?;
     refused(device.prepare(), Errno::ENOMEM)?;
     same("the state", device.state()?, State::Normal)?;
     device.prepare()?;

@@ -64,7 +64,7 @@ impl Agent {
         match given {
             Ok((fd, session)) => {
                 self.hold(name, session.into());
-                self.unowned.borrow_mut().at = None;
+                self.unowned.borrow_mut().has_changed();
                 let owner = owner(&self.state.borrow(), &workload);
                 if let Err(why) = self.note_as(&workload, owner.as_ref()) {
                     self.let_go(name);
@@ -297,7 +297,7 @@ impl Agent {
         });
         match finishing.await {
             Ok(()) => {
-                self.unowned.borrow_mut().at = None;
+                self.unowned.borrow_mut().has_changed();
                 tracing::warn!(session = name, "released by an administrator, by force");
                 self.note(TimelineKind::Finished, Line::text(name));
                 Ok(())

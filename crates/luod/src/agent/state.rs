@@ -266,6 +266,16 @@ pub(super) struct Unowned {
     /// Those whose name a session for the next kernel has, too, whoever owns them.
     pub(super) replaced: Vec<String>,
     pub(super) at: Option<Instant>,
+    /// Sessions that had been made or released by then.
+    pub(super) changes: u64,
+}
+
+impl Unowned {
+    /// A session was made or released: what was seen is old.
+    pub(super) fn has_changed(&mut self) {
+        self.at = None;
+        self.changes = self.changes.wrapping_add(1);
+    }
 }
 
 /// The kernel, as it was seen.

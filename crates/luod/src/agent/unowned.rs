@@ -48,6 +48,8 @@ impl Agent {
         if self.state.borrow().unreadable.is_some() {
             return Unowned::default();
         }
+        // What changes while the kernel is asked makes the answer an old one.
+        let changes = self.unowned.borrow().changes;
         let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
         let Ok(Ok(listed)) = asked.await else {
             // Why it cannot be asked is told by others.
@@ -77,7 +79,8 @@ impl Agent {
         let found = Unowned {
             replaced,
             names: left.into_iter().filter(|name| !is_known(name)).collect(),
-            at: Some(Instant::now()),
+            at: (self.unowned.borrow().changes == changes).then(Instant::now),
+            changes: self.unowned.borrow().changes,
         };
         self.unowned.replace(found.clone());
         found
