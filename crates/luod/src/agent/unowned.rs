@@ -121,7 +121,8 @@ impl Agent {
         let known = {
             let known = self.unowned.borrow();
             let is_fresh = known.at.is_some_and(|at| at.elapsed() < FRESH);
-            if known.names.is_empty() || is_fresh {
+            let are_none = known.at.is_some() && known.names.is_empty();
+            if are_none || is_fresh {
                 return known.clone();
             }
             known.clone()
