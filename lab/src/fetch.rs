@@ -3,6 +3,7 @@
 
 pub mod apt;
 pub mod debian;
+pub mod etcd;
 pub mod linux;
 pub mod prereq;
 pub mod qemu;

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 use luo_lab::cache::Cache;
-use luo_lab::fetch::{prereq, qemu};
+use luo_lab::fetch::{etcd, prereq, qemu};
 use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
@@ -31,13 +31,19 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
     let qemu = qemu::find(cache)
         .inspect_err(|why| eprintln!("{name}: no QEMU for guests: {why:#}"))
         .ok();
-    let with_qemu = |mut command: Command| {
+    let etcd = etcd::path(cache)
+        .inspect_err(|why| eprintln!("{name}: no etcd for fleets: {why:#}"))
+        .ok();
+    let with_both = |mut command: Command| {
         command.envs(qemu.iter().map(|program| ("LUO_QEMU", program)));
+        command.envs(etcd.iter().map(|path| ("PATH", path)));
         command
     };
     let left_out = left_out(|what| match what {
         takes::QEMU => qemu.is_some(),
-        other => takes::is_there(other, all),
+        takes::ETCD => etcd.is_some(),
+        takes::ETCD_AND_ALL => etcd.is_some() && all,
+        other => takes::is_there(other),
     });
     for test in &left_out {
         eprintln!("{name}: skipped: {} takes {}", test.name, test.what);
@@ -48,12 +54,12 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
         for test in &left_out {
             command.args(["--skip", test.name]);
         }
-        return count(cache, name, with_qemu(command));
+        return count(cache, name, with_both(command));
     }
     let arguments = ["nextest", "run", "--workspace", "--profile", "gate"];
     let mut command = cargo(repo, &arguments);
     command.args(["--run-ignored", "all", "--filterset", &all_but(&left_out)]);
-    let mut tally = count(cache, name, with_qemu(command))?;
+    let mut tally = count(cache, name, with_both(command))?;
     let arguments = ["test", "--workspace", "--doc", "--no-fail-fast"];
     let name = format!("{name}-doc");
     tally.merge(count(cache, &name, cargo(repo, &arguments))?);

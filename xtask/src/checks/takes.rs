@@ -18,6 +18,11 @@ pub(super) struct Test {
 /// What tests of guests take: a QEMU that can take them over an update. It is fetched.
 pub(super) const QEMU: &str = "qemu-cpr";
 
+/// What tests of fleets take. It is fetched, too.
+pub(super) const ETCD: &str = "etcd";
+/// And what those take that last for minutes.
+pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
+
 /// All of them.
 pub(super) const TESTS: [Test; 24] = [
     Test {
@@ -94,36 +99,32 @@ pub(super) const TESTS: [Test; 24] = [
     },
     Test {
         name: "fleetlock_is_served_as_its_text_has_it",
-        what: "etcd",
+        what: ETCD,
     },
     Test {
         name: "by_hand_names_host_and_reason_and_is_logged",
-        what: "etcd",
+        what: ETCD,
     },
     Test {
         name: "servers_that_decide_at_once_give_no_slot_too_many",
-        what: "etcd",
+        what: ETCD,
     },
     Test {
         name: "ten_hosts_with_one_of_each_fault",
-        what: "etcd",
+        what: ETCD,
     },
     Test {
         name: "each_speaks_for_itself_and_only_administrators_act",
-        what: "etcd",
+        what: ETCD,
     },
     Test {
         name: "fifty_hosts_roll_out_while_members_and_servers_die",
-        what: "etcd and --all",
+        what: ETCD_AND_ALL,
     },
 ];
 
-/// Whether this machine has what a test takes, if it is not [`QEMU`], and `all` tests are wanted if
-/// it takes that.
-pub(super) fn is_there(what: &str, all: bool) -> bool {
-    if let Some(what) = what.strip_suffix(" and --all") {
-        return all && is_there(what, all);
-    }
+/// Whether this machine has what a test takes, if it is nothing that is fetched.
+pub(super) fn is_there(what: &str) -> bool {
     let quiet = |command: &mut Command| {
         let silent = command.stdout(Stdio::null()).stderr(Stdio::null());
         silent.status().is_ok_and(|ended| ended.success())
