@@ -93,8 +93,8 @@ pub const PIPE_MAGIC: [u8; 16] = *b"luo-pipe\0\0\0\0\0\0\0\0";
 /// The name of the handler of pipes.
 pub const PIPE: &str = "luo-pipe-v1";
 
-/// A pipe, which both of its ends lead to: 48 bytes. [`PIPE_WRITE`] in the lowest bit of a
-/// handle says which end it is of; the rest is the page's address.
+/// A pipe, which both of its ends lead to: 48 bytes. The lowest bit of a handle says which end it
+/// is of, 1 for the one that is written to; the rest is the page's address.
 #[repr(C, packed)]
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,

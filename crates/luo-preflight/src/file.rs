@@ -332,7 +332,12 @@ pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check 
     };
     let list = handlers.map(|all| all.join(", ")).unwrap_or_default();
     let has_memfds = handlers.is_none_or(|all| all.iter().any(is_memfds));
-    let has_others = handlers.is_some_and(|all| !all.iter().all(is_memfds));
+    let is_small = |handler: &String| {
+        let family = crate::image::family_of(handler);
+        family.is_some_and(|family| small::families().any(|known| known == family))
+    };
+    let is_known = |handler: &String| is_memfds(handler) || is_small(handler);
+    let has_others = handlers.is_some_and(|all| !all.iter().all(is_known));
     let (what, remedy) = match kind {
         Kind::Memfd if has_memfds => return ok(NAME, format!("{name} is a memfd")),
         Kind::Memfd => {
