@@ -60,7 +60,7 @@ pub const LOADS: &[Load] = &[
     },
     Load {
         name: "16M-aligned",
-        words: "a file of 16 MiB whose pages follow each other in memory, handed over in runs",
+        words: "a file of 128 MiB, 16 of which are written and lie in memory as in the file, handed over in runs",
         guest: "blackout",
         args: &["pages:4096", "format:runs", "lie:aligned"],
     },
