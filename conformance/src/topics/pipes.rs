@@ -74,6 +74,11 @@ fn drain(reads: &mut File) -> Result<Vec<Vec<u8>>> {
     }
 }
 
+/// Asserts that a pipe holds this and no more, and takes it out.
+fn holds(reads: &mut File, text: &[u8]) -> Result<()> {
+    same("what it holds", drain(reads)?, vec![text.to_vec()])
+}
+
 fn once(_: &mut Context<'_>) -> Result<()> {
     let (session, ends) = (own()?, pipe()?);
     session.preserve_fd(&ends.reads, READ)?;
@@ -105,11 +110,7 @@ fn again(_: &mut Context<'_>) -> Result<()> {
         session.preserve_fd(&ends.reads, READ)?;
         drop(session);
     }
-    same(
-        "what it holds",
-        drain(&mut ends.reads)?,
-        vec![TEXT.to_vec()],
-    )
+    holds(&mut ends.reads, TEXT)
 }
 
 fn usable(_: &mut Context<'_>) -> Result<()> {
@@ -117,17 +118,9 @@ fn usable(_: &mut Context<'_>) -> Result<()> {
     ends.writes.write_all(TEXT)?;
     session.preserve_fd(&ends.reads, READ)?;
     session.preserve_fd(&ends.writes, WRITE)?;
-    same(
-        "what it holds",
-        drain(&mut ends.reads)?,
-        vec![TEXT.to_vec()],
-    )?;
+    holds(&mut ends.reads, TEXT)?;
     ends.writes.write_all(b"more")?;
-    same(
-        "what it holds",
-        drain(&mut ends.reads)?,
-        vec![b"more".to_vec()],
-    )
+    holds(&mut ends.reads, b"more")
 }
 
 fn vetoed(context: &mut Context<'_>) -> Result<()> {
@@ -139,11 +132,7 @@ fn vetoed(context: &mut Context<'_>) -> Result<()> {
     let fault = Fault::Freeze(ODD).inject()?;
     same("the error", context.refused_kexec()?.errno(), ODD)?;
     drop(fault);
-    same(
-        "what it holds",
-        drain(&mut ends.reads)?,
-        vec![TEXT.to_vec()],
-    )
+    holds(&mut ends.reads, TEXT)
 }
 
 fn named(_: &mut Context<'_>) -> Result<()> {

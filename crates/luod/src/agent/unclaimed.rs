@@ -260,13 +260,7 @@ impl Agent {
         match unreadable {
             None => {}
             Some(_) if release_unclaimed => return self.give_up().await,
-            Some(why) => {
-                return Err(admin::Error::Kernel {
-                    call: "the previous kernel's record".to_owned(),
-                    errno: 0,
-                    message: why,
-                });
-            }
+            Some(reason) => return Err(admin::Error::Unreadable { reason }),
         }
         let unclaimed = self.unclaimed(is_unclaimed);
         if !unclaimed.is_empty() && !release_unclaimed {

@@ -7,7 +7,7 @@
 //! beside its old ones. So no workload is let in, and no update begins, until a luod is started
 //! that can read the record, or an administrator gives it up.
 
-use luo_varlink::{Phase, admin, client};
+use luo_varlink::{Phase, client};
 
 use super::Agent;
 use crate::decide::plan::Obstacle;
@@ -65,15 +65,5 @@ impl Agent {
                 reason: format!("{words}: {REMEDY}"),
             }),
         }
-    }
-
-    /// Says, before an administrator ends the update without giving anything up, if that
-    /// cannot be.
-    ///
-    /// # Errors
-    /// [`admin::Error::Unreadable`]
-    pub fn is_readable(&self) -> Result<(), admin::Error> {
-        let unreadable = self.state.borrow().unreadable.clone();
-        unreadable.map_or(Ok(()), |reason| Err(admin::Error::Unreadable { reason }))
     }
 }

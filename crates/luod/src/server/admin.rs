@@ -77,9 +77,6 @@ async fn answer(agent: &Agent, method: Method) -> std::result::Result<Answer, Er
             .map(|()| done()),
         Method::Update { target, report } => Err(agent.update(&target, report.as_deref()).await),
         Method::Finish { release_unclaimed } => {
-            if !release_unclaimed {
-                agent.is_readable()?;
-            }
             let released = agent.finish(release_unclaimed).await?;
             Ok(with(Finished { released }))
         }

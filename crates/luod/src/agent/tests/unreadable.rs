@@ -46,13 +46,13 @@ fn nobody_begins_afresh_beside_what_came_along() {
         ] {
             assert!(text.contains("`luoctl finish --release`"), "{text}");
         }
-        let refused = agent.is_readable().unwrap_err();
+        let refused = agent.finish(false).await.unwrap_err();
         assert!(matches!(refused, Refusal::Unreadable { .. }), "{refused}");
         assert!(kernel.incoming().contains("db.ram"), "not touched");
 
         // The way out.
         agent.finish(true).await.unwrap();
-        agent.is_readable().unwrap();
+        assert_eq!(agent.unreadable(), None);
         peer.register(&world, "db", &[]).unwrap();
         agent.release_or_force("db.ram", true).await.unwrap();
         assert!(kernel.finished().contains("db.ram"));
