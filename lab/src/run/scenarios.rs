@@ -274,11 +274,15 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         scenes("rust", "rust", "rust-next", 84),
         scenes("c", "c", "c", 77),
         guests::demo(),
-        guests::guests("rust", "rust", "rust-next", 220),
+        guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 190),
+        Scenario {
+            when: When::All,
+            ..guests::guests("guests-kills-rust", guests::KILLS, "rust", "rust-next", 120)
+        },
         Scenario {
             // Its first jump was seen, and not yet all of it.
             when: When::Asked,
-            ..guests::guests("c", "c", "c", 220)
+            ..guests::guests("guests-c", guests::SCENES, "c", "c", 190)
         },
         chain("chain", kexecs),
         Scenario {

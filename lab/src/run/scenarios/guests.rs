@@ -8,17 +8,22 @@ use crate::run::scenario::{Expect, Scenario};
 /// The initramfs, with QEMU in it, has to fit into it, too.
 const SCRATCH: &str = "kho_scratch=32M,192M,32M";
 
-/// The scenes, in order, and over how many kexecs each goes.
-const SCENES: &[(&str, u32)] = &[
+/// Scenes in order, and over how many kexecs each goes.
+pub(super) type Scenes = &'static [(&'static str, u32)];
+
+/// Those of each run of the tests.
+pub(super) const SCENES: Scenes = &[
     ("update", 2),
     ("veto", 1),
     ("hung", 1),
     ("qemu-killed", 1),
-    ("kills-before", 1),
-    ("kills-after", 3),
     ("ends", 1),
     ("damaged", 1),
 ];
+
+/// Those in which something is killed at each step. The tests of `luo-qemu` do the same over
+/// jumps of the simulator each time; over real ones they take minutes.
+pub(super) const KILLS: Scenes = &[("kills-before", 1), ("kills-after", 3)];
 
 /// The demonstration with a guest.
 pub(super) fn demo() -> Scenario {
@@ -42,9 +47,15 @@ pub(super) fn demo() -> Scenario {
     }
 }
 
-/// The scenes of `luo-scenes-guests`: an unmodified QEMU as a workload of the agent.
-pub(super) fn guests(on: &str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
-    let names: Vec<_> = SCENES.iter().map(|(name, _)| *name).collect();
+/// `scenes` of `luo-scenes-guests`: an unmodified QEMU as a workload of the agent.
+pub(super) fn guests(
+    name: &str,
+    scenes: Scenes,
+    first: &'static str,
+    next: &'static str,
+    cost: u32,
+) -> Scenario {
+    let names: Vec<_> = scenes.iter().map(|(name, _)| *name).collect();
     Scenario {
         needs: &[Artifact::Qemu],
         first,
@@ -53,14 +64,14 @@ pub(super) fn guests(on: &str, first: &'static str, next: &'static str, cost: u3
         timeout: BASE_TIMEOUT * 6,
         cmdline: vec![SCRATCH],
         expect: Expect {
-            cases: SCENES.len(),
+            cases: scenes.len(),
             named: &[],
             exactly: false,
-            kexecs: Some(SCENES.iter().map(|(_, kexecs)| kexecs).sum()),
+            kexecs: Some(scenes.iter().map(|(_, kexecs)| kexecs).sum()),
         },
         cost,
         ..scenario(
-            &format!("guests-{on}"),
+            name,
             "guests",
             "a guest of an unmodified QEMU goes on under the next kernel; vetoes, hangs, kills",
         )
