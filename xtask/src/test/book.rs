@@ -10,6 +10,7 @@ use luo_lab::page::Section;
 use luo_lab::process;
 
 use super::entry::{Entry, minutes};
+use super::record::machine;
 
 /// Writes down what has run, row by row, each as it ends: what takes hours may be cut off.
 #[derive(Debug)]
@@ -38,7 +39,7 @@ impl Book {
         let stage = entry.stage.title().to_owned();
         let (date, took) = (date()?, minutes(entry.took));
         let commit = self.commit.clone();
-        let cells = [stage, date, commit, took, entry.result.clone()].join(" | ");
+        let cells = [stage, date, commit, machine(), took, entry.result.clone()].join(" | ");
         let table = with_run(&Section::RUNS.read(&self.repo)?, &entry.name, &cells);
         Section::RUNS.write(&self.repo, &table)
     }
@@ -46,7 +47,7 @@ impl Book {
 
 /// The table with a row put in place of an earlier one of the same name.
 fn with_run(table: &str, name: &str, cells: &str) -> String {
-    const HEAD: &str = "| | Stage | Date | Commit | Took | Result |\n|---|---|---|---|--:|---|";
+    const HEAD: &str = "| | Stage | Date | Commit | Machine | Took | Result |\n|---|---|---|---|---|--:|---|";
     let begin = format!("| {name} |");
     let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| |");
     let others = table.lines().filter(is_row);

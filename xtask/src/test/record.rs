@@ -156,7 +156,7 @@ fn content(repo: &Path) -> Option<String> {
 }
 
 /// What this machine is, as far as it matters for times.
-fn machine() -> String {
+pub(super) fn machine() -> String {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     let value = |path: &str, name: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
