@@ -6,8 +6,10 @@
 //! without, or that of a module with tests, or what the label stands for has as names; a
 //! star is any text. One without a module has that of the one before, if it is there. A
 //! command line is looked at in `commands`. What has a slash is a file, with tests in it
-//! if it is one in Rust. What stands in parentheses is a remark.
+//! if it is one in Rust. What stands in parentheses is a remark; one remark says that the
+//! machines it stands behind run in `cargo xtask test --all` only.
 
+use luo_lab::run::scenario::{Scenario, When};
 use luo_lab::run::scenarios;
 
 use super::tests_of::{in_file, tests_of};
@@ -21,7 +23,12 @@ struct Proof {
     name: String,
     /// The modules of a name before it.
     topic: String,
+    /// Whether `ALL` stands behind it.
+    in_all: bool,
 }
+
+/// The remark behind scenarios that the gate does not run.
+const ALL: &str = "(`cargo xtask test --all`)";
 
 /// Labels whose names are tests, and where those are.
 const TESTS: [(&str, &str); 25] = [
@@ -73,6 +80,24 @@ fn without_remarks(text: &str) -> String {
     kept.collect()
 }
 
+/// The parts of a column, remarks included.
+fn parts(column: &str) -> Vec<&str> {
+    let (mut parts, mut from, mut depth) = (Vec::new(), 0, 0_usize);
+    for (at, c) in column.char_indices() {
+        match c {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            ';' if depth == 0 => {
+                parts.push(&column[from..at]);
+                from = at + 1;
+            }
+            _ => {}
+        }
+    }
+    parts.push(&column[from..]);
+    parts
+}
+
 /// The label that a text is, after another one: "unit" is the unit tests of the same.
 fn label(text: &str, before: &str) -> Option<String> {
     if text == "unit" {
@@ -88,9 +113,10 @@ fn proofs(specification: &str) -> Vec<Proof> {
     for line in specification.lines().filter(|line| line.starts_with("| ")) {
         let mut columns = line.trim_end_matches(" |").split(" | ");
         let row = columns.next().unwrap().trim_start_matches("| ").to_owned();
-        let column = without_remarks(columns.last().unwrap_or_default());
         let mut now = String::new();
-        for part in column.split(';') {
+        for part in parts(columns.last().unwrap_or_default()) {
+            let in_all = part.contains(ALL);
+            let part = without_remarks(part);
             let mut pieces = part.split('`');
             let said = pieces.next().unwrap_or_default().trim();
             now = label(said, &now).unwrap_or(now);
@@ -101,6 +127,7 @@ fn proofs(specification: &str) -> Vec<Proof> {
                     label: now.clone(),
                     name: name.to_owned(),
                     topic: topic.clone(),
+                    in_all,
                 });
                 if let Some((of, _)) = name.rsplit_once("::") {
                     topic = of.to_owned();
@@ -141,7 +168,7 @@ struct Known {
     tests: Vec<(&'static str, Vec<String>)>,
     cases: Vec<String>,
     scenes: Vec<String>,
-    scenarios: Vec<String>,
+    scenarios: Vec<Scenario>,
     /// What is written between quotes in the programs that scenarios run.
     words: Vec<String>,
 }
@@ -172,10 +199,7 @@ impl Known {
                 .chain(killed)
                 .chain(tests_of("scenes/tests"))
                 .collect(),
-            scenarios: scenarios::all(scenarios::KEXECS)
-                .into_iter()
-                .map(|scenario| scenario.name)
-                .collect(),
+            scenarios: scenarios::all(scenarios::KEXECS),
             words: programs.flat_map(quoted).collect(),
         }
     }
@@ -218,12 +242,37 @@ impl Known {
         }
     }
 
+    /// The scenarios that a pattern means.
+    fn machines(&self, pattern: &str) -> Vec<&Scenario> {
+        let all = self.scenarios.iter();
+        all.filter(|known| is(&known.name, pattern)).collect()
+    }
+
+    /// What is wrong with what a proof says of the run that it is in.
+    fn wrong_run(&self, proof: &Proof) -> Option<String> {
+        let named = match proof.name.split_once("::") {
+            Some((scenario, _)) => scenario,
+            // A case of the scenario that was named before.
+            None if !proof.topic.is_empty() => &proof.topic,
+            None => &proof.name,
+        };
+        let machines = self.machines(named);
+        let is = |when| machines.iter().any(|machine| machine.when == when);
+        let wrong = match (is(When::Always), is(When::All)) {
+            (false, false) => "runs when it is asked for only",
+            (true, _) if proof.in_all => "is part of `cargo xtask test`",
+            (false, true) if !proof.in_all => "runs in `cargo xtask test --all` only",
+            _ => return None,
+        };
+        Some(format!("{}: `{}` {wrong}", proof.row, proof.name))
+    }
+
     /// Whether there is a scenario, and a case that it could report. What it reports is
     /// known when it has run; the words of its name must be written somewhere.
     fn has_machine(&self, name: &str) -> bool {
         let (scenario, case) = name.split_once("::").unwrap_or((name, "*"));
         let mut pieces = case.split('*');
-        self.scenarios.iter().any(|known| is(known, scenario))
+        !self.machines(scenario).is_empty()
             && pieces.all(|piece| self.words.iter().any(|word| may_say(word, piece)))
     }
 }
@@ -257,6 +306,19 @@ fn each_proof_that_the_specification_names_is_there() {
     assert!(missing.is_empty(), "{}", missing.join("\n"));
 }
 
+/// What is said of `cargo xtask test` and of `--all` in front of the promises.
+#[test]
+fn each_machine_runs_where_the_specification_says() {
+    let known = Known::read();
+    let all = proofs(&read("SPECIFICATION.md"));
+    let machines = all.iter().filter(|proof| proof.label == "vm");
+    let machines: Vec<_> = machines.filter(|proof| !proof.name.contains('/')).collect();
+    assert!(machines.len() > 50, "only {} are found", machines.len());
+    let wrong = machines.iter().filter_map(|proof| known.wrong_run(proof));
+    let wrong: Vec<_> = wrong.collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn each_promise_has_a_proof_and_a_number_of_its_own() {
     let specification = read("SPECIFICATION.md");
@@ -280,7 +342,7 @@ fn each_promise_has_a_proof_and_a_number_of_its_own() {
 #[test]
 fn proofs_are_read_and_judged() {
     let text = "| # | Promise | Proof |\n|---|---|---|\n\
-                | A1 | x | core `a::b` (as `c`), `d`; unit `e`; sim `f`; by hand: `g=h` |\n";
+                | A1 | x | core `a::b` (as `c`; `i`), `d`; unit `e`; sim `f`; by hand: `g=h` |\n";
     let found = proofs(text);
     let told: Vec<_> = found
         .iter()
@@ -313,6 +375,7 @@ fn proofs_are_read_and_judged() {
         label: label.to_owned(),
         name: name.to_owned(),
         topic: String::new(),
+        in_all: false,
     };
     let has = |label: &str, name: &str| known.has(&proof(label, name));
     assert!(has("core", "freeze::*") && !has("core", "freeze::no_such_test"));
@@ -321,4 +384,14 @@ fn proofs_are_read_and_judged() {
     assert!(has("scene", "update") && !has("scene", "no-such-scene"));
     assert!(!has("conformance", "names::no-such-case") && !has("no label", "x"));
     assert!(!has("", "crates/no-such-file.rs") && !has("", "crates/luo-abi/src/lib.rs"));
+
+    let wrong_run = |name: &str, in_all| {
+        known.wrong_run(&Proof {
+            in_all,
+            ..proof("vm", name)
+        })
+    };
+    assert!(wrong_run("chain", false).is_none() && wrong_run("chain", true).is_some());
+    assert!(wrong_run("chain-long", true).is_none() && wrong_run("chain-long", false).is_some());
+    assert!(wrong_run("guests-c", true).is_some() && wrong_run("*::x", false).is_none());
 }
