@@ -67,12 +67,20 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     let (counted, timed) = (counted.table(), timed.ratios());
     show::line(&format!("\n{counted}\n{timed}"));
     if args.write && bench.good {
+        let before = Counts::read(&lab.repo);
+        let apart = before.map_or_else(|_| String::new(), |before| bench.agreed.apart_from(&before));
         bench.agreed.write(&lab.repo)?;
-        let section = format!(
+        let mut section = format!(
             "Made by `cargo xtask bench --write`. Instructions:\n\n{counted}\n\
              Time, as ratios of the medians of {} runs each:\n\n{timed}",
             args.repeats
         );
+        if !apart.is_empty() {
+            section += &format!(
+                "\nThe counts of this run against those of the run before, by kernel. What has \
+                 changed in ours since then is in it; mainline's is the same:\n\n{apart}"
+            );
+        }
         Section::KERNEL.write(&lab.repo, &section)?;
         show::line("docs/benchmarks.md has the new tables, lab/golden the new counts");
     }

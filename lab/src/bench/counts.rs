@@ -75,6 +75,34 @@ impl Counts {
         loads.insert(load.name.to_owned(), run);
     }
 
+    /// By how much these counts are apart from those of another run, at most: a sentence for each
+    /// kernel that both have counted. Counts of other compilers are not compared.
+    #[must_use]
+    pub fn apart_from(&self, before: &Self) -> String {
+        let mut text = String::new();
+        if self.compilers != before.compilers {
+            return text;
+        }
+        for (kernel, loads) in &self.kernels {
+            let other = before.kernels.get(kernel);
+            let rows = loads.iter().flat_map(|(load, run)| {
+                let other = other.and_then(|loads| loads.get(load));
+                let both = run.iter().filter_map(move |(row, &count)| {
+                    Some((share(*other?.get(row)?, count), load, row))
+                });
+                both.collect::<Vec<_>>()
+            });
+            let largest = rows.max_by(|(one, ..), (two, ..)| one.abs().total_cmp(&two.abs()));
+            if let Some((share, load, row)) = largest {
+                text += &format!(
+                    "- `{kernel}`: {:+.2} % at most ({row}, {load})\n",
+                    share * 100.0
+                );
+            }
+        }
+        text
+    }
+
     /// A case for each count of a run of a kernel, compiled by `compilers`; their names
     /// begin with `prefix`.
     #[must_use]
@@ -115,17 +143,21 @@ impl Counts {
     }
 }
 
+/// By which share of the first one the second one is more.
+fn share(agreed: u64, counted: u64) -> f64 {
+    counted as f64 / agreed as f64 - 1.0
+}
+
 fn compare(name: String, agreed: Option<u64>, counted: Option<u64>) -> Case {
     let (agreed, counted) = match (agreed, counted) {
         (Some(agreed), Some(counted)) => (agreed, counted),
         (Some(_), None) => return Case::failed(name, "it was not counted"),
         (None, _) => return Case::failed(name, format!("nothing is agreed on: `{RENEW}`")),
     };
-    let share = counted as f64 / agreed as f64 - 1.0;
     let detail = format!(
         "{counted} instructions, {:+.1} % against the {agreed} that are agreed on; \
          if it is meant to be so, `{RENEW}`",
-        share * 100.0
+        share(agreed, counted) * 100.0
     );
     let tolerance = agreed * TOLERANCE / 100;
     if counted > agreed + tolerance {
@@ -204,6 +236,19 @@ mod tests {
         let cases = agreed().judge("x", "c", OF_THE_GATE, &run, "gcc 2; rustc 1");
         assert!(cases.iter().all(|case| case.outcome == Outcome::Skipped));
         assert_eq!(cases.len(), 2);
+    }
+
+    #[test]
+    fn the_largest_difference_between_two_runs_is_told() {
+        let mut again = Counts::new(COMPILERS.to_owned());
+        again.agree("c", OF_THE_GATE, run(&[("FINISH", 1001), ("open", 499)]));
+        again.agree("rust", OF_THE_GATE, run(&[("open", 7)]));
+        let load = OF_THE_GATE.name;
+        assert_eq!(
+            again.apart_from(&agreed()),
+            format!("- `c`: -0.20 % at most (open, {load})\n")
+        );
+        assert_eq!(again.apart_from(&Counts::new("gcc 2".to_owned())), "");
     }
 
     #[test]
