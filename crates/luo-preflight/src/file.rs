@@ -359,7 +359,8 @@ pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check 
         ),
         Kind::Object(what) | Kind::Other(what) => (
             what,
-            "preserve memfds only: write into one what the next program needs to make it anew",
+            "preserve what the kernel has a handler for (docs/handlers.md); write into a memfd what \
+             the next program needs to make the rest anew",
         ),
     };
     let found = format!("{name} is {what}");
