@@ -6,8 +6,9 @@
 //!              '--close of one that took part in a prepare--> orphan --cancel--> gone
 //!
 //! incoming:  unclaimed --retrieve--> claimed --finish--> claimed, no files
-//!               ^                      |  '--close: all files let go--> gone
-//!               '----close: a handler does not let go----'
+//!               ^                    | |  '--close: all files let go--> gone
+//!               |                    | '--close while all is frozen--> orphan --cancel--> closed
+//!               '--close: a handler does not let go--'
 //! ```
 //!
 //! What can be true of one direction only is in its part of the session ([`Way`]). A session
