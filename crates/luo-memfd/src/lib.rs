@@ -52,6 +52,7 @@ extern crate std;
 
 mod damage;
 mod facts;
+mod format;
 mod lists;
 mod read;
 mod run;
@@ -63,40 +64,8 @@ mod tests;
 
 pub use damage::{Damage, Unread};
 pub use facts::{Facts, More, Short, Strings, Time, Times};
+pub use format::Format;
 pub use read::{read, Found};
 pub use run::{joined, Run, MOST_ORDER, MOST_PAGES, MOST_PIECES};
 pub use source::Source;
 pub use write::Written;
-
-/// A format of the lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// What mainline's handler reads and writes.
-    Mainline,
-    /// One record a run of pages.
-    Runs,
-}
-
-impl Format {
-    /// All of them.
-    pub const ALL: [Self; 2] = [Self::Mainline, Self::Runs];
-
-    /// The name that the next kernel finds the handler by.
-    #[must_use]
-    pub const fn compatible(self) -> &'static str {
-        match self {
-            Self::Mainline => "memfd-v2",
-            Self::Runs => "luo-memfd-v1",
-        }
-    }
-
-    /// How many pages of a run Kexec HandOver keeps under one key, and gives back at once:
-    /// mainline's handler asks for folio after folio.
-    #[must_use]
-    pub const fn step(self, run: &Run) -> u64 {
-        match self {
-            Self::Mainline => run.folio_pages(),
-            Self::Runs => run.pages,
-        }
-    }
-}

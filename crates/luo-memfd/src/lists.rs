@@ -8,10 +8,10 @@ use luo_core::HandedMemory as _;
 use zerocopy::{FromZeros as _, IntoBytes};
 
 use crate::damage::{Damage, Unread};
+use crate::format::Format;
 use crate::run::{Run, MOST_PAGES};
 use crate::source::{page, record, Source};
 use crate::write::digest_of;
-use crate::Format;
 
 /// Where the records are.
 pub(crate) struct Lists {

@@ -9,11 +9,11 @@ use luo_core::HandedMemory;
 
 use crate::damage::{Damage, Unread};
 use crate::facts::{Facts, More, Short, Strings, Time, Times};
+use crate::format::Format;
 use crate::lists::Lists;
 use crate::run::{Run, MOST_PAGES};
 use crate::source::{page, record, Source};
 use crate::write::checksum;
-use crate::Format;
 
 /// What a file has left.
 pub struct Found {

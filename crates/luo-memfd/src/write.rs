@@ -10,8 +10,8 @@ use luo_core::{BlockMemory, Digest};
 use zerocopy::{Immutable, IntoBytes};
 
 use crate::facts::{Facts, More, Strings, Time};
+use crate::format::Format;
 use crate::run::Run;
-use crate::Format;
 use luo_abi::memfd as wire;
 
 /// The pages that a file leaves for the next kernel. Dropping it takes them back.
