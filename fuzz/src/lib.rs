@@ -21,15 +21,4 @@ pub mod handover_blocks;
 pub mod ioctl_arguments;
 pub mod notes;
 mod queries;
-
-use std::sync::OnceLock;
-
-/// The variable that has a target say what it does, for a person who replays an input.
-const SHOW: &str = "LUO_FUZZ_SHOW";
-
-fn show(what: core::fmt::Arguments<'_>) {
-    static WANTED: OnceLock<bool> = OnceLock::new();
-    if *WANTED.get_or_init(|| std::env::var_os(SHOW).is_some()) {
-        eprintln!("{what}");
-    }
-}
+mod show;

@@ -12,7 +12,7 @@ use luo_core::note::{Note, read, resumed, write};
 use luo_core::{Digest, PageError, pipe};
 use zerocopy::{FromBytes, IntoBytes};
 
-use crate::show;
+use crate::show::show;
 
 /// How far it came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

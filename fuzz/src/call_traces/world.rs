@@ -83,7 +83,7 @@ impl World {
     }
 
     pub(super) fn step(&mut self, op: Op) {
-        crate::show(format_args!("{}: {op:?}", self.state()));
+        crate::show::show(format_args!("{}: {op:?}", self.state()));
         if self.is_open() {
             self.truth.rested = Some(self.state());
         }

@@ -57,7 +57,7 @@ pub fn run(data: &[u8]) -> Outcome {
 fn handed(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Handed> {
     let which = usize::from(bytes.arbitrary::<u8>()?);
     let seal: Seal = bytes.arbitrary()?;
-    crate::show(format_args!("handover {which}, sealed: {seal:?}"));
+    crate::show::show(format_args!("handover {which}, sealed: {seal:?}"));
     let mut handed = match good::all().get(which % (good::all().len() + 1)) {
         Some(good) => good.clone(),
         None => damage::noise(bytes)?,
@@ -67,7 +67,7 @@ fn handed(bytes: &mut Unstructured<'_>) -> arbitrary::Result<Handed> {
             break;
         }
         let damage = bytes.arbitrary::<Damage>()?;
-        crate::show(format_args!("{damage:x?}"));
+        crate::show::show(format_args!("{damage:x?}"));
         damage.apply(&mut handed);
     }
     match seal {
@@ -83,7 +83,7 @@ fn check(handed: Handed, then: Then) -> Outcome {
     let (host, admitted) = boot(handed);
     let before = host.visible();
     let opened = host.open();
-    crate::show(format_args!("{admitted:x?}, {opened:x?}; then {then:?}"));
+    crate::show::show(format_args!("{admitted:x?}, {opened:x?}; then {then:?}"));
     // Roots are read anew at the open; all else at one of both.
     let reads = host.arrived.lock().expect("a lock").reads;
     assert!(reads <= 2 * pages.len() + 8, "{reads} reads");

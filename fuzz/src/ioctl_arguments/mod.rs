@@ -116,7 +116,7 @@ impl Run<'_> {
 
     fn open(&self) -> Option<RawFd> {
         let opened = self.bench.open();
-        crate::show(format_args!("open: {opened:?}"));
+        crate::show::show(format_args!("open: {opened:?}"));
         assert_ne!(opened, Err(Errno::EIO), "the handover is refused");
         opened.ok()
     }
@@ -126,7 +126,7 @@ impl Run<'_> {
             0 => drop(self.open()),
             1 | 2 => {
                 let fd = self.descriptor(bytes)?;
-                crate::show(format_args!("close({fd})"));
+                crate::show::show(format_args!("close({fd})"));
                 self.bench.close(fd);
             }
             3 => self.reboot(),
@@ -154,7 +154,7 @@ impl Run<'_> {
     fn reboot(&mut self) {
         let before = self.bench.held();
         let rebooted = self.bench.reboot();
-        crate::show(format_args!("reboot: {rebooted:?}"));
+        crate::show::show(format_args!("reboot: {rebooted:?}"));
         match rebooted {
             Ok(()) => {
                 self.reached.kexecs += 1;
@@ -175,7 +175,7 @@ impl Run<'_> {
         self.bench.set_memory(argument.memory());
         let said = self.bench.ioctl(on, argument.command, argument.address);
         let after = self.bench.memory();
-        crate::show(format_args!(
+        crate::show::show(format_args!(
             "ioctl({on}, {:#x}, {:#x}): {said:?}",
             argument.command, argument.address
         ));
