@@ -16,10 +16,10 @@
 //! - [`check`], [`fill`], [`forge`], [`kmsg`], [`look`], [`participant`], [`waiting`]
 //!   are what cases are made of; [`child`] is another process, [`vmm`] one like QEMU.
 //!
-//! This library prints nothing and starts no machine. The program that runs it
-//! implements [`Vehicle`] and takes the reports: the guest of a virtual machine does
-//! (`lab/guest`), and this crate's own program, which is for the simulator. Such a
-//! program becomes a [`child`] if the first argument says so.
+//! This library starts no machine, and what runs it implements [`Vehicle`] and takes the
+//! reports: the guest of a virtual machine does (`lab/guest`), and [`simulated`], which is all
+//! of this crate's own program, for the simulator; nothing else here prints. Such a program
+//! becomes a [`child`] if the first argument says so.
 #![forbid(unsafe_code)]
 
 pub mod case;
@@ -38,6 +38,7 @@ pub mod participant;
 mod patience;
 pub mod results;
 pub mod run;
+pub mod simulated;
 mod topics;
 pub mod user;
 pub mod vmm;
