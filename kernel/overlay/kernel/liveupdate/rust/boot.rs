@@ -9,32 +9,17 @@
 //! first open          the previous kernel's sessions (by the worker in `takeover`)
 //! ```
 
-use core::sync::atomic::{AtomicBool, Ordering};
-
 use kernel::prelude::*;
 use luo_abi::{handover, supplement};
 use luo_core::{ops, Host as _, Lock, RootPages};
 
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
+use crate::policy::{enable, enabled};
 use crate::registry;
 use crate::sys::kho::{self, Entry};
 use crate::sys::{device_file, sysfs};
 use crate::takeover;
-
-/// Whether live update is on: the boot parameter, unless something at boot made
-/// it impossible.
-static ENABLED: AtomicBool = AtomicBool::new(false);
-
-/// See `liveupdate_enabled()`.
-pub(crate) fn enabled() -> bool {
-    ENABLED.load(Ordering::Relaxed)
-}
-
-/// The boot parameter.
-pub(crate) fn enable(on: bool) {
-    ENABLED.store(on, Ordering::Relaxed);
-}
 
 /// Makes the host and reads the root of the previous kernel.
 pub(crate) fn early_init() -> Result {

@@ -10,7 +10,6 @@ use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::{AnyKind, FileCallbacks, Frozen, Incoming, Keeps, Preserved, Subject, Unrestored};
 
-use crate::handlers;
 use crate::host::Linux;
 use crate::sys::file;
 use crate::sys::handler_table::{HandlerTable, PrivateData};
@@ -33,13 +32,6 @@ impl PartialEq for Handler {
             (Self::Kind(one, _), Self::Kind(other, _)) => one.compatible() == other.compatible(),
             _ => false,
         }
-    }
-}
-
-impl From<&HandlerTable> for Handler {
-    /// What C code means by a table: perhaps one of ours, which has no callbacks there.
-    fn from(table: &HandlerTable) -> Self {
-        handlers::of_table(table).unwrap_or_else(|| Self::Table(table.clone()))
     }
 }
 

@@ -17,7 +17,6 @@ use luo_core::ops::Report;
 use luo_core::pipe::Ends;
 use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom, QUEUES};
 
-use crate::boot;
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 use crate::handlers::memfd::{Half, Halves};
@@ -79,7 +78,7 @@ pub(crate) fn linux() -> Option<&'static Linux> {
     LINUX
         .as_ref()
         .map(|linux| &**linux)
-        .filter(|_| boot::enabled())
+        .filter(|_| policy::enabled())
 }
 
 /// Makes the host. Called once, at early boot.

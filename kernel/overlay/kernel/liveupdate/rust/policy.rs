@@ -2,6 +2,7 @@
 //! What the administrator decides: at boot, or in `/sys/kernel/liveupdate`.
 //!
 //! ```text
+//! liveupdate=on                 there is an orchestrator (default: off)
 //! liveupdate_unclaimed=carry    sessions nobody has claimed go on to the next
 //!                               kernel; what of them cannot is dealt with as all
 //!                               that cannot (default)
@@ -40,6 +41,20 @@ use kernel::prelude::*;
 use kernel::str::BStr;
 use luo_core::ops::{self, Legacy, Obstacle, Policy, Unclaimed};
 use luo_core::{Quota, Quotas, Unowned, Whom};
+
+/// Whether live update is on: the boot parameter, unless something at boot made
+/// it impossible.
+static ENABLED: AtomicBool = AtomicBool::new(false);
+
+/// See `liveupdate_enabled()`.
+pub(crate) fn enabled() -> bool {
+    ENABLED.load(Ordering::Relaxed)
+}
+
+/// The boot parameter `liveupdate`, or what boot has come to.
+pub(crate) fn enable(on: bool) {
+    ENABLED.store(on, Ordering::Relaxed);
+}
 
 /// A choice of two words. False, the first word, is the default.
 pub(crate) struct Choice {

@@ -16,6 +16,13 @@ use crate::sys::handler_table::HandlerTable;
 use crate::sys::module::Owner;
 use crate::sys::subsystem::SubsystemTable;
 
+impl From<&HandlerTable> for Handler {
+    /// What C code means by a table: perhaps one of ours, which has no callbacks there.
+    fn from(table: &HandlerTable) -> Self {
+        handlers::of_table(table).unwrap_or_else(|| Self::Table(table.clone()))
+    }
+}
+
 /// See `liveupdate_register_file_handler()`.
 pub(crate) fn register_handler(handler: &HandlerTable) -> Result {
     let linux = linux().ok_or(EOPNOTSUPP)?;

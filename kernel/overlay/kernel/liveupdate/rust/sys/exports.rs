@@ -26,7 +26,7 @@ pub(super) fn ret(result: Result) -> c_int {
 /// The boot parameter was given.
 #[no_mangle]
 extern "C" fn luo_rust_enable(on: bool) {
-    boot::enable(on);
+    policy::enable(on);
 }
 
 /// The word of a boot parameter; empty if it has none.
@@ -102,7 +102,7 @@ extern "C" fn luo_rust_late_init() -> c_int {
 /// Whether live update is on.
 #[no_mangle]
 extern "C" fn liveupdate_enabled() -> bool {
-    boot::enabled()
+    policy::enabled()
 }
 
 /// The reboot system call is about to kexec.
