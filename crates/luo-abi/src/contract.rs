@@ -280,8 +280,8 @@ pub struct Info {
     pub max_sessions: u32,
     /// Out: the most files a session can have.
     pub max_files_per_session: u32,
-    /// Out: the most records of files, dependencies, subsystems and sessions of
-    /// the device together.
+    /// Out: the most records of files, dependencies, subsystems, sessions of the device,
+    /// and sessions that are not root's or are closed, together.
     pub max_records: u32,
     /// Out: the most subsystems.
     pub max_subsystems: u32,

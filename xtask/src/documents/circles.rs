@@ -5,7 +5,7 @@
 //!
 //! A file needs another if it names something of it, in a `use` or by its whole path. A
 //! name that a file only passes on (`pub use`) belongs to the file that it comes from.
-//! Tests may need what they like.
+//! Tests may need what they like. The root of a crate defines nothing, so that no file needs it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -116,7 +116,7 @@ impl Crate {
             let mut named = Named::default();
             named.visit_file(&self.files[*module]);
             for path in &named.paths {
-                // The root of a crate passes names on and needs nothing itself.
+                // The root of a crate passes names on and defines nothing itself.
                 let needed = self.resolve(module, path).filter(|to| !to.is_empty());
                 if let Some(to) = needed.and_then(|to| place(&to)).filter(|&to| to != at) {
                     graph.add_edge(at, to, ());
@@ -263,6 +263,8 @@ fn no_two_files_of_the_rest_need_each_other() {
         ("crates/luo-memfd/src", 4),
         ("crates/luo-client/src", 5),
         ("crates/luo-client-c/src", 6),
+        ("crates/luo-fleet/src", 10),
+        ("crates/luo-fleetlock/src", 3),
         ("crates/luo-preflight/src", 20),
         ("crates/luo-sim/src", 20),
         ("crates/luo-sys/src", 5),
@@ -283,6 +285,41 @@ fn no_two_files_of_the_rest_need_each_other() {
         assert!(of.files.len() >= least, "{folder}: {}", of.files.len());
         assert_eq!(of.circles(), [[""; 0]; 0], "{folder}");
     }
+}
+
+/// The kernel's host, without `sys/`, whose entry points C calls: its host names what it is made
+/// of, which acts through it. ARCHITECTURE.md says so; nothing is to be added.
+#[test]
+fn the_kernels_host_is_one_ring_of_five_files() {
+    let mut host = Crate::read("kernel/overlay/kernel/liveupdate/rust");
+    host.files
+        .retain(|module, _| module.first().is_some_and(|first| first != "sys"));
+    assert!(host.files.len() >= 20, "{}", host.files.len());
+    let ring = ["handler", "handlers::memfd", "host", "state", "takeover"];
+    assert_eq!(host.circles(), [ring]);
+}
+
+/// How many things a root defines.
+fn defined_in(root: &syn::File) -> usize {
+    let defines = |item: &&Item| match item {
+        Item::Use(_) | Item::ExternCrate(_) => false,
+        Item::Mod(module) => module.content.is_some(),
+        _ => true,
+    };
+    root.items.iter().filter(defines).count()
+}
+
+/// The root of a library says what there is. That of `lab-protocol` is all of it.
+#[test]
+fn no_root_defines_anything() {
+    let roots = super::files("", &["rs"]).into_iter();
+    let roots: Vec<_> = roots.filter(|path| path.ends_with("src/lib.rs")).collect();
+    assert!(roots.len() > 20, "{roots:?}");
+    let defining = roots.into_iter().filter(|path| {
+        let text = fs::read_to_string(super::root().join(path)).unwrap();
+        defined_in(&syn::parse_file(&text).unwrap()) > 0
+    });
+    assert_eq!(defining.collect::<Vec<_>>(), ["lab-protocol/src/lib.rs"]);
 }
 
 /// The test finds what it looks for: in a crate of three files, by a `use`, a path and a
@@ -316,4 +353,6 @@ fn a_circle_is_found() {
         ("b", "use crate::a::One; pub(in crate::b) struct Two;"),
     ]);
     assert!(none.is_empty());
+    let root = syn::parse_file("extern crate std; mod a; pub use a::One; const TWO: u8 = 2;");
+    assert_eq!(defined_in(&root.unwrap()), 1);
 }

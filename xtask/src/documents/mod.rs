@@ -6,6 +6,7 @@
 //! - `snippets`: each fenced snippet is what a test compiles or runs.
 //! - `examples`: programs that readers copy fail by a sentence.
 //! - `circles`: the rooms of ARCHITECTURE.md have an order.
+//! - `rows`: so have the crates.
 //! - `trouble`: what docs/trouble.md quotes is what programs say.
 //! - `specification`: each proof that SPECIFICATION.md names is there.
 //! - `unsafety`: unsafe code is only where CONTRIBUTING.md says.
@@ -14,6 +15,7 @@ mod circles;
 mod commands;
 mod examples;
 mod links;
+mod rows;
 mod snippets;
 mod specification;
 mod tests_of;

@@ -434,8 +434,9 @@ struct liveupdate_participant_info {
  * @files: Output; files in all sessions.
  * @max_sessions: Output; the most sessions there can be.
  * @max_files_per_session: Output; the most files a session can have.
- * @max_records: Output; the most records of files, dependencies, subsystems and
- *	sessions of the device together.
+ * @max_records: Output; the most records of files, dependencies, subsystems,
+ *	sessions of the device, and sessions that are not root's or are closed,
+ *	together.
  * @max_subsystems: Output; the most subsystems.
  * @handover_abi: Output; the handover format, null-terminated.
  * @contract_abi: Output; the format of what is handed over beside it.
