@@ -63,9 +63,9 @@ pub struct Engine<H: Host> {
     pub(crate) incoming: List<kind::Session>,
     /// Incoming sessions that are finished: only their descriptors are left.
     pub(crate) finished: List<kind::Session>,
-    /// Those of the device among the incoming sessions that are not finished.
+    /// Incoming sessions of the device that are not finished.
     pub(crate) of_device: List<kind::Session, Own>,
-    /// Files of those.
+    /// Files of the sessions in `of_device`.
     pub(crate) files_of_device: usize,
     /// Incoming sessions that were closed without being finished.
     pub(crate) closed_pending: usize,
@@ -73,8 +73,8 @@ pub struct Engine<H: Host> {
     pub(crate) unclaimed: usize,
     /// The previous kernel handed sessions over.
     pub(crate) had_sessions: bool,
-    /// Files that unfinished sessions waited for are gone: trying again to finish sessions
-    /// is worth it.
+    /// Files that closed sessions waited for are gone, so finishing those sessions can
+    /// come to something.
     pub(crate) retries: Retries,
     /// Groups of closed sessions that are being finished together: a bit for each.
     pub(crate) groups: u32,
@@ -92,12 +92,12 @@ pub struct Engine<H: Host> {
     /// Files of device sessions by token, in both directions.
     pub(crate) device_tokens: Index,
 
-    /// What each user has who has anything, and the same by the user.
+    /// Accounts of the users who have something; `users` finds them by number.
     pub(crate) accounts: Slab<kind::Account, Account>,
     pub(crate) users: Index,
     pub(crate) quotas: Quotas,
-    /// What all users have together, how much that may be, and for which of it the host
-    /// has said already that it is reached: by `Quota`.
+    /// What all users have together, how much that may be, and for which quota the host has
+    /// said already that it is reached. All three go by `Quota`.
     pub(crate) users_used: Used,
     pub(crate) users_quotas: Quotas,
     pub(crate) users_told: [bool; Quota::ALL.len()],

@@ -75,9 +75,9 @@ impl<H: Host> Engine<H> {
         flags(&[self.by_event, self.had_sessions], into);
     }
 
-    /// Of that what the answer of a step may depend on and not show at once: who walks
-    /// over sessions meets orphans and those that wait to be finished, who restores a
-    /// file meets those of other sessions that it needs.
+    /// Adds state that a later step depends on though no answer shows it yet: a walk over
+    /// sessions meets orphans and sessions that wait to be finished, and a restored file
+    /// meets files of other sessions that it needs.
     pub fn outline(&self, into: &mut impl Hasher) {
         let wanted = |session: &Session<H>| {
             session.orphan

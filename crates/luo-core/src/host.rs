@@ -161,8 +161,8 @@ pub trait Host: Sized {
     /// A reboot goes on without a file, a session or a subsystem: the host says which and
     /// why. Called without the lock, for as many as [`Part::most_named`] has.
     fn lost(&self, _why: &Failure) {}
-    /// So much more of a part is lost: the host says the number. Called behind those that it
-    /// was told of, if there is more.
+    /// `more` further losses of `part` were not named, and the host says the number. Called
+    /// after those that were named, if there are more.
     fn lost_unnamed(&self, _part: Part, _more: u64) {}
 
     /// So many sessions and files of the previous kernel's are taken over. Called without the

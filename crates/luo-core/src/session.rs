@@ -122,6 +122,11 @@ pub(crate) struct OutgoingSession<H: Host> {
 }
 
 /// A session of the previous kernel.
+///
+/// These are facts of their own, and no steps of one state: who claims a session that was
+/// closed (`claimed`, `finish_pending`) gives it back as such if the program cannot be told
+/// ([`crate::ops::put_back_session`]), and the FINISH event can have let go of its files in
+/// between (`finished`).
 #[derive(Default)]
 pub(crate) struct IncomingSession {
     /// Somebody holds it.

@@ -17,7 +17,7 @@ const MOST: usize = 64;
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// What is to be done, and who is at it.
+/// The queue of jobs, and the threads that work on it.
 struct Queue {
     jobs: VecDeque<Job>,
     /// When each thread has begun with what it does now.

@@ -15,7 +15,7 @@ use crate::waits::Topic;
 /// How the files of a session are gone through from the end.
 #[derive(Clone, Copy)]
 pub(crate) enum Backwards {
-    /// None needs another of the session: as they are listed.
+    /// No file needs another of the session, so list order holds.
     AsListed,
     /// In the order that their dependencies ask for.
     InOrder,
@@ -159,7 +159,7 @@ impl<H: Host> Engine<H> {
         }
         let edges = self.graph.edge_count();
         self.graph.remove_node(id, name);
-        // What it needed.
+        // Its dependencies go too.
         let gone = edges.saturating_sub(self.graph.edge_count());
         self.count_dependencies(session, |count| count.saturating_sub(gone));
         self.set_bytes(id, 0);

@@ -122,7 +122,7 @@ impl Graph {
         let mut walk = self.walk(id, Along::Needs, mark, None);
         let mut closure = Vec::new();
         for _ in 0..MAX_SEARCH {
-            // One that is done is left at once: nothing below it is wanted.
+            // A file that is done is left at once: nothing below it is wanted.
             let top = walk.top.filter(|&top| top != id && done(top));
             if let Some(node) = top.and_then(|top| self.nodes.get_mut(top)) {
                 node.visit.at = None;

@@ -36,12 +36,12 @@ pub(crate) struct HandlerEntry<H: Host> {
 /// A session that was read.
 pub(crate) struct SessionDraft {
     pub(crate) kind: SessionKind,
-    /// Of the name, as the engine hashes those of incoming sessions.
+    /// The hash of the name, as the engine hashes the names of incoming sessions.
     pub(crate) hash: u32,
     /// The place of its first file, and how many it has; they stand together.
     first: usize,
     pub(crate) files: usize,
-    /// The supplement has said something of it.
+    /// The supplement has a record of it.
     has_facts: bool,
 }
 

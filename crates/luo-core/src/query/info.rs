@@ -32,15 +32,15 @@ fn in_room<const N: usize>(text: &[u8]) -> [u8; N] {
 }
 
 impl<H: Host> Engine<H> {
-    /// How everything stands; the counts are of what the caller is shown. `implementation` names the host; `features` are
-    /// those it adds to the engine's.
+    /// How everything stands; the counts are of what the caller is shown. `implementation`
+    /// names the host; `features` are those that the host adds to the engine's.
     #[must_use]
     pub fn info(&self, by: Actor, implementation: &str, features: u64) -> Info {
         let unclaimed = match by {
             Actor::Administrator => self.unclaimed,
             Actor::User(_) => self.count_incoming(by, Session::is_unclaimed),
         };
-        // Of what was lost nobody knows whose it was.
+        // The owner of a lost file is not recorded.
         let lost = match by {
             Actor::Administrator => self.lost_before,
             Actor::User(_) => Losses::NONE,

@@ -244,7 +244,7 @@ impl<H: Host> Engine<H> {
             Target::File(_) => false,
             Target::Gone(gone) => is_meant(gone, &on, &own),
         };
-        // One that is missing was declared before one that has its name now.
+        // A dependency on a missing file was declared before the file that has its name now.
         let missing = match self.graph.missing_count(from) {
             0 => None,
             _ => {

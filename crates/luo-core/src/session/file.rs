@@ -127,13 +127,13 @@ pub(crate) struct IncomingFile<H: Host> {
     pub(crate) lost: Option<Errno>,
     /// The object, while a copy that carries the file on has it.
     pub(crate) lent_object: Option<u64>,
-    /// Of the device: somebody has got it.
+    /// A file of the device that was given to a program.
     pub(crate) handed: bool,
-    /// Of a program: its owner has asked for it. One that is restored for others, or to
-    /// be carried on, is not.
+    /// The owner of this file's session has asked for it. A file that is restored for others,
+    /// or to be carried on, was not asked for.
     pub(crate) asked_for: bool,
-    /// It was asked for and not restored, because it needs one of another session that is
-    /// not.
+    /// It was asked for and not restored, because it needs a file of another session that is
+    /// not restored.
     pub(crate) awaits: bool,
 }
 

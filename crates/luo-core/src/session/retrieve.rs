@@ -88,7 +88,7 @@ fn follow<H: Lock>(host: &H, plan: Vec<FileId>) -> Result<H::File, Error> {
         if at.saturating_add(1) == count {
             return retrieve_one(host, id)?.ok_or(Error::NoToken);
         }
-        // One that is gone was retrieved and finished meanwhile.
+        // A file that is gone was retrieved and finished meanwhile.
         if let Err(why) = retrieve_one(host, id) {
             return Err(host.now(|engine| engine.dependency_failed(id, why)));
         }

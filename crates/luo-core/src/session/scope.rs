@@ -25,7 +25,7 @@ pub(crate) enum Scope {
 }
 
 impl Scope {
-    /// Those that somebody may see.
+    /// The sessions that somebody may see.
     pub(crate) const fn of_actor(by: Actor) -> Self {
         match by {
             Actor::Administrator => Self::All,
@@ -33,7 +33,7 @@ impl Scope {
         }
     }
 
-    /// Those of the owner of a session.
+    /// The sessions of a session's owner.
     pub(crate) const fn of_owner(owner: Owner) -> Self {
         match owner.user() {
             Some(user) => Self::User(user),
@@ -45,7 +45,7 @@ impl Scope {
         self == Self::All || self == Self::of_owner(owner)
     }
 
-    /// Who has a list of them.
+    /// The actor whose lists have the sessions of the scope.
     pub(crate) const fn actor(self) -> Actor {
         match self {
             Self::All | Self::NoUsers => Actor::Administrator,
@@ -104,7 +104,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Whether it is worth trying those of a scope again.
+    /// Whether trying the sessions of `scope` again can come to something.
     pub(crate) fn is_retry_wanted(&self, scope: Scope) -> bool {
         match scope {
             _ if !self.retries.of_any => false,
@@ -117,7 +117,8 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Those of a scope are tried now: it is not worth it again until another file goes.
+    /// The sessions of `scope` are being tried now. Trying them once more can come to nothing
+    /// until another file goes.
     pub(crate) fn begin_retry(&mut self, scope: Scope) {
         match scope {
             // A user with a note of its own tries once too often then, at worst.

@@ -23,7 +23,7 @@ pub(super) struct Place {
 }
 
 fn is_carried<H: Host>(session: &Session<H>) -> bool {
-    // One that is closed belongs to nobody and goes on only with those who need it.
+    // A closed session belongs to nobody, and goes on only if others need it.
     session.incoming().is_some_and(|incoming| {
         let wanted = session.is_unclaimed() || (session.is_closed_pending() && incoming.needed);
         let stays = incoming.left_behind || incoming.superseded;

@@ -57,7 +57,7 @@ pub fn finish_update<H: Lock>(
     // last first.
     backwards(host, Engine::arrange_all_arrived, |id| {
         let name = host.now(|engine| engine.file_name(id));
-        // One that is needed by what stays has to stay as well.
+        // A file that a file which stays needs has to stay as well.
         let needed = host.now(|engine| engine.graph.dependent_count(id) > 0);
         if needed || !can_finish(host, id) {
             report.stuck = report.stuck.saturating_add(1);

@@ -61,7 +61,7 @@ impl Obstacle {
         }
     }
 
-    /// What it is about something that is a user's, or is not: no user without privileges
+    /// The obstacle rule for a file, by whether a user owns it: no user without privileges
     /// can keep the machine from its update, whatever the administrator has chosen.
     pub(crate) fn about(self, is_users: bool) -> Self {
         if is_users {

@@ -118,11 +118,11 @@ pub fn take_over<H: Lock>(host: &H) -> Result<(), Error> {
     }
 }
 
-/// What there is to be done about the taking over.
+/// What is left to do about reading the handover.
 enum Look {
-    /// Nothing, or nothing any more that could change this outcome.
+    /// Nothing that could change this outcome.
     Over(Result<(), Error>),
-    /// It is to be tried, or somebody is at it; so many tries have ended.
+    /// The handover has to be read, or is being read; the number counts finished attempts.
     Wanted { tries: u64 },
 }
 

@@ -16,7 +16,7 @@ use crate::{errno, host};
 /// The calling process.
 pub(crate) struct Program;
 
-/// So many bytes of its memory.
+/// `length` bytes of the program's memory.
 fn memory(address: u64, length: usize) -> Result<UserSlice, Errno> {
     let address = usize::try_from(address).map_err(|_| Errno::EFAULT)?;
     Ok(UserSlice::new(UserPtr::from_addr(address), length))

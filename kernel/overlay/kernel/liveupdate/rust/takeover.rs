@@ -50,7 +50,7 @@ pub(crate) fn set_up() -> Result {
 /// Has the worker begin, and does not wait for it.
 pub(crate) fn begin() {
     if let Some(worker) = WORKER.as_ref() {
-        // One that is queued already has not begun: it will see what this caller means.
+        // Work that is queued already has not begun: it will see what this caller means.
         let _ = workqueue::system_dfl().enqueue(worker.clone());
     }
 }

@@ -42,7 +42,7 @@ impl Patience {
     /// No time ends it.
     pub(crate) const WITHOUT_END: Self = Self(None);
 
-    /// So many seconds from now on.
+    /// `seconds` from now on.
     pub(crate) fn of_seconds(seconds: u32) -> Self {
         Self(Some(Instant::now() + Delta::from_secs(seconds.into())))
     }
