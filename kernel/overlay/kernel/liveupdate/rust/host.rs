@@ -169,7 +169,7 @@ impl Linux {
 
     /// Runs a step for a caller who may be killed, and who waits for as long as a patience
     /// lasts.
-    fn wait_with<R>(
+    fn wait_within<R>(
         &self,
         patience: Patience,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
@@ -200,7 +200,7 @@ impl Linux {
 
 impl Linux {
     /// Does something with the pipes, alone.
-    pub(crate) fn with_pipes<R>(&self, work: impl FnOnce(&mut Ends<Self>) -> R) -> R {
+    pub(crate) fn alone_with_pipes<R>(&self, work: impl FnOnce(&mut Ends<Self>) -> R) -> R {
         work(&mut self.pipes.lock())
     }
 }
@@ -241,14 +241,14 @@ impl Lock for Linux {
     }
 
     fn wait_killable<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> Result<R, Errno> {
-        self.wait_with(Patience::WITHOUT_END, step)
+        self.wait_within(Patience::WITHOUT_END, step)
     }
 
     fn wait_patiently<R>(
         &self,
         step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
-        self.wait_with(Patience::of_seconds(policy::patience()), step)
+        self.wait_within(Patience::of_seconds(policy::patience()), step)
     }
 
     fn bring_over(&self) -> Option<Result<(), Error>> {

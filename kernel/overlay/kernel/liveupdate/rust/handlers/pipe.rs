@@ -53,6 +53,6 @@ impl Pipes<Linux> for Nameless {
     }
 
     fn alone<R>(&self, linux: &Linux, work: impl FnOnce(&mut Ends<Linux>) -> R) -> R {
-        linux.with_pipes(work)
+        linux.alone_with_pipes(work)
     }
 }
