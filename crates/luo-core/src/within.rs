@@ -23,12 +23,17 @@ pub(crate) enum Within {
 impl Within {
     /// Runs a step under the engine's lock, as soon as it may change something.
     #[cfg_attr(feature = "fault-injection", track_caller)]
-    pub(crate) fn step<H: Lock, R>(self, host: &H, mut step: impl FnMut(&mut Engine<H>) -> R) -> R {
+    pub(crate) fn step<H: Lock, R>(self, host: &H, step: impl FnOnce(&mut Engine<H>) -> R) -> R {
+        let mut step = Some(step);
         host.wait(|engine| {
             if self == Self::Call {
                 ready!(engine.update.may_go_on());
             }
-            Poll::Ready(step(engine))
+            match step.take() {
+                Some(step) => Poll::Ready(step(engine)),
+                // No host runs a step again that has run to its end.
+                None => Poll::Pending,
+            }
         })
     }
 }

@@ -81,11 +81,11 @@ pub(crate) fn add_file<H: Lock>(
     })?;
     let filled = fill(id);
     let outcome = filled.as_ref().map(|_| ()).map_err(|why| *why);
-    let mut filled = filled.ok();
+    let filled = filled.ok();
     // What the file held, if it failed, is dropped without the lock.
     let undone = Within::Call.step(host, |engine| {
         engine.mark_idle(session);
-        match filled.take() {
+        match filled {
             Some(filled) => (Some(engine.fill(id, filled)), None),
             None => (None, Some(engine.remove_outgoing_file(session, id))),
         }

@@ -167,11 +167,8 @@ fn run<H: Lock>(host: &H, within: Within, job: Job<H>) -> Result<H::File, Error>
         _ => None,
     };
     let answer = answer.map_err(Error::from);
-    let mut progress = Some(progress);
     within.step(host, |engine| {
-        if let Some(progress) = progress.take() {
-            engine.set_progress(id, progress);
-        }
+        engine.set_progress(id, progress);
         if let Some(object) = object {
             // Memory for it was set aside at the beginning. A handler that
             // gives an object which is preserved already keeps it so.
