@@ -15,7 +15,7 @@ pub(crate) use self::files::{arrange_session, backwards_in, Backwards};
 
 use core::task::Poll;
 
-use luo_abi::rfc::State as MachineState;
+use luo_abi::rfc::State;
 
 use crate::account::{Account, Own, Retries, Used};
 use crate::error::Error;
@@ -202,7 +202,7 @@ impl<H: Host> Engine<H> {
 
     /// Where the machine is in an update.
     #[must_use]
-    pub const fn state(&self) -> MachineState {
+    pub const fn state(&self) -> State {
         self.update.state()
     }
 

@@ -11,7 +11,7 @@ use core::cell::Cell;
 use core::task::{ready, Poll};
 
 use luo_abi::errno::Errno;
-use luo_abi::rfc::State as MachineState;
+use luo_abi::rfc::State;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -212,7 +212,7 @@ impl<H: Host> Engine<H> {
         if self.update.is_moving() {
             return self.update.waits.pend(Topic::Transition);
         }
-        if self.state() != MachineState::Updated {
+        if self.state() != State::Updated {
             return Poll::Ready(Err(Error::NotUpdated));
         }
         let id = self.find_device_file(Direction::Incoming, token);

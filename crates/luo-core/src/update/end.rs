@@ -3,7 +3,7 @@
 
 use core::task::Poll;
 
-use luo_abi::rfc::{Event, State as MachineState};
+use luo_abi::rfc::{Event, State};
 
 use crate::engine::{files_of, Engine};
 use crate::error::Error;
@@ -94,7 +94,7 @@ pub(crate) fn end_if_all_finished<H: Lock>(host: &H) {
             return Poll::Ready(None);
         }
         Poll::Ready(match engine.update.begin(Event::Finish) {
-            Poll::Ready(Ok(())) => Some(MachineState::Updated),
+            Poll::Ready(Ok(())) => Some(State::Updated),
             _ => None,
         })
     });
@@ -108,7 +108,7 @@ fn end<H: Lock>(host: &H, mut report: Report) -> Result<Report, Error> {
     report.subsystems = subsystem_calls::finish_all(host);
     report.to = host.now(|engine| {
         engine.update.set_updated(false);
-        engine.update.end(MachineState::Normal)
+        engine.update.end(State::Normal)
     });
     host.transition_ended(&report);
     Ok(report)
@@ -160,7 +160,7 @@ impl<H: Host> Engine<H> {
 
     /// Whether there were sessions of the previous kernel and all are finished.
     pub(crate) fn has_finished(&self) -> bool {
-        self.state() == MachineState::Updated
+        self.state() == State::Updated
             && self.incoming.len == 0
             && self.had_sessions
             && matches!(self.handover, Handover::Taken)

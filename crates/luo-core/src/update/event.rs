@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The events PREPARE, FREEZE and CANCEL. FINISH is in `end`.
 
-use luo_abi::rfc::{Event, State as MachineState};
+use luo_abi::rfc::{Event, State};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -49,7 +49,7 @@ pub fn freeze<H: Lock>(host: &H) -> Result<Report, Failure> {
     });
     match freeze_all(host, Asked::ByEvent) {
         Ok(()) => Ok(end(host, Event::Freeze, from, |update| {
-            update.end(MachineState::Frozen)
+            update.end(State::Frozen)
         })),
         Err(why) => {
             host.now(|engine| {
@@ -78,7 +78,7 @@ pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
     host.now(|engine| engine.losses = Losses::NONE);
     tell_the_rest(host);
     let report = end(host, Event::Cancel, from, |update| {
-        update.end(MachineState::Normal)
+        update.end(State::Normal)
     });
     close_orphans(host);
     Ok(report)
@@ -87,8 +87,8 @@ pub fn cancel<H: Lock>(host: &H) -> Result<Report, Error> {
 fn end<H: Lock>(
     host: &H,
     event: Event,
-    from: MachineState,
-    end: impl FnOnce(&mut UpdateState) -> MachineState,
+    from: State,
+    end: impl FnOnce(&mut UpdateState) -> State,
 ) -> Report {
     let mut report = Report::new(Some(event), from);
     host.now(|engine| {

@@ -8,7 +8,7 @@
 //! | FROZEN | what is frozen is unfrozen, and all is frozen |
 //! | UPDATED | sessions that nobody has claimed are carried on; prepare and freeze |
 
-use luo_abi::rfc::{Event, State as MachineState};
+use luo_abi::rfc::{Event, State};
 
 use crate::failure::Failure;
 use crate::lock::Lock;
@@ -55,14 +55,14 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
         .inspect_err(|why| refuse(host, from, why))?;
     let mut report = Report::new(None, from);
     let done = match from {
-        MachineState::Frozen | MachineState::Prepared => {
+        State::Frozen | State::Prepared => {
             // What a handler saw before user space was gone is not what is handed over.
             unfreeze_files(host);
             regain(host);
             lose_what_is_in_hands(host);
             freeze_and_write(host, policy.obstacle).inspect_err(|_| uncarry(host))
         }
-        MachineState::Normal | MachineState::Updated => get_all_ready(host, policy, &mut report),
+        State::Normal | State::Updated => get_all_ready(host, policy, &mut report),
     };
     tell_the_rest(host);
     match done {
@@ -76,7 +76,7 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
             host.transition_ended(&report);
             Ok(report)
         }
-        Err(why) if matches!(from, MachineState::Prepared | MachineState::Frozen) => {
+        Err(why) if matches!(from, State::Prepared | State::Frozen) => {
             Err(fail(host, Event::Freeze, why))
         }
         Err(why) => {
@@ -89,7 +89,7 @@ pub fn reboot<H: Lock>(host: &H, policy: Policy, image: Image) -> Result<Report,
 }
 
 /// Ends a reboot for which nothing was done.
-fn refuse<H: Lock>(host: &H, state: MachineState, why: &Failure) {
+fn refuse<H: Lock>(host: &H, state: State, why: &Failure) {
     host.now(|engine| engine.update.refuse(None, *why));
     host.transition_failed(None, state, why);
     // The last session may have been finished while the reboot waited.

@@ -3,7 +3,7 @@
 
 use core::fmt;
 
-use luo_abi::rfc::{Event, State as MachineState};
+use luo_abi::rfc::{Event, State};
 
 use crate::file_name::FileName;
 use crate::losses::Losses;
@@ -14,9 +14,9 @@ pub struct Report {
     /// The event, `None` for what a reboot did by itself.
     pub event: Option<Event>,
     /// The state before.
-    pub from: MachineState,
+    pub from: State,
     /// The state now.
-    pub to: MachineState,
+    pub to: State,
     /// Sessions it was about: outgoing ones, or incoming ones for a finish.
     pub sessions: usize,
     /// Files in them; those that were finished, for a finish.
@@ -42,7 +42,7 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) const fn new(event: Option<Event>, from: MachineState) -> Self {
+    pub(crate) const fn new(event: Option<Event>, from: State) -> Self {
         Self {
             event,
             from,
@@ -111,8 +111,8 @@ mod tests {
 
     #[test]
     fn a_report_is_one_line() {
-        let mut report = Report::new(Some(Event::Finish), MachineState::Updated);
-        report.to = MachineState::Normal;
+        let mut report = Report::new(Some(Event::Finish), State::Updated);
+        report.to = State::Normal;
         report.sessions = 1;
         report.files = 7;
         let line = "finish: updated -> normal, 1 session, 7 files, 0 subsystems";

@@ -17,7 +17,7 @@
 use core::task::Poll;
 
 use luo_abi::errno::Errno;
-use luo_abi::rfc::{Event, State as MachineState};
+use luo_abi::rfc::{Event, State};
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -40,7 +40,7 @@ use crate::walk::{backwards, try_forwards};
 /// # Errors
 /// [`Error::Illegal`]; EAGAIN if the caller was killed while it waited; [`Error::Busy`] if
 /// it waited for too long, which counts as a transition that has failed.
-pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<MachineState, Error> {
+pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<State, Error> {
     begin_as(host, Some(event), Obstacle::Vetoes, |engine| {
         engine.update.begin(event)
     })?;
@@ -51,7 +51,7 @@ pub(crate) fn begin<H: Lock>(host: &H, event: Event) -> Result<MachineState, Err
 
 /// [`begin`] for a reboot, in any state. It waits for all calls; for those that do not end,
 /// not for ever: then it goes on without what they have in their hands, or it is given up.
-pub(crate) fn begin_reboot<H: Lock>(host: &H, obstacle: Obstacle) -> Result<MachineState, Error> {
+pub(crate) fn begin_reboot<H: Lock>(host: &H, obstacle: Obstacle) -> Result<State, Error> {
     begin_as(host, None, obstacle, |engine| {
         engine.update.begin_reboot().map(Ok)
     })?;
