@@ -100,7 +100,7 @@ pub use host::{
     Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval, Subject,
     SubsystemCallbacks, Unrestored,
 };
-pub use id::{kind, EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
+pub use id::{EdgeId, FileId, FlbId, HandlerId, Id, SessionId};
 pub use lock::Lock;
 pub use losses::{Losses, Part};
 pub use one_page::{OnePage, Small};
