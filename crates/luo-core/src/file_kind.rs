@@ -14,7 +14,7 @@
 
 use luo_abi::errno::Errno;
 
-use crate::host::{Frozen, Host, Incoming, Preserved, Retrieval, Subject, Unrestored};
+use crate::host::{Host, Incoming, Outgoing, Preserved, Retrieval, Subject, Unrestored};
 
 /// A host that keeps values of any type between the callbacks of a handler.
 pub trait Keeps: Host {
@@ -105,14 +105,14 @@ pub trait AnyKind<H: Host>: Sync {
     /// As there.
     fn preserve(&self, host: &H, of: &Subject, file: &H::File) -> Result<Preserved<H>, Errno>;
     /// See [`Kind::unpreserve`].
-    fn unpreserve(&self, host: &H, file: &Frozen<'_, H>);
+    fn unpreserve(&self, host: &H, file: &Outgoing<'_, H>);
     /// See [`Kind::freeze`].
     ///
     /// # Errors
     /// As there.
-    fn freeze(&self, host: &H, file: Frozen<'_, H>) -> Result<(), Errno>;
+    fn freeze(&self, host: &H, file: Outgoing<'_, H>) -> Result<(), Errno>;
     /// See [`Kind::unfreeze`].
-    fn unfreeze(&self, host: &H, file: Frozen<'_, H>);
+    fn unfreeze(&self, host: &H, file: Outgoing<'_, H>);
     /// See [`Kind::retrieve`].
     ///
     /// # Errors
@@ -150,16 +150,16 @@ impl<H: Keeps, K: Kind<H>> AnyKind<H> for K {
         Ok(Preserved { data, private })
     }
 
-    fn unpreserve(&self, host: &H, file: &Frozen<'_, H>) {
+    fn unpreserve(&self, host: &H, file: &Outgoing<'_, H>) {
         Kind::unpreserve(self, host, file.file);
     }
 
-    fn freeze(&self, host: &H, file: Frozen<'_, H>) -> Result<(), Errno> {
+    fn freeze(&self, host: &H, file: Outgoing<'_, H>) -> Result<(), Errno> {
         let kept = H::kept(file.private).ok_or(Errno::EIO)?;
         Kind::freeze(self, host, file.file, kept)
     }
 
-    fn unfreeze(&self, host: &H, file: Frozen<'_, H>) {
+    fn unfreeze(&self, host: &H, file: Outgoing<'_, H>) {
         if let Some(kept) = H::kept(file.private) {
             Kind::unfreeze(self, host, file.file, kept);
         }

@@ -37,7 +37,7 @@ pub struct Preserved<H: Host> {
 }
 
 /// A preserved file as its handler sees it at freeze, unfreeze and unpreserve.
-pub struct Frozen<'a, H: Host> {
+pub struct Outgoing<'a, H: Host> {
     /// The file that was preserved.
     pub file: &'a H::File,
     /// The handler's handle.
@@ -228,14 +228,14 @@ pub trait FileCallbacks<H: Host>: Clone + PartialEq {
     /// The handler's; it has undone what it did.
     fn preserve(&self, host: &H, of: &Subject, file: &H::File) -> Result<Preserved<H>, Errno>;
     /// Undoes `preserve`.
-    fn unpreserve(&self, host: &H, file: Frozen<'_, H>);
+    fn unpreserve(&self, host: &H, file: Outgoing<'_, H>);
     /// Last look before the kexec; the answer is the handle to hand over.
     ///
     /// # Errors
     /// The handler's veto.
-    fn freeze(&self, host: &H, file: Frozen<'_, H>) -> Result<u64, Errno>;
+    fn freeze(&self, host: &H, file: Outgoing<'_, H>) -> Result<u64, Errno>;
     /// Undoes `freeze`.
-    fn unfreeze(&self, host: &H, file: Frozen<'_, H>);
+    fn unfreeze(&self, host: &H, file: Outgoing<'_, H>);
     /// Restores a file. What it needs of its session is restored already.
     ///
     /// # Errors

@@ -97,7 +97,7 @@ pub use file_name::FileName;
 pub use handover::block::{BlockMemory, HandedMemory};
 pub use handover::{Area, BadRecord, PageError, Refusal, RootFields, RootPages, SupplementFields};
 pub use host::{
-    Access, FileCallbacks, FlbCallbacks, Frozen, Host, Incoming, Preserved, Retrieval, Subject,
+    Access, FileCallbacks, FlbCallbacks, Host, Incoming, Outgoing, Preserved, Retrieval, Subject,
     SubsystemCallbacks, Unrestored,
 };
 pub use id::{EdgeId, FileId, FlbId, HandlerId, Id, SessionId};

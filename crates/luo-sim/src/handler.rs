@@ -5,7 +5,7 @@
 use std::any::Any;
 
 use luo_abi::errno::Errno;
-use luo_core::{AnyKind, FileCallbacks, Frozen, Incoming, Keeps, Preserved, Subject, Unrestored};
+use luo_core::{AnyKind, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored};
 
 use crate::fault::Step;
 use crate::machine::Machine;
@@ -88,19 +88,19 @@ impl FileCallbacks<Machine> for Handler {
         self.0.preserve(machine, of, file)
     }
 
-    fn unpreserve(&self, machine: &Machine, file: Frozen<'_, Machine>) {
+    fn unpreserve(&self, machine: &Machine, file: Outgoing<'_, Machine>) {
         let _ = machine.callback(Step::Unpreserve, Bytes(file.file));
         self.0.unpreserve(machine, &file);
     }
 
-    fn freeze(&self, machine: &Machine, file: Frozen<'_, Machine>) -> Result<u64, Errno> {
+    fn freeze(&self, machine: &Machine, file: Outgoing<'_, Machine>) -> Result<u64, Errno> {
         machine.callback(Step::Freeze, Bytes(file.file))?;
         let data = file.data;
         self.0.freeze(machine, file)?;
         Ok(data)
     }
 
-    fn unfreeze(&self, machine: &Machine, file: Frozen<'_, Machine>) {
+    fn unfreeze(&self, machine: &Machine, file: Outgoing<'_, Machine>) {
         let _ = machine.callback(Step::Unfreeze, Bytes(file.file));
         self.0.unfreeze(machine, file);
     }

@@ -8,7 +8,7 @@ use luo_abi::errno::Errno;
 use crate::engine::{backwards_in, Engine};
 use crate::error::Error;
 use crate::handover::block::{Room, Spares};
-use crate::host::{Access, FileCallbacks, Frozen, Host, Preserved, Subject};
+use crate::host::{Access, FileCallbacks, Host, Outgoing, Preserved, Subject};
 use crate::id::{FileId, HandlerId, SessionId};
 use crate::lock::Lock;
 use crate::participant::flb::Held;
@@ -250,7 +250,7 @@ pub(crate) fn undo_preserve<H: Lock>(
         source,
         flbs,
     } = live;
-    let file = Frozen {
+    let file = Outgoing {
         file: &source.file,
         data,
         private: &mut private,

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::failure::Failure;
 use crate::file_name::FileName;
 use crate::graph::{First, Order};
-use crate::host::{FileCallbacks, Frozen, Host, Subject};
+use crate::host::{FileCallbacks, Host, Outgoing, Subject};
 use crate::id::{FileId, HandlerId};
 use crate::lock::Lock;
 use crate::session::preserve::{install, preserve_source, put_back_source, Taken};
@@ -120,8 +120,8 @@ impl<H: Host> Live<H> {
         handler.unfreeze(host, file);
     }
 
-    fn parts(&mut self, data: u64) -> (&H::Handler, Frozen<'_, H>) {
-        let file = Frozen {
+    fn parts(&mut self, data: u64) -> (&H::Handler, Outgoing<'_, H>) {
+        let file = Outgoing {
             file: &self.source.file,
             data,
             private: &mut self.private,

@@ -3,7 +3,7 @@
 
 use luo_abi::errno::Errno;
 use luo_core::{
-    FileCallbacks, FlbCallbacks, Frozen, Incoming, Preserved, Subject, SubsystemCallbacks,
+    FileCallbacks, FlbCallbacks, Incoming, Outgoing, Preserved, Subject, SubsystemCallbacks,
     Unrestored, ops,
 };
 
@@ -59,20 +59,20 @@ impl FileCallbacks<TestHost> for TestHandler {
         })
     }
 
-    fn unpreserve(&self, host: &TestHost, file: Frozen<'_, TestHost>) {
+    fn unpreserve(&self, host: &TestHost, file: Outgoing<'_, TestHost>) {
         assert_eq!(file.private.object, file.file.object);
         assert!(!file.private.frozen, "unpreserved while frozen");
         let _ = host.called(Call::Unpreserve, file.file.object, "unpreserve");
     }
 
-    fn freeze(&self, host: &TestHost, file: Frozen<'_, TestHost>) -> Result<u64, Errno> {
+    fn freeze(&self, host: &TestHost, file: Outgoing<'_, TestHost>) -> Result<u64, Errno> {
         assert!(!file.private.frozen, "frozen twice");
         host.called(Call::Freeze, file.file.object, "freeze")?;
         file.private.frozen = true;
         Ok(file.data | FROZEN)
     }
 
-    fn unfreeze(&self, host: &TestHost, file: Frozen<'_, TestHost>) {
+    fn unfreeze(&self, host: &TestHost, file: Outgoing<'_, TestHost>) {
         assert!(file.private.frozen, "unfrozen, and was not frozen");
         assert_eq!(file.data, file.file.object | FROZEN);
         file.private.frozen = false;

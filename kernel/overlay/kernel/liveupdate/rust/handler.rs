@@ -8,7 +8,7 @@ use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
-use luo_core::{AnyKind, FileCallbacks, Frozen, Incoming, Keeps, Preserved, Subject, Unrestored};
+use luo_core::{AnyKind, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored};
 
 use crate::host::Linux;
 use crate::sys::file;
@@ -102,12 +102,12 @@ impl FileCallbacks<Linux> for Handler {
         }
     }
 
-    fn unpreserve(&self, linux: &Linux, file: Frozen<'_, Linux>) {
+    fn unpreserve(&self, linux: &Linux, file: Outgoing<'_, Linux>) {
         match (self, file) {
             (Self::Kind(kind, _), file) => kind.unpreserve(linux, &file),
             (
                 Self::Table(table),
-                Frozen {
+                Outgoing {
                     file,
                     data,
                     private,
@@ -120,23 +120,23 @@ impl FileCallbacks<Linux> for Handler {
         }
     }
 
-    fn freeze(&self, linux: &Linux, file: Frozen<'_, Linux>) -> Result<u64, Errno> {
+    fn freeze(&self, linux: &Linux, file: Outgoing<'_, Linux>) -> Result<u64, Errno> {
         let data = file.data;
         match (self, file) {
             (Self::Kind(kind, _), file) => kind.freeze(linux, file).map(|()| data),
-            (Self::Table(table), Frozen { file, private, .. }) => match private {
+            (Self::Table(table), Outgoing { file, private, .. }) => match private {
                 Private::Table(private) => table.freeze(file, data, private),
                 Private::Kind(_) => Err(Errno::EIO),
             },
         }
     }
 
-    fn unfreeze(&self, linux: &Linux, file: Frozen<'_, Linux>) {
+    fn unfreeze(&self, linux: &Linux, file: Outgoing<'_, Linux>) {
         match (self, file) {
             (Self::Kind(kind, _), file) => kind.unfreeze(linux, file),
             (
                 Self::Table(table),
-                Frozen {
+                Outgoing {
                     file,
                     data,
                     private,
