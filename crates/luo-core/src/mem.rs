@@ -47,9 +47,9 @@ pub(crate) fn make_room(bytes: usize) -> Result<(), OutOfMemory> {
     #[cfg(feature = "fault-injection")]
     fault::room()?;
     let pieces = bytes.div_ceil(PIECE);
-    let mut held: Vec<Vec<u8>> = Vec::with_room(pieces)?;
+    let mut held: Vec<Vec<u8>> = Vec::with_capacity(pieces)?;
     for _ in 0..pieces {
-        held.push(Vec::with_room(PIECE)?)?;
+        held.push(Vec::with_capacity(PIECE)?)?;
     }
     Ok(())
 }
@@ -78,7 +78,7 @@ impl<T> Vec<T> {
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn with_room(elements: usize) -> Result<Self, OutOfMemory> {
+    pub fn with_capacity(elements: usize) -> Result<Self, OutOfMemory> {
         #[cfg(feature = "fault-injection")]
         fault::request_without_lock()?;
         let mut all = Self::new();

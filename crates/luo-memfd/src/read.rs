@@ -45,7 +45,7 @@ pub fn read<S: Source>(
         return Err(Damage::Size(main.size).into());
     }
     let lists = Lists::of(format, &main)?;
-    let mut addresses = Vec::with_room(lists.pages().saturating_add(1))?;
+    let mut addresses = Vec::with_capacity(lists.pages().saturating_add(1))?;
     addresses.push(address)?;
     let mut joined = Joined::new(format, source, pages);
     lists.each(
@@ -117,7 +117,7 @@ impl<'a, S: Source> Joined<'a, S> {
     fn push(&mut self, run: Run) -> Result<(), Unread> {
         if self.runs.len() == self.room {
             let room = self.room.saturating_mul(2).max(FEW);
-            let mut larger = Vec::with_room(room)?;
+            let mut larger = Vec::with_capacity(room)?;
             for run in core::mem::take(&mut self.runs) {
                 larger.push(run)?;
             }

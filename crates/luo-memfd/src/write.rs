@@ -105,8 +105,8 @@ impl<B: BlockMemory> Written<B> {
         if missing == 0 {
             return Ok(());
         }
-        let mut more = Vec::with_room(wanted).map_err(|_| Errno::ENOMEM)?;
-        let mut new = Vec::with_room(missing).map_err(|_| Errno::ENOMEM)?;
+        let mut more = Vec::with_capacity(wanted).map_err(|_| Errno::ENOMEM)?;
+        let mut new = Vec::with_capacity(missing).map_err(|_| Errno::ENOMEM)?;
         for _ in 0..missing {
             new.push(alloc()?).map_err(|_| Errno::ENOMEM)?;
         }

@@ -156,8 +156,8 @@ pub fn read<P: HandedMemory>(
     mut each: impl FnMut(&[u8], bool) -> Result<(), Errno>,
 ) -> Result<Vec<u64>, Failed> {
     let pages = usize::try_from(note.pages).unwrap_or(usize::MAX);
-    let mut addresses = Vec::with_room(pages).map_err(|_| Failed::Host(Errno::ENOMEM))?;
-    let mut whole = Vec::with_room(BLOCK_SIZE).map_err(|_| Failed::Host(Errno::ENOMEM))?;
+    let mut addresses = Vec::with_capacity(pages).map_err(|_| Failed::Host(Errno::ENOMEM))?;
+    let mut whole = Vec::with_capacity(BLOCK_SIZE).map_err(|_| Failed::Host(Errno::ENOMEM))?;
     let (mut next, mut records, mut bytes) = (note.first, 0_u64, 0_u64);
     for _ in 0..pages {
         let found = page(next).map_err(Unread::from)?;

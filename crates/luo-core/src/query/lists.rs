@@ -47,9 +47,9 @@ impl<T> Page<T> {
         }
     }
 
-    fn with_room(room: usize) -> Result<Self, Error> {
+    fn with_capacity(room: usize) -> Result<Self, Error> {
         Ok(Self {
-            entries: Vec::with_room(room.min(MAX_PAGE))?,
+            entries: Vec::with_capacity(room.min(MAX_PAGE))?,
             ..Self::empty()
         })
     }
@@ -74,7 +74,7 @@ pub fn list_files<H: Lock>(
     cursor: u64,
     room: usize,
 ) -> Result<Page<FileInfo>, Error> {
-    let mut page = Page::with_room(room)?;
+    let mut page = Page::with_capacity(room)?;
     host.now(|engine| engine.page_of_files(session, cursor, room, &mut page))?;
     Ok(page)
 }
@@ -89,7 +89,7 @@ pub fn list_arrived_files<H: Lock>(
     cursor: u64,
     room: usize,
 ) -> Result<Page<FileInfo>, Error> {
-    let mut page = Page::with_room(room)?;
+    let mut page = Page::with_capacity(room)?;
     host.now(|engine| engine.page_of_arrived(cursor, room, &mut page))?;
     Ok(page)
 }
@@ -107,7 +107,7 @@ pub fn list_dependencies<H: Lock>(
     cursor: u64,
     room: usize,
 ) -> Result<Page<DependencyInfo>, Error> {
-    let mut page = Page::with_room(room)?;
+    let mut page = Page::with_capacity(room)?;
     host.now(|engine| {
         let id = engine.find_file(session, token).ok_or(Error::NoToken)?;
         engine.page_of_dependencies(id, cursor, room, &mut page)
@@ -139,7 +139,7 @@ pub fn list_sessions<H: Lock>(
     cursor: u64,
     room: usize,
 ) -> Result<Page<SessionInfo>, Error> {
-    let mut page = Page::with_room(room)?;
+    let mut page = Page::with_capacity(room)?;
     host.now(|engine| engine.page_of_sessions(by, which, cursor, room, &mut page))?;
     for entry in page.entries.iter_mut() {
         entry.name = name_for(by, &entry.name);
@@ -156,7 +156,7 @@ pub fn list_participants<H: Lock>(
     cursor: u64,
     room: usize,
 ) -> Result<Page<ParticipantInfo>, Error> {
-    let mut page = Page::with_room(room)?;
+    let mut page = Page::with_capacity(room)?;
     host.now(|engine| engine.page_of_participants(cursor, room, &mut page))?;
     Ok(page)
 }

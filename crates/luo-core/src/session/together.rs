@@ -99,7 +99,7 @@ fn is_needed_outside<H: Lock>(host: &H, group: Group, session: SessionId) -> boo
 
 /// A session leaves the group, and with it all that it needs, directly or not.
 fn exclude<H: Lock>(host: &H, group: Group, session: SessionId) -> Result<(), Error> {
-    let mut leaving = Vec::with_room(1)?;
+    let mut leaving = Vec::with_capacity(1)?;
     leaving.push(session)?;
     while let Some(id) = leaving.pop() {
         // It may have been put there twice.
