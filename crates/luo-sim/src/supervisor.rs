@@ -22,12 +22,12 @@ use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
 use crate::call::Done;
 use crate::caller::Caller;
-use crate::calls::{self, Ours, Service};
 use crate::error::Error;
 use crate::lock::lock;
 use crate::machine::Machine;
 use crate::reboot::Loaded;
 use crate::stop::End;
+use crate::syscalls::{self, Ours, Service};
 use crate::table::Table;
 
 /// Threads that wait to lead, at most; more than that are let go.
@@ -217,7 +217,7 @@ impl<'a> Supervisor<'a> {
             }
         };
         let caller = Caller::new(&self.listener, call);
-        let Some(ours) = calls::triage(self.machine, &caller) else {
+        let Some(ours) = syscalls::triage(self.machine, &caller) else {
             self.answer(call.id, Answer::Continue);
             return None;
         };
