@@ -55,8 +55,8 @@ pub(crate) fn is_waiting() -> bool {
     waiting
 }
 
-/// A caller.
-pub(crate) struct Caller<'a> {
+/// A thread that calls.
+pub(crate) struct Thread<'a> {
     listener: &'a Arc<Listener>,
     call: Notification,
     process: OnceCell<Process>,
@@ -72,7 +72,7 @@ impl Drop for Handling {
     }
 }
 
-impl<'a> Caller<'a> {
+impl<'a> Thread<'a> {
     pub(crate) fn new(listener: &'a Arc<Listener>, call: Notification) -> Self {
         Self {
             listener,
@@ -135,7 +135,7 @@ impl<'a> Caller<'a> {
     /// A copy of a descriptor of a process.
     ///
     /// # Errors
-    /// As [`Caller::descriptor`].
+    /// As [`Thread::descriptor`].
     pub(crate) fn descriptor_of(&self, whose: u32, fd: RawFd) -> Result<OwnedFd, luo_sys::Error> {
         if whose == self.call.thread || whose == self.leader() {
             return self.descriptor(fd);
@@ -245,7 +245,7 @@ impl<'a> Caller<'a> {
     }
 }
 
-impl Client for Caller<'_> {
+impl Client for Thread<'_> {
     fn identity(&self) -> Identity {
         let thread = self.call.thread;
         let users = status(thread, "Uid:");
@@ -259,19 +259,19 @@ impl Client for Caller<'_> {
     }
 
     fn descriptor(&self, fd: RawFd) -> Result<OwnedFd, Errno> {
-        Caller::descriptor(self, fd).map_err(|error| error.errno())
+        Thread::descriptor(self, fd).map_err(|error| error.errno())
     }
 
     fn read(&self, address: u64, to: &mut [u8]) -> Result<(), Errno> {
-        Caller::read(self, address, to)
+        Thread::read(self, address, to)
     }
 
     fn write(&self, address: u64, from: &[u8]) -> Result<(), Errno> {
-        Caller::write(self, address, from)
+        Thread::write(self, address, from)
     }
 
     fn install(&self, fd: BorrowedFd<'_>, close_on_exec: bool) -> Result<RawFd, Errno> {
-        Caller::install(self, fd, close_on_exec)
+        Thread::install(self, fd, close_on_exec)
     }
 }
 

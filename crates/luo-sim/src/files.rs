@@ -14,7 +14,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::net::SocketFlags;
 use rustix::thread::CapabilitySet;
 
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::machine::Machine;
 use crate::path::Place;
 use crate::permissions::Permissions;
@@ -26,7 +26,7 @@ pub(crate) fn open(
     machine: &Machine,
     table: &Table,
     loaded: &Loaded,
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     place: Place,
     flags: OFlags,
 ) -> Result<Option<RawFd>, Errno> {
@@ -119,7 +119,7 @@ fn wanted(flags: OFlags) -> u32 {
 fn open_device(
     machine: &Machine,
     table: &Table,
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     flags: OFlags,
 ) -> Result<RawFd, Errno> {
     if flags.contains(OFlags::DIRECTORY) {
@@ -141,7 +141,7 @@ fn open_device(
 }
 
 /// Opens the file that agents lock: each open is one of its own, as locks go by opens.
-fn open_lock(machine: &Machine, caller: &Caller<'_>, flags: OFlags) -> Result<RawFd, Errno> {
+fn open_lock(machine: &Machine, caller: &Thread<'_>, flags: OFlags) -> Result<RawFd, Errno> {
     if flags.contains(OFlags::DIRECTORY) {
         return Err(not_a_folder());
     }
@@ -180,7 +180,7 @@ fn attribute(machine: &Machine, loaded: &Loaded, place: Place) -> String {
 }
 
 /// Gives a caller a file with a text, to be read.
-fn give_text(caller: &Caller<'_>, text: &str, close_on_exec: bool) -> Result<RawFd, Errno> {
+fn give_text(caller: &Thread<'_>, text: &str, close_on_exec: bool) -> Result<RawFd, Errno> {
     let file = text_file(text).map_err(|_| Errno::ENOMEM)?;
     caller.install(file.as_fd(), close_on_exec)
 }
@@ -198,7 +198,7 @@ fn text_file(text: &str) -> std::io::Result<OwnedFd> {
     reopen(&file, OFlags::RDONLY)
 }
 
-fn session_of(table: &Table, caller: &Caller<'_>, whose: u32, fd: RawFd) -> Option<SessionId> {
+fn session_of(table: &Table, caller: &Thread<'_>, whose: u32, fd: RawFd) -> Option<SessionId> {
     let file = caller.descriptor_of(whose, fd).ok()?;
     match table.find(&file)? {
         Object::Session(id) => Some(id),
@@ -210,7 +210,7 @@ fn session_of(table: &Table, caller: &Caller<'_>, whose: u32, fd: RawFd) -> Opti
 pub(crate) fn link(
     machine: &Machine,
     table: &Table,
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     whose: u32,
     fd: RawFd,
 ) -> Option<Vec<u8>> {

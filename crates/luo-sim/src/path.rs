@@ -7,7 +7,7 @@ use luo_abi::uapi::DEVICE_PATH;
 use luo_core::{Quota, Whom};
 use luo_sys::LOCK_PATH;
 
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::driver;
 use crate::policy::{Choice, Word};
 
@@ -140,7 +140,7 @@ const MOST_LINKS: usize = 40;
 
 /// Looks at a path that a caller gave, relative to one of its directories.
 pub(crate) fn resolve(
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     directory: RawFd,
     path: &[u8],
     links: Links,

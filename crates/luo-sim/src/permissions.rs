@@ -5,7 +5,7 @@
 use luo_abi::errno::Errno;
 use rustix::thread::CapabilitySet;
 
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::client::Client as _;
 use crate::path::Place;
 
@@ -64,7 +64,7 @@ impl Permissions {
 
     /// The same for a caller. A privilege opens everything, but executes nothing that nobody
     /// may execute.
-    pub(crate) fn admit(self, caller: &Caller<'_>, wanted: u32) -> bool {
+    pub(crate) fn admit(self, caller: &Thread<'_>, wanted: u32) -> bool {
         let may_be = wanted & 1 == 0 || self.mode & 0o111 != 0;
         may_be && caller.has(CapabilitySet::DAC_OVERRIDE)
             || self.admits(caller.identity().uid, &caller.groups(), wanted)
@@ -74,7 +74,7 @@ impl Permissions {
     ///
     /// # Errors
     /// EPERM if the file is not the caller's.
-    pub(crate) fn change_mode(&mut self, caller: &Caller<'_>, mode: u32) -> Result<(), Errno> {
+    pub(crate) fn change_mode(&mut self, caller: &Thread<'_>, mode: u32) -> Result<(), Errno> {
         if caller.identity().uid != self.user && !caller.has(CapabilitySet::FOWNER) {
             return Err(Errno::EPERM);
         }
@@ -88,7 +88,7 @@ impl Permissions {
     /// EPERM if the caller may not.
     pub(crate) fn change_owners(
         &mut self,
-        caller: &Caller<'_>,
+        caller: &Thread<'_>,
         user: u32,
         group: u32,
     ) -> Result<(), Errno> {

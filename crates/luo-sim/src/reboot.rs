@@ -7,7 +7,7 @@ use luo_abi::errno::Errno;
 use luo_core::ops::{self, Image};
 
 use crate::call::Done;
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::fault::Step;
 use crate::lock::lock;
 use crate::machine::Machine;
@@ -52,7 +52,7 @@ const FORCE_DTB: u64 = 32;
 const COMMAND_LINE: u64 = 4096;
 
 /// kexec_file_load: what the kernel is does not matter, that it is there does.
-pub(crate) fn load(loaded: &Loaded, caller: &Caller<'_>, said: &mut String) -> Result<Done, Errno> {
+pub(crate) fn load(loaded: &Loaded, caller: &Thread<'_>, said: &mut String) -> Result<Done, Errno> {
     let flags = caller.argument(4);
     if flags & !(UNLOAD | ON_CRASH | NO_INITRAMFS | DEBUG | NO_CMA | FORCE_DTB) != 0 {
         return Err(Errno::EINVAL);
@@ -96,7 +96,7 @@ const LOAD_FLAGS: u64 = 0xffff_0000;
 const SEGMENTS: u64 = 16;
 
 /// kexec_load: an image that knows of no handover. What is in its segments does not matter.
-pub(crate) fn load_legacy(loaded: &Loaded, caller: &Caller<'_>) -> Result<Done, Errno> {
+pub(crate) fn load_legacy(loaded: &Loaded, caller: &Thread<'_>) -> Result<Done, Errno> {
     let (segments, flags) = (caller.argument(1), caller.argument(3));
     // A kernel for after a panic, or one to come back from, is another thing.
     if flags & LOAD_ON_CRASH != 0 {
@@ -110,7 +110,7 @@ pub(crate) fn load_legacy(loaded: &Loaded, caller: &Caller<'_>) -> Result<Done, 
     Ok(Done::Value(0))
 }
 
-fn is_open(caller: &Caller<'_>, fd: i32) -> Result<(), Errno> {
+fn is_open(caller: &Thread<'_>, fd: i32) -> Result<(), Errno> {
     let file = caller.descriptor(fd);
     file.map(drop).map_err(|_| Errno::EBADF)
 }

@@ -4,7 +4,7 @@
 use luo_abi::errno::Errno;
 use zerocopy::IntoBytes as _;
 
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::files::not_a_folder;
 use crate::machine::Machine;
 use crate::path::Place;
@@ -138,7 +138,7 @@ impl Status {
 /// EFAULT.
 pub(crate) fn tell(
     machine: &Machine,
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     place: Place,
     form: Form,
     to: u64,
@@ -162,7 +162,7 @@ pub(crate) fn tell(
 /// # Errors
 /// EFAULT.
 pub(crate) fn tell_file_system(
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     object: Option<&Object>,
     to: u64,
 ) -> Result<bool, Errno> {
@@ -192,7 +192,7 @@ pub(crate) fn tell_file_system(
 /// asked here.
 pub(crate) fn access(
     machine: &Machine,
-    caller: &Caller<'_>,
+    caller: &Thread<'_>,
     place: Place,
     wanted: u64,
 ) -> Result<bool, Errno> {

@@ -21,7 +21,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, Event, EventData, EventFlags};
 
 use crate::call::Done;
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::error::Error;
 use crate::lock::lock;
 use crate::machine::Machine;
@@ -141,7 +141,7 @@ impl<'a> Supervisor<'a> {
     /// Whether a call can neither take long nor wait: all that it could wait for is
     /// under way in another thread.
     fn is_quick(&self, job: &Job) -> bool {
-        let caller = Caller::new(&self.listener, job.call);
+        let caller = Thread::new(&self.listener, job.call);
         self.machine.driver.is_none()
             && self.under_way.load(Ordering::Acquire) == 0
             && !job.ours.is_transition(&caller)
@@ -216,7 +216,7 @@ impl<'a> Supervisor<'a> {
                 return None;
             }
         };
-        let caller = Caller::new(&self.listener, call);
+        let caller = Thread::new(&self.listener, call);
         let Some(ours) = syscalls::triage(self.machine, &caller) else {
             self.answer(call.id, Answer::Continue);
             return None;
@@ -296,7 +296,7 @@ impl<'a> Supervisor<'a> {
             loaded: self.loaded,
         };
         lock(&self.machine.calls).insert(call.id, false);
-        let caller = Caller::new(&self.listener, call);
+        let caller = Thread::new(&self.listener, call);
         let done = service.serve(&caller, ours);
         lock(&self.machine.calls).remove(&call.id);
         // A machine that goes answers nobody.

@@ -21,7 +21,7 @@ use rustix::fs::OFlags;
 use rustix::thread::CapabilitySet;
 
 use crate::call::{Call, Done};
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::error::Error;
 use crate::fault::Step;
 use crate::files;
@@ -60,7 +60,7 @@ pub(crate) enum Ours {
 
 impl Ours {
     /// Whether it asks all participants.
-    pub(crate) fn is_transition(&self, caller: &Caller<'_>) -> bool {
+    pub(crate) fn is_transition(&self, caller: &Thread<'_>) -> bool {
         use luo_abi::rfc::{EVENT_CANCEL, EVENT_FINISH, EVENT_FREEZE, EVENT_PREPARE};
         match self {
             Self::Reboot => true,
@@ -74,7 +74,7 @@ impl Ours {
 }
 
 /// Whether a call is ours, as far as can be told quickly.
-pub(crate) fn triage(machine: &Machine, caller: &Caller<'_>) -> Option<Ours> {
+pub(crate) fn triage(machine: &Machine, caller: &Thread<'_>) -> Option<Ours> {
     let number = Some(caller.call().number);
     let resolve = |directory: RawFd, path: usize, links| {
         let path = caller.path(caller.argument(path))?;
@@ -182,7 +182,7 @@ pub(crate) struct Service<'a> {
 
 impl Service<'_> {
     /// Does what a call asks for, and notes it.
-    pub(crate) fn serve(&self, caller: &Caller<'_>, ours: &Ours) -> Result<Done, Errno> {
+    pub(crate) fn serve(&self, caller: &Thread<'_>, ours: &Ours) -> Result<Done, Errno> {
         let mut said = String::new();
         let handling = caller.handle();
         let done = match self.machine.reach(Step::Call) {
@@ -198,7 +198,7 @@ impl Service<'_> {
         done
     }
 
-    fn note(&self, caller: &Caller<'_>, said: &str, done: Result<Done, Errno>) {
+    fn note(&self, caller: &Thread<'_>, said: &str, done: Result<Done, Errno>) {
         if !self.machine.journal.is_wanted() {
             return;
         }
@@ -212,7 +212,7 @@ impl Service<'_> {
         self.machine.note(caller.thread(), call, detail, result);
     }
 
-    fn dispatch(&self, caller: &Caller<'_>, ours: &Ours, said: &mut String) -> Result<Done, Errno> {
+    fn dispatch(&self, caller: &Thread<'_>, ours: &Ours, said: &mut String) -> Result<Done, Errno> {
         match *ours {
             Ours::Open(place, flags) => {
                 *said = format!("open {place:?}");
@@ -292,7 +292,7 @@ impl Service<'_> {
     }
 
     /// The size of a preserved memfd is fixed. That it stays as it is is allowed.
-    fn resize(&self, caller: &Caller<'_>, file: &OwnedFd) -> Result<Done, Errno> {
+    fn resize(&self, caller: &Thread<'_>, file: &OwnedFd) -> Result<Done, Errno> {
         let truncates = Some(caller.call().number) == number::FTRUNCATE;
         let size = rustix::fs::fstat(file).map(|stat| stat.st_size.unsigned_abs());
         if truncates && size == Ok(caller.argument(1)) {
@@ -303,7 +303,7 @@ impl Service<'_> {
 
     fn link(
         &self,
-        caller: &Caller<'_>,
+        caller: &Thread<'_>,
         whose: u32,
         fd: RawFd,
         said: &mut String,
@@ -323,7 +323,7 @@ impl Service<'_> {
         Ok(Done::Value(length as i64))
     }
 
-    fn ioctl(&self, caller: &Caller<'_>, said: &mut String) -> Result<Done, Errno> {
+    fn ioctl(&self, caller: &Thread<'_>, said: &mut String) -> Result<Done, Errno> {
         let file = match caller.descriptor(caller.fd_argument(0)) {
             Ok(file) => file,
             Err(why) => {
@@ -353,7 +353,7 @@ impl Service<'_> {
     /// An ioctl on a file that may be the test driver's.
     fn driver_ioctl(
         &self,
-        caller: &Caller<'_>,
+        caller: &Thread<'_>,
         file: &OwnedFd,
         command: u32,
         said: &mut String,

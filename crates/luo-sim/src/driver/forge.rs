@@ -10,7 +10,7 @@ use std::sync::Arc;
 use luo_abi::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::caller::Caller;
+use crate::caller::Thread;
 use crate::driver::{Driver, State, fail_with};
 use crate::machine::Machine;
 use crate::memfd::File;
@@ -52,7 +52,7 @@ fn is_closed(ours: &OwnedFd) -> bool {
 
 impl Driver {
     /// Opens the device for a caller.
-    pub(crate) fn open(&self, caller: &Caller<'_>, close_on_exec: bool) -> Result<RawFd, Errno> {
+    pub(crate) fn open(&self, caller: &Thread<'_>, close_on_exec: bool) -> Result<RawFd, Errno> {
         let mut state = self.state();
         let id = state.last_id.checked_add(1).ok_or(Errno::ENOSPC)?;
         let theirs = state.make(id)?;
