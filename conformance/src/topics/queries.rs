@@ -269,7 +269,7 @@ fn info(_: &mut Context<'_>) -> Result<()> {
     same("the state", info.state, Some(State::Normal))?;
     for (seen, expected) in [
         (&info.handover_abi, &COMPATIBLE[..]),
-        (&info.contract_abi, &supplement::COMPATIBLE),
+        (&info.supplement_abi, &supplement::COMPATIBLE),
     ] {
         let expected = String::from_utf8_lossy(expected);
         same("the format", seen.as_str(), expected.trim_end_matches('\0'))?;

@@ -287,7 +287,8 @@ pub struct Info {
     pub max_subsystems: u32,
     /// Out: the handover format, zero-terminated: `luo-v5`.
     pub handover_abi: [u8; 16],
-    /// Out: the format of what this orchestrator hands over beside it.
+    /// Out: the format of the supplement, which this orchestrator hands over beside it. The
+    /// supplement was called contract when this structure was made.
     pub contract_abi: [u8; 16],
     /// Out: name and version of the implementation, zero-terminated.
     pub implementation: [u8; 72],

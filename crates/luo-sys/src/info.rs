@@ -39,7 +39,7 @@ pub struct Info {
     /// The handover format, for example `luo-v5`.
     pub handover_abi: String,
     /// The format of what travels beside it.
-    pub contract_abi: String,
+    pub supplement_abi: String,
     /// Name and version of the implementation.
     pub implementation: String,
     /// Files that the reboot which brought the machine here could not hand over.
@@ -68,7 +68,7 @@ impl From<contract::Info> for Info {
             max_records: info.max_records,
             max_subsystems: info.max_subsystems,
             handover_abi: text(&info.handover_abi),
-            contract_abi: text(&info.contract_abi),
+            supplement_abi: text(&info.contract_abi),
             implementation: text(&info.implementation),
             lost_files: info.lost_files,
             lost_sessions: info.lost_sessions,

@@ -20,7 +20,7 @@ pub struct Probe {
     /// The handover format that it writes, if it says so.
     pub handover_abi: Option<String>,
     /// The format of the supplement to it, if it says so.
-    pub contract_abi: Option<String>,
+    pub supplement_abi: Option<String>,
 }
 
 /// The calls that the agent makes of a kernel, and of the service manager's shutdown, which

@@ -127,7 +127,7 @@ impl Kernel for Linux {
             orchestrator,
             state: None,
             handover_abi: None,
-            contract_abi: None,
+            supplement_abi: None,
         };
         let device = match open_within(MOMENT) {
             Ok(device) => device,
@@ -149,7 +149,7 @@ impl Kernel for Linux {
                 orchestrator: Orchestrator::Contract,
                 state: info.state,
                 handover_abi: Some(info.handover_abi),
-                contract_abi: Some(info.contract_abi),
+                supplement_abi: Some(info.supplement_abi),
             }),
             // Mainline answers a call that it does not know with EINVAL.
             Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => {

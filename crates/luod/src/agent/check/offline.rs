@@ -22,7 +22,7 @@ pub fn offline(config: &Config, target: &Target) -> Report {
         orchestrator: Orchestrator::None,
         state: None,
         handover_abi: None,
-        contract_abi: None,
+        supplement_abi: None,
     };
     let (probe, refused) = match kernel.is_free().and_then(|()| kernel.probe()) {
         Ok(probe) => (probe, None),

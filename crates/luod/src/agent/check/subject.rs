@@ -92,7 +92,7 @@ impl Subject {
     fn told(&self) -> Vec<&str> {
         let mut told: Vec<&str> = self.probe.handover_abi.as_deref().into_iter().collect();
         if self.probe.orchestrator == Orchestrator::Contract {
-            told.extend(self.probe.contract_abi.as_deref());
+            told.extend(self.probe.supplement_abi.as_deref());
         }
         let handlers = self.participants.iter().flatten();
         let in_use = handlers.filter(|entry| {

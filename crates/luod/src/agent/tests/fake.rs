@@ -29,7 +29,7 @@ pub(crate) fn probe() -> Probe {
         orchestrator: Orchestrator::Contract,
         state: None,
         handover_abi: None,
-        contract_abi: None,
+        supplement_abi: None,
     }
 }
 

@@ -439,7 +439,8 @@ struct liveupdate_participant_info {
  *	together.
  * @max_subsystems: Output; the most subsystems.
  * @handover_abi: Output; the handover format, null-terminated.
- * @contract_abi: Output; the format of what is handed over beside it.
+ * @contract_abi: Output; the format of the supplement, which is handed over
+ *	beside it.
  * @implementation: Output; name and version of the implementation.
  * @lost_files: Output; files that the reboot which brought the machine here could not
  *	hand over.
