@@ -99,7 +99,7 @@ pub(crate) fn users_over_quota(host: &impl CallHost, why: &Error) {
 }
 
 /// A session that was closed before could not be finished now either.
-pub(crate) fn still_unfinished(host: &impl CallHost, why: &Error) {
+pub(crate) fn still_pending(host: &impl CallHost, why: &Error) {
     host.say_now_and_then(
         Level::Warning,
         format_args!("a closed session is not finished yet: {why}"),
@@ -107,7 +107,7 @@ pub(crate) fn still_unfinished(host: &impl CallHost, why: &Error) {
 }
 
 /// A session is closed and cannot be finished. Nobody but the log can be told.
-pub(crate) fn closed_unfinished(host: &impl CallHost, name: &SessionName, why: &Error) {
+pub(crate) fn closed_pending(host: &impl CallHost, name: &SessionName, why: &Error) {
     host.say_now_and_then(
         Level::Warning,
         format_args!(

@@ -16,7 +16,7 @@ pub fn close_session<H: CallHost>(host: &H, id: SessionId) {
     let info = host.now(|engine| engine.session_info(id));
     if let (Err(why), Some((name, _))) = (ops::close_session(host, id), info) {
         // close(2) has nobody to tell; the session is not lost.
-        log::closed_unfinished(host, &name, &why);
+        log::closed_pending(host, &name, &why);
     }
 }
 

@@ -383,7 +383,7 @@ impl<H: Host> Engine<H> {
 
 fn set_closed_pending<H: Host>(session: &mut Session<H>) {
     if let Some(incoming) = session.incoming_mut() {
-        (incoming.claimed, incoming.finish_pending) = (false, true);
+        (incoming.claimed, incoming.closed_pending) = (false, true);
     }
 }
 

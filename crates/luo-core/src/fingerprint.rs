@@ -136,7 +136,7 @@ impl<H: Host> Engine<H> {
                     Way::Incoming(way) => flags(
                         &[
                             way.claimed,
-                            way.finish_pending,
+                            way.closed_pending,
                             way.finished,
                             way.together.is_some(),
                             way.left_behind,

@@ -124,7 +124,7 @@ pub(crate) struct OutgoingSession<H: Host> {
 /// A session of the previous kernel.
 ///
 /// These are facts of their own, and no steps of one state: who claims a session that was
-/// closed (`claimed`, `finish_pending`) gives it back as such if the program cannot be told
+/// closed (`claimed`, `closed_pending`) gives it back as such if the program cannot be told
 /// ([`crate::ops::put_back_session`]), and the FINISH event can have let go of its files in
 /// between (`finished`).
 #[derive(Default)]
@@ -134,7 +134,7 @@ pub(crate) struct IncomingSession {
     /// It was closed, and a handler did not let go: the first call on the next open
     /// descriptor tries again. While somebody holds it, as it was before, for a session that
     /// is put back.
-    pub(crate) finish_pending: bool,
+    pub(crate) closed_pending: bool,
     /// Its files are let go of; only its descriptor is left.
     pub(crate) finished: bool,
     /// The group of closed sessions that it is being finished with, see `together`.
@@ -226,15 +226,16 @@ impl<H: Host> Session<H> {
         self.awaits(false)
     }
 
-    /// Whether it is of the previous kernel, was closed, and a handler did not let go.
+    /// Whether it is of the previous kernel, was closed, and a handler did not let go. Programs
+    /// see it as unfinished ([`luo_abi::contract::SESSION_UNFINISHED`]).
     pub(crate) fn is_closed_pending(&self) -> bool {
         self.awaits(true)
     }
 
     /// Whether nobody has it, and whether it was closed.
-    fn awaits(&self, finish: bool) -> bool {
+    fn awaits(&self, closed: bool) -> bool {
         let awaits =
-            |incoming: &IncomingSession| !incoming.claimed && incoming.finish_pending == finish;
+            |incoming: &IncomingSession| !incoming.claimed && incoming.closed_pending == closed;
         !self.locked && self.incoming().is_some_and(awaits)
     }
 
