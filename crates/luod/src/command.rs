@@ -20,7 +20,7 @@ use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
 use crate::journal::{log, regular};
-use crate::kernel::{Linux, Worker};
+use crate::kernel::{self, Linux, Worker};
 use crate::manager::alone::alone;
 use crate::manager::notify;
 use crate::manager::store::Store;
@@ -263,6 +263,7 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
             notes,
             kernel,
             probe,
+            resolve: Arc::new(kernel::resolve),
             store,
         });
         agent.start(stored).await.context("how things stand")?;

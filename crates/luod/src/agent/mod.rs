@@ -97,7 +97,7 @@ use crate::journal::history::History;
 use crate::journal::metrics::Metrics;
 use crate::journal::notes::Notes;
 use crate::journal::quiet::Quiet;
-use crate::kernel::{Probe, Worker};
+use crate::kernel::{Probe, Resolve, Worker};
 use crate::manager::store::Store;
 
 pub use caller::Caller;
@@ -130,6 +130,8 @@ pub struct Parts {
     pub kernel: Worker,
     /// The kernel, as it was found.
     pub probe: Probe,
+    /// Reads the boot loader's entries.
+    pub resolve: Resolve,
     /// The service manager's descriptor store.
     pub store: Store,
 }
@@ -146,6 +148,7 @@ pub struct Agent {
     notes: Notes,
     kernel: Worker,
     probe: Probe,
+    resolve: Resolve,
     own_strings: OwnStrings,
     store: Store,
     /// Counters for Prometheus.
@@ -185,9 +188,6 @@ pub struct Agent {
     /// The sockets of workloads.
     pub clients_unread: Unread,
     quiet: Quiet,
-    /// The folder of the boot entries does not answer before this ends.
-    #[cfg(test)]
-    boot_hangs: RefCell<Option<std::sync::mpsc::Receiver<()>>>,
     timeline: broadcast::Sender<Arc<TimelineEvent>>,
     /// When the agent was started, for the rate of the processor's counter.
     started: (Instant, Option<u64>),
@@ -206,6 +206,7 @@ impl Agent {
             notes: parts.notes,
             kernel: parts.kernel,
             probe: parts.probe,
+            resolve: parts.resolve,
             own_strings: OwnStrings::default(),
             store: parts.store,
             metrics: Metrics::default(),
@@ -227,8 +228,6 @@ impl Agent {
             unread: Unread::default(),
             clients_unread: Unread::default(),
             quiet: Quiet::default(),
-            #[cfg(test)]
-            boot_hangs: RefCell::default(),
             timeline: broadcast::channel(BEHIND).0,
             started: (Instant::now(), luo_sys::clock::ticks()),
         })

@@ -22,6 +22,8 @@ mod update;
 use std::future::Future;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex};
 
 use luo_timeline::Moment;
 use luo_varlink::admin::Error as Refusal;
@@ -35,7 +37,7 @@ use crate::decide::config::Config;
 use crate::decide::policy::Policy;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::{Notes, Progress};
-use crate::kernel::{Kernel, Worker};
+use crate::kernel::{Kernel, Worker, resolve};
 use crate::manager::store::Store;
 
 /// An agent, with what it is made of.
@@ -43,8 +45,12 @@ struct World {
     agent: Rc<Agent>,
     kernel: Fake,
     target: Target,
+    /// The folder of the boot entries does not answer before this ends.
+    boot_hangs: BootHangs,
     folder: tempfile::TempDir,
 }
+
+type BootHangs = Arc<Mutex<Option<Receiver<()>>>>;
 
 impl World {
     fn new(policy: &str, kernel: Fake) -> Self {
@@ -69,12 +75,21 @@ impl World {
             folder.path().join("history")
         );
         let image = system.join("boot/vmlinuz").display().to_string();
+        let boot_hangs = BootHangs::default();
         let agent = Agent::new(Parts {
             config: Config::parse(&text).unwrap(),
             policy: Policy::parse(policy).unwrap(),
             notes: notes(folder.path()),
             kernel: Worker::start(kernel.clone()).unwrap(),
             probe: kernel.probe().unwrap(),
+            resolve: Arc::new({
+                let hangs = Arc::clone(&boot_hangs);
+                move |target: Target, root: &Path| {
+                    let hangs = hangs.lock().unwrap().take();
+                    let _ = hangs.map(|hangs| hangs.recv());
+                    resolve(target, root)
+                }
+            }),
             store: Store::of(fake::Shelf),
         });
         Self {
@@ -86,6 +101,7 @@ impl World {
                 command_line: Some("liveupdate=on kho=on".into()),
                 ..Target::default()
             },
+            boot_hangs,
             folder,
         }
     }

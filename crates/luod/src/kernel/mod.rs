@@ -21,5 +21,5 @@ mod worker;
 pub use image::command_line;
 pub use interface::{Kernel, Probe, duplicate};
 pub use linux::{Linux, release};
-pub use target::{initrds, resolve};
+pub use target::{Resolve, Resolved, initrds, resolve};
 pub use worker::Worker;

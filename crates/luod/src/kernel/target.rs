@@ -2,9 +2,16 @@
 //! The kernel to jump into, with what the boot loader's entry says of it.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use luo_preflight::entry::{self, NoEntry};
 use luo_varlink::Target;
+
+/// A target that is completed, and what was passed over for it, in sentences.
+pub type Resolved = Result<(Target, Vec<String>), NoEntry>;
+
+/// Completes a target: [`resolve`], or what stands for it in tests. It may hang in a disk.
+pub type Resolve = Arc<dyn Fn(Target, &Path) -> Resolved + Send + Sync>;
 
 /// A target whose image is known: if none is named, that of the entry which is named, or
 /// which the boot loader would start; and what was passed over to find it, in sentences.
@@ -12,7 +19,7 @@ use luo_varlink::Target;
 ///
 /// # Errors
 /// There is no such entry.
-pub fn resolve(target: Target, root: &Path) -> Result<(Target, Vec<String>), NoEntry> {
+pub fn resolve(target: Target, root: &Path) -> Resolved {
     if target.image.is_some() {
         return Ok((target, Vec::new()));
     }

@@ -77,13 +77,8 @@ impl Agent {
         let target = self.config().complete(target);
         let root = self.config().checks.root.clone();
         let kept = target.clone();
-        #[cfg(test)]
-        let hangs = self.boot_hangs.borrow_mut().take();
-        let settling = tokio::task::spawn_blocking(move || {
-            #[cfg(test)]
-            let _ = hangs.map(|hangs| hangs.recv());
-            Settled::of(target, &root)
-        });
+        let resolve = Arc::clone(&self.resolve);
+        let settling = tokio::task::spawn_blocking(move || Settled::of(target, &root, &*resolve));
         let settled = settling.await;
         settled.unwrap_or_else(|why| Settled {
             target: kept,

@@ -10,7 +10,7 @@ use super::subject::Subject;
 use super::words::{does_not_open, judge};
 use crate::agent::OwnStrings;
 use crate::decide::config::Config;
-use crate::kernel::{Kernel, Linux, Probe};
+use crate::kernel::{Kernel, Linux, Probe, resolve};
 use crate::manager;
 
 /// The checks without an agent, by its configuration: they know no workloads and no files that
@@ -29,7 +29,7 @@ pub fn offline(config: &Config, target: &Target) -> Report {
         Err(why) => (none, Some(why)),
     };
     let root = &config.checks.root;
-    let settled = Settled::of(config.complete(target), root);
+    let settled = Settled::of(config.complete(target), root, resolve);
     let participants = match probe.orchestrator {
         Orchestrator::Contract => kernel.participants().ok().flatten(),
         _ => None,

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use luo_varlink::{Check, CheckStatus, Target};
 
-use crate::kernel::resolve;
+use crate::kernel::Resolved;
 
 /// A kernel to jump into that is complete, and what is to be said of where it comes from.
 pub(in crate::agent) struct Settled {
@@ -15,11 +15,12 @@ pub(in crate::agent) struct Settled {
 
 impl Settled {
     /// Completes a target by the entry that it names, or by the boot loader's own.
-    pub(super) fn of(target: Target, root: &Path) -> Self {
-        if target.image.is_some() {
-            let entry = None;
-            return Self { target, entry };
-        }
+    pub(super) fn of(
+        target: Target,
+        root: &Path,
+        resolve: impl Fn(Target, &Path) -> Resolved,
+    ) -> Self {
+        let is_named = target.image.is_some();
         let check = |status, found, remedy: Option<&str>| Check {
             name: "target-entry".to_owned(),
             status,
@@ -27,6 +28,10 @@ impl Settled {
             remedy: remedy.map(str::to_owned),
         };
         match resolve(target.clone(), root) {
+            Ok((target, _)) if is_named => {
+                let entry = None;
+                Self { target, entry }
+            }
             Ok((target, passed_over)) => {
                 let name = target.entry.as_deref().unwrap_or_default();
                 let image = target.image.as_deref().unwrap_or_default();
@@ -65,6 +70,7 @@ pub(super) fn put_entry(checks: &mut Vec<Check>, entry: Option<Check>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::resolve;
 
     #[test]
     fn another_entry_than_the_default_is_taken_with_a_warning_or_not_at_all() {
@@ -75,7 +81,7 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         };
-        let settled = || Settled::of(Target::default(), root);
+        let settled = || Settled::of(Target::default(), root, resolve);
         put("boot/linux", "kernel");
         put("boot/loader/entries/old.conf", "linux /linux\n");
         put("boot/loader/entries/older.conf", "linux /gone\n");

@@ -118,7 +118,7 @@ fn a_disk_that_hangs_before_the_checks_keeps_nobody() {
         let (world, peer) = with_one_in(hurried).await;
         let hang = || {
             let (gate, closed) = std::sync::mpsc::channel();
-            world.agent.boot_hangs.replace(Some(closed));
+            world.boot_hangs.lock().unwrap().replace(closed);
             gate
         };
         let gate: std::sync::mpsc::Sender<()> = hang();
