@@ -68,7 +68,8 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     show::line(&format!("\n{counted}\n{timed}"));
     if args.write && bench.good {
         let before = Counts::read(&lab.repo);
-        let apart = before.map_or_else(|_| String::new(), |before| bench.agreed.apart_from(&before));
+        let apart =
+            before.map_or_else(|_| String::new(), |before| bench.agreed.apart_from(&before));
         bench.agreed.write(&lab.repo)?;
         let mut section = format!(
             "Made by `cargo xtask bench --write`. Instructions:\n\n{counted}\n\

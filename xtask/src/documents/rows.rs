@@ -11,7 +11,12 @@ use super::{files, read};
 /// The rows, from the bottom.
 const ROWS: [&[&str]; 11] = [
     // Data.
-    &["luo-abi", "luo-fleetlock", "luo-lab-protocol", "luo-varlink"],
+    &[
+        "luo-abi",
+        "luo-fleetlock",
+        "luo-lab-protocol",
+        "luo-varlink",
+    ],
     &["luo-core", "luo-sys", "luo-timeline"],
     &["luo-calls", "luo-memfd"],
     // Hosts that run in user space.

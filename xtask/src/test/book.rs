@@ -47,7 +47,8 @@ impl Book {
 
 /// The table with a row put in place of an earlier one of the same name.
 fn with_run(table: &str, name: &str, cells: &str) -> String {
-    const HEAD: &str = "| | Stage | Date | Commit | Machine | Took | Result |\n|---|---|---|---|---|--:|---|";
+    const HEAD: &str =
+        "| | Stage | Date | Commit | Machine | Took | Result |\n|---|---|---|---|---|--:|---|";
     let begin = format!("| {name} |");
     let is_row = |line: &&str| line.starts_with("| ") && !line.starts_with("| |");
     let others = table.lines().filter(is_row);

@@ -3,11 +3,13 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `parts` | what stands on a page beside the command line |
+//! | `parts` | what stands on a page beside the command line, and how it is set |
+//! | `ends` | that of each page |
 //! | `exits` | how the programs end |
 //! | `files` | the pages of the configuration files |
 //! | `fleet` | what stands on the pages about fleets |
 
+mod ends;
 mod exits;
 mod files;
 mod fleet;
@@ -20,7 +22,8 @@ use clap::builder::Resettable;
 use clap_mangen::Man;
 use roff::Roff;
 
-use parts::{end, entries, examples, see_also};
+use ends::end;
+use parts::{entries, examples, see_also};
 
 /// The manual that a page belongs to, as its head says.
 #[derive(Clone, Copy, Debug)]
