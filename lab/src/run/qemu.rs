@@ -162,7 +162,7 @@ enum Message {
 ///
 /// # Errors
 /// QEMU cannot be started, or a signal arrives.
-pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Result<Recording> {
+pub fn run(machine: &Machine, on_event: impl FnMut(&Stamped<Event>)) -> Result<Recording> {
     if machine.cmdline.len() > CMDLINE_LIMIT {
         bail!(
             "the kernel's command line has {} bytes of at most {CMDLINE_LIMIT}",
@@ -173,76 +173,30 @@ pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Resu
     let path = sockets.path().join("events");
     let listener = UnixListener::bind(&path)?;
     listener.set_nonblocking(true)?;
-    if let Some(parent) = machine.log.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    let mut log = File::create(&machine.log)
-        .with_context(|| format!("cannot write {}", machine.log.display()))?;
-
-    let started = Instant::now();
+    let mut recorder = Recorder::begin(machine, on_event)?;
     let mut qemu = Qemu::start(machine, &path)?;
     let (sender, receiver) = mpsc::channel();
     qemu.read_console(sender.clone())?;
 
-    let mut recording = Recording {
-        events: Vec::new(),
-        noise: Vec::new(),
-        console: Vec::new(),
-        ended: Ended::Off,
-        took: Duration::ZERO,
-        processor: Duration::ZERO,
-        log: machine.log.clone(),
-    };
     let mut events = None;
-    let mut deadline = started + machine.timeout;
-    let mut said_done = false;
     loop {
         if events.is_none() {
             events = accept(&listener, &sender)?;
         }
         match receiver.recv_timeout(POLL) {
-            Ok(Message::Console(at, line)) => {
-                writeln!(log, "{line}")?;
-                let at = at - started;
-                if machine.show_console {
-                    println!("[{:8.3}] {line}", at.as_secs_f64());
-                }
-                recording.console.push(Stamped { at, what: line });
-            }
-            Ok(Message::Event(at, line)) => match Event::from_line(&line) {
-                Ok(what) => {
-                    let event = Stamped {
-                        at: at - started,
-                        what,
-                    };
-                    on_event(&event);
-                    if matches!(event.what, Event::Done { .. }) {
-                        said_done = true;
-                        deadline = Instant::now() + GOODBYE;
-                    }
-                    recording.events.push(event);
-                }
-                Err(_) if line.trim().is_empty() => {}
-                Err(_) => recording.noise.push(line),
-            },
+            Ok(Message::Console(at, line)) => recorder.console(at, line)?,
+            Ok(Message::Event(at, line)) => recorder.event(at, line),
             Ok(Message::ConsoleClosed) => break,
             Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {}
         }
-        if Instant::now() > deadline {
-            // One that said its last word has nothing left to lose.
-            if !said_done {
-                recording.ended = Ended::TimedOut;
-            }
+        if recorder.is_late() {
             qemu.kill();
             break;
         }
         interrupt::check()?;
     }
-    recording.processor = qemu.wait()?;
-    let failure = qemu.finish()?;
-    if let (Ended::Off, Some(failure)) = (&recording.ended, failure.filter(|_| !said_done)) {
-        recording.ended = Ended::Broken(failure);
-    }
+    let processor = qemu.wait()?;
+    recorder.ended(processor, qemu.finish()?);
     // Events may still be on their way from the socket.
     drop(sender);
     if let Some(events) = events {
@@ -250,21 +204,106 @@ pub fn run(machine: &Machine, mut on_event: impl FnMut(&Stamped<Event>)) -> Resu
     }
     while let Ok(message) = receiver.try_recv() {
         if let Message::Event(at, line) = message {
-            match Event::from_line(&line) {
-                Ok(what) => {
-                    let event = Stamped {
-                        at: at - started,
-                        what,
-                    };
-                    on_event(&event);
-                    recording.events.push(event);
-                }
-                Err(_) => recording.noise.push(line),
-            }
+            recorder.event(at, line);
         }
     }
-    recording.took = started.elapsed();
-    Ok(recording)
+    Ok(recorder.end())
+}
+
+/// What a machine says, as it is written down.
+struct Recorder<F> {
+    recording: Recording,
+    /// The console's file.
+    log: File,
+    show_console: bool,
+    started: Instant,
+    deadline: Instant,
+    /// It has sent its last event.
+    said_done: bool,
+    on_event: F,
+}
+
+impl<F: FnMut(&Stamped<Event>)> Recorder<F> {
+    /// Begins, before QEMU does.
+    fn begin(machine: &Machine, on_event: F) -> Result<Self> {
+        if let Some(parent) = machine.log.parent() {
+            std::fs::create_dir_all(parent)?;
+        }
+        let log = File::create(&machine.log)
+            .with_context(|| format!("cannot write {}", machine.log.display()))?;
+        let started = Instant::now();
+        Ok(Self {
+            recording: Recording {
+                events: Vec::new(),
+                noise: Vec::new(),
+                console: Vec::new(),
+                ended: Ended::Off,
+                took: Duration::ZERO,
+                processor: Duration::ZERO,
+                log: machine.log.clone(),
+            },
+            log,
+            show_console: machine.show_console,
+            started,
+            deadline: started + machine.timeout,
+            said_done: false,
+            on_event,
+        })
+    }
+
+    /// A line of the console.
+    fn console(&mut self, at: Instant, line: String) -> Result<()> {
+        writeln!(self.log, "{line}")?;
+        let at = at - self.started;
+        if self.show_console {
+            println!("[{:8.3}] {line}", at.as_secs_f64());
+        }
+        self.recording.console.push(Stamped { at, what: line });
+        Ok(())
+    }
+
+    /// A line of the event port.
+    fn event(&mut self, at: Instant, line: String) {
+        match Event::from_line(&line) {
+            Ok(what) => {
+                let event = Stamped {
+                    at: at - self.started,
+                    what,
+                };
+                (self.on_event)(&event);
+                if matches!(event.what, Event::Done { .. }) {
+                    self.said_done = true;
+                    self.deadline = Instant::now() + GOODBYE;
+                }
+                self.recording.events.push(event);
+            }
+            Err(_) if line.trim().is_empty() => {}
+            Err(_) => self.recording.noise.push(line),
+        }
+    }
+
+    /// Whether its time is over. One that said its last word has nothing left to lose.
+    fn is_late(&mut self) -> bool {
+        let late = Instant::now() > self.deadline;
+        if late && !self.said_done {
+            self.recording.ended = Ended::TimedOut;
+        }
+        late
+    }
+
+    /// QEMU has ended, and has perhaps failed.
+    fn ended(&mut self, processor: Duration, failure: Option<String>) {
+        self.recording.processor = processor;
+        let failure = failure.filter(|_| !self.said_done);
+        if let (Ended::Off, Some(failure)) = (&self.recording.ended, failure) {
+            self.recording.ended = Ended::Broken(failure);
+        }
+    }
+
+    fn end(mut self) -> Recording {
+        self.recording.took = self.started.elapsed();
+        self.recording
+    }
 }
 
 /// QEMU's process, which does not outlive this value.

@@ -100,23 +100,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     let selftests = wanted(checks::SIMULATED_SELFTESTS);
     let beside = (!args.no_vm).then(|| Beside::start(lab, &scenarios, selftests));
 
-    report.stage(Stage::Checks, |report| {
-        for check in Check::ALL.into_iter().filter(|check| wanted(check.name())) {
-            let began = Instant::now();
-            let ran = check.run(&lab.cache, &lab.repo, args.all);
-            interrupt::check()?;
-            match ran {
-                Ok(counted) => report.entry(Stage::Checks, check.name(), began, counted),
-                Err(error) => report.case(Case::failed(check.name(), format!("{error:#}"))),
-            }
-        }
-        if wanted(checks::SIMULATED_SELFTESTS) {
-            simulated_selftests(lab, args.no_vm, report);
-            interrupt::check()?;
-        }
-        Ok(())
-    })?;
-
+    report.stage(Stage::Checks, |report| check_all(lab, args, report))?;
     report.stage(Stage::Fuzz, |report| {
         let seconds = if args.all {
             long::FUZZ_SECONDS
@@ -131,24 +115,17 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     report.stage(Stage::Machines, |report| match beside {
         Some(beside) => {
             beside.wait()?;
-            if !scenarios.is_empty() {
-                // Whoever cannot be booted without them says why they are not there.
-                let _ = lab.programs();
-            }
-            machines::run(lab, &scenarios, args.jobs, report)
+            run_all(lab, args, &scenarios, report)
         }
         None => {
             skip(&scenarios, report);
             Ok(())
         }
     })?;
-
     if args.all {
-        report.stage(Stage::Benchmarks, |report| {
-            if args.no_vm {
-                return Ok(());
-            }
-            long::benchmarks(&lab.repo, &wanted, report)
+        report.stage(Stage::Benchmarks, |report| match args.no_vm {
+            true => Ok(()),
+            false => long::benchmarks(&lab.repo, &wanted, report),
         })?;
     }
     report.close();
@@ -159,6 +136,34 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         }
     }
     Ok(report.tally.is_good())
+}
+
+/// Cargo's checks, and the kernel tree's own tests in the simulator.
+fn check_all(lab: &Lab, args: &Args, report: &mut Report) -> Result<()> {
+    let wanted = |check: &Check| args.wants(check.name());
+    for check in Check::ALL.into_iter().filter(wanted) {
+        let began = Instant::now();
+        let ran = check.run(&lab.cache, &lab.repo, args.all);
+        interrupt::check()?;
+        match ran {
+            Ok(counted) => report.entry(Stage::Checks, check.name(), began, counted),
+            Err(error) => report.case(Case::failed(check.name(), format!("{error:#}"))),
+        }
+    }
+    if args.wants(checks::SIMULATED_SELFTESTS) {
+        simulated_selftests(lab, args.no_vm, report);
+        interrupt::check()?;
+    }
+    Ok(())
+}
+
+/// The scenarios, whose kernels are there.
+fn run_all(lab: &Lab, args: &Args, scenarios: &[Scenario], report: &mut Report) -> Result<()> {
+    if !scenarios.is_empty() {
+        // Whoever cannot be booted without the programs says why they are not there.
+        let _ = lab.programs();
+    }
+    machines::run(lab, scenarios, args.jobs, report)
 }
 
 /// Runs what is written down by name: what is under checkers, and what is beside that.

@@ -35,17 +35,7 @@ const LITTLE: u64 = 512 << 10;
 
 pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
     let bound = timed.of_event();
-    SUITE.case("the-reboot-ends-in-time", || {
-        let jumped = guest.args.get(JUMPED, 0_u64)?;
-        // Each kernel measures anew how fast its clock goes, which an emulated machine under load
-        // has it get wrong by a factor.
-        let took = wall_clock()?.checked_sub(jumped);
-        let took = took.ok_or_else(|| skip("the clock of the kernel before went too fast"))?;
-        let took = Duration::from_secs(took);
-        port::progress(format!("from the load to here it took {took:?}"));
-        ensure!(took <= bound, "{took:?} of {bound:?}");
-        Ok(())
-    });
+    SUITE.case("the-reboot-ends-in-time", || jumped_within(guest, bound));
     let log = Follower::from_now("hostile-client: that is all")?;
     let begun = Instant::now();
     // It has no descriptor of the administrator's yet.
@@ -53,85 +43,22 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
     let mut evil = Evil::begin(groups, &[nothing.as_fd()], attack::AFTER)?;
     SUITE.case("each-attack-is-tried-after", || evil.has_tried_all());
     let mut costly = groups.start(COSTLY, programs::COSTLY_AFTER, &[])?;
-    SUITE.case("costly-calls-are-tried-after", || {
-        port::progress(costly.says(program::READY, 1, PATIENCE)?);
-        fs::write(program::GO, "")?;
-        costly.says(evil::TRIED, 1, PATIENCE)?;
-        Ok(fs::remove_file(program::GO)?)
-    });
+    SUITE.case("costly-calls-are-tried-after", || try_costly(&mut costly));
     let device = device()?;
     SUITE.case("what-never-ended-is-lost-alone", || {
-        // Of the user's: the call that hangs, and the file that nobody could let go of.
-        let lost = device.info()?.lost_files;
-        ensure!(lost > 2, "{lost} files are lost");
-        let [_, hangs, _] = GIVEN;
-        let session = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(hangs)))?;
-        let files = session.list_files()?;
-        let told = files.iter().map(|file| (file.token, file.status));
-        let hung = vec![(Token(1), FileStatus::Lost)];
-        same("its files", told.collect::<Vec<_>>(), hung)?;
-        session.finish().context("finish")
+        is_lost_alone(&device, timed)
     });
     SUITE.case("closed-ones-of-others-are-let-alone", || {
-        let base = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(BASE)))?;
-        timed.call("RETRIEVE_FD of a page", || base.retrieve_fd(Token(1)))?;
-        drop(base);
-        // The hostile program closes and finishes its own all the time.
-        for _ in 0..100 {
-            same(
-                "the closed session",
-                state_of(&device, BASE)?,
-                Some(SessionState::Unfinished),
-            )?;
-        }
-        Ok(())
+        stays_closed(&device, timed)
     });
     SUITE.case("a-full-group-takes-nothing-of-others", || {
-        let guest = groups.guest();
-        if let Ok(guest) = guest {
-            is_full(&device, guest)?;
-        }
-        let session = device.retrieve_session(&name(PASSED))?;
-        let file = File::from(session.retrieve_fd(Token(1))?);
-        fill::verify(&file, PASSED_BYTES, contents(PASSED_BYTES))?;
-        same("who was killed", guest?.times("oom_kill")?, 0)
+        takes_nothing(&device, groups)
     });
-    SUITE.case("memory-is-there", || {
-        let session = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(GUEST)))?;
-        for (token, length) in (0..).zip(LENGTHS).collect::<Vec<_>>().into_iter().rev() {
-            // With the last all that it needs is restored, which is the guest's memory.
-            let file = timed.call("RETRIEVE_FD", || session.retrieve_fd(Token(token)))?;
-            fill::verify(&File::from(file), length, contents(token))?;
-        }
-        timed.call("LIST_FILES", || session.list_files())?;
-        timed
-            .call("FINISH", || session.finish())
-            .context("finish")?;
-        same("the closed session", state_of(&device, BASE)?, None)
-    });
+    SUITE.case("memory-is-there", || guest_is_there(&device, timed));
     SUITE.case("memory-of-the-other-user-is-there", || {
-        let session = device.retrieve_session(&name(OTHER))?;
-        let file = File::from(session.retrieve_fd(Token(1))?);
-        fill::verify(&file, OTHERS, contents(OTHERS))?;
-        session.finish().context("finish")
+        other_is_there(&device)
     });
-    SUITE.case("the-log-is-not-flooded", || {
-        let told = log.end()?;
-        let spans = begun.elapsed().as_secs() / LINES_SECONDS + 2;
-        let closed = |message: &&Message| message.is_luo() && message.text.contains("closed");
-        let lines = told.iter().filter(closed).count() as u64;
-        let ours = told.iter().filter(|message| message.is_luo()).count() as u64;
-        let all = told.len();
-        port::progress(format!(
-            "of {all} lines in {:?} {ours} are the orchestrator's, {lines} of them of closes",
-            begun.elapsed()
-        ));
-        let most = u64::from(LINES) * spans;
-        ensure!((1..=most).contains(&lines), "{lines} lines of {most}");
-        // What else it tells of is not for a program to repeat.
-        ensure!(ours <= most + FEW, "{ours} lines of {most}");
-        Ok(())
-    });
+    SUITE.case("the-log-is-not-flooded", || is_not_flooded(log, begun));
     SUITE.case("all-is-in-time-after", || {
         ensure!(costly.runs()?, "the costly calls have ended");
         costly.kill()?;
@@ -146,6 +73,110 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
     });
     SUITE.case("nothing-is-let-through-after", || evil.was_let_nowhere());
     evil.program.kill()
+}
+
+/// Whether the machine has come from the load of the kernel to here within a bound.
+fn jumped_within(guest: &Guest, bound: Duration) -> Result<()> {
+    let jumped = guest.args.get(JUMPED, 0_u64)?;
+    // Each kernel measures anew how fast its clock goes, which an emulated machine under load
+    // has it get wrong by a factor.
+    let took = wall_clock()?.checked_sub(jumped);
+    let took = took.ok_or_else(|| skip("the clock of the kernel before went too fast"))?;
+    let took = Duration::from_secs(took);
+    port::progress(format!("from the load to here it took {took:?}"));
+    ensure!(took <= bound, "{took:?} of {bound:?}");
+    Ok(())
+}
+
+/// Has the costly calls begin.
+fn try_costly(costly: &mut Program) -> Result<()> {
+    port::progress(costly.says(program::READY, 1, PATIENCE)?);
+    fs::write(program::GO, "")?;
+    costly.says(evil::TRIED, 1, PATIENCE)?;
+    Ok(fs::remove_file(program::GO)?)
+}
+
+/// What was in the hands of a call that never ended is lost, and nothing else.
+fn is_lost_alone(device: &Device, timed: &Timed) -> Result<()> {
+    // Of the user's: the call that hangs, and the file that nobody could let go of.
+    let lost = device.info()?.lost_files;
+    ensure!(lost > 2, "{lost} files are lost");
+    let [_, hangs, _] = GIVEN;
+    let session = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(hangs)))?;
+    let files = session.list_files()?;
+    let told = files.iter().map(|file| (file.token, file.status));
+    let hung = vec![(Token(1), FileStatus::Lost)];
+    same("its files", told.collect::<Vec<_>>(), hung)?;
+    session.finish().context("finish")
+}
+
+/// A session of the administrator's that is closed and needed stays as it is.
+fn stays_closed(device: &Device, timed: &Timed) -> Result<()> {
+    let base = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(BASE)))?;
+    timed.call("RETRIEVE_FD of a page", || base.retrieve_fd(Token(1)))?;
+    drop(base);
+    // The hostile program closes and finishes its own all the time.
+    for _ in 0..100 {
+        same(
+            "the closed session",
+            state_of(device, BASE)?,
+            Some(SessionState::Unfinished),
+        )?;
+    }
+    Ok(())
+}
+
+/// A program without memory left costs others nothing.
+fn takes_nothing(device: &Device, groups: &Groups) -> Result<()> {
+    let guest = groups.guest();
+    if let Ok(guest) = guest {
+        is_full(device, guest)?;
+    }
+    let session = device.retrieve_session(&name(PASSED))?;
+    let file = File::from(session.retrieve_fd(Token(1))?);
+    fill::verify(&file, PASSED_BYTES, contents(PASSED_BYTES))?;
+    same("who was killed", guest?.times("oom_kill")?, 0)
+}
+
+/// The guest's memory comes back whole, and its session can be finished.
+fn guest_is_there(device: &Device, timed: &Timed) -> Result<()> {
+    let session = timed.call("RETRIEVE_SESSION", || device.retrieve_session(&name(GUEST)))?;
+    for (token, length) in (0..).zip(LENGTHS).collect::<Vec<_>>().into_iter().rev() {
+        // With the last all that it needs is restored, which is the guest's memory.
+        let file = timed.call("RETRIEVE_FD", || session.retrieve_fd(Token(token)))?;
+        fill::verify(&File::from(file), length, contents(token))?;
+    }
+    timed.call("LIST_FILES", || session.list_files())?;
+    timed
+        .call("FINISH", || session.finish())
+        .context("finish")?;
+    same("the closed session", state_of(device, BASE)?, None)
+}
+
+fn other_is_there(device: &Device) -> Result<()> {
+    let session = device.retrieve_session(&name(OTHER))?;
+    let file = File::from(session.retrieve_fd(Token(1))?);
+    fill::verify(&file, OTHERS, contents(OTHERS))?;
+    session.finish().context("finish")
+}
+
+/// What a program has repeated since `begun` does not push other lines out of the log.
+fn is_not_flooded(log: Follower, begun: Instant) -> Result<()> {
+    let told = log.end()?;
+    let spans = begun.elapsed().as_secs() / LINES_SECONDS + 2;
+    let closed = |message: &&Message| message.is_luo() && message.text.contains("closed");
+    let lines = told.iter().filter(closed).count() as u64;
+    let ours = told.iter().filter(|message| message.is_luo()).count() as u64;
+    let all = told.len();
+    port::progress(format!(
+        "of {all} lines in {:?} {ours} are the orchestrator's, {lines} of them of closes",
+        begun.elapsed()
+    ));
+    let most = u64::from(LINES) * spans;
+    ensure!((1..=most).contains(&lines), "{lines} lines of {most}");
+    // What else it tells of is not for a program to repeat.
+    ensure!(ours <= most + FEW, "{ours} lines of {most}");
+    Ok(())
 }
 
 fn state_of(device: &Device, called: &str) -> Result<Option<SessionState>> {
