@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `/dev/luo_forge`, the test driver: files and subsystems that fail or wait on
 //! demand and write down what they are called for. What it does is described in its
-//! source, `lib/tests/luo_forge.c` of the kernel's overlay.
+//! source, `lib/tests/luo_forge_device.c` of the kernel's overlay.
 //!
 //! The simulator has it as well. There its parameters are not in sysfs, but reached by
 //! an ioctl on the device ([`luo_sys::test_driver`]), since the simulator does not see

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `/dev/luo_forge`, the test driver, as a forge of handovers. What it does is
-//! described in its source, `lib/tests/luo_forge.c`; that it also fails on
+//! described in its source, `lib/tests/luo_forge_device.c`; that it also fails on
 //! demand is in `luo-conformance`.
 
 use std::fs::File;

@@ -21,7 +21,7 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 /// Where the tool that damages handover data sits in the tree.
-const FORGE: &str = "lib/tests/luo_forge.c";
+const FORGE: &str = "lib/tests/luo_forge_device.c";
 
 /// What of the overlay a kernel with the C orchestrator does not compile.
 const RUST_ONLY: &[&str] = &["kernel/liveupdate", "rust"];
@@ -118,7 +118,7 @@ mod tests {
         repo(
             dir.path(),
             &[
-                ("kernel/overlay/lib/tests/luo_forge.c", "f"),
+                ("kernel/overlay/lib/tests/luo_forge_device.c", "f"),
                 ("crates/luo-core/src/state/mod.rs", "s"),
             ],
         );
@@ -133,7 +133,7 @@ mod tests {
         repo(
             dir.path(),
             &[
-                ("kernel/overlay/lib/tests/luo_forge.c", "f"),
+                ("kernel/overlay/lib/tests/luo_forge_device.c", "f"),
                 ("crates/luo-abi/src/lib.rs", "1"),
             ],
         );
@@ -143,7 +143,10 @@ mod tests {
         let short = |files, rust| key(files, rust, Key::default()).short();
         assert_eq!(short(&before, false), short(&after, false));
         assert_ne!(short(&before, true), short(&after, true));
-        repo(dir.path(), &[("kernel/overlay/lib/tests/luo_forge.c", "g")]);
+        repo(
+            dir.path(),
+            &[("kernel/overlay/lib/tests/luo_forge_device.c", "g")],
+        );
         assert_ne!(
             short(&after, false),
             short(&files(dir.path()).unwrap(), false)

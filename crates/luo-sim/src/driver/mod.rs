@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The test driver: files and subsystems that fail or wait on demand and write down
-//! what they are called for. It is what the kernel's `lib/tests/luo_forge.c` and
+//! what they are called for. It is what the kernel's `lib/tests/luo_forge_parts.c` and
 //! `lib/tests/luo_participant.rs` are to tests of our kernel, with the same names, the
 //! same parameters and the same answers; both say in full what it does.
 //!
