@@ -21,7 +21,7 @@ pub use bench::bench;
 pub const KEXECS: u32 = 50;
 
 /// What the scenario `chain` costs with so many.
-const COST_OF_KEXECS: u32 = 159;
+const COST_OF_KEXECS: u32 = 113;
 
 /// As that, of the scenario `chain-long`.
 pub const LONG_CHAIN: u32 = 1_000;
@@ -161,6 +161,7 @@ pub fn all(kexecs: u32) -> Vec<Scenario> {
         cmdline: vec![checked::SCRATCH],
         when: When::All,
         timeout: BASE_TIMEOUT * 12,
+        cost: 33,
         ..scenario(
             "debug-failing",
             "failing",
@@ -202,6 +203,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 must_not: &["liveupdate test: .*(ERROR|Failed|failed)"],
                 allowed: &[],
             },
+            cost: 6,
             ..scenario(
                 "selftests",
                 "selftests",
@@ -217,6 +219,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 exactly: false,
                 kexecs: Some(1),
             },
+            cost: 4,
             ..scenario(
                 "handover-c-to-rust",
                 "handover",
@@ -231,6 +234,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 exactly: false,
                 kexecs: Some(1),
             },
+            cost: 4,
             ..scenario(
                 "handover-rust-to-c",
                 "handover",
@@ -238,15 +242,18 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             )
             .kexec("rust", "c")
         },
-        conformance("rust", "rust", "rust-next", 187),
-        conformance("c", "c", "c", 66),
-        scenario(
-            "contract",
-            "contract",
-            "vetoes and missing dependencies undo all; a chain goes over a kexec in order",
-        )
-        .kexec("rust", "rust-next")
-        .cases(9),
+        conformance("rust", "rust", "rust-next", 152),
+        conformance("c", "c", "c", 54),
+        Scenario {
+            cost: 5,
+            ..scenario(
+                "contract",
+                "contract",
+                "vetoes and missing dependencies undo all; a chain goes over a kexec in order",
+            )
+            .kexec("rust", "rust-next")
+            .cases(9)
+        },
         Scenario {
             next: vec!["rust-next", "rust"],
             expect: Expect {
@@ -255,6 +262,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 exactly: false,
                 kexecs: Some(3),
             },
+            cost: 8,
             ..scenario(
                 "unclaimed",
                 "unclaimed",
@@ -263,6 +271,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             needs: &[Artifact::Clients],
+            cost: 5,
             ..scenario(
                 "rfc-client-c",
                 "rfc-client",
@@ -271,8 +280,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             .kexec("rust", "rust-next")
             .cases(24)
         },
-        scenes("rust", "rust", "rust-next", 84),
-        scenes("c", "c", "c", 77),
+        scenes("rust", "rust", "rust-next", 79),
+        scenes("c", "c", "c", 83),
         guests::demo(),
         guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 190),
         Scenario {
@@ -302,7 +311,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             // Less memory to fill when it looks whether anything was freed.
             memory: 512,
             timeout: Duration::from_secs(900),
-            cost: 291,
+            cost: 183,
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.
                 cases: 82,
@@ -322,12 +331,14 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             "memory-8g",
             8192,
             1024,
+            61,
             "a file of 1 GiB above the first 4 GiB of a machine",
         ),
         memory(
             "memory-800m",
             800,
             192,
+            23,
             "a file of a quarter of a small machine's memory",
         ),
         Scenario {
@@ -336,6 +347,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 "memory-initrd",
                 1024,
                 192,
+                32,
                 "a machine of 1 GiB with an initrd of 300 MiB",
             )
         },
@@ -346,6 +358,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         bench("rust", OF_THE_GATE, Clock::Instructions),
         bench("c", OF_THE_GATE, Clock::Instructions),
         Scenario {
+            cost: 13,
             ..scenario(
                 "demo",
                 "demo",
@@ -357,7 +370,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
 }
 
 /// A file of `file` MiB goes over a kexec of a machine that has `memory` MiB.
-fn memory(name: &str, memory: u32, file: u32, proves: &'static str) -> Scenario {
+fn memory(name: &str, memory: u32, file: u32, cost: u32, proves: &'static str) -> Scenario {
     Scenario {
         memory,
         args: vec![format!("mib:{file}")],
@@ -368,6 +381,7 @@ fn memory(name: &str, memory: u32, file: u32, proves: &'static str) -> Scenario 
             kexecs: Some(1),
         },
         when: When::All,
+        cost,
         ..scenario(name, "memory", proves).kexec("rust", "rust-next")
     }
 }
@@ -410,6 +424,7 @@ mod tests {
                 "{} could pass without a case",
                 scenario.name
             );
+            assert!(scenario.cost > 0, "{} costs nothing", scenario.name);
             for variant in scenario.variants() {
                 Variant::find(variant).unwrap();
             }

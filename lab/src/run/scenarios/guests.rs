@@ -37,7 +37,7 @@ pub(super) fn demo() -> Scenario {
             exactly: false,
             kexecs: Some(1),
         },
-        cost: 30,
+        cost: 26,
         ..scenario(
             "demo-vm",
             "demo-vm",

@@ -11,7 +11,7 @@ fn systemd(name: &str, proves: &'static str) -> Scenario {
     Scenario {
         needs: &[Artifact::SystemdRoot(Release::Stable)],
         next: vec!["rust-next", "rust"],
-        cost: 240,
+        cost: 134,
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
             cases: 30,
@@ -126,7 +126,7 @@ pub(super) fn stores() -> Scenario {
             exactly: true,
             kexecs: Some(HOPS),
         },
-        cost: 75,
+        cost: 79,
         ..systemd(
             "systemd-stores",
             "a systemd that keeps descriptor stores, its sessions for services and one of an \

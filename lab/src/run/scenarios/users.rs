@@ -58,6 +58,7 @@ pub(super) fn hostile_client() -> Scenario {
         cmdline: vec!["liveupdate_patience=10"],
         timeout: BASE_TIMEOUT * 3,
         when: When::All,
+        cost: 65,
         ..scenario(
             "hostile-client",
             "hostile-client",
@@ -78,7 +79,7 @@ pub(super) fn accounts() -> Scenario {
             kexecs: Some(2),
         },
         memory: 1024,
-        cost: 20,
+        cost: 14,
         ..scenario(
             "accounts",
             "accounts",
