@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The table of what has run, in docs/verification.md.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::PathBuf;
 
 use anyhow::Result;
 use luo_lab::lab::Lab;
 use luo_lab::page::Section;
-use luo_lab::process;
 
 use super::entry::{Entry, minutes};
-use super::record::machine;
+use super::facts::{commit, date, machine};
 
 /// Writes down what has run, row by row, each as it ends: what takes hours may be cut off.
 #[derive(Debug)]
@@ -59,28 +57,6 @@ fn with_run(table: &str, name: &str, cells: &str) -> String {
     rows.push(format!("{begin} {cells} |"));
     rows.sort();
     format!("{HEAD}\n{}", rows.join("\n"))
-}
-
-pub(super) fn git(repo: &Path, arguments: &[&str]) -> Result<String> {
-    process::output(Command::new("git").arg("-C").arg(repo).args(arguments))
-}
-
-/// The commit of a checkout, and whether it has been changed.
-pub(super) fn commit(repo: &Path) -> Result<String> {
-    let commit = git(repo, &["rev-parse", "--short=12", "HEAD"])?;
-    let without_page = format!(":!{}", Section::GATE.document());
-    let changed = git(repo, &["status", "--porcelain", "--", ".", &without_page])?;
-    let commit = commit.trim().to_owned();
-    Ok(match changed.trim() {
-        "" => commit,
-        _ => commit + " with changes",
-    })
-}
-
-/// Today.
-pub(super) fn date() -> Result<String> {
-    let date = process::output(Command::new("date").args(["-u", "+%F"]))?;
-    Ok(date.trim().to_owned())
 }
 
 #[cfg(test)]

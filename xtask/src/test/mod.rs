@@ -3,6 +3,7 @@
 
 mod book;
 mod entry;
+mod facts;
 mod kernels;
 mod long;
 mod machines;

@@ -11,8 +11,8 @@ use luo_lab::cache::{Key, write_whole};
 use luo_lab::lab::Lab;
 use luo_lab::page::Section;
 
-use super::book::{commit, date, git};
 use super::entry::{Stage, minutes};
+use super::facts::{commit, date, git, machine};
 use super::report::Report;
 use crate::show;
 
@@ -153,21 +153,6 @@ fn content(repo: &Path) -> Option<String> {
         key = key.add(arguments[0], git(repo, &arguments).ok()?);
     }
     Some(key.short())
-}
-
-/// What this machine is, as far as it matters for times.
-pub(super) fn machine() -> String {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    let value = |path: &str, name: &str| {
-        let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    };
-    let model = value("/proc/cpuinfo", "model name").unwrap_or_else(|| "unknown".to_owned());
-    let memory = value("/proc/meminfo", "MemTotal")
-        .and_then(|text| text.strip_suffix(" kB")?.parse::<u64>().ok())
-        .map_or(0, |kibibytes| kibibytes.div_ceil(1 << 20));
-    format!("{processors} processors ({model}), {memory} GiB")
 }
 
 /// How long ago this process began. It has been cargo before, which compiled it.
