@@ -5,14 +5,15 @@
 mod cli;
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use cli::{Cli, Kexec, Run, Subcommands};
 use luo_sim::system::System;
-use luo_sim::{Ending, Fault, Help, Left, Outcome, Program, Simulator};
+use luo_sim::{BadFault, Ending, Fault, Help, Left, Outcome, Program, Simulator};
+use luo_sys::standard;
 
 /// Writes to standard error. If that cannot be written to, nobody can be told.
 macro_rules! complain {
@@ -22,7 +23,12 @@ macro_rules! complain {
 }
 
 fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(why) if why.use_stderr() => why.exit(),
+        Err(help) => return told(&help.render().to_string()),
+    };
+    let done = match cli.command {
         Subcommands::Run(run) => simulate(run),
         Subcommands::Kexec(kexec) => jump(&kexec),
         Subcommands::System { folder, mainline } => system(mainline)
@@ -32,8 +38,38 @@ fn main() -> ExitCode {
     };
     done.unwrap_or_else(|why| {
         complain!("luo-sim: {why:#}");
-        ExitCode::from(70)
+        ExitCode::from(match is_of_the_command_line(&why) {
+            true => USAGE,
+            false => FAILED,
+        })
     })
+}
+
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// The simulation could not be run.
+const FAILED: u8 = 70;
+
+/// Whether what is wrong was written by whoever has called this.
+fn is_of_the_command_line(why: &anyhow::Error) -> bool {
+    let is_wrong = why.downcast_ref::<luo_sim::Error>().is_some_and(|why| {
+        use luo_sim::Error::{NoCommand, Parameter, Subsystem};
+        matches!(why, NoCommand | Parameter { .. } | Subsystem(_))
+    });
+    is_wrong || why.downcast_ref::<BadFault>().is_some() || why.is::<std::ffi::NulError>()
+}
+
+/// Writes a text to standard output. A reader that has closed its pipe has read enough.
+fn told(text: &str) -> ExitCode {
+    let written = standard::output().and_then(|mut to| to.write_all(text.as_bytes()));
+    match written {
+        Err(why) if why.kind() != ErrorKind::BrokenPipe => {
+            complain!("luo-sim: standard output: {why}");
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn system(mainline: bool) -> System {
@@ -45,8 +81,7 @@ fn system(mainline: bool) -> System {
 
 fn simulate(run: Run) -> Result<ExitCode> {
     if run.faults.iter().any(|fault| fault == "help") {
-        print!("{Help}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(told(&Help.to_string()));
     }
     let mut simulator = Simulator::new().seed(run.seed).parameters(run.parameters);
     for boot in run.boots {
