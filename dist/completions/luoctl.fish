@@ -127,7 +127,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l kernel -d 'The 
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l entry -d 'An entry of the boot loader that names the kernel, by its name without `.conf`' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l command-line -d 'Its command line. Without it that of luod.toml counts, unless `--entry` names an entry; else that of the entry, or that in a unified kernel image, or the running kernel\'s' -r
-complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l report -d 'Writes a picture of the update (SVG) to this file when it is over, after the jump too. luod does, so the path is absolute, and luod\'s unit has to allow it: it does so for /var/lib/luod' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l report -d 'Writes a picture of the update (SVG) to this file when it is over, after the jump too. luod does, so the path is absolute, and luod\'s unit has to allow it: it does so for /var/lib/luod. A file that is there and no such picture is not replaced, and there is no update' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l config -d 'Luod\'s configuration, with --fleet' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand update" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F

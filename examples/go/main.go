@@ -35,6 +35,10 @@ type agent struct {
 // The error of an answer that came too late. The next event says why.
 var errLate = errors.New("nothing waits for this answer any more")
 
+// The error of a call that is possible when an update is over, or when luod has seen that an
+// earlier connection of this program is.
+var errNotNow = errors.New("not now: an update is under way, or this workload is connected already")
+
 func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	method = "org.liveupdate.Client." + method
 	asked := map[string]any{"method": method}
@@ -66,6 +70,8 @@ func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	switch {
 	case strings.HasSuffix(answer.Error, ".NotExpected"):
 		return errLate
+	case strings.HasSuffix(answer.Error, ".UpdateUnderWay"), strings.HasSuffix(answer.Error, ".WorkloadTaken"):
+		return errNotNow
 	case answer.Error != "":
 		log.Fatalf("%s: %s %s", method, answer.Error, answer.Parameters)
 	case reply != nil:
@@ -186,6 +192,9 @@ func (a *agent) again(session int, incoming bool) bool {
 			*a = *next
 			return known
 		}
+		if next != nil {
+			next.Close()
+		}
 	}
 }
 
@@ -197,6 +206,10 @@ func (a *agent) surely(method string, parameters any, session int) {
 		if err == nil || err == errLate {
 			must(err)
 			return
+		}
+		if err == errNotNow {
+			time.Sleep(100 * time.Millisecond)
+			continue
 		}
 		known := a.again(session, true)
 		switch {

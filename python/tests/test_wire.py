@@ -19,23 +19,28 @@ from luo_client.kernel import failed
 
 
 class Agent:
-    """Answers the calls of one connection by a script, and notes what was called."""
+    """Answers the calls of each connection by a script, and notes what was called."""
 
-    def __init__(self, folder, script):
+    def __init__(self, folder, *scripts):
         self.calls = []
         self.fds = []
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.bind(os.path.join(folder, "client"))
         self._socket.listen()
-        self._script = script
+        self._scripts = scripts
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
 
     def _serve(self):
+        with self._socket:
+            for script in self._scripts:
+                self._serve_one(script)
+
+    def _serve_one(self, script):
         peer, _ = self._socket.accept()
         buffer = b""
-        with peer, self._socket:
-            for answers in self._script:
+        with peer:
+            for answers in script:
                 while b"\0" not in buffer:
                     data, fds, _, _ = socket.recv_fds(peer, 65536, 4)
                     if not data:
@@ -60,6 +65,7 @@ class Agent:
 
 
 REGISTERED = [{"parameters": {"phase": "normal", "claimable": ["s1"]}}]
+AFTER_THE_JUMP = [{"parameters": {"phase": "updated", "claimable": []}}]
 EVENT = {"kind": "prepare", "update": "u1", "deadline_ms": 5000}
 
 
@@ -143,6 +149,28 @@ class Wire(unittest.TestCase):
                 workload = self.workload([answer])
                 with self.assertRaises(ProtocolError):
                     workload.claim("s1")
+
+    def test_the_next_agent_is_told_that_it_serves_as_soon_as_it_lets_it_in(self):
+        client = "org.liveupdate.Client."
+        busy = {"error": client + "UpdateUnderWay", "parameters": {"phase": "cancelling"}}
+        taken = {"error": client + "WorkloadTaken", "parameters": {"workload": "cache"}}
+        over = {"error": client + "NotExpected", "parameters": {"reason": "it is over"}}
+        done = {"parameters": {}}
+        self.agent = Agent(
+            self._folder.name,
+            [REGISTERED, [done]],
+            [[busy]],
+            [[taken]],
+            [AFTER_THE_JUMP, [over], [done]],
+        )
+        workload = Workload.register("cache", ["db"], self._folder.name)
+        self.addCleanup(workload.close)
+        workload.restored()
+        workload.surely(workload.unregister)
+        self.agent.join()
+        called = [method for method, _ in self.agent.calls]
+        again = ["Register", "Register", "Register", "Restored", "Unregister"]
+        self.assertEqual(called, ["Register", "Restored", *again])
 
     def test_an_agent_that_hangs_up_is_told_apart(self):
         workload = self.workload()
@@ -265,14 +293,14 @@ class Restarted(unittest.TestCase):
 
     def test_the_example_goes_on(self):
         expected = [*self.UP_TO_FINISH]
-        expected += ["Register", "AttachSession", "FinishSession", "CreateSession"]
-        expected += ["Register", "CreateSession", "NextEvent"]
+        expected += ["Register", "AttachSession", "Restored", "FinishSession", "CreateSession"]
+        expected += ["Register", "Restored", "CreateSession", "NextEvent"]
         self.assertEqual(self.calls_of_the_example(is_done=False), expected)
 
     def test_what_the_lost_agent_had_done_is_not_done_twice(self):
         expected = [*self.UP_TO_FINISH]
-        expected += ["Register", "CreateSession"]
-        expected += ["Register", "Claim", "NextEvent"]
+        expected += ["Register", "Restored", "CreateSession"]
+        expected += ["Register", "Restored", "Claim", "NextEvent"]
         self.assertEqual(self.calls_of_the_example(is_done=True), expected)
 
 

@@ -135,12 +135,21 @@ impl Peer {
     /// Answers a registration.
     #[track_caller]
     pub(crate) fn register(&mut self, workload: &str) {
+        self.register_in(workload, Phase::Normal);
+    }
+
+    /// The same, where the agent is in a phase.
+    #[track_caller]
+    pub(crate) fn register_in(&mut self, workload: &str, phase: Phase) {
         let (call, _) = self.next::<Method>().expect("a call");
         match call.method() {
             Method::Register { workload: name, .. } => assert_eq!(name, workload),
             other => panic!("{other:?}"),
         }
-        self.reply(registered(&[]));
+        self.reply(Registered {
+            phase,
+            ..registered(&[])
+        });
     }
 
     pub(crate) fn event(&mut self, event: Option<Event>) {

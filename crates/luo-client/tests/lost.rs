@@ -206,6 +206,54 @@ fn a_call_is_made_again_with_the_next_agent() {
     fake.done();
 }
 
+/// The notes of the next one may be damaged, so it is told what the last one was told.
+#[test]
+fn the_next_agent_is_told_that_a_workload_serves() {
+    let scripts: Vec<Script> = vec![
+        Box::new(|mut peer| {
+            peer.register("cache");
+            peer.expect(Method::Restored);
+            peer.done();
+        }),
+        // It is cancelling what the last one has begun.
+        Box::new(|mut peer| {
+            let (call, _) = peer.next::<Method>().unwrap();
+            assert!(matches!(call.method(), Method::Register { .. }));
+            peer.refuse(Refusal::UpdateUnderWay {
+                phase: luo_varlink::Phase::Cancelling,
+            });
+        }),
+        Box::new(|mut peer| {
+            peer.register_in("cache", luo_varlink::Phase::Updated);
+            peer.expect(Method::Restored);
+            peer.done();
+        }),
+        // For this one the update ends just then.
+        Box::new(|mut peer| {
+            peer.register_in("cache", luo_varlink::Phase::Updated);
+            peer.expect(Method::Restored);
+            let reason = "it is over".into();
+            peer.refuse(Refusal::NotExpected { reason });
+        }),
+        // Here it is over.
+        Box::new(|mut peer| {
+            peer.register("cache");
+            peer.expect(Method::NextEvent);
+            peer.event(Some(event(EventKind::Prepare)));
+        }),
+    ];
+    let fake = Fake::serve(paths::CLIENT, scripts);
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    workload.restored().unwrap();
+    assert!(workload.next_event().is_err());
+    for _next in 0..3 {
+        workload.reconnect(LONG).unwrap();
+    }
+    assert_eq!(workload.next_event().unwrap().kind, EventKind::Prepare);
+    fake.done();
+}
+
 #[test]
 fn attempts_to_reconnect_end() {
     let fake = Fake::client(|mut peer| peer.register("cache"));

@@ -193,6 +193,7 @@ fn status() -> luo_varlink::Status {
         version: "0.1.0".into(),
         workloads: vec![],
         warnings: None,
+        unreadable: None,
     }
 }
 
@@ -209,6 +210,7 @@ fn whoever_looks_sees() {
             unwritten: None,
             left_out: None,
             unsure: None,
+            unreadable: None,
         });
         let (call, _) = peer.next::<Method>().unwrap();
         assert!(matches!(call.method(), Method::Watch) && call.more());

@@ -2,14 +2,15 @@
 //! The command `luo-sim`.
 
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use luo_sys::standard;
 
 use crate::cli::{Cli, Kexec, Run, Subcommands};
-use crate::fault::{Fault, Help};
+use crate::fault::{BadFault, Fault, Help};
 use crate::outcome::{Ending, Left, Outcome};
 use crate::program::Program;
 use crate::simulator::Simulator;
@@ -22,10 +23,16 @@ macro_rules! complain {
     };
 }
 
-/// Does what the command line says. The exit status is that of the last boot's command, or 70.
+/// Does what the command line says. The exit status is that of the last boot's command,
+/// 2 if the command line makes no sense, or 70.
 #[must_use]
 pub fn run() -> ExitCode {
-    let done = match Cli::parse().command {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(why) if why.use_stderr() => why.exit(),
+        Err(help) => return told(&help.render().to_string()),
+    };
+    let done = match cli.command {
         Subcommands::Run(run) => simulate(run),
         Subcommands::Kexec(kexec) => jump(&kexec),
         Subcommands::System { folder, mainline } => system(mainline)
@@ -35,8 +42,38 @@ pub fn run() -> ExitCode {
     };
     done.unwrap_or_else(|why| {
         complain!("luo-sim: {why:#}");
-        ExitCode::from(70)
+        ExitCode::from(match is_of_the_command_line(&why) {
+            true => USAGE,
+            false => FAILED,
+        })
     })
+}
+
+/// The command line makes no sense.
+const USAGE: u8 = 2;
+
+/// The simulation could not be run.
+const FAILED: u8 = 70;
+
+/// Whether what is wrong was written by whoever has called this.
+fn is_of_the_command_line(why: &anyhow::Error) -> bool {
+    let is_wrong = why.downcast_ref::<crate::Error>().is_some_and(|why| {
+        use crate::Error::{NoCommand, Parameter, Subsystem};
+        matches!(why, NoCommand | Parameter { .. } | Subsystem(_))
+    });
+    is_wrong || why.downcast_ref::<BadFault>().is_some() || why.is::<std::ffi::NulError>()
+}
+
+/// Writes a text to standard output. A reader that has closed its pipe has read enough.
+fn told(text: &str) -> ExitCode {
+    let written = standard::output().and_then(|mut to| to.write_all(text.as_bytes()));
+    match written {
+        Err(why) if why.kind() != ErrorKind::BrokenPipe => {
+            complain!("luo-sim: standard output: {why}");
+            ExitCode::from(FAILED)
+        }
+        _ => ExitCode::SUCCESS,
+    }
 }
 
 fn system(mainline: bool) -> System {
@@ -48,8 +85,7 @@ fn system(mainline: bool) -> System {
 
 fn simulate(run: Run) -> Result<ExitCode> {
     if run.faults.iter().any(|fault| fault == "help") {
-        print!("{Help}");
-        return Ok(ExitCode::SUCCESS);
+        return Ok(told(&Help.to_string()));
     }
     let mut simulator = Simulator::new().seed(run.seed).parameters(run.parameters);
     for boot in run.boots {

@@ -58,8 +58,20 @@ fn what_nobody_can_mean_is_refused() {
     ] {
         let output = sim(&["run", option, value, "--", "true"]);
         let error = text(&output.stderr);
-        assert_eq!(output.status.code(), Some(70), "{error}");
+        assert_eq!(output.status.code(), Some(2), "{error}");
         assert!(error.contains(words), "{error}");
+    }
+    let output = sim(&["run"]);
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("there is nothing to run"));
+    // What is missing on the machine is no fault of the command line.
+    for arguments in [
+        &["run", "--", "/nonexistent"][..],
+        &["run", "--trace-json", "/nonexistent/trace", "--", "true"],
+        &["system", "/dev/null/system"],
+    ] {
+        let output = sim(arguments);
+        assert_eq!(output.status.code(), Some(70), "{}", text(&output.stderr));
     }
     let known = "liveupdate_openers=many liveupdate_unclaimed=discard other=zzz";
     let output = sim(&["run", "--parameters", known, "--", "true"]);
@@ -113,7 +125,7 @@ fn faults_are_listed_and_checked() {
     assert!(output.status.success());
     assert!(text(&output.stdout).contains("subsystem-prepare"));
     let output = sim(&["run", "--fault", "melt=EIO", "--", "true"]);
-    assert_eq!(output.status.code(), Some(70));
+    assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("there is no step 'melt'"));
 }
 
@@ -164,6 +176,28 @@ fn outside_of_a_simulation_nothing_is_loaded() {
         .unwrap();
     assert_eq!(output.status.code(), Some(70));
     assert!(text(&output.stderr).contains("luo-sim run"));
+}
+
+#[test]
+fn what_cannot_be_written_is_no_success() {
+    for arguments in [&["--help"][..], &["--version"], &["run", "--fault", "help"]] {
+        let script = |to: &str| {
+            let script = format!("exec \"$0\" \"$@\" {to}");
+            let ended = Command::new("sh")
+                .args(["-c", &script, SIM])
+                .args(arguments)
+                .output();
+            ended.unwrap()
+        };
+        for to in [">&-", ">/dev/full"] {
+            let output = script(to);
+            let said = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(70), "{arguments:?} {to}: {said}");
+            assert!(said.contains("standard output"), "{said}");
+        }
+        assert!(script("").status.success());
+        assert!(script(">/dev/null").status.success());
+    }
 }
 
 /// No root is needed. Where the tests have it, they give it up.

@@ -15,6 +15,7 @@
 //! | [`clock`] | a counter that goes on over a kexec |
 //! | [`same`] | whether two descriptors are one open file |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
+//! | [`standard`] | standard output, of which nothing is lost without a word |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
 //! | [`timer`] | how often a timer has expired |
 //! | [`unanswered`] | memory whose pages come late, for tests |
@@ -67,6 +68,7 @@ pub mod same;
 pub mod seccomp;
 mod session;
 mod session_contract;
+pub mod standard;
 pub mod supervise;
 pub mod test_driver;
 mod text;

@@ -17,4 +17,4 @@ mod svg;
 pub mod text;
 
 pub use moment::{CLOCK_ERROR_US, Moment};
-pub use svg::svg;
+pub use svg::{TELLING, is_picture, svg};

@@ -139,6 +139,21 @@ pub fn svg(entry: &HistoryEntry) -> String {
     )
 }
 
+/// Bytes of a file that tell whether it is such a picture.
+pub const TELLING: usize = 1024;
+
+/// Whether a file that begins so is such a picture, of this version or of an earlier one.
+#[must_use]
+pub fn is_picture(head: &[u8]) -> bool {
+    let head = String::from_utf8_lossy(head);
+    let mut lines = head.lines();
+    let is_svg = lines.next().is_some_and(|line| line.starts_with("<svg "));
+    is_svg
+        && lines
+            .next()
+            .is_some_and(|line| line.starts_with("<title>Update "))
+}
+
 /// What stands above the columns.
 fn head(entry: &HistoryEntry) -> Vec<String> {
     let kernels = match (&entry.from_kernel, &entry.to_kernel) {

@@ -177,7 +177,10 @@ impl core::fmt::Display for Error {
             }
             Self::NotRegistered => f.write_str("the connection is not registered as a workload"),
             Self::UpdateUnderWay { phase } => {
-                write!(f, "not now: an update is under way ({phase})")
+                write!(
+                    f,
+                    "not now: an update is under way ({phase}); try again when it is over"
+                )
             }
             Self::NotExpected { reason } => write!(f, "not expected: {reason}"),
             Self::NoSuchSession { session } => {

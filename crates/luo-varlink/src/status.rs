@@ -77,6 +77,10 @@ pub struct History {
     /// Whether the newest line cannot be read: an update, or the end of one, may be missing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unsure: Option<bool>,
+    /// Why the previous kernel's record cannot be read, if that is so: what is not over in the
+    /// history is not under way then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// One of the many answers to [`Method::Watch`].

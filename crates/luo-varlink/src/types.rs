@@ -329,6 +329,10 @@ pub struct Status {
     /// What an administrator should look at, in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub warnings: Option<Vec<String>>,
+    /// Why the previous kernel's record cannot be read, if that is so: nothing of it is touched
+    /// then, and no update begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// A line of an update's timeline.

@@ -110,6 +110,10 @@ pub struct History {
     /// Whether the newest line cannot be read: an update, or the end of one, may be missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unsure: bool,
+    /// Why the previous kernel's record cannot be read, if that is so: what is not over here is
+    /// not under way then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
     /// Whether it was read from the disk, because luod was not there to be asked. Only then is
     /// this here.
     #[serde(skip_serializing_if = "std::ops::Not::not")]

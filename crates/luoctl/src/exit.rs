@@ -12,7 +12,7 @@ pub enum Exit {
     Refused,
     /// The command line makes no sense.
     Usage,
-    /// The history cannot be read, or an update was lost.
+    /// The history or the record of an update cannot be read, or an update was lost.
     Damaged,
     /// There is no such session, workload or update.
     NotFound,
@@ -70,8 +70,8 @@ impl Exit {
             Self::Usage => (64, "the command line makes no sense"),
             Self::Damaged => (
                 65,
-                "the history, or its newest line, cannot be read, the disk does not take all of it, \
-                 or its last update was lost in the jump",
+                "the history, its newest line, or the record of the update that is not over cannot \
+                 be read, the disk does not take all of it, or its last update was lost in the jump",
             ),
             Self::NotFound => (66, "there is no such session, workload or update"),
             Self::Unavailable => (69, "the agent cannot be reached, or was lost"),

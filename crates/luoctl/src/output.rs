@@ -6,6 +6,7 @@ use std::fmt::Display;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use luo_sys::standard;
 use serde::Serialize;
 
 use crate::text::plain_lines;
@@ -67,6 +68,22 @@ pub struct Output {
     pub paint: Paint,
 }
 
+/// Standard output that is not there, and why.
+struct Nowhere(io::Error);
+
+impl Write for Nowhere {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(match self.0.raw_os_error() {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => self.0.kind().into(),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// A document as JSON, for people too.
 ///
 /// # Errors
@@ -79,12 +96,25 @@ impl Output {
     /// Standard output.
     #[must_use]
     pub fn standard(no_color: bool) -> Self {
-        let to = io::stdout();
-        let paint = Paint::choose(no_color, to.is_terminal());
+        let to = standard::output();
+        let is_terminal = to.as_ref().is_ok_and(IsTerminal::is_terminal);
+        let to: Box<dyn Write> = match to {
+            Ok(to) => Box::new(to),
+            Err(why) => Box::new(Nowhere(why)),
+        };
         Self {
-            to: Box::new(to),
-            paint,
+            to,
+            paint: Paint::choose(no_color, is_terminal),
         }
+    }
+
+    /// Whether it is there to be written to.
+    ///
+    /// # Errors
+    /// It is not.
+    pub fn is_there(&mut self) -> io::Result<()> {
+        // Whatever can be written to takes nothing.
+        self.to.write(&[]).map(drop)
     }
 
     /// Text, which ends with its own newline.

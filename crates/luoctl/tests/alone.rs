@@ -6,11 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use luoctl::exit::Exit;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::called::{LUOCTL, ends_with, luoctl, text};
+use crate::called::{LUOCTL, ends_with, luoctl, plays, text};
 
 #[test]
 fn an_agent_that_does_not_run() {
@@ -182,5 +183,92 @@ fn schemas_can_be_asked_for() {
         let output = luoctl(folder.path(), &["schema", document]);
         let schema: Value = serde_json::from_slice(&output.stdout).unwrap();
         assert!(schema["$schema"].is_string(), "{document}");
+    }
+}
+
+/// What a command says to a shell that gives it no standard output, or a full one.
+fn without_output(folder: &std::path::Path, to: &str, arguments: &[&str]) -> std::process::Output {
+    let script = format!("exec \"$0\" --runtime-directory \"$1\" $2 {to}");
+    let mut shell = Command::new("sh");
+    shell.args(["-c", &script, LUOCTL]).arg(folder);
+    shell.arg(arguments.join(" ")).output().unwrap()
+}
+
+#[test]
+fn output_that_goes_nowhere_is_no_success() {
+    let folder = tempfile::tempdir().unwrap();
+    plays(folder.path(), &["status", "admin"], answer);
+    let all: [&[&str]; 20] = [
+        &["status"],
+        &["--json", "status"],
+        &["sessions"],
+        &["graph"],
+        &["check"],
+        &["plan"],
+        &["history"],
+        &["history", "last"],
+        &["inspect"],
+        &["watch", "--until", "normal"],
+        &["schema", "status"],
+        &["completions", "bash"],
+        &["--help"],
+        &["--version"],
+        &["help", "update"],
+        &["prepare"],
+        &["freeze"],
+        &["cancel"],
+        &["finish"],
+        &["release", "x"],
+    ];
+    for arguments in all {
+        for (to, why) in [(">&-", "Bad file descriptor"), (">/dev/full", "No space")] {
+            let output = without_output(folder.path(), to, arguments);
+            let said = format!("{arguments:?} {to}: {}", text(&output.stderr));
+            assert_eq!(output.status.code(), Some(74), "{said}");
+            assert!(
+                said.contains("standard output") && said.contains(why),
+                "{said}"
+            );
+        }
+        let output = without_output(folder.path(), ">/dev/null", arguments);
+        ends_with(&output, Exit::Done, &[]);
+    }
+    // Nothing is begun that nobody could be told of, and what goes to a file needs no other place.
+    assert_eq!(CANCELS.load(Ordering::Relaxed), 1);
+    let file = folder.path().join("history");
+    let arguments = ["history", "--output", file.to_str().unwrap()];
+    ends_with(
+        &without_output(folder.path(), ">&-", &arguments),
+        Exit::Done,
+        &[],
+    );
+}
+
+/// How often that agent was asked to cancel.
+static CANCELS: AtomicUsize = AtomicUsize::new(0);
+
+fn answer(call: &str) -> Value {
+    let update = json!({ "update": "u-1", "outcome": "completed", "reason": null,
+        "began_us": 1, "took_us": 2, "blackout_us": null, "from_kernel": "a",
+        "to_kernel": "b", "timeline": [] });
+    match call {
+        call if call.contains("GetStatus") => json!({ "status": {
+            "phase": "normal", "update": null, "orchestrator": "contract",
+            "kernel_state": "normal", "kernel_release": "b", "version": "1", "workloads": [] } }),
+        call if call.contains("GetHistory") => json!({ "updates": [update] }),
+        call if call.contains("ListSessions") => json!({ "sessions": [] }),
+        call if call.contains("Watch") => json!({ "event": { "update": "", "time_us": 1,
+            "phase": "normal", "kind": "phase", "workload": null, "took_us": null,
+            "detail": null } }),
+        call if call.contains("Check") => json!({ "report": { "ok": true, "checks": [] } }),
+        call if call.contains("Plan") => json!({ "plan": { "steps": [], "obstacles": [] } }),
+        call if call.contains("Prepare") => json!({ "update": "u-2" }),
+        call if call.contains("Finish") => json!({ "released": [] }),
+        call => {
+            if call.contains("Cancel") {
+                CANCELS.fetch_add(1, Ordering::Relaxed);
+            }
+            json!({})
+        }
     }
 }

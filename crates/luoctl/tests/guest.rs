@@ -14,6 +14,7 @@
 //! killed MOMENT luoctl ARGS       the same, but it is killed
 //! kills                           kills the workload that was started last
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
+//! cancels workload NAME [WORDS]   cancels, and starts a workload before that is done
 //! kexec                           jumps without luod
 //! forgets                         the agent loses its note of the update, and is killed
 //! other prepares                  another program has the kernel prepare, and ends
@@ -179,6 +180,7 @@ fn machine(script: &str) -> Result {
             },
             "fills" => fills()?,
             "workload" => children.push(start_workload(&words)?),
+            "cancels" => children.push(amid_a_cancel(words.get(1..).unwrap_or_default())?),
             "luoctl" => luoctl(line, &words)?,
             "interrupt" | "killed" => match words.as_slice() {
                 [moment, "luoctl", words @ ..] => {
@@ -335,6 +337,21 @@ fn luoctl(line: &str, words: &[&str]) -> Result {
     }
     writeln!(out)?;
     Ok(())
+}
+
+/// Starts a workload while an update is being cancelled.
+fn amid_a_cancel(words: &[&str]) -> Result<Child> {
+    let mut cancel = command(&["cancel"]).stdout(Stdio::null()).spawn()?;
+    // Watching does not wait for the kernel, as the status does.
+    let watch = command(&["watch", "--until", "cancelling"]).output()?;
+    if !watch.status.success() {
+        return Err(format!("nothing was cancelled: {watch:?}").into());
+    }
+    let started = start_workload(words)?;
+    match cancel.wait()?.success() {
+        true => Ok(started),
+        false => Err("it was not cancelled".into()),
+    }
 }
 
 /// It does not come back.

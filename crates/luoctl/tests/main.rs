@@ -15,4 +15,5 @@ mod machine;
 mod others;
 mod over_the_jump;
 mod pictures;
+mod unreadable;
 mod updates;

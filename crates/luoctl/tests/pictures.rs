@@ -40,6 +40,7 @@ fn status(workloads: Vec<Workload>) -> Status {
         version: "0.1.0".into(),
         workloads,
         warnings: None,
+        unreadable: None,
     }
 }
 

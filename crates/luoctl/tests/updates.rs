@@ -62,8 +62,8 @@ fn there_is_one_luod_for_a_kernel() {
     let said = Machine::new("").boot(script).run();
     for text in [
         "another luod, process ",
-        "run-0, runs, and has not ended: end it first (`systemctl stop luod`, or `kill ",
-        "There is one for a kernel, whatever its folder",
+        "run-0, runs, and there is one for a kernel, whatever its folder: end it first (`systemctl \
+         stop luod`, or `kill ",
         "[exit Some(1)]",
     ] {
         assert!(said.contains(text), "'{text}' in {said}");
@@ -327,5 +327,23 @@ fn a_full_disk_is_told_at_once() {
     assert!(
         json.contains("\"warnings\"") && json.contains("\"history\""),
         "{json}"
+    );
+}
+
+/// What the kernel undoes may take a while: a workload that starts just then is let in after it.
+#[test]
+fn who_starts_amid_a_cancel_is_let_in() {
+    let script = "
+        luod
+        workload cache
+        luoctl prepare
+        luoctl freeze
+        cancels workload web needs=cache
+        luoctl status
+    ";
+    let machine = Machine::new("").fault("unfreeze=delay:2000");
+    compare!(
+        "who_starts_amid_a_cancel_is_let_in",
+        machine.boot(script).run()
     );
 }

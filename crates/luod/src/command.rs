@@ -2,7 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -11,6 +11,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
+use luo_sys::standard;
 use luo_varlink::paths;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -82,10 +83,15 @@ pub fn config(path: &Path) -> Result<Config> {
 
 impl Cli {
     fn settings(&self) -> Result<(Config, Policy)> {
-        let config = config(&self.config)?;
-        let policy = Policy::parse(&read(&self.policy, POLICY)?);
-        let policy = policy.with_context(|| self.policy.display().to_string())?;
-        Ok((config, policy))
+        let policy = read(&self.policy, POLICY).and_then(|text| {
+            let policy = Policy::parse(&text);
+            policy.with_context(|| self.policy.display().to_string())
+        });
+        match (config(&self.config), policy) {
+            (Ok(config), Ok(policy)) => Ok((config, policy)),
+            (Err(one), Err(other)) => Err(anyhow::anyhow!("{one:#}\n{other:#}")),
+            (Err(why), _) | (_, Err(why)) => Err(why),
+        }
     }
 }
 
@@ -97,7 +103,8 @@ enum Command {
     /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
     /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
     /// refuses what the previous one has handed over (71). As long as sessions are kept that
-    /// would be lost, it is tried for ever. One that is up and has not been heard of for 30 seconds
+    /// would be lost, it is tried for ever. Where another one runs, or a luod, it ends at once and
+    /// says which process that is (1). One that is up and has not been heard of for 30 seconds
     /// is killed, and started again.
     Supervise,
 }
@@ -121,7 +128,11 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
             return ExitCode::FAILURE;
         }
     };
-    let cli = Cli::parse_from(arguments);
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(why) if why.use_stderr() => why.exit(),
+        Err(help) => return told(&help.render().to_string()),
+    };
     if cli.check_config {
         return check_config(&cli);
     }
@@ -144,19 +155,31 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
     }
 }
 
+/// Writes a text to standard output. A reader that has closed its pipe has read enough.
+fn told(text: &str) -> ExitCode {
+    let written = standard::output().and_then(|mut to| to.write_all(text.as_bytes()));
+    match written {
+        Err(why) if why.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("luod: standard output: {why}");
+            ExitCode::FAILURE
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
 /// Says whether the configuration and the policy can be used.
 fn check_config(cli: &Cli) -> ExitCode {
     match cli.settings() {
         Ok(_) => {
-            for path in [&cli.config, &cli.policy] {
+            let line = |path: &PathBuf| {
                 // A default file may be missing.
                 let word = match path.exists() {
                     true => "can be used",
                     false => "is not there, so the defaults count",
                 };
-                println!("{} {word}", path.display());
-            }
-            ExitCode::SUCCESS
+                format!("{} {word}\n", path.display())
+            };
+            told(&[line(&cli.config), line(&cli.policy)].concat())
         }
         Err(why) => {
             eprintln!("luod: it cannot be used: {why:#}");

@@ -17,7 +17,7 @@ SENTENCES = {
     "BadName": "not a name: {reason}",
     "WorkloadTaken": "somebody is connected as workload '{workload}' already",
     "NotRegistered": "the connection is not registered as a workload",
-    "UpdateUnderWay": "not now: an update is under way ({phase})",
+    "UpdateUnderWay": "not now: an update is under way ({phase}); try again when it is over",
     "NotExpected": "not expected: {reason}",
     "NoSuchSession": "there is no session '{session}' of this workload",
     "BadDescriptor": "a wrong descriptor: {reason}",

@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections import deque
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
-from .errors import AgentGone, ProtocolError
+from .errors import AgentGone, CallFailed, Late, ProtocolError
 from .kernel import Session
 from .varlink import Connection, checked
 
@@ -52,6 +53,8 @@ class Workload:
         self._ended: dict[str, Session] = {}
         # The session that the agent was to make when it was lost.
         self._unmade: Optional[str] = None
+        # An agent was told that this workload serves again.
+        self._serves = False
         self._connect()
 
     @classmethod
@@ -91,12 +94,20 @@ class Workload:
                 self._incoming &= set(self.claimable)
                 for name, session in self._sessions.items():
                     self._call("AttachSession", session.fileno(), name=name)
+                if self._serves and self.phase == "updated":
+                    self._serves_still()
                 return
             except (AgentGone, FileNotFoundError, ConnectionRefusedError, TimeoutError):
                 self._connection.close()
                 if time.monotonic() >= until:
                     raise
-                time.sleep(_PAUSE)
+            except CallFailed as why:
+                self._connection.close()
+                # An update is under way, or the agent has not seen yet that the connection is over.
+                passes = why.name in ("UpdateUnderWay", "WorkloadTaken")
+                if not passes or time.monotonic() >= until:
+                    raise
+            time.sleep(_PAUSE)
 
     def surely(self, call, *arguments, timeout: float = 60.0):
         """Makes a call of this workload, and again if the agent is lost in it.
@@ -169,8 +180,17 @@ class Workload:
         return kept, incoming
 
     def restored(self) -> None:
-        """Serves again after an update: those who need it may go on."""
+        """Serves again after an update: those who need it may go on.
+
+        `reconnect` tells the next agent, too.
+        """
         self._call("Restored")
+        self._serves = True
+
+    def _serves_still(self) -> None:
+        """Tells an agent that was started again, whose notes may not say so."""
+        with contextlib.suppress(Late):  # The update is over.
+            self._call("Restored")
 
     def finish_session(self, name: str) -> None:
         """Finishes a session of the previous kernel, after all was retrieved."""

@@ -5,6 +5,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use luo_sys::SessionName;
+use luo_varlink::Phase;
 use luo_varlink::client::{Declared, Error as Refusal, Method, Registered};
 use zlink_core::Call;
 
@@ -21,8 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 impl Workload {
-    /// Connects again after the agent was lost, registers, and gives the agent copies of
-    /// all sessions and declared files again. It tries for as long as `within`, with
+    /// Connects again after the agent was lost, registers, gives the agent copies of
+    /// all sessions and declared files again, and says that it serves if it has said so before. It tries for as long as `within`, with
     /// pauses from 10 ms to 1 s between the attempts.
     ///
     /// An event that was not answered is void: if the agent was lost while it prepared
@@ -112,6 +113,9 @@ impl Workload {
         for gift in gifts {
             give(&mut caller, gift)?;
         }
+        if self.serves && registered.phase == Phase::Updated {
+            report(&mut caller)?;
+        }
         self.held.end(known);
         caller.times = times;
         self.caller = caller;
@@ -144,6 +148,18 @@ fn give(caller: &mut Caller, gift: Gift) -> Result<()> {
             // The report is not needed: the agent checks files before each update.
             caller.receive::<Declared, _>(call, Waits::Agent).map(drop)
         }
+    }
+}
+
+/// Tells an agent that this workload has served again before the last one was lost: its notes may
+/// not say so.
+fn report(caller: &mut Caller) -> Result<()> {
+    let call = "Restored";
+    caller.send(call, &Call::new(Method::Restored), None)?;
+    match caller.receive_nothing(call, Waits::Agent) {
+        // The update is over.
+        Err(Error::Refused(Refusal::NotExpected { .. })) => Ok(()),
+        told => told,
     }
 }
 

@@ -82,6 +82,7 @@ impl Agent {
             asked: false,
             event: None,
             unmade: None,
+            serves: false,
         })
     }
 }

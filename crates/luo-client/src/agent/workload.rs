@@ -59,6 +59,8 @@ pub struct Workload {
     pub(super) event: Option<Event>,
     /// The session that the agent was to make when it was lost.
     pub(super) unmade: Option<SessionName>,
+    /// An agent was told that this workload serves again.
+    pub(super) serves: bool,
 }
 
 impl Workload {
@@ -380,12 +382,14 @@ impl Workload {
     }
 
     /// Tells the agent that this workload serves again after an update. Workloads that need
-    /// it may go on then.
+    /// it may go on then. [`Workload::reconnect`] tells the next agent, too.
     ///
     /// # Errors
     /// Refused: [`Refusal::NotExpected`], because there was no update.
     pub fn restored(&mut self) -> Result<()> {
-        self.tell("Restored", Method::Restored, None)
+        self.tell("Restored", Method::Restored, None)?;
+        self.serves = true;
+        Ok(())
     }
 
     /// Says something about this workload for people who look at it, in place of what it said

@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Dry runs: they say what a command would do, and change nothing.
 
-use luo_varlink::{Phase, Step, Target};
+use luo_varlink::{Phase, Status, Step, Target, admin};
 
 use super::context::Context;
 use super::{check, plan};
 use crate::document::Checked;
 use crate::exit::Exit;
-use crate::failure::{Failure, Result};
+use crate::failure::{Failure, Refusal, Result};
 use crate::text::list;
 
 /// A dry run of prepare and update: what a check finds, and the plan.
 pub(super) fn update(context: &mut Context, target: &Target) -> Result {
     let mut admin = context.admin_awake()?;
-    let phase = context.status()?.get()?.phase;
+    let status = context.status()?.get()?;
     let report = check::ask(context, &mut admin, target)?;
     let plan = admin.plan()?;
     let exit = match (check::verdict(&report), plan::verdict(&plan)) {
@@ -34,8 +34,8 @@ pub(super) fn update(context: &mut Context, target: &Target) -> Result {
         );
         context.out.text(&text)?;
     }
-    if phase != Phase::Normal {
-        return Err(impossible("an update", phase));
+    if status.phase != Phase::Normal {
+        return Err(impossible("an update", &status));
     }
     Ok(exit)
 }
@@ -43,11 +43,12 @@ pub(super) fn update(context: &mut Context, target: &Target) -> Result {
 /// A dry run of a step that is possible in some phases only.
 pub(super) fn step(context: &mut Context, command: &str, phases: &[Phase]) -> Result {
     let _impatience = context.impatient();
-    let phase = context.status()?.get()?.phase;
+    let status = context.status()?.get()?;
+    let phase = status.phase;
     // Connecting as an administrator checks that this user is allowed to.
     let mut admin = context.admin()?;
     if !phases.contains(&phase) {
-        return Err(impossible(command, phase));
+        return Err(impossible(command, &status));
     }
     let asked = match command {
         "freeze" => {
@@ -62,7 +63,15 @@ pub(super) fn step(context: &mut Context, command: &str, phases: &[Phase]) -> Re
     context.done(command, &text)
 }
 
-fn impossible(what: &str, phase: Phase) -> Failure {
+fn impossible(what: &str, status: &Status) -> Failure {
+    let phase = status.phase;
+    if let Some(reason) = status.unreadable.clone() {
+        // What to do is what there is to be done about that.
+        let why = admin::Error::Unreadable { reason };
+        let message = format!("{what} is not possible while {phase}: {why}");
+        let (exit, kind, next) = why.told();
+        return Failure::new(exit, kind, message).next(next.unwrap_or_default());
+    }
     let message = format!("{what} is not possible while {phase}");
     Failure::new(Exit::Refused, "illegal", message).next("`luoctl status` says more")
 }

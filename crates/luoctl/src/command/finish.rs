@@ -10,7 +10,7 @@ use super::vigil::Vigil;
 use crate::document::Finished;
 use crate::exit::Exit;
 use crate::failure::Result;
-use crate::text::list;
+use crate::text::{list, plain};
 
 /// After the jump: ends the update before its deadline.
 ///
@@ -48,7 +48,19 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 /// A dry run: the sessions that a finish would meet now.
 fn rehearse(context: &mut Context, release: bool) -> Result {
     let unclaimed = unclaimed(context)?;
-    let phase = context.status()?.get()?.phase;
+    let status = context.status()?.get()?;
+    let phase = status.phase;
+    if let Some(reason) = status.unreadable {
+        if !release {
+            return Err(Error::Refused(admin::Error::Unreadable { reason }).into());
+        }
+        let text = format!(
+            "the previous kernel's record cannot be read ({}), and would be given up: the sessions \
+             stay in the kernel until `luoctl release --force` gives up each; nothing was done",
+            plain(&reason)
+        );
+        return context.done("finish", &text);
+    }
     if phase == Phase::Updated && !unclaimed.is_empty() && !release {
         let sessions = unclaimed;
         return Err(Error::Refused(admin::Error::Unclaimed { sessions }).into());

@@ -5,14 +5,14 @@ use std::path::{Path, PathBuf};
 
 use clap::ValueEnum;
 use clap::builder::NonEmptyStringValueParser;
-use luo_varlink::{HistoryEntry, Outcome, status};
+use luo_varlink::{HistoryEntry, Outcome, admin, status};
 use luod::journal::history::Past;
 use luod::journal::notes::Notes;
 
 use super::context::Context;
 use crate::document::History;
 use crate::exit::Exit;
-use crate::failure::{Failure, Result, Told};
+use crate::failure::{Failure, Refusal, Result, Told};
 use crate::output::{Paint, Tone, complain, json};
 use crate::table::Table;
 use crate::text::{date, plain, took};
@@ -84,13 +84,14 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let (past, is_offline) = past(context, args, most)?;
     let is_kept = past.unwritten.is_none();
     let (left_out, unsure) = (past.left_out, past.unsure == Some(true));
+    let unreadable = past.unreadable;
     let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
     if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
         updates.retain(|entry| entry.update.starts_with(id));
         updates.truncate(2);
     }
     if updates.is_empty() && !problems.is_empty() {
-        return Err(unreadable(&problems));
+        return Err(nothing_readable(&problems));
     }
     for problem in &problems {
         complain(format_args!("luoctl: {}", plain(problem)));
@@ -99,6 +100,11 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         complain(format_args!(
             "luoctl: the newest line cannot be read: an update, or the end of one, may be missing"
         ));
+    }
+    if let Some(why) = &unreadable {
+        let told = record_unreadable(why);
+        complain(format_args!("luoctl: {}", plain(&told.0)));
+        complain(format_args!("  {}", told.1));
     }
     let is_cut = args.most > ALL && updates.len() >= ALL as usize && !is_offline;
     // One that was looked for and found is all that is wanted.
@@ -123,16 +129,19 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             problems,
             left_out,
             unsure,
+            unreadable: unreadable.clone(),
             offline: is_offline,
         })?,
         (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
         (Some(_), Some(entry), Format::Svg) => timeline::svg(entry),
+        (_, None, _) if unreadable.is_some() => "the history has no update\n".to_owned(),
         (_, None, _) => "no update has been made\n".to_owned(),
-        (None, Some(_), _) => list(&updates, paint),
+        (None, Some(_), _) => list(&updates, unreadable.is_some(), paint),
     };
     context.write(args.output.as_deref(), &text)?;
     // All was told. Some of it may never be told again, or is no end that anybody wanted.
-    Ok(match is_kept && !is_lost && !unsure {
+    let is_well = is_kept && !is_lost && !unsure && unreadable.is_none();
+    Ok(match is_well {
         true => Exit::Done,
         false => Exit::Damaged,
     })
@@ -182,6 +191,7 @@ fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, b
         unwritten: (unwritten > 0).then_some(unwritten),
         left_out: None,
         unsure: past.is_unsure.then_some(true),
+        unreadable: None,
     };
     Ok((past, true))
 }
@@ -235,7 +245,7 @@ fn root_only(folder: &Path, why: &std::io::Error) -> Failure {
 }
 
 /// Nothing can be told, and that does not mean that nothing has happened.
-fn unreadable(problems: &[String]) -> Failure {
+fn nothing_readable(problems: &[String]) -> Failure {
     let first = problems.first().map(String::as_str).unwrap_or_default();
     Failure::new(Exit::Damaged, "history", plain(first))
         .next("updates may have been made; `journalctl -u luod` tells of them")
@@ -253,7 +263,18 @@ fn one(wanted: &str, found: &[HistoryEntry]) -> Result<()> {
         .next("`luoctl history -n 1000` lists them"))
 }
 
-fn list(updates: &[HistoryEntry], paint: Paint) -> String {
+/// That the previous kernel's record cannot be read, and what to do.
+fn record_unreadable(why: &str) -> (String, &'static str) {
+    let refusal = admin::Error::Unreadable {
+        reason: why.to_owned(),
+    };
+    let (_, _, next) = refusal.told();
+    (refusal.to_string(), next.unwrap_or_default())
+}
+
+/// `is_unreadable` says whether the previous kernel's record cannot be read: nothing is under way
+/// then.
+fn list(updates: &[HistoryEntry], is_unreadable: bool, paint: Paint) -> String {
     let head = ["UPDATE", "BEGAN", "OUTCOME", ">TOOK", ">BLACKOUT", "REASON"];
     let mut table = Table::new(&head);
     for entry in updates {
@@ -261,13 +282,14 @@ fn list(updates: &[HistoryEntry], paint: Paint) -> String {
         // Ids are random: some letters tell them apart.
         let id: String = entry.update.chars().take(8).collect();
         let reason = reason.lines().next().unwrap_or_default().to_owned();
+        let outcome = match entry.outcome.is_over() || !is_unreadable {
+            true => timeline::words(entry.outcome),
+            false => "not known".to_owned(),
+        };
         table.row([
             (id, Tone::Plain),
             (date(entry.began_us), Tone::Plain),
-            (
-                timeline::words(entry.outcome),
-                timeline::tone(entry.outcome),
-            ),
+            (outcome, timeline::tone(entry.outcome)),
             (took(entry.took_us), Tone::Plain),
             (
                 entry.blackout_us.map_or_else(|| "-".to_owned(), took),

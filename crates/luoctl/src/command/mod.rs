@@ -75,6 +75,12 @@ pub enum Command {
 #[must_use]
 pub fn run(options: &Options, command: &Command, definition: fn() -> clap::Command) -> Exit {
     let mut context = Context::new(options, definition);
+    // Nothing is begun whose outcome nobody could be told.
+    if changes(command)
+        && let Err(why) = context.out.is_there()
+    {
+        return unwritten(&why);
+    }
     match dispatch(&mut context, command) {
         Ok(exit) => exit,
         Err(Failure::Output(why)) => unwritten(&why),
@@ -96,12 +102,28 @@ pub fn run(options: &Options, command: &Command, definition: fn() -> clap::Comma
 
 /// The end of a command whose output could not be written. A reader that has closed its
 /// pipe has read enough, so that is no error.
-fn unwritten(why: &io::Error) -> Exit {
+#[must_use]
+pub fn unwritten(why: &io::Error) -> Exit {
     if why.kind() == io::ErrorKind::BrokenPipe {
         return Exit::Done;
     }
     complain(format_args!("luoctl: standard output: {why}"));
     Exit::Output
+}
+
+/// Whether a command does something, and writes what came of it.
+fn changes(command: &Command) -> bool {
+    matches!(
+        command,
+        Command::Prepare(_)
+            | Command::Freeze(_)
+            | Command::Kexec(_)
+            | Command::Cancel(_)
+            | Command::Update(_)
+            | Command::Fleet(_)
+            | Command::Finish(_)
+            | Command::Release(_)
+    )
 }
 
 fn dispatch(context: &mut Context, command: &Command) -> Result {

@@ -33,7 +33,8 @@ pub struct Args {
     target: target::Args,
     /// Writes a picture of the update (SVG) to this file when it is over, after the jump too.
     /// luod does, so the path is absolute, and luod's unit has to allow it: it does so for
-    /// /var/lib/luod.
+    /// /var/lib/luod. A file that is there and no such picture is not replaced, and there is no
+    /// update.
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Does not ask. Where standard input is no terminal, and with `--json`, nobody is asked
@@ -76,8 +77,8 @@ struct Seen {
     began_us: Option<u64>,
     update: Option<String>,
     phase: Option<Phase>,
-    /// Nobody reads any more. The update goes on, and is waited for.
-    is_quiet: bool,
+    /// Why nothing can be written any more. The update goes on, and is waited for.
+    unwritten: Option<io::Error>,
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
@@ -118,7 +119,7 @@ fn go(context: &mut Context, target: &Target, report: Option<&str>) -> Result {
     for event in admin.update_with_report(target, report)? {
         waiting.heard();
         match event {
-            Ok(event) => seen.tell(context, event)?,
+            Ok(event) => seen.tell(context, event),
             Err(Error::AgentGone) if seen.phase == Some(Phase::Jumping) => break,
             Err(Error::AgentGone) => return Err(seen.lost()),
             Err(why) => return Err(holder::named(why).into()),
@@ -129,10 +130,14 @@ fn go(context: &mut Context, target: &Target, report: Option<&str>) -> Result {
     if seen.phase != Some(Phase::Jumping) {
         return Err(seen.lost());
     }
-    if seen.is_quiet {
-        context.out.nobody_reads();
+    let Some(unwritten) = seen.unwritten else {
+        return aftermath::tell(context, &cancels, seen.update);
+    };
+    context.out.nobody_reads();
+    match aftermath::tell(context, &cancels, seen.update)? {
+        Exit::Done => Err(unwritten.into()),
+        other => Ok(other),
     }
-    aftermath::tell(context, &cancels, seen.update)
 }
 
 /// Who can be asked: whose answers come from a terminal.
@@ -170,14 +175,14 @@ impl Somebody {
 }
 
 impl Seen {
-    fn tell(&mut self, context: &mut Context, event: TimelineEvent) -> Result<()> {
+    fn tell(&mut self, context: &mut Context, event: TimelineEvent) {
         self.phase = Some(event.phase);
         if !event.update.is_empty() {
             self.update = Some(event.update.clone());
         }
         let began = *self.began_us.get_or_insert(event.time_us);
-        if self.is_quiet {
-            return Ok(());
+        if self.unwritten.is_some() {
+            return;
         }
         let told = if context.json {
             context.out.record(&Line::Event(event))
@@ -185,13 +190,7 @@ impl Seen {
             let line = timeline::line(&event, Since::Moment(began), context.out.paint);
             context.out.line(line)
         };
-        match told {
-            Err(why) if why.kind() == io::ErrorKind::BrokenPipe => {
-                self.is_quiet = true;
-                Ok(())
-            }
-            told => Ok(told?),
-        }
+        self.unwritten = told.err();
     }
 
     /// The agent was lost, and had not said that it jumps.

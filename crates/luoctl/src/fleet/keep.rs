@@ -109,6 +109,11 @@ impl Keeper {
             Status::connect_within(&self.sockets, PATIENCE).map_err(|why| words(&why))?;
         status.set_timeout(Some(PATIENCE));
         let past = status.past(1).map_err(|why| words(&why))?;
+        if let Some(why) = &past.unreadable {
+            return Err(format!(
+                "luod cannot tell what came of the update: its record cannot be read ({why})"
+            ));
+        }
         match came(past.updates.first(), slot.before.as_deref()) {
             Came::Over(report) => Ok(Some(report)),
             Came::UnderWay => Ok(None),

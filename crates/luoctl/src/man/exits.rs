@@ -22,7 +22,8 @@ fn of_agent() -> Vec<Row> {
         ),
         (
             1,
-            "it cannot begin, or not go on; its log says why: another luod has this kernel, say",
+            "it cannot begin, or not go on; its log says why: another luod has this kernel, say; or \
+             standard output cannot be written to",
         ),
         (2, "the command line makes no sense"),
         (
@@ -65,7 +66,8 @@ fn of(page: &str) -> (Vec<Row>, Option<&'static str>) {
                 ("2".to_owned(), "the command line makes no sense"),
                 (
                     "70".to_owned(),
-                    "the simulation could not be run; standard error says why",
+                    "the simulation could not be run, or standard output cannot be written to; standard \
+                     error says why",
                 ),
             ],
             None,

@@ -3,6 +3,7 @@
 //! the end of the agent itself. How it is undone is in `undo`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use luo_sys::Event as KernelEvent;
 use luo_varlink::admin::Error;
@@ -10,7 +11,11 @@ use luo_varlink::{Phase, TimelineKind};
 
 use super::Agent;
 use super::caller::cut;
+use super::clock::after;
 use super::timeline::Line;
+
+/// How long a workload's call waits for the end of a cancel. Its library waits for 30 s.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An update that ends.
 #[derive(Debug)]
@@ -85,6 +90,20 @@ impl Agent {
         // have begun by the time this looks.
         self.until(|agent| agent.state.borrow().update_id() != id.as_deref())
             .await;
+    }
+
+    /// Waits until no update is being cancelled, for some seconds at most: what is refused
+    /// meanwhile is allowed right after that. The kernel may take longer.
+    pub async fn until_cancelled(&self) {
+        let is_cancelling = |agent: &Self| agent.state.borrow().phase.0 == Phase::Cancelling;
+        if !is_cancelling(self) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.until(|agent| !is_cancelling(agent)) => {}
+            () = after(PATIENCE) => {}
+        }
     }
 
     /// Undoes an update that must end, if no step is under way that would do it.

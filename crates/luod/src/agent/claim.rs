@@ -170,6 +170,7 @@ impl Agent {
         }
         self.finish_held(name).await?;
         self.note_owner(&workload);
+        self.believe(&workload);
         self.end_if_over();
         Ok(())
     }

@@ -14,11 +14,13 @@
 //! | `unread` | what administrators and workloads have sent and nobody has read |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
+//! | `patience` | how long workloads are waited for |
 //! | `settings` | the configuration and the policy, which may be read anew |
 //! | `timeline` | lines of events, for watchers and for the history |
 //! | `step` | the kernel's steps of an update: each has a deadline and can be called off |
 //! | `under_way` | the update that is under way, as the history has it |
 //! | `noted` | notes of sessions, for an agent that is started anew |
+//! | `doubt` | the note of who has come back is damaged |
 //! | `written` | updates that are over are written down: notes, history, pictures |
 //! | `unowned` | sessions of the previous kernel that nobody here owns |
 //! | `room` | whether the disk would take an update that is over, for whoever looks |
@@ -50,6 +52,7 @@ mod cancel;
 mod check;
 mod claim;
 mod clock;
+mod doubt;
 mod hang;
 mod held;
 mod inbox;
@@ -58,6 +61,7 @@ mod keep;
 mod noted;
 mod open_ends;
 mod over;
+mod patience;
 mod restore;
 mod room;
 mod session;

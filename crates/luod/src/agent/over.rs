@@ -8,7 +8,7 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind, Wor
 
 use super::Agent;
 use super::clock::now_us;
-use super::state::Restore;
+use super::state::{Restore, Workload};
 use super::timeline::{Line, lines};
 use super::written::Source;
 use crate::journal::notes::Late;
@@ -90,6 +90,7 @@ impl Agent {
         let Some(restore) = self.state.borrow_mut().restore.take() else {
             return;
         };
+        let came: Vec<_> = restore.doubt_told().into_iter().collect();
         let Restore {
             record,
             progress,
@@ -102,14 +103,22 @@ impl Agent {
         if is_unnoted {
             self.begin_task(async |agent| agent.drop_kernels_record().await);
         }
-        let missing = record.participants.iter();
-        let missing: BTreeSet<_> = missing
-            .filter(|known| !known.is_parked() && !progress.restored.contains(&known.name))
-            .map(|known| known.name.clone())
-            .collect();
+        let missing: BTreeSet<_> = {
+            let state = self.state.borrow();
+            // Of one in doubt nobody knows that it does not serve, if it is there.
+            let is_there =
+                |name: &String| state.workloads.get(name).is_some_and(Workload::is_there);
+            let serves = |name: &String| {
+                progress.restored.contains(name)
+                    || (progress.doubt.contains(name) && is_there(name))
+            };
+            let missing = record.participants.iter();
+            let missing = missing.filter(|known| !known.is_parked() && !serves(&known.name));
+            missing.map(|known| known.name.clone()).collect()
+        };
         // The jump has set the clock anew, so the time over it is measured by moments.
         let before = record.freeze.time_us.saturating_sub(record.began_us);
-        let (outcome, reason) = told(record.frozen, &missing, &released, &[]);
+        let (outcome, reason) = told(record.frozen, &missing, &released, &came);
         let entry = HistoryEntry {
             update: record.update,
             outcome,
@@ -134,7 +143,7 @@ impl Agent {
                 ended_us: now_us(),
                 missing,
                 released,
-                came: Vec::new(),
+                came,
                 behind_us,
             });
             self.note_late();
@@ -199,7 +208,10 @@ impl Agent {
     pub(super) fn wait_for_the_late(&self) {
         match self.notes.late() {
             Ok(late) => self.state.borrow_mut().late = late,
-            Err(why) => tracing::error!("who is late cannot be told: {why}"),
+            Err(why) => self.is_damaged(format!(
+                "luod's note of who is late after the last update is damaged ({why}): the history \
+                 does not say of them when they come back"
+            )),
         }
     }
 

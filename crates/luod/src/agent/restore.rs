@@ -118,6 +118,7 @@ impl Agent {
             };
             workload.state = WorkloadState::Restored;
             about = workload.about.clone();
+            restore.is_certain(name);
             if !restore.progress.restored.iter().any(|known| known == name) {
                 restore.progress.restored.push(name.to_owned());
                 restore.progress.last = Some(moment);

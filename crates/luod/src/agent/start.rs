@@ -3,6 +3,7 @@
 //! in the descriptor store, and a record of the previous kernel, and goes on from there.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,14 +12,15 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
 use super::clock::now_us;
+use super::doubt::{Known, found_out};
 use super::held::Held;
-use super::state::{Update, Workload};
+use super::state::{State, Update, Workload};
 use super::update::new_id;
 use super::written::Source;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;
-use crate::journal::notes::{Begun, Owner};
+use crate::journal::notes::{Begun, Owner, Progress};
 use crate::kernel;
 use crate::manager::shutdown::Shutdown;
 use crate::manager::store::Stored;
@@ -35,14 +37,18 @@ impl Agent {
         let unwritten = self.go_on_writing();
         self.wait_for_the_late();
         // They are read before anything is noted: a note takes the place of an earlier one.
-        let owners = self.notes.owners()?;
+        let owners = self.notes.owners().unwrap_or_else(|why| {
+            // Whatever the store has is kept, and told of.
+            tracing::error!("whose sessions these are cannot be told: {why}");
+            Vec::new()
+        });
         let jumps = self.jumps_still().await?;
         let is_own = |stored: &Stored| stored.name == OWN_SESSION;
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
         let mut own = own.into_iter().find_map(|own| own.session.into_inner());
         if !jumps {
             self.end_interrupted(own.is_some(), &unwritten).await?;
-            self.read_record(own.take()).await?;
+            self.read_record(own.take(), &owners, &stored).await;
             // After a jump, workloads wait for luod, and a history may be long.
             let is_at_rest = {
                 let state = self.state.borrow();
@@ -214,19 +220,33 @@ impl Agent {
     /// else from the kernel. The record is noted before it is judged. `kept` is the agent's
     /// own session if the descriptor store has it; it goes from there unless there is a
     /// record in it that nobody can read, or that cannot be noted.
-    async fn read_record(self: &Rc<Self>, kept: Option<Session>) -> std::io::Result<()> {
+    async fn read_record(
+        self: &Rc<Self>,
+        kept: Option<Session>,
+        owners: &[Owner],
+        stored: &[Stored],
+    ) {
         let mut unnoted = None;
-        let bytes = match self.notes.record()? {
-            Some(bytes) => Ok(Some(bytes)),
-            None => {
+        let mut is_anew = false;
+        let bytes = match self.notes.record() {
+            Ok(Some(bytes)) => Ok(Some(bytes)),
+            noted => {
                 let taken = self.kernel.run(|kernel| kernel.take_record(kept)).await;
+                is_anew = noted.is_ok();
                 if let Ok(Some(bytes)) = &taken
-                    && let Err(why) = self.notes.set_record(Some(bytes))
+                    && let Err(why) = self.notes.begin_record(bytes)
                 {
                     self.keep_record_in_store(&why).await;
                     unnoted = Some(bytes.clone());
                 }
-                taken
+                match (noted, taken) {
+                    // There was one, and nobody else has it.
+                    (Err(why), Ok(None) | Err(_)) => {
+                        self.cannot_read(&format!("the note of it: {why}"));
+                        return;
+                    }
+                    (_, taken) => taken,
+                }
             }
         };
         let is_noted = unnoted.is_none();
@@ -236,11 +256,17 @@ impl Agent {
                 if is_noted {
                     self.kernel.run(|kernel| kernel.finish_record()).await;
                 }
-                let progress = self.notes.progress().unwrap_or_else(|why| {
-                    tracing::error!("what is taken back already cannot be told: {why}");
-                    Default::default()
-                });
+                let progress = match self.notes.progress() {
+                    Ok(progress) => progress,
+                    // There was no room for it.
+                    Err(why) if is_anew && why.kind() == ErrorKind::NotFound => Progress::default(),
+                    Err(why) => self.find_out(&record, owners, stored, &why).await,
+                };
+                let is_damaged = progress.damaged.is_some();
                 self.begin_restore(record, progress);
+                if is_damaged {
+                    self.note_progress();
+                }
                 if let Some(bytes) = unnoted {
                     self.note_record_later(bytes);
                 }
@@ -254,7 +280,34 @@ impl Agent {
         if is_noted && self.state.borrow().unreadable.is_none() {
             self.store.remove(OWN_SESSION);
         }
-        Ok(())
+    }
+
+    /// Finds out how far the workloads of a record have come back, without the note of that.
+    async fn find_out(
+        &self,
+        record: &Record,
+        owners: &[Owner],
+        stored: &[Stored],
+        why: &std::io::Error,
+    ) -> Progress {
+        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
+        // Mainline's orchestrator lists none.
+        let listed = listing.await.ok().and_then(Result::ok).flatten();
+        let sessions = stored.iter().filter(|stored| stored.is_it);
+        let known = Known {
+            kernel: listed.as_deref(),
+            store: &sessions.map(|stored| stored.name.clone()).collect(),
+            owners,
+        };
+        let progress = found_out(record, &known, why.to_string());
+        tracing::error!(
+            update = record.update,
+            "the note of who has come back since the jump is damaged: {why}. What the kernel and \
+             the record tell counts: these serve: {}; it is not known of these: {}",
+            listed_or_none(&progress.restored),
+            listed_or_none(&progress.doubt)
+        );
+        progress
     }
 
     /// Takes a session out of the descriptor store.
@@ -333,8 +386,8 @@ impl Agent {
         }
     }
 
-    /// Forgets, after a while, workloads that have not connected again since this process
-    /// was started.
+    /// Forgets workloads that have not connected again since this process was started, when
+    /// the time is over that they have for it.
     fn wait_for_the_lost(self: &Rc<Self>) {
         let agent = Rc::clone(self);
         tokio::task::spawn_local(async move {
@@ -342,22 +395,14 @@ impl Agent {
             agent
                 .until(|agent| agent.state.borrow().unreadable.is_none())
                 .await;
-            tokio::time::sleep(REATTACH).await;
+            let is_over = |agent: &Self| agent.state.borrow().lost().is_empty();
+            agent.wait_patiently(REATTACH, is_over, |_| {}).await;
+            // Who has come in time is not late because luod was.
+            agent.clients_unread.is_over().await;
             agent
                 .until(|agent| agent.state.borrow().update.is_none())
                 .await;
-            let lost: Vec<_> = {
-                let state = agent.state.borrow();
-                // One that the record lists has a state of its own, and is lost all the same
-                // with what it has made since.
-                let lost = state.workloads.iter().filter(|(name, workload)| {
-                    let mut own = state.sessions.of(name);
-                    let is_lost = workload.state == WorkloadState::Lost
-                        || own.any(|(_, held)| !(held.incoming || held.parked));
-                    is_lost && workload.link.is_none() && workload.state != WorkloadState::Left
-                });
-                lost.map(|(name, _)| name.clone()).collect()
-            };
+            let lost = agent.state.borrow().lost();
             for name in lost {
                 tracing::warn!(
                     workload = name,
@@ -366,6 +411,29 @@ impl Agent {
                 agent.forget(&name);
             }
         });
+    }
+}
+
+impl State {
+    /// The workloads that this process has found here and that have not connected to it.
+    fn lost(&self) -> Vec<String> {
+        // One that the record lists has a state of its own, and is lost all the same with what
+        // it has made since.
+        let lost = self.workloads.iter().filter(|(name, workload)| {
+            let mut own = self.sessions.of(name);
+            let is_lost = workload.state == WorkloadState::Lost
+                || own.any(|(_, held)| !(held.incoming || held.parked));
+            is_lost && workload.link.is_none() && workload.state != WorkloadState::Left
+        });
+        lost.map(|(name, _)| name.clone()).collect()
+    }
+}
+
+/// Names, for people.
+fn listed_or_none(names: &[String]) -> String {
+    match names {
+        [] => "nobody".to_owned(),
+        names => names.join(", "),
     }
 }
 

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) unreadable: Option<String>,
     pub(super) workloads: BTreeMap<String, Workload>,
     pub(super) sessions: Sessions,
+    /// Notes of past updates that are damaged, and what that means, in words.
+    pub(super) damaged: Vec<String>,
     /// Sessions in the descriptor store whose note is gone.
     pub(super) strays: BTreeMap<String, Stray>,
 }

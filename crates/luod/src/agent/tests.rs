@@ -4,6 +4,7 @@
 mod cancel;
 mod checked;
 mod deadline;
+mod doubt;
 mod ends;
 mod fake;
 mod foreign;

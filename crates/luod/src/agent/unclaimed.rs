@@ -26,14 +26,6 @@ use crate::decide::names::OWN_SESSION;
 /// How long to wait before trying again to release sessions that nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
 
-/// The time until the deadline is counted in pieces of this length. One that takes twice as
-/// long or more says that luod stood still.
-const TICK: Duration = Duration::from_millis(250);
-
-/// How much time is left at least once luod goes on after it stood still: those who wait for
-/// it find out by and by that it answers again.
-const AFTER_A_STALL: Duration = Duration::from_secs(5);
-
 /// Whether a session of the previous kernel is unclaimed: its workload has gone again, or
 /// the kernel still has it and no claim waits for it. Nobody is expected to claim what was
 /// left while no update was under way.
@@ -103,29 +95,13 @@ impl Agent {
         })
     }
 
-    /// Waits as long as workloads have. They can do nothing while luod stands still (it is
-    /// stopped, or the machine has no memory or no processor for it), so that does not count.
+    /// Waits as long as workloads have.
     async fn wait_for_the_deadline(&self, patience: Duration) {
-        let mut left = patience;
-        while !left.is_zero() && self.is_restoring() {
-            let tick = left.min(TICK);
-            let begun = tokio::time::Instant::now();
-            tokio::time::sleep(tick).await;
-            let took = begun.elapsed();
-            if took < tick.saturating_add(TICK) {
-                left = left.saturating_sub(took);
-                continue;
-            }
-            left = left.saturating_sub(tick);
-            left = left.max(patience.min(AFTER_A_STALL));
-            tracing::warn!(
-                "luod stood still for {:.1} s while workloads are waited for: they have {:.1} s \
-                 from here on",
-                took.saturating_sub(tick).as_secs_f64(),
-                left.as_secs_f64()
-            );
-            self.time_left(left);
-        }
+        let is_over = |agent: &Self| !agent.is_restoring();
+        let left_now = |left| {
+            let _ = self.time_left(left);
+        };
+        self.wait_patiently(patience, is_over, left_now).await;
     }
 
     fn is_restoring(&self) -> bool {
@@ -193,6 +169,10 @@ impl Agent {
                     let owner = state.sessions.get(&name).map(|held| held.workload.clone());
                     drop(state);
                     let owner = owner.unwrap_or_default();
+                    // It has had no session, so it has not come back.
+                    if let Some(restore) = &mut self.state.borrow_mut().restore {
+                        restore.is_certain(&owner);
+                    }
                     self.note_owner(&owner);
                     tracing::warn!(
                         session = name,

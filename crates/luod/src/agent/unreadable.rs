@@ -39,6 +39,11 @@ impl Agent {
         self.state.borrow().unreadable.as_deref().map(words)
     }
 
+    /// Why it cannot be read, if that is so.
+    pub fn why_unreadable(&self) -> Option<String> {
+        self.state.borrow().unreadable.clone()
+    }
+
     /// The same, as an obstacle to an update.
     pub(super) fn unreadable_obstacle(&self) -> Option<Obstacle> {
         self.unreadable().map(|found| Obstacle {

@@ -98,6 +98,7 @@ impl Agent {
         {
             let mut state = self.state.borrow_mut();
             let graph = state.graph();
+            state.damaged.clear();
             state.update = Some(Update {
                 report: report.map(str::to_owned),
                 ..Update::new(id.clone(), now, graph)

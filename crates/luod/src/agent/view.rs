@@ -10,7 +10,7 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State, Unowned};
-use super::{unowned, unreadable};
+use super::{doubt, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::{Failed, unwritable};
@@ -85,6 +85,7 @@ impl Agent {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state, self.config().unclaimed),
             warnings: self.warnings(&probe, &unowned, full),
+            unreadable: state.unreadable.clone(),
         }
     }
 
@@ -146,6 +147,12 @@ impl Agent {
             warnings.push(format!("{words}: {}", unreadable::REMEDY));
         }
         let state = self.state.borrow();
+        warnings.extend(state.damaged.iter().cloned());
+        warnings.extend(
+            state
+                .doubt()
+                .map(|words| format!("{words}: {}", doubt::REMEDY)),
+        );
         warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
         let told = [
             (

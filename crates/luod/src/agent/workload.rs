@@ -132,6 +132,7 @@ impl Agent {
         let phase = self.take_place(caller, name, needs, inbox)?;
         caller.workload = Some(name.to_owned());
         self.note_owner(name);
+        self.believe(name);
         self.changed.notify_waiters();
         let claimable = self.state.borrow().sessions.names_of(name);
         Ok(Registered { phase, claimable })

@@ -156,7 +156,14 @@ impl Agent {
     /// updates those are.
     pub(super) fn go_on_writing(&self) -> Vec<String> {
         let unwritten = self.notes.unwritten().unwrap_or_else(|why| {
-            tracing::error!("what was not written down cannot be told: {why}");
+            let kept = match self.notes.set_unwritten_aside() {
+                Ok(path) => format!(", and kept as {}", path.display()),
+                Err(_) => String::new(),
+            };
+            self.is_damaged(format!(
+                "luod's note of updates that the disk had not taken is damaged ({why}){kept}: the \
+                 history may lack some, and `journalctl -u luod` tells of them"
+            ));
             Vec::new()
         });
         if unwritten.is_empty() {
@@ -168,6 +175,12 @@ impl Agent {
         self.history.are_noted(true);
         self.begin_writing(None);
         unwritten.into_iter().map(|entry| entry.update).collect()
+    }
+
+    /// Tells from here on of a note of past updates that is damaged.
+    pub(super) fn is_damaged(&self, words: String) {
+        tracing::error!("{words}");
+        self.state.borrow_mut().damaged.push(words);
     }
 
     /// Notes what the history does not have yet. Says whether it is noted.
@@ -311,8 +324,19 @@ impl Agent {
         });
         if let Some(entry) = self.under_way() {
             past.put(entry);
+        } else if let Some(why) = &self.state.borrow().unreadable {
+            // It is not under way: nobody knows how far it is, until somebody can tell.
+            let open = past.updates.iter_mut();
+            for entry in open.filter(|entry| !entry.outcome.is_over()) {
+                entry.reason = Some(format!(
+                    "what came of it is not known: its record cannot be read ({why}); `luoctl \
+                     status` says what to do"
+                ));
+            }
         }
         past.updates.truncate(most);
+        let damaged = &self.state.borrow().damaged;
+        past.problems.extend(damaged.iter().cloned());
         past
     }
 }

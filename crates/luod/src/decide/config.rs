@@ -40,6 +40,7 @@ use wildmatch::WildMatch;
 use super::fleet::Fleet;
 use super::lines::Part::{self, At, Key};
 use super::lines::{line_of, place, plainly, together};
+use super::misfit::{self, Misfit};
 use super::names;
 pub use super::seconds::Seconds;
 
@@ -219,6 +220,9 @@ pub enum BadConfig {
     /// It cannot be parsed.
     #[error("{}", plainly(.0))]
     Syntax(toml::de::Error),
+    /// A key that nobody knows, or a value of another kind.
+    #[error("{0}")]
+    Misfit(Misfit),
     /// More than one value.
     #[error("{}", together(.0))]
     Several(Vec<Self>),
@@ -271,6 +275,9 @@ impl BadConfig {
 /// The table of deadlines of some workloads.
 const WORKLOAD: &str = "workload";
 
+/// The table that says by whose leave the machine is updated.
+const FLEET: &str = "fleet";
+
 /// The ways to what is looked at.
 const STATE: &[Part<'_>] = &[Key("state_directory")];
 /// Where the system's files are looked for.
@@ -299,14 +306,22 @@ impl Config {
     /// # Errors
     /// The text is no configuration; the error says where.
     pub fn parse(text: &str) -> Result<Self, BadConfig> {
-        let config: Self = toml::from_str(text).map_err(BadConfig::Syntax)?;
-        let wrong = config.wrong().into_iter();
-        let mut wrong: Vec<_> = wrong
+        let (config, misfits) = misfit::read::<Self>(text).map_err(BadConfig::Syntax)?;
+        // What is wrong there may follow from what was taken out.
+        let is_untold = |way: &[Part<'_>]| {
+            let of_fleet = matches!(way.first(), Some(Key(key)) if *key == FLEET);
+            of_fleet && misfits.iter().any(|misfit| misfit.is_in(FLEET))
+        };
+        let values = config.iter().flat_map(Self::wrong);
+        let values = values.filter(|(way, _)| !is_untold(way));
+        let values: Vec<_> = values
             .map(|(way, why)| BadConfig::value(text, &way, why))
             .collect();
-        match wrong.len() {
-            0 => Ok(config),
-            1 => Err(wrong.remove(0)),
+        let mut wrong: Vec<_> = misfits.into_iter().map(BadConfig::Misfit).collect();
+        wrong.extend(values);
+        match (config, wrong.len()) {
+            (Some(config), 0) => Ok(config),
+            (_, 1) => Err(wrong.remove(0)),
             _ => Err(BadConfig::Several(wrong)),
         }
     }
@@ -318,7 +333,7 @@ impl Config {
         if let Some(fleet) = &self.fleet
             && let Err((key, why)) = fleet.check()
         {
-            wrong.push((vec![Key("fleet"), Key(key)], why));
+            wrong.push((vec![Key(FLEET), Key(key)], why));
         }
         wrong.extend(self.workload.keys().filter_map(|name| {
             let why = names::check_pattern(name).err()?;

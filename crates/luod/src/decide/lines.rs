@@ -43,8 +43,15 @@ pub fn line_of(text: &str, way: &[Part<'_>]) -> Option<usize> {
     Some(before.matches('\n').count() + 1)
 }
 
-/// What is wrong with the syntax or with a type, without the words that only programmers know.
+/// What is wrong with the syntax.
 pub(super) fn plainly(why: &toml::de::Error) -> String {
+    let told = why.to_string();
+    let told = told.trim_end();
+    format!("{told}\nwhat stands behind that was not looked at")
+}
+
+/// What is wrong with a key or a type, without the words that only programmers know.
+pub(super) fn plain(said: &str) -> String {
     const WORDS: [(&str, &str); 11] = [
         ("expected f64", "expected a number"),
         (
@@ -61,13 +68,11 @@ pub(super) fn plainly(why: &toml::de::Error) -> String {
         ("expected struct ", "expected the table "),
         ("expected path string", "expected a path"),
     ];
-    let said = why.message();
-    let plain = WORDS
+    WORDS
         .into_iter()
         .fold(said.to_owned(), |text, (word, plain)| {
             text.replace(word, plain)
-        });
-    why.to_string().replace(said, &plain)
+        })
 }
 
 /// Several messages as one, each in a line.

@@ -5,6 +5,7 @@
 //! | file | decides |
 //! |---|---|
 //! | `lines` | where something stands in a configuration |
+//! | `misfit` | what fits nowhere in a configuration |
 //! | `names` | which names there are, and which are whose own |
 //! | `policy` | which identity may own what |
 //! | `plan` | the order in which workloads are asked |
@@ -21,6 +22,7 @@ pub mod failed;
 pub mod fleet;
 pub mod gate;
 pub mod lines;
+pub mod misfit;
 pub mod names;
 pub mod plan;
 pub mod policy;

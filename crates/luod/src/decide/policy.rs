@@ -27,6 +27,7 @@ use wildmatch::WildMatch;
 
 use crate::decide::lines::Part::{At, Key};
 use crate::decide::lines::{line_of, place, plainly, together};
+use crate::decide::misfit::{self, Misfit};
 use crate::decide::names;
 
 /// The policy.
@@ -165,6 +166,9 @@ pub enum BadPolicy {
     /// It cannot be parsed.
     #[error("{}", plainly(.0))]
     Syntax(toml::de::Error),
+    /// A key that nobody knows, or a value of another kind.
+    #[error("{0}")]
+    Misfit(Misfit),
     /// More than one mistake.
     #[error("{}", together(.0))]
     Several(Vec<Self>),
@@ -239,13 +243,31 @@ impl Policy {
     /// # Errors
     /// [`BadPolicy`]
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
-        let policy: Self = toml::from_str(text).map_err(BadPolicy::Syntax)?;
-        let rules = policy.allow.iter().enumerate();
-        let wrong = rules.flat_map(|(index, rule)| rule.wrong(|key| Which::of(text, index, key)));
-        let mut wrong: Vec<_> = wrong.chain(policy.limits_can_work(text).err()).collect();
-        match wrong.len() {
-            0 => Ok(policy),
-            1 => Err(wrong.remove(0)),
+        let (policy, misfits) = misfit::read::<Self>(text).map_err(BadPolicy::Syntax)?;
+        // What is wrong with a rule may follow from what was taken out of it, and so may what is
+        // wrong with all together.
+        let is_whole = |index| {
+            let mut places = misfits.iter().map(Misfit::place);
+            !places.any(|place| place == Some(index))
+        };
+        let mut values = Vec::new();
+        if let Some(policy) = &policy {
+            let rules = policy.allow.iter().enumerate();
+            for (index, rule) in rules.filter(|(index, _)| is_whole(*index)) {
+                values.extend(rule.wrong(|key| Which::of(text, index, key)));
+            }
+            values.extend(
+                misfits
+                    .is_empty()
+                    .then(|| policy.limits_can_work(text).err())
+                    .flatten(),
+            );
+        }
+        let mut wrong: Vec<_> = misfits.into_iter().map(BadPolicy::Misfit).collect();
+        wrong.extend(values);
+        match (policy, wrong.len()) {
+            (Some(policy), 0) => Ok(policy),
+            (_, 1) => Err(wrong.remove(0)),
             _ => Err(BadPolicy::Several(wrong)),
         }
     }

@@ -9,7 +9,8 @@
 //! state/record              the record that the previous kernel handed over, as it came
 //! state/progress            how far the workloads of the record have come back
 //! state/late                the last update, while some of its workloads are late
-//! state/unwritten           updates that are over, and that the history does not have yet
+//! state/unwritten           updates that are over, and that the history does not have yet;
+//!                           one that was damaged is kept as unwritten.damaged
 //! state/workloads/NAME      a workload that has sessions in the descriptor store
 //! ```
 //!
@@ -104,6 +105,12 @@ pub struct Progress {
     /// Whether the deadline has passed by which they were expected.
     #[serde(default)]
     pub overdue: bool,
+    /// What was wrong with an earlier note of this, if it was damaged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damaged: Option<String>,
+    /// Workloads of which it is not known since then whether they serve again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub doubt: Vec<String>,
 }
 
 /// An update that has ended without some of its workloads, which may still come back.
@@ -142,7 +149,9 @@ impl Notes {
             is_of_this_boot: Arc::default(),
         };
         if notes.are_of_this_boot()? {
-            notes.is_of_this_boot.store(true, Ordering::Relaxed);
+            // A word for it that is damaged is written anew.
+            let is_told = notes.word()?.is_some();
+            notes.is_of_this_boot.store(is_told, Ordering::Relaxed);
         } else {
             match fs::remove_dir_all(&notes.folder) {
                 Err(why) if why.kind() != ErrorKind::NotFound => return Err(why),
@@ -178,10 +187,28 @@ impl Notes {
         }
     }
 
-    /// Whether what stands in the folder is of this boot.
+    /// Whether what stands in the folder is of this boot. What is in memory can be of no other, so
+    /// nothing is lost there because the word for it is damaged.
     fn are_of_this_boot(&self) -> io::Result<bool> {
+        if let Some(noted) = self.word()? {
+            return Ok(is_same_boot(&noted, &self.epoch));
+        }
+        let is_there = fs::exists(self.folder.join("workloads"))?;
+        let is_kept = is_there && is_in_memory(&self.folder);
+        if is_kept {
+            tracing::error!(
+                "{} does not say any more which boot it is of; it is in memory, so it is of this one",
+                self.folder.display()
+            );
+        }
+        Ok(is_kept)
+    }
+
+    /// The word for which boot the notes are of; `None` if it is not there, or is damaged.
+    fn word(&self) -> io::Result<Option<String>> {
         let noted = self.read("epoch")?.unwrap_or_default();
-        Ok(is_same_boot(&String::from_utf8_lossy(&noted), &self.epoch))
+        let noted = String::from_utf8(noted).ok();
+        Ok(noted.filter(|noted| noted.contains('/')))
     }
 
     /// The folder.
@@ -295,6 +322,18 @@ impl Notes {
         self.read("record")
     }
 
+    /// Notes the record that was handed over, and that nobody has come back if nothing is known
+    /// of that.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn begin_record(&self, record: &[u8]) -> io::Result<()> {
+        if !fs::exists(self.folder.join("progress"))? {
+            self.set_progress(&Progress::default())?;
+        }
+        self.set_record(Some(record))
+    }
+
     /// Notes the record that was handed over.
     ///
     /// # Errors
@@ -303,18 +342,21 @@ impl Notes {
         match record {
             Some(record) => self.write("record", record),
             None => {
-                self.remove("progress")?;
-                self.remove("record")
+                // A record without this one would say that it is lost.
+                self.remove("record")?;
+                self.remove("progress")
             }
         }
     }
 
-    /// How far the workloads of the record have come back.
+    /// How far the workloads of the record have come back. It is noted before a record is, so
+    /// where that is noted this is, too.
     ///
     /// # Errors
     /// As the file system answers; or the note cannot be parsed.
     pub fn progress(&self) -> io::Result<Progress> {
-        Ok(self.read_json("progress")?.unwrap_or_default())
+        self.read_json("progress")?
+            .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "it is gone"))
     }
 
     /// Notes how far the workloads of the record have come back.
@@ -369,6 +411,17 @@ impl Notes {
             entry.timeline.clear();
         }
         self.write("unwritten", &serde_json::to_vec(&entries)?)
+    }
+
+    /// Keeps the damaged note of updates that the history did not have under another name, which
+    /// this gives: what is noted from now on would take its place.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_unwritten_aside(&self) -> io::Result<PathBuf> {
+        let aside = self.folder.join("unwritten.damaged");
+        fs::rename(self.folder.join("unwritten"), &aside)?;
+        Ok(aside)
     }
 
     /// All workloads that have sessions in the store. Notes that cannot be parsed are
@@ -455,11 +508,22 @@ impl Notes {
     }
 
     fn remove(&self, name: &str) -> io::Result<()> {
-        match fs::remove_file(self.folder.join(name)) {
+        let path = self.folder.join(name);
+        match fs::remove_file(&path) {
+            // Nothing of luod's is a folder there.
+            Err(why) if why.kind() == ErrorKind::IsADirectory => fs::remove_dir_all(path),
             Err(why) if why.kind() != ErrorKind::NotFound => Err(why),
             _ => Ok(()),
         }
     }
+}
+
+/// Whether a folder is in memory, and goes with the boot.
+fn is_in_memory(folder: &Path) -> bool {
+    /// As linux/magic.h has them: tmpfs and ramfs.
+    const MAGICS: [u64; 2] = [0x0102_1994, 0x8584_58f6];
+    let found = rustix::fs::statfs(folder);
+    found.is_ok_and(|found| MAGICS.contains(&(found.f_type as u64)))
 }
 
 /// Whether two words for a boot are of the same one. A part that could not be read, then or now,

@@ -9,6 +9,7 @@ use std::io::{self, ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use luo_timeline::{TELLING, is_picture};
 use luo_varlink::HistoryEntry;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, geteuid, getrlimit};
@@ -18,6 +19,19 @@ use rustix::process::{Resource, geteuid, getrlimit};
 const FRAME: u64 = 64 << 10;
 const LANE: u64 = 4 << 10;
 
+/// Why a file is not replaced.
+pub const NOT_OURS: &str = "what is there is no picture of an update, and is not replaced";
+
+/// Whether a file holds something that a picture would destroy: it is neither empty nor a picture
+/// of an earlier update.
+fn is_anothers(path: &Path) -> io::Result<bool> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(path, flags, Mode::empty())?);
+    let mut head = Vec::new();
+    file.take(TELLING as u64).read_to_end(&mut head)?;
+    Ok(!head.is_empty() && !is_picture(&head))
+}
+
 /// The name that a picture has until it is whole.
 fn unfinished(path: &Path) -> io::Result<PathBuf> {
     let refused = |why: &str| io::Error::new(ErrorKind::InvalidInput, why);
@@ -25,11 +39,12 @@ fn unfinished(path: &Path) -> io::Result<PathBuf> {
     if !path.is_absolute() || text.chars().any(char::is_control) {
         return Err(refused("it has to be an absolute path on one line"));
     }
-    // Only a file is replaced: no device, and nothing that somebody has put there for us to
-    // follow.
+    // Only a file is replaced, and only a picture: no device, nothing that somebody has put there
+    // for us to follow, and nobody's data because a path was mistyped.
     match fs::symlink_metadata(path) {
         Ok(there) if there.is_dir() => return Err(ErrorKind::IsADirectory.into()),
         Ok(there) if !there.is_file() => return Err(refused("what is there is no regular file")),
+        Ok(_) if is_anothers(path)? => return Err(refused(NOT_OURS)),
         _ => {}
     }
     let name = path
@@ -201,6 +216,32 @@ mod tests {
         assert!(fs::metadata(&held).unwrap().len() > FRAME);
         fs::remove_file(&held).unwrap();
         write(&path, &entry(1)).unwrap();
+    }
+
+    #[test]
+    fn nothing_but_a_picture_is_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("update.svg");
+        let others = [
+            "root:x:0:0:root:/root:/bin/sh\n",
+            "<svg xmlns=\"http://www.w3.org/2000/svg\">\n<title>A cat</title>\n</svg>\n",
+            "x",
+        ];
+        for text in others {
+            fs::write(&path, text).unwrap();
+            for why in [reserve(&path, 1).err(), write(&path, &entry(1)).err()] {
+                assert!(why.unwrap().to_string().contains(NOT_OURS));
+            }
+            assert_eq!(fs::read_to_string(&path).unwrap(), text);
+        }
+        assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing is left");
+        // Of nothing, nothing is lost; and a picture is replaced by the next one.
+        fs::write(&path, "").unwrap();
+        for workloads in [1, 2] {
+            reserve(&path, workloads).unwrap();
+            write(&path, &entry(workloads)).unwrap();
+        }
+        assert!(is_picture(&fs::read(&path).unwrap()));
     }
 
     /// What others have put there is neither replaced, nor written through, nor waited for.

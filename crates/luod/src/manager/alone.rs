@@ -6,8 +6,11 @@
 //! first. So each locks two files: one in its folder, and one beside the device, which is the
 //! kernel's own ([`LOCK_PATH`]). Where there is no device there is nothing to jump with, and no
 //! such file. Each file says who has locked it.
+//!
+//! A second agent waits for some seconds, for the first may be about to end. A second supervisor
+//! does not begin: whoever restarts one waits for its end.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -60,14 +63,100 @@ impl Owner {
     }
 }
 
+/// What a message calls an agent, and a supervisor.
+const AGENT: &str = "luod";
+const SUPERVISOR: &str = "luod supervise";
+
 /// How a message calls it.
-fn name(owner: Option<&Owner>) -> String {
+fn name(what: &str, owner: Option<&Owner>) -> String {
     match owner {
         Some(Owner { process, folder }) => {
-            format!("another luod, process {process} in {},", folder.display())
+            format!("another {what}, process {process} in {},", folder.display())
         }
-        None => "another luod".to_owned(),
+        None => format!("another {what}"),
     }
+}
+
+/// Why no other can begin.
+fn in_the_way(what: &str, owner: Option<&Owner>) -> String {
+    let other = name(what, owner);
+    let kill = owner.map(|owner| format!(", or `kill {}`", owner.process));
+    let kill = kill.unwrap_or_default();
+    format!(
+        "{other} runs, and there is one for a kernel, whatever its folder: end it first \
+         (`systemctl stop luod`{kill}), for a second one would jump without asking its workloads"
+    )
+}
+
+/// Keeps other supervisors out of a folder until it is dropped.
+///
+/// # Errors
+/// One is there, or an agent that has another one or none; or it cannot be found out.
+pub fn supervises(runtime: &Path) -> io::Result<Alone> {
+    fs::create_dir_all(runtime)?;
+    let own = Owner {
+        process: std::process::id(),
+        folder: runtime.canonicalize()?,
+    };
+    let path = own.folder.join(".supervise.lock");
+    let file = open(&path)?;
+    if let Some(owner) = has_locked(&file, FlockOperation::NonBlockingLockExclusive)? {
+        return Err(io::Error::other(in_the_way(SUPERVISOR, owner.as_ref())));
+    }
+    write(&file, &own.text())?;
+    has_no_agent(runtime)?;
+    Ok(Alone {
+        _locked: vec![file],
+    })
+}
+
+/// That no agent is there, in this folder or in another one with the same kernel.
+///
+/// # Errors
+/// One is; or it cannot be found out.
+pub fn has_no_agent(runtime: &Path) -> io::Result<()> {
+    for path in paths(&runtime.canonicalize()?) {
+        let file = match File::open(&path) {
+            Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
+            file => file?,
+        };
+        // It is let go of at once, and others may look at the same time.
+        if let Some(owner) = has_locked(&file, FlockOperation::NonBlockingLockShared)? {
+            return Err(io::Error::other(in_the_way(AGENT, owner.as_ref())));
+        }
+    }
+    Ok(())
+}
+
+/// Locks a file, or says who has: that may not stand there yet.
+fn has_locked(file: &File, how: FlockOperation) -> io::Result<Option<Option<Owner>>> {
+    match flock(file, how) {
+        Ok(()) => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let text = read(file).ok();
+            Ok(Some(text.and_then(|text| Owner::parse(&text))))
+        }
+        Err(why) => Err(why.into()),
+    }
+}
+
+/// The files that an agent of a folder locks.
+fn paths(folder: &Path) -> Vec<PathBuf> {
+    let mut paths = vec![folder.join(".lock")];
+    if Path::new(DEVICE).exists() {
+        paths.push(LOCK_PATH.into());
+    }
+    paths
+}
+
+/// Opens a file to be locked, and makes it if it is not there.
+fn open(path: &Path) -> io::Result<File> {
+    let mut options = File::options();
+    options.read(true).write(true).create(true).truncate(false);
+    options
+        .mode(0o600)
+        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
+    options.open(path)
 }
 
 /// Waits until no other agent is there, for some seconds at most, and keeps others out then.
@@ -75,19 +164,15 @@ fn name(owner: Option<&Owner>) -> String {
 /// # Errors
 /// Another agent does not end; a file cannot be locked.
 pub async fn alone(runtime: &Path) -> Result<Alone> {
-    std::fs::create_dir_all(runtime).with_context(|| runtime.display().to_string())?;
+    fs::create_dir_all(runtime).with_context(|| runtime.display().to_string())?;
     let own = Owner {
         process: std::process::id(),
         // However it is written.
         folder: runtime.canonicalize()?,
     };
-    let mut paths = vec![own.folder.join(".lock")];
-    if Path::new(DEVICE).exists() {
-        paths.push(LOCK_PATH.into());
-    }
     let begun = Instant::now();
     let mut locked = Vec::new();
-    for path in paths {
+    for path in paths(&own.folder) {
         let file = lock(&path, &own.folder, begun).await?;
         write(&file, &own.text()).with_context(|| path.display().to_string())?;
         locked.push(file);
@@ -97,12 +182,7 @@ pub async fn alone(runtime: &Path) -> Result<Alone> {
 
 /// Locks a file, which is made if it is not there, for an agent of this folder.
 async fn lock(path: &Path, folder: &Path, begun: Instant) -> Result<File> {
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false);
-    options
-        .mode(0o600)
-        .custom_flags(OFlags::NOFOLLOW.bits() as i32);
-    let file = options.open(path).with_context(|| {
+    let file = open(path).with_context(|| {
         let path = path.display();
         format!("{path}, which luod locks so that there is one for a kernel, has to be writable")
     })?;
@@ -112,17 +192,11 @@ async fn lock(path: &Path, folder: &Path, begun: Instant) -> Result<File> {
             return Err(why).with_context(|| path.display().to_string());
         }
         let owner = read(&file).ok().and_then(|text| Owner::parse(&text));
-        let other = name(owner.as_ref());
+        let other = name(AGENT, owner.as_ref());
         let is_elsewhere = owner.as_ref().is_some_and(|owner| owner.folder != folder);
         let patience = if is_elsewhere { MOMENT } else { PATIENCE };
         if begun.elapsed() > patience {
-            let kill = owner.map(|owner| format!(", or `kill {}`", owner.process));
-            let kill = kill.unwrap_or_default();
-            bail!(
-                "{other} runs, and has not ended: end it first (`systemctl stop luod`{kill}). \
-                 There is one for a kernel, whatever its folder: another would jump without \
-                 asking the workloads of this one"
-            );
+            bail!(in_the_way(AGENT, owner.as_ref()));
         }
         if !std::mem::replace(&mut is_told, true) {
             tracing::warn!(
@@ -161,12 +235,12 @@ mod tests {
         };
         assert_eq!(Owner::parse(&owner.text()).as_ref(), Some(&owner));
         assert_eq!(
-            name(Some(&owner)),
+            name(AGENT, Some(&owner)),
             "another luod, process 7 in /run/a folder,"
         );
         for text in ["", "7", "7\n", "x\n/run\n", "7\n/ru"] {
             assert_eq!(Owner::parse(text), None, "{text:?}");
         }
-        assert_eq!(name(None), "another luod");
+        assert_eq!(name(AGENT, None), "another luod");
     }
 }

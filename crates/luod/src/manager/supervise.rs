@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use super::alone::{has_no_agent, supervises};
 use super::protocol::{COUNT, MOST, ROOM, SOCKET};
 use kept::{Kept, WATCHDOG};
 use signals::{Signals, ends};
@@ -112,7 +113,8 @@ impl Ended {
 /// two it is not started again.
 ///
 /// # Errors
-/// The command cannot be started, and nothing is kept; the sockets cannot be made.
+/// The command cannot be started, and nothing is kept; another supervisor, or another agent, is
+/// there; the sockets cannot be made.
 pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
     run_with(GRACE, program, arguments, runtime)
 }
@@ -123,11 +125,16 @@ fn run_with(
     arguments: &[String],
     runtime: &Path,
 ) -> io::Result<ExitStatus> {
+    let _alone = supervises(runtime)?;
     let mut signals = Signals::new()?;
     let mut sockets = Sockets::bind(runtime)?;
     let mut kept = Kept::default();
     let mut times = 0;
     loop {
+        if kept.fds.is_empty() {
+            // Nothing is lost by that, and it may run for years.
+            has_no_agent(runtime)?;
+        }
         let begun = Instant::now();
         kept.begins();
         let started = Command::new(program)

@@ -40,6 +40,19 @@ fn descriptor(
     }
 }
 
+/// Whether a call is refused while an update is being cancelled, and is not when it is.
+fn waits_for_a_cancel(method: &Method) -> bool {
+    matches!(
+        method,
+        Method::Register { .. }
+            | Method::Unregister
+            | Method::CreateSession { .. }
+            | Method::AttachSession { .. }
+            | Method::DropSession { .. }
+            | Method::FinishSession { .. }
+    )
+}
+
 pub(super) async fn dispatch(
     served: &mut Served<'_>,
     mut asked: Asked,
@@ -54,6 +67,10 @@ pub(super) async fn dispatch(
         Err(why) => return Ok(Some(Err(why.into()))),
     };
     drop(asked);
+    if waits_for_a_cancel(&method) {
+        let agent = Rc::clone(served.agent);
+        served.wait(false, agent.until_cancelled()).await?;
+    }
     let answer = answer(served, method, fd).await?;
     Ok(Some(answer.map_err(Refusal::from)))
 }

@@ -36,6 +36,7 @@ pub(super) async fn dispatch(
             let long = served.long().await?;
             let most = usize::try_from(most).unwrap_or(MOST).min(MOST);
             let past = agent.past(most).await;
+            let unreadable = agent.why_unreadable();
             let Past {
                 updates,
                 problems,
@@ -55,6 +56,7 @@ pub(super) async fn dispatch(
                     unwritten: some(agent.history().count_unwritten()),
                     left_out: some(left_out),
                     unsure: is_unsure.then_some(true),
+                    unreadable,
                 })
             })))
         }

@@ -204,7 +204,7 @@ fn a_configuration_that_cannot_be_used_is_said_once() {
     let mut started = Started::new("prepare_dedline = 3", "", &["supervise"]);
     assert_eq!(started.ends().code(), Some(78));
     let log = started.log();
-    assert_eq!(log.matches("prepare_dedline").count(), 2, "{log}");
+    assert_eq!(log.matches("prepare_dedline").count(), 1, "{log}");
     assert_eq!(log.matches("luod ends").count(), 1, "{log}");
 }
 
@@ -235,9 +235,43 @@ fn the_configuration_can_be_checked() {
         text.contains("luod.toml: line 3: root: there is no such folder"),
         "{text}"
     );
+    // All that is wrong with either is told.
+    let (code, text) = check("x = 1\n[checks]\nignore = [\"x\"]", "y = 1");
+    assert_eq!(code, Some(78));
+    for words in [
+        "luod.toml: line 2, column 1: unknown field `x`",
+        "line 4: ignore: there is no check \"x\"",
+        "policy.toml: line 1, column 1: unknown field `y`",
+    ] {
+        assert!(text.contains(words), "{text}");
+    }
+    let (code, text) = check("x = = 1\ny = 1", "");
+    assert_eq!(code, Some(78));
+    for words in ["line 2, column 5", "was not looked at"] {
+        assert!(text.contains(words), "{text}");
+    }
     let (code, text) = check("", "[[allow]]\nuid = 7");
     assert_eq!(code, Some(78));
     assert!(text.contains("policy.toml: line 1: rule 1"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_written_is_no_success() {
+    let folder = folder("", &open_policy());
+    for more in ["--check-config", "--help", "--version"] {
+        let luod = command(folder.path(), &[more]);
+        for (to, code) in [(">&-", 1), (">/dev/full", 1), (">/dev/null", 0)] {
+            let output = Command::new("sh")
+                .args(["-c", &format!("exec \"$0\" \"$@\" {to}")])
+                .arg(luod.get_program())
+                .args(luod.get_args())
+                .output()
+                .unwrap();
+            let said = String::from_utf8(output.stderr).unwrap();
+            assert_eq!(output.status.code(), Some(code), "{more} {to}: {said}");
+            assert_eq!(said.contains("standard output"), code == 1, "{said}");
+        }
+    }
 }
 
 /// Neither at the start nor, worse, while luod serves.
@@ -354,6 +388,36 @@ fn a_second_luod_says_at_once_whom_it_waits_for() {
     until("the second", || said().contains("is up"));
     kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
     assert!(second.wait().unwrap().success(), "{}", said());
+}
+
+/// It does not try ten times to begin, and takes nothing away from the first.
+#[test]
+fn a_second_supervisor_says_at_once_who_is_there_and_ends() {
+    for more in [&["supervise"][..], &[]] {
+        let mut first = Started::new("", &open_policy(), more);
+        first.wait_until_up();
+        let second = command(first.folder.path(), &["supervise"]).output();
+        let second = second.unwrap();
+        let said = String::from_utf8(second.stderr).unwrap();
+        assert_eq!(second.status.code(), Some(1), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let what = ["luod", "luod supervise"][more.len()];
+        let who = format!("another {what}, process {} in ", first.child.id());
+        assert!(said.contains(&who), "{said}");
+        assert!(
+            said.contains(&format!("`kill {}`", first.child.id())),
+            "{said}"
+        );
+        // The first keeps what it has, over a death of its agent too.
+        if !more.is_empty() {
+            kill_process(first.agent(), Signal::KILL).unwrap();
+            until("another agent", || {
+                first.log().matches("is up").count() == 2
+            });
+        }
+        first.signal(Signal::TERM);
+        assert!(first.ends().success(), "{}", first.log());
+    }
 }
 
 /// By a systemctl of which nobody knows that it is none.

@@ -31,8 +31,8 @@ use rustix::process::{Resource, getrlimit};
 use super::Agent;
 use super::clock::after;
 use super::timeline::Line;
-use super::unowned;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update};
+use super::{doubt, unowned};
 use crate::decide::failed::unwritable;
 use crate::journal::notes::ROOM;
 use crate::journal::picture;
@@ -136,6 +136,7 @@ impl Agent {
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
         checks.extend(check_closing());
         checks.extend(self.check_notes().await);
+        checks.extend(self.check_damage());
         checks.extend(self.check_history().await);
         checks.extend(self.check_report().await);
         let obstacles = self.obstacles();
@@ -339,6 +340,23 @@ impl Agent {
         })
     }
 
+    /// Whether notes are damaged of the last update, or of one that is not over.
+    fn check_damage(&self) -> Vec<Check> {
+        let warning = |found: String, remedy: Option<&str>| Check {
+            name: "notes".to_owned(),
+            status: CheckStatus::Warning,
+            found,
+            remedy: remedy.map(str::to_owned),
+        };
+        let state = self.state.borrow();
+        let doubt = state.doubt().into_iter();
+        let doubt = doubt.map(|found| warning(found, Some(doubt::REMEDY)));
+        let damaged = state.damaged.iter().cloned();
+        doubt
+            .chain(damaged.map(|found| warning(found, None)))
+            .collect()
+    }
+
     /// Whether the update could be written down when it is over.
     async fn check_history(&self) -> Option<Check> {
         let history = self.history.clone();
@@ -365,9 +383,14 @@ impl Agent {
             status: CheckStatus::Failed,
             found: format!("the report cannot be written to {path}: {why}"),
             remedy: Some(
-                "name a file in a folder with room that luod may write to: its unit allows \
-                 /var/lib/luod, and what ReadWritePaths= names beside it"
-                    .to_owned(),
+                match why.contains(picture::NOT_OURS) {
+                    true => "name a file that is not there yet, or move that one away",
+                    false => {
+                        "name a file in a folder with room that luod may write to: its unit allows \
+                         /var/lib/luod, and what ReadWritePaths= names beside it"
+                    }
+                }
+                .to_owned(),
             ),
         })
     }

@@ -138,3 +138,26 @@ fn what_is_told_to_end_ends_in_every_phase() {
         assert!(matches!(done, Err(Refusal::Cancelled { .. })), "{done:?}");
     });
 }
+
+/// What a workload asks for just then would be refused, and is not a moment later. A kernel that
+/// hangs keeps nobody for ever.
+#[test]
+fn who_comes_amid_a_cancel_waits_for_its_end() {
+    run(async {
+        let (world, _peer) = prepared().await;
+        let agent = Rc::clone(&world.agent);
+        let gate = world.hold().await;
+        let cancel = tokio::task::spawn_local(async move { agent.cancel(None).await });
+        until(|| world.phase() == Phase::Cancelling).await;
+        let mut late = Peer::new(2, 990);
+        let refused = late.register(&world, "web", &[]).unwrap_err();
+        let words = refused.to_string();
+        assert!(
+            words.contains("(cancelling); try again when it is over"),
+            "{words}"
+        );
+        let (_, ()) = tokio::join!(world.agent.until_cancelled(), async { drop(gate) });
+        late.register(&world, "web", &[]).unwrap();
+        cancel.await.unwrap().unwrap();
+    });
+}

@@ -233,3 +233,60 @@ fn who_has_asked_by_the_deadline_is_in_time() {
         assert!(world.kernel.finished().is_empty());
     });
 }
+
+/// luod was started anew, and then stopped for a minute.
+#[test]
+fn a_stall_does_not_count_for_who_is_to_connect_again() {
+    use crate::journal::notes::Owner;
+    use crate::manager::store::Stored;
+    run_fast(async {
+        let kernel = Fake::default();
+        let world = World::new(OPEN, kernel.clone());
+        let agent = &world.agent;
+        let owner = |name: &str| Owner {
+            workload: name.into(),
+            identity: identity(990),
+            needs: Vec::new(),
+            sessions: vec![name.into()],
+            incoming: Vec::new(),
+            left: false,
+            parked: Vec::new(),
+        };
+        let mut all = Vec::new();
+        for name in ["db", "gone"] {
+            agent.notes.set_owner(&owner(name)).unwrap();
+            all.push(Stored {
+                name: name.into(),
+                session: kernel.create(name).unwrap().into(),
+                is_it: true,
+            });
+        }
+        agent.start(all).await.unwrap();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        tokio::time::advance(Duration::from_secs(60)).await;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        tokio::time::resume();
+        until(|| !kernel.held().contains("gone")).await;
+        let (claimed, _fd) = agent.claim(&peer.caller, "db").await.unwrap();
+        assert!(!claimed.incoming);
+    });
+}
+
+/// Nothing is waited for that has come about.
+#[test]
+fn who_has_connected_again_is_waited_for_no_longer() {
+    run_fast(async {
+        let world = hurried(Fake::with_incoming(&["db.ram"]), ONE);
+        let begun = tokio::time::Instant::now();
+        let agent = &world.agent;
+        let is_there = |agent: &Agent| agent.state.borrow().phase.0 == Phase::Normal;
+        let (_, ()) = tokio::join!(
+            agent.wait_patiently(Duration::from_secs(30), is_there, |_| {}),
+            comes_back(&world),
+        );
+        assert!(begun.elapsed() < Duration::from_secs(1));
+    });
+}

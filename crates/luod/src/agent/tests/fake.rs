@@ -315,8 +315,12 @@ impl Kernel for Fake {
             incoming.map(|name| entry(name, Direction::Incoming, SessionState::Unclaimed));
         let made = ledger.made.iter().filter(|_| ledger.lists_incoming);
         let made = made.map(|name| entry(name, Direction::Outgoing, SessionState::Open));
-        let all: Vec<_> = closed.chain(incoming).chain(made).collect();
-        Ok((!all.is_empty()).then_some(all))
+        let taken = ledger.open.keys().filter(|_| ledger.lists_incoming);
+        let taken = taken.filter(|name| !ledger.made.contains(*name));
+        let taken = taken.filter(|name| !ledger.finished.contains(*name));
+        let taken = taken.map(|name| entry(name, Direction::Incoming, SessionState::Open));
+        let all: Vec<_> = closed.chain(incoming).chain(made).chain(taken).collect();
+        Ok((ledger.lists_incoming || !all.is_empty()).then_some(all))
     }
 
     fn try_load(&mut self, _target: &Target) -> Result<(), Failed> {

@@ -30,6 +30,8 @@ fn nobody_begins_afresh_beside_what_came_along() {
         let made = agent.create_session(&peer.caller, "db.ram").await;
         assert!(made.is_err(), "a second session of that name");
         let warnings = agent.status().await.warnings.unwrap();
+        let status = agent.status().await;
+        assert!(status.unreadable.is_some() && status.unreadable == agent.why_unreadable());
         let report = agent.check_target(&world.target).await;
         assert!(!report.ok, "{report:?}");
         let mut failed = report.checks.iter();
@@ -99,5 +101,36 @@ fn who_is_known_by_a_note_is_held_back_and_loses_nothing() {
         peer.register(&world, "db", &[]).unwrap();
         let (claimed, _fd) = agent.claim(&peer.caller, "db.new").await.unwrap();
         assert!(!claimed.incoming);
+    });
+}
+
+/// The disk has it as under way, and nobody knows what came of it.
+#[test]
+fn the_history_says_that_it_is_not_known() {
+    run(async {
+        let world = with_record_of_another(&Fake::default());
+        let agent = &world.agent;
+        let entry = luo_varlink::HistoryEntry {
+            update: "u-1".into(),
+            outcome: luo_varlink::Outcome::UnderWay,
+            reason: Some("it is jumping; `luoctl status` says who is waited for".into()),
+            began_us: 1,
+            took_us: 1,
+            blackout_us: None,
+            from_kernel: "a".into(),
+            to_kernel: "a".into(),
+            timeline: Vec::new(),
+        };
+        agent.history.put_under_way(&entry, None);
+        agent.start(Vec::new()).await.unwrap();
+        let past = agent.past(10).await;
+        let [told] = past.updates.as_slice() else {
+            panic!("{past:?}");
+        };
+        let reason = told.reason.as_deref().unwrap();
+        assert!(
+            reason.contains("its record cannot be read") && !reason.contains("waited for"),
+            "{reason}"
+        );
     });
 }

@@ -229,3 +229,23 @@ fn all_mistakes_are_told_at_once_in_the_readers_words() {
         assert!(bad.contains(expected), "{bad}");
     }
 }
+
+#[test]
+fn misfits_are_told_with_all_else_and_without_what_follows_from_them() {
+    let text = "prepare_dedline = 3\nrestore_deadline = \"x\"\n[target]\nimage = \"x\"\n\
+                [fleet]\nserver = 7\nkey = \"/k\"\n[workload.a]\nfreeze_deadline = -1\n";
+    let bad = Config::parse(text).unwrap_err().to_string();
+    let mut lines: Vec<_> = bad.lines().collect();
+    lines.sort_unstable();
+    let begins = [
+        "line 1, column 1: unknown field `prepare_dedline`",
+        "line 2, column 20: invalid type: string \"x\", expected a number",
+        "line 4: image: a path begins with /",
+        "line 6, column 10: ",
+        "line 9, column 19: ",
+    ];
+    assert_eq!(lines.len(), begins.len(), "{bad}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(begin), "{bad}");
+    }
+}

@@ -124,6 +124,24 @@ fn all_mistakes_are_told_at_once_in_the_readers_words() {
 }
 
 #[test]
+fn misfits_are_told_with_all_else_and_without_what_follows_from_them() {
+    let text = "[limits]\nsessions = \"x\"\n[[allow]]\nunit = 7\n\
+                [[allow]]\nuid = 7\nnames = [\"[\"]\n";
+    let bad = Policy::parse(text).unwrap_err().to_string();
+    let begins = [
+        "line 2, column 12: ",
+        "line 4, column 8: ",
+        "line 7: rule 2 of [[allow]] has the pattern",
+    ];
+    let mut lines: Vec<_> = bad.lines().collect();
+    lines.sort_unstable();
+    assert_eq!(lines.len(), begins.len(), "{bad}");
+    for (line, begin) in lines.iter().zip(begins) {
+        assert!(line.starts_with(begin), "{bad}");
+    }
+}
+
+#[test]
 fn what_nobody_means_is_refused() {
     for (text, expected) in [
         (

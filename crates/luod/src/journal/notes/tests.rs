@@ -44,6 +44,8 @@ fn notes_are_of_one_boot() {
     assert_eq!(again.owners().unwrap(), [owner]);
     assert_eq!(again.update().unwrap(), Some(begun));
     assert_eq!(again.record().unwrap().as_deref(), Some(&b"bytes"[..]));
+    assert!(again.progress().is_err());
+    again.set_progress(&Progress::default()).unwrap();
     assert_eq!(again.progress().unwrap(), Progress::default());
 
     fs::write(runtime.join("state/epoch"), "another").unwrap();
@@ -122,4 +124,36 @@ fn where_there_is_no_room_notes_open_and_fail_until_there_is() {
     assert!(!state.join("epoch").exists());
     of_none.set_record(Some(b"bytes")).unwrap();
     assert!(state.join("epoch").exists());
+}
+
+/// What is in memory is of this boot, whatever has become of the word for it.
+#[test]
+fn a_damaged_word_for_the_boot_loses_nothing_in_memory() {
+    for (place, is_kept) in [(Some("/dev/shm"), true), (None, false)] {
+        let runtime = match place {
+            // Without it nothing is to be seen.
+            Some(place) if !is_in_memory(Path::new(place)) => continue,
+            Some(place) => tempfile::tempdir_in(place).unwrap(),
+            None => tempfile::tempdir().unwrap(),
+        };
+        if !is_kept && is_in_memory(runtime.path()) {
+            continue;
+        }
+        for damage in [Some("junk"), Some(""), None] {
+            let notes = Notes::open(runtime.path()).unwrap();
+            notes.set_record(Some(b"bytes")).unwrap();
+            let word = runtime.path().join("state/epoch");
+            match damage {
+                Some(text) => fs::write(&word, text).unwrap(),
+                None => fs::remove_file(&word).unwrap(),
+            }
+            let again = Notes::open(runtime.path()).unwrap();
+            assert_eq!(again.record().unwrap().is_some(), is_kept, "{damage:?}");
+            // It is made whole, and another boot's word counts as ever.
+            assert_eq!(fs::read_to_string(&word).unwrap(), epoch());
+            fs::write(&word, "another/1").unwrap();
+            let other = Notes::open(runtime.path()).unwrap();
+            assert_eq!(other.record().unwrap(), None);
+        }
+    }
 }
