@@ -35,6 +35,10 @@ type agent struct {
 // The error of an answer that came too late. The next event says why.
 var errLate = errors.New("nothing waits for this answer any more")
 
+// The error of a call that the kernel is too busy for, or hangs in. Nothing is lost by that: it can
+// be made again.
+var errBusy = errors.New("the kernel is busy")
+
 func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	method = "org.liveupdate.Client." + method
 	asked := map[string]any{"method": method}
@@ -63,9 +67,13 @@ func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	if err := json.Unmarshal(message, &answer); err != nil {
 		return err
 	}
+	var number struct{ Errno syscall.Errno }
+	_ = json.Unmarshal(answer.Parameters, &number)
 	switch {
 	case strings.HasSuffix(answer.Error, ".NotExpected"):
 		return errLate
+	case answer.Error != "" && (number.Errno == syscall.EBUSY || number.Errno == syscall.ETIMEDOUT):
+		return errBusy
 	case answer.Error != "":
 		log.Fatalf("%s: %s %s", method, answer.Error, answer.Parameters)
 	case reply != nil:
@@ -189,14 +197,19 @@ func (a *agent) again(session int, incoming bool) bool {
 	}
 }
 
-// Makes a call after the jump, and makes it again where luod is lost in it: what was taken back
-// is here alone until it is in a session again.
+// Makes a call after the jump, and makes it again where luod is lost in it, or the kernel hangs:
+// what was taken back is here alone until it is in a session again. A program that serves others
+// does this beside that.
 func (a *agent) surely(method string, parameters any, session int) {
 	for {
 		err := a.call(method, parameters, nil)
 		if err == nil || err == errLate {
 			must(err)
 			return
+		}
+		if err == errBusy {
+			time.Sleep(time.Second)
+			continue
 		}
 		known := a.again(session, true)
 		switch {
@@ -243,7 +256,7 @@ func main() {
 			answer := map[string]any{"update": next.Event.Update, "step": next.Event.Kind, "veto": nil}
 			err = a.call("Answer", answer, nil)
 		}
-		if err != nil && err != errLate {
+		if err != nil && err != errLate && err != errBusy {
 			a.again(session, false)
 		}
 	}
