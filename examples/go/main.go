@@ -39,6 +39,10 @@ var errLate = errors.New("nothing waits for this answer any more")
 // earlier connection of this program is.
 var errNotNow = errors.New("not now: an update is under way, or this workload is connected already")
 
+// The error of a call that the kernel is too busy for, or hangs in. Nothing is lost by that: it can
+// be made again.
+var errBusy = errors.New("the kernel is busy")
+
 func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	method = "org.liveupdate.Client." + method
 	asked := map[string]any{"method": method}
@@ -67,11 +71,15 @@ func (a *agent) call(method string, parameters, reply any, fds ...int) error {
 	if err := json.Unmarshal(message, &answer); err != nil {
 		return err
 	}
+	var number struct{ Errno syscall.Errno }
+	_ = json.Unmarshal(answer.Parameters, &number)
 	switch {
 	case strings.HasSuffix(answer.Error, ".NotExpected"):
 		return errLate
 	case strings.HasSuffix(answer.Error, ".UpdateUnderWay"), strings.HasSuffix(answer.Error, ".WorkloadTaken"):
 		return errNotNow
+	case answer.Error != "" && (number.Errno == syscall.EBUSY || number.Errno == syscall.ETIMEDOUT):
+		return errBusy
 	case answer.Error != "":
 		log.Fatalf("%s: %s %s", method, answer.Error, answer.Parameters)
 	case reply != nil:
@@ -198,8 +206,9 @@ func (a *agent) again(session int, incoming bool) bool {
 	}
 }
 
-// Makes a call after the jump, and makes it again where luod is lost in it: what was taken back
-// is here alone until it is in a session again.
+// Makes a call after the jump, and makes it again where luod is lost in it, or the kernel hangs:
+// what was taken back is here alone until it is in a session again. A program that serves others
+// does this beside that.
 func (a *agent) surely(method string, parameters any, session int) {
 	for {
 		err := a.call(method, parameters, nil)
@@ -209,6 +218,10 @@ func (a *agent) surely(method string, parameters any, session int) {
 		}
 		if err == errNotNow {
 			time.Sleep(100 * time.Millisecond)
+			continue
+		}
+		if err == errBusy {
+			time.Sleep(time.Second)
 			continue
 		}
 		known := a.again(session, true)
@@ -256,7 +269,7 @@ func main() {
 			answer := map[string]any{"update": next.Event.Update, "step": next.Event.Kind, "veto": nil}
 			err = a.call("Answer", answer, nil)
 		}
-		if err != nil && err != errLate {
+		if err != nil && err != errLate && err != errBusy {
 			a.again(session, false)
 		}
 	}

@@ -14,7 +14,7 @@ import threading
 import unittest
 from unittest import mock
 
-from luo_client import PREPARE, AgentGone, CallFailed, Late, ProtocolError, Session, Workload
+from luo_client import PREPARE, AgentGone, Busy, CallFailed, Late, ProtocolError, Session, Workload
 from luo_client.kernel import failed
 
 
@@ -131,6 +131,22 @@ class Wire(unittest.TestCase):
         self.assertEqual(str(denied.exception), "denied: no")
         with self.assertRaises(Late):
             workload.restored()
+
+    def test_a_kernel_that_hangs_is_asked_again(self):
+        def busy(number):
+            parameters = {"call": "FINISH", "errno": number, "message": "it hangs"}
+            return [{"error": "org.liveupdate.Client.Kernel", "parameters": parameters}]
+
+        workload = self.workload(
+            busy(errno.ETIMEDOUT), busy(errno.EBUSY), busy(errno.EBUSY), [{"parameters": {}}]
+        )
+        with self.assertRaises(Busy):
+            workload.finish_session("s1")
+        with mock.patch("luo_client.workload.time.sleep") as pause:
+            workload.surely(workload.finish_session, "s1")
+        self.assertEqual(pause.call_count, 2)
+        self.agent.join()
+        self.assertEqual([call for call, _ in self.agent.calls], ["Register"] + ["FinishSession"] * 4)
 
     def test_an_error_that_is_not_known_has_words_too(self):
         self.assertEqual(str(CallFailed("Newer", {"what": "it"})), "Newer: it")

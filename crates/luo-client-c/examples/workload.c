@@ -17,9 +17,14 @@ static int check(int result, const char *what)
     return result;
 }
 
-/* Whether a call is to be made again: luod was lost in it, and the next one is there. */
+/* Whether a call is to be made again: luod was lost in it, and the next one is there, or the
+ * kernel is busy, or hangs. One that serves others goes on with that, and calls again later. */
 static int again(struct luo_workload *workload, int result)
 {
+    if (result == -EBUSY) {
+        sleep(1);
+        return 1;
+    }
     if (result != -ECONNRESET && result != -ETIMEDOUT)
         return 0;
     check(luo_workload_reconnect(workload, 60000), "reconnect");
@@ -41,7 +46,8 @@ static struct luo_regions *begin(struct luo_workload *workload)
         session = luo_workload_claim(workload, "counter", &incoming);
     while (again(workload, session));
     check(session, "claim");
-    /* What was taken back is here alone: this must not end because luod does. */
+    /* What was taken back is here alone: this must not end because luod does, or the kernel
+     * hangs. */
     check(luo_regions_restore_from(session, &regions), "restore");
     do
         result = luo_workload_restored(workload);

@@ -216,8 +216,9 @@ int luo_workload_phase(struct luo_workload *workload);
 int luo_workload_can_claim(struct luo_workload *workload, const char *session);
 
 // How many milliseconds the agent has for an answer that waits for nobody, 30,000 if
-// nothing else is said, and how many `luo_workload_claim` waits, which has no limit.
-// Negative numbers are no limit. Gives 0.
+// nothing else is said, and how many `luo_workload_claim` and
+// `luo_workload_finish_session` wait, which have no limit but the agent's. Negative
+// numbers are no limit. Gives 0.
 int luo_workload_set_times(struct luo_workload *workload,
                            int64_t timeout_ms,
                            int64_t patience_ms);
@@ -287,8 +288,11 @@ int luo_workload_claim(struct luo_workload *workload, const char *session, int *
 int luo_workload_restored(struct luo_workload *workload);
 
 // Finishes a session of the previous kernel: files that were not retrieved are released.
-// Gives 0, or ENOENT; EBUSY: a file cannot be let go of yet.
-int luo_workload_finish_session(struct luo_workload *workload, const char *session);
+// Gives 0, or ENOENT; EBUSY: a file cannot be let go of yet, or the kernel hangs in
+// something else; ETIMEDOUT: it hangs in this. What was retrieved is there all the same: go
+// on serving, and call it again later, after ETIMEDOUT as after ECONNRESET.
+int luo_workload_finish_session(struct luo_workload *workload,
+                                const char *session);
 
 // Connects again after ECONNRESET, registers, and gives the agent copies of all sessions
 // and declared files again. It tries for so many milliseconds; a negative number is

@@ -150,8 +150,9 @@ pub unsafe extern "C" fn luo_workload_can_claim(
 }
 
 /// How many milliseconds the agent has for an answer that waits for nobody, 30,000 if
-/// nothing else is said, and how many `luo_workload_claim` waits, which has no limit.
-/// Negative numbers are no limit. Gives 0.
+/// nothing else is said, and how many `luo_workload_claim` and
+/// `luo_workload_finish_session` wait, which have no limit but the agent's. Negative
+/// numbers are no limit. Gives 0.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_set_times(
     workload: *mut luo_workload,
@@ -384,7 +385,9 @@ pub unsafe extern "C" fn luo_workload_restored(workload: *mut luo_workload) -> c
 }
 
 /// Finishes a session of the previous kernel: files that were not retrieved are released.
-/// Gives 0, or ENOENT; EBUSY: a file cannot be let go of yet.
+/// Gives 0, or ENOENT; EBUSY: a file cannot be let go of yet, or the kernel hangs in
+/// something else; ETIMEDOUT: it hangs in this. What was retrieved is there all the same: go
+/// on serving, and call it again later, after ETIMEDOUT as after ECONNRESET.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn luo_workload_finish_session(
     workload: *mut luo_workload,

@@ -20,7 +20,8 @@ fn count() -> anyhow::Result<Infallible> {
     let mut workload = Agent::connect()?.register("counter", &[])?;
     let mut regions = Regions::new();
     if workload.registered().claimable.contains(&name.to_string()) {
-        // What was taken back is here alone, so luod may be started again in each of these.
+        // What was taken back is here alone, so luod may be started again in each of these, and
+        // the kernel may hang: then it is tried again, for as long as that takes.
         let claim = workload.surely(WITHIN, |workload| workload.claim(&name))?;
         regions = Regions::restore_from(&claim.session)?;
         workload.surely(WITHIN, Workload::restored)?;

@@ -254,6 +254,37 @@ fn the_next_agent_is_told_that_a_workload_serves() {
     fake.done();
 }
 
+/// What was taken back is with the program alone, whatever the kernel hangs in.
+#[test]
+fn a_call_is_made_again_when_the_kernel_was_busy() {
+    let kernel = |errno: rustix::io::Errno| Refusal::Kernel {
+        call: "FINISH".into(),
+        errno: errno.raw_os_error(),
+        message: "it has not come back".into(),
+    };
+    let finish = || Method::FinishSession { name: "s1".into() };
+    let fake = Fake::client(move |mut peer| {
+        peer.register("cache");
+        for errno in [rustix::io::Errno::TIMEDOUT, rustix::io::Errno::BUSY] {
+            peer.expect(finish());
+            peer.refuse(kernel(errno));
+        }
+        peer.expect(finish());
+        peer.done();
+        peer.expect(finish());
+        peer.refuse(kernel(rustix::io::Errno::IO));
+    });
+    let agent = Agent::connect_to(fake.folder()).unwrap();
+    let mut workload = agent.register("cache", &[]).unwrap();
+    let mut finish =
+        |within| workload.surely(within, |workload| workload.finish_session(&name("s1")));
+    // The time is the agent's alone.
+    finish(Duration::ZERO).unwrap();
+    let refused = finish(LONG).unwrap_err();
+    assert!(!refused.is_busy() && matches!(refused, Error::Refused(_)));
+    fake.done();
+}
+
 #[test]
 fn attempts_to_reconnect_end() {
     let fake = Fake::client(|mut peer| peer.register("cache"));

@@ -222,6 +222,24 @@ fn it_leaves_and_takes_back() {
     fake.done();
 }
 
+/// The agent itself has a deadline for what the kernel takes, and it is longer than that of an
+/// answer that waits for nobody.
+#[test]
+fn who_finishes_waits_for_the_kernel() {
+    let (fake, mut workload) = registered_with(|mut peer| {
+        peer.expect(Method::FinishSession { name: "s1".into() });
+        std::thread::sleep(Duration::from_millis(200));
+        peer.done();
+        peer.expect(Method::Restored);
+        peer.done();
+    });
+    workload.set_timeout(Some(Duration::from_millis(50)));
+    workload.finish_session(&name("s1")).unwrap();
+    workload.set_timeout(None);
+    workload.restored().unwrap();
+    fake.done();
+}
+
 #[test]
 fn a_refusal_changes_nothing() {
     let refusals = [

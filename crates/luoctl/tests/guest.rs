@@ -19,6 +19,7 @@
 //! forgets                         the agent loses its note of the update, and is killed
 //! other prepares                  another program has the kernel prepare, and ends
 //! other keeps, other leaves       the same, but it has the device open until it leaves
+//! other loads, other unloads      another program loads an image by kexec_load, or unloads any
 //! state                           writes how the kernel says that it stands
 //! begins FILE                     writes the first word of a file
 //! wait WHAT                       until `luoctl status` has that
@@ -39,10 +40,14 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use luo_client::agent::{Agent, Event, EventKind, Workload};
-use luo_client::kernel::{Device, memfd};
+use luo_client::kernel::{Device, kexec, memfd};
 use luo_client::{Session, SessionName, Token};
+
+/// How long luod may be gone.
+const BACK: Duration = Duration::from_secs(60);
 
 type Result<T = ()> = core::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -212,6 +217,8 @@ fn machine(script: &str) -> Result {
                 ["keeps"] => held = Some(prepared()?),
                 ["leaves"] => held = None,
                 ["prepares"] => drop(prepared()?),
+                ["loads"] => kexec::load_legacy(&[0; 4096], 0)?,
+                ["unloads"] => kexec::unload()?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "state" => println!(
@@ -510,7 +517,7 @@ fn workload(name: &str, words: &[&str]) -> Result {
         claim.session.retrieve_fd(Token(7))?;
         if role.has("claim") {
             workload.restored()?;
-            workload.finish_session(&session_name)?;
+            workload.surely(BACK, |workload| workload.finish_session(&session_name))?;
         }
         claim.session
     } else {

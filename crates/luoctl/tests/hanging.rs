@@ -112,7 +112,7 @@ impl Hangs {
 #[test]
 fn whatever_is_asked_of_an_agent_that_hangs_it_is_told_and_given_up() {
     let hangs = Hangs::new();
-    let all: [&[&str]; 10] = [
+    let all: [&[&str]; 13] = [
         &["watch"],
         &["check"],
         &["prepare"],
@@ -121,6 +121,9 @@ fn whatever_is_asked_of_an_agent_that_hangs_it_is_told_and_given_up() {
         &["update", "--yes"],
         &["update", "--dry-run"],
         &["finish"],
+        &["release", "a"],
+        &["release", "--force", "a"],
+        &["release", "--user", "1000"],
         &["hold", "a", "--", "true"],
         &["take", "a", "--", "true"],
     ];
@@ -150,19 +153,29 @@ fn a_cancel_is_left_with_an_agent_that_hangs() {
 
 #[test]
 fn an_agent_that_is_busy_is_waited_for() {
-    let hangs = Hangs::new();
-    hangs.answers(usize::MAX);
-    let child = hangs.start(&["check"]);
-    let (mut admin, _) = hangs.admin.accept().unwrap();
-    read_call(&admin);
+    let report: &[u8] = b"{\"parameters\":{\"report\":{\"ok\":true,\"checks\":[]}}}\0";
+    let done: &[u8] = b"{\"parameters\":{}}\0";
+    let all: [(&[&str], _); 3] = [
+        (&["check"], report),
+        (&["release", "a"], done),
+        (&["release", "--force", "a"], done),
+    ];
+    let all = all.map(|(arguments, answer)| {
+        let hangs = Hangs::new();
+        hangs.answers(usize::MAX);
+        let child = hangs.start(arguments);
+        let (admin, _) = hangs.admin.accept().unwrap();
+        read_call(&admin);
+        (hangs, child, admin, answer)
+    });
     // Longer than it has to answer whether it is there.
     std::thread::sleep(Duration::from_millis(5500));
-    admin
-        .write_all(b"{\"parameters\":{\"report\":{\"ok\":true,\"checks\":[]}}}\0")
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    ends_with(&output, Exit::Done, &[]);
-    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    for (_hangs, child, mut admin, answer) in all {
+        admin.write_all(answer).unwrap();
+        let output = child.wait_with_output().unwrap();
+        ends_with(&output, Exit::Done, &[]);
+        assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+    }
 }
 
 #[test]

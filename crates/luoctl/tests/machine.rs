@@ -28,6 +28,7 @@ pub(crate) struct Machine {
     folder: TempDir,
     boots: Vec<String>,
     fault: Option<Fault>,
+    parameters: String,
 }
 
 impl Machine {
@@ -51,6 +52,7 @@ impl Machine {
             folder,
             boots: Vec::new(),
             fault: None,
+            parameters: String::new(),
         }
     }
 
@@ -63,6 +65,12 @@ impl Machine {
     /// Something goes wrong.
     pub(crate) fn fault(mut self, text: &str) -> Self {
         self.fault = Some(text.parse().unwrap());
+        self
+    }
+
+    /// The command line of its first kernel.
+    pub(crate) fn parameters(mut self, line: &str) -> Self {
+        line.clone_into(&mut self.parameters);
         self
     }
 
@@ -80,7 +88,7 @@ impl Machine {
 
     fn run_to_the_end(self) -> (Outcome, String) {
         let folder = self.folder.path();
-        let mut simulator = Simulator::new().capture();
+        let mut simulator = Simulator::new().capture().parameters(self.parameters);
         if let Some(fault) = self.fault {
             simulator = simulator.fault(fault);
         }

@@ -139,6 +139,81 @@ fn a_veto_is_told() {
     compare!("a_veto_is_told", Machine::new("").boot(script).run());
 }
 
+/// All stand still, and somebody else has loaded what takes nothing over.
+#[test]
+fn a_jump_that_the_kernel_refuses_is_told_with_its_cause() {
+    let script = "
+        luod
+        workload cache
+        luoctl update
+        luoctl prepare
+        luoctl freeze
+        other unloads
+        luoctl kexec
+        luoctl prepare
+        luoctl freeze
+        other loads
+        luoctl kexec
+        luoctl status
+        luoctl history last
+    ";
+    // What has failed before is not told of the jump.
+    let machine = Machine::new("").fault("freeze:1=EIO").boot(script);
+    let output = machine.run();
+    let parts: Vec<_> = output.split("$ ").skip(1).collect();
+    let [update, _, _, unloaded, _, _, legacy, status, history] = parts.as_slice() else {
+        panic!("{output}");
+    };
+    assert!(update.contains("vetoes"), "{update}");
+    let told = "reboot(KEXEC): EINVAL: no kernel is loaded any more";
+    assert!(unloaded.contains(told), "{unloaded}");
+    let told = "reboot(KEXEC): EOPNOTSUPP: the image that is loaded takes nothing over: another \
+                program has loaded it over luod's, with kexec_load (`kexec -c`)";
+    assert!(legacy.contains(told), "{legacy}");
+    assert!(history.contains(told), "{history}");
+    assert!(status.contains("normal"), "{status}");
+}
+
+#[test]
+fn who_vetoes_the_jump_itself_is_told() {
+    let script = "
+        luod
+        workload cache
+        luoctl update
+    ";
+    // Each of the two files, the workload's and luod's record, is asked once before that.
+    let output = Machine::new("")
+        .parameters("liveupdate_reboot=veto")
+        .fault("freeze:3=EIO")
+        .boot(script)
+        .run();
+    let told = "reboot(KEXEC): EIO: handler memfd-v2 vetoes for session '";
+    assert!(output.contains(told), "{output}");
+    assert!(output.contains("`dmesg | grep luo` says more"), "{output}");
+}
+
+/// One that comes back loses nothing by that.
+#[test]
+fn a_kernel_that_hangs_in_a_finish_ends_no_workload() {
+    let before = "
+        luod
+        workload cache
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        workload cache claim
+        luoctl history last
+    ";
+    // The first that is finished is the record.
+    let output = Machine::new("kernel_deadline = 2")
+        .fault("1/finish:2=delay:5000")
+        .boot(before)
+        .boot(after)
+        .run();
+    assert!(output.contains("completed"), "{output}");
+}
+
 #[test]
 fn who_is_late_is_told() {
     let config = "freeze_deadline = 0.05";

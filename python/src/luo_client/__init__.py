@@ -5,7 +5,7 @@
 the kernel's own interface, `/dev/liveupdate`. `memory` makes what can be preserved.
 """
 
-from .errors import AgentGone, CallFailed, Late, ProtocolError
+from .errors import AgentGone, Busy, CallFailed, Late, ProtocolError
 from .kernel import Device, Session
 from .memory import memory
 from .workload import CANCEL, FREEZE, PREPARE, Event, Workload
@@ -15,6 +15,7 @@ __all__ = [
     "FREEZE",
     "PREPARE",
     "AgentGone",
+    "Busy",
     "CallFailed",
     "Device",
     "Event",

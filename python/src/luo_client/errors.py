@@ -47,5 +47,9 @@ class CallFailed(Exception):
         return f"{self.name}: {said}" if said else self.name
 
 
+class Busy(CallFailed):
+    """The kernel hangs, or is at work on something else: nothing is lost, try again later."""
+
+
 class Late(CallFailed):
     """Nothing waits for this answer any more. The next event says why."""

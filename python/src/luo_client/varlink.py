@@ -12,7 +12,7 @@ import time
 from collections import deque
 from typing import Any, Optional
 
-from .errors import AgentGone, CallFailed, Late, ProtocolError
+from .errors import AgentGone, Busy, CallFailed, Late, ProtocolError
 
 # A reply is never longer. A longer one is not the agent's.
 MAX_REPLY = 16 * 1024 * 1024
@@ -106,7 +106,7 @@ class Connection:
         if error is None:
             return parameters
         name = str(error).rpartition(".")[2]
-        raise (Late if name == "NotExpected" else CallFailed)(name, parameters)
+        raise kind_of(name, parameters)(name, parameters)
 
     def take_fd(self) -> int:
         """The descriptor that came with the last reply. It is the caller's now."""
@@ -143,6 +143,15 @@ class Connection:
         if not data:
             raise AgentGone("the agent has closed the connection")
         self._buffer += data
+
+
+def kind_of(name: str, parameters: dict) -> type[CallFailed]:
+    """The class of an error of the agent."""
+    if name == "NotExpected":
+        return Late
+    if name == "Kernel" and parameters.get("errno") in (errno.EBUSY, errno.ETIMEDOUT):
+        return Busy
+    return CallFailed
 
 
 def checked(parameters: dict, key: str, kind: type) -> Any:

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Iterable, Optional
 
-from .errors import AgentGone, CallFailed, Late, ProtocolError
+from .errors import AgentGone, Busy, CallFailed, Late, ProtocolError
 from .kernel import Session
 from .varlink import Connection, checked
 
@@ -23,6 +23,8 @@ _INTERFACE = "org.liveupdate.Client"
 _CONNECT = 10.0
 # The pause between two attempts to reach an agent that is started again.
 _PAUSE = 0.1
+# The pause before a call is made again that the kernel was too busy for.
+_BUSY = 1.0
 
 
 @dataclass(frozen=True)
@@ -110,17 +112,23 @@ class Workload:
             time.sleep(_PAUSE)
 
     def surely(self, call, *arguments, timeout: float = 60.0):
-        """Makes a call of this workload, and again if the agent is lost in it.
+        """Makes a call of this workload, and again if the agent is lost in it, or busy.
 
         For the calls after the jump: what is not in a session again is with this program
-        alone until then, so it must not end because the agent does. `timeout` is that of
-        `reconnect`. What the agent had done before it was lost is not done twice.
+        alone until then, so it must not end because the agent does, nor because the kernel
+        hangs in somebody's file, which is waited for as long as it takes. `timeout` is that
+        of `reconnect`. What the agent had done before it was lost is not done twice.
+
+        A program that is to serve meanwhile has a thread for this, or makes the call itself
+        and tries again by and by after `Busy`.
         """
         while True:
             try:
                 return call(*arguments)
             except AgentGone:
                 self.reconnect(timeout)
+            except Busy:
+                time.sleep(_BUSY)
 
     def fileno(self) -> int:
         """For `poll` and event loops: readable when `next_event(0)` may have one."""
@@ -193,7 +201,11 @@ class Workload:
             self._call("Restored")
 
     def finish_session(self, name: str) -> None:
-        """Finishes a session of the previous kernel, after all was retrieved."""
+        """Finishes a session of the previous kernel, after all was retrieved.
+
+        Raises `Busy` if the kernel hangs, or cannot let go of a file yet: serve on, and try
+        again later.
+        """
         ended = self._ended.pop(name, None)
         if ended is not None:
             ended.close()

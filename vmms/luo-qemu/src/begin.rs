@@ -44,6 +44,9 @@ pub const STATE: &str = "state";
 /// How long an agent that was lost is waited for.
 pub const AGENT: Duration = Duration::from_secs(60);
 
+/// The pause before a call is made again that the kernel was too busy for.
+const AGAIN: Duration = Duration::from_secs(1);
+
 /// What the administrator wants.
 #[derive(Clone, Debug)]
 pub struct Wanted {
@@ -348,7 +351,8 @@ pub fn session(
     Ok(session)
 }
 
-/// Makes a call to an agent that may be lost in the middle of it.
+/// Makes a call to an agent that may be lost in the middle of it, or to a kernel that hangs: the
+/// guest runs on meanwhile.
 ///
 /// # Errors
 /// What the agent says, or that it does not come back.
@@ -361,6 +365,7 @@ pub fn surely<T>(
             Err(why) if is_lost(&why) => {
                 workload.reconnect(AGENT)?;
             }
+            Err(why) if why.is_busy() => std::thread::sleep(AGAIN),
             done => return done,
         }
     }

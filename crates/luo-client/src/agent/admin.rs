@@ -230,13 +230,14 @@ impl Admin {
         Ok(finished.released)
     }
 
-    /// Releases a session that the agent holds for a workload that has left.
+    /// Releases a session that the agent holds for a workload that has left. One of the previous
+    /// kernel is finished, which may take the kernel a while.
     ///
     /// # Errors
-    /// [`Refusal::NoSuchSession`].
+    /// [`Refusal::NoSuchSession`], [`Refusal::Kernel`].
     pub fn release(&mut self, session: &str) -> Result<()> {
         let (session, force) = (session.into(), None);
-        self.tell("Release", Method::Release { session, force }, Waits::Agent)
+        self.tell("Release", Method::Release { session, force }, Waits::Others)
     }
 
     /// Releases any session of the previous kernel that nobody has claimed, even one that the
@@ -246,7 +247,7 @@ impl Admin {
     /// [`Refusal::NoSuchSession`], [`Refusal::Kernel`].
     pub fn release_by_force(&mut self, session: &str) -> Result<()> {
         let (session, force) = (session.into(), Some(true));
-        self.tell("Release", Method::Release { session, force }, Waits::Agent)
+        self.tell("Release", Method::Release { session, force }, Waits::Others)
     }
 
     /// All sessions that the agent and the kernel know.

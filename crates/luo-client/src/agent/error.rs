@@ -96,6 +96,21 @@ impl<R: core::error::Error> Error<R> {
     }
 }
 
+impl Error {
+    /// Whether the agent could not have the kernel do something because the kernel hangs, or is
+    /// at work on something else: nothing is lost by that, the connection can be used, and the
+    /// call can be made again, see [`super::Workload::surely`].
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        let Self::Refused(client::Error::Kernel { errno, .. }) = self else {
+            return false;
+        };
+        [Errno::BUSY, Errno::TIMEDOUT]
+            .map(Errno::raw_os_error)
+            .contains(errno)
+    }
+}
+
 impl<R: ErrorNumber> Error<R> {
     /// The error number that says the same, positive. The C header has the same table.
     #[must_use]

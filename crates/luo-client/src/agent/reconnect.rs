@@ -50,11 +50,15 @@ impl Workload {
         }
     }
 
-    /// Makes a call, and makes it again with the next agent if this one is lost in it. For the
+    /// Makes a call, and makes it again with the next agent if this one is lost in it, and after a
+    /// pause if the kernel is busy or hangs in it ([`Error::is_busy`]). For the
     /// calls after a jump: what was taken back is with this program alone until it is in a
-    /// session again, so the program must not end because the agent does.
+    /// session again, so the program must not end because the agent does, nor because the kernel
+    /// hangs in somebody's file.
     ///
-    /// The time begins when the agent is first lost. A session that the lost agent had made,
+    /// The time is the agent's, and begins when that is first lost; a kernel that hangs is waited
+    /// for as long as it takes, which `luoctl status` tells of. A program that is to serve
+    /// meanwhile has a thread for this, or makes the call itself and tries again by and by. A session that the lost agent had made,
     /// or finished, already is not made or finished twice: [`Workload::create_session`] gives
     /// the one that there is, [`Workload::finish_session`] succeeds.
     ///
@@ -81,6 +85,10 @@ impl Workload {
         loop {
             let lost = match call(self) {
                 Err(lost) if lost.is_lost_agent() => lost,
+                Err(busy) if busy.is_busy() => {
+                    std::thread::sleep(LONGEST_PAUSE);
+                    continue;
+                }
                 done => return done,
             };
             let end = *end.get_or_insert_with(|| Instant::now().checked_add(within));

@@ -83,8 +83,9 @@ impl Workload {
         self.caller.times.timeout = timeout;
     }
 
-    /// Sets how long [`Workload::claim`] waits; `None` sets no limit. After that time the
-    /// connection is given up.
+    /// Sets how long [`Workload::claim`] and [`Workload::finish_session`] wait; `None` sets no
+    /// limit: the agent has its own for what the kernel takes. After that time the connection is
+    /// given up.
     pub fn set_patience(&mut self, patience: Option<Duration>) {
         self.caller.times.patience = patience;
     }
@@ -119,8 +120,18 @@ impl Workload {
     }
 
     fn tell(&mut self, name: &'static str, method: Method, fd: Option<OwnedFd>) -> Result<()> {
+        self.tell_and_wait(name, method, fd, Waits::Agent)
+    }
+
+    fn tell_and_wait(
+        &mut self,
+        name: &'static str,
+        method: Method,
+        fd: Option<OwnedFd>,
+        waits: Waits,
+    ) -> Result<()> {
         self.send(name, method, fd)?;
-        self.caller.receive_nothing(name, Waits::Agent)
+        self.caller.receive_nothing(name, waits)
     }
 
     /// Makes a session, for the next kernel. The agent keeps a copy of its descriptor. If an
@@ -367,7 +378,7 @@ impl Workload {
     ///
     /// # Errors
     /// Refused: [`Refusal::NoSuchSession`] if this workload has no such session,
-    /// [`Refusal::Denied`], [`Refusal::Kernel`].
+    /// [`Refusal::Denied`], [`Refusal::Kernel`]; one that [`Error::is_busy`] can be tried again.
     pub fn claim(&mut self, name: &SessionName) -> Result<Claim> {
         let call = "Claim";
         let session = text(name)?;
@@ -407,15 +418,20 @@ impl Workload {
     /// program's; the others are released. If an agent was lost after it had finished the
     /// session, this succeeds.
     ///
+    /// It waits for the kernel, which may hang in a file of the session, or of another one. What
+    /// was retrieved is this program's all the same: it serves on, and tries again later. A
+    /// session that was finished meanwhile is not finished twice.
+    ///
     /// # Errors
-    /// Refused: [`Refusal::NoSuchSession`], [`Refusal::Kernel`] with EBUSY if a file
-    /// cannot be let go of yet; it can be tried again.
+    /// Refused: [`Refusal::NoSuchSession`]; [`Refusal::Kernel`], which [`Error::is_busy`] with
+    /// EBUSY if a file cannot be let go of yet, or the kernel hangs in something else, and with
+    /// ETIMEDOUT if it has not come back in time.
     pub fn finish_session(&mut self, name: &SessionName) -> Result<()> {
         if self.held.has_ended(name) {
             return Ok(());
         }
         let method = Method::FinishSession { name: text(name)? };
-        self.tell("FinishSession", method, None)?;
+        self.tell_and_wait("FinishSession", method, None, Waits::Others)?;
         self.held.forget(name);
         Ok(())
     }

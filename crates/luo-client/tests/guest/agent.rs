@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! An agent of one workload: it takes it through an update in each boot but the last. In
 //! the first one it calls an update off and dies before that; after a jump it dies in each
-//! call by which the workload comes back, before it does what it is asked for or after that.
+//! call by which the workload comes back, before it does what it is asked for or after that; and
+//! its kernel hangs in a FINISH for a while.
 
 use core::fmt::Debug;
 use std::net::Shutdown;
@@ -13,6 +14,7 @@ use luo_client::agent::{Event, EventKind, Phase, Refusal, Registered, Report, St
 use luo_client::{Device, Session, SessionName};
 use luo_varlink::client::{Claimed, Declared, Method, Next};
 use luo_varlink::paths;
+use rustix::io::Errno;
 use serde::Serialize;
 use zlink_core::{Connection, Reply};
 
@@ -37,6 +39,8 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
             _ => DEATHS.to_vec(),
         },
         dies_after: boot.is_multiple_of(2),
+        busy: vec![Errno::BUSY, Errno::TIMEDOUT],
+        was_busy: false,
         claimable: boot > 0,
         claimed: None,
         made: None,
@@ -83,6 +87,9 @@ struct Agent {
     /// The calls in which it is still to die, and whether it has done its part by then.
     deaths: Vec<&'static str>,
     dies_after: bool,
+    /// What it answers to FinishSession before the kernel does that, the last first.
+    busy: Vec<Errno>,
+    was_busy: bool,
     /// Whether it knows a session that can be claimed.
     claimable: bool,
     /// The session that came from the previous kernel.
@@ -96,7 +103,13 @@ struct Agent {
 impl Agent {
     /// Serves one call; says whether others are to follow.
     fn serve(&mut self) -> Result<bool> {
-        let (call, mut fds) = pollster::block_on(self.connection.receive_call::<Method>())?;
+        let received = pollster::block_on(self.connection.receive_call::<Method>());
+        // Who has not waited for the kernel may connect again.
+        if let (Err(zlink_core::Error::UnexpectedEof), true) = (&received, self.was_busy) {
+            self.connection = accept(&self.listener)?;
+            return Ok(true);
+        }
+        let (call, mut fds) = received?;
         let dies = self
             .deaths
             .last()
@@ -121,6 +134,16 @@ impl Agent {
             }
             Method::Restored if dies => return self.dies(),
             Method::Restored => self.done()?,
+            // Where it dies after it has done that, it is not asked again.
+            Method::FinishSession { .. } if !dies && !self.busy.is_empty() => {
+                self.was_busy = true;
+                let errno = self.busy.pop().ok_or("nothing")?.raw_os_error();
+                self.refuse(Refusal::Kernel {
+                    call: "FINISH".into(),
+                    errno,
+                    message: "it has not come back".into(),
+                })?;
+            }
             Method::FinishSession { .. } => {
                 self.claimed.take().ok_or("nothing is claimed")?.finish()?;
                 self.claimable = false;

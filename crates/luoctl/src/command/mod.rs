@@ -134,8 +134,7 @@ fn dispatch(context: &mut Context, command: &Command) -> Result {
         | Command::Graph(_)
         | Command::Plan(_)
         | Command::History(_)
-        | Command::Inspect(_)
-        | Command::Release(_) => Some(context.impatient()),
+        | Command::Inspect(_) => Some(context.impatient()),
         _ => None,
     };
     match command {

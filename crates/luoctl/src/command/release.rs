@@ -8,6 +8,7 @@ use luo_varlink::{Custody, Phase, SessionInfo, Status};
 
 use super::context::Context;
 use super::dry;
+use super::vigil::Vigil;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::complain;
@@ -31,6 +32,10 @@ pub struct Args {
     force: bool,
 }
 
+/// How things stand when luod was given up, and what to do then.
+const LEFT: &str = "it has the call, and carries it out as soon as it goes on";
+const NEXT: &str = "`luoctl sessions` says what there is still";
+
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     match (&args.session, args.user) {
         (Some(session), _) => one(context, session, args.force),
@@ -44,19 +49,19 @@ fn one(context: &mut Context, session: &str, force: bool) -> Result {
     if context.dry_run {
         return rehearse(context, session, force);
     }
-    let mut admin = context.admin()?;
+    let mut admin = context.admin_awake()?;
+    let vigil = Vigil::with_end(context, &admin);
     let released = match force {
         true => admin.release_by_force(session),
         false => admin.release(session),
     };
-    if let Err(why) = released {
-        let is_unknown = matches!(&why, Error::Refused(Refusal::NoSuchSession { .. }));
-        let held = match is_unknown {
-            true => held_by_others(&admin.sessions()?, session),
-            false => None,
-        };
-        return Err(held.unwrap_or_else(|| why.into()));
+    if let Err(Error::Refused(Refusal::NoSuchSession { .. })) = &released
+        && let Some(held) = held_by_others(&admin.sessions()?, session)
+    {
+        return Err(held);
     }
+    vigil.outcome(released, LEFT, NEXT)?;
+    drop(vigil);
     let name = plain(session);
     context.done("release", &format!("session '{name}' is released"))
 }
@@ -69,8 +74,9 @@ fn is_away(status: &Status, owner: &str) -> bool {
 
 /// Releases what a user has left. One that cannot be released keeps no other.
 fn all_of(context: &mut Context, user: u32) -> Result {
+    let mut admin = context.admin_awake()?;
+    let vigil = Vigil::with_end(context, &admin);
     let status = context.status()?.get()?;
-    let mut admin = context.admin()?;
     let sessions = admin.sessions()?;
     let left = sessions.iter().filter(|known| {
         let owner = known.workload.as_deref();
@@ -97,6 +103,10 @@ fn all_of(context: &mut Context, user: u32) -> Result {
     for name in &left {
         match admin.release(name) {
             Ok(()) => released += 1,
+            // There is nobody to be asked for the others.
+            gone @ Err(Error::AgentGone) => {
+                vigil.outcome(gone, LEFT, NEXT)?;
+            }
             // It has gone, or its workload has come, since the list was made.
             Err(Error::Refused(Refusal::NoSuchSession { .. })) => {}
             Err(why) => {

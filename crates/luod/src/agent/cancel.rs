@@ -3,6 +3,7 @@
 //! the end of the agent itself. How it is undone is in `undo`.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use luo_sys::Event as KernelEvent;
@@ -13,6 +14,8 @@ use super::Agent;
 use super::caller::cut;
 use super::clock::after;
 use super::timeline::Line;
+use crate::decide::failed::Failed;
+use crate::kernel::Kernel;
 
 /// How long a workload's call waits for the end of a cancel. Its library waits for 30 s.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -46,20 +49,45 @@ impl Agent {
         if self.state.borrow().update.is_some() {
             return self.cancel(reason).await;
         }
-        let cancelled = self
-            .ask_kernel("CANCEL", |kernel| kernel.cancel())
-            .await??;
-        let Some(was) = cancelled else {
-            return Err(self
+        self.heed_hang("CANCEL")?;
+        // A cancel that the kernel comes to only when nobody waits for it might meet another
+        // update: the first to take this decides whether it is made.
+        let taken = Arc::new(AtomicBool::new(false));
+        let is_off = Arc::clone(&taken);
+        let job = move |kernel: &mut dyn Kernel| match is_off.swap(true, Ordering::AcqRel) {
+            true => Ok(None),
+            false => kernel.cancel(),
+        };
+        let reason = said(reason);
+        let then = move |agent: &Self, cancelled, _| {
+            if let Ok(Some(was)) = &cancelled {
+                let text = format!("cancelled by force, and it was {was}: {reason}");
+                agent.note(TimelineKind::Kernel, Line::text(text));
+            }
+            cancelled
+        };
+        let cancelling = self.to_its_end("CANCEL", "CANCEL", job, then);
+        tokio::pin!(cancelling);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut cancelling => ended,
+            () = after(self.patience()) => match taken.swap(true, Ordering::AcqRel) {
+                true => cancelling.await,
+                false => Err(Failed::busy("CANCEL")),
+            },
+        };
+        let cancelled: Result<_, Failed> = match ended {
+            Err(_) if !taken.swap(true, Ordering::AcqRel) => Err(Failed::busy("CANCEL")),
+            ended => ended?,
+        };
+        match cancelled? {
+            Some(_) => Ok(()),
+            None => Err(self
                 .state
                 .borrow()
                 .phase
-                .illegal(KernelEvent::Cancel.word()));
-        };
-        let reason = said(reason);
-        let text = format!("cancelled by force, and it was {was}: {reason}");
-        self.note(TimelineKind::Kernel, Line::text(text));
-        Ok(())
+                .illegal(KernelEvent::Cancel.word())),
+        }
     }
 
     /// Decides that the update ends: no jump comes after this. It is undone by and by.

@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use crate::kernel::Kernel;
 
@@ -11,6 +12,7 @@ use crate::kernel::Kernel;
 pub(super) struct Hang {
     /// The subject of a sentence.
     what: &'static str,
+    since: Instant,
     is_done: Arc<AtomicBool>,
 }
 
@@ -27,11 +29,19 @@ impl Hang {
             done.store(true, Ordering::Release);
             result
         };
-        (Self { what, is_done }, watched)
+        let since = Instant::now();
+        (
+            Self {
+                what,
+                since,
+                is_done,
+            },
+            watched,
+        )
     }
 
-    /// What the kernel hangs in, while it does.
-    pub(super) fn hangs(&self) -> Option<&'static str> {
-        (!self.is_done.load(Ordering::Acquire)).then_some(self.what)
+    /// What it is about, and since when, while it is not done.
+    pub(super) fn hangs(&self) -> Option<(&'static str, Instant)> {
+        (!self.is_done.load(Ordering::Acquire)).then_some((self.what, self.since))
     }
 }

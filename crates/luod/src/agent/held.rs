@@ -20,6 +20,10 @@ pub(super) struct Held {
     /// A call of the kernel about it is under way. The call runs to its end, even if nobody
     /// waits for it any more.
     pub(super) busy: bool,
+    /// That call finishes it.
+    pub(super) finishing: bool,
+    /// It was made when its workload did not wait for that any more, and has not been given.
+    pub(super) ungiven: bool,
     /// Whether the session is in the descriptor store.
     pub(super) stored: bool,
     /// Whether its workload has claimed it since the workload connected.
@@ -44,6 +48,8 @@ impl Held {
             incoming,
             declared: BTreeMap::new(),
             busy: false,
+            finishing: false,
+            ungiven: false,
             stored: false,
             claimed: false,
             wanted: false,
@@ -152,6 +158,16 @@ impl Sessions {
             true => Some(WorkloadState::Left),
             false => Some(WorkloadState::Waiting),
         }
+    }
+
+    /// Whether a call of the kernel about a session is under way.
+    pub(super) fn is_busy(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|held| held.busy)
+    }
+
+    /// Whether a session is being finished.
+    pub(super) fn is_finishing(&self, name: &str) -> bool {
+        self.by_name.get(name).is_some_and(|held| held.finishing)
     }
 
     /// Whether a call of the kernel about any session is under way.

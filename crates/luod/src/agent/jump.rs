@@ -38,7 +38,7 @@ impl Agent {
         if how == Jump::Systemctl
             && let Err(why) = self.be_ready_for_a_shutdown().await
         {
-            return self.undo(why.into()).await;
+            return self.undo(why).await;
         }
         // Power may be lost in the jump: whoever starts next is to know of it. The disk writes
         // while the record is sealed.
@@ -87,10 +87,11 @@ impl Agent {
     /// Notes the jump before a shutdown, which takes a while. If luod is killed in it and
     /// started again, it goes on from this note: a cancel would turn the jump into a plain
     /// reboot.
-    async fn be_ready_for_a_shutdown(&self) -> Result<(), Failed> {
+    async fn be_ready_for_a_shutdown(&self) -> Result<(), Error> {
         let noted = self.notes.set_jumping();
         noted.map_err(|why| self.unnoted(&why))?;
-        if let Some(session) = self.kernel.run(|kernel| kernel.own_session()).await {
+        let own = self.kernel.run(|kernel| kernel.own_session());
+        if let Some(session) = self.in_time("the record", own).await? {
             // If the store has no room the log says so. It matters only if luod is killed.
             let _ = self.store.put(OWN_SESSION, &session);
         }

@@ -11,16 +11,15 @@
 
 use std::time::Duration;
 
-use luo_sys::{Errno, Session};
+use luo_sys::Session;
 use luo_varlink::TimelineKind;
-use tokio::sync::oneshot;
 
 use super::Agent;
 use super::clock::after;
-use super::hang::Hang;
 use super::timeline::Line;
 use crate::aside::Aside;
 use crate::decide::failed::Failed;
+use crate::kernel::Kernel;
 
 /// How long sessions may be on their way from the kernel.
 const ARRIVAL: Duration = Duration::from_secs(10);
@@ -93,7 +92,8 @@ impl Agent {
         let names: Vec<_> = {
             let state = self.state.borrow();
             let own = state.sessions.of(workload);
-            let outgoing = own.filter(|(_, held)| !(held.incoming || held.parked));
+            // One that the kernel is making goes when it is made.
+            let outgoing = own.filter(|(_, held)| !(held.incoming || held.parked || held.busy));
             outgoing.map(|(name, _)| name.clone()).collect()
         };
         for name in &names {
@@ -126,57 +126,87 @@ impl Agent {
         self.changed.notify_waiters();
     }
 
-    /// Finishes a session that the agent holds and has marked as busy. Whoever asks is told
-    /// when the kernel takes too long; it is finished all the same, as soon as it can be.
-    pub(super) async fn finish_held(&self, name: &str) -> Result<(), Failed> {
-        let session = {
+    /// Finishes a session of the previous kernel that is marked as busy, whether the agent has
+    /// it or the kernel alone. `then` is done when it is finished, be that late: whoever asks is
+    /// told when the kernel takes too long, and it is finished all the same.
+    pub(super) async fn finish_held(
+        &self,
+        name: &str,
+        then: impl FnOnce(&Self) + 'static,
+    ) -> Result<(), Failed> {
+        let here = {
             let mut state = self.state.borrow_mut();
             let Some(held) = state.sessions.get_mut(name) else {
                 return Ok(());
             };
-            match held.session.take() {
-                Some(session) => session,
-                None => {
-                    held.busy = false;
-                    return Ok(());
-                }
-            }
+            held.finishing = true;
+            held.session.take()
         };
-        let (hang, finish) = Hang::watch("FINISH of a session", move |kernel| {
-            (kernel.finish(&session), session)
-        });
-        let (tell, told) = oneshot::channel();
-        let finished = name.to_owned();
-        self.begin_task(async move |agent| {
-            let (finished_how, session) = agent.kernel.run(finish).await;
-            // Nobody waits for it if it was late.
-            let _ = tell.send(agent.has_finished(&finished, finished_how, session));
-        });
-        let patience = self.config().kernel_deadline.0;
-        match self.unless_late(hang, patience, told).await {
-            Some(done) => done.unwrap_or_else(|_| Err(Failed::new("FINISH", Errno::EIO))),
-            None => Err(Failed::late("FINISH", patience)),
-        }
+        let wanted = name.to_owned();
+        let job = move |kernel: &mut dyn Kernel| {
+            let session = match here {
+                Some(session) => session,
+                None => kernel.retrieve(&wanted)?.into(),
+            };
+            Ok((kernel.finish(&session), session))
+        };
+        let name = name.to_owned();
+        let then = move |agent: &Self, ended, is_late| {
+            let ended = agent.has_finished(&name, ended, is_late);
+            if ended.is_ok() {
+                then(agent);
+            }
+            // Nobody is there who would look whether that was the last.
+            if is_late {
+                agent.end_if_over();
+            }
+            ended
+        };
+        self.to_its_end("FINISH of a session", "FINISH", job, then)
+            .await?
     }
 
     /// Notes what has come of finishing a session.
     fn has_finished(
         &self,
         name: &str,
-        finished: Result<(), Failed>,
-        session: Aside<Session>,
+        ended: Result<(Result<(), Failed>, Aside<Session>), Failed>,
+        is_late: bool,
     ) -> Result<(), Failed> {
-        if let Err(why) = finished {
-            if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                held.session = Some(session);
-                held.busy = false;
-            }
-            self.changed.notify_waiters();
-            return Err(why);
+        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+            held.finishing = false;
         }
+        let session = match ended {
+            Ok((Ok(()), session)) => session,
+            Ok((Err(why), session)) => {
+                if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
+                    held.session = Some(session);
+                    held.busy = false;
+                }
+                self.changed.notify_waiters();
+                return Err(why);
+            }
+            // Another process has taken it from the kernel, without the agent.
+            Err(why) if why.is_taken() => {
+                self.gone(name);
+                return Err(why);
+            }
+            Err(why) => {
+                self.not_taken(name, &why);
+                return Err(why);
+            }
+        };
         let workload = {
             let mut state = self.state.borrow_mut();
-            state.sessions.remove(name).map(|held| held.workload)
+            let workload = state.sessions.remove(name).map(|held| held.workload);
+            let owner = workload.as_ref();
+            let owner = owner.and_then(|owner| state.workloads.get_mut(owner));
+            if let Some(link) = owner.and_then(|owner| owner.link.as_mut())
+                && is_late
+            {
+                link.finished.insert(name.to_owned());
+            }
+            workload
         };
         drop(session);
         self.store.remove(name);
@@ -188,29 +218,17 @@ impl Agent {
     }
 
     /// Finishes a session of the previous kernel that nobody claims, which is marked as
-    /// busy. `is_here` says whether the agent has it.
-    pub(super) async fn release_incoming(&self, name: &str, is_here: bool) -> Result<(), Failed> {
-        if !is_here {
-            let wanted = name.to_owned();
-            let taken = self.kernel.run(move |kernel| kernel.retrieve(&wanted));
-            match taken.await {
-                Ok(session) => {
-                    if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                        held.session = Some(session.into());
-                    }
-                }
-                // Another process has taken it from the kernel, without the agent.
-                Err(why) if why.is_taken() => {
-                    self.gone(name);
-                    return Err(why);
-                }
-                Err(why) => {
-                    self.not_taken(name, &why);
-                    return Err(why);
-                }
-            }
+    /// busy. `then` is as of [`Agent::finish_held`].
+    pub(super) async fn release_incoming(
+        &self,
+        name: &str,
+        then: impl FnOnce(&Self) + 'static,
+    ) -> Result<(), Failed> {
+        if let Err(why) = self.heed_hang("FINISH") {
+            self.not_taken(name, &why);
+            return Err(why);
         }
-        self.finish_held(name).await
+        self.finish_held(name, then).await
     }
 
     /// Waits until no call of the kernel about a session is under way; says whether that

@@ -164,8 +164,10 @@ pub struct Agent {
     unowned: RefCell<Unowned>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
-    /// What the kernel hangs in.
-    hanging: RefCell<Option<Hang>>,
+    /// What the kernel hangs in, the first first.
+    hanging: RefCell<Vec<Hang>>,
+    /// One question at a time may wait for the kernel's thread.
+    questions: Arc<Semaphore>,
     /// Tasks that write what is over, and are not late.
     writes: Cell<usize>,
     /// A task waits to try the end of an update again.
@@ -219,6 +221,7 @@ impl Agent {
             unowned: RefCell::default(),
             changes: Cell::default(),
             hanging: RefCell::default(),
+            questions: Arc::new(Semaphore::new(1)),
             writes: Cell::default(),
             ends_later: Cell::default(),
             tries_again: Cell::default(),

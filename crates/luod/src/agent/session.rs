@@ -27,7 +27,7 @@ use super::state::State;
 use super::timeline::Line;
 use crate::aside::{self, Aside};
 use crate::decide::failed::Failed;
-use crate::kernel::duplicate;
+use crate::kernel::{Kernel, duplicate};
 
 /// How long the kernel may take to name what a workload says is a session.
 const NAMING: Duration = Duration::from_secs(3);
@@ -41,11 +41,20 @@ pub enum Declaration {
     NotTaken(Kind),
 }
 
+/// A session that was asked for before.
+enum Making {
+    /// It is made.
+    Done(Result<OwnedFd, Failed>),
+    /// The kernel is at it.
+    UnderWay,
+}
+
 /// Files that the workloads of one user may have declared.
 const MAX_DECLARED: usize = 8192;
 
 impl Agent {
-    /// Makes a session for a workload; gives its descriptor.
+    /// Makes a session for a workload; gives its descriptor. One that the kernel was late with is
+    /// given to who asks again.
     ///
     /// # Errors
     /// As [`Error`] says.
@@ -53,32 +62,103 @@ impl Agent {
         let workload = caller.workload()?.to_owned();
         self.check_name(&caller.identity, name)?;
         self.is_no_stray(name)?;
+        while let Some(making) = self.made_before(&workload, name) {
+            match making {
+                Making::Done(fd) => return Ok(fd?),
+                Making::UnderWay => {
+                    let is_made = |agent: &Self| !agent.state.borrow().sessions.is_busy(name);
+                    self.until_in_time("CREATE_SESSION", is_made).await?;
+                }
+            }
+        }
         self.heed_hang("CREATE_SESSION")?;
         self.is_closed(name, "CREATE_SESSION").await?;
         self.reserve(caller, &workload, name)?;
-        let made = {
-            let name = name.to_owned();
-            self.kernel.run(move |kernel| kernel.create(&name)).await
-        };
-        let given = made.and_then(|session| Ok((duplicate(&session)?, session)));
-        match given {
-            Ok((fd, session)) => {
-                self.hold(name, session.into());
-                self.unowned.borrow_mut().has_changed();
-                let owner = owner(&self.state.borrow(), &workload);
-                if let Err(why) = self.note_as(&workload, owner.as_ref()) {
-                    self.let_go(name);
-                    // If it is not closed in time, it is closed later.
-                    let _ = self.is_closed(name, "CREATE_SESSION").await;
-                    return Err(why.into());
-                }
-                Ok(fd)
+        let (wanted, session) = (name.to_owned(), name.to_owned());
+        let job = move |kernel: &mut dyn Kernel| kernel.create(&wanted);
+        let then = move |agent: &Self, made, is_late| {
+            let made = agent.has_made(&workload, &session, made, is_late);
+            if made.is_err() {
+                agent.forget_if_away(&workload);
             }
+            made
+        };
+        let call = "CREATE_SESSION";
+        let made = self.to_its_end(call, call, job, then).await?;
+        if made.is_err() {
+            // If it is not closed in time, it is closed later.
+            let _ = self.is_closed(name, call).await;
+        }
+        Ok(made?)
+    }
+
+    /// What there is of a session that was asked for before, and whose workload was told that the
+    /// kernel is late with it, or has connected again since.
+    fn made_before(&self, workload: &str, name: &str) -> Option<Making> {
+        let mut state = self.state.borrow_mut();
+        let held = state.sessions.get(name)?;
+        if held.workload != workload || held.incoming {
+            return None;
+        }
+        let held = state.sessions.get_mut(name)?;
+        if held.busy {
+            return Some(Making::UnderWay);
+        }
+        if !std::mem::take(&mut held.ungiven) {
+            return None;
+        }
+        Some(Making::Done(duplicate(held.session.as_deref()?)))
+    }
+
+    /// Notes what has come of making a session. Nobody may wait for it any more.
+    fn has_made(
+        &self,
+        workload: &str,
+        name: &str,
+        made: Result<Session, Failed>,
+        is_late: bool,
+    ) -> Result<OwnedFd, Failed> {
+        let given = made.and_then(|session| Ok((duplicate(&session)?, session)));
+        let (fd, session) = match given {
+            Ok(given) => given,
             Err(why) => {
                 self.state.borrow_mut().sessions.remove(name);
                 self.changed.notify_waiters();
-                Err(why.into())
+                return Err(why);
             }
+        };
+        self.hold(name, session.into());
+        self.unowned.borrow_mut().has_changed();
+        let is_there = {
+            let mut state = self.state.borrow_mut();
+            if let Some(held) = state.sessions.get_mut(name) {
+                held.ungiven = is_late;
+            }
+            let owner = state.workloads.get(workload);
+            owner.is_some_and(super::state::Workload::is_there)
+        };
+        // One that nobody knows of goes with its workload.
+        if is_late && !is_there {
+            self.let_go(name);
+            return Err(Failed::new("CREATE_SESSION", luo_sys::Errno::EIO));
+        }
+        let owner = owner(&self.state.borrow(), workload);
+        if let Err(why) = self.note_as(workload, owner.as_ref()) {
+            self.let_go(name);
+            return Err(why);
+        }
+        Ok(fd)
+    }
+
+    /// Forgets a workload that has gone while a session was made for it.
+    fn forget_if_away(&self, workload: &str) {
+        let is_there = {
+            let state = self.state.borrow();
+            let known = state.workloads.get(workload);
+            known.is_none_or(super::state::Workload::is_there) || state.update.is_some()
+        };
+        if !is_there {
+            self.forget(workload);
         }
     }
 
@@ -96,6 +176,10 @@ impl Agent {
         }
         if state.sessions.get(name).is_some() {
             return Err(Failed::new("CREATE_SESSION", luo_sys::Errno::EEXIST).into());
+        }
+        // From here on the name is that of another session.
+        if let Some(known) = state.workloads.get_mut(workload) {
+            known.has_finished(name);
         }
         let limit = self.policy().limits(&caller.identity).sessions;
         if state.sessions.of(workload).count() >= limit {
@@ -174,6 +258,8 @@ impl Agent {
             // An earlier process of the agent gave the session to the workload, and the
             // record of the previous kernel still lists it.
             Some((true, false)) => {}
+            // It was finished while its workload was not connected, or did not wait for that.
+            None if self.has_ended(&workload, name) => return Ok(()),
             None => {
                 self.reserve(caller, &workload, name)?;
                 self.state.borrow_mut().take_in_stray(name);
@@ -182,6 +268,14 @@ impl Agent {
         self.hold(name, session);
         self.note_owner(&workload);
         Ok(())
+    }
+
+    /// Whether a session of the previous kernel was finished for a workload without its knowing.
+    fn has_ended(&self, workload: &str, name: &str) -> bool {
+        let state = self.state.borrow();
+        let known = state.workloads.get(workload);
+        let link = known.and_then(|known| known.link.as_ref());
+        link.is_some_and(|link| link.finished.contains(name))
     }
 
     /// Lets go of a session of a workload that is connected.
@@ -291,21 +385,25 @@ impl Agent {
         }
         self.heed_hang("RETRIEVE_SESSION")?;
         let wanted = name.to_owned();
-        let finishing = self.kernel.run(move |kernel| {
+        let job = move |kernel: &mut dyn Kernel| {
             let session = kernel.retrieve(&wanted)?;
             kernel.finish(&session)
-        });
-        match finishing.await {
-            Ok(()) => {
-                self.unowned.borrow_mut().has_changed();
-                tracing::warn!(session = name, "released by an administrator, by force");
-                self.note(TimelineKind::Finished, Line::text(name));
-                Ok(())
+        };
+        let released = name.to_owned();
+        let then = move |agent: &Self, ended: Result<(), Failed>, _| {
+            if ended.is_ok() {
+                agent.unowned.borrow_mut().has_changed();
+                tracing::warn!(session = released, "released by an administrator, by force");
+                agent.note(TimelineKind::Finished, Line::text(&released));
             }
+            ended
+        };
+        let finishing = self.to_its_end("FINISH of a session", "FINISH", job, then);
+        match finishing.await? {
             Err(why) if why.is_no_session() => Err(admin::Error::NoSuchSession {
                 session: name.to_owned(),
             }),
-            Err(why) => Err(why.into()),
+            ended => Ok(ended?),
         }
     }
 
@@ -317,7 +415,7 @@ impl Agent {
         let missing = || admin::Error::NoSuchSession {
             session: name.to_owned(),
         };
-        let (workload, incoming, is_here) = {
+        let (workload, incoming) = {
             let mut state = self.state.borrow_mut();
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
@@ -334,8 +432,7 @@ impl Agent {
             if held.incoming && restoring && !held.parked {
                 return Err(state.phase.illegal("release"));
             }
-            let is_here = held.session.is_some();
-            let found = (held.workload.clone(), held.incoming, is_here);
+            let found = (held.workload.clone(), held.incoming);
             if let Some(held) = state.sessions.get_mut(name).filter(|held| held.incoming) {
                 held.busy = true;
             }
@@ -343,19 +440,25 @@ impl Agent {
         };
         tracing::warn!(session = name, workload, "released by an administrator");
         if incoming {
-            self.release_incoming(name, is_here).await?;
+            let then = move |agent: &Self| agent.has_released(&workload);
+            self.release_incoming(name, then).await?;
         } else {
             self.let_go(name);
             let _ = self.is_closed(name, "release").await;
-        }
-        let is_last = self.state.borrow().sessions.of(&workload).next().is_none();
-        self.end_if_over();
-        if is_last {
-            self.forget(&workload);
-        } else {
-            self.note_owner(&workload);
+            self.has_released(&workload);
         }
         Ok(())
+    }
+
+    /// A session of a workload was released: with its last one it is forgotten.
+    fn has_released(&self, workload: &str) {
+        let is_last = self.state.borrow().sessions.of(workload).next().is_none();
+        self.end_if_over();
+        if is_last {
+            self.forget(workload);
+        } else {
+            self.note_owner(workload);
+        }
     }
 }
 

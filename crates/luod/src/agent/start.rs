@@ -21,7 +21,7 @@ use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
 use crate::decide::record::Record;
 use crate::journal::notes::{Begun, Owner, Progress};
-use crate::kernel;
+use crate::kernel::{self, Opener};
 use crate::manager::shutdown::Shutdown;
 use crate::manager::store::Stored;
 
@@ -200,7 +200,10 @@ impl Agent {
         let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state else {
             return false;
         };
-        let listed = self.kernel.run(|kernel| kernel.sessions()).await;
+        let listed = self
+            .kernel
+            .run(|kernel| kernel.sessions(Opener::Waited))
+            .await;
         let mut sessions = listed.ok().flatten().into_iter().flatten();
         let is_ours = sessions.any(|entry| {
             let name = entry.name.map(|name| name.to_string());

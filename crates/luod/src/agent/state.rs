@@ -105,6 +105,12 @@ impl Workload {
         self.link.is_some()
     }
 
+    /// Whether a session was finished for it without its knowing. It is told so once.
+    pub(super) fn has_finished(&mut self, session: &str) -> bool {
+        let link = self.link.as_mut();
+        link.is_some_and(|link| link.finished.remove(session))
+    }
+
     pub(super) fn tell(&self, event: Event) {
         if let Some(link) = &self.link {
             link.inbox.put(event);
@@ -118,6 +124,9 @@ pub(super) struct Link {
     pub(super) inbox: Inbox,
     /// Its control group, as a path.
     pub(super) group: Option<String>,
+    /// Sessions of the previous kernel that were finished for it when it did not wait for that
+    /// any more.
+    pub(super) finished: BTreeSet<String>,
 }
 
 /// An update before the jump.

@@ -4,10 +4,13 @@
 //! not waited for. It is undone as soon as the kernel answers; until then no update begins.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use luo_sys::Errno;
 use luo_varlink::TimelineKind;
 use luo_varlink::admin::Error;
+use tokio::sync::oneshot;
 
 use super::Agent;
 use super::clock::after;
@@ -16,7 +19,7 @@ use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::Kernel;
 
-/// How long the kernel is waited for where no update depends on its answer.
+/// The most that the kernel is waited for where no update depends on its answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 impl Agent {
@@ -49,6 +52,11 @@ impl Agent {
         Ok(())
     }
 
+    /// How long the kernel is waited for where no update depends on its answer.
+    pub(super) fn patience(&self) -> Duration {
+        PATIENCE.min(self.config().kernel_deadline.0)
+    }
+
     /// Asks the kernel for something that changes nothing. The caller is not kept waiting by
     /// a call that hangs.
     pub(super) async fn ask_kernel<T: Send + 'static>(
@@ -57,11 +65,51 @@ impl Agent {
         question: impl FnOnce(&mut dyn Kernel) -> T + Send + 'static,
     ) -> Result<T, Failed> {
         self.heed_hang(call)?;
-        let patience = PATIENCE.min(self.config().kernel_deadline.0);
         tokio::select! {
             biased;
-            told = self.kernel.run(question) => Ok(told),
-            () = after(patience) => Err(Failed::busy(call)),
+            told = self.question(question) => Ok(told),
+            () = after(self.patience()) => Err(Failed::busy(call)),
+        }
+    }
+
+    /// Asks the kernel, as soon as it has answered the question before this one. Who does not
+    /// wait any longer leaves at most one question behind, however many ask: what changes
+    /// something does not stand behind them.
+    pub(super) async fn question<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&mut dyn Kernel) -> T + Send + 'static,
+    ) -> T {
+        let place = Arc::clone(&self.questions).acquire_owned().await;
+        self.kernel
+            .run(move |kernel| {
+                let told = question(kernel);
+                drop(place);
+                told
+            })
+            .await
+    }
+
+    /// Has the kernel do something that is done to its end, whoever waits for that. `then` notes
+    /// what has come of it; it is told whether nobody waits for it any more. Whoever asks is told
+    /// when the kernel takes too long.
+    pub(super) async fn to_its_end<T: Send + 'static, U: 'static>(
+        &self,
+        what: &'static str,
+        call: &str,
+        job: impl FnOnce(&mut dyn Kernel) -> T + Send + 'static,
+        then: impl FnOnce(&Self, T, bool) -> U + 'static,
+    ) -> Result<U, Failed> {
+        let (hang, job) = Hang::watch(what, job);
+        let (tell, told) = oneshot::channel();
+        self.begin_task(async move |agent| {
+            let done = agent.kernel.run(job).await;
+            let is_late = tell.is_closed();
+            let _ = tell.send(then(&agent, done, is_late));
+        });
+        let patience = self.config().kernel_deadline.0;
+        match self.unless_late(hang, patience, told).await {
+            Some(done) => done.map_err(|_| Failed::new(call, Errno::EIO)),
+            None => Err(Failed::later(call, patience)),
         }
     }
 
@@ -69,12 +117,25 @@ impl Agent {
     pub(super) async fn undo_kernel(&self) {
         let what = "a call that was made for an update that is off";
         let (hang, undo) = Hang::watch(what, |kernel| kernel.undo());
-        let patience = PATIENCE.min(self.config().kernel_deadline.0);
-        let undone = self.unless_late(hang, patience, self.kernel.run(undo));
+        let undone = self.unless_late(hang, self.patience(), self.kernel.run(undo));
         if undone.await.is_none() {
             tracing::error!(
                 "the kernel does not answer: what it was asked for is undone as soon as it does"
             );
+        }
+    }
+
+    /// Waits until a call of the kernel that was begun for somebody else is over.
+    pub(super) async fn until_in_time(
+        &self,
+        call: &str,
+        is_over: impl Fn(&Self) -> bool,
+    ) -> Result<(), Failed> {
+        let patience = self.config().kernel_deadline.0;
+        tokio::select! {
+            biased;
+            () = self.until(is_over) => Ok(()),
+            () = after(patience) => Err(Failed::later(call, patience)),
         }
     }
 
@@ -89,7 +150,7 @@ impl Agent {
             biased;
             told = told => Some(told),
             () = after(patience) => {
-                self.hanging.replace(Some(hang));
+                self.hanging.borrow_mut().push(hang);
                 None
             }
         }
@@ -97,14 +158,17 @@ impl Agent {
 
     /// Refuses a call of the kernel while that hangs in an earlier one.
     pub(super) fn heed_hang(&self, call: &str) -> Result<(), Failed> {
-        let mut hanging = self.hanging.borrow_mut();
-        match hanging.as_ref().and_then(Hang::hangs) {
-            Some(earlier) => Err(Failed::hangs(call, earlier)),
-            None => {
-                *hanging = None;
-                Ok(())
-            }
+        match self.hangs_in() {
+            Some((earlier, _)) => Err(Failed::hangs(call, earlier)),
+            None => Ok(()),
         }
+    }
+
+    /// What the kernel hangs in, and since when.
+    pub(super) fn hangs_in(&self) -> Option<(&'static str, Instant)> {
+        let mut hanging = self.hanging.borrow_mut();
+        hanging.retain(|hang| hang.hangs().is_some());
+        hanging.first().and_then(Hang::hangs)
     }
 
     /// Waits until something ends the update.

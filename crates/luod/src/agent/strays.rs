@@ -20,6 +20,7 @@ use super::state::{State, Stray};
 use super::timeline::Line;
 use crate::aside::Aside;
 use crate::decide::plan::Obstacle;
+use crate::kernel::Opener;
 
 impl State {
     /// What stands in the way of an update.
@@ -82,7 +83,7 @@ impl Agent {
         if self.state.borrow().strays.is_empty() {
             return;
         }
-        let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
+        let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
         let Ok(Ok(Some(listed))) = asked.await else {
             return;
         };

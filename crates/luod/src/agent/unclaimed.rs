@@ -21,6 +21,7 @@ use super::Agent;
 use super::held::Held;
 use super::state::{State, Workload};
 use crate::decide::config::Unclaimed;
+use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 
 /// How long to wait before trying again to release sessions that nobody has claimed.
@@ -141,7 +142,7 @@ impl Agent {
                      `luoctl finish --release` releases them"
                 ),
                 Unclaimed::Finish => {
-                    let released = self.release_all(&unclaimed, is_nobodys).await;
+                    let (released, _) = self.release_all(&unclaimed, is_nobodys).await;
                     if !released.is_empty() {
                         tracing::error!(
                             "the deadline has passed, and nobody had claimed: {}. They are \
@@ -160,27 +161,27 @@ impl Agent {
     async fn keep_for_the_connected(&self) {
         for name in self.unclaimed(is_not_asked_for) {
             // Since the list was made its workload may have asked for this one, or gone.
-            if self.mark_unclaimed(&name, is_not_asked_for).is_none() {
+            if !self.mark_unclaimed(&name, is_not_asked_for) {
                 continue;
             }
-            match self.fetch(&name).await {
-                Ok(_) => {
-                    let state = self.state.borrow();
-                    let owner = state.sessions.get(&name).map(|held| held.workload.clone());
-                    drop(state);
-                    let owner = owner.unwrap_or_default();
-                    // It has had no session, so it has not come back.
-                    if let Some(restore) = &mut self.state.borrow_mut().restore {
-                        restore.is_certain(&owner);
-                    }
-                    self.note_owner(&owner);
-                    tracing::warn!(
-                        session = name,
-                        "the deadline has passed, and '{owner}' is connected and has not asked \
-                         for it: it is kept for it"
-                    );
+            let kept = |agent: &Self, name: &str| {
+                let state = agent.state.borrow();
+                let owner = state.sessions.get(name).map(|held| held.workload.clone());
+                drop(state);
+                let owner = owner.unwrap_or_default();
+                // It has had no session, so it has not come back.
+                if let Some(restore) = &mut agent.state.borrow_mut().restore {
+                    restore.is_certain(&owner);
                 }
-                Err(why) => tracing::error!(session = name, "it could not be taken: {why}"),
+                agent.note_owner(&owner);
+                tracing::warn!(
+                    session = name,
+                    "the deadline has passed, and '{owner}' is connected and has not asked for \
+                     it: it is kept for it"
+                );
+            };
+            if let Err(why) = self.fetch(&name, kept).await {
+                tracing::error!(session = name, "it could not be taken: {why}");
             }
         }
     }
@@ -194,40 +195,43 @@ impl Agent {
     }
 
     /// Finishes sessions that nobody has claimed. Gives the names of those that it
-    /// released.
-    async fn release_all(&self, names: &[String], which: Which) -> Vec<String> {
-        let mut released = Vec::new();
+    /// released, and why others were not.
+    async fn release_all(&self, names: &[String], which: Which) -> (Vec<String>, Vec<Failed>) {
+        let (mut released, mut failed) = (Vec::new(), Vec::new());
         for name in names {
             // Since the list was made a workload may have claimed this one.
-            let Some(is_here) = self.mark_unclaimed(name, which) else {
+            if !self.mark_unclaimed(name, which) {
                 continue;
-            };
-            match self.release_incoming(name, is_here).await {
-                Ok(()) => {
-                    tracing::warn!(session = name, "released: nobody has claimed it");
-                    if let Some(restore) = &mut self.state.borrow_mut().restore {
-                        restore.released.insert(name.clone());
-                    }
-                    released.push(name.clone());
+            }
+            let session = name.clone();
+            let then = move |agent: &Self| {
+                tracing::warn!(session, "released: nobody has claimed it");
+                if let Some(restore) = &mut agent.state.borrow_mut().restore {
+                    restore.released.insert(session);
                 }
+            };
+            match self.release_incoming(name, then).await {
+                Ok(()) => released.push(name.clone()),
                 Err(why) => {
                     tracing::error!(session = name, "it could not be released: {why}");
+                    failed.push(why);
                 }
             }
         }
-        released
+        (released, failed)
     }
 
-    /// Marks a session as busy if nobody has claimed it; says whether the agent has it.
-    fn mark_unclaimed(&self, name: &str, which: Which) -> Option<bool> {
+    /// Marks a session as busy if nobody has claimed it; says whether it has.
+    fn mark_unclaimed(&self, name: &str, which: Which) -> bool {
         let mut state = self.state.borrow_mut();
-        let held = state.sessions.get(name)?;
-        if !which(&state, held) {
-            return None;
+        let held = state.sessions.get(name);
+        if !held.is_some_and(|held| which(&state, held)) {
+            return false;
         }
-        let held = state.sessions.get_mut(name)?;
-        held.busy = true;
-        Some(held.session.is_some())
+        if let Some(held) = state.sessions.get_mut(name) {
+            held.busy = true;
+        }
+        true
     }
 
     /// Ends the update for an administrator.
@@ -248,12 +252,18 @@ impl Agent {
                 sessions: unclaimed,
             });
         }
-        let released = self.release_all(&unclaimed, is_unclaimed).await;
+        let (released, failed) = self.release_all(&unclaimed, is_unclaimed).await;
         self.overdue();
-        // A claim that is under way at this moment is waited for.
-        self.all_have_arrived().await;
+        // A claim that is under way at this moment is waited for; what the kernel hangs in is not.
+        if failed.is_empty() {
+            self.all_have_arrived().await;
+        }
         self.end_if_over();
-        Ok(released)
+        match failed.into_iter().next() {
+            // What could not be finished and is here by now is in nobody's way.
+            Some(why) if self.is_restoring() => Err(why.into()),
+            _ => Ok(released),
+        }
     }
 
     /// Gives up a record that cannot be read. The sessions that it lists are not known, so

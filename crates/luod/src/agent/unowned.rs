@@ -12,6 +12,7 @@ use super::Agent;
 use super::state::Unowned;
 use super::timeline::Line;
 use crate::decide::names::OWN_SESSION;
+use crate::kernel::Opener;
 
 /// How long a look at them counts as fresh.
 const FRESH: Duration = Duration::from_millis(500);
@@ -50,7 +51,7 @@ impl Agent {
         }
         // What changes while the kernel is asked makes the answer an old one.
         let changes = self.unowned.borrow().changes;
-        let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
+        let asked = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Moment));
         let Ok(Ok(listed)) = asked.await else {
             // Why it cannot be asked is told by others.
             return self.unowned.borrow().clone();

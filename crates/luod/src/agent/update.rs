@@ -30,7 +30,7 @@ use super::state::Update;
 use crate::decide::plan::Obstacle;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::Begun;
-use crate::kernel;
+use crate::kernel::{self, Opener};
 
 impl Agent {
     /// The order in which an update would ask the workloads.
@@ -182,6 +182,10 @@ impl Agent {
         let what = "the kernel is loaded";
         self.kernel_step("kexec_file_load", what, move |kernel| kernel.load(&target))
             .await?;
+        // Most of what other programs have written goes to the disks now, so that little is left
+        // at the moment of the jump. A disk that hangs is no fault of the kernel's that is loaded.
+        self.in_time("sync", self.kernel.run(|kernel| kernel.settle()))
+            .await?;
         let moment = self.moment();
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.freeze = moment;
@@ -224,7 +228,7 @@ impl Agent {
     /// Checks that what workloads have preserved is within their limits, as far as the
     /// kernel tells.
     async fn within_limits(&self) -> Result<(), Error> {
-        let listing = self.kernel.run(|kernel| kernel.sessions());
+        let listing = self.kernel.run(|kernel| kernel.sessions(Opener::Waited));
         let sessions = self.in_time("LIST_SESSIONS", listing).await??;
         let Some(entries) = sessions else {
             return Ok(());

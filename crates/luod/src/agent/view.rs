@@ -16,7 +16,7 @@ use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::{Failed, unwritable};
 use crate::decide::plan::Obstacle;
 use crate::journal::log;
-use crate::kernel::{self, Probe};
+use crate::kernel::{self, Opener, Probe};
 
 /// Who may have begun an update that this agent has not.
 pub(super) const UNKNOWN_UPDATE: &str = "and not by this luod: another program has begun an \
@@ -55,6 +55,10 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What to do about descriptors that the kernel does not let go of.
 pub(super) const CLOSING_REMEDY: &str = "`dmesg` may say what it waits for: for example, for a program that writes to a file of the \
      session, and does not end";
+
+/// What to do about a kernel that hangs.
+const HANG_REMEDY: &str = "`dmesg` may say what it waits for; nothing is lost meanwhile, and luod \
+                           goes on when the kernel does";
 
 /// How long closing a descriptor may take before anybody is told.
 const HANGS: Duration = Duration::from_secs(5);
@@ -171,6 +175,13 @@ impl Agent {
                  keep up with it"
             ));
         }
+        if let Some((what, since)) = self.hangs_in() {
+            warnings.push(format!(
+                "the kernel hangs: {what} has not come back for {} s, and all else that is asked \
+                 of it waits behind that or is refused: {HANG_REMEDY}",
+                since.elapsed().as_secs()
+            ));
+        }
         warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)
     }
@@ -188,8 +199,8 @@ impl Agent {
     }
 
     /// The kernel as it stands. Everybody may ask for the status, but the device has one
-    /// opener at a time: so it is opened now and then only, and another opener is not
-    /// waited for long.
+    /// opener at a time: so it is opened now and then only, by one question at a time, and
+    /// another opener is not waited for long.
     async fn look_at_kernel(&self) -> Probe {
         let fresh = |seen: &Seen| seen.changes == self.changes.get() && seen.at.elapsed() < FRESH;
         let seen = self.seen.borrow().clone().filter(fresh);
@@ -197,8 +208,12 @@ impl Agent {
             return seen.probe;
         }
         let changes = self.changes.get();
-        let probing = self.kernel.run(|kernel| kernel.probe());
-        match tokio::time::timeout(PATIENCE, probing).await {
+        let probed = async {
+            // While it hangs, nobody waits for it in vain.
+            self.heed_hang("GET_INFO")?;
+            self.question(|kernel| kernel.probe()).await
+        };
+        match tokio::time::timeout(PATIENCE, probed).await {
             Ok(Ok(probe)) => {
                 let at = Instant::now();
                 let seen = Seen { probe, at, changes };
@@ -281,7 +296,7 @@ impl Agent {
     /// # Errors
     /// The kernel does not answer.
     pub async fn sessions(&self) -> Result<Vec<SessionInfo>, Failed> {
-        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
+        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Moment));
         let kernels = listing.await??;
         let state = self.state.borrow();
         let own = state.sessions.iter();

@@ -2,6 +2,8 @@
 //! The calls of a workload about itself: it registers, answers, leaves its sessions with
 //! the agent, unregisters; and its connection ends.
 
+use std::collections::BTreeSet;
+
 use luo_varlink::client::{Error, Registered};
 use luo_varlink::limits::MAX_NEEDS;
 use luo_varlink::{Phase, Step, TimelineKind, WorkloadState, admin};
@@ -166,6 +168,7 @@ impl Agent {
             connection: caller.connection,
             inbox,
             group: caller.group.clone(),
+            finished: BTreeSet::new(),
         });
         let user = caller.identity.uid;
         let full = match state.workloads.contains_key(name) {

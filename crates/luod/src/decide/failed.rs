@@ -60,6 +60,11 @@ const NOT_TAKEN_OVER: &str = "what the previous kernel handed over could not be 
                               run, until the machine is booted anew by its firmware, not by kexec; \
                               `luoctl history` tells without luod how far the update was";
 
+/// Something else than this agent has loaded the image.
+const TAKES_NOTHING_OVER: &str = "the image that is loaded takes nothing over: another program has \
+                                  loaded it over luod's, with kexec_load (`kexec -c`); find out \
+                                  which, and update again";
+
 /// The remedy for each call and error.
 const REMEDIES: &[(&str, Errno, &str)] = &[
     (
@@ -91,7 +96,8 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
     (
         "CREATE_SESSION",
         Errno::EBUSY,
-        "the kernel is prepared for an update: cancel that first",
+        "a reboot is under way, or a step of an update, of whatever program: try again when it is \
+         over",
     ),
     (
         "RETRIEVE_SESSION",
@@ -148,6 +154,23 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
         Errno::EINVAL,
         "no kernel is loaded any more",
     ),
+    ("reboot(KEXEC)", Errno::EOPNOTSUPP, TAKES_NOTHING_OVER),
+    (
+        "reboot(KEXEC)",
+        Errno::EBUSY,
+        "another kexec call, or a call on a session, is under way and does not end: \
+         `dmesg | grep luo` says more",
+    ),
+    (
+        "reboot(KEXEC)",
+        Errno::ENOLINK,
+        "a file that is preserved needs one that is not: `dmesg | grep luo` says which",
+    ),
+    (
+        "reboot(KEXEC)",
+        Errno::EPERM,
+        "luod may not reboot the machine: it needs CAP_SYS_BOOT",
+    ),
     (
         "systemctl kexec",
         Errno::EIO,
@@ -189,6 +212,19 @@ impl Failed {
                 "it has not come back within {seconds} s: `dmesg` may say what it waits for; \
                  `kernel_deadline` in luod.toml is that time"
             ),
+        }
+    }
+
+    /// The same of a call that nothing takes back: it is done whenever the kernel comes to it.
+    #[must_use]
+    pub fn later(call: &str, patience: Duration) -> Self {
+        let seconds = patience.as_secs_f64();
+        Self {
+            message: format!(
+                "it has not come back within {seconds} s, and is done as soon as the kernel does it: \
+                 `dmesg` may say what it waits for; `kernel_deadline` in luod.toml is that time"
+            ),
+            ..Self::late(call, patience)
         }
     }
 
@@ -262,7 +298,7 @@ impl Failed {
                 format!("a call{session} does not end: whoever holds it has to be stopped")
             }
             Cause::Busy => "another transition is under way and does not end".to_owned(),
-            Cause::Image => "the image that is loaded takes nothing over".to_owned(),
+            Cause::Image => TAKES_NOTHING_OVER.to_owned(),
             _ => format!("the orchestrator refuses{session}"),
         };
         failed.message = format!("{}: {who}; `dmesg | grep luo` says more", failed.errno);
@@ -375,6 +411,26 @@ mod tests {
             let failed = Failed::new("kexec_file_load", number(errno)).to_string();
             assert!(failed.contains(part), "{failed}");
         }
+    }
+
+    #[test]
+    fn each_refusal_of_the_jump_has_its_own_remedy() {
+        for (errno, part) in [
+            (Errno::EINVAL, "no kernel is loaded"),
+            (Errno::EOPNOTSUPP, "kexec_load"),
+            (Errno::EBUSY, "does not end"),
+            (Errno::ENOLINK, "needs one that is not"),
+            (Errno::EPERM, "CAP_SYS_BOOT"),
+        ] {
+            let failed = Failed::new("reboot(KEXEC)", errno).to_string();
+            assert!(failed.contains(part), "{failed}");
+        }
+        // Nobody is told to cancel an update that there may not be.
+        let busy = Failed::new("CREATE_SESSION", Errno::EBUSY).to_string();
+        assert!(
+            busy.contains("try again") && !busy.contains("cancel"),
+            "{busy}"
+        );
     }
 
     #[test]

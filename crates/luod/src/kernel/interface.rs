@@ -23,6 +23,15 @@ pub struct Probe {
     pub supplement_abi: Option<String>,
 }
 
+/// How another program is waited for that has the device open.
+#[derive(Clone, Copy, Debug)]
+pub enum Opener {
+    /// For a moment: somebody only looks, and others stand behind that.
+    Moment,
+    /// As long as for a step of an update.
+    Waited,
+}
+
 /// The calls that the agent makes of a kernel, and of the service manager's shutdown, which
 /// is another way to jump. Each call may block.
 pub trait Kernel {
@@ -61,7 +70,7 @@ pub trait Kernel {
     ///
     /// # Errors
     /// As the kernel answers.
-    fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed>;
+    fn sessions(&self, opener: Opener) -> Result<Option<Vec<SessionEntry>>, Failed>;
 
     /// Finds out whether the kernel to jump into can be loaded: loads it, and drops it again.
     ///
@@ -111,7 +120,7 @@ pub trait Kernel {
     /// As the kernel answers. The record can be read without a tail too.
     fn seal(&self, tail: &dyn Fn(usize) -> Vec<u8>) -> Result<(), Failed>;
 
-    /// Has all on the disks that programs have written: a direct jump does not.
+    /// Has all on the disks that programs have written: a jump does not.
     fn settle(&mut self);
 
     /// Jumps. It returns if the service manager jumps later, at the end of its shutdown.

@@ -10,13 +10,13 @@ use std::os::unix::fs::FileExt;
 use std::time::{Duration, Instant};
 
 use luo_sys::{
-    Device, Errno, ParticipantEntry, Session, SessionEntry, SessionName, State, Token, Which,
-    kexec, memfd,
+    Device, Errno, Failure, ParticipantEntry, Session, SessionEntry, SessionName, State, Token,
+    Which, kexec, memfd,
 };
 use luo_varlink::{Orchestrator, Target};
 
 use super::image;
-use super::interface::{Kernel, Probe};
+use super::interface::{Kernel, Opener, Probe};
 use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
@@ -69,6 +69,8 @@ pub struct Linux {
     lock: fn() -> Option<Inhibitor>,
     /// How memfds were handed over before this agent has chosen.
     memfds: Option<String>,
+    /// Failures that the kernel had counted when all stood still.
+    failures: Option<u64>,
 }
 
 impl Own {
@@ -94,6 +96,7 @@ impl Default for Linux {
             inhibitor: None,
             lock: Inhibitor::take,
             memfds: None,
+            failures: None,
         }
     }
 }
@@ -118,6 +121,15 @@ impl Linux {
             tracing::warn!("the kernel that was loaded stays loaded, and a reboot jumps: {why}");
         }
         self.inhibitor = None;
+    }
+}
+
+impl Linux {
+    /// Who or what has refused the jump, if it was the orchestrator.
+    fn failure_of_the_jump(&self) -> Option<Failure> {
+        let device = open_within(MOMENT).ok()?;
+        let failure = device.failure().ok()?;
+        (Some(failure.sequence) != self.failures).then_some(failure)
     }
 }
 
@@ -178,8 +190,12 @@ impl Kernel for Linux {
         Ok(open()?.retrieve_session(&name)?)
     }
 
-    fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
-        match open()?.list_sessions(Which::All) {
+    fn sessions(&self, opener: Opener) -> Result<Option<Vec<SessionEntry>>, Failed> {
+        let patience = match opener {
+            Opener::Moment => MOMENT,
+            Opener::Waited => PATIENCE,
+        };
+        match open_within(patience)?.list_sessions(Which::All) {
             Ok(sessions) => Ok(Some(sessions)),
             Err(why) if matches!(why.errno(), Errno::ENOTTY | Errno::EINVAL) => Ok(None),
             Err(why) => Err(why.into()),
@@ -225,11 +241,7 @@ impl Kernel for Linux {
     }
 
     fn load(&mut self, target: &Target) -> Result<(), Failed> {
-        self.load_locked(target)?;
-        // This writes most of what other programs have written to the disks now, so that
-        // little is left to write at the moment of the jump.
-        rustix::fs::sync();
-        Ok(())
+        self.load_locked(target)
     }
 
     fn prepare(&mut self, record: &[u8], room: usize) -> Result<(), Failed> {
@@ -265,6 +277,8 @@ impl Kernel for Linux {
         if device.state() == Ok(State::Prepared) {
             device.freeze().map_err(|why| refused(why, &device))?;
         }
+        // What fails from here on fails in the jump. Mainline's does not tell.
+        self.failures = device.failure().ok().map(|failure| failure.sequence);
         Ok(())
     }
 
@@ -334,7 +348,10 @@ impl Kernel for Linux {
         // If it does not come about, the kernel may be frozen all the same.
         self.asked = true;
         match how {
-            Jump::Direct => Err(kexec::execute().into()),
+            Jump::Direct => {
+                let why = kexec::execute();
+                Err(Failed::event(why, self.failure_of_the_jump()))
+            }
             Jump::Systemctl => {
                 // It would keep this very shutdown from beginning.
                 if let Some(inhibitor) = self.inhibitor.take() {

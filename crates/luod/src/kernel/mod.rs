@@ -19,7 +19,7 @@ mod target;
 mod worker;
 
 pub use image::command_line;
-pub use interface::{Kernel, Probe, duplicate};
+pub use interface::{Kernel, Opener, Probe, duplicate};
 pub use linux::{Linux, release};
 pub use target::{Resolve, Resolved, initrds, resolve};
 pub use worker::Worker;

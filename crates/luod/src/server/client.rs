@@ -9,7 +9,7 @@ use luo_varlink::client::{Error, INTERFACE, Method, Next};
 use super::foreign;
 use super::reply::{Answer, Refusal, Result, done, with, with_fd};
 use super::served::{Asked, End, Served};
-use crate::agent::Inbox;
+use crate::agent::{Caller, Inbox};
 use crate::aside::Aside;
 
 /// Whether a descriptor has to come with a call.
@@ -92,10 +92,8 @@ async fn answer(
             registered.map(with)
         }
         Method::Unregister => agent.unregister(&mut served.caller).map(|()| done()),
-        Method::CreateSession { name } => {
-            let made = agent.create_session(&served.caller, &name).await;
-            made.map(|fd| with_fd(done(), fd))
-        }
+        // Boxed: see `Served::dispatch`.
+        Method::CreateSession { name } => return Box::pin(create(served, &name)).await,
         Method::AttachSession { name } => match fd {
             Some(fd) => agent
                 .attach_session(&served.caller, &name, fd)
@@ -125,10 +123,8 @@ async fn answer(
         Method::Claim { session } => return Box::pin(claim(served, &session)).await,
         Method::Restored => agent.restored(&served.caller).map(|()| done()),
         Method::Describe { about } => agent.describe(&served.caller, &about).map(|()| done()),
-        Method::FinishSession { name } => agent
-            .finish_session(&served.caller, &name)
-            .await
-            .map(|()| done()),
+        // Boxed: see `Served::dispatch`.
+        Method::FinishSession { name } => return Box::pin(finish(served, &name)).await,
     };
     Ok(answer)
 }
@@ -147,17 +143,48 @@ async fn next_event(
     Ok(Ok(with(Next { event })))
 }
 
-async fn claim(
-    served: &mut Served<'_>,
-    session: &str,
-) -> std::result::Result<std::result::Result<Answer, Error>, End> {
-    let agent = Rc::clone(served.agent);
-    let caller = crate::agent::Caller {
+/// The caller, for a call that is waited for while the connection is listened to.
+fn caller_of(served: &Served<'_>) -> Caller {
+    Caller {
         connection: served.caller.connection,
         identity: served.caller.identity.clone(),
         workload: served.caller.workload.clone(),
         group: None,
-    };
+    }
+}
+
+/// A kernel that hangs in it keeps no place for a workload that has gone and comes back.
+async fn create(
+    served: &mut Served<'_>,
+    name: &str,
+) -> std::result::Result<std::result::Result<Answer, Error>, End> {
+    let (agent, caller) = (Rc::clone(served.agent), caller_of(served));
+    let creating = agent.create_session(&caller, name);
+    let made = served.wait(false, creating).await?;
+    // This wait does not yield, so there is an outcome.
+    let made = made.unwrap_or(Err(Error::NotRegistered));
+    Ok(made.map(|fd| with_fd(done(), fd)))
+}
+
+/// The same for a session of the previous kernel.
+async fn finish(
+    served: &mut Served<'_>,
+    name: &str,
+) -> std::result::Result<std::result::Result<Answer, Error>, End> {
+    let (agent, caller) = (Rc::clone(served.agent), caller_of(served));
+    let finishing = agent.finish_session(&caller, name);
+    let finished = served.wait(false, finishing).await?;
+    // This wait does not yield, so there is an outcome.
+    Ok(finished
+        .unwrap_or(Err(Error::NotRegistered))
+        .map(|()| done()))
+}
+
+async fn claim(
+    served: &mut Served<'_>,
+    session: &str,
+) -> std::result::Result<std::result::Result<Answer, Error>, End> {
+    let (agent, caller) = (Rc::clone(served.agent), caller_of(served));
     let claimed = served.wait(false, agent.claim(&caller, session)).await?;
     // This wait does not yield, so there is an outcome.
     let claimed = claimed.unwrap_or(Err(Error::NotRegistered));

@@ -2,11 +2,13 @@
 //! A made-up kernel: its sessions are sockets, whose other end sees when the last copy is
 //! closed.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use luo_sys::{
@@ -19,7 +21,7 @@ use rustix::net::RecvFlags;
 
 use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
-use crate::kernel::{Kernel, Probe};
+use crate::kernel::{Kernel, Opener, Probe};
 use crate::manager::shutdown::Shutdown;
 use crate::manager::store::Keeper;
 
@@ -78,6 +80,12 @@ struct Ledger {
     late: Option<UnixStream>,
     /// How often it was told to jump.
     jumps: u64,
+    /// How often somebody looked how it stands, or which sessions there are.
+    looks: Cell<u64>,
+    /// How often sessions were listed by who waits for another opener.
+    waits: Cell<u64>,
+    /// The disks take nothing before this ends.
+    disk: Option<Receiver<()>>,
     /// A file that is read when it is told to, and what stood there.
     at_the_jump: Option<PathBuf>,
     read: Option<String>,
@@ -218,6 +226,23 @@ impl Fake {
         self.lock().jumps
     }
 
+    /// How often somebody has looked.
+    pub(crate) fn looks(&self) -> u64 {
+        self.lock().looks.get()
+    }
+
+    /// How often another opener would have been waited for.
+    pub(crate) fn waits(&self) -> u64 {
+        self.lock().waits.get()
+    }
+
+    /// Has the disks hang until what this gives is dropped.
+    pub(crate) fn disks_hang(&self) -> Sender<()> {
+        let (gate, closed) = channel();
+        self.lock().disk = Some(closed);
+        gate
+    }
+
     /// Reads a file when it is told to jump.
     pub(crate) fn reads_at_the_jump(&self, path: PathBuf) {
         self.lock().at_the_jump = Some(path);
@@ -237,6 +262,7 @@ impl Fake {
 impl Kernel for Fake {
     fn probe(&self) -> Result<Probe, Failed> {
         let ledger = self.lock();
+        ledger.looks.set(ledger.looks.get() + 1);
         let orchestrator = match ledger.mainline {
             true => Orchestrator::Mainline,
             false => Orchestrator::Contract,
@@ -298,8 +324,12 @@ impl Kernel for Fake {
         Ok(())
     }
 
-    fn sessions(&self) -> Result<Option<Vec<SessionEntry>>, Failed> {
+    fn sessions(&self, opener: Opener) -> Result<Option<Vec<SessionEntry>>, Failed> {
         let ledger = self.lock();
+        match opener {
+            Opener::Moment => ledger.looks.set(ledger.looks.get() + 1),
+            Opener::Waited => ledger.waits.set(ledger.waits.get() + 1),
+        }
         let entry = |name: &str, direction, state| SessionEntry {
             name: SessionName::new(name).ok(),
             files: 1,
@@ -368,8 +398,13 @@ impl Kernel for Fake {
     }
 
     fn settle(&mut self) {
+        let disk = self.lock().disk.take();
+        if let Some(disk) = disk {
+            let _ = disk.recv();
+        }
         let mut ledger = self.lock();
-        if let Some(mut line) = ledger.late.take() {
+        let is_sealed = !ledger.tail.is_empty();
+        if let Some(mut line) = ledger.late.take_if(|_| is_sealed) {
             line.write_all(b"cancel").unwrap();
         }
     }

@@ -163,6 +163,28 @@ fn a_step_of_the_kernel_has_a_deadline() {
     });
 }
 
+/// Nobody is to look for the fault in a kernel that is loaded.
+#[test]
+fn a_disk_that_hangs_before_the_freeze_is_told_as_a_disk() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        let mut config = Config::clone(&world.agent.config());
+        config.kernel_deadline = Seconds(Duration::from_millis(50));
+        world.agent.config.replace(Rc::new(config));
+        let gate = world.kernel.disks_hang();
+        let late = world.agent.freeze().await.unwrap_err().to_string();
+        assert!(
+            late.contains("sync") && late.contains("within 0.05 s"),
+            "{late}"
+        );
+        assert!(!late.contains("kexec_file_load"), "{late}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        drop(gate);
+        until(|| world.agent.heed_hang("x").is_ok()).await;
+        assert!(!world.kernel.is_loaded());
+    });
+}
+
 #[test]
 fn a_disk_that_hangs_before_the_jump_ends_the_update() {
     run(async {
