@@ -293,7 +293,7 @@ impl Agent {
         stored: &[Stored],
         why: &std::io::Error,
     ) -> Progress {
-        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions());
+        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
         // Mainline's orchestrator lists none.
         let listed = listing.await.ok().and_then(Result::ok).flatten();
         let sessions = stored.iter().filter(|stored| stored.is_it);
