@@ -59,6 +59,7 @@ mod call;
 mod caller;
 mod calls;
 mod client;
+mod descriptor;
 mod device;
 mod driver;
 mod error;
