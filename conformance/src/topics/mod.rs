@@ -17,6 +17,7 @@ mod finish;
 mod image;
 mod implicit;
 mod killed;
+mod kinds;
 mod late;
 mod lifetime;
 mod log;
@@ -59,6 +60,7 @@ pub const TOPICS: &[Topic] = &[
     topic("eventfds", eventfds::CASES),
     topic("timerfds", timerfds::CASES),
     topic("pipes", pipes::CASES),
+    topic("kinds", kinds::CASES),
     topic("finish", finish::CASES),
     topic("faults", faults::CASES),
     topic("killed", killed::CASES),

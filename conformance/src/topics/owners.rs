@@ -19,8 +19,9 @@ use rustix::fs::{Access, AtFlags, CWD, accessat};
 use self::arrived::{
     leave, leave_for_root, leave_needed, taken_back, taken_by_root, tried_by_its_owner,
 };
+pub(super) use self::quotas::Quota;
 use self::quotas::{defaults, quotas, quotas_together, room_again};
-use self::stage::{create, full};
+pub(super) use self::stage::{create, full};
 use super::tools::{NO_CONTRACT, NO_SYSFS, memory};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, refused_file, same};

@@ -1,20 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pipes come back: both ends or one, with what they hold.
 
+mod held;
+
 use std::fs::File;
 use std::io::{Read as _, Write as _};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd};
 
-use anyhow::{Result, ensure};
-use luo_sys::{Errno, Session, Token};
-use rustix::fs::OFlags;
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::{Device, Errno, Session, State, Token};
+use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
-use super::tools::{incoming, session};
+use super::owners::{Quota, create};
+use super::tools::{enter, incoming, session, state_is};
 use crate::case::{Case, Context, here, shared};
-use crate::check::{device, kept, refused, same};
+use crate::check::{device, kept, name, refused, same, skip};
 use crate::difference::{Differs, answers};
 use crate::forge::{self, Fault, ODD};
+use crate::user::{Delegated, USERS, as_user};
 
 /// Mainline has no handler that takes such a file.
 const NONE: &[Differs] = &[answers(
@@ -28,7 +32,21 @@ pub(super) const CASES: &[Case] = &[
     here("taken-out-it-can-be-preserved-again", again).but(NONE),
     here("it-is-usable-while-it-is-preserved", usable).but(NONE),
     here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NONE),
+    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NONE),
     here("one-with-a-name-is-refused", named),
+    here("one-of-notifications-is-refused", notifies).but(NONE),
+    here(
+        "a-writer-that-stands-still-holds-nobody-up",
+        held::nobody_waits,
+    )
+    .but(NONE),
+    here("a-writer-of-a-users-is-passed-over", held::users).but(NONE),
+    here(
+        "who-closes-an-end-waits-for-no-writer",
+        held::closed_by_root,
+    )
+    .but(NONE),
+    here("what-it-may-hold-counts-for-its-user", counts).but(NONE),
     shared("what-it-holds-comes-back", leave_text, text).but(NONE),
     shared("what-is-written-later-arrives", leave_late, late).but(NONE),
     shared("a-full-one-comes-back-full", leave_full, full).but(NONE),
@@ -38,6 +56,14 @@ pub(super) const CASES: &[Case] = &[
     shared("the-end-that-writes-alone", leave_writer, writer).but(NONE),
     shared("an-end-that-nobody-wants-is-closed", leave_text, unwanted).but(NONE),
     shared("the-other-end-can-come-first", leave_text, other_first).but(NONE),
+    shared("both-ends-can-come-at-once", leave_text, at_once).but(NONE),
+    shared("ends-of-different-owners-go-alone", leave_ends, alone_each).but(NONE),
+    shared(
+        "a-size-that-its-user-may-not-have-waits",
+        leave_huge,
+        too_huge,
+    )
+    .but(NONE),
 ];
 
 const READ: Token = Token(1);
@@ -133,6 +159,61 @@ fn vetoed(context: &mut Context<'_>) -> Result<()> {
     same("the error", context.refused_kexec()?.errno(), ODD)?;
     drop(fault);
     holds(&mut ends.reads, TEXT)
+}
+
+fn cancelled(_: &mut Context<'_>) -> Result<()> {
+    let (session, mut ends) = (own()?, pipe()?);
+    session.preserve_fd(&ends.reads, READ)?;
+    session.preserve_fd(&ends.writes, WRITE)?;
+    let device = device()?;
+    enter(&device, State::Frozen)?;
+    ends.writes.write_all(TEXT)?;
+    device.cancel()?;
+    state_is(&device, State::Normal)?;
+    holds(&mut ends.reads, TEXT)
+}
+
+/// Such a pipe is one from the first: nobody writes to it but the kernel.
+fn notifies(_: &mut Context<'_>) -> Result<()> {
+    // O_NOTIFICATION_PIPE.
+    let flags = PipeFlags::CLOEXEC | PipeFlags::from_bits_retain(OFlags::EXCL.bits());
+    let (reads, writes) = match pipe_with(flags) {
+        Err(rustix::io::Errno::NOPKG | rustix::io::Errno::INVAL) => {
+            return Err(skip("this kernel has no pipes of notifications"));
+        }
+        made => made?,
+    };
+    let session = own()?;
+    refused(session.preserve_fd(&reads, READ), Errno::EOPNOTSUPP)?;
+    refused(session.preserve_fd(&writes, WRITE), Errno::EOPNOTSUPP)
+}
+
+/// The end that is read from counts for a full pipe, and each for a page.
+fn counts(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let ends = pipe()?;
+    let size = fcntl_getpipe_size(&ends.reads)? as u64;
+    let least = size + 4096;
+    // Half of a tenth more, for what the records take.
+    let _few = Quota::set("bytes", least + least / 10 + 3 * 4096)?;
+    let session = create(USERS[0], "counts")?;
+    session.preserve_fd(&ends.reads, READ)?;
+    session.preserve_fd(&ends.writes, WRITE)?;
+    refused(session.preserve_fd(pipe()?.reads, Token(3)), Errno::EDQUOT)?;
+    let of = |token| -> Result<u64> {
+        let files = session.list_files()?;
+        let found = files.iter().find(|file| file.token == token);
+        Ok(found.context("it is not listed")?.bytes)
+    };
+    ensure!(of(READ)? > least, "it counts for {} bytes", of(READ)?);
+    same("the other end", of(WRITE)?, 4096)?;
+    // As much as it may hold at the freeze.
+    fcntl_setpipe_size(&ends.writes, 4096)?;
+    let device = device()?;
+    enter(&device, State::Frozen)?;
+    device.cancel()?;
+    ensure!(of(READ)? < size, "it still counts for {} bytes", of(READ)?);
+    Ok(())
 }
 
 fn named(_: &mut Context<'_>) -> Result<()> {
@@ -333,4 +414,102 @@ fn writer(context: &mut Context<'_>) -> Result<()> {
     let error = writes.write(b"x").err().map(|error| error.kind());
     same("a write", error, Some(std::io::ErrorKind::BrokenPipe))?;
     Ok(session.finish()?)
+}
+
+/// Two threads ask for an end each, at once: it is one pipe.
+fn at_once(context: &mut Context<'_>) -> Result<()> {
+    let session = &incoming(context.own_name())?;
+    let (reads, writes) = std::thread::scope(|scope| {
+        let [reads, writes] =
+            [READ, WRITE].map(|token| scope.spawn(move || session.retrieve_fd(token)));
+        let ended = |_| anyhow::anyhow!("the thread panicked");
+        Ok::<_, anyhow::Error>((
+            reads.join().map_err(ended)??,
+            writes.join().map_err(ended)??,
+        ))
+    })?;
+    let (mut reads, mut writes) = (File::from(reads), File::from(writes));
+    writes.write_all(b"!")?;
+    let expected = [TEXT, b"!"].concat();
+    kept("what it holds", drain(&mut reads)?.concat(), expected)?;
+    Ok(session.finish()?)
+}
+
+/// Of one pipe root preserves the end that reads, and a user the other, first.
+fn leave_ends(context: &mut Context<'_>) -> Result<()> {
+    let root = context.device()?;
+    let _delegated = Delegated::new()?;
+    let mut ends = pipe()?;
+    ends.writes.write_all(TEXT)?;
+    let [user, _] = USERS;
+    let users = create(user, "an end")?;
+    as_user(user, || Ok(users.preserve_fd(&ends.writes, WRITE)?))?;
+    let own = session(&root, context.own_name(), 0)?;
+    own.preserve_fd(&ends.reads, READ)?;
+    context.hold(users);
+    context.hold(own);
+    Ok(())
+}
+
+fn alone_each(context: &mut Context<'_>) -> Result<()> {
+    let own = incoming(context.own_name())?;
+    let mut reads = File::from(own.retrieve_fd(READ)?);
+    kept("what it holds", drain(&mut reads)?, vec![TEXT.to_vec()])?;
+    same("its end", reads.read(&mut [0; 8])?, 0)?;
+    own.finish()?;
+    let _delegated = Delegated::new()?;
+    as_user(USERS[0], || {
+        let users = Device::open()?.retrieve_session(&name("an end"))?;
+        let mut writes = File::from(users.retrieve_fd(WRITE)?);
+        let error = writes.write(b"x").err().map(|error| error.kind());
+        same("a write", error, Some(std::io::ErrorKind::BrokenPipe))?;
+        // Whoever had that end alone has not read what the pipe held, and does not now.
+        let path = format!("/proc/thread-self/fd/{}", writes.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Err(rustix::io::Errno::ACCESS) => {}
+            anew => same("what it holds", drain(&mut File::from(anew?))?, vec![])?,
+        }
+        Ok(users.finish()?)
+    })
+}
+
+/// Bytes that only the administrator may have in a pipe.
+const HUGE: usize = 1 << 22;
+
+/// Root has made it as large, and given it to a user.
+fn leave_huge(context: &mut Context<'_>) -> Result<()> {
+    let _root = context.device()?;
+    let _delegated = Delegated::new()?;
+    let mut ends = pipe()?;
+    match fcntl_setpipe_size(&ends.writes, HUGE) {
+        Err(rustix::io::Errno::PERM) => return Err(skip("whoever runs this may not have it")),
+        made => made?,
+    };
+    ends.writes.write_all(TEXT)?;
+    let [user, _] = USERS;
+    let users = create(user, "huge")?;
+    as_user(user, || {
+        users.preserve_fd(&ends.reads, READ)?;
+        Ok(users.preserve_fd(&ends.writes, WRITE)?)
+    })?;
+    context.hold(users);
+    Ok(())
+}
+
+fn too_huge(_: &mut Context<'_>) -> Result<()> {
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let users = as_user(user, || {
+        let users = Device::open()?.retrieve_session(&name("huge"))?;
+        refused(users.retrieve_fd(READ), Errno::EPERM)?;
+        refused(users.retrieve_fd(WRITE), Errno::EPERM)?;
+        Ok(users)
+    })?;
+    // Nothing is lost: who may have it takes it back.
+    let mut reads = File::from(users.retrieve_fd(READ)?);
+    let writes = users.retrieve_fd(WRITE)?;
+    kept("its size", fcntl_getpipe_size(&writes)?, HUGE)?;
+    kept("what it holds", drain(&mut reads)?, vec![TEXT.to_vec()])?;
+    Ok(users.finish()?)
 }

@@ -5,17 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, ensure};
-use luo_sys::{Errno, Session, Token};
+use luo_sys::{Errno, Session, State, Token};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
     timerfd_gettime, timerfd_settime,
 };
 
-use super::tools::{FIRST, incoming, session};
+use super::tools::{FIRST, enter, incoming, session, state_is};
 use crate::case::{Case, Context, here, shared};
-use crate::check::{device, kept, refused, same};
+use crate::check::{device, kept, refused, same, skip};
 use crate::difference::{Differs, answers};
+use crate::forge::{self, Fault, ODD};
 
 /// Mainline has no handler that takes such a file.
 const NONE: &[Differs] = &[answers(
@@ -26,7 +27,11 @@ const NONE: &[Differs] = &[answers(
 pub(super) const CASES: &[Case] = &[
     here("one-open-file-is-preserved-once", once).but(NONE),
     here("it-expires-while-it-is-preserved", usable).but(NONE),
+    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NONE),
+    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NONE),
+    here("one-that-wakes-the-machine-is-refused", alarms).but(NONE),
     here("one-that-waits-for-the-clock-to-be-set-is-refused", told).but(NONE),
+    here("one-that-waits-for-it-since-is-a-veto", told_since).but(NONE),
     shared("the-time-left-goes-on", leave_hour, hour).but(NONE),
     shared("the-interval-stays", leave_interval, interval).but(NONE),
     shared("an-idle-one-stays-idle", leave_idle, idle).but(NONE),
@@ -121,6 +126,80 @@ fn told(_: &mut Context<'_>) -> Result<()> {
     let how = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
     set(&timer, how, wall()? + HOUR, Duration::ZERO)?;
     refused(own()?.preserve_fd(&timer, Token(1)), Errno::EOPNOTSUPP)
+}
+
+/// One of these wakes a machine that sleeps, which takes a privilege.
+fn alarms(_: &mut Context<'_>) -> Result<()> {
+    let session = own()?;
+    for clock in [TimerfdClockId::RealtimeAlarm, TimerfdClockId::BoottimeAlarm] {
+        let timer = match timerfd_create(clock, TimerfdFlags::CLOEXEC) {
+            Err(rustix::io::Errno::PERM) => return Err(skip("it takes CAP_WAKE_ALARM")),
+            made => made?,
+        };
+        refused(session.preserve_fd(&timer, Token(1)), Errno::EOPNOTSUPP)?;
+    }
+    Ok(())
+}
+
+fn told_since(context: &mut Context<'_>) -> Result<()> {
+    let session = own()?;
+    let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+    let file = timerfd_create(TimerfdClockId::Realtime, flags)?;
+    session.preserve_fd(&file, Token(1))?;
+    session.preserve_fd(timer(HOUR, HOUR)?, Token(2))?;
+    let how = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+    set(&file, how, wall()? + HOUR, Duration::ZERO)?;
+    let error = context.refused_kexec()?.errno();
+    same("the error", error, Errno::EOPNOTSUPP)?;
+    // It may become one that can go again.
+    set(
+        &file,
+        TimerfdTimerFlags::ABSTIME,
+        wall()? + HOUR,
+        Duration::ZERO,
+    )?;
+    let device = device()?;
+    enter(&device, State::Frozen)?;
+    Ok(device.cancel()?)
+}
+
+/// It goes on meanwhile, and afterwards.
+fn is_as_it_was(file: &OwnedFd) -> Result<()> {
+    let left = timerfd_gettime(file)?;
+    same("the interval", duration(left.it_interval)?, 2 * HOUR)?;
+    let left = duration(left.it_value)?;
+    ensure!(
+        left < HOUR && left > HOUR / 2,
+        "{left:?} is left of an hour"
+    );
+    set(
+        file,
+        TimerfdTimerFlags::empty(),
+        Duration::from_nanos(1),
+        Duration::ZERO,
+    )?;
+    wait(file)?;
+    same("how often it has expired", take(file)?, Some(1))
+}
+
+fn vetoed(context: &mut Context<'_>) -> Result<()> {
+    let (session, file) = (own()?, timer(HOUR, 2 * HOUR)?);
+    session.preserve_fd(&file, Token(1))?;
+    session.preserve_fd(forge::open()?, Token(2))?;
+    let fault = Fault::Freeze(ODD).inject()?;
+    same("the error", context.refused_kexec()?.errno(), ODD)?;
+    drop(fault);
+    is_as_it_was(&file)
+}
+
+fn cancelled(_: &mut Context<'_>) -> Result<()> {
+    let (session, file) = (own()?, timer(HOUR, 2 * HOUR)?);
+    session.preserve_fd(&file, Token(1))?;
+    let device = device()?;
+    enter(&device, State::Frozen)?;
+    device.cancel()?;
+    state_is(&device, State::Normal)?;
+    is_as_it_was(&file)
 }
 
 fn wall() -> Result<Duration> {

@@ -30,6 +30,7 @@ use crate::owner::Unowned;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
+use crate::pipe::{Arrivals, Joints};
 use crate::quota::{Quota, Quotas};
 use crate::session::{Direction, File, RecordChain, Session, SessionChain};
 use crate::table::hash::Hash;
@@ -79,6 +80,9 @@ pub struct Engine<H: Host> {
     /// Groups of closed sessions that are being finished together: a bit for each.
     pub(crate) groups: u32,
     pub(crate) files: Slab<kind::File, File<H>>,
+    /// Pipes of which an end is preserved, and pipes that come back.
+    pub(crate) joints: Joints<H::Block>,
+    pub(crate) arrivals: Arrivals<H::File>,
     /// Which file needs which.
     pub(crate) graph: Graph,
 
@@ -162,6 +166,8 @@ impl<H: Host> Engine<H> {
             retries: Retries::NONE,
             groups: 0,
             files: Slab::new(),
+            joints: Joints::new(),
+            arrivals: Arrivals::new(),
             graph: Graph::new(Hash::new(seed)),
             hash: Hash::new(seed),
             names: Index::new(),
@@ -247,6 +253,19 @@ impl<H: Host> Engine<H> {
             Direction::Outgoing => self.outgoing.len,
             Direction::Incoming => self.incoming.len.saturating_add(self.finished.len),
         }
+    }
+
+    /// The transition that has begun waits for nobody any more.
+    pub(crate) fn begin_work(&mut self) {
+        self.update.work();
+        self.joints.renew_patience();
+    }
+
+    /// Pipes of which an end is preserved, and pipes that come back: what nobody sees.
+    #[cfg(feature = "fault-injection")]
+    #[must_use]
+    pub fn pipe_counts(&self) -> [usize; 2] {
+        [self.joints.len(), self.arrivals.len()]
     }
 
     /// How many files there are in all sessions.

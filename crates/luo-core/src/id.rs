@@ -73,6 +73,10 @@ pub mod kind {
     pub enum Edge {}
     /// What a user has.
     pub enum Account {}
+    /// A pipe of which an end is preserved.
+    pub enum Pipe {}
+    /// A pipe that is being restored, or of which nobody has asked for an end.
+    pub enum Arrival {}
 }
 
 /// Names a session.

@@ -6,15 +6,20 @@
 //! handle of the other ──'
 //! ```
 
+mod arrivals;
 mod contents;
 mod ends;
 mod handler;
+mod joints;
 #[cfg(test)]
 mod tests;
 
 pub use contents::{read, Contents, Failed};
-pub use ends::{Each, End, Ends, Facts, Pipes};
+pub use ends::{Each, End, Facts, Pipes, PAUSES, PAUSE_MILLIS};
 pub use handler::TwoEnds;
+
+pub(crate) use arrivals::Arrivals;
+pub(crate) use joints::Joints;
 
 use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{

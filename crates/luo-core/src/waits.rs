@@ -38,6 +38,8 @@ pub(crate) enum Topic {
     Session(SessionId),
     /// The handler has restored the file, or has failed.
     File(FileId),
+    /// Who is at the note of a pipe, by its address, is done.
+    Note(u64),
 }
 
 impl Topic {
@@ -51,6 +53,8 @@ impl Topic {
             // The numbers of slots begin at 0 for sessions and for files. The distance keeps
             // the first file out of the queue of the first session.
             Self::File(id) => shared(id.slot.wrapping_add(SHARED / 2)),
+            // The number of its page, of which the low bits will do.
+            Self::Note(address) => shared((address >> 12) as u32),
         }
     }
 }

@@ -36,6 +36,7 @@ mod lost;
 mod model;
 mod others_handlers;
 mod owners;
+mod pipes;
 mod preserve;
 mod queries;
 mod quotas;

@@ -75,7 +75,7 @@ impl Machine {
             memory: Memory::new(parts.handed),
             memfds: Memfds::default(),
             open_files: OpenFiles::default(),
-            pipes: Mutex::default(),
+            lookers: Arc::default(),
             policy: parts.policy,
             boot_id: boot_id(parts.seed),
             faults: parts.faults,

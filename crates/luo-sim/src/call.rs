@@ -80,7 +80,7 @@ impl Caller for Call<'_> {
         if flags.contains(OFlags::PATH) || flags & OFlags::ACCMODE == OFlags::ACCMODE {
             return Err(Errno::EBADF);
         }
-        Ok(Arc::new(file))
+        Ok(Arc::new(file.into()))
     }
 
     fn session(&self, fd: i32) -> Result<SessionId, Errno> {

@@ -18,6 +18,8 @@ mod memfd_kind;
 mod pipe;
 mod timerfd;
 
+pub(crate) use pipe::Lookers;
+
 /// The handlers of a machine, in the order in which they are asked whether they know a file.
 pub(crate) fn all(machine: &Machine) -> Vec<Handler> {
     let mut all: Vec<&'static dyn AnyKind<Machine>> = vec![&memfd_kind::MAINLINES];

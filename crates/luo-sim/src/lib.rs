@@ -60,6 +60,7 @@ mod caller;
 mod cli;
 mod client;
 pub mod command;
+mod descriptor;
 mod device;
 mod driver;
 mod error;

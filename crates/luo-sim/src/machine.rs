@@ -16,12 +16,12 @@ use std::time::Instant;
 
 use luo_abi::errno::Errno;
 use luo_abi::rfc::State;
-use luo_core::pipe::Ends;
 use luo_core::{Compat, Engine, Lock as _, Quotas};
 
 use crate::caller;
 use crate::driver::Driver;
 use crate::fault::{Action, Faults, Step};
+use crate::handler::Lookers;
 use crate::lock::lock;
 use crate::log::Log;
 use crate::memfd::Memfds;
@@ -47,7 +47,7 @@ pub(crate) struct Machine {
     pub(crate) memory: Memory,
     pub(crate) memfds: Memfds,
     pub(crate) open_files: OpenFiles,
-    pub(crate) pipes: Mutex<Ends<Self>>,
+    pub(crate) lookers: Arc<Lookers>,
     pub(crate) policy: Policy,
     /// What tells this boot from all others, as programs read it.
     pub(crate) boot_id: String,

@@ -14,6 +14,7 @@ use luo_abi::errno::Errno;
 use luo_core::{Access, BlockMemory};
 use rustix::fs::{FileType, Mode, OFlags, SealFlags, SeekFrom};
 
+use crate::descriptor::Descriptor;
 use crate::memory::{Kept, Memory};
 
 /// What the handler calls itself in a handover.
@@ -40,7 +41,7 @@ const SEALS: SealFlags = SealFlags::SEAL
 const EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
 
 /// An open file of a supervised program.
-pub(crate) type File = Arc<OwnedFd>;
+pub(crate) type File = Arc<Descriptor>;
 
 /// An error of a system call, as the engine has them.
 pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
@@ -119,7 +120,7 @@ pub(crate) fn reopen(file: &OwnedFd, access: Access) -> Result<File, Errno> {
     rustix::fs::seek(&opened, SeekFrom::Start(position)).map_err(errno)?;
     let kept = rustix::fs::fcntl_getfl(file).map_err(errno)? & KEPT_FLAGS;
     rustix::fs::fcntl_setfl(&opened, kept).map_err(errno)?;
-    Ok(Arc::new(opened))
+    Ok(Arc::new(opened.into()))
 }
 
 /// What the page of a memfd says of it: five words.
@@ -266,7 +267,7 @@ mod tests {
     use super::*;
 
     fn memfd(length: u64) -> File {
-        Arc::new(luo_sys::memfd::create("test", length).unwrap().into())
+        Arc::new(OwnedFd::from(luo_sys::memfd::create("test", length).unwrap()).into())
     }
 
     #[test]
@@ -328,7 +329,7 @@ mod tests {
     #[test]
     fn memory_that_must_not_be_executed_comes_back_as_it_was() {
         let flags = rustix::fs::MemfdFlags::NOEXEC_SEAL | rustix::fs::MemfdFlags::CLOEXEC;
-        let file: File = Arc::new(rustix::fs::memfd_create("x", flags).unwrap());
+        let file: File = Arc::new(rustix::fs::memfd_create("x", flags).unwrap().into());
         rustix::io::write(&file, b"hello").unwrap();
         rustix::fs::fcntl_setfl(&file, OFlags::APPEND).unwrap();
         let (memory, memfds) = (Memory::default(), Memfds::default());

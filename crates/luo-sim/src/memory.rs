@@ -6,12 +6,14 @@
 //! the engine is dropped with the jump prepared: nothing else has a way over.
 
 use std::collections::BTreeMap;
-use std::os::fd::OwnedFd;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use luo_abi::handover::{BLOCK_SIZE, Root};
 use luo_abi::supplement;
 use luo_core::{BlockMemory, PageError};
+
+use crate::memfd::File;
 
 /// Address of the first page that a machine hands out after a cold boot.
 const FIRST_PAGE: u64 = 0x10_0000;
@@ -25,7 +27,7 @@ pub(crate) struct Handed {
     pub(crate) supplement: u64,
     pub(crate) pages: BTreeMap<u64, Box<[u8]>>,
     /// Memfds by the address of the page that describes them.
-    files: BTreeMap<u64, Arc<OwnedFd>>,
+    files: BTreeMap<u64, File>,
     next_address: u64,
 }
 
@@ -43,7 +45,7 @@ impl Handed {
 struct State {
     next_address: u64,
     arrived: BTreeMap<u64, Arc<[u8]>>,
-    arrived_files: BTreeMap<u64, Arc<OwnedFd>>,
+    arrived_files: BTreeMap<u64, File>,
     /// Set when the machine jumps.
     jump: Option<Handed>,
 }
@@ -98,7 +100,7 @@ impl Memory {
     }
 
     /// Takes a memfd of the previous kernel, and frees the page that describes it.
-    pub(crate) fn take_file(&self, address: u64) -> Option<Arc<OwnedFd>> {
+    pub(crate) fn take_file(&self, address: u64) -> Option<File> {
         let mut state = self.state();
         state.arrived.remove(&address);
         state.arrived_files.remove(&address)
@@ -150,11 +152,11 @@ impl Drop for Block {
 /// A memfd that is preserved, and the page that describes it.
 pub(crate) struct Kept {
     pub(crate) page: Block,
-    file: Arc<OwnedFd>,
+    file: File,
 }
 
 impl Kept {
-    pub(crate) fn new(page: Block, file: Arc<OwnedFd>) -> Self {
+    pub(crate) fn new(page: Block, file: File) -> Self {
         Self { page, file }
     }
 }

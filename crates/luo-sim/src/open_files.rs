@@ -2,9 +2,9 @@
 //! Numbers of open files that have no inode of their own, as eventfds and timers: only the same
 //! open file is the same object, and the kernel tells by kcmp(2) only whether two are.
 
-use std::os::fd::OwnedFd;
 use std::sync::{Mutex, Weak};
 
+use crate::descriptor::Descriptor;
 use crate::lock::lock;
 use crate::memfd::File;
 
@@ -15,7 +15,7 @@ pub(crate) struct OpenFiles(Mutex<State>);
 #[derive(Default)]
 struct State {
     last: u64,
-    known: Vec<(u64, Weak<OwnedFd>)>,
+    known: Vec<(u64, Weak<Descriptor>)>,
 }
 
 /// Where the numbers begin: those of other objects are made of inode numbers, which are small.
@@ -50,14 +50,14 @@ mod tests {
 
     fn eventfd() -> File {
         let flags = rustix::event::EventfdFlags::CLOEXEC;
-        Arc::new(rustix::event::eventfd(0, flags).unwrap())
+        Arc::new(rustix::event::eventfd(0, flags).unwrap().into())
     }
 
     #[test]
     fn the_same_open_file_has_the_same_number_while_it_is_held() {
         let (files, one, other) = (OpenFiles::default(), eventfd(), eventfd());
         let number = files.number(&one);
-        let duplicate: File = Arc::new(one.try_clone().unwrap());
+        let duplicate: File = Arc::new(one.try_clone().unwrap().into());
         assert_eq!(files.number(&duplicate), number);
         assert_ne!(files.number(&other), number);
         drop(one);

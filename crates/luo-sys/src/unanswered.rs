@@ -111,10 +111,21 @@ impl Unanswered {
     /// # Errors
     /// As of `write`.
     pub fn write_to(&self, file: &File) -> Result<usize> {
+        rustix::io::pwrite(file, self.byte(), 0).map_err(Error::of("pwrite"))
+    }
+
+    /// [`Self::write_to`] for what has no beginning, such as a pipe.
+    ///
+    /// # Errors
+    /// As of `write`.
+    pub fn write_into(&self, file: impl AsFd) -> Result<usize> {
+        rustix::io::write(file, self.byte()).map_err(Error::of("write"))
+    }
+
+    fn byte(&self) -> &[u8] {
         // SAFETY: the mapping is readable, longer than a byte, alive while `self` is
         // borrowed, and nobody writes to it: what it holds is zeros.
-        let bytes = unsafe { core::slice::from_raw_parts(self.memory.pointer().cast::<u8>(), 1) };
-        rustix::io::pwrite(file, bytes, 0).map_err(Error::of("pwrite"))
+        unsafe { core::slice::from_raw_parts(self.memory.pointer().cast::<u8>(), 1) }
     }
 
     /// Whether somebody waits for a page of it; looks for as long as `timeout` says. Nobody

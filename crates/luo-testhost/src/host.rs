@@ -3,6 +3,7 @@
 
 mod callbacks;
 mod objects;
+mod pipes;
 mod steps;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -19,6 +20,8 @@ use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_i
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
 use crate::script::{Call, Hook, Script};
 use crate::turns::Turns;
+
+pub use self::pipes::{PipesOfHost, TestPipe};
 
 pub use self::objects::{
     FROZEN, TestFile, TestFlb, TestHandler, TestObject, TestPin, TestPrivate, TestSubsystem,
@@ -52,6 +55,7 @@ pub struct TestHost {
     /// Hands out turns to the threads; without, they run freely.
     pub turns: Option<Arc<dyn Turns>>,
     script: Mutex<Script>,
+    pub pipes: Mutex<PipesOfHost>,
     pub arrived: Mutex<Arrived>,
     /// Lines of the log.
     pub said: Mutex<Vec<(Level, String)>>,
@@ -85,6 +89,7 @@ impl TestHost {
             waiting: AtomicUsize::new(0),
             turns: None,
             script: Mutex::default(),
+            pipes: Mutex::default(),
             said: Mutex::default(),
             arrived: Mutex::new(Arrived {
                 pages: handed.pages,

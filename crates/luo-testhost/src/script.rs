@@ -33,6 +33,9 @@ pub enum Call {
     SubsystemFreeze,
     SubsystemCancel,
     SubsystemFinish,
+    /// Somebody looks into a pipe, by its number.
+    LookIntoPipe,
+    MakePipe,
 }
 
 /// Runs inside callbacks, with the object (or FLB number) that they are for:

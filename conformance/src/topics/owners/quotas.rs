@@ -15,13 +15,13 @@ use crate::look::{SYSFS, sysfs};
 use crate::user::{Delegated, USERS, as_user};
 
 /// A quota of users that is another until it is dropped.
-pub(super) struct Quota {
+pub(in crate::topics) struct Quota {
     file: String,
     before: String,
 }
 
 impl Quota {
-    fn set(what: &str, number: u64) -> Result<Self> {
+    pub(in crate::topics) fn set(what: &str, number: u64) -> Result<Self> {
         Self::set_file(&format!("user_{what}"), number)
     }
 

@@ -8,10 +8,10 @@ use crate::check::name;
 use crate::user::as_user;
 
 /// Creates a session as a user, and closes the device.
-pub(super) fn create(user: u32, text: &str) -> Result<Session> {
+pub(in crate::topics) fn create(user: u32, text: &str) -> Result<Session> {
     as_user(user, || Ok(Device::open()?.create_session(&name(text))?))
 }
 
-pub(super) fn full(user: u32, text: &str) -> String {
+pub(in crate::topics) fn full(user: u32, text: &str) -> String {
     format!("uid:{user}:{text}")
 }

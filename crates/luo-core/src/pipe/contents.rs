@@ -13,16 +13,36 @@ use crate::handover::block::{BlockMemory, HandedMemory};
 use crate::handover::PageError;
 use crate::mem::Vec;
 use crate::note::{structure, Unread};
+use crate::room::with_any_room;
 use crate::table::hash::Digest;
 
 /// Bytes of records that a page has room for.
 const ROOM: usize = BLOCK_SIZE.saturating_sub(size_of::<Held>());
 
-/// What a pipe holds, for the next kernel.
+/// Pages that what a pipe of a size holds takes at most.
+///
+/// A buffer of a pipe is a page at most, in three pieces at most: each costs a head, and what is
+/// filled up. So some 50 of them take a page more than they are.
+pub(super) const fn most_pages(slots: u64) -> u64 {
+    let most = slots.saturating_add(slots / 32).saturating_add(2);
+    let twice = slots.saturating_mul(2);
+    if most < twice {
+        most
+    } else {
+        twice
+    }
+}
+
+/// What a pipe holds, for the next kernel. Nothing in here asks for memory but
+/// [`Self::make_room`]: it is written while the pipe is locked.
 pub struct Contents<B> {
     pages: Vec<B>,
-    /// What is on the pages that are used, in order: records, and their bytes.
+    /// What is on the pages: records, and their bytes. As many as there are pages.
     used: Vec<(u64, usize)>,
+    /// Pages that what was added takes, whether they are there or not.
+    begun: usize,
+    /// Bytes of records on the last of those.
+    fill: usize,
     bytes: u64,
 }
 
@@ -33,34 +53,71 @@ impl<B: BlockMemory> Contents<B> {
         Self {
             pages: Vec::new(),
             used: Vec::new(),
+            begun: 0,
+            fill: 0,
             bytes: 0,
         }
     }
 
     /// Begins anew; the pages stay.
     pub fn begin(&mut self) {
-        self.used.truncate(0);
-        self.bytes = 0;
+        for used in &mut *self.used {
+            *used = (0, 0);
+        }
+        (self.begun, self.fill, self.bytes) = (0, 0, 0);
     }
 
-    /// Adds bytes, a packet or a part of a stream. What is missing of pages comes from `alloc`.
+    /// Pages that what was added takes.
+    #[must_use]
+    pub const fn wanted(&self) -> usize {
+        self.begun
+    }
+
+    /// Bytes that were added.
+    #[must_use]
+    pub const fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Whether all that was added is there. If not, it has to be added once more, with room
+    /// for it.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.begun <= self.pages.len()
+    }
+
+    /// Makes room for so many pages altogether. Whoever calls has no lock.
     ///
     /// # Errors
     /// ENOMEM, and those of `alloc`.
-    pub fn push(
+    pub fn make_room(
         &mut self,
-        mut bytes: &[u8],
-        is_packet: bool,
+        pages: usize,
         mut alloc: impl FnMut() -> Result<B, Errno>,
     ) -> Result<(), Errno> {
+        let more = pages.saturating_sub(self.pages.len());
+        let reserved = with_any_room(|| {
+            self.pages.reserve(more)?;
+            Ok(self.used.reserve(more)?)
+        });
+        reserved.map_err(|why| why.errno())?;
+        for _ in 0..more {
+            self.pages.push(alloc()?).map_err(|_| Errno::ENOMEM)?;
+            self.used.push((0, 0)).map_err(|_| Errno::ENOMEM)?;
+        }
+        Ok(())
+    }
+
+    /// Adds bytes, a packet or a part of a stream. What there is no page for counts only.
+    pub fn push(&mut self, mut bytes: &[u8], is_packet: bool) {
         while !bytes.is_empty() {
             // A head, and a word of bytes: less is not worth a record.
-            let room = ROOM.saturating_sub(self.used.last().map_or(ROOM, |used| used.1));
+            let room = match self.begun {
+                0 => 0,
+                _ => ROOM.saturating_sub(self.fill),
+            };
             if room < size_of::<Piece>().saturating_mul(2) {
-                if self.used.len() == self.pages.len() {
-                    self.pages.push(alloc()?).map_err(|_| Errno::ENOMEM)?;
-                }
-                self.used.push((0, 0)).map_err(|_| Errno::ENOMEM)?;
+                (self.begun, self.fill) = (self.begun.saturating_add(1), 0);
                 continue;
             }
             let most = room.saturating_sub(size_of::<Piece>());
@@ -74,34 +131,38 @@ impl<B: BlockMemory> Contents<B> {
             self.put(&piece, now);
             bytes = rest;
         }
-        Ok(())
     }
 
     /// Puts a record for which there is room behind the last one.
     fn put(&mut self, piece: &Piece, bytes: &[u8]) {
-        let at = self.used.len().saturating_sub(1);
-        let (Some(page), Some(used)) = (self.pages.get_mut(at), self.used.last_mut()) else {
+        let whole = bytes.len().next_multiple_of(8);
+        let from = size_of::<Held>().saturating_add(self.fill);
+        self.fill = self
+            .fill
+            .saturating_add(size_of::<Piece>())
+            .saturating_add(whole);
+        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        let at = self.begun.saturating_sub(1);
+        let (Some(page), Some(used)) = (self.pages.get_mut(at), self.used.get_mut(at)) else {
             return;
         };
-        let from = size_of::<Held>().saturating_add(used.1);
         let room = page.bytes().get_mut(from..).unwrap_or_default();
         copy(room, piece.as_bytes());
         let room = room.get_mut(size_of::<Piece>()..).unwrap_or_default();
         copy(room, bytes);
-        let whole = bytes.len().next_multiple_of(8);
         for byte in room.get_mut(bytes.len()..whole).unwrap_or_default() {
             *byte = 0;
         }
-        used.0 = used.0.saturating_add(1);
-        used.1 = used
-            .1
-            .saturating_add(size_of::<Piece>())
-            .saturating_add(whole);
-        self.bytes = self.bytes.saturating_add(bytes.len() as u64);
+        *used = (used.0.saturating_add(1), self.fill);
     }
 
-    /// Writes the heads of the pages; gives the note its part.
+    /// Writes the heads of the pages; gives the note its part. Pages that are not needed go:
+    /// the next kernel would find them kept, and named by nobody.
     pub fn end(&mut self, note: &mut Pipe) {
+        self.pages.truncate(self.begun);
+        self.used.truncate(self.begun);
+        self.pages.shrink();
+        self.used.shrink();
         note.bytes = self.bytes;
         note.pages = self.used.len() as u64;
         note.records = 0;

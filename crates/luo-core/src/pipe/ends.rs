@@ -1,14 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
-//! The ends of pipes: which there are, what a host does with them, and those that belong
-//! together.
+//! The ends of pipes, and what a host does with them.
 
 use luo_abi::errno::Errno;
 use luo_abi::note::{Pipe, READ_END, READ_NONBLOCK, WRITE_END, WRITE_NONBLOCK};
 
-use super::contents::Contents;
 use crate::host::Host;
-use crate::id::SessionId;
-use crate::mem::Vec;
 
 /// An end of a pipe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,20 +56,47 @@ pub struct Facts {
     pub packets: bool,
 }
 
-/// What is called with what a pipe holds: bytes, and whether they are a packet.
-pub type Each<'a> = dyn FnMut(&[u8], bool) -> Result<(), Errno> + 'a;
+/// What is called with what a pipe holds: bytes, and whether they are a packet. It neither
+/// sleeps nor asks for memory.
+pub type Each<'a> = dyn FnMut(&[u8], bool) + 'a;
+
+/// Milliseconds of a pause, in which patience with whoever has a pipe locked is counted.
+pub const PAUSE_MILLIS: u32 = 10;
+
+/// Pauses that one call waits for a pipe at most, and so do the pipes of the administrator
+/// together in one transition, and those of users: two seconds.
+pub const PAUSES: u32 = 200;
 
 /// What a host does with pipes.
+///
+/// Whoever writes to a pipe has it locked while the bytes come from its memory, which may be
+/// behind a server of its own: for as long as it likes. So nothing here waits for that lock but
+/// [`Self::look`], and that has an end.
 pub trait Pipes<H: Host>: Sync {
     /// The pipe that a file is an end of, as a number below 2^63, and which one.
     fn find(&self, host: &H, file: &H::File) -> Option<(u64, End)>;
 
-    /// Looks at a pipe through one of its ends: calls `each` with what it holds, a packet or a
-    /// part of a stream each, which stays in the pipe.
+    /// What is true of a pipe, seen through one of its ends. It does not wait for the pipe.
     ///
     /// # Errors
-    /// EOPNOTSUPP for a pipe of notifications; those of `each`.
-    fn look(&self, host: &H, file: &H::File, each: &mut Each<'_>) -> Result<Facts, Errno>;
+    /// EOPNOTSUPP for a pipe of notifications.
+    fn facts(&self, host: &H, file: &H::File) -> Result<Facts, Errno>;
+
+    /// Looks into a pipe through the end that is read from: calls `each` with what it holds, a
+    /// packet or a part of a stream each, which stays in the pipe. Gives how much it may hold, in
+    /// pages. If somebody has the pipe locked it waits for `patience` pauses at most, and takes
+    /// from those how many it has waited.
+    ///
+    /// # Errors
+    /// EBUSY at the end of the patience; EAGAIN if the caller was killed; EOPNOTSUPP, ENODATA
+    /// for what cannot be read.
+    fn look(
+        &self,
+        host: &H,
+        file: &H::File,
+        patience: &mut u32,
+        each: &mut Each<'_>,
+    ) -> Result<u64, Errno>;
 
     /// Makes an empty pipe like that: the end that is read from, and the other. Both block, and
     /// the other writes packets or not as the note says.
@@ -90,60 +113,4 @@ pub trait Pipes<H: Host>: Sync {
 
     /// Sets `O_NONBLOCK`.
     fn set_nonblock(&self, host: &H, file: &H::File);
-
-    /// Does something with the host's pipes, alone. It may sleep.
-    fn alone<R>(&self, host: &H, work: impl FnOnce(&mut Ends<H>) -> R) -> R;
-}
-
-/// The pipes of a host of which an end is preserved, or was restored without the other.
-pub struct Ends<H: Host> {
-    pub(super) joints: Vec<Joint<H::Block>>,
-    pub(super) kept: Vec<Kept<H::File>>,
-}
-
-/// A pipe that is preserved.
-pub(super) struct Joint<B> {
-    pub(super) pipe: u64,
-    pub(super) session: SessionId,
-    /// [`READ_END`], [`WRITE_END`]: those that are preserved.
-    pub(super) ends: u64,
-    /// What the note says: of the ends those that are frozen.
-    pub(super) note: Pipe,
-    pub(super) page: B,
-    pub(super) contents: Contents<B>,
-}
-
-/// An end of a pipe that nobody has asked for yet.
-pub(super) struct Kept<F> {
-    /// The page of the note that both came from; it is gone.
-    pub(super) address: u64,
-    pub(super) end: End,
-    pub(super) file: F,
-}
-
-impl<H: Host> Ends<H> {
-    /// None.
-    #[must_use]
-    pub const fn new() -> Self {
-        Self {
-            joints: Vec::new(),
-            kept: Vec::new(),
-        }
-    }
-
-    pub(super) fn joint(&mut self, pipe: u64) -> Option<&mut Joint<H::Block>> {
-        self.joints.iter_mut().find(|joint| joint.pipe == pipe)
-    }
-
-    pub(super) fn take_kept(&mut self, address: u64, end: End) -> Option<H::File> {
-        let is_meant = |kept: &Kept<H::File>| kept.address == address && kept.end == end;
-        let at = self.kept.iter().position(is_meant)?;
-        self.kept.remove(at).map(|kept| kept.file)
-    }
-}
-
-impl<H: Host> Default for Ends<H> {
-    fn default() -> Self {
-        Self::new()
-    }
 }

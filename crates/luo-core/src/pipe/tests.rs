@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What a pipe holds comes back, or is refused.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::vec;
 use std::vec::Vec;
 
@@ -9,7 +11,7 @@ use luo_abi::errno::Errno;
 use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{Held, Pipe, READ_END};
 
-use super::contents::{read, Contents, Failed};
+use super::contents::{most_pages, read, Contents, Failed};
 use crate::handover::block::BlockMemory;
 use crate::handover::PageError;
 use crate::note::{Note as _, Unread};
@@ -42,13 +44,19 @@ type Parts = Vec<(Vec<u8>, bool)>;
 fn written(parts: &Parts) -> (Pipe, BTreeMap<u64, Vec<u8>>) {
     let mut pages = Contents::new();
     let mut next = 0;
-    for (bytes, is_packet) in parts {
+    // Once to see how much it is, and once to write it down.
+    for _ in 0..2 {
+        pages.begin();
+        for (bytes, is_packet) in parts {
+            pages.push(bytes, *is_packet);
+        }
         let alloc = || {
             next += 4096;
-            Ok(Page(next, vec![0; BLOCK_SIZE]))
+            Ok(Page(next, vec![0xaa; BLOCK_SIZE]))
         };
-        pages.push(bytes, *is_packet, alloc).unwrap();
+        pages.make_room(pages.wanted(), alloc).unwrap();
     }
+    assert!(pages.is_whole());
     let mut note = EMPTY;
     pages.end(&mut note);
     assert!(note.is_sane(), "{note:?}");
@@ -107,31 +115,106 @@ fn packets_come_back_each_alone() {
     assert_eq!(bytes(&back), bytes(&parts));
 }
 
-#[test]
-fn it_is_written_anew_onto_the_same_pages() {
-    let mut pages = Contents::new();
-    let mut count = 0;
-    for _ in 0..3 {
-        pages.begin();
-        let alloc = || {
-            count += 1;
-            Ok(Page(count * 4096, vec![0; BLOCK_SIZE]))
-        };
-        pages.push(&[1; 9000], false, alloc).unwrap();
+/// Contents with so many pages, and how many of those are out.
+fn with_room(count: usize) -> (Contents<Lent>, Rc<Cell<isize>>) {
+    let (mut pages, out) = (Contents::new(), Rc::new(Cell::new(0)));
+    let alloc = || {
+        out.set(out.get() + 1);
+        Ok(Lent(Page(4096, vec![0; BLOCK_SIZE]), Rc::clone(&out)))
+    };
+    pages.make_room(count, alloc).unwrap();
+    (pages, out)
+}
+
+/// A page that counts.
+struct Lent(Page, Rc<Cell<isize>>);
+
+impl BlockMemory for Lent {
+    fn address(&self) -> u64 {
+        self.0.address()
     }
-    assert_eq!(count, 3);
-    let mut note = EMPTY;
-    pages.end(&mut note);
-    let (held, records) = (note.bytes, note.records);
-    assert_eq!((held, records), (9000, 3));
+
+    fn bytes(&mut self) -> &mut [u8] {
+        self.0.bytes()
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        self.1.set(self.1.get() - 1);
+    }
 }
 
 #[test]
-fn no_memory_is_told() {
-    let mut pages: Contents<Page> = Contents::new();
+fn it_is_written_anew_onto_the_same_pages() {
+    let (mut pages, out) = with_room(3);
+    for _ in 0..3 {
+        pages.begin();
+        pages.push(&[1; 9000], false);
+        assert!(pages.is_whole());
+    }
+    let mut note = EMPTY;
+    pages.end(&mut note);
+    let (held, records) = (note.bytes, note.records);
+    assert_eq!((held, records, out.get()), (9000, 3, 3));
+}
+
+/// A pipe that was full and is empty leaves nothing but its note.
+#[test]
+fn pages_that_are_not_needed_are_given_back() {
+    let (mut pages, out) = with_room(5);
+    for (length, left) in [(9000, 3), (1, 1), (0, 0)] {
+        pages.begin();
+        pages.push(&vec![7; length], false);
+        let mut note = EMPTY;
+        pages.end(&mut note);
+        let (count, first) = (note.pages, note.first);
+        assert_eq!((out.get(), count), (left, left as u64));
+        assert_eq!(first == 0, left == 0);
+    }
+}
+
+#[test]
+fn what_there_is_no_page_for_counts_only() {
+    let (mut pages, _) = with_room(1);
+    pages.push(&[1; 9000], false);
+    assert_eq!((pages.wanted(), pages.bytes()), (3, 9000));
+    assert!(!pages.is_whole());
     let none = || Err(Errno::ENOMEM);
-    assert_eq!(pages.push(&[1], false, none), Err(Errno::ENOMEM));
-    assert_eq!(pages.push(&[], false, none), Ok(()));
+    assert_eq!(pages.make_room(3, none), Err(Errno::ENOMEM));
+    assert_eq!(pages.make_room(1, none), Ok(()));
+    pages.begin();
+    pages.push(&[], false);
+    assert!(pages.is_whole());
+}
+
+/// However its buffers are filled: a user is charged for no less.
+#[test]
+fn no_pipe_takes_more_pages_than_its_size_says() {
+    let mut random = 12345_u64;
+    for slots in [1, 2, 3, 16, 31, 32, 33, 63, 256, 1024] {
+        for round in 0..40 {
+            let mut pages: Contents<Page> = Contents::new();
+            for _ in 0..slots {
+                random = random
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1);
+                let length = match round {
+                    0 => BLOCK_SIZE,
+                    1 => 4049,
+                    _ => BLOCK_SIZE - (random >> 60) as usize * (round - 2),
+                };
+                pages.push(&vec![0; length], random >> 33 & 1 == 0);
+            }
+            let most = most_pages(slots) as usize;
+            assert!(
+                pages.wanted() <= most,
+                "{slots}: {} > {most}",
+                pages.wanted()
+            );
+        }
+    }
+    assert!(most_pages(1 << 19) < (1 << 19) * 21 / 20);
 }
 
 #[test]

@@ -396,7 +396,7 @@ impl<H: Host> Engine<H> {
     ///
     /// # Errors
     /// [`Error::OverQuota`], [`Error::UsersOverQuota`].
-    fn grow(&mut self, id: FileId, bytes: u64) -> Result<(), Error> {
+    pub(crate) fn grow(&mut self, id: FileId, bytes: u64) -> Result<(), Error> {
         let file = self.files.get(id).ok_or(Error::Inconsistent)?;
         let (session, more) = (file.session, bytes.saturating_sub(file.bytes));
         self.may_hold(session, Quota::Bytes, more)?;

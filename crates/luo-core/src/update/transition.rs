@@ -79,7 +79,7 @@ fn begin_as<H: Lock>(
         if engine.under_way.count_for(waiter) > 0 && !engine.update.is_sealed() {
             return engine.update.waits.pend(Topic::Idle);
         }
-        engine.update.work();
+        engine.begin_work();
         Poll::Ready(Ok(()))
     });
     match waited {
@@ -184,7 +184,7 @@ impl<H: Host> Engine<H> {
     fn goes_without(&mut self, obstacle: Obstacle) -> bool {
         let goes = obstacle == Obstacle::IsLost || self.under_way.awaited == 0;
         if goes {
-            self.update.work();
+            self.begin_work();
         }
         goes
     }

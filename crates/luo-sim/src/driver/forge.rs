@@ -129,7 +129,7 @@ impl Driver {
         if data & !ID != COOKIE {
             Errno::check(EILSEQ)?;
         }
-        state.make(id).map(Arc::new)
+        state.make(id).map(|file| Arc::new(file.into()))
     }
 
     pub(crate) fn can_finish(&self) -> bool {

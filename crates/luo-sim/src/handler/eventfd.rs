@@ -60,7 +60,7 @@ impl Small<Machine> for Eventfds {
             let count = note.count.min(MOST).to_ne_bytes();
             rustix::io::write(&file, &count).map_err(now)?;
         }
-        Ok(Arc::new(file))
+        Ok(Arc::new(file.into()))
     }
 }
 

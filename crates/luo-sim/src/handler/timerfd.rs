@@ -140,7 +140,7 @@ impl Small<Machine> for Timers {
                 Unrestored::Ever(Errno::EOPNOTSUPP)
             })?;
         }
-        Ok(Arc::new(file))
+        Ok(Arc::new(file.into()))
     }
 }
 

@@ -3,16 +3,23 @@
 
 use luo_abi::errno::Errno;
 use luo_core::{
-    FileCallbacks, FlbCallbacks, Incoming, Outgoing, Preserved, Subject, SubsystemCallbacks,
-    Unrestored, ops,
+    FileCallbacks, FlbCallbacks, Incoming, Kind, Outgoing, Preserved, Retrieval, Subject,
+    SubsystemCallbacks, Unrestored, ops,
 };
 
+use super::pipes::ENDS;
 use super::{
     FROZEN, TestFile, TestFlb, TestHandler, TestHost, TestObject, TestPin, TestPrivate,
     TestSubsystem,
 };
 use crate::ledger::{Lent, assert_unlocked};
 use crate::script::Call;
+
+impl TestHandler {
+    fn is_of_pipes(self) -> bool {
+        self.0 == Self::PIPES
+    }
+}
 
 impl FileCallbacks<TestHost> for TestHandler {
     fn pin(&self, host: &TestHost) -> Option<TestPin> {
@@ -32,6 +39,9 @@ impl FileCallbacks<TestHost> for TestHandler {
 
     fn bytes(&self, host: &TestHost, file: &TestFile) -> u64 {
         assert_unlocked("bytes");
+        if self.is_of_pipes() {
+            return ENDS.bytes(host, file);
+        }
         let grown = host.script().grown;
         file.object.wrapping_mul(4096).wrapping_add(grown)
     }
@@ -48,9 +58,17 @@ impl FileCallbacks<TestHost> for TestHandler {
             host.script().log.push(format!("needs token {token}"));
         }
         host.called(Call::Preserve, file.object, "preserve")?;
-        host.memory()?;
+        let data = match self.is_of_pipes() {
+            true => ENDS.preserve(host, of, file)?.0,
+            false => file.object,
+        };
+        host.memory().inspect_err(|_| {
+            if self.is_of_pipes() {
+                ENDS.unpreserve(host, file);
+            }
+        })?;
         Ok(Preserved {
-            data: file.object,
+            data,
             private: TestPrivate {
                 object: file.object,
                 frozen: false,
@@ -63,25 +81,40 @@ impl FileCallbacks<TestHost> for TestHandler {
         assert_eq!(file.private.object, file.file.object);
         assert!(!file.private.frozen, "unpreserved while frozen");
         let _ = host.called(Call::Unpreserve, file.file.object, "unpreserve");
+        if self.is_of_pipes() {
+            ENDS.unpreserve(host, file.file);
+        }
     }
 
     fn freeze(&self, host: &TestHost, file: Outgoing<'_, TestHost>) -> Result<u64, Errno> {
         assert!(!file.private.frozen, "frozen twice");
         host.called(Call::Freeze, file.file.object, "freeze")?;
+        if self.is_of_pipes() {
+            ENDS.freeze(host, file.file, &mut ())?;
+            file.private.frozen = true;
+            return Ok(file.data);
+        }
         file.private.frozen = true;
         Ok(file.data | FROZEN)
     }
 
     fn unfreeze(&self, host: &TestHost, file: Outgoing<'_, TestHost>) {
         assert!(file.private.frozen, "unfrozen, and was not frozen");
-        assert_eq!(file.data, file.file.object | FROZEN);
         file.private.frozen = false;
+        if self.is_of_pipes() {
+            ENDS.unfreeze(host, file.file, &mut ());
+        } else {
+            assert_eq!(file.data, file.file.object | FROZEN);
+        }
         let _ = host.called(Call::Unfreeze, file.file.object, "unfreeze");
     }
 
     fn retrieve(&self, host: &TestHost, of: &Subject, data: u64) -> Result<TestFile, Unrestored> {
         let object = data & !FROZEN;
         host.called(Call::Retrieve, object, "retrieve")?;
+        if self.is_of_pipes() {
+            return ENDS.retrieve(host, of, data);
+        }
         let wanted = host.script().wants.get(&object).copied();
         if let Some(token) = wanted {
             let with = ops::needed_file(host, of, token).map_err(|why| why.errno())?;
@@ -104,6 +137,9 @@ impl FileCallbacks<TestHost> for TestHandler {
         let done = file.retrieval == luo_core::Retrieval::Done;
         assert_eq!(file.file.is_some(), done);
         let _ = host.called(Call::Finish, file.data & !FROZEN, "finish");
+        if self.is_of_pipes() && file.retrieval == Retrieval::None {
+            ENDS.discard(host, file.data);
+        }
     }
 }
 

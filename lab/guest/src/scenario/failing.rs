@@ -11,11 +11,18 @@
 
 use std::cell::{Cell, RefCell};
 use std::fs::{self, File};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 
 use anyhow::{Context, Result, bail, ensure};
 use luo_sys::{Device, Errno, Needed, Session, SessionName, State, Token, Which, memfd};
+use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::FallocateFlags;
+use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create,
+    timerfd_settime,
+};
 
 use crate::check::{Suite, device, name, same};
 use crate::fill::{self, Prng};
@@ -75,6 +82,7 @@ fn first(guest: &Guest) -> Result<()> {
     let device = device()?;
     let session = device.create_session(&name("failing"))?;
     let file = memfd::create("failing", LENGTH)?;
+    let small = Small::make(FILES)?;
     for token in 1..=2 {
         let own = memfd::create("failing", LENGTH)?;
         session.preserve_fd(&own, Token(token))?;
@@ -82,6 +90,19 @@ fn first(guest: &Guest) -> Result<()> {
     let calls: Vec<Call<'_>> = vec![
         ("create-session", Box::new(|| created(&device))),
         ("preserve-fd", Box::new(|| preserved(&session, &file))),
+        (
+            "preserve-an-eventfd",
+            Box::new(|| preserved(&session, &small.eventfd)),
+        ),
+        (
+            "preserve-a-timer",
+            Box::new(|| preserved(&session, &small.timer)),
+        ),
+        (
+            "preserve-a-pipe",
+            Box::new(|| preserved(&session, &small.reads)),
+        ),
+        ("freeze-a-pipe", Box::new(|| frozen(&device, &small.reads))),
         ("add-dependency", Box::new(|| needs(&session))),
         ("fd-preserve", Box::new(|| registered(&device, &file))),
         ("prepare", Box::new(|| prepared(&device, &file))),
@@ -115,12 +136,107 @@ fn leave(guest: &Guest, device: &Device) -> Result<()> {
         taken.preserve_fd(made(number)?, Token(number))?;
     }
     held.push(taken);
+    for (kind, text) in SMALL.into_iter().enumerate() {
+        let session = device.create_session(&name(text))?;
+        for number in 0..SMALL_FILES {
+            let files = Small::make(number)?;
+            let token = |end| Token(2 * number + end);
+            match kind {
+                0 => session.preserve_fd(&files.eventfd, token(0))?,
+                1 => session.preserve_fd(&files.timer, token(0))?,
+                _ => {
+                    session.preserve_fd(&files.reads, token(0))?;
+                    session.preserve_fd(&files.writes, token(1))?;
+                }
+            }
+        }
+        held.push(session);
+    }
     for number in 0..SESSIONS {
         let session = device.create_session(&alike(number))?;
         session.preserve_fd(made(FILES + number)?, Token(1))?;
         held.push(session);
     }
     kexec::go(guest, |_, _| ())
+}
+
+/// Sessions with small files, by their kind.
+const SMALL: [&str; 3] = ["eventfds", "timers", "pipes"];
+
+/// How many there are of each.
+const SMALL_FILES: u64 = 150;
+
+/// One of each kind, which gives [`number_of`] when it is read, or its only expiry.
+struct Small {
+    eventfd: OwnedFd,
+    timer: OwnedFd,
+    reads: OwnedFd,
+    writes: OwnedFd,
+}
+
+/// What a small file of a number has for a read.
+fn number_of(number: u64) -> u64 {
+    number + 1000
+}
+
+impl Small {
+    fn make(number: u64) -> Result<Self> {
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let flags = TimerfdFlags::CLOEXEC | TimerfdFlags::NONBLOCK;
+        let timer = timerfd_create(TimerfdClockId::Monotonic, flags)?;
+        let moment = Itimerspec {
+            it_interval: Timespec::default(),
+            it_value: Timespec {
+                tv_sec: 0,
+                tv_nsec: 1,
+            },
+        };
+        timerfd_settime(&timer, TimerfdTimerFlags::empty(), &moment)?;
+        let (reads, writes) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+        let bytes = number_of(number).to_ne_bytes();
+        for file in [&eventfd, &writes] {
+            rustix::io::write(file, &bytes)?;
+        }
+        // More than one page of records.
+        rustix::io::write(&writes, &[7; 9000])?;
+        Ok(Self {
+            eventfd,
+            timer,
+            reads,
+            writes,
+        })
+    }
+}
+
+/// Small files of a kind are taken back, each allocation of it failing in turn. Of a pipe the end
+/// that is written to first: it brings the whole pipe.
+fn small_taken(device: &Device, kind: usize, text: &'static str) -> Result<()> {
+    let session = device.retrieve_session(&name(text))?;
+    let next = Cell::new(0);
+    let (first, call) = match kind {
+        0 => (0, "retrieve-an-eventfd"),
+        1 => (0, "retrieve-a-timer"),
+        _ => (1, "retrieve-a-pipe"),
+    };
+    tried(call, &|| {
+        let number = next.replace(next.get() + 1);
+        let token = Token(2 * number + first);
+        let result = watched(|| session.retrieve_fd(token))?;
+        let (file, result) = match result {
+            Ok(file) => (file, Ok(())),
+            Err(error) => (session.retrieve_fd(token)?, Err(error)),
+        };
+        let reads = match kind {
+            2 => session.retrieve_fd(Token(2 * number))?,
+            _ => file,
+        };
+        let mut seen = [0; 8];
+        rustix::io::read(&reads, &mut seen)?;
+        let expected = if kind == 1 { 1 } else { number_of(number) };
+        same("what is read", u64::from_ne_bytes(seen), expected)?;
+        Ok(result)
+    });
+    Ok(session.finish()?)
 }
 
 /// The name of one of the sessions that are alike.
@@ -186,6 +302,9 @@ fn second() -> Result<()> {
         is_whole(&File::from(file), number)?;
         Ok(result)
     });
+    for (kind, text) in SMALL.into_iter().enumerate() {
+        small_taken(&device, kind, text)?;
+    }
     tried("finish", &|| {
         let left = sessions.borrow_mut().pop();
         let session = match left {
@@ -283,7 +402,7 @@ fn created(device: &Device) -> Result<luo_sys::Result<()>> {
     Ok(watched(|| device.create_session(&name))?.map(drop))
 }
 
-fn preserved(session: &Session, file: &File) -> Result<luo_sys::Result<()>> {
+fn preserved(session: &Session, file: impl AsFd) -> Result<luo_sys::Result<()>> {
     let token = Token(10);
     let result = watched(|| session.preserve_fd(file, token))?;
     if result.is_ok() {
@@ -320,7 +439,7 @@ fn prepared(device: &Device, file: &File) -> Result<luo_sys::Result<()>> {
     Ok(result)
 }
 
-fn frozen(device: &Device, file: &File) -> Result<luo_sys::Result<()>> {
+fn frozen(device: &Device, file: impl AsFd + Copy) -> Result<luo_sys::Result<()>> {
     let token = device.fd_preserve(file)?;
     device.prepare()?;
     let result = watched(|| device.freeze())?;

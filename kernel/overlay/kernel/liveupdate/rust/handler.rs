@@ -4,15 +4,14 @@
 
 use core::any::Any;
 
-use kernel::fs::File;
 use kernel::prelude::*;
-use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::{AnyKind, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored};
 
 use crate::host::Linux;
 use crate::sys::file;
 use crate::sys::handler_table::{HandlerTable, PrivateData};
+use crate::sys::lent::Lent;
 use crate::sys::module::{ModulePin, Owner};
 
 /// A file handler.
@@ -65,21 +64,21 @@ impl FileCallbacks<Linux> for Handler {
         })
     }
 
-    fn object_id(&self, linux: &Linux, file: &ARef<File>) -> u64 {
+    fn object_id(&self, linux: &Linux, file: &Lent) -> u64 {
         match self {
             Self::Table(table) => table.object_id(file),
             Self::Kind(kind, _) => kind.object_id(linux, file),
         }
     }
 
-    fn can_preserve(&self, linux: &Linux, file: &ARef<File>) -> bool {
+    fn can_preserve(&self, linux: &Linux, file: &Lent) -> bool {
         match self {
             Self::Table(table) => table.can_preserve(file),
             Self::Kind(kind, _) => kind.knows(linux, file),
         }
     }
 
-    fn bytes(&self, linux: &Linux, file: &ARef<File>) -> u64 {
+    fn bytes(&self, linux: &Linux, file: &Lent) -> u64 {
         match self {
             Self::Table(_) => file::bytes(file),
             Self::Kind(kind, _) => kind.bytes(linux, file),
@@ -90,7 +89,7 @@ impl FileCallbacks<Linux> for Handler {
         &self,
         linux: &Linux,
         of: &Subject,
-        file: &ARef<File>,
+        file: &Lent,
     ) -> Result<Preserved<Linux>, Errno> {
         match self {
             Self::Table(table) => {
@@ -149,23 +148,27 @@ impl FileCallbacks<Linux> for Handler {
         }
     }
 
-    fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<ARef<File>, Unrestored> {
+    fn retrieve(&self, linux: &Linux, of: &Subject, data: u64) -> Result<Lent, Unrestored> {
         match self {
-            Self::Table(table) => Ok(table.retrieve(data)?),
+            Self::Table(table) => Ok(table.retrieve(data)?.into()),
             Self::Kind(kind, _) => kind.retrieve(linux, of, data),
         }
     }
 
     fn can_finish(&self, linux: &Linux, file: &Incoming<'_, Linux>) -> bool {
         match self {
-            Self::Table(table) => table.can_finish(file.file, file.data, file.retrieval),
+            Self::Table(table) => {
+                table.can_finish(file.file.map(|file| &**file), file.data, file.retrieval)
+            }
             Self::Kind(kind, _) => kind.can_finish(linux),
         }
     }
 
     fn finish(&self, linux: &Linux, file: &Incoming<'_, Linux>) {
         match self {
-            Self::Table(table) => table.finish(file.file, file.data, file.retrieval),
+            Self::Table(table) => {
+                table.finish(file.file.map(|file| &**file), file.data, file.retrieval);
+            }
             Self::Kind(kind, _) => kind.finish(linux, file),
         }
     }

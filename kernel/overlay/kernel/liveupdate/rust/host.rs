@@ -4,9 +4,7 @@
 use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use core::task::Poll;
 
-use kernel::fs::File;
 use kernel::prelude::*;
-use kernel::sync::aref::ARef;
 use kernel::sync::{new_mutex, static_lock_class, Mutex, MutexGuard, SetOnce};
 use kernel::time::{Instant, Monotonic};
 use luo_abi::errno::Errno;
@@ -14,7 +12,6 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, Level};
 use luo_core::note::Unread;
 use luo_core::ops::Report;
-use luo_core::pipe::Ends;
 use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom, QUEUES};
 
 use crate::handler::{Handler, Private};
@@ -23,6 +20,7 @@ use crate::handlers::memfd::{Half, Halves};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
+use crate::sys::lent::Lent;
 use crate::sys::module::ModulePin;
 use crate::sys::subsystem::SubsystemTable;
 use crate::sys::wait::{Killed, Patience, WaitQueue};
@@ -55,9 +53,6 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     halves: Mutex<Halves>,
-    /// Pipes of which an end is preserved, or was restored without the other.
-    #[pin]
-    pipes: Mutex<Ends<Linux>>,
 }
 
 /// Whether anybody but root has ever called.
@@ -95,7 +90,6 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_mutex!(Halves::new(), "luo_halves"),
-            pipes <- new_mutex!(Ends::new(), "luo_pipes"),
         }),
         GFP_KERNEL,
     )?;
@@ -198,13 +192,6 @@ impl Linux {
     }
 }
 
-impl Linux {
-    /// Does something with the pipes, alone.
-    pub(crate) fn alone_with_pipes<R>(&self, work: impl FnOnce(&mut Ends<Self>) -> R) -> R {
-        work(&mut self.pipes.lock())
-    }
-}
-
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 impl Linux {
     /// A memfd that was half restored.
@@ -288,7 +275,7 @@ impl CallHost for Linux {
 }
 
 impl Host for Linux {
-    type File = ARef<File>;
+    type File = Lent;
     type Handler = Handler;
     type Pin = ModulePin;
     type Private = Private;
@@ -348,11 +335,12 @@ impl Host for Linux {
         kho::give_to_allocator(address);
     }
 
-    fn access(&self, file: &ARef<File>) -> Access {
+    fn access(&self, file: &Lent) -> Access {
         file::access(file)
     }
 
-    fn narrow(&self, file: ARef<File>, access: Access) -> Result<ARef<File>, Errno> {
-        file::narrow(file, access).map_err(errno::of_kernel)
+    fn narrow(&self, file: Lent, access: Access) -> Result<Lent, Errno> {
+        let narrowed = file::narrow(file.into_file(), access);
+        narrowed.map(Lent::from).map_err(errno::of_kernel)
     }
 }

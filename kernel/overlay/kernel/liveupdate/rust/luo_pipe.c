@@ -3,14 +3,18 @@
  * What the handler of pipes needs of them: which pipe an end is of, what the pipe holds, and a
  * pipe that holds the same. What is done with them is decided in luo_core::pipe.
  */
-#include <linux/cleanup.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
+#include <linux/init.h>
+#include <linux/lockdep.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/pipe_fs_i.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "luo_pipe.h"
 
@@ -29,6 +33,37 @@ bool luo_pipe_find(struct file *file, u64 *pipe, bool *write)
 	return true;
 }
 
+/* What can be told without the pipe's lock; a pipe is one of notifications from the first. */
+int luo_pipe_facts(struct file *file, u64 *slots)
+{
+	struct pipe_inode_info *pipe = get_pipe_info(file, false);
+
+	if (!pipe)
+		return -EINVAL;
+	if (pipe_has_watch_queue(pipe))
+		return -EOPNOTSUPP;
+	*slots = READ_ONCE(pipe->max_usage);
+	return 0;
+}
+
+/*
+ * Who writes to a pipe has this lock while its memory is read, which may be behind a server of
+ * its own: for as long as it likes. So nobody waits for it here.
+ */
+bool luo_pipe_trylock(struct file *file)
+{
+	struct pipe_inode_info *pipe = get_pipe_info(file, false);
+
+	return pipe && mutex_trylock(&pipe->mutex);
+}
+
+void luo_pipe_unlock(struct file *file)
+{
+	struct pipe_inode_info *pipe = get_pipe_info(file, false);
+
+	mutex_unlock(&pipe->mutex);
+}
+
 /* Calls each with the bytes of one buffer, which may be on several pages of a folio. */
 static int luo_pipe_look_at(struct pipe_buffer *buf, luo_pipe_each each, void *data)
 {
@@ -39,42 +74,37 @@ static int luo_pipe_look_at(struct pipe_buffer *buf, luo_pipe_each each, void *d
 	/* A packet is never longer than a page. */
 	if (packet && offset_in_page(from) + left > PAGE_SIZE)
 		return -EOPNOTSUPP;
+	/* A page of a file that is on its way, or gone: who confirms it waits for the page. */
+	if (buf->ops->confirm && !folio_test_uptodate(page_folio(buf->page)))
+		return -ENODATA;
 	while (left) {
 		struct page *page = buf->page + (from >> PAGE_SHIFT);
 		unsigned int here = min_t(unsigned int, left,
 					  PAGE_SIZE - offset_in_page(from));
 		void *mapped = kmap_local_page(page);
-		int err = each(data, mapped + offset_in_page(from), here, packet);
 
+		each(data, mapped + offset_in_page(from), here, packet);
 		kunmap_local(mapped);
-		if (err)
-			return err;
 		from += here;
 		left -= here;
 	}
 	return 0;
 }
 
-/* What is looked at stays in the pipe. */
+/* What is looked at stays in the pipe, which the caller has locked. */
 int luo_pipe_look(struct file *file, u64 *slots, luo_pipe_each each, void *data)
 {
 	struct pipe_inode_info *pipe = get_pipe_info(file, false);
 	unsigned int at;
 
-	if (!pipe)
-		return -EINVAL;
-	guard(mutex)(&pipe->mutex);
-	if (pipe_has_watch_queue(pipe))
-		return -EOPNOTSUPP;
+	lockdep_assert_held(&pipe->mutex);
 	*slots = pipe->max_usage;
 	for (at = pipe->tail; at != pipe->head; at++) {
-		struct pipe_buffer *buf = pipe_buf(pipe, at);
-		int err = pipe_buf_confirm(pipe, buf);
+		int err = luo_pipe_look_at(pipe_buf(pipe, at), each, data);
 
-		if (!err)
-			err = luo_pipe_look_at(buf, each, data);
 		if (err)
 			return err;
+		cond_resched();
 	}
 	return 0;
 }
@@ -120,3 +150,51 @@ void luo_pipe_set_nonblock(struct file *file)
 	file->f_flags |= O_NONBLOCK;
 	spin_unlock(&file->f_lock);
 }
+
+/* An end of a pipe that somebody has locked, on its way to be closed. */
+struct luo_pipe_gone {
+	struct work_struct work;
+	struct file *file;
+};
+
+static struct workqueue_struct *luo_pipe_closers;
+
+static void luo_pipe_close(struct work_struct *work)
+{
+	struct luo_pipe_gone *gone = container_of(work, typeof(*gone), work);
+
+	__fput_sync(gone->file);
+	kfree(gone);
+}
+
+/*
+ * Who closes an end waits for the pipe's lock, which the user of the other end may have for as
+ * long as it likes. Whoever ends the session of that user must not wait so, nor must the one
+ * worker that closes files for all kernel threads: a worker of our own does. An end of a pipe that
+ * nobody has locked is closed at once, so that its other end hears of it.
+ */
+void luo_pipe_let_go(struct file *file)
+{
+	struct luo_pipe_gone *gone;
+
+	if (luo_pipe_trylock(file)) {
+		luo_pipe_unlock(file);
+		__fput_sync(file);
+		return;
+	}
+	gone = luo_pipe_closers ? kmalloc_obj(*gone) : NULL;
+	if (!gone) {
+		fput(file);
+		return;
+	}
+	INIT_WORK(&gone->work, luo_pipe_close);
+	gone->file = file;
+	queue_work(luo_pipe_closers, &gone->work);
+}
+
+static int __init luo_pipe_init(void)
+{
+	luo_pipe_closers = alloc_workqueue("luo_pipes", WQ_UNBOUND, 0);
+	return luo_pipe_closers ? 0 : -ENOMEM;
+}
+subsys_initcall(luo_pipe_init);

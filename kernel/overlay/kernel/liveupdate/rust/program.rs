@@ -2,14 +2,13 @@
 //! The calling process, as the call layer sees it: its memory and its descriptors.
 
 use kernel::fs::file::{flags, FileDescriptorReservation};
-use kernel::fs::File;
 use kernel::prelude::*;
-use kernel::sync::aref::ARef;
 use kernel::uaccess::{UserPtr, UserSlice};
 use luo_abi::errno::Errno;
 use luo_calls::{Caller, Identity};
 use luo_core::{SessionId, SessionName};
 
+use crate::sys::lent::Lent;
 use crate::sys::{file, session_file, task};
 use crate::{errno, host};
 
@@ -23,7 +22,7 @@ fn memory(address: u64, length: usize) -> Result<UserSlice, Errno> {
 }
 
 impl Caller for Program {
-    type File = ARef<File>;
+    type File = Lent;
     type Slot = FileDescriptorReservation;
 
     fn identity(&self) -> Identity {
@@ -47,8 +46,8 @@ impl Caller for Program {
         written.map_err(errno::of_kernel)
     }
 
-    fn file(&self, fd: i32) -> Result<ARef<File>, Errno> {
-        file::get(fd).map_err(errno::of_kernel)
+    fn file(&self, fd: i32) -> Result<Lent, Errno> {
+        file::get(fd).map(Lent::from).map_err(errno::of_kernel)
     }
 
     fn session(&self, fd: i32) -> Result<SessionId, Errno> {
@@ -64,13 +63,9 @@ impl Caller for Program {
         slot.reserved_fd() as i32
     }
 
-    fn install_file(
-        &self,
-        slot: FileDescriptorReservation,
-        file: ARef<File>,
-    ) -> Result<i32, Errno> {
+    fn install_file(&self, slot: FileDescriptorReservation, file: Lent) -> Result<i32, Errno> {
         let number = Self::number(&slot);
-        slot.fd_install(file);
+        slot.fd_install(file.into_file());
         Ok(number)
     }
 
@@ -81,6 +76,6 @@ impl Caller for Program {
         id: SessionId,
     ) -> Result<i32, Errno> {
         let file = session_file::create(name, id).map_err(errno::of_kernel)?;
-        self.install_file(slot, file)
+        self.install_file(slot, file.into())
     }
 }

@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Eventfds and timers that no kernel would hand over, a file each, in one session: damage of
-//! one is no business of the others.
+//! Eventfds, timers and pipes that no kernel would hand over, a file each, in one session: damage
+//! of one is no business of the others.
 
 use anyhow::{Result, ensure};
 use luo_abi::handover::FileRecord;
-use luo_abi::note::{EVENTFD, Eventfd, Head, NONBLOCK, TIMERFD, Timerfd};
+use luo_abi::note::{
+    EVENTFD, Eventfd, Head, Held, NONBLOCK, PIPE, Piece, Pipe, READ_END, READ_NONBLOCK, TIMERFD,
+    Timerfd,
+};
 use luo_core::note::{Note, write};
 use luo_sys::{Errno, Token};
 use zerocopy::{FromBytes as _, IntoBytes as _};
@@ -24,6 +27,8 @@ pub(super) struct File {
     page: fn() -> [u8; PAGE],
     /// Where that is said to be, by where it is and where the first file's is.
     place: fn(u64, u64) -> u64,
+    /// What a pipe is said to be, by where what it holds is, and that.
+    pipe: Option<(fn(u64) -> Pipe, fn(u64) -> [u8; PAGE])>,
     /// What retrieving it must give; `None` for what the first one counts.
     expected: Option<Errno>,
 }
@@ -73,7 +78,61 @@ const fn bad(name: &'static str, page: fn() -> [u8; PAGE]) -> File {
         compatible: EVENTFD,
         page,
         place: |own, _| own,
+        pipe: None,
         expected: Some(Errno::EINVAL),
+    }
+}
+
+/// A pipe that holds [`COUNT`], in one record on one page.
+fn good_pipe(first: u64) -> Pipe {
+    Pipe {
+        flags: READ_END | READ_NONBLOCK,
+        slots: 16,
+        bytes: 8,
+        records: 1,
+        pages: 1,
+        first,
+    }
+}
+
+/// The page of that, with a head that says something else, and a checksum that is right.
+fn held_with(change: impl FnOnce(&mut Held)) -> [u8; PAGE] {
+    const SUMMED: usize = size_of::<Held>() - 8;
+    let record = [
+        Piece {
+            length: 8,
+            flags: 0,
+        }
+        .as_bytes(),
+        COUNT.as_bytes(),
+    ]
+    .concat();
+    let mut head = Held {
+        next: 0,
+        count: 1,
+        length: record.len() as u64,
+        checksum: 0,
+    };
+    change(&mut head);
+    let mut digest = luo_core::Digest::new();
+    digest.absorb_bytes(&head.as_bytes()[..SUMMED]);
+    digest.absorb_bytes(&record);
+    head.checksum = digest.finish();
+    let mut page = [0; PAGE];
+    page[..size_of::<Held>()].copy_from_slice(head.as_bytes());
+    page[size_of::<Held>()..][..record.len()].copy_from_slice(&record);
+    page
+}
+
+fn good_held(_: u64) -> [u8; PAGE] {
+    held_with(|_| ())
+}
+
+const fn pipe(name: &'static str, pipe: fn(u64) -> Pipe, held: fn(u64) -> [u8; PAGE]) -> File {
+    File {
+        compatible: PIPE,
+        pipe: Some((pipe, held)),
+        ..bad(name, || [0; PAGE])
     }
 }
 
@@ -138,6 +197,87 @@ const FILES: &[File] = &[
             })
         })
     },
+    File {
+        expected: None,
+        ..pipe("a-pipe-as-it-should-be", good_pipe, good_held)
+    },
+    pipe(
+        "a-pipe-without-ends",
+        |first| Pipe {
+            flags: READ_NONBLOCK,
+            ..good_pipe(first)
+        },
+        good_held,
+    ),
+    pipe(
+        "a-pipe-that-may-hold-nothing",
+        |first| Pipe {
+            slots: 0,
+            ..good_pipe(first)
+        },
+        good_held,
+    ),
+    pipe(
+        "a-pipe-of-all-memory",
+        |first| Pipe {
+            slots: 1 << 40,
+            ..good_pipe(first)
+        },
+        good_held,
+    ),
+    pipe(
+        "a-pipe-that-holds-more-than-it-may",
+        |first| Pipe {
+            slots: 1,
+            bytes: 5000,
+            ..good_pipe(first)
+        },
+        good_held,
+    ),
+    pipe(
+        "a-pipe-with-fewer-bytes-than-it-says",
+        |first| Pipe {
+            bytes: 16,
+            ..good_pipe(first)
+        },
+        good_held,
+    ),
+    pipe(
+        "a-pipe-whose-pages-are-nowhere",
+        |_| good_pipe(1 << 45),
+        good_held,
+    ),
+    pipe(
+        "a-pipe-whose-pages-have-no-end",
+        |first| Pipe {
+            pages: 30,
+            records: 30,
+            bytes: 240,
+            ..good_pipe(first)
+        },
+        |own| held_with(|head| head.next = own),
+    ),
+    pipe("a-pipe-with-a-checksum", good_pipe, |_| {
+        let mut page = good_held(0);
+        page[size_of::<Held>() + 9] ^= 1;
+        page
+    }),
+    pipe("a-pipe-with-more-records-than-bytes", good_pipe, |_| {
+        held_with(|head| head.count = 400)
+    }),
+    pipe("a-pipe-with-bytes-beyond-the-page", good_pipe, |_| {
+        held_with(|head| head.length = 1 << 20)
+    }),
+    File {
+        // Of the end that is written to, which did not come along.
+        place: |own, _| own | 1,
+        ..pipe("an-end-that-did-not-come-along", good_pipe, good_held)
+    },
+    File {
+        page: || page(&GOOD),
+        compatible: PIPE,
+        ..bad("an-eventfds-note-for-a-pipe", || page(&GOOD))
+    },
     placed("beyond-memory", |_, _| 1 << 45),
     placed("where-nothing-was-preserved", |_, _| 0x8000),
     placed("between-pages", |own, _| own + 8),
@@ -153,7 +293,15 @@ pub(super) fn compose(composer: &mut Composer<'_>) -> Result<()> {
     let mut first = None;
     for (at, file) in FILES.iter().enumerate() {
         let (page, own) = composer.page()?;
-        composer.put(page, 0, &(file.page)())?;
+        let written = match file.pipe {
+            None => (file.page)(),
+            Some((pipe, held)) => {
+                let (behind, first) = composer.page()?;
+                composer.put(behind, 0, &held(first))?;
+                self::page(&pipe(first))
+            }
+        };
+        composer.put(page, 0, &written)?;
         let first = *first.get_or_insert(own);
         records.push(FileRecord {
             compatible: field(file.compatible),

@@ -7,14 +7,13 @@
 //! kernel's eventfds is in `sys::eventfd`.
 
 use kernel::bindings;
-use kernel::fs::File;
-use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_abi::note::{self, Eventfd, NONBLOCK, SEMAPHORE};
 use luo_core::{OnePage, Small, Unrestored};
 
 use crate::errno;
 use crate::host::Linux;
+use crate::sys::lent::Lent;
 use crate::sys::{eventfd, file};
 
 /// The handler.
@@ -30,16 +29,16 @@ impl Small<Linux> for Eventfds {
         note::EVENTFD
     }
 
-    fn knows(&self, _: &Linux, file: &ARef<File>) -> bool {
+    fn knows(&self, _: &Linux, file: &Lent) -> bool {
         eventfd::look(file).is_some()
     }
 
-    fn object_id(&self, _: &Linux, file: &ARef<File>) -> u64 {
+    fn object_id(&self, _: &Linux, file: &Lent) -> u64 {
         // Only the same open file is the same eventfd: there is no way to open one anew.
         file::address(file)
     }
 
-    fn look(&self, _: &Linux, file: &ARef<File>) -> Result<Eventfd, Errno> {
+    fn look(&self, _: &Linux, file: &Lent) -> Result<Eventfd, Errno> {
         let (count, semaphore) = eventfd::look(file).ok_or(Errno::EINVAL)?;
         let nonblock = file.flags() & bindings::O_NONBLOCK != 0;
         let flags = [(nonblock, NONBLOCK), (semaphore, SEMAPHORE)];
@@ -50,10 +49,11 @@ impl Small<Linux> for Eventfds {
         })
     }
 
-    fn make(&self, _: &Linux, note: &Eventfd) -> Result<ARef<File>, Unrestored> {
+    fn make(&self, _: &Linux, note: &Eventfd) -> Result<Lent, Unrestored> {
         let (nonblock, semaphore) = (note.flags & NONBLOCK != 0, note.flags & SEMAPHORE != 0);
         let made = eventfd::make(note.count, nonblock, semaphore);
         // Nothing but memory can be missing.
-        made.map_err(|why| Unrestored::Now(errno::of_kernel(why)))
+        made.map(Lent::from)
+            .map_err(|why| Unrestored::Now(errno::of_kernel(why)))
     }
 }

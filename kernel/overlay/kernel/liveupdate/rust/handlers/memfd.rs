@@ -14,9 +14,7 @@
 
 mod half;
 
-use kernel::fs::File;
 use kernel::prelude::*;
-use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::{Host as _, Kind, Subject, Unrestored};
 use luo_memfd::{Format, Strings, Written, MOST_PAGES};
@@ -28,6 +26,7 @@ use crate::policy;
 use crate::sys::file;
 use crate::sys::handler_table::HandlerTable;
 use crate::sys::kho::PreservedPage;
+use crate::sys::lent::Lent;
 use crate::sys::memfd::{self, Kept, Still};
 use crate::sys::module::Owner;
 
@@ -85,16 +84,16 @@ impl Kind<Linux> for Memfds {
         self.0.compatible()
     }
 
-    fn knows(&self, _: &Linux, file: &ARef<File>) -> bool {
+    fn knows(&self, _: &Linux, file: &Lent) -> bool {
         // One of both takes it.
         memfd::is_memfd(file) && policy::memfd_format() == self.0
     }
 
-    fn object_id(&self, _: &Linux, file: &ARef<File>) -> u64 {
+    fn object_id(&self, _: &Linux, file: &Lent) -> u64 {
         memfd::object_id(file)
     }
 
-    fn bytes(&self, _: &Linux, file: &ARef<File>) -> u64 {
+    fn bytes(&self, _: &Linux, file: &Lent) -> u64 {
         file::bytes(file)
     }
 
@@ -105,7 +104,7 @@ impl Kind<Linux> for Memfds {
         &self,
         linux: &Linux,
         _: &Subject,
-        file: &ARef<File>,
+        file: &Lent,
     ) -> Result<(u64, Preserved), Errno> {
         let still = Still::begin(file).map_err(errno::of_kernel)?;
         let (size, seals) = still.size_and_seals();
@@ -138,7 +137,7 @@ impl Kind<Linux> for Memfds {
     fn freeze(
         &self,
         linux: &Linux,
-        _: &ARef<File>,
+        _: &Lent,
         preserved: &mut Preserved,
     ) -> Result<(), Errno> {
         let Preserved {
@@ -162,13 +161,13 @@ impl Kind<Linux> for Memfds {
 
     /// # Errors
     /// `Now` if memory is short; `Ever` if what was left is damaged.
-    fn retrieve(&self, linux: &Linux, _: &Subject, data: u64) -> Result<ARef<File>, Unrestored> {
+    fn retrieve(&self, linux: &Linux, _: &Subject, data: u64) -> Result<Lent, Unrestored> {
         let mut half = match linux.take_half(data) {
             Some(half) => half,
             None => Half::begin(self.0, data)?,
         };
         match half.go_on(data) {
-            Ok(()) => Ok(KBox::into_inner(half).into_file()),
+            Ok(()) => Ok(KBox::into_inner(half).into_file().into()),
             Err(Unrestored::Now(errno)) => {
                 linux.keep_half(data, half);
                 Err(Unrestored::Now(errno))

@@ -6,8 +6,6 @@
 //! is how long was left, and what that clock said then (`luo_core::note::resumed`).
 
 use kernel::bindings;
-use kernel::fs::File;
-use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_abi::note::{self, Timerfd, NONBLOCK};
 use luo_core::note::resumed;
@@ -15,6 +13,7 @@ use luo_core::{OnePage, Small, Unrestored};
 
 use crate::errno;
 use crate::host::Linux;
+use crate::sys::lent::Lent;
 use crate::sys::{file, timerfd};
 
 /// The handler.
@@ -30,18 +29,18 @@ impl Small<Linux> for Timers {
         note::TIMERFD
     }
 
-    fn knows(&self, _: &Linux, file: &ARef<File>) -> bool {
+    fn knows(&self, _: &Linux, file: &Lent) -> bool {
         timerfd::is_timer(file)
     }
 
-    fn object_id(&self, _: &Linux, file: &ARef<File>) -> u64 {
+    fn object_id(&self, _: &Linux, file: &Lent) -> u64 {
         file::address(file)
     }
 
     /// # Errors
     /// EOPNOTSUPP for a timer that wakes the machine, which takes a privilege, and for one
     /// that is told when the clock is set: it would have to be told of the update.
-    fn look(&self, _: &Linux, file: &ARef<File>) -> Result<Timerfd, Errno> {
+    fn look(&self, _: &Linux, file: &Lent) -> Result<Timerfd, Errno> {
         let mut timer = timerfd::look(file).map_err(errno::of_kernel)?;
         if file.flags() & bindings::O_NONBLOCK != 0 {
             timer.flags |= NONBLOCK;
@@ -49,10 +48,11 @@ impl Small<Linux> for Timers {
         Ok(timer)
     }
 
-    fn make(&self, _: &Linux, note: &Timerfd) -> Result<ARef<File>, Unrestored> {
+    fn make(&self, _: &Linux, note: &Timerfd) -> Result<Lent, Unrestored> {
         let now = resumed(note, timerfd::wall());
         let made = timerfd::make(&now, note.flags & NONBLOCK != 0);
         // Nothing but memory can be missing.
-        made.map_err(|why| Unrestored::Now(errno::of_kernel(why)))
+        made.map(Lent::from)
+            .map_err(|why| Unrestored::Now(errno::of_kernel(why)))
     }
 }

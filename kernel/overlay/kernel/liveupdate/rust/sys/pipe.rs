@@ -5,12 +5,14 @@ use core::ptr::NonNull;
 
 use kernel::bindings;
 use kernel::error::to_result;
-use kernel::ffi::{c_int, c_void};
+use kernel::ffi::c_void;
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
-use luo_core::pipe::Each;
+use luo_core::pipe::{Each, PAUSE_MILLIS};
+
+use super::wait::{self, Killed};
 
 /// The pipe that a file is an end of, and whether it is the end that is written to.
 pub(crate) fn find(file: &File) -> Option<(u64, bool)> {
@@ -20,37 +22,79 @@ pub(crate) fn find(file: &File) -> Option<(u64, bool)> {
         .then_some((pipe, is_write))
 }
 
+/// How much a pipe may hold, in pages.
+///
+/// # Errors
+/// EINVAL for another file; EOPNOTSUPP for a pipe of notifications.
+pub(crate) fn slots(file: &File) -> Result<u64> {
+    let mut slots = 0;
+    // SAFETY: The file is there for the call, and the number is valid for writes.
+    to_result(unsafe { bindings::luo_pipe_facts(file.as_ptr(), &mut slots) })?;
+    Ok(slots)
+}
+
+/// A pipe that nobody else reads, writes or changes.
+///
+/// # Invariants
+///
+/// It is the pipe of the file that is locked, by this task.
+struct Locked<'a>(&'a File);
+
+impl<'a> Locked<'a> {
+    /// Locks the pipe of a file, which is one. Waits for so many pauses at most, and takes those
+    /// that it has waited.
+    ///
+    /// # Errors
+    /// EBUSY at the end of them; EAGAIN if the task is killed.
+    fn new(file: &'a File, patience: &mut u32) -> Result<Self, Errno> {
+        loop {
+            // SAFETY: The file is there for the call.
+            if unsafe { bindings::luo_pipe_trylock(file.as_ptr()) } {
+                // INVARIANT: Just locked.
+                return Ok(Self(file));
+            }
+            *patience = patience.checked_sub(1).ok_or(Errno::EBUSY)?;
+            wait::pause(PAUSE_MILLIS).map_err(|Killed| Errno::EAGAIN)?;
+        }
+    }
+}
+
+impl Drop for Locked<'_> {
+    fn drop(&mut self) {
+        // SAFETY: By the type's invariant.
+        unsafe { bindings::luo_pipe_unlock(self.0.as_ptr()) }
+    }
+}
+
 /// Hands bytes to the closure of [`look`].
 ///
 /// # Safety
 ///
 /// `data` is a `&mut &mut Each` that nobody else uses; there are `length` bytes at `bytes`, which
 /// nobody changes meanwhile but who has the page mapped.
-unsafe extern "C" fn each(
-    data: *mut c_void,
-    bytes: *const c_void,
-    length: usize,
-    packet: bool,
-) -> c_int {
+unsafe extern "C" fn each(data: *mut c_void, bytes: *const c_void, length: usize, packet: bool) {
     // SAFETY: By the caller's promise.
     let each = unsafe { &mut *data.cast::<&mut Each<'_>>() };
     // SAFETY: By the caller's promise. The bytes of a pipe are written once.
     let bytes = unsafe { core::slice::from_raw_parts(bytes.cast::<u8>(), length) };
-    match each(bytes, packet) {
-        Ok(()) => 0,
-        Err(errno) => errno.to_ret(),
-    }
+    each(bytes, packet);
 }
 
-/// Calls `work` with what a pipe holds; gives how much it may hold, in pages.
+/// Calls `work` with what a pipe holds; gives how much it may hold, in pages. Takes from the
+/// patience how many pauses it has waited for who has the pipe locked.
 ///
 /// # Errors
-/// EINVAL for another file; EOPNOTSUPP; those of `work`.
-pub(crate) fn look(file: &File, mut work: &mut Each<'_>) -> Result<u64, Errno> {
+/// EINVAL for another file; EBUSY at the end of the patience; EAGAIN; ENODATA, EOPNOTSUPP for
+/// what cannot be read.
+pub(crate) fn look(file: &File, patience: &mut u32, mut work: &mut Each<'_>) -> Result<u64, Errno> {
+    if find(file).is_none() {
+        return Err(Errno::EINVAL);
+    }
+    let _locked = Locked::new(file, patience)?;
     let mut slots = 0;
     let data = (&raw mut work).cast();
-    // SAFETY: The file is there for the call, the number is valid for writes, and the pointer
-    // is what the callback asks for.
+    // SAFETY: The file is there for the call, its pipe is locked, the number is valid for
+    // writes, and the pointer is what the callback asks for.
     let done = unsafe { bindings::luo_pipe_look(file.as_ptr(), &mut slots, Some(each), data) };
     Errno::check(done)?;
     Ok(slots)
@@ -86,4 +130,10 @@ pub(crate) fn put(write: &File, bytes: &[u8], packet: bool) -> Result {
 pub(crate) fn set_nonblock(file: &File) {
     // SAFETY: The file is there for the call.
     unsafe { bindings::luo_pipe_set_nonblock(file.as_ptr()) }
+}
+
+/// Gives an end of a pipe up. Nobody waits for who has the pipe locked.
+pub(crate) fn let_go(file: ARef<File>) {
+    // SAFETY: The reference goes to the callee.
+    unsafe { bindings::luo_pipe_let_go(ARef::into_raw(file).as_ptr().cast()) }
 }

@@ -33,6 +33,22 @@ unsafe impl Sync for WaitQueue {}
 /// The task was killed while it waited.
 pub(crate) struct Killed;
 
+/// Sleeps for so many milliseconds, or until the task is killed.
+///
+/// # Errors
+/// [`Killed`].
+pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
+    // SAFETY: No spinlock is held; `current` is a task that runs.
+    let killed = unsafe {
+        bindings::schedule_timeout_killable(msecs_to_jiffies(milliseconds) as isize);
+        bindings::luo_fatal_signal_pending(bindings::get_current())
+    };
+    match killed {
+        true => Err(Killed),
+        false => Ok(()),
+    }
+}
+
 /// Until when a task may wait. What it does meanwhile counts, and so does the time that it
 /// stands in line for the mutex.
 #[derive(Clone, Copy)]

@@ -5,12 +5,12 @@ use kernel::bindings;
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use kernel::time::msecs_to_jiffies;
 use luo_abi::memfd::NAME_LENGTH;
 use luo_memfd::{Facts, Short};
 
 use super::facts::facts_of;
 use super::kind::is_memfd;
+use crate::sys::wait::{self, Killed};
 
 /// How often a locked file is tried, and how long is slept in between, in milliseconds.
 const TRIES: u32 = 200;
@@ -36,14 +36,7 @@ impl<'a> Locked<'a> {
                 // INVARIANT: Just locked.
                 return Ok(Self(file));
             }
-            // SAFETY: No spinlock is held; `current` is a task that runs.
-            let killed = unsafe {
-                bindings::schedule_timeout_killable(msecs_to_jiffies(PAUSE) as isize);
-                bindings::luo_fatal_signal_pending(bindings::get_current())
-            };
-            if killed {
-                return Err(EINTR);
-            }
+            wait::pause(PAUSE).map_err(|Killed| EINTR)?;
         }
         Err(EBUSY)
     }

@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Somebody writes to a pipe from memory that does not come, and has it locked meanwhile: for
+//! as long as it likes.
+
+use std::os::fd::AsFd;
+use std::thread::scope;
+
+use anyhow::{Context as _, Result, ensure};
+use luo_sys::unanswered::Unanswered;
+use luo_sys::{Cause, Errno, State, Token};
+
+use super::super::owners::{create, full};
+use super::super::tools::{enter, session, state_is};
+use super::{Ends, READ, WRITE, pipe};
+use crate::case::Context;
+use crate::check::{device, name, refused, same, skip};
+use crate::patience::PATIENCE;
+use crate::user::{Delegated, USERS, as_user};
+use crate::waiting::Caller;
+
+/// Runs something while a writer stands still in the middle of a write to a pipe.
+fn while_held(writes: impl AsFd + Sync, meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+    if !Unanswered::is_there() {
+        return Err(skip("no fault stays unanswered here"));
+    }
+    let memory = match Unanswered::new() {
+        Err(error) if error.errno() == Errno::EACCES => {
+            return Err(skip("whoever runs this must not leave faults unanswered"));
+        }
+        made => made?,
+    };
+    scope(|scope| {
+        let writer = Caller::begin(scope, || memory.write_into(&writes))?;
+        let reached = memory.is_reached(PATIENCE);
+        let done = reached.map_err(anyhow::Error::from).and_then(|reached| {
+            ensure!(reached, "the writer does not stand still");
+            meanwhile()
+        });
+        // However that has ended: else the thread never does.
+        memory.answer();
+        writer.outcome()?.context("the write")?;
+        done
+    })
+}
+
+/// Both ends of a pipe in a session.
+fn preserve(session: &luo_sys::Session, ends: &Ends, from: u64) -> Result<()> {
+    session.preserve_fd(&ends.reads, Token(from + READ.0))?;
+    Ok(session.preserve_fd(&ends.writes, Token(from + WRITE.0))?)
+}
+
+/// Who preserves it is told, others' pipes go on, and the administrator's that is held so is
+/// named by the freeze.
+pub(super) fn nobody_waits(_: &mut Context<'_>) -> Result<()> {
+    let device = device()?;
+    let (held, other) = (session(&device, "held", 0)?, session(&device, "other", 0)?);
+    let (ends, free) = (pipe()?, pipe()?);
+    preserve(&held, &ends, 0)?;
+    let once_more = pipe()?;
+    while_held(&once_more.writes, || {
+        refused(held.preserve_fd(&once_more.reads, Token(11)), Errno::EBUSY)?;
+        // The other end is not looked through.
+        held.preserve_fd(&once_more.writes, Token(12))?;
+        held.unpreserve_fd(Token(12))?;
+        preserve(&other, &free, 0)?;
+        Ok(other.unpreserve_fd(READ)?)
+    })?;
+    while_held(&ends.writes, || {
+        enter(&device, State::Prepared)?;
+        refused(device.freeze(), Errno::EBUSY)?;
+        let failure = device.failure()?;
+        same("the cause", failure.cause, Cause::Handler)?;
+        same("the session", failure.session, Some(name("held")))?;
+        same("the file", failure.token, READ)?;
+        state_is(&device, State::Normal)?;
+        // What nobody looks at goes.
+        held.unpreserve_fd(READ)?;
+        enter(&device, State::Frozen)?;
+        Ok(device.cancel()?)
+    })?;
+    held.preserve_fd(&ends.reads, READ)?;
+    enter(&device, State::Frozen)?;
+    Ok(device.cancel()?)
+}
+
+/// However many a user holds, the event passes over them, and waits once.
+pub(super) fn users(_: &mut Context<'_>) -> Result<()> {
+    let root = device()?;
+    let delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let own = create(user, "held")?;
+    drop(delegated);
+    let ends = pipe()?;
+    as_user(user, || preserve(&own, &ends, 0))?;
+    let roots = session(&root, "of root", 0)?;
+    let free = pipe()?;
+    preserve(&roots, &free, 0)?;
+    while_held(&ends.writes, || {
+        enter(&root, State::Frozen)?;
+        root.cancel()?;
+        // By who has no descriptor of it as well.
+        let known = full(user, "held");
+        let entry = crate::look::session(&root, luo_sys::Which::Outgoing, &known)?;
+        ensure!(entry.is_some(), "it is gone");
+        // Its owner lets go of it, and waits for nobody.
+        own.unpreserve_fd(READ)?;
+        Ok(own.unpreserve_fd(WRITE)?)
+    })
+}
+
+/// A user's session was closed while an update held it, so the administrator's CANCEL lets go of
+/// the last reference to its end, whose other end is held.
+pub(super) fn closed_by_root(_: &mut Context<'_>) -> Result<()> {
+    let root = &device()?;
+    let delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let own = create(user, "orphan")?;
+    drop(delegated);
+    let Ends { reads, writes } = pipe()?;
+    as_user(user, || Ok(own.preserve_fd(&reads, READ)?))?;
+    drop(reads);
+    enter(root, State::Frozen)?;
+    drop(own);
+    while_held(&writes, || {
+        scope(|scope| {
+            let cancels = Caller::begin(scope, || root.cancel())?;
+            Ok::<_, anyhow::Error>(cancels.outcome()??)
+        })?;
+        state_is(root, State::Normal)
+    })
+}
