@@ -2,7 +2,7 @@
 //! What the handler of memfds leaves for the next kernel, as bytes: written, and read
 //! with distrust.
 //!
-//! There are two formats. Both begin with one page, the head:
+//! There are three formats. Each begins with one page, the head:
 //!
 //! ```text
 //! head   [Main][...][Facts][name][group]
@@ -18,6 +18,11 @@
 //!   finds. Mainline's kernels read it, and write it.
 //! - [`Format::Runs`], `luo-memfd-v1`: one record for as many pages as follow each other in
 //!   the file and in memory, each page of the list with a digest.
+//! - [`Format::Huge`], `luo-hugetlb-v1`: the same, for files of huge pages. Its head requires a
+//!   reader to know them.
+//!
+//! Beside the files stands [`Pools`]: how many huge pages they have, for the next kernel's
+//! pools.
 //!
 //! Enter here: [`Written`] for the old kernel, [`read`] for the new one. Nothing here
 //! touches a page of the file, or knows how it is kept.
@@ -53,6 +58,7 @@ extern crate std;
 mod damage;
 mod facts;
 mod lists;
+mod pools;
 mod read;
 mod run;
 mod source;
@@ -63,6 +69,7 @@ mod tests;
 
 pub use damage::{Damage, Unread};
 pub use facts::{Facts, More, Short, Strings, Time, Times};
+pub use pools::{kept_huge_pages, Pools};
 pub use read::{read, Found};
 pub use run::{joined, Run, MOST_ORDER, MOST_PAGES, MOST_PIECES};
 pub use source::Source;
@@ -75,11 +82,13 @@ pub enum Format {
     Mainline,
     /// One record a run of pages.
     Runs,
+    /// The same, of huge pages.
+    Huge,
 }
 
 impl Format {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Mainline, Self::Runs];
+    pub const ALL: [Self; 3] = [Self::Mainline, Self::Runs, Self::Huge];
 
     /// The name that the next kernel finds the handler by.
     #[must_use]
@@ -87,6 +96,7 @@ impl Format {
         match self {
             Self::Mainline => "memfd-v2",
             Self::Runs => "luo-memfd-v1",
+            Self::Huge => luo_abi::memfd::HUGE,
         }
     }
 
@@ -96,7 +106,26 @@ impl Format {
     pub const fn step(self, run: &Run) -> u64 {
         match self {
             Self::Mainline => run.folio_pages(),
-            Self::Runs => run.pages,
+            Self::Runs | Self::Huge => run.pages,
+        }
+    }
+
+    /// Features that a reader has to know of a file, [`luo_abi::memfd::Facts::required`].
+    #[must_use]
+    pub const fn required(self) -> u64 {
+        match self {
+            Self::Mainline | Self::Runs => 0,
+            Self::Huge => luo_abi::memfd::REQUIRED_HUGE,
+        }
+    }
+
+    /// The highest order that single pages that came back are joined to where they lie so, if
+    /// the kernel has folios up to some order. Huge pages stay what they are.
+    #[must_use]
+    pub const fn join_order(self, most: u32) -> u32 {
+        match self {
+            Self::Mainline | Self::Runs => most,
+            Self::Huge => MOST_ORDER,
         }
     }
 }
