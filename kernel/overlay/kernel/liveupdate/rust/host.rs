@@ -20,7 +20,7 @@ use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom
 use crate::boot;
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use crate::handlers::memfd::{Half, Halves};
+use crate::handlers::memfd::{Half, Halves, PoolsPage};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -56,6 +56,10 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     halves: Mutex<Halves>,
+    /// How many huge pages the next kernel is told of.
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    #[pin]
+    pools: Mutex<PoolsPage>,
     /// Pipes of which an end is preserved, or was restored without the other.
     #[pin]
     pipes: Mutex<Ends<Linux>>,
@@ -96,6 +100,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_mutex!(Halves::new(), "luo_halves"),
+            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+            pools <- new_mutex!(None, "luo_pools"),
             pipes <- new_mutex!(Ends::new(), "luo_pipes"),
         }),
         GFP_KERNEL,
@@ -211,6 +217,11 @@ impl Linux {
     /// A memfd that was half restored.
     pub(crate) fn take_half(&self, data: u64) -> Option<KBox<Half>> {
         self.halves.lock().take(data)
+    }
+
+    /// Does something with what the next kernel is told of huge pages, alone.
+    pub(crate) fn with_pools<R>(&self, work: impl FnOnce(&mut PoolsPage) -> R) -> R {
+        work(&mut self.pools.lock())
     }
 
     /// Keeps a memfd that is half restored.
