@@ -64,7 +64,8 @@ fn too_small_a_scratch_area() {
 
 #[test]
 fn a_hugetlb_memfd() {
-    refuses("file-kind", &System::default());
+    let simulator = Simulator::new().mainlines_memfds();
+    plays(simulator, "check-file-kind", &System::default());
 }
 
 /// Where mainline's handler fills its holes.

@@ -14,6 +14,7 @@ mod faults;
 mod fdinfo;
 mod fidelity;
 mod finish;
+mod hugetlb;
 mod image;
 mod implicit;
 mod killed;
@@ -57,6 +58,7 @@ pub const TOPICS: &[Topic] = &[
     topic("retrieve", retrieve::CASES),
     topic("memfds", memfds::CASES),
     topic("fidelity", fidelity::CASES),
+    topic("hugetlb", hugetlb::CASES),
     topic("eventfds", eventfds::CASES),
     topic("timerfds", timerfds::CASES),
     topic("pipes", pipes::CASES),

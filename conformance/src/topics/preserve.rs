@@ -9,12 +9,12 @@ use anyhow::{Context as _, Result, ensure};
 use luo_abi::uapi::{self, PreserveFd};
 use luo_sys::{Errno, Session, Token, raw};
 use rustix::event::epoll;
-use rustix::fs::{MemfdFlags, Mode, OFlags};
+use rustix::fs::{Mode, OFlags};
 use zerocopy::IntoBytes;
 
 use super::tools::{is_free, is_held, memory, session};
 use crate::case::{Case, Context, here};
-use crate::check::{device, refused, same, skip};
+use crate::check::{device, refused, same};
 use crate::difference::answers;
 
 pub(super) const CASES: &[Case] = &[
@@ -25,7 +25,6 @@ pub(super) const CASES: &[Case] = &[
     here("bad-descriptors-are-ebadf", bad_descriptors),
     here("other-files-are-enoent", unsupported),
     here("a-file-with-a-name-is-enoent", linked),
-    here("a-memfd-of-huge-pages-is-enoent", huge_pages),
     here("a-session-is-enoent", session_itself),
     here("the-device-is-enoent", device_itself),
     here("what-is-preserved-can-be-written", stays_writable),
@@ -110,22 +109,6 @@ fn unsupported(_: &mut Context<'_>) -> Result<()> {
     }
     Ok(())
 }
-
-/// Huge pages are of a pool that the next kernel has filled before anything is handed over.
-fn huge_pages(_: &mut Context<'_>) -> Result<()> {
-    let flags = MemfdFlags::HUGETLB | MemfdFlags::CLOEXEC;
-    let file = match rustix::fs::memfd_create("huge", flags) {
-        Ok(file) => file,
-        Err(why) => return Err(skip(format!("{NO_HUGE_PAGES} ({why})"))),
-    };
-    let session = own()?;
-    refused(session.preserve_fd(&file, Token(1)), Errno::ENOENT)?;
-    refused(session.preserve_fd(&file, Token(1)), Errno::ENOENT).context("again")?;
-    Ok(session.preserve_fd(memory("beside", 1)?, Token(1))?)
-}
-
-/// Why that is not tried everywhere.
-const NO_HUGE_PAGES: &str = "this kernel makes no memfd of huge pages";
 
 /// Only what has no name in any folder can be preserved.
 fn linked(_: &mut Context<'_>) -> Result<()> {

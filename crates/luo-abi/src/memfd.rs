@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! What the handler of memfds leaves for the next kernel, as it stands in memory: the
-//! structures of mainline's `memfd-v2`, and ours of `luo-memfd-v1`. `luo-memfd` writes and reads
-//! them.
+//! structures of mainline's `memfd-v2`, and ours of `luo-memfd-v1` and `luo-hugetlb-v1`.
+//! `luo-memfd` writes and reads them.
 
 use core::mem::size_of;
 
@@ -19,13 +19,12 @@ pub struct Main {
     pub size: u64,
     /// `F_SEAL_*`.
     pub seals: u32,
-    /// Zero.
+    /// The order of each page of a file of huge pages ([`REQUIRED_HUGE`]); else zero.
     pub flags: u32,
     /// How many records the lists have, over all pages.
     pub count: u64,
     /// Physical address of the first page of the lists, 0 for none. For
-    /// `memfd-v2` that is a [`ChunkHeader`], for `luo-memfd-v1` a
-    /// [`ListHeader`].
+    /// `memfd-v2` that is a [`ChunkHeader`], else a [`ListHeader`].
     pub first: u64,
     /// Pages that hold records.
     pub pages: u32,
@@ -55,7 +54,7 @@ pub const GROUP_LENGTH: usize = 512;
 pub struct Facts {
     /// [`FACTS_MAGIC`].
     pub magic: [u8; 16],
-    /// Features that a reader has to know, a bit each. None is there yet.
+    /// Features that a reader has to know, a bit each: [`REQUIRED_HUGE`].
     pub required: u64,
     /// Features that a reader may pass over.
     pub optional: u64,
@@ -77,6 +76,13 @@ pub struct Facts {
     /// the last of which is zero.
     pub checksum: u64,
 }
+
+/// The handler of memfds of huge pages.
+pub const HUGE: &str = "luo-hugetlb-v1";
+
+/// [`Facts::required`]: the file is of huge pages, which come back as such or not at all. All
+/// files of `luo-hugetlb-v1` have it, and no other.
+pub const REQUIRED_HUGE: u64 = 1;
 
 /// Where the name stands in the head, in bytes: what `/proc` shows of the file, without the
 /// slash.
@@ -153,9 +159,47 @@ pub const RUN_FRESH: u16 = 1;
 /// Runs on a page.
 pub const RUNS_PER_PAGE: usize = 169;
 
+/// The entry in the tree of Kexec HandOver of the page that says how many huge pages there are
+/// in files, which the next kernel reads before it fills its pools: a [`PoolsHeader`], and a
+/// [`PoolRecord`] for each size and node.
+pub const POOLS_ENTRY: &str = "LUO-HUGETLB";
+
+/// [`PoolsHeader::magic`].
+pub const POOLS_MAGIC: [u8; 16] = *b"luo-huge-pages-1";
+
+/// The start of that page: 32 bytes.
+#[repr(C, packed)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+pub struct PoolsHeader {
+    /// [`POOLS_MAGIC`].
+    pub magic: [u8; 16],
+    /// Records, at most [`POOLS_PER_PAGE`].
+    pub count: u64,
+    /// Over `magic`, `count` and the records.
+    pub checksum: u64,
+}
+
+/// Huge pages of one size on one node: 16 bytes.
+#[repr(C, packed)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned,
+)]
+pub struct PoolRecord {
+    /// The order of each.
+    pub order: u32,
+    /// The number of the node.
+    pub node: u32,
+    /// How many there are.
+    pub pages: u64,
+}
+
+/// Records on the page.
+pub const POOLS_PER_PAGE: usize = 254;
+
 const _: () = {
     use crate::handover::BLOCK_SIZE;
     use core::mem::size_of;
+    assert!(size_of::<PoolsHeader>() + size_of::<PoolRecord>() * POOLS_PER_PAGE == BLOCK_SIZE);
     assert!(size_of::<Main>() == 48);
     assert!(size_of::<FolioRecord>() * FOLIOS_PER_PAGE == BLOCK_SIZE);
     assert!(size_of::<ChunkHeader>() + 8 * CHUNK_ADDRESSES == BLOCK_SIZE);

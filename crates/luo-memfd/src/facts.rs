@@ -89,6 +89,8 @@ pub struct Facts {
     pub position: u64,
     /// `F_SEAL_*`.
     pub seals: u32,
+    /// The order of each page of a file of huge pages; else 0.
+    pub huge: u32,
     /// What mainline's handler does not know; `None` if that is what has written it.
     pub more: Option<More>,
 }

@@ -2,7 +2,7 @@
 //! What the handler of memfds leaves for the next kernel, as bytes: written, and read
 //! with distrust.
 //!
-//! There are two formats. Both begin with one page, the head:
+//! There are three formats. Each begins with one page, the head:
 //!
 //! ```text
 //! head   [Main][...][Facts][name][group]
@@ -18,6 +18,11 @@
 //!   finds. Mainline's kernels read it, and write it.
 //! - [`Format::Runs`], `luo-memfd-v1`: one record for as many pages as follow each other in
 //!   the file and in memory, each page of the list with a digest.
+//! - [`Format::Huge`], `luo-hugetlb-v1`: the same, for files of huge pages. Its head requires a
+//!   reader to know them.
+//!
+//! Beside the files stands [`Pools`]: how many huge pages they have, for the next kernel's
+//! pools.
 //!
 //! Enter here: [`Written`] for the old kernel, [`read`] for the new one. Nothing here
 //! touches a page of the file, or knows how it is kept.
@@ -54,6 +59,7 @@ mod damage;
 mod facts;
 mod format;
 mod lists;
+mod pools;
 mod read;
 mod run;
 mod source;
@@ -65,6 +71,7 @@ mod tests;
 pub use damage::{Damage, Unread};
 pub use facts::{Facts, More, Short, Strings, Time, Times};
 pub use format::Format;
+pub use pools::{kept_huge_pages, Pools};
 pub use read::{read, Found};
 pub use run::{joined, Run, MOST_ORDER, MOST_PAGES, MOST_PIECES};
 pub use source::Source;

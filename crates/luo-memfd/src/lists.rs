@@ -25,7 +25,7 @@ impl Lists {
     pub(crate) fn of(format: Format, main: &wire::Main) -> Result<Self, Unread> {
         let per_page = match format {
             Format::Mainline => wire::FOLIOS_PER_PAGE,
-            Format::Runs => wire::RUNS_PER_PAGE,
+            Format::Runs | Format::Huge => wire::RUNS_PER_PAGE,
         };
         let count = main.count;
         let pages = count.div_ceil(per_page as u64);
@@ -58,7 +58,7 @@ impl Lists {
     ) -> Result<(), Unread> {
         match self.format {
             Format::Mainline => self.each_folio(source, &mut on_page, &mut on_run),
-            Format::Runs => self.each_run(source, &mut on_page, &mut on_run),
+            Format::Runs | Format::Huge => self.each_run(source, &mut on_page, &mut on_run),
         }
     }
 

@@ -11,7 +11,7 @@ use crate::damage::{Damage, Unread};
 use crate::facts::{Facts, More, Short, Strings, Time, Times};
 use crate::format::Format;
 use crate::lists::Lists;
-use crate::run::{Run, MOST_PAGES};
+use crate::run::{Run, MOST_ORDER, MOST_PAGES};
 use crate::source::{page, record, Source};
 use crate::write::checksum;
 
@@ -47,7 +47,7 @@ pub fn read<S: Source>(
     let lists = Lists::of(format, &main)?;
     let mut addresses = Vec::with_capacity(lists.pages().saturating_add(1))?;
     addresses.push(address)?;
-    let mut joined = Joined::new(format, source, pages);
+    let mut joined = Joined::new(format, source, pages, facts.huge);
     lists.each(
         source,
         |address| Ok(addresses.push(address)?),
@@ -70,6 +70,8 @@ struct Joined<'a, S> {
     source: &'a S,
     /// Pages of the file.
     pages: u64,
+    /// The order of each folio of a file of huge pages; else 0.
+    huge: u32,
     /// The runs so far.
     runs: Vec<Run>,
     /// Room for runs.
@@ -79,11 +81,12 @@ struct Joined<'a, S> {
 }
 
 impl<'a, S: Source> Joined<'a, S> {
-    fn new(format: Format, source: &'a S, pages: u64) -> Self {
+    fn new(format: Format, source: &'a S, pages: u64, huge: u32) -> Self {
         Self {
             format,
             source,
             pages,
+            huge,
             runs: Vec::new(),
             room: 0,
             records: 0,
@@ -99,9 +102,10 @@ impl<'a, S: Source> Joined<'a, S> {
         // Of a folio of mainline's, the order is what the previous kernel has kept.
         let is_kept = || match self.format {
             Format::Mainline => true,
-            Format::Runs => self.source.keeps(&run, self.format.step(&run)),
+            Format::Runs | Format::Huge => self.source.keeps(&run, self.format.step(&run)),
         };
-        if !run.is_sane() || !is_behind || !is_in_file || !is_kept() {
+        let is_of_file = self.huge == 0 || (run.order == self.huge && !run.fresh);
+        if !run.is_sane() || !is_of_file || !is_behind || !is_in_file || !is_kept() {
             return Err(Damage::Record(at).into());
         }
         match self.runs.last_mut() {
@@ -137,7 +141,7 @@ fn read_facts(
     let facts: wire::Facts = record(head, wire::FACTS_OFFSET).ok_or(Damage::Facts)?;
     let is_there = facts.magic != [0; 16];
     let more = if is_there {
-        Some(read_more(head, &facts, address, main, strings)?)
+        Some(read_more(head, &facts, address, format, main, strings)?)
     } else if format == Format::Mainline {
         None
     } else {
@@ -147,14 +151,25 @@ fn read_facts(
         size: main.size,
         position: main.position,
         seals: main.seals,
+        huge: read_huge(format, main)?,
         more,
     })
+}
+
+/// The order of each page of a file of huge pages. Elsewhere the field is nobody's business.
+fn read_huge(format: Format, main: &wire::Main) -> Result<u32, Unread> {
+    match (format, main.flags) {
+        (Format::Mainline | Format::Runs, _) => Ok(0),
+        (Format::Huge, order @ 1..=MOST_ORDER) => Ok(order),
+        (Format::Huge, _) => Err(Damage::Facts.into()),
+    }
 }
 
 fn read_more(
     head: &impl HandedMemory,
     facts: &wire::Facts,
     address: u64,
+    format: Format,
     main: &wire::Main,
     strings: &mut Strings,
 ) -> Result<More, Unread> {
@@ -168,8 +183,11 @@ fn read_more(
         return Err(Damage::Checksum(address).into());
     }
     let required = facts.required;
-    if required != 0 {
+    if required & !format.required() != 0 {
         return Err(Unread::Unknown(required));
+    }
+    if required != format.required() {
+        return Err(Damage::Facts.into());
     }
     let [access, modification, change, birth] = facts.times;
     let time = |words: [u64; 2]| {

@@ -16,6 +16,9 @@ use crate::{
     Damage, Facts, Format, Found, More, Run, Source, Strings, Time, Times, Unread, Written,
 };
 
+/// The formats of files of small pages.
+const SMALL: [Format; 2] = [Format::Mainline, Format::Runs];
+
 /// A page that a test can read when the writer has gone.
 struct Block(u64, Vec<u8>);
 
@@ -119,6 +122,7 @@ fn facts(size: u64) -> Facts {
         size,
         position: 77,
         seals: 0x20,
+        huge: 0,
         more: Some(More {
             flags: 0o2000,
             mode: 0o600,
@@ -194,7 +198,7 @@ fn bytes_of(runs: &[Run]) -> u64 {
 
 proptest! {
     #[test]
-    fn what_was_written_is_read(runs in some_runs(), format in prop::sample::select(&Format::ALL[..])) {
+    fn what_was_written_is_read(runs in some_runs(), format in prop::sample::select(&SMALL[..])) {
         let facts = facts(bytes_of(&runs));
         let (machine, address) = Machine::of(format, &facts, &runs);
         let mut arrived = Strings::EMPTY;
@@ -254,7 +258,7 @@ proptest! {
     #[test]
     fn nothing_that_is_found_makes_it_panic_or_run_for_ever(
         mut bytes in prop::collection::vec(any::<u8>(), BLOCK_SIZE),
-        format in prop::sample::select(&Format::ALL[..]),
+        format in prop::sample::select(&SMALL[..]),
         keeps_magic in any::<bool>(),
     ) {
         if keeps_magic {
@@ -323,7 +327,7 @@ fn long_lists_go_over_many_pages() {
     };
     let runs: Vec<_> = (0..count).map(run).collect();
     let facts = facts(bytes_of(&runs));
-    for format in Format::ALL {
+    for format in SMALL {
         let (machine, address) = Machine::of(format, &facts, &runs);
         let found = read(&machine, format, address).unwrap();
         assert_eq!(&found.runs[..], &runs[..], "{format:?}");
@@ -438,6 +442,103 @@ fn larger_folios_than_there_are_come_apart() {
     assert_eq!(orders(run, 0), [(0, 1024)]);
     assert_eq!(orders(run, 10), [(10, 1024)]);
     assert_eq!(orders(Run { fresh: true, ..run }, 9), [(0, 1024)]);
+}
+
+/// Runs of huge pages of 2 MiB, and what a file of them says of itself.
+fn huge(frames: &[u64]) -> (Facts, Vec<Run>) {
+    let run = |(at, &frame): (usize, &u64)| Run {
+        index: 1024 * at as u64,
+        frame,
+        pages: 512,
+        order: 9,
+        fresh: false,
+    };
+    let runs: Vec<_> = frames.iter().enumerate().map(run).collect();
+    let facts = Facts {
+        huge: 9,
+        ..facts(bytes_of(&runs))
+    };
+    (facts, runs)
+}
+
+#[test]
+fn a_file_of_huge_pages_is_for_who_knows_them() {
+    let (facts, runs) = huge(&[512, 4096]);
+    let (machine, address) = Machine::of(Format::Huge, &facts, &runs);
+    let found = read(&machine, Format::Huge, address).unwrap();
+    assert_eq!(found.facts, facts);
+    assert_eq!(&found.runs[..], &runs[..]);
+    // They stay what they are, whatever the kernel joins.
+    let most = Format::Huge.join_order(0);
+    assert_eq!(crate::joined(runs[0], most).collect::<Vec<_>>(), [runs[0]]);
+    // A reader of small pages refuses it, and says why.
+    for format in SMALL {
+        let refused = read(&machine, format, address).err();
+        assert_eq!(refused, Some(Unread::Unknown(wire::REQUIRED_HUGE)));
+    }
+    // One of huge pages refuses what does not say that it has them.
+    let (machine, address) = Machine::of(Format::Runs, &self::facts(0), &[]);
+    let refused = read(&machine, Format::Huge, address).err();
+    assert_eq!(refused, Some(Unread::Damaged(Damage::Facts)));
+}
+
+#[test]
+fn pages_that_are_not_the_files_size_are_refused() {
+    let refused = |order: u32, change: fn(Run) -> Run| {
+        let (facts, runs) = huge(&[1 << 18, 1 << 19]);
+        let runs: Vec<_> = runs.into_iter().map(change).collect();
+        let facts = Facts {
+            huge: order,
+            ..facts
+        };
+        let (machine, address) = Machine::of(Format::Huge, &facts, &runs);
+        read(&machine, Format::Huge, address).map(|_| ())
+    };
+    let damaged = |what| Err(Unread::Damaged(what));
+    assert_eq!(refused(9, |run| run), Ok(()));
+    assert_eq!(refused(18, |run| run), damaged(Damage::Record(0)));
+    assert_eq!(refused(19, |run| run), damaged(Damage::Facts));
+    let small = |run| Run { order: 0, ..run };
+    assert_eq!(refused(9, small), damaged(Damage::Record(0)));
+    let fresh = |run| Run { fresh: true, ..run };
+    assert_eq!(refused(9, fresh), damaged(Damage::Record(0)));
+    let part = |run| Run { pages: 256, ..run };
+    assert_eq!(refused(9, part), damaged(Damage::Record(0)));
+}
+
+#[test]
+fn pools_are_counted_by_size_and_node() {
+    use crate::{kept_huge_pages, Pools};
+    let mut pools = Pools::new(Block(0, std::vec![0; BLOCK_SIZE]));
+    let mut kept = |change: &mut dyn FnMut(&mut Pools<Block>), order, node| {
+        change(&mut pools);
+        kept_huge_pages(&pools.block().1, order, node)
+    };
+    assert_eq!(kept(&mut |_| (), 9, None), 0);
+    assert_eq!(kept(&mut |pools| assert!(pools.add(9, 0, 3)), 9, None), 3);
+    assert_eq!(kept(&mut |pools| assert!(pools.add(9, 1, 4)), 9, None), 7);
+    assert_eq!(
+        kept(&mut |pools| assert!(pools.add(9, 0, 1)), 9, Some(0)),
+        4
+    );
+    assert_eq!(kept(&mut |pools| assert!(pools.add(18, 0, 1)), 9, None), 8);
+    assert_eq!(kept(&mut |pools| pools.remove(9, 0, 4), 9, None), 4);
+    assert_eq!(kept(&mut |pools| pools.remove(9, 1, 4), 9, None), 0);
+    assert_eq!(kept(&mut |_| (), 18, Some(0)), 1);
+    assert_eq!(kept(&mut |_| (), 18, Some(1)), 0);
+    // What is there takes no room again; what is not there has none at the end.
+    for node in 3..wire::POOLS_PER_PAGE as u32 {
+        assert!(pools.add(9, node, 1));
+    }
+    assert!(!pools.add(9, 1000, 1) && pools.add(9, 1, 1));
+    // Damage says nothing.
+    let mut page = pools.block().1.clone();
+    assert_eq!(kept_huge_pages(&page, 9, Some(1)), 1);
+    page[40] ^= 1;
+    assert_eq!(kept_huge_pages(&page, 9, Some(1)), 0);
+    page[16..24].fill(0xff);
+    assert_eq!(kept_huge_pages(&page, 9, None), 0);
+    assert_eq!(kept_huge_pages(&std::vec![0; BLOCK_SIZE], 9, None), 0);
 }
 
 /// A list of nothing that leads back to itself comes to an end.

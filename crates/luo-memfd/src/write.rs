@@ -41,7 +41,7 @@ impl Wanted {
                     lists,
                 }
             }
-            Format::Runs => Self {
+            Format::Runs | Format::Huge => Self {
                 chunks: 0,
                 lists: records.div_ceil(wire::RUNS_PER_PAGE),
             },
@@ -59,7 +59,7 @@ fn records(format: Format, runs: &[Run]) -> u64 {
         Format::Mainline => runs
             .iter()
             .fold(0, |sum, run| sum.saturating_add(run.folios())),
-        Format::Runs => runs.len() as u64,
+        Format::Runs | Format::Huge => runs.len() as u64,
     }
 }
 
@@ -126,7 +126,7 @@ impl<B: BlockMemory> Written<B> {
         let wanted = Wanted::of(format, count);
         let first = match format {
             Format::Mainline => self.write_folios(&wanted, runs),
-            Format::Runs => self.write_runs(&wanted, runs),
+            Format::Runs | Format::Huge => self.write_runs(&wanted, runs),
         };
         let has_lists = wanted.lists > 0;
         self.main = wire::Main {
@@ -145,6 +145,7 @@ impl<B: BlockMemory> Written<B> {
             position: facts.position,
             size: facts.size,
             seals: facts.seals,
+            flags: facts.huge,
             ..self.main
         };
         let head = self.head.bytes();
@@ -152,7 +153,16 @@ impl<B: BlockMemory> Written<B> {
         if let Some(more) = &facts.more {
             put(head, wire::NAME_OFFSET, strings.name.words());
             put(head, wire::GROUP_OFFSET, strings.group.words());
-            put(head, wire::FACTS_OFFSET, &facts_of(&main, more, strings));
+            let required = if facts.huge > 0 {
+                wire::REQUIRED_HUGE
+            } else {
+                0
+            };
+            put(
+                head,
+                wire::FACTS_OFFSET,
+                &facts_of(&main, required, more, strings),
+            );
         }
     }
 
@@ -246,11 +256,11 @@ pub(crate) fn checksum(main: &wire::Main, facts: &wire::Facts, strings: &Strings
     digest.finish()
 }
 
-fn facts_of(main: &wire::Main, more: &More, strings: &Strings) -> wire::Facts {
+fn facts_of(main: &wire::Main, required: u64, more: &More, strings: &Strings) -> wire::Facts {
     let times = &more.times;
     let mut facts = wire::Facts {
         magic: wire::FACTS_MAGIC,
-        required: 0,
+        required,
         optional: 0,
         flags: more.flags,
         mode: more.mode,

@@ -4,7 +4,8 @@
 //!
 //! Which types of files it preserves is the kernel's to say. Linux 7.3 alone preserves
 //! memfds: files of shared memory without a name. What was swapped out of them is read in
-//! then, and mainline's handler fills their holes.
+//! then, and mainline's handler fills their holes. Huge pages are in their pool already: to
+//! preserve a memfd of such takes records only.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -178,7 +179,8 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
 #[must_use]
 pub fn kind(magic: u64, file_type: FileType, links: u64) -> Kind {
     match (file_type, magic & MAGIC_BITS) {
-        (FileType::RegularFile, HUGETLBFS_MAGIC) => Kind::HugeTlb,
+        (FileType::RegularFile, HUGETLBFS_MAGIC) if links == 0 => Kind::HugeTlb,
+        (FileType::RegularFile, HUGETLBFS_MAGIC) => Kind::Other("a file of huge pages with a name"),
         (FileType::RegularFile, TMPFS_MAGIC) if links == 0 => Kind::Memfd,
         (FileType::RegularFile, TMPFS_MAGIC) => Kind::Named,
         (_, SECRETMEM_MAGIC) => Kind::Other("secret memory"),
@@ -349,10 +351,8 @@ pub fn kind_check(name: &str, kind: Kind, handlers: Option<&[String]>) -> Check 
             return failed(NAME, found, "open the file itself");
         }
         Kind::Small(small) => return small.check(name, handlers),
-        Kind::HugeTlb => (
-            "a memfd of huge pages (hugetlb)",
-            "create it without MFD_HUGETLB; transparent huge pages are fine",
-        ),
+        Kind::HugeTlb if small::HUGE.is_in(handlers) => return small::HUGE.check(name, handlers),
+        Kind::HugeTlb => (small::HUGE.what, small::HUGE.remedy),
         Kind::Named => (
             "a file of shared memory with a name",
             "use memfd_create, or unlink it",

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! Small files of which a handler of this project hands over all: which they are, and whether
-//! both kernels have the handler.
+//! Files that have a handler of this project and none of mainline's: small ones, of which all
+//! is handed over, and memfds of huge pages. Which they are, and whether both kernels have the
+//! handler.
 
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 
@@ -9,7 +10,7 @@ use luo_varlink::Check;
 use crate::check::{failed, ok};
 use crate::image::{Contents, family_of};
 
-/// A kind of small files.
+/// A kind of such files.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Small {
     /// What such a file is, in words.
@@ -18,30 +19,45 @@ pub struct Small {
     pub handler: &'static str,
     /// What the kernel calls it, or how that begins.
     link: &'static str,
+    /// What to do where a kernel has no such handler.
+    pub remedy: &'static str,
 }
 
-/// All of them.
+/// Memfds of huge pages, which are known by their file system.
+pub const HUGE: Small = Small {
+    what: "a memfd of huge pages (hugetlb)",
+    handler: "luo-hugetlb-v1",
+    link: "/memfd:",
+    remedy: "create it without MFD_HUGETLB (transparent huge pages are fine), or run and jump into \
+             kernels with the orchestrator in Rust and CONFIG_HUGETLBFS",
+};
+
+/// All small ones.
 pub const ALL: [Small; 3] = [
     Small {
         what: "an eventfd",
         handler: "luo-eventfd-v1",
         link: "anon_inode:[eventfd]",
+        remedy: REMEDY,
     },
     Small {
         what: "a timer (timerfd)",
         handler: "luo-timerfd-v1",
         link: "anon_inode:[timerfd]",
+        remedy: REMEDY,
     },
     Small {
         what: "a pipe",
         handler: "luo-pipe-v1",
         link: "pipe:",
+        remedy: REMEDY,
     },
 ];
 
 /// The families of their formats.
 pub(crate) fn families() -> impl Iterator<Item = &'static str> {
-    ALL.iter().filter_map(|small| family_of(small.handler))
+    let all = ALL.iter().chain([&HUGE]);
+    all.filter_map(|small| family_of(small.handler))
 }
 
 /// The kind of a descriptor of this process, if it is one of these.
@@ -53,17 +69,22 @@ pub(crate) fn of(fd: BorrowedFd<'_>) -> Option<&'static Small> {
 }
 
 impl Small {
+    /// Whether the running kernel has the handler.
+    pub(crate) fn is_in(&self, handlers: Option<&[String]>) -> bool {
+        handlers.is_some_and(|all| all.iter().any(|has| has == self.handler))
+    }
+
     /// Whether the running kernel has the handler; one that does not say has mainline's.
     pub(crate) fn check(&self, name: &str, handlers: Option<&[String]>) -> Check {
         const NAME: &str = "file-kind";
         let (what, handler) = (self.what, self.handler);
-        if handlers.is_some_and(|all| all.iter().any(|has| has == handler)) {
+        if self.is_in(handlers) {
             return ok(NAME, format!("{name} is {what}"));
         }
         let found = format!(
             "{name} is {what}: the kernel has no handler {handler}, and refuses it (ENOENT)"
         );
-        failed(NAME, found, REMEDY)
+        failed(NAME, found, self.remedy)
     }
 
     /// The fault of the target with such a file: a kernel without the handler takes over
@@ -79,7 +100,7 @@ impl Small {
                 "{name} is {what}, and the target, a kernel {release}, has no handler {handler}: \
                  it would not take over anything"
             ),
-            REMEDY,
+            self.remedy,
         ))
     }
 }
@@ -129,5 +150,6 @@ mod tests {
         use luo_abi::note;
         let names = ALL.each_ref().map(|small| small.handler);
         assert_eq!(names, [note::EVENTFD, note::TIMERFD, note::PIPE]);
+        assert_eq!(HUGE.handler, luo_abi::memfd::HUGE);
     }
 }

@@ -10,7 +10,7 @@ use crate::initrd::{Archive, Unusable};
 use crate::memfds::Memfds;
 use crate::memory::{self, Need};
 use crate::running::{self, Running};
-use crate::{command_line, dangers, file, guest_clock, initrd, scratch, target};
+use crate::{command_line, dangers, file, guest_clock, initrd, scratch, small, target};
 
 /// An update that is to be checked.
 #[derive(Clone, Copy, Debug)]
@@ -79,9 +79,12 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
             update.handlers,
             memfds,
         ));
-        if let Kind::Small(small) = facts.kind {
-            checks.extend(small.target_check(name, contents));
-        }
+        let own = match facts.kind {
+            Kind::Small(small) => Some(small),
+            Kind::HugeTlb => Some(&small::HUGE),
+            _ => None,
+        };
+        checks.extend(own.and_then(|own| own.target_check(name, contents)));
     }
     let (files, same) = file::together(update.files, memfds);
     checks.extend(same);

@@ -43,6 +43,8 @@ struct Plan {
     initrd_bytes: u64,
     command_line: &'static str,
     files: Vec<(String, Facts)>,
+    /// What the running kernel has, if it says so.
+    handlers: Option<Vec<String>>,
 }
 
 impl Plan {
@@ -52,6 +54,7 @@ impl Plan {
             initrd_bytes: 10 * MIB,
             command_line: "console=ttyS0 liveupdate=on",
             files: vec![],
+            handlers: None,
         }
     }
 
@@ -60,7 +63,7 @@ impl Plan {
         report(update::checks(&Update {
             running,
             abi: &abi,
-            handlers: None,
+            handlers: self.handlers.as_deref(),
             image: self.image.as_ref(),
             initrd: Ok(Some(&Archive {
                 bytes: self.initrd_bytes,
@@ -272,6 +275,27 @@ fn a_hugetlb_memfd_is_refused() {
         ..Plan::to(&Kernel::ours())
     };
     assert_refused(&plan.check(&running(&machine())), "file-kind");
+}
+
+#[test]
+fn a_hugetlb_memfd_goes_where_both_kernels_take_it() {
+    const HANDLER: &str = "luo-hugetlb-v1";
+    let mut kernel = Kernel::ours();
+    let status = |kernel: &Kernel, handlers: &[&str]| {
+        let handlers: Vec<_> = handlers.iter().map(ToString::to_string).collect();
+        let plan = Plan {
+            files: vec![("token 0x7".into(), memfd(Kind::HugeTlb, 2 * MIB, 0))],
+            handlers: Some(handlers),
+            ..Plan::to(kernel)
+        };
+        plan.check(&running(&machine()))
+    };
+    // The target has none.
+    assert_refused(&status(&kernel, &["memfd-v2", HANDLER]), "file-kind");
+    kernel.strings.push(HANDLER);
+    assert!(status(&kernel, &["memfd-v2", HANDLER]).ok);
+    // The running kernel has none.
+    assert_refused(&status(&kernel, &["memfd-v2"]), "file-kind");
 }
 
 #[test]

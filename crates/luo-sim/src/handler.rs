@@ -26,6 +26,7 @@ pub(crate) fn all(machine: &Machine) -> Vec<Handler> {
     // A kernel with mainline's handler of memfds has mainline's only.
     if !machine.mainlines_memfds {
         all.push(&memfd_kind::IN_RUNS);
+        all.push(&memfd_kind::HUGE);
         all.push(&eventfd::EVENTFDS);
         all.push(&timerfd::TIMERS);
         all.push(&pipe::PIPES);

@@ -23,8 +23,9 @@ pub(crate) const COMPATIBLE: &str = "memfd-v2";
 /// The same where memfds are handed over in runs of pages.
 pub(crate) const RUNS: &str = "luo-memfd-v1";
 
-/// From `linux/magic.h`: memfds live in a file system of this type.
+/// From `linux/magic.h`: memfds live in file systems of these types.
 const TMPFS_MAGIC: u64 = 0x0102_1994;
+const HUGETLBFS_MAGIC: u64 = 0x9584_58f6;
 
 /// Bytes of the pages that sizes are rounded up to.
 const PAGE: u64 = 4096;
@@ -53,7 +54,18 @@ pub(crate) fn errno(error: rustix::io::Errno) -> Errno {
 
 /// The kernel's own condition: a file of shared memory that has no name.
 pub(crate) fn is_memfd(file: &OwnedFd) -> bool {
-    let in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| fs.f_type as u64 == TMPFS_MAGIC);
+    is_nameless(file, TMPFS_MAGIC)
+}
+
+/// The same of huge pages. Whether it is on a mount that somebody can see is not seen here.
+pub(crate) fn is_huge(file: &OwnedFd) -> bool {
+    is_nameless(file, HUGETLBFS_MAGIC)
+}
+
+fn is_nameless(file: &OwnedFd, magic: u64) -> bool {
+    // Some machines give words that are signed.
+    let is_there = |found: u64| found & 0xffff_ffff == magic;
+    let in_memory = rustix::fs::fstatfs(file).is_ok_and(|fs| is_there(fs.f_type as u64));
     let nameless = rustix::fs::fstat(file).is_ok_and(|stat| {
         stat.st_nlink == 0 && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile
     });
@@ -198,7 +210,7 @@ impl Memfds {
 
     /// Whether a program must not resize a file now.
     pub(crate) fn is_fixed(&self, file: &OwnedFd) -> bool {
-        is_memfd(file) && self.fixed().contains_key(&object_id(file))
+        (is_memfd(file) || is_huge(file)) && self.fixed().contains_key(&object_id(file))
     }
 
     /// The same for an object.

@@ -40,6 +40,7 @@ impl Default for System {
                 "kho-v4".to_owned(),
                 memfd::COMPATIBLE.to_owned(),
                 memfd::RUNS.to_owned(),
+                luo_abi::memfd::HUGE.to_owned(),
             ],
             available: 1 << 30,
             scratch: 64 << 20,
@@ -69,7 +70,7 @@ impl System {
         let mut system = Self::default();
         // What only this project's kernels read begins with its name.
         let is_ours = |format: &String| {
-            ["luo-contract", "luo-memfd"]
+            ["luo-contract", "luo-memfd", "luo-hugetlb"]
                 .iter()
                 .any(|family| format.starts_with(family))
         };

@@ -334,6 +334,23 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             61,
             "a file of 1 GiB above the first 4 GiB of a machine",
         ),
+        Scenario {
+            memory: 6144,
+            cmdline: vec!["hugepagesz=1G", "hugepages=1"],
+            expect: Expect {
+                cases: 2,
+                named: &["its-page-is-not-asked-for-again", "comes-back"],
+                exactly: true,
+                kexecs: Some(2),
+            },
+            when: When::All,
+            ..scenario(
+                "gigantic",
+                "gigantic",
+                "a memfd of a huge page of 1 GiB, and the pools of the kernels that have it",
+            )
+            .kexec("rust", "rust-next")
+        },
         memory(
             "memory-800m",
             800,

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The handlers of memfds, over [`crate::memfd`]: one for each form in which a kernel of this
 //! project hands them over. Here nothing is handed over but the file itself, so all that
-//! differs is the name, and which of the two takes a file.
+//! differs is the name, and which of them takes a file.
 
 use luo_abi::errno::Errno;
 use luo_core::{Kind, Subject, Unrestored};
@@ -16,6 +16,8 @@ pub(crate) enum Memfd {
     Mainlines,
     /// In runs of pages.
     Runs,
+    /// Of huge pages. The machine has them, or there are no such files.
+    Huge,
 }
 
 /// In mainline's form.
@@ -24,6 +26,9 @@ pub(crate) static MAINLINES: Memfd = Memfd::Mainlines;
 /// In runs of pages.
 pub(crate) static IN_RUNS: Memfd = Memfd::Runs;
 
+/// Of huge pages.
+pub(crate) static HUGE: Memfd = Memfd::Huge;
+
 impl Kind<Machine> for Memfd {
     type Kept = Kept;
 
@@ -31,13 +36,18 @@ impl Kind<Machine> for Memfd {
         match self {
             Self::Mainlines => memfd::COMPATIBLE,
             Self::Runs => memfd::RUNS,
+            Self::Huge => luo_abi::memfd::HUGE,
         }
     }
 
     fn knows(&self, machine: &Machine, file: &File) -> bool {
         // A kernel with mainline's handler has no other, whatever is chosen.
         let runs = machine.policy.has_runs() && !machine.mainlines_memfds;
-        matches!(self, Self::Runs) == runs && memfd::is_memfd(file)
+        match self {
+            Self::Mainlines => !runs && memfd::is_memfd(file),
+            Self::Runs => runs && memfd::is_memfd(file),
+            Self::Huge => memfd::is_huge(file),
+        }
     }
 
     fn object_id(&self, _: &Machine, file: &File) -> u64 {

@@ -120,6 +120,7 @@ fn in_runs(device: &Device) -> Result<()> {
         vec![
             "memfd-v2".into(),
             "luo-memfd-v1".into(),
+            "luo-hugetlb-v1".into(),
             "luo-eventfd-v1".into(),
             "luo-timerfd-v1".into(),
             "luo-pipe-v1".into(),

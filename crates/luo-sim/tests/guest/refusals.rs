@@ -6,7 +6,7 @@ use std::io::{Seek, Write};
 
 use anyhow::{Result, ensure};
 use luo_sys::{Device, Errno, Token};
-use rustix::fs::{FallocateFlags, MemfdFlags, OFlags};
+use rustix::fs::{FallocateFlags, OFlags};
 
 use crate::tools::{memory, name, refused, same};
 
@@ -21,10 +21,6 @@ pub(crate) fn files() -> Result<()> {
     refuse(&std::os::unix::net::UnixStream::pair()?.0, Errno::ENOENT)?;
     refuse(&device, Errno::ENOENT)?;
     refuse(&session, Errno::ENOENT)?;
-    // A machine without huge pages cannot make one.
-    if let Ok(huge) = rustix::fs::memfd_create("huge", MemfdFlags::HUGETLB) {
-        refuse(&huge, Errno::ENOENT)?;
-    }
     let file = memory(b"contents")?;
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&file));
     let by_path = rustix::fs::open(path, OFlags::PATH, rustix::fs::Mode::empty())?;

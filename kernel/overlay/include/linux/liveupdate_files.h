@@ -9,6 +9,9 @@
 #include <linux/types.h>
 
 struct file;
+struct folio;
+struct hugetlb_cgroup;
+struct inode;
 
 /* fs/eventfd.c: false if the file is not an eventfd. */
 bool luo_eventfd_look(struct file *file, u64 *count, bool *semaphore);
@@ -29,5 +32,31 @@ bool luo_timerfd_is(struct file *file);
 int luo_timerfd_look(struct file *file, struct luo_timerfd *timer);
 /* The timer goes on at once: it is what it is now. */
 struct file *luo_timerfd_make(const struct luo_timerfd *timer, bool nonblock);
+
+/* fs/hugetlbfs/inode.c and mm/hugetlb.c. */
+#if defined(CONFIG_LIVEUPDATE_MEMFD_RUST) && defined(CONFIG_HUGETLBFS)
+bool luo_hugetlb_is(struct file *file);
+bool luo_hugetlb_can(unsigned int order);
+int luo_hugetlb_insert(struct inode *inode, struct folio *folio, u64 index,
+		       struct hugetlb_cgroup *group);
+bool luo_hugetlb_give(struct folio *folio);
+/* For mm/hugetlb.c, at boot. */
+unsigned long luo_hugetlb_kept(unsigned int order, int node);
+#else
+static inline bool luo_hugetlb_is(struct file *file)
+{
+	return false;
+}
+
+static inline bool luo_hugetlb_give(struct folio *folio)
+{
+	return false;
+}
+
+static inline unsigned long luo_hugetlb_kept(unsigned int order, int node)
+{
+	return 0;
+}
+#endif
 
 #endif /* _LINUX_LIVEUPDATE_FILES_H */

@@ -11,6 +11,7 @@ mod demo;
 mod demo_guest;
 mod failing;
 mod flb;
+mod gigantic;
 mod guests;
 mod handover;
 mod hostile;
@@ -45,6 +46,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("demo", demo::run),
     ("demo-vm", demo_guest::run),
     ("failing", failing::run),
+    ("gigantic", gigantic::run),
     ("guests", guests::run),
     ("handover", handover::run),
     ("hostile", hostile::run),

@@ -68,6 +68,10 @@ pub(crate) fn late_init() -> Result {
         .and_then(|()| prepare_root(linux))
         .and_then(|()| registry::register_own(linux))
         .and_then(|()| device_file::register());
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    if let (Ok(()), Err(why)) = (&ready, crate::handlers::memfd::set_up_pools(linux)) {
+        pr_warn!("memfds of huge pages cannot be preserved: {why:?}\n");
+    }
     // Nobody's work depends on it.
     if let (Ok(()), Err(why)) = (&ready, sysfs::create()) {
         pr_warn!("there is no /sys/kernel/liveupdate: {why:?}\n");

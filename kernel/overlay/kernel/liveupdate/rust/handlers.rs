@@ -21,6 +21,8 @@ static ALL: &[&dyn AnyKind<Linux>] = &[
     &memfd::MAINLINES,
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     &memfd::IN_RUNS,
+    #[cfg(all(CONFIG_LIVEUPDATE_MEMFD_RUST, CONFIG_HUGETLBFS))]
+    &memfd::HUGE,
     #[cfg(CONFIG_EVENTFD)]
     &eventfd::EVENTFDS,
     #[cfg(CONFIG_TIMERFD)]

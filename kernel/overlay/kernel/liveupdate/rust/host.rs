@@ -16,7 +16,7 @@ use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom
 
 use crate::handler::{Handler, Private};
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
-use crate::handlers::memfd::{Half, Halves};
+use crate::handlers::memfd::{Half, Halves, PoolsPage};
 use crate::say::Say;
 use crate::sys::flb::{FlbObject, FlbTable};
 use crate::sys::kho::{HandedPage, PreservedPage};
@@ -53,6 +53,10 @@ pub(crate) struct Linux {
     #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
     #[pin]
     halves: Mutex<Halves>,
+    /// How many huge pages the next kernel is told of.
+    #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+    #[pin]
+    pools: Mutex<PoolsPage>,
 }
 
 /// Whether anybody but root has ever called.
@@ -90,6 +94,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
             begun <- new_mutex!(None, "luo_begun"),
             #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
             halves <- new_mutex!(Halves::new(), "luo_halves"),
+            #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
+            pools <- new_mutex!(None, "luo_pools"),
         }),
         GFP_KERNEL,
     )?;
@@ -197,6 +203,11 @@ impl Linux {
     /// A memfd that was half restored.
     pub(crate) fn take_half(&self, data: u64) -> Option<KBox<Half>> {
         self.halves.lock().take(data)
+    }
+
+    /// Does something with what the next kernel is told of huge pages, alone.
+    pub(crate) fn with_pools<R>(&self, work: impl FnOnce(&mut PoolsPage) -> R) -> R {
+        work(&mut self.pools.lock())
     }
 
     /// Keeps a memfd that is half restored.

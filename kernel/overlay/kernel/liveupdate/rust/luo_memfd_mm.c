@@ -33,6 +33,7 @@
 #include <uapi/linux/memfd.h>
 
 #include "../../../mm/internal.h"
+#include "luo_hugetlb_mm.h"
 #include "luo_memfd_mm.h"
 
 /* Entries that are looked at in one go, with interrupts off. */
@@ -62,6 +63,11 @@ bool luo_memfd_is(struct file *file)
 	return shmem_file(file) && !file_inode(file)->i_nlink;
 }
 
+bool luo_memfd_is_huge(struct file *file)
+{
+	return luo_hugetlb_is(file);
+}
+
 /* Whoever writes to the file may have this lock for as long as they like. */
 bool luo_memfd_lock(struct file *file)
 {
@@ -83,6 +89,10 @@ void luo_memfd_hold(struct file *file, bool hold)
 	struct inode *inode = file_inode(file);
 	struct shmem_inode_info *info = SHMEM_I(inode);
 
+	if (luo_hugetlb_is(file)) {
+		luo_hugetlb_hold(file, hold);
+		return;
+	}
 	spin_lock(&info->lock);
 	shmem_freeze(inode, hold);
 	spin_unlock(&info->lock);
@@ -94,17 +104,26 @@ u64 luo_memfd_pages(struct file *file)
 	struct shmem_inode_info *info = SHMEM_I(file_inode(file));
 	u64 pages;
 
+	if (luo_hugetlb_is(file))
+		return READ_ONCE(file->f_mapping->nrpages);
 	spin_lock(&info->lock);
 	pages = READ_ONCE(file->f_mapping->nrpages) + info->swapped;
 	spin_unlock(&info->lock);
 	return pages;
 }
 
+static unsigned int luo_memfd_seals(struct file *file)
+{
+	if (luo_hugetlb_is(file))
+		return luo_hugetlb_seals(file);
+	return SHMEM_I(file_inode(file))->seals;
+}
+
 u64 luo_memfd_size(struct file *file, u32 *seals)
 {
 	struct inode *inode = file_inode(file);
 
-	*seals = SHMEM_I(inode)->seals;
+	*seals = luo_memfd_seals(file);
 	return i_size_read(inode);
 }
 
@@ -137,10 +156,20 @@ size_t luo_memfd_look_name(struct file *file, char *name, size_t size)
  */
 size_t luo_memfd_look_group(u64 frame, char *path, size_t size)
 {
+	struct folio *folio = pfn_folio(frame);
 	int length = 0;
 #ifdef CONFIG_MEMCG
-	struct mem_cgroup *group = get_mem_cgroup_from_folio(pfn_folio(frame));
+	struct mem_cgroup *group;
+#endif
 
+	/* Most machines have memory cgroups that do not count huge pages. */
+	if (folio_test_hugetlb(folio)) {
+		length = luo_hugetlb_look_group(folio, path, size);
+		if (length)
+			return length;
+	}
+#ifdef CONFIG_MEMCG
+	group = get_mem_cgroup_from_folio(folio);
 	if (group && !mem_cgroup_is_root(group))
 		length = cgroup_path(group->css.cgroup, path, size);
 	mem_cgroup_put(group);
@@ -160,6 +189,7 @@ bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame)
 #ifdef CONFIG_MEMCG
 	struct folio *last = pfn_folio(frame);
 	unsigned long data = READ_ONCE(last->memcg_data);
+	void *payer = luo_hugetlb_payer(last);
 	u64 step = 1ULL << run->order;
 	u64 i;
 
@@ -167,8 +197,9 @@ bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame)
 		/* Each of them is the first page of its folio. */
 		struct folio *folio = (struct folio *)pfn_to_page(run->frame + i);
 
+		same = luo_hugetlb_payer(folio) == payer;
 		/* A group has more than one number for itself, but few. */
-		if (READ_ONCE(folio->memcg_data) == data)
+		if (!same || READ_ONCE(folio->memcg_data) == data)
 			continue;
 		rcu_read_lock();
 		same = folio_memcg(folio) == folio_memcg(last);
@@ -201,11 +232,11 @@ static u32 luo_memfd_mode(struct inode *inode)
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 {
 	struct inode *inode = file_inode(file);
-	struct shmem_inode_info *info = SHMEM_I(inode);
 
 	facts->size = i_size_read(inode);
 	facts->position = file->f_pos;
-	facts->seals = info->seals;
+	facts->seals = luo_memfd_seals(file);
+	facts->huge = luo_hugetlb_order(file);
 	facts->flags = file->f_flags & LUO_MEMFD_FLAGS;
 	facts->mode = luo_memfd_mode(inode);
 	facts->uid = from_kuid(&init_user_ns, inode->i_uid);
@@ -213,7 +244,9 @@ void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts)
 	facts->access = luo_memfd_time_of(inode_get_atime(inode));
 	facts->modification = luo_memfd_time_of(inode_get_mtime(inode));
 	facts->change = luo_memfd_time_of(inode_get_ctime(inode));
-	facts->birth = luo_memfd_time_of(info->i_crtime);
+	/* hugetlbfs does not know it. */
+	if (!facts->huge)
+		facts->birth = luo_memfd_time_of(SHMEM_I(inode)->i_crtime);
 }
 
 /* Adds a run, or makes the last one longer. False if there is no room. */
@@ -488,18 +521,20 @@ void luo_memfd_let_go(const struct luo_memfd_run *run)
 struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 			    const char *name)
 {
-	struct file *file = memfd_alloc_file(name ? name : "", MFD_ALLOW_SEALING);
-	struct shmem_inode_info *info;
 	struct inode *inode;
+	struct file *file;
 	int err;
 
 	kuid_t uid = make_kuid(&init_user_ns, facts->uid);
 	kgid_t gid = make_kgid(&init_user_ns, facts->gid);
 
+	if (facts->huge)
+		file = luo_hugetlb_make(name ? name : "", facts->huge);
+	else
+		file = memfd_alloc_file(name ? name : "", MFD_ALLOW_SEALING);
 	if (IS_ERR(file))
 		return file;
 	inode = file_inode(file);
-	info = SHMEM_I(inode);
 	/*
 	 * The mode comes before the seals: F_SEAL_EXEC on a file that can be executed
 	 * seals all of it. A file that has that seal and not those which follow from it
@@ -531,7 +566,8 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 	inode_set_atime_to_ts(inode, luo_memfd_timespec(facts->access));
 	inode_set_mtime_to_ts(inode, luo_memfd_timespec(facts->modification));
 	inode_set_ctime_to_ts(inode, luo_memfd_timespec(facts->change));
-	info->i_crtime = luo_memfd_timespec(facts->birth);
+	if (!facts->huge)
+		SHMEM_I(inode)->i_crtime = luo_memfd_timespec(facts->birth);
 	return file;
 }
 
@@ -555,8 +591,8 @@ bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step)
 	return true;
 }
 
-/* Makes a folio of single pages that came back. */
-static struct folio *luo_memfd_folio(u64 frame, unsigned int order)
+/* Makes a folio of single pages that came back; of one that is there, nothing. */
+struct folio *luo_memfd_compound(u64 frame, unsigned int order)
 {
 	struct page *page = pfn_to_page(frame);
 	u64 i;
@@ -566,7 +602,13 @@ static struct folio *luo_memfd_folio(u64 frame, unsigned int order)
 	for (i = 1; i < 1ULL << order; i++)
 		set_page_count(page + i, 0);
 	prep_compound_page(page, order);
-	return page_rmappable_folio(page);
+	return page_folio(page);
+}
+
+/* The same, for memory that can be mapped in parts. */
+static struct folio *luo_memfd_folio(u64 frame, unsigned int order)
+{
+	return page_rmappable_folio(&luo_memfd_compound(frame, order)->page);
 }
 
 /* Undoes what is done to a folio before it is in the page cache. */
@@ -728,32 +770,37 @@ static struct folio *luo_memfd_ready(struct inode *inode,
 	return folio;
 }
 
-static void luo_memfd_advance(struct luo_memfd_run *run, u64 pages)
+void luo_memfd_advance(struct luo_memfd_run *run, u64 pages)
 {
 	run->index += pages;
 	run->frame += pages;
 	run->pages -= pages;
 }
 
-/* Accounts for pages that are to come into a file. */
+/* Accounts for pages that are to come into a file. Huge ones are in their pool. */
 int luo_memfd_account(struct file *file, u64 pages)
 {
+	if (luo_hugetlb_is(file))
+		return 0;
 	return shmem_inode_acct_blocks(file_inode(file), pages);
 }
 
 /* So many pages were accounted for; those that are not there are given back. */
 void luo_memfd_settle_account(struct file *file, u64 pages)
 {
-	shmem_recalc_inode(file_inode(file), pages, 0);
+	if (!luo_hugetlb_is(file))
+		shmem_recalc_inode(file_inode(file), pages, 0);
 }
 
 /*
  * Puts pages that came back into the file, which nobody else knows yet, and which has
  * accounted for them. What is in it is taken off the runs, whatever is returned; the rest
  * is still the caller's, and another try can go on with it. Nobody is killed for the
- * memory that is charged for.
+ * memory that is charged for. Huge pages are charged to the group, or without one to the
+ * caller's.
  */
-int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count)
+int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count,
+		     struct hugetlb_cgroup *group)
 {
 	struct inode *inode = file_inode(file);
 	gfp_t gfp = mapping_gfp_mask(inode->i_mapping) | __GFP_RETRY_MAYFAIL |
@@ -762,6 +809,11 @@ int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count
 	size_t at = 0;
 	int err = 0;
 
+	if (luo_hugetlb_is(file)) {
+		for (; !err && at < count; at++)
+			err = luo_hugetlb_put(file, &runs[at], group);
+		return err;
+	}
 	while (!err && at < count) {
 		struct luo_memfd_run ahead = runs[at];
 		size_t next = at;
@@ -819,11 +871,17 @@ u32 luo_memfd_join_order(void)
 	return IS_ENABLED(CONFIG_TRANSPARENT_HUGEPAGE) ? HPAGE_PMD_ORDER : 0;
 }
 
-/* Frees pages that came back. */
-void luo_memfd_drop(const struct luo_memfd_run *run)
+/* Frees pages that came back; huge ones take the place that their pool has left for them. */
+void luo_memfd_drop(const struct luo_memfd_run *run, bool huge)
 {
 	u64 i = 0;
 
+	while (huge && i < run->pages) {
+		if (!luo_hugetlb_give(luo_memfd_compound(run->frame + i, run->order)))
+			break;
+		i += 1ULL << run->order;
+		cond_resched();
+	}
 	while (i < run->pages) {
 		struct folio *folio = page_folio(pfn_to_page(run->frame + i));
 
@@ -833,12 +891,12 @@ void luo_memfd_drop(const struct luo_memfd_run *run)
 	}
 }
 
-#ifdef CONFIG_MEMCG
+#ifdef CONFIG_CGROUPS
 /*
  * The group with a path from the root of the hierarchy, whichever part of it the caller
  * sees, or NULL; it is held.
  */
-static struct cgroup *luo_memfd_cgroup(const char *path)
+struct cgroup *luo_memfd_cgroup(const char *path)
 {
 	struct kernfs_node *node = kernfs_walk_and_get(cgrp_dfl_root.cgrp.kn, path);
 	struct cgroup *cgroup = NULL;
@@ -934,11 +992,11 @@ static u64 luo_memfd_margin(struct mem_cgroup *group,
 #endif
 
 /*
- * Whether who is charged has room for so many pages, now or when its memory is reclaimed.
- * What others ask for meanwhile can make it untrue. What processors have in stock for a group
- * is counted as if it were used, and can be had.
+ * Whether the memory cgroup that is charged has room for so many pages, now or when its memory
+ * is reclaimed. What others ask for meanwhile can make it untrue. What processors have in stock
+ * for a group is counted as if it were used, and can be had.
  */
-bool luo_memfd_payer_has_room(u64 pages)
+bool luo_memfd_memory_has_room(u64 pages)
 {
 #ifdef CONFIG_MEMCG
 	u64 stock = (u64)MEMCG_CHARGE_BATCH * num_online_cpus();
@@ -966,10 +1024,37 @@ bool luo_memfd_payer_has_room(u64 pages)
 #endif
 }
 
+/* Whether who is charged for so many pages of a file has room for them. */
+bool luo_memfd_payer_has_room(struct file *file, struct hugetlb_cgroup *group,
+			      u64 pages)
+{
+	if (luo_hugetlb_is(file))
+		return luo_hugetlb_has_room(file, group, pages);
+	return luo_memfd_memory_has_room(pages);
+}
+
+/* The node that a page is on. */
+int luo_memfd_node(u64 frame)
+{
+	return pfn_to_nid(frame);
+}
+
+#ifndef CONFIG_HUGETLBFS
+struct hugetlb_cgroup *luo_hugetlb_group(const char *path)
+{
+	return NULL;
+}
+
+void luo_hugetlb_group_put(struct hugetlb_cgroup *group)
+{
+}
+#endif
+
 /* What C code knows our handlers by, to have objects that their files share. */
 static const struct liveupdate_file_ops luo_memfd_no_ops = {};
 
 struct liveupdate_file_handler luo_memfd_handlers[] = {
 	{ .ops = &luo_memfd_no_ops, .compatible = "memfd-v2" },
 	{ .ops = &luo_memfd_no_ops, .compatible = "luo-memfd-v1" },
+	{ .ops = &luo_memfd_no_ops, .compatible = "luo-hugetlb-v1" },
 };

@@ -7,6 +7,7 @@
 
 struct address_space;
 struct file;
+struct hugetlb_cgroup;
 struct mem_cgroup;
 
 /* Pages that follow each other in the file and in memory; luo_memfd::Run. */
@@ -48,6 +49,8 @@ struct luo_memfd_facts {
 	u32 mode;
 	u32 uid;
 	u32 gid;
+	/* The order of each page, 0 for a file of small ones. */
+	u32 huge;
 	struct luo_memfd_time access;
 	struct luo_memfd_time modification;
 	struct luo_memfd_time change;
@@ -56,6 +59,8 @@ struct luo_memfd_facts {
 
 /* The old kernel. */
 bool luo_memfd_is(struct file *file);
+bool luo_memfd_is_huge(struct file *file);
+int luo_memfd_node(u64 frame);
 bool luo_memfd_lock(struct file *file);
 void luo_memfd_unlock(struct file *file);
 void luo_memfd_hold(struct file *file, bool hold);
@@ -80,16 +85,27 @@ struct file *luo_memfd_make(const struct luo_memfd_facts *facts,
 bool luo_memfd_get_back(const struct luo_memfd_run *run, u64 step);
 int luo_memfd_account(struct file *file, u64 pages);
 void luo_memfd_settle_account(struct file *file, u64 pages);
-int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count);
+int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count,
+		     struct hugetlb_cgroup *group);
 u32 luo_memfd_join_order(void);
-void luo_memfd_drop(const struct luo_memfd_run *run);
+void luo_memfd_drop(const struct luo_memfd_run *run, bool huge);
 struct mem_cgroup *luo_memfd_group(const char *path);
 void luo_memfd_group_put(struct mem_cgroup *group);
 struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group);
 void luo_memfd_charge_again(struct mem_cgroup *before);
-bool luo_memfd_payer_has_room(u64 pages);
+bool luo_memfd_payer_has_room(struct file *file, struct hugetlb_cgroup *group,
+			      u64 pages);
+/* luo_hugetlb_mm.c. */
+struct hugetlb_cgroup *luo_hugetlb_group(const char *path);
+void luo_hugetlb_group_put(struct hugetlb_cgroup *group);
+
+/* From Rust, for C: what luo_memfd::kept_huge_pages() says of a page, at boot. */
+unsigned long luo_rust_huge_pages_kept(const void *page, unsigned int order, int node);
+
+/* Where that page stands in the tree of Kexec HandOver: luo_abi::memfd::POOLS_ENTRY. */
+#define LUO_HUGETLB_ENTRY "LUO-HUGETLB"
 
 /* In the order of luo_memfd::Format::ALL. */
-extern struct liveupdate_file_handler luo_memfd_handlers[2];
+extern struct liveupdate_file_handler luo_memfd_handlers[3];
 
 #endif /* _LUO_MEMFD_MM_H */

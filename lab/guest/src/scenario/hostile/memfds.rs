@@ -114,6 +114,14 @@ const fn mainline(name: &'static str, damage: fn(&mut Pages)) -> Memfd {
     }
 }
 
+/// A file of huge pages of 2 MiB, which says of one small page that it has it.
+const fn huge(name: &'static str, damage: fn(&mut Pages)) -> Memfd {
+    Memfd {
+        format: Format::Huge,
+        ..runs(name, damage)
+    }
+}
+
 const fn of_runs(name: &'static str, runs: fn(Run) -> Vec<Run>) -> Memfd {
     Memfd {
         name,
@@ -213,6 +221,32 @@ pub(super) const MEMFDS: &[Memfd] = &[
             vec![run, Run { index: 1, ..run }]
         })
     },
+    Memfd {
+        expected: Some(Errno::EOPNOTSUPP),
+        ..runs("a-mark-of-huge-pages-where-none-are", |p| {
+            p.facts(|facts| facts.required = wire::REQUIRED_HUGE);
+        })
+    },
+    huge("huge-pages-that-are-small", |_| ()),
+    huge("huge-pages-without-their-mark", |p| {
+        p.facts(|facts| facts.required = 0);
+    }),
+    huge("huge-pages-of-no-size", |p| {
+        p.signed_main(|main| main.flags = 0)
+    }),
+    huge("huge-pages-beyond-all-sizes", |p| {
+        p.signed_main(|main| main.flags = 60);
+    }),
+    huge("a-huge-page-that-was-not-preserved-so", |p| {
+        p.run(|run| (run.order, run.pages, run.frame) = (9, 512, run.frame & !511));
+    }),
+    Memfd {
+        expected: Some(Errno::ENODEV),
+        runs: |_| Vec::new(),
+        ..huge("huge-pages-of-a-size-that-no-kernel-has", |p| {
+            p.signed_main(|main| main.flags = 5);
+        })
+    },
     mainline("folios-beyond-memory", |p| {
         p.change(2, 0, |folio: &mut wire::FolioRecord| {
             folio.frame |= wire::FOLIO_FRAME >> 2;
@@ -300,6 +334,10 @@ fn leave(composer: &mut Composer<'_>, at: usize, memfd: &Memfd) -> Result<u64> {
             },
         position: 0,
         seals: 0,
+        huge: match memfd.format {
+            Format::Huge => 9,
+            Format::Mainline | Format::Runs => 0,
+        },
         more: Some(More {
             flags: 0,
             mode: 0o600,

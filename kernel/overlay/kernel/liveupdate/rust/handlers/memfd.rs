@@ -13,6 +13,7 @@
 //! The formats are `luo_memfd`; what touches memory is in `sys::memfd`.
 
 mod half;
+mod pools;
 
 use kernel::prelude::*;
 use luo_abi::errno::Errno;
@@ -31,6 +32,9 @@ use crate::sys::memfd::{self, Kept, Still};
 use crate::sys::module::Owner;
 
 pub(crate) use half::{Half, Halves};
+pub(crate) use pools::{set_up as set_up_pools, Page as PoolsPage};
+
+use pools::Counted;
 
 /// The seals that can be handed over: `MEMFD_LUO_ALL_SEALS` of mainline.
 const SEALS: u32 = 0x3f;
@@ -38,6 +42,7 @@ const SEALS: u32 = 0x3f;
 /// What is kept of a preserved file. Dropping it ends everything, the last field last.
 pub(crate) struct Preserved {
     written: Written<PreservedPage>,
+    counted: Counted,
     kept: Kept,
     still: Still,
 }
@@ -51,10 +56,20 @@ pub(super) static MAINLINES: Memfds = Memfds(Format::Mainline);
 /// In runs of pages.
 pub(super) static IN_RUNS: Memfds = Memfds(Format::Runs);
 
+/// Of huge pages, which are handed over in runs always.
+#[cfg(CONFIG_HUGETLBFS)]
+pub(super) static HUGE: Memfds = Memfds(Format::Huge);
+
 /// The handler that C code knows by a table.
 pub(super) fn of_table(table: &HandlerTable) -> Option<Handler> {
     let is_meant = |of: &&'static Memfds| memfd::table(of.0).as_ref() == Some(table);
-    let kind = [&MAINLINES, &IN_RUNS].into_iter().find(is_meant)?;
+    let all = [
+        &MAINLINES,
+        &IN_RUNS,
+        #[cfg(CONFIG_HUGETLBFS)]
+        &HUGE,
+    ];
+    let kind = all.into_iter().find(is_meant)?;
     Some(Handler::Kind(kind, Owner::BUILT_IN))
 }
 
@@ -85,8 +100,11 @@ impl Kind<Linux> for Memfds {
     }
 
     fn knows(&self, _: &Linux, file: &Lent) -> bool {
-        // One of both takes it.
-        memfd::is_memfd(file) && policy::memfd_format() == self.0
+        match self.0 {
+            Format::Huge => memfd::is_huge(file),
+            // One of both takes it.
+            format => memfd::is_memfd(file) && policy::memfd_format() == format,
+        }
     }
 
     fn object_id(&self, _: &Linux, file: &Lent) -> u64 {
@@ -121,9 +139,11 @@ impl Kind<Linux> for Memfds {
         let strings = strings_of(&still, &kept);
         written.write(self.0, &still.facts(), &strings, kept.runs());
         kept.is_written();
+        let counted = Counted::new(linux, self.0, kept.runs())?;
         let address = written.address();
         let preserved = Preserved {
             written,
+            counted,
             kept,
             still,
         };
@@ -142,6 +162,7 @@ impl Kind<Linux> for Memfds {
     ) -> Result<(), Errno> {
         let Preserved {
             written,
+            counted,
             kept,
             still,
         } = preserved;
@@ -153,6 +174,7 @@ impl Kind<Linux> for Memfds {
             written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
             written.write(self.0, &facts, &strings, kept.runs());
             kept.is_written();
+            *counted = Counted::new(linux, self.0, kept.runs())?;
         } else {
             written.write_facts(&facts, &strings);
         }

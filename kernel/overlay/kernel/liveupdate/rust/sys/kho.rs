@@ -16,14 +16,18 @@ pub(crate) enum Entry {
     Luo,
     /// What goes beside it.
     Supplement,
+    /// How many huge pages there are in files.
+    HugePages,
 }
 
 impl Entry {
-    /// `ENTRY_NAME` of `luo_abi::handover` and of `luo_abi::supplement`, for C.
+    /// `ENTRY_NAME` of `luo_abi::handover` and of `luo_abi::supplement`, and `POOLS_ENTRY` of
+    /// `luo_abi::memfd`, for C.
     const fn name(self) -> &'static CStr {
         match self {
             Self::Luo => c"LUO",
             Self::Supplement => c"LUO-CONTRACT",
+            Self::HugePages => c"LUO-HUGETLB",
         }
     }
 }

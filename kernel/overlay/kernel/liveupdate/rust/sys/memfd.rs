@@ -8,6 +8,7 @@
 mod back;
 mod facts;
 mod group;
+mod huge;
 mod kept;
 mod kind;
 mod made;
@@ -21,9 +22,10 @@ use kernel::bindings;
 use luo_abi::memfd::{GROUP_LENGTH, NAME_LENGTH};
 
 pub(crate) use back::Back;
-pub(crate) use group::{payer_has_room, Group};
+pub(crate) use group::Group;
+pub(crate) use huge::node_of;
 pub(crate) use kept::Kept;
-pub(crate) use kind::{is_memfd, object_id, table};
+pub(crate) use kind::{is_huge, is_memfd, object_id, table};
 pub(crate) use made::Made;
 pub(crate) use memory::{flags, uncharged};
 pub(crate) use previous::Previous;

@@ -86,7 +86,7 @@ impl Left {
             let Some(run) = self.next() else {
                 break;
             };
-            if !back.get(&alone, run, self.format.step(&run)) {
+            if !back.get(&alone, run) {
                 return Ok(false);
             }
         }
@@ -95,7 +95,7 @@ impl Left {
 
     /// Gives everything to the allocator.
     fn free(mut self) {
-        let mut back = Back::new();
+        let mut back = Back::new(self.format);
         while self.got < self.found.runs.len() {
             // What is gone is passed over. Without memory for a list, what is left stays
             // reserved until the next reboot.
@@ -148,14 +148,14 @@ impl Half {
         }
         let place = Place::new(memfd::uncharged()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
         // Until there is a file, nothing is taken: it can be tried again.
-        let file = Made::new(facts, &strings.name);
+        let file = Made::new(facts, &strings);
         let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
         let group = Group::of_path(&strings.group);
         let half = Self {
             place: Some(place),
             file,
             group,
-            back: Back::new(),
+            back: Back::new(format),
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
@@ -182,7 +182,7 @@ impl Half {
         // A group that is filled to the brim before it is told that the rest does not fit
         // has its programs killed, for what they ask for meanwhile. A few pages are no more
         // than what any other program takes.
-        if missing > FEW && !memfd::payer_has_room(missing) {
+        if missing > FEW && !self.file.payer_has_room(missing) {
             return Err(Unrestored::Now(Errno::ENOMEM));
         }
         let accounted = self.file.account(missing);

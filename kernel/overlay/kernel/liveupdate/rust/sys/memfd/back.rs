@@ -5,8 +5,9 @@ use kernel::alloc::KVec;
 use kernel::bindings;
 use kernel::error::to_result;
 use kernel::prelude::*;
-use luo_memfd::{Run, MOST_PIECES};
+use luo_memfd::{Format, Run, MOST_PIECES};
 
+use super::huge::HugeGroup;
 use super::made::Made;
 use super::memory::flags;
 use super::run::run_to;
@@ -18,7 +19,10 @@ use crate::sys::kho::Handed;
 /// # Invariants
 ///
 /// The pages of the runs are ours alone.
-pub(crate) struct Back(KVec<bindings::luo_memfd_run>);
+pub(crate) struct Back {
+    runs: KVec<bindings::luo_memfd_run>,
+    format: Format,
+}
 
 /// Runs that are put into a file at once.
 const MOST_BACK: usize = 64;
@@ -28,8 +32,11 @@ unsafe impl Send for Back {}
 
 impl Back {
     /// Without pages.
-    pub(crate) fn new() -> Self {
-        Self(KVec::new())
+    pub(crate) fn new(format: Format) -> Self {
+        Self {
+            runs: KVec::new(),
+            format,
+        }
     }
 
     /// Whether there is room for the pieces of one more run.
@@ -37,15 +44,16 @@ impl Back {
     /// # Errors
     /// ENOMEM.
     pub(crate) fn has_room(&mut self) -> Result<bool> {
-        if self.0.capacity() == 0 {
-            self.0.reserve(MOST_BACK, flags())?;
+        if self.runs.capacity() == 0 {
+            self.runs.reserve(MOST_BACK, flags())?;
         }
-        Ok(self.0.len().saturating_add(MOST_PIECES) <= MOST_BACK)
+        Ok(self.runs.len().saturating_add(MOST_PIECES) <= MOST_BACK)
     }
 
     /// Gets the pages of a run back, all or none, into room that there is. Those that follow
     /// each other where a large folio can be are joined to one. False if they are gone.
-    pub(crate) fn get(&mut self, _alone: &Handed, run: Run, step: u64) -> bool {
+    pub(crate) fn get(&mut self, _alone: &Handed, run: Run) -> bool {
+        let step = self.format.step(&run);
         // SAFETY: The callee looks first whether Kexec HandOver has them, and nobody else does
         // meanwhile.
         if step == 0 || !unsafe { bindings::luo_memfd_get_back(&run_to(&run), step) } {
@@ -53,16 +61,17 @@ impl Back {
         }
         // SAFETY: May be called in any context.
         let most = unsafe { bindings::luo_memfd_join_order() };
+        let most = self.format.join_order(most);
         for piece in luo_memfd::joined(run, most) {
             // INVARIANT: Kexec HandOver has given them away. There is room for all pieces.
-            let _ = self.0.push_within_capacity(run_to(&piece));
+            let _ = self.runs.push_within_capacity(run_to(&piece));
         }
         true
     }
 
     /// How many pages there are.
     pub(crate) fn pages(&self) -> u64 {
-        self.0
+        self.runs
             .iter()
             .fold(0, |sum, run| sum.saturating_add(run.pages))
     }
@@ -72,17 +81,23 @@ impl Back {
     /// # Errors
     /// ENOMEM: those that are not in it are still here, and another try can go on.
     pub(crate) fn put_into(&mut self, file: &Made) -> Result {
-        // SAFETY: By the type's invariant, and nobody else knows the file.
+        // SAFETY: By the type's invariant, and nobody else knows the file. The group is null or
+        // there for the call.
         let result = to_result(unsafe {
-            bindings::luo_memfd_insert(file.0.as_ptr(), self.0.as_mut_ptr(), self.0.len())
+            bindings::luo_memfd_insert(
+                file.file.as_ptr(),
+                self.runs.as_mut_ptr(),
+                self.runs.len(),
+                HugeGroup::as_ptr(file.payer.as_ref()),
+            )
         });
         // INVARIANT: What was taken off the runs is the page cache's now. A run of which nothing
         // is left begins behind what was ours; they are the first ones, or all.
         if result.is_ok() {
-            self.0.clear();
+            self.runs.clear();
         }
-        while self.0.first().is_some_and(|run| run.pages == 0) {
-            if self.0.remove(0).is_err() {
+        while self.runs.first().is_some_and(|run| run.pages == 0) {
+            if self.runs.remove(0).is_err() {
                 break;
             }
         }
@@ -91,14 +106,15 @@ impl Back {
 }
 
 impl Back {
-    /// Frees the pages; the room stays.
+    /// Frees the pages; the room stays. Huge ones take places that their pool has left for
+    /// them.
     pub(crate) fn free(&mut self) {
-        for run in &self.0 {
+        for run in &self.runs {
             // SAFETY: By the type's invariant.
-            unsafe { bindings::luo_memfd_drop(run) }
+            unsafe { bindings::luo_memfd_drop(run, self.format == Format::Huge) }
         }
         // INVARIANT: They are not ours any more.
-        self.0.clear();
+        self.runs.clear();
     }
 }
 

@@ -23,6 +23,7 @@ pub(super) fn facts_of(facts: &bindings::luo_memfd_facts) -> Facts {
         size: facts.size,
         position: facts.position,
         seals: facts.seals,
+        huge: facts.huge,
         more: Some(More {
             flags: facts.flags,
             mode: facts.mode,
@@ -43,6 +44,7 @@ pub(super) fn facts_to(facts: &Facts) -> bindings::luo_memfd_facts {
         size: facts.size,
         position: facts.position,
         seals: facts.seals,
+        huge: facts.huge,
         ..Default::default()
     };
     if let Some(more) = &facts.more {

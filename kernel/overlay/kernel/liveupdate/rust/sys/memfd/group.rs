@@ -44,10 +44,3 @@ impl Drop for Group {
         unsafe { bindings::luo_memfd_group_put(self.0.as_ptr()) }
     }
 }
-
-/// Whether who is charged for what this task asks for has room for so many pages, once it
-/// has given back what it can do without.
-pub(crate) fn payer_has_room(pages: u64) -> bool {
-    // SAFETY: Takes any number. The task may sleep, and holds no lock of memory.
-    unsafe { bindings::luo_memfd_payer_has_room(pages) }
-}

@@ -14,6 +14,12 @@ pub(crate) fn is_memfd(file: &File) -> bool {
     unsafe { bindings::luo_memfd_is(file.as_ptr()) }
 }
 
+/// Whether a file is of huge pages and has no name: a memfd, or as good as one.
+pub(crate) fn is_huge(file: &File) -> bool {
+    // SAFETY: The file is there for the call.
+    unsafe { bindings::luo_memfd_is_huge(file.as_ptr()) }
+}
+
 /// What C code knows the handler with a format by.
 pub(crate) fn table(format: Format) -> Option<HandlerTable> {
     let at = Format::ALL.iter().position(|&of| of == format)?;

@@ -8,17 +8,21 @@ use kernel::error::{from_err_ptr, to_result};
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
-use luo_abi::memfd::NAME_LENGTH;
-use luo_memfd::{Facts, Short};
+use luo_memfd::{Facts, Strings};
 
 use super::facts::facts_to;
+use super::huge::HugeGroup;
 
 /// A file that is being made, which nobody else knows.
 ///
 /// # Invariants
 ///
 /// It is a memfd, and the reference is the only one.
-pub(crate) struct Made(pub(super) ARef<File>);
+pub(crate) struct Made {
+    pub(super) file: ARef<File>,
+    /// Who pays for its huge pages, if it is not the caller.
+    pub(super) payer: Option<HugeGroup>,
+}
 
 // SAFETY: A file belongs to no task.
 unsafe impl Send for Made {}
@@ -27,11 +31,11 @@ impl Made {
     /// A file without pages.
     ///
     /// # Errors
-    /// ENOMEM, or those of making a file.
-    pub(crate) fn new(facts: &Facts, name: &Short<NAME_LENGTH>) -> Result<Self> {
+    /// ENOMEM; ENODEV if the kernel has no huge pages of its size; those of making a file.
+    pub(crate) fn new(facts: &Facts, strings: &Strings) -> Result<Self> {
         let to = facts_to(facts);
         let name = match facts.more {
-            Some(_) => name.room().as_ptr(),
+            Some(_) => strings.name.room().as_ptr(),
             None => core::ptr::null(),
         };
         // SAFETY: The name is null or terminated: its room has a byte for that.
@@ -42,7 +46,21 @@ impl Made {
         // SAFETY: The file is new: its one reference is ours, and nobody is in
         // `fdget_pos` with it.
         // INVARIANT: As above.
-        Ok(Self(unsafe { ARef::from_raw(file.cast()) }))
+        let file = unsafe { ARef::from_raw(file.cast()) };
+        let payer = match facts.huge {
+            0 => None,
+            _ => HugeGroup::of_path(&strings.group),
+        };
+        Ok(Self { file, payer })
+    }
+
+    /// Whether who is charged for what this task puts into it has room for so many pages, once
+    /// it has given back what it can do without.
+    pub(crate) fn payer_has_room(&self, pages: u64) -> bool {
+        let group = HugeGroup::as_ptr(self.payer.as_ref());
+        // SAFETY: By the type's invariant; the group is null or there for the call. The task may
+        // sleep, and holds no lock of memory.
+        unsafe { bindings::luo_memfd_payer_has_room(self.file.as_ptr(), group, pages) }
     }
 
     /// Accounts for pages that are to come into it.
@@ -51,18 +69,18 @@ impl Made {
     /// ENOSPC: the machine may not have as much.
     pub(crate) fn account(&self, pages: u64) -> Result {
         // SAFETY: By the type's invariant.
-        to_result(unsafe { bindings::luo_memfd_account(self.0.as_ptr(), pages) })
+        to_result(unsafe { bindings::luo_memfd_account(self.file.as_ptr(), pages) })
     }
 
     /// Gives back what was accounted for and has not come. Called once for each
     /// [`Self::account`].
     pub(crate) fn settle_account(&self, pages: u64) {
         // SAFETY: By the type's invariant.
-        unsafe { bindings::luo_memfd_settle_account(self.0.as_ptr(), pages) }
+        unsafe { bindings::luo_memfd_settle_account(self.file.as_ptr(), pages) }
     }
 
     /// The file, which is complete.
     pub(crate) fn into_file(self) -> ARef<File> {
-        self.0
+        self.file
     }
 }

@@ -9,7 +9,7 @@ use luo_abi::memfd::NAME_LENGTH;
 use luo_memfd::{Facts, Short};
 
 use super::facts::facts_of;
-use super::kind::is_memfd;
+use super::kind::{is_huge, is_memfd};
 use crate::sys::wait::{self, Killed};
 
 /// How often a locked file is tried, and how long is slept in between, in milliseconds.
@@ -54,7 +54,7 @@ impl Drop for Locked<'_> {
 ///
 /// # Invariants
 ///
-/// The file is a memfd.
+/// The file is a memfd, of small pages or of huge ones.
 pub(crate) struct Still(pub(super) ARef<File>);
 
 // SAFETY: It may be ended by any task.
@@ -66,7 +66,7 @@ impl Still {
     /// # Errors
     /// EBUSY if somebody writes to the file and does not end; EINTR.
     pub(crate) fn begin(file: &ARef<File>) -> Result<Self> {
-        if !is_memfd(file) {
+        if !is_memfd(file) && !is_huge(file) {
             return Err(EINVAL);
         }
         let _locked = Locked::new(file)?;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The pools of both kernels count each page once.
+
+use std::fs::File;
+
+use anyhow::Result;
+
+use super::super::tools::{FIRST, incoming, session};
+use super::tools::{Pool, fill, huge, is_filled, provide};
+use crate::case::Context;
+use crate::check::same;
+
+/// The pages of the file that is taken back, and of the one that is not.
+const BACK: [u64; 3] = [0, 2, 3];
+const LEFT: [u64; 2] = [0, 1];
+
+/// The session of the file that is not.
+const FORGOTTEN: &str = "forgotten";
+
+pub(super) fn leave(context: &mut Context<'_>) -> Result<()> {
+    leave_one(context)?;
+    provide(context, 2)?;
+    let session = session(&*context.device()?, FORGOTTEN, 0)?;
+    let file = huge(FORGOTTEN, 2)?;
+    fill(&file, &LEFT)?;
+    session.preserve_fd(&file, FIRST)?;
+    context.hold(session);
+    Ok(())
+}
+
+/// The same, and the next kernel is to have a pool.
+pub(super) fn leave_to_a_pool(context: &mut Context<'_>) -> Result<()> {
+    context.boot_with("hugepages", "8");
+    leave(context)
+}
+
+pub(super) fn leave_one(context: &mut Context<'_>) -> Result<()> {
+    provide(context, 4)?;
+    let session = session(&*context.device()?, "back", 0)?;
+    let file = huge("back", 4)?;
+    fill(&file, &BACK)?;
+    session.preserve_fd(&file, FIRST)?;
+    context.hold(session);
+    Ok(())
+}
+
+/// What there must be in the pool, if it is this test's.
+fn pool_is(context: &Context<'_>, when: &str, total: u64, free: u64, surplus: u64) -> Result<()> {
+    if !context.implementation.is_kernel() {
+        return Ok(());
+    }
+    let expected = Pool {
+        total,
+        free,
+        reserved: 0,
+        surplus,
+    };
+    same(when, Pool::read()?, expected)
+}
+
+/// Of the pages that were asked for at boot, those that have come are left out until their files
+/// are there, or nobody's any more.
+pub(super) fn room(context: &mut Context<'_>) -> Result<()> {
+    pool_is(context, "at boot", 3, 3, 0)?;
+    let session = incoming("back")?;
+    let file = File::from(session.retrieve_fd(FIRST)?);
+    pool_is(context, "with the file", 6, 3, 0)?;
+    is_filled(&file, &BACK)?;
+    session.finish()?;
+    incoming(FORGOTTEN)?.finish()?;
+    pool_is(context, "without the other", 8, 5, 0)?;
+    drop(file);
+    pool_is(context, "without the file", 8, 8, 0)
+}
+
+/// Without a pool to take them in they are pages too many, and the machine's when they are free.
+pub(super) fn surplus(context: &mut Context<'_>) -> Result<()> {
+    pool_is(context, "at boot", 0, 0, 0)?;
+    let session = incoming("back")?;
+    let file = File::from(session.retrieve_fd(FIRST)?);
+    pool_is(context, "with the file", 3, 0, 3)?;
+    is_filled(&file, &BACK)?;
+    session.finish()?;
+    incoming(FORGOTTEN)?.finish()?;
+    pool_is(context, "without the other", 3, 0, 3)?;
+    drop(file);
+    pool_is(context, "without the file", 0, 0, 0)
+}
+
+/// A kernel that looks at nothing.
+#[expect(clippy::unnecessary_wraps, reason = "a step like any other")]
+pub(super) fn untouched(_: &mut Context<'_>) -> Result<()> {
+    Ok(())
+}
+
+pub(super) fn gone_on(context: &mut Context<'_>) -> Result<()> {
+    let session = incoming("back")?;
+    let file = File::from(session.retrieve_fd(FIRST)?);
+    session.finish()?;
+    is_filled(&file, &BACK)?;
+    pool_is(context, "with the file", 3, 0, 3)
+}
