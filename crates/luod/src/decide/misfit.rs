@@ -137,13 +137,9 @@ fn take_out(table: &mut DeTable<'_>, span: &Range<usize>, way: &mut Vec<Step>) -
 
 fn within(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, way: &mut Vec<Step>) -> Within {
     let own = value.span();
-    match value.get_mut() {
+    let is_out = match value.get_mut() {
         // The span of a table may be that of its header alone.
-        DeValue::Table(table) => {
-            if take_out(table, span, way) {
-                return Within::Out;
-            }
-        }
+        DeValue::Table(table) => take_out(table, span, way),
         DeValue::Array(array) => {
             for (place, element) in array.iter_mut().enumerate() {
                 way.push(Step::At(place));
@@ -157,10 +153,12 @@ fn within(value: &mut Spanned<DeValue<'_>>, span: &Range<usize>, way: &mut Vec<S
                     Within::Not => drop(way.pop()),
                 }
             }
+            false
         }
-        _ => {}
-    }
+        _ => false,
+    };
     match covers(&own, span) {
+        _ if is_out => Within::Out,
         true => Within::This,
         false => Within::Not,
     }
