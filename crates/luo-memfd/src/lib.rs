@@ -64,7 +64,7 @@ mod tests;
 pub use damage::{Damage, Unread};
 pub use facts::{Facts, More, Short, Strings, Time, Times};
 pub use read::{read, Found};
-pub use run::{joined, Run, MOST_ORDER, MOST_PAGES, MOST_PIECES};
+pub use run::{joined, Run, MOST_AT_ONCE, MOST_ORDER, MOST_PAGES, MOST_PIECES};
 pub use source::Source;
 pub use write::Written;
 

@@ -12,8 +12,10 @@ use luo_core::{AnyKind, FileCallbacks, Frozen, Incoming, Keeps, Preserved, Subje
 
 use crate::handlers;
 use crate::host::Linux;
+use crate::sys::account;
 use crate::sys::file;
 use crate::sys::handler_table::{HandlerTable, PrivateData};
+use crate::sys::memory;
 use crate::sys::module::{ModulePin, Owner};
 
 /// A file handler.
@@ -53,7 +55,7 @@ pub(crate) enum Private {
 
 impl Keeps for Linux {
     fn keep<T: Send + 'static>(value: T) -> Result<Private, Errno> {
-        let value = KBox::new(value, GFP_KERNEL_ACCOUNT).map_err(|_| Errno::ENOMEM)?;
+        let value = KBox::new(value, memory::flags()).map_err(|_| Errno::ENOMEM)?;
         Ok(Private::Kind(value))
     }
 
@@ -130,13 +132,15 @@ impl FileCallbacks<Linux> for Handler {
 
     fn freeze(&self, linux: &Linux, file: Frozen<'_, Linux>) -> Result<u64, Errno> {
         let data = file.data;
-        match (self, file) {
+        // Who freezes does it for all: what others have done to their files since is not the
+        // caller's.
+        account::of_machine(|| match (self, file) {
             (Self::Kind(kind, _), file) => kind.freeze(linux, file).map(|()| data),
             (Self::Table(table), Frozen { file, private, .. }) => match private {
                 Private::Table(private) => table.freeze(file, data, private),
                 Private::Kind(_) => Err(Errno::EIO),
             },
-        }
+        })
     }
 
     fn unfreeze(&self, linux: &Linux, file: Frozen<'_, Linux>) {

@@ -11,7 +11,6 @@ mod group;
 mod kept;
 mod kind;
 mod made;
-mod memory;
 mod payer;
 mod previous;
 mod run;
@@ -25,7 +24,7 @@ pub(crate) use group::{payer_has_room, Group};
 pub(crate) use kept::Kept;
 pub(crate) use kind::{is_memfd, object_id, table};
 pub(crate) use made::Made;
-pub(crate) use memory::{flags, uncharged};
+pub(crate) use super::memory::{flags, uncharged};
 pub(crate) use previous::Previous;
 pub(crate) use still::Still;
 
