@@ -77,6 +77,49 @@ impl Run {
     }
 }
 
+impl Run {
+    /// The first part of a run that Kexec HandOver keeps by so many pages (`step`, a power of two
+    /// or the whole run), and the rest: [`MOST_AT_ONCE`] pages at most, or one piece of
+    /// Kexec HandOver's where that is larger. Where it is cut, pages can be joined on both sides.
+    #[must_use]
+    pub fn cut(self, step: u64) -> (Self, Option<Self>) {
+        let pages = if step < self.pages {
+            let to_boundary = MOST_AT_ONCE.saturating_sub(self.frame % MOST_AT_ONCE);
+            to_boundary.max(step)
+        } else {
+            self.kept_pieces()
+        };
+        let pages = pages.min(self.pages);
+        let rest = Self {
+            index: self.index.saturating_add(pages),
+            frame: self.frame.saturating_add(pages),
+            pages: self.pages.saturating_sub(pages),
+            ..self
+        };
+        (Self { pages, ..self }, (rest.pages > 0).then_some(rest))
+    }
+
+    /// Pages of the first pieces in which Kexec HandOver keeps all of it: as large as they can
+    /// be where they lie. What is cut behind one of them is kept in the same pieces.
+    fn kept_pieces(self) -> u64 {
+        let mut pages = 0u64;
+        while pages < MOST_AT_ONCE.min(self.pages) {
+            let left = self.pages.saturating_sub(pages);
+            let place = self.frame.saturating_add(pages).trailing_zeros();
+            let order = left.checked_ilog2().unwrap_or(0).min(place);
+            let more = pages.saturating_add(1u64.wrapping_shl(order));
+            if pages > 0 && more > MOST_AT_ONCE {
+                break;
+            }
+            pages = more;
+        }
+        pages
+    }
+}
+
+/// Pages that are got back while nobody else can get any: 32 MiB.
+pub const MOST_AT_ONCE: u64 = 1 << 13;
+
 /// Page frames that there can be: addresses have 52 bits.
 const FRAMES: u64 = 1 << 40;
 

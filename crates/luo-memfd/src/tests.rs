@@ -14,6 +14,7 @@ use zerocopy::{FromBytes as _, FromZeros, IntoBytes as _};
 
 use crate::{
     Damage, Facts, Format, Found, More, Run, Source, Strings, Time, Times, Unread, Written,
+    MOST_AT_ONCE,
 };
 
 /// The formats of files of small pages.
@@ -196,6 +197,18 @@ fn bytes_of(runs: &[Run]) -> u64 {
     runs.last().map_or(0, Run::end) * BLOCK_SIZE as u64
 }
 
+/// The pieces in which Kexec HandOver keeps pages that it is asked for at once: frame and order.
+fn kept(mut frame: u64, pages: u64) -> Vec<(u64, u32)> {
+    let end = frame + pages;
+    let mut all = Vec::new();
+    while frame < end {
+        let order = frame.trailing_zeros().min((end - frame).ilog2());
+        all.push((frame, order));
+        frame += 1 << order;
+    }
+    all
+}
+
 proptest! {
     #[test]
     fn what_was_written_is_read(runs in some_runs(), format in prop::sample::select(&SMALL[..])) {
@@ -253,6 +266,47 @@ proptest! {
             next = (piece.end(), piece.frame + piece.pages);
         }
         prop_assert_eq!(next, (index + pages, frame + pages));
+    }
+
+    /// A run that is got back part by part is got back as it was kept, each part takes a bounded
+    /// time, and as much of it is joined.
+    #[test]
+    fn a_long_run_is_cut_where_it_is_kept_in_pieces(
+        index in 0u64..100_000,
+        frame in 1u64..100_000,
+        pages in 1u64..100_000,
+        aligned in any::<bool>(),
+        order in prop::sample::select(&[0u32, 4, 9, 14][..]),
+        format in prop::sample::select(&Format::ALL[..]),
+    ) {
+        let whole = |number: u64| (number >> order).max(1) << order;
+        let (frame, pages) = (whole(frame), whole(pages));
+        let index = if aligned { frame } else { whole(index) };
+        let run = Run { index, frame, pages, order, fresh: false };
+        let step = format.step(&run);
+        let (mut parts, mut rest) = (Vec::new(), Some(run));
+        while let Some(left) = rest {
+            let (part, behind) = left.cut(format.step(&left));
+            prop_assert!(part.is_sane(), "{part:?}");
+            prop_assert_eq!((part.index, part.frame), (left.index, left.frame));
+            let single = kept(part.frame, part.pages).len() == 1 || part.pages == step;
+            prop_assert!(part.pages <= MOST_AT_ONCE || single, "{part:?}");
+            parts.push(part);
+            rest = behind;
+        }
+        let all: u64 = parts.iter().map(|part| part.pages).sum();
+        prop_assert_eq!(all, pages);
+        // What Kexec HandOver has been asked to keep, and is asked to give back.
+        let pieces = |run: &Run| -> Vec<_> {
+            let step = format.step(run);
+            (0..run.pages / step).flat_map(|at| kept(run.frame + at * step, step)).collect()
+        };
+        prop_assert_eq!(parts.iter().flat_map(pieces).collect::<Vec<_>>(), pieces(&run));
+        let small = |runs: &[Run]| -> u64 {
+            let joined = runs.iter().flat_map(|run| crate::joined(*run, 9));
+            joined.filter(|run| run.order < 9).map(|run| run.pages).sum()
+        };
+        prop_assert_eq!(small(&parts), small(&[run]));
     }
 
     #[test]

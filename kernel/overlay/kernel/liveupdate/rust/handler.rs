@@ -9,9 +9,11 @@ use luo_abi::errno::Errno;
 use luo_core::{AnyKind, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored};
 
 use crate::host::Linux;
+use crate::sys::account;
 use crate::sys::file;
 use crate::sys::handler_table::{HandlerTable, PrivateData};
 use crate::sys::lent::Lent;
+use crate::sys::memory;
 use crate::sys::module::{ModulePin, Owner};
 
 /// A file handler.
@@ -44,7 +46,7 @@ pub(crate) enum Private {
 
 impl Keeps for Linux {
     fn keep<T: Send + 'static>(value: T) -> Result<Private, Errno> {
-        let value = KBox::new(value, GFP_KERNEL_ACCOUNT).map_err(|_| Errno::ENOMEM)?;
+        let value = KBox::new(value, memory::flags()).map_err(|_| Errno::ENOMEM)?;
         Ok(Private::Kind(value))
     }
 
@@ -121,13 +123,15 @@ impl FileCallbacks<Linux> for Handler {
 
     fn freeze(&self, linux: &Linux, file: Outgoing<'_, Linux>) -> Result<u64, Errno> {
         let data = file.data;
-        match (self, file) {
+        // Who freezes does it for all: what others have done to their files since is not the
+        // caller's.
+        account::of_machine(|| match (self, file) {
             (Self::Kind(kind, _), file) => kind.freeze(linux, file).map(|()| data),
             (Self::Table(table), Outgoing { file, private, .. }) => match private {
                 Private::Table(private) => table.freeze(file, data, private),
                 Private::Kind(_) => Err(Errno::EIO),
             },
-        }
+        })
     }
 
     fn unfreeze(&self, linux: &Linux, file: Outgoing<'_, Linux>) {

@@ -15,6 +15,7 @@ pub(crate) mod lent;
 pub(crate) mod log;
 #[cfg(CONFIG_LIVEUPDATE_MEMFD_RUST)]
 pub(crate) mod memfd;
+pub(crate) mod memory;
 pub(crate) mod module;
 pub(crate) mod pipe;
 pub(crate) mod random;

@@ -3,6 +3,7 @@
 //! written. What is done when is `luo_core::pipe`.
 
 use kernel::bindings;
+use kernel::page::PAGE_SIZE;
 use luo_abi::errno::Errno;
 use luo_abi::note::{Pipe, PACKETS};
 use luo_core::pipe::{Each, End, Facts, Pipes, TwoEnds};
@@ -10,13 +11,26 @@ use luo_core::pipe::{Each, End, Facts, Pipes, TwoEnds};
 use crate::errno;
 use crate::host::Linux;
 use crate::sys::lent::Lent;
-use crate::sys::pipe;
+use crate::sys::{memory, pipe};
 
 /// The handler.
 pub(super) static PIPES: TwoEnds<Nameless> = TwoEnds(Nameless);
 
 /// Pipes without a name.
 pub(super) struct Nameless;
+
+/// Bytes that a pipe which holds what a note says takes at most, and its two files.
+fn room_for(note: &Pipe) -> usize {
+    // A `struct pipe_buffer`, rounded up.
+    const OF_A_SLOT: u64 = 64;
+    const OF_TWO_FILES: u64 = 16 << 10;
+    let full = note.bytes.div_ceil(PAGE_SIZE as u64);
+    let full = full.saturating_add(note.records).min(note.slots);
+    let pages = full.saturating_mul(PAGE_SIZE as u64);
+    let slots = note.slots.saturating_mul(OF_A_SLOT);
+    let bytes = pages.saturating_add(slots).saturating_add(OF_TWO_FILES);
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
 
 impl Pipes<Linux> for Nameless {
     fn find(&self, _: &Linux, file: &Lent) -> Option<(u64, End)> {
@@ -43,6 +57,7 @@ impl Pipes<Linux> for Nameless {
     }
 
     fn make(&self, _: &Linux, note: &Pipe) -> Result<(Lent, Lent), Errno> {
+        memory::make_room(room_for(note)).map_err(errno::of_kernel)?;
         let made = pipe::make(note.slots, note.flags & PACKETS != 0);
         let (reads, writes) = made.map_err(errno::of_kernel)?;
         Ok((reads.into(), writes.into()))

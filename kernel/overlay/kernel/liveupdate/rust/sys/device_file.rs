@@ -16,6 +16,7 @@ use kernel::sync::poll::{PollCondVar, PollTable};
 use kernel::sync::SetOnce;
 use kernel::types::Opaque;
 
+use super::{account, memory};
 use crate::device::Instance;
 
 /// The device, once it is registered: for good.
@@ -102,8 +103,14 @@ impl Operations {
     unsafe extern "C" fn open(_inode: *mut bindings::inode, file: *mut bindings::file) -> c_int {
         // SAFETY: The file is valid, and nobody else has it yet.
         let flags = unsafe { (*file).f_flags };
-        let made = Instance::open(flags & bindings::O_EXCL != 0)
-            .and_then(|instance| Ok(KBox::new(instance, GFP_KERNEL_ACCOUNT)?));
+        // All devices like this one are opened under one lock, so nothing here waits for memory,
+        // nor for anybody's group. It is a few words beside the open file, which is charged to
+        // the caller. They come first: what is opened is not to be closed here again.
+        let made = account::of_machine(|| {
+            let room = KBox::<Instance>::new_uninit(memory::at_once())?;
+            let instance = Instance::open(flags & bindings::O_EXCL != 0)?;
+            Ok::<_, Error>(room.write(instance))
+        });
         match made {
             Ok(instance) => {
                 // SAFETY: As above; what was there, `misc_open` put there for us.

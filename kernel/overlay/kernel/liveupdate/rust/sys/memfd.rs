@@ -12,7 +12,6 @@ mod huge;
 mod kept;
 mod kind;
 mod made;
-mod memory;
 mod payer;
 mod previous;
 mod run;
@@ -27,7 +26,7 @@ pub(crate) use huge::node_of;
 pub(crate) use kept::Kept;
 pub(crate) use kind::{is_huge, is_memfd, object_id, table};
 pub(crate) use made::Made;
-pub(crate) use memory::{flags, uncharged};
+pub(crate) use super::memory::{flags, uncharged};
 pub(crate) use previous::Previous;
 pub(crate) use still::Still;
 

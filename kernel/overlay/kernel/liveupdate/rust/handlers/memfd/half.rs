@@ -65,15 +65,22 @@ pub(crate) struct Half {
 struct Left {
     format: Format,
     found: Found,
-    /// Runs that have been got back.
+    /// Runs that have been got back, or of which the rest is to be.
     got: usize,
+    rest: Option<Run>,
 }
 
 impl Left {
+    /// The next run, or the next part of one that is long.
     fn next(&mut self) -> Option<Run> {
-        let run = self.found.runs.get(self.got).copied();
-        self.got = self.got.saturating_add(usize::from(run.is_some()));
-        run
+        let run = self.rest.take().or_else(|| {
+            let run = self.found.runs.get(self.got).copied()?;
+            self.got = self.got.saturating_add(1);
+            Some(run)
+        })?;
+        let (part, rest) = run.cut(self.format.step(&run));
+        self.rest = rest;
+        Some(part)
     }
 
     /// Gets the next runs back, as many as there is room for. False if one is gone.
@@ -81,12 +88,12 @@ impl Left {
     /// # Errors
     /// ENOMEM.
     fn get(&mut self, back: &mut Back) -> Result<bool> {
-        let alone = Handed::lock();
+        // Room first, which may take a while: others wait for one part of a run, and no more.
         while back.has_room()? {
-            let Some(run) = self.next() else {
+            let Some(part) = self.next() else {
                 break;
             };
-            if !back.get(&alone, run) {
+            if !back.get(&Handed::lock(), part) {
                 return Ok(false);
             }
         }
@@ -96,7 +103,7 @@ impl Left {
     /// Gives everything to the allocator.
     fn free(mut self) {
         let mut back = Back::new(self.format);
-        while self.got < self.found.runs.len() {
+        while self.rest.is_some() || self.got < self.found.runs.len() {
             // What is gone is passed over. Without memory for a list, what is left stays
             // reserved until the next reboot.
             if self.get(&mut back).is_err() {
@@ -140,6 +147,7 @@ impl Half {
             format,
             found,
             got: 0,
+            rest: None,
         };
         let facts = &left.found.facts;
         if facts.seals & !SEALS != 0 {
@@ -232,6 +240,7 @@ pub(super) fn discard(format: Format, data: u64) {
             format,
             found,
             got: 0,
+            rest: None,
         }
         .free(),
         Err(why) => pr_warn!(

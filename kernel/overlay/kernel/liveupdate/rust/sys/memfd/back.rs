@@ -9,9 +9,9 @@ use luo_memfd::{Format, Run, MOST_PIECES};
 
 use super::huge::HugeGroup;
 use super::made::Made;
-use super::memory::flags;
 use super::run::run_to;
 use crate::sys::kho::Handed;
+use crate::sys::memory::flags;
 
 /// Pages that came back from the previous kernel, some runs of them. Dropping it frees
 /// them.

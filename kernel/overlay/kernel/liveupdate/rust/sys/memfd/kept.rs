@@ -7,10 +7,11 @@ use kernel::prelude::*;
 use luo_abi::memfd::GROUP_LENGTH;
 use luo_memfd::{Format, Run, Short};
 
-use super::memory::flags;
 use super::payer::Payer;
 use super::run::{run_of, run_to, KeptRun, Referred};
 use super::still::Still;
+use crate::sys::log;
+use crate::sys::memory::flags;
 
 /// Runs that are looked at in one go.
 const BATCH: usize = 32;
@@ -93,13 +94,14 @@ impl Kept {
             for run in found.iter().take(count) {
                 if run.state == bindings::luo_memfd_state_LUO_MEMFD_BROKEN {
                     // Whoever has the file can punch the page out of it.
-                    if done.is_ok() {
+                    // As often as somebody tries to preserve it.
+                    if done.is_ok() && log::may_say_more() {
                         pr_err!(
                             "page {} of a memfd is broken: it is not preserved\n",
                             run.index
                         );
-                        done = Err(EHWPOISON);
                     }
+                    done = done.and(Err(EHWPOISON));
                     continue;
                 }
                 if run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY {
