@@ -105,17 +105,6 @@ fn unwritten(why: &io::Error) -> Exit {
 }
 
 fn dispatch(context: &mut Context, command: &Command) -> Result {
-    // These wait for luod alone, which answers at once.
-    let _impatience = match command {
-        Command::Status(_)
-        | Command::Sessions(_)
-        | Command::Graph(_)
-        | Command::Plan(_)
-        | Command::History(_)
-        | Command::Inspect(_)
-        | Command::Release(_) => Some(context.impatient()),
-        _ => None,
-    };
     match command {
         Command::Status(args) => status::run(context, args),
         Command::Sessions(args) => sessions::run(context, args),

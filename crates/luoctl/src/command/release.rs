@@ -44,15 +44,18 @@ fn one(context: &mut Context, session: &str, force: bool) -> Result {
     if context.dry_run {
         return rehearse(context, session, force);
     }
-    let mut admin = context.admin()?;
-    let released = match force {
-        true => admin.release_by_force(session),
-        false => admin.release(session),
+    let mut admin = context.asks(|| context.admin())?;
+    let released = {
+        let _impatience = context.impatient();
+        match force {
+            true => admin.release_by_force(session),
+            false => admin.release(session),
+        }
     };
     if let Err(why) = released {
         let is_unknown = matches!(&why, Error::Refused(Refusal::NoSuchSession { .. }));
         let held = match is_unknown {
-            true => held_by_others(&admin.sessions()?, session),
+            true => held_by_others(&context.asks(|| Ok(admin.sessions()?))?, session),
             false => None,
         };
         return Err(held.unwrap_or_else(|| why.into()));
@@ -69,9 +72,9 @@ fn is_away(status: &Status, owner: &str) -> bool {
 
 /// Releases what a user has left. One that cannot be released keeps no other.
 fn all_of(context: &mut Context, user: u32) -> Result {
-    let status = context.status()?.get()?;
-    let mut admin = context.admin()?;
-    let sessions = admin.sessions()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
+    let mut admin = context.asks(|| context.admin())?;
+    let sessions = context.asks(|| Ok(admin.sessions()?))?;
     let left = sessions.iter().filter(|known| {
         let owner = known.workload.as_deref();
         let is_its = known
@@ -95,7 +98,11 @@ fn all_of(context: &mut Context, user: u32) -> Result {
     let mut released: usize = 0;
     let mut first = None;
     for name in &left {
-        match admin.release(name) {
+        // Each is an answer of its own, however many there are.
+        let impatience = context.impatient();
+        let ended = admin.release(name);
+        drop(impatience);
+        match ended {
             Ok(()) => released += 1,
             // It has gone, or its workload has come, since the list was made.
             Err(Error::Refused(Refusal::NoSuchSession { .. })) => {}
@@ -138,8 +145,8 @@ fn held_by_others(sessions: &[SessionInfo], name: &str) -> Option<Failure> {
 /// A dry run: it ends as the command would now.
 fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
     let name = plain(session);
-    let sessions = context.admin()?.sessions()?;
-    let status = context.status()?.get()?;
+    let sessions = context.asks(|| Ok(context.admin()?.sessions()?))?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let phases = [Phase::Normal, Phase::Updated];
     if !phases.contains(&status.phase) {
         return dry::step(context, "release", &phases);

@@ -33,6 +33,7 @@ use super::clock::after;
 use super::timeline::Line;
 use super::unowned;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update};
+use super::written::on_a_thread_of;
 use crate::decide::failed::unwritable;
 use crate::journal::notes::ROOM;
 use crate::journal::picture;
@@ -79,10 +80,10 @@ impl Agent {
         let kept = target.clone();
         #[cfg(test)]
         let hangs = self.boot_hangs.borrow_mut().take();
-        let settling = tokio::task::spawn_blocking(move || {
+        let settling = on_a_thread_of(&self.lookers, move || {
             #[cfg(test)]
             let _ = hangs.map(|hangs| hangs.recv());
-            Settled::of(target, &root)
+            Ok(Settled::of(target, &root))
         });
         let settled = settling.await;
         settled.unwrap_or_else(|why| Settled {
@@ -129,7 +130,7 @@ impl Agent {
             stop: stop.0.clone(),
         };
         // Images are large, so another thread reads them while this one serves peers.
-        let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
+        let looked = on_a_thread_of(&self.lookers, move || Ok(subject.checks())).await;
         drop(stop);
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         put_entry(&mut checks, settled.entry.clone());
@@ -155,7 +156,8 @@ impl Agent {
         let jump = self.config().jump;
         let root = self.config().checks.root.clone();
         // The service manager is asked, which may take its time.
-        let checked = tokio::task::spawn_blocking(move || manager::check(jump, &root)).await;
+        let asking = on_a_thread_of(&self.lookers, move || Ok(manager::check(jump, &root)));
+        let checked = asking.await;
         checked.unwrap_or_else(|why| Some(broken(&why)))
     }
 
@@ -313,8 +315,8 @@ impl Agent {
         let root = self.config().checks.root.clone();
         // Without CAP_SYS_PTRACE, as under the packaged unit, luod may not look at the files of
         // programs that have more privileges than it. luoctl may, and adds who it is.
-        let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
-        let holders = holders.unwrap_or_default();
+        let looking = on_a_thread_of(&self.lookers, move || Ok(System::at(&root).holders()));
+        let holders = looking.await.unwrap_or_default();
         Some(luo_preflight::running::device(
             &why.errno().to_string(),
             &holders,
