@@ -7,6 +7,8 @@ mod cli;
 use std::fs::File;
 use std::io::Write as _;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -22,6 +24,9 @@ macro_rules! complain {
 }
 
 fn main() -> ExitCode {
+    // A trace that is longer than a file may be is one that cannot be written. The kernel sends a
+    // signal as well, which ends a process that has no handler for it.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
     let done = match Cli::parse().command {
         Subcommands::Run(run) => simulate(run),
         Subcommands::Kexec(kexec) => jump(&kexec),
