@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use luo_sim::{Program, Simulator};
+use luo_varlink::client::{Method, Registered};
 use tempfile::TempDir;
+
+use crate::fake::Fake;
 
 fn simulate(program: Program, boots: usize) -> String {
     let outcome = Simulator::new()
@@ -171,7 +174,34 @@ fn the_workload_in_go_counts_its_starts() {
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
+    ends_by_a_sentence_where_files_may_not_grow(&program);
     counts(&program);
+}
+
+/// The kernel tells of a file that may not become so long by an error, and by a signal that ends
+/// who has no handler for it.
+#[track_caller]
+fn ends_by_a_sentence_where_files_may_not_grow(program: &Path) {
+    let agent = Fake::client(|mut peer| {
+        let (call, _) = peer.next::<Method>().expect("a call");
+        assert!(matches!(call.method(), Method::Register { .. }), "{call:?}");
+        peer.reply(Registered {
+            claimable: vec![],
+            phase: luo_varlink::Phase::Normal,
+        });
+        peer.expect_end();
+    });
+    let done = Command::new("/bin/sh")
+        .args(["-c", "ulimit -f 0; exec \"$0\""])
+        .arg(program)
+        .env("LUOD_RUNTIME_DIRECTORY", agent.folder())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{:?}: {said}", done.status);
+    assert!(said.contains("file too large"), "{said}");
+    assert_eq!(said.lines().count(), 1, "{said}");
+    agent.done();
 }
 
 #[test]

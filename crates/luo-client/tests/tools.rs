@@ -187,6 +187,7 @@ fn status() -> luo_varlink::Status {
     luo_varlink::Status {
         phase: Phase::Normal,
         update: None,
+        work: None,
         orchestrator: Orchestrator::Contract,
         kernel_state: Some("normal".into()),
         kernel_release: "7.3.4".into(),

@@ -48,6 +48,10 @@ fn check(path: String, mut arguments: impl Iterator<Item = String>) -> io::Resul
         Ok(image) => show(&mut out, image)?,
         Err(why) => writeln!(out, "{path}: {why}")?,
     }
+    let counts = luo_preflight::command_line::of(
+        command_line.as_deref().unwrap_or_default(),
+        image.as_ref().ok(),
+    );
     let report = report(update::checks(&Update {
         running: &running,
         abi: &abi,
@@ -55,8 +59,8 @@ fn check(path: String, mut arguments: impl Iterator<Item = String>) -> io::Resul
         image: image.as_ref(),
         initrd: initrd.as_ref().map(Option::as_ref),
         command_line: command_line.as_deref().unwrap_or_default(),
-        missing: &System::default().missing(command_line.as_deref().unwrap_or_default()),
-        shells: &System::default().shells(command_line.as_deref().unwrap_or_default()),
+        missing: &System::default().missing(&counts),
+        shells: &System::default().shells(&counts),
         files: &[],
     }));
     for check in &report.checks {

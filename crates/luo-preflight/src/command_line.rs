@@ -191,17 +191,32 @@ fn memory_size(text: &str) -> Option<u64> {
 /// another one, which is added or used instead.
 #[must_use]
 pub fn effective(given: &str, config: Option<&Config>) -> String {
-    let Some(config) = config else {
+    let own = config.and_then(|config| Some((config, config.text("CMDLINE")?)));
+    let Some((config, own)) = own.filter(|(_, own)| !own.is_empty()) else {
         return given.to_string();
     };
-    let own = config.text("CMDLINE").unwrap_or_default();
-    if config.has("CMDLINE_FORCE") || config.has("CMDLINE_BOOL") && config.has("CMDLINE_OVERRIDE") {
+    let is_x86 = config.has("CMDLINE_BOOL");
+    if config.has("CMDLINE_FORCE") || is_x86 && config.has("CMDLINE_OVERRIDE") {
         own
-    } else if config.has("CMDLINE_BOOL") && !own.is_empty() {
+    } else if is_x86 {
         format!("{own} {given}")
+    } else if config.has("CMDLINE_EXTEND") {
+        format!("{given} {own}")
+    } else if given.is_empty() {
+        // Elsewhere it is for who is given none.
+        own
     } else {
         given.to_string()
     }
+}
+
+/// The same for an image, whose configuration may not be known.
+#[must_use]
+pub fn of(given: &str, image: Option<&Image>) -> String {
+    effective(
+        given,
+        image.and_then(|image| image.contents.config.as_ref()),
+    )
 }
 
 /// Checks the command line that a kernel is going to get: `target-command-line`.
@@ -209,7 +224,7 @@ pub fn effective(given: &str, config: Option<&Config>) -> String {
 pub fn checks(given: &str, image: Option<&Image>) -> Vec<Check> {
     const NAME: &str = "target-command-line";
     let config = image.and_then(|image| image.contents.config.as_ref());
-    let line = effective(given, config);
+    let line = of(given, image);
     let mut checks = Vec::new();
     if given.contains('\0') {
         let found = "the command line has a zero byte, and would end there";
@@ -412,7 +427,13 @@ mod tests {
         assert_eq!(effective("a", Some(&config(&over))), "kho=on");
         let forced = "CONFIG_CMDLINE=\"b\"\nCONFIG_CMDLINE_FORCE=y\n";
         assert_eq!(effective("a", Some(&config(forced))), "b");
-        assert_eq!(effective("a", Some(&config("CONFIG_CMDLINE=\"b\""))), "a");
+        let instead = config("CONFIG_CMDLINE=\"b\"");
+        assert_eq!(effective("a", Some(&instead)), "a");
+        assert_eq!(effective("", Some(&instead)), "b");
+        let behind = "CONFIG_CMDLINE=\"b\"\nCONFIG_CMDLINE_EXTEND=y\n";
+        assert_eq!(effective("a", Some(&config(behind))), "a b");
+        let none = "CONFIG_CMDLINE=\"\"\nCONFIG_CMDLINE_FORCE=y\n";
+        assert_eq!(effective("a", Some(&config(none))), "a");
         assert_eq!(effective("a", None), "a");
     }
 }

@@ -52,7 +52,7 @@ pub fn checks(image: Result<&Image, &Error>, running: &Running, abi: &Abi) -> Ve
         }
     };
     let mut checks = vec![loadable(image, &running.machine)];
-    checks.extend(signature(image, &running.lockdown));
+    checks.extend(signature(image, running));
     checks.extend(pages(&image.contents, running.page_bytes));
     checks.push(kho(&image.contents));
     checks.push(luo(&image.contents));
@@ -121,22 +121,40 @@ fn put_together(name: &str, what: String, image: &Image, release: &str) -> Check
     }
 }
 
-fn signature(image: &Image, lockdown: &Known<Lockdown>) -> Option<Check> {
+fn signature(image: &Image, running: &Running) -> Option<Check> {
     const NAME: &str = "target-signature";
-    match lockdown {
-        Ok(Lockdown::None) | Err(_) => None,
-        Ok(_) if image.signed => Some(ok(
+    let config = running.config.as_ref();
+    // Nothing vouches for an image then but its own signature.
+    let is_forced = config.is_ok_and(|config| config.has("KEXEC_SIG_FORCE"));
+    let is_locked = !matches!(running.lockdown, Ok(Lockdown::None) | Err(_));
+    let why = match (is_forced, is_locked) {
+        (false, false) => return None,
+        (true, _) => "the kernel loads signed images alone (CONFIG_KEXEC_SIG_FORCE)",
+        (false, true) => "the kernel is locked down",
+    };
+    let remedy = "sign the image with a key that the running kernel trusts";
+    Some(match (image.signed, is_forced) {
+        (true, _) => ok(
             NAME,
-            "the kernel is locked down; the image carries a signature (loading it tells \
-             whether its key is trusted)",
-        )),
-        Ok(_) => Some(warning(
+            format!(
+                "{why}; the image carries a signature (loading it tells whether its key is \
+                 trusted)"
+            ),
+        ),
+        (false, true) => failed(
             NAME,
-            "the kernel is locked down, and the image carries no signature: kexec refuses it \
-             unless an IMA policy vouches for it",
-            "sign the image with a key that the running kernel trusts",
-        )),
-    }
+            format!("{why}, and the image carries no signature: kexec refuses it"),
+            remedy,
+        ),
+        (false, false) => warning(
+            NAME,
+            format!(
+                "{why}, and the image carries no signature: kexec refuses it unless an IMA \
+                 policy vouches for it"
+            ),
+            remedy,
+        ),
+    })
 }
 
 fn pages(contents: &Contents, page_bytes: u64) -> Option<Check> {
@@ -467,14 +485,34 @@ mod tests {
         assert_eq!(judged(&image).status, Good);
     }
 
+    fn judged(image: &Image, lockdown: Lockdown, config: &str) -> Option<CheckStatus> {
+        let mut running = crate::system::System::at("/nonexistent").running();
+        running.lockdown = Ok(lockdown);
+        running.config = Ok(Config::parse(config));
+        Some(signature(image, &running)?.status)
+    }
+
     #[test]
     fn a_kernel_that_is_locked_down_wants_a_signature() {
         let mut image = image(Format::BzImage, Some("x86_64"));
-        let status = |image: &Image, lockdown| Some(signature(image, &lockdown)?.status);
-        assert_eq!(status(&image, Ok(Lockdown::None)), None);
-        assert_eq!(status(&image, Ok(Lockdown::Integrity)), Some(Warning));
+        let status = |image: &Image, lockdown| judged(image, lockdown, "");
+        assert_eq!(status(&image, Lockdown::None), None);
+        assert_eq!(status(&image, Lockdown::Integrity), Some(Warning));
         image.signed = true;
-        assert_eq!(status(&image, Ok(Lockdown::Confidentiality)), Some(Good));
+        assert_eq!(status(&image, Lockdown::Confidentiality), Some(Good));
+    }
+
+    #[test]
+    fn a_kernel_that_loads_signed_images_alone_refuses_others() {
+        const FORCED: &str = "CONFIG_KEXEC_SIG=y\nCONFIG_KEXEC_SIG_FORCE=y\n";
+        let mut image = image(Format::BzImage, Some("x86_64"));
+        for lockdown in [Lockdown::None, Lockdown::Integrity] {
+            assert_eq!(judged(&image, lockdown, FORCED), Some(Failed));
+        }
+        let looked_at = "CONFIG_KEXEC_SIG=y\n";
+        assert_eq!(judged(&image, Lockdown::None, looked_at), None);
+        image.signed = true;
+        assert_eq!(judged(&image, Lockdown::None, FORCED), Some(Good));
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub struct Update<'a> {
     pub initrd: Result<Option<&'a Archive>, &'a Unusable>,
     /// The command line that it gets.
     pub command_line: &'a str,
-    /// Those of [`dangers::paths`] of the command line that are not there: see
-    /// [`crate::system::System::missing`].
+    /// Those of [`dangers::paths`] of the line that counts ([`command_line::of`]) that are not
+    /// there: see [`crate::system::System::missing`].
     pub missing: &'a [String],
     /// Those that lead to a shell: see [`crate::system::System::shells`].
     pub shells: &'a [String],
@@ -50,17 +50,9 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
     checks.extend(target::checks(update.image, update.running, update.abi));
     checks.extend(memfds.check());
     checks.extend(command_line::checks(update.command_line, update.image.ok()));
-    checks.extend(dangers::checks(
-        update.command_line,
-        update.running,
-        update.image.ok().and_then(Image::release),
-        update.missing,
-        update.shells,
-    ));
-    checks.extend(guest_clock::check(
-        update.running.clock,
-        update.command_line,
-    ));
+    let line = command_line::of(update.command_line, update.image.ok());
+    checks.extend(dangers_of(update, &line));
+    checks.extend(guest_clock::check(update.running.clock, &line));
     checks.extend(initrd::check(update.initrd, update.image.ok()));
     let initrd_bytes = match update.initrd {
         Ok(Some(archive)) => archive.bytes,
@@ -91,4 +83,27 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
     need.files = files;
     checks.push(memory::check(&update.running.memory, need));
     checks
+}
+
+/// The dangers of the line that counts. What of it nobody has named is the target's own.
+fn dangers_of(update: &Update<'_>, line: &str) -> Vec<Check> {
+    let look = |line: &str| {
+        dangers::checks(
+            line,
+            update.running,
+            update.image.ok().and_then(Image::release),
+            update.missing,
+            update.shells,
+        )
+    };
+    let named = look(update.command_line);
+    let mut found = look(line);
+    for check in found.iter_mut().filter(|check| !named.contains(check)) {
+        check
+            .found
+            .push_str(" (it is built into the target: CONFIG_CMDLINE)");
+        let remedy = "build the target with another CONFIG_CMDLINE, or jump into another kernel";
+        check.remedy = Some(remedy.to_owned());
+    }
+    found
 }

@@ -367,6 +367,52 @@ fn a_command_line_without_liveupdate_is_refused() {
     assert_refused(&plan.check(&running(&machine())), "target-command-line");
 }
 
+/// A kernel that takes part, with a command line of its own.
+fn with_a_line(of_its_own: &str, how: &str) -> Kernel {
+    let config = format!(
+        "{}CONFIG_CMDLINE_BOOL=y\nCONFIG_CMDLINE=\"{of_its_own}\"\n{how}",
+        build::CONFIG
+    );
+    Kernel {
+        config: Some(config.leak()),
+        ..Kernel::ours()
+    }
+}
+
+#[test]
+fn what_a_target_has_built_in_counts_as_what_is_named() {
+    let folder = machine();
+    let found = |kernel: &Kernel, line| {
+        let plan = Plan {
+            command_line: line,
+            ..Plan::to(kernel)
+        };
+        let report = plan.check(&running(&folder));
+        let mut bad = report.checks;
+        bad.retain(|check| check.status != CheckStatus::Ok);
+        bad
+    };
+    let kernel = with_a_line("mem=2G", "");
+    let bad = found(&kernel, "liveupdate=on");
+    let [hidden] = bad.as_slice() else {
+        panic!("{bad:#?}");
+    };
+    assert_eq!(hidden.name, "target-command-line");
+    assert_eq!(hidden.status, CheckStatus::Failed);
+    assert!(hidden.found.contains("mem=2G hides memory"), "{hidden:?}");
+    assert!(hidden.found.contains("CONFIG_CMDLINE"), "{hidden:?}");
+    let remedy = hidden.remedy.as_deref().unwrap();
+    assert!(remedy.contains("build the target"), "{remedy}");
+    // What is named is not said to be built in.
+    let bad = found(&kernel, "liveupdate=on mem=1G");
+    let named = bad.iter().find(|it| it.found.contains("mem=1G")).unwrap();
+    assert!(!named.found.contains("CONFIG_CMDLINE"), "{named:?}");
+    // What a target does not listen to is no danger.
+    let forced = with_a_line("liveupdate=on", "CONFIG_CMDLINE_OVERRIDE=y\n");
+    let bad = found(&forced, "liveupdate=on mem=2G single");
+    assert!(bad.is_empty(), "{bad:#?}");
+}
+
 #[test]
 fn a_command_line_has_room_for_what_the_loader_adds() {
     let line = |bytes: usize| {

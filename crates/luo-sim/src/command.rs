@@ -4,6 +4,8 @@
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::Parser;
@@ -27,6 +29,9 @@ macro_rules! complain {
 /// 2 if the command line makes no sense, or 70.
 #[must_use]
 pub fn run() -> ExitCode {
+    // A trace that is longer than a file may be is one that cannot be written. The kernel sends a
+    // signal as well, which ends a process that has no handler for it.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(why) if why.use_stderr() => why.exit(),

@@ -19,16 +19,17 @@
 //!
 //! # What it is not
 //!
-//! It refuses rather than pretends: kernels for after a panic, and
-//! files other than memfds are refused with the errno of the kernel. It is no
+//! It refuses rather than pretends: kernels for after a panic, and files other than memfds,
+//! eventfds, timers and pipes are refused with the errno of the kernel. It is no
 //! boundary of security: a program that wants to can tell it from a kernel, and get
 //! around it. It does not show, or shows differently:
 //!
 //! | | the kernel | here |
 //! |---|---|---|
 //! | `readdir` of the folders of our paths, `chdir` into them | there | not there: opening works, `stat` and `access` do |
-//! | a session's or the device's descriptor | a file of its own kind | a socket: `write`, `fstat`, `F_GETFL` are those of a socket (`fstatfs`, links and fdinfo are the kernel's); reading a session ends at once, reading the device is EAGAIN, where the kernel says EINVAL |
+//! | a session's or the device's descriptor | a file of its own kind | a socket: `write`, `fstat`, `fchmod`, `fchown`, `F_GETFL` and each call that is not named here are those of a socket (`fstatfs`, links and fdinfo are the kernel's); reading a session ends at once, reading the device is EAGAIN, where the kernel says EINVAL |
 //! | `O_PATH`, `statfs`, `utimensat`, inotify and io_uring's open with our paths | there | ENOENT: there is no file of that kind to be given, and what io_uring does no filter sees |
+//! | `chmod` and `chown` of our paths other than the device's | files of root's, whose modes and owners can be changed | ENOENT, and they stay as they are |
 //! | `realpath` of our paths, and links to them | there | links are followed at open, `stat` and `access`; `lstat` and `readlink` see the real machine's |
 //! | signal handlers without `SA_RESTART` | `open`, `stat`, `access`, `readlink` of ordinary files are not interrupted | EINTR, if the signal comes before the call has got here (1.5 % of them at 5,000 signals a second): the kernel lets nobody ask for more |
 //! | `/dev/liveupdate.lock`, which agents lock | once one of them has made it | there, and cannot be removed |
@@ -37,6 +38,7 @@
 //! | `/sys/kernel/liveupdate/unclaimed` and its like, opened to be written | files: the write is EACCES without CAP_SYS_ADMIN, EINVAL for an unknown word | sockets, which keep each write apart and are read as of the open. The open is EACCES without the capability; what is written by a descriptor that was passed on without it, and an unknown word, is not taken, with a warning in the log |
 //! | no free descriptor (EMFILE) | told before the work | told after it, and undone |
 //! | a preserved memfd that is made larger by `write` | EPERM | the freeze is vetoed (`ftruncate`, `fallocate`: EPERM, as in the kernel) |
+//! | a preserved memfd that is resized, or has pages taken out of it, by way of its link in `/proc` (`truncate`, `O_TRUNC`), of io_uring or of `process_madvise` | EPERM | done: another size vetoes the freeze, pages that are gone are not noticed |
 //! | a memfd that comes back | a new inode; as it was otherwise, where both kernels have this project's handler, and with mainline's losses where one has mainline's (docs/memfds.md) | the same inode; as it was, whichever handlers the two kernels are said to have (`--mainline-memfds`, `luo-sim system --mainline`). Memory beyond its end and extended attributes stay, too |
 //! | `/sys/kernel/liveupdate/memfd` | decides in which form memfds are handed over from then on | decides by which handler they are listed: no page is handed over |
 //! | FLBs, drivers, memory accounting | there | none |

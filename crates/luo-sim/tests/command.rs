@@ -159,6 +159,23 @@ fn what_did_not_come_about_is_an_error() {
     assert!(bounded.status.success(), "{}", text(&bounded.stderr));
 }
 
+/// Such a write comes with a signal that ends who has no handler for it.
+#[test]
+fn a_trace_that_is_longer_than_a_file_may_be_is_an_error() {
+    let path = std::env::temp_dir().join(format!("luo-sim-{}.long", std::process::id()));
+    let script = "ulimit -f 0; exec \"$0\" \"$@\"";
+    let output = Command::new("/bin/sh")
+        .args(["-c", script, SIM, "run", "--trace-json"])
+        .arg(&path)
+        .args(["--", &guest(), "wait"])
+        .output()
+        .unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{:?}: {said}", output.status);
+    assert!(said.contains("the trace is not complete"), "{said}");
+}
+
 #[test]
 fn a_trace_that_nobody_can_be_told_is_an_error() {
     let full = std::fs::File::create("/dev/full").unwrap();

@@ -42,5 +42,5 @@ pub use phases::PhaseTime;
 pub use types::{
     Check, CheckStatus, Custody, Event, EventKind, HistoryEntry, Identity, Orchestrator, Outcome,
     Phase, Plan, PlanStep, Report, SessionInfo, Status, Step, Target, TimelineEvent, TimelineKind,
-    Workload, WorkloadState,
+    Work, Workload, WorkloadState,
 };

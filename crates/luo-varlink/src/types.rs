@@ -282,6 +282,17 @@ pub struct Workload {
     pub about: Option<String>,
 }
 
+/// What an update is at while it asks no workload, for those who look.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
+#[zlink(crate = "zlink_core")]
+pub struct Work {
+    /// What is waited for, in words.
+    pub what: String,
+    /// Milliseconds that are left until it is late.
+    pub left_ms: u64,
+}
+
 /// A session, for those who look.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, CustomType)]
 #[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
@@ -316,6 +327,9 @@ pub struct Status {
     pub phase: Phase,
     /// The update that is under way.
     pub update: Option<String>,
+    /// What it is at, if that is none of the workloads: the checks, or a call of the kernel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub work: Option<Work>,
     /// The kernel's orchestrator.
     pub orchestrator: Orchestrator,
     /// The kernel's own state, if it has one.

@@ -32,6 +32,7 @@ fn types() -> BTreeMap<String, &'static CustomType<'static>> {
         Target::CUSTOM_TYPE,
         TimelineEvent::CUSTOM_TYPE,
         TimelineKind::CUSTOM_TYPE,
+        Work::CUSTOM_TYPE,
         Workload::CUSTOM_TYPE,
         WorkloadState::CUSTOM_TYPE,
     ];

@@ -107,7 +107,8 @@ pub struct History {
     /// too long. Without luod there are none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub left_out: Option<i64>,
-    /// Whether the newest line cannot be read: an update, or the end of one, may be missing.
+    /// Whether the newest line, or what luod has noted, cannot be read: an update, or the end of
+    /// one, may be missing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub unsure: bool,
     /// Why the previous kernel's record cannot be read, if that is so: what is not over here is

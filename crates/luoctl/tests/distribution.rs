@@ -69,13 +69,17 @@ fn the_policy_reads_and_is_the_default() {
     assert_eq!(all.limits(&vmm).sessions, 64);
 }
 
-/// All values of a setting of the unit.
-fn units(key: &str) -> Vec<String> {
-    let text = dist("systemd/luod.service");
+/// All values of a setting of a unit.
+fn values(text: &str, key: &str) -> Vec<String> {
     let values = text
         .lines()
         .filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     values.map(str::to_owned).collect()
+}
+
+/// The same of luod's.
+fn units(key: &str) -> Vec<String> {
+    values(&dist("systemd/luod.service"), key)
 }
 
 /// The value of a setting of the unit; each that matters is there once.
@@ -108,6 +112,36 @@ fn the_unit_keeps_what_the_agent_relies_on() {
     );
     assert!(dist("tmpfiles.d/luod.conf").contains(&format!("d {state} 0700 root root")));
     assert!(dist("sysusers.d/luod.conf").contains("g luo"));
+}
+
+/// What grows files is not ended by a limit of their length that somebody has set for all units.
+#[test]
+fn units_of_what_grows_files_have_no_limit_of_their_length() {
+    for unit in ["luod.service", "luo-qemu@.service"] {
+        let text = dist(&format!("systemd/{unit}"));
+        assert_eq!(values(&text, "LimitFSIZE"), ["infinity"], "{unit}");
+    }
+}
+
+/// A systemd before 254 passes over RestartSteps=, so the pause stays as RestartSec= says it.
+#[test]
+fn what_is_started_again_for_ever_is_so_once_a_second_at_most() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/systemd");
+    let mut count = 0;
+    for unit in fs::read_dir(folder).unwrap() {
+        let path = unit.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        // Others are given up after five times in ten seconds.
+        if values(&text, "StartLimitIntervalSec") != ["0"] {
+            continue;
+        }
+        count += 1;
+        let pause = values(&text, "RestartSec");
+        let seconds = pause.first().and_then(|pause| pause.strip_suffix('s'));
+        let seconds: Option<u32> = seconds.and_then(|seconds| seconds.parse().ok());
+        assert!(seconds >= Some(1), "{}: {pause:?}", path.display());
+    }
+    assert!(count > 0, "no unit is started again for ever");
 }
 
 /// Packages have what is there.

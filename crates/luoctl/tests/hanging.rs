@@ -204,3 +204,54 @@ fn an_agent_that_hangs_in_the_middle_is_given_up_where_nothing_is_under_way() {
     let code = child.wait().unwrap().code();
     assert_eq!(code, Some(i32::from(Exit::Refused.code())));
 }
+
+/// Reads a call and answers it, if the command is still there.
+fn answer(stream: &mut UnixStream, wanted: &str, parameters: &Value) {
+    let call = read_call(stream);
+    assert!(call.contains(wanted), "{call}");
+    let reply = json!({ "parameters": parameters });
+    let _ = stream.write_all(format!("{reply}\0").as_bytes());
+}
+
+/// What takes its time beside an agent that answers is not said to be the agent's delay.
+#[test]
+fn an_agent_that_answers_is_not_said_to_be_late() {
+    // Each answer takes less than a moment, and all of them together more.
+    let hangs = Hangs::new();
+    let child = hangs.start(&["release", "--user", "1000"]);
+    let (mut status, _) = hangs.status.accept().unwrap();
+    let stands = json!({ "status": { "phase": "normal", "update": null, "orchestrator": "contract",
+        "kernel_state": "normal", "kernel_release": "7.3", "version": "0", "workloads": [] } });
+    answer(&mut status, "GetStatus", &stands);
+    let (mut admin, _) = hangs.admin.accept().unwrap();
+    let session = |name: &str| {
+        json!({ "name": name, "workload": name, "custody": "agent", "incoming": false,
+            "files": null, "bytes": null, "identity": { "uid": 1000, "gid": 1000, "unit": null } })
+    };
+    let sessions = ["a", "b", "c", "d"].map(session);
+    answer(&mut admin, "ListSessions", &json!({ "sessions": sessions }));
+    for _ in sessions {
+        std::thread::sleep(Duration::from_millis(400));
+        answer(&mut admin, "Release", &json!({}));
+    }
+    let output = child.wait_with_output().unwrap();
+    ends_with(&output, Exit::Done, &[]);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+
+    // Its reader takes its time.
+    let hangs = Hangs::new();
+    let mut child = hangs.start(&["history"]);
+    let (mut status, _) = hangs.status.accept().unwrap();
+    let entry = json!({ "update": "u-1", "outcome": "cancelled", "reason": "x".repeat(200_000),
+        "began_us": 1, "took_us": 1, "blackout_us": null, "from_kernel": "7.3",
+        "to_kernel": "7.3", "timeline": [] });
+    answer(&mut status, "GetHistory", &json!({ "updates": [entry] }));
+    std::thread::sleep(Duration::from_millis(1500));
+    let mut told = String::new();
+    let mut stdout = child.stdout.take().unwrap();
+    stdout.read_to_string(&mut told).unwrap();
+    let output = child.wait_with_output().unwrap();
+    ends_with(&output, Exit::Done, &[]);
+    assert!(told.len() > 200_000);
+    assert!(output.stderr.is_empty(), "{}", text(&output.stderr));
+}

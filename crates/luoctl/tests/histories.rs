@@ -75,6 +75,12 @@ fn a_history_without_luod() {
     let output = read(&[]);
     ends_with(&output, Exit::Damaged, &["u-1 is in luod's notes only"]);
     assert!(text(&output.stdout).contains("lunch"));
+    fs::write(notes.join("unwritten"), "[{").unwrap();
+    let words = [
+        "cannot be read",
+        "an update, or the end of one, may be missing",
+    ];
+    ends_with(&read(&[]), Exit::Damaged, &words);
     fs::write(&config, "nonsense\n").unwrap();
     ends_with(&read(&[]), Exit::Config, &["luod.toml"]);
 }
@@ -140,7 +146,10 @@ fn a_history_that_cannot_be_read_is_not_an_empty_one() {
     ends_with(
         &output,
         Exit::Damaged,
-        &["line 4: junk", "the newest line cannot be read"],
+        &[
+            "line 4: junk",
+            "an update, or the end of one, may be missing",
+        ],
     );
     assert!(text(&output.stdout).contains("u-1"));
 

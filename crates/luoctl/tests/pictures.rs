@@ -34,6 +34,7 @@ fn status(workloads: Vec<Workload>) -> Status {
     Status {
         phase: Phase::Normal,
         update: None,
+        work: None,
         orchestrator: Orchestrator::Contract,
         kernel_state: Some("normal".into()),
         kernel_release: "7.3.4".into(),

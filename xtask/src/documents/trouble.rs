@@ -46,6 +46,21 @@ fn what_it_quotes_is_what_programs_say() {
     assert!(nobody.is_empty(), "no program says {nobody:?}");
 }
 
+/// Who finds the first of two rows does not look for the second, which may say something else.
+#[test]
+fn nothing_stands_in_it_twice() {
+    let page = read(PAGE);
+    let mut cells = cells(&page);
+    cells.retain(|cell| cell.contains('`'));
+    cells.sort_unstable();
+    let twice: Vec<_> = cells
+        .windows(2)
+        .filter(|pair| pair.first() == pair.last())
+        .filter_map(|pair| pair.first())
+        .collect();
+    assert!(twice.is_empty(), "{PAGE} has two rows of {twice:?}");
+}
+
 #[test]
 fn each_check_is_in_it() {
     let page = read(PAGE);

@@ -45,10 +45,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         return dry::step(context, "cancel", &phases);
     }
     let reason = args.reason.as_deref();
-    let mut admin = {
-        let _impatience = context.impatient();
-        context.admin()?
-    };
+    let mut admin = context.asks(|| context.admin())?;
     let vigil = Vigil::with_end(context, &admin);
     // One that hangs is asked, too: it reads this before it jumps.
     let cancelled = match args.force {
@@ -71,7 +68,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 
 /// The state of a kernel that is in an update that luod is not in.
 fn foreign(context: &Context) -> Result<Option<String>> {
-    let status = context.status()?.get()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let is_at_rest = matches!(status.phase, Phase::Normal | Phase::Updated);
     let state = status.kernel_state.filter(|_| is_at_rest);
     Ok(state.filter(|state| matches!(state.as_str(), "prepared" | "frozen")))

@@ -36,7 +36,7 @@ pub struct Args {
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let target = args.target.target()?;
     let report = match args.offline {
-        true => offline(&args.config, &target)?,
+        true => offline(context, &args.config, &target)?,
         false => ask(context, &mut context.admin_awake()?, &target)?,
     };
     let exit = verdict(&report);
@@ -60,11 +60,16 @@ pub(super) fn ask(context: &Context, admin: &mut Admin, target: &Target) -> Resu
     Ok(report)
 }
 
-fn offline(path: &Path, target: &Target) -> Result<Report> {
+fn offline(context: &Context, path: &Path, target: &Target) -> Result<Report> {
     let config = luod::command::config(path).map_err(|why| {
         let message = format!("{why:#}");
         Failure::new(Exit::Config, "config", message).next("luod does not start with it, either")
     })?;
+    let seconds = config.kernel_deadline.0.as_secs_f64();
+    let _impatience = context.impatient_of(format!(
+        "the checks are not over yet: large images take their time, and a disk may hang; they have \
+         {seconds} s (kernel_deadline)"
+    ));
     Ok(luod::agent::offline(&config, target))
 }
 

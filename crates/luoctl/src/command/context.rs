@@ -25,7 +25,7 @@ pub(super) struct Context {
     pub(super) definition: fn() -> clap::Command,
 }
 
-/// Whoever has this waits for luod.
+/// Whoever has this waits, mostly for luod.
 pub(super) struct Impatience {
     /// Its end ends the waiting.
     _done: mpsc::Sender<()>,
@@ -69,16 +69,28 @@ impl Context {
         Ok(status)
     }
 
+    /// Asks luod something that it answers at once, and says after a moment that it does not.
+    /// What else a command does, as reading a disk or writing its output, is not luod's delay.
+    pub(super) fn asks<T>(&self, question: impl FnOnce() -> Result<T>) -> Result<T> {
+        let _impatience = self.impatient();
+        question()
+    }
+
     /// Says after a moment, as long as what this gives is there, that luod does not answer.
     pub(super) fn impatient(&self) -> Impatience {
+        self.impatient_of(format!(
+            "luod does not answer yet; it has {} s (--timeout)",
+            self.timeout.as_secs_f64()
+        ))
+    }
+
+    /// Says something after a moment, as long as what this gives is there.
+    pub(super) fn impatient_of(&self, words: String) -> Impatience {
         let (done, waits) = mpsc::channel::<()>();
-        let timeout = self.timeout;
+        let moment = moment(self.timeout);
         std::thread::spawn(move || {
-            if waits.recv_timeout(moment(timeout)) == Err(RecvTimeoutError::Timeout) {
-                complain(format_args!(
-                    "luoctl: luod does not answer yet; it has {} s (--timeout)",
-                    timeout.as_secs_f64()
-                ));
+            if waits.recv_timeout(moment) == Err(RecvTimeoutError::Timeout) {
+                complain(format_args!("luoctl: {words}"));
             }
         });
         Impatience { _done: done }

@@ -13,9 +13,9 @@ use crate::text::list;
 /// A dry run of prepare and update: what a check finds, and the plan.
 pub(super) fn update(context: &mut Context, target: &Target) -> Result {
     let mut admin = context.admin_awake()?;
-    let status = context.status()?.get()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let report = check::ask(context, &mut admin, target)?;
-    let plan = admin.plan()?;
+    let plan = context.asks(|| Ok(admin.plan()?))?;
     let exit = match (check::verdict(&report), plan::verdict(&plan)) {
         (Exit::Done, Exit::Done) => Exit::Done,
         _ => Exit::Refused,
@@ -42,17 +42,16 @@ pub(super) fn update(context: &mut Context, target: &Target) -> Result {
 
 /// A dry run of a step that is possible in some phases only.
 pub(super) fn step(context: &mut Context, command: &str, phases: &[Phase]) -> Result {
-    let _impatience = context.impatient();
-    let status = context.status()?.get()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let phase = status.phase;
     // Connecting as an administrator checks that this user is allowed to.
-    let mut admin = context.admin()?;
+    let mut admin = context.asks(|| context.admin())?;
     if !phases.contains(&phase) {
         return Err(impossible(command, &status));
     }
     let asked = match command {
         "freeze" => {
-            let steps = admin.plan()?.steps.into_iter();
+            let steps = context.asks(|| Ok(admin.plan()?))?.steps.into_iter();
             let steps = steps.filter(|step| step.step == Step::Freeze);
             let steps: Vec<_> = steps.map(|step| list(&step.workloads)).collect();
             format!("; it would ask {}", steps.join(", then "))

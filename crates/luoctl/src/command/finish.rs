@@ -48,7 +48,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 /// A dry run: the sessions that a finish would meet now.
 fn rehearse(context: &mut Context, release: bool) -> Result {
     let unclaimed = unclaimed(context)?;
-    let status = context.status()?.get()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let phase = status.phase;
     if let Some(reason) = status.unreadable {
         if !release {
@@ -76,8 +76,10 @@ fn rehearse(context: &mut Context, release: bool) -> Result {
 
 /// Sessions of the previous kernel whose owners are not there, by name.
 fn unclaimed(context: &Context) -> Result<Vec<String>> {
-    let sessions = context.admin()?.sessions()?.into_iter();
-    let workloads = context.status()?.get()?.workloads;
+    let sessions = context
+        .asks(|| Ok(context.admin()?.sessions()?))?
+        .into_iter();
+    let workloads = context.asks(|| Ok(context.status()?.get()?))?.workloads;
     let is_there = |name: &str| {
         let owner = workloads.iter().find(|workload| workload.name == name);
         owner.is_some_and(|owner| owner.connected)

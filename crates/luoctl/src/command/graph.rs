@@ -37,7 +37,7 @@ enum Format {
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
-    let graph = graph::of(&context.status()?.get()?);
+    let graph = graph::of(&context.asks(|| Ok(context.status()?.get()?))?);
     let paint = match args.output {
         Some(_) => Paint(false),
         None => context.out.paint,

@@ -98,7 +98,8 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     }
     if unsure {
         complain(format_args!(
-            "luoctl: the newest line cannot be read: an update, or the end of one, may be missing"
+            "luoctl: an update, or the end of one, may be missing: the newest line, or what luod has \
+             noted, cannot be read"
         ));
     }
     if let Some(why) = &unreadable {
@@ -151,8 +152,8 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, bool)> {
     let gone = match args.offline {
         true => None,
-        false => match context.status() {
-            Ok(mut status) => return Ok((status.past(most)?, false)),
+        false => match context.asks(|| context.status()) {
+            Ok(mut status) => return Ok((context.asks(|| Ok(status.past(most)?))?, false)),
             Err(Failure::Told(told)) if told.exit == Exit::Unavailable => Some(told),
             Err(why) => return Err(why),
         },
@@ -162,6 +163,10 @@ fn past(context: &Context, args: &Args, most: u32) -> Result<(status::History, b
             .next("it says where the history is; --config names another")
     })?;
     let folder = &config.state_directory;
+    let _impatience = context.impatient_of(format!(
+        "{} is not read yet: a long history takes its time, and a disk may hang",
+        folder.display()
+    ));
     let history = luod::journal::history::History::in_directory(folder);
     let is_there = history.is_there().map_err(|why| root_only(folder, &why))?;
     match gone {
@@ -204,6 +209,7 @@ fn noted(runtime: &Path, past: &mut Past) -> i64 {
             let folder = runtime.display();
             let problem = format!("what luod has noted in {folder} cannot be read: {why}");
             past.problems.push(problem);
+            past.is_unsure = true;
             return 0;
         }
     };

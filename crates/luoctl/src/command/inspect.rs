@@ -23,8 +23,8 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
-    let all_sessions = context.admin()?.sessions()?;
-    let status = context.status()?.get()?;
+    let all_sessions = context.asks(|| Ok(context.admin()?.sessions()?))?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let found = select(status, all_sessions, args.name.as_deref());
     if let Some(name) = &args.name
         && found.workloads.is_empty()

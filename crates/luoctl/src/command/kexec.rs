@@ -24,7 +24,7 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
         return dry::step(context, "kexec", &[Phase::Frozen]);
     }
     let mut admin = context.admin_awake()?;
-    let status = context.status()?.get()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let cancels = Cancels::on_interrupt(&context.folder)?;
     let vigil = Vigil::begin(context);
     let ended = admin.kexec();

@@ -127,16 +127,6 @@ fn changes(command: &Command) -> bool {
 }
 
 fn dispatch(context: &mut Context, command: &Command) -> Result {
-    // These wait for luod alone, which answers at once.
-    let _impatience = match command {
-        Command::Status(_)
-        | Command::Sessions(_)
-        | Command::Graph(_)
-        | Command::Plan(_)
-        | Command::History(_)
-        | Command::Inspect(_) => Some(context.impatient()),
-        _ => None,
-    };
     match command {
         Command::Status(args) => status::run(context, args),
         Command::Sessions(args) => sessions::run(context, args),

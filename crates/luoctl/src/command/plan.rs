@@ -16,7 +16,7 @@ use crate::text::{list, plain};
 pub struct Args {}
 
 pub(super) fn run(context: &mut Context, _: &Args) -> Result {
-    let plan = context.admin()?.plan()?;
+    let plan = context.asks(|| Ok(context.admin()?.plan()?))?;
     if context.json {
         context.out.document(&plan)?;
     } else {

@@ -148,8 +148,8 @@ fn held_by_others(sessions: &[SessionInfo], name: &str) -> Option<Failure> {
 /// A dry run: it ends as the command would now.
 fn rehearse(context: &mut Context, session: &str, force: bool) -> Result {
     let name = plain(session);
-    let sessions = context.admin()?.sessions()?;
-    let status = context.status()?.get()?;
+    let sessions = context.asks(|| Ok(context.admin()?.sessions()?))?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     let phases = [Phase::Normal, Phase::Updated];
     if !phases.contains(&status.phase) {
         return dry::step(context, "release", &phases);

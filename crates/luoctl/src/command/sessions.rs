@@ -20,7 +20,7 @@ use crate::text::bytes;
 pub struct Args {}
 
 pub(super) fn run(context: &mut Context, _: &Args) -> Result {
-    let sessions = context.admin()?.sessions()?;
+    let sessions = context.asks(|| Ok(context.admin()?.sessions()?))?;
     if context.json {
         context.out.document(&Sessions { sessions })?;
     } else {

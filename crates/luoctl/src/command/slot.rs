@@ -20,10 +20,12 @@ pub(super) fn take(
     target: &Target,
     no_wait: bool,
 ) -> Result<Taken> {
-    let mut taker = {
-        let _impatience = context.impatient();
-        Taker::new(config, target, &mut context.status()?)?
-    };
+    let mut taker = Taker::new(config, target, || {
+        context.asks(|| {
+            let mut luod = context.status()?;
+            Ok((luod.past(1)?.updates, luod.get()?.kernel_release))
+        })
+    })?;
     let mut told = String::new();
     loop {
         let (waits, why, again) = match taker.ask()? {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use luo_varlink::{Orchestrator, Phase, Status, WorkloadState};
 
 use super::context::Context;
+use super::waiting::at_work;
 use crate::exit::Exit;
 use crate::failure::Result;
 use crate::fleet::store;
@@ -26,7 +27,7 @@ pub struct Args {
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
-    let status = context.status()?.get()?;
+    let status = context.asks(|| Ok(context.status()?.get()?))?;
     if context.json {
         context.out.document(&status)?;
     } else {
@@ -51,6 +52,9 @@ pub(super) fn head(status: &Status, paint: Paint) -> String {
     let mut text = format!("phase   {}", paint.tone(tone, status.phase));
     if let Some(update) = &status.update {
         text += &format!(", update {}", plain(update));
+    }
+    if let Some(work) = &status.work {
+        text += &format!(", {}", at_work(work));
     }
     let release = plain(&status.kernel_release);
     text += &match (status.orchestrator, &status.kernel_state) {

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use luo_client::agent::Status;
-use luo_varlink::Workload;
+use luo_varlink::{Status as Standing, Work};
 
 use super::context::Context;
 use crate::output::{clear, complain, pass};
@@ -73,7 +73,7 @@ fn say(heard: &Mutex<Instant>, end: &mpsc::Receiver<()>, folder: &Path) {
         if heard.elapsed() < each {
             continue;
         }
-        match waited_for(&status.workloads) {
+        match waited_for(&status) {
             Some(line) if on_terminal => pass(format_args!("  {line}")),
             Some(line) => complain(format_args!("luoctl: {line}")),
             None => {}
@@ -81,9 +81,18 @@ fn say(heard: &Mutex<Instant>, end: &mpsc::Receiver<()>, folder: &Path) {
     }
 }
 
-/// Who is waited for, the next that is late first.
-fn waited_for(workloads: &[Workload]) -> Option<String> {
-    let asked = workloads.iter();
+/// What an update is at while it asks no workload.
+pub(super) fn at_work(work: &Work) -> String {
+    let seconds = work.left_ms.div_ceil(1000);
+    format!("waiting for {}, {seconds} s left", plain(&work.what))
+}
+
+/// Who is waited for, the next that is late first; or else what.
+fn waited_for(status: &Standing) -> Option<String> {
+    if let Some(work) = &status.work {
+        return Some(at_work(work));
+    }
+    let asked = status.workloads.iter();
     let asked = asked.filter_map(|workload| Some((workload.left_ms?, &workload.name)));
     let mut asked: Vec<_> = asked.collect();
     asked.sort();
@@ -106,7 +115,7 @@ fn waited_for(workloads: &[Workload]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use luo_varlink::{Identity, WorkloadState};
+    use luo_varlink::{Identity, Orchestrator, Phase, Workload, WorkloadState};
 
     use super::*;
 
@@ -127,12 +136,39 @@ mod tests {
         }
     }
 
+    fn stands(workloads: &[Workload]) -> Standing {
+        Standing {
+            phase: Phase::Preparing,
+            update: None,
+            work: None,
+            orchestrator: Orchestrator::Contract,
+            kernel_state: None,
+            kernel_release: String::new(),
+            version: String::new(),
+            workloads: workloads.to_vec(),
+            warnings: None,
+        }
+    }
+
+    #[test]
+    fn a_step_of_the_kernel_is_waited_for_too() {
+        let status = Standing {
+            work: Some(Work {
+                what: "the kernel (PREPARE)".into(),
+                left_ms: 40_001,
+            }),
+            ..stands(&[workload("a", None)])
+        };
+        let line = "waiting for the kernel (PREPARE), 41 s left";
+        assert_eq!(waited_for(&status).as_deref(), Some(line));
+    }
+
     #[test]
     fn the_next_that_is_late_is_named_first() {
-        assert_eq!(waited_for(&[]), None);
-        assert_eq!(waited_for(&[workload("a", None)]), None);
+        assert_eq!(waited_for(&stands(&[])), None);
+        assert_eq!(waited_for(&stands(&[workload("a", None)])), None);
         let mut all = vec![workload("vm", Some(40_001)), workload("web", None)];
-        let said = |all: &[Workload]| waited_for(all).unwrap();
+        let said = |all: &[Workload]| waited_for(&stands(all)).unwrap();
         assert_eq!(said(&all), "waiting for vm, 41 s left");
         all.push(workload("cache", Some(900)));
         assert_eq!(said(&all), "waiting for cache, vm, 1 s left");

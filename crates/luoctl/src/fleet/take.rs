@@ -4,11 +4,10 @@
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use luo_client::agent::Status;
 use luo_fleetlock::client::Error;
 use luo_fleetlock::lock::ClientParams;
 use luo_fleetlock::report::{Asking, Ending, Report};
-use luo_varlink::Target;
+use luo_varlink::{HistoryEntry, Target};
 use luod::decide::config::Config;
 use luod::decide::fleet::Fleet;
 
@@ -70,12 +69,16 @@ fn release(config: &Config, target: &Target) -> Option<String> {
 }
 
 impl Taker {
-    /// Gets ready to ask.
+    /// Gets ready to ask. `luod` tells the last update, and the release that runs.
     ///
     /// # Errors
     /// There is no fleet, somebody else is at it, or the slot of the last update is not given
     /// back yet.
-    pub fn new(path: &Path, target: &Target, status: &mut Status) -> Result<Self> {
+    pub fn new(
+        path: &Path,
+        target: &Target,
+        luod: impl FnOnce() -> Result<(Vec<HistoryEntry>, String)>,
+    ) -> Result<Self> {
         let (config, fleet) = read(path)?;
         let store = Store::new(&config.state_directory);
         let lock = store.lock().map_err(|why| store.failure(&why))?;
@@ -84,8 +87,8 @@ impl Taker {
             return Err(Failure::new(Exit::Refused, "fleet-busy", message)
                 .next("nothing was changed; `luoctl fleet slot` says more"));
         };
-        let past = status.past(1)?;
-        let last = past.updates.first();
+        let (updates, running) = luod()?;
+        let last = updates.first();
         let slot = store.read().map_err(|why| store.failure(&why))?;
         if let Some(slot) = &slot
             && let Came::Over(report) = came(last, slot.before.as_deref())
@@ -103,7 +106,7 @@ impl Taker {
             who: who(&fleet),
             fleet,
             asking: Asking {
-                running: Some(status.get()?.kernel_release),
+                running: Some(running),
                 target: release(&config, target),
             },
             before: last.map(|entry| entry.update.clone()),

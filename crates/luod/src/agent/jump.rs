@@ -54,7 +54,7 @@ impl Agent {
                 kernel.settle();
             }
         };
-        let settled = self.in_time("sync", self.kernel.run(job)).await;
+        let settled = self.kernel_in_time("sync", job).await;
         if let Err(why) = settled {
             return self.undo(why).await;
         }

@@ -11,6 +11,7 @@
 //! | `inbox` | the events that a workload has not been told of yet |
 //! | `caller` | a connection, as the agent sees it |
 //! | `hang` | a job of the kernel's thread that is not waited for any longer |
+//! | `at_work` | what an update is at while it asks no workload |
 //! | `unread` | what administrators and workloads have sent and nobody has read |
 //! | `state` | workloads, sessions, phases: the data |
 //! | here | [`Agent`] itself: the state and all that it works with |
@@ -47,6 +48,7 @@
 
 mod access;
 mod asking;
+mod at_work;
 mod caller;
 mod cancel;
 mod check;
@@ -88,6 +90,7 @@ mod written;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -110,6 +113,7 @@ pub use inbox::Inbox;
 pub use session::Declaration;
 pub use unread::Unread;
 
+use at_work::AtWork;
 use hang::Hang;
 use state::{Seen, State, Tried, Unowned};
 
@@ -168,6 +172,8 @@ pub struct Agent {
     hanging: RefCell<Vec<Hang>>,
     /// One question at a time may wait for the kernel's thread.
     questions: Arc<Semaphore>,
+    /// What an update is at.
+    at_work: AtWork,
     /// Tasks that write what is over, and are not late.
     writes: Cell<usize>,
     /// A task waits to try the end of an update again.
@@ -181,12 +187,16 @@ pub struct Agent {
     /// Why the configuration or the policy could not be read again, if that was the last that
     /// was tried.
     not_reloaded: RefCell<Option<String>>,
+    /// The place of the history that the configuration names and that counts from the next start.
+    moves_later: RefCell<Option<PathBuf>>,
     /// Pictures that a task is at, and what to draw after that.
     pictures: RefCell<BTreeMap<String, Option<HistoryEntry>>>,
     /// Threads that may read the history at the same time.
     readers: Arc<Semaphore>,
     /// Threads that may try whether something can be written.
     trials: Arc<Semaphore>,
+    /// Threads that may look at the boot entries, at kernels and at initrds.
+    lookers: Arc<Semaphore>,
     /// Notifies all that wait for a change of the state: claims, cancels, the end.
     changed: Notify,
     /// The sockets of administrators.
@@ -222,15 +232,18 @@ impl Agent {
             changes: Cell::default(),
             hanging: RefCell::default(),
             questions: Arc::new(Semaphore::new(1)),
+            at_work: AtWork::default(),
             writes: Cell::default(),
             ends_later: Cell::default(),
             tries_again: Cell::default(),
             lost: RefCell::default(),
             tried: Tried::default(),
             not_reloaded: RefCell::default(),
+            moves_later: RefCell::default(),
             pictures: RefCell::default(),
             readers: Arc::new(Semaphore::new(THREADS)),
             trials: Arc::new(Semaphore::new(THREADS)),
+            lookers: Arc::new(Semaphore::new(THREADS)),
             changed: Notify::new(),
             unread: Unread::default(),
             clients_unread: Unread::default(),

@@ -2,11 +2,22 @@
 //! The configuration and the policy, as an administrator has written them down. Both may be
 //! read anew while the agent runs.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use super::Agent;
 use crate::decide::config::Config;
 use crate::decide::policy::Policy;
+
+/// That the configuration names another place for the history than the one that it is in.
+fn moves_later(from: &Path, to: &Path) -> String {
+    format!(
+        "state_directory is {} by now, and the history stays in {} until luod is started again: \
+         `systemctl restart luod`",
+        to.display(),
+        from.display()
+    )
+}
 
 impl Agent {
     pub(super) fn config(&self) -> Rc<Config> {
@@ -23,9 +34,11 @@ impl Agent {
     /// agent is started again.
     pub fn reload(&self, config: Config, policy: Policy) {
         let state_directory = self.config().state_directory.clone();
-        if config.state_directory != state_directory {
-            tracing::warn!("another state_directory counts when luod is started again");
+        let another = (config.state_directory != state_directory).then_some(config.state_directory);
+        if let Some(another) = &another {
+            tracing::warn!("{}", moves_later(&state_directory, another));
         }
+        self.moves_later.replace(another);
         self.not_reloaded.replace(None);
         self.policy.replace(Rc::new(policy));
         self.next_config.replace(Some(Config {
@@ -37,6 +50,13 @@ impl Agent {
         } else {
             self.take_next_config();
         }
+    }
+
+    /// That the history moves at the next start, if it does.
+    pub(super) fn moves_later(&self) -> Option<String> {
+        let another = self.moves_later.borrow();
+        let another = another.as_deref()?;
+        Some(moves_later(&self.config().state_directory, another))
     }
 
     /// Stays with the configuration and the policy that it has: others cannot be used.

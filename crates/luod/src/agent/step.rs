@@ -31,6 +31,27 @@ impl Agent {
         part: impl Future<Output = T>,
     ) -> Result<T, Error> {
         let patience = self.config().kernel_deadline.0;
+        let _begun = self.at_work.begin(call, None, patience);
+        self.within(call, patience, part).await
+    }
+
+    /// The same for a part that the kernel does.
+    pub(super) async fn kernel_in_time<T: Send + 'static>(
+        &self,
+        call: &str,
+        job: impl FnOnce(&mut dyn Kernel) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let patience = self.config().kernel_deadline.0;
+        let _begun = self.at_work.begin("the kernel", Some(call), patience);
+        self.within(call, patience, self.kernel.run(job)).await
+    }
+
+    async fn within<T>(
+        &self,
+        call: &str,
+        patience: Duration,
+        part: impl Future<Output = T>,
+    ) -> Result<T, Error> {
         tokio::select! {
             biased;
             done = part => Ok(done),
@@ -47,7 +68,7 @@ impl Agent {
         job: impl FnOnce(&mut dyn Kernel) -> Result<(), Failed> + Send + 'static,
     ) -> Result<(), Error> {
         let begun = Instant::now();
-        self.in_time(call, self.kernel.run(job)).await??;
+        self.kernel_in_time(call, job).await??;
         self.note(TimelineKind::Kernel, Line::text(what).took(begun.elapsed()));
         Ok(())
     }

@@ -123,7 +123,8 @@ impl Agent {
             let known = self.unowned.borrow();
             let is_fresh = known.at.is_some_and(|at| at.elapsed() < FRESH);
             let are_none = known.at.is_some() && known.names.is_empty();
-            if are_none || is_fresh {
+            // While the kernel is at a step of an update it answers nobody.
+            if are_none || is_fresh || self.at_work.has_the_kernel() {
                 return known.clone();
             }
             known.clone()

@@ -123,10 +123,8 @@ impl Agent {
         // The target decides how memfds are handed over to it, before anybody preserves one.
         let reads_runs = |check: &Check| check.name == luo_preflight::memfds::CHECK;
         let runs = report.checks.iter().any(reads_runs);
-        let told = self
-            .kernel
-            .run(move |kernel| kernel.hand_over_in_runs(runs));
-        self.in_time("memfd", told).await??;
+        self.kernel_in_time("memfd", move |kernel| kernel.hand_over_in_runs(runs))
+            .await??;
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.target = target.clone();
             let warns = |check: &Check| check.status == CheckStatus::Warning;
@@ -228,8 +226,8 @@ impl Agent {
     /// Checks that what workloads have preserved is within their limits, as far as the
     /// kernel tells.
     async fn within_limits(&self) -> Result<(), Error> {
-        let listing = self.kernel.run(|kernel| kernel.sessions(Opener::Waited));
-        let sessions = self.in_time("LIST_SESSIONS", listing).await??;
+        let listing = self.kernel_in_time("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
+        let sessions = listing.await??;
         let Some(entries) = sessions else {
             return Ok(());
         };

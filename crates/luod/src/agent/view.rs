@@ -83,6 +83,7 @@ impl Agent {
         Status {
             phase: state.phase.0,
             update: state.update_id().map(str::to_owned),
+            work: self.at_work.told(),
             orchestrator: probe.orchestrator,
             kernel_state: probe.state.map(|state| state.to_string()),
             kernel_release: kernel::release(),
@@ -136,6 +137,7 @@ impl Agent {
                  those of before count: {why}"
             ));
         }
+        warnings.extend(self.moves_later());
         if let Some(update) = self.lost.borrow().as_deref() {
             warnings.push(format!(
                 "the last update, {update}, was lost in the jump: `luoctl history last` says how \
@@ -207,6 +209,15 @@ impl Agent {
         if let Some(seen) = seen {
             return seen.probe;
         }
+        let last = || {
+            let seen = self.seen.borrow();
+            let last = seen.as_ref().map(|seen| seen.probe.clone());
+            last.unwrap_or_else(|| self.probe.clone())
+        };
+        // It answers nobody before that is done.
+        if self.at_work.has_the_kernel() {
+            return last();
+        }
         let changes = self.changes.get();
         let probed = async {
             // While it hangs, nobody waits for it in vain.
@@ -221,11 +232,7 @@ impl Agent {
                 seen.probe
             }
             // Somebody else has the device just now.
-            _ => {
-                let seen = self.seen.borrow();
-                let last = seen.as_ref().map(|seen| seen.probe.clone());
-                last.unwrap_or_else(|| self.probe.clone())
-            }
+            _ => last(),
         }
     }
 

@@ -71,7 +71,7 @@ async fn on_a_thread<T: Send + 'static>(
 }
 
 /// The same, where only so many threads may hang in it.
-async fn on_a_thread_of<T: Send + 'static>(
+pub(super) async fn on_a_thread_of<T: Send + 'static>(
     threads: &Arc<Semaphore>,
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {

@@ -39,14 +39,33 @@ pub struct Failed {
     message: String,
 }
 
-const ENOEXEC: Errno = number(8);
-const EADDRNOTAVAIL: Errno = number(99);
-const EBADMSG: Errno = number(74);
-const ETIMEDOUT: Errno = number(110);
-const ENOKEY: Errno = number(126);
-const EKEYREJECTED: Errno = number(129);
+/// Error numbers that the orchestrator's own interface does not have, with their names.
+macro_rules! numbers {
+    ($($name:ident = $number:literal;)*) => {
+        $(const $name: Errno = number($number);)*
+        const NAMES: &[(Errno, &str)] = &[$(($name, stringify!($name)),)*];
+    };
+}
 
-/// An error number that the orchestrator's own interface does not have.
+numbers! {
+    ENOEXEC = 8;
+    ETXTBSY = 26;
+    ENOPKG = 65;
+    EBADMSG = 74;
+    ELIBBAD = 80;
+    EADDRNOTAVAIL = 99;
+    ETIMEDOUT = 110;
+    ENOKEY = 126;
+    EKEYREJECTED = 129;
+}
+
+/// An error number by its name, if it is one that calls fail with.
+fn word(errno: Errno) -> String {
+    let known = NAMES.iter().find(|(known, _)| *known == errno);
+    known.map_or_else(|| errno.to_string(), |(_, name)| (*name).to_owned())
+}
+
+/// Such a number.
 const fn number(number: i32) -> Errno {
     match Errno::check(-number) {
         Err(errno) => errno,
@@ -130,8 +149,50 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
     (
         "kexec_file_load",
         EKEYREJECTED,
-        "the image's signature does not fit it, or its key is revoked or has expired: install \
-         the image again; `dmesg` says more",
+        "the image's signature does not fit it, its key is revoked or has expired, or this kernel \
+         cannot check signatures of such images: install the image again; `dmesg` says more",
+    ),
+    (
+        "kexec_file_load",
+        Errno::ENODATA,
+        "the image carries no signature, and this kernel loads none without: install the \
+         distribution's own image, or sign it with a key that this kernel knows",
+    ),
+    (
+        "kexec_file_load",
+        ENOPKG,
+        "the image's signature is made in a way that this kernel cannot check: sign it anew, with \
+         SHA-256 say, or install the distribution's own image",
+    ),
+    (
+        "kexec_file_load",
+        ELIBBAD,
+        "the image is no PE file that this kernel can read, so no signature is found in it: it is \
+         damaged, or of a kind that carries none; install it again",
+    ),
+    (
+        "kexec_file_load",
+        Errno::EINVAL,
+        "the kernel does not take the image or its command line: the line may be too long, or the \
+         image compressed where only a plain one is loaded (arm64), or built for other pages or \
+         another byte order; `luoctl check` looks at these",
+    ),
+    (
+        "kexec_file_load",
+        Errno::ENOMEM,
+        "there is no memory for the kernel and its initrds now: free some, and try again",
+    ),
+    (
+        "kexec_file_load",
+        ETXTBSY,
+        "a program writes to the image or to an initrd just now, a package manager say: try again \
+         when it has ended",
+    ),
+    (
+        "kexec_file_load",
+        Errno::EACCES,
+        "a policy of the machine forbids this image or initrd (IMA's appraisal, or a security \
+         module's): `dmesg` and the audit log say which",
     ),
     (
         "kexec_file_load",
@@ -195,8 +256,8 @@ impl Failed {
             call: call.to_owned(),
             errno,
             message: match remedy.or_else(|| luo_sys::hint(errno)) {
-                Some(remedy) => format!("{errno}: {remedy}"),
-                None => errno.to_string(),
+                Some(remedy) => format!("{}: {remedy}", word(errno)),
+                None => word(errno),
             },
         }
     }
@@ -404,9 +465,31 @@ mod tests {
     #[test]
     fn each_refusal_of_a_signature_has_its_own_remedy() {
         for (errno, part) in [
-            (126, "a key that this kernel does not know"),
-            (129, "does not fit it"),
-            (74, "cannot be read"),
+            (
+                126,
+                "ENOKEY: the image is signed with a key that this kernel does not know",
+            ),
+            (129, "EKEYREJECTED: the image's signature does not fit it"),
+            (74, "EBADMSG: the image's signature cannot be read"),
+            (61, "ENODATA: the image carries no signature"),
+            (65, "ENOPKG: the image's signature is made in a way"),
+            (80, "ELIBBAD: the image is no PE file"),
+        ] {
+            let failed = Failed::new("kexec_file_load", number(errno)).to_string();
+            assert!(failed.contains(part), "{failed}");
+        }
+    }
+
+    #[test]
+    fn a_kernel_that_is_not_loaded_says_what_to_do() {
+        for (errno, part) in [
+            (
+                22,
+                "EINVAL: the kernel does not take the image or its command line",
+            ),
+            (12, "ENOMEM: there is no memory for the kernel"),
+            (26, "ETXTBSY: a program writes to the image"),
+            (13, "EACCES: a policy of the machine"),
         ] {
             let failed = Failed::new("kexec_file_load", number(errno)).to_string();
             assert!(failed.contains(part), "{failed}");

@@ -55,6 +55,8 @@ struct Queue {
     is_writing: bool,
     /// The agent's notes have them too.
     are_noted: bool,
+    /// Updates that are over and had to make way for newer ones, as the disk took none.
+    given_up: Vec<String>,
 }
 
 /// The history of one machine. A disk may hang for ever: no lock is held while one is asked.
@@ -108,14 +110,24 @@ impl History {
         let mut queue = self.queue();
         let entries = &mut queue.entries;
         entries.retain(|known| known.entry.update != entry.update);
-        if entries.len() >= MAX_UNWRITTEN {
-            entries.remove(0);
-        }
+        let makes_way = (entries.len() >= MAX_UNWRITTEN).then(|| entries.remove(0));
         entries.push(Unwritten {
             entry: entry.clone(),
             mark,
             why: None,
         });
+        let makes_way = makes_way.filter(|known| known.entry.outcome.is_over());
+        if let Some(Unwritten { entry, .. }) = makes_way {
+            let outcome = entry.outcome.word();
+            let reason = entry.reason.map(|why| format!(": {why}"));
+            let reason = reason.unwrap_or_default();
+            tracing::error!(
+                update = entry.update,
+                "this update is not in the history: the disk has taken none of {MAX_UNWRITTEN} \
+                 newer ones. It is {outcome}{reason}"
+            );
+            queue.given_up.push(entry.update);
+        }
     }
 
     /// Has all that is to be written on the disk. It may take for ever. Says whether it has
@@ -191,6 +203,7 @@ impl History {
             .iter()
             .filter(|known| known.why.is_some() && known.entry.outcome.is_over())
             .count()
+            .saturating_add(queue.given_up.len())
     }
 
     fn queue(&self) -> MutexGuard<'_, Queue> {
@@ -234,6 +247,13 @@ impl History {
                 why.map(|why| format!("update {update} could not be written down ({why}): {fate}")),
             );
             past.put(entry.clone());
+        }
+        if let Some(last) = queue.given_up.last() {
+            past.problems.push(format!(
+                "{} updates, the last of them {last}, made way for newer ones, as the disk took \
+                 none: luod's log has what came of them",
+                queue.given_up.len()
+            ));
         }
         past.updates.truncate(most);
         Ok(past)

@@ -233,7 +233,7 @@ fn watch(
             None => kept
                 .patience(Instant::now())
                 .filter(Duration::is_zero)
-                .map(|_| format!("has not been heard of for {} s", WATCHDOG.as_secs())),
+                .map(|_| kept.failing()),
         };
         if let Some(why) = why {
             is_killed = true;

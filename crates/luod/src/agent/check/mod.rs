@@ -32,6 +32,7 @@ use super::Agent;
 use super::clock::after;
 use super::timeline::Line;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update};
+use super::written::on_a_thread_of;
 use super::{doubt, unowned};
 use crate::decide::failed::unwritable;
 use crate::journal::notes::ROOM;
@@ -78,7 +79,9 @@ impl Agent {
         let root = self.config().checks.root.clone();
         let kept = target.clone();
         let resolve = Arc::clone(&self.resolve);
-        let settling = tokio::task::spawn_blocking(move || Settled::of(target, &root, &*resolve));
+        let settling = on_a_thread_of(&self.lookers, move || {
+            Ok(Settled::of(target, &root, &*resolve))
+        });
         let settled = settling.await;
         settled.unwrap_or_else(|why| Settled {
             target: kept,
@@ -124,7 +127,7 @@ impl Agent {
             stop: stop.0.clone(),
         };
         // Images are large, so another thread reads them while this one serves peers.
-        let looked = tokio::task::spawn_blocking(move || subject.checks()).await;
+        let looked = on_a_thread_of(&self.lookers, move || Ok(subject.checks())).await;
         drop(stop);
         let mut checks = looked.unwrap_or_else(|why| vec![broken(&why)]);
         put_entry(&mut checks, settled.entry.clone());
@@ -151,7 +154,8 @@ impl Agent {
         let jump = self.config().jump;
         let root = self.config().checks.root.clone();
         // The service manager is asked, which may take its time.
-        let checked = tokio::task::spawn_blocking(move || manager::check(jump, &root)).await;
+        let asking = on_a_thread_of(&self.lookers, move || Ok(manager::check(jump, &root)));
+        let checked = asking.await;
         checked.unwrap_or_else(|why| Some(broken(&why)))
     }
 
@@ -309,8 +313,8 @@ impl Agent {
         let root = self.config().checks.root.clone();
         // Without CAP_SYS_PTRACE, as under the packaged unit, luod may not look at the files of
         // programs that have more privileges than it. luoctl may, and adds who it is.
-        let holders = tokio::task::spawn_blocking(move || System::at(&root).holders()).await;
-        let holders = holders.unwrap_or_default();
+        let looking = on_a_thread_of(&self.lookers, move || Ok(System::at(&root).holders()));
+        let holders = looking.await.unwrap_or_default();
         Some(luo_preflight::running::device(
             &why.errno().to_string(),
             &holders,

@@ -9,7 +9,7 @@ use luo_preflight::file::Facts;
 use luo_preflight::initrd::{Archive, Stop, Unusable};
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
-use luo_preflight::{image, initrd, memory, target};
+use luo_preflight::{command_line as lines, image, initrd, memory, target};
 use luo_sys::{ParticipantEntry, ParticipantKind};
 use luo_varlink::{Check, Orchestrator, Target};
 
@@ -52,6 +52,8 @@ impl Subject {
         let initrd = self.initrd(own_initrd);
         let own_line = unpacked.and_then(|unpacked| unpacked.command_line.as_deref());
         let line = command_line(&self.target, own_line).unwrap_or_default();
+        // What is built into the target counts, too.
+        let counts = lines::of(&line, image.as_ref().ok());
         let handlers = self.participants.as_deref().map(handlers);
         let mut checks = update::checks(&Update {
             running: &running,
@@ -60,8 +62,8 @@ impl Subject {
             image: image.as_ref(),
             initrd: initrd.as_ref().map(Option::as_ref),
             command_line: &line,
-            missing: &self.system.missing(&line),
-            shells: &self.system.shells(&line),
+            missing: &self.system.missing(&counts),
+            shells: &self.system.shells(&counts),
             files: &self.files,
         });
         checks.extend(self.groups.iter().filter_map(|(workload, group, takes)| {

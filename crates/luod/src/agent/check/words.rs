@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What luod itself has to say in a report, and how one is judged.
 
+use std::fmt::Display;
 use std::path::Path;
 use std::time::Duration;
 
@@ -123,7 +124,7 @@ pub(super) fn obstacle(obstacle: Obstacle) -> Check {
     }
 }
 
-pub(super) fn broken(why: &tokio::task::JoinError) -> Check {
+pub(super) fn broken(why: &dyn Display) -> Check {
     Check {
         name: BROKEN.to_owned(),
         status: CheckStatus::Failed,

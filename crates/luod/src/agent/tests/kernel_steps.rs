@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the agent has the kernel do before the jump, and a kernel that refuses or hangs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use luo_preflight::file::Kind;
 use luo_varlink::EventKind;
@@ -110,6 +110,43 @@ fn a_step_of_the_kernel_that_hangs_can_be_cancelled() {
     });
 }
 
+/// The kernel's thread is at it, and answers nobody; who looks is told at once all the same.
+#[test]
+fn a_step_of_the_kernel_that_takes_long_is_told_of() {
+    run(async {
+        let (world, mut peer) = prepared().await;
+        assert_eq!(world.agent.status().await.work, None);
+        let gate = world.hold().await;
+        let agent = Rc::clone(&world.agent);
+        let freeze = tokio::task::spawn_local(async move { agent.freeze().await });
+        until(|| world.agent.at_work.has_the_kernel()).await;
+        let begun = Instant::now();
+        let work = world.agent.status().await.work.unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(1));
+        assert_eq!(work.what, "the kernel (kexec_file_load)");
+        let deadline = world.agent.config().kernel_deadline.0.as_millis();
+        let most = u64::try_from(deadline).unwrap();
+        assert!((most - 60_000..=most).contains(&work.left_ms), "{work:?}");
+        drop(gate);
+        agrees(&world, &mut peer, Step::Freeze).await;
+        freeze.await.unwrap().unwrap();
+        assert_eq!(world.agent.status().await.work, None);
+
+        // So are the checks.
+        let (world, _peer) = with_one().await;
+        let (gate, closed) = std::sync::mpsc::channel::<()>();
+        world.boot_hangs.lock().unwrap().replace(closed);
+        let prepare = prepares(&world);
+        until(|| world.agent.at_work.told().is_some()).await;
+        let work = world.agent.status().await.work.unwrap();
+        assert_eq!(work.what, "the boot entries");
+        world.agent.cancel(None).await.unwrap();
+        prepare.await.unwrap().unwrap_err();
+        assert_eq!(world.agent.status().await.work, None);
+        drop(gate);
+    });
+}
+
 /// The folder of the boot entries lies on a disk, too.
 #[test]
 fn a_disk_that_hangs_before_the_checks_keeps_nobody() {
@@ -139,6 +176,38 @@ fn a_disk_that_hangs_before_the_checks_keeps_nobody() {
         drop(gate);
         assert!(peer.inbox.take().is_none());
         assert_eq!(world.phase(), Phase::Normal);
+    });
+}
+
+/// As many as whoever looks each minute starts in a night.
+#[test]
+fn checks_that_hang_keep_no_thread_from_the_history() {
+    run(async {
+        let (world, _peer) = with_one().await;
+        let mut gates = Vec::new();
+        let mut looks = Vec::new();
+        // More than there are threads for all that may hang.
+        for look in 0..600 {
+            let has_thread = look < crate::agent::THREADS;
+            if has_thread {
+                let (gate, closed) = std::sync::mpsc::channel::<()>();
+                world.boot_hangs.lock().unwrap().replace(closed);
+                gates.push(gate);
+            }
+            let (agent, target) = (Rc::clone(&world.agent), Target::default());
+            looks.push(tokio::task::spawn_local(async move {
+                agent.settle(&target).await;
+            }));
+            if has_thread {
+                until(|| world.boot_hangs.lock().unwrap().is_none()).await;
+            }
+        }
+        assert_eq!(world.agent.history_fails().await, None);
+        assert!(!looks.iter().any(tokio::task::JoinHandle::is_finished));
+        drop(gates);
+        for look in looks {
+            look.await.unwrap();
+        }
     });
 }
 

@@ -44,6 +44,33 @@ fn an_update_ends_by_the_configuration_that_it_began_with() {
     });
 }
 
+/// All else of a configuration counts from the end of the update on.
+#[test]
+fn a_state_directory_that_takes_a_restart_stands_in_the_status() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let warnings = async || world.agent.status().await.warnings.unwrap_or_default();
+        assert!(warnings().await.is_empty(), "{:?}", warnings().await);
+        let here = config(&world, "");
+        let another = Config {
+            state_directory: "/another".into(),
+            ..here.clone()
+        };
+        world.agent.reload(another, Policy::default());
+        let told = warnings().await;
+        let [told] = told.as_slice() else {
+            panic!("{told:?}");
+        };
+        assert!(
+            told.contains("state_directory is /another by now"),
+            "{told}"
+        );
+        assert!(told.contains("systemctl restart luod"), "{told}");
+        world.agent.reload(here, Policy::default());
+        assert!(warnings().await.is_empty());
+    });
+}
+
 #[test]
 fn the_next_scope_gets_what_one_has_left() {
     run(async {

@@ -194,6 +194,28 @@ fn who_asks_while_a_disk_hangs_is_answered() {
     assert_eq!(names(&past), ["one"]);
 }
 
+/// Memory ends somewhere; that an update is not told of any more is told.
+#[test]
+fn what_makes_way_while_a_disk_takes_nothing_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let history = History::in_directory(folder.path());
+    history.queue().is_writing = true;
+    let open = HistoryEntry {
+        outcome: Outcome::UnderWay,
+        ..entry("open")
+    };
+    history.put_under_way(&open, None);
+    for number in 0..MAX_UNWRITTEN + 2 {
+        history.put(&entry(&format!("u-{number}")));
+    }
+    history.is_not_taken("no room");
+    // One that was under way has said all by what came after it.
+    assert_eq!(history.count_unwritten(), MAX_UNWRITTEN + 2);
+    let past = history.last(5).unwrap();
+    let told = past.problems.last().unwrap();
+    assert!(told.contains("2 updates, the last of them u-1,"), "{told}");
+}
+
 /// A line of a timeline, with much to tell.
 fn event(number: usize, phase: Phase) -> TimelineEvent {
     TimelineEvent {

@@ -9,13 +9,16 @@ use crate::manager::protocol::MOST;
 /// How long an agent may be silent that is up, as in the unit for systemd (`WatchdogSec=`).
 pub(super) const WATCHDOG: Duration = Duration::from_secs(30);
 
+/// How long an agent may take until it is up, as systemd has it (`TimeoutStartSec=`).
+pub(super) const START: Duration = Duration::from_secs(90);
+
 /// The descriptors that are kept, by name.
 #[derive(Default)]
 pub(super) struct Kept {
     pub(super) fds: Vec<(String, OwnedFd)>,
     /// The agent that runs now has said that it is up.
     pub(super) is_up: bool,
-    /// When it was last heard of.
+    /// When it was last heard of since it is up; before that, when it was started.
     heard: Option<Instant>,
 }
 
@@ -23,7 +26,7 @@ impl Kept {
     /// Another agent begins.
     pub(super) fn begins(&mut self) {
         self.is_up = false;
-        self.heard = None;
+        self.heard = Some(Instant::now());
     }
 
     /// Takes a message of the agent.
@@ -56,10 +59,22 @@ impl Kept {
         self.heard = self.heard.map(|_| Instant::now());
     }
 
-    /// How much longer an agent may be silent that is up.
+    /// How much longer an agent may be silent, or take to be up.
     pub(super) fn patience(&self, now: Instant) -> Option<Duration> {
         let silent = now.saturating_duration_since(self.heard?);
-        Some(WATCHDOG.saturating_sub(silent))
+        let most = if self.is_up { WATCHDOG } else { START };
+        Some(most.saturating_sub(silent))
+    }
+
+    /// What an agent has failed to do that is out of patience.
+    pub(super) fn failing(&self) -> String {
+        match self.is_up {
+            true => format!("has not been heard of for {} s", WATCHDOG.as_secs()),
+            false => format!(
+                "has not been up {} s after its start (`dmesg` may say what it waits for)",
+                START.as_secs()
+            ),
+        }
     }
 }
 
@@ -99,10 +114,16 @@ mod tests {
     #[test]
     fn who_is_up_may_be_silent_for_so_long() {
         let mut kept = Kept::default();
-        // A start may take its time.
+        kept.begins();
+        // A start may take its time, and not for ever.
         kept.take("WATCHDOG=1", vec![]);
-        assert_eq!(kept.patience(Instant::now()), None);
+        let now = Instant::now();
+        let left = kept.patience(now + WATCHDOG);
+        assert!(left.is_some_and(|left| left >= START - 2 * WATCHDOG));
+        assert_eq!(kept.patience(now + START), Some(Duration::ZERO));
+        assert!(kept.failing().contains("90 s after its start"));
         kept.take("READY=1", vec![]);
+        assert!(kept.failing().contains("not been heard of for 30 s"));
         let now = Instant::now();
         assert!(kept.patience(now).is_some_and(|left| !left.is_zero()));
         assert_eq!(kept.patience(now + WATCHDOG), Some(Duration::ZERO));
@@ -112,6 +133,9 @@ mod tests {
                 .is_some_and(|left| left >= WATCHDOG / 2)
         );
         kept.begins();
-        assert_eq!(kept.patience(now + WATCHDOG), None);
+        assert!(
+            kept.patience(now + WATCHDOG)
+                .is_some_and(|left| !left.is_zero())
+        );
     }
 }
