@@ -41,6 +41,16 @@ pub mod param {
     pub const ARGS: &str = "luo.args";
 }
 
+/// How a guest says to whoever counts its instructions one by one that a measured call begins
+/// and ends: it makes a system call that nothing else makes, and these are the functions of the
+/// kernel that answer it.
+pub mod window {
+    /// Of `getsid`: the call that is measured begins.
+    pub const BEGIN: &str = "__x64_sys_getsid";
+    /// Of `getpgid`: it has ended.
+    pub const END: &str = "__x64_sys_getpgid";
+}
+
 /// How a test case ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

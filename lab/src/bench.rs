@@ -8,4 +8,4 @@
 pub mod agent;
 pub mod counts;
 pub mod kernel;
-mod numbers;
+pub(crate) mod numbers;

@@ -3,10 +3,12 @@
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use luo_lab_protocol::Event;
+use rustix::fs::{CWD, FileType, Mode};
 
 use crate::bench::counts::{self, Counts};
 use crate::build::artifact::Artifact;
@@ -21,6 +23,8 @@ use crate::fetch::prereq;
 use crate::fetch::toolchain::Toolchain;
 use crate::interrupt;
 use crate::judge::{self, Case};
+use crate::profile::symbols::Symbols;
+use crate::profile::{self, Profile, fold, plugin};
 use crate::room::{self, Needs};
 use crate::run::qemu::{self, BootFiles, Machine, Recording, Stamped};
 use crate::run::scenario::{Clock, Scenario};
@@ -168,6 +172,7 @@ impl Lab {
             cmdline: scenario.kernel_cmdline(),
             memory: scenario.memory,
             clock: scenario.clock,
+            plugin: None,
             timeout: scenario.timeout,
             log: self.console_log(&scenario.name)?,
             show_console,
@@ -185,6 +190,40 @@ impl Lab {
         on_event: impl FnMut(&Stamped<Event>),
     ) -> Result<Recording> {
         qemu::run(&self.machine(scenario, show_console)?, on_event)
+    }
+
+    /// Runs a scenario that measures, and says where its instructions go.
+    ///
+    /// # Errors
+    /// As [`Self::run`], and if its kernels are not one and the same.
+    pub fn profile(&self, scenario: &Scenario) -> Result<(Recording, Vec<Profile>)> {
+        let mut machine = self.machine(scenario, false)?;
+        ensure!(
+            scenario.variants().len() == 1,
+            "{} has kernels whose functions lie elsewhere",
+            scenario.name
+        );
+        let symbols = &Symbols::read(&machine.files.kernel.with_file_name("System.map"))?;
+        let folder = tempfile::tempdir()?;
+        let pipe = folder.path().join("blocks");
+        rustix::fs::mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)?;
+        // While this is open, nobody waits to open the pipe, and it has no end.
+        let held = File::options().read(true).write(true).open(&pipe)?;
+        let blocks = File::open(&pipe)?;
+        let built = plugin::build(&self.cache)?;
+        machine.plugin = Some(plugin::argument(&built, symbols, &pipe)?);
+        let (recording, windows) = std::thread::scope(|scope| {
+            let folded = scope.spawn(move || fold::read(blocks, symbols));
+            let recording = qemu::run(&machine, |_| {});
+            drop(held);
+            let windows = folded
+                .join()
+                .map_err(|_| anyhow!("the reader has panicked"));
+            (recording, windows)
+        });
+        let recording = recording?;
+        let profiles = profile::of(&recording, windows??)?;
+        Ok((recording, profiles))
     }
 
     /// All cases of a run: see [`judge::cases`] and [`Self::counted`].
@@ -252,6 +291,7 @@ impl Lab {
                 "downloads",
                 "fuzz",
                 "logs",
+                "plugins",
                 "roots",
                 "selftests",
                 "src",

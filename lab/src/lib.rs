@@ -19,7 +19,7 @@
 //!
 //! Below all of them are [`cache`], which keeps whatever takes time under a name made of
 //! its inputs, [`process`], [`progress`], [`interrupt`] and [`page`]. Above them
-//! are [`mod@bench`] and [`mod@lab`].
+//! are [`mod@bench`], [`mod@profile`] and [`mod@lab`].
 #![forbid(unsafe_code)]
 
 pub mod bench;
@@ -31,6 +31,7 @@ pub mod judge;
 pub mod lab;
 pub mod page;
 pub mod process;
+pub mod profile;
 pub mod progress;
 pub mod room;
 pub mod run;

@@ -7,6 +7,7 @@ use luo_lab::bench::kernel::{Samples, VARIANTS};
 use luo_lab::judge::{self, Case};
 use luo_lab::lab::Lab;
 use luo_lab::page::Section;
+use luo_lab::profile::{listing, shares};
 use luo_lab::run::load::{LOADS, Load, OF_THE_GATE};
 use luo_lab::run::qemu::Recording;
 use luo_lab::run::scenario::{Clock, Scenario};
@@ -15,7 +16,7 @@ use luo_lab_protocol::Outcome;
 
 use crate::show;
 
-/// The kernels whose instructions the gate counts.
+/// The kernels whose instructions the gate counts, in the order of [`VARIANTS`].
 const OF_TESTS: [&str; 2] = ["c", "rust"];
 
 #[derive(clap::Args)]
@@ -23,12 +24,26 @@ pub(crate) struct Args {
     /// How often times are taken; the median counts
     #[arg(long, default_value_t = 1)]
     repeats: u32,
-    /// Agree on the counts, the gate's too, and replace the tables in docs/benchmarks.md
+    /// Agree on the counts, the gate's too, and replace the tables in docs/benchmarks.md; with
+    /// --profile, that of the rows that cost more than they were to
     #[arg(long)]
     write: bool,
+    /// Say instead which functions of the kernels take the instructions of a row, as FINISH; of
+    /// all rows, if none is named
+    #[arg(long, value_name = "ROW", num_args = 0..=1, default_missing_value = "")]
+    profile: Option<String>,
+    /// Of the kernels of the tests, which have checks that take instructions, too
+    #[arg(long, requires = "profile", conflicts_with = "write")]
+    of_tests: bool,
+    /// Of this load only, as 2x2
+    #[arg(long, value_name = "LOAD", requires = "profile")]
+    load: Option<String>,
 }
 
 pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
+    if let Some(row) = &args.profile {
+        return profile(lab, args, row);
+    }
     let mut bench = Bench {
         lab,
         good: true,
@@ -86,6 +101,46 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
         show::line("docs/benchmarks.md has the new tables, lab/golden the new counts");
     }
     Ok(bench.good)
+}
+
+/// Looks at the functions that a row's instructions are spent in.
+fn profile(lab: &Lab, args: &Args, row: &str) -> Result<bool> {
+    let wanted = |load: &&Load| args.load.as_ref().is_none_or(|name| name == load.name);
+    let variants = if args.of_tests { OF_TESTS } else { VARIANTS };
+    let mut rows = Vec::new();
+    lab.kernels(&variants)?;
+    for load in LOADS.iter().filter(wanted) {
+        let [theirs, ours] = variants.map(|variant| {
+            let scenario = scenarios::bench(variant, load, Clock::Instructions);
+            show::line(&scenario.name);
+            let (recording, profiles) = lab.profile(&scenario)?;
+            let cases = judge::cases(&scenario, &recording)?;
+            match cases.iter().find(|case| case.outcome == Outcome::Failed) {
+                Some(case) => bail!("{}: {}", case.name, case.detail),
+                None => Ok(profiles),
+            }
+        });
+        for (theirs, ours) in theirs?.into_iter().zip(ours?) {
+            if row.is_empty() || ours.metric == row {
+                show::line(&listing::text(load.words, variants, [&theirs, &ours]));
+                rows.push((load, theirs, ours));
+            }
+        }
+    }
+    if rows.is_empty() {
+        bail!("there is no such row or load; docs/benchmarks.md has all rows");
+    }
+    let table = shares::table(&rows);
+    show::line(&table);
+    if args.write {
+        if !row.is_empty() || args.load.is_some() {
+            bail!("a part of the table is not written: name no row and no load");
+        }
+        let section = format!("Made by `cargo xtask bench --profile --write`:\n\n{table}");
+        Section::PROFILE.write(&lab.repo, &section)?;
+        show::line("docs/benchmarks.md has the new table");
+    }
+    Ok(true)
 }
 
 struct Bench<'a> {

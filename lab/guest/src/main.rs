@@ -9,6 +9,7 @@
 //! - [`init`]: mounts, limits, and the ways out: done, failed, hung.
 //! - [`port`]: the events to the host. [`command_line`]: the way in.
 //! - [`kexec`]: the way to the next kernel.
+//! - [`window`]: which part of it is looked at more closely from outside.
 //! - [`leaks`]: what a kernel with a checker of leaks has found at its end.
 //! - [`program`]: programs of users. [`cgroup`]: who is charged for memory.
 //! - [`check`], [`fill`], [`kmsg`], [`memory`], [`forge`]: what scenarios are made of; some
@@ -29,6 +30,7 @@ mod port;
 mod program;
 mod scenario;
 mod service;
+mod window;
 
 use std::process::ExitCode;
 
@@ -36,6 +38,8 @@ use luo_conformance::{child, fill};
 
 fn main() -> ExitCode {
     let started = luo_sys::clock::ticks();
+    // One that was opened before the jump into this kernel.
+    window::close();
     let mut args = std::env::args().skip(1);
     if args.next().as_deref() == Some(child::ARGUMENT) {
         child::run(args);

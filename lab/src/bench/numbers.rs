@@ -11,7 +11,7 @@ pub(super) fn short(value: f64) -> String {
 }
 
 /// A whole number, or millions with one digit behind the point.
-pub(super) fn thousands(value: f64) -> String {
+pub(crate) fn thousands(value: f64) -> String {
     if value >= 1e6 {
         return format!("{:.1} M", value / 1e6);
     }

@@ -46,6 +46,8 @@ pub struct Machine {
     pub memory: u32,
     /// How its time goes.
     pub clock: Clock,
+    /// QEMU's plugin and its arguments, if there is to be one.
+    pub plugin: Option<String>,
     /// When to give up.
     pub timeout: Duration,
     /// Where the console goes.
@@ -322,6 +324,9 @@ impl Qemu {
             machine.memory,
             machine.clock,
         ));
+        if let Some(plugin) = &machine.plugin {
+            command.args(["-plugin", plugin]);
+        }
         command.args(["-serial", "stdio", "-chardev"]);
         command
             .arg(format!("socket,id=events,path={}", events.display()))
@@ -479,6 +484,7 @@ mod tests {
             cmdline: "x".repeat(CMDLINE_LIMIT + 1),
             memory: 1,
             clock: Clock::Host,
+            plugin: None,
             timeout: Duration::ZERO,
             log: PathBuf::from("/dev/null"),
             show_console: false,

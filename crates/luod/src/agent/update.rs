@@ -226,7 +226,8 @@ impl Agent {
     /// Checks that what workloads have preserved is within their limits, as far as the
     /// kernel tells.
     async fn within_limits(&self) -> Result<(), Error> {
-        let listing = self.kernel_in_time("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
+        let listing =
+            self.kernel_in_time("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
         let sessions = listing.await??;
         let Some(entries) = sessions else {
             return Ok(());

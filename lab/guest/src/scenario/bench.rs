@@ -12,7 +12,7 @@ use luo_sys::{Device, Errno, Session, SessionName, Token, clock};
 use crate::check::{name, refused};
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::{kexec, port};
+use crate::{kexec, port, window};
 
 const PAGE: u64 = 4096;
 
@@ -188,9 +188,11 @@ impl Figures {
         body: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
         quiet();
+        window::open();
         let start = ticks()?;
         let done = body()?;
         let total = ticks()? - start;
+        window::close();
         self.taken.push((metric, total as f64 / count as f64));
         Ok(done)
     }

@@ -13,7 +13,7 @@ use super::bench::{quiet, ticks};
 use crate::check::name;
 use crate::fill::{self, Prng};
 use crate::init::Guest;
-use crate::{kexec, memory, port};
+use crate::{kexec, memory, port, window};
 
 const PAGE: u64 = 4096;
 /// Pages of a large folio.
@@ -142,14 +142,18 @@ fn aligned(pages: u64, write: impl Fn(&File, u64) -> std::io::Result<()>) -> Res
 fn leave(guest: &Guest, memory: &File, pages: u64) -> Result<()> {
     let session = Device::open()?.create_session(&name(SESSION))?;
     quiet();
+    window::open();
     let before = ticks()?;
     session.preserve_fd(memory, MEMORY)?;
     let preserved = ticks()? - before;
+    window::close();
     let per_page = preserved as f64 / pages as f64;
     port::sample("PRESERVE_FD, a page", pages, per_page, port::TICKS);
     kexec::load(guest, |_, _| ())?;
     port::flush();
     rustix::fs::sync();
+    // The next kernel's init closes it.
+    window::open();
     memory.write_all_at(&ticks()?.to_le_bytes(), NOTE)?;
     Err(kexec::jump()).context("the kexec was refused")
 }
@@ -157,9 +161,11 @@ fn leave(guest: &Guest, memory: &File, pages: u64) -> Result<()> {
 fn come_back(guest: &Guest, pages: u64) -> Result<()> {
     // As a service does it, which does not wait until the kernel is at rest.
     let session = Device::open()?.retrieve_session(&name(SESSION))?;
+    window::open();
     let before = ticks()?;
     let memory = File::from(session.retrieve_fd(MEMORY)?);
     let retrieved = ticks()? - before;
+    window::close();
     let mut note = [0; 8];
     memory.read_exact_at(&mut note, NOTE)?;
     let answered = ticks()?;

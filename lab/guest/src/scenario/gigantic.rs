@@ -19,7 +19,7 @@ const PAGE: usize = 1 << 30;
 const POOL: &str = "/sys/kernel/mm/hugepages/hugepages-1048576kB";
 
 /// Where something is written.
-const PLACES: [usize; 4] = [0, PAGE / 3 & !7, PAGE / 2, PAGE - 8];
+const PLACES: [usize; 4] = [0, (PAGE / 3) & !7, PAGE / 2, PAGE - 8];
 
 /// Hands the file over, and looks at it in the next kernels.
 pub(crate) fn run(guest: &Guest) -> Result<()> {

@@ -19,6 +19,9 @@ use crate::forge::PAGE;
 /// The session that they are in, that of [`Composer::files`].
 const SESSION: &str = "victim";
 
+/// What a pipe is said to be, by where what it holds is, and that.
+type OfPipe = (fn(u64) -> Pipe, fn(u64) -> [u8; PAGE]);
+
 /// A file, and what is wrong with it.
 pub(super) struct File {
     name: &'static str,
@@ -27,8 +30,8 @@ pub(super) struct File {
     page: fn() -> [u8; PAGE],
     /// Where that is said to be, by where it is and where the first file's is.
     place: fn(u64, u64) -> u64,
-    /// What a pipe is said to be, by where what it holds is, and that.
-    pipe: Option<(fn(u64) -> Pipe, fn(u64) -> [u8; PAGE])>,
+    /// What a pipe is said to be.
+    pipe: Option<OfPipe>,
     /// What retrieving it must give; `None` for what the first one counts.
     expected: Option<Errno>,
 }

@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What rows were to cost at most, and what stands in the way of those that cost more.
+
+/// At most so many instructions, where that is not what mainline takes.
+const AIMS: &[(&str, &str, f64)] = &[
+    ("PRESERVE_FD, a page", "16M-runs", 40.0),
+    ("PRESERVE_FD, a page", "16M-aligned", 40.0),
+    ("PRESERVE_FD, a page", "16M-scattered", 220.0),
+    ("RETRIEVE_FD, a page", "16M-runs", 60.0),
+    ("RETRIEVE_FD, a page", "16M-aligned", 60.0),
+    ("RETRIEVE_FD, a page", "16M-scattered", 560.0),
+];
+
+/// What a row was to cost at most: no more than mainline's, and no more than was aimed at.
+#[must_use]
+pub fn aim(metric: &str, load: &str, theirs: f64) -> f64 {
+    let mut aims = AIMS.iter();
+    let own = aims.find(|&&(of, under, _)| (of, under) == (metric, load));
+    own.map_or(theirs, |&(_, _, most)| most.min(theirs))
+}
+
+/// A row costs more than it was to when it does so by this factor. Two runs of the same agree
+/// within 1 %.
+const TOLERANCE: f64 = 1.02;
+
+/// Whether a row costs more than it was to.
+#[must_use]
+pub fn is_missed(metric: &str, load: &str, theirs: f64, ours: f64) -> bool {
+    ours > aim(metric, load, theirs) * TOLERANCE + 1.0
+}
+
+/// What stands in the way.
+#[derive(Debug)]
+pub struct Reason {
+    /// In which rows.
+    metric: &'static str,
+    /// Under which loads; under all if there are none.
+    loads: &'static [&'static str],
+    /// The functions whose shares show it, with all that they call.
+    pub functions: &'static [&'static str],
+    /// In a sentence.
+    pub sentence: &'static str,
+}
+
+/// In the order in which they are looked for.
+const REASONS: &[Reason] = &[
+    Reason {
+        metric: "CREATE_SESSION",
+        loads: &[],
+        functions: &[],
+        sentence: "The first sessions pay for the room of the tables that make it cheap to have many; \
+                   whose the session is and what its owner may have is looked up.",
+    },
+    Reason {
+        metric: "PRESERVE_FD",
+        loads: &[],
+        functions: &["clear_highpages_kasan_tagged"],
+        sentence: "Both zero as many pages for the next kernel. Beyond that ours looks the token and \
+                   the object up, asks for room in its tables, writes name, mode, owner, times and \
+                   payer of the file down under a digest, and moves what it keeps of the file.",
+    },
+    Reason {
+        metric: "first use",
+        loads: &[],
+        functions: &["luo_core::table::index::Index::insert"],
+        sentence: "Each session and file is put into an index for later look-ups, and each record goes \
+                   through a digest; mainline does neither. A worker is woken and waited for, and the \
+                   log has a line.",
+    },
+    Reason {
+        metric: "RETRIEVE_SESSION",
+        loads: &[],
+        functions: &["luo_core::table::hash::State::absorb"],
+        sentence: "The name is hashed under a secret key, and whose the session is is looked up.",
+    },
+    Reason {
+        metric: "RETRIEVE_FD",
+        loads: &[],
+        functions: &["luo_memfd::read::read"],
+        sentence: "What was left of the file is read into lists, under a digest, and Kexec HandOver is \
+                   asked for each page of it, before anything is taken.",
+    },
+    Reason {
+        metric: "FINISH",
+        loads: &[],
+        functions: &["luo_core::table::index::Index::remove"],
+        sentence: "Each step takes the engine's lock and wakes who may wait. The file is taken out of \
+                   its session, the graph and two indexes, and it is looked whether others need it.",
+    },
+    Reason {
+        metric: "FINISH of the last session",
+        loads: &["1x2000"],
+        functions: &["luo_core::table::index::Index::remove"],
+        sentence: "As FINISH, for each file.",
+    },
+    Reason {
+        metric: "FINISH of the last session",
+        loads: &[],
+        functions: &["vprintk_emit"],
+        sentence: "The update ends with it: a line for the log is made, and those who watch the state \
+                   are woken. Mainline has no such end.",
+    },
+    Reason {
+        metric: "close of a finished session",
+        loads: &[],
+        functions: &[],
+        sentence: "The session is taken out of a table, an index and a list under the engine's lock, and \
+                   it is looked whether an update keeps it, or ends with it.",
+    },
+    Reason {
+        metric: "PRESERVE_FD, a page",
+        loads: &["16M-scattered"],
+        functions: &["kho_preserve_pages", "luo_memfd_take"],
+        sentence: "Each page is a run of its own: Kexec HandOver takes its lock and goes down six levels \
+                   for each key, and has no call for many.",
+    },
+    Reason {
+        metric: "PRESERVE_FD, a page",
+        loads: &[],
+        functions: &[
+            "kho_preserve_pages",
+            "luo_memfd_take",
+            "luo_memfd_same_payer",
+        ],
+        sentence: "The page cache is walked page by page: to refer to each, and to see whether it can stay \
+                   and who pays.",
+    },
+    Reason {
+        metric: "RETRIEVE_FD, a page",
+        loads: &[],
+        functions: &["luo_memfd_insert", "kho_restore_pages"],
+        sentence: "Kexec HandOver gives pages back one by one, each is charged by a call of its own, and \
+                   put into the page cache and a list of reclaim; joined ones have their other pages \
+                   told so one by one.",
+    },
+];
+
+/// What stands in a row's way, if it is known.
+#[must_use]
+pub fn reason(metric: &str, load: &str) -> Option<&'static Reason> {
+    REASONS.iter().find(|reason| {
+        reason.metric == metric && (reason.loads.is_empty() || reason.loads.contains(&load))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run::load::LOADS;
+
+    #[test]
+    fn loads_are_those_that_there_are() {
+        let of_aims = AIMS.iter().map(|&(_, load, _)| load);
+        let of_reasons = REASONS
+            .iter()
+            .flat_map(|reason| reason.loads.iter().copied());
+        for name in of_aims.chain(of_reasons) {
+            assert!(LOADS.iter().any(|load| load.name == name), "{name}");
+        }
+    }
+
+    #[test]
+    fn mainline_is_the_aim_where_there_is_no_lower_one() {
+        assert_eq!(aim("FINISH", "2x2", 100.0), 100.0);
+        assert_eq!(aim("PRESERVE_FD, a page", "16M-runs", 462.0), 40.0);
+        assert_eq!(aim("PRESERVE_FD, a page", "16M-runs", 4.0), 4.0);
+        assert!(is_missed("FINISH", "2x2", 100.0, 104.0));
+        assert!(!is_missed("FINISH", "2x2", 100.0, 102.0));
+    }
+}
