@@ -140,6 +140,7 @@ mod tests {
         Standing {
             phase: Phase::Preparing,
             update: None,
+            unreadable: None,
             work: None,
             orchestrator: Orchestrator::Contract,
             kernel_state: None,
@@ -153,6 +154,7 @@ mod tests {
     #[test]
     fn a_step_of_the_kernel_is_waited_for_too() {
         let status = Standing {
+            unreadable: None,
             work: Some(Work {
                 what: "the kernel (PREPARE)".into(),
                 left_ms: 40_001,
