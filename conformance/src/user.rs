@@ -9,7 +9,8 @@ use luo_abi::uapi::DEVICE_PATH;
 use rustix::process::{Gid, Uid};
 use rustix::thread::{self, CapabilitySet};
 
-use crate::check::skip;
+use crate::check::{same, skip};
+use crate::look::{set_sysfs, sysfs};
 
 /// Two users that are nobody else here.
 pub const USERS: [u32; 2] = [61_001, 61_002];
@@ -33,8 +34,11 @@ pub fn as_user<T: Send>(user: u32, does: impl FnOnce() -> Result<T> + Send) -> R
     })
 }
 
-/// Does something as the same user without `CAP_SYS_ADMIN`.
-pub(crate) fn without_privileges<T: Send>(does: impl FnOnce() -> Result<T> + Send) -> Result<T> {
+/// Does something as the same user without `CAP_SYS_ADMIN`, and so do the threads that it begins.
+///
+/// # Errors
+/// Those of what is done; that it has no such capability.
+pub fn without_privileges<T: Send>(does: impl FnOnce() -> Result<T> + Send) -> Result<T> {
     in_thread(move || {
         let mut sets = thread::capabilities(None)?;
         if !sets.effective.contains(CapabilitySet::SYS_ADMIN) {
@@ -76,3 +80,31 @@ fn set_mode(mode: u32) -> Result<()> {
     let mode = Permissions::from_mode(mode);
     fs::set_permissions(DEVICE_PATH, mode).context(DEVICE_PATH)
 }
+
+/// While it is there, users may preserve whatever has a handler.
+#[derive(Debug)]
+pub struct AllKinds {
+    before: String,
+}
+
+impl AllKinds {
+    /// Lets them.
+    ///
+    /// # Errors
+    /// There is no such choice.
+    pub fn new() -> Result<Self> {
+        let before = sysfs(KINDS)?;
+        set_sysfs(KINDS, "all")?;
+        same("what is chosen", sysfs(KINDS)?.as_str(), "all\n")?;
+        Ok(Self { before })
+    }
+}
+
+impl Drop for AllKinds {
+    fn drop(&mut self) {
+        let _ = set_sysfs(KINDS, self.before.trim());
+    }
+}
+
+/// The choice.
+const KINDS: &str = "user_kinds";

@@ -15,7 +15,7 @@ use crate::check::{device, name, refused, same};
 use crate::difference::missing;
 use crate::forge::{self, Fault, HANDLER, Hold, ODD, SUBSYSTEMS, Subsystems};
 use crate::kmsg::Reader;
-use crate::user::{Delegated, USERS, as_user};
+use crate::user::{AllKinds, Delegated, USERS, as_user};
 
 /// The token of the file that is lost.
 const BAD: Token = Token(7);
@@ -106,7 +106,7 @@ const USERS_NAMED: usize = 4;
 
 /// A session of a user's with files of the driver, more than are named when they are lost.
 fn of_user() -> Result<Session> {
-    let _delegated = Delegated::new()?;
+    let (_delegated, _kinds) = (Delegated::new()?, AllKinds::new()?);
     let made = || Ok(Device::open()?.create_session(&name("drowns"))?);
     let session = as_user(USERS[0], made)?;
     for token in 1..=USERS_FILES {

@@ -7,7 +7,7 @@ mod stage;
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read as _, Write as _};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, ensure};
@@ -26,7 +26,7 @@ use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, name, refused, refused_file, same};
 use crate::difference::{Expect, absent, accepts, answers, missing, simulated};
 use crate::look::{SYSFS, fdinfo, sysfs};
-use crate::user::{Delegated, USERS, as_user, without_privileges};
+use crate::user::{AllKinds, Delegated, USERS, as_user, without_privileges};
 
 const NO_OWNERS: &str = "mainline knows no owners: whoever may open the device has all sessions";
 const ONE_OPENER: &str = "mainline has one opener, whoever it is";
@@ -56,6 +56,7 @@ pub(super) const CASES: &[Case] = &[
     here("quotas-are-a-users", quotas).but(&[absent(NO_SYSFS)]),
     here("quotas-are-for-all-users-together", quotas_together).but(&[absent(NO_SYSFS)]),
     here("given-back-room-is-there-again", room_again).but(&[absent(NO_SYSFS)]),
+    here("users-preserve-memfds-alone", memfds_alone).but(&[absent(NO_SYSFS)]),
     here("consent-to-a-dependency", consent).but(&[answers(Errno::EBUSY, ONE_OPENER)]),
     shared("a-user-takes-its-session-back", leave, taken_back)
         .but(&[answers(Errno::EBUSY, ONE_OPENER)]),
@@ -220,10 +221,11 @@ fn sees_own(_: &mut Context<'_>) -> Result<()> {
 }
 
 /// What can be chosen in the folder, each with something that it is not by default.
-const CHOICES: [(&str, &str); 11] = [
+const CHOICES: [(&str, &str); 12] = [
     ("unclaimed", "discard"),
     ("reboot", "veto"),
     ("legacy", "boot"),
+    ("user_kinds", "all"),
     ("user_sessions", "1"),
     ("user_files", "2"),
     ("user_dependencies", "3"),
@@ -307,6 +309,59 @@ fn passed(context: &mut Context<'_>) -> Result<()> {
     })
 }
 
+/// What only some kernels read, a user preserves where the administrator has chosen so. To the
+/// administrator that is all the same.
+fn memfds_alone(_: &mut Context<'_>) -> Result<()> {
+    same("by default", sysfs("user_kinds")?.as_str(), "memfd\n")?;
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    let session = create(user, "kinds")?;
+    let made_for = device()?.create_session(&name(&full(user, "made for you")))?;
+    let own = device()?.create_session(&name("own"))?;
+    let kinds = files_of_each_kind()?;
+    let preserve = |session: &Session| -> Vec<(&str, Option<Errno>)> {
+        let preserve = |(at, (what, file)): (u64, &(&'static str, OwnedFd))| {
+            let done = session.preserve_fd(file, Token(at));
+            (*what, done.err().map(|why| why.errno()))
+        };
+        (1..).zip(&kinds).map(preserve).collect()
+    };
+    let all =
+        |errno: Option<Errno>| -> Vec<_> { kinds.iter().map(|(what, _)| (*what, errno)).collect() };
+    for session in [&session, &made_for] {
+        same("by default", preserve(session), all(Some(Errno::ENOENT)))?;
+        session.preserve_fd(memory("own", 9)?, Token(9))?;
+    }
+    same("the administrator's", preserve(&own), all(None))?;
+    drop(own);
+    let kinds_chosen = AllKinds::new()?;
+    same("by choice", preserve(&session), all(None))?;
+    drop(kinds_chosen);
+    same(
+        "what is there stays",
+        session.list_files()?.len(),
+        kinds.len() + 1,
+    )?;
+    session.unpreserve_fd(Token(1))?;
+    let again = session.preserve_fd(&kinds[0].1, Token(1));
+    refused(again, Errno::ENOENT)
+}
+
+/// A file of each kind that this project has a handler of and mainline has not.
+fn files_of_each_kind() -> Result<Vec<(&'static str, OwnedFd)>> {
+    use rustix::event::{EventfdFlags, eventfd};
+    use rustix::pipe::{PipeFlags, pipe_with};
+    use rustix::time::{TimerfdClockId, TimerfdFlags, timerfd_create};
+    let timer = timerfd_create(TimerfdClockId::Monotonic, TimerfdFlags::CLOEXEC)?;
+    let (reads, writes) = pipe_with(PipeFlags::CLOEXEC)?;
+    Ok(vec![
+        ("an eventfd", eventfd(1, EventfdFlags::CLOEXEC)?),
+        ("a timer", timer),
+        ("the end of a pipe that reads", reads),
+        ("the end of a pipe that writes", writes),
+    ])
+}
+
 /// What a file of another session has to wait for, who has that one has to agree to.
 fn consent(_: &mut Context<'_>) -> Result<()> {
     let _delegated = Delegated::new()?;
@@ -362,6 +417,7 @@ fn parameters_wanted(context: &mut Context<'_>) -> Result<()> {
     context.boot_with("liveupdate_open", "admin");
     context.boot_with("liveupdate_user", "sessions=5,bytes=8192");
     context.boot_with("liveupdate_users", "sessions=7");
+    context.boot_with("liveupdate_user_kinds", "all");
     Ok(())
 }
 
@@ -377,6 +433,7 @@ fn parameters(_: &mut Context<'_>) -> Result<()> {
         ("user_bytes", "8192\n"),
         ("users_sessions", "7\n"),
         ("users_files", "262144\n"),
+        ("user_kinds", "all\n"),
     ] {
         same(file, sysfs(file)?.as_str(), number)?;
     }

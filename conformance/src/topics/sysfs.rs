@@ -31,6 +31,10 @@ pub(super) const CASES: &[Case] = &[
         two_words("legacy", ["refuse", "boot"])
     })
     .but(TWO_WORDS),
+    here("user-kinds-takes-two-words", |_| {
+        two_words("user_kinds", ["memfd", "all"])
+    })
+    .but(TWO_WORDS),
     shared("state-after-an-update", leave, updated).but(&[absent(NO_SYSFS)]),
     alone("unclaimed-by-parameter", &[discard_wanted, discard]).but(&[absent(NO_SYSFS)]),
     alone("reboot-by-parameter", &[veto_wanted, veto]).but(&[absent(NO_SYSFS)]),

@@ -27,8 +27,8 @@ pub struct Instance {
 impl Instance {
     /// Opens the device for a caller whom the mode of its file admits, and does no more: a
     /// host may open all its devices under one lock, and callbacks of handlers may need
-    /// that very lock. The rest comes with the first call. Whoever opens it has to
-    /// close it.
+    /// that very lock. So it is one step, which waits for as little as any, and for no memory. The
+    /// rest comes with the first call. Whoever opens it has to close it.
     ///
     /// # Errors
     /// EACCES if the administrator has it so that only who may administer the machine may;
@@ -38,20 +38,14 @@ impl Instance {
         if host.opens_strictly() && !caller.privileged {
             return Err(Errno::EACCES);
         }
-        let opener = if host.many_openers() {
-            None
-        } else {
-            let entered = ops::with_room(|| host.now(|engine| engine.enter_device(caller.actor())));
-            Some(entered.map_err(|why| why.errno())?)
-        };
-        let changes = host.now(|engine| {
+        let is_one_of_many = host.many_openers();
+        let opened = host.at_once(|engine| {
             engine.check_not_refused()?;
-            Ok::<_, Error>((engine.state_changes(), engine.wants_takeover()))
+            let entered = (!is_one_of_many).then(|| engine.enter_device(caller.actor()));
+            let changes = (engine.state_changes(), engine.wants_takeover());
+            Ok::<_, Error>((entered.transpose()?, changes))
         });
-        let (changes, wants_takeover) = changes.map_err(|why| {
-            leave(host, opener);
-            why.errno()
-        })?;
+        let (opener, (changes, wants_takeover)) = opened.map_err(|why| why.errno())?;
         if wants_takeover {
             host.takeover_is_near();
         }
@@ -92,7 +86,9 @@ impl Instance {
             let _ = ops::close_session(host, id);
         }
         // Last: the next opener finds this instance closed.
-        leave(host, self.opener);
+        if let Some(opener) = self.opener {
+            host.now(|engine| engine.leave_device(opener));
+        }
     }
 
     /// Whether the state has changed since the owner last read it; `changes` is the
@@ -139,12 +135,5 @@ impl Instance {
                 Ok(SessionId::from_bits(theirs))
             }
         }
-    }
-}
-
-/// The opener does not have the device open any more.
-fn leave<H: CallHost>(host: &H, opener: Option<Opener>) {
-    if let Some(opener) = opener {
-        host.now(|engine| engine.leave_device(opener));
     }
 }

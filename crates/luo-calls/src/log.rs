@@ -3,7 +3,7 @@
 
 use luo_abi::rfc::{Event, State};
 use luo_core::ops::Report;
-use luo_core::{Error, Failure, Losses, Part, RootFields, SessionName, Whom};
+use luo_core::{Error, Failure, Losses, Part, Refusal, RootFields, SessionName, Whom};
 
 use crate::host::{CallHost, Level};
 
@@ -75,6 +75,16 @@ pub fn took_over(host: &impl CallHost, sessions: usize, files: usize) {
     host.say(
         Level::Info,
         format_args!("took over sessions: {sessions}, files: {files}"),
+    );
+}
+
+/// Users' files have come that no handler takes.
+pub fn lost_unhandled(host: &impl CallHost, first: &Refusal, more: u64) {
+    host.say(
+        Level::Error,
+        format_args!(
+            "lost, for it is a user's: {first}; and {more} more of users', not named one by one"
+        ),
     );
 }
 

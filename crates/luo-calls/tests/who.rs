@@ -1,10 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Who may make a call: judged when it is made, not when the device was opened.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::Arc;
+
 use luo_abi::calls::{Kind, Who, CALLS};
 use luo_abi::errno::Errno;
 use luo_calls::{on_device, on_session, Identity, Instance};
+use luo_core::mem::fault;
 use luo_core::ops;
+use luo_testhost::script::Call;
 use luo_testhost::TestHost;
 
 use crate::program::{Numbers, Program, ADMINISTRATOR};
@@ -42,4 +47,41 @@ fn what_moves_or_shows_the_machine_is_refused_before_its_argument_is_read() {
     let prepare = luo_abi::rfc::EVENT_PREPARE;
     assert_eq!(on_device(&host, &program, &instance, prepare, 0), Ok(()));
     let _ = ops::cancel(&host);
+}
+
+/// Others may wait for whoever opens the device that have nothing to do with it.
+#[test]
+fn an_open_is_one_step_that_waits_in_no_line_and_for_no_memory() {
+    let host = TestHost::cold();
+    host.one_opener.store(true, Ordering::SeqCst);
+    let steps = Arc::new(AtomicU64::new(0));
+    let counted = Arc::clone(&steps);
+    host.set_hook(move |_, call, _| {
+        counted.fetch_add((call == Call::Step).into(), Ordering::SeqCst);
+    });
+    let mut opens = 0;
+    let mut open = |who| {
+        let opened = Instance::open(&host, who);
+        opens += 1;
+        assert_eq!(host.steps_at_once.load(Ordering::SeqCst), opens);
+        assert_eq!(steps.load(Ordering::SeqCst), opens);
+        opened
+    };
+    let users = [0, 1000].map(|uid| Identity {
+        uid,
+        privileged: false,
+    });
+    let rooms = fault::rooms();
+    for who in [ADMINISTRATOR].into_iter().chain(users) {
+        fault::wait_after(0);
+        let refused = open(who).err();
+        // The administrator's asks for none.
+        let asked = !fault::disarm();
+        assert_eq!(refused, asked.then_some(Errno::ENOMEM));
+        if asked {
+            assert!(open(who).is_ok());
+        }
+        assert_eq!(open(who).err(), Some(Errno::EBUSY));
+    }
+    assert_eq!(fault::rooms(), rooms);
 }

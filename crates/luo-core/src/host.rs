@@ -8,11 +8,12 @@ use luo_abi::rfc::{Event, State};
 use crate::error::Error;
 use crate::failure::Failure;
 use crate::handover::block::{BlockMemory, HandedMemory};
-use crate::handover::PageError;
+use crate::handover::{PageError, Refusal};
 use crate::id::{FileId, SessionId};
 use crate::losses::Part;
 use crate::note::Unread;
 use crate::update::Report;
+use crate::user_kinds::UserKinds;
 
 /// The file that a handler works for: whose it is, and under which token. With it the handler
 /// can say which other files this one needs ([`crate::ops::need_file`]), and gets those back
@@ -171,6 +172,13 @@ pub trait Host: Sized {
     fn taken_over(&self, _sessions: usize, _files: usize) {}
     /// What the previous kernel left cannot be read. Called once for each reason that is new.
     fn handover_refused(&self, _why: &Error) {}
+
+    /// A user's file has come that no handler here takes: it is lost alone, and so are so many
+    /// more. Called as [`Self::taken_over`] is.
+    fn lost_unhandled(&self, _first: &Refusal, _more: u64) {}
+
+    /// Which kinds of files users without privileges may preserve.
+    fn user_kinds(&self) -> UserKinds;
 
     /// What a file has left cannot be read: the host says of which handler, where, and why. Its
     /// memory stays reserved until the next reboot.

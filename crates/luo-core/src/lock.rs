@@ -26,6 +26,13 @@ pub trait Lock: Host {
     /// Runs a step under the engine's lock.
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R;
 
+    /// [`Self::now`] for a caller for whom others wait that have nothing to do with live update:
+    /// where a host has users wait before they stand with all others for the lock, this one
+    /// stands with those at once.
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        self.now(step)
+    }
+
     /// Runs a step under the engine's lock. While it says [`Poll::Pending`], the host
     /// waits until its queue is woken and then runs it again.
     fn wait<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R;

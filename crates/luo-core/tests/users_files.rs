@@ -2,12 +2,15 @@
 //! What a reboot does with files of a user without privileges that cannot go, or that the
 //! user has back.
 
+use std::sync::atomic::Ordering;
+
 use luo_abi::errno::Errno;
+use luo_abi::rfc::State;
 use luo_core::ops::{self, Needed};
-use luo_core::Error;
+use luo_core::{Compat, Error, Refusal};
 
 use crate::owners::{claim, create, ALICE, ROOT};
-use crate::support::{Call, TestHost};
+use crate::support::{Call, TestHandler, TestHost};
 
 /// Alice's session "y" needs a file of her session "x", which she has back; "x" is closed,
 /// and "y" not claimed. Each has another file, too.
@@ -138,4 +141,142 @@ fn a_users_file_that_was_passed_over_may_be_mended() {
     let host = TestHost::opened(host.kexec());
     let own = claim(&host, ALICE, "own").unwrap();
     assert_eq!(host.retrieve(own, 1).unwrap().object, 1);
+}
+
+/// A handler of memfds, and files of that kind.
+const MEMFDS: u32 = 7;
+
+/// Whatever a user preserves goes to a kernel that may not have the handler, which then may take
+/// over nothing: so it is memfds, unless the administrator has chosen.
+#[test]
+fn users_preserve_memfds_unless_the_administrator_has_chosen() {
+    let host = TestHost::cold();
+    for (name, kind) in [("memfd-v2", MEMFDS), ("luo-memfd-v1", MEMFDS + 1)] {
+        let name = Compat::try_from(name).unwrap();
+        let registered = host.engine(|engine| engine.register_handler(name, TestHandler(kind)));
+        registered.unwrap();
+    }
+    host.memfds_only.store(true, Ordering::SeqCst);
+    let [own, vm] = [(ALICE, "own"), (ROOT, "vm")].map(|(by, text)| {
+        let session = create(&host, by, text).unwrap();
+        host.preserve_kind(session, 1, MEMFDS, u64::from(by == ROOT) + 1)
+            .unwrap();
+        session
+    });
+    host.preserve_kind(own, 2, MEMFDS + 1, 10).unwrap();
+    // That it was made for a user does not make it the administrator's.
+    let made = create(&host, ROOT, "uid:1000:made").unwrap();
+    for session in [own, made] {
+        let why = host.preserve(session, 3, 11);
+        assert_eq!(why, Err(Error::NoHandler));
+        assert_eq!(why.unwrap_err().errno(), Errno::ENOENT);
+    }
+    host.preserve(vm, 3, 12).unwrap();
+    let device = host.device();
+    host.register_file(device, 13).unwrap();
+    host.memfds_only.store(false, Ordering::SeqCst);
+    host.preserve(own, 3, 11).unwrap();
+    // What is there already stays.
+    host.memfds_only.store(true, Ordering::SeqCst);
+    let report = host.reboot().unwrap();
+    assert_eq!((report.files, report.losses.any()), (6, false));
+}
+
+/// Handler 2 is of this kernel's alone. Alice has a file of it, which another of hers needs, and
+/// which needs a third.
+fn foreign() -> TestHost {
+    let host = TestHost::cold();
+    host.register(2);
+    let own = create(&host, ALICE, "own").unwrap();
+    for (token, kind) in [(1, 0), (2, 2), (3, 0), (4, 0)] {
+        host.preserve_kind(own, token, kind, token).unwrap();
+    }
+    for (token, on) in [(1, 2), (2, 3)] {
+        ops::add_dependency(&host, ALICE, own, token, Needed::Here(on)).unwrap();
+    }
+    let vm = create(&host, ROOT, "vm").unwrap();
+    host.preserve(vm, 1, 10).unwrap();
+    host
+}
+
+/// A user's file without a handler here is lost alone, with what needs it; nobody waits for a
+/// handler that may never come.
+#[test]
+fn a_users_file_without_a_handler_is_lost_alone() {
+    for through_mainline in [false, true] {
+        let mut handed = foreign().update();
+        if through_mainline {
+            handed.supplement = None;
+        }
+        let host = TestHost::opened(handed);
+        assert_eq!(host.taken_over(), Some((2, 5)));
+        let info = host.engine(|engine| engine.info(ROOT, "", 0));
+        assert_eq!(info.lost_files, 1);
+        let said = host.said.lock().unwrap();
+        let lines = said.iter().filter(|(_, line)| line.starts_with("lost, "));
+        let lines: Vec<_> = lines.map(|(_, line)| line.as_str()).collect();
+        let line = "lost, for it is a user's: session \"uid:1000:own\", token 0x2: no handler \
+                    \"handler-2\"; and 0 more of users', not named one by one";
+        assert_eq!(lines, [line]);
+        drop(said);
+        let vm = claim(&host, ROOT, "vm").unwrap();
+        assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
+        // One that comes now comes too late.
+        host.register(2);
+        host.open().unwrap();
+        let own = claim(&host, ALICE, "own").unwrap();
+        assert_eq!(host.retrieve(own, 4).unwrap().object, 4);
+        let lost = host.retrieve(own, 2).err();
+        assert_eq!(lost, Some(Error::Lost(Errno::ENOENT)));
+        if !through_mainline {
+            // What it needs is there; what needs it is not to be had.
+            assert_eq!(host.retrieve(own, 1).err(), lost);
+        }
+        assert_eq!(host.retrieve(own, 3).unwrap().object, 3);
+        for session in [own, vm] {
+            host.finish(session).unwrap();
+            host.close(session).unwrap();
+        }
+        assert_eq!(host.visible().files, 0);
+        assert_eq!(host.state(), State::Normal);
+        if !through_mainline {
+            assert_eq!(host.arrived_pages(), 0);
+        }
+    }
+}
+
+/// That it is lost is told in each kernel that it would have gone to.
+#[test]
+fn a_users_file_without_a_handler_stays_lost() {
+    let host = TestHost::opened(foreign().update());
+    let report = host.reboot().unwrap();
+    assert_eq!((report.carried, report.losses.files), (2, 1));
+    let host = TestHost::opened(host.kexec());
+    let own = claim(&host, ALICE, "own").unwrap();
+    for (token, why) in [(1, Errno::ENOLINK), (2, Errno::ENOENT)] {
+        assert_eq!(host.retrieve(own, token).err(), Some(Error::Lost(why)));
+    }
+    assert_eq!(host.retrieve(own, 4).unwrap().object, 4);
+    let vm = claim(&host, ROOT, "vm").unwrap();
+    assert_eq!(host.retrieve(vm, 1).unwrap().object, 10);
+}
+
+/// The administrator's is waited for as ever, whatever users have beside it.
+#[test]
+fn the_administrators_file_is_waited_for_with_its_handler() {
+    let host = foreign();
+    let vm = create(&host, ROOT, "device").unwrap();
+    host.preserve_kind(vm, 9, 2, 20).unwrap();
+    let host = TestHost::warm(host.update());
+    let why = host.open().unwrap_err();
+    let Error::Refused(Refusal::UnknownHandler { token: 9, .. }) = why else {
+        panic!("{why:?}");
+    };
+    assert_eq!(host.engine(|engine| engine.info(ROOT, "", 0)).lost_files, 0);
+    host.register(2);
+    host.open().unwrap();
+    // With it the user's has come, too.
+    let own = claim(&host, ALICE, "own").unwrap();
+    assert_eq!(host.retrieve(own, 1).unwrap().object, 1);
+    assert_eq!(host.engine(|engine| engine.info(ROOT, "", 0)).lost_files, 0);
 }

@@ -11,7 +11,7 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::{CallHost, LINES, LINES_SECONDS, Level};
 use luo_core::note::Unread;
 use luo_core::ops::{self, Report};
-use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part};
+use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds};
 
 use crate::caller::{self, LOOK};
 use crate::driver::Driver;
@@ -191,6 +191,14 @@ impl Host for Machine {
 
     fn handover_refused(&self, why: &Error) {
         luo_calls::log::refused(self, why);
+    }
+
+    fn lost_unhandled(&self, first: &Refusal, more: u64) {
+        luo_calls::log::lost_unhandled(self, first, more);
+    }
+
+    fn user_kinds(&self) -> UserKinds {
+        self.policy.user_kinds()
     }
 
     fn unread(&self, compatible: &str, data: u64, why: Unread) {

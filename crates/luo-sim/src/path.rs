@@ -82,7 +82,7 @@ const fn of_users(quota: Quota) -> Place {
     Place::Choice(Choice::Users(Whom::Together, quota))
 }
 
-const FIXED: [(&str, Place); 23] = [
+const FIXED: [(&str, Place); 24] = [
     (DEVICE_PATH, Place::Device),
     (LOCK_PATH, Place::Lock),
     ("/dev/kmsg", Place::Log),
@@ -121,6 +121,10 @@ const FIXED: [(&str, Place); 23] = [
         of_users(Quota::Dependencies),
     ),
     ("/sys/kernel/liveupdate/users_bytes", of_users(Quota::Bytes)),
+    (
+        "/sys/kernel/liveupdate/user_kinds",
+        Place::Choice(Choice::Of(Word::UserKinds)),
+    ),
     (
         "/sys/kernel/liveupdate/legacy",
         Place::Choice(Choice::Of(Word::Legacy)),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use luo_calls::OPEN_WORDS;
 use luo_core::ops::{self, Legacy, Obstacle, Unclaimed};
-use luo_core::{Quota, Quotas, Unowned, Whom};
+use luo_core::{Quota, Quotas, Unowned, UserKinds, Whom};
 
 /// The choices of one kernel.
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub(crate) struct Policy {
     /// `liveupdate=`.
     pub(crate) enabled: bool,
     /// By [`Word`]: it is the second word.
-    second: [AtomicBool; 4],
+    second: [AtomicBool; Word::ALL.len()],
     /// `liveupdate_openers=many`.
     pub(crate) many_openers: bool,
     /// `liveupdate_open=admin`.
@@ -69,13 +69,21 @@ pub(crate) enum Word {
     Legacy,
     /// `memfd`: how memfds are handed over.
     Memfd,
+    /// `user_kinds`: which kinds of files users may preserve.
+    UserKinds,
 }
 
 /// How memfds are handed over, the default first.
 const MEMFDS: [&str; 2] = ["memfd-v2", "runs"];
 
 impl Word {
-    const ALL: [Self; 4] = [Self::Unclaimed, Self::Reboot, Self::Legacy, Self::Memfd];
+    const ALL: [Self; 5] = [
+        Self::Unclaimed,
+        Self::Reboot,
+        Self::Legacy,
+        Self::Memfd,
+        Self::UserKinds,
+    ];
 
     /// The name in the folder; with `liveupdate_` before it that of the parameter.
     pub(crate) const fn name(self) -> &'static str {
@@ -84,6 +92,7 @@ impl Word {
             Self::Reboot => "reboot",
             Self::Legacy => "legacy",
             Self::Memfd => "memfd",
+            Self::UserKinds => "user_kinds",
         }
     }
 
@@ -94,6 +103,7 @@ impl Word {
             Self::Reboot => Obstacle::WORDS,
             Self::Legacy => Legacy::WORDS,
             Self::Memfd => MEMFDS,
+            Self::UserKinds => UserKinds::WORDS,
         }
     }
 }
@@ -187,6 +197,11 @@ impl Policy {
         self.is_second(Word::Memfd)
     }
 
+    /// Which kinds of files users may preserve.
+    pub(crate) fn user_kinds(&self) -> UserKinds {
+        UserKinds::of(self.is_second(Word::UserKinds))
+    }
+
     pub(crate) fn word(&self, choice: Word) -> &'static str {
         choice.words()[usize::from(self.is_second(choice))]
     }
@@ -225,6 +240,9 @@ mod tests {
         assert_eq!(policy.of_reboot().obstacle, Obstacle::Vetoes);
         assert_eq!(policy.of_reboot().legacy, Legacy::Booted);
         assert!(!policy.has_runs() && Policy::of("liveupdate_memfd=runs").has_runs());
+        assert_eq!(policy.user_kinds(), UserKinds::Memfds);
+        let policy = Policy::of("liveupdate_user_kinds=all");
+        assert_eq!(policy.user_kinds(), UserKinds::All);
         assert!(!Policy::of("liveupdate=off").enabled);
         let policy = Policy::of(
             "liveupdate_open=admin liveupdate_user=sessions=2,bytes=9 liveupdate_users=files=7",

@@ -2,6 +2,7 @@
 //! A host that programs call.
 
 use core::fmt;
+use core::sync::atomic::Ordering;
 
 use luo_calls::{CallHost, Level};
 
@@ -11,7 +12,7 @@ impl CallHost for TestHost {
     const IMPLEMENTATION: &'static str = "test host";
 
     fn many_openers(&self) -> bool {
-        true
+        !self.one_opener.load(Ordering::SeqCst)
     }
 
     fn opens_strictly(&self) -> bool {

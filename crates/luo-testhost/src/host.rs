@@ -13,7 +13,7 @@ use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
 use luo_core::ops::Report;
-use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, QUEUES};
+use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, QUEUES, Refusal, UserKinds};
 
 use crate::ledger::{Counts, Ledger, Lent, Ticket, assert_unlocked, in_step, is_in_step};
 use crate::memory::{Arrived, FIRST_PAGE, Handed, Jump, TestBlock};
@@ -47,6 +47,12 @@ pub struct TestHost {
     /// What was handed over is not of this host's making: FLBs and subsystems do not
     /// look at what was left for them.
     pub foreign: AtomicBool,
+    /// One of each kind may have the device open.
+    pub one_opener: AtomicBool,
+    /// Users may preserve memfds alone.
+    pub memfds_only: AtomicBool,
+    /// How many steps stood with all others at once.
+    pub steps_at_once: AtomicU64,
     /// Threads that wait for a step.
     pub waiting: AtomicUsize,
     /// Hands out turns to the threads; without, they run freely.
@@ -82,6 +88,9 @@ impl TestHost {
             impatient: AtomicBool::new(false),
             has_worker: AtomicBool::new(false),
             foreign: AtomicBool::new(false),
+            one_opener: AtomicBool::new(false),
+            memfds_only: AtomicBool::new(false),
+            steps_at_once: AtomicU64::new(0),
             waiting: AtomicUsize::new(0),
             turns: None,
             script: Mutex::default(),
@@ -277,6 +286,16 @@ impl Host for TestHost {
         self.nobody_has_seen_it();
         self.script().refusals.push(*why);
         luo_calls::log::refused(self, why);
+    }
+
+    fn lost_unhandled(&self, first: &Refusal, more: u64) {
+        assert_unlocked("lost_unhandled");
+        self.nobody_has_seen_it();
+        luo_calls::log::lost_unhandled(self, first, more);
+    }
+
+    fn user_kinds(&self) -> UserKinds {
+        UserKinds::of(!self.memfds_only.load(Ordering::SeqCst))
     }
 
     fn alloc_block(&self) -> Result<TestBlock, Errno> {

@@ -87,7 +87,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 613,
+            cases: 615,
             named: &[],
             exactly: false,
             kexecs: None,
@@ -226,8 +226,11 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         },
         Scenario {
             expect: Expect {
-                cases: 1,
-                named: &["file-of-the-device"],
+                cases: 2,
+                named: &[
+                    "file-of-the-device",
+                    "a-users-eventfd-loses-nobody-anything",
+                ],
                 exactly: false,
                 kexecs: Some(1),
             },
@@ -301,7 +304,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             cost: 291,
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.
-                cases: 82,
+                cases: 83,
                 named: &[],
                 exactly: false,
                 kexecs: None,

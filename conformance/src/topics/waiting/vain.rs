@@ -12,7 +12,7 @@ use crate::case::Context;
 use crate::check::{device, name, refused, same};
 use crate::child::send;
 use crate::forge::{self, Hold};
-use crate::user::{Delegated, USERS, as_user};
+use crate::user::{AllKinds, Delegated, USERS, as_user};
 use crate::waiting::Caller;
 
 /// So that the cases need not wait for long.
@@ -70,6 +70,7 @@ pub(super) fn of_a_user(_: &mut Context<'_>) -> Result<()> {
     let delegated = Delegated::new()?;
     let session = as_user(user, || Ok(Device::open()?.create_session(&name("slow"))?))?;
     drop(delegated);
+    let _kinds = AllKinds::new()?;
     let callback = format!("preserve:{}", forge::id(&file)?);
     let device = &device;
     scope(|scope| {

@@ -51,13 +51,19 @@ pub(crate) struct FileDraft<H: Host> {
     pub(crate) session: usize,
     pub(crate) token: u64,
     pub(crate) data: u64,
-    pub(crate) handler: HandlerId,
-    pub(crate) table: H::Handler,
-    pub(crate) pin: H::Pin,
+    /// Its handler; none if it is a user's for which there is none.
+    pub(crate) taker: Option<Taker<H>>,
     pub(crate) bytes: u64,
     pub(crate) access: Access,
     /// A record says so.
     has_facts: bool,
+}
+
+/// The handler of a file that was read.
+pub(crate) struct Taker<H: Host> {
+    pub(crate) handler: HandlerId,
+    pub(crate) table: H::Handler,
+    pub(crate) pin: H::Pin,
 }
 
 /// A file that the previous kernel could not hand over.
@@ -75,6 +81,9 @@ pub(crate) struct Draft<H: Host> {
     pub(crate) sessions: Vec<SessionDraft>,
     pub(crate) files: Vec<FileDraft<H>>,
     pub(crate) lost: Vec<LostDraft>,
+    /// Users' files without a handler, and why the first of them has none.
+    pub(crate) unhandled: u64,
+    pub(crate) first_unhandled: Option<Refusal>,
     /// Which file needs which, by their places; in the order of declaration.
     pub(crate) edges: Vec<(usize, usize)>,
     /// Room for the ids of the sessions, by their places.
@@ -105,6 +114,8 @@ pub(crate) fn read_sessions<H: Host>(
             sessions: Vec::new(),
             files: Vec::new(),
             lost: Vec::new(),
+            unhandled: 0,
+            first_unhandled: None,
             session_ids: Vec::new(),
             edges: Vec::new(),
             ids: Vec::new(),
@@ -324,27 +335,43 @@ impl<H: Host> Reader<'_, H> {
             }
             .into());
         }
-        let mut entries = self.handlers.iter();
-        let entry = entries.find(|entry| entry.pin.is_some() && entry.name == compat);
-        let pinned = entry.and_then(|e| e.table.pin(self.host).map(|pin| (e, pin)));
-        let (entry, pin) = pinned.ok_or(Refusal::UnknownHandler {
-            session: *name,
-            token,
-            handler: compat,
-        })?;
+        let taker = self.taker(&compat);
+        if taker.is_none() {
+            let why = Refusal::UnknownHandler {
+                session: *name,
+                token,
+                handler: compat,
+            };
+            // What a user has loses nobody else anything.
+            let session = self.draft.sessions.get(session);
+            if session.and_then(|of| of.kind.owner.user()).is_none() {
+                return Err(why.into());
+            }
+            self.draft.unhandled = self.draft.unhandled.saturating_add(1);
+            self.draft.first_unhandled.get_or_insert(why);
+        }
         let slot = u32::try_from(self.draft.files.len()).map_err(|_| Error::NoMemory)?;
         self.draft.files.push(FileDraft {
             session,
             token,
             data,
-            handler: entry.id,
-            table: entry.table.clone(),
-            pin,
+            taker,
             bytes: 0,
             access: Access::Full,
             has_facts: false,
         })?;
         self.tokens.insert(hash, slot)?;
         Ok(())
+    }
+
+    /// The handler of a name, if it is there to stay.
+    fn taker(&self, name: &Compat) -> Option<Taker<H>> {
+        let mut entries = self.handlers.iter();
+        let entry = entries.find(|entry| entry.pin.is_some() && entry.name == *name)?;
+        Some(Taker {
+            handler: entry.id,
+            pin: entry.table.pin(self.host)?,
+            table: entry.table.clone(),
+        })
     }
 }

@@ -9,11 +9,12 @@ use luo_abi::handover::MAX_FLBS;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{FileCallbacks, Host};
-use crate::id::{FlbId, HandlerId};
+use crate::id::{FileId, FlbId, HandlerId};
 use crate::mem::Vec;
 use crate::participant::flb::Outgoing;
 use crate::participant::handler::{Flb, Handler, PinnedHandler, MAX_HANDLERS};
 use crate::text::Compat;
+use crate::user_kinds::UserKinds;
 
 impl<H: Host> Engine<H> {
     /// Registers a file handler. See `liveupdate_register_file_handler`.
@@ -134,16 +135,22 @@ impl<H: Host> Engine<H> {
             .map(|(id, _)| id)
     }
 
-    /// The registered handler behind `after`, in the order of slots; the first
-    /// one for `None`. Its table comes with a pin on its owner, taken while the
+    /// The registered handler behind `after` that a file may have, in the order of slots; the
+    /// first one for `None`. Its table comes with a pin on its owner, taken while the
     /// handler is sure to be registered; without, if the owner is going away.
     pub(crate) fn next_handler(
         &self,
         host: &H,
+        of: FileId,
         after: Option<HandlerId>,
     ) -> Option<(HandlerId, Option<PinnedHandler<H>>)> {
+        let kinds = match self.is_users(of) {
+            true => host.user_kinds(),
+            false => UserKinds::All,
+        };
         let (id, handler) = self.handlers.iter().find(|(id, handler)| {
-            handler.registered && after.is_none_or(|after| id.slot > after.slot)
+            let is_behind = after.is_none_or(|after| id.slot > after.slot);
+            handler.registered && is_behind && kinds.admit(&handler.name)
         })?;
         let pin = handler.table.pin(host);
         Some((id, pin.map(|pin| (handler.table.clone(), pin))))

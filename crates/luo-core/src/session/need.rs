@@ -31,7 +31,7 @@ use crate::within::Within;
 /// [`Error::NoToken`] if the other file is not preserved in the session, or is the same one;
 /// [`Error::NoHandler`] if it can never be; otherwise those of [`crate::ops::add_dependency`].
 pub fn need_file<H: Lock>(host: &H, of: &Subject, other: &H::File) -> Result<u64, Error> {
-    let (_, handler, pin) = find_handler(host, other)?;
+    let (_, handler, pin) = find_handler(host, of.file, other)?;
     let object = handler.object_id(host, other);
     drop(pin);
     need_object(host, of, object)

@@ -120,7 +120,7 @@ pub(crate) fn find_source<H: Lock>(
     open: impl FnOnce() -> Result<H::File, Errno>,
 ) -> Result<(HandlerId, Source<H>), Error> {
     let file = open()?;
-    let (handler_id, handler, pin) = find_handler(host, &file)?;
+    let (handler_id, handler, pin) = find_handler(host, id, &file)?;
     let object = handler.object_id(host, &file);
     let (bytes, access) = (handler.bytes(host, &file), host.access(&file));
     with_room(|| host.now(|engine| engine.assign(id, handler_id, object, bytes, access)))?;
@@ -169,14 +169,16 @@ pub(crate) fn put_back_source<H: Lock>(host: &H, id: FileId, source: Source<H>) 
     drop(host.now(|engine| engine.replace_stage(id, Stage::Registered(Some(source)))));
 }
 
-/// The first handler that knows the file, with its owner pinned.
+/// The first handler that knows the file, with its owner pinned: of those that `of`, or a file
+/// beside it, may have.
 pub(crate) fn find_handler<H: Lock>(
     host: &H,
+    of: FileId,
     file: &H::File,
 ) -> Result<(HandlerId, H::Handler, H::Pin), Error> {
     let mut after = None;
     loop {
-        let next = host.now(|engine| engine.next_handler(host, after));
+        let next = host.now(|engine| engine.next_handler(host, of, after));
         let (id, pinned) = next.ok_or(Error::NoHandler)?;
         if let Some((handler, pin)) = pinned {
             if handler.can_preserve(host, file) {

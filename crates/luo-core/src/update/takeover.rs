@@ -9,6 +9,8 @@
 
 use core::task::Poll;
 
+use luo_abi::errno::Errno;
+
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::{
@@ -142,6 +144,7 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
         }
     };
     let counts = (draft.sessions.len(), draft.files.len());
+    let (unhandled, first) = (draft.unhandled, draft.first_unhandled);
     // Whatever is left of it has pins, which go without the lock.
     let mut draft = Some(draft);
     let installed = with_any_room(|| host.now(|engine| engine.try_install(job, &mut draft)));
@@ -155,6 +158,9 @@ fn attempt<H: Lock>(host: &H, job: &Job<H>) -> Result<bool, Error> {
     };
     let (sessions, files) = counts;
     host.taken_over(sessions, files);
+    if let Some(first) = first {
+        host.lost_unhandled(&first, unhandled.saturating_sub(1));
+    }
     host.now(|engine| engine.set_handover(Handover::Taken));
     // Everything is taken over: only now are the pages given away. Nobody waits for that.
     for page in pages {
@@ -272,8 +278,8 @@ impl<H: Host> Engine<H> {
 
     /// Whether the handlers of all files that were read are still there.
     fn knows(&self, draft: &Draft<H>) -> bool {
-        let mut files = draft.files.iter();
-        files.all(|file| self.handlers.get(file.handler).is_some())
+        let mut takers = draft.files.iter().filter_map(|file| file.taker.as_ref());
+        takers.all(|taker| self.handlers.get(taker.handler).is_some())
     }
 
     /// Makes what was read part of the engine and gives back the pages it was on; nobody
@@ -327,6 +333,8 @@ impl<H: Host> Engine<H> {
     /// Makes what was read part of the engine; gives back the pages it was on.
     fn install(&mut self, draft: Draft<H>) -> Vec<u64> {
         self.had_sessions = !draft.sessions.is_empty();
+        let lost = self.lost_before.files.saturating_add(draft.unhandled);
+        self.lost_before.files = lost;
         let mut session_ids = draft.session_ids;
         for session in draft.sessions {
             let added = self.add_session_hashed(session.kind, Direction::Incoming, session.hash);
@@ -364,16 +372,20 @@ impl<H: Host> Engine<H> {
     }
 
     fn install_file(&mut self, session: SessionId, draft: FileDraft<H>) -> Option<FileId> {
-        if let Some(handler) = self.handlers.get_mut(draft.handler) {
+        let Some(taker) = draft.taker else {
+            let lost = File::lost(session, draft.token, Errno::ENOENT);
+            return self.add_file(lost).ok();
+        };
+        if let Some(handler) = self.handlers.get_mut(taker.handler) {
             handler.files = handler.files.saturating_add(1);
         }
         let arrived = Arrived {
-            handler: draft.table,
-            pin: draft.pin,
+            handler: taker.table,
+            pin: taker.pin,
             progress: Progress::Waiting,
         };
         let mut file = File::incoming(session, draft.token, arrived);
-        file.handler = Some(draft.handler);
+        file.handler = Some(taker.handler);
         file.data = draft.data;
         file.access = draft.access;
         // Memory for it is set aside.

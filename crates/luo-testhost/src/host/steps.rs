@@ -135,6 +135,12 @@ impl Lock for TestHost {
     }
 
     #[track_caller]
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        self.steps_at_once.fetch_add(1, Ordering::SeqCst);
+        self.now(step)
+    }
+
+    #[track_caller]
     fn wait<R>(&self, step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         let turned = self.turn(Location::caller(), false, step);
         turned.unwrap_or_else(|errno| panic!("{errno} for one who cannot be killed"))

@@ -81,6 +81,11 @@ const DEVICE_LENGTH: u64 = 4097;
 /// The argument with its token.
 const TOKEN: &str = "token";
 
+/// The argument that a user has a session, what the user calls it, and the bytes in it.
+const OF_USER: &str = "of-user";
+const USERS_SESSION: &str = "own";
+const USERS_LENGTH: u64 = 4099;
+
 const SEALED: Seals = Seals::WRITE.union(Seals::GROW).union(Seals::SHRINK);
 
 /// Hands the plans over, and checks them in the next kernel.
@@ -93,10 +98,23 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
             sessions.push(preserve(&device, plan, seed)?);
         }
         let token = register(&device, seed)?;
+        // Mainline's has one opener, and knows no users.
+        let users = match device.state() {
+            Ok(_) => Some(of_user(seed)?),
+            Err(_) => None,
+        };
         return kexec::go(guest, |_, args| {
             if let Some(token) = token {
                 args.set(TOKEN, token.0);
             }
+            if users.is_some() {
+                args.set(OF_USER, 1);
+            }
+        });
+    }
+    if guest.args.text(OF_USER).is_some() {
+        SUITE.case("a-users-eventfd-loses-nobody-anything", || {
+            users_came(&device, seed)
         });
     }
     if guest.args.text(TOKEN).is_some() {
@@ -110,6 +128,32 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     retrieve_all(&device, seed);
     SUITE.case("preserve-again", || preserve_again(&device));
     Ok(())
+}
+
+/// A user's session: memory goes into it, and an eventfd, which mainline's kernel could not take
+/// over, with all the rest, does not.
+fn of_user(seed: u64) -> Result<Session> {
+    let _delegated = Delegated::new()?;
+    let [user, _] = USERS;
+    as_user(user, || {
+        let session = Device::open()?.create_session(&name(USERS_SESSION))?;
+        let file = fill::memfd("own", USERS_LENGTH, contents(seed, USERS_LENGTH))?;
+        session.preserve_fd(file, Token(1))?;
+        let eventfd = rustix::event::eventfd(1, rustix::event::EventfdFlags::CLOEXEC)?;
+        refused(session.preserve_fd(eventfd, Token(2)), Errno::ENOENT)?;
+        Ok(session)
+    })
+}
+
+/// It is there under the name that the machine knows it by; the others are told of by their own
+/// cases.
+fn users_came(device: &Device, seed: u64) -> Result<()> {
+    let known = format!("uid:{}:{USERS_SESSION}", USERS[0]);
+    let session = device.retrieve_session(&name(&known))?;
+    let file = File::from(session.retrieve_fd(Token(1))?);
+    fill::verify(&file, USERS_LENGTH, contents(seed, USERS_LENGTH))?;
+    refused(session.retrieve_fd(Token(2)), Errno::ENOENT)?;
+    Ok(session.finish()?)
 }
 
 fn contents(seed: u64, token: u64) -> Prng {

@@ -10,6 +10,7 @@ const HOSTILE_CLIENT: &[&str] = &[
     "calls-that-never-end-are-among-them",
     "update-goes-on-under-attack",
     "update-goes-on-beside-costly-calls",
+    "root-without-privileges-stands-in-line-too",
     "what-another-writes-to-is-busy-in-time",
     "nothing-is-let-through",
     "what-is-shared-is-preserved-once",
@@ -37,10 +38,12 @@ const HOSTILE_CLIENT: &[&str] = &[
 const ACCOUNTS: &[&str] = &[
     "what-a-user-holds-is-charged-to-its-group",
     "a-full-group-is-told-and-nobody-is-killed",
+    "who-freezes-is-charged-for-nothing-of-users",
     // Two kernels later.
     "what-does-not-fit-is-tried-again-and-its-owner-pays",
     "who-touched-it-first-does-not-pay-for-others",
     "a-full-group-loses-nothing-that-it-carries-on",
+    "a-pipe-that-does-not-fit-kills-nobody",
     "who-takes-back-is-charged",
 ];
 

@@ -15,7 +15,9 @@ use luo_calls::{CallHost, Level};
 use luo_core::note::Unread;
 use luo_core::ops::Report;
 use luo_core::pipe::Ends;
-use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Whom, QUEUES};
+use luo_core::{
+    Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds, Whom, QUEUES,
+};
 
 use crate::boot;
 use crate::handler::{Handler, Private};
@@ -30,7 +32,7 @@ use crate::sys::wait::{Killed, Patience, WaitQueue};
 use crate::sys::{file, kho, log, random, task};
 use crate::{errno, policy, state, takeover};
 
-/// Lines in which users stand, by their numbers.
+/// Lines in which those stand who may not administer the machine, by their users' numbers.
 const LINES: usize = 16;
 
 /// The kernel as a host of the engine. There is one, from early boot on, if
@@ -61,10 +63,10 @@ pub(crate) struct Linux {
     pipes: Mutex<Ends<Linux>>,
 }
 
-/// Whether anybody but root has ever called.
+/// Whether anybody has ever called who may not administer the machine.
 static USERS: AtomicBool = AtomicBool::new(false);
 
-/// Somebody else than root calls.
+/// Somebody calls who may not administer the machine.
 pub(crate) fn users_call() {
     if !USERS.load(Ordering::Relaxed) {
         USERS.store(true, Ordering::Relaxed);
@@ -111,8 +113,8 @@ pub(crate) fn set_up() -> Result<&'static Linux> {
 }
 
 impl Linux {
-    /// Has the caller wait until it is the first in its line; root is in none. Held for as long
-    /// as the engine's lock is wanted and had.
+    /// Has the caller wait until it is the first in its line; who may administer the machine is
+    /// in none, whatever the user. Held for as long as the engine's lock is wanted and had.
     #[inline(always)]
     fn stand_in_line(&self) -> Option<MutexGuard<'_, ()>> {
         // Most machines have no users that call.
@@ -124,7 +126,10 @@ impl Linux {
 
     #[cold]
     fn stand_with_users(&self) -> Option<MutexGuard<'_, ()>> {
-        let user = task::user_but_root()? as usize;
+        if task::is_administrator() {
+            return None;
+        }
+        let user = task::effective_user() as usize;
         Some(self.lines.get(user % LINES)?.lock())
     }
 
@@ -222,6 +227,10 @@ impl Linux {
 impl Lock for Linux {
     fn now<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let _line = self.stand_in_line();
+        self.at_once(step)
+    }
+
+    fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         let mut engine = self.engine.lock();
         let done = step(&mut engine);
         self.wake(&mut engine);
@@ -330,6 +339,14 @@ impl Host for Linux {
 
     fn handover_refused(&self, why: &Error) {
         luo_calls::log::refused(self, why);
+    }
+
+    fn lost_unhandled(&self, first: &Refusal, more: u64) {
+        luo_calls::log::lost_unhandled(self, first, more);
+    }
+
+    fn user_kinds(&self) -> UserKinds {
+        policy::user_kinds()
     }
 
     fn unread(&self, compatible: &str, data: u64, why: Unread) {

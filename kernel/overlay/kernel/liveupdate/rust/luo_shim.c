@@ -44,6 +44,7 @@ LUO_SHIM_PARAMETER(openers, LUO_CHOICE_OPENERS);
 LUO_SHIM_PARAMETER(open, LUO_CHOICE_OPEN);
 LUO_SHIM_PARAMETER(unowned, LUO_CHOICE_UNOWNED);
 LUO_SHIM_PARAMETER(memfd, LUO_CHOICE_MEMFD);
+LUO_SHIM_PARAMETER(user_kinds, LUO_CHOICE_USER_KINDS);
 
 static int __init luo_shim_user_parameter(char *value)
 {
@@ -101,6 +102,7 @@ LUO_SHIM_ATTRIBUTE(unclaimed, choice, LUO_CHOICE_UNCLAIMED);
 LUO_SHIM_ATTRIBUTE(reboot, choice, LUO_CHOICE_REBOOT);
 LUO_SHIM_ATTRIBUTE(legacy, choice, LUO_CHOICE_LEGACY);
 LUO_SHIM_ATTRIBUTE(memfd, choice, LUO_CHOICE_MEMFD);
+LUO_SHIM_ATTRIBUTE(user_kinds, choice, LUO_CHOICE_USER_KINDS);
 LUO_SHIM_ATTRIBUTE(user_sessions, user, LUO_SHIM_USER_SESSIONS);
 LUO_SHIM_ATTRIBUTE(user_files, user, LUO_SHIM_USER_FILES);
 LUO_SHIM_ATTRIBUTE(user_dependencies, user, LUO_SHIM_USER_DEPENDENCIES);
@@ -126,6 +128,7 @@ static struct attribute *luo_shim_attributes[] = {
 	&luo_shim_update_count.attr,
 	&luo_shim_unclaimed.attr,
 	&luo_shim_reboot.attr,
+	&luo_shim_user_kinds.attr,
 	&luo_shim_user_sessions.attr,
 	&luo_shim_user_files.attr,
 	&luo_shim_user_dependencies.attr,

@@ -27,6 +27,7 @@ enum luo_choice {
 	LUO_CHOICE_OPEN,
 	LUO_CHOICE_UNOWNED,
 	LUO_CHOICE_MEMFD,
+	LUO_CHOICE_USER_KINDS,
 };
 
 /* From C, for Rust. */

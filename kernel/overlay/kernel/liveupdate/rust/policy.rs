@@ -26,6 +26,10 @@
 //!                               how much each user without CAP_SYS_ADMIN may have
 //! liveupdate_users=sessions=N,files=N,dependencies=N,bytes=N
 //!                               how much all of them may have together
+//! liveupdate_user_kinds=memfd   users without CAP_SYS_ADMIN preserve memfds only, which each
+//!                               kernel reads (default)
+//! liveupdate_user_kinds=all     they preserve whatever has a handler; a kernel without it loses
+//!                               that file alone if it has this orchestrator, and all if not
 //! liveupdate_memfd=memfd-v2     memfds are handed over as mainline's kernels understand it,
 //!                               too (default)
 //! liveupdate_memfd=runs         they are handed over by runs of pages, which is many times
@@ -39,7 +43,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use kernel::prelude::*;
 use kernel::str::BStr;
 use luo_core::ops::{self, Legacy, Obstacle, Policy, Unclaimed};
-use luo_core::{Quota, Quotas, Unowned, Whom};
+use luo_core::{Quota, Quotas, Unowned, UserKinds, Whom};
 
 /// A choice of two words. False, the first word, is the default.
 pub(crate) struct Choice {
@@ -113,6 +117,9 @@ pub(crate) static OPEN: Choice = Choice::new("liveupdate_open", luo_calls::OPEN_
 
 /// Who may take back what is nobody's.
 pub(crate) static UNOWNED: Choice = Choice::new("liveupdate_unowned", Unowned::WORDS);
+
+/// Which kinds of files users may preserve.
+pub(crate) static USER_KINDS: Choice = Choice::new("liveupdate_user_kinds", UserKinds::WORDS);
 
 /// How memfds are handed over.
 pub(crate) static MEMFD: Choice = Choice::new("liveupdate_memfd", ["memfd-v2", "runs"]);
@@ -202,6 +209,11 @@ pub(crate) fn patience() -> u32 {
 /// Who may take back what is nobody's.
 pub(crate) fn unowned() -> Unowned {
     Unowned::of(UNOWNED.is_second())
+}
+
+/// Which kinds of files users may preserve.
+pub(crate) fn user_kinds() -> UserKinds {
+    UserKinds::of(USER_KINDS.is_second())
 }
 
 /// What the administrator wants of a reboot.

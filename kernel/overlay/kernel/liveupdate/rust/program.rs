@@ -27,13 +27,13 @@ impl Caller for Program {
     type Slot = FileDescriptorReservation;
 
     fn identity(&self) -> Identity {
-        let uid = task::effective_user();
-        if uid != 0 {
+        let privileged = task::is_administrator();
+        if !privileged {
             host::users_call();
         }
         Identity {
-            uid,
-            privileged: task::is_administrator(),
+            uid: task::effective_user(),
+            privileged,
         }
     }
 

@@ -5,11 +5,13 @@
 //! a program itself, and for a descriptor, the kernel would kill it.
 
 use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::FileExt as _;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, Needed, Session, Token, memfd};
 
-use super::property::{FILES, LEFT, NEEDS, contents};
+use super::property::{FILES, GROWS_BY, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes};
 use crate::check::name;
 use crate::fill;
 use crate::program::{PAUSE, READY, stay, wait_to_go};
@@ -24,6 +26,11 @@ pub(super) const FILLS: &str = "fills";
 /// It takes back what it left two kernels ago.
 pub(super) const TAKES: &str = "takes";
 
+/// It preserves a file, and writes to it afterwards.
+pub(super) const GROWS: &str = "grows";
+/// It takes back a pipe in a group that has no room for it.
+pub(super) const PIPES: &str = "pipes";
+
 /// It has played its part.
 pub(super) const DONE: &str = "done";
 
@@ -33,6 +40,8 @@ pub(crate) fn main(part: &str) {
         HOLDS => holds(),
         FILLS => fills(),
         TAKES => takes(),
+        GROWS => grows(),
+        PIPES => pipes(),
         other => Err(anyhow::anyhow!("there is no part '{other}'")),
     };
     if let Err(error) = played {
@@ -84,14 +93,37 @@ fn fills() -> Result<()> {
     println!("{READY}");
     wait_to_go();
     let mut refused = 0;
+    let mut tried = false;
+    // When the group is full, files are preserved in it, too, or are not.
+    let preserve_late = || -> Result<()> {
+        for (token, file) in (first.len() as u64..).zip(late) {
+            match session.preserve_fd(file, Token(token)) {
+                Err(error) if error.errno() != Errno::ENOMEM => return Err(error.into()),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
     for (file, on) in dependencies().filter(|(file, _)| file.0 < FILES - 64) {
-        refused += patiently(|| session.add_dependency(file, Needed::Here(on)))?;
+        let declare = || session.add_dependency(file, Needed::Here(on));
+        refused += match declare() {
+            Err(error) if error.errno() == Errno::ENOMEM && !tried => {
+                tried = true;
+                preserve_late()?;
+                1 + patiently(declare)?
+            }
+            Err(_) => patiently(declare)?,
+            Ok(()) => 0,
+        };
     }
     ensure!(refused > 0, "no dependency was refused");
-    // The rest of the files goes in once there is room again.
+    // The rest of the files went in then, or goes in now that there is room again.
     let first = first.len() as u64;
     for (token, file) in (first..).zip(late) {
-        session.preserve_fd(file, Token(token))?;
+        match session.preserve_fd(file, Token(token)) {
+            Err(error) if error.errno() == Errno::EEXIST => {}
+            done => done?,
+        }
     }
     check(&session)?;
     println!("{DONE}: {refused} calls were refused");
@@ -135,5 +167,43 @@ fn takes() -> Result<()> {
     println!("{DONE}");
     // It has it as long as it lives.
     let _held = (session, file);
+    stay()
+}
+
+fn grows() -> Result<()> {
+    let device = Device::open()?;
+    let session = device.create_session(&name("grows"))?;
+    let file = memfd::create("grows", 2 * GROWS_BY * PAGE as u64)?;
+    session.preserve_fd(&file, Token(1))?;
+    println!("{READY}");
+    wait_to_go();
+    // Each page alone: none joins another.
+    for page in 0..GROWS_BY {
+        file.write_all_at(b"x", 2 * page * PAGE as u64)?;
+    }
+    println!("{DONE}");
+    stay()
+}
+
+/// When its group is full it says nothing: that takes memory, too.
+fn pipes() -> Result<()> {
+    let device = Device::open()?;
+    let session = device.retrieve_session(&name(PIPE))?;
+    println!("{READY}");
+    wait_to_go();
+    let mut refused = 0;
+    let reads = loop {
+        match session.retrieve_fd(Token(1)) {
+            Ok(reads) => break reads,
+            Err(error) if error.errno() == Errno::ENOMEM => refused += 1,
+            Err(error) => return Err(error.into()),
+        }
+        std::thread::sleep(PAUSE);
+    };
+    ensure!(refused > 0, "it was not refused");
+    let mut bytes = vec![0; PIPE_BYTES];
+    File::from(reads).read_exact(&mut bytes)?;
+    ensure!(bytes == pipe_bytes(), "it holds something else");
+    println!("{DONE}: {refused} calls were refused");
     stay()
 }

@@ -33,14 +33,13 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use holder::{ARGUMENT, main};
-use property::{FILES, LEFT, NEEDS, contents};
+use property::{FILES, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes};
+use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 const SUITE: Suite = Suite::new("accounts");
 
 /// The user.
 const UID: u32 = 3001;
-
-const PAGE: usize = 4096;
 
 /// How long the user's program may take for what it is told to do.
 const PATIENCE: Duration = Duration::from_secs(200);
@@ -53,6 +52,9 @@ const AT_LEAST: u64 = FILES / 2 * NEEDS * 16 + (FILES + 63) * 64;
 
 /// What the administrator's group may be charged for at the jump: less than is carried on.
 const ROOM: u64 = 48 << 20;
+
+/// Which kinds of files users may have.
+const KINDS: &str = "/sys/kernel/liveupdate/user_kinds";
 
 /// The session that somebody else takes back than who has paid for its memory.
 const BACK: &str = "back";
@@ -111,6 +113,9 @@ fn first(guest: &Guest, groups: &Groups) -> Result<()> {
     });
     SUITE.case("a-full-group-is-told-and-nobody-is-killed", || {
         is_full(&device, groups)
+    });
+    SUITE.case("who-freezes-is-charged-for-nothing-of-users", || {
+        freezes(&device, groups)
     });
     let mut held = Vec::new();
     for (at, (called, length)) in LEFT.into_iter().enumerate() {
@@ -194,6 +199,25 @@ fn is_full(device: &Device, groups: &Groups) -> Result<()> {
     program.kill()
 }
 
+/// What a user has written to a preserved file is looked at by the event, for which nobody pays who
+/// asks for it.
+fn freezes(device: &Device, groups: &Groups) -> Result<()> {
+    let mut program = groups.start(holder::GROWS)?;
+    program.says(program::READY, 1, PATIENCE)?;
+    go()?;
+    program.says(holder::DONE, 1, PATIENCE)?;
+    device.prepare().context("prepare")?;
+    let before = groups.administrator.charged()?;
+    device.freeze().context("freeze")?;
+    let after = groups.administrator.charged()?;
+    device.cancel().context("cancel")?;
+    port::progress(format!("freeze: from {before} to {after}"));
+    fs::remove_file(program::GO)?;
+    program.kill()?;
+    ensure!(after <= before + INEXACT, "{before} became {after}");
+    Ok(())
+}
+
 /// What has come is handed on, in a group that has no room for it.
 fn second(guest: &Guest, groups: &Groups) -> Result<()> {
     let device = device()?;
@@ -202,6 +226,17 @@ fn second(guest: &Guest, groups: &Groups) -> Result<()> {
     let file = groups.user.inside(&groups.administrator, make)?;
     session.preserve_fd(file, Token(1))?;
     session.preserve_fd(of_both(groups)?, Token(2))?;
+    // A kind that a user may have by the administrator's choice.
+    fs::write(KINDS, "all").context(KINDS)?;
+    let pipes = device.create_session(&name(&format!("uid:{UID}:{PIPE}")))?;
+    let (reads, writes) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    fcntl_setpipe_size(&writes, PIPE_BYTES)?;
+    same(
+        "what goes in",
+        rustix::io::write(&writes, &pipe_bytes())?,
+        PIPE_BYTES,
+    )?;
+    pipes.preserve_fd(reads, Token(1))?;
     // The next kernel and its initramfs are nobody's here.
     kexec::load(guest, |_, _| ())?;
     let charged = groups.administrator.charged()?;
@@ -264,6 +299,29 @@ fn owes(groups: &Groups, session: &Session) -> Result<()> {
     groups.nobody_is_killed()
 }
 
+/// A pipe that its owner's group has no room for is refused until there is some.
+fn pipe_waits(groups: &Groups) -> Result<()> {
+    /// What the group has room for: less than the pipe holds.
+    const LITTLE: u64 = 32 << 10;
+    /// How often the program is refused, at the least.
+    const TIMES: u64 = 20;
+    let mut program = groups.start(holder::PIPES)?;
+    program.says(program::READY, 1, PATIENCE)?;
+    let before = groups.user.times("max")?;
+    groups.user.limit(Some(groups.user.charged()? + LITTLE))?;
+    go()?;
+    within(PATIENCE, "that the group is full", || {
+        ensure!(program.runs()?, "it has ended");
+        Ok(groups.user.times("max")? >= before + TIMES)
+    })?;
+    groups.user.limit(None)?;
+    let said = program.says(holder::DONE, 1, PATIENCE)?;
+    port::progress(&said);
+    groups.nobody_is_killed()?;
+    fs::remove_file(program::GO)?;
+    program.kill()
+}
+
 fn third(groups: &Groups) -> Result<()> {
     fs::set_permissions("/dev/liveupdate", fs::Permissions::from_mode(0o666))?;
     let opened = device()?;
@@ -283,6 +341,9 @@ fn third(groups: &Groups) -> Result<()> {
         let file = File::from(session.retrieve_fd(Token(1))?);
         fill::verify(&file, LEFT[1].1, contents(1))?;
         Ok(session.finish()?)
+    });
+    SUITE.case("a-pipe-that-does-not-fit-kills-nobody", || {
+        pipe_waits(groups)
     });
     SUITE.case("who-takes-back-is-charged", || {
         let mut program = groups.start(holder::TAKES)?;

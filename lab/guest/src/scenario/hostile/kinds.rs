@@ -23,6 +23,8 @@ pub(super) enum Expected {
         /// And these dependencies.
         needs: &'static [(FileName, FileName)],
     },
+    /// It is taken over but for one file of a user's, which is lost alone: [`OF_USER`].
+    LostAlone,
     /// It is taken over, with the files of [`memfds`].
     Memfds,
     /// It is taken over, with the files of [`notes`].
@@ -67,6 +69,12 @@ const fn good(
         },
     }
 }
+
+/// A session of a user's with a file that no handler takes, and one that can be had.
+pub(super) const OF_USER: (&str, [u64; 2]) = ("uid:1000:own", [1, 2]);
+
+/// The session beside it, with one file.
+pub(super) const BESIDE: (&str, u64) = ("victim", 1);
 
 /// An address beyond any memory of a test VM.
 const BEYOND: u64 = 1 << 45;
@@ -229,6 +237,23 @@ pub(super) const KINDS: &[Kind] = &[
         record.compatible = field("nosuch-v1");
         c.files(&[record])
     }),
+    Kind {
+        name: "handler-unknown-of-a-user",
+        build: |c| {
+            c.root()?;
+            let (own, [lost, other]) = OF_USER;
+            let mut unknown = file(lost);
+            unknown.compatible = field("nosuch-v1");
+            let (_, owns) = c.block(&[unknown, file(other)])?;
+            let (victim, token) = BESIDE;
+            let (_, victims) = c.block(&[file(token)])?;
+            let records = [session(own, owns, 2), session(victim, victims, 1)];
+            let (_, sessions) = c.block(&records)?;
+            let (_, flbs) = c.test_flbs(2)?;
+            c.point(sessions, flbs)
+        },
+        expected: Expected::LostAlone,
+    },
     bad("handler-unterminated", |c| {
         c.root()?;
         let mut record = file(1);

@@ -4,11 +4,11 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use luo_sys::{Device, Errno, Token, memfd};
+use luo_sys::{Device, Errno, FileStatus, Token, memfd};
 use rustix::fs::FallocateFlags;
 
 use super::compose::checksum;
-use super::kinds::{Expected, FileName, Kind, Session};
+use super::kinds::{BESIDE, Expected, FileName, Kind, OF_USER, Session};
 use super::{memfds, notes};
 use crate::check::{device, name, refused, same};
 use crate::forge::{Forge, PAGE};
@@ -21,6 +21,7 @@ use crate::kmsg;
 pub(super) fn check(kind: &Kind, pages: &str, forge: &Forge) -> Result<()> {
     match kind.expected {
         Expected::Accepted { sessions, needs } => accepted(sessions, needs),
+        Expected::LostAlone => lost_alone(),
         Expected::Refused => refused_for_good(pages, forge),
         Expected::Memfds => memfds::check(),
         Expected::Notes => notes::check(),
@@ -60,6 +61,32 @@ fn accepted(sessions: &[Session], needs: &[(FileName, FileName)]) -> Result<()> 
     // What was accepted does not stand in the way of what comes.
     device.create_session(&name("new"))?;
     Ok(())
+}
+
+/// What a user has left is read by no handler: everybody else has theirs, and the user is told.
+fn lost_alone() -> Result<()> {
+    let device = device()?;
+    same("lost files", device.info()?.lost_files, 1)?;
+    let (victim, token) = BESIDE;
+    let victim = device.retrieve_session(&name(victim))?;
+    victim.retrieve_fd(Token(token))?;
+    let (own, [lost, other]) = OF_USER;
+    let own = device.retrieve_session(&name(own))?;
+    let files = own.list_files()?;
+    let told = files.iter().map(|file| (file.token.0, file.status));
+    let told = told.collect::<Vec<_>>();
+    let waits = FileStatus::Incoming;
+    same(
+        "its files",
+        told,
+        vec![(lost, FileStatus::Lost), (other, waits)],
+    )?;
+    refused(own.retrieve_fd(Token(lost)), Errno::ENOTRECOVERABLE)?;
+    own.retrieve_fd(Token(other))?;
+    for session in [victim, own] {
+        session.finish()?;
+    }
+    same("the number of refusals", refusals()?.len(), 0)
 }
 
 /// All that is wrong is reported, not only the first of it.

@@ -35,6 +35,11 @@ pub(super) enum Attack {
     Hang,
     /// It holds the lock of a file of the guest's for ever: the page that it writes never comes.
     Lock,
+    /// It preserves files of kinds that its own kernel alone may know, and makes of them what
+    /// their handlers refuse.
+    Kinds,
+    /// Many threads that open the device, again and again.
+    Opens,
     /// It takes back what is not its own, under all names it can think of.
     Others,
     /// It takes its own sessions back, and lets them go, out of order.
@@ -44,7 +49,7 @@ pub(super) enum Attack {
 }
 
 impl Attack {
-    const BEFORE: [Self; 11] = [
+    const BEFORE: [Self; 13] = [
         Self::Dependencies,
         Self::Missing,
         Self::Sessions,
@@ -56,15 +61,19 @@ impl Attack {
         Self::Fault,
         Self::Hang,
         Self::Lock,
+        Self::Kinds,
+        Self::Opens,
     ];
     /// Those that tell by themselves that they have been tried, and have no end.
     pub(super) const ENDLESS: [Self; 2] = [Self::Hang, Self::Lock];
-    const AFTER: [Self; 5] = [
+    const AFTER: [Self; 7] = [
         Self::Others,
         Self::Own,
         Self::Machine,
         Self::Storm,
         Self::Flood,
+        Self::Kinds,
+        Self::Opens,
     ];
 }
 

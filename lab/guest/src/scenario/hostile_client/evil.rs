@@ -22,6 +22,7 @@ use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 use super::attack::{Attack, BEFORE, attacks};
 use super::cast::{GUEST, LENGTHS, OTHER, WANTED};
 use super::inherited::taken;
+use super::small::OfEachKind;
 use crate::check::name;
 use crate::program::PAUSE;
 
@@ -37,6 +38,8 @@ pub(super) const LET_THROUGH: &str = "let through: ";
 const DENSE: u64 = 256;
 /// Threads that call at once, so that they wait for each other and for every transition.
 const STORM: u64 = 32;
+/// Threads that open the device at once.
+const OPENERS: usize = 16;
 /// Bytes of a big file.
 const BIG: u64 = 16 << 20;
 
@@ -84,6 +87,8 @@ struct Inherited {
     passed: Session,
     /// Memory that it may write.
     written: File,
+    /// An eventfd and a timer that it may use.
+    shared_small: [OwnedFd; 2],
     /// Files whose handler does not come back: from preserving it,
     hangs: File,
     /// and from letting go of it.
@@ -98,6 +103,7 @@ impl Inherited {
             written: fds.next()?.into(),
             hangs: fds.next()?.into(),
             keeps: fds.next()?.into(),
+            shared_small: [fds.next()?, fds.next()?],
         })
     }
 }
@@ -154,6 +160,11 @@ impl Evil {
         squats
             .preserve_fd(&more.shared, one)
             .context("what is shared")?;
+        for (token, file) in (2..).zip(&more.shared_small) {
+            squats
+                .preserve_fd(file, Token(token))
+                .context("what is small")?;
+        }
         let (flood, flood_by) = (session(FLOOD, 1)?, session(FLOOD_BY, 1)?);
         let on = Needed::In(name(FLOOD), one);
         flood_by.add_dependency(one, on).context(FLOOD)?;
@@ -197,6 +208,8 @@ impl Evil {
             Attack::Fault => self.fault(),
             Attack::Hang => self.hang(),
             Attack::Lock => self.lock(),
+            Attack::Kinds => self.kinds(),
+            Attack::Opens => Self::opens(),
             Attack::Others => self.others(),
             Attack::Own => self.own(round),
             Attack::Flood => self.flood(),
@@ -420,6 +433,44 @@ impl Evil {
                 ensure!(!writes.is_finished(), "the page has come");
             }
             println!("{TRIED}{:?}", Attack::Lock);
+            Ok(())
+        })
+    }
+
+    fn kinds(&self) -> Result<()> {
+        let Some(session) = self.session("kinds") else {
+            return Ok(());
+        };
+        let own = OfEachKind::new()?;
+        for (token, file) in (1..).zip(own.all()) {
+            let _ = session.preserve_fd(file, Token(token));
+        }
+        own.spoil()?;
+        // Long enough to be met by each step of an update.
+        std::thread::sleep(LATE);
+        // The rest goes with the session.
+        for token in [2, 4] {
+            let _ = session.unpreserve_fd(Token(token));
+        }
+        Ok(())
+    }
+
+    /// It has the device open already, so none is let in.
+    fn opens() -> Result<()> {
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..OPENERS)
+                .map(|_| {
+                    scope.spawn(|| {
+                        for _ in 0..64 {
+                            must_fail("a second open", Device::open())?;
+                        }
+                        Ok::<(), anyhow::Error>(())
+                    })
+                })
+                .collect();
+            for thread in threads {
+                thread.join().unwrap_or(Ok(()))?;
+            }
             Ok(())
         })
     }

@@ -15,6 +15,7 @@
 //! | [`given`] | a program that holds sessions of the administrator's |
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
+//! | [`small`] | files of kinds that not each kernel knows |
 //! | [`timed`] | how long calls of those who behave may take |
 //!
 //! What is asserted: each step of the update succeeds the first time it is asked for, and each
@@ -40,10 +41,11 @@ mod groups;
 mod holdings;
 mod inherited;
 mod programs;
+mod small;
 mod timed;
 
 use std::fs::{self, File};
-use std::os::fd::{AsFd as _, AsRawFd as _};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -86,8 +88,8 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
     if Unanswered::is_there() {
         fs::set_permissions(unanswered::DEVICE, fs::Permissions::from_mode(0o666))?;
     }
-    // Its own threads hang for as long as it likes; that others do not is asserted here.
-    fs::write("/proc/sys/kernel/hung_task_timeout_secs", "0").context("hung tasks")?;
+    // It is to try each handler.
+    fs::write("/sys/kernel/liveupdate/user_kinds", "all").context("kinds of files")?;
     let groups = Groups::new()?;
     let timed = Timed::new(guest)?;
     if guest.boot > 0 {
@@ -119,6 +121,8 @@ struct Before<'a> {
     _others: [Session; 2],
     passed: Session,
     shared: File,
+    /// An eventfd and a timer that the hostile program may use, too.
+    shared_small: [OwnedFd; 2],
     /// Memory to which the hostile program writes without an end.
     written: File,
 }
@@ -152,6 +156,7 @@ impl<'a> Before<'a> {
             _others: [other, base],
             passed,
             shared,
+            shared_small: small::eventfd_and_timer()?,
             written,
         })
     }
@@ -179,6 +184,14 @@ impl<'a> Before<'a> {
             costly.kill()?;
             done
         });
+        SUITE.case("root-without-privileges-stands-in-line-too", || {
+            let mut bare = self.groups.start(0, programs::BARE, &[])?;
+            port::progress(bare.says(program::READY, 1, PATIENCE)?);
+            let done = Self::storms(&mut bare).and_then(|()| self.rounds());
+            fs::remove_file(program::GO)?;
+            bare.kill()?;
+            done
+        });
         SUITE.case("what-another-writes-to-is-busy-in-time", || {
             self.is_locked()
         });
@@ -192,6 +205,9 @@ impl<'a> Before<'a> {
                 self.shared.set_len(SHARED + 1).is_err(),
                 "its size can change"
             );
+            for file in &self.shared_small {
+                refused(self.session.preserve_fd(file, Token(200)), Errno::EBUSY)?;
+            }
             Ok(())
         });
         SUITE.case("nothing-is-left-when-it-is-killed", || {
@@ -204,6 +220,10 @@ impl<'a> Before<'a> {
                 self.session.preserve_fd(file, Token(200))?;
                 self.session.unpreserve_fd(Token(200))?;
                 file.set_len(SHARED)?;
+            }
+            for file in &self.shared_small {
+                self.session.preserve_fd(file, Token(200))?;
+                self.session.unpreserve_fd(Token(200))?;
             }
             Ok(())
         });
@@ -226,6 +246,7 @@ impl<'a> Before<'a> {
     fn evil(&self, endless: &Endless) -> Result<Evil> {
         // Whom it is shared with may read it.
         let read = File::open(format!("/proc/self/fd/{}", self.shared.as_raw_fd()))?;
+        let [eventfd, timer] = &self.shared_small;
         let passed = [
             self.device.as_fd(),
             read.as_fd(),
@@ -233,6 +254,8 @@ impl<'a> Before<'a> {
             self.written.as_fd(),
             endless.hangs.as_fd(),
             endless.keeps.as_fd(),
+            eventfd.as_fd(),
+            timer.as_fd(),
         ];
         Evil::begin(self.groups, &passed, attack::BEFORE)
     }
@@ -293,6 +316,13 @@ impl<'a> Before<'a> {
         timed.call("DROP_DEPENDENCY", || {
             session.drop_dependency(Token(4), on())
         })?;
+        // All devices of this kind are opened under one lock.
+        let open = || Device::open();
+        refused(timed.open("open, with one opener", open), Errno::EBUSY)?;
+        if Unanswered::is_there() {
+            let open = || File::open(unanswered::DEVICE);
+            timed.open("open of another device", open)?;
+        }
         for file in timed.call("LIST_FILES", || session.list_files())? {
             // The files of its own that need it: each but the last.
             let own = u32::from(file.token.0 + 1 < LENGTHS.len() as u64);

@@ -9,19 +9,21 @@
 //! | [`NUMBERS`] | as many users, by one descriptor that all have inherited, make as many sessions as they can |
 //! | [`IS_FULL`] | its control group is full, and it takes back what needs another's |
 //! | [`COSTLY`] | its threads make calls that look at as much as a user's calls can |
-//! | [`COSTLY_AFTER`] | as that in the next kernel |
+//! | [`BARE`] | as that, of user 0 without capabilities |
+//! | [`COSTLY_AFTER`] | as [`COSTLY`] in the next kernel |
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use luo_conformance::user::as_user;
+use luo_conformance::user::{as_user, without_privileges};
 use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
 
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
+use super::small::OfEachKind;
 use crate::check::name;
 use crate::program::{PAUSE, READY, stay, wait_to_go};
 
@@ -30,6 +32,7 @@ pub(super) const HOLDS_FROZEN: &str = "holds-frozen";
 pub(super) const NUMBERS: &str = "numbers";
 pub(super) const IS_FULL: &str = "is-full";
 pub(super) const COSTLY: &str = "costly";
+pub(super) const BARE: &str = "bare";
 pub(super) const COSTLY_AFTER: &str = "costly-after";
 
 /// Users of [`NUMBERS`]: as of a range of /etc/subuid.
@@ -39,8 +42,8 @@ const HOW_MANY: u32 = 12;
 /// Files of each of the two sets of [`COSTLY`]: a file needs all of its set that come before it.
 /// The dependencies of both are nearly all that a user may have.
 const SET: u64 = 126;
-/// Threads that make costly calls, each with two files of its own.
-const THREADS: usize = 64;
+/// Threads that make costly calls: so many that each of them before who behaves would be too many.
+const THREADS: usize = 256;
 /// The session with a file that all files of [`COSTLY`] need.
 const BASE: &str = "costly-base";
 
@@ -52,6 +55,7 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
         NUMBERS => numbers(),
         IS_FULL => is_full(),
         COSTLY => costly(),
+        BARE => without_privileges(bare),
         COSTLY_AFTER => costly_after(),
         _ => return None,
     })
@@ -150,6 +154,10 @@ fn is_full() -> Result<()> {
     for token in 0..2 * HALF {
         fills.preserve_fd(memfd::create("fills", 0)?, Token(token))?;
     }
+    let files = (0..64).map(|_| memfd::create("late", 4096));
+    let files = files.collect::<Result<Vec<_>, _>>()?;
+    let small = (0..64).map(|_| OfEachKind::new());
+    let small = small.collect::<Result<Vec<_>>>()?;
     println!("{READY}");
     wait_to_go();
     let pairs = (HALF..2 * HALF).flat_map(|file| (0..HALF).map(move |on| (file, on)));
@@ -164,9 +172,36 @@ fn is_full() -> Result<()> {
             other => println!("{LET_THROUGH}what needs another's: {other:?}"),
         }
     }
-    println!("{TRIED}what needs another's");
+    let small = small.iter().flat_map(OfEachKind::all);
+    let all = files.iter().map(AsFd::as_fd).chain(small);
+    let mut preserved = 0;
+    for (token, file) in (2 * HALF..).zip(all) {
+        match fills.preserve_fd(file, Token(token)) {
+            Ok(()) => preserved += 1,
+            Err(why) if why.errno() == Errno::ENOMEM => {}
+            Err(why) => println!("{LET_THROUGH}PRESERVE_FD in a full group: {why}"),
+        }
+    }
+    println!("{TRIED}what needs another's, and {preserved} more files");
     ensure!(full == Some(Errno::ENOMEM), "{full:?}");
     stay()
+}
+
+/// The number of the administrator's does not make it one.
+fn bare() -> Result<()> {
+    {
+        let device = Device::open()?;
+        for (what, done) in [
+            ("prepare", device.prepare()),
+            ("a list", device.list_participants().map(drop)),
+        ] {
+            let why = done.err().map(|why| why.errno());
+            ensure!(why == Some(Errno::EACCES), "{what}: {why:?}");
+        }
+        let made = device.create_session(&name("vm"))?;
+        ensure!(made.name()? == name("vm"), "it is not its own");
+    }
+    costly()
 }
 
 /// It has two sets of files, and no file of one set needs one of the other. To declare that the
@@ -187,7 +222,10 @@ fn costly() -> Result<()> {
     for first in [0, SET] {
         session.add_dependency(Token(first), Needed::In(name(BASE), Token(0)))?;
     }
-    let pair = |thread| (Token(thread), Needed::Here(Token(2 * SET - 1 - thread)));
+    let pair = |thread: u64| {
+        let at = thread % SET;
+        (Token(at), Needed::Here(Token(2 * SET - 1 - at)))
+    };
     let (first, last) = pair(0);
     let cheap = timed(|| session.list_dependencies(Token(0)))?;
     let costs = timed(|| session.add_dependency(first, last))?;
@@ -216,7 +254,7 @@ fn costly_after() -> Result<()> {
     println!("{READY}: a search takes {costs:?}");
     wait_to_go();
     storm(|thread| {
-        let _ = session.retrieve_fd(Token(SET - 1 - thread));
+        let _ = session.retrieve_fd(Token(SET - 1 - thread % SET));
         let _ = session.list_files();
         let _ = device.list_sessions(Which::All);
     })

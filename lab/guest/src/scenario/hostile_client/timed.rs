@@ -19,6 +19,10 @@ const ALLOWANCE: Duration = Duration::from_secs(30);
 /// memory of a guest.
 const CALL: Duration = Duration::from_secs(10);
 
+/// How long an open may take of a device beside which the hostile program opens its own: a step of
+/// the engine's, and the processor.
+const OPEN: Duration = Duration::from_secs(5);
+
 /// How long PRESERVE_FD of a file may take that somebody writes to and does not end: the two
 /// seconds of the handler, which sleeps two hundred times and waits for the processor each time.
 const LOCKED: Duration = Duration::from_secs(20);
@@ -61,6 +65,11 @@ impl Timed {
     /// Makes a call on one session, or one that lists.
     pub(super) fn call<T>(&self, what: &'static str, does: impl FnOnce() -> T) -> T {
         self.within(CALL * self.slower, what, does)
+    }
+
+    /// Opens a device.
+    pub(super) fn open<T>(&self, what: &'static str, does: impl FnOnce() -> T) -> T {
+        self.within(OPEN * self.slower, what, does)
     }
 
     /// Makes a call for which a file is locked.

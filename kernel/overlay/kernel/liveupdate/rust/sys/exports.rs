@@ -52,6 +52,7 @@ pub(super) fn choice_of(choice: c_uint) -> Option<&'static Choice> {
         bindings::luo_choice_LUO_CHOICE_OPEN => &policy::OPEN,
         bindings::luo_choice_LUO_CHOICE_UNOWNED => &policy::UNOWNED,
         bindings::luo_choice_LUO_CHOICE_MEMFD => &policy::MEMFD,
+        bindings::luo_choice_LUO_CHOICE_USER_KINDS => &policy::USER_KINDS,
         _ => return None,
     })
 }

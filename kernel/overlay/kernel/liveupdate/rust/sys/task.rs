@@ -21,11 +21,3 @@ pub(crate) fn effective_user() -> u32 {
     // else changes. The first user namespace is always there.
     unsafe { bindings::from_kuid(first, bindings::current_euid()) }
 }
-
-/// The calling task's effective user by the kernel's own number, if it is not the first
-/// namespace's root.
-pub(crate) fn user_but_root() -> Option<u32> {
-    // SAFETY: As above.
-    let user = unsafe { bindings::current_euid() }.val;
-    (user != 0).then_some(user)
-}
