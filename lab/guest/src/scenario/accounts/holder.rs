@@ -11,8 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, Needed, Session, Token, memfd};
 
-use super::PAGE;
-use super::property::{FILES, GROWS_BY, LEFT, NEEDS, PIPE, PIPE_BYTES, contents, pipe_bytes};
+use super::property::{FILES, GROWS_BY, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes};
 use crate::check::name;
 use crate::fill;
 use crate::program::{PAUSE, READY, stay, wait_to_go};

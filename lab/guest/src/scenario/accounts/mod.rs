@@ -33,15 +33,13 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use holder::{ARGUMENT, main};
-use property::{FILES, LEFT, NEEDS, PIPE, PIPE_BYTES, contents, pipe_bytes};
+use property::{FILES, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 const SUITE: Suite = Suite::new("accounts");
 
 /// The user.
 const UID: u32 = 3001;
-
-const PAGE: usize = 4096;
 
 /// How long the user's program may take for what it is told to do.
 const PATIENCE: Duration = Duration::from_secs(200);

@@ -3,6 +3,8 @@
 
 use crate::fill::Prng;
 
+pub(super) const PAGE: usize = 4096;
+
 /// What it has: 63 sessions without a file, and one with these.
 pub(super) const FILES: u64 = 4096;
 
