@@ -16,12 +16,12 @@ use rustix::time::{
 };
 
 use super::owners::{Quota, create};
-use super::tools::{FIRST, enter, incoming, session, state_is};
+use super::tools::{FIRST, NO_EVENTS, NO_SYSFS, enter, incoming, session, state_is};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, kept, name, refused, same};
 use crate::child::{Child, Role, Step};
-use crate::difference::{Differs, answers};
-use crate::user::{Delegated, USERS, as_user};
+use crate::difference::{Differs, absent, answers, missing};
+use crate::user::{AllKinds, Delegated, USERS, as_user};
 
 /// Mainline has no handler that takes such a file.
 const NONE: &[Differs] = &[answers(
@@ -29,11 +29,14 @@ const NONE: &[Differs] = &[answers(
     "mainline has handlers of memfds only",
 )];
 
+/// Nor is there a choice of what users may preserve.
+const NO_CHOICE: &[Differs] = &[absent(NO_SYSFS)];
+
 pub(super) const CASES: &[Case] = &[
-    here("a-users-count-for-its-quota", counted).but(NONE),
+    here("a-users-count-for-its-quota", counted).but(NO_CHOICE),
     here("an-owner-that-is-killed-lets-go", killed).but(NONE),
-    here("late-ones-survive-a-cancel", late).but(NONE),
-    shared("a-user-takes-its-own-back", leave_users, users).but(NONE),
+    here("late-ones-survive-a-cancel", late).but(&[missing(NO_EVENTS)]),
+    shared("a-user-takes-its-own-back", leave_users, users).but(NO_CHOICE),
     shared("killed-after-retrieve-they-are-gone", leave, killed_after).but(NONE),
     shared("what-nobody-wants-is-let-go-of", leave, unwanted).but(NONE),
     alone(
@@ -41,7 +44,7 @@ pub(super) const CASES: &[Case] = &[
         &[leave_first, nothing, go_on, arrived],
     )
     .but(NONE),
-    alone("late-ones-go-over", &[leave_late, arrived]).but(NONE),
+    alone("late-ones-go-over", &[leave_late, arrived]).but(&[missing(NO_EVENTS)]),
 ];
 
 /// What a file has for a read: as many bytes as a number.
@@ -124,6 +127,7 @@ fn read(file: &OwnedFd) -> Result<u64> {
 fn counted(_: &mut Context<'_>) -> Result<()> {
     let _few = [Quota::set("bytes", 4096)?];
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let files = Files::make()?;
     let [user, other] = USERS;
     for file in [&files.eventfd, &files.timer, &files.writes] {
@@ -142,6 +146,8 @@ fn counted(_: &mut Context<'_>) -> Result<()> {
 
 fn killed(_: &mut Context<'_>) -> Result<()> {
     let files = Files::make()?;
+    // They can be preserved at all.
+    files.preserve(&session(&device()?, "killed", 0)?)?;
     for file in files.all() {
         let mut owner = Child::start(Role::Own(Step::Preserve), "killed", file.try_clone()?)?;
         owner.ready()?;
@@ -209,6 +215,7 @@ fn leave_users(context: &mut Context<'_>) -> Result<()> {
     // Of all cases that share the jump.
     let _root = context.device()?;
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let [user, _] = USERS;
     let session = create(user, USERS_SESSION)?;
     let files = Files::make()?;
@@ -219,6 +226,7 @@ fn leave_users(context: &mut Context<'_>) -> Result<()> {
 
 fn users(_: &mut Context<'_>) -> Result<()> {
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let [user, other] = USERS;
     let session = name(USERS_SESSION);
     as_user(other, || {

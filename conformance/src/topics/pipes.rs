@@ -13,18 +13,21 @@ use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
 use super::owners::{Quota, create};
-use super::tools::{enter, incoming, session, state_is};
+use super::tools::{NO_SYSFS, enter, incoming, session, state_is};
 use crate::case::{Case, Context, here, shared};
 use crate::check::{device, kept, name, refused, same, skip};
-use crate::difference::{Differs, answers};
+use crate::difference::{Differs, absent, answers};
 use crate::forge::{self, Fault, ODD};
-use crate::user::{Delegated, USERS, as_user};
+use crate::user::{AllKinds, Delegated, USERS, as_user};
 
 /// Mainline has no handler that takes such a file.
 const NONE: &[Differs] = &[answers(
     Errno::ENOENT,
     "mainline has handlers of memfds only",
 )];
+
+/// Nor is there a choice of what users may preserve.
+const NO_CHOICE: &[Differs] = &[absent(NO_SYSFS)];
 
 pub(super) const CASES: &[Case] = &[
     here("each-end-is-preserved-once", once).but(NONE),
@@ -34,19 +37,18 @@ pub(super) const CASES: &[Case] = &[
     here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NONE),
     here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NONE),
     here("one-with-a-name-is-refused", named),
-    here("one-of-notifications-is-refused", notifies).but(NONE),
     here(
         "a-writer-that-stands-still-holds-nobody-up",
         held::nobody_waits,
     )
     .but(NONE),
-    here("a-writer-of-a-users-is-passed-over", held::users).but(NONE),
+    here("a-writer-of-a-users-is-passed-over", held::users).but(NO_CHOICE),
     here(
         "who-closes-an-end-waits-for-no-writer",
         held::closed_by_root,
     )
-    .but(NONE),
-    here("what-it-may-hold-counts-for-its-user", counts).but(NONE),
+    .but(NO_CHOICE),
+    here("what-it-may-hold-counts-for-its-user", counts).but(NO_CHOICE),
     shared("what-it-holds-comes-back", leave_text, text).but(NONE),
     shared("what-is-written-later-arrives", leave_late, late).but(NONE),
     shared("a-full-one-comes-back-full", leave_full, full).but(NONE),
@@ -57,13 +59,13 @@ pub(super) const CASES: &[Case] = &[
     shared("an-end-that-nobody-wants-is-closed", leave_text, unwanted).but(NONE),
     shared("the-other-end-can-come-first", leave_text, other_first).but(NONE),
     shared("both-ends-can-come-at-once", leave_text, at_once).but(NONE),
-    shared("ends-of-different-owners-go-alone", leave_ends, alone_each).but(NONE),
+    shared("ends-of-different-owners-go-alone", leave_ends, alone_each).but(NO_CHOICE),
     shared(
         "a-size-that-its-user-may-not-have-waits",
         leave_huge,
         too_huge,
     )
-    .but(NONE),
+    .but(NO_CHOICE),
 ];
 
 const READ: Token = Token(1);
@@ -173,24 +175,10 @@ fn cancelled(_: &mut Context<'_>) -> Result<()> {
     holds(&mut ends.reads, TEXT)
 }
 
-/// Such a pipe is one from the first: nobody writes to it but the kernel.
-fn notifies(_: &mut Context<'_>) -> Result<()> {
-    // O_NOTIFICATION_PIPE.
-    let flags = PipeFlags::CLOEXEC | PipeFlags::from_bits_retain(OFlags::EXCL.bits());
-    let (reads, writes) = match pipe_with(flags) {
-        Err(rustix::io::Errno::NOPKG | rustix::io::Errno::INVAL) => {
-            return Err(skip("this kernel has no pipes of notifications"));
-        }
-        made => made?,
-    };
-    let session = own()?;
-    refused(session.preserve_fd(&reads, READ), Errno::EOPNOTSUPP)?;
-    refused(session.preserve_fd(&writes, WRITE), Errno::EOPNOTSUPP)
-}
-
 /// The end that is read from counts for a full pipe, and each for a page.
 fn counts(_: &mut Context<'_>) -> Result<()> {
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let ends = pipe()?;
     let size = fcntl_getpipe_size(&ends.reads)? as u64;
     let least = size + 4096;
@@ -439,6 +427,7 @@ fn at_once(context: &mut Context<'_>) -> Result<()> {
 fn leave_ends(context: &mut Context<'_>) -> Result<()> {
     let root = context.device()?;
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let mut ends = pipe()?;
     ends.writes.write_all(TEXT)?;
     let [user, _] = USERS;
@@ -458,6 +447,7 @@ fn alone_each(context: &mut Context<'_>) -> Result<()> {
     same("its end", reads.read(&mut [0; 8])?, 0)?;
     own.finish()?;
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     as_user(USERS[0], || {
         let users = Device::open()?.retrieve_session(&name("an end"))?;
         let mut writes = File::from(users.retrieve_fd(WRITE)?);
@@ -481,6 +471,7 @@ const HUGE: usize = 1 << 22;
 fn leave_huge(context: &mut Context<'_>) -> Result<()> {
     let _root = context.device()?;
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let mut ends = pipe()?;
     match fcntl_setpipe_size(&ends.writes, HUGE) {
         Err(rustix::io::Errno::PERM) => return Err(skip("whoever runs this may not have it")),
@@ -499,6 +490,7 @@ fn leave_huge(context: &mut Context<'_>) -> Result<()> {
 
 fn too_huge(_: &mut Context<'_>) -> Result<()> {
     let _delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let [user, _] = USERS;
     let users = as_user(user, || {
         let users = Device::open()?.retrieve_session(&name("huge"))?;

@@ -87,7 +87,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 615,
+            cases: 645,
             named: &[],
             exactly: false,
             kexecs: None,

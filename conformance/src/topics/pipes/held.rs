@@ -15,7 +15,7 @@ use super::{Ends, READ, WRITE, pipe};
 use crate::case::Context;
 use crate::check::{device, name, refused, same, skip};
 use crate::patience::PATIENCE;
-use crate::user::{Delegated, USERS, as_user};
+use crate::user::{AllKinds, Delegated, USERS, as_user};
 use crate::waiting::Caller;
 
 /// Runs something while a writer stands still in the middle of a write to a pipe.
@@ -87,6 +87,7 @@ pub(super) fn nobody_waits(_: &mut Context<'_>) -> Result<()> {
 pub(super) fn users(_: &mut Context<'_>) -> Result<()> {
     let root = device()?;
     let delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let [user, _] = USERS;
     let own = create(user, "held")?;
     drop(delegated);
@@ -113,6 +114,7 @@ pub(super) fn users(_: &mut Context<'_>) -> Result<()> {
 pub(super) fn closed_by_root(_: &mut Context<'_>) -> Result<()> {
     let root = &device()?;
     let delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
     let [user, _] = USERS;
     let own = create(user, "orphan")?;
     drop(delegated);
