@@ -337,6 +337,7 @@ impl Agent {
         past.updates.truncate(most);
         let damaged = &self.state.borrow().damaged;
         past.problems.extend(damaged.iter().cloned());
+        past.is_unsure |= !damaged.is_empty();
         past
     }
 }
