@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Pipes come back: both ends or one, with what they hold.
 
+mod ends;
 mod held;
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use luo_sys::{Device, Errno, Session, State, Token};
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
 
+use self::ends::{Ends, READ, WRITE, pipe};
 use super::owners::{Quota, create};
 use super::tools::{NO_SYSFS, enter, incoming, session, state_is};
 use crate::case::{Case, Context, here, shared};
@@ -68,21 +70,7 @@ pub(super) const CASES: &[Case] = &[
     .but(NO_CHOICE),
 ];
 
-const READ: Token = Token(1);
-const WRITE: Token = Token(2);
 const TEXT: &[u8] = b"what the pipe holds";
-
-struct Ends {
-    reads: File,
-    writes: File,
-}
-
-/// A pipe whose ends do not wait.
-fn pipe() -> Result<Ends> {
-    let (reads, writes) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
-    let (reads, writes) = (reads.into(), writes.into());
-    Ok(Ends { reads, writes })
-}
 
 fn own() -> Result<Session> {
     session(&device()?, "pipes", 0)

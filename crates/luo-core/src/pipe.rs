@@ -6,10 +6,12 @@
 //! handle of the other ──'
 //! ```
 
+mod arrival;
 mod arrivals;
 mod contents;
 mod ends;
 mod handler;
+mod joint;
 mod joints;
 #[cfg(test)]
 mod tests;
@@ -18,8 +20,8 @@ pub use contents::{read, Contents, Failed};
 pub use ends::{Each, End, Facts, Pipes, PAUSES, PAUSE_MILLIS};
 pub use handler::TwoEnds;
 
-pub(crate) use arrivals::Arrivals;
-pub(crate) use joints::Joints;
+pub(crate) use arrival::Arrivals;
+pub(crate) use joint::Joints;
 
 use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{

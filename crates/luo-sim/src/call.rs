@@ -10,8 +10,8 @@ use luo_core::{SessionId, SessionName};
 use rustix::fs::OFlags;
 
 use crate::client::Client;
+use crate::descriptor::File;
 use crate::machine::Machine;
-use crate::memfd::File;
 use crate::table::{Object, Table};
 
 /// An ioctl on a descriptor of ours.

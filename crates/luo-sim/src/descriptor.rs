@@ -3,7 +3,7 @@
 
 use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -15,6 +15,9 @@ use rustix::fs::FileType;
 /// thread of its own does that, which stays behind if it takes too long.
 #[derive(Debug)]
 pub(crate) struct Descriptor(Option<OwnedFd>);
+
+/// One that several have.
+pub(crate) type File = Arc<Descriptor>;
 
 /// How long is waited for the thread: who looks for the end of a pipe next finds it.
 const PATIENCE: Duration = Duration::from_millis(100);

@@ -7,9 +7,10 @@ use std::any::Any;
 use luo_abi::errno::Errno;
 use luo_core::{AnyKind, FileCallbacks, Incoming, Keeps, Outgoing, Preserved, Subject, Unrestored};
 
+use crate::descriptor::File;
 use crate::fault::Step;
 use crate::machine::Machine;
-use crate::memfd::{self, File};
+use crate::memfd;
 use crate::participant::Pin;
 
 mod eventfd;
@@ -17,8 +18,6 @@ mod forge;
 mod memfd_kind;
 mod pipe;
 mod timerfd;
-
-pub(crate) use pipe::Lookers;
 
 /// The handlers of a machine, in the order in which they are asked whether they know a file.
 pub(crate) fn all(machine: &Machine) -> Vec<Handler> {

@@ -14,13 +14,14 @@ use luo_core::ops::{self, Report};
 use luo_core::{Access, Engine, Error, Failure, Host, Lock, PageError, Part, Refusal, UserKinds};
 
 use crate::caller::{self, LOOK};
+use crate::descriptor::File;
 use crate::driver::Driver;
 use crate::fault::Step;
 use crate::handler::Handler;
 use crate::lock::lock;
 use crate::log;
 use crate::machine::Machine;
-use crate::memfd::{self, File};
+use crate::memfd;
 use crate::memory::Block;
 use crate::participant::{Never, Pin, Subsystem};
 

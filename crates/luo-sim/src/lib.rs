@@ -75,6 +75,7 @@ mod hint;
 mod host;
 mod lock;
 mod log;
+mod lookers;
 mod machine;
 mod memfd;
 mod memory;

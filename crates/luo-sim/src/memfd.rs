@@ -14,7 +14,7 @@ use luo_abi::errno::Errno;
 use luo_core::{Access, BlockMemory};
 use rustix::fs::{FileType, Mode, OFlags, SealFlags, SeekFrom};
 
-use crate::descriptor::Descriptor;
+use crate::descriptor::File;
 use crate::memory::{Kept, Memory};
 
 /// What the handler calls itself in a handover.
@@ -40,9 +40,6 @@ const SEALS: SealFlags = SealFlags::SEAL
 
 /// `F_SEAL_EXEC`.
 const EXEC: SealFlags = SealFlags::from_bits_retain(0x20);
-
-/// An open file of a supervised program.
-pub(crate) type File = Arc<Descriptor>;
 
 /// An error of a system call, as the engine has them.
 pub(crate) fn errno(error: rustix::io::Errno) -> Errno {

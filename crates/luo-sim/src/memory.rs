@@ -13,7 +13,7 @@ use luo_abi::handover::{BLOCK_SIZE, Root};
 use luo_abi::supplement;
 use luo_core::{BlockMemory, PageError};
 
-use crate::memfd::File;
+use crate::descriptor::File;
 
 /// Address of the first page that a machine hands out after a cold boot.
 const FIRST_PAGE: u64 = 0x10_0000;

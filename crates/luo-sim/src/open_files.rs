@@ -5,8 +5,8 @@
 use std::sync::{Mutex, Weak};
 
 use crate::descriptor::Descriptor;
+use crate::descriptor::File;
 use crate::lock::lock;
-use crate::memfd::File;
 
 /// Those that somebody has asked for and that are held still.
 #[derive(Default)]

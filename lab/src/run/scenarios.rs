@@ -339,6 +339,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         ),
         Scenario {
             memory: 6144,
+            cost: 60,
             cmdline: vec!["hugepagesz=1G", "hugepages=1"],
             expect: Expect {
                 cases: 2,

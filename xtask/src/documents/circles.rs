@@ -299,6 +299,7 @@ fn the_kernels_host_has_one_ring() {
         "handler",
         "handlers::memfd",
         "handlers::memfd::half",
+        "handlers::memfd::pools",
         "host",
         "state",
         "takeover",

@@ -11,7 +11,7 @@ use luo_sys::{Cause, Errno, State, Token};
 
 use super::super::owners::{create, full};
 use super::super::tools::{enter, session, state_is};
-use super::{Ends, READ, WRITE, pipe};
+use super::ends::{Ends, READ, WRITE, pipe};
 use crate::case::Context;
 use crate::check::{device, name, refused, same, skip};
 use crate::patience::PATIENCE;

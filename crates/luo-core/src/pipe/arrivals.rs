@@ -12,90 +12,12 @@ use core::task::Poll;
 
 use luo_abi::errno::Errno;
 
+use super::arrival::{Arrival, Claim, Stage};
 use super::ends::End;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
-use crate::id::{kind, Id};
-use crate::table::index::Index;
-use crate::table::slab::Slab;
 use crate::waits::Topic;
-
-/// The pipes that come back to an engine.
-pub(crate) struct Arrivals<F> {
-    all: Slab<kind::Arrival, Arrival<F>>,
-    /// By the address of the note.
-    by_address: Index,
-}
-
-struct Arrival<F> {
-    /// Of the note that both ends come from.
-    address: u64,
-    stage: Stage<F>,
-}
-
-enum Stage<F> {
-    /// Somebody makes the pipe, or frees the note.
-    Working {
-        /// An end that nobody wants any more.
-        unwanted: Option<End>,
-    },
-    /// The pipe is made and the note is gone; nobody has asked for this end.
-    Kept(End, F),
-}
-
-/// What becomes of who asks for an end.
-pub(super) enum Claim<F> {
-    /// It was kept.
-    Kept(F),
-    /// The caller is at the note from here on, and says when that is over.
-    Work,
-    /// The note is gone, or who is at it closes the end.
-    Gone,
-}
-
-impl<F> Arrivals<F> {
-    pub(crate) const fn new() -> Self {
-        Self {
-            all: Slab::new(),
-            by_address: Index::new(),
-        }
-    }
-
-    /// How many there are.
-    #[cfg(feature = "fault-injection")]
-    pub(crate) fn len(&self) -> usize {
-        self.all.len()
-    }
-
-    fn find(&self, hash: u32, address: u64) -> Option<Id<kind::Arrival>> {
-        let slot = self.by_address.find(hash, |slot| {
-            let arrival = self.all.at_slot(slot);
-            arrival.is_some_and(|(_, arrival)| arrival.address == address)
-        })?;
-        self.all.at_slot(slot).map(|(id, _)| id)
-    }
-
-    fn remove(&mut self, id: Id<kind::Arrival>) -> Option<Arrival<F>> {
-        self.by_address.remove(id.slot);
-        let gone = self.all.remove(id);
-        if let Some(segment) = self.all.take_gone() {
-            self.by_address.give_back(segment);
-        }
-        gone
-    }
-
-    fn take_kept(&mut self, id: Id<kind::Arrival>, end: End) -> Option<F> {
-        match self.all.get(id)?.stage {
-            Stage::Kept(kept, _) if kept == end => {}
-            _ => return None,
-        }
-        match self.remove(id)?.stage {
-            Stage::Kept(_, file) => Some(file),
-            Stage::Working { .. } => None,
-        }
-    }
-}
 
 impl<H: Host> Engine<H> {
     /// Somebody asks for an end. It waits for who makes the pipe; a transition does not.

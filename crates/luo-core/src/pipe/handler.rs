@@ -16,10 +16,10 @@ use luo_abi::errno::Errno;
 use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{Pipe, PIPE, READ_END};
 
-use super::arrivals::Claim;
+use super::arrival::Claim;
 use super::contents::{most_pages, read, Contents, Failed};
 use super::ends::{End, Facts, Pipes};
-use super::joints::{bytes_of, Joint, Taken};
+use super::joint::{bytes_of, Joint, Taken};
 use crate::error::Error;
 use crate::file_kind::Kind;
 use crate::handover::PageError;

@@ -11,9 +11,9 @@ use luo_abi::errno::Errno;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::caller::Thread;
+use crate::descriptor::File;
 use crate::driver::{Driver, State, fail_with};
 use crate::machine::Machine;
-use crate::memfd::File;
 use crate::socket;
 
 /// What the handler calls itself in a handover.

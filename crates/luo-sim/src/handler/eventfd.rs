@@ -9,9 +9,10 @@ use luo_core::{OnePage, Small, Unrestored};
 use rustix::event::EventfdFlags;
 use rustix::fs::OFlags;
 
+use crate::descriptor::File;
 use crate::fdinfo::{FdInfo, is_anonymous};
 use crate::machine::Machine;
-use crate::memfd::{File, errno};
+use crate::memfd::errno;
 
 /// The handler.
 pub(crate) static EVENTFDS: OnePage<Eventfds> = OnePage(Eventfds);

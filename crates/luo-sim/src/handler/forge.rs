@@ -4,9 +4,10 @@
 use luo_abi::errno::Errno;
 use luo_core::{Kind, Subject, Unrestored};
 
+use crate::descriptor::File;
 use crate::driver;
 use crate::machine::Machine;
-use crate::memfd::{self, File};
+use crate::memfd;
 
 pub(crate) struct Forge;
 

@@ -6,8 +6,9 @@
 use luo_abi::errno::Errno;
 use luo_core::{Kind, Subject, Unrestored};
 
+use crate::descriptor::File;
 use crate::machine::Machine;
-use crate::memfd::{self, File};
+use crate::memfd;
 use crate::memory::Kept;
 
 /// A handler of memfds.

@@ -1,23 +1,20 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The handler of pipes. They are made anew from what is handed over, as in the kernel.
 
-use std::collections::BTreeSet;
 use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::sync::{Arc, Mutex, mpsc};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
 
 use luo_abi::errno::Errno;
 use luo_abi::note::{PACKETS, Pipe};
-use luo_core::pipe::{Each, End, Facts, PAUSE_MILLIS, Pipes, TwoEnds};
+use luo_core::pipe::{Each, End, Facts, Pipes, TwoEnds};
 use rustix::fs::{FileType, Mode, OFlags};
 use rustix::pipe::{
     PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, tee,
 };
 
-use crate::lock::lock;
+use crate::descriptor::File;
 use crate::machine::Machine;
-use crate::memfd::{File, errno};
+use crate::memfd::errno;
 
 /// The handler.
 pub(crate) static PIPES: TwoEnds<Nameless> = TwoEnds(Nameless);
@@ -79,60 +76,8 @@ fn look(file: &OwnedFd) -> Result<(usize, Parts), Errno> {
     }
 }
 
-/// Threads that look at pipes, by those. Whoever writes to a pipe has it locked for as long as
-/// its memory takes, and here even a look at the size waits for that, with no way to end it. So
-/// each is done by a thread of its own, one for a pipe, which stays behind if it takes too long.
-#[derive(Default)]
-pub(crate) struct Lookers(Mutex<BTreeSet<u64>>);
-
-const PAUSE: Duration = Duration::from_millis(PAUSE_MILLIS as u64);
-
 /// Pauses that are waited for the size of a pipe.
 const FEW: u32 = 10;
-
-impl Lookers {
-    /// Does something with a pipe for so many pauses at most, and takes those that it took.
-    ///
-    /// # Errors
-    /// EBUSY at the end of them.
-    fn within<T: Send + 'static>(
-        self: &Arc<Self>,
-        pipe: u64,
-        patience: &mut u32,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Errno> {
-        let begun = Instant::now();
-        let end = begun + PAUSE * (*patience).max(1);
-        let done = self.until(pipe, end, work);
-        let took = begun.elapsed().as_millis() / PAUSE.as_millis();
-        *patience = patience.saturating_sub(u32::try_from(took).unwrap_or(u32::MAX));
-        done.ok_or(Errno::EBUSY)
-    }
-
-    fn until<T: Send + 'static>(
-        self: &Arc<Self>,
-        pipe: u64,
-        end: Instant,
-        work: impl FnOnce() -> T + Send + 'static,
-    ) -> Option<T> {
-        let left = || end.saturating_duration_since(Instant::now());
-        while !lock(&self.0).insert(pipe) {
-            if left().is_zero() {
-                return None;
-            }
-            thread::sleep(left().min(PAUSE));
-        }
-        let (tell, told) = mpsc::channel();
-        let own = Arc::clone(self);
-        thread::spawn(move || {
-            let done = work();
-            lock(&own.0).remove(&pipe);
-            // Nobody may wait for it any more.
-            let _ = tell.send(done);
-        });
-        told.recv_timeout(left()).ok()
-    }
-}
 
 /// Whether writes to a file are packets.
 fn is_packets(file: &OwnedFd) -> bool {
@@ -212,26 +157,5 @@ impl Pipes<Machine> for Nameless {
 
     fn set_nonblock(&self, _: &Machine, file: &File) {
         let _ = set(file, OFlags::NONBLOCK, true);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// A thread that stays behind keeps others from its pipe alone.
-    #[test]
-    fn a_look_has_an_end() {
-        let lookers = Arc::new(Lookers::default());
-        let (go, wait) = mpsc::channel::<()>();
-        let mut patience = 3;
-        let stuck = lookers.within(1, &mut patience, move || wait.recv());
-        assert_eq!((stuck.err(), patience), (Some(Errno::EBUSY), 0));
-        assert_eq!(lookers.within(2, &mut 200, || 7), Ok(7));
-        assert_eq!(lookers.within(1, &mut 1, || 7), Err(Errno::EBUSY));
-        drop(go);
-        let mut patience = 2000;
-        assert_eq!(lookers.within(1, &mut patience, || 7), Ok(7));
-        assert!(patience > 0);
     }
 }

@@ -16,9 +16,10 @@ use rustix::time::{
     timerfd_gettime, timerfd_settime,
 };
 
+use crate::descriptor::File;
 use crate::fdinfo::{FdInfo, is_anonymous};
 use crate::machine::Machine;
-use crate::memfd::{File, errno};
+use crate::memfd::errno;
 
 /// The handler.
 pub(crate) static TIMERS: OnePage<Timers> = OnePage(Timers);

@@ -88,8 +88,8 @@ pub(crate) fn waits() -> Result<()> {
 pub(crate) fn prepare() -> Result<()> {
     let device = Device::open()?;
     let participants = device.list_participants()?;
-    // Two handlers of memfds, and two subsystems.
-    same("participants", participants.len(), 7)?;
+    // Three handlers of memfds, those of eventfds, timers and pipes, and two subsystems.
+    same("participants", participants.len(), 8)?;
     refused(device.prepare(), Errno::ENOMEM)?;
     same("the state", device.state()?, State::Normal)?;
     device.prepare()?;

@@ -51,7 +51,7 @@
 
 /* The handover's layout knows blocks of 4 KiB, whatever a page is. */
 #define FORGE_PAGE	SZ_4K
-#define FORGE_PAGES	128
+#define FORGE_PAGES	256
 #define FORGE_COMMIT	SZ_1M
 #define FORGE_PHYS	SZ_2M
 

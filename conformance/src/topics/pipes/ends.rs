@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Pipes for the cases.
+
+use std::fs::File;
+
+use anyhow::Result;
+use luo_sys::Token;
+use rustix::pipe::{PipeFlags, pipe_with};
+
+pub(super) const READ: Token = Token(1);
+pub(super) const WRITE: Token = Token(2);
+
+/// Both ends of one.
+pub(super) struct Ends {
+    pub(super) reads: File,
+    pub(super) writes: File,
+}
+
+/// A pipe whose ends do not wait.
+pub(super) fn pipe() -> Result<Ends> {
+    let (reads, writes) = pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
+    let (reads, writes) = (reads.into(), writes.into());
+    Ok(Ends { reads, writes })
+}
