@@ -18,7 +18,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 const SINCE: u32 = 261;
 
 /// How long the manager has to answer.
-const PATIENCE: Duration = Duration::from_secs(3);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of an answer that are read: some 100 of each unit.
 const MOST_SAID: usize = 8 << 20;
