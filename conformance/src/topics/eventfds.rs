@@ -9,34 +9,27 @@ use luo_sys::{Errno, Needed, Session, State, Token};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::fs::OFlags;
 
-use super::tools::{FIRST, enter, incoming, memory, session, state_is, verify};
+use super::tools::{FIRST, NO_HANDLER, enter, incoming, memory, session, state_is, verify};
 use crate::case::{Case, Context, here, shared};
 use crate::check::{device, kept, refused, same};
-use crate::difference::{Differs, answers};
 use crate::forge::{self, Fault, ODD};
 
-/// Mainline has no handler that takes such a file.
-const NONE: &[Differs] = &[answers(
-    Errno::ENOENT,
-    "mainline has handlers of memfds only",
-)];
-
 pub(super) const CASES: &[Case] = &[
-    here("one-open-file-is-preserved-once", once).but(NONE),
-    here("taken-out-it-can-be-preserved-again", again).but(NONE),
-    here("it-is-usable-while-it-is-preserved", usable).but(NONE),
-    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NONE),
-    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NONE),
-    shared("the-count-comes-back", leave_count, count).but(NONE),
-    shared("the-largest-count-comes-back", leave_largest, largest).but(NONE),
-    shared("a-semaphore-stays-one", leave_semaphore, semaphore).but(NONE),
-    shared("a-read-that-waits-still-waits", leave_waiting, waiting).but(NONE),
-    shared("poll-wakes-afterwards", leave_empty, poll_wakes).but(NONE),
-    shared("what-is-added-later-arrives", leave_late, late).but(NONE),
-    shared("each-retrieve-gives-the-same", leave_count, same_each_time).but(NONE),
-    shared("one-that-nobody-wants-is-let-go-of", leave_count, unwanted).but(NONE),
-    shared("a-memfd-can-need-one", leave_needed, needed).but(NONE),
-    shared("it-goes-on-once-more", leave_count, leave_again).but(NONE),
+    here("one-open-file-is-preserved-once", once).but(NO_HANDLER),
+    here("taken-out-it-can-be-preserved-again", again).but(NO_HANDLER),
+    here("it-is-usable-while-it-is-preserved", usable).but(NO_HANDLER),
+    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NO_HANDLER),
+    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NO_HANDLER),
+    shared("the-count-comes-back", leave_count, count).but(NO_HANDLER),
+    shared("the-largest-count-comes-back", leave_largest, largest).but(NO_HANDLER),
+    shared("a-semaphore-stays-one", leave_semaphore, semaphore).but(NO_HANDLER),
+    shared("a-read-that-waits-still-waits", leave_waiting, waiting).but(NO_HANDLER),
+    shared("poll-wakes-afterwards", leave_empty, poll_wakes).but(NO_HANDLER),
+    shared("what-is-added-later-arrives", leave_late, late).but(NO_HANDLER),
+    shared("each-retrieve-gives-the-same", leave_count, same_each_time).but(NO_HANDLER),
+    shared("one-that-nobody-wants-is-let-go-of", leave_count, unwanted).but(NO_HANDLER),
+    shared("a-memfd-can-need-one", leave_needed, needed).but(NO_HANDLER),
+    shared("it-goes-on-once-more", leave_count, leave_again).but(NO_HANDLER),
 ];
 
 const NONBLOCK: EventfdFlags = EventfdFlags::NONBLOCK.union(EventfdFlags::CLOEXEC);

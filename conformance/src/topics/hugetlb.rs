@@ -16,7 +16,7 @@ use luo_sys::memfd::{self, Seals};
 use luo_sys::{Errno, MappedFile, Token};
 use rustix::fs::{FallocateFlags, Mode, OFlags};
 
-use super::tools::{FIRST, incoming, session};
+use super::tools::{FIRST, incoming, session, untouched};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, refused, refused_file, same};
 use crate::difference::{Differs, answers};
@@ -49,7 +49,7 @@ pub(super) const CASES: &[Case] = &[
     .but(REFUSED),
     alone(
         "unclaimed-goes-on",
-        &[pools::leave_one, pools::untouched, pools::gone_on],
+        &[pools::leave_one, untouched, pools::gone_on],
     )
     .but(REFUSED),
     alone("its-group-pays", &[groups::leave, groups::pays]).but(REFUSED),

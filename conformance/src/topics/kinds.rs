@@ -16,34 +16,25 @@ use rustix::time::{
 };
 
 use super::owners::{Quota, create};
-use super::tools::{FIRST, NO_EVENTS, NO_SYSFS, enter, incoming, session, state_is};
+use super::tools::{FIRST, NO_CHOICE, NO_EVENTS, NO_HANDLER, enter, incoming, session, state_is};
 use crate::case::{Case, Context, alone, here, shared};
 use crate::check::{device, kept, name, refused, same};
 use crate::child::{Child, Role, Step};
-use crate::difference::{Differs, absent, answers, missing};
+use crate::difference::missing;
 use crate::user::{AllKinds, Delegated, USERS, as_user};
-
-/// Mainline has no handler that takes such a file.
-const NONE: &[Differs] = &[answers(
-    Errno::ENOENT,
-    "mainline has handlers of memfds only",
-)];
-
-/// Nor is there a choice of what users may preserve.
-const NO_CHOICE: &[Differs] = &[absent(NO_SYSFS)];
 
 pub(super) const CASES: &[Case] = &[
     here("a-users-count-for-its-quota", counted).but(NO_CHOICE),
-    here("an-owner-that-is-killed-lets-go", killed).but(NONE),
+    here("an-owner-that-is-killed-lets-go", killed).but(NO_HANDLER),
     here("late-ones-survive-a-cancel", late).but(&[missing(NO_EVENTS)]),
     shared("a-user-takes-its-own-back", leave_users, users).but(NO_CHOICE),
-    shared("killed-after-retrieve-they-are-gone", leave, killed_after).but(NONE),
-    shared("what-nobody-wants-is-let-go-of", leave, unwanted).but(NONE),
+    shared("killed-after-retrieve-they-are-gone", leave, killed_after).but(NO_HANDLER),
+    shared("what-nobody-wants-is-let-go-of", leave, unwanted).but(NO_HANDLER),
     alone(
         "they-go-on-from-kernel-to-kernel",
         &[leave_first, nothing, go_on, arrived],
     )
-    .but(NONE),
+    .but(NO_HANDLER),
     alone("late-ones-go-over", &[leave_late, arrived]).but(&[missing(NO_EVENTS)]),
 ];
 

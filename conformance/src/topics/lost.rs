@@ -9,7 +9,9 @@ use std::thread;
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, FileStatus, Needed, Session, State, Token};
 
-use super::tools::{NO_CONTRACT, enter, incoming, lines, memory, retrieve, session, state_is};
+use super::tools::{
+    NO_CONTRACT, enter, incoming, lines, memory, retrieve, session, state_is, untouched,
+};
 use crate::case::{Case, Context, alone, here};
 use crate::check::{device, name, refused, same};
 use crate::difference::missing;
@@ -264,12 +266,6 @@ fn registered_lost(context: &mut Context<'_>) -> Result<()> {
 fn fail_to_carry(context: &mut Context<'_>) -> Result<()> {
     same("lost files", device()?.info()?.lost_files, 0)?;
     context.hold(Fault::Preserve(ODD).inject()?);
-    Ok(())
-}
-
-/// A kernel that looks at nothing.
-#[expect(clippy::unnecessary_wraps, reason = "a step like any other")]
-fn untouched(_: &mut Context<'_>) -> Result<()> {
     Ok(())
 }
 

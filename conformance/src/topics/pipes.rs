@@ -15,35 +15,25 @@ use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with}
 
 use self::ends::{Ends, READ, WRITE, pipe};
 use super::owners::{Quota, create};
-use super::tools::{NO_SYSFS, enter, incoming, session, state_is};
+use super::tools::{NO_CHOICE, NO_HANDLER, enter, incoming, session, state_is};
 use crate::case::{Case, Context, here, shared};
 use crate::check::{device, kept, name, refused, same, skip};
-use crate::difference::{Differs, absent, answers};
 use crate::forge::{self, Fault, ODD};
 use crate::user::{AllKinds, Delegated, USERS, as_user};
 
-/// Mainline has no handler that takes such a file.
-const NONE: &[Differs] = &[answers(
-    Errno::ENOENT,
-    "mainline has handlers of memfds only",
-)];
-
-/// Nor is there a choice of what users may preserve.
-const NO_CHOICE: &[Differs] = &[absent(NO_SYSFS)];
-
 pub(super) const CASES: &[Case] = &[
-    here("each-end-is-preserved-once", once).but(NONE),
-    here("both-ends-go-into-one-session", one_session).but(NONE),
-    here("taken-out-it-can-be-preserved-again", again).but(NONE),
-    here("it-is-usable-while-it-is-preserved", usable).but(NONE),
-    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NONE),
-    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NONE),
+    here("each-end-is-preserved-once", once).but(NO_HANDLER),
+    here("both-ends-go-into-one-session", one_session).but(NO_HANDLER),
+    here("taken-out-it-can-be-preserved-again", again).but(NO_HANDLER),
+    here("it-is-usable-while-it-is-preserved", usable).but(NO_HANDLER),
+    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NO_HANDLER),
+    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NO_HANDLER),
     here("one-with-a-name-is-refused", named),
     here(
         "a-writer-that-stands-still-holds-nobody-up",
         held::nobody_waits,
     )
-    .but(NONE),
+    .but(NO_HANDLER),
     here("a-writer-of-a-users-is-passed-over", held::users).but(NO_CHOICE),
     here(
         "who-closes-an-end-waits-for-no-writer",
@@ -51,16 +41,16 @@ pub(super) const CASES: &[Case] = &[
     )
     .but(NO_CHOICE),
     here("what-it-may-hold-counts-for-its-user", counts).but(NO_CHOICE),
-    shared("what-it-holds-comes-back", leave_text, text).but(NONE),
-    shared("what-is-written-later-arrives", leave_late, late).but(NONE),
-    shared("a-full-one-comes-back-full", leave_full, full).but(NONE),
-    shared("packets-stay-packets", leave_packets, packets).but(NONE),
-    shared("size-and-flags-stay", leave_large, large).but(NONE),
-    shared("the-end-that-reads-alone", leave_reader, reader).but(NONE),
-    shared("the-end-that-writes-alone", leave_writer, writer).but(NONE),
-    shared("an-end-that-nobody-wants-is-closed", leave_text, unwanted).but(NONE),
-    shared("the-other-end-can-come-first", leave_text, other_first).but(NONE),
-    shared("both-ends-can-come-at-once", leave_text, at_once).but(NONE),
+    shared("what-it-holds-comes-back", leave_text, text).but(NO_HANDLER),
+    shared("what-is-written-later-arrives", leave_late, late).but(NO_HANDLER),
+    shared("a-full-one-comes-back-full", leave_full, full).but(NO_HANDLER),
+    shared("packets-stay-packets", leave_packets, packets).but(NO_HANDLER),
+    shared("size-and-flags-stay", leave_large, large).but(NO_HANDLER),
+    shared("the-end-that-reads-alone", leave_reader, reader).but(NO_HANDLER),
+    shared("the-end-that-writes-alone", leave_writer, writer).but(NO_HANDLER),
+    shared("an-end-that-nobody-wants-is-closed", leave_text, unwanted).but(NO_HANDLER),
+    shared("the-other-end-can-come-first", leave_text, other_first).but(NO_HANDLER),
+    shared("both-ends-can-come-at-once", leave_text, at_once).but(NO_HANDLER),
     shared("ends-of-different-owners-go-alone", leave_ends, alone_each).but(NO_CHOICE),
     shared(
         "a-size-that-its-user-may-not-have-waits",

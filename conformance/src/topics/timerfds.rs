@@ -12,32 +12,25 @@ use rustix::time::{
     timerfd_gettime, timerfd_settime,
 };
 
-use super::tools::{FIRST, enter, incoming, session, state_is};
+use super::tools::{FIRST, NO_HANDLER, enter, incoming, session, state_is};
 use crate::case::{Case, Context, here, shared};
 use crate::check::{device, kept, refused, same, skip};
-use crate::difference::{Differs, answers};
 use crate::forge::{self, Fault, ODD};
 
-/// Mainline has no handler that takes such a file.
-const NONE: &[Differs] = &[answers(
-    Errno::ENOENT,
-    "mainline has handlers of memfds only",
-)];
-
 pub(super) const CASES: &[Case] = &[
-    here("one-open-file-is-preserved-once", once).but(NONE),
-    here("it-expires-while-it-is-preserved", usable).but(NONE),
-    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NONE),
-    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NONE),
-    here("one-that-wakes-the-machine-is-refused", alarms).but(NONE),
-    here("one-that-waits-for-the-clock-to-be-set-is-refused", told).but(NONE),
-    here("one-that-waits-for-it-since-is-a-veto", told_since).but(NONE),
-    shared("the-time-left-goes-on", leave_hour, hour).but(NONE),
-    shared("the-interval-stays", leave_interval, interval).but(NONE),
-    shared("an-idle-one-stays-idle", leave_idle, idle).but(NONE),
-    shared("what-has-expired-before-counts", leave_expired, expired).but(NONE),
-    shared("what-expires-meanwhile-counts", leave_short, expires).but(NONE),
-    shared("a-point-in-time-stays-one", leave_until, until).but(NONE),
+    here("one-open-file-is-preserved-once", once).but(NO_HANDLER),
+    here("it-expires-while-it-is-preserved", usable).but(NO_HANDLER),
+    here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NO_HANDLER),
+    here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NO_HANDLER),
+    here("one-that-wakes-the-machine-is-refused", alarms).but(NO_HANDLER),
+    here("one-that-waits-for-the-clock-to-be-set-is-refused", told).but(NO_HANDLER),
+    here("one-that-waits-for-it-since-is-a-veto", told_since).but(NO_HANDLER),
+    shared("the-time-left-goes-on", leave_hour, hour).but(NO_HANDLER),
+    shared("the-interval-stays", leave_interval, interval).but(NO_HANDLER),
+    shared("an-idle-one-stays-idle", leave_idle, idle).but(NO_HANDLER),
+    shared("what-has-expired-before-counts", leave_expired, expired).but(NO_HANDLER),
+    shared("what-expires-meanwhile-counts", leave_short, expires).but(NO_HANDLER),
+    shared("a-point-in-time-stays-one", leave_until, until).but(NO_HANDLER),
 ];
 
 const HOUR: Duration = Duration::from_secs(3600);

@@ -4,9 +4,11 @@
 use std::fs::File;
 
 use anyhow::{Context as _, Result, ensure};
-use luo_sys::{Device, Session, State, Token};
+use luo_sys::{Device, Errno, Session, State, Token};
 
+use crate::case::Context;
 use crate::check::{device, name, same};
+use crate::difference::{Differs, absent, answers};
 use crate::fill::{self, Prng};
 use crate::kmsg::{Message, Reader};
 
@@ -16,6 +18,21 @@ pub(super) const NO_EVENTS: &str = "mainline has no states and no events";
 pub(super) const NO_CONTRACT: &str = "the call is this project's own";
 pub(super) const NO_DEPENDENCIES: &str = "mainline knows no dependencies";
 pub(super) const NO_SYSFS: &str = "mainline has no folder in sysfs";
+
+/// Mainline has no handler that takes a file which is no memfd.
+pub(super) const NO_HANDLER: &[Differs] = &[answers(
+    Errno::ENOENT,
+    "mainline has handlers of memfds only",
+)];
+
+/// Nor is there a choice of what users may preserve.
+pub(super) const NO_CHOICE: &[Differs] = &[absent(NO_SYSFS)];
+
+/// A kernel that looks at nothing.
+#[expect(clippy::unnecessary_wraps, reason = "a step like any other")]
+pub(super) fn untouched(_: &mut Context<'_>) -> Result<()> {
+    Ok(())
+}
 
 /// Bytes of most memfds here; no multiple of a page.
 pub(super) const LENGTH: u64 = 12_345;

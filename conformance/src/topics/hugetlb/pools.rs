@@ -45,7 +45,11 @@ pub(super) fn leave_one(context: &mut Context<'_>) -> Result<()> {
 }
 
 /// What there must be in the pool, if it is this test's.
-fn pool_is(context: &Context<'_>, when: &str, total: u64, free: u64, surplus: u64) -> Result<()> {
+fn pool_is(
+    context: &Context<'_>,
+    when: &str,
+    (total, free, surplus): (u64, u64, u64),
+) -> Result<()> {
     if !context.implementation.is_kernel() {
         return Ok(());
     }
@@ -61,36 +65,28 @@ fn pool_is(context: &Context<'_>, when: &str, total: u64, free: u64, surplus: u6
 /// Of the pages that were asked for at boot, those that have come are left out until their files
 /// are there, or nobody's any more.
 pub(super) fn room(context: &mut Context<'_>) -> Result<()> {
-    pool_is(context, "at boot", 3, 3, 0)?;
-    let session = incoming("back")?;
-    let file = File::from(session.retrieve_fd(FIRST)?);
-    pool_is(context, "with the file", 6, 3, 0)?;
-    is_filled(&file, &BACK)?;
-    session.finish()?;
-    incoming(FORGOTTEN)?.finish()?;
-    pool_is(context, "without the other", 8, 5, 0)?;
-    drop(file);
-    pool_is(context, "without the file", 8, 8, 0)
+    pools_are(context, [(3, 3, 0), (6, 3, 0), (8, 5, 0), (8, 8, 0)])
 }
 
 /// Without a pool to take them in they are pages too many, and the machine's when they are free.
 pub(super) fn surplus(context: &mut Context<'_>) -> Result<()> {
-    pool_is(context, "at boot", 0, 0, 0)?;
+    pools_are(context, [(0, 0, 0), (3, 0, 3), (3, 0, 3), (0, 0, 0)])
+}
+
+/// Takes one file back and leaves the other; `pools` is what must be there at boot, with the file,
+/// without the other one, and without both: in all, free, and too many.
+fn pools_are(context: &Context<'_>, pools: [(u64, u64, u64); 4]) -> Result<()> {
+    let [at_boot, with_it, without_other, without_both] = pools;
+    pool_is(context, "at boot", at_boot)?;
     let session = incoming("back")?;
     let file = File::from(session.retrieve_fd(FIRST)?);
-    pool_is(context, "with the file", 3, 0, 3)?;
+    pool_is(context, "with the file", with_it)?;
     is_filled(&file, &BACK)?;
     session.finish()?;
     incoming(FORGOTTEN)?.finish()?;
-    pool_is(context, "without the other", 3, 0, 3)?;
+    pool_is(context, "without the other", without_other)?;
     drop(file);
-    pool_is(context, "without the file", 0, 0, 0)
-}
-
-/// A kernel that looks at nothing.
-#[expect(clippy::unnecessary_wraps, reason = "a step like any other")]
-pub(super) fn untouched(_: &mut Context<'_>) -> Result<()> {
-    Ok(())
+    pool_is(context, "without the file", without_both)
 }
 
 pub(super) fn gone_on(context: &mut Context<'_>) -> Result<()> {
@@ -98,5 +94,5 @@ pub(super) fn gone_on(context: &mut Context<'_>) -> Result<()> {
     let file = File::from(session.retrieve_fd(FIRST)?);
     session.finish()?;
     is_filled(&file, &BACK)?;
-    pool_is(context, "with the file", 3, 0, 3)
+    pool_is(context, "with the file", (3, 0, 3))
 }
