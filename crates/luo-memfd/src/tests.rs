@@ -72,14 +72,14 @@ impl Machine {
 
     /// Keeps pages as `kho_preserve_pages` cuts them.
     fn keep(&mut self, frame: u64, pages: u64) {
-        for (frame, order) in keys(frame, pages) {
+        for (frame, order) in kept(frame, pages) {
             self.kept.insert(frame, order);
         }
     }
 }
 
-/// The keys of pages that follow each other.
-fn keys(mut frame: u64, pages: u64) -> Vec<(u64, u32)> {
+/// The pieces in which Kexec HandOver keeps pages that it is asked for at once: frame and order.
+fn kept(mut frame: u64, pages: u64) -> Vec<(u64, u32)> {
     let end = frame + pages;
     let mut all = Vec::new();
     while frame < end {
@@ -107,7 +107,7 @@ impl Source for Machine {
 
     fn keeps(&self, run: &Run, step: u64) -> bool {
         (0..run.pages).step_by(step as usize).all(|at| {
-            let keys = keys(run.frame + at, step);
+            let keys = kept(run.frame + at, step);
             keys.iter()
                 .all(|(frame, order)| self.kept.get(frame) == Some(order))
         })
@@ -195,18 +195,6 @@ fn used_of_head() -> Vec<usize> {
 
 fn bytes_of(runs: &[Run]) -> u64 {
     runs.last().map_or(0, Run::end) * BLOCK_SIZE as u64
-}
-
-/// The pieces in which Kexec HandOver keeps pages that it is asked for at once: frame and order.
-fn kept(mut frame: u64, pages: u64) -> Vec<(u64, u32)> {
-    let end = frame + pages;
-    let mut all = Vec::new();
-    while frame < end {
-        let order = frame.trailing_zeros().min((end - frame).ilog2());
-        all.push((frame, order));
-        frame += 1 << order;
-    }
-    all
 }
 
 proptest! {

@@ -19,6 +19,16 @@ use crate::table::hash::Digest;
 /// Bytes of records that a page has room for.
 const ROOM: usize = BLOCK_SIZE.saturating_sub(size_of::<Held>());
 
+/// A pipe that holds nothing.
+pub(super) const EMPTY: Pipe = Pipe {
+    flags: 0,
+    slots: 0,
+    bytes: 0,
+    records: 0,
+    pages: 0,
+    first: 0,
+};
+
 /// Pages that what a pipe of a size holds takes at most.
 ///
 /// A buffer of a pipe is a page at most, in three pieces at most: each costs a head, and what is

@@ -17,7 +17,7 @@ use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{Pipe, PIPE, READ_END};
 
 use super::arrival::Claim;
-use super::contents::{most_pages, read, Contents, Failed};
+use super::contents::{most_pages, read, Contents, Failed, EMPTY};
 use super::ends::{End, Facts, Pipes};
 use super::joint::{bytes_of, Joint, Taken};
 use crate::error::Error;
@@ -211,16 +211,6 @@ impl<K> TwoEnds<K> {
         note::read(&host.read_page(address)?)
     }
 }
-
-/// A pipe that holds nothing.
-const EMPTY: Pipe = Pipe {
-    flags: 0,
-    slots: 0,
-    bytes: 0,
-    records: 0,
-    pages: 0,
-    first: 0,
-};
 
 impl<H, K> Kind<H> for TwoEnds<K>
 where

@@ -4,7 +4,7 @@
 use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{Pipe, PACKETS, READ_END};
 
-use super::contents::{most_pages, Contents};
+use super::contents::{most_pages, Contents, EMPTY};
 use super::ends::{End, Facts, PAUSES};
 use crate::handover::block::BlockMemory;
 use crate::host::Subject;
@@ -113,14 +113,7 @@ impl<B: BlockMemory> Joint<B> {
             ends: 0,
             frozen: 0,
             reader: None,
-            seen: Pipe {
-                flags: 0,
-                slots: 0,
-                bytes: 0,
-                records: 0,
-                pages: 0,
-                first: 0,
-            },
+            seen: EMPTY,
             address: page.address(),
             work: Some(Work {
                 page,
