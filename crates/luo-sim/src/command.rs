@@ -2,7 +2,7 @@
 //! The command `luo-sim`.
 
 use std::fs::File;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -69,15 +69,14 @@ fn is_of_the_command_line(why: &anyhow::Error) -> bool {
     is_wrong || why.downcast_ref::<BadFault>().is_some() || why.is::<std::ffi::NulError>()
 }
 
-/// Writes a text to standard output. A reader that has closed its pipe has read enough.
+/// Writes a text to standard output.
 fn told(text: &str) -> ExitCode {
-    let written = standard::output().and_then(|mut to| to.write_all(text.as_bytes()));
-    match written {
-        Err(why) if why.kind() != ErrorKind::BrokenPipe => {
+    match standard::write(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
             complain!("luo-sim: standard output: {why}");
             ExitCode::from(FAILED)
         }
-        _ => ExitCode::SUCCESS,
     }
 }
 

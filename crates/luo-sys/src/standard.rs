@@ -7,7 +7,7 @@
 
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind, Write as _};
 
 use rustix::io::Errno;
 
@@ -38,4 +38,16 @@ pub fn output() -> io::Result<File> {
     }
     let copy = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdout(), 0)?;
     Ok(File::from(copy))
+}
+
+/// Writes a text to it. A reader that has closed its pipe has read enough.
+///
+/// # Errors
+/// As [`output`] and write(2) say.
+pub fn write(text: &str) -> io::Result<()> {
+    let written = output().and_then(|mut to| to.write_all(text.as_bytes()));
+    match written {
+        Err(why) if why.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }

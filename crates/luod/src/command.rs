@@ -2,7 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
-use std::io::{ErrorKind, Write as _};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -155,15 +155,14 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
     }
 }
 
-/// Writes a text to standard output. A reader that has closed its pipe has read enough.
+/// Writes a text to standard output.
 fn told(text: &str) -> ExitCode {
-    let written = standard::output().and_then(|mut to| to.write_all(text.as_bytes()));
-    match written {
-        Err(why) if why.kind() != ErrorKind::BrokenPipe => {
+    match standard::write(text) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
             eprintln!("luod: standard output: {why}");
             ExitCode::FAILURE
         }
-        _ => ExitCode::SUCCESS,
     }
 }
 
