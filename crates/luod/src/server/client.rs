@@ -153,31 +153,33 @@ fn caller_of(served: &Served<'_>) -> Caller {
     }
 }
 
-/// A kernel that hangs in it keeps no place for a workload that has gone and comes back.
+/// What comes of a call of a workload's, for which the connection is listened to meanwhile: a
+/// kernel that hangs in it keeps no place for a workload that has gone and comes back.
+async fn listening<T>(
+    served: &mut Served<'_>,
+    call: impl Future<Output = std::result::Result<T, Error>>,
+) -> std::result::Result<std::result::Result<T, Error>, End> {
+    let done = served.wait(false, call).await?;
+    // This wait does not yield, so there is an outcome.
+    Ok(done.unwrap_or(Err(Error::NotRegistered)))
+}
+
 async fn create(
     served: &mut Served<'_>,
     name: &str,
 ) -> std::result::Result<std::result::Result<Answer, Error>, End> {
     let (agent, caller) = (Rc::clone(served.agent), caller_of(served));
-    let creating = agent.create_session(&caller, name);
-    let made = served.wait(false, creating).await?;
-    // This wait does not yield, so there is an outcome.
-    let made = made.unwrap_or(Err(Error::NotRegistered));
+    let made = listening(served, agent.create_session(&caller, name)).await?;
     Ok(made.map(|fd| with_fd(done(), fd)))
 }
 
-/// The same for a session of the previous kernel.
 async fn finish(
     served: &mut Served<'_>,
     name: &str,
 ) -> std::result::Result<std::result::Result<Answer, Error>, End> {
     let (agent, caller) = (Rc::clone(served.agent), caller_of(served));
-    let finishing = agent.finish_session(&caller, name);
-    let finished = served.wait(false, finishing).await?;
-    // This wait does not yield, so there is an outcome.
-    Ok(finished
-        .unwrap_or(Err(Error::NotRegistered))
-        .map(|()| done()))
+    let finished = listening(served, agent.finish_session(&caller, name)).await?;
+    Ok(finished.map(|()| done()))
 }
 
 async fn claim(
@@ -185,8 +187,6 @@ async fn claim(
     session: &str,
 ) -> std::result::Result<std::result::Result<Answer, Error>, End> {
     let (agent, caller) = (Rc::clone(served.agent), caller_of(served));
-    let claimed = served.wait(false, agent.claim(&caller, session)).await?;
-    // This wait does not yield, so there is an outcome.
-    let claimed = claimed.unwrap_or(Err(Error::NotRegistered));
+    let claimed = listening(served, agent.claim(&caller, session)).await?;
     Ok(claimed.map(|(claimed, fd)| with_fd(with(claimed), fd)))
 }
