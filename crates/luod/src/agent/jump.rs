@@ -90,8 +90,8 @@ impl Agent {
     async fn be_ready_for_a_shutdown(&self) -> Result<(), Error> {
         let noted = self.notes.set_jumping();
         noted.map_err(|why| self.unnoted(&why))?;
-        let own = self.kernel.run(|kernel| kernel.own_session());
-        if let Some(session) = self.in_time("the record", own).await? {
+        let own = self.kernel_in_time("the record", |kernel| kernel.own_session());
+        if let Some(session) = own.await? {
             // If the store has no room the log says so. It matters only if luod is killed.
             let _ = self.store.put(OWN_SESSION, &session);
         }

@@ -182,7 +182,7 @@ impl Agent {
             .await?;
         // Most of what other programs have written goes to the disks now, so that little is left
         // at the moment of the jump. A disk that hangs is no fault of the kernel's that is loaded.
-        self.in_time("sync", self.kernel.run(|kernel| kernel.settle()))
+        self.kernel_in_time("sync", |kernel| kernel.settle())
             .await?;
         let moment = self.moment();
         if let Some(update) = &mut self.state.borrow_mut().update {
