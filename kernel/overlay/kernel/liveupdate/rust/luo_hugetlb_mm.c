@@ -45,23 +45,13 @@ struct file *luo_hugetlb_make(const char *name, u32 order)
 }
 
 #ifdef CONFIG_CGROUP_HUGETLB
-/* The group with a path, or NULL; it is held. One that does not count huge pages is none. */
+/* The group with a path that counts huge pages, or NULL; it is held. */
 struct hugetlb_cgroup *luo_hugetlb_group(const char *path)
 {
-	struct cgroup_subsys_state *css;
-	struct cgroup *cgroup;
+	struct cgroup_subsys_state *css = NULL;
 
-	if (!path[0] || hugetlb_cgroup_disabled())
-		return NULL;
-	cgroup = luo_memfd_cgroup(path);
-	if (!cgroup)
-		return NULL;
-	css = cgroup_get_e_css(cgroup, &hugetlb_cgrp_subsys);
-	if (css && css->cgroup != cgroup) {
-		css_put(css);
-		css = NULL;
-	}
-	cgroup_put(cgroup);
+	if (!hugetlb_cgroup_disabled())
+		css = luo_memfd_css(path, &hugetlb_cgrp_subsys);
 	return css ? container_of(css, struct hugetlb_cgroup, css) : NULL;
 }
 

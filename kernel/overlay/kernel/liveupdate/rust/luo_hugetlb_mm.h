@@ -10,11 +10,12 @@
 #include <linux/hugetlb_cgroup.h>
 #include <linux/liveupdate_files.h>
 
-struct cgroup;
+struct cgroup_subsys;
+struct cgroup_subsys_state;
 struct luo_memfd_run;
 
 /* luo_memfd_mm.c, for luo_hugetlb_mm.c. */
-struct cgroup *luo_memfd_cgroup(const char *path);
+struct cgroup_subsys_state *luo_memfd_css(const char *path, struct cgroup_subsys *controller);
 struct folio *luo_memfd_compound(u64 frame, unsigned int order);
 void luo_memfd_advance(struct luo_memfd_run *run, u64 pages);
 bool luo_memfd_memory_has_room(u64 pages);

@@ -896,7 +896,7 @@ void luo_memfd_drop(const struct luo_memfd_run *run, bool huge)
  * The group with a path from the root of the hierarchy, whichever part of it the caller
  * sees, or NULL; it is held.
  */
-struct cgroup *luo_memfd_cgroup(const char *path)
+static struct cgroup *luo_memfd_cgroup(const char *path)
 {
 	struct kernfs_node *node = kernfs_walk_and_get(cgrp_dfl_root.cgrp.kn, path);
 	struct cgroup *cgroup = NULL;
@@ -913,29 +913,39 @@ struct cgroup *luo_memfd_cgroup(const char *path)
 	kernfs_put(node);
 	return cgroup;
 }
-#endif
 
 /*
- * The group with a path, or NULL; it is held. One that does not count memory itself is none:
- * another would pay in its place.
+ * What a controller has for the group with a path, or NULL; it is held. A group that does not
+ * count by itself has nothing: another would pay in its place.
  */
-struct mem_cgroup *luo_memfd_group(const char *path)
+struct cgroup_subsys_state *luo_memfd_css(const char *path, struct cgroup_subsys *controller)
 {
-#ifdef CONFIG_MEMCG
 	struct cgroup_subsys_state *css;
 	struct cgroup *cgroup;
 
-	if (!path[0] || mem_cgroup_disabled())
+	if (!path[0])
 		return NULL;
 	cgroup = luo_memfd_cgroup(path);
 	if (!cgroup)
 		return NULL;
-	css = cgroup_get_e_css(cgroup, &memory_cgrp_subsys);
+	css = cgroup_get_e_css(cgroup, controller);
 	if (css && css->cgroup != cgroup) {
 		css_put(css);
 		css = NULL;
 	}
 	cgroup_put(cgroup);
+	return css;
+}
+#endif
+
+/* The group with a path that counts memory, or NULL; it is held. */
+struct mem_cgroup *luo_memfd_group(const char *path)
+{
+#ifdef CONFIG_MEMCG
+	struct cgroup_subsys_state *css = NULL;
+
+	if (!mem_cgroup_disabled())
+		css = luo_memfd_css(path, &memory_cgrp_subsys);
 	return css ? mem_cgroup_from_css(css) : NULL;
 #else
 	return NULL;

@@ -26,7 +26,6 @@ pub(crate) use huge::node_of;
 pub(crate) use kept::Kept;
 pub(crate) use kind::{is_huge, is_memfd, object_id, table};
 pub(crate) use made::Made;
-pub(crate) use super::memory::{flags, uncharged};
 pub(crate) use previous::Previous;
 pub(crate) use still::Still;
 

@@ -13,7 +13,8 @@ use super::SEALS;
 use crate::errno;
 use crate::say::Say;
 use crate::sys::kho::{self, Handed};
-use crate::sys::memfd::{self, Back, Group, Made, Previous};
+use crate::sys::memfd::{Back, Group, Made, Previous};
+use crate::sys::memory;
 
 /// Pages for which it is not looked whether there is room.
 const FEW: u64 = 64;
@@ -154,7 +155,7 @@ impl Half {
             left.free();
             return Err(Errno::EOPNOTSUPP.into());
         }
-        let place = Place::new(memfd::uncharged()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
+        let place = Place::new(memory::uncharged()).map_err(|_| Unrestored::Now(Errno::ENOMEM))?;
         // Until there is a file, nothing is taken: it can be tried again.
         let file = Made::new(facts, &strings);
         let file = file.map_err(|why| Unrestored::Now(errno::of_kernel(why)))?;
@@ -167,7 +168,7 @@ impl Half {
             missing: left.found.runs.iter().map(|run| run.pages).sum(),
             left,
         };
-        KBox::new(half, memfd::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))
+        KBox::new(half, memory::flags()).map_err(|_| Unrestored::Now(Errno::ENOMEM))
     }
 
     /// Puts pages into the file until all are in it. Its group pays for them, if there is

@@ -8,7 +8,7 @@ use luo_memfd::{Format, Pools, Run};
 
 use crate::host::{linux, Linux};
 use crate::sys::kho::{self, Entry, PreservedPage};
-use crate::sys::memfd;
+use crate::sys::{memfd, memory};
 
 /// The page that says it; none before the end of boot, or if there was no memory for it.
 pub(crate) type Page = Option<Pools<PreservedPage>>;
@@ -51,13 +51,13 @@ impl Counted {
             match known {
                 Some((_, pages)) => *pages = run.folios().saturating_add(*pages),
                 None => {
-                    let room = nodes.push((node, run.folios()), memfd::flags());
+                    let room = nodes.push((node, run.folios()), memory::flags());
                     room.map_err(|_| Errno::ENOMEM)?;
                 }
             }
         }
         // Room for all: what is told is noted, so that it is taken back.
-        let noted = KVec::with_capacity(nodes.len(), memfd::flags());
+        let noted = KVec::with_capacity(nodes.len(), memory::flags());
         counted.nodes = noted.map_err(|_| Errno::ENOMEM)?;
         linux.with_pools(|page| {
             let page = page.as_mut().ok_or(Errno::ENOMEM)?;
