@@ -105,8 +105,10 @@ impl Kept {
                     continue;
                 }
                 if run.state == bindings::luo_memfd_state_LUO_MEMFD_AWAY {
-                    if done.is_ok() {
-                        done = self.bring(still, run.index, run_of(run).end().min(end));
+                    // One that was brought may be as large as several that were seen.
+                    let (from, to) = (run.index.max(self.end()), run_of(run).end().min(end));
+                    if done.is_ok() && from < to {
+                        done = self.bring(still, from, to);
                     }
                     continue;
                 }
@@ -117,8 +119,15 @@ impl Kept {
                 }
             }
             done?;
+            // What was brought may reach beyond what was seen: its pages were joined meanwhile.
+            next = next.max(self.end());
         }
         Ok(())
+    }
+
+    /// Where the last run ends, in pages of the file.
+    fn end(&self) -> u64 {
+        self.runs.last().map_or(0, Run::end)
     }
 
     /// Adds pages that are not where they can stay: they are moved there.
