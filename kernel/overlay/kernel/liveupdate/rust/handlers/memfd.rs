@@ -118,12 +118,7 @@ impl Kind<Linux> for Memfds {
     /// # Errors
     /// EBUSY if somebody writes to it and does not end; EOPNOTSUPP for a seal that is not
     /// known; EFBIG; ENOMEM; those of moving pages to where they can stay.
-    fn preserve(
-        &self,
-        linux: &Linux,
-        _: &Subject,
-        file: &Lent,
-    ) -> Result<(u64, Preserved), Errno> {
+    fn preserve(&self, linux: &Linux, _: &Subject, file: &Lent) -> Result<(u64, Preserved), Errno> {
         let still = Still::begin(file).map_err(errno::of_kernel)?;
         let (size, seals) = still.size_and_seals();
         if seals & !SEALS != 0 {
@@ -154,12 +149,7 @@ impl Kind<Linux> for Memfds {
     ///
     /// # Errors
     /// As for [`Self::preserve`].
-    fn freeze(
-        &self,
-        linux: &Linux,
-        _: &Lent,
-        preserved: &mut Preserved,
-    ) -> Result<(), Errno> {
+    fn freeze(&self, linux: &Linux, _: &Lent, preserved: &mut Preserved) -> Result<(), Errno> {
         let Preserved {
             written,
             counted,

@@ -63,13 +63,7 @@ impl Pipes<Linux> for Nameless {
         Ok((reads.into(), writes.into()))
     }
 
-    fn put(
-        &self,
-        _: &Linux,
-        write: &Lent,
-        bytes: &[u8],
-        is_packet: bool,
-    ) -> Result<(), Errno> {
+    fn put(&self, _: &Linux, write: &Lent, bytes: &[u8], is_packet: bool) -> Result<(), Errno> {
         pipe::put(write, bytes, is_packet).map_err(errno::of_kernel)
     }
 
