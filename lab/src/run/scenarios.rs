@@ -18,10 +18,10 @@ use crate::run::scenario::{Clock, Expect, Rules, Scenario, When};
 pub use bench::bench;
 
 /// How many kexecs in a row the scenario `chain` does.
-pub const KEXECS: u32 = 50;
+pub const KEXECS: u32 = 24;
 
 /// What the scenario `chain` costs with so many.
-const COST_OF_KEXECS: u32 = 113;
+const COST_OF_KEXECS: u32 = 55;
 
 /// As that, of the scenario `chain-long`.
 pub const LONG_CHAIN: u32 = 1_000;
@@ -286,15 +286,15 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         scenes("rust", "rust", "rust-next", 79),
         scenes("c", "c", "c", 83),
         guests::demo(),
-        guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 190),
+        guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 125),
         Scenario {
             when: When::All,
-            ..guests::guests("guests-kills-rust", guests::KILLS, "rust", "rust-next", 120)
+            ..guests::guests("guests-kills-rust", guests::KILLS, "rust", "rust-next", 190)
         },
         Scenario {
             // Its first jump was seen, and not yet all of it.
             when: When::Asked,
-            ..guests::guests("guests-c", guests::SCENES, "c", "c", 190)
+            ..guests::guests("guests-c", guests::SCENES, "c", "c", 125)
         },
         chain("chain", kexecs),
         Scenario {

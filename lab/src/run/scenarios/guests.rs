@@ -12,18 +12,17 @@ const SCRATCH: &str = "kho_scratch=32M,192M,32M";
 pub(super) type Scenes = &'static [(&'static str, u32)];
 
 /// Those of each run of the tests.
-pub(super) const SCENES: Scenes = &[
-    ("update", 2),
-    ("veto", 1),
+pub(super) const SCENES: Scenes = &[("update", 2), ("veto", 1), ("damaged", 1)];
+
+/// Those in which something hangs, ends or is killed at each step. The tests of `luo-qemu`
+/// do the same over jumps of the simulator each time; over real ones they take minutes.
+pub(super) const KILLS: Scenes = &[
     ("hung", 1),
     ("qemu-killed", 1),
     ("ends", 1),
-    ("damaged", 1),
+    ("kills-before", 1),
+    ("kills-after", 3),
 ];
-
-/// Those in which something is killed at each step. The tests of `luo-qemu` do the same over
-/// jumps of the simulator each time; over real ones they take minutes.
-pub(super) const KILLS: Scenes = &[("kills-before", 1), ("kills-after", 3)];
 
 /// The demonstration with a guest.
 pub(super) fn demo() -> Scenario {
