@@ -16,7 +16,7 @@ use luo_lab::lab::Lab;
 use crate::show;
 
 /// Seconds of a target among all tests.
-pub(crate) const SHORT: u32 = 20;
+pub(crate) const SHORT: u32 = 10;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
