@@ -27,7 +27,7 @@ use luo_lab_protocol::Event;
 use self::fold::{Cost, Window};
 use crate::run::qemu::Recording;
 
-/// A row that has no window of its own: another's is in it.
+/// A row that has no window of its own: another's is in it. Nothing is known of its functions.
 const WITHOUT: &str = "init to the first answer";
 
 /// What a row's instructions were taken by.
@@ -74,27 +74,29 @@ impl Profile {
 /// The profiles of a run: its windows have no names, and come in the order of its rows.
 ///
 /// # Errors
-/// There are more windows or fewer than rows.
+/// There are more windows or fewer than rows that have one.
 pub fn of(recording: &Recording, windows: Vec<Window>) -> Result<Vec<Profile>> {
     let row = |event: &Event| match event {
-        Event::Sample { metric, value, .. } if metric != WITHOUT => Some((metric.clone(), *value)),
+        Event::Sample { metric, value, .. } => Some((metric.clone(), *value)),
         _ => None,
     };
     let events = recording.events.iter();
     let rows: Vec<_> = events.filter_map(|event| row(&event.what)).collect();
+    let with_window = rows.iter().filter(|(metric, _)| metric != WITHOUT).count();
     ensure!(
-        rows.len() == windows.len(),
-        "the guest has told {} rows and opened {} windows; its console is in {}",
-        rows.len(),
+        with_window == windows.len(),
+        "the guest has told {with_window} rows and opened {} windows; its console is in {}",
         windows.len(),
         recording.log.display()
     );
-    let pairs = rows.into_iter().zip(windows);
-    Ok(pairs
-        .map(|((metric, value), window)| Profile {
+    let mut windows = windows.into_iter();
+    let profile = |(metric, value): (String, f64)| {
+        let window = (metric != WITHOUT).then(|| windows.next()).flatten();
+        Profile {
             metric,
             value,
-            window,
-        })
-        .collect())
+            window: window.unwrap_or_default(),
+        }
+    };
+    Ok(rows.into_iter().map(profile).collect())
 }

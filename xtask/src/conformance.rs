@@ -172,4 +172,17 @@ mod tests {
         let other = case("demo::x::y", Outcome::Passed, "");
         assert_eq!(report(&other, "conformance-c::"), None);
     }
+
+    /// Fewer are demanded of no machine: a case that is not run must be missed.
+    #[test]
+    fn machines_are_to_run_each_case_of_the_suite() {
+        let suite: usize = TOPICS.iter().map(|topic| topic.cases.len()).sum();
+        let all = scenarios::all(scenarios::KEXECS);
+        let of_suite = all
+            .iter()
+            .filter(|scenario| scenario.guest == "conformance");
+        let demanded: Vec<_> = of_suite.map(|scenario| scenario.expect.cases).collect();
+        assert!(demanded.len() >= Implementation::ALL.len());
+        assert_eq!(demanded, vec![suite; demanded.len()]);
+    }
 }

@@ -3,7 +3,7 @@
 //! whole value.
 
 use anyhow::{Context as _, Result};
-use luo_abi::calls::{CALLS, Kind};
+use luo_abi::calls::{CALLS, DescriptorKind};
 use luo_abi::{rfc, uapi};
 use luo_sys::raw::{self, Target};
 use luo_sys::{Errno, Session};
@@ -56,19 +56,19 @@ fn unknown(target: &impl Target) -> Result<()> {
 }
 
 /// The calls that are made on the other kind of descriptor only.
-fn foreign_to(kind: Kind) -> impl Iterator<Item = u32> {
+fn foreign_to(kind: DescriptorKind) -> impl Iterator<Item = u32> {
     let foreign = CALLS.iter().filter(move |call| !call.on.takes(kind));
     foreign.map(|call| call.command)
 }
 
 fn session_calls(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
-    foreign_to(Kind::Device).try_for_each(|command| enotty(&device, command))
+    foreign_to(DescriptorKind::Device).try_for_each(|command| enotty(&device, command))
 }
 
 fn device_calls(_: &mut Context<'_>) -> Result<()> {
     let session = session()?;
-    foreign_to(Kind::Session).try_for_each(|command| enotty(&session, command))
+    foreign_to(DescriptorKind::Session).try_for_each(|command| enotty(&session, command))
 }
 
 fn other_types(_: &mut Context<'_>) -> Result<()> {

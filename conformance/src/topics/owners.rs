@@ -11,7 +11,7 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt as _;
 
 use anyhow::{Context as _, Result, ensure};
-use luo_abi::calls::{CALLS, Kind, Who};
+use luo_abi::calls::{CALLS, DescriptorKind, Who};
 use luo_abi::uapi::SESSION_LINK_PREFIX;
 use luo_sys::{Device, Errno, Needed, Session, Token, Which, raw};
 use rustix::fs::{Access, AtFlags, CWD, accessat};
@@ -92,7 +92,7 @@ fn moves_nothing(_: &mut Context<'_>) -> Result<()> {
     let device = device()?;
     without_privileges(|| {
         for call in CALLS {
-            if call.who == Who::Administrator && call.on.takes(Kind::Device) {
+            if call.who == Who::Administrator && call.on.takes(DescriptorKind::Device) {
                 let result = raw::ioctl(&device, call.command, &mut [0; 256]);
                 refused(result, Errno::EACCES).context(call.word)?;
             }

@@ -9,7 +9,7 @@
 
 mod kinds;
 
-pub use self::kinds::{Entries, Form, Kind, On, Origin, When, Who};
+pub use self::kinds::{DescriptorKind, Entries, Form, On, Origin, When, Who};
 
 use core::mem::{offset_of, size_of};
 
@@ -430,7 +430,7 @@ impl Call {
     ///
     /// # Errors
     /// ENOTTY if a descriptor of this kind does not take it.
-    pub fn on(command: u32, kind: Kind) -> Result<&'static Self, Errno> {
+    pub fn on(command: u32, kind: DescriptorKind) -> Result<&'static Self, Errno> {
         let found = Self::of(command).filter(|call| call.on.takes(kind));
         found.ok_or(Errno::ENOTTY)
     }
@@ -488,13 +488,31 @@ mod tests {
     #[test]
     fn a_call_is_found_on_the_descriptors_that_take_it() {
         let found = |command, kind| Call::on(command, kind).map(|call| call.name);
-        assert_eq!(found(CREATE_SESSION, Kind::Device), Ok(Name::CreateSession));
-        assert_eq!(found(CREATE_SESSION, Kind::Session), Err(Errno::ENOTTY));
-        assert_eq!(found(SESSION_FINISH, Kind::Session), Ok(Name::Finish));
-        assert_eq!(found(SESSION_FINISH, Kind::Device), Err(Errno::ENOTTY));
-        assert_eq!(found(LIST_FILES, Kind::Device), Ok(Name::ListFiles));
-        assert_eq!(found(LIST_FILES, Kind::Session), Ok(Name::ListFiles));
-        assert_eq!(found(0xBA89, Kind::Device), Err(Errno::ENOTTY));
+        assert_eq!(
+            found(CREATE_SESSION, DescriptorKind::Device),
+            Ok(Name::CreateSession)
+        );
+        assert_eq!(
+            found(CREATE_SESSION, DescriptorKind::Session),
+            Err(Errno::ENOTTY)
+        );
+        assert_eq!(
+            found(SESSION_FINISH, DescriptorKind::Session),
+            Ok(Name::Finish)
+        );
+        assert_eq!(
+            found(SESSION_FINISH, DescriptorKind::Device),
+            Err(Errno::ENOTTY)
+        );
+        assert_eq!(
+            found(LIST_FILES, DescriptorKind::Device),
+            Ok(Name::ListFiles)
+        );
+        assert_eq!(
+            found(LIST_FILES, DescriptorKind::Session),
+            Ok(Name::ListFiles)
+        );
+        assert_eq!(found(0xBA89, DescriptorKind::Device), Err(Errno::ENOTTY));
     }
 
     #[test]

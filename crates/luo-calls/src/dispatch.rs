@@ -2,7 +2,7 @@
 //! From a command to what is done for it: the table says which commands a descriptor
 //! takes, and here is a line for each.
 
-use luo_abi::calls::{Call, Kind, Name, Who};
+use luo_abi::calls::{Call, DescriptorKind, Name, Who};
 use luo_abi::errno::Errno;
 use luo_core::{ops, SessionId};
 
@@ -18,7 +18,11 @@ use crate::request::Request;
 /// # Errors
 /// ENOTTY if there is none on this kind of descriptor, EACCES if it takes privileges
 /// that the caller does not have.
-fn admit<C: Caller>(caller: &C, command: u32, kind: Kind) -> Result<&'static Call, Errno> {
+fn admit<C: Caller>(
+    caller: &C,
+    command: u32,
+    kind: DescriptorKind,
+) -> Result<&'static Call, Errno> {
     let call = Call::on(command, kind)?;
     match call.who {
         // Most calls: who the caller is need not be found out.
@@ -46,7 +50,7 @@ where
     H: CallHost,
     C: Caller<File = H::File>,
 {
-    let call = admit(caller, command, Kind::Device)?;
+    let call = admit(caller, command, DescriptorKind::Device)?;
     instance.catch_up(host, caller)?;
     let request = Request {
         host,
@@ -60,7 +64,9 @@ where
         Name::AddDependency => request.add_dependency(instance.session()),
         Name::DropDependency => request.drop_dependency(instance.session()),
         Name::ListFiles => request.list_device_files(instance.session()),
-        Name::ListDependencies => request.list_dependencies(instance.session(), Kind::Device),
+        Name::ListDependencies => {
+            request.list_dependencies(instance.session(), DescriptorKind::Device)
+        }
         Name::ListSessions => request.list_sessions(),
         Name::ListParticipants => request.list_participants(),
         Name::GetInfo => request.get_info(instance),
@@ -96,7 +102,7 @@ where
     H: CallHost,
     C: Caller<File = H::File>,
 {
-    let call = admit(caller, command, Kind::Session)?;
+    let call = admit(caller, command, DescriptorKind::Session)?;
     let request = Request {
         host,
         caller,
@@ -112,7 +118,7 @@ where
         Name::AddDependency => request.add_dependency(Some(id)),
         Name::DropDependency => request.drop_dependency(Some(id)),
         Name::ListFiles => request.list_files(id),
-        Name::ListDependencies => request.list_dependencies(Some(id), Kind::Session),
+        Name::ListDependencies => request.list_dependencies(Some(id), DescriptorKind::Session),
         // The table has these on the device only.
         Name::CreateSession
         | Name::RetrieveSession

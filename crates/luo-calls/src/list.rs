@@ -4,7 +4,7 @@
 
 use core::mem::size_of;
 
-use luo_abi::calls::Kind;
+use luo_abi::calls::DescriptorKind;
 use luo_abi::contract::{List, LIST_INCOMING};
 use luo_abi::errno::Errno;
 use luo_abi::extend;
@@ -22,25 +22,31 @@ const ZEROS: [u8; 64] = [0; 64];
 impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     /// LIST_FILES of a session.
     pub(crate) fn list_files(&self, id: SessionId) -> Result<(), Errno> {
-        self.list(Kind::Session, |call, room| {
+        self.list(DescriptorKind::Session, |call, room| {
             ops::list_files(self.host, id, call.cursor, room)
         })
     }
 
     /// LIST_FILES of the device: what is registered there, or was in the previous kernel.
     pub(crate) fn list_device_files(&self, id: Option<SessionId>) -> Result<(), Errno> {
-        self.list(Kind::Device, |call, room| match (call.flags, id) {
-            // They are the administrator's.
-            (LIST_INCOMING, _) if self.actor() != Actor::Administrator => Ok(Page::empty()),
-            (LIST_INCOMING, _) => ops::list_arrived_files(self.host, call.cursor, room),
-            // Nothing is registered on a device without a session.
-            (_, None) => Ok(Page::empty()),
-            (_, Some(id)) => ops::list_files(self.host, id, call.cursor, room),
+        self.list(DescriptorKind::Device, |call, room| {
+            match (call.flags, id) {
+                // They are the administrator's.
+                (LIST_INCOMING, _) if self.actor() != Actor::Administrator => Ok(Page::empty()),
+                (LIST_INCOMING, _) => ops::list_arrived_files(self.host, call.cursor, room),
+                // Nothing is registered on a device without a session.
+                (_, None) => Ok(Page::empty()),
+                (_, Some(id)) => ops::list_files(self.host, id, call.cursor, room),
+            }
         })
     }
 
     /// LIST_DEPENDENCIES.
-    pub(crate) fn list_dependencies(&self, id: Option<SessionId>, on: Kind) -> Result<(), Errno> {
+    pub(crate) fn list_dependencies(
+        &self,
+        id: Option<SessionId>,
+        on: DescriptorKind,
+    ) -> Result<(), Errno> {
         self.list(on, |call, room| {
             // On a device without a session no file has this token.
             let id = id.ok_or(Error::NoToken)?;
@@ -50,14 +56,14 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
 
     /// LIST_SESSIONS.
     pub(crate) fn list_sessions(&self) -> Result<(), Errno> {
-        self.list(Kind::Device, |call, room| {
+        self.list(DescriptorKind::Device, |call, room| {
             ops::list_sessions(self.host, self.actor(), call.flags, call.cursor, room)
         })
     }
 
     /// LIST_PARTICIPANTS.
     pub(crate) fn list_participants(&self) -> Result<(), Errno> {
-        self.list(Kind::Device, |call, room| {
+        self.list(DescriptorKind::Device, |call, room| {
             ops::list_participants(self.host, call.cursor, room)
         })
     }
@@ -66,7 +72,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     /// answers with it.
     fn list<T: IntoBytes + Immutable>(
         &self,
-        on: Kind,
+        on: DescriptorKind,
         page: impl FnOnce(&List, usize) -> Result<Page<T>, Error>,
     ) -> Result<(), Errno> {
         let (call, answer) = self.read::<List>()?;
@@ -76,7 +82,7 @@ impl<H: CallHost, C: Caller<File = H::File>> Request<'_, H, C> {
     }
 
     /// Refuses what this call does not know, by the table.
-    fn allow(&self, call: &List, on: Kind) -> Result<(), Errno> {
+    fn allow(&self, call: &List, on: DescriptorKind) -> Result<(), Errno> {
         let entries = self.call.list.ok_or(Errno::EINVAL)?;
         let flags = call.flags & !entries.flags_on(on) == 0;
         let token = entries.of_file || call.token == 0;

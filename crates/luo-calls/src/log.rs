@@ -83,7 +83,7 @@ pub fn lost_unhandled(host: &impl CallHost, first: &Refusal, more: u64) {
     host.say(
         Level::Error,
         format_args!(
-            "lost, for it is a user's: {first}; and {more} more of users', not named one by one"
+            "{first}: lost because it is a user's; {more} more files of users are lost too"
         ),
     );
 }

@@ -2,7 +2,7 @@
 //! Commands that nobody has, and arguments that cannot be read or are too short or too
 //! long: for each call by its form.
 
-use luo_abi::calls::{Call, Form, Kind, CALLS};
+use luo_abi::calls::{Call, DescriptorKind, Form, CALLS};
 use luo_abi::errno::Errno;
 use luo_abi::extend::MAX_SIZE;
 use luo_calls::{on_device, on_session, Instance};
@@ -29,18 +29,18 @@ impl Stage {
         }
     }
 
-    fn call(&self, command: u32, kind: Kind, address: u64) -> Result<(), Errno> {
+    fn call(&self, command: u32, kind: DescriptorKind, address: u64) -> Result<(), Errno> {
         let (host, program) = (&self.host, &self.program);
         match kind {
-            Kind::Device => on_device(host, program, &self.instance, command, address),
-            Kind::Session => on_session(host, program, self.session, command, address),
+            DescriptorKind::Device => on_device(host, program, &self.instance, command, address),
+            DescriptorKind::Session => on_session(host, program, self.session, command, address),
         }
     }
 }
 
 /// The calls, each on each kind of descriptor that takes it.
-fn all() -> impl Iterator<Item = (&'static Call, Kind)> {
-    let kinds = [Kind::Device, Kind::Session];
+fn all() -> impl Iterator<Item = (&'static Call, DescriptorKind)> {
+    let kinds = [DescriptorKind::Device, DescriptorKind::Session];
     let taken = move |call: &'static Call| {
         let kinds = kinds.into_iter().filter(|&kind| call.on.takes(kind));
         kinds.map(move |kind| (call, kind))
@@ -54,13 +54,13 @@ fn a_descriptor_takes_its_own_calls_and_no_others() {
     for command in 0..=0xff {
         let command = 0xBA00 | command;
         if Call::of(command).is_none() {
-            for kind in [Kind::Device, Kind::Session] {
+            for kind in [DescriptorKind::Device, DescriptorKind::Session] {
                 assert_eq!(stage.call(command, kind, BASE), Err(Errno::ENOTTY));
             }
         }
     }
     for call in CALLS {
-        for kind in [Kind::Device, Kind::Session] {
+        for kind in [DescriptorKind::Device, DescriptorKind::Session] {
             let outcome = Stage::new().call(call.command, kind, BASE);
             let foreign = outcome == Err(Errno::ENOTTY);
             assert_eq!(foreign, !call.on.takes(kind), "{} {kind:?}", call.word);
@@ -122,6 +122,6 @@ fn a_long_argument_is_read_before_it_is_judged() {
     let mut memory = vec![1; LENGTH];
     memory[at..at + 4].copy_from_slice(&(MAX_SIZE as u32).to_ne_bytes());
     stage.program.put(&memory);
-    let outcome = stage.call(command, Kind::Device, BASE + at as u64);
+    let outcome = stage.call(command, DescriptorKind::Device, BASE + at as u64);
     assert_eq!(outcome, Err(Errno::EFAULT));
 }

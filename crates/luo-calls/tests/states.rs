@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What the table says of states is true.
 
-use luo_abi::calls::{Call, Kind, Name, CALLS};
+use luo_abi::calls::{Call, DescriptorKind, Name, CALLS};
 use luo_abi::contract::{Dependency, List, UnpreserveFd};
 use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, LiveupdateFd, State};
@@ -81,7 +81,7 @@ impl Stage {
     fn call(&self, call: &Call) -> Result<(), Errno> {
         self.program.put(&self.argument(call));
         let (host, program) = (&self.host, &self.program);
-        match call.on.takes(Kind::Session) {
+        match call.on.takes(DescriptorKind::Session) {
             true => on_session(host, program, self.session, call.command, BASE),
             false => on_device(host, program, &self.instance, call.command, BASE),
         }

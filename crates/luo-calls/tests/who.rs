@@ -4,7 +4,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::Arc;
 
-use luo_abi::calls::{Kind, Who, CALLS};
+use luo_abi::calls::{DescriptorKind, Who, CALLS};
 use luo_abi::errno::Errno;
 use luo_calls::{on_device, on_session, Identity, Instance};
 use luo_core::mem::fault;
@@ -32,10 +32,10 @@ fn what_moves_or_shows_the_machine_is_refused_before_its_argument_is_read() {
         let answer = |result: Result<(), Errno>| {
             assert_eq!(result == Err(Errno::EACCES), refused, "{}", call.word);
         };
-        if call.on.takes(Kind::Device) {
+        if call.on.takes(DescriptorKind::Device) {
             answer(on_device(&host, &program, &instance, call.command, NOWHERE));
         }
-        if call.on.takes(Kind::Session) {
+        if call.on.takes(DescriptorKind::Session) {
             answer(on_session(&host, &program, session, call.command, NOWHERE));
         }
     }

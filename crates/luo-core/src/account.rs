@@ -11,7 +11,7 @@
 //! user namespaces, has an account for each; what all have together is bounded as well.
 
 use crate::host::Host;
-use crate::id::{kind, AccountId};
+use crate::id::{of, AccountId};
 use crate::owner::Actor;
 use crate::quota::Quota;
 use crate::session::{Direction, Session};
@@ -21,8 +21,8 @@ use crate::table::slab::Slab;
 /// The role of a session in the list of its user's, or of those that arrived on the device.
 pub(crate) enum Own {}
 
-impl<H: Host> Linked<kind::Session, Own> for Session<H> {
-    fn links(&mut self) -> &mut Links<kind::Session> {
+impl<H: Host> Linked<of::Session, Own> for Session<H> {
+    fn links(&mut self) -> &mut Links<of::Session> {
         &mut self.own
     }
 }
@@ -66,8 +66,8 @@ pub(crate) struct Account {
     pub(crate) user: u32,
     /// The user has the device open.
     pub(crate) opened: bool,
-    outgoing: List<kind::Session, Own>,
-    incoming: List<kind::Session, Own>,
+    outgoing: List<of::Session, Own>,
+    incoming: List<of::Session, Own>,
     pub(crate) used: Used,
     /// A file that a closed session of the user's waited for is gone.
     pub(crate) retry_wanted: bool,
@@ -85,14 +85,14 @@ impl Account {
         }
     }
 
-    pub(crate) const fn list(&self, direction: Direction) -> &List<kind::Session, Own> {
+    pub(crate) const fn list(&self, direction: Direction) -> &List<of::Session, Own> {
         match direction {
             Direction::Outgoing => &self.outgoing,
             Direction::Incoming => &self.incoming,
         }
     }
 
-    pub(crate) fn list_mut(&mut self, direction: Direction) -> &mut List<kind::Session, Own> {
+    pub(crate) fn list_mut(&mut self, direction: Direction) -> &mut List<of::Session, Own> {
         match direction {
             Direction::Outgoing => &mut self.outgoing,
             Direction::Incoming => &mut self.incoming,
@@ -127,7 +127,7 @@ impl Retries {
     /// It is worth trying those of an account, or of nobody's, again.
     pub(crate) fn want(
         &mut self,
-        accounts: &mut Slab<kind::Account, Account>,
+        accounts: &mut Slab<of::Account, Account>,
         of: Option<AccountId>,
     ) {
         self.of_any = true;

@@ -23,7 +23,7 @@ use crate::failure::LastFailure;
 use crate::graph::Graph;
 use crate::handover::Handover;
 use crate::host::Host;
-use crate::id::{kind, FileId, SessionId};
+use crate::id::{of, FileId, SessionId};
 use crate::losses::{Losses, Told};
 use crate::mem::Vec;
 use crate::owner::Unowned;
@@ -48,24 +48,24 @@ pub struct Engine<H: Host> {
     /// Operations under way that run callbacks.
     pub(crate) under_way: UnderWay,
 
-    pub(crate) handlers: Slab<kind::Handler, Handler<H>>,
+    pub(crate) handlers: Slab<of::Handler, Handler<H>>,
     /// Counts registrations, to tell whether looking for a handler again is
     /// worth it.
     pub(crate) registrations: u64,
-    pub(crate) flbs: Slab<kind::Flb, Flb<H>>,
+    pub(crate) flbs: Slab<of::Flb, Flb<H>>,
     pub(crate) arrived_flbs: Vec<flb::Arrived<H>>,
     /// In the order of registration; changes in no transition.
     pub(crate) subsystems: Vec<Subsystem<H>>,
     pub(crate) arrived_subsystems: Vec<ArrivedSubsystem>,
 
-    pub(crate) sessions: Slab<kind::Session, Session<H>>,
-    pub(crate) outgoing: List<kind::Session>,
+    pub(crate) sessions: Slab<of::Session, Session<H>>,
+    pub(crate) outgoing: List<of::Session>,
     /// Incoming sessions that are not finished.
-    pub(crate) incoming: List<kind::Session>,
+    pub(crate) incoming: List<of::Session>,
     /// Incoming sessions that are finished: only their descriptors are left.
-    pub(crate) finished: List<kind::Session>,
+    pub(crate) finished: List<of::Session>,
     /// Incoming sessions of the device that are not finished.
-    pub(crate) of_device: List<kind::Session, Own>,
+    pub(crate) of_device: List<of::Session, Own>,
     /// Files of the sessions in `of_device`.
     pub(crate) files_of_device: usize,
     /// Incoming sessions that were closed without being finished.
@@ -79,7 +79,7 @@ pub struct Engine<H: Host> {
     pub(crate) retries: Retries,
     /// Groups of closed sessions that are being finished together: a bit for each.
     pub(crate) groups: u32,
-    pub(crate) files: Slab<kind::File, File<H>>,
+    pub(crate) files: Slab<of::File, File<H>>,
     /// Pipes of which an end is preserved, and pipes that come back.
     pub(crate) joints: Joints<H::Block>,
     pub(crate) arrivals: Arrivals<H::File>,
@@ -97,7 +97,7 @@ pub struct Engine<H: Host> {
     pub(crate) device_tokens: Index,
 
     /// Accounts of the users who have something; `users` finds them by number.
-    pub(crate) accounts: Slab<kind::Account, Account>,
+    pub(crate) accounts: Slab<of::Account, Account>,
     pub(crate) users: Index,
     pub(crate) quotas: Quotas,
     /// What all users have together, how much that may be, and for which quota the host has
@@ -294,14 +294,14 @@ impl<H: Host> Engine<H> {
         self.update.waits.take_woken()
     }
 
-    pub(crate) const fn list(&self, direction: Direction) -> &List<kind::Session> {
+    pub(crate) const fn list(&self, direction: Direction) -> &List<of::Session> {
         match direction {
             Direction::Outgoing => &self.outgoing,
             Direction::Incoming => &self.incoming,
         }
     }
 
-    fn list_mut(&mut self, direction: Direction) -> &mut List<kind::Session> {
+    fn list_mut(&mut self, direction: Direction) -> &mut List<of::Session> {
         match direction {
             Direction::Outgoing => &mut self.outgoing,
             Direction::Incoming => &mut self.incoming,
@@ -414,9 +414,9 @@ fn recount(count: usize, was: bool, is: bool) -> usize {
 /// The files of the sessions of a list, session by session, each in the order
 /// they were preserved in.
 pub(crate) fn files_of<'a, H: Host>(
-    sessions: &'a Slab<kind::Session, Session<H>>,
-    files: &'a Slab<kind::File, File<H>>,
-    list: &List<kind::Session>,
+    sessions: &'a Slab<of::Session, Session<H>>,
+    files: &'a Slab<of::File, File<H>>,
+    list: &List<of::Session>,
     wanted: impl Fn(&Session<H>) -> bool + Clone + 'a,
 ) -> impl Iterator<Item = FileId> + Clone + 'a {
     let mut session = list.first;

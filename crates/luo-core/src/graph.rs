@@ -26,7 +26,7 @@ pub use self::walk::MAX_SEARCH;
 
 use crate::error::Error;
 use crate::file_name::FileName;
-use crate::id::{kind, EdgeId, FileId};
+use crate::id::{of, EdgeId, FileId};
 use crate::mem::OutOfMemory;
 use crate::table::hash::Hash;
 use crate::table::index::Index;
@@ -51,19 +51,19 @@ struct Edge {
     from: FileId,
     target: Target,
     /// Neighbours in the dependencies of `from`.
-    needs: Links<kind::Edge>,
+    needs: Links<of::Edge>,
     /// Neighbours in the dependents of the target, while that is a file.
-    needed_by: Links<kind::Edge>,
+    needed_by: Links<of::Edge>,
 }
 
-impl Linked<kind::Edge, Needs> for Edge {
-    fn links(&mut self) -> &mut Links<kind::Edge> {
+impl Linked<of::Edge, Needs> for Edge {
+    fn links(&mut self) -> &mut Links<of::Edge> {
         &mut self.needs
     }
 }
 
-impl Linked<kind::Edge, NeededBy> for Edge {
-    fn links(&mut self) -> &mut Links<kind::Edge> {
+impl Linked<of::Edge, NeededBy> for Edge {
+    fn links(&mut self) -> &mut Links<of::Edge> {
         &mut self.needed_by
     }
 }
@@ -78,7 +78,7 @@ impl Linked<kind::Edge, NeededBy> for Edge {
 pub(crate) struct Graph {
     hash: Hash,
     nodes: Nodes,
-    edges: Slab<kind::Edge, Edge>,
+    edges: Slab<of::Edge, Edge>,
     index: Index,
     /// The last walk or set that got a number.
     mark: u64,
@@ -103,17 +103,14 @@ impl Graph {
     }
 
     /// Makes sure that the node of the next file of a slab asks for no memory.
-    pub(crate) fn reserve_node<T>(
-        &mut self,
-        files: &Slab<kind::File, T>,
-    ) -> Result<(), OutOfMemory> {
+    pub(crate) fn reserve_node<T>(&mut self, files: &Slab<of::File, T>) -> Result<(), OutOfMemory> {
         self.nodes.slots.reserve_at(files.last_with_next())
     }
 
     /// Makes sure that the nodes of all files that a slab has room for ask for no memory.
     pub(crate) fn reserve_nodes<T>(
         &mut self,
-        files: &Slab<kind::File, T>,
+        files: &Slab<of::File, T>,
     ) -> Result<(), OutOfMemory> {
         for segment in files.segments_with_room() {
             self.nodes.slots.reserve_segment(segment)?;

@@ -59,8 +59,8 @@ impl<K> fmt::Debug for Id<K> {
     }
 }
 
-/// The kinds of object that have ids.
-pub mod kind {
+/// What ids are of: `Id<of::Session>` names a session.
+pub mod of {
     /// A session.
     pub enum Session {}
     /// A file in a session.
@@ -80,14 +80,14 @@ pub mod kind {
 }
 
 /// Names a session.
-pub type SessionId = Id<kind::Session>;
+pub type SessionId = Id<of::Session>;
 /// Names a file in a session.
-pub type FileId = Id<kind::File>;
+pub type FileId = Id<of::File>;
 /// Names a registered file handler.
-pub type HandlerId = Id<kind::Handler>;
+pub type HandlerId = Id<of::Handler>;
 /// Names a registered file-lifecycle-bound global.
-pub type FlbId = Id<kind::Flb>;
+pub type FlbId = Id<of::Flb>;
 /// Names what a user has.
-pub(crate) type AccountId = Id<kind::Account>;
+pub(crate) type AccountId = Id<of::Account>;
 /// Names a file's need of another.
-pub type EdgeId = Id<kind::Edge>;
+pub type EdgeId = Id<of::Edge>;

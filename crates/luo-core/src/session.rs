@@ -34,7 +34,7 @@ use luo_abi::supplement::{MAX_RECORD_BLOCKS, RECORDS_PER_BLOCK};
 
 use crate::handover::block::Chain;
 use crate::host::Host;
-use crate::id::{kind, AccountId, SessionId};
+use crate::id::{of, AccountId, SessionId};
 use crate::owner::Owner;
 use crate::table::list::{Linked, Links, List};
 use crate::text::SessionName;
@@ -93,11 +93,11 @@ pub(crate) struct Session<H: Host> {
     pub(crate) dependencies: usize,
     /// Bytes of memory that its files keep, as far as known.
     pub(crate) bytes: u128,
-    pub(crate) files: List<kind::File>,
-    pub(crate) links: Links<kind::Session>,
+    pub(crate) files: List<of::File>,
+    pub(crate) links: Links<of::Session>,
     /// What its user has, if it is a user's, and its neighbours there.
     pub(crate) account: Option<AccountId>,
-    pub(crate) own: Links<kind::Session>,
+    pub(crate) own: Links<of::Session>,
     pub(crate) way: Way<H>,
 }
 
@@ -263,8 +263,8 @@ impl<H: Host> Session<H> {
     }
 }
 
-impl<H: Host> Linked<kind::Session> for Session<H> {
-    fn links(&mut self) -> &mut Links<kind::Session> {
+impl<H: Host> Linked<of::Session> for Session<H> {
+    fn links(&mut self) -> &mut Links<of::Session> {
         &mut self.links
     }
 }

@@ -69,7 +69,7 @@ impl<const N: usize> Text<N> {
 }
 
 impl SessionName {
-    /// Two parts as one name; `None` if that is none.
+    /// Two parts as one name; `None` if the result is no valid name.
     pub(crate) fn joined(first: &[u8], second: &[u8]) -> Option<Self> {
         let mut room = Room {
             bytes: [0; SESSION_NAME_LENGTH],

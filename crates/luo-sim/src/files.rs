@@ -31,7 +31,6 @@ pub(crate) fn open(
     flags: OFlags,
 ) -> Result<Option<RawFd>, Errno> {
     let close_on_exec = flags.contains(OFlags::CLOEXEC);
-    let access = flags & OFlags::ACCMODE;
     let is_always_there = matches!(place, Place::Log | Place::CommandLine | Place::BootId);
     if !machine.policy.enabled && !is_always_there {
         return Ok(None);
@@ -50,23 +49,14 @@ pub(crate) fn open(
             given.map(Some)
         }
         // A program that writes to the log writes to the real one.
-        Place::Log if access != OFlags::RDONLY => Ok(None),
-        Place::Log => {
-            let nonblocking = if flags.contains(OFlags::NONBLOCK) {
-                SocketFlags::NONBLOCK
-            } else {
-                SocketFlags::empty()
-            };
-            let reader = machine.log.reader(nonblocking);
-            let reader = reader.map_err(|_| Errno::ENOMEM)?;
-            caller.install(reader.as_fd(), close_on_exec).map(Some)
-        }
+        Place::Log if writes(flags) => Ok(None),
+        Place::Log => open_log(machine, caller, flags).map(Some),
         Place::State | Place::UpdateCount | Place::Image | Place::Choice(_)
             if !machine.permissions(place).admit(caller, wanted(flags)) =>
         {
             Err(Errno::EACCES)
         }
-        Place::Choice(choice) if access != OFlags::RDONLY => {
+        Place::Choice(choice) if writes(flags) => {
             // The kernel refuses the write. Here a write is no call that we are asked about.
             if !caller.has(CapabilitySet::SYS_ADMIN) {
                 return Err(Errno::EACCES);
@@ -81,20 +71,15 @@ pub(crate) fn open(
         | Place::Choice(_)
         | Place::CommandLine
         | Place::BootId => {
-            if access != OFlags::RDONLY {
+            if writes(flags) {
                 return Err(Errno::EACCES);
             }
             give_text(caller, &attribute(machine, loaded, place), close_on_exec).map(Some)
         }
         Place::FdInfo(whose, fd) => {
-            let Some(id) = session_of(table, caller, whose, fd) else {
-                return Ok(None);
-            };
-            let mut text =
-                std::fs::read_to_string(format!("/proc/{whose}/fdinfo/{fd}")).unwrap_or_default();
-            // Writing to a string does not fail.
-            let _ = luo_calls::fdinfo::show(machine, id, &mut text);
-            give_text(caller, &text, close_on_exec).map(Some)
+            let text = fdinfo(machine, table, caller, whose, fd);
+            text.map(|text| give_text(caller, &text, close_on_exec))
+                .transpose()
         }
         Place::InFile => Err(not_a_folder()),
         Place::Folder | Place::Fd(..) => Ok(None),
@@ -105,6 +90,11 @@ pub(crate) fn open(
 pub(crate) fn not_a_folder() -> Errno {
     const ENOTDIR: i32 = -20;
     Errno::check(ENOTDIR).err().unwrap_or(Errno::EINVAL)
+}
+
+/// Whether an open is for more than reading.
+fn writes(flags: OFlags) -> bool {
+    flags & OFlags::ACCMODE != OFlags::RDONLY
 }
 
 /// The bits of a mode that an open wants.
@@ -163,6 +153,34 @@ fn reopen(file: &File, flags: OFlags) -> std::io::Result<OwnedFd> {
     let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     let flags = flags | OFlags::CLOEXEC;
     Ok(rustix::fs::open(path, flags, Mode::empty())?)
+}
+
+/// Opens the log, to be read.
+fn open_log(machine: &Machine, caller: &Thread<'_>, flags: OFlags) -> Result<RawFd, Errno> {
+    let nonblocking = if flags.contains(OFlags::NONBLOCK) {
+        SocketFlags::NONBLOCK
+    } else {
+        SocketFlags::empty()
+    };
+    let reader = machine.log.reader(nonblocking);
+    let reader = reader.map_err(|_| Errno::ENOMEM)?;
+    caller.install(reader.as_fd(), flags.contains(OFlags::CLOEXEC))
+}
+
+/// What `/proc` shows of a session's descriptor; nothing of ours if it is no session's.
+fn fdinfo(
+    machine: &Machine,
+    table: &Table,
+    caller: &Thread<'_>,
+    whose: u32,
+    fd: RawFd,
+) -> Option<String> {
+    let id = session_of(table, caller, whose, fd)?;
+    let mut text =
+        std::fs::read_to_string(format!("/proc/{whose}/fdinfo/{fd}")).unwrap_or_default();
+    // Writing to a string does not fail.
+    let _ = luo_calls::fdinfo::show(machine, id, &mut text);
+    Some(text)
 }
 
 fn attribute(machine: &Machine, loaded: &Loaded, place: Place) -> String {

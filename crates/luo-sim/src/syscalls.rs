@@ -186,7 +186,7 @@ impl Service<'_> {
         let mut said = String::new();
         let handling = caller.handle();
         let done = match self.machine.reach(Step::Call) {
-            Ok(()) => self.dispatch(caller, ours, &mut said),
+            Ok(()) => self.answer(caller, ours, &mut said),
             Err(errno) => Err(errno),
         };
         drop(handling);
@@ -212,7 +212,7 @@ impl Service<'_> {
         self.machine.note(caller.thread(), call, detail, result);
     }
 
-    fn dispatch(&self, caller: &Thread<'_>, ours: &Ours, said: &mut String) -> Result<Done, Errno> {
+    fn answer(&self, caller: &Thread<'_>, ours: &Ours, said: &mut String) -> Result<Done, Errno> {
         match *ours {
             Ours::Open(place, flags) => {
                 *said = format!("open {place:?}");

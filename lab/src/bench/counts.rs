@@ -69,6 +69,12 @@ impl Counts {
         write_whole(&path(repo), text.as_bytes())
     }
 
+    /// What is agreed on of a kernel, by load.
+    pub fn of_kernel(&self, kernel: &str) -> impl Iterator<Item = (&str, &Run)> {
+        let loads = self.kernels.get(kernel).into_iter().flatten();
+        loads.map(|(load, run)| (load.as_str(), run))
+    }
+
     /// Agrees on what a run has counted.
     pub fn agree(&mut self, kernel: &str, load: &Load, run: Run) {
         let loads = self.kernels.entry(kernel.to_owned()).or_default();

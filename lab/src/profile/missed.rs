@@ -108,6 +108,13 @@ const REASONS: &[Reason] = &[
                    it is looked whether an update keeps it, or ends with it.",
     },
     Reason {
+        metric: "init to the first answer",
+        loads: &["16M-huge"],
+        functions: &[],
+        sentence: "The first use is in it, and takes more than mainline's (its row). Large folios come \
+                   back at once, so that nothing makes up for it.",
+    },
+    Reason {
         metric: "PRESERVE_FD, a page",
         loads: &["16M-scattered"],
         functions: &["kho_preserve_pages", "luo_memfd_take"],
@@ -145,8 +152,30 @@ pub fn reason(metric: &str, load: &str) -> Option<&'static Reason> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+    use std::path::Path;
+
     use super::*;
+    use crate::bench::counts::Counts;
     use crate::run::load::LOADS;
+
+    #[test]
+    fn each_agreed_row_that_costs_more_has_a_reason() {
+        let repo = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let counts = Counts::read(repo).unwrap();
+        let theirs: BTreeMap<_, _> = counts.of_kernel("bench-c").collect();
+        let mut missed = 0;
+        for (load, run) in counts.of_kernel("bench-rust") {
+            for (metric, &ours) in run {
+                let theirs = theirs[load][metric] as f64;
+                if is_missed(metric, load, theirs, ours as f64) {
+                    missed += 1;
+                    assert!(reason(metric, load).is_some(), "{metric}, {load}");
+                }
+            }
+        }
+        assert!(missed > 0, "the counts have no row that costs more");
+    }
 
     #[test]
     fn loads_are_those_that_there_are() {

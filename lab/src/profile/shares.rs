@@ -38,8 +38,11 @@ pub fn table(rows: &[(&Load, Profile, Profile)]) -> String {
 }
 
 /// The shares of a row: of some functions with all that they call, and of those that take most
-/// themselves.
+/// themselves. A row without a window of its own has none.
 fn parts(ours: &Profile, with_calls: &[&str]) -> String {
+    if ours.window.total == 0 {
+        return "-".to_owned();
+    }
     let percent = |count: u64| format!("{:.0} %", 100.0 * ours.share(count));
     let named = with_calls.iter().map(|name| {
         let share = percent(ours.cost(name).whole);
@@ -90,5 +93,10 @@ mod tests {
         );
         let shares = parts(&profile("y", 1.0), &["b"]);
         assert_eq!(shares, "`b` and what it calls 40 %; `a` 60 %, `b` 40 %");
+        let without = Profile {
+            window: Window::default(),
+            ..profile("y", 1.0)
+        };
+        assert_eq!(parts(&without, &["b"]), "-");
     }
 }

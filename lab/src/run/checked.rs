@@ -59,7 +59,14 @@ pub(super) const SCRATCH: &str = "kho_scratch=64M,256M,64M";
 
 /// Scenarios without a checker whose last run is written down by name as well, beside
 /// those in machines of other sizes.
-const BESIDE: &[&str] = &["hostile-client", "systemd-stores", "systemd-stores-c"];
+const BESIDE: &[&str] = &[
+    "chain-memfd",
+    "gigantic",
+    "guests-kills-rust",
+    "hostile-client",
+    "systemd-stores",
+    "systemd-stores-c",
+];
 
 /// Whether a scenario's last run is written down by its name.
 #[must_use]
@@ -111,6 +118,17 @@ fn run(scenario: &Scenario, checked: &Checked) -> Scenario {
 mod tests {
     use super::*;
     use crate::run::scenarios;
+
+    #[test]
+    fn what_is_beside_the_checkers_is_there() {
+        let all = scenarios::all(scenarios::KEXECS);
+        for name in BESIDE {
+            let scenario = all.iter().find(|scenario| scenario.name == *name);
+            let scenario = scenario.unwrap_or_else(|| panic!("{name}"));
+            assert_eq!(scenario.when, When::All);
+            assert!(is_one(scenario));
+        }
+    }
 
     #[test]
     fn each_is_there_under_each_checker() {

@@ -20,7 +20,7 @@ pub enum Origin {
 
 /// The kind of a descriptor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum DescriptorKind {
     /// An open instance of the device.
     Device,
     /// A session.
@@ -41,10 +41,12 @@ pub enum On {
 impl On {
     /// Whether a descriptor of a kind takes the call.
     #[must_use]
-    pub const fn takes(self, kind: Kind) -> bool {
+    pub const fn takes(self, kind: DescriptorKind) -> bool {
         matches!(
             (self, kind),
-            (Self::Both, _) | (Self::Device, Kind::Device) | (Self::Session, Kind::Session)
+            (Self::Both, _)
+                | (Self::Device, DescriptorKind::Device)
+                | (Self::Session, DescriptorKind::Session)
         )
     }
 }
@@ -167,10 +169,10 @@ impl Entries {
 
     /// The bits of [`List::flags`](crate::contract::List::flags) that are known on a descriptor of a kind.
     #[must_use]
-    pub const fn flags_on(self, kind: Kind) -> u32 {
+    pub const fn flags_on(self, kind: DescriptorKind) -> u32 {
         match kind {
-            Kind::Device => self.flags.0,
-            Kind::Session => self.flags.1,
+            DescriptorKind::Device => self.flags.0,
+            DescriptorKind::Session => self.flags.1,
         }
     }
 }

@@ -50,7 +50,7 @@ impl<H: Host> Engine<H> {
         self.under_way.others = self.under_way.others.saturating_add(1);
     }
 
-    /// One less of those who concern the reboot alone is under way.
+    /// A call that only the reboot waits for has ended.
     pub(crate) fn end_with_pages(&mut self) {
         self.under_way.others = self.under_way.others.saturating_sub(1);
         if self.under_way.count_for(Waiter::Reboot) == 0 {

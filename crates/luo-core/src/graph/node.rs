@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! The nodes: a file's lists of edges, and its part in walks and orders.
 
-use crate::id::{kind, EdgeId, FileId};
+use crate::id::{of, EdgeId, FileId};
 use crate::table::beside::Beside;
 use crate::table::list::List;
 
@@ -22,8 +22,8 @@ pub(super) enum Along {
 pub(super) struct Node {
     /// Whose node this is; the slot may be used again.
     pub(super) file: FileId,
-    pub(super) dependencies: List<kind::Edge, Needs>,
-    pub(super) dependents: List<kind::Edge, NeededBy>,
+    pub(super) dependencies: List<of::Edge, Needs>,
+    pub(super) dependents: List<of::Edge, NeededBy>,
     /// Dependencies on files that are gone.
     pub(super) missing: usize,
     pub(super) visit: Visit,

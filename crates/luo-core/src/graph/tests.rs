@@ -27,7 +27,7 @@ fn gone(token: u64) -> FileName {
 /// A graph without edges, and its files.
 fn files(count: usize) -> (Graph, Vec<FileId>) {
     let mut graph = Graph::new(Hash::new((1, 2)));
-    let mut slab: Slab<kind::File, ()> = Slab::new();
+    let mut slab: Slab<of::File, ()> = Slab::new();
     let files: Vec<_> = (0..count).map(|_| slab.insert(()).unwrap()).collect();
     for &file in &files {
         graph.add_node(file).unwrap();
@@ -70,7 +70,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
 struct Pair {
     graph: Graph,
     model: Model,
-    slab: Slab<kind::File, ()>,
+    slab: Slab<of::File, ()>,
     at: [Option<FileId>; SLOTS],
 }
 
@@ -294,7 +294,7 @@ fn what_is_reserved_does_not_fail_for_want_of_memory() {
     for refused in 0..3 {
         let (mut graph, files) = files(100);
         graph.reserve_edges(99).unwrap();
-        let mut slab: Slab<kind::File, ()> = Slab::new();
+        let mut slab: Slab<of::File, ()> = Slab::new();
         for _ in 0..499 {
             slab.insert(()).unwrap();
         }

@@ -2,13 +2,13 @@
 //! A pipe that comes back, and all of them. What is done with them is in `arrivals`.
 
 use super::ends::End;
-use crate::id::{kind, Id};
+use crate::id::{of, Id};
 use crate::table::index::Index;
 use crate::table::slab::Slab;
 
 /// The pipes that come back to an engine.
 pub(crate) struct Arrivals<F> {
-    pub(super) all: Slab<kind::Arrival, Arrival<F>>,
+    pub(super) all: Slab<of::Arrival, Arrival<F>>,
     /// By the address of the note.
     pub(super) by_address: Index,
 }
@@ -55,7 +55,7 @@ impl<F> Arrivals<F> {
         self.all.len()
     }
 
-    pub(super) fn find(&self, hash: u32, address: u64) -> Option<Id<kind::Arrival>> {
+    pub(super) fn find(&self, hash: u32, address: u64) -> Option<Id<of::Arrival>> {
         let slot = self.by_address.find(hash, |slot| {
             let arrival = self.all.at_slot(slot);
             arrival.is_some_and(|(_, arrival)| arrival.address == address)
@@ -63,7 +63,7 @@ impl<F> Arrivals<F> {
         self.all.at_slot(slot).map(|(id, _)| id)
     }
 
-    pub(super) fn remove(&mut self, id: Id<kind::Arrival>) -> Option<Arrival<F>> {
+    pub(super) fn remove(&mut self, id: Id<of::Arrival>) -> Option<Arrival<F>> {
         self.by_address.remove(id.slot);
         let gone = self.all.remove(id);
         if let Some(segment) = self.all.take_gone() {
@@ -72,7 +72,7 @@ impl<F> Arrivals<F> {
         gone
     }
 
-    pub(super) fn take_kept(&mut self, id: Id<kind::Arrival>, end: End) -> Option<F> {
+    pub(super) fn take_kept(&mut self, id: Id<of::Arrival>, end: End) -> Option<F> {
         match self.all.get(id)?.stage {
             Stage::Kept(kept, _) if kept == end => {}
             _ => return None,

@@ -8,14 +8,14 @@ use super::contents::{most_pages, Contents, EMPTY};
 use super::ends::{End, Facts, PAUSES};
 use crate::handover::block::BlockMemory;
 use crate::host::Subject;
-use crate::id::{kind, FileId, Id, SessionId};
+use crate::id::{of, FileId, Id, SessionId};
 use crate::note;
 use crate::table::index::Index;
 use crate::table::slab::Slab;
 
 /// The pipes of an engine.
 pub(crate) struct Joints<B> {
-    pub(super) all: Slab<kind::Pipe, Joint<B>>,
+    pub(super) all: Slab<of::Pipe, Joint<B>>,
     /// By the pipe; there are two at most of one.
     pub(super) by_pipe: Index,
     pub(super) patience: Patience,
@@ -187,7 +187,7 @@ impl<B> Joints<B> {
         hash: u32,
         pipe: u64,
         is_meant: impl Fn(&Joint<B>) -> bool,
-    ) -> Option<Id<kind::Pipe>> {
+    ) -> Option<Id<of::Pipe>> {
         let is_it = |joint: &Joint<B>| joint.pipe == pipe && is_meant(joint);
         let slot = self.by_pipe.find(hash, |slot| {
             self.all

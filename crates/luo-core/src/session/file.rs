@@ -4,7 +4,7 @@
 use luo_abi::errno::Errno;
 
 use crate::host::{Access, Host, Retrieval};
-use crate::id::{kind, HandlerId, SessionId};
+use crate::id::{of, HandlerId, SessionId};
 use crate::participant::flb::Held;
 use crate::table::list::{Linked, Links};
 
@@ -84,7 +84,7 @@ pub(crate) struct File<H: Host> {
     pub(crate) bytes: u64,
     /// The access it gives, or is to give once it is restored.
     pub(crate) access: Access,
-    pub(crate) links: Links<kind::File>,
+    pub(crate) links: Links<of::File>,
     pub(crate) way: FileWay<H>,
 }
 
@@ -127,7 +127,7 @@ pub(crate) struct IncomingFile<H: Host> {
     pub(crate) lost: Option<Errno>,
     /// The object, while a copy that carries the file on has it.
     pub(crate) lent_object: Option<u64>,
-    /// A file of the device that was given to a program.
+    /// FD_RESTORE has given this file to a program.
     pub(crate) handed: bool,
     /// The owner of this file's session has asked for it. A file that is restored for others,
     /// or to be carried on, was not asked for.
@@ -233,8 +233,8 @@ impl<H: Host> File<H> {
     }
 }
 
-impl<H: Host> Linked<kind::File> for File<H> {
-    fn links(&mut self) -> &mut Links<kind::File> {
+impl<H: Host> Linked<of::File> for File<H> {
+    fn links(&mut self) -> &mut Links<of::File> {
         &mut self.links
     }
 }

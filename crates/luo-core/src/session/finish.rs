@@ -147,8 +147,8 @@ impl<H: Host> Engine<H> {
         self.look_from(session, first)
     }
 
-    /// Looks for a stretch whether others need files of the session, from one on, and asks
-    /// if there is none left. Nothing that arrived comes to need anything any more.
+    /// Looks for a stretch whether others need files of the session, from one on. If all were
+    /// looked at, the handlers are asked. Arrived files get no new dependencies.
     fn look_from(
         &mut self,
         session: SessionId,

@@ -22,8 +22,8 @@ pub(crate) struct Retried {
     pub(crate) some_went: bool,
 }
 
-/// Tries again to finish each session of a scope that was closed while it could not be:
-/// what another's handler does takes nobody's time but its owner's.
+/// Tries again to finish each session of a scope that was closed while it could not be
+/// finished. A handler's time is spent only by calls of the owner of its file.
 /// `report` is told of those that still cannot.
 pub(crate) fn retry_closed<H: Lock>(
     host: &H,

@@ -350,7 +350,7 @@ mod tests {
         let of = |key: u32| hash.of_words(&[key.into()]);
         let mut index = Index::new();
         let mut most = 0;
-        let mut slab: Slab<crate::id::kind::File, ()> = Slab::new();
+        let mut slab: Slab<crate::id::of::File, ()> = Slab::new();
         let ids: Vec<_> = (0..MANY).map(|_| slab.insert(()).unwrap()).collect();
         let mut call = |index: &mut Index, call: &mut dyn FnMut(&mut Index)| {
             let before = index.moves;

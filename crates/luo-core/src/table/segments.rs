@@ -79,7 +79,7 @@ impl<T, M: Default> Segments<T, M> {
         segment.elements.get_mut(at % SEGMENT)
     }
 
-    /// What is said about a segment.
+    /// The note kept with a segment.
     pub(crate) fn about(&self, segment: usize) -> Option<&M> {
         Some(&self.segment(segment)?.about)
     }
@@ -168,7 +168,7 @@ impl<T, M: Default> Segments<T, M> {
         }
     }
 
-    /// Whether the last segment is missing, with what is said about it.
+    /// The note kept with the last segment, if its room is missing.
     pub(crate) fn last_if_missing(&self) -> Option<&M> {
         let last = self.directory.last().or(self.first.as_ref())?;
         (last.elements.is_empty() && last.elements.spare() == 0).then_some(&last.about)

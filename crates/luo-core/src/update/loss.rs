@@ -299,7 +299,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// How many files of a session keep their room: what is in somebody's hands is to have
-    /// it still if the jump does not come about, when nobody could be told that there is none.
+    /// it still if the jump does not come about: a failure could then not be reported to anybody.
     fn count_with_room(&self, id: SessionId) -> usize {
         self.count_files(id, |lost| lost.is_none_or(|lost| lost == Lost::InHands))
     }

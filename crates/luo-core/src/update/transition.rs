@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! How each transition begins; the steps of prepare, and how they and those of freeze are
-//! undone.
+//! undone. Which event is legal in which state is `update_state::TRANSITIONS`.
 //!
 //! | step | order |
 //! |---|---|

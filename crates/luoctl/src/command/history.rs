@@ -72,45 +72,63 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             "--json and --format svg: one of them".to_owned(),
         ));
     }
-    let paint = match args.output {
-        Some(_) => Paint(false),
-        None => context.out.paint,
-    };
     let most = match args.update.as_deref() {
         None => args.most,
         Some("last") => 1,
         Some(_) => ALL,
     };
-    let (past, is_offline) = past(context, args, most)?;
-    let is_kept = past.unwritten.is_none();
-    let (left_out, unsure) = (past.left_out, past.unsure == Some(true));
-    let unreadable = past.unreadable;
-    let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
+    let (mut past, is_offline) = past(context, args, most)?;
     if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
-        updates.retain(|entry| entry.update.starts_with(id));
-        updates.truncate(2);
+        past.updates.retain(|entry| entry.update.starts_with(id));
+        past.updates.truncate(2);
     }
+    tell_gaps(args, &past, is_offline)?;
+    if let Some(wanted) = &args.update {
+        one(wanted, &past.updates)?;
+    }
+    let newest = past.updates.first();
+    let is_lost = newest.is_some_and(|newest| newest.outcome == Outcome::Lost);
+    // All was told. Some of it may never be told again, or is no end that anybody wanted.
+    let is_well =
+        past.unwritten.is_none() && !is_lost && !is_unsure(&past) && past.unreadable.is_none();
+    let text = text(context, args, past, is_offline)?;
+    context.write(args.output.as_deref(), &text)?;
+    Ok(match is_well {
+        true => Exit::Done,
+        false => Exit::Damaged,
+    })
+}
+
+/// Whether an update, or the end of one, may be missing.
+fn is_unsure(past: &status::History) -> bool {
+    past.unsure == Some(true)
+}
+
+/// Tells of what cannot be read, and of what is left out.
+fn tell_gaps(args: &Args, past: &status::History, is_offline: bool) -> Result<()> {
+    let (updates, problems) = (&past.updates, past.problems.as_deref().unwrap_or_default());
     if updates.is_empty() && !problems.is_empty() {
-        return Err(nothing_readable(&problems));
+        return Err(nothing_readable(problems));
     }
-    for problem in &problems {
+    for problem in problems {
         complain(format_args!("luoctl: {}", plain(problem)));
     }
-    if unsure {
+    if is_unsure(past) {
         complain(format_args!(
             "luoctl: an update, or the end of one, may be missing: the newest line, or what luod has \
              noted, cannot be read"
         ));
     }
-    if let Some(why) = &unreadable {
+    if let Some(why) = &past.unreadable {
         let told = record_unreadable(why);
         complain(format_args!("luoctl: {}", plain(&told.0)));
         complain(format_args!("  {}", told.1));
     }
     let is_cut = args.most > ALL && updates.len() >= ALL as usize && !is_offline;
     // One that was looked for and found is all that is wanted.
-    if (left_out.is_some() || is_cut) && (args.update.is_none() || updates.is_empty()) {
-        let count = left_out
+    if (past.left_out.is_some() || is_cut) && (args.update.is_none() || updates.is_empty()) {
+        let count = past
+            .left_out
             .map(|count| format!("{count} "))
             .unwrap_or_default();
         complain(format_args!(
@@ -118,33 +136,30 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
              the disk has them: `luoctl history --offline`, as root"
         ));
     }
-    if let Some(wanted) = &args.update {
-        one(wanted, &updates)?;
-    }
-    let is_lost = updates
-        .first()
-        .is_some_and(|newest| newest.outcome == Outcome::Lost);
-    let text = match (&args.update, updates.first(), args.format) {
+    Ok(())
+}
+
+/// What is asked for: the list, one update, or all of it for programs.
+fn text(context: &Context, args: &Args, past: status::History, is_offline: bool) -> Result<String> {
+    let paint = match args.output {
+        Some(_) => Paint(false),
+        None => context.out.paint,
+    };
+    let is_unreadable = past.unreadable.is_some();
+    Ok(match (&args.update, past.updates.first(), args.format) {
         _ if context.json => json(&History {
-            updates,
-            problems,
-            left_out,
-            unsure,
-            unreadable: unreadable.clone(),
+            unsure: is_unsure(&past),
+            updates: past.updates,
+            problems: past.problems.unwrap_or_default(),
+            left_out: past.left_out,
+            unreadable: past.unreadable,
             offline: is_offline,
         })?,
         (Some(_), Some(entry), Format::Text) => timeline::render(entry, paint),
         (Some(_), Some(entry), Format::Svg) => timeline::svg(entry),
-        (_, None, _) if unreadable.is_some() => "the history has no update\n".to_owned(),
+        (_, None, _) if is_unreadable => "the history has no update\n".to_owned(),
         (_, None, _) => "no update has been made\n".to_owned(),
-        (None, Some(_), _) => list(&updates, unreadable.is_some(), paint),
-    };
-    context.write(args.output.as_deref(), &text)?;
-    // All was told. Some of it may never be told again, or is no end that anybody wanted.
-    let is_well = is_kept && !is_lost && !unsure && unreadable.is_none();
-    Ok(match is_well {
-        true => Exit::Done,
-        false => Exit::Damaged,
+        (None, Some(_), _) => list(&past.updates, is_unreadable, paint),
     })
 }
 

@@ -112,25 +112,7 @@ impl Agent {
         unowned: &Unowned,
         full: Option<String>,
     ) -> Option<Vec<String>> {
-        let mut warnings = Vec::new();
-        let config = self.config();
-        let folder = config.state_directory.display();
-        if let Some(why) = full {
-            warnings.push(format!(
-                "{}: {}",
-                full_disk(&config, &why),
-                full_remedy(&why)
-            ));
-        }
-        match self.history.count_unwritten() {
-            0 => {}
-            1 => warnings.push(format!(
-                "1 update that is over could not be written to {folder}"
-            )),
-            unwritten => warnings.push(format!(
-                "{unwritten} updates that are over could not be written to {folder}"
-            )),
-        }
+        let mut warnings = self.history_warnings(full);
         if let Some(why) = self.not_reloaded.borrow().as_deref() {
             warnings.push(format!(
                 "luod was told to read its configuration and its policy again and could not, so \
@@ -152,24 +134,7 @@ impl Agent {
         if let Some(words) = self.unreadable() {
             warnings.push(format!("{words}: {}", unreadable::REMEDY));
         }
-        let state = self.state.borrow();
-        warnings.extend(state.damaged.iter().cloned());
-        warnings.extend(
-            state
-                .doubt()
-                .map(|words| format!("{words}: {}", doubt::REMEDY)),
-        );
-        warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
-        let told = [
-            (
-                &unowned.replaced,
-                unowned::words_of_loss as fn(&[String]) -> String,
-            ),
-            (&unowned.names, unowned::words),
-        ];
-        let told = told.into_iter().filter(|(names, _)| !names.is_empty());
-        warnings
-            .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
+        warnings.extend(self.session_warnings(unowned));
         let dropped = log::dropped();
         if dropped > 0 {
             warnings.push(format!(
@@ -186,6 +151,44 @@ impl Agent {
         }
         warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)
+    }
+
+    /// Those of the history: why it takes nothing, and what it has not taken.
+    fn history_warnings(&self, full: Option<String>) -> Vec<String> {
+        let config = self.config();
+        let folder = config.state_directory.display();
+        let full = full.map(|why| format!("{}: {}", full_disk(&config, &why), full_remedy(&why)));
+        let unwritten = match self.history.count_unwritten() {
+            0 => None,
+            1 => Some("1 update that is over".to_owned()),
+            many => Some(format!("{many} updates that are over")),
+        };
+        let unwritten =
+            unwritten.map(|updates| format!("{updates} could not be written to {folder}"));
+        full.into_iter().chain(unwritten).collect()
+    }
+
+    /// Those of sessions: damaged ones, ones in doubt, ones without their owner.
+    fn session_warnings(&self, unowned: &Unowned) -> Vec<String> {
+        let state = self.state.borrow();
+        let mut warnings = state.damaged.clone();
+        warnings.extend(
+            state
+                .doubt()
+                .map(|words| format!("{words}: {}", doubt::REMEDY)),
+        );
+        warnings.extend(state.stray_obstacles().map(|stray| stray.words()));
+        let told = [
+            (
+                &unowned.replaced,
+                unowned::words_of_loss as fn(&[String]) -> String,
+            ),
+            (&unowned.names, unowned::words),
+        ];
+        let told = told.into_iter().filter(|(names, _)| !names.is_empty());
+        warnings
+            .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
+        warnings
     }
 
     /// Whether this agent has nothing to do with what state the kernel is in: it may have

@@ -2,12 +2,12 @@
 //! A slab is a map, gives room back, and asks for no memory where room was reserved.
 
 use super::*;
-use crate::id::kind;
+use crate::id::of;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::vec::Vec;
 
-type Files<T> = Slab<kind::File, T>;
+type Files<T> = Slab<of::File, T>;
 
 /// The first segment has room for some, and more are to come.
 #[test]
