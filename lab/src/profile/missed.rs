@@ -111,8 +111,8 @@ const REASONS: &[Reason] = &[
         metric: "init to the first answer",
         loads: &["16M-huge"],
         functions: &[],
-        sentence: "The first use is in it, and takes more than mainline's (its row). Large folios come \
-                   back at once, so that nothing makes up for it.",
+        sentence: "The first use is in it, and a retrieval so short that it cannot make up for that. \
+                   Both are half of the difference; the other half has not been looked for.",
     },
     Reason {
         metric: "PRESERVE_FD, a page",

@@ -125,7 +125,7 @@ mod tests {
         for name in BESIDE {
             let scenario = all.iter().find(|scenario| scenario.name == *name);
             let scenario = scenario.unwrap_or_else(|| panic!("{name}"));
-            assert_eq!(scenario.when, When::All);
+            assert_ne!(scenario.when, When::Asked);
             assert!(is_one(scenario));
         }
     }

@@ -47,8 +47,8 @@ pub(crate) struct Args {
     /// Add what this run takes to docs/verification.md
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "filter"])]
     record: bool,
-    /// Only kernels with checkers, machines of other sizes, systemd's descriptor stores and
-    /// the hostile client; what has run is written to docs/verification.md as it ends
+    /// Only kernels with checkers, machines of other sizes, updates with a large file, guests
+    /// with something killed, systemd's descriptor stores and the hostile client; what has run is written to docs/verification.md as it ends
     #[arg(long, conflicts_with_all = ["all", "no_vm", "kexecs", "record"])]
     checkers: bool,
     /// Only checks and scenarios whose name contains one of these

@@ -4,7 +4,7 @@
 use kernel::bindings;
 
 /// Whether one more line may go into the log of those that a program can cause as often as
-/// it likes. How many did not is said there.
+/// it likes. The log says how many lines were left out.
 pub(crate) fn may_say_more() -> bool {
     // SAFETY: May be called in any context.
     unsafe { bindings::luo_shim_may_say_more() }
