@@ -87,7 +87,7 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
         next: vec![next],
         args: vec![format!("on:{on}")],
         expect: Expect {
-            cases: 645,
+            cases: 648,
             named: &[],
             exactly: false,
             kexecs: None,

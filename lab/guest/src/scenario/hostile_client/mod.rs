@@ -16,6 +16,7 @@
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
+//! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
 //! | [`timed`] | how long calls of those who behave may take |
 //!
@@ -43,6 +44,7 @@ mod holdings;
 mod inherited;
 mod programs;
 mod shares;
+mod sharing;
 mod small;
 mod timed;
 
