@@ -26,6 +26,7 @@ use crate::user::{AllKinds, Delegated, USERS, as_user};
 pub(super) const CASES: &[Case] = &[
     here("a-users-count-for-its-quota", counted).but(NO_CHOICE),
     here("an-owner-that-is-killed-lets-go", killed).but(NO_HANDLER),
+    here("killed-when-all-is-frozen-they-stay", killed_frozen).but(&[missing(NO_EVENTS)]),
     here("late-ones-survive-a-cancel", late).but(&[missing(NO_EVENTS)]),
     shared("a-user-takes-its-own-back", leave_users, users).but(NO_CHOICE),
     shared("killed-after-retrieve-they-are-gone", leave, killed_after).but(NO_HANDLER),
@@ -36,6 +37,11 @@ pub(super) const CASES: &[Case] = &[
     )
     .but(NO_HANDLER),
     alone("late-ones-go-over", &[leave_late, arrived]).but(&[missing(NO_EVENTS)]),
+    alone(
+        "killed-when-all-is-frozen-they-go-over",
+        &[leave_killed, orphan],
+    )
+    .but(&[missing(NO_EVENTS)]),
 ];
 
 /// What a file has for a read: as many bytes as a number.
@@ -145,6 +151,24 @@ fn killed(_: &mut Context<'_>) -> Result<()> {
         owner.kill()?;
     }
     files.preserve(&session(&device()?, "killed", 0)?)?;
+    files.check()
+}
+
+/// What everybody had agreed to stays until somebody cancels.
+fn killed_frozen(_: &mut Context<'_>) -> Result<()> {
+    state_is(&device()?, State::Normal)?;
+    let files = Files::make()?;
+    for file in files.all() {
+        let mut owner = Child::start(Role::Own(Step::Freeze), "killed", file.try_clone()?)?;
+        owner.ready()?;
+        owner.kill()?;
+        let device = device()?;
+        state_is(&device, State::Frozen)?;
+        let again = session(&device, "again", 0)?;
+        refused(again.preserve_fd(file, FIRST), Errno::EBUSY)?;
+        device.cancel()?;
+        again.preserve_fd(file, FIRST)?;
+    }
     files.check()
 }
 
@@ -270,4 +294,22 @@ fn leave_late(context: &mut Context<'_>) -> Result<()> {
     let device = context.device()?;
     enter(&device, State::Prepared)?;
     leave_in(context, &Files::make()?)
+}
+
+/// Its owner is killed in frozen, and the kernel alone has what the pipe holds.
+fn leave_killed(_: &mut Context<'_>) -> Result<()> {
+    state_is(&device()?, State::Normal)?;
+    let files = Files::make()?;
+    let mut owner = Child::start(Role::Own(Step::Freeze), GOES_ON, files.reads)?;
+    owner.ready()?;
+    owner.kill()
+}
+
+fn orphan(_: &mut Context<'_>) -> Result<()> {
+    let session = incoming(GOES_ON)?;
+    let reads = session.retrieve_fd(FIRST)?;
+    kept("what the pipe holds", read(&reads)?, NUMBER)?;
+    same("its end", rustix::io::read(&reads, &mut [0; 8])?, 0)?;
+    session.finish()?;
+    state_is(&device()?, State::Normal)
 }

@@ -7,11 +7,14 @@ mod held;
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::unix::net::UnixStream;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, Session, State, Token};
 use rustix::fs::{Mode, OFlags};
-use rustix::pipe::{PipeFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with};
+use rustix::pipe::{
+    PipeFlags, SpliceFlags, fcntl_getpipe_size, fcntl_setpipe_size, pipe_with, splice,
+};
 
 use self::ends::{Ends, READ, WRITE, pipe};
 use super::owners::{Quota, create};
@@ -29,6 +32,7 @@ pub(super) const CASES: &[Case] = &[
     here("a-refused-kexec-leaves-it-as-it-is", vetoed).but(NO_HANDLER),
     here("a-cancelled-update-leaves-it-as-it-is", cancelled).but(NO_HANDLER),
     here("one-with-a-name-is-refused", named),
+    here("one-with-more-than-its-size-is-refused", overfull).but(NO_HANDLER),
     here(
         "a-writer-that-stands-still-holds-nobody-up",
         held::nobody_waits,
@@ -189,6 +193,40 @@ fn named(_: &mut Context<'_>) -> Result<()> {
     let opened = rustix::fs::open(&path, OFlags::RDONLY | OFlags::NONBLOCK, mode);
     std::fs::remove_file(&path)?;
     refused(own()?.preserve_fd(opened?, READ), Errno::ENOENT)
+}
+
+/// What a socket has is spliced into it in pieces that are larger than a page.
+fn overfull(context: &mut Context<'_>) -> Result<()> {
+    let session = own()?;
+    let mut ends = pipe()?;
+    session.preserve_fd(&ends.reads, READ)?;
+    session.preserve_fd(&ends.writes, WRITE)?;
+    let (mut from, to) = UnixStream::pair()?;
+    let size = fcntl_getpipe_size(&ends.writes)?;
+    from.write_all(&vec![7; 2 * size])?;
+    drop(from);
+    while splice(&to, None, &ends.writes, None, size, SpliceFlags::NONBLOCK).is_ok_and(|n| n > 0) {}
+    let holds = rustix::io::ioctl_fionread(&ends.reads)?;
+    if holds <= size as u64 {
+        return Err(skip(
+            "sockets here have no pieces that are larger than a page",
+        ));
+    }
+    same("the error", context.refused_kexec()?.errno(), Errno::EFBIG)?;
+    let device = device()?;
+    enter(&device, State::Prepared)?;
+    refused(device.freeze(), Errno::EFBIG)?;
+    same("the file", device.failure()?.token, READ)?;
+    session.unpreserve_fd(READ)?;
+    refused(session.preserve_fd(&ends.reads, READ), Errno::EFBIG)?;
+    same(
+        "what it holds",
+        drain(&mut ends.reads)?.concat().len(),
+        holds as usize,
+    )?;
+    session.preserve_fd(&ends.reads, READ)?;
+    enter(&device, State::Frozen)?;
+    Ok(device.cancel()?)
 }
 
 /// Leaves both ends.

@@ -53,6 +53,10 @@ fn look(file: &OwnedFd) -> Result<(usize, Parts), Errno> {
     let path = format!("/proc/thread-self/fd/{}", file.as_raw_fd());
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let reads = rustix::fs::open(path, flags, Mode::empty()).map_err(errno)?;
+    // Pieces from elsewhere may be larger than a page; all of it would not fit.
+    if rustix::io::ioctl_fionread(&reads).map_err(errno)? > size as u64 {
+        return Err(Errno::EFBIG);
+    }
     let flags = PipeFlags::NONBLOCK | PipeFlags::CLOEXEC;
     let (copy, into) = pipe_with(flags).map_err(errno)?;
     fcntl_setpipe_size(&into, size).map_err(errno)?;

@@ -17,6 +17,7 @@ const HOSTILE_CLIENT: &[&str] = &[
     "nothing-is-left-when-it-is-killed",
     "many-numbers-have-no-more-than-users-together",
     "who-holds-an-administrators-session-delays-for-a-bounded-time",
+    "what-others-share-is-named-in-time",
     "nobody-else-is-charged",
     "all-is-in-time",
     // In the next kernel.
@@ -24,6 +25,7 @@ const HOSTILE_CLIENT: &[&str] = &[
     "each-attack-is-tried-after",
     "costly-calls-are-tried-after",
     "what-never-ended-is-lost-alone",
+    "what-others-shared-is-lost-alone",
     "closed-ones-of-others-are-let-alone",
     "a-full-group-takes-nothing-of-others",
     "memory-is-there",

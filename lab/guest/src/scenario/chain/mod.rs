@@ -4,11 +4,12 @@
 //! Each kernel takes back what the one before it left, verifies it, and leaves
 //! new memory for the next. One memfd, the heirloom, is carried along
 //! unchanged from the first kernel to the last; a large one, if there is one, is written to in
-//! each of them. The last kernel has as much memory in
+//! each of them. Eventfds, timers and pipes go along, too, and as many that nobody wants. The last kernel has as much memory in
 //! use as an early one had: what leaks, or is reserved once more by each kernel, is seen
 //! there.
 
 mod large;
+mod small;
 
 use std::fs::File;
 
@@ -61,6 +62,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
             // A loss ends the chain here: the error is a failed case.
             let boot = || format!("chain::boot-{}", guest.boot);
             let heirloom = take(&device, seed, previous).with_context(boot)?;
+            small::take(&device, previous).with_context(boot)?;
             if mebibytes > 0 {
                 let taken = Large::take(&device, seed, mebibytes, guest.boot);
                 large = Some(taken.with_context(boot)?);
@@ -83,6 +85,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         _ => None,
     };
     let mut sessions = leave(&device, seed, guest.boot, &heirloom)?;
+    sessions.extend(small::leave(&device, guest.boot)?);
     if let Some(large) = &large {
         sessions.push(large.leave(&device, guest.boot)?);
     }

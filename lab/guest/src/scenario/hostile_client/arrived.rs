@@ -13,12 +13,12 @@ use luo_sys::{Device, FileStatus, SessionState, State, Token, Which};
 use super::attack;
 use super::cast::{
     BASE, COSTLY, GIVEN, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE,
-    SUITE, UID, contents, wall_clock,
+    SMALL, SUITE, UID, contents, wall_clock,
 };
 use super::evil::ARGUMENT;
 use super::groups::{Evil, Groups};
 use super::timed::Timed;
-use super::{evil, inherited, programs};
+use super::{evil, inherited, programs, shares, small};
 use crate::cgroup::Group;
 use crate::check::{device, name, same};
 use crate::fill;
@@ -47,6 +47,9 @@ pub(super) fn run(guest: &Guest, groups: &Groups, timed: &Timed) -> Result<()> {
     let device = device()?;
     SUITE.case("what-never-ended-is-lost-alone", || {
         is_lost_alone(&device, timed)
+    });
+    SUITE.case("what-others-shared-is-lost-alone", || {
+        shares::are_lost_alone(&device, timed)
     });
     SUITE.case("closed-ones-of-others-are-let-alone", || {
         stays_closed(&device, timed)
@@ -146,6 +149,9 @@ fn guest_is_there(device: &Device, timed: &Timed) -> Result<()> {
         let file = timed.call("RETRIEVE_FD", || session.retrieve_fd(Token(token)))?;
         fill::verify(&File::from(file), length, contents(token))?;
     }
+    let [eventfd, timer] =
+        SMALL.map(|token| timed.call("RETRIEVE_FD of a page", || session.retrieve_fd(token)));
+    small::work(&[eventfd?, timer?])?;
     timed.call("LIST_FILES", || session.list_files())?;
     timed
         .call("FINISH", || session.finish())

@@ -38,6 +38,11 @@ pub(super) enum Attack {
     /// It preserves files of kinds that its own kernel alone may know, and makes of them what
     /// their handlers refuse.
     Kinds,
+    /// It has pipes locked while they are preserved: the page that it writes never comes.
+    Pipes,
+    /// It uses an eventfd and a timer that the guest's session has preserved, and would have them
+    /// for itself.
+    Shared,
     /// Many threads that open the device, again and again.
     Opens,
     /// It takes back what is not its own, under all names it can think of.
@@ -49,7 +54,7 @@ pub(super) enum Attack {
 }
 
 impl Attack {
-    const BEFORE: [Self; 13] = [
+    const BEFORE: [Self; 15] = [
         Self::Dependencies,
         Self::Missing,
         Self::Sessions,
@@ -62,10 +67,12 @@ impl Attack {
         Self::Hang,
         Self::Lock,
         Self::Kinds,
+        Self::Pipes,
+        Self::Shared,
         Self::Opens,
     ];
     /// Those that tell by themselves that they have been tried, and have no end.
-    pub(super) const ENDLESS: [Self; 2] = [Self::Hang, Self::Lock];
+    pub(super) const ENDLESS: [Self; 3] = [Self::Hang, Self::Lock, Self::Pipes];
     const AFTER: [Self; 7] = [
         Self::Others,
         Self::Own,
@@ -84,7 +91,7 @@ pub(super) fn attacks(when: &str) -> impl Iterator<Item = Attack> {
         _ => &Attack::BEFORE,
     };
     // Not each kernel can leave a fault unanswered.
-    let faults = [Attack::Fault, Attack::Lock];
+    let faults = [Attack::Fault, Attack::Lock, Attack::Pipes];
     let can = move |attack: &Attack| !faults.contains(attack) || Unanswered::is_there();
     all.iter().copied().filter(can)
 }

@@ -4,6 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Result;
+use luo_sys::Token;
 
 use crate::check::Suite;
 use crate::fill::Prng;
@@ -42,6 +43,15 @@ pub(super) const PASSED_BYTES: u64 = 5 << 12;
 
 /// Those whose descriptors a program has that does its worst with them.
 pub(super) const GIVEN: [&str; 3] = ["given-misses", "given-hangs", "given-closes"];
+
+/// Whom the one runs as that has descriptors of files of the administrator's, and the session in
+/// which those are.
+pub(super) const SHARER: u32 = 3005;
+
+pub(super) const SHARED_WITH: &str = "shares";
+
+/// The tokens of an eventfd and of a timer of the guest's, which the hostile program may use.
+pub(super) const SMALL: [Token; 2] = [Token(10), Token(11)];
 
 /// Names that others will want.
 pub(super) const WANTED: [&str; 2] = ["systemd", "luod"];

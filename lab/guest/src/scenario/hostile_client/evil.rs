@@ -8,7 +8,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -22,7 +22,7 @@ use luo_sys::{Device, Errno, Needed, Session, Token, Which, memfd};
 use super::attack::{Attack, BEFORE, attacks};
 use super::cast::{GUEST, LENGTHS, OTHER, WANTED};
 use super::inherited::taken;
-use super::small::OfEachKind;
+use super::small::{self, OfEachKind};
 use crate::check::name;
 use crate::program::PAUSE;
 
@@ -89,6 +89,8 @@ struct Inherited {
     written: File,
     /// An eventfd and a timer that it may use.
     shared_small: [OwnedFd; 2],
+    /// Those of the guest's, which its session has preserved.
+    guests_small: [OwnedFd; 2],
     /// Files whose handler does not come back: from preserving it,
     hangs: File,
     /// and from letting go of it.
@@ -104,6 +106,7 @@ impl Inherited {
             hangs: fds.next()?.into(),
             keeps: fds.next()?.into(),
             shared_small: [fds.next()?, fds.next()?],
+            guests_small: [fds.next()?, fds.next()?],
         })
     }
 }
@@ -124,6 +127,21 @@ fn begin() -> Result<Evil> {
 fn must_fail<T>(what: &str, result: luo_sys::Result<T>) -> Result<()> {
     ensure!(result.is_err(), "{what}");
     Ok(())
+}
+
+/// Does something while a pipe is locked: somebody writes to it what does not come before that is
+/// done.
+pub(super) fn locked(writes: BorrowedFd<'_>, does: impl FnOnce() -> Result<()>) -> Result<()> {
+    let page = Unanswered::new()?;
+    std::thread::scope(|scope| {
+        let writer = scope.spawn(|| page.write_into(writes));
+        while !page.is_reached(PAUSE)? {
+            ensure!(!writer.is_finished(), "the page has come");
+        }
+        let done = does();
+        page.answer();
+        done
+    })
 }
 
 impl Evil {
@@ -209,6 +227,8 @@ impl Evil {
             Attack::Hang => self.hang(),
             Attack::Lock => self.lock(),
             Attack::Kinds => self.kinds(),
+            Attack::Pipes => self.pipes(),
+            Attack::Shared => self.shared(),
             Attack::Opens => Self::opens(),
             Attack::Others => self.others(),
             Attack::Own => self.own(round),
@@ -451,6 +471,50 @@ impl Evil {
         // The rest goes with the session.
         for token in [2, 4] {
             let _ = session.unpreserve_fd(Token(token));
+        }
+        Ok(())
+    }
+
+    /// One pipe is locked from here to the end of the program; another one each time that it is
+    /// to be preserved.
+    fn pipes(&self) -> Result<()> {
+        let Some(session) = self.session("pipes") else {
+            return Ok(());
+        };
+        let own = OfEachKind::new()?;
+        for (token, end) in (1..).zip(own.ends()) {
+            // Others have what it may have, until there is room.
+            if session.preserve_fd(end, Token(token)).is_err() {
+                return Ok(());
+            }
+        }
+        let [_, writes] = own.ends();
+        locked(writes, || {
+            println!("{TRIED}{:?}", Attack::Pipes);
+            loop {
+                let late = OfEachKind::new()?;
+                let [reads, writes] = late.ends();
+                locked(writes, || {
+                    let preserved = session.preserve_fd(reads, Token(3));
+                    must_fail("a pipe that is locked", preserved)?;
+                    let _ = session.preserve_fd(writes, Token(4));
+                    Ok(())
+                })?;
+                let _ = session.unpreserve_fd(Token(4));
+            }
+        })
+    }
+
+    fn shared(&self) -> Result<()> {
+        let its = &self.more()?.guests_small;
+        if let Some(session) = self.session("shared") {
+            for (token, file) in (1..).zip(its) {
+                let preserved = session.preserve_fd(file, Token(token));
+                must_fail("a file that the guest has preserved", preserved)?;
+            }
+        }
+        for _ in 0..64 {
+            small::play_with(its)?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@
 //! | [`given`] | a program that holds sessions of the administrator's |
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
+//! | [`shares`] | a program that has descriptors of files of the administrator's |
+//! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
 //! | [`timed`] | how long calls of those who behave may take |
 //!
@@ -28,8 +30,8 @@
 //! ([`luo_conformance::forge`]) do that for as long as the administrator says.
 //!
 //! What the documents leave to a user is asserted as they say it: memory that is shared with one
-//! is preserved once, and who holds a session of the administrator's can fail an event, which
-//! names that session then, and never the reboot.
+//! is preserved once, and who holds a session of the administrator's, or shares a pipe or a timer
+//! with it, can fail an event, which names that session or file then, and never the reboot.
 
 mod arrived;
 mod attack;
@@ -41,6 +43,8 @@ mod groups;
 mod holdings;
 mod inherited;
 mod programs;
+mod shares;
+mod sharing;
 mod small;
 mod timed;
 
@@ -64,7 +68,7 @@ use crate::{kexec, port};
 
 use cast::{
     BASE, COSTLY, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE, PREFIX,
-    SUITE, WANTED, contents, wall_clock,
+    SMALL, SUITE, WANTED, contents, wall_clock,
 };
 use endless::{Endless, preserves, stands_in};
 pub(crate) use evil::ARGUMENT;
@@ -121,8 +125,10 @@ struct Before<'a> {
     _others: [Session; 2],
     passed: Session,
     shared: File,
-    /// An eventfd and a timer that the hostile program may use, too.
+    /// An eventfd and a timer that the hostile program may use, too; and those that the guest's
+    /// session has preserved first.
     shared_small: [OwnedFd; 2],
+    guests_small: [OwnedFd; 2],
     /// Memory to which the hostile program writes without an end.
     written: File,
 }
@@ -146,6 +152,10 @@ impl<'a> Before<'a> {
             }
         }
         session.add_dependency(Token(0), Needed::In(name(BASE), Token(1)))?;
+        let guests_small = small::eventfd_and_timer()?;
+        for (file, token) in guests_small.iter().zip(SMALL) {
+            session.preserve_fd(file, token)?;
+        }
         let shared = fill::memfd("shared", SHARED, contents(SHARED))?;
         let written = fill::memfd("written", SHARED, contents(SHARED))?;
         Ok(Self {
@@ -157,6 +167,7 @@ impl<'a> Before<'a> {
             passed,
             shared,
             shared_small: small::eventfd_and_timer()?,
+            guests_small,
             written,
         })
     }
@@ -234,6 +245,7 @@ impl<'a> Before<'a> {
             "who-holds-an-administrators-session-delays-for-a-bounded-time",
             || self.given(),
         );
+        SUITE.case("what-others-share-is-named-in-time", || self.are_named());
         SUITE.case("nobody-else-is-charged", || {
             let (charged, now) = (charged?, self.groups.guest()?.charged()?);
             port::progress(format!("the guest's group: {charged} before, {now} after"));
@@ -247,6 +259,7 @@ impl<'a> Before<'a> {
         // Whom it is shared with may read it.
         let read = File::open(format!("/proc/self/fd/{}", self.shared.as_raw_fd()))?;
         let [eventfd, timer] = &self.shared_small;
+        let [guests_eventfd, guests_timer] = &self.guests_small;
         let passed = [
             self.device.as_fd(),
             read.as_fd(),
@@ -256,6 +269,8 @@ impl<'a> Before<'a> {
             endless.keeps.as_fd(),
             eventfd.as_fd(),
             timer.as_fd(),
+            guests_eventfd.as_fd(),
+            guests_timer.as_fd(),
         ];
         Evil::begin(self.groups, &passed, attack::BEFORE)
     }
@@ -379,6 +394,7 @@ impl<'a> Before<'a> {
         evil.has_tried_all()?;
         Self::storms(&mut costly)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
+        let mut shares = self.share_frozen()?;
         self.timed
             .event("prepare", || self.device.prepare())
             .context("prepare")?;
@@ -393,12 +409,15 @@ impl<'a> Before<'a> {
         within(PATIENCE, "that a call on a given session hangs", || {
             Ok(hold.held()?.contains(given))
         })?;
+        if let Some((_, sharer)) = &mut shares {
+            sharer.says(evil::TRIED, 1, PATIENCE)?;
+        }
         ensure!(hold.held()?.contains(hangs), "no call of the user's hangs");
         ensure!(!hold.held()?.contains(keeps), "somebody has let go of it");
         evil.was_let_nowhere()?;
         SUITE.case("all-is-in-time", || self.timed.were_in_time());
         let error = kexec::jump();
-        drop((self, evil, program, costly, hold));
+        drop((self, evil, program, shares, costly, hold));
         Err(error.into())
     }
 }

@@ -6,6 +6,8 @@
 //! |---|---|
 //! | [`HOLDS`] | it has sessions of the administrator's, makes one miss a file, and hangs in a call on another |
 //! | [`HOLDS_FROZEN`] | as that once the machine is frozen; and it closes a third |
+//! | [`SHARES`] | it has descriptors of a timer and a pipe of the administrator's, and makes of them what cannot go |
+//! | [`SHARES_FROZEN`] | as that once the machine is frozen |
 //! | [`NUMBERS`] | as many users, by one descriptor that all have inherited, make as many sessions as they can |
 //! | [`IS_FULL`] | its control group is full, and it takes back what needs another's |
 //! | [`COSTLY`] | its threads make calls that look at as much as a user's calls can |
@@ -23,12 +25,15 @@ use luo_sys::{Device, Errno, Needed, Session, State, Token, Which, memfd};
 
 use super::evil::{LET_THROUGH, NEEDY, TRIED};
 use super::inherited::taken;
+use super::shares;
 use super::small::OfEachKind;
 use crate::check::name;
 use crate::program::{PAUSE, READY, stay, wait_to_go};
 
 pub(super) const HOLDS: &str = "holds";
 pub(super) const HOLDS_FROZEN: &str = "holds-frozen";
+pub(super) const SHARES: &str = "shares";
+pub(super) const SHARES_FROZEN: &str = "shares-frozen";
 pub(super) const NUMBERS: &str = "numbers";
 pub(super) const IS_FULL: &str = "is-full";
 pub(super) const COSTLY: &str = "costly";
@@ -52,6 +57,8 @@ pub(super) fn main(part: &str) -> Option<Result<()>> {
     Some(match part {
         HOLDS => holds(false),
         HOLDS_FROZEN => holds(true),
+        SHARES => shares::main(false),
+        SHARES_FROZEN => shares::main(true),
         NUMBERS => numbers(),
         IS_FULL => is_full(),
         COSTLY => costly(),
