@@ -166,8 +166,7 @@ fn two(context: &mut Context<'_>) -> Result<()> {
     is_filled(&file, &[0])?;
     session.finish()?;
     drop(file);
-    let after = Pool::look(context)?;
-    same("what is in use", after.used(), before.used())
+    Pool::has_lent(context, before, 0)
 }
 
 fn held_still(context: &mut Context<'_>) -> Result<()> {
@@ -224,8 +223,7 @@ fn let_go(context: &mut Context<'_>) -> Result<()> {
         session.preserve_fd(&file, FIRST)?;
         // Preserved, it lives without its owner.
         drop(file);
-        let held = Pool::look(context)?;
-        same("what is in use", held.used(), before.used() + 2)?;
+        Pool::has_lent(context, before, 2)?;
         if !by_close {
             session.unpreserve_fd(FIRST)?;
         }

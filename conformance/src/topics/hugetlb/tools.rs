@@ -111,22 +111,22 @@ pub(super) struct Pool {
 
 impl Pool {
     /// Pages that somebody has.
-    pub(super) const fn used(&self) -> u64 {
+    pub(super) const fn used(self) -> u64 {
         self.total - self.free
     }
 
-    /// What the pool of the kernel says; of a machine where others have some, nothing.
-    pub(super) fn look(context: &Context<'_>) -> Result<Self> {
-        if context.implementation.is_kernel() {
-            Self::read()
-        } else {
-            Ok(Self {
-                total: 0,
-                free: 0,
-                reserved: 0,
-                surplus: 0,
-            })
-        }
+    /// What the pool of the kernel says. The simulator's programs share the pool of the machine
+    /// with whoever else is there: of that, nothing can be said.
+    pub(super) fn look(context: &Context<'_>) -> Result<Option<Self>> {
+        let is_own = context.implementation.is_kernel();
+        is_own.then(Self::read).transpose()
+    }
+
+    /// Asserts that so many pages more are in use than somebody has seen before.
+    pub(super) fn has_lent(context: &Context<'_>, before: Option<Self>, more: u64) -> Result<()> {
+        let now = Self::look(context)?.map(Self::used);
+        let expected = before.map(|before| before.used() + more);
+        same("what is in use", now, expected)
     }
 
     pub(super) fn read() -> Result<Self> {

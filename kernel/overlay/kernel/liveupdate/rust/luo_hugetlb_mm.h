@@ -3,7 +3,7 @@
 #define _LUO_HUGETLB_MM_H
 
 /*
- * What is otherwise for memfds of huge pages: luo_memfd_mm.c asks here. See
+ * What is otherwise for memfds of huge pages: luo_memfd_mm.c and luo_memfd_group.c ask here. See
  * include/linux/liveupdate_files.h for what mm/hugetlb.c and fs/hugetlbfs do.
  */
 #include <linux/hugetlb.h>
@@ -15,9 +15,11 @@ struct cgroup_subsys_state;
 struct luo_memfd_run;
 
 /* luo_memfd_mm.c, for luo_hugetlb_mm.c. */
-struct cgroup_subsys_state *luo_memfd_css(const char *path, struct cgroup_subsys *controller);
 struct folio *luo_memfd_compound(u64 frame, unsigned int order);
 void luo_memfd_advance(struct luo_memfd_run *run, u64 pages);
+
+/* luo_memfd_group.c, for luo_hugetlb_mm.c. */
+struct cgroup_subsys_state *luo_memfd_css(const char *path, struct cgroup_subsys *controller);
 bool luo_memfd_memory_has_room(u64 pages);
 
 #ifdef CONFIG_HUGETLBFS

@@ -68,8 +68,6 @@ u64 luo_memfd_pages(struct file *file);
 u64 luo_memfd_size(struct file *file, u32 *seals);
 void luo_memfd_look(struct file *file, struct luo_memfd_facts *facts);
 size_t luo_memfd_look_name(struct file *file, char *name, size_t size);
-size_t luo_memfd_look_group(u64 frame, char *path, size_t size);
-bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame);
 size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 		      struct luo_memfd_run *runs, size_t most);
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
@@ -89,13 +87,18 @@ int luo_memfd_insert(struct file *file, struct luo_memfd_run *runs, size_t count
 		     struct hugetlb_cgroup *group);
 u32 luo_memfd_join_order(void);
 void luo_memfd_drop(const struct luo_memfd_run *run, bool huge);
+
+/* Who pays in the old kernel: luo_memfd_group.c. */
+size_t luo_memfd_look_group(u64 frame, char *path, size_t size);
+bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame);
+
+/* Who pays in the new kernel: luo_memfd_group.c, and of huge pages luo_hugetlb_mm.c. */
 struct mem_cgroup *luo_memfd_group(const char *path);
 void luo_memfd_group_put(struct mem_cgroup *group);
 struct mem_cgroup *luo_memfd_charge(struct mem_cgroup *group);
 void luo_memfd_charge_again(struct mem_cgroup *before);
 bool luo_memfd_payer_has_room(struct file *file, struct hugetlb_cgroup *group,
 			      u64 pages);
-/* luo_hugetlb_mm.c. */
 struct hugetlb_cgroup *luo_hugetlb_group(const char *path);
 void luo_hugetlb_group_put(struct hugetlb_cgroup *group);
 
