@@ -39,6 +39,7 @@
 //! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
 //! | `open_ends` | updates that have ended with their machine |
 //! | `restore` | after the jump: the record's workloads come back |
+//! | `handed_over` | the previous kernel's record is read, noted, and taken up |
 //! | `undo` | how an update is undone |
 //! | `cancel` | an update that somebody ends before the jump |
 //! | `asking` | a round of asking |
@@ -55,6 +56,7 @@ mod check;
 mod claim;
 mod clock;
 mod doubt;
+mod handed_over;
 mod hang;
 mod held;
 mod inbox;

@@ -99,6 +99,20 @@ impl Agent {
         }
     }
 
+    /// Has the descriptor store keep the session of a record that the kernel has failed to give.
+    pub(super) async fn keep_unread_in_store(&self) {
+        let session = self.kernel.run(|kernel| kernel.own_session()).await;
+        // Without one the kernel has it still, whatever becomes of luod.
+        if let Some(session) = session
+            && !(self.store.has(OWN_SESSION) || self.store.put(OWN_SESSION, &session))
+        {
+            tracing::error!(
+                "the session of the previous kernel's record is in no descriptor store: if luod \
+                 ends now, the record is lost"
+            );
+        }
+    }
+
     /// Notes a record as soon as there is room for it. Until then its session is not
     /// finished.
     pub(super) fn note_record_later(self: &Rc<Self>, bytes: Vec<u8>) {

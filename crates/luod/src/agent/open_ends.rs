@@ -5,14 +5,15 @@
 //! | the line is of | before the jump | about to jump | after it |
 //! |---|---|---|---|
 //! | this boot | cancelled | cancelled | incomplete |
-//! | another | cancelled | lost | incomplete |
+//! | another | cancelled | lost; incomplete if sessions came along | incomplete |
 
+use luo_sys::Direction;
 use luo_varlink::{HistoryEntry, Orchestrator, Outcome, Phase};
 
 use super::Agent;
 use super::written::Source;
 use crate::journal::history::Open;
-use crate::kernel;
+use crate::kernel::{self, Opener};
 
 impl Agent {
     /// Ends such updates. There is no update under way here, and no record of one.
@@ -23,8 +24,12 @@ impl Agent {
         if let Some(newest) = newest.filter(|newest| newest.outcome == Outcome::Lost) {
             self.is_lost(newest.update);
         }
+        let left = match open.iter().any(|open| open.phase() == Phase::Jumping) {
+            true => self.left_by_the_previous().await,
+            false => Vec::new(),
+        };
         for open in open {
-            let (outcome, reason) = self.told_of(&open);
+            let (outcome, reason) = self.told_of(&open, &left);
             self.end_open(open, outcome, reason);
         }
     }
@@ -46,8 +51,29 @@ impl Agent {
         self.lost.replace(Some(update));
     }
 
-    fn told_of(&self, open: &Open) -> (Outcome, String) {
+    /// The sessions that the kernel has of the previous one, luod's own among them.
+    async fn left_by_the_previous(&self) -> Vec<String> {
+        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
+        let listed = listing.await.ok().and_then(Result::ok).flatten();
+        let incoming = listed
+            .into_iter()
+            .flatten()
+            .filter(|entry| entry.direction == Direction::Incoming && !entry.of_device);
+        let names = incoming.filter_map(|entry| entry.name);
+        names.map(|name| name.to_string()).collect()
+    }
+
+    /// What came of an update; `left` are the sessions of the previous kernel that are here.
+    fn told_of(&self, open: &Open, left: &[String]) -> (Outcome, String) {
         let is_here = open.is_of_this_boot;
+        if open.phase() == Phase::Jumping && !is_here && !left.is_empty() {
+            let left = left.join(", ");
+            let reason = format!(
+                "the machine jumped, and luod's record of it is not there, so luod does not know \
+                 whose these sessions are that came along: {left}"
+            );
+            return (Outcome::Incomplete, reason);
+        }
         let (outcome, reason) = match open.phase() {
             Phase::Updated if is_here => (
                 Outcome::Incomplete,

@@ -10,6 +10,7 @@
 //! gives no session back (`claim` does, those that others need first), releases none
 //! (`unclaimed` does, at the deadline), and does not end the update (`over` does).
 
+use luo_sys::Session;
 use luo_timeline::Moment;
 use luo_varlink::client;
 use luo_varlink::{Phase, TimelineKind, WorkloadState};
@@ -17,8 +18,9 @@ use luo_varlink::{Phase, TimelineKind, WorkloadState};
 use super::Agent;
 use super::caller::Caller;
 use super::held::Held;
-use super::state::{Restore, Workload};
+use super::state::{Restore, State, Workload};
 use super::timeline::Line;
+use crate::aside::Aside;
 use crate::decide::record::Record;
 use crate::journal::notes::Progress;
 
@@ -29,6 +31,15 @@ fn behind_us(earlier: &Moment, now: &Moment) -> i64 {
     match by_earlier < now.time_us {
         true => -ahead,
         false => ahead,
+    }
+}
+
+impl State {
+    /// Takes the copy of a session that came out of the descriptor store before the record said
+    /// whose it is.
+    fn take_what_is_here(&mut self, session: &str) -> Option<Aside<Session>> {
+        let stray = self.strays.remove(session).map(|stray| stray.session);
+        stray.or_else(|| self.sessions.get_mut(session)?.session.take())
     }
 }
 
@@ -50,9 +61,12 @@ impl Agent {
                 let name = &participant.name;
                 for session in &participant.sessions {
                     if !progress.finished.contains(session) {
+                        // It may be here: the record is read late where the kernel failed.
+                        let here = state.take_what_is_here(session);
                         let held = Held {
+                            stored: here.is_some(),
                             parked: participant.parked.contains(session),
-                            ..Held::new(name, None, true)
+                            ..Held::new(name, here, true)
                         };
                         state.sessions.insert(session, held);
                     }

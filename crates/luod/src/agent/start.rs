@@ -3,7 +3,6 @@
 //! in the descriptor store, and a record of the previous kernel, and goes on from there.
 
 use std::collections::BTreeMap;
-use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,15 +11,13 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
 use super::clock::now_us;
-use super::doubt::{Known, found_out};
 use super::held::Held;
 use super::state::{State, Update, Workload};
 use super::update::new_id;
 use super::written::Source;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
-use crate::decide::record::Record;
-use crate::journal::notes::{Begun, Owner, Progress};
+use crate::journal::notes::{Begun, Owner};
 use crate::kernel::{self, Opener};
 use crate::manager::shutdown::Shutdown;
 use crate::manager::store::Stored;
@@ -48,7 +45,9 @@ impl Agent {
         let mut own = own.into_iter().find_map(|own| own.session.into_inner());
         if !jumps {
             self.end_interrupted(own.is_some(), &unwritten).await?;
-            self.read_record(own.take(), &owners, &stored).await;
+            let sessions = stored.iter().filter(|stored| stored.is_it);
+            let names = sessions.map(|stored| stored.name.clone()).collect();
+            self.read_record(own.take(), &owners, &names).await;
             // After a jump, workloads wait for luod, and a history may be long.
             let is_at_rest = {
                 let state = self.state.borrow();
@@ -219,100 +218,6 @@ impl Agent {
         is_ours
     }
 
-    /// Reads the record of the previous kernel, from the notes of an earlier process or
-    /// else from the kernel. The record is noted before it is judged. `kept` is the agent's
-    /// own session if the descriptor store has it; it goes from there unless there is a
-    /// record in it that nobody can read, or that cannot be noted.
-    async fn read_record(
-        self: &Rc<Self>,
-        kept: Option<Session>,
-        owners: &[Owner],
-        stored: &[Stored],
-    ) {
-        let mut unnoted = None;
-        let mut is_anew = false;
-        let bytes = match self.notes.record() {
-            Ok(Some(bytes)) => Ok(Some(bytes)),
-            noted => {
-                let taken = self.kernel.run(|kernel| kernel.take_record(kept)).await;
-                is_anew = noted.is_ok();
-                if let Ok(Some(bytes)) = &taken
-                    && let Err(why) = self.notes.begin_record(bytes)
-                {
-                    self.keep_record_in_store(&why).await;
-                    unnoted = Some(bytes.clone());
-                }
-                match (noted, taken) {
-                    // There was one, and nobody else has it.
-                    (Err(why), Ok(None) | Err(_)) => {
-                        self.cannot_read(&format!("the note of it: {why}"));
-                        return;
-                    }
-                    (_, taken) => taken,
-                }
-            }
-        };
-        let is_noted = unnoted.is_none();
-        match bytes.map(|bytes| bytes.map(|bytes| Record::decode(&bytes))) {
-            Ok(None) => {}
-            Ok(Some(Ok(record))) => {
-                if is_noted {
-                    self.kernel.run(|kernel| kernel.finish_record()).await;
-                }
-                let progress = match self.notes.progress() {
-                    Ok(progress) => progress,
-                    // There was no room for it.
-                    Err(why) if is_anew && why.kind() == ErrorKind::NotFound => Progress::default(),
-                    Err(why) => self.find_out(&record, owners, stored, &why).await,
-                };
-                let is_damaged = progress.damaged.is_some();
-                self.begin_restore(record, progress);
-                if is_damaged {
-                    self.note_progress();
-                }
-                if let Some(bytes) = unnoted {
-                    self.note_record_later(bytes);
-                }
-            }
-            Ok(Some(Err(why))) => self.cannot_read(&why.to_string()),
-            Err(why) if self.probe.orchestrator == luo_varlink::Orchestrator::None => {
-                tracing::debug!("no record: {why}");
-            }
-            Err(why) => self.cannot_read(&why.to_string()),
-        }
-        if is_noted && self.state.borrow().unreadable.is_none() {
-            self.store.remove(OWN_SESSION);
-        }
-    }
-
-    /// Finds out how far the workloads of a record have come back, without the note of that.
-    async fn find_out(
-        &self,
-        record: &Record,
-        owners: &[Owner],
-        stored: &[Stored],
-        why: &std::io::Error,
-    ) -> Progress {
-        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
-        // Mainline's orchestrator lists none.
-        let listed = listing.await.ok().and_then(Result::ok).flatten();
-        let sessions = stored.iter().filter(|stored| stored.is_it);
-        let known = Known {
-            kernel: listed.as_deref(),
-            store: &sessions.map(|stored| stored.name.clone()).collect(),
-            owners,
-        };
-        let progress = found_out(record, &known, why.to_string());
-        tracing::error!(
-            update = record.update,
-            "the note of who has come back since the jump is damaged: {why}. What the kernel and \
-             the record tell counts: these serve: {}; it is not known of these: {}",
-            listed_or_none(&progress.restored),
-            listed_or_none(&progress.doubt)
-        );
-        progress
-    }
-
     /// Takes a session out of the descriptor store.
     fn adopt(&self, stored: Stored, owner: Option<&Owner>) {
         let Stored {
@@ -356,7 +261,7 @@ impl Agent {
 
     /// Finds the sessions of the previous kernel that were left long ago: the kernel has
     /// them, and the record that has listed them may be gone.
-    fn find_the_parked(&self, owners: &[Owner]) {
+    pub(super) fn find_the_parked(&self, owners: &[Owner]) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         for owner in owners {
@@ -378,7 +283,7 @@ impl Agent {
 
     /// Workloads that have left all they have in an update whose record lists them with
     /// something else.
-    fn leave_the_left(&self) {
+    pub(super) fn leave_the_left(&self) {
         let mut state = self.state.borrow_mut();
         let state = &mut *state;
         for (name, workload) in &mut state.workloads {
@@ -429,14 +334,6 @@ impl State {
             is_lost && workload.link.is_none() && workload.state != WorkloadState::Left
         });
         lost.map(|(name, _)| name.clone()).collect()
-    }
-}
-
-/// Names, for people.
-fn listed_or_none(names: &[String]) -> String {
-    match names {
-        [] => "nobody".to_owned(),
-        names => names.join(", "),
     }
 }
 

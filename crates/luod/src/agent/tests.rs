@@ -9,6 +9,7 @@ mod ends;
 mod fake;
 mod foreign;
 mod full;
+mod handed_over;
 mod hanging;
 mod histories;
 mod kernel_steps;
@@ -66,6 +67,10 @@ impl World {
 
     /// `more` is what else stands in the configuration: `settings|checks`.
     fn with(policy: &str, kernel: Fake, more: &str) -> Self {
+        Self::with_store(policy, kernel, more, Store::of(fake::Shelf))
+    }
+
+    fn with_store(policy: &str, kernel: Fake, more: &str, store: Store) -> Self {
         let (settings, checks) = more.split_once('|').unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let system = folder.path().join("system");
@@ -91,7 +96,7 @@ impl World {
                     resolve(target, root)
                 }
             }),
-            store: Store::of(fake::Shelf),
+            store,
         });
         Self {
             agent,

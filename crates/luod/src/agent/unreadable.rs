@@ -13,9 +13,10 @@ use super::Agent;
 use crate::decide::plan::Obstacle;
 
 /// What to do about it.
-pub(super) const REMEDY: &str = "start the luod that wrote it, which gives all back; or give the \
-                                 record up with `luoctl finish --release`: the sessions stay in \
-                                 the kernel then until `luoctl release --force NAME` gives up each";
+pub(super) const REMEDY: &str = "if another version of luod wrote it, start that one, which gives all \
+                                 back; or give the record up with `luoctl finish --release`: the \
+                                 sessions stay in the kernel then until `luoctl release --force \
+                                 NAME` gives up each";
 
 /// That a record cannot be read, and what that means.
 fn words(why: &str) -> String {
@@ -32,6 +33,7 @@ impl Agent {
         tracing::error!("{}: {REMEDY}", words(why));
         self.state.borrow_mut().unreadable = Some(why.to_owned());
         self.enter(Phase::Updated);
+        self.changed.notify_waiters();
     }
 
     /// That the record cannot be read, in words, if that is so.

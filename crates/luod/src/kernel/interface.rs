@@ -161,7 +161,8 @@ pub trait Kernel {
     /// descriptors over a kexec has taken it back already.
     ///
     /// # Errors
-    /// As the kernel answers.
+    /// As the kernel answers. If the session itself was taken, it is kept
+    /// ([`Kernel::own_session`]), and the next call reads that one again.
     fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed>;
 
     /// Finishes the record's session. The record has been read and kept elsewhere by then.

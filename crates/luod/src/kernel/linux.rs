@@ -367,7 +367,9 @@ impl Kernel for Linux {
     }
 
     fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
-        let kept = kept.filter(is_of_previous);
+        // One that was taken before, and could not be read.
+        let before = self.received.take();
+        let kept = before.or_else(|| kept.filter(is_of_previous));
         let session = match kept.map_or_else(|| self.retrieve(OWN_SESSION), Ok) {
             Ok(session) => session,
             Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => return Ok(None),

@@ -233,6 +233,11 @@ impl Store {
         }
     }
 
+    /// Whether a session is in it.
+    pub fn has(&self, session: &str) -> bool {
+        self.labels.borrow().by_session.contains_key(session)
+    }
+
     /// Puts a copy of a session's descriptor in. Says whether it is in.
     pub fn put(&self, session: &str, fd: impl AsFd) -> bool {
         let filled = self.place(session).fill(fd);

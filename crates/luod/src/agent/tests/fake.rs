@@ -21,6 +21,7 @@ use rustix::net::RecvFlags;
 
 use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
+use crate::decide::names::OWN_SESSION;
 use crate::kernel::{Kernel, Opener, Probe};
 use crate::manager::shutdown::Shutdown;
 use crate::manager::store::Keeper;
@@ -44,6 +45,35 @@ impl Keeper for Shelf {
     }
 
     fn close(&self, _label: &str) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A descriptor store that keeps what it is given.
+#[derive(Clone, Default)]
+pub(crate) struct Cupboard(Arc<Mutex<BTreeMap<String, OwnedFd>>>);
+
+impl Cupboard {
+    /// Takes out what was kept last.
+    pub(crate) fn take(&self) -> Option<OwnedFd> {
+        Some(self.0.lock().unwrap().pop_last()?.1)
+    }
+
+    /// How many descriptors it has.
+    pub(crate) fn count(&self) -> usize {
+        self.0.lock().unwrap().len()
+    }
+}
+
+impl Keeper for Cupboard {
+    fn keep(&self, label: &str, fd: BorrowedFd<'_>) -> std::io::Result<()> {
+        let fd = fd.try_clone_to_owned()?;
+        self.0.lock().unwrap().insert(label.to_owned(), fd);
+        Ok(())
+    }
+
+    fn close(&self, label: &str) -> std::io::Result<()> {
+        self.0.lock().unwrap().remove(label);
         Ok(())
     }
 }
@@ -89,15 +119,21 @@ struct Ledger {
     /// A file that is read when it is told to, and what stood there.
     at_the_jump: Option<PathBuf>,
     read: Option<String>,
-    /// The calls that are to be refused next.
-    refuse: BTreeSet<&'static str>,
+    /// The calls that are to be refused next, and how often.
+    refuse: BTreeMap<&'static str, u64>,
     /// Whether memfds are handed over in runs.
     runs: Option<bool>,
 }
 
-/// A handle of a made-up kernel.
-#[derive(Clone, Default)]
-pub(crate) struct Fake(Arc<Mutex<Ledger>>);
+/// A handle of a made-up kernel, and what a process has of it for itself: the record's session.
+#[derive(Default)]
+pub(crate) struct Fake(Arc<Mutex<Ledger>>, Option<Session>);
+
+impl Clone for Fake {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0), None)
+    }
+}
 
 impl Fake {
     /// One that was handed over sessions.
@@ -120,13 +156,21 @@ impl Fake {
 
     /// Refuses the next call of that name.
     pub(crate) fn refuse(&self, call: &'static str) {
-        self.lock().refuse.insert(call);
+        self.refuse_times(call, 1);
+    }
+
+    /// Refuses the next calls of that name.
+    pub(crate) fn refuse_times(&self, call: &'static str, times: u64) {
+        self.lock().refuse.insert(call, times);
     }
 
     fn refused(&self, call: &'static str) -> Result<(), Failed> {
-        match self.lock().refuse.remove(call) {
-            true => Err(Failed::new(call, Errno::ENOMEM)),
-            false => Ok(()),
+        match self.lock().refuse.get_mut(call) {
+            Some(times @ 1..) => {
+                *times -= 1;
+                Err(Failed::new(call, Errno::ENOMEM))
+            }
+            _ => Ok(()),
         }
     }
 
@@ -430,17 +474,32 @@ impl Kernel for Fake {
     }
 
     fn own_session(&self) -> Option<Session> {
-        None
+        self.1.as_ref()?.try_clone().ok()
     }
 
     fn go_on(&mut self, _own: Option<Session>) {}
 
-    fn take_record(&mut self, _kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
+    fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
         self.refused("RETRIEVE_SESSION")?;
+        let session = match self.1.take().or(kept) {
+            Some(session) => session,
+            None if !self.has_record() => return Ok(None),
+            // Somebody has it, or it was closed, which finishes it.
+            None if self.held().contains(OWN_SESSION) => {
+                return Err(Failed::new("RETRIEVE_SESSION", Errno::EINVAL));
+            }
+            None if self.lock().open.contains_key(OWN_SESSION) => return Ok(None),
+            None => self.open(OWN_SESSION),
+        };
+        self.1 = Some(session);
+        self.refused("RETRIEVE_FD")?;
         Ok(self.lock().handed_over.clone())
     }
 
     fn finish_record(&mut self) {
-        self.lock().handed_over = None;
+        self.1 = None;
+        let mut ledger = self.lock();
+        ledger.handed_over = None;
+        ledger.open.remove(OWN_SESSION);
     }
 }
