@@ -389,7 +389,9 @@ impl Qemu {
             .take()
             .and_then(|reader| reader.join().ok())
             .unwrap_or_default();
-        let failed = !status.success() && !self.killed;
+        // One that somebody else has ended says so, and that all went well.
+        let is_ended = said.contains("terminating on signal");
+        let failed = (!status.success() || is_ended) && !self.killed;
         Ok(failed.then(|| format!("{PROGRAM} ended with {status}: {said}")))
     }
 }
