@@ -180,6 +180,8 @@ pub struct Agent {
     writes: Cell<usize>,
     /// A task waits to try the end of an update again.
     ends_later: Cell<bool>,
+    /// A task tells the service manager what it has not taken.
+    stores_later: Cell<bool>,
     /// A task waits to try a disk again.
     tries_again: Cell<bool>,
     /// The last update, if it was lost in the jump and none has begun since.
@@ -237,6 +239,7 @@ impl Agent {
             at_work: AtWork::default(),
             writes: Cell::default(),
             ends_later: Cell::default(),
+            stores_later: Cell::default(),
             tries_again: Cell::default(),
             lost: RefCell::default(),
             tried: Tried::default(),

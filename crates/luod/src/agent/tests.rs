@@ -3,6 +3,7 @@
 
 mod cancel;
 mod checked;
+mod custody;
 mod deadline;
 mod doubt;
 mod ends;
