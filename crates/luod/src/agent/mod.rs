@@ -128,6 +128,9 @@ const THREADS: usize = 8;
 /// The formats that stand in the running kernel's own image, once they have been read.
 type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;
 
+/// Reads the configuration and the policy as the next luod will; says why they cannot be used.
+pub type Reread = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// The parts that an agent is made of.
 pub struct Parts {
     /// Its configuration.
@@ -142,6 +145,8 @@ pub struct Parts {
     pub probe: Probe,
     /// Reads the boot loader's entries.
     pub resolve: Resolve,
+    /// Reads the configuration and the policy.
+    pub reread: Reread,
     /// The service manager's descriptor store.
     pub store: Store,
 }
@@ -159,6 +164,7 @@ pub struct Agent {
     kernel: Worker,
     probe: Probe,
     resolve: Resolve,
+    reread: Reread,
     own_strings: OwnStrings,
     store: Store,
     /// Counters for Prometheus.
@@ -227,6 +233,7 @@ impl Agent {
             kernel: parts.kernel,
             probe: parts.probe,
             resolve: parts.resolve,
+            reread: parts.reread,
             own_strings: OwnStrings::default(),
             store: parts.store,
             metrics: Metrics::default(),
