@@ -16,7 +16,7 @@ use luo_varlink::paths;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{Agent, Parts};
+use crate::agent::{Agent, Parts, Reread};
 use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
@@ -81,17 +81,31 @@ pub fn config(path: &Path) -> Result<Config> {
     config.with_context(|| path.display().to_string())
 }
 
+/// Reads configuration and policy.
+fn settings(config_file: &Path, policy_file: &Path) -> Result<(Config, Policy)> {
+    let policy = read(policy_file, POLICY).and_then(|text| {
+        let policy = Policy::parse(&text);
+        policy.with_context(|| policy_file.display().to_string())
+    });
+    match (config(config_file), policy) {
+        (Ok(config), Ok(policy)) => Ok((config, policy)),
+        (Err(one), Err(other)) => Err(anyhow::anyhow!("{one:#}\n{other:#}")),
+        (Err(why), _) | (_, Err(why)) => Err(why),
+    }
+}
+
 impl Cli {
     fn settings(&self) -> Result<(Config, Policy)> {
-        let policy = read(&self.policy, POLICY).and_then(|text| {
-            let policy = Policy::parse(&text);
-            policy.with_context(|| self.policy.display().to_string())
-        });
-        match (config(&self.config), policy) {
-            (Ok(config), Ok(policy)) => Ok((config, policy)),
-            (Err(one), Err(other)) => Err(anyhow::anyhow!("{one:#}\n{other:#}")),
-            (Err(why), _) | (_, Err(why)) => Err(why),
-        }
+        settings(&self.config, &self.policy)
+    }
+
+    /// Says whether the next luod can use the files as they are then.
+    fn reread(&self) -> Reread {
+        let (config, policy) = (self.config.clone(), self.policy.clone());
+        Arc::new(move || match settings(&config, &policy) {
+            Ok(_) => Ok(()),
+            Err(why) => Err(format!("{why:#}")),
+        })
     }
 }
 
@@ -286,6 +300,7 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
             kernel,
             probe,
             resolve: Arc::new(kernel::resolve),
+            reread: cli.reread(),
             store,
         });
         agent.start(stored).await.context("how things stand")?;

@@ -82,7 +82,7 @@ impl Agent {
             (Ok(None), None) => self.take_up(None, owners, stored).await,
             (Err(why), None) if self.probe.orchestrator == Orchestrator::None => {
                 tracing::debug!("no record: {why}");
-                self.store.remove(OWN_SESSION);
+                self.unstore(OWN_SESSION);
             }
             (Err(why), _) => {
                 self.keep_unread_in_store().await;
@@ -139,7 +139,7 @@ impl Agent {
             }
         }
         if is_noted && self.state.borrow().unreadable.is_none() {
-            self.store.remove(OWN_SESSION);
+            self.unstore(OWN_SESSION);
         }
     }
 
@@ -186,7 +186,10 @@ impl Agent {
                 }
                 match taken {
                     Ok(taken) => return agent.has_read_late(taken, &owners).await,
-                    Err(why) => agent.state.borrow_mut().unreadable = Some(words(&why)),
+                    Err(why) => {
+                        agent.state.borrow_mut().unreadable = Some(words(&why));
+                        agent.keep_unread_in_store().await;
+                    }
                 }
             }
         });

@@ -2,7 +2,7 @@
 //! The agent's copies of sessions: how one gets here, and how it goes.
 //!
 //! ```text
-//! made, given, claimed --hold--> here --let_go (outgoing), finish_held (incoming)--> gone
+//! made, given, claimed --has, put_into_store--> here --let_go (outgoing), finish_held (incoming)--> gone
 //! ```
 //!
 //! A session is in the descriptor store from before its workload gets to know of it until
@@ -27,20 +27,92 @@ const ARRIVAL: Duration = Duration::from_secs(10);
 /// How long a session may be on its way out.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long to wait before a service manager that takes nothing is tried again, at first and at
+/// most.
+const SOON: Duration = Duration::from_millis(20);
+const SELDOM: Duration = Duration::from_secs(2);
+
 impl Agent {
-    /// Takes a session in: the agent has it from here on, and the store too if it has room.
-    pub(super) fn hold(&self, name: &str, session: Aside<Session>) {
-        let stored = self.store.put(name, &*session);
-        self.has(name, session, stored);
+    /// Takes a session out of the store.
+    pub(super) fn unstore(&self, name: &str) {
+        self.store.remove(name);
+        self.mind_the_store();
     }
 
-    /// Takes a session in that has been put into the store before, as `stored` says.
+    /// Has the service manager told what it has not taken, as soon as it takes something again.
+    fn mind_the_store(&self) {
+        if self.store.is_behind().is_none() || self.stores_later.replace(true) {
+            return;
+        }
+        self.begin_task(async |agent| {
+            let mut pause = SOON;
+            while agent.store.is_behind().is_some() {
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(SELDOM);
+                agent.store.catch_up(|| agent.store_the_rest());
+            }
+            agent.stores_later.set(false);
+        });
+    }
+
+    /// Puts the sessions into the store that are here and not in it, as long as it takes some.
+    fn store_the_rest(&self) {
+        let rest: Vec<_> = {
+            let state = self.state.borrow();
+            let all = state.sessions.iter();
+            let rest = all.filter(|(_, held)| held.session.is_some() && !held.stored);
+            rest.map(|(name, _)| name.clone()).collect()
+        };
+        for name in rest {
+            if self.store.is_behind().is_some() || !self.store.has_room() {
+                return;
+            }
+            self.put_into_store(&name);
+            self.changed.notify_waiters();
+        }
+    }
+
+    /// Waits for the service manager to take a session, as long as it has not been waited for in
+    /// vain before.
+    pub(super) async fn is_taken(&self, name: &str) {
+        let is_taken = |agent: &Self| {
+            let state = agent.state.borrow();
+            let held = state.sessions.get(name);
+            held.is_none_or(|held| held.stored) || agent.store.is_behind().is_none()
+        };
+        let behind = self.store.is_behind();
+        if is_taken(self) || behind.is_some_and(|since| since.elapsed() > PATIENCE) {
+            return;
+        }
+        tokio::select! {
+            biased;
+            () = self.until(is_taken) => {}
+            () = after(PATIENCE) => {}
+        }
+    }
+
+    /// Puts a session that the agent has into the store, if that has room. Whose it is is noted
+    /// before: if luod ended between the two, nobody would know. A note of a session that is
+    /// nowhere does no harm.
+    pub(super) fn put_into_store(&self, name: &str) {
+        let mut state = self.state.borrow_mut();
+        if let Some(held) = state.sessions.get_mut(name)
+            && let Some(session) = &held.session
+        {
+            held.stored = self.store.put(name, &**session);
+        }
+        drop(state);
+        self.mind_the_store();
+    }
+
+    /// Takes a session in; `stored` says whether it is in the store.
     pub(super) fn has(&self, name: &str, session: Aside<Session>, stored: bool) {
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.session = Some(session);
             held.busy = false;
             held.stored = stored;
         }
+        self.mind_the_store();
         self.changed.notify_waiters();
     }
 
@@ -48,7 +120,7 @@ impl Agent {
     pub(super) fn let_go(&self, name: &str) {
         let held = self.state.borrow_mut().sessions.remove(name);
         if let Some(session) = held.and_then(|held| held.session) {
-            self.store.remove(name);
+            self.unstore(name);
             self.close(name, session);
         }
         self.changed.notify_waiters();
@@ -120,7 +192,7 @@ impl Agent {
     pub(super) fn gone(&self, name: &str) {
         let held = self.state.borrow_mut().sessions.remove(name);
         if held.is_some_and(|held| held.session.is_some()) {
-            self.store.remove(name);
+            self.unstore(name);
         }
         self.finished(name);
         self.changed.notify_waiters();
@@ -209,7 +281,7 @@ impl Agent {
             workload
         };
         drop(session);
-        self.store.remove(name);
+        self.unstore(name);
         self.finished(name);
         let line = workload.as_deref().map_or_else(Line::default, Line::of);
         self.note(TimelineKind::Finished, line.with(name));

@@ -128,6 +128,9 @@ const THREADS: usize = 8;
 /// The formats that stand in the running kernel's own image, once they have been read.
 type OwnStrings = Arc<OnceLock<luo_preflight::Known<Vec<String>>>>;
 
+/// Reads the configuration and the policy as the next luod will; says why they cannot be used.
+pub type Reread = Arc<dyn Fn() -> Result<(), String> + Send + Sync>;
+
 /// The parts that an agent is made of.
 pub struct Parts {
     /// Its configuration.
@@ -142,6 +145,8 @@ pub struct Parts {
     pub probe: Probe,
     /// Reads the boot loader's entries.
     pub resolve: Resolve,
+    /// Reads the configuration and the policy.
+    pub reread: Reread,
     /// The service manager's descriptor store.
     pub store: Store,
 }
@@ -159,6 +164,7 @@ pub struct Agent {
     kernel: Worker,
     probe: Probe,
     resolve: Resolve,
+    reread: Reread,
     own_strings: OwnStrings,
     store: Store,
     /// Counters for Prometheus.
@@ -180,6 +186,8 @@ pub struct Agent {
     writes: Cell<usize>,
     /// A task waits to try the end of an update again.
     ends_later: Cell<bool>,
+    /// A task tells the service manager what it has not taken.
+    stores_later: Cell<bool>,
     /// A task waits to try a disk again.
     tries_again: Cell<bool>,
     /// The last update, if it was lost in the jump and none has begun since.
@@ -225,6 +233,7 @@ impl Agent {
             kernel: parts.kernel,
             probe: parts.probe,
             resolve: parts.resolve,
+            reread: parts.reread,
             own_strings: OwnStrings::default(),
             store: parts.store,
             metrics: Metrics::default(),
@@ -237,6 +246,7 @@ impl Agent {
             at_work: AtWork::default(),
             writes: Cell::default(),
             ends_later: Cell::default(),
+            stores_later: Cell::default(),
             tries_again: Cell::default(),
             lost: RefCell::default(),
             tried: Tried::default(),

@@ -149,7 +149,7 @@ impl Agent {
     /// Finishes the record's session, which the descriptor store may have, too.
     pub(super) async fn drop_kernels_record(&self) {
         self.kernel.run(|kernel| kernel.finish_record()).await;
-        self.store.remove(OWN_SESSION);
+        self.unstore(OWN_SESSION);
     }
 
     /// Notes that a session of the previous kernel is finished.

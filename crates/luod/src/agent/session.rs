@@ -17,6 +17,8 @@ use luo_sys::{Session, SessionName};
 use luo_varlink::client::{Declared, Error};
 use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
 
+use tokio::time::Instant;
+
 use super::Agent;
 use super::caller::Caller;
 use super::clock::after;
@@ -31,6 +33,11 @@ use crate::kernel::{Kernel, duplicate};
 
 /// How long the kernel may take to name what a workload says is a session.
 const NAMING: Duration = Duration::from_secs(3);
+
+/// How long the service manager may take to close its copy of a session, and how often that is
+/// looked for.
+const CLOSING: Duration = Duration::from_secs(3);
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// A file that a workload is going to preserve.
 #[derive(Debug)]
@@ -73,7 +80,35 @@ impl Agent {
         }
         self.heed_hang("CREATE_SESSION")?;
         self.is_closed(name, "CREATE_SESSION").await?;
-        self.reserve(caller, &workload, name)?;
+        let begun = Instant::now();
+        loop {
+            let made = self.make(caller, &workload, name).await?;
+            match made {
+                // Nobody answers that the copy in the store is closed.
+                Err(why) if why.is_there_already() && self.store.may_not_have_closed(name) => {
+                    if begun.elapsed() > CLOSING {
+                        return Err(Failed::not_closed("CREATE_SESSION").into());
+                    }
+                    tokio::time::sleep(AGAIN).await;
+                }
+                Err(why) => return Err(why.into()),
+                Ok(fd) => {
+                    self.is_taken(name).await;
+                    return Ok(fd);
+                }
+            }
+        }
+    }
+
+    /// Has the kernel make a session.
+    async fn make(
+        &self,
+        caller: &Caller,
+        workload: &str,
+        name: &str,
+    ) -> Result<Result<OwnedFd, Failed>, Error> {
+        self.reserve(caller, workload, name)?;
+        let workload = workload.to_owned();
         let (wanted, session) = (name.to_owned(), name.to_owned());
         let job = move |kernel: &mut dyn Kernel| kernel.create(&wanted);
         let then = move |agent: &Self, made, is_late| {
@@ -89,7 +124,7 @@ impl Agent {
             // If it is not closed in time, it is closed later.
             let _ = self.is_closed(name, call).await;
         }
-        Ok(made?)
+        Ok(made)
     }
 
     /// What there is of a session that was asked for before, and whose workload was told that the
@@ -127,7 +162,7 @@ impl Agent {
                 return Err(why);
             }
         };
-        self.hold(name, session.into());
+        self.has(name, session.into(), false);
         self.unowned.borrow_mut().has_changed();
         let is_there = {
             let mut state = self.state.borrow_mut();
@@ -147,6 +182,7 @@ impl Agent {
             self.let_go(name);
             return Err(why);
         }
+        self.put_into_store(name);
         Ok(fd)
     }
 
@@ -265,8 +301,9 @@ impl Agent {
                 self.state.borrow_mut().take_in_stray(name);
             }
         }
-        self.hold(name, session);
+        self.has(name, session, false);
         self.note_owner(&workload);
+        self.put_into_store(name);
         Ok(())
     }
 

@@ -240,7 +240,7 @@ impl Agent {
                 "the descriptor store has it, and it is no session: it is closed"
             );
             drop(session);
-            self.store.remove(name);
+            self.unstore(name);
             return;
         }
         let Some(owner) = owner else {

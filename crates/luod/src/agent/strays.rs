@@ -122,7 +122,7 @@ impl Agent {
             return false;
         };
         tracing::warn!(session = name, "released by an administrator, by force");
-        self.store.remove(name);
+        self.unstore(name);
         self.close(name, stray.session);
         self.note(TimelineKind::Finished, Line::text(name));
         // What the kernel does not let go of in time, it lets go of later.

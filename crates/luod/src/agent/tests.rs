@@ -3,6 +3,7 @@
 
 mod cancel;
 mod checked;
+mod custody;
 mod deadline;
 mod doubt;
 mod ends;
@@ -49,6 +50,8 @@ struct World {
     target: Target,
     /// The folder of the boot entries does not answer before this ends.
     boot_hangs: BootHangs,
+    /// Why the configuration cannot be used as it is by now, if so.
+    unusable: Arc<Mutex<Option<String>>>,
     folder: tempfile::TempDir,
 }
 
@@ -82,6 +85,7 @@ impl World {
         );
         let image = system.join("boot/vmlinuz").display().to_string();
         let boot_hangs = BootHangs::default();
+        let unusable = Arc::<Mutex<Option<String>>>::default();
         let agent = Agent::new(Parts {
             config: Config::parse(&text).unwrap(),
             policy: Policy::parse(policy).unwrap(),
@@ -96,6 +100,10 @@ impl World {
                     resolve(target, root)
                 }
             }),
+            reread: Arc::new({
+                let unusable = Arc::clone(&unusable);
+                move || unusable.lock().unwrap().clone().map_or(Ok(()), Err)
+            }),
             store,
         });
         Self {
@@ -108,6 +116,7 @@ impl World {
                 ..Target::default()
             },
             boot_hangs,
+            unusable,
             folder,
         }
     }

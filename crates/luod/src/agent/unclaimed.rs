@@ -275,7 +275,7 @@ impl Agent {
             return Ok(Vec::new());
         };
         self.kernel.run(|kernel| kernel.finish_record()).await;
-        self.store.remove(OWN_SESSION);
+        self.unstore(OWN_SESSION);
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");
         }

@@ -29,7 +29,7 @@ impl Agent {
         }
         self.enter(Phase::Cancelling);
         self.undo_kernel().await;
-        self.store.remove(OWN_SESSION);
+        self.unstore(OWN_SESSION);
         let lost = self.tell_all(&first);
         self.state.borrow_mut().sessions.await_nobody();
         // This writes the last line of the update's own timeline.

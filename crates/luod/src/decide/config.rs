@@ -176,7 +176,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 35] = [
+pub const CHECKS: [&str; 36] = [
     "closing",
     "file-facts",
     "file-kind",
@@ -192,6 +192,7 @@ pub const CHECKS: [&str; 35] = [
     "memory",
     "notes",
     "report",
+    "running-configuration",
     "running-device",
     "running-image",
     "running-kexec",

@@ -373,6 +373,25 @@ impl Failed {
         self.call == "RETRIEVE_SESSION" && self.errno == Errno::ENOENT
     }
 
+    /// Whether the kernel says that a session of this name is there.
+    #[must_use]
+    pub fn is_there_already(&self) -> bool {
+        self.call == "CREATE_SESSION" && self.errno == Errno::EEXIST
+    }
+
+    /// A session cannot be made, because the service manager has not closed its copy of the one
+    /// that had this name.
+    #[must_use]
+    pub fn not_closed(call: &str) -> Self {
+        Self {
+            call: call.to_owned(),
+            errno: Errno::EBUSY,
+            message: "luod has let go of the session that had this name, and the service manager \
+                      has not closed its copy yet: it may stand still; try again"
+                .to_owned(),
+        }
+    }
+
     /// Whether the kernel says that another process has retrieved the session and holds it.
     #[must_use]
     pub fn is_taken(&self) -> bool {

@@ -10,17 +10,20 @@
 //! (`LISTEN_FDNAMES`): with more than 128 KiB of names no process can be started any
 //! more, and all is lost. So sessions go by short labels there, and the kernel tells the
 //! name of each.
+//!
+//! A manager that reads nothing keeps nobody waiting. What it has not taken is tried again by
+//! whoever has the store ([`Store::is_behind`]).
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use luo_sys::{Errno, Session};
-use sd_notify::NotifyState;
 
+use super::notify;
 use super::protocol::{MOST, ROOM, fetch};
 use crate::aside::{self, Aside};
 
@@ -29,8 +32,9 @@ const NAMING: Duration = Duration::from_secs(10);
 
 /// Keeps descriptors for the agent, by label. It does not tell whether it had room.
 pub(crate) trait Keeper: Send + Sync {
-    /// Gives it a copy of a descriptor.
-    fn keep(&self, label: &str, fd: BorrowedFd<'_>) -> io::Result<()>;
+    /// Gives it a copy of a descriptor. If it takes nothing just now, it is waited for as long
+    /// as `patience` says.
+    fn keep(&self, label: &str, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()>;
 
     /// Has it close its copy.
     fn close(&self, label: &str) -> io::Result<()>;
@@ -40,20 +44,29 @@ pub(crate) trait Keeper: Send + Sync {
 struct Manager;
 
 impl Keeper for Manager {
-    fn keep(&self, label: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
-        let state = [
-            NotifyState::FdStore,
-            NotifyState::FdName(label),
-            // A session's descriptor is no stream: there is nothing for the manager to
-            // watch.
-            NotifyState::Custom("FDPOLL=0"),
-        ];
-        sd_notify::notify_with_fds(&state, &[fd])
+    fn keep(&self, label: &str, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
+        // A session's descriptor is no stream: there is nothing for the manager to watch.
+        let text = format!("FDSTORE=1\nFDNAME={label}\nFDPOLL=0\n");
+        notify::send_within(patience, &text, &[fd])
     }
 
     fn close(&self, label: &str) -> io::Result<()> {
-        sd_notify::notify(&[NotifyState::FdStoreRemove, NotifyState::FdName(label)])
+        let text = format!("FDSTOREREMOVE=1\nFDNAME={label}\n");
+        notify::send_within(Duration::ZERO, &text, &[])
     }
+}
+
+/// How long the kernel's thread waits for a manager that takes nothing.
+const BUSY: Duration = Duration::from_secs(1);
+
+/// How long the manager may take to close what it is told to.
+const CLOSING: Duration = Duration::from_secs(60);
+
+/// Since when the manager takes nothing.
+type Behind = Arc<Mutex<Option<Instant>>>;
+
+fn lock(behind: &Behind) -> MutexGuard<'_, Option<Instant>> {
+    behind.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The store.
@@ -61,6 +74,9 @@ pub struct Store {
     keeper: Arc<dyn Keeper>,
     there: bool,
     labels: RefCell<Labels>,
+    behind: Behind,
+    /// What the manager was told to close lately.
+    left: RefCell<BTreeMap<String, Instant>>,
 }
 
 /// What the store has of an earlier process.
@@ -133,6 +149,8 @@ struct Labels {
     /// Numbers below `next` that no label has.
     free: BTreeSet<usize>,
     next: usize,
+    /// Labels of what is gone here, and the manager has not been told so.
+    closing: Vec<String>,
 }
 
 impl Labels {
@@ -149,6 +167,7 @@ impl Labels {
             by_session,
             free: (0..next).filter(|number| !taken.contains(number)).collect(),
             next,
+            closing: Vec::new(),
         }
     }
 
@@ -157,7 +176,7 @@ impl Labels {
         if let Some(label) = self.by_session.get(session) {
             return Some(label.clone());
         }
-        if self.by_session.len() >= self.room {
+        if self.by_session.len() + self.closing.len() >= self.room {
             return None;
         }
         let number = self.free.pop_first().unwrap_or_else(|| {
@@ -172,13 +191,15 @@ impl Labels {
     /// The label of a session that goes.
     fn take(&mut self, session: &str) -> Option<String> {
         let label = self.by_session.remove(session)?;
-        self.free.extend(
-            label
-                .parse()
-                .ok()
-                .filter(|&number: &usize| number < self.next),
-        );
+        self.frees(&label);
         Some(label)
+    }
+
+    /// A label is free for another session.
+    fn frees(&mut self, label: &str) {
+        let number = label.parse().ok();
+        self.free
+            .extend(number.filter(|&number: &usize| number < self.next));
     }
 }
 
@@ -198,6 +219,8 @@ impl Store {
             keeper: Arc::new(Manager),
             there: std::env::var_os("NOTIFY_SOCKET").is_some() && room > 0,
             labels: RefCell::new(Labels::of(room, labels.into_iter())),
+            behind: Behind::default(),
+            left: RefCell::default(),
         };
         Ok((store, stored))
     }
@@ -215,6 +238,8 @@ impl Store {
             keeper: Arc::new(keeper),
             there: true,
             labels: RefCell::new(Labels::of(room, std::iter::empty())),
+            behind: Behind::default(),
+            left: RefCell::default(),
         }
     }
 
@@ -238,9 +263,61 @@ impl Store {
         self.labels.borrow().by_session.contains_key(session)
     }
 
-    /// Puts a copy of a session's descriptor in. Says whether it is in.
+    /// Since when the manager takes nothing, if it has to be told of something.
+    pub fn is_behind(&self) -> Option<Instant> {
+        *lock(&self.behind)
+    }
+
+    /// Whether there is room for one more.
+    pub fn has_room(&self) -> bool {
+        let labels = self.labels.borrow();
+        self.there && labels.by_session.len() + labels.closing.len() < labels.room
+    }
+
+    /// Tells the manager what it has not taken. `rest` puts the sessions in again that it is to
+    /// have.
+    pub fn catch_up(&self, rest: impl FnOnce()) {
+        let was = lock(&self.behind).take();
+        let closing = std::mem::take(&mut self.labels.borrow_mut().closing);
+        for label in closing {
+            self.close(&label, &label);
+        }
+        rest();
+        // It is behind since the first of what it has not taken.
+        if let Some(behind) = &mut *lock(&self.behind) {
+            *behind = was.unwrap_or(*behind);
+        }
+    }
+
+    /// Whether the manager was told to close a session lately, and may not have done so: it does
+    /// not answer.
+    pub fn may_not_have_closed(&self, session: &str) -> bool {
+        let mut left = self.left.borrow_mut();
+        left.retain(|_, at| at.elapsed() < CLOSING);
+        left.contains_key(session)
+    }
+
+    /// Has the manager close what it has by a label.
+    fn close(&self, session: &str, label: &str) {
+        let mut labels = self.labels.borrow_mut();
+        match self.keeper.close(label) {
+            // Until it has heard of that, the label is no other session's.
+            Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                lock(&self.behind).get_or_insert_with(Instant::now);
+                labels.closing.push(label.to_owned());
+            }
+            Err(why) => {
+                tracing::error!(session, "it stays in the descriptor store: {why}");
+                labels.frees(label);
+            }
+            Ok(()) => labels.frees(label),
+        }
+    }
+
+    /// Puts a copy of a session's descriptor in. Says whether it is in. A manager that takes
+    /// nothing is not waited for.
     pub fn put(&self, session: &str, fd: impl AsFd) -> bool {
-        let filled = self.place(session).fill(fd);
+        let filled = self.place(session).fill_within(Duration::ZERO, fd);
         if !filled {
             self.vacate(session);
         }
@@ -252,6 +329,7 @@ impl Store {
     pub fn place(&self, session: &str) -> Place {
         let place = |label| Place {
             keeper: Arc::clone(&self.keeper),
+            behind: Arc::clone(&self.behind),
             session: session.to_owned(),
             label,
         };
@@ -277,34 +355,53 @@ impl Store {
 
     /// Takes a session out.
     pub fn remove(&self, session: &str) {
-        let Some(label) = self.labels.borrow_mut().take(session) else {
+        let label = self.labels.borrow_mut().by_session.remove(session);
+        let Some(label) = label else {
             return;
         };
-        if let Err(why) = self.keeper.close(&label) {
-            tracing::error!(session, "it stays in the descriptor store: {why}");
-        }
+        let mut left = self.left.borrow_mut();
+        left.retain(|_, at| at.elapsed() < CLOSING);
+        left.insert(session.to_owned(), Instant::now());
+        drop(left);
+        self.close(session, &label);
     }
 }
 
 /// A place in the store.
 pub struct Place {
     keeper: Arc<dyn Keeper>,
+    behind: Behind,
     session: String,
     /// The label that the session goes by; `None` if there is no store, or no room in it.
     label: Option<String>,
 }
 
 impl Place {
-    /// Puts a copy of the session's descriptor in. Says whether it is in.
+    /// Puts a copy of the session's descriptor in. Says whether it is in. A manager that takes
+    /// nothing is waited for, but not long.
     #[must_use]
     pub fn fill(&self, fd: impl AsFd) -> bool {
+        // Who has been waited for in vain is not waited for again.
+        let patience = match *lock(&self.behind) {
+            Some(_) => Duration::ZERO,
+            None => BUSY,
+        };
+        self.fill_within(patience, fd)
+    }
+
+    fn fill_within(&self, patience: Duration, fd: impl AsFd) -> bool {
         let Some(label) = &self.label else {
             return false;
         };
-        let sent = self.keeper.keep(label, fd.as_fd());
+        let sent = self.keeper.keep(label, fd.as_fd(), patience);
         if let Err(why) = &sent {
             let session = &self.session;
-            tracing::error!(session, "it is not in the descriptor store: {why}");
+            if why.kind() == io::ErrorKind::WouldBlock {
+                lock(&self.behind).get_or_insert_with(Instant::now);
+                tracing::debug!(session, "the service manager takes nothing just now");
+            } else {
+                tracing::error!(session, "it is not in the descriptor store: {why}");
+            }
         }
         sent.is_ok()
     }

@@ -45,7 +45,9 @@ pub(super) use settled::Settled;
 
 use settled::put_entry;
 use subject::Subject;
-use words::{broken, check_closing, check_limit, handlers, judge, late, name_of, obstacle, untold};
+use words::{
+    broken, check_closing, check_limit, handlers, judge, late, name_of, obstacle, untold, unusable,
+};
 
 /// Ends reading with whoever waits for it: the checks of an update that is called off, or
 /// whose deadline is over.
@@ -138,6 +140,7 @@ impl Agent {
         checks.extend(device);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
         checks.extend(check_closing());
+        checks.extend(self.check_settings().await);
         checks.extend(self.check_notes().await);
         checks.extend(self.check_damage());
         checks.extend(self.check_history().await);
@@ -147,6 +150,17 @@ impl Agent {
             .into_iter()
             .chain(obstacles.into_iter().map(obstacle));
         judge(&self.config(), checks.collect())
+    }
+
+    /// Whether the luod that is started behind the jump can use its configuration and its policy.
+    async fn check_settings(&self) -> Option<Check> {
+        let reread = Arc::clone(&self.reread);
+        let read = on_a_thread_of(&self.lookers, move || Ok(reread())).await;
+        match read {
+            Ok(Ok(())) => None,
+            Ok(Err(why)) => Some(unusable(&why)),
+            Err(why) => Some(broken(&why)),
+        }
     }
 
     /// Whether something is lost by the way in which the machine jumps.

@@ -115,6 +115,18 @@ pub(super) fn check_limit(limit: Option<u64>) -> Option<Check> {
     })
 }
 
+/// The configuration or the policy cannot be used as it is by now.
+pub(super) fn unusable(why: &str) -> Check {
+    Check {
+        name: "running-configuration".to_owned(),
+        status: CheckStatus::Failed,
+        found: format!(
+            "behind the jump luod cannot be started, and nobody gets anything back: {why}"
+        ),
+        remedy: Some("mend the file: `luod --check-config` says whether it can be used".to_owned()),
+    }
+}
+
 pub(super) fn obstacle(obstacle: Obstacle) -> Check {
     Check {
         name: "workloads".to_owned(),

@@ -10,6 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use luo_sys::{
     Direction, Errno, ParticipantEntry, ParticipantKind, Session, SessionEntry, SessionName,
@@ -40,7 +41,7 @@ pub(crate) fn probe() -> Probe {
 pub(crate) struct Shelf;
 
 impl Keeper for Shelf {
-    fn keep(&self, _label: &str, _fd: BorrowedFd<'_>) -> std::io::Result<()> {
+    fn keep(&self, _label: &str, _fd: BorrowedFd<'_>, _patience: Duration) -> std::io::Result<()> {
         Ok(())
     }
 
@@ -58,15 +59,10 @@ impl Cupboard {
     pub(crate) fn take(&self) -> Option<OwnedFd> {
         Some(self.0.lock().unwrap().pop_last()?.1)
     }
-
-    /// How many descriptors it has.
-    pub(crate) fn count(&self) -> usize {
-        self.0.lock().unwrap().len()
-    }
 }
 
 impl Keeper for Cupboard {
-    fn keep(&self, label: &str, fd: BorrowedFd<'_>) -> std::io::Result<()> {
+    fn keep(&self, label: &str, fd: BorrowedFd<'_>, _patience: Duration) -> std::io::Result<()> {
         let fd = fd.try_clone_to_owned()?;
         self.0.lock().unwrap().insert(label.to_owned(), fd);
         Ok(())

@@ -216,7 +216,7 @@ fn a_session_that_its_workload_kept_is_attached_again() {
         );
         let copy: Session = session.try_clone().unwrap();
         // This is the part of AttachSession after the kernel has named the session.
-        agent.hold("db.ram", copy.into());
+        agent.has("db.ram", copy.into(), true);
         agent.claim(&peer.caller, "db.ram").await.unwrap();
         agent.restored(&peer.caller).unwrap();
         agent.finish_session(&peer.caller, "db.ram").await.unwrap();

@@ -101,3 +101,26 @@ fn the_next_scope_gets_what_one_has_left() {
         assert!(claimed.incoming);
     });
 }
+
+/// It runs on with what it has read; the luod of the next kernel could not even be started.
+#[test]
+fn a_configuration_that_cannot_be_used_keeps_an_update_from_beginning() {
+    run(async {
+        let (world, peer) = with_one().await;
+        let why = "luod.toml: line 1: a mistake".to_owned();
+        *world.unusable.lock().unwrap() = Some(why);
+        let report = world.agent.check_target(&world.target).await;
+        assert!(!report.ok, "{report:?}");
+        let mut checks = report.checks.iter();
+        let check = checks.find(|check| check.name == "running-configuration");
+        let check = check.unwrap();
+        assert!(check.found.contains("line 1: a mistake"), "{check:?}");
+        assert!(world.agent.prepare(&world.target).await.is_err());
+        assert_eq!(world.phase(), Phase::Normal);
+        *world.unusable.lock().unwrap() = None;
+        let report = world.agent.check_target(&world.target).await;
+        let mut checks = report.checks.iter();
+        assert!(checks.all(|check| check.name != "running-configuration"));
+        drop(peer);
+    });
+}
