@@ -3,6 +3,7 @@
 
 mod cancel;
 mod checked;
+mod custody;
 mod deadline;
 mod doubt;
 mod ends;
@@ -39,7 +40,7 @@ use crate::decide::policy::Policy;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::{Notes, Progress};
 use crate::kernel::{Kernel, Worker, resolve};
-use crate::manager::store::Store;
+use crate::manager::store::{Keeper, Store};
 
 /// An agent, with what it is made of.
 struct World {
@@ -64,8 +65,17 @@ impl World {
         Self::with(OPEN, kernel, &format!("jump = \"systemctl\"|{ignore}"))
     }
 
+    /// One whose descriptors somebody else keeps.
+    fn kept_by(keeper: impl Keeper + 'static) -> Self {
+        Self::made_of(OPEN, Fake::default(), "", Store::of(keeper))
+    }
+
     /// `more` is what else stands in the configuration: `settings|checks`.
     fn with(policy: &str, kernel: Fake, more: &str) -> Self {
+        Self::made_of(policy, kernel, more, Store::of(fake::Shelf))
+    }
+
+    fn made_of(policy: &str, kernel: Fake, more: &str, store: Store) -> Self {
         let (settings, checks) = more.split_once('|').unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let system = folder.path().join("system");
@@ -91,7 +101,7 @@ impl World {
                     resolve(target, root)
                 }
             }),
-            store: Store::of(fake::Shelf),
+            store,
         });
         Self {
             agent,

@@ -10,8 +10,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 
 use sd_notify::NotifyState;
 
-/// The variable that names the manager's socket.
-const SOCKET: &str = "NOTIFY_SOCKET";
+use super::protocol::NOTIFY;
 
 /// Tells the manager that the service is up and, in a line, how it stands.
 pub fn ready(line: &str) {
@@ -31,7 +30,7 @@ pub fn alive() {
 }
 
 fn mention(text: &str) {
-    let Some(socket) = std::env::var_os(SOCKET) else {
+    let Some(socket) = std::env::var_os(NOTIFY) else {
         return;
     };
     match send(&socket, text) {
@@ -39,8 +38,17 @@ fn mention(text: &str) {
         Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
             tracing::debug!("the service manager reads nothing just now");
         }
+        // The agent tells of one that is gone, once.
+        Err(why) if is_gone(&why) => tracing::debug!("the service manager is gone: {why}"),
         Err(why) => tracing::warn!("the service manager: {why}"),
     }
+}
+
+fn is_gone(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
 }
 
 /// Sends if there is room. The socket is a path or, behind `@`, an abstract name.
