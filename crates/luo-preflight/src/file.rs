@@ -76,9 +76,10 @@ pub struct Facts {
     pub size: u64,
     /// Bytes of holes, in whole pages.
     pub holes: u64,
-    /// Bytes that are swapped out, in whole pages; `None` if that cannot be told.
+    /// Bytes that are swapped out, in whole pages; `None` if that cannot be told, and something
+    /// on the machine is.
     pub swapped: Option<u64>,
-    /// Bytes of a page.
+    /// Bytes of a page; of one of its huge pages, if it is a memfd of such.
     pub page: u64,
     /// Its seals; 0 if it cannot have any.
     pub seals: u32,
@@ -117,6 +118,35 @@ impl Facts {
         }
     }
 
+    /// Bytes that count for the control group of who takes it back: at least, and at most, for
+    /// mainline's handler fills holes, and which one the next kernel has may not be known. Huge
+    /// pages count elsewhere, and small files for nothing.
+    #[must_use]
+    pub const fn charged(&self, memfds: Memfds) -> (u64, u64) {
+        let whole = match self.kind {
+            Kind::Memfd => self.pages().saturating_mul(self.page),
+            _ => 0,
+        };
+        let used = whole.saturating_sub(self.holes);
+        match memfds.exactly() {
+            Some(true) => (used, used),
+            Some(false) => (whole, whole),
+            None => (used, whole),
+        }
+    }
+
+    /// Bytes of huge pages that it has; they count for the pool of such of a control group.
+    #[must_use]
+    pub const fn huge(&self) -> u64 {
+        match self.kind {
+            Kind::HugeTlb => {
+                let whole = self.pages().saturating_mul(self.page);
+                whole.saturating_sub(self.holes)
+            }
+            _ => 0,
+        }
+    }
+
     const fn pages(&self) -> u64 {
         match self.page {
             0 => 0,
@@ -142,7 +172,10 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
         let small = small::of(fd).filter(|_| is_nameless);
         small.map_or_else(|| kind(magic, file_type, stat.st_nlink as u64), Kind::Small)
     };
-    let page = rustix::param::page_size() as u64;
+    let page = match kind {
+        Kind::HugeTlb => stat.st_blksize as u64,
+        _ => rustix::param::page_size() as u64,
+    };
     let size = u64::try_from(stat.st_size).unwrap_or(0);
     let allocated = u64::try_from(stat.st_blocks).unwrap_or(0);
     let allocated = allocated.saturating_mul(512);
@@ -151,9 +184,13 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
         _ => None,
     };
     let swapped = swapped.map(|pages| pages.evicted.saturating_mul(page));
+    // A kernel before 6.5, or a filter of calls, keeps it from being asked.
+    let swapped = swapped.or_else(|| nothing_is_swapped_out().then_some(0));
+    let whole = size.checked_next_multiple_of(page).unwrap_or(size);
     let (holes, seals) = match kind {
+        // Each block counts its huge page whole.
+        Kind::HugeTlb => (whole.saturating_sub(allocated), 0),
         Kind::Memfd => {
-            let whole = size.checked_next_multiple_of(page).unwrap_or(size);
             let holes = reopen(fd).and_then(|own| holes(&own, size, page));
             (
                 holes.unwrap_or_else(|| whole.saturating_sub(allocated)),
@@ -173,6 +210,21 @@ pub fn look(fd: impl AsFd) -> Result<Facts, Errno> {
         mode: stat.st_mode & 0o7777,
         has_flags: flags.intersects(OFlags::APPEND | OFlags::NONBLOCK),
     })
+}
+
+/// Whether the machine has swapped out nothing at all.
+fn nothing_is_swapped_out() -> bool {
+    let text = std::fs::read_to_string("/proc/meminfo");
+    text.is_ok_and(|text| swap_in_use(&text) == Some(0))
+}
+
+/// KiB of swap that are in use.
+fn swap_in_use(text: &str) -> Option<u64> {
+    let field = |name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    };
+    field("SwapTotal:")?.checked_sub(field("SwapFree:")?)
 }
 
 /// The kind of a file, by its file system's magic number, its type and its links.
@@ -402,10 +454,11 @@ fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>, memfds: Memfd
     const REMEDY: &str = "make it smaller, or free memory: what is swapped out is read in when it \
                           is preserved, and mainline's handler fills holes";
     let takes = facts.to_allocate(memfds);
+    let used = facts.size.saturating_sub(facts.holes);
     let swapped = match facts.swapped {
         Some(0) => String::new(),
         Some(swapped) => format!(", {} swapped out", bytes(swapped)),
-        None => ", an unknown part swapped out".to_owned(),
+        None => format!(", and up to {} may be swapped out", bytes(used)),
     };
     let found = format!(
         "preserving {name} ({}, of which {} are holes{swapped}) allocates {}",
@@ -425,6 +478,12 @@ fn memory_check(name: &str, facts: &Facts, memory: &Known<Memory>, memfds: Memfd
             NAME,
             format!("{found}; it is not known how much is available: {why}"),
             REMEDY,
+        ),
+        _ if facts.swapped.is_none() && used > 0 => unknown(
+            NAME,
+            format!("{found}, and what is swapped out: that the kernel does not tell"),
+            "run Linux 6.5 or newer, and let luod ask it (cachestat in SystemCallFilter= of its \
+             unit); or run without swap",
         ),
         _ if has_filled_holes => warning(NAME, found, "fill it yourself to know it in advance"),
         _ if is_filled => warning(NAME, found, "have it read in before, or run without swap"),
@@ -454,4 +513,16 @@ pub fn together(files: &[(String, Facts)], memfds: Memfds) -> (u64, Vec<Check>) 
         }
     }
     (total, checks)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn swap_that_is_in_use_is_read() {
+        assert_eq!(swap_in_use("SwapTotal: 8 kB\nSwapFree:  3 kB\n"), Some(5));
+        assert_eq!(swap_in_use("SwapTotal: 0 kB\nSwapFree: 0 kB\n"), Some(0));
+        assert_eq!(swap_in_use("SwapTotal: 8 kB\n"), None);
+    }
 }

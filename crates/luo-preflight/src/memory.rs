@@ -100,20 +100,74 @@ pub fn check(memory: &Known<Memory>, need: Need) -> Check {
 }
 
 /// Checks that a workload can take back what it preserves: `workload-memory`. Memory that is
-/// taken back counts for the control group of who takes it.
+/// taken back counts for the control group of who takes it. `takes` is at least, and at most.
 #[must_use]
-pub fn check_group(workload: &str, group: &str, takes: u64, limit: Option<u64>) -> Option<Check> {
+pub fn check_group(
+    workload: &str,
+    group: &str,
+    takes: (u64, u64),
+    limit: Option<u64>,
+) -> Option<Check> {
+    const NAME: &str = "workload-memory";
+    const REMEDY: &str = "raise MemoryMax= of its unit, or of the slice that it is in";
+    let (least, most) = takes;
+    let limit = limit.filter(|limit| most > *limit)?;
+    let may_have = |takes| {
+        format!(
+            "workload '{workload}' takes {takes} back after the jump, and its control group \
+             {group} may have {} only",
+            bytes(limit)
+        )
+    };
+    Some(match least > limit {
+        true => {
+            let found = may_have(bytes(least));
+            failed(NAME, format!("{found}: what does not fit is lost"), REMEDY)
+        }
+        false => {
+            let found = may_have(format!("{} to {}", bytes(least), bytes(most)));
+            unknown(
+                NAME,
+                format!("{found}: the next kernel may fill its holes, and whether is not known"),
+                REMEDY,
+            )
+        }
+    })
+}
+
+/// The same for huge pages of one size, which count for a pool of their own.
+#[must_use]
+pub fn check_huge(
+    workload: &str,
+    group: &str,
+    page: u64,
+    takes: u64,
+    limit: Option<u64>,
+) -> Option<Check> {
     let limit = limit.filter(|limit| takes > *limit)?;
+    let file = huge_limit(page);
     Some(failed(
         "workload-memory",
         format!(
-            "workload '{workload}' takes {} back after the jump, and its control group {group} \
-             may have {} only: what does not fit is lost",
+            "workload '{workload}' takes {} of huge pages of {} back after the jump, and its \
+             control group {group} may have {} only: what does not fit is lost",
             bytes(takes),
+            bytes(page),
             bytes(limit),
         ),
-        "raise MemoryMax= of its unit, or of the slice that it is in",
+        &format!("raise {file} of its control group, and of those that it is in"),
     ))
+}
+
+/// The file of a control group with the limit of huge pages of a size.
+#[must_use]
+pub fn huge_limit(page: u64) -> String {
+    let (number, unit) = match page {
+        page if page >= 1 << 30 => (page >> 30, "GB"),
+        page if page >= 1 << 20 => (page >> 20, "MB"),
+        page => (page >> 10, "KB"),
+    };
+    format!("hugetlb.{number}{unit}.max")
 }
 
 #[cfg(test)]
@@ -159,12 +213,32 @@ mod tests {
 
     #[test]
     fn what_is_taken_back_counts_for_the_unit() {
-        let check = |limit| check_group("vm", "/vm.service", 4 << 30, limit);
+        let four = 4 << 30;
+        let check = |limit| check_group("vm", "/vm.service", (four, four), limit);
         assert_eq!(check(None), None);
         assert_eq!(check(Some(4 << 30)), None);
         let failed = check(Some((4 << 30) - 1)).unwrap();
         assert_eq!(failed.status, CheckStatus::Failed);
         assert!(failed.found.contains("4096 MiB"), "{}", failed.found);
+        // What the next kernel does with holes may not be known.
+        let check = |limit| check_group("vm", "/vm.service", (1 << 30, four), limit);
+        assert_eq!(check(Some(four)), None);
+        let unknown = check(Some(2 << 30)).unwrap();
+        assert_eq!(unknown.status, CheckStatus::Unknown, "{unknown:?}");
+        let failed = check(Some((1 << 30) - 1)).unwrap();
+        assert_eq!(failed.status, CheckStatus::Failed);
+    }
+
+    #[test]
+    fn huge_pages_have_a_limit_of_their_own() {
+        let files = [64 << 10, 2 << 20, 1 << 30].map(huge_limit);
+        let expected = ["hugetlb.64KB.max", "hugetlb.2MB.max", "hugetlb.1GB.max"];
+        assert_eq!(files, expected);
+        let check = |limit| check_huge("vm", "/vm.service", 2 << 20, 4 << 20, limit);
+        assert_eq!(check(None), None);
+        assert_eq!(check(Some(4 << 20)), None);
+        let failed = check(Some(2 << 20)).unwrap();
+        assert!(failed.remedy.unwrap().contains("hugetlb.2MB.max"));
     }
 
     #[test]

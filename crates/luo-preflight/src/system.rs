@@ -255,12 +255,35 @@ impl System {
     /// The least limit of memory of a control group and of those that it is in.
     #[must_use]
     pub fn memory_limit(&self, group: &str) -> Option<u64> {
+        self.least_limit(group, "memory.max")
+    }
+
+    /// The same of huge pages of a size.
+    #[must_use]
+    pub fn huge_limit(&self, group: &str, page: u64) -> Option<u64> {
+        self.least_limit(group, &crate::memory::huge_limit(page))
+    }
+
+    /// Whether huge pages count as memory of control groups, too.
+    #[must_use]
+    pub fn huge_pages_are_memory(&self) -> bool {
+        let mounts = self.text("proc/mounts").unwrap_or_default();
+        mounts.lines().any(|line| {
+            let mut words = line.split(' ');
+            let is_groups = words.nth(2) == Some("cgroup2");
+            let options = words.next().unwrap_or_default();
+            let mut options = options.split(',');
+            is_groups && options.any(|option| option == "memory_hugetlb_accounting")
+        })
+    }
+
+    fn least_limit(&self, group: &str, file: &str) -> Option<u64> {
         if group.split('/').any(|part| part == "..") {
             return None;
         }
         let parts: Vec<_> = group.split('/').filter(|part| !part.is_empty()).collect();
         let limits = (1..=parts.len()).filter_map(|count| {
-            let path = format!("sys/fs/cgroup/{}/memory.max", parts.get(..count)?.join("/"));
+            let path = format!("sys/fs/cgroup/{}/{file}", parts.get(..count)?.join("/"));
             self.text(&path).ok()?.parse().ok()
         });
         limits.min()

@@ -352,6 +352,40 @@ fn files_count_together_and_once() {
 }
 
 /// All its pages have to be there when it is preserved.
+/// A filter of calls keeps the kernel from being asked, say.
+#[test]
+fn what_is_swapped_out_and_not_known_is_not_taken_for_nothing() {
+    let facts = Facts {
+        kind: Kind::Memfd,
+        object: (1, 1),
+        size: 1024 * page(),
+        holes: 0,
+        swapped: None,
+        page: page(),
+        seals: 0,
+        mode: 0o777,
+        has_flags: false,
+    };
+    let found = checks("it", &facts, &memory(u64::MAX), None);
+    assert_eq!(status(&found, "file-memory"), CheckStatus::Unknown);
+    let found = &found
+        .iter()
+        .find(|check| check.name == "file-memory")
+        .unwrap()
+        .found;
+    assert!(
+        found.contains("up to 4096 KiB may be swapped out"),
+        "{found}"
+    );
+    // What is all hole has nothing that could be.
+    let empty = Facts {
+        holes: facts.size,
+        ..facts
+    };
+    let found = checks("it", &empty, &memory(u64::MAX), None);
+    assert_ne!(status(&found, "file-memory"), CheckStatus::Unknown);
+}
+
 #[test]
 fn what_is_swapped_out_is_read_in() {
     let facts = Facts {

@@ -226,3 +226,101 @@ fn a_script_outlives_luod() {
     // There is nothing to cancel, by force neither.
     assert_eq!(output.matches("[exit").count(), 1, "{output}");
 }
+
+/// Whoever looks is told that nobody keeps what luod has, and another supervisor keeps it.
+#[test]
+fn a_luod_whose_supervisor_has_died_loses_nothing() {
+    let before = "
+        luod
+        luoctl hold box -- guest preserve yellow
+        kills
+        wait supervisor
+        luoctl check
+        luoctl hold other -- guest preserve green
+        luod
+        without supervisor
+        luoctl hold other -- guest preserve green
+        restarts KILL
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        wait normal
+        luoctl take box -- guest retrieve
+        luoctl take other -- guest retrieve
+    ";
+    let output = Machine::new("").boot(before).boot(after).run();
+    let (before, after) = output.split_once("hold other").unwrap();
+    for words in [
+        "custody",
+        "supervisor is gone",
+        "would be lost: box",
+        "run `luod supervise` again",
+    ] {
+        assert!(before.contains(words), "{words}: {output}");
+    }
+    let (refused, after) = after.split_once("hold other").unwrap();
+    assert!(refused.contains("supervisor is gone"), "{output}");
+    assert!(!refused.contains("FileDescriptorStoreMax"), "{output}");
+    for word in ["yellow", "green"] {
+        assert!(after.contains(&format!("\n{word}\n")), "{output}");
+    }
+    assert_eq!(output.matches("[exit").count(), 1, "{output}");
+}
+
+/// By hand, say, as the message of a second luod names its process.
+#[test]
+fn who_ends_luod_and_not_its_supervisor_loses_nothing() {
+    let script = "
+        luod
+        luoctl hold box -- guest preserve yellow
+        restarts TERM
+        luoctl sessions
+    ";
+    let output = Machine::new("").boot(script).run();
+    assert!(output.contains("\nbox "), "{output}");
+    assert!(output.contains(" agent, left by uid "), "{output}");
+}
+
+/// It was told to end after the jump, with what a workload had claimed and not finished.
+#[test]
+fn what_was_lost_with_luod_is_not_said_to_be_the_kernels() {
+    let before = "
+        luod
+        workload web
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        workload web claim-only
+        kills
+        wait waiting
+        ends
+        luod
+        luoctl sessions
+        luoctl status
+        wait normal
+    ";
+    let output = Machine::new("restore_deadline = 4")
+        .boot(before)
+        .boot(after)
+        .run();
+    assert!(output.contains("there is no session"), "{output}");
+    assert!(output.contains("web was lost"), "{output}");
+}
+
+/// In the log, which is all that there is by then.
+#[test]
+fn what_goes_with_luod_is_named_in_its_log() {
+    let script = "
+        luod
+        luoctl hold box -- guest preserve yellow
+        ends
+    ";
+    let (outcome, log) = Machine::new("").boot(script).run_to_the_end();
+    assert!(outcome.success(), "{log}");
+    assert!(
+        log.contains("nobody keeps what it alone has: with it go box"),
+        "{log}"
+    );
+}

@@ -101,6 +101,8 @@ fn the_unit_keeps_what_the_agent_relies_on() {
     assert_eq!(unit("DefaultDependencies"), "no");
     assert_eq!(unit("SurviveFinalKillSignal"), "yes");
     assert!(unit("SystemCallFilter").contains("@reboot"));
+    // In none of systemd's sets: it tells what is swapped out of a memfd.
+    assert!(unit("SystemCallFilter").contains(" cachestat"));
     for capability in ["CAP_SYS_ADMIN", "CAP_SYS_BOOT", "CAP_CHOWN"] {
         assert!(unit("CapabilityBoundingSet").contains(capability));
     }

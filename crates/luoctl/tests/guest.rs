@@ -12,7 +12,9 @@
 //! piped ANSWER luoctl ARGS        the same, but what it writes goes to a pipe
 //! interrupt MOMENT luoctl ARGS    runs it, and interrupts it once it has printed such a line
 //! killed MOMENT luoctl ARGS       the same, but it is killed
-//! kills                           kills the workload that was started last
+//! kills                           kills the workload that was started last, or the supervisor of luod
+//! ends                            the same, and tells it to end by TERM
+//! restarts SIGNAL                 ends luod by a signal; its supervisor starts it again
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! cancels workload NAME [WORDS]   cancels, and starts a workload before that is done
 //! kexec                           jumps without luod
@@ -23,6 +25,7 @@
 //! state                           writes how the kernel says that it stands
 //! begins FILE                     writes the first word of a file
 //! wait WHAT                       until `luoctl status` has that
+//! without WHAT                    until it has that no more
 //! ```
 //!
 //! The words of a workload: `needs=a,b`, `veto=prepare|freeze:REASON`,
@@ -127,12 +130,12 @@ fn lingers() -> Result {
 /// The agent loses its note of the update, and is killed.
 fn forgets() -> Result {
     std::fs::remove_file(luo_varlink::paths::runtime().join("state/update"))?;
-    restart()
+    restart("KILL")
 }
 
 /// Outlives the agent, and does something then.
 fn outlive(then: &[&str]) -> Result {
-    restart()?;
+    restart("KILL")?;
     match then {
         ["preserve", word] => preserve(word),
         ["retrieve"] => retrieve(),
@@ -140,8 +143,8 @@ fn outlive(then: &[&str]) -> Result {
     }
 }
 
-/// Kills the agent, whose supervisor starts it again.
-fn restart() -> Result {
+/// Ends the agent by a signal; its supervisor starts it again.
+fn restart(signal: &str) -> Result {
     let process = || -> Result<i32> {
         let stream = UnixStream::connect(luo_varlink::paths::runtime().join("status"))?;
         Ok(rustix::net::sockopt::socket_peercred(&stream)?
@@ -150,7 +153,7 @@ fn restart() -> Result {
             .get())
     };
     let before = process()?;
-    let kill = format!("kill -KILL {before}");
+    let kill = format!("kill -{signal} {before}");
     Command::new("/bin/sh").arg("-c").arg(kill).status()?;
     while process().map_or(true, |now| now == before) {
         std::thread::yield_now();
@@ -194,6 +197,15 @@ fn machine(script: &str) -> Result {
                 }
                 _ => return Err(format!("no such line: {line}").into()),
             },
+            "restarts" => restart(words.first().unwrap_or(&"KILL"))?,
+            "ends" => {
+                let mut last: Child = children.pop().ok_or("nobody was started")?;
+                rustix::process::kill_process(
+                    rustix::process::Pid::from_child(&last),
+                    rustix::process::Signal::TERM,
+                )?;
+                last.wait()?;
+            }
             "kills" => {
                 let mut last: Child = children.pop().ok_or("nobody was started")?;
                 last.kill()?;
@@ -227,6 +239,7 @@ fn machine(script: &str) -> Result {
             ),
             "begins" => begins(&words.join(" "))?,
             "wait" => wait(&words.join(" "))?,
+            "without" => wait_for(&words.join(" "), false)?,
             _ => return Err(format!("no such line: {line}").into()),
         }
     }
@@ -315,7 +328,11 @@ fn command(words: &[&str]) -> Command {
 
 /// Until the status has a text.
 fn wait(text: &str) -> Result {
-    let found = |output: &[u8]| String::from_utf8_lossy(output).contains(text);
+    wait_for(text, true)
+}
+
+fn wait_for(text: &str, is_there: bool) -> Result {
+    let found = |output: &[u8]| String::from_utf8_lossy(output).contains(text) == is_there;
     while !found(&command(&["status"]).output()?.stdout) {
         std::thread::yield_now();
     }

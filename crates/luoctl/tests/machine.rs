@@ -86,7 +86,7 @@ impl Machine {
         outcome.output()
     }
 
-    fn run_to_the_end(self) -> (Outcome, String) {
+    pub(crate) fn run_to_the_end(self) -> (Outcome, String) {
         let folder = self.folder.path();
         let mut simulator = Simulator::new().capture().parameters(self.parameters);
         if let Some(fault) = self.fault {

@@ -120,6 +120,9 @@ enum Command {
     /// would be lost, it is tried for ever. Where another one runs, or a luod, it ends at once and
     /// says which process that is (1). One that is up and has not been heard of for 30 seconds
     /// is killed, and started again.
+    ///
+    /// If this program is killed the agent runs on. The next one with the same folder takes it over,
+    /// with all that it has.
     Supervise,
 }
 

@@ -159,6 +159,7 @@ impl Agent {
             self.until_written().await;
             // Somebody may have begun another meanwhile.
             if matches!(self.state.borrow().phase.0, Phase::Normal | Phase::Updated) {
+                self.tell_what_goes_with_luod();
                 return;
             }
         }

@@ -27,6 +27,7 @@
 //! | `room` | whether the disk would take an update that is over, for whoever looks |
 //! | `unreadable` | the record cannot be read: nobody is let in |
 //! | `strays` | sessions of the descriptor store whose note is gone |
+//! | `custody` | who has a session, and what nobody keeps that luod alone has |
 //! | `view` | the status of the agent, and the list of sessions |
 //! | `check` | the checks before an update |
 //! | `access` | which names an identity may have |
@@ -55,6 +56,7 @@ mod cancel;
 mod check;
 mod claim;
 mod clock;
+mod custody;
 mod doubt;
 mod handed_over;
 mod hang;
@@ -90,7 +92,7 @@ mod workload;
 mod written;
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
@@ -167,6 +169,8 @@ pub struct Agent {
     reread: Reread,
     own_strings: OwnStrings,
     store: Store,
+    /// Sessions that the store is to get once more, for it is another one.
+    to_be_put: RefCell<BTreeSet<String>>,
     /// Counters for Prometheus.
     pub metrics: Metrics,
     state: RefCell<State>,
@@ -236,6 +240,7 @@ impl Agent {
             reread: parts.reread,
             own_strings: OwnStrings::default(),
             store: parts.store,
+            to_be_put: RefCell::default(),
             metrics: Metrics::default(),
             state: RefCell::default(),
             seen: RefCell::default(),

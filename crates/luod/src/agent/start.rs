@@ -40,6 +40,8 @@ impl Agent {
             Vec::new()
         });
         let jumps = self.jumps_still().await?;
+        // An earlier luod of this boot has had what the previous kernel left.
+        let was_noted = self.notes.progress().is_ok();
         let is_own = |stored: &Stored| stored.name == OWN_SESSION;
         let (own, stored): (Vec<_>, Vec<_>) = stored.into_iter().partition(is_own);
         let mut own = own.into_iter().find_map(|own| own.session.into_inner());
@@ -72,6 +74,9 @@ impl Agent {
         }
         self.tell_strays_apart().await;
         self.find_the_parked(&owners);
+        if was_noted {
+            self.find_the_lost().await;
+        }
         self.leave_the_left();
         // What nobody is expected to claim stands in the record alone, which goes with the end
         // of the update. A note that fails is made up for before that.
@@ -84,6 +89,7 @@ impl Agent {
             self.watch_the_deadline();
             self.end_if_over();
         }
+        self.watch_the_supervisor();
         self.begin_task(async |agent| {
             agent.tell_unowned().await;
         });

@@ -39,6 +39,8 @@ pub(super) struct State {
     pub(super) sessions: Sessions,
     /// Notes of past updates that are damaged, and what that means, in words.
     pub(super) damaged: Vec<String>,
+    /// What has gone with an earlier luod, in words.
+    pub(super) lost_with_luod: Option<String>,
     /// Sessions in the descriptor store whose note is gone.
     pub(super) strays: BTreeMap<String, Stray>,
 }

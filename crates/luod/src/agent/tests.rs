@@ -14,6 +14,7 @@ mod handed_over;
 mod hanging;
 mod histories;
 mod kernel_steps;
+mod orphaned;
 mod parked;
 mod restore;
 mod settings;
@@ -41,7 +42,7 @@ use crate::decide::policy::Policy;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::{Notes, Progress};
 use crate::kernel::{Kernel, Worker, resolve};
-use crate::manager::store::Store;
+use crate::manager::store::{Keeper, Store};
 
 /// An agent, with what it is made of.
 struct World {
@@ -68,12 +69,21 @@ impl World {
         Self::with(OPEN, kernel, &format!("jump = \"systemctl\"|{ignore}"))
     }
 
+    /// One whose descriptors somebody else keeps.
+    fn kept_by(keeper: impl Keeper + 'static) -> Self {
+        Self::made_of(OPEN, Fake::default(), "", Store::of(keeper))
+    }
+
     /// `more` is what else stands in the configuration: `settings|checks`.
     fn with(policy: &str, kernel: Fake, more: &str) -> Self {
-        Self::with_store(policy, kernel, more, Store::of(fake::Shelf))
+        Self::made_of(policy, kernel, more, Store::of(fake::Shelf))
     }
 
     fn with_store(policy: &str, kernel: Fake, more: &str, store: Store) -> Self {
+        Self::made_of(policy, kernel, more, store)
+    }
+
+    fn made_of(policy: &str, kernel: Fake, more: &str, store: Store) -> Self {
         let (settings, checks) = more.split_once('|').unwrap_or_default();
         let folder = tempfile::tempdir().unwrap();
         let system = folder.path().join("system");

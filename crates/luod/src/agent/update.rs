@@ -99,6 +99,7 @@ impl Agent {
             let mut state = self.state.borrow_mut();
             let graph = state.graph();
             state.damaged.clear();
+            state.lost_with_luod = None;
             state.update = Some(Update {
                 report: report.map(str::to_owned),
                 ..Update::new(id.clone(), now, graph)

@@ -10,7 +10,7 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 use super::Agent;
 use super::held::Held;
 use super::state::{Seen, State, Unowned};
-use super::{doubt, unowned, unreadable};
+use super::{custody, doubt, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::{Failed, unwritable};
@@ -98,7 +98,7 @@ impl Agent {
     pub fn metrics_text(&self) -> String {
         let state = self.state.borrow();
         let sessions = state.sessions.iter();
-        let custodies = sessions.map(|(_, held)| custody(&state, held));
+        let custodies = sessions.map(|(_, held)| custody::of(&state, held));
         let custodies = custodies.chain(state.strays.values().map(|_| Custody::Agent));
         let states = state.workloads.values().map(|workload| workload.state);
         self.metrics.count(states, custodies);
@@ -120,6 +120,8 @@ impl Agent {
             ));
         }
         warnings.extend(self.moves_later());
+        let unkept = self.unkept();
+        warnings.extend(unkept.map(|(words, remedy)| format!("{words}: {remedy}")));
         if let Some(update) = self.lost.borrow().as_deref() {
             warnings.push(format!(
                 "the last update, {update}, was lost in the jump: `luoctl history last` says how \
@@ -172,6 +174,7 @@ impl Agent {
     fn session_warnings(&self, unowned: &Unowned) -> Vec<String> {
         let state = self.state.borrow();
         let mut warnings = state.damaged.clone();
+        warnings.extend(state.lost_with_luod.clone());
         warnings.extend(
             state
                 .doubt()
@@ -380,23 +383,11 @@ fn info(state: &State, name: &str, held: &Held) -> SessionInfo {
     SessionInfo {
         name: name.to_owned(),
         workload: Some(held.workload.clone()),
-        custody: custody(state, held),
+        custody: custody::of(state, held),
         incoming: held.incoming,
         files: None,
         bytes: None,
         identity: owner.map(|owner| owner.identity.clone()),
         left: Some(held.parked || owner.is_some_and(|owner| owner.state == WorkloadState::Left)),
-    }
-}
-
-/// Who has a session.
-fn custody(state: &State, held: &Held) -> Custody {
-    let owner = state.workloads.get(&held.workload);
-    // The state of a workload says what is expected of it; its connection, that it is there.
-    let is_there = owner.is_some_and(super::state::Workload::is_there);
-    match (&held.session, is_there) {
-        (None, _) => Custody::Kernel,
-        (Some(_), false) => Custody::Agent,
-        (Some(_), true) => Custody::Shared,
     }
 }

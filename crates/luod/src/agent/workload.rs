@@ -275,12 +275,9 @@ impl Agent {
     /// As [`Error`] says.
     pub fn detach(&self, caller: &mut Caller) -> Result<(), Error> {
         let name = caller.workload()?.to_owned();
-        if !self.store.is_there() {
-            return Err(Error::Denied {
-                reason: "there is no descriptor store, so a crash of luod would lose the \
-                         sessions: have systemd run luod, or `luod supervise`"
-                    .to_owned(),
-            });
+        self.look_at_the_store();
+        if let Some(reason) = self.keeps_nothing() {
+            return Err(Error::Denied { reason });
         }
         {
             let mut state = self.state.borrow_mut();

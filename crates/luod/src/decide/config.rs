@@ -176,8 +176,9 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 36] = [
+pub const CHECKS: [&str; 37] = [
     "closing",
+    "custody",
     "file-facts",
     "file-kind",
     "file-limit",

@@ -8,10 +8,14 @@
 //! such file. Each file says who has locked it.
 //!
 //! A second agent waits for some seconds, for the first may be about to end. A second supervisor
-//! does not begin: whoever restarts one waits for its end.
+//! does not begin: whoever restarts one waits for its end. An agent whose supervisor has died runs
+//! on, and alone has what was left with it: the next supervisor of the folder takes it over.
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -19,6 +23,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use luo_sys::LOCK_PATH;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
+
+use super::protocol::{SOCKET, STORE_FILE};
+use crate::decide::failed::unwritable;
 
 /// The device that the agent of a kernel works with.
 const DEVICE: &str = "/dev/liveupdate";
@@ -84,15 +92,26 @@ fn in_the_way(what: &str, owner: Option<&Owner>) -> String {
     let kill = kill.unwrap_or_default();
     format!(
         "{other} runs, and there is one for a kernel, whatever its folder: end it first \
-         (`systemctl stop luod`{kill}), for a second one would jump without asking its workloads"
+         (`systemctl stop luod`{kill}), for a second one would jump without asking its workloads. \
+         Look at `luoctl sessions` before: what luod alone has goes with it, where no service \
+         manager keeps it"
     )
 }
 
-/// Keeps other supervisors out of a folder until it is dropped.
+/// An agent whose supervisor has died.
+pub(super) struct Orphan {
+    /// Its process.
+    pub(super) process: Pid,
+    /// The same, which is nobody else's when it has ended: then it can be read.
+    pub(super) handle: OwnedFd,
+}
+
+/// Keeps other supervisors out of a folder until it is dropped. There may be an agent there whose
+/// supervisor has died.
 ///
 /// # Errors
 /// One is there, or an agent that has another one or none; or it cannot be found out.
-pub fn supervises(runtime: &Path) -> io::Result<Alone> {
+pub(super) fn supervises(runtime: &Path) -> io::Result<(Alone, Option<Orphan>)> {
     fs::create_dir_all(runtime)?;
     let own = Owner {
         process: std::process::id(),
@@ -103,11 +122,44 @@ pub fn supervises(runtime: &Path) -> io::Result<Alone> {
     if let Some(owner) = has_locked(&file, FlockOperation::NonBlockingLockExclusive)? {
         return Err(io::Error::other(in_the_way(SUPERVISOR, owner.as_ref())));
     }
-    write(&file, &own.text())?;
-    has_no_agent(runtime)?;
-    Ok(Alone {
+    if let Err(why) = write(&file, &own.text()) {
+        tracing::warn!("{}: {}", path.display(), untold(&why));
+    }
+    let alone = Alone {
         _locked: vec![file],
-    })
+    };
+    let Some(agent) = agent_of(&own.folder)? else {
+        return Ok((alone, None));
+    };
+    match orphan(&own.folder, agent.as_ref()) {
+        Some(orphan) => Ok((alone, Some(orphan))),
+        None => Err(io::Error::other(in_the_way(AGENT, agent.as_ref()))),
+    }
+}
+
+/// An agent of a folder, if a supervisor of that folder had started it. None may be there now.
+fn orphan(folder: &Path, agent: Option<&Owner>) -> Option<Orphan> {
+    let agent = agent.filter(|agent| agent.folder == folder)?;
+    let process = Pid::from_raw(i32::try_from(agent.process).ok()?)?;
+    let handle = pidfd_open(process, PidfdFlags::empty()).ok()?;
+    // It is there still, so the handle is not of another process that has got its number.
+    let is_there = agent_of(folder).is_ok_and(|now| now.flatten().as_ref() == Some(agent));
+    let is_ours = fetches_from(process).is_some_and(|path| path == folder.join(STORE_FILE));
+    (is_there && is_ours).then_some(Orphan { process, handle })
+}
+
+/// From where an agent would have fetched what its supervisor kept; nothing if it has none.
+fn fetches_from(process: Pid) -> Option<PathBuf> {
+    let process = PathBuf::from(format!("/proc/{}", process.as_raw_nonzero()));
+    let variables = fs::read(process.join("environ")).ok()?;
+    let mut variables = variables.split(|byte| *byte == 0);
+    let path = variables.find_map(|line| {
+        let value = line.strip_prefix(SOCKET.as_bytes())?;
+        value.strip_prefix(b"=")
+    })?;
+    // It may stand there as it was written, from where the process is.
+    let path = process.join("cwd").join(OsStr::from_bytes(path));
+    Some(path.parent()?.canonicalize().ok()?.join(path.file_name()?))
 }
 
 /// That no agent is there, in this folder or in another one with the same kernel.
@@ -115,17 +167,26 @@ pub fn supervises(runtime: &Path) -> io::Result<Alone> {
 /// # Errors
 /// One is; or it cannot be found out.
 pub fn has_no_agent(runtime: &Path) -> io::Result<()> {
-    for path in paths(&runtime.canonicalize()?) {
+    match agent_of(&runtime.canonicalize()?)? {
+        None => Ok(()),
+        Some(owner) => Err(io::Error::other(in_the_way(AGENT, owner.as_ref()))),
+    }
+}
+
+/// The agent that is there, in this folder or in another one with the same kernel.
+fn agent_of(folder: &Path) -> io::Result<Option<Option<Owner>>> {
+    // That of the kernel first: it may be another one's.
+    for path in paths(folder).into_iter().rev() {
         let file = match File::open(&path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
         };
         // It is let go of at once, and others may look at the same time.
         if let Some(owner) = has_locked(&file, FlockOperation::NonBlockingLockShared)? {
-            return Err(io::Error::other(in_the_way(AGENT, owner.as_ref())));
+            return Ok(Some(owner));
         }
     }
-    Ok(())
+    Ok(None)
 }
 
 /// Locks a file, or says who has: that may not stand there yet.
@@ -174,7 +235,9 @@ pub async fn alone(runtime: &Path) -> Result<Alone> {
     let mut locked = Vec::new();
     for path in paths(&own.folder) {
         let file = lock(&path, &own.folder, begun).await?;
-        write(&file, &own.text()).with_context(|| path.display().to_string())?;
+        if let Err(why) = write(&file, &own.text()) {
+            tracing::warn!("{}: {}", path.display(), untold(&why));
+        }
         locked.push(file);
     }
     Ok(Alone { _locked: locked })
@@ -214,6 +277,13 @@ fn read(mut file: &File) -> io::Result<String> {
     file.rewind()?;
     file.take(MAX_TEXT).read_to_string(&mut text)?;
     Ok(text)
+}
+
+/// What to say where nobody can be told who has locked a file. It is locked all the same.
+fn untold(why: &io::Error) -> String {
+    let why = why.to_string();
+    let remedy = unwritable(&why, "make room there");
+    format!("another luod could not be told which process this is: {why}: {remedy}")
 }
 
 /// What stood there was of an earlier agent.

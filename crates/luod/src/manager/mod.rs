@@ -3,8 +3,8 @@
 //!
 //! | file | concern |
 //! |---|---|
-//! | `alone` | one agent for a kernel |
 //! | `protocol` | the agreement between the agent and its manager |
+//! | `alone` | one agent for a kernel |
 //! | `notify` | messages to the manager |
 //! | `inhibit` | a lock that keeps others from shutting down |
 //! | `shutdown` | the shutdown that `jump = "systemctl"` takes |

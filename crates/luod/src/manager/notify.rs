@@ -15,8 +15,7 @@ use luo_sys::message;
 use rustix::net::SendFlags;
 use sd_notify::NotifyState;
 
-/// The variable that names the manager's socket.
-const SOCKET: &str = "NOTIFY_SOCKET";
+use super::protocol::NOTIFY;
 
 /// Tells the manager that the service is up and, in a line, how it stands.
 pub fn ready(line: &str) {
@@ -36,7 +35,7 @@ pub fn alive() {
 }
 
 fn mention(text: &str) {
-    let Some(socket) = std::env::var_os(SOCKET) else {
+    let Some(socket) = std::env::var_os(NOTIFY) else {
         return;
     };
     match send(&socket, text, &[], Duration::ZERO) {
@@ -44,8 +43,17 @@ fn mention(text: &str) {
         Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
             tracing::debug!("the service manager reads nothing just now");
         }
+        // The agent tells of one that is gone, once.
+        Err(why) if is_gone(&why) => tracing::debug!("the service manager is gone: {why}"),
         Err(why) => tracing::warn!("the service manager: {why}"),
     }
+}
+
+fn is_gone(why: &io::Error) -> bool {
+    matches!(
+        why.kind(),
+        io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound
+    )
 }
 
 /// Sends to the manager, with descriptors. If it reads nothing, it is waited for as long as
@@ -58,7 +66,7 @@ pub(super) fn send_within(
     text: &str,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let socket = std::env::var_os(SOCKET);
+    let socket = std::env::var_os(NOTIFY);
     let socket = socket.ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?;
     send(&socket, text, fds, patience)
 }

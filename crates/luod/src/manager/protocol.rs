@@ -18,6 +18,9 @@ use rustix::net::{
 /// Sessions that are put in at most: all labels together have 96 KiB then.
 pub(super) const MOST: usize = 16_384;
 
+/// The variable that names the manager's socket, as sd_notify(3) has it.
+pub(super) const NOTIFY: &str = "NOTIFY_SOCKET";
+
 /// The variable in which a manager says how many descriptors it keeps: systemd 254 and
 /// newer, and `luod supervise`.
 pub(super) const ROOM: &str = "FDSTORE";
@@ -28,6 +31,12 @@ pub(super) const SOCKET: &str = "LUOD_STORE_SOCKET";
 /// The variable that says how many descriptors that are, so that none is missed: `luod supervise`
 /// of this version and newer.
 pub(super) const COUNT: &str = "LUOD_STORE_COUNT";
+
+/// The files of the sockets of `luod supervise` in its folder.
+pub(super) const NOTIFY_FILE: &str = ".notify";
+
+/// As [`NOTIFY_FILE`], where descriptors are fetched.
+pub(super) const STORE_FILE: &str = ".store";
 
 /// How long the manager may take for one of them.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -14,24 +14,51 @@
 //! A manager that reads nothing keeps nobody waiting. What it has not taken is tried again by
 //! whoever has the store ([`Store::is_behind`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::linux::fs::MetadataExt as _;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use luo_sys::{Errno, Session};
 
 use super::notify;
-use super::protocol::{MOST, ROOM, fetch};
+use super::protocol::{MOST, NOTIFY, ROOM, SOCKET, fetch};
 use crate::aside::{self, Aside};
 
 /// How long the kernel may take to name all that the store has.
 const NAMING: Duration = Duration::from_secs(10);
 
+/// Which keeper it is: another one is another value.
+pub(crate) type Which = [i64; 4];
+
+/// What has become of the keeper since the store was last looked at.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It is there still, or still not.
+    Same,
+    /// Nobody is there any more.
+    Gone,
+    /// Another one is there, which has nothing yet.
+    Another,
+}
+
 /// Keeps descriptors for the agent, by label. It does not tell whether it had room.
 pub(crate) trait Keeper: Send + Sync {
+    /// Which one is there just now; `None` if none is.
+    fn which(&self) -> Option<Which> {
+        Some(Which::default())
+    }
+
+    /// Whether it ends with an agent that is told to end, and all that it keeps with it.
+    fn ends_with_the_agent(&self) -> bool {
+        false
+    }
+
     /// Gives it a copy of a descriptor. If it takes nothing just now, it is waited for as long
     /// as `patience` says.
     fn keep(&self, label: &str, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()>;
@@ -41,9 +68,45 @@ pub(crate) trait Keeper: Send + Sync {
 }
 
 /// The service manager, by sd_notify(3).
-struct Manager;
+struct Manager {
+    /// Where a `luod supervise` listens. It may die, and another one takes its place.
+    mortal: Option<PathBuf>,
+}
+
+impl Manager {
+    fn of_this_process() -> Self {
+        let is_mortal = std::env::var_os(SOCKET).is_some();
+        let path = std::env::var_os(NOTIFY).filter(|_| is_mortal);
+        Self {
+            mortal: path.map(PathBuf::from),
+        }
+    }
+}
+
+/// Which socket stands at a path, if somebody listens there.
+fn listener(path: &Path) -> Option<Which> {
+    let sender = UnixDatagram::unbound().ok()?;
+    sender.set_nonblocking(true).ok()?;
+    // The file of one that is gone stays, and refuses.
+    sender.connect(path).ok()?;
+    let file = std::fs::metadata(path).ok()?;
+    // A number may be used again, and not with the same time.
+    let number = i64::from_ne_bytes(file.st_ino().to_ne_bytes());
+    Some([number, file.st_ctime(), file.st_ctime_nsec(), 1])
+}
 
 impl Keeper for Manager {
+    fn which(&self) -> Option<Which> {
+        match &self.mortal {
+            Some(path) => listener(path),
+            None => Some(Which::default()),
+        }
+    }
+
+    fn ends_with_the_agent(&self) -> bool {
+        self.mortal.is_some()
+    }
+
     fn keep(&self, label: &str, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
         // A session's descriptor is no stream: there is nothing for the manager to watch.
         let text = format!("FDSTORE=1\nFDNAME={label}\nFDPOLL=0\n");
@@ -73,6 +136,8 @@ fn lock(behind: &Behind) -> MutexGuard<'_, Option<Instant>> {
 pub struct Store {
     keeper: Arc<dyn Keeper>,
     there: bool,
+    /// Which keeper was there when it was last looked.
+    seen: Cell<Option<Which>>,
     labels: RefCell<Labels>,
     behind: Behind,
     /// What the manager was told to close lately.
@@ -215,9 +280,11 @@ impl Store {
         let (stored, labels) = named(passed);
         let room = std::env::var(ROOM).ok().and_then(|room| room.parse().ok());
         let room = room.map_or(MOST, |room: usize| room.min(MOST));
+        let keeper = Manager::of_this_process();
         let store = Self {
-            keeper: Arc::new(Manager),
-            there: std::env::var_os("NOTIFY_SOCKET").is_some() && room > 0,
+            seen: Cell::new(keeper.which()),
+            keeper: Arc::new(keeper),
+            there: std::env::var_os(NOTIFY).is_some() && room > 0,
             labels: RefCell::new(Labels::of(room, labels.into_iter())),
             behind: Behind::default(),
             left: RefCell::default(),
@@ -235,6 +302,7 @@ impl Store {
     #[cfg(test)]
     pub(crate) fn with_room(keeper: impl Keeper + 'static, room: usize) -> Self {
         Self {
+            seen: Cell::new(keeper.which()),
             keeper: Arc::new(keeper),
             there: true,
             labels: RefCell::new(Labels::of(room, std::iter::empty())),
@@ -247,6 +315,43 @@ impl Store {
     #[must_use]
     pub fn is_there(&self) -> bool {
         self.there
+    }
+
+    /// Whether somebody is there who keeps what is put in.
+    #[must_use]
+    pub fn keeps(&self) -> bool {
+        self.there && self.keeper.which().is_some()
+    }
+
+    /// Whether what is in it is lost when the agent is told to end.
+    #[must_use]
+    pub fn ends_with_the_agent(&self) -> bool {
+        !self.keeps() || self.keeper.ends_with_the_agent()
+    }
+
+    /// Looks whether its keeper is still there. Each change is told once.
+    pub(crate) fn look(&self) -> Look {
+        if !self.there {
+            return Look::Same;
+        }
+        let now = self.keeper.which();
+        match (self.seen.replace(now), now) {
+            (Some(_), None) => Look::Gone,
+            (before, Some(now)) if before != Some(now) => Look::Another,
+            _ => Look::Same,
+        }
+    }
+
+    /// Puts a copy of a session's descriptor in, in place of one that may be there. Says whether
+    /// it is in.
+    pub(crate) fn put_again(&self, session: &str, fd: impl AsFd) -> bool {
+        let label = self.labels.borrow().by_session.get(session).cloned();
+        if let Some(label) = label
+            && let Err(why) = self.keeper.close(&label)
+        {
+            tracing::debug!(session, "the descriptor store: {why}");
+        }
+        self.put(session, fd)
     }
 
     /// How many descriptors it has room for; if there is none, how many one can have.

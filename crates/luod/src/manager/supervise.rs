@@ -9,6 +9,7 @@
 //!
 //! | file | concern |
 //! |---|---|
+//! | `agent` | the agent's process: a child, or one whose supervisor has died |
 //! | `kept` | what is kept, and what is known of the agent |
 //! | `signals` | signals, and the waiting for all that may come |
 //! | `sockets` | the sockets, to which nobody but the agent is listened |
@@ -16,19 +17,21 @@
 //!
 //! Once it runs, nothing that fails ends it while something is kept: what is kept goes with it.
 
+mod agent;
 mod kept;
 mod signals;
 mod sockets;
 
 use std::io;
 use std::path::Path;
-use std::process::{Child, Command, ExitStatus};
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use super::alone::{has_no_agent, supervises};
-use super::protocol::{COUNT, MOST, ROOM, SOCKET};
+use super::protocol::{COUNT, MOST, NOTIFY, ROOM, SOCKET};
+use agent::Agent;
 use kept::{Kept, WATCHDOG};
 use signals::{Signals, ends};
 use sockets::Sockets;
@@ -87,8 +90,8 @@ const STALL: Duration = Duration::from_secs(1);
 
 /// How an agent has ended.
 struct Ended {
-    /// Its status; or why it could not be started.
-    how: io::Result<ExitStatus>,
+    /// Its status, if that is told; or why it could not be started.
+    how: io::Result<Option<ExitStatus>>,
     /// It was told to.
     was_told: bool,
 }
@@ -96,25 +99,35 @@ struct Ended {
 impl Ended {
     fn words(&self) -> String {
         match &self.how {
-            Ok(status) => format!("luod has ended ({status})"),
+            Ok(Some(status)) => format!("luod has ended ({status})"),
+            Ok(None) => "luod, which was taken over, has ended".to_owned(),
             Err(why) => format!("luod could not be started ({why})"),
         }
     }
 
     fn is_hopeless(&self) -> bool {
         let hopeless = [BAD_CONFIG, REFUSED_HANDOVER].map(i32::from);
-        let code = self.how.as_ref().ok().and_then(ExitStatus::code);
+        let code = self.known().and_then(|status| status.code());
         code.is_some_and(|code| hopeless.contains(&code))
+    }
+
+    fn known(&self) -> Option<ExitStatus> {
+        self.how.as_ref().ok().copied().flatten()
+    }
+
+    /// What the supervisor itself ends with.
+    fn status(self) -> io::Result<ExitStatus> {
+        self.how.map(Option::unwrap_or_default)
     }
 }
 
 /// Runs a command, and again whenever it dies of a signal, fails or cannot be started, until it
-/// succeeds or there is no hope. SIGTERM, SIGINT and SIGHUP are passed on to it; after the first
-/// two it is not started again.
+/// succeeds with nothing kept, or there is no hope. SIGTERM, SIGINT and SIGHUP are passed on to it; after the first
+/// two it is not started again. An agent of this folder whose supervisor has died is taken over.
 ///
 /// # Errors
-/// The command cannot be started, and nothing is kept; another supervisor, or another agent, is
-/// there; the sockets cannot be made.
+/// The command cannot be started, and nothing is kept; another supervisor, or an agent of somebody
+/// else, is there; the sockets cannot be made.
 pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
     run_with(GRACE, program, arguments, runtime)
 }
@@ -125,36 +138,51 @@ fn run_with(
     arguments: &[String],
     runtime: &Path,
 ) -> io::Result<ExitStatus> {
-    let _alone = supervises(runtime)?;
+    let (_alone, mut orphan) = supervises(runtime)?;
     let mut signals = Signals::new()?;
     let mut sockets = Sockets::bind(runtime)?;
     let mut kept = Kept::default();
     let mut times = 0;
     loop {
-        if kept.fds.is_empty() {
-            // Nothing is lost by that, and it may run for years.
-            has_no_agent(runtime)?;
-        }
         let begun = Instant::now();
-        kept.begins();
-        let started = Command::new(program)
-            .args(arguments)
-            .env("NOTIFY_SOCKET", &sockets.paths[0])
-            .env(SOCKET, &sockets.paths[1])
-            .env(COUNT, kept.fds.len().to_string())
-            .env(ROOM, MOST.to_string())
-            .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
-            .env_remove("WATCHDOG_PID")
-            .spawn();
+        let started = match orphan.take() {
+            Some(orphan) => {
+                let process = orphan.process.as_raw_nonzero();
+                tracing::warn!(
+                    "luod, process {process}, runs without a supervisor: it is taken over"
+                );
+                kept.goes_on();
+                Ok(Agent::TakenOver(orphan))
+            }
+            None => {
+                if kept.fds.is_empty() {
+                    // Nothing is lost by that, and it may run for years.
+                    has_no_agent(runtime)?;
+                }
+                kept.begins();
+                let child = Command::new(program)
+                    .args(arguments)
+                    .env(NOTIFY, &sockets.paths[0])
+                    .env(SOCKET, &sockets.paths[1])
+                    .env(COUNT, kept.fds.len().to_string())
+                    .env(ROOM, MOST.to_string())
+                    .env("WATCHDOG_USEC", WATCHDOG.as_micros().to_string())
+                    .env_remove("WATCHDOG_PID")
+                    .spawn();
+                child.map(Agent::Own)
+            }
+        };
         let ended = match started {
-            Ok(child) => watch(child, &mut sockets, &mut kept, &mut signals, grace),
+            Ok(agent) => watch(agent, &mut sockets, &mut kept, &mut signals, grace),
             Err(why) => Ended {
                 how: Err(why),
                 was_told: false,
             },
         };
-        if ended.was_told || ended.how.as_ref().is_ok_and(ExitStatus::success) {
-            return ended.how;
+        // One that somebody else has told to end is started again if that would lose something.
+        let has_ended_well = ended.known().is_some_and(|status| status.success());
+        if ended.was_told || has_ended_well && kept.fds.is_empty() {
+            return ended.status();
         }
         times = failures(times, kept.is_up.then(|| begun.elapsed()));
         let words = ended.words();
@@ -164,25 +192,25 @@ fn run_with(
         }
         let Some(pause) = pause(times, !kept.fds.is_empty(), ended.is_hopeless()) else {
             tracing::error!("{words}: to start it again does not help");
-            return ended.how;
+            return ended.status();
         };
         let seconds = pause.as_secs_f64();
         tracing::warn!("{words}: it is started again in {seconds} s");
         if signals.ends_within(pause) {
-            return ended.how;
+            return ended.status();
         }
     }
 }
 
-/// Takes messages until the child has ended, and then those that are left.
+/// Takes messages until the agent has ended, and then those that are left.
 fn watch(
-    mut child: Child,
+    mut agent: Agent,
     sockets: &mut Sockets,
     kept: &mut Kept,
     signals: &mut Signals,
     grace: Duration,
 ) -> Ended {
-    let agent = Pid::from_child(&child);
+    let process = agent.process();
     let mut told: Option<Instant> = None;
     let mut is_killed = false;
     loop {
@@ -195,36 +223,22 @@ fn watch(
             None => kept.patience(now),
         };
         let left = rest.into_iter().chain(patience).min();
-        signals.wait(fds, left);
+        signals.wait(fds.into_iter().chain(agent.waits()), left);
         if left.is_some_and(|left| now.elapsed() > left.saturating_add(STALL)) {
             kept.stood_still();
         }
         // Whatever it has sent before its end is there by its end.
-        let ended = child.try_wait();
-        sockets.receive(kept, agent);
-        let was_told = told.is_some();
-        match ended {
-            Ok(None) => {}
-            Ok(Some(status)) => {
-                return Ended {
-                    how: Ok(status),
-                    was_told,
-                };
-            }
-            // Somebody else has waited for it.
-            Err(why) => {
-                return Ended {
-                    how: Err(why),
-                    was_told,
-                };
-            }
+        let ended = agent.has_ended();
+        sockets.receive(kept, process);
+        if let Some(how) = ended {
+            let was_told = told.is_some();
+            return Ended { how, was_told };
         }
-        // Until it is waited for, its number is no other process's.
         for signal in signals.come() {
             if ends(signal) {
                 told.get_or_insert_with(Instant::now);
             }
-            let _ = kill_process(agent, signal);
+            agent.tell(signal);
         }
         let why = match told {
             _ if is_killed => None,
@@ -238,9 +252,9 @@ fn watch(
         if let Some(why) = why {
             is_killed = true;
             tracing::error!("luod {why}, and hangs: it is killed");
-            let _ = kill_process(agent, Signal::KILL);
+            agent.tell(Signal::KILL);
         }
-        sockets.give(&kept.fds, agent);
+        sockets.give(&kept.fds, process);
     }
 }
 

@@ -68,13 +68,18 @@ impl Started {
         Self { child, folder }
     }
 
-    /// One that may make no file longer than some KiB, as a shell's `ulimit -f` has it.
-    fn limited(more: &[&str]) -> Self {
+    /// One that may make no file longer than so many KiB, as a shell's `ulimit -f` has it.
+    fn limited(most: u32, more: &[&str]) -> Self {
         let folder = folder("", &open_policy());
         let luod = command(folder.path(), more);
         let log = File::create(folder.path().join("log")).unwrap();
+        // With no length at all the log of a test is nothing but a pipe.
+        let log = match most {
+            0 => Stdio::null(),
+            _ => log.into(),
+        };
         let child = Command::new("sh")
-            .args(["-c", "ulimit -f 8; exec \"$0\" \"$@\""])
+            .args(["-c", &format!("ulimit -f {most}; exec \"$0\" \"$@\"")])
             .arg(luod.get_program())
             .args(luod.get_args())
             .env_remove("NOTIFY_SOCKET")
@@ -150,7 +155,9 @@ impl Drop for Started {
 }
 
 fn is_there(process: Pid) -> bool {
-    Path::new(&format!("/proc/{}", process.as_raw_nonzero())).exists()
+    // Who has ended stays as a zombie until somebody waits for it.
+    let status = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    status.is_ok_and(|status| !status.contains(") Z "))
 }
 
 #[test]
@@ -327,12 +334,62 @@ fn hup_reads_all_again_and_ends_nobody() {
     }
 }
 
+/// It is killed, or the machine has no memory for it. luod runs on meanwhile.
+#[test]
+fn a_supervisor_takes_over_a_luod_whose_own_has_died() {
+    for is_killed_later in [false, true] {
+        let mut first = Started::new("", &open_policy(), &["supervise"]);
+        first.wait_until_up();
+        let agent = first.agent();
+        first.signal(Signal::KILL);
+        first.ends();
+        until("a word in the log", || {
+            first.log().contains("supervisor is gone")
+        });
+        let warnings = || first.status()["parameters"]["status"]["warnings"].to_string();
+        assert!(warnings().contains("supervisor is gone"), "{}", warnings());
+
+        let log = first.path("second.log");
+        let said = || fs::read_to_string(&log).unwrap();
+        let mut second = command(first.folder.path(), &["supervise"]);
+        second.env("RUST_LOG", "info");
+        let mut second = second.stderr(File::create(&log).unwrap()).spawn().unwrap();
+        until("the second", || said().contains("it is taken over"));
+        until("an end of the warning", || {
+            !warnings().contains("supervisor is gone")
+        });
+        assert!(is_there(agent), "{}", said());
+        if is_killed_later {
+            kill_process(agent, Signal::KILL).unwrap();
+            until("another agent", || {
+                !is_there(agent) && said().contains("is up") && first.connect().is_some()
+            });
+        }
+        kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
+        assert!(second.wait().unwrap().success(), "{}", said());
+        assert!(!is_there(agent), "{}", said());
+        assert_eq!(said().contains("is up"), is_killed_later, "{}", said());
+    }
+}
+
+/// Not one that has never had one: it has no store.
+#[test]
+fn a_luod_of_somebody_else_is_not_taken_over() {
+    let mut first = Started::new("", &open_policy(), &[]);
+    first.wait_until_up();
+    let second = command(first.folder.path(), &["supervise"]).output();
+    let said = String::from_utf8(second.unwrap().stderr).unwrap();
+    assert!(said.contains("luoctl sessions"), "{said}");
+    first.signal(Signal::TERM);
+    assert!(first.ends().success(), "{}", first.log());
+}
+
 /// The history's trial, a note and the log are all beyond the limit, of which the kernel tells by
 /// a signal too.
 #[test]
 fn a_file_that_may_not_grow_is_told_of_and_ends_nobody() {
     for more in [&[][..], &["supervise"]] {
-        let mut started = Started::limited(more);
+        let mut started = Started::limited(8, more);
         started.wait_until_up();
         for _ in 0..2 {
             let status = started.status();
@@ -354,6 +411,20 @@ fn a_file_that_may_not_grow_is_told_of_and_ends_nobody() {
         assert!(started.status()["error"].is_null());
         started.signal(Signal::TERM);
         assert!(started.ends().success(), "{}", started.log());
+    }
+}
+
+/// The file that says who has the place is the first that luod writes.
+#[test]
+fn a_luod_that_may_write_nothing_at_all_serves() {
+    for more in [&[][..], &["supervise"]] {
+        let mut started = Started::limited(0, more);
+        until("luod", || started.connect().is_some());
+        let status = started.status();
+        let warnings = status["parameters"]["status"]["warnings"].to_string();
+        assert!(warnings.contains("LimitFSIZE"), "{status}");
+        started.signal(Signal::TERM);
+        assert!(started.ends().success());
     }
 }
 
@@ -543,7 +614,7 @@ fn what_it_makes_is_its_own() {
         };
         let others = mode(&path) & 0o077;
         assert_eq!(others, expected & 0o077, "{name}");
-        sockets += usize::from(name.starts_with(".store.") || name.starts_with(".notify."));
+        sockets += usize::from(name == ".store" || name == ".notify");
     }
     assert_eq!(sockets, 2);
     started.signal(Signal::TERM);

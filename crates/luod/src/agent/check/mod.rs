@@ -44,7 +44,7 @@ pub use offline::offline;
 pub(super) use settled::Settled;
 
 use settled::put_entry;
-use subject::Subject;
+use subject::{Group, Subject};
 use words::{
     broken, check_closing, check_limit, handlers, judge, late, name_of, obstacle, untold, unusable,
 };
@@ -141,6 +141,7 @@ impl Agent {
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
         checks.extend(check_closing());
         checks.extend(self.check_settings().await);
+        checks.extend(self.check_custody());
         checks.extend(self.check_notes().await);
         checks.extend(self.check_damage());
         checks.extend(self.check_history().await);
@@ -437,16 +438,18 @@ impl Agent {
         asked.await.ok()?.ok().flatten()
     }
 
-    /// The workloads that are connected, with their control groups, and the bytes of what
-    /// they have declared.
-    fn groups(&self) -> Vec<(String, String, u64)> {
+    /// The workloads that are connected, with their control groups, and what they have declared.
+    fn groups(&self) -> Vec<Group> {
         let state = self.state.borrow();
         let all = state.workloads.iter().filter_map(|(name, workload)| {
             let group = workload.link.as_ref()?.group.clone()?;
             let sessions = state.sessions.of(name);
             let files = sessions.flat_map(|(_, held)| held.declared.values());
-            let sizes = files.filter_map(|fd| Some(file::look(&**fd).ok()?.size));
-            Some((name.clone(), group, sizes.fold(0, u64::saturating_add)))
+            Some(Group {
+                workload: name.clone(),
+                group,
+                files: files.filter_map(|fd| file::look(&**fd).ok()).collect(),
+            })
         });
         all.collect()
     }

@@ -29,6 +29,12 @@ impl Kept {
         self.heard = Some(Instant::now());
     }
 
+    /// An agent is taken over that has been up.
+    pub(super) fn goes_on(&mut self) {
+        self.begins();
+        self.is_up = true;
+    }
+
     /// Takes a message of the agent.
     pub(super) fn take(&mut self, text: &str, fds: Vec<OwnedFd>) {
         let field = |key: &str| {

@@ -20,7 +20,7 @@ use rustix::process::Pid;
 
 use super::kept::Kept;
 use crate::journal::quiet::Quiet;
-use crate::manager::protocol::{Taken, seqpacket, take};
+use crate::manager::protocol::{NOTIFY_FILE, STORE_FILE, Taken, seqpacket, take};
 
 /// How long a new agent may take to fetch one descriptor.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -64,16 +64,19 @@ pub(super) struct Sockets {
     pub(super) paths: [PathBuf; 2],
 }
 
+/// Where a supervisor of a folder listens. It is the same for each, so that an agent whose
+/// supervisor has died finds the next one.
+fn paths(folder: &Path) -> [PathBuf; 2] {
+    [NOTIFY_FILE, STORE_FILE].map(|name| folder.join(name))
+}
+
 impl Sockets {
     pub(super) fn bind(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
-        let number = std::process::id();
-        let path = |name: &str| {
-            let path = folder.join(format!(".{name}.{number}"));
-            let _ = std::fs::remove_file(&path);
-            path
-        };
-        let paths = [path("notify"), path("store")];
+        let paths = paths(folder);
+        for path in &paths {
+            let _ = std::fs::remove_file(path);
+        }
         let notify = UnixDatagram::bind(&paths[0])?;
         set_socket_passcred(&notify, true)?;
         let store = seqpacket()?;

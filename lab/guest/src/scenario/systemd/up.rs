@@ -84,6 +84,9 @@ fn hardened() -> Result<()> {
     for set in ["CapBnd", "CapEff", "CapPrm"] {
         same(set, u64::from_str_radix(field(set)?, 16)?, CAPABILITIES)?;
     }
+    // What no set of systemd's has, and the checks need.
+    let calls = property(LUOD, "SystemCallFilter")?;
+    ensure!(calls.split(' ').any(|call| call == "cachestat"), "{calls}");
     let limits = fs::read_to_string(format!("/proc/{pid}/limits"))?;
     let files = limits
         .lines()

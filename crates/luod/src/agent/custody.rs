@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who has a session; what luod alone has, and whether anybody keeps it: with luod's end it would be lost where
+//! nobody does.
+//!
+//! ```text
+//! kept --the supervisor dies--> kept by nobody --another takes luod over--> kept: all is put in again
+//! ```
+//!
+//! Whoever looks is told (status and checks), and so is who would leave a session. systemd does not
+//! die; `luod supervise` may.
+
+use std::time::Duration;
+
+use luo_sys::Direction;
+use luo_varlink::{Check, CheckStatus, Custody};
+
+use super::Agent;
+use super::held::Held;
+use super::state::{State, Workload};
+use crate::kernel::Opener;
+use crate::manager::store::Look;
+
+/// How often it is looked whether the supervisor is still there.
+const LOOKS: Duration = Duration::from_secs(1);
+
+/// That the supervisor is gone.
+const GONE: &str = "luod's supervisor is gone, so nobody starts luod again, and nobody keeps what \
+                    luod alone has";
+
+/// What to do about that.
+const TAKE_OVER: &str = "run `luod supervise` again, with the same folder: it takes this luod over, \
+                         with all that it has; do not end luod before";
+
+/// What to do where there has never been one, or one without room.
+const KEEP: &str = "have its owner take it back (`luoctl take`), or update before luod ends; have \
+                    systemd run luod, or `luod supervise`, with room in its store \
+                    (FileDescriptorStoreMax=)";
+
+/// Who has a session.
+pub(super) fn of(state: &State, held: &Held) -> Custody {
+    let owner = state.workloads.get(&held.workload);
+    // The state of a workload says what is expected of it; its connection, that it is there.
+    let is_there = owner.is_some_and(Workload::is_there);
+    match (&held.session, is_there) {
+        (None, _) => Custody::Kernel,
+        (Some(_), false) => Custody::Agent,
+        (Some(_), true) => Custody::Shared,
+    }
+}
+
+impl State {
+    /// The sessions that luod alone has and of which `which` is true; it is told whether the
+    /// session was put into the store.
+    fn alone_with(&self, which: impl Fn(bool) -> bool) -> Vec<String> {
+        let held = self.sessions.iter().filter(|(_, held)| {
+            let is_alone = held.session.is_some() && of(self, held) == Custody::Agent;
+            // One on its way to or from the kernel is somebody's who waits for it.
+            is_alone && !held.busy && which(held.stored)
+        });
+        let strays = self.strays.keys().filter(|_| which(true));
+        held.map(|(name, _)| name).chain(strays).cloned().collect()
+    }
+}
+
+impl Agent {
+    /// Forgets sessions of the previous kernel that were lost with an earlier luod, which alone had
+    /// them and was told to end: neither the kernel nor the store has them. Whoever looks is told.
+    pub(super) async fn find_the_lost(&self) {
+        let waits = |held: &Held| held.incoming && held.session.is_none() && !held.busy;
+        if !self
+            .state
+            .borrow()
+            .sessions
+            .iter()
+            .any(|(_, held)| waits(held))
+        {
+            return;
+        }
+        let listing = self.ask_kernel("LIST_SESSIONS", |kernel| kernel.sessions(Opener::Waited));
+        // Mainline's orchestrator lists none.
+        let Ok(Ok(Some(listed))) = listing.await else {
+            return;
+        };
+        let is_there = |name: &str| {
+            let mut listed = listed.iter();
+            listed.any(|entry| {
+                let is_incoming = entry.direction == Direction::Incoming && !entry.of_device;
+                let known = entry.name.as_ref().filter(|_| is_incoming);
+                known.is_some_and(|known| known.to_string() == name)
+            })
+        };
+        let state = self.state.borrow();
+        let lost = state.sessions.iter().filter(|(_, held)| waits(held));
+        let lost = lost.filter(|(name, _)| !is_there(name));
+        let lost: Vec<_> = lost.map(|(name, _)| name.clone()).collect();
+        drop(state);
+        for name in &lost {
+            self.gone(name);
+        }
+        if !lost.is_empty() {
+            let words = format!(
+                "what luod alone had of the previous kernel has gone with an earlier luod, which \
+                 was told to end: {} was lost",
+                lost.join(", ")
+            );
+            tracing::error!("{words}");
+            self.state.borrow_mut().lost_with_luod = Some(words);
+        }
+    }
+
+    /// Looks now and then whether the supervisor is still there.
+    pub(super) fn watch_the_supervisor(&self) {
+        self.begin_task(async |agent| {
+            loop {
+                tokio::time::sleep(LOOKS).await;
+                agent.look_at_the_store();
+            }
+        });
+    }
+
+    /// Looks whether somebody keeps what luod has, and puts all in that another one does not have
+    /// yet.
+    pub(super) fn look_at_the_store(&self) {
+        match self.store.look() {
+            Look::Same => {}
+            Look::Gone => {
+                if let Some((words, remedy)) = self.unkept() {
+                    tracing::error!("{words}: {remedy}");
+                }
+            }
+            Look::Another => {
+                let mut state = self.state.borrow_mut();
+                let names = state.sessions.iter().map(|(name, _)| name.clone());
+                let names: Vec<_> = names.collect();
+                for name in &names {
+                    if let Some(held) = state.sessions.get_mut(name) {
+                        held.stored = false;
+                    }
+                }
+                let all = names.into_iter().chain(state.strays.keys().cloned());
+                let all: Vec<_> = all.collect();
+                drop(state);
+                tracing::warn!("another supervisor keeps what luod has from here on");
+                self.to_be_put.replace(all.into_iter().collect());
+            }
+        }
+        self.put_what_is_to_be_put();
+    }
+
+    /// One that the kernel is at has its turn later.
+    fn put_what_is_to_be_put(&self) {
+        let mut to_be_put = self.to_be_put.borrow_mut();
+        if to_be_put.is_empty() {
+            return;
+        }
+        let mut state = self.state.borrow_mut();
+        let state = &mut *state;
+        to_be_put.retain(|name| {
+            if let Some(stray) = state.strays.get(name) {
+                self.store.put_again(name, &*stray.session);
+                return false;
+            }
+            let Some(held) = state.sessions.get_mut(name) else {
+                return false;
+            };
+            if let Some(session) = &held.session {
+                held.stored = self.store.put_again(name, &**session);
+            }
+            held.busy
+        });
+    }
+
+    /// What is wrong with how luod's sessions are kept, and what to do about it.
+    pub(super) fn unkept(&self) -> Option<(String, &'static str)> {
+        let state = self.state.borrow();
+        let listed = |names: &[String]| names.join(", ");
+        if self.store.is_there() && !self.store.keeps() {
+            return Some(match state.alone_with(|_| true).as_slice() {
+                [] => (GONE.to_owned(), TAKE_OVER),
+                names => {
+                    let words = format!(
+                        "{GONE}; with its end these would be lost: {}",
+                        listed(names)
+                    );
+                    (words, TAKE_OVER)
+                }
+            });
+        }
+        let is_there = self.store.is_there();
+        let names = state.alone_with(|stored| !(is_there && stored));
+        (!names.is_empty()).then(|| {
+            let names = listed(&names);
+            let words = format!(
+                "luod alone has what no service manager keeps, and with its end it would be lost: \
+                 {names}"
+            );
+            (words, KEEP)
+        })
+    }
+
+    /// Why nothing can be left here just now.
+    pub(super) fn keeps_nothing(&self) -> Option<String> {
+        if !self.store.is_there() {
+            return Some(
+                "there is no descriptor store, so a crash of luod would lose the sessions: have \
+                 systemd run luod, or `luod supervise`"
+                    .to_owned(),
+            );
+        }
+        (!self.store.keeps()).then(|| format!("{GONE}: {TAKE_OVER}"))
+    }
+
+    pub(super) fn check_custody(&self) -> Option<Check> {
+        let (found, remedy) = self.unkept()?;
+        Some(Check {
+            name: "custody".to_owned(),
+            status: CheckStatus::Warning,
+            found,
+            remedy: Some(remedy.to_owned()),
+        })
+    }
+
+    /// Says what is lost because luod is told to end.
+    pub(super) fn tell_what_goes_with_luod(&self) {
+        let ends = self.store.ends_with_the_agent();
+        let state = self.state.borrow();
+        let names = state.alone_with(|stored| ends || !stored);
+        if !names.is_empty() {
+            tracing::error!(
+                "luod is told to end, and nobody keeps what it alone has: with it go {}",
+                names.join(", ")
+            );
+        }
+    }
+}
