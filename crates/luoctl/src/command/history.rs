@@ -34,15 +34,8 @@ pub struct Args {
     /// Lists so many.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     most: u32,
-    /// What to show the one update as.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        requires = "update",
-        conflicts_with = "json"
-    )]
+    /// What to show the one update as; of a picture that is the last, if none is named.
+    #[arg(long, short, value_enum, default_value_t, conflicts_with = "json")]
     format: Format,
     /// Writes to a file.
     #[arg(long, short, value_name = "FILE")]
@@ -76,7 +69,11 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         Some(_) => Paint(false),
         None => context.out.paint,
     };
-    let most = match args.update.as_deref() {
+    // A picture is of one.
+    let is_picture = matches!(args.format, Format::Svg);
+    let last = is_picture.then_some("last");
+    let wanted = args.update.as_deref().or(last);
+    let most = match wanted {
         None => args.most,
         Some("last") => 1,
         Some(_) => ALL,
@@ -86,7 +83,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let (left_out, unsure) = (past.left_out, past.unsure == Some(true));
     let unreadable = past.unreadable;
     let (mut updates, problems) = (past.updates, past.problems.unwrap_or_default());
-    if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
+    if let Some(id) = wanted.filter(|id| *id != "last") {
         updates.retain(|entry| entry.update.starts_with(id));
         updates.truncate(2);
     }
@@ -109,7 +106,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     }
     let is_cut = args.most > ALL && updates.len() >= ALL as usize && !is_offline;
     // One that was looked for and found is all that is wanted.
-    if (left_out.is_some() || is_cut) && (args.update.is_none() || updates.is_empty()) {
+    if (left_out.is_some() || is_cut) && (wanted.is_none() || updates.is_empty()) {
         let count = left_out
             .map(|count| format!("{count} "))
             .unwrap_or_default();
@@ -118,13 +115,13 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
              the disk has them: `luoctl history --offline`, as root"
         ));
     }
-    if let Some(wanted) = &args.update {
+    if let Some(wanted) = wanted {
         one(wanted, &updates)?;
     }
     let is_lost = updates
         .first()
         .is_some_and(|newest| newest.outcome == Outcome::Lost);
-    let text = match (&args.update, updates.first(), args.format) {
+    let text = match (wanted, updates.first(), args.format) {
         _ if context.json => json(&History {
             updates,
             problems,
