@@ -6,6 +6,21 @@
 //! ```
 #![forbid(unsafe_code)]
 
-fn main() -> anyhow::Result<()> {
-    luo_conformance::simulated::run()
+use std::process::ExitCode;
+
+/// How it is run.
+const USAGE: &str = "luo-sim run --test-driver --at-most 1000 -- luo-conformance";
+
+fn main() -> ExitCode {
+    if let Some("-h" | "--help") = std::env::args().nth(1).as_deref() {
+        println!("luo-conformance takes a simulated machine: {USAGE}");
+        return ExitCode::SUCCESS;
+    }
+    match luo_conformance::simulated::run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(why) => {
+            eprintln!("luo-conformance: {why:#}");
+            ExitCode::FAILURE
+        }
+    }
 }

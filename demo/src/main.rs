@@ -8,10 +8,18 @@
 use std::fs;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Result, anyhow};
 use luo_demo::{Terminal, service};
 
+/// How it is run.
+const USAGE: &str = "luo-sim run --boots 2 -- luo-demo";
+
 fn main() -> ExitCode {
+    if let Some(word) = std::env::args().nth(1) {
+        let is_asked = matches!(word.as_str(), "-h" | "--help");
+        eprintln!("luo-demo takes no arguments, and a simulated machine: {USAGE}");
+        return ExitCode::from(if is_asked { 0 } else { 2 });
+    }
     let stage = Terminal::default();
     if let Err(why) = run(&stage) {
         eprintln!("luo-demo: {why:#}");
@@ -25,7 +33,7 @@ fn main() -> ExitCode {
 
 fn run(stage: &Terminal) -> Result<()> {
     let state = fs::read_to_string("/sys/kernel/liveupdate/state")
-        .context("no live update here; run this as: luo-sim run --boots 2 -- luo-demo")?;
+        .map_err(|why| anyhow!("there is no live update here ({why}); run this as: {USAGE}"))?;
     match state.trim() {
         "updated" => service::after(stage),
         _ => service::before(stage),

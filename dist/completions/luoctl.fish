@@ -268,7 +268,7 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l dry-run -d 'Chang
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'
 complete -c luoctl -n "__fish_luoctl_using_subcommand take" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s n -l most -d 'Lists so many' -r
-complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s f -l format -d 'What to show the one update as' -r -f -a "text\t'Lines'
+complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s f -l format -d 'What to show the one update as; of a picture that is the last, if none is named' -r -f -a "text\t'Lines'
 svg\t'A picture, for any browser'"
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -s o -l output -d 'Writes to a file' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand history" -l config -d 'Luod\'s configuration, for where the history is if luod does not run' -r -F

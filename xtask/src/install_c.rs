@@ -10,6 +10,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 
+use crate::programs::quiet;
+
 /// The name that programs look for; `crates/luo-client-c/build.rs` writes it into the
 /// library.
 const SONAME: &str = "libluo_client.so.0";
@@ -33,6 +35,7 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
         Some(folder) => folder.join(prefix.strip_prefix("/")?),
         None => prefix.clone(),
     };
+    eprintln!("==> building libluo_client (the first time takes minutes)");
     let built = build(args.debug)?;
     install(&built, &to, &prefix)?;
     println!("libluo_client is in {}", to.display());
@@ -47,7 +50,8 @@ pub(crate) fn run(args: &Args) -> Result<bool> {
 fn build(debug: bool) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--quiet", "--package", "luo-client-c"]);
+    command.args(["build", "--package", "luo-client-c"]);
+    quiet(&mut command);
     if !debug {
         command.arg("--release");
     }

@@ -2,16 +2,26 @@
 //! Programs of this workspace that a command runs.
 
 use std::env;
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
+/// Has cargo say nothing of what it builds, unless somebody waits at a terminal for that: it takes
+/// minutes.
+pub(crate) fn quiet(cargo: &mut Command) {
+    if !io::stderr().is_terminal() {
+        cargo.arg("--quiet");
+    }
+}
+
 /// Builds the programs of packages; answers with the folder they are in.
 pub(crate) fn build(packages: &[&str]) -> Result<PathBuf> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
-    command.args(["build", "--release", "--quiet"]);
+    command.args(["build", "--release"]);
+    quiet(&mut command);
     for package in packages {
         command.args(["--package", package]);
     }

@@ -56,6 +56,7 @@ fn check(path: String, mut arguments: impl Iterator<Item = String>) -> io::Resul
         running: &running,
         abi: &abi,
         handlers: None,
+        path: Path::new(&path),
         image: image.as_ref(),
         initrd: initrd.as_ref().map(Option::as_ref),
         command_line: command_line.as_deref().unwrap_or_default(),

@@ -45,8 +45,8 @@ pub struct Need {
     /// For files: their holes, which are filled, and the kernel's records of them.
     pub files: u64,
     /// For the kernel to jump into and its initrd, while they are loaded and until the
-    /// jump.
-    pub image: u64,
+    /// jump. Nothing is known of a kernel whose image cannot be looked into.
+    pub image: Option<u64>,
 }
 
 impl Need {
@@ -60,27 +60,36 @@ impl Need {
     }
 
     const fn total(self) -> u64 {
-        self.files.saturating_add(self.image)
+        self.files.saturating_add(match self.image {
+            Some(image) => image,
+            None => 0,
+        })
     }
 }
 
-/// Checks that there is enough: `memory`.
+/// Checks that there is enough: `memory`. Of a kernel of which nothing is known nobody can tell,
+/// unless the files alone are too much.
 #[must_use]
-pub fn check(memory: &Known<Memory>, need: Need) -> Check {
+pub fn check(memory: &Known<Memory>, need: Need) -> Option<Check> {
     const NAME: &str = "memory";
     let memory = match memory {
         Ok(memory) => memory,
         Err(why) => {
             let why = format!("it is not known how much memory is free: {why}");
-            return unknown(NAME, why, "mount /proc");
+            return Some(unknown(NAME, why, "mount /proc"));
         }
     };
+    let takes = match need.image {
+        Some(image) => format!(
+            "{} ({} for files, {} for the kernel)",
+            bytes(need.total()),
+            bytes(need.files),
+            bytes(image)
+        ),
+        None => format!("{} for files", bytes(need.files)),
+    };
     let mut needs = format!(
-        "the update takes {} ({} for files, {} for the kernel); {} are available, of which {} \
-         have to stay free",
-        bytes(need.total()),
-        bytes(need.files),
-        bytes(need.image),
+        "the update takes {takes}; {} are available, of which {} have to stay free",
         bytes(memory.available),
         bytes(MEMORY_RESERVE),
     );
@@ -93,9 +102,9 @@ pub fn check(memory: &Known<Memory>, need: Need) -> Check {
     if need.total().saturating_add(MEMORY_RESERVE) > memory.available {
         let remedy = "free memory, or preserve less: holes of a memfd are filled when it is \
                       preserved";
-        failed(NAME, needs, remedy)
+        Some(failed(NAME, needs, remedy))
     } else {
-        ok(NAME, needs)
+        need.image.map(|_| ok(NAME, needs))
     }
 }
 
@@ -200,15 +209,35 @@ mod tests {
         assert_eq!(memory.movable, 900 << 20);
         let need = Need {
             files: 705 << 20,
-            image: 21 << 20,
+            image: Some(21 << 20),
         };
-        let check = check(&Ok(memory), need);
+        let check = check(&Ok(memory), need).unwrap();
         assert_eq!(check.status, CheckStatus::Failed);
         assert!(check.found.contains("900 MiB more"), "{}", check.found);
         // What is in use of an area may be more than what is available.
         let text = "MemTotal: 9 kB\nMemAvailable: 1 kB\nCmaFree: 2 kB\n";
         let memory = Memory::parse(text).unwrap();
         assert_eq!((memory.available, memory.movable), (0, 1024));
+    }
+
+    #[test]
+    fn of_a_kernel_of_which_nothing_is_known_nothing_is_said() {
+        let check = |files| {
+            let memory = Memory {
+                total: 1 << 30,
+                available: 1 << 30,
+                movable: 0,
+            };
+            check(&Ok(memory), Need { files, image: None })
+        };
+        assert_eq!(check(1 << 20), None);
+        let failed = check(1 << 30).unwrap();
+        assert_eq!(failed.status, CheckStatus::Failed);
+        assert!(
+            failed
+                .found
+                .starts_with("the update takes 1024 MiB for files; ")
+        );
     }
 
     #[test]
@@ -249,14 +278,17 @@ mod tests {
                 available: 1 << 30,
                 movable: 0,
             });
-            let need = Need { files, image: 1 };
-            check(&memory, need).status
+            let need = Need {
+                files,
+                image: Some(1),
+            };
+            check(&memory, need).unwrap().status
         };
         assert_eq!(status((1 << 30) - MEMORY_RESERVE - 1), CheckStatus::Ok);
         assert_eq!(status((1 << 30) - MEMORY_RESERVE), CheckStatus::Failed);
         assert_eq!(status(u64::MAX), CheckStatus::Failed);
         assert_eq!(
-            check(&Err("no".into()), Need::default()).status,
+            check(&Err("no".into()), Need::default()).unwrap().status,
             CheckStatus::Unknown
         );
     }

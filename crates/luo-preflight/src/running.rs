@@ -75,6 +75,13 @@ pub fn checks(running: &Running) -> Vec<Check> {
     checks
 }
 
+/// What a kernel of which live update is wanted has to be.
+const WITH_ALL: &str = "built with CONFIG_KEXEC_HANDOVER=y and CONFIG_LIVEUPDATE=y, and booted with \
+                        kho=on liveupdate=on";
+const BUILD: &str = "build it with CONFIG_KEXEC_HANDOVER=y and CONFIG_LIVEUPDATE=y, and boot it with \
+                     kho=on liveupdate=on";
+const BOOT: &str = "boot it with kho=on liveupdate=on, once by a normal reboot";
+
 fn liveupdate(running: &Running) -> Check {
     const NAME: &str = "running-liveupdate";
     let release = running.release.as_deref().unwrap_or("of unknown release");
@@ -84,12 +91,33 @@ fn liveupdate(running: &Running) -> Check {
             format!("the running kernel {release} has /dev/liveupdate"),
         );
     }
+    if running.release.as_deref().is_ok_and(is_too_old) {
+        return failed(
+            NAME,
+            format!(
+                "the running kernel {release} has no /dev/liveupdate: live update began with Linux \
+                 6.19"
+            ),
+            &format!("run Linux 6.19 or a newer one, {WITH_ALL}"),
+        );
+    }
     let (why, remedy) = why_no_device(running);
     let found = format!("the running kernel {release} has no /dev/liveupdate: {why}");
     failed(NAME, found, remedy)
 }
 
-/// The causes that keep the device from being there, the first cause first.
+/// Whether a release is of before there was any live update. One that cannot be read is not.
+fn is_too_old(release: &str) -> bool {
+    let mut numbers = release.split(|letter: char| !letter.is_ascii_digit());
+    let mut number = || numbers.next().and_then(|text| text.parse::<u32>().ok());
+    match (number(), number()) {
+        (Some(major), Some(minor)) => (major, minor) < (6, 19),
+        _ => false,
+    }
+}
+
+/// The causes that keep the device from being there, the first cause first. Who has to build a
+/// kernel, or to boot, is told all that it takes at once.
 fn why_no_device(running: &Running) -> (&'static str, &'static str) {
     let config = running.config.as_ref().ok();
     let line = running.command_line.as_deref().unwrap_or_default();
@@ -98,25 +126,13 @@ fn why_no_device(running: &Running) -> (&'static str, &'static str) {
         .set
         .or(config.map(|config| config.has("KEXEC_HANDOVER_ENABLE_DEFAULT")));
     if lacks("KEXEC_HANDOVER") {
-        (
-            "it is built without CONFIG_KEXEC_HANDOVER",
-            "build it with CONFIG_KEXEC_HANDOVER=y",
-        )
+        ("it is built without CONFIG_KEXEC_HANDOVER", BUILD)
     } else if lacks("LIVEUPDATE") {
-        (
-            "it is built without CONFIG_LIVEUPDATE",
-            "build it with CONFIG_LIVEUPDATE=y",
-        )
+        ("it is built without CONFIG_LIVEUPDATE", BUILD)
     } else if switch(line, "liveupdate").set != Some(true) {
-        (
-            "its command line does not say liveupdate=on",
-            "boot it with liveupdate=on, once by a normal reboot",
-        )
+        ("its command line does not say liveupdate=on", BOOT)
     } else if kho_is_on == Some(false) {
-        (
-            "Kexec HandOver is off",
-            "boot it with kho=on, once by a normal reboot",
-        )
+        ("Kexec HandOver is off", BOOT)
     } else {
         (
             "something at boot turned it off, or /dev is not the kernel's",
@@ -363,12 +379,61 @@ mod tests {
         };
         let no = || Err(String::new());
         let built = "CONFIG_KEXEC_HANDOVER=y\nCONFIG_LIVEUPDATE=y\n";
-        assert!(found("", no()).contains("boot it with liveupdate=on"));
-        assert!(found("", Ok("")).contains("CONFIG_KEXEC_HANDOVER=y"));
-        assert!(found("", Ok("CONFIG_KEXEC_HANDOVER=y")).contains("CONFIG_LIVEUPDATE=y"));
-        assert!(found("liveupdate=on", Ok(built)).contains("boot it with kho=on"));
-        assert!(found("liveupdate=on kho=0", no()).contains("boot it with kho=on"));
+        // All that it takes is told at once, whatever is found first.
+        let all = [
+            "CONFIG_KEXEC_HANDOVER=y",
+            "CONFIG_LIVEUPDATE=y",
+            "kho=on liveupdate=on",
+        ];
+        for (config, cause) in [
+            ("", "without CONFIG_KEXEC_HANDOVER"),
+            ("CONFIG_KEXEC_HANDOVER=y", "without CONFIG_LIVEUPDATE"),
+        ] {
+            let said = found("", Ok(config));
+            assert!(said.contains(cause), "{said}");
+            for one in all {
+                assert!(said.contains(one), "{one} in {said}");
+            }
+        }
+        for (line, config, cause) in [
+            ("", no(), "does not say liveupdate=on"),
+            ("liveupdate=on", Ok(built), "Kexec HandOver is off"),
+            ("liveupdate=on kho=0", no(), "Kexec HandOver is off"),
+        ] {
+            let said = found(line, config);
+            assert!(said.contains(cause), "{said}");
+            assert!(said.contains("boot it with kho=on liveupdate=on"), "{said}");
+        }
         assert!(found("liveupdate=on kho=on", Ok(built)).contains("kernel's log"));
+    }
+
+    /// Nothing that could be built into such a kernel would help.
+    #[test]
+    fn a_kernel_of_before_live_update_is_told_to_be_too_old() {
+        for (release, is_old) in [
+            ("5.15.0-91-generic", true),
+            ("6.18.44", true),
+            ("6.19.0-rc1", false),
+            ("7.3.4", false),
+            ("10.1", false),
+            ("next", false),
+        ] {
+            let running = Running {
+                has_device: false,
+                release: Ok(release.into()),
+                config: Ok(Config::parse("")),
+                ..running()
+            };
+            let check = liveupdate(&running);
+            assert_eq!(check.status, Failed);
+            let remedy = check.remedy.unwrap();
+            assert_eq!(
+                remedy.starts_with("run Linux 6.19"),
+                is_old,
+                "{release}: {remedy}"
+            );
+            assert!(remedy.contains("CONFIG_LIVEUPDATE=y"), "{remedy}");
+        }
     }
 
     #[test]

@@ -2,6 +2,9 @@
 //! Checks of the kernel to jump into: whether it can be loaded, and whether it can read the
 //! formats that the running one hands over.
 
+use std::fmt::Display;
+use std::path::Path;
+
 use luo_varlink::Check;
 
 use crate::abi::Abi;
@@ -31,13 +34,20 @@ pub fn families(abi: &[impl AsRef<str>]) -> Vec<&str> {
 /// Checks an image against the running kernel: `target-image`, `target-signature`,
 /// `target-pages`, `target-kho`, `target-luo`, `target-abi`.
 ///
-/// `abi` are the formats that the running kernel hands over.
+/// `abi` are the formats that the running kernel hands over. `path` is where the image is, for
+/// messages: it may stand in a configuration, or nowhere.
 #[must_use]
-pub fn checks(image: Result<&Image, &Error>, running: &Running, abi: &Abi) -> Vec<Check> {
+pub fn checks(
+    path: &Path,
+    image: Result<&Image, &Error>,
+    running: &Running,
+    abi: &Abi,
+) -> Vec<Check> {
+    let path = path.display();
     let image = match image {
         Ok(image) => image,
         Err(error) => {
-            let found = format!("the image cannot be looked into: {error}");
+            let found = format!("the image {path} cannot be looked into: {error}");
             let remedy = match error {
                 Error::Unsupported(_) => "build the kernel with another compression",
                 Error::Damaged(_) | Error::Decompress { .. } => {
@@ -51,7 +61,7 @@ pub fn checks(image: Result<&Image, &Error>, running: &Running, abi: &Abi) -> Ve
             return vec![failed("target-image", found, remedy)];
         }
     };
-    let mut checks = vec![loadable(image, &running.machine)];
+    let mut checks = vec![loadable(&path, image, &running.machine)];
     checks.extend(signature(image, running));
     checks.extend(pages(&image.contents, running.page_bytes));
     checks.push(kho(&image.contents));
@@ -60,10 +70,10 @@ pub fn checks(image: Result<&Image, &Error>, running: &Running, abi: &Abi) -> Ve
     checks
 }
 
-fn loadable(image: &Image, machine: &Known<String>) -> Check {
+fn loadable(path: &impl Display, image: &Image, machine: &Known<String>) -> Check {
     const NAME: &str = "target-image";
     let release = image.release().unwrap_or("of unknown release");
-    let mut what = format!("the image is a kernel {release}, {}", image.format);
+    let mut what = format!("the image {path} is a kernel {release}, {}", image.format);
     for shell in image.shells.iter().rev() {
         what.push_str(&format!(", in {shell}"));
     }
@@ -435,7 +445,9 @@ mod tests {
 
     #[test]
     fn the_loader_has_to_take_it() {
-        let status = |image: &Image, machine: &str| loadable(image, &Ok(machine.into())).status;
+        let status = |image: &Image, machine: &str| {
+            loadable(&"/boot/next", image, &Ok(machine.into())).status
+        };
         let x86 = image(Format::BzImage, Some("x86_64"));
         assert_eq!(status(&x86, "x86_64"), Good);
         assert_eq!(status(&x86, "aarch64"), Failed);
@@ -455,7 +467,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_known_of_an_image_is_said() {
-        let found = |image: &Image| loadable(image, &Ok("x86_64".into())).found;
+        let found = |image: &Image| loadable(&"/boot/next", image, &Ok("x86_64".into())).found;
         let mut image = image(Format::BzImage, Some("x86_64"));
         assert!(!found(&image).contains("cannot be told"));
         image.is_summed = false;
@@ -471,7 +483,7 @@ mod tests {
     fn a_unified_image_says_of_which_kernel_it_is() {
         let mut image = image(Format::BzImage, Some("x86_64"));
         image.said_release = Some("7.3.5".into());
-        let judged = |image: &Image| loadable(image, &Ok("x86_64".into()));
+        let judged = |image: &Image| loadable(&"/boot/next", image, &Ok("x86_64".into()));
         assert_eq!(judged(&image).status, Good);
         assert!(judged(&image).found.contains("a kernel 7.3.5"));
         image.contents.banner = Some("7.3.4 (a@b) #1".into());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! All checks of an update, made from all facts.
 
+use std::path::Path;
+
 use luo_varlink::Check;
 
 use crate::abi::Abi;
@@ -21,6 +23,8 @@ pub struct Update<'a> {
     pub abi: &'a Abi,
     /// The file handlers that it has, by their formats; `None` if it does not say.
     pub handlers: Option<&'a [String]>,
+    /// Where the kernel to jump into is, for messages.
+    pub path: &'a Path,
     /// The kernel to jump into.
     pub image: Result<&'a Image, &'a Error>,
     /// Its initrd, if it gets one.
@@ -47,7 +51,12 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
         // What must not be executed comes back as it was.
         checks.retain(|check| check.name != running::MEMFDS);
     }
-    checks.extend(target::checks(update.image, update.running, update.abi));
+    checks.extend(target::checks(
+        update.path,
+        update.image,
+        update.running,
+        update.abi,
+    ));
     checks.extend(memfds.check());
     checks.extend(command_line::checks(update.command_line, update.image.ok()));
     let line = command_line::of(update.command_line, update.image.ok());
@@ -61,7 +70,11 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
     let mut need = Need::default();
     if let Ok(image) = update.image {
         checks.push(scratch::check(&update.running.scratch, image, initrd_bytes));
-        need.image = Need::of_image(image.file_bytes, image.boot.memory_bytes, initrd_bytes);
+        need.image = Some(Need::of_image(
+            image.file_bytes,
+            image.boot.memory_bytes,
+            initrd_bytes,
+        ));
     }
     for (name, facts) in update.files {
         checks.extend(file::checks(
@@ -81,7 +94,7 @@ pub fn checks(update: &Update<'_>) -> Vec<Check> {
     let (files, same) = file::together(update.files, memfds);
     checks.extend(same);
     need.files = files;
-    checks.push(memory::check(&update.running.memory, need));
+    checks.extend(memory::check(&update.running.memory, need));
     checks
 }
 

@@ -7,6 +7,7 @@ mod tree;
 
 use std::fs;
 use std::io::Cursor;
+use std::path::Path;
 
 use build::Kernel;
 use luo_preflight::abi::Abi;
@@ -64,6 +65,7 @@ impl Plan {
             running,
             abi: &abi,
             handlers: self.handlers.as_deref(),
+            path: Path::new("/boot/next"),
             image: self.image.as_ref(),
             initrd: Ok(Some(&Archive {
                 bytes: self.initrd_bytes,
@@ -455,6 +457,7 @@ fn an_initrd_that_is_not_there_is_refused() {
         running: &running,
         abi: &abi,
         handlers: None,
+        path: Path::new("/boot/next"),
         image: Ok(&image),
         initrd: Err(&Unusable {
             path: "/boot/initrd.img".to_owned(),

@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand};
 
 /// Runs programs against a simulated Live Update Orchestrator.
@@ -20,13 +21,18 @@ pub(crate) struct Cli {
 
 #[derive(Subcommand)]
 pub(crate) enum Subcommands {
-    /// Runs commands from boot to boot; the exit status is that of the last, and 1 if that
-    /// would be 0 and not all boots and faults came about.
+    /// Runs commands from boot to boot.
+    ///
+    /// The exit status is that of the last, and 1 if that would be 0 and not all boots and faults
+    /// came about. A program is run at each boot until it ends without a kexec, if neither --boots
+    /// nor --at-most says how often: one that always jumps never ends.
     Run(Run),
     /// Under `luo-sim run`: loads a kernel and jumps. Returns only if that is refused.
     Kexec(Kexec),
-    /// Writes files of a machine with live update into a folder, a kernel image among
-    /// them: what `luod` looks at before an update, with `root` in `[checks]`.
+    /// Writes files of a machine with live update into a folder.
+    ///
+    /// A kernel image is among them: what `luod` looks at before an update, with `root` in
+    /// `[checks]`.
     System {
         /// The kernel image is one of mainline's: without this project's orchestrator, and
         /// with mainline's handler of memfds.
@@ -37,16 +43,20 @@ pub(crate) enum Subcommands {
     },
 }
 
+fn one_or_more() -> RangedU64ValueParser<usize> {
+    RangedU64ValueParser::new().range(1..)
+}
+
 #[derive(Args)]
 pub(crate) struct Run {
     /// A line for the shell, for one boot; once for each boot, in order.
     #[arg(long = "boot", value_name = "CMD", conflicts_with = "program")]
     pub(crate) boots: Vec<OsString>,
     /// Runs so many boots; it is an error if the machine ends before the last.
-    #[arg(long = "boots", value_name = "N")]
+    #[arg(long = "boots", value_name = "N", value_parser = one_or_more())]
     pub(crate) exactly: Option<usize>,
     /// Ends after so many boots, if the machine has not ended before.
-    #[arg(long, value_name = "N", conflicts_with = "exactly")]
+    #[arg(long, value_name = "N", conflicts_with = "exactly", value_parser = one_or_more())]
     pub(crate) at_most: Option<usize>,
     /// Has something go wrong: [BOOT/]STEP[:N]=ACTION. 'help' lists what can. It is an
     /// error if it does not come about.

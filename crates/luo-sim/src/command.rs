@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result};
 use clap::Parser;
+use clap::error::{ContextKind, ContextValue};
 use luo_sys::standard;
 
 use crate::cli::{Cli, Kexec, Run, Subcommands};
@@ -34,7 +35,15 @@ pub fn run() -> ExitCode {
     let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(why) if why.use_stderr() => why.exit(),
+        Err(why) if why.use_stderr() => {
+            let _ = why.print();
+            if let Some(program) = left_over(&why) {
+                complain!(
+                    "  what is run comes behind two dashes: luo-sim run --boots 2 -- {program}"
+                );
+            }
+            return ExitCode::from(USAGE);
+        }
         Err(help) => return told(&help.render().to_string()),
     };
     let done = match cli.command {
@@ -47,11 +56,29 @@ pub fn run() -> ExitCode {
     };
     done.unwrap_or_else(|why| {
         complain!("luo-sim: {why:#}");
+        if why.downcast_ref::<BadFault>().is_some() {
+            complain!("  `luo-sim run --fault help` lists what can go wrong, and how");
+        }
+        if matches!(why.downcast_ref(), Some(crate::Error::NoCommand)) {
+            complain!(
+                "  luo-sim run --boots 2 -- PROGRAM runs one at each boot, luo-sim run --boot CMD \
+                 --boot CMD others; `luo-sim run --help` says more"
+            );
+        }
         ExitCode::from(match is_of_the_command_line(&why) {
             true => USAGE,
             false => FAILED,
         })
     })
+}
+
+/// A word where none is expected that may be meant as the program to run.
+fn left_over(why: &clap::Error) -> Option<String> {
+    let is_left_over = why.kind() == clap::error::ErrorKind::UnknownArgument;
+    match why.get(ContextKind::InvalidArg).filter(|_| is_left_over)? {
+        ContextValue::String(word) if !word.starts_with('-') => Some(word.clone()),
+        _ => None,
+    }
 }
 
 /// The command line makes no sense.

@@ -64,6 +64,24 @@ fn what_nobody_can_mean_is_refused() {
     let output = sim(&["run"]);
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert!(text(&output.stderr).contains("there is nothing to run"));
+    // What is meant instead is said.
+    for (arguments, words) in [
+        (&["run"][..], "luo-sim run --boots 2 -- PROGRAM"),
+        (&["run", "true"], "luo-sim run --boots 2 -- true"),
+        (
+            &["run", "--fault", "bla", "--", "true"],
+            "`luo-sim run --fault help` lists",
+        ),
+        (&["run", "--boots", "0", "--", "true"], "0 is not in 1.."),
+        (&["run", "--at-most", "0", "--", "true"], "0 is not in 1.."),
+    ] {
+        let output = sim(arguments);
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(words), "{arguments:?}: {error}");
+    }
+    let output = sim(&["run", "--tr", "--", "true"]);
+    assert!(!text(&output.stderr).contains("two dashes"));
     // What is missing on the machine is no fault of the command line.
     for arguments in [
         &["run", "--", "/nonexistent"][..],

@@ -54,12 +54,20 @@ pub(crate) struct Bar {
     pub(crate) words: String,
 }
 
-/// The lanes by name, the kernel's among them if it has any; and from when to when not all
-/// served, if there was a jump.
+/// From when to when not all served, if there was a jump.
+pub(crate) struct Blackout {
+    /// Microseconds since 1970.
+    pub(crate) from: u64,
+    pub(crate) to: u64,
+    /// How long it was, as it was measured: a clock may have been set meanwhile.
+    pub(crate) us: u64,
+}
+
+/// The lanes by name, the kernel's among them if it has any; and the blackout.
 pub(crate) struct Lanes {
     pub(crate) kernel: Vec<Bar>,
     pub(crate) workloads: BTreeMap<String, Vec<Bar>>,
-    pub(crate) blackout: Option<(u64, u64)>,
+    pub(crate) blackout: Option<Blackout>,
 }
 
 /// A lane that grows.
@@ -156,7 +164,7 @@ fn words(event: &TimelineEvent, lasted: u64) -> String {
 pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
     let mut kernel = Lane::default();
     let mut workloads: BTreeMap<&str, Lane> = BTreeMap::new();
-    let (mut updated, mut asked, mut served) = (None, None, None);
+    let (mut updated, mut freezing, mut asked, mut served) = (None, None, None, None);
     let mut end = entry.began_us.saturating_add(entry.took_us);
     for event in &entry.timeline {
         let at = event.time_us;
@@ -164,7 +172,7 @@ pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
         if event.kind == TimelineKind::Phase {
             match event.phase {
                 Phase::Updated => updated = Some(at),
-                Phase::Freezing => asked = Some(at),
+                Phase::Freezing => freezing = Some(at),
                 Phase::Cancelling => workloads.values_mut().for_each(|lane| lane.stir(at)),
                 _ => {}
             }
@@ -174,6 +182,10 @@ pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
         }
         if let Some(workload) = &event.workload {
             workloads.entry(workload).or_default().add(event, updated);
+            // The kernel is loaded before anybody is asked to stand still.
+            if event.kind == TimelineKind::Asked && event.phase == Phase::Freezing {
+                asked.get_or_insert(at);
+            }
             if event.kind == TimelineKind::Restored {
                 served = Some(at);
             }
@@ -183,9 +195,13 @@ pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
         let bars = lane.end(end, updated, entry.outcome);
         (name.to_owned(), bars)
     };
+    let blackout = match (entry.blackout_us, asked.or(freezing), served) {
+        (Some(us), Some(from), Some(to)) => Some(Blackout { from, to, us }),
+        _ => None,
+    };
     Lanes {
         kernel: kernel.bars,
         workloads: workloads.into_iter().map(ended).collect(),
-        blackout: entry.blackout_us.and(asked).zip(served),
+        blackout,
     }
 }

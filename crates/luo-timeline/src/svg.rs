@@ -157,7 +157,7 @@ pub fn is_picture(head: &[u8]) -> bool {
 /// What stands above the columns.
 fn head(entry: &HistoryEntry) -> Vec<String> {
     let kernels = match (&entry.from_kernel, &entry.to_kernel) {
-        (from, to) if entry.blackout_us.is_none() && from == to => from.clone(),
+        (from, to) if !entry.has_jumped() && from == to => from.clone(),
         (from, to) => format!("{from} -> {to}"),
     };
     let outcome = entry.outcome.word().replace('_', " ");
@@ -175,10 +175,10 @@ fn head(entry: &HistoryEntry) -> Vec<String> {
 /// The columns with their heads, and the line of the blackout above them.
 fn columns(axis: &Axis, lanes: &Lanes, top: &mut u64, rows: u64) -> String {
     let mut all = String::new();
-    if let Some((from, to)) = lanes.blackout {
-        let (left, right) = (axis.place(from), axis.place(to));
+    if let Some(blackout) = &lanes.blackout {
+        let (left, right) = (axis.place(blackout.from), axis.place(blackout.to));
         let (y, tip) = (*top + LINE, *top + LINE + 6);
-        let words = format!("blackout {}", took(to.saturating_sub(from)));
+        let words = format!("blackout {}", took(blackout.us));
         all += &format!(
             "<path d=\"M{left} {tip}V{y}H{right}V{tip}\" fill=\"none\" stroke=\"#c0392b\" \
              stroke-width=\"2\"/>\n"

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `org.liveupdate.Admin`: the calls of administrators, on root's socket only.
 
+use core::time::Duration;
+
 use serde::{Deserialize, Serialize};
 use zlink_core::introspect::{self, Type};
 use zlink_core::{ReplyError, proxy};
@@ -183,7 +185,8 @@ impl core::fmt::Display for Error {
                 deadline_ms,
             } => write!(
                 f,
-                "workload '{workload}' did not answer {step} within {deadline_ms} ms"
+                "workload '{workload}' did not answer {step} within {} s",
+                Duration::from_millis(*deadline_ms).as_secs_f64()
             ),
             Self::Lost { workload, step } => {
                 write!(f, "workload '{workload}' was lost at {step}")

@@ -23,6 +23,15 @@ impl PhaseTime {
 }
 
 impl HistoryEntry {
+    /// Whether another kernel has taken over in this update, as far as was noted.
+    #[must_use]
+    pub fn has_jumped(&self) -> bool {
+        let is_there = |event: &TimelineEvent| {
+            event.kind == TimelineKind::Phase && event.phase == Phase::Updated
+        };
+        self.blackout_us.is_some() || self.timeline.iter().any(is_there)
+    }
+
     /// The phases in the order in which they were entered. If the last lines before the jump
     /// were lost in it, the jump is taken to begin with the last line that was not.
     #[must_use]

@@ -5,7 +5,7 @@ use std::io;
 use std::path::Path;
 
 use luo_client::agent::Error;
-use luo_varlink::{admin, client, paths, status};
+use luo_varlink::{Phase, admin, client, paths, status};
 use serde_json::Value;
 
 use crate::document::{Failed, FailedInner};
@@ -60,6 +60,18 @@ impl Failure {
         self
     }
 
+    /// As whoever has asked for all of an update calls what was refused.
+    #[must_use]
+    pub(crate) fn of_an_update(mut self) -> Self {
+        if let Self::Told(told) = &mut self
+            && told.kind == ILLEGAL
+            && let Some(rest) = told.message.strip_prefix("prepare ")
+        {
+            told.message = format!("an update {rest}");
+        }
+        self
+    }
+
     /// A file could not be made.
     #[must_use]
     pub fn file(path: &std::path::Path, why: &io::Error) -> Self {
@@ -103,6 +115,49 @@ pub trait Refusal: core::error::Error + serde::Serialize + 'static {
     fn told(&self) -> (Exit, &'static str, Option<&'static str>);
 }
 
+/// A step that is not legal in a phase.
+const ILLEGAL: &str = "illegal";
+
+/// What is due in a phase in place of a step that is not legal in it.
+pub(crate) fn due(step: &str, phase: Phase) -> &'static str {
+    match (phase, step) {
+        (Phase::Normal, "freeze") => {
+            "`luoctl prepare` comes first; `luoctl update` does all that is to be done"
+        }
+        (Phase::Normal, "kexec") => {
+            "`luoctl prepare` and `luoctl freeze` come first; `luoctl update` does all that is to \
+             be done"
+        }
+        (Phase::Normal, _) => "no update is under way, so nothing is to be done",
+        (Phase::Preparing | Phase::Freezing, _) => {
+            "an update is under way: `luoctl watch` shows it, `luoctl cancel` ends it"
+        }
+        (Phase::Prepared, "kexec") => {
+            "`luoctl freeze` comes first; `luoctl cancel` ends the update"
+        }
+        (Phase::Prepared, "release") | (Phase::Frozen, "release") => {
+            "when the update is over; `luoctl cancel` ends it"
+        }
+        (Phase::Prepared, _) => "an update is prepared: next `luoctl freeze`, or `luoctl cancel`",
+        (Phase::Frozen, _) => "all stand still: next `luoctl kexec`, or `luoctl cancel`",
+        (Phase::Jumping, _) => "the machine is about to jump: `luoctl status` says when it has",
+        (Phase::Cancelling, _) => {
+            "an update is being undone: try again when `luoctl status` says that it is"
+        }
+        (Phase::Updated, "cancel") => {
+            "the machine has jumped, and nothing undoes that; `luoctl finish` ends the update"
+        }
+        (Phase::Updated, "release") => {
+            "its workload is waited for: start it; or `luoctl finish --release` ends the update, \
+             and releases what nobody has claimed"
+        }
+        (Phase::Updated, _) => {
+            "the last update is not over: `luoctl status` says who is waited for, and `luoctl \
+             finish` ends it"
+        }
+    }
+}
+
 impl Refusal for admin::Error {
     fn told(&self) -> (Exit, &'static str, Option<&'static str>) {
         let kind = |exit, word, next| (exit, word, Some(next));
@@ -128,11 +183,7 @@ impl Refusal for admin::Error {
                 "lost",
                 "everything else runs on as before; see why the workload ended, and start it again",
             ),
-            Self::Illegal { .. } => kind(
-                Exit::Refused,
-                "illegal",
-                "nothing was changed; `luoctl status` says where the agent is",
-            ),
+            Self::Illegal { event, phase } => kind(Exit::Refused, ILLEGAL, due(event, *phase)),
             Self::Cancelled { .. } => {
                 kind(Exit::Refused, "cancelled", "everything runs on as before")
             }

@@ -88,7 +88,7 @@ pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
         );
     }
     text += &match (plain(&entry.from_kernel), plain(&entry.to_kernel)) {
-        (from, to) if entry.blackout_us.is_none() && from == to => format!("kernel    {from}\n"),
+        (from, to) if !entry.has_jumped() && from == to => format!("kernel    {from}\n"),
         (from, to) => format!("kernel    {from} -> {to}\n"),
     };
     let tables = [phases(entry), participants(&entry.timeline)];
@@ -118,7 +118,14 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
             Phase::Prepared => "all are ready and run on",
             Phase::Freezing => "loading, asking all to stand still",
             Phase::Frozen => "all stand still",
-            Phase::Jumping => "from kernel to kernel, until luod was up again",
+            Phase::Jumping if entry.has_jumped() => {
+                "from kernel to kernel, until luod was up again"
+            }
+            Phase::Jumping => match entry.outcome {
+                Outcome::Lost => "about to jump; no kernel took over",
+                Outcome::UnderWay => "about to jump",
+                _ => "about to jump, which did not come about",
+            },
             Phase::Cancelling => "undoing",
             Phase::Updated => "workloads take back what is theirs",
             Phase::Normal => "",

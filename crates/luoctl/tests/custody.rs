@@ -161,6 +161,7 @@ fn the_books_say_who_has_a_session_whose_workload_is_gone() {
         workload web claim-only
         kills
         wait waiting
+        luoctl check
         luoctl sessions
         luoctl --dry-run release web
         luoctl release web
@@ -183,9 +184,17 @@ fn the_books_say_who_has_a_session_whose_workload_is_gone() {
         assert!(line.contains(" agent, for uid "), "{output}");
     }
     // The dry run ends as the command would, while its workload is waited for and after that.
-    let refused = "release is not possible while updated";
+    let refused = "release is not possible while updated\n  its workload is waited for: start it; or \
+                   `luoctl finish --release` ends the update";
     assert_eq!(output.matches(refused).count(), 2, "{output}");
-    assert_eq!(output.matches("[exit Some(1)]").count(), 2, "{output}");
+    assert!(
+        output.contains(
+            "start it (`luoctl take` for a command), or end the update, which releases what nobody \
+             has claimed: `luoctl finish --release`"
+        ),
+        "{output}"
+    );
+    assert_eq!(output.matches("[exit Some(1)]").count(), 3, "{output}");
     assert!(
         output.contains("session 'web' would be released"),
         "{output}"
@@ -323,4 +332,42 @@ fn what_goes_with_luod_is_named_in_its_log() {
         log.contains("nobody keeps what it alone has: with it go box"),
         "{log}"
     );
+}
+
+/// What a reader of docs/integrate.md pastes: in Python, with standard input as the session.
+#[test]
+fn what_the_book_leaves_with_luod_comes_back() {
+    let python = concat!(env!("CARGO_MANIFEST_DIR"), "/../../python");
+    let dump = format!("env PYTHONPATH={python}/src python3 -B {python}/examples/dump.py");
+    let before = format!(
+        "
+        luod
+        luoctl hold dump -- {dump} save 42-visitors
+        luoctl hold dump -- {dump} save 43-visitors
+        luoctl hold other -- false
+        luoctl sessions
+        jump luoctl update
+        "
+    );
+    let after = format!(
+        "
+        luod
+        wait normal
+        luoctl take dump -- {dump} load
+        luoctl sessions
+        "
+    );
+    let output = Machine::new("").boot(&before).boot(&after).run();
+    assert!(output.contains("\n42-visitors\n"), "{output}");
+    // A second one does not replace the first, and says what to do.
+    for words in [
+        "luoctl: session 'dump' is with luod already; nothing was done\n  `luoctl take dump -- \
+         COMMAND` takes it back, `luoctl release dump` gives it up",
+        "luoctl: false: exit status: 1\n  nothing is left with luod\n",
+        "session 'dump' is taken back, and over",
+    ] {
+        assert!(output.contains(words), "{words} in {output}");
+    }
+    assert_eq!(output.matches("[exit Some(1)]").count(), 2, "{output}");
+    assert!(output.ends_with("there is no session\n\n"), "{output}");
 }

@@ -107,6 +107,26 @@ fn published_man_pages_are_in_step() {
             assert!(text.contains(part), "{page} has no {part}");
         }
     }
+    // A line in short has the values of options, and dots where more may come.
+    for (page, words) in [
+        ("luoctl-update.1", "[\\fB\\-\\-kernel\\fR \\fIIMAGE\\fR]"),
+        ("luoctl-update.1", "[\\fB\\-\\-initrd\\fR \\fIFILE\\fR]..."),
+        (
+            "luoctl-hold.1",
+            " \\fINAME\\fR \\fB\\-\\-\\fR \\fICOMMAND\\fR...",
+        ),
+        ("luo-sim-run.1", "[\\fB\\-\\-\\fR \\fIPROGRAM\\fR...]"),
+        ("luoctl.1", ".SH ENVIRONMENT\n.TP\n\\fBNO_COLOR\\fR"),
+        ("luoctl.1", "\\fBLUOD_RUNTIME_DIRECTORY\\fR"),
+        ("luo-fleet.8", "\\fBLUO_FLEET_CONFIG\\fR"),
+    ] {
+        assert!(pages[page].contains(words), "{words} in {}", pages[page]);
+    }
+    for (page, text) in &pages {
+        let name = text.split(".SH NAME\n").nth(1).unwrap();
+        let name = name.lines().next().unwrap();
+        assert!(name.len() < 140, "{page}: {name}");
+    }
     // What a script asks for first.
     for (page, text) in &pages {
         let is_command = !page.ends_with(".5");

@@ -302,6 +302,63 @@ fn an_update_as_a_picture() {
     insta::assert_snapshot!("timeline_svg", svg);
 }
 
+/// Between the phase and the first who is asked the kernel is loaded and the disks are written: all
+/// run on. And a clock that was set in the jump does not count.
+#[test]
+fn the_picture_and_the_text_tell_one_blackout() {
+    let mut entry = completed();
+    let freezing = entry
+        .timeline
+        .iter()
+        .position(|event| event.phase == Phase::Freezing);
+    let asked = TimelineEvent {
+        detail: Some("freeze".into()),
+        ..of(
+            "cache",
+            0,
+            event(1_150_000, Phase::Freezing, TimelineKind::Asked),
+        )
+    };
+    entry.timeline.insert(freezing.unwrap() + 1, asked);
+    entry.blackout_us = Some(1_100_000);
+    let (svg, text) = (timeline::svg(&entry), timeline::render(&entry, PLAIN));
+    assert!(text.contains("blackout  1.10 s, "), "{text}");
+    assert!(svg.contains(">blackout 1.10 s<"), "{svg}");
+    // The bracket begins right of where the phase does.
+    let left = |svg: &str| -> u64 {
+        let path = svg.split("<path d=\"M").nth(1).unwrap();
+        path.split(' ').next().unwrap().parse().unwrap()
+    };
+    assert!(left(&svg) > left(&timeline::svg(&completed())), "{svg}");
+}
+
+#[test]
+fn what_has_not_jumped_is_not_said_to_have() {
+    let mut entry = completed();
+    entry.blackout_us = None;
+    entry.to_kernel.clone_from(&entry.from_kernel);
+    let text = timeline::render(&entry, PLAIN);
+    // Nobody who serves again was waited for, and still another kernel runs.
+    assert!(text.contains("kernel    7.3.4 -> 7.3.4\n"), "{text}");
+    assert!(
+        text.contains("from kernel to kernel, until luod was up again"),
+        "{text}"
+    );
+    assert!(timeline::svg(&entry).contains("kernel 7.3.4 -&gt; 7.3.4"));
+    entry.timeline.retain(|event| event.phase != Phase::Updated);
+    for (outcome, words) in [
+        (Outcome::Lost, "about to jump; no kernel took over"),
+        (Outcome::Refused, "about to jump, which did not come about"),
+        (Outcome::UnderWay, "about to jump\n"),
+    ] {
+        entry.outcome = outcome;
+        let text = timeline::render(&entry, PLAIN);
+        assert!(text.contains("kernel    7.3.4\n"), "{text}");
+        assert!(text.contains(words), "{text}");
+        assert!(!text.contains("from kernel to kernel"), "{text}");
+    }
+}
+
 /// Debian's package `chromium`. The bars are asked for as the browser has laid them out.
 #[test]
 #[ignore = "takes chromium"]

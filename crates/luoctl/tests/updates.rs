@@ -103,6 +103,7 @@ fn what_cannot_be() {
         luoctl release nobody
         luoctl inspect nobody
         luoctl history nobody
+        luoctl history --format svg
         luoctl --json cancel
         luoctl update --kernel /nonexistent/vmlinuz
         luoctl status
@@ -137,6 +138,49 @@ fn a_veto_is_told() {
         luoctl history
     ";
     compare!("a_veto_is_told", Machine::new("").boot(script).run());
+}
+
+/// Each step out of its turn is told which one is due.
+#[test]
+fn a_step_out_of_turn_is_told_which_is_due() {
+    let script = "
+        luoctl freeze
+        luoctl prepare
+        luoctl update
+        luoctl kexec
+        luoctl release web
+        luoctl --dry-run kexec
+        luoctl freeze
+        luoctl prepare
+        luoctl finish
+        luoctl cancel
+        luoctl cancel
+    ";
+    compare!("a_step_out_of_turn_is_told_which_is_due", two(script));
+}
+
+/// A workload may have ended a moment ago, and an update without any jumps at once.
+#[test]
+fn an_update_without_workloads_is_warned_of() {
+    let warned = "warning  workloads: no workload takes part: an update would jump at once\n";
+    let output = Machine::new("")
+        .boot("luod\nluoctl check\nluoctl prepare")
+        .run();
+    assert!(output.contains(warned), "{output}");
+    let told = "luoctl: warning: workloads: no workload takes part";
+    assert!(output.contains(told), "{output}");
+    assert!(output.contains("\nan update can begin\n"), "{output}");
+    assert!(!two("luoctl check").contains("no workload takes part"));
+}
+
+/// A path that is wrong may stand in a configuration, or be the default.
+#[test]
+fn an_image_that_is_not_there_is_named() {
+    let output = two("luoctl check --kernel /nonexistent/vmlinuz");
+    let named = "the image /nonexistent/vmlinuz cannot be looked into: it cannot be read: No such";
+    assert!(output.contains(named), "{output}");
+    // Nothing is known of a kernel that cannot be read.
+    assert!(!output.contains(" memory: "), "{output}");
 }
 
 /// All stand still, and somebody else has loaded what takes nothing over.
@@ -342,7 +386,7 @@ fn a_check_without_luod() {
         "{offline}"
     );
     assert!(
-        offline.contains("an update can begin\n") && !offline.contains("[exit"),
+        offline.contains("an update can begin, as far as is known\n") && !offline.contains("[exit"),
         "{offline}"
     );
     assert!(

@@ -2,7 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::OsString;
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -12,7 +12,7 @@ use std::sync::atomic::AtomicBool;
 use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_sys::standard;
-use luo_varlink::paths;
+use luo_varlink::{Orchestrator, paths};
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -111,8 +111,9 @@ impl Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs the agent as a small service manager would: starts it again when it dies,
-    /// and keeps its sessions meanwhile. For machines without systemd.
+    /// Runs the agent as a small service manager would, for machines without systemd.
+    ///
+    /// It starts the agent again when that dies, and keeps its sessions meanwhile.
     ///
     /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
     /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
@@ -147,7 +148,15 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
     };
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
-        Err(why) if why.use_stderr() => why.exit(),
+        Err(why) if why.use_stderr() => {
+            let _ = why.print();
+            if why.kind() == clap::error::ErrorKind::InvalidSubcommand {
+                eprintln!(
+                    "\nluod is the agent itself; what it is asked goes by `luoctl` (`luoctl --help`)"
+                );
+            }
+            return ExitCode::from(USAGE);
+        }
         Err(help) => return told(&help.render().to_string()),
     };
     if cli.check_config {
@@ -166,9 +175,21 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
     match done {
         Ok(code) => code,
         Err(why) => {
-            tracing::error!("luod ends: {why:#}");
+            tracing::error!("luod ends: {why:#}{}", for_root(&why));
             ExitCode::FAILURE
         }
+    }
+}
+
+/// What to do about a right that is missing, if whoever has started luod is not root.
+fn for_root(why: &anyhow::Error) -> &'static str {
+    let is_denied = why.chain().any(|why| {
+        let why = why.downcast_ref::<io::Error>();
+        why.is_some_and(|why| why.kind() == ErrorKind::PermissionDenied)
+    });
+    match is_denied && !rustix::process::geteuid().is_root() {
+        true => ": luod is to be run by root",
+        false => "",
     }
 }
 
@@ -203,6 +224,9 @@ fn check_config(cli: &Cli) -> ExitCode {
         }
     }
 }
+
+/// The command line makes no sense.
+const USAGE: u8 = 2;
 
 /// Raises the limit of descriptors: the agent, and `luod supervise`, have one for each
 /// session that they keep.
@@ -296,6 +320,12 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
             "luod {} is up",
             env!("CARGO_PKG_VERSION")
         );
+        if probe.orchestrator == Orchestrator::None {
+            tracing::warn!(
+                "this kernel has no /dev/liveupdate, so no update is possible here: `luoctl check` \
+                 says why"
+            );
+        }
         let agent = Agent::new(Parts {
             config,
             policy,

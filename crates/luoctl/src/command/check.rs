@@ -98,8 +98,12 @@ pub(super) fn render(report: &Report, paint: Paint) -> String {
     let failed = failed
         .filter(|check| check.status == CheckStatus::Failed)
         .count();
-    let verdict = if report.ok {
+    let mut all = report.checks.iter();
+    let is_known = !all.any(|check| check.status == CheckStatus::Unknown);
+    let verdict = if report.ok && is_known {
         paint.tone(Tone::Good, "an update can begin")
+    } else if report.ok {
+        paint.tone(Tone::Warn, "an update can begin, as far as is known")
     } else {
         let obstacles = count(failed, "obstacle");
         paint.tone(
@@ -149,6 +153,16 @@ unknown  c: c is
 ";
         assert_eq!(render(&report, Paint(false)), text);
         assert_eq!(verdict(&report), Exit::Refused);
+        let unknown = Report {
+            ok: true,
+            checks: vec![check("c", CheckStatus::Unknown, None)],
+        };
+        let text = render(&unknown, Paint(false));
+        assert!(
+            text.ends_with("\nan update can begin, as far as is known\n"),
+            "{text}"
+        );
+        assert_eq!(verdict(&unknown), Exit::Done);
         let fine = Report {
             ok: true,
             checks: vec![],

@@ -7,7 +7,7 @@ use super::context::Context;
 use super::{check, plan};
 use crate::document::Checked;
 use crate::exit::Exit;
-use crate::failure::{Failure, Refusal, Result};
+use crate::failure::{Failure, Refusal, Result, due};
 use crate::text::list;
 
 /// A dry run of prepare and update: what a check finds, and the plan.
@@ -72,5 +72,5 @@ fn impossible(what: &str, status: &Status) -> Failure {
         return Failure::new(exit, kind, message).next(next.unwrap_or_default());
     }
     let message = format!("{what} is not possible while {phase}");
-    Failure::new(Exit::Refused, "illegal", message).next("`luoctl status` says more")
+    Failure::new(Exit::Refused, "illegal", message).next(due(what, phase))
 }

@@ -34,15 +34,8 @@ pub struct Args {
     /// Lists so many.
     #[arg(long, short = 'n', value_name = "N", default_value_t = 10)]
     most: u32,
-    /// What to show the one update as.
-    #[arg(
-        long,
-        short,
-        value_enum,
-        default_value_t,
-        requires = "update",
-        conflicts_with = "json"
-    )]
+    /// What to show the one update as; of a picture that is the last, if none is named.
+    #[arg(long, short, value_enum, default_value_t, conflicts_with = "json")]
     format: Format,
     /// Writes to a file.
     #[arg(long, short, value_name = "FILE")]
@@ -72,18 +65,19 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
             "--json and --format svg: one of them".to_owned(),
         ));
     }
-    let most = match args.update.as_deref() {
+    let wanted = wanted(args);
+    let most = match wanted {
         None => args.most,
         Some("last") => 1,
         Some(_) => ALL,
     };
     let (mut past, is_offline) = past(context, args, most)?;
-    if let Some(id) = args.update.as_deref().filter(|id| *id != "last") {
+    if let Some(id) = wanted.filter(|id| *id != "last") {
         past.updates.retain(|entry| entry.update.starts_with(id));
         past.updates.truncate(2);
     }
     tell_gaps(args, &past, is_offline)?;
-    if let Some(wanted) = &args.update {
+    if let Some(wanted) = wanted {
         one(wanted, &past.updates)?;
     }
     let newest = past.updates.first();
@@ -97,6 +91,12 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         true => Exit::Done,
         false => Exit::Damaged,
     })
+}
+
+/// Which update is asked for. A picture is of one.
+fn wanted(args: &Args) -> Option<&str> {
+    let last = matches!(args.format, Format::Svg).then_some("last");
+    args.update.as_deref().or(last)
 }
 
 /// Whether an update, or the end of one, may be missing.
@@ -126,7 +126,7 @@ fn tell_gaps(args: &Args, past: &status::History, is_offline: bool) -> Result<()
     }
     let is_cut = args.most > ALL && updates.len() >= ALL as usize && !is_offline;
     // One that was looked for and found is all that is wanted.
-    if (past.left_out.is_some() || is_cut) && (args.update.is_none() || updates.is_empty()) {
+    if (past.left_out.is_some() || is_cut) && (wanted(args).is_none() || updates.is_empty()) {
         let count = past
             .left_out
             .map(|count| format!("{count} "))
@@ -146,7 +146,7 @@ fn text(context: &Context, args: &Args, past: status::History, is_offline: bool)
         None => context.out.paint,
     };
     let is_unreadable = past.unreadable.is_some();
-    Ok(match (&args.update, past.updates.first(), args.format) {
+    Ok(match (wanted(args), past.updates.first(), args.format) {
         _ if context.json => json(&History {
             unsure: is_unsure(&past),
             updates: past.updates,

@@ -29,8 +29,8 @@ const BACK: Duration = Duration::from_secs(60);
 /// The command has the session as its standard input; it is left when the command has succeeded,
 /// and dropped if it has failed. ^C and the signals INT, TERM, HUP and QUIT are for the command:
 /// luoctl waits for its end. The session goes through each update that comes, until
-/// `luoctl take` or `luoctl release`. luod may be started again meanwhile. Takes the right to the
-/// name, as for any workload.
+/// `luoctl take` or `luoctl release`; until then there is no other one of its name. luod may be
+/// started again meanwhile. Takes the right to the name, as for any workload.
 #[derive(clap::Args, Clone, Debug)]
 pub struct Hold {
     /// The name of the workload and of its session.
@@ -45,6 +45,9 @@ pub struct Hold {
 /// The command has the session as its standard input. When it has succeeded, the session is over;
 /// else it is kept, also if luoctl itself is killed. ^C and the signals INT, TERM, HUP and QUIT are
 /// for the command: luoctl waits for its end.
+///
+/// Nobody sees whether the command has retrieved anything. If it succeeds without, what is in the
+/// session is lost: so a script has to fail where one of its steps does (`set -e`).
 #[derive(clap::Args, Clone, Debug)]
 pub struct Take {
     /// The name of the workload and of its session.
@@ -61,13 +64,18 @@ pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
         return context.done("hold", &text);
     }
     let mut workload = register(context, &args.name)?;
-    let session = workload.create_session(&name)?;
+    if workload.registered().claimable.contains(&args.name) {
+        return Err(already_left(&name));
+    }
+    let session = workload
+        .create_session(&name)
+        .map_err(|why| not_made(&name, why))?;
     let ended = run(&mut workload, &args.command, &session);
     drop(session);
     if let Err(why) = ended {
         // A session that is dropped with its workload is dropped all the same.
         let _ = workload.drop_session(&name);
-        return Err(why);
+        return Err(why.next("nothing is left with luod"));
     }
     let command = &args.command;
     surely(&mut workload, command, |workload| {
@@ -104,6 +112,32 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
         })?;
     }
     context.done("take", &format!("session '{name}' is taken back, and over"))
+}
+
+/// It was left once, and not taken since; or its workload is gone, and is waited for.
+fn already_left(name: &SessionName) -> Failure {
+    let message = format!("session '{name}' is with luod already; nothing was done");
+    Failure::new(Exit::Refused, "session-exists", message).next(format!(
+        "`luoctl take {name} -- COMMAND` takes it back, `luoctl release {name}` gives it up with all \
+         that is in it"
+    ))
+}
+
+/// Why a session could not be made: that another program has it is no fault of the kernel's.
+fn not_made(name: &SessionName, why: agent::Error<Refusal>) -> Failure {
+    let is_there = matches!(
+        &why,
+        agent::Error::Refused(Refusal::Kernel { errno, .. })
+            if *errno == rustix::io::Errno::EXIST.raw_os_error()
+    );
+    match is_there {
+        true => {
+            let message = format!("there is a session '{name}' already; nothing was done");
+            Failure::new(Exit::Refused, "session-exists", message)
+                .next("`luoctl sessions` says whose it is; another name will do")
+        }
+        false => why.into(),
+    }
 }
 
 fn session_name(name: &str) -> Result<SessionName> {

@@ -122,7 +122,7 @@ fn go(context: &mut Context, target: &Target, report: Option<&str>) -> Result {
             Ok(event) => seen.tell(context, event),
             Err(Error::AgentGone) if seen.phase == Some(Phase::Jumping) => break,
             Err(Error::AgentGone) => return Err(seen.lost()),
-            Err(why) => return Err(holder::named(why).into()),
+            Err(why) => return Err(Failure::from(holder::named(why)).of_an_update()),
         }
     }
     drop((waiting, vigil));

@@ -6,6 +6,7 @@
 //! | `parts` | what stands on a page beside the command line, and how it is set |
 //! | `ends` | that of each page |
 //! | `exits` | how the programs end |
+//! | `synopsis` | the line of a command in short, and the environment |
 //! | `files` | the pages of the configuration files |
 //! | `fleet` | what stands on the pages about fleets |
 
@@ -14,6 +15,7 @@ mod exits;
 mod files;
 mod fleet;
 mod parts;
+mod synopsis;
 
 use std::io;
 
@@ -23,7 +25,7 @@ use clap_mangen::Man;
 use roff::Roff;
 
 use ends::end;
-use parts::{entries, examples, see_also};
+use parts::{entries, examples, see_also, without_preamble};
 
 /// The manual that a page belongs to, as its head says.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +94,7 @@ fn add(
     let command = command
         .after_help(Resettable::Reset)
         .after_long_help(Resettable::Reset);
-    let man = Man::new(command)
+    let man = Man::new(command.clone())
         .source(source)
         .section(section.number)
         .manual(section.manual)
@@ -100,19 +102,30 @@ fn add(
         .date("");
     let mut text = Vec::new();
     man.render(&mut text)?;
-    let mut text = String::from_utf8_lossy(&text).into_owned();
-    text += &rest(&name, above, section);
+    let mut text = synopsis::put(
+        &String::from_utf8_lossy(&text),
+        &name_as_typed(&command),
+        &command,
+    );
+    text += &rest(&command, &name, above, section);
     pages.push((format!("{name}.{}", section.number), text));
     Ok(())
 }
 
+/// A command with those above it, as somebody types it.
+fn name_as_typed(command: &Command) -> String {
+    command
+        .get_bin_name()
+        .unwrap_or(command.get_name())
+        .to_owned()
+}
+
 /// What follows after the command line.
-fn rest(name: &str, above: Option<&str>, section: Section) -> String {
-    /// What each text begins with, and stands on the page already.
-    const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+fn rest(command: &Command, name: &str, above: Option<&str>, section: Section) -> String {
     let end = fleet::end(name).unwrap_or_else(|| end(name));
     let mut page = Roff::new();
     exits::section(&mut page, name);
+    synopsis::environment(&mut page, command);
     entries(&mut page, "SIGNALS", end.signals);
     entries(&mut page, "FILES", end.files);
     examples(&mut page, end.examples);
@@ -126,6 +139,5 @@ fn rest(name: &str, above: Option<&str>, section: Section) -> String {
     if !see.is_empty() {
         see_also(&mut page, &see);
     }
-    let text = page.render();
-    text.strip_prefix(PREAMBLE).unwrap_or(&text).to_owned()
+    without_preamble(&page.render()).to_owned()
 }

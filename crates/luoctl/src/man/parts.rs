@@ -64,3 +64,9 @@ pub(super) fn see_also(page: &mut Roff, pages: &[String]) {
     }
     page.text(line);
 }
+
+/// A text without what each begins with, and stands on the page already.
+pub(super) fn without_preamble(text: &str) -> &str {
+    const PREAMBLE: &str = ".ie \\n(.g .ds Aq \\(aq\n.el .ds Aq '\n";
+    text.strip_prefix(PREAMBLE).unwrap_or(text)
+}

@@ -457,16 +457,13 @@ impl Agent {
             if state.update.is_some() {
                 return Err(state.phase.illegal("release"));
             }
-            // Sessions of the previous kernel wait for their workloads until the update is
-            // over.
-            let restoring = state.restore.is_some();
             let held = state.sessions.get(name).filter(|held| !held.busy);
             let held = held.ok_or_else(missing)?;
             let owner = state.workloads.get(&held.workload);
             owner
                 .filter(|owner| !owner.is_there())
                 .ok_or_else(missing)?;
-            if held.incoming && restoring && !held.parked {
+            if state.ends_with_the_update(held) {
                 return Err(state.phase.illegal("release"));
             }
             let found = (held.workload.clone(), held.incoming);

@@ -14,7 +14,7 @@ use luo_varlink::{
 };
 use tokio::sync::mpsc;
 
-use super::held::Sessions;
+use super::held::{Held, Sessions};
 use super::inbox::Inbox;
 use crate::aside::Aside;
 use crate::decide::gate::Gate;
@@ -218,6 +218,10 @@ impl Restore {
     }
 }
 
+/// How a session is given up whose workload is waited for after the jump.
+pub(super) const BY_FINISH: &str =
+    "end the update, which releases what nobody has claimed: `luoctl finish --release`";
+
 impl State {
     /// The graph of which workload needs which, as of now.
     pub(super) fn graph(&self) -> Graph {
@@ -234,16 +238,27 @@ impl State {
         obstacles.extend(gone.map(|(name, _)| {
             // What has come over the jump may be a script, and no program that goes on.
             let has_arrived = self.sessions.of(name).any(|(_, held)| held.incoming);
+            let mut sessions = self.sessions.of(name);
+            let release = match sessions.any(|(_, held)| self.ends_with_the_update(held)) {
+                true => BY_FINISH,
+                false => "release its sessions with `luoctl release`",
+            };
             let by_hand = match has_arrived {
                 true => " (`luoctl take` for a command)",
                 false => "",
             };
             Obstacle {
                 found: format!("workload '{name}' is not connected, and has sessions here"),
-                remedy: format!("start it{by_hand}, or release its sessions with `luoctl release`"),
+                remedy: format!("start it{by_hand}, or {release}"),
             }
         }));
         obstacles
+    }
+
+    /// Whether a session is kept for its workload until the update is over that has brought it
+    /// here: no release is possible before.
+    pub(super) fn ends_with_the_update(&self, held: &Held) -> bool {
+        self.restore.is_some() && held.incoming && !held.parked
     }
 
     /// The update's id, before or after the jump.

@@ -19,14 +19,17 @@
 //! somebody ends an update from outside in `cancel`, and what happens in the next kernel
 //! in `restore`.
 
+use std::time::Instant;
+
 use luo_sys::{Direction, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{Check, CheckStatus, Phase, Plan, Step, Target};
+use luo_varlink::{Check, CheckStatus, Phase, Plan, Step, Target, TimelineKind};
 
 use super::Agent;
 use super::clock::now_us;
 use super::held::Held;
 use super::state::Update;
+use super::timeline::Line;
 use crate::decide::plan::Obstacle;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::Begun;
@@ -183,8 +186,11 @@ impl Agent {
             .await?;
         // Most of what other programs have written goes to the disks now, so that little is left
         // at the moment of the jump. A disk that hangs is no fault of the kernel's that is loaded.
+        let begun = Instant::now();
         self.kernel_in_time("sync", |kernel| kernel.settle())
             .await?;
+        let written = Line::text("the disks are written").took(begun.elapsed());
+        self.note(TimelineKind::Kernel, written);
         let moment = self.moment();
         if let Some(update) = &mut self.state.borrow_mut().update {
             update.freeze = moment;

@@ -9,7 +9,7 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 
 use super::Agent;
 use super::held::Held;
-use super::state::{Seen, State, Unowned};
+use super::state::{BY_FINISH, Seen, State, Unowned};
 use super::{custody, doubt, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
@@ -274,14 +274,17 @@ impl Agent {
         });
         obstacles.extend(unfinished.map(|(name, held)| {
             let owner = &held.workload;
+            let release = match state.ends_with_the_update(held) {
+                true => BY_FINISH,
+                false => "release the session with `luoctl release`",
+            };
             Obstacle {
                 found: format!(
                     "workload '{owner}' has taken back session '{name}' of the previous kernel \
                      and not finished it, so what is in it is not yet in one for the next"
                 ),
                 remedy: format!(
-                    "wait until '{owner}' has finished it; or stop '{owner}', and release the \
-                     session with `luoctl release`"
+                    "wait until '{owner}' has finished it; or stop '{owner}', and {release}"
                 ),
             }
         }));

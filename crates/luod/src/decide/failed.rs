@@ -110,7 +110,8 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
     (
         "CREATE_SESSION",
         Errno::EEXIST,
-        "a session of this name is there already: close it, or choose another name",
+        "a session of this name is there already (`luoctl sessions` says whose): close or claim it, or \
+         choose another name",
     ),
     (
         "CREATE_SESSION",

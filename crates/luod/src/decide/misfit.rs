@@ -44,6 +44,14 @@ impl Misfit {
         matches!(self.way.first(), Some(Step::Key(known)) if known == key)
     }
 
+    /// Adds what to write, if it is a table where a list of tables is wanted, at the top.
+    pub fn hint_of_list(&mut self, key: &str) {
+        let is_it = self.way == [Step::Key(key.to_owned())];
+        if is_it && self.why.starts_with("invalid type: table") {
+            self.why.push_str(&format!(" of tables: write [[{key}]]"));
+        }
+    }
+
     /// The place in that array, if it was in one.
     #[must_use]
     pub fn place(&self) -> Option<usize> {

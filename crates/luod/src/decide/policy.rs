@@ -243,7 +243,10 @@ impl Policy {
     /// # Errors
     /// [`BadPolicy`]
     pub fn parse(text: &str) -> Result<Self, BadPolicy> {
-        let (policy, misfits) = misfit::read::<Self>(text).map_err(BadPolicy::Syntax)?;
+        let (policy, mut misfits) = misfit::read::<Self>(text).map_err(BadPolicy::Syntax)?;
+        misfits
+            .iter_mut()
+            .for_each(|misfit| misfit.hint_of_list("allow"));
         // What is wrong with a rule may follow from what was taken out of it, and so may what is
         // wrong with all together.
         let is_whole = |index| {

@@ -129,14 +129,32 @@ impl Lines {
 }
 
 impl Write for Lines {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.put(line.to_vec());
-        Ok(line.len())
+    /// Takes an event as it is formatted, and makes one line of it: whoever looks for something in
+    /// a log looks at lines.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        self.put(one_line(event));
+        Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// An event in one line: what stands in several is told one after the other.
+fn one_line(event: &[u8]) -> Vec<u8> {
+    let (event, end) = match event.strip_suffix(b"\n") {
+        Some(event) => (event, &b"\n"[..]),
+        None => (event, &b""[..]),
+    };
+    let mut lines = event.split(|byte| *byte == b'\n');
+    let mut line = lines.next().unwrap_or_default().to_vec();
+    for more in lines {
+        line.extend_from_slice(b"; ");
+        line.extend_from_slice(more.trim_ascii_start());
+    }
+    line.extend_from_slice(end);
+    line
 }
 
 /// The thread: it stands still where the reader does.
@@ -310,6 +328,24 @@ mod tests {
         let told = all.split("log: ").skip(1);
         let told = told.map(|rest| rest.split(' ').next().unwrap().parse::<usize>().unwrap());
         assert_eq!(told.sum::<usize>(), dropped);
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let text = |event: &str| String::from_utf8(one_line(event.as_bytes())).unwrap();
+        let obstacle =
+            "WARN refused: obstacles\n  memory: too little\n    free some update=\"a\"\n";
+        let line = "WARN refused: obstacles; memory: too little; free some update=\"a\"\n";
+        assert_eq!(text(obstacle), line);
+        assert_eq!(text("plain\n"), "plain\n");
+        assert_eq!(text("no end"), "no end");
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let mut lines = Lines::to(pipe, |_| Vec::new()).unwrap();
+        lines.write_all(obstacle.as_bytes()).unwrap();
+        drop(lines);
+        let mut all = String::new();
+        reader.read_to_string(&mut all).unwrap();
+        assert_eq!(all, line);
     }
 
     #[test]

@@ -7,5 +7,6 @@ mod calls;
 mod descriptors;
 mod floods;
 mod introspection;
+mod starts;
 mod supervise;
 mod users;

@@ -146,6 +146,7 @@ impl Agent {
         checks.extend(self.check_damage());
         checks.extend(self.check_history().await);
         checks.extend(self.check_report().await);
+        checks.extend(self.check_workloads());
         let obstacles = self.obstacles();
         let checks = checks
             .into_iter()
@@ -356,6 +357,19 @@ impl Agent {
                 )
                 .to_owned(),
             ),
+        })
+    }
+
+    /// Whether there is anybody who is asked, and anything that luod takes along. Whoever looks
+    /// may have a workload that ended a moment ago.
+    fn check_workloads(&self) -> Option<Check> {
+        let state = self.state.borrow();
+        let is_empty = state.workloads.is_empty() && state.sessions.iter().next().is_none();
+        is_empty.then(|| Check {
+            name: "workloads".to_owned(),
+            status: CheckStatus::Warning,
+            found: "no workload takes part: an update would jump at once".to_owned(),
+            remedy: Some("if some ought to, start them before (`luoctl status`)".to_owned()),
         })
     }
 

@@ -98,6 +98,7 @@ impl Subject {
             running: &running,
             abi: &abi,
             handlers: handlers.as_deref(),
+            path,
             image: image.as_ref(),
             initrd: initrd.as_ref().map(Option::as_ref),
             command_line: &line,

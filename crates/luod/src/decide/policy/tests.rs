@@ -213,3 +213,15 @@ fn what_nobody_means_is_refused() {
     assert!(Policy::parse("[[allow]]\nuid = 7\nsessions = 0").is_ok());
     assert!(Policy::parse("allow = 3").is_err());
 }
+
+/// One bracket where two are due, which is how most begin.
+#[test]
+fn a_rule_in_one_bracket_is_told_how_it_is_written() {
+    let why = Policy::parse("[allow]\nuid = 7\nnames = [\"a\"]\n").unwrap_err();
+    assert_eq!(
+        why.to_string(),
+        "line 1, column 1: invalid type: table, expected a list of tables: write [[allow]]"
+    );
+    let why = Policy::parse("[[allow]]\nuid = 7\nnames = {}\n").unwrap_err();
+    assert!(!why.to_string().contains("[["), "{why}");
+}
