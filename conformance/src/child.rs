@@ -64,6 +64,9 @@ pub enum Role {
     Preserve,
     /// Takes a file of the session that it inherits back, and exits.
     Retrieve,
+    /// Maps the memory that it inherits, writes to it when it is told to, and exits; see
+    /// [`crate::neighbour`].
+    Map,
     /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
     Vmm,
     /// Is the owner of a session as far as a step, and then waits to be killed.
@@ -106,6 +109,7 @@ impl Role {
             Self::Create,
             Self::Preserve,
             Self::Retrieve,
+            Self::Map,
             Self::Vmm,
         ];
         events.chain(others).chain(steps)
@@ -119,7 +123,7 @@ impl Role {
             Self::Create => Some(uapi::CREATE_SESSION),
             Self::Preserve => Some(uapi::SESSION_PRESERVE_FD),
             Self::Retrieve => Some(uapi::SESSION_RETRIEVE_FD),
-            Self::Hold | Self::Vmm | Self::Own(_) => None,
+            Self::Hold | Self::Map | Self::Vmm | Self::Own(_) => None,
         }
     }
 }
@@ -184,6 +188,7 @@ fn play(role: Role, session: &str) -> Result<()> {
             Ok(Session::from_fd(input).preserve_fd(memory, TOKEN)?)
         }
         Role::Retrieve => Ok(Session::from_fd(input).retrieve_fd(TOKEN).map(drop)?),
+        Role::Map => crate::neighbour::run(&input, say_ready),
         Role::Vmm => crate::vmm::run(session, input, say_ready),
         Role::Hold => wait_to_be_killed(input),
         Role::Own(step) => own(step, session, &input).and_then(wait_to_be_killed),

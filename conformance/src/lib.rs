@@ -34,6 +34,7 @@ mod implementation;
 pub mod journey;
 pub mod kmsg;
 pub mod look;
+mod neighbour;
 pub mod participant;
 mod patience;
 pub mod results;

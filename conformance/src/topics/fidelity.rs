@@ -4,6 +4,7 @@
 //!
 //! Each case is in both formats that a kernel with this orchestrator hands memfds over in.
 
+mod future_write;
 mod joined;
 
 use std::fs::{self, File};
@@ -59,6 +60,7 @@ both! {
     scattered: "every-other-page" lost on mainline: "holes are filled";
     joined: "pages-are-joined-while-it-is-preserved";
     fully_sealed: "every-seal-there-is";
+    future_write: "sealed-against-writers-to-come";
 }
 
 /// What a case makes before it is preserved.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The table. One topic, one file.
 
+mod busy;
 mod calls;
 mod carry;
 mod closing;
@@ -58,6 +59,7 @@ pub const TOPICS: &[Topic] = &[
     topic("retrieve", retrieve::CASES),
     topic("memfds", memfds::CASES),
     topic("fidelity", fidelity::CASES),
+    topic("busy", busy::CASES),
     topic("hugetlb", hugetlb::CASES),
     topic("eventfds", eventfds::CASES),
     topic("timerfds", timerfds::CASES),

@@ -19,6 +19,7 @@
 //! | [`test_driver`] | the parameters of the simulator's test driver |
 //! | [`timer`] | how often a timer has expired |
 //! | [`unanswered`] | memory whose pages come late, for tests |
+//! | [`userfault`] | faults that a program answers, for tests |
 //! | [`supervise`], [`seccomp`], [`process`], [`descriptors`] | what a simulator needs of the kernel |
 //!
 //! There is no policy here: no retry (but of a list that changed under the
@@ -74,6 +75,7 @@ pub mod test_driver;
 mod text;
 pub mod timer;
 pub mod unanswered;
+pub mod userfault;
 
 pub use dependency::Needed;
 pub use device::{Device, LOCK_PATH};

@@ -4,7 +4,7 @@
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicU64, Ordering};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd as _};
 
 use rustix::mm::{MapFlags, ProtFlags};
 
@@ -86,6 +86,35 @@ impl MappedFile {
             0 => Ok(()),
             _ => Err(Error::last("madvise")),
         }
+    }
+
+    /// Puts pages of the mapping into a pipe as they are: nothing is copied, and the pipe refers to
+    /// them until they are read from it, as a device does that is told to read them.
+    ///
+    /// # Errors
+    /// EINVAL: not whole pages of it. EAGAIN: they do not fit. EBADF: not a pipe.
+    pub fn lend_to(&self, pipe: impl AsFd, offset: usize, length: usize) -> Result<usize> {
+        let call = "vmsplice";
+        let invalid = || Error::of(call)(rustix::io::Errno::INVAL);
+        let end = offset.checked_add(length).ok_or_else(invalid)?;
+        if end > self.len() {
+            return Err(invalid());
+        }
+        let slice = libc::iovec {
+            // In the mapping, or at its end.
+            iov_base: self.pointer.wrapping_byte_add(offset),
+            iov_len: length,
+        };
+        let pipe = pipe.as_fd().as_raw_fd();
+        // SAFETY: by the invariant and the look above this is memory of the mapping, which may be
+        // changed and read by others at any time. The pipe has pages, and no addresses.
+        let lent = unsafe { libc::vmsplice(pipe, &raw const slice, 1, libc::SPLICE_F_NONBLOCK) };
+        usize::try_from(lent).map_err(|_| Error::last(call))
+    }
+
+    /// Where it begins.
+    pub(crate) const fn start(&self) -> *mut c_void {
+        self.pointer
     }
 
     /// Bytes of the mapping.
@@ -197,6 +226,21 @@ mod tests {
         let mut words = [0; 2];
         map.copy_out(16, &mut words).unwrap();
         assert_eq!(words, [1, u64::from_ne_bytes([7; 8])]);
+    }
+
+    #[test]
+    fn a_pipe_has_the_page_itself() {
+        let file = crate::memfd::create("test", 8192).unwrap();
+        let map = MappedFile::new(&file, 8192).unwrap();
+        let (reader, writer) = rustix::pipe::pipe().unwrap();
+        map.store(4096, 1).unwrap();
+        assert_eq!(map.lend_to(&writer, 4096, 4096).unwrap(), 4096);
+        map.store(4096, 2).unwrap();
+        let mut bytes = [0; 8];
+        assert_eq!(rustix::io::read(&reader, &mut bytes).unwrap(), 8);
+        assert_eq!(u64::from_ne_bytes(bytes), 2);
+        assert!(map.lend_to(&writer, 4096, 8192).is_err());
+        assert!(map.lend_to(&writer, usize::MAX, 8).is_err());
     }
 
     #[test]

@@ -5,7 +5,6 @@
 //! write, with the file's lock held, for as long as another wants. A file system in user
 //! space that is slow, or hostile, does the same.
 
-use core::ffi::c_void;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -13,40 +12,17 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use zerocopy::IntoBytes as _;
-use zerocopy_derive::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 use crate::anonymous::{Access, Anonymous};
 use crate::call::{owned, with_pointer};
 use crate::error::{Error, Result};
+use crate::userfault;
 
 /// A program that may open this may leave faults of the kernel unanswered.
 pub const DEVICE: &str = "/dev/userfaultfd";
 
 /// Makes a descriptor, with flags as of `open`.
 const NEW: u32 = 0xaa00;
-/// Agrees on the interface.
-const API: u32 = 0xc018_aa3f;
-/// Faults of a range are told instead of resolved.
-const REGISTER: u32 = 0xc020_aa00;
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Api {
-    api: u64,
-    features: u64,
-    ioctls: u64,
-}
-
-#[derive(Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C)]
-struct Register {
-    start: u64,
-    length: u64,
-    mode: u64,
-    ioctls: u64,
-}
-
 /// A page that is not there yet.
 pub struct Unanswered {
     memory: Anonymous,
@@ -85,20 +61,10 @@ impl Unanswered {
         // SAFETY: this command takes flags in place of an address.
         let made = unsafe { with_pointer(&device, NEW, core::ptr::without_provenance_mut(flags)) };
         let faults = owned(made.map_err(Error::of(call))?);
-        let mut api = Api {
-            api: 0xaa,
-            features: 0,
-            ioctls: 0,
-        };
-        structure(&faults, API, api.as_mut_bytes()).map_err(Error::of(call))?;
-        let mut register = Register {
-            start: memory.pointer().expose_provenance() as u64,
-            length: Anonymous::LENGTH as u64,
-            // Pages that are missing.
-            mode: 1,
-            ioctls: 0,
-        };
-        structure(&faults, REGISTER, register.as_mut_bytes()).map_err(Error::of(call))?;
+        userfault::agree(&faults, 0).map_err(Error::of(call))?;
+        // Pages that are missing.
+        userfault::register(&faults, memory.pointer(), Anonymous::LENGTH, 1)
+            .map_err(Error::of(call))?;
         Ok(Self {
             memory,
             faults: Mutex::new(Some(faults)),
@@ -154,17 +120,4 @@ impl Unanswered {
                 .take(),
         );
     }
-}
-
-/// Calls with a structure of the command's size.
-fn structure(
-    fd: &impl AsFd,
-    command: u32,
-    bytes: &mut [u8],
-) -> core::result::Result<i32, rustix::io::Errno> {
-    let pointer: *mut c_void = bytes.as_mut_ptr().cast();
-    // SAFETY: the kernel reads and writes one structure of the command at the pointer,
-    // which comes from an exclusive borrow of its bytes; it keeps no address of it. What
-    // it notes of the range is memory that lives as long as the descriptor.
-    unsafe { with_pointer(fd, command, pointer) }
 }

@@ -80,7 +80,7 @@ impl Scenario {
 }
 
 /// How many behaviour tests there are. A test of `xtask`, which knows the suite, compares.
-pub const CONFORMANCE: usize = 649;
+pub const CONFORMANCE: usize = 656;
 
 /// The behaviour tests of `conformance/`, on one implementation.
 fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
@@ -340,24 +340,16 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             61,
             "a file of 1 GiB above the first 4 GiB of a machine",
         ),
-        Scenario {
-            memory: 6144,
-            cost: 60,
-            cmdline: vec!["hugepagesz=1G", "hugepages=1"],
-            expect: Expect {
-                cases: 2,
-                named: &["its-page-is-not-asked-for-again", "comes-back"],
-                exactly: true,
-                kexecs: Some(2),
-            },
-            when: When::All,
-            ..scenario(
-                "gigantic",
-                "gigantic",
-                "a memfd of a huge page of 1 GiB, and the pools of the kernels that have it",
-            )
-            .kexec("rust", "rust-next")
-        },
+        gigantic(
+            "gigantic",
+            &[],
+            "a memfd of a huge page of 1 GiB, and the pools of the kernels that have it",
+        ),
+        gigantic(
+            "gigantic-spared",
+            &["hugetlb_free_vmemmap=on"],
+            "the same where pools save the descriptors of their pages",
+        ),
         memory(
             "memory-800m",
             800,
@@ -391,6 +383,24 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             .kexec("rust", "rust-next")
         },
     ]
+}
+
+/// A file of a huge page of 1 GiB goes over two kexecs, in kernels with these parameters beside.
+fn gigantic(name: &str, parameters: &[&'static str], proves: &'static str) -> Scenario {
+    let pool = ["hugepagesz=1G", "hugepages=1"];
+    Scenario {
+        memory: 6144,
+        cost: 10,
+        cmdline: [&pool[..], parameters].concat(),
+        expect: Expect {
+            cases: 2,
+            named: &["its-page-is-not-asked-for-again", "comes-back"],
+            exactly: true,
+            kexecs: Some(2),
+        },
+        when: When::All,
+        ..scenario(name, "gigantic", proves).kexec("rust", "rust-next")
+    }
 }
 
 /// A file of `file` MiB goes over a kexec of a machine that has `memory` MiB.
