@@ -84,6 +84,11 @@ impl<'scope, T: Send + 'scope> Caller<'scope, T> {
         })
     }
 
+    /// Whether the call has ended.
+    pub fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
     /// What the call gave.
     ///
     /// # Errors

@@ -44,6 +44,11 @@ pub(super) const CASES: &[Case] = &[
         held::closed_by_root,
     )
     .but(NO_CHOICE),
+    here(
+        "who-closes-an-end-waits-for-no-line-of-writers",
+        held::closed_in_line,
+    )
+    .but(NO_CHOICE),
     here("what-it-may-hold-counts-for-its-user", counts).but(NO_CHOICE),
     shared("what-it-holds-comes-back", leave_text, text).but(NO_HANDLER),
     shared("what-is-written-later-arrives", leave_late, late).but(NO_HANDLER),

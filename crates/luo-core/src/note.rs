@@ -38,6 +38,8 @@ pub enum Unread {
     Checksum,
     /// No file can be like that.
     Value,
+    /// There is no memory to read it with.
+    NoMemory,
 }
 
 impl Unread {
@@ -46,6 +48,7 @@ impl Unread {
     pub const fn errno(self) -> Errno {
         match self {
             Self::Unknown(_) => Errno::EOPNOTSUPP,
+            Self::NoMemory => Errno::ENOMEM,
             _ => Errno::EINVAL,
         }
     }
@@ -70,6 +73,7 @@ impl fmt::Display for Unread {
             Self::Length(length) => write!(f, "it cannot have {length} bytes"),
             Self::Checksum => f.write_str("its checksum is wrong"),
             Self::Value => f.write_str("no file can be as it says"),
+            Self::NoMemory => f.write_str("there is no memory to read it with"),
         }
     }
 }

@@ -429,6 +429,72 @@ fn a_transition_has_one_patience_for_all_pipes() {
     host.retrieve(vm, READ).unwrap();
 }
 
+/// Who holds so many pipes that nothing is left of the patience takes nothing from a pipe that is
+/// busy and not held.
+#[test]
+fn a_busy_pipe_comes_along_beside_held_ones() {
+    for owner in [ALICE, ROOT] {
+        let host = cold();
+        let own = create(&host, owner, "own").unwrap();
+        for pipe in 1..=10 {
+            preserve(&host, own, pipe, pipe, End::Read).unwrap();
+        }
+        (1..=9).for_each(|pipe| lock(&host, pipe));
+        host.change_pipe(10, |pipe| pipe.busy = 2);
+        let report = host.reboot_or_lose().unwrap();
+        assert_eq!(report.losses.files, 9);
+        let host = next(host.kexec());
+        let own = claim(&host, owner, "own").unwrap();
+        host.retrieve(own, 10).unwrap();
+    }
+}
+
+/// A pipe with pieces larger than a page among packets holds no more bytes and pages than one of
+/// its size does, and does not fit into one all the same.
+#[test]
+fn what_takes_more_buffers_than_there_are_is_refused() {
+    let host = cold();
+    let vm = host.create("vm");
+    host.change_pipe(1, |pipe| {
+        pipe.held = vec![(vec![7; 4096], false); 10];
+        pipe.held.extend(vec![(vec![1], true); 6]);
+    });
+    preserve(&host, vm, READ, 1, End::Read).unwrap();
+    host.change_pipe(2, |pipe| {
+        pipe.held = vec![(vec![7; 8192], false); 5];
+        pipe.held.extend(vec![(vec![1], true); 11]);
+    });
+    let refused = preserve(&host, vm, 21, 2, End::Read);
+    assert_eq!(refused, Err(Error::Host(Errno::EFBIG)));
+}
+
+/// Without memory to let go of what nobody has taken back it stays, and that is said.
+#[test]
+fn what_cannot_be_let_go_of_is_said() {
+    for requests in 0.. {
+        let host = cold();
+        let vm = host.create("vm");
+        holds(&host, 1, &[7; 9000]);
+        preserve(&host, vm, READ, 1, End::Read).unwrap();
+        let host = next(host.update());
+        let vm = host.claim("vm").unwrap();
+        host.take_log();
+        fault::fail_after(requests);
+        host.finish(vm).unwrap();
+        let enough = fault::disarm();
+        let said = host.take_log();
+        let said = said.iter().filter(|line| line.contains("no memory"));
+        let said = said.count();
+        if enough {
+            assert!(requests > 0);
+            assert_eq!((host.arrived_pages(), said), (0, 0));
+            return;
+        }
+        assert!(host.arrived_pages() > 0, "{requests}");
+        assert_eq!(said, 1, "{requests}");
+    }
+}
+
 #[test]
 fn the_administrators_pipe_that_is_locked_is_named() {
     let host = cold();

@@ -13,6 +13,7 @@ use luo_abi::errno::Errno;
 use luo_abi::rfc::{Event, State};
 use luo_calls::Level;
 use luo_core::mem::fault;
+use luo_core::note::Unread;
 use luo_core::ops::Report;
 use luo_core::{Access, Engine, Error, Failure, Host, PageError, Part, QUEUES, Refusal, UserKinds};
 
@@ -297,6 +298,12 @@ impl Host for TestHost {
         assert_unlocked("lost_unhandled");
         self.nobody_has_seen_it();
         luo_calls::log::lost_unhandled(self, first, more);
+    }
+
+    fn unread(&self, compatible: &str, _data: u64, why: Unread) {
+        assert_unlocked("unread");
+        let line = format!("{compatible} stays: {why}");
+        self.script().log.push(line);
     }
 
     fn user_kinds(&self) -> UserKinds {

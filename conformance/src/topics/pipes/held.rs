@@ -2,8 +2,11 @@
 //! Somebody writes to a pipe from memory that does not come, and has it locked meanwhile: for
 //! as long as it likes.
 
+use std::fs::File;
 use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::scope;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::unanswered::Unanswered;
@@ -14,7 +17,7 @@ use super::super::tools::{enter, session, state_is};
 use super::ends::{Ends, READ, WRITE, pipe};
 use crate::case::Context;
 use crate::check::{device, name, refused, same, skip};
-use crate::patience::PATIENCE;
+use crate::patience::{PATIENCE, until};
 use crate::user::{AllKinds, Delegated, USERS, as_user};
 use crate::waiting::Caller;
 
@@ -130,4 +133,88 @@ pub(super) fn closed_by_root(_: &mut Context<'_>) -> Result<()> {
         })?;
         state_is(root, State::Normal)
     })
+}
+
+/// Pipes that have lines, and writers that stand in each.
+const LINES: usize = 8;
+const WRITERS: usize = 4;
+
+/// Runs something while the lock of each pipe goes from one writer to the next, of whom the last
+/// ones keep it.
+fn while_in_line(writes: &[File], meanwhile: impl FnOnce() -> Result<()>) -> Result<()> {
+    if !Unanswered::is_there() {
+        return Err(skip("no fault stays unanswered here"));
+    }
+    let make = || (0..WRITERS).map(|_| Unanswered::new()).collect();
+    let lines: luo_sys::Result<Vec<Vec<Unanswered>>> = writes.iter().map(|_| make()).collect();
+    let lines = match lines {
+        Err(error) if error.errno() == Errno::EACCES => {
+            return Err(skip("whoever runs this must not leave faults unanswered"));
+        }
+        made => made?,
+    };
+    let over = &AtomicBool::new(false);
+    let stands = |page: &Unanswered| page.is_reached(Duration::ZERO).unwrap_or(false);
+    scope(|scope| {
+        let mut writers = Vec::new();
+        for (line, writes) in lines.iter().zip(writes) {
+            for page in line {
+                writers.push(Caller::begin(scope, move || page.write_into(writes))?);
+            }
+        }
+        let all_stand = until("a writer of each line", || {
+            Ok(lines.iter().all(|line| line.iter().any(stands)))
+        });
+        let answered = scope.spawn(|| {
+            let mut left: Vec<Vec<&Unanswered>> =
+                lines.iter().map(|line| line.iter().collect()).collect();
+            while !over.load(Ordering::Relaxed) {
+                for line in left.iter_mut().filter(|line| line.len() > 1) {
+                    if let Some(at) = line.iter().position(|page| stands(page)) {
+                        line.swap_remove(at).answer();
+                    }
+                }
+                std::thread::yield_now();
+            }
+        });
+        let done = all_stand.and_then(|()| meanwhile());
+        // However that has ended: else the threads never do.
+        over.store(true, Ordering::Relaxed);
+        lines.iter().flatten().for_each(Unanswered::answer);
+        ensure!(answered.join().is_ok(), "who answers panicked");
+        for writer in writers {
+            // Who reads may be gone by then, which refuses the write.
+            drop(writer.outcome()?);
+        }
+        done
+    })
+}
+
+/// As [`closed_by_root`], of pipes whose lock is given from one writer to the next meanwhile:
+/// who finds one free must not stand in that line either.
+pub(super) fn closed_in_line(_: &mut Context<'_>) -> Result<()> {
+    let root = &device()?;
+    let delegated = Delegated::new()?;
+    let _kinds = AllKinds::new()?;
+    let [user, _] = USERS;
+    let own = create(user, "line")?;
+    drop(delegated);
+    let mut writes = Vec::new();
+    for token in 0..LINES as u64 {
+        let ends = pipe()?;
+        as_user(user, || Ok(own.preserve_fd(&ends.reads, Token(token))?))?;
+        writes.push(ends.writes);
+    }
+    enter(root, State::Frozen)?;
+    drop(own);
+    scope(|scope| {
+        let mut cancels = None;
+        while_in_line(&writes, || {
+            let begun = cancels.insert(Caller::begin(scope, || root.cancel())?);
+            until("the cancel", || Ok(begun.has_ended()))
+        })?;
+        let cancels = cancels.context("it was not begun")?;
+        Ok::<_, anyhow::Error>(cancels.outcome()??)
+    })?;
+    state_is(root, State::Normal)
 }

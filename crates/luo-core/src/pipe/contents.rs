@@ -54,6 +54,10 @@ pub struct Contents<B> {
     /// Bytes of records on the last of those.
     fill: usize,
     bytes: u64,
+    /// Buffers of a pipe that what was added takes when it is put into one, record by record.
+    buffers: u64,
+    /// Bytes in the last of those, if what comes next may join them.
+    joins: Option<usize>,
 }
 
 impl<B: BlockMemory> Contents<B> {
@@ -66,6 +70,8 @@ impl<B: BlockMemory> Contents<B> {
             begun: 0,
             fill: 0,
             bytes: 0,
+            buffers: 0,
+            joins: None,
         }
     }
 
@@ -75,6 +81,7 @@ impl<B: BlockMemory> Contents<B> {
             *used = (0, 0);
         }
         (self.begun, self.fill, self.bytes) = (0, 0, 0);
+        (self.buffers, self.joins) = (0, None);
     }
 
     /// Pages that what was added takes.
@@ -87,6 +94,25 @@ impl<B: BlockMemory> Contents<B> {
     #[must_use]
     pub const fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// Buffers of a pipe that what was added takes when it comes back.
+    #[must_use]
+    pub const fn buffers(&self) -> u64 {
+        self.buffers
+    }
+
+    /// A packet or a record of a stream comes back: a packet has a buffer of its own, and a part
+    /// of a stream joins the one before if there is room for all of it.
+    fn count_buffer(&mut self, bytes: usize, is_packet: bool) {
+        let joined = self.joins.map(|last| last.saturating_add(bytes));
+        self.joins = match joined.filter(|&joined| joined <= BLOCK_SIZE && !is_packet) {
+            Some(joined) => Some(joined),
+            None => {
+                self.buffers = self.buffers.saturating_add(1);
+                (!is_packet).then_some(bytes)
+            }
+        };
     }
 
     /// Whether all that was added is there. If not, it has to be added once more, with room
@@ -139,6 +165,10 @@ impl<B: BlockMemory> Contents<B> {
                     | if goes_on { PIECE_GOES_ON } else { 0 },
             };
             self.put(&piece, now);
+            if !goes_on {
+                // The parts of a packet come back as one.
+                self.count_buffer(now.len(), is_packet);
+            }
             bytes = rest;
         }
     }

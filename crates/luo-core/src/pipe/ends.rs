@@ -73,7 +73,8 @@ pub const PAUSES: u32 = 200;
 /// behind a server of its own: for as long as it likes. So nothing here waits for that lock but
 /// [`Self::look`], and that has an end.
 pub trait Pipes<H: Host>: Sync {
-    /// The pipe that a file is an end of, as a number below 2^63, and which one.
+    /// The pipe that a file is an end of, as a number, and which one. Two pipes differ in more
+    /// than the highest bit, which makes room for the end where both are one number.
     fn find(&self, host: &H, file: &H::File) -> Option<(u64, End)>;
 
     /// What is true of a pipe, seen through one of its ends. It does not wait for the pipe.
@@ -85,11 +86,13 @@ pub trait Pipes<H: Host>: Sync {
     /// Looks into a pipe through the end that is read from: calls `each` with what it holds, a
     /// packet or a part of a stream each, which stays in the pipe. Gives how much it may hold, in
     /// pages. If somebody has the pipe locked it waits for `patience` pauses at most, and takes
-    /// from those how many it has waited.
+    /// from those how many it has waited. One that is merely busy, for that is locked for
+    /// microseconds again and again, is waited for a moment (a millisecond) that takes nothing of
+    /// the patience: whatever others hold, and be there none left of it.
     ///
     /// # Errors
-    /// EBUSY at the end of the patience; EAGAIN if the caller was killed; EOPNOTSUPP, ENODATA
-    /// for what cannot be read.
+    /// EBUSY at the end of the patience; EAGAIN if the caller was killed; EOPNOTSUPP, ENODATA,
+    /// EHWPOISON for what cannot be read.
     fn look(
         &self,
         host: &H,

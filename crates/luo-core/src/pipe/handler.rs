@@ -68,7 +68,8 @@ impl<K> TwoEnds<K> {
             let most = usize::try_from(most_pages(facts.slots)).unwrap_or(usize::MAX);
             let room = facts.slots.saturating_mul(BLOCK_SIZE as u64);
             // Buffers from elsewhere may be larger than a page; there is no room for them then.
-            if contents.bytes() > room || contents.wanted() > most {
+            let is_more = contents.bytes() > room || contents.buffers() > facts.slots;
+            if is_more || contents.wanted() > most {
                 return Err(Errno::EFBIG);
             }
             if counted.replace(facts.slots) != Some(facts.slots) {
@@ -308,9 +309,10 @@ where
                 drop(host.now(|engine| engine.end_arrival(address, None)));
             }
             Ok(Claim::Kept(file)) => drop(file),
-            // Who is at it closes the end. Or there is no memory: then the note stays reserved
-            // until the next reboot.
-            Ok(Claim::Gone) | Err(_) => {}
+            // Who is at it closes the end.
+            Ok(Claim::Gone) => {}
+            // It stays reserved until the next reboot.
+            Err(_) => host.unread(PIPE, data, Unread::NoMemory),
         }
     }
 }
@@ -334,7 +336,7 @@ impl<K> TwoEnds<K> {
             }
             Err(Failed::Unread(why)) => host.unread(PIPE, data, why),
             // Its memory stays reserved until the next reboot.
-            Err(Failed::Host(_)) => {}
+            Err(Failed::Host(_)) => host.unread(PIPE, data, Unread::NoMemory),
         }
     }
 }

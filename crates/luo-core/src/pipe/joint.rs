@@ -24,8 +24,9 @@ pub(crate) struct Joints<B> {
 /// How many pauses pipes may take in a transition still.
 ///
 /// A pipe that somebody has locked gets half of what is left: one that is held for ever leaves
-/// something for those behind it. What users hold takes nothing of what the administrator's
-/// pipes may take.
+/// something for those behind it. When nothing is left, a pipe still gets the moment in which one
+/// that is busy and not held is free ([`Pipes::look`](super::Pipes::look)). What users hold takes
+/// nothing of what the administrator's pipes may take.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     users: u32,

@@ -217,6 +217,47 @@ fn no_pipe_takes_more_pages_than_its_size_says() {
     assert!(most_pages(1 << 19) < (1 << 19) * 21 / 20);
 }
 
+/// What comes back takes as many buffers as it was in, or fewer; what was in larger ones takes
+/// more.
+#[test]
+fn buffers_are_counted() {
+    let of = |parts: &Parts| {
+        let mut pages: Contents<Page> = Contents::new();
+        pages.push(&[7; 3000], false);
+        pages.begin();
+        parts.iter().for_each(|(bytes, is)| pages.push(bytes, *is));
+        pages.buffers()
+    };
+    assert_eq!(of(&vec![]), 0);
+    // Each is on two pages of the handover.
+    assert_eq!(of(&vec![stream(4096); 16]), 16);
+    assert_eq!(of(&vec![packet(4096); 16]), 16);
+    assert_eq!(of(&vec![packet(1); 16]), 16);
+    assert_eq!(of(&vec![stream(3000); 3]), 3);
+    assert_eq!(of(&vec![stream(1); 4096]), 1);
+    assert_eq!(of(&vec![stream(10), packet(10), stream(10)]), 3);
+    let mut parts = vec![stream(4096); 10];
+    parts.extend(vec![packet(1); 11]);
+    assert_eq!(of(&parts), 21);
+    // However they are filled.
+    let mut random = 99_u64;
+    for _ in 0..2000 {
+        let mut next = |most: u64| {
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            (random >> 33) % most
+        };
+        let parts: Parts = (0..next(40))
+            .map(|_| match next(2) {
+                0 => packet(1 + next(4096) as usize),
+                _ => stream(1 + next(4096) as usize),
+            })
+            .collect();
+        assert!(of(&parts) <= parts.len() as u64, "{}", parts.len());
+    }
+}
+
 #[test]
 fn each_bit_counts() {
     let parts = vec![stream(40), packet(9)];

@@ -14,6 +14,9 @@ use crate::script::Call;
 /// The handler of pipes among those of a test.
 pub(super) static ENDS: TwoEnds<TestPipes> = TwoEnds(TestPipes);
 
+/// Tries of a moment.
+pub const MOMENT: u32 = 10;
+
 /// Pipes that are made up.
 pub struct TestPipes;
 
@@ -29,6 +32,8 @@ pub struct TestPipe {
     pub held: Vec<(Vec<u8>, bool)>,
     /// Somebody has it locked, for so many pauses.
     pub locked: u32,
+    /// Somebody locks it again and again, and has it at so many tries in a row.
+    pub busy: u32,
     /// What is added to it behind each look.
     pub grows: Vec<(Vec<u8>, bool)>,
 }
@@ -41,6 +46,7 @@ impl Default for TestPipe {
             packets: false,
             held: Vec::new(),
             locked: 0,
+            busy: 0,
             grows: Vec::new(),
         }
     }
@@ -110,7 +116,8 @@ impl Pipes<TestHost> for TestPipes {
         let mut pipes = host.pipes.lock().unwrap();
         let pipe = pipes.all.get_mut(&(file.object / 2)).ok_or(Errno::EIO)?;
         let waited = pipe.locked.min(*patience);
-        let is_locked = pipe.locked > *patience;
+        // It is tried for a moment whatever is left of the patience.
+        let is_locked = pipe.locked > *patience || pipe.busy > MOMENT;
         let looked = pipe.clone();
         if !is_locked {
             pipe.held.extend(looked.grows.iter().cloned());

@@ -42,6 +42,7 @@ const ACCOUNTS: &[&str] = &[
     "a-full-group-is-told-and-nobody-is-killed",
     "who-freezes-is-charged-for-nothing-of-users",
     // Two kernels later.
+    "what-is-let-go-of-in-a-full-group-comes-back",
     "what-does-not-fit-is-tried-again-and-its-owner-pays",
     "who-touched-it-first-does-not-pay-for-others",
     "a-full-group-loses-nothing-that-it-carries-on",

@@ -169,11 +169,17 @@ impl FileCallbacks<Linux> for Handler {
     }
 
     fn finish(&self, linux: &Linux, file: &Incoming<'_, Linux>) {
-        match self {
+        let finish = || match self {
             Self::Table(table) => {
                 table.finish(file.file.map(|file| &**file), file.data, file.retrieval);
             }
             Self::Kind(kind, _) => kind.finish(linux, file),
+        };
+        match file.file {
+            Some(_) => finish(),
+            // Memory that nobody has taken back is let go of. To find it takes room for a moment,
+            // which must not fail because the group of whoever ends the session is full.
+            None => account::of_machine(finish),
         }
     }
 }

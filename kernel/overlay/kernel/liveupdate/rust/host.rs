@@ -71,6 +71,13 @@ pub(crate) fn users_call() {
     }
 }
 
+/// Somebody reads what the engine knows, who may never have called: a file of sysfs or procfs.
+pub(crate) fn somebody_reads() {
+    if !task::is_administrator() {
+        users_call();
+    }
+}
+
 static LINUX: SetOnce<Pin<KBox<Linux>>> = SetOnce::new();
 
 /// The host, if live update is enabled and early boot is over. If something at
@@ -347,8 +354,12 @@ impl Host for Linux {
     }
 
     fn unread(&self, compatible: &str, data: u64, why: Unread) {
-        let why = Say(why);
-        pr_err!("{compatible} at {data:#x} is not restored: {why}; its memory stays reserved\n");
+        self.say_now_and_then(
+            Level::Error,
+            format_args!(
+                "{compatible} at {data:#x} is not restored: {why}; its memory stays reserved"
+            ),
+        );
     }
 
     fn alloc_block(&self) -> Result<PreservedPage, Errno> {

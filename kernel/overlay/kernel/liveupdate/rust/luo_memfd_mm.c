@@ -404,6 +404,26 @@ bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run)
 	return false;
 }
 
+/* Pages of the machine that have failed so far: as long as it is the same, no more have. */
+u64 luo_memfd_failed(void)
+{
+	return IS_ENABLED(CONFIG_MEMORY_FAILURE) ? atomic_long_read(&num_poisoned_pages) : 0;
+}
+
+/* Whether no page of a run to which there are references has failed. */
+bool luo_memfd_is_sound(const struct luo_memfd_run *run)
+{
+	u64 step = 1ULL << run->order;
+	u64 i;
+
+	for (i = 0; i < run->pages; i += step) {
+		if (folio_contain_hwpoisoned_page(pfn_folio(run->frame + i)))
+			return false;
+		cond_resched();
+	}
+	return true;
+}
+
 /* Has the pages kept over a kexec, so many under one key, or none of them. */
 int luo_memfd_keep(const struct luo_memfd_run *run, u64 step)
 {

@@ -73,6 +73,8 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		     struct luo_memfd_run *runs, size_t most);
 bool luo_memfd_settle(struct file *file, const struct luo_memfd_run *run);
+u64 luo_memfd_failed(void);
+bool luo_memfd_is_sound(const struct luo_memfd_run *run);
 int luo_memfd_keep(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_keep_no_more(const struct luo_memfd_run *run, u64 step);
 void luo_memfd_let_go(const struct luo_memfd_run *run);

@@ -3,15 +3,21 @@
  * What the handler of pipes needs of them: which pipe an end is of, what the pipe holds, and a
  * pipe that holds the same. What is done with them is decided in luo_core::pipe.
  */
+#include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/highmem.h>
 #include <linux/init.h>
+#include <linux/jiffies.h>
 #include <linux/lockdep.h>
+#include <linux/llist.h>
 #include <linux/magic.h>
 #include <linux/mm.h>
+#include <linux/page-flags.h>
 #include <linux/pipe_fs_i.h>
+#include <linux/refcount.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -57,6 +63,30 @@ bool luo_pipe_trylock(struct file *file)
 	return pipe && mutex_trylock(&pipe->mutex);
 }
 
+/* How often a pipe that is locked is looked at again, and what is slept in between. */
+#define LUO_PIPE_TRIES		10
+#define LUO_PIPE_SPINS		32
+#define LUO_PIPE_SLEEP_US	50
+
+/*
+ * A pipe that is written to all the time is locked a good part of it, for some microseconds each
+ * time. It is not held: who tries once would take it for one that is.
+ */
+bool luo_pipe_lock_soon(struct file *file)
+{
+	unsigned int tries, spins;
+
+	for (tries = 0; tries < LUO_PIPE_TRIES; tries++) {
+		for (spins = 0; spins < LUO_PIPE_SPINS; spins++) {
+			if (luo_pipe_trylock(file))
+				return true;
+			cpu_relax();
+		}
+		usleep_range(LUO_PIPE_SLEEP_US / 2, LUO_PIPE_SLEEP_US);
+	}
+	return luo_pipe_trylock(file);
+}
+
 void luo_pipe_unlock(struct file *file)
 {
 	struct pipe_inode_info *pipe = get_pipe_info(file, false);
@@ -64,8 +94,11 @@ void luo_pipe_unlock(struct file *file)
 	mutex_unlock(&pipe->mutex);
 }
 
-/* Calls each with the bytes of one buffer, which may be on several pages of a folio. */
-static int luo_pipe_look_at(struct pipe_buffer *buf, luo_pipe_each each, void *data)
+/*
+ * Calls each with the bytes of one buffer, which may be on several pages of a folio. They are
+ * copied into the room, of a page, first: whoever has given the pipe a page may write to it still.
+ */
+static int luo_pipe_look_at(struct pipe_buffer *buf, void *room, luo_pipe_each each, void *data)
 {
 	bool packet = buf->flags & PIPE_BUF_FLAG_PACKET;
 	unsigned int from = buf->offset;
@@ -81,10 +114,12 @@ static int luo_pipe_look_at(struct pipe_buffer *buf, luo_pipe_each each, void *d
 		struct page *page = buf->page + (from >> PAGE_SHIFT);
 		unsigned int here = min_t(unsigned int, left,
 					  PAGE_SIZE - offset_in_page(from));
-		void *mapped = kmap_local_page(page);
 
-		each(data, mapped + offset_in_page(from), here, packet);
-		kunmap_local(mapped);
+		/* It has failed since it was written to. */
+		if (PageHWPoison(page))
+			return -EHWPOISON;
+		memcpy_from_page(room, page, offset_in_page(from), here);
+		each(data, room, here, packet);
 		from += here;
 		left -= here;
 	}
@@ -92,7 +127,7 @@ static int luo_pipe_look_at(struct pipe_buffer *buf, luo_pipe_each each, void *d
 }
 
 /* What is looked at stays in the pipe, which the caller has locked. */
-int luo_pipe_look(struct file *file, u64 *slots, luo_pipe_each each, void *data)
+int luo_pipe_look(struct file *file, u64 *slots, void *room, luo_pipe_each each, void *data)
 {
 	struct pipe_inode_info *pipe = get_pipe_info(file, false);
 	unsigned int at;
@@ -100,7 +135,7 @@ int luo_pipe_look(struct file *file, u64 *slots, luo_pipe_each each, void *data)
 	lockdep_assert_held(&pipe->mutex);
 	*slots = pipe->max_usage;
 	for (at = pipe->tail; at != pipe->head; at++) {
-		int err = luo_pipe_look_at(pipe_buf(pipe, at), each, data);
+		int err = luo_pipe_look_at(pipe_buf(pipe, at), room, each, data);
 
 		if (err)
 			return err;
@@ -151,50 +186,119 @@ void luo_pipe_set_nonblock(struct file *file)
 	spin_unlock(&file->f_lock);
 }
 
-/* An end of a pipe that somebody has locked, on its way to be closed. */
+/* An end of a pipe on its way to be closed. Whoever has let go of it may wait for a moment. */
 struct luo_pipe_gone {
-	struct work_struct work;
+	struct delayed_work work;
 	struct file *file;
+	unsigned long pause;
+	struct completion closed;
+	refcount_t refs;
 };
 
-static struct workqueue_struct *luo_pipe_closers;
+/* For how long that one waits, in ticks; and how long nobody does after one has waited in vain. */
+#define LUO_PIPE_MOMENT		max(HZ / 50, 1)
+#define LUO_PIPE_IN_VAIN	HZ
 
+static struct workqueue_struct *luo_pipe_closers;
+/* When somebody last waited in vain. */
+static unsigned long luo_pipe_vain;
+
+/* Ends for which there was no memory. */
+static LLIST_HEAD(luo_pipe_poor);
+
+static void luo_pipe_close_poor(struct work_struct *work)
+{
+	struct llist_node *all = llist_del_all(&luo_pipe_poor);
+	struct file *file, *next;
+
+	llist_for_each_entry_safe(file, next, all, f_llist)
+		__fput_sync(file);
+}
+static DECLARE_WORK(luo_pipe_poor_work, luo_pipe_close_poor);
+
+static void luo_pipe_put_gone(struct luo_pipe_gone *gone)
+{
+	if (refcount_dec_and_test(&gone->refs))
+		kfree(gone);
+}
+
+/* Whether nobody has the pipe, nor stands in line and has just been given it. */
+static bool luo_pipe_is_free(struct file *file)
+{
+	struct pipe_inode_info *pipe = get_pipe_info(file, false);
+
+	if (!luo_pipe_trylock(file))
+		return false;
+	luo_pipe_unlock(file);
+	return !mutex_is_locked(&pipe->mutex);
+}
+
+/*
+ * Closes an end once nobody has the pipe, and looks again later until then: a worker that waited
+ * for the lock would be one less for the ends of others.
+ */
 static void luo_pipe_close(struct work_struct *work)
 {
-	struct luo_pipe_gone *gone = container_of(work, typeof(*gone), work);
+	struct luo_pipe_gone *gone = container_of(to_delayed_work(work), typeof(*gone), work);
 
+	if (!luo_pipe_is_free(gone->file)) {
+		gone->pause = clamp(gone->pause * 2, 1UL, (unsigned long)HZ);
+		queue_delayed_work(luo_pipe_closers, &gone->work, gone->pause);
+		return;
+	}
 	__fput_sync(gone->file);
-	kfree(gone);
+	complete(&gone->closed);
+	luo_pipe_put_gone(gone);
+}
+
+/* Lets go of a reference to a file if there are others; says whether there were. */
+static bool luo_pipe_put_one(struct file *file)
+{
+	/* A count of references is one less than there are. */
+	return atomic_long_add_unless(&file->f_ref.refcnt, -1, FILE_REF_ONEREF);
 }
 
 /*
  * Who closes an end waits for the pipe's lock, which the user of the other end may have for as
- * long as it likes. Whoever ends the session of that user must not wait so, nor must the one
- * worker that closes files for all kernel threads: a worker of our own does. An end of a pipe that
- * nobody has locked is closed at once, so that its other end hears of it.
+ * long as it likes, or be given again and again by the line that its threads stand in. Whoever
+ * ends the session of that user must not wait so, nor must the one worker that closes files for
+ * all kernel threads: a worker of our own does it, and of the caller's time it takes a moment,
+ * so that the other end has heard of it when the call is over. That moment is not taken for one
+ * that is held, and not again soon after one that was in vain.
  */
 void luo_pipe_let_go(struct file *file)
 {
 	struct luo_pipe_gone *gone;
+	bool waits;
 
-	if (luo_pipe_trylock(file)) {
-		luo_pipe_unlock(file);
-		__fput_sync(file);
+	if (luo_pipe_put_one(file))
 		return;
-	}
-	gone = luo_pipe_closers ? kmalloc_obj(*gone) : NULL;
+	waits = time_after(jiffies, READ_ONCE(luo_pipe_vain) + LUO_PIPE_IN_VAIN) &&
+		luo_pipe_is_free(file);
+	gone = kmalloc_obj(*gone, GFP_KERNEL | __GFP_NORETRY | __GFP_NOWARN);
 	if (!gone) {
-		fput(file);
+		/* The last reference is ours, so nobody else uses what is linked. */
+		if (llist_add(&file->f_llist, &luo_pipe_poor))
+			queue_work(luo_pipe_closers, &luo_pipe_poor_work);
 		return;
 	}
-	INIT_WORK(&gone->work, luo_pipe_close);
+	INIT_DELAYED_WORK(&gone->work, luo_pipe_close);
 	gone->file = file;
-	queue_work(luo_pipe_closers, &gone->work);
+	gone->pause = 0;
+	init_completion(&gone->closed);
+	refcount_set(&gone->refs, 2);
+	queue_delayed_work(luo_pipe_closers, &gone->work, 0);
+	if (waits && !wait_for_completion_timeout(&gone->closed, LUO_PIPE_MOMENT))
+		WRITE_ONCE(luo_pipe_vain, jiffies);
+	luo_pipe_put_gone(gone);
 }
 
 static int __init luo_pipe_init(void)
 {
+	luo_pipe_vain = jiffies - LUO_PIPE_IN_VAIN - 1;
 	luo_pipe_closers = alloc_workqueue("luo_pipes", WQ_UNBOUND, 0);
-	return luo_pipe_closers ? 0 : -ENOMEM;
+	if (!luo_pipe_closers)
+		luo_pipe_closers = system_dfl_wq;
+	return 0;
 }
 subsys_initcall(luo_pipe_init);

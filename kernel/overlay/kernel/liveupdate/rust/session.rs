@@ -7,7 +7,7 @@ use kernel::prelude::*;
 use luo_core::SessionId;
 
 use crate::errno;
-use crate::host::linux;
+use crate::host::{linux, somebody_reads};
 use crate::program::Program;
 use crate::say::Say;
 use crate::sys::seq::Text;
@@ -29,6 +29,7 @@ pub(crate) fn release(id: SessionId) {
 /// What procfs shows of a session's descriptor.
 pub(crate) fn show(id: SessionId, to: &Text<'_>) {
     if let Some(linux) = linux() {
+        somebody_reads();
         // If the room is full, the kernel asks again with more.
         let _ = luo_calls::fdinfo::show(linux, id, &mut Room(to));
     }

@@ -11,10 +11,12 @@ use std::os::unix::fs::FileExt as _;
 use anyhow::{Context as _, Result, ensure};
 use luo_sys::{Device, Errno, Needed, Session, Token, memfd};
 
-use super::property::{FILES, GROWS_BY, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes};
+use super::property::{
+    ENDED, FILES, GROWS_BY, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes,
+};
 use crate::check::name;
 use crate::fill;
-use crate::program::{PAUSE, READY, stay, wait_to_go};
+use crate::program::{GO, PAUSE, READY, stay, wait_to_go};
 
 /// The argument that makes this program such a one; its part follows.
 pub(crate) const ARGUMENT: &str = "accounts-holder";
@@ -31,6 +33,11 @@ pub(super) const GROWS: &str = "grows";
 /// It takes back a pipe in a group that has no room for it.
 pub(super) const PIPES: &str = "pipes";
 
+/// It finishes a session of which it has taken nothing back, in a group that is full.
+pub(super) const FINISHES: &str = "finishes";
+/// It has such a session until it is killed.
+pub(super) const HAS: &str = "has";
+
 /// It has played its part.
 pub(super) const DONE: &str = "done";
 
@@ -42,6 +49,8 @@ pub(crate) fn main(part: &str) {
         TAKES => takes(),
         GROWS => grows(),
         PIPES => pipes(),
+        FINISHES => finishes(),
+        HAS => has(),
         other => Err(anyhow::anyhow!("there is no part '{other}'")),
     };
     if let Err(error) = played {
@@ -205,5 +214,25 @@ fn pipes() -> Result<()> {
     File::from(reads).read_exact(&mut bytes)?;
     ensure!(bytes == pipe_bytes(), "it holds something else");
     println!("{DONE}: {refused} calls were refused");
+    stay()
+}
+
+fn finishes() -> Result<()> {
+    let session = Device::open()?.retrieve_session(&name(ENDED[0]))?;
+    println!("{READY}");
+    wait_to_go();
+    let ended = session.finish();
+    // It says so when it has room for that.
+    while std::path::Path::new(GO).exists() {
+        std::thread::sleep(PAUSE);
+    }
+    ended?;
+    println!("{DONE}");
+    stay()
+}
+
+fn has() -> Result<()> {
+    let _session = Device::open()?.retrieve_session(&name(ENDED[1]))?;
+    println!("{READY}");
     stay()
 }

@@ -12,7 +12,7 @@
 //! |---|---|
 //! | first | what the user's program holds is charged to its group, which gets it back; when the group is full, the program hears ENOMEM and nobody is killed |
 //! | second | nobody takes anything back; the administrator's group has room for a part of it when the machine jumps; a file that the user has paid for goes along |
-//! | third | all has come along; what the user has paid for is the user's again, whoever takes it, and waits until its group has room; for what the machine has carried on, who takes it back is charged |
+//! | third | what the user's program lets go of in a full group comes back to the machine; all else has come along; what the user has paid for is the user's again, whoever takes it, and waits until its group has room; for what the machine has carried on, who takes it back is charged |
 
 mod holder;
 mod property;
@@ -33,7 +33,9 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 pub(crate) use holder::{ARGUMENT, main};
-use property::{FILES, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes};
+use property::{
+    ENDED, ENDED_PAGES, FILES, LEFT, NEEDS, PAGE, PIPE, PIPE_BYTES, contents, pipe_bytes,
+};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 
 const SUITE: Suite = Suite::new("accounts");
@@ -237,12 +239,70 @@ fn second(guest: &Guest, groups: &Groups) -> Result<()> {
         PIPE_BYTES,
     )?;
     pipes.preserve_fd(reads, Token(1))?;
+    let mut ended = Vec::new();
+    for called in ENDED {
+        let session = device.create_session(&name(&format!("uid:{UID}:{called}")))?;
+        session.preserve_fd(scattered()?, Token(1))?;
+        ended.push(session);
+    }
     // The next kernel and its initramfs are nobody's here.
     kexec::load(guest, |_, _| ())?;
     let charged = groups.administrator.charged()?;
     port::progress(format!("the administrator's group is charged {charged}"));
     groups.administrator.limit(Some(charged + ROOM))?;
     Err(kexec::jump().into())
+}
+
+/// A file of pages each of which is told of alone.
+fn scattered() -> Result<File> {
+    let file = luo_sys::memfd::create("scattered", 2 * ENDED_PAGES * PAGE as u64)?;
+    for page in 0..ENDED_PAGES {
+        file.write_all_at(b"x", 2 * page * PAGE as u64)?;
+    }
+    Ok(file)
+}
+
+/// Bytes of memory that nobody has.
+fn free() -> Result<u64> {
+    let text = fs::read_to_string("/proc/meminfo")?;
+    let line = text.lines().find_map(|line| line.strip_prefix("MemFree:"));
+    let number = line.context("no MemFree")?.trim().trim_end_matches(" kB");
+    Ok(number.parse::<u64>()? * 1024)
+}
+
+/// Sessions of which a user has taken nothing back are ended by a program whose group is full:
+/// by FINISH, and by being killed.
+fn lets_go(groups: &Groups) -> Result<()> {
+    /// What the group has room for: less than the list of the pages takes.
+    const LITTLE: u64 = 32 << 10;
+    /// What else is asked for meanwhile, or freed.
+    const ELSE: u64 = 16 << 20;
+    for part in [holder::FINISHES, holder::HAS] {
+        let mut program = groups.start(part)?;
+        program.says(program::READY, 1, PATIENCE)?;
+        groups.user.limit(Some(groups.user.charged()? + LITTLE))?;
+        let before = free()?;
+        let killed = part == holder::HAS;
+        if killed {
+            program.kill()?;
+        } else {
+            go()?;
+        }
+        let come = before + ENDED_PAGES * PAGE as u64 - ELSE;
+        let comes = within(PATIENCE, "that the memory comes back", || {
+            Ok(free()? >= come)
+        });
+        port::progress(format!("{part}: {before} became {}", free()?));
+        groups.user.limit(None)?;
+        if !killed {
+            fs::remove_file(program::GO)?;
+            program.says(holder::DONE, 1, PATIENCE)?;
+            program.kill()?;
+        }
+        comes?;
+        groups.nobody_is_killed()?;
+    }
+    Ok(())
 }
 
 /// A file of which the user's group has one page, the first, and the administrator's all others.
@@ -324,6 +384,9 @@ fn pipe_waits(groups: &Groups) -> Result<()> {
 
 fn third(groups: &Groups) -> Result<()> {
     fs::set_permissions("/dev/liveupdate", fs::Permissions::from_mode(0o666))?;
+    SUITE.case("what-is-let-go-of-in-a-full-group-comes-back", || {
+        lets_go(groups)
+    });
     let opened = device()?;
     let session = opened.retrieve_session(&name(BACK))?;
     SUITE.case(

@@ -18,6 +18,11 @@ pub(super) const LEFT: [(&str, u64); 2] = [("uid:3001:left", 96 << 20), ("vm", 8
 /// than a group's charge can be off.
 pub(super) const GROWS_BY: u64 = 40_960;
 
+/// Sessions of a user's that nobody takes back, and that the user ends: by FINISH, and by being
+/// killed. Each has a file of so many pages, each alone.
+pub(super) const ENDED: [&str; 2] = ["finished", "killed"];
+pub(super) const ENDED_PAGES: u64 = 20_480;
+
 /// The session of a user's with a pipe, as the user calls it, and what that holds: as much as a
 /// pipe of a user's can, and more than processors have in stock for a group.
 pub(super) const PIPE: &str = "pipe";

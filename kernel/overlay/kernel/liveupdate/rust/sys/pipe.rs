@@ -7,11 +7,13 @@ use kernel::bindings;
 use kernel::error::to_result;
 use kernel::ffi::c_void;
 use kernel::fs::File;
+use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
 use luo_core::pipe::{Each, PAUSE_MILLIS};
 
+use super::memory;
 use super::wait::{self, Killed};
 
 /// The pipe that a file is an end of, and whether it is the end that is written to.
@@ -41,21 +43,24 @@ pub(crate) fn slots(file: &File) -> Result<u64> {
 struct Locked<'a>(&'a File);
 
 impl<'a> Locked<'a> {
-    /// Locks the pipe of a file, which is one. Waits for so many pauses at most, and takes those
-    /// that it has waited.
+    /// Locks the pipe of a file, which is one. Waits for a moment, and for so many pauses at
+    /// most, and takes those that it has waited.
     ///
     /// # Errors
     /// EBUSY at the end of them; EAGAIN if the task is killed.
     fn new(file: &'a File, patience: &mut u32) -> Result<Self, Errno> {
-        loop {
-            // SAFETY: The file is there for the call.
-            if unsafe { bindings::luo_pipe_trylock(file.as_ptr()) } {
-                // INVARIANT: Just locked.
-                return Ok(Self(file));
-            }
+        // One that is busy and not held is free in a moment, which takes nothing of the patience.
+        //
+        // SAFETY: The file is there for the call.
+        let mut is_ours = unsafe { bindings::luo_pipe_lock_soon(file.as_ptr()) };
+        while !is_ours {
             *patience = patience.checked_sub(1).ok_or(Errno::EBUSY)?;
             wait::pause(PAUSE_MILLIS).map_err(|Killed| Errno::EAGAIN)?;
+            // SAFETY: As above.
+            is_ours = unsafe { bindings::luo_pipe_trylock(file.as_ptr()) };
         }
+        // INVARIANT: Just locked.
+        Ok(Self(file))
     }
 }
 
@@ -71,11 +76,11 @@ impl Drop for Locked<'_> {
 /// # Safety
 ///
 /// `data` is a `&mut &mut Each` that nobody else uses; there are `length` bytes at `bytes`, which
-/// nobody changes meanwhile but who has the page mapped.
+/// nobody changes meanwhile.
 unsafe extern "C" fn each(data: *mut c_void, bytes: *const c_void, length: usize, packet: bool) {
     // SAFETY: By the caller's promise.
     let each = unsafe { &mut *data.cast::<&mut Each<'_>>() };
-    // SAFETY: By the caller's promise. The bytes of a pipe are written once.
+    // SAFETY: By the caller's promise.
     let bytes = unsafe { core::slice::from_raw_parts(bytes.cast::<u8>(), length) };
     each(bytes, packet);
 }
@@ -84,18 +89,24 @@ unsafe extern "C" fn each(data: *mut c_void, bytes: *const c_void, length: usize
 /// patience how many pauses it has waited for who has the pipe locked.
 ///
 /// # Errors
-/// EINVAL for another file; EBUSY at the end of the patience; EAGAIN; ENODATA, EOPNOTSUPP for
-/// what cannot be read.
+/// EINVAL for another file; EBUSY at the end of the patience; EAGAIN; ENODATA, EOPNOTSUPP,
+/// EHWPOISON for what cannot be read; ENOMEM.
 pub(crate) fn look(file: &File, patience: &mut u32, mut work: &mut Each<'_>) -> Result<u64, Errno> {
     if find(file).is_none() {
         return Err(Errno::EINVAL);
     }
+    // Of what is looked at one page at a time is copied here, where nobody changes it.
+    let mut room = KVec::<u8>::with_capacity(PAGE_SIZE, memory::flags());
+    let room = room.as_mut().map_err(|_| Errno::ENOMEM)?;
+    let room = room.spare_capacity_mut().as_mut_ptr().cast();
     let _locked = Locked::new(file, patience)?;
     let mut slots = 0;
     let data = (&raw mut work).cast();
     // SAFETY: The file is there for the call, its pipe is locked, the number is valid for
-    // writes, and the pointer is what the callback asks for.
-    let done = unsafe { bindings::luo_pipe_look(file.as_ptr(), &mut slots, Some(each), data) };
+    // writes, the room has a page that nobody else refers to, and the last pointer is what the
+    // callback asks for.
+    let done =
+        unsafe { bindings::luo_pipe_look(file.as_ptr(), &mut slots, room, Some(each), data) };
     Errno::check(done)?;
     Ok(slots)
 }

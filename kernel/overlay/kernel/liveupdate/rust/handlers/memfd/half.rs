@@ -14,7 +14,7 @@ use crate::errno;
 use crate::say::Say;
 use crate::sys::kho::{self, Handed};
 use crate::sys::memfd::{Back, Group, Made, Previous};
-use crate::sys::memory;
+use crate::sys::{account, log, memory};
 
 /// Pages for which it is not looked whether there is room.
 const FEW: u64 = 64;
@@ -101,14 +101,21 @@ impl Left {
         Ok(true)
     }
 
-    /// Gives everything to the allocator.
-    fn free(mut self) {
+    /// Gives everything to the allocator. The room that it takes for a moment is charged to
+    /// nobody: a group that is full would keep the memory of a file from everybody.
+    fn free(self) {
+        account::of_machine(|| self.free_all());
+    }
+
+    fn free_all(mut self) {
         let mut back = Back::new(self.format);
         while self.rest.is_some() || self.got < self.found.runs.len() {
             // What is gone is passed over. Without memory for a list, what is left stays
             // reserved until the next reboot.
             if self.get(&mut back).is_err() {
-                pr_warn!("memory of a memfd stays reserved until the next reboot: no memory\n");
+                if log::may_say_more() {
+                    pr_warn!("memory of a memfd stays reserved until the next reboot: no memory\n");
+                }
                 break;
             }
             back.free();
@@ -129,7 +136,9 @@ fn unread(data: u64, why: Unread) -> Unrestored {
         Unread::NoMemory => Unrestored::Now(Errno::ENOMEM),
         why => {
             // Whose the rest is cannot be told: it stays reserved until the next reboot.
-            pr_err!("memfd at {data:#x} is not restored: {}\n", Say(why));
+            if log::may_say_more() {
+                pr_err!("memfd at {data:#x} is not restored: {}\n", Say(why));
+            }
             Unrestored::Ever(match why {
                 Unread::Unknown(_) => Errno::EOPNOTSUPP,
                 _ => Errno::EINVAL,
@@ -205,7 +214,9 @@ impl Half {
         while self.missing > 0 {
             let got = self.left.get(&mut self.back);
             if !got.map_err(|why| Unrestored::Now(errno::of_kernel(why)))? {
-                pr_err!("memfd at {data:#x} is not restored: a page of it is gone\n");
+                if log::may_say_more() {
+                    pr_err!("memfd at {data:#x} is not restored: a page of it is gone\n");
+                }
                 return Err(Unrestored::Ever(Errno::EIO));
             }
             let before = self.back.pages();
@@ -244,9 +255,10 @@ pub(super) fn discard(format: Format, data: u64) {
             rest: None,
         }
         .free(),
-        Err(why) => pr_warn!(
+        Err(why) if log::may_say_more() => pr_warn!(
             "memory of a memfd at {data:#x} stays reserved until the next reboot: {}\n",
             Say(why)
         ),
+        Err(_) => {}
     }
 }

@@ -33,6 +33,14 @@ pub(crate) struct Kept {
     changed: bool,
     /// Who pays for them.
     payer: Payer,
+    /// Pages of the machine that had failed when these were looked at.
+    failed: u64,
+}
+
+/// Pages of the machine that have failed so far.
+fn failed() -> u64 {
+    // SAFETY: May be called in any context.
+    unsafe { bindings::luo_memfd_failed() }
 }
 
 impl Kept {
@@ -47,6 +55,7 @@ impl Kept {
             pages: 0,
             changed: true,
             payer: Payer::Unknown,
+            failed: failed(),
         };
         kept.take(still, 0, end)?;
         Ok(kept)
@@ -182,6 +191,31 @@ impl Kept {
         self.changed = false;
     }
 
+    /// Memory may have failed since: then each page is looked at.
+    ///
+    /// # Errors
+    /// EHWPOISON.
+    fn look_whether_sound(&mut self) -> Result {
+        let failed = failed();
+        if failed == self.failed {
+            return Ok(());
+        }
+        for run in &self.runs {
+            // SAFETY: By the invariants the folios are there and are what the run says.
+            if !unsafe { bindings::luo_memfd_is_sound(&run_to(run)) } {
+                if log::may_say_more() {
+                    pr_err!(
+                        "a page from {} on of a memfd has broken: it is not handed over\n",
+                        run.index
+                    );
+                }
+                return Err(EHWPOISON);
+            }
+        }
+        self.failed = failed;
+        Ok(())
+    }
+
     /// Takes another look at the file: somebody may have written where there was nothing, or to
     /// memory that was fresh. Whether runs were added or are other than they were when they were
     /// written down.
@@ -189,6 +223,7 @@ impl Kept {
     /// # Errors
     /// As for [`Self::new`]. What was found by then is not forgotten.
     pub(crate) fn look_again(&mut self, still: &Still, end: u64) -> Result<bool> {
+        self.look_whether_sound()?;
         for run in self.runs.iter_mut().filter(|run| run.fresh) {
             // SAFETY: By the invariants the folios are there and are what the run says.
             run.fresh = unsafe { bindings::luo_memfd_settle(still.0.as_ptr(), &run_to(run)) };
@@ -203,6 +238,7 @@ impl Kept {
             pages: 0,
             changed: false,
             payer: self.payer,
+            failed: self.failed,
         };
         let mut from = 0;
         for run in &self.runs {
