@@ -435,3 +435,33 @@ fn what_came_of_one_is_not_known_if_the_disk_has_a_newer_one_only() {
         });
     }
 }
+
+/// A damaged note makes no update of its own.
+#[test]
+fn a_damaged_note_of_an_update_becomes_no_update() {
+    run(async {
+        let left = World::new(OPEN, Fake::default());
+        let put = |world: &World| {
+            let path = world.folder.path().join("run/state/update");
+            fs::write(path, "garbage{").unwrap();
+        };
+        put(&left);
+        left.agent.start(Vec::new()).await.unwrap();
+        left.agent.until_written().await;
+        assert!(left.agent.past(9).await.updates.is_empty());
+        let told = warnings(&left).await.concat();
+        assert!(told.contains("is damaged"), "{told}");
+        assert!(left.agent.notes.update().unwrap().is_none());
+
+        // The one that the history has is the one that was under way.
+        let line = left_at(Phase::Prepared).await;
+        let world = behind(&line, true, Fake::default());
+        put(&world);
+        world.agent.start(Vec::new()).await.unwrap();
+        world.agent.until_written().await;
+        let told = newest(&world);
+        assert_eq!(told.update, line["update"].as_str().unwrap());
+        assert_eq!(told.outcome, Outcome::Cancelled);
+        assert!(told.took_us > 0, "{told:?}");
+    });
+}
