@@ -228,6 +228,7 @@ mod tests {
             report: None,
             participants,
             timeline: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 

@@ -159,6 +159,10 @@ impl Agent {
             Err(why) if raw.is_anew && why.kind() == ErrorKind::NotFound => Progress::default(),
             Err(why) => self.find_out(&record, owners, stored, &why).await,
         };
+        // An earlier process of this agent has them in its notes.
+        if raw.is_anew {
+            self.go_on_writing_of_before(&record.unwritten);
+        }
         let is_damaged = progress.damaged.is_some();
         self.begin_restore(record, progress);
         if is_damaged {

@@ -5,6 +5,7 @@
 //! | the line is of | before the jump | about to jump | after it |
 //! |---|---|---|---|
 //! | this boot | cancelled | cancelled | incomplete |
+//! | another, and a newer update is there | incomplete: not known | the same | the same |
 //! | another | cancelled | lost; incomplete if sessions came along | incomplete |
 
 use luo_sys::Direction;
@@ -15,12 +16,21 @@ use super::written::Source;
 use crate::journal::history::Open;
 use crate::kernel::{self, Opener};
 
+/// The disk has a newer update, so the machine went on after this one, in whatever way, and the
+/// disk has not taken what came of it.
+fn not_known() -> (Outcome, String) {
+    let reason = "what came of it is not known: the disk has taken a newer update, and not the end \
+                  of this one";
+    (Outcome::Incomplete, reason.to_owned())
+}
+
 impl Agent {
     /// Ends such updates. There is no update under way here, and no record of one.
     pub(super) async fn end_the_open(&self) {
         let Some((open, newest)) = self.open_ends().await else {
             return;
         };
+        let last = newest.as_ref().map(|newest| newest.update.clone());
         if let Some(newest) = newest.filter(|newest| newest.outcome == Outcome::Lost) {
             self.is_lost(newest.update);
         }
@@ -29,7 +39,11 @@ impl Agent {
             false => Vec::new(),
         };
         for open in open {
-            let (outcome, reason) = self.told_of(&open, &left);
+            let is_last = last.as_ref() == Some(&open.entry.update);
+            let (outcome, reason) = match is_last || open.is_of_this_boot {
+                true => self.told_of(&open, &left),
+                false => not_known(),
+            };
             self.end_open(open, outcome, reason);
         }
     }

@@ -409,7 +409,11 @@ impl Agent {
             unowned.names.iter().any(|unowned| unowned == name)
         };
         if !force || is_ours && !is_foreign().await {
-            return self.release(name).await;
+            let released = self.release(name).await;
+            return match released {
+                Err(why) if force && self.let_go_of_unfinished(name, &why) => Ok(()),
+                released => released,
+            };
         }
         {
             let state = self.state.borrow();
@@ -472,16 +476,58 @@ impl Agent {
             }
             found
         };
-        tracing::warn!(session = name, workload, "released by an administrator");
+        let told = |name: &str, workload: &str| {
+            tracing::warn!(session = name, workload, "released by an administrator");
+        };
         if incoming {
-            let then = move |agent: &Self| agent.has_released(&workload);
+            let released = name.to_owned();
+            let then = move |agent: &Self| {
+                told(&released, &workload);
+                agent.has_released(&workload);
+            };
             self.release_incoming(name, then).await?;
         } else {
             self.let_go(name);
+            told(name, &workload);
             let _ = self.is_closed(name, "release").await;
             self.has_released(&workload);
         }
         Ok(())
+    }
+
+    /// Lets go of a session that the kernel has refused to finish, and that is here: the kernel
+    /// finishes it by itself, as soon as it can, when nobody has it any more. Says whether it was
+    /// one.
+    fn let_go_of_unfinished(&self, name: &str, why: &admin::Error) -> bool {
+        let held = {
+            let mut state = self.state.borrow_mut();
+            let held = state.sessions.get(name);
+            let is_it = held.is_some_and(|held| {
+                held.incoming && held.session.is_some() && !held.busy && !held.finishing
+            });
+            let was_refused = matches!(why, admin::Error::Kernel { .. });
+            match is_it && was_refused {
+                true => state.sessions.remove(name),
+                false => None,
+            }
+        };
+        let Some(held) = held else {
+            return false;
+        };
+        tracing::warn!(
+            session = name,
+            workload = held.workload,
+            "let go of by an administrator, by force; the kernel did not finish it: {why}"
+        );
+        self.unstore(name);
+        if let Some(session) = held.session {
+            self.close(name, session);
+        }
+        self.finished(name);
+        self.note(TimelineKind::Finished, Line::of(&held.workload).with(name));
+        self.unowned.borrow_mut().has_changed();
+        self.has_released(&held.workload);
+        true
     }
 
     /// A session of a workload was released: with its last one it is forgotten.

@@ -3,6 +3,7 @@
 //! in the descriptor store, and a record of the previous kernel, and goes on from there.
 
 use std::collections::BTreeMap;
+use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -143,10 +144,12 @@ impl Agent {
     /// `own` says whether the descriptor store has the agent's own session, `unwritten` which
     /// updates were over.
     async fn end_interrupted(&self, own: bool, unwritten: &[String]) -> std::io::Result<()> {
-        let begun = match self.notes.update()? {
-            Some(begun) => begun,
-            None if !own && self.is_unnoted_update().await => self.begun_by_the_history().await,
-            None => return Ok(()),
+        let begun = match self.notes.update() {
+            Ok(Some(begun)) => begun,
+            noted => match self.begun_without_a_note(own, noted.err()).await {
+                Some(begun) => begun,
+                None => return Ok(()),
+            },
         };
         let Begun {
             id,
@@ -180,22 +183,43 @@ impl Agent {
         Ok(())
     }
 
-    /// The update that the history has as under way in this boot.
-    async fn begun_by_the_history(&self) -> Begun {
-        let open = self.open_ends().await.unwrap_or_default().0;
-        let mut open = open.into_iter().filter(|open| open.is_of_this_boot);
-        match open.next_back() {
-            Some(open) => Begun {
-                id: open.entry.update,
-                began_us: Some(open.entry.began_us),
-                report: open.report,
-            },
-            None => Begun {
-                id: new_id(),
-                began_us: None,
-                report: None,
-            },
+    /// The update that an earlier process of this agent began, where no note says which; `why`
+    /// says what is wrong with the note, if there is one.
+    async fn begun_without_a_note(&self, own: bool, why: Option<io::Error>) -> Option<Begun> {
+        if let Some(why) = &why {
+            self.is_damaged(format!(
+                "luod's note of the update that was under way when luod was restarted is damaged \
+                 ({why}): what the history and the kernel tell counts"
+            ));
+            if let Err(why) = self.notes.set_update(None) {
+                tracing::error!("the notes: {why}");
+            }
         }
+        let is_in_the_kernel = (why.is_some() || !own) && self.is_unnoted_update().await;
+        if !is_in_the_kernel && why.is_none() {
+            return None;
+        }
+        let told = self.begun_by_the_history().await;
+        let nobody_knows = || Begun {
+            id: new_id(),
+            began_us: None,
+            report: None,
+        };
+        told.or_else(|| is_in_the_kernel.then(nobody_knows))
+    }
+
+    /// The update that the history has as being prepared in this boot.
+    async fn begun_by_the_history(&self) -> Option<Begun> {
+        let open = self.open_ends().await.unwrap_or_default().0;
+        let mut open = open
+            .into_iter()
+            .filter(|open| open.is_of_this_boot && open.phase() != Phase::Updated);
+        let open = open.next_back()?;
+        Some(Begun {
+            id: open.entry.update,
+            began_us: Some(open.entry.began_us),
+            report: open.report,
+        })
     }
 
     /// Whether the kernel is in an update that an agent began and nobody has noted: that

@@ -275,6 +275,7 @@ fn record(participants: &[(&str, &[&str], &[&str])]) -> Record {
         report: None,
         participants: participants.collect(),
         timeline: Vec::new(),
+        unwritten: Vec::new(),
     }
 }
 

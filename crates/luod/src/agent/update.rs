@@ -23,7 +23,7 @@ use std::time::Instant;
 
 use luo_sys::{Direction, Event as KernelEvent};
 use luo_varlink::admin::Error;
-use luo_varlink::{Check, CheckStatus, Phase, Plan, Step, Target, TimelineKind};
+use luo_varlink::{Check, CheckStatus, HistoryEntry, Phase, Plan, Step, Target, TimelineKind};
 
 use super::Agent;
 use super::clock::now_us;
@@ -307,7 +307,16 @@ impl Agent {
             from_kernel: kernel::release(),
             participants,
             timeline: update.map_or_else(Vec::new, |update| update.timeline.clone()),
+            unwritten: self.history.unwritten().into_iter().map(brief).collect(),
         }
+    }
+}
+
+/// What came of an update, without how.
+fn brief(entry: HistoryEntry) -> HistoryEntry {
+    HistoryEntry {
+        timeline: Vec::new(),
+        ..entry
     }
 }
 

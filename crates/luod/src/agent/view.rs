@@ -14,6 +14,7 @@ use super::{custody, doubt, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::{Failed, unwritable};
+use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Obstacle;
 use crate::journal::log;
 use crate::kernel::{self, Opener, Probe};
@@ -326,12 +327,14 @@ impl Agent {
                 continue;
             };
             let (name, incoming) = (name.to_string(), entry.direction == Direction::Incoming);
+            let is_own = name == OWN_SESSION;
             let known = all.entry((name.clone(), incoming));
             let known = known.or_insert_with(|| SessionInfo {
                 name,
                 workload: None,
                 custody: match entry.state {
                     SessionState::Unclaimed | SessionState::Closed => Custody::Kernel,
+                    _ if is_own => Custody::Agent,
                     _ => Custody::Shared,
                 },
                 incoming,

@@ -177,6 +177,18 @@ impl Agent {
         unwritten.into_iter().map(|entry| entry.update).collect()
     }
 
+    /// Goes on with what the agent in the previous kernel could not write down.
+    pub(super) fn go_on_writing_of_before(&self, unwritten: &[HistoryEntry]) {
+        if unwritten.is_empty() {
+            return;
+        }
+        for entry in unwritten {
+            self.history.put(entry);
+        }
+        self.note_unwritten();
+        self.begin_writing(None);
+    }
+
     /// Tells from here on of a note of past updates that is damaged.
     pub(super) fn is_damaged(&self, words: String) {
         tracing::error!("{words}");

@@ -130,6 +130,13 @@ const REMEDIES: &[(&str, Errno, &str)] = &[
         "somebody has retrieved this session already, and holds it",
     ),
     (
+        "FINISH",
+        Errno::EBUSY,
+        "a handler or another call does not let go of it yet: `dmesg | grep luo` says more; try \
+         again, or have luod let go of it with `luoctl release --force NAME`: the kernel finishes \
+         it then as soon as it can",
+    ),
+    (
         "kexec_file_load",
         Errno::EPERM,
         "loading a kernel is not permitted: luod needs CAP_SYS_BOOT, and lockdown, \
@@ -529,6 +536,8 @@ mod tests {
             assert!(failed.contains(part), "{failed}");
         }
         // Nobody is told to cancel an update that there may not be.
+        let busy = Failed::new("FINISH", Errno::EBUSY).to_string();
+        assert!(busy.contains("luoctl release --force"), "{busy}");
         let busy = Failed::new("CREATE_SESSION", Errno::EBUSY).to_string();
         assert!(
             busy.contains("try again") && !busy.contains("cancel"),

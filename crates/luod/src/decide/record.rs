@@ -35,7 +35,7 @@
 use std::sync::Arc;
 
 use luo_timeline::Moment;
-use luo_varlink::{Identity, TimelineEvent};
+use luo_varlink::{HistoryEntry, Identity, TimelineEvent};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -79,6 +79,9 @@ pub struct Record {
     pub participants: Vec<Participant>,
     /// The timeline so far.
     pub timeline: Vec<Arc<TimelineEvent>>,
+    /// Updates that are over, and that the disk has not taken yet, without their timelines.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unwritten: Vec<HistoryEntry>,
 }
 
 const fn yes() -> bool {
@@ -303,6 +306,7 @@ pub(crate) mod tests {
                 took_us: None,
                 detail: None,
             })],
+            unwritten: vec![],
         }
     }
 

@@ -237,7 +237,7 @@ impl History {
         }
         let queue = self.queue();
         let fate = match queue.are_noted {
-            true => "luod keeps it in its notes, which end with this boot",
+            true => "luod keeps it in its notes, which end with this boot, unless luod has it jump",
             false => "it is lost if luod ends now",
         };
         for Unwritten { entry, why, .. } in &queue.entries {

@@ -24,17 +24,21 @@
 mod tests;
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::{self, ErrorKind, Read};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use luo_timeline::Moment;
 use luo_varlink::{HistoryEntry, Identity};
+use rustix::fs::OFlags;
 use rustix::process::{Resource, getrlimit};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+
+use super::regular;
 
 /// The file that holds room for notes.
 const RESERVE: &str = ".reserve";
@@ -44,6 +48,12 @@ pub const ROOM: u64 = 1 << 20;
 
 /// Bytes of updates that are noted with all that happened in them.
 const MAX_UNWRITTEN: usize = 4 << 20;
+
+/// Bytes of a note that are read: a record is the longest.
+const MAX_NOTE: u64 = 128 << 20;
+
+/// Bytes of the id of an update.
+const MAX_ID: usize = 128;
 
 /// The notes of one boot.
 #[derive(Clone, Debug)]
@@ -150,7 +160,7 @@ impl Notes {
         };
         if notes.are_of_this_boot()? {
             // A word for it that is damaged is written anew.
-            let is_told = notes.word()?.is_some();
+            let is_told = notes.word().is_some();
             notes.is_of_this_boot.store(is_told, Ordering::Relaxed);
         } else {
             match fs::remove_dir_all(&notes.folder) {
@@ -165,7 +175,7 @@ impl Notes {
                 ROOM >> 10,
                 notes.folder.display()
             ),
-            reserved => reserved?,
+            reserved => reserved.map_err(|why| of(&notes.folder, &why))?,
         }
         Ok(notes)
     }
@@ -190,7 +200,7 @@ impl Notes {
     /// Whether what stands in the folder is of this boot. What is in memory can be of no other, so
     /// nothing is lost there because the word for it is damaged.
     fn are_of_this_boot(&self) -> io::Result<bool> {
-        if let Some(noted) = self.word()? {
+        if let Some(noted) = self.word() {
             return Ok(is_same_boot(&noted, &self.epoch));
         }
         let is_there = fs::exists(self.folder.join("workloads"))?;
@@ -205,10 +215,13 @@ impl Notes {
     }
 
     /// The word for which boot the notes are of; `None` if it is not there, or is damaged.
-    fn word(&self) -> io::Result<Option<String>> {
-        let noted = self.read("epoch")?.unwrap_or_default();
-        let noted = String::from_utf8(noted).ok();
-        Ok(noted.filter(|noted| noted.contains('/')))
+    fn word(&self) -> Option<String> {
+        let noted = self.read("epoch").unwrap_or_else(|why| {
+            tracing::error!("which boot the notes are of: {why}");
+            None
+        });
+        let noted = String::from_utf8(noted.unwrap_or_default()).ok();
+        noted.filter(|noted| noted.contains('/'))
     }
 
     /// The folder.
@@ -235,7 +248,7 @@ impl Notes {
             return Err(ErrorKind::FileTooLarge.into());
         }
         let fill = |mut file| io::copy(&mut io::repeat(0).take(ROOM), &mut file);
-        let filled = File::create(&path).and_then(fill).map(drop);
+        let filled = create(&path).and_then(fill).map(drop);
         if filled.is_err() {
             // Half of it is not told from all of it by who looks next.
             let _ = fs::remove_file(&path);
@@ -256,15 +269,17 @@ impl Notes {
     /// The update that was under way.
     ///
     /// # Errors
-    /// As the file system answers.
+    /// As the file system answers; `InvalidData`: the note is damaged.
     pub fn update(&self) -> io::Result<Option<Begun>> {
         let Some(bytes) = self.read("update")? else {
             return Ok(None);
         };
-        let text = String::from_utf8_lossy(&bytes);
+        let damaged = || io::Error::new(ErrorKind::InvalidData, "it names no update");
+        let text = std::str::from_utf8(&bytes).map_err(|_| damaged())?;
         let mut lines = text.lines();
         let mut words = lines.next().unwrap_or_default().split_whitespace();
-        let id = words.next().unwrap_or_default().to_owned();
+        let id = words.next().filter(|id| is_id(id)).ok_or_else(damaged)?;
+        let id = id.to_owned();
         // An earlier version has noted the id alone.
         let began_us = words.next().and_then(|word| word.parse().ok());
         let report = lines.next().map(str::to_owned);
@@ -303,7 +318,12 @@ impl Notes {
     /// # Errors
     /// As the file system answers.
     pub fn is_jumping(&self) -> io::Result<bool> {
-        Ok(self.read("jumping")?.is_some())
+        // Nothing stands in it.
+        match fs::symlink_metadata(self.folder.join("jumping")) {
+            Ok(_) => Ok(true),
+            Err(why) if why.kind() == ErrorKind::NotFound => Ok(false),
+            Err(why) => Err(why),
+        }
     }
 
     /// Notes that the service manager is about to be told to jump.
@@ -467,10 +487,11 @@ impl Notes {
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
-        match fs::read(self.folder.join(name)) {
+        let path = self.folder.join(name);
+        match regular::read_bytes(&path, MAX_NOTE) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(why) if why.kind() == ErrorKind::NotFound => Ok(None),
-            Err(why) => Err(why),
+            Err(why) => Err(of(&path, &why)),
         }
     }
 
@@ -498,8 +519,16 @@ impl Notes {
     /// and need not be synced, for a crash of the machine removes all of it.
     fn replace(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let new = self.folder.join(".new");
-        let written = fs::write(&new, bytes);
-        let replaced = written.and_then(|()| fs::rename(&new, self.folder.join(name)));
+        let written = create(&new).and_then(|mut file| file.write_all(bytes));
+        let path = self.folder.join(name);
+        let rename = || match fs::rename(&new, &path) {
+            Err(why) if why.kind() == ErrorKind::IsADirectory => {
+                self.remove(name)?;
+                fs::rename(&new, &path)
+            }
+            renamed => renamed,
+        };
+        let replaced = written.and_then(|()| rename());
         if replaced.is_err() {
             // Half a note holds room that others need.
             let _ = fs::remove_file(&new);
@@ -516,6 +545,30 @@ impl Notes {
             _ => Ok(()),
         }
     }
+}
+
+/// Opens a file to be written anew, at once: a FIFO in its place would be waited for.
+fn create(path: &Path) -> io::Result<File> {
+    let is_none =
+        |known: fs::Metadata| known.file_type().is_fifo() || known.file_type().is_socket();
+    if fs::symlink_metadata(path).is_ok_and(is_none) {
+        fs::remove_file(path)?;
+    }
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits();
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    options.custom_flags(flags.cast_signed()).open(path)
+}
+
+/// An error with the file that it is about.
+fn of(path: &Path, why: &io::Error) -> io::Error {
+    io::Error::new(why.kind(), format!("{}: {why}", path.display()))
+}
+
+/// Whether a word can be the id of an update: letters, digits and dashes.
+fn is_id(word: &str) -> bool {
+    let is_part = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    word.len() <= MAX_ID && word.bytes().all(is_part)
 }
 
 /// Whether a folder is in memory, and goes with the boot.

@@ -35,18 +35,30 @@ pub fn read(path: &Path, most: u64) -> io::Result<String> {
     if is_null(path) {
         return Ok(String::new());
     }
+    let text = String::from_utf8(read_bytes(path, most)?);
+    text.map_err(|_| {
+        io::Error::new(
+            io::ErrorKind::InvalidData,
+            "stream did not contain valid UTF-8",
+        )
+    })
+}
+
+/// Reads a file of so many bytes at most.
+///
+/// # Errors
+/// As [`open`]; it is longer.
+pub fn read_bytes(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let file = open(path, OpenOptions::new().read(true))?;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // A file of /proc says no length, so the bytes are counted.
-    let count = file
-        .take(most.saturating_add(1))
-        .read_to_string(&mut text)?;
+    let count = file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
     match count as u64 > most {
         true => {
             let why = format!("it is longer than the {most} bytes that are read");
             Err(io::Error::other(why))
         }
-        false => Ok(text),
+        false => Ok(bytes),
     }
 }
 

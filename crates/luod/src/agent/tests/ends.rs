@@ -375,3 +375,93 @@ fn a_configuration_that_could_not_be_read_again_is_told() {
         assert_eq!(warnings(&world).await, Vec::<String>::new());
     });
 }
+
+/// The disk has taken nothing of it since it was prepared: the record tells what came of it.
+#[test]
+fn what_the_disk_has_not_taken_goes_along() {
+    run(async {
+        let prepared = left_at(Phase::Prepared).await;
+        let mut over: HistoryEntry = serde_json::from_value(prepared.clone()).unwrap();
+        over.outcome = Outcome::Completed;
+        over.reason = None;
+        // This kernel's agent cannot write either.
+        let world = World::new(OPEN, Fake::default());
+        let state = world.agent.config().state_directory.clone();
+        fs::write(&state, "").unwrap();
+        world.agent.history.put(&over);
+        let (world, mut peer) = prepared_in(world).await;
+        let freeze = world.agent.freeze();
+        let (done, ()) = tokio::join!(freeze, agrees(&world, &mut peer, Step::Freeze));
+        done.unwrap();
+        let record = Record::decode(&world.kernel.record()).unwrap();
+        assert_eq!(record.unwritten.len(), 1);
+        assert!(record.unwritten[0].timeline.is_empty(), "it is short");
+
+        // The next one can, and its disk has the first update as being prepared.
+        let kernel = Fake::with_incoming(&["db.ram"]);
+        kernel.hands_over(record.encode(1 << 20).unwrap());
+        let world = behind(&prepared, false, kernel);
+        world.agent.start(Vec::new()).await.unwrap();
+        world.agent.until_written().await;
+        let told = world.agent.past(9).await.updates;
+        let told = told.iter().find(|told| told.update == over.update).unwrap();
+        assert_eq!(told.outcome, Outcome::Completed);
+        // Nor is it ended anew by a luod that is started again.
+        comes_back(&world).await;
+        let told = world.agent.history().last(9).unwrap().updates;
+        let told = told.iter().find(|told| told.update == over.update).unwrap();
+        assert_eq!(told.outcome, Outcome::Completed);
+    });
+}
+
+#[test]
+fn what_came_of_one_is_not_known_if_the_disk_has_a_newer_one_only() {
+    for phase in [Phase::Prepared, Phase::Jumping] {
+        run(async {
+            let mut line = left_at(phase).await;
+            line["boot"] = "another".into();
+            let world = behind(&line, false, Fake::default());
+            let mut newer = line.clone();
+            newer["update"] = "u-2".into();
+            newer["outcome"] = "completed".into();
+            fs::write(file(&world), format!("{line}\n{newer}\n")).unwrap();
+            world.agent.start(Vec::new()).await.unwrap();
+            world.agent.until_written().await;
+            let told = world.agent.history().last(9).unwrap().updates;
+            let id = line["update"].as_str().unwrap();
+            let told = told.iter().find(|told| told.update == id).unwrap();
+            let reason = told.reason.as_deref().unwrap();
+            assert!(reason.contains("is not known"), "{phase:?}: {reason}");
+        });
+    }
+}
+
+/// A damaged note makes no update of its own.
+#[test]
+fn a_damaged_note_of_an_update_becomes_no_update() {
+    run(async {
+        let left = World::new(OPEN, Fake::default());
+        let put = |world: &World| {
+            let path = world.folder.path().join("run/state/update");
+            fs::write(path, "garbage{").unwrap();
+        };
+        put(&left);
+        left.agent.start(Vec::new()).await.unwrap();
+        left.agent.until_written().await;
+        assert!(left.agent.past(9).await.updates.is_empty());
+        let told = warnings(&left).await.concat();
+        assert!(told.contains("is damaged"), "{told}");
+        assert!(left.agent.notes.update().unwrap().is_none());
+
+        // The one that the history has is the one that was under way.
+        let line = left_at(Phase::Prepared).await;
+        let world = behind(&line, true, Fake::default());
+        put(&world);
+        world.agent.start(Vec::new()).await.unwrap();
+        world.agent.until_written().await;
+        let told = newest(&world);
+        assert_eq!(told.update, line["update"].as_str().unwrap());
+        assert_eq!(told.outcome, Outcome::Cancelled);
+        assert!(told.took_us > 0, "{told:?}");
+    });
+}

@@ -268,6 +268,24 @@ fn what_could_not_be_finished_can_be_released_later() {
     });
 }
 
+/// A handler may never let a file go: the machine has a way out all the same.
+#[test]
+fn what_the_kernel_does_not_finish_is_let_go_of_by_force() {
+    run(async {
+        let world = restoring(Fake::with_incoming(&["db.ram"]), ONE);
+        let agent = &world.agent;
+        world.kernel.refuse_times("FINISH", 100);
+        agent.finish(true).await.unwrap();
+        let refused = agent.release_or_force("db.ram", false).await.unwrap_err();
+        assert!(refused.to_string().contains("FINISH"), "{refused}");
+        assert!(world.kernel.held().contains("db.ram"));
+        agent.release_or_force("db.ram", true).await.unwrap();
+        until(|| !world.kernel.held().contains("db.ram")).await;
+        assert!(agent.plan().obstacles.is_empty());
+        assert!(agent.status().await.workloads.is_empty());
+    });
+}
+
 #[test]
 fn a_claim_that_is_on_its_way_does_not_keep_an_update_from_ending() {
     run(async {

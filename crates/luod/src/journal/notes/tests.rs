@@ -157,3 +157,84 @@ fn a_damaged_word_for_the_boot_loses_nothing_in_memory() {
         }
     }
 }
+
+/// Whatever stands in the place of a note, luod starts, at once, and says what it is.
+#[test]
+fn what_is_no_file_in_the_place_of_a_note_is_waited_for_by_nobody() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let runtime = tempfile::tempdir().unwrap();
+    let at = |name: &str| runtime.path().join("state").join(name);
+    let fifo =
+        |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+    let zero = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    let folder = |path: &Path| fs::create_dir(path).unwrap();
+    let ways: [&dyn Fn(&Path); 3] = [&fifo, &zero, &folder];
+    let names = [
+        "update",
+        "record",
+        "late",
+        "unwritten",
+        "progress",
+        "workloads/a",
+    ];
+    for put in ways {
+        let notes = Notes::open(runtime.path()).unwrap();
+        notes.set_record(Some(b"bytes")).unwrap();
+        for name in names {
+            let path = at(name);
+            let _ = fs::remove_file(&path);
+            put(&path);
+        }
+        let again = Notes::open(runtime.path()).unwrap();
+        let told = [
+            again.update().unwrap_err(),
+            again.record().unwrap_err(),
+            again.late().unwrap_err(),
+            again.unwritten().unwrap_err(),
+            again.progress().unwrap_err(),
+        ];
+        for why in told {
+            let why = why.to_string();
+            let path = at("").display().to_string();
+            assert!(why.contains(&path), "which file: {why}");
+        }
+        assert!(again.owners().unwrap().is_empty());
+        let _ = Notes::left_behind(runtime.path());
+        // A note takes its place.
+        again.set_record(Some(b"new")).unwrap();
+        assert_eq!(again.record().unwrap().unwrap(), b"new");
+        // Of which boot they are is told anew.
+        fs::remove_file(at("epoch")).unwrap();
+        put(&at("epoch"));
+        let again = Notes::open(runtime.path()).unwrap();
+        again.set_record(Some(b"new")).unwrap();
+        assert!(again.word().is_some());
+        fs::remove_dir_all(at("")).unwrap();
+    }
+    let notes = Notes::open(runtime.path()).unwrap();
+    fifo(&at(".new"));
+    notes.set_record(Some(b"bytes")).unwrap();
+    fs::remove_file(at(".reserve")).unwrap();
+    fifo(&at(".reserve"));
+    notes.reserve().unwrap();
+    fifo(&at("jumping"));
+    assert!(notes.is_jumping().unwrap());
+}
+
+#[test]
+fn a_note_of_an_update_that_names_none_is_damaged() {
+    let runtime = tempfile::tempdir().unwrap();
+    let notes = Notes::open(runtime.path()).unwrap();
+    let path = runtime.path().join("state/update");
+    for text in ["", "\n", "garbage{", "a/b 1", "\u{e4}"] {
+        fs::write(&path, text).unwrap();
+        let why = notes.update().unwrap_err();
+        assert_eq!(why.kind(), ErrorKind::InvalidData, "{text:?}");
+    }
+    fs::write(&path, [0xff, 0xfe]).unwrap();
+    assert!(notes.update().is_err());
+    for text in ["update-7 1", "0b8a4f2e-1c7d-4d7e-9a55-0e9f0c1d2e3f"] {
+        fs::write(&path, text).unwrap();
+        assert!(notes.update().unwrap().is_some(), "{text:?}");
+    }
+}
