@@ -373,7 +373,10 @@ fn what_is_swapped_out_and_not_known_is_not_taken_for_nothing() {
         .find(|check| check.name == "file-memory")
         .unwrap()
         .found;
-    assert!(found.contains("up to 4096 KiB may be swapped out"), "{found}");
+    assert!(
+        found.contains("up to 4096 KiB may be swapped out"),
+        "{found}"
+    );
     // What is all hole has nothing that could be.
     let empty = Facts {
         holes: facts.size,

@@ -33,18 +33,20 @@ pub fn open(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
 /// As [`open`]; it is longer, or no text.
 pub fn read(path: &Path, most: u64) -> io::Result<String> {
     let file = open(path, OpenOptions::new().read(true))?;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     // A file of /proc says no length, so the bytes are counted.
-    let count = file
-        .take(most.saturating_add(1))
-        .read_to_string(&mut text)?;
-    match count as u64 > most {
-        true => {
-            let why = format!("it is longer than the {most} bytes that are read");
-            Err(io::Error::other(why))
-        }
-        false => Ok(text),
+    let count = file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    if count as u64 > most {
+        let why = format!("it is longer than the {most} bytes that are read");
+        return Err(io::Error::other(why));
     }
+    String::from_utf8(bytes).map_err(|why| {
+        let good = why.as_bytes().get(..why.utf8_error().valid_up_to());
+        let lines = good.unwrap_or_default().iter();
+        let line = lines.filter(|byte| **byte == b'\n').count() + 1;
+        let why = format!("line {line} is no text in UTF-8: write it anew in an editor");
+        io::Error::new(io::ErrorKind::InvalidData, why)
+    })
 }
 
 fn other() -> io::Error {
@@ -72,5 +74,8 @@ mod tests {
         std::fs::write(&file, "0123456789").unwrap();
         assert_eq!(read(&file, 10).unwrap(), "0123456789");
         assert!(read(&file, 9).is_err());
+        std::fs::write(&file, b"a\nb\xff\n").unwrap();
+        let why = read(&file, 10).unwrap_err().to_string();
+        assert!(why.starts_with("line 2 is no text in UTF-8"), "{why}");
     }
 }
