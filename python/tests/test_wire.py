@@ -294,7 +294,7 @@ class Restarted(unittest.TestCase):
             ), mock.patch.object(
                 Session, "preserve", lambda session, file, token: None
             ), contextlib.redirect_stdout(io.StringIO()) as said:
-                with self.assertRaisesRegex(CallFailed, "(?i)denied"):
+                with self.assertRaisesRegex(SystemExit, "(?i)^workload: denied"):
                     runpy.run_path(example, run_name="__main__")
             thread.join(10)
         self.assertEqual(said.getvalue(), "start 1\n")

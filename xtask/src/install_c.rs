@@ -4,6 +4,7 @@
 
 use std::env;
 use std::fs;
+use std::io;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -99,18 +100,30 @@ fn install(built: &Path, to: &Path, prefix: &Path) -> Result<()> {
     Ok(())
 }
 
+/// A copy in place of what is there. Programs that run have the library mapped: to write into its
+/// file would end them, so theirs stays as it is.
 fn copy(from: &Path, to: &Path) -> Result<()> {
-    let copied = fs::copy(from, to);
-    copied.with_context(|| format!("{} to {}", from.display(), to.display()))?;
-    Ok(())
+    let copied = in_place_of(to, |new| fs::copy(from, new).map(drop));
+    copied.with_context(|| format!("{} to {}", from.display(), to.display()))
 }
 
 /// A link; one that is there already is replaced.
 fn link(target: &str, at: &Path) -> Result<()> {
-    if at.is_symlink() {
-        fs::remove_file(at)?;
+    let linked = in_place_of(at, |new| symlink(target, new));
+    linked.with_context(|| at.display().to_string())
+}
+
+/// A file whose name changes from one that is whole to another, whoever looks for it.
+fn in_place_of(path: &Path, make: impl Fn(&Path) -> io::Result<()>) -> io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".new");
+    let new = path.with_file_name(name);
+    match fs::remove_file(&new) {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => return Err(why),
+        _ => {}
     }
-    symlink(target, at).with_context(|| at.display().to_string())
+    make(&new)?;
+    fs::rename(&new, path)
 }
 
 #[cfg(test)]
@@ -126,9 +139,18 @@ mod tests {
             fs::write(built.join(name), name).unwrap();
         }
         let to = folder.path().join("package/usr");
-        // Twice: an installation over an older one.
-        for _ in 0..2 {
-            install(&built, &to, Path::new("/usr")).unwrap();
+        // Twice: an installation over an older one, which a program that runs has mapped.
+        fs::write(built.join("libluo_client_c.so"), "older").unwrap();
+        install(&built, &to, Path::new("/usr")).unwrap();
+        let mut mapped = fs::File::open(to.join("lib").join(SONAME)).unwrap();
+        fs::write(built.join("libluo_client_c.so"), "libluo_client_c.so").unwrap();
+        install(&built, &to, Path::new("/usr")).unwrap();
+        let mut kept = String::new();
+        io::Read::read_to_string(&mut mapped, &mut kept).unwrap();
+        assert_eq!(kept, "older");
+        for entry in fs::read_dir(to.join("lib")).unwrap() {
+            let name = entry.unwrap().file_name();
+            assert!(!name.to_string_lossy().ends_with(".new"), "{name:?}");
         }
         let read = |path: &str| fs::read_to_string(to.join(path)).unwrap();
         for name in ["libluo_client.so", SONAME] {

@@ -3,12 +3,17 @@
 #![forbid(unsafe_code)]
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
 use luo_fleet::cli::{Cli, Command};
 use tracing_subscriber::EnvFilter;
 
 fn main() -> ExitCode {
+    // What is longer than a file may be cannot be written. The kernel sends a signal as well, which
+    // ends a process that has no handler for it.
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::<AtomicBool>::default());
     let cli = Cli::parse();
     // A command that ends says by itself what came of it.
     let usual = match cli.command {

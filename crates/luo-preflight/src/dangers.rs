@@ -84,9 +84,15 @@ pub fn checks(
         _ => false,
     };
     let (words, behind) = words(line);
+    let all = words.iter().chain(&behind);
+    let unit = all.copied().rfind(|(name, value)| names_unit(name, *value));
     let found = words.iter().filter_map(|&(name, value)| {
         let is_running = running_words.contains(&(name, value));
-        match (name, value) {
+        // The kernel takes - for _, and so does systemd.
+        let plain = name.replace('-', "_");
+        match (plain.as_str(), value) {
+            // It hides nothing.
+            ("mem", Some("nopentium")) => None,
             // The kernel that hands over has the same limit, so nothing lies beyond it.
             ("mem" | "memmap", Some(_)) if is_running => None,
             ("mem" | "memmap", Some(value)) => Some(hidden(name, value)),
@@ -106,17 +112,27 @@ pub fn checks(
             ("nokexec", _) | ("sysctl.kernel.kexec_load_disabled", Some("1")) => {
                 Some(the_last(name))
             }
-            _ => of_service_manager((name, value)),
+            _ => of_service_manager((name, value), unit),
         }
     });
     // These are not the kernel's, and the service manager reads the whole line.
-    let behind = behind.into_iter().filter_map(of_service_manager);
+    let behind = behind.iter();
+    let behind = behind.filter_map(|word| of_service_manager(*word, unit));
     found.chain(behind).collect()
 }
 
-/// What a word means to the service manager, or to that of the initrd.
-fn of_service_manager((name, value): Word<'_>) -> Option<Check> {
-    match (name, value) {
+/// Whether a word says which unit is started. The last such word counts.
+fn names_unit(name: &str, value: Option<&str>) -> bool {
+    name == "systemd.unit" || value.is_none() && WITHOUT_SERVICES_WORDS.contains(&name)
+}
+
+/// What a word means to the service manager, or to that of the initrd. `unit` is the word that says
+/// which unit is started.
+fn of_service_manager((name, value): Word<'_>, unit: Option<Word<'_>>) -> Option<Check> {
+    if names_unit(name, value) && unit != Some((name, value)) {
+        return None;
+    }
+    match (name.replace('-', "_").as_str(), value) {
         ("systemd.unit" | "rd.systemd.unit", Some(unit)) => {
             let is_one = WITHOUT_SERVICES.contains(&unit);
             is_one.then(|| no_services(&format!("{name}={unit}")))
@@ -128,7 +144,7 @@ fn of_service_manager((name, value): Word<'_>) -> Option<Check> {
             LUOD.into_iter().any(is_one).then(|| masked(unit))
         }
         ("rd.break", _) => Some(no_services("rd.break")),
-        (word, None) if WITHOUT_SERVICES_WORDS.contains(&word) => Some(no_services(word)),
+        (_, None) if WITHOUT_SERVICES_WORDS.contains(&name) => Some(no_services(name)),
         _ => None,
     }
 }
@@ -231,6 +247,29 @@ mod tests {
         assert!(statuses("mem=2G", "quiet mem=2G").is_empty());
         assert!(statuses("", "mem=2G").is_empty());
         assert!(statuses("-- mem=2G", "").is_empty());
+    }
+
+    #[test]
+    fn words_are_taken_as_the_kernel_and_systemd_take_them() {
+        assert_eq!(statuses("liveupdate-unclaimed=discard", ""), [Warning]);
+        assert_eq!(
+            statuses("sysctl.kernel.kexec-load-disabled=1", ""),
+            [Warning]
+        );
+        assert!(statuses("mem=nopentium", "").is_empty());
+        for line in [
+            "systemd.unit=rescue.target systemd.unit=multi-user.target",
+            "single systemd.unit=multi-user.target",
+            "rescue quiet -- systemd.unit=graphical.target",
+        ] {
+            assert!(statuses(line, "").is_empty(), "{line}");
+        }
+        for line in [
+            "systemd.unit=multi-user.target systemd.unit=rescue.target",
+            "systemd.unit=multi-user.target -- single",
+        ] {
+            assert_eq!(statuses(line, ""), [Warning], "{line}");
+        }
     }
 
     #[test]

@@ -21,6 +21,7 @@
 #![forbid(unsafe_code)]
 
 pub mod abi;
+pub mod addons;
 mod check;
 pub mod command_line;
 pub mod dangers;

@@ -30,6 +30,7 @@
 //! | a session's or the device's descriptor | a file of its own kind | a socket: `write`, `fstat`, `fchmod`, `fchown`, `F_GETFL` and each call that is not named here are those of a socket (`fstatfs`, links and fdinfo are the kernel's); reading a session ends at once, reading the device is EAGAIN, where the kernel says EINVAL |
 //! | `O_PATH`, `statfs`, `utimensat`, inotify and io_uring's open with our paths | there | ENOENT: there is no file of that kind to be given, and what io_uring does no filter sees |
 //! | `chmod` and `chown` of our paths other than the device's | files of root's, whose modes and owners can be changed | ENOENT, and they stay as they are |
+//! | `mkdir`, `mknod`, `symlink`, `link`, `unlink`, `rename`, `truncate` and extended attributes of our paths; the device by another mount of devtmpfs | as on a file that is there (EEXIST, EINVAL, ENODATA), and the same device | those of the real machine, where there is no such file: ENOENT, EXDEV, or a folder that is made; another mount does not have it |
 //! | `realpath` of our paths, and links to them | there | links are followed at open, `stat` and `access`; `lstat` and `readlink` see the real machine's |
 //! | signal handlers without `SA_RESTART` | `open`, `stat`, `access`, `readlink` of ordinary files are not interrupted | EINTR, if the signal comes before the call has got here (1.5 % of them at 5,000 signals a second): the kernel lets nobody ask for more |
 //! | `/dev/liveupdate.lock`, which agents lock | once one of them has made it | there, and cannot be removed |

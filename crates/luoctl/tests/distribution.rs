@@ -119,7 +119,7 @@ fn the_unit_keeps_what_the_agent_relies_on() {
 /// What grows files is not ended by a limit of their length that somebody has set for all units.
 #[test]
 fn units_of_what_grows_files_have_no_limit_of_their_length() {
-    for unit in ["luod.service", "luo-qemu@.service"] {
+    for unit in ["luod.service", "luo-fleet.service", "luo-qemu@.service"] {
         let text = dist(&format!("systemd/{unit}"));
         assert_eq!(values(&text, "LimitFSIZE"), ["infinity"], "{unit}");
     }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The command `luod`: its options, its start and its end.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, ErrorKind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -30,6 +30,12 @@ use crate::server::{self, Sockets};
 
 /// Descriptors to have room for: two for each workload and some.
 const DESCRIPTORS: u64 = 65_536;
+
+/// The longest name of a socket in the folder of the sockets.
+const LONGEST_SOCKET: &str = "metrics";
+
+/// Bytes of a socket's path, as the kernel has it.
+const MAX_SOCKET: usize = 107;
 
 /// Bytes of a configuration, or of a policy.
 const MAX_TEXT: u64 = 1 << 20;
@@ -264,22 +270,36 @@ fn make_room_for_files() {
 fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
     make_room_for_descriptors();
     let program = std::env::current_exe().context("the program itself")?;
-    let text = |path: &Path| path.display().to_string();
-    let own = [
-        "--config".to_owned(),
-        text(&cli.config),
-        "--policy".to_owned(),
-        text(&cli.policy),
-        "--runtime-directory".to_owned(),
-        text(&cli.runtime_directory),
+    has_room_for_sockets(&cli.runtime_directory)?;
+    // A name need not be a text.
+    let own: [&OsStr; 6] = [
+        "--config".as_ref(),
+        cli.config.as_ref(),
+        "--policy".as_ref(),
+        cli.policy.as_ref(),
+        "--runtime-directory".as_ref(),
+        cli.runtime_directory.as_ref(),
     ];
-    let prefix = prefix.iter().map(|&word| word.to_owned());
-    let arguments: Vec<_> = prefix.chain(own).collect();
+    let prefix = prefix.iter().map(OsStr::new);
+    let arguments: Vec<_> = prefix.chain(own).map(OsStr::to_owned).collect();
     let status = crate::manager::supervise::run(&program, &arguments, &cli.runtime_directory)?;
     Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
 }
 
+/// Whether the kernel takes the names of sockets in a folder.
+fn has_room_for_sockets(folder: &Path) -> Result<()> {
+    let has = folder.as_os_str().len() + "/".len() + LONGEST_SOCKET.len();
+    anyhow::ensure!(
+        has <= MAX_SOCKET,
+        "{}: the name is too long for a folder of sockets, whose paths have {MAX_SOCKET} bytes at \
+         most: name a shorter one (--runtime-directory)",
+        folder.display()
+    );
+    Ok(())
+}
+
 fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
+    has_room_for_sockets(&cli.runtime_directory)?;
     // With a part of what is kept the rest would pass for lost: it is tried again.
     let (store, stored) = Store::take().context("the descriptor store")?;
     make_room_for_descriptors();

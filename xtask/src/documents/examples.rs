@@ -34,6 +34,34 @@ fn examples_fail_by_a_sentence() {
     }
 }
 
+/// A traceback is for whoever wrote the program, and not for whoever runs it.
+#[test]
+fn examples_in_python_fail_by_a_sentence() {
+    let is_caught = |text: &str| {
+        text.contains("\n    main()\nexcept (OSError, CallFailed) as why:\n    sys.exit(")
+    };
+    let mut seen = 0;
+    for path in files("python/examples", &["py"]) {
+        assert!(is_caught(&read(&path)), "{path}: its errors are tracebacks");
+        seen += 1;
+    }
+    assert!(seen >= 2, "only {seen} examples are found");
+    for document in documents() {
+        for snippet in document.fenced() {
+            let is_program = snippet.body.contains("Workload.register(");
+            let is_python = snippet.body.contains("import luo_client");
+            if is_program && is_python {
+                assert!(
+                    is_caught(&snippet.body),
+                    "{}:{}",
+                    document.path,
+                    snippet.line
+                );
+            }
+        }
+    }
+}
+
 #[test]
 fn a_main_that_returns_an_error_is_found() {
     assert_eq!(

@@ -8,6 +8,7 @@ use luo_varlink::admin::Error as Refusal;
 use super::context::Context;
 use super::dry;
 use super::vigil::Vigil;
+use super::waiting::Waiting;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 
@@ -46,12 +47,14 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     }
     let reason = args.reason.as_deref();
     let mut admin = context.asks(|| context.admin())?;
+    let waiting = Waiting::begin(context);
     let vigil = Vigil::with_end(context, &admin);
     // One that hangs is asked, too: it reads this before it jumps.
     let cancelled = match args.force {
         true => admin.cancel_by_force(reason),
         false => admin.cancel(reason),
     };
+    drop(waiting);
     if let Err(Error::Refused(Refusal::Illegal { .. })) = &cancelled
         && let Some(state) = foreign(context)?
     {

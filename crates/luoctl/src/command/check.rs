@@ -9,6 +9,7 @@ use luo_varlink::{CheckStatus, Report, Target};
 use super::context::Context;
 use super::target;
 use super::vigil::Vigil;
+use super::waiting::Waiting;
 use crate::document::Checked;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
@@ -51,8 +52,10 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 
 /// Has luod check. It may take long, but not without answering others meanwhile.
 pub(super) fn ask(context: &Context, admin: &mut Admin, target: &Target) -> Result<Report> {
+    let waiting = Waiting::begin(context);
     let vigil = Vigil::with_end(context, admin);
     let checked = admin.check(target);
+    drop(waiting);
     let next = "`systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs; `luoctl check --offline` checks \
                 without it";
     let mut report = vigil.outcome(checked, "nothing was changed", next)?;

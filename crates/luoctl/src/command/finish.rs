@@ -7,6 +7,7 @@ use luo_varlink::{Custody, Phase, SessionInfo, admin};
 use super::context::Context;
 use super::dry;
 use super::vigil::Vigil;
+use super::waiting::Waiting;
 use crate::document::Finished;
 use crate::exit::Exit;
 use crate::failure::Result;
@@ -27,8 +28,10 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
         return rehearse(context, args.release);
     }
     let mut admin = context.admin_awake()?;
+    let waiting = Waiting::begin(context);
     let vigil = Vigil::with_end(context, &admin);
     let finished = admin.finish(args.release);
+    drop(waiting);
     let left = "it has the call, and carries it out as soon as it goes on";
     let next = "`luoctl status` says whether the update is over";
     let released = vigil.outcome(finished, left, next)?;

@@ -6,6 +6,7 @@ use luo_varlink::Phase;
 
 use super::context::Context;
 use super::vigil::Vigil;
+use super::waiting::Waiting;
 use super::{aftermath, dry};
 use crate::failure::Result;
 use crate::interrupt::Cancels;
@@ -26,9 +27,10 @@ pub(super) fn run(context: &mut Context, _: &Args) -> Result {
     let mut admin = context.admin_awake()?;
     let status = context.asks(|| Ok(context.status()?.get()?))?;
     let cancels = Cancels::on_interrupt(&context.folder)?;
+    let waiting = Waiting::begin(context);
     let vigil = Vigil::begin(context);
     let ended = admin.kexec();
-    drop(vigil);
+    drop((waiting, vigil));
     match ended {
         Ok(()) => {}
         // Only a frozen update can jump. In another phase a lost agent has died.

@@ -75,7 +75,8 @@ pub enum Command {
 #[must_use]
 pub fn run(options: &Options, command: &Command, definition: fn() -> clap::Command) -> Exit {
     let mut context = Context::new(options, definition);
-    // Nothing is begun whose outcome nobody could be told.
+    // Nothing is begun whose outcome nobody could be told. What ends an update is done all the
+    // same.
     if changes(command)
         && let Err(why) = context.out.is_there()
     {
@@ -118,11 +119,12 @@ fn changes(command: &Command) -> bool {
         Command::Prepare(_)
             | Command::Freeze(_)
             | Command::Kexec(_)
-            | Command::Cancel(_)
             | Command::Update(_)
             | Command::Fleet(_)
             | Command::Finish(_)
             | Command::Release(_)
+            | Command::Hold(_)
+            | Command::Take(_)
     )
 }
 

@@ -9,6 +9,7 @@ use luo_varlink::{Custody, Phase, SessionInfo, Status};
 use super::context::Context;
 use super::dry;
 use super::vigil::Vigil;
+use super::waiting::Waiting;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::complain;
@@ -50,11 +51,13 @@ fn one(context: &mut Context, session: &str, force: bool) -> Result {
         return rehearse(context, session, force);
     }
     let mut admin = context.admin_awake()?;
+    let waiting = Waiting::begin(context);
     let vigil = Vigil::with_end(context, &admin);
     let released = match force {
         true => admin.release_by_force(session),
         false => admin.release(session),
     };
+    drop(waiting);
     if let Err(Error::Refused(Refusal::NoSuchSession { .. })) = &released
         && let Some(held) = held_by_others(&admin.sessions()?, session)
     {
@@ -75,6 +78,7 @@ fn is_away(status: &Status, owner: &str) -> bool {
 /// Releases what a user has left. One that cannot be released keeps no other.
 fn all_of(context: &mut Context, user: u32) -> Result {
     let mut admin = context.admin_awake()?;
+    let _waiting = Waiting::begin(context);
     let vigil = Vigil::with_end(context, &admin);
     let status = context.status()?.get()?;
     let sessions = admin.sessions()?;

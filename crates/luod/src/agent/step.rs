@@ -128,6 +128,9 @@ impl Agent {
             let _ = tell.send(then(&agent, done, is_late));
         });
         let patience = self.config().kernel_deadline.0;
+        let _begun = self
+            .at_work
+            .begin_beside("the kernel", Some(call), patience);
         match self.unless_late(hang, patience, told).await {
             Some(done) => done.map_err(|_| Failed::new(call, Errno::EIO)),
             None => Err(Failed::later(call, patience)),
@@ -153,6 +156,9 @@ impl Agent {
         is_over: impl Fn(&Self) -> bool,
     ) -> Result<(), Failed> {
         let patience = self.config().kernel_deadline.0;
+        let _begun = self
+            .at_work
+            .begin_beside("the kernel", Some(call), patience);
         tokio::select! {
             biased;
             () = self.until(is_over) => Ok(()),

@@ -18,11 +18,20 @@ pub fn unwritable(why: &str, with_room: &'static str) -> &'static str {
     } else if has(&["read-only"]) {
         "luod may not write there: have it mounted for writing (`findmnt -T` says how it is), and \
          allowed by ReadWritePaths= of luod's unit"
-    } else if has(&["file exists", "is a directory", "not a directory"]) {
+    } else if has(&[
+        "file exists",
+        "is a directory",
+        "not a directory",
+        "levels of symbolic links",
+        "no regular file",
+        "a link to what is not there",
+    ]) {
         "something else has the place of a file or a folder of luod's: look with `ls -la`, and \
          move it away"
     } else if has(&["permission denied", "not permitted"]) {
         "luod may not write there: `ls -la` says whose it is, and the unit what it takes from root"
+    } else if has(&["too many open files"]) {
+        "luod has no descriptor left: set LimitNOFILE=65536 in its unit (`ulimit -n 65536`)"
     } else if has(&["input/output error"]) {
         "the disk does not work: `dmesg` says more"
     } else {

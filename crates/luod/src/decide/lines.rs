@@ -46,13 +46,17 @@ pub fn line_of(text: &str, way: &[Part<'_>]) -> Option<usize> {
 /// What is wrong with the syntax.
 pub(super) fn plainly(why: &toml::de::Error) -> String {
     let told = why.to_string();
-    let told = told.trim_end();
-    format!("{told}\nwhat stands behind that was not looked at")
+    // Behind that it shows the text itself.
+    let place = told.lines().next().unwrap_or_default();
+    let place = place.rsplit(" at ").next().unwrap_or(place);
+    let what = plain(why.message().trim());
+    format!("{place}: {what}\nwhat stands behind that was not looked at")
 }
 
 /// What is wrong with a key or a type, without the words that only programmers know.
 pub(super) fn plain(said: &str) -> String {
-    const WORDS: [(&str, &str); 11] = [
+    const WORDS: [(&str, &str); 12] = [
+        ("unknown variant", "unknown value"),
         ("expected f64", "expected a number"),
         (
             "expected u32",

@@ -97,13 +97,26 @@ where
             misfits.push(Misfit {
                 line,
                 column,
-                why: plain(why.message()),
+                why: said(&way, why.message()),
                 way,
             });
         }
         if !is_out || misfits.len() >= MOST {
             return Ok((None, misfits));
         }
+    }
+}
+
+/// What is wrong, with the name of the key whose value it is.
+fn said(way: &[Step], message: &str) -> String {
+    let keys = way.iter().rev().filter_map(|step| match step {
+        Step::Key(key) => Some(key.as_str()),
+        Step::At(_) => None,
+    });
+    match { keys }.next() {
+        // These name it themselves, or speak of all of a table.
+        Some(key) if !message.contains(" field") => format!("{key}: {}", plain(message)),
+        _ => plain(message),
     }
 }
 
@@ -205,11 +218,11 @@ mod tests {
         let (read, misfits) = read::<All>(text).unwrap();
         let told: Vec<_> = misfits.iter().map(ToString::to_string).collect();
         for begin in [
-            "line 1, column 10: invalid type: string \"x\", expected a whole number",
+            "line 1, column 10: number: invalid type: string \"x\", expected a whole number",
             "line 2, column 1: unknown field `öther`",
-            "line 3, column 15: invalid type: integer `7`",
-            "line 4, column 15: invalid type",
-            "line 9, column 8: invalid type",
+            "line 3, column 15: names: invalid type: integer `7`",
+            "line 4, column 15: name: invalid type",
+            "line 9, column 8: name: invalid type",
             "line 10, column 1: unknown field `size`",
         ] {
             assert!(

@@ -35,12 +35,12 @@ pub fn read(path: &Path, most: u64) -> io::Result<String> {
     if is_null(path) {
         return Ok(String::new());
     }
-    let text = String::from_utf8(read_bytes(path, most)?);
-    text.map_err(|_| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            "stream did not contain valid UTF-8",
-        )
+    String::from_utf8(read_bytes(path, most)?).map_err(|why| {
+        let good = why.as_bytes().get(..why.utf8_error().valid_up_to());
+        let lines = good.unwrap_or_default().iter();
+        let line = lines.filter(|byte| **byte == b'\n').count() + 1;
+        let why = format!("line {line} is no text in UTF-8: write it anew in an editor");
+        io::Error::new(io::ErrorKind::InvalidData, why)
     })
 }
 
@@ -95,5 +95,8 @@ mod tests {
         assert_eq!(read(&file, 10).unwrap(), "0123456789");
         assert!(read(&file, 9).is_err());
         assert_eq!(read(Path::new("/dev/null"), 10).unwrap(), "");
+        std::fs::write(&file, b"a\nb\xff\n").unwrap();
+        let why = read(&file, 10).unwrap_err().to_string();
+        assert!(why.starts_with("line 2 is no text in UTF-8"), "{why}");
     }
 }

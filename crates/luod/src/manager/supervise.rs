@@ -22,6 +22,7 @@ mod kept;
 mod signals;
 mod sockets;
 
+use std::ffi::OsString;
 use std::io;
 use std::path::Path;
 use std::process::{Command, ExitStatus};
@@ -128,14 +129,14 @@ impl Ended {
 /// # Errors
 /// The command cannot be started, and nothing is kept; another supervisor, or an agent of somebody
 /// else, is there; the sockets cannot be made.
-pub fn run(program: &Path, arguments: &[String], runtime: &Path) -> io::Result<ExitStatus> {
+pub fn run(program: &Path, arguments: &[OsString], runtime: &Path) -> io::Result<ExitStatus> {
     run_with(GRACE, program, arguments, runtime)
 }
 
 fn run_with(
     grace: Duration,
     program: &Path,
-    arguments: &[String],
+    arguments: &[OsString],
     runtime: &Path,
 ) -> io::Result<ExitStatus> {
     let (_alone, mut orphan) = supervises(runtime)?;
@@ -294,7 +295,7 @@ mod tests {
         let runtime = folder.path().to_owned();
         let script = "trap '' TERM; : > \"$0\"; while :; do sleep 0.01; done";
         let deaf = folder.path().join("deaf");
-        let arguments = ["-c", script, deaf.to_str().unwrap()].map(str::to_owned);
+        let arguments = ["-c", script, deaf.to_str().unwrap()].map(OsString::from);
         let running = std::thread::spawn(move || {
             let grace = Duration::from_millis(300);
             run_with(grace, Path::new("/bin/sh"), &arguments, &runtime).unwrap()

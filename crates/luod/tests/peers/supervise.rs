@@ -428,6 +428,42 @@ fn a_luod_that_may_write_nothing_at_all_serves() {
     }
 }
 
+/// The names of files are bytes, and the kernel limits those of sockets.
+#[test]
+fn odd_folders_are_taken_or_told() {
+    use std::os::unix::ffi::OsStrExt;
+    let odd = std::ffi::OsStr::from_bytes(b"r\xff");
+    for more in [&[][..], &["supervise"]] {
+        let folder = folder("", &open_policy());
+        let with = |runtime: &Path| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_luod"));
+            command
+                .arg("--config")
+                .arg(folder.path().join("luod.toml"))
+                .arg("--policy")
+                .arg(folder.path().join("policy.toml"))
+                .arg("--runtime-directory")
+                .arg(runtime)
+                .args(more)
+                .env_remove("NOTIFY_SOCKET")
+                .env_remove("JOURNAL_STREAM")
+                .stderr(Stdio::piped());
+            command
+        };
+        let runtime = folder.path().join(odd);
+        let mut started = with(&runtime).spawn().unwrap();
+        until("luod", || {
+            std::os::unix::net::UnixStream::connect(runtime.join("client")).is_ok()
+        });
+        kill_process(Pid::from_child(&started), Signal::TERM).unwrap();
+        assert!(started.wait().unwrap().success());
+        let long = folder.path().join("r".repeat(100));
+        let output = with(&long).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(said.contains("107 bytes at most"), "{said}");
+    }
+}
+
 #[test]
 fn a_second_luod_says_at_once_whom_it_waits_for() {
     let first = Started::new("", &open_policy(), &[]);
@@ -579,7 +615,7 @@ fn who_does_not_read_the_log_keeps_nobody_waiting() {
         let mut started = Started::after("true", more, theirs);
         until("luod", || started.connect().is_some());
         // A line of the log shows it.
-        let nonsense = "x".repeat(1 << 16);
+        let nonsense = format!("{} = 1", "x".repeat(1 << 16));
         fs::write(started.path("policy.toml"), nonsense).unwrap();
         let (mut warnings, mut number) = (String::new(), 0);
         until("lines that find no room", || {

@@ -64,6 +64,7 @@ impl Agent {
     /// hangs fails it when the time is over.
     pub async fn check_target(&self, target: &Target) -> Report {
         let patience = self.config().kernel_deadline.0;
+        let _begun = self.at_work.begin_beside("the checks", None, patience);
         let looking = async {
             let settled = self.settle(target).await;
             self.check(&settled).await

@@ -11,7 +11,7 @@ use luo_preflight::initrd::{Archive, Stop, Unusable};
 use luo_preflight::memfds::Memfds;
 use luo_preflight::system::System;
 use luo_preflight::update::{self, Update};
-use luo_preflight::{command_line as lines, image, initrd, memory, target};
+use luo_preflight::{addons, command_line as lines, image, initrd, memory, target};
 use luo_sys::{ParticipantEntry, ParticipantKind};
 use luo_varlink::{Check, Orchestrator, Target};
 
@@ -106,6 +106,9 @@ impl Subject {
             shells: &self.system.shells(&counts),
             files: &self.files,
         });
+        // Only a unified image has either.
+        let is_unified = own_initrd.is_some() || own_line.is_some();
+        checks.extend(is_unified.then(|| addons::check(path)).flatten());
         let contents = image.as_ref().ok().map(|image| &image.contents);
         let memfds = Memfds::of(handlers.as_deref(), contents);
         let groups = self.groups.iter();

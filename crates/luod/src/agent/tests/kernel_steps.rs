@@ -144,6 +144,18 @@ fn a_step_of_the_kernel_that_takes_long_is_told_of() {
         prepare.await.unwrap().unwrap_err();
         assert_eq!(world.agent.status().await.work, None);
         drop(gate);
+
+        // And those that somebody asks for without an update.
+        let (gate, closed) = std::sync::mpsc::channel::<()>();
+        world.boot_hangs.lock().unwrap().replace(closed);
+        let (agent, target) = (Rc::clone(&world.agent), world.target.clone());
+        let checking = tokio::task::spawn_local(async move { agent.check_target(&target).await });
+        until(|| world.agent.at_work.told().is_some()).await;
+        let work = world.agent.status().await.work.unwrap();
+        assert_eq!(work.what, "the checks");
+        drop(gate);
+        checking.await.unwrap();
+        assert_eq!(world.agent.status().await.work, None);
     });
 }
 

@@ -239,7 +239,7 @@ fn misfits_are_told_with_all_else_and_without_what_follows_from_them() {
     lines.sort_unstable();
     let begins = [
         "line 1, column 1: unknown field `prepare_dedline`",
-        "line 2, column 20: invalid type: string \"x\", expected a number",
+        "line 2, column 20: restore_deadline: invalid type: string \"x\", expected a number",
         "line 4: image: a path begins with /",
         "line 6, column 10: ",
         "line 9, column 19: ",

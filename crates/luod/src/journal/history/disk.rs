@@ -110,7 +110,10 @@ impl History {
             let file = self.aside();
             read.problems.push(format!("{}: {why}", file.display()));
         }
-        self.read(&self.path, &mut read)?;
+        self.read(&self.path, &mut read).map_err(|why| {
+            let text = format!("{}: {why}", self.path.display());
+            io::Error::new(why.kind(), text)
+        })?;
         read.count_the_rest();
         Ok(read)
     }
@@ -123,7 +126,12 @@ impl History {
     fn read(&self, path: &Path, read: &mut Read) -> io::Result<()> {
         let file = match regular::open(path, OpenOptions::new().read(true)) {
             Ok(file) => file,
-            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(why) if why.kind() == io::ErrorKind::NotFound => {
+                return match path.is_symlink() {
+                    true => Err(io::Error::other("it is a link to what is not there")),
+                    false => Ok(()),
+                };
+            }
             Err(why) => return Err(why),
         };
         let length = file.metadata()?.len();

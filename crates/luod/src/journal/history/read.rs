@@ -112,7 +112,12 @@ impl Read {
     fn is_bad(&mut self, line: &[u8], why: &serde_json::Error, place: impl Fn() -> String) {
         self.bad += 1;
         if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(format!("{}: {why}", place()));
+            // Where in the line, and what a parser has expected there, helps nobody.
+            let what = match why.is_eof() {
+                true => "it is cut off",
+                false => "it is no line of a history",
+            };
+            self.problems.push(format!("{}: {what}", place()));
         }
         match torn(line) {
             Some(update) if self.torn.len() < MAX_TORN => {
