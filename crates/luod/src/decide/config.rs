@@ -176,9 +176,10 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 36] = [
+pub const CHECKS: [&str; 37] = [
     "closing",
     "custody",
+    "descriptors",
     "file-facts",
     "file-kind",
     "file-limit",
