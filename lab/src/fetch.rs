@@ -9,3 +9,4 @@ pub mod prereq;
 pub mod qemu;
 pub mod systemd;
 pub mod toolchain;
+pub mod varlinkctl;

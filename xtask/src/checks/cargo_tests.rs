@@ -5,12 +5,13 @@
 //! those that take long first (`.config/nextest.toml`). It runs no documentation tests;
 //! they follow.
 
+use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Result;
 use luo_lab::cache::Cache;
-use luo_lab::fetch::{etcd, prereq, qemu};
+use luo_lab::fetch::{etcd, prereq, qemu, varlinkctl};
 use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
@@ -34,14 +35,22 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
     let etcd = etcd::path(cache)
         .inspect_err(|why| eprintln!("{name}: no etcd for fleets: {why:#}"))
         .ok();
-    let with_both = |mut command: Command| {
+    let varlinkctl = varlinkctl::path(cache)
+        .inspect_err(|why| eprintln!("{name}: no varlinkctl: {why:#}"))
+        .ok();
+    let paths = etcd.iter().chain(&varlinkctl);
+    let paths = env::join_paths(paths.flat_map(env::split_paths))?;
+    let with_all = |mut command: Command| {
         command.envs(qemu.iter().map(|program| ("LUO_QEMU", program)));
-        command.envs(etcd.iter().map(|path| ("PATH", path)));
+        if !paths.is_empty() {
+            command.env("PATH", &paths);
+        }
         command
     };
     let left_out = left_out(|what| match what {
         takes::QEMU => qemu.is_some(),
         takes::ETCD => etcd.is_some(),
+        takes::VARLINKCTL => varlinkctl.is_some(),
         takes::ETCD_AND_ALL => etcd.is_some() && all,
         other => takes::is_there(other),
     });
@@ -54,12 +63,12 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
         for test in &left_out {
             command.args(["--skip", test.name]);
         }
-        return count(cache, name, with_both(command));
+        return count(cache, name, with_all(command));
     }
     let arguments = ["nextest", "run", "--workspace", "--profile", "gate"];
     let mut command = cargo(repo, &arguments);
     command.args(["--run-ignored", "all", "--filterset", &all_but(&left_out)]);
-    let mut tally = count(cache, name, with_both(command))?;
+    let mut tally = count(cache, name, with_all(command))?;
     let arguments = ["test", "--workspace", "--doc", "--no-fail-fast"];
     let name = format!("{name}-doc");
     tally.merge(count(cache, &name, cargo(repo, &arguments))?);

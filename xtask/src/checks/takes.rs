@@ -18,6 +18,9 @@ pub(super) struct Test {
 /// What tests of guests take: a QEMU that can take them over an update. It is fetched.
 pub(super) const QEMU: &str = "qemu-cpr";
 
+/// systemd's client of Varlink: the guests' systemd has it.
+pub(super) const VARLINKCTL: &str = "varlinkctl";
+
 /// What tests of fleets take. It is fetched, too.
 pub(super) const ETCD: &str = "etcd";
 /// And what those take that last for minutes.
@@ -43,7 +46,7 @@ pub(super) const TESTS: [Test; 24] = [
     },
     Test {
         name: "varlinkctl_does_what_the_book_says",
-        what: "varlinkctl",
+        what: VARLINKCTL,
     },
     Test {
         name: "promtool_agrees_with_the_alerts",

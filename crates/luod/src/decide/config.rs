@@ -179,6 +179,7 @@ impl Default for Config {
 pub const CHECKS: [&str; 37] = [
     "closing",
     "custody",
+    "descriptors",
     "file-facts",
     "file-kind",
     "file-limit",

@@ -46,7 +46,8 @@ pub(super) use settled::Settled;
 use settled::put_entry;
 use subject::{Group, Subject};
 use words::{
-    broken, check_closing, check_limit, handlers, judge, late, name_of, obstacle, untold, unusable,
+    broken, check_closing, check_descriptors, check_limit, handlers, judge, late, name_of,
+    obstacle, untold, unusable,
 };
 
 /// Ends reading with whoever waits for it: the checks of an update that is called off, or
@@ -57,6 +58,12 @@ impl Drop for StopAtEnd {
     fn drop(&mut self) {
         self.0.stop();
     }
+}
+
+/// How many descriptors luod has.
+fn open() -> Option<u64> {
+    let open = std::fs::read_dir("/proc/self/fd").ok()?;
+    u64::try_from(open.count()).ok()
 }
 
 impl Agent {
@@ -140,6 +147,9 @@ impl Agent {
         self.name_foreign(&mut checks).await;
         checks.extend(device);
         checks.extend(check_limit(getrlimit(Resource::Fsize).current));
+        checks.extend(
+            open().and_then(|open| check_descriptors(open, getrlimit(Resource::Nofile).current)),
+        );
         checks.extend(check_closing());
         checks.extend(self.check_settings().await);
         checks.extend(self.check_custody());

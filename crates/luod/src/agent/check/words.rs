@@ -127,6 +127,24 @@ pub(super) fn unusable(why: &str) -> Check {
     }
 }
 
+/// Descriptors that an update takes: of the record, the device, kernels and initrds, and some.
+const NEEDED: u64 = 32;
+
+/// Whether luod has room for the descriptors of an update.
+pub(super) fn check_descriptors(open: u64, limit: Option<u64>) -> Option<Check> {
+    let limit = limit.filter(|limit| open.saturating_add(NEEDED) > *limit)?;
+    Some(Check {
+        name: "descriptors".to_owned(),
+        status: CheckStatus::Failed,
+        found: format!(
+            "luod may have {limit} descriptors and has {open}: an update takes {NEEDED} more"
+        ),
+        remedy: Some(
+            "set LimitNOFILE=65536 in luod's unit (`ulimit -n 65536`), and restart it".to_owned(),
+        ),
+    })
+}
+
 pub(super) fn obstacle(obstacle: Obstacle) -> Check {
     Check {
         name: "workloads".to_owned(),
@@ -198,6 +216,15 @@ mod tests {
                 "{abi:?}"
             );
         }
+    }
+
+    #[test]
+    fn descriptors_that_an_update_lacks_are_told_before() {
+        assert_eq!(check_descriptors(1 << 20, None), None);
+        assert_eq!(check_descriptors(100, Some(132)), None);
+        let failed = check_descriptors(100, Some(131)).unwrap();
+        assert_eq!(failed.status, CheckStatus::Failed);
+        assert!(CHECKS.contains(&failed.name.as_str()));
     }
 
     #[test]

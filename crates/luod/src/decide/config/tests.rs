@@ -151,7 +151,7 @@ fn what_nobody_means_is_told_with_its_line() {
         ("[checks]\nroot = \"root\"", "line 2: root: a path"),
         (
             "[checks]\nignore = [\"memory\", \"scrach\"]",
-            "line 2: ignore: there is no check \"scrach\"; the checks are closing, custody, file-facts",
+            "line 2: ignore: there is no check \"scrach\"; the checks are closing, custody, descriptors, file-facts",
         ),
         // However it is written.
         (
