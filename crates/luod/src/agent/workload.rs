@@ -36,8 +36,9 @@ fn joined(state: &State, name: &str) -> WorkloadState {
 }
 
 /// How a workload leaves that may: what there is to note of it, and whether it is expected back
-/// after the jump. Nothing is changed yet.
-fn leaves(state: &State, name: &str) -> Result<(Option<Owner>, bool), Error> {
+/// after the jump. Nothing is changed yet. `not_stored` says what may be why a session is not in
+/// the store.
+fn leaves(state: &State, name: &str, not_stored: &str) -> Result<(Option<Owner>, bool), Error> {
     let first = |which: fn(&Held) -> bool| {
         let mut own = state.sessions.of(name);
         let found = own.find(|(_, held)| which(held));
@@ -47,7 +48,7 @@ fn leaves(state: &State, name: &str) -> Result<(Option<Owner>, bool), Error> {
         return Err(Error::Denied {
             reason: format!(
                 "session '{lost}' could not be put into the descriptor store, so a crash of \
-                 luod would lose it: has the store room (FileDescriptorStoreMax=)?"
+                 luod would lose it: {not_stored}"
             ),
         });
     }
@@ -286,7 +287,11 @@ impl Agent {
                 drop(state);
                 return self.unregister(caller);
             }
-            let (owner, is_awaited) = leaves(&state, &name)?;
+            let not_stored = match self.store.is_behind() {
+                Some(_) => "the service manager takes nothing just now; try again",
+                None => "has the store room (FileDescriptorStoreMax=)?",
+            };
+            let (owner, is_awaited) = leaves(&state, &name, not_stored)?;
             // Nobody but the note knows of it if luod dies: without it the workload stays.
             self.note_as(&name, owner.as_ref())?;
             leave(&mut state, &name, owner.as_ref(), is_awaited);

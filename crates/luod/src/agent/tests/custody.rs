@@ -156,6 +156,8 @@ fn a_manager_that_reads_nothing_is_told_all_when_it_reads_again() {
                 .unwrap();
         }
         assert_eq!(agent.status().await.phase, Phase::Normal, "it answers");
+        let refused = agent.detach(&mut peer.caller).unwrap_err().to_string();
+        assert!(refused.contains("takes nothing just now"), "{refused}");
         assert_eq!(store.count(), 5);
         store.begins(false);
         agent.until(|agent| agent.store.is_behind().is_none()).await;
