@@ -176,7 +176,7 @@ impl Default for Config {
 }
 
 /// The names of all checks.
-pub const CHECKS: [&str; 37] = [
+pub const CHECKS: [&str; 38] = [
     "closing",
     "custody",
     "descriptors",
