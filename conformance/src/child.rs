@@ -65,7 +65,7 @@ pub enum Role {
     /// Takes a file of the session that it inherits back, and exits.
     Retrieve,
     /// Maps the memory that it inherits, writes to it when it is told to, and exits; see
-    /// [`crate::neighbour`].
+    /// `neighbour`.
     Map,
     /// Is a client of cpr-luo's shape, and then waits to be killed; see [`crate::vmm`].
     Vmm,

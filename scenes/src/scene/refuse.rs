@@ -54,12 +54,12 @@ pub(super) fn veto(stage: &Stage) -> Result<()> {
 /// `web` never answers, to prepare and to freeze.
 pub(super) fn hung(stage: &Stage) -> Result<()> {
     stage.start_agent("prepare_deadline = 2\nfreeze_deadline = 1.5")?;
-    for (step, millis) in [(Step::Prepare, 2000), (Step::Freeze, 1500)] {
+    for (step, seconds) in [(Step::Prepare, "2"), (Step::Freeze, "1.5")] {
         let web = Member {
             hang: Some(step),
             ..member("web")
         };
-        let expected = format!("workload 'web' did not answer {step} within {millis} ms");
+        let expected = format!("workload 'web' did not answer {step} within {seconds} s");
         fails(stage, web, &expected)?;
     }
     start_all(stage)?;
