@@ -47,7 +47,7 @@ impl Misfit {
     /// Adds what to write, if it is a table where a list of tables is wanted, at the top.
     pub fn hint_of_list(&mut self, key: &str) {
         let is_it = self.way == [Step::Key(key.to_owned())];
-        if is_it && self.why.starts_with("invalid type: table") {
+        if is_it && self.why.contains("invalid type: table") {
             self.why.push_str(&format!(" of tables: write [[{key}]]"));
         }
     }

@@ -220,7 +220,7 @@ fn a_rule_in_one_bracket_is_told_how_it_is_written() {
     let why = Policy::parse("[allow]\nuid = 7\nnames = [\"a\"]\n").unwrap_err();
     assert_eq!(
         why.to_string(),
-        "line 1, column 1: invalid type: table, expected a list of tables: write [[allow]]"
+        "line 1, column 1: allow: invalid type: table, expected a list of tables: write [[allow]]"
     );
     let why = Policy::parse("[[allow]]\nuid = 7\nnames = {}\n").unwrap_err();
     assert!(!why.to_string().contains("[["), "{why}");
