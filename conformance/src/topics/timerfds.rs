@@ -68,7 +68,7 @@ fn timer(value: Duration, again: Duration) -> Result<OwnedFd> {
 }
 
 /// Waits until it has expired.
-fn wait(timer: impl AsFd) -> Result<()> {
+pub(super) fn wait(timer: impl AsFd) -> Result<()> {
     let mut fds = [PollFd::new(&timer, PollFlags::IN)];
     let ready = poll(&mut fds, Some(&timespec(Duration::from_secs(60))))?;
     ensure!(ready == 1, "it does not expire");
