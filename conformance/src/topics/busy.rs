@@ -224,12 +224,13 @@ fn leave_in_a_pipe(context: &mut Context<'_>) -> Result<()> {
         memory.store(page * PAGE, 1)?;
     }
     // Pages that lie where none can stay are moved now; those in use could not be.
-    let session = preserve(context, &file)?;
-    session.unpreserve_fd(FIRST)?;
+    let before = session(&*context.device()?, "busy-before", 0)?;
+    before.preserve_fd(&file, FIRST)?;
+    drop(before);
     let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC | PipeFlags::NONBLOCK)?;
     let lent = memory.lend_to(&writer, 0, MARKED.len() * PAGE)?;
     same("bytes in the pipe", lent, MARKED.len() * PAGE)?;
-    session.preserve_fd(&file, FIRST).context("pages in use")?;
+    let session = preserve(context, &file).context("pages in use")?;
     for page in MARKED {
         memory.store(page * PAGE, mark(page))?;
     }
