@@ -419,7 +419,10 @@ fn a_file_that_may_not_grow_is_told_of_and_ends_nobody() {
 fn a_luod_that_may_write_nothing_at_all_serves() {
     for more in [&[][..], &["supervise"]] {
         let mut started = Started::limited(0, more);
-        until("luod", || started.connect().is_some());
+        // No log says that it is up: it is when it can be asked.
+        until("luod", || {
+            std::os::unix::net::UnixStream::connect(started.path("run/status")).is_ok()
+        });
         let status = started.status();
         let warnings = status["parameters"]["status"]["warnings"].to_string();
         assert!(warnings.contains("LimitFSIZE"), "{status}");
