@@ -21,7 +21,7 @@ pub use bench::bench;
 pub const KEXECS: u32 = 24;
 
 /// What the scenario `chain` costs with so many.
-const COST_OF_KEXECS: u32 = 55;
+const COST_OF_KEXECS: u32 = 50;
 
 /// As that, of the scenario `chain-long`.
 pub const LONG_CHAIN: u32 = 1_000;
@@ -289,7 +289,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         scenes("rust", "rust", "rust-next", 79),
         scenes("c", "c", "c", 83),
         guests::demo(),
-        guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 125),
+        guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 80),
         Scenario {
             when: When::All,
             ..guests::guests("guests-kills-rust", guests::KILLS, "rust", "rust-next", 190)
@@ -297,7 +297,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             // Its first jump was seen, and not yet all of it.
             when: When::Asked,
-            ..guests::guests("guests-c", guests::SCENES, "c", "c", 125)
+            ..guests::guests("guests-c", guests::SCENES, "c", "c", 80)
         },
         chain("chain", kexecs),
         Scenario {

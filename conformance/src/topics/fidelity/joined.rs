@@ -67,12 +67,18 @@ fn single_pages(name: &str) -> Result<File> {
     Ok(file)
 }
 
-pub(super) fn change(file: &File) -> Result<()> {
+/// Nobody joins any more.
+pub(super) fn end() -> Result<()> {
     let joins = JOINS.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some((ends, joins)) = joins {
         ends.store(true, Ordering::Release);
         ensure!(joins.join().is_ok(), "the thread that joins has failed");
     }
+    Ok(())
+}
+
+pub(super) fn change(file: &File) -> Result<()> {
+    end()?;
     for page in 0..LENGTH / PAGE {
         file.write_all_at(&(!page).to_ne_bytes(), page * PAGE)?;
     }
