@@ -24,11 +24,11 @@ use crate::{Result, jump};
 /// Runs `program` with an agent. The last boot ends when the workload waits for an event,
 /// those before with a jump.
 pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
-    let folder = std::env::temp_dir().join(format!("luo-client-guest-{}", std::process::id()));
-    std::fs::create_dir(&folder)?;
-    let listener = UnixListener::bind(folder.join(paths::CLIENT))?;
+    // Not by the number of the process: machines beside each other may count their own.
+    let folder = tempfile::tempdir()?;
+    let listener = UnixListener::bind(folder.path().join(paths::CLIENT))?;
     let mut child = Command::new(program)
-        .env(paths::RUNTIME_VARIABLE, &folder)
+        .env(paths::RUNTIME_VARIABLE, folder.path())
         .spawn()?;
     let mut agent = Agent {
         connection: accept(&listener)?,
@@ -49,7 +49,7 @@ pub(crate) fn run(program: &str, boot: usize, boots: usize) -> Result<()> {
     };
     while agent.serve()? {}
     // The workload has it open.
-    std::fs::remove_dir_all(&folder)?;
+    folder.close()?;
     if boot + 1 < boots {
         return jump();
     }
