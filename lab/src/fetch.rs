@@ -6,6 +6,7 @@ pub mod debian;
 pub mod etcd;
 pub mod linux;
 pub mod prereq;
+mod program;
 pub mod qemu;
 pub mod systemd;
 pub mod toolchain;

@@ -3,16 +3,15 @@
 //! first that can, and Debian 12 has 7.2. It is unpacked, not installed, and runs with the
 //! libraries of its own release.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result};
 
-use crate::cache::{Cache, Key, write_whole};
+use crate::cache::Cache;
 use crate::fetch::apt::{Pin, Suite};
 use crate::fetch::debian::{self, Set};
+use crate::fetch::program;
 use crate::process;
 
 /// QEMU, its firmware, and the libraries that it is linked with. One that is missing here keeps
@@ -88,6 +87,9 @@ exec "$root/usr/lib64/ld-linux-x86-64.so.2" --library-path "$root/usr/lib/x86_64
     "$root/usr/bin/qemu-system-x86_64" -L "$root/usr/share/qemu" -L "$root/usr/share/seabios" "$@"
 "#;
 
+/// What it is called.
+const NAME: &str = "qemu-system-x86_64";
+
 /// The first version with the migration mode `cpr-reboot`.
 const FIRST: (u32, u32) = (8, 2);
 
@@ -113,16 +115,8 @@ pub fn root(cache: &Cache) -> Result<PathBuf> {
 /// As [`root`], or it does not start.
 pub fn program(cache: &Cache) -> Result<PathBuf> {
     let root = root(cache)?;
-    let place = root.display().to_string();
-    let key = Key::default().add("root", place).add("starter", STARTER);
-    let folder = cache.folder(&format!("tools/qemu-{}", key.short()), |dir| {
-        std::os::unix::fs::symlink(&root, dir.join("root"))?;
-        let starter = dir.join("qemu-system-x86_64");
-        write_whole(&starter, STARTER.as_bytes())?;
-        fs::set_permissions(&starter, fs::Permissions::from_mode(0o755))?;
-        Ok(())
-    })?;
-    let program = folder.join("qemu-system-x86_64");
+    let folder = program::folder(cache, &root, NAME, STARTER)?;
+    let program = folder.join(NAME);
     let said = process::output(Command::new(&program).arg("--version"))?;
     let version = version(&said).with_context(|| format!("this is no QEMU: {said}"))?;
     anyhow::ensure!(version >= FIRST, "QEMU is too old: {said}");
@@ -144,7 +138,7 @@ pub fn find(cache: &Cache) -> Result<PathBuf> {
         );
         return Ok(named);
     }
-    let own = PathBuf::from("qemu-system-x86_64");
+    let own = PathBuf::from(NAME);
     if is_new_enough(&own) {
         return Ok(own);
     }
