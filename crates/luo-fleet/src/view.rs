@@ -11,6 +11,7 @@ use crate::decide::decision::Decision;
 use crate::decide::record::Record;
 use crate::decide::rules::{Question, decide, failed, halted};
 use crate::policy::document::Policy;
+use crate::state::change::stamp;
 use crate::state::known::Known;
 
 /// The version of the document.
@@ -22,7 +23,7 @@ pub fn fleet(known: &Known, now: Timestamp) -> Fleet {
     let mut fleet = Fleet {
         version: VERSION,
         revision: known.revision,
-        now_ms: now.as_millisecond(),
+        now_ms: stamp(known, now),
         rollout: None,
         target: None,
         conditions: Vec::new(),
@@ -183,4 +184,18 @@ fn groups(known: &Known, policy: &Policy, now: Timestamp) -> Vec<Group> {
         }
     };
     policy.groups.iter().map(group).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The clock of this server was set back, or runs behind that of another one.
+    #[test]
+    fn nobody_has_a_slot_from_a_time_to_come() {
+        let mut known = Known::default();
+        known.ledger.at_ms = 5_000;
+        let at = |ms| fleet(&known, Timestamp::from_millisecond(ms).unwrap()).now_ms;
+        assert_eq!((at(2_000), at(7_000)), (5_000, 7_000));
+    }
 }

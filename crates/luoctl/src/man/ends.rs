@@ -1,22 +1,15 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! What is known of each page beyond its command line.
 
-use super::parts::{End, Entry};
-
-/// Nothing is.
-const NONE: End = End {
-    files: &[],
-    signals: &[],
-    examples: &[],
-    see: &[],
-};
+use super::others;
+use super::parts::{End, Entry, NONE};
 
 /// What is known of a page beyond its command line.
 pub(super) fn end(page: &str) -> End {
     match page {
         "luoctl" => LUOCTL,
-        "luo-qemu" | "luo-qemu-run" => LUO_QEMU,
-        "luo-qemu-start" => LUO_QEMU_START,
+        "luo-qemu" | "luo-qemu-run" => others::LUO_QEMU,
+        "luo-qemu-start" => others::LUO_QEMU_START,
         "luoctl-check" => LUOCTL_CHECK,
         "luoctl-update" => LUOCTL_UPDATE,
         "luoctl-cancel" => LUOCTL_CANCEL,
@@ -36,10 +29,10 @@ pub(super) fn end(page: &str) -> End {
         "luoctl-take" => LUOCTL_TAKE,
         "luoctl-completions" => LUOCTL_COMPLETIONS,
         "luoctl-schema" => LUOCTL_SCHEMA,
-        "luo-sim" => LUO_SIM,
-        "luo-sim-run" => LUO_SIM_RUN,
-        "luo-sim-kexec" => LUO_SIM_KEXEC,
-        "luo-sim-system" => LUO_SIM_SYSTEM,
+        "luo-sim" => others::LUO_SIM,
+        "luo-sim-run" => others::LUO_SIM_RUN,
+        "luo-sim-kexec" => others::LUO_SIM_KEXEC,
+        "luo-sim-system" => others::LUO_SIM_SYSTEM,
         "luod" => LUOD,
         "luod-supervise" => LUOD_SUPERVISE,
         _ => NONE,
@@ -106,20 +99,6 @@ const PASSED_ON: &[Entry] = &[
     ),
 ];
 
-/// Those of guests.
-const GUEST_FILES: &[Entry] = &[
-    (
-        "/etc/luo-qemu/NAME.toml",
-        "A guest: memory, command, needs, state_size and wait. The example in \
-         /usr/share/doc/luo-qemu says what each is.",
-    ),
-    (
-        "/run/luo-qemu/NAME",
-        "The guest in this boot: QEMU's control socket, and the locks by which it has one luo-qemu \
-         and one QEMU.",
-    ),
-];
-
 const LUOCTL: End = End {
     files: AGENT_FILES,
     examples: &[
@@ -130,43 +109,6 @@ const LUOCTL: End = End {
         ("End an update; all go on as before.", "luoctl cancel"),
     ],
     see: &["luoctl-check(1)", "luoctl-update(1)", "luoctl-history(1)"],
-    ..NONE
-};
-
-const LUO_QEMU: End = End {
-    signals: &[
-        (
-            "TERM, INT, HUP",
-            "The guest is asked to shut down; at the second one QEMU is told to quit. While \
-             the guest stands still for an update only luo-qemu ends.",
-        ),
-        (
-            "KILL",
-            "luo-qemu ends, and QEMU does not: the luo-qemu that is started next takes it over.",
-        ),
-    ],
-    files: GUEST_FILES,
-    examples: &[(
-        "A guest that goes on after each update.",
-        "luo-qemu run web --memory 4G -- qemu-system-x86_64 -machine q35 -accel kvm \
-         -nographic -drive file=/srv/web.img,format=raw,if=virtio",
-    )],
-    see: &["luo-qemu-start(1)", "luod(8)", "luoctl(1)"],
-};
-
-const LUO_QEMU_START: End = End {
-    files: GUEST_FILES,
-    examples: &[
-        (
-            "The guest of /etc/luo-qemu/web.toml, as its unit does it.",
-            "luo-qemu start web",
-        ),
-        (
-            "The same as a service, at each boot.",
-            "systemctl enable --now luo-qemu@web",
-        ),
-    ],
-    see: &["luo-qemu-run(1)"],
     ..NONE
 };
 
@@ -421,60 +363,6 @@ const LUOCTL_SCHEMA: End = End {
             "luoctl schema status",
         ),
     ],
-    ..NONE
-};
-
-const LUO_SIM: End = End {
-    examples: &[
-        (
-            "A program lives through a simulated kexec.",
-            "luo-sim run --boots 2 -- ./my-vmm --live-update",
-        ),
-        (
-            "Two boots, each with its command.",
-            "luo-sim run --boot './my-vmm start && luo-sim kexec' --boot './my-vmm restore'",
-        ),
-    ],
-    see: &[
-        "luo-sim-run(1)",
-        "luo-sim-kexec(1)",
-        "luo-sim-system(1)",
-        "luod(8)",
-    ],
-    ..NONE
-};
-
-const LUO_SIM_RUN: End = End {
-    examples: &[
-        (
-            "A program lives through a simulated kexec.",
-            "luo-sim run --boots 2 -- ./my-vmm --live-update",
-        ),
-        ("What can go wrong?", "luo-sim run --fault help"),
-        (
-            "Memory cannot be retrieved in the second boot.",
-            "luo-sim run --fault 1/retrieve=EIO --boots 2 -- ./my-vmm",
-        ),
-    ],
-    see: &["luo-sim-kexec(1)"],
-    ..NONE
-};
-
-const LUO_SIM_KEXEC: End = End {
-    examples: &[(
-        "The end of the first boot.",
-        "luo-sim run --boot './my-vmm start && luo-sim kexec' --boot './my-vmm restore'",
-    )],
-    see: &["luo-sim-run(1)"],
-    ..NONE
-};
-
-const LUO_SIM_SYSTEM: End = End {
-    examples: &[(
-        "A folder for `root` in [checks] of luod.toml.",
-        "luo-sim system machine",
-    )],
-    see: &["luod.toml(5)"],
     ..NONE
 };
 

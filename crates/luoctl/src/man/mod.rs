@@ -4,7 +4,8 @@
 //! | file | what |
 //! |---|---|
 //! | `parts` | what stands on a page beside the command line, and how it is set |
-//! | `ends` | that of each page |
+//! | `ends` | that of each page of the agent |
+//! | `others` | that of the simulator's pages, and of guests' |
 //! | `exits` | how the programs end |
 //! | `synopsis` | the line of a command in short, and the environment |
 //! | `files` | the pages of the configuration files |
@@ -14,6 +15,7 @@ mod ends;
 mod exits;
 mod files;
 mod fleet;
+mod others;
 mod parts;
 mod synopsis;
 

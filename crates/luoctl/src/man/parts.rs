@@ -19,6 +19,14 @@ pub(super) struct End {
     pub(super) see: &'static [&'static str],
 }
 
+/// An end of which nothing is known.
+pub(super) const NONE: End = End {
+    files: &[],
+    signals: &[],
+    examples: &[],
+    see: &[],
+};
+
 /// Adds a section of entries, each with its words.
 pub(super) fn entries(page: &mut Roff, title: &str, entries: &[Entry]) {
     if entries.is_empty() {
