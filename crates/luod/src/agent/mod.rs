@@ -113,6 +113,7 @@ use crate::manager::store::Store;
 
 pub use caller::Caller;
 pub use check::offline;
+pub use clock::at_last;
 pub use inbox::Inbox;
 pub use session::Declaration;
 pub use unread::Unread;
