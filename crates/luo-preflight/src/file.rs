@@ -90,6 +90,26 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// The facts of a file of a kind and a size of which there is nothing else to say: all of it is
+    /// there and in memory, and its rights are those of a memfd.
+    #[must_use]
+    pub const fn plain(kind: Kind, size: u64) -> Self {
+        Self {
+            kind,
+            object: (1, size),
+            size,
+            holes: 0,
+            swapped: Some(0),
+            page: match kind {
+                Kind::HugeTlb => 2 << 20,
+                _ => 4096,
+            },
+            seals: 0,
+            mode: 0o777,
+            has_flags: false,
+        }
+    }
+
     /// Bytes that are allocated when the file is preserved: what is swapped out of it, the
     /// kernel's records of its pages, and its holes, which mainline's handler fills. 0 for a
     /// file that cannot be preserved.

@@ -142,15 +142,8 @@ fn a_sparse_memfd_larger_than_memory_is_refused() {
 #[test]
 fn the_records_of_pages_are_counted_and_the_reserve_stays() {
     let facts = Facts {
-        kind: Kind::Memfd,
-        object: (1, 1),
-        size: 1024 * page(),
-        holes: 0,
-        swapped: Some(0),
         page: page(),
-        seals: 0,
-        mode: 0o777,
-        has_flags: false,
+        ..Facts::plain(Kind::Memfd, 1024 * page())
     };
     assert_eq!(facts.to_allocate(MAINLINE), 1024 * 24);
     let status_with = |available| {
@@ -168,17 +161,7 @@ fn the_records_of_pages_are_counted_and_the_reserve_stays() {
 
 #[test]
 fn a_file_of_more_pages_than_an_int_counts_is_refused() {
-    let facts = |pages: u64| Facts {
-        kind: Kind::Memfd,
-        object: (1, 1),
-        size: pages * 4096,
-        holes: 0,
-        swapped: Some(0),
-        page: 4096,
-        seals: 0,
-        mode: 0o777,
-        has_flags: false,
-    };
+    let facts = |pages: u64| Facts::plain(Kind::Memfd, pages * 4096);
     let found = checks(
         "it",
         &facts(u64::from(u32::MAX) + 1),
@@ -311,15 +294,8 @@ fn a_hugetlb_memfd_is_refused() {
         Err(why) => {
             eprintln!("NOT RUN with a real one: this kernel makes no hugetlb memfd ({why})");
             Facts {
-                kind: file::kind(0x9584_58f6, FileType::RegularFile, 0),
-                object: (1, 1),
-                size: 2 * MIB,
-                holes: 0,
-                swapped: Some(0),
                 page: page(),
-                seals: 0,
-                mode: 0o777,
-                has_flags: false,
+                ..Facts::plain(file::kind(0x9584_58f6, FileType::RegularFile, 0), 2 * MIB)
             }
         }
     };
@@ -356,15 +332,9 @@ fn files_count_together_and_once() {
 #[test]
 fn what_is_swapped_out_and_not_known_is_not_taken_for_nothing() {
     let facts = Facts {
-        kind: Kind::Memfd,
-        object: (1, 1),
-        size: 1024 * page(),
-        holes: 0,
         swapped: None,
         page: page(),
-        seals: 0,
-        mode: 0o777,
-        has_flags: false,
+        ..Facts::plain(Kind::Memfd, 1024 * page())
     };
     let found = checks("it", &facts, &memory(u64::MAX), None);
     assert_eq!(status(&found, "file-memory"), CheckStatus::Unknown);
@@ -389,15 +359,9 @@ fn what_is_swapped_out_and_not_known_is_not_taken_for_nothing() {
 #[test]
 fn what_is_swapped_out_is_read_in() {
     let facts = Facts {
-        kind: Kind::Memfd,
-        object: (1, 1),
-        size: 200 * MIB,
-        holes: 0,
         swapped: Some(112 * MIB),
         page: page(),
-        seals: 0,
-        mode: 0o777,
-        has_flags: false,
+        ..Facts::plain(Kind::Memfd, 200 * MIB)
     };
     assert!(facts.to_allocate(MAINLINE) > 112 * MIB);
     let status_with = |available| {

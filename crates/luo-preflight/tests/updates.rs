@@ -102,15 +102,8 @@ fn assert_refused(report: &Report, name: &str) {
 
 fn memfd(kind: Kind, size: u64, holes: u64) -> Facts {
     Facts {
-        kind,
-        object: (1, size),
-        size,
         holes,
-        swapped: Some(0),
-        page: 4096,
-        seals: 0,
-        mode: 0o777,
-        has_flags: false,
+        ..Facts::plain(kind, size)
     }
 }
 

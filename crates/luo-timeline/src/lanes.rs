@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind};
 
-use crate::text::took;
+use crate::text::{took, took_or_not_known};
 
 /// What a bar stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -59,8 +59,8 @@ pub(crate) struct Blackout {
     /// Microseconds since 1970.
     pub(crate) from: u64,
     pub(crate) to: u64,
-    /// How long it was, as it was measured: a clock may have been set meanwhile.
-    pub(crate) us: u64,
+    /// How long it was, as it was measured, if that is known: a clock may have been set meanwhile.
+    pub(crate) us: Option<u64>,
 }
 
 /// The lanes by name, the kernel's among them if it has any; and the blackout.
@@ -100,13 +100,14 @@ impl Lane {
         let at = event.time_us;
         let began = at.saturating_sub(event.took_us.unwrap_or(0));
         let from = self.asked.take().unwrap_or(began);
-        self.bar(from, at, meaning, words(event, at.saturating_sub(from)));
+        self.bar(from, at, meaning, words(event, at.checked_sub(from)));
     }
 
     /// It stands still no more, at a time.
     fn stir(&mut self, at: u64) {
         if let Some(since) = self.still.take() {
-            let words = format!("stood still for {}", took(at.saturating_sub(since)));
+            let lasted = took_or_not_known(at.checked_sub(since));
+            let words = format!("stood still for {lasted}");
             self.bar(since, at, Meaning::Still, words);
         }
     }
@@ -128,7 +129,7 @@ impl Lane {
             TimelineKind::Restored => {
                 if let Some(updated) = updated.filter(|_| !self.is_back) {
                     self.stir(updated);
-                    let took = at.saturating_sub(updated);
+                    let took = at.checked_sub(updated);
                     self.bar(updated, at, Meaning::Returning, words(event, took));
                 }
                 self.is_back = true;
@@ -152,8 +153,11 @@ impl Lane {
     }
 }
 
-fn words(event: &TimelineEvent, lasted: u64) -> String {
-    let mut words = format!("{}: {}, {}", event.phase, event.kind.word(), took(lasted));
+fn words(event: &TimelineEvent, lasted: Option<u64>) -> String {
+    let mut words = format!("{}: {}", event.phase, event.kind.word());
+    if let Some(lasted) = lasted {
+        words += &format!(", {}", took(lasted));
+    }
     if let Some(detail) = event.detail.as_deref().and_then(|all| all.lines().next()) {
         words += &format!(" ({detail})");
     }
@@ -165,7 +169,7 @@ pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
     let mut kernel = Lane::default();
     let mut workloads: BTreeMap<&str, Lane> = BTreeMap::new();
     let (mut updated, mut freezing, mut asked, mut served) = (None, None, None, None);
-    let mut end = entry.began_us.saturating_add(entry.took_us);
+    let mut end = entry.began_us.saturating_add(entry.took_us.unwrap_or(0));
     for event in &entry.timeline {
         let at = event.time_us;
         end = end.max(at);
@@ -195,10 +199,13 @@ pub(crate) fn lanes(entry: &HistoryEntry) -> Lanes {
         let bars = lane.end(end, updated, entry.outcome);
         (name.to_owned(), bars)
     };
-    let blackout = match (entry.blackout_us, asked.or(freezing), served) {
-        (Some(us), Some(from), Some(to)) => Some(Blackout { from, to, us }),
-        _ => None,
-    };
+    let blackout = asked.or(freezing).zip(served);
+    let has_one = entry.blackout_us.is_some() || entry.lacks_its_blackout();
+    let blackout = blackout.filter(|_| has_one).map(|(from, to)| Blackout {
+        from,
+        to,
+        us: entry.blackout_us,
+    });
     Lanes {
         kernel: kernel.bars,
         workloads: workloads.into_iter().map(ended).collect(),

@@ -8,11 +8,13 @@
 //! | [`text`] | times, sizes, words |
 //! | `moment` | moments on both sides of a kexec |
 //! | `lanes` | what each workload did, and when |
+//! | `steady` | the times of an update, where the clock was set back in it |
 //! | `svg` | the picture |
 #![forbid(unsafe_code)]
 
 mod lanes;
 mod moment;
+mod steady;
 mod svg;
 pub mod text;
 

@@ -36,24 +36,25 @@ impl Moment {
     }
 
     /// Microseconds from here to a later moment: by the counter if both have it and it
-    /// agrees with the clock within [`CLOCK_ERROR_US`], else by the clock.
+    /// agrees with the clock within [`CLOCK_ERROR_US`], else by the clock. None if the clock was
+    /// set back meanwhile: nobody knows then.
     #[must_use]
-    pub fn until(&self, later: &Self) -> u64 {
-        let by_clock = later.time_us.saturating_sub(self.time_us);
-        let ticks = self.ticks.zip(later.ticks);
-        let Some(((from, to), rate)) = ticks.zip(self.ticks_per_second) else {
-            return by_clock;
+    pub fn until(&self, later: &Self) -> Option<u64> {
+        let by_clock = i128::from(later.time_us) - i128::from(self.time_us);
+        let agrees = |by_ticks: &u64| {
+            let off = i128::from(*by_ticks) - by_clock;
+            off.unsigned_abs() <= u128::from(CLOCK_ERROR_US)
         };
-        let Some(ticks) = to.checked_sub(from).filter(|_| rate > 0.0) else {
-            return by_clock;
-        };
+        let by_ticks = self.ticks_until(later).filter(agrees);
+        by_ticks.or_else(|| u64::try_from(by_clock).ok())
+    }
+
+    /// The same, as the counter tells.
+    fn ticks_until(&self, later: &Self) -> Option<u64> {
+        let rate = self.ticks_per_second.filter(|rate| *rate > 0.0)?;
+        let ticks = later.ticks?.checked_sub(self.ticks?)?;
         // The cast of a float saturates.
-        let by_ticks = (ticks as f64 / rate * 1e6) as u64;
-        if by_ticks.abs_diff(by_clock) <= CLOCK_ERROR_US {
-            by_ticks
-        } else {
-            by_clock
-        }
+        Some((ticks as f64 / rate * 1e6) as u64)
     }
 }
 
@@ -76,11 +77,30 @@ mod tests {
             ticks,
             ticks_per_second: None,
         };
-        assert_eq!(from.until(&at(3_000_000, Some(1_505_000))), 1_500_000);
+        let until = |time_us, ticks| from.until(&at(time_us, ticks));
+        assert_eq!(until(3_000_000, Some(1_505_000)), Some(1_500_000));
         // A counter that was reset, or that ran at another rate, is not believed.
-        assert_eq!(from.until(&at(3_000_000, Some(0))), 2_000_000);
-        assert_eq!(from.until(&at(3_000_000, Some(60_000_000))), 2_000_000);
-        assert_eq!(from.until(&at(3_000_000, None)), 2_000_000);
-        assert_eq!(from.until(&at(0, None)), 0);
+        assert_eq!(until(3_000_000, Some(0)), Some(2_000_000));
+        assert_eq!(until(3_000_000, Some(60_000_000)), Some(2_000_000));
+        assert_eq!(until(3_000_000, None), Some(2_000_000));
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_tells_nothing() {
+        let from = Moment {
+            time_us: 9_000_000,
+            ticks: Some(5_000),
+            ticks_per_second: Some(1e6),
+        };
+        let at = |time_us, ticks| Moment {
+            time_us,
+            ticks,
+            ticks_per_second: None,
+        };
+        assert_eq!(from.until(&at(0, None)), None);
+        assert_eq!(from.until(&at(0, Some(1_505_000))), None);
+        // By less than a clock of whole seconds is off, the counter tells.
+        assert_eq!(from.until(&at(8_500_000, Some(105_000))), Some(100_000));
+        assert_eq!(from.until(&at(8_500_000, None)), None);
     }
 }

@@ -7,7 +7,8 @@
 use luo_varlink::{HistoryEntry, Outcome, PhaseTime};
 
 use crate::lanes::{Bar, Lanes, Meaning, lanes};
-use crate::text::{date, plain, took, xml};
+use crate::steady::steady;
+use crate::text::{date, plain, took, took_or_not_known, xml};
 
 /// Pixels.
 const LETTER: u64 = 8;
@@ -29,7 +30,10 @@ const LEGEND_BOX: u64 = 36;
 
 /// A phase.
 struct Column {
+    /// Where it stands, by times of which none is before an earlier one.
     of: PhaseTime,
+    /// How long it took, if that is known.
+    took: Option<u64>,
     left: u64,
     width: u64,
 }
@@ -42,14 +46,17 @@ struct Axis {
 }
 
 impl Axis {
-    fn new(entry: &HistoryEntry, left: u64) -> Self {
+    /// `steady` is the same update, by times of which none is before an earlier one.
+    fn new(entry: &HistoryEntry, steady: &HistoryEntry, left: u64) -> Self {
         let mut right = left;
         let mut columns = Vec::new();
-        for of in entry.phases() {
-            let digits = u64::from(of.took().max(1).ilog10());
+        for (of, told) in steady.phases().into_iter().zip(entry.phases()) {
+            let took = told.took();
+            let digits = u64::from(took.unwrap_or(0).max(1).ilog10());
             let width = COLUMN + digits * COLUMN_DIGIT;
             columns.push(Column {
                 of,
+                took,
                 left: right,
                 width,
             });
@@ -71,7 +78,7 @@ impl Axis {
         let Some(since) = time.checked_sub(column.of.begin) else {
             return column.left;
         };
-        let whole = u128::from(column.of.took()).max(1);
+        let whole = u128::from(column.of.end.saturating_sub(column.of.begin)).max(1);
         let share = u128::from(since) * u128::from(column.width) / whole;
         column.left + u64::try_from(share).unwrap_or(column.width)
     }
@@ -91,14 +98,19 @@ fn fill(meaning: Meaning) -> &'static str {
 /// phase took, who did what when, and how long not all served.
 #[must_use]
 pub fn svg(entry: &HistoryEntry) -> String {
-    let lanes = lanes(entry);
+    let steady = steady(entry);
+    let lanes = lanes(&steady);
     let mut names: Vec<&str> = lanes.workloads.keys().map(String::as_str).collect();
     names.extend((!lanes.kernel.is_empty()).then_some("kernel"));
     let longest = names
         .iter()
         .map(|name| shown(name, NAME).chars().count())
         .max();
-    let axis = Axis::new(entry, MARGIN + (longest.unwrap_or(0) as u64 + 2) * LETTER);
+    let axis = Axis::new(
+        entry,
+        &steady,
+        MARGIN + (longest.unwrap_or(0) as u64 + 2) * LETTER,
+    );
     let heads = head(entry);
     let legend: u64 = Meaning::ALL
         .iter()
@@ -163,7 +175,10 @@ fn head(entry: &HistoryEntry) -> Vec<String> {
     let outcome = entry.outcome.word().replace('_', " ");
     let mut lines = vec![
         format!("Update {}, kernel {kernels}", entry.update),
-        format!("{outcome} after {}", took(entry.took_us)),
+        match entry.took_us {
+            Some(us) => format!("{outcome} after {}", took(us)),
+            None => format!("{outcome}; how long it took is not known"),
+        },
         format!("began {}", date(entry.began_us)),
     ];
     if let Some(reason) = &entry.reason {
@@ -178,7 +193,7 @@ fn columns(axis: &Axis, lanes: &Lanes, top: &mut u64, rows: u64) -> String {
     if let Some(blackout) = &lanes.blackout {
         let (left, right) = (axis.place(blackout.from), axis.place(blackout.to));
         let (y, tip) = (*top + LINE, *top + LINE + 6);
-        let words = format!("blackout {}", took(blackout.us));
+        let words = format!("blackout {}", took_or_not_known(blackout.us));
         all += &format!(
             "<path d=\"M{left} {tip}V{y}H{right}V{tip}\" fill=\"none\" stroke=\"#c0392b\" \
              stroke-width=\"2\"/>\n"
@@ -196,7 +211,7 @@ fn columns(axis: &Axis, lanes: &Lanes, top: &mut u64, rows: u64) -> String {
             "<rect x=\"{}\" y=\"{top}\" width=\"{}\" height=\"{height}\" fill=\"{shade}\"/>\n",
             column.left, column.width
         );
-        let lasted = took(column.of.took());
+        let lasted = took_or_not_known(column.took);
         let style = " text-anchor=\"middle\"";
         all += &text(middle, *top + LINE - 3, style, column.of.phase.word());
         let style = " text-anchor=\"middle\" font-size=\"11\" fill=\"#555\"";

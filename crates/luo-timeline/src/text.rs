@@ -6,6 +6,9 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The last moment that has a date of four digits: microseconds since 1970.
 const LAST: u64 = 253_402_300_799_000_000;
 
+/// A year in microseconds: no update lasts so long.
+const LONGEST: u64 = 31_536_000_000_000;
+
 /// A text of somebody else, on one line and without characters that a terminal would obey:
 /// a workload chooses its reasons, and an administrator reads them.
 #[must_use]
@@ -57,24 +60,31 @@ pub fn took(us: u64) -> String {
         1_000..1_000_000 => format!("{}.{} ms", us / 1_000, us / 100 % 10),
         1_000_000..60_000_000 => format!("{seconds}.{:02} s", us / 10_000 % 100),
         _ if seconds < 3600 => format!("{} min {:02} s", seconds / 60, seconds % 60),
+        LONGEST.. => "over a year".to_owned(),
         _ => format!("{} h {:02} min", seconds / 3600, seconds / 60 % 60),
     }
 }
 
-/// Seconds after a beginning.
+/// The same, if it is known.
 #[must_use]
-pub fn after(us: u64, began_us: u64) -> String {
-    let (sign, us) = match us.checked_sub(began_us) {
-        Some(us) => ('+', us),
-        // The clock was set meanwhile.
-        None => ('-', began_us - us),
-    };
-    format!("{sign}{}.{:03}", us / 1_000_000, us / 1_000 % 1_000)
+pub fn took_or_not_known(us: Option<u64>) -> String {
+    us.map_or_else(|| "not known".to_owned(), took)
+}
+
+/// Seconds after a beginning. None if no update lasts so long, or if that would be before it: the
+/// clock was set meanwhile.
+#[must_use]
+pub fn after(us: u64, began_us: u64) -> Option<String> {
+    let us = us.checked_sub(began_us).filter(|us| *us < LONGEST)?;
+    Some(format!("+{}.{:03}", us / 1_000_000, us / 1_000 % 1_000))
 }
 
 /// A date and a time of day, UTC.
 #[must_use]
 pub fn date(us: u64) -> String {
+    if us > LAST {
+        return "after the year 9999".to_owned();
+    }
     let time = UNIX_EPOCH + Duration::from_micros(us.min(LAST));
     let text = humantime::format_rfc3339_seconds(time).to_string();
     text.replace('T', " ").replace('Z', " UTC")
@@ -158,16 +168,21 @@ mod tests {
         for (us, text) in cases {
             assert_eq!(took(us), text);
         }
-        assert!(took(u64::MAX).ends_with(" min"));
-        assert_eq!(after(1_500, 0), "+0.001");
-        assert_eq!(after(0, 1_500_000), "-1.500");
+        assert_eq!(took(LONGEST - 1), "8759 h 59 min");
+        assert_eq!(took(u64::MAX), "over a year");
+        assert_eq!(took_or_not_known(None), "not known");
+        assert_eq!(after(1_500, 0).as_deref(), Some("+0.001"));
+        assert_eq!(after(0, 1_500_000), None, "before it began");
+        assert_eq!(after(LONGEST, 0), None);
+        assert_eq!(after(u64::MAX, 0), None);
     }
 
     #[test]
     fn dates_are_utc_and_never_out_of_range() {
         assert_eq!(date(1_795_645_587_123_456), "2026-11-25 22:26:27 UTC");
         assert_eq!(clock(1_795_645_587_123_456), "22:26:27.123");
-        assert_eq!(date(u64::MAX), "9999-12-31 23:59:59 UTC");
+        assert_eq!(date(LAST), "9999-12-31 23:59:59 UTC");
+        assert_eq!(date(u64::MAX), "after the year 9999");
         assert_eq!(clock(u64::MAX), "23:59:59.000");
     }
 

@@ -383,10 +383,12 @@ pub struct HistoryEntry {
     pub reason: Option<String>,
     /// When it began: microseconds since 1970 (UTC).
     pub began_us: u64,
-    /// How long it took, to the end or so far: microseconds.
-    pub took_us: u64,
+    /// How long it took, to the end or so far: microseconds. None if that is not known: it has
+    /// ended with its machine, or the clock was set back in the jump.
+    pub took_us: Option<u64>,
     /// From the moment when the first workload was asked to stand still to the moment
-    /// when the last one served again: microseconds. None if there was no jump.
+    /// when the last one served again: microseconds. None if there was no jump, or if that is
+    /// not known.
     pub blackout_us: Option<u64>,
     /// The kernel it began in.
     pub from_kernel: String,

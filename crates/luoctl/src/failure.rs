@@ -315,11 +315,43 @@ fn unreachable_agent(message: String, path: &Path, why: &io::Error) -> Failure {
         io::ErrorKind::TimedOut => Failure::new(Exit::TimedOut, "timed-out", message).next(
             "luod does not accept connections: `systemctl status luod` (without systemd `ps -o pid,stat,wchan -C luod`) says whether it hangs",
         ),
-        _ => Failure::new(Exit::Unavailable, "no-agent", message).next(
-            "start it: `systemctl start luod` (without systemd: `luod supervise`); if it does not \
-             stay, `journalctl -u luod` says why, and `luoctl history` and `luoctl check \
-             --offline` work without it; another folder of sockets is named by \
-             --runtime-directory",
-        ),
+        io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => {
+            Failure::new(Exit::Unavailable, "no-agent", message).next(START)
+        }
+        // Whether luod runs is not known: the message says what is in the way here.
+        _ => Failure::new(Exit::Unavailable, "system", message),
+    }
+}
+
+/// What to do where no agent runs.
+const START: &str = "start it: `systemctl start luod` (without systemd: `luod supervise`); if it \
+                     does not stay, `journalctl -u luod` says why, and `luoctl history` and \
+                     `luoctl check --offline` work without it; another folder of sockets is \
+                     named by --runtime-directory";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_told_to_start_luod_who_cannot_know_whether_it_runs() {
+        let told = |why: io::Error| {
+            let error = Error::<admin::Error>::NoAgent {
+                path: "/run/luod/admin".into(),
+                why,
+            };
+            match Failure::from(error) {
+                Failure::Told(told) => *told,
+                Failure::Output(why) => panic!("{why}"),
+            }
+        };
+        // EMFILE
+        let few = told(io::Error::from_raw_os_error(24));
+        assert_eq!((few.exit, few.kind), (Exit::Unavailable, "system"));
+        assert_eq!(few.next, None);
+        assert!(few.message.contains("`ulimit -n`"), "{few:?}");
+        let none = told(io::ErrorKind::ConnectionRefused.into());
+        assert_eq!((none.exit, none.kind), (Exit::Unavailable, "no-agent"));
+        assert!(none.next.is_some_and(|next| next.starts_with("start it")));
     }
 }

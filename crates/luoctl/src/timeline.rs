@@ -9,7 +9,7 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, PhaseTime, TimelineEvent, Timeli
 
 use crate::output::{Paint, Tone};
 use crate::table::Table;
-use crate::text::{after, clock, date, plain, took};
+use crate::text::{after, clock, date, plain, took, took_or_not_known};
 
 /// The moment from which times are counted.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +41,10 @@ pub fn words(outcome: Outcome) -> String {
 pub fn line(event: &TimelineEvent, since: Since, paint: Paint) -> String {
     let time = match since {
         Since::Clock => clock(event.time_us),
-        Since::Moment(began) => format!("{:>9} s", after(event.time_us, began)),
+        Since::Moment(began) => match after(event.time_us, began) {
+            Some(after) => format!("{after:>9} s"),
+            None => "  clock set".to_owned(),
+        },
     };
     let time = paint.tone(Tone::Dim, time);
     if event.kind == TimelineKind::Phase {
@@ -79,9 +82,9 @@ pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
         text += &format!("reason    {}\n", lines.join("\n          "));
     }
     text += &format!("began     {}\n", date(entry.began_us));
-    text += &format!("took      {}\n", took(entry.took_us));
-    if let Some(blackout) = entry.blackout_us {
-        let blackout = paint.tone(Tone::Head, took(blackout));
+    text += &format!("took      {}\n", took_or_not_known(entry.took_us));
+    if entry.blackout_us.is_some() || entry.lacks_its_blackout() {
+        let blackout = paint.tone(Tone::Head, took_or_not_known(entry.blackout_us));
         text += &format!(
             "blackout  {blackout}, from the first that was asked to stand still to the last that \
              serves again\n"
@@ -112,7 +115,8 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
         return None;
     }
     let mut table = Table::new(&["PHASE", ">TOOK", ""]);
-    for PhaseTime { phase, begin, end } in times {
+    for time in times {
+        let PhaseTime { phase, .. } = time;
         let meaning = match phase {
             Phase::Preparing => "checks, asking all to get ready",
             Phase::Prepared => "all are ready and run on",
@@ -130,8 +134,8 @@ fn phases(entry: &HistoryEntry) -> Option<Table> {
             Phase::Updated => "workloads take back what is theirs",
             Phase::Normal => "",
         };
-        let time = took(end.saturating_sub(begin));
-        table.row([phase.to_string(), time, meaning.to_owned()]);
+        let lasted = took_or_not_known(time.took());
+        table.row([phase.to_string(), lasted, meaning.to_owned()]);
     }
     Some(table)
 }
@@ -169,10 +173,8 @@ fn participants(timeline: &[TimelineEvent]) -> Option<Table> {
             }
             TimelineKind::Left => times.freeze = Some("has left".to_owned()),
             TimelineKind::Restored => {
-                let since = event
-                    .time_us
-                    .saturating_sub(updated.unwrap_or(event.time_us));
-                times.restore = Some(took(since));
+                let since = updated.and_then(|updated| event.time_us.checked_sub(updated));
+                times.restore = Some(took_or_not_known(since));
             }
             _ => {}
         }

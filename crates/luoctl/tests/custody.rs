@@ -3,6 +3,12 @@
 
 use crate::machine::{Machine, compare, settings};
 
+/// A workload that has claimed what is its after the jump, and ended before it was done.
+const CLAIMED_AND_GONE: &str = "luod
+    workload web claim-only
+    kills
+    wait waiting";
+
 #[test]
 fn custody_can_be_ended() {
     let script = "
@@ -151,16 +157,8 @@ fn an_update_in_between_keeps_no_script_from_its_end() {
 /// It came back, and has ended before it was done: luod alone has its session.
 #[test]
 fn the_books_say_who_has_a_session_whose_workload_is_gone() {
-    let before = "
-        luod
-        workload web
-        jump luoctl update
-    ";
-    let after = "
-        luod
-        workload web claim-only
-        kills
-        wait waiting
+    let after = &format!(
+        "{CLAIMED_AND_GONE}
         luoctl check
         luoctl sessions
         luoctl --dry-run release web
@@ -169,12 +167,10 @@ fn the_books_say_who_has_a_session_whose_workload_is_gone() {
         luoctl sessions
         luoctl --dry-run release web
         luoctl release web
-        luoctl sessions
-    ";
-    let machine = Machine::new("restore_deadline = 4")
-        .boot(before)
-        .boot(after);
-    let output = machine.run();
+        luoctl sessions"
+    );
+    let machine = Machine::new("restore_deadline = 4").jumps_with("web");
+    let output = machine.boot(after).run();
     let held: Vec<_> = output
         .lines()
         .filter(|line| line.starts_with("web "))
@@ -294,26 +290,16 @@ fn who_ends_luod_and_not_its_supervisor_loses_nothing() {
 /// It was told to end after the jump, with what a workload had claimed and not finished.
 #[test]
 fn what_was_lost_with_luod_is_not_said_to_be_the_kernels() {
-    let before = "
-        luod
-        workload web
-        jump luoctl update
-    ";
-    let after = "
-        luod
-        workload web claim-only
-        kills
-        wait waiting
+    let after = &format!(
+        "{CLAIMED_AND_GONE}
         ends
         luod
         luoctl sessions
         luoctl status
-        wait normal
-    ";
-    let output = Machine::new("restore_deadline = 4")
-        .boot(before)
-        .boot(after)
-        .run();
+        wait normal"
+    );
+    let machine = Machine::new("restore_deadline = 4").jumps_with("web");
+    let output = machine.boot(after).run();
     assert!(output.contains("there is no session"), "{output}");
     assert!(output.contains("web was lost"), "{output}");
 }

@@ -455,3 +455,24 @@ fn only_what_is_meant_to_be_installed_is() {
         ["luo-fleet", "luo-sim", "luoctl", "luod"]
     );
 }
+
+/// Versions that stand where cargo does not put them.
+#[test]
+fn what_has_a_version_of_its_own_has_that_of_the_workspace() {
+    let version = env!("CARGO_PKG_VERSION");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let read = |path: &str| fs::read_to_string(root.join(path)).unwrap();
+    let python = read("python/pyproject.toml");
+    assert!(
+        python.contains(&format!("\nversion = \"{version}\"\n")),
+        "{python}"
+    );
+    // The headers are those of the library beside them.
+    let (minor, patch) = version.rsplit_once('.').unwrap();
+    let next = patch.parse::<u32>().unwrap() + 1;
+    let depends = format!(
+        "\ndepends = \"libluo-client0 (>= {version}), libluo-client0 (<< {minor}.{next}~)\"\n"
+    );
+    let library = read("crates/luo-client-c/Cargo.toml");
+    assert!(library.contains(&depends), "{library}");
+}

@@ -106,6 +106,11 @@ fn published_man_pages_are_in_step() {
         for part in [".SH EXAMPLES", ".SH \"SEE ALSO\""] {
             assert!(text.contains(part), "{page} has no {part}");
         }
+        let is_about_files = page.ends_with(".5") || text.contains("\\-\\-config");
+        assert!(
+            !is_about_files || text.contains(".SH FILES"),
+            "{page} has no FILES"
+        );
     }
     // A line in short has the values of options, and dots where more may come.
     for (page, words) in [

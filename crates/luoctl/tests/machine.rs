@@ -62,6 +62,11 @@ impl Machine {
         self
     }
 
+    /// A boot in which a workload is there and the machine jumps.
+    pub(crate) fn jumps_with(self, workload: &str) -> Self {
+        self.boot(&format!("luod\nworkload {workload}\njump luoctl update"))
+    }
+
     /// Something goes wrong.
     pub(crate) fn fault(mut self, text: &str) -> Self {
         self.fault = Some(text.parse().unwrap());

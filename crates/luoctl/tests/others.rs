@@ -136,3 +136,18 @@ fn a_session_that_a_new_one_would_replace_is_told_until_it_is_given_up() {
         "{left}"
     );
 }
+
+/// `luod supervise` looks whether another luod is there, by calls of which each may fail.
+#[test]
+fn a_call_that_fails_for_want_of_memory_keeps_luod_from_nothing() {
+    let script = "
+        luod
+        workload web
+        luoctl sessions
+    ";
+    for number in 1..=8 {
+        let fault = format!("0/call:{number}=ENOMEM");
+        let output = Machine::new("").fault(&fault).boot(script).run();
+        assert!(output.contains("\nweb "), "{fault}: {output}");
+    }
+}

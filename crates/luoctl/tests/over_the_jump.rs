@@ -89,11 +89,6 @@ fn a_report_is_there_when_it_is_over() {
 
 #[test]
 fn power_that_is_lost_in_the_jump_is_told() {
-    let before = "
-        luod
-        workload cache
-        jump luoctl update
-    ";
     let after = "
         luod
         luoctl status
@@ -102,7 +97,7 @@ fn power_that_is_lost_in_the_jump_is_told() {
         luoctl update --kernel /nonexistent
         luoctl status
     ";
-    let machine = Machine::new("").fault("0/kexec=crash").boot(before);
+    let machine = Machine::new("").fault("0/kexec=crash").jumps_with("cache");
     let output = machine.boot(after).run();
     let parts: Vec<_> = output.split("$ ").skip(1).collect();
     let [status, history, last, _, after] = parts.as_slice() else {
@@ -163,11 +158,6 @@ fn an_update_under_way_is_in_the_history() {
 
 #[test]
 fn a_damaged_handover_leaves_a_way_to_look() {
-    let before = "
-        luod
-        workload cache
-        jump luoctl update
-    ";
     let after = "
         luod ends
         luoctl history --config FOLDER/luod.toml
@@ -175,7 +165,9 @@ fn a_damaged_handover_leaves_a_way_to_look() {
         luoctl check --offline --config FOLDER/luod.toml
         luoctl status
     ";
-    let machine = Machine::new("").fault("0/handover=truncate:1").boot(before);
+    let machine = Machine::new("")
+        .fault("0/handover=truncate:1")
+        .jumps_with("cache");
     let output = machine.boot(after).run();
     let parts: Vec<_> = output.split("$ ").collect();
     let [ended, history, last, check, status] = parts.as_slice() else {
@@ -202,19 +194,12 @@ fn a_damaged_handover_leaves_a_way_to_look() {
 /// After the jump, where it takes longest.
 #[test]
 fn a_watch_says_who_is_waited_for() {
-    let before = "
-        luod
-        workload web
-        jump luoctl update
-    ";
     let after = "
         luod
         terminal - luoctl watch --until normal
     ";
-    let machine = Machine::new("restore_deadline = 4")
-        .boot(before)
-        .boot(after);
-    let output = machine.run();
+    let machine = Machine::new("restore_deadline = 4").jumps_with("web");
+    let output = machine.boot(after).run();
     assert!(output.contains("waiting for web, "), "{output}");
     assert!(output.contains("[exit Some(0)]"), "{output}");
 }

@@ -169,7 +169,7 @@ pub(crate) fn completed() -> HistoryEntry {
         outcome: Outcome::Completed,
         reason: None,
         began_us: BEGAN,
-        took_us: 3_000_000,
+        took_us: Some(3_000_000),
         blackout_us: Some(1_300_500),
         from_kernel: "7.3.4".into(),
         to_kernel: "7.3.5".into(),
@@ -204,6 +204,46 @@ fn a_timeline_of_an_update() {
     insta::assert_snapshot!("timeline_completed", timeline::render(&completed(), PLAIN));
 }
 
+/// The next kernel's clock was an hour behind.
+#[test]
+fn what_a_clock_that_was_set_back_hides_is_called_not_known() {
+    let mut entry = completed();
+    entry.took_us = None;
+    entry.blackout_us = None;
+    let is_after = |event: &&mut TimelineEvent| event.phase == Phase::Updated;
+    for event in entry.timeline.iter_mut().filter(is_after) {
+        event.time_us -= 3_600_000_000;
+    }
+    let text = timeline::render(&entry, PLAIN);
+    assert!(text.contains("took      not known\n"), "{text}");
+    assert!(text.contains("blackout  not known, from"), "{text}");
+    let row = |begin: &str| text.lines().find(|line| line.starts_with(begin)).unwrap();
+    assert!(row("jumping").contains(" not known "), "{text}");
+    assert!(row("freezing").contains(" 2.0 ms "), "{text}");
+    assert!(row("cache").ends_with(" 100.0 ms"), "{text}");
+    assert!(text.contains("\n  clock set  updated\n"), "{text}");
+    assert!(!text.contains(" 0 us"), "{text}");
+    let svg = timeline::svg(&entry);
+    looked_at(&svg);
+    for told in [
+        "how long it took is not known",
+        ">blackout not known<",
+        ">not known<",
+    ] {
+        assert!(svg.contains(told), "{told}: {svg}");
+    }
+    // The bar in which it takes back what is its stands in the column of that.
+    let at = |text: &str, attribute: &str| -> u64 {
+        let line = svg.lines().find(|line| line.contains(text)).unwrap();
+        let value = line.split_once(&format!("{attribute}=\"")).unwrap().1;
+        value.split_once('"').unwrap().0.parse().unwrap()
+    };
+    assert!(
+        at("cache: updated: restored", "x") > at(">jumping<", "x"),
+        "{svg}"
+    );
+}
+
 /// The record for the next agent is sealed before the agent freezes the kernel.
 #[test]
 fn the_jump_is_told_apart_though_nobody_could_note_it() {
@@ -230,7 +270,7 @@ fn a_timeline_of_a_veto() {
     let entry = HistoryEntry {
         outcome: Outcome::Cancelled,
         reason: Some("workload 'web' vetoes at prepare: no\x1b[31m\nway".into()),
-        took_us: 900,
+        took_us: Some(900),
         blackout_us: None,
         to_kernel: "7.3.4".into(),
         timeline: vec![
@@ -433,13 +473,20 @@ fn what_went_wrong_is_in_the_picture() {
 #[test]
 fn times_out_of_all_range_are_drawn() {
     let mut entry = completed();
-    entry.took_us = u64::MAX;
+    entry.took_us = Some(u64::MAX);
     entry.began_us = u64::MAX;
     for event in &mut entry.timeline {
         event.time_us = u64::MAX - event.time_us;
         event.took_us = Some(u64::MAX);
     }
-    assert!(timeline::render(&entry, PLAIN).contains("9999-12-31"));
+    let text = timeline::render(&entry, PLAIN);
+    for told in [
+        "began     after the year 9999",
+        "took      over a year",
+        "clock set  preparing",
+    ] {
+        assert!(text.contains(told), "{told}: {text}");
+    }
     looked_at(&timeline::svg(&entry));
     let line = timeline::line(&entry.timeline[0], Since::Clock, PLAIN);
     assert!(line.ends_with("preparing"), "{line}");

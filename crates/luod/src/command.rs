@@ -13,6 +13,7 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, Subcommand};
 use luo_sys::standard;
 use luo_varlink::{Orchestrator, paths};
+use rustix::io::Errno;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -181,21 +182,26 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>, prefix: &[&str]) -> E
     match done {
         Ok(code) => code,
         Err(why) => {
-            tracing::error!("luod ends: {why:#}{}", for_root(&why));
+            tracing::error!("luod ends: {why:#}{}", way_out(&why));
             ExitCode::FAILURE
         }
     }
 }
 
-/// What to do about a right that is missing, if whoever has started luod is not root.
-fn for_root(why: &anyhow::Error) -> &'static str {
-    let is_denied = why.chain().any(|why| {
-        let why = why.downcast_ref::<io::Error>();
-        why.is_some_and(|why| why.kind() == ErrorKind::PermissionDenied)
-    });
-    match is_denied && !rustix::process::geteuid().is_root() {
-        true => ": luod is to be run by root",
-        false => "",
+/// What to do about a right that is missing, if whoever has started luod is not root, and about
+/// descriptors that are.
+fn way_out(why: &anyhow::Error) -> &'static str {
+    let is = |wanted: fn(&io::Error) -> bool| {
+        let mut causes = why.chain();
+        causes.any(|why| why.downcast_ref::<io::Error>().is_some_and(wanted))
+    };
+    if is(|why| why.kind() == ErrorKind::PermissionDenied) && !rustix::process::geteuid().is_root()
+    {
+        ": luod is to be run by root"
+    } else if is(|why| Errno::from_io_error(why) == Some(Errno::MFILE)) {
+        ": luod has no descriptor left: set LimitNOFILE=65536 in its unit (`ulimit -n 65536`)"
+    } else {
+        ""
     }
 }
 
@@ -427,5 +433,13 @@ mod tests {
         assert_eq!(read(Path::new(missing), missing).unwrap(), "");
         let error = read(Path::new(missing), CONFIG).unwrap_err();
         assert!(format!("{error:#}").starts_with(missing), "{error:#}");
+    }
+
+    #[test]
+    fn a_luod_without_a_descriptor_left_says_which_limit_it_is() {
+        let why = anyhow::Error::from(io::Error::from(Errno::MFILE)).context("the runtime");
+        assert!(way_out(&why).contains("LimitNOFILE="));
+        let why = anyhow::Error::from(io::Error::from(Errno::NOSPC)).context("the runtime");
+        assert_eq!(way_out(&why), "");
     }
 }

@@ -79,7 +79,8 @@ pub(super) fn completed(stage: &Stage) -> Result<HistoryEntry> {
         entry.reason
     );
     let blackout = entry.blackout_us.context("no blackout was measured")?;
-    ensure!(blackout > 0 && blackout <= entry.took_us, "{blackout} us");
+    let took = entry.took_us.context("how long it took is not known")?;
+    ensure!(blackout > 0 && blackout <= took, "{blackout} us");
     is_whole(&entry)?;
     Ok(entry)
 }

@@ -14,12 +14,12 @@ where
     R: core::error::Error + 'static,
 {
     /// The agent cannot be connected to.
-    #[error("the live update agent cannot be reached at {}: {why}; {}", path.display(), hint(path, why))]
+    #[error("the live update agent cannot be reached at {}: {why}{}", path.display(), hinted(path, why))]
     NoAgent {
         /// The socket.
         path: PathBuf,
         /// Why: ENOENT and ECONNREFUSED if the agent does not run, EACCES if this user
-        /// may not, ETIMEDOUT if it hangs.
+        /// may not, ETIMEDOUT if it hangs, EMFILE if this program has no descriptor left.
         why: io::Error,
     },
     /// The connection is over: the agent has ended, or an earlier call of this
@@ -66,16 +66,36 @@ where
     Kernel(#[from] luo_sys::Error),
 }
 
-/// What to do when a socket cannot be connected to.
-fn hint(path: &Path, why: &io::Error) -> &'static str {
-    match why.kind() {
-        io::ErrorKind::PermissionDenied if path.ends_with("client") => {
-            "it is for root and for members of the group 'luo' (`usermod --append --groups luo \
-             USER`, or SupplementaryGroups=luo in the unit)"
+/// What to do when a socket cannot be connected to, if that is known.
+fn hint(path: &Path, why: &io::Error) -> Option<&'static str> {
+    Some(match Errno::from_io_error(why) {
+        Some(Errno::MFILE) => {
+            "this program has no descriptor left: `ulimit -n` (LimitNOFILE= of a unit) says how \
+             many it may have"
         }
-        io::ErrorKind::PermissionDenied => "it is for root only",
-        _ => "is luod running?",
-    }
+        Some(Errno::NFILE) => "the machine can open no more files: `sysctl fs.file-nr`",
+        Some(Errno::NOMEM | Errno::NOBUFS) => "the machine has no memory for that now: try again",
+        Some(Errno::NAMETOOLONG) => LONG,
+        _ => match why.kind() {
+            io::ErrorKind::PermissionDenied if path.ends_with("client") => {
+                "it is for root and for members of the group 'luo' (`usermod --append --groups \
+                 luo USER`, or SupplementaryGroups=luo in the unit)"
+            }
+            io::ErrorKind::PermissionDenied => "it is for root only",
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => "is luod running?",
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => "it does not accept connections",
+            io::ErrorKind::InvalidInput => LONG,
+            _ => return None,
+        },
+    })
+}
+
+/// A folder whose sockets nobody can name.
+const LONG: &str = "the path of a socket has 107 bytes at most: luod has to have a shorter folder";
+
+/// That, as it stands behind the reason.
+fn hinted(path: &Path, why: &io::Error) -> String {
+    hint(path, why).map_or_else(String::new, |hint| format!("; {hint}"))
 }
 
 /// The result of a workload's call.
@@ -200,5 +220,29 @@ mod tests {
         assert!(error("client", denied).contains("members of the group 'luo'"));
         assert!(error("admin", denied).ends_with("it is for root only"));
         assert!(error("client", io::ErrorKind::NotFound).ends_with("is luod running?"));
+    }
+
+    #[test]
+    fn who_has_no_descriptor_left_is_not_sent_to_luod() {
+        let error = |number: Errno| {
+            let error: Error = Error::NoAgent {
+                path: "/run/luod/admin".into(),
+                why: number.into(),
+            };
+            error.to_string()
+        };
+        for (number, part) in [
+            (Errno::MFILE, "`ulimit -n`"),
+            (Errno::NFILE, "fs.file-nr"),
+            (Errno::NOMEM, "no memory"),
+            (Errno::TIMEDOUT, "does not accept connections"),
+            (Errno::NAMETOOLONG, "107 bytes"),
+            (Errno::LOOP, "admin: Too many levels of symbolic links"),
+        ] {
+            let told = error(number);
+            assert!(told.contains(part), "{told}");
+            assert!(!told.contains("is luod running?"), "{told}");
+        }
+        assert!(error(Errno::CONNREFUSED).ends_with("is luod running?"));
     }
 }

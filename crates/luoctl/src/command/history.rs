@@ -15,7 +15,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Refusal, Result, Told};
 use crate::output::{Paint, Tone, complain, json};
 use crate::table::Table;
-use crate::text::{date, plain, took};
+use crate::text::{date, plain, took_or_not_known};
 use crate::timeline;
 
 /// Updates that are looked through for one by its id: the agent gives no more.
@@ -311,9 +311,12 @@ fn list(updates: &[HistoryEntry], is_unreadable: bool, paint: Paint) -> String {
             (id, Tone::Plain),
             (date(entry.began_us), Tone::Plain),
             (outcome, timeline::tone(entry.outcome)),
-            (took(entry.took_us), Tone::Plain),
+            (took_or_not_known(entry.took_us), Tone::Plain),
             (
-                entry.blackout_us.map_or_else(|| "-".to_owned(), took),
+                match entry.blackout_us.is_some() || entry.lacks_its_blackout() {
+                    true => took_or_not_known(entry.blackout_us),
+                    false => "-".to_owned(),
+                },
                 Tone::Plain,
             ),
             (reason, Tone::Plain),

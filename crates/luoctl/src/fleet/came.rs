@@ -41,7 +41,8 @@ fn ending(outcome: Outcome) -> Ending {
     }
 }
 
-/// How long each phase took, as the timeline has it: microseconds.
+/// How long each phase took, as the timeline has it: microseconds. What is not known, for the clock
+/// was set back meanwhile, is left out.
 fn phases(entry: &HistoryEntry) -> BTreeMap<String, u64> {
     let mut lines = entry.timeline.iter().peekable();
     let mut phases = BTreeMap::<String, u64>::new();
@@ -51,8 +52,9 @@ fn phases(entry: &HistoryEntry) -> BTreeMap<String, u64> {
         if line.kind != TimelineKind::Phase && !is_last {
             continue;
         }
-        if let Some((phase, since)) = open.take() {
-            let took = line.time_us.saturating_sub(since);
+        if let Some((phase, since)) = open.take()
+            && let Some(took) = line.time_us.checked_sub(since)
+        {
             let all = phases.entry(phase).or_default();
             *all = all.saturating_add(took);
         }
@@ -99,7 +101,7 @@ mod tests {
             outcome,
             reason: None,
             began_us: 1_000,
-            took_us: 500,
+            took_us: Some(500),
             blackout_us: Some(90),
             from_kernel: "7.3.3".to_owned(),
             to_kernel: "7.3.4".to_owned(),
@@ -110,6 +112,15 @@ mod tests {
                 line(Phase::Normal, 1_500),
             ],
         }
+    }
+
+    #[test]
+    fn a_phase_in_which_the_clock_was_set_back_is_left_out() {
+        let mut entry = entry(Outcome::Completed);
+        entry.timeline[1].time_us = 900;
+        let phases = phases(&entry);
+        assert_eq!(phases.get("preparing"), None);
+        assert_eq!(phases["prepared"], 250);
     }
 
     #[test]

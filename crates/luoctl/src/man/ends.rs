@@ -515,6 +515,7 @@ const LUOD: End = End {
 };
 
 const LUOD_SUPERVISE: End = End {
+    files: AGENT_FILES,
     signals: &[
         (
             "TERM, INT",
@@ -531,5 +532,4 @@ const LUOD_SUPERVISE: End = End {
         "luod --config /etc/luod/luod.toml supervise",
     )],
     see: &["luod.toml(5)"],
-    ..NONE
 };

@@ -14,6 +14,8 @@ pub(super) struct Page {
     pub(super) words: &'static [&'static str],
     /// Tables of the file, each with its keys; the first has none.
     pub(super) tables: &'static [(&'static str, &'static [Entry])],
+    /// Paths, that of the file first.
+    pub(super) files: &'static [Entry],
     pub(super) examples: &'static [Entry],
     pub(super) see: &'static [&'static str],
 }
@@ -155,6 +157,21 @@ pub(super) const PAGES: [Page; 2] = [
                 )],
             ),
         ],
+        files: &[
+            (
+                "/etc/luod/luod.toml",
+                "Read if `--config` names no other. It may be missing.",
+            ),
+            (
+                "/etc/luod/policy.toml",
+                "Who may own what, see luod-policy(5).",
+            ),
+            (
+                "/var/lib/luod/history.jsonl",
+                "The history, if state_directory says nothing else; history.jsonl.old is what was put \
+                 aside when it had become too long.",
+            ),
+        ],
         examples: &[(
             "Guests get five minutes to get ready, and two seconds to stand still.",
             "[target]\nimage = \"/boot/vmlinuz\"\ninitrd = \"/boot/initrd.img\"\n\n[workload.\"vm-*\"]\n\
@@ -223,6 +240,16 @@ pub(super) const PAGES: [Page; 2] = [
                 ],
             ),
         ],
+        files: &[
+            (
+                "/etc/luod/policy.toml",
+                "Read if `--policy` names no other. It may be missing.",
+            ),
+            (
+                "/etc/luod/luod.toml",
+                "The configuration, see luod.toml(5).",
+            ),
+        ],
         examples: &[(
             "Each vmm@N.service may own guests, with 64 GiB each.",
             "[[allow]]\nunit = \"vmm@*.service\"\nnames = [\"vm-*\"]\nsessions = 64\nbytes = 68719476736",
@@ -250,6 +277,7 @@ pub(super) fn render(page: &Page, program: &str) -> (String, String) {
     for (title, keys) in page.tables {
         entries(&mut text, title, keys);
     }
+    entries(&mut text, "FILES", page.files);
     examples(&mut text, page.examples);
     let see: Vec<_> = page.see.iter().map(|&name| name.to_owned()).collect();
     see_also(&mut text, &see);

@@ -101,12 +101,15 @@ pub(super) fn end(page: &str) -> Option<End> {
     })
 }
 
+/// luo-fleet's configuration.
+pub(super) const CONFIG: &str = "/etc/luo-fleet/luo-fleet.toml";
+
 /// The pages of luo-fleet's files.
 pub(super) const FILES: [Page; 2] = [
     Page {
         name: "luo-fleet.toml",
         what: "configuration of the server that lets a fleet be updated",
-        path: "/etc/luo-fleet/luo-fleet.toml",
+        path: CONFIG,
         words: &[
             "TOML. A word that is not listed here is an error. `luo-fleet serve --check` says \
                   whether the file can be used.",
@@ -179,6 +182,7 @@ pub(super) const FILES: [Page; 2] = [
                 ],
             ),
         ],
+        files: &[(CONFIG, "Read if `--config` names no other.")],
         examples: &[(
             "Tokens for hosts and for people.",
             "[etcd]\nendpoints = [\"https://etcd-1.example.org:2379\"]\nca = \"/etc/luo-fleet/etcd-ca.pem\"\n\n\
@@ -295,6 +299,10 @@ pub(super) const FILES: [Page; 2] = [
                 )],
             ),
         ],
+        files: &[(
+            "/usr/share/luo-fleet/policy.toml",
+            "A document to begin with: each key, with what it means.",
+        )],
         examples: &[(
             "Two canaries, a day of watching, then one rack at a time, at night.",
             "version = 1\nrollout = \"2026-12\"\nrelease = \"7.3.4\"\nslots = 4\ngroups_at_once = 1\n\

@@ -25,7 +25,7 @@ use clap_mangen::Man;
 use roff::Roff;
 
 use ends::end;
-use parts::{entries, examples, see_also, without_preamble};
+use parts::{Entry, entries, examples, see_also, without_preamble};
 
 /// The manual that a page belongs to, as its head says.
 #[derive(Clone, Copy, Debug)]
@@ -120,6 +120,24 @@ fn name_as_typed(command: &Command) -> String {
         .to_owned()
 }
 
+/// The configuration that a command reads, if it reads one.
+fn configuration(command: &Command) -> &'static [Entry] {
+    let mut arguments = command.get_arguments();
+    let config = arguments.find(|argument| argument.get_long() == Some("config"));
+    let default = config.and_then(|config| config.get_default_values().first());
+    match default.and_then(|path| path.to_str()) {
+        Some(luod::command::CONFIG) => &[(
+            luod::command::CONFIG,
+            "luod's configuration, if `--config` names no other, see luod.toml(5).",
+        )],
+        Some(fleet::CONFIG) => &[(
+            fleet::CONFIG,
+            "luo-fleet's configuration, if `--config` names no other, see luo-fleet.toml(5).",
+        )],
+        _ => &[],
+    }
+}
+
 /// What follows after the command line.
 fn rest(command: &Command, name: &str, above: Option<&str>, section: Section) -> String {
     let end = fleet::end(name).unwrap_or_else(|| end(name));
@@ -127,7 +145,11 @@ fn rest(command: &Command, name: &str, above: Option<&str>, section: Section) ->
     exits::section(&mut page, name);
     synopsis::environment(&mut page, command);
     entries(&mut page, "SIGNALS", end.signals);
-    entries(&mut page, "FILES", end.files);
+    let files = match end.files {
+        [] => configuration(command),
+        files => files,
+    };
+    entries(&mut page, "FILES", files);
     examples(&mut page, end.examples);
     let above = above.map(|above| format!("{above}({})", section.number));
     let mut see: Vec<_> = above.into_iter().collect();

@@ -57,7 +57,8 @@ impl State {
             // One on its way to or from the kernel is somebody's who waits for it.
             is_alone && !held.busy && which(held.stored)
         });
-        let strays = self.strays.keys().filter(|_| which(true));
+        let strays = self.strays.iter().filter(|(_, stray)| which(stray.stored));
+        let strays = strays.map(|(name, _)| name);
         held.map(|(name, _)| name).chain(strays).cloned().collect()
     }
 }
@@ -129,45 +130,10 @@ impl Agent {
                 }
             }
             Look::Another => {
-                let mut state = self.state.borrow_mut();
-                let names = state.sessions.iter().map(|(name, _)| name.clone());
-                let names: Vec<_> = names.collect();
-                for name in &names {
-                    if let Some(held) = state.sessions.get_mut(name) {
-                        held.stored = false;
-                    }
-                }
-                let all = names.into_iter().chain(state.strays.keys().cloned());
-                let all: Vec<_> = all.collect();
-                drop(state);
                 tracing::warn!("another supervisor keeps what luod has from here on");
-                self.to_be_put.replace(all.into_iter().collect());
+                self.store_all_anew();
             }
         }
-        self.put_what_is_to_be_put();
-    }
-
-    /// One that the kernel is at has its turn later.
-    fn put_what_is_to_be_put(&self) {
-        let mut to_be_put = self.to_be_put.borrow_mut();
-        if to_be_put.is_empty() {
-            return;
-        }
-        let mut state = self.state.borrow_mut();
-        let state = &mut *state;
-        to_be_put.retain(|name| {
-            if let Some(stray) = state.strays.get(name) {
-                self.store.put_again(name, &*stray.session);
-                return false;
-            }
-            let Some(held) = state.sessions.get_mut(name) else {
-                return false;
-            };
-            if let Some(session) = &held.session {
-                held.stored = self.store.put_again(name, &**session);
-            }
-            held.busy
-        });
     }
 
     /// What is wrong with how luod's sessions are kept, and what to do about it.

@@ -75,7 +75,9 @@ impl Agent {
         };
         match (self.take_record(kept).await, noted) {
             (Ok(Some(bytes)), noted) => {
-                let raw = self.note_record(bytes, noted.is_none()).await;
+                // The kernel gives it until it is noted.
+                let is_anew = noted.is_none_or(|why| why.kind() == ErrorKind::NotFound);
+                let raw = self.note_record(bytes, is_anew).await;
                 self.take_up(Some(raw), owners, stored).await;
             }
             // There was one, and nobody else has it.

@@ -26,6 +26,9 @@ pub(super) struct Held {
     pub(super) ungiven: bool,
     /// Whether the session is in the descriptor store.
     pub(super) stored: bool,
+    /// Another service manager is there since that call of the kernel began: what the call has put
+    /// into the store may be with the earlier one.
+    pub(super) elsewhere: bool,
     /// Whether its workload has claimed it since the workload connected.
     pub(super) claimed: bool,
     /// Whether a claim of its workload waits for it. The claim is lost if the workload goes.
@@ -51,6 +54,7 @@ impl Held {
             finishing: false,
             ungiven: false,
             stored: false,
+            elsewhere: false,
             claimed: false,
             wanted: false,
             parked: false,
@@ -111,6 +115,22 @@ impl Sessions {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (&String, &Held)> {
         self.by_name.iter()
+    }
+
+    /// All of them, as [`Self::get_mut`] gives one.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&String, &mut Held)> {
+        self.by_name.iter_mut()
+    }
+
+    /// The sessions of the previous kernel that are a workload's, if it has claimed none of them.
+    pub(super) fn all_untouched(&self, workload: &str) -> Vec<&str> {
+        let own = self.of(workload);
+        let own = own.filter(|(_, held)| held.incoming && !held.parked);
+        let is_touched = |held: &Held| held.session.is_some() || held.claimed || held.wanted;
+        match own.clone().any(|(_, held)| is_touched(held)) {
+            true => Vec::new(),
+            false => own.map(|(name, _)| name.as_str()).collect(),
+        }
     }
 
     /// The sessions of a workload.

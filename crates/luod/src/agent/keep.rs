@@ -6,9 +6,12 @@
 //! ```
 //!
 //! A session is in the descriptor store from before its workload gets to know of it until
-//! after the agent has let go of it. The callers (`session`, `claim`, `unclaimed`,
+//! after the agent has let go of it. Where the service manager takes nothing, or another one is
+//! there, it is marked as not stored, and one loop puts all in that is marked so
+//! (`mind_the_store`). The callers (`session`, `claim`, `unclaimed`,
 //! `workload`) have decided that it may come or go.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use luo_sys::Session;
@@ -16,9 +19,12 @@ use luo_varlink::TimelineKind;
 
 use super::Agent;
 use super::clock::after;
+use super::held::Held;
+use super::state::State;
 use super::timeline::Line;
 use crate::aside::Aside;
 use crate::decide::failed::Failed;
+use crate::decide::names::OWN_SESSION;
 use crate::kernel::Kernel;
 
 /// How long sessions may be on their way from the kernel.
@@ -31,6 +37,36 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// most.
 const SOON: Duration = Duration::from_millis(20);
 const SELDOM: Duration = Duration::from_secs(2);
+
+impl State {
+    /// Marks all that is here as not stored. Gives what a call of the kernel is about just now:
+    /// what becomes of that is known when the call has ended.
+    fn is_in_no_store(&mut self) -> BTreeSet<String> {
+        for stray in self.strays.values_mut() {
+            stray.stored = false;
+        }
+        let mut on_their_way = BTreeSet::new();
+        for (name, held) in self.sessions.iter_mut() {
+            held.stored = false;
+            held.elsewhere = held.busy;
+            if held.busy {
+                on_their_way.insert(name.clone());
+            }
+        }
+        on_their_way
+    }
+
+    /// What is here and not in the store: sessions, and strays.
+    fn not_stored(&self) -> (Vec<String>, Vec<String>) {
+        let is_missed = |held: &Held| held.session.is_some() && !(held.stored || held.busy);
+        let sessions = self.sessions.iter().filter(|(_, held)| is_missed(held));
+        let strays = self.strays.iter().filter(|(_, stray)| !stray.stored);
+        (
+            sessions.map(|(name, _)| name.clone()).collect(),
+            strays.map(|(name, _)| name.clone()).collect(),
+        )
+    }
+}
 
 impl Agent {
     /// Takes a session out of the store.
@@ -55,20 +91,43 @@ impl Agent {
         });
     }
 
+    /// Another service manager is there, which has nothing: all that is here is put in anew, at
+    /// once as far as it takes it.
+    pub(super) fn store_all_anew(&self) {
+        let had_own = self.store.has(OWN_SESSION);
+        let on_their_way = self.state.borrow_mut().is_in_no_store();
+        self.store.begin_anew(&on_their_way);
+        self.store.catch_up(|| self.store_the_rest());
+        self.mind_the_store();
+        if had_own {
+            self.begin_task(async |agent| {
+                let own = agent.kernel.run(|kernel| kernel.own_session()).await;
+                if let Some(session) = own.filter(|_| !agent.store.has(OWN_SESSION)) {
+                    // If the store has no room the log says so.
+                    let _ = agent.store.put(OWN_SESSION, &session);
+                }
+            });
+        }
+    }
+
     /// Puts the sessions into the store that are here and not in it, as long as it takes some.
     fn store_the_rest(&self) {
-        let rest: Vec<_> = {
-            let state = self.state.borrow();
-            let all = state.sessions.iter();
-            let rest = all.filter(|(_, held)| held.session.is_some() && !held.stored);
-            rest.map(|(name, _)| name.clone()).collect()
-        };
-        for name in rest {
-            if self.store.is_behind().is_some() || !self.store.has_room() {
+        let (sessions, strays) = self.state.borrow().not_stored();
+        let takes = || self.store.is_behind().is_none() && self.store.has_room();
+        for name in sessions {
+            if !takes() {
                 return;
             }
             self.put_into_store(&name);
             self.changed.notify_waiters();
+        }
+        for name in strays {
+            if !takes() {
+                return;
+            }
+            if let Some(stray) = self.state.borrow_mut().strays.get_mut(&name) {
+                stray.stored = self.store.put(&name, &*stray.session);
+            }
         }
     }
 
@@ -107,13 +166,27 @@ impl Agent {
 
     /// Takes a session in; `stored` says whether it is in the store.
     pub(super) fn has(&self, name: &str, session: Aside<Session>, stored: bool) {
-        if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-            held.session = Some(session);
-            held.busy = false;
-            held.stored = stored;
+        let is_elsewhere = {
+            let mut state = self.state.borrow_mut();
+            state.sessions.get_mut(name).is_some_and(|held| {
+                held.session = Some(session);
+                held.busy = false;
+                held.stored = stored;
+                std::mem::take(&mut held.elsewhere)
+            })
+        };
+        if stored && is_elsewhere {
+            self.put_anew(name);
         }
         self.mind_the_store();
         self.changed.notify_waiters();
+    }
+
+    /// Puts a session in that a call of the kernel was about when another service manager came.
+    fn put_anew(&self, name: &str) {
+        // This one may have got it after all.
+        self.store.remove(name);
+        self.put_into_store(name);
     }
 
     /// Closes the agent's copy of a session and forgets it.
@@ -183,6 +256,7 @@ impl Agent {
         }
         if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
             held.busy = false;
+            held.elsewhere = false;
         }
         self.changed.notify_waiters();
     }
@@ -251,11 +325,8 @@ impl Agent {
         let session = match ended {
             Ok((Ok(()), session)) => session,
             Ok((Err(why), session)) => {
-                if let Some(held) = self.state.borrow_mut().sessions.get_mut(name) {
-                    held.session = Some(session);
-                    held.busy = false;
-                }
-                self.changed.notify_waiters();
+                let stored = self.store.has(name);
+                self.has(name, session, stored);
                 return Err(why);
             }
             // Another process has taken it from the kernel, without the agent.

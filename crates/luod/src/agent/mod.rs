@@ -35,8 +35,10 @@
 //! | `keep` | the agent's copies of sessions: how they come and go |
 //! | `over` | the end of an update after the jump |
 //! | `workload` | a workload registers, answers, leaves, is lost |
-//! | `session` | calls about outgoing sessions: make, attach, declare, drop, release |
+//! | `session` | calls about outgoing sessions: make, attach, drop |
+//! | `declare` | files that are going to be preserved |
 //! | `claim` | calls about incoming sessions: claim, finish |
+//! | `release` | an administrator releases a session |
 //! | `unclaimed` | incoming sessions that nobody claims: the deadline, an administrator |
 //! | `open_ends` | updates that have ended with their machine |
 //! | `restore` | after the jump: the record's workloads come back |
@@ -57,6 +59,7 @@ mod check;
 mod claim;
 mod clock;
 mod custody;
+mod declare;
 mod doubt;
 mod handed_over;
 mod hang;
@@ -68,6 +71,7 @@ mod noted;
 mod open_ends;
 mod over;
 mod patience;
+mod release;
 mod restore;
 mod room;
 mod session;
@@ -92,7 +96,7 @@ mod workload;
 mod written;
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::PathBuf;
 use std::rc::{Rc, Weak};
@@ -114,8 +118,8 @@ use crate::manager::store::Store;
 pub use caller::Caller;
 pub use check::offline;
 pub use clock::at_last;
+pub use declare::Declaration;
 pub use inbox::Inbox;
-pub use session::Declaration;
 pub use unread::Unread;
 
 use at_work::AtWork;
@@ -170,8 +174,6 @@ pub struct Agent {
     reread: Reread,
     own_strings: OwnStrings,
     store: Store,
-    /// Sessions that the store is to get once more, for it is another one.
-    to_be_put: RefCell<BTreeSet<String>>,
     /// Counters for Prometheus.
     pub metrics: Metrics,
     state: RefCell<State>,
@@ -241,7 +243,6 @@ impl Agent {
             reread: parts.reread,
             own_strings: OwnStrings::default(),
             store: parts.store,
-            to_be_put: RefCell::default(),
             metrics: Metrics::default(),
             state: RefCell::default(),
             seen: RefCell::default(),

@@ -13,6 +13,7 @@ use luo_varlink::{HistoryEntry, Orchestrator, Outcome, Phase};
 
 use super::Agent;
 use super::written::Source;
+use crate::journal::clock::wall_us;
 use crate::journal::history::Open;
 use crate::kernel::{self, Opener};
 
@@ -53,7 +54,10 @@ impl Agent {
         let Some((open, _)) = self.open_ends().await else {
             return;
         };
-        let of_before = open.into_iter().filter(|open| !open.is_of_this_boot);
+        // No update begins while it is so, and an earlier luod of this boot may have read it.
+        let of_before = open
+            .into_iter()
+            .filter(|open| !open.is_of_this_boot || open.phase() == Phase::Updated);
         for open in of_before {
             let reason = format!("its record cannot be read ({why}), and was given up");
             self.end_open(open, Outcome::Incomplete, reason);
@@ -117,7 +121,11 @@ impl Agent {
     }
 
     fn end_open(&self, open: Open, outcome: Outcome, reason: String) {
-        let Open { entry, report, .. } = open;
+        let Open {
+            entry,
+            report,
+            is_of_this_boot,
+        } = open;
         tracing::error!(
             update = entry.update,
             outcome = outcome.word(),
@@ -130,6 +138,11 @@ impl Agent {
             outcome,
             reason: Some(reason),
             to_kernel: kernel::release(),
+            // Nobody knows when the machine has ended.
+            took_us: match is_of_this_boot {
+                true => wall_us().checked_sub(entry.began_us),
+                false => None,
+            },
             ..entry
         };
         self.over(entry, report, Source::History);

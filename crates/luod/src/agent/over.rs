@@ -7,10 +7,11 @@ use std::time::Duration;
 use luo_varlink::{HistoryEntry, Outcome, Phase, TimelineEvent, TimelineKind, WorkloadState};
 
 use super::Agent;
-use super::clock::now_us;
 use super::state::{Restore, Workload};
 use super::timeline::{Line, lines};
 use super::written::Source;
+use crate::decide::record::took_until;
+use crate::journal::clock::Clock;
 use crate::journal::notes::Late;
 use crate::kernel;
 
@@ -116,19 +117,19 @@ impl Agent {
             let missing = missing.filter(|known| !known.is_parked() && !serves(&known.name));
             missing.map(|known| known.name.clone()).collect()
         };
-        // The jump has set the clock anew, so the time over it is measured by moments.
-        let before = record.freeze.time_us.saturating_sub(record.began_us);
+        let clock = progress.clock.unwrap_or_else(Clock::start);
+        let took_us = record.took_until(&self.moment_by(clock));
         let (outcome, reason) = told(record.frozen, &missing, &released, &came);
         let entry = HistoryEntry {
             update: record.update,
             outcome,
             reason,
             began_us: record.began_us,
-            took_us: before.saturating_add(record.freeze.until(&self.moment())),
+            took_us,
             blackout_us: progress
                 .last
                 .filter(|_| record.frozen)
-                .map(|last| record.freeze.until(&last)),
+                .and_then(|last| record.freeze.until(&last)),
             from_kernel: record.from_kernel,
             to_kernel: kernel::release(),
             timeline: lines(timeline),
@@ -140,7 +141,8 @@ impl Agent {
                 report: record.report.clone(),
                 freeze: record.freeze,
                 frozen: record.frozen,
-                ended_us: now_us(),
+                ended_us: clock.now_us(),
+                clock: Some(clock),
                 missing,
                 released,
                 came,
@@ -155,25 +157,30 @@ impl Agent {
     /// the history says of an update what is known of it at last. Says whether the workload
     /// was waited for.
     pub(super) fn came_late(&self, name: &str) -> bool {
-        let now = self.moment();
         let (amended, report) = {
             let mut state = self.state.borrow_mut();
             let phase = state.phase.0;
             let Some(late) = &mut state.late else {
                 return false;
             };
+            let now = self.moment_by(late.clock.unwrap_or_else(Clock::start));
             if !late.missing.remove(name) {
                 return false;
             }
-            let seconds = now.time_us.saturating_sub(late.ended_us) as f64 / 1e6;
-            let came = format!("{name} served again {seconds:.1} s after the end of the update");
-            late.came.push(came);
+            let since = now.time_us.checked_sub(late.ended_us);
+            late.came.push(match since {
+                Some(us) => format!(
+                    "{name} served again {:.1} s after the end of the update",
+                    us as f64 / 1e6
+                ),
+                None => format!("{name} served again after the end of the update"),
+            });
             let entry = &mut late.entry;
             (entry.outcome, entry.reason) =
                 told(late.frozen, &late.missing, &late.released, &late.came);
-            entry.blackout_us = late.frozen.then(|| late.freeze.until(&now));
-            let before = late.freeze.time_us.saturating_sub(entry.began_us);
-            entry.took_us = before.saturating_add(late.freeze.until(&now));
+            let blackout = late.freeze.until(&now);
+            entry.blackout_us = blackout.filter(|_| late.frozen);
+            entry.took_us = took_until(entry.began_us, &late.freeze, &now);
             entry.timeline.push(TimelineEvent {
                 update: entry.update.clone(),
                 time_us: now.time_us.saturating_add_signed(late.behind_us),

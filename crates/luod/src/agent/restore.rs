@@ -22,11 +22,16 @@ use super::state::{Restore, State, Workload};
 use super::timeline::Line;
 use crate::aside::Aside;
 use crate::decide::record::Record;
+use crate::journal::clock::Clock;
 use crate::journal::notes::Progress;
 
-/// Microseconds by which this kernel's clock is behind the one of an earlier moment.
+/// Microseconds by which this kernel's clock is behind the one of an earlier moment, as far as
+/// that is known.
 fn behind_us(earlier: &Moment, now: &Moment) -> i64 {
-    let by_earlier = earlier.time_us.saturating_add(earlier.until(now));
+    let Some(since) = earlier.until(now) else {
+        return 0;
+    };
+    let by_earlier = earlier.time_us.saturating_add(since);
     let ahead = i64::try_from(by_earlier.abs_diff(now.time_us)).unwrap_or(0);
     match by_earlier < now.time_us {
         true => -ahead,
@@ -46,8 +51,9 @@ impl State {
 impl Agent {
     /// Begins to wait for the workloads and sessions that the record lists: the machine has
     /// jumped.
-    pub(super) fn begin_restore(&self, record: Record, progress: Progress) {
-        let now = self.moment();
+    pub(super) fn begin_restore(&self, record: Record, mut progress: Progress) {
+        let clock = *progress.clock.get_or_insert_with(Clock::start);
+        let now = self.moment_by(clock);
         if !record.frozen {
             tracing::warn!(
                 update = record.update,
@@ -109,7 +115,7 @@ impl Agent {
     pub fn restored(&self, caller: &Caller) -> Result<(), client::Error> {
         let name = caller.workload()?;
         let moment = self.moment();
-        let about;
+        let said;
         {
             let mut borrowed = self.state.borrow_mut();
             let state = &mut *borrowed;
@@ -131,7 +137,13 @@ impl Agent {
                 return self.restored_late(name, has_its || restoring);
             };
             workload.state = WorkloadState::Restored;
-            about = workload.about.clone();
+            let untouched = state.sessions.all_untouched(name);
+            // It may need nothing of that any more, and then nobody has to wait for it.
+            let untouched = (!untouched.is_empty()).then(|| {
+                let names = untouched.join(", ");
+                format!("it has claimed nothing of what came along for it: {names}")
+            });
+            said = untouched.or_else(|| workload.about.clone());
             restore.is_certain(name);
             if !restore.progress.restored.iter().any(|known| known == name) {
                 restore.progress.restored.push(name.to_owned());
@@ -142,8 +154,8 @@ impl Agent {
         let line = Line::of(name);
         self.note(
             TimelineKind::Restored,
-            match about {
-                Some(about) => line.with(about),
+            match said {
+                Some(said) => line.with(said),
                 None => line,
             },
         );

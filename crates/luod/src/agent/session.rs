@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The calls about outgoing sessions, those that an update will carry: a workload has one
 //! made ([`Agent::create_session`]), gives the agent a copy again after a crash of the
-//! agent ([`Agent::attach_session`]), declares its files ([`Agent::declare`]) and drops it
-//! ([`Agent::drop_session`]); an administrator releases one whose workload has left
-//! ([`Agent::release`]).
+//! agent ([`Agent::attach_session`]) and drops it ([`Agent::drop_session`]). Its files are declared
+//! in `declare`; an administrator releases it in `release`.
 //!
 //! These functions decide whether a call is allowed now. The copy itself, in the state and
 //! in the descriptor store, comes and goes in `keep`. Sessions of the previous kernel are
@@ -12,11 +11,9 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
-use luo_preflight::file::Kind;
 use luo_sys::{Session, SessionName};
-use luo_varlink::client::{Declared, Error};
-use luo_varlink::{Phase, TimelineKind, WorkloadState, admin};
-
+use luo_varlink::client::Error;
+use luo_varlink::{Phase, WorkloadState};
 use tokio::time::Instant;
 
 use super::Agent;
@@ -25,8 +22,6 @@ use super::clock::after;
 use super::held::Held;
 use super::noted::owner;
 use super::shares;
-use super::state::State;
-use super::timeline::Line;
 use crate::aside::{self, Aside};
 use crate::decide::failed::Failed;
 use crate::kernel::{Kernel, duplicate};
@@ -39,15 +34,6 @@ const NAMING: Duration = Duration::from_secs(3);
 const CLOSING: Duration = Duration::from_secs(3);
 const AGAIN: Duration = Duration::from_millis(20);
 
-/// A file that a workload is going to preserve.
-#[derive(Debug)]
-pub enum Declaration {
-    /// The file.
-    File(Aside<OwnedFd>),
-    /// One of a kind that is not taken in, because its close may wait for somebody.
-    NotTaken(Kind),
-}
-
 /// A session that was asked for before.
 enum Making {
     /// It is made.
@@ -55,9 +41,6 @@ enum Making {
     /// The kernel is at it.
     UnderWay,
 }
-
-/// Files that the workloads of one user may have declared.
-const MAX_DECLARED: usize = 8192;
 
 impl Agent {
     /// Makes a session for a workload; gives its descriptor. One that the kernel was late with is
@@ -341,204 +324,6 @@ impl Agent {
         // What the kernel does not let go of in time, it lets go of later.
         let _ = self.is_closed(name, "DropSession").await;
         Ok(())
-    }
-
-    /// Checks a file that is going to be preserved.
-    ///
-    /// # Errors
-    /// As [`Error`] says.
-    pub async fn declare(
-        &self,
-        caller: &Caller,
-        session: &str,
-        token: u64,
-        file: Declaration,
-    ) -> Result<Declared, Error> {
-        let workload = caller.workload()?;
-        let may = || {
-            let state = self.state.borrow();
-            self.own(&state, workload, session)?;
-            self.may_declare(&state, caller, workload)
-        };
-        may()?;
-        let report = match &file {
-            Declaration::File(fd) => self.check_file(session, token, fd).await,
-            Declaration::NotTaken(kind) => self.check_kind(session, token, *kind).await,
-        };
-        // Others may have come while the kernel was asked.
-        may()?;
-        let mut state = self.state.borrow_mut();
-        if let (Some(held), Declaration::File(fd)) = (state.sessions.get_mut(session), file) {
-            held.declared.insert(token, fd);
-        }
-        Ok(Declared { report })
-    }
-
-    /// Whether a workload may declare one more file. The agent has a descriptor of each,
-    /// and they must last for everybody.
-    fn may_declare(&self, state: &State, caller: &Caller, workload: &str) -> Result<(), Error> {
-        let count = |workload: &str| -> usize {
-            let own = state.sessions.of(workload);
-            own.map(|(_, held)| held.declared.len()).sum()
-        };
-        let limit = self.policy().limits(&caller.identity).files;
-        if count(workload) as u64 >= limit {
-            let limit = format!("{limit} files of a workload; the policy file says so");
-            return Err(Error::TooMany { limit });
-        }
-        let user = caller.identity.uid;
-        let of_user = state.workloads.iter();
-        let of_user = of_user.filter(|(_, workload)| workload.identity.uid == user);
-        if of_user.map(|(name, _)| count(name)).sum::<usize>() >= MAX_DECLARED {
-            let limit = format!("{MAX_DECLARED} declared files of a user");
-            return Err(Error::TooMany { limit });
-        }
-        Ok(())
-    }
-
-    /// Releases for an administrator a session; with `force` one of the previous kernel that
-    /// nobody has claimed and that this agent knows nothing of, where there is one of that name,
-    /// and one whose note is gone.
-    ///
-    /// # Errors
-    /// As [`admin::Error`] says.
-    pub async fn release_or_force(&self, name: &str, force: bool) -> Result<(), admin::Error> {
-        let is_ours = self.state.borrow().sessions.get(name).is_some();
-        let is_foreign = async || {
-            let unowned = self.look_for_unowned().await;
-            unowned.names.iter().any(|unowned| unowned == name)
-        };
-        if !force || is_ours && !is_foreign().await {
-            let released = self.release(name).await;
-            return match released {
-                Err(why) if force && self.let_go_of_unfinished(name, &why) => Ok(()),
-                released => released,
-            };
-        }
-        {
-            let state = self.state.borrow();
-            if state.update.is_some() {
-                return Err(state.phase.illegal("release"));
-            }
-        }
-        if self.release_stray(name).await {
-            return Ok(());
-        }
-        self.heed_hang("RETRIEVE_SESSION")?;
-        let wanted = name.to_owned();
-        let job = move |kernel: &mut dyn Kernel| {
-            let session = kernel.retrieve(&wanted)?;
-            kernel.finish(&session)
-        };
-        let released = name.to_owned();
-        let then = move |agent: &Self, ended: Result<(), Failed>, _| {
-            if ended.is_ok() {
-                agent.unowned.borrow_mut().has_changed();
-                tracing::warn!(session = released, "released by an administrator, by force");
-                agent.note(TimelineKind::Finished, Line::text(&released));
-            }
-            ended
-        };
-        let finishing = self.to_its_end("FINISH of a session", "FINISH", job, then);
-        match finishing.await? {
-            Err(why) if why.is_no_session() => Err(admin::Error::NoSuchSession {
-                session: name.to_owned(),
-            }),
-            ended => Ok(ended?),
-        }
-    }
-
-    /// Releases for an administrator a session that is held for a workload that has left.
-    ///
-    /// # Errors
-    /// As [`admin::Error`] says.
-    pub async fn release(&self, name: &str) -> Result<(), admin::Error> {
-        let missing = || admin::Error::NoSuchSession {
-            session: name.to_owned(),
-        };
-        let (workload, incoming) = {
-            let mut state = self.state.borrow_mut();
-            if state.update.is_some() {
-                return Err(state.phase.illegal("release"));
-            }
-            let held = state.sessions.get(name).filter(|held| !held.busy);
-            let held = held.ok_or_else(missing)?;
-            let owner = state.workloads.get(&held.workload);
-            owner
-                .filter(|owner| !owner.is_there())
-                .ok_or_else(missing)?;
-            if state.ends_with_the_update(held) {
-                return Err(state.phase.illegal("release"));
-            }
-            let found = (held.workload.clone(), held.incoming);
-            if let Some(held) = state.sessions.get_mut(name).filter(|held| held.incoming) {
-                held.busy = true;
-            }
-            found
-        };
-        let told = |name: &str, workload: &str| {
-            tracing::warn!(session = name, workload, "released by an administrator");
-        };
-        if incoming {
-            let released = name.to_owned();
-            let then = move |agent: &Self| {
-                told(&released, &workload);
-                agent.has_released(&workload);
-            };
-            self.release_incoming(name, then).await?;
-        } else {
-            self.let_go(name);
-            told(name, &workload);
-            let _ = self.is_closed(name, "release").await;
-            self.has_released(&workload);
-        }
-        Ok(())
-    }
-
-    /// Lets go of a session that the kernel has refused to finish, and that is here: the kernel
-    /// finishes it by itself, as soon as it can, when nobody has it any more. Says whether it was
-    /// one.
-    fn let_go_of_unfinished(&self, name: &str, why: &admin::Error) -> bool {
-        let held = {
-            let mut state = self.state.borrow_mut();
-            let held = state.sessions.get(name);
-            let is_it = held.is_some_and(|held| {
-                held.incoming && held.session.is_some() && !held.busy && !held.finishing
-            });
-            let was_refused = matches!(why, admin::Error::Kernel { .. });
-            match is_it && was_refused {
-                true => state.sessions.remove(name),
-                false => None,
-            }
-        };
-        let Some(held) = held else {
-            return false;
-        };
-        tracing::warn!(
-            session = name,
-            workload = held.workload,
-            "let go of by an administrator, by force; the kernel did not finish it: {why}"
-        );
-        self.unstore(name);
-        if let Some(session) = held.session {
-            self.close(name, session);
-        }
-        self.finished(name);
-        self.note(TimelineKind::Finished, Line::of(&held.workload).with(name));
-        self.unowned.borrow_mut().has_changed();
-        self.has_released(&held.workload);
-        true
-    }
-
-    /// A session of a workload was released: with its last one it is forgotten.
-    fn has_released(&self, workload: &str) {
-        let is_last = self.state.borrow().sessions.of(workload).next().is_none();
-        self.end_if_over();
-        if is_last {
-            self.forget(workload);
-        } else {
-            self.note_owner(workload);
-        }
     }
 }
 

@@ -11,13 +11,14 @@ use luo_sys::{Session, SessionState, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
-use super::clock::{at_last, now_us};
+use super::clock::at_last;
 use super::held::Held;
 use super::state::{State, Update, Workload};
 use super::update::new_id;
 use super::written::Source;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Graph;
+use crate::journal::clock::{Clock, wall_us};
 use crate::journal::notes::{Begun, Owner};
 use crate::kernel::{self, Opener};
 use crate::manager::shutdown::Shutdown;
@@ -111,7 +112,7 @@ impl Agent {
     /// the update is undone, and workloads find their sessions here then.
     async fn go_on_jumping(self: &Rc<Self>, own: Option<Session>) {
         let begun = self.notes.update().ok().flatten();
-        let began_us = begun.as_ref().and_then(|begun| begun.began_us);
+        let clock = begun.as_ref().and_then(Begun::clock);
         let report = begun.as_ref().and_then(|begun| begun.report.clone());
         let id = begun.map(|begun| begun.id).unwrap_or_default();
         tracing::warn!(
@@ -123,10 +124,10 @@ impl Agent {
             for workload in state.workloads.values_mut() {
                 workload.state = WorkloadState::Left;
             }
-            let began_us = began_us.unwrap_or_else(now_us);
+            let clock = clock.unwrap_or_else(Clock::start);
             let update = Update {
                 report,
-                ..Update::new(id, began_us, Graph::default())
+                ..Update::new(id, clock, Graph::default())
             };
             update.gate.jump();
             state.update = Some(update);
@@ -151,10 +152,12 @@ impl Agent {
                 None => return Ok(()),
             },
         };
+        let clock = begun.clock();
         let Begun {
             id,
             began_us,
             report,
+            ..
         } = begun;
         // The agent was ended when all was undone but for this note.
         let is_written = unwritten.contains(&id);
@@ -167,13 +170,12 @@ impl Agent {
             return self.notes.set_update(None);
         }
         let release = kernel::release();
-        let (now, began_us) = (now_us(), began_us.unwrap_or_else(now_us));
         let entry = HistoryEntry {
             update: id,
             outcome: Outcome::Cancelled,
             reason: Some("luod was restarted".to_owned()),
-            began_us,
-            took_us: now.saturating_sub(began_us),
+            began_us: began_us.unwrap_or_else(wall_us),
+            took_us: clock.map(|clock| clock.elapsed_us()),
             blackout_us: None,
             from_kernel: release.clone(),
             to_kernel: release,
@@ -203,6 +205,7 @@ impl Agent {
         let nobody_knows = || Begun {
             id: new_id(),
             began_us: None,
+            boot_us: None,
             report: None,
         };
         told.or_else(|| is_in_the_kernel.then(nobody_knows))
@@ -218,6 +221,7 @@ impl Agent {
         Some(Begun {
             id: open.entry.update,
             began_us: Some(open.entry.began_us),
+            boot_us: None,
             report: open.report,
         })
     }

@@ -20,6 +20,7 @@ use crate::aside::Aside;
 use crate::decide::gate::Gate;
 use crate::decide::plan::{Graph, Obstacle};
 use crate::decide::record::Record;
+use crate::journal::clock::Clock;
 use crate::journal::notes::{Late, Progress};
 use crate::kernel::Probe;
 
@@ -50,6 +51,8 @@ pub(super) struct Stray {
     pub(super) session: Aside<Session>,
     /// Whether it came from the previous kernel, as far as the kernel tells.
     pub(super) incoming: bool,
+    /// Whether it is in the descriptor store.
+    pub(super) stored: bool,
 }
 
 /// A phase; normal to begin with.
@@ -134,7 +137,8 @@ pub(super) struct Link {
 /// An update before the jump.
 pub(super) struct Update {
     pub(super) id: String,
-    pub(super) began_us: u64,
+    /// It was started when the update began.
+    pub(super) clock: Clock,
     pub(super) timeline: Vec<Arc<TimelineEvent>>,
     pub(super) graph: Graph,
     /// The workloads that were asked, in order.
@@ -161,10 +165,10 @@ pub(super) struct Update {
 
 impl Update {
     /// An update that has begun.
-    pub(super) fn new(id: String, began_us: u64, graph: Graph) -> Self {
+    pub(super) fn new(id: String, clock: Clock, graph: Graph) -> Self {
         Self {
             id,
-            began_us,
+            clock,
             timeline: Vec::new(),
             graph,
             asked_to_prepare: Vec::new(),
@@ -215,6 +219,22 @@ impl Restore {
     /// A moment of this kernel, by the clock of the previous one.
     pub(super) fn time_us(&self, time_us: u64) -> u64 {
         time_us.saturating_add_signed(self.behind_us)
+    }
+}
+
+impl State {
+    /// The clock of the update that is under way; else one that is started now.
+    pub(super) fn clock(&self) -> Clock {
+        let before = self.update.as_ref().map(|update| update.clock);
+        let after = || self.restore.as_ref()?.progress.clock;
+        before.or_else(after).unwrap_or_else(Clock::start)
+    }
+
+    /// This moment, as timelines have it: microseconds since 1970.
+    pub(super) fn time_us(&self) -> u64 {
+        let now = self.clock().now_us();
+        let restore = self.restore.as_ref();
+        restore.map_or(now, |restore| restore.time_us(now))
     }
 }
 

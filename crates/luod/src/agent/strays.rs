@@ -73,6 +73,7 @@ impl Agent {
         let stray = Stray {
             session,
             incoming: false,
+            stored: true,
         };
         let strays = &mut self.state.borrow_mut().strays;
         strays.insert(name.to_owned(), stray);

@@ -42,7 +42,8 @@ use crate::decide::policy::Policy;
 use crate::decide::record::{Participant, Record};
 use crate::journal::notes::{Notes, Progress};
 use crate::kernel::{Kernel, Worker, resolve};
-use crate::manager::store::{Keeper, Store};
+use crate::manager::keeper::Keeper;
+use crate::manager::store::Store;
 
 /// An agent, with what it is made of.
 struct World {
@@ -268,7 +269,7 @@ fn record(participants: &[(&str, &[&str], &[&str])]) -> Record {
         });
     Record {
         update: "u-1".into(),
-        began_us: 1,
+        began_us: 0,
         freeze: Moment::default(),
         frozen: true,
         from_kernel: "before".into(),

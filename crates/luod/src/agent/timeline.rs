@@ -9,8 +9,9 @@ use luo_timeline::Moment;
 use luo_varlink::{Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
-use super::clock::{micros, now_us};
+use super::clock::micros;
 use super::state::Place;
+use crate::journal::clock::Clock;
 use crate::manager::notify;
 
 /// Lines that a timeline keeps. Later ones go to watchers and the log only.
@@ -57,10 +58,9 @@ impl Agent {
     pub(super) fn note(&self, kind: TimelineKind, line: Line) {
         self.changes.set(self.changes.get().wrapping_add(1));
         let mut state = self.state.borrow_mut();
-        let restore = state.restore.as_ref();
         let event = Arc::new(TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),
-            time_us: restore.map_or_else(now_us, |restore| restore.time_us(now_us())),
+            time_us: state.time_us(),
             phase: state.phase.0,
             kind,
             workload: line.workload,
@@ -98,7 +98,7 @@ impl Agent {
         let state = self.state.borrow();
         TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),
-            time_us: now_us(),
+            time_us: state.time_us(),
             phase: state.phase.0,
             kind: TimelineKind::Phase,
             workload: None,
@@ -109,7 +109,12 @@ impl Agent {
 
     /// This moment, by clocks that survive a kexec.
     pub(super) fn moment(&self) -> Moment {
-        Moment::now(self.started, luo_sys::clock::ticks(), now_us())
+        self.moment_by(self.state.borrow().clock())
+    }
+
+    /// The same, by the clock of an update that may be over.
+    pub(super) fn moment_by(&self, clock: Clock) -> Moment {
+        Moment::now(self.started, luo_sys::clock::ticks(), clock.now_us())
     }
 }
 

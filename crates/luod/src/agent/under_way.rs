@@ -5,7 +5,6 @@ use luo_timeline::Moment;
 use luo_varlink::{HistoryEntry, Outcome};
 
 use super::Agent;
-use super::clock::now_us;
 use super::state::State;
 use super::timeline::lines;
 use crate::kernel;
@@ -21,7 +20,7 @@ fn entry(state: &State, now: &Moment) -> Option<HistoryEntry> {
             state.phase.0
         )),
         began_us,
-        took_us: 0,
+        took_us: None,
         blackout_us: None,
         from_kernel: release.clone(),
         to_kernel: release.clone(),
@@ -29,16 +28,15 @@ fn entry(state: &State, now: &Moment) -> Option<HistoryEntry> {
     };
     if let Some(update) = &state.update {
         return Some(HistoryEntry {
-            took_us: now_us().saturating_sub(update.began_us),
+            took_us: Some(update.clock.elapsed_us()),
             timeline: lines(update.timeline.clone()),
-            ..entry(&update.id, update.began_us)
+            ..entry(&update.id, update.clock.wall_us)
         });
     }
     let restore = state.restore.as_ref()?;
     let record = &restore.record;
-    let before = record.freeze.time_us.saturating_sub(record.began_us);
     Some(HistoryEntry {
-        took_us: before.saturating_add(record.freeze.until(now)),
+        took_us: record.took_until(now),
         from_kernel: record.from_kernel.clone(),
         timeline: lines(restore.timeline.clone()),
         ..entry(&record.update, record.began_us)

@@ -6,7 +6,6 @@ use luo_varlink::admin::Error;
 use luo_varlink::{Event, EventKind, HistoryEntry, Outcome, Phase, TimelineKind, WorkloadState};
 
 use super::Agent;
-use super::clock::now_us;
 use super::timeline::{Line, lines};
 use super::written::Source;
 use crate::decide::names::OWN_SESSION;
@@ -47,8 +46,8 @@ impl Agent {
                             _ => Outcome::Cancelled,
                         },
                         reason: Some(reason),
-                        began_us: update.began_us,
-                        took_us: now_us().saturating_sub(update.began_us),
+                        began_us: update.clock.wall_us,
+                        took_us: Some(update.clock.elapsed_us()),
                         blackout_us: None,
                         from_kernel: kernel::release(),
                         to_kernel: kernel::release(),

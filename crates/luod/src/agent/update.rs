@@ -26,12 +26,12 @@ use luo_varlink::admin::Error;
 use luo_varlink::{Check, CheckStatus, HistoryEntry, Phase, Plan, Step, Target, TimelineKind};
 
 use super::Agent;
-use super::clock::now_us;
 use super::held::Held;
 use super::state::Update;
 use super::timeline::Line;
 use crate::decide::plan::Obstacle;
 use crate::decide::record::{Participant, Record};
+use crate::journal::clock::{Clock, wall_us};
 use crate::journal::notes::Begun;
 use crate::kernel::{self, Opener};
 
@@ -78,7 +78,7 @@ impl Agent {
     }
 
     fn begin(&self, report: Option<&str>) -> Result<String, Error> {
-        let (id, now) = (new_id(), now_us());
+        let id = new_id();
         if let Some(obstacle) = self.unreadable_obstacle() {
             let obstacles = vec![obstacle.words()];
             return Err(Error::BadPlan { obstacles });
@@ -90,9 +90,11 @@ impl Agent {
             let obstacles = obstacles.iter().map(Obstacle::words).collect();
             return Err(Error::BadPlan { obstacles });
         }
+        let clock = Clock::start();
         let begun = Begun {
             id: id.clone(),
-            began_us: Some(now),
+            began_us: Some(clock.wall_us),
+            boot_us: Some(clock.boot_us),
             report: report.map(str::to_owned),
         };
         // An agent that is started again has to know what to undo.
@@ -105,7 +107,7 @@ impl Agent {
             state.lost_with_luod = None;
             state.update = Some(Update {
                 report: report.map(str::to_owned),
-                ..Update::new(id.clone(), now, graph)
+                ..Update::new(id.clone(), clock, graph)
             });
         }
         self.lost.replace(None);
@@ -309,7 +311,7 @@ impl Agent {
         let update = state.update.as_ref();
         Record {
             update: update.map_or_else(String::new, |update| update.id.clone()),
-            began_us: update.map_or(0, |update| update.began_us),
+            began_us: update.map_or(0, |update| update.clock.wall_us),
             report: update.and_then(|update| update.report.clone()),
             freeze: update.map(|update| update.freeze).unwrap_or_default(),
             frozen: true,
@@ -343,7 +345,7 @@ pub(super) fn new_id() -> String {
     let random = random.unwrap_or_default();
     match random.trim() {
         // Without `/proc` the id is made of the time.
-        "" => format!("update-{}", now_us()),
+        "" => format!("update-{}", wall_us()),
         uuid => uuid.to_owned(),
     }
 }

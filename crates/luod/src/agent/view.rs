@@ -14,9 +14,10 @@ use super::state::{BY_FINISH, Seen, State, Unowned};
 use super::{custody, doubt, hang, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
-use crate::decide::failed::{Failed, unwritable};
+use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Obstacle;
+use crate::decide::unwritable::unwritable;
 use crate::journal::log;
 use crate::kernel::{self, Opener, Probe};
 

@@ -15,7 +15,9 @@
 //! | `seconds` | times, as configurations have them |
 //! | `fleet` | by whose leave the machine is updated |
 //! | `config` | deadlines, and how the machine jumps |
-//! | `failed` | what to do about an error of the kernel or of the service manager |
+//! | `unwritable` | what to do about a file that cannot be written |
+//! | `remedies` | what to do about an error of the kernel or of the service manager |
+//! | `failed` | such an error, in words |
 
 pub mod config;
 pub mod failed;
@@ -27,5 +29,7 @@ pub mod names;
 pub mod plan;
 pub mod policy;
 pub mod record;
+mod remedies;
 pub mod round;
 pub mod seconds;
+pub mod unwritable;

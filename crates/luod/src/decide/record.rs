@@ -84,6 +84,22 @@ pub struct Record {
     pub unwritten: Vec<HistoryEntry>,
 }
 
+impl Record {
+    /// How long the update had taken by a moment in the next kernel, in microseconds, if that is
+    /// known. The jump has set the clock anew, so the time over it is measured by moments.
+    #[must_use]
+    pub fn took_until(&self, now: &Moment) -> Option<u64> {
+        took_until(self.began_us, &self.freeze, now)
+    }
+}
+
+/// The same, of an update that began at a time and stood still at a moment.
+#[must_use]
+pub fn took_until(began_us: u64, freeze: &Moment, now: &Moment) -> Option<u64> {
+    let before = freeze.time_us.checked_sub(began_us)?;
+    Some(before.saturating_add(freeze.until(now)?))
+}
+
 const fn yes() -> bool {
     true
 }

@@ -99,12 +99,12 @@ impl Default for Metrics {
         registry.register("updates", "Updates that are over", metrics.updates.clone());
         registry.register(
             "last_blackout_seconds",
-            "From the first workload that stood still to the last that served again",
+            "From the first workload that was asked to stand still to the last that served again",
             metrics.blackout.clone(),
         );
         registry.register(
             "last_update_seconds",
-            "How long the last update took in all",
+            "How long the last update took in all, if that is known",
             metrics.duration.clone(),
         );
         registry.register(
@@ -175,7 +175,9 @@ impl Metrics {
                 phase: time.phase.word().to_owned(),
             };
             let phase = self.phases.get_or_create(&label);
-            phase.observe(seconds(time.took()));
+            if let Some(took) = time.took() {
+                phase.observe(seconds(took));
+            }
         }
         self.amended(entry);
     }
@@ -183,10 +185,18 @@ impl Metrics {
     /// More is known of the last update. The histograms have counted it already: what they
     /// have counted cannot be taken back.
     pub fn amended(&self, entry: &HistoryEntry) {
-        let seconds = |us: u64| us as f64 / 1e6;
-        self.duration.get_or_create(&[]).set(seconds(entry.took_us));
-        if let Some(blackout) = entry.blackout_us {
-            self.blackout.get_or_create(&[]).set(seconds(blackout));
+        let set = |of: &Family<Alone, Seconds>, us: u64| {
+            of.get_or_create(&[]).set(us as f64 / 1e6);
+        };
+        match entry.took_us {
+            Some(took) => set(&self.duration, took),
+            // That of an earlier one is not this one's.
+            None => self.duration.clear(),
+        }
+        match entry.blackout_us {
+            Some(blackout) => set(&self.blackout, blackout),
+            None if entry.lacks_its_blackout() => self.blackout.clear(),
+            None => {}
         }
     }
 
@@ -242,7 +252,7 @@ mod tests {
             outcome: luo_varlink::Outcome::Completed,
             reason: None,
             began_us: 1,
-            took_us: 3_500_000,
+            took_us: Some(3_500_000),
             blackout_us: Some(250_000),
             from_kernel: "a".into(),
             to_kernel: "b".into(),
@@ -261,6 +271,52 @@ mod tests {
         });
         assert!(has(&metrics, "luod_last_blackout_seconds 4.0"));
         assert!(has(&metrics, "luod_blackout_seconds_count 1"));
+    }
+
+    #[test]
+    fn what_is_not_known_of_the_last_update_is_not_told_of_it() {
+        let line = |phase, kind, time_us| luo_varlink::TimelineEvent {
+            update: "u-1".into(),
+            time_us,
+            phase,
+            kind,
+            workload: None,
+            took_us: None,
+            detail: None,
+        };
+        use luo_varlink::TimelineKind::{Phase as Begins, Restored};
+        let known = HistoryEntry {
+            update: "u-1".into(),
+            outcome: luo_varlink::Outcome::Completed,
+            reason: None,
+            began_us: 5_000_000,
+            took_us: Some(3_500_000),
+            blackout_us: Some(250_000),
+            from_kernel: "a".into(),
+            to_kernel: "b".into(),
+            timeline: Vec::new(),
+        };
+        // The clock was set back in the jump.
+        let unknown = HistoryEntry {
+            took_us: None,
+            blackout_us: None,
+            timeline: vec![
+                line(Phase::Jumping, Begins, 6_000_000),
+                line(Phase::Updated, Begins, 1_000_000),
+                line(Phase::Updated, Restored, 1_500_000),
+            ],
+            ..known.clone()
+        };
+        let metrics = Metrics::default();
+        metrics.over(&known);
+        metrics.over(&unknown);
+        let text = metrics.text();
+        assert!(!text.contains("\nluod_last_"), "{text}");
+        assert!(text.contains("luod_updates_total{outcome=\"completed\"} 2"));
+        assert!(
+            !text.contains("luod_phase_seconds_count{phase=\"jumping\"} 1"),
+            "{text}"
+        );
     }
 
     #[test]

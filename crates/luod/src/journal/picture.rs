@@ -179,7 +179,7 @@ mod tests {
             outcome: luo_varlink::Outcome::Completed,
             reason: Some("x".repeat(4096)),
             began_us: 1_700_000_000_000_000,
-            took_us: 1_000,
+            took_us: Some(1_000),
             blackout_us: Some(500),
             from_kernel: "7.3.4".to_owned(),
             to_kernel: "7.3.5".to_owned(),

@@ -7,7 +7,8 @@
 //! kernel's own ([`LOCK_PATH`]). Where there is no device there is nothing to jump with, and no
 //! such file. Each file says who has locked it.
 //!
-//! A second agent waits for some seconds, for the first may be about to end. A second supervisor
+//! A call of the kernel that fails for want of something says nothing of others: it is made again for
+//! ten seconds. A second agent waits for some seconds, for the first may be about to end. A second supervisor
 //! does not begin: whoever restarts one waits for its end. An agent whose supervisor has died runs
 //! on, and alone has what was left with it: the next supervisor of the folder takes it over.
 
@@ -23,10 +24,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use luo_sys::LOCK_PATH;
 use rustix::fs::{FlockOperation, OFlags, flock};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::protocol::{SOCKET, STORE_FILE};
-use crate::decide::failed::unwritable;
+use crate::decide::unwritable::unwritable;
 
 /// The device that the agent of a kernel works with.
 const DEVICE: &str = "/dev/liveupdate";
@@ -40,6 +42,50 @@ const MOMENT: Duration = Duration::from_secs(1);
 
 /// How often it is tried in that time.
 const AGAIN: Duration = Duration::from_millis(20);
+
+/// How often a call is made again that has failed for want of something.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Whether a call may succeed in a moment: something is short, or was in the way.
+fn may_pass(why: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(why),
+        Some(
+            Errno::NOMEM
+                | Errno::NFILE
+                | Errno::MFILE
+                | Errno::NOBUFS
+                | Errno::AGAIN
+                | Errno::INTR
+                | Errno::BUSY
+                | Errno::IO
+        )
+    )
+}
+
+/// Makes calls again, for as long as [`PATIENCE`], that fail for want of something.
+fn again<T>(calls: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    let begun = Instant::now();
+    let mut is_told = false;
+    loop {
+        match calls() {
+            Err(why) if may_pass(&why) && begun.elapsed() < PATIENCE => {
+                if !std::mem::replace(&mut is_told, true) {
+                    tracing::warn!("{}", tries_again(&why));
+                }
+                std::thread::sleep(PAUSE);
+            }
+            done => return done,
+        }
+    }
+}
+
+fn tries_again(why: &io::Error) -> String {
+    format!(
+        "whether another luod runs cannot be found out: {why}. It is tried again for {} s",
+        PATIENCE.as_secs()
+    )
+}
 
 /// Bytes of what a file says of who has locked it.
 const MAX_TEXT: u64 = 8192;
@@ -110,8 +156,12 @@ pub(super) struct Orphan {
 /// supervisor has died.
 ///
 /// # Errors
-/// One is there, or an agent that has another one or none; or it cannot be found out.
+/// One is there, or an agent that has another one or none; or it cannot be found out in time.
 pub(super) fn supervises(runtime: &Path) -> io::Result<(Alone, Option<Orphan>)> {
+    again(|| try_to_supervise(runtime))
+}
+
+fn try_to_supervise(runtime: &Path) -> io::Result<(Alone, Option<Orphan>)> {
     fs::create_dir_all(runtime)?;
     let own = Owner {
         process: std::process::id(),
@@ -165,9 +215,9 @@ fn fetches_from(process: Pid) -> Option<PathBuf> {
 /// That no agent is there, in this folder or in another one with the same kernel.
 ///
 /// # Errors
-/// One is; or it cannot be found out.
+/// One is; or it cannot be found out in time.
 pub fn has_no_agent(runtime: &Path) -> io::Result<()> {
-    match agent_of(&runtime.canonicalize()?)? {
+    match again(|| agent_of(&runtime.canonicalize()?))? {
         None => Ok(()),
         Some(owner) => Err(io::Error::other(in_the_way(AGENT, owner.as_ref()))),
     }
@@ -176,7 +226,7 @@ pub fn has_no_agent(runtime: &Path) -> io::Result<()> {
 /// The agent that is there, in this folder or in another one with the same kernel.
 fn agent_of(folder: &Path) -> io::Result<Option<Option<Owner>>> {
     // That of the kernel first: it may be another one's.
-    for path in paths(folder).into_iter().rev() {
+    for path in paths(folder)?.into_iter().rev() {
         let file = match File::open(&path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
             file => file?,
@@ -193,7 +243,7 @@ fn agent_of(folder: &Path) -> io::Result<Option<Option<Owner>>> {
 fn has_locked(file: &File, how: FlockOperation) -> io::Result<Option<Option<Owner>>> {
     match flock(file, how) {
         Ok(()) => Ok(None),
-        Err(rustix::io::Errno::WOULDBLOCK) => {
+        Err(Errno::WOULDBLOCK) => {
             let text = read(file).ok();
             Ok(Some(text.and_then(|text| Owner::parse(&text))))
         }
@@ -202,12 +252,13 @@ fn has_locked(file: &File, how: FlockOperation) -> io::Result<Option<Option<Owne
 }
 
 /// The files that an agent of a folder locks.
-fn paths(folder: &Path) -> Vec<PathBuf> {
+fn paths(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let mut paths = vec![folder.join(".lock")];
-    if Path::new(DEVICE).exists() {
+    // One that cannot be looked at may be there.
+    if Path::new(DEVICE).try_exists()? {
         paths.push(LOCK_PATH.into());
     }
-    paths
+    Ok(paths)
 }
 
 /// Opens a file to be locked, and makes it if it is not there.
@@ -233,7 +284,7 @@ pub async fn alone(runtime: &Path) -> Result<Alone> {
     };
     let begun = Instant::now();
     let mut locked = Vec::new();
-    for path in paths(&own.folder) {
+    for path in in_time(begun, || paths(&own.folder)).await? {
         let file = lock(&path, &own.folder, begun).await?;
         if let Err(why) = write(&file, &own.text()) {
             tracing::warn!("{}: {}", path.display(), untold(&why));
@@ -243,15 +294,28 @@ pub async fn alone(runtime: &Path) -> Result<Alone> {
     Ok(Alone { _locked: locked })
 }
 
+/// As [`again`], for an agent that may be told to end meanwhile.
+async fn in_time<T>(begun: Instant, calls: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match calls() {
+            Err(why) if may_pass(&why) && begun.elapsed() < PATIENCE => {
+                tracing::debug!("{}", tries_again(&why));
+                tokio::time::sleep(PAUSE).await;
+            }
+            done => return done,
+        }
+    }
+}
+
 /// Locks a file, which is made if it is not there, for an agent of this folder.
 async fn lock(path: &Path, folder: &Path, begun: Instant) -> Result<File> {
-    let file = open(path).with_context(|| {
+    let file = in_time(begun, || open(path)).await.with_context(|| {
         let path = path.display();
         format!("{path}, which luod locks so that there is one for a kernel, has to be writable")
     })?;
     let mut is_told = false;
     while let Err(why) = flock(&file, FlockOperation::NonBlockingLockExclusive) {
-        if why != rustix::io::Errno::WOULDBLOCK {
+        if why != Errno::WOULDBLOCK {
             return Err(why).with_context(|| path.display().to_string());
         }
         let owner = read(&file).ok().and_then(|text| Owner::parse(&text));
@@ -312,5 +376,27 @@ mod tests {
             assert_eq!(Owner::parse(text), None, "{text:?}");
         }
         assert_eq!(name(AGENT, None), "another luod");
+    }
+
+    #[test]
+    fn what_fails_for_want_of_memory_is_tried_again() {
+        let failures = [Errno::NOMEM, Errno::NFILE, Errno::INTR];
+        let mut failures = failures.into_iter();
+        let left = std::cell::RefCell::new(&mut failures);
+        let tried = again(|| match left.borrow_mut().next() {
+            Some(why) => Err(why.into()),
+            None => Ok(7),
+        });
+        assert_eq!(tried.unwrap(), 7);
+        // Not what stays as it is, nor that another one runs.
+        for why in [Errno::ACCESS.into(), io::Error::other("another luod runs")] {
+            let is_told = std::cell::Cell::new(0);
+            let why = std::cell::Cell::new(Some(why));
+            let tried = again(|| {
+                is_told.set(is_told.get() + 1);
+                why.take().map_or(Ok(()), Err)
+            });
+            assert!(tried.is_err() && is_told.get() == 1);
+        }
     }
 }

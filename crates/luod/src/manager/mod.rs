@@ -8,12 +8,16 @@
 //! | `notify` | messages to the manager |
 //! | `inhibit` | a lock that keeps others from shutting down |
 //! | `shutdown` | the shutdown that `jump = "systemctl"` takes |
+//! | `keeper` | who keeps descriptors |
+//! | `labels` | by which names |
 //! | `store` | the descriptor store: what is in it outlives the agent |
 //! | `stores` | the stores of others, which a jump without a shutdown loses |
 //! | `supervise` | the small manager itself |
 
 pub mod alone;
 pub mod inhibit;
+pub(crate) mod keeper;
+mod labels;
 pub mod notify;
 mod protocol;
 pub mod shutdown;

@@ -17,24 +17,19 @@
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::linux::fs::MetadataExt as _;
-use std::os::unix::net::UnixDatagram;
-use std::path::{Path, PathBuf};
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use luo_sys::{Errno, Session};
 
-use super::notify;
-use super::protocol::{MOST, NOTIFY, ROOM, SOCKET, fetch};
+use super::keeper::{Keeper, Manager, Which};
+use super::labels::Labels;
+use super::protocol::{MOST, NOTIFY, ROOM, fetch};
 use crate::aside::{self, Aside};
 
 /// How long the kernel may take to name all that the store has.
 const NAMING: Duration = Duration::from_secs(10);
-
-/// Which keeper it is: another one is another value.
-pub(crate) type Which = [i64; 4];
 
 /// What has become of the keeper since the store was last looked at.
 #[derive(Debug, PartialEq, Eq)]
@@ -45,78 +40,6 @@ pub(crate) enum Look {
     Gone,
     /// Another one is there, which has nothing yet.
     Another,
-}
-
-/// Keeps descriptors for the agent, by label. It does not tell whether it had room.
-pub(crate) trait Keeper: Send + Sync {
-    /// Which one is there just now; `None` if none is.
-    fn which(&self) -> Option<Which> {
-        Some(Which::default())
-    }
-
-    /// Whether it ends with an agent that is told to end, and all that it keeps with it.
-    fn ends_with_the_agent(&self) -> bool {
-        false
-    }
-
-    /// Gives it a copy of a descriptor. If it takes nothing just now, it is waited for as long
-    /// as `patience` says.
-    fn keep(&self, label: &str, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()>;
-
-    /// Has it close its copy.
-    fn close(&self, label: &str) -> io::Result<()>;
-}
-
-/// The service manager, by sd_notify(3).
-struct Manager {
-    /// Where a `luod supervise` listens. It may die, and another one takes its place.
-    mortal: Option<PathBuf>,
-}
-
-impl Manager {
-    fn of_this_process() -> Self {
-        let is_mortal = std::env::var_os(SOCKET).is_some();
-        let path = std::env::var_os(NOTIFY).filter(|_| is_mortal);
-        Self {
-            mortal: path.map(PathBuf::from),
-        }
-    }
-}
-
-/// Which socket stands at a path, if somebody listens there.
-fn listener(path: &Path) -> Option<Which> {
-    let sender = UnixDatagram::unbound().ok()?;
-    sender.set_nonblocking(true).ok()?;
-    // The file of one that is gone stays, and refuses.
-    sender.connect(path).ok()?;
-    let file = std::fs::metadata(path).ok()?;
-    // A number may be used again, and not with the same time.
-    let number = i64::from_ne_bytes(file.st_ino().to_ne_bytes());
-    Some([number, file.st_ctime(), file.st_ctime_nsec(), 1])
-}
-
-impl Keeper for Manager {
-    fn which(&self) -> Option<Which> {
-        match &self.mortal {
-            Some(path) => listener(path),
-            None => Some(Which::default()),
-        }
-    }
-
-    fn ends_with_the_agent(&self) -> bool {
-        self.mortal.is_some()
-    }
-
-    fn keep(&self, label: &str, fd: BorrowedFd<'_>, patience: Duration) -> io::Result<()> {
-        // A session's descriptor is no stream: there is nothing for the manager to watch.
-        let text = format!("FDSTORE=1\nFDNAME={label}\nFDPOLL=0\n");
-        notify::send_within(patience, &text, &[fd])
-    }
-
-    fn close(&self, label: &str) -> io::Result<()> {
-        let text = format!("FDSTOREREMOVE=1\nFDNAME={label}\n");
-        notify::send_within(Duration::ZERO, &text, &[])
-    }
 }
 
 /// How long the kernel's thread waits for a manager that takes nothing.
@@ -206,68 +129,6 @@ fn named(passed: Vec<(String, OwnedFd)>) -> (Vec<Stored>, Vec<(String, String)>)
     (stored, labels)
 }
 
-/// Which label each session in the store has.
-#[derive(Debug, Default)]
-struct Labels {
-    room: usize,
-    by_session: BTreeMap<String, String>,
-    /// Numbers below `next` that no label has.
-    free: BTreeSet<usize>,
-    next: usize,
-    /// Labels of what is gone here, and the manager has not been told so.
-    closing: Vec<String>,
-}
-
-impl Labels {
-    /// The labels of the sessions that are in the store already.
-    fn of(room: usize, stored: impl Iterator<Item = (String, String)>) -> Self {
-        let by_session: BTreeMap<_, _> = stored.collect();
-        let taken: BTreeSet<usize> = by_session
-            .values()
-            .filter_map(|label| label.parse().ok().filter(|&number| number < MOST))
-            .collect();
-        let next = taken.last().map_or(0, |last| last + 1);
-        Self {
-            room,
-            by_session,
-            free: (0..next).filter(|number| !taken.contains(number)).collect(),
-            next,
-            closing: Vec::new(),
-        }
-    }
-
-    /// A label for a session; none if there is no room.
-    fn give(&mut self, session: &str) -> Option<String> {
-        if let Some(label) = self.by_session.get(session) {
-            return Some(label.clone());
-        }
-        if self.by_session.len() + self.closing.len() >= self.room {
-            return None;
-        }
-        let number = self.free.pop_first().unwrap_or_else(|| {
-            self.next += 1;
-            self.next - 1
-        });
-        let label = number.to_string();
-        self.by_session.insert(session.to_owned(), label.clone());
-        Some(label)
-    }
-
-    /// The label of a session that goes.
-    fn take(&mut self, session: &str) -> Option<String> {
-        let label = self.by_session.remove(session)?;
-        self.frees(&label);
-        Some(label)
-    }
-
-    /// A label is free for another session.
-    fn frees(&mut self, label: &str) {
-        let number = label.parse().ok();
-        self.free
-            .extend(number.filter(|&number: &usize| number < self.next));
-    }
-}
-
 impl Store {
     /// The store of the manager that started this process, if there is one, and what an
     /// earlier process of this service has left in it, by session.
@@ -342,16 +203,18 @@ impl Store {
         }
     }
 
-    /// Puts a copy of a session's descriptor in, in place of one that may be there. Says whether
-    /// it is in.
-    pub(crate) fn put_again(&self, session: &str, fd: impl AsFd) -> bool {
-        let label = self.labels.borrow().by_session.get(session).cloned();
-        if let Some(label) = label
-            && let Err(why) = self.keeper.close(&label)
-        {
-            tracing::debug!(session, "the descriptor store: {why}");
+    /// Another keeper is there: whoever has the sessions puts them in anew. It may have some of
+    /// them already, so it is told to close them, but for those that are `on_their_way`.
+    pub(crate) fn begin_anew(&self, on_their_way: &BTreeSet<String>) {
+        let mut labels = self.labels.borrow_mut();
+        let labels = &mut *labels;
+        let all = std::mem::take(&mut labels.by_session);
+        for (session, label) in all {
+            match on_their_way.contains(&session) {
+                true => drop(labels.by_session.insert(session, label)),
+                false => labels.closing.push(label),
+            }
         }
-        self.put(session, fd)
     }
 
     /// How many descriptors it has room for; if there is none, how many one can have.
@@ -509,42 +372,5 @@ impl Place {
             }
         }
         sent.is_ok()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn labels_are_short_and_used_again() {
-        let mut labels = Labels::of(MOST, std::iter::empty());
-        let mut bytes = 0;
-        for number in 0..MOST {
-            let label = labels.give(&format!("session-{number}")).unwrap();
-            bytes += label.len() + 1;
-        }
-        // One variable of a process may have so many bytes, its name and the end included.
-        assert!("LISTEN_FDNAMES=".len() + bytes < 128 * 1024, "{bytes}");
-        assert_eq!(labels.give("one more"), None);
-        assert_eq!(labels.take("session-7").as_deref(), Some("7"));
-        assert_eq!(labels.take("session-7"), None);
-        assert_eq!(labels.give("one more").as_deref(), Some("7"));
-        assert_eq!(labels.give("one more").as_deref(), Some("7"));
-    }
-
-    #[test]
-    fn labels_of_an_earlier_process_stay() {
-        let stored = [("a", "4"), ("b", "0"), ("c", "a name")];
-        let stored = stored.map(|(session, label)| (session.to_owned(), label.to_owned()));
-        let mut labels = Labels::of(6, stored.into_iter());
-        assert_eq!(labels.give("a").as_deref(), Some("4"));
-        let given: Vec<_> = ["d", "e", "f", "g"]
-            .into_iter()
-            .filter_map(|session| labels.give(session))
-            .collect();
-        assert_eq!(given, ["1", "2", "3"]);
-        assert_eq!(labels.take("c").as_deref(), Some("a name"));
-        assert_eq!(labels.give("g").as_deref(), Some("5"));
     }
 }

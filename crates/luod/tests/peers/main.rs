@@ -4,9 +4,12 @@
 
 mod agent;
 mod calls;
+mod configured;
 mod descriptors;
 mod floods;
 mod introspection;
+mod others;
+mod started;
 mod starts;
 mod supervise;
 mod users;

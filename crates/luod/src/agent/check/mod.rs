@@ -34,7 +34,7 @@ use super::timeline::Line;
 use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update};
 use super::written::on_a_thread_of;
 use super::{doubt, unowned};
-use crate::decide::failed::unwritable;
+use crate::decide::unwritable::unwritable;
 use crate::journal::notes::ROOM;
 use crate::journal::picture;
 use crate::kernel::Probe;

@@ -163,20 +163,9 @@ mod tests {
     };
 
     fn file(kind: Kind, size: u64, holes: u64) -> Facts {
-        let page = match kind {
-            Kind::HugeTlb => 2 * MIB,
-            _ => 4096,
-        };
         Facts {
-            kind,
-            object: (1, size),
-            size,
             holes,
-            swapped: Some(0),
-            page,
-            seals: 0,
-            mode: 0o777,
-            has_flags: false,
+            ..Facts::plain(kind, size)
         }
     }
 

@@ -8,7 +8,15 @@ use std::time::Duration;
 use super::*;
 use crate::journal::notes::Owner;
 use crate::kernel::duplicate;
-use crate::manager::store::Keeper;
+use crate::manager::keeper::Keeper;
+
+/// A world with a store, and a workload that has nothing yet.
+fn kept_by(keeper: impl Keeper + 'static) -> (World, Peer) {
+    let world = World::kept_by(keeper);
+    let mut peer = Peer::new(1, 990);
+    peer.register(&world, "db", &[]).unwrap();
+    (world, peer)
+}
 
 /// A store that looks, whenever it is given a session, whether the notes say whose that is.
 #[derive(Clone, Default)]
@@ -38,14 +46,11 @@ impl Keeper for Looks {
 fn whose_a_session_is_is_noted_before_the_store_has_it() {
     run(async {
         let store = Looks::default();
-        let kernel = Fake::default();
-        let world = World::with_store(OPEN, kernel.clone(), "", Store::of(store.clone()));
+        let (world, peer) = kept_by(store.clone());
         *store.folder.lock().unwrap() = world.folder.path().to_owned();
         let agent = &world.agent;
-        let mut peer = Peer::new(1, 990);
-        peer.register(&world, "db", &[]).unwrap();
         let made = agent.create_session(&peer.caller, "db.ram").await.unwrap();
-        let copy = duplicate(&kernel.create("db.log").unwrap()).unwrap();
+        let copy = duplicate(&world.kernel.create("db.log").unwrap()).unwrap();
         let given = luo_sys::Session::from_fd(copy).into();
         agent.give_back(&peer.caller, "db.log", given).unwrap();
         assert_eq!(*store.seen.lock().unwrap(), [true, true]);
@@ -125,11 +130,8 @@ impl Keeper for Sulks {
 fn a_manager_that_reads_nothing_is_told_all_when_it_reads_again() {
     run_fast(async {
         let store = Sulks::default();
-        let kernel = Fake::default();
-        let world = World::with_store(OPEN, kernel.clone(), "", Store::of(store.clone()));
+        let (world, mut peer) = kept_by(store.clone());
         let agent = &world.agent;
-        let mut peer = Peer::new(1, 990);
-        peer.register(&world, "db", &[]).unwrap();
         let name = |number: usize| format!("db.{number}");
         for number in 0..5 {
             drop(
@@ -173,11 +175,8 @@ fn a_manager_that_reads_nothing_is_told_all_when_it_reads_again() {
 fn a_name_can_be_used_again_as_soon_as_the_manager_has_closed_its_copy() {
     run_fast(async {
         let store = Sulks::default();
-        let kernel = Fake::default();
-        let world = World::with_store(OPEN, kernel.clone(), "", Store::of(store.clone()));
+        let (world, peer) = kept_by(store.clone());
         let agent = &world.agent;
-        let mut peer = Peer::new(1, 990);
-        peer.register(&world, "db", &[]).unwrap();
         drop(agent.create_session(&peer.caller, "db.ram").await.unwrap());
         store.begins(true);
         agent.drop_session(&peer.caller, "db.ram").await.unwrap();
@@ -196,7 +195,7 @@ fn a_name_can_be_used_again_as_soon_as_the_manager_has_closed_its_copy() {
             .unwrap_err();
         assert!(refused.to_string().contains("service manager"), "{refused}");
         // One that another program has is there at once.
-        let others = kernel.create("db.log").unwrap();
+        let others = world.kernel.create("db.log").unwrap();
         let refused = agent
             .create_session(&peer.caller, "db.log")
             .await

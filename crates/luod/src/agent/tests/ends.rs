@@ -9,9 +9,9 @@ use std::time::Duration;
 use luo_sys::State as KernelState;
 use luo_varlink::{CheckStatus, HistoryEntry, Outcome};
 
-use super::super::clock::now_us;
 use super::*;
 use crate::decide::names::OWN_SESSION;
+use crate::journal::clock::wall_us;
 use crate::journal::history::History;
 
 fn file(world: &World) -> PathBuf {
@@ -196,6 +196,7 @@ fn what_ends_with_its_machine_or_its_notes_is_told_as_it_was() {
             let entry = newest(&world);
             assert_eq!(entry.outcome, outcome, "{phase}");
             assert!(entry.reason.as_deref().unwrap().contains(word), "{entry:?}");
+            assert_eq!(entry.took_us.is_some(), is_same_boot, "{phase}: {entry:?}");
         }
     });
 }
@@ -228,7 +229,7 @@ fn one_that_ends_with_its_machine_is_told_up_to_where_it_rested() {
 fn an_update_whose_note_is_gone_is_known_by_the_history() {
     run(async {
         let mut line = left_at(Phase::Preparing).await;
-        line["began_us"] = (now_us() - 10_000_000).into();
+        line["began_us"] = (wall_us() - 10_000_000).into();
         let kernel = Fake::default();
         kernel.is_brought_into(KernelState::Prepared, &[OWN_SESSION]);
         let world = behind(&line, true, kernel.clone());
@@ -237,7 +238,25 @@ fn an_update_whose_note_is_gone_is_known_by_the_history() {
         let entry = newest(&world);
         assert_eq!(entry.update, line["update"].as_str().unwrap());
         assert_eq!(entry.reason.as_deref(), Some("luod was restarted"));
-        assert!(entry.took_us >= 10_000_000, "{} us", entry.took_us);
+        let took = entry.took_us.unwrap();
+        assert!(took >= 10_000_000, "{took} us");
+    });
+}
+
+/// Where nothing but the machine's clock is left, and that was set back, nobody knows.
+#[test]
+fn an_update_of_which_only_a_clock_that_was_set_back_tells_took_nobody_knows_how_long() {
+    run(async {
+        let mut line = left_at(Phase::Preparing).await;
+        let began = wall_us() + 3_600_000_000;
+        line["began_us"] = began.into();
+        let kernel = Fake::default();
+        kernel.is_brought_into(KernelState::Prepared, &[OWN_SESSION]);
+        let world = behind(&line, true, kernel.clone());
+        world.agent.start(Vec::new()).await.unwrap();
+        let entry = newest(&world);
+        assert_eq!(entry.reason.as_deref(), Some("luod was restarted"));
+        assert_eq!((entry.took_us, entry.began_us), (None, began));
     });
 }
 
@@ -486,6 +505,6 @@ fn a_damaged_note_of_an_update_becomes_no_update() {
         let told = newest(&world);
         assert_eq!(told.update, line["update"].as_str().unwrap());
         assert_eq!(told.outcome, Outcome::Cancelled);
-        assert!(told.took_us > 0, "{told:?}");
+        assert!(told.took_us.is_some_and(|took| took > 0), "{told:?}");
     });
 }

@@ -24,8 +24,8 @@ use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::kernel::{Kernel, Opener, Probe};
+use crate::manager::keeper::Keeper;
 use crate::manager::shutdown::Shutdown;
-use crate::manager::store::Keeper;
 
 /// The facts of a made-up kernel.
 pub(crate) fn probe() -> Probe {

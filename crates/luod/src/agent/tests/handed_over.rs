@@ -136,7 +136,7 @@ fn an_update_whose_record_is_gone_is_not_lost_with_all_that_came_along() {
                 outcome: Outcome::UnderWay,
                 reason: Some("it is jumping".into()),
                 began_us: 1,
-                took_us: 1,
+                took_us: Some(1),
                 blackout_us: None,
                 from_kernel: "a".into(),
                 to_kernel: "a".into(),

@@ -8,25 +8,40 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::*;
-use crate::manager::store::{Keeper, Which};
+use crate::manager::keeper::{Keeper, Which};
 
-/// A supervisor that can die, with the labels that it keeps.
+/// What there is of a supervisor.
+#[derive(Default)]
+struct Life {
+    which: Option<i64>,
+    /// The labels that it keeps.
+    labels: BTreeSet<String>,
+    /// It reads nothing.
+    sulks: bool,
+}
+
+/// A supervisor that can die, and stand still.
 #[derive(Clone, Default)]
-struct Mortal(Arc<Mutex<(Option<i64>, BTreeSet<String>)>>);
+struct Mortal(Arc<Mutex<Life>>);
 
 impl Mortal {
     fn becomes(&self, which: Option<i64>) {
-        *self.0.lock().unwrap() = (which, BTreeSet::new());
+        let mut life = self.0.lock().unwrap();
+        (life.which, life.labels) = (which, BTreeSet::new());
+    }
+
+    fn sulks(&self, sulks: bool) {
+        self.0.lock().unwrap().sulks = sulks;
     }
 
     fn count(&self) -> usize {
-        self.0.lock().unwrap().1.len()
+        self.0.lock().unwrap().labels.len()
     }
 }
 
 impl Keeper for Mortal {
     fn which(&self) -> Option<Which> {
-        self.0.lock().unwrap().0.map(|number| [number; 4])
+        self.0.lock().unwrap().which.map(|number| [number; 4])
     }
 
     fn ends_with_the_agent(&self) -> bool {
@@ -34,16 +49,23 @@ impl Keeper for Mortal {
     }
 
     fn keep(&self, label: &str, _fd: BorrowedFd<'_>, _patience: Duration) -> io::Result<()> {
-        let mut kept = self.0.lock().unwrap();
-        if kept.0.is_none() {
+        let mut life = self.0.lock().unwrap();
+        if life.which.is_none() {
             return Err(io::ErrorKind::ConnectionRefused.into());
         }
-        assert!(kept.1.insert(label.to_owned()), "twice: {label}");
+        if life.sulks {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        assert!(life.labels.insert(label.to_owned()), "twice: {label}");
         Ok(())
     }
 
     fn close(&self, label: &str) -> io::Result<()> {
-        self.0.lock().unwrap().1.remove(label);
+        let mut life = self.0.lock().unwrap();
+        if life.sulks {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        life.labels.remove(label);
         Ok(())
     }
 }
@@ -91,5 +113,49 @@ fn who_takes_over_gets_all_that_luod_has() {
         supervisor.becomes(Some(3));
         world.agent.look_at_the_store();
         assert_eq!(supervisor.count(), 2);
+    });
+}
+
+/// A session that is being claimed, one whose note is gone, and one that is left: whoever takes
+/// over gets them by the one way that there is, however long it reads nothing.
+#[test]
+fn who_takes_over_and_stands_still_gets_all_when_it_goes_on() {
+    run(async {
+        let supervisor = Mortal::default();
+        supervisor.becomes(Some(1));
+        let kernel = Fake::with_incoming(&["db.ram"]);
+        let stray = kernel.create("lost.ram").unwrap();
+        let world = World::with_store(OPEN, kernel, "", Store::of(supervisor.clone()));
+        let agent = Rc::clone(&world.agent);
+        agent.begin_restore(record(&[("db", &["db.ram"], &[])]), Progress::default());
+        assert!(agent.store.put("lost.ram", &stray));
+        agent.keep_stray("lost.ram", stray.into());
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        drop(agent.create_session(&peer.caller, "db.log").await.unwrap());
+        assert_eq!(supervisor.count(), 2);
+
+        let gate = world.hold().await;
+        let mut claim = std::pin::pin!(agent.claim(&peer.caller, "db.ram"));
+        tokio::select! {
+            biased;
+            _ = &mut claim => panic!("the kernel is held"),
+            () = tokio::task::yield_now() => {}
+        }
+        supervisor.becomes(Some(2));
+        supervisor.sulks(true);
+        agent.look_at_the_store();
+        assert_eq!(supervisor.count(), 0);
+        assert!(custody(&world).is_some_and(|words| words.contains("lost.ram")));
+        let ((), claimed) = tokio::join!(async { drop(gate) }, claim);
+        drop(claimed.unwrap());
+        supervisor.sulks(false);
+        until(|| supervisor.count() == 3 && !agent.stores_later.get()).await;
+        assert_eq!(custody(&world), None);
+        // Each has one label, and goes with it.
+        agent.release_stray("lost.ram").await;
+        agent.drop_session(&peer.caller, "db.log").await.unwrap();
+        agent.finish_session(&peer.caller, "db.ram").await.unwrap();
+        until(|| supervisor.count() == 0).await;
     });
 }

@@ -4,6 +4,7 @@
 use luo_sys::Session;
 
 use super::*;
+use crate::journal::clock::{Clock, boot_us};
 
 const ONE: &[(&str, &[&str], &[&str])] = &[("db", &["db.ram"], &[])];
 
@@ -331,5 +332,89 @@ fn times_go_on_where_the_previous_kernel_stopped() {
         let restore = state.restore.as_ref().unwrap();
         let since = restore.timeline[0].time_us - freeze.time_us;
         assert!(since >= 1_000_000, "{since} us");
+    });
+}
+
+/// An hour, in microseconds.
+const HOUR: u64 = 3_600_000_000;
+
+/// A record of an update whose kernel had a clock that was an hour ahead of this one's.
+fn of_an_hour_ahead() -> Record {
+    let time_us = Clock::start().now_us() + HOUR;
+    Record {
+        began_us: time_us - 2_000_000,
+        freeze: Moment {
+            time_us,
+            ticks: None,
+            ticks_per_second: None,
+        },
+        ..record(ONE)
+    }
+}
+
+#[test]
+fn where_the_jump_has_set_the_clock_back_times_are_not_known() {
+    run(async {
+        let world = behind(of_an_hour_ahead()).await;
+        let entry = world.agent.history().last(1).unwrap().updates.remove(0);
+        assert_eq!(entry.outcome, luo_varlink::Outcome::Completed);
+        assert_eq!((entry.took_us, entry.blackout_us), (None, None));
+        assert!(entry.lacks_its_blackout());
+        let text = world.agent.metrics.text();
+        assert!(!text.contains("\nluod_last_"), "{text}");
+    });
+}
+
+/// The clock of this kernel was right when luod took over, and was set back then.
+#[test]
+fn a_clock_that_is_set_back_after_the_jump_changes_no_time() {
+    run(async {
+        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+        let record = of_an_hour_ahead();
+        let noted = Progress {
+            clock: Some(Clock {
+                wall_us: record.freeze.time_us + 1_000_000,
+                boot_us: boot_us(),
+            }),
+            ..Progress::default()
+        };
+        world.agent.begin_restore(record, noted);
+        comes_back(&world).await;
+        let entry = world.agent.history().last(1).unwrap().updates.remove(0);
+        let took = entry.took_us.unwrap();
+        assert!((3_000_000..60_000_000).contains(&took), "{took} us");
+        let blackout = entry.blackout_us.unwrap();
+        assert!((1_000_000..60_000_000).contains(&blackout), "{blackout} us");
+    });
+}
+
+/// Whoever needs it may go on: it may have nothing to take back any more.
+#[test]
+fn who_serves_and_has_claimed_nothing_is_believed_and_that_is_told() {
+    run(async {
+        let two: &[(&str, &[&str], &[&str])] =
+            &[("db", &["db.ram"], &[]), ("web", &["web.ram"], &["db"])];
+        let world = restoring(Fake::with_incoming(&["db.ram", "web.ram"]), two);
+        let agent = &world.agent;
+        let mut db = Peer::new(1, 990);
+        db.register(&world, "db", &[]).unwrap();
+        agent.restored(&db.caller).unwrap();
+        let mut web = Peer::new(2, 990);
+        web.register(&world, "web", &["db"]).unwrap();
+        agent.claim(&web.caller, "web.ram").await.unwrap();
+        agent.restored(&web.caller).unwrap();
+        let told = agent.under_way().unwrap().timeline;
+        let of = |name: &str| {
+            let is_its = |event: &&luo_varlink::TimelineEvent| {
+                let is_restored = event.kind == luo_varlink::TimelineKind::Restored;
+                is_restored && event.workload.as_deref() == Some(name)
+            };
+            told.iter().find(is_its).unwrap().detail.clone()
+        };
+        let words = "it has claimed nothing of what came along for it: db.ram";
+        assert_eq!(of("db").as_deref(), Some(words));
+        assert_eq!(of("web"), None);
+        // It is there still.
+        agent.claim(&db.caller, "db.ram").await.unwrap();
     });
 }

@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use luo_varlink::CheckStatus;
+use luo_varlink::{CheckStatus, HistoryEntry, Outcome, TimelineEvent};
 
 use super::*;
+use crate::journal::history::History;
 use crate::journal::notes::Owner;
 use crate::manager::store::Stored;
 
@@ -104,24 +105,28 @@ fn who_is_known_by_a_note_is_held_back_and_loses_nothing() {
     });
 }
 
+/// An update, as the disk has it that was about to jump.
+fn under_way() -> HistoryEntry {
+    HistoryEntry {
+        update: "u-1".into(),
+        outcome: Outcome::UnderWay,
+        reason: Some("it is jumping; `luoctl status` says who is waited for".into()),
+        began_us: 1,
+        took_us: Some(1),
+        blackout_us: None,
+        from_kernel: "a".into(),
+        to_kernel: "a".into(),
+        timeline: Vec::new(),
+    }
+}
+
 /// The disk has it as under way, and nobody knows what came of it.
 #[test]
 fn the_history_says_that_it_is_not_known() {
     run(async {
         let world = with_record_of_another(&Fake::default());
         let agent = &world.agent;
-        let entry = luo_varlink::HistoryEntry {
-            update: "u-1".into(),
-            outcome: luo_varlink::Outcome::UnderWay,
-            reason: Some("it is jumping; `luoctl status` says who is waited for".into()),
-            began_us: 1,
-            took_us: 1,
-            blackout_us: None,
-            from_kernel: "a".into(),
-            to_kernel: "a".into(),
-            timeline: Vec::new(),
-        };
-        agent.history.put_under_way(&entry, None);
+        agent.history.put_under_way(&under_way(), None);
         agent.start(Vec::new()).await.unwrap();
         let past = agent.past(10).await;
         let [told] = past.updates.as_slice() else {
@@ -132,5 +137,42 @@ fn the_history_says_that_it_is_not_known() {
             reason.contains("its record cannot be read") && !reason.contains("waited for"),
             "{reason}"
         );
+    });
+}
+
+/// luod has read the record and noted it; when it is started again, that note is gone.
+#[test]
+fn a_record_whose_note_is_gone_is_missed() {
+    run(async {
+        let world = World::new(OPEN, Fake::with_incoming(&["db.ram"]));
+        let agent = &world.agent;
+        let bytes = record(&[("db", &["db.ram"], &[])]).encode(1 << 20).unwrap();
+        agent.notes.begin_record(&bytes).unwrap();
+        std::fs::remove_file(agent.notes.folder().join("record")).unwrap();
+        let updated = TimelineEvent {
+            phase: Phase::Updated,
+            ..agent.present()
+        };
+        let entry = HistoryEntry {
+            timeline: vec![updated],
+            ..under_way()
+        };
+        // An earlier luod of this boot has written it.
+        let history = History::in_directory(&agent.config().state_directory);
+        history.put_under_way(&entry, None);
+        history.write().unwrap();
+        agent.start(Vec::new()).await.unwrap();
+        let why = agent.why_unreadable().unwrap();
+        assert!(why.contains("the note of it: it is gone"), "{why}");
+        let mut peer = Peer::new(1, 990);
+        let refused = peer.register(&world, "db", &[]).unwrap_err();
+        assert!(refused.to_string().contains("`luoctl finish --release`"));
+
+        agent.finish(true).await.unwrap();
+        agent.until_written().await;
+        let told = agent.past(1).await.updates.remove(0);
+        assert_eq!(told.outcome, Outcome::Incomplete);
+        assert!(told.reason.unwrap().contains("it is gone"));
+        assert!(agent.notes.record().unwrap().is_none());
     });
 }

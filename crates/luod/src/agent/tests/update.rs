@@ -107,7 +107,8 @@ fn a_jump_by_somebody_else_finds_a_record() {
         assert_eq!(entry.outcome, luo_varlink::Outcome::Unfrozen);
         assert!(entry.reason.unwrap().contains("somebody else"));
         assert_eq!(entry.blackout_us, None);
-        assert!(entry.took_us < 60_000_000, "{} us", entry.took_us);
+        let took = entry.took_us.unwrap();
+        assert!(took < 60_000_000, "{took} us");
     });
 }
 
@@ -283,5 +284,34 @@ fn a_connection_that_registers_again_hears_nothing_old() {
             peer.inbox.take().is_none(),
             "the cancel was for the earlier one"
         );
+    });
+}
+
+#[test]
+fn a_clock_that_is_set_back_in_an_update_changes_no_time_of_it() {
+    run(async {
+        let (world, _peer) = prepared().await;
+        if let Some(update) = &mut world.agent.state.borrow_mut().update {
+            // The machine's clock was an hour ahead when the update began, two seconds ago.
+            update.clock.wall_us += 3_600_000_000;
+            update.clock.boot_us -= 2_000_000;
+        }
+        let began = world
+            .agent
+            .state
+            .borrow()
+            .update
+            .as_ref()
+            .unwrap()
+            .clock
+            .wall_us;
+        world.agent.cancel(None).await.unwrap();
+        let entry = world.agent.history().last(1).unwrap().updates.remove(0);
+        assert_eq!(entry.began_us, began);
+        let took = entry.took_us.unwrap();
+        assert!((2_000_000..60_000_000).contains(&took), "{took} us");
+        let is_after = |event: &&luo_varlink::TimelineEvent| event.phase == Phase::Cancelling;
+        let after = entry.timeline.iter().find(is_after).unwrap();
+        assert!(after.time_us >= began + 2_000_000, "{after:?}");
     });
 }

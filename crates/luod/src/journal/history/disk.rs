@@ -90,6 +90,8 @@ impl History {
                     reason.push_str("; lines behind it cannot be read");
                 }
                 entry.reason = Some(reason);
+                // How long it took by then says nothing of how long it takes.
+                entry.took_us = None;
             }
             Some(entry)
         };

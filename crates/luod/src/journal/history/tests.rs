@@ -17,7 +17,7 @@ fn entry(update: &str) -> HistoryEntry {
         outcome: Outcome::Completed,
         reason: None,
         began_us: 1,
-        took_us: 2,
+        took_us: Some(2),
         blackout_us: Some(3),
         from_kernel: "a".into(),
         to_kernel: "b".into(),

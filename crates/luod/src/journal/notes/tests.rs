@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Notes are found again in the same boot, and in no other.
 
+use luo_varlink::Identity;
+
+use super::boot::{is_in_memory, is_same_boot};
+use super::folder::{RESERVE, is_full};
 use super::*;
 
 #[test]
@@ -25,6 +29,7 @@ fn notes_are_of_one_boot() {
     let begun = Begun {
         id: "u-1".into(),
         began_us: Some(7),
+        boot_us: Some(5),
         report: Some("/var/lib/luod/a picture.svg".into()),
     };
     notes.set_update(Some(&begun)).unwrap();
@@ -37,6 +42,16 @@ fn notes_are_of_one_boot() {
     fs::write(runtime.join("state/update"), "u-0").unwrap();
     let of_old = notes.update().unwrap().unwrap();
     assert_eq!((of_old.id.as_str(), of_old.began_us), ("u-0", None));
+    fs::write(runtime.join("state/update"), "u-0 7\n/picture.svg\n").unwrap();
+    let of_old = notes.update().unwrap().unwrap();
+    assert_eq!((of_old.began_us, of_old.boot_us), (Some(7), None));
+    assert_eq!(of_old.report.as_deref(), Some("/picture.svg"));
+    let no_report = Begun {
+        report: None,
+        ..begun.clone()
+    };
+    notes.set_update(Some(&no_report)).unwrap();
+    assert_eq!(notes.update().unwrap(), Some(no_report));
     notes.set_update(Some(&begun)).unwrap();
     fs::write(runtime.join("state/workloads/junk"), "{").unwrap();
 
@@ -116,9 +131,7 @@ fn where_there_is_no_room_notes_open_and_fail_until_there_is() {
     full();
     fs::remove_file(state.join("epoch")).unwrap();
     let of_none = Notes {
-        folder: state.clone(),
-        epoch: epoch(),
-        is_of_this_boot: Arc::default(),
+        folder: Folder::at(state.clone()),
     };
     assert!(is_full(&of_none.reserve().unwrap_err()));
     assert!(!state.join("epoch").exists());
@@ -208,7 +221,7 @@ fn what_is_no_file_in_the_place_of_a_note_is_waited_for_by_nobody() {
         put(&at("epoch"));
         let again = Notes::open(runtime.path()).unwrap();
         again.set_record(Some(b"new")).unwrap();
-        assert!(again.word().is_some());
+        assert!(again.folder.word().is_some());
         fs::remove_dir_all(at("")).unwrap();
     }
     let notes = Notes::open(runtime.path()).unwrap();
@@ -236,5 +249,29 @@ fn a_note_of_an_update_that_names_none_is_damaged() {
     for text in ["update-7 1", "0b8a4f2e-1c7d-4d7e-9a55-0e9f0c1d2e3f"] {
         fs::write(&path, text).unwrap();
         assert!(notes.update().unwrap().is_some(), "{text:?}");
+    }
+}
+
+#[test]
+fn a_record_that_is_gone_is_missed_and_one_that_is_over_is_not() {
+    let runtime = tempfile::tempdir().unwrap();
+    let notes = Notes::open(runtime.path()).unwrap();
+    let path = |name: &str| notes.folder().join(name);
+    assert!(notes.record().unwrap().is_none());
+    notes.begin_record(b"bytes").unwrap();
+    fs::remove_file(path("record")).unwrap();
+    assert_eq!(notes.record().unwrap_err().kind(), ErrorKind::NotFound);
+    notes.set_record(None).unwrap();
+    assert!(notes.record().unwrap().is_none());
+
+    // luod was killed while it removed them: after each of its steps.
+    for is_removed in [false, true] {
+        notes.begin_record(b"bytes").unwrap();
+        fs::rename(path("progress"), path(OVER)).unwrap();
+        if is_removed {
+            fs::remove_file(path("record")).unwrap();
+        }
+        assert!(notes.record().unwrap().is_none());
+        assert!(!path("record").exists() && !path(OVER).exists());
     }
 }

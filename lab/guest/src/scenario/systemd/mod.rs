@@ -56,10 +56,11 @@ fn after(jump: &str) -> Result<()> {
     case(&named("completed"), || {
         let entry = completed()?;
         same("the outcome", entry.outcome, Outcome::Completed)?;
+        let took = entry.took_us.context("how long it took is not known")?;
         let blackout = entry.blackout_us.context("no blackout")?;
         port::progress(format!(
             "jump = {jump}: took {} ms, blackout {} ms",
-            entry.took_us / 1000,
+            took / 1000,
             blackout / 1000
         ));
         succeed("luoctl", &["history", "last"])?;

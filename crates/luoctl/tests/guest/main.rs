@@ -36,25 +36,25 @@
 //! say that it serves again).
 #![forbid(unsafe_code)]
 
+mod common;
+mod played;
+mod terminal;
+
+use luo_client::kernel::{Device, kexec, memfd};
+use luo_client::{Session, Token};
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
-use luo_client::agent::{Agent, Event, EventKind, Workload};
-use luo_client::kernel::{Device, kexec, memfd};
-use luo_client::{Session, SessionName, Token};
-
-/// How long luod may be gone.
-const BACK: Duration = Duration::from_secs(60);
-
-type Result<T = ()> = core::result::Result<T, Box<dyn std::error::Error>>;
+use common::{Result, command, folder};
+use played::{start_workload, workload};
+use terminal::{interrupt, piped, terminal};
 
 fn main() -> Result {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -163,11 +163,6 @@ fn restart(signal: &str) -> Result {
     wait("phase")
 }
 
-/// Where the agent's files lie, and the agent.
-fn folder() -> Result<PathBuf> {
-    Ok(env::var_os("LUOCTL_TEST_FOLDER").ok_or("no folder")?.into())
-}
-
 /// Runs a script to its end.
 fn machine(script: &str) -> Result {
     let mut children = Vec::new();
@@ -216,11 +211,11 @@ fn machine(script: &str) -> Result {
                 last.wait()?;
             }
             "terminal" => match words.as_slice() {
-                [answer, "luoctl", words @ ..] => terminal(line, answer, crate::command(words))?,
+                [answer, "luoctl", words @ ..] => terminal(line, answer, common::command(words))?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "piped" => match words.as_slice() {
-                [answer, "luoctl", words @ ..] => piped(line, answer, &crate::command(words))?,
+                [answer, "luoctl", words @ ..] => piped(line, answer, &common::command(words))?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "jump" => match words.as_slice() {
@@ -343,19 +338,6 @@ fn elsewhere() -> Result {
     Ok(())
 }
 
-/// `guest` stands for this program itself.
-fn command(words: &[&str]) -> Command {
-    let program = env::var_os("LUOCTL_TEST_LUOCTL").unwrap_or_default();
-    let mut command = Command::new(program);
-    for word in words {
-        match *word {
-            "guest" => command.arg(env::current_exe().unwrap_or_default()),
-            word => command.arg(word),
-        };
-    }
-    command
-}
-
 /// Until the status has a text.
 fn wait(text: &str) -> Result {
     wait_for(text, true)
@@ -429,176 +411,4 @@ fn begins(path: &str) -> Result {
         path.rsplit('/').next().unwrap_or_default()
     );
     Ok(())
-}
-
-/// As somebody at a terminal would who has its output go elsewhere.
-fn piped(line: &str, answer: &str, command: &Command) -> Result {
-    let output = folder()?.join("piped");
-    // The terminal is that of the session, so that it can be found without a descriptor of it.
-    let mut shell = Command::new("setsid");
-    shell
-        .args([
-            "--ctty",
-            "--wait",
-            "sh",
-            "-c",
-            r#"to=$1; shift; "$@" > "$to""#,
-            "sh",
-        ])
-        .arg(&output)
-        .arg(command.get_program())
-        .args(command.get_args());
-    terminal(line, answer, shell)?;
-    println!("[elsewhere]\n{}", fs::read_to_string(&output)?);
-    Ok(())
-}
-
-/// As somebody at a terminal would.
-fn terminal(line: &str, answer: &str, mut command: Command) -> Result {
-    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-    let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
-    grantpt(&ours)?;
-    unlockpt(&ours)?;
-    let path = ptsname(&ours, Vec::new())?.into_string()?;
-    let theirs = File::options().read(true).write(true).open(path)?;
-    let mut child = command
-        .env("NO_COLOR", "1")
-        .stdin(theirs.try_clone()?)
-        .stdout(theirs.try_clone()?)
-        .stderr(theirs)
-        .spawn()?;
-    // It has the terminal open as long as it is there.
-    drop(command);
-    let mut ours = File::from(ours);
-    let mut seen = String::new();
-    let mut is_answered = false;
-    loop {
-        let mut bytes = [0; 4096];
-        // The end of the last that has it open is EIO.
-        let Ok(length @ 1..) = ours.read(&mut bytes) else {
-            break;
-        };
-        seen += &String::from_utf8_lossy(&bytes[..length]);
-        if seen.contains("[y/N]") && !is_answered {
-            is_answered = true;
-            writeln!(ours, "{answer}")?;
-        }
-    }
-    println!("$ {line}\n{seen}[exit {:?}]\n", child.wait()?.code());
-    Ok(())
-}
-
-/// As ^C would, or worse: the signal is for luoctl alone, which no terminal has in its foreground.
-/// `moment` is a line that the command prints, with dashes for its blanks.
-fn interrupt(line: &str, moment: &str, words: &[&str], signal: &str) -> Result {
-    let mut child = command(words)
-        .process_group(0)
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    let mut said = BufReader::new(child.stdout.take().ok_or("no pipe")?);
-    let moment = moment.replace('-', " ");
-    let mut output = String::new();
-    loop {
-        let before = output.len();
-        if said.read_line(&mut output)? == 0 {
-            return Err(format!("'{moment}' was not said, but: {output}").into());
-        }
-        if output[before..].contains(&moment) {
-            break;
-        }
-    }
-    let kill = format!("kill -{signal} {}", child.id());
-    Command::new("/bin/sh").arg("-c").arg(kill).status()?;
-    said.read_to_string(&mut output)?;
-    let ended = child.wait_with_output()?;
-    let mut out = io::stdout();
-    writeln!(out, "$ {line}")?;
-    out.write_all(output.as_bytes())?;
-    out.write_all(&ended.stderr)?;
-    writeln!(out, "[exit {:?}]\n", ended.status.code())?;
-    Ok(())
-}
-
-fn start_workload(words: &[&str]) -> Result<Child> {
-    let mut child = Command::new(env::current_exe()?)
-        .arg("workload")
-        .args(words)
-        .stdout(Stdio::piped())
-        .spawn()?;
-    let stdout = child.stdout.take().ok_or("no pipe")?;
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line)?;
-    match line.as_str() {
-        "ready\n" => Ok(child),
-        line => Err(format!("the workload {words:?} said '{line}'").into()),
-    }
-}
-
-/// The part that a workload plays.
-struct Role<'a> {
-    words: &'a [&'a str],
-}
-
-impl<'a> Role<'a> {
-    fn value(&self, key: &str) -> Option<&'a str> {
-        let mut words = self.words.iter();
-        words.find_map(|word| word.strip_prefix(key)?.strip_prefix('='))
-    }
-
-    fn has(&self, word: &str) -> bool {
-        self.words.contains(&word)
-    }
-}
-
-fn workload(name: &str, words: &[&str]) -> Result {
-    let role = Role { words };
-    let needs: Vec<&str> = role
-        .value("needs")
-        .map_or(vec![], |text| text.split(',').collect());
-    let mut workload = Agent::connect()?.register(name, &needs)?;
-    let session_name = SessionName::new(name)?;
-    let claims = role.has("claim") || role.has("claim-only");
-    let _session = if claims {
-        let claim = workload.claim(&session_name)?;
-        claim.session.retrieve_fd(Token(7))?;
-        if role.has("claim") {
-            workload.restored()?;
-            workload.surely(BACK, |workload| workload.finish_session(&session_name))?;
-        }
-        claim.session
-    } else {
-        let session = workload.create_session(&session_name)?;
-        session.preserve_fd(memfd::create("memory", 8192)?, Token(7))?;
-        session
-    };
-    println!("ready");
-    loop {
-        let event = workload.next_event()?;
-        if event.kind != EventKind::Cancel && !answer(&mut workload, &role, &event)? {
-            return Ok(());
-        }
-    }
-}
-
-/// Whether it stays.
-fn answer(workload: &mut Workload, role: &Role<'_>, event: &Event) -> Result<bool> {
-    let step = match event.kind {
-        EventKind::Prepare => "prepare",
-        EventKind::Freeze => "freeze",
-        EventKind::Cancel => return Ok(true),
-    };
-    if role.value("hang") == Some(step) {
-        return Ok(true);
-    }
-    let veto = role.value("veto").and_then(|text| text.split_once(':'));
-    match veto.filter(|(when, _)| *when == step) {
-        Some((_, reason)) => workload.veto(event, &reason.replace('_', " "))?,
-        None => workload.ready(event)?,
-    }
-    if role.has("leave") {
-        workload.detach()?;
-        return Ok(false);
-    }
-    Ok(true)
 }
