@@ -4,12 +4,11 @@
 //! Everything is named by the content of its inputs, and a result is whole or
 //! absent: it is made under another name and renamed as the last act.
 
-use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::{self, File, TryLockError};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::rc::{Rc, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use anyhow::{Context as _, Result};
 use sha2::{Digest as _, Sha256};
@@ -25,14 +24,14 @@ const KEY_DIGITS: usize = 12;
 #[derive(Clone, Debug)]
 pub struct Cache {
     root: PathBuf,
-    held: Rc<RefCell<BTreeMap<String, Weak<File>>>>,
+    held: Arc<Mutex<BTreeMap<String, Weak<File>>>>,
 }
 
 /// Keeps other runs out of a folder of the cache while it lives. Within a run it can be
 /// taken again: one result is made on the way to another.
 #[derive(Debug)]
 pub struct CacheLock {
-    _file: Rc<File>,
+    _file: Arc<File>,
 }
 
 impl Cache {
@@ -63,7 +62,7 @@ impl Cache {
     pub(crate) fn at(root: PathBuf) -> Self {
         Self {
             root,
-            held: Rc::default(),
+            held: Arc::default(),
         }
     }
 
@@ -85,7 +84,7 @@ impl Cache {
     /// # Errors
     /// The lock file cannot be made.
     pub fn lock(&self, folder: &str) -> Result<CacheLock> {
-        let held = self.held.borrow().get(folder).and_then(Weak::upgrade);
+        let held = self.held().get(folder).and_then(Weak::upgrade);
         if let Some(file) = held {
             return Ok(CacheLock { _file: file });
         }
@@ -109,10 +108,14 @@ impl Cache {
                 return Err(error).with_context(|| format!("cannot lock {}", path.display()));
             }
         }
-        let file = Rc::new(file);
-        let mut held = self.held.borrow_mut();
-        held.insert(folder.to_owned(), Rc::downgrade(&file));
+        let file = Arc::new(file);
+        let mut held = self.held();
+        held.insert(folder.to_owned(), Arc::downgrade(&file));
         Ok(CacheLock { _file: file })
+    }
+
+    fn held(&self) -> MutexGuard<'_, BTreeMap<String, Weak<File>>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives `name` in the cache, which `make` fills when it is absent.

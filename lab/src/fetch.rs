@@ -3,10 +3,9 @@
 
 pub mod apt;
 pub mod debian;
-pub mod etcd;
 pub mod linux;
 pub mod prereq;
-mod program;
+pub mod program;
 pub mod qemu;
 pub mod systemd;
 pub mod toolchain;

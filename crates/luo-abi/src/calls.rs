@@ -419,6 +419,11 @@ pub const CALLS: &[Call] = {
     ]
 };
 
+/// What the first call on an open device can end with besides, whichever it is: before it, what
+/// the previous kernel left is taken over. EIO if that was refused or a handler for it is missing,
+/// EBUSY if it takes too long, EAGAIN for a caller that is killed while it waits.
+pub const TAKE_OVER: [Errno; 3] = [Errno::EIO, Errno::EBUSY, Errno::EAGAIN];
+
 impl Call {
     /// The call of a command, on whatever descriptor; `None` if there is none.
     #[must_use]
@@ -436,7 +441,7 @@ impl Call {
     }
 
     /// Whether the call can end with an error, other than that of a handler or of a
-    /// subsystem.
+    /// subsystem, and other than [`TAKE_OVER`].
     #[must_use]
     pub fn may_answer(&self, errno: Errno) -> bool {
         let by_form = match self.form {

@@ -38,7 +38,8 @@ fn admit<C: Caller>(
 ///
 /// # Errors
 /// ENOTTY if the device does not take the command; else those that
-/// [`luo_abi::calls::CALLS`] names for the call.
+/// [`luo_abi::calls::CALLS`] names for the call, and for the first one on an instance
+/// [`luo_abi::calls::TAKE_OVER`].
 pub fn on_device<H, C>(
     host: &H,
     caller: &C,

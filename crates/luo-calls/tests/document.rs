@@ -4,14 +4,15 @@
 
 use std::fmt::Write as _;
 
-use luo_abi::calls::{Call, Form, On, Origin, When, Who, CALLS};
+use luo_abi::calls::{Call, Form, On, Origin, When, Who, CALLS, TAKE_OVER};
 
 const HEAD: &str = "\
 # Calls
 
 All ioctls of `/dev/liveupdate` and of a session's descriptor. This page is written from
-the table that the kernel and the simulator dispatch by: `luo_abi::calls::CALLS`
-(`crates/luo-abi/src/calls.rs`); `cargo test` holds it to that.
+`luo_abi::calls::CALLS` (`crates/luo-abi/src/calls.rs`). By that table the kernel and the
+simulator find a call by its number and its descriptor, and refuse a caller; tests hold them
+to its arguments, states and errors.
 
 - *argument*: bytes. *Size first* begins with its size, and grows by the rules of
   `luo_abi::extend`: shorter than the first form is EINVAL; longer than 4,096, or with
@@ -22,6 +23,9 @@ the table that the kernel and the simulator dispatch by: `luo_abi::calls::CALLS`
   transition and is killed gets EAGAIN.
 - *may end with*: beside that, EFAULT for memory that cannot be read or written, ENOMEM,
   and, where handlers or subsystems are asked (+), whatever they say.
+- Before the first call on an open device the sessions of the previous kernel are taken over.
+  Whichever call that is may therefore end with {TAKE_OVER}: EIO if what was handed over is refused,
+  or a handler for it is missing; EBUSY if it takes longer than `liveupdate_patience`.
 - A call that the descriptor does not take ends with ENOTTY.
 - Whoever holds a descriptor may make its calls, whoever opened it, but for those that end
   with EACCES: these move or show the whole machine, and take CAP_SYS_ADMIN at the call.
@@ -78,7 +82,8 @@ fn row(page: &mut String, call: &Call) {
 }
 
 fn due() -> String {
-    let mut page = HEAD.to_owned();
+    let before = TAKE_OVER.map(|errno| errno.to_string()).join(", ");
+    let mut page = HEAD.replace("{TAKE_OVER}", &before);
     for (origin, title) in [
         (Origin::Mainline, "Mainline's"),
         (Origin::Rfc, "The original proposal's"),

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use luo_sim::{Program, Simulator};
 use luo_varlink::client::{Method, Registered};
+use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use crate::fake::Fake;
@@ -60,6 +61,15 @@ fn compile(name: &str, into: &TempDir, library: &[&str]) -> PathBuf {
     program
 }
 
+/// The library for C is not made anew while its lock is held. One test has cargo build it, and cargo
+/// removes what it writes again, which the linker of another one then does not find.
+fn library(change: FlockOperation) -> fs::File {
+    let lock = crate::built().join("libluo_client_c.lock");
+    let lock = fs::File::create(lock).unwrap();
+    flock(&lock, change).unwrap();
+    lock
+}
+
 /// Where there is no agent a reader's first run fails: by a sentence, not by a structure.
 #[test]
 fn the_workload_in_rust_fails_by_a_sentence() {
@@ -90,6 +100,7 @@ fn the_workload_in_rust_counts_its_starts() {
 #[test]
 fn the_workload_in_c_counts_its_starts() {
     let folder = tempfile::tempdir().unwrap();
+    let _there = library(FlockOperation::LockShared);
     // As it is installed: by the name that programs link, and by that they look for.
     let shared = crate::built().join("libluo_client_c.so");
     for name in ["libluo_client.so", "libluo_client.so.0"] {
@@ -123,6 +134,7 @@ fn a_program_in_c_is_built_from_nothing() {
     // What is built for tests is there already.
     let script = fenced("sh").replace("install-c ", "install-c --debug ");
     assert!(script.contains("--debug"), "{script}");
+    let making = library(FlockOperation::LockExclusive);
     let done = Command::new("sh")
         .args(["-e", "-c", &script])
         .current_dir(path)
@@ -134,6 +146,7 @@ fn a_program_in_c_is_built_from_nothing() {
         .unwrap();
     let said = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{said}");
+    drop(making);
     let needs = Command::new("ldd")
         .arg(path.join("workload"))
         .output()
@@ -207,6 +220,7 @@ fn ends_by_a_sentence_where_files_may_not_grow(program: &Path) {
 #[test]
 fn memory_goes_over_a_kexec_in_c() {
     let folder = tempfile::tempdir().unwrap();
+    let _there = library(FlockOperation::LockShared);
     let library = crate::built().join("libluo_client_c.a");
     let library = [library.to_str().unwrap(), "-lpthread", "-ldl", "-lm"];
     let program = compile("kernel", &folder, &library);

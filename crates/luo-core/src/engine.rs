@@ -2,9 +2,9 @@
 //! The state that all operations share.
 //!
 //! Nothing here calls back into the host. The steps that operations are made of
-//! are in the files named after them; this one holds the state and the two ways to
-//! begin (`enter` for one file, `lock_session` for a whole session), which
-//! respect where the machine is in an update (`crate::update_state`).
+//! are in the files named after them; this one holds the state. The two ways to begin respect
+//! where the machine is in an update (`crate::update_state`): `enter` for one file, and
+//! `lock_session` for a whole session (`under_way`).
 
 mod accounts;
 mod files;
@@ -329,40 +329,6 @@ impl<H: Host> Engine<H> {
             }
             Some(session) => Poll::Ready(Ok(session)),
         }
-    }
-
-    /// Takes a whole session for an operation, waiting for those on its files.
-    pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<(), Error>> {
-        core::task::ready!(self.update.admits())?;
-        let Some(session) = self.sessions.get_mut(id) else {
-            return Poll::Ready(Err(Error::NoSession));
-        };
-        if session.busy > 0 || session.locked {
-            return self.update.waits.pend(Topic::Session(id));
-        }
-        self.take_session(id);
-        Poll::Ready(Ok(()))
-    }
-
-    /// [`Self::lock_session`] for a session on which no operation is under way.
-    pub(crate) fn take_session(&mut self, id: SessionId) {
-        self.set_locked(id, true);
-        self.mark_busy(id);
-    }
-
-    /// Gives a session back that [`Self::lock_session`] took.
-    pub(crate) fn unlock_session(&mut self, id: SessionId) {
-        self.set_locked(id, false);
-        self.mark_idle(id);
-    }
-
-    /// The same for an incoming one that is closed, and that a handler has not let go.
-    pub(crate) fn unlock_closed(&mut self, id: SessionId) {
-        self.change_session(id, |session| {
-            session.locked = false;
-            set_closed_pending(session);
-        });
-        self.mark_idle(id);
     }
 
     pub(crate) fn set_locked(&mut self, id: SessionId, locked: bool) {

@@ -50,7 +50,7 @@ pub trait Kind<H: Host>: Sync {
     fn bytes(&self, host: &H, file: &H::File) -> u64;
 
     /// Saves a file's state: the handle for the next kernel, and what is kept here. The files
-    /// that this one needs can be named by [`crate::ops::need_file`].
+    /// that this one needs can be named by [`crate::ops::need_object`].
     ///
     /// # Errors
     /// The kind's refusal; nothing is kept then.

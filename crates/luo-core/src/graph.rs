@@ -194,35 +194,6 @@ impl Graph {
         self.index.reserve_segments(segments, additional)
     }
 
-    /// Declares that `from` needs `on`.
-    ///
-    /// The search for a cycle goes from both ends at once, so it costs at most
-    /// twice the lesser of what `on` needs and of what needs `from`, directly or
-    /// not: nothing where one of them stands alone.
-    ///
-    /// # Errors
-    /// [`Error::NoToken`] if one of them has no node,
-    /// [`Error::DependencyCycle`] if `on` is `from` or needs it, directly or not,
-    /// [`Error::DependencyExists`], [`Error::TooManyDependencies`], [`Error::TooDense`],
-    /// [`Error::NoMemory`]. Nothing has changed.
-    pub(crate) fn declare(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
-        if !self.has_node(from) || !self.has_node(on) {
-            return Err(Error::NoToken);
-        }
-        if self.find(from, on).is_some() {
-            return Err(Error::DependencyExists);
-        }
-        if self.dependency_count(from) >= MAX_DEPENDENCIES_PER_FILE
-            || self.dependent_count(on) >= MAX_DEPENDENCIES_PER_FILE
-        {
-            return Err(Error::TooManyDependencies);
-        }
-        if self.needs(on, from)? {
-            return Err(Error::DependencyCycle);
-        }
-        self.link(from, on)
-    }
-
     /// Declares that `from` needs `on` without looking for a cycle: for what was
     /// declared in another kernel. Records do not stand in the order of
     /// declaration, and in another one the search can cost a multiple. An order

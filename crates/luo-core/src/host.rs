@@ -16,7 +16,7 @@ use crate::update::Report;
 use crate::user_kinds::UserKinds;
 
 /// The file that a handler works for: whose it is, and under which token. With it the handler
-/// can say which other files this one needs ([`crate::ops::need_file`]), and gets those back
+/// can say which other files this one needs ([`crate::ops::need_object`]), and gets those back
 /// ([`crate::ops::needed_file`]).
 #[derive(Clone, Copy, Debug)]
 pub struct Subject {

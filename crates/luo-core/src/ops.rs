@@ -22,7 +22,7 @@
 //! | [`take_over`] | the sessions that the previous kernel left are wanted |
 //! | [`catch_up`] | the first call on an open descriptor of the device |
 //! | [`reboot`] | reboot by kexec |
-//! | [`need_file`], [`needed_file`] | a handler says, or gets, what its file needs |
+//! | [`need_object`], [`needed_file`] | a handler says, or gets, what its file needs |
 //! | [`flb_get_incoming`] and its kin | drivers' access to FLBs |
 
 pub use crate::graph::{MAX_DEPENDENCIES_PER_FILE, MAX_SEARCH};
@@ -38,7 +38,7 @@ pub use crate::room::with_room;
 pub use crate::session::dependency::{
     add_dependency, drop_dependency, Needed, MAX_DEPENDENCIES_PER_SESSION,
 };
-pub use crate::session::need::{need_file, need_object, needed_file};
+pub use crate::session::need::{need_object, needed_file};
 pub use crate::session::open::{
     create_device_session, create_session, put_back_session, retrieve_session,
 };

@@ -38,7 +38,7 @@ pub(crate) enum Topic {
     Session(SessionId),
     /// The handler has restored the file, or has failed.
     File(FileId),
-    /// Who is at the note of a pipe, by its address, is done.
+    /// The call that restores from a pipe's note, or gives it up, has ended; by the note's address.
     Note(u64),
 }
 

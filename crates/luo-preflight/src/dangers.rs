@@ -65,24 +65,70 @@ pub fn paths(line: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// Whether the target is the running kernel.
+enum Kernel {
+    Same,
+    Another,
+    NotKnown,
+}
+
+impl Kernel {
+    /// A release says too little: a kernel that was built anew has the same. Its banner has the
+    /// builder and the date as well.
+    fn of(banner: Option<&str>, running: &Running) -> Self {
+        match (banner, &running.banner) {
+            (Some(target), Ok(running)) => {
+                // The scan of an image takes the beginning of a long one.
+                match running.starts_with(&format!("Linux version {target}")) {
+                    true => Self::Same,
+                    false => Self::Another,
+                }
+            }
+            _ => Self::NotKnown,
+        }
+    }
+
+    /// That it is another one, or may be.
+    fn words(&self) -> Option<&'static str> {
+        match self {
+            Self::Same => None,
+            Self::Another => Some("the target is another kernel"),
+            Self::NotKnown => Some("whether the target is another kernel is not known"),
+        }
+    }
+}
+
+/// Folders in which each system has its first process.
+const FIRST_PROCESS: [&str; 4] = ["/sbin/", "/bin/", "/lib/", "/usr/"];
+
+/// Whether a word says which of several systems is started: by a path of its own, by a digest of
+/// what is in it, or by one of the partitions that take turns.
+fn names_system(name: &str, value: &str) -> bool {
+    match name {
+        "init" => !FIRST_PROCESS.iter().any(|folder| value.starts_with(folder)),
+        "ostree" | "roothash" | "usrhash" | "verity.usrhash" => true,
+        "mount.usr" | "verity.usr" => {
+            value.starts_with("PARTUUID=") || value.starts_with("PARTLABEL=")
+        }
+        _ => false,
+    }
+}
+
 /// Checks for such words: `target-command-line`.
 ///
-/// `release` is that of the target; `missing` are those of [`paths`] that are not there, and
+/// `banner` is that of the target, if it is known; `missing` are those of [`paths`] that are not there, and
 /// `shells` those that lead to a shell.
 #[must_use]
 pub fn checks(
     line: &str,
     running: &Running,
-    release: Option<&str>,
+    banner: Option<&str>,
     missing: &[String],
     shells: &[String],
 ) -> Vec<Check> {
     let running_line = running.command_line.as_deref().unwrap_or_default();
     let running_words = parameters(running_line);
-    let is_new = match (release, &running.release) {
-        (Some(target), Ok(running)) => target != running,
-        _ => false,
-    };
+    let kernel = Kernel::of(banner, running);
     let (words, behind) = words(line);
     let all = words.iter().chain(&behind);
     let unit = all.copied().rfind(|(name, value)| names_unit(name, *value));
@@ -107,7 +153,9 @@ pub fn checks(
                 let counts = last.is_some_and(|last| last.1 == value);
                 counts.then(|| no_services(&format!("{name}={path}")))
             }
-            ("init" | "ostree", Some(path)) if is_new && is_running => Some(old(name, path)),
+            (word, Some(value)) if is_running && names_system(word, value) => {
+                kernel.words().map(|words| old(name, value, words))
+            }
             ("liveupdate_unclaimed", Some("discard")) => Some(discarded()),
             ("nokexec", _) | ("sysctl.kernel.kexec_load_disabled", Some("1")) => {
                 Some(the_last(name))
@@ -180,12 +228,12 @@ fn gone(name: &str, path: &str) -> Check {
     )
 }
 
-fn old(name: &str, path: &str) -> Check {
+fn old(name: &str, value: &str, words: &str) -> Check {
     warning(
         NAME,
         format!(
-            "{name}={path} is that of the running system, and the target is another kernel: it \
-             would start the old system"
+            "{name}={value} is that of the running system, and {words}: it would start the old \
+             system"
         ),
         "name the command line that belongs to the target, as its boot loader's entry has it",
     )
@@ -225,12 +273,14 @@ mod tests {
 
     use super::*;
 
+    const ANOTHER: &str = "7.3.5 (a@b) (rustc) #1 SMP Tue";
+
     fn look(line: &str, running_line: &str, missing: &[&str]) -> Vec<(CheckStatus, String)> {
         let mut running = crate::system::System::at("/nonexistent").running();
         running.command_line = Ok(running_line.to_owned());
-        running.release = Ok("7.3.4".to_owned());
+        running.banner = Ok("Linux version 7.3.4 (a@b) (rustc) #1 SMP Mon".to_owned());
         let missing: Vec<_> = missing.iter().map(ToString::to_string).collect();
-        let checks = checks(line, &running, Some("7.3.5"), &missing, &[]);
+        let checks = checks(line, &running, Some(ANOTHER), &missing, &[]);
         checks.into_iter().map(|it| (it.status, it.found)).collect()
     }
 
@@ -285,6 +335,55 @@ mod tests {
             paths("init=/a ostree=/b init=c x=/d"),
             [("init", "/a"), ("ostree", "/b")]
         );
+    }
+
+    /// A generation with the same release, and a system that is known by its digest.
+    #[test]
+    fn which_kernel_it_is_is_told_by_more_than_its_release() {
+        let mut running = crate::system::System::at("/nonexistent").running();
+        let mut found = |line: &str, banner: Option<&str>, running_banner: Result<&str, ()>| {
+            running.command_line = Ok(line.to_owned());
+            running.banner = running_banner
+                .map(|banner| format!("Linux version {banner}"))
+                .map_err(|()| "not there".to_owned());
+            let checks = checks(line, &running, banner, &[], &[]);
+            checks.into_iter().map(|it| it.found).collect::<Vec<_>>()
+        };
+        let monday = "7.3.4 (a@b) (rustc) #1 SMP Mon";
+        let tuesday = "7.3.4 (a@b) (rustc) #1 SMP Tue";
+        for old in [
+            "init=/nix/store/OLD/init",
+            "ostree=/ostree/boot.1/fcos/a/0",
+            "roothash=0123",
+            "usrhash=0123",
+            "verity.usrhash=0123",
+            "mount.usr=PARTUUID=7130c94a",
+            "verity.usr=PARTLABEL=USR-A",
+        ] {
+            assert_eq!(found(old, Some(monday), Ok(monday)), [] as [&str; 0]);
+            let another = found(old, Some(tuesday), Ok(monday));
+            assert_eq!(another.len(), 1, "{old}: {another:?}");
+            assert!(another[0].contains("is another kernel"), "{another:?}");
+            for unknown in [
+                found(old, None, Ok(monday)),
+                found(old, Some(monday), Err(())),
+            ] {
+                assert!(unknown[0].contains("not known"), "{unknown:?}");
+            }
+        }
+        // The scan of an image takes the beginning.
+        let long = found("roothash=1", Some("7.3.4 (a@b)"), Ok(monday));
+        assert!(long.is_empty(), "{long:?}");
+        for same in [
+            "init=/usr/lib/systemd/systemd",
+            "init=/sbin/init",
+            "mount.usr=UUID=1",
+            "mount.usr=/dev/mapper/usr",
+            "root=UUID=1",
+        ] {
+            let found = found(same, Some(tuesday), Ok(monday));
+            assert!(found.is_empty(), "{same}: {found:?}");
+        }
     }
 
     #[test]

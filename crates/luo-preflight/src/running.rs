@@ -26,6 +26,8 @@ pub enum Lockdown {
 pub struct Running {
     /// Its release, as `uname -r`.
     pub release: Known<String>,
+    /// Its banner, as in `/proc/version`.
+    pub banner: Known<String>,
     /// The machine, as `uname -m`.
     pub machine: Known<String>,
     /// Bytes of a page.
@@ -330,6 +332,7 @@ mod tests {
 
     fn running() -> Running {
         Running {
+            banner: Ok("Linux version 7.3.4 (a@b) #1".into()),
             clock: Clock::default(),
             release: Ok("7.3.4".into()),
             machine: Ok("x86_64".into()),

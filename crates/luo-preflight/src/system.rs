@@ -125,6 +125,7 @@ impl System {
             lockdown: self.lockdown(),
             memfd_noexec: self.text("proc/sys/vm/memfd_noexec"),
             clock: self.clock(),
+            banner: self.text("proc/version"),
             machine: self.text("proc/sys/kernel/arch"),
             page_bytes: rustix::param::page_size() as u64,
             release,

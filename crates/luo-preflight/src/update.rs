@@ -104,7 +104,10 @@ fn dangers_of(update: &Update<'_>, line: &str) -> Vec<Check> {
         dangers::checks(
             line,
             update.running,
-            update.image.ok().and_then(Image::release),
+            update
+                .image
+                .ok()
+                .and_then(|image| image.contents.banner.as_deref()),
             update.missing,
             update.shells,
         )

@@ -38,7 +38,8 @@ impl Device {
     /// - EBUSY: somebody holds the device.
     /// - EIO: what was handed over could not be taken over; final until reboot.
     /// - ENOENT: no such device, for example without `liveupdate=on`.
-    /// - EACCES: without `CAP_SYS_ADMIN`, or the file's mode forbids it.
+    /// - EACCES: the file's mode forbids it, or `liveupdate_open=admin` is set, which this
+    ///   orchestrator knows, and the caller is without `CAP_SYS_ADMIN`.
     pub fn open() -> Result<Self> {
         Self::open_with(OFlags::empty())
     }

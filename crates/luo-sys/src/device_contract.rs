@@ -83,10 +83,11 @@ impl Device {
         dependencies(self, token)
     }
 
-    /// The sessions, those of device instances included.
+    /// The sessions, those of device instances included; without CAP_SYS_ADMIN those of the
+    /// caller's own user.
     ///
     /// # Errors
-    /// As [`Device::list_files`]. EACCES without CAP_SYS_ADMIN.
+    /// As [`Device::list_files`].
     pub fn list_sessions(&self, which: Which) -> Result<Vec<SessionEntry>> {
         let query = Query {
             command: contract::LIST_SESSIONS,
@@ -100,7 +101,7 @@ impl Device {
     /// File handlers, FLBs and subsystems.
     ///
     /// # Errors
-    /// As [`Device::list_files`].
+    /// As [`Device::list_files`]. EACCES without CAP_SYS_ADMIN.
     pub fn list_participants(&self) -> Result<Vec<ParticipantEntry>> {
         let query = Query {
             command: contract::LIST_PARTICIPANTS,
@@ -125,7 +126,7 @@ impl Device {
     /// Why the last transition failed.
     ///
     /// # Errors
-    /// As [`Device::info`].
+    /// As [`Device::info`]. EACCES without CAP_SYS_ADMIN.
     pub fn failure(&self) -> Result<Failure> {
         let mut argument = contract::Failure::new_zeroed();
         argument.size = size_of::<contract::Failure>() as u32;

@@ -81,7 +81,9 @@ impl Device {
     ///
     /// # Errors
     /// - EINVAL: the state is not normal.
+    /// - EACCES: without CAP_SYS_ADMIN.
     /// - EAGAIN: killed while waiting for another transition.
+    /// - EBUSY: what it has to wait for takes too long.
     /// - ENOLINK: a file needs another that is not there.
     /// - Whatever a handler or a subsystem answers.
     ///
@@ -101,7 +103,7 @@ impl Device {
     /// Undoes prepare and freeze: back to normal.
     ///
     /// # Errors
-    /// EINVAL: the state is neither prepared nor frozen. EAGAIN.
+    /// EINVAL: the state is neither prepared nor frozen. EACCES, EAGAIN, EBUSY.
     pub fn cancel(&self) -> Result<()> {
         without_argument(self, rfc::EVENT_CANCEL)
     }
@@ -109,7 +111,7 @@ impl Device {
     /// Ends the update: updated to normal. What nobody took back is released.
     ///
     /// # Errors
-    /// EINVAL: the state is not updated. EAGAIN.
+    /// EINVAL: the state is not updated. EACCES, EAGAIN, EBUSY.
     pub fn finish_update(&self) -> Result<()> {
         without_argument(self, rfc::EVENT_FINISH)
     }

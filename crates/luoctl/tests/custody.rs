@@ -320,6 +320,27 @@ fn what_goes_with_luod_is_named_in_its_log() {
     );
 }
 
+/// luod.toml is broken, so luod does not come back: whoever looks is told to end nobody, and whoever
+/// ends the supervisor all the same is told what goes.
+#[test]
+fn what_a_supervisor_keeps_while_luod_does_not_run_goes_with_a_word() {
+    let script = "
+        luod
+        luoctl hold box -- guest preserve yellow
+        breaks
+        mends
+        luoctl sessions
+        breaks
+        ends
+    ";
+    let (outcome, log) = Machine::new("").boot(script).run_to_the_end();
+    assert!(outcome.success(), "{log}");
+    assert!(outcome.output().contains("\nbox "), "{}", outcome.output());
+    let words = "told to end while luod does not run: what luod has left here goes with this \
+                 process (1 descriptor): box";
+    assert_eq!(log.matches(words).count(), 1, "{log}");
+}
+
 /// What a reader of docs/integrate.md pastes: in Python, with standard input as the session.
 #[test]
 fn what_the_book_leaves_with_luod_comes_back() {

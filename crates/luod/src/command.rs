@@ -17,7 +17,7 @@ use rustix::io::Errno;
 use rustix::process::{Resource, Signal, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::agent::{Agent, Parts, Reread};
+use crate::agent::{Agent, Parts, Reread, at_last};
 use crate::decide::config::{BadConfig, Config, ROOT};
 use crate::decide::policy::Policy;
 use crate::journal::notes::Notes;
@@ -333,7 +333,8 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
             .with_context(|| cli.runtime_directory.display().to_string())?;
         let notes = Notes::open(&cli.runtime_directory).context("the notes")?;
         let kernel = Worker::start(Linux::default()).context("a thread")?;
-        let probe = match kernel.run(|kernel| kernel.probe()).await {
+        let probing = kernel.run(|kernel| kernel.probe());
+        let probe = match at_last("GET_INFO", probing).await {
             Ok(probe) => probe,
             Err(why) if why.is_refused_handover() => {
                 tracing::error!("luod ends: {}", why);

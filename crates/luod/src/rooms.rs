@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The table at the head of each folder is its order: a file uses only those in rows above
-//! its own. So no arrow runs up, and there is no circle of files.
+//! The table at the head of each folder is its order: a file names only those in rows above
+//! its own, so no arrow of that kind runs up. Methods of the one `Agent` may be any file's.
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -128,6 +128,8 @@ impl<'a> Kernels<'a> {
                 key.add(symbol, value)
             });
         let key = key.add("localversion", variant.local_version());
+        // What each image has to have passed. Whoever makes a check stricter counts on.
+        let key = key.add("checks", "2");
         let key = match variant.setup.compiler() {
             Compiler::Gcc => key.add("gcc", &self.tools.gcc_version),
             Compiler::Clang => key.add("clang", LLVM),

@@ -93,6 +93,18 @@ pub fn ensure_go(cache: &Cache) -> Result<()> {
     install(cache, &["golang-go"])
 }
 
+/// Sees to it that there is a browser, which draws pictures and pages in their tests.
+///
+/// # Errors
+/// As [`ensure`].
+pub fn ensure_browser(cache: &Cache) -> Result<()> {
+    ensure_program(
+        cache,
+        "chromium",
+        "it draws pictures and pages in their tests",
+    )
+}
+
 /// A program whose package has its name.
 fn ensure_program(cache: &Cache, program: &str, why: &str) -> Result<()> {
     let there = Command::new(program).arg("--version").output();

@@ -8,14 +8,63 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, iter};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::cache::{Cache, Key, write_whole};
+use crate::fetch::apt::Suite;
+use crate::fetch::debian::{self, Set};
 
 /// Whether a program is there and starts.
 pub(super) fn runs(program: &Path) -> bool {
     let ran = Command::new(program).arg("--version").output();
     ran.is_ok_and(|ran| ran.status.success())
+}
+
+/// A program of a Debian package that is unpacked and not installed, for the package would start a
+/// service. It runs with this machine's libraries.
+#[derive(Clone, Copy, Debug)]
+pub struct Unpacked {
+    /// What it is called.
+    pub program: &'static str,
+    /// The package that has it in `/usr/bin`.
+    pub package: &'static str,
+}
+
+/// The store of fleets, for their tests.
+pub const ETCD: Unpacked = Unpacked {
+    program: "etcd",
+    package: "etcd-server",
+};
+
+/// What reads and tries rules of Prometheus, for the test of the alerts.
+pub const PROMTOOL: Unpacked = Unpacked {
+    program: "promtool",
+    package: "prometheus",
+};
+
+impl Unpacked {
+    /// A search path with it: the machine's, if that has one.
+    ///
+    /// # Errors
+    /// As [`debian::root`], or it does not start.
+    pub fn path(self, cache: &Cache) -> Result<OsString> {
+        if runs(self.program.as_ref()) {
+            return Ok(env::var_os("PATH").unwrap_or_default());
+        }
+        let set = Set {
+            name: self.program,
+            suite: Suite::Stable,
+            packages: vec![self.package],
+            pins: &[],
+        };
+        let folder = debian::root(cache, &set)?.join("usr/bin");
+        ensure!(
+            runs(&folder.join(self.program)),
+            "Debian's {} does not start here",
+            self.program
+        );
+        path_with(folder)
+    }
 }
 
 /// This process's search path, with a folder before all others.

@@ -62,8 +62,10 @@ pub(super) const SCRATCH: &str = "kho_scratch=64M,256M,64M";
 const BESIDE: &[&str] = &[
     "chain-memfd",
     "gigantic",
+    "gigantic-spared",
     "guests-kills-rust",
     "hostile-client",
+    "systemd-many",
     "systemd-stores",
     "systemd-stores-c",
 ];

@@ -253,8 +253,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             cost: 5,
             ..scenario(
-                "contract",
-                "contract",
+                "vetoes",
+                "vetoes",
                 "vetoes and missing dependencies undo all; a chain goes over a kexec in order",
             )
             .kexec("rust", "rust-next")
@@ -320,7 +320,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             cost: 183,
             expect: Expect {
                 // Each kind, and that those which are refused veto a reboot.
-                cases: 83,
+                cases: 84,
                 named: &[],
                 exactly: false,
                 kexecs: None,

@@ -8,10 +8,12 @@
 use std::env;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::thread;
 
 use anyhow::Result;
 use luo_lab::cache::Cache;
-use luo_lab::fetch::{etcd, prereq, qemu, varlinkctl};
+use luo_lab::fetch::program::{self, Unpacked};
+use luo_lab::fetch::{prereq, qemu, varlinkctl};
 use luo_lab::judge::Case;
 use luo_lab::process;
 use luo_lab::progress::Step;
@@ -32,13 +34,21 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
     let qemu = qemu::find(cache)
         .inspect_err(|why| eprintln!("{name}: no QEMU for guests: {why:#}"))
         .ok();
-    let etcd = etcd::path(cache)
-        .inspect_err(|why| eprintln!("{name}: no etcd for fleets: {why:#}"))
-        .ok();
+    let unpacked = |what: Unpacked| {
+        what.path(cache)
+            .inspect_err(|why| eprintln!("{name}: no {}: {why:#}", what.program))
+            .ok()
+    };
+    let etcd = unpacked(program::ETCD);
+    // A hundred megabytes and more, for a test each.
+    let promtool = all.then(|| unpacked(program::PROMTOOL)).flatten();
+    if all && let Err(why) = prereq::ensure_browser(cache) {
+        eprintln!("{why:#}");
+    }
     let varlinkctl = varlinkctl::path(cache)
         .inspect_err(|why| eprintln!("{name}: no varlinkctl: {why:#}"))
         .ok();
-    let paths = etcd.iter().chain(&varlinkctl);
+    let paths = etcd.iter().chain(&varlinkctl).chain(&promtool);
     let paths = env::join_paths(paths.flat_map(env::split_paths))?;
     let with_all = |mut command: Command| {
         command.envs(qemu.iter().map(|program| ("LUO_QEMU", program)));
@@ -52,6 +62,7 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
         takes::ETCD => etcd.is_some(),
         takes::VARLINKCTL => varlinkctl.is_some(),
         takes::ETCD_AND_ALL => etcd.is_some() && all,
+        takes::PROMTOOL => promtool.is_some() || takes::is_there(takes::PROMTOOL),
         other => takes::is_there(other),
     });
     for test in &left_out {
@@ -68,6 +79,9 @@ pub(super) fn run(cache: &Cache, name: &str, repo: &Path, all: bool) -> Result<T
     let arguments = ["nextest", "run", "--workspace", "--profile", "gate"];
     let mut command = cargo(repo, &arguments);
     command.args(["--run-ignored", "all", "--filterset", &all_but(&left_out)]);
+    // Every third test mostly waits: for an agent, a deadline, a jump.
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    command.args(["--test-threads", &(2 * processors).to_string()]);
     let mut tally = count(cache, name, with_all(command))?;
     let arguments = ["test", "--workspace", "--doc", "--no-fail-fast"];
     let name = format!("{name}-doc");

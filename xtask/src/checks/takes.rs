@@ -26,6 +26,9 @@ pub(super) const ETCD: &str = "etcd";
 /// And what those take that last for minutes.
 pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 
+/// What reads rules of Prometheus: `--all` fetches it.
+pub(super) const PROMTOOL: &str = "promtool";
+
 /// All of them.
 pub(super) const TESTS: [Test; 24] = [
     Test {
@@ -50,7 +53,7 @@ pub(super) const TESTS: [Test; 24] = [
     },
     Test {
         name: "promtool_agrees_with_the_alerts",
-        what: "promtool",
+        what: PROMTOOL,
     },
     Test {
         name: "a_browser_draws_the_picture",

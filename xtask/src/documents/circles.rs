@@ -4,16 +4,21 @@
 //! shows the rooms in that order.
 //!
 //! A file needs another if it names something of it, in a `use` or by its whole path. A
-//! name that a file only passes on (`pub use`) belongs to the file that it comes from.
+//! name that a file only passes on (`pub use`) belongs to the file that it comes from. In the engine it
+//! also needs one whose method it calls of a type that several files give methods (`impl Engine`),
+//! if only that one has a method of that name. (In luod all files are about one `Agent`.)
 //! Tests may need what they like. The root of a crate defines nothing, so that no file needs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
 use petgraph::algo::tarjan_scc;
 use petgraph::graphmap::DiGraphMap;
+use proc_macro2::{TokenStream, TokenTree};
 use syn::visit::{self, Visit};
-use syn::{Item, ItemUse, Path, UseTree, Visibility};
+use syn::{
+    ExprMethodCall, ImplItem, Item, ItemImpl, ItemUse, Macro, Path, Type, UseTree, Visibility,
+};
 
 /// A module by its path in the crate: `["update", "carry"]`.
 type Module = Vec<String>;
@@ -106,8 +111,42 @@ impl Crate {
         }
     }
 
-    /// The groups of files that need each other.
+    /// The methods that one file alone has, of types that several files give methods.
+    fn shared_methods(&self) -> BTreeMap<String, Module> {
+        let mut files_of: BTreeMap<String, BTreeSet<&Module>> = BTreeMap::new();
+        let mut of: BTreeMap<String, BTreeSet<(&Module, String)>> = BTreeMap::new();
+        for (module, file) in &self.files {
+            let mut methods = Methods::default();
+            methods.visit_file(file);
+            for (own, name) in methods.found {
+                files_of.entry(own.clone()).or_default().insert(module);
+                of.entry(name).or_default().insert((module, own));
+            }
+        }
+        let is_shared = |own: &String| files_of.get(own).is_some_and(|files| files.len() > 1);
+        of.into_iter()
+            .filter(|(_, of)| of.len() == 1)
+            .filter_map(|(name, of)| {
+                of.into_iter()
+                    .next()
+                    .map(|(module, own)| (name, module, own))
+            })
+            .filter(|(_, _, own)| is_shared(own))
+            .map(|(name, module, _)| (name, module.clone()))
+            .collect()
+    }
+
+    /// The groups of files that need each other by what they name.
     fn circles(&self) -> Vec<Vec<String>> {
+        self.circles_with(&BTreeMap::new())
+    }
+
+    /// Those by what they name, and by what they call.
+    fn circles_of_methods_too(&self) -> Vec<Vec<String>> {
+        self.circles_with(&self.shared_methods())
+    }
+
+    fn circles_with(&self, shared: &BTreeMap<String, Module>) -> Vec<Vec<String>> {
         let modules: Vec<&Module> = self.files.keys().collect();
         let place = |module: &Module| modules.binary_search(&module).ok();
         let mut graph = DiGraphMap::<usize, ()>::new();
@@ -122,6 +161,10 @@ impl Crate {
                     graph.add_edge(at, to, ());
                 }
             }
+            let needed = named.called.iter().filter_map(|name| shared.get(name));
+            for to in needed.filter_map(|to| place(to)).filter(|&to| to != at) {
+                graph.add_edge(at, to, ());
+            }
         }
         let mut circles: Vec<Vec<String>> = tarjan_scc(&graph)
             .into_iter()
@@ -133,10 +176,39 @@ impl Crate {
     }
 }
 
-/// The paths that a file names outside of its tests.
+/// The methods that a file has outside of its tests: the type, and the name.
+#[derive(Default)]
+struct Methods {
+    found: Vec<(String, String)>,
+}
+
+impl<'ast> Visit<'ast> for Methods {
+    fn visit_item(&mut self, item: &'ast Item) {
+        if !is_for_tests(item) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_impl(&mut self, item: &'ast ItemImpl) {
+        let Type::Path(own) = &*item.self_ty else {
+            return;
+        };
+        let Some(own) = own.path.segments.last().map(|part| part.ident.to_string()) else {
+            return;
+        };
+        for item in &item.items {
+            if let ImplItem::Fn(method) = item {
+                self.found.push((own.clone(), method.sig.ident.to_string()));
+            }
+        }
+    }
+}
+
+/// The paths that a file names outside of its tests, and the methods that it calls.
 #[derive(Default)]
 struct Named {
     paths: Vec<Vec<String>>,
+    called: BTreeSet<String>,
     /// Modules within the file that are being looked at.
     depth: usize,
 }
@@ -173,6 +245,17 @@ impl<'ast> Visit<'ast> for Named {
         }
     }
 
+    fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        self.called.insert(call.method.to_string());
+        visit::visit_expr_method_call(self, call);
+    }
+
+    /// What stands in a macro's brackets is no syntax that is known: `.name(` is a call.
+    fn visit_macro(&mut self, mac: &'ast Macro) {
+        calls_in(&mac.tokens, &mut self.called);
+        visit::visit_macro(self, mac);
+    }
+
     fn visit_path(&mut self, path: &'ast Path) {
         let parts: Vec<String> = path.segments.iter().map(|s| s.ident.to_string()).collect();
         if parts.len() > 1 {
@@ -183,6 +266,27 @@ impl<'ast> Visit<'ast> for Named {
 
     // `pub(crate)` and `pub(in …)` have paths that name nothing which is needed.
     fn visit_visibility(&mut self, _: &'ast Visibility) {}
+}
+
+/// The names behind a dot and before a bracket.
+fn calls_in(tokens: &TokenStream, into: &mut BTreeSet<String>) {
+    let tokens: Vec<_> = tokens.clone().into_iter().collect();
+    for part in tokens.windows(3) {
+        if let [
+            TokenTree::Punct(dot),
+            TokenTree::Ident(name),
+            TokenTree::Group(_),
+        ] = part
+            && dot.as_char() == '.'
+        {
+            into.insert(name.to_string());
+        }
+    }
+    for token in tokens {
+        if let TokenTree::Group(group) = token {
+            calls_in(&group.stream(), into);
+        }
+    }
 }
 
 fn is_for_tests(item: &Item) -> bool {
@@ -250,7 +354,7 @@ fn one(name: String, before: &[String], into: &mut Vec<Vec<String>>) {
 fn no_two_files_of_the_engine_need_each_other() {
     let engine = Crate::read("crates/luo-core/src");
     assert!(engine.files.len() > 50);
-    assert_eq!(engine.circles(), [[""; 0]; 0]);
+    assert_eq!(engine.circles_of_methods_too(), [[""; 0]; 0]);
 }
 
 #[test]
@@ -342,7 +446,7 @@ fn a_circle_is_found() {
                 (module, syn::parse_file(text).unwrap())
             })
             .collect();
-        Crate::of(files).circles()
+        Crate::of(files).circles_of_methods_too()
     };
     let found = of(&[
         ("a", "pub use b::Thing; mod b; fn f() {}"),
@@ -353,6 +457,13 @@ fn a_circle_is_found() {
         ("d::e", "pub struct Four(super::Five);"),
     ]);
     assert_eq!(found, [vec!["a::b", "c"], vec!["d", "d::e"]]);
+    // By methods of a type that both give some, one of them called in a macro.
+    let found = of(&[
+        ("state", "pub struct State;"),
+        ("a", "impl State { fn one(&self) { self.two(); } }"),
+        ("b", "impl State { fn two(&self) { ready!(self.one()); } }"),
+    ]);
+    assert_eq!(found, [["a", "b"]]);
     let none = of(&[
         (
             "a",

@@ -13,13 +13,17 @@ use luod::decide::policy::Policy;
 
 use super::{documents, files, read};
 
-/// The folders with programs that tests compile and run.
-const PROGRAMS: [&str; 5] = [
+/// The folders with what tests compile and run.
+const PROGRAMS: [&str; 9] = [
     "crates/luo-client/examples",
     "crates/luo-client-c/examples",
     "python/examples",
     "crates/luo-sim/examples",
     "crates/luo-sim/tests",
+    "crates/luo-abi/src",
+    "crates/luo-core/src",
+    "crates/luo-testhost/src",
+    "kernel/overlay/kernel/liveupdate/rust/handlers",
 ];
 
 /// The documents with a script, and the test that runs it.
@@ -112,6 +116,27 @@ fn each_snippet_in_the_documents_is_tested() {
     for (document, test) in SCRIPTS {
         assert!(read(test).contains(document), "{test} has no {document}");
     }
+}
+
+/// What is indented is typed or read, and is no program: nothing would look at it.
+#[test]
+fn programs_stand_between_fences() {
+    let is_program = |line: &str| {
+        let code = line.strip_prefix("    ").unwrap_or_default().trim_start();
+        let starts = [
+            "fn ", "pub ", "impl ", "struct ", "let ", "def ", "import ", "#include",
+        ];
+        starts.iter().any(|word| code.starts_with(word))
+    };
+    let mut wrong = Vec::new();
+    for document in documents() {
+        for (number, line) in document.lines() {
+            if is_program(line) {
+                wrong.push(format!("{}:{number}: {line}", document.path));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]

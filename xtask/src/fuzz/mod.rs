@@ -3,7 +3,9 @@
 
 mod fuzzer;
 
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 use std::time::Instant;
 
 use crate::tally::Tally;
@@ -75,15 +77,30 @@ pub(crate) fn part(
         return Ok(());
     }
     let fuzzer = Fuzzer::build(&lab.cache, &lab.repo);
-    for target in wanted {
+    let run = |target: &str| {
         let began = Instant::now();
         let mut tally = Tally::default();
         match &fuzzer {
             Ok(fuzzer) => one(fuzzer, target, seconds, &mut tally),
             Err(why) => failed(target, format!("{why:#}"), &mut tally),
         }
+        (began, tally)
+    };
+    // Each keeps one processor busy.
+    let side_by_side = thread::available_parallelism().map_or(1, usize::from);
+    for targets in wanted.chunks(side_by_side) {
+        let ran: Vec<_> = thread::scope(|scope| {
+            let begun: Vec<_> = targets
+                .iter()
+                .map(|target| scope.spawn(|| run(target)))
+                .collect();
+            begun.into_iter().map(|run| run.join()).collect()
+        });
         interrupt::check()?;
-        ended(&name(target), began, tally);
+        for (target, ran) in targets.iter().zip(ran) {
+            let (began, tally) = ran.unwrap_or_else(|panic| resume_unwind(panic));
+            ended(&name(target), began, tally);
+        }
     }
     Ok(())
 }

@@ -2,47 +2,60 @@
 //! What only `cargo xtask test --all` runs. Scenarios of that kind say so in their table
 //! ([`luo_lab::run::scenario::When::All`]); kernels that only they boot come with them.
 
-use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use luo_lab::interrupt;
 use luo_lab::judge::Case;
+use luo_lab::lab::Lab;
 
 use super::entry::Stage;
-use super::newcomer;
 use super::report::Report;
+use super::{newcomer, packages};
 use crate::show;
 use crate::tally::Tally;
 
 /// Seconds of each fuzz target.
 pub(super) const FUZZ_SECONDS: u32 = 30 * 60;
 
-/// Measurements that fail if a promise is broken: a name, and the arguments of
-/// `cargo xtask`.
-const BENCHMARKS: &[(&str, &[&str])] = &[("bench", &["bench"]), ("bench-agent", &["bench-agent"])];
+/// Measurements that fail if a promise is broken, and what the README begins with: a name, and the
+/// arguments of `cargo xtask`.
+const COMMANDS: &[(&str, &[&str])] = &[
+    ("bench", &["bench"]),
+    ("bench-agent", &["bench-agent"]),
+    ("readme-demo", &["demo"]),
+    ("readme-demo-kexec", &["demo", "--kexec"]),
+    ("readme-demo-vm", &["demo", "--vm"]),
+];
 
 /// This very program, which is found here even if cargo has built it anew meanwhile.
 const OWN_PROGRAM: &str = "/proc/self/exe";
 
-/// Measures, each as one would by hand.
+/// Measures, builds and shows, each as one would by hand.
 ///
 /// # Errors
 /// A signal arrives, or a command cannot be started.
 pub(super) fn benchmarks(
-    repo: &Path,
+    lab: &Lab,
     wanted: &impl Fn(&str) -> bool,
     report: &mut Report,
 ) -> Result<()> {
-    if wanted(newcomer::NAME) {
-        show::line("\n==> docs/walkthrough.md, from the clone to the picture");
+    type Run = fn(&Lab) -> Result<()>;
+    let by_hand: [(&str, &str, Run); 2] = [
+        (newcomer::NAME, newcomer::TITLE, |lab| {
+            newcomer::walks(&lab.repo)
+        }),
+        (packages::NAME, packages::TITLE, packages::are_built),
+    ];
+    for (name, title, run) in by_hand.into_iter().filter(|(name, ..)| wanted(name)) {
+        show::line(&format!("\n==> {title}"));
         let began = Instant::now();
-        let complaint = newcomer::walks(repo).err().map(|why| format!("{why:#}"));
+        let complaint = run(lab).err().map(|why| format!("{why:#}"));
         interrupt::check()?;
-        one(newcomer::NAME, began, complaint, report);
+        one(name, began, complaint, report);
     }
-    for (name, arguments) in BENCHMARKS.iter().filter(|(name, _)| wanted(name)) {
+    for (name, arguments) in COMMANDS.iter().filter(|(name, _)| wanted(name)) {
         show::line(&format!("\n==> cargo xtask {}", arguments.join(" ")));
         let began = Instant::now();
         let status = Command::new(OWN_PROGRAM).args(*arguments).status();

@@ -8,6 +8,7 @@ mod kernels;
 mod long;
 mod machines;
 mod newcomer;
+mod packages;
 mod record;
 mod report;
 
@@ -126,7 +127,7 @@ pub(crate) fn run(lab: &Lab, args: &Args) -> Result<bool> {
     if args.all {
         report.stage(Stage::Benchmarks, |report| match args.no_vm {
             true => Ok(()),
-            false => long::benchmarks(&lab.repo, &wanted, report),
+            false => long::benchmarks(lab, &wanted, report),
         })?;
     }
     report.close();

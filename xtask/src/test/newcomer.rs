@@ -16,6 +16,9 @@ use anyhow::{Context as _, Result, ensure};
 /// What it is called where it is written down.
 pub(super) const NAME: &str = "walkthrough";
 
+/// And in words.
+pub(super) const TITLE: &str = "docs/walkthrough.md, from the clone to the picture";
+
 /// The chapter, and the steps of it that end with the picture.
 const CHAPTER: &str = "docs/walkthrough.md";
 const UP_TO: &str = "## 5.";

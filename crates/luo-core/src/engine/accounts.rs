@@ -5,7 +5,7 @@ use crate::account::{Account, Opener, Used};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::Host;
-use crate::id::{AccountId, SessionId};
+use crate::id::{AccountId, FileId, SessionId};
 use crate::owner::{Actor, Owner};
 use crate::quota::{Quota, Quotas, Whom, MOST_RECORDS_OF_USERS, MOST_SESSIONS_OF_USERS};
 use crate::session::{Direction, Session};
@@ -36,6 +36,18 @@ impl<H: Host> Engine<H> {
     pub fn tells_of_users(&mut self, quota: Quota) -> bool {
         let told = self.users_told.get_mut(quota as usize);
         told.is_some_and(|told| !core::mem::replace(told, true))
+    }
+
+    /// Whether a session is a user's who has no privileges.
+    pub(crate) fn is_of_user(&self, id: SessionId) -> bool {
+        let session = self.sessions.get(id);
+        session.is_some_and(|session| session.owner.user().is_some())
+    }
+
+    /// [`Self::is_of_user`] of a file's session.
+    pub(crate) fn is_users(&self, id: FileId) -> bool {
+        let file = self.files.get(id);
+        file.is_some_and(|file| self.is_of_user(file.session))
     }
 
     fn user_hash(&self, user: u32) -> u32 {

@@ -2,7 +2,10 @@
 //! Which sessions and files calls that are under way have in their hands; see
 //! `crate::under_way`.
 
-use crate::engine::Engine;
+use core::task::Poll;
+
+use crate::engine::{set_closed_pending, Engine};
+use crate::error::Error;
 use crate::host::Host;
 use crate::id::{FileId, SessionId};
 use crate::session::{File, Session, Stage};
@@ -43,6 +46,40 @@ impl<H: Host> Engine<H> {
                 self.update.waits.wake(Topic::Session(id));
             }
         }
+    }
+
+    /// Takes a whole session for an operation, waiting for those on its files.
+    pub(crate) fn lock_session(&mut self, id: SessionId) -> Poll<Result<(), Error>> {
+        core::task::ready!(self.update.admits())?;
+        let Some(session) = self.sessions.get_mut(id) else {
+            return Poll::Ready(Err(Error::NoSession));
+        };
+        if session.busy > 0 || session.locked {
+            return self.update.waits.pend(Topic::Session(id));
+        }
+        self.take_session(id);
+        Poll::Ready(Ok(()))
+    }
+
+    /// [`Self::lock_session`] for a session on which no operation is under way.
+    pub(crate) fn take_session(&mut self, id: SessionId) {
+        self.set_locked(id, true);
+        self.mark_busy(id);
+    }
+
+    /// Gives a session back that [`Self::lock_session`] took.
+    pub(crate) fn unlock_session(&mut self, id: SessionId) {
+        self.set_locked(id, false);
+        self.mark_idle(id);
+    }
+
+    /// The same for an incoming one that is closed, and that a handler has not let go.
+    pub(crate) fn unlock_closed(&mut self, id: SessionId) {
+        self.change_session(id, |session| {
+            session.locked = false;
+            set_closed_pending(session);
+        });
+        self.mark_idle(id);
     }
 
     /// Somebody has pages in hand from now on that are in no chain.

@@ -114,4 +114,25 @@ impl Nodes {
         self.count_visit();
         self.slots.get_mut(id.slot).filter(|node| node.file == id)
     }
+
+    /// Closes the gap that a node leaves in its order.
+    pub(super) fn leave_order(&mut self, id: FileId) {
+        let Some(node) = self.get(id) else {
+            return;
+        };
+        let Place {
+            set, prev, next, ..
+        } = node.place;
+        // A neighbour that is in another order by now keeps its links.
+        if let Some(before) = prev.and_then(|prev| self.get_mut(prev)) {
+            if before.place.set == set {
+                before.place.next = next;
+            }
+        }
+        if let Some(after) = next.and_then(|next| self.get_mut(next)) {
+            if after.place.set == set {
+                after.place.prev = prev;
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT OR Apache-2.0
 //! Orders of files that their dependencies ask for.
 
-use super::node::{Along, Nodes, Place};
+use super::node::{Along, Nodes};
 use super::Graph;
 use crate::id::FileId;
 
@@ -92,27 +92,6 @@ impl Nodes {
             None => order.first = Some(id),
         }
         order.len = order.len.saturating_add(1);
-    }
-
-    /// Closes the gap that a node leaves in its order.
-    pub(super) fn leave_order(&mut self, id: FileId) {
-        let Some(node) = self.get(id) else {
-            return;
-        };
-        let Place {
-            set, prev, next, ..
-        } = node.place;
-        // A neighbour that is in another order by now keeps its links.
-        if let Some(before) = prev.and_then(|prev| self.get_mut(prev)) {
-            if before.place.set == set {
-                before.place.next = next;
-            }
-        }
-        if let Some(after) = next.and_then(|next| self.get_mut(next)) {
-            if after.place.set == set {
-                after.place.prev = prev;
-            }
-        }
     }
 }
 

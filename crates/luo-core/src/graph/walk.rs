@@ -2,7 +2,7 @@
 //! Walks along the edges: is there a path, and what is all that a file needs?
 
 use super::node::{Along, Visit};
-use super::Graph;
+use super::{Graph, MAX_DEPENDENCIES_PER_FILE};
 use crate::error::Error;
 use crate::id::FileId;
 use crate::mem::Vec;
@@ -83,11 +83,40 @@ impl Graph {
         }
     }
 
+    /// Declares that `from` needs `on`.
+    ///
+    /// The search for a cycle goes from both ends at once, so it costs at most
+    /// twice the lesser of what `on` needs and of what needs `from`, directly or
+    /// not: nothing where one of them stands alone.
+    ///
+    /// # Errors
+    /// [`Error::NoToken`] if one of them has no node,
+    /// [`Error::DependencyCycle`] if `on` is `from` or needs it, directly or not,
+    /// [`Error::DependencyExists`], [`Error::TooManyDependencies`], [`Error::TooDense`],
+    /// [`Error::NoMemory`]. Nothing has changed.
+    pub(crate) fn declare(&mut self, from: FileId, on: FileId) -> Result<(), Error> {
+        if !self.has_node(from) || !self.has_node(on) {
+            return Err(Error::NoToken);
+        }
+        if self.find(from, on).is_some() {
+            return Err(Error::DependencyExists);
+        }
+        if self.dependency_count(from) >= MAX_DEPENDENCIES_PER_FILE
+            || self.dependent_count(on) >= MAX_DEPENDENCIES_PER_FILE
+        {
+            return Err(Error::TooManyDependencies);
+        }
+        if self.needs(on, from)? {
+            return Err(Error::DependencyCycle);
+        }
+        self.link(from, on)
+    }
+
     /// True if `from` is `on`, or needs it, directly or not.
     ///
     /// # Errors
     /// [`Error::TooDense`] if that takes more than [`MAX_SEARCH`] steps.
-    pub(super) fn needs(&mut self, from: FileId, on: FileId) -> Result<bool, Error> {
+    fn needs(&mut self, from: FileId, on: FileId) -> Result<bool, Error> {
         if from == on {
             return Ok(true);
         }

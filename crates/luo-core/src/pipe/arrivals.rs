@@ -74,7 +74,7 @@ impl<H: Host> Engine<H> {
         Ok(arrivals.by_address.insert_reserved(hash, id.slot)?)
     }
 
-    /// Who was at a note is done: with an end that is kept for who asks for it, or without one.
+    /// The call that restored from a note, or gave it up, has ended: with an end that is kept for who asks for it, or without one.
     /// Gives back one that nobody wants.
     pub(super) fn end_arrival(
         &mut self,

@@ -309,7 +309,7 @@ where
                 drop(host.now(|engine| engine.end_arrival(address, None)));
             }
             Ok(Claim::Kept(file)) => drop(file),
-            // Who is at it closes the end.
+            // The call that restores from the note now closes this end, too.
             Ok(Claim::Gone) => {}
             // It stays reserved until the next reboot.
             Err(_) => host.unread(PIPE, data, Unread::NoMemory),

@@ -3,7 +3,7 @@
 //! declared.
 //!
 //! In the old kernel a handler that preserves a file names another one, which is preserved in
-//! the same session, and gets its token ([`need_file`]). From then on the engine treats that as
+//! the same session, and gets its token ([`need_object`]). From then on the engine treats that as
 //! a dependency like any other: the other file is frozen later and restored first, and an
 //! update without it fails. In the next kernel the handler asks for the file with that token
 //! ([`needed_file`]), which is restored by then.
@@ -13,35 +13,23 @@ use core::task::{ready, Poll};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::handover::block::Room;
-use crate::host::{FileCallbacks, Host, Subject};
+use crate::host::{Host, Subject};
 use crate::id::FileId;
 use crate::lock::Lock;
 use crate::quota::Quota;
 use crate::session::dependency::MAX_DEPENDENCIES_PER_SESSION;
 use crate::session::pages::with_pages;
-use crate::session::preserve::find_handler;
 use crate::session::{Direction, File, Progress};
 use crate::within::Within;
 
 /// Says within `preserve` that the file which is being preserved needs another file of its
-/// session; gives the token of that one. Said twice, it counts once. It is forgotten when the
-/// file is taken out of its session.
+/// session, by the number that the other one's handler gives for it
+/// ([`crate::host::FileCallbacks::object_id`]); gives the token of that one. Said twice, it counts once. It is
+/// forgotten when the file is taken out of its session.
 ///
 /// # Errors
 /// [`Error::NoToken`] if the other file is not preserved in the session, or is the same one;
-/// [`Error::NoHandler`] if it can never be; otherwise those of [`crate::ops::add_dependency`].
-pub fn need_file<H: Lock>(host: &H, of: &Subject, other: &H::File) -> Result<u64, Error> {
-    let (_, handler, pin) = find_handler(host, of.file, other)?;
-    let object = handler.object_id(host, other);
-    drop(pin);
-    need_object(host, of, object)
-}
-
-/// As [`need_file`], of a file whose handler calls it by a number
-/// ([`FileCallbacks::object_id`]).
-///
-/// # Errors
-/// As there.
+/// otherwise those of [`crate::ops::add_dependency`].
 pub fn need_object<H: Lock>(host: &H, of: &Subject, object: u64) -> Result<u64, Error> {
     with_pages(host, |engine, spares| {
         if of.in_call {

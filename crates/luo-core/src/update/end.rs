@@ -89,14 +89,14 @@ pub fn finish_update<H: Lock>(
 
 /// The update is over once its last session is: the subsystems are told.
 pub(crate) fn end_if_all_finished<H: Lock>(host: &H) {
-    let from = host.wait(|engine| {
+    let from = host.now(|engine| {
         if !engine.has_finished() {
-            return Poll::Ready(None);
+            return None;
         }
-        Poll::Ready(match engine.update.begin(Event::Finish) {
+        match engine.update.begin(Event::Finish) {
             Poll::Ready(Ok(())) => Some(State::Updated),
             _ => None,
-        })
+        }
     });
     if let Some(from) = from {
         host.transition_begun(Some(Event::Finish));

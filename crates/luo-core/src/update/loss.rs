@@ -225,12 +225,6 @@ pub(crate) fn lose_subsystem<H: Lock>(host: &H, at: usize, why: &Failure) {
 }
 
 impl<H: Host> Engine<H> {
-    /// Whether a session is a user's who has no privileges.
-    pub(crate) fn is_of_user(&self, id: SessionId) -> bool {
-        let session = self.sessions.get(id);
-        session.is_some_and(|session| session.owner.user().is_some())
-    }
-
     /// Whose a session is, for [`tell`].
     pub(crate) fn part_of_session(&self, id: SessionId) -> Part {
         let session = self.sessions.get(id);
@@ -241,12 +235,6 @@ impl<H: Host> Engine<H> {
     fn part_of(&self, id: FileId) -> Part {
         let session = self.files.get(id).map(|file| file.session);
         session.map_or(Part::Administrators, |id| self.part_of_session(id))
-    }
-
-    /// [`Self::is_of_user`] of a file's session.
-    pub(crate) fn is_users(&self, id: FileId) -> bool {
-        let file = self.files.get(id);
-        file.is_some_and(|file| self.is_of_user(file.session))
     }
 
     /// Whether a file is a user's, and not a copy that carries one on, which no user has.

@@ -83,8 +83,11 @@ fn say(heard: &Mutex<Instant>, end: &mpsc::Receiver<()>, folder: &Path) {
 
 /// What an update is at while it asks no workload.
 pub(super) fn at_work(work: &Work) -> String {
-    let seconds = work.left_ms.div_ceil(1000);
-    format!("waiting for {}, {seconds} s left", plain(&work.what))
+    let what = plain(&work.what);
+    match work.left_ms.div_ceil(1000) {
+        0 => format!("waiting for {what}, which is late"),
+        seconds => format!("waiting for {what}, {seconds} s left"),
+    }
 }
 
 /// Who is waited for, the next that is late first; or else what.
@@ -163,6 +166,17 @@ mod tests {
         };
         let line = "waiting for the kernel (PREPARE), 41 s left";
         assert_eq!(waited_for(&status).as_deref(), Some(line));
+    }
+
+    /// The jump is waited for however long it takes.
+    #[test]
+    fn what_has_no_time_left_is_late() {
+        let work = Work {
+            what: "the kernel (reboot(KEXEC))".into(),
+            left_ms: 0,
+        };
+        let line = "waiting for the kernel (reboot(KEXEC)), which is late";
+        assert_eq!(at_work(&work), line);
     }
 
     #[test]

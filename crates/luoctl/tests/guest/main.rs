@@ -14,6 +14,8 @@
 //! killed MOMENT luoctl ARGS       the same, but it is killed
 //! kills                           kills the workload that was started last, or the supervisor of luod
 //! ends                            the same, and tells it to end by TERM
+//! breaks                          has luod.toml be one that no luod can use, and kills luod
+//! mends                           the file is as it was, and HUP tells the supervisor
 //! restarts SIGNAL                 ends luod by a signal; its supervisor starts it again
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
 //! cancels workload NAME [WORDS]   cancels, and starts a workload before that is done
@@ -143,19 +145,19 @@ fn outlive(then: &[&str]) -> Result {
     }
 }
 
+/// The number of the agent's process.
+fn luods_process() -> Result<i32> {
+    let stream = UnixStream::connect(luo_varlink::paths::runtime().join("status"))?;
+    let peer = rustix::net::sockopt::socket_peercred(&stream)?;
+    Ok(peer.pid.as_raw_nonzero().get())
+}
+
 /// Ends the agent by a signal; its supervisor starts it again.
 fn restart(signal: &str) -> Result {
-    let process = || -> Result<i32> {
-        let stream = UnixStream::connect(luo_varlink::paths::runtime().join("status"))?;
-        Ok(rustix::net::sockopt::socket_peercred(&stream)?
-            .pid
-            .as_raw_nonzero()
-            .get())
-    };
-    let before = process()?;
+    let before = luods_process()?;
     let kill = format!("kill -{signal} {before}");
     Command::new("/bin/sh").arg("-c").arg(kill).status()?;
-    while process().map_or(true, |now| now == before) {
+    while luods_process().map_or(true, |now| now == before) {
         std::thread::yield_now();
     }
     wait("phase")
@@ -192,6 +194,8 @@ fn machine(script: &str) -> Result {
                 }
                 _ => return Err(format!("no such line: {line}").into()),
             },
+            "breaks" => breaks()?,
+            "mends" => mends(children.last().ok_or("nobody was started")?)?,
             "restarts" => restart(words.first().unwrap_or(&"KILL"))?,
             "ends" => {
                 let mut last: Child = children.pop().ok_or("nobody was started")?;
@@ -258,6 +262,32 @@ fn fills() -> Result {
     let state = folder()?.join("state");
     let _ = fs::remove_dir_all(&state);
     Ok(fs::write(state, "")?)
+}
+
+/// luod does not come back, and its supervisor has said what to do.
+fn breaks() -> Result {
+    let folder = folder()?;
+    fs::copy(folder.join("luod.toml"), folder.join("luod.toml.good"))?;
+    fs::write(folder.join("luod.toml"), "prepare_dedline = 3")?;
+    let log = || fs::read_to_string(folder.join("log"));
+    let before = log()?.len();
+    let kill = format!("kill -KILL {}", luods_process()?);
+    Command::new("/bin/sh").arg("-c").arg(kill).status()?;
+    let is_said = |log: String| log[before..].contains("do not end this process");
+    while !is_said(log()?) {
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
+fn mends(supervisor: &Child) -> Result {
+    let folder = folder()?;
+    fs::rename(folder.join("luod.toml.good"), folder.join("luod.toml"))?;
+    rustix::process::kill_process(
+        rustix::process::Pid::from_child(supervisor),
+        rustix::process::Signal::HUP,
+    )?;
+    wait("phase")
 }
 
 fn agent() -> Result<Child> {

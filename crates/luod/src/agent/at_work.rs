@@ -8,6 +8,13 @@ use std::time::{Duration, Instant};
 
 use luo_varlink::Work;
 
+/// What is waited for before a jump through the service manager.
+pub(super) const SHUTDOWN: &str = "the shutdown by the service manager";
+
+/// What there is to say of one that takes its time.
+pub(super) const SHUTTING_DOWN: &str = "`systemctl list-jobs` says what it waits for; it goes on, and \
+                                        the machine jumps at its end";
+
 /// A part of an update, or something else that takes its time.
 struct Part {
     number: u64,
@@ -84,6 +91,16 @@ impl AtWork {
         self.parts.borrow().iter().any(|part| part.is_the_kernels)
     }
 
+    /// The part of an update that goes on though it is late, but for what the kernel hangs in.
+    pub(super) fn late(&self) -> Option<String> {
+        let parts = self.parts.borrow();
+        let mut late = parts.iter().filter(|part| {
+            let is_late = part.until.is_some_and(|until| until <= Instant::now());
+            is_late && part.is_of_update && !part.is_the_kernels
+        });
+        late.next_back().map(|part| part.what.clone())
+    }
+
     /// What is waited for, and how long still.
     pub(super) fn told(&self) -> Option<Work> {
         let parts = self.parts.borrow();
@@ -117,5 +134,10 @@ mod tests {
         assert!(!at_work.has_the_kernel());
         drop(later);
         assert_eq!(told(), None);
+        let shutdown = at_work.begin("the shutdown", None, patience);
+        assert_eq!(at_work.late(), None);
+        drop(shutdown);
+        let _late = at_work.begin("the shutdown", None, Duration::ZERO);
+        assert_eq!(at_work.late().as_deref(), Some("the shutdown"));
     }
 }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Times, as timelines have them, and waiting. What the clock says is in `journal::clock`.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
@@ -27,4 +29,23 @@ pub(super) async fn after(time: Duration) {
         // There can be no more threads.
         Err(_) => tokio::time::sleep(time).await,
     }
+}
+
+/// How long a call of the kernel may take at the start before that is told.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Waits for a call of the kernel before which nobody is served. That it takes long is told, and
+/// nothing else comes of it: whoever has started luod has a deadline.
+pub async fn at_last<T>(call: &str, told: impl Future<Output = T>) -> T {
+    let mut told = pin!(told);
+    tokio::select! {
+        biased;
+        told = told.as_mut() => return told,
+        () = after(LONG) => tracing::warn!(
+            "the kernel has not answered for {} s, and nobody is served before: {call}. `dmesg` may \
+             say what it waits for",
+            LONG.as_secs()
+        ),
+    }
+    told.await
 }

@@ -21,6 +21,7 @@ use luo_sys::Session;
 use luo_varlink::{Orchestrator, Phase};
 
 use super::Agent;
+use super::clock::at_last;
 use super::doubt::{Known, found_out};
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
@@ -99,7 +100,8 @@ impl Agent {
         let mut pauses = PAUSES.iter();
         loop {
             let kept = kept.take();
-            let taken = self.kernel.run(|kernel| kernel.take_record(kept)).await;
+            let taking = self.kernel.run(|kernel| kernel.take_record(kept));
+            let taken = at_last("RETRIEVE_SESSION of its record", taking).await;
             let Err(why) = &taken else {
                 return taken;
             };
@@ -153,7 +155,7 @@ impl Agent {
         stored: &BTreeSet<String>,
     ) {
         if raw.is_noted {
-            self.kernel.run(|kernel| kernel.finish_record()).await;
+            self.begin_task(async |agent| agent.drop_kernels_record().await);
         }
         let progress = match self.notes.progress() {
             Ok(progress) => progress,

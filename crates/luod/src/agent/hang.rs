@@ -8,6 +8,26 @@ use std::time::Instant;
 
 use crate::kernel::Kernel;
 
+/// The jump, as the subject of a sentence. While the kernel hangs in it all stand still.
+pub(super) const JUMP: &str = "the jump";
+
+/// What to do about a kernel that hangs.
+const REMEDY: &str = "`dmesg` may say what it waits for; nothing is lost meanwhile, and luod goes on \
+                      when the kernel does";
+
+/// The same where it hangs in the jump.
+const STUCK: &str = "all workloads stand still, and it cannot be called off any more. `dmesg` may \
+                     say what the kernel waits for, a driver mostly; if that does not end, only a \
+                     reset helps, and what is preserved is lost";
+
+/// What to do about what the kernel hangs in.
+pub(super) fn remedy(what: &str) -> &'static str {
+    match what {
+        JUMP => STUCK,
+        _ => REMEDY,
+    }
+}
+
 /// What the kernel may hang in.
 pub(super) struct Hang {
     /// The subject of a sentence.

@@ -1,20 +1,32 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The last step of an update: the machine jumps.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luo_sys::Errno;
 use luo_varlink::admin::Error;
-use luo_varlink::{Phase, TimelineEvent};
+use luo_varlink::{Phase, TimelineEvent, TimelineKind};
 
 use super::Agent;
+use super::at_work::{SHUTDOWN, SHUTTING_DOWN};
+use super::hang::{self, Hang};
+use super::timeline::Line;
 use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::record;
 use crate::kernel::Kernel;
 use crate::manager::shutdown::Shutdown;
+
+/// What jumps, or has the service manager jump.
+fn call(how: Jump) -> &'static str {
+    match how {
+        Jump::Direct => "reboot(KEXEC)",
+        Jump::Systemctl => "systemctl kexec",
+    }
+}
 
 impl Agent {
     /// Jumps. It returns only if the jump was refused, and then the update has been undone.
@@ -71,7 +83,7 @@ impl Agent {
             let jumps = gate.is_some_and(|gate| gate.jump());
             jumps.then(|| kernel.jump(how))
         };
-        let jumped = self.kernel.run(job).await;
+        let jumped = self.jumped(call(how), job).await;
         if let Err(why) = self.heed_doom() {
             return self.undo(why).await;
         }
@@ -82,6 +94,26 @@ impl Agent {
             None => Failed::new("the jump", Errno::EAGAIN),
         };
         self.undo(failed.into()).await
+    }
+
+    /// Waits for the jump. Nothing calls it off any more, so that it does not come about is told.
+    async fn jumped<T: Send + 'static>(
+        &self,
+        call: &str,
+        job: impl FnOnce(&mut dyn Kernel) -> T + Send + 'static,
+    ) -> T {
+        let (hang, job) = Hang::watch(hang::JUMP, job);
+        let patience = self.config().kernel_deadline.0;
+        let _begun = self.at_work.begin("the kernel", Some(call), patience);
+        let mut jumping = pin!(self.kernel.run(job));
+        if let Some(jumped) = self.unless_late(hang, patience, jumping.as_mut()).await {
+            return jumped;
+        }
+        let seconds = patience.as_secs_f64();
+        let remedy = hang::remedy(hang::JUMP);
+        let text = format!("the jump has not come about within {seconds} s: {remedy}");
+        self.note(TimelineKind::Kernel, Line::text(text));
+        jumping.await
     }
 
     /// Notes the jump before a shutdown, which takes a while. If luod is killed in it and
@@ -108,8 +140,17 @@ impl Agent {
         /// How many times in a row it has to say so: the shutdown may be about to begin.
         const TIMES: u32 = 3;
         let mut said = 0;
+        let patience = self.config().kernel_deadline.0;
+        let _begun = self.at_work.begin(SHUTDOWN, None, patience);
+        let begun = Instant::now();
+        let mut is_told = false;
         while said < TIMES {
             tokio::time::sleep(EACH).await;
+            if begun.elapsed() >= patience && !std::mem::replace(&mut is_told, true) {
+                let seconds = patience.as_secs_f64();
+                let text = format!("{SHUTDOWN} takes longer than {seconds} s: {SHUTTING_DOWN}");
+                self.note(TimelineKind::Kernel, Line::text(text));
+            }
             said = match self.kernel.run(|kernel| kernel.shutdown()).await {
                 Shutdown::Over => said + 1,
                 Shutdown::UnderWay | Shutdown::Unknown => 0,

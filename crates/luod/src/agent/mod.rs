@@ -2,7 +2,7 @@
 //! The agent: what it knows, and what is done with it. One thread; a borrow of the
 //! state never lasts over an `await`.
 //!
-//! Each file uses only those above it in this table:
+//! Each file names only those above it in this table (a method of [`Agent`] may be any file's):
 //!
 //! | file | concern |
 //! |---|---|
@@ -117,6 +117,7 @@ use crate::manager::store::Store;
 
 pub use caller::Caller;
 pub use check::offline;
+pub use clock::at_last;
 pub use declare::Declaration;
 pub use inbox::Inbox;
 pub use unread::Unread;

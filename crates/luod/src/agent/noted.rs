@@ -12,6 +12,10 @@ use super::state::State;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::journal::notes::Owner;
+use crate::kernel::Kernel;
+
+/// What the kernel may hang in, as the subject of a sentence.
+pub(super) const FINISH_RECORD: &str = "FINISH of the previous kernel's record";
 
 /// How long to wait before a record that could not be noted is tried again.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -146,10 +150,14 @@ impl Agent {
         });
     }
 
-    /// Finishes the record's session, which the descriptor store may have, too.
+    /// Finishes the record's session, which the descriptor store may have, too. The record stands
+    /// in the notes, so nobody waits for it; what the kernel hangs in is told.
     pub(super) async fn drop_kernels_record(&self) {
-        self.kernel.run(|kernel| kernel.finish_record()).await;
-        self.unstore(OWN_SESSION);
+        let job = |kernel: &mut dyn Kernel| kernel.finish_record();
+        let then = |agent: &Self, (), _| agent.unstore(OWN_SESSION);
+        if let Err(why) = self.to_its_end(FINISH_RECORD, "FINISH", job, then).await {
+            tracing::error!("the session of the previous kernel's record: {why}");
+        }
     }
 
     /// Notes that a session of the previous kernel is finished.

@@ -11,6 +11,7 @@ use luo_sys::{Session, SessionState, State as KernelState};
 use luo_varlink::{HistoryEntry, Outcome, Phase, WorkloadState};
 
 use super::Agent;
+use super::clock::at_last;
 use super::held::Held;
 use super::state::{State, Update, Workload};
 use super::update::new_id;
@@ -164,7 +165,7 @@ impl Agent {
             update = id,
             "luod was restarted in an update, which is cancelled"
         );
-        self.kernel.run(|kernel| kernel.abandon()).await;
+        at_last("CANCEL", self.kernel.run(|kernel| kernel.abandon())).await;
         if is_written {
             return self.notes.set_update(None);
         }
@@ -232,10 +233,8 @@ impl Agent {
         let Some(state @ (KernelState::Prepared | KernelState::Frozen)) = self.probe.state else {
             return false;
         };
-        let listed = self
-            .kernel
-            .run(|kernel| kernel.sessions(Opener::Waited))
-            .await;
+        let listing = self.kernel.run(|kernel| kernel.sessions(Opener::Waited));
+        let listed = at_last("LIST_SESSIONS", listing).await;
         let mut sessions = listed.ok().flatten().into_iter().flatten();
         let is_ours = sessions.any(|entry| {
             let name = entry.name.map(|name| name.to_string());

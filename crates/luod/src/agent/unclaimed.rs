@@ -16,13 +16,16 @@ use std::time::{Duration, Instant};
 
 use luo_sys::Event as KernelEvent;
 use luo_varlink::{Phase, admin};
+use tokio::sync::oneshot;
 
 use super::Agent;
 use super::held::Held;
+use super::noted::FINISH_RECORD;
 use super::state::{State, Workload};
 use crate::decide::config::Unclaimed;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
+use crate::kernel::Kernel;
 
 /// How long to wait before trying again to release sessions that nobody has claimed.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -267,21 +270,40 @@ impl Agent {
     }
 
     /// Gives up a record that cannot be read. The sessions that it lists are not known, so
-    /// they stay with the kernel.
+    /// they stay with the kernel. Until its own session is finished it is one that cannot be read.
     async fn give_up(&self) -> Result<Vec<String>, admin::Error> {
+        self.heed_hang("FINISH")?;
+        let job = |kernel: &mut dyn Kernel| kernel.finish_record();
+        let then = |agent: &Self, (), _| agent.is_given_up();
+        let ended = self.to_its_end(FINISH_RECORD, "FINISH", job, then).await?;
+        if let Some(ended) = ended {
+            // It has ended, too, if the task does not say so.
+            let _ = ended.await;
+        }
+        // It may have been read in the last moment.
+        match self.is_restoring() {
+            true => Err(Failed::busy("FINISH").into()),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Ends the update whose record is given up; gives what waits for that.
+    fn is_given_up(&self) -> Option<oneshot::Receiver<()>> {
         // Only one caller gets beyond this: a second one could end an update that has begun
         // since.
-        let Some(why) = self.state.borrow_mut().unreadable.take() else {
-            return Ok(Vec::new());
-        };
-        self.kernel.run(|kernel| kernel.finish_record()).await;
+        let why = self.state.borrow_mut().unreadable.take()?;
         self.unstore(OWN_SESSION);
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");
         }
-        self.end_the_unreadable(&why).await;
-        self.enter(Phase::Normal);
-        self.tell_unowned().await;
-        Ok(Vec::new())
+        let (tell, told) = oneshot::channel();
+        self.begin_task(async move |agent| {
+            agent.end_the_unreadable(&why).await;
+            agent.enter(Phase::Normal);
+            agent.tell_unowned().await;
+            // Whoever has asked may be gone.
+            let _ = tell.send(());
+        });
+        Some(told)
     }
 }

@@ -159,6 +159,8 @@ impl Agent {
             .await?;
         self.heed_doom()?;
         self.enter(Phase::Prepared);
+        // It may rest here for long, and end with its machine.
+        self.write_under_way();
         Ok(())
     }
 
@@ -167,6 +169,12 @@ impl Agent {
     /// # Errors
     /// As [`Error`] says; all is undone then.
     pub async fn freeze(&self) -> Result<(), Error> {
+        self.freeze_all().await?;
+        self.write_under_way();
+        Ok(())
+    }
+
+    async fn freeze_all(&self) -> Result<(), Error> {
         self.state.borrow().phase.allows(KernelEvent::Freeze)?;
         self.enter(Phase::Freezing);
         match self.stand_still().await {
@@ -226,9 +234,10 @@ impl Agent {
         if let Err(why) = self.prepare_and_report(target, report).await {
             return why;
         }
-        if let Err(why) = self.freeze().await {
+        if let Err(why) = self.freeze_all().await {
             return why;
         }
+        // That it jumps is written down next.
         self.jump().await
     }
 

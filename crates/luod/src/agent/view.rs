@@ -8,9 +8,10 @@ use luo_sys::{Direction, SessionState, State as KernelState};
 use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, WorkloadState};
 
 use super::Agent;
+use super::at_work::SHUTTING_DOWN;
 use super::held::Held;
 use super::state::{BY_FINISH, Seen, State, Unowned};
-use super::{custody, doubt, unowned, unreadable};
+use super::{custody, doubt, hang, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
 use crate::decide::failed::Failed;
@@ -57,10 +58,6 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// What to do about descriptors that the kernel does not let go of.
 pub(super) const CLOSING_REMEDY: &str = "`dmesg` may say what it waits for: for example, for a program that writes to a file of the \
      session, and does not end";
-
-/// What to do about a kernel that hangs.
-const HANG_REMEDY: &str = "`dmesg` may say what it waits for; nothing is lost meanwhile, and luod \
-                           goes on when the kernel does";
 
 /// How long closing a descriptor may take before anybody is told.
 const HANGS: Duration = Duration::from_secs(5);
@@ -147,11 +144,14 @@ impl Agent {
             ));
         }
         if let Some((what, since)) = self.hangs_in() {
+            let remedy = hang::remedy(what);
             warnings.push(format!(
                 "the kernel hangs: {what} has not come back for {} s, and all else that is asked \
-                 of it waits behind that or is refused: {HANG_REMEDY}",
+                 of it waits behind that or is refused: {remedy}",
                 since.elapsed().as_secs()
             ));
+        } else if let Some(what) = self.at_work.late() {
+            warnings.push(format!("{what} takes its time: {SHUTTING_DOWN}"));
         }
         warnings.extend(not_closed().map(|words| format!("{words}: {CLOSING_REMEDY}")));
         (!warnings.is_empty()).then_some(warnings)

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `agent` | the agent's process: a child, or one whose supervisor has died |
 //! | `kept` | what is kept, and what is known of the agent |
+//! | `parting` | what goes with this process, if it is told to end |
 //! | `signals` | signals, and the waiting for all that may come |
 //! | `sockets` | the sockets, to which nobody but the agent is listened |
 //! | here | the agent is started, watched, and started again |
@@ -19,6 +20,7 @@
 
 mod agent;
 mod kept;
+mod parting;
 mod signals;
 mod sockets;
 
@@ -86,6 +88,19 @@ fn pause(times: u32, keeps: bool, is_hopeless: bool) -> Option<Duration> {
     )
 }
 
+/// What there is to say while an agent does not run that has left so many descriptors here: it may
+/// be the administrator's turn.
+fn warns(kept: usize, times: u32, is_hopeless: bool) -> String {
+    match kept > 0 && (times > 1 || is_hopeless) {
+        true => format!(
+            ". What it has left here ({}) is kept: {}",
+            parting::count(kept),
+            parting::KEEP_RUNNING
+        ),
+        false => String::new(),
+    }
+}
+
 /// By how much a wait may take longer than it should. What takes longer stood still.
 const STALL: Duration = Duration::from_secs(1);
 
@@ -95,6 +110,8 @@ struct Ended {
     how: io::Result<Option<ExitStatus>>,
     /// It was told to.
     was_told: bool,
+    /// It was told to when it was up, and was not killed: it has named what goes with it.
+    has_parted: bool,
 }
 
 impl Ended {
@@ -110,6 +127,12 @@ impl Ended {
         let hopeless = [BAD_CONFIG, REFUSED_HANDOVER].map(i32::from);
         let code = self.known().and_then(|status| status.code());
         code.is_some_and(|code| hopeless.contains(&code))
+    }
+
+    /// Whether it has named what goes with it. Nobody tells how one has ended that was taken over.
+    fn has_named(&self) -> bool {
+        let is_well = |how: &Option<ExitStatus>| how.is_none_or(|status| status.success());
+        self.has_parted && self.how.as_ref().is_ok_and(is_well)
     }
 
     fn known(&self) -> Option<ExitStatus> {
@@ -178,11 +201,15 @@ fn run_with(
             Err(why) => Ended {
                 how: Err(why),
                 was_told: false,
+                has_parted: false,
             },
         };
         // One that somebody else has told to end is started again if that would lose something.
         let has_ended_well = ended.known().is_some_and(|status| status.success());
         if ended.was_told || has_ended_well && kept.fds.is_empty() {
+            if !ended.has_named() {
+                parting::tell(kept.fds);
+            }
             return ended.status();
         }
         times = failures(times, kept.is_up.then(|| begun.elapsed()));
@@ -196,8 +223,12 @@ fn run_with(
             return ended.status();
         };
         let seconds = pause.as_secs_f64();
-        tracing::warn!("{words}: it is started again in {seconds} s");
+        tracing::warn!(
+            "{words}: it is started again in {seconds} s{}",
+            warns(kept.fds.len(), times, ended.is_hopeless())
+        );
         if signals.ends_within(pause) {
+            parting::tell(kept.fds);
             return ended.status();
         }
     }
@@ -233,7 +264,11 @@ fn watch(
         sockets.receive(kept, process);
         if let Some(how) = ended {
             let was_told = told.is_some();
-            return Ended { how, was_told };
+            return Ended {
+                how,
+                was_told,
+                has_parted: was_told && kept.is_up && !is_killed,
+            };
         }
         for signal in signals.come() {
             if ends(signal) {
@@ -312,11 +347,48 @@ mod tests {
         assert!(told.elapsed() >= Duration::from_millis(300));
     }
 
+    /// Nobody but it knows what it alone has; where it has not told that, its supervisor does.
+    #[test]
+    fn who_has_not_named_what_goes_with_it_is_known() {
+        use std::os::unix::process::ExitStatusExt;
+        let exit = |code: i32| Ok(Some(ExitStatus::from_raw(code << 8)));
+        let ended = |how, has_parted| Ended {
+            how,
+            was_told: true,
+            has_parted,
+        };
+        assert!(ended(exit(0), true).has_named());
+        assert!(ended(Ok(None), true).has_named());
+        for silent in [
+            // It was told while it began, or hung and was killed.
+            ended(exit(0), false),
+            ended(Ok(None), false),
+            // It has ended by something else in that moment.
+            ended(exit(78), true),
+            ended(Ok(Some(ExitStatus::from_raw(9))), true),
+            ended(Err(io::ErrorKind::NotFound.into()), true),
+        ] {
+            assert!(!silent.has_named(), "{:?}", silent.how);
+        }
+    }
+
+    #[test]
+    fn while_it_does_not_run_whoever_looks_is_told_not_to_end_who_keeps_its_sessions() {
+        assert_eq!(warns(0, 9, true), "");
+        // One that dies once is there again at once.
+        assert_eq!(warns(3, 1, false), "");
+        for told in [warns(3, 1, true), warns(3, 2, false)] {
+            assert!(told.contains("3 descriptors"), "{told}");
+            assert!(told.contains("do not end this process"), "{told}");
+        }
+    }
+
     #[test]
     fn what_cannot_be_started_is_no_end_but_a_failure() {
         let ended = Ended {
             how: Err(io::ErrorKind::NotFound.into()),
             was_told: false,
+            has_parted: false,
         };
         assert!(!ended.is_hopeless());
         assert!(ended.words().contains("could not be started"));

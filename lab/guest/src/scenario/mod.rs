@@ -6,7 +6,6 @@ mod bench;
 mod blackout;
 mod chain;
 mod conformance;
-mod contract;
 mod demo;
 mod demo_guest;
 mod failing;
@@ -23,6 +22,7 @@ mod selftest;
 mod shell;
 mod systemd;
 mod unclaimed;
+mod vetoes;
 
 use anyhow::{Context, Result};
 
@@ -42,7 +42,6 @@ const TABLE: &[(&str, Scenario)] = &[
     ("blackout", blackout::run),
     ("chain", chain::run),
     ("conformance", conformance::run),
-    ("contract", contract::run),
     ("demo", demo::run),
     ("demo-vm", demo_guest::run),
     ("failing", failing::run),
@@ -58,6 +57,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("shell", shell::run),
     ("systemd", systemd::run),
     ("unclaimed", unclaimed::run),
+    ("vetoes", vetoes::run),
 ];
 
 /// Looks a scenario up.

@@ -10,7 +10,7 @@ use luo_abi::supplement::{
 };
 use zerocopy::{FromBytes, Immutable};
 
-use super::{LostDraft, Reader, Walk};
+use super::reader::{LostDraft, Reader, Walk};
 use crate::error::Error;
 use crate::graph::First;
 use crate::handover::page::record;

@@ -201,6 +201,30 @@ fn what_ends_with_its_machine_or_its_notes_is_told_as_it_was() {
     });
 }
 
+/// Where it rests for long it is told how it has come there.
+#[test]
+fn one_that_ends_with_its_machine_is_told_up_to_where_it_rested() {
+    run(async {
+        for (world, phase) in [
+            (prepared().await.0, Phase::Prepared),
+            (frozen().await.0, Phase::Frozen),
+        ] {
+            world.agent.until_written().await;
+            let line = written(&world).pop().unwrap();
+            let next = behind(&line, false, Fake::default());
+            next.agent.start(Vec::new()).await.unwrap();
+            let entry = newest(&next);
+            assert_eq!(entry.outcome, Outcome::Cancelled);
+            assert_eq!(entry.timeline.last().unwrap().phase, phase);
+            let mut lines = entry.timeline.iter();
+            assert!(
+                lines.any(|line| line.workload.as_deref() == Some("db")),
+                "{entry:?}"
+            );
+        }
+    });
+}
+
 #[test]
 fn an_update_whose_note_is_gone_is_known_by_the_history() {
     run(async {

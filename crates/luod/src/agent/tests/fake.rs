@@ -115,6 +115,8 @@ struct Ledger {
     /// A file that is read when it is told to, and what stood there.
     at_the_jump: Option<PathBuf>,
     read: Option<String>,
+    /// The calls that are to hang next, until these end.
+    hangs: BTreeMap<&'static str, Receiver<()>>,
     /// The calls that are to be refused next, and how often.
     refuse: BTreeMap<&'static str, u64>,
     /// Whether memfds are handed over in runs.
@@ -148,6 +150,18 @@ impl Fake {
     /// How memfds are handed over, if the agent has said so.
     pub(crate) fn runs(&self) -> Option<bool> {
         self.lock().runs
+    }
+
+    /// Has the next call of that name hang until what this gives is dropped.
+    pub(crate) fn hangs_in(&self, call: &'static str) -> Sender<()> {
+        let (gate, closed) = channel();
+        self.lock().hangs.insert(call, closed);
+        gate
+    }
+
+    fn hang(&self, call: &'static str) {
+        let hangs = self.lock().hangs.remove(call);
+        let _ = hangs.map(|hangs| hangs.recv());
     }
 
     /// Refuses the next call of that name.
@@ -456,6 +470,7 @@ impl Kernel for Fake {
             let path = ledger.at_the_jump.take();
             ledger.read = path.and_then(|path| std::fs::read_to_string(path).ok());
         }
+        self.hang("reboot(KEXEC)");
         if self.lock().shutdown == Shutdown::UnderWay {
             return Ok(());
         }
@@ -493,6 +508,7 @@ impl Kernel for Fake {
     }
 
     fn finish_record(&mut self) {
+        self.hang("FINISH of the record");
         self.1 = None;
         let mut ledger = self.lock();
         ledger.handed_over = None;

@@ -376,3 +376,65 @@ fn who_looks_does_not_wait_for_another_opener() {
         assert_eq!(world.kernel.waits(), 1);
     });
 }
+
+/// It stands in the notes, so nobody needs the kernel for it.
+#[test]
+fn a_finish_of_the_record_that_hangs_keeps_no_workload_out() {
+    run(async {
+        let kernel = Fake::with_incoming(&["db.ram"]);
+        let bytes = record(&[("db", &["db.ram"], &[])]).encode(1 << 20).unwrap();
+        kernel.hands_over(bytes);
+        let gate = kernel.hangs_in("FINISH of the record");
+        let world = World::with(OPEN, kernel.clone(), "kernel_deadline = 1|");
+        let agent = &world.agent;
+        let begun = Instant::now();
+        agent.start(Vec::new()).await.unwrap();
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        assert!(begun.elapsed() < AT_ONCE);
+        until(|| agent.hangs_in().is_some()).await;
+        let warnings = agent.status().await.warnings.unwrap().concat();
+        assert!(
+            warnings.contains("FINISH of the previous kernel's record has not come back"),
+            "{warnings}"
+        );
+        let refused = agent.claim(&peer.caller, "db.ram").await.unwrap_err();
+        assert!(refused.to_string().contains("try again"), "{refused}");
+        drop(gate);
+        until(|| agent.hangs_in().is_none()).await;
+        agent.claim(&peer.caller, "db.ram").await.unwrap();
+        assert!(!kernel.has_record());
+    });
+}
+
+/// Whoever gives a record up is told, and until it is given up it is one that cannot be read.
+#[test]
+fn a_record_that_cannot_be_given_up_yet_is_told_as_one() {
+    run(async {
+        let kernel = Fake::default();
+        kernel.hands_over(b"of another version".to_vec());
+        let world = World::with(OPEN, kernel.clone(), "kernel_deadline = 1|");
+        let agent = &world.agent;
+        agent.start(Vec::new()).await.unwrap();
+        let gate = kernel.hangs_in("FINISH of the record");
+        let late = agent.finish(true).await.unwrap_err().to_string();
+        assert!(late.contains("as soon as the kernel does it"), "{late}");
+        let begun = Instant::now();
+        let again = agent.finish(true).await.unwrap_err().to_string();
+        assert!(again.contains("has not come back yet"), "{again}");
+        assert!(begun.elapsed() < AT_ONCE);
+        let status = agent.status().await;
+        assert_eq!(status.phase, Phase::Updated);
+        assert!(status.unreadable.is_some());
+        let warnings = status.warnings.unwrap().concat();
+        assert!(
+            warnings.contains("the kernel hangs: FINISH of"),
+            "{warnings}"
+        );
+        drop(gate);
+        until(|| world.phase() == Phase::Normal).await;
+        assert_eq!(agent.unreadable(), None);
+        assert!(!kernel.has_record());
+        agent.prepare(&world.target).await.unwrap();
+    });
+}

@@ -283,3 +283,49 @@ fn a_disk_that_hangs_before_the_jump_ends_the_update() {
         assert_eq!(world.kernel.jumps(), 0);
     });
 }
+
+/// Nothing calls it off any more, so whoever looks is told at least.
+#[test]
+fn a_jump_that_hangs_is_told_of() {
+    run(async {
+        let hurried = World::with(OPEN, Fake::default(), "kernel_deadline = 1|");
+        let (world, mut peer) = frozen_in(hurried).await;
+        let agent = Rc::clone(&world.agent);
+        let mut lines = agent.watch();
+        let gate = world.kernel.hangs_in("reboot(KEXEC)");
+        let jumping = Rc::clone(&agent);
+        let jump = tokio::task::spawn_local(async move { jumping.jump().await });
+        until(|| world.kernel.jumps() == 1).await;
+        let status = agent.status().await;
+        assert_eq!(status.work.unwrap().what, "the kernel (reboot(KEXEC))");
+        assert_eq!(status.warnings, None);
+
+        until(|| agent.hangs_in().is_some()).await;
+        let status = agent.status().await;
+        assert_eq!(status.phase, Phase::Jumping);
+        assert_eq!(status.work.unwrap().left_ms, 0);
+        let warnings = status.warnings.unwrap().join("\n");
+        assert!(
+            warnings.contains("the jump has not come back for") && warnings.contains("reset"),
+            "{warnings}"
+        );
+        assert!(
+            !warnings.contains("nothing is lost meanwhile"),
+            "{warnings}"
+        );
+        let told = || lines.try_recv().ok()?.detail.clone();
+        let told = std::iter::repeat_with(told).take(99).flatten();
+        let told: Vec<_> = told
+            .filter(|line| line.contains("the jump has not come"))
+            .collect();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(agent.cancel(None).await.is_err());
+
+        drop(gate);
+        let why = jump.await.unwrap();
+        assert!(why.to_string().contains("reboot(KEXEC)"), "{why}");
+        assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        let status = agent.status().await;
+        assert_eq!((status.work, status.warnings), (None, None));
+    });
+}

@@ -50,6 +50,31 @@ fn a_shutdown_that_takes_its_time_is_waited_for() {
     });
 }
 
+/// What it waits for is not luod's, and whoever looks is told so.
+#[test]
+fn a_shutdown_that_takes_too_long_is_told_of() {
+    run(async {
+        let ignore = "ignore = [\"jump-shutdown\"]";
+        let more = format!("jump = \"systemctl\"\nkernel_deadline = 1|{ignore}");
+        let (world, _peer) = frozen_in(World::with(OPEN, Fake::default(), &more)).await;
+        world.kernel.shuts_down(Shutdown::UnderWay);
+        let agent = Rc::clone(&world.agent);
+        let jump = tokio::task::spawn_local(async move { agent.jump().await });
+        let work = || world.agent.at_work.told().map(|work| work.what);
+        let shutdown = "the shutdown by the service manager";
+        until(|| work().as_deref() == Some(shutdown)).await;
+        assert_eq!(world.agent.status().await.warnings, None);
+        until(|| world.agent.at_work.late().is_some()).await;
+        let warnings = world.agent.status().await.warnings.unwrap();
+        let found = warnings.iter().any(|warning| {
+            warning.contains("takes its time") && warning.contains("systemctl list-jobs")
+        });
+        assert!(found, "{warnings:?}");
+        jump.abort();
+        let _ = jump.await;
+    });
+}
+
 #[test]
 fn a_manager_that_refuses_undoes_all() {
     run_fast(async {

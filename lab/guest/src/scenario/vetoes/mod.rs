@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
-//! The contract on a real machine: who is called when, what a veto undoes, and
+//! Vetoes on a real machine: who is called when, what a veto undoes, and
 //! the same things over a kexec.
 //!
 //! | file | what is there |

@@ -2,7 +2,7 @@
 //! Three files of three owners that need each other, and two subsystems.
 //!
 //! ```text
-//!   session contract-a    session contract-b    the device
+//!   session vetoes-a    session vetoes-b    the device
 //!       file 1  --needs-->    file 2  --needs-->  file 3
 //! ```
 //!
@@ -17,14 +17,14 @@ use luo_sys::{Device, Needed, Session, Token};
 
 use crate::check::{Suite, device, name, same};
 
-pub(super) const SUITE: Suite = Suite::new("contract");
+pub(super) const SUITE: Suite = Suite::new("vetoes");
 
 /// The argument with the token that the kernel gave out.
 pub(super) const TOKEN: &str = "token";
 
 /// The sessions.
-pub(super) const FIRST: &str = "contract-a";
-pub(super) const SECOND: &str = "contract-b";
+pub(super) const FIRST: &str = "vetoes-a";
+pub(super) const SECOND: &str = "vetoes-b";
 
 /// Tokens of their files.
 pub(super) const ONE: Token = Token(1);
