@@ -20,6 +20,8 @@ pub enum Call {
     Ioctl(u32),
     /// The close of a descriptor.
     Close(RawFd),
+    /// A read from a descriptor.
+    Read(RawFd),
 }
 
 impl Call {
@@ -28,7 +30,8 @@ impl Call {
     fn is(self, line: &str) -> bool {
         let (argument, expected) = match self {
             Self::Ioctl(command) => (2, u64::from(command)),
-            Self::Close(fd) => (1, u64::from(fd.unsigned_abs())),
+            // Both have it first.
+            Self::Close(fd) | Self::Read(fd) => (1, u64::from(fd.unsigned_abs())),
         };
         let seen = line.split_whitespace().nth(argument);
         let seen = seen.and_then(|text| text.strip_prefix("0x"));
@@ -124,8 +127,7 @@ mod tests {
             let fd = std::os::fd::AsRawFd::as_raw_fd(&reader);
             let call = move || rustix::io::read(&reader, &mut byte);
             let caller = Caller::begin(scope, call).unwrap();
-            // A read has its descriptor where a close has it.
-            caller.waits_in(Call::Close(fd)).unwrap();
+            caller.waits_in(Call::Read(fd)).unwrap();
             drop(writer);
             assert_eq!(caller.outcome().unwrap(), Ok(0));
         });

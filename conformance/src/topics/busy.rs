@@ -11,16 +11,19 @@ use std::os::unix::fs::FileExt as _;
 use std::thread;
 
 use anyhow::{Context as _, Result, ensure};
+use luo_abi::uapi::SESSION_PRESERVE_FD;
 use luo_sys::userfault::{Faults, Told};
 use luo_sys::{Errno, MappedFile, Session, memfd};
 use rustix::pipe::PipeFlags;
 
-use super::tools::{FIRST, incoming, session};
-use crate::case::{Case, Context, shared};
-use crate::check::{same, skip};
+use super::tools::{FIRST, MOVES_AT_ONCE, NOT_SIMULATED, incoming, session};
+use crate::case::{Case, Context, here, shared};
+use crate::check::{device, refused, same, seen, skip};
 use crate::child::{Child, Role};
-use crate::difference::answers;
+use crate::difference::{Expect, answers, simulated};
 use crate::neighbour;
+use crate::scratch;
+use crate::waiting::{Call, Caller};
 
 const PAGE: usize = 4096;
 
@@ -36,6 +39,10 @@ pub(super) const CASES: &[Case] = &[
     shared("minor-faults-are-told", leave_minor, as_marked),
     shared("writes-are-told", leave_protected, as_marked),
     shared("its-pages-are-in-a-pipe", leave_in_a_pipe, as_marked),
+    here("in-use-where-it-cannot-stay", cannot_stay).but(&[
+        answers(Errno::ENOMEM, MOVES_AT_ONCE),
+        simulated(Expect::Unseen(NOT_SIMULATED)),
+    ]),
 ];
 
 /// A memfd of holes, which is mapped.
@@ -246,4 +253,38 @@ fn leave_in_a_pipe(context: &mut Context<'_>) -> Result<()> {
     );
     context.hold((session, reader, writer));
     Ok(())
+}
+
+/// A page in the scratch area has to be moved, which nobody can while it is in use. Whoever uses it
+/// is waited for, with an end.
+fn cannot_stay(context: &mut Context<'_>) -> Result<()> {
+    seen(context.implementation.is_kernel(), NOT_SIMULATED)?;
+    let (file, memory, page) = scratch::file()?;
+    let session = session(&device()?, "in use", 0)?;
+    let (reader, writer) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let lend = || {
+        same(
+            "what is lent",
+            memory.lend_to(&writer, page * PAGE, PAGE)?,
+            PAGE,
+        )
+    };
+    lend()?;
+    refused(session.preserve_fd(&file, FIRST), Errno::EBUSY)?;
+    file.set_len(file.metadata()?.len())
+        .context("it is still held")?;
+    thread::scope(|scope| {
+        let preserves = Caller::begin(scope, || session.preserve_fd(&file, FIRST))?;
+        let waits = preserves.waits_in(Call::Ioctl(SESSION_PRESERVE_FD));
+        let mut bytes = vec![0; PAGE];
+        let read = rustix::io::read(&reader, &mut bytes);
+        let preserved = preserves.outcome()?;
+        waits?;
+        same("what was read", read?, PAGE)?;
+        anyhow::Ok(preserved?)
+    })?;
+    // It lies where it can stay now.
+    session.unpreserve_fd(FIRST)?;
+    lend()?;
+    Ok(session.preserve_fd(&file, FIRST)?)
 }

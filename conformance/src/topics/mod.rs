@@ -7,6 +7,7 @@ mod carry;
 mod closing;
 mod dependencies;
 mod device;
+mod disks;
 mod errors;
 mod eventfds;
 mod events;
@@ -60,6 +61,7 @@ pub const TOPICS: &[Topic] = &[
     topic("memfds", memfds::CASES),
     topic("fidelity", fidelity::CASES),
     topic("busy", busy::CASES),
+    topic("disks", disks::CASES),
     topic("hugetlb", hugetlb::CASES),
     topic("eventfds", eventfds::CASES),
     topic("timerfds", timerfds::CASES),

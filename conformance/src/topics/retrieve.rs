@@ -38,6 +38,11 @@ pub(super) const CASES: &[Case] = &[
     shared("unknown-tokens-are-enoent", leave, unknown_tokens),
     shared("odd-tokens-come-back", leave_odd, odd_tokens),
     shared("descriptors-are-close-on-exec", leave, close_on_exec),
+    shared(
+        "close-on-exec-is-the-holders-choice",
+        leave_over_exec,
+        over_exec,
+    ),
     shared("a-retrieved-session-preserves-nothing", leave, preserves),
     shared("its-name-comes-back", leave, its_name),
     shared("an-empty-session-comes-back", leave_empty, empty),
@@ -151,6 +156,41 @@ fn close_on_exec(context: &mut Context<'_>) -> Result<()> {
         ensure!(flags.contains(FdFlags::CLOEXEC), "the flags are {flags:?}");
     }
     Ok(session.finish()?)
+}
+
+/// A file whose descriptor stays open over an exec.
+fn leave_over_exec(context: &mut Context<'_>) -> Result<()> {
+    let file = memory(context.own_name(), 1)?;
+    rustix::io::fcntl_setfd(&file, FdFlags::empty())?;
+    let session = session(&*context.device()?, context.own_name(), 0)?;
+    session.preserve_fd(&file, Token(1))?;
+    context.hold(session);
+    Ok(())
+}
+
+/// It is of the descriptor, not of the file: each that is given out has it, whatever that of the old
+/// kernel had, and whoever has it takes it away.
+fn over_exec(context: &mut Context<'_>) -> Result<()> {
+    let session = incoming(context.own_name())?;
+    let first = session.retrieve_fd(Token(1))?;
+    same(
+        "at first",
+        rustix::io::fcntl_getfd(&first)?,
+        FdFlags::CLOEXEC,
+    )?;
+    rustix::io::fcntl_setfd(&first, FdFlags::empty())?;
+    let second = session.retrieve_fd(Token(1))?;
+    same(
+        "another",
+        rustix::io::fcntl_getfd(&second)?,
+        FdFlags::CLOEXEC,
+    )?;
+    session.finish()?;
+    same(
+        "the first",
+        rustix::io::fcntl_getfd(&first)?,
+        FdFlags::empty(),
+    )
 }
 
 fn preserves(context: &mut Context<'_>) -> Result<()> {

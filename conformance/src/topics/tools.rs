@@ -19,6 +19,13 @@ pub(super) const NO_CONTRACT: &str = "the call is this project's own";
 pub(super) const NO_DEPENDENCIES: &str = "mainline knows no dependencies";
 pub(super) const NO_SYSFS: &str = "mainline has no folder in sysfs";
 
+/// Why mainline does not preserve a page that has to be moved, and is in use.
+pub(super) const MOVES_AT_ONCE: &str =
+    "mainline waits for nobody who uses a page that it has to move";
+
+/// Where pages lie, and what disks there are, is the machine's.
+pub(super) const NOT_SIMULATED: &str = "pages and disks are the machine's, not the simulator's";
+
 /// Mainline has no handler that takes a file which is no memfd.
 pub(super) const NO_HANDLER: &[Differs] = &[answers(
     Errno::ENOENT,

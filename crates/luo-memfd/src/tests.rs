@@ -377,6 +377,29 @@ fn long_lists_go_over_many_pages() {
     }
 }
 
+/// 1 GiB that lies in one piece is a key of Kexec HandOver's, which the next kernel reserves as
+/// such, with a page for each level of its tree; where it is not a large one's place, it is a few.
+#[test]
+fn a_gib_in_one_piece_takes_little() {
+    /// Levels of the tree.
+    const LEVELS: usize = 6;
+    let run = |frame| Run {
+        index: 0,
+        frame,
+        pages: 1 << 18,
+        order: 0,
+        fresh: false,
+    };
+    let one = [run(1 << 20)];
+    let (machine, _) = Machine::of(Format::Runs, &facts(bytes_of(&one)), &one);
+    assert_eq!(machine.kept.len(), 1);
+    assert!((machine.pages.len() + LEVELS) * BLOCK_SIZE <= 64 << 10);
+    let odd = [run((1 << 20) + 1)];
+    let (machine, _) = Machine::of(Format::Runs, &facts(bytes_of(&odd)), &odd);
+    assert!(machine.kept.len() <= 2 * 18, "{}", machine.kept.len());
+    assert!(machine.pages.len() * BLOCK_SIZE <= 64 << 10);
+}
+
 /// A folio and what follows it, as mainline's handler writes them: zeros behind what it
 /// knows.
 #[test]

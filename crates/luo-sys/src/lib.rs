@@ -16,6 +16,7 @@
 //! | [`same`] | whether two descriptors are one open file |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //! | [`standard`] | standard output, of which nothing is lost without a word |
+//! | [`swap`] | room for pages that are swapped out, for tests |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
 //! | [`timer`] | how often a timer has expired |
 //! | [`unanswered`] | memory whose pages come late, for tests |
@@ -71,6 +72,7 @@ mod session;
 mod session_contract;
 pub mod standard;
 pub mod supervise;
+pub mod swap;
 pub mod test_driver;
 mod text;
 pub mod timer;

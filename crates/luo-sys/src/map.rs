@@ -112,6 +112,45 @@ impl MappedFile {
         usize::try_from(lent).map_err(|_| Error::last(call))
     }
 
+    /// Has the kernel swap out the pages that the mapping has, as it does when memory is short
+    /// (`MADV_PAGEOUT`). Not all of them need have gone when it returns.
+    ///
+    /// # Errors
+    /// EINVAL: the kernel cannot.
+    pub fn page_out(&self) -> Result<()> {
+        // SAFETY: By the invariant the range is a mapping of ours. What is in it stays the same.
+        match unsafe { libc::madvise(self.pointer, self.len(), libc::MADV_PAGEOUT) } {
+            0 => Ok(()),
+            _ => Err(Error::last("madvise")),
+        }
+    }
+
+    /// Reads from the beginning of a file into the mapping, and says how many bytes. Of a file that
+    /// is open for that (`O_DIRECT`) the device writes into the pages themselves.
+    ///
+    /// # Errors
+    /// EINVAL: not a range of it; those of pread(2).
+    pub fn read_from(&self, file: impl AsFd, offset: usize, length: usize) -> Result<usize> {
+        let call = "pread";
+        let invalid = || Error::of(call)(rustix::io::Errno::INVAL);
+        let end = offset.checked_add(length).ok_or_else(invalid)?;
+        if end > self.len() {
+            return Err(invalid());
+        }
+        // In the mapping, or at its end.
+        let to = self.pointer.wrapping_byte_add(offset);
+        // SAFETY: by the invariant and the look above this is memory of the mapping, which may be
+        // written by others at any time.
+        let read = unsafe { libc::pread(file.as_fd().as_raw_fd(), to, length, 0) };
+        usize::try_from(read).map_err(|_| Error::last(call))
+    }
+
+    /// Where it begins, as a number: what `/proc/self/pagemap` is asked for.
+    #[must_use]
+    pub fn address(&self) -> usize {
+        self.pointer.addr()
+    }
+
     /// Where it begins.
     pub(crate) const fn start(&self) -> *mut c_void {
         self.pointer
@@ -241,6 +280,22 @@ mod tests {
         assert_eq!(u64::from_ne_bytes(bytes), 2);
         assert!(map.lend_to(&writer, 4096, 8192).is_err());
         assert!(map.lend_to(&writer, usize::MAX, 8).is_err());
+    }
+
+    #[test]
+    fn a_file_is_read_into_it() {
+        let file = crate::memfd::create("test", 8192).unwrap();
+        let map = MappedFile::new(&file, 8192).unwrap();
+        let from = crate::memfd::create("from", 4096).unwrap();
+        from.write_all_at(&[7; 16], 0).unwrap();
+        assert_eq!(map.read_from(&from, 4096, 4096).unwrap(), 4096);
+        assert_eq!(map.load(4096 + 8).unwrap(), u64::from_ne_bytes([7; 8]));
+        assert_eq!(map.load(4096 + 16).unwrap(), 0);
+        // Without room for it nothing goes out, and all stays as it is.
+        map.page_out().unwrap();
+        assert_eq!(map.load(4096).unwrap(), u64::from_ne_bytes([7; 8]));
+        assert!(map.read_from(&from, 4096, 4097).is_err());
+        assert!(map.read_from(&from, usize::MAX, 1).is_err());
     }
 
     #[test]

@@ -86,6 +86,7 @@ pub(crate) fn mount() -> Result<()> {
         ("proc", "/proc"),
         ("sysfs", "/sys"),
         ("debugfs", "/sys/kernel/debug"),
+        ("configfs", "/sys/kernel/config"),
         ("tmpfs", "/tmp"),
     ] {
         // The kernel made the mount points inside sysfs, the others may lack.

@@ -21,7 +21,7 @@ use crate::run::load::Load;
 /// emulated one can come too late for it, and then the kernel panics. How many
 /// loops make a delay is said, because each boot would else measure it for a
 /// processor's third of a second: it is what one of 2.4 GHz has. Serial ports that
-/// are not there are not looked for.
+/// are not there are not looked for, and of disks there are those that a test makes.
 const BASE: &[&str] = &[
     "console=ttyS0",
     "liveupdate=on",
@@ -34,6 +34,7 @@ const BASE: &[&str] = &[
     "no_timer_check",
     "lpj=24000000",
     "8250.nr_uarts=2",
+    "null_blk.nr_devices=0",
 ];
 
 /// A run of one virtual machine, through one or more kernels.

@@ -60,9 +60,13 @@ bool luo_memfd_same_payer(const struct luo_memfd_run *run, u64 frame)
 	unsigned long data = READ_ONCE(last->memcg_data);
 	void *payer = luo_hugetlb_payer(last);
 	u64 step = 1ULL << run->order;
-	u64 i;
+	u64 i = 0;
 
-	for (i = 0; i < run->pages && same; i += step) {
+	/* No single page is a huge one, and most of a file is one group's. */
+	while (!run->order && !payer && i < run->pages &&
+	       READ_ONCE(pfn_to_page(run->frame + i)->memcg_data) == data)
+		i++;
+	for (; i < run->pages && same; i += step) {
 		/* Each of them is the first page of its folio. */
 		struct folio *folio = (struct folio *)pfn_to_page(run->frame + i);
 

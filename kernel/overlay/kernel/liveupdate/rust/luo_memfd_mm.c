@@ -25,6 +25,7 @@
 #include <linux/pagemap.h>
 #include <linux/posix_acl.h>
 #include <linux/shmem_fs.h>
+#include <linux/swap.h>
 #include <linux/user_namespace.h>
 #include <linux/xarray.h>
 #include <uapi/linux/memfd.h>
@@ -257,6 +258,48 @@ static bool luo_memfd_goes_on(struct luo_memfd_run *last, struct folio *folio,
 	return true;
 }
 
+/* What is alike in the flags of single pages that can be taken where they are. */
+#define LUO_MEMFD_ALIKE \
+	(BIT(PG_locked) | BIT(PG_uptodate) | BIT(PG_head) | __PG_HWPOISON | \
+	 NODES_MASK << NODES_PGSHIFT)
+
+/*
+ * The same for as many pages behind a single page that has just become the last one of a run as
+ * are in one node of the page cache and in one page block with it, at most so many. What can be
+ * told by their flags is looked at page by page, and the rest is alike for all of them. How many
+ * there are; a reference to each is taken.
+ */
+static unsigned int luo_memfd_go_on(struct xa_state *xas, struct luo_memfd_run *last,
+				    struct folio *folio, u64 most)
+{
+	struct xa_node *node = xas->xa_node;
+	struct page *page = folio_page(folio, 0);
+	const unsigned long flags = folio->flags.f & LUO_MEMFD_ALIKE;
+	unsigned long in_block = pageblock_nr_pages - 1 -
+				 (folio_pfn(folio) & (pageblock_nr_pages - 1));
+	unsigned int offset = xas->xa_offset;
+	unsigned int count;
+
+	/* A file of one page has no node, and those above the lowest have nodes in their slots. */
+	if (!node || node->shift || offset != (xas->xa_index & XA_CHUNK_MASK))
+		return 0;
+	most = min3(most, XA_CHUNK_MASK - offset, in_block);
+	most = min(most, U32_MAX - last->pages);
+	for (count = 0; count < most; count++) {
+		struct page *next = page + count + 1;
+
+		/* Neither a hole nor what was swapped out is at such an address. */
+		if (xa_entry(xas->xa, node, offset + count + 1) != next ||
+		    (READ_ONCE(next->flags.f) & LUO_MEMFD_ALIKE) != flags)
+			break;
+		page_ref_inc(next);
+	}
+	xas->xa_offset += count;
+	xas->xa_index += count;
+	last->pages += count;
+	return count;
+}
+
 /*
  * Takes references to the folios of the file from *next on, before end, and says what
  * they are; to those that are away it takes none. *next is where to go on: it is end if
@@ -278,15 +321,21 @@ size_t luo_memfd_take(struct file *file, u64 *next, u64 end,
 	xas_for_each(&xas, folio, end - 1) {
 		struct luo_memfd_run run;
 
-		if (looks++ == LUO_MEMFD_LOOKS) {
+		if (looks++ >= LUO_MEMFD_LOOKS) {
 			all = false;
 			break;
 		}
 		if (!xa_is_value(folio) &&
 		    luo_memfd_goes_on(count ? &runs[count - 1] : NULL, folio,
 				      &block)) {
+			unsigned int more;
+
 			folio_get(folio);
-			*next = folio->index + 1;
+			more = luo_memfd_go_on(&xas, &runs[count - 1], folio,
+					       min(end - 1 - folio->index,
+						   LUO_MEMFD_LOOKS - looks));
+			looks += more;
+			*next = folio->index + more + 1;
 			continue;
 		}
 		if (xa_is_value(folio)) {
@@ -338,9 +387,37 @@ static bool luo_memfd_has(struct file *file, struct folio *folio)
 }
 
 /*
+ * Whether somebody uses one of the folios that have to be moved, and so keeps them where they are:
+ * a device that reads from it or writes to it, or a pipe that has it.
+ */
+static bool luo_memfd_is_in_use(struct file *file, u64 index, u64 end)
+{
+	XA_STATE(xas, &file->f_mapping->i_pages, index);
+	unsigned int looks = LUO_MEMFD_BRINGS;
+	struct folio *folio;
+	bool in_use = false;
+
+	/* What has just been put back is referred to by lists of each processor's. */
+	lru_add_drain_all();
+	xas_lock_irq(&xas);
+	xas_for_each(&xas, folio, end - 1) {
+		if (!looks--)
+			break;
+		if (xa_is_value(folio) || folio_is_longterm_pinnable(folio))
+			continue;
+		in_use = folio_ref_count(folio) > folio_expected_ref_count(folio);
+		if (in_use)
+			break;
+	}
+	xas_unlock_irq(&xas);
+	return in_use;
+}
+
+/*
  * Moves folios to where they can stay, or swaps them in, waits for whoever has them locked,
  * and takes references to them. All of the pages are there, in memory or not. The number of
- * runs, or an error: EAGAIN if another folio has come in the place of one.
+ * runs, or an error: EAGAIN if another folio has come in the place of one, EBUSY if somebody uses
+ * one that has to be moved.
  */
 long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		     struct luo_memfd_run *runs, size_t most)
@@ -358,6 +435,8 @@ long luo_memfd_bring(struct file *file, u64 index, u64 pages,
 		return -EINVAL;
 	found = memfd_pin_folios(file, index << PAGE_SHIFT, end - 1, folios,
 				 ARRAY_SIZE(folios), &offset);
+	if (found == -ENOMEM && luo_memfd_is_in_use(file, index, index + pages))
+		return -EBUSY;
 	if (found < 0)
 		return found;
 	for (i = 0; i < found && same; i++)

@@ -117,8 +117,9 @@ impl Kind<Linux> for Memfds {
     }
 
     /// # Errors
-    /// EBUSY if somebody writes to it and does not end; EOPNOTSUPP for a seal that is not
-    /// known; EFBIG; ENOMEM; those of moving pages to where they can stay.
+    /// EBUSY if somebody writes to it and does not end, or uses a page that has to be moved;
+    /// EOPNOTSUPP for a seal that is not known; EFBIG; ENOMEM; those of moving pages to where they
+    /// can stay.
     fn preserve(
         &self,
         linux: &Linux,

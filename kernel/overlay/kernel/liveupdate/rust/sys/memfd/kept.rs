@@ -12,12 +12,19 @@ use super::run::{run_of, run_to, KeptRun, Referred};
 use super::still::Still;
 use crate::sys::log;
 use crate::sys::memory::flags;
+use crate::sys::wait::{self, Killed, Patience};
 
 /// Runs that are looked at in one go.
 const BATCH: usize = 32;
 
 /// How often folios are looked for anew in whose place others have come.
 const AGAIN: u32 = 1000;
+
+/// How many seconds it is waited for those who use pages that have to be moved.
+const PATIENCE: u32 = 2;
+
+/// How long is slept, in milliseconds, before pages are looked at again that somebody uses.
+const PAUSE: u32 = 10;
 
 /// The pages of a file that are kept over a kexec, in its order. Ends when it is dropped.
 ///
@@ -35,6 +42,8 @@ pub(crate) struct Kept {
     payer: Payer,
     /// Pages of the machine that had failed when these were looked at.
     failed: u64,
+    /// How long it is waited for those who use pages that have to be moved.
+    patience: Patience,
 }
 
 /// Pages of the machine that have failed so far.
@@ -44,10 +53,12 @@ fn failed() -> u64 {
 }
 
 impl Kept {
-    /// All pages of a file that is held still.
+    /// All pages of a file that is held still. Who reads or writes a page that has to be moved, as
+    /// a device does, is waited for.
     ///
     /// # Errors
-    /// ENOMEM; those of moving pages to where they can stay.
+    /// ENOMEM; EBUSY if a page that has to be moved is in use for longer; those of moving pages to
+    /// where they can stay.
     pub(crate) fn new(format: Format, still: &Still, end: u64) -> Result<Self> {
         let mut kept = Self {
             format,
@@ -56,6 +67,7 @@ impl Kept {
             changed: true,
             payer: Payer::Unknown,
             failed: failed(),
+            patience: Patience::of_seconds(PATIENCE),
         };
         kept.take(still, 0, end)?;
         Ok(kept)
@@ -164,8 +176,20 @@ impl Kept {
                         again = again.saturating_sub(1);
                         continue;
                     }
-                    why if why == EAGAIN => return Err(EBUSY),
-                    why => return Err(why),
+                    why if why == EBUSY && !self.patience.is_over() => {
+                        wait::pause(PAUSE).map_err(|Killed| EINTR)?;
+                        continue;
+                    }
+                    why => {
+                        // As often as somebody tries to preserve it.
+                        if log::may_say_more() {
+                            pr_err!(
+                                "page {next} of a memfd, or one behind it, cannot be brought to \
+                                 where it can stay: it is not preserved\n"
+                            );
+                        }
+                        return Err(if why == EAGAIN { EBUSY } else { why });
+                    }
                 },
             };
             let mut done = Ok(());
@@ -239,6 +263,8 @@ impl Kept {
             changed: false,
             payer: self.payer,
             failed: self.failed,
+            // Everybody waits for the freeze.
+            patience: Patience::of_seconds(0),
         };
         let mut from = 0;
         for run in &self.runs {
