@@ -266,7 +266,7 @@ _luoctl() {
             return 0
             ;;
         luoctl__subcmd__check)
-            opts="-h --kernel --entry --initrd --command-line --offline --config --json --dry-run --no-color --timeout --runtime-directory --help"
+            opts="-h --kernel --entry --initrd --command-line --offline --config --policy --json --dry-run --no-color --timeout --runtime-directory --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -289,6 +289,10 @@ _luoctl() {
                     return 0
                     ;;
                 --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --policy)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

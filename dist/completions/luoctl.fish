@@ -80,9 +80,10 @@ complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l entry -d 'An ent
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l initrd -d 'Its initrd; once for each, in order. Those of luod.toml are not taken for another kernel' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l command-line -d 'Its command line. Without it that of luod.toml counts, unless `--entry` names an entry; else that of the entry, or that in a unified kernel image, or the running kernel\'s' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l config -d 'Luod\'s configuration, with --offline' -r -F
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l policy -d 'Luod\'s policy, with --offline' -r -F
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l timeout -d 'How long the agent may answer nothing before it is given up. One that may be in the middle of an update is waited for' -r
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l runtime-directory -d 'The folder of the agent\'s sockets' -r -F
-complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l offline -d 'Checks without luod: the running kernel, the target and the memory, by luod\'s configuration, and no workloads'
+complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l offline -d 'Checks without luod: the running kernel, the target and the memory, by luod\'s configuration and policy, and no workloads'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l json -d 'Writes JSON for programs; `luoctl schema` says what to expect'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l dry-run -d 'Changes nothing: says what would be done, and whether it could be'
 complete -c luoctl -n "__fish_luoctl_using_subcommand check" -l no-color -d 'Writes without colours, as to what is no terminal. So does NO_COLOR in the environment'

@@ -399,7 +399,7 @@ fn a_check_without_luod() {
         "{config}"
     );
     assert!(
-        policy.contains("luod.toml: line 1") && policy.contains("[exit Some(78)]"),
+        policy.contains("expected `limits` or `allow`") && policy.contains("[exit Some(78)]"),
         "{policy}"
     );
     assert!(not_alone.contains("--offline"), "{not_alone}");
