@@ -30,6 +30,7 @@ use crate::owner::Unowned;
 use crate::participant::flb;
 use crate::participant::handler::{Flb, Handler};
 use crate::participant::subsystem::{ArrivedSubsystem, Subsystem};
+use crate::patience::Patiences;
 use crate::pipe::{Arrivals, Joints};
 use crate::quota::{Quota, Quotas};
 use crate::session::{Direction, File, RecordChain, Session, SessionChain};
@@ -82,6 +83,8 @@ pub struct Engine<H: Host> {
     pub(crate) files: Slab<of::File, File<H>>,
     /// Pipes of which an end is preserved, and pipes that come back.
     pub(crate) joints: Joints<H::Block>,
+    /// How long the transition under way waits for files that programs hold.
+    pub(crate) patiences: Patiences,
     pub(crate) arrivals: Arrivals<H::File>,
     /// Which file needs which.
     pub(crate) graph: Graph,
@@ -167,6 +170,7 @@ impl<H: Host> Engine<H> {
             groups: 0,
             files: Slab::new(),
             joints: Joints::new(),
+            patiences: Patiences::FULL,
             arrivals: Arrivals::new(),
             graph: Graph::new(Hash::new(seed)),
             hash: Hash::new(seed),
@@ -258,7 +262,7 @@ impl<H: Host> Engine<H> {
     /// The transition that has begun waits for nobody any more.
     pub(crate) fn begin_work(&mut self) {
         self.update.work();
-        self.joints.renew_patience();
+        self.patiences = Patiences::FULL;
     }
 
     /// Pipes of which an end is preserved, and pipes that come back: what nobody sees.

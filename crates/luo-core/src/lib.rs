@@ -62,6 +62,7 @@ mod file_name;
 mod fingerprint;
 mod graph;
 mod handover;
+pub mod held;
 mod host;
 mod id;
 mod lock;

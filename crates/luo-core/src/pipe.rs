@@ -17,7 +17,7 @@ mod joints;
 mod tests;
 
 pub use contents::{read, Contents, Failed};
-pub use ends::{Each, End, Facts, Pipes, PAUSES, PAUSE_MILLIS};
+pub use ends::{Each, End, Facts, Pipes};
 pub use handler::TwoEnds;
 
 pub(crate) use arrival::Arrivals;

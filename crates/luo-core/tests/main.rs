@@ -27,6 +27,7 @@ mod flb_outgoing;
 mod freeze;
 mod golden;
 mod handlers_needs;
+mod held;
 mod hostile;
 mod image;
 mod interleave;

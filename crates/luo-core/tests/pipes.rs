@@ -5,9 +5,10 @@
 use std::thread;
 
 use luo_abi::errno::Errno;
+use luo_core::held::PAUSES;
 use luo_core::mem::fault;
 use luo_core::ops::{self, Needed};
-use luo_core::pipe::{End, PAUSES};
+use luo_core::pipe::End;
 use luo_core::{Actor, Error, Failure, Quota, Quotas, SessionId, Whom};
 
 use crate::owners::{claim, create, ALICE, BOB, ROOT};

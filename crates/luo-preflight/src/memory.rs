@@ -108,11 +108,30 @@ pub fn check(memory: &Known<Memory>, need: Need) -> Option<Check> {
     }
 }
 
-/// Checks that a workload can take back what it preserves: `workload-memory`. Memory that is
-/// taken back counts for the control group of who takes it. `takes` is at least, and at most.
+/// Workloads that are named.
+const MOST_NAMED: usize = 5;
+
+/// Workloads that take something back, as the subject of a sentence; and whose group it is.
+fn who(workloads: &[&str]) -> (String, &'static str) {
+    let [workload] = workloads else {
+        let named = workloads.iter().take(MOST_NAMED);
+        let named = named.map(|name| format!("'{name}'")).collect::<Vec<_>>();
+        let more = match workloads.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = named.join(", ");
+        return (format!("workloads {named}{more} together take"), "their");
+    };
+    (format!("workload '{workload}' takes"), "its")
+}
+
+/// Checks that workloads can take back what they preserve: `workload-memory`. Memory that is
+/// taken back counts for the control group of who takes it, and for those that this is in. `takes`
+/// is at least, and at most.
 #[must_use]
 pub fn check_group(
-    workload: &str,
+    workloads: &[&str],
     group: &str,
     takes: (u64, u64),
     limit: Option<u64>,
@@ -121,10 +140,10 @@ pub fn check_group(
     const REMEDY: &str = "raise MemoryMax= of its unit, or of the slice that it is in";
     let (least, most) = takes;
     let limit = limit.filter(|limit| most > *limit)?;
+    let (who, whose) = who(workloads);
     let may_have = |takes| {
         format!(
-            "workload '{workload}' takes {takes} back after the jump, and its control group \
-             {group} may have {} only",
+            "{who} {takes} back after the jump, and {whose} control group {group} may have {} only",
             bytes(limit)
         )
     };
@@ -147,7 +166,7 @@ pub fn check_group(
 /// The same for huge pages of one size, which count for a pool of their own.
 #[must_use]
 pub fn check_huge(
-    workload: &str,
+    workloads: &[&str],
     group: &str,
     page: u64,
     takes: u64,
@@ -155,17 +174,30 @@ pub fn check_huge(
 ) -> Option<Check> {
     let limit = limit.filter(|limit| takes > *limit)?;
     let file = huge_limit(page);
+    let (who, whose) = who(workloads);
     Some(failed(
         "workload-memory",
         format!(
-            "workload '{workload}' takes {} of huge pages of {} back after the jump, and its \
-             control group {group} may have {} only: what does not fit is lost",
+            "{who} {} of huge pages of {} back after the jump, and {whose} control group {group} \
+             may have {} only: what does not fit is lost",
             bytes(takes),
             bytes(page),
             bytes(limit),
         ),
         &format!("raise {file} of its control group, and of those that it is in"),
     ))
+}
+
+/// That limits of memory are where nobody looks: `workload-memory`.
+#[must_use]
+pub fn old_groups() -> Check {
+    unknown(
+        "workload-memory",
+        "control groups of version 1 limit memory here, and what those allow is not looked at: \
+         what a workload takes back and does not fit is lost",
+        "boot with systemd.unified_cgroup_hierarchy=1, or see that memory.limit_in_bytes of each \
+         workload's group has room for what it preserves",
+    )
 }
 
 /// The file of a control group with the limit of huge pages of a size.
@@ -243,14 +275,14 @@ mod tests {
     #[test]
     fn what_is_taken_back_counts_for_the_unit() {
         let four = 4 << 30;
-        let check = |limit| check_group("vm", "/vm.service", (four, four), limit);
+        let check = |limit| check_group(&["vm"], "/vm.service", (four, four), limit);
         assert_eq!(check(None), None);
         assert_eq!(check(Some(4 << 30)), None);
         let failed = check(Some((4 << 30) - 1)).unwrap();
         assert_eq!(failed.status, CheckStatus::Failed);
         assert!(failed.found.contains("4096 MiB"), "{}", failed.found);
         // What the next kernel does with holes may not be known.
-        let check = |limit| check_group("vm", "/vm.service", (1 << 30, four), limit);
+        let check = |limit| check_group(&["vm"], "/vm.service", (1 << 30, four), limit);
         assert_eq!(check(Some(four)), None);
         let unknown = check(Some(2 << 30)).unwrap();
         assert_eq!(unknown.status, CheckStatus::Unknown, "{unknown:?}");
@@ -263,7 +295,7 @@ mod tests {
         let files = [64 << 10, 2 << 20, 1 << 30].map(huge_limit);
         let expected = ["hugetlb.64KB.max", "hugetlb.2MB.max", "hugetlb.1GB.max"];
         assert_eq!(files, expected);
-        let check = |limit| check_huge("vm", "/vm.service", 2 << 20, 4 << 20, limit);
+        let check = |limit| check_huge(&["vm"], "/vm.service", 2 << 20, 4 << 20, limit);
         assert_eq!(check(None), None);
         assert_eq!(check(Some(4 << 20)), None);
         let failed = check(Some(2 << 20)).unwrap();

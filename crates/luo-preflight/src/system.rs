@@ -253,16 +253,27 @@ impl System {
         })
     }
 
-    /// The least limit of memory of a control group and of those that it is in.
+    /// The limits of memory of a control group and of those that it is in, each with whose it is,
+    /// the outermost first.
     #[must_use]
-    pub fn memory_limit(&self, group: &str) -> Option<u64> {
-        self.least_limit(group, "memory.max")
+    pub fn memory_limits(&self, group: &str) -> Vec<(String, u64)> {
+        self.limits(group, "memory.max")
     }
 
     /// The same of huge pages of a size.
     #[must_use]
-    pub fn huge_limit(&self, group: &str, page: u64) -> Option<u64> {
-        self.least_limit(group, &crate::memory::huge_limit(page))
+    pub fn huge_limits(&self, group: &str, page: u64) -> Vec<(String, u64)> {
+        self.limits(group, &crate::memory::huge_limit(page))
+    }
+
+    /// Whether control groups of version 1 limit memory.
+    #[must_use]
+    pub fn has_old_groups(&self) -> bool {
+        let text = self.text("proc/self/cgroup").unwrap_or_default();
+        text.lines().any(|line| {
+            let controllers = line.split(':').nth(1).unwrap_or_default();
+            controllers.split(',').any(|name| name == "memory")
+        })
     }
 
     /// Whether huge pages count as memory of control groups, too.
@@ -278,16 +289,17 @@ impl System {
         })
     }
 
-    fn least_limit(&self, group: &str, file: &str) -> Option<u64> {
+    fn limits(&self, group: &str, file: &str) -> Vec<(String, u64)> {
         if group.split('/').any(|part| part == "..") {
-            return None;
+            return Vec::new();
         }
         let parts: Vec<_> = group.split('/').filter(|part| !part.is_empty()).collect();
         let limits = (1..=parts.len()).filter_map(|count| {
-            let path = format!("sys/fs/cgroup/{}/{file}", parts.get(..count)?.join("/"));
-            self.text(&path).ok()?.parse().ok()
+            let group = parts.get(..count)?.join("/");
+            let limit = self.text(&format!("sys/fs/cgroup/{group}/{file}")).ok()?;
+            Some((format!("/{group}"), limit.parse().ok()?))
         });
-        limits.min()
+        limits.collect()
     }
 
     /// The scratch areas, from debugfs or else, without addresses, from the command

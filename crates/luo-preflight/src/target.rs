@@ -134,11 +134,23 @@ fn put_together(name: &str, what: String, image: &Image, release: &str) -> Check
 fn signature(image: &Image, running: &Running) -> Option<Check> {
     const NAME: &str = "target-signature";
     let config = running.config.as_ref();
+    let is_known = config.is_ok();
     // Nothing vouches for an image then but its own signature.
     let is_forced = config.is_ok_and(|config| config.has("KEXEC_SIG_FORCE"));
     let is_locked = !matches!(running.lockdown, Ok(Lockdown::None) | Err(_));
     let why = match (is_forced, is_locked) {
-        (false, false) => return None,
+        (false, false) if is_known || image.signed => return None,
+        (false, false) => {
+            return Some(unknown(
+                NAME,
+                "the image carries no signature, and whether the running kernel loads signed \
+                 images alone (CONFIG_KEXEC_SIG_FORCE) is not known: its configuration cannot be \
+                 read"
+                    .to_owned(),
+                "prepare tries to load it before anybody is asked; /boot/config-VERSION, or \
+                 CONFIG_IKCONFIG_PROC=y, tells it before",
+            ));
+        }
         (true, _) => "the kernel loads signed images alone (CONFIG_KEXEC_SIG_FORCE)",
         (false, true) => "the kernel is locked down",
     };
@@ -523,7 +535,14 @@ mod tests {
         }
         let looked_at = "CONFIG_KEXEC_SIG=y\n";
         assert_eq!(judged(&image, Lockdown::None, looked_at), None);
+        // Where the kernel does not show how it was built, nobody knows.
+        let mut unread = crate::system::System::at("/nonexistent").running();
+        unread.lockdown = Ok(Lockdown::None);
+        unread.config = Err("no".to_owned());
+        let unknown = signature(&image, &unread).unwrap();
+        assert_eq!(unknown.status, CheckStatus::Unknown);
         image.signed = true;
+        assert_eq!(signature(&image, &unread), None);
         assert_eq!(judged(&image, Lockdown::None, FORCED), Some(Good));
     }
 

@@ -47,6 +47,24 @@ fn an_entry_is_found_by_its_name() {
     );
 }
 
+/// Another profile's command line would be booted than the boot loader's.
+#[test]
+fn a_profile_that_is_not_read_is_refused() {
+    let folder = with_entries();
+    let root = folder.path();
+    let entry = |profile: &str| {
+        let text = format!("uki /id/6.9.4/linux\nprofile {profile}\n");
+        put(root, "boot/loader/entries/uki.conf", text);
+        entry::named(root, "uki")
+    };
+    assert_eq!(entry("0").unwrap().command_line, None);
+    let why = entry("1").unwrap_err().to_string();
+    assert!(
+        why.contains("profile 1 of the image /id/6.9.4/linux") && why.contains("--command-line"),
+        "{why}"
+    );
+}
+
 #[test]
 fn the_newest_is_the_default_unless_somebody_has_chosen() {
     let folder = with_entries();

@@ -144,7 +144,7 @@ fn without_debugfs_the_running_kernels_image_tells_the_formats() {
 }
 
 #[test]
-fn the_least_limit_of_memory_counts() {
+fn each_limit_of_memory_is_found_with_whose_it_is() {
     let folder = machine();
     let root = folder.path();
     put(root, "sys/fs/cgroup/system.slice/memory.max", "2097152\n");
@@ -154,10 +154,18 @@ fn the_least_limit_of_memory_counts() {
         "max\n",
     );
     put(root, "sys/fs/cgroup/b.service/memory.max", "4096\n");
-    let limit = |group: &str| System::at(root).memory_limit(group);
-    assert_eq!(limit("/system.slice/a.service"), Some(2 << 20));
-    assert_eq!(limit("/b.service"), Some(4096));
-    assert_eq!(limit("/c.service"), None);
-    assert_eq!(limit("/../b.service"), None);
-    assert_eq!(limit("/"), None);
+    put(
+        root,
+        "sys/fs/cgroup/system.slice/c.service/memory.max",
+        "7\n",
+    );
+    let limits = |group: &str| System::at(root).memory_limits(group);
+    let slice = ("/system.slice".to_owned(), 2 << 20);
+    assert_eq!(limits("/system.slice/a.service"), [slice.clone()]);
+    let own = ("/system.slice/c.service".to_owned(), 7);
+    assert_eq!(limits("/system.slice/c.service"), [slice, own]);
+    assert_eq!(limits("/b.service"), [("/b.service".to_owned(), 4096)]);
+    for none in ["/c.service", "/../b.service", "/"] {
+        assert_eq!(limits(none), [], "{none}");
+    }
 }

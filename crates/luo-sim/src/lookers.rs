@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use luo_abi::errno::Errno;
-use luo_core::pipe::PAUSE_MILLIS;
+use luo_core::held::PAUSE_MILLIS;
 
 use crate::lock::lock;
 

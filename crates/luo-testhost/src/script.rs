@@ -57,6 +57,11 @@ pub struct Script {
     pub stuck: BTreeSet<u64>,
     /// Objects that do not fit when they are retrieved, for now.
     pub too_large: BTreeSet<u64>,
+    /// Objects that somebody has locked, for so many pauses; `preserve` waits for them as for
+    /// memfds.
+    pub locked: BTreeMap<u64, u32>,
+    /// Pauses that were waited for those.
+    pub pauses: u64,
     /// Objects of which `preserve` says that they need another object of their session.
     pub needs: BTreeMap<u64, u64>,
     /// Objects whose `retrieve` wants the file with a token of their session.

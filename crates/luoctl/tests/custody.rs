@@ -232,6 +232,49 @@ fn a_script_outlives_luod() {
     assert_eq!(output.matches("[exit").count(), 1, "{output}");
 }
 
+/// A session that is finished is the kernel's matter, which may take its time.
+#[test]
+fn a_script_is_told_what_is_waited_for() {
+    let before = "
+        luod
+        luoctl hold dump -- guest preserve yellow
+        jump luoctl update
+    ";
+    let after = "
+        luod
+        wait normal
+        terminal n luoctl take dump -- guest retrieve
+    ";
+    // The first that is finished is the record.
+    let output = Machine::new("")
+        .fault("1/finish:2=delay:4000")
+        .boot(before)
+        .boot(after)
+        .run();
+    assert!(
+        output.contains("waiting for the kernel (FINISH), "),
+        "{output}"
+    );
+    assert!(output.contains("is taken back, and over"), "{output}");
+}
+
+/// It ends in an update, which keeps them until it is off.
+#[test]
+fn what_goes_with_a_workload_that_ends_in_an_update_is_named() {
+    let script = "
+        luod
+        workload web
+        luoctl prepare
+        kills
+        wait normal
+        without web
+    ";
+    let (outcome, log) = Machine::new("").boot(script).run_to_the_end();
+    assert!(outcome.success(), "{log}");
+    let words = "workload 'web' is gone, and luod lets go of what it has not left: web.";
+    assert_eq!(log.matches(words).count(), 1, "{log}");
+}
+
 /// Whoever looks is told that nobody keeps what luod has, and another supervisor keeps it.
 #[test]
 fn a_luod_whose_supervisor_has_died_loses_nothing() {

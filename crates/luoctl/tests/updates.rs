@@ -372,11 +372,12 @@ fn a_check_without_luod() {
         luoctl check --offline --config FOLDER/luod.toml
         luoctl check --offline --config FOLDER/luod.toml --kernel /nonexistent
         luoctl check --offline --config FOLDER/policy.toml
+        luoctl check --offline --config FOLDER/luod.toml --policy FOLDER/luod.toml
         luoctl check --config FOLDER/luod.toml
     ";
     let output = Machine::new("").boot(script).run();
     let parts: Vec<_> = output.split("$ ").skip(1).collect();
-    let [online, offline, bad, config, not_alone] = parts.as_slice() else {
+    let [online, offline, bad, config, policy, not_alone] = parts.as_slice() else {
         panic!("{output}");
     };
     assert!(online.contains("[exit Some(69)]"), "{online}");
@@ -396,6 +397,10 @@ fn a_check_without_luod() {
     assert!(
         config.contains("policy.toml") && config.contains("[exit Some(78)]"),
         "{config}"
+    );
+    assert!(
+        policy.contains("luod.toml: line 1") && policy.contains("[exit Some(78)]"),
+        "{policy}"
     );
     assert!(not_alone.contains("--offline"), "{not_alone}");
 }

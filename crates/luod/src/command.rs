@@ -45,7 +45,7 @@ const MAX_TEXT: u64 = 1 << 20;
 pub const CONFIG: &str = "/etc/luod/luod.toml";
 
 /// The policy that is read if no other is named.
-const POLICY: &str = "/etc/luod/policy.toml";
+pub const POLICY: &str = "/etc/luod/policy.toml";
 
 /// The live update agent: takes workloads through a kernel update together.
 ///
@@ -88,8 +88,11 @@ pub fn config(path: &Path) -> Result<Config> {
     config.with_context(|| path.display().to_string())
 }
 
-/// Reads configuration and policy.
-fn settings(config_file: &Path, policy_file: &Path) -> Result<(Config, Policy)> {
+/// Reads configuration and policy. The default files may be missing.
+///
+/// # Errors
+/// One of them cannot be read or used; all that is wrong with both is told.
+pub fn settings(config_file: &Path, policy_file: &Path) -> Result<(Config, Policy)> {
     let policy = read(policy_file, POLICY).and_then(|text| {
         let policy = Policy::parse(&text);
         policy.with_context(|| policy_file.display().to_string())
@@ -125,7 +128,8 @@ enum Command {
     /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
     /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
     /// refuses what the previous one has handed over (71). As long as sessions are kept that
-    /// would be lost, it is tried for ever. Where another one runs, or a luod, it ends at once and
+    /// would be lost, it is tried for ever, and HUP has it tried at once: mend what is wrong, and do not
+    /// end this program, with which they go. Where another one runs, or a luod, it ends at once and
     /// says which process that is (1). One that is up and has not been heard of for 30 seconds
     /// is killed, and started again.
     ///

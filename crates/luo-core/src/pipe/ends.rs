@@ -60,13 +60,6 @@ pub struct Facts {
 /// sleeps nor asks for memory.
 pub type Each<'a> = dyn FnMut(&[u8], bool) + 'a;
 
-/// Milliseconds of a pause, in which patience with whoever has a pipe locked is counted.
-pub const PAUSE_MILLIS: u32 = 10;
-
-/// Pauses that one call waits for a pipe at most, and so do the pipes of the administrator
-/// together in one transition, and those of users: two seconds.
-pub const PAUSES: u32 = 200;
-
 /// What a host does with pipes.
 ///
 /// Whoever writes to a pipe has it locked while the bytes come from its memory, which may be

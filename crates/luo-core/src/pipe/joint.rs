@@ -5,7 +5,7 @@ use luo_abi::handover::BLOCK_SIZE;
 use luo_abi::note::{Pipe, PACKETS, READ_END};
 
 use super::contents::{most_pages, Contents, EMPTY};
-use super::ends::{End, Facts, PAUSES};
+use super::ends::{End, Facts};
 use crate::handover::block::BlockMemory;
 use crate::host::Subject;
 use crate::id::{of, FileId, Id, SessionId};
@@ -18,45 +18,6 @@ pub(crate) struct Joints<B> {
     pub(super) all: Slab<of::Pipe, Joint<B>>,
     /// By the pipe; there are two at most of one.
     pub(super) by_pipe: Index,
-    pub(super) patience: Patience,
-}
-
-/// How many pauses pipes may take in a transition still.
-///
-/// A pipe that somebody has locked gets half of what is left: one that is held for ever leaves
-/// something for those behind it. When nothing is left, a pipe still gets the moment in which one
-/// that is busy and not held is free ([`Pipes::look`](super::Pipes::look)). What users hold takes
-/// nothing of what the administrator's pipes may take.
-#[derive(Clone, Copy)]
-pub(super) struct Patience {
-    users: u32,
-    administrators: u32,
-}
-
-impl Patience {
-    const FULL: Self = Self {
-        users: PAUSES,
-        administrators: PAUSES,
-    };
-
-    fn of(&mut self, is_users: bool) -> &mut u32 {
-        match is_users {
-            true => &mut self.users,
-            false => &mut self.administrators,
-        }
-    }
-
-    pub(super) fn take_half(&mut self, is_users: bool) -> u32 {
-        let left = self.of(is_users);
-        let half = left.div_ceil(2);
-        *left = left.saturating_sub(half);
-        half
-    }
-
-    pub(super) fn give_back(&mut self, is_users: bool, unused: u32) {
-        let left = self.of(is_users);
-        *left = left.saturating_add(unused).min(PAUSES);
-    }
 }
 
 /// A pipe that is preserved.
@@ -168,13 +129,7 @@ impl<B> Joints<B> {
         Self {
             all: Slab::new(),
             by_pipe: Index::new(),
-            patience: Patience::FULL,
         }
-    }
-
-    /// A transition begins.
-    pub(crate) fn renew_patience(&mut self) {
-        self.patience = Patience::FULL;
     }
 
     /// How many there are.
@@ -201,23 +156,3 @@ impl<B> Joints<B> {
 
 /// What goes with an end, to be dropped without the lock: all of the pipe, or what it holds.
 pub(super) type Left<B> = (Option<Joint<B>>, Option<Contents<B>>);
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// However many are held for ever, the wait has an end, and each of the first few gets
-    /// some of it.
-    #[test]
-    fn patience_has_an_end_and_is_shared() {
-        let mut patience = Patience::FULL;
-        let taken: std::vec::Vec<u32> = (0..1000).map(|_| patience.take_half(true)).collect();
-        assert_eq!(taken.iter().sum::<u32>(), PAUSES);
-        assert_eq!(taken[..9], [100, 50, 25, 13, 6, 3, 2, 1, 0]);
-        // Nobody else's.
-        assert_eq!(patience.take_half(false), 100);
-        patience.give_back(false, 100);
-        patience.give_back(false, 100);
-        assert_eq!(patience.take_half(false), 100);
-    }
-}

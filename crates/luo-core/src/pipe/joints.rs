@@ -17,11 +17,12 @@
 use luo_abi::errno::Errno;
 use luo_abi::note::Pipe;
 
-use super::ends::{End, Facts, PAUSES};
+use super::ends::{End, Facts};
 use super::joint::{Joint, Left, Taken, Work};
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::host::{Host, Subject};
+use crate::patience::{Files, PAUSES};
 
 impl<H: Host> Engine<H> {
     fn pipe_hash(&self, pipe: u64) -> u32 {
@@ -89,11 +90,6 @@ impl<H: Host> Engine<H> {
         Ok(handle)
     }
 
-    fn user_of(&self, of: &Subject) -> Result<Option<u32>, Error> {
-        let session = self.sessions.get(of.session).ok_or(Error::NoSession)?;
-        Ok(session.owner.user())
-    }
-
     /// Takes what is written for a pipe, to look into it without the lock.
     ///
     /// # Errors
@@ -108,7 +104,7 @@ impl<H: Host> Engine<H> {
         let work = joint.work.take().ok_or(Errno::EBUSY)?;
         let (reader, is_users) = (joint.reader, joint.user.is_some());
         let patience = match in_transition {
-            true => self.joints.patience.take_half(is_users),
+            true => self.patiences.take_half(Files::Pipes, is_users),
             false => PAUSES,
         };
         Ok(Taken {
@@ -144,7 +140,7 @@ impl<H: Host> Engine<H> {
         joint.write();
         if taken.in_transition {
             let unused = taken.patience;
-            self.joints.patience.give_back(is_users, unused);
+            self.patiences.give_back(Files::Pipes, is_users, unused);
         }
         None
     }

@@ -18,6 +18,11 @@ pub(super) struct Text {
     /// Each may have several paths in it.
     pub(super) initrds: Vec<String>,
     pub(super) options: Option<String>,
+    /// Which profile of a unified kernel image.
+    pub(super) profile: Option<String>,
+    /// What the boot loader hands to the image beside its initrds: parts of the command line,
+    /// credentials, extensions.
+    pub(super) extras: Vec<String>,
     pub(super) sort_key: Option<String>,
     pub(super) machine: Option<String>,
     pub(super) version: Option<String>,
@@ -39,6 +44,8 @@ impl Text {
                     }
                     None => found.options = Some(value),
                 },
+                "profile" => found.profile = Some(value),
+                "extra" => found.extras.push(value),
                 "sort-key" => found.sort_key = Some(value),
                 "machine-id" => found.machine = Some(value),
                 "version" => found.version = Some(value),

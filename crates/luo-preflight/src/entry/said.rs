@@ -19,6 +19,8 @@ pub struct Entry {
     pub initrds: Vec<PathBuf>,
     /// Its command line, if the entry says one.
     pub command_line: Option<String>,
+    /// What the boot loader hands to the image beside those, and kexec cannot.
+    pub extras: Vec<String>,
     pub(super) sort_key: Option<String>,
     pub(super) machine: Option<String>,
     pub(super) version: Option<String>,
@@ -41,6 +43,14 @@ impl Entry {
         self.machine = text.machine;
         self.version = text.version;
         let kernel = text.kernel.ok_or("it names no kernel")?;
+        // The first is the image as it is without any.
+        if let Some(profile) = text.profile.filter(|profile| profile != "0") {
+            return Err(format!(
+                "it takes profile {profile} of the image {kernel}, and only the first is read here: \
+                 name the image (--kernel) with that profile's command line (--command-line)"
+            ));
+        }
+        self.extras = text.extras;
         // A path begins at the partition that the entry is on. Where that is the root's, it
         // is the root's path.
         let file = |path: &str| {

@@ -2,6 +2,7 @@
 //! What the handlers, FLBs and subsystems of a test do.
 
 use luo_abi::errno::Errno;
+use luo_core::held::{Files, wait_for_holder};
 use luo_core::{
     FileCallbacks, FlbCallbacks, Incoming, Kind, Outgoing, Preserved, Retrieval, Subject,
     SubsystemCallbacks, Unrestored, ops,
@@ -18,6 +19,24 @@ use crate::script::Call;
 impl TestHandler {
     fn is_of_pipes(self) -> bool {
         self.0 == Self::PIPES
+    }
+}
+
+impl TestHost {
+    /// Waits for an object that somebody has locked.
+    fn wait_for(&self, of: &Subject, object: u64) -> Result<(), Errno> {
+        let Some(locked) = self.script().locked.get(&object).copied() else {
+            return Ok(());
+        };
+        wait_for_holder(self, of, Files::Memfds, |pauses| {
+            let waited = locked.min(*pauses);
+            *pauses -= waited;
+            self.script().pauses += u64::from(waited);
+            if locked > waited {
+                return Err(Errno::EBUSY);
+            }
+            Ok(())
+        })
     }
 }
 
@@ -58,6 +77,7 @@ impl FileCallbacks<TestHost> for TestHandler {
             host.script().log.push(format!("needs token {token}"));
         }
         host.called(Call::Preserve, file.object, "preserve")?;
+        host.wait_for(of, file.object)?;
         let data = match self.is_of_pipes() {
             true => ENDS.preserve(host, of, file)?.0,
             false => file.object,

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 
 use luo_abi::errno::Errno;
 use luo_abi::note::{PACKETS, Pipe};
-use luo_core::pipe::{Each, End, Facts, PAUSES, Pipes, TwoEnds};
+use luo_core::held::PAUSES;
+use luo_core::pipe::{Each, End, Facts, Pipes, TwoEnds};
 
 use super::{TestFile, TestHandler, TestHost};
 use crate::ledger::assert_unlocked;

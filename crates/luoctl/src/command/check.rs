@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! `luoctl check`
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use luo_client::agent::Admin;
 use luo_varlink::{CheckStatus, Report, Target};
@@ -26,18 +26,21 @@ pub struct Args {
     #[command(flatten)]
     target: target::Args,
     /// Checks without luod: the running kernel, the target and the memory, by luod's
-    /// configuration, and no workloads.
+    /// configuration and policy, and no workloads.
     #[arg(long)]
     offline: bool,
     /// Luod's configuration, with --offline.
     #[arg(long, value_name = "FILE", default_value = luod::command::CONFIG, requires = "offline")]
     config: PathBuf,
+    /// Luod's policy, with --offline.
+    #[arg(long, value_name = "FILE", default_value = luod::command::POLICY, requires = "offline")]
+    policy: PathBuf,
 }
 
 pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let target = args.target.target()?;
     let report = match args.offline {
-        true => offline(context, &args.config, &target)?,
+        true => offline(context, args, &target)?,
         false => ask(context, &mut context.admin_awake()?, &target)?,
     };
     let exit = verdict(&report);
@@ -63,8 +66,10 @@ pub(super) fn ask(context: &Context, admin: &mut Admin, target: &Target) -> Resu
     Ok(report)
 }
 
-fn offline(context: &Context, path: &Path, target: &Target) -> Result<Report> {
-    let config = luod::command::config(path).map_err(|why| {
+fn offline(context: &Context, args: &Args, target: &Target) -> Result<Report> {
+    // The luod behind the jump has to be able to use both.
+    let settings = luod::command::settings(&args.config, &args.policy);
+    let (config, _) = settings.map_err(|why| {
         let message = format!("{why:#}");
         Failure::new(Exit::Config, "config", message).next("luod does not start with it, either")
     })?;

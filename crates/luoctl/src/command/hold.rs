@@ -10,6 +10,7 @@ use luo_varlink::client::Error as Refusal;
 
 use super::context::Context;
 use super::passed_on::PassedOn;
+use super::waiting::Waiting;
 use crate::exit::Exit;
 use crate::failure::{Failure, Result};
 use crate::output::complain;
@@ -67,9 +68,8 @@ pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
     if workload.registered().claimable.contains(&args.name) {
         return Err(already_left(&name));
     }
-    let session = workload
-        .create_session(&name)
-        .map_err(|why| not_made(&name, why))?;
+    let session = patiently(context, || workload.create_session(&name));
+    let session = session.map_err(|why| not_made(&name, why))?;
     let ended = run(&mut workload, &args.command, &session);
     drop(session);
     if let Err(why) = ended {
@@ -78,8 +78,10 @@ pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
         return Err(why.next("nothing is left with luod"));
     }
     let command = &args.command;
-    surely(&mut workload, command, |workload| {
-        between_updates(workload, command, Workload::detach)
+    patiently(context, || {
+        surely(&mut workload, command, |workload| {
+            between_updates(workload, command, Workload::detach)
+        })
     })?;
     context.done("hold", &format!("session '{name}' is left with luod"))
 }
@@ -91,7 +93,7 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
         return context.done("take", &text);
     }
     let mut workload = register(context, &args.name)?;
-    let claim = workload.claim(&name)?;
+    let claim = patiently(context, || workload.claim(&name))?;
     let ended = run(&mut workload, &args.command, &claim.session);
     drop(claim.session);
     let command = &args.command;
@@ -101,16 +103,18 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
             format!("session '{name}' is kept: take it once more, or `luoctl release {name}`");
         return Err(why.next(kept));
     }
-    if claim.incoming {
-        surely(&mut workload, command, Workload::restored)?;
-        surely(&mut workload, command, |workload| {
-            between_updates(workload, command, |workload| workload.finish_session(&name))
-        })?;
-    } else {
-        surely(&mut workload, command, |workload| {
-            between_updates(workload, command, |workload| workload.drop_session(&name))
-        })?;
-    }
+    patiently(context, || {
+        if claim.incoming {
+            surely(&mut workload, command, Workload::restored)?;
+            surely(&mut workload, command, |workload| {
+                between_updates(workload, command, |workload| workload.finish_session(&name))
+            })
+        } else {
+            surely(&mut workload, command, |workload| {
+                between_updates(workload, command, |workload| workload.drop_session(&name))
+            })
+        }
+    })?;
     context.done("take", &format!("session '{name}' is taken back, and over"))
 }
 
@@ -145,6 +149,13 @@ fn session_name(name: &str) -> Result<SessionName> {
         let message = format!("'{}' is no session's name: {why}", plain(name));
         Failure::new(Exit::Usage, "bad-name", message)
     })
+}
+
+/// Waits for luod, and says what that waits for in turn. Not while the command runs, whose output
+/// is its own.
+fn patiently<T>(context: &Context, call: impl FnOnce() -> T) -> T {
+    let _waiting = Waiting::begin(context);
+    call()
 }
 
 fn register(context: &Context, name: &str) -> Result<Workload> {

@@ -348,6 +348,7 @@ impl Agent {
                     workload = name,
                     "it has not connected again: its sessions go"
                 );
+                agent.tell_what_goes_with(&name);
                 agent.forget(&name);
             }
         });

@@ -58,6 +58,7 @@ impl Agent {
         };
         // No update is under way any more, so the sessions of lost workloads can go.
         for name in lost {
+            self.tell_what_goes_with(&name);
             self.forget(&name);
         }
         if let Some((report, entry)) = entry {

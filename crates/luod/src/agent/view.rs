@@ -280,13 +280,25 @@ impl Agent {
                 true => BY_FINISH,
                 false => "release the session with `luoctl release`",
             };
+            let has_asked = held.claimed;
             Obstacle {
-                found: format!(
-                    "workload '{owner}' has taken back session '{name}' of the previous kernel \
-                     and not finished it, so what is in it is not yet in one for the next"
-                ),
+                found: match has_asked {
+                    true => format!(
+                        "workload '{owner}' has taken back session '{name}' of the previous \
+                         kernel and not finished it, so what is in it is not yet in one for the \
+                         next"
+                    ),
+                    false => format!(
+                        "workload '{owner}' has not asked for session '{name}' of the previous \
+                         kernel, which luod keeps for it, and no kernel carries that on"
+                    ),
+                },
                 remedy: format!(
-                    "wait until '{owner}' has finished it; or stop '{owner}', and {release}"
+                    "wait until '{owner}' has {} it; or stop '{owner}', and {release}",
+                    match has_asked {
+                        true => "finished",
+                        false => "taken back and finished",
+                    }
                 ),
             }
         }));

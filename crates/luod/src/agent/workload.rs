@@ -335,8 +335,9 @@ impl Agent {
         }
     }
 
-    /// Says which sessions end with a workload's connection.
-    fn tell_what_goes_with(&self, name: &str) {
+    /// Says which sessions end with a workload's connection. In an update none does: they go when
+    /// that is off, and whoever forgets the workload then says so.
+    pub(super) fn tell_what_goes_with(&self, name: &str) {
         let state = self.state.borrow();
         if state.update.is_some() {
             return;

@@ -23,13 +23,21 @@ pub fn resolve(target: Target, root: &Path) -> Resolved {
     if target.image.is_some() {
         return Ok((target, Vec::new()));
     }
-    let (found, passed_over) = match &target.entry {
+    let (found, mut passed_over) = match &target.entry {
         Some(name) => (entry::named(root, name)?, Vec::new()),
         None => {
             let chosen = entry::default(root)?;
             (chosen.entry, chosen.passed_over)
         }
     };
+    if !found.extras.is_empty() {
+        passed_over.push(format!(
+            "what the boot loader adds to it is left out, for kexec cannot hand it over: {} \
+             (command_line of [target], or --command-line, is the place for what the target needs \
+             of it)",
+            found.extras.join(", ")
+        ));
+    }
     let text = |path: PathBuf| {
         let text = path.into_os_string().into_string();
         text.map_err(|path| NoEntry::Unusable {
@@ -100,6 +108,17 @@ mod tests {
         assert_eq!(initrds(&all).len(), 2);
         assert_eq!(all.command_line.as_deref(), Some("liveupdate=on"));
         assert_eq!(all.entry.as_deref(), Some("x"));
+        put(
+            "boot/loader/entries/y.conf",
+            "linux /linux\nextra /y.addon.efi\n",
+        );
+        let extra = Target {
+            entry: Some("y".into()),
+            ..Target::default()
+        };
+        let (_, told) = resolve(extra, root).unwrap();
+        assert!(told[0].contains("is left out") && told[0].contains("/y.addon.efi"));
+        std::fs::remove_file(root.join("boot/loader/entries/y.conf")).unwrap();
         let named = Target {
             initrd: Some("/c.img".into()),
             command_line: Some("quiet".into()),

@@ -28,32 +28,89 @@ pub(super) struct Group {
     pub(super) files: Vec<Facts>,
 }
 
-impl Group {
-    fn checks(&self, system: &System, memfds: Memfds) -> Vec<Check> {
-        let (workload, group) = (self.workload.as_str(), self.group.as_str());
+/// What a workload takes back.
+struct Takes {
+    /// At least, and at most.
+    memory: (u64, u64),
+    /// Huge pages, by their size, in bytes.
+    huge: BTreeMap<u64, u64>,
+}
+
+impl Takes {
+    fn of(group: &Group, huge_is_memory: bool, memfds: Memfds) -> Self {
         let mut huge: BTreeMap<u64, u64> = BTreeMap::new();
         let (mut least, mut most): (u64, u64) = (0, 0);
-        for facts in &self.files {
+        for facts in &group.files {
             let (at_least, at_most) = facts.charged(memfds);
             least = least.saturating_add(at_least);
             most = most.saturating_add(at_most);
             let pages = huge.entry(facts.page).or_default();
             *pages = pages.saturating_add(facts.huge());
         }
-        if system.huge_pages_are_memory() {
+        if huge_is_memory {
             let all = huge.values().copied().fold(0, u64::saturating_add);
             least = least.saturating_add(all);
             most = most.saturating_add(all);
         }
-        let limit = system.memory_limit(group);
-        let memory = memory::check_group(workload, group, (least, most), limit);
-        let huge = huge.into_iter().filter(|(_, takes)| *takes > 0);
-        let huge = huge.filter_map(|(page, takes)| {
-            let limit = system.huge_limit(group, page);
-            memory::check_huge(workload, group, page, takes, limit)
-        });
-        memory.into_iter().chain(huge).collect()
+        huge.retain(|_, takes| *takes > 0);
+        Self {
+            memory: (least, most),
+            huge,
+        }
     }
+}
+
+/// All that workloads take back below one limit.
+struct Below<'a> {
+    limit: u64,
+    takes: (u64, u64),
+    workloads: Vec<&'a str>,
+}
+
+/// What each control group with a limit would have to bear, of memory or (`page`) of huge pages.
+type Limits<'a> = BTreeMap<(Option<u64>, String), Below<'a>>;
+
+/// Judges whether workloads may have what they take back: each by itself, and all that are in one
+/// control group with a limit together.
+fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check> {
+    let huge_is_memory = system.huge_pages_are_memory();
+    let mut limits = Limits::new();
+    for group in groups {
+        let takes = Takes::of(group, huge_is_memory, memfds);
+        let mut add = |page: Option<u64>, (least, most): (u64, u64), all: Vec<(String, u64)>| {
+            for (folder, limit) in all.into_iter().filter(|_| most > 0) {
+                let below = limits.entry((page, folder)).or_insert_with(|| Below {
+                    limit,
+                    takes: (0, 0),
+                    workloads: Vec::new(),
+                });
+                let (at_least, at_most) = below.takes;
+                below.takes = (at_least.saturating_add(least), at_most.saturating_add(most));
+                below.workloads.push(group.workload.as_str());
+            }
+        };
+        add(None, takes.memory, system.memory_limits(&group.group));
+        for (page, takes) in takes.huge {
+            let all = system.huge_limits(&group.group, page);
+            add(Some(page), (takes, takes), all);
+        }
+    }
+    // One finding for the same workloads is enough: that of the least limit.
+    let mut found: BTreeMap<(Option<u64>, Vec<&str>), (u64, Check)> = BTreeMap::new();
+    for ((page, folder), below) in &limits {
+        let (who, limit) = (below.workloads.as_slice(), Some(below.limit));
+        let check = match page {
+            None => memory::check_group(who, folder, below.takes, limit),
+            Some(page) => memory::check_huge(who, folder, *page, below.takes.0, limit),
+        };
+        let Some(check) = check else { continue };
+        let known = found.entry((*page, who.to_vec()));
+        let known = known.or_insert_with(|| (below.limit, check.clone()));
+        if below.limit < known.0 {
+            *known = (below.limit, check);
+        }
+    }
+    found.into_values().map(|(_, check)| check).collect()
 }
 
 /// All that the checks look at, gathered for the thread that runs them.
@@ -111,8 +168,10 @@ impl Subject {
         checks.extend(is_unified.then(|| addons::check(path)).flatten());
         let contents = image.as_ref().ok().map(|image| &image.contents);
         let memfds = Memfds::of(handlers.as_deref(), contents);
-        let groups = self.groups.iter();
-        checks.extend(groups.flat_map(|group| group.checks(&self.system, memfds)));
+        checks.extend(check_groups(&self.groups, &self.system, memfds));
+        if !self.files.is_empty() && self.system.has_old_groups() {
+            checks.push(memory::old_groups());
+        }
         checks
     }
 
@@ -195,7 +254,7 @@ mod tests {
             group: "/system.slice/vm.service".to_owned(),
             files: files.to_vec(),
         };
-        let checks = group.checks(&System::at(root.path()), memfds);
+        let checks = check_groups(&[group], &System::at(root.path()), memfds);
         let checks = checks.into_iter();
         checks.map(|check| (check.status, check.found)).collect()
     }
@@ -224,6 +283,65 @@ mod tests {
         let counts = "cgroup2 /sys/fs/cgroup cgroup2 rw,memory_hugetlb_accounting 0 0\n";
         let limits = [limits[0], ("mounts", counts)];
         assert_eq!(found(&limits, &files, OURS)[0].0, CheckStatus::Failed);
+    }
+
+    /// Ten guests in a slice, and two workloads in a unit: each alone has room.
+    #[test]
+    fn all_that_have_one_limit_are_counted_together() {
+        let root = tempfile::tempdir().unwrap();
+        let limit = |group: &str, bytes: u64| {
+            let folder = root.path().join("sys/fs/cgroup").join(group);
+            fs::create_dir_all(&folder).unwrap();
+            fs::write(folder.join("memory.max"), format!("{bytes}\n")).unwrap();
+        };
+        let group = |workload: &str, group: &str, size: u64| Group {
+            workload: workload.to_owned(),
+            group: format!("/vms.slice/{group}"),
+            files: vec![file(Kind::Memfd, size, 0)],
+        };
+        let groups = [
+            group("a", "a.service", 60 * MIB),
+            group("b", "b.service", 60 * MIB),
+            group("c", "b.service", 60 * MIB),
+        ];
+        let found = |groups: &[Group]| {
+            let checks = check_groups(groups, &System::at(root.path()), OURS);
+            let found = checks.into_iter().map(|check| check.found);
+            found.collect::<Vec<_>>()
+        };
+        limit("vms.slice", 180 * MIB);
+        assert_eq!(found(&groups), [] as [&str; 0]);
+        limit("vms.slice", 150 * MIB);
+        let [all] = &*found(&groups) else { panic!() };
+        assert!(
+            all.contains("workloads 'a', 'b', 'c' together take 180 MiB")
+                && all.contains("group /vms.slice may have 150 MiB"),
+            "{all}"
+        );
+        limit("vms.slice/b.service", 100 * MIB);
+        let both = found(&groups);
+        assert!(
+            both.iter()
+                .any(|text| text.contains("workloads 'b', 'c' together"))
+        );
+        // Of one alone the least limit counts.
+        limit("vms.slice/a.service", 40 * MIB);
+        limit("vms.slice", 50 * MIB);
+        let [one] = &*found(&groups[..1]) else {
+            panic!()
+        };
+        assert!(
+            one.contains("group /vms.slice/a.service may have 40 MiB"),
+            "{one}"
+        );
+        // Those of version 1 are not looked at, and that is said.
+        let system = System::at(root.path());
+        assert!(!system.has_old_groups());
+        fs::create_dir_all(root.path().join("proc/self")).unwrap();
+        let text = "5:cpu,cpuacct:/\n4:memory:/system.slice/luod.service\n0::/luod.service\n";
+        fs::write(root.path().join("proc/self/cgroup"), text).unwrap();
+        assert!(system.has_old_groups());
+        assert_eq!(memory::old_groups().status, CheckStatus::Unknown);
     }
 
     #[test]

@@ -162,6 +162,11 @@ fn what_a_connected_workload_has_not_asked_for_is_kept_for_it() {
         assert!(world.kernel.finished().is_empty());
         let reason = last(&world).reason.unwrap();
         assert_eq!(reason, "these have not come back: db");
+        let obstacle = agent.plan().obstacles.remove(0);
+        assert!(
+            obstacle.contains("'db' has not asked for session 'db.ram'"),
+            "{obstacle}"
+        );
         // It is started again, and luod too could have been: the notes say whose it is.
         agent.disconnected(&mut peer.caller);
         tokio::time::sleep(Duration::from_secs(60)).await;

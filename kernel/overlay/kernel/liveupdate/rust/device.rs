@@ -5,7 +5,7 @@ use kernel::prelude::*;
 use luo_calls::Caller as _;
 
 use crate::errno;
-use crate::host::linux;
+use crate::host::{linux, somebody_comes};
 use crate::program::Program;
 use crate::state;
 
@@ -17,6 +17,7 @@ pub(crate) struct Instance {
 impl Drop for Instance {
     fn drop(&mut self) {
         if let Some(linux) = linux() {
+            somebody_comes();
             self.calls.close(linux);
         }
     }
@@ -42,12 +43,14 @@ impl Instance {
     /// An ioctl on the device.
     pub(crate) fn ioctl(&self, command: u32, argument: usize) -> Result {
         let linux = linux().ok_or(ENODEV)?;
+        somebody_comes();
         let done = luo_calls::on_device(linux, &Program, &self.calls, command, argument as u64);
         done.map_err(errno::to_kernel)
     }
 
     /// Whether the state has changed since the owner last read it.
     pub(crate) fn has_news(&self) -> bool {
+        somebody_comes();
         let (_, changes) = state::current();
         self.calls.has_news(changes)
     }

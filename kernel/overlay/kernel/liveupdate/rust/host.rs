@@ -71,9 +71,10 @@ pub(crate) fn users_call() {
     }
 }
 
-/// Somebody reads what the engine knows, who may never have called: a file of sysfs or procfs.
-pub(crate) fn somebody_reads() {
-    if !task::is_administrator() {
+/// Somebody asks for the engine's lock who may never have opened the device: who reads a file of
+/// sysfs or procfs, or has a descriptor that was passed on.
+pub(crate) fn somebody_comes() {
+    if !USERS.load(Ordering::Relaxed) && !task::is_administrator() {
         users_call();
     }
 }

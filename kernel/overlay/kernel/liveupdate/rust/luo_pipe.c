@@ -4,7 +4,6 @@
  * pipe that holds the same. What is done with them is decided in luo_core::pipe.
  */
 #include <linux/completion.h>
-#include <linux/delay.h>
 #include <linux/fcntl.h>
 #include <linux/file.h>
 #include <linux/fs.h>
@@ -61,30 +60,6 @@ bool luo_pipe_trylock(struct file *file)
 	struct pipe_inode_info *pipe = get_pipe_info(file, false);
 
 	return pipe && mutex_trylock(&pipe->mutex);
-}
-
-/* How often a pipe that is locked is looked at again, and what is slept in between. */
-#define LUO_PIPE_TRIES		10
-#define LUO_PIPE_SPINS		32
-#define LUO_PIPE_SLEEP_US	50
-
-/*
- * A pipe that is written to all the time is locked a good part of it, for some microseconds each
- * time. It is not held: who tries once would take it for one that is.
- */
-bool luo_pipe_lock_soon(struct file *file)
-{
-	unsigned int tries, spins;
-
-	for (tries = 0; tries < LUO_PIPE_TRIES; tries++) {
-		for (spins = 0; spins < LUO_PIPE_SPINS; spins++) {
-			if (luo_pipe_trylock(file))
-				return true;
-			cpu_relax();
-		}
-		usleep_range(LUO_PIPE_SLEEP_US / 2, LUO_PIPE_SLEEP_US);
-	}
-	return luo_pipe_trylock(file);
 }
 
 void luo_pipe_unlock(struct file *file)

@@ -13,7 +13,6 @@ typedef void (*luo_pipe_each)(void *data, const void *bytes, size_t length,
 bool luo_pipe_find(struct file *file, u64 *pipe, bool *write);
 int luo_pipe_facts(struct file *file, u64 *slots);
 bool luo_pipe_trylock(struct file *file);
-bool luo_pipe_lock_soon(struct file *file);
 void luo_pipe_unlock(struct file *file);
 int luo_pipe_look(struct file *file, u64 *slots, void *room, luo_pipe_each each,
 		  void *data);

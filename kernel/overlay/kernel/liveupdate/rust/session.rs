@@ -7,7 +7,7 @@ use kernel::prelude::*;
 use luo_core::SessionId;
 
 use crate::errno;
-use crate::host::{linux, somebody_reads};
+use crate::host::{linux, somebody_comes};
 use crate::program::Program;
 use crate::say::Say;
 use crate::sys::seq::Text;
@@ -15,6 +15,7 @@ use crate::sys::seq::Text;
 /// An ioctl on a session's descriptor.
 pub(crate) fn ioctl(id: SessionId, command: u32, argument: usize) -> Result {
     let linux = linux().ok_or(ENODEV)?;
+    somebody_comes();
     let done = luo_calls::on_session(linux, &Program, id, command, argument as u64);
     done.map_err(errno::to_kernel)
 }
@@ -22,6 +23,7 @@ pub(crate) fn ioctl(id: SessionId, command: u32, argument: usize) -> Result {
 /// The last close of a session's descriptor.
 pub(crate) fn release(id: SessionId) {
     if let Some(linux) = linux() {
+        somebody_comes();
         luo_calls::close_session(linux, id);
     }
 }
@@ -29,7 +31,7 @@ pub(crate) fn release(id: SessionId) {
 /// What procfs shows of a session's descriptor.
 pub(crate) fn show(id: SessionId, to: &Text<'_>) {
     if let Some(linux) = linux() {
-        somebody_reads();
+        somebody_comes();
         // If the room is full, the kernel asks again with more.
         let _ = luo_calls::fdinfo::show(linux, id, &mut Room(to));
     }

@@ -17,6 +17,7 @@ mod pools;
 
 use kernel::prelude::*;
 use luo_abi::errno::Errno;
+use luo_core::held::{wait_for_holder, Files};
 use luo_core::{Host as _, Kind, Subject, Unrestored};
 use luo_memfd::{Format, Strings, Written, MOST_PAGES};
 
@@ -118,8 +119,18 @@ impl Kind<Linux> for Memfds {
     /// # Errors
     /// EBUSY if somebody writes to it and does not end; EOPNOTSUPP for a seal that is not
     /// known; EFBIG; ENOMEM; those of moving pages to where they can stay.
-    fn preserve(&self, linux: &Linux, _: &Subject, file: &Lent) -> Result<(u64, Preserved), Errno> {
-        let still = Still::begin(file).map_err(errno::of_kernel)?;
+    fn preserve(
+        &self,
+        linux: &Linux,
+        of: &Subject,
+        file: &Lent,
+    ) -> Result<(u64, Preserved), Errno> {
+        let still = match Still::at_once(file) {
+            Some(still) => still,
+            None => wait_for_holder(linux, of, Files::Memfds, |patience| {
+                Still::begin(file, patience)
+            })?,
+        };
         let (size, seals) = still.size_and_seals();
         if seals & !SEALS != 0 {
             return Err(Errno::EOPNOTSUPP);

@@ -11,10 +11,10 @@ use kernel::page::PAGE_SIZE;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
 use luo_abi::errno::Errno;
-use luo_core::pipe::{Each, PAUSE_MILLIS};
+use luo_core::pipe::Each;
 
 use super::memory;
-use super::wait::{self, Killed};
+use super::wait;
 
 /// The pipe that a file is an end of, and whether it is the end that is written to.
 pub(crate) fn find(file: &File) -> Option<(u64, bool)> {
@@ -49,16 +49,10 @@ impl<'a> Locked<'a> {
     /// # Errors
     /// EBUSY at the end of them; EAGAIN if the task is killed.
     fn new(file: &'a File, patience: &mut u32) -> Result<Self, Errno> {
-        // One that is busy and not held is free in a moment, which takes nothing of the patience.
-        //
         // SAFETY: The file is there for the call.
-        let mut is_ours = unsafe { bindings::luo_pipe_lock_soon(file.as_ptr()) };
-        while !is_ours {
-            *patience = patience.checked_sub(1).ok_or(Errno::EBUSY)?;
-            wait::pause(PAUSE_MILLIS).map_err(|Killed| Errno::EAGAIN)?;
-            // SAFETY: As above.
-            is_ours = unsafe { bindings::luo_pipe_trylock(file.as_ptr()) };
-        }
+        wait::patiently(patience, || unsafe {
+            bindings::luo_pipe_trylock(file.as_ptr())
+        })?;
         // INVARIANT: Just locked.
         Ok(Self(file))
     }

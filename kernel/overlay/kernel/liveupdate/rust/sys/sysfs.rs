@@ -14,7 +14,7 @@ use luo_core::{Quota, Quotas, Whom};
 
 use super::exports::{choice_of, ret};
 use super::{kexec, task};
-use crate::host::somebody_reads;
+use crate::host::somebody_comes;
 use crate::say::Say;
 use crate::state;
 
@@ -55,7 +55,7 @@ unsafe fn show(page: *mut c_char, line: fmt::Arguments<'_>) -> isize {
 /// `page` is the page that sysfs gave to a show function.
 #[no_mangle]
 unsafe extern "C" fn luo_rust_show_state(page: *mut c_char) -> isize {
-    somebody_reads();
+    somebody_comes();
     let (state, _) = state::current();
     // SAFETY: By the caller's promise.
     unsafe { show(page, fmt!("{}\n", Say(state))) }
@@ -66,7 +66,7 @@ unsafe extern "C" fn luo_rust_show_state(page: *mut c_char) -> isize {
 /// `page` is the page that sysfs gave to a show function.
 #[no_mangle]
 unsafe extern "C" fn luo_rust_show_update_count(page: *mut c_char) -> isize {
-    somebody_reads();
+    somebody_comes();
     // SAFETY: By the caller's promise.
     unsafe { show(page, fmt!("{}\n", state::update_count())) }
 }
@@ -133,7 +133,7 @@ fn quota_of(number: c_uint) -> Option<(Whom, Quota)> {
 /// `page` is the page that sysfs gave to a show function.
 #[no_mangle]
 unsafe extern "C" fn luo_rust_show_user(quota: c_uint, page: *mut c_char) -> isize {
-    somebody_reads();
+    somebody_comes();
     let number = quota_of(quota).and_then(|(whom, quota)| state::quota(whom, quota));
     // SAFETY: By the caller's promise.
     unsafe { show(page, fmt!("{}\n", number.unwrap_or(0))) }

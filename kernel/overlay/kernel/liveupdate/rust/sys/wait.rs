@@ -12,8 +12,11 @@ use kernel::bindings;
 use kernel::ffi::{c_int, c_long};
 use kernel::prelude::*;
 use kernel::sync::{LockClassKey, MutexGuard};
+use kernel::time::delay::fsleep;
 use kernel::time::{msecs_to_jiffies, Delta, Instant, Monotonic};
 use kernel::types::Opaque;
+use luo_abi::errno::Errno;
+use luo_core::held::PAUSE_MILLIS;
 
 /// Tasks that wait for something which is protected by a mutex.
 #[pin_data]
@@ -37,7 +40,7 @@ pub(crate) struct Killed;
 ///
 /// # Errors
 /// [`Killed`].
-pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
+fn pause(milliseconds: u32) -> Result<(), Killed> {
     // SAFETY: No spinlock is held; `current` is a task that runs.
     let killed = unsafe {
         bindings::schedule_timeout_killable(msecs_to_jiffies(milliseconds) as isize);
@@ -47,6 +50,42 @@ pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
         true => Err(Killed),
         false => Ok(()),
     }
+}
+
+/// How often something that is locked is tried for a moment, and what is slept in between, in
+/// microseconds.
+const TRIES: u32 = 10;
+const SPINS: u32 = 32;
+const SLEEP: i64 = 25;
+
+/// Tries something for a moment. What is written to all the time is locked a good part of it, for
+/// some microseconds each time. It is not held: who tries once would take it for something that is.
+fn for_a_moment(tries: &mut impl FnMut() -> bool) -> bool {
+    for _ in 0..TRIES {
+        for _ in 0..SPINS {
+            if tries() {
+                return true;
+            }
+            core::hint::spin_loop();
+        }
+        fsleep(Delta::from_micros(SLEEP));
+    }
+    tries()
+}
+
+/// Tries something that fails while a program has a file locked: for a moment, and then once after
+/// each of so many pauses, of which it takes those that it has waited.
+///
+/// # Errors
+/// EBUSY at the end of them; EAGAIN if the task is killed.
+pub(crate) fn patiently(pauses: &mut u32, mut tries: impl FnMut() -> bool) -> Result<(), Errno> {
+    let mut done = for_a_moment(&mut tries);
+    while !done {
+        *pauses = pauses.checked_sub(1).ok_or(Errno::EBUSY)?;
+        pause(PAUSE_MILLIS).map_err(|Killed| Errno::EAGAIN)?;
+        done = tries();
+    }
+    Ok(())
 }
 
 /// Until when a task may wait. What it does meanwhile counts, and so does the time that it

@@ -5,18 +5,15 @@ use kernel::bindings;
 use kernel::fs::File;
 use kernel::prelude::*;
 use kernel::sync::aref::ARef;
+use luo_abi::errno::Errno;
 use luo_abi::memfd::NAME_LENGTH;
 use luo_memfd::{Facts, Short};
 
 use super::facts::facts_of;
 use super::kind::{is_huge, is_memfd};
-use crate::sys::wait::{self, Killed};
+use crate::sys::wait;
 
-/// How often a locked file is tried, and how long is slept in between, in milliseconds.
-const TRIES: u32 = 200;
-const PAUSE: u32 = 10;
-
-/// The lock of an inode, by which nobody is in the middle of a change of its size.
+/// The lock of a memfd's inode, by which nobody is in the middle of a change of its size.
 ///
 /// # Invariants
 ///
@@ -24,21 +21,27 @@ const PAUSE: u32 = 10;
 struct Locked<'a>(&'a File);
 
 impl<'a> Locked<'a> {
-    /// Locks the inode. Whoever writes to the file may have the lock for as long as they
-    /// like, so there is an end to the patience.
+    /// Locks the inode of a memfd, if nobody has it.
+    fn now(file: &'a File) -> Option<Self> {
+        // SAFETY: The file is a memfd and there for the call.
+        let is_ours = unsafe { bindings::luo_memfd_lock(file.as_ptr()) };
+        // INVARIANT: Just locked.
+        is_ours.then(|| Self(file))
+    }
+
+    /// Locks the inode of a memfd. Whoever writes to the file may have the lock for as long as
+    /// they like, so there is an end to the patience: so many pauses, of which those that were
+    /// waited are taken.
     ///
     /// # Errors
-    /// EBUSY at the end of it; EINTR if the task is killed.
-    fn new(file: &'a File) -> Result<Self> {
-        for _ in 0..TRIES {
-            // SAFETY: The file is a memfd and there for the call.
-            if unsafe { bindings::luo_memfd_lock(file.as_ptr()) } {
-                // INVARIANT: Just locked.
-                return Ok(Self(file));
-            }
-            wait::pause(PAUSE).map_err(|Killed| EINTR)?;
-        }
-        Err(EBUSY)
+    /// EBUSY at the end of it; EAGAIN if the task is killed.
+    fn patiently(file: &'a File, patience: &mut u32) -> Result<Self, Errno> {
+        let mut locked = None;
+        wait::patiently(patience, || {
+            locked = Self::now(file);
+            locked.is_some()
+        })?;
+        locked.ok_or(Errno::EBUSY)
     }
 }
 
@@ -61,19 +64,33 @@ pub(crate) struct Still(pub(super) ARef<File>);
 unsafe impl Send for Still {}
 
 impl Still {
-    /// Begins it.
+    /// Begins it, if nobody has the file locked.
+    pub(crate) fn at_once(file: &ARef<File>) -> Option<Self> {
+        if !is_memfd(file) && !is_huge(file) {
+            return None;
+        }
+        Locked::now(file).map(|locked| Self::of(file, &locked))
+    }
+
+    /// Begins it, and waits for so many pauses at most for who has the file locked; takes those
+    /// that it has waited.
     ///
     /// # Errors
-    /// EBUSY if somebody writes to the file and does not end; EINTR.
-    pub(crate) fn begin(file: &ARef<File>) -> Result<Self> {
+    /// EINVAL for another file; EBUSY if somebody writes to it and does not end; EAGAIN.
+    pub(crate) fn begin(file: &ARef<File>, patience: &mut u32) -> Result<Self, Errno> {
         if !is_memfd(file) && !is_huge(file) {
-            return Err(EINVAL);
+            return Err(Errno::EINVAL);
         }
-        let _locked = Locked::new(file)?;
-        // SAFETY: It is a memfd.
+        let locked = Locked::patiently(file, patience)?;
+        Ok(Self::of(file, &locked))
+    }
+
+    /// Holds a memfd that is locked.
+    fn of(file: &ARef<File>, _: &Locked<'_>) -> Self {
+        // SAFETY: It is a memfd, as all are that can be locked.
         unsafe { bindings::luo_memfd_hold(file.as_ptr(), true) };
-        // INVARIANT: Looked at above.
-        Ok(Self(file.clone()))
+        // INVARIANT: As above.
+        Self(file.clone())
     }
 
     /// What is known of the file now.
