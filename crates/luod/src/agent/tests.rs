@@ -18,6 +18,7 @@ mod orphaned;
 mod parked;
 mod restore;
 mod settings;
+mod shelf;
 mod shutdown;
 mod strays;
 mod unreadable;
@@ -77,7 +78,7 @@ impl World {
 
     /// `more` is what else stands in the configuration: `settings|checks`.
     fn with(policy: &str, kernel: Fake, more: &str) -> Self {
-        Self::made_of(policy, kernel, more, Store::of(fake::Shelf))
+        Self::made_of(policy, kernel, more, Store::of(shelf::Shelf))
     }
 
     fn with_store(policy: &str, kernel: Fake, more: &str, store: Store) -> Self {
@@ -304,6 +305,11 @@ async fn comes_back(world: &World) {
     agent.restored(&peer.caller).unwrap();
     agent.finish_session(&peer.caller, "db.ram").await.unwrap();
     agent.until_written().await;
+}
+
+/// What the status warns of.
+async fn warnings(world: &World) -> Vec<String> {
+    world.agent.status().await.warnings.unwrap_or_default()
 }
 
 /// Runs on one thread, as the agent does.

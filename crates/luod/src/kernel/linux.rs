@@ -7,7 +7,6 @@
 use std::fs::File;
 use std::mem;
 use std::os::unix::fs::FileExt;
-use std::time::{Duration, Instant};
 
 use luo_sys::{
     Device, Errno, Failure, ParticipantEntry, Session, SessionEntry, SessionName, State, Token,
@@ -15,6 +14,7 @@ use luo_sys::{
 };
 use luo_varlink::{Orchestrator, Target};
 
+use super::device::{MOMENT, PATIENCE, cancel, cancel_or_log, open, open_within, told_state};
 use super::image;
 use super::interface::{Kernel, Opener, Probe};
 use crate::decide::config::Jump;
@@ -32,18 +32,9 @@ const MEMFDS: &str = "/sys/kernel/liveupdate/memfd";
 const MAINLINES: &str = "memfd-v2";
 const RUNS: &str = "runs";
 
-/// How long the device may be somebody else's.
-const PATIENCE: Duration = Duration::from_secs(5);
-
 /// What cannot be done while another program has the device open: the check `running-device`
 /// says which one.
 const HELD: &str = "/dev/liveupdate, which another program has open (`luoctl check` says which)";
-
-/// How long others have it who only look.
-const MOMENT: Duration = Duration::from_millis(500);
-
-/// How often it is tried in that time.
-const AGAIN: Duration = Duration::from_millis(5);
 
 /// The agent's own session, and the memory in it for the record.
 struct Own {
@@ -400,24 +391,6 @@ fn is_of_previous(session: &Session) -> bool {
     !taken.is_err_and(|why| matches!(why.errno(), Errno::EINVAL | Errno::ENOENT))
 }
 
-/// Has a prepared or frozen orchestrator cancel. Gives the state that it was in.
-fn cancel(patience: Duration) -> luo_sys::Result<Option<State>> {
-    let device = open_within(patience)?;
-    match device.state() {
-        Ok(state @ (State::Prepared | State::Frozen)) => device.cancel().map(|_| Some(state)),
-        // Mainline's has no states.
-        _ => Ok(None),
-    }
-}
-
-fn cancel_or_log() {
-    match cancel(PATIENCE) {
-        Ok(_) => {}
-        Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => {}
-        Err(why) => tracing::error!("the kernel's update could not be cancelled: {why}"),
-    }
-}
-
 /// An event that the kernel refused, with the participant that vetoed it.
 fn refused(why: luo_sys::Error, device: &Device) -> Failed {
     Failed::event(why, device.failure().ok())
@@ -437,35 +410,6 @@ fn read_record(session: &Session) -> Result<Vec<u8>, Failed> {
 
 fn session_name(name: &str) -> Result<SessionName, Failed> {
     SessionName::from_shown(name).map_err(|_| Failed::new("the session's name", Errno::EINVAL))
-}
-
-/// The state as the kernel tells everybody, whoever has the device; `None` if it does not.
-fn told_state() -> Option<State> {
-    let told = std::fs::read_to_string("/sys/kernel/liveupdate/state").ok()?;
-    let states = [
-        State::Normal,
-        State::Prepared,
-        State::Frozen,
-        State::Updated,
-    ];
-    states.into_iter().find(|state| state.word() == told.trim())
-}
-
-/// Opens the device. If somebody else has it open, that is tried for a while.
-fn open() -> luo_sys::Result<Device> {
-    open_within(PATIENCE)
-}
-
-fn open_within(patience: Duration) -> luo_sys::Result<Device> {
-    let begun = Instant::now();
-    loop {
-        match Device::open() {
-            Err(why) if why.errno() == Errno::EBUSY && begun.elapsed() < patience => {
-                std::thread::sleep(AGAIN);
-            }
-            opened => return opened,
-        }
-    }
 }
 
 /// The running kernel's release.

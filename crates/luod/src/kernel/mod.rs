@@ -7,11 +7,13 @@
 //! | `interface` | [`Kernel`], the trait: all that the agent asks of a kernel |
 //! | `target` | what the boot loader's entry says of the target |
 //! | `image` | loading the kernel to jump into |
+//! | `device` | the device, which others may have |
 //! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
 //! | `worker` | the thread |
 //!
 //! The agent's tests have a made-up kernel behind the same trait (`agent/tests/fake.rs`).
 
+mod device;
 mod image;
 mod interface;
 mod linux;

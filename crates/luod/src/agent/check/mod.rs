@@ -7,16 +7,17 @@
 //! | `words` | what luod itself has to say in a report, and how one is judged |
 //! | `settled` | the kernel to jump into, completed by the boot loader's entry |
 //! | `subject` | all that is looked at, gathered for the thread that does so |
+//! | `keeping` | whether luod can write down what it has to |
 //! | `offline` | the checks without an agent |
 //! | here | the agent's checks |
 
+mod keeping;
 mod offline;
 mod settled;
 mod subject;
 mod words;
 
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -31,12 +32,9 @@ use rustix::process::{Resource, getrlimit};
 use super::Agent;
 use super::clock::after;
 use super::timeline::Line;
-use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, full_disk, full_remedy, in_update};
+use super::unowned;
+use super::view::{CANCEL_BY_FORCE, UNKNOWN_UPDATE, in_update};
 use super::written::on_a_thread_of;
-use super::{doubt, unowned};
-use crate::decide::unwritable::unwritable;
-use crate::journal::notes::ROOM;
-use crate::journal::picture;
 use crate::kernel::Probe;
 use crate::manager;
 
@@ -348,29 +346,6 @@ impl Agent {
         ))
     }
 
-    /// Whether luod can note what it has to know if it is started again.
-    async fn check_notes(&self) -> Option<Check> {
-        let notes = self.notes.clone();
-        let why = self.fails(move || notes.reserve()).await?;
-        let folder = self.notes.folder().display();
-        Some(Check {
-            name: "notes".to_owned(),
-            status: CheckStatus::Failed,
-            found: format!(
-                "luod needs {} KiB in {folder} to note what a restart of it must not lose: {why}",
-                ROOM >> 10
-            ),
-            remedy: Some(
-                unwritable(
-                    &why,
-                    "make room there (`df` says how much there is, `du -x` who has filled it), or \
-                     make it larger: `mount -o remount,size=`",
-                )
-                .to_owned(),
-            ),
-        })
-    }
-
     /// Whether there is anybody who is asked, and anything that luod takes along. Whoever looks
     /// may have a workload that ended a moment ago.
     fn check_workloads(&self) -> Option<Check> {
@@ -381,61 +356,6 @@ impl Agent {
             status: CheckStatus::Warning,
             found: "no workload takes part: an update would jump at once".to_owned(),
             remedy: Some("if some ought to, start them before (`luoctl status`)".to_owned()),
-        })
-    }
-
-    /// Whether notes are damaged of the last update, or of one that is not over.
-    fn check_damage(&self) -> Vec<Check> {
-        let warning = |found: String, remedy: Option<&str>| Check {
-            name: "notes".to_owned(),
-            status: CheckStatus::Warning,
-            found,
-            remedy: remedy.map(str::to_owned),
-        };
-        let state = self.state.borrow();
-        let doubt = state.doubt().into_iter();
-        let doubt = doubt.map(|found| warning(found, Some(doubt::REMEDY)));
-        let damaged = state.damaged.iter().cloned();
-        doubt
-            .chain(damaged.map(|found| warning(found, None)))
-            .collect()
-    }
-
-    /// Whether the update could be written down when it is over.
-    async fn check_history(&self) -> Option<Check> {
-        let history = self.history.clone();
-        let why_not = self.fails(move || history.is_writable()).await;
-        self.tried.found(why_not.clone());
-        let why = why_not?;
-        Some(Check {
-            name: "history".to_owned(),
-            status: CheckStatus::Warning,
-            found: full_disk(&self.config(), &why),
-            remedy: Some(full_remedy(&why).to_owned()),
-        })
-    }
-
-    /// Whether the picture of the update could be written that somebody wants.
-    async fn check_report(&self) -> Option<Check> {
-        let path = self.state.borrow().update.as_ref()?.report.clone()?;
-        let wanted = PathBuf::from(&path);
-        let workloads = self.state.borrow().workloads.len();
-        let reserved = self.fails(move || picture::reserve(&wanted, workloads));
-        let why = reserved.await?;
-        Some(Check {
-            name: "report".to_owned(),
-            status: CheckStatus::Failed,
-            found: format!("the report cannot be written to {path}: {why}"),
-            remedy: Some(
-                match why.contains(picture::NOT_OURS) {
-                    true => "name a file that is not there yet, or move that one away",
-                    false => {
-                        "name a file in a folder with room that luod may write to: its unit allows \
-                         /var/lib/luod, and what ReadWritePaths= names beside it"
-                    }
-                }
-                .to_owned(),
-            ),
         })
     }
 

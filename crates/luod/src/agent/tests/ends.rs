@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use luo_sys::State as KernelState;
-use luo_varlink::{CheckStatus, HistoryEntry, Outcome};
+use luo_varlink::{HistoryEntry, Outcome};
 
 use super::*;
 use crate::decide::names::OWN_SESSION;
@@ -58,10 +58,6 @@ fn newest(world: &World) -> HistoryEntry {
     let mut all = world.agent.history().last(9).unwrap().updates;
     assert_eq!(all.len(), 1, "{all:?}");
     all.remove(0)
-}
-
-async fn warnings(world: &World) -> Vec<String> {
-    world.agent.status().await.warnings.unwrap_or_default()
 }
 
 #[test]
@@ -365,57 +361,6 @@ fn a_deadline_does_not_pass_twice() {
         let next = restarted(&world, more).await;
         assert_eq!(next.phase(), Phase::Updated);
         assert_eq!(left(next.agent.status().await), None);
-    });
-}
-
-#[test]
-fn a_disk_that_is_full_is_told_at_once() {
-    run(async {
-        let world = World::new(OPEN, Fake::default());
-        let folder = world.agent.config().state_directory.clone();
-        fs::write(&folder, "").unwrap();
-        let told = warnings(&world).await;
-        assert_eq!(told.len(), 1, "{told:?}");
-        assert!(told[0].contains("what becomes of an update cannot be written"));
-        assert!(told[0].contains("move it away"), "{told:?}");
-        // Whoever prepares is told what the checks have found.
-        world.agent.prepare(&world.target).await.unwrap();
-        let warned = world.agent.warnings_of_update();
-        assert!(
-            warned
-                .iter()
-                .all(|check| check.status == CheckStatus::Warning)
-        );
-        assert!(
-            warned.iter().any(|check| check.name == "history"),
-            "{warned:?}"
-        );
-        world.agent.cancel(None).await.unwrap();
-        let told = warnings(&world).await;
-        assert!(
-            told[1].starts_with("1 update that is over could not"),
-            "{told:?}"
-        );
-        world.agent.prepare(&world.target).await.unwrap();
-        world.agent.cancel(None).await.unwrap();
-        let told = warnings(&world).await;
-        assert!(
-            told[1].starts_with("2 updates that are over could"),
-            "{told:?}"
-        );
-    });
-}
-
-#[test]
-fn a_configuration_that_could_not_be_read_again_is_told() {
-    run(async {
-        let world = World::new(OPEN, Fake::default());
-        let agent = &world.agent;
-        agent.stays_as_it_was("/etc/luod/luod.toml: line 3".into());
-        assert!(warnings(&world).await[0].contains("luod.toml: line 3"));
-        let config = Config::clone(&agent.config());
-        agent.reload(config, Policy::parse(OPEN).unwrap());
-        assert_eq!(warnings(&world).await, Vec::<String>::new());
     });
 }
 

@@ -5,12 +5,11 @@
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use luo_sys::{
     Direction, Errno, ParticipantEntry, ParticipantKind, Session, SessionEntry, SessionName,
@@ -24,7 +23,6 @@ use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::kernel::{Kernel, Opener, Probe};
-use crate::manager::keeper::Keeper;
 use crate::manager::shutdown::Shutdown;
 
 /// The facts of a made-up kernel.
@@ -34,43 +32,6 @@ pub(crate) fn probe() -> Probe {
         state: None,
         handover_abi: None,
         supplement_abi: None,
-    }
-}
-
-/// A descriptor store that has room for everything, and keeps nothing.
-pub(crate) struct Shelf;
-
-impl Keeper for Shelf {
-    fn keep(&self, _label: &str, _fd: BorrowedFd<'_>, _patience: Duration) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn close(&self, _label: &str) -> std::io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A descriptor store that keeps what it is given.
-#[derive(Clone, Default)]
-pub(crate) struct Cupboard(Arc<Mutex<BTreeMap<String, OwnedFd>>>);
-
-impl Cupboard {
-    /// Takes out what was kept last.
-    pub(crate) fn take(&self) -> Option<OwnedFd> {
-        Some(self.0.lock().unwrap().pop_last()?.1)
-    }
-}
-
-impl Keeper for Cupboard {
-    fn keep(&self, label: &str, fd: BorrowedFd<'_>, _patience: Duration) -> std::io::Result<()> {
-        let fd = fd.try_clone_to_owned()?;
-        self.0.lock().unwrap().insert(label.to_owned(), fd);
-        Ok(())
-    }
-
-    fn close(&self, label: &str) -> std::io::Result<()> {
-        self.0.lock().unwrap().remove(label);
-        Ok(())
     }
 }
 

@@ -222,3 +222,41 @@ fn a_disk_that_hangs_keeps_nobody_waiting() {
         assert!(past.problems[0].contains("does not answer"), "{past:?}");
     });
 }
+
+#[test]
+fn a_disk_that_is_full_is_told_at_once() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let folder = world.agent.config().state_directory.clone();
+        fs::write(&folder, "").unwrap();
+        let told = warnings(&world).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("what becomes of an update cannot be written"));
+        assert!(told[0].contains("move it away"), "{told:?}");
+        // Whoever prepares is told what the checks have found.
+        world.agent.prepare(&world.target).await.unwrap();
+        let warned = world.agent.warnings_of_update();
+        assert!(
+            warned
+                .iter()
+                .all(|check| check.status == CheckStatus::Warning)
+        );
+        assert!(
+            warned.iter().any(|check| check.name == "history"),
+            "{warned:?}"
+        );
+        world.agent.cancel(None).await.unwrap();
+        let told = warnings(&world).await;
+        assert!(
+            told[1].starts_with("1 update that is over could not"),
+            "{told:?}"
+        );
+        world.agent.prepare(&world.target).await.unwrap();
+        world.agent.cancel(None).await.unwrap();
+        let told = warnings(&world).await;
+        assert!(
+            told[1].starts_with("2 updates that are over could"),
+            "{told:?}"
+        );
+    });
+}

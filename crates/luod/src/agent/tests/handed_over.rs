@@ -3,7 +3,7 @@
 
 use luo_varlink::{HistoryEntry, Orchestrator, Outcome};
 
-use super::fake::Cupboard;
+use super::shelf::Cupboard;
 use super::*;
 use crate::decide::names::OWN_SESSION;
 use crate::manager::store::Stored;

@@ -124,3 +124,16 @@ fn a_configuration_that_cannot_be_used_keeps_an_update_from_beginning() {
         drop(peer);
     });
 }
+
+#[test]
+fn a_configuration_that_could_not_be_read_again_is_told() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let agent = &world.agent;
+        agent.stays_as_it_was("/etc/luod/luod.toml: line 3".into());
+        assert!(warnings(&world).await[0].contains("luod.toml: line 3"));
+        let config = Config::clone(&agent.config());
+        agent.reload(config, Policy::parse(OPEN).unwrap());
+        assert_eq!(warnings(&world).await, Vec::<String>::new());
+    });
+}
