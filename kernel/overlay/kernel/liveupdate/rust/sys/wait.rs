@@ -73,16 +73,22 @@ fn for_a_moment(tries: &mut impl FnMut() -> bool) -> bool {
     tries()
 }
 
-/// Tries something that fails while a program has a file locked: for a moment, and then once after
-/// each of so many pauses, of which it takes those that it has waited.
+/// Tries something that fails while a program has a file locked: for a moment, and then again and
+/// again for as long as so many pauses last by the clock, of which it takes those that have passed.
+/// On a busy machine one may take as long as many.
 ///
 /// # Errors
 /// EBUSY at the end of them; EAGAIN if the task is killed.
 pub(crate) fn patiently(pauses: &mut u32, mut tries: impl FnMut() -> bool) -> Result<(), Errno> {
     let mut done = for_a_moment(&mut tries);
     while !done {
-        *pauses = pauses.checked_sub(1).ok_or(Errno::EBUSY)?;
+        if *pauses == 0 {
+            return Err(Errno::EBUSY);
+        }
+        let begun = Instant::<Monotonic>::now();
         pause(PAUSE_MILLIS).map_err(|Killed| Errno::EAGAIN)?;
+        let took = u32::try_from(begun.elapsed().as_millis_ceil()).unwrap_or(u32::MAX);
+        *pauses = pauses.saturating_sub((took / PAUSE_MILLIS).max(1));
         done = tries();
     }
     Ok(())
