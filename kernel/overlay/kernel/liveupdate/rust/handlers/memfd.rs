@@ -140,7 +140,9 @@ impl Kind<Linux> for Memfds {
         if end > MOST_PAGES {
             return Err(Errno::EFBIG);
         }
-        let mut kept = Kept::new(self.0, &still, end).map_err(errno::of_kernel)?;
+        let mut kept = wait_for_holder(linux, of, Files::Memfds, |pauses| {
+            Kept::new(self.0, &still, end, pauses).map_err(errno::of_kernel)
+        })?;
         let mut written = Written::new(linux.alloc_block()?);
         written.make_room(self.0, kept.runs(), || linux.alloc_block())?;
         let strings = strings_of(&still, &kept);

@@ -40,7 +40,7 @@ pub(crate) struct Killed;
 ///
 /// # Errors
 /// [`Killed`].
-fn pause(milliseconds: u32) -> Result<(), Killed> {
+pub(crate) fn pause(milliseconds: u32) -> Result<(), Killed> {
     // SAFETY: No spinlock is held; `current` is a task that runs.
     let killed = unsafe {
         bindings::schedule_timeout_killable(msecs_to_jiffies(milliseconds) as isize);

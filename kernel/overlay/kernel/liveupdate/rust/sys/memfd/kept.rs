@@ -5,6 +5,7 @@ use kernel::alloc::KVVec;
 use kernel::bindings;
 use kernel::prelude::*;
 use luo_abi::memfd::GROUP_LENGTH;
+use luo_core::held::PAUSE_MILLIS;
 use luo_memfd::{Format, Run, Short};
 
 use super::payer::Payer;
@@ -12,19 +13,13 @@ use super::run::{run_of, run_to, KeptRun, Referred};
 use super::still::Still;
 use crate::sys::log;
 use crate::sys::memory::flags;
-use crate::sys::wait::{self, Killed, Patience};
+use crate::sys::wait::{self, Killed};
 
 /// Runs that are looked at in one go.
 const BATCH: usize = 32;
 
 /// How often folios are looked for anew in whose place others have come.
 const AGAIN: u32 = 1000;
-
-/// How many seconds it is waited for those who use pages that have to be moved.
-const PATIENCE: u32 = 2;
-
-/// How long is slept, in milliseconds, before pages are looked at again that somebody uses.
-const PAUSE: u32 = 10;
 
 /// The pages of a file that are kept over a kexec, in its order. Ends when it is dropped.
 ///
@@ -42,8 +37,8 @@ pub(crate) struct Kept {
     payer: Payer,
     /// Pages of the machine that had failed when these were looked at.
     failed: u64,
-    /// How long it is waited for those who use pages that have to be moved.
-    patience: Patience,
+    /// For how many pauses it may still be waited for those who use pages that have to be moved.
+    pauses: u32,
 }
 
 /// Pages of the machine that have failed so far.
@@ -54,12 +49,13 @@ fn failed() -> u64 {
 
 impl Kept {
     /// All pages of a file that is held still. Who reads or writes a page that has to be moved, as
-    /// a device does, is waited for.
+    /// a device does, is waited for: so many pauses at most, of which those that were waited are
+    /// taken.
     ///
     /// # Errors
     /// ENOMEM; EBUSY if a page that has to be moved is in use for longer; those of moving pages to
-    /// where they can stay.
-    pub(crate) fn new(format: Format, still: &Still, end: u64) -> Result<Self> {
+    /// where they can stay; EAGAIN if the task is killed.
+    pub(crate) fn new(format: Format, still: &Still, end: u64, pauses: &mut u32) -> Result<Self> {
         let mut kept = Self {
             format,
             runs: KVVec::new(),
@@ -67,10 +63,11 @@ impl Kept {
             changed: true,
             payer: Payer::Unknown,
             failed: failed(),
-            patience: Patience::of_seconds(PATIENCE),
+            pauses: *pauses,
         };
-        kept.take(still, 0, end)?;
-        Ok(kept)
+        let taken = kept.take(still, 0, end);
+        *pauses = core::mem::take(&mut kept.pauses);
+        taken.map(|()| kept)
     }
 
     /// The runs.
@@ -176,8 +173,9 @@ impl Kept {
                         again = again.saturating_sub(1);
                         continue;
                     }
-                    why if why == EBUSY && !self.patience.is_over() => {
-                        wait::pause(PAUSE).map_err(|Killed| EINTR)?;
+                    why if why == EBUSY && self.pauses > 0 => {
+                        self.pauses = self.pauses.saturating_sub(1);
+                        wait::pause(PAUSE_MILLIS).map_err(|Killed| EAGAIN)?;
                         continue;
                     }
                     why => {
@@ -264,7 +262,7 @@ impl Kept {
             payer: self.payer,
             failed: self.failed,
             // Everybody waits for the freeze.
-            patience: Patience::of_seconds(0),
+            pauses: 0,
         };
         let mut from = 0;
         for run in &self.runs {
