@@ -70,6 +70,9 @@ struct Below<'a> {
 /// What each control group with a limit would have to bear, of memory or (`page`) of huge pages.
 type Limits<'a> = BTreeMap<(Option<u64>, String), Below<'a>>;
 
+/// What is found of workloads, and the limit that it is about.
+type Found<'a> = BTreeMap<(Option<u64>, Vec<&'a str>), (u64, Check)>;
+
 /// Judges whether workloads may have what they take back: each by itself, and all that are in one
 /// control group with a limit together.
 fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check> {
@@ -96,7 +99,7 @@ fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check>
         }
     }
     // One finding for the same workloads is enough: that of the least limit.
-    let mut found: BTreeMap<(Option<u64>, Vec<&str>), (u64, Check)> = BTreeMap::new();
+    let mut found = Found::new();
     for ((page, folder), below) in &limits {
         let (who, limit) = (below.workloads.as_slice(), Some(below.limit));
         let check = match page {
