@@ -17,6 +17,7 @@ use luo_varlink::{Check, CheckStatus, Custody};
 use super::Agent;
 use super::held::Held;
 use super::state::{State, Workload};
+use crate::decide::names::OWN_SESSION;
 use crate::kernel::Opener;
 use crate::manager::store::Look;
 
@@ -36,6 +37,14 @@ const KEEP: &str = "have its owner take it back (`luoctl take`), or update befor
                     systemd run luod, or `luod supervise`, with room in its store \
                     (FileDescriptorStoreMax=)";
 
+/// The same for the record alone, which nobody can take back.
+const KEEP_RECORD: &str = "do not end luod before the record is read and noted; have systemd run \
+                           luod, or `luod supervise`, with room in its store \
+                           (FileDescriptorStoreMax=)";
+
+/// What a list of sessions calls the record's own.
+const RECORD: &str = "the previous kernel's record, which is not noted";
+
 /// Who has a session.
 pub(super) fn of(state: &State, held: &Held) -> Custody {
     let owner = state.workloads.get(&held.workload);
@@ -51,7 +60,7 @@ pub(super) fn of(state: &State, held: &Held) -> Custody {
 impl State {
     /// The sessions that luod alone has and of which `which` is true; it is told whether the
     /// session was put into the store.
-    fn alone_with(&self, which: impl Fn(bool) -> bool) -> Vec<String> {
+    fn alone_with(&self, which: &impl Fn(bool) -> bool) -> Vec<String> {
         let held = self.sessions.iter().filter(|(_, held)| {
             let is_alone = held.session.is_some() && of(self, held) == Custody::Agent;
             // One on its way to or from the kernel is somebody's who waits for it.
@@ -64,6 +73,17 @@ impl State {
 }
 
 impl Agent {
+    /// The same, with the record's own session: so long as that is not noted, all that came along
+    /// hangs on it.
+    fn alone_with(&self, which: impl Fn(bool) -> bool) -> Vec<String> {
+        let state = self.state.borrow();
+        let mut names = state.alone_with(&which);
+        if state.unnoted_record && which(self.store.has(OWN_SESSION)) {
+            names.push(RECORD.to_owned());
+        }
+        names
+    }
+
     /// Forgets sessions of the previous kernel that were lost with an earlier luod, which alone had
     /// them and was told to end: neither the kernel nor the store has them. Whoever looks is told.
     pub(super) async fn find_the_lost(&self) {
@@ -138,10 +158,9 @@ impl Agent {
 
     /// What is wrong with how luod's sessions are kept, and what to do about it.
     pub(super) fn unkept(&self) -> Option<(String, &'static str)> {
-        let state = self.state.borrow();
         let listed = |names: &[String]| names.join(", ");
         if self.store.is_there() && !self.store.keeps() {
-            return Some(match state.alone_with(|_| true).as_slice() {
+            return Some(match self.alone_with(|_| true).as_slice() {
                 [] => (GONE.to_owned(), TAKE_OVER),
                 names => {
                     let words = format!(
@@ -153,14 +172,18 @@ impl Agent {
             });
         }
         let is_there = self.store.is_there();
-        let names = state.alone_with(|stored| !(is_there && stored));
+        let names = self.alone_with(|stored| !(is_there && stored));
         (!names.is_empty()).then(|| {
+            let remedy = match names.as_slice() {
+                [name] if name == RECORD => KEEP_RECORD,
+                _ => KEEP,
+            };
             let names = listed(&names);
             let words = format!(
                 "luod alone has what no service manager keeps, and with its end it would be lost: \
                  {names}"
             );
-            (words, KEEP)
+            (words, remedy)
         })
     }
 
@@ -186,11 +209,15 @@ impl Agent {
         })
     }
 
+    /// What is lost if luod is told to end.
+    pub(super) fn gone_with_luod(&self) -> Vec<String> {
+        let ends = self.store.ends_with_the_agent();
+        self.alone_with(|stored| ends || !stored)
+    }
+
     /// Says what is lost because luod is told to end.
     pub(super) fn tell_what_goes_with_luod(&self) {
-        let ends = self.store.ends_with_the_agent();
-        let state = self.state.borrow();
-        let names = state.alone_with(|stored| ends || !stored);
+        let names = self.gone_with_luod();
         if !names.is_empty() {
             tracing::error!(
                 "luod is told to end, and nobody keeps what it alone has: with it go {}",

@@ -5,12 +5,13 @@
 //! the notes --------.
 //! the kernel --> noted --> taken up: the workloads in it are waited for
 //!     |            `-----> cannot be read: nobody is let in
-//!     `-- fails: its session goes into the store, and it is tried again and again
+//!     `-- fails: it is tried again and again
 //! ```
 //!
-//! A call of the kernel that fails says nothing of the record: memory may be short for a moment.
-//! So long as it has not been read its session outlives luod, which the kernel would otherwise
-//! see closed, and the record with it.
+//! From before it is read until it is noted, the record's session is in the descriptor store:
+//! luod may be killed at any moment, and the kernel would see the session closed, and the record
+//! with it. A call of the kernel that fails says nothing of the record: memory may be short for a
+//! moment.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -27,7 +28,7 @@ use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
 use crate::decide::record::Record;
 use crate::journal::notes::{Owner, Progress};
-use crate::kernel::Opener;
+use crate::kernel::{Kernel, Opener};
 
 /// How long to wait before the record is read again, while workloads wait for luod.
 const PAUSES: [Duration; 4] = [
@@ -100,7 +101,7 @@ impl Agent {
         let mut pauses = PAUSES.iter();
         loop {
             let kept = kept.take();
-            let taking = self.kernel.run(|kernel| kernel.take_record(kept));
+            let taking = self.take_from_the_kernel(kept);
             let taken = at_last("RETRIEVE_SESSION of its record", taking).await;
             let Err(why) = &taken else {
                 return taken;
@@ -115,9 +116,29 @@ impl Agent {
         }
     }
 
+    /// Takes the record from the kernel, once. The store gets its session before it is read.
+    async fn take_from_the_kernel(&self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
+        let place = (!self.store.has(OWN_SESSION)).then(|| self.store.place(OWN_SESSION));
+        let had_none = place.is_some();
+        let job = move |kernel: &mut dyn Kernel| {
+            let mut stored = false;
+            let mut received = |session: &Session| {
+                stored = place.as_ref().is_some_and(|place| place.fill(session));
+            };
+            let taken = kernel.take_record(kept, &mut received);
+            (taken, stored)
+        };
+        let (taken, stored) = self.kernel.run(job).await;
+        if had_none && !stored {
+            self.store.vacate(OWN_SESSION);
+        }
+        taken
+    }
+
     /// Notes a record that the kernel has given.
     async fn note_record(&self, bytes: Vec<u8>, is_anew: bool) -> Raw {
         let noted = self.notes.begin_record(&bytes);
+        self.state.borrow_mut().unnoted_record = noted.is_err();
         if let Err(why) = &noted {
             self.keep_record_in_store(why).await;
         }
@@ -187,7 +208,7 @@ impl Agent {
                 if is_given_up(&agent) {
                     return;
                 }
-                let taken = agent.kernel.run(|kernel| kernel.take_record(None)).await;
+                let taken = agent.take_from_the_kernel(None).await;
                 // An administrator may have done so meanwhile.
                 if is_given_up(&agent) {
                     return;

@@ -92,7 +92,9 @@ impl Agent {
     pub(super) async fn keep_record_in_store(&self, why: &std::io::Error) {
         let why = self.unnoted(why);
         let session = self.kernel.run(|kernel| kernel.own_session()).await;
-        if session.is_some_and(|session| self.store.put(OWN_SESSION, &session)) {
+        if session.is_some_and(|session| {
+            self.store.has(OWN_SESSION) || self.store.put(OWN_SESSION, &session)
+        }) {
             tracing::error!("the record of the previous kernel: {why}");
         } else {
             // luod goes on: if it ended here, the record's session would be closed, and the
@@ -106,6 +108,7 @@ impl Agent {
     /// Has the descriptor store keep the session of a record that the kernel has failed to give.
     pub(super) async fn keep_unread_in_store(&self) {
         let session = self.kernel.run(|kernel| kernel.own_session()).await;
+        self.state.borrow_mut().unnoted_record = session.is_some();
         // Without one the kernel has it still, whatever becomes of luod.
         if let Some(session) = session
             && !(self.store.has(OWN_SESSION) || self.store.put(OWN_SESSION, &session))
@@ -144,6 +147,7 @@ impl Agent {
             if let Some(restore) = &mut agent.state.borrow_mut().restore {
                 restore.is_unnoted = false;
             }
+            agent.state.borrow_mut().unnoted_record = false;
             tracing::info!("the record of the previous kernel is noted");
             agent.note_progress();
             agent.drop_kernels_record().await;
@@ -154,7 +158,10 @@ impl Agent {
     /// in the notes, so nobody waits for it; what the kernel hangs in is told.
     pub(super) async fn drop_kernels_record(&self) {
         let job = |kernel: &mut dyn Kernel| kernel.finish_record();
-        let then = |agent: &Self, (), _| agent.unstore(OWN_SESSION);
+        let then = |agent: &Self, (), _| {
+            agent.state.borrow_mut().unnoted_record = false;
+            agent.unstore(OWN_SESSION);
+        };
         if let Err(why) = self.to_its_end(FINISH_RECORD, "FINISH", job, then).await {
             tracing::error!("the session of the previous kernel's record: {why}");
         }

@@ -36,6 +36,9 @@ pub(super) struct State {
     pub(super) late: Option<Late>,
     /// Why the previous kernel's record cannot be read. Nothing of it is touched then.
     pub(super) unreadable: Option<String>,
+    /// luod has the session of the previous kernel's record, which is not in the notes: with the
+    /// last descriptor of that the record goes.
+    pub(super) unnoted_record: bool,
     pub(super) workloads: BTreeMap<String, Workload>,
     pub(super) sessions: Sessions,
     /// Notes of past updates that are damaged, and what that means, in words.

@@ -258,14 +258,17 @@ impl Agent {
         let (released, failed) = self.release_all(&unclaimed, is_unclaimed).await;
         self.overdue();
         // A claim that is under way at this moment is waited for; what the kernel hangs in is not.
-        if failed.is_empty() {
-            self.all_have_arrived().await;
-        }
+        let have_arrived = failed.is_empty() && self.all_have_arrived().await;
         self.end_if_over();
+        // What could not be finished and is here by now is in nobody's way.
+        if !self.is_restoring() {
+            return Ok(released);
+        }
         match failed.into_iter().next() {
-            // What could not be finished and is here by now is in nobody's way.
-            Some(why) if self.is_restoring() => Err(why.into()),
-            _ => Ok(released),
+            Some(why) => Err(why.into()),
+            // The update ends by itself when the kernel has answered.
+            None if !have_arrived => Err(Failed::busy("FINISH").into()),
+            None => Ok(released),
         }
     }
 
@@ -292,6 +295,7 @@ impl Agent {
         // Only one caller gets beyond this: a second one could end an update that has begun
         // since.
         let why = self.state.borrow_mut().unreadable.take()?;
+        self.state.borrow_mut().unnoted_record = false;
         self.unstore(OWN_SESSION);
         if let Err(why) = self.notes.set_record(None) {
             tracing::error!("the notes: {why}");

@@ -14,7 +14,9 @@ use crate::decide::plan::Obstacle;
 
 /// What to do about it.
 pub(super) const REMEDY: &str = "if another version of luod wrote it, start that one, which gives all \
-                                 back; or give the record up with `luoctl finish --release`: the \
+                                 back: put it in this one's place and have luod alone started \
+                                 again (`systemctl restart luod`; kill luod, and not a `luod \
+                                 supervise`, with which the record may go); or give the record up with `luoctl finish --release`: the \
                                  sessions stay in the kernel then until `luoctl release --force \
                                  NAME` gives up each";
 

@@ -158,12 +158,17 @@ pub trait Kernel {
     /// The record that the previous kernel handed over, if there is one, as bytes that
     /// nobody has judged yet. Its session stays open until [`Kernel::finish_record`].
     /// `kept` is the agent's own session if the service manager has it: one that keeps
-    /// descriptors over a kexec has taken it back already.
+    /// descriptors over a kexec has taken it back already. `received` is told of the session
+    /// before anything is read from it.
     ///
     /// # Errors
     /// As the kernel answers. If the session itself was taken, it is kept
     /// ([`Kernel::own_session`]), and the next call reads that one again.
-    fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed>;
+    fn take_record(
+        &mut self,
+        kept: Option<Session>,
+        received: &mut dyn FnMut(&Session),
+    ) -> Result<Option<Vec<u8>>, Failed>;
 
     /// Finishes the record's session. The record has been read and kept elsewhere by then.
     fn finish_record(&mut self);

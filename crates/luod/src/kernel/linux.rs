@@ -357,7 +357,11 @@ impl Kernel for Linux {
         shutdown::standing()
     }
 
-    fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
+    fn take_record(
+        &mut self,
+        kept: Option<Session>,
+        received: &mut dyn FnMut(&Session),
+    ) -> Result<Option<Vec<u8>>, Failed> {
         // One that was taken before, and could not be read.
         let before = self.received.take();
         let kept = before.or_else(|| kept.filter(is_of_previous));
@@ -366,6 +370,7 @@ impl Kernel for Linux {
             Err(why) if matches!(why.errno(), Errno::ENOENT | Errno::ENODEV) => return Ok(None),
             Err(why) => return Err(why),
         };
+        received(&session);
         let read = read_record(&session);
         self.received = Some(session);
         read.map(Some)

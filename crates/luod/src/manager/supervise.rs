@@ -184,6 +184,7 @@ fn run_with(
                     has_no_agent(runtime)?;
                 }
                 kept.begins();
+                sockets.mend();
                 let child = Command::new(program)
                     .args(arguments)
                     .env(NOTIFY, &sockets.paths[0])
@@ -291,6 +292,7 @@ fn watch(
             agent.tell(Signal::KILL);
         }
         sockets.give(&kept.fds, process);
+        sockets.look();
     }
 }
 

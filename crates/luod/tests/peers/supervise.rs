@@ -2,7 +2,7 @@
 //! `luod supervise`, and signals.
 
 use std::fs::{self, File};
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::process::Command;
 use std::time::Instant;
 
@@ -199,6 +199,27 @@ fn an_agent_that_hangs_is_killed_and_started_again() {
         let log = started.log();
         log.contains("has not been heard of for 30 s") && log.matches("is up").count() == 2
     });
+    started.signal(Signal::TERM);
+    assert!(started.ends().success());
+}
+
+/// Somebody has cleared the folder: the next agent finds its supervisor all the same.
+#[test]
+fn an_agent_is_started_again_where_the_files_of_its_supervisor_were_removed() {
+    let mut started = Started::new("", &open_policy(), &["supervise"]);
+    started.wait_until_up();
+    let agent = started.agent();
+    for entry in fs::read_dir(started.path("run")).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_socket() {
+            fs::remove_file(entry.path()).unwrap();
+        }
+    }
+    kill_process(agent, Signal::KILL).unwrap();
+    until("another agent", || {
+        started.log().matches("is up").count() == 2
+    });
+    assert!(started.log().contains("are made anew"), "{}", started.log());
     started.signal(Signal::TERM);
     assert!(started.ends().success());
 }

@@ -120,6 +120,11 @@ impl Fake {
         gate
     }
 
+    /// Whether it has come to the call that was to hang.
+    pub(crate) fn is_in(&self, call: &'static str) -> bool {
+        !self.lock().hangs.contains_key(call)
+    }
+
     fn hang(&self, call: &'static str) {
         let hangs = self.lock().hangs.remove(call);
         let _ = hangs.map(|hangs| hangs.recv());
@@ -451,7 +456,11 @@ impl Kernel for Fake {
 
     fn go_on(&mut self, _own: Option<Session>) {}
 
-    fn take_record(&mut self, kept: Option<Session>) -> Result<Option<Vec<u8>>, Failed> {
+    fn take_record(
+        &mut self,
+        kept: Option<Session>,
+        received: &mut dyn FnMut(&Session),
+    ) -> Result<Option<Vec<u8>>, Failed> {
         self.refused("RETRIEVE_SESSION")?;
         let session = match self.1.take().or(kept) {
             Some(session) => session,
@@ -463,7 +472,9 @@ impl Kernel for Fake {
             None if self.lock().open.contains_key(OWN_SESSION) => return Ok(None),
             None => self.open(OWN_SESSION),
         };
+        received(&session);
         self.1 = Some(session);
+        self.hang("RETRIEVE_FD");
         self.refused("RETRIEVE_FD")?;
         Ok(self.lock().handed_over.clone())
     }

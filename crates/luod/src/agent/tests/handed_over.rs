@@ -121,6 +121,71 @@ fn a_record_that_was_not_read_outlives_luod() {
     });
 }
 
+/// luod is killed between the kernel's answer and its own notes of it, or when the first of those
+/// notes was made.
+#[test]
+fn a_record_outlives_a_luod_that_is_killed_while_it_reads_it() {
+    for has_progress in [false, true] {
+        let kernel = jumped();
+        let store = Cupboard::default();
+        let mut kept = None;
+        run(async {
+            let gate = kernel.hangs_in("RETRIEVE_FD");
+            let shelf = Store::of(store.clone());
+            let world = World::with_store(OPEN, kernel.clone(), "", shelf);
+            let agent = Rc::clone(&world.agent);
+            let starting = tokio::task::spawn_local(async move { agent.start(Vec::new()).await });
+            until(|| kernel.is_in("RETRIEVE_FD")).await;
+            kept = store.take();
+            starting.abort();
+            drop(gate);
+        });
+        let session = kept.expect("nobody has the record's session");
+        run_fast(async {
+            let stored = Stored {
+                name: OWN_SESSION.into(),
+                session: luo_sys::Session::from_fd(session).into(),
+                is_it: true,
+            };
+            let world = World::new(OPEN, kernel.clone());
+            if has_progress {
+                let notes = &world.agent.notes;
+                notes.set_progress(&Progress::default()).unwrap();
+            }
+            world.agent.start(vec![stored]).await.unwrap();
+            assert_eq!(world.agent.unreadable(), None);
+            tokio::time::resume();
+            gets_it_back(&world).await;
+            until(|| !kernel.has_record()).await;
+        });
+    }
+}
+
+/// What luod says of the record when it ends is true: the supervisor has it, and ends, too.
+#[test]
+fn a_record_that_was_not_read_is_told_as_what_goes_with_luod() {
+    run_fast(async {
+        let kernel = jumped();
+        kernel.refuse_times("RETRIEVE_FD", 20);
+        let shelf = Store::with_room(Cupboard::default(), 0);
+        let world = World::with_store(OPEN, kernel.clone(), "", shelf);
+        let agent = &world.agent;
+        agent.start(Vec::new()).await.unwrap();
+        let (words, remedy) = agent.unkept().unwrap();
+        assert!(words.contains("the previous kernel's record"), "{words}");
+        assert!(remedy.contains("before the record is read"), "{remedy}");
+        let gone = agent.gone_with_luod();
+        assert!(gone.concat().contains("the previous kernel's record"));
+        agent
+            .until(|agent| agent.state.borrow().unreadable.is_none())
+            .await;
+        tokio::time::resume();
+        until(|| !kernel.has_record()).await;
+        until(|| agent.gone_with_luod().is_empty()).await;
+        assert_eq!(agent.unkept(), None);
+    });
+}
+
 /// Nobody says that nothing came along where the kernel has it.
 #[test]
 fn an_update_whose_record_is_gone_is_not_lost_with_all_that_came_along() {

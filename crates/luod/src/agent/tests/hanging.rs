@@ -438,3 +438,32 @@ fn a_record_that_cannot_be_given_up_yet_is_told_as_one() {
         agent.prepare(&world.target).await.unwrap();
     });
 }
+
+/// A claim is under way, and the kernel does not answer: the update is not over.
+#[test]
+fn a_finish_that_ends_nothing_yet_says_so() {
+    run_fast(async {
+        let kernel = Fake::with_incoming(&["db.ram"]);
+        let world = restoring(kernel, &[("db", &["db.ram"], &[])]);
+        let agent = &world.agent;
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let gate = world.hold().await;
+        let claims = Rc::clone(agent);
+        let claim = tokio::task::spawn_local(async move {
+            // Whether it has waited that long does not matter.
+            let _ = claims.claim(&peer.caller, "db.ram").await;
+            peer
+        });
+        until(|| agent.state.borrow().sessions.any_busy()).await;
+        for release in [false, true] {
+            let told = agent.finish(release).await.unwrap_err().to_string();
+            assert!(told.contains("try again"), "{told}");
+            assert_eq!(world.phase(), Phase::Updated);
+        }
+        tokio::time::resume();
+        drop(gate);
+        until(|| world.phase() == Phase::Normal).await;
+        drop(claim.await.unwrap());
+    });
+}

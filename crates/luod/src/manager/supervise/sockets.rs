@@ -28,6 +28,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How long a socket is left alone that could not be served: it would be ready at once again.
 const REST: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the files are there.
+const LOOKS: Duration = Duration::from_secs(1);
+
 /// A socket that could not be served.
 #[derive(Default)]
 struct Rest {
@@ -62,6 +65,10 @@ pub(super) struct Sockets {
     rests: [Rest; 2],
     quiet: Quiet,
     pub(super) paths: [PathBuf; 2],
+    /// When it was looked last whether the files are there.
+    looked: Instant,
+    /// That they cannot be made anew is told once.
+    is_told: bool,
 }
 
 /// Where a supervisor of a folder listens. It is the same for each, so that an agent whose
@@ -70,19 +77,25 @@ fn paths(folder: &Path) -> [PathBuf; 2] {
     [NOTIFY_FILE, STORE_FILE].map(|name| folder.join(name))
 }
 
+/// Makes the two sockets.
+fn listens(paths: &[PathBuf; 2]) -> io::Result<(UnixDatagram, OwnedFd)> {
+    for path in paths {
+        let _ = std::fs::remove_file(path);
+    }
+    let notify = UnixDatagram::bind(&paths[0])?;
+    set_socket_passcred(&notify, true)?;
+    let store = seqpacket()?;
+    bind(&store, &SocketAddrUnix::new(&paths[1])?)?;
+    listen(&store, 1)?;
+    rustix::io::ioctl_fionbio(&store, true)?;
+    Ok((notify, store))
+}
+
 impl Sockets {
     pub(super) fn bind(folder: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(folder)?;
         let paths = paths(folder);
-        for path in &paths {
-            let _ = std::fs::remove_file(path);
-        }
-        let notify = UnixDatagram::bind(&paths[0])?;
-        set_socket_passcred(&notify, true)?;
-        let store = seqpacket()?;
-        bind(&store, &SocketAddrUnix::new(&paths[1])?)?;
-        listen(&store, 1)?;
-        rustix::io::ioctl_fionbio(&store, true)?;
+        let (notify, store) = listens(&paths)?;
         Ok(Self {
             notify,
             store,
@@ -90,7 +103,48 @@ impl Sockets {
             rests: Default::default(),
             quiet: Quiet::default(),
             paths,
+            looked: Instant::now(),
+            is_told: false,
         })
+    }
+
+    /// Looks each second whether the files are there still: somebody may have cleared the folder, and
+    /// without them an agent reaches nobody, and a new one gets nothing of what is kept.
+    pub(super) fn look(&mut self) {
+        if self.looked.elapsed() >= LOOKS {
+            self.mend();
+        }
+    }
+
+    /// Listens anew if a file is gone. One of another socket is another supervisor's, and stays.
+    /// All that was sent to the old sockets has to be taken before.
+    pub(super) fn mend(&mut self) {
+        self.looked = Instant::now();
+        let is_gone = |path: &PathBuf| {
+            std::fs::symlink_metadata(path).is_err_and(|why| why.kind() == io::ErrorKind::NotFound)
+        };
+        if !self.paths.iter().any(is_gone) {
+            return;
+        }
+        let folder = self.paths[0]
+            .parent()
+            .map_or(Ok(()), std::fs::create_dir_all);
+        match folder.and_then(|()| listens(&self.paths)) {
+            Ok((notify, store)) => {
+                (self.notify, self.store) = (notify, store);
+                self.rests = Default::default();
+                self.is_told = false;
+                tracing::warn!("the files of luod's supervisor were gone, and are made anew");
+            }
+            Err(why) => {
+                if !std::mem::replace(&mut self.is_told, true) {
+                    tracing::error!(
+                        "the files of luod's supervisor are gone, and it is tried each second to \
+                         make them anew: {why}"
+                    );
+                }
+            }
+        }
     }
 
     /// What is to be waited for: the sockets, and for how long at most.
@@ -99,7 +153,8 @@ impl Sockets {
         let served = fds.into_iter().zip(&self.rests);
         let served = served.filter(|(_, rest)| rest.left().is_none());
         let served = served.map(|(fd, _)| PollFd::from_borrowed_fd(fd, PollFlags::IN));
-        let left = self.rests.iter().filter_map(Rest::left).min();
+        let next = LOOKS.saturating_sub(self.looked.elapsed());
+        let left = self.rests.iter().filter_map(Rest::left).chain([next]).min();
         (served.collect(), left)
     }
 
@@ -229,6 +284,42 @@ mod tests {
             sockets.receive(&mut kept, agent);
             assert_eq!(kept.is_up, heeded);
         }
+    }
+
+    /// A careless cleaner of the folder.
+    #[test]
+    fn files_that_are_gone_are_made_anew() {
+        let own = rustix::process::getpid();
+        let parent = tempfile::tempdir().unwrap();
+        let folder = parent.path().join("run");
+        let mut sockets = Sockets::bind(&folder).unwrap();
+        assert!(sockets.waits().1.is_some_and(|left| left <= LOOKS));
+        for gone in [&[0][..], &[1], &[0, 1], &[]] {
+            for number in gone {
+                std::fs::remove_file(&sockets.paths[*number]).unwrap();
+            }
+            if gone.is_empty() {
+                std::fs::remove_dir_all(&folder).unwrap();
+            }
+            sockets.mend();
+            assert_eq!(fetches(&mut sockets, own), 1);
+            let agent = UnixDatagram::unbound().unwrap();
+            agent.send_to(b"READY=1", &sockets.paths[0]).unwrap();
+            let mut kept = Kept::default();
+            sockets.receive(&mut kept, own);
+            assert!(kept.is_up);
+        }
+        // Another supervisor's.
+        for path in &sockets.paths {
+            std::fs::remove_file(path).unwrap();
+        }
+        let others = UnixDatagram::bind(&sockets.paths[0]).unwrap();
+        std::fs::write(&sockets.paths[1], "").unwrap();
+        sockets.mend();
+        let agent = UnixDatagram::unbound().unwrap();
+        agent.send_to(b"READY=1", &sockets.paths[0]).unwrap();
+        let mut text = [0; 64];
+        assert_eq!(others.recv(&mut text).unwrap(), 7);
     }
 
     #[test]
