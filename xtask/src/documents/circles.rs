@@ -162,7 +162,7 @@ impl Crate {
                 }
             }
             let needed = named.called.iter().filter_map(|name| shared.get(name));
-            for to in needed.filter_map(|to| place(to)).filter(|&to| to != at) {
+            for to in needed.filter_map(place).filter(|&to| to != at) {
                 graph.add_edge(at, to, ());
             }
         }
