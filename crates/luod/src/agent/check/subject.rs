@@ -96,7 +96,8 @@ fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check>
         }
     }
     // One finding for the same workloads is enough: that of the least limit.
-    let mut found: BTreeMap<(Option<u64>, Vec<&str>), (u64, Check)> = BTreeMap::new();
+    type Shared<'a> = (Option<u64>, Vec<&'a str>);
+    let mut found: BTreeMap<Shared<'_>, (u64, Check)> = BTreeMap::new();
     for ((page, folder), below) in &limits {
         let (who, limit) = (below.workloads.as_slice(), Some(below.limit));
         let check = match page {
