@@ -13,6 +13,7 @@ use luo_varlink::{Phase, TimelineKind};
 use super::Agent;
 use super::caller::cut;
 use super::clock::after;
+use super::hang;
 use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::Kernel;
@@ -159,6 +160,13 @@ impl Agent {
             self.until_written().await;
             // Somebody may have begun another meanwhile.
             if matches!(self.state.borrow().phase.0, Phase::Normal | Phase::Updated) {
+                if self.is_not_undone() {
+                    tracing::error!(
+                        "luod ends, and the kernel has not undone yet what it was asked for in an \
+                         update that is off: {}",
+                        hang::NOT_UNDONE
+                    );
+                }
                 self.tell_what_goes_with_luod();
                 return;
             }

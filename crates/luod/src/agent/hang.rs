@@ -11,6 +11,10 @@ use crate::kernel::Kernel;
 /// The jump, as the subject of a sentence. While the kernel hangs in it all stand still.
 pub(super) const JUMP: &str = "the jump";
 
+/// A call of an update that is off, as the subject of a sentence: what it was asked for is undone
+/// behind it.
+pub(super) const UNDO: &str = "a call that was made for an update that is off";
+
 /// What to do about a kernel that hangs.
 const REMEDY: &str = "`dmesg` may say what it waits for; nothing is lost meanwhile, and luod goes on \
                       when the kernel does";
@@ -20,10 +24,17 @@ const STUCK: &str = "all workloads stand still, and it cannot be called off any 
                      say what the kernel waits for, a driver mostly; if that does not end, only a \
                      reset helps, and what is preserved is lost";
 
+/// The same where an update is not undone yet.
+pub(super) const NOT_UNDONE: &str = "until it has, the kernel may be prepared and the next one \
+                                     loaded, and any reboot jumps into that. `dmesg` may say what \
+                                     it waits for, a disk mostly; luod undoes the rest when it \
+                                     comes back";
+
 /// What to do about what the kernel hangs in.
 pub(super) fn remedy(what: &str) -> &'static str {
     match what {
         JUMP => STUCK,
+        UNDO => NOT_UNDONE,
         _ => REMEDY,
     }
 }

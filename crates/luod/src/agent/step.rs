@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 
 use super::Agent;
 use super::clock::after;
-use super::hang::Hang;
+use super::hang::{self, Hang};
 use super::timeline::Line;
 use crate::decide::failed::Failed;
 use crate::kernel::Kernel;
@@ -139,8 +139,7 @@ impl Agent {
 
     /// Has the kernel undo its part of an update, and waits for that as long as it makes sense.
     pub(super) async fn undo_kernel(&self) {
-        let what = "a call that was made for an update that is off";
-        let (hang, undo) = Hang::watch(what, |kernel| kernel.undo());
+        let (hang, undo) = Hang::watch(hang::UNDO, |kernel| kernel.undo());
         let undone = self.unless_late(hang, self.patience(), self.kernel.run(undo));
         if undone.await.is_none() {
             tracing::error!(
@@ -196,6 +195,11 @@ impl Agent {
         let mut hanging = self.hanging.borrow_mut();
         hanging.retain(|hang| hang.hangs().is_some());
         hanging.first().and_then(Hang::hangs)
+    }
+
+    /// Whether the kernel has not undone yet what it was asked for in an update that is off.
+    pub(super) fn is_not_undone(&self) -> bool {
+        self.hangs_in().is_some_and(|(what, _)| what == hang::UNDO)
     }
 
     /// Waits until something ends the update.

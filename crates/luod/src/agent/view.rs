@@ -84,7 +84,11 @@ impl Agent {
             update: state.update_id().map(str::to_owned),
             work: self.at_work.told(),
             orchestrator: probe.orchestrator,
-            kernel_state: probe.state.map(|state| state.to_string()),
+            // What it was before is not what it is.
+            kernel_state: probe
+                .state
+                .filter(|_| !self.is_not_undone())
+                .map(|state| state.to_string()),
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state, self.config().unclaimed),

@@ -9,7 +9,9 @@ use luo_varlink::admin::Error as Refusal;
 
 use super::*;
 use crate::agent::Declaration;
+use crate::agent::state::Seen;
 use crate::decide::config::Seconds;
+use crate::kernel::Probe;
 
 #[test]
 fn nobody_is_asked_while_somebody_else_has_the_device() {
@@ -260,9 +262,24 @@ fn a_disk_that_hangs_before_the_freeze_is_told_as_a_disk() {
         );
         assert!(!late.contains("kexec_file_load"), "{late}");
         assert_eq!(peer.heard().await.kind, EventKind::Cancel);
+        // It is loaded still, and whoever looks is told what that means.
+        assert!(world.kernel.is_loaded() && world.agent.is_not_undone());
+        let seen = Seen {
+            probe: Probe {
+                state: Some(luo_sys::State::Normal),
+                ..fake::probe()
+            },
+            at: Instant::now(),
+            changes: world.agent.changes.get(),
+        };
+        world.agent.seen.replace(Some(seen));
+        let status = world.agent.status().await;
+        assert_eq!(status.kernel_state, None, "it was that before the update");
+        let warnings = status.warnings.unwrap().concat();
+        assert!(warnings.contains("any reboot jumps"), "{warnings}");
         drop(gate);
         until(|| world.agent.heed_hang("x").is_ok()).await;
-        assert!(!world.kernel.is_loaded());
+        assert!(!world.kernel.is_loaded() && !world.agent.is_not_undone());
     });
 }
 
