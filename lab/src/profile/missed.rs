@@ -115,6 +115,13 @@ const REASONS: &[Reason] = &[
                    Both are half of the difference; the other half has not been looked for.",
     },
     Reason {
+        metric: "init to the first answer",
+        loads: &["16M-scattered"],
+        functions: &[],
+        sentence: "Nearly all of the difference is RETRIEVE_FD's of the pages, one run each; the rest \
+                   is the first use.",
+    },
+    Reason {
         metric: "PRESERVE_FD, a page",
         loads: &["16M-scattered"],
         functions: &["kho_preserve_pages", "luo_memfd_take"],
