@@ -126,7 +126,7 @@ pub fn program(cache: &Cache) -> Result<PathBuf> {
 /// The QEMU that tests run: `$LUO_QEMU`, the machine's if it is new enough, or Debian's.
 ///
 /// # Errors
-/// As [`program`], or the one that was named is too old.
+/// As [`program()`], or the one that was named is too old.
 pub fn find(cache: &Cache) -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("LUO_QEMU").map(PathBuf::from) {
         anyhow::ensure!(
