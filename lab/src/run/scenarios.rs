@@ -248,6 +248,24 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             )
             .kexec("rust", "c")
         },
+        Scenario {
+            first: "c",
+            next: vec!["rust", "rust-next", "c", "rust"],
+            args: vec!["kexecs:4".to_owned()],
+            expect: Expect {
+                cases: 4,
+                named: &["boot-1", "boot-2", "boot-3", "boot-4"],
+                exactly: true,
+                kexecs: Some(4),
+            },
+            cost: 12,
+            ..scenario(
+                "handover-in-turn",
+                "relay",
+                "the same memfds go from mainline's kernel to ours, on to ours in runs, to mainline's \
+                 and to ours, and are written to in each",
+            )
+        },
         conformance("rust", "rust", "rust-next", 152),
         conformance("c", "c", "c", 54),
         Scenario {
