@@ -121,6 +121,11 @@ fn scenes(on: &'static str, first: &'static str, next: &'static str, cost: u32) 
             kexecs: Some(SCENES),
         },
         cost,
+        // Mainline's handler gives back sealed what must not be executed.
+        cmdline: match on {
+            "c" => Vec::new(),
+            _ => vec!["sysctl.vm.memfd_noexec=1"],
+        },
         ..scenario(
             &format!("scenes-{on}"),
             "scenes",
