@@ -11,10 +11,12 @@
 
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use luo_lab_protocol::param;
 use luo_scenes::stage::until;
+use luo_sys::memfd::{self, Seals};
 use luo_sys::{Device, Errno, Session, Token};
 use sd_notify::NotifyState;
 
@@ -65,8 +67,19 @@ fn memory(boot: u64) -> Result<File> {
     fill::memfd("service", LENGTH, contents(boot))
 }
 
+/// Where memfds must not be executed, it has come back as one, and can be written all the same.
 fn verify(file: &File, boot: u64) -> Result<()> {
     fill::verify(file, LENGTH, contents(boot))?;
+    let none_is_executed = fs::read_to_string("/proc/sys/vm/memfd_noexec")?.trim() == "2";
+    let is_not = memfd::seals(file)?.contains(Seals::EXEC);
+    ensure!(
+        is_not == none_is_executed,
+        "its seals are {:?}",
+        memfd::seals(file)?
+    );
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, 0)?;
+    file.write_all_at(&byte, 0).context("writing to it")?;
     println!("verified memory of boot {boot}");
     Ok(())
 }

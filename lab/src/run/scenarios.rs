@@ -121,6 +121,11 @@ fn scenes(on: &'static str, first: &'static str, next: &'static str, cost: u32) 
             kexecs: Some(SCENES),
         },
         cost,
+        // Mainline's handler gives back sealed what must not be executed.
+        cmdline: match on {
+            "c" => Vec::new(),
+            _ => vec!["sysctl.vm.memfd_noexec=1"],
+        },
         ..scenario(
             &format!("scenes-{on}"),
             "scenes",
@@ -247,6 +252,24 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 "ours hands over to mainline's C kernel, files of the device too",
             )
             .kexec("rust", "c")
+        },
+        Scenario {
+            first: "c",
+            next: vec!["rust", "rust-next", "c", "rust"],
+            args: vec!["kexecs:4".to_owned()],
+            expect: Expect {
+                cases: 4,
+                named: &["boot-1", "boot-2", "boot-3", "boot-4"],
+                exactly: true,
+                kexecs: Some(4),
+            },
+            cost: 12,
+            ..scenario(
+                "handover-in-turn",
+                "relay",
+                "the same memfds go from mainline's kernel to ours, on to ours in runs, to mainline's \
+                 and to ours, and are written to in each",
+            )
         },
         conformance("rust", "rust", "rust-next", 152),
         conformance("c", "c", "c", 54),

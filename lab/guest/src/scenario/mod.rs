@@ -16,6 +16,7 @@ mod handover;
 mod hostile;
 mod hostile_client;
 mod memory;
+mod relay;
 mod rfc_client;
 mod scenes;
 mod selftest;
@@ -51,6 +52,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("hostile", hostile::run),
     ("hostile-client", hostile_client::run),
     ("memory", memory::run),
+    ("relay", relay::run),
     ("rfc-client", rfc_client::run),
     ("scenes", scenes::run),
     ("selftests", selftest::run),

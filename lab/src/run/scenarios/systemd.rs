@@ -117,6 +117,14 @@ const STORES_TWO_HOPS: &[&str] = STORES.split_at(STORES.len() - 9).0;
 pub(super) fn stores() -> Scenario {
     /// Jumps by systemd, by the agent, and by systemd again.
     const HOPS: u32 = 3;
+    let services = systemd(
+        "systemd-stores",
+        "a systemd that keeps descriptor stores, its sessions for services and one of an \
+         ordinary user go through updates with those of the agent; no memfd may be executed",
+    );
+    // Neither those of systemd and its services nor the agent's and its workloads'.
+    let mut cmdline = services.cmdline.clone();
+    cmdline.push("sysctl.vm.memfd_noexec=2");
     Scenario {
         needs: &[Artifact::SystemdRoot(Release::KeepsStores)],
         args: vec!["part:stores".to_owned(), format!("hops:{HOPS}")],
@@ -127,11 +135,8 @@ pub(super) fn stores() -> Scenario {
             kexecs: Some(HOPS),
         },
         cost: 79,
-        ..systemd(
-            "systemd-stores",
-            "a systemd that keeps descriptor stores, its sessions for services and one of an \
-             ordinary user go through updates with those of the agent",
-        )
+        cmdline,
+        ..services
     }
 }
 
@@ -151,6 +156,8 @@ pub(super) fn stores_c() -> Scenario {
             ..ours.expect.clone()
         },
         when: When::All,
+        // Through mainline's handler it would come back sealed.
+        cmdline: systemd("", "").cmdline,
         ..ours
     }
 }
