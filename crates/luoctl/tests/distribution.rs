@@ -244,7 +244,7 @@ fn alerts_and_dashboard_ask_for_metrics_that_there_are() {
     );
 }
 
-/// `promtool` is in Debian's package `prometheus`.
+/// Debian's package `promtool` (before Debian 13 `prometheus`).
 #[test]
 #[ignore = "takes promtool"]
 fn promtool_agrees_with_the_alerts() {

@@ -20,7 +20,7 @@ pub(super) fn runs(program: &Path) -> bool {
     ran.is_ok_and(|ran| ran.status.success())
 }
 
-/// A program of a Debian package that is unpacked and not installed, for the package would start a
+/// A program of a Debian package that is unpacked and not installed, for the package may start a
 /// service. It runs with this machine's libraries.
 #[derive(Clone, Copy, Debug)]
 pub struct Unpacked {
@@ -39,7 +39,7 @@ pub const ETCD: Unpacked = Unpacked {
 /// What reads and tries rules of Prometheus, for the test of the alerts.
 pub const PROMTOOL: Unpacked = Unpacked {
     program: "promtool",
-    package: "prometheus",
+    package: "promtool",
 };
 
 impl Unpacked {
