@@ -75,17 +75,34 @@ impl MappedFile {
         .map_err(Error::of("mmap"))
     }
 
+    /// Says of the whole mapping how its pages are to be treated; none of it changes what is in them.
+    fn advise(&self, how: libc::c_int) -> Result<()> {
+        debug_assert!(matches!(how, libc::MADV_COLLAPSE | libc::MADV_PAGEOUT));
+        // SAFETY: By the invariant the range is a mapping of ours. What is in it stays the same.
+        match unsafe { libc::madvise(self.pointer, self.len(), how) } {
+            0 => Ok(()),
+            _ => Err(Error::last("madvise")),
+        }
+    }
+
+    /// Where a part of the mapping begins: in it, or at its end.
+    ///
+    /// # Errors
+    /// EINVAL: it is not a part of it.
+    fn part(&self, call: &'static str, offset: usize, length: usize) -> Result<*mut libc::c_void> {
+        match offset.checked_add(length) {
+            Some(end) if end <= self.len() => Ok(self.pointer.wrapping_byte_add(offset)),
+            _ => Err(Error::of(call)(rustix::io::Errno::INVAL)),
+        }
+    }
+
     /// Has the kernel join the pages of the mapping to huge ones, as khugepaged does
     /// (`MADV_COLLAPSE`).
     ///
     /// # Errors
     /// EINVAL: the kernel cannot. EAGAIN, ENOMEM: not all of them could be joined.
     pub fn collapse(&self) -> Result<()> {
-        // SAFETY: By the invariant the range is a mapping of ours. What is in it stays the same.
-        match unsafe { libc::madvise(self.pointer, self.len(), libc::MADV_COLLAPSE) } {
-            0 => Ok(()),
-            _ => Err(Error::last("madvise")),
-        }
+        self.advise(libc::MADV_COLLAPSE)
     }
 
     /// Puts pages of the mapping into a pipe as they are: nothing is copied, and the pipe refers to
@@ -95,18 +112,12 @@ impl MappedFile {
     /// EINVAL: not whole pages of it. EAGAIN: they do not fit. EBADF: not a pipe.
     pub fn lend_to(&self, pipe: impl AsFd, offset: usize, length: usize) -> Result<usize> {
         let call = "vmsplice";
-        let invalid = || Error::of(call)(rustix::io::Errno::INVAL);
-        let end = offset.checked_add(length).ok_or_else(invalid)?;
-        if end > self.len() {
-            return Err(invalid());
-        }
         let slice = libc::iovec {
-            // In the mapping, or at its end.
-            iov_base: self.pointer.wrapping_byte_add(offset),
+            iov_base: self.part(call, offset, length)?,
             iov_len: length,
         };
         let pipe = pipe.as_fd().as_raw_fd();
-        // SAFETY: by the invariant and the look above this is memory of the mapping, which may be
+        // SAFETY: by the invariant and the look of `part` this is memory of the mapping, which may be
         // changed and read by others at any time. The pipe has pages, and no addresses.
         let lent = unsafe { libc::vmsplice(pipe, &raw const slice, 1, libc::SPLICE_F_NONBLOCK) };
         usize::try_from(lent).map_err(|_| Error::last(call))
@@ -118,11 +129,7 @@ impl MappedFile {
     /// # Errors
     /// EINVAL: the kernel cannot.
     pub fn page_out(&self) -> Result<()> {
-        // SAFETY: By the invariant the range is a mapping of ours. What is in it stays the same.
-        match unsafe { libc::madvise(self.pointer, self.len(), libc::MADV_PAGEOUT) } {
-            0 => Ok(()),
-            _ => Err(Error::last("madvise")),
-        }
+        self.advise(libc::MADV_PAGEOUT)
     }
 
     /// Reads from the beginning of a file into the mapping, and says how many bytes. Of a file that
@@ -132,14 +139,8 @@ impl MappedFile {
     /// EINVAL: not a range of it; those of pread(2).
     pub fn read_from(&self, file: impl AsFd, offset: usize, length: usize) -> Result<usize> {
         let call = "pread";
-        let invalid = || Error::of(call)(rustix::io::Errno::INVAL);
-        let end = offset.checked_add(length).ok_or_else(invalid)?;
-        if end > self.len() {
-            return Err(invalid());
-        }
-        // In the mapping, or at its end.
-        let to = self.pointer.wrapping_byte_add(offset);
-        // SAFETY: by the invariant and the look above this is memory of the mapping, which may be
+        let to = self.part(call, offset, length)?;
+        // SAFETY: by the invariant and the look of `part` this is memory of the mapping, which may be
         // written by others at any time.
         let read = unsafe { libc::pread(file.as_fd().as_raw_fd(), to, length, 0) };
         usize::try_from(read).map_err(|_| Error::last(call))

@@ -65,18 +65,25 @@ pub const CLOCK_ERROR_US: u64 = 2_500_000;
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_counter_tells_better_than_the_clock() {
-        let from = Moment {
-            time_us: 1_000_000,
-            ticks: Some(5_000),
-            ticks_per_second: Some(1e6),
-        };
-        let at = |time_us, ticks| Moment {
+    fn at(time_us: u64, ticks: Option<u64>) -> Moment {
+        Moment {
             time_us,
             ticks,
             ticks_per_second: None,
-        };
+        }
+    }
+
+    /// One whose counter counts microseconds.
+    fn counted(time_us: u64) -> Moment {
+        Moment {
+            ticks_per_second: Some(1e6),
+            ..at(time_us, Some(5_000))
+        }
+    }
+
+    #[test]
+    fn the_counter_tells_better_than_the_clock() {
+        let from = counted(1_000_000);
         let until = |time_us, ticks| from.until(&at(time_us, ticks));
         assert_eq!(until(3_000_000, Some(1_505_000)), Some(1_500_000));
         // A counter that was reset, or that ran at another rate, is not believed.
@@ -87,16 +94,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_back_tells_nothing() {
-        let from = Moment {
-            time_us: 9_000_000,
-            ticks: Some(5_000),
-            ticks_per_second: Some(1e6),
-        };
-        let at = |time_us, ticks| Moment {
-            time_us,
-            ticks,
-            ticks_per_second: None,
-        };
+        let from = counted(9_000_000);
         assert_eq!(from.until(&at(0, None)), None);
         assert_eq!(from.until(&at(0, Some(1_505_000))), None);
         // By less than a clock of whole seconds is off, the counter tells.
