@@ -211,6 +211,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 must_not: &["liveupdate test: .*(ERROR|Failed|failed)"],
                 allowed: &[],
             },
+            // As much as KHO's own test takes by itself.
+            cmdline: vec!["test_kho.max_mem=8388608"],
             cost: 6,
             ..scenario(
                 "selftests",
@@ -336,14 +338,14 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
-            cmdline: vec!["liveupdate=off"],
             // Less memory to fill when it looks whether anything was freed.
             memory: 512,
             timeout: Duration::from_secs(900),
             cost: 183,
             expect: Expect {
-                // Each kind, and that those which are refused veto a reboot.
-                cases: 84,
+                // Each kind, that those which are refused veto a reboot, and a kernel that
+                // takes nothing over.
+                cases: 85,
                 named: &[],
                 exactly: false,
                 kexecs: None,
@@ -503,11 +505,13 @@ mod tests {
 
     #[test]
     fn own_parameters_replace_the_common_ones() {
-        let cmdline = find("hostile", KEXECS).unwrap().kernel_cmdline();
+        let cmdline = find("systemd", KEXECS).unwrap().kernel_cmdline();
         assert!(
-            cmdline.contains("liveupdate=off") && !cmdline.contains("liveupdate=on"),
+            cmdline.contains("kho_scratch=32M,160M,32M")
+                && !cmdline.contains("kho_scratch=32M,64M"),
             "{cmdline}"
         );
+        let cmdline = find("hostile", KEXECS).unwrap().kernel_cmdline();
         assert!(cmdline.contains("luo.scenario=hostile luo.next=rust luo.args=kind:all"));
     }
 }
