@@ -111,15 +111,9 @@ fn mix(into: &mut u64, words: &[u64]) {
     *into = hasher.finish();
 }
 
-/// A number for a place in the engine's source.
-fn mark(place: &Location<'_>) -> u64 {
-    let mut hasher = Print::new();
-    let file = place.file().as_bytes();
-    // The file's own name, or what tells it from the others.
-    hasher.write(&file[file.len().saturating_sub(16)..]);
-    hasher.write_u32(place.line());
-    hasher.write_u32(place.column());
-    hasher.finish()
+/// A number for a place in the engine's source, the same in all runs of this process.
+fn mark(place: &'static Location<'static>) -> u64 {
+    std::ptr::from_ref(place).addr() as u64
 }
 
 /// What a step is about to see.
