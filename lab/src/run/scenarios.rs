@@ -5,6 +5,7 @@ mod bench;
 mod guests;
 mod systemd;
 mod users;
+mod vmm;
 
 use std::time::Duration;
 
@@ -323,6 +324,11 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             // Its first jump was seen, and not yet all of it.
             when: When::Asked,
             ..guests::guests("guests-c", guests::SCENES, "c", "c", 80)
+        },
+        vmm::vmm("vmm-rust", vmm::SCENES, "rust", "rust-next", 60),
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-kills-rust", vmm::KILLS, "rust", "rust-next", 60)
         },
         chain("chain", kexecs),
         Scenario {

@@ -53,6 +53,7 @@ const TESTS: [(&str, &str); 25] = [
     ("preflight unit", "crates/luo-preflight/src"),
     ("qemu", "scenes/guests/tests"),
     ("qemu unit", "vmms/luo-qemu/src"),
+    ("vmm unit", "vmms/luo-vmm/src"),
     ("sim", "crates/luo-sim/tests"),
     ("sim unit", "crates/luo-sim/src"),
     ("timeline unit", "crates/luo-timeline/src"),

@@ -12,6 +12,7 @@ use luo_scenes::stage::Stage;
 use luo_varlink::Target;
 
 use crate::check::Suite;
+use crate::command_line::CommandLine;
 use crate::init::Guest;
 use crate::kexec;
 
@@ -62,13 +63,22 @@ fn stage(guest: &Guest) -> Result<Stage> {
 
 /// A stage whose target is the kernel that the scenario names next.
 pub(crate) fn stage_in(guest: &Guest, folder: &Path) -> Result<Stage> {
+    stage_with(guest, folder, |_| ())
+}
+
+/// The same; `edit` may change that kernel's command line.
+pub(crate) fn stage_with(
+    guest: &Guest,
+    folder: &Path,
+    edit: impl FnOnce(&mut CommandLine),
+) -> Result<Stage> {
     let mut source = kexec::initrd()?;
     std::io::copy(&mut source, &mut File::create(INITRD)?)?;
     let image = kexec::next_kernel(guest)?;
     let target = Target {
         image: Some(image.display().to_string()),
         initrd: Some(INITRD.to_owned()),
-        command_line: Some(guest.next_line(|_, _| ()).to_line()?),
+        command_line: Some(guest.next_line(|line, _| edit(line)).to_line()?),
         ..Target::default()
     };
     Stage::new(folder, target, Path::new("/"))
