@@ -18,18 +18,8 @@ use crate::kexec;
 
 const SUITE: Suite = Suite::new("scenes");
 
-/// The scenes, in order.
-const SCENES: &[&str] = &[
-    "update",
-    "veto",
-    "hung",
-    "cancel",
-    "late",
-    "identity",
-    "kill-luod-at-prepared",
-    "kill-web-at-freeze",
-    "kill-cache-at-claimed",
-];
+/// Argument: the scenes that are played, in this order, with a plus sign between them.
+const CHOSEN: &str = "scenes";
 
 /// Files of a boot, in memory: nothing of them is in the next kernel.
 const FOLDER: &str = "/tmp/scenes";
@@ -40,8 +30,14 @@ const INITRD: &str = "/tmp/initrd";
 /// What is to be seen of the last scene, and then the next one up to its jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
     let done = usize::try_from(guest.boot)?;
-    let played = done.checked_sub(1).and_then(|last| SCENES.get(last));
-    if let Some(name) = played {
+    let scenes: Vec<&str> = guest
+        .args
+        .text(CHOSEN)
+        .context("no scenes are named")?
+        .split('+')
+        .collect();
+    let played = done.checked_sub(1).and_then(|last| scenes.get(last));
+    if let Some(&name) = played {
         let stage = stage(guest)?;
         SUITE.case(name, || {
             let seen = scene::run(name, &stage, true);
@@ -49,7 +45,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         });
         stage.end()?;
     }
-    let Some(name) = SCENES.get(done) else {
+    let Some(name) = scenes.get(done) else {
         return Ok(());
     };
     let stage = stage(guest)?;
