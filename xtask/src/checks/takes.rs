@@ -30,7 +30,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 26] = [
+pub(super) const TESTS: [Test; 27] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -121,6 +121,10 @@ pub(super) const TESTS: [Test; 26] = [
     },
     Test {
         name: "each_speaks_for_itself_and_only_administrators_act",
+        what: ETCD,
+    },
+    Test {
+        name: "luoctl_shows_a_fleet_and_does_by_hand_what_is_to_be_done",
         what: ETCD,
     },
     Test {

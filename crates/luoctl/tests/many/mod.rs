@@ -5,6 +5,7 @@
 //! Two witnesses tell how many were at it at once: etcd's log of slots, whose lines the transactions
 //! have written, and the history of each luod.
 
+mod by_hand;
 mod host;
 mod server;
 mod wire;
