@@ -46,7 +46,7 @@ pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
         flip(monitor, offset)?;
     }
     // Under the name of a workload that is no guest.
-    refuses(monitor, "web", "no manifest")?;
+    refuses(monitor, "web", "another program's")?;
     monitor.stage.start(&web)?;
     monitor.start()?;
     monitor.is_completed()?;
