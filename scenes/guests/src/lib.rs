@@ -20,4 +20,5 @@ pub mod image;
 pub mod keeper;
 pub mod machine;
 pub mod monitor;
+mod patience;
 pub mod scene;

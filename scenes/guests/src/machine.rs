@@ -5,7 +5,6 @@ use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use luo_qemu::point::Point;
@@ -16,16 +15,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::command::{KILLED_AT, QEMU_KILLED_AT};
 use crate::image::{self, STEP};
 use crate::keeper::{self, Keeper};
-
-/// How long a guest may take to count on. Its firmware takes seconds on a busy machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(400);
-
-/// Of the agent, where QEMU emulates a machine that is emulated itself.
-pub(crate) const DEADLINES: &str = "prepare_deadline = 300\nfreeze_deadline = 30\nkernel_deadline = 600\n\
-                         restore_deadline = 600";
-
-/// The name of the guest.
-pub const GUEST: &str = "vm";
+pub use crate::patience::GUEST;
+use crate::patience::{DEADLINES, PATIENCE};
 
 /// What becomes of the files of a scene at a jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

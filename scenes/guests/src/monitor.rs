@@ -24,7 +24,7 @@ use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
 use luo_vmm::point::Point;
 
 use crate::keeper::{self, Keeper};
-use crate::machine::{DEADLINES, GUEST, PATIENCE};
+use crate::patience::{DEADLINES, GUEST, PATIENCE};
 use guest::Kind;
 
 /// The variable that names the step at which a luo-vmm is killed.

@@ -31,7 +31,7 @@ struct Proof {
 const ALL: &str = "(`cargo xtask test --all`)";
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 25] = [
+const TESTS: [(&str, &str); 26] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),

@@ -12,8 +12,8 @@ use luo_client::memory::Regions;
 use luo_scenes::member::Member;
 use luo_scenes::stage::until;
 
-use crate::machine::GUEST;
 use crate::monitor::Monitor;
+use crate::patience::GUEST;
 
 /// Bits of the state, by the byte in which they are, and what is said of them: of the length, so
 /// that it ends early, and late; of the records; a version from the future; another program's.
@@ -46,7 +46,7 @@ pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
         flip(monitor, offset)?;
     }
     // Under the name of a workload that is no guest.
-    refuses(monitor, "web", "no manifest")?;
+    refuses(monitor, "web", "another program's")?;
     monitor.stage.start(&web)?;
     monitor.start()?;
     monitor.is_completed()?;

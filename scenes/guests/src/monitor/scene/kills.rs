@@ -8,8 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use anyhow::{Result, ensure};
 use luo_vmm::point::Point;
 
-use crate::machine::GUEST;
 use crate::monitor::Monitor;
+use crate::patience::GUEST;
 
 pub(super) fn run(monitor: &mut Monitor, boot: usize) -> Result<()> {
     monitor.begin()?;
