@@ -20,6 +20,10 @@ use crate::vm::Vm;
 /// What says in a state who has written it.
 const WRITER: &str = concat!("luo-vmm ", env!("CARGO_PKG_VERSION"));
 
+fn map(file: &File, bytes: u64) -> Result<ram::Ram, Error> {
+    ram::map(file, bytes).map_err(Error::system("the guest's RAM"))
+}
+
 /// Where what the guest says goes to.
 pub type Out<'a> = Option<&'a std::path::Path>;
 
@@ -47,7 +51,7 @@ impl Machine {
     /// [`Error`].
     pub fn first(file: &File, bytes: u64, program: &Program, out: Out<'_>) -> Result<Self, Error> {
         let system = System::open()?;
-        let (vm, ram) = (system.create()?, ram::map(file, bytes)?);
+        let (vm, ram) = (system.create()?, map(file, bytes)?);
         vm.furnish(&ram)?;
         let vcpu = vm.vcpu()?;
         vcpu.set_cpuid(&system.cpuid()?)?;
@@ -72,7 +76,7 @@ impl Machine {
     /// [`Error::NotResumed`], [`Error::Kvm`].
     pub fn restore(file: &File, state: &State, out: Out<'_>) -> Result<Self, Error> {
         let system = System::open()?;
-        let (vm, ram) = (system.create()?, ram::map(file, state.ram)?);
+        let (vm, ram) = (system.create()?, map(file, state.ram)?);
         vm.furnish(&ram)?;
         let vcpu = vm.vcpu()?;
         let khz = state.clocks.tsc_khz;

@@ -3,11 +3,10 @@
 //! it outlives this program and the kernel.
 
 use std::fs::File;
+use std::io;
 use std::sync::Arc;
 
 use vm_memory::{FileOffset, GuestAddress, GuestMemoryMmap};
-
-use crate::exit::Error;
 
 /// RAM, from address 0 on.
 pub type Ram = GuestMemoryMmap;
@@ -15,22 +14,17 @@ pub type Ram = GuestMemoryMmap;
 /// Maps a memfd as RAM. Nothing is copied, and no page is touched.
 ///
 /// # Errors
-/// [`Error::System`].
-pub fn map(file: &File, bytes: u64) -> Result<Ram, Error> {
-    let failed = |why: String| Error::System {
-        what: "the guest's RAM".into(),
-        source: std::io::Error::other(why),
-    };
-    let about = file.metadata().map_err(Error::system("the guest's RAM"))?;
-    if about.len() < bytes {
+/// The file is shorter, or there is no room for the mapping.
+pub fn map(file: &File, bytes: u64) -> io::Result<Ram> {
+    let found = file.metadata()?.len();
+    if found < bytes {
         // A touch behind the end of a file ends the process.
-        return Err(failed(format!("it has {} bytes only", about.len())));
+        return Err(io::Error::other(format!("it has {found} bytes only")));
     }
-    let bytes = usize::try_from(bytes).map_err(|why| failed(why.to_string()))?;
-    let file = file.try_clone().map_err(Error::system("the guest's RAM"))?;
-    let file = FileOffset::from_arc(Arc::new(file), 0);
+    let bytes = usize::try_from(bytes).map_err(io::Error::other)?;
+    let file = FileOffset::from_arc(Arc::new(file.try_clone()?), 0);
     let range = [(GuestAddress(0), bytes, Some(file))];
-    Ram::from_ranges_with_files(range).map_err(|why| failed(why.to_string()))
+    Ram::from_ranges_with_files(range).map_err(|why| io::Error::other(why.to_string()))
 }
 
 #[cfg(test)]
