@@ -334,7 +334,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             .cases(24)
         },
         scenes("scenes-rust", ("rust", "rust-next"), SCENES, 79),
-        scenes("scenes-c", ("c", "c"), SCENES_OF_KERNELS, 38),
+        scenes("scenes-c", ("c", "c"), SCENES_OF_KERNELS, 27),
         Scenario {
             when: When::All,
             ..scenes("scenes-c-whole", ("c", "c"), SCENES, 83)
@@ -379,7 +379,7 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             // Less memory to fill when it looks whether anything was freed.
             memory: 512,
             timeout: Duration::from_secs(900),
-            cost: 90,
+            cost: 100,
             expect: Expect {
                 // Each kind, that those which are refused veto a reboot, and a kernel that
                 // takes nothing over.
