@@ -103,6 +103,15 @@ impl System {
             .map_err(|_| format!("/{path} says {text:?}"))
     }
 
+    /// Whether a kernel to jump into is loaded.
+    ///
+    /// # Errors
+    /// In words: the kernel does not say, neither where new ones do nor where older ones do.
+    pub fn is_loaded(&self) -> Known<bool> {
+        self.flag("sys/kernel/kexec/loaded")
+            .or_else(|_| self.flag("sys/kernel/kexec_loaded"))
+    }
+
     /// Gathers the facts of the running kernel. No file is opened whose open would change
     /// something.
     #[must_use]
@@ -116,9 +125,7 @@ impl System {
             strings: self.strings(),
             scratch: self.scratch(command_line.as_deref().unwrap_or_default()),
             memory: self.memory(),
-            is_loaded: self
-                .flag("sys/kernel/kexec/loaded")
-                .or_else(|_| self.flag("sys/kernel/kexec_loaded")),
+            is_loaded: self.is_loaded(),
             image: self.text("sys/kernel/liveupdate/image"),
             is_loading_disabled: self.flag("proc/sys/kernel/kexec_load_disabled"),
             loads_left: self.number("proc/sys/kernel/kexec_load_limit_reboot"),

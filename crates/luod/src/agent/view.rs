@@ -170,12 +170,10 @@ impl Agent {
             ));
         }
         if let Some((what, since)) = self.hangs_in() {
-            let remedy = hang::remedy(what);
-            let says = told.and_then(|told| told.words());
-            let says = says.map(|says| format!("{says}: ")).unwrap_or_default();
+            let remedy = told.unwrap_or_default().before(hang::remedy(what));
             warnings.push(format!(
                 "the kernel hangs: {what} has not come back for {} s, and all else that is asked \
-                 of it waits behind that or is refused: {says}{remedy}",
+                 of it waits behind that or is refused: {remedy}",
                 since.elapsed().as_secs()
             ));
         } else if let Some(what) = self.at_work.late() {
