@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use luo_preflight::running;
 use luo_sys::{Direction, SessionState, State as KernelState};
 use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, WorkloadState};
 
@@ -219,6 +220,11 @@ impl Agent {
         let told = told.into_iter().filter(|(names, _)| !names.is_empty());
         warnings
             .extend(told.map(|(names, words)| format!("{}: {}", words(names), unowned::REMEDY)));
+        let elsewhere = unowned.elsewhere.iter();
+        warnings.extend(elsewhere.map(|(name, workload)| {
+            let check = running::session_elsewhere(name, workload, &[]);
+            format!("{}: {}", check.found, check.remedy.unwrap_or_default())
+        }));
         warnings
     }
 
