@@ -212,11 +212,13 @@ async fn ten_luods_roll_out_with_one_of_each_fault() {
         host("a1", "rack-a").cut(&[Cut::Call(ASKS)]),
         host("a2", "rack-a").cut(&[Cut::Answer(ASKS)]),
         host("a3", "rack-a").with(Fault::IsLost),
-        host("b1", "rack-b").cut(&[Cut::Call(GIVES_BACK), Cut::Call(GIVES_BACK)]),
+        host("b1", "rack-b")
+            .with(Fault::LosesPower)
+            .cut(&[Cut::Call(GIVES_BACK), Cut::Call(GIVES_BACK)]),
         host("b2", "rack-b").cut(&[Cut::Answer(GIVES_BACK)]),
         host("b3", "rack-b").with(Fault::LosesLuod),
         host("b4", "rack-b").with(Fault::IsSick),
-        host("b5", "rack-b"),
+        host("b5", "rack-b").with(Fault::LosesLuodAmidst),
     ] {
         tasks.push(fleet.begin(host));
     }
@@ -280,6 +282,8 @@ async fn fifty_luods_roll_out_while_members_servers_and_wires_die() {
         let fault = match number {
             20 => Fault::IsSick,
             25 => Fault::IsLost,
+            10 | 34 => Fault::LosesPower,
+            16 | 40 => Fault::LosesLuodAmidst,
             number if number % 6 == 0 => Fault::LosesLuod,
             number if number % 6 == 3 => Fault::Vetoes,
             _ => Fault::None,
