@@ -19,6 +19,7 @@ use jiff::SignedDuration;
 use luo_fleet::dev::cluster::Cluster;
 use luo_fleet::state::keeper::Hand;
 use luo_fleetlock::status::{AuditLine, HostState};
+use luo_varlink::{HistoryEntry, Outcome};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -167,6 +168,12 @@ impl Fleet {
 fn is_as_promised(ran: &[Ran], slots: i64, of_canaries: i64, of_a_rack: i64, racks: &[&str]) {
     for ran in ran.iter().filter(|ran| ran.host.fault != Fault::IsLost) {
         assert!(ran.is_updated(), "{}: {}", ran.host.id, ran.said);
+        // What was lost amid an update has come about, and is told.
+        if matches!(ran.host.fault, Fault::LosesPower | Fault::LosesLuodAmidst) {
+            let cancelled = |entry: &HistoryEntry| entry.outcome == Outcome::Cancelled;
+            let has_one = ran.updates.iter().any(cancelled);
+            assert!(has_one, "{}: {}", ran.host.id, ran.said);
+        }
     }
     let most = most_at_once(ran, |_| true);
     assert!(most <= slots, "{most} hosts at once");
