@@ -252,6 +252,8 @@ fn promtool_agrees_with_the_alerts() {
     for arguments in [
         ["check", "rules", "luod.rules.yml"],
         ["test", "rules", "luod.rules.test.yml"],
+        ["check", "rules", "luo-fleet.rules.yml"],
+        ["test", "rules", "luo-fleet.rules.test.yml"],
     ] {
         let mut promtool = std::process::Command::new("promtool");
         let ended = promtool.args(arguments).current_dir(&folder).output();
