@@ -124,6 +124,10 @@ pub(super) const TESTS: [Test; 34] = [
         what: ETCD,
     },
     Test {
+        name: "tls_that_is_not_agreed_on_keeps_nobody_out",
+        what: ETCD,
+    },
+    Test {
         name: "connections_that_say_nothing_keep_nobody_out",
         what: ETCD,
     },
