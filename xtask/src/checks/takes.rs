@@ -30,7 +30,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 34] = [
+pub(super) const TESTS: [Test; 35] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
