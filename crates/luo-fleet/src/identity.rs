@@ -6,7 +6,7 @@
 //! with the key can tell, and one that is lost is revoked by its name or by a new key.
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use luo_fleetlock::lock::check_id;
 use rustls::pki_types::CertificateDer;
@@ -39,7 +39,9 @@ impl Role {
         }
     }
 
-    fn of(word: &str) -> Option<Self> {
+    /// The role of a word.
+    #[must_use]
+    pub fn of(word: &str) -> Option<Self> {
         let all = [Self::Host, Self::Viewer, Self::Admin];
         all.into_iter().find(|role| role.word() == word)
     }
@@ -85,6 +87,34 @@ impl Caller {
     pub fn name(&self) -> &str {
         self.names.first().map_or("somebody", String::as_str)
     }
+}
+
+/// Whose a connection is.
+#[derive(Clone, Debug)]
+pub enum Certified {
+    /// Nobody has shown a certificate.
+    No,
+    /// Somebody who is known by it.
+    By(Caller),
+    /// It has no name, or is revoked.
+    Nobody,
+}
+
+/// The token in an `Authorization` header: `Bearer TOKEN`, or the password of a browser, whatever
+/// the name beside it.
+#[must_use]
+pub fn presented(header: &str) -> Option<String> {
+    let (scheme, rest) = header.split_once(' ')?;
+    if scheme.eq_ignore_ascii_case("bearer") {
+        return Some(rest.to_owned());
+    }
+    if !scheme.eq_ignore_ascii_case("basic") {
+        return None;
+    }
+    let pair = STANDARD.decode(rest.trim()).ok()?;
+    let pair = String::from_utf8(pair).ok()?;
+    pair.split_once(':')
+        .map(|(_, password)| password.to_owned())
 }
 
 /// Tells who speaks.
@@ -211,5 +241,27 @@ mod tests {
             assert_eq!(known.by_token(bad), None, "{bad}");
         }
         assert_eq!(known.anybody(), None);
+    }
+
+    #[test]
+    fn a_browser_presents_a_token_as_a_password() {
+        let basic = |text: &str| format!("Basic {}", STANDARD.encode(text));
+        for header in [
+            "Bearer luo1.a.b.c",
+            "bearer luo1.a.b.c",
+            &basic("mona:luo1.a.b.c"),
+            &basic(":luo1.a.b.c"),
+        ] {
+            assert_eq!(presented(header).as_deref(), Some("luo1.a.b.c"), "{header}");
+        }
+        for header in [
+            "",
+            "luo1.a.b.c",
+            "Digest luo1.a.b.c",
+            "Basic !",
+            &basic("luo1.a.b.c"),
+        ] {
+            assert_eq!(presented(header), None, "{header}");
+        }
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keys::{Key, Keys};
 use crate::decide::decision::Halt;
-use crate::decide::record::Record;
+use crate::decide::record::{Goal, Record};
 use crate::decide::tally::Tally;
 use crate::etcd::wire::{Event, KeyValue};
 use crate::policy::document::Policy;
@@ -91,6 +91,27 @@ impl Known {
         }
     }
 
+    /// Whether another release than that of a new policy has begun under the name of its rollout:
+    /// which one, and on how many hosts.
+    #[must_use]
+    pub fn has_begun_another_release(&self, new: &Policy) -> Option<(String, usize)> {
+        let Some(Ok(old)) = &self.policy else {
+            return None;
+        };
+        let release = old.release.clone()?;
+        if old.rollout != new.rollout || new.release.as_ref() == Some(&release) {
+            return None;
+        }
+        let records = self.hosts.values().map(|(record, _)| record);
+        let begun = records.filter(|record| {
+            let slot = record.slot.as_ref();
+            slot.is_some_and(|slot| slot.rollout == old.rollout)
+                || record.completed_ms(&old.rollout).is_some()
+        });
+        let hosts = begun.count();
+        (hosts > 0).then_some((release, hosts))
+    }
+
     /// Takes over the changes of a part of a watch.
     pub fn apply(&mut self, keys: &Keys, revision: i64, events: &[Event]) {
         let mut is_about_policy = false;
@@ -167,11 +188,11 @@ impl Known {
             let stop = pressed.or_else(|| policy.stop.clone());
             Ok(Arc::new(Policy { stop, ..policy }))
         });
-        let rollout = match &self.policy {
-            Some(Ok(policy)) => policy.rollout.as_str(),
-            _ => "",
+        let goal = match &self.policy {
+            Some(Ok(policy)) => policy.goal(),
+            _ => Goal::default(),
         };
         let records = self.hosts.iter().map(|(id, (record, _))| (id, record));
-        self.tally = Tally::of(rollout, records);
+        self.tally = Tally::of(&goal, records);
     }
 }
