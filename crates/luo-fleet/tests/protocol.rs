@@ -10,7 +10,7 @@ use luo_fleet::dev::cluster::Cluster;
 use luo_fleet::identity::{Role, token};
 use luo_fleetlock::client::{Client, Error, Settings};
 use luo_fleetlock::lock::{ClientParams, PRE_REBOOT, STEADY_STATE};
-use luo_fleetlock::report::Asking;
+use luo_fleetlock::report::{Asking, Ending, Report};
 use luo_fleetlock::status::HostState;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -171,13 +171,20 @@ async fn another_release_is_another_rollout() {
         at_it.contains("7.3.4") && at_it.contains("another rollout"),
         "{at_it}"
     );
-    assert_eq!(call(&server, STEADY_STATE, &own).await, Said::Yes);
+    let mut back = own.clone();
+    let mut report = Report::new(Ending::Completed);
+    report.release = Some("7.3.4".to_owned());
+    back.liveupdate_outcome = Some(report);
+    assert_eq!(call(&server, STEADY_STATE, &back).await, Said::Yes);
     assert!(set("r", "7.3.5").await.is_err());
     assert_eq!(server.fleet().target.as_deref(), Some("7.3.4"));
     // The same release, with whatever else, is no other rollout.
     set("r", "7.3.4").await.unwrap();
     set("r2", "7.3.5").await.unwrap();
     assert_eq!(server.fleet().groups[0].done, 0);
+    // Nor is a name taken up again that is older than the last.
+    assert!(set("r", "7.3.6").await.unwrap_err().contains("7.3.4"));
+    set("r", "7.3.4").await.unwrap();
     // What cannot be used is not put into force.
     assert!(set("", "7.3.5").await.unwrap_err().contains("line 2"));
 }

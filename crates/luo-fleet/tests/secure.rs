@@ -69,6 +69,21 @@ fn a_certificate_that_cannot_be_shown_is_refused_by_its_name() {
         })
     };
     client(&one.0, &one.1).unwrap();
+    // So it is with what a server shows to etcd.
+    let path = |path: &Path| path.display().to_string();
+    let config = |key: &Path| {
+        let text = format!(
+            "[access]\nopen = true\n[etcd]\nendpoints = [\"https://a:1\"]\nca = {:?}\ncertificate = {:?}\n\
+             key = {:?}\n",
+            path(&folder.path().join("ca.pem")),
+            path(&one.0),
+            path(key)
+        );
+        Config::parse(&text).unwrap().etcd()
+    };
+    config(&one.1).map(drop).unwrap();
+    let why = config(&other.1).map(drop).unwrap_err();
+    assert!(why.to_string().contains("one.pem"), "{why:#}");
     // Nor is a server accepted whose certificate nobody can look at.
     let blind = Client::new(&Settings {
         servers: vec!["https://localhost:1".to_owned()],

@@ -150,7 +150,9 @@ pub fn connector(ca: &Path, own: Option<(&Path, &Path)>) -> Result<TlsConnector>
         .with_safe_default_protocol_versions()?
         .with_root_certificates(roots(ca)?);
     let config = match own {
-        Some((chain, own)) => config.with_client_auth_cert(certificates(chain)?, key(own)?)?,
+        Some((chain, own)) => config
+            .with_client_auth_cert(certificates(chain)?, key(own)?)
+            .with_context(|| format!("{}, with {} as its key", chain.display(), own.display()))?,
         None => config.with_no_client_auth(),
     };
     Ok(TlsConnector::from(Arc::new(config)))

@@ -352,8 +352,8 @@ impl Keeper {
         if let Some((release, hosts)) = is_other {
             let rollout = &new.rollout;
             return Err(Undone::Senseless(format!(
-                "the rollout {rollout:?} is about {release}, and {hosts} hosts have completed it or \
-                 are at it: they would count as done, canaries too. Give the policy another rollout = \
+                "the rollout {rollout:?} is about {release}, and hosts have completed it, or are at \
+                 it: {hosts}. They would count as done, canaries too. Give the policy another rollout = \
                  \"NAME\""
             )));
         }

@@ -95,21 +95,32 @@ impl Known {
     /// which one, and on how many hosts.
     #[must_use]
     pub fn has_begun_another_release(&self, new: &Policy) -> Option<(String, usize)> {
-        let Some(Ok(old)) = &self.policy else {
-            return None;
+        let old = match &self.policy {
+            Some(Ok(old)) if old.rollout == new.rollout => Some(old),
+            _ => None,
         };
-        let release = old.release.clone()?;
-        if old.rollout != new.rollout || new.release.as_ref() == Some(&release) {
+        if old.is_some_and(|old| old.release == new.release) {
             return None;
         }
-        let records = self.hosts.values().map(|(record, _)| record);
-        let begun = records.filter(|record| {
-            let slot = record.slot.as_ref();
-            slot.is_some_and(|slot| slot.rollout == old.rollout)
-                || record.completed_ms(&old.rollout).is_some()
+        // What a host of this name is at, or has come to: by the policy before, or, where that has
+        // another name, by what it has told itself.
+        let begun = self.hosts.values().filter_map(|(record, _)| {
+            let is_at_it = record
+                .slot
+                .as_ref()
+                .is_some_and(|slot| slot.rollout == new.rollout);
+            let is_done = record.completed_ms(&new.rollout).is_some();
+            let told = record.last.as_ref().filter(|_| is_done);
+            let told = told.and_then(|last| last.report.as_ref()?.release.clone());
+            let release = match old {
+                Some(old) => old.release.clone(),
+                None => told.filter(|_| new.release.is_some()),
+            };
+            release.filter(|own| (is_at_it || is_done) && Some(own) != new.release.as_ref())
         });
-        let hosts = begun.count();
-        (hosts > 0).then_some((release, hosts))
+        let mut begun = begun.peekable();
+        let release = begun.peek()?.clone();
+        Some((release, begun.count()))
     }
 
     /// Takes over the changes of a part of a watch.
