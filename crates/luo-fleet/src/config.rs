@@ -4,12 +4,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use luo_fleetlock::lock::check_id;
 use serde::Deserialize;
 
 use crate::etcd::client::Etcd;
 use crate::etcd::connect::{Member, connector};
-use crate::identity::Role;
 
 /// Bytes of the file.
 const MAX_TEXT: u64 = 1024 * 1024;
@@ -144,17 +142,6 @@ impl Config {
                  trial on one machine, and neither"
             );
         }
-        for entry in &access.revoked {
-            let name = entry
-                .split_once(':')
-                .filter(|(role, _)| Role::of(role).is_some());
-            if name.is_none_or(|(_, name)| check_id(name).is_err() || name.trim() != name) {
-                bail!(
-                    "[access] revoked: {entry:?} revokes nobody; write \"host:NAME\", \
-                     \"admin:NAME\" or \"viewer:NAME\""
-                );
-            }
-        }
         let has_names = !access.admins.is_empty() || !access.viewers.is_empty();
         if has_names && !has_ca {
             bail!(
@@ -244,10 +231,6 @@ mod tests {
         for (listen, tls, access, says) in [
             ("", "", "admins = [\"mona\"]", "client_ca"),
             ("", "", "viewers = [\"mona\"]", "client_ca"),
-            ("", ca, "revoked = [\"host-7\"]", "host:NAME"),
-            ("", ca, "revoked = [\"hosts:host-7\"]", "host:NAME"),
-            ("", ca, "revoked = [\"host:host-7 \"]", "host:NAME"),
-            ("", ca, "revoked = [\"host:\"]", "host:NAME"),
             ("listen = [\"fleet-1\"]", ca, "", "[::]:7443"),
             ("listen = [\":7443\"]", ca, "", "[::]:7443"),
             ("listen = [\"[::]:74430\"]", ca, "", "[::]:7443"),

@@ -39,9 +39,7 @@ impl Role {
         }
     }
 
-    /// The role of a word.
-    #[must_use]
-    pub fn of(word: &str) -> Option<Self> {
+    fn of(word: &str) -> Option<Self> {
         let all = [Self::Host, Self::Viewer, Self::Admin];
         all.into_iter().find(|role| role.word() == word)
     }
@@ -115,6 +113,27 @@ pub fn presented(header: &str) -> Option<String> {
     let pair = String::from_utf8(pair).ok()?;
     pair.split_once(':')
         .map(|(_, password)| password.to_owned())
+}
+
+/// Whether each entry of `revoked` may be somebody's.
+///
+/// # Errors
+/// One would revoke nobody, and what to write.
+pub fn check_revoked(access: &Access) -> Result<(), String> {
+    let is_somebodys = |entry: &&String| {
+        let parts = entry.split_once(':');
+        parts.is_some_and(|(role, name)| {
+            Role::of(role).is_some() && check_id(name).is_ok() && name.trim() == name
+        })
+    };
+    let bad = access.revoked.iter().find(|entry| !is_somebodys(entry));
+    match bad {
+        None => Ok(()),
+        Some(entry) => Err(format!(
+            "[access] revoked: {entry:?} revokes nobody; write \"host:NAME\", \"admin:NAME\" or \
+             \"viewer:NAME\""
+        )),
+    }
 }
 
 /// Tells who speaks.
@@ -241,6 +260,20 @@ mod tests {
             assert_eq!(known.by_token(bad), None, "{bad}");
         }
         assert_eq!(known.anybody(), None);
+    }
+
+    #[test]
+    fn what_revokes_nobody_is_refused() {
+        let check = |entry: &str| {
+            check_revoked(&Access {
+                revoked: vec!["host:a.b".to_owned(), entry.to_owned()],
+                ..Access::default()
+            })
+        };
+        check("viewer:mona").unwrap();
+        for bad in ["host-7", "hosts:host-7", "host:host-7 ", "host:", ""] {
+            assert!(check(bad).unwrap_err().contains("host:NAME"), "{bad}");
+        }
     }
 
     #[test]

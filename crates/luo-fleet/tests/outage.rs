@@ -102,6 +102,8 @@ async fn what_is_not_known_is_not_told() {
     assert!(get(server.address(), "/").await.contains("Rollout r"));
 
     cluster.kill(0);
+    // A command says which etcd it is, and where that is written; it takes its time.
+    let command = tokio::task::spawn_blocking(move || typed(&endpoint, &["status"]));
     let began = Instant::now();
     while server.keeper.mirror.is_fresh() {
         assert!(began.elapsed() < Duration::from_secs(60));
@@ -125,9 +127,7 @@ async fn what_is_not_known_is_not_told() {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     knows_nothing(&address, &port).await;
-    // And a command says which etcd it is, and where that is written.
-    let failed = tokio::task::spawn_blocking(move || typed(&endpoint, &["status"]));
-    let failed = failed.await.unwrap();
+    let failed = command.await.unwrap();
     let why = String::from_utf8(failed.stderr).unwrap();
     assert_eq!(failed.status.code(), Some(1), "{why}");
     assert!(

@@ -24,7 +24,7 @@ use super::room::{Guest, Room};
 use super::route::Site;
 use crate::config::{Access, Tls};
 use crate::etcd::connect::{certificates, key, roots};
-use crate::identity::{Certified, Identities, KEY};
+use crate::identity::{Certified, Identities, KEY, check_revoked};
 use crate::seldom::Seldom;
 
 /// How long the beginning of a connection, or of a request, may take; and how long a connection
@@ -104,6 +104,7 @@ fn is_open(path: &Path) -> bool {
 /// # Errors
 /// A key cannot be read.
 pub fn identities(access: &Access) -> Result<Identities> {
+    check_revoked(access).map_err(anyhow::Error::msg)?;
     let keys = access.token_keys.iter().map(|path| token_key(path));
     Ok(Identities::new(
         access.clone(),
