@@ -274,14 +274,18 @@ impl System {
 
     /// The limits of memory of a control group and of those that it is in, each with whose it is,
     /// the outermost first.
-    #[must_use]
-    pub fn memory_limits(&self, group: &str) -> Vec<(String, u64)> {
+    ///
+    /// # Errors
+    /// In words: one of them cannot be read.
+    pub fn memory_limits(&self, group: &str) -> Known<Vec<(String, u64)>> {
         self.limits(group, "memory.max")
     }
 
     /// The same of huge pages of a size.
-    #[must_use]
-    pub fn huge_limits(&self, group: &str, page: u64) -> Vec<(String, u64)> {
+    ///
+    /// # Errors
+    /// As of [`Self::memory_limits`].
+    pub fn huge_limits(&self, group: &str, page: u64) -> Known<Vec<(String, u64)>> {
         self.limits(group, &crate::memory::huge_limit(page))
     }
 
@@ -308,17 +312,24 @@ impl System {
         })
     }
 
-    fn limits(&self, group: &str, file: &str) -> Vec<(String, u64)> {
-        if group.split('/').any(|part| part == "..") {
-            return Vec::new();
+    fn limits(&self, whole: &str, file: &str) -> Known<Vec<(String, u64)>> {
+        let mut limits = Vec::new();
+        if whole.split('/').any(|part| part == "..") {
+            return Ok(limits);
         }
-        let parts: Vec<_> = group.split('/').filter(|part| !part.is_empty()).collect();
-        let limits = (1..=parts.len()).filter_map(|count| {
-            let group = parts.get(..count)?.join("/");
-            let limit = self.text(&format!("sys/fs/cgroup/{group}/{file}")).ok()?;
-            Some((format!("/{group}"), limit.parse().ok()?))
-        });
-        limits.collect()
+        let mut group = String::new();
+        for part in whole.split('/').filter(|part| !part.is_empty()) {
+            group = format!("{group}/{part}");
+            let path = format!("sys/fs/cgroup{group}/{file}");
+            // Where nothing is counted there is no such file.
+            let text = if_there(small_text(&self.path(&path)));
+            let text = text.map_err(|why| format!("/{path}: {why}"))?;
+            // That there is none is a word.
+            if let Some(Ok(limit)) = text.map(|text| text.trim_end().parse()) {
+                limits.push((group.clone(), limit));
+            }
+        }
+        Ok(limits)
     }
 
     /// The scratch areas, from debugfs or else, without addresses, from the command
