@@ -113,7 +113,9 @@ pub fn named(root: &Path, name: &str) -> Result<Entry, NoEntry> {
         });
     };
     let found = all.swap_remove(at);
-    found.read(root, &Environment::read(root)?).usable()
+    found
+        .read(root, &Environment::read(root).map_err(NoEntry::Unread)?)
+        .usable()
 }
 
 /// What the boot loader would start if nobody chose.
@@ -131,7 +133,7 @@ pub struct Chosen {
 /// # Errors
 /// [`NoEntry`]; one that is named as the default and cannot be used is replaced by no other.
 pub fn default(root: &Path) -> Result<Chosen, NoEntry> {
-    let environment = Environment::read(root)?;
+    let environment = Environment::read(root).map_err(NoEntry::Unread)?;
     let read = |found: Found| found.read(root, &environment);
     let (all, unread) = all(root);
     if let Some(why) = unread {

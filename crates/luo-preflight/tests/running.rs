@@ -181,7 +181,7 @@ fn each_limit_of_memory_is_found_with_whose_it_is() {
         "sys/fs/cgroup/system.slice/c.service/memory.max",
         "7\n",
     );
-    let limits = |group: &str| System::at(root).memory_limits(group);
+    let limits = |group: &str| System::at(root).memory_limits(group).unwrap();
     let slice = ("/system.slice".to_owned(), 2 << 20);
     let of_slice = std::slice::from_ref(&slice);
     assert_eq!(limits("/system.slice/a.service"), of_slice);

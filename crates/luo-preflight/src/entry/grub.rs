@@ -5,7 +5,6 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use super::{NoEntry, not_read};
 use crate::system::{if_there, small_text};
 
 /// Where GRUB keeps its variables.
@@ -16,9 +15,10 @@ const PLACES: [&str; 2] = ["boot/grub2/grubenv", "boot/grub/grubenv"];
 pub(super) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    pub(super) fn read(root: &Path) -> Result<Self, NoEntry> {
+    pub(super) fn read(root: &Path) -> Result<Self, String> {
         for path in PLACES.map(|place| root.join(place)) {
-            let text = if_there(small_text(&path)).map_err(|why| not_read(&path, &why))?;
+            let text =
+                if_there(small_text(&path)).map_err(|why| format!("{}: {why}", path.display()))?;
             if let Some(text) = text {
                 return Ok(Self::parse(&text));
             }
