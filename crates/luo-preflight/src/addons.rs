@@ -8,7 +8,10 @@ use std::path::{Path, PathBuf};
 
 use luo_varlink::Check;
 
-use crate::check::warning;
+use crate::check::{unknown, warning};
+use crate::system::if_there;
+
+const NAME: &str = "target-image";
 
 /// How far above the image the partition's root may be: `EFI/Linux/IMAGE.efi`.
 const LEVELS: usize = 4;
@@ -38,7 +41,20 @@ fn is_taken(name: &str) -> bool {
 pub fn check(image: &Path) -> Option<Check> {
     let mut found = Vec::new();
     for folder in folders(image) {
-        let entries = fs::read_dir(&folder).into_iter().flatten().flatten();
+        let entries = match if_there(fs::read_dir(&folder)) {
+            Ok(entries) => entries.into_iter().flatten().flatten(),
+            Err(why) => {
+                return Some(unknown(
+                    NAME,
+                    format!(
+                        "whether systemd-stub would add something to the image is not known: {}: \
+                         {why}",
+                        folder.display()
+                    ),
+                    "see to it that this folder can be read",
+                ));
+            }
+        };
         let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
         let mut names: Vec<_> = names.filter(|name| is_taken(name)).collect();
         names.sort();
@@ -56,7 +72,7 @@ pub fn check(image: &Path) -> Option<Check> {
         named.push_str(&format!(", and {more} more"));
     }
     Some(warning(
-        "target-image",
+        NAME,
         format!(
             "systemd-stub would add this to the image, and kexec does not: {named}. The target has \
              neither these words of the command line nor these credentials"

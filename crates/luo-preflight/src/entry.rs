@@ -13,12 +13,13 @@ mod parse;
 mod said;
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use wildmatch::WildMatch;
 
 use crate::limits::{MAX_ENTRIES, MAX_SMALL_FILE};
-use crate::system::{read, small_text};
+use crate::system::{if_there, read, small_text};
 pub use said::Entry;
 
 use grub::Environment;
@@ -75,6 +76,9 @@ pub enum NoEntry {
         /// What is wrong about it.
         why: String,
     },
+    /// What it hangs on cannot be read, so another one may be meant.
+    #[error("what the boot loader would start is not known: {0}")]
+    Unread(String),
     /// There is neither an entry nor a kernel at a place that is known.
     #[error(
         "there is no boot entry (/boot/loader/entries/*.conf, EFI/Linux/*.efi), and neither \
@@ -96,9 +100,12 @@ fn listed(names: &[String]) -> String {
 /// [`NoEntry`]
 pub fn named(root: &Path, name: &str) -> Result<Entry, NoEntry> {
     let wanted = order::bare(name).0;
-    let mut all = all(root);
+    let (mut all, unread) = all(root);
     let at = all.iter().position(|found| found.name() == wanted);
     let Some(at) = at else {
+        if let Some(why) = unread {
+            return Err(why);
+        }
         let there = all.iter().map(|found| found.name().to_owned());
         return Err(NoEntry::Name {
             name: name.to_owned(),
@@ -106,7 +113,9 @@ pub fn named(root: &Path, name: &str) -> Result<Entry, NoEntry> {
         });
     };
     let found = all.swap_remove(at);
-    found.read(root, &Environment::read(root)).usable()
+    found
+        .read(root, &Environment::read(root).map_err(NoEntry::Unread)?)
+        .usable()
 }
 
 /// What the boot loader would start if nobody chose.
@@ -124,12 +133,16 @@ pub struct Chosen {
 /// # Errors
 /// [`NoEntry`]; one that is named as the default and cannot be used is replaced by no other.
 pub fn default(root: &Path) -> Result<Chosen, NoEntry> {
-    let environment = Environment::read(root);
+    let environment = Environment::read(root).map_err(NoEntry::Unread)?;
     let read = |found: Found| found.read(root, &environment);
-    let mut all: Vec<Read> = all(root).into_iter().map(read).collect();
+    let (all, unread) = all(root);
+    if let Some(why) = unread {
+        return Err(why);
+    }
+    let mut all: Vec<Read> = all.into_iter().map(read).collect();
     all.sort_by(|a, b| order::compare(&a.entry, &b.entry));
     let mut passed_over = Vec::new();
-    if let Some(name) = default_name(root, &environment) {
+    if let Some(name) = default_name(root, &environment)? {
         let pattern = WildMatch::new(order::bare(&name).0);
         let named = |read: &Read| pattern.matches(&read.entry.name);
         if let Some(at) = all.iter().position(named) {
@@ -161,9 +174,9 @@ pub fn default(root: &Path) -> Result<Chosen, NoEntry> {
     Ok(Chosen { entry, passed_over })
 }
 
-/// Whether there is a file, or a link that may lead nowhere.
+/// Whether there is a file, or a link that may lead nowhere; or what cannot be looked at.
 fn is_named(path: &Path) -> bool {
-    path.symlink_metadata().is_ok()
+    !matches!(if_there(path.symlink_metadata()), Ok(None))
 }
 
 impl Fixed {
@@ -172,33 +185,38 @@ impl Fixed {
         let initrd = self.initrds.iter().find(named).copied();
         let mut all = std::iter::once(self.kernel).chain(initrd);
         // A kernel without the initrd that was meant for it finds no root.
-        let broken = all.find(|path| !root.join(path).exists());
+        let trouble = all.find_map(|path| match if_there(root.join(path).metadata()) {
+            Ok(Some(_)) => None,
+            Ok(None) => Some(format!("/{path} is a link to what is not there")),
+            Err(why) => Some(format!("/{path}: {why}")),
+        });
         let entry = Entry {
             name: self.kernel.to_owned(),
             kernel: root.join(self.kernel),
             initrds: initrd.into_iter().map(|path| root.join(path)).collect(),
             ..Entry::default()
         };
-        let trouble = broken.map(|path| format!("/{path} is a link to what is not there"));
         Read { entry, trouble }
     }
 }
 
 /// The name of the default entry, or a pattern of names, if somebody has set it.
-fn default_name(root: &Path, environment: &Environment) -> Option<String> {
+fn default_name(root: &Path, environment: &Environment) -> Result<Option<String>, NoEntry> {
     /// The one that was started last.
     const SAVED: &str = "@saved";
     /// The first one, by its number.
     const FIRST: &str = "0";
     let variable = |path| variable(&root.join(path));
-    let name = variable(CHOSEN)
-        .or_else(|| configured(root))
-        .or_else(|| environment.get("saved_entry").map(str::to_owned))?;
-    let name = match name.as_str() {
-        SAVED => variable(LAST)?,
+    let mut name = variable(CHOSEN)?;
+    if name.is_none() {
+        name = configured(root)?;
+    }
+    let name = name.or_else(|| environment.get("saved_entry").map(str::to_owned));
+    let name = match name.as_deref() {
+        Some(SAVED) => variable(LAST)?,
         _ => name,
     };
-    Some(name).filter(|name| !name.is_empty() && name != FIRST)
+    Ok(name.filter(|name| !name.is_empty() && name != FIRST))
 }
 
 /// An entry that was read.
@@ -260,8 +278,16 @@ impl Found {
     }
 }
 
-/// All entries that there are, each name once.
-fn all(root: &Path) -> Vec<Found> {
+/// All entries that there are, each name once; and why there may be more.
+fn all(root: &Path) -> (Vec<Found>, Option<NoEntry>) {
+    let mut unread = None;
+    let mut files = |folder: &Path, extension| match files(folder, extension) {
+        Ok(files) => files,
+        Err(why) => {
+            unread.get_or_insert(not_read(folder, &why));
+            Vec::new()
+        }
+    };
     let mut all: Vec<Found> = Vec::new();
     let mut add = |found: Found| {
         let is_new = all.iter().all(|known| known.name() != found.name());
@@ -278,41 +304,49 @@ fn all(root: &Path) -> Vec<Found> {
             add(Found::Unified(path));
         }
     }
-    all
+    (all, unread)
 }
 
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let paths = entries.map(|entry| entry.path());
-    let mut found: Vec<_> = paths
-        .filter(|path| {
-            let its = path.extension().and_then(|its| its.to_str());
-            its.is_some_and(|its| its.eq_ignore_ascii_case(extension))
-        })
-        .collect();
+fn files(folder: &Path, extension: &str) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in if_there(fs::read_dir(folder))?.into_iter().flatten() {
+        let path = entry?.path();
+        let its = path.extension().and_then(|its| its.to_str());
+        if its.is_some_and(|its| its.eq_ignore_ascii_case(extension)) {
+            found.push(path);
+        }
+    }
     found.sort();
-    found
+    Ok(found)
+}
+
+/// An error of a file that may say what the default is.
+fn not_read(path: &Path, why: &io::Error) -> NoEntry {
+    NoEntry::Unread(format!("{}: {why}", path.display()))
 }
 
 /// A text that is a variable of the firmware.
-fn variable(path: &Path) -> Option<String> {
-    let bytes = read(path, MAX_SMALL_FILE).ok()?;
+fn variable(path: &Path) -> Result<Option<String>, NoEntry> {
+    let bytes = if_there(read(path, MAX_SMALL_FILE)).map_err(|why| not_read(path, &why))?;
+    let bytes = bytes.unwrap_or_default();
     // Four bytes of attributes, and UTF-16 with a zero at the end.
-    let words = bytes.get(4..)?.chunks_exact(2);
+    let words = bytes.get(4..).unwrap_or_default().chunks_exact(2);
     let words = words.map(|word| u16::from_le_bytes([word[0], word[1]]));
     let words: Vec<u16> = words.take_while(|word| *word != 0).collect();
-    String::from_utf16(&words)
-        .ok()
-        .filter(|name| !name.is_empty())
+    let name = String::from_utf16(&words).ok();
+    Ok(name.filter(|name| !name.is_empty()))
 }
 
 /// The default that `loader.conf` names.
-fn configured(root: &Path) -> Option<String> {
-    BOOTS.iter().find_map(|boot| {
-        let text = small_text(&root.join(boot).join("loader/loader.conf")).ok()?;
-        let value = parse::lines(&text)
-            .filter(|(key, _)| *key == "default")
-            .last();
-        value.map(|(_, value)| value.to_owned())
-    })
+fn configured(root: &Path) -> Result<Option<String>, NoEntry> {
+    for boot in BOOTS {
+        let path = root.join(boot).join("loader/loader.conf");
+        let text = if_there(small_text(&path)).map_err(|why| not_read(&path, &why))?;
+        let text = text.unwrap_or_default();
+        let lines = parse::lines(&text).filter(|(key, _)| *key == "default");
+        if let Some((_, value)) = lines.last() {
+            return Ok(Some(value.to_owned()));
+        }
+    }
+    Ok(None)
 }

@@ -188,6 +188,16 @@ pub fn check_huge(
     ))
 }
 
+/// That a limit of memory cannot be read, and why: `workload-memory`.
+#[must_use]
+pub fn unread_limit(why: &str) -> Check {
+    unknown(
+        "workload-memory",
+        format!("whether workloads may have what they take back is not known: {why}"),
+        "see to it that luod can read the limits of control groups",
+    )
+}
+
 /// That limits of memory are where nobody looks: `workload-memory`.
 #[must_use]
 pub fn old_groups() -> Check {

@@ -37,7 +37,7 @@ pub struct Running {
     /// Its configuration.
     pub config: Known<Config>,
     /// Whether there is a `/dev/liveupdate`.
-    pub has_device: bool,
+    pub has_device: Known<bool>,
     /// The word in `/sys/kernel/liveupdate/state`. Only this project's orchestrator has
     /// that file.
     pub state: Known<String>,
@@ -87,11 +87,20 @@ const BOOT: &str = "boot it with kho=on liveupdate=on, once by a normal reboot";
 fn liveupdate(running: &Running) -> Check {
     const NAME: &str = "running-liveupdate";
     let release = running.release.as_deref().unwrap_or("of unknown release");
-    if running.has_device {
-        return ok(
-            NAME,
-            format!("the running kernel {release} has /dev/liveupdate"),
-        );
+    match &running.has_device {
+        Ok(true) => {
+            let found = format!("the running kernel {release} has /dev/liveupdate");
+            return ok(NAME, found);
+        }
+        Ok(false) => {}
+        Err(why) => {
+            return unknown(
+                NAME,
+                format!("whether the running kernel {release} has live update is not known: {why}"),
+                "see to it that /dev can be looked at; `dmesg` says more of an error of a disk or \
+                 of the kernel",
+            );
+        }
     }
     if running.release.as_deref().is_ok_and(is_too_old) {
         return failed(
@@ -255,7 +264,11 @@ fn loaded(running: &Running) -> Check {
         ),
         Err(ref why) => {
             let why = format!("it is not known whether a kernel to jump into is loaded: {why}");
-            unknown(NAME, why, "mount /sys")
+            unknown(
+                NAME,
+                why,
+                "run a kernel with CONFIG_KEXEC_FILE=y, and mount /sys",
+            )
         }
     }
 }
@@ -381,7 +394,7 @@ mod tests {
             page_bytes: 4096,
             command_line: Ok("liveupdate=on".into()),
             config: Err("no".into()),
-            has_device: true,
+            has_device: Ok(true),
             state: Ok("normal".into()),
             strings: vec![],
             scratch: Err("no".into()),
@@ -413,7 +426,7 @@ mod tests {
     fn the_first_cause_of_a_missing_device_is_named() {
         let found = |line: &str, config: Known<&str>| {
             let running = Running {
-                has_device: false,
+                has_device: Ok(false),
                 command_line: Ok(line.into()),
                 config: config.map(Config::parse),
                 ..running()
@@ -452,6 +465,19 @@ mod tests {
         assert!(found("liveupdate=on kho=on", Ok(built)).contains("kernel's log"));
     }
 
+    #[test]
+    fn a_device_that_cannot_be_looked_at_is_not_told_to_be_missing() {
+        let running = Running {
+            has_device: Err("/dev/liveupdate: Input/output error (os error 5)".into()),
+            release: Ok("6.1.0".into()),
+            ..running()
+        };
+        let check = liveupdate(&running);
+        assert_eq!(check.status, Unknown);
+        assert!(check.found.contains("error 5"), "{}", check.found);
+        assert!(!check.found.contains("has no"), "{}", check.found);
+    }
+
     /// Nothing that could be built into such a kernel would help.
     #[test]
     fn a_kernel_of_before_live_update_is_told_to_be_too_old() {
@@ -464,7 +490,7 @@ mod tests {
             ("next", false),
         ] {
             let running = Running {
-                has_device: false,
+                has_device: Ok(false),
                 release: Ok(release.into()),
                 config: Ok(Config::parse("")),
                 ..running()

@@ -2,7 +2,7 @@
 //! Reads the facts that the system tells of itself. Only this file knows where they lie.
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
@@ -81,6 +81,14 @@ impl System {
         read(&self.path(path), limit).map_err(|why| format!("/{path}: {why}"))
     }
 
+    /// Whether there is such a file, or a link, whatever that leads to.
+    fn is_there(&self, path: &str) -> Known<bool> {
+        match if_there(self.path(path).symlink_metadata()) {
+            Ok(found) => Ok(found.is_some()),
+            Err(why) => Err(format!("/{path}: {why}")),
+        }
+    }
+
     /// A small file of one or more lines, without the last line's end.
     fn text(&self, path: &str) -> Known<String> {
         let bytes = self.bytes(path, MAX_SMALL_FILE)?;
@@ -120,7 +128,7 @@ impl System {
         let command_line = self.text("proc/cmdline");
         Running {
             config: self.config(release.as_deref().ok()),
-            has_device: self.path("dev/liveupdate").symlink_metadata().is_ok(),
+            has_device: self.is_there("dev/liveupdate"),
             state: self.text("sys/kernel/liveupdate/state"),
             strings: self.strings(),
             scratch: self.scratch(command_line.as_deref().unwrap_or_default()),
@@ -143,7 +151,8 @@ impl System {
     fn clock(&self) -> Clock {
         let source = "sys/devices/system/clocksource/clocksource0/current_clocksource";
         let clock = Clock {
-            has_kvm: self.path("sys/module/kvm").exists(),
+            // What cannot be looked at may be there.
+            has_kvm: self.is_there("sys/module/kvm") != Ok(false),
             is_tsc: self.text(source).is_ok_and(|source| source == "tsc"),
             ..Clock::default()
         };
@@ -168,12 +177,15 @@ impl System {
             format!("boot/config-{release}"),
             format!("lib/modules/{release}/config"),
         ];
-        let texts = places.iter().map(|place| self.bytes(place, MAX_CONFIG));
-        let text = texts
-            .flatten()
-            .find_map(|text| String::from_utf8(text).ok());
-        let text = text.ok_or_else(|| format!("no /proc/config.gz, no /{}", places.join(", /")))?;
-        Ok(Config::parse(&text))
+        let mut unread = String::new();
+        for place in &places {
+            match self.bytes(place, MAX_CONFIG).map(String::from_utf8) {
+                Ok(Ok(text)) => return Ok(Config::parse(&text)),
+                Ok(Err(_)) => unread.push_str(&format!(", /{place}: it is no text")),
+                Err(why) => unread.push_str(&format!(", {why}")),
+            }
+        }
+        Err(format!("no /proc/config.gz{unread}"))
     }
 
     /// The machine's memory.
@@ -188,7 +200,7 @@ impl System {
     fn lockdown(&self) -> Known<Lockdown> {
         let path = "sys/kernel/security/lockdown";
         // The folder is there without securityfs, too; `lsm` is not.
-        if !self.path(path).exists() && self.path("sys/kernel/security/lsm").exists() {
+        if !self.is_there(path)? && self.is_there("sys/kernel/security/lsm")? {
             return Ok(Lockdown::None);
         }
         let text = self.text(path)?;
@@ -262,14 +274,18 @@ impl System {
 
     /// The limits of memory of a control group and of those that it is in, each with whose it is,
     /// the outermost first.
-    #[must_use]
-    pub fn memory_limits(&self, group: &str) -> Vec<(String, u64)> {
+    ///
+    /// # Errors
+    /// In words: one of them cannot be read.
+    pub fn memory_limits(&self, group: &str) -> Known<Vec<(String, u64)>> {
         self.limits(group, "memory.max")
     }
 
     /// The same of huge pages of a size.
-    #[must_use]
-    pub fn huge_limits(&self, group: &str, page: u64) -> Vec<(String, u64)> {
+    ///
+    /// # Errors
+    /// As of [`Self::memory_limits`].
+    pub fn huge_limits(&self, group: &str, page: u64) -> Known<Vec<(String, u64)>> {
         self.limits(group, &crate::memory::huge_limit(page))
     }
 
@@ -296,17 +312,24 @@ impl System {
         })
     }
 
-    fn limits(&self, group: &str, file: &str) -> Vec<(String, u64)> {
-        if group.split('/').any(|part| part == "..") {
-            return Vec::new();
+    fn limits(&self, whole: &str, file: &str) -> Known<Vec<(String, u64)>> {
+        let mut limits = Vec::new();
+        if whole.split('/').any(|part| part == "..") {
+            return Ok(limits);
         }
-        let parts: Vec<_> = group.split('/').filter(|part| !part.is_empty()).collect();
-        let limits = (1..=parts.len()).filter_map(|count| {
-            let group = parts.get(..count)?.join("/");
-            let limit = self.text(&format!("sys/fs/cgroup/{group}/{file}")).ok()?;
-            Some((format!("/{group}"), limit.parse().ok()?))
-        });
-        limits.collect()
+        let mut group = String::new();
+        for part in whole.split('/').filter(|part| !part.is_empty()) {
+            group = format!("{group}/{part}");
+            let path = format!("sys/fs/cgroup{group}/{file}");
+            // Where nothing is counted there is no such file.
+            let text = if_there(small_text(&self.path(&path)));
+            let text = text.map_err(|why| format!("/{path}: {why}"))?;
+            // That there is none is a word.
+            if let Some(Ok(limit)) = text.map(|text| text.trim_end().parse()) {
+                limits.push((group.clone(), limit));
+            }
+        }
+        Ok(limits)
     }
 
     /// The scratch areas, from debugfs or else, without addresses, from the command
@@ -440,24 +463,33 @@ impl System {
     }
 }
 
-pub(crate) fn read(path: &Path, limit: usize) -> Result<Vec<u8>, String> {
+/// What was found, or `None` if nothing is there. That it cannot be looked at does not mean that.
+pub(crate) fn if_there<T>(found: io::Result<T>) -> io::Result<Option<T>> {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    match found {
+        Ok(found) => Ok(Some(found)),
+        Err(why) if matches!(why.kind(), NotFound | NotADirectory) => Ok(None),
+        Err(why) => Err(why),
+    }
+}
+
+pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty()).map_err(|why| why.to_string())?;
+    let file = rustix::fs::open(path, flags, Mode::empty())?;
     let mut bytes = Vec::new();
     let mut limited = File::from(file).take((limit as u64).saturating_add(1));
-    limited
-        .read_to_end(&mut bytes)
-        .map_err(|why| why.to_string())?;
+    limited.read_to_end(&mut bytes)?;
     if bytes.len() > limit {
-        return Err(format!("it has more than {limit} bytes"));
+        let why = format!("it has more than {limit} bytes");
+        return Err(io::Error::other(why));
     }
     Ok(bytes)
 }
 
 /// The text of a small file.
-pub(crate) fn small_text(path: &Path) -> Result<String, String> {
+pub(crate) fn small_text(path: &Path) -> io::Result<String> {
     let bytes = read(path, MAX_SMALL_FILE)?;
-    String::from_utf8(bytes).map_err(|_| "it is no text".to_owned())
+    String::from_utf8(bytes).map_err(|_| io::Error::other("it is no text"))
 }
 
 #[cfg(test)]

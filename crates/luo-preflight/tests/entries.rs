@@ -253,3 +253,53 @@ fn a_default_that_is_named_is_replaced_by_no_other() {
     );
     assert_eq!(entry::default(root).unwrap().entry.name, "id-6.9.4");
 }
+
+/// A link to itself stands for what cannot be looked at: an error of a disk, or a right that is
+/// missing.
+#[test]
+fn what_cannot_be_read_is_not_taken_for_missing() {
+    use std::os::unix::fs::symlink;
+    let default = |root: &std::path::Path| entry::default(root).unwrap_err().to_string();
+    for place in [
+        "boot/loader/loader.conf",
+        "boot/loader/entries",
+        "efi/EFI/Linux",
+        "boot/grub2/grubenv",
+        "sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f",
+    ] {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path();
+        put(root, "boot/vmlinuz", "kernel");
+        assert_eq!(entry::default(root).unwrap().entry.name, "boot/vmlinuz");
+        let path = root.join(place);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        symlink(&path, &path).unwrap();
+        let why = default(root);
+        assert!(
+            why.contains(place) && why.contains("not known"),
+            "{place}: {why}"
+        );
+    }
+    let folder = with_entries();
+    let root = folder.path();
+    let path = root.join("efi/EFI/Linux");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    symlink(&path, &path).unwrap();
+    // One that is found is the one that is meant.
+    assert!(entry::named(root, "id-6.9.4").is_ok());
+    let why = entry::named(root, "id-7").unwrap_err();
+    assert!(matches!(why, NoEntry::Unread(_)), "{why}");
+    for place in ["boot/id/6.9.4/initrd", "boot/id/6.9.4/linux"] {
+        let path = root.join(place);
+        fs::remove_file(&path).unwrap();
+        symlink(&path, &path).unwrap();
+        let why = entry::named(root, "id-6.9.4").unwrap_err().to_string();
+        assert!(why.contains("os error 40"), "{why}");
+    }
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("boot/vmlinuz");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    symlink(&path, &path).unwrap();
+    let why = default(folder.path());
+    assert!(why.contains("os error 40"), "{why}");
+}

@@ -11,9 +11,10 @@ use build::Kernel;
 use luo_preflight::abi::{Abi, FAMILIES};
 use luo_preflight::image::Compression;
 use luo_preflight::memory::Memory;
-use luo_preflight::running::Lockdown;
+use luo_preflight::running::{Lockdown, checks};
 use luo_preflight::scratch::Area;
 use luo_preflight::system::System;
+use luo_varlink::CheckStatus;
 use machine::{MIB, machine, running};
 use tree::put;
 
@@ -24,7 +25,7 @@ fn the_system_is_read() {
     assert_eq!(running.release.as_deref(), Ok("7.3.4-now"));
     assert_eq!(running.machine.as_deref(), Ok("x86_64"));
     assert!(running.config.as_ref().unwrap().has("LIVEUPDATE"));
-    assert!(running.has_device);
+    assert_eq!(running.has_device, Ok(true));
     assert_eq!(running.strings, ["kho-v4", "luo-v5"]);
     let memory = Memory {
         movable: 0,
@@ -50,6 +51,27 @@ fn the_system_is_read() {
     };
     let areas = running.scratch.unwrap();
     assert_eq!((areas.len(), areas[1]), (3, second));
+}
+
+/// A link to itself stands for what cannot be looked at: an error of a disk, or a right that is
+/// missing.
+#[test]
+fn what_cannot_be_looked_at_is_not_told_to_be_missing() {
+    let folder = machine();
+    let root = folder.path();
+    for place in ["dev/liveupdate", "sys/kernel/security/lockdown"] {
+        let path = root.join(place);
+        let above = path.parent().unwrap();
+        fs::remove_dir_all(above).unwrap();
+        std::os::unix::fs::symlink(above, above).unwrap();
+    }
+    let running = running(&folder);
+    let why = running.has_device.as_ref().unwrap_err();
+    assert!(why.starts_with("/dev/liveupdate: "), "{why}");
+    assert!(running.lockdown.is_err());
+    let check = checks(&running).swap_remove(0);
+    assert_eq!(check.name, "running-liveupdate");
+    assert_eq!(check.status, CheckStatus::Unknown, "{}", check.found);
 }
 
 #[test]
@@ -159,7 +181,7 @@ fn each_limit_of_memory_is_found_with_whose_it_is() {
         "sys/fs/cgroup/system.slice/c.service/memory.max",
         "7\n",
     );
-    let limits = |group: &str| System::at(root).memory_limits(group);
+    let limits = |group: &str| System::at(root).memory_limits(group).unwrap();
     let slice = ("/system.slice".to_owned(), 2 << 20);
     let of_slice = std::slice::from_ref(&slice);
     assert_eq!(limits("/system.slice/a.service"), of_slice);

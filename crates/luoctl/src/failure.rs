@@ -118,6 +118,13 @@ pub trait Refusal: core::error::Error + serde::Serialize + 'static {
 /// Calls of the kernel that change nothing.
 const QUESTIONS: [&str; 3] = ["GET_INFO", "LIST_SESSIONS", "LIST_PARTICIPANTS"];
 
+/// Whether an error of the kernel says that there is no device of live update.
+fn is_no_device(call: &str, errno: i32) -> bool {
+    use rustix::io::Errno;
+    let errors = [Errno::NOENT, Errno::NODEV].map(Errno::raw_os_error);
+    call == "open /dev/liveupdate" && errors.contains(&errno)
+}
+
 /// A step that is not legal in a phase.
 const ILLEGAL: &str = "illegal";
 
@@ -178,8 +185,9 @@ impl Refusal for admin::Error {
             Self::Late { .. } => kind(
                 Exit::Refused,
                 "late",
-                "everything runs on as before; see what the workload does, or give it more time \
-                 in luod.toml ([workload.NAME])",
+                "everything else runs on as before; see what the workload does: it may stand \
+                 still until it reads that the update is off. Or give it more time in luod.toml \
+                 ([workload.NAME])",
             ),
             Self::Lost { .. } => kind(
                 Exit::Refused,
@@ -197,6 +205,12 @@ impl Refusal for admin::Error {
                     true => "nothing was changed; `luoctl graph` shows who needs whom",
                     false => "nothing was changed; `luoctl sessions` shows who has what",
                 },
+            ),
+            // Without a device nothing can have begun.
+            Self::Kernel { call, errno, .. } if is_no_device(call, *errno) => kind(
+                Exit::Kernel,
+                "kernel",
+                "nothing was changed; `luoctl check` says what the kernel lacks",
             ),
             Self::Kernel { call, .. } => kind(
                 Exit::Kernel,
@@ -355,16 +369,20 @@ mod tests {
     /// A question undoes nothing, for it has begun nothing.
     #[test]
     fn a_question_that_fails_has_undone_nothing() {
-        let next = |call: &str| {
-            let (errno, message) = (5, "EIO".to_owned());
-            let call = call.to_owned();
+        let next_of = |call: &str, errno| {
             let refused = admin::Error::Kernel {
-                call,
+                call: call.to_owned(),
                 errno,
-                message,
+                message: "EIO".to_owned(),
             };
             told(Error::Refused(refused)).next.unwrap()
         };
+        let next = |call: &str| next_of(call, 5);
+        assert_eq!(
+            next_of("open /dev/liveupdate", 2),
+            "nothing was changed; `luoctl check` says what the kernel lacks"
+        );
+        assert!(next("open /dev/liveupdate").starts_with("what luod had begun is undone;"));
         for question in QUESTIONS {
             assert!(
                 next(question).starts_with("nothing was changed;"),

@@ -2,6 +2,7 @@
 //! The command `luod`: its options, its start and its end.
 
 use std::ffi::{OsStr, OsString};
+use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -59,13 +60,19 @@ pub const POLICY: &str = "/etc/luod/policy.toml";
 #[command(name = "luod", version)]
 struct Cli {
     /// The configuration; the default may be missing.
-    #[arg(long, value_name = "FILE", default_value = CONFIG)]
+    #[arg(long, value_name = "FILE", default_value = CONFIG, global = true)]
     config: PathBuf,
     /// Who may own what; the default may be missing.
-    #[arg(long, value_name = "FILE", default_value = POLICY)]
+    #[arg(long, value_name = "FILE", default_value = POLICY, global = true)]
     policy: PathBuf,
     /// The folder of the sockets.
-    #[arg(long, value_name = "FOLDER", env = paths::RUNTIME_VARIABLE, default_value = paths::RUNTIME)]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        env = paths::RUNTIME_VARIABLE,
+        default_value = paths::RUNTIME,
+        global = true
+    )]
     runtime_directory: PathBuf,
     /// Reads the configuration and the policy, says what is wrong with them, and ends.
     #[arg(long)]
@@ -82,10 +89,13 @@ pub fn config(path: &Path) -> Result<Config> {
     let text = read(path, CONFIG)?;
     let config = Config::parse(&text).and_then(|config| {
         // A folder may come and go; without this one nothing can be checked.
-        match config.checks.root.is_dir() {
-            true => Ok(config),
-            false => Err(BadConfig::value(&text, ROOT, "there is no such folder")),
-        }
+        let why = match fs::metadata(&config.checks.root) {
+            Ok(found) if found.is_dir() => return Ok(config),
+            Ok(_) => "it is no folder".to_owned(),
+            Err(why) if why.kind() == ErrorKind::NotFound => "there is no such folder".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        Err(BadConfig::value(&text, ROOT, why))
     });
     config.with_context(|| path.display().to_string())
 }
@@ -223,9 +233,10 @@ fn check_config(cli: &Cli) -> ExitCode {
         Ok(_) => {
             let line = |path: &PathBuf| {
                 // A default file may be missing.
-                let word = match path.exists() {
-                    true => "can be used",
-                    false => "is not there, so the defaults count",
+                let word = match path.try_exists() {
+                    Ok(false) => "is not there, so the defaults count",
+                    // It was read.
+                    _ => "can be used",
                 };
                 format!("{} {word}\n", path.display())
             };
@@ -438,6 +449,27 @@ async fn watchdog() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As those of luoctl may.
+    #[test]
+    fn options_may_stand_behind_the_command() {
+        let options = [
+            "--config",
+            "/a",
+            "--policy",
+            "/b",
+            "--runtime-directory",
+            "/c",
+        ];
+        let before = [&["luod"][..], &options, &["supervise"]].concat();
+        let behind = [&["luod", "supervise"][..], &options].concat();
+        for arguments in [before, behind] {
+            let cli = Cli::try_parse_from(&arguments).unwrap();
+            let paths = [&cli.config, &cli.policy, &cli.runtime_directory];
+            assert_eq!(paths, ["/a", "/b", "/c"].map(Path::new), "{arguments:?}");
+            assert!(matches!(cli.command, Some(Command::Supervise)));
+        }
+    }
 
     #[test]
     fn only_the_default_file_may_be_missing() {

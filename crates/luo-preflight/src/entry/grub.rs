@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::system::small_text;
+use crate::system::{if_there, small_text};
 
 /// Where GRUB keeps its variables.
 const PLACES: [&str; 2] = ["boot/grub2/grubenv", "boot/grub/grubenv"];
@@ -15,10 +15,15 @@ const PLACES: [&str; 2] = ["boot/grub2/grubenv", "boot/grub/grubenv"];
 pub(super) struct Environment(BTreeMap<String, String>);
 
 impl Environment {
-    pub(super) fn read(root: &Path) -> Self {
-        let mut texts = PLACES.iter().map(|place| small_text(&root.join(place)));
-        let text = texts.find_map(Result::ok).unwrap_or_default();
-        Self::parse(&text)
+    pub(super) fn read(root: &Path) -> Result<Self, String> {
+        for path in PLACES.map(|place| root.join(place)) {
+            let text =
+                if_there(small_text(&path)).map_err(|why| format!("{}: {why}", path.display()))?;
+            if let Some(text) = text {
+                return Ok(Self::parse(&text));
+            }
+        }
+        Ok(Self::default())
     }
 
     fn parse(text: &str) -> Self {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::grub::Environment;
 use super::parse::Text;
-use crate::system::small_text;
+use crate::system::{if_there, small_text};
 
 /// An entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl Entry {
         root: &Path,
         environment: &Environment,
     ) -> Result<(), String> {
-        let text = Text::parse(&small_text(path)?);
+        let text = Text::parse(&small_text(path).map_err(|why| why.to_string())?);
         self.sort_key = text.sort_key;
         self.machine = text.machine;
         self.version = text.version;
@@ -55,9 +55,13 @@ impl Entry {
         // is the root's path.
         let file = |path: &str| {
             let relative = path.trim_start_matches('/');
-            let mut places = [root.join(boot).join(relative), root.join(relative)].into_iter();
-            let found = places.find(|place| place.exists());
-            found.ok_or_else(|| format!("{path} is not there"))
+            for place in [root.join(boot).join(relative), root.join(relative)] {
+                let found = if_there(place.metadata()).map_err(|why| format!("{path}: {why}"))?;
+                if found.is_some() {
+                    return Ok(place);
+                }
+            }
+            Err(format!("{path} is not there"))
         };
         self.kernel = file(&kernel)?;
         let initrds = text.initrds.iter();

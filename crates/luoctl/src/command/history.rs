@@ -21,6 +21,9 @@ use crate::timeline;
 /// Updates that are looked through for one by its id: the agent gives no more.
 const ALL: u32 = 1000;
 
+/// What names the newest.
+const LAST: &str = "last";
+
 /// Lists the last updates, or shows the timeline of one.
 ///
 /// One that is under way is the first. Those that failed or were cancelled are in it, with the
@@ -68,11 +71,11 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
     let wanted = wanted(args);
     let most = match wanted {
         None => args.most,
-        Some("last") => 1,
+        Some(LAST) => 1,
         Some(_) => ALL,
     };
     let (mut past, is_offline) = past(context, args, most)?;
-    if let Some(id) = wanted.filter(|id| *id != "last") {
+    if let Some(id) = wanted.filter(|id| *id != LAST) {
         past.updates.retain(|entry| entry.update.starts_with(id));
         past.updates.truncate(2);
     }
@@ -95,7 +98,7 @@ pub(super) fn run(context: &mut Context, args: &Args) -> Result {
 
 /// Which update is asked for. A picture is of one.
 fn wanted(args: &Args) -> Option<&str> {
-    let last = matches!(args.format, Format::Svg).then_some("last");
+    let last = matches!(args.format, Format::Svg).then_some(LAST);
     args.update.as_deref().or(last)
 }
 
@@ -276,6 +279,11 @@ fn nothing_readable(problems: &[String]) -> Failure {
 fn one(wanted: &str, found: &[HistoryEntry]) -> Result<()> {
     let problem = match found {
         [_] => return Ok(()),
+        // No list would have it.
+        [] if wanted == LAST => {
+            let message = "there is no update in the history";
+            return Err(Failure::new(Exit::NotFound, "no-such-update", message));
+        }
         [] => "there is no update",
         _ => "there are several updates",
     };

@@ -28,7 +28,7 @@ const BACK: Duration = Duration::from_secs(60);
 /// Makes a session for a command, and leaves it with luod.
 ///
 /// The command has the session as its standard input; it is left when the command has succeeded,
-/// and dropped if it has failed. ^C and the signals INT, TERM, HUP and QUIT are for the command:
+/// and dropped if it has failed: luoctl ends with 1 then, and says with what the command did. ^C and the signals INT, TERM, HUP and QUIT are for the command:
 /// luoctl waits for its end. The session goes through each update that comes, until
 /// `luoctl take` or `luoctl release`; until then there is no other one of its name. luod may be
 /// started again meanwhile. Takes the right to the name, as for any workload.
@@ -44,7 +44,8 @@ pub struct Hold {
 /// Takes a session back that was left with luod, for a command.
 ///
 /// The command has the session as its standard input. When it has succeeded, the session is over;
-/// else it is kept, also if luoctl itself is killed. ^C and the signals INT, TERM, HUP and QUIT are
+/// else it is kept, also if luoctl itself is killed. Where the command fails luoctl ends with 1, and
+/// says with what the command did. ^C and the signals INT, TERM, HUP and QUIT are
 /// for the command: luoctl waits for its end.
 ///
 /// Nobody sees whether the command has retrieved anything. If it succeeds without, what is in the
@@ -78,11 +79,12 @@ pub(super) fn hold(context: &mut Context, args: &Hold) -> Result {
         return Err(why.next("nothing is left with luod"));
     }
     let command = &args.command;
-    patiently(context, || {
+    let left = patiently(context, || {
         surely(&mut workload, command, |workload| {
             between_updates(workload, command, Workload::detach)
         })
-    })?;
+    });
+    left.map_err(not_left)?;
     context.done("hold", &format!("session '{name}' is left with luod"))
 }
 
@@ -132,6 +134,19 @@ fn already_left(name: &SessionName) -> Failure {
         "`luoctl take {name} -- COMMAND` takes it back, `luoctl release {name}` gives it up with all \
          that is in it"
     ))
+}
+
+/// Why a session could not be left. One that is refused goes with its workload; of one that luod
+/// could not be told of, the failure says so itself.
+fn not_left(why: Failure) -> Failure {
+    match &why {
+        Failure::Told(told) if told.refusal.is_some() => {
+            let next = told.next.as_deref();
+            let next = next.map_or(String::new(), |next| format!("; {next}"));
+            why.next(format!("nothing is left with luod{next}"))
+        }
+        _ => why,
+    }
 }
 
 /// Why a session could not be made: that another program has it is no fault of the kernel's.
@@ -308,6 +323,20 @@ mod tests {
             "{incoming}"
         );
         assert!(!ours.contains("update"), "{ours}");
+    }
+
+    #[test]
+    fn a_session_that_is_not_left_is_told_to_be_gone() {
+        let next = |why: Failure| match not_left(why) {
+            Failure::Told(told) => told.next,
+            Failure::Output(why) => panic!("{why}"),
+        };
+        let reason = "luod's supervisor is gone".to_owned();
+        let refused = agent::Error::Refused(Refusal::Denied { reason });
+        let told = next(refused.into());
+        assert_eq!(told.as_deref(), Some("nothing is left with luod"));
+        let lost = Failure::new(Exit::Unavailable, "agent-gone", "").next("run it again");
+        assert_eq!(next(lost).as_deref(), Some("run it again"));
     }
 
     #[test]

@@ -31,7 +31,11 @@ fn told(
         reasons.push(format!("these have not come back: {}", names(missing)));
     }
     if !released.is_empty() {
-        reasons.push(format!("nobody claimed: {}", names(released)));
+        let them = if released.len() == 1 { "it" } else { "them" };
+        reasons.push(format!(
+            "nobody claimed: {} (released, with all that was in {them})",
+            names(released)
+        ));
     }
     let outcome = match reasons.is_empty() {
         true if frozen => Outcome::Completed,

@@ -31,7 +31,8 @@ impl Inhibitor {
     /// update goes on.
     #[must_use]
     pub fn take() -> Option<Self> {
-        if !Path::new("/run/systemd/system").is_dir() {
+        // Where that cannot be looked at, the lock is tried for.
+        if let Ok(false) = Path::new("/run/systemd/system").try_exists() {
             return None;
         }
         let mut command = Command::new("systemd-inhibit");

@@ -38,7 +38,8 @@ pub fn check(root: &Path) -> Option<Check> {
 }
 
 fn check_by(systemctl: &Path, root: &Path) -> Option<Check> {
-    if !root.join("run/systemd/system").is_dir() {
+    // Where that cannot be looked at, systemctl says whether it runs.
+    if let Ok(false) = root.join("run/systemd/system").try_exists() {
         return None;
     }
     let Some(manager) = said(systemctl, &["show", "--property=Version"]) else {
@@ -217,6 +218,15 @@ mod tests {
         fs::write(&systemctl, script).unwrap();
         fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(check_by(&systemctl, root), None, "no systemd runs");
+        fs::create_dir_all(root.join("run")).unwrap();
+        let link = root.join("run/systemd");
+        std::os::unix::fs::symlink(&link, &link).unwrap();
+        assert_ne!(
+            check_by(Path::new("/nonexistent"), root),
+            None,
+            "what cannot be looked at may be there"
+        );
+        fs::remove_file(link).unwrap();
         for folder in ["run/systemd/system", "proc/self"] {
             fs::create_dir_all(root.join(folder)).unwrap();
         }

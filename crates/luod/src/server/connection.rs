@@ -35,6 +35,8 @@ async fn speak(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: &Rc<UnixStr
     }
     let (identity, group, reading) = match identify(stream, door).await {
         Ok(known) => known,
+        // A program may ask and end before it is heard. Nobody waits for an answer then.
+        Err(identity::Unknown::Gone) => return,
         Err(why) => {
             entry.warn(&format!("a connection is closed: {why}"));
             return;

@@ -45,6 +45,8 @@ pub fn of(peer: Peer<'_>) -> Result<Identity, Unknown> {
         Ok(text) => text,
         // The kernel has no control groups, so no peer is a service.
         Err(_) if !fs::exists("/proc/self/cgroup").unwrap_or(true) => String::new(),
+        // Nothing stands in `/proc` of one that has ended.
+        Err(_) if peer.process.is_some_and(has_ended) => return Err(Unknown::Gone),
         Err(why) => return Err(Unknown::Group(why)),
     };
     // The control group is that of the peer only if the process is still there now.
@@ -159,6 +161,14 @@ mod tests {
         let pid = child.id() as i32;
         let process = pidfd_open(Pid::from_raw(pid).unwrap(), PidfdFlags::empty()).unwrap();
         child.wait().unwrap();
-        assert!(has_ended(std::os::fd::AsFd::as_fd(&process)));
+        let process = std::os::fd::AsFd::as_fd(&process);
+        assert!(has_ended(process));
+        let peer = Peer {
+            pid,
+            uid: 0,
+            gid: 0,
+            process: Some(process),
+        };
+        assert!(matches!(of(peer), Err(Unknown::Gone)));
     }
 }

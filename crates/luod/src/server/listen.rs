@@ -19,6 +19,9 @@ use crate::agent::Agent;
 /// The group whose members may be workloads.
 const GROUP: &str = "luo";
 
+/// Where groups are.
+const GROUPS: &str = "/etc/group";
+
 /// The sockets that are listened on.
 pub struct Sockets {
     doors: Vec<(Door, UnixListener)>,
@@ -65,14 +68,33 @@ impl Sockets {
 
 /// Lets the members of the group connect, if there is one.
 fn give_to_group(path: &Path) {
-    let groups = fs::read_to_string("/etc/group").unwrap_or_default();
-    let Some(group) = group_number(&groups, GROUP) else {
-        tracing::warn!("there is no group '{GROUP}': only root can be a workload");
-        return;
+    let group = match group_in(fs::read_to_string(GROUPS)) {
+        Ok(group) => group,
+        Err(why) => {
+            tracing::warn!("{why}: only root can be a workload");
+            return;
+        }
     };
     if let Err(why) = std::os::unix::fs::chown(path, None, Some(group)) {
         tracing::warn!("the group of {}: {why}", path.display());
     }
+}
+
+/// The number of the group.
+///
+/// # Errors
+/// In words: why it is not known.
+fn group_in(groups: io::Result<String>) -> Result<u32, String> {
+    let groups = match groups {
+        Ok(groups) => groups,
+        Err(why) if why.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(why) => {
+            return Err(format!(
+                "whether there is a group '{GROUP}' is not known: {GROUPS}: {why}"
+            ));
+        }
+    };
+    group_number(&groups, GROUP).ok_or_else(|| format!("there is no group '{GROUP}'"))
 }
 
 /// The number of a group in the text of `/etc/group`.
@@ -150,7 +172,7 @@ fn admit(agent: &Agent, book: &Rc<Book>, stream: &UnixStream) -> Option<Entry> {
 
 #[cfg(test)]
 mod tests {
-    use super::group_number;
+    use super::*;
 
     #[test]
     fn a_group_is_found() {
@@ -158,5 +180,17 @@ mod tests {
         assert_eq!(group_number(text, "luo"), Some(987));
         assert_eq!(group_number(text, "lu"), None);
         assert_eq!(group_number("luo:x\nluo:x:y:", "luo"), None);
+    }
+
+    #[test]
+    fn groups_that_cannot_be_read_are_not_told_to_be_missing() {
+        let why = |kind: io::ErrorKind| group_in(Err(kind.into())).unwrap_err();
+        assert_eq!(why(io::ErrorKind::NotFound), "there is no group 'luo'");
+        let told = why(io::ErrorKind::PermissionDenied);
+        assert!(
+            told.contains("not known: /etc/group: ") && !told.contains("there is no"),
+            "{told}"
+        );
+        assert_eq!(group_in(Ok("luo:x:987:".to_owned())), Ok(987));
     }
 }

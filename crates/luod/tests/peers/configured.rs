@@ -47,6 +47,17 @@ fn the_configuration_can_be_checked() {
         text.contains("luod.toml: line 3: root: there is no such folder"),
         "{text}"
     );
+    let (_, text) = check("[checks]\nroot = \"/dev/null\"", "");
+    assert!(text.contains("line 3: root: it is no folder"), "{text}");
+    // A link to itself stands for what cannot be looked at.
+    let own = tempfile::tempdir().unwrap();
+    let ring = own.path().join("ring");
+    std::os::unix::fs::symlink(&ring, &ring).unwrap();
+    let (_, text) = check(&format!("[checks]\nroot = {ring:?}"), "");
+    assert!(
+        text.contains("line 3: root: ") && !text.contains("there is no"),
+        "{text}"
+    );
     // All that is wrong with either is told.
     let (code, text) = check("x = 1\n[checks]\nignore = [\"x\"]", "y = 1");
     assert_eq!(code, Some(78));

@@ -78,6 +78,13 @@ type Found<'a> = BTreeMap<(Option<u64>, Vec<&'a str>), (u64, Check)>;
 fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check> {
     let huge_is_memory = system.huge_pages_are_memory();
     let mut limits = Limits::new();
+    let mut unread = None;
+    let mut known = |limits: Result<Vec<(String, u64)>, String>| {
+        limits.unwrap_or_else(|why| {
+            unread.get_or_insert(why);
+            Vec::new()
+        })
+    };
     for group in groups {
         let takes = Takes::of(group, huge_is_memory, memfds);
         let mut add = |page: Option<u64>, (least, most): (u64, u64), all: Vec<(String, u64)>| {
@@ -92,9 +99,10 @@ fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check>
                 below.workloads.push(group.workload.as_str());
             }
         };
-        add(None, takes.memory, system.memory_limits(&group.group));
+        let all = known(system.memory_limits(&group.group));
+        add(None, takes.memory, all);
         for (page, takes) in takes.huge {
-            let all = system.huge_limits(&group.group, page);
+            let all = known(system.huge_limits(&group.group, page));
             add(Some(page), (takes, takes), all);
         }
     }
@@ -113,7 +121,9 @@ fn check_groups(groups: &[Group], system: &System, memfds: Memfds) -> Vec<Check>
             *known = (below.limit, check);
         }
     }
-    found.into_values().map(|(_, check)| check).collect()
+    let unread = unread.map(|why| memory::unread_limit(&why));
+    let found = found.into_values().map(|(_, check)| check);
+    found.chain(unread).collect()
 }
 
 /// All that the checks look at, gathered for the thread that runs them.
@@ -286,6 +296,25 @@ mod tests {
         let counts = "cgroup2 /sys/fs/cgroup cgroup2 rw,memory_hugetlb_accounting 0 0\n";
         let limits = [limits[0], ("mounts", counts)];
         assert_eq!(found(&limits, &files, OURS)[0].0, CheckStatus::Failed);
+    }
+
+    /// A folder stands for a file that cannot be read.
+    #[test]
+    fn a_limit_that_cannot_be_read_is_not_taken_for_none() {
+        let root = tempfile::tempdir().unwrap();
+        let path = "sys/fs/cgroup/vms.slice/memory.max";
+        fs::create_dir_all(root.path().join(path)).unwrap();
+        let group = Group {
+            workload: "vm".to_owned(),
+            group: "/vms.slice/vm.service".to_owned(),
+            files: vec![file(Kind::Memfd, MIB, 0)],
+        };
+        let checks = check_groups(&[group], &System::at(root.path()), OURS);
+        let [check] = &*checks else {
+            panic!("{checks:?}")
+        };
+        assert_eq!(check.status, CheckStatus::Unknown);
+        assert!(check.found.contains(path), "{}", check.found);
     }
 
     /// Ten guests in a slice, and two workloads in a unit: each alone has room.

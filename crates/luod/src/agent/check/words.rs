@@ -70,7 +70,7 @@ pub(super) fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) 
             found: format!("this user may not open it: {why}"),
             remedy: Some("run it as root".to_owned()),
         }),
-        _ => {
+        Errno::EIO => {
             const NAME: &str = "running-liveupdate";
             checks.retain(|check| check.name != NAME);
             let failed = Check {
@@ -85,6 +85,13 @@ pub(super) fn does_not_open(checks: &mut Vec<Check>, why: &Failed, root: &Path) 
             };
             checks.insert(0, failed);
         }
+        // Of memory or descriptors that are missing just now no boot is a cure.
+        _ => checks.push(Check {
+            name: "running-device".to_owned(),
+            status: CheckStatus::Unknown,
+            found: format!("whether it is of use is not known: {why}"),
+            remedy: Some("look once more when what is missing is there".to_owned()),
+        }),
     }
 }
 
@@ -217,6 +224,25 @@ mod tests {
                 !abi.remedy.as_deref().unwrap().contains("debugfs"),
                 "{abi:?}"
             );
+        }
+    }
+
+    #[test]
+    fn only_a_handover_that_is_refused_asks_for_a_boot() {
+        for (errno, boots) in [
+            (Errno::EIO, true),
+            (Errno::ENOMEM, false),
+            (Errno::EMFILE, false),
+        ] {
+            let mut checks = Vec::new();
+            let why = Failed::new("open /dev/liveupdate", errno);
+            does_not_open(&mut checks, &why, Path::new("/nonexistent"));
+            let [check] = checks.as_slice() else {
+                panic!("{checks:?}");
+            };
+            let remedy = check.remedy.as_deref().unwrap();
+            assert_eq!(remedy.contains("boot the machine"), boots, "{check:?}");
+            assert_eq!(check.status == CheckStatus::Failed, boots, "{check:?}");
         }
     }
 
