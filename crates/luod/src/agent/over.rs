@@ -146,7 +146,7 @@ impl Agent {
                 missing,
                 released,
                 came,
-                behind_us,
+                behind_us: behind_us.unwrap_or(0),
             });
             self.note_late();
         }
