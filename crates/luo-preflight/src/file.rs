@@ -246,10 +246,12 @@ pub fn together(files: &[(String, Facts)], memfds: Memfds) -> (u64, Vec<Check>) 
     let mut seen = BTreeMap::new();
     let mut total: u64 = 0;
     let mut checks = Vec::new();
-    // Of small files the kernel tells apart which are the same, and their numbers do not.
-    let has_number = |facts: &Facts| !matches!(facts.kind, Kind::Small(_));
-    for (name, facts) in files.iter().filter(|(_, facts)| has_number(facts)) {
-        match seen.insert(facts.object, name) {
+    // Only files of memory have numbers of their own: objects of the kernel share one, and so do
+    // all that have opened one device. Which of them are the same the kernel tells.
+    let has_number = |kind| matches!(kind, Kind::Memfd | Kind::HugeTlb | Kind::Named);
+    for (name, facts) in files {
+        let other = has_number(facts.kind).then(|| seen.insert(facts.object, name));
+        match other.flatten() {
             Some(other) => checks.push(failed(
                 "file-object",
                 format!(

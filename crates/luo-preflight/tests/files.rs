@@ -327,6 +327,26 @@ fn files_count_together_and_once() {
     assert_eq!(status(&found, "file-object"), CheckStatus::Failed);
 }
 
+/// All objects without a file have one number, and so have all that have opened one device.
+#[test]
+fn what_shares_a_number_is_not_the_same_file() {
+    let device = || File::open("/dev/null").unwrap();
+    let object = || rustix::event::epoll::create(rustix::event::epoll::CreateFlags::CLOEXEC);
+    let looks = |fds: [OwnedFd; 2]| {
+        let all = fds.map(|fd| look(&fd).unwrap());
+        assert_eq!(all[0].object, all[1].object);
+        let [a, b] = all;
+        assert!(matches!(a.kind, Kind::Object(_)), "{a:?}");
+        [("a".to_string(), a), ("b".to_string(), b)]
+    };
+    for both in [
+        [device().into(), device().into()],
+        [object().unwrap(), object().unwrap()],
+    ] {
+        assert_eq!(together(&looks(both), MAINLINE).1, vec![]);
+    }
+}
+
 /// All its pages have to be there when it is preserved.
 /// A filter of calls keeps the kernel from being asked, say.
 #[test]

@@ -219,6 +219,11 @@ impl Refusal for admin::Error {
                     true => {
                         "nothing was changed; `journalctl -u luod` and `dmesg | grep luo` say more"
                     }
+                    // It is opened for a question as for a step of an update.
+                    false if call.starts_with("open ") => {
+                        "what luod may have begun is undone; `luoctl check` names who has it open, \
+                         to root, and `dmesg | grep luo` says more"
+                    }
                     false => {
                         "what luod had begun is undone; `journalctl -u luod` and `dmesg | grep luo` \
                          say more"
@@ -390,6 +395,7 @@ mod tests {
             );
         }
         assert!(next("PREPARE").starts_with("what luod had begun is undone;"));
+        assert!(next("open /dev/liveupdate").starts_with("what luod may have begun is undone;"));
     }
 
     /// One that has no descriptor left closes what comes, and runs on.

@@ -167,11 +167,16 @@ impl Somebody {
             Self::Here => context.out.text(QUESTION)?,
             Self::Beside(terminal) => terminal.write_all(QUESTION.as_bytes())?,
         }
-        let mut answer = String::new();
-        io::stdin().lock().read_line(&mut answer)?;
-        let answer = answer.trim().to_lowercase();
-        Ok(matches!(answer.as_str(), "y" | "yes"))
+        let mut answer = Vec::new();
+        io::stdin().lock().read_until(b'\n', &mut answer)?;
+        Ok(is_yes(&answer))
     }
+}
+
+/// Whether somebody has agreed. What is no text is no word either.
+fn is_yes(answer: &[u8]) -> bool {
+    let answer = answer.trim_ascii();
+    answer.eq_ignore_ascii_case(b"y") || answer.eq_ignore_ascii_case(b"yes")
 }
 
 impl Seen {
@@ -208,6 +213,24 @@ impl Seen {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_yes_is_yes() {
+        for yes in ["y\n", "Y", " yes \n", "YES\r\n"] {
+            assert!(is_yes(yes.as_bytes()), "{yes:?}");
+        }
+        for no in [
+            &b"\n"[..],
+            b"",
+            b"n\n",
+            b"yes please\n",
+            b"\xff\xfe\n",
+            b"y\xff\n",
+            b"yy",
+        ] {
+            assert!(!is_yes(no), "{no:?}");
+        }
+    }
 
     /// The history has nothing of an update that luod died before.
     #[test]

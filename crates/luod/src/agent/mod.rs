@@ -103,6 +103,7 @@ use std::rc::{Rc, Weak};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use luo_sys::ParticipantEntry;
 use luo_varlink::{HistoryEntry, TimelineEvent};
 use tokio::sync::{Notify, Semaphore, broadcast};
 
@@ -196,6 +197,8 @@ pub struct Agent {
     seen: RefCell<Option<Seen>>,
     /// The sessions that nobody here owns, as they were last seen.
     unowned: RefCell<Unowned>,
+    /// What takes part in updates, as the kernel last said.
+    heard: RefCell<Option<Vec<ParticipantEntry>>>,
     /// How often the agent may have changed how the kernel stands.
     changes: Cell<u64>,
     /// What the kernel hangs in, the first first.
@@ -271,6 +274,7 @@ impl Agent {
             ends_later: Cell::default(),
             stores_later: Cell::default(),
             tries_again: Cell::default(),
+            heard: RefCell::default(),
             lost: RefCell::default(),
             tried: Tried::default(),
             not_reloaded: RefCell::default(),

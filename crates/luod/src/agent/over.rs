@@ -150,7 +150,7 @@ impl Agent {
                 missing,
                 released,
                 came,
-                behind_us,
+                behind_us: behind_us.unwrap_or(0),
             });
             self.note_late();
         }

@@ -252,13 +252,13 @@ pub(super) struct Restore {
     pub(super) is_unnoted: bool,
     /// Microseconds by which this kernel's clock is behind the previous one's: a kernel
     /// sets its own from one of whole seconds.
-    pub(super) behind_us: i64,
+    pub(super) behind_us: Option<i64>,
 }
 
 impl Restore {
     /// A moment of this kernel, by the clock of the previous one.
     pub(super) fn time_us(&self, time_us: u64) -> u64 {
-        time_us.saturating_add_signed(self.behind_us)
+        time_us.saturating_add_signed(self.behind_us.unwrap_or(0))
     }
 }
 

@@ -57,7 +57,11 @@ impl Agent {
     /// Notes a line.
     pub(super) fn note(&self, kind: TimelineKind, line: Line) {
         self.changes.set(self.changes.get().wrapping_add(1));
+        let now = self.moment();
         let mut state = self.state.borrow_mut();
+        if let Some(restore) = &mut state.restore {
+            restore.learn_its_clock(&now);
+        }
         let event = Arc::new(TimelineEvent {
             update: state.update_id().unwrap_or_default().to_owned(),
             time_us: state.time_us(),

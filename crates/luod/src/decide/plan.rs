@@ -89,27 +89,43 @@ impl Graph {
     }
 
     /// Groups of workloads that can be asked at once, in order; and the workloads that are
-    /// stuck. A need that is not registered counts as met.
+    /// stuck. A need that is not registered counts as met. Each need is looked at once: whoever
+    /// may register thousands of workloads must not keep the agent busy by a long chain of them.
     fn levels(&self, step: Step) -> (Vec<Vec<String>>, BTreeSet<String>) {
-        let mut open = self.predecessors(step);
-        let known: BTreeSet<_> = open.keys().cloned().collect();
-        for before in open.values_mut() {
-            before.retain(|name| known.contains(name));
+        let mut open = BTreeMap::new();
+        let mut after: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+        for (name, needs) in &self.needs {
+            let known = needs.iter().filter(|need| self.needs.contains_key(*need));
+            for need in known {
+                let (first, later) = match step {
+                    Step::Prepare => (need, name),
+                    Step::Freeze => (name, need),
+                };
+                after.entry(first).or_default().push(later);
+                *open.entry(later.as_str()).or_insert(0_usize) += 1;
+            }
+            open.entry(name).or_insert(0);
         }
         let mut levels = Vec::new();
-        loop {
-            let ready = open.iter().filter(|(_, before)| before.is_empty());
-            let level: Vec<_> = ready.map(|(name, _)| name.clone()).collect();
-            if level.is_empty() {
-                return (levels, open.into_keys().collect());
+        let ready = open.iter().filter(|(_, before)| **before == 0);
+        let mut level: BTreeSet<&str> = ready.map(|(name, _)| *name).collect();
+        while !level.is_empty() {
+            let mut next = BTreeSet::new();
+            for name in &level {
+                open.remove(name);
+                for &later in after.get(name).into_iter().flatten() {
+                    if let Some(before) = open.get_mut(later) {
+                        *before = before.saturating_sub(1);
+                        if *before == 0 {
+                            next.insert(later);
+                        }
+                    }
+                }
             }
-            let done: BTreeSet<_> = level.iter().cloned().collect();
-            open.retain(|name, _| !done.contains(name));
-            for before in open.values_mut() {
-                before.retain(|name| !done.contains(name));
-            }
-            levels.push(level);
+            levels.push(level.into_iter().map(str::to_owned).collect());
+            level = next;
         }
+        (levels, open.into_keys().map(str::to_owned).collect())
     }
 
     /// Workloads that are in a circle, or need one that is.
@@ -133,8 +149,10 @@ impl Graph {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use luo_varlink::limits::MAX_NEEDS;
     use proptest::prelude::*;
+
+    use super::*;
 
     fn graph(entries: &[(&str, &[&str])]) -> Graph {
         let owned: Vec<(&str, Vec<String>)> = entries
@@ -182,6 +200,32 @@ mod tests {
             obstacles[1].found.ends_with(": a, b, c, e"),
             "{obstacles:?}"
         );
+    }
+
+    /// By a look at all needs for each level this took minutes, for which nobody was served.
+    #[test]
+    fn a_long_chain_of_workloads_is_put_in_order_at_once() {
+        const MANY: usize = 4000;
+        let name = |number: usize| format!("w{number:05}");
+        let needs = |number: usize| {
+            (number.saturating_sub(MAX_NEEDS)..number)
+                .map(name)
+                .collect()
+        };
+        let all: Vec<(String, Vec<String>)> = (0..MANY)
+            .map(|number| (name(number), needs(number)))
+            .collect();
+        let graph = Graph::new(all.iter().map(|(name, needs)| (&**name, &**needs)));
+        let began = std::time::Instant::now();
+        for step in [Step::Prepare, Step::Freeze] {
+            let (levels, stuck) = graph.levels(step);
+            assert_eq!((levels.len(), stuck.len()), (MANY, 0));
+            let first = levels[0].first().unwrap();
+            let last = if step == Step::Prepare { 0 } else { MANY - 1 };
+            assert_eq!(*first, name(last));
+        }
+        let took = began.elapsed();
+        assert!(took < std::time::Duration::from_secs(30), "{took:?}");
     }
 
     proptest! {

@@ -229,7 +229,7 @@ fn agent_of(folder: &Path) -> io::Result<Option<Option<Owner>>> {
     for path in paths(folder)?.into_iter().rev() {
         let file = match File::open(&path) {
             Err(why) if why.kind() == io::ErrorKind::NotFound => continue,
-            file => file?,
+            file => file.map_err(|why| named(&path, why))?,
         };
         // It is let go of at once, and others may look at the same time.
         if let Some(owner) = has_locked(&file, FlockOperation::NonBlockingLockShared)? {
@@ -237,6 +237,14 @@ fn agent_of(folder: &Path) -> io::Result<Option<Option<Owner>>> {
         }
     }
     Ok(None)
+}
+
+/// An error with the file that it is of; but for one that may pass, which is known by its number.
+fn named(path: &Path, why: io::Error) -> io::Error {
+    match may_pass(&why) {
+        true => why,
+        false => io::Error::new(why.kind(), format!("{}: {why}", path.display())),
+    }
 }
 
 /// Locks a file, or says who has: that may not stand there yet.
@@ -388,6 +396,11 @@ mod tests {
             None => Ok(7),
         });
         assert_eq!(tried.unwrap(), 7);
+        // The file's name changes nothing about that, and stands with what does not pass.
+        assert!(may_pass(&named(Path::new("/x"), Errno::NOMEM.into())));
+        let why = named(Path::new("/dev/it.lock"), Errno::ACCESS.into());
+        assert_eq!(why.kind(), io::ErrorKind::PermissionDenied);
+        assert!(why.to_string().starts_with("/dev/it.lock: "), "{why}");
         // Not what stays as it is, nor that another one runs.
         for why in [Errno::ACCESS.into(), io::Error::other("another luod runs")] {
             let is_told = std::cell::Cell::new(0);

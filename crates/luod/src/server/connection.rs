@@ -56,6 +56,7 @@ async fn speak(agent: &Rc<Agent>, door: Door, entry: &Entry, stream: &Rc<UnixStr
         stream: Rc::clone(stream),
         reading,
         backlog: VecDeque::new(),
+        watches: false,
     };
     let end = served.run().await;
     if !end.is_ordinary() {

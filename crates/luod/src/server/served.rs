@@ -78,6 +78,8 @@ pub(super) struct Served<'a> {
     pub(super) stream: Rc<UnixStream>,
     pub(super) reading: ReadConnection<Reader>,
     pub(super) backlog: VecDeque<Asked>,
+    /// Whether it watches, which ends by itself never.
+    pub(super) watches: bool,
 }
 
 impl End {
@@ -140,7 +142,13 @@ impl Served<'_> {
                 biased;
                 done = &mut what => return Ok(Some(done)),
                 ahead = receive(&mut self.reading) => {
-                    self.backlog.push_back(ahead?);
+                    let ahead = ahead?;
+                    // It may be the peer's end of this connection, or have it on its way: nobody
+                    // would end the connection then.
+                    if self.watches && !ahead.fds.is_empty() {
+                        return Err(End::Ahead);
+                    }
+                    self.backlog.push_back(ahead);
                     let bytes: usize = self.backlog.iter().map(Asked::bytes).sum();
                     if self.backlog.len() > BACKLOG || bytes > BACKLOG_BYTES {
                         return Err(End::Ahead);

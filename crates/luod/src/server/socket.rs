@@ -5,6 +5,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::rc::Rc;
+use std::time::Duration;
 
 use luo_sys::message;
 use luo_varlink::limits::{MAX_CALL, MAX_FDS};
@@ -15,6 +16,11 @@ use zlink_core::connection::PassedCredentials;
 use zlink_core::connection::socket::{ReadHalf, ReadResult, Socket, UnixSocket, WriteHalf};
 
 use super::foreign;
+
+/// How long the rest of a message may take with which a descriptor has come. That may be the
+/// peer's end of this very connection, or have it on its way in turn: then nobody else has it, and
+/// the connection would end by itself never.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// The socket.
 #[derive(Debug)]
@@ -47,6 +53,8 @@ impl Socket for Peer {
 struct Meter {
     bytes: usize,
     descriptors: usize,
+    /// Whether a descriptor has come, and not all of the message that it may belong to.
+    holds: bool,
 }
 
 impl Meter {
@@ -64,6 +72,7 @@ impl Meter {
             }
             None => self.bytes = self.bytes.saturating_add(bytes.len()),
         }
+        self.holds = (self.holds || descriptors > 0) && self.bytes > 0;
         within && self.bytes <= MAX_CALL
     }
 }
@@ -87,7 +96,13 @@ impl ReadHalf for Reader {
     async fn read(&mut self, buffer: &mut [u8]) -> zlink_core::Result<ReadResult> {
         let stream = Rc::clone(&self.stream);
         let (length, result) = loop {
-            stream.readable().await?;
+            let readable = stream.readable();
+            match self.meter.holds {
+                true => tokio::time::timeout(PATIENCE, readable)
+                    .await
+                    .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, NOT_WHOLE))??,
+                false => readable.await?,
+            }
             let read = || receive(stream.as_fd(), &mut *buffer);
             match stream.try_io(Interest::READABLE, read) {
                 Ok(read) => break read,
@@ -103,6 +118,8 @@ impl ReadHalf for Reader {
         Ok(result)
     }
 }
+
+const NOT_WHOLE: &str = "a descriptor came along, and not the rest of its message";
 
 /// Reads once, with the descriptors that come along.
 fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<(usize, ReadResult)> {
@@ -202,5 +219,10 @@ mod tests {
         assert!(!meter.take(b"}", 1));
         let mut meter = Meter::default();
         assert!(meter.take(b"{}\0", 1) && meter.take(b"{}\0", 1));
+        assert!(!meter.holds);
+        // It may belong to what is begun behind a message's end.
+        assert!(meter.take(b"{}\0{", 1) && meter.holds);
+        assert!(meter.take(b"}", 0) && meter.holds);
+        assert!(meter.take(b"\0", 0) && !meter.holds);
     }
 }

@@ -69,6 +69,10 @@ pub(super) async fn dispatch(
 async fn watch(served: &mut Served<'_>) -> std::result::Result<Result, End> {
     let agent = Rc::clone(served.agent);
     let mut lines = agent.watch();
+    if served.backlog.iter().any(|ahead| !ahead.fds.is_empty()) {
+        return Err(End::Ahead);
+    }
+    served.watches = true;
     served.tell(&agent.present()).await?;
     loop {
         match served.wait(false, lines.recv()).await? {

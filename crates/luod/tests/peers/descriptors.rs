@@ -102,6 +102,33 @@ fn without_a_message_they_are_few_and_go_with_the_connection() {
     until("the end of all", || luod.descriptors() == before);
 }
 
+/// The peer's end of the connection itself, which nobody but luod has then: such a connection has
+/// no peer that could end it.
+#[test]
+fn a_connection_does_not_hold_itself() {
+    let luod = Luod::start(&open_policy());
+    let before = luod.descriptors();
+    let watch = br#"{"method": "org.liveupdate.Status.Watch", "more": true}"#;
+    let mut halves = Vec::new();
+    for door in ["client", "status", "admin"] {
+        let mut half = luod.connect(door);
+        let own = half.stream().try_clone().unwrap();
+        half.send_with(b"{", &[own.as_fd()]);
+        halves.push(half);
+        let mut ahead = luod.connect(door);
+        let own = ahead.stream().try_clone().unwrap();
+        ahead.send(&[&watch[..], b"\0"].concat()).unwrap();
+        ahead.send_with(&attach(), &[own.as_fd()]);
+    }
+    for mut half in halves {
+        // It is told why before it goes.
+        let told = half.told();
+        assert!(told.contains("not the rest of its message"), "{told}");
+    }
+    until("the end of all", || luod.descriptors() == before);
+    luod.serves();
+}
+
 #[test]
 fn what_can_keep_its_holder_waiting_is_not_taken() {
     let luod = Luod::start(&open_policy());

@@ -374,14 +374,18 @@ impl Agent {
         all.collect()
     }
 
-    /// What takes part in updates, if the kernel says it.
+    /// What takes part in updates, if the kernel says it; while it cannot be asked, what it last
+    /// said. By none of both it would pass for one that has no handlers but mainline's.
     async fn participants(&self) -> Option<Vec<ParticipantEntry>> {
         if self.probe.orchestrator != Orchestrator::Contract {
             return None;
         }
         let asked = self.ask_kernel("LIST_PARTICIPANTS", |kernel| kernel.participants());
         // Why it cannot be asked is told by another check.
-        asked.await.ok()?.ok().flatten()
+        if let Ok(Ok(told)) = asked.await {
+            self.heard.replace(told);
+        }
+        self.heard.borrow().clone()
     }
 
     /// The workloads that are connected, with their control groups, and what they have declared.

@@ -96,6 +96,12 @@ fn a_file_of_a_kind_that_is_not_taken_in_is_answered() {
             let check = found(&declared.report, "file-kind");
             assert_eq!(check.status, CheckStatus::Failed, "{check:?}");
         }
+        // The kernel cannot be asked now, as where somebody else has the device open.
+        world.kernel.refuse("LIST_PARTICIPANTS");
+        let file = Declaration::NotTaken(Kind::Object("a device"));
+        let declared = agent.declare(&peer.caller, "db", 1, file).await.unwrap();
+        let check = found(&declared.report, "file-kind");
+        assert!(check.found.contains("of memfd-v2 only"), "{check:?}");
     });
 }
 

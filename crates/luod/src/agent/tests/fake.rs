@@ -318,6 +318,7 @@ impl Kernel for Fake {
     }
 
     fn participants(&self) -> Result<Option<Vec<ParticipantEntry>>, Failed> {
+        self.refused("LIST_PARTICIPANTS")?;
         Ok(Some(vec![ParticipantEntry {
             name: "memfd-v2".to_owned(),
             kind: ParticipantKind::FileHandler,

@@ -4,6 +4,7 @@
 use luo_sys::Session;
 
 use super::*;
+use crate::agent::state::Restore;
 use crate::journal::clock::{Clock, boot_us};
 
 const ONE: &[(&str, &[&str], &[&str])] = &[("db", &["db.ram"], &[])];
@@ -332,6 +333,45 @@ fn times_go_on_where_the_previous_kernel_stopped() {
         let restore = state.restore.as_ref().unwrap();
         let since = restore.timeline[0].time_us - freeze.time_us;
         assert!(since >= 1_000_000, "{since} us");
+    });
+}
+
+/// A luod that has just started does not know at what rate the counter goes.
+#[test]
+fn what_was_noted_before_the_clock_was_known_is_set_right() {
+    run(async {
+        let world = World::new(OPEN, Fake::default());
+        let agent = &world.agent;
+        let now = agent.moment();
+        // A second ago by the counter, whose rate is none that a processor has; the machine's
+        // clock was set forward by days.
+        let freeze = Moment {
+            time_us: now.time_us - 240 * HOUR,
+            ticks: now.ticks.map(|ticks| ticks - 1000),
+            ticks_per_second: Some(1e3),
+        };
+        assert!(freeze.ticks.is_some(), "this processor has a counter");
+        let record = Record {
+            freeze,
+            ..record(ONE)
+        };
+        let before = record.timeline.len();
+        agent.begin_restore(record, Progress::default());
+        let mut state = agent.state.borrow_mut();
+        let restore = state.restore.as_mut().unwrap();
+        assert_eq!(restore.behind_us, None);
+        let at = |restore: &Restore| restore.timeline[before].time_us - freeze.time_us;
+        assert!(at(restore) >= 240 * HOUR);
+        let known = Moment {
+            ticks_per_second: Some(1e3),
+            ..now
+        };
+        restore.learn_its_clock(&known);
+        let since = at(restore);
+        assert!((1_000_000..HOUR).contains(&since), "{since} us");
+        // It is learnt once.
+        restore.learn_its_clock(&known);
+        assert_eq!(at(restore), since);
     });
 }
 
