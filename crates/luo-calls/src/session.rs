@@ -13,10 +13,10 @@ use crate::request::Request;
 
 /// The last close of a session's descriptor.
 pub fn close_session<H: CallHost>(host: &H, id: SessionId) {
-    let info = host.now(|engine| engine.session_info(id));
+    let (info, of) = host.now(|engine| (engine.session_info(id), engine.part_of_session(id)));
     if let (Err(why), Some((name, _))) = (ops::close_session(host, id), info) {
         // close(2) has nobody to tell; the session is not lost.
-        log::closed_pending(host, &name, &why);
+        log::closed_pending(host, of, &name, &why);
     }
 }
 

@@ -80,6 +80,8 @@ pub(crate) struct UpdateState {
     /// A reboot has frozen everything and written it for the next kernel: all that is
     /// missing is the jump.
     sealed: bool,
+    /// Somebody waits until a worker has tried to end the update.
+    ending: bool,
     /// Times that what is preserved was fixed. What is made afterwards has the new
     /// number: that tells it from what took part.
     rounds: u64,
@@ -99,6 +101,7 @@ impl UpdateState {
             working: false,
             updated: false,
             sealed: false,
+            ending: false,
             rounds: 0,
             changes: 0,
             failures: 0,
@@ -195,6 +198,25 @@ impl UpdateState {
     /// it may not; nor may it change what is written for the next kernel.
     pub(crate) fn may_go_on(&self) -> Poll<()> {
         if self.working || self.sealed {
+            return self.waits.pend(Topic::Transition);
+        }
+        Poll::Ready(())
+    }
+
+    /// A worker is going to try to end the update.
+    pub(crate) fn want_end(&mut self) {
+        self.ending = true;
+    }
+
+    /// It has tried.
+    pub(crate) fn end_was_tried(&mut self) {
+        self.ending = false;
+        self.waits.wake(Topic::Transition);
+    }
+
+    /// Whether nobody is going to try any more.
+    pub(crate) fn may_leave_end(&self) -> Poll<()> {
+        if self.ending {
             return self.waits.pend(Topic::Transition);
         }
         Poll::Ready(())

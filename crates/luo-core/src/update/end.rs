@@ -158,6 +158,15 @@ impl<H: Host> Engine<H> {
         false
     }
 
+    /// Whether the update is to end. Whoever asks has somebody try.
+    pub(crate) fn wants_end(&mut self) -> bool {
+        let wanted = self.has_finished();
+        if wanted {
+            self.update.want_end();
+        }
+        wanted
+    }
+
     /// Whether there were sessions of the previous kernel and all are finished.
     pub(crate) fn has_finished(&self) -> bool {
         self.state() == State::Updated

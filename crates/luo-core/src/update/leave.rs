@@ -130,11 +130,39 @@ enum Closing<H: Host> {
 
 /// Called after files of the previous kernel were finished: tries the sessions of a scope
 /// again that waited for them, and ends the update if this was the last session. Those of
-/// other owners are tried when they call.
+/// other owners are tried when they call. A user does nothing of that for others: a worker does.
 pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
     if !host.now(|engine| engine.is_more_to_do(scope)) {
         return;
     }
+    if !host.leaves_rest_to_worker() {
+        try_again(host, scope);
+        end_if_all_finished(host);
+        return;
+    }
+    let is_own = scope != Scope::NoUsers;
+    if is_own {
+        try_again(host, scope);
+    }
+    let ends = host.now(Engine::wants_end);
+    if ends || !is_own {
+        host.rest_is_wanted();
+    }
+    if ends {
+        // It is over then, unless another transition has kept it.
+        host.wait(|engine| engine.update.may_leave_end());
+    }
+}
+
+/// Does what follows for others when a user has finished a session. For the worker of a host; see
+/// [`Lock::leaves_rest_to_worker`].
+pub fn do_rest<H: Lock>(host: &H) {
+    try_again(host, Scope::NoUsers);
+    end_if_all_finished(host);
+    host.now(|engine| engine.update.end_was_tried());
+}
+
+fn try_again<H: Lock>(host: &H, scope: Scope) {
     while host.now(|engine| engine.is_retry_wanted(scope)) {
         // A session that still cannot be finished is tried again and reported when the
         // next program has opened the device.
@@ -145,7 +173,6 @@ pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
             break;
         }
     }
-    end_if_all_finished(host);
 }
 
 impl<H: Host> Engine<H> {

@@ -6,20 +6,20 @@
 //! early initcall      the host is made; the previous kernel's root is read
 //! initcalls           other subsystems register handlers, ask for FLBs
 //! late initcall       the root for the next kernel; /dev/liveupdate
-//! first open          the previous kernel's sessions (by the worker in `takeover`)
+//! first open          the previous kernel's sessions (by a worker, see `errands`)
 //! ```
 
 use kernel::prelude::*;
 use luo_abi::{handover, supplement};
 use luo_core::{ops, Host as _, Lock, RootPages};
 
+use crate::errands;
 use crate::errno;
 use crate::host::{linux, set_up, Linux};
 use crate::policy::{enable, enabled};
 use crate::registry;
 use crate::sys::kho::{self, Entry};
 use crate::sys::{device_file, sysfs};
-use crate::takeover;
 
 /// Makes the host and reads the root of the previous kernel.
 pub(crate) fn early_init() -> Result {
@@ -64,7 +64,7 @@ pub(crate) fn late_init() -> Result {
     let Some(linux) = linux() else {
         return Ok(());
     };
-    let ready = takeover::set_up()
+    let ready = errands::set_up()
         .and_then(|()| prepare_root(linux))
         .and_then(|()| registry::register_own(linux))
         .and_then(|()| device_file::register());

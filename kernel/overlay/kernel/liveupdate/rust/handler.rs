@@ -93,13 +93,18 @@ impl FileCallbacks<Linux> for Handler {
         of: &Subject,
         file: &Lent,
     ) -> Result<Preserved<Linux>, Errno> {
-        match self {
+        let preserve = || match self {
             Self::Table(table) => {
                 let (data, private) = table.preserve(file)?;
                 let private = Private::Table(private);
                 Ok(Preserved { data, private })
             }
             Self::Kind(kind, _) => kind.preserve(linux, of, file),
+        };
+        match of.is_in_call() {
+            true => preserve(),
+            // What an event preserves, or a cancel preserves again, is not its caller's.
+            false => account::of_machine(preserve),
         }
     }
 

@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+/*
+ * Lines of users' steps, which workers of the kernel run, of each line one at a time.
+ *
+ * A thread that has the engine's lock keeps all others waiting for as long as the scheduler does
+ * not let it run, and for how long that is its user can choose: by SCHED_IDLE, by nice values, by
+ * many threads that take the processors, by the shares of a control group. None of that counts
+ * for a worker. So no thread of a user's ever has that lock, or stands with others for it.
+ *
+ * Who waits here is no hung task, and can be killed where the call may fail.
+ */
+#include <linux/completion.h>
+#include <linux/init.h>
+#include <linux/list.h>
+#include <linux/memcontrol.h>
+#include <linux/sched.h>
+#include <linux/sched/mm.h>
+#include <linux/spinlock.h>
+#include <linux/workqueue.h>
+
+#include "luo_shim.h"
+
+/* On the stack of who asks for it, and waits. */
+struct luo_step {
+	/* Empty as soon as a worker has it. */
+	struct list_head next;
+	luo_shim_step run;
+	void *data;
+	struct mem_cgroup *charged;
+	struct completion done;
+};
+
+struct luo_line {
+	spinlock_t lock;
+	struct list_head steps;
+	struct work_struct work;
+};
+
+static struct luo_line luo_lines[LUO_SHIM_LINES];
+static struct workqueue_struct *luo_line_workers;
+
+/*
+ * Who closes sessions whose last descriptor was let go of by a thread of the kernel: that thread
+ * closes files of the whole machine, one after the other, and a close may wait.
+ */
+static struct workqueue_struct *luo_closers;
+
+static struct luo_step *luo_line_first(struct luo_line *line)
+{
+	struct luo_step *step;
+
+	spin_lock(&line->lock);
+	step = list_first_entry_or_null(&line->steps, struct luo_step, next);
+	if (step)
+		list_del_init(&step->next);
+	spin_unlock(&line->lock);
+	return step;
+}
+
+static void luo_line_work(struct work_struct *work)
+{
+	struct luo_line *line = container_of(work, struct luo_line, work);
+	struct luo_step *step;
+
+	while ((step = luo_line_first(line))) {
+		struct mem_cgroup *before = set_active_memcg(step->charged);
+
+		step->run(step->data);
+		set_active_memcg(before);
+		/* It is gone as soon as who waits knows. */
+		complete(&step->done);
+		cond_resched();
+	}
+}
+
+/* Takes a step back that no worker has begun. */
+static bool luo_line_leave(struct luo_line *line, struct luo_step *step)
+{
+	bool waits;
+
+	spin_lock(&line->lock);
+	waits = !list_empty(&step->next);
+	if (waits)
+		list_del_init(&step->next);
+	spin_unlock(&line->lock);
+	return waits;
+}
+
+/*
+ * Has a step run when all that were there before it in its line have, and waits for it. False
+ * if the caller may be killed meanwhile, and was: then it has not run.
+ */
+bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run, void *data)
+{
+	struct luo_line *line = &luo_lines[number % LUO_SHIM_LINES];
+	struct luo_step step = {
+		.run = run,
+		.data = data,
+	};
+	bool done = true;
+
+	if (!luo_line_workers) {
+		run(data);
+		return true;
+	}
+	init_completion(&step.done);
+	/* Whoever asks pays for what it takes. */
+	step.charged = get_mem_cgroup_from_mm(NULL);
+	spin_lock(&line->lock);
+	list_add_tail(&step.next, &line->steps);
+	spin_unlock(&line->lock);
+	queue_work(luo_line_workers, &line->work);
+	if (!killable) {
+		wait_for_completion_state(&step.done, TASK_IDLE);
+	} else if (wait_for_completion_killable(&step.done)) {
+		done = !luo_line_leave(line, &step);
+		/* What a worker has begun must not go before it is done, which will be soon. */
+		if (done)
+			wait_for_completion_state(&step.done, TASK_IDLE);
+	}
+	mem_cgroup_put(step.charged);
+	return done;
+}
+
+/* NULL if there are none. */
+struct workqueue_struct *luo_shim_closers(void)
+{
+	return luo_closers;
+}
+
+/*
+ * Nobody can call before. A worker must be there when memory is short: those who give some back
+ * wait, too. It comes before programs of the same processor: the engine's lock waits for it.
+ */
+static int __init luo_line_init(void)
+{
+	unsigned int number;
+
+	for (number = 0; number < LUO_SHIM_LINES; number++) {
+		struct luo_line *line = &luo_lines[number];
+
+		spin_lock_init(&line->lock);
+		INIT_LIST_HEAD(&line->steps);
+		INIT_WORK(&line->work, luo_line_work);
+	}
+	luo_line_workers = alloc_workqueue("luo_lines",
+					   WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
+	luo_closers = alloc_workqueue("luo_closers", WQ_UNBOUND, 16);
+	return 0;
+}
+subsys_initcall(luo_line_init);
