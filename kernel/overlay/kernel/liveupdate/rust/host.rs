@@ -79,6 +79,15 @@ enum Who {
     InLine(u32),
 }
 
+/// What has come of a step.
+enum Turn<'a, R> {
+    Done(R),
+    /// It has to wait, here.
+    Waits(Place<'a>),
+    /// The caller was killed before it was its turn.
+    Killed,
+}
+
 /// Whether anybody has ever called who may not administer the machine.
 static USERS: AtomicBool = AtomicBool::new(false);
 
@@ -199,21 +208,6 @@ impl Who {
             Self::InLine(_) => Self::InLine(OF_OPENS),
         }
     }
-
-    /// Does something with the engine's lock: by the caller itself, who may administer the
-    /// machine, and for all others by the worker of their line. So however many threads users
-    /// have, there is one step of each line that stands with all others for the lock, and whoever
-    /// has it runs when the kernel says so, and not when a user does.
-    ///
-    /// # Errors
-    /// The work, if the caller may be killed before it is its turn, and was.
-    #[inline(always)]
-    fn work<R, W: FnOnce() -> R>(self, killable: bool, work: W) -> Result<R, W> {
-        match self {
-            Self::Administrator => Ok(work()),
-            Self::InLine(line) => line::run(line, killable, work),
-        }
-    }
 }
 
 impl Linux {
@@ -224,37 +218,74 @@ impl Linux {
         }
     }
 
-    /// Runs a step that does not wait.
+    /// Runs a step that does not wait: by the caller itself, who may administer the
+    /// machine, and for all others by the worker of their line. So however many threads users
+    /// have, there is one step of each line that stands with all others for the lock, and whoever
+    /// has it runs when the kernel says so, and not when a user does.
     #[inline(always)]
     fn once<R>(&self, who: Who, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
-        let done = who.work(false, || {
-            let mut engine = self.engine.lock();
-            let done = step(&mut engine);
-            self.wake(who, engine);
-            done
-        });
+        match who {
+            Who::Administrator => self.now_of(who, step),
+            Who::InLine(line) => self.once_in_line(line, step),
+        }
+    }
+
+    #[inline(always)]
+    fn now_of<R>(&self, who: Who, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let mut engine = self.engine.lock();
+        let done = step(&mut engine);
+        self.wake(who, engine);
+        done
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn once_in_line<R>(&self, line: u32, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
+        let done = line::run(line, false, || self.now_of(Who::InLine(line), step));
         // It is always done; whoever has the work back does it.
         done.unwrap_or_else(|work| work())
     }
 
-    /// Runs a step. If it has to wait, gives the caller's place.
+    /// Runs a step, by the same. If it has to wait, gives the caller's place.
+    #[inline(always)]
     fn step<R>(
         &self,
         who: Who,
         killable: bool,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Result<Result<R, Place<'_>>, Killed> {
-        let ran = who.work(killable, || {
-            let mut engine = self.engine.lock();
-            match step(&mut engine) {
-                Poll::Ready(done) => {
-                    self.wake(who, engine);
-                    Ok(done)
-                }
-                Poll::Pending => Err(self.waiters(who).place(&engine)),
+    ) -> Turn<'_, R> {
+        match who {
+            Who::Administrator => self.turn(who, step),
+            Who::InLine(line) => self.turn_in_line(line, killable, step),
+        }
+    }
+
+    #[inline(always)]
+    fn turn<R>(
+        &self,
+        who: Who,
+        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Turn<'_, R> {
+        let mut engine = self.engine.lock();
+        match step(&mut engine) {
+            Poll::Ready(done) => {
+                self.wake(who, engine);
+                Turn::Done(done)
             }
-        });
-        ran.map_err(|_| Killed)
+            Poll::Pending => Turn::Waits(self.waiters(who).place(&engine)),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn turn_in_line<R>(
+        &self,
+        line: u32,
+        killable: bool,
+        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Turn<'_, R> {
+        let turn = line::run(line, killable, || self.turn(Who::InLine(line), step));
+        turn.unwrap_or(Turn::Killed)
     }
 
     /// A step has run to its end: lets the lock go, and then wakes those whose condition it can
@@ -308,9 +339,9 @@ impl Linux {
         let who = Who::calls();
         loop {
             let place = match self.step(who, true, &mut step) {
-                Ok(Ok(done)) => return Ok(done),
-                Ok(Err(place)) => place,
-                Err(Killed) => return Err(Errno::EAGAIN),
+                Turn::Done(done) => return Ok(done),
+                Turn::Waits(place) => place,
+                Turn::Killed => return Err(Errno::EAGAIN),
             };
             let slept = match patience.is_over() {
                 true => Err(Errno::EBUSY),
@@ -355,15 +386,15 @@ impl Lock for Linux {
         let who = Who::calls();
         loop {
             match self.step(who, false, &mut step) {
-                Ok(Ok(done)) => return done,
+                Turn::Done(done) => return done,
                 // No signal ends it: an operation that has begun must be ended,
                 // and what it waits for is in the hands of another that will end.
-                Ok(Err(place)) => {
+                Turn::Waits(place) => {
                     place.wait();
                     self.waiters(who).left();
                 }
                 // Nobody is killed here.
-                Err(Killed) => {}
+                Turn::Killed => {}
             }
         }
     }

@@ -39,12 +39,6 @@ struct luo_line {
 static struct luo_line luo_lines[LUO_SHIM_LINES];
 static struct workqueue_struct *luo_line_workers;
 
-/*
- * Who closes sessions whose last descriptor was let go of by a thread of the kernel: that thread
- * closes files of the whole machine, one after the other, and a close may wait.
- */
-static struct workqueue_struct *luo_closers;
-
 static struct luo_step *luo_line_first(struct luo_line *line)
 {
 	struct luo_step *step;
@@ -122,12 +116,6 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 	return done;
 }
 
-/* NULL if there are none. */
-struct workqueue_struct *luo_shim_closers(void)
-{
-	return luo_closers;
-}
-
 /*
  * Nobody can call before. A worker must be there when memory is short: those who give some back
  * wait, too. It comes before programs of the same processor: the engine's lock waits for it.
@@ -145,7 +133,6 @@ static int __init luo_line_init(void)
 	}
 	luo_line_workers = alloc_workqueue("luo_lines",
 					   WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
-	luo_closers = alloc_workqueue("luo_closers", WQ_UNBOUND, 16);
 	return 0;
 }
 subsys_initcall(luo_line_init);

@@ -11,7 +11,6 @@ use crate::host::{linux, somebody_comes};
 use crate::program::Program;
 use crate::say::Say;
 use crate::sys::seq::Text;
-use crate::sys::{task, workqueue};
 
 /// An ioctl on a session's descriptor.
 pub(crate) fn ioctl(id: SessionId, command: u32, argument: usize) -> Result {
@@ -21,17 +20,8 @@ pub(crate) fn ioctl(id: SessionId, command: u32, argument: usize) -> Result {
     done.map_err(errno::to_kernel)
 }
 
-/// The last close of a session's descriptor. A thread of the kernel's that lets go of what was
-/// left in a socket, say, does so for the whole machine, and does not wait here.
+/// The last close of a session's descriptor.
 pub(crate) fn release(id: SessionId) {
-    let closers = task::is_of_kernel().then(workqueue::closers).flatten();
-    let left = closers.map(|closers| closers.try_spawn(GFP_KERNEL, move || close(id)));
-    if !matches!(left, Some(Ok(()))) {
-        close(id);
-    }
-}
-
-fn close(id: SessionId) {
     if let Some(linux) = linux() {
         somebody_comes();
         luo_calls::close_session(linux, id);

@@ -21,10 +21,3 @@ pub(crate) fn effective_user() -> u32 {
     // else changes. The first user namespace is always there.
     unsafe { bindings::from_kuid(first, bindings::current_euid()) }
 }
-
-/// Whether the calling task is a thread of the kernel, and not of a program.
-pub(crate) fn is_of_kernel() -> bool {
-    // SAFETY: `current` is a task that runs, and only it changes its flags.
-    let flags = unsafe { (*bindings::get_current()).flags };
-    flags & bindings::PF_KTHREAD != 0
-}

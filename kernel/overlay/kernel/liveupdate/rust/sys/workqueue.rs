@@ -10,11 +10,3 @@ pub(crate) fn system_dfl() -> &'static Queue {
     // SAFETY: `system_dfl_wq` is made before any initcall runs, and never goes.
     unsafe { Queue::from_raw(bindings::system_dfl_wq) }
 }
-
-/// The queue of those who close sessions for a thread of the kernel's, if there is one.
-pub(crate) fn closers() -> Option<&'static Queue> {
-    // SAFETY: The queue is made before anybody can close a session, and never goes.
-    let queue = unsafe { bindings::luo_shim_closers() };
-    // SAFETY: As above.
-    (!queue.is_null()).then(|| unsafe { Queue::from_raw(queue) })
-}
