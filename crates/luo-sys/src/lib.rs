@@ -15,6 +15,7 @@
 //! | [`clock`] | a counter that goes on over a kexec |
 //! | [`same`] | whether two descriptors are one open file |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
+//! | [`scheduling`] | when a thread runs beside others, for tests |
 //! | [`standard`] | standard output, of which nothing is lost without a word |
 //! | [`swap`] | room for pages that are swapped out, for tests |
 //! | [`test_driver`] | the parameters of the simulator's test driver |
@@ -67,6 +68,7 @@ mod name;
 pub mod process;
 pub mod raw;
 pub mod same;
+pub mod scheduling;
 pub mod seccomp;
 mod session;
 mod session_contract;

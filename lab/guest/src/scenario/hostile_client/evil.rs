@@ -40,6 +40,9 @@ const DENSE: u64 = 256;
 const STORM: u64 = 32;
 /// Threads that open the device at once.
 const OPENERS: usize = 16;
+/// Pipes that it has locked for ever: of the pauses that a transition has for pipes the first eight
+/// take all.
+const HELD: usize = 12;
 /// Bytes of a big file.
 const BIG: u64 = 16 << 20;
 
@@ -228,6 +231,7 @@ impl Evil {
             Attack::Lock => self.lock(),
             Attack::Kinds => self.kinds(),
             Attack::Pipes => self.pipes(),
+            Attack::Held => self.held(),
             Attack::Shared => self.shared(),
             Attack::Opens => Self::opens(),
             Attack::Others => self.others(),
@@ -502,6 +506,37 @@ impl Evil {
                 })?;
                 let _ = session.unpreserve_fd(Token(4));
             }
+        })
+    }
+
+    /// Of what a transition waits for each gets half of what the one before has left.
+    fn held(&self) -> Result<()> {
+        let pipes = (0..HELD).map(|_| OfEachKind::new());
+        let pipes = pipes.collect::<Result<Vec<_>>>()?;
+        // Others have what it may have, until there is room.
+        let Some(session) = self.session("held") else {
+            return Ok(());
+        };
+        for (token, pipe) in (0..).step_by(2).zip(&pipes) {
+            let [reads, writes] = pipe.ends();
+            let reads = session.preserve_fd(reads, Token(token));
+            let writes = session.preserve_fd(writes, Token(token + 1));
+            if reads.and(writes).is_err() {
+                return Ok(());
+            }
+        }
+        let pages = pipes.iter().map(|_| Unanswered::new());
+        let pages = pages.collect::<luo_sys::Result<Vec<_>>>()?;
+        std::thread::scope(|scope| {
+            for (page, pipe) in pages.iter().zip(&pipes) {
+                let [_, writes] = pipe.ends();
+                scope.spawn(move || page.write_into(writes));
+            }
+            for page in &pages {
+                while !page.is_reached(PAUSE)? {}
+            }
+            println!("{TRIED}{:?}", Attack::Held);
+            Ok(())
         })
     }
 

@@ -8,13 +8,18 @@
 //! | [`arrived`] | the administrator in the next kernel |
 //! | [`evil`] | the other user's program: a thread for each attack, again and again |
 //! | [`cast`] | names and numbers |
+//! | [`busy`] | a pipe of a user's that behaves |
 //! | [`groups`] | the programs of users, and who is charged for them |
 //! | [`attack`] | the ways in which it tries |
 //! | [`programs`] | further programs of users, each with an attack of its own |
 //! | [`endless`] | calls that never end |
+//! | [`ends`] | a program that ends its sessions while its memory cgroup is full |
 //! | [`given`] | a program that holds sessions of the administrator's |
 //! | [`holdings`] | what the other user has, and may have |
 //! | [`inherited`] | the descriptors that they get |
+//! | [`lines`] | a program whose writers stand in lines for pipes |
+//! | [`lining`], [`ending`] | the administrator's sides of the last and of [`ends`] |
+//! | [`readers`] | programs of which many threads want the lock: those that read, and those for which there is no processor |
 //! | [`shares`] | a program that has descriptors of files of the administrator's |
 //! | [`sharing`] | the administrator's side of that |
 //! | [`small`] | files of kinds that not each kernel knows |
@@ -35,14 +40,20 @@
 
 mod arrived;
 mod attack;
+mod busy;
 mod cast;
+mod ending;
 mod endless;
+mod ends;
 mod evil;
 mod given;
 mod groups;
 mod holdings;
 mod inherited;
+mod lines;
+mod lining;
 mod programs;
+mod readers;
 mod shares;
 mod sharing;
 mod small;
@@ -67,8 +78,8 @@ use crate::program::{self, Program};
 use crate::{kexec, port};
 
 use cast::{
-    BASE, COSTLY, GUEST, JUMPED, LENGTHS, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE, PREFIX,
-    SMALL, SUITE, WANTED, contents, wall_clock,
+    BASE, COSTLY, GUEST, JUMPED, LENGTHS, LINER, OTHER, OTHERS, PASSED, PASSED_BYTES, PATIENCE,
+    PREFIX, SMALL, SUITE, WANTED, contents, wall_clock,
 };
 use endless::{Endless, preserves, stands_in};
 pub(crate) use evil::ARGUMENT;
@@ -84,7 +95,7 @@ const TOGETHER: u64 = 300;
 const TOGETHER_BY_DEFAULT: u64 = 4096;
 
 /// How often the machine prepares, freezes and takes it back under attack.
-const ROUNDS: u32 = 10;
+const ROUNDS: u32 = 5;
 
 /// Goes through an update beside it.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
@@ -142,6 +153,7 @@ impl<'a> Before<'a> {
             Ok(session)
         };
         let (other, base) = (one(OTHER, OTHERS)?, one(BASE, 4096)?);
+        busy::begin(&other)?;
         let passed = one(PASSED, PASSED_BYTES)?;
         let session = device.create_session(&name(GUEST))?;
         for (token, length) in (0..).zip(LENGTHS) {
@@ -174,6 +186,8 @@ impl<'a> Before<'a> {
 
     fn run(self, guest: &Guest) -> Result<()> {
         let charged = self.groups.guest().and_then(Group::charged);
+        // As long as no user has made a call.
+        SUITE.case("readers-of-sysfs-stand-in-line", || self.readers());
         // It begins first, because it takes many calls until its calls are costly.
         let mut costly = self.costly()?;
         let endless = Endless::new()?;
@@ -202,6 +216,9 @@ impl<'a> Before<'a> {
             fs::remove_file(program::GO)?;
             bare.kill()?;
             done
+        });
+        SUITE.case("idle-threads-delay-for-a-bounded-time", || {
+            self.idle_threads()
         });
         SUITE.case("what-another-writes-to-is-busy-in-time", || {
             self.is_locked()
@@ -246,6 +263,7 @@ impl<'a> Before<'a> {
             || self.given(),
         );
         SUITE.case("what-others-share-is-named-in-time", || self.are_named());
+        SUITE.case("lines-of-writers-hold-nobody-up", || self.stand_in_lines());
         SUITE.case("nobody-else-is-charged", || {
             let (charged, now) = (charged?, self.groups.guest()?.charged()?);
             port::progress(format!("the guest's group: {charged} before, {now} after"));
@@ -395,6 +413,8 @@ impl<'a> Before<'a> {
         Self::storms(&mut costly)?;
         let program = self.give(programs::HOLDS_FROZEN, &given)?;
         let mut shares = self.share_frozen()?;
+        let left = ending::leave(self.groups)?;
+        let lines = self.groups.start(LINER, lines::LEAVES, &[])?;
         self.timed
             .event("prepare", || self.device.prepare())
             .context("prepare")?;
@@ -417,7 +437,7 @@ impl<'a> Before<'a> {
         evil.was_let_nowhere()?;
         SUITE.case("all-is-in-time", || self.timed.were_in_time());
         let error = kexec::jump();
-        drop((self, evil, program, shares, costly, hold));
+        drop((self, evil, program, shares, left, lines, costly, hold));
         Err(error.into())
     }
 }
