@@ -21,6 +21,9 @@ pub const GUEST_PORT: &str = "/dev/ttyS1";
 /// a variant (see [`param::NEXT`]).
 pub const KERNEL_DIR: &str = "/kernels";
 
+/// The guest's folder with the modules of its kernels, a folder for each, by the kernel's name.
+pub const MODULE_DIR: &str = "/modules";
+
 /// Where the initramfs keeps the kernel tree's own selftests.
 pub const SELFTEST_DIR: &str = "/selftests";
 

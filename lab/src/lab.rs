@@ -7,13 +7,13 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
-use luo_lab_protocol::Event;
+use luo_lab_protocol::{Event, MODULE_DIR};
 use rustix::fs::{CWD, FileType, Mode};
 
 use crate::bench::counts::{self, Counts};
 use crate::build::artifact::Artifact;
 use crate::build::guest::Programs;
-use crate::build::initramfs::{self, Contents, Own};
+use crate::build::initramfs::{self, Contents, Node, Own, Tree};
 use crate::build::kernel::{Images, Kernels};
 use crate::build::source::Source;
 use crate::build::variant::Variant;
@@ -123,6 +123,7 @@ impl Lab {
             .get(scenario.first)
             .context("the first kernel is not among the images")?
             .clone();
+        let modules = modules(scenario, &images)?;
         // What is only booted does not have to be in memory, too.
         images.retain(|name, _| scenario.next.contains(name));
         let programs = self.programs()?;
@@ -145,18 +146,17 @@ impl Lab {
         } else {
             None
         };
-        let files = if scenario.needs(Artifact::Qemu) {
-            Some(build::qemu::files(&self.cache)?)
-        } else {
-            None
-        };
+        let mut files = modules;
+        if scenario.needs(Artifact::Qemu) {
+            files.extend(build::qemu::files(&self.cache)?);
+        }
         let own = Own {
             init: &programs.guest(),
             kernels: &images,
             shell: scenario.needs(Artifact::Shell),
             selftests,
             clients: clients.as_deref(),
-            files: files.as_ref(),
+            files: Some(&files).filter(|files| !files.is_empty()),
         };
         let initrd = initramfs::build(&self.cache, &Contents::Own(own), scenario.initrd)?;
         Ok(BootFiles { kernel, initrd })
@@ -353,6 +353,26 @@ impl Lab {
         };
         remembered(self.base.get_or_init(|| prepare().map_err(explain)))
     }
+}
+
+/// The modules of each kernel that a scenario's guest runs, if it wants them.
+fn modules(scenario: &Scenario, images: &Images) -> Result<Tree> {
+    let mut tree = Tree::new();
+    if !scenario.needs(Artifact::Kvm) {
+        return Ok(tree);
+    }
+    for (name, image) in images {
+        for path in Variant::find(name)?.setup.modules() {
+            let file = Path::new(path).file_name().context("a module's name")?;
+            let place = Path::new(MODULE_DIR.trim_start_matches('/'))
+                .join(name)
+                .join(file);
+            let place = place.to_str().context("a module's place")?.to_owned();
+            let (from, mode) = (image.with_file_name(file), 0o644);
+            tree.insert(place, Node::File { from, mode });
+        }
+    }
+    Ok(tree)
 }
 
 fn explain(error: anyhow::Error) -> String {

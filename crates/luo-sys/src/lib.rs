@@ -13,6 +13,7 @@
 //! | [`MappedFile`] | such memory, mapped and shared |
 //! | [`kexec`] | loading the next kernel and jumping into it |
 //! | [`clock`] | a counter that goes on over a kexec |
+//! | `kvm` (a feature) | what KVM's crates leave unsafe, or out |
 //! | [`same`] | whether two descriptors are one open file |
 //! | [`raw`] | the same ioctls without manners, for negative tests |
 //! | [`scheduling`] | when a thread runs beside others, for tests |
@@ -60,6 +61,8 @@ mod entry;
 mod error;
 mod info;
 pub mod kexec;
+#[cfg(feature = "kvm")]
+pub mod kvm;
 mod list;
 mod map;
 pub mod memfd;

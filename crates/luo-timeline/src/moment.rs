@@ -36,17 +36,25 @@ impl Moment {
     }
 
     /// Microseconds from here to a later moment: by the counter if both have it and it
-    /// agrees with the clock within [`CLOCK_ERROR_US`], else by the clock. None if the clock was
-    /// set back meanwhile: nobody knows then.
+    /// agrees with the clock within [`CLOCK_ERROR_US`], or goes at one rate on both sides, so that
+    /// it is the clock that was set; without a counter by the clock. None where the two differ and
+    /// nobody knows which is right, or the clock alone is there and was set back.
     #[must_use]
     pub fn until(&self, later: &Self) -> Option<u64> {
         let by_clock = i128::from(later.time_us) - i128::from(self.time_us);
-        let agrees = |by_ticks: &u64| {
-            let off = i128::from(*by_ticks) - by_clock;
-            off.unsigned_abs() <= u128::from(CLOCK_ERROR_US)
+        let Some(by_ticks) = self.ticks_until(later) else {
+            return u64::try_from(by_clock).ok();
         };
-        let by_ticks = self.ticks_until(later).filter(agrees);
-        by_ticks.or_else(|| u64::try_from(by_clock).ok())
+        let off = i128::from(by_ticks) - by_clock;
+        let agrees = off.unsigned_abs() <= u128::from(CLOCK_ERROR_US);
+        (agrees || self.goes_at_the_rate_of(later)).then_some(by_ticks)
+    }
+
+    /// Whether the counter goes at the same rate here and there, as far as both were long enough
+    /// to measure it.
+    fn goes_at_the_rate_of(&self, later: &Self) -> bool {
+        let rates = self.ticks_per_second.zip(later.ticks_per_second);
+        rates.is_some_and(|(one, other)| (one / other - 1.0).abs() <= RATE_ERROR)
     }
 
     /// The same, as the counter tells.
@@ -60,6 +68,9 @@ impl Moment {
 
 /// How far the clock may be off after a kexec, which sets it from a clock of whole seconds.
 pub const CLOCK_ERROR_US: u64 = 2_500_000;
+
+/// How far two measurements of one rate may be apart.
+const RATE_ERROR: f64 = 0.001;
 
 #[cfg(test)]
 mod tests {
@@ -86,10 +97,26 @@ mod tests {
         let from = counted(1_000_000);
         let until = |time_us, ticks| from.until(&at(time_us, ticks));
         assert_eq!(until(3_000_000, Some(1_505_000)), Some(1_500_000));
-        // A counter that was reset, or that ran at another rate, is not believed.
+        // A counter that was reset is not believed.
         assert_eq!(until(3_000_000, Some(0)), Some(2_000_000));
-        assert_eq!(until(3_000_000, Some(60_000_000)), Some(2_000_000));
         assert_eq!(until(3_000_000, None), Some(2_000_000));
+    }
+
+    /// It is read from a clock of the firmware after a kexec, which may be off by any time.
+    #[test]
+    fn a_clock_that_was_set_is_not_believed_against_the_counter() {
+        let from = counted(1_000_000);
+        let until = |time_us, rate| {
+            from.until(&Moment {
+                ticks_per_second: rate,
+                ..at(time_us, Some(1_005_000))
+            })
+        };
+        // The counter says that it was a second, and the clock 27 hours.
+        assert_eq!(until(100_002_000_000, None), None);
+        assert_eq!(until(100_002_000_000, Some(2e6)), None);
+        assert_eq!(until(100_002_000_000, Some(1.0001e6)), Some(1_000_000));
+        assert_eq!(until(0, Some(1e6)), Some(1_000_000));
     }
 
     #[test]

@@ -115,6 +115,9 @@ pub trait Refusal: core::error::Error + serde::Serialize + 'static {
     fn told(&self) -> (Exit, &'static str, Option<&'static str>);
 }
 
+/// Calls of the kernel that change nothing.
+const QUESTIONS: [&str; 3] = ["GET_INFO", "LIST_SESSIONS", "LIST_PARTICIPANTS"];
+
 /// A step that is not legal in a phase.
 const ILLEGAL: &str = "illegal";
 
@@ -195,10 +198,18 @@ impl Refusal for admin::Error {
                     false => "nothing was changed; `luoctl sessions` shows who has what",
                 },
             ),
-            Self::Kernel { .. } => kind(
+            Self::Kernel { call, .. } => kind(
                 Exit::Kernel,
                 "kernel",
-                "what luod had begun is undone; `journalctl -u luod` and `dmesg | grep luo` say more",
+                match QUESTIONS.contains(&call.as_str()) {
+                    true => {
+                        "nothing was changed; `journalctl -u luod` and `dmesg | grep luo` say more"
+                    }
+                    false => {
+                        "what luod had begun is undone; `journalctl -u luod` and `dmesg | grep luo` \
+                         say more"
+                    }
+                },
             ),
             Self::Unclaimed { .. } => kind(
                 Exit::Refused,
@@ -270,8 +281,9 @@ impl<R: Refusal> From<Error<R>> for Failure {
                 exit: Exit::Unavailable,
                 word: "agent-gone",
                 next: Some(
-                    "an update that had not jumped is cancelled when luod starts again; \
-                     `journalctl -u luod` says why it ended",
+                    "if luod has ended, an update that had not jumped is cancelled when it starts \
+                     again; if it has not, it takes no more connections; `journalctl -u luod` says \
+                     which and why",
                 ),
             },
             Error::TimedOut { .. } => Kind {

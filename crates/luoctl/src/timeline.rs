@@ -85,10 +85,13 @@ pub fn render(entry: &HistoryEntry, paint: Paint) -> String {
     text += &format!("took      {}\n", took_or_not_known(entry.took_us));
     if entry.blackout_us.is_some() || entry.lacks_its_blackout() {
         let blackout = paint.tone(Tone::Head, took_or_not_known(entry.blackout_us));
-        text += &format!(
-            "blackout  {blackout}, from the first that was asked to stand still to the last that \
-             serves again\n"
-        );
+        let of_what = match entry.blackout_us {
+            Some(_) => {
+                ", from the first that was asked to stand still to the last that serves again"
+            }
+            None => "",
+        };
+        text += &format!("blackout  {blackout}{of_what}\n");
     }
     text += &match (plain(&entry.from_kernel), plain(&entry.to_kernel)) {
         (from, to) if !entry.has_jumped() && from == to => format!("kernel    {from}\n"),

@@ -436,6 +436,41 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 }
 
 /// What `cargo install` would install of this project: no program of a test.
+/// What starts an update is one service; each of the others starts that.
+#[test]
+fn the_examples_of_what_starts_an_update_start_one_that_is_a_command() {
+    let service = dist("examples/luod-update.service");
+    let mut lines = service.lines();
+    let command = lines.find_map(|line| line.strip_prefix("ExecStart=/usr/bin/"));
+    let words = command.unwrap().split(' ');
+    let matches = luoctl::cli::Cli::definition().try_get_matches_from(words);
+    let matches = matches.unwrap();
+    let (name, of_it) = matches.subcommand().unwrap();
+    assert_eq!((name, of_it.get_flag("fleet")), ("update", true));
+    // A jump is no end of the service by which it is killed, and a slot is waited for.
+    for setting in ["Type=oneshot", "TimeoutStartSec=infinity"] {
+        assert!(service.lines().any(|line| line == setting), "{setting}");
+    }
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist/examples");
+    let mut starters = 0;
+    for entry in fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if name == "luod-update.service" {
+            continue;
+        }
+        let text = dist(&format!("examples/{name}"));
+        let named = text.lines().find_map(|line| line.strip_prefix("Unit="));
+        let unit = named.map_or_else(
+            || format!("{}.service", name.rsplit_once('.').unwrap().0),
+            str::to_owned,
+        );
+        assert_eq!(unit, "luod-update.service", "{name}");
+        assert!(text.contains("\n[Install]\nWantedBy="), "{name}");
+        starters += 1;
+    }
+    assert_eq!(starters, 3, "a timer, a required reboot, a new boot entry");
+}
+
 #[test]
 fn only_what_is_meant_to_be_installed_is() {
     let mut programs = BTreeSet::new();

@@ -91,9 +91,21 @@ impl Machine {
         outcome.output()
     }
 
+    /// Where its luod has the history.
+    pub(crate) fn state(&self) -> PathBuf {
+        self.folder.path().join("state")
+    }
+
     pub(crate) fn run_to_the_end(self) -> (Outcome, String) {
+        self.run_once()
+    }
+
+    /// Runs it, and leaves what it has written where it is.
+    pub(crate) fn run_once(&self) -> (Outcome, String) {
         let folder = self.folder.path();
-        let mut simulator = Simulator::new().capture().parameters(self.parameters);
+        let mut simulator = Simulator::new()
+            .capture()
+            .parameters(self.parameters.clone());
         if let Some(fault) = self.fault {
             simulator = simulator.fault(fault);
         }

@@ -12,6 +12,7 @@ mod fleet;
 mod hanging;
 mod histories;
 mod machine;
+mod many;
 mod others;
 mod over_the_jump;
 mod pictures;

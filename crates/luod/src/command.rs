@@ -128,7 +128,7 @@ enum Command {
     /// An agent that cannot be started, or ends within a minute each time, is tried again ten times,
     /// ever more slowly, and then given up; one whose configuration cannot be used at once (exit code 78), and one whose kernel
     /// refuses what the previous one has handed over (71). As long as sessions are kept that
-    /// would be lost, it is tried for ever, and HUP has it tried at once: mend what is wrong, and do not
+    /// would be lost, or the machine has jumped and workloads wait for what is theirs, it is tried for ever, and HUP has it tried at once: mend what is wrong, and do not
     /// end this program, with which they go. Where another one runs, or a luod, it ends at once and
     /// says which process that is (1). One that is up and has not been heard of for 30 seconds
     /// is killed, and started again.
@@ -292,8 +292,14 @@ fn supervise(cli: &Cli, prefix: &[&str]) -> Result<ExitCode> {
     ];
     let prefix = prefix.iter().map(OsStr::new);
     let arguments: Vec<_> = prefix.chain(own).map(OsStr::to_owned).collect();
-    let status = crate::manager::supervise::run(&program, &arguments, &cli.runtime_directory)?;
+    let status =
+        crate::manager::supervise::run(&program, &arguments, &cli.runtime_directory, has_jumped)?;
     Ok(ExitCode::from(status.code().map_or(1, |code| code as u8)))
+}
+
+/// Whether the machine has jumped, and not all of what came along has been taken back.
+fn has_jumped() -> bool {
+    kernel::Told::now().state == Some(luo_sys::State::Updated)
 }
 
 /// Whether the kernel takes the names of sockets in a folder.
@@ -363,6 +369,7 @@ fn run(cli: &Cli, config: Config, policy: Policy) -> Result<ExitCode> {
             notes,
             kernel,
             probe,
+            tell: Arc::new(kernel::Told::now),
             resolve: Arc::new(kernel::resolve),
             reread: cli.reread(),
             store,

@@ -13,6 +13,8 @@ pub(crate) const PAGE: usize = 4096;
 
 const COMMIT: u64 = 1 << 20;
 const MEMORY: u64 = 1 << 21;
+/// The orders' common length.
+const WORD: usize = 16;
 
 /// What can be handed over, in the driver's words.
 #[derive(Clone, Copy, Debug)]
@@ -24,10 +26,10 @@ pub(crate) enum Entry {
 }
 
 impl Entry {
-    const fn word(self) -> [u8; 16] {
+    const fn word(self) -> &'static str {
         match self {
-            Self::Luo => *b"commit\0\0\0\0\0\0\0\0\0\0",
-            Self::Supplement => *b"supplement\0\0\0\0\0\0",
+            Self::Luo => "commit",
+            Self::Supplement => "supplement",
         }
     }
 }
@@ -74,12 +76,25 @@ impl Forge {
     /// # Errors
     /// If something has been handed over already.
     pub(crate) fn hand_over(&self, entry: Entry, page: usize, size: u64) -> Result<()> {
-        let mut order = entry.word().to_vec();
-        order.extend(size.to_ne_bytes());
-        order.extend((page as u64).to_ne_bytes());
-        self.file
-            .write_all_at(&order, COMMIT)
+        self.order(entry.word(), [size, page as u64])
             .with_context(|| format!("committing the forged entry {entry:?}"))
+    }
+
+    /// Takes out of what is handed over the entries that the running orchestrator has made.
+    /// Its own handover goes nowhere from now on.
+    ///
+    /// # Errors
+    /// The driver is an older one.
+    pub(crate) fn take_out_the_kernels(&self) -> Result<()> {
+        self.order("take out", [0; 2])
+            .context("taking out the kernel's entries")
+    }
+
+    fn order(&self, word: &str, numbers: [u64; 2]) -> Result<()> {
+        let mut order = word.as_bytes().to_vec();
+        order.resize(WORD, 0);
+        order.extend(numbers.into_iter().flat_map(u64::to_ne_bytes));
+        Ok(self.file.write_all_at(&order, COMMIT)?)
     }
 
     /// Reads a page of physical memory.

@@ -48,17 +48,6 @@ pub(crate) fn go(guest: &Guest, edit: impl FnOnce(&mut CommandLine, &mut Args)) 
     Err(jump()).context("the kexec was refused")
 }
 
-/// As [`go`], but the next kernel counts as the same boot.
-///
-/// # Errors
-/// As [`go`].
-pub(crate) fn again(guest: &Guest, edit: impl FnOnce(&mut CommandLine, &mut Args)) -> Result<()> {
-    go(guest, |line, args| {
-        edit(line, args);
-        line.set(param::BOOT, guest.boot);
-    })
-}
-
 /// The kernel that `luo.next` names for this boot, or the only one there is.
 pub(crate) fn next_kernel(guest: &Guest) -> Result<PathBuf> {
     if let Some(list) = guest.line.get(param::NEXT) {

@@ -10,6 +10,7 @@
 //! - [`port`]: the events to the host. [`command_line`]: the way in.
 //! - [`kexec`]: the way to the next kernel.
 //! - [`window`]: which part of it is looked at more closely from outside.
+//! - [`module`]: KVM, for scenarios that run guests in it.
 //! - [`leaks`]: what a kernel with a checker of leaks has found at its end.
 //! - [`program`]: programs of users. [`cgroup`]: who is charged for memory.
 //! - [`check`], [`fill`], [`kmsg`], [`memory`], [`forge`]: what scenarios are made of; some
@@ -26,6 +27,7 @@ mod kexec;
 mod kmsg;
 mod leaks;
 mod memory;
+mod module;
 mod port;
 mod program;
 mod scenario;

@@ -14,6 +14,9 @@ pub enum Artifact {
     Shell,
     /// QEMU, with its firmware and libraries ([`crate::fetch::qemu`]).
     Qemu,
+    /// The modules of KVM, of each kernel that the guest runs
+    /// ([`crate::build::variant::Setup::modules`]).
+    Kvm,
     /// A root of Debian's and our packages in place of our own init
     /// ([`crate::build::systemd`]).
     SystemdRoot(Release),

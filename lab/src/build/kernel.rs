@@ -99,6 +99,13 @@ impl<'a> Kernels<'a> {
                 fs::copy(make.build.join(from), dir.join(file))
                     .with_context(|| format!("the build left no {from}"))?;
             }
+            for from in variant.setup.modules() {
+                let file = Path::new(from)
+                    .file_name()
+                    .context("a module has no name")?;
+                fs::copy(make.build.join(from), dir.join(file))
+                    .with_context(|| format!("the build left no {from}"))?;
+            }
             Ok(())
         })?;
         // The folder's time is that of its last use, for the clean-up.
@@ -197,6 +204,9 @@ fn compile(make: &Make<'_>, variant: &Variant) -> Result<()> {
     command
         .arg(format!("LOCALVERSION={}", variant.local_version()))
         .arg("bzImage");
+    if !variant.setup.modules().is_empty() {
+        command.arg("modules");
+    }
     make.run_counted(
         &format!("compile kernel {}", variant.name),
         &format!("kernel-{}", variant.name),
@@ -233,6 +243,7 @@ mod tests {
             ("kernel/config/rust.config", "CONFIG_RUST=y\n"),
             ("kernel/config/systemd.config", "CONFIG_CGROUPS=y\n"),
             ("kernel/config/test.config", "CONFIG_TEST=y\n"),
+            ("kernel/config/kvm.config", "CONFIG_KVM=m\n"),
             ("kernel/config/debug.config", "CONFIG_CHECK=y\n"),
             ("kernel/config/kasan.config", "CONFIG_KASAN=y\n"),
             ("kernel/overlay/lib/x.c", "x"),

@@ -44,7 +44,8 @@ impl Setup {
             }
         }
         match self {
-            Self::Test | Self::Bench => {}
+            Self::Test => names.push("kvm.config"),
+            Self::Bench => {}
             Self::Debug => names.push("debug.config"),
             Self::Kasan => names.push("kasan.config"),
         }
@@ -61,6 +62,20 @@ impl Setup {
             Self::Bench => "build/bench",
             Self::Debug => "build/debug",
             Self::Kasan => "build/kasan",
+        }
+    }
+
+    /// Its modules that are kept beside the image, by where the build leaves them, in the
+    /// order in which they are loaded.
+    #[must_use]
+    pub const fn modules(self) -> &'static [&'static str] {
+        match self {
+            Self::Test => &[
+                "virt/lib/irqbypass.ko",
+                "arch/x86/kvm/kvm.ko",
+                "arch/x86/kvm/kvm-amd.ko",
+            ],
+            Self::Bench | Self::Debug | Self::Kasan => &[],
         }
     }
 

@@ -21,7 +21,8 @@ use crate::run::load::Load;
 /// emulated one can come too late for it, and then the kernel panics. How many
 /// loops make a delay is said, because each boot would else measure it for a
 /// processor's third of a second: it is what one of 2.4 GHz has. Serial ports that
-/// are not there are not looked for, and of disks there are those that a test makes.
+/// are not there are not looked for, and of disks there are those that a test makes. What
+/// KHO's own test of a boot hands over is small, but where selftests are what is run.
 const BASE: &[&str] = &[
     "console=ttyS0",
     "liveupdate=on",
@@ -35,6 +36,7 @@ const BASE: &[&str] = &[
     "lpj=24000000",
     "8250.nr_uarts=2",
     "null_blk.nr_devices=0",
+    "test_kho.max_mem=65536",
 ];
 
 /// A run of one virtual machine, through one or more kernels.

@@ -5,6 +5,7 @@ mod bench;
 mod guests;
 mod systemd;
 mod users;
+mod vmm;
 
 use std::time::Duration;
 
@@ -107,27 +108,48 @@ fn conformance(on: &'static str, first: &'static str, next: &'static str, cost: 
 }
 
 /// The scenes of `luo-scenes`: the agent and several workloads.
-fn scenes(on: &'static str, first: &'static str, next: &'static str, cost: u32) -> Scenario {
-    /// Scenes, each over a kexec of its own.
-    const SCENES: u32 = 9;
+/// Scenes, each over a kexec of its own.
+const SCENES: &[&str] = &[
+    "update",
+    "veto",
+    "hung",
+    "cancel",
+    "late",
+    "identity",
+    "kill-luod-at-prepared",
+    "kill-web-at-freeze",
+    "kill-cache-at-claimed",
+];
+
+/// Those of them in which the kernel decides what is seen: in the others it is the agent, and
+/// that is the same on all kernels.
+const SCENES_OF_KERNELS: &[&str] = &["update", "veto", "late", "kill-luod-at-prepared"];
+
+fn scenes(
+    name: &str,
+    (first, next): (&'static str, &'static str),
+    scenes: &[&'static str],
+    cost: u32,
+) -> Scenario {
     Scenario {
         first,
         next: vec![next, first],
+        args: vec![format!("scenes:{}", scenes.join("+"))],
         timeout: BASE_TIMEOUT * 4,
         expect: Expect {
-            cases: SCENES as usize,
+            cases: scenes.len(),
             named: &[],
             exactly: false,
-            kexecs: Some(SCENES),
+            kexecs: Some(scenes.len() as u32),
         },
         cost,
         // Mainline's handler gives back sealed what must not be executed.
-        cmdline: match on {
+        cmdline: match first {
             "c" => Vec::new(),
             _ => vec!["sysctl.vm.memfd_noexec=1"],
         },
         ..scenario(
-            &format!("scenes-{on}"),
+            name,
             "scenes",
             "workloads go through updates by the agent: vetoes, hangs, kills; nothing is lost",
         )
@@ -211,6 +233,8 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
                 must_not: &["liveupdate test: .*(ERROR|Failed|failed)"],
                 allowed: &[],
             },
+            // As much as KHO's own test takes by itself.
+            cmdline: vec!["test_kho.max_mem=8388608"],
             cost: 6,
             ..scenario(
                 "selftests",
@@ -309,9 +333,17 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             .kexec("rust", "rust-next")
             .cases(24)
         },
-        scenes("rust", "rust", "rust-next", 79),
-        scenes("c", "c", "c", 83),
-        guests::demo(),
+        scenes("scenes-rust", ("rust", "rust-next"), SCENES, 79),
+        scenes("scenes-c", ("c", "c"), SCENES_OF_KERNELS, 38),
+        Scenario {
+            when: When::All,
+            ..scenes("scenes-c-whole", ("c", "c"), SCENES, 83)
+        },
+        Scenario {
+            // Guests of QEMU go over updates in `guests-rust`, too.
+            when: When::All,
+            ..guests::demo()
+        },
         guests::guests("guests-rust", guests::SCENES, "rust", "rust-next", 80),
         Scenario {
             when: When::All,
@@ -321,6 +353,14 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
             // Its first jump was seen, and not yet all of it.
             when: When::Asked,
             ..guests::guests("guests-c", guests::SCENES, "c", "c", 80)
+        },
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-rust", vmm::SCENES, "rust", "rust-next", 60)
+        },
+        Scenario {
+            when: When::All,
+            ..vmm::vmm("vmm-kills-rust", vmm::KILLS, "rust", "rust-next", 60)
         },
         chain("chain", kexecs),
         Scenario {
@@ -336,14 +376,14 @@ fn plain(kexecs: u32) -> Vec<Scenario> {
         Scenario {
             next: vec!["rust"],
             args: vec!["kind:all".to_owned()],
-            cmdline: vec!["liveupdate=off"],
             // Less memory to fill when it looks whether anything was freed.
             memory: 512,
             timeout: Duration::from_secs(900),
-            cost: 183,
+            cost: 90,
             expect: Expect {
-                // Each kind, and that those which are refused veto a reboot.
-                cases: 84,
+                // Each kind, that those which are refused veto a reboot, and a kernel that
+                // takes nothing over.
+                cases: 85,
                 named: &[],
                 exactly: false,
                 kexecs: None,
@@ -503,11 +543,13 @@ mod tests {
 
     #[test]
     fn own_parameters_replace_the_common_ones() {
-        let cmdline = find("hostile", KEXECS).unwrap().kernel_cmdline();
+        let cmdline = find("systemd", KEXECS).unwrap().kernel_cmdline();
         assert!(
-            cmdline.contains("liveupdate=off") && !cmdline.contains("liveupdate=on"),
+            cmdline.contains("kho_scratch=32M,160M,32M")
+                && !cmdline.contains("kho_scratch=32M,64M"),
             "{cmdline}"
         );
+        let cmdline = find("hostile", KEXECS).unwrap().kernel_cmdline();
         assert!(cmdline.contains("luo.scenario=hostile luo.next=rust luo.args=kind:all"));
     }
 }

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use luo_qemu::point::Point;
 use rustix::process::{Pid, Signal, getpid, kill_process};
 
-use crate::keeper;
+use crate::{keeper, monitor};
 
 /// The step at which a luo-qemu is killed.
 pub(crate) const KILLED_AT: &str = "LUO_QEMU_KILLED_AT";
@@ -15,7 +15,7 @@ pub(crate) const KILLED_AT: &str = "LUO_QEMU_KILLED_AT";
 /// The step at which a luo-qemu's QEMU is killed.
 pub(crate) const QEMU_KILLED_AT: &str = "LUO_QEMU_QEMU_KILLED_AT";
 
-/// Becomes `luo-qemu`, a keeper, or what [`luo_scenes::command::run`] knows, if the first
+/// Becomes `luo-qemu`, `luo-vmm`, a keeper, or what [`luo_scenes::command::run`] knows, if the first
 /// argument says so.
 #[must_use]
 pub fn run() -> Option<ExitCode> {
@@ -25,6 +25,17 @@ pub fn run() -> Option<ExitCode> {
             let name = std::iter::once("luo-qemu".into());
             Some(luo_qemu::command::main(name.chain(arguments), strike))
         }
+        "luo-vmm" => {
+            let name = std::iter::once("luo-vmm".into());
+            Some(luo_vmm::command::main(name.chain(arguments), strike_vmm))
+        }
+        monitor::inner::ARGUMENT => Some(match monitor::inner::run() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("inner: {why:#}");
+                ExitCode::FAILURE
+            }
+        }),
         keeper::ARGUMENT => Some(match keeper::run(arguments.next()?.as_ref()) {
             Ok(()) => ExitCode::SUCCESS,
             Err(why) => {
@@ -33,6 +44,14 @@ pub fn run() -> Option<ExitCode> {
             }
         }),
         _ => luo_scenes::command::run(),
+    }
+}
+
+/// Kills a luo-vmm as from outside, at the step that the test wants.
+fn strike_vmm(point: luo_vmm::point::Point) {
+    if std::env::var(monitor::KILLED_AT).is_ok_and(|word| word == point.word()) {
+        let _ = kill_process(getpid(), Signal::KILL);
+        unreachable!("it was killed");
     }
 }
 

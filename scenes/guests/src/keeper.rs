@@ -4,21 +4,24 @@
 //! has said is in its file, and is back before the guest is.
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use luo_client::SessionName;
 use luo_client::agent::{self, Agent, EventKind, Workload};
 use luo_client::memory::{Region, Regions};
+use luo_scenes::stage::Stage;
+use luo_varlink::paths;
 
 /// The argument that makes a process the keeper, and the name of its workload.
 pub const ARGUMENT: &str = "keeper";
 
-/// The files: what the guest has said, and what `luo-qemu` has.
-pub const FILES: [&str; 2] = ["serial", "luo-qemu.log"];
+/// The files: what the guest has said, and what `luo-qemu` or `luo-vmm` has.
+pub const FILES: [&str; 3] = ["serial", "luo-qemu.log", "luo-vmm.log"];
 
 /// Bytes that a file may have.
 const ROOM: u64 = 1 << 20;
@@ -28,6 +31,35 @@ const HEAD: u64 = 8;
 
 /// How long it waits for an agent that was lost.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A keeper that runs.
+pub(crate) struct Keeper(Child);
+
+impl Keeper {
+    /// Starts one for a stage, and waits until the files of the boot before are there.
+    pub(crate) fn start(stage: &Stage) -> Result<Self> {
+        let mut keeper = Command::new("/proc/self/exe")
+            .arg(ARGUMENT)
+            .arg(stage.folder())
+            .env(paths::RUNTIME_VARIABLE, stage.runtime())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("the keeper")?;
+        let mut line = String::new();
+        let out = keeper.stdout.take().context("its output")?;
+        BufReader::new(out).read_line(&mut line)?;
+        ensure!(line == "ready\n", "the keeper said: {line}");
+        Ok(Self(keeper))
+    }
+
+    /// Ends it.
+    pub(crate) fn end(mut self) -> Result<()> {
+        self.0.kill()?;
+        self.0.wait()?;
+        Ok(())
+    }
+}
 
 /// Keeps the files of a folder, until it is killed. It says a line once they are there.
 ///
@@ -63,7 +95,10 @@ pub fn run(folder: &Path) -> Result<()> {
         };
         if event.kind == EventKind::Freeze {
             for (file, region) in regions.iter() {
-                keep(region, &folder.join(file))?;
+                let path = folder.join(file);
+                if path.exists() {
+                    keep(region, &path)?;
+                }
             }
         }
         if event.kind != EventKind::Cancel {
@@ -82,6 +117,9 @@ fn put_back(workload: &mut Workload, name: &SessionName, folder: &Path) -> Resul
     for (file, region) in regions.iter() {
         let mut length = [0; 8];
         region.file().read_exact_at(&mut length, 0)?;
+        if length == [0; 8] {
+            continue;
+        }
         let mut bytes = vec![0; usize::try_from(u64::from_le_bytes(length))?];
         region.file().read_exact_at(&mut bytes, HEAD)?;
         fs::write(folder.join(file), bytes)?;

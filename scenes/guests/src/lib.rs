@@ -1,18 +1,24 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! Scenes with a guest: a real QEMU, `luo-qemu` and the agent go through updates, on the
-//! simulator (the tests of this crate) and on a real kernel (the lab's scenarios `guests-*`).
+//! simulator (the tests of this crate) and on a real kernel (the lab's scenarios `guests-*`). And
+//! the same with `luo-vmm`, which takes KVM: on a real kernel only (`vmm-*`).
 //!
 //! | module | concern |
 //! |---|---|
+//! | [`bare`] | the bare guest of `luo-vmm`, which sees by itself when it stood still |
 //! | [`command`] | the roles of a program with the scenes built in |
 //! | [`image`] | the guest, which counts and proves its memory |
 //! | [`keeper`] | a workload that takes the scene's files over a jump |
 //! | [`machine`] | what a scene is made of: the agent, a guest, and looking at both |
+//! | [`monitor`] | as `machine` and `scene`, with `luo-vmm` |
 //! | [`scene`] | what happens, boot by boot |
 #![forbid(unsafe_code)]
 
+pub mod bare;
 pub mod command;
 pub mod image;
 pub mod keeper;
 pub mod machine;
+pub mod monitor;
+mod patience;
 pub mod scene;

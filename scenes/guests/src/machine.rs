@@ -3,10 +3,8 @@
 
 use std::cell::RefCell;
 use std::fs::{self, OpenOptions};
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use luo_qemu::point::Point;
@@ -16,17 +14,9 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::command::{KILLED_AT, QEMU_KILLED_AT};
 use crate::image::{self, STEP};
-use crate::keeper;
-
-/// How long a guest may take to count on. Its firmware takes seconds on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(400);
-
-/// Of the agent, where QEMU emulates a machine that is emulated itself.
-const DEADLINES: &str = "prepare_deadline = 300\nfreeze_deadline = 30\nkernel_deadline = 600\n\
-                         restore_deadline = 600";
-
-/// The name of the guest.
-pub const GUEST: &str = "vm";
+use crate::keeper::{self, Keeper};
+pub use crate::patience::GUEST;
+use crate::patience::{DEADLINES, PATIENCE};
 
 /// What becomes of the files of a scene at a jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +47,7 @@ pub struct Machine {
     /// Arguments for QEMU beside those that each guest has.
     pub(crate) extra: Vec<String>,
     running: RefCell<Option<Child>>,
-    keeper: RefCell<Option<Child>>,
+    keeper: RefCell<Option<Keeper>>,
 }
 
 impl Machine {
@@ -108,19 +98,7 @@ impl Machine {
             return self.stage.start_agent("");
         }
         self.stage.start_agent(DEADLINES)?;
-        let mut keeper = Command::new("/proc/self/exe")
-            .arg(keeper::ARGUMENT)
-            .arg(self.stage.folder())
-            .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("the keeper")?;
-        let mut line = String::new();
-        let out = keeper.stdout.take().context("its output")?;
-        BufReader::new(out).read_line(&mut line)?;
-        ensure!(line == "ready\n", "the keeper said: {line}");
-        *self.keeper.borrow_mut() = Some(keeper);
+        *self.keeper.borrow_mut() = Some(Keeper::start(&self.stage)?);
         Ok(())
     }
 
@@ -129,10 +107,12 @@ impl Machine {
     /// # Errors
     /// Something cannot be ended.
     pub fn end(self) -> Result<()> {
-        let running = [self.running.take(), self.keeper.take()];
-        for mut child in running.into_iter().flatten() {
+        if let Some(mut child) = self.running.take() {
             child.kill()?;
             child.wait()?;
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end()?;
         }
         // One that has ended is not there, or is somebody else by now.
         let process = self.qemu_process().unwrap_or_default();

@@ -30,7 +30,7 @@ pub(super) const ETCD_AND_ALL: &str = "etcd and --all";
 pub(super) const PROMTOOL: &str = "promtool";
 
 /// All of them.
-pub(super) const TESTS: [Test; 24] = [
+pub(super) const TESTS: [Test; 27] = [
     Test {
         name: "another_identity_gets_nothing",
         what: "root",
@@ -122,6 +122,18 @@ pub(super) const TESTS: [Test; 24] = [
     Test {
         name: "each_speaks_for_itself_and_only_administrators_act",
         what: ETCD,
+    },
+    Test {
+        name: "luoctl_shows_a_fleet_and_does_by_hand_what_is_to_be_done",
+        what: ETCD,
+    },
+    Test {
+        name: "ten_luods_roll_out_with_one_of_each_fault",
+        what: ETCD,
+    },
+    Test {
+        name: "fifty_luods_roll_out_while_members_servers_and_wires_die",
+        what: ETCD_AND_ALL,
     },
     Test {
         name: "fifty_hosts_roll_out_while_members_and_servers_die",

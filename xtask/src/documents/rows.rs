@@ -22,7 +22,13 @@ const ROWS: [&[&str]; 11] = [
     // Hosts that run in user space.
     &["luo-sim", "luo-testhost"],
     &["luo-client", "luo-fleet", "luo-preflight"],
-    &["luo-client-c", "luo-conformance", "luo-qemu", "luod"],
+    &[
+        "luo-client-c",
+        "luo-conformance",
+        "luo-qemu",
+        "luo-vmm",
+        "luod",
+    ],
     &["luo-demo", "luo-fuzz", "luoctl"],
     &["luo-scenes"],
     &["luo-scenes-guests"],

@@ -31,7 +31,7 @@ struct Proof {
 const ALL: &str = "(`cargo xtask test --all`)";
 
 /// Labels whose names are tests, and where those are.
-const TESTS: [(&str, &str); 25] = [
+const TESTS: [(&str, &str); 26] = [
     ("abi", "crates/luo-abi/src"),
     ("c", "crates/luo-client-c/tests"),
     ("c unit", "crates/luo-client-c/src"),
@@ -53,6 +53,7 @@ const TESTS: [(&str, &str); 25] = [
     ("preflight unit", "crates/luo-preflight/src"),
     ("qemu", "scenes/guests/tests"),
     ("qemu unit", "vmms/luo-qemu/src"),
+    ("vmm unit", "vmms/luo-vmm/src"),
     ("sim", "crates/luo-sim/tests"),
     ("sim unit", "crates/luo-sim/src"),
     ("timeline unit", "crates/luo-timeline/src"),

@@ -12,7 +12,7 @@ use luo_lab::lab::Lab;
 
 use super::entry::Stage;
 use super::report::Report;
-use super::{newcomer, packages};
+use super::{models, newcomer, packages};
 use crate::show;
 use crate::tally::Tally;
 
@@ -42,11 +42,12 @@ pub(super) fn benchmarks(
     report: &mut Report,
 ) -> Result<()> {
     type Run = fn(&Lab) -> Result<()>;
-    let by_hand: [(&str, &str, Run); 2] = [
+    let by_hand: [(&str, &str, Run); 3] = [
         (newcomer::NAME, newcomer::TITLE, |lab| {
             newcomer::walks(&lab.repo)
         }),
         (packages::NAME, packages::TITLE, packages::are_built),
+        (models::NAME, models::TITLE, models::are_explored),
     ];
     for (name, title, run) in by_hand.into_iter().filter(|(name, ..)| wanted(name)) {
         show::line(&format!("\n==> {title}"));

@@ -7,6 +7,7 @@ mod facts;
 mod kernels;
 mod long;
 mod machines;
+mod models;
 mod newcomer;
 mod packages;
 mod record;

@@ -142,7 +142,9 @@ impl Edges {
             let next = all.get(at).copied().filter(|_| going);
             return (Arc::new(node), next);
         }
-        let next = node.choices.iter().find(on).copied().filter(|_| going);
+        let unknown = |choice: &&Choice| !known.edges.contains_key(&(print, Some(**choice)));
+        let all = node.choices.iter().filter(on);
+        let next = all.filter(|_| going).find(unknown).copied();
         let there = known.nodes.get(&print).map(Arc::clone);
         let node = if let Some(there) = there {
             known.merges += 1;
@@ -160,7 +162,6 @@ impl Edges {
             asked,
         };
         known.edges.insert(key, entry);
-        let next = next.filter(|&next| !known.edges.contains_key(&(print, Some(next))));
         (node, next)
     }
 
@@ -348,7 +349,7 @@ impl Explorer {
         if jumps {
             host.begin_kexec();
         }
-        control.abort();
+        control.abort(jumps);
         for (who, program) in programs.iter_mut().enumerate() {
             if !program.is_done() {
                 run_as(Some(who), || program.resume());

@@ -70,7 +70,7 @@ pub struct Run {
     /// The state before the last choice.
     pub(super) parent: Option<Arc<Node>>,
     turn: Option<Who>,
-    aborted: bool,
+    ending: Option<Ending>,
     pub(super) programs: [Program; PROGRAMS],
     pub oracle: Oracle,
     /// Failures that may be caused still.
@@ -80,9 +80,20 @@ pub struct Run {
 }
 
 /// The run is over, and the program ends where it stands: between two calls it returns,
-/// which costs a small part of a panic; in a call this is what it panics with.
+/// which costs a small part of a panic; in a call this is what it panics with, if it cannot
+/// go on to the end of that.
 #[derive(Debug)]
 pub struct Over;
+
+/// How a run comes to its end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    /// Nobody looks at the machine any more: calls go on to their ends, which costs less
+    /// than a panic.
+    Left,
+    /// What is in memory now is what the next kernel gets: no program may do anything.
+    Jumped,
+}
 
 pub struct Control {
     run: Mutex<Run>,
@@ -100,15 +111,9 @@ fn mix(into: &mut u64, words: &[u64]) {
     *into = hasher.finish();
 }
 
-/// A number for a place in the engine's source.
-fn mark(place: &Location<'_>) -> u64 {
-    let mut hasher = Print::new();
-    let file = place.file().as_bytes();
-    // The file's own name, or what tells it from the others.
-    hasher.write(&file[file.len().saturating_sub(16)..]);
-    hasher.write_u32(place.line());
-    hasher.write_u32(place.column());
-    hasher.finish()
+/// A number for a place in the engine's source, the same in all runs of this process.
+fn mark(place: &'static Location<'static>) -> u64 {
+    std::ptr::from_ref(place).addr() as u64
 }
 
 /// What a step is about to see.
@@ -171,7 +176,7 @@ impl Control {
                 at: 0,
                 parent,
                 turn: None,
-                aborted: false,
+                ending: None,
                 programs: std::array::from_fn(program),
                 oracle: beginning.oracle,
                 budget: beginning.budget,
@@ -203,8 +208,8 @@ impl Control {
     }
 
     /// Ends all programs: each that gets a turn.
-    pub fn abort(&self) {
-        self.run().aborted = true;
+    pub fn abort(&self, jumped: bool) {
+        self.run().ending = Some(if jumped { Ending::Jumped } else { Ending::Left });
     }
 
     /// Who runs next, and how; what has not been looked at yet is looked at.
@@ -251,7 +256,7 @@ impl Control {
         mut run: MutexGuard<'a, Run>,
         me: Who,
     ) -> Result<MutexGuard<'a, Run>, Over> {
-        while run.turn != Some(me) && !run.aborted {
+        while run.turn != Some(me) && run.ending.is_none() {
             drop(run);
             #[allow(
                 deprecated,
@@ -260,7 +265,8 @@ impl Control {
             generator::yield_with(());
             run = self.run();
         }
-        if run.aborted {
+        if run.ending.is_some() {
+            fault::disarm();
             return Err(Over);
         }
         // What follows may be refused memory, or a handler.
@@ -281,6 +287,9 @@ impl Control {
         me: Who,
         place: Place,
     ) -> Result<MutexGuard<'a, Run>, Over> {
+        if run.ending.is_some() {
+            return Err(Over);
+        }
         let asked = fault::requests() - run.requests;
         run.asked.memory = u8::try_from(asked).unwrap();
         run.programs[me].place = place;
@@ -291,17 +300,22 @@ impl Control {
         Ok(run)
     }
 
-    /// A program in the middle of a call stops at a place until it is its turn again. If
-    /// the run is over, all that the call holds is let go of by a panic.
+    /// A program in the middle of a call stops at a place until it is its turn again, or
+    /// nobody looks any more. If the machine has jumped, all that the call holds is let go of
+    /// by a panic.
     fn park_in_call<'a>(
         &'a self,
         run: MutexGuard<'a, Run>,
         host: &TestHost,
         me: Who,
         place: Place,
-    ) -> MutexGuard<'a, Run> {
-        self.park(run, host, me, place)
-            .unwrap_or_else(|over| std::panic::resume_unwind(Box::new(over)))
+    ) -> Result<MutexGuard<'a, Run>, Over> {
+        self.park(run, host, me, place).map_err(|over| {
+            if self.run().ending == Some(Ending::Jumped) {
+                std::panic::resume_unwind(Box::new(over));
+            }
+            over
+        })
     }
 
     /// A program waits for its very first turn.
@@ -353,7 +367,10 @@ impl Turns for Control {
         let Some(me) = ME.get() else { return };
         let mut run = self.run();
         if !std::mem::take(&mut run.programs[me].fresh) {
-            run = self.park_in_call(run, host, me, Place::Step(mark(place)));
+            let Ok(after) = self.park_in_call(run, host, me, Place::Step(mark(place))) else {
+                return;
+            };
+            run = after;
         }
         run.programs[me].looking = Look::new(mark(place), host);
     }
@@ -361,6 +378,9 @@ impl Turns for Control {
     fn stepped(&self) {
         let Some(me) = ME.get() else { return };
         let mut run = self.run();
+        if run.ending.is_some() {
+            return;
+        }
         let program = &mut run.programs[me];
         let Look { at, outline, .. } = program.looking;
         mix(&mut program.trace, &[at, outline]);
@@ -388,7 +408,9 @@ impl Turns for Control {
             killable,
             woken: false,
         };
-        let mut run = self.park_in_call(run, host, me, place);
+        // Nobody will end the wait of a run that is over.
+        let parked = self.park_in_call(run, host, me, place);
+        let mut run = parked.unwrap_or_else(|over| std::panic::resume_unwind(Box::new(over)));
         if run.programs[me].how == How::Kill {
             return Err(Errno::EAGAIN);
         }
@@ -398,7 +420,10 @@ impl Turns for Control {
 
     fn callback(&self, host: &TestHost, call: Call, object: u64) -> Result<(), Errno> {
         let Some(me) = ME.get() else { return Ok(()) };
-        let mut run = self.park_in_call(self.run(), host, me, Place::Callback(call, object));
+        let place = Place::Callback(call, object);
+        let Ok(mut run) = self.park_in_call(self.run(), host, me, place) else {
+            return Ok(());
+        };
         let vetoed = run.programs[me].how == How::Veto;
         let words = [call as u64, object, vetoed.into()];
         mix(&mut run.programs[me].trace, &words);
@@ -413,6 +438,9 @@ impl Turns for Control {
     fn veto(&self, _: Call, _: u64) -> Result<(), Errno> {
         let Some(me) = ME.get() else { return Ok(()) };
         let mut run = self.run();
+        if run.ending.is_some() {
+            return Ok(());
+        }
         let at = run.asked.pins;
         run.asked.pins += 1;
         if run.programs[me].how == How::NoPin(at) {

@@ -101,7 +101,10 @@ pub(super) fn take(context: &mut Context, args: &Take) -> Result {
         // luod keeps it until somebody says that it is over.
         let kept =
             format!("session '{name}' is kept: take it once more, or `luoctl release {name}`");
-        return Err(why.next(kept));
+        return Err(why.next(match claim.incoming {
+            true => format!("{kept}; no update begins before that"),
+            false => kept,
+        }));
     }
     patiently(context, || {
         if claim.incoming {

@@ -200,7 +200,7 @@ impl Seen {
             format!("the connection to luod was lost; the last that it said was: {phase}");
         Failure::new(Exit::Unavailable, "agent-gone", message).next(
             "if luod has ended, the update is cancelled when it starts again; `luoctl history` \
-             says what came of it",
+             says what came of it, and where it has nothing of it, nothing was begun",
         )
     }
 }

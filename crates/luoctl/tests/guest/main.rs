@@ -18,6 +18,7 @@
 //! mends                           the file is as it was, and HUP tells the supervisor
 //! restarts SIGNAL                 ends luod by a signal; its supervisor starts it again
 //! jump luoctl ARGUMENTS           runs it; what it writes until the jump differs
+//! jumps luoctl ARGUMENTS          the same, and again until the machine jumps, as what starts updates does
 //! cancels workload NAME [WORDS]   cancels, and starts a workload before that is done
 //! kexec                           jumps without luod
 //! forgets                         the agent loses its note of the update, and is killed
@@ -55,6 +56,10 @@ use std::process::{Child, Command, Stdio};
 use common::{Result, command, folder};
 use played::{start_workload, workload};
 use terminal::{interrupt, piped, terminal};
+
+/// How long a machine of a fleet may wait for its turn, and between two tries.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(900);
+const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 
 fn main() -> Result {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -220,6 +225,10 @@ fn machine(script: &str) -> Result {
             },
             "jump" => match words.as_slice() {
                 ["luoctl", words @ ..] => jump(words)?,
+                _ => return Err(format!("no such line: {line}").into()),
+            },
+            "jumps" => match words.as_slice() {
+                ["luoctl", words @ ..] => jumps(words)?,
                 _ => return Err(format!("no such line: {line}").into()),
             },
             "kexec" => kexec()?,
@@ -394,6 +403,18 @@ fn amid_a_cancel(words: &[&str]) -> Result<Child> {
 fn jump(words: &[&str]) -> Result {
     let output = command(words).output()?;
     Err(format!("no jump: {output:?}").into())
+}
+
+/// The same, and once more whenever that fails: a server may be gone for a while.
+fn jumps(words: &[&str]) -> Result {
+    let began = std::time::Instant::now();
+    loop {
+        let output = command(words).output()?;
+        if began.elapsed() > PATIENCE {
+            return Err(format!("no jump: {output:?}").into());
+        }
+        std::thread::sleep(PAUSE);
+    }
 }
 
 /// Somebody else's jump. It does not come back.

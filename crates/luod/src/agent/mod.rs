@@ -112,7 +112,7 @@ use crate::journal::history::History;
 use crate::journal::metrics::Metrics;
 use crate::journal::notes::Notes;
 use crate::journal::quiet::Quiet;
-use crate::kernel::{Probe, Resolve, Worker};
+use crate::kernel::{Probe, Resolve, Tell, Worker};
 use crate::manager::store::Store;
 
 pub use caller::Caller;
@@ -150,6 +150,8 @@ pub struct Parts {
     pub kernel: Worker,
     /// The kernel, as it was found.
     pub probe: Probe,
+    /// Asks what the kernel tells everybody.
+    pub tell: Tell,
     /// Reads the boot loader's entries.
     pub resolve: Resolve,
     /// Reads the configuration and the policy.
@@ -170,6 +172,7 @@ pub struct Agent {
     notes: Notes,
     kernel: Worker,
     probe: Probe,
+    tell: Tell,
     resolve: Resolve,
     reread: Reread,
     own_strings: OwnStrings,
@@ -239,6 +242,7 @@ impl Agent {
             notes: parts.notes,
             kernel: parts.kernel,
             probe: parts.probe,
+            tell: parts.tell,
             resolve: parts.resolve,
             reread: parts.reread,
             own_strings: OwnStrings::default(),

@@ -145,7 +145,21 @@ impl Agent {
     /// `own` says whether the descriptor store has the agent's own session, `unwritten` which
     /// updates were over.
     async fn end_interrupted(&self, own: bool, unwritten: &[String]) -> std::io::Result<()> {
-        let begun = match self.notes.update() {
+        let noted = self.notes.update();
+        if self.notes.is_undoing() {
+            if let Ok(None) = &noted {
+                tracing::warn!(
+                    "luod was restarted before the kernel had undone an update that is over: it \
+                     does that now"
+                );
+                at_last("CANCEL", self.kernel.run(|kernel| kernel.abandon())).await;
+            }
+            self.note_undoing(false);
+            if let Ok(None) = &noted {
+                return Ok(());
+            }
+        }
+        let begun = match noted {
             Ok(Some(begun)) => begun,
             noted => match self.begun_without_a_note(own, noted.err()).await {
                 Some(begun) => begun,

@@ -140,11 +140,29 @@ impl Agent {
     /// Has the kernel undo its part of an update, and waits for that as long as it makes sense.
     pub(super) async fn undo_kernel(&self) {
         let (hang, undo) = Hang::watch(hang::UNDO, |kernel| kernel.undo());
-        let undone = self.unless_late(hang, self.patience(), self.kernel.run(undo));
-        if undone.await.is_none() {
+        let (tell, told) = oneshot::channel();
+        self.begin_task(async move |agent| {
+            agent.kernel.run(undo).await;
+            if tell.send(()).is_err() {
+                tracing::info!("the kernel has answered: what it was asked for is undone");
+                agent.note_undoing(false);
+            }
+        });
+        if self
+            .unless_late(hang, self.patience(), told)
+            .await
+            .is_none()
+        {
             tracing::error!(
                 "the kernel does not answer: what it was asked for is undone as soon as it does"
             );
+        }
+    }
+
+    /// Notes whether the kernel has yet to undo an update that is over.
+    pub(super) fn note_undoing(&self, is_undoing: bool) {
+        if let Err(why) = self.notes.set_undoing(is_undoing) {
+            tracing::error!("the notes: {why}");
         }
     }
 

@@ -104,6 +104,10 @@ impl World {
             notes: notes(folder.path()),
             kernel: Worker::start(kernel.clone()).unwrap(),
             probe: kernel.probe().unwrap(),
+            tell: Arc::new({
+                let kernel = kernel.clone();
+                move || kernel.told()
+            }),
             resolve: Arc::new({
                 let hangs = Arc::clone(&boot_hangs);
                 move |target: Target, root: &Path| {
@@ -130,6 +134,20 @@ impl World {
             boot_hangs,
             unusable,
             folder,
+        }
+    }
+
+    /// Has what another one has noted, as the next process of an agent.
+    fn takes_notes_of(&self, before: &Self) {
+        let notes = |world: &Self| world.folder.path().join("run/state");
+        for folder in [".", "workloads"] {
+            let (from, to) = (notes(before).join(folder), notes(self).join(folder));
+            for entry in std::fs::read_dir(from).unwrap() {
+                let entry = entry.unwrap();
+                if entry.file_type().unwrap().is_file() {
+                    std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+                }
+            }
         }
     }
 

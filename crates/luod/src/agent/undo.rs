@@ -28,6 +28,9 @@ impl Agent {
         }
         self.enter(Phase::Cancelling);
         self.undo_kernel().await;
+        if self.is_not_undone() {
+            self.note_undoing(true);
+        }
         self.unstore(OWN_SESSION);
         let lost = self.tell_all(&first);
         self.state.borrow_mut().sessions.await_nobody();

@@ -2,6 +2,7 @@
 //! The status of the agent and the list of sessions, for those who ask.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use luo_sys::{Direction, SessionState, State as KernelState};
@@ -9,8 +10,10 @@ use luo_varlink::{Custody, Orchestrator, Phase, SessionInfo, Status, Workload, W
 
 use super::Agent;
 use super::at_work::SHUTTING_DOWN;
+use super::clock::after;
 use super::held::Held;
 use super::state::{BY_FINISH, Seen, State, Unowned};
+use super::written::on_a_thread_of;
 use super::{custody, doubt, hang, unowned, unreadable};
 use crate::aside;
 use crate::decide::config::{Config, Unclaimed};
@@ -19,7 +22,7 @@ use crate::decide::names::OWN_SESSION;
 use crate::decide::plan::Obstacle;
 use crate::decide::unwritable::unwritable;
 use crate::journal::log;
-use crate::kernel::{self, Opener, Probe};
+use crate::kernel::{self, Opener, Probe, Told};
 
 /// Who may have begun an update that this agent has not.
 pub(super) const UNKNOWN_UPDATE: &str = "and not by this luod: another program has begun an \
@@ -55,6 +58,9 @@ const FRESH: Duration = Duration::from_millis(500);
 /// How long a call for the status waits for the kernel.
 const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How long it may take to say what it tells everybody.
+const TELLING: Duration = Duration::from_secs(1);
+
 /// What to do about descriptors that the kernel does not let go of.
 pub(super) const CLOSING_REMEDY: &str = "`dmesg` may say what it waits for: for example, for a program that writes to a file of the \
      session, and does not end";
@@ -78,23 +84,38 @@ impl Agent {
         let probe = self.look_at_kernel().await;
         let unowned = self.still_unowned().await;
         let full = self.history_fails().await;
+        let told = self.told_while_not_undone().await;
         let state = self.state.borrow();
         Status {
             phase: state.phase.0,
             update: state.update_id().map(str::to_owned),
             work: self.at_work.told(),
             orchestrator: probe.orchestrator,
-            // What it was before is not what it is.
-            kernel_state: probe
-                .state
-                .filter(|_| !self.is_not_undone())
+            kernel_state: told
+                .map_or(probe.state, |told| told.state)
                 .map(|state| state.to_string()),
             kernel_release: kernel::release(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             workloads: workloads(&state, self.config().unclaimed),
-            warnings: self.warnings(&probe, &unowned, full),
+            warnings: self.warnings(&probe, told, &unowned, full),
             unreadable: state.unreadable.clone(),
         }
+    }
+
+    /// What the kernel tells everybody while it has an update to undo that is over: what was seen
+    /// of it before is not how it stands.
+    pub(super) async fn told_while_not_undone(&self) -> Option<Told> {
+        if !self.is_not_undone() {
+            return None;
+        }
+        let tell = Arc::clone(&self.tell);
+        let asked = on_a_thread_of(&self.lookers, move || Ok(tell()));
+        let told = tokio::select! {
+            biased;
+            told = asked => told.ok(),
+            () = after(TELLING) => None,
+        };
+        Some(told.unwrap_or_default())
     }
 
     /// All metrics, with what stands now. The kernel is not asked.
@@ -112,6 +133,7 @@ impl Agent {
     fn warnings(
         &self,
         probe: &Probe,
+        told: Option<Told>,
         unowned: &Unowned,
         full: Option<String>,
     ) -> Option<Vec<String>> {
@@ -149,9 +171,11 @@ impl Agent {
         }
         if let Some((what, since)) = self.hangs_in() {
             let remedy = hang::remedy(what);
+            let says = told.and_then(|told| told.words());
+            let says = says.map(|says| format!("{says}: ")).unwrap_or_default();
             warnings.push(format!(
                 "the kernel hangs: {what} has not come back for {} s, and all else that is asked \
-                 of it waits behind that or is refused: {remedy}",
+                 of it waits behind that or is refused: {says}{remedy}",
                 since.elapsed().as_secs()
             ));
         } else if let Some(what) = self.at_work.late() {

@@ -157,8 +157,10 @@ impl Failed {
         Self {
             call: call.to_owned(),
             errno: Errno::EBUSY,
-            message: "luod has let go of the session that had this name, and the service manager \
-                      has not closed its copy yet: it may stand still; try again"
+            message: "luod has let go of the session that had this name, and somebody has it open \
+                      still: the service manager, which may stand still, or a program that has got \
+                      the descriptor, mostly a child that the workload has left behind (`luoctl \
+                      sessions`; `pgrep -af NAME`); try again"
                 .to_owned(),
         }
     }

@@ -41,6 +41,9 @@ use super::clock::Clock;
 /// Bytes of updates that are noted with all that happened in them.
 const MAX_UNWRITTEN: usize = 4 << 20;
 
+/// The note that the kernel has yet to undo an update that is over.
+const UNDOING: &str = "undoing";
+
 /// The note of who has come back, while it and the record are removed.
 const OVER: &str = "progress.over";
 
@@ -112,6 +115,24 @@ impl Notes {
                 self.folder.remove("update")
             }
         }
+    }
+
+    /// Notes whether the kernel has yet to undo what it was asked for in an update that is over.
+    ///
+    /// # Errors
+    /// As the file system answers.
+    pub fn set_undoing(&self, is_undoing: bool) -> io::Result<()> {
+        match is_undoing {
+            true => self.folder.write(UNDOING, b""),
+            false => self.folder.remove(UNDOING),
+        }
+    }
+
+    /// Whether it has.
+    #[must_use]
+    pub fn is_undoing(&self) -> bool {
+        // Nothing stands in it.
+        fs::symlink_metadata(self.folder().join(UNDOING)).is_ok()
     }
 
     /// Whether the service manager has been told to jump.

@@ -9,6 +9,7 @@
 //! | `image` | loading the kernel to jump into |
 //! | `device` | the device, which others may have |
 //! | `linux` | [`Linux`], the running kernel, through `/dev/liveupdate` and kexec |
+//! | `told` | what the kernel tells everybody, whatever that thread waits for |
 //! | `worker` | the thread |
 //!
 //! The agent's tests have a made-up kernel behind the same trait (`agent/tests/fake.rs`).
@@ -18,10 +19,12 @@ mod image;
 mod interface;
 mod linux;
 mod target;
+mod told;
 mod worker;
 
 pub use image::command_line;
 pub use interface::{Kernel, Opener, Probe, duplicate};
 pub use linux::{Linux, release};
 pub use target::{Resolve, Resolved, initrds, resolve};
+pub use told::{Tell, Told};
 pub use worker::Worker;

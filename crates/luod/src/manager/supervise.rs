@@ -74,10 +74,38 @@ fn failures(before: u32, up_for: Option<Duration>) -> u32 {
     }
 }
 
+/// Who needs an agent that has failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Needed {
+    /// Nobody in particular.
+    No,
+    /// The machine has jumped, and workloads wait for what is theirs, which the kernel keeps.
+    ToGiveBack,
+    /// This process keeps sessions that would be lost.
+    ToKeep,
+}
+
+impl Needed {
+    fn now(kept: &Kept, is_awaited: fn() -> bool) -> Self {
+        if !kept.fds.is_empty() {
+            Self::ToKeep
+        } else if is_awaited() {
+            Self::ToGiveBack
+        } else {
+            Self::No
+        }
+    }
+}
+
 /// How long to wait before an agent is started again that has failed so many times in a row;
-/// `None` to give up. As long as sessions are kept it is tried for ever.
-fn pause(times: u32, keeps: bool, is_hopeless: bool) -> Option<Duration> {
-    if (is_hopeless || times >= TIMES) && !keeps {
+/// `None` to give up. As long as sessions are kept, or workloads wait for theirs, it is tried for ever.
+fn pause(times: u32, needed: Needed, is_hopeless: bool) -> Option<Duration> {
+    let is_given_up = match needed {
+        Needed::ToKeep => false,
+        Needed::ToGiveBack => is_hopeless,
+        Needed::No => is_hopeless || times >= TIMES,
+    };
+    if is_given_up {
         return None;
     }
     let factor = 1_u32.checked_shl(times.saturating_sub(1));
@@ -148,12 +176,18 @@ impl Ended {
 /// Runs a command, and again whenever it dies of a signal, fails or cannot be started, until it
 /// succeeds with nothing kept, or there is no hope. SIGTERM, SIGINT and SIGHUP are passed on to it; after the first
 /// two it is not started again. An agent of this folder whose supervisor has died is taken over.
+/// `is_awaited` says whether the machine has jumped, and somebody waits for an agent.
 ///
 /// # Errors
 /// The command cannot be started, and nothing is kept; another supervisor, or an agent of somebody
 /// else, is there; the sockets cannot be made.
-pub fn run(program: &Path, arguments: &[OsString], runtime: &Path) -> io::Result<ExitStatus> {
-    run_with(GRACE, program, arguments, runtime)
+pub fn run(
+    program: &Path,
+    arguments: &[OsString],
+    runtime: &Path,
+    is_awaited: fn() -> bool,
+) -> io::Result<ExitStatus> {
+    run_with(GRACE, program, arguments, runtime, is_awaited)
 }
 
 fn run_with(
@@ -161,6 +195,7 @@ fn run_with(
     program: &Path,
     arguments: &[OsString],
     runtime: &Path,
+    is_awaited: fn() -> bool,
 ) -> io::Result<ExitStatus> {
     let (_alone, mut orphan) = supervises(runtime)?;
     let mut signals = Signals::new()?;
@@ -219,7 +254,7 @@ fn run_with(
             tracing::warn!("{words}: it is started again");
             continue;
         }
-        let Some(pause) = pause(times, !kept.fds.is_empty(), ended.is_hopeless()) else {
+        let Some(pause) = pause(times, Needed::now(&kept, is_awaited), ended.is_hopeless()) else {
             tracing::error!("{words}: to start it again does not help");
             return ended.status();
         };
@@ -303,17 +338,20 @@ mod tests {
     #[test]
     fn one_that_cannot_be_started_is_given_up() {
         let pauses: Vec<_> = (1..)
-            .map_while(|times| pause(times, false, false))
+            .map_while(|times| pause(times, Needed::No, false))
             .map(|pause| pause.as_millis())
             .collect();
         assert_eq!(
             pauses,
             [200, 400, 800, 1600, 3200, 6400, 12_800, 25_600, 30_000]
         );
-        assert_eq!(pause(1, false, true), None);
-        // Not while sessions would be lost by that.
+        assert_eq!(pause(1, Needed::No, true), None);
+        assert_eq!(pause(1, Needed::ToGiveBack, true), None);
+        // Not while sessions would be lost by that, or workloads wait for theirs.
         for times in [1, 10, 100, u32::MAX] {
-            assert!(pause(times, true, true).is_some_and(|pause| pause <= MAX_PAUSE));
+            let waits = pause(times, Needed::ToGiveBack, false);
+            assert!(waits.is_some_and(|pause| pause <= MAX_PAUSE));
+            assert!(pause(times, Needed::ToKeep, true).is_some_and(|pause| pause <= MAX_PAUSE));
         }
     }
 
@@ -335,7 +373,7 @@ mod tests {
         let arguments = ["-c", script, deaf.to_str().unwrap()].map(OsString::from);
         let running = std::thread::spawn(move || {
             let grace = Duration::from_millis(300);
-            run_with(grace, Path::new("/bin/sh"), &arguments, &runtime).unwrap()
+            run_with(grace, Path::new("/bin/sh"), &arguments, &runtime, || false).unwrap()
         });
         while !deaf.exists() {
             std::thread::yield_now();
@@ -395,6 +433,6 @@ mod tests {
         assert!(!ended.is_hopeless());
         assert!(ended.words().contains("could not be started"));
         // However often: what is kept would be lost.
-        assert!(pause(u32::MAX, true, ended.is_hopeless()).is_some());
+        assert!(pause(u32::MAX, Needed::ToKeep, ended.is_hopeless()).is_some());
     }
 }

@@ -2,6 +2,7 @@
 //! There is one luod for a kernel, and one supervisor for a folder.
 
 use std::fs::{self, File};
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -89,6 +90,33 @@ fn a_second_luod_says_at_once_whom_it_waits_for() {
     until("the second", || said().contains("is up"));
     kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
     assert!(second.wait().unwrap().success(), "{}", said());
+}
+
+/// Two at a time would jump without asking the workloads of the other.
+#[test]
+fn a_second_luod_does_not_begin_while_the_first_does_not_end() {
+    let first = Started::new("", &open_policy(), &[]);
+    first.wait_until_up();
+    let begun = Instant::now();
+    let second = command(first.folder.path(), &[]).output().unwrap();
+    assert!(begun.elapsed() >= Duration::from_secs(10), "{second:?}");
+    let said = String::from_utf8(second.stderr).unwrap();
+    assert_eq!(second.status.code(), Some(1), "{said}");
+    let lines: Vec<_> = said.lines().collect();
+    let [waits, ends] = lines[..] else {
+        panic!("{said}");
+    };
+    assert!(
+        waits.contains("its end is waited for, 10 s at most"),
+        "{said}"
+    );
+    let who = format!("process {} in ", first.child.id());
+    assert!(
+        ends.contains(&who) && ends.contains("end it first"),
+        "{said}"
+    );
+    assert!(first.connect().is_some());
+    first.signal(Signal::TERM);
 }
 
 /// It does not try ten times to begin, and takes nothing away from the first.

@@ -2,8 +2,10 @@
 /*
  * /dev/luo_forge, for tests of the Live Update Orchestrator.
  *
- * A forge: with liveupdate=off nobody uses the KHO entries "LUO" and "LUO-CONTRACT",
- * and root can compose a handover byte for byte, however broken, for the next kernel:
+ * A forge: root can compose a handover byte for byte, however broken, for the next
+ * kernel, in the KHO entries "LUO" and "LUO-CONTRACT". With liveupdate=off nobody uses
+ * them; with liveupdate=on the orchestrator's are taken out first, and what it has to
+ * hand over goes nowhere.
  *
  *	pwrite of 4096 bytes at i * 4096	fills page i
  *	pread of 8 bytes at i * 8		the physical address of page i
@@ -11,6 +13,9 @@
  *	    and a u64 i at 1 MiB, the word	that size
  *	    in 16 bytes, zeros at its end
  *	the same with "supplement"		the same for "LUO-CONTRACT"
+ *	"take out", and both numbers		takes out the entries that the
+ *						orchestrator has made; the numbers
+ *						are not looked at
  *	pread at 2 MiB + p			the bytes at physical address p,
  *						within one page
  *	read					its ID as a decimal number and a
@@ -36,6 +41,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/cleanup.h>
+#include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/init.h>
@@ -84,6 +90,25 @@ static void *forge_page(u64 index)
 	return forge_pages[index];
 }
 
+/*
+ * Takes an entry out of what is handed over. KHO wants the address of its blob for that,
+ * and tells it nobody; its file in debugfs knows.
+ */
+static void forge_take_out(const char *name)
+{
+	const struct debugfs_blob_wrapper *blob;
+	struct file *file;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/sys/kernel/debug/kho/out/sub_fdts/%s", name);
+	file = filp_open(path, O_RDONLY, 0);
+	if (IS_ERR(file))
+		return;
+	blob = file_inode(file)->i_private;
+	kho_remove_subtree(blob->data);
+	filp_close(file, NULL);
+}
+
 static int forge_commit(const char __user *buf, size_t count)
 {
 	struct {
@@ -98,6 +123,11 @@ static int forge_commit(const char __user *buf, size_t count)
 		return -EINVAL;
 	if (copy_from_user(&order, buf, sizeof(order)))
 		return -EFAULT;
+	if (!strncmp(order.word, "take out", sizeof(order.word))) {
+		forge_take_out("LUO");
+		forge_take_out("LUO-CONTRACT");
+		return 0;
+	}
 	if (!strncmp(order.word, "commit", sizeof(order.word)))
 		name = "LUO";
 	else if (!strncmp(order.word, "supplement", sizeof(order.word)))

@@ -24,6 +24,7 @@ mod shell;
 mod systemd;
 mod unclaimed;
 mod vetoes;
+mod vmm;
 
 use anyhow::{Context, Result};
 
@@ -60,6 +61,7 @@ const TABLE: &[(&str, Scenario)] = &[
     ("systemd", systemd::run),
     ("unclaimed", unclaimed::run),
     ("vetoes", vetoes::run),
+    ("vmm", vmm::run),
 ];
 
 /// Looks a scenario up.

@@ -12,23 +12,14 @@ use luo_scenes::stage::Stage;
 use luo_varlink::Target;
 
 use crate::check::Suite;
+use crate::command_line::CommandLine;
 use crate::init::Guest;
 use crate::kexec;
 
 const SUITE: Suite = Suite::new("scenes");
 
-/// The scenes, in order.
-const SCENES: &[&str] = &[
-    "update",
-    "veto",
-    "hung",
-    "cancel",
-    "late",
-    "identity",
-    "kill-luod-at-prepared",
-    "kill-web-at-freeze",
-    "kill-cache-at-claimed",
-];
+/// Argument: the scenes that are played, in this order, with a plus sign between them.
+const CHOSEN: &str = "scenes";
 
 /// Files of a boot, in memory: nothing of them is in the next kernel.
 const FOLDER: &str = "/tmp/scenes";
@@ -39,8 +30,14 @@ const INITRD: &str = "/tmp/initrd";
 /// What is to be seen of the last scene, and then the next one up to its jump.
 pub(crate) fn run(guest: &Guest) -> Result<()> {
     let done = usize::try_from(guest.boot)?;
-    let played = done.checked_sub(1).and_then(|last| SCENES.get(last));
-    if let Some(name) = played {
+    let scenes: Vec<&str> = guest
+        .args
+        .text(CHOSEN)
+        .context("no scenes are named")?
+        .split('+')
+        .collect();
+    let played = done.checked_sub(1).and_then(|last| scenes.get(last));
+    if let Some(&name) = played {
         let stage = stage(guest)?;
         SUITE.case(name, || {
             let seen = scene::run(name, &stage, true);
@@ -48,7 +45,7 @@ pub(crate) fn run(guest: &Guest) -> Result<()> {
         });
         stage.end()?;
     }
-    let Some(name) = SCENES.get(done) else {
+    let Some(name) = scenes.get(done) else {
         return Ok(());
     };
     let stage = stage(guest)?;
@@ -62,13 +59,22 @@ fn stage(guest: &Guest) -> Result<Stage> {
 
 /// A stage whose target is the kernel that the scenario names next.
 pub(crate) fn stage_in(guest: &Guest, folder: &Path) -> Result<Stage> {
+    stage_with(guest, folder, |_| ())
+}
+
+/// The same; `edit` may change that kernel's command line.
+pub(crate) fn stage_with(
+    guest: &Guest,
+    folder: &Path,
+    edit: impl FnOnce(&mut CommandLine),
+) -> Result<Stage> {
     let mut source = kexec::initrd()?;
     std::io::copy(&mut source, &mut File::create(INITRD)?)?;
     let image = kexec::next_kernel(guest)?;
     let target = Target {
         image: Some(image.display().to_string()),
         initrd: Some(INITRD.to_owned()),
-        command_line: Some(guest.next_line(|_, _| ()).to_line()?),
+        command_line: Some(guest.next_line(|line, _| edit(line)).to_line()?),
         ..Target::default()
     };
     Stage::new(folder, target, Path::new("/"))

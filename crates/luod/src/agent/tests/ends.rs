@@ -305,18 +305,7 @@ fn an_update_under_way_is_the_first_in_the_history() {
 /// Copies what an agent has noted, and lets another one start with it.
 async fn restarted(world: &World, more: &str) -> World {
     let next = World::with(OPEN, world.kernel.clone(), more);
-    let notes = |world: &World| world.folder.path().join("run/state");
-    for entry in fs::read_dir(notes(world)).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() {
-            fs::copy(entry.path(), notes(&next).join(entry.file_name())).unwrap();
-        }
-    }
-    for entry in fs::read_dir(notes(world).join("workloads")).unwrap() {
-        let entry = entry.unwrap();
-        let to = notes(&next).join("workloads").join(entry.file_name());
-        fs::copy(entry.path(), to).unwrap();
-    }
+    next.takes_notes_of(world);
     next.agent.start(Vec::new()).await.unwrap();
     next
 }

@@ -22,7 +22,7 @@ use rustix::net::RecvFlags;
 use crate::decide::config::Jump;
 use crate::decide::failed::Failed;
 use crate::decide::names::OWN_SESSION;
-use crate::kernel::{Kernel, Opener, Probe};
+use crate::kernel::{Kernel, Opener, Probe, Told};
 use crate::manager::shutdown::Shutdown;
 
 /// The facts of a made-up kernel.
@@ -185,6 +185,19 @@ impl Fake {
     /// Whether a kernel is loaded.
     pub(crate) fn is_loaded(&self) -> bool {
         self.lock().loaded
+    }
+
+    /// What it tells everybody.
+    pub(crate) fn told(&self) -> Told {
+        let ledger = self.lock();
+        let state = match ledger.prepared {
+            true => KernelState::Prepared,
+            false => KernelState::Normal,
+        };
+        Told {
+            state: Some(state),
+            is_loaded: Some(ledger.loaded),
+        }
     }
 
     /// The records, as they were written.

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT OR Apache-2.0
 //! The kernel fails to give the record that the previous one handed over.
 
+use std::time::Duration;
+
 use luo_varlink::{HistoryEntry, Orchestrator, Outcome};
 
 use super::shelf::Cupboard;
@@ -23,6 +25,43 @@ async fn gets_it_back(world: &World) {
     peer.register(world, "db", &[]).unwrap();
     let (claimed, _fd) = agent.claim(&peer.caller, "db.ram").await.unwrap();
     assert!(claimed.incoming);
+}
+
+/// What came along stays; what it has made since goes, as before an update.
+#[test]
+fn a_workload_that_does_not_connect_again_after_a_jump_loses_what_it_has_made_since() {
+    let kernel = Fake::with_incoming(&["db.ram"]);
+    let record = record(&[("db", &["db.ram"], &[])]);
+    kernel.hands_over(record.encode(1 << 20).unwrap());
+    let (before, session) = run(async {
+        let world = World::new(OPEN, kernel.clone());
+        world.agent.start(Vec::new()).await.unwrap();
+        let mut peer = Peer::new(1, 990);
+        peer.register(&world, "db", &[]).unwrap();
+        let made = world.agent.create_session(&peer.caller, "db.new").await;
+        (world, luo_sys::Session::from_fd(made.unwrap()))
+    });
+    // luod and the workload are killed, and only luod is started again.
+    run_fast(async {
+        let next = World::new(OPEN, kernel.clone());
+        next.takes_notes_of(&before);
+        drop(before);
+        let stored = Stored {
+            name: "db.new".into(),
+            session: session.into(),
+            is_it: true,
+        };
+        next.agent.start(vec![stored]).await.unwrap();
+        assert_eq!(next.phase(), Phase::Updated);
+        let is_kept = || next.agent.state.borrow().sessions.get("db.new").is_some();
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert!(is_kept());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        until(|| !is_kept() && !kernel.held().contains("db.new")).await;
+        assert!(kernel.incoming().contains("db.ram"));
+        comes_back(&next).await;
+        assert_eq!(next.phase(), Phase::Normal);
+    });
 }
 
 #[test]

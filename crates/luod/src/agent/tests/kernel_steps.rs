@@ -11,6 +11,7 @@ use super::*;
 use crate::agent::Declaration;
 use crate::agent::state::Seen;
 use crate::decide::config::Seconds;
+use crate::decide::names::OWN_SESSION;
 use crate::kernel::Probe;
 
 #[test]
@@ -274,12 +275,40 @@ fn a_disk_that_hangs_before_the_freeze_is_told_as_a_disk() {
         };
         world.agent.seen.replace(Some(seen));
         let status = world.agent.status().await;
-        assert_eq!(status.kernel_state, None, "it was that before the update");
+        assert_eq!(status.kernel_state.as_deref(), Some("prepared"));
         let warnings = status.warnings.unwrap().concat();
         assert!(warnings.contains("any reboot jumps"), "{warnings}");
+        let says = "the kernel says that it is prepared and that the next kernel is loaded";
+        assert!(warnings.contains(says), "{warnings}");
         drop(gate);
         until(|| world.agent.heed_hang("x").is_ok()).await;
         assert!(!world.kernel.is_loaded() && !world.agent.is_not_undone());
+        until(|| !world.agent.notes.is_undoing()).await;
+    });
+}
+
+/// The update that is over stands in the history, and nothing else came about.
+#[test]
+fn a_luod_that_is_started_before_an_update_is_undone_undoes_it_and_makes_none_up() {
+    run(async {
+        let (world, _peer) = prepared().await;
+        let mut config = Config::clone(&world.agent.config());
+        config.kernel_deadline = Seconds(Duration::from_millis(50));
+        world.agent.config.replace(Rc::new(config));
+        let _gate = world.kernel.disks_hang();
+        world.agent.freeze().await.unwrap_err();
+        assert!(world.agent.notes.update().unwrap().is_none());
+
+        // It is killed, so its sessions are closed.
+        let kernel = world.kernel.clone();
+        kernel.is_brought_into(luo_sys::State::Prepared, &[OWN_SESSION]);
+        let next = World::new(OPEN, kernel);
+        next.takes_notes_of(&world);
+        next.agent.start(Vec::new()).await.unwrap();
+        assert!(!next.kernel.is_loaded() && !next.kernel.is_prepared());
+        assert_eq!(next.kernel.foreign(), None);
+        assert_eq!(next.agent.past(9).await.updates, []);
+        assert!(!next.agent.notes.is_undoing());
     });
 }
 

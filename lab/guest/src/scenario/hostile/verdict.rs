@@ -111,6 +111,20 @@ fn refused_for_good(pages: &str, forge: &Forge) -> Result<()> {
     Ok(())
 }
 
+/// A kernel that takes nothing over says that something was there.
+///
+/// # Errors
+/// It does not.
+pub(super) fn left_alone() -> Result<()> {
+    let messages = kmsg::Reader::from_boot()?.read()?;
+    let told = messages.iter().filter(|message| {
+        message.is_luo()
+            && message.is_warning()
+            && message.text.contains("liveupdate=on is missing")
+    });
+    same("the number of warnings", told.count(), 1)
+}
+
 fn reported_once() -> Result<()> {
     let refusals = refusals()?;
     ensure!(

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! What KVM's crates leave unsafe, or out, made safe: giving a virtual machine its RAM, a
+//! processor's extended state, and the offset of its counter.
+
+use std::os::fd::AsRawFd as _;
+
+use kvm_bindings::{
+    KVM_VCPU_TSC_CTRL, KVM_VCPU_TSC_OFFSET, kvm_device_attr, kvm_userspace_memory_region, kvm_xsave,
+};
+use kvm_ioctls::{Cap, VcpuFd, VmFd};
+use rustix::io::Errno;
+use vm_memory::{Address, GuestMemoryBackend, GuestMemoryMmap, GuestMemoryRegion};
+
+use crate::error::{Error, Result};
+
+/// Gives a virtual machine its RAM: a slot for each region, numbered from 0.
+///
+/// The mappings stay for as long as the process, because the machine may be kept alive by any
+/// of its descriptors: there is one machine in a process, or few.
+///
+/// # Errors
+/// EINVAL: a region is not made of whole pages. EEXIST: it overlaps a slot. ENOMEM.
+pub fn give_ram(vm: &VmFd, ram: &GuestMemoryMmap) -> Result<()> {
+    let call = "KVM_SET_USER_MEMORY_REGION";
+    // A reference to each mapping that is never given back.
+    core::mem::forget(ram.clone());
+    for (slot, region) in (0..).zip(ram.iter()) {
+        let slot = kvm_userspace_memory_region {
+            slot,
+            guest_phys_addr: region.start_addr().raw_value(),
+            memory_size: region.len(),
+            userspace_addr: region.as_ptr().expose_provenance() as u64,
+            flags: 0,
+        };
+        // SAFETY: The range is a mapping of `region`'s, whose type says so, and it is there until
+        // the process ends, for the clone above is never dropped. What the guest writes there this
+        // process reads by `vm_memory` only, which takes it for memory that changes at any time.
+        unsafe { vm.set_user_memory_region(slot) }.map_err(of(call))?;
+    }
+    Ok(())
+}
+
+/// Sets a processor's extended state: the registers of floating point and vectors.
+///
+/// # Errors
+/// EINVAL: the state is none of this processor. E2BIG: the machine's processors have more of it
+/// than the structure holds, which is so only once the process has asked for it (`arch_prctl`).
+pub fn set_xsave(vm: &VmFd, vcpu: &VcpuFd, state: &kvm_xsave) -> Result<()> {
+    let call = "KVM_SET_XSAVE";
+    let bytes = usize::try_from(vm.check_extension_int(Cap::Xsave2)).unwrap_or_default();
+    if bytes > size_of::<kvm_xsave>() {
+        return Err(Error::of(call)(Errno::TOOBIG));
+    }
+    // SAFETY: The kernel reads as many bytes as it has just said, or as the structure has where it
+    // knows no other size; that the structure has them was compared.
+    unsafe { vcpu.set_xsave(state) }.map_err(of(call))
+}
+
+/// `KVM_SET_DEVICE_ATTR` and `KVM_GET_DEVICE_ATTR`.
+const SET_ATTR: libc::c_ulong = 0x4018_aee1;
+const GET_ATTR: libc::c_ulong = 0x4018_aee2;
+
+/// The offset of a processor's counter (TSC) to the host's, in arithmetic modulo 2^64.
+///
+/// # Errors
+/// ENXIO: the kernel is older than Linux 5.16.
+pub fn tsc_offset(vcpu: &VcpuFd) -> Result<u64> {
+    let mut offset = 0;
+    attribute(vcpu, GET_ATTR, &mut offset, "KVM_GET_DEVICE_ATTR")?;
+    Ok(offset)
+}
+
+/// Sets that offset. It is exact, whenever it is done.
+///
+/// # Errors
+/// ENXIO: the kernel is older than Linux 5.16.
+pub fn set_tsc_offset(vcpu: &VcpuFd, mut offset: u64) -> Result<()> {
+    attribute(vcpu, SET_ATTR, &mut offset, "KVM_SET_DEVICE_ATTR")
+}
+
+fn attribute(
+    vcpu: &VcpuFd,
+    request: libc::c_ulong,
+    offset: &mut u64,
+    call: &'static str,
+) -> Result<()> {
+    debug_assert!([SET_ATTR, GET_ATTR].contains(&request));
+    let attr = kvm_device_attr {
+        group: KVM_VCPU_TSC_CTRL,
+        attr: KVM_VCPU_TSC_OFFSET.into(),
+        addr: core::ptr::from_mut(offset).expose_provenance() as u64,
+        flags: 0,
+    };
+    // SAFETY: The request takes this structure and does not change it. This attribute is eight bytes,
+    // which the kernel reads from or writes to `addr`: the number that is borrowed for the call.
+    match unsafe { libc::ioctl(vcpu.as_raw_fd(), request as _, &raw const attr) } {
+        0 => Ok(()),
+        _ => Err(Error::last(call)),
+    }
+}
+
+fn of(call: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Error {
+    move |why| Error::of(call)(Errno::from_raw_os_error(why.errno()))
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A machine with an agent and a guest of `luo-vmm`'s, in one boot.
+//!
+//! | module | concern |
+//! |---|---|
+//! | here | what a scene is made of |
+//! | [`archive`] | an initramfs |
+//! | [`guest`] | the guests: what they are started with, and what they say |
+//! | [`inner`] | what a Linux guest runs |
+//! | [`scene`] | what happens, boot by boot |
+
+pub mod archive;
+pub mod guest;
+pub mod inner;
+pub mod scene;
+
+use std::cell::RefCell;
+use std::fs::{self, OpenOptions};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use luo_scenes::stage::{Stage, within};
+use luo_varlink::{HistoryEntry, Outcome, Phase, paths};
+use luo_vmm::point::Point;
+
+use crate::keeper::{self, Keeper};
+use crate::patience::{DEADLINES, GUEST, PATIENCE};
+use guest::Kind;
+
+/// The variable that names the step at which a luo-vmm is killed.
+pub(crate) const KILLED_AT: &str = "LUO_VMM_KILLED_AT";
+
+/// The file of what luo-vmm says.
+pub(crate) const LOG: &str = "luo-vmm.log";
+
+/// A machine in one boot.
+pub struct Monitor {
+    pub(crate) stage: Stage,
+    /// The guest.
+    pub(crate) kind: Kind,
+    say: fn(&str),
+    /// Workloads that the guest needs, beside the keeper.
+    pub(crate) needs: Vec<&'static str>,
+    /// Arguments for luo-vmm beside those that each guest has.
+    pub(crate) extra: Vec<&'static str>,
+    running: RefCell<Option<Child>>,
+    keeper: RefCell<Option<Keeper>>,
+}
+
+impl Monitor {
+    /// A machine whose files are in the folder of a stage. What is worth to be told is said to
+    /// `say`.
+    ///
+    /// # Errors
+    /// The guest's program cannot be written.
+    pub fn new(stage: Stage, kind: Kind, say: fn(&str)) -> Result<Self> {
+        kind.write(stage.folder())?;
+        Ok(Self {
+            stage,
+            kind,
+            say,
+            needs: Vec::new(),
+            extra: Vec::new(),
+            running: RefCell::default(),
+            keeper: RefCell::default(),
+        })
+    }
+
+    pub(crate) fn say(&self, line: &str) {
+        (self.say)(line);
+    }
+
+    /// Starts the agent and the keeper; waits until the files of the boot before are there.
+    ///
+    /// # Errors
+    /// Something does not come up.
+    pub fn begin(&self) -> Result<()> {
+        self.stage.start_agent(DEADLINES)?;
+        *self.keeper.borrow_mut() = Some(Keeper::start(&self.stage)?);
+        Ok(())
+    }
+
+    /// Ends all that runs, for another scene in the same boot.
+    ///
+    /// # Errors
+    /// Something cannot be ended.
+    pub fn end(self) -> Result<()> {
+        if let Some(mut child) = self.running.take() {
+            child.kill()?;
+            child.wait()?;
+        }
+        if let Some(keeper) = self.keeper.take() {
+            keeper.end()?;
+        }
+        self.stage.end()
+    }
+
+    /// Starts a luo-vmm.
+    pub(crate) fn start(&self) -> Result<()> {
+        self.start_as(GUEST, None)
+    }
+
+    /// Starts a luo-vmm for a guest of a name, and has it killed at a step.
+    pub(crate) fn start_as(&self, name: &str, killed: Option<Point>) -> Result<()> {
+        let folder = self.stage.folder();
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(folder.join(LOG))?;
+        let needs: Vec<_> = [keeper::ARGUMENT]
+            .iter()
+            .chain(&self.needs)
+            .copied()
+            .collect();
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .args(["luo-vmm", "run", name, "--memory", "256M"])
+            .arg(format!("--needs={}", needs.join(",")))
+            .arg("--serial")
+            .arg(folder.join("serial"))
+            .args(self.kind.arguments(folder)?)
+            .args(&self.extra)
+            .env(paths::RUNTIME_VARIABLE, self.stage.runtime())
+            .stdin(Stdio::null())
+            .stderr(log);
+        if let Some(point) = killed {
+            command.env(KILLED_AT, point.word());
+        }
+        *self.running.borrow_mut() = Some(command.spawn()?);
+        Ok(())
+    }
+
+    /// How the luo-vmm has ended. It has to.
+    pub(crate) fn ended(&self) -> Result<ExitStatus> {
+        let child = self.running.borrow_mut().take();
+        let mut child = child.context("none was started")?;
+        let mut status = None;
+        within(PATIENCE, "the end of luo-vmm", || {
+            status = child.try_wait()?;
+            Ok(status.is_some())
+        })?;
+        status.context("no status")
+    }
+
+    pub(crate) fn process(&self) -> Result<u32> {
+        let running = self.running.borrow();
+        Ok(running.as_ref().context("none was started")?.id())
+    }
+
+    /// What luo-vmm has said, and the last words of the guest, for whoever looks for a mistake.
+    pub(crate) fn log(&self) -> String {
+        let log = fs::read_to_string(self.stage.folder().join(LOG)).unwrap_or_default();
+        let said = self.said();
+        let lines: Vec<_> = said.lines().collect();
+        let last = lines.len().saturating_sub(5);
+        let last = lines.get(last..).unwrap_or_default().join("\n");
+        format!("{log}{last}")
+    }
+
+    /// Lines of the log with a text.
+    pub(crate) fn lines(&self, text: &str) -> usize {
+        let log = fs::read_to_string(self.stage.folder().join(LOG)).unwrap_or_default();
+        log.lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// What the guest has said.
+    pub(crate) fn said(&self) -> String {
+        let bytes = fs::read(self.stage.folder().join("serial")).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Forgets what the guest has said: another one begins.
+    pub(crate) fn forget_said(&self) -> Result<()> {
+        Ok(fs::remove_file(self.stage.folder().join("serial"))?)
+    }
+
+    /// Waits until the guest has gone on, and nothing of what it says is wrong.
+    pub(crate) fn goes_on(&self) -> Result<()> {
+        let before = self.kind.read(&self.said())?.ticks;
+        let what = format!("that the guest goes on from {before}");
+        let goes = within(PATIENCE, &what, || {
+            Ok(self.kind.read(&self.said())?.ticks >= before + 3)
+        });
+        goes.with_context(|| self.log())
+    }
+
+    /// Waits until the agent has the guest, connected and running.
+    pub(crate) fn runs(&self) -> Result<()> {
+        let running = within(PATIENCE, "that the agent has the guest", || {
+            Ok(self.stage.all_run(&[GUEST]).is_ok())
+        });
+        running.with_context(|| self.log())
+    }
+
+    /// Waits until the agent has forgotten the guest, and no update is under way.
+    pub(crate) fn is_forgotten(&self) -> Result<()> {
+        within(PATIENCE, "that the guest is forgotten", || {
+            let status = self.stage.status()?;
+            let mut workloads = status.workloads.iter();
+            let is_there = workloads.any(|workload| workload.name == GUEST && workload.connected);
+            Ok(!is_there && status.phase == Phase::Normal)
+        })
+    }
+
+    /// Waits until the update is over, with everything back.
+    pub(crate) fn is_completed(&self) -> Result<HistoryEntry> {
+        let normal = within(PATIENCE, "the end of the update", || {
+            Ok(self.stage.status()?.phase == Phase::Normal)
+        });
+        normal.with_context(|| self.log())?;
+        let entry = self.stage.history()?.into_iter().next();
+        let entry = entry.context("the history is empty")?;
+        ensure!(entry.outcome == Outcome::Completed, "{entry:?}");
+        Ok(entry)
+    }
+
+    /// Jumps.
+    pub(crate) fn jump(&self) -> Result<()> {
+        match self.stage.update() {
+            Ok(never) => match never {},
+            Err(why) => Err(why).with_context(|| self.log()),
+        }
+    }
+}
+
+/// Ticks of the processor's counter in a millisecond, as KVM has them.
+///
+/// # Errors
+/// KVM is not to be had.
+pub fn khz() -> Result<u32> {
+    Ok(luo_vmm::system::System::open()?.create()?.vcpu()?.khz()?)
+}

@@ -1,0 +1,260 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How a guest comes to be run: started for the first time, or resumed after a jump.
+//!
+//! | session of the previous kernel | state | then |
+//! |---|---|---|
+//! | no | - | it is started |
+//! | yes | whole | it is resumed |
+//! | yes | used | the guest went on, and its luo-vmm has ended since: it is started afresh |
+//! | yes | none | the machine jumped before the guest stood still: refused |
+//!
+//! A guest ends with its luo-vmm, as it does with any monitor that is one process. What it leaves
+//! for the next kernel lives longer.
+
+use std::fs::File;
+use std::time::Duration;
+
+use luo_client::agent::{self, Claim, Refusal, Workload};
+use luo_client::memory::{Region, Regions};
+use luo_client::{Session, SessionName};
+
+use crate::boot::Program;
+use crate::carry;
+use crate::clocks::Choice;
+use crate::exit::Error;
+use crate::machine::{Machine, Out};
+use crate::point::Point;
+use crate::told::Told;
+use crate::vcpu::host;
+
+/// The region that is the guest's RAM.
+pub const RAM: &str = "ram";
+
+/// The region for its state.
+pub const STATE: &str = "state";
+
+/// What says in the manifest whose regions these are.
+const METADATA: &[u8] = b"luo-vmm";
+
+/// How long an agent that was lost is waited for.
+const AGENT: Duration = Duration::from_secs(60);
+
+/// What the administrator wants.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The name of the workload and of its session.
+    pub name: SessionName,
+    /// Bytes of RAM, for a first start.
+    pub memory: u64,
+    /// The guest's program, for a first start.
+    pub program: Program,
+    /// Where what the guest says goes to; standard output if it is not said.
+    pub serial: Option<std::path::PathBuf>,
+    /// What the guest's clocks say after a jump.
+    pub clock: Choice,
+}
+
+impl Wanted {
+    fn out(&self) -> Out<'_> {
+        self.serial.as_deref()
+    }
+}
+
+/// A guest that runs, and what is to be preserved of it.
+pub struct Begun {
+    /// The guest.
+    pub machine: Machine,
+    /// RAM and room for the state.
+    pub regions: Regions,
+    /// The session for the next kernel.
+    pub session: Session,
+    /// What the workload says of itself.
+    pub words: String,
+}
+
+/// Starts or resumes.
+///
+/// # Errors
+/// [`Error`].
+pub fn begin(wanted: &Wanted, workload: &mut Workload, told: &Told<'_>) -> Result<Begun, Error> {
+    let name = &wanted.name;
+    let (machine, ram, words) = match incoming(name, workload)? {
+        Some(claim) => {
+            (told.reach)(Point::Claimed);
+            let came = after_jump(wanted, workload, told, &claim)?;
+            finish(name, workload, told)?;
+            came
+        }
+        None => first(wanted, told)?,
+    };
+    // The agent that is lost now is told when it is back.
+    let _ = workload.describe(&words);
+    let mut regions = Regions::new();
+    regions.adopt(RAM, ram)?;
+    regions.create(STATE, carry::ROOM)?;
+    regions.set_metadata(METADATA)?;
+    let session = session(name, workload, &regions, told)?;
+    Ok(Begun {
+        machine,
+        regions,
+        session,
+        words,
+    })
+}
+
+/// The session of the previous kernel, if there is one.
+fn incoming(name: &SessionName, workload: &mut Workload) -> Result<Option<Claim>, Error> {
+    if !workload.registered().claimable.contains(&name.to_string()) {
+        return Ok(None);
+    }
+    let claim = workload.surely(AGENT, |workload| workload.claim(name))?;
+    if claim.incoming {
+        return Ok(Some(claim));
+    }
+    // A session that has not jumped is one of a guest that has ended.
+    drop(claim);
+    workload.surely(AGENT, |workload| workload.drop_session(name))?;
+    Ok(None)
+}
+
+/// Makes RAM, and starts the guest.
+fn first(wanted: &Wanted, told: &Told<'_>) -> Result<(Machine, File, String), Error> {
+    let mut regions = Regions::new();
+    let ram = regions.create(RAM, wanted.memory)?.file().try_clone();
+    let ram = ram.map_err(Error::system("the guest's RAM"))?;
+    let mut machine = Machine::first(&ram, wanted.memory, &wanted.program, wanted.out())?;
+    let khz = machine.khz()?;
+    machine.start()?;
+    (told.reach)(Point::Started);
+    (told.say)(&format!(
+        "started: {} MiB; its counter runs at {khz} kHz, and tsc_early_khz={khz} on the next \
+         kernel's command line keeps its clocks from leaping where KVM cannot scale it",
+        wanted.memory >> 20,
+    ));
+    let words = words(wanted.memory);
+    Ok((machine, ram, words))
+}
+
+/// What a workload says of itself, at least.
+fn words(memory: u64) -> String {
+    format!("{} MiB of RAM", memory >> 20)
+}
+
+/// Goes on with what the previous kernel has left.
+fn after_jump(
+    wanted: &Wanted,
+    workload: &mut Workload,
+    told: &Told<'_>,
+    claim: &Claim,
+) -> Result<(Machine, File, String), Error> {
+    let regions = Regions::restore_from(&claim.session)?;
+    if regions.metadata() != METADATA {
+        return Err(Error::Foreign("its manifest is another program's"));
+    }
+    let (ram, kept) = (region(&regions, RAM)?, region(&regions, STATE)?);
+    let Some(head) = carry::head(kept)? else {
+        return Err(Error::Unfrozen(wanted.name.to_string()));
+    };
+    if head.used {
+        (told.say)("the guest went on after the update, and then luo-vmm ended: it starts afresh");
+        let began = first(wanted, told)?;
+        // Nothing else of this session is of use to anybody.
+        restored(workload)?;
+        return Ok(began);
+    }
+    let (state, bytes) = carry::read(kept, &head)?;
+    if state.ram != ram.size() {
+        return Err(Error::Foreign(
+            "its RAM has another size than its state says",
+        ));
+    }
+    let mut machine = Machine::restore(ram.file(), &state, wanted.out())?;
+    (told.reach)(Point::Loaded);
+    carry::mark_used(kept, &head)?;
+    (told.reach)(Point::Used);
+    let warning = machine.set_clocks(&state.clocks, wanted.clock)?;
+    machine.start()?;
+    let gap = state.clocks.since(state.told, host()?);
+    (told.reach)(Point::Resumed);
+    if let Some(warning) = &warning {
+        (told.say)(warning);
+    }
+    let stood = gap.map_or_else(
+        || ", the machine was switched off in between".to_owned(),
+        |gap| format!(", stood still for {:.3} s", gap.as_secs_f64()),
+    );
+    (told.say)(&format!(
+        "resumed: {bytes} bytes copied, {} MiB of RAM mapped{stood}; the state is {}'s",
+        state.ram >> 20,
+        state.writer,
+    ));
+    let words = format!(
+        "{} MiB of RAM mapped, {bytes} bytes of state copied{stood}",
+        state.ram >> 20
+    );
+    // It is in the history with this.
+    let _ = workload.describe(&words);
+    restored(workload)?;
+    (told.reach)(Point::Restored);
+    let file = ram.file().try_clone();
+    Ok((
+        machine,
+        file.map_err(Error::system("the guest's RAM"))?,
+        words,
+    ))
+}
+
+/// A region that has to be there.
+fn region<'a>(regions: &'a Regions, name: &str) -> Result<&'a Region, Error> {
+    let region = regions.get(name);
+    region.ok_or(Error::Foreign("a memory region is missing"))
+}
+
+/// Tells the agent that the guest runs again.
+fn restored(workload: &mut Workload) -> Result<(), Error> {
+    match workload.surely(AGENT, Workload::restored) {
+        // It has been told, or the update is over.
+        Err(agent::Error::Refused(Refusal::NotExpected { .. })) => Ok(()),
+        told => Ok(told?),
+    }
+}
+
+/// Ends the session of the previous kernel. It is the last thing: until here all of it can be
+/// tried again.
+fn finish(name: &SessionName, workload: &mut Workload, told: &Told<'_>) -> Result<(), Error> {
+    match workload.surely(AGENT, |workload| workload.finish_session(name)) {
+        // An agent that was lost in the middle has done it.
+        Err(agent::Error::Refused(Refusal::NoSuchSession { .. })) => {}
+        finished => finished?,
+    }
+    (told.reach)(Point::Finished);
+    Ok(())
+}
+
+/// Makes the session for the next kernel, and has the agent look at what goes into it.
+fn session(
+    name: &SessionName,
+    workload: &mut Workload,
+    regions: &Regions,
+    told: &Told<'_>,
+) -> Result<Session, Error> {
+    let session = match workload.surely(AGENT, |workload| workload.create_session(name)) {
+        // The one of an agent that was lost in the middle of this.
+        Err(agent::Error::Refused(Refusal::Kernel { .. })) => {
+            workload.surely(AGENT, |workload| workload.drop_session(name))?;
+            workload.surely(AGENT, |workload| workload.create_session(name))?
+        }
+        session => session?,
+    };
+    for (_, region) in regions.iter() {
+        let declared = workload.surely(AGENT, |workload| {
+            workload.declare(name, region.token(), region.file())
+        })?;
+        for check in declared.checks {
+            if check.status != agent::CheckStatus::Ok {
+                (told.say)(&format!("check {}: {}", check.name, check.found));
+            }
+        }
+    }
+    Ok(session)
+}

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! How the program ends: the exit codes, and the errors that lead to them. From 64 to 78 they
+//! are those of sysexits.h, and mean what luo-qemu's mean.
+
+use std::io;
+
+use luo_client::agent;
+use luo_client::memory;
+
+use crate::{boot, state};
+
+/// The guest was shut down, or this program was told to end.
+pub const DONE: u8 = 0;
+/// The command line makes no sense.
+pub const USAGE: u8 = 64;
+/// What came over the jump cannot be resumed. It is kept.
+pub const DAMAGED: u8 = 65;
+/// The guest's program cannot be read, or is none.
+pub const NO_GUEST: u8 = 66;
+/// The agent cannot be reached.
+pub const UNAVAILABLE: u8 = 69;
+/// The guest did what this monitor cannot do for it.
+pub const GUEST: u8 = 70;
+/// The operating system or KVM refused.
+pub const SYSTEM: u8 = 71;
+/// The agent does not allow it.
+pub const PERMISSION: u8 = 77;
+
+/// Why this program ends before its guest does.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The command line.
+    #[error("{0}")]
+    Usage(String),
+    /// The guest cannot be loaded.
+    #[error(transparent)]
+    Boot(#[from] boot::Refusal),
+    /// The agent.
+    #[error(transparent)]
+    Agent(#[from] agent::Error),
+    /// Preserving or restoring memory.
+    #[error(transparent)]
+    Memory(#[from] memory::Error),
+    /// The state that came over the jump.
+    #[error("the guest's state cannot be used: {0}; its memory is kept")]
+    State(#[from] state::Refusal),
+    /// The session is somebody else's.
+    #[error("what came over the jump is no guest of luo-vmm's: {0}; it is kept")]
+    Foreign(&'static str),
+    /// KVM does not take the state.
+    #[error("KVM does not take the guest's state: {0}; the guest's memory is kept")]
+    NotResumed(String),
+    /// The jump came before the guest stood still.
+    #[error(
+        "the machine has jumped before the guest stood still: its memory is there, and not the \
+         state of its processor. `luoctl release {0}` gives it up; then it can be started afresh"
+    )]
+    Unfrozen(String),
+    /// The guest stopped in a way that it should not.
+    #[error("the guest: {0}")]
+    Guest(String),
+    /// A call of KVM failed.
+    #[error("KVM: {what}: {source}")]
+    Kvm {
+        /// Which.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A system call failed.
+    #[error("{what}: {source}")]
+    System {
+        /// What for.
+        what: String,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    /// A failed system call, and what it was for.
+    pub fn system(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+        let what = what.into();
+        move |source| Self::System { what, source }
+    }
+
+    /// A failed call of KVM.
+    pub fn kvm(what: &'static str) -> impl FnOnce(kvm_ioctls::Error) -> Self {
+        move |why| Self::Kvm {
+            what,
+            source: io::Error::from_raw_os_error(why.errno()),
+        }
+    }
+
+    /// The exit code that says the same.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self {
+            Self::Usage(_) => USAGE,
+            Self::Boot(_) => NO_GUEST,
+            Self::Agent(agent::Error::Refused(agent::Refusal::Denied { .. })) => PERMISSION,
+            Self::Agent(_) => UNAVAILABLE,
+            Self::State(_) | Self::Foreign(_) | Self::NotResumed(_) | Self::Unfrozen(_) => DAMAGED,
+            Self::Memory(memory::Error::Refused(_) | memory::Error::NoManifest) => DAMAGED,
+            Self::Memory(_) | Self::Kvm { .. } | Self::System { .. } => SYSTEM,
+            Self::Guest(_) => GUEST,
+        }
+    }
+}

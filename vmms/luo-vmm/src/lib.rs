@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! A small monitor of virtual machines whose guests go on under the next kernel: the reference
+//! that authors of other monitors copy from. It is made of the rust-vmm crates, and has what a
+//! guest cannot do without, and nothing else: RAM, one processor, interrupt controllers and a timer
+//! in the kernel, a serial port.
+//!
+//! | module | concern |
+//! |---|---|
+//! | [`command`] | the command line, and how it ends ([`exit`]) |
+//! | [`system`] | the descriptor of `/dev/kvm`: what this KVM offers |
+//! | [`vm`] | the descriptor of a virtual machine |
+//! | [`vcpu`] | the descriptor of a processor: its state out and in, in the order that KVM needs |
+//! | [`ram`] | the descriptor of RAM, a memfd |
+//! | [`model`] | the processor that a guest sees |
+//! | [`boot`] | a program into RAM: Linux, or a flat binary |
+//! | [`serial`] | the serial port |
+//! | [`run`] | a guest that runs, and how it is stopped |
+//! | [`machine`] | all of that together: made, saved, restored |
+//! | [`clocks`] | what the guest's clocks say after it stood still |
+//! | [`state`] | a guest's state as bytes, and the rules by which that may change |
+//! | [`carry`] | those bytes in preserved memory |
+//! | [`begin`] | first start, and coming back after a jump |
+//! | [`point`] | the steps, for the log and for tests; [`told`]: who is told of them |
+//! | [`serve`] | the life of the workload between two updates |
+//!
+//! ```text
+//!                         first start: RAM is made, the guest is loaded and runs
+//!                          v
+//!  .--> takes part --> prepare: RAM and empty room are preserved; the guest runs on
+//!  |         ^             v
+//!  |         '-cancel-- freeze: the processor stops; its state is written, with length and digest
+//!  |      it runs on       v
+//!  |                ==== kexec ====
+//!  |                       v
+//!  |                    claim: RAM is mapped, KVM takes the state
+//!  |                       v
+//!  '--- finish <--- the state is marked as used, the clocks are set, the guest runs
+//! ```
+//!
+//! Nothing is finished before the guest runs: until then all of it can be tried again.
+#![forbid(unsafe_code)]
+
+pub mod begin;
+pub mod boot;
+pub mod carry;
+pub mod clocks;
+pub mod command;
+pub mod exit;
+pub mod machine;
+pub mod model;
+pub mod point;
+pub mod ram;
+pub mod run;
+pub mod serial;
+pub mod serve;
+pub mod state;
+pub mod system;
+pub mod told;
+pub mod vcpu;
+pub mod vm;

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The head of a state, version 1. Numbers are little-endian.
+//!
+//! ```text
+//! offset  bytes
+//!      0      8  "LUO-VMM\0"; all zero before the freeze
+//!      8      4  version: 1
+//!     12      4  flags: 1 the state was used
+//!     16      8  bytes of the records
+//!     24     32  SHA-256 of bytes 0 to 23, with flag 1 taken for not set, and of the records
+//!   4096         the records
+//! ```
+//!
+//! The head is written last, so that there is a state only once it is whole. Flag 1 is set right
+//! before the guest goes on: from then on its memory is another one than the state belongs to.
+
+use sha2::{Digest, Sha256};
+
+use super::Refusal;
+
+/// Bytes before the records.
+pub const HEAD: u64 = 4096;
+
+/// Bytes of the head that mean something.
+pub const LENGTH: usize = 56;
+
+/// The version that is written, and the only one that is read.
+pub const VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"LUO-VMM\0";
+const USED: u32 = 1;
+
+/// What the head says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Whether the guest has gone on from this state.
+    pub used: bool,
+    /// Bytes of the records.
+    pub length: u64,
+    digest: [u8; 32],
+}
+
+impl Head {
+    /// The head of records.
+    #[must_use]
+    pub fn of(records: &[u8]) -> Self {
+        let mut head = Self {
+            used: false,
+            length: records.len() as u64,
+            digest: [0; 32],
+        };
+        head.digest = head.digest_with(records);
+        head
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn encode(&self) -> [u8; LENGTH] {
+        let mut bytes = [0; LENGTH];
+        let used = if self.used { USED } else { 0 };
+        let parts = self.covered(used).into_iter().chain(self.digest);
+        for (byte, part) in bytes.iter_mut().zip(parts) {
+            *byte = part;
+        }
+        bytes
+    }
+
+    /// Reads a head; `None` if there is no state yet. `room` are the bytes for the records.
+    ///
+    /// # Errors
+    /// [`Refusal`] says what was found.
+    pub fn parse(bytes: &[u8; LENGTH], room: u64) -> Result<Option<Self>, Refusal> {
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(None);
+        }
+        if array(bytes, 0) != MAGIC {
+            return Err(Refusal::NotAState);
+        }
+        let version = u32::from_le_bytes(array(bytes, 8));
+        if version != VERSION {
+            return Err(Refusal::Version { found: version });
+        }
+        let flags = u32::from_le_bytes(array(bytes, 12));
+        if flags & !USED != 0 {
+            return Err(Refusal::Flags { found: flags });
+        }
+        let length = u64::from_le_bytes(array(bytes, 16));
+        if length > room {
+            return Err(Refusal::Length { length });
+        }
+        Ok(Some(Self {
+            used: flags & USED != 0,
+            length,
+            digest: array(bytes, 24),
+        }))
+    }
+
+    /// Whether the records are those that the head was written for.
+    ///
+    /// # Errors
+    /// [`Refusal::Checksum`].
+    pub fn check(&self, records: &[u8]) -> Result<(), Refusal> {
+        if self.length != records.len() as u64 || self.digest != self.digest_with(records) {
+            return Err(Refusal::Checksum);
+        }
+        Ok(())
+    }
+
+    fn covered(&self, flags: u32) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let parts = MAGIC.into_iter();
+        let parts = parts.chain(VERSION.to_le_bytes());
+        let parts = parts.chain(flags.to_le_bytes());
+        let parts = parts.chain(self.length.to_le_bytes());
+        for (byte, part) in bytes.iter_mut().zip(parts) {
+            *byte = part;
+        }
+        bytes
+    }
+
+    fn digest_with(&self, records: &[u8]) -> [u8; 32] {
+        Sha256::new()
+            .chain_update(self.covered(0))
+            .chain_update(records)
+            .finalize()
+            .into()
+    }
+}
+
+/// The bytes from an offset on. Those beyond the end are zero.
+fn array<const N: usize>(bytes: &[u8; LENGTH], from: usize) -> [u8; N] {
+    let mut array = [0; N];
+    for (to, byte) in array.iter_mut().zip(bytes.iter().skip(from)) {
+        *to = *byte;
+    }
+    array
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ROOM: u64 = 1 << 20;
+
+    #[test]
+    fn what_is_empty_is_no_state_and_no_error() {
+        assert_eq!(Head::parse(&[0; LENGTH], ROOM), Ok(None));
+    }
+
+    #[test]
+    fn a_state_that_was_used_is_known_and_still_whole() {
+        let mut head = Head::of(b"records");
+        head.used = true;
+        let back = Head::parse(&head.encode(), ROOM).unwrap().unwrap();
+        assert!(back.used);
+        assert_eq!(back.check(b"records"), Ok(()));
+    }
+
+    #[test]
+    fn each_changed_bit_and_each_cut_is_found() {
+        let records = b"the state of a guest";
+        let good = Head::of(records).encode();
+        let whole = |head: &[u8; LENGTH], records: &[u8]| {
+            let head = Head::parse(head, ROOM).ok().flatten();
+            head.is_some_and(|head| !head.used && head.check(records).is_ok())
+        };
+        assert!(whole(&good, records));
+        for bit in 0..LENGTH * 8 {
+            let mut bad = good;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(!whole(&bad, records), "bit {bit} of the head");
+        }
+        for bit in 0..records.len() * 8 {
+            let mut bad = *records;
+            bad[bit / 8] ^= 1 << (bit % 8);
+            assert!(!whole(&good, &bad), "bit {bit} of the records");
+        }
+        for length in 0..records.len() {
+            assert!(!whole(&good, &records[..length]), "cut at {length}");
+        }
+    }
+
+    #[test]
+    fn another_version_and_too_many_bytes_are_refused_as_such() {
+        let mut bytes = Head::of(b"records").encode();
+        bytes[8] = 2;
+        let refused = Head::parse(&bytes, ROOM);
+        assert_eq!(refused, Err(Refusal::Version { found: 2 }));
+        let bytes = Head::of(b"records").encode();
+        assert_eq!(Head::parse(&bytes, 6), Err(Refusal::Length { length: 7 }));
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_panics(bytes: [u8; 28], rest: [u8; 28], room: u64) {
+            let mut all = [0; LENGTH];
+            all[..28].copy_from_slice(&bytes);
+            all[28..].copy_from_slice(&rest);
+            let _ = Head::parse(&all, room);
+        }
+    }
+}

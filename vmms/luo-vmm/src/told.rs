@@ -1,0 +1,12 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! Who is told what happens to a guest.
+
+use crate::point::Point;
+
+/// Whom what happens is told.
+pub struct Told<'a> {
+    /// A line for the log.
+    pub say: &'a dyn Fn(&str),
+    /// A step that is done.
+    pub reach: &'a dyn Fn(Point),
+}

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: MIT OR Apache-2.0
+//! The descriptor of a virtual machine: its RAM, its interrupt controllers, its timer, its clock.
+//!
+//! Order matters on the way in: addresses that KVM takes for itself and interrupt controllers come
+//! before processors; controllers get their state after the processors, whose local ones are a
+//! part of them.
+
+use std::sync::Arc;
+
+use kvm_bindings::{
+    KVM_CLOCK_TSC_STABLE, KVM_PIT_SPEAKER_DUMMY, kvm_clock_data, kvm_irqchip, kvm_pit_config,
+    kvm_pit_state2,
+};
+use kvm_ioctls::VmFd;
+
+use crate::exit::Error;
+use crate::ram::Ram;
+use crate::state::guest::CHIPS;
+use crate::vcpu::Vcpu;
+
+/// Pages that KVM needs on some processors, out of the way of everything.
+const TSS: usize = 0xfffb_d000;
+const IDENTITY_MAP: u64 = 0xfffb_c000;
+
+/// A virtual machine.
+#[derive(Clone)]
+pub struct Vm {
+    fd: Arc<VmFd>,
+}
+
+impl Vm {
+    /// One that KVM has made.
+    #[must_use]
+    pub fn new(fd: VmFd) -> Self {
+        Self { fd: Arc::new(fd) }
+    }
+
+    /// Gives it its interrupt controllers, its timer and its RAM.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn furnish(&self, ram: &Ram) -> Result<(), Error> {
+        let set = self.fd.set_identity_map_address(IDENTITY_MAP);
+        set.map_err(Error::kvm("KVM_SET_IDENTITY_MAP_ADDR"))?;
+        let set = self.fd.set_tss_address(TSS);
+        set.map_err(Error::kvm("KVM_SET_TSS_ADDR"))?;
+        let made = self.fd.create_irq_chip();
+        made.map_err(Error::kvm("KVM_CREATE_IRQCHIP"))?;
+        let config = kvm_pit_config {
+            flags: KVM_PIT_SPEAKER_DUMMY,
+            ..kvm_pit_config::default()
+        };
+        let made = self.fd.create_pit2(config);
+        made.map_err(Error::kvm("KVM_CREATE_PIT2"))?;
+        luo_sys::kvm::give_ram(&self.fd, ram).map_err(|why| Error::Kvm {
+            what: "RAM",
+            source: why.into(),
+        })
+    }
+
+    /// Makes its processor.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn vcpu(&self) -> Result<Vcpu, Error> {
+        let fd = self.fd.create_vcpu(0);
+        Ok(Vcpu::new(
+            fd.map_err(Error::kvm("KVM_CREATE_VCPU"))?,
+            Arc::clone(&self.fd),
+        ))
+    }
+
+    /// A line to its interrupt controllers.
+    #[must_use]
+    pub fn line(&self, number: u32) -> Line {
+        Line {
+            fd: Arc::clone(&self.fd),
+            number,
+        }
+    }
+
+    /// kvmclock, in nanoseconds. The processor stands still.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn clock(&self) -> Result<u64, Error> {
+        let clock = self.fd.get_clock();
+        Ok(clock.map_err(Error::kvm("KVM_GET_CLOCK"))?.clock)
+    }
+
+    /// Sets kvmclock.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn set_clock(&self, nanoseconds: u64) -> Result<(), Error> {
+        // With the flag for the real time KVM would add what the host's own clock says has
+        // passed, and that is set from a clock of whole seconds after a kexec.
+        let clock = kvm_clock_data {
+            clock: nanoseconds,
+            flags: 0,
+            ..kvm_clock_data::default()
+        };
+        debug_assert_eq!(clock.flags & KVM_CLOCK_TSC_STABLE, 0);
+        let set = self.fd.set_clock(&clock);
+        set.map_err(Error::kvm("KVM_SET_CLOCK"))
+    }
+
+    /// The timer.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn pit(&self) -> Result<kvm_pit_state2, Error> {
+        self.fd.get_pit2().map_err(Error::kvm("KVM_GET_PIT2"))
+    }
+
+    /// Sets the timer.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn set_pit(&self, pit: &kvm_pit_state2) -> Result<(), Error> {
+        self.fd.set_pit2(pit).map_err(Error::kvm("KVM_SET_PIT2"))
+    }
+
+    /// The interrupt controllers.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn chips(&self) -> Result<[kvm_irqchip; CHIPS], Error> {
+        let chip = |chip_id| -> Result<_, Error> {
+            let mut chip = kvm_irqchip {
+                chip_id,
+                ..kvm_irqchip::default()
+            };
+            let read = self.fd.get_irqchip(&mut chip);
+            read.map_err(Error::kvm("KVM_GET_IRQCHIP"))?;
+            Ok(chip)
+        };
+        Ok([chip(0)?, chip(1)?, chip(2)?])
+    }
+
+    /// Sets the interrupt controllers.
+    ///
+    /// # Errors
+    /// [`Error::Kvm`].
+    pub fn set_chips(&self, chips: &[kvm_irqchip; CHIPS]) -> Result<(), Error> {
+        for chip in chips {
+            let set = self.fd.set_irqchip(chip);
+            set.map_err(Error::kvm("KVM_SET_IRQCHIP"))?;
+        }
+        Ok(())
+    }
+}
+
+/// A line to the interrupt controllers. An edge on it is there when the call returns: no eventfd
+/// has it on its way when the state is saved.
+#[derive(Clone)]
+pub struct Line {
+    fd: Arc<VmFd>,
+    number: u32,
+}
+
+impl vm_superio::Trigger for Line {
+    type E = kvm_ioctls::Error;
+
+    fn trigger(&self) -> Result<(), Self::E> {
+        self.fd.set_irq_line(self.number, true)?;
+        self.fd.set_irq_line(self.number, false)
+    }
+}
