@@ -298,7 +298,8 @@ impl<H: Host> Engine<H> {
         self.update.waits.take_woken()
     }
 
-    /// In place of [`Self::take_woken`], if nobody waits.
+    /// In place of [`Self::take_woken`], if nobody waits, or is going to whose step has said so.
+    #[inline]
     pub fn forget_woken(&mut self) {
         self.update.waits.forget_woken();
     }

@@ -124,6 +124,9 @@ impl Wake {
 pub(crate) struct Waits {
     /// Where what it waits for is. In a cell, so that steps which only look can wait.
     at: Cell<Spot>,
+    /// Whether a step has said that it has to wait since the host last said that nobody waits.
+    /// Most often none has, and then nothing is to be told of what others wait for.
+    some_wait: Cell<bool>,
     woken: Woken,
 }
 
@@ -131,6 +134,7 @@ impl Waits {
     pub(crate) const fn new() -> Self {
         Self {
             at: Cell::new(Spot::ANY),
+            some_wait: Cell::new(false),
             woken: Woken::NOBODY,
         }
     }
@@ -138,11 +142,20 @@ impl Waits {
     /// The step that runs has to wait for a topic.
     pub(crate) fn pend<R>(&self, topic: Topic) -> Poll<R> {
         self.at.set(topic.spot());
+        self.some_wait.set(true);
         Poll::Pending
     }
 
     /// Those who wait for a topic may go on.
+    #[inline]
     pub(crate) fn wake(&mut self, topic: Topic) {
+        if self.some_wait.get() {
+            self.wake_some(topic);
+        }
+    }
+
+    #[cold]
+    fn wake_some(&mut self, topic: Topic) {
         self.woken.add(topic.spot());
     }
 
@@ -157,10 +170,12 @@ impl Waits {
         woken
     }
 
+    #[inline]
     pub(crate) fn forget_woken(&mut self) {
-        self.at.set(Spot::ANY);
-        self.woken.queues = 0;
-        self.woken.count = 0;
+        if self.some_wait.replace(false) {
+            self.at.set(Spot::ANY);
+            self.woken = Woken::NOBODY;
+        }
     }
 }
 
@@ -259,6 +274,7 @@ mod tests {
         let [one, other] = [session(3), session(3 + SHARED)].map(Topic::spot);
         assert_eq!(one.queue, other.queue);
         let mut waits = Waits::new();
+        assert!(waits.pend::<()>(session(3)).is_pending());
         waits.wake(session(3));
         let woken: Vec<_> = waits.take_woken().collect();
         assert!(woken.iter().any(|wake| wake.concerns(one)));
@@ -274,6 +290,7 @@ mod tests {
     fn more_than_can_be_named_are_woken_all_the_same() {
         for count in 0..20 {
             let mut waits = Waits::new();
+            assert!(waits.pend::<()>(session(0)).is_pending());
             let mut all = Woken::NOBODY;
             for slot in 0..count {
                 waits.wake(session(slot * 7));
@@ -306,6 +323,9 @@ mod tests {
         assert_eq!(queues(waits.take_woken()), [0]);
         waits.wake(session(1));
         waits.forget_woken();
+        assert_eq!(queues(waits.take_woken()), [0]);
+        // As long as nobody waits, nobody is woken.
+        waits.wake(session(1));
         assert_eq!(queues(waits.take_woken()), [0]);
     }
 }
