@@ -11,7 +11,7 @@ use crate::id::SessionId;
 use crate::lock::Lock;
 use crate::session::finish::{finish_begun, Finishing};
 use crate::session::preserve::unpreserve_all;
-use crate::session::remove::{drop_out, end_incoming, remove_locked, Out};
+use crate::session::remove::{drop_out, end_incoming, remove_locked};
 use crate::session::retry::retry_closed;
 use crate::session::scope::Scope;
 use crate::session::{Direction, Session};
@@ -29,21 +29,30 @@ use crate::within::Within;
 /// [`Error::CannotFinish`] and [`Error::Needed`] name the file,
 /// [`Error::WrongDirection`], [`Error::Frozen`].
 pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
-    let begun = host.wait_killable(|engine| {
-        let direction = engine.sessions.get(id).map(Session::direction);
-        if direction == Some(Direction::Outgoing) {
-            return Poll::Ready(Err(Error::WrongDirection));
+    let mut finishing = Finishing::of(id);
+    let locked = host.wait_killable(|engine| {
+        let session = engine.sessions.get(id);
+        if session.is_some_and(|session| session.direction() == Direction::Outgoing) {
+            finishing.refuse(Error::WrongDirection);
+            return Poll::Ready(false);
         }
-        let is_claimed = engine.sessions.get(id).is_some_and(Session::is_claimed);
-        ready!(engine.lock_session(id))?;
-        Poll::Ready(Ok(match is_claimed {
-            true => engine.begin_finish(id),
-            false => Err(Error::NoSession),
-        }))
-    })??;
-    let outcome = finish_begun(host, id, begun);
+        let is_claimed = session.is_some_and(Session::is_claimed);
+        if let Err(why) = ready!(engine.lock_session(id)) {
+            finishing.refuse(why);
+            return Poll::Ready(false);
+        }
+        match is_claimed {
+            true => finishing.begin(engine),
+            false => finishing.refuse(Error::NoSession),
+        }
+        Poll::Ready(true)
+    })?;
+    if !locked {
+        return finishing.outcome();
+    }
+    finish_begun(host, &mut finishing);
     let (more, scope) = Within::Call.step(host, |engine| {
-        if outcome.is_ok() {
+        if !finishing.is_refused() {
             engine.set_finished(id);
         }
         // Once it is unlocked it may go.
@@ -54,7 +63,7 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
     if more {
         after_finish(host, scope);
     }
-    outcome
+    finishing.outcome()
 }
 
 /// Ends a session whose last descriptor is closed.
@@ -70,37 +79,48 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 /// [`Error::CannotFinish`] or [`Error::Needed`] for an incoming session that stays. The host tells
 /// somebody: whoever closed the descriptor will not look.
 pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
+    // Large, and so they stay where they are, see `Finishing`.
+    let mut finishing = Finishing::of(id);
+    let mut gone = None;
     let closing = host.wait(|engine| {
         let session = engine.sessions.get(id);
         let direction = session.map(Session::direction);
         if engine.keeps(id) {
             engine.orphan(id);
-            return Poll::Ready(Ok::<_, Error>(Closing::Kept));
+            return Poll::Ready(Closing::Kept);
         }
-        ready!(engine.lock_session(id))?;
+        if let Err(why) = ready!(engine.lock_session(id)) {
+            finishing.refuse(why);
+            return Poll::Ready(Closing::Kept);
+        }
         let scope = engine.scope_of(id);
-        Poll::Ready(Ok(match direction {
+        Poll::Ready(match direction {
             None => Closing::Kept,
             Some(Direction::Outgoing) => Closing::Undone,
             Some(Direction::Incoming) if engine.has_no_files(id) => {
-                let gone = engine.take_out(id);
-                Closing::Gone(gone, engine.is_more_to_do(scope).then_some(scope))
+                gone = Some(engine.take_out(id));
+                Closing::Gone(engine.is_more_to_do(scope).then_some(scope))
             }
-            Some(Direction::Incoming) => Closing::Ended(engine.begin_finish(id), scope),
-        }))
-    })?;
+            Some(Direction::Incoming) => {
+                finishing.begin(engine);
+                Closing::Ended(scope)
+            }
+        })
+    });
     match closing {
-        Closing::Kept => return Ok(()),
-        Closing::Gone(gone, more) => {
-            drop_out(host, gone);
+        Closing::Kept => return finishing.outcome(),
+        Closing::Gone(more) => {
+            if let Some(gone) = gone {
+                drop_out(host, gone);
+            }
             if let Some(scope) = more {
                 after_finish(host, scope);
             }
             return Ok(());
         }
         Closing::Undone => unpreserve_all(host, id),
-        Closing::Ended(begun, scope) => {
-            let ended = end_incoming(host, id, begun);
+        Closing::Ended(scope) => {
+            let ended = end_incoming(host, id, &mut finishing);
             if let Err(Error::Needed { by, .. }) = &ended {
                 host.now(|engine| {
                     engine.look_for_retry(id, &by.session);
@@ -117,15 +137,15 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
 }
 
 /// What becomes of a session that is closed.
-enum Closing<H: Host> {
+enum Closing {
     /// Nothing yet.
     Kept,
     /// It had nothing any more and is gone. With a scope there is more to do.
-    Gone(Out<H>, Option<Scope>),
+    Gone(Option<Scope>),
     /// An outgoing one.
     Undone,
     /// An incoming one, whose finishing has begun.
-    Ended(Result<Finishing<H>, Error>, Scope),
+    Ended(Scope),
 }
 
 /// Called after files of the previous kernel were finished: tries the sessions of a scope
