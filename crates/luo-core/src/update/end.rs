@@ -158,13 +158,10 @@ impl<H: Host> Engine<H> {
         false
     }
 
-    /// Whether the update is to end. Whoever asks has somebody try.
-    pub(crate) fn wants_end(&mut self) -> bool {
-        let wanted = self.has_finished();
-        if wanted {
-            self.update.want_end();
-        }
-        wanted
+    /// The number of the caller's wish that the update end, if it is to. Whoever asks has
+    /// somebody try.
+    pub(crate) fn wants_end(&mut self) -> Option<u64> {
+        self.has_finished().then(|| self.update.want_end())
     }
 
     /// Whether there were sessions of the previous kernel and all are finished.

@@ -164,22 +164,23 @@ pub(crate) fn after_finish<H: Lock>(host: &H, scope: Scope) {
     if is_own {
         try_again(host, scope);
     }
-    let ends = host.now(Engine::wants_end);
-    if ends || !is_own {
+    let wish = host.now(Engine::wants_end);
+    if wish.is_some() || !is_own {
         host.rest_is_wanted();
     }
-    if ends {
+    if let Some(wish) = wish {
         // It is over then, unless another transition has kept it.
-        host.wait(|engine| engine.update.may_leave_end());
+        host.wait(|engine| engine.update.may_leave_end(wish));
     }
 }
 
 /// Does what follows for others when a user has finished a session. For the worker of a host; see
 /// [`Lock::leaves_rest_to_worker`].
 pub fn do_rest<H: Lock>(host: &H) {
+    let wish = host.now(|engine| engine.update.ends_wanted());
     try_again(host, Scope::NoUsers);
     end_if_all_finished(host);
-    host.now(|engine| engine.update.end_was_tried());
+    host.now(|engine| engine.update.end_was_tried(wish));
 }
 
 fn try_again<H: Lock>(host: &H, scope: Scope) {
