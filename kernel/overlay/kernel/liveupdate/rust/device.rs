@@ -11,13 +11,13 @@ use crate::program::Program;
 use crate::state;
 use crate::sys::account;
 
-/// The calls that are events.
-const EVENTS: [u32; 4] = [
-    rfc::EVENT_PREPARE,
-    rfc::EVENT_FREEZE,
-    rfc::EVENT_CANCEL,
-    rfc::EVENT_FINISH,
-];
+/// Whether a call is an event.
+const fn is_event(command: u32) -> bool {
+    matches!(
+        command,
+        rfc::EVENT_PREPARE | rfc::EVENT_FREEZE | rfc::EVENT_CANCEL | rfc::EVENT_FINISH
+    )
+}
 
 /// An open instance of the device. Dropping it is the release.
 pub(crate) struct Instance {
@@ -54,12 +54,10 @@ impl Instance {
     pub(crate) fn ioctl(&self, command: u32, argument: usize) -> Result {
         let linux = linux().ok_or(ENODEV)?;
         somebody_comes();
-        let call = || luo_calls::on_device(linux, &Program, &self.calls, command, argument as u64);
-        let done = match EVENTS.contains(&command) {
-            // What it takes is for all.
-            true => account::of_machine(call),
-            false => call(),
-        };
+        // What an event takes is for all.
+        let done = account::of_machine_if(is_event(command), || {
+            luo_calls::on_device(linux, &Program, &self.calls, command, argument as u64)
+        });
         done.map_err(errno::to_kernel)
     }
 

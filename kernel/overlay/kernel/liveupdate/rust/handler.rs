@@ -93,19 +93,15 @@ impl FileCallbacks<Linux> for Handler {
         of: &Subject,
         file: &Lent,
     ) -> Result<Preserved<Linux>, Errno> {
-        let preserve = || match self {
+        // What an event preserves, or a cancel preserves again, is not its caller's.
+        account::of_machine_if(!of.is_in_call(), || match self {
             Self::Table(table) => {
                 let (data, private) = table.preserve(file)?;
                 let private = Private::Table(private);
                 Ok(Preserved { data, private })
             }
             Self::Kind(kind, _) => kind.preserve(linux, of, file),
-        };
-        match of.is_in_call() {
-            true => preserve(),
-            // What an event preserves, or a cancel preserves again, is not its caller's.
-            false => account::of_machine(preserve),
-        }
+        })
     }
 
     fn unpreserve(&self, linux: &Linux, file: Outgoing<'_, Linux>) {

@@ -169,6 +169,18 @@ impl Waiters {
         self.sleepers.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Sleeps at a place for a caller who may be killed, for as long as a patience lasts.
+    fn sleep_within(&self, place: Place<'_>, patience: Patience) -> Result<(), Errno> {
+        let slept = match patience.is_over() {
+            true => Err(Errno::EBUSY),
+            false => place
+                .wait_killable(patience)
+                .map_err(|Killed| Errno::EAGAIN),
+        };
+        self.left();
+        slept
+    }
+
     fn are_some(&self) -> bool {
         self.sleepers.load(Ordering::Relaxed) > 0
     }
@@ -211,13 +223,6 @@ impl Who {
 }
 
 impl Linux {
-    fn waiters(&self, who: Who) -> &Waiters {
-        match who {
-            Who::Administrator => &self.administrators,
-            Who::InLine(_) => &self.users,
-        }
-    }
-
     /// Runs a step that does not wait: by the caller itself, who may administer the
     /// machine, and for all others by the worker of their line. So however many threads users
     /// have, there is one step of each line that stands with all others for the lock, and whoever
@@ -246,45 +251,23 @@ impl Linux {
         done.unwrap_or_else(|work| work())
     }
 
-    /// Runs a step, by the same. If it has to wait, gives the caller's place.
-    #[inline(always)]
-    fn step<R>(
-        &self,
-        who: Who,
-        killable: bool,
-        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Turn<'_, R> {
-        match who {
-            Who::Administrator => self.turn(who, step),
-            Who::InLine(line) => self.turn_in_line(line, killable, step),
-        }
-    }
-
-    #[inline(always)]
-    fn turn<R>(
-        &self,
-        who: Who,
-        step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
-    ) -> Turn<'_, R> {
-        let mut engine = self.engine.lock();
-        match step(&mut engine) {
-            Poll::Ready(done) => {
-                self.wake(who, engine);
-                Turn::Done(done)
-            }
-            Poll::Pending => Turn::Waits(self.waiters(who).place(&engine)),
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
+    /// Runs a step by the worker of a line. If it has to wait, gives the caller's place.
     fn turn_in_line<R>(
         &self,
         line: u32,
         killable: bool,
         step: &mut impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Turn<'_, R> {
-        let turn = line::run(line, killable, || self.turn(Who::InLine(line), step));
+        let turn = line::run(line, killable, || {
+            let mut engine = self.engine.lock();
+            match step(&mut engine) {
+                Poll::Ready(done) => {
+                    self.wake(Who::InLine(line), engine);
+                    Turn::Done(done)
+                }
+                Poll::Pending => Turn::Waits(self.users.place(&engine)),
+            }
+        });
         turn.unwrap_or(Turn::Killed)
     }
 
@@ -329,28 +312,86 @@ impl Linux {
         self.users.wake(woken);
     }
 
+    /// An administrator's step has to wait. No signal ends it: an operation that has begun must
+    /// be ended, and what it waits for is in the hands of another that will end.
+    #[cold]
+    #[inline(never)]
+    fn sleep(&self, engine: MutexGuard<'_, Engine<Self>>) {
+        let place = self.administrators.place(&engine);
+        drop(engine);
+        place.wait();
+        self.administrators.left();
+    }
+
+    /// [`Self::sleep`] for a caller who may be killed, and who waits for as long as a patience
+    /// lasts.
+    #[cold]
+    #[inline(never)]
+    fn sleep_within(
+        &self,
+        engine: MutexGuard<'_, Engine<Self>>,
+        patience: Patience,
+    ) -> Result<(), Errno> {
+        let place = self.administrators.place(&engine);
+        drop(engine);
+        self.administrators.sleep_within(place, patience)
+    }
+
+    /// Runs a step, which may have to wait, for a user.
+    #[cold]
+    #[inline(never)]
+    fn wait_in_line<R>(&self, line: u32, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
+        loop {
+            match self.turn_in_line(line, false, &mut step) {
+                Turn::Done(done) => return done,
+                Turn::Waits(place) => {
+                    place.wait();
+                    self.users.left();
+                }
+                // Nobody is killed here.
+                Turn::Killed => {}
+            }
+        }
+    }
+
+    /// [`Self::wait_in_line`] for a user who may be killed, and who waits for as long as a
+    /// patience lasts.
+    #[cold]
+    #[inline(never)]
+    fn wait_in_line_within<R>(
+        &self,
+        line: u32,
+        patience: Patience,
+        mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
+    ) -> Result<R, Errno> {
+        loop {
+            match self.turn_in_line(line, true, &mut step) {
+                Turn::Done(done) => return Ok(done),
+                Turn::Waits(place) => self.users.sleep_within(place, patience)?,
+                Turn::Killed => return Err(Errno::EAGAIN),
+            }
+        }
+    }
+
     /// Runs a step for a caller who may be killed, and who waits for as long as a patience
     /// lasts.
+    #[inline(always)]
     fn wait_within<R>(
         &self,
         patience: Patience,
         mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>,
     ) -> Result<R, Errno> {
         let who = Who::calls();
+        if let Who::InLine(line) = who {
+            return self.wait_in_line_within(line, patience, step);
+        }
         loop {
-            let place = match self.step(who, true, &mut step) {
-                Turn::Done(done) => return Ok(done),
-                Turn::Waits(place) => place,
-                Turn::Killed => return Err(Errno::EAGAIN),
-            };
-            let slept = match patience.is_over() {
-                true => Err(Errno::EBUSY),
-                false => place
-                    .wait_killable(patience)
-                    .map_err(|Killed| Errno::EAGAIN),
-            };
-            self.waiters(who).left();
-            slept?;
+            let mut engine = self.engine.lock();
+            if let Poll::Ready(done) = step(&mut engine) {
+                self.wake(who, engine);
+                return Ok(done);
+            }
+            self.sleep_within(engine, patience)?;
         }
     }
 }
@@ -382,20 +423,20 @@ impl Lock for Linux {
         self.once(Who::opens(), step)
     }
 
+    // An administrator's step gives its result to the caller alone: in the hands of anything
+    // between the two it would be copied once more, and it may be large.
     fn wait<R>(&self, mut step: impl FnMut(&mut Engine<Self>) -> Poll<R>) -> R {
         let who = Who::calls();
+        if let Who::InLine(line) = who {
+            return self.wait_in_line(line, step);
+        }
         loop {
-            match self.step(who, false, &mut step) {
-                Turn::Done(done) => return done,
-                // No signal ends it: an operation that has begun must be ended,
-                // and what it waits for is in the hands of another that will end.
-                Turn::Waits(place) => {
-                    place.wait();
-                    self.waiters(who).left();
-                }
-                // Nobody is killed here.
-                Turn::Killed => {}
+            let mut engine = self.engine.lock();
+            if let Poll::Ready(done) = step(&mut engine) {
+                self.wake(who, engine);
+                return done;
             }
+            self.sleep(engine);
         }
     }
 
