@@ -13,6 +13,7 @@ use crate::host::Host;
 ///
 /// A step runs under the lock and must not sleep or call back. It gets memory that is there at
 /// once; an operation makes room without the lock, see [`ops::with_room`](crate::ops::with_room).
+/// Another thread may run it for the caller, who waits meanwhile: it must not ask who calls.
 ///
 /// A host has [`QUEUES`](crate::QUEUES) queues. A caller whose step has to wait sleeps in
 /// the one that [`Engine::spot`] names; after each step that ran to its end the host
@@ -28,7 +29,7 @@ pub trait Lock: Host {
 
     /// [`Self::now`] for a caller for whom others wait that have nothing to do with live update:
     /// where a host has users wait before they stand with all others for the lock, this one
-    /// stands with those at once.
+    /// waits for none of those.
     fn at_once<R>(&self, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {
         self.now(step)
     }

@@ -12,6 +12,7 @@
 #include <linux/completion.h>
 #include <linux/init.h>
 #include <linux/list.h>
+#include <linux/lockdep.h>
 #include <linux/memcontrol.h>
 #include <linux/sched.h>
 #include <linux/sched/mm.h>
@@ -36,6 +37,11 @@ struct luo_line {
 	struct work_struct work;
 };
 
+#ifdef CONFIG_LOCKDEP
+/* Whoever waits for a step waits for all locks that steps take. */
+static struct lockdep_map luo_line_map = STATIC_LOCKDEP_MAP_INIT("luo_line", &luo_line_map);
+#endif
+
 static struct luo_line luo_lines[LUO_SHIM_LINES];
 static struct workqueue_struct *luo_line_workers;
 
@@ -59,7 +65,9 @@ static void luo_line_work(struct work_struct *work)
 	while ((step = luo_line_first(line))) {
 		struct mem_cgroup *before = set_active_memcg(step->charged);
 
+		lock_map_acquire(&luo_line_map);
 		step->run(step->data);
+		lock_map_release(&luo_line_map);
 		set_active_memcg(before);
 		/* It is gone as soon as who waits knows. */
 		complete(&step->done);
@@ -97,6 +105,8 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 		run(data);
 		return true;
 	}
+	lock_map_acquire(&luo_line_map);
+	lock_map_release(&luo_line_map);
 	init_completion(&step.done);
 	/* Whoever asks pays for what it takes. */
 	step.charged = get_mem_cgroup_from_mm(NULL);
