@@ -101,6 +101,12 @@ impl Spot {
     pub const fn topic(self) -> u64 {
         self.topic
     }
+
+    /// Whether the step has said what it waits for. If it has not, each step wakes it.
+    #[must_use]
+    pub const fn is_named(self) -> bool {
+        self.queue != ANY
+    }
 }
 
 /// Who is to be woken: all of a queue, or those who wait for one topic there.
@@ -204,6 +210,12 @@ impl Woken {
         spots: [Spot::ANY; NAMED],
         count: 0,
     };
+
+    /// Whether anybody is among them who has said what is waited for. Most steps wake nobody else.
+    #[must_use]
+    pub const fn names_some(&self) -> bool {
+        self.count > 0 || self.queues & !bit(ANY) != 0
+    }
 
     fn add(&mut self, spot: Spot) {
         let is_shared = u32::from(spot.queue) >= FIRST_SHARED;
@@ -318,6 +330,7 @@ mod tests {
         assert_eq!((queue(&waits), queue(&waits)), (2, 0));
         waits.wake(Topic::Transition);
         waits.wake(Topic::Flbs);
+        assert!(waits.woken.names_some());
         let queues = |woken: Woken| woken.map(|wake| wake.queue).collect::<Vec<_>>();
         assert_eq!(queues(waits.take_woken()), [0, 1, 4]);
         assert_eq!(queues(waits.take_woken()), [0]);
@@ -326,6 +339,12 @@ mod tests {
         assert_eq!(queues(waits.take_woken()), [0]);
         // As long as nobody waits, nobody is woken.
         waits.wake(session(1));
-        assert_eq!(queues(waits.take_woken()), [0]);
+        let woken = waits.take_woken();
+        assert!(!woken.names_some());
+        assert_eq!(queues(woken), [0]);
+        assert!(waits.pend::<()>(session(1)).is_pending());
+        assert!(waits.take_spot().is_named() && !waits.take_spot().is_named());
+        waits.wake(session(1));
+        assert!(waits.take_woken().names_some());
     }
 }

@@ -69,6 +69,9 @@ struct Waiters {
     /// How many are in those queues, or are going there, or have just left one. Who goes there
     /// counts under the engine's lock, so a step which finds none need not look at a queue.
     sleepers: AtomicUsize,
+    /// Whether one has ever been there that each step wakes, because it had not said what it
+    /// waits for.
+    unnamed: AtomicBool,
 }
 
 /// Who calls: an administrator, who does each step alone, or a user, for whom the worker of a
@@ -151,6 +154,7 @@ impl Waiters {
                 WaitQueue::new(c"luo_steps", static_lock_class!())
             }),
             sleepers: AtomicUsize::new(0),
+            unnamed: AtomicBool::new(false),
         })
     }
 
@@ -160,6 +164,9 @@ impl Waiters {
         self.sleepers.fetch_add(1, Ordering::Relaxed);
         let [first, ..] = &self.queues;
         let spot = engine.spot();
+        if !spot.is_named() {
+            self.unnamed.store(true, Ordering::Relaxed);
+        }
         let queue = self.queues.get(spot.queue()).unwrap_or(first);
         queue.place(spot.topic())
     }
@@ -183,6 +190,12 @@ impl Waiters {
 
     fn are_some(&self) -> bool {
         self.sleepers.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether any of them can be among those whom a step has woken. Most steps wake nobody, and
+    /// a transition makes very many beside users who wait for its end.
+    fn concerns(&self, woken: Woken) -> bool {
+        woken.names_some() || self.unnamed.load(Ordering::Relaxed)
     }
 
     fn wake(&self, woken: Woken) {
@@ -298,7 +311,7 @@ impl Linux {
         }
         match who {
             Who::InLine(_) if users => self.users.wake(woken),
-            Who::Administrator if users => {
+            Who::Administrator if users && self.users.concerns(woken) => {
                 self.users_woken.lock().merge(woken);
                 errands::begin(Errand::WakeUsers);
             }
