@@ -2,7 +2,7 @@
 //! Leaving a session: finishing it, and closing it. Either may be the last thing an
 //! update waited for.
 
-use core::task::{ready, Poll};
+use core::task::Poll;
 
 use crate::engine::Engine;
 use crate::error::Error;
@@ -37,9 +37,13 @@ pub fn finish_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             return Poll::Ready(false);
         }
         let is_claimed = session.is_some_and(Session::is_claimed);
-        if let Err(why) = ready!(engine.lock_session(id)) {
-            finishing.refuse(why);
-            return Poll::Ready(false);
+        match engine.lock_session(id) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(why)) => {
+                finishing.refuse(why);
+                return Poll::Ready(false);
+            }
+            Poll::Pending => return Poll::Pending,
         }
         match is_claimed {
             true => finishing.begin(engine),
@@ -89,9 +93,13 @@ pub fn close_session<H: Lock>(host: &H, id: SessionId) -> Result<(), Error> {
             engine.orphan(id);
             return Poll::Ready(Closing::Kept);
         }
-        if let Err(why) = ready!(engine.lock_session(id)) {
-            finishing.refuse(why);
-            return Poll::Ready(Closing::Kept);
+        match engine.lock_session(id) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(why)) => {
+                finishing.refuse(why);
+                return Poll::Ready(Closing::Kept);
+            }
+            Poll::Pending => return Poll::Pending,
         }
         let scope = engine.scope_of(id);
         Poll::Ready(match direction {
