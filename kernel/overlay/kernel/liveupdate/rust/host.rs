@@ -74,8 +74,8 @@ struct Waiters {
     unnamed: AtomicBool,
 }
 
-/// Who calls: an administrator, who does each step alone, or a user, for whom the worker of a
-/// line does.
+/// Who calls: an administrator, who does each step alone, or a user, for whom a worker does, when
+/// it is the turn of the user's line.
 #[derive(Clone, Copy)]
 enum Who {
     Administrator,
@@ -237,8 +237,8 @@ impl Who {
 
 impl Linux {
     /// Runs a step that does not wait: by the caller itself, who may administer the
-    /// machine, and for all others by the worker of their line. So however many threads users
-    /// have, there is one step of each line that stands with all others for the lock, and whoever
+    /// machine, and for all others by the worker that goes round their lines. So however many
+    /// threads users have, one step of theirs stands with all others for the lock, and whoever
     /// has it runs when the kernel says so, and not when a user does.
     #[inline(always)]
     fn once<R>(&self, who: Who, step: impl FnOnce(&mut Engine<Self>) -> R) -> R {

@@ -7,16 +7,25 @@
  * many threads that take the processors, by the shares of a control group. None of that counts
  * for a worker. So no thread of a user's ever has that lock, or stands with others for it.
  *
+ * One worker goes round the lines and takes a step of each in turn, so one step of all users
+ * stands with others for the lock. It comes before all usual threads, and what it takes of the
+ * processors is counted for no control group: so it rests for as long as it has worked.
+ *
  * Who waits here is no hung task, and can be killed where the call may fail.
  */
 #include <linux/completion.h>
+#include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/list.h>
 #include <linux/lockdep.h>
+#include <linux/math64.h>
 #include <linux/memcontrol.h>
+#include <linux/minmax.h>
 #include <linux/sched.h>
+#include <linux/sched/cputime.h>
 #include <linux/sched/mm.h>
 #include <linux/spinlock.h>
+#include <linux/time64.h>
 #include <linux/workqueue.h>
 
 #include "luo_shim.h"
@@ -43,9 +52,26 @@ static struct lockdep_map luo_line_map = STATIC_LOCKDEP_MAP_INIT("luo_line", &lu
 #endif
 
 static struct luo_line luo_lines[LUO_SHIM_LINES];
-static struct workqueue_struct *luo_line_workers;
 
-static struct luo_step *luo_line_first(struct luo_line *line)
+/* The worker that goes round the lines, and the one of those who open the device. */
+static struct workqueue_struct *luo_line_worker;
+static struct workqueue_struct *luo_open_worker;
+
+/* In microseconds: from how much work on there is a rest, and the longest. */
+#define LUO_LINE_WORK	2000
+#define LUO_LINE_REST	20000
+
+static bool luo_line_is_of_opens(struct luo_line *line)
+{
+	return line == &luo_lines[LUO_SHIM_LINE_OF_OPENS];
+}
+
+static void luo_line_queue(struct luo_line *line)
+{
+	queue_work(luo_line_is_of_opens(line) ? luo_open_worker : luo_line_worker, &line->work);
+}
+
+static struct luo_step *luo_line_first(struct luo_line *line, bool *more)
 {
 	struct luo_step *step;
 
@@ -53,16 +79,36 @@ static struct luo_step *luo_line_first(struct luo_line *line)
 	step = list_first_entry_or_null(&line->steps, struct luo_step, next);
 	if (step)
 		list_del_init(&step->next);
+	*more = !list_empty(&line->steps);
 	spin_unlock(&line->lock);
 	return step;
 }
 
+/* Rests for as long as there was work since the last time, once that is worth it. */
+static void luo_line_rest(u64 worked)
+{
+	/* Of one worker, so nobody else looks. */
+	static u64 since;
+	unsigned long rest;
+
+	since += worked;
+	rest = min_t(u64, div_u64(since, NSEC_PER_USEC), LUO_LINE_REST);
+	if (rest < LUO_LINE_WORK)
+		return;
+	since = 0;
+	usleep_range(rest, rest + rest / 4);
+}
+
+/* One step: then the others in this line go behind those of all other lines. */
 static void luo_line_work(struct work_struct *work)
 {
 	struct luo_line *line = container_of(work, struct luo_line, work);
+	u64 begun = task_sched_runtime(current);
 	struct luo_step *step;
+	bool more;
 
-	while ((step = luo_line_first(line))) {
+	step = luo_line_first(line, &more);
+	if (step) {
 		struct mem_cgroup *before = set_active_memcg(step->charged);
 
 		lock_map_acquire(&luo_line_map);
@@ -71,8 +117,12 @@ static void luo_line_work(struct work_struct *work)
 		set_active_memcg(before);
 		/* It is gone as soon as who waits knows. */
 		complete(&step->done);
-		cond_resched();
 	}
+	if (more)
+		luo_line_queue(line);
+	/* Who opens the device keeps others from opening other devices. */
+	if (!luo_line_is_of_opens(line))
+		luo_line_rest(task_sched_runtime(current) - begun);
 }
 
 /* Takes a step back that no worker has begun. */
@@ -101,7 +151,7 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 	};
 	bool done = true;
 
-	if (!luo_line_workers) {
+	if (!luo_line_worker || !luo_open_worker) {
 		run(data);
 		return true;
 	}
@@ -113,7 +163,7 @@ bool luo_shim_run_in_line(unsigned int number, bool killable, luo_shim_step run,
 	spin_lock(&line->lock);
 	list_add_tail(&step.next, &line->steps);
 	spin_unlock(&line->lock);
-	queue_work(luo_line_workers, &line->work);
+	luo_line_queue(line);
 	if (!killable) {
 		wait_for_completion_state(&step.done, TASK_IDLE);
 	} else if (wait_for_completion_killable(&step.done)) {
@@ -141,8 +191,8 @@ static int __init luo_line_init(void)
 		INIT_LIST_HEAD(&line->steps);
 		INIT_WORK(&line->work, luo_line_work);
 	}
-	luo_line_workers = alloc_workqueue("luo_lines",
-					   WQ_UNBOUND | WQ_HIGHPRI | WQ_MEM_RECLAIM, 0);
+	luo_line_worker = alloc_ordered_workqueue("luo_lines", WQ_HIGHPRI | WQ_MEM_RECLAIM);
+	luo_open_worker = alloc_ordered_workqueue("luo_opens", WQ_HIGHPRI | WQ_MEM_RECLAIM);
 	return 0;
 }
 subsys_initcall(luo_line_init);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-//! Lines in which workers of the kernel run what users ask for, of each line one at a time.
+//! Lines in which a worker of the kernel runs what users ask for, one step of each line in turn.
 
 use core::mem::MaybeUninit;
 
