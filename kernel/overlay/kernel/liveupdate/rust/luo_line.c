@@ -59,7 +59,7 @@ static struct workqueue_struct *luo_open_worker;
 
 /* In microseconds: from how much work on there is a rest, and the longest. */
 #define LUO_LINE_WORK	2000
-#define LUO_LINE_REST	20000
+#define LUO_LINE_REST	100000
 
 static bool luo_line_is_of_opens(struct luo_line *line)
 {
